@@ -1,0 +1,80 @@
+"""The command line: one thin file a command group, imported only when its command is called."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from importlib import import_module
+from typing import Any
+
+import click
+
+from asr_lab import __version__
+from asr_lab.errors import AsrLabError, nearest
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "train": ("asr_lab.cli.train:train", "Train a recogniser from a config."),
+    "adapter": ("asr_lab.cli.adapter:adapter", "Adapt a recogniser to one person."),
+    "evaluate": ("asr_lab.cli.evaluate:evaluate", "Score a recogniser on a manifest."),
+    "transcribe": ("asr_lab.cli.transcribe:transcribe", "Transcribe audio files."),
+    "data": ("asr_lab.cli.data:data", "Make, import, split, describe and check corpora."),
+    "list": ("asr_lab.cli.runs:list_runs", "List runs, newest first."),
+    "show": ("asr_lab.cli.runs:show", "Show one run."),
+    "compare": ("asr_lab.cli.runs:compare", "Compare runs: what differs, and which is best."),
+    "register": ("asr_lab.cli.runs:register", "Make a run's model a version in the registry."),
+}
+
+
+class LazyGroup(click.Group):
+    """Commands by name; a module is imported when its command is."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = nearest(args[0], COMMANDS)
+            ctx.fail(f"no such command {args[0]!r}" + (f"; did you mean {near!r}?" if near else ""))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help_text) for name, (_, help_text) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except AsrLabError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="asr-lab")
+def cli() -> None:
+    """Train, adapt, evaluate and compare speech recognisers; every run is kept in MLflow.
+
+    \b
+    Examples:
+      mlflow run . -e adapter -P name=john          the whole demo: corpus, base, john's adapter
+      asr-lab train experiments/deepspeech2/base.yaml train.batch_size=32
+      asr-lab compare --pattern john
+      asr-lab transcribe recording.wav --adapter john
+
+    Runs and models are kept in MLFLOW_TRACKING_URI, else in sqlite:///mlflow.db of this folder.
+    """
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    warnings.filterwarnings("ignore", category=FutureWarning)
+
+
+def main() -> None:
+    """The `asr-lab` script."""
+    cli(prog_name="asr-lab")

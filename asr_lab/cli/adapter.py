@@ -1,0 +1,112 @@
+"""`asr-lab adapter`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from asr_lab.cli.options import (
+    TAKES_CONFIG_KEYS,
+    config_keys,
+    console,
+    dry_run_option,
+    given,
+    keys_help,
+    new_run_option,
+    overrides_option,
+)
+from asr_lab.config.load import load
+from asr_lab.config.schema import AdapterExperiment
+from asr_lab.errors import AsrLabError
+
+
+@click.command(context_settings=TAKES_CONFIG_KEYS, epilog=keys_help("adapter"))
+@click.option("--name", help="Whose adapter: letters, digits, `-`, `_`, Korean syllables.")
+@click.option("--base", help="The frozen base: registry URI, runs:/ID/model, or folder.  [models:/deepspeech2@champion]")
+@click.option(
+    "--data", help="Manifest, or folder with train and test manifests.  [the demo corpus' speaker of that name]"
+)
+@click.option("--hidden-dims", help="Width of each hidden layer.  [512,256]")
+@click.option("--epochs", help="Epochs.  [10]")
+@click.option("--config", type=click.Path(path_type=Path), help="A config file, laid under the options.")
+@click.argument("keys", nargs=-1, type=click.UNPROCESSED, metavar="[KEY=VALUE]...")
+@overrides_option
+@dry_run_option
+@new_run_option
+def adapter(
+    name: str | None,
+    base: str | None,
+    data: str | None,
+    hidden_dims: str | None,
+    epochs: str | None,
+    config: Path | None,
+    keys: tuple[str, ...],
+    texts: tuple[str, ...],
+    dry_run: bool,
+    new_run: bool,
+) -> None:
+    """Train one person's small MLP on a frozen base, and show what it gains on utterances it did not learn from.
+
+    \b
+    Examples:
+      asr-lab adapter --name john
+      asr-lab adapter --name mina --data corpora/mina/all.jsonl.gz
+      asr-lab adapter --name mina --data corpora/mina/all.jsonl.gz data.cross_fit=block
+
+    Without --data, the demo corpus and the demo's base are made first if they are not there.
+    """
+    options = {"adapter.name": name, "adapter.base": base, "train.epochs": epochs}
+    options |= _manifests(data) | {"adapter.hidden_dims": hidden_dims.split(",") if hidden_dims else None}
+    experiment = load(config, given(options, config, "adapter") | config_keys(texts, keys), "adapter")
+    assert isinstance(experiment, AdapterExperiment)
+    out = console()
+    from asr_lab.models.adapter import check_name
+
+    check_name(experiment.adapter.name)
+    from asr_lab.models import load_model
+    from asr_lab.recipes import adapter as recipe
+    from asr_lab.recipes import demo
+    from asr_lab.tracking.recorder import MlflowTracker
+    from asr_lab.tracking.registry import MlflowStore
+
+    tracker, store = MlflowTracker(new_run=new_run), MlflowStore()
+    if not experiment.data.train:
+        experiment = demo.with_person(experiment, out)
+        if experiment.adapter.base == demo.BASE and not dry_run:
+            demo.ensure_base(tracker, store, out)
+    planned = recipe.plan(experiment, store, load_model)
+    if dry_run:
+        out.print(f"{planned.base_uri} + {planned.adapter()}", highlight=False)
+        tested = len(planned.test) if planned.test is not None else f"each {experiment.data.cross_fit} in turn"
+        out.print(f"adapt on {len(planned.train)} utterances, test on {tested}; nothing was trained or recorded")
+        return
+    _tell(recipe.adapt(planned, tracker, out), experiment)
+
+
+def _manifests(data: str | None) -> dict[str, Any]:
+    """A manifest, or the manifests of a folder, as config keys."""
+    if not data:
+        return {}
+    path = Path(data)
+    if not path.is_dir():
+        return {"data.train": data}
+    train, test = path / "train.jsonl.gz", path / "test.jsonl.gz"
+    if not train.is_file():
+        raise AsrLabError("the folder has no train.jsonl.gz", where=data, allowed="train.jsonl.gz, test.jsonl.gz")
+    return {"data.train": str(train)} | ({"data.test": str(test)} if test.is_file() else {})
+
+
+def _tell(adapted: Any, experiment: AdapterExperiment) -> None:
+    from asr_lab.recipes.adapter import summary_rows
+
+    out = console()
+    out.print()
+    out.print(f"[bold]{adapted.name}'s adapter[/] on {adapted.base}", highlight=False)
+    for label, text in summary_rows(adapted).items():
+        out.print(f"  {label:16} {text}", highlight=False)
+    if not adapted.delta.excludes_zero or adapted.delta.value > 0:
+        out.print("  [yellow]no gain is shown: the interval of the difference touches 0, or it got worse[/]")
+    out.print(f"  {'look at it':16} mlflow ui    (or: asr-lab show {adapted.run_id[:8]})", highlight=False)
+    out.print(f"  {'use it':16} asr-lab transcribe FILE.wav --adapter {adapted.name}", highlight=False)

@@ -1,0 +1,44 @@
+"""`asr-lab evaluate`."""
+
+from __future__ import annotations
+
+import click
+
+from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, console, keys_help, overrides_option
+from asr_lab.config.load import load
+from asr_lab.config.schema import EvaluateExperiment
+
+
+@click.command(context_settings=TAKES_CONFIG_KEYS, epilog=keys_help("evaluate"))
+@click.option("--model", help="The recogniser: registry URI, runs:/ID/model, or folder.")
+@click.option("--data", help="Manifest to score on.")
+@click.option("--adapter", help="A person's adapter: its name, or its file.")
+@click.argument("keys", nargs=-1, type=click.UNPROCESSED, metavar="[KEY=VALUE]...")
+@overrides_option
+def evaluate(
+    model: str | None, data: str | None, adapter: str | None, keys: tuple[str, ...], texts: tuple[str, ...]
+) -> None:
+    """WER with its interval and CER of a recogniser on a manifest, recorded as a run.
+
+    \b
+    Examples:
+      asr-lab evaluate --model models:/deepspeech2@champion --data corpora/demo/test.jsonl.gz
+      asr-lab evaluate --model models:/deepspeech2@champion --adapter john \\
+          --data corpora/demo/persons/john/test.jsonl.gz
+    """
+    options = {"evaluate.model": model, "evaluate.data": data, "evaluate.adapter": adapter}
+    chosen = {key: value for key, value in options.items() if value}
+    experiment = load(None, chosen | config_keys(texts, keys), "evaluate")
+    assert isinstance(experiment, EvaluateExperiment)
+    from asr_lab.models import load_model
+    from asr_lab.recipes import evaluate as recipe
+    from asr_lab.tracking.recorder import MlflowTracker
+    from asr_lab.tracking.registry import MlflowStore
+
+    out = console()
+    done = recipe.evaluate(experiment, MlflowTracker(), MlflowStore(), load_model, out)
+    out.print(f"[bold]{done.run_name}[/]", highlight=False)
+    interval = f"95 % interval {done.wer.low:.1%} to {done.wer.high:.1%}"
+    out.print(f"  {experiment.evaluate.split}/wer  {done.wer.value:.1%}, {interval}", highlight=False)
+    out.print(f"  {experiment.evaluate.split}/cer  {done.cer:.1%}", highlight=False)
+    out.print(f"  {done.num_utterances} utterances, {done.seconds:.1f} s; asr-lab show {done.run_id[:8]}", highlight=False)

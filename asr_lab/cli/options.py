@@ -1,0 +1,117 @@
+"""Options and ways of speaking that commands share."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+
+from asr_lab.config.identity import defaults
+from asr_lab.config.load import keys, parse_overrides, read_yaml
+from asr_lab.config.schema import ALIASES, RECIPES
+from asr_lab.errors import AsrLabError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+TAKES_CONFIG_KEYS = {"ignore_unknown_options": True, "allow_extra_args": True}
+"""Context settings of a command that takes `key=value` and `--key value` for any config key."""
+
+
+def console() -> Console:
+    """Where people read; as wide as the terminal, 110 columns where there is none."""
+    return Console(width=None if sys.stdout.isatty() else 110)
+
+
+def overrides_option(function: F) -> F:
+    """`--overrides a=b,c=d`, as MLproject passes them."""
+    return click.option(
+        "--overrides", "texts", multiple=True, metavar="KEY=VALUE,...", help="Config keys to change, by commas."
+    )(function)
+
+
+def new_run_option(function: F) -> F:
+    """`--new-run`."""
+    return click.option("--new-run", is_flag=True, help="Do not continue a run that was cut off; start anew.")(function)
+
+
+def dry_run_option(function: F) -> F:
+    """`--dry-run`."""
+    return click.option("--dry-run", is_flag=True, help="Check config and data, show sizes, spend and record nothing.")(
+        function
+    )
+
+
+def format_option(function: F) -> F:
+    """`--format`."""
+    return click.option(
+        "--format",
+        "style",
+        type=click.Choice(["table", "json", "csv", "markdown", "latex"]),
+        default="table",
+        show_default=True,
+    )(function)
+
+
+def config_keys(texts: Sequence[str], arguments: Sequence[str]) -> dict[str, Any]:
+    """`--overrides` and what else stood on the command line, as dotted keys."""
+    return parse_overrides(texts) | parse_overrides(_pairs(arguments))
+
+
+def _pairs(arguments: Sequence[str]) -> list[str]:
+    """`key=value`, `--key=value` and `--key value` as `key=value` texts."""
+    pairs: list[str] = []
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--") or "=" in word:
+            pairs.append(word.removeprefix("--"))
+        elif rest:
+            pairs.append(f"{word.removeprefix('--')}={rest.pop(0)}")
+        else:
+            raise AsrLabError(f"{word} needs a value", allowed=f"{word} VALUE, or {word.removeprefix('--')}=VALUE")
+    return [pair.replace("-", "_", pair.partition("=")[0].count("-")) for pair in pairs]
+
+
+def given(values: Mapping[str, Any], config: Path | None, recipe: str) -> dict[str, Any]:
+    """The options that were given, as config keys.
+
+    `mlflow run` passes every option, given or not: there, one at its default leaves the config file its say.
+    """
+    chosen = {key: value for key, value in values.items() if value not in (None, "")}
+    if "MLFLOW_RUN_ID" not in os.environ:
+        return chosen
+    usual, said = defaults(RECIPES[recipe]), _dotted(read_yaml(config)) if config else set()
+    return {
+        key: value
+        for key, value in chosen.items()
+        if key not in said or str(value) != ",".join(map(str, _listed(usual.get(key))))
+    }
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _dotted(content: Mapping[str, Any], prefix: str = "") -> set[str]:
+    found: set[str] = set()
+    for key, value in content.items():
+        found |= _dotted(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key}
+    return found
+
+
+def keys_help(recipe: str) -> str:
+    """The config keys of a recipe with the older option names that stand for them, for `--help`."""
+    kind = RECIPES[recipe]
+    usual = defaults(kind)
+    lines = ["\b", "Config keys (key=value):"]
+    for key, text in keys(kind).items():
+        default = usual.get(key, "required")
+        shown = ",".join(map(str, default)) if isinstance(default, list) else default
+        lines.append(f"  {key} [{shown}]" + (f"  {text}" if text else ""))
+    older = [f"{old} = {new}" for old, new in ALIASES.items() if new in keys(kind)]
+    return "\n".join([*lines, "\n\b", "Older option names that are understood:", *(f"  {line}" for line in older)])

@@ -1,0 +1,81 @@
+"""`asr-lab train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from asr_lab.cli.options import (
+    TAKES_CONFIG_KEYS,
+    config_keys,
+    console,
+    dry_run_option,
+    keys_help,
+    new_run_option,
+    overrides_option,
+)
+from asr_lab.config.identity import differences
+from asr_lab.config.load import load
+from asr_lab.config.schema import DeepSpeech2Experiment
+from asr_lab.units import hms
+
+
+@click.command(context_settings=TAKES_CONFIG_KEYS, epilog=keys_help("deepspeech2"))
+@click.argument("config", type=click.Path(path_type=Path))
+@click.argument("keys", nargs=-1, type=click.UNPROCESSED, metavar="[KEY=VALUE]...")
+@overrides_option
+@dry_run_option
+@new_run_option
+def train(config: Path, keys: tuple[str, ...], texts: tuple[str, ...], dry_run: bool, new_run: bool) -> None:
+    """Train the recogniser that CONFIG describes; the best epoch is kept, tested and registered.
+
+    \b
+    Examples:
+      asr-lab train experiments/deepspeech2/base.yaml
+      asr-lab train experiments/deepspeech2/base.yaml train.batch_size=32 model.hidden_size=320
+      asr-lab train experiments/deepspeech2/base.yaml --dry-run
+
+    The same command continues a run that was cut off.
+    """
+    experiment = load(config, config_keys(texts, keys), "deepspeech2")
+    assert isinstance(experiment, DeepSpeech2Experiment)
+    out = console()
+    from asr_lab.recipes import deepspeech2, demo
+
+    if any(demo.is_demo(path) for path in (experiment.data.train, experiment.data.val, experiment.data.test)):
+        demo.ensure_corpus(out)
+    if dry_run:
+        _show_plan(deepspeech2.plan(experiment))
+        return
+    from asr_lab.tracking.recorder import MlflowTracker
+
+    done = deepspeech2.train(experiment, MlflowTracker(new_run=new_run), out)
+    out.print()
+    out.print(f"[bold]{done.run_name}[/]", highlight=False)
+    out.print(f"  val/wer   {done.val_wer:.1%}", highlight=False)
+    if done.test:
+        interval = f"95 % interval {done.test.low:.1%} to {done.test.high:.1%}"
+        out.print(f"  test/wer  {done.test.value:.1%}, {interval}", highlight=False)
+    out.print(f"  model     {done.model_uri}\n  time      {hms(done.seconds)}", highlight=False)
+    out.print(f"  look      asr-lab show {done.run_id[:8]}, or mlflow ui", highlight=False)
+
+
+def _show_plan(planned: object) -> None:
+    from asr_lab.recipes.deepspeech2 import Plan
+
+    assert isinstance(planned, Plan)
+    out = console()
+    out.print("[bold]differs from the defaults[/]")
+    for key, value in differences(planned.config).items():
+        out.print(f"  {key} = {value}", highlight=False)
+    out.print("[bold]data[/]")
+    for name, split in planned.splits.items():
+        minutes = f"{split.hours * 60:.1f} min"
+        out.print(f"  {name:5} {len(split.cuts):6} utterances  {minutes:>10}  digest {split.digest[:8]}", highlight=False)
+    for warning in planned.warnings():
+        out.print(f"  [yellow]warning[/] {warning}", highlight=False)
+    out.print("[bold]model[/]")
+    vocabulary = len(planned.recognizer.vocabulary)
+    out.print(f"  {planned.num_params / 1e6:.2f} M parameters, {vocabulary} classes", highlight=False)
+    out.print("nothing was trained or recorded (--dry-run)")

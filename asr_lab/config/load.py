@@ -1,0 +1,149 @@
+"""From YAML and `key=value` to a checked configuration; every mistake is told at once, with the nearest name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from asr_lab.config.schema import ALIASES, RECIPES, Experiment
+from asr_lab.errors import AsrLabError, listing, nearest
+
+E = TypeVar("E", bound=BaseModel)
+
+_NEXT_KEY = re.compile(r",(?=\s*[A-Za-z_][\w.]*\s*=)")
+
+
+def parse_overrides(texts: Iterable[str]) -> dict[str, Any]:
+    """`["a.b=1", "c=2,d=x"]` -> `{"a.b": 1, "c": 2, "d": "x"}`; values are YAML, lists may be `512,256`.
+
+    Names of the older systems become their config keys (`ALIASES`).
+    """
+    pairs: dict[str, Any] = {}
+    for part in (part.strip() for text in texts for part in _NEXT_KEY.split(text)):
+        if not part:
+            continue
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise AsrLabError(f"not an override: {part!r}", allowed="key=value, such as train.batch_size=16")
+        key = key.strip()
+        pairs[ALIASES.get(key, key)] = _value(value.strip())
+    return pairs
+
+
+def _value(text: str) -> Any:
+    if "," in text and not text.startswith(("[", "{", "'", '"')):
+        return [_value(item.strip()) for item in text.split(",") if item.strip()]
+    try:
+        return yaml.safe_load(text) if text else ""
+    except yaml.YAMLError:
+        return text
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file that holds a mapping; nested or dotted keys."""
+    if not path.is_file():
+        known = sorted(str(p) for p in Path("experiments").glob("*/*.yaml"))
+        raise AsrLabError("no such config file", where=str(path), allowed=listing(known) or "a YAML file")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise AsrLabError(f"not valid YAML: {error}", where=str(path)) from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise AsrLabError("a config file holds `key: value` lines", where=str(path))
+    return content
+
+
+def nest(pairs: Mapping[str, Any], into: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Dotted keys as nested dictionaries, laid over `into` (which stays as it is)."""
+    whole: dict[str, Any] = {key: value for key, value in (into or {}).items()}
+    for key, value in pairs.items():
+        head, dot, tail = key.partition(".")
+        if dot:
+            inner = whole.get(head)
+            whole[head] = nest({tail: value}, inner if isinstance(inner, Mapping) else {})
+        elif isinstance(value, Mapping):
+            inner = whole.get(head)
+            whole[head] = nest(value, inner if isinstance(inner, Mapping) else {})
+        else:
+            whole[head] = value
+    return whole
+
+
+def load(path: Path | None, overrides: Mapping[str, Any], recipe: str = "") -> Experiment:
+    """Read `path` (None: defaults alone), lay `overrides` (dotted keys) over it, and check the whole.
+
+    `recipe` is what the file must be for; empty: what its `recipe:` says. Raises `AsrLabError` that lists all errors.
+    """
+    content = nest(overrides, nest(read_yaml(path) if path else {}))
+    named = content.setdefault("recipe", recipe)
+    where = str(path) if path else "the command line"
+    if named not in RECIPES:
+        raise AsrLabError(f"unknown recipe {named!r}", where=where, allowed=listing(RECIPES))
+    if recipe and named != recipe:
+        command = "adapter" if named == "adapter" else "train"
+        raise AsrLabError(
+            f"this config is for the recipe {named!r}, not {recipe!r}",
+            where=where,
+            next_command=f"asr-lab {command} --config {path}" if command == "adapter" else f"asr-lab train {path}",
+        )
+    return validate(RECIPES[named], content, where)
+
+
+def validate(kind: type[E], content: Mapping[str, Any], where: str) -> E:
+    """`content` as a `kind`, or one `AsrLabError` that names each wrong key and value."""
+    content = _single_values_as_lists(kind, content)
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        lines = [_explain(kind, problem) for problem in error.errors()]
+        word = "error" if len(lines) == 1 else "errors"
+        what = f"{len(lines)} {word} in the configuration:\n    " + "\n    ".join(lines)
+        raise AsrLabError(what, where=where) from error
+
+
+def _single_values_as_lists(kind: type[BaseModel], content: Mapping[str, Any]) -> dict[str, Any]:
+    """`hidden_dims: 256` means `[256]`."""
+    whole = dict(content)
+    for name, info in kind.model_fields.items():
+        if name not in whole:
+            continue
+        annotation = info.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            if isinstance(whole[name], Mapping):
+                whole[name] = _single_values_as_lists(annotation, whole[name])
+        elif get_args(annotation)[1:] == (Ellipsis,) and not isinstance(whole[name], list | tuple):
+            whole[name] = [whole[name]]
+    return whole
+
+
+def keys(kind: type[BaseModel], prefix: str = "") -> dict[str, str]:
+    """Every dotted key of a configuration with its help text."""
+    found: dict[str, str] = {}
+    for name, info in kind.model_fields.items():
+        annotation = info.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            found |= keys(annotation, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = " ".join((info.description or "").split())
+    return found
+
+
+def _explain(kind: type[BaseModel], problem: Any) -> str:
+    location = [str(part) for part in problem["loc"]]
+    key = ".".join(location)
+    if problem["type"] == "extra_forbidden":
+        valid = keys(kind)
+        near = nearest(key, valid) or nearest(location[-1], (k.rsplit(".", 1)[-1] for k in valid))
+        near = next((k for k in valid if k == near or k.endswith("." + near)), near)
+        return f"{key}: no such key" + (f"; did you mean {near}?" if near else "")
+    if problem["type"] == "missing":
+        return f"{key}: required, but not set"
+    message = str(problem["msg"])
+    return f"{key}: {message[0].lower()}{message[1:]}, not {problem['input']!r}"

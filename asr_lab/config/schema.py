@@ -1,0 +1,225 @@
+"""Every setting of every experiment: typed, frozen, explained underneath, unknown keys refused.
+
+Variants are YAML files under `experiments/` that hold only what differs from the defaults here.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Section(BaseModel):
+    """A frozen group of settings; the docstring under a field is its help text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+Positive = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Run(Section):
+    """How the run is called and kept."""
+
+    name: str = ""
+    """First part of the run's name in MLflow; empty: the model's name."""
+    seed: int = 0
+    """Seed of weights, data order and augmentation."""
+    register_as: str = ""
+    """Name in the model registry under which the best model becomes a version; empty: not registered."""
+    threads: int = 0
+    """CPU threads of PyTorch; 0: as many as there are cores."""
+
+
+class Text(Section):
+    """The text normaliser, applied alike to transcripts for training and to references for scoring."""
+
+    unicode: Literal["NFC", "NFKC"] = "NFC"
+    """Unicode normal form; NFC keeps Korean syllables whole."""
+    lowercase: bool = True
+    """Fold the case (Unicode case folding is not used: `lower()`)."""
+    strip_punctuation: bool = True
+    """Drop punctuation and symbols, but for the apostrophe inside a word."""
+
+
+class Data(Section):
+    """Which utterances are learned from, chosen on and tested on. Manifests are Lhotse cuts, `*.jsonl.gz`."""
+
+    train: str = "corpora/demo/train.jsonl.gz"
+    """Manifest to learn from."""
+    val: str = "corpora/demo/val.jsonl.gz"
+    """Manifest on which the best epoch is chosen; never the test data."""
+    test: str = "corpora/demo/test.jsonl.gz"
+    """Manifest of the final figures; empty: no test."""
+    text: Text = Text()
+    max_duration_s: float = Field(default=20.0, gt=0)
+    """Longer utterances (seconds) are left out of training, counted and named."""
+
+
+class Augment(Section):
+    """What is done to training audio, seeded by (seed, epoch, utterance), so a resumed run repeats it."""
+
+    speed_factors: tuple[Annotated[float, Field(gt=0.5, lt=2)], ...] = (1.0,)
+    """Speed perturbation: one of these factors for each utterance (Ko et al. 2015 use 0.9, 1.0, 1.1)."""
+    time_masks: int = Field(default=2, ge=0)
+    """SpecAugment (Park et al. 2019): number of time masks."""
+    time_mask_share: Share = 0.05
+    """Widest time mask as a share of the utterance (KoSpeech: T/20)."""
+    freq_masks: int = Field(default=2, ge=0)
+    """SpecAugment: number of frequency masks."""
+    freq_mask_bins: int = Field(default=18, ge=0, le=80)
+    """Widest frequency mask in mel bins (KoSpeech: 18)."""
+
+
+class DeepSpeech2Model(Section):
+    """DeepSpeech2 (Amodei et al. 2016) as in KoSpeech; the small size here is the demo's."""
+
+    rnn_type: Literal["gru", "lstm", "rnn"] = "gru"
+    hidden_size: Positive = 256
+    """Units of each direction."""
+    num_layers: Positive = 2
+    bidirectional: bool = True
+    conv_channels: Positive = 16
+    """Channels of both convolutions; KoSpeech has 32, which doubles the cost on CPU at this size."""
+
+
+class Train(Section):
+    """The training loop."""
+
+    epochs: Positive = 10
+    batch_size: Positive = 16
+    """Utterances per update and device, of like duration."""
+    accumulate: Positive = 1
+    """Batches per update."""
+    lr: float = Field(default=1e-3, gt=0)
+    """Peak learning rate."""
+    schedule: Literal["tri_stage", "constant"] = "tri_stage"
+    """Tri-stage (Park et al. 2019): linear warm-up, hold, exponential decay to `final_lr_scale` x peak."""
+    warmup_share: Share = 0.1
+    """Share of all updates spent warming up."""
+    hold_share: Share = 0.4
+    """Share of all updates spent at the peak."""
+    final_lr_scale: float = Field(default=0.05, gt=0, le=1)
+    weight_decay: float = Field(default=1e-5, ge=0)
+    grad_clip: float = Field(default=5.0, gt=0)
+    """Largest gradient norm."""
+    patience: int = Field(default=0, ge=0)
+    """Epochs without a better validation WER after which training stops; 0: never early."""
+    num_workers: int = Field(default=0, ge=0)
+    """Processes that read audio beside training."""
+    mixed_precision: Literal["auto", "no"] = "auto"
+    """`auto`: bfloat16 (or float16) where there is a GPU that can, never on CPU."""
+    save_minutes: float = Field(default=0.0, ge=0)
+    """Also keep a checkpoint every so many minutes; 0: after each epoch only."""
+
+
+class Adapter(Section):
+    """One person's MLP on the frozen base's RNN output."""
+
+    name: str
+    """Whose adapter it is: letters, digits, `-`, `_` and Korean syllables; it names file and registry entry."""
+    base: str = "models:/deepspeech2@champion"
+    """The frozen base: a registry URI, `runs:/ID/model`, or a folder."""
+    hidden_dims: tuple[Positive, ...] = Field(default=(512, 256), min_length=1)
+    """Width of each hidden layer."""
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    save_dir: str = "adapters"
+    """Folder of the `{name}_adapter.pt` files."""
+
+
+class AdapterData(Section):
+    """One person's utterances."""
+
+    train: str = ""
+    """Manifest to adapt on; empty: the demo corpus' speaker of that name."""
+    test: str = ""
+    """Manifest held out for the figures; empty: a share of `train` is held out."""
+    test_share: Share = 0.3
+    """Share of the utterances held out when there is no `test`."""
+    cross_fit: str = ""
+    """A field of the utterances (such as `block`): adapt on all of its values but one and test on that one, for
+    each value in turn; the figures then cover every utterance once, and the adapter kept learns from all."""
+    interval_unit: Literal["utterance", "word"] = "utterance"
+    """What is resampled for the interval of the difference; `word` where each word is a recording of its own."""
+
+
+class AdapterTrain(Train):
+    """The training loop of an adapter; the learning rate is high because only an MLP learns."""
+
+    lr: float = Field(default=2e-3, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+
+
+class DeepSpeech2Experiment(Section):
+    """Train a DeepSpeech2 recogniser."""
+
+    recipe: Literal["deepspeech2"] = "deepspeech2"
+    run: Run = Run()
+    data: Data = Data()
+    augment: Augment = Augment()
+    model: DeepSpeech2Model = DeepSpeech2Model()
+    train: Train = Train()
+
+
+class AdapterExperiment(Section):
+    """Adapt a recogniser to one person."""
+
+    recipe: Literal["adapter"] = "adapter"
+    run: Run = Run()
+    adapter: Adapter
+    data: AdapterData = AdapterData()
+    train: AdapterTrain = AdapterTrain()
+
+
+class Evaluation(Section):
+    """What is scored, and how."""
+
+    model: str
+    """The recogniser: a registry URI, `runs:/ID/model`, or a folder."""
+    data: str
+    """Manifest to score on."""
+    adapter: str = ""
+    """A person's adapter: its name or its file; empty: the base alone."""
+    adapter_dir: str = "adapters"
+    """Folder of the `{name}_adapter.pt` files."""
+    split: str = "test"
+    """Name of the data in metrics and artifacts (`test/wer`, `eval/test.parquet`)."""
+    batch_size: Positive = 16
+    resamples: int = Field(default=10_000, ge=100)
+    """Bootstrap resamples for the intervals."""
+
+
+class EvaluateExperiment(Section):
+    """Score a recogniser on a manifest."""
+
+    recipe: Literal["evaluate"] = "evaluate"
+    run: Run = Run()
+    evaluate: Evaluation
+
+
+Experiment = DeepSpeech2Experiment | AdapterExperiment | EvaluateExperiment
+
+RECIPES: dict[str, type[DeepSpeech2Experiment] | type[AdapterExperiment] | type[EvaluateExperiment]] = {
+    "deepspeech2": DeepSpeech2Experiment,
+    "adapter": AdapterExperiment,
+    "evaluate": EvaluateExperiment,
+}
+
+ALIASES: dict[str, str] = {
+    "adapter_hidden_dims": "adapter.hidden_dims",
+    "adapter_name": "adapter.name",
+    "adapter_save_dir": "adapter.save_dir",
+    "base_model_path": "adapter.base",
+    "batch_size": "train.batch_size",
+    "epochs": "train.epochs",
+    "experiment_name": "run.name",
+    "hidden_dims": "adapter.hidden_dims",
+    "main_lr": "train.lr",
+    "num_epochs": "train.epochs",
+    "num_workers": "train.num_workers",
+    "seed": "run.seed",
+    "transcripts_path": "data.train",
+}
+"""Option names of the older systems and the config keys they stand for."""

@@ -1,0 +1,1 @@
+"""Speech data: corpora become manifests, manifests become splits and batches."""

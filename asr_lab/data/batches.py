@@ -1,0 +1,146 @@
+"""Batches of like duration for transformers' Trainer, from Lhotse's sampler.
+
+A loader's "index" is `(cut, epoch)`: the sampler chooses utterances, the collator reads and augments them. Trainer
+needs what Lhotse's sampler does not give, a fixed number of batches an epoch and a `batch_sampler` that it can skip
+on resume; `EpochBatches` gives it both.
+
+Shapes: B utterances, T feature frames, F mel bins, L labels.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import torch
+from lhotse import CutSet
+from lhotse.cut import Cut
+from lhotse.dataset import DynamicBucketingSampler
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import DataLoader, Dataset
+
+from asr_lab.data import manifest
+from asr_lab.data.audio import Signal, read_cut
+from asr_lab.data.augment import Augmenter
+
+Index = tuple[Cut, int]
+Batch = dict[str, Any]
+
+LABEL_PADDING = -100
+_TOP_UP_EPOCH = 1_000_000  # an epoch number no training reaches: where batches come from when one epoch has too few
+_NUM_BUCKETS = 10
+
+warnings.filterwarnings("ignore", message=".*DynamicBucketingSampler with an eagerly read CutSet.*")
+
+
+class Indices(Dataset[Index]):
+    """A map-style data set whose items are their own indices."""
+
+    def __getitem__(self, index: Index) -> Index:
+        return index
+
+
+class EpochBatches:
+    """A batch sampler over one rank's share: buckets of like duration, shuffled by (seed, epoch).
+
+    Every epoch has the same number of batches (the number of epoch 0): Trainer reads `len` once. An epoch of Lhotse's
+    sampler that has more is cut, one that has fewer is topped up.
+    """
+
+    def __init__(
+        self, cuts: CutSet, batch_size: int, *, seed: int = 0, rank: int = 0, world_size: int = 1
+    ) -> None:
+        self.cuts, self.batch_size, self.seed = cuts, batch_size, seed
+        self.rank, self.world_size, self.epoch = rank, world_size, 0
+        self.batch_sampler = self  # Trainer calls `loader.batch_sampler.batch_sampler.set_epoch`
+        self.num_batches = sum(1 for _ in self._epoch(0))
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.num_batches
+
+    def __iter__(self) -> Iterator[list[Index]]:
+        batches = list(islice(self._epoch(self.epoch), self.num_batches))
+        missing = self.num_batches - len(batches)
+        if missing:
+            batches += islice(self._epoch(self.epoch + _TOP_UP_EPOCH), missing)
+        for batch in batches:
+            yield [(cut, self.epoch) for cut in batch]
+
+    def _epoch(self, epoch: int) -> Iterator[CutSet]:
+        sampler = DynamicBucketingSampler(
+            self.cuts,
+            max_cuts=self.batch_size,
+            num_buckets=min(_NUM_BUCKETS, max(2, len(self.cuts) // (4 * self.batch_size))),
+            shuffle=True,
+            seed=self.seed,
+            rank=self.rank,
+            world_size=self.world_size,
+            sync_buckets=self.world_size > 1,
+        )
+        sampler.set_epoch(epoch)
+        yield from sampler
+
+
+class InOrder:
+    """Batches of an evaluation: longest first, so that little is padding and memory is known at once."""
+
+    def __init__(self, cuts: CutSet, batch_size: int, *, rank: int = 0, world_size: int = 1) -> None:
+        ordered = sorted(cuts, key=lambda cut: (-cut.duration, cut.id))
+        self.batches = [ordered[i : i + batch_size] for i in range(0, len(ordered), batch_size)][rank::world_size]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[Index]]:
+        return iter([[(cut, 0) for cut in batch] for batch in self.batches])
+
+
+@dataclass(frozen=True)
+class Collator:
+    """Reads, augments and pads a batch.
+
+    Returns `input_features` (B, T, F), `feature_lengths` (B,), `labels` (B, L) padded with -100, `label_lengths`
+    (B,) and `cut_ids`; without `encode` there are no labels.
+    """
+
+    extract: Callable[[Signal], Tensor]
+    encode: Callable[[str], list[int]] | None = None
+    augmenter: Augmenter | None = None
+
+    def __call__(self, indices: Sequence[Index]) -> Batch:
+        features = [self._features(cut, epoch) for cut, epoch in indices]
+        batch: Batch = {
+            "input_features": pad_sequence(features, batch_first=True),
+            "feature_lengths": torch.tensor([len(one) for one in features]),
+            "cut_ids": [cut.id for cut, _ in indices],
+        }
+        if self.encode is not None:
+            labels = [torch.tensor(self.encode(manifest.supervision(cut).text or "")) for cut, _ in indices]
+            batch["labels"] = pad_sequence(labels, batch_first=True, padding_value=LABEL_PADDING).long()
+            batch["label_lengths"] = torch.tensor([len(one) for one in labels])
+        return batch
+
+    def _features(self, cut: Cut, epoch: int) -> Tensor:
+        samples = read_cut(cut)
+        if self.augmenter is None:
+            return self.extract(samples)
+        features = self.extract(self.augmenter.samples(samples, cut.id, epoch))
+        return self.augmenter.features(features, cut.id, epoch)
+
+
+def loader(sampler: EpochBatches | InOrder, collator: Collator, num_workers: int = 0) -> DataLoader[Any]:
+    """A loader that transformers' Trainer can be handed as it is (not to be prepared by accelerate)."""
+    return DataLoader(
+        Indices(),
+        batch_sampler=sampler,  # type: ignore[arg-type]
+        collate_fn=collator,
+        num_workers=num_workers,
+        generator=torch.Generator(),  # its own: the global one belongs to the model
+    )

@@ -1,0 +1,127 @@
+"""Free Spoken Digit Dataset (Zohar Jackson and others, CC BY-SA 4.0): `{digit}_{speaker}_{index}.wav`, 8 kHz.
+
+Digits can be joined into strings, within a speaker and a block of indices: each recording is a word of exactly one
+string of the first copy, so the words of held-out blocks are never heard in training.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from lhotse.cut import Cut
+
+from asr_lab.data import manifest
+from asr_lab.data.audio import read_file
+from asr_lab.errors import AsrLabError, listing
+from asr_lab.units import SAMPLE_RATE
+
+WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_NAME = re.compile(r"(?P<digit>\d)_(?P<speaker>[^_]+)_(?P<index>\d+)\.wav")
+_GAP_S = 0.05  # silence between joined digits
+
+Progress = Callable[[int, int], None]
+
+
+def import_fsdd(
+    recordings: Path,
+    out: Path,
+    *,
+    join: tuple[int, int] | None = None,
+    blocks: int = 10,
+    copies: int = 1,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> list[Cut]:
+    """Utterances of the recordings; with `join=(1, 5)`, of strings of one to five digits written to `out/audio`.
+
+    Every utterance has `block`: the index range its recordings are from (`index * blocks // number of indices`).
+    Further `copies` join the same recordings into other strings, for training; they have `copy` > 0.
+    """
+    found = sorted(recordings.glob("*.wav"))
+    named = [(path, _NAME.fullmatch(path.name)) for path in found]
+    odd = [path.name for path, match in named if match is None]
+    if odd or not found:
+        raise AsrLabError(
+            f"{len(odd)} files are not of the Free Spoken Digit Dataset: {listing(odd)}" if odd else "no WAV files",
+            where=str(recordings),
+            allowed="{digit}_{speaker}_{index}.wav",
+        )
+    by_speaker: dict[str, list[tuple[int, int, Path]]] = defaultdict(list)
+    for path, match in named:
+        assert match is not None
+        by_speaker[match["speaker"]].append((int(match["index"]), int(match["digit"]), path))
+    cuts: list[Cut] = []
+    for speaker, rows in sorted(by_speaker.items()):
+        indices = sorted({index for index, _, _ in rows})
+        place = {index: position * blocks // len(indices) for position, index in enumerate(indices)}
+        if join is None:
+            cuts += [_single(speaker, digit, index, path, place[index]) for index, digit, path in rows]
+        else:
+            for copy in range(copies):
+                cuts += _strings(speaker, rows, place, join, copy, out, random.Random(f"{seed} {speaker} {copy}"))
+        if progress:
+            progress(len(cuts), 0)
+    return cuts
+
+
+def _single(speaker: str, digit: int, index: int, path: Path, block: int) -> Cut:
+    return manifest.utterance(
+        id=f"fsdd-{speaker}-{digit}-{index:02d}",
+        audio=path,
+        text=WORDS[digit],
+        speaker=speaker,
+        gender="male",
+        language="en",
+        corpus="fsdd",
+        block=block,
+    )
+
+
+def _strings(
+    speaker: str,
+    rows: Sequence[tuple[int, int, Path]],
+    place: dict[int, int],
+    join: tuple[int, int],
+    copy: int,
+    out: Path,
+    draw: random.Random,
+) -> Iterable[Cut]:
+    """Each recording once, in strings of `join` digits made within its block."""
+    by_block: dict[int, list[tuple[int, int, Path]]] = defaultdict(list)
+    for row in sorted(rows):
+        by_block[place[row[0]]].append(row)
+    for block, members in sorted(by_block.items()):
+        draw.shuffle(members)
+        position, number = 0, 0
+        while position < len(members):
+            chosen = members[position : position + draw.randint(*join)]
+            id = f"fsdd-{speaker}-b{block}-c{copy}-{number:03d}"
+            audio = out / "audio" / speaker / f"{id}.flac"
+            _write_joined([path for _, _, path in chosen], audio)
+            yield manifest.utterance(
+                id=id,
+                audio=audio,
+                text=" ".join(WORDS[digit] for _, digit, _ in chosen),
+                speaker=speaker,
+                gender="male",
+                language="en",
+                corpus="fsdd",
+                block=block,
+                copy=copy,
+                recordings=[path.stem for _, _, path in chosen],
+            )
+            position += len(chosen)
+            number += 1
+
+
+def _write_joined(paths: Sequence[Path], audio: Path) -> None:
+    gap = np.zeros(round(_GAP_S * SAMPLE_RATE), dtype=np.float32)
+    pieces = [piece for path in paths for piece in (read_file(path), gap)][:-1]
+    audio.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(str(audio), np.concatenate(pieces), SAMPLE_RATE, subtype="PCM_16")

@@ -1,0 +1,38 @@
+"""Log-mel filter banks exactly as KoSpeech's recipe makes them, so that its models can be used here.
+
+`torchaudio.compliance.kaldi.fbank` with 80 bins, 20 ms Hamming windows every 10 ms, no dither; then the mean of the
+whole utterance is subtracted and its standard deviation divided out (one number each, all bins alike).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torchaudio.compliance import kaldi
+
+from asr_lab.data.audio import Signal
+from asr_lab.units import FRAME_LENGTH_S, FRAME_SHIFT_S, NUM_MEL_BINS, SAMPLE_RATE
+
+
+def filter_bank(samples: Signal) -> Tensor:
+    """Log-mel energies (T, 80) of a signal (num_samples,) in [-1, 1]; T = `units.num_frames(num_samples)`."""
+    features: Tensor = kaldi.fbank(
+        torch.from_numpy(samples)[None],
+        num_mel_bins=NUM_MEL_BINS,
+        frame_length=FRAME_LENGTH_S * 1000,
+        frame_shift=FRAME_SHIFT_S * 1000,
+        window_type="hamming",
+        dither=0.0,
+        sample_frequency=SAMPLE_RATE,
+    )
+    return features
+
+
+def normalize(features: Tensor) -> Tensor:
+    """Zero mean and unit (population) deviation over the whole (T, 80) matrix; digital silence stays zero."""
+    return (features - features.mean()) / features.std(correction=0).clamp_min(1e-5)
+
+
+def extract(samples: Signal) -> Tensor:
+    """What the model hears: the normalised filter bank (T, 80) of a signal (num_samples,)."""
+    return normalize(filter_bank(samples))

@@ -1,0 +1,234 @@
+"""Manifests: Lhotse cuts with one supervision each, as `*.jsonl.gz`.
+
+The contract of an utterance (`utterance` builds one): a cut with one supervision that has `text`, `speaker`,
+`gender`, `language` and, in `custom`, what else is known: `age` (years), `snr_db`, `l1`, `corpus`,
+`audio_digest`. Paths inside a manifest are relative to the folder the manifest lies in, so a corpus folder
+can be moved or mounted elsewhere.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import soundfile
+from lhotse import AudioSource, CutSet, MonoCut, MultiCut, Recording, SupervisionSegment
+from lhotse.cut import Cut
+
+from asr_lab.errors import AsrLabError, listing
+
+SUFFIX = ".jsonl.gz"
+DIGEST_LENGTH = 32  # hexadecimal digits; MLflow refuses digests of more than 36 characters
+
+
+
+def audio_digest(path: Path) -> str:
+    """SHA-256 (32 hexadecimal digits) of an audio file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:DIGEST_LENGTH]
+
+
+def utterance(
+    *,
+    id: str,
+    audio: Path,
+    text: str,
+    speaker: str,
+    language: str = "",
+    gender: str = "",
+    corpus: str = "",
+    **custom: Any,
+) -> Cut:
+    """One utterance as a Lhotse cut over a whole audio file.
+
+    Further keywords (`age`, `snr_db`, `l1`, `block`, ...) go to the supervision's `custom` as they are.
+    Raises `AsrLabError` when the file is missing, empty or not audio.
+    """
+    info = _probe(audio)
+    recording = Recording(
+        id=id,
+        sources=[AudioSource(type="file", channels=list(range(info.channels)), source=str(audio.resolve()))],
+        sampling_rate=info.samplerate,
+        num_samples=info.frames,
+        duration=info.frames / info.samplerate,
+        channel_ids=list(range(info.channels)),
+    )
+    channel: Any = recording.channel_ids if info.channels > 1 else 0
+    supervision = SupervisionSegment(
+        id=id,
+        recording_id=id,
+        start=0.0,
+        duration=recording.duration,
+        channel=channel,
+        text=text,
+        language=language or None,
+        speaker=speaker,
+        gender=gender or None,
+        custom={"corpus": corpus, "audio_digest": audio_digest(audio), **custom},
+    )
+    kind = MultiCut if info.channels > 1 else MonoCut
+    return kind(
+        id=id,
+        start=0.0,
+        duration=recording.duration,
+        channel=channel,
+        supervisions=[supervision],
+        recording=recording,
+    )
+
+
+def _probe(audio: Path) -> Any:
+    """The header of an audio file whose last sample can be read."""
+    if not audio.is_file():
+        raise AsrLabError("no such audio file", where=str(audio))
+    if audio.stat().st_size == 0:
+        raise AsrLabError("the audio file is empty (0 bytes)", where=str(audio))
+    try:
+        info = soundfile.info(str(audio))
+        with soundfile.SoundFile(str(audio)) as file:
+            file.seek(max(0, file.frames - 1))
+            readable = file.frames == 0 or len(file.read(1)) == 1
+    except soundfile.LibsndfileError as error:
+        raise AsrLabError(
+            f"not an audio file, or cut off: {error.error_string.strip()}",
+            where=str(audio),
+            allowed="WAV, FLAC, OGG or MP3, whole and not cut off",
+        ) from error
+    if not readable or _riff_is_cut(audio):
+        raise AsrLabError("the audio file is cut off: it holds less than its header says", where=str(audio))
+    if info.frames == 0:
+        raise AsrLabError("the audio file holds no samples", where=str(audio))
+    return info
+
+
+def _riff_is_cut(audio: Path) -> bool:
+    """Whether a WAV file is shorter than its header says (libsndfile reads what is there without a word)."""
+    with audio.open("rb") as file:
+        head = file.read(12)
+    if head[:4] != b"RIFF" or head[8:] != b"WAVE":
+        return False
+    return 8 + int.from_bytes(head[4:8], "little") > audio.stat().st_size + 1  # + 1: an odd chunk may lack its pad
+
+
+def supervision(cut: Cut) -> SupervisionSegment:
+    """The one supervision of an utterance."""
+    return cut.supervisions[0]
+
+
+def field(cut: Cut, name: str) -> Any:
+    """A field of an utterance by name: one of the supervision's own, else one of its `custom`; None if absent."""
+    segment = supervision(cut)
+    if name in ("speaker", "gender", "language", "text"):
+        return getattr(segment, name)
+    return (segment.custom or {}).get(name)
+
+
+def check(cuts: Sequence[Cut], where: str = "") -> None:
+    """Raise one `AsrLabError` that names every broken promise of the contract found in `cuts`."""
+    problems: list[str] = []
+    if not cuts:
+        problems.append("it holds no utterance")
+    duplicates = [id for id, n in Counter(cut.id for cut in cuts).items() if n > 1]
+    if duplicates:
+        problems.append(f"{len(duplicates)} duplicate ids: {listing(sorted(duplicates))}")
+    several = [cut.id for cut in cuts if len(cut.supervisions) != 1]
+    if several:
+        problems.append(
+            f"{len(several)} utterances without exactly one supervision: {listing(several)}; "
+            "Lhotse's cuts.trim_to_supervisions() makes one utterance of each"
+        )
+    single = [cut for cut in cuts if len(cut.supervisions) == 1]
+    silent = [cut.id for cut in single if not (supervision(cut).text or "").strip()]
+    if silent:
+        problems.append(f"{len(silent)} utterances without a transcript: {listing(silent)}")
+    nobody = [cut.id for cut in single if not supervision(cut).speaker]
+    if nobody:
+        problems.append(f"{len(nobody)} utterances without a speaker: {listing(nobody)}")
+    if problems:
+        raise AsrLabError("the manifest breaks the utterance contract: " + "; ".join(problems), where=where)
+
+
+def write(cuts: Iterable[Cut], path: Path) -> CutSet:
+    """Check the utterances and write them aside, then rename; sources become relative to the manifest's folder."""
+    rows = list(cuts)
+    check(rows, where=str(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}{SUFFIX}")
+    root = path.parent.resolve()
+    with gzip.GzipFile(aside, "wb", mtime=0) as file:  # no time stamp: same contents, same bytes
+        for cut in rows:
+            row = cut.to_dict()
+            for source in row["recording"]["sources"]:
+                source["source"] = os.path.relpath(source["source"], root)
+            file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+    aside.replace(path)
+    return CutSet.from_cuts(rows)
+
+
+def read(path: Path | str) -> CutSet:
+    """Read a manifest eagerly, check the contract, and make its audio paths absolute.
+
+    Raises `AsrLabError` when the file is missing, cut off, or not a manifest, or breaks the contract.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise AsrLabError(
+            "no such manifest",
+            where=str(path),
+            allowed=f"a file of Lhotse cuts ({SUFFIX})",
+            next_command="asr-lab data synth, or asr-lab data import --help",
+        )
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            cuts = [_located(json.loads(line), path.parent.resolve()) for line in file]
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise AsrLabError(
+            f"the manifest is cut off or not a {SUFFIX} file: {error}", where=str(path)
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise AsrLabError(f"a line of the manifest is not a Lhotse cut: {error!r}", where=str(path)) from error
+    check(cuts, where=str(path))
+    return CutSet.from_cuts(cuts)
+
+
+def _located(row: dict[str, Any], root: Path) -> Cut:
+    for source in row["recording"]["sources"]:
+        source["source"] = str(root / source["source"])  # an absolute source stays as it is
+    kind = MultiCut if row.get("type") == "MultiCut" else MonoCut
+    return kind.from_dict({key: value for key, value in row.items() if key != "type"})
+
+
+def digest(cuts: Iterable[Cut]) -> str:
+    """Digest (32 hexadecimal digits) of what is said, by whom, and of the audio; not of paths or order.
+
+    Two runs were evaluated on the same data exactly when the digests of their test sets are equal. The audio
+    enters by the `audio_digest` each importer writes; `asr-lab data check` holds it against the files.
+    """
+    whole = hashlib.sha256()
+    for line in sorted(json.dumps(_identity(cut), sort_keys=True, ensure_ascii=False) for cut in cuts):
+        whole.update(line.encode() + b"\n")
+    return whole.hexdigest()[:DIGEST_LENGTH]
+
+
+def _identity(cut: Cut) -> dict[str, Any]:
+    segment = supervision(cut)
+    custom = dict(segment.custom or {})
+    if "audio_digest" not in custom:
+        custom["audio_digest"] = audio_digest(Path(cut.recording.sources[0].source))
+    return {
+        "id": cut.id,
+        "start": round(cut.start, 4),
+        "duration": round(cut.duration, 4),
+        "text": segment.text,
+        "speaker": segment.speaker,
+        "gender": segment.gender,
+        "language": segment.language,
+        "custom": custom,
+    }

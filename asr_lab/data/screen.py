@@ -1,0 +1,76 @@
+"""What of a manifest can be learned from: utterances that cannot are left out, named and counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from lhotse import CutSet
+
+from asr_lab.data import manifest
+from asr_lab.data.text import outside
+from asr_lab.errors import AsrLabError, listing
+from asr_lab.units import num_frames, num_samples
+
+
+@dataclass(frozen=True)
+class Screened:
+    """The utterances that stay, and why others went."""
+
+    cuts: CutSet
+    too_long: list[str] = field(default_factory=list)
+    more_labels_than_frames: list[str] = field(default_factory=list)
+    unknown_characters: Counter[str] = field(default_factory=Counter)
+
+    def warnings(self, split: str) -> list[str]:
+        """One line for each kind of thing that was found."""
+        lines = []
+        if self.too_long:
+            lines.append(f"{split}: {len(self.too_long)} utterances too long, left out: {listing(self.too_long, 5)}")
+        if self.more_labels_than_frames:
+            lines.append(
+                f"{split}: {len(self.more_labels_than_frames)} utterances have more labels than frames, left out: "
+                f"{listing(self.more_labels_than_frames, 5)}"
+            )
+        if self.unknown_characters:
+            met = [f"{character!r} x {n}" for character, n in self.unknown_characters.most_common()]
+            lines.append(
+                f"{split}: {sum(self.unknown_characters.values())} characters outside the vocabulary: {listing(met)}"
+            )
+        return lines
+
+
+def frames_needed(labels: list[int]) -> int:
+    """Output frames that CTC needs: one a label, and a blank between equal neighbours."""
+    return len(labels) + sum(a == b for a, b in zip(labels, labels[1:], strict=False))
+
+
+def screen(
+    cuts: CutSet,
+    normalize: Callable[[str], str],
+    encode: Callable[[str], list[int]],
+    vocabulary: dict[str, int],
+    max_duration_s: float,
+    *,
+    where: str = "",
+) -> Screened:
+    """Leave out utterances longer than `max_duration_s`, or whose labels do not fit their frames (20 ms each).
+
+    Raises `AsrLabError` when nothing stays.
+    """
+    kept, too_long, crowded = [], [], []
+    for cut in cuts:
+        labels = encode(manifest.supervision(cut).text or "")
+        output_frames = (num_frames(num_samples(cut.duration)) + 1) // 2
+        if cut.duration > max_duration_s:
+            too_long.append(cut.id)
+        elif frames_needed(labels) > output_frames:
+            crowded.append(cut.id)
+        else:
+            kept.append(cut)
+    unknown = outside((normalize(manifest.supervision(cut).text or "") for cut in kept), vocabulary)
+    found = Screened(CutSet.from_cuts(kept), too_long, crowded, unknown)
+    if not kept:
+        raise AsrLabError("no utterance can be learned from: " + "; ".join(found.warnings("all")), where=where)
+    return found

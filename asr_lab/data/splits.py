@@ -1,0 +1,82 @@
+"""Splits that share nothing: whole groups (speakers, or any other field) go to train, val or test."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from lhotse import CutSet
+from lhotse.cut import Cut
+
+from asr_lab.data import manifest
+from asr_lab.errors import AsrLabError, listing
+
+
+def groups(cuts: Sequence[Cut] | CutSet, by: str) -> dict[str, list[Cut]]:
+    """The utterances by the value of a field; raises `AsrLabError` where the field is missing."""
+    found: dict[str, list[Cut]] = defaultdict(list)
+    lacking = []
+    for cut in cuts:
+        value = manifest.field(cut, by)
+        if value is None:
+            lacking.append(cut.id)
+        found[str(value)].append(cut)
+    if lacking:
+        raise AsrLabError(f"{len(lacking)} utterances have no field {by!r}: {listing(lacking)}")
+    return dict(found)
+
+
+def split_by(
+    cuts: CutSet, shares: Mapping[str, float], *, by: str = "speaker", seed: int = 0
+) -> dict[str, CutSet]:
+    """Whole groups to each split so that their durations come near `shares` (split -> share, adding up to 1).
+
+    The largest group goes first to the split that lacks most; equal ones in an order drawn from `seed`. Every
+    split with a share above 0 gets at least one group. Raises `AsrLabError` when there are too few groups.
+    """
+    wanted = {name: share for name, share in shares.items() if share > 0}
+    by_group = groups(cuts, by)
+    if len(by_group) < len(wanted):
+        raise AsrLabError(
+            f"{len(by_group)} values of {by!r} cannot be split into {len(wanted)} parts that share none",
+            allowed=f"as many values of {by!r} as splits; found {listing(sorted(by_group))}",
+            hint="--by names another field, such as block",
+        )
+    total = sum(cut.duration for cut in cuts)
+    order = sorted(by_group)
+    random.Random(seed).shuffle(order)
+    order.sort(key=lambda group: -_seconds(by_group[group]))
+    members: dict[str, list[Cut]] = {name: [] for name in wanted}
+    for position, group in enumerate(order):
+        empty = [name for name in wanted if not members[name]]
+        candidates = empty if len(empty) >= len(order) - position else list(wanted)
+        taker = max(candidates, key=lambda name: wanted[name] * total - _seconds(members[name]))
+        members[taker] += by_group[group]
+    return {name: CutSet.from_cuts(sorted(rows, key=lambda cut: cut.id)) for name, rows in members.items()}
+
+
+def hold_out(cuts: CutSet, by: str, value: str) -> tuple[CutSet, CutSet]:
+    """(the rest, the utterances whose field has that value); raises `AsrLabError` when none has."""
+    by_group = groups(cuts, by)
+    if value not in by_group:
+        raise AsrLabError(f"no utterance has {by} = {value!r}", allowed=listing(sorted(by_group)))
+    rest = [cut for name, rows in by_group.items() if name != value for cut in rows]
+    return CutSet.from_cuts(rest), CutSet.from_cuts(by_group[value])
+
+
+def hold_out_share(cuts: CutSet, share: float, *, seed: int = 0) -> tuple[CutSet, CutSet]:
+    """(the rest, about `share` of the utterances), drawn from `seed`; each has at least one.
+
+    Raises `AsrLabError` when there are fewer than two utterances.
+    """
+    ids = sorted(cut.id for cut in cuts)
+    if len(ids) < 2:
+        raise AsrLabError(f"{len(ids)} utterance cannot be both learned from and tested on", allowed="two at least")
+    random.Random(seed).shuffle(ids)
+    held = set(ids[: min(len(ids) - 1, max(1, round(len(ids) * share)))])
+    return cuts.filter(lambda cut: cut.id not in held).to_eager(), cuts.filter(lambda cut: cut.id in held).to_eager()
+
+
+def _seconds(cuts: Sequence[Cut]) -> float:
+    return sum(cut.duration for cut in cuts)

@@ -1,0 +1,69 @@
+"""What a manifest holds, as tables, and whether its audio is what it says."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+from lhotse import CutSet
+
+from asr_lab.data import manifest
+from asr_lab.data.audio import read_cut
+from asr_lab.data.text import TextNormalizer
+from asr_lab.errors import AsrLabError
+from asr_lab.units import SAMPLE_RATE
+
+
+def by_field(cuts: CutSet, name: str = "speaker") -> pd.DataFrame:
+    """A row a value of the field: utterances, minutes, words, seconds of an utterance (mean, longest)."""
+    rows = pd.DataFrame(
+        {
+            name: [str(manifest.field(cut, name)) for cut in cuts],
+            "seconds": [cut.duration for cut in cuts],
+            "words": [len((manifest.supervision(cut).text or "").split()) for cut in cuts],
+        }
+    )
+    grouped = rows.groupby(name)
+    return pd.DataFrame(
+        {
+            "utterances": grouped.size(),
+            "minutes": grouped["seconds"].sum() / 60,
+            "words": grouped["words"].sum(),
+            "mean_s": grouped["seconds"].mean(),
+            "longest_s": grouped["seconds"].max(),
+        }
+    ).reset_index()
+
+
+def characters(cuts: CutSet, normalizer: TextNormalizer) -> Counter[str]:
+    """How often each character stands in the normalised transcripts."""
+    return Counter(c for cut in cuts for c in normalizer(manifest.supervision(cut).text or ""))
+
+
+def check_audio(cuts: CutSet, progress: Callable[[int], None] | None = None) -> tuple[list[str], list[str]]:
+    """(faults, notes): audio that is missing, cut off, not numbers or not what was imported; and what is converted."""
+    faults: list[str] = []
+    rates: Counter[int] = Counter()
+    several = 0
+    for cut in cuts:
+        try:
+            read_cut(cut)
+        except AsrLabError as error:
+            faults.append(f"{cut.id}: {error.what} ({error.where})")
+        else:
+            faults += _changed(cut.id, Path(cut.recording.sources[0].source), manifest.field(cut, "audio_digest"))
+        rates[cut.recording.sampling_rate] += 1
+        several += len(cut.recording.channel_ids) > 1
+        if progress:
+            progress(1)
+    notes = [f"{n} utterances are resampled from {r} Hz" for r, n in sorted(rates.items()) if r != SAMPLE_RATE]
+    notes += [f"{several} utterances have several channels, mixed to one"] if several else []
+    return faults, notes
+
+
+def _changed(id: str, audio: Path, digest: str | None) -> list[str]:
+    if digest and manifest.audio_digest(audio) != digest:
+        return [f"{id}: the audio is not the one that was imported ({audio})"]
+    return []

@@ -1,0 +1,76 @@
+"""Transcripts: the text normaliser and the character vocabulary, both saved with the model."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from asr_lab.config.schema import Text
+
+BLANK, UNKNOWN, SPACE = "<pad>", "<unk>", "|"
+
+
+@dataclass(frozen=True)
+class TextNormalizer:
+    """The same function for transcripts to learn and references to score; `name` says which it is."""
+
+    unicode: str = "NFC"
+    lowercase: bool = True
+    strip_punctuation: bool = True
+
+    @classmethod
+    def of(cls, settings: Text) -> TextNormalizer:
+        return cls(settings.unicode, settings.lowercase, settings.strip_punctuation)
+
+    @property
+    def name(self) -> str:
+        """`nfc-lower-nopunct`: logged with every figure; figures of different normalisers do not compare."""
+        parts = [self.unicode.lower()]
+        parts += ["lower"] if self.lowercase else []
+        parts += ["nopunct"] if self.strip_punctuation else []
+        return "-".join(parts)
+
+    def __call__(self, text: str) -> str:
+        text = unicodedata.normalize(self.unicode, text)  # type: ignore[arg-type]
+        if self.lowercase:
+            text = text.lower()
+        if self.strip_punctuation:
+            text = _without_punctuation(text)
+        return " ".join(text.split())
+
+
+def _without_punctuation(text: str) -> str:
+    text = text.replace("\u2019", "'")
+    kept: list[str] = []
+    for position, character in enumerate(text):
+        inside_word = (
+            character == "'"
+            and 0 < position < len(text) - 1
+            and text[position - 1].isalpha()
+            and text[position + 1].isalpha()
+        )
+        if inside_word or unicodedata.category(character)[0] not in "PS":
+            kept.append(character)
+        else:
+            kept.append(" ")
+    return "".join(kept)
+
+
+def build_vocabulary(texts: Iterable[str]) -> dict[str, int]:
+    """Character -> class, the CTC blank (`<pad>`) first, then `<unk>` and the word boundary `|`."""
+    characters = {character for text in texts for character in text} - {" ", SPACE}
+    return {unit: index for index, unit in enumerate([BLANK, UNKNOWN, SPACE, *sorted(characters)])}
+
+
+def encode(text: str, vocabulary: dict[str, int]) -> list[int]:
+    """Normalised text as classes; a character outside the vocabulary becomes `<unk>`."""
+    unknown = vocabulary[UNKNOWN]
+    return [vocabulary.get(SPACE if character == " " else character, unknown) for character in text]
+
+
+def outside(texts: Iterable[str], vocabulary: dict[str, int]) -> Counter[str]:
+    """Characters that the vocabulary lacks, with how often each was met."""
+    met = Counter(character for text in texts for character in text if character != " ")
+    return Counter({character: n for character, n in met.items() if character not in vocabulary})

@@ -1,0 +1,1 @@
+"""From frame-wise classes to text."""

@@ -1,0 +1,27 @@
+"""Greedy CTC decoding (Graves et al. 2006, best path): the best class of each frame, repeats merged, blanks dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from asr_lab.data.text import SPACE, UNKNOWN
+
+
+def best_path(logits_BTV: Tensor, lengths_B: Tensor, blank: int) -> list[list[int]]:
+    """Class sequences of a batch; frames at and after each length are not read."""
+    paths = logits_BTV.argmax(dim=-1).cpu()
+    sequences = []
+    for path, length in zip(paths, lengths_B.tolist(), strict=True):
+        merged = torch.unique_consecutive(path[: int(length)])
+        sequences.append(merged[merged != blank].tolist())
+    return sequences
+
+
+def to_text(sequence: Sequence[int], units: Sequence[str]) -> str:
+    """Classes as text; word boundaries become spaces, `<unk>` is not written."""
+    characters = (units[index] for index in sequence)
+    text = "".join(" " if unit == SPACE else unit for unit in characters if unit != UNKNOWN)
+    return " ".join(text.split())

@@ -1,0 +1,41 @@
+"""What a user did wrong, told once and clearly: what, where, what is allowed, and the next command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class AsrLabError(Exception):
+    """A user's mistake. The command line prints it without a traceback and exits with 1.
+
+    `assert` is for our own bugs; this is for everything a user can set right.
+    """
+
+    def __init__(
+        self, what: str, *, where: str = "", allowed: str = "", next_command: str = "", hint: str = ""
+    ) -> None:
+        super().__init__(what)
+        self.what, self.where, self.allowed = what, where, allowed
+        self.next_command, self.hint = next_command, hint
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        labelled = (("where", self.where), ("allowed", self.allowed), ("hint", self.hint))
+        lines += [f"  {label}: {text}" for label, text in labelled if text]
+        if self.next_command:
+            lines.append(f"  try: {self.next_command}")
+        return "\n".join(lines)
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """The valid name most like `name`, or "" when none is near."""
+    close = get_close_matches(name, list(valid), n=1, cutoff=0.5)
+    return close[0] if close else ""
+
+
+def listing(names: Iterable[object], limit: int = 12) -> str:
+    """`a, b, c and 5 more`: names for a message, never a wall of them."""
+    shown = [str(name) for name in names]
+    rest = len(shown) - limit
+    return ", ".join(shown[:limit]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,0 +1,1 @@
+"""What is measured, how surely, and which figure decides."""

@@ -1,0 +1,57 @@
+"""Every metric by name: its direction and unit, and which one decides for a family of runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure that runs log; `better` says which way is up, "neither" for what only describes."""
+
+    better: Literal["lower", "higher", "neither"]
+    unit: str = ""
+
+
+METRICS: dict[str, Metric] = {
+    "train/loss": Metric("lower"),
+    "train/lr": Metric("neither"),
+    "grad_norm": Metric("neither"),
+    "epoch_time": Metric("neither", "s"),
+    "val/loss": Metric("lower"),
+    "val/wer": Metric("lower"),
+    "val/cer": Metric("lower"),
+    "test/wer": Metric("lower"),
+    "test/wer_low": Metric("lower"),
+    "test/wer_high": Metric("lower"),
+    "test/cer": Metric("lower"),
+    "test/wer_base": Metric("lower"),
+    "test/cer_base": Metric("lower"),
+    "test/wer_delta": Metric("lower"),
+    "test/wer_delta_low": Metric("lower"),
+    "test/wer_delta_high": Metric("lower"),
+    "model/params": Metric("neither"),
+    "model/trainable_params": Metric("neither"),
+    "model/trainable_share": Metric("neither"),
+    "model/size_mb": Metric("neither", "MB"),
+    "perf/seconds": Metric("neither", "s"),
+    "perf/peak_memory_mb": Metric("neither", "MB"),
+    "perf/utterances_per_second": Metric("neither", "1/s"),
+}
+
+DECIDES: dict[str, str] = {"deepspeech2": "val/wer", "adapter": "test/wer", "evaluate": "test/wer"}
+"""Family -> the metric by which its runs are ranked."""
+
+SHOWN: dict[str, tuple[str, ...]] = {
+    "deepspeech2": ("val/wer", "val/cer", "test/wer", "test/cer"),
+    "adapter": ("test/wer_base", "test/wer", "test/wer_delta", "test/cer", "model/size_mb"),
+    "evaluate": ("test/wer", "test/cer"),
+}
+"""Family -> the metrics of its row in a table of runs."""
+
+
+def direction(name: str) -> Literal["lower", "higher", "neither"]:
+    """Which way a metric is better; sliced ones (`val/wer_by_age/5`) go as the whole."""
+    metric = METRICS.get(name) or METRICS.get(name.split("_by_")[0])
+    return metric.better if metric else "neither"

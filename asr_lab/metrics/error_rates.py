@@ -1,0 +1,99 @@
+"""Word and character error rates of a corpus: sums over utterances by jiwer, never means of utterances."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+import jiwer
+import pandas as pd
+
+SCORER = f"jiwer {version('jiwer')}"
+
+
+def score(references: Mapping[str, str], hypotheses: Mapping[str, str]) -> pd.DataFrame:
+    """One row an utterance: `id, reference, hypothesis`, the errors and lengths in words and in characters.
+
+    Both sides must be normalised alike. Characters include the spaces between words. An utterance without a
+    hypothesis counts as recognised as nothing.
+    """
+    ids = list(references)
+    refs = [references[id] for id in ids]
+    hyps = [hypotheses.get(id, "") for id in ids]
+    table = pd.DataFrame({"id": ids, "reference": refs, "hypothesis": hyps})
+    if not ids:
+        refs, hyps = [""], [""]
+    words = jiwer.process_words(refs, hyps)
+    characters = jiwer.process_characters(refs, hyps)
+    for column, counts in _counts(words, len(ids)).items():
+        table[column] = counts
+    table["words"] = [len(row) for row in words.references[: len(ids)]]
+    for column, counts in _counts(characters, len(ids)).items():
+        table[f"char_{column}"] = counts
+    table["characters"] = [len(row) for row in characters.references[: len(ids)]]
+    return table
+
+
+def _counts(output: Any, rows: int) -> dict[str, list[int]]:
+    counted: dict[str, list[int]] = {"substitutions": [], "deletions": [], "insertions": []}
+    for chunks in output.alignments[:rows]:
+        found = {"substitute": 0, "delete": 0, "insert": 0, "equal": 0}
+        for chunk in chunks:
+            reference = chunk.ref_end_idx - chunk.ref_start_idx
+            found[chunk.type] += max(reference, chunk.hyp_end_idx - chunk.hyp_start_idx)
+        counted["substitutions"].append(found["substitute"])
+        counted["deletions"].append(found["delete"])
+        counted["insertions"].append(found["insert"])
+    return counted
+
+
+def word_errors(table: pd.DataFrame) -> pd.Series:
+    """Substituted, deleted and inserted words of each utterance."""
+    return table["substitutions"] + table["deletions"] + table["insertions"]
+
+
+def character_errors(table: pd.DataFrame) -> pd.Series:
+    """Substituted, deleted and inserted characters of each utterance."""
+    return table["char_substitutions"] + table["char_deletions"] + table["char_insertions"]
+
+
+def wer(table: pd.DataFrame) -> float:
+    """Word error rate of the corpus (0.25 is 25 %); NaN without reference words."""
+    return _rate(int(word_errors(table).sum()), int(table["words"].sum()))
+
+
+def cer(table: pd.DataFrame) -> float:
+    """Character error rate of the corpus, spaces counted; NaN without reference characters."""
+    return _rate(int(character_errors(table).sum()), int(table["characters"].sum()))
+
+
+def _rate(errors: int, length: int) -> float:
+    return errors / length if length else float("nan")
+
+
+def errors_by_word(reference: str, hypothesis: str) -> list[int]:
+    """Errors at each reference word: its own, and those inserted behind it (before the first: at the first)."""
+    words = reference.split()
+    errors = [0] * len(words)
+    for chunk in jiwer.process_words([reference], [hypothesis]).alignments[0]:
+        if chunk.type == "insert":
+            errors[max(0, chunk.ref_start_idx - 1)] += chunk.hyp_end_idx - chunk.hyp_start_idx
+        elif chunk.type != "equal":
+            for position in range(chunk.ref_start_idx, chunk.ref_end_idx):
+                errors[position] += 1
+    return errors
+
+
+def alignment(reference: str, hypothesis: str) -> list[tuple[str, str, str]]:
+    """(kind, reference word, hypothesis word) in order; kind is equal, substitute, delete or insert."""
+    output = jiwer.process_words([reference], [hypothesis])
+    refs, hyps = output.references[0], output.hypotheses[0]
+    pairs: list[tuple[str, str, str]] = []
+    for chunk in output.alignments[0]:
+        width = max(chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx)
+        for step in range(width):
+            ref = "" if chunk.type == "insert" else refs[chunk.ref_start_idx + step]
+            hyp = "" if chunk.type == "delete" else hyps[chunk.hyp_start_idx + step]
+            pairs.append((chunk.type, ref, hyp))
+    return pairs

@@ -1,0 +1,149 @@
+"""`mlflow run .` on a machine without conda.
+
+This project has a `conda.yaml`, and for such a project MLflow uses conda unless `--env-manager` says
+otherwise: no environment variable, no field of `MLproject` and no backend option changes that. Without
+conda the command fails, and leaves a run in status RUNNING for ever.
+
+MLflow imports the modules named by its plugin entry points on every `import mlflow`, before it chooses an
+environment. That moment is used here: when the command is `mlflow run` of this project, no environment
+manager was asked for, and there is no conda, `MLFLOW_CONDA_HOME` is pointed at a stand-in that says
+"the environment exists" and activates the one `mlflow` itself runs in. MLflow does the rest as always: the
+run, its parameters, its status from the exit code.
+
+As a part of every `import mlflow` this never imports mlflow (it is half imported), costs next to nothing
+and never raises: whatever is unexpected is left to MLflow.
+
+Not covered: `mlflow.projects.run(".")` from Python, where neither the command line nor a plugin hook tells
+which project is meant. Pass `env_manager="local"` there.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import getopt
+import hashlib
+import json
+import os
+import shlex
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+PROJECT_NAME = "asr_lab"
+
+# The options of `mlflow run`; a test compares them with MLflow's own.
+SHORT_OPTIONS = "e:v:P:A:b:c:"
+LONG_OPTIONS = [
+    *("entry-point=", "version=", "param-list=", "docker-args=", "experiment-name=", "experiment-id="),
+    *("backend=", "backend-config=", "env-manager=", "storage-dir=", "run-id=", "run-name=", "build-image"),
+    "help",
+]
+
+# Each says that the user has conda, or has told MLflow how to use it.
+CONDA_SETTINGS = ("CONDA_EXE", "MLFLOW_CONDA_HOME", "MLFLOW_CONDA_CREATE_ENV_CMD")
+
+CONDA = """#!/bin/sh
+# Stands in for conda during one `mlflow run`.
+if [ "$*" = "env list --json" ]; then echo {envs}; fi
+"""
+
+CONDA_SH = """unset MLFLOW_CONDA_HOME  # it has done its work: a nested `mlflow run` decides anew
+export PATH={bin}:"$PATH"
+conda() {{ :; }}
+"""
+
+
+class CondaFreeProjects:
+    """What the entry point names. It provides no experiment: that this module is imported is the point."""
+
+    def in_context(self) -> bool:
+        return False
+
+    def get_experiment_id(self) -> None:
+        return None
+
+
+def project_uri(argv: Sequence[str], orig_argv: Sequence[str]) -> str | None:
+    """The URI of `mlflow run URI` when choosing the environment is left to MLflow, else None.
+
+    `argv` and `orig_argv` are those of `sys`: during `python -m mlflow`, `argv[0]` is only "-m".
+    Raises `getopt.GetoptError` on an option `mlflow run` does not have.
+    """
+    if not argv:
+        return None
+    program = orig_argv[-len(argv)].removeprefix("-m") if argv[0] == "-m" else Path(argv[0]).name
+    if program != "mlflow":
+        return None
+    group, words = getopt.getopt(list(argv[1:]), "", ["env-file="])
+    if words[:1] != ["run"] or any("CONDA" in Path(file).read_text() for _, file in group):
+        return None
+    pairs, arguments = getopt.gnu_getopt(words[1:], SHORT_OPTIONS, LONG_OPTIONS)
+    options = dict(pairs)
+    backend = options.get("--backend", options.get("-b", "local"))
+    if backend != "local" or "--env-manager" in options or "--help" in options or len(arguments) != 1:
+        return None
+    return arguments[0]
+
+
+def conda_file(uri: str) -> Path | None:
+    """The conda file MLflow would use, when `uri` (`DIR` or `DIR#SUBFOLDER`) is this project, else None."""
+    folder, _, subfolder = uri.strip("'\"").partition("#")
+    root = Path(folder) / subfolder
+    mlproject = next((path for path in root.iterdir() if path.name.lower() == "mlproject"), None)
+    if mlproject is None:
+        return None
+    import yaml
+
+    project: dict[str, Any] = yaml.safe_load(mlproject.read_text())
+    others = {"python_env", "docker_env", "databricks_spark_job"} & project.keys()
+    if project.get("name") != PROJECT_NAME or others:
+        return None
+    if "conda_env" not in project and (root / "python_env.yaml").exists():
+        return None
+    file = root / (project.get("conda_env") or "conda.yaml")
+    return file if file.is_file() else None
+
+
+def write_stand_in(home: Path, conda_yaml: str, bin_folder: str) -> None:
+    """Fill `home` with the two files MLflow takes from a conda installation (`mlflow/utils/conda.py`).
+
+    The environment's name is MLflow's: a hash of `conda_yaml`. Should it differ, MLflow asks this conda to
+    create it, which succeeds too.
+    """
+    name = "mlflow-" + hashlib.sha1(conda_yaml.encode(), usedforsecurity=False).hexdigest()
+    conda, activate = home / "bin" / "conda", home / "etc" / "profile.d" / "conda.sh"
+    for file in (conda, activate):
+        file.parent.mkdir(parents=True)
+    conda.write_text(CONDA.format(envs=shlex.quote(json.dumps({"envs": [name]}))))
+    conda.chmod(0o755)
+    activate.write_text(CONDA_SH.format(bin=shlex.quote(bin_folder)))
+
+
+def prepare() -> None:
+    """Set up the stand-in when this process is a `mlflow run` that would look for conda in vain."""
+    if os.name != "posix" or shutil.which("conda") or any(map(os.environ.get, CONDA_SETTINGS)):
+        return
+    uri = project_uri(sys.argv, sys.orig_argv)
+    file = conda_file(uri) if uri is not None else None
+    if file is None:
+        return
+    temporary = tempfile.gettempdir()
+    if shlex.quote(temporary) != temporary:  # MLflow sources this path without quotes
+        temporary = "/tmp"
+    home = Path(tempfile.mkdtemp(prefix="asr_lab-", dir=temporary))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    write_stand_in(home, file.read_text(), str(Path(sys.executable).parent))
+    os.environ["MLFLOW_CONDA_HOME"] = str(home)
+    print(
+        f"asr_lab: no conda here, so this runs in the environment mlflow runs in, {sys.prefix} "
+        "(--env-manager uv builds one from conda.yaml)",
+        file=sys.stderr,
+    )
+
+
+with contextlib.suppress(Exception):
+    prepare()

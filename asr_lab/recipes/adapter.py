@@ -1,0 +1,304 @@
+"""Adapt a recogniser to one person: an MLP on the frozen base's frames, which are computed once.
+
+The base hears each utterance a single time, whatever the number of epochs; its own figures come from the same pass.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from lhotse import CutSet
+from rich.console import Console
+from transformers import set_seed
+
+from asr_lab.config.schema import AdapterExperiment
+from asr_lab.data import manifest
+from asr_lab.data.screen import screen
+from asr_lab.data.splits import groups, hold_out_share
+from asr_lab.errors import AsrLabError
+from asr_lab.metrics import error_rates
+from asr_lab.metrics.significance import Interval, difference_interval
+from asr_lab.models.adapter import AdapterManager, MLPAdapter, check_name
+from asr_lab.models.recognizer import Recognizer
+from asr_lab.recipes.common import Clock, Split, describe, record_scores, score, use_threads
+from asr_lab.training.callbacks import DropBrokenUpdates, Recording
+from asr_lab.training.frames import Frames, frame_loader
+from asr_lab.training.recorder import ModelStore, Recorder, RegisteredModel, RunSpec, Tracker
+from asr_lab.training.trainer import AsrTrainer
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """One person's adapter, and what it is worth on utterances it did not learn from."""
+
+    name: str
+    run_id: str
+    run_name: str
+    base: str
+    file: Path
+    model_uri: str
+    wer_base: float
+    wer: float
+    delta: Interval
+    num_test: int
+    trainable_share: float
+    size_mb: float
+    seconds: float
+    training_seconds: float
+    peak_memory_mb: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The person's data and the base, read and checked; nothing is spent yet."""
+
+    config: AdapterExperiment
+    base_uri: str
+    recognizer: Recognizer
+    splits: dict[str, Split]
+    train: CutSet
+    test: CutSet | None
+    warnings: list[str]
+
+    def adapter(self) -> MLPAdapter:
+        """A new adapter, its weights drawn from the run's seed."""
+        set_seed(self.config.run.seed)
+        settings, base = self.config.adapter, self.recognizer.model.config
+        return MLPAdapter(
+            base.rnn_output_size,
+            settings.hidden_dims,
+            base.vocab_size,
+            dropout=settings.dropout,
+            blank=self.recognizer.blank,
+        )
+
+
+def plan(config: AdapterExperiment, store: ModelStore, load: Any) -> Plan:
+    """Read the base (`load` turns its folder into a recogniser) and the person's utterances; check both."""
+    check_name(config.adapter.name)
+    base_uri = store.pin(config.adapter.base)
+    recognizer = load(store.resolve(base_uri))
+    recognizer.model.freeze_base_model()
+    splits = {"train": Split.read("train", config.data.train)}
+    if config.data.test and not config.data.cross_fit:
+        splits["test"] = Split.read("test", config.data.test)
+    kept = screen(
+        splits["train"].cuts,
+        recognizer.normalizer,
+        recognizer.encode_text,
+        recognizer.vocabulary,
+        float("inf"),
+        where=config.data.train,
+    )
+    train, test = kept.cuts, splits["test"].cuts if "test" in splits else None
+    if test is None and not config.data.cross_fit:
+        train, test = hold_out_share(train, config.data.test_share, seed=config.run.seed)
+    if test is not None:
+        _refuse_overlap(train, test)
+    return Plan(config, base_uri, recognizer, splits, train, test, kept.warnings("train"))
+
+
+def _refuse_overlap(train: CutSet, test: CutSet) -> None:
+    shared = {cut.id for cut in train} & {cut.id for cut in test}
+    if shared:
+        raise AsrLabError(
+            f"{len(shared)} utterances are both learned from and tested on, such as {sorted(shared)[0]!r}",
+            allowed="data.train and data.test that share none",
+        )
+
+
+def run_spec(planned: Plan) -> RunSpec:
+    """What the run of this plan is."""
+    config = planned.config
+    return describe(
+        config,
+        family="adapter",
+        kind="train",
+        model_type="deepspeech2-adapter",
+        name=config.run.name or config.adapter.name,
+        data={name: split.digest for name, split in planned.splits.items()} | {"base": planned.base_uri},
+        base=planned.base_uri,
+        speaker=config.adapter.name,
+        text=planned.recognizer.normalizer.name,
+    )
+
+
+def adapt(planned: Plan, tracker: Tracker, console: Console) -> Adapted:
+    """Train the adapter, measure it against its base on the same held-out utterances, write and register it."""
+    clock = Clock()
+    config, recognizer = planned.config, planned.recognizer
+    use_threads(config.run.threads)
+    for warning in planned.warnings:
+        console.print(f"[yellow]warning[/] {warning}", highlight=False)
+    base = recognizer.base(planned.base_uri)
+    with tracker.start(run_spec(planned)) as run:
+        for split in planned.splits.values():
+            run.dataset(split.dataset())
+        console.print(
+            f"adapting [bold]{planned.base_uri}[/] to [bold]{config.adapter.name}[/]: {run.name}", highlight=False
+        )
+        cuts = CutSet.from_cuts([*planned.train, *(planned.test or [])])
+        frames = Frames.of(recognizer, cuts, console)
+        began = time.monotonic()
+        adapter = _fit(planned, planned.adapter(), frames, planned.train, run)
+        training_seconds = time.monotonic() - began
+        base_table, table = _measure(planned, adapter, frames, run)
+        after = recognizer.base(planned.base_uri)
+        assert after.digest == base.digest, "the frozen base changed while its adapter learned"
+        run.tags({"asr_lab.base_digest": base.digest, "asr_lab.base_digest_after": after.digest})
+        delta = _record(planned, run, base_table, table)
+        manager = AdapterManager(config.adapter.save_dir)
+        file = manager.save_adapter(
+            config.adapter.name,
+            adapter,
+            base,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            metrics={"test/wer_base": error_rates.wer(base_table), "test/wer": error_rates.wer(table)},
+        )
+        own = sum(parameter.numel() for parameter in adapter.parameters())
+        whole = own + sum(parameter.numel() for parameter in recognizer.model.parameters())
+        sizes = {
+            "model/params": whole,
+            "model/trainable_params": own,
+            "model/trainable_share": own / whole,
+            "model/size_mb": file.stat().st_size / 1e6,
+        }
+        run.metrics(sizes)
+        run.file(file)
+        model = RegisteredModel(
+            name=config.run.register_as or f"deepspeech2-adapter-{config.adapter.name}",
+            files={"adapter": file},
+            base_uri=planned.base_uri,
+            tags={"asr_lab.base": planned.base_uri, "asr_lab.base_digest": base.digest},
+        )
+        uri = run.model(model, register=True)
+        spent = {
+            "perf/seconds": clock.seconds,
+            "perf/training_seconds": training_seconds,
+            "perf/base_pass_seconds": frames.seconds,
+            "perf/peak_memory_mb": clock.peak_memory_mb(),
+        }
+        run.metrics(spent)
+        return Adapted(
+            name=config.adapter.name,
+            run_id=run.run_id,
+            run_name=run.name,
+            base=planned.base_uri,
+            file=file,
+            model_uri=uri,
+            wer_base=error_rates.wer(base_table),
+            wer=error_rates.wer(table),
+            delta=delta,
+            num_test=len(table),
+            trainable_share=own / whole,
+            size_mb=sizes["model/size_mb"],
+            seconds=spent["perf/seconds"],
+            training_seconds=training_seconds,
+            peak_memory_mb=spent["perf/peak_memory_mb"],
+        )
+
+
+def _fit(planned: Plan, adapter: MLPAdapter, frames: Frames, cuts: CutSet, run: Recorder | None) -> MLPAdapter:
+    """Train on the stored frames of `cuts`; nothing is chosen on anything, the last epoch is kept."""
+    config = planned.config
+    labels = {cut.id: planned.recognizer.encode_text(manifest.supervision(cut).text or "") for cut in cuts}
+    trainer = AsrTrainer(
+        adapter,
+        frame_loader(frames, labels, config.train.batch_size, seed=config.run.seed),
+        None,
+        config.train,
+        folder=Path(run.checkpoints if run else "checkpoints"),
+        seed=config.run.seed,
+        callbacks=[Recording(run), DropBrokenUpdates(run)] if run else [],
+        checkpoints=False,
+    )
+    trainer.train()
+    return adapter.eval()
+
+
+def _measure(
+    planned: Plan, adapter: MLPAdapter, frames: Frames, run: Recorder
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Scores of the base and of the adapted recogniser on the same utterances, which it did not learn from."""
+    recognizer = planned.recognizer
+    if planned.test is not None:
+        test, adapted = planned.test, frames.hypotheses(recognizer, planned.test, adapter)
+    else:
+        test, adapted = _cross_fit(planned, frames, run)
+    plain = frames.hypotheses(recognizer, test, None)
+    return score(test, plain, recognizer.normalizer), score(test, adapted, recognizer.normalizer)
+
+
+def _cross_fit(planned: Plan, frames: Frames, run: Recorder) -> tuple[CutSet, dict[str, str]]:
+    """Each value of the field in turn is recognised by an adapter that learned from all the others."""
+    found: dict[str, str] = {}
+    tested: list[Any] = []
+    by_value = groups(planned.train, planned.config.data.cross_fit)
+    if len(by_value) < 2:
+        raise AsrLabError(
+            f"cross-fitting needs two values of {planned.config.data.cross_fit!r}, there is only {list(by_value)}"
+        )
+    for fold, value in enumerate(sorted(by_value)):
+        others = CutSet.from_cuts(cut for other, cuts in by_value.items() if other != value for cut in cuts)
+        held_out = CutSet.from_cuts(cut for cut in by_value[value] if not manifest.field(cut, "copy"))
+        adapter = _fit(planned, planned.adapter(), frames, others, None)
+        hypotheses = frames.hypotheses(planned.recognizer, held_out, adapter)
+        found |= hypotheses
+        tested += list(held_out)
+        run.metrics({"fold/wer": error_rates.wer(score(held_out, hypotheses, planned.recognizer.normalizer))}, fold)
+    return CutSet.from_cuts(tested), found
+
+
+def _record(planned: Plan, run: Recorder, base: pd.DataFrame, adapted: pd.DataFrame) -> Interval:
+    """Log both scores and their paired difference with its interval."""
+    name = planned.config.adapter.name
+    record_scores(run, adapted, "test", f"{name}, adapted ({run.name})")
+    record_scores(run, base, "base_test", f"{name}, base alone ({planned.base_uri})")
+    errors_base, errors, lengths = _paired(base, adapted, planned.config.data.interval_unit)
+    delta = difference_interval(errors_base, errors, lengths, seed=planned.config.run.seed)
+    run.metrics(
+        {
+            "test/wer_base": error_rates.wer(base),
+            "test/cer_base": error_rates.cer(base),
+            "test/wer_delta": delta.value,
+            "test/wer_delta_low": delta.low,
+            "test/wer_delta_high": delta.high,
+            "test/wer_delta_p": delta.p if delta.p is not None else float("nan"),
+        }
+    )
+    return delta
+
+
+def _paired(base: pd.DataFrame, adapted: pd.DataFrame, unit: str) -> tuple[Any, Any, Any]:
+    """Errors of base and adapter and reference words, a row an utterance or a row a reference word."""
+    if unit == "utterance":
+        return error_rates.word_errors(base), error_rates.word_errors(adapted), base["words"]
+    columns = [
+        np.concatenate([error_rates.errors_by_word(r, h) for r, h in zip(t["reference"], t["hypothesis"], strict=True)])
+        for t in (base, adapted)
+    ]
+    return columns[0], columns[1], np.ones_like(columns[0])
+
+
+def summary_rows(adapted: Adapted) -> Mapping[str, str]:
+    """The result in words, a line each."""
+    delta = adapted.delta
+    return {
+        "WER": f"{adapted.wer_base:.1%} -> {adapted.wer:.1%} on {adapted.num_test} held-out utterances",
+        "difference": f"{delta.value:+.1%}, 95 % interval {delta.low:+.1%} to {delta.high:+.1%}",
+        "trainable share": f"{adapted.trainable_share:.1%} of all parameters",
+        "file": f"{adapted.file}, {adapted.size_mb:.2f} MB",
+        "time": f"{adapted.seconds:.1f} s, of which {adapted.training_seconds:.1f} s training",
+        "peak memory": f"{adapted.peak_memory_mb:.0f} MB",
+        "run": adapted.run_name,
+        "registered": adapted.model_uri,
+    }
+
+

@@ -1,0 +1,131 @@
+"""Steps that recipes share: reading splits, describing the run, scoring it, saying how long it took."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+from lhotse import CutSet
+from pydantic import BaseModel
+
+from asr_lab.config import identity
+from asr_lab.data import manifest
+from asr_lab.data.text import TextNormalizer
+from asr_lab.metrics import error_rates
+from asr_lab.metrics.significance import Interval, rate_interval
+from asr_lab.reports.alignment import alignment_page
+from asr_lab.training.recorder import Dataset, Recorder, RunSpec
+
+SLICES = ("speaker", "gender", "age", "snr_db", "l1", "corpus", "block")
+
+
+@dataclass(frozen=True)
+class Split:
+    """A manifest, read."""
+
+    name: str
+    path: str
+    cuts: CutSet
+    digest: str
+
+    @classmethod
+    def read(cls, name: str, path: str) -> Split:
+        cuts = manifest.read(path)
+        return cls(name, path, cuts, manifest.digest(cuts))
+
+    @property
+    def hours(self) -> float:
+        return float(sum(cut.duration for cut in self.cuts)) / 3600
+
+    def dataset(self) -> Dataset:
+        """The split as a run's dataset input, named after its corpus folder."""
+        path = Path(self.path)
+        name = path.name.removesuffix(manifest.SUFFIX)
+        return Dataset(
+            name=f"{path.resolve().parent.name}/{name}",
+            split=self.name,
+            digest=self.digest,
+            source=str(path),
+            num_utterances=len(self.cuts),
+            hours=self.hours,
+        )
+
+
+def use_threads(threads: int) -> None:
+    """As many CPU threads as asked for; 0: one a core."""
+    torch.set_num_threads(threads or os.cpu_count() or 1)
+
+
+def describe(
+    config: BaseModel, *, family: str, kind: str, model_type: str, name: str, data: Mapping[str, str], **tags: str
+) -> RunSpec:
+    """What a run is, from its configuration and its data's digests."""
+    return RunSpec(
+        family=family,
+        kind=kind,
+        model_type=model_type,
+        name=identity.run_name(config, name),
+        signature=identity.signature(config, data),
+        params=identity.flat(config),
+        config_yaml=identity.dump_yaml(config),
+        tags={f"asr_lab.{key}": value for key, value in tags.items()},
+        resumable=kind == "train",
+    )
+
+
+def score(cuts: CutSet, hypotheses: Mapping[str, str], normalizer: TextNormalizer) -> pd.DataFrame:
+    """One row an utterance: text, errors, lengths (`error_rates.score`), duration and what it can be sliced by."""
+    references = {cut.id: normalizer(manifest.supervision(cut).text or "") for cut in cuts}
+    table = error_rates.score(references, {id: normalizer(text) for id, text in hypotheses.items()})
+    table["duration_s"] = [round(cut.duration, 3) for cut in cuts]
+    for name in SLICES:
+        values = [manifest.field(cut, name) for cut in cuts]
+        if any(value not in (None, "") for value in values):
+            table[name] = values
+    return table
+
+
+def wer_interval(table: pd.DataFrame) -> Interval:
+    """Corpus WER with its 95 % interval, utterances resampled."""
+    return rate_interval(error_rates.word_errors(table).to_numpy(), table["words"].to_numpy())
+
+
+def record_scores(run: Recorder, table: pd.DataFrame, split: str, title: str) -> Interval:
+    """Log a split's WER with interval, CER, the table `eval/<split>.parquet` and the page `eval/<split>.html`."""
+    interval = wer_interval(table)
+    run.metrics(
+        {
+            f"{split}/wer": interval.value,
+            f"{split}/wer_low": interval.low,
+            f"{split}/wer_high": interval.high,
+            f"{split}/cer": error_rates.cer(table),
+            f"{split}/utterances": len(table),
+        }
+    )
+    run.table(table, f"eval/{split}.parquet")
+    run.text(alignment_page(table, title, interval), f"eval/{split}.html")
+    return interval
+
+
+class Clock:
+    """Seconds since it was made, and the most memory this process ever held."""
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.began
+
+    @staticmethod
+    def peak_memory_mb() -> float:
+        """Largest resident size of this process so far, in MB (10^6 bytes)."""
+        largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return largest / 1e6 if sys.platform == "darwin" else largest * 1024 / 1e6

@@ -1,0 +1,192 @@
+"""Train a DeepSpeech2: manifests -> vocabulary -> batches -> model -> metrics -> a run, and a version of the model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from transformers import set_seed
+
+from asr_lab.config.schema import DeepSpeech2Experiment
+from asr_lab.data import manifest
+from asr_lab.data.augment import Augmenter
+from asr_lab.data.batches import Collator, EpochBatches, InOrder, loader
+from asr_lab.data.features import extract
+from asr_lab.data.screen import Screened, screen
+from asr_lab.data.text import TextNormalizer, build_vocabulary
+from asr_lab.metrics.significance import Interval
+from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
+from asr_lab.models.recognizer import Recognizer, load_recognizer
+from asr_lab.recipes.common import Clock, Split, describe, record_scores, score, use_threads
+from asr_lab.training.callbacks import DropBrokenUpdates, KeepBest, Recording, Telling
+from asr_lab.training.recorder import Recorder, RegisteredModel, Tracker
+from asr_lab.training.trainer import AsrTrainer, Sums, count, last_checkpoint
+
+
+BEST = "model"  # folder of the best epoch among the checkpoints, and the model's name in the logged artifacts
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that is known before anything is spent: the data as it will be used and the untrained model."""
+
+    config: DeepSpeech2Experiment
+    splits: dict[str, Split]
+    train: Screened
+    val: Screened
+    recognizer: Recognizer
+
+    @property
+    def num_params(self) -> int:
+        return sum(parameter.numel() for parameter in self.recognizer.model.parameters())
+
+    def warnings(self) -> list[str]:
+        """What was left out of the data, and why."""
+        return self.train.warnings("train") + self.val.warnings("val")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training."""
+
+    run_id: str
+    run_name: str
+    model_uri: str
+    val_wer: float
+    test: Interval | None
+    seconds: float
+
+
+def plan(config: DeepSpeech2Experiment) -> Plan:
+    """Read and check the data and build the model; nothing is recorded."""
+    paths = {"train": config.data.train, "val": config.data.val, "test": config.data.test}
+    splits = {name: Split.read(name, path) for name, path in paths.items() if path}
+    normalizer = TextNormalizer.of(config.data.text)
+    texts = [normalizer(manifest.supervision(cut).text or "") for cut in splits["train"].cuts]
+    vocabulary = build_vocabulary(texts)
+    set_seed(config.run.seed)
+    sizes = DeepSpeech2Config(
+        vocab_size=len(vocabulary), text=asdict(normalizer), **config.model.model_dump()
+    )
+    recognizer = Recognizer(DeepSpeech2ForCTC(sizes), vocabulary, normalizer)
+    screened = {
+        name: screen(
+            splits[name].cuts,
+            normalizer,
+            recognizer.encode_text,
+            vocabulary,
+            config.data.max_duration_s,
+            where=splits[name].path,
+        )
+        for name in ("train", "val")
+    }
+    return Plan(config, splits, screened["train"], screened["val"], recognizer)
+
+
+def train(config: DeepSpeech2Experiment, tracker: Tracker, console: Console, *, own: bool = False) -> Trained:
+    """Train, keep the best epoch, test it, and register it under `run.register_as`."""
+    clock = Clock()
+    use_threads(config.run.threads)
+    planned = plan(config)
+    for warning in planned.warnings():
+        console.print(f"[yellow]warning[/] {warning}", highlight=False)
+    spec = describe(
+        config,
+        family="deepspeech2",
+        kind="train",
+        model_type="deepspeech2",
+        name=config.run.name or "deepspeech2",
+        data={name: split.digest for name, split in planned.splits.items()},
+        text=planned.recognizer.normalizer.name,
+    )
+    with tracker.start(spec, own=own) as run:
+        console.print(
+            f"{'continuing' if run.resumed else 'training'} [bold]{run.name}[/]: "
+            f"{planned.num_params / 1e6:.2f} M parameters, {len(planned.train.cuts)} utterances, "
+            f"{planned.splits['train'].hours * 60:.1f} min",
+            highlight=False,
+        )
+        for split in planned.splits.values():
+            run.dataset(split.dataset())
+        run.metrics({"model/params": planned.num_params, "model/trainable_params": planned.num_params})
+        run.text(json.dumps(planned.recognizer.vocabulary, ensure_ascii=False), "vocab.json")
+        _fit(planned, run, console)
+        return _conclude(planned, run, clock)
+
+
+def _fit(planned: Plan, run: Recorder, console: Console) -> None:
+    config, recognizer = planned.config, planned.recognizer
+    collator = Collator(extract, recognizer.encode_text, Augmenter(config.augment, config.run.seed))
+    batches = EpochBatches(planned.train.cuts, config.train.batch_size, seed=config.run.seed)
+    folder = run.checkpoints
+    trainer = AsrTrainer(
+        recognizer.model,
+        loader(batches, collator, config.train.num_workers),
+        lambda: _validate(planned),
+        config.train,
+        folder=folder,
+        seed=config.run.seed,
+        callbacks=[
+            Recording(run),
+            DropBrokenUpdates(run),
+            KeepBest(folder / BEST, recognizer.save, config.train.patience),
+            Telling(console, "training"),
+        ],
+    )
+    checkpoint = last_checkpoint(folder)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    recognizer.save(folder / "final")
+
+
+@torch.inference_mode()
+def _validate(planned: Plan) -> Sums:
+    """Loss and errors on the validation data, each utterance read once."""
+    recognizer, cuts = planned.recognizer, planned.val.cuts
+    loss, hypotheses = 0.0, {}
+    for batch in loader(InOrder(cuts, planned.config.train.batch_size), Collator(extract, recognizer.encode_text)):
+        on_device: dict[str, Any] = {
+            key: batch[key].to(recognizer.model.device) for key in ("input_features", "feature_lengths", "labels")
+        }
+        output = recognizer.model(**on_device)
+        loss += float(output.loss) * len(batch["cut_ids"])
+        texts = recognizer.decode(output.logits, output.logit_lengths)
+        hypotheses |= dict(zip(batch["cut_ids"], texts, strict=True))
+    normalize = recognizer.normalizer
+    references = {cut.id: normalize(manifest.supervision(cut).text or "") for cut in cuts}
+    return count(loss, references, hypotheses, normalize)
+
+
+def _conclude(planned: Plan, run: Recorder, clock: Clock) -> Trained:
+    """Test the best epoch, log models and figures, register."""
+    config, folder = planned.config, run.checkpoints
+    best = load_recognizer(folder / BEST)
+    figures = json.loads((folder / BEST / "best.json").read_text())
+    run.metrics({"best/val_wer": figures["wer"], "best/epoch": figures["epoch"]})
+    tested = None
+    for name in ("val", "test"):
+        if name in planned.splits:
+            split = planned.splits[name]
+            table = score(split.cuts, best.hypotheses(split.cuts), best.normalizer)
+            tested = record_scores(run, table, name, f"{run.name} on {name}")
+    size_mb = (folder / BEST / "model.safetensors").stat().st_size / 1e6
+    run.metrics(
+        {
+            "model/size_mb": size_mb,
+            "perf/seconds": clock.seconds,
+            "perf/peak_memory_mb": clock.peak_memory_mb(),
+        }
+    )
+    run.file(folder / "final")
+    model = RegisteredModel(
+        name=config.run.register_as or "deepspeech2",
+        files={"model": folder / BEST},
+        tags={"asr_lab.family": "deepspeech2", "asr_lab.val_wer": f"{figures['wer']:.4f}"},
+    )
+    uri = run.model(model, register=bool(config.run.register_as))
+    return Trained(
+        run.run_id, run.name, uri, figures["wer"], tested if "test" in planned.splits else None, clock.seconds
+    )

@@ -1,0 +1,64 @@
+"""What the demo needs before a person's adapter can be trained: its corpus and its base, each made once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from asr_lab.config.load import load
+from asr_lab.config.schema import Adapter, AdapterExperiment, DeepSpeech2Experiment
+from asr_lab.errors import AsrLabError, listing
+from asr_lab.recipes import deepspeech2
+from asr_lab.training.recorder import ModelStore, Tracker
+
+CORPUS = Path("corpora/demo")
+BASE = str(Adapter.model_fields["base"].default)
+_BASE_CONFIG = Path("experiments/deepspeech2/base.yaml")
+
+
+def is_demo(path: str) -> bool:
+    """Whether a manifest belongs to the demo corpus."""
+    return CORPUS in Path(path).parents
+
+
+def ensure_corpus(console: Console) -> None:
+    """Make the demo corpus if it is not there."""
+    if (CORPUS / "train.jsonl.gz").is_file():
+        return
+    from asr_lab.data.corpora.synth import make_demo
+
+    console.print(f"making the demo corpus in {CORPUS} (once)", highlight=False)
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task("speaking", total=None)
+        make_demo(CORPUS, progress=lambda done, total: bar.update(task, completed=done, total=total))
+
+
+def ensure_base(tracker: Tracker, store: ModelStore, console: Console) -> None:
+    """Train and register the demo's base if the registry has no champion."""
+    if store.exists(BASE):
+        return
+    console.print(f"there is no {BASE} yet: training it (once)", highlight=False)
+    named = {"run.name": "base", "run.register_as": "deepspeech2"}
+    config = load(_BASE_CONFIG if _BASE_CONFIG.is_file() else None, named, "deepspeech2")
+    assert isinstance(config, DeepSpeech2Experiment)
+    deepspeech2.train(config, tracker, console, own=True)
+
+
+def with_person(config: AdapterExperiment, console: Console) -> AdapterExperiment:
+    """The configuration with the demo person's manifests; raises `AsrLabError` that lists the persons there are."""
+    ensure_corpus(console)
+    name = config.adapter.name
+    folder = CORPUS / "persons" / name
+    if not folder.is_dir():
+        persons = sorted(path.name for path in (CORPUS / "persons").iterdir())
+        raise AsrLabError(
+            f"the demo corpus has no speaker {name!r}",
+            allowed=listing(persons),
+            next_command=f"mlflow run . -e adapter -P name={name} -P data=MANIFEST.jsonl.gz, for a speaker of your own",
+        )
+    data = config.data.model_copy(
+        update={"train": str(folder / "train.jsonl.gz"), "test": str(folder / "test.jsonl.gz")}
+    )
+    return config.model_copy(update={"data": data})

@@ -1,0 +1,84 @@
+"""Score a recogniser, with or without a person's adapter, on a manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from asr_lab.config.schema import EvaluateExperiment
+from asr_lab.metrics import error_rates
+from asr_lab.metrics.significance import Interval
+from asr_lab.models.adapter import AdapterManager
+from asr_lab.models.recognizer import Recognizer
+from asr_lab.recipes.common import Clock, Split, describe, record_scores, score, use_threads
+from asr_lab.training.recorder import ModelStore, Tracker
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The figures of one evaluation."""
+
+    run_id: str
+    run_name: str
+    wer: Interval
+    cer: float
+    num_utterances: int
+    seconds: float
+
+
+def with_adapter(
+    store: ModelStore, load: Callable[[Path], Recognizer], model: str, adapter: str, folder: str
+) -> tuple[Recognizer, str]:
+    """The recogniser, carrying the adapter if one is named, and its pinned URI.
+
+    Without a `model` the base is the one that the adapter's file names.
+    """
+    manager = AdapterManager(folder)
+    info = manager.get_adapter_info(adapter) if adapter else None
+    uri = store.pin(model or (info.base if info else ""))
+    recognizer = load(store.resolve(uri))
+    if adapter:
+        recognizer.adapter = manager.load_adapter(adapter, recognizer.base(uri), blank=recognizer.blank)
+    return recognizer, uri
+
+
+def evaluate(
+    config: EvaluateExperiment,
+    tracker: Tracker,
+    store: ModelStore,
+    load: Callable[[Path], Recognizer],
+    console: Console,
+) -> Evaluated:
+    """WER with interval and CER of the manifest, its table and page, recorded as a run of kind `evaluate`."""
+    clock, settings = Clock(), config.evaluate
+    use_threads(config.run.threads)
+    split = Split.read(settings.split, settings.data)
+    recognizer, uri = with_adapter(store, load, settings.model, settings.adapter, settings.adapter_dir)
+    spec = describe(
+        config,
+        family="evaluate",
+        kind="evaluate",
+        model_type="deepspeech2-adapter" if settings.adapter else "deepspeech2",
+        name=config.run.name or f"evaluate-{settings.adapter or 'base'}",
+        data={settings.split: split.digest, "base": uri},
+        base=uri,
+        text=recognizer.normalizer.name,
+        **({"speaker": settings.adapter} if settings.adapter else {}),
+    )
+    with tracker.start(spec) as run:
+        run.dataset(split.dataset())
+        with Progress(console=console, transient=True) as bar:
+            task = bar.add_task("recognising", total=len(split.cuts))
+            hypotheses = recognizer.hypotheses(
+                split.cuts, settings.batch_size, lambda done: bar.advance(task, done)
+            )
+        table = score(split.cuts, hypotheses, recognizer.normalizer)
+        interval = record_scores(run, table, settings.split, f"{run.name} on {settings.data}")
+        run.metrics({"perf/seconds": clock.seconds, "perf/peak_memory_mb": clock.peak_memory_mb()})
+        return Evaluated(
+            run.run_id, run.name, interval, error_rates.cer(table), len(table), clock.seconds
+        )

@@ -1,0 +1,1 @@
+"""Figures and self-contained pages: pure functions of data, no tracking."""

@@ -1,0 +1,1 @@
+"""Using models: as MLflow pyfuncs, and to transcribe files."""

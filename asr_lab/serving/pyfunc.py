@@ -1,0 +1,56 @@
+"""The model as MLflow serves it (models from code: nothing is pickled). This file travels with every logged model.
+
+Input: a table with a column `audio` of bytes (a WAV, FLAC, OGG or MP3 file each; base64 text is understood too).
+Output: a table with a column `text`. An adapter's model fetches its base by the pinned URI it was made for.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+from mlflow.pyfunc import PythonModel
+
+from asr_lab.data.audio import read_audio
+from asr_lab.models import load_model
+from asr_lab.models.adapter import AdapterManager
+
+
+class SpeechRecognizer(PythonModel):  # type: ignore[misc]
+    """Recognises the audio of each row."""
+
+    def load_context(self, context: Any) -> None:
+        """Load the recogniser, or the adapter and the base it belongs to."""
+        own = context.artifacts.get("model")
+        base_uri = (context.model_config or {}).get("base_uri", "")
+        folder = Path(own) if own else _base_folder(base_uri)
+        self.recognizer = load_model(folder)
+        adapter = context.artifacts.get("adapter")
+        if adapter:
+            recognizer = self.recognizer
+            recognizer.adapter = AdapterManager().load_adapter(
+                str(adapter), recognizer.base(base_uri), blank=recognizer.blank
+            )
+
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        signals = [
+            read_audio(io.BytesIO(_bytes(value)), where=f"row {index}")
+            for index, value in enumerate(model_input["audio"])
+        ]
+        texts = self.recognizer.transcribe(signals, batch_size=int((params or {}).get("batch_size", 8)))
+        return pd.DataFrame({"text": list(texts)}, index=model_input.index)
+
+
+def _base_folder(uri: str) -> Path:
+    return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri)) / "artifacts" / "model"
+
+
+def _bytes(value: bytes | str) -> bytes:
+    return base64.b64decode(value) if isinstance(value, str) else bytes(value)
+
+
+mlflow.models.set_model(SpeechRecognizer())

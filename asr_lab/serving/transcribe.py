@@ -1,0 +1,46 @@
+"""Transcribe audio files with a recogniser that may carry a person's adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import soundfile
+
+from asr_lab.data.audio import read_file
+from asr_lab.errors import AsrLabError
+from asr_lab.models.recognizer import Recognizer
+from asr_lab.units import SAMPLE_RATE
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What a file says; `error` where it could not be read; `note` on what was done to its audio."""
+
+    file: str
+    text: str = ""
+    error: str = ""
+    note: str = ""
+
+
+def transcribe(recognizer: Recognizer, files: Sequence[Path]) -> Iterator[Transcript]:
+    """A transcript of each file, in order; one that cannot be read does not stop the others."""
+    for file in files:
+        try:
+            samples = read_file(file)
+        except AsrLabError as error:
+            yield Transcript(str(file), error=error.what)
+            continue
+        text = next(recognizer.transcribe([samples]))
+        yield Transcript(str(file), text, note=_note(file))
+
+
+def _note(file: Path) -> str:
+    info = soundfile.info(str(file))
+    done = []
+    if info.channels > 1:
+        done.append(f"{info.channels} channels mixed to one")
+    if info.samplerate != SAMPLE_RATE:
+        done.append(f"resampled from {info.samplerate} Hz")
+    return ", ".join(done)

@@ -1,0 +1,1 @@
+"""MLflow: recording runs, finding them again, keeping models. Nothing here imports torch."""

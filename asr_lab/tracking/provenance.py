@@ -1,0 +1,79 @@
+"""Where a run comes from: code, command, versions, machine, process."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import socket
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import psutil
+
+_LIBRARIES = ("asr_lab", "torch", "torchaudio", "transformers", "lhotse", "mlflow", "jiwer", "peft")
+
+
+def git_state(folder: Path | None = None) -> dict[str, str]:
+    """`git_sha` and `dirty` of the checkout this code lies in; empty where it is not a checkout."""
+    folder = folder or Path(__file__).parent
+    sha = _git(folder, "rev-parse", "HEAD")
+    if not sha:
+        return {}
+    return {"git_sha": sha, "dirty": "true" if _git(folder, "status", "--porcelain") else "false"}
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def versions() -> str:
+    """`torch 2.11.0, transformers 5.23.0, ...` of what is installed."""
+    found = []
+    for name in _LIBRARIES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return ", ".join([f"python {platform.python_version()}", *found])
+
+
+def hardware() -> str:
+    """`2 cores, 23 GiB`, with the GPU if torch was imported and sees one."""
+    memory = psutil.virtual_memory().total / 2**30
+    text = f"{os.cpu_count()} cores, {memory:.0f} GiB"
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        text += f", {torch.cuda.get_device_name(0)}"
+    return text
+
+
+def command() -> str:
+    """The command line of this process, as it can be typed again."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def process_mark() -> str:
+    """`host|pid|start`: this very process, told apart from a later one of the same number."""
+    return f"{socket.gethostname()}|{os.getpid()}|{psutil.Process().create_time():.0f}"
+
+
+def is_gone(mark: str) -> bool:
+    """Whether the marked process ran on this machine and is no more; False where that cannot be known."""
+    try:
+        host, pid, start = mark.split("|")
+    except ValueError:
+        return False
+    if host != socket.gethostname():
+        return False
+    try:
+        process = psutil.Process(int(pid))
+        return process.status() == psutil.STATUS_ZOMBIE or abs(process.create_time() - float(start)) > 2
+    except psutil.NoSuchProcess:
+        return True

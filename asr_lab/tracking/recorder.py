@@ -1,0 +1,170 @@
+"""The Recorder on MLflow: one run, by the contract of its tags, params, metrics and artifacts.
+
+Under `mlflow run` the run that MLflow made (`MLFLOW_RUN_ID`) is adopted, in whatever experiment it lies. A run of the
+same signature that is still RUNNING although its process is gone was cut off, and is continued.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Dataset as DatasetEntity
+from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
+
+from asr_lab.tracking import provenance, registry
+from asr_lab.tracking.store import client as tracking_client
+from asr_lab.tracking.store import experiment_id, reaching
+from asr_lab.training.recorder import Dataset, RegisteredModel, RunSpec, Status, status_of
+
+CHECKPOINTS = Path("checkpoints")
+_PARAMS_AT_ONCE = 100
+
+
+class MlflowTracker:
+    """Starts runs on the tracking store."""
+
+    def __init__(self, *, new_run: bool = False) -> None:
+        self.new_run = new_run
+
+    def start(self, spec: RunSpec, *, own: bool = False) -> MlflowRecorder:
+        """A run for `spec`: the one MLflow handed to this process (never when `own`), one cut off, or a new one."""
+        with reaching("the tracking store cannot be used"):
+            client = tracking_client()
+            adopted = "" if own else os.environ.pop("MLFLOW_RUN_ID", "")
+            orphan = "" if self.new_run or not spec.resumable else _orphan(client, spec)
+            run_id = adopted or orphan or _create(client, spec)
+            if adopted and orphan:
+                _hand_over(client, orphan, adopted)
+            return MlflowRecorder(client, run_id, spec, resumed=bool(orphan))
+
+
+def _create(client: MlflowClient, spec: RunSpec) -> str:
+    run = client.create_run(experiment_id(client, spec.family), run_name=spec.name)
+    return str(run.info.run_id)
+
+
+def _orphan(client: MlflowClient, spec: RunSpec) -> str:
+    """The newest run of this signature that is RUNNING although its process is gone, or ""."""
+    experiments = [found.experiment_id for found in client.search_experiments()]
+    condition = (
+        f"attributes.status = 'RUNNING' and tags.`asr_lab.signature` = '{spec.signature}' "
+        f"and tags.`asr_lab.kind` = '{spec.kind}'"
+    )
+    for run in client.search_runs(experiments, condition, order_by=["attributes.start_time DESC"]):
+        if provenance.is_gone(run.data.tags.get("asr_lab.process", "")):
+            return str(run.info.run_id)
+    return ""
+
+
+def _hand_over(client: MlflowClient, orphan: str, adopted: str) -> None:
+    """The adopted run goes on where the orphan was cut off; the orphan is closed."""
+    if (CHECKPOINTS / orphan).is_dir():
+        shutil.rmtree(CHECKPOINTS / adopted, ignore_errors=True)
+        (CHECKPOINTS / orphan).rename(CHECKPOINTS / adopted)
+    client.set_tag(adopted, "asr_lab.resumed_from", orphan)
+    client.set_terminated(orphan, "KILLED")
+
+
+class MlflowRecorder:
+    """One run on the tracking store."""
+
+    def __init__(self, client: MlflowClient, run_id: str, spec: RunSpec, *, resumed: bool) -> None:
+        self.client, self.run_id, self.spec, self.resumed = client, run_id, spec, resumed
+        self.name = f"{spec.name}-{run_id[:8]}"
+        self.checkpoints = CHECKPOINTS / run_id
+        client.update_run(run_id, name=self.name)
+        own = {
+            "asr_lab.family": spec.family,
+            "asr_lab.kind": spec.kind,
+            "asr_lab.model_type": spec.model_type,
+            "asr_lab.signature": spec.signature,
+            "asr_lab.process": provenance.process_mark(),
+            "asr_lab.command": provenance.command(),
+            "asr_lab.versions": provenance.versions(),
+            "asr_lab.hardware": provenance.hardware(),
+            **{f"asr_lab.{key}": value for key, value in provenance.git_state().items()},
+        }
+        self.tags(own | dict(spec.tags))
+        self.params(spec.params)
+        self.text(spec.config_yaml, "config.yaml")
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Parameters the run does not have yet (MLflow refuses to change one)."""
+        known = self.client.get_run(self.run_id).data.params
+        new = [Param(key, _text(value)) for key, value in values.items() if key not in known]
+        for start in range(0, len(new), _PARAMS_AT_ONCE):
+            self.client.log_batch(self.run_id, params=new[start : start + _PARAMS_AT_ONCE])
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        now = int(time.time() * 1000)
+        self.client.log_batch(
+            self.run_id, metrics=[Metric(name, float(value), now, step) for name, value in values.items()]
+        )
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        self.client.log_batch(self.run_id, tags=[RunTag(key, str(value)) for key, value in values.items()])
+
+    def dataset(self, dataset: Dataset) -> None:
+        """One of the run's datasets, as MLflow shows them: name, digest, source, size."""
+        entity = DatasetEntity(
+            name=dataset.name,
+            digest=dataset.digest,
+            source_type="local",
+            source=json.dumps({"uri": dataset.source}),
+            profile=json.dumps({"utterances": dataset.num_utterances, "hours": round(dataset.hours, 4)}),
+        )
+        self.client.log_inputs(
+            self.run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", dataset.split)])]
+        )
+        self.tags({f"asr_lab.data.{dataset.split}": dataset.digest})
+
+    def table(self, rows: pd.DataFrame, path: str) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            local = Path(folder) / Path(path).name
+            rows.to_parquet(local, index=False)
+            self.file(local, str(Path(path).parent))
+
+    def text(self, content: str, path: str) -> None:
+        self.client.log_text(self.run_id, content, path)
+
+    def file(self, local: Path, folder: str = "") -> None:
+        folder = "" if folder == "." else folder
+        if local.is_dir():
+            self.client.log_artifacts(self.run_id, str(local), f"{folder}/{local.name}".lstrip("/"))
+        else:
+            self.client.log_artifact(self.run_id, str(local), folder or None)
+
+    def figure(self, figure: Any, path: str) -> None:
+        self.client.log_figure(self.run_id, figure, path)
+
+    def model(self, model: RegisteredModel, *, register: bool) -> str:
+        return registry.keep(self.client, self.run_id, model, register=register)
+
+    def finish(self, status: Status) -> None:
+        self.client.set_terminated(self.run_id, status)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self.tags({"asr_lab.error": str(error)[:500] or type(error).__name__})
+        self.finish(status_of(kind))
+        if error is None:
+            shutil.rmtree(self.checkpoints, ignore_errors=True)
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

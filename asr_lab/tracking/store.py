@@ -1,0 +1,58 @@
+"""The tracking store: which one, and reaching it with one clear message when it cannot be reached."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mlflow import MlflowClient, set_tracking_uri
+from mlflow.exceptions import MlflowException
+
+from asr_lab.errors import AsrLabError
+
+DEFAULT_URI = "sqlite:///mlflow.db"
+
+
+def tracking_uri() -> str:
+    """`MLFLOW_TRACKING_URI`, else `sqlite:///mlflow.db` in this folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+
+
+@functools.cache
+def _quiet() -> None:
+    """What MLflow says of itself on every start is not for our users."""
+    for name in ("alembic", "mlflow.store.db.utils", "mlflow.tracking.fluent", "mlflow.models.model"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    warnings.filterwarnings("ignore", message=".*An input example was not provided.*")
+    warnings.filterwarnings("ignore", message=".*Add type hints to the `predict` method.*")
+
+
+def client() -> MlflowClient:
+    """A client of the tracking store, which is also made the one that `mlflow` itself uses."""
+    _quiet()
+    set_tracking_uri(tracking_uri())
+    return MlflowClient()
+
+
+@contextmanager
+def reaching(what: str) -> Iterator[None]:
+    """Turn what MLflow raises inside into one message that says what was tried, and where."""
+    try:
+        yield
+    except MlflowException as error:
+        raise AsrLabError(f"{what}: {error.message.splitlines()[0]}", where=tracking_uri()) from error
+
+
+def experiment_id(client: MlflowClient, name: str) -> str:
+    """The experiment of that name, made when it is not there; one that was deleted in the UI is restored."""
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        return str(client.create_experiment(name))
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)

@@ -1,0 +1,145 @@
+"""What happens beside the loop: recording, keeping the best, stopping early, dropping broken updates, telling."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from transformers import TrainerCallback
+
+from asr_lab.training.recorder import Recorder
+
+_LOGGED = {
+    "loss": "train/loss",
+    "learning_rate": "train/lr",
+    "grad_norm": "grad_norm",
+    "eval_loss": "val/loss",
+    "eval_wer": "val/wer",
+    "eval_cer": "val/cer",
+}
+
+
+class Recording(TrainerCallback):  # type: ignore[misc]
+    """Trainer's logs under our metric names, and the time each epoch took; rank 0 alone."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+        self.began = 0.0
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
+        if state.is_world_process_zero:
+            named = {_LOGGED[key]: float(value) for key, value in logs.items() if key in _LOGGED}
+            if named:
+                self.recorder.metrics(named, step=state.global_step)
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.began = time.monotonic()
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.is_world_process_zero:
+            self.recorder.metrics({"epoch_time": time.monotonic() - self.began}, step=state.global_step)
+
+
+class KeepBest(TrainerCallback):  # type: ignore[misc]
+    """The model of the epoch with the lowest validation WER (ties: lower loss) in `folder`, written aside first.
+
+    Stops training when `patience` epochs in a row brought nothing better. What is best is told by the folder
+    itself, so a resumed training goes on from it.
+    """
+
+    def __init__(self, folder: Path, save: Callable[[Path], None], patience: int = 0) -> None:
+        self.folder, self.save, self.patience = folder, save, patience
+
+    @property
+    def best(self) -> dict[str, float]:
+        """`wer`, `loss` and `epoch` of the best so far; infinite before the first."""
+        file = self.folder / "best.json"
+        if not file.is_file():
+            return {"wer": math.inf, "loss": math.inf, "epoch": 0}
+        content: dict[str, float] = json.loads(file.read_text())
+        return content
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any) -> None:
+        now = {"wer": metrics["eval_wer"], "loss": metrics["eval_loss"], "epoch": state.epoch}
+        best = self.best
+        if (now["wer"], now["loss"]) < (best["wer"], best["loss"]):
+            if state.is_world_process_zero:
+                self._keep(now)
+        elif self.patience and state.epoch - best["epoch"] >= self.patience:
+            control.should_training_stop = True
+
+    def _keep(self, now: dict[str, float]) -> None:
+        aside = self.folder.with_name(f".{self.folder.name}.writing")
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+        self.save(aside)
+        (aside / "best.json").write_text(json.dumps(now))
+        shutil.rmtree(self.folder, ignore_errors=True)
+        aside.rename(self.folder)
+
+
+class DropBrokenUpdates(TrainerCallback):  # type: ignore[misc]
+    """An update whose gradients are not finite is dropped, counted and logged: one would destroy the weights."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+        self.dropped = 0
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        if gradients and not torch.isfinite(torch.nn.utils.get_total_norm(gradients)):
+            for parameter in model.parameters():
+                parameter.grad = None
+            self.dropped += 1
+            if state.is_world_process_zero:
+                self.recorder.metrics({"train/dropped_updates": self.dropped}, step=state.global_step)
+
+
+class Telling(TrainerCallback):  # type: ignore[misc]
+    """A line an epoch, and a live bar between them where somebody looks on."""
+
+    def __init__(self, console: Console, what: str) -> None:
+        self.console, self.what = console, what
+        self.status: Any = None
+        self.began = self.loss = 0.0
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.began = time.monotonic()
+        if state.is_world_process_zero and self.console.is_terminal:
+            self.status = self.console.status(self.what)
+            self.status.start()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self.status:
+            share = state.global_step / max(state.max_steps, 1)
+            done = round(24 * share)
+            bar = "\u2501" * done + "\u2500" * (24 - done)
+            self.status.update(f"{self.what} {bar} {share:4.0%}  update {state.global_step} of {state.max_steps}")
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
+        self.loss = logs.get("loss", self.loss)
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any) -> None:
+        self._quiet()
+        if state.is_world_process_zero:
+            self.console.print(
+                f"  epoch {state.epoch:.0f}/{args.num_train_epochs:.0f}  train/loss {self.loss:.3f}  "
+                f"val/loss {metrics['eval_loss']:.3f}  val/wer {metrics['eval_wer']:.1%}  "
+                f"val/cer {metrics['eval_cer']:.1%}  {time.monotonic() - self.began:.1f} s",
+                highlight=False,
+            )
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._quiet()
+
+    def _quiet(self) -> None:
+        if self.status:
+            self.status.stop()
+            self.status = None

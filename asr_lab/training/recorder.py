@@ -1,0 +1,216 @@
+"""What recipes know of tracking: three protocols, and versions of them that live in memory.
+
+`asr_lab.tracking` implements them on MLflow. A recipe is handed a `Tracker`, starts a run, and records into it; it
+asks the `ModelStore` for models by URI and registers new ones there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self
+
+import pandas as pd
+
+from asr_lab.errors import AsrLabError
+
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """What a run is, before it starts: its family and kind, its configuration and what makes it itself."""
+
+    family: str
+    kind: str
+    model_type: str
+    name: str
+    signature: str
+    params: Mapping[str, Any]
+    config_yaml: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+    resumable: bool = False
+    """Whether an unfinished run of the same signature whose process is gone is continued."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A split as a run used it."""
+
+    name: str
+    split: str
+    digest: str
+    source: str
+    num_utterances: int
+    hours: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegisteredModel:
+    """What is registered: a recogniser's folder, or an adapter's file with the base it belongs to."""
+
+    name: str
+    files: Mapping[str, Path]
+    """Artifact name -> file or folder; `model` is a recogniser's folder, `adapter` an adapter's file."""
+    base_uri: str = ""
+    """For an adapter: the pinned URI of its base (`models:/deepspeech2/3`)."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    description: str = ""
+
+
+class Recorder(Protocol):
+    """One run, being recorded. As a context manager it finishes itself: FINISHED, FAILED, or KILLED on Ctrl-C."""
+
+    @property
+    def run_id(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def resumed(self) -> bool:
+        """Whether this continues a run that was cut off."""
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of this run's checkpoints; those of a run that is continued lie in it."""
+
+    def params(self, values: Mapping[str, Any]) -> None: ...
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None: ...
+
+    def tags(self, values: Mapping[str, str]) -> None: ...
+
+    def dataset(self, dataset: Dataset) -> None: ...
+
+    def table(self, rows: pd.DataFrame, path: str) -> None:
+        """A table as a parquet artifact, such as `eval/test.parquet`."""
+
+    def text(self, content: str, path: str) -> None:
+        """A text artifact, such as `config.yaml` or `eval/test.html`."""
+
+    def file(self, local: Path, folder: str = "") -> None: ...
+
+    def figure(self, figure: Any, path: str) -> None: ...
+
+    def model(self, model: RegisteredModel, *, register: bool) -> str:
+        """Keep a model with the run, and make it a version of `model.name` if `register`; its URI."""
+
+    def finish(self, status: Status) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Tracker(Protocol):
+    """Starts runs."""
+
+    def start(self, spec: RunSpec, *, own: bool = False) -> Recorder:
+        """A new run, one that is continued, or the one that the caller was given (never when `own`)."""
+
+
+class ModelStore(Protocol):
+    """Where models are kept."""
+
+    def resolve(self, uri: str) -> Path:
+        """The local folder of a model by `models:/NAME@alias`, `models:/NAME/3`, `runs:/ID/model` or a folder."""
+
+    def pin(self, uri: str) -> str:
+        """The same model under a URI that will mean it for ever (an alias becomes a version)."""
+
+    def exists(self, uri: str) -> bool: ...
+
+
+def status_of(kind: type[BaseException] | None) -> Status:
+    """How a run ends that was left by this exception."""
+    if kind is None:
+        return "FINISHED"
+    return "KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED"
+
+
+class MemoryRecorder:
+    """A run in memory: what tests look at, and what ranks other than 0 record into."""
+
+    def __init__(self, spec: RunSpec, checkpoints: Path, run_id: str = "memory") -> None:
+        self.spec, self.checkpoints, self.run_id = spec, checkpoints, run_id
+        self.name, self.resumed = spec.name, False
+        self.status: Status | None = None
+        self.all_params: dict[str, Any] = dict(spec.params)
+        self.all_metrics: dict[str, list[tuple[int, float]]] = {}
+        self.all_tags: dict[str, str] = dict(spec.tags)
+        self.artifacts: dict[str, Any] = {}
+        self.datasets: list[Dataset] = []
+        self.models: list[RegisteredModel] = []
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        self.all_params |= values
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        for name, value in values.items():
+            self.all_metrics.setdefault(name, []).append((step, value))
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        self.all_tags |= values
+
+    def dataset(self, dataset: Dataset) -> None:
+        self.datasets.append(dataset)
+
+    def table(self, rows: pd.DataFrame, path: str) -> None:
+        self.artifacts[path] = rows
+
+    def text(self, content: str, path: str) -> None:
+        self.artifacts[path] = content
+
+    def file(self, local: Path, folder: str = "") -> None:
+        self.artifacts[f"{folder}/{local.name}".lstrip("/")] = local
+
+    def figure(self, figure: Any, path: str) -> None:
+        self.artifacts[path] = figure
+
+    def model(self, model: RegisteredModel, *, register: bool) -> str:
+        self.models.append(model)
+        return str(model.files.get("model", ""))
+
+    def finish(self, status: Status) -> None:
+        self.status = status
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.finish(status_of(kind))
+
+
+class MemoryTracker:
+    """Starts runs in memory."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.runs: list[MemoryRecorder] = []
+
+    def start(self, spec: RunSpec, *, own: bool = False) -> MemoryRecorder:
+        run_id = f"memory{len(self.runs)}"
+        self.runs.append(MemoryRecorder(spec, self.folder / run_id, run_id))
+        return self.runs[-1]
+
+
+class FolderStore:
+    """Models by their folders alone."""
+
+    def resolve(self, uri: str) -> Path:
+        if not Path(uri).is_dir():
+            raise AsrLabError(f"no such model {uri!r}", allowed="a model's folder")
+        return Path(uri)
+
+    def pin(self, uri: str) -> str:
+        return str(Path(uri).resolve())
+
+    def exists(self, uri: str) -> bool:
+        return Path(uri).is_dir()

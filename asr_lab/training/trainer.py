@@ -1,0 +1,195 @@
+"""transformers' Trainer, fed by Lhotse's sampler, with what silently goes wrong by default set right.
+
+The loader is handed over unprepared (accelerate would shard it twice), validation sums over ranks instead of
+averaging batches, and a checkpoint counts only once it is marked whole.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import DataLoader
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.utils.logging import disable_progress_bar
+
+from asr_lab.config.schema import Train
+from asr_lab.data.batches import Indices
+from asr_lab.metrics import error_rates
+
+WHOLE = "COMPLETE"  # the marker file that ends a checkpoint
+_NOT_FOR_THE_MODEL = ("cut_ids", "label_lengths")
+
+logging.getLogger("accelerate").setLevel(logging.ERROR)
+disable_progress_bar()  # of every file written; our own bar tells how far training is
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What a rank counted on its share of the validation data; shares add up."""
+
+    loss: float = 0.0
+    utterances: int = 0
+    word_errors: int = 0
+    words: int = 0
+    character_errors: int = 0
+    characters: int = 0
+
+    def metrics(self) -> dict[str, float]:
+        """`eval_loss` (mean over utterances), `eval_wer`, `eval_cer` of the whole."""
+        return {
+            "eval_loss": self.loss / max(self.utterances, 1),
+            "eval_wer": self.word_errors / max(self.words, 1),
+            "eval_cer": self.character_errors / max(self.characters, 1),
+        }
+
+
+def count(
+    loss: float, references: Mapping[str, str], hypotheses: Mapping[str, str], normalize: Callable[[str], str]
+) -> Sums:
+    """The sums of one share; `loss` is summed over its utterances, references are normalised already."""
+    table = error_rates.score(references, {id: normalize(text) for id, text in hypotheses.items()})
+    return Sums(
+        loss=loss,
+        utterances=len(table),
+        word_errors=int(error_rates.word_errors(table).sum()),
+        words=int(table["words"].sum()),
+        character_errors=int(error_rates.character_errors(table).sum()),
+        characters=int(table["characters"].sum()),
+    )
+
+
+def tri_stage(step: int, total: int, settings: Train) -> float:
+    """Factor of the peak learning rate at a step (Park et al. 2019, SpecAugment): warm up, hold, decay.
+
+    Warm-up is linear from 1 % of the peak; the decay is exponential and ends at `final_lr_scale`.
+    """
+    if settings.schedule == "constant":
+        return 1.0
+    warmup = round(total * settings.warmup_share)
+    hold_end = warmup + round(total * settings.hold_share)
+    if step < warmup:
+        return 0.01 + 0.99 * step / warmup
+    if step < hold_end or total <= hold_end:
+        return 1.0
+    return float(settings.final_lr_scale ** min(1.0, (step - hold_end) / (total - hold_end)))
+
+
+class AsrTrainer(Trainer):  # type: ignore[misc]
+    """Trains `model` on the batches of `loader`.
+
+    `validate` counts this rank's share of the validation data; None: there is none, and nothing is chosen on it.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loader: DataLoader[Any],
+        validate: Callable[[], Sums] | None,
+        settings: Train,
+        *,
+        folder: Path,
+        seed: int,
+        callbacks: list[TrainerCallback],
+        checkpoints: bool = True,
+    ) -> None:
+        self.loader, self.validate, self.settings = loader, validate, settings
+        super().__init__(
+            model=model,
+            args=training_arguments(
+                settings,
+                folder=folder,
+                seed=seed,
+                batches=len(loader),
+                validates=validate is not None,
+                checkpoints=checkpoints,
+            ),
+            eval_dataset=Indices(),
+            data_collator=lambda rows: rows,
+            callbacks=callbacks,
+        )
+        self.remove_callback(PrinterCallback)
+        assert not self.model_accepts_loss_kwargs  # else accumulation would multiply the gradient
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        return self.loader
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **_: Any
+    ) -> Tensor | tuple[Tensor, Any]:
+        outputs = model(**{key: value for key, value in inputs.items() if key not in _NOT_FOR_THE_MODEL})
+        return (outputs.loss, outputs) if return_outputs else outputs.loss
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> LambdaLR:
+        if self.lr_scheduler is None:
+            self.lr_scheduler = LambdaLR(
+                optimizer or self.optimizer, lambda step: tri_stage(step, num_training_steps, self.settings)
+            )
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Corpus figures over all ranks, logged and told to the callbacks as `eval_*`."""
+        assert self.validate is not None
+        model = self.accelerator.unwrap_model(self.model)
+        model.eval()
+        sums = self.validate()
+        model.train()
+        own = torch.tensor([float(value) for value in vars(sums).values()], dtype=torch.float64)
+        total = self.accelerator.reduce(own.to(self.args.device), reduction="sum").tolist()
+        metrics = Sums(total[0], *(round(value) for value in total[1:])).metrics()
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        if self.args.should_save:
+            folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+            (folder / WHOLE).touch()
+
+
+def training_arguments(
+    settings: Train, *, folder: Path, seed: int, batches: int, validates: bool = True, checkpoints: bool = True
+) -> TrainingArguments:
+    """Trainer's arguments for our settings; everything that reports or reorders by itself is off."""
+    gpu = torch.cuda.is_available()
+    mixed = gpu and settings.mixed_precision == "auto"
+    bf16 = mixed and torch.cuda.is_bf16_supported()
+    updates = max(1, batches // settings.accumulate)
+    return TrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=settings.epochs,
+        per_device_train_batch_size=settings.batch_size,
+        gradient_accumulation_steps=settings.accumulate,
+        learning_rate=settings.lr,
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.grad_clip,
+        logging_steps=max(1, updates // 5),
+        logging_nan_inf_filter=False,
+        eval_strategy="epoch" if validates else "no",
+        save_strategy="epoch" if checkpoints else "no",
+        save_total_limit=2,
+        report_to="none",
+        remove_unused_columns=False,
+        label_names=["labels"],
+        disable_tqdm=True,
+        use_cpu=not gpu,
+        bf16=bf16,
+        fp16=mixed and not bf16,
+        seed=seed,
+        restore_callback_states_from_checkpoint=True,
+        dataloader_num_workers=settings.num_workers,
+    )
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that was written to its end, or None."""
+    marked = [path.parent for path in folder.glob(f"checkpoint-*/{WHOLE}")]
+    return max(marked, key=lambda path: int(path.name.split("-")[1]), default=None)
