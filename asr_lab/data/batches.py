@@ -9,16 +9,14 @@ Shapes: B utterances, T feature frames, F mel bins, L labels.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import torch
 from lhotse import CutSet
 from lhotse.cut import Cut
-from lhotse.dataset import DynamicBucketingSampler
+from lhotse.dataset.sampling import BucketingSampler, SimpleCutSampler
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
@@ -31,10 +29,7 @@ Index = tuple[Cut, int]
 Batch = dict[str, Any]
 
 LABEL_PADDING = -100
-_TOP_UP_EPOCH = 1_000_000  # an epoch number no training reaches: where batches come from when one epoch has too few
-_NUM_BUCKETS = 10
-
-warnings.filterwarnings("ignore", message=".*DynamicBucketingSampler with an eagerly read CutSet.*")
+_MOST_BUCKETS = 10
 
 
 class Indices(Dataset[Index]):
@@ -47,16 +42,18 @@ class Indices(Dataset[Index]):
 class EpochBatches:
     """A batch sampler over one rank's share: buckets of like duration, shuffled by (seed, epoch).
 
-    Every epoch has the same number of batches (the number of epoch 0): Trainer reads `len` once. An epoch of Lhotse's
-    sampler that has more is cut, one that has fewer is topped up.
+    Lhotse's `BucketingSampler` uses every utterance once an epoch. (Its `DynamicBucketingSampler` with
+    `sync_buckets=False` loses some at the end of each epoch, a third of them on a corpus of 200.) Every epoch has the
+    same number of batches, for Trainer reads `len` once.
     """
 
     def __init__(
         self, cuts: CutSet, batch_size: int, *, seed: int = 0, rank: int = 0, world_size: int = 1
     ) -> None:
-        self.cuts, self.batch_size, self.seed = cuts, batch_size, seed
-        self.rank, self.world_size, self.epoch = rank, world_size, 0
+        self.batch_size, self.seed, self.rank, self.world_size = batch_size, seed, rank, world_size
+        self.epoch = 0
         self.batch_sampler = self  # Trainer calls `loader.batch_sampler.batch_sampler.set_epoch`
+        self.cuts = cuts.to_eager()
         self.num_batches = sum(1 for _ in self._epoch(0))
 
     def set_epoch(self, epoch: int) -> None:
@@ -66,24 +63,29 @@ class EpochBatches:
         return self.num_batches
 
     def __iter__(self) -> Iterator[list[Index]]:
-        batches = list(islice(self._epoch(self.epoch), self.num_batches))
-        missing = self.num_batches - len(batches)
-        if missing:
-            batches += islice(self._epoch(self.epoch + _TOP_UP_EPOCH), missing)
-        for batch in batches:
+        for batch in self._epoch(self.epoch):
             yield [(cut, self.epoch) for cut in batch]
 
     def _epoch(self, epoch: int) -> Iterator[CutSet]:
-        sampler = DynamicBucketingSampler(
-            self.cuts,
-            max_cuts=self.batch_size,
-            num_buckets=min(_NUM_BUCKETS, max(2, len(self.cuts) // (4 * self.batch_size))),
-            shuffle=True,
-            seed=self.seed,
-            rank=self.rank,
-            world_size=self.world_size,
-            sync_buckets=self.world_size > 1,
-        )
+        num_buckets = min(_MOST_BUCKETS, len(self.cuts) // (4 * self.batch_size))
+        common: dict[str, Any] = {
+            "max_cuts": self.batch_size,
+            "shuffle": True,
+            "drop_last": False,
+            "seed": self.seed,
+            "rank": self.rank,
+            "world_size": self.world_size,
+        }
+        if num_buckets < 2:
+            sampler = SimpleCutSampler(self.cuts, **common)
+        else:
+            sampler = BucketingSampler(
+                self.cuts,
+                sampler_type=SimpleCutSampler,
+                num_buckets=num_buckets,
+                bucket_method="equal_len",
+                **common,
+            )
         sampler.set_epoch(epoch)
         yield from sampler
 

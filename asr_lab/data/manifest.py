@@ -162,7 +162,7 @@ def write(cuts: Iterable[Cut], path: Path) -> CutSet:
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}{SUFFIX}")
     root = path.parent.resolve()
-    with gzip.GzipFile(aside, "wb", mtime=0) as file:  # no time stamp: same contents, same bytes
+    with aside.open("wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as file:  # same contents, same bytes
         for cut in rows:
             row = cut.to_dict()
             for source in row["recording"]["sources"]:

@@ -89,7 +89,8 @@ class MaskedConvolutions(nn.Module):
 
     def forward(self, features_BTF: Tensor, feature_lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         lengths_B = output_length(feature_lengths_B)
-        x_BCFT = features_BTF.transpose(1, 2).unsqueeze(1).to(memory_format=torch.channels_last)  # twice as fast
+        x_BCFT = _zero_padding(features_BTF.transpose(1, 2).unsqueeze(1), feature_lengths_B)
+        x_BCFT = x_BCFT.to(memory_format=torch.channels_last)  # the convolutions take half the time on CPU
         for layer in self.layers:
             x_BCFT = _zero_padding(layer(x_BCFT), lengths_B)
         batch, channels, bins, num_frames = x_BCFT.shape

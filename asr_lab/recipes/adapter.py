@@ -25,7 +25,7 @@ from asr_lab.data.splits import groups, hold_out_share
 from asr_lab.errors import AsrLabError
 from asr_lab.metrics import error_rates
 from asr_lab.metrics.significance import Interval, difference_interval
-from asr_lab.models.adapter import AdapterManager, MLPAdapter, check_name
+from asr_lab.models.adapter import AdapterManager, Base, MLPAdapter, check_name
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.recipes.common import Clock, Split, describe, record_scores, score, use_threads
 from asr_lab.training.callbacks import DropBrokenUpdates, Recording
@@ -141,51 +141,25 @@ def adapt(planned: Plan, tracker: Tracker, console: Console) -> Adapted:
     with tracker.start(run_spec(planned)) as run:
         for split in planned.splits.values():
             run.dataset(split.dataset())
-        console.print(
-            f"adapting [bold]{planned.base_uri}[/] to [bold]{config.adapter.name}[/]: {run.name}", highlight=False
-        )
+        console.print(f"adapting {planned.base_uri} to [bold]{config.adapter.name}[/]: {run.name}", highlight=False)
         cuts = CutSet.from_cuts([*planned.train, *(planned.test or [])])
         frames = Frames.of(recognizer, cuts, console)
         began = time.monotonic()
         adapter = _fit(planned, planned.adapter(), frames, planned.train, run)
         training_seconds = time.monotonic() - began
         base_table, table = _measure(planned, adapter, frames, run)
-        after = recognizer.base(planned.base_uri)
-        assert after.digest == base.digest, "the frozen base changed while its adapter learned"
-        run.tags({"asr_lab.base_digest": base.digest, "asr_lab.base_digest_after": after.digest})
         delta = _record(planned, run, base_table, table)
-        manager = AdapterManager(config.adapter.save_dir)
-        file = manager.save_adapter(
-            config.adapter.name,
-            adapter,
-            base,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            metrics={"test/wer_base": error_rates.wer(base_table), "test/wer": error_rates.wer(table)},
-        )
-        own = sum(parameter.numel() for parameter in adapter.parameters())
-        whole = own + sum(parameter.numel() for parameter in recognizer.model.parameters())
-        sizes = {
-            "model/params": whole,
-            "model/trainable_params": own,
-            "model/trainable_share": own / whole,
-            "model/size_mb": file.stat().st_size / 1e6,
-        }
-        run.metrics(sizes)
-        run.file(file)
-        model = RegisteredModel(
-            name=config.run.register_as or f"deepspeech2-adapter-{config.adapter.name}",
-            files={"adapter": file},
-            base_uri=planned.base_uri,
-            tags={"asr_lab.base": planned.base_uri, "asr_lab.base_digest": base.digest},
-        )
-        uri = run.model(model, register=True)
+        _prove_untouched(recognizer, base, run)
+        figures = {"test/wer_base": error_rates.wer(base_table), "test/wer": error_rates.wer(table)}
+        file, uri = _keep(planned, adapter, base, figures, run)
+        sizes = _sizes(recognizer, adapter, file)
         spent = {
             "perf/seconds": clock.seconds,
             "perf/training_seconds": training_seconds,
             "perf/base_pass_seconds": frames.seconds,
             "perf/peak_memory_mb": clock.peak_memory_mb(),
         }
-        run.metrics(spent)
+        run.metrics(sizes | spent)
         return Adapted(
             name=config.adapter.name,
             run_id=run.run_id,
@@ -193,16 +167,53 @@ def adapt(planned: Plan, tracker: Tracker, console: Console) -> Adapted:
             base=planned.base_uri,
             file=file,
             model_uri=uri,
-            wer_base=error_rates.wer(base_table),
-            wer=error_rates.wer(table),
+            wer_base=figures["test/wer_base"],
+            wer=figures["test/wer"],
             delta=delta,
             num_test=len(table),
-            trainable_share=own / whole,
+            trainable_share=sizes["model/trainable_share"],
             size_mb=sizes["model/size_mb"],
             seconds=spent["perf/seconds"],
             training_seconds=training_seconds,
             peak_memory_mb=spent["perf/peak_memory_mb"],
         )
+
+
+def _prove_untouched(recognizer: Recognizer, before: Base, run: Recorder) -> None:
+    """Log the base's digest before and after; they are the same."""
+    after = recognizer.base().digest
+    assert after == before.digest, "the frozen base changed while its adapter learned"
+    run.tags({"asr_lab.base_digest": before.digest, "asr_lab.base_digest_after": after})
+
+
+def _keep(
+    planned: Plan, adapter: MLPAdapter, base: Base, figures: dict[str, float], run: Recorder
+) -> tuple[Path, str]:
+    """Write the adapter's file and register it; (the file, its registry URI)."""
+    settings = planned.config.adapter
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    file = AdapterManager(settings.save_dir).save_adapter(
+        settings.name, adapter, base, created=created, metrics=figures
+    )
+    run.file(file)
+    model = RegisteredModel(
+        name=planned.config.run.register_as or f"deepspeech2-adapter-{settings.name}",
+        files={"adapter": file},
+        base_uri=planned.base_uri,
+        tags={"asr_lab.base": planned.base_uri, "asr_lab.base_digest": base.digest},
+    )
+    return file, run.model(model, register=True)
+
+
+def _sizes(recognizer: Recognizer, adapter: MLPAdapter, file: Path) -> dict[str, float]:
+    own = sum(parameter.numel() for parameter in adapter.parameters())
+    whole = own + sum(parameter.numel() for parameter in recognizer.model.parameters())
+    return {
+        "model/params": whole,
+        "model/trainable_params": own,
+        "model/trainable_share": own / whole,
+        "model/size_mb": file.stat().st_size / 1e6,
+    }
 
 
 def _fit(planned: Plan, adapter: MLPAdapter, frames: Frames, cuts: CutSet, run: Recorder | None) -> MLPAdapter:

@@ -164,7 +164,7 @@ def test_this_repository_is_the_project_and_its_parameters_are_strings() -> None
     project = yaml.safe_load((REPOSITORY / "MLproject").read_text())
     assert mlflow_run.conda_file(str(REPOSITORY)) == REPOSITORY / "conda.yaml"
     for name, entry in project["entry_points"].items():
-        assert entry["command"].startswith("asr-lab "), name
+        assert entry["command"].startswith("python -m asr_lab "), name
         for parameter, declared in entry["parameters"].items():
             assert declared["type"] == "string", (name, parameter)
             assert f"{{{parameter}}}" in entry["command"], (name, parameter)

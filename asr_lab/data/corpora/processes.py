@@ -1,0 +1,99 @@
+"""Speakers' jobs run side by side, each in a fresh Python process (`speaking.py`)."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+import asr_lab
+from asr_lab.data.corpora.speaking import Job
+from asr_lab.errors import AsrLabError
+
+Spoken = list[tuple[str, float, float]]  # phonemes of an utterance: symbol, start in s, duration in s
+Progress = Callable[[int, int], None]
+
+
+def speak_all(jobs: Sequence[Job], progress: Progress | None, workers: int) -> dict[str, Spoken]:
+    """The phonemes of every utterance by id, once all are written; `workers` processes at a time.
+
+    Processes are started by a command line and not by `multiprocessing`, so a script that calls this needs
+    no `if __name__ == "__main__"`. Raises `AsrLabError` with what a process said when it failed; the others
+    are ended.
+    """
+    run = _Run(sum(len(job.utterances) for job in jobs), progress)
+    longest_first = sorted(jobs, key=lambda job: -len(job.utterances))
+    with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
+        try:
+            for done in as_completed([pool.submit(run.speak, job) for job in longest_first]):
+                done.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            run.end()
+            raise
+    return run.spoken
+
+
+class _Run:
+    """What the threads share: what has been spoken, and the processes that still run."""
+
+    def __init__(self, total: int, progress: Progress | None) -> None:
+        self.spoken: dict[str, Spoken] = {}
+        self._total, self._progress = total, progress
+        self._running: set[subprocess.Popen[str]] = set()
+        self._lock = threading.Lock()
+        self._ended = False
+
+    def speak(self, job: Job) -> None:
+        """Run one job to its end, in the calling thread."""
+        with tempfile.TemporaryFile("w+") as asked, tempfile.TemporaryFile("w+") as complaints:
+            asked.write(job.to_json())
+            asked.seek(0)
+            with self._lock:
+                if self._ended:
+                    return
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "asr_lab.data.corpora.speaking"],
+                    stdin=asked,
+                    stdout=subprocess.PIPE,
+                    stderr=complaints,
+                    text=True,
+                    env=_environment(),
+                )
+                self._running.add(process)
+            with process:
+                assert process.stdout is not None
+                for line in process.stdout:
+                    self._heard(line)
+            with self._lock:
+                self._running.discard(process)
+            if process.returncode and not self._ended:
+                complaints.seek(0)
+                raise AsrLabError(complaints.read().strip() or f"speech ended with {process.returncode}")
+
+    def end(self) -> None:
+        """End what still runs; nothing starts after this."""
+        with self._lock:
+            self._ended = True
+            for process in self._running:
+                process.kill()
+
+    def _heard(self, line: str) -> None:
+        row = json.loads(line)
+        with self._lock:
+            self.spoken[row["id"]] = [(symbol, start, duration) for symbol, start, duration in row["phones"]]
+            if self._progress:
+                self._progress(len(self.spoken), self._total)
+
+
+def _environment() -> dict[str, str]:
+    """The environment, in which this very `asr_lab` is found first."""
+    root = str(Path(asr_lab.__file__).parents[1])
+    before = os.environ.get("PYTHONPATH", "")
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([root, before] if before else [root])}

@@ -1,0 +1,104 @@
+"""Configuration: overrides, all errors at once, identity."""
+
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from asr_lab.config.identity import differences, dump_yaml, flat, run_name, signature
+from asr_lab.config.load import load, parse_overrides
+from asr_lab.config.schema import ALIASES, RECIPES, DeepSpeech2Experiment
+from asr_lab.errors import AsrLabError
+
+
+def test_overrides_are_split_at_commas_before_a_key_only():
+    parsed = parse_overrides(["hidden_dims=512,256,train.lr=2e-3", "num_epochs=3", "run.name=a b"])
+    assert parsed == {
+        "adapter.hidden_dims": [512, 256],
+        "train.lr": "2e-3",
+        "train.epochs": 3,
+        "run.name": "a b",
+    }
+
+
+def test_a_number_written_2e_3_is_a_number():
+    config = load(None, {"train.lr": "2e-3"}, "deepspeech2")
+    assert config.train.lr == 0.002
+
+
+def test_a_single_hidden_layer_may_be_written_as_a_number():
+    config = load(None, parse_overrides(["adapter_name=john", "adapter_hidden_dims=256"]), "adapter")
+    assert config.adapter.hidden_dims == (256,)
+
+
+def test_all_errors_are_told_at_once_with_the_nearest_key():
+    wrong = parse_overrides(["train.batchsize=32", "train.lr=fast", "model.rnn_type=grr", "train.epochs=0"])
+    with pytest.raises(AsrLabError) as caught:
+        load(None, wrong, "deepspeech2")
+    message = str(caught.value)
+    assert "4 errors" in message
+    assert "did you mean train.batch_size?" in message
+    assert "'fast'" in message
+    assert "'gru', 'lstm' or 'rnn'" in message
+    assert "train.epochs: input should be greater than 0" in message
+
+
+def test_a_missing_file_lists_the_configs_there_are(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(AsrLabError, match="experiments/deepspeech2/base.yaml"):
+        load(Path("experiments/deepspeech2/bass.yaml"), {})
+
+
+def test_a_config_of_another_recipe_is_refused():
+    with pytest.raises(AsrLabError, match="for the recipe 'adapter'"):
+        load(ROOT / "experiments/adapter/default.yaml", {}, "deepspeech2")
+
+
+@pytest.mark.parametrize("file", sorted(ROOT.glob("experiments/*/*.yaml")), ids=lambda f: f"{f.parent.name}/{f.name}")
+def test_every_experiment_loads_and_is_a_delta(file):
+    name = {"adapter.name": "someone"} if file.parent.name == "adapter" else {}
+    config = load(file, name)
+    said = flat(load(None, name, config.recipe))
+    for key in differences(config):
+        assert flat(config)[key] != said[key] or key == "adapter.name"
+
+
+def test_config_yaml_runs_again(tmp_path):
+    config = load(None, parse_overrides(["train.lr=0.003", "augment.speed_factors=0.9,1.1"]), "deepspeech2")
+    again = tmp_path / "config.yaml"
+    again.write_text(dump_yaml(config))
+    assert load(again, {}) == config
+
+
+def test_signature_is_what_is_computed():
+    def of(overrides: str, data: str = "d1") -> str:
+        return signature(load(None, parse_overrides([overrides]), "deepspeech2"), {"train": data})
+
+    assert of("") == of("run.name=other") == of("train.num_workers=2") == of("data.train=elsewhere.jsonl.gz")
+    assert of("") != of("train.lr=0.5")
+    assert of("") != of("run.seed=1")
+    assert of("", "d1") != of("", "d2")
+
+
+def test_run_name_says_what_differs():
+    config = load(None, parse_overrides(["train.lr=0.002", "run.name=base"]), "deepspeech2")
+    assert run_name(config, "base") == "base-lr=0.002"
+
+
+def test_configuration_is_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        DeepSpeech2Experiment().train.lr = 1.0
+
+
+def test_aliases_point_at_keys_that_exist():
+    from asr_lab.config.load import keys
+
+    known = {key for kind in RECIPES.values() for key in keys(kind)}
+    assert set(ALIASES.values()) <= known
+
+
+def test_broken_yaml_is_one_message(tmp_path):
+    file = tmp_path / "broken.yaml"
+    file.write_text("train: [1,\n")
+    with pytest.raises(AsrLabError, match="not valid YAML"):
+        load(file, {})

@@ -1,0 +1,158 @@
+"""Manifests: the contract, digests, and every way a corpus can be broken."""
+
+import gzip
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import make_corpus
+
+from asr_lab.data import manifest
+from asr_lab.data.audio import read_cut, read_file
+from asr_lab.errors import AsrLabError
+
+
+def write_sound(path, rate=16000, channels=1, seconds=1.0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    samples = np.random.default_rng(0).normal(0, 0.1, (int(rate * seconds), channels))
+    soundfile.write(path, samples, rate, subtype="PCM_16")
+    return path
+
+
+def test_written_and_read_again(corpus):
+    cuts = manifest.read(corpus)
+    assert len(cuts) == 24
+    assert manifest.supervision(cuts[0]).speaker == "ann"
+    assert manifest.field(cuts[0], "audio_digest")
+
+
+def test_a_moved_corpus_reads_and_has_the_same_digest(corpus, tmp_path):
+    before = manifest.digest(manifest.read(corpus))
+    shutil.move(corpus.parent, tmp_path / "elsewhere")
+    moved = manifest.read(tmp_path / "elsewhere" / corpus.name)
+    assert manifest.digest(moved) == before
+    assert len(before) <= 36
+    assert len(read_cut(moved[0])) > 1000
+
+
+def test_digest_changes_with_text_and_with_audio(tmp_path):
+    one = manifest.digest(manifest.read(make_corpus(tmp_path / "1", {"a": "cab", "b": "dad"})))
+    same = manifest.digest(manifest.read(make_corpus(tmp_path / "2", {"a": "cab", "b": "dad"})))
+    text = make_corpus(tmp_path / "3", {"a": "cab", "b": "dad"})
+    cuts = list(manifest.read(text))
+    cuts[0].supervisions[0].text = "dab"
+    audio = manifest.digest(manifest.read(make_corpus(tmp_path / "4", {"a": "cab", "b": "dad"}, seed=5)))
+    assert one == same
+    assert len({one, manifest.digest(cuts), audio}) == 3
+
+
+def test_same_contents_same_bytes(tmp_path):
+    cuts = list(manifest.read(make_corpus(tmp_path / "1", {"a": "cab"})))
+    manifest.write(cuts, tmp_path / "1" / "x.jsonl.gz")
+    manifest.write(cuts, tmp_path / "1" / "y.jsonl.gz")
+    assert (tmp_path / "1" / "x.jsonl.gz").read_bytes() == (tmp_path / "1" / "y.jsonl.gz").read_bytes()
+
+
+def test_missing_manifest_says_how_to_make_one(tmp_path):
+    with pytest.raises(AsrLabError, match=r"no such manifest[\s\S]*asr-lab data"):
+        manifest.read(tmp_path / "none.jsonl.gz")
+
+
+def test_cut_off_manifest_is_refused(corpus):
+    corpus.write_bytes(corpus.read_bytes()[:200])
+    with pytest.raises(AsrLabError, match="cut off"):
+        manifest.read(corpus)
+
+
+def test_text_that_is_no_manifest_is_refused(tmp_path):
+    path = tmp_path / "x.jsonl.gz"
+    with gzip.open(path, "wt") as file:
+        file.write('{"id": "a"}\n')
+    with pytest.raises(AsrLabError, match="not a Lhotse cut"):
+        manifest.read(path)
+
+
+def test_duplicate_ids_missing_transcripts_and_speakers_are_all_named(corpus):
+    cuts = list(manifest.read(corpus))
+    cuts[1].supervisions[0].text = "  "
+    cuts[2].supervisions[0].speaker = ""
+    with pytest.raises(AsrLabError) as caught:
+        manifest.write([*cuts, cuts[0]], corpus)
+    message = str(caught.value)
+    assert "1 duplicate ids: u00" in message
+    assert "1 utterances without a transcript: u01" in message
+    assert "1 utterances without a speaker: u02" in message
+
+
+def test_a_refused_manifest_leaves_the_old_one(corpus):
+    before = corpus.read_bytes()
+    with pytest.raises(AsrLabError):
+        manifest.write([], corpus)
+    assert corpus.read_bytes() == before
+    assert [p.name for p in corpus.parent.iterdir() if p.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda p: None, "no such audio file"),
+        (lambda p: p.write_bytes(b""), "empty"),
+        (lambda p: p.write_text("hello, I am text\n" * 50), "not an audio file"),
+        (lambda p: p.write_bytes(write_sound(p.with_name("w.wav")).read_bytes()[:9000]), "cut off"),
+    ],
+    ids=["missing", "empty", "not audio", "cut off"],
+)
+def test_broken_audio_is_named_when_imported(tmp_path, make, message):
+    audio = tmp_path / "a.wav"
+    make(audio)
+    with pytest.raises(AsrLabError, match=message) as caught:
+        manifest.utterance(id="a", audio=audio, text="x", speaker="s")
+    assert "a.wav" in str(caught.value)
+
+
+def test_a_cut_off_flac_is_named_when_imported(tmp_path):
+    audio = tmp_path / "a.flac"
+    write_sound(audio)
+    audio.write_bytes(audio.read_bytes()[:8000])
+    with pytest.raises(AsrLabError, match="cut off"):
+        manifest.utterance(id="a", audio=audio, text="x", speaker="s")
+
+
+def test_audio_cut_off_after_import_is_named_when_read(corpus):
+    cut = manifest.read(corpus)[0]
+    source = corpus.parent / "audio" / f"{cut.id}.wav"
+    source.write_bytes(source.read_bytes()[:5000])
+    with pytest.raises(AsrLabError, match="cut off"):
+        read_cut(cut)
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (44100, 1), (16000, 2), (48000, 2)])
+def test_other_rates_are_resampled_and_channels_mixed(tmp_path, rate, channels):
+    audio = write_sound(tmp_path / "a.wav", rate, channels)
+    cut = manifest.utterance(id="a", audio=audio, text="x", speaker="s")
+    manifest.write([cut], tmp_path / "m.jsonl.gz")
+    samples = read_cut(manifest.read(tmp_path / "m.jsonl.gz")[0])
+    assert samples.ndim == 1
+    assert samples.dtype == np.float32
+    assert abs(len(samples) - 16000) <= 2
+
+
+def test_stereo_is_the_mean_of_its_channels(tmp_path):
+    left, right = np.full(4000, 0.5), np.full(4000, -0.25)
+    soundfile.write(tmp_path / "a.wav", np.stack([left, right], axis=1), 16000, subtype="FLOAT")
+    assert np.allclose(read_file(tmp_path / "a.wav"), 0.125)
+
+
+def test_samples_that_are_not_numbers_are_refused(tmp_path):
+    samples = np.zeros(4000, dtype=np.float32)
+    samples[7] = np.nan
+    soundfile.write(tmp_path / "a.wav", samples, 16000, subtype="FLOAT")
+    with pytest.raises(AsrLabError, match="1 samples are not numbers"):
+        read_file(tmp_path / "a.wav")
+
+
+def test_a_piece_of_a_recording(tmp_path):
+    audio = write_sound(tmp_path / "a.wav", seconds=2.0)
+    cut = manifest.utterance(id="a", audio=audio, text="x", speaker="s").truncate(offset=0.5, duration=1.0)
+    assert np.array_equal(read_cut(cut), read_file(audio)[8000:24000])

@@ -1,0 +1,152 @@
+"""The adapter: its network, its file, and what is refused."""
+
+import os
+import pickle
+from dataclasses import replace
+
+import pytest
+import torch
+
+from asr_lab.errors import AsrLabError
+from asr_lab.models.adapter import AdapterManager, Base, MLPAdapter, check_name, weights_digest
+
+BASE = Base(digest="d" * 32, vocabulary_digest="v" * 32, input_dim=12, output_dim=5, uri="models:/deepspeech2/1")
+
+
+def adapter(*hidden: int) -> MLPAdapter:
+    torch.manual_seed(0)
+    return MLPAdapter(12, hidden or (8, 6), 5)
+
+
+@pytest.mark.parametrize("hidden", [(256,), (512, 256), (512, 256, 128)])
+def test_the_network_of_the_spec(hidden):
+    network = MLPAdapter(1024, hidden, 2000)
+    kinds = [type(layer).__name__ for layer in network.layers]
+    assert kinds == ["Linear", "ReLU", "Dropout"] * len(hidden) + ["Linear", "LogSoftmax"]
+    logits = network(torch.randn(2, 3, 1024)).logits
+    torch.testing.assert_close(logits.exp().sum(-1), torch.ones(2, 3))
+
+
+def test_size_of_the_spec():
+    assert sum(p.numel() for p in MLPAdapter(1024, (512, 256), 2000).parameters()) == 1_170_128
+
+
+def test_the_file_of_the_spec(tmp_path):
+    path = AdapterManager(tmp_path).save_adapter("john", adapter(), BASE)
+    assert path == tmp_path / "john_adapter.pt"
+    content = torch.load(path, weights_only=True)
+    assert set(content["adapter_state_dict"]) == {f"{i}.{kind}" for i in (0, 3, 6) for kind in ("weight", "bias")}
+    assert content["input_dim"] == 12
+    assert content["hidden_dims"] == [8, 6]
+    assert content["output_dim"] == 5
+    assert content["adapter_name"] == "john"
+
+
+def test_saved_and_loaded_gives_the_same_numbers(tmp_path):
+    manager, network = AdapterManager(tmp_path), adapter().eval()
+    manager.save_adapter("john", network, BASE)
+    again = manager.load_adapter("john", BASE, blank=0)
+    frames = torch.randn(1, 4, 12)
+    assert torch.equal(network(frames).logits, again(frames).logits)
+
+
+def test_info_is_what_the_file_says(tmp_path):
+    manager = AdapterManager(tmp_path)
+    manager.save_adapter("김철수", adapter(), BASE, created="2026-11-21")
+    info = manager.get_adapter_info("김철수")
+    assert (info.adapter_name, info.input_dim, info.hidden_dims, info.output_dim) == ("김철수", 12, (8, 6), 5)
+    assert info.base == "models:/deepspeech2/1"
+    assert info.num_params == sum(p.numel() for p in adapter().parameters())
+
+
+@pytest.mark.parametrize("name", ["../../x", "a/b", "", "a b", "x.pt", "..", "a" * 65, "/etc/passwd", "a\n"])
+def test_a_name_is_never_a_path(name, tmp_path):
+    with pytest.raises(AsrLabError, match="not an adapter name"):
+        check_name(name)
+    with pytest.raises(AsrLabError):
+        AdapterManager(tmp_path / "adapters").save_adapter(name, adapter(), BASE)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["john", "Jane_2", "a-b", "김철수"])
+def test_names_that_are_allowed(name):
+    assert check_name(name) == name
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"digest": "e" * 32}, "another base"),
+        ({"vocabulary_digest": "w" * 32}, "another vocabulary"),
+        ({"input_dim": 13}, "reads 12 values"),
+        ({"output_dim": 6}, "5 classes"),
+    ],
+)
+def test_another_base_is_refused(tmp_path, change, message):
+    manager = AdapterManager(tmp_path)
+    manager.save_adapter("john", adapter(), BASE)
+    with pytest.raises(AsrLabError, match=message):
+        manager.load_adapter("john", replace(BASE, **change), blank=0)
+
+
+def test_a_file_of_the_older_system_loads_with_a_warning(tmp_path):
+    network = adapter()
+    older = {
+        "adapter_state_dict": network.layers.state_dict(),
+        "input_dim": 12,
+        "hidden_dims": [8, 6],
+        "output_dim": 5,
+        "adapter_name": "old",
+    }
+    torch.save(older, tmp_path / "old_adapter.pt")
+    with pytest.warns(UserWarning, match="does not say which base"):
+        again = AdapterManager(tmp_path).load_adapter("old", BASE, blank=0)
+    assert torch.equal(again.layers[0].weight, network.layers[0].weight)
+
+
+class _Payload:
+    def __reduce__(self):
+        return os.mkdir, ("ran-foreign-code",)
+
+
+def test_a_file_that_would_run_code_is_refused_and_does_not_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"adapter_state_dict": _Payload()}, "evil_adapter.pt")
+    with pytest.raises(AsrLabError, match="would run code"):
+        AdapterManager(".").get_adapter_info("evil")
+    assert not (tmp_path / "ran-foreign-code").exists()
+    (tmp_path / "plain_adapter.pt").write_bytes(pickle.dumps(_Payload()))
+    with pytest.raises(AsrLabError):
+        AdapterManager(".").get_adapter_info("plain")
+    assert not (tmp_path / "ran-foreign-code").exists()
+
+
+def test_a_cut_off_file_is_refused(tmp_path):
+    manager = AdapterManager(tmp_path)
+    path = manager.save_adapter("john", adapter(), BASE)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(AsrLabError, match="cut off"):
+        manager.get_adapter_info("john")
+
+
+def test_a_missing_adapter_lists_those_there_are(tmp_path):
+    manager = AdapterManager(tmp_path)
+    manager.save_adapter("john", adapter(), BASE)
+    with pytest.raises(AsrLabError, match=r"no adapter 'jane'[\s\S]*john"):
+        manager.get_adapter_info("jane")
+
+
+def test_freeze_and_unfreeze():
+    network = adapter()
+    network.freeze()
+    assert not any(p.requires_grad for p in network.parameters())
+    network.unfreeze()
+    assert all(p.requires_grad for p in network.parameters())
+
+
+def test_the_digest_tells_any_change():
+    network = adapter()
+    before = weights_digest(network)
+    assert before == weights_digest(adapter())
+    network.layers[0].bias.data[0] += 1e-7
+    assert weights_digest(network) != before

@@ -1,0 +1,130 @@
+"""DeepSpeech2: shapes, padding, directions, learning, keeping."""
+
+import pytest
+import torch
+
+from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC, Padding, ctc_loss, output_length
+
+SMALL = {"vocab_size": 7, "hidden_size": 16, "conv_channels": 4}
+
+
+def model(**changes) -> DeepSpeech2ForCTC:
+    torch.manual_seed(0)
+    return DeepSpeech2ForCTC(DeepSpeech2Config(**{**SMALL, **changes}))
+
+
+@pytest.mark.parametrize(("frames", "expected"), [(1, 1), (2, 1), (3, 2), (99, 50), (101, 51)])
+def test_output_length_is_half_rounded_up(frames, expected):
+    assert output_length(torch.tensor([frames])).item() == expected
+
+
+@pytest.mark.parametrize("rnn_type", ["gru", "lstm", "rnn"])
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_shapes(rnn_type, bidirectional):
+    network = model(rnn_type=rnn_type, bidirectional=bidirectional)
+    output = network(torch.randn(2, 60, 80), torch.tensor([60, 41]), torch.tensor([[1, 2], [3, -100]]))
+    assert output.logits.shape == (2, 30, 7)
+    assert output.logit_lengths.tolist() == [30, 21]
+    assert torch.isfinite(output.loss)
+    assert network.config.rnn_output_size == (32 if bidirectional else 16)
+
+
+@pytest.mark.parametrize("rnn_type", ["gru", "lstm"])
+def test_padding_changes_nothing(rnn_type):
+    network = model(rnn_type=rnn_type).eval()
+    short, long = torch.randn(1, 37, 80), torch.randn(1, 90, 80)
+    batch = torch.full((2, 90, 80), 9.0)  # what lies in the padding must not matter
+    batch[0, :37], batch[1] = short[0], long[0]
+    with torch.inference_mode():
+        alone = network(short, torch.tensor([37])).logits
+        together = network(batch, torch.tensor([37, 90])).logits
+    torch.testing.assert_close(together[0, : alone.size(1)], alone[0], atol=1e-5, rtol=0)
+
+
+def test_the_backward_rnn_equals_pytorchs_packed_one():
+    network = model(num_layers=1).eval()
+    layer = network.rnn_layers[0]
+    packed_rnn = torch.nn.GRU(80, 16, batch_first=True, bidirectional=True)
+    for name, parameter in layer.forward_rnn.named_parameters():
+        getattr(packed_rnn, name).data.copy_(parameter)
+    for name, parameter in layer.backward_rnn.named_parameters():
+        getattr(packed_rnn, f"{name}_reverse").data.copy_(parameter)
+    x, lengths = torch.randn(3, 20, 80), torch.tensor([20, 11, 4])
+    packed = torch.nn.utils.rnn.pack_padded_sequence(
+        torch.relu(layer.batch_norm(x.flatten(0, 1)).view_as(x)), lengths, batch_first=True, enforce_sorted=False
+    )
+    expected, _ = torch.nn.utils.rnn.pad_packed_sequence(packed_rnn(packed)[0], batch_first=True)
+    ours = layer(x, Padding(lengths, 20))
+    for row, length in enumerate(lengths.tolist()):
+        torch.testing.assert_close(ours[row, :length], expected[row, :length], atol=1e-6, rtol=0)
+
+
+def test_batch_norm_in_training_sees_real_frames_alone():
+    network = model().train()
+    x = torch.randn(2, 30, 80)
+    x[1, 10:] = 1000.0
+    network(x, torch.tensor([30, 10]))
+    reference = model().train()
+    x[1, 10:] = -1000.0
+    reference(x, torch.tensor([30, 10]))
+    for name, buffer in network.named_buffers():
+        torch.testing.assert_close(buffer, reference.get_buffer(name), msg=name)
+
+
+def test_ctc_loss_is_the_mean_over_utterances_of_the_loss_per_label():
+    logits, lengths = torch.randn(2, 12, 5), torch.tensor([12, 9])
+    labels = torch.tensor([[1, 2, 3], [4, -100, -100]])
+    log_probs = logits.log_softmax(-1).transpose(0, 1)
+    single = [
+        torch.nn.functional.ctc_loss(
+            log_probs[:length, row : row + 1], target[None], (length,), (len(target),), reduction="sum"
+        )
+        / len(target)
+        for row, (length, target) in enumerate([(12, labels[0]), (9, labels[1, :1])])
+    ]
+    torch.testing.assert_close(ctc_loss(logits, lengths, labels, blank=0), sum(single) / 2)
+
+
+def test_labels_that_do_not_fit_count_nothing_and_break_nothing():
+    logits = torch.randn(1, 2, 5, requires_grad=True)
+    loss = ctc_loss(logits, torch.tensor([2]), torch.tensor([[1, 1, 1, 1]]), blank=0)
+    loss.backward()
+    assert loss.item() == 0
+    assert torch.isfinite(logits.grad).all()
+
+
+def test_one_batch_can_be_learned_by_heart():
+    network = model(hidden_size=32).train()
+    x, lengths = torch.randn(2, 40, 80), torch.tensor([40, 30])
+    labels = torch.tensor([[1, 2, 3, 4], [5, 6, -100, -100]])
+    optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
+    first = None
+    for _ in range(60):
+        loss = network(x, lengths, labels).loss
+        first = first or loss.item()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.1 * first
+
+
+def test_saved_and_loaded_gives_the_same_numbers(tmp_path):
+    network = model().eval()
+    network.save_pretrained(tmp_path)
+    again = DeepSpeech2ForCTC.from_pretrained(tmp_path).eval()
+    x, lengths = torch.randn(1, 50, 80), torch.tensor([50])
+    with torch.inference_mode():
+        assert torch.equal(network(x, lengths).logits, again(x, lengths).logits)
+    assert (tmp_path / "model.safetensors").is_file()
+    assert not list(tmp_path.glob("*.bin"))
+
+
+def test_a_frozen_base_stays_as_it_is():
+    network = model()
+    network.freeze_base_model()
+    assert not any(parameter.requires_grad for parameter in network.parameters())
+    before = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    network(torch.randn(2, 30, 80), torch.tensor([30, 20]))
+    assert all(torch.equal(before[name], buffer) for name, buffer in network.named_buffers())
+    network.unfreeze_base_model()
+    assert all(parameter.requires_grad for parameter in network.parameters())

@@ -1,0 +1,76 @@
+"""Imports point down: the rooms of asr_lab and the arrows between them."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import asr_lab
+
+PACKAGE = Path(asr_lab.__file__).parent
+
+# a room may import from its own level and from those below
+LEVELS = (
+    ("cli", "__main__"),
+    ("sweeps", "serving", "tracking"),
+    ("recipes",),
+    ("training", "reports"),
+    ("models",),
+    ("decoding", "metrics"),
+    ("data",),
+    ("config",),
+    ("errors", "units", "mlflow_run", ""),
+)
+LEVEL = {room: height for height, rooms in enumerate(reversed(LEVELS)) for room in rooms}
+ONLY_IN = {"mlflow": {"tracking", "serving"}, "optuna": {"sweeps"}, "click": {"cli"}}
+
+
+def imports_of(file: Path) -> list[str]:
+    found = []
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: a relative import"
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+    return found
+
+
+def room_of(file: Path) -> str:
+    first = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    return "" if first == "__init__" else first
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_imports_point_down(file):
+    room = room_of(file)
+    for name in imports_of(file):
+        parts = name.split(".")
+        if parts[0] == "asr_lab" and len(parts) > 1:
+            target = parts[1] if parts[1] in LEVEL else ""
+            assert LEVEL[target] <= LEVEL[room], f"{room} imports {name}, which lies above it"
+        elif parts[0] in ONLY_IN and room != "mlflow_run":
+            assert room in ONLY_IN[parts[0]], f"{room} imports {name}"
+
+
+def test_rooms_form_no_cycle():
+    arrows: dict[str, set[str]] = {}
+    for file in FILES:
+        for name in imports_of(file):
+            parts = name.split(".")
+            if parts[0] == "asr_lab" and len(parts) > 1 and parts[1] in LEVEL:
+                arrows.setdefault(room_of(file), set()).add(parts[1])
+    for room, targets in arrows.items():
+        for target in targets - {room}:
+            assert room not in arrows.get(target, set()), f"{room} and {target} import each other"
+
+
+@pytest.mark.parametrize("module", ["asr_lab.cli", "asr_lab.cli.runs", "asr_lab.tracking.runs"])
+def test_showing_runs_imports_no_torch(module):
+    code = f"import sys, {module}; sys.exit(any(m in sys.modules for m in ('torch', 'transformers', 'lhotse')))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
