@@ -41,6 +41,82 @@ def _span(text: str, what: str) -> tuple[float, float]:
     return span
 
 
+@data.command()
+@click.argument("out", type=_PATH, default="corpora/demo")
+@click.option("--speakers", help="Named speakers, by commas; with this or any option below, OUT is needed.")
+@click.option("--language", type=click.Choice(["en", "ko"]), help="Language of the sentences.  [en]")
+@click.option("--utterances", type=int, help="Utterances a speaker.  [50]")
+@click.option("--snr", help="Background noise at this signal-to-noise ratio in dB: 20, or 10,30 to draw it for each.")
+@click.option("--noise", type=click.Choice(["pink", "white"]), help="Kind of noise.  [pink]")
+@click.option("--seed", default=0, show_default=True, help="Same seed, same bytes.")
+@click.option("--list", "list_speakers", is_flag=True, help="Only list the named speakers.")
+def synth(
+    out: Path,
+    speakers: str | None,
+    language: str | None,
+    utterances: int | None,
+    snr: str | None,
+    noise: str | None,
+    seed: int,
+    list_speakers: bool,
+) -> None:
+    """Make speech with eSpeak NG: the demo corpus, or one of your own.
+
+    \b
+    Examples:
+      asr-lab data synth                                   the demo corpus, in corpora/demo
+      asr-lab data synth corpora/ko --language ko --utterances 100
+      asr-lab data synth corpora/noisy --speakers john,jane --snr 10,30
+      asr-lab data synth --list
+    """
+    from asr_lab.data.corpora import synth as making
+    from asr_lab.data.corpora.voices import PERSONS, SPEAKERS
+
+    if list_speakers:
+        _list_speakers(SPEAKERS | PERSONS)
+        return
+    chosen = {"language": language, "utterances": utterances, "noise": noise}
+    settings: dict[str, Any] = {key: value for key, value in chosen.items() if value is not None}
+    if speakers:
+        settings["speakers"] = tuple(name.strip() for name in speakers.split(",") if name.strip())
+    if snr:
+        low, high = _span(snr, "--snr")
+        settings["snr_db"] = low if low == high else (low, high)
+    if settings and out == making.DEMO:
+        raise AsrLabError(
+            f"{out} is the demo corpus' own folder", next_command="asr-lab data synth corpora/mine " + " ".join(settings)
+        )
+    with _bar("speaking") as progress:
+        if settings or out != making.DEMO:
+            made = making.synthesize(out, making.SynthSpec(seed=seed, **settings), progress)
+        else:
+            made = making.make_demo(out, seed, progress)
+    from asr_lab.data import manifest
+
+    for path in made.values():
+        _said(manifest.read(path), path)
+
+
+def _list_speakers(speakers: Any) -> None:
+    import pandas as pd
+
+    rows = [
+        {
+            "speaker": name,
+            "part": speaker.part,
+            "language": speaker.language,
+            "gender": speaker.gender,
+            "age": speaker.age,
+            "voice": speaker.voice.voice + (f"+{speaker.voice.variant}" if speaker.voice.variant else ""),
+            "rate": speaker.voice.rate,
+            "pitch": speaker.voice.pitch,
+            "range": speaker.voice.pitch_range,
+        }
+        for name, speaker in speakers.items()
+    ]
+    show(pd.DataFrame(rows), "table")
+
+
 @data.command("import")
 @click.argument("kind", type=click.Choice(["fsdd", "csv", "jsonl"]))
 @click.argument("source", type=_PATH)

@@ -148,6 +148,8 @@ class AdapterData(Section):
 class AdapterTrain(Train):
     """The training loop of an adapter; the learning rate is high because only an MLP learns."""
 
+    batch_size: Positive = 4
+    """Small, for one person has little data: an update for every four utterances."""
     lr: float = Field(default=2e-3, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
 

@@ -9,14 +9,17 @@ Shapes: B utterances, T feature frames, F mel bins, L labels.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
 from lhotse import CutSet
 from lhotse.cut import Cut
-from lhotse.dataset.sampling import BucketingSampler, SimpleCutSampler
+from lhotse.dataset import DynamicBucketingSampler
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
@@ -30,6 +33,9 @@ Batch = dict[str, Any]
 
 LABEL_PADDING = -100
 _MOST_BUCKETS = 10
+_TOP_UP_EPOCH = 1_000_000  # an epoch number no training reaches: where batches come from when one epoch has too few
+
+warnings.filterwarnings("ignore", message=".*DynamicBucketingSampler with an eagerly read CutSet.*")
 
 
 class Indices(Dataset[Index]):
@@ -42,18 +48,17 @@ class Indices(Dataset[Index]):
 class EpochBatches:
     """A batch sampler over one rank's share: buckets of like duration, shuffled by (seed, epoch).
 
-    Lhotse's `BucketingSampler` uses every utterance once an epoch. (Its `DynamicBucketingSampler` with
-    `sync_buckets=False` loses some at the end of each epoch, a third of them on a corpus of 200.) Every epoch has the
-    same number of batches, for Trainer reads `len` once.
+    Every epoch has the same number of batches (that of epoch 0), for Trainer reads `len` once: an epoch of Lhotse's
+    sampler that has more is cut, one that has fewer is topped up. Lhotse visits its buckets in the same order every
+    epoch, so batches are shuffled once more, on all ranks alike.
     """
 
     def __init__(
         self, cuts: CutSet, batch_size: int, *, seed: int = 0, rank: int = 0, world_size: int = 1
     ) -> None:
-        self.batch_size, self.seed, self.rank, self.world_size = batch_size, seed, rank, world_size
-        self.epoch = 0
+        self.cuts, self.batch_size, self.seed = cuts, batch_size, seed
+        self.rank, self.world_size, self.epoch = rank, world_size, 0
         self.batch_sampler = self  # Trainer calls `loader.batch_sampler.batch_sampler.set_epoch`
-        self.cuts = cuts.to_eager()
         self.num_batches = sum(1 for _ in self._epoch(0))
 
     def set_epoch(self, epoch: int) -> None:
@@ -63,29 +68,24 @@ class EpochBatches:
         return self.num_batches
 
     def __iter__(self) -> Iterator[list[Index]]:
-        for batch in self._epoch(self.epoch):
-            yield [(cut, self.epoch) for cut in batch]
+        batches = list(islice(self._epoch(self.epoch), self.num_batches))
+        missing = self.num_batches - len(batches)
+        if missing:
+            batches += islice(self._epoch(self.epoch + _TOP_UP_EPOCH), missing)
+        for index in np.random.default_rng([self.seed, self.epoch]).permutation(len(batches)):
+            yield [(cut, self.epoch) for cut in batches[index]]
 
     def _epoch(self, epoch: int) -> Iterator[CutSet]:
-        num_buckets = min(_MOST_BUCKETS, len(self.cuts) // (4 * self.batch_size))
-        common: dict[str, Any] = {
-            "max_cuts": self.batch_size,
-            "shuffle": True,
-            "drop_last": False,
-            "seed": self.seed,
-            "rank": self.rank,
-            "world_size": self.world_size,
-        }
-        if num_buckets < 2:
-            sampler = SimpleCutSampler(self.cuts, **common)
-        else:
-            sampler = BucketingSampler(
-                self.cuts,
-                sampler_type=SimpleCutSampler,
-                num_buckets=num_buckets,
-                bucket_method="equal_len",
-                **common,
-            )
+        sampler = DynamicBucketingSampler(
+            self.cuts,
+            max_cuts=self.batch_size,
+            num_buckets=min(_MOST_BUCKETS, max(2, len(self.cuts) // (4 * self.batch_size))),
+            shuffle=True,
+            seed=self.seed,
+            rank=self.rank,
+            world_size=self.world_size,
+            sync_buckets=True,  # False loses utterances at the end of an epoch, a third of them on a corpus of 200
+        )
         sampler.set_epoch(epoch)
         yield from sampler
 

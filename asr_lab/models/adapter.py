@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 from transformers.utils import ModelOutput
 
 from asr_lab.errors import AsrLabError, listing
@@ -65,15 +66,18 @@ class MLPAdapter(nn.Module):
         layers += [nn.Linear(hidden_dims[-1], output_dim), nn.LogSoftmax(dim=-1)]
         self.layers = nn.Sequential(*layers)
 
-    def forward(
-        self, frames: Tensor, frame_lengths: Tensor | None = None, labels: Tensor | None = None
-    ) -> AdapterOutput:
-        """Log-probabilities of the base's frames (B, U, H); with labels (B, L) and lengths (B,), the CTC loss too."""
-        logits = self.layers(frames)
-        loss = None
-        if labels is not None and frame_lengths is not None:
-            loss = ctc_loss(logits, frame_lengths, labels, blank=self.blank)
-        return AdapterOutput(loss=loss, logits=logits, logit_lengths=frame_lengths)
+    def forward(self, frames: Tensor, frame_lengths: Tensor | None = None, labels: Tensor | None = None) -> AdapterOutput:
+        """Log-probabilities (B, U, V) of the base's frames (B, U, H).
+
+        In training `frames` are those of all utterances in one row (sum of lengths, H), so that no padding is
+        computed; with their lengths (B,) and labels (B, L) the CTC loss comes too.
+        """
+        log_probs = self.layers(frames)
+        if labels is None or frame_lengths is None:
+            return AdapterOutput(logits=log_probs, logit_lengths=frame_lengths)
+        logits_BUV = pad_sequence(log_probs.split(frame_lengths.tolist()), batch_first=True)
+        loss = ctc_loss(logits_BUV, frame_lengths, labels, blank=self.blank)
+        return AdapterOutput(loss=loss, logits=logits_BUV, logit_lengths=frame_lengths)
 
     def freeze(self) -> None:
         self.requires_grad_(False)

@@ -59,8 +59,9 @@ class Split:
 
 
 def use_threads(threads: int) -> None:
-    """As many CPU threads as asked for; 0: one a core."""
-    torch.set_num_threads(threads or os.cpu_count() or 1)
+    """As many CPU threads as asked for; 0: one for each core this process may use."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(threads or usable)
 
 
 def describe(

@@ -89,13 +89,13 @@ class ShuffledBatches:
 def frame_loader(
     frames: Frames, labels: Mapping[str, list[int]], batch_size: int, *, seed: int
 ) -> DataLoader[Any]:
-    """Batches of `frames` (B, U, H), `frame_lengths` (B,) and `labels` (B, L) padded with -100."""
+    """Batches of `frames` (sum of lengths, H), `frame_lengths` (B,) and `labels` (B, L) padded with -100."""
 
     def collate(ids: list[str]) -> dict[str, Any]:
         rows = [frames.by_id[id] for id in ids]
         targets = [torch.tensor(labels[id]) for id in ids]
         return {
-            "frames": pad_sequence(rows, batch_first=True),
+            "frames": torch.cat(rows),
             "frame_lengths": torch.tensor([len(row) for row in rows]),
             "labels": pad_sequence(targets, batch_first=True, padding_value=LABEL_PADDING),
         }

@@ -98,7 +98,7 @@ _KOREAN = (
 _PERSONS = (
     _speaker("john", "hi", "male", 35, "person"),
     _speaker("jane", "ko+f2", "female", 30, "person"),
-    _speaker("mary", "en-gb-x-rp", "female", 58, "person"),
+    _speaker("oliver", "en-gb-x-rp", "male", 58, "person"),
     _speaker("minho", "ko", "male", 28, "person"),
     _speaker("leo", "en-us+f5", "male", 7, "person", pitch=99, pitch_range=80),
 )
