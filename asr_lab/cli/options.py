@@ -23,8 +23,8 @@ TAKES_CONFIG_KEYS = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 
 def console() -> Console:
-    """Where people read; as wide as the terminal, 110 columns where there is none."""
-    return Console(width=None if sys.stdout.isatty() else 110)
+    """Where people read; as wide as the terminal, and never folded where there is none (a file, a pipe)."""
+    return Console(width=None if sys.stdout.isatty() else 400)
 
 
 def overrides_option(function: F) -> F:

@@ -40,15 +40,20 @@ def number(column: str, value: object) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
+def _cell(row: pd.Series, column: str) -> str:
+    """A cell of a row; the figure under `value` is of the metric that the row names."""
+    return number(str(row["metric"]) if column == "value" and "metric" in row else column, row[column])
+
+
 def _rich(table: pd.DataFrame, best: Mapping[str, str]) -> Table:
     rich = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in table.columns:
         numeric = pd.api.types.is_numeric_dtype(table[column])
-        rich.add_column(str(column), justify="right" if numeric else "left", no_wrap=column in ("id", "value"))
+        rich.add_column(str(column), justify="right" if numeric else "left", no_wrap=column in ("run", "id", "value", "started"))
     for _, row in table.iterrows():
         cells = []
         for column in table.columns:
-            text = escape(number(str(column), row[column]))
+            text = escape(_cell(row, str(column)))
             cells.append(f"[bold]{text}[/]" if best.get(str(column)) == row.get("run") else text)
         rich.add_row(*cells)
     return rich
@@ -60,7 +65,7 @@ def _written(table: pd.DataFrame, best: Mapping[str, str], style: str) -> list[l
     for _, row in table.iterrows():
         cells = []
         for column in table.columns:
-            text = number(str(column), row[column])
+            text = _cell(row, str(column))
             text = _escape_latex(text) if style == "latex" else text.replace("|", r"\|")
             cells.append(bold.format(text) if best.get(str(column)) == row.get("run") else text)
         rows.append(cells)

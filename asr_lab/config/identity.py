@@ -12,10 +12,10 @@ import yaml
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-NOT_IDENTITY = {"run.name", "run.register_as", "run.threads", "train.num_workers", "train.save_minutes"}
+NOT_IDENTITY = {"run.name", "run.register_as", "run.threads", "train.num_workers"}
 """Keys that change how a run is called, kept or hurried, but not what it computes."""
 
-_UNNAMED = {"recipe", "run.name", "run.register_as", "adapter.name", "evaluate.model", "evaluate.data"}
+_UNNAMED = {"recipe", "run.name", "run.register_as", "adapter.name", "evaluate.model", "evaluate.data", "evaluate.adapter"}
 
 
 def flat(config: BaseModel) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def signature(config: BaseModel, data: Mapping[str, str]) -> str:
     Paths of manifests do not count, what is in them does (`data`: split -> digest), so a moved corpus is the same
     experiment and a changed one is another.
     """
-    paths = {f"data.{split}" for split in data} | {"evaluate.data"}
+    paths = {f"data.{split}" for split in data} | {"evaluate.data", "evaluate.adapter"}
     counted = {k: v for k, v in differences(config).items() if k not in NOT_IDENTITY | paths}
     content = {"recipe": type(config).__name__, "config": counted, "data": dict(data)}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]

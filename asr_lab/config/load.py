@@ -98,7 +98,7 @@ def load(path: Path | None, overrides: Mapping[str, Any], recipe: str = "") -> E
 
 def validate(kind: type[E], content: Mapping[str, Any], where: str) -> E:
     """`content` as a `kind`, or one `AsrLabError` that names each wrong key and value."""
-    content = _single_values_as_lists(kind, content)
+    content = _as_written(kind, content)
     try:
         return kind.model_validate(content)
     except ValidationError as error:
@@ -108,16 +108,16 @@ def validate(kind: type[E], content: Mapping[str, Any], where: str) -> E:
         raise AsrLabError(what, where=where) from error
 
 
-def _single_values_as_lists(kind: type[BaseModel], content: Mapping[str, Any]) -> dict[str, Any]:
-    """`hidden_dims: 256` means `[256]`."""
+def _as_written(kind: type[BaseModel], content: Mapping[str, Any]) -> dict[str, Any]:
+    """`hidden_dims: 256` means `[256]`; a section nothing was said of is an empty one."""
     whole = dict(content)
     for name, info in kind.model_fields.items():
-        if name not in whole:
-            continue
         annotation = info.annotation
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            if isinstance(whole[name], Mapping):
-                whole[name] = _single_values_as_lists(annotation, whole[name])
+            if isinstance(whole.setdefault(name, {}), Mapping):
+                whole[name] = _as_written(annotation, whole[name])
+        elif name not in whole:
+            continue
         elif get_args(annotation)[1:] == (Ellipsis,) and not isinstance(whole[name], list | tuple):
             whole[name] = [whole[name]]
     return whole

@@ -111,8 +111,6 @@ class Train(Section):
     """Processes that read audio beside training."""
     mixed_precision: Literal["auto", "no"] = "auto"
     """`auto`: bfloat16 (or float16) where there is a GPU that can, never on CPU."""
-    save_minutes: float = Field(default=0.0, ge=0)
-    """Also keep a checkpoint every so many minutes; 0: after each epoch only."""
 
 
 class Adapter(Section):

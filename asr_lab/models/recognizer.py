@@ -15,6 +15,7 @@ import torch
 from lhotse import CutSet
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
+from transformers.utils.logging import disable_progress_bar
 
 from asr_lab.data.audio import Signal
 from asr_lab.data.batches import Batch, Collator, InOrder, loader
@@ -27,6 +28,8 @@ from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
 from asr_lab.units import FRAME_LENGTH_S, FRAME_SHIFT_S, NUM_MEL_BINS, SAMPLE_RATE
 
 Progress = Callable[[int], None]
+
+disable_progress_bar()  # transformers' own, one for every file read or written
 
 
 @dataclass

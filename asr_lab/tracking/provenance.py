@@ -56,7 +56,8 @@ def hardware() -> str:
 
 def command() -> str:
     """The command line of this process, as it can be typed again."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    program = Path(sys.argv[0]).name
+    return shlex.join(["asr-lab" if program == "__main__.py" else program, *sys.argv[1:]])
 
 
 def process_mark() -> str:

@@ -85,7 +85,7 @@ def overview(runs: Sequence[Run]) -> pd.DataFrame:
                 "id": run.info.run_id[:8],
                 "family": family,
                 "status": run.info.status,
-                "started": pd.Timestamp(run.info.start_time, unit="ms").floor("s"),
+                "started": pd.Timestamp(run.info.start_time, unit="ms").strftime("%Y-%m-%d %H:%M"),
                 "seconds": round((end - run.info.start_time) / 1000, 1),
                 "metric": metric,
                 "value": run.data.metrics.get(metric),

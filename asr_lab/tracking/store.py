@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import socket
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 from mlflow import MlflowClient, set_tracking_uri
 from mlflow.exceptions import MlflowException
@@ -15,6 +17,7 @@ from mlflow.exceptions import MlflowException
 from asr_lab.errors import AsrLabError
 
 DEFAULT_URI = "sqlite:///mlflow.db"
+_PATIENCE_S = 5.0
 
 
 def tracking_uri() -> str:
@@ -32,9 +35,31 @@ def _quiet() -> None:
     warnings.filterwarnings("ignore", message=".*Add type hints to the `predict` method.*")
 
 
+@functools.cache
+def _knock(uri: str) -> None:
+    """Whether a server listens at all, found out within seconds: MLflow itself would try for minutes."""
+    parts = urlsplit(uri)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return
+    try:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        socket.create_connection((parts.hostname, port), timeout=_PATIENCE_S).close()
+    except OSError as error:
+        raise AsrLabError(
+            f"the tracking server does not answer: {error.strerror or error}",
+            where=uri,
+            hint="MLFLOW_TRACKING_URI names it; unset, runs are kept in sqlite:///mlflow.db",
+            next_command="mlflow server --host 127.0.0.1",
+        ) from error
+
+
 def client() -> MlflowClient:
-    """A client of the tracking store, which is also made the one that `mlflow` itself uses."""
+    """A client of the tracking store, which is also made the one that `mlflow` itself uses.
+
+    Raises `AsrLabError` when the store is a server that does not answer.
+    """
     _quiet()
+    _knock(tracking_uri())
     set_tracking_uri(tracking_uri())
     return MlflowClient()
 

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
-from transformers.utils.logging import disable_progress_bar
 
 from asr_lab.config.schema import Train
 from asr_lab.data.batches import Indices
@@ -27,7 +26,6 @@ WHOLE = "COMPLETE"  # the marker file that ends a checkpoint
 _NOT_FOR_THE_MODEL = ("cut_ids", "label_lengths")
 
 logging.getLogger("accelerate").setLevel(logging.ERROR)
-disable_progress_bar()  # of every file written; our own bar tells how far training is
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,402 @@
+"""Each command as a user runs it: exit code, output, and what is in MLflow afterwards."""
+
+import json
+import shutil
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from click.testing import CliRunner
+from conftest import FSDD, WORDS, make_corpus, tone_word
+
+from asr_lab.cli import cli
+
+TINY = [
+    "data.test=",
+    "model.hidden_size=32",
+    "model.conv_channels=8",
+    "train.epochs=8",
+    "train.batch_size=4",
+    "train.lr=5e-3",
+    "augment.time_masks=0",
+    "augment.freq_masks=0",
+    "run.seed=1",
+]
+
+
+def run(*arguments: str):
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments])
+
+
+def ok(*arguments: str) -> str:
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output + str(result.exception)
+    return result.output
+
+
+def refused(*arguments: str) -> str:
+    """The message of a command that a user's mistake ends: exit code 1, no traceback."""
+    result = run(*arguments)
+    assert result.exit_code == 1, result.output
+    assert isinstance(result.exception, SystemExit), result.exception
+    assert "Traceback" not in result.output
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A folder with a corpus, a registered base and john's adapter, all tiny."""
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        patch.delenv("MLFLOW_RUN_ID", raising=False)
+        rng = np.random.default_rng(1)
+        texts = {f"u{i:02d}": " ".join(rng.choice(WORDS, 2)) for i in range(48)}
+        make_corpus(folder / "corpus", texts)
+        john = {f"j{i:02d}": " ".join(rng.choice(WORDS, 2)) for i in range(20)}
+        make_corpus(folder / "john", john, speaker="john", seed=5)
+        shutil.copy(folder / "john" / "all.jsonl.gz", folder / "john.jsonl.gz")
+        (folder / "base.yaml").write_text("recipe: deepspeech2\nrun: {name: base, register_as: deepspeech2}\n")
+        corpus = folder / "corpus" / "all.jsonl.gz"
+        folder.joinpath("train.txt").write_text(
+            ok("train", "base.yaml", f"data.train={corpus}", f"data.val={corpus}", *TINY)
+        )
+        folder.joinpath("adapter.txt").write_text(
+            ok("adapter", "--name", "john", "--data", "john/all.jsonl.gz", "--hidden-dims", "32,16")
+        )
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def at_home(home, monkeypatch):
+    monkeypatch.chdir(home)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
+    monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
+    mlflow.set_tracking_uri(f"sqlite:///{home}/mlflow.db")
+
+
+def newest(family: str, kind: str = "train"):
+    client = mlflow.MlflowClient()
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    condition = f"tags.`asr_lab.family` = '{family}' and tags.`asr_lab.kind` = '{kind}'"
+    return client.search_runs(experiments, condition, order_by=["attributes.start_time DESC"])[0]
+
+
+def artifacts(run_id: str, folder: str = "") -> set[str]:
+    return {item.path for item in mlflow.MlflowClient().list_artifacts(run_id, folder)}
+
+
+def test_train_says_what_it_did(home):
+    said = (home / "train.txt").read_text()
+    assert "epoch 8/8" in said
+    assert "models:/deepspeech2/1" in said
+    assert "mlflow ui" in said
+
+
+def test_train_leaves_the_run_of_the_contract(home):
+    found = newest("deepspeech2")
+    assert found.info.status == "FINISHED"
+    assert found.info.run_name.startswith("base-")
+    assert found.info.run_name.endswith(found.info.run_id[:8])
+    assert found.data.params["train.epochs"] == "8"
+    tags = found.data.tags
+    for name in ("signature", "model_type", "kind", "data.train", "data.val", "versions", "hardware", "command"):
+        assert tags.get(f"asr_lab.{name}"), name
+    metrics = found.data.metrics
+    for name in ("train/loss", "train/lr", "grad_norm", "epoch_time", "val/loss", "val/wer", "val/cer"):
+        assert name in metrics, name
+    assert metrics["val/wer_low"] <= metrics["val/wer"] <= metrics["val/wer_high"]
+    assert {item.dataset.name for item in found.inputs.dataset_inputs} == {"corpus/all"}
+    assert {"config.yaml", "vocab.json", "eval", "final"} <= artifacts(found.info.run_id)
+    assert artifacts(found.info.run_id, "eval") == {"eval/val.parquet", "eval/val.html"}
+    assert not (home / "checkpoints" / found.info.run_id).exists()
+
+
+def test_the_parquet_adds_up_to_the_metric(home, tmp_path):
+    found = newest("deepspeech2")
+    table = pd.read_parquet(mlflow.artifacts.download_artifacts(f"runs:/{found.info.run_id}/eval/val.parquet"))
+    assert {"id", "reference", "hypothesis", "substitutions", "deletions", "insertions", "words", "speaker"} <= set(table)
+    errors = table[["substitutions", "deletions", "insertions"]].to_numpy().sum()
+    assert errors / table["words"].sum() == pytest.approx(found.data.metrics["val/wer"])
+
+
+def test_config_yaml_of_a_run_runs_again(home):
+    found = newest("deepspeech2")
+    config = mlflow.artifacts.download_artifacts(f"runs:/{found.info.run_id}/config.yaml")
+    assert "nothing was trained" in ok("train", config, "--dry-run")
+
+
+def test_the_first_version_is_the_champion_and_later_ones_are_not(home):
+    client = mlflow.MlflowClient()
+    champion = client.get_model_version_by_alias("deepspeech2", "champion")
+    assert str(champion.version) == "1"
+    name = newest("deepspeech2").info.run_name
+    assert "models:/deepspeech2/1" in ok("register", name, "--name", "deepspeech2")  # the same run: no new version
+    assert "models:/other/1" in ok("register", name, "--name", "other")
+    assert client.get_model_version_by_alias("other", "champion").version in (1, "1")
+
+
+def test_adapter_says_what_it_is_worth(home):
+    said = (home / "adapter.txt").read_text()
+    for part in ("WER", "95 % interval", "trainable share", "MB", "peak memory", "mlflow ui", "asr-lab transcribe"):
+        assert part in said, part
+
+
+def test_adapter_leaves_the_run_of_the_contract(home):
+    found = newest("adapter")
+    tags, metrics = found.data.tags, found.data.metrics
+    assert tags["asr_lab.base"] == "models:/deepspeech2/1"
+    assert tags["asr_lab.speaker"] == "john"
+    assert tags["asr_lab.base_digest"] == tags["asr_lab.base_digest_after"]
+    for name in ("test/wer", "test/wer_base", "test/wer_delta", "test/wer_delta_low", "test/wer_delta_high"):
+        assert name in metrics, name
+    assert metrics["test/wer_delta"] == pytest.approx(metrics["test/wer"] - metrics["test/wer_base"])
+    assert metrics["test/wer_delta_low"] <= metrics["test/wer_delta"] <= metrics["test/wer_delta_high"]
+    assert 0 < metrics["model/trainable_share"] < 1
+    assert (home / "adapters" / "john_adapter.pt").is_file()
+    assert "john_adapter.pt" in artifacts(found.info.run_id)
+    version = mlflow.MlflowClient().get_model_version_by_alias("deepspeech2-adapter-john", "champion")
+    assert version.tags["asr_lab.base"] == "models:/deepspeech2/1"
+
+
+def test_adapter_by_cross_fitting_tests_everything_once(home):
+    corpus = home / "blocks"
+    rows = []
+    from asr_lab.data import manifest
+
+    for block in range(3):
+        texts = {f"b{block}-{i}": "cab dad" for i in range(4)}
+        rows += list(manifest.read(make_corpus(corpus / str(block), texts, speaker="eve", seed=block, block=block)))
+    manifest.write(rows, corpus / "all.jsonl.gz")
+    ok("adapter", "--name", "eve", "--data", "blocks/all.jsonl.gz", "data.cross_fit=block", "train.epochs=1")
+    found = newest("adapter")
+    assert found.data.metrics["test/utterances"] == 12
+    assert len(mlflow.MlflowClient().get_metric_history(found.info.run_id, "fold/wer")) == 3
+
+
+def test_the_registered_models_load_as_plain_pyfuncs(home):
+    audio = (home / "john" / "audio" / "j00.wav").read_bytes()
+    table = pd.DataFrame({"audio": [audio, audio]})
+    base = mlflow.pyfunc.load_model("models:/deepspeech2@champion").predict(table)
+    adapted = mlflow.pyfunc.load_model("models:/deepspeech2-adapter-john@champion").predict(table)
+    assert list(base.columns) == list(adapted.columns) == ["text"]
+    assert len(base) == len(adapted) == 2
+    assert base["text"][0] == base["text"][1]
+
+
+def test_transcribe_with_and_without_an_adapter(home):
+    file = home / "corpus" / "audio" / "u00.wav"
+    plain = ok("transcribe", file)
+    assert plain.strip()
+    adapted = json.loads(ok("transcribe", file, "--adapter", "john", "--json"))
+    assert adapted["file"] == str(file)
+    assert "text" in adapted
+
+
+def test_transcribe_goes_on_after_a_broken_file(home, tmp_path):
+    (tmp_path / "broken.wav").write_text("not audio " * 20)
+    stereo = np.stack([tone_word("cab", np.random.default_rng(0), 8000)] * 2, axis=1)
+    soundfile.write(tmp_path / "stereo.wav", stereo, 8000)
+    said = refused("transcribe", tmp_path / "broken.wav", tmp_path / "stereo.wav")
+    assert "not an audio file" in said
+    assert "2 channels mixed to one, resampled from 8000 Hz" in said
+    assert "1 of 2 files could not be read" in said
+
+
+def test_evaluate_records_a_run(home):
+    said = ok("evaluate", "--model", "models:/deepspeech2@champion", "--data", "john/all.jsonl.gz", "--adapter", "john")
+    assert "95 % interval" in said
+    found = newest("evaluate", "evaluate")
+    assert found.info.status == "FINISHED"
+    assert found.data.tags["asr_lab.base"] == "models:/deepspeech2/1"
+    assert {"eval/test.parquet", "eval/test.html"} <= artifacts(found.info.run_id, "eval")
+    page = mlflow.artifacts.load_text(f"runs:/{found.info.run_id}/eval/test.html")
+    assert "95 % interval" in page
+    assert "jiwer" in page
+
+
+def test_list_show_compare(home):
+    assert "john-" in ok("list")
+    assert json.loads(ok("list", "--family", "adapter", "--format", "json"))[0]["family"] == "adapter"
+    name = newest("deepspeech2").info.run_name
+    shown = ok("show", name)
+    for part in ("signature", "train.epochs", "val/wer", "corpus/all", "versions"):
+        assert part in shown, part
+    ok("train", "base.yaml", "data.train=corpus/all.jsonl.gz", "data.val=corpus/all.jsonl.gz", *TINY, "train.epochs=1",
+       "run.register_as=")  # fmt: skip
+    table = ok("compare", "--pattern", "BASE")
+    assert "train.epochs" in table
+    assert "train.batch_size" not in table  # the same in both
+    assert f"best val/wer: {name}" in table
+    assert ok("compare", "--family", "deepspeech2", "--format", "markdown").startswith("| run |")
+    assert r"\begin{tabular}" in ok("compare", "--pattern", "base*", "--format", "latex")
+
+
+def test_unknown_things_are_refused_with_what_there_is(home):
+    assert "base-" in refused("show", "nothing-of-the-kind")
+    assert "no finished run" in refused("compare", "--pattern", "zebra")
+    assert "no adapter 'jane'" in refused("transcribe", home / "corpus/audio/u00.wav", "--adapter", "jane")
+    said = refused("evaluate", "--model", "models:/nobody@champion", "--data", "john/all.jsonl.gz")
+    assert "no model 'models:/nobody@champion'" in said
+    assert "deepspeech2" in said
+
+
+def test_a_missing_base_is_one_message(home):
+    said = refused("adapter", "--name", "x", "--data", "john/all.jsonl.gz", "--base", "models:/none@champion")
+    assert "no model 'models:/none@champion'" in said
+    assert "asr-lab train" in said
+
+
+def test_a_name_that_is_a_path_is_refused_before_anything(home):
+    before = {path for path in home.rglob("*") if "mlflow.db" not in path.name}
+    assert "not an adapter name" in refused("adapter", "--name", "../../x", "--data", "john/all.jsonl.gz")
+    assert {path for path in home.rglob("*") if "mlflow.db" not in path.name} == before
+
+
+def test_adapter_needs_a_name(home):
+    assert "adapter.name: required" in refused("adapter", "--data", "john/all.jsonl.gz")
+
+
+def test_config_mistakes_are_told(home):
+    said = refused("train", "base.yaml", "train.batchsize=4", "train.lr=fast")
+    assert "did you mean train.batch_size?" in said
+    assert "'fast'" in said
+    assert "no such config file" in refused("train", "nowhere.yaml")
+
+
+def test_missing_data_is_one_message_and_no_run(home):
+    count = len(json.loads(ok("list", "--format", "json", "--limit", "1000")))
+    assert "no such manifest" in refused("train", "base.yaml", "data.train=nowhere.jsonl.gz", "data.val=x.jsonl.gz")
+    assert len(json.loads(ok("list", "--format", "json", "--limit", "1000"))) == count
+
+
+def test_testing_on_what_was_learned_is_refused(home):
+    said = refused("adapter", "--name", "x", "--data", "john/all.jsonl.gz", "data.test=john.jsonl.gz")
+    assert "20 utterances are both learned from and tested on" in said
+
+
+def test_a_failed_run_is_marked_failed(home, monkeypatch):
+    from asr_lab.recipes import deepspeech2
+
+    monkeypatch.setattr(deepspeech2, "_fit", lambda *_: 1 / 0)
+    result = run("train", "base.yaml", "data.train=corpus/all.jsonl.gz", "data.val=corpus/all.jsonl.gz", *TINY,
+                 "run.seed=77")  # fmt: skip
+    assert isinstance(result.exception, ZeroDivisionError)
+    found = newest("deepspeech2")
+    assert found.info.status == "FAILED"
+    assert "division by zero" in found.data.tags["asr_lab.error"]
+
+
+def test_the_run_mlflow_made_is_adopted(home, monkeypatch):
+    client = mlflow.MlflowClient()
+    made = client.create_run("0", run_name="made by mlflow")
+    monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
+    ok("adapter", "--name", "john", "--data", "john/all.jsonl.gz", "train.epochs=1")
+    found = client.get_run(made.info.run_id)
+    assert found.data.tags["asr_lab.family"] == "adapter"
+    assert found.info.run_name == f"john-epochs=1-{made.info.run_id[:8]}"
+    assert found.info.experiment_id == "0"
+
+
+def test_help_has_examples_and_needs_no_torch(home):
+    said = ok("--help")
+    assert "Examples" in said
+    for command in ("train", "adapter", "evaluate", "transcribe", "list", "show", "compare", "register"):
+        assert command in said
+        assert "--help" in ok(command, "--help")
+    assert "main_lr = train.lr" in ok("train", "--help")
+    assert "did you mean 'compare'" in run("compair").output
+
+
+# --- data -------------------------------------------------------------------------------------------------
+
+
+def csv_table(folder, rows):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("a", "b", "c"):
+        soundfile.write(folder / f"{name}.wav", tone_word("cab", np.random.default_rng(0)), 16000)
+    (folder / "table.csv").write_text("audio,text,speaker,age\n" + "\n".join(rows) + "\n")
+    return folder / "table.csv"
+
+
+def test_import_csv_stats_check_split(home, tmp_path):
+    table = csv_table(tmp_path, ["a.wav,Cab!,ann,7", "b.wav,cab,bob,8", "c.wav,cab,cid,9"])
+    assert "3 utterances of 3 speakers" in ok("data", "import", "csv", table, tmp_path / "out")
+    path = tmp_path / "out" / "all.jsonl.gz"
+    assert "3 characters" in ok("data", "stats", path)
+    assert "all 3 utterances can be used" in ok("data", "check", path)
+    ok("data", "split", path, tmp_path / "parts", "--val", "0.3", "--test", "0.3")
+    assert {p.name for p in (tmp_path / "parts").iterdir()} == {f"{n}.jsonl.gz" for n in ("train", "val", "test")}
+
+
+def test_every_wrong_row_of_a_table_is_named_and_nothing_is_imported(home, tmp_path):
+    table = csv_table(tmp_path, ["a.wav,cab,ann,7", "none.wav,cab,ann,7", "b.wav,,ann,7", "a.wav,cab,ann,old"])
+    said = refused("data", "import", "csv", table, tmp_path / "out")
+    assert "row 2: no such audio file" in said
+    assert "row 3: the transcript is missing" in said
+    assert "row 4: age is not a number: 'old'" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_duplicate_ids_of_a_table_are_named(home, tmp_path):
+    table = csv_table(tmp_path, ["a.wav,cab,ann,7", "a.wav,cab,ann,7"])
+    assert "1 duplicate ids: a" in refused("data", "import", "csv", table, tmp_path / "out")
+
+
+def test_a_table_without_a_column_says_which(home, tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("audio,txt,speaker\nx.wav,hello,ann\n")
+    said = refused("data", "import", "csv", table, tmp_path / "out")
+    assert "lacks text" in said
+    assert "txt for text?" in said
+
+
+def test_import_jsonl(home, tmp_path):
+    csv_table(tmp_path, [])
+    rows = [{"audio": "a.wav", "text": "cab", "speaker": "ann", "id": "x1", "snr_db": 12.5}]
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    ok("data", "import", "jsonl", tmp_path / "t.jsonl", tmp_path / "out")
+    from asr_lab.data import manifest
+
+    cut = manifest.read(tmp_path / "out" / "all.jsonl.gz")[0]
+    assert cut.id == "x1"
+    assert manifest.field(cut, "snr_db") == 12.5
+
+
+def test_check_names_audio_that_changed(home, tmp_path):
+    make_corpus(tmp_path / "c", {"a": "cab", "b": "dad"})
+    soundfile.write(tmp_path / "c" / "audio" / "a.wav", tone_word("fad", np.random.default_rng(0)), 16000)
+    said = refused("data", "check", tmp_path / "c" / "all.jsonl.gz")
+    assert "a: " in said
+    assert "1 of 2 utterances cannot be used" in said
+
+
+@pytest.mark.skipif(not FSDD.is_dir(), reason="the Free Spoken Digit Dataset is not on this machine")
+def test_import_fsdd_uses_each_recording_once_and_keeps_blocks_apart(home, tmp_path):
+    ok("data", "import", "fsdd", FSDD, tmp_path, "--join", "1-5")
+    from asr_lab.data import manifest
+
+    cuts = manifest.read(tmp_path / "all.jsonl.gz")
+    used = [name for cut in cuts for name in manifest.field(cut, "recordings")]
+    assert len(used) == len(set(used)) == 2000
+    assert {len(manifest.supervision(cut).text.split()) for cut in cuts} == {1, 2, 3, 4, 5}
+    for cut in cuts:
+        assert {int(name.rsplit("_", 1)[1]) // 5 for name in manifest.field(cut, "recordings")} == {
+            manifest.field(cut, "block")
+        }
+
+
+def test_import_fsdd_refuses_other_files(home, tmp_path):
+    (tmp_path / "hello.wav").write_bytes(b"")
+    assert "hello.wav" in refused("data", "import", "fsdd", tmp_path, tmp_path / "out")
+
+
+def test_synth_makes_a_corpus_of_named_speakers(home, tmp_path):
+    pytest.importorskip("espeakng_loader")
+    said = ok("data", "synth", tmp_path / "c", "--speakers", "john", "--utterances", "2", "--snr", "20")
+    assert "2 utterances of 1 speakers" in said
+    assert "john" in ok("data", "synth", "--list")
+    assert "turned round" in refused("data", "synth", tmp_path / "d", "--snr", "30,10")
