@@ -29,6 +29,15 @@ def _bar(what: str) -> Iterator[Any]:
         yield lambda done, total: bar.update(task, completed=done, total=total or None)
 
 
+_overwrite_option = click.option("--overwrite", is_flag=True, help="Replace manifests that are there already.")
+
+
+def _keep_what_is_there(paths: list[Path], overwrite: bool) -> None:
+    there = [str(path) for path in paths if path.exists()]
+    if there and not overwrite:
+        raise AsrLabError(f"{', '.join(there)} would be replaced", allowed="another folder, or --overwrite")
+
+
 def _span(text: str, what: str) -> tuple[float, float]:
     """`1-5` or `10,30` or `7` as (low, high)."""
     try:
@@ -125,8 +134,9 @@ def _list_speakers(speakers: Any) -> None:
 @click.option("--blocks", default=10, show_default=True, help="fsdd: blocks of indices.")
 @click.option("--copies", default=1, show_default=True, help="fsdd: join the recordings so many times differently.")
 @click.option("--seed", default=0, show_default=True)
+@_overwrite_option
 def import_corpus(
-    kind: str, source: Path, out: Path, join: str | None, blocks: int, copies: int, seed: int
+    kind: str, source: Path, out: Path, join: str | None, blocks: int, copies: int, seed: int, overwrite: bool
 ) -> None:
     """Write the manifest OUT/all.jsonl.gz of a corpus that lies at SOURCE.
 
@@ -141,6 +151,8 @@ def import_corpus(
 
     if not source.exists():
         raise AsrLabError("no such file or folder", where=str(source))
+    path = out / f"all{manifest.SUFFIX}"
+    _keep_what_is_there([path], overwrite)
     with _bar(f"importing {kind}") as progress:
         if kind == "fsdd":
             low, high = _span(join, "--join") if join else (0, 0)
@@ -149,8 +161,7 @@ def import_corpus(
                 source, out, join=lengths, blocks=blocks, copies=copies, seed=seed, progress=progress
             )
         else:
-            cuts = import_table(source, progress=progress)
-    path = out / f"all{manifest.SUFFIX}"
+            cuts = import_table(source, "csv" if kind == "csv" else "jsonl", progress=progress)
     _said(manifest.write(cuts, path), path)
 
 
@@ -177,8 +188,16 @@ def _said(cuts: Any, path: Path) -> None:
 @click.option("--val", default=0.1, show_default=True, help="Share of the validation split.")
 @click.option("--test", default=0.1, show_default=True, help="Share of the test split.")
 @click.option("--seed", default=0, show_default=True)
+@_overwrite_option
 def split(
-    manifest_path: Path, out: Path, by: str, hold_out: str | None, val: float, test: float, seed: int
+    manifest_path: Path,
+    out: Path,
+    by: str,
+    hold_out: str | None,
+    val: float,
+    test: float,
+    seed: int,
+    overwrite: bool,
 ) -> None:
     """Split MANIFEST into OUT/train, val and test manifests that share no speaker (or other field).
 
@@ -200,9 +219,10 @@ def split(
         cuts, parts["held-out"] = splits.hold_out(cuts, field, value)
     shares = {"train": 1 - val - test, "val": val, "test": test}
     parts |= splits.split_by(cuts, shares, by=by, seed=seed)
+    paths = {name: out / f"{name}{manifest.SUFFIX}" for name in parts}
+    _keep_what_is_there(list(paths.values()), overwrite)
     for name, rows in parts.items():
-        path = out / f"{name}{manifest.SUFFIX}"
-        _said(manifest.write(rows, path), path)
+        _said(manifest.write(rows, paths[name]), paths[name])
 
 
 @data.command()

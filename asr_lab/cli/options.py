@@ -89,7 +89,7 @@ def given(values: Mapping[str, Any], config: Path | None, recipe: str) -> dict[s
     return {
         key: value
         for key, value in chosen.items()
-        if key not in said or str(value) != ",".join(map(str, _listed(usual.get(key))))
+        if key not in said or list(map(str, _listed(value))) != list(map(str, _listed(usual.get(key))))
     }
 
 

@@ -40,6 +40,10 @@ def number(column: str, value: object) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
+def _is_best(row: pd.Series, column: str, best: Mapping[str, str]) -> bool:
+    return column in best and best[column] == row["run"]
+
+
 def _cell(row: pd.Series, column: str) -> str:
     """A cell of a row; the figure under `value` is of the metric that the row names."""
     return number(str(row["metric"]) if column == "value" and "metric" in row else column, row[column])
@@ -54,7 +58,7 @@ def _rich(table: pd.DataFrame, best: Mapping[str, str]) -> Table:
         cells = []
         for column in table.columns:
             text = escape(_cell(row, str(column)))
-            cells.append(f"[bold]{text}[/]" if best.get(str(column)) == row.get("run") else text)
+            cells.append(f"[bold]{text}[/]" if _is_best(row, str(column), best) else text)
         rich.add_row(*cells)
     return rich
 
@@ -67,7 +71,7 @@ def _written(table: pd.DataFrame, best: Mapping[str, str], style: str) -> list[l
         for column in table.columns:
             text = _cell(row, str(column))
             text = _escape_latex(text) if style == "latex" else text.replace("|", r"\|")
-            cells.append(bold.format(text) if best.get(str(column)) == row.get("run") else text)
+            cells.append(bold.format(text) if _is_best(row, str(column), best) else text)
         rows.append(cells)
     if style == "latex":
         rows[0] = [_escape_latex(cell) for cell in rows[0]]

@@ -47,9 +47,9 @@ class Text(Section):
 class Data(Section):
     """Which utterances are learned from, chosen on and tested on. Manifests are Lhotse cuts, `*.jsonl.gz`."""
 
-    train: str = "corpora/demo/train.jsonl.gz"
+    train: str = Field(default="corpora/demo/train.jsonl.gz", min_length=1)
     """Manifest to learn from."""
-    val: str = "corpora/demo/val.jsonl.gz"
+    val: str = Field(default="corpora/demo/val.jsonl.gz", min_length=1)
     """Manifest on which the best epoch is chosen; never the test data."""
     test: str = "corpora/demo/test.jsonl.gz"
     """Manifest of the final figures; empty: no test."""

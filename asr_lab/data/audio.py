@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -17,41 +19,82 @@ from asr_lab.units import FRAME_LENGTH, SAMPLE_RATE
 Signal = npt.NDArray[np.float32]
 
 
-def read_file(path: Path, start_s: float = 0.0, duration_s: float | None = None) -> Signal:
-    """Samples (num_samples,) of a file, or of a piece of it: mono, `SAMPLE_RATE` Hz, float32 in [-1, 1].
+def probe(path: Path) -> Any:
+    """What the header of an audio file says (`samplerate`, `frames`, `channels`), and that its last sample is there.
 
-    Several channels are averaged, other rates resampled (soxr, high quality). Raises `AsrLabError` when the file
-    is missing, empty, not audio, shorter than asked for, or holds samples that are not numbers.
+    Raises `AsrLabError` when the file is missing, empty, not audio, or cut off.
     """
     if not path.is_file():
         raise AsrLabError("no such audio file", where=str(path))
     if path.stat().st_size == 0:
         raise AsrLabError("the audio file is empty (0 bytes)", where=str(path))
-    return read_audio(path, str(path), start_s, duration_s)
+    with _opened(path, str(path)) as file:
+        file.seek(max(0, file.frames - 1))
+        readable = file.frames == 0 or len(file.read(1)) == 1
+        if not readable or _riff_is_cut(path):
+            raise AsrLabError("the audio file is cut off: it holds less than its header says", where=str(path))
+        if file.frames == 0:
+            raise AsrLabError("the audio file holds no samples", where=str(path))
+        return file
 
 
-def read_audio(
-    source: Path | BinaryIO, where: str, start_s: float = 0.0, duration_s: float | None = None
-) -> Signal:
-    """As `read_file`, from a path or an open file; `where` is what messages call it."""
+def _riff_is_cut(path: Path) -> bool:
+    """Whether a WAV file is shorter than its header says (libsndfile reads what is there without a word)."""
+    with path.open("rb") as file:
+        head = file.read(12)
+    if head[:4] != b"RIFF" or head[8:] != b"WAVE" or head[4:8] == b"\xff\xff\xff\xff":
+        return False
+    return 8 + int.from_bytes(head[4:8], "little") > path.stat().st_size + 1  # + 1: an odd chunk may lack its pad
+
+
+@contextmanager
+def _opened(source: Path | BinaryIO, where: str) -> Iterator[Any]:
+    """An open sound file; what libsndfile cannot make of it becomes one clear message."""
     try:
         with soundfile.SoundFile(str(source) if isinstance(source, Path) else source) as file:
-            rate = file.samplerate
-            file.seek(min(round(start_s * rate), file.frames))
-            wanted = file.frames - file.tell() if duration_s is None else round(duration_s * rate)
-            samples = file.read(wanted, dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError as error:
+            yield file
+    except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: headerless audio, such as .raw
+        reason = getattr(error, "error_string", str(error)).strip()
         raise AsrLabError(
-            f"not an audio file, or cut off: {error.error_string.strip()}",
+            f"not an audio file, or cut off: {reason}",
             where=where,
             allowed="WAV, FLAC, OGG or MP3, whole and not cut off",
         ) from error
+
+
+def read_file(path: Path) -> Signal:
+    """Samples (num_samples,) of a file: mono, `SAMPLE_RATE` Hz, float32 in [-1, 1].
+
+    Several channels are averaged, other rates resampled (soxr, high quality). Raises `AsrLabError` when the file
+    is missing, empty, not audio, cut off, or holds samples that are not numbers.
+    """
+    probe(path)
+    return read_audio(path, str(path))
+
+
+def read_audio(
+    source: Path | BinaryIO,
+    where: str,
+    *,
+    start_s: float = 0.0,
+    duration_s: float | None = None,
+    channels: Sequence[int] | None = None,
+) -> Signal:
+    """As `read_file`, from a path or an open file, a piece of it, or some of its channels.
+
+    `where` is what messages call it. Raises `AsrLabError` too when the piece goes beyond the end.
+    """
+    with _opened(source, where) as file:
+        rate = file.samplerate
+        file.seek(min(round(start_s * rate), file.frames))
+        wanted = file.frames - file.tell() if duration_s is None else round(duration_s * rate)
+        samples = file.read(wanted, dtype="float32", always_2d=True)
     if len(samples) < wanted:
         raise AsrLabError(
             f"the audio is cut off: {len(samples) / rate:.2f} s of the {wanted / rate:.2f} s it should hold",
             where=where,
         )
-    return _clean(samples, rate, where)
+    return _clean(samples if channels is None else samples[:, list(channels)], rate, where)
 
 
 def _clean(samples: npt.NDArray[np.float32], rate: int, where: str) -> Signal:
@@ -71,8 +114,25 @@ def _clean(samples: npt.NDArray[np.float32], rate: int, where: str) -> Signal:
 
 
 def read_cut(cut: Cut) -> Signal:
-    """Samples (num_samples,) of an utterance at `SAMPLE_RATE`; raises as `read_file` does."""
-    return read_file(Path(cut.recording.sources[0].source), start_s=cut.start, duration_s=cut.duration)
+    """Samples (num_samples,) of an utterance at `SAMPLE_RATE`: its piece of the file, its channels averaged.
+
+    Raises as `read_audio` does, and for what Lhotse can describe but is not read here (several sources, transforms).
+    """
+    recording = cut.recording
+    if len(recording.sources) != 1 or recording.transforms:
+        raise AsrLabError(
+            f"utterance {cut.id} has several sources or transforms",
+            allowed="one audio file an utterance; Lhotse's cuts.save_audios() writes them",
+        )
+    (source,) = recording.sources
+    wanted = cut.channel if isinstance(cut.channel, list) else [cut.channel]
+    return read_audio(
+        Path(source.source),
+        source.source,
+        start_s=cut.start,
+        duration_s=cut.duration,
+        channels=[source.channels.index(channel) for channel in wanted],
+    )
 
 
 def change_speed(samples: Signal, factor: float) -> Signal:

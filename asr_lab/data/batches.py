@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from lhotse import CutSet
 from lhotse.cut import Cut
-from lhotse.dataset import DynamicBucketingSampler
+from lhotse.dataset import DynamicBucketingSampler, SimpleCutSampler
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
@@ -76,16 +76,18 @@ class EpochBatches:
             yield [(cut, self.epoch) for cut in batches[index]]
 
     def _epoch(self, epoch: int) -> Iterator[CutSet]:
-        sampler = DynamicBucketingSampler(
-            self.cuts,
-            max_cuts=self.batch_size,
-            num_buckets=min(_MOST_BUCKETS, max(2, len(self.cuts) // (4 * self.batch_size))),
-            shuffle=True,
-            seed=self.seed,
-            rank=self.rank,
-            world_size=self.world_size,
-            sync_buckets=True,  # False loses utterances at the end of an epoch, a third of them on a corpus of 200
-        )
+        common: dict[str, Any] = {
+            "max_cuts": self.batch_size,
+            "shuffle": True,
+            "seed": self.seed,
+            "rank": self.rank,
+            "world_size": self.world_size,
+        }
+        num_buckets = min(_MOST_BUCKETS, len(self.cuts) // (4 * self.batch_size))
+        if num_buckets < 2:
+            sampler = SimpleCutSampler(self.cuts, drop_last=False, **common)
+        else:  # sync_buckets=False would lose utterances each epoch, a third of them on a corpus of 200
+            sampler = DynamicBucketingSampler(self.cuts, num_buckets=num_buckets, sync_buckets=True, **common)
         sampler.set_epoch(epoch)
         yield from sampler
 

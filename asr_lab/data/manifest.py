@@ -18,10 +18,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import soundfile
 from lhotse import AudioSource, CutSet, MonoCut, MultiCut, Recording, SupervisionSegment
 from lhotse.cut import Cut
 
+from asr_lab.data.audio import probe
 from asr_lab.errors import AsrLabError, listing
 
 SUFFIX = ".jsonl.gz"
@@ -30,7 +30,9 @@ DIGEST_LENGTH = 32  # hexadecimal digits; MLflow refuses digests of more than 36
 
 
 def audio_digest(path: Path) -> str:
-    """SHA-256 (32 hexadecimal digits) of an audio file's bytes."""
+    """SHA-256 (32 hexadecimal digits) of an audio file's bytes; raises `AsrLabError` when it is not there."""
+    if not path.is_file():
+        raise AsrLabError("no such audio file", where=str(path))
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:DIGEST_LENGTH]
 
@@ -51,7 +53,7 @@ def utterance(
     Further keywords (`age`, `snr_db`, `l1`, `block`, ...) go to the supervision's `custom` as they are.
     Raises `AsrLabError` when the file is missing, empty or not audio.
     """
-    info = _probe(audio)
+    info = probe(audio)
     recording = Recording(
         id=id,
         sources=[AudioSource(type="file", channels=list(range(info.channels)), source=str(audio.resolve()))],
@@ -82,39 +84,6 @@ def utterance(
         supervisions=[supervision],
         recording=recording,
     )
-
-
-def _probe(audio: Path) -> Any:
-    """The header of an audio file whose last sample can be read."""
-    if not audio.is_file():
-        raise AsrLabError("no such audio file", where=str(audio))
-    if audio.stat().st_size == 0:
-        raise AsrLabError("the audio file is empty (0 bytes)", where=str(audio))
-    try:
-        info = soundfile.info(str(audio))
-        with soundfile.SoundFile(str(audio)) as file:
-            file.seek(max(0, file.frames - 1))
-            readable = file.frames == 0 or len(file.read(1)) == 1
-    except soundfile.LibsndfileError as error:
-        raise AsrLabError(
-            f"not an audio file, or cut off: {error.error_string.strip()}",
-            where=str(audio),
-            allowed="WAV, FLAC, OGG or MP3, whole and not cut off",
-        ) from error
-    if not readable or _riff_is_cut(audio):
-        raise AsrLabError("the audio file is cut off: it holds less than its header says", where=str(audio))
-    if info.frames == 0:
-        raise AsrLabError("the audio file holds no samples", where=str(audio))
-    return info
-
-
-def _riff_is_cut(audio: Path) -> bool:
-    """Whether a WAV file is shorter than its header says (libsndfile reads what is there without a word)."""
-    with audio.open("rb") as file:
-        head = file.read(12)
-    if head[:4] != b"RIFF" or head[8:] != b"WAVE":
-        return False
-    return 8 + int.from_bytes(head[4:8], "little") > audio.stat().st_size + 1  # + 1: an odd chunk may lack its pad
 
 
 def supervision(cut: Cut) -> SupervisionSegment:
@@ -153,6 +122,13 @@ def check(cuts: Sequence[Cut], where: str = "") -> None:
         problems.append(f"{len(nobody)} utterances without a speaker: {listing(nobody)}")
     if problems:
         raise AsrLabError("the manifest breaks the utterance contract: " + "; ".join(problems), where=where)
+
+
+def check_files(cuts: Iterable[Cut], where: str = "") -> None:
+    """Raise `AsrLabError` that names the audio files that are not there; they are not opened."""
+    missing = [s.source for cut in cuts for s in cut.recording.sources if not Path(s.source).is_file()]
+    if missing:
+        raise AsrLabError(f"{len(missing)} audio files are not there: {listing(missing, 3)}", where=where)
 
 
 def write(cuts: Iterable[Cut], path: Path) -> CutSet:
@@ -226,6 +202,7 @@ def _identity(cut: Cut) -> dict[str, Any]:
         "id": cut.id,
         "start": round(cut.start, 4),
         "duration": round(cut.duration, 4),
+        "channel": cut.channel,
         "text": segment.text,
         "speaker": segment.speaker,
         "gender": segment.gender,

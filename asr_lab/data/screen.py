@@ -21,6 +21,7 @@ class Screened:
     cuts: CutSet
     too_long: list[str] = field(default_factory=list)
     more_labels_than_frames: list[str] = field(default_factory=list)
+    no_text: list[str] = field(default_factory=list)
     unknown_characters: Counter[str] = field(default_factory=Counter)
 
     def warnings(self, split: str) -> list[str]:
@@ -32,6 +33,10 @@ class Screened:
             lines.append(
                 f"{split}: {len(self.more_labels_than_frames)} utterances have more labels than frames, left out: "
                 f"{listing(self.more_labels_than_frames, 5)}"
+            )
+        if self.no_text:
+            lines.append(
+                f"{split}: {len(self.no_text)} transcripts are empty once normalised, left out: {listing(self.no_text, 5)}"
             )
         if self.unknown_characters:
             met = [f"{character!r} x {n}" for character, n in self.unknown_characters.most_common()]
@@ -59,18 +64,20 @@ def screen(
 
     Raises `AsrLabError` when nothing stays.
     """
-    kept, too_long, crowded = [], [], []
+    kept, too_long, crowded, no_text = [], [], [], []
     for cut in cuts:
         labels = encode(manifest.supervision(cut).text or "")
         output_frames = (num_frames(num_samples(cut.duration)) + 1) // 2
-        if cut.duration > max_duration_s:
+        if not labels:
+            no_text.append(cut.id)
+        elif cut.duration > max_duration_s:
             too_long.append(cut.id)
         elif frames_needed(labels) > output_frames:
             crowded.append(cut.id)
         else:
             kept.append(cut)
     unknown = outside((normalize(manifest.supervision(cut).text or "") for cut in kept), vocabulary)
-    found = Screened(CutSet.from_cuts(kept), too_long, crowded, unknown)
+    found = Screened(CutSet.from_cuts(kept), too_long, crowded, no_text, unknown)
     if not kept:
         raise AsrLabError("no utterance can be learned from: " + "; ".join(found.warnings("all")), where=where)
     return found

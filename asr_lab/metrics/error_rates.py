@@ -75,6 +75,8 @@ def _rate(errors: int, length: int) -> float:
 def errors_by_word(reference: str, hypothesis: str) -> list[int]:
     """Errors at each reference word: its own, and those inserted behind it (before the first: at the first)."""
     words = reference.split()
+    if not words:
+        return []
     errors = [0] * len(words)
     for chunk in jiwer.process_words([reference], [hypothesis]).alignments[0]:
         if chunk.type == "insert":

@@ -43,6 +43,8 @@ def import_fsdd(
     Every utterance has `block`: the index range its recordings are from (`index * blocks // number of indices`).
     Further `copies` join the same recordings into other strings, for training; they have `copy` > 0.
     """
+    if join is not None and join[0] < 1:
+        raise AsrLabError(f"strings of {join[0]} digits cannot be made", allowed="--join 1-5, or 3")
     found = sorted(recordings.glob("*.wav"))
     named = [(path, _NAME.fullmatch(path.name)) for path in found]
     odd = [path.name for path, match in named if match is None]

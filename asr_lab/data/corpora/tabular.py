@@ -11,7 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lhotse.cut import Cut
 
@@ -26,11 +26,11 @@ _MOST_PROBLEMS = 20
 Progress = Callable[[int, int], None]
 
 
-def import_table(table: Path, *, progress: Progress | None = None) -> list[Cut]:
-    """Utterances of a `.csv` or `.jsonl` table; raises one `AsrLabError` that names every row that is wrong."""
+def import_table(table: Path, kind: Literal["csv", "jsonl"], *, progress: Progress | None = None) -> list[Cut]:
+    """Utterances of a CSV or JSON lines table; raises one `AsrLabError` that names every row that is wrong."""
     if not table.is_file():
-        raise AsrLabError("no such table", where=str(table), allowed="a .csv or .jsonl file")
-    rows = _read_csv(table) if table.suffix == ".csv" else _read_jsonl(table)
+        raise AsrLabError("no such table", where=str(table), allowed=f"a {kind} file")
+    rows = _read_csv(table) if kind == "csv" else _read_jsonl(table)
     if not rows:
         raise AsrLabError("the table has no rows", where=str(table))
     _check_columns(rows, table)
@@ -53,14 +53,28 @@ def import_table(table: Path, *, progress: Progress | None = None) -> list[Cut]:
     return cuts
 
 
+def _text_of(table: Path) -> str:
+    try:
+        return table.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise AsrLabError(f"the table is not UTF-8: {error}", where=str(table), hint="save it as UTF-8") from error
+
+
 def _read_csv(table: Path) -> list[dict[str, Any]]:
-    with table.open(encoding="utf-8-sig", newline="") as file:
-        return [dict(row) for row in csv.DictReader(file)]
+    rows = [dict(row) for row in csv.DictReader(_text_of(table).splitlines())]
+    long = [str(number) for number, row in enumerate(rows, start=1) if None in row]
+    if long:
+        raise AsrLabError(
+            f"rows {listing(long)} have more fields than columns",
+            where=str(table),
+            hint='a text with a comma stands in quotes: "well, yes"',
+        )
+    return rows
 
 
 def _read_jsonl(table: Path) -> list[dict[str, Any]]:
     rows = []
-    for number, line in enumerate(table.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(_text_of(table).splitlines(), start=1):
         if not line.strip():
             continue
         try:
@@ -87,8 +101,10 @@ def _check_columns(rows: list[dict[str, Any]], table: Path) -> None:
 
 
 def _utterance(row: dict[str, Any], table: Path) -> Cut:
-    audio = table.parent / str(row["audio"] or "")
-    text = str(row["text"] or "").strip()
+    if not row.get("audio"):
+        raise AsrLabError("the audio file is not named")
+    audio = table.parent / str(row["audio"])
+    text = str(row.get("text") or "").strip()
     if not text:
         raise AsrLabError("the transcript is missing", where=str(row["audio"]))
     custom = {key: _typed(key, value) for key, value in row.items() if key not in _KNOWN and value not in (None, "")}
@@ -96,7 +112,7 @@ def _utterance(row: dict[str, Any], table: Path) -> Cut:
         id=str(row.get("id") or Path(str(row["audio"])).with_suffix("").as_posix().replace("/", "-")),
         audio=audio,
         text=text,
-        speaker=str(row["speaker"] or ""),
+        speaker=str(row.get("speaker") or ""),
         gender=str(row.get("gender") or ""),
         language=str(row.get("language") or ""),
         corpus=str(row.get("corpus") or table.stem),
