@@ -76,7 +76,12 @@ def asr_lab(*arguments: str, cwd: Path, env: dict[str, str] | None = None, timeo
     return subprocess.run(
         [sys.executable, "-m", "asr_lab", *map(str, arguments)],
         cwd=cwd,
-        env={**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{cwd}/mlflow.db", "COLUMNS": "200", **(env or {})},
+        env={
+            **os.environ,
+            "MLFLOW_TRACKING_URI": f"sqlite:///{cwd}/mlflow.db",
+            "COLUMNS": "200",
+            **(env or {}),
+        },
         capture_output=True,
         text=True,
         timeout=timeout,

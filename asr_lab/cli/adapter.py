@@ -24,9 +24,12 @@ from asr_lab.errors import AsrLabError
 
 @click.command(context_settings=TAKES_CONFIG_KEYS, epilog=keys_help("adapter"))
 @click.option("--name", help="Whose adapter: letters, digits, `-`, `_`, Korean syllables.")
-@click.option("--base", help="The frozen base: registry URI, runs:/ID/model, or folder.  [models:/deepspeech2@champion]")
 @click.option(
-    "--data", help="Manifest, or folder with train and test manifests.  [the demo corpus' speaker of that name]"
+    "--base", help="The frozen base: registry URI, runs:/ID/model, or folder.  [models:/deepspeech2@champion]"
+)
+@click.option(
+    "--data",
+    help="Manifest, or folder with train and test manifests.  [the demo corpus' speaker of that name]",
 )
 @click.option("--hidden-dims", help="Width of each hidden layer.  [512,256]")
 @click.option("--epochs", help="Epochs.  [10]")
@@ -72,8 +75,11 @@ def adapter(
     from asr_lab.tracking.registry import MlflowStore
 
     tracker, store = MlflowTracker(new_run=new_run), MlflowStore()
+    if not dry_run:
+        tracker.announce("adapter")
     if not experiment.data.train:
-        experiment = demo.with_person(experiment, out)
+        demo.ensure_corpus(out, make=not dry_run)
+        experiment = demo.with_person(experiment)
         if experiment.adapter.base == demo.BASE and not dry_run:
             demo.ensure_base(tracker, store, out)
     planned = recipe.plan(experiment, store, load_model)

@@ -93,7 +93,8 @@ def synth(
         settings["snr_db"] = low if low == high else (low, high)
     if settings and out == making.DEMO:
         raise AsrLabError(
-            f"{out} is the demo corpus' own folder", next_command="asr-lab data synth corpora/mine " + " ".join(settings)
+            f"{out} is the demo corpus' own folder",
+            next_command="asr-lab data synth corpora/mine " + " ".join(settings),
         )
     with _bar("speaking") as progress:
         if settings or out != making.DEMO:
@@ -157,9 +158,7 @@ def import_corpus(
         if kind == "fsdd":
             low, high = _span(join, "--join") if join else (0, 0)
             lengths = (int(low), int(high)) if join else None
-            cuts = import_fsdd(
-                source, out, join=lengths, blocks=blocks, copies=copies, seed=seed, progress=progress
-            )
+            cuts = import_fsdd(source, out, join=lengths, blocks=blocks, copies=copies, seed=seed, progress=progress)
         else:
             cuts = import_table(source, "csv" if kind == "csv" else "jsonl", progress=progress)
     _said(manifest.write(cuts, path), path)
@@ -266,5 +265,7 @@ def check(manifest_path: Path) -> None:
         click.echo(note)
     if faults:
         lines = "\n    ".join(faults[:20]) + (f"\n    and {len(faults) - 20} more" if len(faults) > 20 else "")
-        raise AsrLabError(f"{len(faults)} of {len(cuts)} utterances cannot be used:\n    {lines}", where=str(manifest_path))
+        raise AsrLabError(
+            f"{len(faults)} of {len(cuts)} utterances cannot be used:\n    {lines}", where=str(manifest_path)
+        )
     click.echo(f"{manifest_path}: all {len(cuts)} utterances can be used")

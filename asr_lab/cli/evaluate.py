@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, console, keys_help, overrides_option
@@ -13,10 +15,16 @@ from asr_lab.config.schema import EvaluateExperiment
 @click.option("--model", help="The recogniser: registry URI, runs:/ID/model, or folder.")
 @click.option("--data", help="Manifest to score on.")
 @click.option("--adapter", help="A person's adapter: its name, or its file.")
+@click.option("--config", type=click.Path(path_type=Path), help="A config file, laid under the options.")
 @click.argument("keys", nargs=-1, type=click.UNPROCESSED, metavar="[KEY=VALUE]...")
 @overrides_option
 def evaluate(
-    model: str | None, data: str | None, adapter: str | None, keys: tuple[str, ...], texts: tuple[str, ...]
+    model: str | None,
+    data: str | None,
+    adapter: str | None,
+    config: Path | None,
+    keys: tuple[str, ...],
+    texts: tuple[str, ...],
 ) -> None:
     """WER with its interval and CER of a recogniser on a manifest, recorded as a run.
 
@@ -28,7 +36,7 @@ def evaluate(
     """
     options = {"evaluate.model": model, "evaluate.data": data, "evaluate.adapter": adapter}
     chosen = {key: value for key, value in options.items() if value}
-    experiment = load(None, chosen | config_keys(texts, keys), "evaluate")
+    experiment = load(config, chosen | config_keys(texts, keys), "evaluate")
     assert isinstance(experiment, EvaluateExperiment)
     from asr_lab.models import load_model
     from asr_lab.recipes import evaluate as recipe
@@ -41,4 +49,7 @@ def evaluate(
     interval = f"95 % interval {done.wer.low:.1%} to {done.wer.high:.1%}"
     out.print(f"  {experiment.evaluate.split}/wer  {done.wer.value:.1%}, {interval}", highlight=False)
     out.print(f"  {experiment.evaluate.split}/cer  {done.cer:.1%}", highlight=False)
-    out.print(f"  {done.num_utterances} utterances, {done.seconds:.1f} s; asr-lab show {done.run_id[:8]}", highlight=False)
+    out.print(
+        f"  {done.num_utterances} utterances, {done.seconds:.1f} s; asr-lab show {done.run_id[:8]}",
+        highlight=False,
+    )

@@ -30,7 +30,11 @@ def console() -> Console:
 def overrides_option(function: F) -> F:
     """`--overrides a=b,c=d`, as MLproject passes them."""
     return click.option(
-        "--overrides", "texts", multiple=True, metavar="KEY=VALUE,...", help="Config keys to change, by commas."
+        "--overrides",
+        "texts",
+        multiple=True,
+        metavar="KEY=VALUE,...",
+        help="Config keys to change, by commas.",
     )(function)
 
 

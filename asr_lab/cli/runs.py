@@ -6,7 +6,8 @@ import click
 import pandas as pd
 
 from asr_lab.cli.options import console, format_option
-from asr_lab.cli.tables import number, show as show_table
+from asr_lab.cli.tables import number
+from asr_lab.cli.tables import show as show_table
 from asr_lab.errors import AsrLabError
 
 
@@ -46,7 +47,12 @@ def show(run: str) -> None:
             out.print(f"[bold]{title}[/]")
             width = max(len(label) for label in rows)
             for label, value in rows.items():
-                out.print(f"  {label:{width}}  {number(label, value)}", highlight=False, markup=False, soft_wrap=True)
+                out.print(
+                    f"  {label:{width}}  {number(label, value)}",
+                    highlight=False,
+                    markup=False,
+                    soft_wrap=True,
+                )
 
 
 @click.command()
@@ -68,11 +74,14 @@ def compare(names: tuple[str, ...], pattern: str, family: str, style: str) -> No
     if not found:
         raise AsrLabError(f"no finished run is like {pattern or family or 'that'!r}", next_command="asr-lab list")
     table: pd.DataFrame = runs.comparison(found)
-    best = runs.best_of(table)
+    reason = runs.not_comparable(found)
+    best = {} if reason else runs.best_of(table)
     show_table(table, style, best=best)
     if style == "table":
         for metric, name in best.items():
             console().print(f"best {metric}: {name}", highlight=False)
+        if reason:
+            console().print(reason, highlight=False)
 
 
 @click.command()

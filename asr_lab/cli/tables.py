@@ -53,7 +53,11 @@ def _rich(table: pd.DataFrame, best: Mapping[str, str]) -> Table:
     rich = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in table.columns:
         numeric = pd.api.types.is_numeric_dtype(table[column])
-        rich.add_column(str(column), justify="right" if numeric else "left", no_wrap=column in ("run", "id", "value", "started"))
+        rich.add_column(
+            str(column),
+            justify="right" if numeric else "left",
+            no_wrap=column in ("run", "id", "value", "started"),
+        )
     for _, row in table.iterrows():
         cells = []
         for column in table.columns:
@@ -94,5 +98,3 @@ def _escape_latex(text: str) -> str:
     for sign in "&%_#$":
         text = text.replace(sign, "\\" + sign)
     return text
-
-

@@ -42,14 +42,21 @@ def train(config: Path, keys: tuple[str, ...], texts: tuple[str, ...], dry_run: 
     assert isinstance(experiment, DeepSpeech2Experiment)
     out = console()
     from asr_lab.recipes import deepspeech2, demo
+    from asr_lab.recipes.common import rank_and_world_size
 
     if any(demo.is_demo(path) for path in (experiment.data.train, experiment.data.val, experiment.data.test)):
-        demo.ensure_corpus(out)
+        demo.ensure_corpus(out, make=not dry_run)
     if dry_run:
         _show_plan(deepspeech2.plan(experiment))
         return
-    from asr_lab.tracking.recorder import MlflowTracker
+    from rich.console import Console
 
+    from asr_lab.tracking.recorder import MlflowTracker
+    from asr_lab.training.recorder import MemoryTracker
+
+    if rank_and_world_size()[0] > 0:  # torchrun: rank 0 records
+        deepspeech2.train(experiment, MemoryTracker(Path("checkpoints") / "other-ranks"), Console(quiet=True))
+        return
     done = deepspeech2.train(experiment, MlflowTracker(new_run=new_run), out)
     out.print()
     out.print(f"[bold]{done.run_name}[/]", highlight=False)
@@ -72,7 +79,10 @@ def _show_plan(planned: object) -> None:
     out.print("[bold]data[/]")
     for name, split in planned.splits.items():
         minutes = f"{split.hours * 60:.1f} min"
-        out.print(f"  {name:5} {len(split.cuts):6} utterances  {minutes:>10}  digest {split.digest[:8]}", highlight=False)
+        out.print(
+            f"  {name:5} {len(split.cuts):6} utterances  {minutes:>10}  digest {split.digest[:8]}",
+            highlight=False,
+        )
     for warning in planned.warnings():
         out.print(f"  [yellow]warning[/] {warning}", highlight=False)
     out.print("[bold]model[/]")

@@ -15,7 +15,16 @@ from pydantic_core import PydanticUndefined
 NOT_IDENTITY = {"run.name", "run.register_as", "run.threads", "train.num_workers"}
 """Keys that change how a run is called, kept or hurried, but not what it computes."""
 
-_UNNAMED = {"recipe", "run.name", "run.register_as", "adapter.name", "evaluate.model", "evaluate.data", "evaluate.adapter", "adapter.base"}
+_UNNAMED = {
+    "recipe",
+    "run.name",
+    "run.register_as",
+    "adapter.name",
+    "evaluate.model",
+    "evaluate.data",
+    "evaluate.adapter",
+    "adapter.base",
+}
 
 
 def flat(config: BaseModel) -> dict[str, Any]:

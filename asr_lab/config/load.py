@@ -62,7 +62,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def nest(pairs: Mapping[str, Any], into: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Dotted keys as nested dictionaries, laid over `into` (which stays as it is)."""
-    whole: dict[str, Any] = {key: value for key, value in (into or {}).items()}
+    whole: dict[str, Any] = dict(into or {})
     for key, value in pairs.items():
         head, dot, tail = key.partition(".")
         if dot:

@@ -53,9 +53,7 @@ class EpochBatches:
     epoch, so batches are shuffled once more, on all ranks alike.
     """
 
-    def __init__(
-        self, cuts: CutSet, batch_size: int, *, seed: int = 0, rank: int = 0, world_size: int = 1
-    ) -> None:
+    def __init__(self, cuts: CutSet, batch_size: int, *, seed: int = 0, rank: int = 0, world_size: int = 1) -> None:
         self.cuts, self.batch_size, self.seed = cuts, batch_size, seed
         self.rank, self.world_size, self.epoch = rank, world_size, 0
         self.batch_sampler = self  # Trainer calls `loader.batch_sampler.batch_sampler.set_epoch`
@@ -143,7 +141,7 @@ def loader(sampler: EpochBatches | InOrder, collator: Collator, num_workers: int
     """A loader that transformers' Trainer can be handed as it is (not to be prepared by accelerate)."""
     return DataLoader(
         Indices(),
-        batch_sampler=sampler,  # type: ignore[arg-type]
+        batch_sampler=sampler,
         collate_fn=collator,
         num_workers=num_workers,
         generator=torch.Generator(),  # its own: the global one belongs to the model

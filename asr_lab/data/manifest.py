@@ -28,11 +28,10 @@ SUFFIX = ".jsonl.gz"
 DIGEST_LENGTH = 32  # hexadecimal digits; MLflow refuses digests of more than 36 characters
 
 
-
-def audio_digest(path: Path) -> str:
-    """SHA-256 (32 hexadecimal digits) of an audio file's bytes; raises `AsrLabError` when it is not there."""
+def file_digest(path: Path) -> str:
+    """SHA-256 (32 hexadecimal digits) of a file's bytes; raises `AsrLabError` when it is not there."""
     if not path.is_file():
-        raise AsrLabError("no such audio file", where=str(path))
+        raise AsrLabError("no such file", where=str(path))
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:DIGEST_LENGTH]
 
@@ -73,7 +72,7 @@ def utterance(
         language=language or None,
         speaker=speaker,
         gender=gender or None,
-        custom={"corpus": corpus, "audio_digest": audio_digest(audio), **custom},
+        custom={"corpus": corpus, "audio_digest": file_digest(audio), **custom},
     )
     kind = MultiCut if info.channels > 1 else MonoCut
     return kind(
@@ -138,7 +137,10 @@ def write(cuts: Iterable[Cut], path: Path) -> CutSet:
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}{SUFFIX}")
     root = path.parent.resolve()
-    with aside.open("wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as file:  # same contents, same bytes
+    with (
+        aside.open("wb") as raw,
+        gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as file,
+    ):  # same contents, same bytes
         for cut in rows:
             row = cut.to_dict()
             for source in row["recording"]["sources"]:
@@ -165,9 +167,7 @@ def read(path: Path | str) -> CutSet:
         with gzip.open(path, "rt", encoding="utf-8") as file:
             cuts = [_located(json.loads(line), path.parent.resolve()) for line in file]
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise AsrLabError(
-            f"the manifest is cut off or not a {SUFFIX} file: {error}", where=str(path)
-        ) from error
+        raise AsrLabError(f"the manifest is cut off or not a {SUFFIX} file: {error}", where=str(path)) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise AsrLabError(f"a line of the manifest is not a Lhotse cut: {error!r}", where=str(path)) from error
     check(cuts, where=str(path))
@@ -197,7 +197,7 @@ def _identity(cut: Cut) -> dict[str, Any]:
     segment = supervision(cut)
     custom = dict(segment.custom or {})
     if "audio_digest" not in custom:
-        custom["audio_digest"] = audio_digest(Path(cut.recording.sources[0].source))
+        custom["audio_digest"] = file_digest(Path(cut.recording.sources[0].source))
     return {
         "id": cut.id,
         "start": round(cut.start, 4),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from lhotse import CutSet
 
@@ -36,7 +37,8 @@ class Screened:
             )
         if self.no_text:
             lines.append(
-                f"{split}: {len(self.no_text)} transcripts are empty once normalised, left out: {listing(self.no_text, 5)}"
+                f"{split}: {len(self.no_text)} transcripts are empty once normalised, left out: "
+                f"{listing(self.no_text, 5)}"
             )
         if self.unknown_characters:
             met = [f"{character!r} x {n}" for character, n in self.unknown_characters.most_common()]
@@ -48,7 +50,7 @@ class Screened:
 
 def frames_needed(labels: list[int]) -> int:
     """Output frames that CTC needs: one a label, and a blank between equal neighbours."""
-    return len(labels) + sum(a == b for a, b in zip(labels, labels[1:], strict=False))
+    return len(labels) + sum(a == b for a, b in pairwise(labels))
 
 
 def screen(

@@ -27,9 +27,7 @@ def groups(cuts: Sequence[Cut] | CutSet, by: str) -> dict[str, list[Cut]]:
     return dict(found)
 
 
-def split_by(
-    cuts: CutSet, shares: Mapping[str, float], *, by: str = "speaker", seed: int = 0
-) -> dict[str, CutSet]:
+def split_by(cuts: CutSet, shares: Mapping[str, float], *, by: str = "speaker", seed: int = 0) -> dict[str, CutSet]:
     """Whole groups to each split so that their durations come near `shares` (split -> share, adding up to 1).
 
     The largest group goes first to the split that lacks most; equal ones in an order drawn from `seed`. Every
@@ -79,4 +77,4 @@ def hold_out_share(cuts: CutSet, share: float, *, seed: int = 0) -> tuple[CutSet
 
 
 def _seconds(cuts: Sequence[Cut]) -> float:
-    return sum(cut.duration for cut in cuts)
+    return float(sum(cut.duration for cut in cuts))

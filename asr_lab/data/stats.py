@@ -64,6 +64,6 @@ def check_audio(cuts: CutSet, progress: Callable[[int], None] | None = None) -> 
 
 
 def _changed(id: str, audio: Path, digest: str | None) -> list[str]:
-    if digest and manifest.audio_digest(audio) != digest:
+    if digest and manifest.file_digest(audio) != digest:
         return [f"{id}: the audio is not the one that was imported ({audio})"]
     return []

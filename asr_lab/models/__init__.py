@@ -23,7 +23,9 @@ def load_model(folder: Path | str) -> Recognizer:
         model_type = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
     except (OSError, ValueError) as error:
         raise AsrLabError(
-            "not a model folder: no readable config.json", where=str(folder), allowed="what asr-lab train wrote"
+            "not a model folder: no readable config.json",
+            where=str(folder),
+            allowed="what asr-lab train wrote",
         ) from error
     if model_type not in LOADERS:
         raise AsrLabError(f"unknown model type {model_type!r}", where=str(folder), allowed=listing(LOADERS))

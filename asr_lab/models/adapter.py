@@ -35,7 +35,8 @@ def check_name(name: str) -> str:
     """The name, if it is one; raises `AsrLabError` for anything that could be a path."""
     if not _NAME.fullmatch(name):
         raise AsrLabError(
-            f"not an adapter name: {name!r}", allowed="letters, digits, `-`, `_` and Korean syllables, at most 64"
+            f"not an adapter name: {name!r}",
+            allowed="letters, digits, `-`, `_` and Korean syllables, at most 64",
         )
     return name
 
@@ -55,7 +56,13 @@ class MLPAdapter(nn.Module):
     accepts_loss_kwargs = False
 
     def __init__(
-        self, input_dim: int, hidden_dims: tuple[int, ...], output_dim: int, *, dropout: float = 0.1, blank: int = 0
+        self,
+        input_dim: int,
+        hidden_dims: tuple[int, ...],
+        output_dim: int,
+        *,
+        dropout: float = 0.1,
+        blank: int = 0,
     ) -> None:
         super().__init__()
         self.input_dim, self.hidden_dims, self.output_dim = input_dim, tuple(hidden_dims), output_dim
@@ -66,7 +73,9 @@ class MLPAdapter(nn.Module):
         layers += [nn.Linear(hidden_dims[-1], output_dim), nn.LogSoftmax(dim=-1)]
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, frames: Tensor, frame_lengths: Tensor | None = None, labels: Tensor | None = None) -> AdapterOutput:
+    def forward(
+        self, frames: Tensor, frame_lengths: Tensor | None = None, labels: Tensor | None = None
+    ) -> AdapterOutput:
         """Log-probabilities (B, U, V) of the base's frames (B, U, H).
 
         In training `frames` are those of all utterances in one row (sum of lengths, H), so that no padding is
@@ -192,7 +201,9 @@ class AdapterManager:
             created=str(content.get("created", "")),
         )
 
-    def load_adapter(self, name_or_file: str, base: Base, *, blank: int) -> MLPAdapter:
+    def load_adapter(
+        self, name_or_file: str, base: Base, *, blank: int, device: torch.device | str = "cpu"
+    ) -> MLPAdapter:
         """The adapter, ready to recognise on `base`; refused on another base, with a warning if it cannot be told."""
         path = self.find(name_or_file)
         content = _read(path)
@@ -203,8 +214,7 @@ class AdapterManager:
             adapter.layers.load_state_dict(content["adapter_state_dict"])
         except RuntimeError as error:
             raise AsrLabError(f"the weights do not fit what the file says: {error}", where=str(path)) from error
-        adapter.eval()
-        return adapter
+        return adapter.eval().to(device)
 
 
 def _read(path: Path) -> dict[str, Any]:

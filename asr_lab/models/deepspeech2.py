@@ -9,6 +9,7 @@ H = hidden size x directions, V classes, L labels.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +20,10 @@ from transformers.utils import ModelOutput
 
 from asr_lab.units import NUM_MEL_BINS
 
-RNNS: dict[str, type[nn.RNNBase]] = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
+RNNS: dict[str, Callable[..., nn.RNNBase]] = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
 
 
-class DeepSpeech2Config(PretrainedConfig):
+class DeepSpeech2Config(PretrainedConfig):  # type: ignore[misc]
     """Sizes of a DeepSpeech2; `text` holds the settings of the text normaliser it was trained with."""
 
     model_type = "deepspeech2"

@@ -23,7 +23,7 @@ from asr_lab.data.features import extract
 from asr_lab.data.text import BLANK, SPACE, UNKNOWN, TextNormalizer, encode
 from asr_lab.decoding.greedy import best_path, to_text
 from asr_lab.errors import AsrLabError
-from asr_lab.models.adapter import Base, MLPAdapter, vocabulary_digest, weights_digest
+from asr_lab.models.adapter import AdapterManager, Base, MLPAdapter, vocabulary_digest, weights_digest
 from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
 from asr_lab.units import FRAME_LENGTH_S, FRAME_SHIFT_S, NUM_MEL_BINS, SAMPLE_RATE
 
@@ -60,6 +60,10 @@ class Recognizer:
             output_dim=config.vocab_size,
             uri=uri,
         )
+
+    def carry(self, manager: AdapterManager, adapter: str, uri: str = "") -> None:
+        """Recognise with a person's adapter (its name or file) from now on; refused if made for another base."""
+        self.adapter = manager.load_adapter(adapter, self.base(uri), blank=self.blank, device=self.model.device)
 
     def encode_text(self, text: str) -> list[int]:
         """A transcript as classes, normalised first."""
@@ -109,9 +113,7 @@ class Recognizer:
                 progress(len(batch["cut_ids"]))
 
     @torch.inference_mode()
-    def hypotheses(
-        self, cuts: CutSet, batch_size: int = 16, progress: Progress | None = None
-    ) -> dict[str, str]:
+    def hypotheses(self, cuts: CutSet, batch_size: int = 16, progress: Progress | None = None) -> dict[str, str]:
         """Utterance id -> recognised text."""
         found: dict[str, str] = {}
         for ids, frames, lengths in self.encoded(cuts, batch_size, progress):
@@ -134,7 +136,12 @@ def load_recognizer(folder: Path) -> Recognizer:
     config = DeepSpeech2Config.from_pretrained(folder)
     model = DeepSpeech2ForCTC.from_pretrained(folder, config=config)
     vocabulary = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
-    return Recognizer(model.eval(), vocabulary, TextNormalizer(**config.text))
+    return Recognizer(model.eval().to(best_device()), vocabulary, TextNormalizer(**config.text))
+
+
+def best_device() -> torch.device:
+    """The GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 _PREPROCESSOR = {

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from lhotse import CutSet
+from lhotse.cut import Cut
 from rich.console import Console
 from transformers import set_seed
 
@@ -86,8 +87,12 @@ def plan(config: AdapterExperiment, store: ModelStore, load: Any) -> Plan:
     base_uri = store.pin(config.adapter.base)
     recognizer = load(store.resolve(base_uri))
     recognizer.model.freeze_base_model()
+    if config.data.cross_fit and config.data.test:
+        raise AsrLabError("data.cross_fit tests on data.train itself", allowed="either data.cross_fit or data.test")
+    pinned = config.adapter.model_copy(update={"base": base_uri})
+    config = config.model_copy(update={"adapter": pinned})
     splits = {"train": Split.read("train", config.data.train)}
-    if config.data.test and not config.data.cross_fit:
+    if config.data.test:
         splits["test"] = Split.read("test", config.data.test)
     kept = screen(
         splits["train"].cuts,
@@ -142,7 +147,7 @@ def adapt(planned: Plan, tracker: Tracker, console: Console) -> Adapted:
         for split in planned.splits.values():
             run.dataset(split.dataset())
         console.print(f"adapting {planned.base_uri} to [bold]{config.adapter.name}[/]: {run.name}", highlight=False)
-        cuts = CutSet.from_cuts([*planned.train, *(planned.test or [])])
+        cuts = _once([*planned.splits["train"].cuts, *(planned.test or [])])
         frames = Frames.of(recognizer, cuts, console)
         began = time.monotonic()
         adapter = _fit(planned, planned.adapter(), frames, planned.train, run)
@@ -179,6 +184,11 @@ def adapt(planned: Plan, tracker: Tracker, console: Console) -> Adapted:
         )
 
 
+def _once(cuts: list[Cut]) -> CutSet:
+    """Each utterance a single time: a test share is held out of the training manifest itself."""
+    return CutSet.from_cuts({cut.id: cut for cut in cuts}.values())
+
+
 def _prove_untouched(recognizer: Recognizer, before: Base, run: Recorder) -> None:
     """Log the base's digest before and after; they are the same."""
     after = recognizer.base().digest
@@ -186,9 +196,7 @@ def _prove_untouched(recognizer: Recognizer, before: Base, run: Recorder) -> Non
     run.tags({"asr_lab.base_digest": before.digest, "asr_lab.base_digest_after": after})
 
 
-def _keep(
-    planned: Plan, adapter: MLPAdapter, base: Base, figures: dict[str, float], run: Recorder
-) -> tuple[Path, str]:
+def _keep(planned: Plan, adapter: MLPAdapter, base: Base, figures: dict[str, float], run: Recorder) -> tuple[Path, str]:
     """Write the adapter's file and register it; (the file, its registry URI)."""
     settings = planned.config.adapter
     created = datetime.now(UTC).isoformat(timespec="seconds")
@@ -198,11 +206,16 @@ def _keep(
     run.file(file)
     model = RegisteredModel(
         name=planned.config.run.register_as or f"deepspeech2-adapter-{settings.name}",
-        files={"adapter": file},
+        files={"adapter": file} | _own_base(planned),
         base_uri=planned.base_uri,
         tags={"asr_lab.base": planned.base_uri, "asr_lab.base_digest": base.digest},
     )
     return file, run.model(model, register=True)
+
+
+def _own_base(planned: Plan) -> dict[str, Path]:
+    """A base that is only a folder travels with its adapter: no registry can give it to others."""
+    return {"model": Path(planned.base_uri)} if Path(planned.base_uri).is_dir() else {}
 
 
 def _sizes(recognizer: Recognizer, adapter: MLPAdapter, file: Path) -> dict[str, float]:
@@ -231,12 +244,10 @@ def _fit(planned: Plan, adapter: MLPAdapter, frames: Frames, cuts: CutSet, run: 
         checkpoints=False,
     )
     trainer.train()
-    return adapter.eval()
+    return adapter.eval().to(planned.recognizer.model.device)
 
 
-def _measure(
-    planned: Plan, adapter: MLPAdapter, frames: Frames, run: Recorder
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _measure(planned: Plan, adapter: MLPAdapter, frames: Frames, run: Recorder) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Scores of the base and of the adapted recogniser on the same utterances, which it did not learn from."""
     recognizer = planned.recognizer
     if planned.test is not None:
@@ -251,14 +262,15 @@ def _cross_fit(planned: Plan, frames: Frames, run: Recorder) -> tuple[CutSet, di
     """Each value of the field in turn is recognised by an adapter that learned from all the others."""
     found: dict[str, str] = {}
     tested: list[Any] = []
-    by_value = groups(planned.train, planned.config.data.cross_fit)
+    field = planned.config.data.cross_fit
+    by_value, to_test = groups(planned.train, field), groups(planned.splits["train"].cuts, field)
     if len(by_value) < 2:
         raise AsrLabError(
             f"cross-fitting needs two values of {planned.config.data.cross_fit!r}, there is only {list(by_value)}"
         )
-    for fold, value in enumerate(sorted(by_value)):
+    for fold, value in enumerate(sorted(to_test)):
         others = CutSet.from_cuts(cut for other, cuts in by_value.items() if other != value for cut in cuts)
-        held_out = CutSet.from_cuts(cut for cut in by_value[value] if not manifest.field(cut, "copy"))
+        held_out = CutSet.from_cuts(cut for cut in to_test[value] if not manifest.field(cut, "copy"))
         adapter = _fit(planned, planned.adapter(), frames, others, None)
         hypotheses = frames.hypotheses(planned.recognizer, held_out, adapter)
         found |= hypotheses
@@ -311,5 +323,3 @@ def summary_rows(adapted: Adapted) -> Mapping[str, str]:
         "run": adapted.run_name,
         "registered": adapted.model_uri,
     }
-
-

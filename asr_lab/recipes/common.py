@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +40,7 @@ class Split:
     @classmethod
     def read(cls, name: str, path: str) -> Split:
         cuts = manifest.read(path)
+        manifest.check_files(cuts, where=path)
         return cls(name, path, cuts, manifest.digest(cuts))
 
     @property
@@ -65,7 +68,14 @@ def use_threads(threads: int) -> None:
 
 
 def describe(
-    config: BaseModel, *, family: str, kind: str, model_type: str, name: str, data: Mapping[str, str], **tags: str
+    config: BaseModel,
+    *,
+    family: str,
+    kind: str,
+    model_type: str,
+    name: str,
+    data: Mapping[str, str],
+    **tags: str,
 ) -> RunSpec:
     """What a run is, from its configuration and its data's digests."""
     return RunSpec(
@@ -98,8 +108,11 @@ def wer_interval(table: pd.DataFrame) -> Interval:
     return rate_interval(error_rates.word_errors(table).to_numpy(), table["words"].to_numpy())
 
 
-def record_scores(run: Recorder, table: pd.DataFrame, split: str, title: str) -> Interval:
-    """Log a split's WER with interval, CER, the table `eval/<split>.parquet` and the page `eval/<split>.html`."""
+def record_scores(run: Recorder, table: pd.DataFrame, split: str, title: str, *, step: int = 0) -> Interval:
+    """Log a split's WER with interval, CER, the table `eval/<split>.parquet` and the page `eval/<split>.html`.
+
+    `step` lies behind those of a curve of the same name: MLflow shows the value of the largest step.
+    """
     interval = wer_interval(table)
     run.metrics(
         {
@@ -108,7 +121,8 @@ def record_scores(run: Recorder, table: pd.DataFrame, split: str, title: str) ->
             f"{split}/wer_high": interval.high,
             f"{split}/cer": error_rates.cer(table),
             f"{split}/utterances": len(table),
-        }
+        },
+        step,
     )
     run.table(table, f"eval/{split}.parquet")
     run.text(alignment_page(table, title, interval), f"eval/{split}.html")
@@ -116,10 +130,12 @@ def record_scores(run: Recorder, table: pd.DataFrame, split: str, title: str) ->
 
 
 class Clock:
-    """Seconds since it was made, and the most memory this process ever held."""
+    """Seconds since it was made, and the most memory this process held since then."""
 
     def __init__(self) -> None:
         self.began = time.monotonic()
+        with suppress(OSError):  # Linux: start the record of the largest size anew
+            Path("/proc/self/clear_refs").write_text("5")
 
     @property
     def seconds(self) -> float:
@@ -127,6 +143,15 @@ class Clock:
 
     @staticmethod
     def peak_memory_mb() -> float:
-        """Largest resident size of this process so far, in MB (10^6 bytes)."""
+        """Largest resident size of this process, in MB (10^6 bytes); since its start where Linux does not tell."""
+        with suppress(OSError):
+            status = Path("/proc/self/status").read_text()
+            if found := re.search(r"VmHWM:\s+(\d+) kB", status):
+                return int(found[1]) * 1024 / 1e6
         largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return largest / 1e6 if sys.platform == "darwin" else largest * 1024 / 1e6
+
+
+def rank_and_world_size() -> tuple[int, int]:
+    """This process's place among those of `torchrun`; (0, 1) alone."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,11 +20,18 @@ from asr_lab.data.text import TextNormalizer, build_vocabulary
 from asr_lab.metrics.significance import Interval
 from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
 from asr_lab.models.recognizer import Recognizer, load_recognizer
-from asr_lab.recipes.common import Clock, Split, describe, record_scores, score, use_threads
+from asr_lab.recipes.common import (
+    Clock,
+    Split,
+    describe,
+    rank_and_world_size,
+    record_scores,
+    score,
+    use_threads,
+)
 from asr_lab.training.callbacks import DropBrokenUpdates, KeepBest, Recording, Telling
 from asr_lab.training.recorder import Recorder, RegisteredModel, Tracker
 from asr_lab.training.trainer import AsrTrainer, Sums, count, last_checkpoint
-
 
 BEST = "model"  # folder of the best epoch among the checkpoints, and the model's name in the logged artifacts
 
@@ -69,9 +75,7 @@ def plan(config: DeepSpeech2Experiment) -> Plan:
     texts = [normalizer(manifest.supervision(cut).text or "") for cut in splits["train"].cuts]
     vocabulary = build_vocabulary(texts)
     set_seed(config.run.seed)
-    sizes = DeepSpeech2Config(
-        vocab_size=len(vocabulary), text=asdict(normalizer), **config.model.model_dump()
-    )
+    sizes = DeepSpeech2Config(vocab_size=len(vocabulary), text=asdict(normalizer), **config.model.model_dump())
     recognizer = Recognizer(DeepSpeech2ForCTC(sizes), vocabulary, normalizer)
     screened = {
         name: screen(
@@ -114,14 +118,20 @@ def train(config: DeepSpeech2Experiment, tracker: Tracker, console: Console, *, 
             run.dataset(split.dataset())
         run.metrics({"model/params": planned.num_params, "model/trainable_params": planned.num_params})
         run.text(json.dumps(planned.recognizer.vocabulary, ensure_ascii=False), "vocab.json")
-        _fit(planned, run, console)
-        return _conclude(planned, run, clock)
+        steps = _fit(planned, run, console)
+        if rank_and_world_size()[0] > 0:
+            return Trained(run.run_id, run.name, "", float("nan"), None, clock.seconds)
+        return _conclude(planned, run, clock, steps)
 
 
-def _fit(planned: Plan, run: Recorder, console: Console) -> None:
+def _fit(planned: Plan, run: Recorder, console: Console) -> int:
+    """Train from the last checkpoint there is; the number of updates made."""
     config, recognizer = planned.config, planned.recognizer
     collator = Collator(extract, recognizer.encode_text, Augmenter(config.augment, config.run.seed))
-    batches = EpochBatches(planned.train.cuts, config.train.batch_size, seed=config.run.seed)
+    rank, world_size = rank_and_world_size()
+    batches = EpochBatches(
+        planned.train.cuts, config.train.batch_size, seed=config.run.seed, rank=rank, world_size=world_size
+    )
     folder = run.checkpoints
     trainer = AsrTrainer(
         recognizer.model,
@@ -140,14 +150,18 @@ def _fit(planned: Plan, run: Recorder, console: Console) -> None:
     checkpoint = last_checkpoint(folder)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     recognizer.save(folder / "final")
+    return int(trainer.state.global_step)
 
 
 @torch.inference_mode()
 def _validate(planned: Plan) -> Sums:
-    """Loss and errors on the validation data, each utterance read once."""
-    recognizer, cuts = planned.recognizer, planned.val.cuts
-    loss, hypotheses = 0.0, {}
-    for batch in loader(InOrder(cuts, planned.config.train.batch_size), Collator(extract, recognizer.encode_text)):
+    """Loss and errors on this rank's share of the validation data, each utterance read once."""
+    recognizer, config = planned.recognizer, planned.config
+    rank, world_size = rank_and_world_size()
+    order = InOrder(planned.val.cuts, config.train.batch_size, rank=rank, world_size=world_size)
+    loss = 0.0
+    hypotheses: dict[str, str] = {}
+    for batch in loader(order, Collator(extract, recognizer.encode_text)):
         on_device: dict[str, Any] = {
             key: batch[key].to(recognizer.model.device) for key in ("input_features", "feature_lengths", "labels")
         }
@@ -156,22 +170,22 @@ def _validate(planned: Plan) -> Sums:
         texts = recognizer.decode(output.logits, output.logit_lengths)
         hypotheses |= dict(zip(batch["cut_ids"], texts, strict=True))
     normalize = recognizer.normalizer
-    references = {cut.id: normalize(manifest.supervision(cut).text or "") for cut in cuts}
+    heard = (cut for batch in order.batches for cut in batch)
+    references = {cut.id: normalize(manifest.supervision(cut).text or "") for cut in heard}
     return count(loss, references, hypotheses, normalize)
 
 
-def _conclude(planned: Plan, run: Recorder, clock: Clock) -> Trained:
+def _conclude(planned: Plan, run: Recorder, clock: Clock, steps: int) -> Trained:
     """Test the best epoch, log models and figures, register."""
     config, folder = planned.config, run.checkpoints
     best = load_recognizer(folder / BEST)
     figures = json.loads((folder / BEST / "best.json").read_text())
     run.metrics({"best/val_wer": figures["wer"], "best/epoch": figures["epoch"]})
     tested = None
-    for name in ("val", "test"):
-        if name in planned.splits:
-            split = planned.splits[name]
-            table = score(split.cuts, best.hypotheses(split.cuts), best.normalizer)
-            tested = record_scores(run, table, name, f"{run.name} on {name}")
+    chosen = {"val": planned.val.cuts} | {n: s.cuts for n, s in planned.splits.items() if n == "test"}
+    for name, cuts in chosen.items():
+        table = score(cuts, best.hypotheses(cuts), best.normalizer)
+        tested = record_scores(run, table, name, f"{run.name} on {name}", step=steps + 1)
     size_mb = (folder / BEST / "model.safetensors").stat().st_size / 1e6
     run.metrics(
         {

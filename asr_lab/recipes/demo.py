@@ -23,10 +23,12 @@ def is_demo(path: str) -> bool:
     return CORPUS in Path(path).parents
 
 
-def ensure_corpus(console: Console) -> None:
-    """Make the demo corpus if it is not there."""
+def ensure_corpus(console: Console, *, make: bool = True) -> None:
+    """Make the demo corpus if it is not there; without `make`, raise `AsrLabError` that says how."""
     if (CORPUS / "train.jsonl.gz").is_file():
         return
+    if not make:
+        raise AsrLabError("the demo corpus is not there yet", where=str(CORPUS), next_command="asr-lab data synth")
     from asr_lab.data.corpora.synth import make_demo
 
     console.print(f"making the demo corpus in {CORPUS} (once)", highlight=False)
@@ -46,9 +48,10 @@ def ensure_base(tracker: Tracker, store: ModelStore, console: Console) -> None:
     deepspeech2.train(config, tracker, console, own=True)
 
 
-def with_person(config: AdapterExperiment, console: Console) -> AdapterExperiment:
+def with_person(config: AdapterExperiment) -> AdapterExperiment:
     """The configuration with the demo person's manifests; raises `AsrLabError` that lists the persons there are."""
-    ensure_corpus(console)
+    if config.data.test:
+        raise AsrLabError("data.test is set, data.train is not", allowed="both, or neither for the demo's speakers")
     name = config.adapter.name
     folder = CORPUS / "persons" / name
     if not folder.is_dir():

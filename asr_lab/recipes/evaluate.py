@@ -9,13 +9,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from asr_lab.config.schema import EvaluateExperiment
+from asr_lab.config.schema import Adapter, EvaluateExperiment, Evaluation
+from asr_lab.data import manifest
 from asr_lab.metrics import error_rates
 from asr_lab.metrics.significance import Interval
 from asr_lab.models.adapter import AdapterManager
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.recipes.common import Clock, Split, describe, record_scores, score, use_threads
 from asr_lab.training.recorder import ModelStore, Tracker
+
+CHAMPION = str(Adapter.model_fields["base"].default)
 
 
 @dataclass(frozen=True)
@@ -35,15 +38,24 @@ def with_adapter(
 ) -> tuple[Recognizer, str]:
     """The recogniser, carrying the adapter if one is named, and its pinned URI.
 
-    Without a `model` the base is the one that the adapter's file names.
+    Without a `model` it is the base that the adapter's file names, else the champion.
     """
     manager = AdapterManager(folder)
     info = manager.get_adapter_info(adapter) if adapter else None
-    uri = store.pin(model or (info.base if info else ""))
+    uri = store.pin(model or (info.base if info else "") or CHAMPION)
     recognizer = load(store.resolve(uri))
     if adapter:
-        recognizer.adapter = manager.load_adapter(adapter, recognizer.base(uri), blank=recognizer.blank)
+        recognizer.carry(manager, adapter, uri)
     return recognizer, uri
+
+
+def _whose(settings: Evaluation) -> dict[str, str]:
+    """The adapter's person and the digest of its file; empty for the base alone."""
+    if not settings.adapter:
+        return {}
+    manager = AdapterManager(settings.adapter_dir)
+    info = manager.get_adapter_info(settings.adapter)
+    return {"speaker": info.adapter_name, "adapter": manifest.file_digest(manager.find(settings.adapter))}
 
 
 def evaluate(
@@ -58,27 +70,24 @@ def evaluate(
     use_threads(config.run.threads)
     split = Split.read(settings.split, settings.data)
     recognizer, uri = with_adapter(store, load, settings.model, settings.adapter, settings.adapter_dir)
+    whose = _whose(settings)
     spec = describe(
         config,
         family="evaluate",
         kind="evaluate",
         model_type="deepspeech2-adapter" if settings.adapter else "deepspeech2",
-        name=config.run.name or f"evaluate-{settings.adapter or 'base'}",
-        data={settings.split: split.digest, "base": uri},
+        name=config.run.name or f"evaluate-{whose.get('speaker', 'base')}",
+        data={settings.split: split.digest, "base": uri, "adapter": whose.get("adapter", "")},
         base=uri,
         text=recognizer.normalizer.name,
-        **({"speaker": settings.adapter} if settings.adapter else {}),
+        **whose,
     )
     with tracker.start(spec) as run:
         run.dataset(split.dataset())
         with Progress(console=console, transient=True) as bar:
             task = bar.add_task("recognising", total=len(split.cuts))
-            hypotheses = recognizer.hypotheses(
-                split.cuts, settings.batch_size, lambda done: bar.advance(task, done)
-            )
+            hypotheses = recognizer.hypotheses(split.cuts, settings.batch_size, lambda done: bar.advance(task, done))
         table = score(split.cuts, hypotheses, recognizer.normalizer)
         interval = record_scores(run, table, settings.split, f"{run.name} on {settings.data}")
         run.metrics({"perf/seconds": clock.seconds, "perf/peak_memory_mb": clock.peak_memory_mb()})
-        return Evaluated(
-            run.run_id, run.name, interval, error_rates.cer(table), len(table), clock.seconds
-        )
+        return Evaluated(run.run_id, run.name, interval, error_rates.cer(table), len(table), clock.seconds)

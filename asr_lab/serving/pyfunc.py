@@ -13,14 +13,14 @@ from typing import Any
 
 import mlflow
 import pandas as pd
-from mlflow.pyfunc import PythonModel
+from mlflow.pyfunc.model import PythonModel
 
 from asr_lab.data.audio import read_audio
 from asr_lab.models import load_model
 from asr_lab.models.adapter import AdapterManager
 
 
-class SpeechRecognizer(PythonModel):  # type: ignore[misc]
+class SpeechRecognizer(PythonModel):
     """Recognises the audio of each row."""
 
     def load_context(self, context: Any) -> None:
@@ -31,10 +31,7 @@ class SpeechRecognizer(PythonModel):  # type: ignore[misc]
         self.recognizer = load_model(folder)
         adapter = context.artifacts.get("adapter")
         if adapter:
-            recognizer = self.recognizer
-            recognizer.adapter = AdapterManager().load_adapter(
-                str(adapter), recognizer.base(base_uri), blank=recognizer.blank
-            )
+            self.recognizer.carry(AdapterManager(), str(adapter), base_uri)
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         signals = [

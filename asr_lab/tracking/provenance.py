@@ -75,6 +75,6 @@ def is_gone(mark: str) -> bool:
         return False
     try:
         process = psutil.Process(int(pid))
-        return process.status() == psutil.STATUS_ZOMBIE or abs(process.create_time() - float(start)) > 2
+        return bool(process.status() == psutil.STATUS_ZOMBIE) or abs(process.create_time() - float(start)) > 2
     except psutil.NoSuchProcess:
         return True

@@ -7,6 +7,7 @@ same signature that is still RUNNING although its process is gone was cut off, a
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -19,7 +20,8 @@ from typing import Any, Self
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Dataset as DatasetEntity
-from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
 
 from asr_lab.tracking import provenance, registry
 from asr_lab.tracking.store import client as tracking_client
@@ -29,6 +31,8 @@ from asr_lab.training.recorder import Dataset, RegisteredModel, RunSpec, Status,
 CHECKPOINTS = Path("checkpoints")
 _PARAMS_AT_ONCE = 100
 
+_log = logging.getLogger(__name__)
+
 
 class MlflowTracker:
     """Starts runs on the tracking store."""
@@ -36,34 +40,68 @@ class MlflowTracker:
     def __init__(self, *, new_run: bool = False) -> None:
         self.new_run = new_run
 
+    def announce(self, family: str) -> None:
+        """Mark the run that MLflow handed to this process as ours, before anything long begins.
+
+        Killed before it starts in earnest, it can be told by its dead process and closed.
+        """
+        run_id = os.environ.get("MLFLOW_RUN_ID", "")
+        if run_id:
+            with reaching("the run that MLflow made cannot be used"):
+                tags = {"asr_lab.family": family, "asr_lab.process": provenance.process_mark()}
+                tracking_client().log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
     def start(self, spec: RunSpec, *, own: bool = False) -> MlflowRecorder:
         """A run for `spec`: the one MLflow handed to this process (never when `own`), one cut off, or a new one."""
         with reaching("the tracking store cannot be used"):
             client = tracking_client()
             adopted = "" if own else os.environ.pop("MLFLOW_RUN_ID", "")
+            _close_unstarted(client)
             orphan = "" if self.new_run or not spec.resumable else _orphan(client, spec)
             run_id = adopted or orphan or _create(client, spec)
             if adopted and orphan:
                 _hand_over(client, orphan, adopted)
+            elif orphan:
+                client.update_run(orphan, status="RUNNING")
             return MlflowRecorder(client, run_id, spec, resumed=bool(orphan))
 
 
 def _create(client: MlflowClient, spec: RunSpec) -> str:
-    run = client.create_run(experiment_id(client, spec.family), run_name=spec.name)
+    tags = {"asr_lab.family": spec.family, "asr_lab.process": provenance.process_mark()}
+    run = client.create_run(experiment_id(client, spec.family), run_name=spec.name, tags=tags)
     return str(run.info.run_id)
 
 
-def _orphan(client: MlflowClient, spec: RunSpec) -> str:
-    """The newest run of this signature that is RUNNING although its process is gone, or ""."""
+def _search(client: MlflowClient, condition: str) -> list[Run]:
     experiments = [found.experiment_id for found in client.search_experiments()]
+    return list(client.search_runs(experiments, condition, order_by=["attributes.start_time DESC"]))
+
+
+def _orphan(client: MlflowClient, spec: RunSpec) -> str:
+    """The newest run of this signature that was cut off, or "".
+
+    It is RUNNING although its process is gone; or it ended otherwise than FINISHED and its checkpoints are here.
+    """
     condition = (
-        f"attributes.status = 'RUNNING' and tags.`asr_lab.signature` = '{spec.signature}' "
+        f"attributes.status != 'FINISHED' and tags.`asr_lab.signature` = '{spec.signature}' "
         f"and tags.`asr_lab.kind` = '{spec.kind}'"
     )
-    for run in client.search_runs(experiments, condition, order_by=["attributes.start_time DESC"]):
-        if provenance.is_gone(run.data.tags.get("asr_lab.process", "")):
+    for run in _search(client, condition):
+        running = run.info.status == "RUNNING"
+        gone = provenance.is_gone(run.data.tags.get("asr_lab.process", ""))
+        if gone if running else any((CHECKPOINTS / run.info.run_id).glob("checkpoint-*")):
             return str(run.info.run_id)
     return ""
+
+
+def _close_unstarted(client: MlflowClient) -> None:
+    """Close runs whose process died before they began in earnest: nothing could ever continue them."""
+    condition = (
+        "attributes.status = 'RUNNING' and tags.`asr_lab.process` IS NOT NULL and tags.`asr_lab.signature` IS NULL"
+    )
+    for run in _search(client, condition):
+        if provenance.is_gone(run.data.tags["asr_lab.process"]):
+            client.set_terminated(run.info.run_id, "KILLED")
 
 
 def _hand_over(client: MlflowClient, orphan: str, adopted: str) -> None:
@@ -72,6 +110,7 @@ def _hand_over(client: MlflowClient, orphan: str, adopted: str) -> None:
         shutil.rmtree(CHECKPOINTS / adopted, ignore_errors=True)
         (CHECKPOINTS / orphan).rename(CHECKPOINTS / adopted)
     client.set_tag(adopted, "asr_lab.resumed_from", orphan)
+    client.set_tag(orphan, "asr_lab.continued_by", adopted)
     client.set_terminated(orphan, "KILLED")
 
 
@@ -123,9 +162,7 @@ class MlflowRecorder:
             source=json.dumps({"uri": dataset.source}),
             profile=json.dumps({"utterances": dataset.num_utterances, "hours": round(dataset.hours, 4)}),
         )
-        self.client.log_inputs(
-            self.run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", dataset.split)])]
-        )
+        self.client.log_inputs(self.run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", dataset.split)])])
         self.tags({f"asr_lab.data.{dataset.split}": dataset.digest})
 
     def table(self, rows: pd.DataFrame, path: str) -> None:
@@ -159,11 +196,15 @@ class MlflowRecorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None:
-            self.tags({"asr_lab.error": str(error)[:500] or type(error).__name__})
-        self.finish(status_of(kind))
         if error is None:
+            self.finish("FINISHED")
             shutil.rmtree(self.checkpoints, ignore_errors=True)
+            return
+        try:
+            self.tags({"asr_lab.error": str(error)[:500] or type(error).__name__})
+            self.finish(status_of(kind))
+        except MlflowException as unreachable:  # must not hide what went wrong in the run
+            _log.error("run %s could not be closed: %s", self.run_id[:8], unreachable.message)
 
 
 def _text(value: Any) -> str:

@@ -24,7 +24,18 @@ from asr_lab.training.recorder import RegisteredModel
 CHAMPION = "champion"
 _PACKAGE = Path(asr_lab.__file__).parent
 _PYFUNC = _PACKAGE / "serving" / "pyfunc.py"
-_NEEDED = ("torch", "torchaudio", "transformers", "lhotse", "soundfile", "soxr", "pydantic", "jiwer", "pandas", "mlflow")
+_NEEDED = (
+    "torch",
+    "torchaudio",
+    "transformers",
+    "lhotse",
+    "soundfile",
+    "soxr",
+    "pydantic",
+    "jiwer",
+    "pandas",
+    "mlflow",
+)
 _REGISTRY_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/]+)|/(?P<version>\d+))")
 
 SIGNATURE = ModelSignature(
@@ -42,7 +53,11 @@ def keep(client: MlflowClient, run_id: str, model: RegisteredModel, *, register:
     """
     run = client.get_run(run_id)
     logged = client.create_logged_model(  # made here, for Model.log would put it into the default experiment
-        run.info.experiment_id, name="model", source_run_id=run_id, model_type=model.name, params=run.data.params
+        run.info.experiment_id,
+        name="model",
+        source_run_id=run_id,
+        model_type=model.name,
+        params=run.data.params,
     )
     info = Model.log(
         None,
@@ -53,7 +68,7 @@ def keep(client: MlflowClient, run_id: str, model: RegisteredModel, *, register:
         artifacts={name: str(path) for name, path in model.files.items()},
         model_config={"base_uri": model.base_uri} if model.base_uri else None,
         code_paths=[str(_PACKAGE)],
-        pip_requirements=[f"{name}=={version(name)}" for name in _NEEDED],
+        pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in _NEEDED],
         signature=SIGNATURE,
     )
     if not register:
@@ -68,15 +83,17 @@ def uri_of(version: ModelVersion) -> str:
 
 def _new_version(client: MlflowClient, source: str, run_id: str, model: RegisteredModel) -> ModelVersion:
     try:
-        client.get_registered_model(model.name)
-        first = False
-    except MlflowException:
+        has_champion = CHAMPION in client.get_registered_model(model.name).aliases
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
         client.create_registered_model(model.name)
-        first = True
+        has_champion = False
+    others = client.search_model_versions(f"name = '{model.name}'")
     made = client.create_model_version(
         model.name, source, run_id=run_id, tags=dict(model.tags), description=model.description
     )
-    if first:
+    if not has_champion and not others:
         client.set_registered_model_alias(model.name, CHAMPION, made.version)
     return made
 
@@ -109,6 +126,8 @@ class MlflowStore:
         """An alias as the version it means today; other URIs as they are."""
         if Path(uri).is_dir():
             return str(Path(uri).resolve())
+        if uri.startswith("models:/") and uri.endswith("/latest"):
+            return uri_of(_newest(uri))
         parts = _REGISTRY_URI.fullmatch(uri)
         if parts is None:
             if uri.startswith(("runs:/", "models:/")):
@@ -133,6 +152,14 @@ class MlflowStore:
         except AsrLabError:
             return False
         return True
+
+
+def _newest(uri: str) -> ModelVersion:
+    name = uri.removeprefix("models:/").removesuffix("/latest")
+    versions = tracking_client().search_model_versions(f"name = '{name}'")
+    if not versions:
+        raise _no_such_model(uri)
+    return max(versions, key=lambda version: int(version.version))
 
 
 def _no_such_model(uri: str) -> AsrLabError:

@@ -127,6 +127,16 @@ def _differing_params(runs: Sequence[Run]) -> list[str]:
     return [key for key in keys if len({run.data.params.get(key) for run in runs}) > 1]
 
 
+def not_comparable(runs: Sequence[Run]) -> str:
+    """Why no winner can be called among the runs: other data, or another text normaliser; "" when one can."""
+    for what, tag in (("data", "asr_lab.data.test"), ("data", "asr_lab.data.val"), ("text", "asr_lab.text")):
+        values = {run.data.tags.get(tag) for run in runs}
+        if len(values) > 1:
+            split = f" ({tag.rsplit('.', 1)[-1]})" if what == "data" else " normalisation"
+            return f"these runs were evaluated on different {what}{split}: no winner is called"
+    return ""
+
+
 def best_of(table: pd.DataFrame) -> dict[str, str]:
     """Metric -> the name of the run that is best in it, for every column that has a better side."""
     best: dict[str, str] = {}
@@ -144,7 +154,17 @@ def details(run: Run) -> dict[str, dict[str, Any]]:
     tags, params = run.data.tags, run.data.params
     about = {
         key: tags[f"asr_lab.{key}"]
-        for key in ("family", "kind", "model_type", "speaker", "base", "signature", "text", "error", "resumed_from")
+        for key in (
+            "family",
+            "kind",
+            "model_type",
+            "speaker",
+            "base",
+            "signature",
+            "text",
+            "error",
+            "resumed_from",
+        )
         if tags.get(f"asr_lab.{key}")
     }
     origin = {

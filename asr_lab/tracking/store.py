@@ -70,7 +70,12 @@ def reaching(what: str) -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        raise AsrLabError(f"{what}: {error.message.splitlines()[0]}", where=tracking_uri()) from error
+        lost = "MLFLOW_RUN_ID" in os.environ and error.error_code == "RESOURCE_DOES_NOT_EXIST"
+        raise AsrLabError(
+            f"{what}: {error.message.splitlines()[0]}",
+            where=tracking_uri(),
+            hint="type mlflow run in the project's own folder, or set MLFLOW_TRACKING_URI" if lost else "",
+        ) from error
 
 
 def experiment_id(client: MlflowClient, name: str) -> str:

@@ -60,6 +60,9 @@ class KeepBest(TrainerCallback):  # type: ignore[misc]
     @property
     def best(self) -> dict[str, float]:
         """`wer`, `loss` and `epoch` of the best so far; infinite before the first."""
+        old = self.folder.with_name(f".{self.folder.name}.old")
+        if old.is_dir() and not self.folder.is_dir():  # killed between the two renames below
+            old.rename(self.folder)
         file = self.folder / "best.json"
         if not file.is_file():
             return {"wer": math.inf, "loss": math.inf, "epoch": 0}
@@ -81,8 +84,12 @@ class KeepBest(TrainerCallback):  # type: ignore[misc]
         aside.mkdir(parents=True)
         self.save(aside)
         (aside / "best.json").write_text(json.dumps(now))
-        shutil.rmtree(self.folder, ignore_errors=True)
+        old = self.folder.with_name(f".{self.folder.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        if self.folder.is_dir():
+            self.folder.rename(old)  # never deleted before the better one stands in its place
         aside.rename(self.folder)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 class DropBrokenUpdates(TrainerCallback):  # type: ignore[misc]

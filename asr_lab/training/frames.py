@@ -50,7 +50,7 @@ class Frames:
         self, recognizer: Recognizer, cuts: CutSet, adapter: MLPAdapter | None, batch_size: int = 32
     ) -> dict[str, str]:
         """Utterance id -> text by the adapter, or by the base's own head where there is none."""
-        head = adapter.layers if adapter else recognizer.model.head
+        head = adapter.layers.to(recognizer.model.device) if adapter else recognizer.model.head
         ids = sorted((cut.id for cut in cuts), key=lambda id: -len(self.by_id[id]))
         found: dict[str, str] = {}
         for start in range(0, len(ids), batch_size):
@@ -86,9 +86,7 @@ class ShuffledBatches:
             yield [self.ids[index] for index in order[start : start + self.batch_size]]
 
 
-def frame_loader(
-    frames: Frames, labels: Mapping[str, list[int]], batch_size: int, *, seed: int
-) -> DataLoader[Any]:
+def frame_loader(frames: Frames, labels: Mapping[str, list[int]], batch_size: int, *, seed: int) -> DataLoader[Any]:
     """Batches of `frames` (sum of lengths, H), `frame_lengths` (B,) and `labels` (B, L) padded with -100."""
 
     def collate(ids: list[str]) -> dict[str, Any]:
@@ -102,7 +100,7 @@ def frame_loader(
 
     return DataLoader(
         _Ids(),
-        batch_sampler=ShuffledBatches(list(labels), batch_size, seed),  # type: ignore[arg-type]
+        batch_sampler=ShuffledBatches(list(labels), batch_size, seed),
         collate_fn=collate,
         generator=torch.Generator(),
     )

@@ -85,6 +85,9 @@ class AsrTrainer(Trainer):  # type: ignore[misc]
     `validate` counts this rank's share of the validation data; None: there is none, and nothing is chosen on it.
     """
 
+    lr_scheduler: Any
+    control: Any
+
     def __init__(
         self,
         model: nn.Module,
@@ -130,7 +133,8 @@ class AsrTrainer(Trainer):  # type: ignore[misc]
                 optimizer or self.optimizer, lambda step: tri_stage(step, num_training_steps, self.settings)
             )
             self._created_lr_scheduler = True
-        return self.lr_scheduler
+        scheduler: LambdaLR = self.lr_scheduler
+        return scheduler
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Corpus figures over all ranks, logged and told to the callbacks as `eval_*`."""
@@ -154,7 +158,13 @@ class AsrTrainer(Trainer):  # type: ignore[misc]
 
 
 def training_arguments(
-    settings: Train, *, folder: Path, seed: int, batches: int, validates: bool = True, checkpoints: bool = True
+    settings: Train,
+    *,
+    folder: Path,
+    seed: int,
+    batches: int,
+    validates: bool = True,
+    checkpoints: bool = True,
 ) -> TrainingArguments:
     """Trainer's arguments for our settings; everything that reports or reorders by itself is off."""
     gpu = torch.cuda.is_available()

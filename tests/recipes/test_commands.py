@@ -103,7 +103,16 @@ def test_train_leaves_the_run_of_the_contract(home):
     assert found.info.run_name.endswith(found.info.run_id[:8])
     assert found.data.params["train.epochs"] == "8"
     tags = found.data.tags
-    for name in ("signature", "model_type", "kind", "data.train", "data.val", "versions", "hardware", "command"):
+    for name in (
+        "signature",
+        "model_type",
+        "kind",
+        "data.train",
+        "data.val",
+        "versions",
+        "hardware",
+        "command",
+    ):
         assert tags.get(f"asr_lab.{name}"), name
     metrics = found.data.metrics
     for name in ("train/loss", "train/lr", "grad_norm", "epoch_time", "val/loss", "val/wer", "val/cer"):
@@ -118,7 +127,16 @@ def test_train_leaves_the_run_of_the_contract(home):
 def test_the_parquet_adds_up_to_the_metric(home, tmp_path):
     found = newest("deepspeech2")
     table = pd.read_parquet(mlflow.artifacts.download_artifacts(f"runs:/{found.info.run_id}/eval/val.parquet"))
-    assert {"id", "reference", "hypothesis", "substitutions", "deletions", "insertions", "words", "speaker"} <= set(table)
+    assert {
+        "id",
+        "reference",
+        "hypothesis",
+        "substitutions",
+        "deletions",
+        "insertions",
+        "words",
+        "speaker",
+    } <= set(table)
     errors = table[["substitutions", "deletions", "insertions"]].to_numpy().sum()
     assert errors / table["words"].sum() == pytest.approx(found.data.metrics["val/wer"])
 
@@ -141,7 +159,15 @@ def test_the_first_version_is_the_champion_and_later_ones_are_not(home):
 
 def test_adapter_says_what_it_is_worth(home):
     said = (home / "adapter.txt").read_text()
-    for part in ("WER", "95 % interval", "trainable share", "MB", "peak memory", "mlflow ui", "asr-lab transcribe"):
+    for part in (
+        "WER",
+        "95 % interval",
+        "trainable share",
+        "MB",
+        "peak memory",
+        "mlflow ui",
+        "asr-lab transcribe",
+    ):
         assert part in said, part
 
 
@@ -207,7 +233,15 @@ def test_transcribe_goes_on_after_a_broken_file(home, tmp_path):
 
 
 def test_evaluate_records_a_run(home):
-    said = ok("evaluate", "--model", "models:/deepspeech2@champion", "--data", "john/all.jsonl.gz", "--adapter", "john")
+    said = ok(
+        "evaluate",
+        "--model",
+        "models:/deepspeech2@champion",
+        "--data",
+        "john/all.jsonl.gz",
+        "--adapter",
+        "john",
+    )
     assert "95 % interval" in said
     found = newest("evaluate", "evaluate")
     assert found.info.status == "FINISHED"
@@ -274,7 +308,7 @@ def test_missing_data_is_one_message_and_no_run(home):
 
 
 def test_testing_on_what_was_learned_is_refused(home):
-    said = refused("adapter", "--name", "x", "--data", "john/all.jsonl.gz", "data.test=john.jsonl.gz")
+    said = refused("adapter", "--name", "x", "--data", "john/all.jsonl.gz", "data.test=john/all.jsonl.gz")
     assert "20 utterances are both learned from and tested on" in said
 
 

@@ -57,7 +57,13 @@ def test_from_a_fresh_clone_to_two_persons_recognisers(tmp_path):
     folder = checkout(tmp_path / "clone of asr lab")
     said = mlflow_run(folder, "-e", "adapter", "-P", "name=john")
     assert said.count("asr_lab: no conda here") == 1
-    for part in ("making the demo corpus", "training it (once)", "john's adapter", "95 % interval", "mlflow ui"):
+    for part in (
+        "making the demo corpus",
+        "training it (once)",
+        "john's adapter",
+        "95 % interval",
+        "mlflow ui",
+    ):
         assert part in said, part
     again = mlflow_run(folder, "-e", "adapter", "-P", "name=jane")
     assert "making the demo corpus" not in again
@@ -80,7 +86,10 @@ def test_from_a_fresh_clone_to_two_persons_recognisers(tmp_path):
     assert done.returncode == 0
     assert done.stdout.strip()
     unknown = subprocess.run(
-        [sys.executable, "-m", "asr_lab", "adapter", "--name", "nobody"], cwd=folder, capture_output=True, text=True
+        [sys.executable, "-m", "asr_lab", "adapter", "--name", "nobody"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
     )
     assert unknown.returncode == 1
     assert "john" in unknown.stderr
@@ -103,7 +112,11 @@ def folder(tmp_path):
 def start(folder: Path) -> subprocess.Popen[str]:
     environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
     return subprocess.Popen(
-        [sys.executable, "-m", "asr_lab", *TRAIN], cwd=folder, env=environment, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "asr_lab", *TRAIN],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
     )
 
 

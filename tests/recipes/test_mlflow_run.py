@@ -15,13 +15,10 @@ import pytest
 BIN = Path(sys.executable).parent
 MLFLOW = BIN / "mlflow"
 INSTALLED = any(
-    point.value.startswith("asr_lab.mlflow_run:")
-    for point in entry_points(group="mlflow.default_experiment_provider")
+    point.value.startswith("asr_lab.mlflow_run:") for point in entry_points(group="mlflow.default_experiment_provider")
 )
 pytestmark = [
-    pytest.mark.skipif(
-        not INSTALLED, reason="asr_lab is not installed (pip install -e .): MLflow finds no plugin"
-    ),
+    pytest.mark.skipif(not INSTALLED, reason="asr_lab is not installed (pip install -e .): MLflow finds no plugin"),
     pytest.mark.skipif(not MLFLOW.exists(), reason="no mlflow beside this Python"),
     pytest.mark.skipif(os.name != "posix", reason="MLflow uses no conda.sh on Windows"),
 ]

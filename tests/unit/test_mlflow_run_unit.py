@@ -68,9 +68,7 @@ def test_other_programs_are_left_alone() -> None:
     assert mlflow_run.project_uri([], ["python"]) is None
 
 
-@pytest.mark.parametrize(
-    ("module", "uri"), [(["-m", "mlflow"], "."), (["-mmlflow"], "."), (["-m", "pip"], None)]
-)
+@pytest.mark.parametrize(("module", "uri"), [(["-m", "mlflow"], "."), (["-mmlflow"], "."), (["-m", "pip"], None)])
 def test_run_as_a_module(module: list[str], uri: str | None) -> None:
     argv = ["-m", "run", ".", "-e", "train"]  # what sys.argv holds while `python -m` imports the package
     assert mlflow_run.project_uri(argv, ["python", "-X", "utf8", *module, *argv[1:]]) == uri

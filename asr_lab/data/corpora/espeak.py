@@ -52,9 +52,7 @@ class _Event(ctypes.Structure):
     ]
 
 
-_CALLBACK = ctypes.CFUNCTYPE(
-    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event)
-)
+_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,9 +232,7 @@ def _phones(events: list[tuple[int, int, bytes]], duration_s: float) -> list[Pho
 
     Left out: pauses (`_`, `_:`, `_|`, ...), changes of language (`(en)`), and what takes no time.
     """
-    marks = [
-        (position / 1000, symbol.decode()) for kind, position, symbol in events if kind == _EVENT_PHONEME
-    ]
+    marks = [(position / 1000, symbol.decode()) for kind, position, symbol in events if kind == _EVENT_PHONEME]
     ends = [start for start, _ in marks[1:]] + [duration_s]
     return [
         Phone(symbol, start, round(min(end, duration_s) - start, 3))

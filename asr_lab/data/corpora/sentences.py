@@ -54,8 +54,7 @@ ENGLISH = {
     "music": "music | songs",
     "quality": "quiet | warm | cold | clean",
     "weather": "sunny | windy | cold | warm",
-    "when": "today | tomorrow | tonight | now | in the morning | after lunch | before dinner"
-    " | on monday | on friday",
+    "when": "today | tomorrow | tonight | now | in the morning | after lunch | before dinner | on monday | on friday",
     "number": "two | three | four | five | seven | nine | ten",
 }
 KOREAN = {
@@ -86,12 +85,9 @@ KOREAN = {
     "adverb": "천천히 | 빨리 | 조용히 | 다시",
     "degree": "아주 | 너무 | 조금 | 더",
     "quality": "좋아요 | 예뻐요 | 커요 | 비싸요 | 무거워요 | 가벼워요 | 아름다워요",
-    "place": "학교에 | 시장에 | 병원에 | 공원에 | 바다에 | 도서관에 | 회사에 | 가게에 | 은행에 | 산에"
-    " | 강에 | 교회에",
-    "where": "나무 아래에 | 의자 위에 | 침대 위에 | 문 뒤에 | 창문 아래에 | 차 안에 | 가방 안에 | 방에"
-    " | 마당에",
-    "when": "오늘은 | 내일은 | 아침에 | 오후에 | 주말에 | 나중에 | 이제 | 토요일에 | 일요일에 | 두 시에"
-    " | 세 시에",
+    "place": "학교에 | 시장에 | 병원에 | 공원에 | 바다에 | 도서관에 | 회사에 | 가게에 | 은행에 | 산에 | 강에 | 교회에",
+    "where": "나무 아래에 | 의자 위에 | 침대 위에 | 문 뒤에 | 창문 아래에 | 차 안에 | 가방 안에 | 방에 | 마당에",
+    "when": "오늘은 | 내일은 | 아침에 | 오후에 | 주말에 | 나중에 | 이제 | 토요일에 | 일요일에 | 두 시에 | 세 시에",
     "number": "두 개의 | 세 개의 | 네 개의 | 여러",
 }
 GRAMMARS = {"en": ENGLISH, "ko": KOREAN}

@@ -72,9 +72,7 @@ def speak(job: Job) -> Iterator[tuple[str, list[Phone]]]:
         yield each.id, phones
 
 
-def add_noise(
-    samples: npt.NDArray[np.float32], snr_db: float, noise: Noise, seed: int
-) -> npt.NDArray[np.float32]:
+def add_noise(samples: npt.NDArray[np.float32], snr_db: float, noise: Noise, seed: int) -> npt.NDArray[np.float32]:
     """The speech with noise at `snr_db`, the ratio of their mean powers over the whole utterance in dB.
 
     Pink noise has a power density of 1/f (above 50 Hz, flat below), white noise a flat one.

@@ -45,7 +45,7 @@ def test_all_errors_are_told_at_once_with_the_nearest_key():
 
 def test_a_missing_file_lists_the_configs_there_are(monkeypatch):
     monkeypatch.chdir(ROOT)
-    with pytest.raises(AsrLabError, match="experiments/deepspeech2/base.yaml"):
+    with pytest.raises(AsrLabError, match=r"experiments/deepspeech2/base\.yaml"):
         load(Path("experiments/deepspeech2/bass.yaml"), {})
 
 

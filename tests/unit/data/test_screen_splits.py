@@ -51,7 +51,9 @@ def test_nothing_left_is_an_error(corpus):
 def speakers(tmp_path):
     rows = []
     for number in range(7):
-        path = make_corpus(tmp_path / str(number), {f"s{number}-{i}": "cab dad" for i in range(4)}, speaker=f"s{number}")
+        path = make_corpus(
+            tmp_path / str(number), {f"s{number}-{i}": "cab dad" for i in range(4)}, speaker=f"s{number}"
+        )
         rows += list(manifest.read(path))
     return CutSet.from_cuts(rows)
 
@@ -68,7 +70,9 @@ def test_splits_share_no_speaker_and_lose_nothing(speakers):
 
 def test_splitting_is_repeatable_and_follows_the_seed(speakers):
     def ids(seed):
-        return {name: [c.id for c in cuts] for name, cuts in split_by(speakers, {"a": 0.5, "b": 0.5}, seed=seed).items()}
+        return {
+            name: [c.id for c in cuts] for name, cuts in split_by(speakers, {"a": 0.5, "b": 0.5}, seed=seed).items()
+        }
 
     assert ids(0) == ids(0)
     assert any(ids(0) != ids(seed) for seed in range(1, 6))

@@ -10,7 +10,8 @@ from asr_lab.metrics.significance import difference_interval, rate_interval
 
 def test_counts_by_hand():
     table = error_rates.score(
-        {"a": "one two three", "b": "four five", "c": "six"}, {"a": "one too three four", "b": "five", "c": "six"}
+        {"a": "one two three", "b": "four five", "c": "six"},
+        {"a": "one too three four", "b": "five", "c": "six"},
     )
     assert table["substitutions"].tolist() == [1, 0, 0]
     assert table["insertions"].tolist() == [1, 0, 0]

@@ -51,7 +51,10 @@ def test_the_backward_rnn_equals_pytorchs_packed_one():
         getattr(packed_rnn, f"{name}_reverse").data.copy_(parameter)
     x, lengths = torch.randn(3, 20, 80), torch.tensor([20, 11, 4])
     packed = torch.nn.utils.rnn.pack_padded_sequence(
-        torch.relu(layer.batch_norm(x.flatten(0, 1)).view_as(x)), lengths, batch_first=True, enforce_sorted=False
+        torch.relu(layer.batch_norm(x.flatten(0, 1)).view_as(x)),
+        lengths,
+        batch_first=True,
+        enforce_sorted=False,
     )
     expected, _ = torch.nn.utils.rnn.pad_packed_sequence(packed_rnn(packed)[0], batch_first=True)
     ours = layer(x, Padding(lengths, 20))

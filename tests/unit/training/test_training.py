@@ -1,5 +1,6 @@
 """The loop: schedule, batches, resuming, keeping the best, dropping broken updates."""
 
+import itertools
 import json
 import math
 from types import SimpleNamespace
@@ -46,7 +47,7 @@ def test_tri_stage_warms_up_holds_and_decays():
     assert factor[10] == factor[49] == 1.0
     assert factor[100] == pytest.approx(0.05)
     assert factor[75] == pytest.approx(math.sqrt(0.05))
-    assert all(later <= earlier for earlier, later in zip(factor[50:], factor[51:], strict=False))
+    assert all(later <= earlier for earlier, later in itertools.pairwise(factor[50:]))
 
 
 def test_every_epoch_has_the_same_number_of_batches_and_another_order(corpus):

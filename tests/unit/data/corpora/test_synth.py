@@ -167,9 +167,7 @@ def test_a_script_needs_no_main_guard_and_no_torch_to_speak() -> None:
 
 
 @have_espeak
-def test_a_making_that_failed_leaves_nothing_that_looks_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_making_that_failed_leaves_nothing_that_looks_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "demo"
     spec = SynthSpec(speakers=("adam",), utterances=2)
 
