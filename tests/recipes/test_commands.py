@@ -434,3 +434,118 @@ def test_synth_makes_a_corpus_of_named_speakers(home, tmp_path):
     assert "2 utterances of 1 speakers" in said
     assert "john" in ok("data", "synth", "--list")
     assert "turned round" in refused("data", "synth", tmp_path / "d", "--snr", "30,10")
+
+
+def test_split_and_import_never_replace_without_being_told(home, tmp_path):
+    table = csv_table(tmp_path, ["a.wav,cab,ann,7", "b.wav,cab,bob,8"])
+    ok("data", "import", "csv", table, tmp_path / "out")
+    path = tmp_path / "out" / "all.jsonl.gz"
+    assert "would be replaced" in refused("data", "import", "csv", table, tmp_path / "out")
+    ok("data", "split", path, tmp_path / "parts", "--val", "0.5", "--test", "0")
+    before = (tmp_path / "parts" / "train.jsonl.gz").read_bytes()
+    assert "would be replaced" in refused("data", "split", path, tmp_path / "parts", "--val", "0.5", "--test", "0")
+    assert (tmp_path / "parts" / "train.jsonl.gz").read_bytes() == before
+    ok("data", "split", path, tmp_path / "parts", "--val", "0.5", "--test", "0", "--overwrite")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"audio,text,speaker\na.wav,well, yes,ann\n", "more fields than columns"),
+        ("audio,text,speaker\na.wav,학교,ann\n".encode("cp949"), "not UTF-8"),
+        (b"audio,text,speaker\n", "no rows"),
+    ],
+)
+def test_tables_as_people_save_them(home, tmp_path, content, message):
+    csv_table(tmp_path, [])
+    (tmp_path / "t.csv").write_bytes(content)
+    assert message in refused("data", "import", "csv", tmp_path / "t.csv", tmp_path / "out")
+
+
+def test_a_json_row_without_text_is_named(home, tmp_path):
+    csv_table(tmp_path, [])
+    rows = [{"audio": "a.wav", "text": "cab", "speaker": "ann"}, {"audio": "b.wav", "speaker": "ann"}]
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    said = refused("data", "import", "jsonl", tmp_path / "t.jsonl", tmp_path / "out")
+    assert "row 2: the transcript is missing" in said
+
+
+def test_nothing_is_bold_where_nothing_is_best(home):
+    assert "**" not in ok("data", "stats", "corpus/all.jsonl.gz", "--format", "markdown")
+
+
+def test_no_winner_among_runs_evaluated_on_different_data(home):
+    make_corpus(home / "other", {f"o{i}": "cab dad" for i in range(8)})
+    arguments = ["data.train=other/all.jsonl.gz", "data.val=other/all.jsonl.gz", *TINY, "train.epochs=1"]
+    ok("train", "base.yaml", *arguments, "run.register_as=", "run.name=elsewhere")
+    elsewhere = newest("deepspeech2").info.run_name
+    first = json.loads(ok("list", "--family", "deepspeech2", "--pattern", "base-*", "--format", "json"))[-1]["run"]
+    said = ok("compare", first, elsewhere)
+    assert "evaluated on different data" in said
+    assert "best val/wer" not in said
+
+
+def test_one_utterance_can_be_trained_on(home):
+    make_corpus(home / "one", {"only": "cab dad"})
+    arguments = ["data.train=one/all.jsonl.gz", "data.val=one/all.jsonl.gz", *TINY, "train.epochs=1"]
+    ok("train", "base.yaml", *arguments, "run.register_as=", "run.name=one")
+
+
+def test_options_at_their_default_leave_the_config_file_its_say_under_mlflow_run(home, monkeypatch):
+    from asr_lab.cli.options import given
+
+    (home / "mine.yaml").write_text("recipe: adapter\nadapter: {hidden_dims: [64]}\ntrain: {epochs: 3}\n")
+    options = {"adapter.hidden_dims": ["512", "256"], "train.epochs": "10", "adapter.name": "x"}
+    assert given(options, home / "mine.yaml", "adapter") == options  # typed by hand: they count
+    monkeypatch.setenv("MLFLOW_RUN_ID", "abc")
+    assert given(options, home / "mine.yaml", "adapter") == {"adapter.name": "x"}
+    assert "train.epochs" in given({"train.epochs": "5"}, home / "mine.yaml", "adapter")
+
+
+def test_an_adapter_on_a_base_that_is_a_folder_can_be_used(home):
+    from asr_lab.tracking.registry import MlflowStore
+
+    shutil.copytree(MlflowStore().resolve("models:/deepspeech2@champion"), home / "mymodel", dirs_exist_ok=True)
+    ok("adapter", "--name", "kim", "--data", "john/all.jsonl.gz", "--base", "mymodel", "train.epochs=1")
+    audio = (home / "john" / "audio" / "j00.wav").read_bytes()
+    model = mlflow.pyfunc.load_model("models:/deepspeech2-adapter-kim@champion")
+    assert list(model.predict(pd.DataFrame({"audio": [audio]})).columns) == ["text"]
+
+
+def test_a_korean_name_is_registered(home):
+    ok("adapter", "--name", "김철수", "--data", "john/all.jsonl.gz", "train.epochs=1")
+    assert mlflow.MlflowClient().get_model_version_by_alias("deepspeech2-adapter-김철수", "champion")
+    assert (home / "adapters" / "김철수_adapter.pt").is_file()
+
+
+def test_models_are_found_by_every_uri(home):
+    from asr_lab.tracking import load_model
+
+    run_id = mlflow.MlflowClient().get_model_version_by_alias("deepspeech2", "champion").run_id
+    digests = {
+        load_model(uri).base().digest
+        for uri in ("models:/deepspeech2@champion", "models:/deepspeech2/1", "models:/deepspeech2/latest",
+                    f"runs:/{run_id}/model")
+    }  # fmt: skip
+    assert len(digests) == 1
+
+
+def test_a_run_that_died_before_it_began_is_closed(home):
+    client = mlflow.MlflowClient()
+    dead = client.create_run("0", tags={"asr_lab.family": "adapter", "asr_lab.process": "nowhere|1|1"})
+    import socket
+
+    gone = f"{socket.gethostname()}|999999|1"
+    mine = client.create_run("0", tags={"asr_lab.family": "adapter", "asr_lab.process": gone})
+    ok("adapter", "--name", "john", "--data", "john/all.jsonl.gz", "train.epochs=1")
+    assert client.get_run(mine.info.run_id).info.status == "KILLED"
+    assert client.get_run(dead.info.run_id).info.status == "RUNNING"  # of another machine: not known to be dead
+    client.set_terminated(dead.info.run_id)
+
+
+def test_a_base_that_changes_the_champion_does_not_change_an_old_adapter(home):
+    """The adapter names the version it was made for; another base under the same alias is refused."""
+    arguments = ["data.train=corpus/all.jsonl.gz", "data.val=corpus/all.jsonl.gz", *TINY, "train.epochs=1"]
+    ok("train", "base.yaml", *arguments, "run.seed=9", "run.register_as=second")
+    said = refused("evaluate", "--model", "models:/second@champion", "--data", "john/all.jsonl.gz", "--adapter", "john")
+    assert "made for another base" in said

@@ -156,3 +156,37 @@ def test_a_piece_of_a_recording(tmp_path):
     audio = write_sound(tmp_path / "a.wav", seconds=2.0)
     cut = manifest.utterance(id="a", audio=audio, text="x", speaker="s").truncate(offset=0.5, duration=1.0)
     assert np.array_equal(read_cut(cut), read_file(audio)[8000:24000])
+
+
+def test_one_channel_of_a_stereo_recording_is_read_alone(tmp_path):
+    from lhotse import MonoCut
+
+    left, right = np.full(4000, 0.5), np.full(4000, 0.25)
+    soundfile.write(tmp_path / "a.wav", np.stack([left, right], axis=1), 16000, subtype="FLOAT")
+    both = manifest.utterance(id="a", audio=tmp_path / "a.wav", text="x", speaker="s")
+    one = MonoCut(
+        id="a", start=0, duration=both.duration, channel=1, supervisions=both.supervisions, recording=both.recording
+    )
+    manifest.write([one], tmp_path / "m.jsonl.gz")
+    assert np.allclose(read_cut(manifest.read(tmp_path / "m.jsonl.gz")[0]), 0.25)
+    assert np.allclose(read_cut(both), 0.375)
+    assert manifest.digest([one]) != manifest.digest([both])
+
+
+def test_headerless_audio_is_one_message(tmp_path):
+    (tmp_path / "a.raw").write_bytes(b"\0" * 4000)
+    with pytest.raises(AsrLabError, match="not an audio file"):
+        read_file(tmp_path / "a.raw")
+
+
+def test_a_cut_off_file_is_not_transcribed(tmp_path):
+    audio = write_sound(tmp_path / "a.wav")
+    audio.write_bytes(audio.read_bytes()[:9000])
+    with pytest.raises(AsrLabError, match="cut off"):
+        read_file(audio)
+
+
+def test_missing_audio_is_told_without_opening_any(corpus):
+    (corpus.parent / "audio" / "u03.wav").unlink()
+    with pytest.raises(AsrLabError, match=r"1 audio files are not there: .*u03"):
+        manifest.check_files(manifest.read(corpus), where=str(corpus))
