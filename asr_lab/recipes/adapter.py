@@ -165,7 +165,7 @@ def adapt(planned: Plan, tracker: Tracker, console: Console) -> Adapted:
             "perf/peak_memory_mb": clock.peak_memory_mb(),
         }
         run.metrics(sizes | spent)
-        return Adapted(
+        adapted = Adapted(
             name=config.adapter.name,
             run_id=run.run_id,
             run_name=run.name,
@@ -182,6 +182,8 @@ def adapt(planned: Plan, tracker: Tracker, console: Console) -> Adapted:
             training_seconds=training_seconds,
             peak_memory_mb=spent["perf/peak_memory_mb"],
         )
+        run.note("\n".join(f"- **{label}** {text}" for label, text in summary_rows(adapted).items()))
+        return adapted
 
 
 def _once(cuts: list[Cut]) -> CutSet:

@@ -201,6 +201,7 @@ def _conclude(planned: Plan, run: Recorder, clock: Clock, steps: int) -> Trained
         tags={"asr_lab.family": "deepspeech2", "asr_lab.val_wer": f"{figures['wer']:.4f}"},
     )
     uri = run.model(model, register=bool(config.run.register_as))
-    return Trained(
-        run.run_id, run.name, uri, figures["wer"], tested if "test" in planned.splits else None, clock.seconds
-    )
+    test = tested if "test" in planned.splits else None
+    found = f", test/wer {test.value:.1%} ({test.low:.1%} to {test.high:.1%})" if test else ""
+    run.note(f"best epoch {figures['epoch']:.0f}: val/wer {figures['wer']:.1%}{found}; {uri}")
+    return Trained(run.run_id, run.name, uri, figures["wer"], test, clock.seconds)

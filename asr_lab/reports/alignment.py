@@ -16,7 +16,7 @@ table { border-collapse: collapse; width: 100% }
 td, th { text-align: left; padding: .45rem .6rem; vertical-align: top }
 tr { border-top: 1px solid #e4e9ee } th { color: #51606f; font-weight: 600; font-size: .85rem }
 td.id { font: 12px ui-monospace, monospace; color: #51606f; white-space: nowrap } td.n { text-align: right }
-span.w { display: inline-block; margin-right: .5rem; text-align: center }
+span.w { display: inline-block; vertical-align: top; margin-right: .5rem; text-align: center }
 span.w small { display: block; line-height: 1.2; font-size: .85rem }
 .substitute { color: #a05a00 } .delete { color: #b3261e }
 .insert { color: #6b3fa0 } .delete b { text-decoration: line-through; font-weight: 400 }

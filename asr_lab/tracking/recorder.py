@@ -22,6 +22,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset as DatasetEntity
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from asr_lab.tracking import provenance, registry
 from asr_lab.tracking.store import client as tracking_client
@@ -152,6 +153,10 @@ class MlflowRecorder:
 
     def tags(self, values: Mapping[str, str]) -> None:
         self.client.log_batch(self.run_id, tags=[RunTag(key, str(value)) for key, value in values.items()])
+
+    def note(self, content: str) -> None:
+        """The description that the MLflow UI shows on top of the run."""
+        self.tags({MLFLOW_RUN_NOTE: content})
 
     def dataset(self, dataset: Dataset) -> None:
         """One of the run's datasets, as MLflow shows them: name, digest, source, size."""

@@ -83,6 +83,9 @@ class Recorder(Protocol):
 
     def tags(self, values: Mapping[str, str]) -> None: ...
 
+    def note(self, content: str) -> None:
+        """The run's description in Markdown: what people read first when they open it."""
+
     def dataset(self, dataset: Dataset) -> None: ...
 
     def table(self, rows: pd.DataFrame, path: str) -> None:
@@ -156,6 +159,9 @@ class MemoryRecorder:
 
     def tags(self, values: Mapping[str, str]) -> None:
         self.all_tags |= values
+
+    def note(self, content: str) -> None:
+        self.artifacts["note"] = content
 
     def dataset(self, dataset: Dataset) -> None:
         self.datasets.append(dataset)
