@@ -71,6 +71,7 @@ def adapter(
     from asr_lab.models import load_model
     from asr_lab.recipes import adapter as recipe
     from asr_lab.recipes import demo
+    from asr_lab.recipes.person import plan
     from asr_lab.tracking.recorder import MlflowTracker
     from asr_lab.tracking.registry import MlflowStore
 
@@ -82,13 +83,13 @@ def adapter(
         experiment = demo.with_person(experiment)
         if experiment.adapter.base == demo.BASE and not dry_run:
             demo.ensure_base(tracker, store, out)
-    planned = recipe.plan(experiment, store, load_model)
+    planned = plan(experiment, store, load_model)
     if dry_run:
         out.print(f"{planned.base_uri} + {planned.adapter()}", highlight=False)
         tested = len(planned.test) if planned.test is not None else f"each {experiment.data.cross_fit} in turn"
         out.print(f"adapt on {len(planned.train)} utterances, test on {tested}; nothing was trained or recorded")
         return
-    _tell(recipe.adapt(planned, tracker, out), experiment)
+    _tell(recipe.adapt(planned, tracker, out))
 
 
 def _manifests(data: str | None) -> dict[str, Any]:
@@ -104,13 +105,11 @@ def _manifests(data: str | None) -> dict[str, Any]:
     return {"data.train": str(train)} | ({"data.test": str(test)} if test.is_file() else {})
 
 
-def _tell(adapted: Any, experiment: AdapterExperiment) -> None:
-    from asr_lab.recipes.adapter import summary_rows
-
+def _tell(adapted: Any) -> None:
     out = console()
     out.print()
     out.print(f"[bold]{adapted.name}'s adapter[/] on {adapted.base}", highlight=False)
-    for label, text in summary_rows(adapted).items():
+    for label, text in adapted.rows().items():
         out.print(f"  {label:16} {text}", highlight=False)
     if not adapted.delta.excludes_zero or adapted.delta.value > 0:
         out.print("  [yellow]no gain is shown: the interval of the difference touches 0, or it got worse[/]")

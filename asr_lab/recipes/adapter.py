@@ -6,7 +6,6 @@ The base hears each utterance a single time, whatever the number of epochs; its 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,21 +16,19 @@ import pandas as pd
 from lhotse import CutSet
 from lhotse.cut import Cut
 from rich.console import Console
-from transformers import set_seed
 
-from asr_lab.config.schema import AdapterExperiment
 from asr_lab.data import manifest
-from asr_lab.data.screen import screen
-from asr_lab.data.splits import groups, hold_out_share
+from asr_lab.data.splits import groups
 from asr_lab.errors import AsrLabError
 from asr_lab.metrics import error_rates
 from asr_lab.metrics.significance import Interval, difference_interval
-from asr_lab.models.adapter import AdapterManager, Base, MLPAdapter, check_name
+from asr_lab.models.adapter import AdapterManager, Base, MLPAdapter
 from asr_lab.models.recognizer import Recognizer
-from asr_lab.recipes.common import Clock, Split, describe, record_scores, score, use_threads
+from asr_lab.recipes.common import Clock, record_scores, score, use_threads
+from asr_lab.recipes.person import Plan, run_spec
 from asr_lab.training.callbacks import DropBrokenUpdates, Recording
 from asr_lab.training.frames import Frames, frame_loader
-from asr_lab.training.recorder import ModelStore, Recorder, RegisteredModel, RunSpec, Tracker
+from asr_lab.training.recorder import Recorder, RegisteredModel, Tracker
 from asr_lab.training.trainer import AsrTrainer
 
 
@@ -55,84 +52,19 @@ class Adapted:
     training_seconds: float
     peak_memory_mb: float
 
-
-@dataclass(frozen=True)
-class Plan:
-    """The person's data and the base, read and checked; nothing is spent yet."""
-
-    config: AdapterExperiment
-    base_uri: str
-    recognizer: Recognizer
-    splits: dict[str, Split]
-    train: CutSet
-    test: CutSet | None
-    warnings: list[str]
-
-    def adapter(self) -> MLPAdapter:
-        """A new adapter, its weights drawn from the run's seed."""
-        set_seed(self.config.run.seed)
-        settings, base = self.config.adapter, self.recognizer.model.config
-        return MLPAdapter(
-            base.rnn_output_size,
-            settings.hidden_dims,
-            base.vocab_size,
-            dropout=settings.dropout,
-            blank=self.recognizer.blank,
-        )
-
-
-def plan(config: AdapterExperiment, store: ModelStore, load: Any) -> Plan:
-    """Read the base (`load` turns its folder into a recogniser) and the person's utterances; check both."""
-    check_name(config.adapter.name)
-    base_uri = store.pin(config.adapter.base)
-    recognizer = load(store.resolve(base_uri))
-    recognizer.model.freeze_base_model()
-    if config.data.cross_fit and config.data.test:
-        raise AsrLabError("data.cross_fit tests on data.train itself", allowed="either data.cross_fit or data.test")
-    pinned = config.adapter.model_copy(update={"base": base_uri})
-    config = config.model_copy(update={"adapter": pinned})
-    splits = {"train": Split.read("train", config.data.train)}
-    if config.data.test:
-        splits["test"] = Split.read("test", config.data.test)
-    kept = screen(
-        splits["train"].cuts,
-        recognizer.normalizer,
-        recognizer.encode_text,
-        recognizer.vocabulary,
-        float("inf"),
-        where=config.data.train,
-    )
-    train, test = kept.cuts, splits["test"].cuts if "test" in splits else None
-    if test is None and not config.data.cross_fit:
-        train, test = hold_out_share(train, config.data.test_share, seed=config.run.seed)
-    if test is not None:
-        _refuse_overlap(train, test)
-    return Plan(config, base_uri, recognizer, splits, train, test, kept.warnings("train"))
-
-
-def _refuse_overlap(train: CutSet, test: CutSet) -> None:
-    shared = {cut.id for cut in train} & {cut.id for cut in test}
-    if shared:
-        raise AsrLabError(
-            f"{len(shared)} utterances are both learned from and tested on, such as {sorted(shared)[0]!r}",
-            allowed="data.train and data.test that share none",
-        )
-
-
-def run_spec(planned: Plan) -> RunSpec:
-    """What the run of this plan is."""
-    config = planned.config
-    return describe(
-        config,
-        family="adapter",
-        kind="train",
-        model_type="deepspeech2-adapter",
-        name=config.run.name or config.adapter.name,
-        data={name: split.digest for name, split in planned.splits.items()} | {"base": planned.base_uri},
-        base=planned.base_uri,
-        speaker=config.adapter.name,
-        text=planned.recognizer.normalizer.name,
-    )
+    def rows(self) -> dict[str, str]:
+        """The result in words, a line each."""
+        delta = self.delta
+        return {
+            "WER": f"{self.wer_base:.1%} -> {self.wer:.1%} on {self.num_test} held-out utterances",
+            "difference": f"{delta.value:+.1%}, 95 % interval {delta.low:+.1%} to {delta.high:+.1%}",
+            "trainable share": f"{self.trainable_share:.1%} of all parameters",
+            "file": f"{self.file}, {self.size_mb:.2f} MB",
+            "time": f"{self.seconds:.1f} s, of which {self.training_seconds:.1f} s training",
+            "peak memory": f"{self.peak_memory_mb:.0f} MB",
+            "run": self.run_name,
+            "registered": self.model_uri,
+        }
 
 
 def adapt(planned: Plan, tracker: Tracker, console: Console) -> Adapted:
@@ -182,7 +114,7 @@ def adapt(planned: Plan, tracker: Tracker, console: Console) -> Adapted:
             training_seconds=training_seconds,
             peak_memory_mb=spent["perf/peak_memory_mb"],
         )
-        run.note("\n".join(f"- **{label}** {text}" for label, text in summary_rows(adapted).items()))
+        run.note("\n".join(f"- **{label}** {text}" for label, text in adapted.rows().items()))
         return adapted
 
 
@@ -310,18 +242,3 @@ def _paired(base: pd.DataFrame, adapted: pd.DataFrame, unit: str) -> tuple[Any, 
         for t in (base, adapted)
     ]
     return columns[0], columns[1], np.ones_like(columns[0])
-
-
-def summary_rows(adapted: Adapted) -> Mapping[str, str]:
-    """The result in words, a line each."""
-    delta = adapted.delta
-    return {
-        "WER": f"{adapted.wer_base:.1%} -> {adapted.wer:.1%} on {adapted.num_test} held-out utterances",
-        "difference": f"{delta.value:+.1%}, 95 % interval {delta.low:+.1%} to {delta.high:+.1%}",
-        "trainable share": f"{adapted.trainable_share:.1%} of all parameters",
-        "file": f"{adapted.file}, {adapted.size_mb:.2f} MB",
-        "time": f"{adapted.seconds:.1f} s, of which {adapted.training_seconds:.1f} s training",
-        "peak memory": f"{adapted.peak_memory_mb:.0f} MB",
-        "run": adapted.run_name,
-        "registered": adapted.model_uri,
-    }
