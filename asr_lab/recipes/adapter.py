@@ -197,14 +197,14 @@ def _cross_fit(planned: Plan, frames: Frames, run: Recorder) -> tuple[CutSet, di
     found: dict[str, str] = {}
     tested: list[Any] = []
     field = planned.config.data.cross_fit
-    by_value, to_test = groups(planned.train, field), groups(planned.splits["train"].cuts, field)
+    by_value, to_test = groups(planned.train, field), groups(planned.splits["test"].cuts, field)
     if len(by_value) < 2:
         raise AsrLabError(
             f"cross-fitting needs two values of {planned.config.data.cross_fit!r}, there is only {list(by_value)}"
         )
     for fold, value in enumerate(sorted(to_test)):
         others = CutSet.from_cuts(cut for other, cuts in by_value.items() if other != value for cut in cuts)
-        held_out = CutSet.from_cuts(cut for cut in to_test[value] if not manifest.field(cut, "copy"))
+        held_out = CutSet.from_cuts(to_test[value])
         adapter = _fit(planned, planned.adapter(), frames, others, None)
         hypotheses = frames.hypotheses(planned.recognizer, held_out, adapter)
         found |= hypotheses

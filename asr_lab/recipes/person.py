@@ -10,6 +10,7 @@ from lhotse import CutSet
 from transformers import set_seed
 
 from asr_lab.config.schema import AdapterExperiment
+from asr_lab.data import manifest
 from asr_lab.data.screen import screen
 from asr_lab.data.splits import hold_out_share
 from asr_lab.errors import AsrLabError
@@ -48,29 +49,38 @@ def plan(config: AdapterExperiment, store: ModelStore, load: Callable[[Path], Re
     """Read the base (`load` turns its folder into a recogniser) and the person's utterances; check both."""
     check_name(config.adapter.name)
     base_uri = store.pin(config.adapter.base)
-    recognizer = load(store.resolve(base_uri))
-    recognizer.model.freeze_base_model()
-    if config.data.cross_fit and config.data.test:
-        raise AsrLabError("data.cross_fit tests on data.train itself", allowed="either data.cross_fit or data.test")
     pinned = config.adapter.model_copy(update={"base": base_uri})
     config = config.model_copy(update={"adapter": pinned})
-    splits = {"train": Split.read("train", config.data.train)}
-    if config.data.test:
-        splits["test"] = Split.read("test", config.data.test)
+    recognizer = load(store.resolve(base_uri))
+    recognizer.model.freeze_base_model()
+    whole = Split.read("train", config.data.train)
+    rest, tested = _apart(config, whole)
     kept = screen(
-        splits["train"].cuts,
+        rest,
         recognizer.normalizer,
         recognizer.encode_text,
         recognizer.vocabulary,
         float("inf"),
         where=config.data.train,
     )
-    train, test = kept.cuts, splits["test"].cuts if "test" in splits else None
-    if test is None and not config.data.cross_fit:
-        train, test = hold_out_share(train, config.data.test_share, seed=config.run.seed)
-    if test is not None:
-        _refuse_overlap(train, test)
-    return Plan(config, base_uri, recognizer, splits, train, test, kept.warnings("train"))
+    test = None if config.data.cross_fit else tested.cuts
+    return Plan(config, base_uri, recognizer, {"train": whole, "test": tested}, kept.cuts, test, kept.warnings("train"))
+
+
+def _apart(config: AdapterExperiment, whole: Split) -> tuple[CutSet, Split]:
+    """(what may be learned from, what is tested on): a manifest of its own, each fold in turn, or a share held out."""
+    data = config.data
+    if data.cross_fit and data.test:
+        raise AsrLabError("data.cross_fit tests on data.train itself", allowed="either data.cross_fit or data.test")
+    if data.cross_fit:
+        once = CutSet.from_cuts(cut for cut in whole.cuts if not manifest.field(cut, "copy"))
+        return whole.cuts, Split("test", whole.path, once, manifest.digest(once))
+    if data.test:
+        tested = Split.read("test", data.test)
+        _refuse_overlap(whole.cuts, tested.cuts)
+        return whole.cuts, tested
+    rest, held_out = hold_out_share(whole.cuts, data.test_share, seed=config.run.seed)
+    return rest, Split("test", whole.path, held_out, manifest.digest(held_out))
 
 
 def _refuse_overlap(train: CutSet, test: CutSet) -> None:

@@ -553,7 +553,7 @@ def test_a_base_that_changes_the_champion_does_not_change_an_old_adapter(home):
 
 def test_audio_that_is_not_numbers_ends_training_with_one_message_and_a_failed_run(home):
     make_corpus(home / "nan", {f"n{i}": "cab dad" for i in range(6)})
-    samples = np.full(12_000, np.nan, dtype=np.float32)
+    samples = np.full(40_000, np.nan, dtype=np.float32)
     soundfile.write(home / "nan" / "audio" / "n3.wav", samples, 16000, subtype="FLOAT")
     data = ["data.train=nan/all.jsonl.gz", "data.val=nan/all.jsonl.gz"]
     said = refused("train", "base.yaml", *data, *TINY, "run.register_as=", "run.name=nan")

@@ -167,6 +167,10 @@ def test_ctrl_c_leaves_a_run_that_is_killed(folder):
     process.wait()
     (run,) = all_runs(client_of(folder))
     assert run.info.status == "KILLED"
+    done = asr_lab(*TRAIN, cwd=folder)
+    assert "continuing" in done.stdout
+    (again,) = all_runs(client_of(folder))
+    assert (again.info.run_id, again.info.status) == (run.info.run_id, "FINISHED")
 
 
 def test_a_dead_server_is_one_message_within_seconds(folder):
