@@ -117,6 +117,7 @@ def start(folder: Path) -> subprocess.Popen[str]:
         env=environment,
         stdout=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in what a shell runs behind itself
     )
 
 
