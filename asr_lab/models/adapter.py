@@ -167,8 +167,11 @@ class AdapterManager:
             **more,
         }
         aside = path.with_name(f".{path.name}.{os.getpid()}")
-        torch.save(content, aside)
-        aside.replace(path)
+        try:
+            torch.save(content, aside)
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)  # what a full disk left
         return path
 
     def find(self, name_or_file: str) -> Path:

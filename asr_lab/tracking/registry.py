@@ -46,7 +46,7 @@ SIGNATURE = ModelSignature(
 
 
 def keep(client: MlflowClient, run_id: str, model: RegisteredModel, *, register: bool) -> str:
-    """Log a model with its run; with `register`, make it a version whose first one becomes the champion.
+    """Log a model with its run; with `register`, make it a version; one of a name without a champion becomes it.
 
     The code that reads it travels with it, so an environment without asr_lab loads it too. Returns its URI:
     `models:/NAME/VERSION`, or `models:/ID` when it is not registered.
@@ -89,11 +89,10 @@ def _new_version(client: MlflowClient, source: str, run_id: str, model: Register
             raise
         client.create_registered_model(model.name)
         has_champion = False
-    others = client.search_model_versions(f"name = '{model.name}'")
     made = client.create_model_version(
         model.name, source, run_id=run_id, tags=dict(model.tags), description=model.description
     )
-    if not has_champion and not others:
+    if not has_champion:  # the first one, or the first after one that was cut off or deleted: nothing to gate against
         client.set_registered_model_alias(model.name, CHAMPION, made.version)
     return made
 

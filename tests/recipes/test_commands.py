@@ -157,6 +157,14 @@ def test_the_first_version_is_the_champion_and_later_ones_are_not(home):
     assert client.get_model_version_by_alias("other", "champion").version in (1, "1")
 
 
+def test_a_name_that_lost_its_champion_gets_the_next_version(home):
+    client = mlflow.MlflowClient()
+    name = newest("deepspeech2").info.run_name
+    client.create_registered_model("cut-off")  # as a process leaves it that died before the first version
+    ok("register", name, "--name", "cut-off")
+    assert client.get_model_version_by_alias("cut-off", "champion").version in (1, "1")
+
+
 def test_adapter_says_what_it_is_worth(home):
     said = (home / "adapter.txt").read_text()
     for part in (

@@ -129,12 +129,18 @@ def wait_for_checkpoint(folder: Path, process: subprocess.Popen[str]) -> None:
         time.sleep(0.05)
 
 
-def test_a_training_that_was_killed_goes_on_in_the_same_run(folder):
+def cut_off(folder: Path, by: signal.Signals) -> mlflow.entities.Run:
+    """The one run of a training that a signal ended after its first checkpoint."""
     process = start(folder)
     wait_for_checkpoint(folder, process)
-    process.send_signal(signal.SIGKILL)
+    process.send_signal(by)
     process.wait()
-    (cut,) = all_runs(client_of(folder))
+    (run,) = all_runs(client_of(folder))
+    return run
+
+
+def test_a_training_that_was_killed_goes_on_in_the_same_run(folder):
+    cut = cut_off(folder, signal.SIGKILL)
     assert cut.info.status == "RUNNING"
     done = asr_lab(*TRAIN, cwd=folder)
     assert done.returncode == 0, done.stderr
@@ -162,11 +168,7 @@ def test_a_run_still_going_is_not_taken_over(folder):
 
 
 def test_ctrl_c_leaves_a_run_that_is_killed(folder):
-    process = start(folder)
-    wait_for_checkpoint(folder, process)
-    process.send_signal(signal.SIGINT)
-    process.wait()
-    (run,) = all_runs(client_of(folder))
+    run = cut_off(folder, signal.SIGINT)
     assert run.info.status == "KILLED"
     done = asr_lab(*TRAIN, cwd=folder)
     assert "continuing" in done.stdout
