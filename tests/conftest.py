@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from click.testing import CliRunner
 
 # before mlflow is imported: no test ever writes to a store that is not its own
 os.environ["MLFLOW_TRACKING_URI"] = "sqlite:////nonexistent/set-a-store-of-your-own.db"
@@ -86,3 +88,92 @@ def asr_lab(*arguments: str, cwd: Path, env: dict[str, str] | None = None, timeo
         text=True,
         timeout=timeout,
     )
+
+
+TINY = [
+    "data.test=",
+    "model.hidden_size=32",
+    "model.conv_channels=8",
+    "train.epochs=8",
+    "train.batch_size=4",
+    "train.lr=5e-3",
+    "augment.time_masks=0",
+    "augment.freq_masks=0",
+    "run.seed=1",
+]
+
+
+def run(*arguments: str):
+    """A command in this process; click's result."""
+    from asr_lab.cli import cli
+
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments])
+
+
+def ok(*arguments: str) -> str:
+    """The output of a command that succeeds."""
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output + str(result.exception)
+    return result.output
+
+
+def refused(*arguments: str) -> str:
+    """The message of a command that a user's mistake ends: exit code 1, no traceback."""
+    result = run(*arguments)
+    assert result.exit_code == 1, result.output
+    assert isinstance(result.exception, SystemExit), result.exception
+    assert "Traceback" not in result.output
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A folder with a corpus, a registered base and john's adapter, all tiny."""
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        patch.delenv("MLFLOW_RUN_ID", raising=False)
+        rng = np.random.default_rng(1)
+        texts = {f"u{i:02d}": " ".join(rng.choice(WORDS, 2)) for i in range(48)}
+        make_corpus(folder / "corpus", texts)
+        john = {f"j{i:02d}": " ".join(rng.choice(WORDS, 2)) for i in range(20)}
+        make_corpus(folder / "john", john, speaker="john", seed=5)
+        shutil.copy(folder / "john" / "all.jsonl.gz", folder / "john.jsonl.gz")
+        (folder / "base.yaml").write_text("recipe: deepspeech2\nrun: {name: base, register_as: deepspeech2}\n")
+        corpus = folder / "corpus" / "all.jsonl.gz"
+        folder.joinpath("train.txt").write_text(
+            ok("train", "base.yaml", f"data.train={corpus}", f"data.val={corpus}", *TINY)
+        )
+        folder.joinpath("adapter.txt").write_text(
+            ok("adapter", "--name", "john", "--data", "john/all.jsonl.gz", "--hidden-dims", "32,16")
+        )
+    return folder
+
+
+@pytest.fixture
+def at_home(home, monkeypatch):
+    """Stand in `home`, with its store."""
+    import mlflow
+
+    monkeypatch.chdir(home)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
+    monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
+    mlflow.set_tracking_uri(f"sqlite:///{home}/mlflow.db")
+
+
+def newest(family: str, kind: str = "train"):
+    """The newest run of a family and kind."""
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    condition = f"tags.`asr_lab.family` = '{family}' and tags.`asr_lab.kind` = '{kind}'"
+    return client.search_runs(experiments, condition, order_by=["attributes.start_time DESC"])[0]
+
+
+def artifacts(run_id: str, folder: str = "") -> set[str]:
+    """Paths of the artifacts in a folder of a run."""
+    import mlflow
+
+    return {item.path for item in mlflow.MlflowClient().list_artifacts(run_id, folder)}

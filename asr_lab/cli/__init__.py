@@ -15,9 +15,11 @@ from asr_lab.errors import AsrLabError, nearest
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("asr_lab.cli.train:train", "Train a recogniser from a config."),
     "adapter": ("asr_lab.cli.adapter:adapter", "Adapt a recogniser to one person."),
+    "adapters": ("asr_lab.cli.adapters:adapters", "List, inspect, export and import adapters."),
     "evaluate": ("asr_lab.cli.evaluate:evaluate", "Score a recogniser on a manifest."),
     "transcribe": ("asr_lab.cli.transcribe:transcribe", "Transcribe audio files."),
     "data": ("asr_lab.cli.data:data", "Make, import, split, describe and check corpora."),
+    "import-kospeech": ("asr_lab.cli.kospeech:import_kospeech", "Make a KoSpeech checkpoint a model here."),
     "list": ("asr_lab.cli.runs:list_runs", "List runs, newest first."),
     "show": ("asr_lab.cli.runs:show", "Show one run."),
     "compare": ("asr_lab.cli.runs:compare", "Compare runs: what differs, and which is best."),

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.progress import Progress
 
-from asr_lab.cli.options import console, format_option
+from asr_lab.cli.imports import import_corpus
+from asr_lab.cli.manifests import bar, keep_what_is_there, overwrite_option, say, span
+from asr_lab.cli.options import format_option
 from asr_lab.cli.tables import show
 from asr_lab.errors import AsrLabError
 
@@ -22,32 +21,7 @@ def data() -> None:
     """Make, import, split, describe and check corpora."""
 
 
-@contextmanager
-def _bar(what: str) -> Iterator[Any]:
-    with Progress(console=console(), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total or None)
-
-
-_overwrite_option = click.option("--overwrite", is_flag=True, help="Replace manifests that are there already.")
-
-
-def _keep_what_is_there(paths: list[Path], overwrite: bool) -> None:
-    there = [str(path) for path in paths if path.exists()]
-    if there and not overwrite:
-        raise AsrLabError(f"{', '.join(there)} would be replaced", allowed="another folder, or --overwrite")
-
-
-def _span(text: str, what: str) -> tuple[float, float]:
-    """`1-5` or `10,30` or `7` as (low, high)."""
-    try:
-        low, _, high = text.replace(",", "-", 1).partition("-")
-        span = float(low), float(high or low)
-    except ValueError as error:
-        raise AsrLabError(f"{what} is not a number or a range: {text!r}", allowed="such as 5 or 1-5") from error
-    if span[0] > span[1]:
-        raise AsrLabError(f"{what} is turned round: {text!r}", allowed=f"{high}-{low}")
-    return span
+data.add_command(import_corpus)
 
 
 @data.command()
@@ -55,6 +29,7 @@ def _span(text: str, what: str) -> tuple[float, float]:
 @click.option("--speakers", help="Named speakers, by commas; with this or any option below, OUT is needed.")
 @click.option("--language", type=click.Choice(["en", "ko"]), help="Language of the sentences.  [en]")
 @click.option("--utterances", type=int, help="Utterances a speaker.  [50]")
+@click.option("--texts", type=_PATH, help="Say the lines of this file, or this manifest's texts, not the grammar's.")
 @click.option("--snr", help="Background noise at this signal-to-noise ratio in dB: 20, or 10,30 to draw it for each.")
 @click.option("--noise", type=click.Choice(["pink", "white"]), help="Kind of noise.  [pink]")
 @click.option("--seed", default=0, show_default=True, help="Same seed, same bytes.")
@@ -64,6 +39,7 @@ def synth(
     speakers: str | None,
     language: str | None,
     utterances: int | None,
+    texts: Path | None,
     snr: str | None,
     noise: str | None,
     seed: int,
@@ -76,6 +52,7 @@ def synth(
       asr-lab data synth                                   the demo corpus, in corpora/demo
       asr-lab data synth corpora/ko --language ko --utterances 100
       asr-lab data synth corpora/noisy --speakers john,jane --snr 10,30
+      asr-lab data synth corpora/mine --texts sentences.txt --utterances 150
       asr-lab data synth --list
     """
     from asr_lab.data.corpora import synth as making
@@ -88,15 +65,17 @@ def synth(
     settings: dict[str, Any] = {key: value for key, value in chosen.items() if value is not None}
     if speakers:
         settings["speakers"] = tuple(name.strip() for name in speakers.split(",") if name.strip())
+    if texts:
+        settings["texts"] = _sentences(texts)
     if snr:
-        low, high = _span(snr, "--snr")
+        low, high = span(snr, "--snr")
         settings["snr_db"] = low if low == high else (low, high)
     if settings and out == making.DEMO:
         raise AsrLabError(
             f"{out} is the demo corpus' own folder",
             next_command="asr-lab data synth corpora/mine " + " ".join(settings),
         )
-    with _bar("speaking") as progress:
+    with bar("speaking") as progress:
         if settings or out != making.DEMO:
             made = making.synthesize(out, making.SynthSpec(seed=seed, **settings), progress)
         else:
@@ -104,7 +83,20 @@ def synth(
     from asr_lab.data import manifest
 
     for path in made.values():
-        _said(manifest.read(path), path)
+        say(manifest.read(path), path)
+
+
+def _sentences(path: Path) -> tuple[str, ...]:
+    """The lines of a text file, or the transcripts of a manifest, each once."""
+    if path.name.endswith(".jsonl.gz"):
+        from asr_lab.data import manifest
+
+        lines = [manifest.supervision(cut).text or "" for cut in manifest.read(path)]
+    elif path.is_file():
+        lines = path.read_text(encoding="utf-8").splitlines()
+    else:
+        raise AsrLabError("no such file", where=str(path), allowed="a text file, or a manifest whose texts are said")
+    return tuple(dict.fromkeys(line.strip().lower() for line in lines if line.strip()))
 
 
 def _list_speakers(speakers: Any) -> None:
@@ -127,67 +119,15 @@ def _list_speakers(speakers: Any) -> None:
     show(pd.DataFrame(rows), "table")
 
 
-@data.command("import")
-@click.argument("kind", type=click.Choice(["fsdd", "csv", "jsonl"]))
-@click.argument("source", type=_PATH)
-@click.argument("out", type=_PATH)
-@click.option("--join", help="fsdd: join digits into strings of so many, such as 1-5.")
-@click.option("--blocks", default=10, show_default=True, help="fsdd: blocks of indices.")
-@click.option("--copies", default=1, show_default=True, help="fsdd: join the recordings so many times differently.")
-@click.option("--seed", default=0, show_default=True)
-@_overwrite_option
-def import_corpus(
-    kind: str, source: Path, out: Path, join: str | None, blocks: int, copies: int, seed: int, overwrite: bool
-) -> None:
-    """Write the manifest OUT/all.jsonl.gz of a corpus that lies at SOURCE.
-
-    \b
-    Examples:
-      asr-lab data import fsdd free-spoken-digit-dataset/recordings corpora/fsdd --join 1-5
-      asr-lab data import csv mina/table.csv corpora/mina       (columns audio, text, speaker, ...)
-    """
-    from asr_lab.data import manifest
-    from asr_lab.data.corpora.fsdd import import_fsdd
-    from asr_lab.data.corpora.tabular import import_table
-
-    if not source.exists():
-        raise AsrLabError("no such file or folder", where=str(source))
-    path = out / f"all{manifest.SUFFIX}"
-    _keep_what_is_there([path], overwrite)
-    with _bar(f"importing {kind}") as progress:
-        if kind == "fsdd":
-            low, high = _span(join, "--join") if join else (0, 0)
-            lengths = (int(low), int(high)) if join else None
-            cuts = import_fsdd(source, out, join=lengths, blocks=blocks, copies=copies, seed=seed, progress=progress)
-        else:
-            cuts = import_table(source, "csv" if kind == "csv" else "jsonl", progress=progress)
-    _said(manifest.write(cuts, path), path)
-
-
-def _said(cuts: Any, path: Path) -> None:
-    from asr_lab.data import manifest
-    from asr_lab.units import SAMPLE_RATE, hms
-
-    several = sum(len(cut.recording.channel_ids) > 1 for cut in cuts)
-    other = sum(cut.recording.sampling_rate != SAMPLE_RATE for cut in cuts)
-    speakers = {manifest.supervision(cut).speaker for cut in cuts}
-    seconds = hms(sum(cut.duration for cut in cuts))
-    click.echo(f"{path}: {len(cuts)} utterances of {len(speakers)} speakers, {seconds}")
-    if several:
-        click.echo(f"  {several} have several channels: they are mixed to one when read")
-    if other:
-        click.echo(f"  {other} are not at {SAMPLE_RATE} Hz: they are resampled when read")
-
-
 @data.command()
 @click.argument("manifest_path", metavar="MANIFEST", type=_PATH)
 @click.argument("out", type=_PATH)
 @click.option("--by", default="speaker", show_default=True, help="Field whose values are never shared by splits.")
-@click.option("--hold-out", metavar="FIELD=VALUE", help="First set these apart, as held-out.jsonl.gz.")
+@click.option("--hold-out", metavar="FIELD=VALUE,...", help="First set these apart, as held-out.jsonl.gz.")
 @click.option("--val", default=0.1, show_default=True, help="Share of the validation split.")
 @click.option("--test", default=0.1, show_default=True, help="Share of the test split.")
 @click.option("--seed", default=0, show_default=True)
-@_overwrite_option
+@overwrite_option
 def split(
     manifest_path: Path,
     out: Path,
@@ -215,13 +155,13 @@ def split(
         field, equals, value = hold_out.partition("=")
         if not equals:
             raise AsrLabError(f"--hold-out {hold_out!r}", allowed="FIELD=VALUE, such as speaker=george")
-        cuts, parts["held-out"] = splits.hold_out(cuts, field, value)
+        cuts, parts["held-out"] = splits.hold_out(cuts, field, value.split(","))
     shares = {"train": 1 - val - test, "val": val, "test": test}
     parts |= splits.split_by(cuts, shares, by=by, seed=seed)
     paths = {name: out / f"{name}{manifest.SUFFIX}" for name in parts}
-    _keep_what_is_there(list(paths.values()), overwrite)
+    keep_what_is_there(list(paths.values()), overwrite)
     for name, rows in parts.items():
-        _said(manifest.write(rows, paths[name]), paths[name])
+        say(manifest.write(rows, paths[name]), paths[name])
 
 
 @data.command()
@@ -237,7 +177,7 @@ def stats(manifest_path: Path, by: str, style: str) -> None:
     cuts = manifest.read(manifest_path)
     show(by_field(cuts, by), style)
     if style == "table":
-        _said(cuts, manifest_path)
+        say(cuts, manifest_path)
         normalizer = TextNormalizer()
         counted = "".join(c for c, _ in sorted(characters(cuts, normalizer).items()) if c != " ")
         click.echo(f"  digest {manifest.digest(cuts)}")
@@ -253,7 +193,7 @@ def check(manifest_path: Path) -> None:
 
     cuts = manifest.read(manifest_path)
     done = 0
-    with _bar("reading") as progress:
+    with bar("reading") as progress:
 
         def advance(more: int) -> None:
             nonlocal done

@@ -14,7 +14,7 @@ from asr_lab.config.schema import EvaluateExperiment
 @click.command(context_settings=TAKES_CONFIG_KEYS, epilog=keys_help("evaluate"))
 @click.option("--model", help="The recogniser: registry URI, runs:/ID/model, or folder.")
 @click.option("--data", help="Manifest to score on.")
-@click.option("--adapter", help="A person's adapter: its name, or its file.")
+@click.option("--adapter", help="A person's adapter: its name, its file, or its registry URI.")
 @click.option("--config", type=click.Path(path_type=Path), help="A config file, laid under the options.")
 @click.argument("keys", nargs=-1, type=click.UNPROCESSED, metavar="[KEY=VALUE]...")
 @overrides_option

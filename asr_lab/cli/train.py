@@ -35,6 +35,8 @@ def train(config: Path, keys: tuple[str, ...], texts: tuple[str, ...], dry_run: 
       asr-lab train experiments/deepspeech2/base.yaml
       asr-lab train experiments/deepspeech2/base.yaml train.batch_size=32 model.hidden_size=320
       asr-lab train experiments/deepspeech2/base.yaml --dry-run
+      asr-lab train experiments/deepspeech2/finetune.yaml model.pretrained=models:/deepspeech2@champion
+      torchrun --nproc-per-node 2 -m asr_lab train experiments/deepspeech2/base.yaml
 
     The same command continues a run that was cut off.
     """
@@ -43,21 +45,24 @@ def train(config: Path, keys: tuple[str, ...], texts: tuple[str, ...], dry_run: 
     out = console()
     from asr_lab.recipes import deepspeech2, demo
     from asr_lab.recipes.common import rank_and_world_size
+    from asr_lab.tracking.registry import MlflowStore
 
     if any(demo.is_demo(path) for path in (experiment.data.train, experiment.data.val, experiment.data.test)):
         demo.ensure_corpus(out, make=not dry_run)
     if dry_run:
-        _show_plan(deepspeech2.plan(experiment))
+        _show_plan(deepspeech2.plan(experiment, MlflowStore()))
         return
     from rich.console import Console
 
     from asr_lab.tracking.recorder import MlflowTracker
     from asr_lab.training.recorder import MemoryTracker
 
+    store = MlflowStore()
     if rank_and_world_size()[0] > 0:  # torchrun: rank 0 records
-        deepspeech2.train(experiment, MemoryTracker(Path("checkpoints") / "other-ranks"), Console(quiet=True))
+        silent = MemoryTracker(Path("checkpoints") / "other-ranks")
+        deepspeech2.train(experiment, silent, Console(quiet=True), store=store)
         return
-    done = deepspeech2.train(experiment, MlflowTracker(new_run=new_run), out)
+    done = deepspeech2.train(experiment, MlflowTracker(new_run=new_run), out, store=store)
     out.print()
     out.print(f"[bold]{done.run_name}[/]", highlight=False)
     out.print(f"  val/wer   {done.val_wer:.1%}", highlight=False)
@@ -86,6 +91,8 @@ def _show_plan(planned: object) -> None:
     for warning in planned.warnings():
         out.print(f"  [yellow]warning[/] {warning}", highlight=False)
     out.print("[bold]model[/]")
+    if planned.base_uri:
+        out.print(f"  fine-tuned from {planned.base_uri}", highlight=False)
     vocabulary = len(planned.recognizer.vocabulary)
     out.print(f"  {planned.num_params / 1e6:.2f} M parameters, {vocabulary} classes", highlight=False)
     out.print("nothing was trained or recorded (--dry-run)")

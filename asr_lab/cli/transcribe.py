@@ -14,7 +14,7 @@ from asr_lab.errors import AsrLabError
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--adapter", default="", help="A person's adapter: its name, or its file.")
+@click.option("--adapter", default="", help="A person's adapter: its name, its file, or its registry URI.")
 @click.option("--model", default="", help="The recogniser.  [the adapter's base, else models:/deepspeech2@champion]")
 @click.option("--adapter-dir", default="adapters", show_default=True, help="Folder of the adapter files.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a file.")

@@ -42,6 +42,12 @@ class Text(Section):
     """Fold the case (Unicode case folding is not used: `lower()`)."""
     strip_punctuation: bool = True
     """Drop punctuation and symbols, but for the apostrophe inside a word."""
+    transcription: Literal["plain", "spelling", "phonetic"] = "plain"
+    """KsponSpeech's `(70%)/(칠십 퍼센트)`: which of the two is meant; its noise marks (`b/ l/ n/ o/ u/ + *`) go.
+    `plain`: transcripts are as they are."""
+    units: Literal["characters", "jamo"] = "characters"
+    """What a class stands for: a character (a Korean syllable is one), or a jamo of a syllable. Error rates are those
+    of composed text either way."""
 
 
 class Data(Section):
@@ -63,6 +69,12 @@ class Augment(Section):
 
     speed_factors: tuple[Annotated[float, Field(gt=0.5, lt=2)], ...] = (1.0,)
     """Speed perturbation: one of these factors for each utterance (Ko et al. 2015 use 0.9, 1.0, 1.1)."""
+    noise_snr_db: tuple[float, float] | None = None
+    """Background noise at a signal-to-noise ratio drawn between these (dB), such as 5,20; empty: no noise."""
+    noise: str = "pink"
+    """`pink`, `white`, or a manifest of recordings of which pieces are cut."""
+    noise_share: Share = 0.5
+    """Share of the utterances that get noise, drawn anew each epoch."""
     time_masks: int = Field(default=2, ge=0)
     """SpecAugment (Park et al. 2019): number of time masks."""
     time_mask_share: Share = 0.05
@@ -76,6 +88,11 @@ class Augment(Section):
 class DeepSpeech2Model(Section):
     """DeepSpeech2 (Amodei et al. 2016) as in KoSpeech; the small size here is the demo's."""
 
+    pretrained: str = ""
+    """Fine-tune: the model whose weights, vocabulary and text normaliser training starts from (a folder,
+    `models:/NAME@alias`, `runs:/ID/model`); its sizes are taken over. Empty: from scratch."""
+    extend_vocabulary: bool = False
+    """With `pretrained`: give characters that it does not know classes of their own."""
     rnn_type: Literal["gru", "lstm", "rnn"] = "gru"
     hidden_size: Positive = 256
     """Units of each direction."""
@@ -83,6 +100,8 @@ class DeepSpeech2Model(Section):
     bidirectional: bool = True
     conv_channels: Positive = 16
     """Channels of both convolutions; KoSpeech has 32, which doubles the cost on CPU at this size."""
+    head: Literal["layer_norm", "kospeech_layer_norm", "mlp"] = "layer_norm"
+    """The output layer as in KoSpeech's later commits, of February 2021, or v1 (imported models have their own)."""
 
 
 class Train(Section):
@@ -95,18 +114,24 @@ class Train(Section):
     """Batches per update."""
     lr: float = Field(default=1e-3, gt=0)
     """Peak learning rate."""
-    schedule: Literal["tri_stage", "constant"] = "tri_stage"
-    """Tri-stage (Park et al. 2019): linear warm-up, hold, exponential decay to `final_lr_scale` x peak."""
+    schedule: Literal["tri_stage", "constant", "linear", "cosine", "inverse_sqrt"] = "tri_stage"
+    """Tri-stage (Park et al. 2019): linear warm-up, hold, exponential decay to `final_lr_scale` x peak. Linear, cosine
+    and inverse square root (Vaswani et al. 2017) warm up too, then fall; constant is the peak from the first update."""
     warmup_share: Share = 0.1
-    """Share of all updates spent warming up."""
+    """Share of all updates spent warming up; no effect on `constant`."""
     hold_share: Share = 0.4
-    """Share of all updates spent at the peak."""
+    """Share of all updates spent at the peak; `tri_stage` alone."""
     final_lr_scale: float = Field(default=0.05, gt=0, le=1)
+    """Where the decay of `tri_stage` ends, as a share of the peak."""
     weight_decay: float = Field(default=1e-5, ge=0)
     grad_clip: float = Field(default=5.0, gt=0)
     """Largest gradient norm."""
     patience: int = Field(default=0, ge=0)
     """Epochs without a better validation WER after which training stops; 0: never early."""
+    min_delta: Share = 0.0
+    """How much lower (0.01 is one point) the WER must be to count as better for `patience`; small steps add up."""
+    save_every: int = Field(default=0, ge=0)
+    """Updates between checkpoints, besides the one at each epoch's end; 0: that one alone. For long epochs."""
     num_workers: int = Field(default=0, ge=0)
     """Processes that read audio beside training."""
     mixed_precision: Literal["auto", "no"] = "auto"
@@ -120,11 +145,16 @@ class Adapter(Section):
     """Whose adapter it is: letters, digits, `-`, `_` and Korean syllables; it names file and registry entry."""
     base: str = "models:/deepspeech2@champion"
     """The frozen base: a registry URI, `runs:/ID/model`, or a folder."""
+    form: Literal["residual", "plain"] = "residual"
+    """`residual`: what the MLP says is added to the base's own logits, and starts at nothing. `plain`: the MLP stands
+    in the place of the base's output layer, as in the files of older systems (compared in experiments/RESULTS.md)."""
     hidden_dims: tuple[Positive, ...] = Field(default=(512, 256), min_length=1)
     """Width of each hidden layer."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     save_dir: str = "adapters"
     """Folder of the `{name}_adapter.pt` files."""
+    frames: Literal["auto", "memory", "disk"] = "auto"
+    """Where the base's frames are kept; `auto`: on disk when they would take more than half of the free memory."""
 
 
 class AdapterData(Section):
@@ -136,9 +166,15 @@ class AdapterData(Section):
     """Manifest held out for the figures; empty: a share of `train` is held out."""
     test_share: Share = 0.3
     """Share of the utterances held out when there is no `test`."""
-    cross_fit: str = ""
-    """A field of the utterances (such as `block`): adapt on all of its values but one and test on that one, for
-    each value in turn; the figures then cover every utterance once, and the adapter kept learns from all."""
+    cross_fit: int | str = ""
+    """A field of the utterances (such as `block`), or a number of folds to draw: adapt on all folds but one and test
+    on that one, for each in turn; the figures then cover every utterance once, and the adapter kept learns from all."""
+    learn_from: int = Field(default=0, ge=0)
+    """Learn from so many utterances, drawn by the seed (of each fold, when cross-fitting); 0: from all there are."""
+    each: str = ""
+    """A field of the utterances (such as `speaker`): an adapter for each of its values, and figures of them pooled."""
+    sizes: tuple[Positive, ...] = ()
+    """With `each`: measure also adapters that learned from so many utterances, such as 2,5,10."""
     interval_unit: Literal["utterance", "word"] = "utterance"
     """What is resampled for the interval of the difference; `word` where each word is a recording of its own."""
 
@@ -148,6 +184,9 @@ class AdapterTrain(Train):
 
     batch_size: Positive = 4
     """Small, for one person has little data: an update for every four utterances."""
+    imitate_epochs: int = Field(default=3, ge=0)
+    """Epochs in which a plain adapter first learns what its base says (distillation; no transcripts are needed), so
+    that it starts no worse; a residual one starts there by itself."""
     lr: float = Field(default=2e-3, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
 
@@ -181,7 +220,7 @@ class Evaluation(Section):
     data: str
     """Manifest to score on."""
     adapter: str = ""
-    """A person's adapter: its name or its file; empty: the base alone."""
+    """A person's adapter: its name, its file or its registry URI; empty: the base alone."""
     adapter_dir: str = "adapters"
     """Folder of the `{name}_adapter.pt` files."""
     split: str = "test"
@@ -219,6 +258,7 @@ ALIASES: dict[str, str] = {
     "main_lr": "train.lr",
     "num_epochs": "train.epochs",
     "num_workers": "train.num_workers",
+    "pretrained_model_path": "model.pretrained",
     "seed": "run.seed",
     "transcripts_path": "data.train",
 }

@@ -17,6 +17,15 @@ from asr_lab.errors import AsrLabError
 from asr_lab.units import FRAME_LENGTH, SAMPLE_RATE
 
 Signal = npt.NDArray[np.float32]
+HEADERLESS_SUFFIXES = (".pcm",)
+HEADERLESS: dict[str, Any] = {
+    "samplerate": SAMPLE_RATE,
+    "channels": 1,
+    "format": "RAW",
+    "subtype": "PCM_16",
+    "endian": "LITTLE",
+}
+"""What a file without a header is taken for: 16-bit samples, as KsponSpeech has them."""
 
 
 def probe(path: Path) -> Any:
@@ -31,7 +40,7 @@ def probe(path: Path) -> Any:
     with _opened(path, str(path)) as file:
         file.seek(max(0, file.frames - 1))
         readable = file.frames == 0 or len(file.read(1)) == 1
-        if not readable or _riff_is_cut(path):
+        if not readable or _riff_is_cut(path) or _ends_in_half_a_sample(path):
             raise AsrLabError("the audio file is cut off: it holds less than its header says", where=str(path))
         if file.frames == 0:
             raise AsrLabError("the audio file holds no samples", where=str(path))
@@ -47,11 +56,16 @@ def _riff_is_cut(path: Path) -> bool:
     return 8 + int.from_bytes(head[4:8], "little") > path.stat().st_size + 1  # + 1: an odd chunk may lack its pad
 
 
+def _ends_in_half_a_sample(path: Path) -> bool:
+    return path.suffix.lower() in HEADERLESS_SUFFIXES and path.stat().st_size % 2 == 1
+
+
 @contextmanager
 def _opened(source: Path | BinaryIO, where: str) -> Iterator[Any]:
     """An open sound file; what libsndfile cannot make of it becomes one clear message."""
+    headerless = HEADERLESS if isinstance(source, Path) and source.suffix.lower() in HEADERLESS_SUFFIXES else {}
     try:
-        with soundfile.SoundFile(str(source) if isinstance(source, Path) else source) as file:
+        with soundfile.SoundFile(str(source) if isinstance(source, Path) else source, **headerless) as file:
             yield file
     except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: headerless audio, such as .raw
         reason = getattr(error, "error_string", str(error)).strip()
@@ -133,6 +147,24 @@ def read_cut(cut: Cut) -> Signal:
         duration_s=cut.duration,
         channels=[source.channels.index(channel) for channel in wanted],
     )
+
+
+def without_silence(samples: Signal, top_db: float = 30.0) -> Signal:
+    """The stretches that are less than `top_db` below the loudest frame, joined: what KoSpeech makes of PCM files.
+
+    Frames of 2048 samples every 512, reflected at the ends (librosa's `effects.split`, McFee et al. 2015). Silent
+    signals stay as they are.
+    """
+    length, hop = 2048, 512
+    padded = np.pad(samples.astype(np.float64), length // 2, mode="reflect" if len(samples) > length // 2 else "edge")
+    frames = np.lib.stride_tricks.sliding_window_view(padded, length)[::hop]
+    power = (frames**2).mean(axis=1)
+    if power.max() == 0:
+        return samples
+    loud = 10 * np.log10(np.maximum(power, 1e-10) / max(power.max(), 1e-10)) > -top_db
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], loud, [False]]).astype(int))) * hop
+    pieces = [samples[start : min(end, len(samples))] for start, end in edges.reshape(-1, 2)]
+    return np.concatenate(pieces)
 
 
 def change_speed(samples: Signal, factor: float) -> Signal:

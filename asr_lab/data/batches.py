@@ -27,6 +27,7 @@ from torch.utils.data import DataLoader, Dataset
 from asr_lab.data import manifest
 from asr_lab.data.audio import Signal, read_cut
 from asr_lab.data.augment import Augmenter
+from asr_lab.errors import AsrLabError
 
 Index = tuple[Cut, int]
 Batch = dict[str, Any]
@@ -137,9 +138,22 @@ class Collator:
         return self.augmenter.features(features, cut.id, epoch)
 
 
+class _Loader(DataLoader[Any]):
+    """A loader that tells what goes wrong in a worker process as it would tell it of its own."""
+
+    def __iter__(self) -> Any:
+        try:
+            yield from super().__iter__()
+        except AsrLabError as error:  # PyTorch puts the worker's traceback around the message
+            _, in_a_worker, message = error.what.rpartition("AsrLabError: ")
+            if not in_a_worker:
+                raise
+            raise AsrLabError(message.rstrip()) from None
+
+
 def loader(sampler: EpochBatches | InOrder, collator: Collator, num_workers: int = 0) -> DataLoader[Any]:
     """A loader that transformers' Trainer can be handed as it is (not to be prepared by accelerate)."""
-    return DataLoader(
+    return _Loader(
         Indices(),
         batch_sampler=sampler,
         collate_fn=collator,

@@ -54,13 +54,14 @@ def split_by(cuts: CutSet, shares: Mapping[str, float], *, by: str = "speaker", 
     return {name: CutSet.from_cuts(sorted(rows, key=lambda cut: cut.id)) for name, rows in members.items()}
 
 
-def hold_out(cuts: CutSet, by: str, value: str) -> tuple[CutSet, CutSet]:
-    """(the rest, the utterances whose field has that value); raises `AsrLabError` when none has."""
+def hold_out(cuts: CutSet, by: str, values: Sequence[str]) -> tuple[CutSet, CutSet]:
+    """(the rest, the utterances whose field has one of the values); raises `AsrLabError` when none has."""
     by_group = groups(cuts, by)
-    if value not in by_group:
-        raise AsrLabError(f"no utterance has {by} = {value!r}", allowed=listing(sorted(by_group)))
-    rest = [cut for name, rows in by_group.items() if name != value for cut in rows]
-    return CutSet.from_cuts(rest), CutSet.from_cuts(by_group[value])
+    unknown = [value for value in values if value not in by_group]
+    if unknown:
+        raise AsrLabError(f"no utterance has {by} = {listing(unknown)}", allowed=listing(sorted(by_group)))
+    rest = [cut for name, rows in by_group.items() if name not in values for cut in rows]
+    return CutSet.from_cuts(rest), CutSet.from_cuts(cut for value in values for cut in by_group[value])
 
 
 def hold_out_share(cuts: CutSet, share: float, *, seed: int = 0) -> tuple[CutSet, CutSet]:
@@ -74,6 +75,38 @@ def hold_out_share(cuts: CutSet, share: float, *, seed: int = 0) -> tuple[CutSet
     random.Random(seed).shuffle(ids)
     held = set(ids[: min(len(ids) - 1, max(1, round(len(ids) * share)))])
     return cuts.filter(lambda cut: cut.id not in held).to_eager(), cuts.filter(lambda cut: cut.id in held).to_eager()
+
+
+def draw(cuts: CutSet, number: int, *, seed: int = 0) -> CutSet:
+    """So many of the utterances, drawn from `seed`; all of them for 0 or where there are no more.
+
+    A smaller number draws a part of what a larger one draws.
+    """
+    ids = sorted(cut.id for cut in cuts)
+    random.Random(seed).shuffle(ids)
+    drawn = set(ids[: number or None])
+    return cuts.filter(lambda cut: cut.id in drawn).to_eager()
+
+
+def folds(cuts: CutSet, by: str | int, *, seed: int = 0) -> dict[str, str]:
+    """Utterance id -> its fold: the value of a field, or one of so many folds of like size drawn from `seed`.
+
+    Raises `AsrLabError` when the field is missing, there are fewer utterances than folds, or folds are drawn from
+    utterances that hold the same recordings.
+    """
+    if isinstance(by, str):
+        return {cut.id: value for value, rows in groups(cuts, by).items() for cut in rows}
+    ids = sorted(cut.id for cut in cuts)
+    if not 2 <= by <= len(ids):
+        raise AsrLabError(f"{len(ids)} utterances cannot be put into {by} folds", allowed=f"2 to {len(ids)}")
+    if any(manifest.field(cut, "copy") for cut in cuts):
+        raise AsrLabError(
+            "utterances hold the same recordings (field 'copy'): folds that are drawn would share them",
+            allowed="a field that parts them, such as block",
+        )
+    random.Random(seed).shuffle(ids)
+    width = len(str(by - 1))
+    return {id: f"{position % by:0{width}}" for position, id in enumerate(ids)}
 
 
 def _seconds(cuts: Sequence[Cut]) -> float:

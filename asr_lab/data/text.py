@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
@@ -11,6 +12,11 @@ from asr_lab.config.schema import Text
 
 BLANK, UNKNOWN, SPACE = "<pad>", "<unk>", "|"
 
+# KsponSpeech writes `b/ (70%)/(칠십 퍼센트) 확률+ 뭐*`: marks of noise, spelling and pronunciation, stutter, unclear
+_DUAL = re.compile(r"\(([^()]*)\)\s*/\s*\(([^()]*)\)")
+_NOISE_MARK = re.compile(r"(?<!\w)[blnou]/")
+_OTHER_MARKS = str.maketrans("", "", "/+*")
+
 
 @dataclass(frozen=True)
 class TextNormalizer:
@@ -19,26 +25,41 @@ class TextNormalizer:
     unicode: str = "NFC"
     lowercase: bool = True
     strip_punctuation: bool = True
+    transcription: str = "plain"
+    units: str = "characters"
 
     @classmethod
     def of(cls, settings: Text) -> TextNormalizer:
-        return cls(settings.unicode, settings.lowercase, settings.strip_punctuation)
+        return cls(**settings.model_dump())
 
     @property
     def name(self) -> str:
-        """`nfc-lower-nopunct`: logged with every figure; figures of different normalisers do not compare."""
-        parts = [self.unicode.lower()]
+        """`nfc-lower-nopunct`: logged with every figure; figures of different normalisers do not compare.
+
+        `units` is not part of it: error rates are those of composed text whatever the classes are.
+        """
+        parts = [] if self.transcription == "plain" else [self.transcription]
+        parts += [self.unicode.lower()]
         parts += ["lower"] if self.lowercase else []
         parts += ["nopunct"] if self.strip_punctuation else []
         return "-".join(parts)
 
     def __call__(self, text: str) -> str:
+        if self.transcription != "plain":
+            text = _one_of_two(text, phonetic=self.transcription == "phonetic")
         text = unicodedata.normalize(self.unicode, text)  # type: ignore[arg-type]
         if self.lowercase:
             text = text.lower()
         if self.strip_punctuation:
             text = _without_punctuation(text)
         return " ".join(text.split())
+
+
+def _one_of_two(text: str, *, phonetic: bool) -> str:
+    """KsponSpeech's dual transcription as one, without its marks; `#` is said 샾 and `%` 퍼센트, as KoSpeech has it."""
+    text = _DUAL.sub(r"\2" if phonetic else r"\1", text)
+    text = _NOISE_MARK.sub(" ", text).translate(_OTHER_MARKS)
+    return text.replace("#", "샾").replace("%", "퍼센트") if phonetic else text
 
 
 def _without_punctuation(text: str) -> str:
@@ -58,6 +79,11 @@ def _without_punctuation(text: str) -> str:
     return "".join(kept)
 
 
+def split_units(text: str, normalizer: TextNormalizer) -> str:
+    """Normalised text as the units that classes stand for: its characters, or the jamo of its syllables."""
+    return unicodedata.normalize("NFD", text) if normalizer.units == "jamo" else text
+
+
 def build_vocabulary(texts: Iterable[str]) -> dict[str, int]:
     """Character -> class, the CTC blank (`<pad>`) first, then `<unk>` and the word boundary `|`."""
     characters = {character for text in texts for character in text} - {" ", SPACE}
@@ -65,9 +91,10 @@ def build_vocabulary(texts: Iterable[str]) -> dict[str, int]:
 
 
 def encode(text: str, vocabulary: dict[str, int]) -> list[int]:
-    """Normalised text as classes; a character outside the vocabulary becomes `<unk>`."""
-    unknown = vocabulary[UNKNOWN]
-    return [vocabulary.get(SPACE if character == " " else character, unknown) for character in text]
+    """Normalised text as classes; a character outside the vocabulary becomes `<unk>`, or goes where there is none."""
+    unknown = vocabulary.get(UNKNOWN)
+    classes = (vocabulary.get(SPACE if character == " " else character, unknown) for character in text)
+    return [index for index in classes if index is not None]
 
 
 def outside(texts: Iterable[str], vocabulary: dict[str, int]) -> Counter[str]:

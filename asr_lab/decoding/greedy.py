@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from asr_lab.data.text import SPACE, UNKNOWN
+from asr_lab.data.text import SPACE
+
+_SPECIAL = re.compile(r"</?\w+>")
 
 
 def best_path(logits_BTV: Tensor, lengths_B: Tensor, blank: int) -> list[list[int]]:
@@ -21,7 +25,7 @@ def best_path(logits_BTV: Tensor, lengths_B: Tensor, blank: int) -> list[list[in
 
 
 def to_text(sequence: Sequence[int], units: Sequence[str]) -> str:
-    """Classes as text; word boundaries become spaces, `<unk>` is not written."""
+    """Classes as text: word boundaries become spaces, jamo syllables; `<unk>`, `<eos>` and the like are not written."""
     characters = (units[index] for index in sequence)
-    text = "".join(" " if unit == SPACE else unit for unit in characters if unit != UNKNOWN)
-    return " ".join(text.split())
+    text = "".join(" " if unit == SPACE else unit for unit in characters if not _SPECIAL.fullmatch(unit))
+    return " ".join(unicodedata.normalize("NFC", text).split())

@@ -36,6 +36,7 @@ class DeepSpeech2Config(PretrainedConfig):  # type: ignore[misc]
         num_layers: int = 2,
         bidirectional: bool = True,
         conv_channels: int = 32,
+        head: str = "layer_norm",
         pad_token_id: int = 0,
         text: dict[str, Any] | None = None,
         **rest: Any,
@@ -46,6 +47,7 @@ class DeepSpeech2Config(PretrainedConfig):  # type: ignore[misc]
         self.num_layers = num_layers
         self.bidirectional = bidirectional
         self.conv_channels = conv_channels
+        self.head = head
         self.text = text or {}
         super().__init__(pad_token_id=pad_token_id, **rest)
 
@@ -141,6 +143,35 @@ class RecurrentLayer(nn.Module):
         return active_BUH
 
 
+class KoSpeechLayerNorm(nn.Module):
+    """The layer norm of KoSpeech in February 2021: (x - mean) / (unbiased standard deviation + 1e-6).
+
+    PyTorch's takes the biased variance and adds its epsilon under the root: about 1e-3 apart.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+        self.bias = nn.Parameter(torch.zeros(size))
+
+    def forward(self, x_BUH: Tensor) -> Tensor:
+        centred_BUH = x_BUH - x_BUH.mean(dim=-1, keepdim=True)
+        return self.weight * centred_BUH / (x_BUH.std(dim=-1, keepdim=True) + 1e-6) + self.bias
+
+
+def output_layer(config: DeepSpeech2Config) -> nn.Sequential:
+    """(B, U, H) -> logits (B, U, V), in the three forms that KoSpeech's output layer has had.
+
+    `layer_norm`: of its later commits and of openspeech; `kospeech_layer_norm`: of February 2021; `mlp`: of v1.
+    """
+    size, classes = config.rnn_output_size, config.vocab_size
+    if config.head == "mlp":
+        hidden = nn.Linear(size, config.hidden_size)
+        return nn.Sequential(hidden, nn.ReLU(), nn.Linear(config.hidden_size, classes, bias=False))
+    norm = {"layer_norm": nn.LayerNorm, "kospeech_layer_norm": KoSpeechLayerNorm}[config.head](size)
+    return nn.Sequential(norm, nn.Linear(size, classes, bias=False))
+
+
 class DeepSpeech2ForCTC(PreTrainedModel):  # type: ignore[misc]
     """A recogniser: features (B, T, 80) to class logits (B, U, V)."""
 
@@ -157,10 +188,7 @@ class DeepSpeech2ForCTC(PreTrainedModel):  # type: ignore[misc]
         self.rnn_layers = nn.ModuleList(
             RecurrentLayer(config.rnn_type, size, config.hidden_size, config.bidirectional) for size in sizes
         )
-        self.head = nn.Sequential(
-            nn.LayerNorm(config.rnn_output_size),
-            nn.Linear(config.rnn_output_size, config.vocab_size, bias=False),
-        )
+        self.head = output_layer(config)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:

@@ -1,25 +1,58 @@
-"""KoSpeech's DeepSpeech2 weights under the names used here.
-
-Known so far is the head of KoSpeech's later commits and of openspeech (H3: `nn.LayerNorm`, linear without bias).
-"""
+"""KoSpeech's and openspeech's DeepSpeech2 checkpoints as models here (sooftware/KoSpeech, v1.0 to its last commit)."""
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
+import torch
 from torch import Tensor
 
+from asr_lab.data.text import SPACE, TextNormalizer
 from asr_lab.errors import AsrLabError, listing
+from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
+from asr_lab.models.recognizer import Recognizer
+from asr_lab.models.unpickle import read_weights
+from asr_lab.units import NUM_MEL_BINS
 
+BLANK = "<blank>"  # appended in KoSpeech's code behind the vocabulary's units
+_PREFIXES = re.compile(r"^(?:(?:module|model|encoder)\.)+")
 _RENAMED = (
     (re.compile(r"^conv\.conv\.sequential\.(\d)\."), r"conv.layers.\1."),
-    (re.compile(r"^fc\.0\.(weight|bias)$"), r"head.0.\1"),
-    (re.compile(r"^fc\.1\.linear\.weight$"), "head.1.weight"),
     (re.compile(r"^(rnn_layers\.\d+\.batch_norm\.\w+)$"), r"\1"),
     (re.compile(r"^(rnn_layers\.\d+)\.rnn\.((?:weight|bias)_[ih]h_l0)$"), r"\1.forward_rnn.\2"),
     (re.compile(r"^(rnn_layers\.\d+)\.rnn\.((?:weight|bias)_[ih]h_l0)_reverse$"), r"\1.backward_rnn.\2"),
+    (re.compile(r"^fc\.0\.(weight|bias)$"), r"head.0.\1"),  # nn.LayerNorm
+    (re.compile(r"^fc\.0\.gamma$"), "head.0.weight"),  # a layer norm of their own
+    (re.compile(r"^fc\.0\.beta$"), "head.0.bias"),
+    (re.compile(r"^fc\.([012])\.linear\.(weight|bias)$"), r"head.\1.\2"),
 )
+_HEADS = {"fc.0.weight": "layer_norm", "fc.0.gamma": "kospeech_layer_norm", "fc.0.linear.weight": "mlp"}
+_GATES = {3: "gru", 4: "lstm", 1: "rnn"}
+_JAMO = re.compile(r"[\u1100-\u11ff]")
+
+
+def import_checkpoint(checkpoint: Path, vocab: Path) -> Recognizer:
+    """A KoSpeech checkpoint with its vocabulary file as an ordinary recogniser; its numbers stay what they are.
+
+    Raises `AsrLabError` when the checkpoint is of another architecture or has keys that cannot be placed, or when the
+    vocabulary has another length.
+    """
+    weights = {_PREFIXES.sub("", name): tensor.float() for name, tensor in read_weights(checkpoint).items()}
+    config = _shape(weights, checkpoint)
+    vocabulary = read_vocabulary(vocab)
+    if len(vocabulary) != config.vocab_size:
+        raise AsrLabError(
+            f"the checkpoint has {config.vocab_size} classes, the vocabulary {len(vocabulary)} units with the blank",
+            where=f"{checkpoint}, {vocab}",
+            allowed="the vocabulary that the checkpoint was trained with",
+        )
+    config.pad_token_id = vocabulary[BLANK]
+    model = DeepSpeech2ForCTC(config)
+    _fill(model, convert_state_dict(weights), checkpoint)
+    return Recognizer(model.eval(), vocabulary, _normalizer(vocabulary))
 
 
 def convert_state_dict(kospeech: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -36,3 +69,87 @@ def convert_state_dict(kospeech: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if unknown:
         raise AsrLabError(f"{len(unknown)} keys are not of a DeepSpeech2 that is known here: {listing(unknown)}")
     return converted
+
+
+def read_vocabulary(path: Path) -> dict[str, int]:
+    """KoSpeech's `id,char,freq` or `id,grpm,freq` (UTF-8 or CP949) as unit -> class, the blank behind them all.
+
+    Raises `AsrLabError` when the file is not one, or its ids are not 0, 1, 2, ...
+    """
+    if not path.is_file():
+        raise AsrLabError("no such vocabulary file", where=str(path))
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("cp949", errors="replace")
+    rows = list(csv.reader(text.splitlines()))
+    if not rows or rows[0][:1] != ["id"] or any(len(row) < 2 for row in rows if row):
+        raise AsrLabError("not a vocabulary file", where=str(path), allowed="lines id,char,freq under such a header")
+    units = [(row[0], SPACE if row[1] == " " else row[1]) for row in rows[1:] if row]
+    if [number for number, _ in units] != [str(index) for index in range(len(units))]:
+        raise AsrLabError("the ids are not 0, 1, 2, ... in order", where=str(path))
+    vocabulary = {unit: index for index, (_, unit) in enumerate(units)}
+    if len(vocabulary) < len(units):
+        twice = sorted({unit for index, (_, unit) in enumerate(units) if vocabulary[unit] != index})
+        raise AsrLabError(f"units stand there twice: {listing(twice)}", where=str(path))
+    vocabulary.setdefault(BLANK, len(units))
+    return vocabulary
+
+
+def _normalizer(vocabulary: Mapping[str, int]) -> TextNormalizer:
+    """What brings a transcript into the units that the vocabulary has."""
+    jamo = any(_JAMO.fullmatch(unit) for unit in vocabulary)
+    return TextNormalizer(
+        lowercase=not any(len(unit) == 1 and unit.isupper() for unit in vocabulary),
+        strip_punctuation=not {".", "?"} & set(vocabulary),
+        units="jamo" if jamo else "characters",
+    )
+
+
+def _shape(weights: Mapping[str, Tensor], where: Path) -> DeepSpeech2Config:
+    """The sizes, read off the tensors; raises `AsrLabError` when this is no DeepSpeech2 on 80 mel bins."""
+    head = next((name for key, name in _HEADS.items() if key in weights), "")
+    conv, hidden = weights.get("conv.conv.sequential.0.weight"), weights.get("rnn_layers.0.rnn.weight_hh_l0")
+    last = weights.get("fc.2.linear.weight" if head == "mlp" else "fc.1.linear.weight")
+    if conv is None or hidden is None or last is None or not head or tuple(conv.shape[1:]) != (1, 41, 11):
+        raise AsrLabError(
+            f"not a DeepSpeech2 of KoSpeech or openspeech; its keys: {listing(sorted(weights), 8)}",
+            where=str(where),
+            allowed="keys conv.conv.sequential.*, rnn_layers.*, fc.*",
+        )
+    channels, input_size = int(conv.shape[0]), int(weights["rnn_layers.0.rnn.weight_ih_l0"].shape[1])
+    gates, rest = divmod(int(hidden.shape[0]), int(hidden.shape[1]))
+    if input_size != channels * NUM_MEL_BINS // 4 or rest or gates not in _GATES:
+        raise AsrLabError(
+            f"its first RNN reads {input_size} values of {channels} channels",
+            where=str(where),
+            allowed=f"a model on {NUM_MEL_BINS} mel bins ({channels * NUM_MEL_BINS // 4} values)",
+        )
+    layers = {int(key.split(".")[1]) for key in weights if key.startswith("rnn_layers.")}
+    return DeepSpeech2Config(
+        vocab_size=int(last.shape[0]),
+        rnn_type=_GATES[gates],
+        hidden_size=int(hidden.shape[1]),
+        num_layers=len(layers),
+        bidirectional="rnn_layers.0.rnn.weight_hh_l0_reverse" in weights,
+        conv_channels=channels,
+        head=head,
+    )
+
+
+def _fill(model: DeepSpeech2ForCTC, weights: dict[str, Tensor], where: Path) -> None:
+    wanted = model.state_dict()
+    for name in wanted:  # older PyTorch did not count batches
+        if name.endswith("num_batches_tracked"):
+            weights.setdefault(name, torch.tensor(0))
+    faults = [f"{name} is missing" for name in wanted if name not in weights]
+    faults += [f"{name} has no place" for name in weights if name not in wanted]
+    faults += [
+        f"{name} has the shape {tuple(weights[name].shape)} instead of {tuple(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name in weights and weights[name].shape != tensor.shape
+    ]
+    if faults:
+        raise AsrLabError(f"the checkpoint is no whole DeepSpeech2: {listing(faults)}", where=str(where))
+    model.load_state_dict(weights)

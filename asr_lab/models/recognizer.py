@@ -20,7 +20,7 @@ from transformers.utils.logging import disable_progress_bar
 from asr_lab.data.audio import Signal
 from asr_lab.data.batches import Batch, Collator, InOrder, loader
 from asr_lab.data.features import extract
-from asr_lab.data.text import BLANK, SPACE, UNKNOWN, TextNormalizer, encode
+from asr_lab.data.text import SPACE, UNKNOWN, TextNormalizer, encode, split_units
 from asr_lab.decoding.greedy import best_path, to_text
 from asr_lab.errors import AsrLabError
 from asr_lab.models.adapter import AdapterManager, Base, MLPAdapter, vocabulary_digest, weights_digest
@@ -67,11 +67,22 @@ class Recognizer:
 
     def encode_text(self, text: str) -> list[int]:
         """A transcript as classes, normalised first."""
-        return encode(self.normalizer(text), self.vocabulary)
+        return encode(self.spell(text), self.vocabulary)
+
+    def spell(self, text: str) -> str:
+        """A transcript as the units that classes stand for, normalised first."""
+        return split_units(self.normalizer(text), self.normalizer)
 
     def head(self, frames_BUH: Tensor) -> Tensor:
         """Logits (B, U, V) of encoded frames: the adapter's where there is one, else the base's."""
-        logits: Tensor = self.adapter(frames_BUH).logits if self.adapter else self.model.head(frames_BUH)
+        if self.adapter is None:
+            return self._base_logits(frames_BUH)
+        adds = self.adapter.residual  # a plain adapter stands in the place of the base's head
+        logits: Tensor = self.adapter(frames_BUH, self._base_logits(frames_BUH) if adds else None).logits
+        return logits
+
+    def _base_logits(self, frames_BUH: Tensor) -> Tensor:
+        logits: Tensor = self.model.head(frames_BUH)
         return logits
 
     @torch.inference_mode()
@@ -124,7 +135,7 @@ class Recognizer:
         """Write the recogniser (without its adapter) as an ordinary transformers folder."""
         self.model.config.text = asdict(self.normalizer)
         self.model.save_pretrained(folder)
-        _write_tokenizer(folder, self.vocabulary)
+        _write_tokenizer(folder, self.vocabulary, pad=self.units[self.blank])
         _write_json(folder / "preprocessor_config.json", _PREPROCESSOR)
 
 
@@ -155,15 +166,15 @@ _PREPROCESSOR = {
 }
 
 
-def _write_tokenizer(folder: Path, vocabulary: dict[str, int]) -> None:
+def _write_tokenizer(folder: Path, vocabulary: dict[str, int], *, pad: str) -> None:
     """The files of transformers' `Wav2Vec2CTCTokenizer`, which reads them as they are."""
     _write_json(folder / "vocab.json", vocabulary)
     _write_json(
         folder / "tokenizer_config.json",
         {
             "tokenizer_class": "Wav2Vec2CTCTokenizer",
-            "pad_token": BLANK,
-            "unk_token": UNKNOWN,
+            "pad_token": pad,
+            "unk_token": UNKNOWN if UNKNOWN in vocabulary else pad,
             "word_delimiter_token": SPACE,
             "bos_token": None,
             "eos_token": None,

@@ -75,10 +75,12 @@ def describe(
     model_type: str,
     name: str,
     data: Mapping[str, str],
+    parent: str = "",
     **tags: str,
 ) -> RunSpec:
     """What a run is, from its configuration and its data's digests."""
     return RunSpec(
+        parent=parent,
         family=family,
         kind=kind,
         model_type=model_type,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
-from transformers import set_seed
 
 from asr_lab.config.schema import DeepSpeech2Experiment
 from asr_lab.data import manifest
@@ -16,9 +18,8 @@ from asr_lab.data.augment import Augmenter
 from asr_lab.data.batches import Collator, EpochBatches, InOrder, loader
 from asr_lab.data.features import extract
 from asr_lab.data.screen import Screened, screen
-from asr_lab.data.text import TextNormalizer, build_vocabulary
+from asr_lab.errors import AsrLabError
 from asr_lab.metrics.significance import Interval
-from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
 from asr_lab.models.recognizer import Recognizer, load_recognizer
 from asr_lab.recipes.common import (
     Clock,
@@ -29,9 +30,10 @@ from asr_lab.recipes.common import (
     score,
     use_threads,
 )
-from asr_lab.training.callbacks import DropBrokenUpdates, KeepBest, Recording, Telling
-from asr_lab.training.recorder import Recorder, RegisteredModel, Tracker
-from asr_lab.training.trainer import AsrTrainer, Sums, count, last_checkpoint
+from asr_lab.recipes.start import fine_tune, from_scratch
+from asr_lab.training.callbacks import DropBrokenUpdates, KeepBest, Recording, SaveEvery, Telling
+from asr_lab.training.recorder import FolderStore, ModelStore, Recorder, RegisteredModel, Tracker
+from asr_lab.training.trainer import AsrTrainer, Sums, count, last_checkpoint, written_whole
 
 BEST = "model"  # folder of the best epoch among the checkpoints, and the model's name in the logged artifacts
 
@@ -45,6 +47,8 @@ class Plan:
     train: Screened
     val: Screened
     recognizer: Recognizer
+    base_uri: str = ""
+    """The pinned model that is fine-tuned; empty from scratch."""
 
     @property
     def num_params(self) -> int:
@@ -67,35 +71,47 @@ class Trained:
     seconds: float
 
 
-def plan(config: DeepSpeech2Experiment) -> Plan:
-    """Read and check the data and build the model; nothing is recorded."""
+def plan(
+    config: DeepSpeech2Experiment, store: ModelStore, load: Callable[[Path], Recognizer] = load_recognizer
+) -> Plan:
+    """Read and check the data, and build the model or fetch the one to fine-tune; nothing is recorded."""
     paths = {"train": config.data.train, "val": config.data.val, "test": config.data.test}
     splits = {name: Split.read(name, path) for name, path in paths.items() if path}
-    normalizer = TextNormalizer.of(config.data.text)
-    texts = [normalizer(manifest.supervision(cut).text or "") for cut in splits["train"].cuts]
-    vocabulary = build_vocabulary(texts)
-    set_seed(config.run.seed)
-    sizes = DeepSpeech2Config(vocab_size=len(vocabulary), text=asdict(normalizer), **config.model.model_dump())
-    recognizer = Recognizer(DeepSpeech2ForCTC(sizes), vocabulary, normalizer)
+    if config.model.extend_vocabulary and not config.model.pretrained:
+        raise AsrLabError("model.extend_vocabulary has no effect from scratch", allowed="with model.pretrained alone")
+    texts = splits["train"].cuts
+    start = fine_tune(config, texts, store, load) if config.model.pretrained else from_scratch(config, texts)
+    recognizer = start.recognizer
     screened = {
         name: screen(
             splits[name].cuts,
-            normalizer,
+            recognizer.spell,
             recognizer.encode_text,
-            vocabulary,
+            recognizer.vocabulary,
             config.data.max_duration_s,
             where=splits[name].path,
         )
         for name in ("train", "val")
     }
-    return Plan(config, splits, screened["train"], screened["val"], recognizer)
+    return Plan(start.config, splits, screened["train"], screened["val"], recognizer, start.base_uri)
 
 
-def train(config: DeepSpeech2Experiment, tracker: Tracker, console: Console, *, own: bool = False) -> Trained:
-    """Train, keep the best epoch, test it, and register it under `run.register_as`."""
+def train(
+    config: DeepSpeech2Experiment,
+    tracker: Tracker,
+    console: Console,
+    *,
+    store: ModelStore | None = None,
+    own: bool = False,
+) -> Trained:
+    """Train, keep the best epoch, test it, and register it under `run.register_as`.
+
+    `store` gives the model to fine-tune; without one it must be a folder.
+    """
     clock = Clock()
     use_threads(config.run.threads)
-    planned = plan(config)
+    planned = plan(config, store or FolderStore())
+    config = planned.config
     for warning in planned.warnings():
         console.print(f"[yellow]warning[/] {warning}", highlight=False)
     spec = describe(
@@ -106,17 +122,20 @@ def train(config: DeepSpeech2Experiment, tracker: Tracker, console: Console, *, 
         name=config.run.name or "deepspeech2",
         data={name: split.digest for name, split in planned.splits.items()},
         text=planned.recognizer.normalizer.name,
+        **({"base": planned.base_uri} if planned.base_uri else {}),
     )
     with tracker.start(spec, own=own) as run:
+        doing = "continuing" if run.resumed else "fine-tuning" if planned.base_uri else "training"
         console.print(
-            f"{'continuing' if run.resumed else 'training'} [bold]{run.name}[/]: "
+            f"{doing} [bold]{run.name}[/]: "
             f"{planned.num_params / 1e6:.2f} M parameters, {len(planned.train.cuts)} utterances, "
             f"{planned.splits['train'].hours * 60:.1f} min",
             highlight=False,
         )
         for split in planned.splits.values():
             run.dataset(split.dataset())
-        run.metrics({"model/params": planned.num_params, "model/trainable_params": planned.num_params})
+        sizes = {"model/params": planned.num_params, "model/trainable_params": planned.num_params}
+        run.metrics(sizes | {"model/trainable_share": 1.0})
         run.text(json.dumps(planned.recognizer.vocabulary, ensure_ascii=False), "vocab.json")
         steps = _fit(planned, run, console)
         if rank_and_world_size()[0] > 0:
@@ -143,14 +162,21 @@ def _fit(planned: Plan, run: Recorder, console: Console) -> int:
         callbacks=[
             Recording(run),
             DropBrokenUpdates(run),
-            KeepBest(folder / BEST, recognizer.save, config.train.patience),
+            KeepBest(folder / BEST, recognizer.save, config.train.patience, config.train.min_delta),
+            SaveEvery(config.train.save_every),
             Telling(console, "training"),
         ],
     )
     checkpoint = last_checkpoint(folder)
+    began, done = time.monotonic(), int(checkpoint.name.split("-")[1]) if checkpoint else 0
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    recognizer.save(folder / "final")
-    return int(trainer.state.global_step)
+    updates = int(trainer.state.global_step)
+    seen = (updates - done) * config.train.batch_size * config.train.accumulate * world_size
+    run.metrics({"perf/utterances_per_second": seen / (time.monotonic() - began)})
+    if rank == 0:
+        with written_whole("the final model", folder / "final"):
+            recognizer.save(folder / "final")
+    return updates
 
 
 @torch.inference_mode()

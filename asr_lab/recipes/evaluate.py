@@ -41,6 +41,7 @@ def with_adapter(
     Without a `model` it is the base that the adapter's file names, else the champion.
     """
     manager = AdapterManager(folder)
+    adapter = adapter_file(store, adapter)
     info = manager.get_adapter_info(adapter) if adapter else None
     uri = store.pin(model or (info.base if info else "") or CHAMPION)
     recognizer = load(store.resolve(uri))
@@ -49,13 +50,18 @@ def with_adapter(
     return recognizer, uri
 
 
-def _whose(settings: Evaluation) -> dict[str, str]:
+def adapter_file(store: ModelStore, adapter: str) -> str:
+    """An adapter's name or file as it is; one in the registry (`models:/...`) as its file."""
+    return str(store.adapter_file(adapter)) if adapter.startswith(("models:/", "runs:/")) else adapter
+
+
+def _whose(settings: Evaluation, store: ModelStore) -> dict[str, str]:
     """The adapter's person and the digest of its file; empty for the base alone."""
     if not settings.adapter:
         return {}
-    manager = AdapterManager(settings.adapter_dir)
-    info = manager.get_adapter_info(settings.adapter)
-    return {"speaker": info.adapter_name, "adapter": manifest.file_digest(manager.find(settings.adapter))}
+    manager, adapter = AdapterManager(settings.adapter_dir), adapter_file(store, settings.adapter)
+    info = manager.get_adapter_info(adapter)
+    return {"speaker": info.adapter_name, "adapter": manifest.file_digest(manager.find(adapter))}
 
 
 def evaluate(
@@ -70,7 +76,7 @@ def evaluate(
     use_threads(config.run.threads)
     split = Split.read(settings.split, settings.data)
     recognizer, uri = with_adapter(store, load, settings.model, settings.adapter, settings.adapter_dir)
-    whose = _whose(settings)
+    whose = _whose(settings, store)
     spec = describe(
         config,
         family="evaluate",

@@ -7,17 +7,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lhotse import CutSet
+from lhotse.cut import Cut
 from transformers import set_seed
 
 from asr_lab.config.schema import AdapterExperiment
 from asr_lab.data import manifest
-from asr_lab.data.screen import screen
-from asr_lab.data.splits import hold_out_share
+from asr_lab.data.screen import Screened, screen
+from asr_lab.data.splits import draw, folds, hold_out_share
 from asr_lab.errors import AsrLabError
 from asr_lab.models.adapter import MLPAdapter, check_name
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.recipes.common import Split, describe
 from asr_lab.training.recorder import ModelStore, RunSpec
+
+FEWEST = 4  # utterances of a person of whom some are held out
+
+
+@dataclass(frozen=True)
+class Fold:
+    """What is learned from, and what is tested on."""
+
+    train: CutSet
+    test: CutSet
 
 
 @dataclass(frozen=True)
@@ -28,9 +39,19 @@ class Plan:
     base_uri: str
     recognizer: Recognizer
     splits: dict[str, Split]
-    train: CutSet
-    test: CutSet | None
-    warnings: list[str]
+    learnable: Screened
+    folds: list[Fold]
+    """One, or several when cross-fitting; together they test each utterance once."""
+
+    @property
+    def learned(self) -> CutSet:
+        """What the adapter that is kept learns from."""
+        data = self.config.data
+        return draw(self.learnable.cuts, data.learn_from, seed=self.config.run.seed)
+
+    @property
+    def warnings(self) -> list[str]:
+        return self.learnable.warnings("train")
 
     def adapter(self) -> MLPAdapter:
         """A new adapter, its weights drawn from the run's seed."""
@@ -42,29 +63,45 @@ class Plan:
             base.vocab_size,
             dropout=settings.dropout,
             blank=self.recognizer.blank,
+            residual=settings.form == "residual",
         )
 
 
-def plan(config: AdapterExperiment, store: ModelStore, load: Callable[[Path], Recognizer]) -> Plan:
-    """Read the base (`load` turns its folder into a recogniser) and the person's utterances; check both."""
-    check_name(config.adapter.name)
-    base_uri = store.pin(config.adapter.base)
-    pinned = config.adapter.model_copy(update={"base": base_uri})
-    config = config.model_copy(update={"adapter": pinned})
-    recognizer = load(store.resolve(base_uri))
+def load_base(uri: str, store: ModelStore, load: Callable[[Path], Recognizer]) -> tuple[str, Recognizer]:
+    """(the pinned URI, the frozen recogniser); `load` turns a model's folder into a recogniser."""
+    pinned = store.pin(uri)
+    recognizer = load(store.resolve(pinned))
     recognizer.model.freeze_base_model()
-    whole = Split.read("train", config.data.train)
-    rest, tested = _apart(config, whole)
+    return pinned, recognizer
+
+
+def plan(config: AdapterExperiment, base_uri: str, recognizer: Recognizer, whole: Split | None = None) -> Plan:
+    """Read the person's utterances (or take those of `whole`) and check that they can be learned from and tested on."""
+    check_name(config.adapter.name)
+    whole = whole or Split.read("train", config.data.train)
+    _refuse_too_few(config, whole)
+    learned, tested = _apart(config, whole)
     kept = screen(
-        rest,
-        recognizer.normalizer,
+        learned,
+        recognizer.spell,
         recognizer.encode_text,
         recognizer.vocabulary,
         float("inf"),
         where=config.data.train,
     )
-    test = None if config.data.cross_fit else tested.cuts
-    return Plan(config, base_uri, recognizer, {"train": whole, "test": tested}, kept.cuts, test, kept.warnings("train"))
+    pinned = config.adapter.model_copy(update={"base": base_uri})
+    config = config.model_copy(update={"adapter": pinned})
+    return Plan(config, base_uri, recognizer, {"train": whole, "test": tested}, kept, _folds(config, kept, tested))
+
+
+def _refuse_too_few(config: AdapterExperiment, whole: Split) -> None:
+    if not config.data.test and len(whole.cuts) < FEWEST:
+        raise AsrLabError(
+            f"{config.adapter.name} has {len(whole.cuts)} utterances: too few to learn from some and test on others",
+            where=whole.path,
+            allowed=f"at least {FEWEST}, or a manifest of its own to test on",
+            next_command=f"asr-lab adapter --name {config.adapter.name} --data {whole.path} data.test=MANIFEST",
+        )
 
 
 def _apart(config: AdapterExperiment, whole: Split) -> tuple[CutSet, Split]:
@@ -83,6 +120,26 @@ def _apart(config: AdapterExperiment, whole: Split) -> tuple[CutSet, Split]:
     return rest, Split("test", whole.path, held_out, manifest.digest(held_out))
 
 
+def _folds(config: AdapterExperiment, learnable: Screened, tested: Split) -> list[Fold]:
+    data, seed = config.data, config.run.seed
+    if not data.cross_fit:
+        return [Fold(draw(learnable.cuts, data.learn_from, seed=seed), tested.cuts)]
+    fold_of = folds(tested.cuts, data.cross_fit, seed=seed)
+    also = folds(learnable.cuts, data.cross_fit, seed=seed) if isinstance(data.cross_fit, str) else fold_of
+    made = []
+    for fold in sorted(set(fold_of.values())):
+        others: list[Cut] = [cut for cut in learnable.cuts if also[cut.id] != fold]
+        held_out = CutSet.from_cuts(cut for cut in tested.cuts if fold_of[cut.id] == fold)
+        if not others:
+            raise AsrLabError(
+                f"cross-fitting by {data.cross_fit!r} leaves nothing to learn from: there is only {fold!r}",
+                where=tested.path,
+                allowed="a field with two values at least, or a number of folds such as data.cross_fit=5",
+            )
+        made.append(Fold(draw(CutSet.from_cuts(others), data.learn_from, seed=seed), held_out))
+    return made
+
+
 def _refuse_overlap(train: CutSet, test: CutSet) -> None:
     shared = {cut.id for cut in train} & {cut.id for cut in test}
     if shared:
@@ -92,8 +149,8 @@ def _refuse_overlap(train: CutSet, test: CutSet) -> None:
         )
 
 
-def run_spec(planned: Plan) -> RunSpec:
-    """What the run of this plan is."""
+def run_spec(planned: Plan, parent: str = "") -> RunSpec:
+    """What the run of this plan is; `parent` is the run it belongs to."""
     config = planned.config
     return describe(
         config,
@@ -102,6 +159,7 @@ def run_spec(planned: Plan) -> RunSpec:
         model_type="deepspeech2-adapter",
         name=config.run.name or config.adapter.name,
         data={name: split.digest for name, split in planned.splits.items()} | {"base": planned.base_uri},
+        parent=parent,
         base=planned.base_uri,
         speaker=config.adapter.name,
         text=planned.recognizer.normalizer.name,

@@ -22,7 +22,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset as DatasetEntity
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from asr_lab.tracking import provenance, registry
 from asr_lab.tracking.store import client as tracking_client
@@ -133,6 +133,7 @@ class MlflowRecorder:
             "asr_lab.versions": provenance.versions(),
             "asr_lab.hardware": provenance.hardware(),
             **{f"asr_lab.{key}": value for key, value in provenance.git_state().items()},
+            **({MLFLOW_PARENT_RUN_ID: spec.parent} if spec.parent else {}),
         }
         self.tags(own | dict(spec.tags))
         self.params(spec.params)

@@ -6,6 +6,7 @@ import functools
 import re
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import mlflow
 from mlflow import MlflowClient
@@ -22,6 +23,8 @@ from asr_lab.tracking.store import tracking_uri
 from asr_lab.training.recorder import RegisteredModel
 
 CHAMPION = "champion"
+ADAPTER_NAME = "deepspeech2-adapter-"
+ADAPTER_SUFFIX = "_adapter.pt"
 _PACKAGE = Path(asr_lab.__file__).parent
 _PYFUNC = _PACKAGE / "serving" / "pyfunc.py"
 _NEEDED = (
@@ -111,6 +114,24 @@ def register_run(run_id: str, name: str) -> ModelVersion:
     return _new_version(client, f"models:/{logged[-1]}", run_id, RegisteredModel(name=name, files={}, tags=tags))
 
 
+def adapter_versions() -> list[dict[str, Any]]:
+    """A row a version of each registered adapter: person, version, whether champion, base and its digest."""
+    client = tracking_client()
+    rows = [
+        {
+            "name": model.name.removeprefix(ADAPTER_NAME),
+            "version": int(made.version),
+            "champion": str(model.aliases.get(CHAMPION)) == str(made.version),
+            "base": made.tags.get("asr_lab.base", ""),
+            "base_digest": made.tags.get("asr_lab.base_digest", "")[:8],
+            "uri": uri_of(made),
+        }
+        for model in client.search_registered_models(f"name LIKE '{ADAPTER_NAME}%'")
+        for made in client.search_model_versions(f"name = '{model.name}'")
+    ]
+    return sorted(rows, key=lambda row: (row["name"], row["version"]))
+
+
 class MlflowStore:
     """Models by registry URI, `runs:/ID/model`, or folder."""
 
@@ -119,7 +140,20 @@ class MlflowStore:
         if Path(uri).is_dir():
             folder = Path(uri)
             return folder / "artifacts" / "model" if (folder / "MLmodel").is_file() else folder
-        return _download(tracking_uri(), self.pin(uri)) / "artifacts" / "model"
+        artifacts = _download(tracking_uri(), self.pin(uri)) / "artifacts"
+        if any(artifacts.glob(f"*{ADAPTER_SUFFIX}")):
+            raise AsrLabError(
+                f"{uri} is a person's adapter, not a recogniser",
+                next_command=f"asr-lab transcribe FILE.wav --adapter {uri}",
+            )
+        return artifacts / "model"
+
+    def adapter_file(self, uri: str) -> Path:
+        """The file of a registered adapter; raises `AsrLabError` when there is none, or it is no adapter."""
+        artifacts = _download(tracking_uri(), self.pin(uri)) / "artifacts"
+        for file in artifacts.glob(f"*{ADAPTER_SUFFIX}"):
+            return file
+        raise AsrLabError(f"{uri} is not an adapter", next_command="asr-lab adapters list --registry")
 
     def pin(self, uri: str) -> str:
         """An alias as the version it means today; other URIs as they are."""

@@ -15,6 +15,7 @@ from rich.console import Console
 from transformers import TrainerCallback
 
 from asr_lab.training.recorder import Recorder
+from asr_lab.training.trainer import written_whole
 
 _LOGGED = {
     "loss": "train/loss",
@@ -50,12 +51,14 @@ class Recording(TrainerCallback):  # type: ignore[misc]
 class KeepBest(TrainerCallback):  # type: ignore[misc]
     """The model of the epoch with the lowest validation WER (ties: lower loss) in `folder`, written aside first.
 
-    Stops training when `patience` epochs in a row brought nothing better. What is best is told by the folder
-    itself, so a resumed training goes on from it.
+    Stops training when `patience` epochs in a row brought nothing better by more than `min_delta`, counted from the
+    last WER that did: small gains add up. What is best is told by the folder, so a resumed training goes on from it.
     """
 
-    def __init__(self, folder: Path, save: Callable[[Path], None], patience: int = 0) -> None:
-        self.folder, self.save, self.patience = folder, save, patience
+    def __init__(
+        self, folder: Path, save: Callable[[Path], None], patience: int = 0, min_delta: float = 0.0
+    ) -> None:
+        self.folder, self.save, self.patience, self.min_delta = folder, save, patience, min_delta
 
     @property
     def best(self) -> dict[str, float]:
@@ -63,33 +66,64 @@ class KeepBest(TrainerCallback):  # type: ignore[misc]
         old = self.folder.with_name(f".{self.folder.name}.old")
         if old.is_dir() and not self.folder.is_dir():  # killed between the two renames below
             old.rename(self.folder)
-        file = self.folder / "best.json"
-        if not file.is_file():
-            return {"wer": math.inf, "loss": math.inf, "epoch": 0}
-        content: dict[str, float] = json.loads(file.read_text())
-        return content
+        return _read_state(self.folder / "best.json")
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any) -> None:
         now = {"wer": metrics["eval_wer"], "loss": metrics["eval_loss"], "epoch": state.epoch}
         best = self.best
-        if (now["wer"], now["loss"]) < (best["wer"], best["loss"]):
-            if state.is_world_process_zero:
-                self._keep(now)
-        elif self.patience and state.epoch - best["epoch"] >= self.patience:
+        if (now["wer"], now["loss"]) < (best["wer"], best["loss"]) and state.is_world_process_zero:
+            self._keep(now)
+        if self.patience and self._epochs_without_progress(now, write=state.is_world_process_zero) >= self.patience:
             control.should_training_stop = True
+
+    def _epochs_without_progress(self, now: dict[str, float], *, write: bool) -> float:
+        file = self.folder.parent / "progress.json"
+        last = _read_state(file)
+        if now["wer"] < last["wer"] - self.min_delta:
+            last = now
+            if write:
+                write_aside(file, json.dumps(now))
+        return now["epoch"] - last["epoch"]
 
     def _keep(self, now: dict[str, float]) -> None:
         aside = self.folder.with_name(f".{self.folder.name}.writing")
         shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
-        self.save(aside)
-        (aside / "best.json").write_text(json.dumps(now))
+        with written_whole("the best model", aside):
+            aside.mkdir(parents=True)
+            self.save(aside)
+            (aside / "best.json").write_text(json.dumps(now))
         old = self.folder.with_name(f".{self.folder.name}.old")
         shutil.rmtree(old, ignore_errors=True)
         if self.folder.is_dir():
             self.folder.rename(old)  # never deleted before the better one stands in its place
         aside.rename(self.folder)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _read_state(file: Path) -> dict[str, float]:
+    if not file.is_file():
+        return {"wer": math.inf, "loss": math.inf, "epoch": 0}
+    content: dict[str, float] = json.loads(file.read_text())
+    return content
+
+
+def write_aside(file: Path, content: str) -> None:
+    """Write a small file aside, then rename it into its place."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    aside = file.with_name(f".{file.name}.writing")
+    aside.write_text(content)
+    aside.replace(file)
+
+
+class SaveEvery(TrainerCallback):  # type: ignore[misc]
+    """A checkpoint after every so many updates, besides those at epochs' ends."""
+
+    def __init__(self, updates: int) -> None:
+        self.updates = updates
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self.updates and state.global_step % self.updates == 0:
+            control.should_save = True
 
 
 class DropBrokenUpdates(TrainerCallback):  # type: ignore[misc]

@@ -1,6 +1,6 @@
-"""A frozen base's frames, computed once and kept: what adapters learn from.
+"""A frozen base's frames and logits, computed once and kept: what adapters learn from.
 
-Legend: B utterances, U frames, H base output, L labels.
+Legend: B utterances, U frames, N = frames of all utterances of a batch in one row, H base output, V classes, L labels.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,44 +23,68 @@ from torch.utils.data import DataLoader, Dataset
 from asr_lab.data.batches import LABEL_PADDING
 from asr_lab.models.adapter import MLPAdapter
 from asr_lab.models.recognizer import Recognizer
+from asr_lab.training.shelf import Shelf, Where, shelf
 
 
 @dataclass(frozen=True)
 class Frames:
-    """Utterance id -> the base's output (U, H), and the seconds it took to compute them."""
+    """The base's output (U, H) and logits (U, V) of each utterance, and the seconds it took to compute them."""
 
-    by_id: dict[str, Tensor]
+    rows: Shelf
     seconds: float
 
     @classmethod
-    def of(cls, recognizer: Recognizer, cuts: CutSet, console: Console, batch_size: int = 16) -> Frames:
-        """One pass of the base over each utterance."""
+    def of(
+        cls,
+        recognizer: Recognizer,
+        cuts: CutSet,
+        console: Console,
+        *,
+        where: Where = "auto",
+        folder: Path = Path("checkpoints"),
+        batch_size: int = 16,
+    ) -> Frames:
+        """One pass of the base over each utterance; `folder` is where frames go that do not fit into memory."""
         began = time.monotonic()
-        by_id: dict[str, Tensor] = {}
+        config = recognizer.model.config
+        rows = shelf(cuts, (config.rnn_output_size, config.vocab_size), where, folder)
         with Progress(console=console, transient=True) as bar:
             task = bar.add_task("one pass of the base", total=len(cuts))
             for ids, frames_BUH, lengths_B in recognizer.encoded(
                 cuts, batch_size, lambda done: bar.advance(task, done)
             ):
-                rows = zip(ids, frames_BUH.cpu(), lengths_B.tolist(), strict=True)
-                by_id |= {id: frames[:length].clone() for id, frames, length in rows}
-        return cls(by_id, time.monotonic() - began)
+                real = torch.arange(frames_BUH.size(1), device=frames_BUH.device) < lengths_B[:, None]
+                frames_NH = frames_BUH[real]
+                lengths = lengths_B.tolist()
+                columns = [torch.split(rows_N.cpu(), lengths) for rows_N in (frames_NH, _logits(recognizer, frames_NH))]
+                for id, *of_id in zip(ids, *columns, strict=True):
+                    rows.put(id, *of_id)
+        return cls(rows, time.monotonic() - began)
 
     @torch.inference_mode()
     def hypotheses(
         self, recognizer: Recognizer, cuts: CutSet, adapter: MLPAdapter | None, batch_size: int = 32
     ) -> dict[str, str]:
         """Utterance id -> text by the adapter, or by the base's own head where there is none."""
-        head = adapter.layers.to(recognizer.model.device) if adapter else recognizer.model.head
-        ids = sorted((cut.id for cut in cuts), key=lambda id: -len(self.by_id[id]))
+        ids = sorted((cut.id for cut in cuts), key=lambda id: -len(self.rows.get(id)[0]))
+        device = recognizer.model.device
         found: dict[str, str] = {}
         for start in range(0, len(ids), batch_size):
             chosen = ids[start : start + batch_size]
-            rows = [self.by_id[id] for id in chosen]
-            logits = head(pad_sequence(rows, batch_first=True).to(recognizer.model.device))
-            lengths = torch.tensor([len(row) for row in rows])
-            found |= zip(chosen, recognizer.decode(logits, lengths), strict=True)
+            frames, logits = zip(*(self.rows.get(id) for id in chosen), strict=True)
+            said = torch.cat(logits).to(device)
+            if adapter is not None:
+                said = adapter(torch.cat(frames).to(device), said).logits
+            lengths = [len(row) for row in frames]
+            logits_BUV = pad_sequence(list(torch.split(said, lengths)), batch_first=True)
+            found |= zip(chosen, recognizer.decode(logits_BUV, torch.tensor(lengths)), strict=True)
         return found
+
+
+@torch.inference_mode()
+def _logits(recognizer: Recognizer, frames_NH: Tensor) -> Tensor:
+    logits: Tensor = recognizer.model.head(frames_NH)
+    return logits
 
 
 class _Ids(Dataset[str]):
@@ -87,13 +112,14 @@ class ShuffledBatches:
 
 
 def frame_loader(frames: Frames, labels: Mapping[str, list[int]], batch_size: int, *, seed: int) -> DataLoader[Any]:
-    """Batches of `frames` (sum of lengths, H), `frame_lengths` (B,) and `labels` (B, L) padded with -100."""
+    """Batches of `frames` (N, H), `base_logits` (N, V), `frame_lengths` (B,) and `labels` (B, L) padded with -100."""
 
     def collate(ids: list[str]) -> dict[str, Any]:
-        rows = [frames.by_id[id] for id in ids]
+        rows, logits = zip(*(frames.rows.get(id) for id in ids), strict=True)
         targets = [torch.tensor(labels[id]) for id in ids]
         return {
             "frames": torch.cat(rows),
+            "base_logits": torch.cat(logits),
             "frame_lengths": torch.tensor([len(row) for row in rows]),
             "labels": pad_sequence(targets, batch_first=True, padding_value=LABEL_PADDING),
         }

@@ -31,6 +31,8 @@ class RunSpec:
     params: Mapping[str, Any]
     config_yaml: str
     tags: Mapping[str, str] = field(default_factory=dict)
+    parent: str = ""
+    """Id of the run that this one belongs to."""
     resumable: bool = False
     """Whether an unfinished run of the same signature whose process is gone is continued."""
 
@@ -123,6 +125,9 @@ class ModelStore(Protocol):
     def resolve(self, uri: str) -> Path:
         """The local folder of a model by `models:/NAME@alias`, `models:/NAME/3`, `runs:/ID/model` or a folder."""
 
+    def adapter_file(self, uri: str) -> Path:
+        """The file of a registered adapter, by `models:/deepspeech2-adapter-NAME@alias` and the like."""
+
     def pin(self, uri: str) -> str:
         """The same model under a URI that will mean it for ever (an alias becomes a version)."""
 
@@ -214,6 +219,9 @@ class FolderStore:
         if not Path(uri).is_dir():
             raise AsrLabError(f"no such model {uri!r}", allowed="a model's folder")
         return Path(uri)
+
+    def adapter_file(self, uri: str) -> Path:
+        raise AsrLabError(f"no such adapter {uri!r}", allowed="an adapter's name or file")
 
     def pin(self, uri: str) -> str:
         return str(Path(uri).resolve())

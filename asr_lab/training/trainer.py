@@ -7,19 +7,23 @@ averaging batches, and a checkpoint counts only once it is marked whole.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, get_scheduler
 
 from asr_lab.config.schema import Train
 from asr_lab.data.batches import Indices
+from asr_lab.errors import AsrLabError
 from asr_lab.metrics import error_rates
 
 WHOLE = "COMPLETE"  # the marker file that ends a checkpoint
@@ -68,8 +72,6 @@ def tri_stage(step: int, total: int, settings: Train) -> float:
 
     Warm-up is linear from 1 % of the peak; the decay is exponential and ends at `final_lr_scale`.
     """
-    if settings.schedule == "constant":
-        return 1.0
     warmup = round(total * settings.warmup_share)
     hold_end = warmup + round(total * settings.hold_share)
     if step < warmup:
@@ -77,6 +79,15 @@ def tri_stage(step: int, total: int, settings: Train) -> float:
     if step < hold_end or total <= hold_end:
         return 1.0
     return float(settings.final_lr_scale ** min(1.0, (step - hold_end) / (total - hold_end)))
+
+
+def schedule(optimizer: Any, total: int, settings: Train) -> LambdaLR:
+    """The learning rate over `total` updates as the settings ask for it."""
+    if settings.schedule == "tri_stage":
+        return LambdaLR(optimizer, lambda step: tri_stage(step, total, settings))
+    warmup = max(1, round(total * settings.warmup_share))
+    made: LambdaLR = get_scheduler(settings.schedule, optimizer, num_warmup_steps=warmup, num_training_steps=total)
+    return made
 
 
 class AsrTrainer(Trainer):  # type: ignore[misc]
@@ -129,9 +140,7 @@ class AsrTrainer(Trainer):  # type: ignore[misc]
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> LambdaLR:
         if self.lr_scheduler is None:
-            self.lr_scheduler = LambdaLR(
-                optimizer or self.optimizer, lambda step: tri_stage(step, num_training_steps, self.settings)
-            )
+            self.lr_scheduler = schedule(optimizer or self.optimizer, num_training_steps, self.settings)
             self._created_lr_scheduler = True
         scheduler: LambdaLR = self.lr_scheduler
         return scheduler
@@ -151,10 +160,30 @@ class AsrTrainer(Trainer):  # type: ignore[misc]
         return metrics
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)
-        if self.args.should_save:
-            folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-            (folder / WHOLE).touch()
+        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        (folder / WHOLE).unlink(missing_ok=True)
+        with written_whole("the checkpoint", folder):
+            super()._save_checkpoint(model, trial)
+            if self.args.should_save:
+                (folder / WHOLE).touch()
+
+
+@contextmanager
+def written_whole(what: str, folder: Path) -> Iterator[None]:
+    """Around the writing of a folder: where it fails, as on a full disk, what there is of it goes.
+
+    Raises one `AsrLabError` that says so; what was written before stands.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:  # each library tells a full disk in its own way
+        shutil.rmtree(folder, ignore_errors=True)
+        free = shutil.disk_usage(next(parent for parent in folder.absolute().parents if parent.is_dir())).free
+        raise AsrLabError(
+            f"{what} cannot be written: {str(error).splitlines()[0]} ({free / 1e6:,.0f} MB are free)",
+            where=str(folder),
+            hint="what was written before is whole: make room, and the same command goes on from there",
+        ) from error
 
 
 def training_arguments(

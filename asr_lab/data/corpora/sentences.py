@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Sequence
 
 from asr_lab.errors import AsrLabError
 
@@ -126,6 +127,22 @@ class Sentences:
     def _expand(self, symbol: str) -> str:
         alternative = self._draw.choice(self._grammar[symbol])
         return _SYMBOL.sub(lambda match: self._expand(match[1]), alternative)
+
+
+class Given:
+    """Sentences of the user's own, said by each speaker in an order of its own."""
+
+    def __init__(self, texts: Sequence[str], seed: int) -> None:
+        self._texts, self._draw = list(texts), random.Random(f"given {seed}")
+
+    def take(self, number: int) -> list[str]:
+        """`number` of the sentences; raises `AsrLabError` when there are fewer."""
+        if number > len(self._texts):
+            raise AsrLabError(
+                f"{number} sentences a speaker are asked for, {len(self._texts)} are given",
+                allowed=f"--utterances {len(self._texts)} at most",
+            )
+        return self._draw.sample(self._texts, number)
 
 
 def vocabulary(language: str) -> set[str]:

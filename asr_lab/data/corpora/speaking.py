@@ -13,19 +13,15 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import soundfile
 import soxr
 
 from asr_lab.data.corpora.espeak import Engine, Phone, Voice
+from asr_lab.data.noise import Kind, made, mix
 from asr_lab.errors import AsrLabError
 from asr_lab.units import SAMPLE_RATE
-
-Noise = Literal["pink", "white"]
-_FULL_SCALE = 0.99  # louder mixtures are turned down as a whole, which keeps their SNR
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +32,7 @@ class Utterance:
     text: str
     path: str  # of its FLAC file, under the folder of the job
     snr_db: float | None = None  # dB; None = no noise
-    noise: Noise = "pink"
+    noise: Kind = "pink"
     noise_seed: int = 0
 
 
@@ -65,30 +61,12 @@ def speak(job: Job) -> Iterator[tuple[str, list[Phone]]]:
         samples, phones = engine.say(each.text, job.voice)
         samples = soxr.resample(samples, engine.sample_rate, SAMPLE_RATE)
         if each.snr_db is not None:
-            samples = add_noise(samples, each.snr_db, each.noise, each.noise_seed)
+            background = made(each.noise, len(samples), np.random.default_rng(each.noise_seed))
+            samples = mix(samples, background, each.snr_db)
         path = Path(job.folder) / each.path
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(str(path), samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
         yield each.id, phones
-
-
-def add_noise(samples: npt.NDArray[np.float32], snr_db: float, noise: Noise, seed: int) -> npt.NDArray[np.float32]:
-    """The speech with noise at `snr_db`, the ratio of their mean powers over the whole utterance in dB.
-
-    Pink noise has a power density of 1/f (above 50 Hz, flat below), white noise a flat one.
-    """
-    rng = np.random.default_rng(seed)
-    background = rng.standard_normal(len(samples))
-    if noise == "pink":
-        frequencies = np.fft.rfftfreq(len(samples), 1 / SAMPLE_RATE)  # Hz
-        spectrum = np.fft.rfft(background) / np.sqrt(np.maximum(frequencies, 50.0))
-        background = np.fft.irfft(spectrum, len(samples))
-    power = np.mean(samples.astype(np.float64) ** 2)
-    wanted = power / 10 ** (snr_db / 10)
-    mixed = samples + background * np.sqrt(wanted / np.mean(background**2))
-    peak = float(np.max(np.abs(mixed)))
-    scaled: npt.NDArray[np.float32] = (mixed * min(1.0, _FULL_SCALE / peak)).astype(np.float32)
-    return scaled
 
 
 def main() -> int:

@@ -23,9 +23,10 @@ from lhotse.supervision import AlignmentItem
 from asr_lab.data import manifest
 from asr_lab.data.corpora import espeak, voices
 from asr_lab.data.corpora.processes import Spoken, speak_all
-from asr_lab.data.corpora.sentences import Sentences
-from asr_lab.data.corpora.speaking import Job, Noise, Utterance
+from asr_lab.data.corpora.sentences import Given, Sentences
+from asr_lab.data.corpora.speaking import Job, Utterance
 from asr_lab.data.corpora.voices import PERSONS, SPEAKERS, Speaker
+from asr_lab.data.noise import Kind
 from asr_lab.errors import AsrLabError
 
 __all__ = ["PERSONS", "SPEAKERS", "SynthSpec", "demo_manifests", "make_demo", "plan", "synthesize"]
@@ -49,8 +50,9 @@ class SynthSpec:
     language: str = "en"  # "en" or "ko"
     speakers: tuple[str, ...] = ()  # names of `SPEAKERS` or `PERSONS`; () = all ordinary ones of the language
     utterances: int = 50  # per speaker
+    texts: tuple[str, ...] = ()  # sentences to draw from for each speaker; () = those of a grammar, none said twice
     snr_db: float | tuple[float, float] | None = None  # dB; (low, high): drawn for each; None: clean
-    noise: Noise = "pink"
+    noise: Kind = "pink"
     seed: int = 0  # of sentences and noise
 
     def __post_init__(self) -> None:
@@ -74,7 +76,7 @@ class Planned:
 
 
 def plan(spec: SynthSpec) -> list[Planned]:
-    """Who says what, at which SNR; nothing is made. No sentence is said twice in a corpus.
+    """Who says what, at which SNR; nothing is made. No sentence of the grammar is said twice in a corpus.
 
     The manifest is the speaker's part: `train`, `val` or `test`; `persons/<name>/all` for a person.
     """
@@ -85,7 +87,7 @@ def plan(spec: SynthSpec) -> list[Planned]:
             f"these speakers do not speak language {spec.language!r}: {', '.join(wrong)}",
             allowed=", ".join(each.name for each in voices.ordinary(spec.language)),
         )
-    sentences = Sentences(spec.language, spec.seed)
+    sentences = Given(spec.texts, spec.seed) if spec.texts else Sentences(spec.language, spec.seed)
     planned: list[Planned] = []
     for each in chosen:
         name = f"persons/{each.name}/all" if each.part == "person" else each.part

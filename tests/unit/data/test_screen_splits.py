@@ -85,11 +85,11 @@ def test_too_few_speakers_is_an_error(speakers):
 
 
 def test_hold_out(speakers):
-    rest, held = hold_out(speakers, "speaker", "s3")
+    rest, held = hold_out(speakers, "speaker", ["s3"])
     assert set(groups(held, "speaker")) == {"s3"}
     assert "s3" not in groups(rest, "speaker")
     with pytest.raises(AsrLabError, match="s0, s1"):
-        hold_out(speakers, "speaker", "nobody")
+        hold_out(speakers, "speaker", ["nobody"])
 
 
 def test_hold_out_share_keeps_one_on_each_side(speakers):

@@ -2,13 +2,17 @@
 
 import os
 import pickle
+import resource
+import signal
 from dataclasses import replace
 
+import psutil
 import pytest
 import torch
 
 from asr_lab.errors import AsrLabError
 from asr_lab.models.adapter import AdapterManager, Base, MLPAdapter, check_name, weights_digest
+from asr_lab.models.adapter.network import Imitation
 
 BASE = Base(digest="d" * 32, vocabulary_digest="v" * 32, input_dim=12, output_dim=5, uri="models:/deepspeech2/1")
 
@@ -134,6 +138,116 @@ def test_a_missing_adapter_lists_those_there_are(tmp_path):
     manager.save_adapter("john", adapter(), BASE)
     with pytest.raises(AsrLabError, match=r"no adapter 'jane'[\s\S]*john"):
         manager.get_adapter_info("jane")
+
+
+def residual() -> MLPAdapter:
+    torch.manual_seed(0)
+    return MLPAdapter(12, (8, 6), 5, residual=True)
+
+
+def test_a_residual_adapter_starts_as_its_base_exactly():
+    frames, base_logits = torch.randn(2, 3, 12), torch.randn(2, 3, 5)
+    assert torch.equal(residual().eval()(frames, base_logits).logits, base_logits.log_softmax(-1))
+
+
+def test_a_residual_adapter_learns(tmp_path):
+    network, frames, logits = residual(), torch.randn(9, 12), torch.randn(9, 5)
+    lengths, labels = torch.tensor([5, 4]), torch.tensor([[1, 2], [3, -100]])
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.02)
+    losses = []
+    for _ in range(40):
+        loss = network(frames, logits, lengths, labels).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss))
+    assert losses[-1] < 0.3 * losses[0]
+    manager = AdapterManager(tmp_path)
+    manager.save_adapter("john", network, BASE)
+    again = manager.load_adapter("john", BASE, blank=0)
+    assert torch.equal(again(frames, logits).logits, network.eval()(frames, logits).logits)
+
+
+def test_a_residual_file_fails_in_an_older_reader(tmp_path):
+    path = AdapterManager(tmp_path).save_adapter("john", residual(), BASE)
+    content = torch.load(path, weights_only=True)
+    assert "residual_state_dict" in content
+    assert "adapter_state_dict" not in content  # an older reader stops at this key instead of printing garbage
+    assert AdapterManager(tmp_path).get_adapter_info("john").form == "residual"
+
+
+def test_imitating_the_base_brings_a_plain_adapter_near_it():
+    torch.manual_seed(0)
+    head, frames = torch.nn.Linear(12, 5), torch.randn(400, 12)
+    network = MLPAdapter(12, (64,), 5, dropout=0.0)
+    imitation, wanted = Imitation(network), head(frames).detach() * 4
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
+    first = float(imitation(frames=frames, base_logits=wanted).loss)
+    for _ in range(200):
+        optimizer.zero_grad()
+        loss = imitation(frames=frames, base_logits=wanted).loss
+        loss.backward()
+        optimizer.step()
+    assert float(loss) < 0.05 * first
+    agree = (network.eval()(frames).logits.argmax(-1) == wanted.argmax(-1)).float().mean()
+    assert agree > 0.95
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c.pop("input_dim"), "lacks input_dim"),
+        (lambda c: c.pop("adapter_state_dict"), "neither adapter_state_dict"),
+        (lambda c: c["adapter_state_dict"].pop("3.bias"), "3.bias is missing"),
+        (lambda c: c["adapter_state_dict"].update({"9.bias": torch.ones(2)}), "9.bias is unknown"),
+        (lambda c: c.update(hidden_dims=[8, 7]), r"3.weight has the shape \(6, 8\) instead of \(7, 8\)"),
+        (lambda c: c.update(hidden_dims=["wide"]), "sizes are not numbers"),
+        (lambda c: c.update(hidden_dims=[0]), "hidden_dims"),
+        (lambda c: c["adapter_state_dict"].update({"0.bias": "x"}), "is no tensor"),
+    ],
+)
+def test_a_file_that_is_wrong_is_one_message(tmp_path, change, message):
+    manager = AdapterManager(tmp_path)
+    path = manager.save_adapter("john", adapter(), BASE)
+    content = torch.load(path, weights_only=True)
+    change(content)
+    torch.save(content, path)
+    with pytest.raises(AsrLabError, match=message):
+        manager.load_adapter("john", BASE, blank=0)
+
+
+def test_a_full_disk_leaves_the_former_file(tmp_path):
+    """The limit on the size of files stands for the full disk: the write fails in the middle either way."""
+    manager = AdapterManager(tmp_path)
+    before = manager.save_adapter("john", adapter(), BASE).read_bytes()
+    larger = MLPAdapter(12, (900, 900), 5)
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, usual[1]))
+    try:
+        with pytest.raises(AsrLabError, match="cannot be written"):
+            manager.save_adapter("john", larger, BASE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert manager.path("john").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["john_adapter.pt"]
+
+
+def test_a_file_of_before_torch_1_6_is_read(tmp_path):
+    manager, network = AdapterManager(tmp_path), adapter()
+    content = torch.load(manager.save_adapter("john", network, BASE), weights_only=True)
+    torch.save(content, tmp_path / "john_adapter.pt", _use_new_zipfile_serialization=False)
+    assert manager.get_adapter_info("john").hidden_dims == (8, 6)
+
+
+def test_info_does_not_read_the_weights(tmp_path):
+    """A file of 200 MB is told about in a process whose memory hardly grows."""
+    path = AdapterManager(tmp_path).save_adapter("big", MLPAdapter(4000, (12_000,), 100), BASE)
+    assert path.stat().st_size > 190e6
+    before = psutil.Process().memory_info().rss
+    AdapterManager(tmp_path).get_adapter_info("big")
+    assert psutil.Process().memory_info().rss - before < 50e6
 
 
 def test_freeze_and_unfreeze():

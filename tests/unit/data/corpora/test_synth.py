@@ -15,12 +15,14 @@ import pytest
 import soundfile
 
 from asr_lab.data import manifest
+from asr_lab.data import noise as background
 from asr_lab.data.corpora import synth
 from asr_lab.data.corpora.espeak import Voice
 from asr_lab.data.corpora.processes import speak_all
 from asr_lab.data.corpora.sentences import MAX_WORDS, MIN_WORDS, Sentences, vocabulary
-from asr_lab.data.corpora.speaking import Job, Noise, Utterance, add_noise
+from asr_lab.data.corpora.speaking import Job, Utterance
 from asr_lab.data.corpora.synth import PERSONS, SPEAKERS, SynthSpec, plan, plan_demo, synthesize
+from asr_lab.data.noise import Kind
 from asr_lab.errors import AsrLabError
 
 have_espeak = pytest.mark.skipif(
@@ -103,10 +105,10 @@ def test_the_snr_is_the_one_asked_for(clean: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("noise", ["pink", "white"])
-def test_loud_noise_is_turned_down_with_the_speech(noise: Noise) -> None:
+def test_loud_noise_is_turned_down_with_the_speech(noise: Kind) -> None:
     speech = np.zeros(32_000, dtype=np.float32)
     speech[::160] = 0.9  # clicks: hardly alike to any noise, so their gain in the mixture can be measured
-    mixed = add_noise(speech, -5.0, noise, seed=1)
+    mixed = background.mix(speech, background.made(noise, len(speech), np.random.default_rng(1)), -5.0)
     gain = float(mixed @ speech / (speech @ speech))
     left = mixed - gain * speech
     assert np.abs(mixed).max() == pytest.approx(0.99, abs=1e-6)

@@ -1,0 +1,60 @@
+"""What the commands that write manifests share: a bar, care for what is there, and saying what was written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.progress import Progress
+
+from asr_lab.cli.options import console
+from asr_lab.errors import AsrLabError
+
+
+@contextmanager
+def bar(what: str) -> Iterator[Any]:
+    """A progress bar; yields what is called with (done, total), a total of 0 meaning that nobody knows."""
+    with Progress(console=console(), transient=True) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total or None)
+
+
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace manifests that are there already.")
+
+
+def keep_what_is_there(paths: list[Path], overwrite: bool) -> None:
+    """Raise `AsrLabError` when manifests would be replaced that nobody said may be."""
+    there = [str(path) for path in paths if path.exists()]
+    if there and not overwrite:
+        raise AsrLabError(f"{', '.join(there)} would be replaced", allowed="another folder, or --overwrite")
+
+
+def span(text: str, what: str) -> tuple[float, float]:
+    """`1-5` or `10,30` or `7` as (low, high)."""
+    try:
+        low, _, high = text.replace(",", "-", 1).partition("-")
+        bounds = float(low), float(high or low)
+    except ValueError as error:
+        raise AsrLabError(f"{what} is not a number or a range: {text!r}", allowed="such as 5 or 1-5") from error
+    if bounds[0] > bounds[1]:
+        raise AsrLabError(f"{what} is turned round: {text!r}", allowed=f"{high}-{low}")
+    return bounds
+
+
+def say(cuts: Any, path: Path) -> None:
+    """What a manifest holds, and what will be done to its audio when it is read."""
+    from asr_lab.data import manifest
+    from asr_lab.units import SAMPLE_RATE, hms
+
+    several = sum(len(cut.recording.channel_ids) > 1 for cut in cuts)
+    other = sum(cut.recording.sampling_rate != SAMPLE_RATE for cut in cuts)
+    speakers = {manifest.supervision(cut).speaker for cut in cuts}
+    seconds = hms(sum(cut.duration for cut in cuts))
+    click.echo(f"{path}: {len(cuts)} utterances of {len(speakers)} speakers, {seconds}")
+    if several:
+        click.echo(f"  {several} have several channels: they are mixed to one when read")
+    if other:
+        click.echo(f"  {other} are not at {SAMPLE_RATE} Hz: they are resampled when read")

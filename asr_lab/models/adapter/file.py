@@ -1,0 +1,257 @@
+"""The file an adapter travels in, `{name}_adapter.pt`, and the folder of a project's adapters.
+
+It is a `torch.save` dictionary that others already hold: `adapter_state_dict` (keys of the sequential: `0.weight`,
+`0.bias`, `3.weight`, ...), `input_dim`, `hidden_dims`, `output_dim`, `adapter_name`. A residual adapter has
+`residual_state_dict` *instead of* `adapter_state_dict`, so that an older reader fails instead of printing garbage.
+Here the file also says which base it belongs to (`base_digest`, `vocabulary_digest`), and is refused on another one.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import warnings
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from asr_lab.errors import AsrLabError, listing
+from asr_lab.models.adapter.network import MLPAdapter
+
+SUFFIX = "_adapter.pt"
+PLAIN, RESIDUAL = "adapter_state_dict", "residual_state_dict"
+_NAME = re.compile(r"[A-Za-z0-9_\-가-힣]{1,64}")
+_REQUIRED = ("input_dim", "hidden_dims", "output_dim", "adapter_name")
+
+
+def check_name(name: str) -> str:
+    """The name, if it is one; raises `AsrLabError` for anything that could be a path."""
+    if not _NAME.fullmatch(name):
+        raise AsrLabError(
+            f"not an adapter name: {name!r}",
+            allowed="letters, digits, `-`, `_` and Korean syllables, at most 64",
+        )
+    return name
+
+
+@dataclass(frozen=True)
+class AdapterInfo:
+    """What an adapter file says of itself; what an older system's file does not say is empty."""
+
+    adapter_name: str
+    form: str
+    """`plain` or `residual`."""
+    input_dim: int
+    hidden_dims: tuple[int, ...]
+    output_dim: int
+    num_params: int
+    size_bytes: int
+    base_digest: str = ""
+    vocabulary_digest: str = ""
+    base: str = ""
+    created: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Base:
+    """What an adapter must fit: the base's digests and sizes."""
+
+    digest: str
+    vocabulary_digest: str
+    input_dim: int
+    output_dim: int
+    uri: str = ""
+
+
+class AdapterManager:
+    """The adapter files of a folder."""
+
+    def __init__(self, folder: Path | str = "adapters") -> None:
+        self.folder = Path(folder)
+
+    def path(self, name: str) -> Path:
+        """`{folder}/{name}_adapter.pt`; the name is checked."""
+        return self.folder / f"{check_name(name)}{SUFFIX}"
+
+    def names(self) -> list[str]:
+        """Names of the adapters there are."""
+        return sorted(path.name.removesuffix(SUFFIX) for path in self.folder.glob(f"*{SUFFIX}"))
+
+    def save_adapter(self, name: str, adapter: MLPAdapter, base: Base | None, **more: Any) -> Path:
+        """Write the file aside, then rename; `more` (numbers and text) is kept beside the weights.
+
+        Without a `base` the file says nothing of one. Raises `AsrLabError` when it cannot be written, such as on a
+        full disk; a former file of that name is then as it was.
+        """
+        weights = {key: value.detach().cpu() for key, value in adapter.layers.state_dict().items()}
+        content = {
+            RESIDUAL if adapter.residual else PLAIN: weights,
+            "input_dim": adapter.input_dim,
+            "hidden_dims": list(adapter.hidden_dims),
+            "output_dim": adapter.output_dim,
+            "adapter_name": name,
+            "blank": adapter.blank,
+            **more,
+        }
+        if base:
+            content |= {"base": base.uri, "base_digest": base.digest, "vocabulary_digest": base.vocabulary_digest}
+        return _write(content, self.path(name))
+
+    def find(self, name_or_file: str) -> Path:
+        """The file of a name, or the file itself; raises `AsrLabError` that lists the adapters there are."""
+        given = Path(name_or_file)
+        path = given if given.suffix == ".pt" else self.path(name_or_file)
+        if not path.is_file():
+            raise AsrLabError(
+                f"no adapter {name_or_file!r}",
+                where=str(path),
+                allowed=listing(self.names()) or "none yet",
+                next_command=f"mlflow run . -e adapter -P name={path.name.removesuffix(SUFFIX)}",
+            )
+        return path
+
+    def get_adapter_info(self, name_or_file: str) -> AdapterInfo:
+        """What the file says of itself; the weights stay on disk (memory-mapped, never read)."""
+        return _info(*self._read(name_or_file))
+
+    def load_adapter(
+        self, name_or_file: str, base: Base, *, blank: int, device: torch.device | str = "cpu"
+    ) -> MLPAdapter:
+        """The adapter, ready to recognise on `base`; refused on another base, with a warning if it cannot be told.
+
+        Raises `AsrLabError` too when the weights are not those of the sizes that the file names.
+        """
+        path, content = self._read(name_or_file)
+        info = _info(path, content)
+        _check_fits(info, base, path)
+        adapter = MLPAdapter(
+            info.input_dim, info.hidden_dims, info.output_dim, blank=blank, residual=info.form == "residual"
+        )
+        weights = content[RESIDUAL if adapter.residual else PLAIN]
+        _check_weights(weights, adapter.layers.state_dict(), path)
+        adapter.layers.load_state_dict(weights)
+        return adapter.eval().to(device)
+
+    def _read(self, name_or_file: str) -> tuple[Path, dict[str, Any]]:
+        path = self.find(name_or_file)
+        return path, _read(path)
+
+
+def _write(content: Mapping[str, Any], path: Path) -> Path:
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with aside.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except (OSError, RuntimeError) as error:  # torch tells a full disk as a RuntimeError
+        raise AsrLabError(
+            f"the adapter cannot be written: {str(error).splitlines()[0]}",
+            where=str(path),
+            hint="a former file of that name is as it was",
+        ) from error
+    finally:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+    return path
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = _load(path)
+    except pickle.UnpicklingError as error:
+        raise AsrLabError("refused: this file would run code when read", where=str(path)) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise AsrLabError(f"not an adapter file, or cut off: {error}", where=str(path)) from error
+    if not isinstance(content, dict) or not any(isinstance(content.get(key), dict) for key in (PLAIN, RESIDUAL)):
+        raise AsrLabError(f"not an adapter file: it has neither {PLAIN} nor {RESIDUAL}", where=str(path))
+    missing = [key for key in _REQUIRED if key not in content]
+    if missing:
+        raise AsrLabError(
+            f"not an adapter file: it lacks {listing(missing)}", where=str(path), allowed=listing(_REQUIRED)
+        )
+    return content
+
+
+def _load(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except RuntimeError as error:
+        if "mmap can only be used" not in str(error):
+            raise
+    return torch.load(path, map_location="cpu", weights_only=True)  # the format before torch 1.6
+
+
+def _info(path: Path, content: Mapping[str, Any]) -> AdapterInfo:
+    """Raises `AsrLabError` when sizes are not numbers or weights not tensors."""
+    form = "residual" if RESIDUAL in content else "plain"
+    weights = content[RESIDUAL if form == "residual" else PLAIN]
+    strangers = [str(key) for key, value in weights.items() if not isinstance(value, Tensor)]
+    try:
+        hidden = content["hidden_dims"]
+        widths = tuple(int(width) for width in (hidden if isinstance(hidden, list | tuple) else [hidden]))
+        input_dim, output_dim = int(content["input_dim"]), int(content["output_dim"])
+    except (TypeError, ValueError) as error:
+        raise AsrLabError(f"not an adapter file: its sizes are not numbers ({error})", where=str(path)) from error
+    if strangers or not widths or min(*widths, input_dim, output_dim) < 1:
+        fault = f"{listing(strangers)} is no tensor" if strangers else f"hidden_dims {list(widths)}"
+        raise AsrLabError(f"not an adapter file: {fault}", where=str(path))
+    metrics = content.get("metrics") or {}
+    return AdapterInfo(
+        adapter_name=str(content["adapter_name"]),
+        form=form,
+        input_dim=input_dim,
+        hidden_dims=widths,
+        output_dim=output_dim,
+        num_params=sum(tensor.numel() for tensor in weights.values()),
+        size_bytes=path.stat().st_size,
+        base_digest=str(content.get("base_digest", "")),
+        vocabulary_digest=str(content.get("vocabulary_digest", "")),
+        base=str(content.get("base", "")),
+        created=str(content.get("created", "")),
+        metrics={str(name): float(value) for name, value in metrics.items()},
+    )
+
+
+def _check_weights(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:
+    faults = [f"{key} is missing" for key in wanted if key not in weights]
+    faults += [f"{key} is unknown" for key in weights if key not in wanted]
+    faults += [
+        f"{key} has the shape {tuple(weights[key].shape)} instead of {tuple(tensor.shape)}"
+        for key, tensor in wanted.items()
+        if key in weights and weights[key].shape != tensor.shape
+    ]
+    if faults:
+        raise AsrLabError(
+            f"the weights are not those of the sizes that the file names: {listing(faults)}", where=str(path)
+        )
+
+
+def _check_fits(info: AdapterInfo, base: Base, path: Path) -> None:
+    if (info.input_dim, info.output_dim) != (base.input_dim, base.output_dim):
+        raise AsrLabError(
+            f"the adapter reads {info.input_dim} values and knows {info.output_dim} classes, "
+            f"the base gives {base.input_dim} and has {base.output_dim}",
+            where=str(path),
+            hint=f"it was made for the base {info.base or 'of an older system'}",
+        )
+    if not info.base_digest:
+        warnings.warn(f"{path} does not say which base it belongs to: not checked", stacklevel=3)
+        return
+    if info.vocabulary_digest != base.vocabulary_digest:
+        raise AsrLabError("the adapter was made for another vocabulary", where=str(path), hint=f"its base: {info.base}")
+    if info.base_digest != base.digest:
+        raise AsrLabError(
+            f"the adapter was made for another base (digest {info.base_digest[:8]}, this one {base.digest[:8]})",
+            where=str(path),
+            hint=f"its base: {info.base}",
+        )

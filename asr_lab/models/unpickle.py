@@ -1,0 +1,128 @@
+"""Weights out of PyTorch files whose classes are not here: whole pickled modules, read without running their code.
+
+Only what rebuilds tensors and plain containers is real. Every other class becomes an inert stand-in that keeps its
+state; what could act (`os`, `builtins.eval`, ...) is refused. Nothing foreign is imported or called.
+"""
+
+from __future__ import annotations
+
+import collections
+import pickle
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from asr_lab.errors import AsrLabError
+
+_REAL = {
+    ("collections", "OrderedDict"): collections.OrderedDict,
+    ("torch", "Size"): torch.Size,
+    ("torch", "device"): torch.device,
+    ("torch._utils", "_rebuild_tensor"): torch._utils._rebuild_tensor,
+    ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
+    ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
+}
+_CONTAINERS = {kind.__name__: kind for kind in (set, frozenset, list, dict, tuple, bytearray, complex, range, slice)}
+_ACTING = {"os", "posix", "nt", "sys", "subprocess", "shutil", "socket", "ctypes", "importlib", "runpy", "pty", "code"}
+_ACTING |= {"webbrowser", "commands", "pickle", "_pickle", "marshal", "signal", "multiprocessing", "threading"}
+_NESTED = ("state_dict", "model_state_dict", "model", "net", "network")
+
+
+class Inert:
+    """Stands for an object of a class that is not here: keeps its state, does nothing."""
+
+    def __new__(cls, *_: Any, **__: Any) -> Inert:
+        return object.__new__(cls)
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        """Whatever the pickle gives it is not used."""
+
+    def __setstate__(self, state: Any) -> None:
+        for part in state if isinstance(state, tuple) else (state,):
+            if isinstance(part, dict):
+                self.__dict__.update(part)
+
+    def append(self, item: Any) -> None:
+        """What the pickle of a list's subclass calls."""
+
+    def extend(self, items: Any) -> None:
+        """What the pickle of a list's subclass calls."""
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """What the pickle of a dictionary's subclass calls."""
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in _REAL:
+            return _REAL[module, name]
+        if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
+            return getattr(torch, name)
+        if module in ("builtins", "__builtin__"):
+            if name in _CONTAINERS:
+                return _CONTAINERS[name]
+            raise pickle.UnpicklingError(f"it would run {name}")
+        if module.split(".")[0] in _ACTING:
+            raise pickle.UnpicklingError(f"it would run {module}.{name}")
+        return type(name, (Inert,), {"__module__": module})
+
+
+def _load(file: Any, **options: Any) -> Any:
+    return _Unpickler(file, **options).load()
+
+
+_PICKLE: Any = SimpleNamespace(Unpickler=_Unpickler, load=_load, __name__="asr_lab.models.unpickle")
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Name -> tensor of a checkpoint: a state dict, one under `state_dict` and the like, or a whole pickled module.
+
+    Raises `AsrLabError` when the file is missing, cut off, would run code, or holds no weights.
+    """
+    if not path.is_file():
+        raise AsrLabError("no such file", where=str(path))
+    if zipfile.is_zipfile(path) and any(name.endswith("constants.pkl") for name in zipfile.ZipFile(path).namelist()):
+        raise AsrLabError("this is a TorchScript program, not a checkpoint", where=str(path))
+    try:
+        content = torch.load(path, map_location="cpu", pickle_module=_PICKLE, weights_only=False)
+    except pickle.UnpicklingError as error:
+        raise AsrLabError(f"refused: {error}", where=str(path), allowed="a checkpoint of a network") from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise AsrLabError(f"not a PyTorch checkpoint, or cut off: {error}", where=str(path)) from error
+    weights = _weights(content)
+    if not weights:
+        held = f"; it holds {', '.join(map(str, content))[:200]}" if isinstance(content, Mapping) else ""
+        raise AsrLabError(f"the file holds no weights{held}", where=str(path), hint="KoSpeech's model.pt has them")
+    return weights
+
+
+def _weights(content: Any) -> dict[str, Tensor]:
+    if isinstance(content, Inert):
+        return dict(_of_module(content, ""))
+    if not isinstance(content, Mapping):
+        return {}
+    own = {str(name): value.detach() for name, value in content.items() if isinstance(value, Tensor)}
+    nested = (_weights(content[name]) for name in _NESTED if name in content)
+    return next((found for found in nested if found), own)
+
+
+def _of_module(module: Inert, prefix: str) -> Iterator[tuple[str, Tensor]]:
+    """As `nn.Module.state_dict`, and also modules in plain lists, whose weights a state dict would lack."""
+    state = vars(module)
+    for kind in ("_parameters", "_buffers"):
+        for name, value in (state.get(kind) or {}).items():
+            if isinstance(value, Tensor):
+                yield prefix + name, value.detach()
+    for name, child in (state.get("_modules") or {}).items():
+        if isinstance(child, Inert):
+            yield from _of_module(child, f"{prefix}{name}.")
+    for name, value in state.items():
+        if isinstance(value, list | tuple):
+            for index, child in enumerate(value):
+                if isinstance(child, Inert) and "_parameters" in vars(child):
+                    yield from _of_module(child, f"{prefix}{name}.{index}.")

@@ -1,0 +1,132 @@
+"""Adapters for everyone in a manifest: a run a person under one parent, their figures pooled, and how the gain grows
+with what is learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+from lhotse import CutSet
+from lhotse.cut import Cut
+from rich.console import Console
+
+from asr_lab.config.schema import AdapterExperiment
+from asr_lab.data import manifest
+from asr_lab.data.splits import groups
+from asr_lab.models.adapter import check_name
+from asr_lab.models.recognizer import Recognizer
+from asr_lab.recipes.adapter import Adapted, adapt, hear
+from asr_lab.recipes.common import Clock, Split, describe, use_threads
+from asr_lab.recipes.fitting import measure
+from asr_lab.recipes.gain import Gain
+from asr_lab.recipes.person import Plan, plan
+from asr_lab.reports.growth import growth_figure
+from asr_lab.training.recorder import Recorder, Tracker
+
+
+@dataclass(frozen=True)
+class Everyone:
+    """All adapters, what they are worth pooled, and what they were worth with less to learn from."""
+
+    run_id: str
+    run_name: str
+    adapted: list[Adapted]
+    gain: Gain
+    growth: pd.DataFrame
+    """A row a number of utterances learned from: `learned_from`, WER and CER of base and adapted, the difference."""
+
+    def people(self) -> pd.DataFrame:
+        """A row a person."""
+        return pd.DataFrame([{"person": one.name, **_figures(one.gain)} for one in self.adapted])
+
+
+def plans(config: AdapterExperiment, base_uri: str, recognizer: Recognizer) -> list[Plan]:
+    """A plan a person, all checked before anything is spent."""
+    whole = Split.read("train", config.data.train)
+    by_person = groups(whole.cuts, config.data.each)
+    for name in by_person:
+        check_name(name)
+    return [
+        plan(_of_person(config, name), base_uri, recognizer, _part(whole, cuts))
+        for name, cuts in sorted(by_person.items())
+    ]
+
+
+def _of_person(config: AdapterExperiment, name: str, learn_from: int | None = None) -> AdapterExperiment:
+    data = {"each": "", "sizes": ()} | ({} if learn_from is None else {"learn_from": learn_from})
+    return config.model_copy(
+        update={
+            "adapter": config.adapter.model_copy(update={"name": name}),
+            "data": config.data.model_copy(update=data),
+        }
+    )
+
+
+def _part(whole: Split, rows: Sequence[Cut]) -> Split:
+    cuts = CutSet.from_cuts(rows)
+    return Split(whole.name, whole.path, cuts, manifest.digest(cuts))
+
+
+def adapt_everyone(config: AdapterExperiment, planned: list[Plan], tracker: Tracker, console: Console) -> Everyone:
+    """An adapter for each plan, recorded as children of one run that holds the pooled figures."""
+    clock, base_uri = Clock(), planned[0].base_uri
+    use_threads(config.run.threads)
+    whole = Split.read("train", config.data.train)
+    spec = describe(
+        config,
+        family="adapter",
+        kind="group",
+        model_type="deepspeech2-adapter",
+        name=config.run.name or f"each-{config.data.each}",
+        data={"train": whole.digest, "base": base_uri},
+        base=base_uri,
+        text=planned[0].recognizer.normalizer.name,
+    )
+    with tracker.start(spec) as run:
+        run.dataset(whole.dataset())
+        adapted, by_size = [], dict[int, list[Gain]]()
+        for number, one in enumerate(planned, 1):
+            console.print(f"[dim]{number} of {len(planned)}[/] ", end="", highlight=False)
+            frames = hear(one, console, run.checkpoints)
+            adapted.append(adapt(one, tracker, console, frames=frames, parent=run.run_id))
+            for size in config.data.sizes:
+                smaller = _of_person(one.config, one.config.adapter.name, size)
+                tables = measure(plan(smaller, base_uri, one.recognizer, one.splits["train"]), frames)
+                by_size.setdefault(size, []).append(_gain(config, *tables))
+        pooled = _pooled(config, [one.gain for one in adapted])
+        smallest = min(len(fold.train) for one in planned for fold in one.folds)
+        growth = _growth({size: _pooled(config, gains) for size, gains in by_size.items()} | {smallest: pooled})
+        done = Everyone(run.run_id, run.name, adapted, pooled, growth)
+        _record(run, done, base_uri)
+        run.metrics({"perf/seconds": clock.seconds})
+        return done
+
+
+def _record(run: Recorder, done: Everyone, base_uri: str) -> None:
+    done.gain.record(run, f"{len(done.adapted)} people", base_uri)
+    run.table(done.people(), "eval/people.parquet")
+    run.table(done.growth, "eval/growth.parquet")
+    run.figure(growth_figure(done.growth), "eval/growth.png")
+    for row in done.growth.itertuples():
+        run.metrics({"test/wer_by_learned_from": row.wer}, step=int(row.learned_from))
+    run.note("\n".join(f"- **{label}** {text}" for label, text in done.gain.rows().items()))
+
+
+def _gain(config: AdapterExperiment, base: pd.DataFrame, adapted: pd.DataFrame) -> Gain:
+    return Gain.of(base, adapted, unit=config.data.interval_unit, seed=config.run.seed)
+
+
+def _pooled(config: AdapterExperiment, gains: list[Gain]) -> Gain:
+    """All utterances of all people as one corpus."""
+    tables = (pd.concat([getattr(gain, side) for gain in gains], ignore_index=True) for side in ("base", "adapted"))
+    return _gain(config, *tables)
+
+
+def _growth(by_size: Mapping[int, Gain]) -> pd.DataFrame:
+    return pd.DataFrame([{"learned_from": size, **_figures(gain)} for size, gain in sorted(by_size.items())])
+
+
+def _figures(gain: Gain) -> dict[str, float]:
+    named = {name.removeprefix("test/"): value for name, value in gain.metrics().items()}
+    return {"utterances": len(gain.adapted), **named}

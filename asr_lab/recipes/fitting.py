@@ -1,0 +1,85 @@
+"""Adapters learned from stored frames, and what they are worth on utterances they did not learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+from lhotse import CutSet
+from transformers import TrainerCallback
+
+from asr_lab.config.schema import AdapterExperiment, AdapterTrain
+from asr_lab.data import manifest
+from asr_lab.metrics import error_rates
+from asr_lab.models.adapter import MLPAdapter
+from asr_lab.models.adapter.network import Imitation
+from asr_lab.recipes.common import score
+from asr_lab.recipes.person import Plan
+from asr_lab.training.callbacks import DropBrokenUpdates, Recording
+from asr_lab.training.frames import Frames, frame_loader
+from asr_lab.training.recorder import Recorder
+from asr_lab.training.trainer import AsrTrainer
+
+
+def fit(planned: Plan, frames: Frames, cuts: CutSet, run: Recorder | None = None) -> MLPAdapter:
+    """A new adapter that learned from the stored frames of `cuts`; its curve is recorded into `run`.
+
+    A plain one first learns to say what the base says. Nothing is chosen on anything: the last epoch is kept.
+    """
+    adapter, config = planned.adapter(), planned.config
+    if not adapter.residual and config.train.imitate_epochs:
+        loss = imitate(adapter, config, frames, cuts)
+        if run:
+            run.metrics({"train/imitation_loss": loss})
+    labels = {cut.id: planned.recognizer.encode_text(manifest.supervision(cut).text or "") for cut in cuts}
+    callbacks = [Recording(run), DropBrokenUpdates(run)] if run else []
+    _trainer(adapter, config, config.train, frames, labels, callbacks).train()
+    return adapter.eval().to(planned.recognizer.model.device)
+
+
+def imitate(adapter: MLPAdapter, config: AdapterExperiment, frames: Frames, cuts: CutSet) -> float:
+    """Let the adapter learn to say what the logits kept with the frames say; the mean loss of the training."""
+    settings = config.train.model_copy(update={"epochs": config.train.imitate_epochs})
+    trainer = _trainer(Imitation(adapter), config, settings, frames, {cut.id: [] for cut in cuts}, [])
+    return float(trainer.train().training_loss)
+
+
+def _trainer(
+    model: MLPAdapter | Imitation,
+    config: AdapterExperiment,
+    settings: AdapterTrain,
+    frames: Frames,
+    labels: Mapping[str, list[int]],
+    callbacks: list[TrainerCallback],
+) -> AsrTrainer:
+    return AsrTrainer(
+        model,
+        frame_loader(frames, labels, settings.batch_size, seed=config.run.seed),
+        None,
+        settings,
+        folder=Path("checkpoints"),  # none are written: an adapter learns within seconds
+        seed=config.run.seed,
+        callbacks=callbacks,
+        checkpoints=False,
+    )
+
+
+def measure(
+    planned: Plan, frames: Frames, kept: MLPAdapter | None = None, run: Recorder | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Scores of the base and of the adapted recogniser on the same utterances, which it did not learn from.
+
+    Where there is one fold, `kept` is the adapter that learned from it; several folds learn one each.
+    """
+    recognizer, normalizer = planned.recognizer, planned.recognizer.normalizer
+    adapted: dict[str, str] = {}
+    for number, fold in enumerate(planned.folds):
+        own = kept if kept and len(planned.folds) == 1 else fit(planned, frames, fold.train)
+        found = frames.hypotheses(recognizer, fold.test, own)
+        adapted |= found
+        if run and len(planned.folds) > 1:
+            run.metrics({"fold/wer": error_rates.wer(score(fold.test, found, normalizer))}, number)
+    tested = CutSet.from_cuts(cut for fold in planned.folds for cut in fold.test)
+    plain = frames.hypotheses(recognizer, tested, None)
+    return score(tested, plain, normalizer), score(tested, adapted, normalizer)

@@ -1,0 +1,105 @@
+"""Where rows of utterances are kept that are read again and again: in memory, or on disk where they are too many."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+import psutil
+import torch
+from lhotse import CutSet
+from torch import Tensor
+
+from asr_lab.errors import AsrLabError
+from asr_lab.units import num_frames, num_samples
+
+Where = Literal["auto", "memory", "disk"]
+_SHARE_OF_MEMORY = 0.5  # of what is free: training needs some too
+
+
+class Shelf(Protocol):
+    """Keeps the rows of each utterance."""
+
+    def put(self, id: str, *rows: Tensor) -> None: ...
+
+    def get(self, id: str) -> tuple[Tensor, ...]: ...
+
+
+class InMemory:
+    """A dictionary."""
+
+    def __init__(self) -> None:
+        self.by_id: dict[str, tuple[Tensor, ...]] = {}
+
+    def put(self, id: str, *rows: Tensor) -> None:
+        self.by_id[id] = tuple(row.clone() for row in rows)  # not a view that holds the whole batch
+
+    def get(self, id: str) -> tuple[Tensor, ...]:
+        return self.by_id[id]
+
+
+class OnDisk:
+    """A file for each kind of row (float32, one utterance behind the other), mapped into memory when read.
+
+    The files have no name: the disk is free again when the process ends, however it ends.
+    """
+
+    def __init__(self, folder: Path, widths: Sequence[int]) -> None:
+        self.folder, self.widths = folder, widths
+        self.files = [tempfile.TemporaryFile(dir=folder) for _ in widths]  # noqa: SIM115 (open while mapped)
+        self.places: dict[str, tuple[int, int]] = {}
+        self.length = 0
+        self.mapped: list[Tensor] = []
+
+    def put(self, id: str, *rows: Tensor) -> None:
+        try:
+            for file, row in zip(self.files, rows, strict=True):
+                file.write(np.ascontiguousarray(row.numpy()).data)
+        except OSError as error:
+            raise AsrLabError(f"frames cannot be kept: {error.strerror}", where=str(self.folder.resolve())) from error
+        self.places[id] = (self.length, len(rows[0]))
+        self.length += len(rows[0])
+
+    def get(self, id: str) -> tuple[Tensor, ...]:
+        if not self.mapped:
+            self.mapped = [
+                torch.from_numpy(np.memmap(file, np.float32, "c", shape=(self.length, width)))
+                for file, width in zip(self.files, self.widths, strict=True)
+            ]
+        start, length = self.places[id]
+        return tuple(column[start : start + length] for column in self.mapped)
+
+
+def shelf(cuts: CutSet, widths: Sequence[int], where: Where, folder: Path) -> Shelf:
+    """Memory, or files in `folder` where `auto` finds that the frames would take more than half of what is free.
+
+    Raises `AsrLabError` when the disk has no room for them.
+    """
+    total = sum((num_frames(num_samples(cut.duration)) + 1) // 2 for cut in cuts)
+    needed = total * sum(widths) * torch.finfo(torch.float32).bits // 8
+    if where == "memory" or (where == "auto" and needed <= _SHARE_OF_MEMORY * free_memory()):
+        return InMemory()
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise AsrLabError(
+            f"the base's frames need {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free",
+            where=str(folder.resolve()),
+            hint="fewer or shorter utterances need less; the checkpoints folder may be a link to a larger disk",
+        )
+    return OnDisk(folder, widths)
+
+
+def free_memory() -> int:
+    """Bytes of memory that can be used: what the machine has left, or what the container's limit leaves."""
+    free = int(psutil.virtual_memory().available)
+    with suppress(OSError, ValueError):  # Linux control groups, version 2; "max" is no limit
+        group = Path("/sys/fs/cgroup")
+        limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
+        free = min(free, limit - used)
+    return free

@@ -1,0 +1,83 @@
+"""A base's frames, kept: the same in memory and on disk, computed once, refused where there is no room."""
+
+import io
+
+import pytest
+import torch
+from rich.console import Console
+
+from asr_lab.data import manifest
+from asr_lab.data.text import TextNormalizer, build_vocabulary
+from asr_lab.errors import AsrLabError
+from asr_lab.models.adapter import MLPAdapter
+from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
+from asr_lab.models.recognizer import Recognizer
+from asr_lab.training import shelf
+from asr_lab.training.frames import Frames, frame_loader
+from asr_lab.training.shelf import InMemory, OnDisk
+
+QUIET = Console(file=io.StringIO())
+
+
+@pytest.fixture
+def recognizer():
+    torch.manual_seed(0)
+    vocabulary = build_vocabulary(["abcdefg"])
+    config = DeepSpeech2Config(vocab_size=len(vocabulary), hidden_size=8, num_layers=1, conv_channels=4)
+    return Recognizer(DeepSpeech2ForCTC(config).eval(), vocabulary, TextNormalizer())
+
+
+def test_disk_and_memory_hold_the_same(recognizer, corpus, tmp_path):
+    cuts, folder = manifest.read(corpus), tmp_path / "frames"
+    folder.mkdir()
+    kept = {where: Frames.of(recognizer, cuts, QUIET, where=where, folder=folder) for where in ("memory", "disk")}
+    assert isinstance(kept["memory"].rows, InMemory)
+    assert isinstance(kept["disk"].rows, OnDisk)
+    for cut in cuts:
+        for one, other in zip(kept["memory"].rows.get(cut.id), kept["disk"].rows.get(cut.id), strict=True):
+            assert torch.equal(one, other)
+    adapter = MLPAdapter(16, (8,), len(recognizer.vocabulary), residual=True).eval()
+    assert kept["disk"].hypotheses(recognizer, cuts, adapter) == kept["memory"].hypotheses(recognizer, cuts, None)
+    assert list(folder.iterdir()) == []  # its files have no name: nothing is left, however the process ends
+
+
+def test_frames_and_logits_are_those_of_the_base(recognizer, corpus):
+    cuts = manifest.read(corpus)
+    frames = Frames.of(recognizer, cuts, QUIET, where="memory", batch_size=5)
+    assert frames.hypotheses(recognizer, cuts, None) == recognizer.hypotheses(cuts)
+    for ids, whole, lengths in recognizer.encoded(cuts, batch_size=5):
+        for id, row, length in zip(ids, whole, lengths.tolist(), strict=True):
+            own, logits = frames.rows.get(id)
+            assert torch.equal(own, row[:length])
+            torch.testing.assert_close(logits, recognizer.model.head(own), atol=1e-5, rtol=1e-4)
+
+
+def test_many_frames_go_to_disk_by_themselves(corpus, tmp_path, monkeypatch):
+    cuts = manifest.read(corpus)
+    assert isinstance(shelf.shelf(cuts, (16, 10), "auto", tmp_path), InMemory)
+    monkeypatch.setattr(shelf, "free_memory", lambda: 1000)
+    assert isinstance(shelf.shelf(cuts, (16, 10), "auto", tmp_path), OnDisk)
+    assert shelf.shelf(cuts, (16, 10), "memory", tmp_path).by_id == {}
+
+
+def test_a_disk_without_room_is_told_before_the_base_hears_anything(corpus, tmp_path):
+    cuts = manifest.read(corpus)
+    with pytest.raises(AsrLabError, match=r"frames need .* GB, .* GB are free"):
+        shelf.shelf(cuts, (10**12, 1), "disk", tmp_path)
+
+
+def test_the_base_hears_each_utterance_once(recognizer, corpus):
+    heard = []
+    encode = recognizer.model.encode
+
+    def counted(features, lengths):
+        heard.append(len(features))
+        return encode(features, lengths)
+
+    recognizer.model.encode = counted
+    cuts = manifest.read(corpus)
+    frames = Frames.of(recognizer, cuts, QUIET)
+    for _ in range(3):
+        list(frame_loader(frames, {cut.id: [1] for cut in cuts}, 4, seed=0))
+        frames.hypotheses(recognizer, cuts, None)
+    assert sum(heard) == len(cuts)
