@@ -177,3 +177,15 @@ def artifacts(run_id: str, folder: str = "") -> set[str]:
     import mlflow
 
     return {item.path for item in mlflow.MlflowClient().list_artifacts(run_id, folder)}
+
+
+@pytest.fixture
+def scored():
+    """A score table of four utterances with ages, genders, noise and durations; one is left out, one has markup."""
+    from asr_lab.metrics import error_rates
+
+    references = {"a": "the cat sat", "b": "the dog ran", "c": "a bird", "d": "<b>fish</b> & chips"}
+    table = error_rates.score(references, {"a": "the cat sat", "b": "the fog ran off", "c": "", "d": "fish chips"})
+    table["age"], table["gender"] = [6, 7, 12, 40], ["female", "male", None, "male"]
+    table["snr_db"], table["duration_s"] = [3.0, 12.5, 25.0, 9.99], [1.0, 2.0, 5.5, 20.0]
+    return table

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, console, keys_help, overrides_option
+from asr_lab.cli.tables import show
 from asr_lab.config.load import load
 from asr_lab.config.schema import EvaluateExperiment
 
@@ -18,6 +19,7 @@ from asr_lab.config.schema import EvaluateExperiment
 @click.option("--config", type=click.Path(path_type=Path), help="A config file, laid under the options.")
 @click.argument("keys", nargs=-1, type=click.UNPROCESSED, metavar="[KEY=VALUE]...")
 @overrides_option
+@click.option("--audio", is_flag=True, help="Put the audio into the page; it is people's voices, so only where asked.")
 def evaluate(
     model: str | None,
     data: str | None,
@@ -25,16 +27,20 @@ def evaluate(
     config: Path | None,
     keys: tuple[str, ...],
     texts: tuple[str, ...],
+    audio: bool,
 ) -> None:
-    """WER with its interval and CER of a recogniser on a manifest, recorded as a run.
+    """WER with its interval and CER of a recogniser on a manifest and its slices (age, gender, noise, duration),
+    recorded as a run with a page that shows, filters and, where asked, plays every utterance.
 
     \b
     Examples:
       asr-lab evaluate --model models:/deepspeech2@champion --data corpora/demo/test.jsonl.gz
       asr-lab evaluate --model models:/deepspeech2@champion --adapter john \\
-          --data corpora/demo/persons/john/test.jsonl.gz
+          --data corpora/demo/persons/john/test.jsonl.gz --audio
     """
     options = {"evaluate.model": model, "evaluate.data": data, "evaluate.adapter": adapter}
+    if audio:
+        options["evaluate.audio"] = "true"
     chosen = {key: value for key, value in options.items() if value}
     experiment = load(config, chosen | config_keys(texts, keys), "evaluate")
     assert isinstance(experiment, EvaluateExperiment)
@@ -45,11 +51,19 @@ def evaluate(
 
     out = console()
     done = recipe.evaluate(experiment, MlflowTracker(), MlflowStore(), load_model, out)
+    from asr_lab.metrics import error_rates, slices
+
+    split = experiment.evaluate.split
     out.print(f"[bold]{done.run_name}[/]", highlight=False)
     interval = f"95 % interval {done.wer.low:.1%} to {done.wer.high:.1%}"
-    out.print(f"  {experiment.evaluate.split}/wer  {done.wer.value:.1%}, {interval}", highlight=False)
-    out.print(f"  {experiment.evaluate.split}/cer  {done.cer:.1%}", highlight=False)
-    out.print(
-        f"  {done.num_utterances} utterances, {done.seconds:.1f} s; asr-lab show {done.run_id[:8]}",
-        highlight=False,
-    )
+    out.print(f"  {split}/wer  {done.wer.value:.1%}, {interval}", highlight=False)
+    out.print(f"  {split}/cer  {error_rates.cer(done.table):.1%}", highlight=False)
+    out.print(f"  {len(done.table)} utterances, {done.seconds:.1f} s", highlight=False)
+    by_slice = slices.slices(done.table)
+    short = by_slice[by_slice.groupby("slice")["value"].transform("size") <= _MOST_VALUES]
+    if len(short):
+        show(short[["slice", "value", "utterances", "wer", "low", "high", "cer"]], "table")
+    out.print(f"  page: eval/{split}.html of the run; asr-lab show {done.run_id[:8]}", highlight=False)
+
+
+_MOST_VALUES = 20  # of a slice that is printed

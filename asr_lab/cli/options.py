@@ -22,9 +22,10 @@ TAKES_CONFIG_KEYS = {"ignore_unknown_options": True, "allow_extra_args": True}
 """Context settings of a command that takes `key=value` and `--key value` for any config key."""
 
 
-def console() -> Console:
+def console(*, stderr: bool = False) -> Console:
     """Where people read; as wide as the terminal, and never folded where there is none (a file, a pipe)."""
-    return Console(width=None if sys.stdout.isatty() else 400)
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(width=None if stream.isatty() else 400, stderr=stderr)
 
 
 def overrides_option(function: F) -> F:

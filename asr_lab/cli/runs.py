@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import click
 import pandas as pd
 
@@ -59,21 +62,27 @@ def show(run: str) -> None:
 @click.argument("names", nargs=-1, metavar="[RUN]...")
 @click.option("--pattern", default="", help="Glob or part of a run's name, model type or family, case-blind.")
 @click.option("--family", default="", help="Only this family, such as adapter.")
+@click.option("--ways", is_flag=True, help="Scratch, fine-tune, adapter: error rates beside time, memory and size.")
+@click.option("--curves", "figure", type=click.Path(path_type=Path), help="Draw the learning curves into this file.")
+@click.option("--log", "log", is_flag=True, help="Put table and curves among the artifacts of the runs.")
 @format_option
-def compare(names: tuple[str, ...], pattern: str, family: str, style: str) -> None:
+def compare(
+    names: tuple[str, ...], pattern: str, family: str, ways: bool, figure: Path | None, log: bool, style: str
+) -> None:
     """Runs side by side: only the parameters that differ, the metrics that matter, the best in bold.
 
     \b
     Examples:
       asr-lab compare --pattern john
       asr-lab compare --family deepspeech2 --format markdown
+      asr-lab compare scratch-1a2b finetune-3c4d john-5e6f --ways --curves curves.png --log
     """
     from asr_lab.tracking import runs
 
     found = [runs.one(name) for name in names] or runs.find(pattern, family, status="FINISHED")
     if not found:
         raise AsrLabError(f"no finished run is like {pattern or family or 'that'!r}", next_command="asr-lab list")
-    table: pd.DataFrame = runs.comparison(found)
+    table: pd.DataFrame = runs.ways(found) if ways else runs.comparison(found)
     reason = runs.not_comparable(found)
     best = {} if reason else runs.best_of(table)
     show_table(table, style, best=best)
@@ -82,6 +91,24 @@ def compare(names: tuple[str, ...], pattern: str, family: str, style: str) -> No
             console().print(f"best {metric}: {name}", highlight=False)
         if reason:
             console().print(reason, highlight=False)
+    if figure or log:
+        _draw(found, table, figure, log)
+
+
+def _draw(found: list[Any], table: pd.DataFrame, file: Path | None, log: bool) -> None:
+    from asr_lab.reports.curves import CURVES, curves_figure
+    from asr_lab.tracking import runs
+
+    figure = curves_figure(runs.curves(found, CURVES))
+    if file:
+        if file.suffix.lower() not in (".png", ".svg", ".pdf"):
+            raise AsrLabError(f"no figure can be written as {file.name!r}", allowed="a .png, .svg or .pdf file")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(file, dpi=150)
+        console(stderr=True).print(f"curves: {file}", highlight=False)
+    if log:
+        runs.log_comparison(found, table, figure)
+        console(stderr=True).print(f"table and curves: under compare/ of {len(found)} runs", highlight=False)
 
 
 @click.command()

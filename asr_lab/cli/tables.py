@@ -12,7 +12,7 @@ from rich.table import Table
 
 from asr_lab.cli.options import console
 
-_RATES = ("wer", "cer", "per", "share", "delta")
+_RATES = ("wer", "cer", "per", "share", "delta", "low", "high")
 
 
 def show(table: pd.DataFrame, style: str, *, best: Mapping[str, str] | None = None) -> None:

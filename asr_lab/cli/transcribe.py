@@ -37,8 +37,7 @@ def transcribe(files: tuple[Path, ...], adapter: str, model: str, adapter_dir: s
     chosen = model or ("" if adapter else "models:/deepspeech2@champion")
     recognizer, _ = with_adapter(MlflowStore(), load_model, chosen, adapter, adapter_dir)
     failed = 0
-    out, err = console(), console()
-    err.stderr = True
+    out, err = console(), console(stderr=True)
     for transcript in transcripts(recognizer, files):
         failed += bool(transcript.error)
         if as_json:

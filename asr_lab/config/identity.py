@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-NOT_IDENTITY = {"run.name", "run.register_as", "run.threads", "train.num_workers"}
+NOT_IDENTITY = {"run.name", "run.register_as", "run.threads", "train.num_workers", "evaluate.audio"}
 """Keys that change how a run is called, kept or hurried, but not what it computes."""
 
 _UNNAMED = {
@@ -24,6 +24,7 @@ _UNNAMED = {
     "evaluate.data",
     "evaluate.adapter",
     "adapter.base",
+    "model.pretrained",
 }
 
 

@@ -226,8 +226,8 @@ class Evaluation(Section):
     split: str = "test"
     """Name of the data in metrics and artifacts (`test/wer`, `eval/test.parquet`)."""
     batch_size: Positive = 16
-    resamples: int = Field(default=10_000, ge=100)
-    """Bootstrap resamples for the intervals."""
+    audio: bool = False
+    """Put the audio into the page, to listen to; only where asked, for it is people's voices."""
 
 
 class EvaluateExperiment(Section):

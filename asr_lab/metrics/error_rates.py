@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
@@ -99,3 +100,28 @@ def alignment(reference: str, hypothesis: str) -> list[tuple[str, str, str]]:
             hyp = "" if chunk.type == "delete" else hyps[chunk.hyp_start_idx + step]
             pairs.append((chunk.type, ref, hyp))
     return pairs
+
+
+def confusions(table: pd.DataFrame) -> pd.DataFrame:
+    """What was taken for what, in words and in characters, the most frequent first.
+
+    Columns `unit` (word, character), `kind` (substitute, delete, insert), `reference`, `hypothesis`, `count`, and
+    `share` of all errors of the unit.
+    """
+    counted: Counter[tuple[str, str, str, str]] = Counter()
+    for reference, hypothesis in zip(table["reference"], table["hypothesis"], strict=True):
+        for unit, pairs in (
+            ("word", alignment(reference, hypothesis)),
+            ("character", _characters(reference, hypothesis)),
+        ):
+            counted.update((unit, *pair) for pair in pairs if pair[0] != "equal")
+    columns = ["unit", "kind", "reference", "hypothesis"]
+    rows = pd.DataFrame([[*key, count] for key, count in counted.items()], columns=[*columns, "count"])
+    rows["share"] = rows["count"] / rows.groupby("unit")["count"].transform("sum")
+    return rows.sort_values(["unit", "count", *columns[2:]], ascending=[False, False, True, True], ignore_index=True)
+
+
+def _characters(reference: str, hypothesis: str) -> list[tuple[str, str, str]]:
+    """As `alignment`, character by character; a space is written `_`."""
+    spaced = (" ".join(text.replace(" ", "_")) for text in (reference, hypothesis))
+    return alignment(*spaced)

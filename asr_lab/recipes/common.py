@@ -22,9 +22,12 @@ from asr_lab.data import manifest
 from asr_lab.data.text import TextNormalizer
 from asr_lab.metrics import error_rates
 from asr_lab.metrics.significance import Interval, rate_interval
+from asr_lab.metrics.slices import slices
 from asr_lab.reports.alignment import alignment_page
+from asr_lab.reports.slices import slices_figure
 from asr_lab.training.recorder import Dataset, Recorder, RunSpec
 
+_MOST_SLICES = 20  # of a kind: the metrics of more would bury the others
 SLICES = ("speaker", "gender", "age", "snr_db", "l1", "corpus", "block")
 
 
@@ -110,25 +113,47 @@ def wer_interval(table: pd.DataFrame) -> Interval:
     return rate_interval(error_rates.word_errors(table).to_numpy(), table["words"].to_numpy())
 
 
-def record_scores(run: Recorder, table: pd.DataFrame, split: str, title: str, *, step: int = 0) -> Interval:
-    """Log a split's WER with interval, CER, the table `eval/<split>.parquet` and the page `eval/<split>.html`.
+def record_scores(
+    run: Recorder,
+    table: pd.DataFrame,
+    split: str,
+    title: str,
+    *,
+    step: int = 0,
+    audio: Mapping[str, str] | None = None,
+    note: str = "",
+) -> Interval:
+    """Log a split's WER with interval, CER, those of its slices, and under `eval/` its tables, page and figure.
 
-    `step` lies behind those of a curve of the same name: MLflow shows the value of the largest step.
+    `step` lies behind those of a curve of the same name: MLflow shows the value of the largest step. `audio` is
+    utterance id -> data URI for the page.
     """
-    interval = wer_interval(table)
-    run.metrics(
-        {
-            f"{split}/wer": interval.value,
-            f"{split}/wer_low": interval.low,
-            f"{split}/wer_high": interval.high,
-            f"{split}/cer": error_rates.cer(table),
-            f"{split}/utterances": len(table),
-        },
-        step,
-    )
+    interval, by_slice = wer_interval(table), slices(table)
+    metrics = {
+        f"{split}/wer": interval.value,
+        f"{split}/wer_low": interval.low,
+        f"{split}/wer_high": interval.high,
+        f"{split}/cer": error_rates.cer(table),
+        f"{split}/utterances": len(table),
+    }
+    kinds = by_slice["slice"].value_counts()
+    for row in by_slice.itertuples():
+        if kinds[row.slice] <= _MOST_SLICES:
+            metrics[f"{split}/wer_by_{row.slice}/{_in_a_name(row.value)}"] = row.wer
+    run.metrics(metrics, step)
     run.table(table, f"eval/{split}.parquet")
-    run.text(alignment_page(table, title, interval), f"eval/{split}.html")
+    run.table(error_rates.confusions(table), f"eval/{split}_confusions.parquet")
+    if len(by_slice):
+        run.table(by_slice, f"eval/{split}_slices.parquet")
+        run.figure(slices_figure(by_slice), f"eval/{split}_slices.png")
+    page = alignment_page(table, title, interval, slices=by_slice, audio=audio, note=note)
+    run.text(page, f"eval/{split}.html")
     return interval
+
+
+def _in_a_name(value: str) -> str:
+    """A slice's value as part of a metric's name (MLflow: letters, digits, `_ - . : /` and spaces)."""
+    return re.sub(r"[^\w. -]", "_", value.replace("+", "_up"), flags=re.ASCII)
 
 
 class Clock:

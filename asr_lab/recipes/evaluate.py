@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+import soundfile
+from lhotse import CutSet
 from rich.console import Console
 from rich.progress import Progress
 
 from asr_lab.config.schema import Adapter, EvaluateExperiment, Evaluation
 from asr_lab.data import manifest
-from asr_lab.metrics import error_rates
+from asr_lab.data.audio import read_cut
 from asr_lab.metrics.significance import Interval
 from asr_lab.models.adapter import AdapterManager
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.recipes.common import Clock, Split, describe, record_scores, score, use_threads
 from asr_lab.training.recorder import ModelStore, Tracker
+from asr_lab.units import SAMPLE_RATE
 
+_MOST_AUDIO = 50_000_000  # bytes in a page
 CHAMPION = str(Adapter.model_fields["base"].default)
 
 
@@ -28,8 +35,8 @@ class Evaluated:
     run_id: str
     run_name: str
     wer: Interval
-    cer: float
-    num_utterances: int
+    table: pd.DataFrame
+    """A row an utterance (`recipes.common.score`)."""
     seconds: float
 
 
@@ -48,6 +55,21 @@ def with_adapter(
     if adapter:
         recognizer.carry(manager, adapter, uri)
     return recognizer, uri
+
+
+def embedded(cuts: CutSet) -> tuple[dict[str, str], str]:
+    """(Utterance id -> its audio as a data URI, a note on what is left out): at most 50 MB, the first ones."""
+    found: dict[str, str] = {}
+    size = 0
+    for cut in cuts:
+        file = io.BytesIO()
+        soundfile.write(file, read_cut(cut), SAMPLE_RATE, format="OGG", subtype="VORBIS")
+        encoded = base64.b64encode(file.getvalue()).decode()
+        size += len(encoded)
+        if size > _MOST_AUDIO:
+            return found, f"The audio of {len(cuts) - len(found)} utterances is left out: the page would be too large."
+        found[cut.id] = f"data:audio/ogg;base64,{encoded}"
+    return found, ""
 
 
 def adapter_file(store: ModelStore, adapter: str) -> str:
@@ -93,7 +115,17 @@ def evaluate(
         with Progress(console=console, transient=True) as bar:
             task = bar.add_task("recognising", total=len(split.cuts))
             hypotheses = recognizer.hypotheses(split.cuts, settings.batch_size, lambda done: bar.advance(task, done))
+        seconds = clock.seconds
         table = score(split.cuts, hypotheses, recognizer.normalizer)
-        interval = record_scores(run, table, settings.split, f"{run.name} on {settings.data}")
-        run.metrics({"perf/seconds": clock.seconds, "perf/peak_memory_mb": clock.peak_memory_mb()})
-        return Evaluated(run.run_id, run.name, interval, error_rates.cer(table), len(table), clock.seconds)
+        voices, note = embedded(split.cuts) if settings.audio else ({}, "")
+        title = f"{run.name} on {settings.data}"
+        interval = record_scores(run, table, settings.split, title, audio=voices, note=note)
+        speech = sum(cut.duration for cut in split.cuts)
+        run.metrics(
+            {
+                "perf/seconds": clock.seconds,
+                "perf/real_time_factor": seconds / speech,
+                "perf/peak_memory_mb": clock.peak_memory_mb(),
+            }
+        )
+        return Evaluated(run.run_id, run.name, interval, table, clock.seconds)

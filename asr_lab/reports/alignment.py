@@ -1,64 +1,106 @@
-"""One page that shows, utterance by utterance, what was said and what was recognised. No audio: voices are private."""
+"""One page that shows, utterance by utterance, what was said and what was recognised, to be searched and filtered.
+
+It is a single file that loads nothing. Audio is in it only where asked: voices are private.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from html import escape
+from importlib.resources import files
+from string import Template
+from typing import Any
 
 import pandas as pd
 
-from asr_lab.metrics.error_rates import SCORER, alignment, cer, word_errors
+from asr_lab.metrics.error_rates import SCORER, alignment, cer, confusions, word_errors
 from asr_lab.metrics.significance import Interval
+from asr_lab.metrics.slices import labels, ordered
 
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; color: #1c2733 }
-h1 { font-size: 1.3rem; margin-bottom: .2rem } p { color: #51606f; margin-top: 0 }
-table { border-collapse: collapse; width: 100% } 
-td, th { text-align: left; padding: .45rem .6rem; vertical-align: top }
-tr { border-top: 1px solid #e4e9ee } th { color: #51606f; font-weight: 600; font-size: .85rem }
-td.id { font: 12px ui-monospace, monospace; color: #51606f; white-space: nowrap } td.n { text-align: right }
-span.w { display: inline-block; vertical-align: top; margin-right: .5rem; text-align: center }
-span.w small { display: block; line-height: 1.2; font-size: .85rem }
-.substitute { color: #a05a00 } .delete { color: #b3261e }
-.insert { color: #6b3fa0 } .delete b { text-decoration: line-through; font-weight: 400 }
-.substitute b, .insert b { font-weight: 600 }
-"""
-_MOST_ROWS = 1000
+_MOST_ROWS = 20_000
+_MOST_CONFUSIONS = 30
+_MOST_OPEN = 30  # slices that are shown unfolded
 
 
-def alignment_page(table: pd.DataFrame, title: str, wer: Interval) -> str:
-    """HTML of a scored split (`error_rates.score`): its figures, then each utterance aligned, worst first."""
+def alignment_page(
+    table: pd.DataFrame,
+    title: str,
+    wer: Interval,
+    *,
+    slices: pd.DataFrame | None = None,
+    audio: Mapping[str, str] | None = None,
+    note: str = "",
+) -> str:
+    """HTML of a scored split (`recipes.common.score`): its figures, its `slices`, its confusions, each utterance.
+
+    `audio` is utterance id -> data URI. Of more than 20,000 utterances the worst are shown.
+    """
+    rows = _worst(table)
+    if len(rows) < len(table):
+        note += f" The {len(rows):,} worst of {len(table):,} utterances are shown."
+    by = labels(rows)
+    content = {
+        "slices": {name: ordered(values) for name, values in by.items()},
+        "rows": [_row(row, by.loc[index].to_dict()) for index, row in rows.iterrows()],
+        "audio": dict(audio or {}),
+    }
+    figures = (
+        f"WER {wer.value:.1%} (95 % interval {wer.low:.1%} to {wer.high:.1%}), CER {cer(table):.1%}; "
+        f"{len(table)} utterances, {int(table['words'].sum())} words; {SCORER}, corpus level."
+    )
+    page = Template(files("asr_lab.reports").joinpath("alignment.html").read_text(encoding="utf-8"))
+    return page.substitute(
+        title=escape(title),
+        figures=escape(figures),
+        note=escape(note),
+        slices=_slices(slices) if slices is not None and len(slices) else "",
+        confusions=_confusions(confusions(table)),
+        data=json.dumps(content, ensure_ascii=False).replace("<", "\\u003c"),
+    )
+
+
+def _worst(table: pd.DataFrame) -> pd.DataFrame:
     errors = word_errors(table)
-    worst = table.assign(errors=errors, rate=errors / table["words"].clip(lower=1))
-    worst = worst.sort_values(["rate", "errors", "id"], ascending=[False, False, True]).head(_MOST_ROWS)
-    rows = "\n".join(_row(row) for row in worst.itertuples())
-    note = f", the {_MOST_ROWS} worst shown" if len(table) > _MOST_ROWS else ""
-    return f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>
-<style>{_STYLE}</style><h1>{escape(title)}</h1>
-<p>WER {wer.value:.1%} (95 % interval {wer.low:.1%} to {wer.high:.1%}), CER {cer(table):.1%};
-{len(table)} utterances, {int(table["words"].sum())} words{note}; {escape(SCORER)}, corpus level.
-<span class="substitute">substituted</span>, <span class="delete">left out</span>,
-<span class="insert">added</span>.</p>
-<table><tr><th>utterance<th>recognised, with what was said under it<th>errors<th>words</tr>
-{rows}</table></html>
-"""
+    rated = table.assign(errors=errors, rate=errors / table["words"].clip(lower=1))
+    return rated.sort_values(["rate", "errors", "id"], ascending=[False, False, True]).head(_MOST_ROWS)
 
 
-def _row(row: object) -> str:
-    words = "".join(
-        _word(kind, said, heard)
-        for kind, said, heard in alignment(str(row.reference), str(row.hypothesis))  # type: ignore[attr-defined]
+def _row(row: pd.Series, by: Mapping[Any, str]) -> dict[str, Any]:
+    return {
+        "id": str(row["id"]),
+        "words": alignment(str(row["reference"]), str(row["hypothesis"])),
+        "errors": int(row["errors"]),
+        "length": int(row["words"]),
+        "seconds": float(row.get("duration_s", 0.0)),
+        "slices": by,
+    }
+
+
+def _slices(slices: pd.DataFrame) -> str:
+    """WER of each slice with its interval as a bar; one of few words is grey."""
+    most = max(float(slices["high"].max()), 1e-9)
+    rows = "".join(
+        f"<tr{' class=few' if row.few else ''}><td>{escape(row.slice)}<td>{escape(row.value)}"
+        f'<td class="n">{row.utterances}<td class="n">{row.wer:.1%}'
+        f'<td><div class="rail" title="{row.low:.1%} to {row.high:.1%}">'
+        f'<i style="left:{100 * row.low / most:.1f}%;width:{100 * (row.high - row.low) / most:.1f}%"></i>'
+        f'<b style="left:{min(100 * row.wer / most, 99):.1f}%"></b></div><td class="n">{row.cer:.1%}</tr>'
+        for row in slices.itertuples()
     )
+    head = "<tr><th>slice<th>value<th class=n>utterances<th class=n>WER<th>95 % interval<th class=n>CER</tr>"
     return (
-        f'<tr><td class="id">{escape(str(row.id))}<td>{words}'  # type: ignore[attr-defined]
-        f'<td class="n">{row.errors}<td class="n">{row.words}</tr>'  # type: ignore[attr-defined]
+        f"<details{' open' if len(slices) <= _MOST_OPEN else ''}><summary>Slices</summary><table>{head}{rows}</table>"
+        "<p>Grey: fewer than 50 words. Intervals resample utterances.</p></details>"
     )
 
 
-def _word(kind: str, said: str, heard: str) -> str:
-    if kind == "equal":
-        return f'<span class="w">{escape(heard)}</span>'
-    if kind == "substitute":
-        return f'<span class="w substitute"><b>{escape(heard)}</b><small>{escape(said)}</small></span>'
-    if kind == "delete":
-        return f'<span class="w delete"><b>{escape(said)}</b></span>'
-    return f'<span class="w insert"><b>+{escape(heard)}</b></span>'
+def _confusions(found: pd.DataFrame) -> str:
+    words = found[found["unit"] == "word"].head(_MOST_CONFUSIONS)
+    rows = "".join(
+        f'<tr class="{row.kind}"><td>{escape(row.reference) or "-"}<td>{escape(row.hypothesis) or "-"}'
+        f'<td class="n">{row.count_}<td class="n">{row.share:.1%}</tr>'
+        for row in words.rename(columns={"count": "count_"}).itertuples()
+    )
+    head = "<tr><th>said<th>recognised<th class=n>times<th class=n>of all errors</tr>"
+    return f"<details><summary>What was taken for what</summary><table>{head}{rows}</table></details>" if rows else ""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import re
+import shutil
+import tempfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -62,21 +64,29 @@ def keep(client: MlflowClient, run_id: str, model: RegisteredModel, *, register:
         model_type=model.name,
         params=run.data.params,
     )
-    info = Model.log(
-        None,
-        flavor=mlflow.pyfunc,
-        run_id=run_id,
-        model_id=logged.model_id,
-        python_model=str(_PYFUNC),
-        artifacts={name: str(path) for name, path in model.files.items()},
-        model_config={"base_uri": model.base_uri} if model.base_uri else None,
-        code_paths=[str(_PACKAGE)],
-        pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in _NEEDED],
-        signature=SIGNATURE,
-    )
+    with tempfile.TemporaryDirectory() as staging:
+        info = Model.log(
+            None,
+            flavor=mlflow.pyfunc,
+            run_id=run_id,
+            model_id=logged.model_id,
+            python_model=str(_PYFUNC),
+            artifacts={name: str(_called(name, path, Path(staging))) for name, path in model.files.items()},
+            model_config={"base_uri": model.base_uri} if model.base_uri else None,
+            code_paths=[str(_PACKAGE)],
+            pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in _NEEDED],
+            signature=SIGNATURE,
+        )
     if not register:
         return str(info.model_uri)
     return uri_of(_new_version(client, info.model_uri, run_id, model))
+
+
+def _called(name: str, path: Path, staging: Path) -> Path:
+    """A folder under the name it is looked for by (MLflow keeps the name of the source); files keep their own."""
+    if not path.is_dir() or path.name == name:
+        return path
+    return Path(shutil.copytree(path, staging / name))
 
 
 def uri_of(version: ModelVersion) -> str:

@@ -121,6 +121,58 @@ def comparison(runs: Sequence[Run]) -> pd.DataFrame:
     return table.reset_index(drop=True)
 
 
+_COSTS = (
+    "test/wer",
+    "test/wer_low",
+    "test/wer_high",
+    "test/cer",
+    "perf/seconds",
+    "perf/peak_memory_mb",
+    "model/size_mb",
+    "model/trainable_params",
+    "model/trainable_share",
+)
+
+
+def ways(runs: Sequence[Run]) -> pd.DataFrame:
+    """A row a run: the way it was trained (scratch, fine-tune, adapter), its error rates, and what it cost."""
+    rows = []
+    for run in runs:
+        if run.data.tags.get("asr_lab.family") == "adapter":
+            way = "adapter"
+        else:
+            way = "fine-tune" if run.data.params.get("model.pretrained") else "scratch"
+        rows.append({"run": run.info.run_name, "way": way, **{name: run.data.metrics.get(name) for name in _COSTS}})
+    return pd.DataFrame(rows)
+
+
+def curves(runs: Sequence[Run], metrics: Sequence[str]) -> pd.DataFrame:
+    """Every logged value of the metrics: `run, metric, step, seconds` (since the run began), `value`."""
+    tracking = client()
+    rows = [
+        {
+            "run": run.info.run_name,
+            "metric": name,
+            "step": point.step,
+            "seconds": (point.timestamp - run.info.start_time) / 1000,
+            "value": point.value,
+        }
+        for run in runs
+        for name in metrics
+        if name in run.data.metrics
+        for point in tracking.get_metric_history(run.info.run_id, name)
+    ]
+    return pd.DataFrame(rows, columns=["run", "metric", "step", "seconds", "value"])
+
+
+def log_comparison(runs: Sequence[Run], table: pd.DataFrame, figure: Any) -> None:
+    """Put a comparison's table and figure among the artifacts of each of its runs, under `compare/`."""
+    tracking = client()
+    for run in runs:
+        tracking.log_text(run.info.run_id, table.to_csv(index=False), "compare/table.csv")
+        tracking.log_figure(run.info.run_id, figure, "compare/curves.png")
+
+
 def _differing_params(runs: Sequence[Run]) -> list[str]:
     """Config keys (they have a dot) whose values are not the same in all runs."""
     keys = sorted({key for run in runs for key in run.data.params if "." in key})

@@ -44,7 +44,7 @@ def test_train_leaves_the_run_of_the_contract(home):
     assert metrics["val/wer_low"] <= metrics["val/wer"] <= metrics["val/wer_high"]
     assert {item.dataset.name for item in found.inputs.dataset_inputs} == {"corpus/all"}
     assert {"config.yaml", "vocab.json", "eval", "final"} <= artifacts(found.info.run_id)
-    assert artifacts(found.info.run_id, "eval") == {"eval/val.parquet", "eval/val.html"}
+    assert artifacts(found.info.run_id, "eval") == {"eval/val.parquet", "eval/val.html", "eval/val_confusions.parquet"}
     assert not (home / "checkpoints" / found.info.run_id).exists()
 
 
@@ -493,3 +493,141 @@ def test_audio_that_is_not_numbers_ends_training_with_one_message_and_a_failed_r
     assert "n3.wav" in said
     assert newest("deepspeech2").info.status == "FAILED"
     assert "cannot be used" in refused("data", "check", "nan/all.jsonl.gz")
+
+
+def test_evaluation_in_depth(home):
+    said = ok("evaluate", "--model", "models:/deepspeech2@champion", "--data", "john/all.jsonl.gz", "--audio")
+    assert "duration" not in said or "utterances" in said
+    found = newest("evaluate", "evaluate")
+    written = artifacts(found.info.run_id, "eval")
+    assert {"eval/test.parquet", "eval/test.html", "eval/test_confusions.parquet"} <= written
+    page = mlflow.artifacts.load_text(f"runs:/{found.info.run_id}/eval/test.html")
+    assert page.count("data:audio/ogg;base64,") == 20
+    ok("evaluate", "--model", "models:/deepspeech2@champion", "--data", "john/all.jsonl.gz")
+    page = mlflow.artifacts.load_text(f"runs:/{newest('evaluate', 'evaluate').info.run_id}/eval/test.html")
+    assert "data:audio" not in page
+
+
+def test_slices_are_metrics_and_tables(home):
+    from asr_lab.data import manifest
+
+    rows = []
+    for age in (6, 30):
+        texts = {f"a{age}-{i}": "cab dad" for i in range(4)}
+        rows += list(manifest.read(make_corpus(home / "ages" / str(age), texts, speaker=f"s{age}", seed=age, age=age)))
+    manifest.write(rows, home / "ages" / "all.jsonl.gz")
+    said = ok("evaluate", "--model", "models:/deepspeech2@champion", "--data", "ages/all.jsonl.gz")
+    assert "26-40" in said
+    found = newest("evaluate", "evaluate")
+    assert {"test/wer_by_age/0-6", "test/wer_by_age/26-40", "test/wer_by_speaker/s6"} <= set(found.data.metrics)
+    file = mlflow.artifacts.download_artifacts(run_id=found.info.run_id, artifact_path="eval/test_slices.parquet")
+    ages = pd.read_parquet(file).query("slice == 'age'").set_index("value")
+    assert ages.loc["0-6", "wer"] == pytest.approx(found.data.metrics["test/wer_by_age/0-6"])
+    assert ages["words"].sum() == 16
+
+
+def test_ways_of_training_side_by_side(home, tmp_path):
+    client = mlflow.MlflowClient()
+    pair = [client.get_model_version(name, "1").run_id for name in ("deepspeech2", "deepspeech2-adapter-john")]
+    said = ok("compare", *pair, "--ways", "--curves", tmp_path / "curves.png", "--log", "--format", "json")
+    rows = json.loads(said[said.index("[") : said.rindex("]") + 1])
+    assert {row["way"] for row in rows} == {"scratch", "adapter"}
+    for row in rows:
+        assert row["perf/seconds"] > 0
+        assert row["perf/peak_memory_mb"] > 0
+        assert 0 < row["model/trainable_share"] <= 1
+    assert (tmp_path / "curves.png").stat().st_size > 5000
+    assert {"compare/table.csv", "compare/curves.png"} <= artifacts(pair[0], "compare")
+    assert "no figure can be written" in refused("compare", *pair, "--curves", "curves.txt")
+
+
+@pytest.fixture(scope="module")
+def kospeech_files(home):
+    """KoSpeech's transcripts with PCM and WAV, and its vocabulary file."""
+    folder = home / "kospeech"
+    rng = np.random.default_rng(3)
+    lines = []
+    for number, name in enumerate(("a/one.pcm", "a/two.pcm", "b/three.wav")):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        samples = np.concatenate([np.zeros(16000, dtype=np.float32), tone_word("cab", rng), np.zeros(16000)])
+        if path.suffix == ".pcm":
+            path.write_bytes((samples * 32767).astype("<i2").tobytes())
+        else:
+            soundfile.write(path, samples, 16000)
+        lines.append(f"{name}\t가 나\t{5 if number < 2 else 7} 3 6")
+    (folder / "transcripts.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    units = ["<pad>", "<sos>", "<eos>", " ", ".", "가", "나"]
+    rows = "\n".join(f"{index},{unit},9" for index, unit in enumerate(units))
+    (folder / "vocab.csv").write_text(f"id,char,freq\n{rows}\n", encoding="utf-8")
+    return folder
+
+
+def test_import_kospeech_transcripts(home, kospeech_files):
+    from asr_lab.data import manifest
+    from asr_lab.data.audio import read_cut
+
+    vocab = kospeech_files / "vocab.csv"
+    said = ok("data", "import", "kospeech", "kospeech/transcripts.txt", "kospeech/all", "--vocab", vocab)
+    assert "3 utterances of 2 speakers" in said
+    assert "1 lines have ids that are not those of their text: line 3" in said
+    cuts = {cut.id: cut for cut in manifest.read("kospeech/all/all.jsonl.gz")}
+    assert set(cuts) == {"a-one", "a-two", "b-three"}
+    pcm = read_cut(cuts["a-one"])
+    assert len(pcm) == (kospeech_files / "a/one.pcm").stat().st_size // 2
+    assert np.abs(pcm).max() > 0.2
+    assert "all 3 utterances can be used" in ok("data", "check", "kospeech/all/all.jsonl.gz")
+    ok("data", "import", "kospeech", "kospeech/transcripts.txt", "kospeech/quiet", "--drop-silence")
+    quiet = {cut.id: cut.duration for cut in manifest.read("kospeech/quiet/all.jsonl.gz")}
+    assert all(quiet[id] < cut.duration - 1.5 for id, cut in cuts.items())
+
+
+def test_kospeech_transcripts_that_are_wrong_are_told_all_at_once(home, kospeech_files):
+    odd = kospeech_files / "a" / "odd.pcm"
+    odd.write_bytes(b"\0" * 6001)
+    lines = ["a/one.pcm\t가", "a/none.pcm\t나\t6", "only", "a/odd.pcm\t나\t6", "a/one.pcm\t가\t5"]
+    (kospeech_files / "wrong.txt").write_text("\n".join(lines), encoding="utf-8")
+    said = refused("data", "import", "kospeech", "kospeech/wrong.txt", "kospeech/wrong")
+    for part in ("line 2: no such audio file", "line 3: 1 columns", "line 4: the audio file is cut off", "line 5"):
+        assert part in said, part
+    assert not (home / "kospeech" / "wrong").exists()
+
+
+def test_options_of_another_corpus_are_refused(home):
+    said = refused("data", "import", "csv", "table.csv", "x", "--join", "1-5")
+    assert "--join has no effect on csv" in said
+
+
+def test_an_imported_checkpoint_is_an_ordinary_model(home, kospeech_files):
+    import torch
+
+    from asr_lab.models import load_model
+
+    model = load_model(mlflow.artifacts.download_artifacts("models:/deepspeech2/1") + "/artifacts/model").model
+    theirs = {
+        name.replace("conv.layers", "module.conv.conv.sequential")
+        .replace("forward_rnn.", "rnn.").replace("head.0", "fc.0").replace("head.1", "fc.1.linear"): tensor
+        for name, tensor in model.state_dict().items()
+    }  # fmt: skip
+    theirs = {
+        (name.replace("backward_rnn.", "rnn.") + "_reverse" if "backward_rnn" in name else name): tensor
+        for name, tensor in theirs.items()
+    }
+    torch.save(theirs, home / "theirs.pt")
+    classes = model.config.vocab_size
+    units = [" ", *"abcdefghijklmnop"][: classes - 1]
+    rows = "\n".join(f"{index},{unit},1" for index, unit in enumerate(units))
+    (home / "theirs.csv").write_text(f"id,char,freq\n{rows}\n", encoding="utf-8")
+    said = ok(
+        "import-kospeech", "theirs.pt", "--vocab", "theirs.csv", "--out", "models/theirs", "--register", "theirs"
+    )
+    assert "layer_norm" in said
+    assert "models:/theirs/1" in said
+    assert "already" in refused("import-kospeech", "theirs.pt", "--vocab", "theirs.csv", "--out", "models/theirs")
+    again = load_model("models/theirs").model
+    assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in model.state_dict().items())
+    ok("evaluate", "--model", "models:/theirs@champion", "--data", "john/all.jsonl.gz")
+    ok("adapter", "--name", "kim", "--data", "john/all.jsonl.gz", "--base", "models/theirs", "train.epochs=1")
+    said = refused("import-kospeech", "theirs.pt", "--vocab", "kospeech/vocab.csv", "--out", "models/other")
+    assert f"{classes} classes, the vocabulary 8 units" in said
+    assert not (home / "models" / "other").exists()
