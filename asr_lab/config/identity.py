@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 NOT_IDENTITY = {"run.name", "run.register_as", "run.threads", "train.num_workers", "evaluate.audio"}
+NOT_IDENTITY |= {"adapter.save_dir", "adapter.frames"}
 """Keys that change how a run is called, kept or hurried, but not what it computes."""
 
 _UNNAMED = {

@@ -119,7 +119,7 @@ def _as_written(kind: type[BaseModel], content: Mapping[str, Any]) -> dict[str, 
         elif name not in whole:
             continue
         elif get_args(annotation)[1:] == (Ellipsis,) and not isinstance(whole[name], list | tuple):
-            whole[name] = [whole[name]]
+            whole[name] = [] if whole[name] == "" else [whole[name]]
     return whole
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class Section(BaseModel):
@@ -69,7 +69,7 @@ class Augment(Section):
 
     speed_factors: tuple[Annotated[float, Field(gt=0.5, lt=2)], ...] = (1.0,)
     """Speed perturbation: one of these factors for each utterance (Ko et al. 2015 use 0.9, 1.0, 1.1)."""
-    noise_snr_db: tuple[float, float] | None = None
+    noise_snr_db: tuple[float, ...] = Field(default=(), max_length=2)
     """Background noise at a signal-to-noise ratio drawn between these (dB), such as 5,20; empty: no noise."""
     noise: str = "pink"
     """`pink`, `white`, or a manifest of recordings of which pieces are cut."""
@@ -83,6 +83,13 @@ class Augment(Section):
     """SpecAugment: number of frequency masks."""
     freq_mask_bins: int = Field(default=18, ge=0, le=80)
     """Widest frequency mask in mel bins (KoSpeech: 18)."""
+
+    @field_validator("noise_snr_db")
+    @classmethod
+    def _a_range(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if value and value[0] > value[-1]:
+            raise ValueError("the lower bound comes first")
+        return value
 
 
 class DeepSpeech2Model(Section):

@@ -36,8 +36,7 @@ class Augmenter:
         settings = self.settings
         if draw.random() >= settings.noise_share:
             return samples
-        assert settings.noise_snr_db is not None
-        snr_db = float(draw.uniform(*settings.noise_snr_db))
+        snr_db = float(draw.uniform(settings.noise_snr_db[0], settings.noise_snr_db[-1]))
         if self.recordings:
             background = noise.piece(self._recording(int(draw.integers(len(self.recordings)))), len(samples), draw)
         else:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import cycle, islice
 from typing import Any
 
 import numpy as np
@@ -51,36 +51,52 @@ class EpochBatches:
 
     Every epoch has the same number of batches (that of epoch 0), for Trainer reads `len` once: an epoch of Lhotse's
     sampler that has more is cut, one that has fewer is topped up. Lhotse visits its buckets in the same order every
-    epoch, so batches are shuffled once more, on all ranks alike.
+    epoch, so the batches of an update are shuffled once more. What an update learns from does not depend on how it is
+    shared: two ranks make the updates that one makes with `accumulate` 2.
     """
 
-    def __init__(self, cuts: CutSet, batch_size: int, *, seed: int = 0, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self,
+        cuts: CutSet,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        accumulate: int = 1,
+    ) -> None:
         self.cuts, self.batch_size, self.seed = cuts, batch_size, seed
-        self.rank, self.world_size, self.epoch = rank, world_size, 0
+        self.rank, self.world_size, self.accumulate, self.epoch = rank, world_size, accumulate, 0
         self.batch_sampler = self  # Trainer calls `loader.batch_sampler.batch_sampler.set_epoch`
-        self.num_batches = sum(1 for _ in self._epoch(0))
+        self.num_updates = -(-sum(1 for _ in self._epoch(0)) // self._of_an_update)
+
+    @property
+    def _of_an_update(self) -> int:
+        return self.world_size * self.accumulate
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.num_batches
+        return self.num_updates * self.accumulate
 
     def __iter__(self) -> Iterator[list[Index]]:
-        batches = list(islice(self._epoch(self.epoch), self.num_batches))
-        missing = self.num_batches - len(batches)
+        together = self._of_an_update
+        batches = list(islice(self._epoch(self.epoch), self.num_updates * together))
+        missing = self.num_updates * together - len(batches)
         if missing:
-            batches += islice(self._epoch(self.epoch + _TOP_UP_EPOCH), missing)
-        for index in np.random.default_rng([self.seed, self.epoch]).permutation(len(batches)):
-            yield [(cut, self.epoch) for cut in batches[index]]
+            batches += islice(cycle(self._epoch(self.epoch + _TOP_UP_EPOCH)), missing)
+        for update in np.random.default_rng([self.seed, self.epoch]).permutation(self.num_updates):
+            for batch in batches[update * together + self.rank : (update + 1) * together : self.world_size]:
+                yield [(cut, self.epoch) for cut in batch]
 
     def _epoch(self, epoch: int) -> Iterator[CutSet]:
         common: dict[str, Any] = {
             "max_cuts": self.batch_size,
             "shuffle": True,
             "seed": self.seed,
-            "rank": self.rank,
-            "world_size": self.world_size,
+            "rank": 0,  # all batches: which of them are this rank's is decided by update
+            "world_size": 1,
         }
         num_buckets = min(_MOST_BUCKETS, len(self.cuts) // (4 * self.batch_size))
         if num_buckets < 2:

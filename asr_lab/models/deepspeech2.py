@@ -76,6 +76,10 @@ def _zero_padding(x_BCFT: Tensor, lengths_B: Tensor) -> Tensor:
     return x_BCFT * (frames < lengths_B[:, None])[:, None, None, :]
 
 
+def _as_weights_lie(gradient: Tensor) -> Tensor:
+    return gradient.clone(memory_format=torch.contiguous_format)
+
+
 class MaskedConvolutions(nn.Module):
     """(B, T, F) -> (B, U, C x F/4), every padded frame zero after every step (KoSpeech's MaskCNN)."""
 
@@ -89,6 +93,8 @@ class MaskedConvolutions(nn.Module):
             nn.BatchNorm2d(channels),
             nn.Hardtanh(0, 20, inplace=True),
         )
+        for parameter in self.layers.parameters():  # channels_last below: DDP wants gradients as weights lie
+            parameter.register_hook(_as_weights_lie)  # type: ignore[no-untyped-call]
 
     def forward(self, features_BTF: Tensor, feature_lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         lengths_B = output_length(feature_lengths_B)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from rich.console import Console
 
 from asr_lab.config.schema import DeepSpeech2Experiment
@@ -33,7 +34,7 @@ from asr_lab.recipes.common import (
 from asr_lab.recipes.start import fine_tune, from_scratch
 from asr_lab.training.callbacks import DropBrokenUpdates, KeepBest, Recording, SaveEvery, Telling
 from asr_lab.training.recorder import FolderStore, ModelStore, Recorder, RegisteredModel, Tracker
-from asr_lab.training.trainer import AsrTrainer, Sums, count, last_checkpoint, written_whole
+from asr_lab.training.trainer import AsrTrainer, Sums, count, from_rank_0, last_checkpoint, written_whole
 
 BEST = "model"  # folder of the best epoch among the checkpoints, and the model's name in the logged artifacts
 
@@ -149,9 +150,16 @@ def _fit(planned: Plan, run: Recorder, console: Console) -> int:
     collator = Collator(extract, recognizer.encode_text, Augmenter(config.augment, config.run.seed))
     rank, world_size = rank_and_world_size()
     batches = EpochBatches(
-        planned.train.cuts, config.train.batch_size, seed=config.run.seed, rank=rank, world_size=world_size
+        planned.train.cuts,
+        config.train.batch_size,
+        seed=config.run.seed,
+        rank=rank,
+        world_size=world_size,
+        accumulate=config.train.accumulate,
     )
-    folder = run.checkpoints
+    if world_size > 1:
+        PartialState(cpu=not torch.cuda.is_available())  # the ranks meet here, to agree on a folder
+    folder = Path(from_rank_0(str(run.checkpoints)))
     trainer = AsrTrainer(
         recognizer.model,
         loader(batches, collator, config.train.num_workers),

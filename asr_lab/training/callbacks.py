@@ -15,7 +15,7 @@ from rich.console import Console
 from transformers import TrainerCallback
 
 from asr_lab.training.recorder import Recorder
-from asr_lab.training.trainer import written_whole
+from asr_lab.training.trainer import from_rank_0, written_whole
 
 _LOGGED = {
     "loss": "train/loss",
@@ -69,20 +69,22 @@ class KeepBest(TrainerCallback):  # type: ignore[misc]
         return _read_state(self.folder / "best.json")
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any) -> None:
-        now = {"wer": metrics["eval_wer"], "loss": metrics["eval_loss"], "epoch": state.epoch}
-        best = self.best
-        if (now["wer"], now["loss"]) < (best["wer"], best["loss"]) and state.is_world_process_zero:
-            self._keep(now)
-        if self.patience and self._epochs_without_progress(now, write=state.is_world_process_zero) >= self.patience:
+        stop = False
+        if state.is_world_process_zero:  # it decides for all ranks
+            now = {"wer": metrics["eval_wer"], "loss": metrics["eval_loss"], "epoch": state.epoch}
+            best = self.best
+            if (now["wer"], now["loss"]) < (best["wer"], best["loss"]):
+                self._keep(now)
+            stop = self.patience > 0 and self._epochs_without_progress(now) >= self.patience
+        if from_rank_0(stop):
             control.should_training_stop = True
 
-    def _epochs_without_progress(self, now: dict[str, float], *, write: bool) -> float:
+    def _epochs_without_progress(self, now: dict[str, float]) -> float:
         file = self.folder.parent / "progress.json"
         last = _read_state(file)
         if now["wer"] < last["wer"] - self.min_delta:
             last = now
-            if write:
-                write_aside(file, json.dumps(now))
+            write_aside(file, json.dumps(now))
         return now["epoch"] - last["epoch"]
 
     def _keep(self, now: dict[str, float]) -> None:

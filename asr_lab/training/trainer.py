@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -26,6 +26,7 @@ from asr_lab.data.batches import Indices
 from asr_lab.errors import AsrLabError
 from asr_lab.metrics import error_rates
 
+T = TypeVar("T")
 WHOLE = "COMPLETE"  # the marker file that ends a checkpoint
 _NOT_FOR_THE_MODEL = ("cut_ids", "label_lengths")
 
@@ -149,6 +150,7 @@ class AsrTrainer(Trainer):  # type: ignore[misc]
         """Corpus figures over all ranks, logged and told to the callbacks as `eval_*`."""
         assert self.validate is not None
         model = self.accelerator.unwrap_model(self.model)
+        agree_on_statistics(model)
         model.eval()
         sums = self.validate()
         model.train()
@@ -166,6 +168,25 @@ class AsrTrainer(Trainer):  # type: ignore[misc]
             super()._save_checkpoint(model, trial)
             if self.args.should_save:
                 (folder / WHOLE).touch()
+
+
+def from_rank_0(value: T) -> T:
+    """What rank 0 has, on all ranks; the value itself where there is one process."""
+    if not torch.distributed.is_initialized():
+        return value
+    shared = [value]
+    torch.distributed.broadcast_object_list(shared, src=0)
+    return shared[0]
+
+
+def agree_on_statistics(model: nn.Module) -> None:
+    """Give all ranks the mean of their batch norms' running statistics, so that they validate and keep one model."""
+    if not torch.distributed.is_initialized():
+        return
+    for buffer in model.buffers():
+        if buffer.is_floating_point():
+            torch.distributed.all_reduce(buffer)
+            buffer /= torch.distributed.get_world_size()
 
 
 @contextmanager
