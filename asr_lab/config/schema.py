@@ -155,6 +155,9 @@ class Adapter(Section):
     form: Literal["residual", "plain"] = "residual"
     """`residual`: what the MLP says is added to the base's own logits, and starts at nothing. `plain`: the MLP stands
     in the place of the base's output layer, as in the files of older systems (compared in experiments/RESULTS.md)."""
+    strength: Literal["auto"] | Share = "auto"
+    """The share of what a residual adapter has learned that it adds; 0 is the base. `auto`: the one with the fewest
+    character errors when an adapter that learned from half of the utterances hears the other half."""
     hidden_dims: tuple[Positive, ...] = Field(default=(512, 256), min_length=1)
     """Width of each hidden layer."""
     dropout: float = Field(default=0.1, ge=0, lt=1)

@@ -109,5 +109,16 @@ def folds(cuts: CutSet, by: str | int, *, seed: int = 0) -> dict[str, str]:
     return {id: f"{position % by:0{width}}" for position, id in enumerate(ids)}
 
 
+def halves(cuts: CutSet, by: str = "", *, seed: int = 0) -> tuple[CutSet, CutSet]:
+    """Two halves drawn from `seed`: of the utterances, or of the values of a field that has two at least."""
+    by_value = groups(cuts, by) if by else {}
+    units = [[cut.id for cut in rows] for _, rows in sorted(by_value.items())]
+    if len(units) < 2:
+        units = [[id] for id in sorted(cut.id for cut in cuts)]
+    random.Random(seed).shuffle(units)
+    first = {id for unit in units[: len(units) // 2] for id in unit}
+    return cuts.filter(lambda cut: cut.id in first).to_eager(), cuts.filter(lambda cut: cut.id not in first).to_eager()
+
+
 def _seconds(cuts: Sequence[Cut]) -> float:
     return float(sum(cut.duration for cut in cuts))

@@ -11,6 +11,7 @@ from transformers import TrainerCallback
 
 from asr_lab.config.schema import AdapterExperiment, AdapterTrain
 from asr_lab.data import manifest
+from asr_lab.data.splits import halves
 from asr_lab.metrics import error_rates
 from asr_lab.models.adapter import MLPAdapter
 from asr_lab.models.adapter.network import Imitation
@@ -21,12 +22,27 @@ from asr_lab.training.frames import Frames, frame_loader
 from asr_lab.training.recorder import Recorder
 from asr_lab.training.trainer import AsrTrainer
 
+_FEW = 20  # utterances below which one half says too little
+STRENGTHS = (0.0, 0.125, 0.25, 0.5, 1.0)
+
 
 def fit(planned: Plan, frames: Frames, cuts: CutSet, run: Recorder | None = None) -> MLPAdapter:
     """A new adapter that learned from the stored frames of `cuts`; its curve is recorded into `run`.
 
-    A plain one first learns to say what the base says. Nothing is chosen on anything: the last epoch is kept.
+    A plain one first learns to say what the base says. A residual one adds as much of what it has learned as helps on
+    utterances it did not learn from. The last epoch is kept.
     """
+    adapter = _learn(planned, frames, cuts, run)
+    if adapter.residual:
+        asked = planned.config.adapter.strength
+        strength = _best_strength(planned, frames, cuts) if asked == "auto" else asked
+        adapter.weaken(strength)
+        if run:
+            run.metrics({"adapter/strength": strength})
+    return adapter
+
+
+def _learn(planned: Plan, frames: Frames, cuts: CutSet, run: Recorder | None = None) -> MLPAdapter:
     adapter, config = planned.adapter(), planned.config
     if not adapter.residual and config.train.imitate_epochs:
         loss = imitate(adapter, config, frames, cuts)
@@ -36,6 +52,24 @@ def fit(planned: Plan, frames: Frames, cuts: CutSet, run: Recorder | None = None
     callbacks = [Recording(run), DropBrokenUpdates(run)] if run else []
     _trainer(adapter, config, config.train, frames, labels, callbacks).train()
     return adapter.eval().to(planned.recognizer.model.device)
+
+
+def _best_strength(planned: Plan, frames: Frames, cuts: CutSet) -> float:
+    """The strength with the fewest character errors on a half that an adapter of the other half hears.
+
+    Of few utterances both halves are heard, each by the adapter of the other. Of equals the lower strength counts.
+    """
+    recognizer, by = planned.recognizer, planned.config.data.cross_fit
+    errors = dict.fromkeys(STRENGTHS, 0)
+    pair = halves(cuts, by if isinstance(by, str) else "", seed=planned.config.run.seed)
+    if not all(map(len, pair)):
+        return 1.0  # a single utterance: nothing can be held out
+    for learned, held_out in (pair, pair[::-1]) if len(cuts) < _FEW else (pair,):
+        adapter = _learn(planned, frames, learned)
+        for strength, found in frames.by_strength(recognizer, held_out, adapter, STRENGTHS).items():
+            table = score(held_out, found, recognizer.normalizer)
+            errors[strength] += int(error_rates.character_errors(table).sum())
+    return min(STRENGTHS, key=lambda strength: (errors[strength], strength))
 
 
 def imitate(adapter: MLPAdapter, config: AdapterExperiment, frames: Frames, cuts: CutSet) -> float:

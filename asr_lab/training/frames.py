@@ -62,23 +62,40 @@ class Frames:
         return cls(rows, time.monotonic() - began)
 
     @torch.inference_mode()
-    def hypotheses(
-        self, recognizer: Recognizer, cuts: CutSet, adapter: MLPAdapter | None, batch_size: int = 32
-    ) -> dict[str, str]:
+    def hypotheses(self, recognizer: Recognizer, cuts: CutSet, adapter: MLPAdapter | None) -> dict[str, str]:
         """Utterance id -> text by the adapter, or by the base's own head where there is none."""
-        ids = sorted((cut.id for cut in cuts), key=lambda id: -len(self.rows.get(id)[0]))
-        device = recognizer.model.device
         found: dict[str, str] = {}
+        for ids, frames, logits, lengths in self._batches(cuts, recognizer.model.device):
+            said = logits if adapter is None else adapter(frames, logits).logits
+            found |= _decoded(recognizer, ids, said, lengths)
+        return found
+
+    @torch.inference_mode()
+    def by_strength(
+        self, recognizer: Recognizer, cuts: CutSet, adapter: MLPAdapter, strengths: Sequence[float]
+    ) -> dict[float, dict[str, str]]:
+        """Strength -> the hypotheses of a residual adapter that adds so much of what it has learned."""
+        found: dict[float, dict[str, str]] = {strength: {} for strength in strengths}
+        for ids, frames, logits, lengths in self._batches(cuts, recognizer.model.device):
+            added = adapter.before_softmax(frames)
+            for strength in strengths:
+                found[strength] |= _decoded(recognizer, ids, logits + strength * added, lengths)
+        return found
+
+    def _batches(
+        self, cuts: CutSet, device: torch.device, batch_size: int = 32
+    ) -> Iterator[tuple[list[str], Tensor, Tensor, list[int]]]:
+        """(ids, frames (N, H), base logits (N, V), lengths), utterances of like length together."""
+        ids = sorted((cut.id for cut in cuts), key=lambda id: -len(self.rows.get(id)[0]))
         for start in range(0, len(ids), batch_size):
             chosen = ids[start : start + batch_size]
             frames, logits = zip(*(self.rows.get(id) for id in chosen), strict=True)
-            said = torch.cat(logits).to(device)
-            if adapter is not None:
-                said = adapter(torch.cat(frames).to(device), said).logits
-            lengths = [len(row) for row in frames]
-            logits_BUV = pad_sequence(list(torch.split(said, lengths)), batch_first=True)
-            found |= zip(chosen, recognizer.decode(logits_BUV, torch.tensor(lengths)), strict=True)
-        return found
+            yield chosen, torch.cat(frames).to(device), torch.cat(logits).to(device), [len(row) for row in frames]
+
+
+def _decoded(recognizer: Recognizer, ids: list[str], logits_NV: Tensor, lengths: list[int]) -> dict[str, str]:
+    logits_BUV = pad_sequence(list(torch.split(logits_NV, lengths)), batch_first=True)
+    return dict(zip(ids, recognizer.decode(logits_BUV, torch.tensor(lengths)), strict=True))
 
 
 @torch.inference_mode()

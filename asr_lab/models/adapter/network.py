@@ -16,10 +16,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 from transformers.utils import ModelOutput
 
-from asr_lab.models.deepspeech2 import ctc_loss
+from asr_lab.models.ctc import flat_ctc_loss
 
 
 @dataclass
@@ -69,14 +68,27 @@ class MLPAdapter(nn.Module):
         In training the frames are those of all utterances in one row (N, H), so that no padding is computed; with
         their lengths (B,) and labels (B, L), padded by -100, the CTC loss comes instead of log-probabilities.
         """
-        logits = self.layers[:-1](frames)
+        logits = self.before_softmax(frames)
         if self.residual:
             assert base_logits is not None, "a residual adapter adds to its base's logits"
             logits = logits + base_logits
         if labels is None or frame_lengths is None:
             return AdapterOutput(logits=self.layers[-1](logits))
-        logits_BUV = pad_sequence(list(torch.split(logits, frame_lengths.tolist())), batch_first=True)
-        return AdapterOutput(loss=ctc_loss(logits_BUV, frame_lengths, labels, blank=self.blank))
+        return AdapterOutput(loss=flat_ctc_loss(logits, frame_lengths, labels, blank=self.blank))
+
+    def before_softmax(self, frames: Tensor) -> Tensor:
+        """What the MLP says (..., V) of frames (..., H); the residual form adds it to the base's logits."""
+        said: Tensor = self.layers[:-1](frames)
+        return said
+
+    @torch.no_grad()
+    def weaken(self, strength: float) -> None:
+        """Let a residual adapter add only this share of what it says: its last layer is linear, so it is scaled."""
+        assert self.residual
+        last = self.layers[-2]
+        assert isinstance(last, nn.Linear)
+        last.weight.mul_(strength)
+        last.bias.mul_(strength)
 
     def freeze(self) -> None:
         """No parameter learns."""

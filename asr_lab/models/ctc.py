@@ -1,0 +1,60 @@
+"""CTC (Graves et al. 2006) over frames in one row, at the cost of the classes that occur.
+
+Only the blank and the labels of a batch enter the recursion; all other classes are folded into one. So it runs on a
+few dozen columns, and over the V columns there is one pass forward and one backward. The numbers are those of
+`torch.nn.functional.ctc_loss` after `log_softmax`.
+
+Legend: B utterances, N = frames of all of them in one row, V classes, K classes that occur, U frames, L labels.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+
+class _Folded(torch.autograd.Function):
+    """Log-probabilities (N, K + 1) of some classes, and of all others together, under the softmax over all V.
+
+    They sum to 1, as PyTorch's CTC takes for granted: its gradient is that of the logits, softmax minus occupancy,
+    so what comes back is spread over the V logits as it is.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits_NV: Tensor, classes_K: Tensor) -> Tensor:
+        own_NK = logits_NV.index_select(1, classes_K)
+        others_N1 = logits_NV.index_fill(1, classes_K, float("-inf")).logsumexp(dim=-1, keepdim=True)
+        ctx.save_for_backward(logits_NV, others_N1, classes_K)
+        return torch.cat([own_NK, others_N1], dim=-1).log_softmax(dim=-1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        logits_NV, others_N1, classes_K = ctx.saved_tensors
+        own_NK, of_others_N1 = torch.split(gradients[0], [len(classes_K), 1], dim=-1)
+        spread_NV = (logits_NV - others_N1).exp_().mul_(of_others_N1)
+        return spread_NV.index_copy_(1, classes_K, own_NK.contiguous()), None
+
+
+def flat_ctc_loss(logits_NV: Tensor, lengths_B: Tensor, labels_BL: Tensor, *, blank: int) -> Tensor:
+    """Each utterance's loss over its number of labels, then the mean of the batch ().
+
+    `lengths_B` are the frames of each utterance in the row of N; labels are padded by a negative number. An utterance
+    with fewer frames than its labels need counts 0.
+    """
+    kept_BL = labels_BL >= 0
+    used = torch.cat([labels_BL.new_tensor([blank]), labels_BL[kept_BL]])
+    classes_K, renamed = torch.unique(used, return_inverse=True)
+    apply: Any = _Folded.apply
+    folded_NK: Tensor = apply(logits_NV.float(), classes_K)
+    log_probs_BUK = pad_sequence(list(torch.split(folded_NK, lengths_B.tolist())), batch_first=True)
+    return nn.functional.ctc_loss(
+        log_probs_BUK.transpose(0, 1),
+        renamed[1:],
+        lengths_B,
+        kept_BL.sum(dim=1),
+        blank=int(renamed[0]),
+        zero_infinity=True,
+    )
