@@ -22,7 +22,7 @@ from asr_lab.training.frames import Frames
 from asr_lab.training.recorder import RegisteredModel, Tracker
 from asr_lab.training.shelf import InMemory
 
-_IMITATE_EPOCHS = 40
+_IMITATE_EPOCHS = 150
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def as_plain(info: AdapterInfo, file: Path, recognizer: Recognizer, data: str, t
     cuts = Split.read("train", data).cuts
     frames = Frames.of(recognizer, cuts, console)
     taught = _taught(frames, teacher, cuts)
-    student = MLPAdapter(info.input_dim, info.hidden_dims, info.output_dim, blank=recognizer.blank)
+    student = MLPAdapter(info.input_dim, info.hidden_dims, info.output_dim, dropout=0.0, blank=recognizer.blank)
     imitate(student, config, taught, cuts)
     created = AdapterManager(to).save_adapter(info.adapter_name, student, base, created=_now())
     said = {

@@ -189,3 +189,22 @@ def test_registered_adapters_are_used_by_their_uri(home):
     ok("evaluate", "--adapter", uri, "--data", "john/all.jsonl.gz", "--model", "models:/deepspeech2/1")
     assert "is a person's adapter" in refused("transcribe", file, "--model", uri)
     assert "is not an adapter" in refused("transcribe", file, "--adapter", "models:/deepspeech2/1")
+
+
+def test_an_adapter_that_does_harm_is_not_used(home):
+    """Transcripts that have nothing to do with the sound: what is learned from them helps on no other utterance."""
+    draw = np.random.default_rng(5)
+    path = make_corpus(home / "lies", {f"l{i:02d}": " ".join(draw.choice(WORDS, 2)) for i in range(16)}, speaker="liz")
+    cuts = list(manifest.read(path))
+    for cut in cuts[:12]:
+        cut.supervisions[0].text = " ".join(draw.choice(WORDS, 2))
+    learned, heard = home / "lies" / "train.jsonl.gz", home / "lies" / "test.jsonl.gz"
+    manifest.write(cuts[:12], learned)
+    manifest.write(cuts[12:], heard)
+    ok("adapter", "--name", "liz", "--data", "lies", "train.lr=2e-2")
+    found = newest("adapter")
+    assert found.data.metrics["adapter/strength"] <= 0.5
+    ok("adapter", "--name", "liz", "--data", "lies", "train.lr=2e-2", "adapter.strength=1.0")
+    full = newest("adapter")
+    assert full.data.metrics["adapter/strength"] == 1
+    assert found.data.metrics["test/cer"] <= full.data.metrics["test/cer"]

@@ -81,3 +81,16 @@ def test_the_base_hears_each_utterance_once(recognizer, corpus):
         list(frame_loader(frames, {cut.id: [1] for cut in cuts}, 4, seed=0))
         frames.hypotheses(recognizer, cuts, None)
     assert sum(heard) == len(cuts)
+
+
+def test_strengths_scale_what_a_residual_adapter_adds(recognizer, corpus):
+    cuts = manifest.read(corpus)
+    frames = Frames.of(recognizer, cuts, QUIET)
+    adapter = MLPAdapter(16, (8,), len(recognizer.vocabulary), residual=True).eval()
+    torch.nn.init.normal_(adapter.layers[-2].weight, std=3.0)
+    found = frames.by_strength(recognizer, cuts, adapter, (0.0, 0.5, 1.0))
+    assert found[0.0] == frames.hypotheses(recognizer, cuts, None)
+    assert found[1.0] == frames.hypotheses(recognizer, cuts, adapter)
+    assert found[1.0] != found[0.0]
+    adapter.weaken(0.5)
+    assert found[0.5] == frames.hypotheses(recognizer, cuts, adapter)
