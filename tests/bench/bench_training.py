@@ -1,62 +1,208 @@
 """DeepSpeech2 training throughput: our batches and network against KoSpeech's way, on utterances of mixed durations.
 
-An arm is a network and a way to choose batches. All arms start from the same weights, have the same number of
-utterances an update and learn from the same utterances once a round; they take turns. Timed is an epoch: batches,
-padding, forward, backward, clipping, AdamW. Features are computed before, of made audio, and are the same in all arms.
+An arm is a network and a way to choose batches. All arms start from the same weights, make batches of the same number
+of utterances and hear the same utterances once a round; they take turns, and each round draws other batches. Timed is
+one epoch of transformers' Trainer: batches, forward, backward, clipping, optimizer. Features are ready before (of made
+audio, the same for all arms); there is no validation, no checkpoint and no augmentation.
 
-    python tests/bench/bench_training.py [--utterances 480] [--rounds 3] [--model demo|3x512] [--threads 0]
-                                         [--batch-size 16] [--durations FILE]
+    python tests/bench/bench_training.py [--utterances 480] [--rounds 5] [--model demo|3x512] [--threads 0]
+                                         [--durations FILE] [--arms ours kospeech grouped random]
 
-`--durations` is a manifest (`*.jsonl.gz`) or a text file with a duration in seconds on each line; its distribution is
-used for however many utterances there are. By default it is that of speechocean762 (960 utterances of its train part).
+FILE is a manifest (`*.jsonl.gz`) or a text with a duration in seconds on each line; any number of utterances is spread
+over its distribution. Without one it is that of speechocean762, of which random batches of 16 are half padding.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from kospeech_network import KoSpeechDeepSpeech2
 from lhotse import CutSet, MonoCut
+from rich.progress import track
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
-from transformers.trainer_pt_utils import LengthGroupedSampler
+from transformers import PrinterCallback, SequenceFeatureExtractor, Trainer, TrainerCallback
 
+from asr_lab.config.schema import Train
 from asr_lab.data import manifest
-from asr_lab.data.batches import LABEL_PADDING, EpochBatches
+from asr_lab.data.batches import LABEL_PADDING, Batch, EpochBatches, Index, loader
 from asr_lab.data.features import extract
 from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC, output_length
 from asr_lab.models.kospeech import convert_state_dict
 from asr_lab.recipes.common import use_threads
-from asr_lab.units import num_samples
+from asr_lab.training.callbacks import DropBrokenUpdates
+from asr_lab.training.recorder import MemoryRecorder, RunSpec
+from asr_lab.training.trainer import AsrTrainer, training_arguments
+from asr_lab.units import FRAME_SHIFT_S, NUM_MEL_BINS, SAMPLE_RATE, num_samples
 
 Utterance = dict[str, Tensor]
-Batch = dict[str, Tensor]
 
 CLASSES = 32
 MODELS = {
     "demo": DeepSpeech2Config(vocab_size=CLASSES, hidden_size=256, num_layers=2, conv_channels=16),
     "3x512": DeepSpeech2Config(vocab_size=CLASSES, hidden_size=512, num_layers=3, conv_channels=32),
 }
-PERCENTILES = (0, 5, 10, 20, 30, 40, 50, 60, 70, 75, 80, 85, 90, 95, 97.5, 99, 99.5, 100)
-DURATIONS_S = (
-    *(1.84, 2.40, 2.59, 2.88, 3.13, 3.35, 3.60, 3.89, 4.30, 4.53),
-    *(4.84, 5.37, 6.37, 7.89, 9.39, 11.62, 12.58, 17.11),
-)
-"""Of 960 utterances of speechocean762's train part, 1.10 hours, at those percentiles."""
-LETTERS_A_SECOND = 7.0  # in the same 960 utterances
+QUANTILES_S = {
+    **{0: 1.84, 5: 2.40, 10: 2.59, 20: 2.88, 30: 3.13, 40: 3.35, 50: 3.60, 60: 3.89, 70: 4.30},
+    **{75: 4.53, 80: 4.84, 85: 5.37, 90: 6.37, 95: 7.89, 97.5: 9.39, 99: 11.62, 99.5: 12.58, 100: 17.11},
+}
+"""Percentile -> duration of 960 utterances of speechocean762's train part (mean 4.13 s)."""
+LETTERS_A_SECOND = 7.0  # in the same utterances
+
+
+@dataclass(frozen=True)
+class Arm:
+    """`network`: `ours` or `kospeech`; `batches`: `buckets` (ours) or one of transformers' sampling strategies."""
+
+    says: str
+    network: str
+    batches: str
+
+
+ARMS = {
+    "ours": Arm("(a) our network, our buckets", "ours", "buckets"),
+    "kospeech": Arm("(b) KoSpeech's network, random batches", "kospeech", "random"),
+    "grouped": Arm("(c) our network, group_by_length", "ours", "group_by_length"),
+    "random": Arm("(d) our network, random batches", "ours", "random"),
+}
+REFERENCE = "kospeech"
+
+
+class Epoch(TrainerCallback):  # type: ignore[misc]
+    """Makes the batches of one epoch and tells how long it took, its updates, utterances and share of padding."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.updates = self.utterances = self._frames = self._padded_frames = 0
+
+    @property
+    def throughput(self) -> float:
+        """Utterances a second."""
+        return self.utterances / self.seconds
+
+    @property
+    def padding(self) -> float:
+        return 1 - self._frames / self._padded_frames
+
+    def collate(self, rows: Sequence[Utterance]) -> Batch:
+        """A padded batch, longest first, as KoSpeech's network wants it."""
+        rows = sorted(rows, key=lambda row: -len(row["input_features"]))
+        lengths = [len(row["input_features"]) for row in rows]
+        self.utterances += len(rows)
+        self._frames += sum(lengths)
+        self._padded_frames += lengths[0] * len(rows)
+        return {
+            "input_features": pad_sequence([row["input_features"] for row in rows], batch_first=True),
+            "feature_lengths": torch.tensor(lengths),
+            "labels": pad_sequence([row["labels"] for row in rows], batch_first=True, padding_value=LABEL_PADDING),
+        }
+
+    def on_epoch_begin(self, *_: Any, **__: Any) -> None:
+        self.seconds = -time.perf_counter()
+
+    def on_epoch_end(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self.seconds += time.perf_counter()
+        self.updates = state.global_step
+
+
+class Features(SequenceFeatureExtractor):  # type: ignore[misc]
+    """Tells transformers which field's lengths `group_by_length` is about."""
+
+    model_input_names = ("input_features",)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all arms share."""
+
+    config: DeepSpeech2Config
+    utterances: list[Utterance]
+    batch_size: int
+    folder: Path
+
+    def networks(self) -> dict[str, nn.Module]:
+        """Ours and KoSpeech's, new, with the same weights."""
+        torch.manual_seed(0)
+        kospeech, ours = KoSpeechDeepSpeech2(self.config), DeepSpeech2ForCTC(self.config)
+        ours.load_state_dict(convert_state_dict(kospeech.state_dict()))
+        return {"ours": ours, "kospeech": kospeech}
+
+    @torch.inference_mode()
+    def disagreement(self) -> float:
+        """The largest difference between both networks' logits on the real frames of a batch, in evaluation."""
+        batch = Epoch().collate(self.utterances[:: max(1, len(self.utterances) // 8)])
+        features, lengths = batch["input_features"], batch["feature_lengths"]
+        ours, kospeech = (network.eval()(features, lengths).logits for network in self.networks().values())
+        real_BU = torch.arange(ours.size(1)) < output_length(lengths)[:, None]
+        return float((ours - kospeech)[real_BU].abs().max())
+
+    def epoch(self, arm: Arm, seed: int) -> Epoch:
+        """Train one epoch from the beginning."""
+        epoch, network = Epoch(), self.networks()[arm.network]
+        settings = Train(epochs=1, batch_size=self.batch_size, lr=1e-4)
+        make = self._ours if arm.batches == "buckets" else self._plain
+        make(arm, network.train(), epoch, settings, seed).train()
+        assert epoch.utterances == len(self.utterances), "not every utterance was heard once"
+        return epoch
+
+    def _ours(self, arm: Arm, network: nn.Module, epoch: Epoch, settings: Train, seed: int) -> Trainer:
+        """As `recipes/deepspeech2.py` puts it together."""
+        cuts = CutSet.from_cuts(
+            MonoCut(id=str(index), start=0.0, duration=len(row["input_features"]) * FRAME_SHIFT_S, channel=0)
+            for index, row in enumerate(self.utterances)
+        )
+
+        def collate(indices: Sequence[Index]) -> Batch:
+            return epoch.collate([self.utterances[int(cut.id)] for cut, _ in indices])
+
+        spec = RunSpec(family="bench", kind="train", model_type="", name="", signature="", params={}, config_yaml="")
+        return AsrTrainer(
+            network,
+            loader(EpochBatches(cuts, settings.batch_size, seed=seed), collate),
+            None,
+            settings,
+            folder=self.folder,
+            seed=seed,
+            callbacks=[DropBrokenUpdates(MemoryRecorder(spec, self.folder)), epoch],
+            checkpoints=False,
+        )
+
+    def _plain(self, arm: Arm, network: nn.Module, epoch: Epoch, settings: Train, seed: int) -> Trainer:
+        """transformers' Trainer with its own loader, and our arguments otherwise."""
+        batches = len(self.utterances) // settings.batch_size
+        arguments = training_arguments(
+            settings, folder=self.folder, seed=seed, batches=batches, validates=False, checkpoints=False
+        )
+        arguments.train_sampling_strategy = arm.batches
+        arguments.dataloader_pin_memory = torch.cuda.is_available()
+        trainer = Trainer(
+            network,
+            arguments,
+            train_dataset=self.utterances,
+            data_collator=epoch.collate,
+            processing_class=Features(NUM_MEL_BINS, SAMPLE_RATE, padding_value=0.0),
+            callbacks=[epoch],
+        )
+        trainer.remove_callback(PrinterCallback)
+        return trainer
 
 
 def durations(source: Path | None, utterances: int) -> list[float]:
-    """So many durations (s), evenly over the distribution of a file, or of speechocean762."""
+    """So many durations (s), spread evenly over the distribution of a file, or of speechocean762."""
     shares = (np.arange(utterances) + 0.5) / utterances
     if source is None:
-        return list(np.interp(100 * shares, PERCENTILES, DURATIONS_S))
+        return list(np.interp(100 * shares, list(QUANTILES_S), list(QUANTILES_S.values())))
     if source.name.endswith(manifest.SUFFIX):
         known = [cut.duration for cut in manifest.read(source)]
     else:
@@ -65,7 +211,7 @@ def durations(source: Path | None, utterances: int) -> list[float]:
 
 
 def made_utterances(seconds: Iterable[float]) -> list[Utterance]:
-    """Features (T, 80) of noise and random labels (L,)."""
+    """Features (T, 80) of noise, and random labels (L,)."""
     draw = np.random.default_rng(0)
     made = []
     for duration in seconds:
@@ -75,117 +221,59 @@ def made_utterances(seconds: Iterable[float]) -> list[Utterance]:
     return made
 
 
-def networks(config: DeepSpeech2Config) -> dict[str, nn.Module]:
-    """Our network and KoSpeech's, new and with the same weights."""
-    torch.manual_seed(0)
-    kospeech = KoSpeechDeepSpeech2(config)
-    ours = DeepSpeech2ForCTC(config)
-    ours.load_state_dict(convert_state_dict(kospeech.state_dict()))
-    return {"ours": ours, "kospeech": kospeech}
+def show(arms: Sequence[str], rounds: list[dict[str, Epoch]]) -> None:
+    """A line an arm; ratios are to the reference in the same round, if it took part."""
+    print(f"{'':42}{'utterances/s':>16}{'range':>18}{'ratio to (b)':>15}{'range':>16}{'padding':>10}{'updates':>10}")
+    for name in arms:
+        epochs = [one[name] for one in rounds]
+        speeds = [epoch.throughput for epoch in epochs]
+        line = f"{ARMS[name].says:42}{statistics.median(speeds):16.1f}{_range(speeds, 1):>18}"
+        if REFERENCE in arms:
+            ratios = [one[name].throughput / one[REFERENCE].throughput for one in rounds]
+            line += f"{statistics.median(ratios):15.2f}{_range(ratios, 2):>16}"
+        else:
+            line += " " * 31
+        padding = statistics.mean(epoch.padding for epoch in epochs)
+        updates = statistics.mean(epoch.updates for epoch in epochs)
+        print(f"{line}{padding:10.0%}{updates:10.1f}")
 
 
-@torch.inference_mode()
-def disagreement(config: DeepSpeech2Config, batch: Batch) -> float:
-    """The largest difference between the logits of both networks on the real frames of a batch."""
-    ours, kospeech = (
-        network.eval()(batch["input_features"], batch["feature_lengths"]).logits
-        for network in networks(config).values()
-    )
-    real_BU = torch.arange(ours.size(1)) < output_length(batch["feature_lengths"])[:, None]
-    return float((ours - kospeech)[real_BU].abs().max())
-
-
-def by_buckets(lengths: list[int], batch_size: int, epoch: int) -> Iterator[list[int]]:
-    """Ours: Lhotse's buckets of like duration."""
-    cuts = CutSet.from_cuts(
-        MonoCut(id=str(index), start=0.0, duration=length / 100, channel=0) for index, length in enumerate(lengths)
-    )
-    batches = EpochBatches(cuts, batch_size)
-    batches.set_epoch(epoch)
-    for batch in batches:
-        yield [int(cut.id) for cut, _ in batch]
-
-
-def by_group(lengths: list[int], batch_size: int, epoch: int) -> Iterator[list[int]]:
-    """transformers' `group_by_length`."""
-    generator = torch.Generator().manual_seed(epoch)
-    order = list(LengthGroupedSampler(batch_size, lengths=lengths, generator=generator))
-    yield from (order[start : start + batch_size] for start in range(0, len(order), batch_size))
-
-
-def at_random(lengths: list[int], batch_size: int, epoch: int) -> Iterator[list[int]]:
-    """Any utterances together."""
-    order = np.random.default_rng(epoch).permutation(len(lengths)).tolist()
-    yield from (order[start : start + batch_size] for start in range(0, len(order), batch_size))
-
-
-ARMS = {
-    "ours: buckets": ("ours", by_buckets),
-    "KoSpeech's way: random batches, its masks": ("kospeech", at_random),
-    "our network, transformers' length groups": ("ours", by_group),
-    "our network, random batches": ("ours", at_random),
-}
-PLAIN = "KoSpeech's way: random batches, its masks"
-
-
-def padded(rows: list[Utterance]) -> Batch:
-    """A batch, longest first (KoSpeech's network wants them so)."""
-    rows = sorted(rows, key=lambda row: -len(row["input_features"]))
-    return {
-        "input_features": pad_sequence([row["input_features"] for row in rows], batch_first=True),
-        "feature_lengths": torch.tensor([len(row["input_features"]) for row in rows]),
-        "labels": pad_sequence([row["labels"] for row in rows], batch_first=True, padding_value=LABEL_PADDING),
-    }
-
-
-def epoch(network: nn.Module, utterances: list[Utterance], batches: Iterator[list[int]]) -> tuple[float, int, float]:
-    """(Seconds, utterances learned from, share of padding) of one epoch."""
-    network.train()
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
-    real = held = seen = 0
-    began = time.perf_counter()
-    for indices in batches:
-        batch = padded([utterances[index] for index in indices])
-        loss = network(**batch).loss
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-        optimizer.step()
-        real += int(batch["feature_lengths"].sum())
-        held += batch["input_features"].shape[0] * batch["input_features"].shape[1]
-        seen += len(indices)
-    return time.perf_counter() - began, seen, 1 - real / held
+def _range(values: list[float], digits: int) -> str:
+    return f"{min(values):.{digits}f} to {max(values):.{digits}f}"
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--utterances", type=int, default=480)
-    options.add_argument("--rounds", type=int, default=3)
-    options.add_argument("--model", choices=list(MODELS), default="demo")
-    options.add_argument("--threads", type=int, default=0)
-    options.add_argument("--batch-size", type=int, default=16)
-    options.add_argument("--durations", type=Path)
-    chosen = options.parse_args()
-    use_threads(chosen.threads)
-    utterances = made_utterances(durations(chosen.durations, chosen.utterances))
-    lengths = [len(row["input_features"]) for row in utterances]
-    minutes = sum(lengths) / 6000
-    print(f"{chosen.model}, {len(lengths)} utterances ({min(lengths) / 100:.1f} to {max(lengths) / 100:.1f} s, "
-          f"{minutes:.1f} min), {chosen.batch_size} an update, {torch.get_num_threads()} threads")  # fmt: skip
-    config = MODELS[chosen.model]
-    print(f"largest difference of the two networks' logits: {disagreement(config, padded(utterances[:4])):.1e}")
-    rates: dict[str, list[float]] = {arm: [] for arm in ARMS}
-    padding: dict[str, float] = {}
-    for number in range(chosen.rounds):
-        for arm, (network, choose) in ARMS.items():
-            batches = choose(lengths, chosen.batch_size, number)
-            seconds, seen, padding[arm] = epoch(networks(config)[network], utterances, batches)
-            assert seen == len(utterances)
-            rates[arm].append(seen / seconds)
-    plain = statistics.median(rates[PLAIN])
-    for arm, found in rates.items():
-        print(f"{arm:44} {statistics.median(found):7.2f} utterances/s ({min(found):.2f} to {max(found):.2f})  "
-              f"ratio {statistics.median(found) / plain:.2f}  padding {padding[arm]:.0%}")  # fmt: skip
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--utterances", type=int, default=480)
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--model", choices=list(MODELS), default="demo")
+    parser.add_argument("--threads", type=int, default=0, help="0: one for each core this process may use")
+    parser.add_argument("--durations", type=Path, metavar="FILE")
+    parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
+    options = parser.parse_args()
+    use_threads(options.threads)
+    seconds = durations(options.durations, options.utterances)
+    began = time.perf_counter()
+    utterances = made_utterances(seconds)
+    making = (time.perf_counter() - began) / len(utterances)
+    print(
+        f"{len(seconds)} utterances, {sum(seconds) / 60:.1f} min, {min(seconds):.1f} to {max(seconds):.1f} s; "
+        f"batches of {options.batch_size}; {options.model}; {torch.get_num_threads()} threads; {options.rounds} rounds"
+    )
+    print(f"not counted: {1000 * making:.1f} ms an utterance to make it and its features")
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(MODELS[options.model], utterances, options.batch_size, Path(folder))
+        print(f"largest difference between the networks' logits: {bench.disagreement():.1e}")
+        warm_up = Bench(bench.config, utterances[:: max(1, len(utterances) // 64)], options.batch_size, bench.folder)
+        for name in options.arms:
+            warm_up.epoch(ARMS[name], seed=0)
+        rounds = []
+        for number in track(range(options.rounds), "rounds", transient=True):
+            turn = number % len(options.arms)
+            order = options.arms[turn:] + options.arms[:turn]
+            rounds.append({name: bench.epoch(ARMS[name], seed=number) for name in order})
+    show(options.arms, rounds)
 
 
 if __name__ == "__main__":

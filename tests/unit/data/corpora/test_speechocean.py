@@ -1,0 +1,111 @@
+"""speechocean762: its Kaldi files, phones and scores; what is broken is told all at once."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import SHARED
+
+from asr_lab.data import manifest
+from asr_lab.data.corpora.speechocean import import_speechocean
+from asr_lab.errors import AsrLabError
+
+REAL = SHARED / "data" / "speechocean762"
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Two speakers with an utterance each, one of them in the test part."""
+    folder = tmp_path / "speechocean762"
+    people = {"train": ("0001", "00001a", "WE CALL"), "test": ("0002", "00002b", "THEME")}
+    phones = {"00001a.0": "W_B IY0_E", "00001a.1": "K_B AO0_I L_E", "00002b.0": "TH_B IY0_I M_E"}
+    for part, (speaker, id, text) in people.items():
+        audio = folder / "WAVE" / f"SPEAKER{speaker}" / f"{id}.WAV"
+        audio.parent.mkdir(parents=True)
+        soundfile.write(audio, np.random.default_rng(0).normal(0, 0.1, 8000), 16000)
+        (folder / part).mkdir()
+        for name, row in {
+            "wav.scp": f"{id}\t{audio.relative_to(folder)}",
+            "text": f"{id}\t{text}",
+            "utt2spk": f"{id}\t{speaker}",
+            "spk2age": f"{speaker}\t{6 if part == 'train' else 33}",
+            "spk2gender": f"{speaker}\t{'f' if part == 'train' else 'm'}",
+        }.items():
+            (folder / part / name).write_text(row + "\n")
+    (folder / "resource").mkdir()
+    (folder / "resource" / "text-phone").write_text("".join(f"{key}\t{value}\n" for key, value in phones.items()))
+    return folder
+
+
+def word(text, phones, accuracy, *wrong):
+    entries = [{"canonical-phone": p, "index": i, "pronounced-phone": h} for i, p, h in wrong]
+    row = {"text": text, "phones": phones, "phones-accuracy": [2.0] * len(phones), "accuracy": accuracy}
+    return {**row, "stress": 10, "total": accuracy} | ({"mispronunciations": entries} if entries else {})
+
+
+def scores(**changes):
+    whole = {"text": "WE CALL", "accuracy": 8, "completeness": 10.0, "fluency": 9, "prosodic": 9, "total": 8}
+    words = [word("WE", ["W", "IY0"], 0), word("CALL", ["K", "AO0", "L"], 6, (1, "AO", "OW*"), (2, "L", "<DEL>"))]
+    return {"00001a": {**whole, "words": words, **changes}}
+
+
+def test_an_utterance_has_what_the_corpus_says(source):
+    cuts = {cut.id: cut for cut in import_speechocean(source)}
+    assert set(cuts) == {"00001a", "00002b"}
+    child = cuts["00001a"]
+    own = {name: manifest.field(child, name) for name in ("speaker", "gender", "age", "l1", "part", "language", "text")}
+    assert own == {"speaker": "0001", "gender": "female", "age": 6, "l1": "mandarin", "part": "train",
+                   "language": "en", "text": "WE CALL"}  # fmt: skip
+    assert manifest.field(child, "canonical") == ["W", "IY", "K", "AO", "L"]
+    assert manifest.field(child, "canonical_words") == [0, 0, 1, 1, 1]
+    assert manifest.field(cuts["00002b"], "part") == "test"
+    assert manifest.field(child, "scores") is None
+
+
+def test_scores_and_what_was_heard(source, tmp_path):
+    (source / "resource" / "scores.json").write_text(json.dumps(scores()))
+    cuts = import_speechocean(source)
+    path = tmp_path / "all.jsonl.gz"
+    manifest.write(cuts, path)
+    child = next(cut for cut in manifest.read(path) if cut.id == "00001a")
+    assert manifest.field(child, "perceived") == ["<del>", "<del>", "K", "OW", "<del>"]  # WE was not read at all
+    assert manifest.field(child, "errors") == [1, 1, 0, 1, 1]
+    judged = manifest.field(child, "scores")
+    assert judged["sentence"]["fluency"] == 9
+    assert judged["words"]["accuracy"] == [0, 6]
+    assert judged["phones"] == [2.0] * 5
+
+
+def test_scores_of_other_phones_are_refused(source, tmp_path):
+    other = tmp_path / "scores.json"
+    other.write_text(json.dumps(scores(words=[word("WE", ["W", "AH0"], 9)])))
+    with pytest.raises(AsrLabError, match="scores are of other phones"):
+        import_speechocean(source, scores=other)
+    with pytest.raises(AsrLabError, match=r"none.json is missing"):
+        import_speechocean(source, scores=tmp_path / "none.json")
+
+
+def test_every_fault_is_told_at_once(source):
+    (source / "train" / "spk2age").unlink()
+    (source / "train" / "text").write_text("00001a\tWE CALL\n00009z\tNOBODY\nalone\n")
+    with pytest.raises(AsrLabError) as told:
+        import_speechocean(source)
+    for part in ("spk2age is missing", "lacks 1 utterances: 00009z", "line 3: one column"):
+        assert part in str(told.value), part
+
+
+def test_a_folder_that_is_something_else(tmp_path):
+    with pytest.raises(AsrLabError, match="neither train/ nor test/"):
+        import_speechocean(tmp_path)
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="speechocean762 is not on this machine")
+def test_the_corpus_itself():
+    cuts = import_speechocean(REAL)
+    assert len(cuts) == 960
+    ages = {manifest.supervision(cut).speaker: manifest.field(cut, "age") for cut in cuts}
+    assert len(ages) == 48
+    assert sum(age <= 15 for age in ages.values()) == 24
+    assert sum(cut.duration for cut in cuts) / 3600 == pytest.approx(1.1, abs=0.05)
+    assert all(manifest.field(cut, "canonical") for cut in cuts)
