@@ -21,6 +21,7 @@ from asr_lab.data.features import extract
 from asr_lab.data.screen import Screened, screen
 from asr_lab.errors import AsrLabError
 from asr_lab.metrics.significance import Interval
+from asr_lab.models import load_model
 from asr_lab.models.recognizer import Recognizer, load_recognizer
 from asr_lab.recipes.common import (
     Clock,
@@ -72,9 +73,7 @@ class Trained:
     seconds: float
 
 
-def plan(
-    config: DeepSpeech2Experiment, store: ModelStore, load: Callable[[Path], Recognizer] = load_recognizer
-) -> Plan:
+def plan(config: DeepSpeech2Experiment, store: ModelStore, load: Callable[[Path], Recognizer] = load_model) -> Plan:
     """Read and check the data, and build the model or fetch the one to fine-tune; nothing is recorded."""
     paths = {"train": config.data.train, "val": config.data.val, "test": config.data.test}
     splits = {name: Split.read(name, path) for name, path in paths.items() if path}

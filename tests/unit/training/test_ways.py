@@ -86,6 +86,9 @@ def test_a_pretrained_model_that_is_none(corpus, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(AsrLabError, match="not a model folder"):
         deepspeech2.plan(fine_tuning(corpus, tmp_path / "empty"), FolderStore())
+    (tmp_path / "empty" / "config.json").write_text("{\"model_type\": \"whisper\"}")
+    with pytest.raises(AsrLabError, match="unknown model type 'whisper'"):
+        deepspeech2.plan(fine_tuning(corpus, tmp_path / "empty"), FolderStore())
     with pytest.raises(AsrLabError, match="no such model"):
         deepspeech2.plan(fine_tuning(corpus, tmp_path / "nowhere"), FolderStore())
 
