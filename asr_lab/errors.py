@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -39,3 +40,17 @@ def listing(names: Iterable[object], limit: int = 12) -> str:
     shown = [str(name) for name in names]
     rest = len(shown) - limit
     return ", ".join(shown[:limit]) + (f" and {rest} more" if rest > 0 else "")
+
+
+_NOT_WRITTEN = re.compile(r"PytorchStreamWriter|inline_container|iostream|unexpected pos|I/?O ?error", re.IGNORECASE)
+
+
+def not_written(error: BaseException) -> str:
+    """Why a file could not be written, or "" when the error says something else.
+
+    A full disk is an `OSError` to Python; torch and safetensors tell it as errors of their own.
+    """
+    lines = str(error).splitlines()
+    if isinstance(error, OSError) or any(_NOT_WRITTEN.search(line) for line in lines):
+        return (lines[0] if lines else "") or type(error).__name__
+    return ""

@@ -28,3 +28,19 @@ def hms(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def ago(seconds: float) -> str:
+    """How long ago, for people: `now`, `5 min ago`, `3 h ago`, `2 d ago`."""
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit} ago"
+    return "now"
+
+
+def megabytes(num_bytes: float) -> str:
+    """A size for people: `12 kB`, `3.4 MB`, `1.2 GB`."""
+    for size, unit in ((1e9, "GB"), (1e6, "MB")):
+        if num_bytes >= size:
+            return f"{num_bytes / size:.1f} {unit}"
+    return f"{num_bytes / 1e3:.0f} kB"

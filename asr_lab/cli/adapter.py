@@ -15,6 +15,7 @@ from asr_lab.cli.options import (
     given,
     keys_help,
     new_run_option,
+    offline_option,
     overrides_option,
 )
 from asr_lab.cli.tables import show
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 @overrides_option
 @dry_run_option
 @new_run_option
+@offline_option
 def adapter(
     name: str | None,
     base: str | None,
@@ -59,6 +61,7 @@ def adapter(
     texts: tuple[str, ...],
     dry_run: bool,
     new_run: bool,
+    offline: bool,
 ) -> None:
     """Train one person's small MLP on a frozen base, and show what it gains on utterances it did not learn from.
 
@@ -74,8 +77,8 @@ def adapter(
     options = {"adapter.name": name, "adapter.base": base, "train.epochs": epochs, "data.each": each}
     options |= _manifests(data) | {"adapter.hidden_dims": hidden_dims.split(",") if hidden_dims else None}
     chosen = given(options, config, "adapter") | config_keys(texts, keys)
-    if chosen.get("data.each"):
-        chosen.setdefault("adapter.name", "everyone")
+    if chosen.get("data.each") and chosen.setdefault("adapter.name", "everyone") != "everyone":
+        raise AsrLabError("--each makes an adapter for everybody in DATA", allowed="either --each or --name")
     experiment = load(config, chosen, "adapter")
     assert isinstance(experiment, AdapterExperiment)
     out = console()
@@ -85,7 +88,7 @@ def adapter(
     from asr_lab.tracking.recorder import MlflowTracker
     from asr_lab.tracking.registry import MlflowStore
 
-    tracker, store = MlflowTracker(new_run=new_run), MlflowStore()
+    tracker, store = MlflowTracker(new_run=new_run, offline=offline), MlflowStore()
     if not dry_run:
         tracker.announce("adapter")
     if not experiment.data.train:

@@ -148,6 +148,12 @@ def export(name: str, to: Path, folder: Path, plain: bool, data: str | None, ove
             f"{found.adapter_name} is residual: a plain one has to learn it on the person's audio",
             next_command=f"asr-lab adapters export {name} {to} --plain --data MANIFEST",
         )
+    if not found.base:
+        raise AsrLabError(
+            f"{found.adapter_name} does not say which base it belongs to, and cannot speak without one",
+            where=str(file),
+            next_command=f"asr-lab adapters import {file} --base models:/deepspeech2@champion --overwrite",
+        )
     from asr_lab.models import load_model
     from asr_lab.recipes.adapters import as_plain
     from asr_lab.recipes.person import load_base

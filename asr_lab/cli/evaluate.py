@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, console, keys_help, overrides_option
+from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, console, keys_help, offline_option, overrides_option
 from asr_lab.cli.tables import show
 from asr_lab.config.load import load
 from asr_lab.config.schema import EvaluateExperiment
@@ -19,6 +19,7 @@ from asr_lab.config.schema import EvaluateExperiment
 @click.option("--config", type=click.Path(path_type=Path), help="A config file, laid under the options.")
 @click.argument("keys", nargs=-1, type=click.UNPROCESSED, metavar="[KEY=VALUE]...")
 @overrides_option
+@offline_option
 @click.option("--audio", is_flag=True, help="Put the audio into the page; it is people's voices, so only where asked.")
 def evaluate(
     model: str | None,
@@ -28,6 +29,7 @@ def evaluate(
     keys: tuple[str, ...],
     texts: tuple[str, ...],
     audio: bool,
+    offline: bool,
 ) -> None:
     """WER with its interval and CER of a recogniser on a manifest and its slices (age, gender, noise, duration),
     recorded as a run with a page that shows, filters and, where asked, plays every utterance.
@@ -50,7 +52,7 @@ def evaluate(
     from asr_lab.tracking.registry import MlflowStore
 
     out = console()
-    done = recipe.evaluate(experiment, MlflowTracker(), MlflowStore(), load_model, out)
+    done = recipe.evaluate(experiment, MlflowTracker(offline=offline), MlflowStore(), load_model, out)
     from asr_lab.metrics import error_rates, slices
 
     split = experiment.evaluate.split

@@ -22,10 +22,10 @@ TAKES_CONFIG_KEYS = {"ignore_unknown_options": True, "allow_extra_args": True}
 """Context settings of a command that takes `key=value` and `--key value` for any config key."""
 
 
-def console(*, stderr: bool = False) -> Console:
+def console(*, stderr: bool = False, width: int | None = None) -> Console:
     """Where people read; as wide as the terminal, and never folded where there is none (a file, a pipe)."""
     stream = sys.stderr if stderr else sys.stdout
-    return Console(width=None if stream.isatty() else 400, stderr=stderr)
+    return Console(width=width if stream.isatty() or width else 400, stderr=stderr)
 
 
 def overrides_option(function: F) -> F:
@@ -42,6 +42,13 @@ def overrides_option(function: F) -> F:
 def new_run_option(function: F) -> F:
     """`--new-run`."""
     return click.option("--new-run", is_flag=True, help="Do not continue a run that was cut off; start anew.")(function)
+
+
+def offline_option(function: F) -> F:
+    """`--offline`."""
+    return click.option(
+        "--offline", is_flag=True, help="Record into the folder spool alone; asr-lab sync ships it to the store later."
+    )(function)
 
 
 def dry_run_option(function: F) -> F:

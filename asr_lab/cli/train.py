@@ -13,6 +13,7 @@ from asr_lab.cli.options import (
     dry_run_option,
     keys_help,
     new_run_option,
+    offline_option,
     overrides_option,
 )
 from asr_lab.config.identity import differences
@@ -27,7 +28,10 @@ from asr_lab.units import hms
 @overrides_option
 @dry_run_option
 @new_run_option
-def train(config: Path, keys: tuple[str, ...], texts: tuple[str, ...], dry_run: bool, new_run: bool) -> None:
+@offline_option
+def train(
+    config: Path, keys: tuple[str, ...], texts: tuple[str, ...], dry_run: bool, new_run: bool, offline: bool
+) -> None:
     """Train the recogniser that CONFIG describes; the best epoch is kept, tested and registered.
 
     \b
@@ -62,7 +66,7 @@ def train(config: Path, keys: tuple[str, ...], texts: tuple[str, ...], dry_run: 
         silent = MemoryTracker(Path("checkpoints") / "other-ranks")
         deepspeech2.train(experiment, silent, Console(quiet=True), store=store)
         return
-    done = deepspeech2.train(experiment, MlflowTracker(new_run=new_run), out, store=store)
+    done = deepspeech2.train(experiment, MlflowTracker(new_run=new_run, offline=offline), out, store=store)
     out.print()
     out.print(f"[bold]{done.run_name}[/]", highlight=False)
     out.print(f"  val/wer   {done.val_wer:.1%}", highlight=False)

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 NOT_IDENTITY = {"run.name", "run.register_as", "run.threads", "train.num_workers", "evaluate.audio"}
-NOT_IDENTITY |= {"adapter.save_dir", "adapter.frames"}
+NOT_IDENTITY |= {"adapter.save_dir", "adapter.frames", "train.save_every", "run.license", "run.intended_use"}
 """Keys that change how a run is called, kept or hurried, but not what it computes."""
 
 _UNNAMED = {
@@ -67,6 +67,7 @@ def signature(config: BaseModel, data: Mapping[str, str]) -> str:
     experiment and a changed one is another.
     """
     paths = {f"data.{split}" for split in data} | {"evaluate.data", "evaluate.adapter"}
+    paths |= {"augment.noise"} if "noise" in data else set()
     counted = {k: v for k, v in differences(config).items() if k not in NOT_IDENTITY | paths}
     content = {"recipe": type(config).__name__, "config": counted, "data": dict(data)}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]

@@ -145,5 +145,7 @@ def _explain(kind: type[BaseModel], problem: Any) -> str:
         return f"{key}: no such key" + (f"; did you mean {near}?" if near else "")
     if problem["type"] == "missing":
         return f"{key}: required, but not set"
-    message = str(problem["msg"])
+    if problem["type"] == "value_error" and isinstance(problem["input"], Mapping):
+        return str(problem["ctx"]["error"])  # of several keys together; it names them
+    message = str(problem["msg"]).removeprefix("Value error, ")
     return f"{key}: {message[0].lower()}{message[1:]}, not {problem['input']!r}"

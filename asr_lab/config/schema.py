@@ -5,9 +5,9 @@ Variants are YAML files under `experiments/` that hold only what differs from th
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class Section(BaseModel):
@@ -31,6 +31,10 @@ class Run(Section):
     """Name in the model registry under which the best model becomes a version; empty: not registered."""
     threads: int = 0
     """CPU threads of PyTorch; 0: as many as there are cores."""
+    license: str = ""
+    """Licence of the model for its card, such as `apache-2.0`; empty: that of its base, where it says so."""
+    intended_use: str = ""
+    """What the model is meant for, for its card."""
 
 
 class Text(Section):
@@ -72,7 +76,7 @@ class Augment(Section):
     noise_snr_db: tuple[float, ...] = Field(default=(), max_length=2)
     """Background noise at a signal-to-noise ratio drawn between these (dB), such as 5,20; empty: no noise."""
     noise: str = "pink"
-    """`pink`, `white`, or a manifest of recordings of which pieces are cut."""
+    """`pink`, `white`, or a manifest of recordings of which pieces are cut (they need no transcript)."""
     noise_share: Share = 0.5
     """Share of the utterances that get noise, drawn anew each epoch."""
     time_masks: int = Field(default=2, ge=0)
@@ -83,6 +87,11 @@ class Augment(Section):
     """SpecAugment: number of frequency masks."""
     freq_mask_bins: int = Field(default=18, ge=0, le=80)
     """Widest frequency mask in mel bins (KoSpeech: 18)."""
+
+    @property
+    def noise_manifest(self) -> str:
+        """The manifest that noise is cut from; empty where noise is made, or there is none."""
+        return self.noise if self.noise_snr_db and self.noise not in ("pink", "white") else ""
 
     @field_validator("noise_snr_db")
     @classmethod
@@ -111,8 +120,8 @@ class DeepSpeech2Model(Section):
     """The output layer as in KoSpeech's later commits, of February 2021, or v1 (imported models have their own)."""
 
 
-class Train(Section):
-    """The training loop."""
+class Loop(Section):
+    """A training loop."""
 
     epochs: Positive = 10
     batch_size: Positive = 16
@@ -133,16 +142,21 @@ class Train(Section):
     weight_decay: float = Field(default=1e-5, ge=0)
     grad_clip: float = Field(default=5.0, gt=0)
     """Largest gradient norm."""
+    num_workers: int = Field(default=0, ge=0)
+    """Processes that read audio beside."""
+    mixed_precision: Literal["auto", "no"] = "auto"
+    """`auto`: bfloat16 (or float16) where there is a GPU that can, never on CPU."""
+
+
+class Train(Loop):
+    """The training loop of a recogniser."""
+
     patience: int = Field(default=0, ge=0)
     """Epochs without a better validation WER after which training stops; 0: never early."""
     min_delta: Share = 0.0
     """How much lower (0.01 is one point) the WER must be to count as better for `patience`; small steps add up."""
     save_every: int = Field(default=0, ge=0)
     """Updates between checkpoints, besides the one at each epoch's end; 0: that one alone. For long epochs."""
-    num_workers: int = Field(default=0, ge=0)
-    """Processes that read audio beside training."""
-    mixed_precision: Literal["auto", "no"] = "auto"
-    """`auto`: bfloat16 (or float16) where there is a GPU that can, never on CPU."""
 
 
 class Adapter(Section):
@@ -166,6 +180,12 @@ class Adapter(Section):
     frames: Literal["auto", "memory", "disk"] = "auto"
     """Where the base's frames are kept; `auto`: on disk when they would take more than half of the free memory."""
 
+    @model_validator(mode="after")
+    def _strength_of_what(self) -> Self:
+        if self.form == "plain" and self.strength != "auto":
+            raise ValueError("adapter.strength is that of a residual adapter; a plain one has none")
+        return self
+
 
 class AdapterData(Section):
     """One person's utterances."""
@@ -188,8 +208,14 @@ class AdapterData(Section):
     interval_unit: Literal["utterance", "word"] = "utterance"
     """What is resampled for the interval of the difference; `word` where each word is a recording of its own."""
 
+    @model_validator(mode="after")
+    def _sizes_of_whom(self) -> Self:
+        if self.sizes and not self.each:
+            raise ValueError("data.sizes is for data.each; data.learn_from is for one person")
+        return self
 
-class AdapterTrain(Train):
+
+class AdapterTrain(Loop):
     """The training loop of an adapter; the learning rate is high because only an MLP learns."""
 
     batch_size: Positive = 4
@@ -220,6 +246,15 @@ class AdapterExperiment(Section):
     adapter: Adapter
     data: AdapterData = AdapterData()
     train: AdapterTrain = AdapterTrain()
+
+    @model_validator(mode="after")
+    def _nothing_without_effect(self) -> Self:
+        usual = AdapterTrain.model_fields["imitate_epochs"].default
+        if self.adapter.form == "residual" and self.train.imitate_epochs != usual:
+            raise ValueError("train.imitate_epochs is for adapter.form=plain; a residual adapter starts at its base")
+        if self.data.each and self.run.register_as:
+            raise ValueError("run.register_as is one name; with data.each each adapter is registered under its own")
+        return self
 
 
 class Evaluation(Section):

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable
 from functools import lru_cache
 
 import numpy as np
+from lhotse.cut import Cut
 from torch import Tensor
 
 from asr_lab.config.schema import Augment
-from asr_lab.data import manifest, noise
+from asr_lab.data import noise
 from asr_lab.data.audio import Signal, change_speed, read_cut
 
 _SPEED, _MASKS, _NOISE = range(3)  # purposes: each draws from numbers of its own
 
 
 class Augmenter:
-    """Speed perturbation and background noise on samples, SpecAugment on features."""
+    """Speed perturbation and background noise on samples, SpecAugment on features.
 
-    def __init__(self, settings: Augment, seed: int) -> None:
-        self.settings, self.seed = settings, seed
-        made = settings.noise in ("pink", "white") or not settings.noise_snr_db
-        self.recordings = [] if made else list(manifest.read(settings.noise))
+    `recordings` are those that noise is cut from; without any it is made.
+    """
+
+    def __init__(self, settings: Augment, seed: int, recordings: Iterable[Cut] = ()) -> None:
+        self.settings, self.seed, self.recordings = settings, seed, list(recordings)
 
     def _draw(self, cut_id: str, epoch: int, purpose: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, epoch, purpose, zlib.crc32(cut_id.encode())])

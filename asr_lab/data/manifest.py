@@ -98,21 +98,24 @@ def field(cut: Cut, name: str) -> Any:
     return (segment.custom or {}).get(name)
 
 
-def check(cuts: Sequence[Cut], where: str = "") -> None:
-    """Raise one `AsrLabError` that names every broken promise of the contract found in `cuts`."""
+def check(cuts: Sequence[Cut], where: str = "", *, speech: bool = True) -> None:
+    """Raise one `AsrLabError` that names every broken promise of the contract found in `cuts`.
+
+    What is not `speech`, such as recordings of noise, needs no supervision.
+    """
     problems: list[str] = []
     if not cuts:
         problems.append("it holds no utterance")
     duplicates = [id for id, n in Counter(cut.id for cut in cuts).items() if n > 1]
     if duplicates:
         problems.append(f"{len(duplicates)} duplicate ids: {listing(sorted(duplicates))}")
-    several = [cut.id for cut in cuts if len(cut.supervisions) != 1]
+    several = [cut.id for cut in cuts if len(cut.supervisions) != 1 and speech]
     if several:
         problems.append(
             f"{len(several)} utterances without exactly one supervision: {listing(several)}; "
             "Lhotse's cuts.trim_to_supervisions() makes one utterance of each"
         )
-    single = [cut for cut in cuts if len(cut.supervisions) == 1]
+    single = [cut for cut in cuts if len(cut.supervisions) == 1 and speech]
     silent = [cut.id for cut in single if not (supervision(cut).text or "").strip()]
     if silent:
         problems.append(f"{len(silent)} utterances without a transcript: {listing(silent)}")
@@ -150,8 +153,8 @@ def write(cuts: Iterable[Cut], path: Path) -> CutSet:
     return CutSet.from_cuts(rows)
 
 
-def read(path: Path | str) -> CutSet:
-    """Read a manifest eagerly, check the contract, and make its audio paths absolute.
+def read(path: Path | str, *, speech: bool = True) -> CutSet:
+    """Read a manifest eagerly, check the contract (of `speech`, or of any audio), and make its audio paths absolute.
 
     Raises `AsrLabError` when the file is missing, cut off, or not a manifest, or breaks the contract.
     """
@@ -170,7 +173,7 @@ def read(path: Path | str) -> CutSet:
         raise AsrLabError(f"the manifest is cut off or not a {SUFFIX} file: {error}", where=str(path)) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise AsrLabError(f"a line of the manifest is not a Lhotse cut: {error!r}", where=str(path)) from error
-    check(cuts, where=str(path))
+    check(cuts, where=str(path), speech=speech)
     return CutSet.from_cuts(cuts)
 
 
@@ -194,18 +197,16 @@ def digest(cuts: Iterable[Cut]) -> str:
 
 
 def _identity(cut: Cut) -> dict[str, Any]:
-    segment = supervision(cut)
-    custom = dict(segment.custom or {})
+    segment = supervision(cut) if cut.supervisions else None
+    custom = dict((segment.custom if segment else None) or {})
     if "audio_digest" not in custom:
         custom["audio_digest"] = file_digest(Path(cut.recording.sources[0].source))
+    said = ("text", "speaker", "gender", "language")
     return {
         "id": cut.id,
         "start": round(cut.start, 4),
         "duration": round(cut.duration, 4),
         "channel": cut.channel,
-        "text": segment.text,
-        "speaker": segment.speaker,
-        "gender": segment.gender,
-        "language": segment.language,
+        **{name: getattr(segment, name, None) for name in said},
         "custom": custom,
     }

@@ -91,19 +91,13 @@ def draw(cuts: CutSet, number: int, *, seed: int = 0) -> CutSet:
 def folds(cuts: CutSet, by: str | int, *, seed: int = 0) -> dict[str, str]:
     """Utterance id -> its fold: the value of a field, or one of so many folds of like size drawn from `seed`.
 
-    Raises `AsrLabError` when the field is missing, there are fewer utterances than folds, or folds are drawn from
-    utterances that hold the same recordings.
+    Raises `AsrLabError` when the field is missing, or there are fewer utterances than folds.
     """
     if isinstance(by, str):
         return {cut.id: value for value, rows in groups(cuts, by).items() for cut in rows}
     ids = sorted(cut.id for cut in cuts)
     if not 2 <= by <= len(ids):
         raise AsrLabError(f"{len(ids)} utterances cannot be put into {by} folds", allowed=f"2 to {len(ids)}")
-    if any(manifest.field(cut, "copy") for cut in cuts):
-        raise AsrLabError(
-            "utterances hold the same recordings (field 'copy'): folds that are drawn would share them",
-            allowed="a field that parts them, such as block",
-        )
     random.Random(seed).shuffle(ids)
     width = len(str(by - 1))
     return {id: f"{position % by:0{width}}" for position, id in enumerate(ids)}

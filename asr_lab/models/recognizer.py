@@ -114,10 +114,10 @@ class Recognizer:
             yield from self.decode(self.head(frames), lengths)
 
     def encoded(
-        self, cuts: CutSet, batch_size: int = 16, progress: Progress | None = None
+        self, cuts: CutSet, batch_size: int = 16, progress: Progress | None = None, num_workers: int = 0
     ) -> Iterator[tuple[list[str], Tensor, Tensor]]:
         """(ids, frames (B, U, H), lengths (B,)) of every utterance once, in batches of like duration."""
-        for batch in loader(InOrder(cuts, batch_size), Collator(extract)):
+        for batch in loader(InOrder(cuts, batch_size), Collator(extract), num_workers):
             frames, lengths = self.frames(batch)
             yield batch["cut_ids"], frames, lengths
             if progress:

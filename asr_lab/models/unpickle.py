@@ -9,7 +9,7 @@ from __future__ import annotations
 import collections
 import pickle
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,15 +19,22 @@ from torch import Tensor
 
 from asr_lab.errors import AsrLabError
 
+
+def _only_to_call(function: Callable[..., Any]) -> Any:
+    """The function as a thing without attributes: a pickle can set those of what it names."""
+    return type(function.__name__, (), {"__slots__": (), "__call__": staticmethod(function)})()
+
+
+_REBUILDS = (torch._utils._rebuild_tensor, torch._utils._rebuild_tensor_v2, torch._utils._rebuild_parameter)
 _REAL = {
     ("collections", "OrderedDict"): collections.OrderedDict,
     ("torch", "Size"): torch.Size,
     ("torch", "device"): torch.device,
-    ("torch._utils", "_rebuild_tensor"): torch._utils._rebuild_tensor,
-    ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
-    ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
+    **{("torch._utils", function.__name__): _only_to_call(function) for function in _REBUILDS},
 }
 _CONTAINERS = {kind.__name__: kind for kind in (set, frozenset, list, dict, tuple, bytearray, complex, range, slice)}
+# named as in `defaultdict(int)`; stand-ins do
+_HARMLESS = {"int", "long", "float", "str", "unicode", "bool", "bytes", "object"}
 _ACTING = {"os", "posix", "nt", "sys", "subprocess", "shutil", "socket", "ctypes", "importlib", "runpy", "pty", "code"}
 _ACTING |= {"webbrowser", "commands", "pickle", "_pickle", "marshal", "signal", "multiprocessing", "threading"}
 _NESTED = ("state_dict", "model_state_dict", "model", "net", "network")
@@ -57,6 +64,10 @@ class Inert:
         """What the pickle of a dictionary's subclass calls."""
 
 
+class Refused(pickle.UnpicklingError):
+    """The file asks for something that could act."""
+
+
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in _REAL:
@@ -66,9 +77,10 @@ class _Unpickler(pickle.Unpickler):
         if module in ("builtins", "__builtin__"):
             if name in _CONTAINERS:
                 return _CONTAINERS[name]
-            raise pickle.UnpicklingError(f"it would run {name}")
-        if module.split(".")[0] in _ACTING:
-            raise pickle.UnpicklingError(f"it would run {module}.{name}")
+            if name not in _HARMLESS:
+                raise Refused(f"it would run {name}")
+        elif module.split(".")[0] in _ACTING:
+            raise Refused(f"it would run {module}.{name}")
         return type(name, (Inert,), {"__module__": module})
 
 
@@ -86,19 +98,29 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise AsrLabError("no such file", where=str(path))
-    if zipfile.is_zipfile(path) and any(name.endswith("constants.pkl") for name in zipfile.ZipFile(path).namelist()):
-        raise AsrLabError("this is a TorchScript program, not a checkpoint", where=str(path))
     try:
+        if _is_torchscript(path):
+            raise AsrLabError("this is a TorchScript program, not a checkpoint", where=str(path))
         content = torch.load(path, map_location="cpu", pickle_module=_PICKLE, weights_only=False)
-    except pickle.UnpicklingError as error:
+    except AsrLabError:
+        raise
+    except Refused as error:
         raise AsrLabError(f"refused: {error}", where=str(path), allowed="a checkpoint of a network") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise AsrLabError(f"not a PyTorch checkpoint, or cut off: {error}", where=str(path)) from error
+    except Exception as error:  # bytes from anywhere break in every way there is
+        why = (str(error).splitlines() or [""])[0] or type(error).__name__
+        raise AsrLabError(f"not a PyTorch checkpoint, or cut off: {why}", where=str(path)) from error
     weights = _weights(content)
     if not weights:
         held = f"; it holds {', '.join(map(str, content))[:200]}" if isinstance(content, Mapping) else ""
         raise AsrLabError(f"the file holds no weights{held}", where=str(path), hint="KoSpeech's model.pt has them")
     return weights
+
+
+def _is_torchscript(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("constants.pkl") for name in archive.namelist())
 
 
 def _weights(content: Any) -> dict[str, Tensor]:

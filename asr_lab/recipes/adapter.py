@@ -75,9 +75,7 @@ def adapt(
         began = time.monotonic()
         adapter = fit(planned, frames, planned.learned, run)
         training_seconds = time.monotonic() - began
-        gain = Gain.of(
-            *measure(planned, frames, adapter, run), unit=config.data.interval_unit, seed=config.run.seed
-        )
+        gain = Gain.of(*measure(planned, frames, adapter, run), unit=config.data.interval_unit, seed=config.run.seed)
         gain.record(run, config.adapter.name, planned.base_uri)
         _prove_untouched(recognizer, base, run)
         file, uri = _keep(planned, adapter, base, gain, run)
@@ -111,7 +109,14 @@ def hear(planned: Plan, console: Console, folder: Path) -> Frames:
     """One pass of the base over every utterance of the person; `folder` is for frames that memory cannot hold."""
     cuts: list[Cut] = [*planned.learnable.cuts, *(cut for fold in planned.folds for cut in fold.test)]
     once = CutSet.from_cuts({cut.id: cut for cut in cuts}.values())
-    return Frames.of(planned.recognizer, once, console, where=planned.config.adapter.frames, folder=folder)
+    return Frames.of(
+        planned.recognizer,
+        once,
+        console,
+        where=planned.config.adapter.frames,
+        folder=folder,
+        num_workers=planned.config.train.num_workers,
+    )
 
 
 def _prove_untouched(recognizer: Recognizer, before: Base, run: Recorder) -> None:

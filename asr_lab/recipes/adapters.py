@@ -20,7 +20,7 @@ from asr_lab.recipes.common import Split, describe, score, use_threads
 from asr_lab.recipes.fitting import imitate
 from asr_lab.training.frames import Frames
 from asr_lab.training.recorder import RegisteredModel, Tracker
-from asr_lab.training.shelf import InMemory
+from asr_lab.training.shelf import shelf
 
 _IMITATE_EPOCHS = 150
 
@@ -42,7 +42,7 @@ def bring_in(file: Path, name: str, target: AdapterManager, base: tuple[str, Rec
     source = AdapterManager()
     info = source.get_adapter_info(str(file))
     fits = base[1].base(base[0]) if base else _own(info)
-    adapter = source.load_adapter(str(file), fits, blank=base[1].blank if base else 0)
+    adapter = source.load_adapter(str(file), fits, blank=base[1].blank if base else info.blank)
     known = fits if base or info.base_digest else None
     target.save_adapter(name, adapter, known, created=info.created or _now(), metrics=dict(info.metrics))
     return target.get_adapter_info(name)
@@ -121,7 +121,7 @@ def as_plain(info: AdapterInfo, file: Path, recognizer: Recognizer, data: str, t
 @torch.no_grad()
 def _taught(frames: Frames, teacher: MLPAdapter, cuts: CutSet) -> Frames:
     """The same frames with what the teacher says of them in the place of the base's logits."""
-    rows = InMemory()
+    rows = shelf(cuts, (teacher.input_dim, teacher.output_dim), "auto", Path("checkpoints"))
     device = next(teacher.parameters()).device
     for cut in cuts:
         frames_UH, logits_UV = frames.rows.get(cut.id)

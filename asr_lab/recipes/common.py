@@ -21,6 +21,7 @@ from asr_lab.config import identity
 from asr_lab.data import manifest
 from asr_lab.data.text import TextNormalizer
 from asr_lab.metrics import error_rates
+from asr_lab.metrics.catalog import in_a_name
 from asr_lab.metrics.significance import Interval, rate_interval
 from asr_lab.metrics.slices import slices
 from asr_lab.reports.alignment import alignment_page
@@ -41,8 +42,8 @@ class Split:
     digest: str
 
     @classmethod
-    def read(cls, name: str, path: str) -> Split:
-        cuts = manifest.read(path)
+    def read(cls, name: str, path: str, *, speech: bool = True) -> Split:
+        cuts = manifest.read(path, speech=speech)
         manifest.check_files(cuts, where=path)
         return cls(name, path, cuts, manifest.digest(cuts))
 
@@ -139,7 +140,7 @@ def record_scores(
     kinds = by_slice["slice"].value_counts()
     for row in by_slice.itertuples():
         if kinds[row.slice] <= _MOST_SLICES:
-            metrics[f"{split}/wer_by_{row.slice}/{_in_a_name(row.value)}"] = row.wer
+            metrics[f"{split}/wer_by_{row.slice}/{in_a_name(row.value)}"] = row.wer
     run.metrics(metrics, step)
     run.table(table, f"eval/{split}.parquet")
     run.table(error_rates.confusions(table), f"eval/{split}_confusions.parquet")
@@ -149,11 +150,6 @@ def record_scores(
     page = alignment_page(table, title, interval, slices=by_slice, audio=audio, note=note)
     run.text(page, f"eval/{split}.html")
     return interval
-
-
-def _in_a_name(value: str) -> str:
-    """A slice's value as part of a metric's name (MLflow: letters, digits, `_ - . : /` and spaces)."""
-    return re.sub(r"[^\w. -]", "_", value.replace("+", "_up"), flags=re.ASCII)
 
 
 class Clock:

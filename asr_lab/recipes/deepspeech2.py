@@ -77,6 +77,8 @@ def plan(config: DeepSpeech2Experiment, store: ModelStore, load: Callable[[Path]
     """Read and check the data, and build the model or fetch the one to fine-tune; nothing is recorded."""
     paths = {"train": config.data.train, "val": config.data.val, "test": config.data.test}
     splits = {name: Split.read(name, path) for name, path in paths.items() if path}
+    if config.augment.noise_manifest:
+        splits["noise"] = Split.read("noise", config.augment.noise_manifest, speech=False)
     if config.model.extend_vocabulary and not config.model.pretrained:
         raise AsrLabError("model.extend_vocabulary has no effect from scratch", allowed="with model.pretrained alone")
     texts = splits["train"].cuts
@@ -146,7 +148,8 @@ def train(
 def _fit(planned: Plan, run: Recorder, console: Console) -> int:
     """Train from the last checkpoint there is; the number of updates made."""
     config, recognizer = planned.config, planned.recognizer
-    collator = Collator(extract, recognizer.encode_text, Augmenter(config.augment, config.run.seed))
+    noise = planned.splits["noise"].cuts if "noise" in planned.splits else ()
+    collator = Collator(extract, recognizer.encode_text, Augmenter(config.augment, config.run.seed, noise))
     rank, world_size = rank_and_world_size()
     batches = EpochBatches(
         planned.train.cuts,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import mean
 
 import pandas as pd
 from lhotse import CutSet
@@ -14,6 +15,7 @@ from rich.console import Console
 from asr_lab.config.schema import AdapterExperiment
 from asr_lab.data import manifest
 from asr_lab.data.splits import groups
+from asr_lab.errors import AsrLabError, listing
 from asr_lab.models.adapter import check_name
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.recipes.adapter import Adapted, adapt, hear
@@ -34,7 +36,8 @@ class Everyone:
     adapted: list[Adapted]
     gain: Gain
     growth: pd.DataFrame
-    """A row a number of utterances learned from: `learned_from`, WER and CER of base and adapted, the difference."""
+    """A row a number of utterances learned from: `learned_from` (the last row: all there are, on average), WER and
+    CER of base and adapted, the difference."""
 
     def people(self) -> pd.DataFrame:
         """A row a person."""
@@ -43,14 +46,39 @@ class Everyone:
 
 def plans(config: AdapterExperiment, base_uri: str, recognizer: Recognizer) -> list[Plan]:
     """A plan a person, all checked before anything is spent."""
-    whole = Split.read("train", config.data.train)
-    by_person = groups(whole.cuts, config.data.each)
-    for name in by_person:
+    learned = _by_person("train", config.data.train, config.data.each)
+    tested = _by_person("test", config.data.test, config.data.each) if config.data.test else {}
+    for name in learned:
         check_name(name)
-    return [
-        plan(_of_person(config, name), base_uri, recognizer, _part(whole, cuts))
-        for name, cuts in sorted(by_person.items())
+    if config.data.test and (lacking := sorted(learned.keys() - tested.keys())):
+        raise AsrLabError(
+            f"{len(lacking)} people have nothing to be tested on: {listing(lacking)}",
+            where=config.data.test,
+            allowed="utterances of everybody in data.train, or data.cross_fit=5 in the place of data.test",
+        )
+    planned = [
+        plan(_of_person(config, name), base_uri, recognizer, own, tested.get(name))
+        for name, own in sorted(learned.items())
     ]
+    _refuse_sizes(config, planned)
+    return planned
+
+
+def _by_person(split: str, path: str, field: str) -> dict[str, Split]:
+    whole = Split.read(split, path)
+    return {name: _part(whole, cuts) for name, cuts in groups(whole.cuts, field).items()}
+
+
+def _refuse_sizes(config: AdapterExperiment, planned: list[Plan]) -> None:
+    """Sizes that somebody does not have would be measured with fewer, and said to be what they are not."""
+    fewest, whose = min((len(fold.train), one.config.adapter.name) for one in planned for fold in one.folds)
+    too_large = [size for size in config.data.sizes if size >= fewest]
+    if too_large:
+        raise AsrLabError(
+            f"data.sizes={listing(too_large)}: {whose} has {fewest} utterances to learn from at a time",
+            where=config.data.train,
+            allowed=f"sizes below {fewest}; the whole is measured too",
+        )
 
 
 def _of_person(config: AdapterExperiment, name: str, learn_from: int | None = None) -> AdapterExperiment:
@@ -92,11 +120,11 @@ def adapt_everyone(config: AdapterExperiment, planned: list[Plan], tracker: Trac
             adapted.append(adapt(one, tracker, console, frames=frames, parent=run.run_id))
             for size in config.data.sizes:
                 smaller = _of_person(one.config, one.config.adapter.name, size)
-                tables = measure(plan(smaller, base_uri, one.recognizer, one.splits["train"]), frames)
+                tables = measure(plan(smaller, base_uri, one.recognizer, *one.splits.values()), frames)
                 by_size.setdefault(size, []).append(_gain(config, *tables))
         pooled = _pooled(config, [one.gain for one in adapted])
-        smallest = min(len(fold.train) for one in planned for fold in one.folds)
-        growth = _growth({size: _pooled(config, gains) for size, gains in by_size.items()} | {smallest: pooled})
+        whole_size = round(mean(len(fold.train) for one in planned for fold in one.folds))
+        growth = _growth({size: _pooled(config, gains) for size, gains in by_size.items()} | {whole_size: pooled})
         done = Everyone(run.run_id, run.name, adapted, pooled, growth)
         _record(run, done, base_uri)
         run.metrics({"perf/seconds": clock.seconds})

@@ -7,25 +7,46 @@ from pathlib import Path
 
 from asr_lab.config.schema import DeepSpeech2Experiment
 from asr_lab.data import manifest
-from asr_lab.errors import AsrLabError
+from asr_lab.errors import AsrLabError, listing
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.recipes.common import describe
 from asr_lab.training.recorder import RegisteredModel, Tracker
 from asr_lab.training.trainer import written_whole
 
+_OF_A_MODEL = {"config.json", "model.safetensors", "vocab.json", "tokenizer_config.json", "preprocessor_config.json"}
+
 
 def write(recognizer: Recognizer, out: Path, *, overwrite: bool = False) -> None:
-    """Write the model to the folder `out`, aside first; one that is there is replaced only where asked."""
-    if out.exists() and not overwrite and (not out.is_dir() or any(out.iterdir())):
-        raise AsrLabError("there is something already where the model would go", where=str(out), allowed="--overwrite")
-    aside = out.with_name(f".{out.name}.writing")
+    """Write the model to the folder `out`, aside first; a model that is there is replaced only where asked.
+
+    Raises `AsrLabError` when something else is there: only a model's folder is ever replaced.
+    """
+    out = out.absolute()
+    _check_place(out, overwrite)
+    aside, old = out.with_name(f".{out.name}.writing"), out.with_name(f".{out.name}.old")
     shutil.rmtree(aside, ignore_errors=True)
     with written_whole("the model", aside):
         aside.mkdir(parents=True)
         recognizer.save(aside)
+    shutil.rmtree(old, ignore_errors=True)
     if out.is_dir():
-        shutil.rmtree(out)
+        out.rename(old)
     aside.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _check_place(out: Path, overwrite: bool) -> None:
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    strangers = [file.name for file in out.iterdir() if file.name not in _OF_A_MODEL] if out.is_dir() else [out.name]
+    if strangers or not (out / "config.json").is_file():
+        raise AsrLabError(
+            f"something else than a model is where the model would go: {listing(strangers or [out.name], 4)}",
+            where=str(out),
+            allowed="a new folder, or the folder of a model and nothing else",
+        )
+    if not overwrite:
+        raise AsrLabError("there is a model already where this one would go", where=str(out), allowed="--overwrite")
 
 
 def register(recognizer: Recognizer, folder: Path, checkpoint: Path, name: str, tracker: Tracker) -> str:

@@ -75,12 +75,22 @@ def load_base(uri: str, store: ModelStore, load: Callable[[Path], Recognizer]) -
     return pinned, recognizer
 
 
-def plan(config: AdapterExperiment, base_uri: str, recognizer: Recognizer, whole: Split | None = None) -> Plan:
-    """Read the person's utterances (or take those of `whole`) and check that they can be learned from and tested on."""
+def plan(
+    config: AdapterExperiment,
+    base_uri: str,
+    recognizer: Recognizer,
+    whole: Split | None = None,
+    tested: Split | None = None,
+) -> Plan:
+    """Read the person's utterances and check that they can be learned from and tested on.
+
+    `whole` and `tested` are those of `data.train` and `data.test` where they are read already.
+    """
     check_name(config.adapter.name)
     whole = whole or Split.read("train", config.data.train)
     _refuse_too_few(config, whole)
-    learned, tested = _apart(config, whole)
+    _refuse_copies(config, whole)
+    learned, tested = _apart(config, whole, tested)
     kept = screen(
         learned,
         recognizer.spell,
@@ -104,7 +114,22 @@ def _refuse_too_few(config: AdapterExperiment, whole: Split) -> None:
         )
 
 
-def _apart(config: AdapterExperiment, whole: Split) -> tuple[CutSet, Split]:
+def _refuse_copies(config: AdapterExperiment, whole: Split) -> None:
+    """Utterances that hold the same recordings must not be parted by chance: a part would know the other."""
+    by_chance = [] if config.data.test else ["what is tested on"]
+    if config.adapter.form == "residual" and config.adapter.strength == "auto":
+        by_chance.append("the half that the strength is chosen on")
+    by_a_field = isinstance(config.data.cross_fit, str) and config.data.cross_fit
+    if by_chance and not by_a_field and any(manifest.field(cut, "copy") for cut in whole.cuts):
+        raise AsrLabError(
+            f"utterances hold the same recordings (field 'copy'): {' and '.join(by_chance)} cannot be drawn",
+            where=whole.path,
+            allowed="data.cross_fit=block, or another field that parts them"
+            + (", or adapter.strength=1.0" if config.data.test else ""),
+        )
+
+
+def _apart(config: AdapterExperiment, whole: Split, tested: Split | None) -> tuple[CutSet, Split]:
     """(what may be learned from, what is tested on): a manifest of its own, each fold in turn, or a share held out."""
     data = config.data
     if data.cross_fit and data.test:
@@ -113,7 +138,7 @@ def _apart(config: AdapterExperiment, whole: Split) -> tuple[CutSet, Split]:
         once = CutSet.from_cuts(cut for cut in whole.cuts if not manifest.field(cut, "copy"))
         return whole.cuts, Split("test", whole.path, once, manifest.digest(once))
     if data.test:
-        tested = Split.read("test", data.test)
+        tested = tested or Split.read("test", data.test)
         _refuse_overlap(whole.cuts, tested.cuts)
         return whole.cuts, tested
     rest, held_out = hold_out_share(whole.cuts, data.test_share, seed=config.run.seed)

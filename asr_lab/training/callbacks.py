@@ -55,9 +55,7 @@ class KeepBest(TrainerCallback):  # type: ignore[misc]
     last WER that did: small gains add up. What is best is told by the folder, so a resumed training goes on from it.
     """
 
-    def __init__(
-        self, folder: Path, save: Callable[[Path], None], patience: int = 0, min_delta: float = 0.0
-    ) -> None:
+    def __init__(self, folder: Path, save: Callable[[Path], None], patience: int = 0, min_delta: float = 0.0) -> None:
         self.folder, self.save, self.patience, self.min_delta = folder, save, patience, min_delta
 
     @property

@@ -43,6 +43,7 @@ class Frames:
         where: Where = "auto",
         folder: Path = Path("checkpoints"),
         batch_size: int = 16,
+        num_workers: int = 0,
     ) -> Frames:
         """One pass of the base over each utterance; `folder` is where frames go that do not fit into memory."""
         began = time.monotonic()
@@ -51,7 +52,7 @@ class Frames:
         with Progress(console=console, transient=True) as bar:
             task = bar.add_task("one pass of the base", total=len(cuts))
             for ids, frames_BUH, lengths_B in recognizer.encoded(
-                cuts, batch_size, lambda done: bar.advance(task, done)
+                cuts, batch_size, lambda done: bar.advance(task, done), num_workers
             ):
                 real = torch.arange(frames_BUH.size(1), device=frames_BUH.device) < lengths_B[:, None]
                 frames_NH = frames_BUH[real]

@@ -33,6 +33,8 @@ class RunSpec:
     tags: Mapping[str, str] = field(default_factory=dict)
     parent: str = ""
     """Id of the run that this one belongs to."""
+    registers: bool = True
+    """Whether its models may become versions in the registry; one that repeats another run leaves it as it is."""
     resumable: bool = False
     """Whether an unfinished run of the same signature whose process is gone is continued."""
 

@@ -15,15 +15,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, get_scheduler
 
-from asr_lab.config.schema import Train
+from asr_lab.config.schema import Loop
 from asr_lab.data.batches import Indices
-from asr_lab.errors import AsrLabError
+from asr_lab.errors import AsrLabError, not_written
 from asr_lab.metrics import error_rates
 
 T = TypeVar("T")
@@ -68,7 +67,7 @@ def count(
     )
 
 
-def tri_stage(step: int, total: int, settings: Train) -> float:
+def tri_stage(step: int, total: int, settings: Loop) -> float:
     """Factor of the peak learning rate at a step (Park et al. 2019, SpecAugment): warm up, hold, decay.
 
     Warm-up is linear from 1 % of the peak; the decay is exponential and ends at `final_lr_scale`.
@@ -82,7 +81,7 @@ def tri_stage(step: int, total: int, settings: Train) -> float:
     return float(settings.final_lr_scale ** min(1.0, (step - hold_end) / (total - hold_end)))
 
 
-def schedule(optimizer: Any, total: int, settings: Train) -> LambdaLR:
+def schedule(optimizer: Any, total: int, settings: Loop) -> LambdaLR:
     """The learning rate over `total` updates as the settings ask for it."""
     if settings.schedule == "tri_stage":
         return LambdaLR(optimizer, lambda step: tri_stage(step, total, settings))
@@ -105,7 +104,7 @@ class AsrTrainer(Trainer):  # type: ignore[misc]
         model: nn.Module,
         loader: DataLoader[Any],
         validate: Callable[[], Sums] | None,
-        settings: Train,
+        settings: Loop,
         *,
         folder: Path,
         seed: int,
@@ -163,9 +162,9 @@ class AsrTrainer(Trainer):  # type: ignore[misc]
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-        (folder / WHOLE).unlink(missing_ok=True)
-        with written_whole("the checkpoint", folder):
+        with written_whole("the checkpoint", folder, cleans=self.args.should_save):
             super()._save_checkpoint(model, trial)
+            self.accelerator.wait_for_everyone()  # each rank writes a part of its own
             if self.args.should_save:
                 (folder / WHOLE).touch()
 
@@ -190,25 +189,30 @@ def agree_on_statistics(model: nn.Module) -> None:
 
 
 @contextmanager
-def written_whole(what: str, folder: Path) -> Iterator[None]:
-    """Around the writing of a folder: where it fails, as on a full disk, what there is of it goes.
+def written_whole(what: str, folder: Path, *, cleans: bool = True) -> Iterator[None]:
+    """Around the writing of a folder: where it fails, as on a full disk, what there is of it goes (if this rank
+    `cleans`).
 
     Raises one `AsrLabError` that says so; what was written before stands.
     """
     try:
         yield
-    except (OSError, RuntimeError, SafetensorError) as error:  # each library tells a full disk in its own way
-        shutil.rmtree(folder, ignore_errors=True)
+    except Exception as error:
+        why = not_written(error)
+        if not why:
+            raise
+        if cleans:
+            shutil.rmtree(folder, ignore_errors=True)
         free = shutil.disk_usage(next(parent for parent in folder.absolute().parents if parent.is_dir())).free
         raise AsrLabError(
-            f"{what} cannot be written: {str(error).splitlines()[0]} ({free / 1e6:,.0f} MB are free)",
+            f"{what} cannot be written: {why} ({free / 1e6:,.0f} MB are free)",
             where=str(folder),
             hint="what was written before is whole: make room, and the same command goes on from there",
         ) from error
 
 
 def training_arguments(
-    settings: Train,
+    settings: Loop,
     *,
     folder: Path,
     seed: int,
@@ -243,7 +247,6 @@ def training_arguments(
         fp16=mixed and not bf16,
         seed=seed,
         restore_callback_states_from_checkpoint=True,
-        dataloader_num_workers=settings.num_workers,
     )
 
 

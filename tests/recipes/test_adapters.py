@@ -37,9 +37,7 @@ def test_everyone_of_a_manifest_gets_an_adapter_and_the_figures_are_pooled(class
     assert metrics["test/utterances"] == 24
     assert {"eval/people.parquet", "eval/growth.parquet", "eval/growth.png"} <= artifacts(parent.info.run_id, "eval")
     client = mlflow.MlflowClient()
-    children = client.search_runs(
-        [parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
-    )
+    children = client.search_runs([parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
     assert {child.data.tags["asr_lab.speaker"] for child in children} == {"amy", "bob", "cem"}
     assert all(child.info.status == "FINISHED" for child in children)
     local = mlflow.artifacts.download_artifacts(run_id=parent.info.run_id, artifact_path="eval/growth.parquet")
@@ -54,8 +52,58 @@ def test_everyone_of_a_manifest_gets_an_adapter_and_the_figures_are_pooled(class
         assert client.get_model_version_by_alias(f"deepspeech2-adapter-{name}", "champion")
 
 
+def test_everyone_is_tested_on_their_own_utterances(class_of_three, home):
+    cuts = list(manifest.read(home / class_of_three))
+    number = {cut.id: int(cut.id.split("-")[1]) for cut in cuts}
+    manifest.write([cut for cut in cuts if number[cut.id] < 5], home / "class" / "learn.jsonl.gz")
+    manifest.write([cut for cut in cuts if number[cut.id] >= 5], home / "class" / "test.jsonl.gz")
+    data = ["--each", "speaker", "--data", "class/learn.jsonl.gz", "data.test=class/test.jsonl.gz"]
+    ok("adapter", *data, "train.epochs=1", "data.sizes=2")
+    parent = newest("adapter", "group")
+    assert parent.data.metrics["test/utterances"] == 9
+    local = mlflow.artifacts.download_artifacts(run_id=parent.info.run_id, artifact_path="eval/growth.parquet")
+    assert list(pd.read_parquet(local)["learned_from"]) == [2, 5]
+    assert "bob" not in pd.read_parquet(scores_of("amy"))["speaker"].unique()
+    assert "data.sizes=5: amy has 5 utterances" in refused("adapter", *data, "data.sizes=5")
+    only_amy = [cut for cut in cuts if cut.id.startswith("amy") and number[cut.id] >= 5]
+    manifest.write(only_amy, home / "class" / "amy.jsonl.gz")
+    said = refused("adapter", "--each", "speaker", "--data", "class/learn.jsonl.gz", "data.test=class/amy.jsonl.gz")
+    assert "2 people have nothing to be tested on: bob, cem" in said
+
+
+def scores_of(speaker: str) -> str:
+    return mlflow.artifacts.download_artifacts(run_id=newest_of(speaker).info.run_id, artifact_path="eval/test.parquet")
+
+
+def test_recordings_that_are_there_twice_are_not_parted_by_chance(home):
+    cuts = list(manifest.read(home / "john" / "all.jsonl.gz"))
+    for number, cut in enumerate(cuts):
+        manifest.supervision(cut).custom |= {"copy": number % 2, "block": str(number // 2 % 4)}
+    manifest.write(cuts, home / "john" / "copies.jsonl.gz")
+    data = ["adapter", "--name", "john", "--data", "john/copies.jsonl.gz", "--dry-run"]
+    for chance in ("data.test_share=0.3", "data.cross_fit=4"):
+        assert "hold the same recordings" in refused(*data, chance)
+    assert "in 4 folds" in ok(*data, "data.cross_fit=block")
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        (["data.sizes=2,4"], "data.learn_from is for one person"),
+        (["adapter.form=plain", "adapter.strength=0.5"], "a plain one has none"),
+        (["train.imitate_epochs=9"], "is for adapter.form=plain"),
+        (["--each", "speaker"], "either --each or --name"),
+        (["train.patience=3"], "no such key"),
+    ],
+)
+def test_keys_without_effect_are_refused(keys, said):
+    assert said in refused("adapter", "--name", "john", "--data", "john/all.jsonl.gz", *keys)
+
+
 def test_everyone_needs_their_data():
     assert "--each needs --data" in refused("adapter", "--each", "speaker")
+    named = ["--each", "speaker", "--data", "john/all.jsonl.gz", "run.register_as=them"]
+    assert "run.register_as is one name" in refused("adapter", *named)
     assert "no field 'dialect'" in refused("adapter", "--each", "dialect", "--data", "john/all.jsonl.gz")
 
 
@@ -163,9 +211,7 @@ def test_a_file_of_an_older_system_is_bound_to_its_base(home):
     assert "cannot be checked" in said
     said = refused("adapters", "import", "old.pt", "--register", "--overwrite")
     assert "--base" in said
-    said = ok(
-        "adapters", "import", "old.pt", "--overwrite", "--register", "--base", "models:/deepspeech2@champion"
-    )
+    said = ok("adapters", "import", "old.pt", "--overwrite", "--register", "--base", "models:/deepspeech2@champion")
     assert "registered as models:/deepspeech2-adapter-old-timer/1" in said
     info = AdapterManager().get_adapter_info("old-timer")
     assert info.base == "models:/deepspeech2/1"

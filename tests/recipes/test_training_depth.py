@@ -96,8 +96,7 @@ def kill_when(process: subprocess.Popen[str], happened: Callable[[], bool]) -> N
 def checkpoints(folder: Path) -> dict[int, bool]:
     """Step -> whether its checkpoint is whole."""
     return {
-        int(path.name.split("-")[1]): (path / "COMPLETE").exists()
-        for path in folder.glob("checkpoints/*/checkpoint-*")
+        int(path.name.split("-")[1]): (path / "COMPLETE").exists() for path in folder.glob("checkpoints/*/checkpoint-*")
     }
 
 

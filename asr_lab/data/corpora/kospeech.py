@@ -5,7 +5,7 @@ KsponSpeech, which KoSpeech prepares so, names no speakers: the folder a file li
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,15 @@ class _Line:
     text: str
     ids: str
 
+    @property
+    def file(self) -> Path:
+        return Path(self.path.replace("\\", "/"))
+
+    @property
+    def utterance_id(self) -> str:
+        """The path in one word; `a/x.pcm` and `a/x.wav` would be the same."""
+        return self.file.with_suffix("").as_posix().replace("/", "-")
+
 
 def import_kospeech(
     transcripts: Path,
@@ -47,18 +56,17 @@ def import_kospeech(
     """
     root = audio or transcripts.parent
     lines, faults = _read(transcripts)
+    faults += _twice(lines)
     cuts: list[Cut] = []
-    seen: dict[str, int] = {}
-    for line in lines:
+    for done, line in enumerate(lines, 1):
         try:
-            cuts.append(_utterance(line, root, out if drop_silence else None))
+            if drop_silence:
+                _check_target(line, root, out)
+            cuts.append(_utterance(line, root / line.file))
         except AsrLabError as error:
             faults.append(f"line {line.number}: {error.what} ({error.where or line.path})")
-        if line.path in seen:
-            faults.append(f"line {line.number}: {line.path} stands in line {seen[line.path]} too")
-        seen.setdefault(line.path, line.number)
-        if progress:
-            progress(line.number, len(lines))
+        if progress and not drop_silence:
+            progress(done, len(lines))
     if faults:
         more = f"\n    and {len(faults) - _MOST_FAULTS} more" if len(faults) > _MOST_FAULTS else ""
         raise AsrLabError(
@@ -66,7 +74,16 @@ def import_kospeech(
             where=str(transcripts),
             allowed="path <tab> text <tab> ids, with the audio under " + str(root),
         )
+    if drop_silence:
+        cuts = [_without_silence(line, root, out) for line in _told(lines, progress)]
     return cuts, _disagreements(lines, vocabulary) if vocabulary else []
+
+
+def _told(lines: list[_Line], progress: Progress | None) -> Iterator[_Line]:
+    for done, line in enumerate(lines, 1):
+        yield line
+        if progress:
+            progress(done, len(lines))
 
 
 def _read(transcripts: Path) -> tuple[list[_Line], list[str]]:
@@ -90,19 +107,41 @@ def _read(transcripts: Path) -> tuple[list[_Line], list[str]]:
     return lines, faults
 
 
-def _utterance(line: _Line, root: Path, out: Path | None) -> Cut:
-    path = Path(line.path.replace("\\", "/"))
-    source = root / path
-    if out is not None:
-        target = (out / "audio" / path).with_suffix(".flac")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(str(target), without_silence(read_file(source)), SAMPLE_RATE, subtype="PCM_16")
-        source = target
+def _twice(lines: list[_Line]) -> list[str]:
+    seen: dict[str, _Line] = {}
+    faults = []
+    for line in lines:
+        first = seen.setdefault(line.utterance_id, line)
+        if first is not line:
+            faults.append(f"line {line.number}: {line.path} is the utterance {first.path} of line {first.number} too")
+    return faults
+
+
+def _target(line: _Line, out: Path) -> Path:
+    return (out / "audio" / line.file).with_suffix(".flac")
+
+
+def _check_target(line: _Line, root: Path, out: Path) -> None:
+    """Raise `AsrLabError` where what is written would land elsewhere, or on what is read."""
+    if line.file.is_absolute() or ".." in line.file.parts:
+        raise AsrLabError("a path that leaves the folder cannot be written without silence", where=line.path)
+    if _target(line, out).resolve() == (root / line.file).resolve():
+        raise AsrLabError("the file without silence would replace its original: choose another --out", where=line.path)
+
+
+def _without_silence(line: _Line, root: Path, out: Path) -> Cut:
+    target = _target(line, out)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(str(target), without_silence(read_file(root / line.file)), SAMPLE_RATE, subtype="PCM_16")
+    return _utterance(line, target)
+
+
+def _utterance(line: _Line, audio: Path) -> Cut:
     return manifest.utterance(
-        id=path.with_suffix("").as_posix().replace("/", "-"),
-        audio=source,
+        id=line.utterance_id,
+        audio=audio,
         text=line.text,
-        speaker=path.parent.name or "unknown",
+        speaker=line.file.parent.name or "unknown",
         language="ko",
         corpus="kospeech",
     )

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from asr_lab.errors import AsrLabError, listing
+from asr_lab.errors import AsrLabError, listing, not_written
 from asr_lab.models.adapter.network import MLPAdapter
 
 SUFFIX = "_adapter.pt"
@@ -57,6 +57,8 @@ class AdapterInfo:
     base: str = ""
     created: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
+    blank: int = 0
+    """Class of the CTC blank."""
 
 
 @dataclass(frozen=True)
@@ -153,9 +155,12 @@ def _write(content: Mapping[str, Any], path: Path) -> Path:
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
-    except (OSError, RuntimeError) as error:  # torch tells a full disk as a RuntimeError
+    except Exception as error:
+        why = not_written(error)
+        if not why:
+            raise
         raise AsrLabError(
-            f"the adapter cannot be written: {str(error).splitlines()[0]}",
+            f"the adapter cannot be written: {why}",
             where=str(path),
             hint="a former file of that name is as it was",
         ) from error
@@ -168,10 +173,11 @@ def _write(content: Mapping[str, Any], path: Path) -> Path:
 def _read(path: Path) -> dict[str, Any]:
     try:
         content = _load(path)
-    except pickle.UnpicklingError as error:
-        raise AsrLabError("refused: this file would run code when read", where=str(path)) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise AsrLabError(f"not an adapter file, or cut off: {error}", where=str(path)) from error
+    except Exception as error:  # bytes from anywhere break in every way there is
+        if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in str(error):
+            raise AsrLabError("refused: this file would run code when read", where=str(path)) from error
+        why = (str(error).splitlines() or [""])[0] or type(error).__name__
+        raise AsrLabError(f"not an adapter file, or cut off: {why}", where=str(path)) from error
     if not isinstance(content, dict) or not any(isinstance(content.get(key), dict) for key in (PLAIN, RESIDUAL)):
         raise AsrLabError(f"not an adapter file: it has neither {PLAIN} nor {RESIDUAL}", where=str(path))
     missing = [key for key in _REQUIRED if key not in content]
@@ -200,6 +206,7 @@ def _info(path: Path, content: Mapping[str, Any]) -> AdapterInfo:
         hidden = content["hidden_dims"]
         widths = tuple(int(width) for width in (hidden if isinstance(hidden, list | tuple) else [hidden]))
         input_dim, output_dim = int(content["input_dim"]), int(content["output_dim"])
+        blank = int(content.get("blank", 0))
     except (TypeError, ValueError) as error:
         raise AsrLabError(f"not an adapter file: its sizes are not numbers ({error})", where=str(path)) from error
     if strangers or not widths or min(*widths, input_dim, output_dim) < 1:
@@ -219,6 +226,7 @@ def _info(path: Path, content: Mapping[str, Any]) -> AdapterInfo:
         base=str(content.get("base", "")),
         created=str(content.get("created", "")),
         metrics={str(name): float(value) for name, value in metrics.items()},
+        blank=blank,
     )
 
 

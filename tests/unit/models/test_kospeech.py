@@ -4,6 +4,8 @@
 each module of the convolutions.
 """
 
+import collections
+import io
 import os
 import sys
 import types
@@ -13,7 +15,8 @@ import torch
 from torch import nn
 
 from asr_lab.errors import AsrLabError
-from asr_lab.models import load_model
+from asr_lab.models import load_model, unpickle
+from asr_lab.models.adapter import AdapterManager
 from asr_lab.models.kospeech import import_checkpoint, read_vocabulary
 from asr_lab.models.unpickle import read_weights
 
@@ -240,6 +243,32 @@ def test_code_in_a_checkpoint_is_refused_and_does_not_run(call, arguments, zippe
     with pytest.raises(AsrLabError, match="it would run"):
         import_checkpoint(tmp_path / "model.pt", vocab)
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_checkpoint_cannot_change_torch():
+    function = torch._utils._rebuild_tensor_v2
+    before = function.__defaults__
+    # GLOBAL, then BUILD with (None, {"__defaults__": ("changed",)}): setattr on what was named
+    build = b"ctorch._utils\n_rebuild_tensor_v2\n(N(dS'__defaults__'\n(S'changed'\ntstb."
+    with pytest.raises(AttributeError):
+        unpickle._Unpickler(io.BytesIO(build)).load()
+    assert function.__defaults__ == before
+
+
+def test_a_defaultdict_beside_the_weights_does_no_harm(tmp_path, vocab):
+    content = {"state_dict": theirs().state_dict(), "counts": collections.defaultdict(int, a=1)}
+    torch.save(content, tmp_path / "model.pt")
+    assert set(read_weights(tmp_path / "model.pt")) == set(content["state_dict"])
+
+
+@pytest.mark.parametrize("content", [b"<html>not found</html>", b"PK\x03\x04 cut", b"", b"\x80\x02" + b"(" * 5000])
+def test_what_is_no_checkpoint_is_not_said_to_run_code(content, tmp_path):
+    (tmp_path / "model.pt").write_bytes(content)
+    with pytest.raises(AsrLabError, match=r"not a PyTorch checkpoint, or cut off: ."):
+        read_weights(tmp_path / "model.pt")
+    (tmp_path / "x_adapter.pt").write_bytes(content)
+    with pytest.raises(AsrLabError, match=r"not an adapter file, or cut off: ."):
+        AdapterManager(tmp_path).get_adapter_info("x")
 
 
 def test_what_has_no_place_is_refused_with_its_keys(tmp_path, vocab):

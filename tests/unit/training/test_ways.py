@@ -7,6 +7,7 @@ import pytest
 import soundfile
 import torch
 from conftest import make_corpus, tone_word
+from lhotse import CutSet
 from rich.console import Console
 
 from asr_lab.config.load import load, parse_overrides
@@ -86,7 +87,7 @@ def test_a_pretrained_model_that_is_none(corpus, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(AsrLabError, match="not a model folder"):
         deepspeech2.plan(fine_tuning(corpus, tmp_path / "empty"), FolderStore())
-    (tmp_path / "empty" / "config.json").write_text("{\"model_type\": \"whisper\"}")
+    (tmp_path / "empty" / "config.json").write_text('{"model_type": "whisper"}')
     with pytest.raises(AsrLabError, match="unknown model type 'whisper'"):
         deepspeech2.plan(fine_tuning(corpus, tmp_path / "empty"), FolderStore())
     with pytest.raises(AsrLabError, match="no such model"):
@@ -121,23 +122,45 @@ def test_the_constant_schedule_is_the_peak_throughout():
 
 @pytest.mark.parametrize("kind", ["pink", "white", "recordings"])
 def test_noise_has_the_ratio_that_was_asked_for(kind, tmp_path):
-    draw = np.random.default_rng(0)
+    draw, recordings = np.random.default_rng(0), []
     if kind == "recordings":
         path = make_corpus(tmp_path / "noise", {"n1": "a", "n2": "gg"}, speaker="street")
         for file in (tmp_path / "noise" / "audio").iterdir():
             soundfile.write(file, draw.normal(0, 0.1, 8000).astype(np.float32), 16000)
-        cuts = [manifest.utterance(id=f.stem, audio=f, text="noise", speaker="street")
-                for f in sorted((tmp_path / "noise" / "audio").iterdir())]  # fmt: skip
-        manifest.write(cuts, path)
+        recordings = list(manifest.read(path))
         kind = str(path)
     settings = Augment(noise_snr_db=(7, 7), noise=kind, noise_share=1.0)
     speech = tone_word("cab", draw) * 0.3
-    noisy = Augmenter(settings, seed=1).samples(speech, "u1", 2)
+    noisy = Augmenter(settings, 1, recordings).samples(speech, "u1", 2)
     background = noisy - speech
     ratio = 10 * np.log10((speech.astype(float) ** 2).mean() / (background.astype(float) ** 2).mean())
     assert ratio == pytest.approx(7, abs=0.5)
-    assert np.array_equal(noisy, Augmenter(settings, seed=1).samples(speech, "u1", 2))  # a resumed run repeats it
-    assert not np.array_equal(noisy, Augmenter(settings, seed=1).samples(speech, "u1", 3))
+    assert np.array_equal(
+        noisy, Augmenter(settings, 1, recordings).samples(speech, "u1", 2)
+    )  # a resumed run repeats it
+    assert not np.array_equal(noisy, Augmenter(settings, 1, recordings).samples(speech, "u1", 3))
+
+
+def test_recordings_of_noise_need_no_transcript_and_are_data_of_the_run(corpus, tmp_path):
+    path = make_corpus(tmp_path / "noise", {"n1": "a", "n2": "gg"})
+    cuts = [cut.drop_supervisions() for cut in manifest.read(path)]
+    for cut in cuts:
+        cut.recording.sources[0].source = f"audio/{cut.id}.wav"
+    CutSet.from_cuts(cuts).to_file(path)
+
+    def recorded(place: str):
+        tracker = MemoryTracker(tmp_path / "runs")
+        keys = [f"augment.noise={tmp_path / place / 'all.jsonl.gz'}", "augment.noise_snr_db=5,20"]
+        deepspeech2.train(experiment(corpus, *keys), tracker, QUIET)
+        return tracker.runs[0]
+
+    here = recorded("noise")
+    assert "noise" in {dataset.split for dataset in here.datasets}
+    (tmp_path / "noise").rename(tmp_path / "moved")
+    assert recorded("moved").spec.signature == here.spec.signature
+    (tmp_path / "moved" / "audio" / "n1.wav").unlink()
+    with pytest.raises(AsrLabError, match="1 audio files are not there"):
+        recorded("moved")
 
 
 def test_a_share_of_the_utterances_gets_noise():
