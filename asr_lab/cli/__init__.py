@@ -22,8 +22,18 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "import-kospeech": ("asr_lab.cli.kospeech:import_kospeech", "Make a KoSpeech checkpoint a model here."),
     "list": ("asr_lab.cli.runs:list_runs", "List runs, newest first."),
     "show": ("asr_lab.cli.runs:show", "Show one run."),
-    "compare": ("asr_lab.cli.runs:compare", "Compare runs: what differs, and which is best."),
-    "register": ("asr_lab.cli.runs:register", "Make a run's model a version in the registry."),
+    "compare": ("asr_lab.cli.compare:compare", "Compare runs: what differs, and which is best."),
+    "keep": ("asr_lab.cli.housekeeping:keep", "Mark runs that no cleanup may touch."),
+    "note": ("asr_lab.cli.housekeeping:note", "Write something down on a run."),
+    "cleanup": ("asr_lab.cli.housekeeping:cleanup", "Delete runs that are not needed, after showing which and why."),
+    "archive": ("asr_lab.cli.archive:archive", "Pack runs into bundles that bring them back anywhere."),
+    "restore": ("asr_lab.cli.archive:restore", "Bring back deleted or archived runs."),
+    "forget": ("asr_lab.cli.forget:forget", "Erase everything of a person."),
+    "sync": ("asr_lab.cli.sync:sync", "Ship what runs recorded while the tracking store was away."),
+    "register": ("asr_lab.cli.registry:register", "Make a run's model a version in the registry."),
+    "promote": ("asr_lab.cli.registry:promote", "Give a version an alias, if it is shown to deserve it."),
+    "reproduce": ("asr_lab.cli.reproduce:reproduce", "Run a run again, and hold every figure against it."),
+    "doctor": ("asr_lab.cli.doctor:doctor", "Check the setting-up: store, artifacts, packages, GPU, eSpeak, disk."),
 }
 
 

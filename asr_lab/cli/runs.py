@@ -1,127 +1,120 @@
-"""`asr-lab list`, `show`, `compare`, `register`."""
+"""`asr-lab list`, `show`."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+import json
+from typing import TYPE_CHECKING, Any
 
 import click
 import pandas as pd
 
 from asr_lab.cli.options import console, format_option
-from asr_lab.cli.tables import number
+from asr_lab.cli.selection import Selection, selection_options
 from asr_lab.cli.tables import show as show_table
 from asr_lab.errors import AsrLabError
+from asr_lab.reports.numbers import number
+from asr_lab.units import ago, hms, megabytes
+
+if TYPE_CHECKING:
+    from asr_lab.tracking.runs import Run
 
 
 @click.command("list")
-@click.option("--pattern", default="", help="Glob or part of a run's name, model type or family, case-blind.")
-@click.option("--family", default="", help="Only this family, such as adapter.")
-@click.option("--limit", default=30, show_default=True, help="At most so many runs.")
+@selection_options
+@click.option("--state", type=click.Choice(["running", "finished", "failed", "killed"]), help="Only these.")
+@click.option("--limit", default=30, show_default=True, type=click.IntRange(min=1), help="At most so many runs.")
 @format_option
-def list_runs(pattern: str, family: str, limit: int, style: str) -> None:
-    """Runs, newest first, with the metric that decides for their family.
+def list_runs(selection: Selection, state: str | None, limit: int, style: str) -> None:
+    """Runs, newest first: state, age, the metric that decides for their family, what keeps them, size on disk.
 
     \b
     Examples:
       asr-lab list
-      asr-lab list --family adapter --format csv
+      asr-lab list --family adapter --since 7d
+      asr-lab list --filter "metrics.`test/wer` < 0.2" --format csv
+      asr-lab list --pattern sweep --children --archived --limit 200
     """
-    from asr_lab.tracking import runs
+    from asr_lab.tracking import describe
 
-    found = runs.find(pattern, family, limit=limit)
+    found = selection.find(status=(state or "").upper(), limit=limit)
+    asked = " ".join(part for part in (str(selection), f"--state {state}" if state else "") if part)
+    if not found and asked:
+        raise AsrLabError(f"no run is like {asked}", hint=selection.hidden(), next_command="asr-lab list")
     if not found and style == "table":
-        click.echo("no runs yet; try: mlflow run . -e adapter -P name=john")
+        click.echo(selection.hidden() or "no runs yet; try: mlflow run . -e adapter -P name=john")
         return
-    show_table(runs.overview(found), style)
+    table = describe.overview(found)
+    show_table(table if style in ("json", "csv") else _for_people(table), style)
+    if style == "table" and len(found) == limit:
+        console(stderr=True).print(f"the {limit} newest; more with --limit", highlight=False)
+
+
+def _for_people(table: pd.DataFrame) -> pd.DataFrame:
+    """Ages, durations and sizes as people say them."""
+    now = pd.Timestamp.now("UTC").tz_localize(None)
+    shown = table.drop(columns=["started", "seconds", "bytes", "kind"])
+    shown.insert(4, "age", [ago((now - started).total_seconds()) for started in table["started"]])
+    shown.insert(5, "took", [hms(took) if took == took else "-" for took in table["seconds"]])
+    shown["size"] = ["-" if pd.isna(size) else megabytes(size) for size in table["bytes"]]
+    return shown
 
 
 @click.command()
 @click.argument("run")
-def show(run: str) -> None:
-    """One RUN (name, id, or the beginning of an id): what it is, what differs, its figures, its data and models."""
-    from asr_lab.tracking import runs
-
-    found = runs.one(run)
-    out = console()
-    out.print(f"[bold]{found.info.run_name}[/]  {found.info.run_id}  {found.info.status}", highlight=False)
-    for title, rows in runs.details(found).items():
-        if rows:
-            out.print(f"[bold]{title}[/]")
-            width = max(len(label) for label in rows)
-            for label, value in rows.items():
-                out.print(
-                    f"  {label:{width}}  {number(label, value)}",
-                    highlight=False,
-                    markup=False,
-                    soft_wrap=True,
-                )
-
-
-@click.command()
-@click.argument("names", nargs=-1, metavar="[RUN]...")
-@click.option("--pattern", default="", help="Glob or part of a run's name, model type or family, case-blind.")
-@click.option("--family", default="", help="Only this family, such as adapter.")
-@click.option("--ways", is_flag=True, help="Scratch, fine-tune, adapter: error rates beside time, memory and size.")
-@click.option("--curves", "figure", type=click.Path(path_type=Path), help="Draw the learning curves into this file.")
-@click.option("--log", "log", is_flag=True, help="Put table and curves among the artifacts of the runs.")
-@format_option
-def compare(
-    names: tuple[str, ...], pattern: str, family: str, ways: bool, figure: Path | None, log: bool, style: str
-) -> None:
-    """Runs side by side: only the parameters that differ, the metrics that matter, the best in bold.
+@click.option("--format", "style", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def show(run: str, style: str) -> None:
+    """One RUN (name, id, or the beginning of an id): what it is, what differs from the defaults, its figures and
+    curves, its data, models and relatives.
 
     \b
     Examples:
-      asr-lab compare --pattern john
-      asr-lab compare --family deepspeech2 --format markdown
-      asr-lab compare scratch-1a2b finetune-3c4d john-5e6f --ways --curves curves.png --log
+      asr-lab show john-5e6f7a8b
+      asr-lab show 5e6f --format json
     """
-    from asr_lab.tracking import runs
+    from asr_lab.tracking import describe, runs
 
-    found = [runs.one(name) for name in names] or runs.find(pattern, family, status="FINISHED")
-    if not found:
-        raise AsrLabError(f"no finished run is like {pattern or family or 'that'!r}", next_command="asr-lab list")
-    table: pd.DataFrame = runs.ways(found) if ways else runs.comparison(found)
-    reason = runs.not_comparable(found)
-    best = {} if reason else runs.best_of(table)
-    show_table(table, style, best=best)
-    if style == "table":
-        for metric, name in best.items():
-            console().print(f"best {metric}: {name}", highlight=False)
-        if reason:
-            console().print(reason, highlight=False)
-    if figure or log:
-        _draw(found, table, figure, log)
-
-
-def _draw(found: list[Any], table: pd.DataFrame, file: Path | None, log: bool) -> None:
-    from asr_lab.reports.curves import CURVES, curves_figure
-    from asr_lab.tracking import runs
-
-    figure = curves_figure(runs.curves(found, CURVES))
-    if file:
-        if file.suffix.lower() not in (".png", ".svg", ".pdf"):
-            raise AsrLabError(f"no figure can be written as {file.name!r}", allowed="a .png, .svg or .pdf file")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(file, dpi=150)
-        console(stderr=True).print(f"curves: {file}", highlight=False)
-    if log:
-        runs.log_comparison(found, table, figure)
-        console(stderr=True).print(f"table and curves: under compare/ of {len(found)} runs", highlight=False)
+    found = runs.one(run)
+    sections = describe.details(found)
+    if style == "json":
+        head = {"run": found.info.run_name, "id": found.info.run_id}
+        click.echo(json.dumps(head | sections, ensure_ascii=False, indent=2))
+        return
+    about = sections["about"]
+    about["took"] = "not known" if about["took"] is None else hms(about["took"])
+    size = about.pop("bytes")
+    about["on disk"] = "not here" if size is None else megabytes(size)
+    out = console()
+    out.print(f"[bold]{found.info.run_name}[/]  {found.info.run_id}", highlight=False)
+    for title, rows in sections.items():
+        _section(_TITLES.get(title, title), rows)
+        if title == "metrics":
+            _section("curves", _curves(found))
 
 
-@click.command()
-@click.argument("run")
-@click.option("--name", required=True, help="Name in the model registry, such as deepspeech2.")
-def register(run: str, name: str) -> None:
-    """Make the model of RUN a version of NAME; the first version becomes @champion.
+_TITLES = {"differs": "differs from the defaults"}
 
-    \b
-    Example:
-      asr-lab register base-1a2b3c4d --name deepspeech2
-    """
-    from asr_lab.tracking import registry, runs
 
-    version = registry.register_run(runs.one(run).info.run_id, name)
-    click.echo(f"{run} is {registry.uri_of(version)}")
+def _section(title: str, rows: dict[str, Any]) -> None:
+    if rows:
+        out = console()
+        out.print(f"[bold]{title}[/]")
+        width = max(len(label) for label in rows)
+        for label, value in rows.items():
+            out.print(f"  {label:{width}}  {number(label, value)}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _curves(run: Run) -> dict[str, str]:
+    """Each metric with more than one value as a line: bars, first and last value, the best and its step."""
+    from asr_lab.metrics.catalog import CURVES
+    from asr_lab.reports.spark import sparkline
+    from asr_lab.tracking import compare, describe
+
+    drawn = {}
+    for name, points in compare.curves([run], (*CURVES, "val/cer")).groupby("metric", sort=False):
+        values = points.sort_values("step")["value"].tolist()
+        if len(values) > 1:
+            best = describe.best_point(values, name)
+            step = points.sort_values("step")["step"].tolist()[best]
+            ends = f"{number(name, values[0])} -> {number(name, values[-1])}"
+            drawn[name] = f"{sparkline(values)}  {ends}, best {number(name, values[best])} at step {step}"
+    return drawn

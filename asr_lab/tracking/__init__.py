@@ -1,10 +1,15 @@
-"""MLflow: recording runs, finding them again, keeping models. Nothing here imports torch before a model is loaded."""
+"""MLflow: recording runs, finding and judging them again, keeping models. The functions here are for notebooks:
+they return DataFrames, and import MLflow when they are called. Nothing imports torch before a model is loaded.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from asr_lab.models.recognizer import Recognizer
 
 
@@ -17,3 +22,74 @@ def load_model(uri: str) -> Recognizer:
     from asr_lab.tracking.registry import MlflowStore
 
     return load_folder(MlflowStore().resolve(uri))
+
+
+def find_runs(
+    pattern: str = "",
+    family: str = "",
+    *,
+    where: str = "",
+    since: str = "",
+    status: str = "",
+    archived: bool = False,
+    children: bool = False,
+    limit: int = 10_000,
+) -> pd.DataFrame:
+    """A row a run, newest first, as `asr-lab list` has it: `run, family, kind, state, started, seconds`, its deciding
+    `metric` and `value`, `marks`, `bytes`; then every parameter and metric under its own name. Indexed by run id.
+
+    `where` is a filter in MLflow's grammar. Raises `AsrLabError` for one that is not understood.
+    """
+    import pandas as pd
+
+    from asr_lab.tracking import describe, runs
+
+    found = runs.find(
+        pattern, family, where=where, since=since, status=status, archived=archived, children=children, limit=limit
+    )
+    ids = pd.Index([run.info.run_id for run in found], name="run_id")
+    table = describe.overview(found).drop(columns="id").set_index(ids)
+    values = pd.DataFrame([run.data.params | run.data.metrics for run in found], index=ids)
+    return table.join(values[sorted(values)] if len(values) else values)
+
+
+def compare_runs(runs: Sequence[str], *, metric: str = "", vs: str = "best") -> pd.DataFrame:
+    """A row a run (names, ids, or beginnings of ids), best first: the parameters that differ, the metrics that matter,
+    and `difference, low, high, p` to the run `vs` by paired bootstrap, p corrected by Holm. Indexed by run id.
+
+    Rows of which nothing can be said have no `p`, and say why under `silent`. Raises `AsrLabError` when there is no
+    `best` to compare with, because data or text normalisation differ.
+    """
+    from asr_lab.errors import AsrLabError
+    from asr_lab.tracking import compare, evidence
+    from asr_lab.tracking import runs as finding
+
+    found = finding.several(runs if vs in ("", "best") else [*runs, vs])
+    decides = compare.deciding_metric(found, metric)
+    table = compare.comparison(found, decides)
+    if not vs:
+        return table
+    best, reasons = compare.best_of(table, found)
+    if vs == "best" and decides not in best:
+        raise AsrLabError("; ".join(reasons) or "no run has a metric that decides")
+    baseline = next(run for run in found if run.info.run_id == best[decides]) if vs == "best" else finding.one(vs)
+    judged = evidence.evidence([run for run in found if decides in run.data.metrics], decides, baseline)
+    return table.join(judged.differences).assign(silent=[judged.silent.get(run_id, "") for run_id in table.index])
+
+
+def utterances(run: str, split: str = "test") -> pd.DataFrame:
+    """A row an utterance of a run's scored split: `id, reference, hypothesis`, errors, lengths, slices.
+
+    Raises `AsrLabError` when the run has none.
+    """
+    from asr_lab.tracking import runs, scores
+
+    return scores.utterances(runs.one(run), split)
+
+
+def curves(runs: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
+    """Every logged value of the metrics: `run, metric, step, seconds` (since the run began), `value`."""
+    from asr_lab.tracking import compare
+    from asr_lab.tracking import runs as finding
+
+    return compare.curves(finding.several(runs), metrics)

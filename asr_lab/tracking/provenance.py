@@ -8,6 +8,7 @@ import shlex
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -45,13 +46,21 @@ def versions() -> str:
 
 
 def hardware() -> str:
-    """`2 cores, 23 GiB`, with the GPU if torch was imported and sees one."""
+    """`AMD EPYC 7763, 2 cores, 23 GiB`, with the GPU if torch was imported and sees one."""
     memory = psutil.virtual_memory().total / 2**30
-    text = f"{os.cpu_count()} cores, {memory:.0f} GiB"
+    text = ", ".join(part for part in (_processor(), f"{os.cpu_count()} cores", f"{memory:.0f} GiB") if part)
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         text += f", {torch.cuda.get_device_name(0)}"
     return text
+
+
+def _processor() -> str:
+    with suppress(OSError):  # Linux; `platform` knows no more than the architecture there
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
 
 
 def command() -> str:

@@ -1,4 +1,8 @@
-"""The Recorder on MLflow: one run, by the contract of its tags, params, metrics and artifacts.
+"""Starting runs on MLflow, by the contract of their tags, params, metrics and artifacts.
+
+Everything is written to the run's spool on this disk first, and shipped from there in the background: the run neither
+waits for the tracking store nor dies of it. What the store did not take by the end waits for `asr-lab sync` or the
+next run.
 
 Under `mlflow run` the run that MLflow made (`MLFLOW_RUN_ID`) is adopted, in whatever experiment it lies. A run of the
 same signature that is still RUNNING although its process is gone was cut off, and is continued.
@@ -6,40 +10,32 @@ same signature that is still RUNNING although its process is gone was cut off, a
 
 from __future__ import annotations
 
-import json
-import logging
 import os
-import shutil
-import tempfile
-import time
-from collections.abc import Mapping
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+import threading
 
-import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import Dataset as DatasetEntity
-from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunTag
-from mlflow.exceptions import MlflowException
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
+from mlflow.entities import RunTag
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from asr_lab.tracking import provenance, registry
+from asr_lab.errors import AsrLabError
+from asr_lab.tracking import orphans, provenance
+from asr_lab.tracking.knock import StoreAwayError
+from asr_lab.tracking.recording import MlflowRecorder
+from asr_lab.tracking.spool import sync
+from asr_lab.tracking.spool.shipping import Delivery
+from asr_lab.tracking.spool.spool import ROOT, Header, Spool, new_id, now_ms
 from asr_lab.tracking.store import client as tracking_client
-from asr_lab.tracking.store import experiment_id, reaching
-from asr_lab.training.recorder import Dataset, RegisteredModel, RunSpec, Status, status_of
-
-CHECKPOINTS = Path("checkpoints")
-_PARAMS_AT_ONCE = 100
-
-_log = logging.getLogger(__name__)
+from asr_lab.tracking.store import reaching, tracking_uri
+from asr_lab.tracking.telling import say
+from asr_lab.training.recorder import RunSpec
 
 
 class MlflowTracker:
-    """Starts runs on the tracking store."""
+    """Starts runs on the tracking store; `offline`, and where the store does not answer, in the spool alone."""
 
-    def __init__(self, *, new_run: bool = False) -> None:
-        self.new_run = new_run
+    def __init__(self, *, new_run: bool = False, offline: bool = False) -> None:
+        self.new_run, self.offline = new_run, offline
+        self._leftovers: threading.Thread | None = None
 
     def announce(self, family: str) -> None:
         """Mark the run that MLflow handed to this process as ours, before anything long begins.
@@ -47,171 +43,115 @@ class MlflowTracker:
         Killed before it starts in earnest, it can be told by its dead process and closed.
         """
         run_id = os.environ.get("MLFLOW_RUN_ID", "")
-        if run_id:
+        if not run_id or self.offline:
+            return
+        try:
             with reaching("the run that MLflow made cannot be used"):
                 tags = {"asr_lab.family": family, "asr_lab.process": provenance.process_mark()}
                 tracking_client().log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+        except StoreAwayError:
+            return  # the run itself will say so
 
     def start(self, spec: RunSpec, *, own: bool = False) -> MlflowRecorder:
         """A run for `spec`: the one MLflow handed to this process (never when `own`), one cut off, or a new one."""
-        with reaching("the tracking store cannot be used"):
-            client = tracking_client()
-            adopted = "" if own else os.environ.pop("MLFLOW_RUN_ID", "")
-            _close_unstarted(client)
-            orphan = "" if self.new_run or not spec.resumable else _orphan(client, spec)
-            run_id = adopted or orphan or _create(client, spec)
-            if adopted and orphan:
-                _hand_over(client, orphan, adopted)
-            elif orphan:
-                client.update_run(orphan, status="RUNNING")
-            return MlflowRecorder(client, run_id, spec, resumed=bool(orphan))
-
-
-def _create(client: MlflowClient, spec: RunSpec) -> str:
-    tags = {"asr_lab.family": spec.family, "asr_lab.process": provenance.process_mark()}
-    run = client.create_run(experiment_id(client, spec.family), run_name=spec.name, tags=tags)
-    return str(run.info.run_id)
-
-
-def _search(client: MlflowClient, condition: str) -> list[Run]:
-    experiments = [found.experiment_id for found in client.search_experiments()]
-    return list(client.search_runs(experiments, condition, order_by=["attributes.start_time DESC"]))
-
-
-def _orphan(client: MlflowClient, spec: RunSpec) -> str:
-    """The newest run of this signature that was cut off, or "".
-
-    It is RUNNING although its process is gone; or it ended otherwise than FINISHED and its checkpoints are here.
-    """
-    condition = (
-        f"attributes.status != 'FINISHED' and tags.`asr_lab.signature` = '{spec.signature}' "
-        f"and tags.`asr_lab.kind` = '{spec.kind}'"
-    )
-    for run in _search(client, condition):
-        running = run.info.status == "RUNNING"
-        gone = provenance.is_gone(run.data.tags.get("asr_lab.process", ""))
-        if gone if running else any((CHECKPOINTS / run.info.run_id).glob("checkpoint-*")):
-            return str(run.info.run_id)
-    return ""
-
-
-def _close_unstarted(client: MlflowClient) -> None:
-    """Close runs whose process died before they began in earnest: nothing could ever continue them."""
-    condition = (
-        "attributes.status = 'RUNNING' and tags.`asr_lab.process` IS NOT NULL and tags.`asr_lab.signature` IS NULL"
-    )
-    for run in _search(client, condition):
-        if provenance.is_gone(run.data.tags["asr_lab.process"]):
-            client.set_terminated(run.info.run_id, "KILLED")
-
-
-def _hand_over(client: MlflowClient, orphan: str, adopted: str) -> None:
-    """The adopted run goes on where the orphan was cut off; the orphan is closed."""
-    if (CHECKPOINTS / orphan).is_dir():
-        shutil.rmtree(CHECKPOINTS / adopted, ignore_errors=True)
-        (CHECKPOINTS / orphan).rename(CHECKPOINTS / adopted)
-    client.set_tag(adopted, "asr_lab.resumed_from", orphan)
-    client.set_tag(orphan, "asr_lab.continued_by", adopted)
-    client.set_terminated(orphan, "KILLED")
-
-
-class MlflowRecorder:
-    """One run on the tracking store."""
-
-    def __init__(self, client: MlflowClient, run_id: str, spec: RunSpec, *, resumed: bool) -> None:
-        self.client, self.run_id, self.spec, self.resumed = client, run_id, spec, resumed
-        self.name = f"{spec.name}-{run_id[:8]}"
-        self.checkpoints = CHECKPOINTS / run_id
-        client.update_run(run_id, name=self.name)
-        own = {
-            "asr_lab.family": spec.family,
-            "asr_lab.kind": spec.kind,
-            "asr_lab.model_type": spec.model_type,
-            "asr_lab.signature": spec.signature,
-            "asr_lab.process": provenance.process_mark(),
-            "asr_lab.command": provenance.command(),
-            "asr_lab.versions": provenance.versions(),
-            "asr_lab.hardware": provenance.hardware(),
-            **{f"asr_lab.{key}": value for key, value in provenance.git_state().items()},
-            **({MLFLOW_PARENT_RUN_ID: spec.parent} if spec.parent else {}),
-        }
-        self.tags(own | dict(spec.tags))
-        self.params(spec.params)
-        self.text(spec.config_yaml, "config.yaml")
-
-    def params(self, values: Mapping[str, Any]) -> None:
-        """Parameters the run does not have yet (MLflow refuses to change one)."""
-        known = self.client.get_run(self.run_id).data.params
-        new = [Param(key, _text(value)) for key, value in values.items() if key not in known]
-        for start in range(0, len(new), _PARAMS_AT_ONCE):
-            self.client.log_batch(self.run_id, params=new[start : start + _PARAMS_AT_ONCE])
-
-    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        now = int(time.time() * 1000)
-        self.client.log_batch(
-            self.run_id, metrics=[Metric(name, float(value), now, step) for name, value in values.items()]
-        )
-
-    def tags(self, values: Mapping[str, str]) -> None:
-        self.client.log_batch(self.run_id, tags=[RunTag(key, str(value)) for key, value in values.items()])
-
-    def note(self, content: str) -> None:
-        """The description that the MLflow UI shows on top of the run."""
-        self.tags({MLFLOW_RUN_NOTE: content})
-
-    def dataset(self, dataset: Dataset) -> None:
-        """One of the run's datasets, as MLflow shows them: name, digest, source, size."""
-        entity = DatasetEntity(
-            name=dataset.name,
-            digest=dataset.digest,
-            source_type="local",
-            source=json.dumps({"uri": dataset.source}),
-            profile=json.dumps({"utterances": dataset.num_utterances, "hours": round(dataset.hours, 4)}),
-        )
-        self.client.log_inputs(self.run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", dataset.split)])])
-        self.tags({f"asr_lab.data.{dataset.split}": dataset.digest})
-
-    def table(self, rows: pd.DataFrame, path: str) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            local = Path(folder) / Path(path).name
-            rows.to_parquet(local, index=False)
-            self.file(local, str(Path(path).parent))
-
-    def text(self, content: str, path: str) -> None:
-        self.client.log_text(self.run_id, content, path)
-
-    def file(self, local: Path, folder: str = "") -> None:
-        folder = "" if folder == "." else folder
-        if local.is_dir():
-            self.client.log_artifacts(self.run_id, str(local), f"{folder}/{local.name}".lstrip("/"))
+        client = self._client("" if own else os.environ.get("MLFLOW_RUN_ID", ""))
+        adopted = "" if own else os.environ.pop("MLFLOW_RUN_ID", "")
+        seeks = spec.resumable and not self.new_run
+        orphan = orphans.spooled(spec) if seeks else None
+        if client and seeks:
+            try:
+                with reaching("the tracking store cannot be used"):
+                    orphan = _orphan(client, spec, orphan)
+            except StoreAwayError as away:
+                client = self._go_on_without(away)
+        if adopted:
+            spool = Spool.create(ROOT, adopted, _header(spec), run_id=adopted)
+            if orphan:
+                _hand_over(orphan, spool)
         else:
-            self.client.log_artifact(self.run_id, str(local), folder or None)
+            spool = orphan or self._new(client, spec)
+        spool.describe(_header(spec))
+        if client and not self._leftovers:
+            self._leftovers = threading.Thread(target=sync.ship_leftovers, args=(ROOT, tracking_uri()), daemon=True)
+            self._leftovers.start()
+        return MlflowRecorder(spool, spec, resumed=orphan is not None, offline=self.offline, leftovers=self._leftovers)
 
-    def figure(self, figure: Any, path: str) -> None:
-        self.client.log_figure(self.run_id, figure, path)
-
-    def model(self, model: RegisteredModel, *, register: bool) -> str:
-        return registry.keep(self.client, self.run_id, model, register=register)
-
-    def finish(self, status: Status) -> None:
-        self.client.set_terminated(self.run_id, status)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None:
-            self.finish("FINISHED")
-            shutil.rmtree(self.checkpoints, ignore_errors=True)
-            return
+    def _client(self, adopted: str) -> MlflowClient | None:
+        """None where the store does not answer; raises `AsrLabError` when it does not have the adopted run."""
+        if self.offline:
+            return None
         try:
-            self.tags({"asr_lab.error": str(error)[:500] or type(error).__name__})
-            self.finish(status_of(kind))
-        except MlflowException as unreachable:  # must not hide what went wrong in the run
-            _log.error("run %s could not be closed: %s", self.run_id[:8], unreachable.message)
+            with reaching("the tracking store cannot be used"):
+                client = tracking_client()
+                orphans.close_unstarted(client)
+                if adopted:
+                    client.get_run(adopted)
+                return client
+        except StoreAwayError as away:
+            return self._go_on_without(away)
+
+    @staticmethod
+    def _go_on_without(away: StoreAwayError) -> None:
+        say(f"warning: {away.what} ({tracking_uri()}); the run is recorded in {ROOT}/ and shipped when it does")
+
+    def _new(self, client: MlflowClient | None, spec: RunSpec) -> Spool:
+        """The spool of a new run, called by the run's id on the store where the store answers."""
+        spool = Spool.create(ROOT, new_id(), _header(spec))
+        if not client:
+            return spool
+        try:
+            with reaching("the tracking store cannot be used"):
+                Delivery(spool, client).make_run()
+        except StoreAwayError as away:
+            self._go_on_without(away)
+        except AsrLabError:
+            spool.remove()
+            raise
+        else:
+            spool.rename(spool.state.run_id)
+        return spool
 
 
-def _text(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+def _header(spec: RunSpec) -> Header:
+    tags = {
+        "asr_lab.family": spec.family,
+        "asr_lab.kind": spec.kind,
+        "asr_lab.model_type": spec.model_type,
+        "asr_lab.signature": spec.signature,
+        "asr_lab.process": provenance.process_mark(),
+        "asr_lab.command": provenance.command(),
+        "asr_lab.versions": provenance.versions(),
+        "asr_lab.hardware": provenance.hardware(),
+        **{f"asr_lab.{key}": value for key, value in provenance.git_state().items()},
+        **({MLFLOW_PARENT_RUN_ID: spec.parent} if spec.parent else {}),
+        **spec.tags,
+    }
+    return Header(
+        uri=tracking_uri(),
+        family=spec.family,
+        kind=spec.kind,
+        signature=spec.signature,
+        name=spec.name,
+        started_ms=now_ms(),
+        tags=tags,
+        process=provenance.process_mark(),
+    )
+
+
+def _orphan(client: MlflowClient, spec: RunSpec, spooled: Spool | None) -> Spool | None:
+    """The run to be continued: the one that waits here, unless somebody deleted it meanwhile, or one of the store."""
+    if spooled and (not spooled.state.run_id or orphans.is_active(client, spooled.state.run_id)):
+        return spooled
+    if spooled:
+        spooled.release()
+    run_id = orphans.on_store(client, spec)
+    return Spool.create(ROOT, run_id, _header(spec), run_id=run_id) if run_id else None
+
+
+def _hand_over(orphan: Spool, adopted: Spool) -> None:
+    """The adopted run goes on where the orphan was cut off; the orphan is closed."""
+    orphans.move_checkpoints(orphan.id, adopted.id)
+    orphan.append("tags", values={"asr_lab.continued_by": adopted.id})
+    orphan.append("finish", status="KILLED")
+    orphan.release()
+    adopted.append("tags", values={"asr_lab.resumed_from": orphan.id})

@@ -1,242 +1,143 @@
-"""Runs as tables: found by pattern and family, shown one at a time, compared side by side.
+"""Finding runs: by pattern, family, filter and age; one by its name or id.
 
 A run belongs to asr_lab by its tag `asr_lab.family`, in whatever experiment it lies.
 """
 
 from __future__ import annotations
 
-import fnmatch
+import re
 from collections.abc import Sequence
-from typing import Any
+from difflib import get_close_matches
 
-import pandas as pd
-from mlflow.entities import Run
+from mlflow.entities import Run as Run
+from mlflow.entities import ViewType
+from mlflow.exceptions import MlflowException
 
 from asr_lab.errors import AsrLabError, listing
-from asr_lab.metrics.catalog import DECIDES, SHOWN, direction
-from asr_lab.tracking.store import client, reaching
+from asr_lab.tracking import conditions
+from asr_lab.tracking.store import client, experiment_ids, reaching
 
-_MOST_RUNS = 10_000
+_MOST_RUNS = 50_000
 _PAGE = 1000
+_FEW = 20  # of which one is chosen, or which are told
+_NEWEST_FIRST = ["attributes.start_time DESC"]
+_FILTERS = "metrics.`val/wer` < 0.2, params.`train.lr` = '0.001', tags.speaker = 'john', status = 'FINISHED'"
 
 
-def find(pattern: str = "", family: str = "", *, status: str = "", limit: int = _MOST_RUNS) -> list[Run]:
+def find(
+    pattern: str = "",
+    family: str = "",
+    *,
+    status: str = "",
+    where: str = "",
+    since: str = "",
+    archived: bool = True,
+    children: bool = True,
+    limit: int = _MOST_RUNS,
+) -> list[Run]:
     """Runs of asr_lab, newest first.
 
-    `pattern` is a glob or a plain part of the run's name, model type or family, case-blind.
+    `pattern` is a glob or a plain part of the run's name, model type or family, case-blind; `where` a filter in
+    MLflow's grammar; `since` an age (`7d`) or a date. Without `archived`, archived runs are left out; without
+    `children`, the trials of sweeps, folds and phases, which belong to another run. Raises `AsrLabError` for a filter
+    or a time that is not understood.
     """
-    conditions = ["tags.`asr_lab.family` IS NOT NULL"]
-    if family:
-        conditions.append(f"tags.`asr_lab.family` = '{family}'")
-    if status:
-        conditions.append(f"attributes.status = '{status}'")
-    found: list[Run] = []
-    with reaching("the runs cannot be listed"):
-        tracking = client()
-        experiments = [experiment.experiment_id for experiment in tracking.search_experiments()]
-        token: str | None = None
-        while len(found) < limit:
-            page = tracking.search_runs(
-                experiments,
-                " and ".join(conditions),
-                max_results=_PAGE,
-                order_by=["attributes.start_time DESC"],
-                page_token=token,
-            )
-            found += [run for run in page if matches(run, pattern)]
-            token = page.token
-            if not token:
-                break
-    return found[:limit]
+    asked = conditions.queries(
+        pattern, family, status=status, where=where, since=since, archived=archived, children=children
+    )
+    found: dict[str, Run] = {}
+    try:
+        experiments = experiment_ids(client())
+        for query in asked:
+            found |= {run.info.run_id: run for run in _search(experiments, query, pattern, limit)}
+    except MlflowException as error:
+        if where and error.error_code == "INVALID_PARAMETER_VALUE":
+            raise _wrong_filter(where, error) from error
+        with reaching("the runs cannot be listed"):
+            raise
+    return sorted(found.values(), key=lambda run: run.info.start_time or 0, reverse=True)[:limit]
+
+
+def _search(experiments: list[str], query: str, pattern: str = "", limit: int = _MOST_RUNS,
+            view: int = ViewType.ACTIVE_ONLY) -> list[Run]:  # fmt: skip
+    tracking, token, found = client(), None, list[Run]()
+    while len(found) < limit:
+        page = tracking.search_runs(
+            experiments, query, view, min(_PAGE, max(limit, _FEW)), _NEWEST_FIRST, page_token=token
+        )
+        found += [run for run in page if matches(run, pattern)]
+        token = page.token
+        if not token:
+            break
+    return found
+
+
+def _wrong_filter(where: str, error: MlflowException) -> AsrLabError:
+    return AsrLabError(
+        f"the filter {where!r} is not understood: {error.message.splitlines()[0]}",
+        allowed=f"conditions joined by AND, such as {_FILTERS}",
+    )
 
 
 def matches(run: Run, pattern: str) -> bool:
     """Whether a run's name, model type or family is like the pattern."""
-    if not pattern:
-        return True
-    glob = pattern.lower() if any(sign in pattern for sign in "*?[") else f"*{pattern.lower()}*"
-    names = (run.info.run_name, run.data.tags.get("asr_lab.model_type"), run.data.tags.get("asr_lab.family"))
-    return any(fnmatch.fnmatchcase((name or "").lower(), glob) for name in names)
+    tags = run.data.tags
+    return conditions.is_like(pattern, run.info.run_name, tags.get("asr_lab.model_type"), tags.get("asr_lab.family"))
 
 
 def one(wanted: str) -> Run:
-    """The run of this id, of an id that begins so, or of this name; raises `AsrLabError` when not exactly one is."""
-    runs = find()
-    hits = [run for run in runs if run.info.run_id == wanted or run.info.run_name == wanted]
-    hits = hits or [run for run in runs if run.info.run_id.startswith(wanted)]
-    hits = hits or [run for run in runs if matches(run, wanted)]
-    if len(hits) != 1:
-        names = listing((run.info.run_name for run in (hits or runs)), 8)
-        what = f"no run {wanted!r}" if not hits else f"{len(hits)} runs are called like {wanted!r}"
-        raise AsrLabError(what, allowed=names or "there are no runs yet", next_command="asr-lab list")
-    return hits[0]
+    """The run of this id, of an id that begins so, or of this name, or else the only one that is called like it.
 
-
-def overview(runs: Sequence[Run]) -> pd.DataFrame:
-    """A row a run: `run`, `id`, `family`, `status`, `started`, `seconds`, its deciding metric and its value."""
-    rows = []
-    for run in runs:
-        family = run.data.tags.get("asr_lab.family", "")
-        metric = DECIDES.get(family, "")
-        end = run.info.end_time or run.info.start_time
-        rows.append(
-            {
-                "run": run.info.run_name,
-                "id": run.info.run_id[:8],
-                "family": family,
-                "status": run.info.status,
-                "started": pd.Timestamp(run.info.start_time, unit="ms").strftime("%Y-%m-%d %H:%M"),
-                "seconds": round((end - run.info.start_time) / 1000, 1),
-                "metric": metric,
-                "value": run.data.metrics.get(metric),
-            }
-        )
-    columns = ["run", "id", "family", "status", "started", "seconds", "metric", "value"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def comparison(runs: Sequence[Run]) -> pd.DataFrame:
-    """A row a run: the parameters that differ between the runs, then the metrics that matter for their families.
-
-    Sorted by the deciding metric of the first run's family, best first.
+    Archived ones and parts of others count too. Raises `AsrLabError` when not exactly one is meant.
     """
-    if not runs:
-        return pd.DataFrame()
-    families = list(dict.fromkeys(run.data.tags.get("asr_lab.family", "") for run in runs))
-    metrics = list(dict.fromkeys(name for family in families for name in SHOWN.get(family, ())))
-    metrics = [name for name in metrics if any(name in run.data.metrics for run in runs)]
-    differing = _differing_params(runs)
-    rows: list[dict[str, Any]] = []
-    for run in runs:
-        row: dict[str, Any] = {"run": run.info.run_name}
-        if len(families) > 1:
-            row["family"] = run.data.tags.get("asr_lab.family", "")
-        row |= {name: run.data.params.get(name, "") for name in differing}
-        row |= {name: run.data.metrics.get(name) for name in metrics}
-        rows.append(row)
-    table = pd.DataFrame(rows)
-    decides = next((DECIDES[family] for family in families if DECIDES.get(family) in metrics), "")
-    if decides:
-        table = table.sort_values(decides, ascending=direction(decides) != "higher", na_position="last")
-    return table.reset_index(drop=True)
+    with reaching("the run cannot be found"):
+        hits = _called(wanted) or find(wanted, limit=_FEW)
+        if len(hits) == 1:
+            return hits[0]
+        if hits:
+            raise AsrLabError(
+                f"{len(hits)}{' or more' if len(hits) == _FEW else ''} runs are called like {wanted!r}",
+                allowed=listing((run.info.run_name or run.info.run_id for run in hits), 8),
+                next_command=f"asr-lab list --pattern {wanted}",
+            )
+        if deleted := _called(wanted, ViewType.DELETED_ONLY):
+            raise AsrLabError(
+                f"the run {deleted[0].info.run_name} was deleted",
+                where=deleted[0].info.run_id,
+                next_command=f"asr-lab restore {deleted[0].info.run_id[:8]}",
+            )
+    raise AsrLabError(f"no run {wanted!r}", allowed=_near(wanted), next_command="asr-lab list")
 
 
-_COSTS = (
-    "test/wer",
-    "test/wer_low",
-    "test/wer_high",
-    "test/cer",
-    "perf/seconds",
-    "perf/peak_memory_mb",
-    "model/size_mb",
-    "model/trainable_params",
-    "model/trainable_share",
-)
+def several(wanted: Sequence[str]) -> list[Run]:
+    """The runs of these names or ids, in their order, each once."""
+    found = [one(name) for name in wanted]
+    return list({run.info.run_id: run for run in found}.values())
 
 
-def ways(runs: Sequence[Run]) -> pd.DataFrame:
-    """A row a run: the way it was trained (scratch, fine-tune, adapter), its error rates, and what it cost."""
-    rows = []
-    for run in runs:
-        if run.data.tags.get("asr_lab.family") == "adapter":
-            way = "adapter"
-        else:
-            way = "fine-tune" if run.data.params.get("model.pretrained") else "scratch"
-        rows.append({"run": run.info.run_name, "way": way, **{name: run.data.metrics.get(name) for name in _COSTS}})
-    return pd.DataFrame(rows)
-
-
-def curves(runs: Sequence[Run], metrics: Sequence[str]) -> pd.DataFrame:
-    """Every logged value of the metrics: `run, metric, step, seconds` (since the run began), `value`."""
-    tracking = client()
-    rows = [
-        {
-            "run": run.info.run_name,
-            "metric": name,
-            "step": point.step,
-            "seconds": (point.timestamp - run.info.start_time) / 1000,
-            "value": point.value,
-        }
-        for run in runs
-        for name in metrics
-        if name in run.data.metrics
-        for point in tracking.get_metric_history(run.info.run_id, name)
-    ]
-    return pd.DataFrame(rows, columns=["run", "metric", "step", "seconds", "value"])
-
-
-def log_comparison(runs: Sequence[Run], table: pd.DataFrame, figure: Any) -> None:
-    """Put a comparison's table and figure among the artifacts of each of its runs, under `compare/`."""
-    tracking = client()
-    for run in runs:
-        tracking.log_text(run.info.run_id, table.to_csv(index=False), "compare/table.csv")
-        tracking.log_figure(run.info.run_id, figure, "compare/curves.png")
-
-
-def _differing_params(runs: Sequence[Run]) -> list[str]:
-    """Config keys (they have a dot) whose values are not the same in all runs."""
-    keys = sorted({key for run in runs for key in run.data.params if "." in key})
-    return [key for key in keys if len({run.data.params.get(key) for run in runs}) > 1]
-
-
-def not_comparable(runs: Sequence[Run]) -> str:
-    """Why no winner can be called among the runs: other data, or another text normaliser; "" when one can."""
-    for what, tag in (("data", "asr_lab.data.test"), ("data", "asr_lab.data.val"), ("text", "asr_lab.text")):
-        values = {run.data.tags.get(tag) for run in runs}
-        if len(values) > 1:
-            split = f" ({tag.rsplit('.', 1)[-1]})" if what == "data" else " normalisation"
-            return f"these runs were evaluated on different {what}{split}: no winner is called"
-    return ""
-
-
-def best_of(table: pd.DataFrame) -> dict[str, str]:
-    """Metric -> the name of the run that is best in it, for every column that has a better side."""
-    best: dict[str, str] = {}
-    for column in table.columns:
-        side = direction(column)
-        if side == "neither" or not pd.api.types.is_numeric_dtype(table[column]) or table[column].isna().all():
-            continue
-        row = table[column].idxmin() if side == "lower" else table[column].idxmax()
-        best[column] = str(table.loc[row, "run"])
-    return best
-
-
-def details(run: Run) -> dict[str, dict[str, Any]]:
-    """A run in sections: what it is, what it was given, its figures, its data, where it comes from."""
-    tags, params = run.data.tags, run.data.params
-    about = {
-        key: tags[f"asr_lab.{key}"]
-        for key in (
-            "family",
-            "kind",
-            "model_type",
-            "speaker",
-            "base",
-            "signature",
-            "text",
-            "error",
-            "resumed_from",
+def _called(wanted: str, view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
+    """Runs of exactly this name or id, else runs whose id begins so."""
+    experiments = experiment_ids(client())
+    is_id = re.fullmatch(r"[0-9a-f]{4,32}", wanted)
+    exact = f"attributes.run_name = {conditions.quoted(wanted)} and {conditions.OURS}"
+    return (
+        _search(experiments, exact, limit=_FEW, view=view)
+        or (
+            _search(experiments, f"attributes.run_id LIKE '{wanted}%' and {conditions.OURS}", limit=_FEW, view=view)
+            if is_id
+            else []
         )
-        if tags.get(f"asr_lab.{key}")
-    }
-    origin = {
-        key: tags[f"asr_lab.{key}"]
-        for key in ("command", "git_sha", "dirty", "versions", "hardware")
-        if tags.get(f"asr_lab.{key}")
-    }
-    inputs = run.inputs.dataset_inputs if run.inputs else []
-    data = {
-        next((tag.value for tag in one_input.tags if tag.key == "mlflow.data.context"), "data"): (
-            f"{one_input.dataset.name}, digest {one_input.dataset.digest}"
+        or (
+            _search(experiments, f"tags.`asr_lab.restored_from` LIKE '{wanted}%' and {conditions.OURS}", limit=_FEW)
+            if is_id
+            else []
         )
-        for one_input in inputs
-    }
-    outputs = run.outputs.model_outputs if run.outputs else []
-    return {
-        "about": about,
-        "config": {key: value for key, value in sorted(params.items()) if "." in key},
-        "metrics": dict(sorted(run.data.metrics.items())),
-        "data": data,
-        "models": {output.model_id: f"models:/{output.model_id}" for output in outputs},
-        "origin": origin,
-    }
+    )
+
+
+def _near(wanted: str) -> str:
+    """Names of runs like the wanted one, else those of the newest."""
+    names = [run.info.run_name or run.info.run_id for run in find(limit=_PAGE)]
+    plain = {re.sub(r"-[0-9a-f]{8}$", "", name): name for name in reversed(names)}
+    near = [plain[name] for name in get_close_matches(wanted, plain, n=5, cutoff=0.4)]
+    return listing(near or names, 8) or "there are no runs yet"

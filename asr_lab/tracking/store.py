@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import socket
+import re
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +16,17 @@ from mlflow import MlflowClient, set_tracking_uri
 from mlflow.exceptions import MlflowException
 
 from asr_lab.errors import AsrLabError
+from asr_lab.tracking.knock import StoreAwayError, knock, without_password, wrong_schema
 
 DEFAULT_URI = "sqlite:///mlflow.db"
-_PATIENCE_S = 5.0
+# MLflow tries seven times and waits for minutes; who records a run has the spool, everyone else wants an answer
+_HTTP = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+}
+_FINAL = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST"}
+_EXPERIMENTS_AT_ONCE = 1000
 
 
 def tracking_uri() -> str:
@@ -26,42 +35,53 @@ def tracking_uri() -> str:
 
 
 @functools.cache
-def _quiet() -> None:
+def quiet() -> None:
     """What MLflow says of itself on every start is not for our users."""
     for name in ("alembic", "mlflow.store.db.utils", "mlflow.tracking.fluent", "mlflow.models.model"):
         logging.getLogger(name).setLevel(logging.WARNING)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     warnings.filterwarnings("ignore", message=".*An input example was not provided.*")
     warnings.filterwarnings("ignore", message=".*Add type hints to the `predict` method.*")
 
 
-@functools.cache
-def _knock(uri: str) -> None:
-    """Whether a server listens at all, found out within seconds: MLflow itself would try for minutes."""
-    parts = urlsplit(uri)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        return
-    try:
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        socket.create_connection((parts.hostname, port), timeout=_PATIENCE_S).close()
-    except OSError as error:
-        raise AsrLabError(
-            f"the tracking server does not answer: {error.strerror or error}",
-            where=uri,
-            hint="MLFLOW_TRACKING_URI names it; unset, runs are kept in sqlite:///mlflow.db",
-            next_command="mlflow server --host 127.0.0.1",
-        ) from error
+_knock_once = functools.cache(knock)
 
 
-def client() -> MlflowClient:
+def client(*, again: bool = False) -> MlflowClient:
     """A client of the tracking store, which is also made the one that `mlflow` itself uses.
 
-    Raises `AsrLabError` when the store is a server that does not answer.
+    Raises `AsrLabError` when the store cannot be used (a file that is none, no rights, the schema of another MLflow),
+    and `StoreAwayError` when it is a server that does not answer; where it once did, only `again` asks it.
     """
-    _quiet()
-    _knock(tracking_uri())
+    quiet()
+    for name, value in _HTTP.items():
+        os.environ.setdefault(name, value)
+    (knock if again else _knock_once)(tracking_uri())
     set_tracking_uri(tracking_uri())
-    return MlflowClient()
+    with reaching("the tracking store cannot be used"):  # such as one of an older schema
+        return MlflowClient()
+
+
+_once = threading.Lock()
+
+
+@contextmanager
+def once() -> Iterator[None]:
+    """Around a request that makes something: MLflow must not send it twice by itself when the answer is late."""
+    name = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+    with _once:
+        before = os.environ.get(name, _HTTP[name])
+        os.environ[name] = "0"
+        try:
+            yield
+        finally:
+            os.environ[name] = before
+
+
+def is_final(error: BaseException) -> bool:
+    """Whether asking again would get the same answer: what was asked is wrong, not the moment."""
+    return isinstance(error, MlflowException) and error.error_code in _FINAL
 
 
 @contextmanager
@@ -70,12 +90,38 @@ def reaching(what: str) -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
+        if schema := wrong_schema(error.message, tracking_uri()):
+            raise schema from error
+        if urlsplit(tracking_uri()).scheme in ("http", "https") and not is_final(error):
+            why, hint = _refusal(error)
+            raise StoreAwayError(f"{what}: {why}", where=without_password(tracking_uri()), hint=hint) from error
         lost = "MLFLOW_RUN_ID" in os.environ and error.error_code == "RESOURCE_DOES_NOT_EXIST"
         raise AsrLabError(
             f"{what}: {error.message.splitlines()[0]}",
-            where=tracking_uri(),
+            where=without_password(tracking_uri()),
             hint="type mlflow run in the project's own folder, or set MLFLOW_TRACKING_URI" if lost else "",
         ) from error
+
+
+def _refusal(error: MlflowException) -> tuple[str, str]:
+    """(Why a server did not do what it was asked, what to do about it)."""
+    code = re.search(r"failed with error code (401|403)", error.message)
+    if code is None:
+        return error.message.splitlines()[0], ""
+    why = "the server does not know you (401)" if code[1] == "401" else "the server gives you no right to it (403)"
+    return why, "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, say who you are"
+
+
+def experiment_ids(client: MlflowClient) -> list[str]:
+    """Every experiment that is not deleted: runs are told by their tags, wherever they lie."""
+    found: list[str] = []
+    token = None
+    while True:
+        page = client.search_experiments(max_results=_EXPERIMENTS_AT_ONCE, page_token=token)
+        found += [str(experiment.experiment_id) for experiment in page]
+        token = page.token
+        if not token:
+            return found
 
 
 def experiment_id(client: MlflowClient, name: str) -> str:

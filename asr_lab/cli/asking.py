@@ -1,0 +1,61 @@
+"""What commands that remove things share: the question, the bar, and not waiting for minutes for a dead server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import click
+from rich.progress import Progress
+
+from asr_lab.cli.options import console
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def yes_option(function: F) -> F:
+    """`--yes`."""
+    return click.option("--yes", is_flag=True, help="Do not ask.")(function)
+
+
+def plan_option(function: F) -> F:
+    """`--dry-run`."""
+    return click.option("--dry-run", is_flag=True, help="Show the plan and change nothing.")(function)
+
+
+def backend_option(function: F) -> F:
+    """`--backend-store-uri`."""
+    return click.option(
+        "--backend-store-uri",
+        "backend",
+        default="",
+        envvar="MLFLOW_BACKEND_STORE_URI",
+        metavar="URI",
+        help="The tracking server's database, for erasing rows: the server itself offers no way.",
+    )(function)
+
+
+def ask(question: str, yes: bool) -> None:
+    """Go on only when the answer is yes (exit code 1 otherwise)."""
+    if not yes:
+        click.confirm(question, abort=True, err=True)
+
+
+@contextmanager
+def progress(label: str, total: int) -> Iterator[Callable[[], None]]:
+    """A bar on standard error; call what it gives after each step."""
+    with Progress(console=console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda: bar.advance(task)
+
+
+def impatient() -> None:
+    """Find out within seconds, not minutes, that a server died while we talked to it."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+
+
+def megabytes(size: float | None) -> str:
+    """`1.3 MB`; a dash where it is not known."""
+    return "-" if size is None or size != size else f"{size / 1e6:,.1f} MB"

@@ -1,0 +1,44 @@
+"""`asr-lab doctor`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from asr_lab.cli.options import console, format_option
+
+
+@click.command()
+@format_option
+@click.pass_context
+def doctor(context: click.Context, style: str) -> None:
+    """Check the setting-up and say what to do: packages, tracking store and its schema, artifacts, disk, GPU, eSpeak.
+
+    Exit code 1 when something does not work; a warning is not a failure.
+
+    \b
+    Examples:
+      asr-lab doctor
+      MLFLOW_TRACKING_URI=http://tracking:5000 asr-lab doctor --format json
+    """
+    import pandas as pd
+    from rich.markup import escape
+
+    from asr_lab.cli import tables
+    from asr_lab.tracking.doctor import Check, examine
+
+    found: list[Check] = []
+    out = console()
+    for check in examine():
+        found.append(check)
+        if style == "table":
+            colour = {"ok": "green", "warn": "yellow", "fail": "red"}[check.state]
+            line = f"[{colour}]{check.state:4}[/]  [bold]{check.name:9}[/]  {escape(check.found)}"
+            out.print(line, highlight=False, soft_wrap=True)
+            if check.advice:
+                out.print(f"                 -> {check.advice}", highlight=False, markup=False, soft_wrap=True)
+    if style != "table":
+        tables.show(pd.DataFrame([asdict(check) for check in found]), style)
+    if any(check.state == "fail" for check in found):
+        context.exit(1)

@@ -1,0 +1,193 @@
+"""Whether everything that asr_lab needs is there and works; each check tries what it says, and cleans up."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from packaging.requirements import Requirement
+
+from asr_lab.errors import AsrLabError
+from asr_lab.tracking.knock import sqlite_file, without_password
+from asr_lab.units import megabytes
+
+State = Literal["ok", "warn", "fail"]
+_PAIR = ("torch", "torchaudio")  # of one minor version, or they do not import together
+_LITTLE, _TOO_LITTLE = 5e9, 0.5e9  # bytes of free disk
+_SLOW_S = 1.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was looked at, how it is, what was found, and what to do where it is not well."""
+
+    name: str
+    state: State
+    found: str
+    advice: str = ""
+
+
+def examine() -> Iterator[Check]:
+    """Every check, one after the other; of one that fails only what needs it is left out."""
+    checks: tuple[Callable[[], Check], ...] = (packages, torch_pair, store, schema, artifacts, disk, gpu, espeak)
+    without_store = False
+    for check in checks:
+        if without_store and check in (schema, artifacts):
+            continue
+        found = _tried(check)
+        without_store |= check is store and found.state == "fail"
+        yield found
+
+
+def _tried(check: Callable[[], Check]) -> Check:
+    try:
+        return check()
+    except AsrLabError as error:
+        advice = "; ".join(part for part in (error.hint, error.next_command) if part)
+        return Check(check.__name__, "fail", f"{error.what} ({error.where})" if error.where else error.what, advice)
+    except Exception as error:  # a check must not end the examination, whatever a driver or a store raises
+        return Check(check.__name__, "fail", f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
+
+
+def packages() -> Check:
+    """Whether the installed packages are those that asr_lab asks for."""
+    try:
+        wanted = [Requirement(text) for text in requires("asr_lab") or []]
+    except PackageNotFoundError:
+        return Check("packages", "warn", "asr_lab itself is not installed", "pip install -e '.[demo]' in its folder")
+    wrong = []
+    for need in wanted:
+        if need.marker and not need.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            has = version(need.name)
+        except PackageNotFoundError:
+            has = "missing"
+        if has == "missing" or not need.specifier.contains(has, prereleases=True):
+            wrong.append(f"{need.name} {has}, wanted {need.specifier or 'any'}")
+    if wrong:
+        return Check("packages", "fail", "; ".join(wrong), "pip install -e . in asr_lab's folder")
+    return Check("packages", "ok", f"all {len(wanted)} as asked for; mlflow {version('mlflow')}")
+
+
+def torch_pair() -> Check:
+    """Whether torch and torchaudio are of one minor version; others do not import together."""
+    found = {name: version(name) for name in _PAIR}
+    said = ", ".join(f"{name} {number}" for name, number in found.items())
+    if len({tuple(number.split(".")[:2]) for number in found.values()}) > 1:
+        return Check("torch", "fail", f"{said} do not fit together", "pip install 'torch==2.11.*' 'torchaudio==2.11.*'")
+    return Check("torch", "ok", said)
+
+
+def store() -> Check:
+    """Whether the tracking store answers, and how fast."""
+    from asr_lab.tracking.store import client, experiment_ids, reaching, tracking_uri
+
+    uri = without_password(tracking_uri())
+    file = sqlite_file(tracking_uri()) if uri.startswith("sqlite") else None
+    if file and not file.exists():
+        return Check("store", "ok", f"{uri}: none yet, the first run makes it")
+    tracking = client()
+    began = time.monotonic()
+    with reaching("the store does not answer"):
+        number = len(experiment_ids(tracking))
+    took = time.monotonic() - began
+    found = f"{uri}: {number} experiments, {1000 * took:.0f} ms"
+    if took > _SLOW_S:
+        return Check("store", "warn", found, "a store near by, or PostgreSQL behind mlflow server, answers faster")
+    return Check("store", "ok", found)
+
+
+def schema() -> Check:
+    """Whether store and client are of one MLflow: the schema of a database, the version of a server."""
+    from asr_lab.tracking.store import tracking_uri
+
+    uri, own = tracking_uri(), version("mlflow")
+    if not uri.startswith("http"):
+        return Check("schema", "ok", f"that of MLflow {own}")  # MLflow refuses any other, and `store` told it
+    from mlflow.utils import credentials, rest_utils
+
+    ask: Any = rest_utils.http_request
+    who: Any = credentials.get_default_host_creds
+    theirs = ask(who(uri), "/version", "GET", max_retries=1, timeout=5).text.strip()
+    if theirs.split(".")[:2] != own.split(".")[:2]:
+        advice = f"the same on both sides: pip install 'mlflow=={theirs}' here, or upgrade the server"
+        return Check("schema", "warn", f"the server is MLflow {theirs[:20]}, this is {own}", advice)
+    return Check("schema", "ok", f"server and client are MLflow {theirs}")
+
+
+def artifacts() -> Check:
+    """Whether an artifact can be written, read and removed where new runs would put theirs."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    from asr_lab.tracking.store import client, tracking_uri
+
+    file = sqlite_file(tracking_uri()) if tracking_uri().startswith("sqlite") else None
+    if file and not file.exists():
+        return Check("artifacts", "ok", "none yet, the first run makes their folder")
+    tracking = client()
+    roots = [found.artifact_location for found in tracking.search_experiments(max_results=1)]
+    if not roots:
+        return Check("artifacts", "warn", "there is no experiment to try it in", "asr-lab train makes one")
+    root, name = roots[0], f"doctor-{uuid.uuid4().hex}"
+    repository: Any = get_artifact_repository(root)
+    made = _is_local(root) and not Path(urlsplit(root).path).exists()
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "probe.txt").write_text(name)
+        try:
+            repository.log_artifact(str(Path(folder) / "probe.txt"), name)
+            back = Path(repository.download_artifacts(f"{name}/probe.txt", folder + "/")).read_text()
+        finally:
+            repository.delete_artifacts(name)
+            if made:
+                shutil.rmtree(urlsplit(root).path, ignore_errors=True)
+    if back != name:
+        return Check("artifacts", "fail", f"{root}: what was read is not what was written")
+    return Check("artifacts", "ok", f"{root}: written, read, removed")
+
+
+def _is_local(uri: str) -> bool:
+    return urlsplit(uri).scheme in ("", "file")
+
+
+def disk() -> Check:
+    """Free disk in the folder one stands in: checkpoints go there, and the default store."""
+    free = shutil.disk_usage(Path.cwd()).free
+    state: State = "fail" if free < _TOO_LITTLE else "warn" if free < _LITTLE else "ok"
+    advice = "" if state == "ok" else "asr-lab cleanup --checkpoints-only shows what can go"
+    return Check("disk", state, f"{megabytes(free)} free in {Path.cwd()}", advice)
+
+
+def gpu() -> Check:
+    """Whether PyTorch sees a GPU; one that the driver has and PyTorch does not is worth a word."""
+    import torch
+
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+        return Check("gpu", "ok", f"{', '.join(names)}, CUDA {torch.version.cuda}")
+    if torch.backends.mps.is_available():
+        return Check("gpu", "ok", "Apple MPS")
+    if shutil.which("nvidia-smi"):
+        advice = f"the driver must support CUDA {torch.version.cuda}: look at nvidia-smi, update the driver"
+        return Check("gpu", "warn", "nvidia-smi is there, but PyTorch sees no GPU", advice)
+    return Check("gpu", "warn", "none: everything runs on CPU", "the demo and adapters do well without one")
+
+
+def espeak() -> Check:
+    """Whether eSpeak NG can speak the demo's corpus."""
+    from asr_lab.data.corpora import espeak as speech
+
+    try:
+        speech.require()
+    except AsrLabError as error:
+        return Check("espeak", "warn", "not installed: no demo corpus, no `data synth`", error.next_command)
+    speech.Engine()
+    return Check("espeak", "ok", f"{len(speech.voice_names())} voices")

@@ -1,0 +1,152 @@
+"""Whether a tracking store can be used at all, found out within seconds: MLflow itself would try for minutes, or speak
+in the words of its database.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import sqlite3
+import ssl
+import urllib.error
+import urllib.request
+from contextlib import closing
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from sqlalchemy import create_engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from asr_lab.errors import AsrLabError
+
+_PATIENCE_S = 3.0
+_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+_OLDER = re.compile(r"out-of-date database schema \(found version (\w+)")
+
+
+class StoreAwayError(AsrLabError):
+    """The tracking store is a server that does not answer, or refuses to: later it may do what it was asked."""
+
+
+def knock(uri: str) -> None:
+    """Raise `StoreAwayError` when a server does not answer, `AsrLabError` when a file or database cannot be a store."""
+    scheme = urlsplit(uri).scheme.split("+")[0]
+    if scheme == "sqlite":
+        if file := sqlite_file(uri):
+            _look_into(file, uri)
+    elif scheme in ("http", "https"):
+        _ask(uri)
+    elif scheme in _PORTS:
+        _ring(uri, _PORTS[scheme])
+        _log_in(uri)
+
+
+def _ask(uri: str) -> None:
+    try:
+        anyone = re.sub(r"//[^/@]*@", "//", uri).rstrip("/")  # its health is no secret, and urllib knows no passwords
+        urllib.request.urlopen(f"{anyone}/health", timeout=_PATIENCE_S).close()
+    except urllib.error.HTTPError as error:
+        if error.code >= 500:  # any other answer is one
+            raise _away(uri, "server", f"{error.code} {error.reason}") from error
+    except OSError as error:
+        reason = getattr(error, "reason", error)
+        if not isinstance(reason, ssl.SSLError):  # a server is there; whom to trust is MLflow's to know
+            raise _away(uri, "server", str(getattr(reason, "strerror", None) or reason)) from error
+
+
+def _ring(uri: str, usual_port: int) -> None:
+    parts = urlsplit(uri)
+    try:
+        socket.create_connection((parts.hostname or "localhost", parts.port or usual_port), _PATIENCE_S).close()
+    except OSError as error:
+        raise _away(uri, "database", str(error.strerror or error)) from error
+
+
+def _away(uri: str, what: str, why: str) -> StoreAwayError:
+    return StoreAwayError(
+        f"the tracking {what} does not answer: {why}",
+        where=without_password(uri),
+        hint="MLFLOW_TRACKING_URI names it; unset, runs are kept in sqlite:///mlflow.db",
+        next_command="mlflow server --host 127.0.0.1" if what == "server" else "asr-lab doctor",
+    )
+
+
+def _log_in(uri: str) -> None:
+    """Once: MLflow takes a refusal for a database that starts up, and tries for hours."""
+    try:
+        engine = create_engine(uri)
+        engine.connect().close()
+        engine.dispose()
+    except (SQLAlchemyError, ImportError) as error:
+        lacking = error.name if isinstance(error, ImportError) else ""
+        raise AsrLabError(
+            f"the tracking database cannot be used: {str(error).splitlines()[0]}",
+            where=without_password(uri),
+            next_command=f"pip install '{lacking}[binary]'" if lacking == "psycopg" else "",
+        ) from error
+
+
+def without_password(uri: str) -> str:
+    """A URI as it may be shown."""
+    return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", uri)
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """The file of `sqlite:///mlflow.db`; None for a store in memory."""
+    name = re.sub(r"^sqlite(\+\w+)?:/{0,3}", "", uri).split("?")[0]
+    return Path(name) if name and name != ":memory:" else None
+
+
+def _look_into(file: Path, uri: str) -> None:
+    if file.is_dir():
+        raise AsrLabError("the tracking store is a folder, not a file", where=uri, allowed="sqlite:///FILE.db")
+    if not file.exists():
+        above = next(folder for folder in file.absolute().parents if folder.exists())
+        if not os.access(above, os.W_OK):
+            raise AsrLabError("there is no tracking store, and none may be made", where=str(file), hint=_RIGHTS)
+        return
+    if not os.access(file, os.R_OK | os.W_OK) or not os.access(file.absolute().parent, os.W_OK):
+        raise AsrLabError("the tracking store may not be written", where=str(file), hint=_RIGHTS)
+    try:
+        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    except sqlite3.OperationalError:  # locked: another process writes; MLflow waits for it
+        return
+    except sqlite3.DatabaseError as error:
+        raise AsrLabError(f"the tracking store is no SQLite database: {error}", where=str(file), hint=_OTHER) from error
+    if tables and "experiments" not in tables:
+        raise AsrLabError("the database is not MLflow's", where=str(file), hint=_OTHER)
+
+
+_RIGHTS = "you need the right to write the file and its folder, where SQLite keeps its journal"
+_OTHER = "MLFLOW_TRACKING_URI names the store; a damaged one comes back from a backup"
+
+
+def wrong_schema(message: str, uri: str) -> AsrLabError | None:
+    """What to do when MLflow refuses a store's schema; None when the message says something else."""
+    found = _OLDER.search(message)
+    if not found:
+        return None
+    shown = without_password(uri)
+    if found[1] != "None" and not _is_known(found[1]):
+        return AsrLabError(
+            "the tracking store was made or upgraded by a newer MLflow than this one",
+            where=f"{shown}, schema {found[1]}",
+            next_command="pip install --upgrade mlflow",
+        )
+    return AsrLabError(
+        "the tracking store has the schema of an older MLflow",
+        where=f"{shown}, schema {found[1]}",
+        hint="make a copy of the database first; nobody can use it while it is upgraded",
+        next_command=f"mlflow db upgrade {shown}",
+    )
+
+
+def _is_known(revision: str) -> bool:
+    """Whether the installed MLflow has the migration."""
+    spec = find_spec("mlflow")
+    assert spec is not None
+    assert spec.origin
+    return any((Path(spec.origin).parent / "store/db_migrations/versions").glob(f"{revision}_*.py"))

@@ -1,0 +1,88 @@
+"""Runs whose process is gone: found again, on the disk or on the store, to be continued or closed."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from asr_lab.tracking import provenance
+from asr_lab.tracking.spool.shipping import SPOOL_TAG
+from asr_lab.tracking.spool.spool import ROOT, Spool, spools
+from asr_lab.training.recorder import RunSpec
+
+CHECKPOINTS = Path("checkpoints")
+_PATIENCE_S = 60.0
+
+
+def spooled(spec: RunSpec) -> Spool | None:
+    """The newest run of this signature that was cut off and waits on this disk, locked; None when there is none."""
+
+    def same(spool: Spool) -> bool:
+        header = spool.header
+        if (header.signature, header.kind) != (spec.signature, spec.kind) or not provenance.is_gone(header.process):
+            return False
+        status = spool.ended()
+        return not status or (status != "FINISHED" and _has_checkpoints(spool.id))
+
+    for spool in reversed(spools(ROOT, same)):
+        until = time.monotonic() + _PATIENCE_S
+        while not spool.lock() and spool.folder.is_dir() and time.monotonic() < until:
+            time.sleep(0.2)  # it is just being shipped
+        if spool.folder.is_dir() and spool.locked:
+            return spool
+    return None
+
+
+def on_store(client: MlflowClient, spec: RunSpec) -> str:
+    """The newest run of this signature that was cut off and that the store has, or "".
+
+    It is RUNNING although its process is gone; or it ended otherwise than FINISHED and its checkpoints are here.
+    """
+    condition = (
+        f"attributes.status != 'FINISHED' and tags.`asr_lab.signature` = '{spec.signature}' "
+        f"and tags.`asr_lab.kind` = '{spec.kind}'"
+    )
+    for run in _search(client, condition):
+        id, began_as = run.info.run_id, run.data.tags.get(SPOOL_TAG, "")
+        running = run.info.status == "RUNNING"
+        gone = provenance.is_gone(run.data.tags.get("asr_lab.process", ""))
+        if gone if running else _has_checkpoints(id) or _has_checkpoints(began_as):
+            if began_as:
+                move_checkpoints(began_as, id)
+            return str(id)
+    return ""
+
+
+def is_active(client: MlflowClient, run_id: str) -> bool:
+    """Whether the store has the run and it is not deleted."""
+    return any(run.info.run_id == run_id for run in _search(client, f"attributes.run_id = '{run_id}'"))
+
+
+def close_unstarted(client: MlflowClient) -> None:
+    """Close runs whose process died before they began in earnest: nothing could ever continue them."""
+    condition = (
+        "attributes.status = 'RUNNING' and tags.`asr_lab.process` IS NOT NULL and tags.`asr_lab.signature` IS NULL"
+    )
+    for run in _search(client, condition):
+        if provenance.is_gone(run.data.tags["asr_lab.process"]):
+            client.set_terminated(run.info.run_id, "KILLED")
+
+
+def move_checkpoints(old: str, new: str) -> None:
+    """Let the checkpoints of one run be those of another."""
+    if (CHECKPOINTS / old).is_dir():
+        shutil.rmtree(CHECKPOINTS / new, ignore_errors=True)
+        (CHECKPOINTS / old).rename(CHECKPOINTS / new)
+
+
+def _has_checkpoints(id: str) -> bool:
+    return bool(id) and any((CHECKPOINTS / id).glob("checkpoint-*"))
+
+
+def _search(client: MlflowClient, condition: str) -> list[Run]:
+    experiments = [found.experiment_id for found in client.search_experiments()]
+    return list(client.search_runs(experiments, condition, order_by=["attributes.start_time DESC"]))

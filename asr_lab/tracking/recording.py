@@ -1,0 +1,193 @@
+"""One run, being recorded: written to its spool, shipped from there in the background."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pandas as pd
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
+
+from asr_lab.metrics.catalog import DECIDES
+from asr_lab.tracking import packages
+from asr_lab.tracking.orphans import CHECKPOINTS
+from asr_lab.tracking.spool import sync
+from asr_lab.tracking.spool.shipper import Shipper
+from asr_lab.tracking.spool.spool import Spool, SpoolError
+from asr_lab.tracking.store import tracking_uri
+from asr_lab.tracking.telling import run_ended, say
+from asr_lab.training.recorder import Dataset, RegisteredModel, RunSpec, Status, status_of
+
+_FLUSH_MODEL_S = 600.0  # an upload; a store that does not answer ends it at once
+_FLUSH_END_S = 10.0
+
+
+class MlflowRecorder:
+    """One run: what is recorded is in its spool when the call returns, and on the store soon after."""
+
+    def __init__(
+        self, spool: Spool, spec: RunSpec, *, resumed: bool, offline: bool, leftovers: threading.Thread | None
+    ) -> None:
+        self.spool, self.spec, self.resumed, self._leftovers = spool, spec, resumed, leftovers
+        self.checkpoints = CHECKPOINTS / spool.id
+        self._models: list[str] = []
+        self._latest: dict[str, tuple[float, int, int]] = {}
+        spool.append("begin", name=spec.name)
+        self.tags(dict(spool.header.tags))
+        self.params(spec.params)
+        self.text(spec.config_yaml, "config.yaml")
+        self._shipper = None if offline else Shipper(spool)
+
+    @property
+    def run_id(self) -> str:
+        """The run's id on the store; until it is there, that of its spool."""
+        return self.spool.state.run_id or self.spool.id
+
+    @property
+    def name(self) -> str:
+        return f"{self.spec.name}-{self.run_id[:8]}"
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Parameters; those the run has already stay as they are (MLflow refuses to change one)."""
+        self.spool.append("params", values={key: _text(value) for key, value in values.items()})
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        points = {name: float(value) for name, value in values.items()}
+        at_ms = self.spool.append("metrics", step=step, values=points)
+        self._latest |= {name: (value, at_ms, step) for name, value in points.items()}
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        self.spool.append("tags", values={key: str(value) for key, value in values.items()})
+
+    def note(self, content: str) -> None:
+        """The description that the MLflow UI shows on top of the run."""
+        self.tags({MLFLOW_RUN_NOTE: content})
+
+    def dataset(self, dataset: Dataset) -> None:
+        """One of the run's datasets, as MLflow shows them: name, digest, source, size."""
+        profile = {"utterances": dataset.num_utterances, "hours": round(dataset.hours, 4)}
+        self.spool.append(
+            "dataset",
+            name=dataset.name,
+            digest=dataset.digest,
+            split=dataset.split,
+            source=json.dumps({"uri": dataset.source}),
+            profile=json.dumps(profile),
+        )
+        self.tags({f"asr_lab.data.{dataset.split}": dataset.digest})
+
+    def table(self, rows: pd.DataFrame, path: str) -> None:
+        with self.spool.putting() as aside:
+            rows.to_parquet(aside / Path(path).name, index=False)
+        self._artifact(aside, path)
+
+    def text(self, content: str, path: str) -> None:
+        with self.spool.putting() as aside:
+            (aside / Path(path).name).write_text(content, encoding="utf-8")
+        self._artifact(aside, path)
+
+    def file(self, local: Path, folder: str = "") -> None:
+        with self.spool.putting() as aside:
+            (shutil.copytree if local.is_dir() else shutil.copy)(local, aside / local.name)
+        self._artifact(aside, str(Path(folder) / local.name))
+
+    def figure(self, figure: Any, path: str) -> None:
+        with self.spool.putting() as aside:
+            figure.savefig(aside / Path(path).name)
+        self._artifact(aside, path)
+
+    def _artifact(self, aside: Path, path: str) -> None:
+        folder = str(Path(path).parent)
+        file = f"{Spool.put(aside)}/{Path(path).name}"
+        self.spool.append("artifact", file=file, to="" if folder == "." else folder)
+
+    def model(self, model: RegisteredModel, *, register: bool) -> str:
+        """Keep a model with the run, and make it a version of `model.name` if `register`.
+
+        Its URI; while the store does not answer, its folder in the spool, and `asr-lab sync` registers it.
+        """
+        with self.spool.putting() as aside:
+            content = packages.package(model, aside / "model")
+        file = f"{Spool.put(aside)}/model"
+        self.spool.append(
+            "model",
+            file=file,
+            name=model.name,
+            content=content,
+            register=register and self.spec.registers,
+            tags=dict(model.tags),
+            description=model.description,
+            metrics=self._latest,
+        )
+        self.flush(_FLUSH_MODEL_S)
+        self._models.append(file)
+        return self.spool.state.models.get(file) or str(self.spool.folder / file)
+
+    def flush(self, patience_s: float = _FLUSH_END_S) -> bool:
+        """Try to have everything on the store now; whether it is."""
+        self.spool.journal.sync()
+        return self._shipper is not None and self._shipper.flush(patience_s)
+
+    def finish(self, status: Status) -> None:
+        try:
+            self.spool.append("finish", status=status)
+            self._part()
+        finally:
+            if not self.spec.parent:
+                run_ended(self._facts(status))
+
+    def _part(self) -> None:
+        """Ship what can be shipped within seconds, and let others have the rest."""
+        self.flush(_FLUSH_END_S)
+        trouble = self._shipper.trouble if self._shipper else None
+        if self._shipper:
+            self._shipper.stop()
+        else:
+            self.spool.release()
+        if self._leftovers and not self.spec.parent:
+            self._leftovers.join(_FLUSH_END_S)
+        if self.spool.folder.is_dir():  # else all of it is shipped
+            why = trouble.what if trouble else sync.refusals(self.spool)
+            why = f" ({why})" if why else ""
+            model = ", a model among them," if set(self._models) - set(self.spool.state.models) else ""
+            what = f"{self.spool.waiting()} events{model} wait in {self.spool.folder}{why}"
+            say(f"{self.name}: {what}; asr-lab sync ships them")
+
+    def _facts(self, status: Status) -> dict[str, Any]:
+        metric = DECIDES.get(self.spec.family, "")
+        point = self._latest.get(metric)
+        return {
+            "name": self.name,
+            "id": self.run_id,
+            "family": self.spec.family,
+            "status": status,
+            "metric": metric,
+            "value": point[0] if point else None,
+            "uri": tracking_uri(),
+        }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.finish("FINISHED")
+            shutil.rmtree(self.checkpoints, ignore_errors=True)
+            return
+        try:
+            self.tags({"asr_lab.error": str(error)[:500] or type(error).__name__})
+            self.finish(status_of(kind))
+        except SpoolError as full:  # must not hide what went wrong in the run
+            if not isinstance(error, SpoolError):
+                say(f"{self.name} could not be closed: {full.what}")
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

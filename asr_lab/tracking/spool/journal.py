@@ -1,0 +1,140 @@
+"""A file of events, one JSON object a line, that survives the death of its writer at any moment."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_CHUNK = 4_000_000  # bytes read at a time: about 8,000 events of ten metrics
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line: `kind`, when it was logged, what it says, and the offset behind it; kind "" cannot be read."""
+
+    kind: str
+    at_ms: int
+    content: Mapping[str, Any]
+    end: int
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any], end: int = 0) -> Event:
+        """The event of a JSON object."""
+        content = {key: value for key, value in said.items() if key not in ("kind", "at", "why")}
+        return cls(str(said["kind"]), int(said["at"]), content, end)
+
+    @classmethod
+    def parsed(cls, line: bytes, end: int) -> Event:
+        """The event of a line."""
+        try:
+            return cls.of(json.loads(line), end)
+        except (ValueError, KeyError, TypeError):
+            return cls("", 0, {}, end)  # a power cut may leave such a line
+
+
+class Journal:
+    """Appends to the file, and reads it from any offset; a last line without its end does not count."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = -1
+        self._writing = threading.Lock()
+        self._dirty = False
+
+    def append(self, kind: str, at_ms: int, content: Mapping[str, Any]) -> None:
+        """Write an event: it outlives this process from now on, and the machine from the next `sync` on.
+
+        Raises `OSError` when the disk has no room; then nothing of the event is there.
+        """
+        line = json.dumps({"kind": kind, "at": at_ms, **content}, separators=(",", ":"), ensure_ascii=False)
+        with self._writing:
+            if self._file < 0:
+                self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+                _drop_cut_off(self._file)
+            _write_whole(self._file, line.encode() + b"\n")
+            self._dirty = True
+
+    def sync(self) -> None:
+        """Have the disk hold what was appended."""
+        if self._dirty and self._file >= 0:
+            self._dirty = False
+            with suppress(OSError):
+                os.fsync(self._file)
+
+    def close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    @property
+    def end(self) -> int:
+        """The offset behind the last event."""
+        with suppress(FileNotFoundError):
+            return self.path.stat().st_size
+        return 0
+
+    def read(self, offset: int) -> list[Event]:
+        """The next events from an offset on, a few thousand at most."""
+        if not self.path.is_file():
+            return []
+        with self.path.open("rb") as file:
+            file.seek(offset)
+            data = file.read(_CHUNK)
+            while data and b"\n" not in data and (more := file.read(_CHUNK)):
+                data += more
+        events = []
+        for line in data[: data.rfind(b"\n") + 1].splitlines(keepends=True):
+            offset += len(line)
+            events.append(Event.parsed(line, offset))
+        return events
+
+    def count(self, offset: int) -> int:
+        """How many events stand behind an offset."""
+        if not self.path.is_file():
+            return 0
+        found = 0
+        with self.path.open("rb") as file:
+            file.seek(offset)
+            while data := file.read(_CHUNK):
+                found += data.count(b"\n")
+        return found
+
+    def last(self) -> Event | None:
+        """The last event, if it is a short one; None when the last line was cut off."""
+        if not self.path.is_file():
+            return None
+        with self.path.open("rb") as file:
+            file.seek(max(0, self.end - 65_536))
+            lines = file.read().split(b"\n")
+        return Event.parsed(lines[-2], self.end) if len(lines) > 1 and not lines[-1] else None
+
+
+def _write_whole(file: int, data: bytes) -> None:
+    """Write the line, or nothing of it."""
+    try:
+        while data:
+            data = data[os.write(file, data) :]
+    except OSError:
+        _drop_cut_off(file)
+        raise
+
+
+def _drop_cut_off(file: int) -> None:
+    """Take away a last line that was not written to its end."""
+    end = os.fstat(file).st_size
+    keep = end
+    while keep > 0:
+        start = max(0, keep - 65_536)
+        newline = os.pread(file, keep - start, start).rfind(b"\n")
+        if newline >= 0:
+            keep = start + newline + 1
+            break
+        keep = start
+    if keep != end:
+        os.ftruncate(file, keep)

@@ -1,0 +1,213 @@
+"""The Recorder on a store of its own: what is sent twice is there once, what is refused keeps nothing back."""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from itertools import count
+from pathlib import Path
+
+import mlflow
+import pytest
+from outages import NAMES, assert_points, rows, spec
+
+from asr_lab.tracking.recorder import MlflowTracker
+from asr_lab.tracking.spool import sync
+from asr_lab.tracking.spool.shipping import Delivery
+from asr_lab.tracking.spool.spool import ROOT, Spool, SpoolError, spools
+from asr_lab.tracking.store import client as tracking_client
+from asr_lab.training.recorder import Dataset, RegisteredModel
+
+pytestmark = pytest.mark.usefixtures("store")
+
+
+@pytest.fixture
+def client(store):
+    return tracking_client()
+
+
+def log(run, steps: range) -> None:
+    for step in steps:
+        run.metrics({name: step + 0.001 * number for number, name in enumerate(NAMES)}, step)
+
+
+def offline(steps: int = 5, **more) -> str:
+    with MlflowTracker(offline=True).start(spec(**more)) as run:
+        log(run, range(steps))
+        run.dataset(Dataset("corpus/all", "train", "d1", "corpus/all.jsonl.gz", 10, 0.1))
+        Path("weights").mkdir(exist_ok=True)
+        Path("weights/w.bin").write_text("1")
+        uri = run.model(RegisteredModel(name="tiny", files={"model": Path("weights")}), register=True)
+        run.note(f"best of all; {uri}")
+    return run.run_id
+
+
+def test_sent_again_from_the_beginning_everything_is_there_once(client, store, monkeypatch):
+    """As after a crash between the sending and the noting of it: the offset is taken back after each request."""
+    offline()
+    (spool,) = spools(ROOT)
+    assert spool.lock()
+    kept = "asr_lab.tracking.spool.shipping.Delivery._clear"
+    monkeypatch.setattr(kept, lambda *_: None)
+    for _ in range(3):
+        spool.save(offset=0)
+        Delivery(spool, client).deliver()
+    spool.save(offset=0, run_id="", models={})  # the id itself was not noted
+    Delivery(spool, client).deliver()
+    run_id = spool.state.run_id
+    assert_points(store / "mlflow.db", run_id, range(5))
+    assert rows(store / "mlflow.db", "SELECT count(*) FROM runs") == [(1,)]
+    run = client.get_run(run_id)
+    assert len(run.outputs.model_outputs) == len(run.inputs.dataset_inputs) == 1
+    assert len(client.search_model_versions("name = 'tiny'")) == 1
+    assert run.data.tags["mlflow.note.content"] == "best of all; models:/tiny/1"
+    assert mlflow.artifacts.load_text(f"runs:/{run_id}/config.yaml") == "recipe: deepspeech2\n"
+
+
+def test_a_model_has_the_figures_of_its_run(client, store, monkeypatch):
+    ticking = count(1_700_000_000_000)  # a millisecond passes whenever the clock is read
+    monkeypatch.setattr("asr_lab.tracking.spool.spool.now_ms", lambda: next(ticking))
+    with MlflowTracker().start(spec()) as run:
+        log(run, range(3))
+        Path("weights").mkdir()
+        Path("weights/w.bin").write_text("1")
+        uri = run.model(RegisteredModel(name="tiny", files={"model": Path("weights")}), register=True)
+        assert uri == "models:/tiny/1"  # it can be used at once
+    logged = client.get_run(run.run_id).outputs.model_outputs[0].model_id
+    figures = {metric.key: metric.value for metric in client.get_logged_model(logged).metrics}
+    assert figures[NAMES[1]] == pytest.approx(2.001)
+    assert_points(store / "mlflow.db", run.run_id, range(3))
+
+
+def test_a_name_that_mlflow_refuses_keeps_nothing_back(client, store, capsys):
+    with MlflowTracker().start(spec()) as run:
+        log(run, range(3))
+        run.metrics({"wer(%)": 0.5})
+        log(run, range(3, 6))
+    assert "1 events wait" in capsys.readouterr().err
+    assert_points(store / "mlflow.db", run.run_id, range(6))
+    assert client.get_run(run.run_id).info.status == "FINISHED"
+    (done,) = sync.ship(ROOT)
+    assert "wer(%)" in done.trouble
+    assert sync.drop(ROOT, run.run_id) == run.name
+    assert not ROOT.exists()
+
+
+def test_children_that_were_offline_find_their_parent(client, store):
+    tracker = MlflowTracker(offline=True)
+    with tracker.start(spec(kind="group", signature="p", resumable=False)) as parent:
+        for number in range(2):
+            with tracker.start(spec(signature=f"c{number}", parent=parent.run_id), own=True) as child:
+                log(child, range(2))
+    sync.ship(ROOT)
+    experiment = client.get_experiment_by_name("deepspeech2").experiment_id
+    (top,) = client.search_runs([experiment], "tags.`asr_lab.kind` = 'group'")
+    children = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{top.info.run_id}'")
+    assert len(children) == 2
+    assert parent.run_id != top.info.run_id
+
+
+def test_a_child_that_is_shipped_after_its_parent_is_gone_from_the_disk(client, store):
+    tracker = MlflowTracker(offline=True)
+    with tracker.start(spec(kind="group", signature="p", resumable=False)) as parent:
+        pass
+    sync.ship(ROOT)
+    with tracker.start(spec(signature="c", parent=parent.run_id), own=True):
+        pass
+    sync.ship(ROOT)
+    found = client.search_runs([client.get_experiment_by_name("deepspeech2").experiment_id])
+    ids = {run.data.tags["asr_lab.kind"]: run for run in found}
+    assert ids["train"].data.tags["mlflow.parentRunId"] == ids["group"].info.run_id
+
+
+def test_a_late_twin_of_a_request_that_was_given_up_is_deleted(client, store):
+    local = offline()
+    experiment = client.create_experiment("deepspeech2")
+    twin = client.create_run(experiment, start_time=9_999_999_999_999, tags={"asr_lab.spool": local})
+    (spool,) = spools(ROOT)
+    assert spool.lock()
+    spool.save(attempts=1)
+    Delivery(spool, client).make_run()  # takes the one that is there
+    assert spool.state.run_id == twin.info.run_id
+    late = client.create_run(experiment, tags={"asr_lab.spool": local})
+    Delivery(spool, client).deliver()
+    assert client.get_run(late.info.run_id).info.lifecycle_stage == "deleted"
+    assert client.get_run(twin.info.run_id).info.lifecycle_stage == "active"
+
+
+def test_an_adopted_run_goes_on_where_an_offline_one_was_cut_off(client, store, monkeypatch):
+    first = MlflowTracker(offline=True).start(spec())
+    log(first, range(3))
+    (first.checkpoints / "checkpoint-1").mkdir(parents=True)
+    first.spool.release()  # as its process's death does
+    dead = json.loads((first.spool.folder / "header.json").read_text()) | {"process": _gone()}
+    (first.spool.folder / "header.json").write_text(json.dumps(dead))
+    made = client.create_run(client.create_experiment("elsewhere"))
+    monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
+    with MlflowTracker().start(spec()) as run:
+        assert run.resumed
+        assert run.run_id == made.info.run_id
+        assert (run.checkpoints / "checkpoint-1").is_dir()
+        log(run, range(3, 5))
+    sync.ship(ROOT)
+    assert client.get_run(made.info.run_id).data.tags["asr_lab.resumed_from"] == first.spool.id
+    experiment = client.get_experiment_by_name("deepspeech2").experiment_id
+    (old,) = client.search_runs([experiment])
+    assert old.info.status == "KILLED"
+    assert old.data.tags["asr_lab.continued_by"] == made.info.run_id
+    assert_points(store / "mlflow.db", old.info.run_id, range(3))
+
+
+def _gone() -> str:
+    import socket
+
+    return f"{socket.gethostname()}|999999|1"
+
+
+def test_a_run_that_fails_on_a_full_disk_says_both(store, monkeypatch, capsys):
+    def full(*_, **__):
+        raise SpoolError("the run cannot be recorded: No space left on device")
+
+    run = MlflowTracker(offline=True).start(spec())
+    monkeypatch.setattr(Spool, "append", full)
+    with pytest.raises(ZeroDivisionError), run:
+        raise ZeroDivisionError
+    assert "could not be closed: the run cannot be recorded" in capsys.readouterr().err
+
+
+def test_a_webhook_is_told_that_a_run_has_ended_and_of_children_nothing(store, monkeypatch):
+    told: list[dict] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("ASR_LAB_ON_END", f"http://127.0.0.1:{server.server_address[1]}/hook")
+    with MlflowTracker().start(spec()) as run:
+        run.metrics({"val/wer": 0.25})
+        with MlflowTracker().start(spec(signature="c", parent=run.run_id), own=True):
+            pass
+    server.shutdown()
+    assert [(one["id"], one["status"]) for one in told] == [(run.run_id, "FINISHED")]
+    assert told[0]["value"] == 0.25
+
+
+def test_a_hook_that_nobody_answers_fails_nothing(store, monkeypatch, capsys):
+    monkeypatch.setenv("ASR_LAB_ON_END", "http://127.0.0.1:9/")
+    with MlflowTracker().start(spec()):
+        pass
+    assert "could not be told" in capsys.readouterr().err
+
+
+def test_two_deliveries_of_a_run_in_one_process_do_not_meet(store):
+    run = MlflowTracker().start(spec())
+    assert sync.ship(ROOT) == []  # it is being recorded
+    run.finish("FINISHED")
+    assert not ROOT.exists()

@@ -1,0 +1,176 @@
+"""The spool by itself: what is written survives, what was cut off does not count, one process has it at a time."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from asr_lab.errors import AsrLabError
+from asr_lab.tracking.spool.journal import Event
+from asr_lab.tracking.spool.shipping import _groups
+from asr_lab.tracking.spool.spool import Header, Spool, new_id, now_ms, spools
+
+
+def header(**more) -> Header:
+    usual = {"uri": "sqlite:///x.db", "family": "adapter", "kind": "train", "signature": "s", "name": "x"}
+    return Header(**(usual | {"started_ms": now_ms(), "tags": {"a": "b"}, "process": "here|1|1"} | more))
+
+
+@pytest.fixture
+def spool(tmp_path):
+    spool = Spool.create(tmp_path, new_id(), header())
+    yield spool
+    spool.release()
+
+
+def kinds(spool: Spool) -> list[str]:
+    return [event.kind for event in spool.read()]
+
+
+def test_events_come_back_as_they_were_logged(spool):
+    spool.append("metrics", step=3, values={"val/wer": float("nan"), "한글": 0.1})
+    spool.append("finish", status="FINISHED")
+    first, second = spool.read()
+    assert (first.kind, first.content["step"], second.kind) == ("metrics", 3, "finish")
+    assert first.content["values"]["한글"] == 0.1
+    assert first.content["values"]["val/wer"] != first.content["values"]["val/wer"]
+    assert spool.waiting() == 2
+    spool.save(offset=first.end)
+    assert kinds(spool) == ["finish"]
+    assert Spool(spool.folder).waiting() == 1
+
+
+@pytest.mark.parametrize("rest", ['{"kind":"metr', '{"kind":"metrics","at":1,"step":0,"values":{}}', "\0\0\0"])
+def test_a_last_line_that_was_cut_off_is_dropped(spool, rest):
+    spool.append("params", values={"a": "1"})
+    whole = (spool.folder / "events.jsonl").read_bytes()
+    spool.release()
+    with (spool.folder / "events.jsonl").open("a") as file:
+        file.write(rest)
+    assert kinds(spool) == ["params"]
+    assert spool.lock()
+    spool.append("finish", status="FAILED")
+    assert (spool.folder / "events.jsonl").read_bytes().startswith(whole + b'{"kind":"finish"')
+    assert kinds(spool) == ["params", "finish"]
+
+
+def test_a_line_in_the_middle_that_cannot_be_read_keeps_nothing_back(spool):
+    spool.append("params", values={"a": "1"})
+    with (spool.folder / "events.jsonl").open("ab") as file:
+        file.write(b"\0\0\0\n")
+    spool.append("params", values={"b": "1"})
+    assert kinds(spool) == ["params", "", "params"]
+
+
+def test_a_line_longer_than_what_is_read_at_a_time(spool, monkeypatch):
+    monkeypatch.setattr("asr_lab.tracking.spool.journal._CHUNK", 100)
+    spool.append("tags", values={"a": "x" * 1000})
+    spool.append("tags", values={"b": "y"})
+    seen = []
+    while events := spool.read():
+        seen += events
+        spool.save(offset=events[-1].end)
+    assert [len(next(iter(event.content["values"].values()))) for event in seen] == [1000, 1]
+
+
+def test_ended_tells_how_a_run_ended_and_nothing_of_one_that_goes_on(spool):
+    assert spool.ended() == ""
+    spool.append("finish", status="FAILED")
+    assert spool.ended() == "FAILED"
+    spool.append("begin", name="x")
+    assert spool.ended() == ""
+
+
+def test_a_full_disk_is_one_message_and_what_was_written_stays_whole(spool, monkeypatch):
+    spool.append("params", values={"a": "1"})
+    write = os.write
+
+    def half(file: int, data: bytes) -> int:
+        if b"rest" not in data:  # what is left of the line
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(file, data[: data.index(b"rest") + 4])
+
+    monkeypatch.setattr(os, "write", half)
+    with pytest.raises(AsrLabError, match=r"cannot be recorded: No space left on device \([\d,]+ MB are free\)"):
+        spool.append("params", values={"b": "rest of the line"})
+    monkeypatch.setattr(os, "write", write)
+    spool.append("params", values={"c": "1"})
+    assert [event.content["values"] for event in spool.read()] == [{"a": "1"}, {"c": "1"}]
+
+
+def test_files_get_their_name_once_they_are_whole(spool, tmp_path):
+    with spool.putting() as aside:
+        (aside / "x.txt").write_text("x")
+        assert not (spool.folder / Spool.put(aside)).exists()
+    assert (spool.folder / Spool.put(aside) / "x.txt").read_text() == "x"
+    with pytest.raises(AsrLabError, match="cannot be recorded"), spool.putting():
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert len(list((spool.folder / "files").iterdir())) == 1
+
+
+def test_one_process_has_it_at_a_time(spool):
+    code = (
+        "import sys, pathlib; from asr_lab.tracking.spool.spool import Spool; "
+        "print(Spool(pathlib.Path(sys.argv[1])).lock())"
+    )
+
+    def elsewhere() -> str:
+        command = [sys.executable, "-c", code, spool.folder]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    assert not Spool(spool.folder).lock()  # another thread of this process
+    assert elsewhere() == "False"
+    child = os.fork()  # as a loader's worker is: it must not keep the lock when this process is gone
+    if not child:
+        os._exit(spool.locked and not Spool(spool.folder).lock())
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+    spool.release()
+    assert elsewhere() == "True"
+
+
+def test_a_spool_is_seen_by_others_only_once_it_is_somebodys(tmp_path):
+    made = Spool.create(tmp_path, "one", header())
+    (tmp_path / ".two.writing").mkdir()
+    assert [spool.id for spool in spools(tmp_path)] == ["one"]
+    made.rename("three")
+    assert not spools(tmp_path)[0].lock()
+    made.remove()
+    assert not tmp_path.exists() or not list(tmp_path.glob("[!.]*"))
+
+
+def test_runs_come_in_the_order_in_which_they_began(tmp_path):
+    for id, started in (("child", 2), ("parent", 1)):
+        Spool.create(tmp_path, id, header(started_ms=started)).release()
+    assert [spool.id for spool in spools(tmp_path)] == ["parent", "child"]
+
+
+def test_requests_hold_a_thousand_points_and_keep_the_order():
+    events = [Event("metrics", 1, {"step": n, "values": {f"m{k}": 0.0 for k in range(10)}}, n) for n in range(250)]
+    events.insert(120, Event("artifact", 1, {"file": "x", "to": ""}, 0))
+    groups = list(_groups(events))
+    assert [event for group in groups for event in group] == events
+    assert [len(group) for group in groups] == [100, 20, 1, 100, 30]
+
+
+def test_what_was_refused_is_kept_and_offered_again(spool):
+    spool.append("metrics", step=0, values={"wer(%)": 1.0})
+    spool.append("metrics", step=1, values={"wer(%)": 1.0})
+    for event in spool.read():
+        spool.refuse(event, "a name")
+    assert spool.waiting() == 4
+    spool.try_refused(lambda event: event.content["step"] == 1)
+    assert [line["step"] for line in spool.refused()] == [0]
+    spool.try_refused(lambda event: True)
+    assert spool.refused() == []
+    assert not (spool.folder / "refused.jsonl").exists()
+
+
+def test_state_is_read_again_by_the_next_process(spool):
+    spool.save(run_id="r1", offset=0, models={"files/x/model": "models:/tiny/1"})
+    assert Spool(spool.folder).state.models == {"files/x/model": "models:/tiny/1"}
+    assert json.loads((spool.folder / "state.json").read_text())["run_id"] == "r1"
