@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import zlib
 from dataclasses import dataclass
 from typing import Literal
 
@@ -51,7 +53,18 @@ SHOWN: dict[str, tuple[str, ...]] = {
 """Family -> the metrics of its row in a table of runs."""
 
 
+CURVES = ("train/loss", "val/loss", "val/wer")
+"""The metrics that are drawn over a run's time."""
+
+
 def direction(name: str) -> Literal["lower", "higher", "neither"]:
     """Which way a metric is better; sliced ones (`val/wer_by_age/5`) go as the whole."""
     metric = METRICS.get(name) or METRICS.get(name.split("_by_")[0])
     return metric.better if metric else "neither"
+
+
+def in_a_name(value: str) -> str:
+    """A slice's value as part of a metric's name (MLflow: letters of any script, digits, `_ - .` and spaces)."""
+    plain = value.replace("+", "_up")
+    name = re.sub(r"[^\w. -]", "_", plain).strip(".") or "_"
+    return name if name == plain else f"{name}-{zlib.crc32(value.encode()) & 0xFFFF:04x}"  # or two might become one

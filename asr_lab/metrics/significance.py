@@ -113,3 +113,15 @@ def _bounds(values: npt.NDArray[np.float64]) -> tuple[float, float]:
     outside = (1 - CONFIDENCE) / 2
     low, high = np.quantile(values, [outside, 1 - outside])
     return float(low), float(high)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p values of several comparisons, corrected so that the chance of one false claim among them stays what it
+    says (Holm 1979, "A simple sequentially rejective multiple test procedure"); in their order, each at most 1.
+    """
+    corrected = [1.0] * len(p_values)
+    largest = 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        corrected[place] = largest
+    return corrected

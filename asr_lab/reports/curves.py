@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-CURVES = ("train/loss", "val/loss", "val/wer")
+from asr_lab.metrics.catalog import CURVES
 
 
 def curves_figure(curves: pd.DataFrame) -> Figure:

@@ -1,6 +1,6 @@
 """10,000 bootstrap resamples of 10,000 utterances whose rows are nearly all distinct, beside the plain way.
 
-    python tests/bench/bench_significance.py [--utterances 10000]
+python tests/bench/bench_significance.py [--utterances 10000]
 """
 
 from __future__ import annotations

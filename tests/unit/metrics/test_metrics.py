@@ -5,7 +5,7 @@ import pytest
 
 from asr_lab.metrics import error_rates
 from asr_lab.metrics.catalog import DECIDES, METRICS, SHOWN, direction
-from asr_lab.metrics.significance import difference_interval, rate_interval
+from asr_lab.metrics.significance import difference_interval, holm, rate_interval
 
 
 def test_counts_by_hand():
@@ -118,3 +118,10 @@ def test_directions():
     assert direction("model/params") == "neither"
     for name in [*DECIDES.values(), *(n for names in SHOWN.values() for n in names)]:
         assert name in METRICS
+
+
+def test_holm_corrects_as_published():
+    """Holm's step-down: the smallest of four times 4, the next times 3, never below one before it."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+    assert holm([]) == []

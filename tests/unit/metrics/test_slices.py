@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from mlflow.utils.validation import _validate_metric_name
 
 from asr_lab.metrics import error_rates, significance
+from asr_lab.metrics.catalog import in_a_name
 from asr_lab.metrics.significance import difference_interval, rate_interval
 from asr_lab.metrics.slices import labels, slices
 
@@ -32,6 +34,16 @@ def test_slices_add_up_to_the_whole(scored):
 def test_bins_are_in_the_order_of_their_bounds(scored):
     assert list(slices(scored).query("slice == 'snr'")["value"]) == ["below 5", "5-10", "10-15", "25+"]
     assert list(slices(scored).query("slice == 'gender'")["value"]) == ["female", "male", "unknown"]
+
+
+@pytest.mark.parametrize(
+    "values", [["서울", "부산"], ["a/b", "a:b"], [".", ".."], ["41+", "41_up+"], ["a*b", "a?b"], ["0-6", "7-9"]]
+)
+def test_slices_have_names_of_their_own_that_mlflow_takes(values):
+    names = [f"test/wer_by_x/{in_a_name(value)}" for value in values]
+    assert len(set(names)) == 2
+    for name in names:
+        _validate_metric_name(name)
 
 
 def test_a_corpus_without_slices_has_none():

@@ -1,0 +1,158 @@
+"""`asr-lab compare`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from asr_lab.cli.options import console
+from asr_lab.cli.selection import Selection, selection_options
+from asr_lab.errors import AsrLabError
+
+if TYPE_CHECKING:
+    from asr_lab.cli.judged import Judged
+    from asr_lab.tracking.runs import Run
+
+STYLES = ("table", "json", "csv", "markdown", "latex", "html")
+_FIGURES = (".png", ".svg", ".pdf")
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[RUN]...")
+@selection_options
+@click.option("--metric", default="", help="Rank and test by this one.  [what decides for the family]")
+@click.option("--vs", default="", metavar="RUN|best", help="Test every run against it; by itself up to 20 runs.")
+@click.option("--group-by", "by", default="", metavar="KEY,...", help="Fold runs alike in these: mean, deviation, n.")
+@click.option("--utterances", is_flag=True, help="Of two runs: which utterances got better or worse, aligned.")
+@click.option("--limit", default=20, show_default=True, help="With --utterances: show so many.")
+@click.option("--ways", is_flag=True, help="Scratch, fine-tune, adapter: error rates beside time, memory and size.")
+@click.option("--curves", "figure", type=click.Path(path_type=Path), help="Draw the learning curves into this file.")
+@click.option("--log", "log", is_flag=True, help="Put table, curves and page among the artifacts of the runs.")
+@click.option("--format", "style", type=click.Choice(STYLES), default="table", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write there what --format makes.")
+def compare(
+    names: tuple[str, ...], selection: Selection, metric: str, vs: str, by: str, utterances: bool, limit: int,
+    ways: bool, figure: Path | None, log: bool, style: str, out: Path | None,
+) -> None:  # fmt: skip
+    """Runs side by side: only the parameters that differ, the metrics that matter, the best in bold, and whether a
+    difference is more than chance (paired bootstrap on the same utterances; p corrected by Holm).
+
+    \b
+    Examples:
+      asr-lab compare --pattern john
+      asr-lab compare --family deepspeech2 --since 7d --format markdown
+      asr-lab compare --filter "params.`train.lr` = '0.001'" --vs base-1a2b3c4d
+      asr-lab compare --pattern sweep --children --group-by train.lr,model.hidden_size
+      asr-lab compare base-1a2b3c4d john-5e6f7a8b --utterances
+      asr-lab compare --pattern john --format html --out john.html
+      asr-lab compare scratch-1a2b finetune-3c4d john-5e6f --ways --curves curves.png --log
+    """
+    _refuse(vs=vs, by=by, utterances=utterances, ways=ways, figure=figure, style=style, out=out)
+    from asr_lab.tracking import runs
+
+    if utterances:
+        from asr_lab.cli.utterances import show_utterances
+
+        if len(names) != 2:
+            raise AsrLabError(f"--utterances compares two runs, not {len(names)}", next_command="asr-lab list")
+        show_utterances(runs.one(names[0]), runs.one(names[1]), metric, limit, style)
+        return
+    found = runs.several(names) if names else selection.find(status="FINISHED")
+    if not found:
+        raise AsrLabError(
+            f"no finished run is like {selection or 'that'}", hint=selection.hidden(), next_command="asr-lab list"
+        )
+    from asr_lab.cli.judged import judge
+
+    judged = judge(found, metric=metric, vs=vs, by=[key.strip() for key in by.split(",") if key.strip()], ways=ways)
+    page = _page(judged) if style == "html" or log else ""
+    _write(judged, style, out, page)
+    if figure or log:
+        _draw(found, judged, figure, page if log else "")
+
+
+def _refuse(
+    *, vs: str, by: str, utterances: bool, ways: bool, figure: Path | None, style: str, out: Path | None
+) -> None:
+    """Options that do not go together, before anything is read."""
+    modes = [name for name, on in (("--group-by", by), ("--utterances", utterances), ("--ways", ways)) if on]
+    if len(modes) > 1 or (modes and vs):
+        raise AsrLabError(f"{' and '.join([*modes, *(['--vs'] if vs else [])])} do not go together")
+    if style == "html" and modes:
+        raise AsrLabError(f"{modes[0]} has no page", allowed="--format table, json, csv, markdown or latex")
+    if style == "table" and out:
+        raise AsrLabError("--out needs a format", allowed="--format html, json, csv, markdown or latex")
+    if figure and figure.suffix.lower() not in _FIGURES:
+        raise AsrLabError(f"no figure can be written as {figure.name!r}", allowed="a .png, .svg or .pdf file")
+
+
+def _write(judged: Judged, style: str, out: Path | None, page: str) -> None:
+    from asr_lab.cli import tables
+
+    if style == "table":
+        tables.show(judged.for_people(), style, best=judged.best)
+        for line in judged.sentences:
+            console().print(line, highlight=False, markup=False)
+        return
+    table = judged.table if style in ("json", "csv") else judged.for_people()
+    text = page if style == "html" else tables.written(table, style, best=judged.best)
+    if out:
+        write_aside(out, text)
+    else:
+        click.echo(text, nl=not text.endswith("\n"))
+    for line in judged.sentences if style != "html" else []:
+        click.echo(line, err=True)
+
+
+def write_aside(file: Path, text: str) -> None:
+    """Write a file whole or not at all, and say where it is."""
+    aside = file.with_name(f".{file.name}.part")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(file)
+    except OSError as error:
+        raise AsrLabError(f"it cannot be written: {error.strerror or error}", where=str(file)) from error
+    click.echo(f"{file}: {len(text) / 1000:.0f} kB", err=True)
+
+
+def _page(judged: Judged) -> str:
+    from asr_lab.metrics.catalog import CURVES
+    from asr_lab.reports.comparison import comparison_page
+    from asr_lab.tracking.compare import curves
+
+    shown = judged.ranked()[:_MOST_CURVES]
+    judged_by = judged.evidence
+    return comparison_page(
+        judged.table,
+        metric=judged.metric,
+        best=judged.best,
+        sentences=judged.sentences,
+        baseline=judged_by.baseline.info.run_id if judged_by else "",
+        curves=curves(shown, CURVES),
+    )
+
+
+_MOST_CURVES = 50  # runs whose every step is fetched, the best first
+
+
+def _draw(found: Sequence[Run], judged: Judged, file: Path | None, page: str) -> None:
+    from asr_lab.metrics.catalog import CURVES
+    from asr_lab.reports.curves import curves_figure
+    from asr_lab.tracking import compare
+
+    shown = judged.ranked()[:_MOST_CURVES]
+    drawn = curves_figure(compare.curves(shown, CURVES))
+    say = console(stderr=True)
+    if len(shown) < len(found):
+        say.print(f"curves: of the {len(shown)} best of {len(found)} runs", highlight=False)
+    if file:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        drawn.savefig(file, dpi=150)
+        say.print(f"curves: {file}", highlight=False)
+    if page:
+        compare.log_comparison(found, judged.table, drawn, page)
+        say.print(f"table, curves and page: under compare/ of {len(found)} runs", highlight=False)

@@ -1,0 +1,90 @@
+"""One page that compares runs: a table to sort, what is significant, parallel coordinates, and metric curves.
+
+It is a single file that loads nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from importlib.resources import files
+from string import Template
+from typing import Any
+
+import pandas as pd
+
+from asr_lab.metrics.catalog import direction
+from asr_lab.reports.numbers import number
+
+_EVIDENCE = ("difference", "low", "high", "p")
+_MOST_POINTS = 300  # of a curve that are drawn
+
+
+def comparison_page(
+    table: pd.DataFrame,
+    *,
+    metric: str,
+    best: Mapping[str, Any],
+    sentences: Sequence[str],
+    baseline: str,
+    curves: pd.DataFrame,
+) -> str:
+    """HTML of a comparison: a row a run (`run`, parameters, metrics, and `difference, low, high, p` where tested).
+
+    `best` is column -> index of the row in bold; `baseline` the index of the row tested against, or ""; `curves` has
+    the columns `run, metric, step, seconds, value`.
+    """
+    records = zip(table.index, table.to_dict("records"), strict=True)
+    columns = [str(name) for name in table.columns if name not in _EVIDENCE]
+    content = {
+        "metric": metric,
+        "baseline": baseline,
+        "best": {column: str(row) for column, row in best.items()},
+        "columns": [_column(table, name) for name in columns],
+        "rows": [_row(str(index), row, columns) for index, row in records],
+        "tested": "p" in table,
+        "curves": _curves(curves),
+    }
+    title = f"{len(table)} runs compared" + (f" by {metric}" if metric else "")
+    page = Template(files("asr_lab.reports").joinpath("comparison.html").read_text(encoding="utf-8"))
+    return page.substitute(
+        title=escape(title),
+        sentences="".join(f"<li>{escape(sentence)}" for sentence in sentences),
+        data=json.dumps(content, ensure_ascii=False).replace("<", "\\u003c"),
+    )
+
+
+def _column(table: pd.DataFrame, name: str) -> dict[str, Any]:
+    figure = bool(pd.api.types.is_numeric_dtype(table[name]))
+    return {"name": name, "figure": figure, "better": direction(name) if figure else "neither"}
+
+
+def _row(index: str, row: Mapping[Any, Any], columns: Sequence[str]) -> dict[str, Any]:
+    tested = {name: _plain(row[name]) for name in _EVIDENCE if name in row}
+    return {
+        "id": index,
+        "values": [_plain(row[name]) for name in columns],
+        "shown": [number(name, row[name]) for name in columns],
+        "tested": tested if tested.get("p") is not None else None,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it: no NaN, no infinity."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, str | int | None) else str(value)
+
+
+def _curves(curves: pd.DataFrame) -> dict[str, dict[str, list[list[float]]]]:
+    """Metric -> run -> (minutes, value) of at most 300 of its points, the last one among them."""
+    found: dict[str, dict[str, list[list[float]]]] = {}
+    for (metric, run), points in curves.groupby(["metric", "run"], sort=False):
+        part = points[points["value"].map(math.isfinite)].sort_values(["step", "seconds"])
+        if len(part) > 1:
+            thinned = part.iloc[:: -max(1, math.ceil(len(part) / _MOST_POINTS))][::-1]
+            pairs = zip(thinned["seconds"], thinned["value"], strict=True)
+            found.setdefault(str(metric), {})[str(run)] = [[round(s / 60, 4), round(v, 6)] for s, v in pairs]
+    return found

@@ -1,0 +1,191 @@
+"""Runs side by side: what differs between them, the metrics that matter, which is best and whether one may say so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from mlflow.entities import Run
+
+from asr_lab.config.identity import NOT_IDENTITY
+from asr_lab.errors import AsrLabError, listing, nearest
+from asr_lab.metrics.catalog import DECIDES, SHOWN, direction
+from asr_lab.tracking.store import client, reaching
+
+SEED = "run.seed"
+STD = "_std"
+
+
+def family_of(run: Run) -> str:
+    """The family a run belongs to."""
+    return str(run.data.tags.get("asr_lab.family", ""))
+
+
+def deciding_metric(runs: Sequence[Run], wanted: str = "") -> str:
+    """The metric by which the runs are ranked: the wanted one, or that of the first family whose runs have it.
+
+    "" when no run has one that decides. Raises `AsrLabError` when none has the wanted one.
+    """
+    known = {name for run in runs for name in run.data.metrics}
+    if wanted and wanted not in known:
+        near = nearest(wanted, known)
+        raise AsrLabError(
+            f"none of the runs has the metric {wanted!r}" + (f"; did you mean {near!r}?" if near else ""),
+            allowed=listing(sorted(name for name in known if direction(name) != "neither")),
+        )
+    families = dict.fromkeys(family_of(run) for run in runs)
+    return wanted or next((DECIDES[name] for name in families if DECIDES.get(name) in known), "")
+
+
+def shown_metrics(runs: Sequence[Run], decides: str) -> list[str]:
+    """The deciding metric and those that matter for the families of the runs, of which at least one run has a value."""
+    names = [decides] if decides else []
+    names += [name for family in dict.fromkeys(map(family_of, runs)) for name in SHOWN.get(family, ())]
+    return [name for name in dict.fromkeys(names) if any(name in run.data.metrics for run in runs)]
+
+
+def differing_params(runs: Sequence[Run]) -> list[str]:
+    """Config keys (they have a dot) that change what is computed and are not the same in all runs."""
+    keys = sorted({key for run in runs for key in run.data.params if "." in key} - NOT_IDENTITY)
+    return [key for key in keys if len({run.data.params.get(key) for run in runs}) > 1]
+
+
+def comparison(runs: Sequence[Run], decides: str) -> pd.DataFrame:
+    """A row a run: the parameters that differ between the runs, then the metrics that matter for their families.
+
+    Sorted by the deciding metric, best first; the index holds the runs' ids.
+    """
+    metrics, differing = shown_metrics(runs, decides), differing_params(runs)
+    several_families = len(set(map(family_of, runs))) > 1
+    rows: list[dict[str, Any]] = []
+    for run in runs:
+        row: dict[str, Any] = {"run": run.info.run_name}
+        if several_families:
+            row["family"] = family_of(run)
+        row |= {name: run.data.params.get(name, "") for name in differing}
+        row |= {name: run.data.metrics.get(name) for name in metrics}
+        rows.append(row)
+    return _ranked(pd.DataFrame(rows, index=[run.info.run_id for run in runs]), decides)
+
+
+def _ranked(table: pd.DataFrame, decides: str) -> pd.DataFrame:
+    if not decides:
+        return table
+    return table.sort_values(decides, ascending=direction(decides) != "higher", na_position="last", kind="stable")
+
+
+def grouped(runs: Sequence[Run], by: Sequence[str], decides: str) -> tuple[pd.DataFrame, list[str]]:
+    """A row a combination of the parameters `by`: `n` runs, each metric's mean and standard deviation (`..._std`).
+
+    Also the other parameters, but for the seed, that differ within a group, so that it holds more than repetitions.
+    Raises `AsrLabError` for a parameter that no run has.
+    """
+    known = {key for run in runs for key in run.data.params}
+    for key in by:
+        if key not in known:
+            near = nearest(key, known)
+            raise AsrLabError(
+                f"no run has the parameter {key!r}" + (f"; did you mean {near!r}?" if near else ""),
+                allowed=listing(differing_params(runs) or sorted(known)),
+            )
+    groups: dict[tuple[str, ...], list[Run]] = {}
+    for run in runs:
+        groups.setdefault(tuple(run.data.params.get(key, "") for key in by), []).append(run)
+    rows = []
+    for values, members in groups.items():
+        row: dict[str, Any] = dict(zip(by, values, strict=True)) | {"n": len(members)}
+        for name in shown_metrics(runs, decides):
+            figures = pd.Series([run.data.metrics[name] for run in members if name in run.data.metrics], dtype=float)
+            row |= {name: figures.mean(), name + STD: figures.std(ddof=1)}
+        rows.append(row)
+    within = {key for members in groups.values() for key in differing_params(members)}
+    return _ranked(pd.DataFrame(rows), decides), sorted(within - {SEED, *by})
+
+
+_COSTS = (
+    "test/wer",
+    "test/wer_low",
+    "test/wer_high",
+    "test/cer",
+    "perf/seconds",
+    "perf/peak_memory_mb",
+    "model/size_mb",
+    "model/trainable_params",
+    "model/trainable_share",
+)
+
+
+def ways(runs: Sequence[Run]) -> pd.DataFrame:
+    """A row a run: the way it was trained (scratch, fine-tune, adapter), its error rates, and what it cost."""
+    rows = [
+        {"run": run.info.run_name, "way": _way(run), **{name: run.data.metrics.get(name) for name in _COSTS}}
+        for run in runs
+    ]
+    return pd.DataFrame(rows, index=[run.info.run_id for run in runs])
+
+
+def _way(run: Run) -> str:
+    kind = str(run.data.tags.get("asr_lab.kind", "train"))
+    if kind != "train":
+        return kind  # an evaluation, an import: nothing was trained
+    if family_of(run) == "adapter":
+        return "adapter"
+    return "fine-tune" if run.data.params.get("model.pretrained") else "scratch"
+
+
+def not_comparable(runs: Sequence[Run], metric: str) -> str:
+    """Why no winner can be called in a metric among the runs that have it; "" when one can.
+
+    What counts is the data of the metric's own split, and the text normaliser.
+    """
+    split, having = metric.split("/")[0], [run for run in runs if metric in run.data.metrics]
+    for tag, what in ((f"asr_lab.data.{split}", f"data ({split})"), ("asr_lab.text", "text normalisation")):
+        if len({run.data.tags.get(tag) for run in having}) > 1:
+            return f"these runs were evaluated on different {what}: no winner is called in {metric}"
+    return ""
+
+
+def best_of(table: pd.DataFrame, runs: Sequence[Run]) -> tuple[dict[str, Any], list[str]]:
+    """Metric -> index of the row that is best in it, of the columns that have a better side; and why some have none."""
+    best: dict[str, Any] = {}
+    reasons: dict[str, str] = {}
+    for column in table.columns:
+        side = direction(column)
+        if side == "neither" or not pd.api.types.is_numeric_dtype(table[column]) or table[column].isna().all():
+            continue
+        if reason := not_comparable(runs, column):
+            reasons.setdefault(reason.partition(":")[0], reason)
+            continue
+        best[column] = table[column].idxmin() if side == "lower" else table[column].idxmax()
+    return best, list(reasons.values())
+
+
+def curves(runs: Sequence[Run], metrics: Sequence[str]) -> pd.DataFrame:
+    """Every logged value of the metrics: `run, metric, step, seconds` (since the run began), `value`."""
+    tracking = client()
+    with reaching("the curves cannot be read"):
+        rows = [
+            {
+                "run": run.info.run_name,
+                "metric": name,
+                "step": point.step,
+                "seconds": (point.timestamp - run.info.start_time) / 1000,
+                "value": point.value,
+            }
+            for run in runs
+            for name in metrics
+            if name in run.data.metrics
+            for point in tracking.get_metric_history(run.info.run_id, name)
+        ]
+    return pd.DataFrame(rows, columns=["run", "metric", "step", "seconds", "value"])
+
+
+def log_comparison(runs: Sequence[Run], table: pd.DataFrame, figure: Any, page: str) -> None:
+    """Put a comparison's table, figure and page among the artifacts of each of its runs, under `compare/`."""
+    tracking = client()
+    with reaching("the comparison cannot be kept with its runs"):
+        for run in runs:
+            tracking.log_text(run.info.run_id, table.to_csv(index=False), "compare/table.csv")
+            tracking.log_figure(run.info.run_id, figure, "compare/curves.png")
+            tracking.log_text(run.info.run_id, page, "compare/comparison.html")

@@ -1,0 +1,99 @@
+"""Whether a difference between runs is more than chance: paired bootstrap on the utterances that both recognised."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+from mlflow.entities import Run
+
+from asr_lab.errors import AsrLabError, listing
+from asr_lab.metrics import error_rates
+from asr_lab.metrics.significance import Interval, difference_interval, holm
+from asr_lab.tracking.scores import utterances
+
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """How sure it is that runs differ from a baseline in a metric."""
+
+    metric: str
+    baseline: Run
+    differences: pd.DataFrame
+    """Indexed by the runs' ids: `difference` to the baseline, `low` and `high` of its 95 % interval, `p` as Holm
+    corrects it."""
+    silent: dict[str, str] = field(default_factory=dict)
+    """Run id -> why nothing can be said of it."""
+
+
+def evidence(runs: Sequence[Run], metric: str, baseline: Run, on_run: Callable[[], object] = lambda: None) -> Evidence:
+    """Each run's difference to the baseline on the same utterances. `on_run` is called after each.
+
+    Raises `AsrLabError` when the baseline has no utterances to compare on.
+    """
+    split, _, rate = metric.partition("/")
+    if rate not in error_rates.RATES:
+        raise AsrLabError(
+            f"{metric} is not a figure of single utterances: its differences have no interval",
+            allowed="an error rate such as test/wer or val/cer",
+        )
+    own = utterances(baseline, split)
+    found: dict[str, Interval] = {}
+    silent: dict[str, str] = {}
+    for run in runs:
+        if run.info.run_id != baseline.info.run_id:
+            try:
+                found[run.info.run_id] = _difference(own, baseline, run, split, rate)
+            except AsrLabError as error:
+                silent[run.info.run_id] = error.what
+        on_run()
+    columns = ["difference", "low", "high", "p"]
+    p_values = holm([interval.p if interval.p is not None else 1.0 for interval in found.values()])
+    rows = [
+        [interval.value, interval.low, interval.high, p] for interval, p in zip(found.values(), p_values, strict=True)
+    ]
+    return Evidence(metric, baseline, pd.DataFrame(rows, index=list(found), columns=columns, dtype=float), silent)
+
+
+def _difference(own: pd.DataFrame, baseline: Run, run: Run, split: str, rate: str) -> Interval:
+    table = pair(own, baseline, utterances(run, split), run, split)
+    errors, lengths = error_rates.counts(own, rate)
+    theirs, _ = error_rates.counts(table, rate)
+    return difference_interval(errors.to_numpy(), theirs.to_numpy(), lengths.to_numpy())
+
+
+def pair(own: pd.DataFrame, baseline: Run, table: pd.DataFrame, run: Run, split: str) -> pd.DataFrame:
+    """`table` in the order of `own`; raises `AsrLabError` when they are not of the same utterances and transcripts."""
+    for tag, what in ((f"asr_lab.data.{split}", f"data ({split})"), ("asr_lab.text", "text normalisation")):
+        values = [one.data.tags.get(tag) for one in (baseline, run)]
+        if values[0] != values[1]:
+            raise AsrLabError(f"evaluated on different {what}", where=f"{tag}: {values[0]}, {values[1]}")
+    placed = table.set_index("id").reindex(own["id"])
+    if len(table) != len(own) or placed["reference"].isna().any():
+        raise AsrLabError("evaluated on other utterances")
+    if (placed["reference"].to_numpy() != own["reference"].to_numpy()).any():
+        raise AsrLabError("evaluated against other transcripts")
+    return placed.reset_index()
+
+
+def verdict(found: Evidence, names: dict[str, str]) -> list[str]:
+    """What the evidence says, in sentences: who is significantly better or worse than the baseline, who is not."""
+    table, baseline = found.differences, found.baseline.info.run_name
+    sure = table["p"] < SIGNIFICANT
+    kinds = (
+        (f"significantly better than {baseline}", table[sure & (table["difference"] < 0)]),
+        (f"significantly worse than {baseline}", table[sure & (table["difference"] > 0)]),
+        (f"not significantly different from {baseline}", table[~sure]),
+    )
+    lines = [
+        f"{what} in {found.metric}: {listing((names[run_id] for run_id in part.index), 4)}"
+        for what, part in kinds
+        if len(part)
+    ]
+    by_reason: dict[str, list[str]] = {}
+    for run_id, reason in found.silent.items():
+        by_reason.setdefault(reason, []).append(names[run_id])
+    return lines + [f"no winner is called, {reason}: {listing(who, 4)}" for reason, who in by_reason.items()]

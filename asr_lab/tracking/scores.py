@@ -1,0 +1,53 @@
+"""The score tables that runs log (`eval/<split>.parquet`): one row an utterance."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import PurePosixPath
+
+import pandas as pd
+from mlflow.artifacts import download_artifacts
+from mlflow.entities import Run
+
+from asr_lab.errors import AsrLabError, listing
+from asr_lab.tracking.store import client, reaching
+
+_COLUMNS = ("id", "reference", "hypothesis", "substitutions", "deletions", "insertions", "words",
+            "char_substitutions", "char_deletions", "char_insertions", "characters")  # fmt: skip
+
+
+def scored_splits(run: Run) -> set[str]:
+    """The splits of which the run has utterances."""
+    with reaching("the artifacts cannot be listed"):
+        paths = [PurePosixPath(item.path) for item in client().list_artifacts(run.info.run_id, "eval")]
+    tables = {path.stem for path in paths if path.suffix == ".parquet"}
+    return {name for name in tables if not name.endswith(_NO_SPLITS)}
+
+
+_NO_SPLITS = ("_confusions", "_slices")  # tables about a split
+
+
+def utterances(run: Run, split: str) -> pd.DataFrame:
+    """A row an utterance of a scored split: `id, reference, hypothesis`, errors and lengths, slices.
+
+    Raises `AsrLabError` when the run has none, or when they cannot be read.
+    """
+    path, here = f"eval/{split}.parquet", scored_splits(run)
+    if split not in here:
+        where = f"{path} of {run.info.run_name}"
+        raise AsrLabError(
+            f"it has no utterances of {split}", where=where, allowed=listing(sorted(here)) or "it has none"
+        )
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            file = download_artifacts(run_id=run.info.run_id, artifact_path=path, dst_path=folder)
+            table = pd.read_parquet(file)
+    except Exception as error:  # each kind of artifact store, and the reader of parquet, has errors of its own
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        where = f"{path} of {run.info.run_name}"
+        raise AsrLabError(f"its utterances of {split} cannot be read: {reason}", where=where) from error
+    if lacking := [name for name in _COLUMNS if name not in table]:
+        raise AsrLabError(f"its utterances of {split} lack {listing(lacking)}", where=path)
+    if table["id"].duplicated().any():
+        raise AsrLabError(f"its utterances of {split} have the same id more than once", where=path)
+    return table
