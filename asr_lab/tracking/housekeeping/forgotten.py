@@ -1,0 +1,70 @@
+"""The record of an erasure: who asked for it, when, and how many of what went; nothing of the person.
+
+The name is kept only as a salted scrypt hash. Whoever asks "was NAME forgotten, and when?" can be answered, while
+nobody reads names off the records. It hides a name from a reader, not from someone who tries every name there is:
+scrypt makes each try cost a tenth of a second.
+"""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import os
+from dataclasses import dataclass
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from asr_lab.tracking.housekeeping import files
+from asr_lab.tracking.housekeeping.records import search
+from asr_lab.tracking.store import experiment_id
+
+EXPERIMENT = "forgotten"
+_WHO = "asr_lab.forgotten"
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """Where the record of an erasure is."""
+
+    run_id: str
+
+
+def open_record(client: MlflowClient, person: str, counts: dict[str, int]) -> Run:
+    """The record of an erasure that begins, or of one that was begun and cut off; RUNNING until all is erased."""
+    if found := unfinished_record(client, person):
+        return found
+    with files.handling("the record cannot be written"):
+        tags = {_WHO: _hashed(person, os.urandom(16)), "asr_lab.kind": "forget", "mlflow.user": getpass.getuser()}
+        tags |= {"mlflow.note.content": "A person was forgotten: what was erased is counted in the parameters."}
+        run = client.create_run(experiment_id(client, EXPERIMENT), tags=tags, run_name="forgotten")
+        for what, number in counts.items():
+            client.log_param(run.info.run_id, what, number)
+        return run
+
+
+def finish_record(client: MlflowClient, record: Run) -> Forgotten:
+    """Say that all is erased."""
+    with files.handling("the record cannot be written"):
+        client.set_terminated(record.info.run_id)
+    return Forgotten(record.info.run_id)
+
+
+def unfinished_record(client: MlflowClient, person: str) -> Run | None:
+    """The record of an erasure of this person that was cut off."""
+    with files.handling("the records cannot be read"):
+        experiment = client.get_experiment_by_name(EXPERIMENT)
+        if experiment is None or experiment.lifecycle_stage == "deleted":
+            return None
+        records = search(client, [experiment.experiment_id], "attributes.status = 'RUNNING'")
+        return next((one for one in records if _is(person, one.data.tags.get(_WHO, ""))), None)
+
+
+def _hashed(person: str, salt: bytes) -> str:
+    key = hashlib.scrypt(person.encode(), salt=salt, n=2**15, r=8, p=1, maxmem=2**26, dklen=32)
+    return f"scrypt${salt.hex()}${key.hex()}"
+
+
+def _is(person: str, mark: str) -> bool:
+    parts = mark.split("$")
+    return len(parts) == 3 and _hashed(person, bytes.fromhex(parts[1])) == mark

@@ -1,0 +1,112 @@
+"""Rows of MLflow's tracking database, deleted for good: what its API does not offer."""
+
+from __future__ import annotations
+
+import os
+from urllib.parse import urlsplit
+
+from mlflow.exceptions import MlflowException
+from mlflow.store.tracking.dbmodels.models import (
+    SqlDataset,
+    SqlInput,
+    SqlInputTag,
+    SqlLatestMetric,
+    SqlLoggedModel,
+    SqlLoggedModelMetric,
+    SqlMetric,
+    SqlRun,
+)
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from sqlalchemy import or_
+from sqlalchemy.orm import Session
+
+from asr_lab.errors import AsrLabError
+from asr_lab.tracking.store import tracking_uri
+
+
+class Rows:
+    """Deletes rows of single runs and logged models, with what hangs on them. Deleting what is gone is no error."""
+
+    def __init__(self, store: SqlAlchemyStore) -> None:
+        self.store = store
+
+    def has(self, run_id: str) -> bool:
+        """Whether the database knows the run, deleted or not."""
+        with self.store.ManagedSessionMaker() as session:
+            return session.get(SqlRun, run_id) is not None
+
+    def models_of(self, run_id: str) -> dict[str, str]:
+        """Logged model -> where its files lie, of a run; also those that are softly deleted."""
+        with self.store.ManagedSessionMaker() as session:
+            models = session.query(SqlLoggedModel).filter(SqlLoggedModel.source_run_id == run_id)
+            return {model.model_id: model.artifact_location for model in models}
+
+    def erase_model(self, model_id: str) -> None:
+        """Delete a logged model with its params, tags and metrics, and what says which runs made or used it."""
+        with self.store.ManagedSessionMaker(read_only=False) as session:
+            _erase_edges(session, model_id)
+            if model := session.get(SqlLoggedModel, model_id):
+                session.delete(model)
+
+    def erase_run(self, run_id: str) -> None:
+        """Delete a run with its params, tags, metrics and inputs, and the datasets that only it has used."""
+        with self.store.ManagedSessionMaker(read_only=False) as session:
+            datasets = _erase_edges(session, run_id)
+            _erase_unused(session, datasets)
+        if self.has(run_id):
+            self.store._hard_delete_run(run_id)  # what `mlflow gc` calls for each run
+
+    def erase_metrics(self, run_id: str, names: list[str]) -> None:
+        """Delete whole metrics of a run, every point of them, also where a model it logged has a copy."""
+        with self.store.ManagedSessionMaker(read_only=False) as session:
+            for table in (SqlMetric, SqlLatestMetric):
+                rows = session.query(table).filter(table.run_uuid == run_id, table.key.in_(names))
+                rows.delete(synchronize_session=False)
+            copies = session.query(SqlLoggedModelMetric).filter(
+                SqlLoggedModelMetric.run_id == run_id, SqlLoggedModelMetric.metric_name.in_(names)
+            )
+            copies.delete(synchronize_session=False)
+
+    def overwrite_deleted(self) -> None:
+        """Leave nothing of deleted rows in the file of an sqlite database; others see to it themselves."""
+        if self.store.engine.dialect.name == "sqlite":
+            with self.store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.exec_driver_sql("VACUUM")
+
+
+def _erase_edges(session: Session, id: str) -> set[str]:
+    """Delete the inputs and outputs that begin or end at a run or model; the ids of datasets among them."""
+    edges = session.query(SqlInput).filter(or_(SqlInput.source_id == id, SqlInput.destination_id == id)).all()
+    uuids = [edge.input_uuid for edge in edges]
+    session.query(SqlInputTag).filter(SqlInputTag.input_uuid.in_(uuids)).delete(synchronize_session=False)
+    session.query(SqlInput).filter(SqlInput.input_uuid.in_(uuids)).delete(synchronize_session=False)
+    return {edge.source_id for edge in edges if edge.source_type == "DATASET"}
+
+
+def _erase_unused(session: Session, datasets: set[str]) -> None:
+    inputs = session.query(SqlInput).filter(SqlInput.source_id.in_(datasets)).all()
+    unused = datasets - {row.source_id for row in inputs}
+    session.query(SqlDataset).filter(SqlDataset.dataset_uuid.in_(unused)).delete(synchronize_session=False)
+
+
+def erases_rows(backend_store_uri: str = "") -> bool:
+    """Whether rows can be erased too; not when there is only a server to talk to."""
+    return urlsplit(backend_store_uri or tracking_uri()).scheme not in ("http", "https")
+
+
+def rows_of(backend_store_uri: str = "") -> Rows | None:
+    """The rows of the database, the store's own unless given; None when there is only a server to talk to.
+
+    Raises `AsrLabError` when there is no such database, or one of another MLflow's schema.
+    """
+    uri = backend_store_uri or tracking_uri()
+    if not erases_rows(uri):
+        return None
+    if uri.startswith("sqlite:///") and not os.path.exists(uri.removeprefix("sqlite:///")):  # noqa: PTH110 (may be relative)
+        raise AsrLabError("there is no such backend store", where=uri)
+    try:
+        return Rows(SqlAlchemyStore(uri, "mlruns"))
+    except MlflowException as error:
+        raise AsrLabError(f"the backend store cannot be used: {error.message.splitlines()[0]}", where=uri) from error
+    except ImportError as error:
+        raise AsrLabError(f"this needs the package {error.name}", hint=f"pip install {error.name}") from error

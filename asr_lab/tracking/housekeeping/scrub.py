@@ -1,0 +1,128 @@
+"""Taking single people out of artifacts that are about others too: their rows, and the pages they are on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Set
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from asr_lab.metrics.catalog import in_a_name
+from asr_lab.tracking.housekeeping import files
+
+_COLUMNS = ("speaker", "person")
+"""Columns of a table that name whose row it is."""
+
+
+@dataclass
+class Scrubbed:
+    """What was changed, as paths relative to the folder."""
+
+    rewritten: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+
+
+def who(uri: str, staging: Path) -> Counter[str]:
+    """Speaker -> rows, of all score tables of a run (`eval/*.parquet`)."""
+    found: Counter[str] = Counter()
+    with _tables(uri, staging) as paths:
+        for path in paths:
+            names = pq.read_schema(path).names
+            for column in [name for name in _COLUMNS if name in names]:
+                values = pq.read_table(path, columns=[column]).column(column).to_pylist()
+                found.update(str(value) for value in values if value is not None)
+    return found
+
+
+@contextmanager
+def _tables(uri: str, staging: Path) -> Iterator[list[Path]]:
+    folder = files.local_folder(uri)
+    if folder is None:
+        repo = files.repository(uri)
+        for item in repo.list_artifacts("eval"):
+            if item.path.endswith(".parquet"):
+                repo.download_artifacts(item.path, str(staging))
+        folder = staging
+    yield [path for path in sorted(folder.glob("eval/*.parquet")) if _is_parquet(path)]
+
+
+def _is_parquet(path: Path) -> bool:
+    try:
+        pq.read_schema(path)
+    except (pa.ArrowInvalid, OSError):
+        return False
+    return True
+
+
+def scrub(folder: Path, people: Set[str]) -> Scrubbed:
+    """Drop the rows of people from every table under a folder, and the pages and figures that show them.
+
+    A page goes whole when an utterance of theirs is on it. A table that is left empty goes too.
+    """
+    done, utterances = Scrubbed(), set(people)
+    for path in sorted(folder.rglob("*.parquet")):
+        if not _is_parquet(path):
+            continue
+        table = pd.read_parquet(path)
+        theirs = _rows_of(table, people)
+        if not theirs.any():
+            continue
+        utterances |= set(table.loc[theirs, "id"].astype(str)) if "id" in table else set()
+        _rewrite(path, table[~theirs], folder, done)
+        figure = path.with_suffix(".png")
+        if figure.is_file():
+            _remove(figure, folder, done)
+    for page in sorted(folder.rglob("*.html")):
+        text = page.read_text(encoding="utf-8", errors="replace")
+        if any(utterance in text for utterance in utterances):
+            _remove(page, folder, done)
+    return done
+
+
+def _rows_of(table: pd.DataFrame, people: Set[str]) -> pd.Series:
+    theirs = pd.Series(False, index=table.index)
+    for column in _COLUMNS:
+        if column in table:
+            theirs |= table[column].astype(str).isin(people)
+    if {"slice", "value"} <= set(table):
+        theirs |= table["slice"].isin(_COLUMNS) & table["value"].astype(str).isin(people)
+    return theirs
+
+
+def _rewrite(path: Path, rest: pd.DataFrame, folder: Path, done: Scrubbed) -> None:
+    if rest.empty:
+        _remove(path, folder, done)
+        return
+    aside = path.with_name(f".{path.name}.part")
+    rest.to_parquet(aside, index=False)
+    aside.rename(path)
+    done.rewritten.append(path.relative_to(folder).as_posix())
+
+
+def _remove(path: Path, folder: Path, done: Scrubbed) -> None:
+    path.unlink()
+    done.removed.append(path.relative_to(folder).as_posix())
+
+
+def scrub_artifacts(uri: str, people: Set[str], staging: Path) -> Scrubbed:
+    """`scrub` on artifacts, wherever they lie."""
+    with files.at_hand(uri, staging) as folder, files.handling("the artifacts cannot be changed", uri):
+        done = scrub(folder, people)
+        if files.local_folder(uri) is None:
+            repo = files.repository(uri)
+            for path in done.rewritten:
+                repo.log_artifact(str(folder / path), str(Path(path).parent))
+            for path in done.removed:
+                repo.delete_artifacts(path)
+    return done
+
+
+def metrics_of(names: Set[str], people: Set[str]) -> list[str]:
+    """Those of the metrics that are about one of these people alone, such as `test/wer_by_speaker/ann`."""
+    endings = tuple(f"_by_speaker/{in_a_name(one)}" for one in people)
+    return sorted(name for name in names if name.endswith(endings))
