@@ -1,12 +1,9 @@
-"""Models of runs: kept as pyfuncs that plain MLflow loads, registered under names, found again by URI."""
+"""Models under names: their versions and champions, and models found again by URI."""
 
 from __future__ import annotations
 
 import functools
 import re
-import shutil
-import tempfile
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,79 +11,17 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model
-from mlflow.models.signature import ModelSignature
-from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
-import asr_lab
 from asr_lab.errors import AsrLabError, listing
+from asr_lab.tracking import cards
 from asr_lab.tracking.store import client as tracking_client
-from asr_lab.tracking.store import tracking_uri
+from asr_lab.tracking.store import once, tracking_uri
 from asr_lab.training.recorder import RegisteredModel
 
 CHAMPION = "champion"
 ADAPTER_NAME = "deepspeech2-adapter-"
 ADAPTER_SUFFIX = "_adapter.pt"
-_PACKAGE = Path(asr_lab.__file__).parent
-_PYFUNC = _PACKAGE / "serving" / "pyfunc.py"
-_NEEDED = (
-    "torch",
-    "torchaudio",
-    "transformers",
-    "lhotse",
-    "soundfile",
-    "soxr",
-    "pydantic",
-    "jiwer",
-    "pandas",
-    "mlflow",
-)
 _REGISTRY_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/]+)|/(?P<version>\d+))")
-
-SIGNATURE = ModelSignature(
-    inputs=Schema([ColSpec("binary", "audio")]),
-    outputs=Schema([ColSpec("string", "text")]),
-    params=ParamSchema([ParamSpec("batch_size", "long", 8)]),
-)
-
-
-def keep(client: MlflowClient, run_id: str, model: RegisteredModel, *, register: bool) -> str:
-    """Log a model with its run; with `register`, make it a version; one of a name without a champion becomes it.
-
-    The code that reads it travels with it, so an environment without asr_lab loads it too. Returns its URI:
-    `models:/NAME/VERSION`, or `models:/ID` when it is not registered.
-    """
-    run = client.get_run(run_id)
-    logged = client.create_logged_model(  # made here, for Model.log would put it into the default experiment
-        run.info.experiment_id,
-        name="model",
-        source_run_id=run_id,
-        model_type=model.name,
-        params=run.data.params,
-    )
-    with tempfile.TemporaryDirectory() as staging:
-        info = Model.log(
-            None,
-            flavor=mlflow.pyfunc,
-            run_id=run_id,
-            model_id=logged.model_id,
-            python_model=str(_PYFUNC),
-            artifacts={name: str(_called(name, path, Path(staging))) for name, path in model.files.items()},
-            model_config={"base_uri": model.base_uri} if model.base_uri else None,
-            code_paths=[str(_PACKAGE)],
-            pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in _NEEDED],
-            signature=SIGNATURE,
-        )
-    if not register:
-        return str(info.model_uri)
-    return uri_of(_new_version(client, info.model_uri, run_id, model))
-
-
-def _called(name: str, path: Path, staging: Path) -> Path:
-    """A folder under the name it is looked for by (MLflow keeps the name of the source); files keep their own."""
-    if not path.is_dir() or path.name == name:
-        return path
-    return Path(shutil.copytree(path, staging / name))
 
 
 def uri_of(version: ModelVersion) -> str:
@@ -94,20 +29,59 @@ def uri_of(version: ModelVersion) -> str:
     return f"models:/{version.name}/{version.version}"
 
 
-def _new_version(client: MlflowClient, source: str, run_id: str, model: RegisteredModel) -> ModelVersion:
+def new_version(client: MlflowClient, source: str, run_id: str, model: RegisteredModel) -> ModelVersion:
+    """The version of `model.name` that has this source, made if it is not there; asked twice it is made once.
+
+    The first one of a name becomes its champion, and so does the first after one that was cut off or deleted.
+    """
     try:
         has_champion = CHAMPION in client.get_registered_model(model.name).aliases
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-        client.create_registered_model(model.name)
+        _create_name(client, model.name)
         has_champion = False
-    made = client.create_model_version(
-        model.name, source, run_id=run_id, tags=dict(model.tags), description=model.description
-    )
-    if not has_champion:  # the first one, or the first after one that was cut off or deleted: nothing to gate against
+    known = client.search_model_versions(f"name = '{model.name}' and run_id = '{run_id}'")
+    made = next((version for version in known if version.source == source), None)
+    if made is None:
+        made = _made(client, source, run_id, model)
+    if not has_champion:  # there is nothing to gate against
         client.set_registered_model_alias(model.name, CHAMPION, made.version)
     return made
+
+
+def aliases_of(version: ModelVersion) -> list[str]:
+    """The aliases that the version has now."""
+    aliases = tracking_client().get_registered_model(version.name).aliases
+    return [alias for alias, number in aliases.items() if str(number) == str(version.version)]
+
+
+def _made(client: MlflowClient, source: str, run_id: str, model: RegisteredModel) -> ModelVersion:
+    """A new version with its card."""
+    run = client.get_run(run_id)
+    written = model.description or cards.card(client, run, model.name)
+    tags = dict(model.tags)
+    if licence := cards.license_of(client, run):
+        tags[cards.LICENSE] = licence
+    client.log_text(run_id, written, cards.FILE)
+    with once():
+        return client.create_model_version(
+            model.name,
+            source,
+            run_id=run_id,
+            tags=tags,
+            description=written,
+            await_creation_for=0,
+            model_id=source.removeprefix("models:/"),  # a server refuses the source without it
+        )
+
+
+def _create_name(client: MlflowClient, name: str) -> None:
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was faster
+            raise
 
 
 def register_run(run_id: str, name: str) -> ModelVersion:
@@ -121,7 +95,7 @@ def register_run(run_id: str, name: str) -> ModelVersion:
     if known:
         return known[0]
     tags = {key: run.data.tags[key] for key in ("asr_lab.base",) if key in run.data.tags}
-    return _new_version(client, f"models:/{logged[-1]}", run_id, RegisteredModel(name=name, files={}, tags=tags))
+    return new_version(client, f"models:/{logged[-1]}", run_id, RegisteredModel(name=name, files={}, tags=tags))
 
 
 def adapter_versions() -> list[dict[str, Any]]:
@@ -142,14 +116,17 @@ def adapter_versions() -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["name"], row["version"]))
 
 
+def _is_folder(uri: str) -> bool:
+    return bool(uri) and Path(uri).is_dir()
+
+
 class MlflowStore:
     """Models by registry URI, `runs:/ID/model`, or folder."""
 
     def resolve(self, uri: str) -> Path:
         """The local folder of a recogniser; raises `AsrLabError` when there is no such model."""
-        if Path(uri).is_dir():
-            folder = Path(uri)
-            return folder / "artifacts" / "model" if (folder / "MLmodel").is_file() else folder
+        if _is_folder(uri):
+            return _own_folder(Path(uri))
         artifacts = _download(tracking_uri(), self.pin(uri)) / "artifacts"
         if any(artifacts.glob(f"*{ADAPTER_SUFFIX}")):
             raise AsrLabError(
@@ -167,8 +144,8 @@ class MlflowStore:
 
     def pin(self, uri: str) -> str:
         """An alias as the version it means today; other URIs as they are."""
-        if Path(uri).is_dir():
-            return str(Path(uri).resolve())
+        if _is_folder(uri):
+            return str(_own_folder(Path(uri)).resolve())
         if uri.startswith("models:/") and uri.endswith("/latest"):
             return uri_of(_newest(uri))
         parts = _REGISTRY_URI.fullmatch(uri)
@@ -195,6 +172,11 @@ class MlflowStore:
         except AsrLabError:
             return False
         return True
+
+
+def _own_folder(folder: Path) -> Path:
+    """The recogniser's own folder in that of a pyfunc; any other as it is."""
+    return folder / "artifacts" / "model" if (folder / "MLmodel").is_file() else folder
 
 
 def _newest(uri: str) -> ModelVersion:

@@ -1,0 +1,147 @@
+"""`asr-lab register`, `asr-lab promote`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from asr_lab.cli.options import console
+from asr_lab.errors import AsrLabError, listing
+
+if TYPE_CHECKING:
+    from asr_lab.tracking.promotion import Score, Scored, Verdict
+
+
+@click.command()
+@click.argument("run", required=False)
+@click.option("--best", metavar="METRIC", help="The run that is best in this metric, instead of RUN.")
+@click.option("--pattern", default="", help="With --best: glob or part of a run's name, model type or family.")
+@click.option("--family", default="", help="With --best: only this family, such as deepspeech2.")
+@click.option("--name", required=True, help="Name in the model registry, such as deepspeech2.")
+def register(run: str | None, best: str | None, pattern: str, family: str, name: str) -> None:
+    """Make the model of RUN, or of the best run, a version of NAME, with its model card.
+
+    The first version becomes @champion; later ones through the gate of `asr-lab promote`.
+
+    \b
+    Examples:
+      asr-lab register base-1a2b3c4d --name deepspeech2
+      asr-lab register --best val/wer --family deepspeech2 --pattern "base-*" --name deepspeech2
+    """
+    from asr_lab.tracking import registry, runs
+
+    if bool(run) == bool(best):
+        raise AsrLabError("one run is registered: RUN or --best METRIC", next_command="asr-lab register --help")
+    chosen = runs.one(run) if run else _best(str(best), pattern, family)
+    version = registry.register_run(chosen.info.run_id, name)
+    click.echo(f"{chosen.info.run_name} is {registry.uri_of(version)}")
+    if registry.CHAMPION not in (registry.aliases_of(version)):
+        click.echo(f"  to make it the champion: asr-lab promote {version.name}/{version.version}")
+
+
+def _best(metric: str, pattern: str, family: str) -> Any:
+    """The best finished run that logged a model."""
+    from asr_lab.metrics.catalog import direction
+    from asr_lab.tracking import compare, runs
+
+    if direction(metric) == "neither":
+        raise AsrLabError(f"{metric!r} has no better side", allowed="a metric such as val/wer, test/wer or val/loss")
+    found = runs.find(pattern, family, status="FINISHED")
+    able = [run for run in found if metric in run.data.metrics and run.outputs and run.outputs.model_outputs]
+    if not able:
+        have = sorted({name for run in found for name in run.data.metrics if direction(name) != "neither"})
+        raise AsrLabError(
+            f"none of {len(found)} finished runs has {metric} and a model", allowed=listing(have) or "no metric yet"
+        )
+    reason = compare.not_comparable(able, metric)
+    if reason:
+        raise AsrLabError(reason, hint="--pattern and --family choose runs of the same data")
+    return (min if direction(metric) == "lower" else max)(able, key=lambda run: run.data.metrics[metric])
+
+
+@click.command()
+@click.argument("model")
+@click.option("--alias", default="champion", show_default=True, help="The alias to give.")
+@click.option(
+    "--non-inferior",
+    "margin",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    help="Let it pass if it is not worse by this much (0.01 is one point of WER).",
+)
+@click.option("--data", default="", help="Manifest on which both are scored now.  [the scores of their own runs]")
+@click.option(
+    "--force", "forced", metavar="WHY", default="", help="Give the alias whatever the gate says; WHY is kept."
+)
+@click.option("--dry-run", is_flag=True, help="Say what the gate finds; write nothing.")
+def promote(model: str, alias: str, margin: float, data: str, forced: str, dry_run: bool) -> None:
+    """Give MODEL (NAME, NAME/3 or NAME@alias) an alias, if it is significantly better than the version that has it.
+
+    Both are compared on the same utterances by a paired bootstrap; the verdict is written on the version.
+
+    \b
+    Examples:
+      asr-lab promote deepspeech2                          the newest version, as champion
+      asr-lab promote deepspeech2/4 --data corpora/demo/test.jsonl.gz
+      asr-lab promote deepspeech2@candidate --non-inferior 0.01
+      asr-lab promote deepspeech2/4 --force "the champion's licence ran out"
+    """
+    from asr_lab.tracking import promotion
+
+    version = promotion.find_version(model)
+    verdict = _judged(version, alias, margin, data, forced)
+    out = console()
+    uri = f"models:/{version.name}/{version.version}"
+    out.print(f"[bold]{uri}[/] for @{alias}", highlight=False)
+    if verdict.delta:
+        out.print(f"  {verdict.champion}  WER {verdict.wer_champion:.1%}", highlight=False)
+        out.print(f"  {uri}  WER {verdict.wer_candidate:.1%}", highlight=False)
+        out.print(f"  on {verdict.utterances} utterances ({verdict.data[:14]})", highlight=False)
+    out.print(f"  {verdict.reason}", highlight=False)
+    if dry_run:
+        out.print("nothing was written (--dry-run)")
+        return
+    given = verdict.passed or bool(forced)
+    promotion.record(version, verdict, forced="" if verdict.passed else forced)
+    if not given:
+        raise AsrLabError(
+            f"{uri} does not become @{alias}: {verdict.reason}",
+            hint='--non-inferior 0.01 asks for less; --force "why" gives it all the same, and is kept',
+        )
+    promotion.promote(version, alias, verdict)
+    out.print(f"{uri} is @{alias} now" + (", by force" if not verdict.passed else ""), highlight=False)
+
+
+def _judged(version: Any, alias: str, margin: float, data: str, forced: str) -> Verdict:
+    from asr_lab.tracking import promotion
+
+    try:
+        return promotion.judge(version, alias, margin=margin, score=_scoring(data) if data else None)
+    except AsrLabError as error:
+        if not forced or "already" in error.what:
+            raise
+        return promotion.not_judged(version, alias, error.what)
+
+
+def _scoring(data: str) -> Score:
+    """Scores a version on the manifest, recorded as an evaluation."""
+    from asr_lab.config.load import load
+    from asr_lab.config.schema import EvaluateExperiment
+    from asr_lab.models import load_model
+    from asr_lab.recipes.evaluate import evaluate
+    from asr_lab.tracking import runs
+    from asr_lab.tracking.promotion import Scored
+    from asr_lab.tracking.recorder import MlflowTracker
+    from asr_lab.tracking.registry import MlflowStore, uri_of
+
+    def score(version: Any) -> Scored:
+        base = version.tags.get("asr_lab.base", "") if version.name.startswith("deepspeech2-adapter-") else ""
+        keys = {"evaluate.data": data, "evaluate.model": base or uri_of(version)}
+        keys |= {"evaluate.adapter": uri_of(version)} if base else {}
+        experiment = load(None, keys, "evaluate")
+        assert isinstance(experiment, EvaluateExperiment)
+        done = evaluate(experiment, MlflowTracker(new_run=True), MlflowStore(), load_model, console(stderr=True))
+        return Scored(done.table, runs.one(done.run_id), experiment.evaluate.split)
+
+    return score

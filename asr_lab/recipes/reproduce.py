@@ -1,0 +1,68 @@
+"""A run, run again: from its own configuration, as its child, leaving registry and adapters as they are."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+
+from asr_lab.config.schema import AdapterExperiment, DeepSpeech2Experiment, EvaluateExperiment, Experiment
+from asr_lab.models.recognizer import Recognizer
+from asr_lab.recipes import deepspeech2
+from asr_lab.recipes.adapter import adapt
+from asr_lab.recipes.evaluate import evaluate
+from asr_lab.recipes.everyone import adapt_everyone, plans
+from asr_lab.recipes.person import load_base, plan
+from asr_lab.training.recorder import ModelStore, Recorder, RunSpec, Tracker
+
+KIND = "reproduce"
+
+
+@dataclass(frozen=True)
+class _AsChild:
+    """Starts runs under the run that is repeated; what it registered is registered already."""
+
+    tracker: Tracker
+    parent: str
+
+    def start(self, spec: RunSpec, *, own: bool = False) -> Recorder:
+        if spec.parent:  # a child of the repetition itself
+            return self.tracker.start(replace(spec, registers=False, resumable=False), own=True)
+        tags = {**spec.tags, "asr_lab.reproduces": self.parent}
+        repeated = replace(spec, parent=self.parent, kind=KIND, tags=tags, registers=False, resumable=False)
+        return self.tracker.start(repeated, own=True)
+
+
+def again(
+    config: Experiment,
+    original: str,
+    tracker: Tracker,
+    store: ModelStore,
+    load: Callable[[Path], Recognizer],
+    console: Console,
+) -> str:
+    """Do what `config` says as a child of the run `original`; the id of the new run."""
+    child = _AsChild(tracker, original)
+    if isinstance(config, DeepSpeech2Experiment):
+        return deepspeech2.train(config, child, console, store=store, own=True).run_id
+    if isinstance(config, EvaluateExperiment):
+        return evaluate(config, child, store, load, console).run_id
+    with tempfile.TemporaryDirectory() as folder:
+        settings = config.adapter.model_copy(update={"save_dir": folder})
+        return _adapted(config.model_copy(update={"adapter": settings}), child, store, load, console)
+
+
+def _adapted(
+    config: AdapterExperiment,
+    tracker: Tracker,
+    store: ModelStore,
+    load: Callable[[Path], Recognizer],
+    console: Console,
+) -> str:
+    base = load_base(config.adapter.base, store, load)
+    if config.data.each:
+        return adapt_everyone(config, plans(config, *base), tracker, console).run_id
+    return adapt(plan(config, *base), tracker, console).run_id

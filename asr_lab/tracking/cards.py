@@ -1,0 +1,95 @@
+"""Model cards (Mitchell et al. 2019, "Model Cards for Model Reporting"): what a version is, in Markdown.
+
+The card is the version's description, where the MLflow UI shows it, and `MODEL_CARD.md` among the run's artifacts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+FILE = "MODEL_CARD.md"
+LICENSE = "asr_lab.license"
+"""Tag of a version."""
+_MOST_CHARACTERS = 4900  # MLflow keeps 5,000 of a description; the gate's verdict comes behind
+_MOST_SLICES = 24
+_NOT_SAID = "not said"
+_USES = {
+    "deepspeech2": "Transcribing speech like that of its training data; a base for adapters and fine-tuning.",
+    "adapter": "Transcribing one person, with the base it belongs to. It knows the person's voice: share it as such.",
+}
+_FIGURES = ("val/wer", "val/cer", "test/wer_base", "test/wer", "test/cer", "test/wer_delta")
+
+
+def card(client: MlflowClient, run: Run, name: str) -> str:
+    """The card of the model that `run` made: use, licence, data, figures, slices, origin."""
+    params, tags = run.data.params, run.data.tags
+    family, base = tags.get("asr_lab.family", ""), tags.get("asr_lab.base", "")
+    licence = license_of(client, run) or _NOT_SAID
+    lines = [
+        f"# {name}",
+        f"{tags.get('asr_lab.model_type', family)} by run `{run.info.run_name}` ({run.info.run_id})",
+        "## Intended use",
+        params.get("run.intended_use") or _USES.get(family, _NOT_SAID),
+        "## Licence and base",
+        f"- licence: {licence}",
+        f"- base: {base or 'none, trained from scratch'}",
+        "## Data",
+        *_data(run),
+        "## Figures",
+        f"Corpus error rates by jiwer, text normalised as `{tags.get('asr_lab.text', _NOT_SAID)}`.",
+        *_figures(run.data.metrics),
+        *_slices(run.data.metrics),
+        "## Origin",
+        f"- command: `{tags.get('asr_lab.command', _NOT_SAID)}`",
+        f"- code: {tags.get('asr_lab.git_sha', _NOT_SAID)}"
+        + (", with changes not committed" if tags.get("asr_lab.dirty") == "true" else ""),
+        f"- versions: {tags.get('asr_lab.versions', _NOT_SAID)}",
+    ]
+    return "\n".join(lines)[:_MOST_CHARACTERS]
+
+
+def license_of(client: MlflowClient, run: Run) -> str:
+    """The licence that the run names, else that of its base; empty where neither does."""
+    own: str = run.data.params.get("run.license", "")
+    return own or _of_version(client, run.data.tags.get("asr_lab.base", ""), LICENSE)
+
+
+def _of_version(client: MlflowClient, uri: str, tag: str) -> str:
+    name, _, version = uri.removeprefix("models:/").rpartition("/")
+    if not (uri.startswith("models:/") and name and version.isdigit()):
+        return ""
+    try:
+        found: ModelVersion = client.get_model_version(name, version)
+    except MlflowException:
+        return ""
+    return str(found.tags.get(tag, ""))
+
+
+def _data(run: Run) -> Iterable[str]:
+    inputs = run.inputs.dataset_inputs if run.inputs else []
+    for one in inputs:
+        split = next((tag.value for tag in one.tags if tag.key == "mlflow.data.context"), "data")
+        yield f"- {split}: {one.dataset.name}, digest `{one.dataset.digest}`, {one.dataset.profile}"
+    if not inputs:
+        yield _NOT_SAID
+
+
+def _figures(metrics: dict[str, float]) -> Iterable[str]:
+    for name in _FIGURES:
+        if name not in metrics:
+            continue
+        low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
+        interval = f" (95 % interval {low:.1%} to {high:.1%})" if low is not None and high is not None else ""
+        yield f"- {name}: {metrics[name]:.1%}{interval}"
+
+
+def _slices(metrics: dict[str, float]) -> Iterable[str]:
+    sliced = {name: value for name, value in sorted(metrics.items()) if "/wer_by_" in name and name.count("/") == 2}
+    shown = [f"- {name}: {value:.1%}" for name, value in list(sliced.items())[:_MOST_SLICES]]
+    more = len(sliced) - len(shown)
+    return ["### Slices", *shown, *([f"- and {more} more, in the run"] if more else [])] if shown else []

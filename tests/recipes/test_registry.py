@@ -1,0 +1,143 @@
+"""Versions as people handle them: the best run registered, the gate before an alias, model cards."""
+
+import json
+
+import mlflow
+import pytest
+from conftest import TINY, artifacts, newest, ok, refused
+
+pytestmark = pytest.mark.usefixtures("at_home")
+
+
+def train(*more: str) -> str:
+    """Train and register another version of `gated`; its run's name."""
+    corpus = "corpus/all.jsonl.gz"
+    data = [f"data.train={corpus}", f"data.val={corpus}"]
+    ok("train", "base.yaml", *data, *TINY, "run.register_as=gated", "run.name=gated", *more)
+    return newest("deepspeech2").info.run_name
+
+
+@pytest.fixture(scope="module")
+def gated(home):
+    """A name with a champion that is hardly trained, a good version, and one that is as bad in another way."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
+        worse = ["train.epochs=1", "run.license=cc-by-4.0", "run.intended_use=Nothing but tests."]
+        return [train(*worse), train("train.epochs=20"), train("train.epochs=1", "run.seed=7")]
+
+
+def version(number: int):
+    return mlflow.MlflowClient().get_model_version("gated", str(number))
+
+
+def champion() -> str:
+    return str(mlflow.MlflowClient().get_model_version_by_alias("gated", "champion").version)
+
+
+def test_the_gate(gated, home):
+    assert champion() == "1"
+    said = refused("promote", "gated/3")
+    assert "does not become @champion: not significantly better" in said
+    assert champion() == "1"
+    assert json.loads(version(3).tags["asr_lab.gate"])["passed"] is False
+    assert "Refused" in version(3).description
+
+    assert "nothing was written" in ok("promote", "gated/2", "--dry-run")
+    assert champion() == "1"
+    said = ok("promote", "models:/gated/2")
+    assert "significantly better" in said
+    assert "models:/gated/2 is @champion now" in said
+    assert champion() == "2"
+    evidence = json.loads(version(2).tags["asr_lab.gate"])
+    assert evidence["champion"] == "models:/gated/1"
+    assert evidence["delta"]["high"] < 0
+    assert evidence["wer_candidate"] < evidence["wer_champion"]
+    assert evidence["utterances"] == 24 or evidence["utterances"] == 48
+    assert version(1).tags["asr_lab.replaced_by"] == "2"
+    assert "is @champion already" in refused("promote", "gated@champion")
+
+    assert "does not become" in refused("promote", "gated/1", "--non-inferior", "0.01")
+    assert champion() == "2"
+    said = ok("promote", "gated", "--force", "for a test")  # the newest
+    assert "by force" in said
+    assert champion() == "3"
+    assert version(3).tags["asr_lab.gate_forced"] == "for a test"
+    assert version(2).tags["asr_lab.replaced_by"] == "3"
+
+
+def test_not_worse_by_a_margin_passes(gated):
+    client = mlflow.MlflowClient()
+    client.set_registered_model_alias("gated", "steady", "3")
+    same = client.create_model_version("gated", version(3).source, run_id=version(3).run_id)
+    assert "not significantly better" in refused("promote", f"gated/{same.version}", "--alias", "steady")
+    ok("promote", f"gated/{same.version}", "--alias", "steady", "--non-inferior", "0.01")
+    assert client.get_model_version_by_alias("gated", "steady").version == same.version
+    client.delete_model_version("gated", same.version)
+
+
+def test_both_are_scored_on_data_given(gated):
+    client = mlflow.MlflowClient()
+    client.set_registered_model_alias("gated", "there", "1")
+    ok("promote", "gated/2", "--alias", "there", "--data", "john/all.jsonl.gz", "--non-inferior", "1")
+    evidence = json.loads(version(2).tags["asr_lab.gate"])
+    assert evidence["utterances"] == 20
+    for run_id in evidence["runs"]:
+        assert client.get_run(run_id).data.tags["asr_lab.kind"] == "evaluate"
+
+
+def test_versions_of_different_data_are_not_compared(gated):
+    train("data.val=john/all.jsonl.gz", "train.epochs=1", "run.name=elsewhere")
+    newest_version = max(int(v.version) for v in mlflow.MlflowClient().search_model_versions("name = 'gated'"))
+    said = refused("promote", f"gated/{newest_version}")
+    assert "evaluated on different data (val)" in said
+    assert "--data MANIFEST" in said
+    mlflow.MlflowClient().delete_model_version("gated", str(newest_version))
+
+
+def test_a_person_s_adapter_passes_the_gate_too():
+    ok("adapter", "--name", "john", "--data", "john/all.jsonl.gz", "train.epochs=1", "train.lr=1e-6")
+    versions = mlflow.MlflowClient().search_model_versions("name = 'deepspeech2-adapter-john'")
+    last = max(int(one.version) for one in versions)
+    name = f"deepspeech2-adapter-john/{last}"
+    assert "does not become @champion" in refused("promote", name)
+    ok("promote", name, "--data", "john/all.jsonl.gz", "--non-inferior", "1")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ("gatid", "did you mean 'gated'?"),
+        ("gated/99", "gated has no version 99"),
+        ("gated@nothing", "gated has no @nothing"),
+        ("a/b/c", "not a registered model"),
+    ],
+)
+def test_versions_that_are_not_there(gated, wanted, said):
+    assert said in refused("promote", wanted)
+
+
+def test_the_best_run_is_registered(gated):
+    said = ok("register", "--best", "val/wer", "--family", "deepspeech2", "--pattern", "gated-*", "--name", "picked")
+    assert gated[1] in said
+    assert "none of" in refused("register", "--best", "val/loss", "--pattern", "john", "--name", "picked")
+    assert "no better side" in refused("register", "--best", "train/lr", "--name", "picked")
+    assert "one run is registered" in refused("register", "--name", "picked")
+
+
+def test_a_card_is_written_with_each_version(gated):
+    card = version(1).description
+    for part in ("# gated", "Nothing but tests.", "licence: cc-by-4.0", "trained from scratch", "val/wer", "digest"):
+        assert part in card, part
+    assert version(1).tags["asr_lab.license"] == "cc-by-4.0"
+    assert "MODEL_CARD.md" in artifacts(version(1).run_id)
+    adapter = mlflow.MlflowClient().get_model_version("deepspeech2-adapter-john", "1")
+    assert "base: models:/deepspeech2/1" in adapter.description
+    assert "test/wer_delta" in adapter.description
+
+
+def test_an_adapter_has_the_licence_of_its_base(gated):
+    ok("adapter", "--name", "lee", "--data", "john/all.jsonl.gz", "--base", "models:/gated/1", "train.epochs=1")
+    made = mlflow.MlflowClient().get_model_version("deepspeech2-adapter-lee", "1")
+    assert made.tags["asr_lab.license"] == "cc-by-4.0"
+    assert "licence: cc-by-4.0" in made.description
