@@ -17,6 +17,11 @@ from click.testing import CliRunner
 os.environ["MLFLOW_TRACKING_URI"] = "sqlite:////nonexistent/set-a-store-of-your-own.db"
 os.environ.pop("MLFLOW_RUN_ID", None)
 
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+if WORKER and hasattr(os, "sched_setaffinity"):  # before torch is imported: each worker has a core of its own,
+    cores = sorted(os.sched_getaffinity(0))  # for two that share cores slow each other many times over
+    os.sched_setaffinity(0, {cores[int(WORKER.removeprefix("gw")) % len(cores)]})
+
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 FSDD = SHARED / "data" / "fsdd" / "recordings"

@@ -194,8 +194,8 @@ def test_list_show_compare(home):
     ok("train", "base.yaml", "data.train=corpus/all.jsonl.gz", "data.val=corpus/all.jsonl.gz", *TINY, "train.epochs=1",
        "run.register_as=")  # fmt: skip
     table = ok("compare", "--pattern", "BASE")
-    assert "train.epochs" in table
-    assert "train.batch_size" not in table  # the same in both
+    assert " epochs " in table
+    assert "batch_size" not in table  # the same in both
     assert f"best val/wer: {name}" in table
     assert ok("compare", "--family", "deepspeech2", "--format", "markdown").startswith("| run |")
     assert r"\begin{tabular}" in ok("compare", "--pattern", "base*", "--format", "latex")
@@ -593,6 +593,23 @@ def test_kospeech_transcripts_that_are_wrong_are_told_all_at_once(home, kospeech
     assert not (home / "kospeech" / "wrong").exists()
 
 
+def test_silence_is_never_dropped_from_an_original(home, kospeech_files):
+    audio = home / "originals" / "audio"
+    audio.mkdir(parents=True)
+    soundfile.write(audio / "x.flac", np.zeros(16000, dtype=np.float32), 16000)
+    before = (audio / "x.flac").read_bytes()
+    lines = {"absolute": f"{audio / 'x.flac'}\t가", "above": "../audio/x.flac\t가", "same": "x.flac\t가"}
+    for name, line in lines.items():
+        (audio / f"{name}.txt").write_text(line, encoding="utf-8")
+        refused("data", "import", "kospeech", audio / f"{name}.txt", "originals", "--drop-silence")
+        assert (audio / "x.flac").read_bytes() == before, name
+    soundfile.write(audio / "x.wav", np.zeros(16000, dtype=np.float32), 16000)
+    (audio / "twice.txt").write_text("x.flac\t가\nx.wav\t나\n", encoding="utf-8")
+    said = refused("data", "import", "kospeech", audio / "twice.txt", "apart", "--drop-silence")
+    assert "x.wav is the utterance x.flac of line 1 too" in said
+    assert not (home / "apart").exists()
+
+
 def test_options_of_another_corpus_are_refused(home):
     said = refused("data", "import", "csv", "table.csv", "x", "--join", "1-5")
     assert "--join has no effect on csv" in said
@@ -618,12 +635,17 @@ def test_an_imported_checkpoint_is_an_ordinary_model(home, kospeech_files):
     units = [" ", *"abcdefghijklmnop"][: classes - 1]
     rows = "\n".join(f"{index},{unit},1" for index, unit in enumerate(units))
     (home / "theirs.csv").write_text(f"id,char,freq\n{rows}\n", encoding="utf-8")
-    said = ok(
-        "import-kospeech", "theirs.pt", "--vocab", "theirs.csv", "--out", "models/theirs", "--register", "theirs"
-    )
+    said = ok("import-kospeech", "theirs.pt", "--vocab", "theirs.csv", "--out", "models/theirs", "--register", "theirs")
     assert "layer_norm" in said
     assert "models:/theirs/1" in said
     assert "already" in refused("import-kospeech", "theirs.pt", "--vocab", "theirs.csv", "--out", "models/theirs")
+    (home / "models" / "theirs" / "thesis.txt").write_text("years of work")
+    again = ["import-kospeech", "theirs.pt", "--vocab", "theirs.csv", "--overwrite", "--out"]
+    for place in ("models/theirs", "models", ".", "theirs.csv"):
+        assert "something else than a model" in refused(*again, place), place
+    (home / "models" / "theirs" / "thesis.txt").unlink()
+    ok(*again, "models/theirs")
+    assert [path.name for path in (home / "models").iterdir()] == ["theirs"]
     again = load_model("models/theirs").model
     assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in model.state_dict().items())
     ok("evaluate", "--model", "models:/theirs@champion", "--data", "john/all.jsonl.gz")
@@ -631,3 +653,24 @@ def test_an_imported_checkpoint_is_an_ordinary_model(home, kospeech_files):
     said = refused("import-kospeech", "theirs.pt", "--vocab", "kospeech/vocab.csv", "--out", "models/other")
     assert f"{classes} classes, the vocabulary 8 units" in said
     assert not (home / "models" / "other").exists()
+
+
+def test_offline_the_model_is_registered_by_sync(home):
+    """No server answers: a base by its folder is adapted to, and sync makes it a version with the same figures."""
+    with pytest.MonkeyPatch.context() as away:
+        away.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+        assert "does not answer" in refused("adapter", "--name", "off", "--data", "john/all.jsonl.gz", "--offline")
+        base = mlflow.artifacts.download_artifacts("models:/deepspeech2/1", tracking_uri=f"sqlite:///{home}/mlflow.db")
+        more = ("--data", "john/all.jsonl.gz", "--base", base, "train.epochs=1", "--offline")
+        said = ok("adapter", "--name", "off", *more)
+        assert "a model among them, wait in spool/" in said
+    assert "as run" in ok("sync")
+    found = newest("adapter")
+    assert found.info.status == "FINISHED"
+    assert "models:/deepspeech2-adapter-off/1" in found.data.tags["mlflow.note.content"]
+    version = mlflow.MlflowClient().get_model_version_by_alias("deepspeech2-adapter-off", "champion")
+    assert version.run_id == found.info.run_id
+    audio = (home / "john" / "audio" / "j00.wav").read_bytes()
+    heard = mlflow.pyfunc.load_model("models:/deepspeech2-adapter-off/1").predict(pd.DataFrame({"audio": [audio]}))
+    assert len(heard) == 1
+    assert "nothing waits" in ok("sync")

@@ -70,7 +70,17 @@ def test_rooms_form_no_cycle():
             assert room not in arrows.get(target, set()), f"{room} and {target} import each other"
 
 
-@pytest.mark.parametrize("module", ["asr_lab.cli", "asr_lab.cli.runs", "asr_lab.tracking.runs"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "asr_lab.cli",
+        "asr_lab.cli.compare",
+        "asr_lab.cli.runs",
+        "asr_lab.tracking.runs",
+        "asr_lab.tracking.describe",
+        "asr_lab.tracking.spool.sync",
+    ],
+)
 def test_showing_runs_imports_no_torch(module):
     code = f"import sys, {module}; sys.exit(any(m in sys.modules for m in ('torch', 'transformers', 'lhotse')))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
