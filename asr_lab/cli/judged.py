@@ -48,7 +48,7 @@ class Judged:
             bounds = zip(table.pop("low").tolist(), table.pop("high").tolist(), strict=True)
             texts = [f"{low:+.1%} to {high:+.1%}" if low == low else "-" for low, high in bounds]
             table.insert(list(table).index("difference") + 1, "95 % interval", texts)
-            table["p"] = ["-" if p != p else "< 0.001" if p < 0.001 else f"{p:.3f}" for p in table["p"].tolist()]
+            table["p"] = [number("p", p) for p in table["p"].tolist()]
         return table
 
 

@@ -46,9 +46,15 @@ def shown_metrics(runs: Sequence[Run], decides: str) -> list[str]:
 
 
 def differing_params(runs: Sequence[Run]) -> list[str]:
-    """Config keys (they have a dot) that change what is computed and are not the same in all runs."""
-    keys = sorted({key for run in runs for key in run.data.params if "." in key} - NOT_IDENTITY)
-    return [key for key in keys if len({run.data.params.get(key) for run in runs}) > 1]
+    """Config keys (they have a dot) that change what is computed and are not the same in all runs.
+
+    A key that another family does not know makes no difference.
+    """
+    known: dict[str, set[str]] = {}
+    for run in runs:
+        known.setdefault(family_of(run), set()).update(key for key in run.data.params if "." in key)
+    keys = sorted(set().union(*known.values()) - NOT_IDENTITY)
+    return [key for key in keys if len({run.data.params.get(key) for run in runs if key in known[family_of(run)]}) > 1]
 
 
 def comparison(runs: Sequence[Run], decides: str) -> pd.DataFrame:

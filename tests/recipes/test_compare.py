@@ -156,6 +156,18 @@ def test_only_what_differs_is_shown():
     assert not {"train.epochs", "run.seed", "run.name"} & set(found["good"])
 
 
+def test_what_another_family_does_not_know_is_no_difference():
+    import mlflow
+
+    make_run("adapted", wrong=3, family="adapter", params={"adapter.form": "plain", "train.lr": 0.5})
+    found = rows("compare", IDS["good"], IDS["adapted"])
+    assert found["adapted"]["train.lr"] == "0.5"  # both have it
+    assert "adapter.form" not in found["adapted"]
+    found = rows("compare", IDS["good"], IDS["adapted"], IDS["김철수"])
+    assert found["adapted"]["adapter.form"] == "plain"  # another of its family has none
+    mlflow.MlflowClient().delete_run(IDS["adapted"])
+
+
 @pytest.mark.parametrize(("name", "why"), [("elsewhere", "data (test)"), ("othertext", "text normalisation")])
 def test_no_winner_across_data_or_text(name, why):
     said = ok("compare", IDS["good"], IDS[name], "--metric", "test/wer")
