@@ -125,7 +125,7 @@ def _show(planned: Plan, style: str) -> None:
 def _report(planned: Plan, left: list[Line], action: Action, *, rows: bool) -> None:
     out = console(stderr=True)
     for line in left:
-        out.print(f"left alone: {line.record.name}, {line.why}", highlight=False)
+        out.print(f"left alone: {line.record.name}, {line.why}", highlight=False, markup=False)
     out.print(f"{len(planned.going) - len(left)} runs {_VERBS[action]}", highlight=False)
     if action == "purge" and not rows:
         out.print(

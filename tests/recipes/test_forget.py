@@ -97,6 +97,15 @@ def test_nothing_of_a_person_is_left_and_all_of_others_is():
     assert f"nothing is known of '{NAME}'" in refused("forget", NAME, "--yes")
 
 
+@pytest.mark.parametrize("name", ["o'brien", "김민수", 'ann "b"'])
+def test_names_that_no_filter_takes(name):
+    run_id, other = adapter_of(name), adapter_of("bob")
+    ok("forget", name, "--yes")
+    assert all_run_ids() == {other, record().info.run_id}
+    assert [model.name for model in client().search_registered_models()] == ["deepspeech2-adapter-bob"]
+    assert not Path("checkpoints", run_id).exists()
+
+
 def record():
     experiment = client().get_experiment_by_name("forgotten")
     [found] = client().search_runs([experiment.experiment_id])

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -78,6 +79,30 @@ def test_what_is_registered_by_its_source_alone_stays():
     made_version("two", f"runs:/{by_run}/model", None)
     plan = planned("--pattern", "by-*")
     assert {row["what"] for row in plan.values()} == {"stays"}
+
+
+@pytest.mark.parametrize("name", ["o'brien", 'the "best"', "김민수", "a%_"])
+def test_what_is_registered_under_a_name_with_quotes_stays(name):
+    made_run("mine", register=f"deepspeech2-adapter-{name}")
+    made_run("plain", register="deepspeech2")
+    plan = planned("--pattern", "*")
+    assert plan["mine"]["why"] == f"registered as deepspeech2-adapter-{name}/1 @champion"
+    assert plan["plain"]["why"] == "registered as deepspeech2/1 @champion"
+
+
+@pytest.mark.parametrize("name", ["[bold]x", "[/]"])
+def test_names_that_look_like_markup_are_shown_as_they_are(name):
+    made_run(name, status="FAILED")
+    assert name in ok("show", name)
+    assert name in ok("reproduce", name, "--check")
+    assert name in ok("cleanup", "--failed", "--dry-run")
+    from asr_lab.tracking.housekeeping import cleanup
+
+    plan, out = cleanup.plan(client(), cleanup.Selection(failed=True), "delete"), ok("cleanup", "--failed", "--yes")
+    assert name in out
+    from asr_lab.cli.housekeeping import _report
+
+    _report(plan, [replace(plan.going[0], why="runs [/] again")], "delete", rows=True)
 
 
 def test_parents_children_and_bases_of_what_stays_stay():

@@ -237,11 +237,12 @@ def _scrub(client: MlflowClient, one: Record, people: set[str], rows: Rows | Non
 
 def _delete_versions(client: MlflowClient, found: Found) -> None:
     with files.handling("a registered version cannot be deleted"):
-        for name in {name for name, _ in found.versions}:
-            theirs = {version for of, version in found.versions if of == name}
-            every = {str(version.version) for version in all_pages(client.search_model_versions, f"name = '{name}'")}
-            if every <= theirs:
+        every = [(made.name, str(made.version)) for made in all_pages(client.search_model_versions)]
+        names = {ADAPTER_NAME + found.person, *(name for name, _ in found.versions)}
+        for name in names & {model.name for model in all_pages(client.search_registered_models)}:
+            of_name = {version for version in every if version[0] == name}
+            if of_name <= set(found.versions):
                 client.delete_registered_model(name)
                 continue
-            for version in theirs & every:
+            for _, version in of_name & set(found.versions):
                 client.delete_model_version(name, version)

@@ -189,16 +189,16 @@ def registered(client: MlflowClient) -> Registered:
     """Every run and logged model behind a model version, whether named by its run, its source, or its model's run."""
     with reaching("the model registry cannot be read"):
         by_id: dict[str, str] = {}
+        aliases: dict[str, list[str]] = {}
         for model in all_pages(client.search_registered_models):
-            aliases: dict[str, list[str]] = {}
             for alias, number in model.aliases.items():
-                aliases.setdefault(str(number), []).append(f"@{alias}")
-            for version in all_pages(client.search_model_versions, f"name = '{model.name}'"):
-                label = " ".join([f"{model.name}/{version.version}", *aliases.get(str(version.version), [])])
-                ids = [*ids_in(version.source or ""), *ids_in(version.run_id or "")]
-                if not version.run_id:
-                    ids += [_source_run(client, id) for id in ids if id.startswith("m-")]
-                by_id |= {id: label for id in ids if id}
+                aliases.setdefault(f"{model.name}/{number}", []).append(f"@{alias}")
+        for version in all_pages(client.search_model_versions):  # no filter by name: a name may hold quotes
+            called = f"{version.name}/{version.version}"
+            ids = [*ids_in(version.source or ""), *ids_in(version.run_id or "")]
+            if not version.run_id:
+                ids += [_source_run(client, id) for id in ids if id.startswith("m-")]
+            by_id |= {id: " ".join([called, *aliases.get(called, [])]) for id in ids if id}
         return Registered(by_id)
 
 
