@@ -26,7 +26,7 @@ _VERBS = {"delete": "deleted (asr-lab restore RUN brings it back)", "purge": "er
     is_flag=False,
     flag_value=1,
     metavar="[K]",
-    help="The best K runs (1) of each family on the same data stay.",
+    help="The best K runs (1) of each family on the same data stay, and those that cannot be judged.",
 )
 @click.option("--metric", default="", help="What --keep-best judges by.  [the one that decides for the family]")
 @click.option("--pattern", default="", help="Glob or part of a run's name, model type or family, case-blind.")
@@ -93,7 +93,7 @@ def cleanup(
 def _show(planned: Plan, style: str) -> None:
     import pandas as pd
 
-    from asr_lab.tracking.housekeeping.cleanup import age
+    from asr_lab.tracking.housekeeping.protection import age
 
     def row(line: Line) -> dict[str, Any]:
         one = line.record

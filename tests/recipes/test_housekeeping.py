@@ -51,6 +51,17 @@ def test_the_best_of_other_data_and_of_another_metric_stay():
     assert "val/wer" in refused("cleanup", "--keep-best", "--metric", "val/werr", "--dry-run")
 
 
+def test_what_finished_without_the_metric_is_not_judged_and_stays():
+    judged, sweep = made_run("judged", wer=0.1), made_run("sweep", wer=None)
+    odd, failed = made_run("odd", family="oddities"), made_run("failed", wer=None, status="FAILED")
+    worse = made_run("worse", wer=0.5)
+    plan = planned("--keep-best")
+    assert plan["sweep"]["why"] == "not judged: it has no val/wer"
+    assert plan["odd"]["why"] == "not judged: nothing decides for its family"
+    ok("cleanup", "--keep-best", "--yes")
+    assert [is_there(one) for one in (judged, sweep, odd, failed, worse)] == [True, True, True, False, False]
+
+
 def test_a_metric_without_a_better_side_judges_nothing():
     made_run("one", model=True)
     assert "no better side" in refused("cleanup", "--keep-best", "--metric", "model/score")

@@ -10,8 +10,9 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from asr_lab.tracking.housekeeping import files
-from asr_lab.tracking.housekeeping.cleanup import Action, Line, Plan, is_stale, own_protection
+from asr_lab.tracking.housekeeping.cleanup import Action, Line, Plan
 from asr_lab.tracking.housekeeping.erase import CHECKPOINTS, Eraser, local_folders, locations
+from asr_lab.tracking.housekeeping.protection import is_stale, own_protection
 from asr_lab.tracking.housekeeping.records import CLEANUP, KEEP, PURGE_BEGUN, Record, Registered, record_of, registered
 
 NOTE = "mlflow.note.content"
