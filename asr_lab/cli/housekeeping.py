@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asr_lab.cli.asking import ask, backend_option, impatient, megabytes, plan_option, progress, yes_option
+from asr_lab.cli.asking import ask, backend_option, impatient, megabytes, plan_option, progress, say_hidden, yes_option
 from asr_lab.cli.options import console, format_option
 from asr_lab.cli.tables import show as show_table
 from asr_lab.errors import AsrLabError
@@ -128,11 +128,7 @@ def _report(planned: Plan, left: list[Line], action: Action, *, rows: bool) -> N
         out.print(f"left alone: {line.record.name}, {line.why}", highlight=False, markup=False)
     out.print(f"{len(planned.going) - len(left)} runs {_VERBS[action]}", highlight=False)
     if action == "purge" and not rows:
-        out.print(
-            "their files are gone; their rows are only hidden, as a tracking server cannot erase rows. To finish it:\n"
-            "  asr-lab cleanup --purge --backend-store-uri URI-OF-THE-SERVER'S-DATABASE",
-            highlight=False,
-        )
+        say_hidden()
 
 
 @click.command()

@@ -1,6 +1,7 @@
 """cleanup, keep, note, and the undoing of them, as a user runs them, and what is in MLflow afterwards."""
 
 import json
+import shutil
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -150,6 +151,27 @@ def test_stale_runs_go_only_when_asked():
     assert (is_there(here), is_there(alive), is_there(silent)) == (False, True, False)
     ok("restore", "here")
     assert client().get_run(here).info.status == "KILLED"
+
+
+@pytest.mark.parametrize("stop", ["set_terminated", "delete_run"])
+def test_a_cleanup_of_stale_runs_that_was_cut_off_is_finished(stop, monkeypatch):
+    stale = made_run("stale", status="RUNNING", days=3, tags={"asr_lab.process": "elsewhere|1|1"})
+    killed = made_run("killed", status="KILLED")
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, stop, lambda *_, **__: 1 / 0)
+        assert isinstance(run("cleanup", "--stale-running", "--yes").exception, ZeroDivisionError)
+    assert is_there(stale)
+    ok("cleanup", "--stale-running", "--yes")
+    assert [is_there(one) for one in (stale, killed)] == [False, True]
+
+
+def test_the_database_of_another_server_is_told_before_runs_are_marked():
+    made_run("mine")
+    shutil.copy("mlflow.db", "other.db")
+    later = made_run("later", status="FAILED")
+    said = refused("cleanup", "--failed", "--purge", "--yes", "--backend-store-uri", "sqlite:///other.db")
+    assert "does not know run" in said
+    assert "asr_lab.cleanup" not in client().get_run(later).data.tags
 
 
 def test_what_mlflow_run_left_behind_is_stale_too():

@@ -15,7 +15,7 @@ from mlflow.entities import LoggedModel, Run
 
 from asr_lab.errors import AsrLabError
 from asr_lab.tracking.housekeeping import bundle, files
-from asr_lab.tracking.housekeeping.records import ARCHIVED, Registered, models_of, record_of
+from asr_lab.tracking.housekeeping.records import ARCHIVED, RESTORING, Registered, models_of, record_of
 
 _DIGEST_MARK = "#sha256="
 
@@ -31,6 +31,10 @@ def archive(client: MlflowClient, run: Run, to: str, held: Registered) -> tuple[
             f"{run.info.run_name} is {run.info.status}: what is not finished cannot be archived",
             hint="one whose process is gone: asr-lab cleanup --stale-running, then restore",
         )
+    record = record_of(run)
+    if record.purge_begun or RESTORING in run.data.tags:
+        half = "some of it is erased already" if record.purge_begun else "it is half restored"
+        raise AsrLabError(f"{run.info.run_name} cannot be archived: {half}")
     name = bundle_name(run)
     if "://" in to:
         with tempfile.TemporaryDirectory() as staging:
@@ -59,8 +63,12 @@ def bundle_name(run: Run) -> str:
         if run.info.run_name.endswith(run.info.run_id[:8])
         else (f"{run.info.run_name}-{run.info.run_id[:8]}")
     )
-    safe = "".join(sign if sign.isalnum() or sign in "-_.=+" else "_" for sign in stem).lstrip(".")
-    return safe[-150:] + bundle.SUFFIX
+    return safe_name(stem) + bundle.SUFFIX
+
+
+def safe_name(text: str) -> str:
+    """A run's name of letters that every file system takes, 150 at most."""
+    return "".join(sign if sign.isalnum() or sign in "-_.=+" else "_" for sign in text).lstrip(".")[-150:]
 
 
 def located(tag: str) -> tuple[str, str]:
@@ -110,6 +118,13 @@ def _write(client: MlflowClient, run: Run, path: Path, held: Registered) -> None
         bundle.writing(path) as writer,
     ):
         models = list(models_of(client, run.info.experiment_id, run.info.run_id))
+        for uri in (run.info.artifact_uri, *(model.artifact_location for model in models)):
+            if not files.is_within_reach(uri):
+                raise AsrLabError(
+                    f"the files of {run.info.run_name} are out of reach: nothing is archived",
+                    where=uri,
+                    hint="is the disk mounted? the folder is missing, and the one around it too",
+                )
         about = described(client, run, models, held)
         writer.add(bundle.RUN, json.dumps(about, indent=1, ensure_ascii=False).encode())
         metrics = Path(staging) / bundle.METRICS

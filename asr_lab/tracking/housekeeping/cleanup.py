@@ -128,7 +128,7 @@ def _no_hit(pattern: str, records: Sequence[Record], *, deleted: bool) -> AsrLab
 def _in_state(one: Record, selection: Selection) -> bool:
     if selection.failed and one.status in ("FAILED", "KILLED"):
         return True
-    return selection.stale_running and is_stale(one)
+    return selection.stale_running and (is_stale(one) or one.deleting_begun)
 
 
 def _is_like(one: Record, pattern: str) -> bool:
@@ -140,7 +140,9 @@ def _reason(one: Record, selection: Selection) -> str:
     reasons = []
     if one.deleted:
         reasons.append("deleted before")
-    if one.running:
+    if one.deleting_begun:
+        reasons.append("its deletion was begun before")
+    elif one.running:
         reasons.append("its process is gone" if is_gone(one) else f"no sign of life for {age(one.last_sign)}")
     elif one.status in ("FAILED", "KILLED"):
         reasons.append(one.status.lower())

@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from asr_lab.data.speakers import speakers
 from asr_lab.errors import AsrLabError, listing, nearest
 from asr_lab.metrics.catalog import in_a_name
-from asr_lab.tracking.housekeeping import archive, files, rebundle, scrub
+from asr_lab.tracking.housekeeping import archive, bundle, files, rebundle, scrub
 from asr_lab.tracking.housekeeping.erase import SPOOL, Eraser, local_folders
 from asr_lab.tracking.housekeeping.forgotten import Forgotten, finish_record, open_record, unfinished_record
 from asr_lab.tracking.housekeeping.records import ARCHIVED, Record, all_pages, ids_in, scan
@@ -170,7 +170,7 @@ def _find_bundles(found: Found, folders: Sequence[str]) -> None:
     found.bundles = list(tagged.values())
     others = [archive.located(one.tags[ARCHIVED])[0] for one in found.among_others if ARCHIVED in one.tags]
     found.others_bundles = others
-    for location in rebundle.listed(folders):
+    for location in (one for folder in folders for one in files.listed(folder, bundle.SUFFIX)):
         if location in found.bundles or location in others:
             continue
         whose = rebundle.whose(location, found.known_as)

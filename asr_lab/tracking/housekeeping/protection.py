@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 
 from asr_lab.tracking import provenance
-from asr_lab.tracking.housekeeping.records import ARCHIVED, KEEP, Record, Registered
+from asr_lab.tracking.housekeeping.records import ARCHIVED, KEEP, RESTORING, Record, Registered
 
 STALE_HOURS = 24
 """A run of another machine that gave no sign of life for so long counts as stale."""
@@ -27,14 +27,16 @@ def age(since_ms: int) -> str:
 
 
 def is_gone(one: Record) -> bool:
-    """Whether the process that recorded it ran on this machine and is no more."""
-    return provenance.is_gone(one.tags.get("asr_lab.process", ""))
+    """Whether the process that recorded it, or restored it, ran on this machine and is no more."""
+    return provenance.is_gone(one.tags.get(RESTORING) or one.tags.get("asr_lab.process", ""))
 
 
 def is_stale(one: Record) -> bool:
     """Whether a run is RUNNING in name only: its process is gone, or on another machine silent for a day."""
     if not one.running:
         return False
+    if RESTORING in one.tags:
+        return is_gone(one)
     if one.tags.get("asr_lab.process", "").split("|")[0] == socket.gethostname():
         return is_gone(one)
     return one.last_sign < now_ms() - STALE_HOURS * 3_600_000
@@ -62,8 +64,12 @@ def own_protection(one: Record, held: Registered, *, stale_too: bool) -> str:
         return f"registered as {name}"
     if KEEP in one.tags:
         return "kept"
-    if ARCHIVED in one.tags:
+    if ARCHIVED in one.tags and not one.purge_begun:  # by archive --purge, of which the bundle is left
         return "archived"
+    if RESTORING in one.tags and not is_gone(one):
+        return "being restored"
+    if RESTORING in one.tags and not stale_too:
+        return "half restored (asr-lab restore BUNDLE finishes it, --stale-running takes it)"
     if one.running and not one.deleted and not is_stale(one):
         return "running"
     if one.running and not one.deleted and not stale_too:

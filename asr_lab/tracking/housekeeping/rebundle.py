@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,17 +25,6 @@ class Whose:
     alone: bool
     """It is an evaluation of nobody else."""
     among_others: bool
-
-
-def listed(folders: Sequence[str]) -> Iterable[str]:
-    """The bundles in folders and in places of object stores."""
-    for folder in folders:
-        with files.handling("the bundles cannot be listed", folder):
-            if "://" in folder:
-                names = [item.path for item in files.repository(folder).list_artifacts() if not item.is_dir]
-                yield from (f"{folder.rstrip('/')}/{name}" for name in names if name.endswith(bundle.SUFFIX))
-            else:
-                yield from (str(path) for path in sorted(Path(folder).resolve().glob(f"*{bundle.SUFFIX}")))
 
 
 def whose(location: str, people: Set[str]) -> Whose:

@@ -69,12 +69,17 @@ class Record:
         return self.tags.get(CLEANUP, "").startswith(PURGE_BEGUN)
 
     @property
+    def deleting_begun(self) -> bool:
+        """Whether it was closed to be deleted, and then was not."""
+        return CLEANUP in self.tags and not self.purge_begun and not self.deleted and self.status == "KILLED"
+
+    @property
     def since(self) -> int:
         """When it ended, else when it last gave a sign of life: what its age is counted from."""
         return self.ended or self.last_sign
 
 
-_TAGS = (KEEP, ARCHIVED, CLEANUP, RESTORED_FROM, "asr_lab.process", "asr_lab.speaker", "asr_lab.kind")
+_TAGS = (KEEP, ARCHIVED, CLEANUP, RESTORED_FROM, RESTORING, "asr_lab.process", "asr_lab.speaker", "asr_lab.kind")
 
 
 def record_of(run: Run, metric: str = "") -> Record:

@@ -47,8 +47,11 @@ from asr_lab.tracking.housekeeping.records import (
     scan,
     search,
 )
+from asr_lab.tracking.spool.shipping import SPOOL_TAG
 from asr_lab.tracking.store import experiment_id, reaching
 
+_OF_A_PROCESS = ("asr_lab.process", "asr_lab.signature", SPOOL_TAG)
+"""Tags by which a run that was cut off is found and gone on with: on a restored run only once it has its end."""
 _NOT_RESTORED = (ARCHIVED, CLEANUP, RESTORING, RESTORED_FROM, "mlflow.runName")
 
 
@@ -79,6 +82,8 @@ def back(client: MlflowClient, run: Record) -> Restored:
             f"some of {run.name} is erased already",
             hint="if it was archived, asr-lab restore BUNDLE brings it back; asr-lab cleanup --purge erases the rest",
         )
+    if RESTORING in run.tags:
+        raise AsrLabError(f"{run.name} is half restored", next_command="asr-lab restore BUNDLE, the one it came from")
     how = []
     with files.handling(f"{run.name} cannot be restored"):
         experiment = client.get_experiment(run.experiment_id)
@@ -153,8 +158,8 @@ def _fill(client: MlflowClient, run_id: str, about: dict[str, Any], folder: Path
     """Everything of the bundle into a run; what is there already stays as it is."""
     for params in _chunks([Param(key, value) for key, value in about["params"].items()], 100):
         client.log_batch(run_id, params=params)
-    tags = {key: value for key, value in about["tags"].items() if key not in _NOT_RESTORED}
-    for some in _chunks([RunTag(key, value) for key, value in tags.items()], 100):
+    tags = [RunTag(key, value) for key, value in about["tags"].items() if key not in _NOT_RESTORED]
+    for some in _chunks([tag for tag in tags if tag.key not in _OF_A_PROCESS], 100):
         client.log_batch(run_id, tags=some)
     for metrics in _chunks(list(_points(folder / bundle.METRICS)), 1000):
         client.log_batch(run_id, metrics=metrics)
@@ -176,6 +181,7 @@ def _fill(client: MlflowClient, run_id: str, about: dict[str, Any], folder: Path
         client.log_outputs(run_id, new)
     _relate(client, run_id, about)
     client.set_terminated(run_id, about["status"], about["end_time"])
+    client.log_batch(run_id, tags=[tag for tag in tags if tag.key in _OF_A_PROCESS])
 
 
 def _points(path: Path) -> Iterator[Metric]:
