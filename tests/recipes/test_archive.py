@@ -34,7 +34,7 @@ def everything(run_id: str) -> dict:
     [output] = found.outputs.model_outputs
     model = store.get_logged_model(output.model_id)
     weights = Path(mlflow.artifacts.download_artifacts(f"models:/{model.model_id}"))
-    own = ("asr_lab.restored_from", "asr_lab.archived")
+    own = ("asr_lab.restored_from", "asr_lab.archived", "asr_lab.bundles")
     return {
         "info": (
             found.info.run_name,

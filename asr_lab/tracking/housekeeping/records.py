@@ -16,6 +16,8 @@ from asr_lab.tracking.housekeeping.collecting import seldom_collecting
 from asr_lab.tracking.store import reaching
 
 KEEP, ARCHIVED, CLEANUP = "asr_lab.keep", "asr_lab.archived", "asr_lab.cleanup"
+BUNDLES = "asr_lab.bundles"
+"""Every place that a run was archived to, a line each, the newest first; also when it is no longer archived."""
 RESTORED_FROM, RESTORING = "asr_lab.restored_from", "asr_lab.restoring"
 PARENT = "mlflow.parentRunId"
 PURGE_BEGUN = "purge"
@@ -79,7 +81,8 @@ class Record:
         return self.ended or self.last_sign
 
 
-_TAGS = (KEEP, ARCHIVED, CLEANUP, RESTORED_FROM, RESTORING, "asr_lab.process", "asr_lab.speaker", "asr_lab.kind")
+_MARKS = (KEEP, ARCHIVED, BUNDLES, CLEANUP, RESTORED_FROM, RESTORING)
+_TAGS = (*_MARKS, "asr_lab.process", "asr_lab.speaker", "asr_lab.kind")
 
 
 def record_of(run: Run, metric: str = "") -> Record:

@@ -32,8 +32,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_USER
 
 from asr_lab.errors import AsrLabError
 from asr_lab.tracking import provenance
-from asr_lab.tracking.housekeeping import bundle, files
-from asr_lab.tracking.housekeeping.archive import DATASET_FIELDS, at_hand
+from asr_lab.tracking.housekeeping import archive, bundle, files
 from asr_lab.tracking.housekeeping.records import (
     ARCHIVED,
     CLEANUP,
@@ -69,8 +68,8 @@ class Restored:
 def restore(client: MlflowClient, name: str) -> Restored:
     """Bring back a run by its name or id, deleted or archived, or by the file or URI of its bundle."""
     if name.endswith(bundle.SUFFIX) or "://" in name or Path(name).is_file():
-        with at_hand(name) as path:
-            return from_bundle(client, path)
+        with archive.at_hand(name) as path:
+            return from_bundle(client, path, name if "://" in name else str(path.resolve()))
     erased = "one that was erased from the store comes back from its bundle: asr-lab restore BUNDLE"
     return back(client, resolve(name, scan(client, deleted=True, deleted_experiments=True), hint=erased))
 
@@ -103,7 +102,7 @@ def back(client: MlflowClient, run: Record) -> Restored:
     return Restored(run.run_id, run.name, " and ".join(how) or "is there: nothing to do")
 
 
-def from_bundle(client: MlflowClient, path: Path) -> Restored:
+def from_bundle(client: MlflowClient, path: Path, location: str) -> Restored:
     """Bring back the run of a bundle: with all points of its metrics, times, params, tags, data, artifacts and models.
 
     Where the run is still there, or was restored before, that one is brought back; a restoring that was cut off is
@@ -120,6 +119,7 @@ def from_bundle(client: MlflowClient, path: Path) -> Restored:
             if earlier:
                 _take_over(client, earlier)
             _fill(client, run_id, about, Path(folder))
+            archive.remember(client, client.get_run(run_id), location)
             client.delete_tag(run_id, RESTORING)
     registered = tuple(dict.fromkeys(about["registered"].values()))
     return Restored(run_id, about["name"], "finished" if earlier else "restored", registered)
@@ -165,7 +165,8 @@ def _fill(client: MlflowClient, run_id: str, about: dict[str, Any], folder: Path
         client.log_batch(run_id, metrics=metrics)
     inputs = [
         DatasetInput(
-            Dataset(**{key: one[key] for key in DATASET_FIELDS}), [InputTag(*tag) for tag in one["tags"].items()]
+            Dataset(**{key: one[key] for key in archive.DATASET_FIELDS}),
+            [InputTag(*tag) for tag in one["tags"].items()],
         )
         for one in about["datasets"]
     ]
