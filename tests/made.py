@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pandas as pd
+import soundfile
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, Param, RunTag
 
 DAY_MS = 86_400_000
@@ -129,6 +132,30 @@ def log_scores(run_id: str, table: pd.DataFrame, split: str = "val") -> None:
         Path(f"{split}_slices.parquet").unlink()
         for name in by_speaker.index:
             store.log_metric(run_id, f"{split}/wer_by_speaker/{name}", 0.5)
+
+
+def made_manifest(path: str, *speakers: str) -> str:
+    """A manifest with an utterance for each of these speakers, and its sounds; its digest."""
+    from asr_lab.data import manifest
+
+    cuts = []
+    for place, speaker in enumerate(speakers):
+        audio = Path(path).parent / f"{Path(path).name.split('.')[0]}-{place}.wav"
+        audio.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(audio, np.full(1600, place / 100), 16000, subtype="PCM_16")
+        cuts.append(manifest.utterance(id=f"u{place}", audio=audio, text=f"word {place}", speaker=speaker))
+    return manifest.digest(manifest.write(cuts, Path(path)))
+
+
+def log_comparison(run_ids: list[str], *more: str) -> None:
+    """Table, curves and page of a comparison among the artifacts of each run, as `compare --log` leaves them."""
+    names = [client().get_run(run_id).info.run_name for run_id in run_ids]
+    data = {"rows": [{"id": run_id} for run_id in run_ids], "shown": [*names, *more]}
+    page = f'<ul></ul><script type="application/json" id="data">{json.dumps(data, ensure_ascii=False)}</script>'
+    for run_id in run_ids:
+        client().log_text(run_id, pd.DataFrame({"run": [*names, *more]}).to_csv(index=False), "compare/table.csv")
+        client().log_text(run_id, "a picture", "compare/curves.png")
+        client().log_text(run_id, page + "<script>let johanna</script>", "compare/comparison.html")
 
 
 def all_run_ids() -> set[str]:

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
-from asr_lab.cli.asking import ask, backend_option, impatient, megabytes, progress, yes_option
-from asr_lab.errors import AsrLabError
-
-if TYPE_CHECKING:
-    from asr_lab.tracking.housekeeping.records import Record
+from asr_lab.cli.asking import ask, backend_option, impatient, megabytes, progress, say_hidden, yes_option
 
 
 @click.command()
@@ -23,7 +17,7 @@ def archive(names: tuple[str, ...], to: str, purge: bool, backend: str, yes: boo
     """Pack each RUN into a bundle: params, tags, all points of its metrics, artifacts, models, checksums.
 
     Each bundle is read back before its run is marked as archived; from then on list and compare hide it, and no
-    cleanup touches it. `asr-lab restore` brings it back.
+    cleanup touches it. `asr-lab restore` brings it back. An erasing that was cut off is finished by the same command.
 
     \b
     Examples:
@@ -32,35 +26,34 @@ def archive(names: tuple[str, ...], to: str, purge: bool, backend: str, yes: boo
     """
     impatient()
     from asr_lab.tracking.housekeeping import archive as archiving
+    from asr_lab.tracking.housekeeping import purging
     from asr_lab.tracking.housekeeping.erase import Eraser
-    from asr_lab.tracking.housekeeping.records import record_of, registered, resolve, scan
+    from asr_lab.tracking.housekeeping.records import ARCHIVED, registered
     from asr_lab.tracking.store import client as tracking_client
 
     client = tracking_client()
-    records = scan(client)
-    found = list(dict.fromkeys(resolve(name, records).run_id for name in names))
-    runs = [client.get_run(run_id) for run_id in found]
-    held = registered(client)
-    if purge:
-        _refuse_registered([record_of(run) for run in runs], held.by_id)
-        ask(f"{len(runs)} runs: erase from the store once they are in {to}?", yes)
-    for run in runs:
-        location, size = archiving.archive(client, run, to, held)
-        click.echo(f"{run.info.run_name}: {location}, {megabytes(size)}")
-    if purge:
+    held, chosen = registered(client), purging.choose(client, names, to, purge=purge)
+    for name, location in chosen.erased.items():
+        click.echo(f"{name}: erased from the store before; it is in {location}")
+    eraser = None
+    going = chosen.whole + chosen.begun
+    if purge and going:
+        purging.refuse_registered(going, held)
         eraser = Eraser(client, backend)
-        with progress("erasing", len(runs)) as done:
-            for run in runs:
-                eraser.erase(record_of(run))
+        eraser.check(going)
+        ask(f"{len(going)} runs: erase from the store once they are in {to}?", yes)
+    where = {run.run_id: archiving.located(run.tags[ARCHIVED])[0] for run in chosen.begun}
+    for run in chosen.whole:
+        where[run.run_id], size = archiving.archive(client, client.get_run(run.run_id), to, held)
+        click.echo(f"{run.name}: {where[run.run_id]}, {megabytes(size)}")
+    if eraser:
+        with progress("erasing", len(going)) as done:
+            for run in going:
+                purging.purge(client, eraser, run, where[run.run_id])
                 done()
-        click.echo(f"{len(runs)} runs erased from the store; asr-lab restore BUNDLE brings one back")
-
-
-def _refuse_registered(runs: list[Record], held: dict[str, str]) -> None:
-    for run in runs:
-        for id in (run.run_id, *run.models):
-            if id in held:
-                raise AsrLabError(f"{run.name} is registered as {held[id]}: it cannot be erased", allowed="no --purge")
+        click.echo(f"{len(going)} runs erased from the store; asr-lab restore BUNDLE brings one back")
+        if not eraser.rows:
+            say_hidden()
 
 
 @click.command()

@@ -56,6 +56,15 @@ def impatient() -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
 
 
+def say_hidden() -> None:
+    """Say that rows are left of what was erased through a server."""
+    console(stderr=True).print(
+        "their files are gone; their rows are only hidden, as a tracking server cannot erase rows. To finish it:\n"
+        "  asr-lab cleanup --purge --backend-store-uri URI-OF-THE-SERVER'S-DATABASE",
+        highlight=False,
+    )
+
+
 def megabytes(size: float | None) -> str:
     """`1.3 MB`; a dash where it is not known."""
     return "-" if size is None or size != size else f"{size / 1e6:,.1f} MB"

@@ -13,7 +13,7 @@ from asr_lab.cli.tables import show as show_table
 from asr_lab.errors import AsrLabError
 
 if TYPE_CHECKING:
-    from asr_lab.tracking.housekeeping.forget import Found
+    from asr_lab.tracking.housekeeping.found import Found
     from asr_lab.tracking.housekeeping.records import Record
 
 
@@ -31,8 +31,9 @@ def forget(
     """Erase everything of PERSON: runs, adapters, registered versions, files, pages, bundles; even what is kept.
 
     What it finds is shown first. Runs that were evaluated on PERSON among others stay, without PERSON's rows and
-    without the pages they are on. A record is left that says how much was erased, and not whose. Recordings and
-    manifests are yours: they are not touched.
+    without the pages they are on, and comparisons with their runs go. A manifest tells whose data a run used only
+    while it is what the run learned from. A record is left that says how much was erased, and not whose. Recordings
+    and manifests are yours: they are not touched.
 
     \b
     Examples:
@@ -42,6 +43,7 @@ def forget(
     """
     impatient()
     from asr_lab.tracking.housekeeping import forget as forgetting
+    from asr_lab.tracking.housekeeping.found import look
     from asr_lab.tracking.store import client as tracking_client
 
     def with_bar(records: Sequence[Record]) -> Iterator[Record]:
@@ -51,7 +53,7 @@ def forget(
                 done()
 
     client = tracking_client()
-    found = forgetting.look(client, person, bundles=bundles, shared_models=shared_models, each=with_bar)
+    found = look(client, person, bundles=bundles, shared_models=shared_models, each=with_bar)
     _show(found, style)
     if dry_run:
         return
@@ -65,19 +67,31 @@ def forget(
 def _show(found: Found, style: str) -> None:
     import pandas as pd
 
-    rows = [{"what": "run", "which": one.name, "then": "erased"} for one in found.runs]
-    rows += [{"what": "version", "which": f"{name}/{number}", "then": "erased"} for name, number in found.versions]
-    rows += [{"what": "file", "which": str(path), "then": "erased"} for path in found.files]
-    rows += [{"what": "bundle", "which": location, "then": "erased"} for location in found.bundles]
-    rows += [{"what": "bundle", "which": one, "then": "written anew without them"} for one in found.others_bundles]
-    rows += [{"what": "run", "which": one.name, "then": "loses their rows and pages"} for one in found.among_others]
-    rows += [
-        {"what": "run", "which": one.name, "then": "stays: learned from others too (--shared-models erases it)"}
-        for one in found.learned_among_others
-    ]
+    rows = list(_rows(found))
+    if style != "table":
+        rows += [("not known", "", doubt) for doubt in found.doubts]
     show_table(pd.DataFrame(rows, columns=["what", "which", "then"]), style)
     if style == "table":
+        for doubt in found.doubts:
+            click.echo(doubt)
         known_as = sorted(found.known_as - {found.person})
         if known_as:
             click.echo(f"{found.person} is called {', '.join(known_as)} in tables")
         click.echo(", ".join(f"{number} {what}" for what, number in found.counts().items()))
+
+
+def _rows(found: Found) -> Iterator[tuple[str, str, str]]:
+    """What there is, which it is, and what becomes of it."""
+    yield from (("run", one.name, "erased") for one in found.runs)
+    yield from (("version", f"{name}/{number}", "erased") for name, number in found.versions)
+    yield from (("file", str(path), "erased") for path in found.files)
+    yield from (("bundle", location, "erased") for location in found.bundles.own)
+    yield from (("bundle", location, "written anew without them") for location in found.bundles.others)
+    moved = "is not there: if it was moved, --bundles FOLDER searches where to"
+    yield from (("bundle", location, moved) for location in found.bundles.missing)
+    yield from (("run", one.name, "loses their rows and pages") for one in found.among_others)
+    yield from (("run", one.name, "loses the comparison with them (compare/)") for one in found.compared)
+    learned = "stays: learned from others too (--shared-models erases it)"
+    yield from (("run", one.name, learned) for one in found.learned_among_others)
+    waits = "stays: not on the store yet (asr-lab sync, then forget again)"
+    yield from (("spool", str(path), waits) for path in found.unshipped)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asr_lab.cli.asking import ask, backend_option, impatient, megabytes, plan_option, progress, yes_option
+from asr_lab.cli.asking import ask, backend_option, impatient, megabytes, plan_option, progress, say_hidden, yes_option
 from asr_lab.cli.options import console, format_option
 from asr_lab.cli.tables import show as show_table
 from asr_lab.errors import AsrLabError
@@ -26,7 +26,7 @@ _VERBS = {"delete": "deleted (asr-lab restore RUN brings it back)", "purge": "er
     is_flag=False,
     flag_value=1,
     metavar="[K]",
-    help="The best K runs (1) of each family on the same data stay.",
+    help="The best K runs (1) of each family on the same data stay, and those that cannot be judged.",
 )
 @click.option("--metric", default="", help="What --keep-best judges by.  [the one that decides for the family]")
 @click.option("--pattern", default="", help="Glob or part of a run's name, model type or family, case-blind.")
@@ -93,7 +93,7 @@ def cleanup(
 def _show(planned: Plan, style: str) -> None:
     import pandas as pd
 
-    from asr_lab.tracking.housekeeping.cleanup import age
+    from asr_lab.tracking.housekeeping.protection import age
 
     def row(line: Line) -> dict[str, Any]:
         one = line.record
@@ -125,14 +125,10 @@ def _show(planned: Plan, style: str) -> None:
 def _report(planned: Plan, left: list[Line], action: Action, *, rows: bool) -> None:
     out = console(stderr=True)
     for line in left:
-        out.print(f"left alone: {line.record.name}, {line.why}", highlight=False)
+        out.print(f"left alone: {line.record.name}, {line.why}", highlight=False, markup=False)
     out.print(f"{len(planned.going) - len(left)} runs {_VERBS[action]}", highlight=False)
     if action == "purge" and not rows:
-        out.print(
-            "their files are gone; their rows are only hidden, as a tracking server cannot erase rows. To finish it:\n"
-            "  asr-lab cleanup --purge --backend-store-uri URI-OF-THE-SERVER'S-DATABASE",
-            highlight=False,
-        )
+        say_hidden()
 
 
 @click.command()

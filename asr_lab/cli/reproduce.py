@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+from rich.markup import escape
 
 from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, console, format_option, overrides_option
 from asr_lab.cli.tables import show
@@ -48,7 +49,7 @@ def reproduce(
     out, err = console(), console(stderr=True)
     then_and_now = reproduction.circumstances(original, config)
     if style == "table":
-        out.print(f"[bold]{original.info.run_name}[/]", highlight=False)
+        out.print(f"[bold]{escape(original.info.run_name)}[/]", highlight=False)
     if style == "table" or only_check:
         show(then_and_now, style)
     differing = then_and_now[~then_and_now["same"]]

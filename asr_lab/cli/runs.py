@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import pandas as pd
+from rich.markup import escape
 
 from asr_lab.cli.options import console, format_option
 from asr_lab.cli.selection import Selection, selection_options
@@ -84,7 +85,7 @@ def show(run: str, style: str) -> None:
     size = about.pop("bytes")
     about["on disk"] = "not here" if size is None else megabytes(size)
     out = console()
-    out.print(f"[bold]{found.info.run_name}[/]  {found.info.run_id}", highlight=False)
+    out.print(f"[bold]{escape(found.info.run_name)}[/]  {found.info.run_id}", highlight=False)
     for title, rows in sections.items():
         _section(_TITLES.get(title, title), rows)
         if title == "metrics":

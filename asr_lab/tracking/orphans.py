@@ -10,6 +10,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from asr_lab.tracking import provenance
+from asr_lab.tracking.housekeeping.records import RESTORING
 from asr_lab.tracking.spool.shipping import SPOOL_TAG
 from asr_lab.tracking.spool.spool import ROOT, Spool, spools
 from asr_lab.training.recorder import RunSpec
@@ -47,6 +48,8 @@ def on_store(client: MlflowClient, spec: RunSpec) -> str:
         f"and tags.`asr_lab.kind` = '{spec.kind}'"
     )
     for run in _search(client, condition):
+        if RESTORING in run.data.tags:  # from a bundle: it only looks like one that was cut off
+            continue
         id, began_as = run.info.run_id, run.data.tags.get(SPOOL_TAG, "")
         running = run.info.status == "RUNNING"
         gone = provenance.is_gone(run.data.tags.get("asr_lab.process", ""))
@@ -68,7 +71,7 @@ def close_unstarted(client: MlflowClient) -> None:
         "attributes.status = 'RUNNING' and tags.`asr_lab.process` IS NOT NULL and tags.`asr_lab.signature` IS NULL"
     )
     for run in _search(client, condition):
-        if provenance.is_gone(run.data.tags["asr_lab.process"]):
+        if RESTORING not in run.data.tags and provenance.is_gone(run.data.tags["asr_lab.process"]):
             client.set_terminated(run.info.run_id, "KILLED")
 
 

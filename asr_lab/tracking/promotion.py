@@ -22,6 +22,7 @@ from asr_lab.errors import AsrLabError, listing, nearest
 from asr_lab.metrics import error_rates
 from asr_lab.metrics.significance import Interval, difference_interval
 from asr_lab.tracking import evidence, scores
+from asr_lab.tracking.conditions import quoted
 from asr_lab.tracking.store import client as tracking_client
 from asr_lab.tracking.store import reaching
 
@@ -74,7 +75,7 @@ def find_version(wanted: str) -> ModelVersion:
         raise AsrLabError(f"not a registered model: {wanted!r}", allowed="NAME, NAME/3 or NAME@alias")
     client = tracking_client()
     with reaching("the registry cannot be read"):
-        versions = list(client.search_model_versions(f"name = '{parts['name']}'"))
+        versions = list(client.search_model_versions(f"name = {quoted(parts['name'])}"))
         if not versions:
             names = [model.name for model in client.search_registered_models()]
             near = nearest(parts["name"], names)

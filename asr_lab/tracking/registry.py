@@ -14,6 +14,7 @@ from mlflow.exceptions import MlflowException
 
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.tracking import cards
+from asr_lab.tracking.conditions import quoted
 from asr_lab.tracking.store import client as tracking_client
 from asr_lab.tracking.store import once, tracking_uri
 from asr_lab.training.recorder import RegisteredModel
@@ -41,7 +42,7 @@ def new_version(client: MlflowClient, source: str, run_id: str, model: Registere
             raise
         _create_name(client, model.name)
         has_champion = False
-    known = client.search_model_versions(f"name = '{model.name}' and run_id = '{run_id}'")
+    known = client.search_model_versions(f"name = {quoted(model.name)} and run_id = '{run_id}'")
     made = next((version for version in known if version.source == source), None)
     if made is None:
         made = _made(client, source, run_id, model)
@@ -91,7 +92,7 @@ def register_run(run_id: str, name: str) -> ModelVersion:
     logged = [output.model_id for output in (run.outputs.model_outputs if run.outputs else [])]
     if not logged:
         raise AsrLabError(f"run {run_id[:8]} logged no model", next_command=f"asr-lab show {run_id[:8]}")
-    known = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
+    known = client.search_model_versions(f"name = {quoted(name)} and run_id = '{run_id}'")
     if known:
         return known[0]
     tags = {key: run.data.tags[key] for key in ("asr_lab.base",) if key in run.data.tags}
@@ -111,7 +112,7 @@ def adapter_versions() -> list[dict[str, Any]]:
             "uri": uri_of(made),
         }
         for model in client.search_registered_models(f"name LIKE '{ADAPTER_NAME}%'")
-        for made in client.search_model_versions(f"name = '{model.name}'")
+        for made in client.search_model_versions(f"name = {quoted(model.name)}")
     ]
     return sorted(rows, key=lambda row: (row["name"], row["version"]))
 
@@ -181,7 +182,7 @@ def _own_folder(folder: Path) -> Path:
 
 def _newest(uri: str) -> ModelVersion:
     name = uri.removeprefix("models:/").removesuffix("/latest")
-    versions = tracking_client().search_model_versions(f"name = '{name}'")
+    versions = tracking_client().search_model_versions(f"name = {quoted(name)}")
     if not versions:
         raise _no_such_model(uri)
     return max(versions, key=lambda version: int(version.version))

@@ -34,7 +34,7 @@ def everything(run_id: str) -> dict:
     [output] = found.outputs.model_outputs
     model = store.get_logged_model(output.model_id)
     weights = Path(mlflow.artifacts.download_artifacts(f"models:/{model.model_id}"))
-    own = ("asr_lab.restored_from", "asr_lab.archived")
+    own = ("asr_lab.restored_from", "asr_lab.archived", "asr_lab.bundles")
     return {
         "info": (
             found.info.run_name,
@@ -118,6 +118,83 @@ def test_after_a_purge_all_of_it_comes_back_and_twice_is_once(full):
     assert mlflow.pyfunc.load_model(f"models:/{model}").predict([1]) == [1]
 
 
+ROWS_OF = "asr_lab.tracking.housekeeping.erase.rows_of"
+
+
+@pytest.mark.parametrize("rows", [True, False], ids=["database", "server"])
+@pytest.mark.parametrize("stop", ["purging.mark", "files.delete", "erase.erase_local", "finished"])
+def test_a_purge_that_was_cut_off_is_finished(full, stop, rows, monkeypatch):
+    before, other = everything(full), made_run("other", model=True)
+    command = ("archive", full, other, "--to", "bundles", "--purge", "--yes")
+    with monkeypatch.context() as server:
+        if not rows:  # as through a tracking server, which offers no way to erase them
+            server.setattr(ROWS_OF, lambda _: None)
+        if stop == "finished":
+            assert rows != ("their rows are only hidden" in ok(*command))
+        else:
+            with monkeypatch.context() as patch:
+                patch.setattr(f"asr_lab.tracking.housekeeping.{stop}", lambda *_, **__: 1 / 0)
+                assert isinstance(run(*command).exception, ZeroDivisionError)
+        [mine] = Path("bundles").glob("mine*")
+        kept = mine.read_bytes()
+        ok(*command)
+    if stop != "purging.mark":  # what is in its bundle, and half erased, is not packed again
+        assert mine.read_bytes() == kept
+    assert not list(Path("mlruns").rglob("MLmodel"))
+    if not rows:
+        assert {client().get_run(one).info.lifecycle_stage for one in (full, other)} == {"deleted"}
+        ok("cleanup", "--purge", "--yes")  # in the server's database
+    assert all_run_ids() == set()
+    assert "erased from the store before; it is in" in ok(*command)
+    ok("restore", mine)
+    [again] = all_run_ids()
+    assert everything(again) == before
+
+
+def test_cleanup_finishes_a_purge_too_and_half_erased_runs_are_not_packed(full, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("asr_lab.tracking.housekeeping.files.delete", lambda *_, **__: 1 / 0)
+        run("archive", full, "--to", "bundles", "--purge", "--yes")
+    [bundle] = Path("bundles").iterdir()
+    content = bundle.read_bytes()
+    assert "no run" in refused("archive", full, "--to", "bundles")
+    assert "some of mine is erased" in refused("restore", full)
+    ok("cleanup", "--purge", "--yes")
+    assert all_run_ids() == set()
+    assert bundle.read_bytes() == content
+
+
+def test_what_is_half_erased_is_never_packed_over_its_bundle(full, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(ROWS_OF, lambda _: None)
+        patch.setattr("asr_lab.tracking.housekeeping.erase.erase_local", lambda *_: 1 / 0)
+        run("archive", full, "--to", "bundles", "--purge", "--yes")
+    [bundle] = Path("bundles").iterdir()
+    content = bundle.read_bytes()
+    assert "erased already" in refused("archive", full, "--to", "bundles")
+    assert bundle.read_bytes() == content
+
+
+def test_another_database_than_the_runs_is_told_before_anything_is_done(full):
+    shutil.copy("mlflow.db", "other.db")
+    later = made_run("later")
+    said = refused("archive", later, "--to", "b", "--purge", "--yes", "--backend-store-uri", "sqlite:///other.db")
+    assert "does not know run" in said
+    assert not Path("b").exists()
+    assert "asr_lab.cleanup" not in client().get_run(later).data.tags
+
+
+def test_files_out_of_reach_are_not_packed_as_if_there_were_none(full):
+    Path("mlruns").rename("unmounted")
+    assert "out of reach" in refused("archive", full, "--to", "bundles")
+    assert not list(Path().glob("bundles/*"))
+    assert "asr_lab.archived" not in client().get_run(full).data.tags
+    Path("unmounted").rename("mlruns")
+    models = next(Path("mlruns").glob("*/models"))
+    models.rename("unmounted")
+    assert "out of reach" in refused("archive", full, "--to", "bundles")
+
+
 def test_into_another_store(full, tmp_path, monkeypatch):
     before, bundle = everything(full), bundle_of(full).resolve()
     other = tmp_path / "other"
@@ -149,6 +226,56 @@ def test_a_restoring_that_was_cut_off_is_finished(full, stop, monkeypatch):
     assert all_run_ids() == {half}
     assert everything(half) == before
     assert len(client().search_logged_models([client().get_run(half).info.experiment_id])) == 1
+
+
+def half_restored(bundle: Path, monkeypatch) -> str:
+    """A run of which the restoring was cut off near its end; its id."""
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, "set_terminated", lambda *_, **__: 1 / 0)
+        run("restore", bundle)
+    [half] = all_run_ids()
+    return half
+
+
+def test_nobody_takes_a_half_restored_run_for_one_that_was_cut_off(monkeypatch):
+    from asr_lab.tracking import orphans, provenance
+    from asr_lab.training.recorder import RunSpec
+
+    gone = provenance.process_mark().split("|")[0] + "|999999999|1"
+    tags = {"asr_lab.process": gone, "asr_lab.signature": "s1"}
+    run_id = made_run("mine", days=9, status="FAILED", tags=tags)
+    ok("archive", run_id, "--to", "bundles", "--purge", "--yes")
+    [bundle] = Path("bundles").iterdir()
+    half = half_restored(bundle, monkeypatch)
+    assert not tags.keys() & client().get_run(half).data.tags.keys()
+    for key, value in tags.items():  # as another version may have left it
+        client().set_tag(half, key, value)
+    spec = RunSpec(
+        family="deepspeech2", kind="train", model_type="", name="", signature="s1", params={}, config_yaml=""
+    )
+    orphans.close_unstarted(client())
+    assert orphans.on_store(client(), spec) == ""
+    assert client().get_run(half).info.status == "RUNNING"
+    for what in (["--stale-running"], ["--pattern", "mine"], ["--failed", "--stale-running", "--purge"]):
+        ok("cleanup", *what, "--yes")
+    assert client().get_run(half).info.lifecycle_stage == "active"
+    assert "being restored" in ok("cleanup", "--pattern", "mine", "--dry-run")
+    assert "half restored" in refused("restore", half)
+    ok("restore", bundle)
+    found = client().get_run(half)
+    assert found.info.status == "FAILED"
+    assert tags.items() <= found.data.tags.items()
+
+
+def test_a_half_restored_run_that_nobody_finishes_can_go(full, monkeypatch):
+    from asr_lab.tracking import provenance
+
+    ok("archive", full, "--to", "bundles", "--purge", "--yes")
+    half = half_restored(next(Path("bundles").iterdir()), monkeypatch)
+    client().set_tag(half, "asr_lab.restoring", provenance.process_mark().split("|")[0] + "|999999999|1")
+    assert "half restored" in ok("cleanup", "--pattern", "mine", "--dry-run")
+    ok("cleanup", "--stale-running", "--purge", "--yes")
+    assert all_run_ids() == set()
 
 
 def test_a_deleted_run_comes_back_from_its_bundle_as_itself(full):

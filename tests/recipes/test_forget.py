@@ -1,8 +1,8 @@
 """forget as a user runs it: afterwards no byte of the store, of the folder and of the bundles names the person."""
 
-import gzip
 import json
 import os
+import shutil
 from pathlib import Path
 
 import mlflow
@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import sqlalchemy
 from conftest import ok, refused, run
-from made import all_run_ids, client, made_run, scores
+from made import all_run_ids, client, log_comparison, made_manifest, made_run, scores
 
 pytestmark = pytest.mark.usefixtures("store")
 NAME = "johanna"
@@ -46,10 +46,9 @@ def mentions(word: str, folder: str = ".") -> list[str]:
     return found
 
 
-def manifest(path: str, *speakers: str) -> None:
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with gzip.open(path, "wt") as file:
-        file.writelines(json.dumps({"supervisions": [{"speaker": one}]}) + "\n" for one in speakers)
+def learned_from(path: str, *speakers: str, **more) -> dict:
+    """Params and tags of a run that learned from a manifest, which is made."""
+    return {"params": {"data.train": path}, "tags": {"asr_lab.data.train": made_manifest(path, *speakers)}} | more
 
 
 @pytest.fixture
@@ -97,6 +96,15 @@ def test_nothing_of_a_person_is_left_and_all_of_others_is():
     assert f"nothing is known of '{NAME}'" in refused("forget", NAME, "--yes")
 
 
+@pytest.mark.parametrize("name", ["o'brien", "김민수", 'ann "b"'])
+def test_names_that_no_filter_takes(name):
+    run_id, other = adapter_of(name), adapter_of("bob")
+    ok("forget", name, "--yes")
+    assert all_run_ids() == {other, record().info.run_id}
+    assert [model.name for model in client().search_registered_models()] == ["deepspeech2-adapter-bob"]
+    assert not Path("checkpoints", run_id).exists()
+
+
 def record():
     experiment = client().get_experiment_by_name("forgotten")
     [found] = client().search_runs([experiment.experiment_id])
@@ -128,11 +136,35 @@ def test_who_is_called_otherwise_in_the_corpus():
     assert list(rest["speaker"]) == ["spk02"]
 
 
+def test_another_name_counts_only_when_it_is_nobody_elses():
+    own = {"family": "adapter", "tags": {"asr_lab.speaker": NAME}}
+    made_run("own", table=scores("spk01", "spk01"), **own)
+    made_run("nameless", table=scores("unknown", "unknown"), **own)
+    made_run("as-bob", table=scores("bob", "bob"), **own)
+    made_run("numbered", table=scores("7", "7"), **own)
+    on_eve = {"asr_lab.speaker": NAME, "asr_lab.kind": "evaluate"}
+    made_run("on-eve", family="evaluate", tags=on_eve, table=scores("eve"))
+    stay = {
+        adapter_of("bob"),
+        made_run("lees", family="adapter", tags={"asr_lab.speaker": "lee"}, table=scores("7", "7")),
+        made_run("everyone", table=scores("unknown", "unknown")),
+        made_run("eves", tags={"asr_lab.kind": "evaluate"}, table=scores("eve", "eve")),
+        made_run("of-bob", tags={"asr_lab.kind": "evaluate"}, table=scores("bob")),
+        made_run("by-hand", tags={"asr_lab.speaker": "eve"}, register=f"deepspeech2-adapter-{NAME}"),
+    }
+    goes = made_run("evaluated", tags={"asr_lab.kind": "evaluate"}, table=scores("spk01"))
+    said = ok("forget", NAME, "--yes")
+    assert f"{NAME} is called spk01 in tables" in said
+    assert f"7, bob, unknown may mean {NAME} and others too: not taken for them" in said
+    assert all_run_ids() == stay | {record().info.run_id}
+    assert goes not in all_run_ids()
+    tables = [one for one in stay if list(Path("mlruns").glob(f"*/{one}/artifacts/eval/val.parquet"))]
+    assert len(tables) == 5
+
+
 def test_what_learned_from_a_person():
-    manifest("corpora/alone.jsonl.gz", NAME, NAME)
-    manifest("corpora/class.jsonl.gz", NAME, "bob")
-    alone = made_run("alone", params={"data.train": "corpora/alone.jsonl.gz"})
-    shared = made_run("shared", params={"data.train": "corpora/class.jsonl.gz"})
+    alone = made_run("alone", **learned_from("corpora/alone.jsonl.gz", NAME, NAME))
+    shared = made_run("shared", **learned_from("corpora/class.jsonl.gz", NAME, "bob"))
     evaluated = made_run("evaluated", tags={"asr_lab.kind": "evaluate"}, table=scores(NAME))
     said = ok("forget", NAME, "--yes")
     assert "stays: learned from others too (--shared-models erases it)" in said
@@ -142,11 +174,24 @@ def test_what_learned_from_a_person():
 
 
 def test_models_that_learned_from_others_too_go_when_asked():
-    manifest("corpora/class.jsonl.gz", NAME, "bob")
-    made_run("shared", params={"data.train": "corpora/class.jsonl.gz"}, register="deepspeech2")
+    made_run("shared", register="deepspeech2", **learned_from("corpora/class.jsonl.gz", NAME, "bob"))
     ok("forget", NAME, "--shared-models", "--yes")
     assert all_run_ids() == {record().info.run_id}
     assert not client().search_registered_models()
+
+
+def test_a_manifest_that_changed_since_says_nothing():
+    adapter_of(NAME)
+    then = learned_from("corpora/reused.jsonl.gz", "bob", "eve")
+    of_bob = made_run("of-bob", **then)
+    made_manifest("corpora/reused.jsonl.gz", NAME)
+    moved = made_run("moved", params={"data.train": "corpora/moved.jsonl.gz"}, tags={"asr_lab.data.train": "d1"})
+    untold = made_run("untold", params={"data.train": "corpora/reused.jsonl.gz"})
+    said = ok("forget", NAME, "--shared-models", "--yes")
+    assert "corpora/reused.jsonl.gz is not what they learned from: it has changed since" in said
+    assert "from whom untold, of-bob learned is not known" in said
+    assert "corpora/moved.jsonl.gz is not on this machine" in said
+    assert all_run_ids() == {of_bob, moved, untold, record().info.run_id}
 
 
 def test_bundles_go_and_those_of_others_are_written_anew():
@@ -168,17 +213,164 @@ def test_bundles_go_and_those_of_others_are_written_anew():
     assert mentions("bob", "unpacked") != []
 
 
-@pytest.mark.parametrize("stop", ["scrub.scrub_artifacts", "_delete_versions", "Eraser.erase", "finish_record"])
-def test_what_was_cut_off_is_finished(stop, monkeypatch):
-    adapter_of(NAME)
-    made_run("both", table=scores("bob", NAME))
+def much_of_a_person() -> str:
+    """Runs, bundles and versions of a person, found by name, by another name, by the registry; a run with others."""
+    own = adapter_of(NAME)
+    made_run("second", family="adapter", tags={"asr_lab.speaker": NAME}, table=scores("spk01", "spk01"))
+    made_run("evaluated", tags={"asr_lab.kind": "evaluate"}, table=scores("spk01"))
+    made_run("unmarked", register=f"deepspeech2-adapter-{NAME}")
+    both = made_run("both", table=scores("bob", NAME, "spk01"))
+    ok("archive", own, both, "--to", "bundles")
+    return both
+
+
+_STEPS = ("mark", "rebundle.without", "scrub.scrub_artifacts", "archive.delete", "_delete_versions", "files.remove",
+          "Eraser.erase", "drop_names", "finish_record")  # fmt: skip
+
+
+@pytest.mark.parametrize(("stop", "after"), [(step, 0) for step in _STEPS] + [("mark", 1), ("Eraser.erase", 2)])
+def test_what_was_cut_off_is_finished(stop, after, monkeypatch):
+    """`after` so many times that a step was done; what is found only by another name is found again."""
+    import asr_lab.tracking.housekeeping.forget as module
+
+    both = much_of_a_person()
+    *place, name = stop.split(".")
+    target = getattr(module, place[0]) if place else module
+    real, left = getattr(target, name), [after]
+
+    def cut_off(*arguments, **more):
+        left[0] -= 1
+        return real(*arguments, **more) if left[0] >= 0 else 1 / 0
+
     with monkeypatch.context() as patch:
-        patch.setattr(f"asr_lab.tracking.housekeeping.forget.{stop}", lambda *_, **__: 1 / 0)
+        patch.setattr(target, name, cut_off)
         assert isinstance(run("forget", NAME, "--yes").exception, ZeroDivisionError)
     assert record().info.status == "RUNNING"
     ok("forget", NAME, "--yes")
     assert record().info.status == "FINISHED"
+    assert all_run_ids() == {both, record().info.run_id}
+    assert mentions(NAME) == mentions("spk01") == []
+
+
+def test_what_a_server_leaves_is_erased_in_its_database(monkeypatch):
+    both = much_of_a_person()
+    with monkeypatch.context() as patch:
+        patch.setattr("asr_lab.tracking.housekeeping.erase.rows_of", lambda _: None)
+        assert "not all is erased: rows of 5 runs" in refused("forget", NAME, "--yes")
+    ok("forget", NAME, "--yes")
+    assert all_run_ids() == {both, record().info.run_id}
+    assert mentions(NAME) == mentions("spk01") == []
+
+
+def test_every_bundle_of_a_run_is_found_and_those_moved_away_are_told():
+    own, both, moved = (
+        adapter_of(NAME),
+        made_run("both", table=scores("bob", NAME)),
+        made_run("m", table=scores(NAME, "b")),
+    )
+    for folder in ("first", "second"):
+        ok("archive", own, both, "--to", folder)
+    ok("restore", own)  # it is not archived any more, and its bundles are still there
+    ok("archive", moved, "--to", "first")
+    assert client().get_run(both).data.tags["asr_lab.bundles"].splitlines() == [
+        str(path.resolve()) for folder in ("second", "first") for path in Path(folder).glob("both*")
+    ]
+    mark = client().get_run(both).data.tags["asr_lab.archived"]
+    [bundle] = Path("first").glob("m-*")
+    Path("away").mkdir()
+    bundle.rename(Path("away") / bundle.name)
+    said = ok("forget", NAME, "--yes")
+    assert "is not there: if it was moved, --bundles FOLDER searches where to" in said
+    assert (
+        sorted(path.name for folder in ("first", "second") for path in Path(folder).iterdir())
+        == [f"both-{both[:8]}.tar.zst"] * 2
+    )
+    from asr_lab.tracking.housekeeping import archive
+
+    found = client().get_run(both).data.tags["asr_lab.archived"]
+    assert archive.located(found)[0] == archive.located(mark)[0]
+    with archive.at_hand(*archive.located(found)):
+        pass
+    ok("forget", NAME, "--bundles", "away", "--yes")
+    for packed in Path().glob("*/*.tar.zst"):
+        unpacked(packed)
+    assert mentions(NAME, "unpacked") == []
+
+
+def unpacked(packed: Path) -> None:
+    from asr_lab.tracking.housekeeping import bundle
+
+    folder = Path("unpacked", packed.parent, packed.name)
+    folder.mkdir(parents=True)
+    bundle.extract(packed, folder)
+
+
+def test_a_restored_run_knows_the_bundle_it_came_from():
+    own = adapter_of(NAME)
+    client().delete_registered_model(f"deepspeech2-adapter-{NAME}")
+    ok("archive", own, "--to", "first")
+    ok("archive", own, "--to", "second", "--purge", "--yes")
+    ok("restore", next(Path("second").iterdir()))
+    ok("forget", NAME, "--yes")
+    assert not [*Path("first").iterdir(), *Path("second").iterdir()]
+
+
+@pytest.mark.parametrize("name", ["김민수", "o'brien", 'ann "b"', NAME])
+def test_spools_of_a_person_whatever_their_name(name):
+    for place, form in enumerate((True, False)):
+        Path("spool", f"own{place}").mkdir(parents=True)
+        header = json.dumps({"tags": {"asr_lab.speaker": name}}, ensure_ascii=form)
+        Path("spool", f"own{place}", "header.json").write_text(header, encoding="utf-8")
+    for other in ("other", "tested", "figures"):
+        Path("spool", other, "files", "1").mkdir(parents=True)
+        Path("spool", other, "header.json").write_text(json.dumps({"tags": {"asr_lab.speaker": name + "2"}}))
+    scores("bob", name).to_parquet("spool/tested/files/1/val.parquet")
+    from asr_lab.metrics.catalog import in_a_name
+
+    logged = {"kind": "metrics", "values": {f"val/wer_by_speaker/{in_a_name(name)}": 0.1}}
+    Path("spool/figures/events.jsonl").write_text(json.dumps(logged, ensure_ascii=False), encoding="utf-8")
+    said = ok("forget", name, "--yes")
+    assert sorted(path.name for path in Path("spool").iterdir()) == ["figures", "other", "tested"]
+    assert said.count("stays: not on the store yet") == 2
+    assert not [line for line in said.splitlines() if "stays" in line and "spool/other" in line]
+
+
+def test_comparisons_with_a_person_go_and_others_stay():
+    own, base, other = adapter_of(NAME), made_run("base"), made_run("other")
+    named, alike = made_run("named"), made_run("alike")
+    log_comparison([own, base])
+    log_comparison([other, alike], f"x{NAME}y")
+    log_comparison([named], f"test/wer_by_speaker/{NAME}")
+    ok("archive", base, "--to", "bundles")
+    plan = json.loads(ok("forget", NAME, "--dry-run", "--format", "json"))
+    told = {row["which"] for row in plan if row["then"] == "loses the comparison with them (compare/)"}
+    assert told == {"base", "named"}
+    ok("forget", NAME, "--yes")
+    unpacked(next(Path("bundles").iterdir()))
+    assert not list(Path("unpacked").rglob("compare"))
+    has = {one for one in (base, other, named, alike) if client().list_artifacts(one, "compare")}
+    assert has == {other, alike}
+    assert {item.path for item in client().list_artifacts(base)} == {"config.yaml"}
+
+
+def test_the_real_comparison_names_its_runs():
+    own, base = adapter_of(NAME), made_run("base")
+    ok("compare", own, base, "--log", "--metric", "val/wer")
+    assert client().list_artifacts(base, "compare")
+    ok("forget", NAME, "--yes")
+    assert not client().list_artifacts(base, "compare")
     assert mentions(NAME) == []
+
+
+def test_a_run_that_the_database_does_not_know_is_told_before_anything_is_erased():
+    first = adapter_of(NAME)
+    shutil.copy("mlflow.db", "other.db")
+    later = made_run("later", table=scores("bob", NAME))
+    before = mentions(NAME)
+    assert f"does not know run {later}" in refused("forget", NAME, "--yes", "--backend-store-uri", "sqlite:///other.db")
+    assert mentions(NAME) == before
+    assert first in all_run_ids()
+    assert client().get_experiment_by_name("forgotten") is None
 
 
 def test_it_asks_for_the_name():

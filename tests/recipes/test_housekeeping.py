@@ -1,7 +1,9 @@
 """cleanup, keep, note, and the undoing of them, as a user runs them, and what is in MLflow afterwards."""
 
 import json
+import shutil
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -50,6 +52,17 @@ def test_the_best_of_other_data_and_of_another_metric_stay():
     assert "val/wer" in refused("cleanup", "--keep-best", "--metric", "val/werr", "--dry-run")
 
 
+def test_what_finished_without_the_metric_is_not_judged_and_stays():
+    judged, sweep = made_run("judged", wer=0.1), made_run("sweep", wer=None)
+    odd, failed = made_run("odd", family="oddities"), made_run("failed", wer=None, status="FAILED")
+    worse = made_run("worse", wer=0.5)
+    plan = planned("--keep-best")
+    assert plan["sweep"]["why"] == "not judged: it has no val/wer"
+    assert plan["odd"]["why"] == "not judged: nothing decides for its family"
+    ok("cleanup", "--keep-best", "--yes")
+    assert [is_there(one) for one in (judged, sweep, odd, failed, worse)] == [True, True, True, False, False]
+
+
 def test_a_metric_without_a_better_side_judges_nothing():
     made_run("one", model=True)
     assert "no better side" in refused("cleanup", "--keep-best", "--metric", "model/score")
@@ -78,6 +91,30 @@ def test_what_is_registered_by_its_source_alone_stays():
     made_version("two", f"runs:/{by_run}/model", None)
     plan = planned("--pattern", "by-*")
     assert {row["what"] for row in plan.values()} == {"stays"}
+
+
+@pytest.mark.parametrize("name", ["o'brien", 'the "best"', "김민수", "a%_"])
+def test_what_is_registered_under_a_name_with_quotes_stays(name):
+    made_run("mine", register=f"deepspeech2-adapter-{name}")
+    made_run("plain", register="deepspeech2")
+    plan = planned("--pattern", "*")
+    assert plan["mine"]["why"] == f"registered as deepspeech2-adapter-{name}/1 @champion"
+    assert plan["plain"]["why"] == "registered as deepspeech2/1 @champion"
+
+
+@pytest.mark.parametrize("name", ["[bold]x", "[/]"])
+def test_names_that_look_like_markup_are_shown_as_they_are(name):
+    made_run(name, status="FAILED")
+    assert name in ok("show", name)
+    assert name in ok("reproduce", name, "--check")
+    assert name in ok("cleanup", "--failed", "--dry-run")
+    from asr_lab.tracking.housekeeping import cleanup
+
+    plan, out = cleanup.plan(client(), cleanup.Selection(failed=True), "delete"), ok("cleanup", "--failed", "--yes")
+    assert name in out
+    from asr_lab.cli.housekeeping import _report
+
+    _report(plan, [replace(plan.going[0], why="runs [/] again")], "delete", rows=True)
 
 
 def test_parents_children_and_bases_of_what_stays_stay():
@@ -114,6 +151,27 @@ def test_stale_runs_go_only_when_asked():
     assert (is_there(here), is_there(alive), is_there(silent)) == (False, True, False)
     ok("restore", "here")
     assert client().get_run(here).info.status == "KILLED"
+
+
+@pytest.mark.parametrize("stop", ["set_terminated", "delete_run"])
+def test_a_cleanup_of_stale_runs_that_was_cut_off_is_finished(stop, monkeypatch):
+    stale = made_run("stale", status="RUNNING", days=3, tags={"asr_lab.process": "elsewhere|1|1"})
+    killed = made_run("killed", status="KILLED")
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, stop, lambda *_, **__: 1 / 0)
+        assert isinstance(run("cleanup", "--stale-running", "--yes").exception, ZeroDivisionError)
+    assert is_there(stale)
+    ok("cleanup", "--stale-running", "--yes")
+    assert [is_there(one) for one in (stale, killed)] == [False, True]
+
+
+def test_the_database_of_another_server_is_told_before_runs_are_marked():
+    made_run("mine")
+    shutil.copy("mlflow.db", "other.db")
+    later = made_run("later", status="FAILED")
+    said = refused("cleanup", "--failed", "--purge", "--yes", "--backend-store-uri", "sqlite:///other.db")
+    assert "does not know run" in said
+    assert "asr_lab.cleanup" not in client().get_run(later).data.tags
 
 
 def test_what_mlflow_run_left_behind_is_stale_too():

@@ -10,8 +10,9 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from asr_lab.tracking.housekeeping import files
-from asr_lab.tracking.housekeeping.cleanup import Action, Line, Plan, is_stale, own_protection
+from asr_lab.tracking.housekeeping.cleanup import Action, Line, Plan
 from asr_lab.tracking.housekeeping.erase import CHECKPOINTS, Eraser, local_folders, locations
+from asr_lab.tracking.housekeeping.protection import is_stale, own_protection
 from asr_lab.tracking.housekeeping.records import CLEANUP, KEEP, PURGE_BEGUN, Record, Registered, record_of, registered
 
 NOTE = "mlflow.note.content"
@@ -46,7 +47,9 @@ def apply(
         elif planned.action == "checkpoints":
             delete_checkpoints(line.record)
         else:
-            _mark(client, line, PURGE_BEGUN if eraser else "deleted")
+            if eraser:
+                eraser.check([line.record])
+            mark(client, line.record, PURGE_BEGUN if eraser else "deleted", line.why)
             if eraser:
                 eraser.erase(line.record)
             elif not line.record.deleted:
@@ -72,15 +75,15 @@ def _changed(client: MlflowClient, run: Record, held: Registered) -> str:
     return own_protection(now, held, stale_too=True)
 
 
-def _mark(client: MlflowClient, line: Line, how: str) -> None:
-    """Say on the run why it goes, before it does: MLflow refuses tags on deleted runs. Stale runs are closed."""
-    if line.record.deleted:
+def mark(client: MlflowClient, run: Record, how: str, why: str) -> None:
+    """Say on a run why it goes, before it does: MLflow refuses tags on deleted runs. Stale runs are closed."""
+    if run.deleted:
         return
-    with files.handling(f"the run {line.record.name} cannot be marked"):
+    with files.handling(f"the run {run.name} cannot be marked"):
         when = datetime.now(UTC).isoformat(timespec="seconds")
-        client.set_tag(line.record.run_id, CLEANUP, f"{how} {when}: {line.why}")
-        if is_stale(line.record):
-            client.set_terminated(line.record.run_id, "KILLED")
+        client.set_tag(run.run_id, CLEANUP, f"{how} {when}: {why}")
+        if is_stale(run):
+            client.set_terminated(run.run_id, "KILLED")
 
 
 def delete_checkpoints(run: Record) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from mlflow.entities import LoggedModel, Run
 
 from asr_lab.errors import AsrLabError
 from asr_lab.tracking.housekeeping import bundle, files
-from asr_lab.tracking.housekeeping.records import ARCHIVED, Registered, models_of, record_of
+from asr_lab.tracking.housekeeping.records import ARCHIVED, BUNDLES, RESTORING, Registered, models_of, record_of
 
 _DIGEST_MARK = "#sha256="
 
@@ -31,7 +31,13 @@ def archive(client: MlflowClient, run: Run, to: str, held: Registered) -> tuple[
             f"{run.info.run_name} is {run.info.status}: what is not finished cannot be archived",
             hint="one whose process is gone: asr-lab cleanup --stale-running, then restore",
         )
+    record = record_of(run)
+    if record.purge_begun or RESTORING in run.data.tags:
+        half = "some of it is erased already" if record.purge_begun else "it is half restored"
+        raise AsrLabError(f"{run.info.run_name} cannot be archived: {half}")
     name = bundle_name(run)
+    location = f"{to.rstrip('/')}/{name}" if "://" in to else str(Path(to).resolve() / name)
+    remember(client, run, location)
     if "://" in to:
         with tempfile.TemporaryDirectory() as staging:
             local = Path(staging) / name
@@ -40,15 +46,14 @@ def archive(client: MlflowClient, run: Run, to: str, held: Registered) -> tuple[
             with files.handling("the bundle cannot be stored", to):
                 files.repository(to).log_artifact(str(local))
             local.unlink()
-            location = f"{to.rstrip('/')}/{name}"
             with at_hand(location) as copy:
                 _compare(copy, digest, location)
     else:
-        local = Path(to).resolve() / name
+        local = Path(location)
         _write(client, run, local, held)
-        digest, size, location = bundle.digest(local), local.stat().st_size, str(local)
+        digest, size = bundle.digest(local), local.stat().st_size
     with files.handling(f"{run.info.run_name} cannot be marked as archived"):
-        client.set_tag(run.info.run_id, ARCHIVED, f"{location}{_DIGEST_MARK}{digest}")
+        client.set_tag(run.info.run_id, ARCHIVED, mark(location, digest))
     return location, size
 
 
@@ -59,8 +64,29 @@ def bundle_name(run: Run) -> str:
         if run.info.run_name.endswith(run.info.run_id[:8])
         else (f"{run.info.run_name}-{run.info.run_id[:8]}")
     )
-    safe = "".join(sign if sign.isalnum() or sign in "-_.=+" else "_" for sign in stem).lstrip(".")
-    return safe[-150:] + bundle.SUFFIX
+    return safe_name(stem) + bundle.SUFFIX
+
+
+def safe_name(text: str) -> str:
+    """A run's name of letters that every file system takes, 150 at most."""
+    return "".join(sign if sign.isalnum() or sign in "-_.=+" else "_" for sign in text).lstrip(".")[-150:]
+
+
+def remember(client: MlflowClient, run: Run, location: str) -> None:
+    """Note on a run where a bundle of it lies, before it does: so nobody has to search for one."""
+    with files.handling(f"{run.info.run_name} cannot be marked as archived"):
+        client.set_tag(run.info.run_id, BUNDLES, "\n".join(dict.fromkeys([location, *places(run.data.tags)])))
+
+
+def places(tags: Mapping[str, str]) -> list[str]:
+    """Where a run was archived to, the newest first; what lay there may have been moved since."""
+    newest = [located(tags[ARCHIVED])[0]] if ARCHIVED in tags else []
+    return list(dict.fromkeys(newest + tags.get(BUNDLES, "").splitlines()))
+
+
+def mark(location: str, digest: str) -> str:
+    """The tag of an archived run: where its bundle lies, and its SHA-256."""
+    return f"{location}{_DIGEST_MARK}{digest}"
 
 
 def located(tag: str) -> tuple[str, str]:
@@ -92,6 +118,14 @@ def at_hand(location: str, digest: str = "") -> Iterator[Path]:
         yield path
 
 
+def is_there(location: str) -> bool:
+    """Whether a bundle lies where it was written; raises `AsrLabError` when that place cannot be asked."""
+    if "://" not in location:
+        return Path(location).is_file()
+    folder, _, name = location.rpartition("/")
+    return location in files.listed(folder, name)
+
+
 def delete(location: str) -> None:
     """Delete a bundle; one that is gone already is no error."""
     if "://" not in location:
@@ -110,6 +144,13 @@ def _write(client: MlflowClient, run: Run, path: Path, held: Registered) -> None
         bundle.writing(path) as writer,
     ):
         models = list(models_of(client, run.info.experiment_id, run.info.run_id))
+        for uri in (run.info.artifact_uri, *(model.artifact_location for model in models)):
+            if not files.is_within_reach(uri):
+                raise AsrLabError(
+                    f"the files of {run.info.run_name} are out of reach: nothing is archived",
+                    where=uri,
+                    hint="is the disk mounted? the folder is missing, and the one around it too",
+                )
         about = described(client, run, models, held)
         writer.add(bundle.RUN, json.dumps(about, indent=1, ensure_ascii=False).encode())
         metrics = Path(staging) / bundle.METRICS

@@ -6,6 +6,7 @@ tracking API cannot delete rows; they are erased in the database itself, which a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -27,13 +28,19 @@ class Eraser:
         self.rows = rows_of(backend_store_uri)
         self.held = {} if even_registered else registered(client).by_id
 
-    def erase(self, run: Record) -> None:
-        """Erase a run; raises `AsrLabError` when something of it is registered, or cannot be deleted."""
-        if self.rows and not self.rows.has(run.run_id):
+    def check(self, runs: Iterable[Record]) -> None:
+        """Raise `AsrLabError` when the database does not know one of the runs: before anything of them is touched."""
+        with files.handling("the backend store cannot be read"):
+            unknown = next((run for run in runs if self.rows and not self.rows.has(run.run_id)), None)
+        if unknown:
             raise AsrLabError(
-                f"the backend store does not know run {run.run_id}",
+                f"the backend store does not know run {unknown.run_id}",
                 hint="--backend-store-uri is the database of the very server that MLFLOW_TRACKING_URI names",
             )
+
+    def erase(self, run: Record) -> None:
+        """Erase a run; raises `AsrLabError` when something of it is registered, or cannot be deleted."""
+        self.check([run])
         models = self._models(run)
         for id in (run.run_id, *models):
             if id in self.held:

@@ -109,6 +109,12 @@ def delete(uri: str, id: str, path: str = "") -> None:
                 folder.parent.rmdir()
 
 
+def is_within_reach(uri: str) -> bool:
+    """False for a local folder that is missing together with all around it, as on a disk that is not mounted."""
+    folder = local_folder(uri)
+    return folder is None or folder.is_dir() or folder.parent.parent.is_dir()
+
+
 @contextmanager
 def at_hand(uri: str, staging: Path) -> Iterator[Path]:
     """A local folder with the artifacts under a URI: the folder itself where it is local, else downloaded."""
@@ -121,6 +127,15 @@ def at_hand(uri: str, staging: Path) -> Iterator[Path]:
                 repo.download_artifacts("", str(staging))
         folder = staging
     yield folder
+
+
+def listed(place: str, suffix: str) -> list[str]:
+    """The files of a suffix in a folder or in a place of an object store; none where it is not there."""
+    if "://" not in place:
+        return [str(path) for path in sorted(Path(place).resolve().glob(f"*{suffix}"))]
+    with handling("the bundles cannot be listed", place):
+        names = [item.path for item in repository(place).list_artifacts() if not item.is_dir]
+        return [f"{place.rstrip('/')}/{name}" for name in names if name.endswith(suffix)]
 
 
 def remove(path: Path) -> None:

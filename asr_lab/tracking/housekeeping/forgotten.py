@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import getpass
 import hashlib
+import json
 import os
+from collections.abc import Set
 from dataclasses import dataclass
 
 from mlflow import MlflowClient
@@ -20,7 +22,7 @@ from asr_lab.tracking.housekeeping.records import search
 from asr_lab.tracking.store import experiment_id
 
 EXPERIMENT = "forgotten"
-_WHO = "asr_lab.forgotten"
+_WHO, _ALSO = "asr_lab.forgotten", "asr_lab.forgotten_also"
 
 
 @dataclass(frozen=True)
@@ -30,17 +32,34 @@ class Forgotten:
     run_id: str
 
 
-def open_record(client: MlflowClient, person: str, counts: dict[str, int]) -> Run:
-    """The record of an erasure that begins, or of one that was begun and cut off; RUNNING until all is erased."""
+def open_record(client: MlflowClient, person: str, counts: dict[str, int], also_called: Set[str]) -> Run:
+    """The record of an erasure that begins, or of one that was begun and cut off; RUNNING until all is erased.
+
+    Until then it holds how the person is called in tables: what says so may be erased before all else is.
+    """
     if found := unfinished_record(client, person):
         return found
     with files.handling("the record cannot be written"):
         tags = {_WHO: _hashed(person, os.urandom(16)), "asr_lab.kind": "forget", "mlflow.user": getpass.getuser()}
         tags |= {"mlflow.note.content": "A person was forgotten: what was erased is counted in the parameters."}
         run = client.create_run(experiment_id(client, EXPERIMENT), tags=tags, run_name="forgotten")
+        if also_called:
+            client.set_tag(run.info.run_id, _ALSO, json.dumps(sorted(also_called)))
         for what, number in counts.items():
             client.log_param(run.info.run_id, what, number)
         return run
+
+
+def names_in(record: Run | None) -> set[str]:
+    """How the person of an unfinished record is called in tables."""
+    return set(json.loads(record.data.tags.get(_ALSO, "[]"))) if record else set()
+
+
+def drop_names(client: MlflowClient, record: Run) -> None:
+    """Take away how the person is called in tables: nothing is left that this could find."""
+    with files.handling("the record cannot be written"):
+        if _ALSO in client.get_run(record.info.run_id).data.tags:
+            client.delete_tag(record.info.run_id, _ALSO)
 
 
 def finish_record(client: MlflowClient, record: Run) -> Forgotten:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,8 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from asr_lab.tracking.housekeeping import archive, bundle, files, scrub
+from asr_lab.tracking.housekeeping import archive, bundle, comparisons, files, scrub
+from asr_lab.tracking.housekeeping.person import Traces
 from asr_lab.tracking.housekeeping.records import ARCHIVED
 
 
@@ -27,40 +27,32 @@ class Whose:
     among_others: bool
 
 
-def listed(folders: Sequence[str]) -> Iterable[str]:
-    """The bundles in folders and in places of object stores."""
-    for folder in folders:
-        with files.handling("the bundles cannot be listed", folder):
-            if "://" in folder:
-                names = [item.path for item in files.repository(folder).list_artifacts() if not item.is_dir]
-                yield from (f"{folder.rstrip('/')}/{name}" for name in names if name.endswith(bundle.SUFFIX))
-            else:
-                yield from (str(path) for path in sorted(Path(folder).resolve().glob(f"*{bundle.SUFFIX}")))
-
-
-def whose(location: str, people: Set[str]) -> Whose:
+def whose(location: str, traces: Traces) -> Whose:
     """Look into a bundle; raises `AsrLabError` when it is not whole."""
     with archive.at_hand(location) as path, tempfile.TemporaryDirectory() as folder:
         about = bundle.extract(path, Path(folder))
-        tested = set(scrub.who(str(Path(folder) / "artifacts"), Path(folder)))
-        tags = about["tags"]
+        artifacts = Path(folder) / "artifacts"
+        tested, tags = set(scrub.who(str(artifacts), artifacts)), about["tags"]
+        compared = comparisons.text_of(str(artifacts), artifacts)
         return Whose(
             run_id=about["run_id"],
             speaker=tags.get("asr_lab.speaker", ""),
-            alone=tags.get("asr_lab.kind") == "evaluate" and bool(tested) and tested <= people,
-            among_others=bool(tested & people),
+            alone=tags.get("asr_lab.kind") == "evaluate" and bool(tested) and tested <= traces.known_as,
+            among_others=bool(tested & traces.known_as) or traces.are_in(compared),
         )
 
 
-def without(client: MlflowClient, location: str, people: Set[str]) -> None:
+def without(client: MlflowClient, location: str, traces: Traces) -> None:
     """Write a bundle anew without people, in its place, and tell its run the new checksum."""
     with archive.at_hand(location) as path, tempfile.TemporaryDirectory() as staging:
         folder = Path(staging) / "in"
         folder.mkdir()
         about = bundle.extract(path, folder)
-        scrub.scrub(folder / "artifacts", people)
+        scrub.scrub(folder / "artifacts", traces.known_as)
+        if traces.are_in(comparisons.text_of(str(folder / "artifacts"), folder)):
+            files.remove(folder / "artifacts" / comparisons.FOLDER)
         metrics = pd.read_parquet(folder / bundle.METRICS)
-        gone = scrub.metrics_of(set(metrics["key"]), people)
+        gone = scrub.metrics_of(set(metrics["key"]), traces.known_as)
         metrics[~metrics["key"].isin(gone)].to_parquet(folder / bundle.METRICS, index=False)
         about["metrics"] = [name for name in about["metrics"] if name not in gone]
         for file in folder.glob("models/*/model.json"):
@@ -77,14 +69,17 @@ def without(client: MlflowClient, location: str, people: Set[str]) -> None:
         with files.handling("the bundle cannot be stored", location):
             if "://" in location:
                 files.repository(location.rpartition("/")[0]).log_artifact(str(target))
-        _tell(client, about["run_id"], f"{location}#sha256={bundle.digest(target)}")
+        _tell(client, about["run_id"], location, bundle.digest(target))
 
 
-def _tell(client: MlflowClient, run_id: str, mark: str) -> None:
+def _tell(client: MlflowClient, run_id: str, location: str, digest: str) -> None:
+    """The checksum goes to the run's mark if that is of this bundle, or of one that is not there any more."""
     with files.handling(f"the run {run_id} cannot be marked"):
         try:
-            if ARCHIVED in client.get_run(run_id).data.tags:
-                client.set_tag(run_id, ARCHIVED, mark)
+            run = client.get_run(run_id)
+            marked = archive.located(run.data.tags.get(ARCHIVED, ""))[0]
+            if run.info.lifecycle_stage == "active" and marked and (marked == location or not archive.is_there(marked)):
+                client.set_tag(run_id, ARCHIVED, archive.mark(location, digest))
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise

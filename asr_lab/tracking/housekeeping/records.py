@@ -16,6 +16,8 @@ from asr_lab.tracking.housekeeping.collecting import seldom_collecting
 from asr_lab.tracking.store import reaching
 
 KEEP, ARCHIVED, CLEANUP = "asr_lab.keep", "asr_lab.archived", "asr_lab.cleanup"
+BUNDLES = "asr_lab.bundles"
+"""Every place that a run was archived to, a line each, the newest first; also when it is no longer archived."""
 RESTORED_FROM, RESTORING = "asr_lab.restored_from", "asr_lab.restoring"
 PARENT = "mlflow.parentRunId"
 PURGE_BEGUN = "purge"
@@ -69,12 +71,18 @@ class Record:
         return self.tags.get(CLEANUP, "").startswith(PURGE_BEGUN)
 
     @property
+    def deleting_begun(self) -> bool:
+        """Whether it was closed to be deleted, and then was not."""
+        return CLEANUP in self.tags and not self.purge_begun and not self.deleted and self.status == "KILLED"
+
+    @property
     def since(self) -> int:
         """When it ended, else when it last gave a sign of life: what its age is counted from."""
         return self.ended or self.last_sign
 
 
-_TAGS = (KEEP, ARCHIVED, CLEANUP, RESTORED_FROM, "asr_lab.process", "asr_lab.speaker", "asr_lab.kind")
+_MARKS = (KEEP, ARCHIVED, BUNDLES, CLEANUP, RESTORED_FROM, RESTORING)
+_TAGS = (*_MARKS, "asr_lab.process", "asr_lab.speaker", "asr_lab.kind")
 
 
 def record_of(run: Run, metric: str = "") -> Record:
@@ -189,16 +197,16 @@ def registered(client: MlflowClient) -> Registered:
     """Every run and logged model behind a model version, whether named by its run, its source, or its model's run."""
     with reaching("the model registry cannot be read"):
         by_id: dict[str, str] = {}
+        aliases: dict[str, list[str]] = {}
         for model in all_pages(client.search_registered_models):
-            aliases: dict[str, list[str]] = {}
             for alias, number in model.aliases.items():
-                aliases.setdefault(str(number), []).append(f"@{alias}")
-            for version in all_pages(client.search_model_versions, f"name = '{model.name}'"):
-                label = " ".join([f"{model.name}/{version.version}", *aliases.get(str(version.version), [])])
-                ids = [*ids_in(version.source or ""), *ids_in(version.run_id or "")]
-                if not version.run_id:
-                    ids += [_source_run(client, id) for id in ids if id.startswith("m-")]
-                by_id |= {id: label for id in ids if id}
+                aliases.setdefault(f"{model.name}/{number}", []).append(f"@{alias}")
+        for version in all_pages(client.search_model_versions):  # no filter by name: a name may hold quotes
+            called = f"{version.name}/{version.version}"
+            ids = [*ids_in(version.source or ""), *ids_in(version.run_id or "")]
+            if not version.run_id:
+                ids += [_source_run(client, id) for id in ids if id.startswith("m-")]
+            by_id |= {id: " ".join([called, *aliases.get(called, [])]) for id in ids if id}
         return Registered(by_id)
 
 

@@ -32,8 +32,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_USER
 
 from asr_lab.errors import AsrLabError
 from asr_lab.tracking import provenance
-from asr_lab.tracking.housekeeping import bundle, files
-from asr_lab.tracking.housekeeping.archive import DATASET_FIELDS, at_hand
+from asr_lab.tracking.housekeeping import archive, bundle, files
 from asr_lab.tracking.housekeeping.records import (
     ARCHIVED,
     CLEANUP,
@@ -47,8 +46,11 @@ from asr_lab.tracking.housekeeping.records import (
     scan,
     search,
 )
+from asr_lab.tracking.spool.shipping import SPOOL_TAG
 from asr_lab.tracking.store import experiment_id, reaching
 
+_OF_A_PROCESS = ("asr_lab.process", "asr_lab.signature", SPOOL_TAG)
+"""Tags by which a run that was cut off is found and gone on with: on a restored run only once it has its end."""
 _NOT_RESTORED = (ARCHIVED, CLEANUP, RESTORING, RESTORED_FROM, "mlflow.runName")
 
 
@@ -66,8 +68,8 @@ class Restored:
 def restore(client: MlflowClient, name: str) -> Restored:
     """Bring back a run by its name or id, deleted or archived, or by the file or URI of its bundle."""
     if name.endswith(bundle.SUFFIX) or "://" in name or Path(name).is_file():
-        with at_hand(name) as path:
-            return from_bundle(client, path)
+        with archive.at_hand(name) as path:
+            return from_bundle(client, path, name if "://" in name else str(path.resolve()))
     erased = "one that was erased from the store comes back from its bundle: asr-lab restore BUNDLE"
     return back(client, resolve(name, scan(client, deleted=True, deleted_experiments=True), hint=erased))
 
@@ -79,6 +81,8 @@ def back(client: MlflowClient, run: Record) -> Restored:
             f"some of {run.name} is erased already",
             hint="if it was archived, asr-lab restore BUNDLE brings it back; asr-lab cleanup --purge erases the rest",
         )
+    if RESTORING in run.tags:
+        raise AsrLabError(f"{run.name} is half restored", next_command="asr-lab restore BUNDLE, the one it came from")
     how = []
     with files.handling(f"{run.name} cannot be restored"):
         experiment = client.get_experiment(run.experiment_id)
@@ -98,7 +102,7 @@ def back(client: MlflowClient, run: Record) -> Restored:
     return Restored(run.run_id, run.name, " and ".join(how) or "is there: nothing to do")
 
 
-def from_bundle(client: MlflowClient, path: Path) -> Restored:
+def from_bundle(client: MlflowClient, path: Path, location: str) -> Restored:
     """Bring back the run of a bundle: with all points of its metrics, times, params, tags, data, artifacts and models.
 
     Where the run is still there, or was restored before, that one is brought back; a restoring that was cut off is
@@ -115,6 +119,7 @@ def from_bundle(client: MlflowClient, path: Path) -> Restored:
             if earlier:
                 _take_over(client, earlier)
             _fill(client, run_id, about, Path(folder))
+            archive.remember(client, client.get_run(run_id), location)
             client.delete_tag(run_id, RESTORING)
     registered = tuple(dict.fromkeys(about["registered"].values()))
     return Restored(run_id, about["name"], "finished" if earlier else "restored", registered)
@@ -153,14 +158,15 @@ def _fill(client: MlflowClient, run_id: str, about: dict[str, Any], folder: Path
     """Everything of the bundle into a run; what is there already stays as it is."""
     for params in _chunks([Param(key, value) for key, value in about["params"].items()], 100):
         client.log_batch(run_id, params=params)
-    tags = {key: value for key, value in about["tags"].items() if key not in _NOT_RESTORED}
-    for some in _chunks([RunTag(key, value) for key, value in tags.items()], 100):
+    tags = [RunTag(key, value) for key, value in about["tags"].items() if key not in _NOT_RESTORED]
+    for some in _chunks([tag for tag in tags if tag.key not in _OF_A_PROCESS], 100):
         client.log_batch(run_id, tags=some)
     for metrics in _chunks(list(_points(folder / bundle.METRICS)), 1000):
         client.log_batch(run_id, metrics=metrics)
     inputs = [
         DatasetInput(
-            Dataset(**{key: one[key] for key in DATASET_FIELDS}), [InputTag(*tag) for tag in one["tags"].items()]
+            Dataset(**{key: one[key] for key in archive.DATASET_FIELDS}),
+            [InputTag(*tag) for tag in one["tags"].items()],
         )
         for one in about["datasets"]
     ]
@@ -176,6 +182,7 @@ def _fill(client: MlflowClient, run_id: str, about: dict[str, Any], folder: Path
         client.log_outputs(run_id, new)
     _relate(client, run_id, about)
     client.set_terminated(run_id, about["status"], about["end_time"])
+    client.log_batch(run_id, tags=[tag for tag in tags if tag.key in _OF_A_PROCESS])
 
 
 def _points(path: Path) -> Iterator[Metric]:

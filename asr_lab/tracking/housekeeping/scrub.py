@@ -32,10 +32,17 @@ def who(uri: str, staging: Path) -> Counter[str]:
     found: Counter[str] = Counter()
     with _tables(uri, staging) as paths:
         for path in paths:
-            names = pq.read_schema(path).names
-            for column in [name for name in _COLUMNS if name in names]:
-                values = pq.read_table(path, columns=[column]).column(column).to_pylist()
-                found.update(str(value) for value in values if value is not None)
+            found.update(names_in(path))
+    return found
+
+
+def names_in(path: Path) -> Counter[str]:
+    """Speaker -> rows of a table; empty for a file that is none."""
+    found: Counter[str] = Counter()
+    names = pq.read_schema(path).names if _is_parquet(path) else []
+    for column in [name for name in _COLUMNS if name in names]:
+        values = pq.read_table(path, columns=[column]).column(column).to_pylist()
+        found.update(str(value) for value in values if value is not None)
     return found
 
 
@@ -48,7 +55,7 @@ def _tables(uri: str, staging: Path) -> Iterator[list[Path]]:
             if item.path.endswith(".parquet"):
                 repo.download_artifacts(item.path, str(staging))
         folder = staging
-    yield [path for path in sorted(folder.glob("eval/*.parquet")) if _is_parquet(path)]
+    yield sorted(folder.glob("eval/*.parquet"))
 
 
 def _is_parquet(path: Path) -> bool:

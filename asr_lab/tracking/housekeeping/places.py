@@ -1,0 +1,88 @@
+"""Where else than in the store there may be something of a person: files of this working folder, and bundles."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from asr_lab.metrics.catalog import in_a_name
+from asr_lab.tracking.housekeeping import archive, bundle, files, rebundle, scrub
+from asr_lab.tracking.housekeeping.erase import SPOOL, local_folders
+from asr_lab.tracking.housekeeping.person import SPEAKER, Traces
+from asr_lab.tracking.housekeeping.records import Record
+from asr_lab.tracking.registry import ADAPTER_SUFFIX
+
+_ADAPTERS, _FEATURES = Path("adapters"), Path("features")
+
+
+@dataclass
+class Bundles:
+    """Bundles by what becomes of them."""
+
+    own: list[str] = field(default_factory=list)
+    """Of their own runs: erased."""
+    others: list[str] = field(default_factory=list)
+    """Of runs that are about them among others: written anew without them."""
+    missing: list[str] = field(default_factory=list)
+    """Not where they were written: moved, or deleted."""
+
+
+def adapters() -> dict[str, Path]:
+    """Person -> the file of their adapter in this working folder."""
+    return {path.name.removesuffix(ADAPTER_SUFFIX): path for path in _ADAPTERS.glob(f"*{ADAPTER_SUFFIX}")}
+
+
+def local(person: str, known_as: Set[str], runs: Iterable[Record]) -> list[Path]:
+    """Files of a person in this working folder: the adapter, stored features, checkpoints, spools."""
+    own = [path for name, path in adapters().items() if name == person]
+    features = [path for path in _FEATURES.rglob("*") if path.name.split(".")[0] in known_as]
+    spools = [path for path in _spools() if _is_of(path, person)]
+    folders = [folder for one in runs for folder in local_folders(one.run_id)]
+    return list(dict.fromkeys([*own, *features, *spools, *folders]))
+
+
+def unshipped(traces: Traces, but: Iterable[Path]) -> list[Path]:
+    """Spools of others' runs that hold something of a person and would bring it to the store."""
+    return [path for path in _spools() if path not in set(but) and _mentions(path, traces)]
+
+
+def _spools() -> list[Path]:
+    return [path for path in sorted(SPOOL.glob("*")) if path.is_dir()]
+
+
+def _is_of(spool: Path, person: str) -> bool:
+    """Whether a spool, perhaps of a run that no server knows yet, says that it is of this person."""
+    names = {json.dumps(person, ensure_ascii=plain) for plain in (True, False)}  # header and events differ in it
+    marks = [f'"{SPEAKER}":{space}{name}' for name in names for space in ("", " ")]
+    return any(mark in text for text in _texts(spool) for mark in marks)
+
+
+def _texts(spool: Path) -> Iterable[str]:
+    return (path.read_text(encoding="utf-8", errors="replace") for path in spool.glob("*.json*"))
+
+
+def _mentions(spool: Path, traces: Traces) -> bool:
+    figures = [f'_by_speaker/{in_a_name(name)}"' for name in traces.known_as]
+    return any(figure in text for text in _texts(spool) for figure in figures) or any(
+        scrub.names_in(path).keys() & traces.known_as for path in spool.glob("files/**/*.parquet")
+    )
+
+
+def bundles(own: Sequence[Record], others: Sequence[Record], searched: Sequence[str], traces: Traces) -> Bundles:
+    """The bundles that runs were archived to, wherever, and those in the folders that are searched."""
+    found = Bundles()
+    for runs, part in ((own, found.own), (others, found.others)):
+        for location in dict.fromkeys(place for one in runs for place in archive.places(one.tags)):
+            (part if archive.is_there(location) else found.missing).append(location)
+    ids = {one.run_id for one in own}
+    for location in (one for folder in searched for one in files.listed(folder, bundle.SUFFIX)):
+        if location in found.own or location in found.others:
+            continue
+        whose = rebundle.whose(location, traces)
+        if whose.speaker == traces.person or whose.run_id in ids or whose.alone:
+            found.own.append(location)
+        elif whose.among_others:
+            found.others.append(location)
+    return found
