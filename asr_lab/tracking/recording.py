@@ -19,7 +19,7 @@ from asr_lab.tracking.orphans import CHECKPOINTS
 from asr_lab.tracking.spool import sync
 from asr_lab.tracking.spool.shipper import Shipper
 from asr_lab.tracking.spool.spool import Spool, SpoolError
-from asr_lab.tracking.store import tracking_uri
+from asr_lab.tracking.store import shown_uri
 from asr_lab.tracking.telling import run_ended, say
 from asr_lab.training.recorder import Dataset, RegisteredModel, RunSpec, Status, status_of
 
@@ -168,7 +168,7 @@ class MlflowRecorder:
             "status": status,
             "metric": metric,
             "value": point[0] if point else None,
-            "uri": tracking_uri(),
+            "uri": shown_uri(),
         }
 
     def __enter__(self) -> Self:
