@@ -15,6 +15,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from asr_lab.metrics.catalog import DECIDES
 from asr_lab.tracking import packages
+from asr_lab.tracking.ending import end_on_sigterm
 from asr_lab.tracking.orphans import CHECKPOINTS
 from asr_lab.tracking.spool import sync
 from asr_lab.tracking.spool.shipper import Shipper
@@ -172,11 +173,18 @@ class MlflowRecorder:
         }
 
     def __enter__(self) -> Self:
+        self._undo = end_on_sigterm()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        try:
+            self._close(kind, error)
+        finally:
+            self._undo()
+
+    def _close(self, kind: type[BaseException] | None, error: BaseException | None) -> None:
         if error is None:
             self.finish("FINISHED")
             shutil.rmtree(self.checkpoints, ignore_errors=True)

@@ -14,8 +14,9 @@ from mlflow.exceptions import MlflowException
 
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.tracking import cards
+from asr_lab.tracking.knock import without_password
 from asr_lab.tracking.store import client as tracking_client
-from asr_lab.tracking.store import once, tracking_uri
+from asr_lab.tracking.store import once, shown_uri, tracking_uri
 from asr_lab.training.recorder import RegisteredModel
 
 CHAMPION = "champion"
@@ -191,7 +192,7 @@ def _no_such_model(uri: str) -> AsrLabError:
     names = [model.name for model in tracking_client().search_registered_models()]
     return AsrLabError(
         f"no model {uri!r}",
-        where=tracking_uri(),
+        where=shown_uri(),
         allowed=listing(names) or "the registry is empty",
         next_command="asr-lab train experiments/deepspeech2/base.yaml",
     )
@@ -203,4 +204,6 @@ def _download(store: str, uri: str) -> Path:
     try:
         return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
     except (MlflowException, OSError) as error:
-        raise AsrLabError(f"the model {uri!r} cannot be read: {error}", where=store) from error
+        raise AsrLabError(
+            f"the model {uri!r} cannot be read: {without_password(str(error))}", where=without_password(store)
+        ) from error
