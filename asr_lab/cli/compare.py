@@ -50,7 +50,9 @@ def compare(
       asr-lab compare --pattern john --format html --out john.html
       asr-lab compare scratch-1a2b finetune-3c4d john-5e6f --ways --curves curves.png --log
     """
-    _refuse(vs=vs, by=by, utterances=utterances, ways=ways, figure=figure, style=style, out=out)
+    _refuse(vs=vs, by=by, utterances=utterances, ways=ways, figure=figure, log=log, style=style, out=out)
+    if names and str(selection):
+        raise AsrLabError(f"runs by name and {selection} do not go together", allowed="names, or what they are like")
     from asr_lab.tracking import runs
 
     if utterances:
@@ -58,7 +60,7 @@ def compare(
 
         if len(names) != 2:
             raise AsrLabError(f"--utterances compares two runs, not {len(names)}", next_command="asr-lab list")
-        show_utterances(runs.one(names[0]), runs.one(names[1]), metric, limit, style)
+        show_utterances(runs.one(names[0]), runs.one(names[1]), metric, limit, style, out)
         return
     found = runs.several(names) if names else selection.find(status="FINISHED")
     if not found:
@@ -68,19 +70,23 @@ def compare(
     from asr_lab.cli.judged import judge
 
     judged = judge(found, metric=metric, vs=vs, by=[key.strip() for key in by.split(",") if key.strip()], ways=ways)
-    page = _page(judged) if style == "html" or log else ""
+    page = _page(judged) if style == "html" or (log and not by) else ""  # groups have none
     _write(judged, style, out, page)
     if figure or log:
-        _draw(found, judged, figure, page if log else "")
+        _draw(found, judged, figure, log=log, page=page)
 
 
 def _refuse(
-    *, vs: str, by: str, utterances: bool, ways: bool, figure: Path | None, style: str, out: Path | None
+    *, vs: str, by: str, utterances: bool, ways: bool, figure: Path | None, log: bool, style: str, out: Path | None
 ) -> None:
     """Options that do not go together, before anything is read."""
     modes = [name for name, on in (("--group-by", by), ("--utterances", utterances), ("--ways", ways)) if on]
     if len(modes) > 1 or (modes and vs):
         raise AsrLabError(f"{' and '.join([*modes, *(['--vs'] if vs else [])])} do not go together")
+    if utterances and (figure or log):
+        raise AsrLabError(
+            "--utterances has no curves and is not logged", allowed="--format csv --out FILE, for instance"
+        )
     if style == "html" and modes:
         raise AsrLabError(f"{modes[0]} has no page", allowed="--format table, json, csv, markdown or latex")
     if style == "table" and out:
@@ -99,24 +105,9 @@ def _write(judged: Judged, style: str, out: Path | None, page: str) -> None:
         return
     table = judged.table if style in ("json", "csv") else judged.for_people()
     text = page if style == "html" else tables.written(table, style, best=judged.best)
-    if out:
-        write_aside(out, text)
-    else:
-        click.echo(text, nl=not text.endswith("\n"))
+    tables.write(text, out)
     for line in judged.sentences if style != "html" else []:
         click.echo(line, err=True)
-
-
-def write_aside(file: Path, text: str) -> None:
-    """Write a file whole or not at all, and say where it is."""
-    aside = file.with_name(f".{file.name}.part")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(file)
-    except OSError as error:
-        raise AsrLabError(f"it cannot be written: {error.strerror or error}", where=str(file)) from error
-    click.echo(f"{file}: {len(text) / 1000:.0f} kB", err=True)
 
 
 def _page(judged: Judged) -> str:
@@ -139,7 +130,7 @@ def _page(judged: Judged) -> str:
 _MOST_CURVES = 50  # runs whose every step is fetched, the best first
 
 
-def _draw(found: Sequence[Run], judged: Judged, file: Path | None, page: str) -> None:
+def _draw(found: Sequence[Run], judged: Judged, file: Path | None, *, log: bool, page: str) -> None:
     from asr_lab.metrics.catalog import CURVES
     from asr_lab.reports.curves import curves_figure
     from asr_lab.tracking import compare
@@ -153,6 +144,7 @@ def _draw(found: Sequence[Run], judged: Judged, file: Path | None, page: str) ->
         file.parent.mkdir(parents=True, exist_ok=True)
         drawn.savefig(file, dpi=150)
         say.print(f"curves: {file}", highlight=False)
-    if page:
+    if log:
         compare.log_comparison(found, judged.table, drawn, page)
-        say.print(f"table, curves and page: under compare/ of {len(found)} runs", highlight=False)
+        kept = "table, curves and page" if page else "table and curves"
+        say.print(f"{kept}: under compare/ of {len(found)} runs", highlight=False)

@@ -48,7 +48,7 @@ class Judged:
             bounds = zip(table.pop("low").tolist(), table.pop("high").tolist(), strict=True)
             texts = [f"{low:+.1%} to {high:+.1%}" if low == low else "-" for low, high in bounds]
             table.insert(list(table).index("difference") + 1, "95 % interval", texts)
-            table["p"] = ["-" if p != p else "< 0.001" if p < 0.001 else f"{p:.3f}" for p in table["p"].tolist()]
+            table["p"] = [number("p", p) for p in table["p"].tolist()]
         return table
 
 
@@ -73,13 +73,15 @@ def judge(found: Sequence[Run], *, metric: str, vs: str, by: Sequence[str], ways
 
 
 def _groups(found: Sequence[Run], by: Sequence[str], decides: str) -> Judged:
-    table, within = compare.grouped(found, by, decides)
+    table, within, fewer = compare.grouped(found, by, decides)
     best, reasons = compare.best_of(table, found)
     judged = Judged(found, decides, table, best)
     named = {column: ", ".join(f"{key}={table.loc[row, key]}" for key in by) for column, row in best.items()}
     judged.sentences = [f"best mean {column}: {name}" for column, name in named.items()] + reasons
     if within:
         judged.sentences.append(f"runs of one group differ in more than the seed: {listing(within, 6)}")
+    if fewer:
+        judged.sentences.append(f"means of fewer than n runs: {listing(fewer, 4)}")
     return judged
 
 
@@ -94,19 +96,20 @@ def _rows(found: Sequence[Run], decides: str, vs: str, baseline: Run | None) -> 
         by_id = {run.info.run_id: run for run in found}
         if baseline is None and decides not in best:
             raise AsrLabError("there is no best run to compare with" + "".join(f"; {reason}" for reason in reasons))
-        _test(judged, having, baseline or by_id[best[decides]], must=bool(vs))
+        _test(judged, having, baseline or by_id[best[decides]], must=bool(vs), chosen=baseline is None)
     return judged
 
 
-def _test(judged: Judged, having: Sequence[Run], baseline: Run, *, must: bool) -> None:
-    """Add the evidence against the baseline; `must`: it was asked for, so that it cannot be had is a mistake."""
+def _test(judged: Judged, having: Sequence[Run], baseline: Run, *, must: bool, chosen: bool) -> None:
+    """Add the evidence against the baseline; `must`: it was asked for, so that it cannot be had is a mistake;
+    `chosen`: it is the baseline because it is the best."""
     from rich.progress import Progress
 
     try:
         say = console(stderr=True)
         with Progress(console=say, transient=True, disable=not say.is_terminal) as bar:
             task = bar.add_task("comparing utterances", total=len(having))
-            judged.evidence = evidence(having, judged.metric, baseline, lambda: bar.advance(task))
+            judged.evidence = evidence(having, judged.metric, baseline, lambda: bar.advance(task), chosen=chosen)
     except AsrLabError as error:
         if must:
             raise
@@ -119,7 +122,13 @@ def _test(judged: Judged, having: Sequence[Run], baseline: Run, *, must: bool) -
 
 
 def _best(judged: Judged) -> list[str]:
-    return [f"best {column}: {judged.table.loc[row, 'run']}" for column, row in judged.best.items()]
+    return [f"best {column}: {listing(_as_good(judged.table, column, row), 4)}" for column, row in judged.best.items()]
+
+
+def _as_good(table: pd.DataFrame, column: str, row: Any) -> list[str]:
+    """The names of the best row and of those that have the very same figure."""
+    tied = table[table[column] == table.loc[row, column]].drop(index=row)
+    return [str(name) for name in (table.loc[row, "run"], *tied["run"])]
 
 
 def _lacking(found: Sequence[Run], decides: str) -> list[str]:

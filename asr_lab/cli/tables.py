@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from asr_lab.cli.options import console
+from asr_lab.errors import AsrLabError
 from asr_lab.reports.numbers import number
 
 Best = Mapping[str, Any]
@@ -34,7 +36,7 @@ def show(table: pd.DataFrame, style: str, *, best: Best | None = None) -> None:
         else:
             _print(_rich(table, best or {}))
     else:
-        click.echo(written(table, style, best=best), nl=style != "csv")
+        write(written(table, style, best=best))
 
 
 def _print(table: Table) -> None:
@@ -50,6 +52,21 @@ def written(table: pd.DataFrame, style: str, *, best: Best | None = None) -> str
     if style == "csv":
         return str(table.to_csv(index=False))
     return _markdown(table, best or {}) if style == "markdown" else _latex(table, best or {})
+
+
+def write(text: str, out: Path | None = None) -> None:
+    """Print a text, or write it into a file, whole or not at all, and say where it is."""
+    if not out:
+        click.echo(text, nl=not text.endswith("\n"))
+        return
+    aside = out.with_name(f".{out.name}.part")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(out)
+    except OSError as error:
+        raise AsrLabError(f"it cannot be written: {error.strerror or error}", where=str(out)) from error
+    click.echo(f"{out}: {len(text) / 1000:.0f} kB", err=True)
 
 
 def _cells(table: pd.DataFrame) -> dict[str, list[str]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import click
+from pathlib import Path
+
 import pandas as pd
 from rich.text import Text
 
@@ -20,8 +21,11 @@ from asr_lab.tracking.scores import scored_splits, utterances
 _STYLES = {"equal": "", "substitute": "yellow", "delete": "red", "insert": "magenta"}
 
 
-def show_utterances(first: Run, second: Run, metric: str, limit: int, style: str) -> None:
-    """The utterances of two runs on the same data, those that changed most first; raises `AsrLabError` else."""
+def show_utterances(first: Run, second: Run, metric: str, limit: int, style: str, out: Path | None = None) -> None:
+    """The utterances of two runs on the same data, those that changed most first; raises `AsrLabError` else.
+
+    `out` takes what a style other than `table` makes.
+    """
     if style == "html":
         raise AsrLabError("--utterances has no page", allowed="--format table, json, csv, markdown or latex")
     decides = _metric(first, second, metric)
@@ -48,7 +52,7 @@ def show_utterances(first: Run, second: Run, metric: str, limit: int, style: str
     order = changes["change"].abs().sort_values(ascending=False, kind="stable").index
     changes = changes.loc[order]
     if style != "table":
-        click.echo(tables.written(changes, style), nl=style != "csv")
+        tables.write(tables.written(changes, style), out)
         return
     interval = difference_interval(before.to_numpy(), after.to_numpy(), lengths.to_numpy())
     _print(changes[changes["hypothesis_1"] != changes["hypothesis_2"]], first, second, limit)

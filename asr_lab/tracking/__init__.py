@@ -55,7 +55,8 @@ def find_runs(
 
 def compare_runs(runs: Sequence[str], *, metric: str = "", vs: str = "best") -> pd.DataFrame:
     """A row a run (names, ids, or beginnings of ids), best first: the parameters that differ, the metrics that matter,
-    and `difference, low, high, p` to the run `vs` by paired bootstrap, p corrected by Holm. Indexed by run id.
+    and `difference, low, high, p` to the run `vs` by paired bootstrap, p corrected for the number of comparisons (Holm;
+    for `best`, which was chosen on the same utterances, for all pairs). Indexed by run id.
 
     Rows of which nothing can be said have no `p`, and say why under `silent`. Raises `AsrLabError` when there is no
     `best` to compare with, because data or text normalisation differ.
@@ -73,7 +74,8 @@ def compare_runs(runs: Sequence[str], *, metric: str = "", vs: str = "best") -> 
     if vs == "best" and decides not in best:
         raise AsrLabError("; ".join(reasons) or "no run has a metric that decides")
     baseline = next(run for run in found if run.info.run_id == best[decides]) if vs == "best" else finding.one(vs)
-    judged = evidence.evidence([run for run in found if decides in run.data.metrics], decides, baseline)
+    having = [run for run in found if decides in run.data.metrics]
+    judged = evidence.evidence(having, decides, baseline, chosen=vs == "best")
     return table.join(judged.differences).assign(silent=[judged.silent.get(run_id, "") for run_id in table.index])
 
 

@@ -5,12 +5,15 @@ The card is the version's description, where the MLflow UI shows it, and `MODEL_
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
+
+from asr_lab.units import hms
 
 FILE = "MODEL_CARD.md"
 LICENSE = "asr_lab.license"
@@ -74,9 +77,19 @@ def _data(run: Run) -> Iterable[str]:
     inputs = run.inputs.dataset_inputs if run.inputs else []
     for one in inputs:
         split = next((tag.value for tag in one.tags if tag.key == "mlflow.data.context"), "data")
-        yield f"- {split}: {one.dataset.name}, digest `{one.dataset.digest}`, {one.dataset.profile}"
+        much = _how_much(one.dataset.profile)
+        yield f"- {split}: {one.dataset.name}{much}, digest `{one.dataset.digest}`"
     if not inputs:
         yield _NOT_SAID
+
+
+def _how_much(profile: str | None) -> str:
+    """`, 48 utterances, 1 min 05 s` of what a run keeps of a dataset."""
+    try:
+        known = json.loads(profile or "")
+        return f", {known['utterances']} utterances, {hms(known['hours'] * 3600)}"
+    except (ValueError, KeyError, TypeError):
+        return ""  # another's dataset
 
 
 def _figures(metrics: dict[str, float]) -> Iterable[str]:
@@ -89,7 +102,9 @@ def _figures(metrics: dict[str, float]) -> Iterable[str]:
 
 
 def _slices(metrics: dict[str, float]) -> Iterable[str]:
-    sliced = {name: value for name, value in sorted(metrics.items()) if "/wer_by_" in name and name.count("/") == 2}
+    # speakers are people: the card says nothing of single ones
+    names = (name for name in sorted(metrics) if "/wer_by_" in name and "_by_speaker/" not in name)
+    sliced = {name: metrics[name] for name in names if name.count("/") == 2}
     shown = [f"- {name}: {value:.1%}" for name, value in list(sliced.items())[:_MOST_SLICES]]
     more = len(sliced) - len(shown)
     return ["### Slices", *shown, *([f"- and {more} more, in the run"] if more else [])] if shown else []

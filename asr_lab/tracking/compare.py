@@ -46,9 +46,15 @@ def shown_metrics(runs: Sequence[Run], decides: str) -> list[str]:
 
 
 def differing_params(runs: Sequence[Run]) -> list[str]:
-    """Config keys (they have a dot) that change what is computed and are not the same in all runs."""
-    keys = sorted({key for run in runs for key in run.data.params if "." in key} - NOT_IDENTITY)
-    return [key for key in keys if len({run.data.params.get(key) for run in runs}) > 1]
+    """Config keys (they have a dot) that change what is computed and are not the same in all runs.
+
+    A key that another family does not know makes no difference.
+    """
+    known: dict[str, set[str]] = {}
+    for run in runs:
+        known.setdefault(family_of(run), set()).update(key for key in run.data.params if "." in key)
+    keys = sorted(set().union(*known.values()) - NOT_IDENTITY)
+    return [key for key in keys if len({run.data.params.get(key) for run in runs if key in known[family_of(run)]}) > 1]
 
 
 def comparison(runs: Sequence[Run], decides: str) -> pd.DataFrame:
@@ -75,10 +81,11 @@ def _ranked(table: pd.DataFrame, decides: str) -> pd.DataFrame:
     return table.sort_values(decides, ascending=direction(decides) != "higher", na_position="last", kind="stable")
 
 
-def grouped(runs: Sequence[Run], by: Sequence[str], decides: str) -> tuple[pd.DataFrame, list[str]]:
+def grouped(runs: Sequence[Run], by: Sequence[str], decides: str) -> tuple[pd.DataFrame, list[str], list[str]]:
     """A row a combination of the parameters `by`: `n` runs, each metric's mean and standard deviation (`..._std`).
 
-    Also the other parameters, but for the seed, that differ within a group, so that it holds more than repetitions.
+    Also the other parameters, but for the seed, that differ within a group, so that it holds more than repetitions;
+    and which means are those of fewer than `n` runs, because the others lack the metric.
     Raises `AsrLabError` for a parameter that no run has.
     """
     known = {key for run in runs for key in run.data.params}
@@ -92,15 +99,17 @@ def grouped(runs: Sequence[Run], by: Sequence[str], decides: str) -> tuple[pd.Da
     groups: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
         groups.setdefault(tuple(run.data.params.get(key, "") for key in by), []).append(run)
-    rows = []
+    rows, fewer = [], []
     for values, members in groups.items():
         row: dict[str, Any] = dict(zip(by, values, strict=True)) | {"n": len(members)}
         for name in shown_metrics(runs, decides):
             figures = pd.Series([run.data.metrics[name] for run in members if name in run.data.metrics], dtype=float)
             row |= {name: figures.mean(), name + STD: figures.std(ddof=1)}
+            if 0 < len(figures) < len(members):
+                fewer.append(f"{name} of {', '.join(values)} ({len(figures)} of {len(members)})")
         rows.append(row)
     within = {key for members in groups.values() for key in differing_params(members)}
-    return _ranked(pd.DataFrame(rows), decides), sorted(within - {SEED, *by})
+    return _ranked(pd.DataFrame(rows), decides), sorted(within - {SEED, *by}), fewer
 
 
 _COSTS = (
@@ -182,10 +191,11 @@ def curves(runs: Sequence[Run], metrics: Sequence[str]) -> pd.DataFrame:
 
 
 def log_comparison(runs: Sequence[Run], table: pd.DataFrame, figure: Any, page: str) -> None:
-    """Put a comparison's table, figure and page among the artifacts of each of its runs, under `compare/`."""
+    """Put a comparison's table, figure and page, if any, among the artifacts of each of its runs, under `compare/`."""
     tracking = client()
     with reaching("the comparison cannot be kept with its runs"):
         for run in runs:
             tracking.log_text(run.info.run_id, table.to_csv(index=False), "compare/table.csv")
             tracking.log_figure(run.info.run_id, figure, "compare/curves.png")
-            tracking.log_text(run.info.run_id, page, "compare/comparison.html")
+            if page:
+                tracking.log_text(run.info.run_id, page, "compare/comparison.html")

@@ -23,16 +23,25 @@ class Evidence:
     metric: str
     baseline: Run
     differences: pd.DataFrame
-    """Indexed by the runs' ids: `difference` to the baseline, `low` and `high` of its 95 % interval, `p` as Holm
-    corrects it."""
+    """Indexed by the runs' ids: `difference` to the baseline, `low` and `high` of its 95 % interval, `p` corrected for
+    the number of comparisons."""
     silent: dict[str, str] = field(default_factory=dict)
     """Run id -> why nothing can be said of it."""
 
 
-def evidence(runs: Sequence[Run], metric: str, baseline: Run, on_run: Callable[[], object] = lambda: None) -> Evidence:
+def evidence(
+    runs: Sequence[Run],
+    metric: str,
+    baseline: Run,
+    on_run: Callable[[], object] = lambda: None,
+    *,
+    chosen: bool = False,
+) -> Evidence:
     """Each run's difference to the baseline on the same utterances. `on_run` is called after each.
 
-    Raises `AsrLabError` when the baseline has no utterances to compare on.
+    p is corrected by Holm. `chosen` says that the baseline is the best of the k runs on these same utterances: any of
+    their k (k - 1) / 2 pairs might have been tested then, and p is k / 2 times as large. Raises `AsrLabError` when the
+    baseline has no utterances to compare on.
     """
     split, _, rate = metric.partition("/")
     if rate not in error_rates.RATES:
@@ -51,7 +60,8 @@ def evidence(runs: Sequence[Run], metric: str, baseline: Run, on_run: Callable[[
                 silent[run.info.run_id] = error.what
         on_run()
     columns = ["difference", "low", "high", "p"]
-    p_values = holm([interval.p if interval.p is not None else 1.0 for interval in found.values()])
+    pairs = max(1.0, (len(found) + 1) / 2) if chosen else 1.0
+    p_values = holm([1.0 if interval.p is None else min(1.0, interval.p * pairs) for interval in found.values()])
     rows = [
         [interval.value, interval.low, interval.high, p] for interval, p in zip(found.values(), p_values, strict=True)
     ]

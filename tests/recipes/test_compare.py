@@ -156,6 +156,18 @@ def test_only_what_differs_is_shown():
     assert not {"train.epochs", "run.seed", "run.name"} & set(found["good"])
 
 
+def test_what_another_family_does_not_know_is_no_difference():
+    import mlflow
+
+    make_run("adapted", wrong=3, family="adapter", params={"adapter.form": "plain", "train.lr": 0.5})
+    found = rows("compare", IDS["good"], IDS["adapted"])
+    assert found["adapted"]["train.lr"] == "0.5"  # both have it
+    assert "adapter.form" not in found["adapted"]
+    found = rows("compare", IDS["good"], IDS["adapted"], IDS["김철수"])
+    assert found["adapted"]["adapter.form"] == "plain"  # another of its family has none
+    mlflow.MlflowClient().delete_run(IDS["adapted"])
+
+
 @pytest.mark.parametrize(("name", "why"), [("elsewhere", "data (test)"), ("othertext", "text normalisation")])
 def test_no_winner_across_data_or_text(name, why):
     said = ok("compare", IDS["good"], IDS[name], "--metric", "test/wer")
@@ -215,6 +227,33 @@ def test_seeds_are_folded():
     assert "did you mean 'train.lr'" in refused("compare", "--pattern", "seeded*", "--group-by", "train.lrr")
 
 
+def test_a_mean_of_fewer_runs_says_so(lab):
+    import mlflow
+
+    for seed in range(3):
+        run_id = make_run(f"holey{seed}", wrong=5, params={"run.seed": seed, "train.lr": 0.5})
+        if seed < 2:
+            mlflow.MlflowClient().log_metric(run_id, "val/cer", 0.1)
+    said = ok("compare", "--pattern", "holey", "--group-by", "train.lr", "--log")
+    assert "means of fewer than n runs: val/cer of 0.5 (2 of 3)" in said
+    assert artifacts(IDS["holey0"], "compare") == {"compare/table.csv", "compare/curves.png"}  # groups have no page
+
+
+def test_runs_that_are_equally_good_are_all_named():
+    make_run("twin", wrong=5, params={"train.lr": 0.77})
+    said = ok("compare", IDS["good"], IDS["twin"], IDS["bad"], "--metric", "test/wer")
+    assert re.search(rf"best test/wer: ({called('good')}, {called('twin')}|{called('twin')}, {called('good')})", said)
+
+
+def test_the_best_of_many_was_chosen_and_is_tested_as_such():
+    """Against a run that was named p is Holm's; against the best, any pair might have been the tested one."""
+    runs = [*three(), IDS["cherished"]]
+    named = rows("compare", *runs, "--metric", "test/wer", "--vs", IDS["cherished"])
+    chosen = rows("compare", *runs, "--metric", "test/wer", "--vs", "best")
+    assert chosen["alike"]["p"] == 1.0
+    assert chosen["bad"]["p"] == pytest.approx(2 * named["bad"]["p"])  # k / 2 of four runs
+
+
 def test_utterances_side_by_side():
     said = ok("compare", IDS["bad"], IDS["good"], "--utterances", "--metric", "test/wer", "--limit", "3")
     assert "35 better, 0 worse, 25 as good; of 60" in said
@@ -234,6 +273,15 @@ def test_utterances_side_by_side():
         "compare", IDS["notable"], IDS["good"], "--utterances", "--metric", "test/wer"
     )
     assert "compares two runs, not 3" in refused("compare", *three(), "--utterances")
+
+
+def test_options_without_effect_are_refused(tmp_path):
+    pair = (IDS["bad"], IDS["good"], "--utterances", "--metric", "test/wer")
+    assert "has no curves" in refused("compare", *pair, "--curves", str(tmp_path / "c.png"))
+    assert "is not logged" in refused("compare", *pair, "--log")
+    ok("compare", *pair, "--format", "csv", "--out", str(tmp_path / "u.csv"))
+    assert len((tmp_path / "u.csv").read_text().splitlines()) == 61
+    assert "do not go together" in refused("compare", IDS["good"], "--pattern", "bad")
 
 
 def test_patterns_families_and_filters():

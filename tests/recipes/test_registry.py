@@ -127,9 +127,18 @@ def test_the_best_run_is_registered(gated):
 
 def test_a_card_is_written_with_each_version(gated):
     card = version(1).description
-    for part in ("# gated", "Nothing but tests.", "licence: cc-by-4.0", "trained from scratch", "val/wer", "digest"):
+    for part in (
+        "# gated",
+        "Nothing but tests.",
+        "licence: cc-by-4.0",
+        "trained from scratch",
+        "val/wer",
+        "digest",
+        "48 utterances, ",
+    ):
         assert part in card, part
     assert version(1).tags["asr_lab.license"] == "cc-by-4.0"
+    assert "_by_speaker" not in card  # it goes wherever the model goes
     assert "MODEL_CARD.md" in artifacts(version(1).run_id)
     adapter = mlflow.MlflowClient().get_model_version("deepspeech2-adapter-john", "1")
     assert "base: models:/deepspeech2/1" in adapter.description

@@ -102,6 +102,13 @@ def test_no_difference_is_not_significant(counts):
     assert same.p == 1.0
 
 
+def test_p_goes_on_falling_where_no_resample_shows_it():
+    lengths, better = np.full(500, 10), np.zeros(500, dtype=int)
+    better[:50] = 1
+    p = [difference_interval(better, np.roll(better, 50) * 2 + more, lengths).p for more in (1, 2, 3)]
+    assert 0 <= p[2] <= p[1] <= p[0] < 1e-6
+
+
 def test_the_interval_covers_the_truth_about_as_often_as_it_says():
     rng = np.random.default_rng(7)
     lengths = np.full(200, 5)

@@ -19,6 +19,12 @@ def test_a_sparkline_goes_from_the_smallest_to_the_largest():
     assert sparkline([1, math.inf, 0]) == "█ ▁"
 
 
+def test_p_is_no_rate():
+    assert number("test/wer_delta_p", 0.0002) == "< 0.001"
+    assert number("p", 0.04) == "0.040"
+    assert number("test/wer_delta", -0.1) == "-10.0%"
+
+
 def lines(reference, *hypotheses):
     return [[cell.text for cell in line] for line in side_by_side(reference, hypotheses)]
 
