@@ -18,6 +18,8 @@ import pandas as pd
 from asr_lab.errors import AsrLabError
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
+REPRODUCE = "reproduce"
+"""Kind of a run that repeats another one."""
 
 
 class Terminated(SystemExit):
@@ -183,6 +185,7 @@ class MemoryRecorder:
 
     def dataset(self, dataset: Dataset) -> None:
         self.datasets.append(dataset)
+        self.tags({f"asr_lab.data.{dataset.split}": dataset.digest})
 
     def table(self, rows: pd.DataFrame, path: str) -> None:
         self.artifacts[path] = rows
