@@ -17,7 +17,7 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from asr_lab.training.recorder import RunSpec
+from asr_lab.training.recorder import Dataset, RegisteredModel, RunSpec
 
 STEP_S = 0.02
 NAMES = [f"train/m{number}" for number in range(10)]
@@ -67,6 +67,31 @@ def spec(**more) -> RunSpec:
         }
         | more
     )
+
+
+def log(run, steps: range) -> None:
+    """Ten metrics for each step, as `Training` does."""
+    for step in steps:
+        run.metrics({name: step + 0.001 * number for number, name in enumerate(NAMES)}, step)
+
+
+def offline(steps: int = 5, **more) -> str:
+    """Record a run with a model, a dataset and a note without a store; its id."""
+    from asr_lab.tracking.recorder import MlflowTracker
+
+    with MlflowTracker(offline=True).start(spec(**more)) as run:
+        log(run, range(steps))
+        run.dataset(Dataset("corpus/all", "train", "d1", "corpus/all.jsonl.gz", 10, 0.1))
+        Path("weights").mkdir(exist_ok=True)
+        Path("weights/w.bin").write_text("1")
+        uri = run.model(RegisteredModel(name="tiny", files={"model": Path("weights")}), register=True)
+        run.note(f"best of all; {uri}")
+    return run.run_id
+
+
+def gone() -> str:
+    """The mark of a process of this machine that is no more."""
+    return f"{socket.gethostname()}|999999|1"
 
 
 def free_port() -> int:

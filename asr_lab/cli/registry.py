@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -44,11 +46,20 @@ def _best(metric: str, pattern: str, family: str) -> Any:
     """The best finished run that logged a model."""
     from asr_lab.metrics.catalog import direction
     from asr_lab.tracking import compare, runs
+    from asr_lab.training.recorder import REPRODUCE
 
     if direction(metric) == "neither":
         raise AsrLabError(f"{metric!r} has no better side", allowed="a metric such as val/wer, test/wer or val/loss")
-    found = runs.find(pattern, family, status="FINISHED")
-    able = [run for run in found if metric in run.data.metrics and run.outputs and run.outputs.model_outputs]
+    found = [
+        run
+        for run in runs.find(pattern, family, status="FINISHED", archived=False)
+        if run.data.tags.get("asr_lab.kind") != REPRODUCE  # what it repeats counts already
+    ]
+    able = [
+        run
+        for run in found
+        if not math.isnan(run.data.metrics.get(metric, math.nan)) and run.outputs and run.outputs.model_outputs
+    ]
     if not able:
         have = sorted({name for run in found for name in run.data.metrics if direction(name) != "neither"})
         raise AsrLabError(
@@ -90,7 +101,8 @@ def promote(model: str, alias: str, margin: float, data: str, forced: str, dry_r
     from asr_lab.tracking import promotion
 
     version = promotion.find_version(model)
-    verdict = _judged(version, alias, margin, data, forced)
+    score = _scoring(data, recorded=not dry_run) if data else None
+    verdict = _judged(version, alias, margin, score, forced)
     out = console()
     uri = f"models:/{version.name}/{version.version}"
     out.print(f"[bold]{uri}[/] for @{alias}", highlight=False)
@@ -113,35 +125,39 @@ def promote(model: str, alias: str, margin: float, data: str, forced: str, dry_r
     out.print(f"{uri} is @{alias} now" + (", by force" if not verdict.passed else ""), highlight=False)
 
 
-def _judged(version: Any, alias: str, margin: float, data: str, forced: str) -> Verdict:
+def _judged(version: Any, alias: str, margin: float, score: Score | None, forced: str) -> Verdict:
     from asr_lab.tracking import promotion
 
     try:
-        return promotion.judge(version, alias, margin=margin, score=_scoring(data) if data else None)
+        return promotion.judge(version, alias, margin=margin, score=score)
     except AsrLabError as error:
         if not forced or "already" in error.what:
             raise
         return promotion.not_judged(version, alias, error.what)
 
 
-def _scoring(data: str) -> Score:
-    """Scores a version on the manifest, recorded as an evaluation."""
+def _scoring(data: str, *, recorded: bool) -> Score:
+    """Scores a version on the manifest, `recorded` as an evaluation, or leaving no trace."""
     from asr_lab.config.load import load
     from asr_lab.config.schema import EvaluateExperiment
     from asr_lab.models import load_model
     from asr_lab.recipes.evaluate import evaluate
     from asr_lab.tracking import runs
-    from asr_lab.tracking.promotion import Scored
+    from asr_lab.tracking.promotion import Scored, unrecorded
     from asr_lab.tracking.recorder import MlflowTracker
-    from asr_lab.tracking.registry import MlflowStore, uri_of
+    from asr_lab.tracking.registry import MlflowStore, is_adapter, uri_of
+    from asr_lab.training.recorder import MemoryTracker
 
     def score(version: Any) -> Scored:
-        base = version.tags.get("asr_lab.base", "") if version.name.startswith("deepspeech2-adapter-") else ""
+        base = version.tags.get("asr_lab.base", "") if is_adapter(version) else ""
         keys = {"evaluate.data": data, "evaluate.model": base or uri_of(version)}
         keys |= {"evaluate.adapter": uri_of(version)} if base else {}
         experiment = load(None, keys, "evaluate")
         assert isinstance(experiment, EvaluateExperiment)
-        done = evaluate(experiment, MlflowTracker(new_run=True), MlflowStore(), load_model, console(stderr=True))
-        return Scored(done.table, runs.one(done.run_id), experiment.evaluate.split)
+        memory = MemoryTracker(Path("checkpoints"))
+        tracker = MlflowTracker(new_run=True) if recorded else memory
+        done = evaluate(experiment, tracker, MlflowStore(), load_model, console(stderr=True))
+        run = runs.one(done.run_id) if recorded else unrecorded(memory.runs[-1].all_tags)
+        return Scored(done.table, run, experiment.evaluate.split)
 
     return score

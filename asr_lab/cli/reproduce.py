@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 from rich.markup import escape
 
@@ -33,8 +35,8 @@ def reproduce(
 ) -> None:
     """Run RUN again from its own configuration, as its child, and hold every figure of every step against it.
 
-    First it says what differs: code, versions, hardware, data, base, seed. Nothing is checked out or installed, and
-    registry and adapters stay as they are. KEY=VALUE names data that have moved.
+    First it says what differs: code, versions, hardware, processes, data, models, seed. Nothing is checked out or
+    installed, and registry and adapters stay as they are. KEY=VALUE names data that have moved.
 
     \b
     Examples:
@@ -44,8 +46,9 @@ def reproduce(
     """
     from asr_lab.tracking import reproduction, runs
 
+    _refuse_many_processes()
     original = runs.one(run)
-    config = load(reproduction.config_of(original), config_keys(texts, keys))
+    config = load(reproduction.config_of(original), reproduction.pinned(original) | config_keys(texts, keys))
     out, err = console(), console(stderr=True)
     then_and_now = reproduction.circumstances(original, config)
     if style == "table":
@@ -55,7 +58,7 @@ def reproduce(
     differing = then_and_now[~then_and_now["same"]]
     if only_check:
         return
-    changed = [what for what in differing["what"] if what.startswith(("data ", "base"))]
+    changed = [what for what in differing["what"] if what.startswith(("data ", "base", "adapter"))]
     if changed and not anyway:
         raise AsrLabError(
             f"{listing(changed)}: not what the run had",
@@ -70,6 +73,7 @@ def reproduce(
     from asr_lab.tracking.registry import MlflowStore
 
     repeated = again(config, original.info.run_id, MlflowTracker(new_run=True), MlflowStore(), load_model, err)
+    repeated = reproduction.arrived(repeated)
     table = reproduction.figures(original.info.run_id, repeated, tolerance)
     verdict = reproduction.verdict_of(table)
     reproduction.record(repeated, verdict, table)
@@ -83,3 +87,11 @@ def reproduce(
         )
     if style == "table":
         out.print(f"reproduced, {verdict}: {len(table)} figures (run {repeated[:8]})", highlight=False)
+
+
+def _refuse_many_processes() -> None:
+    if "RANK" in os.environ or os.environ.get("WORLD_SIZE", "1") != "1":
+        raise AsrLabError(
+            "a run is reproduced by one process, and torchrun started this one as one of several",
+            next_command="asr-lab reproduce RUN",
+        )

@@ -3,44 +3,57 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from asr_lab.cli.options import console, format_option
 from asr_lab.cli.tables import show
-from asr_lab.errors import AsrLabError
+from asr_lab.errors import AsrLabError, listing
+
+if TYPE_CHECKING:
+    from asr_lab.tracking.spool.sync import Shipped
 
 
 @click.command()
 @click.argument("folder", default="spool", type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Show what waits; ship nothing.")
+@click.option("--here", is_flag=True, help="Ship to the store that is set also what was recorded for another one.")
 @click.option("--drop", "dropped", metavar="RUN", help="Throw away what waits of this run, by its name or id.")
 @click.option("--yes", is_flag=True, help="With --drop: do not ask.")
 @format_option
-def sync(folder: Path, dry_run: bool, dropped: str | None, yes: bool, style: str) -> None:
+def sync(folder: Path, dry_run: bool, here: bool, dropped: str | None, yes: bool, style: str) -> None:
     """Ship what runs recorded into FOLDER [spool] while the tracking store was away, or after --offline.
 
     Every point arrives once, with the time it was logged, however often this is cut off. Runs that are recording ship
-    themselves. A folder that was copied here from a machine without a network can be shipped as well.
+    themselves. Runs go to the store they were recorded for: those of another one than MLFLOW_TRACKING_URI names now
+    are left, but with --here. A folder that was copied here from a machine without a network can be shipped as well.
+
+    --format is that of what waits (with --dry-run), and of what became of it (without).
 
     \b
     Examples:
       asr-lab sync --dry-run
       asr-lab sync
-      asr-lab sync /media/usb/spool
+      asr-lab sync /media/usb/spool --here
       asr-lab sync --drop base-1a2b3c4d
     """
     from asr_lab.tracking.spool import sync as shipping
 
+    if dropped and dry_run:
+        raise AsrLabError("--drop throws away and --dry-run does nothing", allowed="one of them",
+                          next_command="asr-lab sync --dry-run")  # fmt: skip
     table = shipping.waiting(folder)
     if dropped:
         _drop(folder, dropped, yes)
-    elif dry_run or style != "table":
+    elif dry_run:
         show(table, style)
-    elif table.empty:
+    elif table.empty and style == "table":
         click.echo(f"nothing waits in {folder}")
     else:
-        _ship(folder, int(table["events"].sum()))
+        done = _ship(folder, int(table["events"].sum()), here) if len(table) else []
+        _tell(done, style)
+        _refuse_rest(folder, done)
 
 
 def _drop(folder: Path, dropped: str, yes: bool) -> None:
@@ -53,21 +66,53 @@ def _drop(folder: Path, dropped: str, yes: bool) -> None:
     click.echo(f"{shipping.drop(folder, spool.id)}: dropped")
 
 
-def _ship(folder: Path, total: int) -> None:
+def _ship(folder: Path, total: int, here: bool) -> list[Shipped]:
     from rich.progress import Progress
 
     from asr_lab.tracking.spool import sync as shipping
 
     with Progress(console=console(stderr=True), transient=True) as bar:
         task = bar.add_task("shipping", total=total)
-        done = shipping.ship(folder, lambda events: bar.advance(task, events))
+        return shipping.ship(folder, lambda events: bar.advance(task, events), here=here)
+
+
+def _tell(done: list[Shipped], style: str) -> None:
+    """What became of each run: lines for people, rows for programs."""
+    from asr_lab.tracking.spool import sync as shipping
+    from asr_lab.tracking.store import shown_uri
+
+    if style != "table":
+        show(shipping.outcome(done), style)
+        return
     out = console()
+    if any(not one.elsewhere for one in done):
+        out.print(f"to {shown_uri()}", highlight=False)
     for one in done:
         where = f" as run {one.run_id}" if one.run_id else ""
-        out.print(f"{one.name}: {one.events} events shipped{where}", highlight=False)
-    left = [one for one in done if one.left]
+        if not one.elsewhere:
+            out.print(f"{one.name}: {one.events} events shipped{where}", highlight=False)
+
+
+def _refuse_rest(folder: Path, done: list[Shipped]) -> None:
+    """Raise when something waits further, and say what to type."""
+    from asr_lab.tracking.store import shown_uri
+
+    left = [one for one in done if one.left and not one.elsewhere]
+    elsewhere = [one for one in done if one.elsewhere]
+    stores = sorted({one.store for one in elsewhere})
+    command = "asr-lab sync" + (f" {folder}" if folder != Path("spool") else "")
+    redirect = f"{command} --here ships those of {listing(stores)} to {shown_uri()}" if elsewhere else ""
     if left:
         raise AsrLabError(
             f"{sum(one.left for one in left)} events of {len(left)} runs still wait: {left[0].trouble}",
-            next_command="asr-lab sync --dry-run",
+            hint=redirect,
+            next_command=f"{command} --dry-run",
+        )
+    if elsewhere:
+        raise AsrLabError(
+            f"{len(elsewhere)} runs were recorded for another store, and wait: "
+            f"{listing((one.name for one in elsewhere), 4)}",
+            where=f"for {listing(stores)}; the store is {shown_uri()}",
+            hint=redirect,
+            next_command=f"MLFLOW_TRACKING_URI={stores[0]} {command}",
         )

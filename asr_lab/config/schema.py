@@ -9,6 +9,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from asr_lab.config.names import registered_name
+
 
 class Section(BaseModel):
     """A frozen group of settings; the docstring under a field is its help text."""
@@ -35,6 +37,11 @@ class Run(Section):
     """Licence of the model for its card, such as `apache-2.0`; empty: that of its base, where it says so."""
     intended_use: str = ""
     """What the model is meant for, for its card."""
+
+    @field_validator("register_as")
+    @classmethod
+    def _can_be_registered(cls, name: str) -> str:
+        return registered_name(name) if name else name
 
 
 class Text(Section):

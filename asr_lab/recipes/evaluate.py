@@ -24,6 +24,7 @@ from asr_lab.recipes.common import Clock, Split, describe, record_scores, score,
 from asr_lab.training.recorder import ModelStore, Tracker
 from asr_lab.units import SAMPLE_RATE
 
+_OF_A_STORE = ("models:/", "runs:/")
 _MOST_AUDIO = 50_000_000  # bytes in a page
 CHAMPION = str(Adapter.model_fields["base"].default)
 
@@ -74,16 +75,17 @@ def embedded(cuts: CutSet) -> tuple[dict[str, str], str]:
 
 def adapter_file(store: ModelStore, adapter: str) -> str:
     """An adapter's name or file as it is; one in the registry (`models:/...`) as its file."""
-    return str(store.adapter_file(adapter)) if adapter.startswith(("models:/", "runs:/")) else adapter
+    return str(store.adapter_file(adapter)) if adapter.startswith(_OF_A_STORE) else adapter
 
 
 def _whose(settings: Evaluation, store: ModelStore) -> dict[str, str]:
-    """The adapter's person and the digest of its file; empty for the base alone."""
+    """The adapter's person, the digest of its file, and its version in the registry; empty for the base alone."""
     if not settings.adapter:
         return {}
     manager, adapter = AdapterManager(settings.adapter_dir), adapter_file(store, settings.adapter)
     info = manager.get_adapter_info(adapter)
-    return {"speaker": info.adapter_name, "adapter": manifest.file_digest(manager.find(adapter))}
+    pinned = {"adapter_uri": store.pin(settings.adapter)} if settings.adapter.startswith(_OF_A_STORE) else {}
+    return {"speaker": info.adapter_name, "adapter": manifest.file_digest(manager.find(adapter))} | pinned
 
 
 def evaluate(
@@ -107,6 +109,7 @@ def evaluate(
         name=config.run.name or f"evaluate-{whose.get('speaker', 'base')}",
         data={settings.split: split.digest, "base": uri, "adapter": whose.get("adapter", "")},
         base=uri,
+        base_digest=recognizer.base().digest,
         text=recognizer.normalizer.name,
         **whose,
     )

@@ -16,9 +16,7 @@ from asr_lab.recipes.adapter import adapt
 from asr_lab.recipes.evaluate import evaluate
 from asr_lab.recipes.everyone import adapt_everyone, plans
 from asr_lab.recipes.person import load_base, plan
-from asr_lab.training.recorder import ModelStore, Recorder, RunSpec, Tracker
-
-KIND = "reproduce"
+from asr_lab.training.recorder import REPRODUCE, ModelStore, Recorder, RunSpec, Tracker
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class _AsChild:
         if spec.parent:  # a child of the repetition itself
             return self.tracker.start(replace(spec, registers=False, resumable=False), own=True)
         tags = {**spec.tags, "asr_lab.reproduces": self.parent}
-        repeated = replace(spec, parent=self.parent, kind=KIND, tags=tags, registers=False, resumable=False)
+        repeated = replace(spec, parent=self.parent, kind=REPRODUCE, tags=tags, registers=False, resumable=False)
         return self.tracker.start(repeated, own=True)
 
 

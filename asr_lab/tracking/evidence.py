@@ -10,7 +10,7 @@ from mlflow.entities import Run
 
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.metrics import error_rates
-from asr_lab.metrics.significance import Interval, difference_interval, holm
+from asr_lab.metrics.significance import FEWEST_DIFFERING, Interval, difference_interval, differing, holm
 from asr_lab.tracking.scores import utterances
 
 SIGNIFICANT = 0.05
@@ -26,7 +26,7 @@ class Evidence:
     """Indexed by the runs' ids: `difference` to the baseline, `low` and `high` of its 95 % interval, `p` corrected for
     the number of comparisons."""
     silent: dict[str, str] = field(default_factory=dict)
-    """Run id -> why nothing can be said of it."""
+    """Run id -> why nothing can be said of it, also of one whose difference is there."""
 
 
 def evidence(
@@ -55,7 +55,9 @@ def evidence(
     for run in runs:
         if run.info.run_id != baseline.info.run_id:
             try:
-                found[run.info.run_id] = _difference(own, baseline, run, split, rate)
+                found[run.info.run_id], num_differing = _difference(own, baseline, run, split, rate)
+                if 0 < num_differing < FEWEST_DIFFERING:
+                    silent[run.info.run_id] = f"too few utterances differ to tell ({num_differing})"
             except AsrLabError as error:
                 silent[run.info.run_id] = error.what
         on_run()
@@ -68,11 +70,13 @@ def evidence(
     return Evidence(metric, baseline, pd.DataFrame(rows, index=list(found), columns=columns, dtype=float), silent)
 
 
-def _difference(own: pd.DataFrame, baseline: Run, run: Run, split: str, rate: str) -> Interval:
+def _difference(own: pd.DataFrame, baseline: Run, run: Run, split: str, rate: str) -> tuple[Interval, int]:
+    """(The difference, on how many utterances there is one)."""
     table = pair(own, baseline, utterances(run, split), run, split)
     errors, lengths = error_rates.counts(own, rate)
     theirs, _ = error_rates.counts(table, rate)
-    return difference_interval(errors.to_numpy(), theirs.to_numpy(), lengths.to_numpy())
+    before, after = errors.to_numpy(), theirs.to_numpy()
+    return difference_interval(before, after, lengths.to_numpy()), differing(before, after)
 
 
 def pair(own: pd.DataFrame, baseline: Run, table: pd.DataFrame, run: Run, split: str) -> pd.DataFrame:
@@ -91,7 +95,7 @@ def pair(own: pd.DataFrame, baseline: Run, table: pd.DataFrame, run: Run, split:
 
 def verdict(found: Evidence, names: dict[str, str]) -> list[str]:
     """What the evidence says, in sentences: who is significantly better or worse than the baseline, who is not."""
-    table, baseline = found.differences, found.baseline.info.run_name
+    table, baseline = found.differences.drop(index=list(found.silent), errors="ignore"), found.baseline.info.run_name
     sure = table["p"] < SIGNIFICANT
     kinds = (
         (f"significantly better than {baseline}", table[sure & (table["difference"] < 0)]),

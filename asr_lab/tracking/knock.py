@@ -17,13 +17,21 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from sqlalchemy import create_engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from asr_lab.errors import AsrLabError
 
 _PATIENCE_S = 3.0
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _OLDER = re.compile(r"out-of-date database schema \(found version (\w+)")
+_OF_A_DATABASE = re.compile(r"\.(Operational|Interface)Error\b|database is locked|disk I/O error")
+_FOR_GOOD = re.compile(r"no such (table|column)|does not exist|authentication failed|access denied", re.IGNORECASE)
+_JUST_NOW = re.compile(r"starting up|shutting down|recovery mode|too many|closed the connection|terminat")
+_PASSWORDS = (
+    (re.compile(r"(sql[+\w]*://[^:/@\s]*):\S*@"), r"\1:***@"),  # a database's may have any sign in it
+    (re.compile(r"(://[^:/@\s]*):[^/\s]*@"), r"\1:***@"),
+    (re.compile(r"([?&]\w*pass(?:word|wd)?=)[^&\s]*", re.IGNORECASE), r"\1***"),
+)
 
 
 class StoreAwayError(AsrLabError):
@@ -80,6 +88,8 @@ def _log_in(uri: str) -> None:
         engine.connect().close()
         engine.dispose()
     except (SQLAlchemyError, ImportError) as error:
+        if _JUST_NOW.search(str(error)):
+            raise _away(uri, "database", str(error).splitlines()[0]) from error
         lacking = error.name if isinstance(error, ImportError) else ""
         raise AsrLabError(
             f"the tracking database cannot be used: {str(error).splitlines()[0]}",
@@ -89,8 +99,21 @@ def _log_in(uri: str) -> None:
 
 
 def without_password(uri: str) -> str:
-    """A URI as it may be shown."""
-    return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", uri)
+    """A URI, or a text with URIs in it, as it may be shown."""
+    for pattern, shown in _PASSWORDS:
+        uri = pattern.sub(shown, uri)
+    return uri
+
+
+def passes(error: BaseException) -> bool:
+    """Whether it is a database's trouble of the moment: locked, restarted, a disk that did not answer.
+
+    MLflow hands on what SQLAlchemy says, here and from a server, under codes that tell nothing of it.
+    """
+    chain = [error, error.__cause__]
+    of_a_database = any(isinstance(one, OperationalError | InterfaceError) for one in chain)
+    said = str(error)
+    return bool(of_a_database or _OF_A_DATABASE.search(said)) and not _FOR_GOOD.search(said)
 
 
 def sqlite_file(uri: str) -> Path | None:

@@ -11,8 +11,9 @@ from mlflow.entities import Run
 
 from asr_lab.tracking import provenance
 from asr_lab.tracking.housekeeping.records import RESTORING
-from asr_lab.tracking.spool.shipping import SPOOL_TAG
+from asr_lab.tracking.spool.made import SPOOL_TAG
 from asr_lab.tracking.spool.spool import ROOT, Spool, spools
+from asr_lab.tracking.store import experiment_ids
 from asr_lab.training.recorder import RunSpec
 
 CHECKPOINTS = Path("checkpoints")
@@ -87,5 +88,4 @@ def _has_checkpoints(id: str) -> bool:
 
 
 def _search(client: MlflowClient, condition: str) -> list[Run]:
-    experiments = [found.experiment_id for found in client.search_experiments()]
-    return list(client.search_runs(experiments, condition, order_by=["attributes.start_time DESC"]))
+    return list(client.search_runs(experiment_ids(client), condition, order_by=["attributes.start_time DESC"]))

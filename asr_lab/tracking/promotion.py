@@ -7,20 +7,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import Run, RunData, RunInfo, RunTag
 from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import MlflowException
 
 from asr_lab.errors import AsrLabError, listing, nearest
 from asr_lab.metrics import error_rates
-from asr_lab.metrics.significance import Interval, difference_interval
+from asr_lab.metrics.significance import FEWEST_DIFFERING, Interval, difference_interval, differing
 from asr_lab.tracking import evidence, scores
 from asr_lab.tracking.conditions import quoted
 from asr_lab.tracking.store import client as tracking_client
@@ -28,6 +27,8 @@ from asr_lab.tracking.store import reaching
 
 GATE, FORCED, REPLACED = "asr_lab.gate", "asr_lab.gate_forced", "asr_lab.replaced_by"
 _SPLITS = ("test", "val")
+_BEHIND_CARD = "\n\n---\nGate: "
+_MOST_CHARACTERS = 5000  # of a description, which MLflow keeps
 _NAMED = re.compile(r"(?:models:/)?(?P<name>[^/@]+)(?:@(?P<alias>[^/]+)|/(?P<version>\d+))?")
 
 
@@ -38,6 +39,12 @@ class Scored:
     table: pd.DataFrame
     run: Run
     split: str
+
+
+def unrecorded(tags: Mapping[str, str]) -> Run:
+    """A run that no store has, for scores that are not kept."""
+    info = RunInfo("unrecorded", "", "", "FINISHED", 0, 0, "active")
+    return Run(info, RunData(tags=[RunTag(key, value) for key, value in tags.items()]))
 
 
 Score = Callable[[ModelVersion], Scored]
@@ -105,11 +112,10 @@ def _with_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion:
 
 
 def holder(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
-    """The version that has the alias, or None."""
-    try:
-        return client.get_model_version_by_alias(name, alias)
-    except MlflowException:
-        return None
+    """The version that has the alias, or None; raises `AsrLabError` when the registry cannot be asked."""
+    with reaching("the registry cannot be read"):
+        number = client.get_registered_model(name).aliases.get(alias)
+        return client.get_model_version(name, str(number)) if number else None
 
 
 def judge(version: ModelVersion, alias: str, *, margin: float = 0.0, score: Score | None = None) -> Verdict:
@@ -130,7 +136,7 @@ def judge(version: ModelVersion, alias: str, *, margin: float = 0.0, score: Scor
     placed = evidence.pair(old.table, old.run, new.table, new.run, new.split)
     before, after = (error_rates.word_errors(table).to_numpy() for table in (old.table, placed))
     delta = difference_interval(before, after, old.table["words"].to_numpy())
-    passed, reason = _decide(delta, margin)
+    passed, reason = _decide(delta, margin, differing(before, after))
     return Verdict(
         candidate=candidate_uri,
         champion=_uri(champion),
@@ -152,15 +158,16 @@ def not_judged(version: ModelVersion, alias: str, why: str) -> Verdict:
     return Verdict(_uri(version), _uri(champion) if champion else "", False, why)
 
 
-def _decide(delta: Interval, margin: float) -> tuple[bool, str]:
+def _decide(delta: Interval, margin: float, num_differing: int) -> tuple[bool, str]:
     found = f"{delta.value:+.1%}, 95 % interval {delta.low:+.1%} to {delta.high:+.1%}"
-    if delta.high < 0:
+    if delta.high < 0 and num_differing >= FEWEST_DIFFERING:
         return True, f"significantly better: {found}"
     if margin > 0 and delta.high < margin:
         return True, f"not worse by {margin:.1%} or more: {found}"
     if margin > 0:
         return False, f"it may be worse by {margin:.1%} or more: {found}"
-    return False, f"not significantly better: {found}"
+    few = f", and {num_differing} utterances that differ are too few to tell" if delta.high < 0 else ""
+    return False, f"not significantly better: {found}{few}"
 
 
 def _own_scores(version: ModelVersion, champion: ModelVersion) -> tuple[Scored, Scored]:
@@ -186,19 +193,30 @@ def _own_scores(version: ModelVersion, champion: ModelVersion) -> tuple[Scored, 
 def record(version: ModelVersion, verdict: Verdict, *, forced: str = "") -> None:
     """Write the verdict on the version, in words too; `forced` is why it has the alias although it did not pass."""
     client = tracking_client()
-    said = f"Gate: {verdict.reason}" + (f" against {verdict.champion}" if verdict.champion else "")
+    said = verdict.reason + (f" against {verdict.champion}" if verdict.champion else "")
     said += f". Forced: {forced}" if forced else "" if verdict.passed else ". Refused"
     with reaching("the verdict cannot be written"):
         client.set_model_version_tag(version.name, version.version, GATE, verdict.as_json())
         if forced:
             client.set_model_version_tag(version.name, version.version, FORCED, forced)
-        card = (version.description or "").split("\n\n---\n")[0]
-        client.update_model_version(version.name, version.version, f"{card}\n\n---\n{said}"[:5000])
+        written = client.get_model_version(version.name, version.version).description or ""
+        card = written.split(_BEHIND_CARD)[0][: _MOST_CHARACTERS - len(_BEHIND_CARD + said)]
+        client.update_model_version(version.name, version.version, card + _BEHIND_CARD + said)
 
 
 def promote(version: ModelVersion, alias: str, verdict: Verdict) -> None:
-    """Give the version the alias; the one that had it says by which it was replaced."""
+    """Give the version the alias; the one that had it says by which it was replaced.
+
+    Raises `AsrLabError` when it is not the one any more that the verdict is against.
+    """
     client = tracking_client()
+    now = holder(client, version.name, alias)
+    if (_uri(now) if now else "") != verdict.champion:
+        raise AsrLabError(
+            f"@{alias} went to {_uri(now) if now else 'no version'} while {_uri(version)} was compared with "
+            f"{verdict.champion or 'none'}",
+            next_command=f"asr-lab promote {version.name}/{version.version}",
+        )
     with reaching("the alias cannot be moved"):
         client.set_registered_model_alias(version.name, alias, version.version)
         if verdict.champion:

@@ -63,6 +63,11 @@ def _processor() -> str:
     return platform.processor()
 
 
+def world_size() -> str:
+    """How many processes train together, as `torchrun` says; "1" alone."""
+    return os.environ.get("WORLD_SIZE") or "1"
+
+
 def command() -> str:
     """The command line of this process, as it can be typed again."""
     program = Path(sys.argv[0]).name

@@ -22,10 +22,11 @@ from asr_lab.tracking import orphans, provenance
 from asr_lab.tracking.knock import StoreAwayError
 from asr_lab.tracking.recording import MlflowRecorder
 from asr_lab.tracking.spool import sync
+from asr_lab.tracking.spool.header import Header
 from asr_lab.tracking.spool.shipping import Delivery
-from asr_lab.tracking.spool.spool import ROOT, Header, Spool, new_id, now_ms
+from asr_lab.tracking.spool.spool import ROOT, Spool, new_id, now_ms
 from asr_lab.tracking.store import client as tracking_client
-from asr_lab.tracking.store import reaching, tracking_uri
+from asr_lab.tracking.store import reaching, shown_uri, tracking_uri
 from asr_lab.tracking.telling import say
 from asr_lab.training.recorder import RunSpec
 
@@ -92,7 +93,7 @@ class MlflowTracker:
 
     @staticmethod
     def _go_on_without(away: StoreAwayError) -> None:
-        say(f"warning: {away.what} ({tracking_uri()}); the run is recorded in {ROOT}/ and shipped when it does")
+        say(f"warning: {away.what} ({shown_uri()}); the run is recorded in {ROOT}/ and shipped when it does")
 
     def _new(self, client: MlflowClient | None, spec: RunSpec) -> Spool:
         """The spool of a new run, called by the run's id on the store where the store answers."""
@@ -122,6 +123,7 @@ def _header(spec: RunSpec) -> Header:
         "asr_lab.command": provenance.command(),
         "asr_lab.versions": provenance.versions(),
         "asr_lab.hardware": provenance.hardware(),
+        "asr_lab.world_size": provenance.world_size(),
         **{f"asr_lab.{key}": value for key, value in provenance.git_state().items()},
         **({MLFLOW_PARENT_RUN_ID: spec.parent} if spec.parent else {}),
         **spec.tags,

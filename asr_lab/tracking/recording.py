@@ -15,11 +15,12 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from asr_lab.metrics.catalog import DECIDES
 from asr_lab.tracking import packages
+from asr_lab.tracking.ending import end_on_sigterm
 from asr_lab.tracking.orphans import CHECKPOINTS
 from asr_lab.tracking.spool import sync
 from asr_lab.tracking.spool.shipper import Shipper
 from asr_lab.tracking.spool.spool import Spool, SpoolError
-from asr_lab.tracking.store import tracking_uri
+from asr_lab.tracking.store import shown_uri
 from asr_lab.tracking.telling import run_ended, say
 from asr_lab.training.recorder import Dataset, RegisteredModel, RunSpec, Status, status_of
 
@@ -168,15 +169,22 @@ class MlflowRecorder:
             "status": status,
             "metric": metric,
             "value": point[0] if point else None,
-            "uri": tracking_uri(),
+            "uri": shown_uri(),
         }
 
     def __enter__(self) -> Self:
+        self._undo = end_on_sigterm()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        try:
+            self._close(kind, error)
+        finally:
+            self._undo()
+
+    def _close(self, kind: type[BaseException] | None, error: BaseException | None) -> None:
         if error is None:
             self.finish("FINISHED")
             shutil.rmtree(self.checkpoints, ignore_errors=True)

@@ -12,14 +12,18 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from asr_lab.config.names import registered_name
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.tracking import cards
 from asr_lab.tracking.conditions import quoted
+from asr_lab.tracking.knock import StoreAwayError, without_password
 from asr_lab.tracking.store import client as tracking_client
-from asr_lab.tracking.store import once, tracking_uri
+from asr_lab.tracking.store import is_final, is_missing, once, reaching, shown_uri, tracking_uri
 from asr_lab.training.recorder import RegisteredModel
 
 CHAMPION = "champion"
+FAMILY = "asr_lab.family"
+"""Tag of runs and of the versions they made."""
 ADAPTER_NAME = "deepspeech2-adapter-"
 ADAPTER_SUFFIX = "_adapter.pt"
 _REGISTRY_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/]+)|/(?P<version>\d+))")
@@ -38,7 +42,7 @@ def new_version(client: MlflowClient, source: str, run_id: str, model: Registere
     try:
         has_champion = CHAMPION in client.get_registered_model(model.name).aliases
     except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+        if not is_missing(error):
             raise
         _create_name(client, model.name)
         has_champion = False
@@ -61,7 +65,8 @@ def _made(client: MlflowClient, source: str, run_id: str, model: RegisteredModel
     """A new version with its card."""
     run = client.get_run(run_id)
     written = model.description or cards.card(client, run, model.name)
-    tags = dict(model.tags)
+    tags = {FAMILY: run.data.tags[FAMILY]} if FAMILY in run.data.tags else {}
+    tags |= model.tags
     if licence := cards.license_of(client, run):
         tags[cards.LICENSE] = licence
     client.log_text(run_id, written, cards.FILE)
@@ -86,17 +91,38 @@ def _create_name(client: MlflowClient, name: str) -> None:
 
 
 def register_run(run_id: str, name: str) -> ModelVersion:
-    """Make the model a run logged a version of `name`; raises `AsrLabError` when the run has none."""
+    """Make the model a run logged a version of `name`.
+
+    Raises `AsrLabError` when the run has none, or nothing can be called so.
+    """
+    try:
+        registered_name(name)
+    except ValueError as error:
+        raise AsrLabError(str(error), next_command="asr-lab register RUN --name NAME") from error
     client = tracking_client()
-    run = client.get_run(run_id)
-    logged = [output.model_id for output in (run.outputs.model_outputs if run.outputs else [])]
-    if not logged:
-        raise AsrLabError(f"run {run_id[:8]} logged no model", next_command=f"asr-lab show {run_id[:8]}")
-    known = client.search_model_versions(f"name = {quoted(name)} and run_id = '{run_id}'")
-    if known:
-        return known[0]
-    tags = {key: run.data.tags[key] for key in ("asr_lab.base",) if key in run.data.tags}
-    return new_version(client, f"models:/{logged[-1]}", run_id, RegisteredModel(name=name, files={}, tags=tags))
+    with reaching("the model cannot be registered"):
+        run = client.get_run(run_id)
+        logged = [output.model_id for output in (run.outputs.model_outputs if run.outputs else [])]
+        if not logged:
+            raise AsrLabError(f"run {run_id[:8]} logged no model", next_command=f"asr-lab show {run_id[:8]}")
+        known = client.search_model_versions(f"name = {quoted(name)} and run_id = '{run_id}'")
+        if known:
+            return known[0]
+        tags = {key: run.data.tags[key] for key in ("asr_lab.base",) if key in run.data.tags}
+        return new_version(client, f"models:/{logged[-1]}", run_id, RegisteredModel(name=name, files={}, tags=tags))
+
+
+def is_adapter(version: ModelVersion) -> bool:
+    """Whether it is a person's adapter: by its own tag, else its run's, else, where the run is gone, by its name."""
+    family = version.tags.get(FAMILY, "")
+    if not family and version.run_id:
+        with reaching("the run of the version cannot be read"):
+            try:
+                family = tracking_client().get_run(version.run_id).data.tags.get(FAMILY, "")
+            except MlflowException as error:
+                if not is_missing(error):
+                    raise
+    return bool(family == "adapter" if family else version.name.startswith(ADAPTER_NAME))
 
 
 def adapter_versions() -> list[dict[str, Any]]:
@@ -157,19 +183,24 @@ class MlflowStore:
                 f"not a model: {uri!r}",
                 allowed="models:/NAME@alias, models:/NAME/3, runs:/ID/model, or a model's folder that exists",
             )
-        try:
-            if parts["alias"]:
-                found = tracking_client().get_model_version_by_alias(parts["name"], parts["alias"])
-            else:
-                found = tracking_client().get_model_version(parts["name"], parts["version"])
-        except MlflowException as error:
-            raise _no_such_model(uri) from error
+        with reaching("the registry cannot be read"):
+            try:
+                if parts["alias"]:
+                    found = tracking_client().get_model_version_by_alias(parts["name"], parts["alias"])
+                else:
+                    found = tracking_client().get_model_version(parts["name"], parts["version"])
+            except MlflowException as error:
+                if not is_final(error):
+                    raise  # it may be there all the same
+                raise _no_such_model(uri) from error
         return uri_of(found)
 
     def exists(self, uri: str) -> bool:
-        """Whether the registry has it."""
+        """Whether the registry has it; raises `StoreAwayError` when it cannot be asked."""
         try:
             self.pin(uri)
+        except StoreAwayError:
+            raise
         except AsrLabError:
             return False
         return True
@@ -192,7 +223,7 @@ def _no_such_model(uri: str) -> AsrLabError:
     names = [model.name for model in tracking_client().search_registered_models()]
     return AsrLabError(
         f"no model {uri!r}",
-        where=tracking_uri(),
+        where=shown_uri(),
         allowed=listing(names) or "the registry is empty",
         next_command="asr-lab train experiments/deepspeech2/base.yaml",
     )
@@ -204,4 +235,6 @@ def _download(store: str, uri: str) -> Path:
     try:
         return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
     except (MlflowException, OSError) as error:
-        raise AsrLabError(f"the model {uri!r} cannot be read: {error}", where=store) from error
+        raise AsrLabError(
+            f"the model {uri!r} cannot be read: {without_password(str(error))}", where=without_password(store)
+        ) from error

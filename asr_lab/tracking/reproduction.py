@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
-from mlflow.entities import Run
+from mlflow.entities import Metric, Run
 from mlflow.exceptions import MlflowException
 
 from asr_lab.config.schema import Experiment
 from asr_lab.data import manifest
 from asr_lab.errors import AsrLabError
 from asr_lab.tracking import provenance
+from asr_lab.tracking.knock import StoreAwayError
 from asr_lab.tracking.registry import MlflowStore
+from asr_lab.tracking.spool.made import run_of_spool
+from asr_lab.tracking.spool.spool import ROOT, spools
 from asr_lab.tracking.store import client as tracking_client
+from asr_lab.tracking.store import reaching
 
 IDENTICAL, CLOSE, DIFFERENT = "identical", "within tolerance", "different"
 _OF_THE_CLOCK = ("perf/", "epoch_time", "system/")
@@ -31,8 +35,17 @@ def config_of(run: Run) -> Path:
         raise AsrLabError(f"run {run.info.run_name} has no config.yaml to run again") from error
 
 
+def pinned(run: Run) -> dict[str, str]:
+    """Config keys that name the very models the run used, where its configuration names them by an alias."""
+    tags = run.data.tags
+    base, adapter = tags.get("asr_lab.base", ""), tags.get("asr_lab.adapter_uri", "")
+    keys = {"evaluate": "evaluate.model", "adapter": "adapter.base", "deepspeech2": "model.pretrained"}
+    key = keys.get(tags.get("asr_lab.family", ""), "")
+    return ({key: base} if key and base else {}) | ({"evaluate.adapter": adapter} if adapter else {})
+
+
 def circumstances(run: Run, config: Experiment) -> pd.DataFrame:
-    """A row a circumstance (code, versions, hardware, data, base, seed): `what, then, now, same`."""
+    """A row a circumstance (code, versions, hardware, processes, data, seed, models): `what, then, now, same`."""
     tags = run.data.tags
     now = {**provenance.git_state(), "versions": provenance.versions(), "hardware": provenance.hardware()}
     rows = [
@@ -40,15 +53,57 @@ def circumstances(run: Run, config: Experiment) -> pd.DataFrame:
          _code(now.get("git_sha", ""), now.get("dirty"))),
         *_versions(tags.get("asr_lab.versions", ""), now["versions"]),
         ("hardware", tags.get("asr_lab.hardware", ""), now["hardware"]),
+        ("processes", tags.get("asr_lab.world_size", "1"), provenance.world_size()),
         *_data(tags, config),
         ("seed", run.data.params.get("run.seed", ""), str(config.run.seed)),
     ]  # fmt: skip
-    if base := tags.get("asr_lab.base"):
-        rows.append(("base", base, base if MlflowStore().exists(base) else "not there"))
+    rows += _models(tags, config)
     table = pd.DataFrame(rows, columns=["what", "then", "now"])
     dirty = table["then"].str.endswith("changes") | table["now"].str.endswith("changes")
     table["same"] = (table["then"] == table["now"]) & ~dirty & (table["then"] != "")
     return table
+
+
+def _models(tags: Mapping[str, str], config: Experiment) -> Iterable[tuple[str, str, str]]:
+    """The base by name, and base and adapter by the digests of their weights."""
+    store, asked = MlflowStore(), _models_of(config)
+    if base := tags.get("asr_lab.base"):
+        now = _or_why(lambda: store.pin(asked["base"] or base))
+        yield "base", base, now
+        if (digest := tags.get("asr_lab.base_digest")) and now == base:
+            yield "base digest", digest, _or_why(lambda: _base_digest(store.resolve(base)))
+    if (digest := tags.get("asr_lab.adapter")) and asked["adapter"]:
+        yield "adapter digest", digest, _or_why(lambda: _adapter_digest(store, asked["adapter"], config))
+
+
+def _models_of(config: Experiment) -> dict[str, str]:
+    if config.recipe == "evaluate":
+        return {"base": config.evaluate.model, "adapter": config.evaluate.adapter}
+    return {"base": config.adapter.base if config.recipe == "adapter" else config.model.pretrained, "adapter": ""}
+
+
+def _or_why(found: Callable[[], str]) -> str:
+    try:
+        return found()
+    except StoreAwayError:
+        raise
+    except AsrLabError as error:
+        return error.what
+
+
+def _base_digest(folder: Path) -> str:
+    from asr_lab.models import load_model
+
+    return load_model(folder).base().digest
+
+
+def _adapter_digest(store: MlflowStore, adapter: str, config: Experiment) -> str:
+    from asr_lab.models.adapter import AdapterManager
+
+    assert config.recipe == "evaluate"
+    if adapter.startswith(("models:/", "runs:/")):
+        return manifest.file_digest(store.adapter_file(adapter))
+    return manifest.file_digest(AdapterManager(config.evaluate.adapter_dir).find(adapter))
 
 
 def _code(sha: str, dirty: str | None) -> str:
@@ -81,33 +136,59 @@ def _manifests(config: Experiment) -> dict[str, str]:
     return found | ({"noise": config.augment.noise_manifest} if config.recipe == "deepspeech2" else {})
 
 
+def arrived(repeated: str) -> str:
+    """The id on the store of a repetition that has ended.
+
+    Raises `AsrLabError` when it, or a part of it, still waits in the spool: nothing can be held against it then.
+    """
+    for spool in spools(ROOT):
+        if repeated in (spool.id, spool.state.run_id):
+            raise AsrLabError(
+                f"no verdict: the repetition has ended, and {spool.waiting()} events of it wait for the tracking store",
+                where=str(spool.folder),
+                hint="once they are there, asr-lab compare sets both runs side by side",
+                next_command="asr-lab sync",
+            )
+    client = tracking_client(again=True)
+    with reaching("the repetition cannot be read"):
+        run_id = run_of_spool(client, repeated) or repeated
+        client.get_run(run_id)
+    return run_id
+
+
 def figures(original: str, repeated: str, tolerance: float) -> pd.DataFrame:
     """A row a metric that both runs could log: `metric, then, now, points, largest, verdict`.
 
-    Every point is held against the one of the same place; `largest` is the largest difference, relative where the
-    figure is above 1. What the clock says is left out.
+    The last point of every step is held against that of the same step: a run that was continued logged some twice.
+    `largest` is the largest difference, relative where the figure is above 1. What the clock says is left out.
     """
     client = tracking_client()
-    runs = [client.get_run(run_id) for run_id in (original, repeated)]
-    names = sorted({name for run in runs for name in run.data.metrics if not name.startswith(_OF_THE_CLOCK)})
-    rows = []
-    for name in names:
-        then, now = ([(point.step, point.value) for point in client.get_metric_history(run.info.run_id, name)]
-                     for run in runs)  # fmt: skip
-        largest = _largest(sorted(then), sorted(now))
-        verdict = IDENTICAL if largest == 0 else CLOSE if largest <= tolerance else DIFFERENT
-        old, new = (run.data.metrics.get(name, math.nan) for run in runs)
-        rows.append((name, old, new, f"{len(then)}" if len(then) == len(now) else f"{len(then)}, {len(now)}",
-                     largest, verdict))  # fmt: skip
+    with reaching("the figures cannot be compared"):
+        runs = [client.get_run(run_id) for run_id in (original, repeated)]
+        names = sorted({name for run in runs for name in run.data.metrics if not name.startswith(_OF_THE_CLOCK)})
+        rows = []
+        for name in names:
+            then, now = (_last(client.get_metric_history(run.info.run_id, name)) for run in runs)
+            largest = _largest(then, now)
+            verdict = IDENTICAL if largest == 0 else CLOSE if largest <= tolerance else DIFFERENT
+            old, new = (run.data.metrics.get(name, math.nan) for run in runs)
+            points = f"{len(then)}" if len(then) == len(now) else f"{len(then)}, {len(now)}"
+            rows.append((name, old, new, points, largest, verdict))
     return pd.DataFrame(rows, columns=["metric", "then", "now", "points", "largest", "verdict"])
 
 
-def _largest(then: list[tuple[int, float]], now: list[tuple[int, float]]) -> float:
-    if [step for step, _ in then] != [step for step, _ in now]:
+def _last(points: Iterable[Metric]) -> dict[int, float]:
+    """Step -> the value that was logged last."""
+    return {point.step: point.value for point in sorted(points, key=lambda point: (point.step, point.timestamp))}
+
+
+def _largest(then: Mapping[int, float], now: Mapping[int, float]) -> float:
+    if then.keys() != now.keys():
         return math.inf
+    pairs = [(old, now[step]) for step, old in then.items()]
     differences = [
         0.0 if old == new or (math.isnan(old) and math.isnan(new)) else abs(old - new) / max(1.0, abs(old))
-        for (_, old), (_, new) in zip(then, now, strict=True)
+        for old, new in pairs
     ]
     return max((math.inf if math.isnan(one) else one for one in differences), default=0.0)
 
@@ -121,5 +202,6 @@ def verdict_of(table: pd.DataFrame) -> str:
 def record(repeated: str, verdict: str, table: pd.DataFrame) -> None:
     """Write the verdict and the figures side by side on the new run."""
     client = tracking_client()
-    client.set_tag(repeated, "asr_lab.reproduced", verdict)
-    client.log_text(repeated, table.to_csv(index=False), "reproduce/figures.csv")
+    with reaching("the verdict cannot be written"):
+        client.set_tag(repeated, "asr_lab.reproduced", verdict)
+        client.log_text(repeated, table.to_csv(index=False), "reproduce/figures.csv")

@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 
 from mlflow import MlflowClient, set_tracking_uri
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from asr_lab.errors import AsrLabError
-from asr_lab.tracking.knock import StoreAwayError, knock, without_password, wrong_schema
+from asr_lab.tracking.knock import StoreAwayError, knock, passes, sqlite_file, without_password, wrong_schema
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 # MLflow tries seven times and waits for minutes; who records a run has the spool, everyone else wants an answer
@@ -34,11 +35,27 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
 
 
+def shown_uri() -> str:
+    """The store as it may be shown: its password never is."""
+    return without_password(tracking_uri())
+
+
+def same_store(one: str, other: str) -> bool:
+    """Whether two URIs mean the same store, seen from this folder; passwords change, and do not count."""
+    return _place(one) == _place(other)
+
+
+def _place(uri: str) -> str:
+    file = sqlite_file(uri) if uri.startswith("sqlite") else None
+    return str(file.absolute()) if file else without_password(uri).rstrip("/")
+
+
 @functools.cache
 def quiet() -> None:
     """What MLflow says of itself on every start is not for our users."""
-    for name in ("alembic", "mlflow.store.db.utils", "mlflow.tracking.fluent", "mlflow.models.model"):
+    for name in ("alembic", "mlflow.tracking.fluent", "mlflow.models.model"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # a traceback of what it raises anyway
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     warnings.filterwarnings("ignore", message=".*An input example was not provided.*")
@@ -81,33 +98,45 @@ def once() -> Iterator[None]:
 
 def is_final(error: BaseException) -> bool:
     """Whether asking again would get the same answer: what was asked is wrong, not the moment."""
-    return isinstance(error, MlflowException) and error.error_code in _FINAL
+    return isinstance(error, MlflowException) and error.error_code in _FINAL and not passes(error)
 
 
 @contextmanager
 def reaching(what: str) -> Iterator[None]:
-    """Turn what MLflow raises inside into one message that says what was tried, and where."""
+    """Turn what MLflow and its database raise inside into one message that says what was tried, and where."""
     try:
         yield
-    except MlflowException as error:
-        if schema := wrong_schema(error.message, tracking_uri()):
+    except (MlflowException, SQLAlchemyError) as error:
+        said = str(error)
+        if schema := wrong_schema(said, tracking_uri()):
             raise schema from error
-        if urlsplit(tracking_uri()).scheme in ("http", "https") and not is_final(error):
-            why, hint = _refusal(error)
-            raise StoreAwayError(f"{what}: {why}", where=without_password(tracking_uri()), hint=hint) from error
-        lost = "MLFLOW_RUN_ID" in os.environ and error.error_code == "RESOURCE_DOES_NOT_EXIST"
+        is_server = urlsplit(tracking_uri()).scheme in ("http", "https")
+        why, hint = _refusal(said)
+        if passes(error) or (is_server and not is_final(error)):
+            raise StoreAwayError(f"{what}: {why}", where=shown_uri(), hint=hint) from error
+        lost = "MLFLOW_RUN_ID" in os.environ and is_missing(error)
         raise AsrLabError(
-            f"{what}: {error.message.splitlines()[0]}",
-            where=without_password(tracking_uri()),
+            f"{what}: {first_line(said)}",
+            where=shown_uri(),
             hint="type mlflow run in the project's own folder, or set MLFLOW_TRACKING_URI" if lost else "",
         ) from error
 
 
-def _refusal(error: MlflowException) -> tuple[str, str]:
+def is_missing(error: BaseException) -> bool:
+    """Whether the store says that what was asked for is not there."""
+    return isinstance(error, MlflowException) and error.error_code == "RESOURCE_DOES_NOT_EXIST"
+
+
+def first_line(said: str) -> str:
+    """The first line of what a store said, as it may be shown."""
+    return without_password((said.splitlines() or [""])[0])
+
+
+def _refusal(said: str) -> tuple[str, str]:
     """(Why a server did not do what it was asked, what to do about it)."""
-    code = re.search(r"failed with error code (401|403)", error.message)
+    code = re.search(r"failed with error code (401|403)", said)
     if code is None:
-        return error.message.splitlines()[0], ""
+        return first_line(said), ""
     why = "the server does not know you (401)" if code[1] == "401" else "the server gives you no right to it (403)"
     return why, "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, say who you are"
 

@@ -6,6 +6,7 @@ asks the `ModelStore` for models by URI and registers new ones there.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,18 @@ import pandas as pd
 from asr_lab.errors import AsrLabError
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
+REPRODUCE = "reproduce"
+"""Kind of a run that repeats another one."""
+
+
+class Terminated(SystemExit):
+    """SIGTERM came: from a cluster, `torchrun`, or `kill`. Exit code 143, as the shell has it."""
+
+    def __init__(self) -> None:
+        super().__init__(128 + signal.SIGTERM)
+
+    def __str__(self) -> str:
+        return "SIGTERM"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +78,7 @@ class RegisteredModel:
 
 
 class Recorder(Protocol):
-    """One run, being recorded. As a context manager it finishes itself: FINISHED, FAILED, or KILLED on Ctrl-C."""
+    """One run, being recorded. As a context manager it ends itself: FINISHED, FAILED, or KILLED (Ctrl-C, SIGTERM)."""
 
     @property
     def run_id(self) -> str: ...
@@ -140,7 +153,7 @@ def status_of(kind: type[BaseException] | None) -> Status:
     """How a run ends that was left by this exception."""
     if kind is None:
         return "FINISHED"
-    return "KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED"
+    return "KILLED" if issubclass(kind, KeyboardInterrupt | Terminated) else "FAILED"
 
 
 class MemoryRecorder:
@@ -172,6 +185,7 @@ class MemoryRecorder:
 
     def dataset(self, dataset: Dataset) -> None:
         self.datasets.append(dataset)
+        self.tags({f"asr_lab.data.{dataset.split}": dataset.digest})
 
     def table(self, rows: pd.DataFrame, path: str) -> None:
         self.artifacts[path] = rows

@@ -105,7 +105,7 @@ def test_the_server_never_comes_back_and_the_next_day_everything_is_shipped_once
 
 def test_the_server_is_killed_while_what_waits_is_shipped(folder, server):
     """A long run, so that shipping takes many requests; killed in the middle of it, twice."""
-    training = Training(folder, "http://127.0.0.1:9", 1500, "offline", "model")
+    training = Training(folder, server.uri, 1500, "offline", "model")
     training.finish()
     seen = 0
     for _ in range(2):
@@ -193,7 +193,8 @@ def test_offline_keeps_the_times_as_they_were(folder, steady):
     training = Training(folder, "http://127.0.0.1:9", 100, "offline")
     assert "asr-lab sync ships them" in training.finish()
     time.sleep(2)
-    said = sync(folder, steady.uri)
+    assert "were recorded for another store" in sync(folder, steady.uri, code=1)
+    said = sync(folder, steady.uri, "--here")
     run_id = said.split("as run ")[1].split()[0]
     run = mlflow.MlflowClient(steady.uri).get_run(run_id)
     assert run.info.run_name == f"logs-{run_id[:8]}"
@@ -260,7 +261,7 @@ def _experiment(client: mlflow.MlflowClient) -> str:
 
 
 def test_a_full_disk_is_one_message_and_what_was_logged_is_shipped(folder, steady):
-    training = Training(folder, "http://127.0.0.1:9", 5000, "offline")
+    training = Training(folder, steady.uri, 5000, "offline")
     training.reached(20)
     resource.prlimit(training.process.pid, resource.RLIMIT_FSIZE, (20_000, 20_000))
     said = training.finish(code=1)

@@ -5,6 +5,13 @@ import json
 import mlflow
 import pytest
 from conftest import TINY, artifacts, newest, ok, refused
+from made import made_run
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
+
+from asr_lab.errors import AsrLabError
+from asr_lab.tracking import promotion, registry, runs
+from asr_lab.tracking.registry import MlflowStore
 
 pytestmark = pytest.mark.usefixtures("at_home")
 
@@ -123,6 +130,92 @@ def test_the_best_run_is_registered(gated):
     assert "none of" in refused("register", "--best", "val/loss", "--pattern", "john", "--name", "picked")
     assert "no better side" in refused("register", "--best", "train/lr", "--name", "picked")
     assert "one run is registered" in refused("register", "--name", "picked")
+
+
+def test_the_best_run_has_a_figure_is_not_archived_and_repeats_no_other(gated):
+    for change in (
+        {"wer": float("nan")},
+        {"tags": {"asr_lab.archived": "2026"}},
+        {"tags": {"asr_lab.kind": "reproduce"}},
+    ):
+        made_run("gated-odd", model=True, **({"wer": 0.0} | change))
+    made_run("gated-plain", wer=0.01, model=True)
+    said = ok("register", "--best", "val/wer", "--pattern", "gated-[op]*", "--name", "odd")
+    assert "gated-plain" in said
+
+
+@pytest.mark.parametrize("name", ["a/b", "a:b", "a@b", "a\"b'c", " a", ""])
+def test_names_that_no_model_can_have(gated, name):
+    assert "no model can be registered as" in refused("register", gated[0], "--name", name)
+
+
+def test_a_training_whose_model_could_not_be_registered_does_not_begin():
+    data = ["data.train=corpus/all.jsonl.gz", "data.val=corpus/all.jsonl.gz"]
+    assert "no model can be registered as" in refused("train", "base.yaml", *data, "run.register_as=a/b")
+
+
+def test_a_name_with_a_quote_works(gated):
+    assert "models:/o'brien/1" in ok("register", gated[0], "--name", "o'brien")
+    assert "models:/o'brien/1" in ok("register", gated[0], "--name", "o'brien")  # it is that already
+    ok("register", gated[1], "--name", "o'brien")
+    assert "models:/o'brien/2 is @champion now" in ok("promote", "o'brien")
+    assert MlflowStore().pin("models:/o'brien@champion") == MlflowStore().pin("models:/o'brien/latest")
+
+
+def test_a_registry_that_does_not_answer_has_no_free_alias(gated, monkeypatch):
+    def away(*_):
+        raise MlflowException("API request failed with error code 503", TEMPORARILY_UNAVAILABLE)
+
+    before = champion()
+    monkeypatch.setattr(mlflow.MlflowClient, "get_model_version_by_alias", away)
+    monkeypatch.setattr(mlflow.MlflowClient, "get_registered_model", away)
+    assert "503" in refused("promote", "gated/1")
+    monkeypatch.undo()
+    assert champion() == before
+
+
+def test_an_alias_that_moved_meanwhile_is_not_taken(gated):
+    client = mlflow.MlflowClient()
+    client.set_registered_model_alias("gated", "raced", "1")
+    verdict = promotion.not_judged(version(2), "raced", "for a test")
+    client.set_registered_model_alias("gated", "raced", "3")
+    with pytest.raises(AsrLabError, match="@raced went to models:/gated/3 while"):
+        promotion.promote(version(2), "raced", verdict)
+    assert str(client.get_model_version_by_alias("gated", "raced").version) == "3"
+
+
+def test_the_gate_is_told_once_behind_the_card(gated):
+    client, own = mlflow.MlflowClient(), version(1).description
+    card = f"a card\n\n---\nwith a line, {'x' * 4900}"
+    client.update_model_version("gated", "1", card)
+    for reason in ("one", "two"):
+        promotion.record(version(1), promotion.not_judged(version(1), "nobody", reason))
+    assert version(1).description.startswith("a card\n\n---\nwith a line, xxx")
+    assert version(1).description.endswith("\n\n---\nGate: two. Refused")
+    assert version(1).description.count("Gate: ") == 1
+    client.update_model_version("gated", "1", own)
+
+
+def test_trying_the_gate_out_records_nothing(gated):
+    before = len(runs.find())
+    said = ok("promote", "gated/1", "--alias", "champion", "--data", "john/all.jsonl.gz", "--dry-run")
+    assert "on 20 utterances" in said
+    assert len(runs.find()) == before
+
+
+def test_an_adapter_is_one_whatever_it_is_called(gated):
+    adapter = newest("adapter").info.run_id
+    for name, run_id in (
+        ("john-by-another-name", adapter),
+        ("deepspeech2-adapter-base", newest("deepspeech2").info.run_id),
+    ):
+        ok("register", run_id, "--name", name)
+    made = mlflow.MlflowClient().get_model_version("john-by-another-name", "1")
+    assert made.tags["asr_lab.family"] == "adapter"
+    assert registry.is_adapter(made)
+    assert not registry.is_adapter(mlflow.MlflowClient().get_model_version("deepspeech2-adapter-base", "1"))
+    mlflow.MlflowClient().delete_model_version_tag("john-by-another-name", "1", "asr_lab.family")
+    assert registry.is_adapter(mlflow.MlflowClient().get_model_version("john-by-another-name", "1"))  # by its run
 
 
 def test_a_card_is_written_with_each_version(gated):

@@ -115,6 +115,16 @@ class Journal:
         return Event.parsed(lines[-2], self.end) if len(lines) > 1 and not lines[-1] else None
 
 
+def append_line(path: Path, line: str) -> None:
+    """Append a line to a file that is opened for it alone; a last one that was cut off goes."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    try:
+        _drop_cut_off(file)
+        _write_whole(file, line.encode() + b"\n")
+    finally:
+        os.close(file)
+
+
 def _write_whole(file: int, data: bytes) -> None:
     """Write the line, or nothing of it."""
     try:

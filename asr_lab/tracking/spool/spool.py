@@ -12,28 +12,33 @@ Nothing here knows MLflow.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self
 
 from asr_lab.errors import AsrLabError
+from asr_lab.tracking.spool.header import Header, State, write_aside
 from asr_lab.tracking.spool.journal import Event, Journal
+from asr_lab.tracking.spool.lock import Lock
+from asr_lab.tracking.spool.refused import Refused
 
 ROOT = Path("spool")
-_HEADER, _EVENTS, _STATE, _REFUSED, _LOCK = "header.json", "events.jsonl", "state.json", "refused.jsonl", "lock"
-_held: set[Path] = set()  # POSIX locks do not hold between the threads of one process
+_HEADER, _EVENTS, _STATE, _REFUSED, _FILES = "header.json", "events.jsonl", "state.json", "refused.jsonl", "files"
+_OLD_S = 3600.0
 
 
 class SpoolError(AsrLabError):
     """This disk does not take what is recorded."""
+
+
+class OutsideError(AsrLabError):
+    """An event names a file that is not the spool's own."""
 
 
 def new_id() -> str:
@@ -45,36 +50,6 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-@dataclass(frozen=True)
-class Header:
-    """What the run is; enough to make it on a store, and to know it again when its process was killed."""
-
-    uri: str
-    """The tracking store it was started for."""
-    family: str
-    kind: str
-    signature: str
-    name: str
-    """Without the id's part."""
-    started_ms: int
-    tags: Mapping[str, str]
-    process: str
-
-
-@dataclass(frozen=True)
-class State:
-    """How far the store has got."""
-
-    run_id: str = ""
-    """On the store; empty until the run is there."""
-    offset: int = 0
-    """Bytes of the events that are shipped."""
-    attempts: int = 0
-    """How often the run was about to be made: an answer may have been lost."""
-    models: Mapping[str, str] = field(default_factory=dict)
-    """Path in the spool -> URI on the store."""
-
-
 class Spool:
     """The spool of one run. Only the process that holds its lock appends to it or ships it."""
 
@@ -82,8 +57,8 @@ class Spool:
         self.folder, self.id = folder, folder.name
         self.header = Header(**json.loads((folder / _HEADER).read_text()))
         self.state = self._read_state()
-        self.journal = Journal(folder / _EVENTS)
-        self._lock_file = -1
+        self.journal, self._refused = Journal(folder / _EVENTS), Refused(folder / _REFUSED)
+        self._lock = Lock(folder)
 
     @classmethod
     def create(cls, root: Path, id: str, header: Header, run_id: str = "") -> Self:
@@ -92,18 +67,21 @@ class Spool:
         Raises `AsrLabError` when another process has it, or the disk has no room.
         """
         folder = root / id
-        if not (folder / _HEADER).is_file():
-            aside = root / f".{id}.writing"  # nobody ships it before it is ours
+        new = not (folder / _HEADER).is_file()
+        aside = root / f".{id}.writing"  # nobody ships it before it is ours
+        if new:
             with _writing_to(folder):
-                aside.mkdir(parents=True)
-                write_aside(aside / _HEADER, json.dumps(asdict(header)))
-            spool = cls(aside)
-            spool.lock()
-            spool.rename(id)
-        else:
-            spool = cls(folder)
+                aside.mkdir(parents=True, exist_ok=True)  # a process may have been killed at it
+                write_aside(aside / _HEADER, json.dumps(asdict(header)), 0o600)
+        spool = cls(aside if new else folder)
+        try:
             if not spool.lock():
-                raise AsrLabError(f"run {id[:8]} is being recorded by another process", where=str(folder))
+                raise BlockingIOError
+            if new:
+                spool.rename(id)
+        except OSError as error:  # another one was faster
+            spool.release()
+            raise AsrLabError(f"run {id[:8]} is being recorded by another process", where=str(folder)) from error
         if run_id:
             spool.save(run_id=run_id)
         return spool
@@ -112,53 +90,36 @@ class Spool:
         """Say who records from now on; when the run began stays."""
         self.header = replace(header, started_ms=self.header.started_ms)
         with _writing_to(self.folder):
-            write_aside(self.folder / _HEADER, json.dumps(asdict(self.header)))
+            write_aside(self.folder / _HEADER, json.dumps(asdict(self.header)), 0o600)
 
     # the lock
 
     def lock(self) -> bool:
         """Take the spool for this process; False when it is taken. The kernel frees it when the process dies."""
-        path = self.folder.resolve()
-        if path in _held:
+        if not self._lock.take():
             return False
-        try:
-            file = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError:
+        if not (self.folder / _HEADER).is_file():  # it was shipped and removed meanwhile
+            self._lock.release()
             return False
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not flock: a forked loader would inherit that
-        except OSError:
-            os.close(file)
-            return False
-        if not (path / _HEADER).is_file():  # it was shipped and removed meanwhile
-            os.close(file)
-            return False
-        _held.add(path)
-        self._lock_file = file
         self.state = self._read_state()
         return True
 
     @property
     def locked(self) -> bool:
         """Whether this process has it."""
-        return self._lock_file >= 0
+        return self._lock.held
 
     def release(self) -> None:
         """Let others have it."""
         self.journal.close()
-        if self._lock_file >= 0:
-            _held.discard(self.folder.resolve())
-            os.close(self._lock_file)
-            self._lock_file = -1
+        self._lock.release()
 
     def rename(self, id: str) -> None:
         """Give the folder the name of the run's id; before anything is appended."""
         target = self.folder.with_name(id)
-        self.folder.rename(target)
-        _held.discard(self.folder.parent.resolve() / self.id)
+        self._lock.rename(target)
         self.folder, self.id = target, id
-        self.journal = Journal(target / _EVENTS)
-        _held.add(target.resolve())
+        self.journal, self._refused = Journal(target / _EVENTS), Refused(target / _REFUSED)
 
     # writing
 
@@ -175,7 +136,7 @@ class Spool:
     @contextmanager
     def putting(self) -> Iterator[Path]:
         """A new folder for files an event will name; it gets its name once they are all written."""
-        target = self.folder / "files" / new_id()[:12]
+        target = self.folder / _FILES / new_id()[:12]
         aside = target.with_name(f".{target.name}.writing")
         try:
             with _writing_to(self.folder):
@@ -189,7 +150,22 @@ class Spool:
     @staticmethod
     def put(aside: Path) -> str:
         """The path under the spool of what was written to `aside`."""
-        return f"files/{aside.name.removeprefix('.').removesuffix('.writing')}"
+        return f"{_FILES}/{aside.name.removeprefix('.').removesuffix('.writing')}"
+
+    def file(self, named: str) -> Path:
+        """What an event names, a file or folder in a folder of `files/`; it may be gone.
+
+        Raises `OutsideError` for a path or a link that leads elsewhere: a spool that was copied from somewhere may
+        name anything.
+        """
+        own = self.folder.resolve() / _FILES
+        path = (self.folder / named).resolve()
+        if not path.is_relative_to(own) or len(path.relative_to(own).parts) < 2:
+            raise OutsideError(f"{named!r} is not a file of the spool")
+        for inner in path.rglob("*"):
+            if inner.is_symlink():
+                raise OutsideError(f"{named!r} has a link in it: {inner.name}")
+        return self.folder / path.relative_to(self.folder.resolve())
 
     # reading
 
@@ -223,39 +199,25 @@ class Spool:
 
     def refuse(self, event: Event, why: str) -> None:
         """Set an event aside that the store will not take."""
-        line = {"kind": event.kind, "at": event.at_ms, "why": why, **event.content}
-        with (self.folder / _REFUSED).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self._refused.add(event, why)
 
     def refused(self) -> list[dict[str, Any]]:
         """The events that were set aside, with `why`."""
-        file = self.folder / _REFUSED
-        return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+        return self._refused.all()
 
     def try_refused(self, taken: Callable[[Event], bool]) -> None:
         """Offer what was set aside again; what is `taken` goes from the list."""
-        rest = [line for line in self.refused() if not taken(Event.of(line))]
-        if rest:
-            write_aside(self.folder / _REFUSED, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in rest))
-        else:
-            (self.folder / _REFUSED).unlink(missing_ok=True)
+        self._refused.offer(taken)
 
     def remove(self) -> None:
         """Everything is shipped: the folder goes."""
         gone = self.folder.with_name(f".{self.id}.shipped")
-        self.folder.rename(gone)  # at once for all who look
-        _held.discard(self.folder.parent.resolve() / self.id)
+        shutil.rmtree(gone, ignore_errors=True)  # an earlier one's, whose process was killed here
+        self._lock.rename(gone)  # at once for all who look
         self.release()
         shutil.rmtree(gone, ignore_errors=True)
         with suppress(OSError):
             self.folder.parent.rmdir()  # when it was the last
-
-
-def write_aside(file: Path, content: str) -> None:
-    """Write a file whole or not at all."""
-    aside = file.with_name(f".{file.name}.writing")
-    aside.write_text(content, encoding="utf-8")
-    aside.replace(file)
 
 
 def spools(root: Path, wanted: Callable[[Spool], bool] = lambda _: True) -> list[Spool]:
@@ -265,6 +227,18 @@ def spools(root: Path, wanted: Callable[[Spool], bool] = lambda _: True) -> list
         with suppress(OSError, ValueError, TypeError):  # it is being removed
             found.append(Spool(header.parent))
     return sorted(filter(wanted, found), key=lambda spool: spool.header.started_ms)
+
+
+def sweep(root: Path) -> None:
+    """Remove what processes that were killed left half made or half removed; nothing of it is waiting."""
+    for folder in root.glob(".*.shipped"):
+        shutil.rmtree(folder, ignore_errors=True)
+    for folder in root.glob(".*.writing"):
+        with suppress(OSError):
+            if time.time() - folder.stat().st_mtime > _OLD_S:
+                shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):
+        root.rmdir()  # when nothing else was there
 
 
 @contextmanager

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
 from asr_lab.errors import AsrLabError, listing
+from asr_lab.tracking.knock import without_password
 from asr_lab.tracking.spool.shipping import Delivery
-from asr_lab.tracking.spool.spool import Spool, spools
-from asr_lab.tracking.store import client, reaching
+from asr_lab.tracking.spool.spool import Spool, spools, sweep
+from asr_lab.tracking.store import client, reaching, same_store, tracking_uri
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,11 @@ class Shipped:
     events: int
     """Shipped now."""
     left: int
+    store: str
+    """The one it was recorded for, as it may be shown."""
     trouble: str = ""
+    elsewhere: bool = False
+    """Whether it was left because that is another store than this one."""
 
 
 def waiting(root: Path) -> pd.DataFrame:
@@ -42,15 +47,16 @@ def waiting(root: Path) -> pd.DataFrame:
                 "events": spool.waiting(),
                 "refused": len(spool.refused()),
                 "mb": spool.size() / 1e6,
-                "store": spool.header.uri,
+                "store": without_password(spool.header.uri),
             }
         )
     return pd.DataFrame(rows, columns=["run", "id", "state", "events", "refused", "mb", "store"])
 
 
-def ship(root: Path, progress: Callable[[int], None] = lambda _: None) -> list[Shipped]:
+def ship(root: Path, progress: Callable[[int], None] = lambda _: None, *, here: bool = False) -> list[Shipped]:
     """Ship every spool that no living process has; one that fails does not keep back the others.
 
+    One that was recorded for another store than the one that is set is left, but with `here`.
     Raises `StoreAwayError` when the store does not answer at all.
     """
     with reaching("the tracking store cannot be used"):
@@ -59,30 +65,52 @@ def ship(root: Path, progress: Callable[[int], None] = lambda _: None) -> list[S
     for spool in spools(root):
         if not spool.lock():
             continue
-        before = spool.waiting()
-        trouble = ""
+        before, trouble = spool.waiting(), ""
+        elsewhere = not here and not same_store(spool.header.uri, tracking_uri())
         try:
-            delivery = Delivery(spool, store, progress)
-            delivery.deliver()
-            delivery.again()
+            if not elsewhere:
+                _deliver(Delivery(spool, store, progress))
         except AsrLabError as error:
             trouble = str(error)
-        left = spool.waiting()
-        done.append(Shipped(_name(spool), spool.state.run_id, before - left, left, trouble or refusals(spool)))
-        spool.release() if left or trouble else spool.remove()
+        left, meant = spool.waiting(), without_password(spool.header.uri)
+        trouble = trouble or ("recorded for another store" if elsewhere else refusals(spool))
+        done.append(Shipped(_name(spool), spool.state.run_id, before - left, left, meant, trouble, elsewhere))
+        spool.release() if left or trouble or elsewhere else spool.remove()
+    sweep(root)
     return done
+
+
+def _deliver(delivery: Delivery) -> None:
+    """Ship all of it; the store on which the run was made is its own from then on."""
+    spool = delivery.spool
+    is_made = bool(spool.state.run_id)
+    try:
+        delivery.deliver()
+        delivery.again()
+    finally:
+        if spool.state.run_id and not is_made and not same_store(spool.header.uri, tracking_uri()):
+            spool.describe(replace(spool.header, uri=tracking_uri()))
+
+
+def outcome(done: Sequence[Shipped]) -> pd.DataFrame:
+    """A row a spool: `run`, `run_id`, `shipped`, `left` (events), the `store` it was recorded for, `trouble`."""
+    columns = ["run", "run_id", "shipped", "left", "store", "trouble"]
+    rows = [(one.name, one.run_id, one.events, one.left, one.store, one.trouble) for one in done]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def ship_leftovers(root: Path, uri: str) -> None:
     """Ship in the background what earlier runs for the same store left here; whatever goes wrong waits further."""
     with suppress(Exception):
         store = client()
-        for spool in spools(root, lambda spool: spool.header.uri == uri):
-            if spool.lock():
-                try:
-                    Delivery(spool, store).deliver()
-                finally:
-                    spool.release() if spool.waiting() else spool.remove()
+        for spool in spools(root, lambda spool: same_store(spool.header.uri, uri)):
+            with suppress(Exception):  # one that fails does not keep back the others
+                if spool.lock():
+                    try:
+                        Delivery(spool, store).deliver()
+                    finally:
+                        spool.release() if spool.waiting() else spool.remove()
+        sweep(root)
 
 
 def drop(root: Path, id: str) -> str:

@@ -5,7 +5,7 @@ import pytest
 
 from asr_lab.metrics import error_rates
 from asr_lab.metrics.catalog import DECIDES, METRICS, SHOWN, direction
-from asr_lab.metrics.significance import difference_interval, holm, rate_interval
+from asr_lab.metrics.significance import difference_interval, differing, holm, rate_interval
 
 
 def test_counts_by_hand():
@@ -132,3 +132,14 @@ def test_holm_corrects_as_published():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.6, 0.7]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+@pytest.mark.parametrize(("num_differing", "least"), [(0, 1.0), (1, 1.0), (4, 0.125), (5, 0.0625), (6, 0.0)])
+def test_few_utterances_that_differ_are_never_significant(num_differing, least):
+    lengths = np.full(40, 10)
+    before, after = np.full(40, 3), np.full(40, 3)
+    after[:num_differing] -= 3
+    assert differing(before, after) == num_differing
+    found = difference_interval(before, after, lengths)
+    assert found.p >= least
+    assert (found.p < 0.05) == (num_differing >= 6)

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from outages import NAMES, assert_points, rows, spec
+from outages import NAMES, assert_points, gone, log, offline, rows, spec
 
 from asr_lab.tracking.recorder import MlflowTracker
 from asr_lab.tracking.spool import sync
 from asr_lab.tracking.spool.shipping import Delivery
 from asr_lab.tracking.spool.spool import ROOT, Spool, SpoolError, spools
 from asr_lab.tracking.store import client as tracking_client
-from asr_lab.training.recorder import Dataset, RegisteredModel
+from asr_lab.training.recorder import RegisteredModel
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -25,22 +25,6 @@ pytestmark = pytest.mark.usefixtures("store")
 @pytest.fixture
 def client(store):
     return tracking_client()
-
-
-def log(run, steps: range) -> None:
-    for step in steps:
-        run.metrics({name: step + 0.001 * number for number, name in enumerate(NAMES)}, step)
-
-
-def offline(steps: int = 5, **more) -> str:
-    with MlflowTracker(offline=True).start(spec(**more)) as run:
-        log(run, range(steps))
-        run.dataset(Dataset("corpus/all", "train", "d1", "corpus/all.jsonl.gz", 10, 0.1))
-        Path("weights").mkdir(exist_ok=True)
-        Path("weights/w.bin").write_text("1")
-        uri = run.model(RegisteredModel(name="tiny", files={"model": Path("weights")}), register=True)
-        run.note(f"best of all; {uri}")
-    return run.run_id
 
 
 def test_sent_again_from_the_beginning_everything_is_there_once(client, store, monkeypatch):
@@ -141,7 +125,7 @@ def test_an_adopted_run_goes_on_where_an_offline_one_was_cut_off(client, store, 
     log(first, range(3))
     (first.checkpoints / "checkpoint-1").mkdir(parents=True)
     first.spool.release()  # as its process's death does
-    dead = json.loads((first.spool.folder / "header.json").read_text()) | {"process": _gone()}
+    dead = json.loads((first.spool.folder / "header.json").read_text()) | {"process": gone()}
     (first.spool.folder / "header.json").write_text(json.dumps(dead))
     made = client.create_run(client.create_experiment("elsewhere"))
     monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
@@ -157,12 +141,6 @@ def test_an_adopted_run_goes_on_where_an_offline_one_was_cut_off(client, store, 
     assert old.info.status == "KILLED"
     assert old.data.tags["asr_lab.continued_by"] == made.info.run_id
     assert_points(store / "mlflow.db", old.info.run_id, range(3))
-
-
-def _gone() -> str:
-    import socket
-
-    return f"{socket.gethostname()}|999999|1"
 
 
 def test_a_run_that_fails_on_a_full_disk_says_both(store, monkeypatch, capsys):

@@ -11,9 +11,10 @@ import sys
 import pytest
 
 from asr_lab.errors import AsrLabError
+from asr_lab.tracking.spool.header import Header
 from asr_lab.tracking.spool.journal import Event
-from asr_lab.tracking.spool.shipping import _groups
-from asr_lab.tracking.spool.spool import Header, Spool, new_id, now_ms, spools
+from asr_lab.tracking.spool.sending import groups
+from asr_lab.tracking.spool.spool import OutsideError, Spool, new_id, now_ms, spools, sweep
 
 
 def header(**more) -> Header:
@@ -152,9 +153,9 @@ def test_runs_come_in_the_order_in_which_they_began(tmp_path):
 def test_requests_hold_a_thousand_points_and_keep_the_order():
     events = [Event("metrics", 1, {"step": n, "values": {f"m{k}": 0.0 for k in range(10)}}, n) for n in range(250)]
     events.insert(120, Event("artifact", 1, {"file": "x", "to": ""}, 0))
-    groups = list(_groups(events))
-    assert [event for group in groups for event in group] == events
-    assert [len(group) for group in groups] == [100, 20, 1, 100, 30]
+    made = list(groups(events))
+    assert [event for group in made for event in group] == events
+    assert [len(group) for group in made] == [100, 20, 1, 100, 30]
 
 
 def test_what_was_refused_is_kept_and_offered_again(spool):
@@ -174,3 +175,64 @@ def test_state_is_read_again_by_the_next_process(spool):
     spool.save(run_id="r1", offset=0, models={"files/x/model": "models:/tiny/1"})
     assert Spool(spool.folder).state.models == {"files/x/model": "models:/tiny/1"}
     assert json.loads((spool.folder / "state.json").read_text())["run_id"] == "r1"
+
+
+def test_what_was_refused_is_read_whatever_its_last_line_is(spool):
+    spool.refuse(Event("metrics", 1, {"step": 0, "values": {"wer(%)\u2028": 1.0}}, 0), "a\u2028name")
+    with (spool.folder / "refused.jsonl").open("ab") as file:
+        file.write('{"kind":"metrics","at":1,"why":"한'.encode()[:-1])
+    assert [line["why"] for line in spool.refused()] == ["a\u2028name"]
+    spool.refuse(Event("tags", 1, {"values": {}}, 0), "another")
+    assert [line["why"] for line in spool.refused()] == ["a\u2028name", "another"]
+
+
+def test_its_header_is_for_its_owner_alone(tmp_path):
+    made = Spool.create(tmp_path, "one", header(uri="http://me:secret@host"))
+    for _ in range(2):
+        assert (made.folder / "header.json").stat().st_mode & 0o777 == 0o600
+        made.describe(header(name="y"))
+    made.release()
+
+
+def test_what_a_killed_process_left_half_made_blocks_nothing(tmp_path):
+    for name in (".one.writing", ".one.shipped"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "header.json").write_text("{")
+    made = Spool.create(tmp_path, "one", header())
+    made.append("finish", status="FINISHED")
+    made.remove()
+    assert not tmp_path.exists()
+
+
+def test_leftovers_are_swept(tmp_path):
+    for name in (".one.writing", ".two.writing", ".one.shipped"):
+        (tmp_path / name).mkdir()
+    os.utime(tmp_path / ".one.writing", (0, 0))
+    sweep(tmp_path)
+    assert [folder.name for folder in tmp_path.iterdir()] == [".two.writing"]  # somebody may be at it
+
+
+def test_two_that_make_a_spool_of_one_run_are_told_apart(tmp_path):
+    made = Spool.create(tmp_path, "one", header())
+    with pytest.raises(AsrLabError, match="is being recorded by another process"):
+        Spool.create(tmp_path, "one", header())
+    made.release()
+    assert Spool.create(tmp_path, "one", header()).locked
+
+
+@pytest.mark.parametrize("named", ["../../secret/x.txt", "/etc/hostname", "files/link/x.txt", "files", "files/a", ""])
+def test_a_file_of_an_event_lies_in_the_spool(spool, tmp_path, named):
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "x.txt").write_text("secret")
+    (spool.folder / "files" / "a").mkdir(parents=True)
+    (spool.folder / "files" / "link").symlink_to(tmp_path / "secret")
+    with pytest.raises(OutsideError, match="is not a file of the spool"):
+        spool.file(named)
+
+
+def test_a_folder_of_an_event_has_no_links_in_it(spool):
+    (spool.folder / "files" / "a" / "model").mkdir(parents=True)
+    assert spool.file("files/a/model") == spool.folder / "files/a/model"
+    (spool.folder / "files" / "a" / "model" / "weights").symlink_to("/etc/hostname")
+    with pytest.raises(OutsideError, match="has a link in it"):
+        spool.file("files/a/model")

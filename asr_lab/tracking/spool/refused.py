@@ -1,0 +1,45 @@
+"""Events that the store will not take, set aside with its reason; a line that was cut off does not count."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from asr_lab.tracking.spool.header import write_aside
+from asr_lab.tracking.spool.journal import Event, append_line
+
+
+class Refused:
+    """`refused.jsonl` of a spool: a JSON object a line, an event with `why`."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def add(self, event: Event, why: str) -> None:
+        """Set an event aside."""
+        append_line(self.file, _line({"kind": event.kind, "at": event.at_ms, "why": why, **event.content}))
+
+    def all(self) -> list[dict[str, Any]]:
+        """The events that were set aside, with `why`."""
+        found = []
+        for line in self.file.read_bytes().split(b"\n") if self.file.is_file() else []:
+            with suppress(ValueError):  # a power cut may leave such a line
+                said = json.loads(line)
+                if isinstance(said, dict) and {"kind", "at", "why"} <= said.keys():
+                    found.append(said)
+        return found
+
+    def offer(self, taken: Callable[[Event], bool]) -> None:
+        """Offer them again; what is `taken` goes from the list."""
+        rest = [line for line in self.all() if not taken(Event.of(line))]
+        if rest:
+            write_aside(self.file, "".join(_line(line) + "\n" for line in rest))
+        else:
+            self.file.unlink(missing_ok=True)
+
+
+def _line(said: dict[str, Any]) -> str:
+    return json.dumps(said, ensure_ascii=False)
