@@ -42,11 +42,17 @@ METRICS: dict[str, Metric] = {
     "perf/utterances_per_second": Metric("neither", "1/s"),
 }
 
-DECIDES: dict[str, str] = {"deepspeech2": "val/wer", "adapter": "test/wer", "evaluate": "test/wer"}
+DECIDES: dict[str, str] = {
+    "deepspeech2": "val/wer",
+    "wav2vec2": "val/wer",
+    "adapter": "test/wer",
+    "evaluate": "test/wer",
+}
 """Family -> the metric by which its runs are ranked."""
 
 SHOWN: dict[str, tuple[str, ...]] = {
     "deepspeech2": ("val/wer", "val/cer", "test/wer", "test/cer"),
+    "wav2vec2": ("val/wer", "val/cer", "test/wer", "test/cer", "model/trainable_params", "model/size_mb"),
     "adapter": ("test/wer_base", "test/wer", "test/wer_delta", "test/cer", "model/size_mb"),
     "evaluate": ("test/wer", "test/cer"),
 }

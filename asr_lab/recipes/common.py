@@ -19,14 +19,18 @@ from pydantic import BaseModel
 
 from asr_lab.config import identity
 from asr_lab.data import manifest
+from asr_lab.data.screen import Screened, screen
 from asr_lab.data.text import TextNormalizer
+from asr_lab.errors import AsrLabError, listing
 from asr_lab.metrics import error_rates
 from asr_lab.metrics.catalog import in_a_name
 from asr_lab.metrics.significance import Interval, rate_interval
 from asr_lab.metrics.slices import slices
+from asr_lab.models.recognizer import Recognizer
 from asr_lab.reports.alignment import alignment_page
 from asr_lab.reports.slices import slices_figure
 from asr_lab.training.recorder import Dataset, Recorder, RunSpec
+from asr_lab.units import SAMPLE_RATE, num_samples
 
 _MOST_SLICES = 20  # of a kind: the metrics of more would bury the others
 SLICES = ("speaker", "gender", "age", "snr_db", "l1", "corpus", "block")
@@ -62,6 +66,32 @@ class Split:
             source=str(path),
             num_utterances=len(self.cuts),
             hours=self.hours,
+        )
+
+
+def screened(split: Split, recognizer: Recognizer, max_duration_s: float, *, fastest: float = 1.0) -> Screened:
+    """What of a split the recogniser can learn from; `fastest` is the highest factor of speed perturbation."""
+    return screen(
+        split.cuts,
+        recognizer.spell,
+        recognizer.encode_text,
+        recognizer.vocabulary,
+        max_duration_s,
+        output_frames=recognizer.output_frames,
+        min_duration_s=recognizer.min_samples * fastest / SAMPLE_RATE,
+        where=split.path,
+    )
+
+
+def refuse_too_short(split: Split, recognizer: Recognizer) -> None:
+    """Raise `AsrLabError` that names the utterances which the recogniser cannot hear, before anything is spent."""
+    short = [cut.id for cut in split.cuts if num_samples(cut.duration) < recognizer.min_samples]
+    if short:
+        raise AsrLabError(
+            f"{len(short)} utterances are too short to be recognised: {listing(short, 5)}",
+            where=split.path,
+            allowed=f"at least {recognizer.min_samples / SAMPLE_RATE * 1000:.0f} ms",
+            next_command=f"asr-lab data check {split.path}",
         )
 
 

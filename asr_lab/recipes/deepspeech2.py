@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict
 
 import torch
 from lhotse import CutSet
@@ -13,80 +10,56 @@ from torch import nn
 from transformers import set_seed
 
 from asr_lab.config.schema import DeepSpeech2Experiment
-from asr_lab.data import manifest
-from asr_lab.data.text import TextNormalizer, build_vocabulary, outside, split_units
+from asr_lab.data.text import outside
 from asr_lab.errors import AsrLabError
+from asr_lab.models import Loader
 from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
-from asr_lab.models.recognizer import Recognizer
+from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
+from asr_lab.recipes.start import Start, as_it_is, new_vocabulary, units_of
 from asr_lab.training.recorder import ModelStore
 
 _OWN = {"pretrained", "extend_vocabulary"}  # keys of `model` that are not sizes
 
 
-@dataclass(frozen=True)
-class Start:
-    """The untrained or pretrained recogniser, the configuration as it really is, and the model it came from."""
-
-    recognizer: Recognizer
-    config: DeepSpeech2Experiment
-    base_uri: str = ""
+def start(config: DeepSpeech2Experiment, cuts: CutSet, store: ModelStore, load: Loader) -> Start:
+    """A new model, or the one under `model.pretrained`, for the transcripts of `cuts`."""
+    if config.model.pretrained:
+        return fine_tune(config, cuts, store, load)
+    if config.model.extend_vocabulary:
+        raise AsrLabError("model.extend_vocabulary has no effect from scratch", allowed="with model.pretrained alone")
+    return from_scratch(config, cuts)
 
 
 def from_scratch(config: DeepSpeech2Experiment, cuts: CutSet) -> Start:
     """A new model whose vocabulary is what the transcripts of `cuts` are written with."""
-    normalizer = TextNormalizer.of(config.data.text)
-    vocabulary = build_vocabulary(_units(cuts, normalizer))
+    normalizer, vocabulary = new_vocabulary(config, cuts)
     set_seed(config.run.seed)
     sizes = config.model.model_dump(exclude=_OWN)
     shape = DeepSpeech2Config(vocab_size=len(vocabulary), text=asdict(normalizer), **sizes)
-    return Start(Recognizer(DeepSpeech2ForCTC(shape), vocabulary, normalizer), config)
+    return Start(DeepSpeech2Recognizer(DeepSpeech2ForCTC(shape), vocabulary, normalizer), config)
 
 
-def fine_tune(
-    config: DeepSpeech2Experiment, cuts: CutSet, store: ModelStore, load: Callable[[Path], Recognizer]
-) -> Start:
+def fine_tune(config: DeepSpeech2Experiment, cuts: CutSet, store: ModelStore, load: Loader) -> Start:
     """The model under `model.pretrained` with its vocabulary and text normaliser, ready to learn.
 
-    Raises `AsrLabError` when sizes or text settings were asked for that are not the model's.
+    Raises `AsrLabError` when it is no DeepSpeech2, or sizes or text settings were asked for that are not the model's.
     """
     uri = store.pin(config.model.pretrained)
-    recognizer = load(store.resolve(uri))
+    recognizer = load(store.resolve(uri), store.resolve)
+    if not isinstance(recognizer, DeepSpeech2Recognizer):
+        raise AsrLabError(f"the pretrained model is a {recognizer.model_type}, not a deepspeech2", where=uri)
     recognizer.model.unfreeze_base_model()
-    config = _as_it_is(config, recognizer, uri)
+    shape = recognizer.model.config
+    sizes = {name: getattr(shape, name) for name in type(config.model).model_fields if name not in _OWN}
+    config = as_it_is(config, uri, sizes, recognizer.normalizer)
     set_seed(config.run.seed)
     if config.model.extend_vocabulary:
-        new = outside(_units(cuts, recognizer.normalizer), recognizer.vocabulary)
+        new = outside(units_of(cuts, recognizer.normalizer), recognizer.vocabulary)
         extend_vocabulary(recognizer, sorted(new))
     return Start(recognizer, config, uri)
 
 
-def _units(cuts: CutSet, normalizer: TextNormalizer) -> list[str]:
-    return [split_units(normalizer(manifest.supervision(cut).text or ""), normalizer) for cut in cuts]
-
-
-def _as_it_is(config: DeepSpeech2Experiment, recognizer: Recognizer, uri: str) -> DeepSpeech2Experiment:
-    """The configuration with the model's own sizes and text settings."""
-    shape = recognizer.model.config
-    sizes = {name: getattr(shape, name) for name in type(config.model).model_fields if name not in _OWN}
-    text: dict[str, Any] = asdict(recognizer.normalizer)
-    wrong = [
-        f"{prefix}.{name}={getattr(asked, name)} (it has {name}={has[name]})"
-        for prefix, asked, has in (("model", config.model, sizes), ("data.text", config.data.text, text))
-        for name in asked.model_fields_set & set(has)
-        if getattr(asked, name) != has[name]
-    ]
-    if wrong:
-        raise AsrLabError(
-            f"what is asked for is not what the pretrained model is: {', '.join(wrong)}",
-            where=uri,
-            hint="leave these keys out: fine-tuning takes over what the model has",
-        )
-    model = config.model.model_copy(update={**sizes, "pretrained": uri})
-    data = config.data.model_copy(update={"text": config.data.text.model_copy(update=text)})
-    return config.model_copy(update={"model": model, "data": data})
-
-
-def extend_vocabulary(recognizer: Recognizer, units: list[str]) -> None:
+def extend_vocabulary(recognizer: DeepSpeech2Recognizer, units: list[str]) -> None:
     """Give each unit a class of its own behind those there are, whose weights stay as they are bit for bit."""
     if not units:
         return

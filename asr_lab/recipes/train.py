@@ -1,38 +1,41 @@
-"""Train a DeepSpeech2: manifests -> vocabulary -> batches -> model -> metrics -> a run, and a version of the model."""
+"""Train a recogniser: manifests -> vocabulary -> batches -> model -> metrics -> a run, and a version of the model.
+
+What differs between models is where their training starts from (`STARTS`) and what the recogniser itself says of its
+batches and its folder.
+"""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import PartialState
 from rich.console import Console
 
-from asr_lab.config.schema import DeepSpeech2Experiment
+from asr_lab.config.schema import DeepSpeech2Experiment, TrainExperiment, Wav2Vec2Augment, Wav2Vec2Experiment
 from asr_lab.data import manifest
-from asr_lab.data.augment import Augmenter
-from asr_lab.data.batches import Collator, EpochBatches, InOrder, loader
-from asr_lab.data.features import extract
-from asr_lab.data.screen import Screened, screen
-from asr_lab.errors import AsrLabError
+from asr_lab.data.augment import Augmenter, FrameMasker, SoundAugmenter
+from asr_lab.data.batches import EpochBatches, InOrder, for_model, loader
+from asr_lab.data.screen import Screened
 from asr_lab.metrics.significance import Interval
-from asr_lab.models import load_model
-from asr_lab.models.recognizer import Recognizer, load_recognizer
+from asr_lab.models import Loader, load_model
+from asr_lab.models.recognizer import Recognizer
+from asr_lab.models.wav2vec2.recognizer import Wav2Vec2Recognizer
+from asr_lab.recipes import deepspeech2, wav2vec2
 from asr_lab.recipes.common import (
     Clock,
     Split,
     describe,
     rank_and_world_size,
     record_scores,
+    refuse_too_short,
     score,
+    screened,
     use_threads,
 )
-from asr_lab.recipes.start import fine_tune, from_scratch
 from asr_lab.training.callbacks import DropBrokenUpdates, KeepBest, Recording, SaveEvery, Telling
 from asr_lab.training.recorder import FolderStore, ModelStore, Recorder, RegisteredModel, Tracker
 from asr_lab.training.trainer import AsrTrainer, Sums, count, from_rank_0, last_checkpoint, written_whole
@@ -44,7 +47,7 @@ BEST = "model"  # folder of the best epoch among the checkpoints, and the model'
 class Plan:
     """All that is known before anything is spent: the data as it will be used and the untrained model."""
 
-    config: DeepSpeech2Experiment
+    config: TrainExperiment
     splits: dict[str, Split]
     train: Screened
     val: Screened
@@ -55,6 +58,16 @@ class Plan:
     @property
     def num_params(self) -> int:
         return sum(parameter.numel() for parameter in self.recognizer.model.parameters())
+
+    @property
+    def num_trainable(self) -> int:
+        learning = (one for one in self.recognizer.model.parameters() if one.requires_grad)
+        return sum(parameter.numel() for parameter in learning)
+
+    @property
+    def merges(self) -> bool:
+        """Whether adapters become part of the weights of the model that is kept."""
+        return isinstance(self.config, Wav2Vec2Experiment) and self.config.model.merged
 
     def warnings(self) -> list[str]:
         """What was left out of the data, and why."""
@@ -73,33 +86,28 @@ class Trained:
     seconds: float
 
 
-def plan(config: DeepSpeech2Experiment, store: ModelStore, load: Callable[[Path], Recognizer] = load_model) -> Plan:
+def plan(config: TrainExperiment, store: ModelStore, load: Loader = load_model) -> Plan:
     """Read and check the data, and build the model or fetch the one to fine-tune; nothing is recorded."""
     paths = {"train": config.data.train, "val": config.data.val, "test": config.data.test}
     splits = {name: Split.read(name, path) for name, path in paths.items() if path}
     if config.augment.noise_manifest:
         splits["noise"] = Split.read("noise", config.augment.noise_manifest, speech=False)
-    if config.model.extend_vocabulary and not config.model.pretrained:
-        raise AsrLabError("model.extend_vocabulary has no effect from scratch", allowed="with model.pretrained alone")
     texts = splits["train"].cuts
-    start = fine_tune(config, texts, store, load) if config.model.pretrained else from_scratch(config, texts)
-    recognizer = start.recognizer
-    screened = {
-        name: screen(
-            splits[name].cuts,
-            recognizer.spell,
-            recognizer.encode_text,
-            recognizer.vocabulary,
-            config.data.max_duration_s,
-            where=splits[name].path,
-        )
-        for name in ("train", "val")
-    }
-    return Plan(start.config, splits, screened["train"], screened["val"], recognizer, start.base_uri)
+    if isinstance(config, DeepSpeech2Experiment):
+        start = deepspeech2.start(config, texts, store, load)
+    else:
+        start = wav2vec2.start(config, texts, store)
+    recognizer, longest_s = start.recognizer, config.data.max_duration_s
+    fastest = max(1.0, *config.augment.speed_factors)
+    train = screened(splits["train"], recognizer, longest_s, fastest=fastest)
+    val = screened(splits["val"], recognizer, longest_s)
+    if "test" in splits:
+        refuse_too_short(splits["test"], recognizer)
+    return Plan(start.config, splits, train, val, recognizer, start.base_uri)
 
 
 def train(
-    config: DeepSpeech2Experiment,
+    config: TrainExperiment,
     tracker: Tracker,
     console: Console,
     *,
@@ -118,10 +126,10 @@ def train(
         console.print(f"[yellow]warning[/] {warning}", highlight=False)
     spec = describe(
         config,
-        family="deepspeech2",
+        family=config.recipe,
         kind="train",
-        model_type="deepspeech2",
-        name=config.run.name or "deepspeech2",
+        model_type=planned.recognizer.model_type,
+        name=config.run.name or config.recipe,
         data={name: split.digest for name, split in planned.splits.items()},
         text=planned.recognizer.normalizer.name,
         **({"base": planned.base_uri} if planned.base_uri else {}),
@@ -136,20 +144,25 @@ def train(
         )
         for split in planned.splits.values():
             run.dataset(split.dataset())
-        sizes = {"model/params": planned.num_params, "model/trainable_params": planned.num_params}
-        run.metrics(sizes | {"model/trainable_share": 1.0})
+        sizes = {"model/params": planned.num_params, "model/trainable_params": planned.num_trainable}
+        run.metrics(sizes | {"model/trainable_share": planned.num_trainable / planned.num_params})
         run.text(json.dumps(planned.recognizer.vocabulary, ensure_ascii=False), "vocab.json")
         steps = _fit(planned, run, console)
         if rank_and_world_size()[0] > 0:
             return Trained(run.run_id, run.name, "", float("nan"), None, clock.seconds)
-        return _conclude(planned, run, clock, steps)
+        return _conclude(planned, run, clock, steps, store or FolderStore())
 
 
 def _fit(planned: Plan, run: Recorder, console: Console) -> int:
     """Train from the last checkpoint there is; the number of updates made."""
     config, recognizer = planned.config, planned.recognizer
     noise = planned.splits["noise"].cuts if "noise" in planned.splits else ()
-    collator = Collator(extract, recognizer.encode_text, Augmenter(config.augment, config.run.seed, noise))
+    augmenter: SoundAugmenter
+    if isinstance(config.augment, Wav2Vec2Augment):
+        augmenter = FrameMasker(config.augment, config.run.seed, noise)
+    else:
+        augmenter = Augmenter(config.augment, config.run.seed, noise)
+    collator = recognizer.collator(labelled=True, augmenter=augmenter)
     rank, world_size = rank_and_world_size()
     batches = EpochBatches(
         planned.train.cuts,
@@ -197,11 +210,8 @@ def _validate(planned: Plan) -> Sums:
     order = InOrder(planned.val.cuts, config.train.batch_size, rank=rank, world_size=world_size)
     loss = 0.0
     hypotheses: dict[str, str] = {}
-    for batch in loader(order, Collator(extract, recognizer.encode_text)):
-        on_device: dict[str, Any] = {
-            key: batch[key].to(recognizer.model.device) for key in ("input_features", "feature_lengths", "labels")
-        }
-        output = recognizer.model(**on_device)
+    for batch in loader(order, recognizer.collator(labelled=True)):
+        output = recognizer.model(**for_model(batch, recognizer.model.device))
         loss += float(output.loss) * len(batch["cut_ids"])
         texts = recognizer.decode(output.logits, output.logit_lengths)
         hypotheses |= dict(zip(batch["cut_ids"], texts, strict=True))
@@ -211,10 +221,10 @@ def _validate(planned: Plan) -> Sums:
     return count(loss, references, hypotheses, normalize)
 
 
-def _conclude(planned: Plan, run: Recorder, clock: Clock, steps: int) -> Trained:
+def _conclude(planned: Plan, run: Recorder, clock: Clock, steps: int, store: ModelStore) -> Trained:
     """Test the best epoch, log models and figures, register."""
     config, folder = planned.config, run.checkpoints
-    best = load_recognizer(folder / BEST)
+    best, kept = _best(planned, folder, store)
     figures = json.loads((folder / BEST / "best.json").read_text())
     run.metrics({"best/val_wer": figures["wer"], "best/epoch": figures["epoch"]})
     tested = None
@@ -222,22 +232,33 @@ def _conclude(planned: Plan, run: Recorder, clock: Clock, steps: int) -> Trained
     for name, cuts in chosen.items():
         table = score(cuts, best.hypotheses(cuts), best.normalizer)
         tested = record_scores(run, table, name, f"{run.name} on {name}", step=steps + 1)
-    size_mb = (folder / BEST / "model.safetensors").stat().st_size / 1e6
+    size = sum(file.stat().st_size for file in kept.glob("*.safetensors"))
     run.metrics(
         {
-            "model/size_mb": size_mb,
+            "model/size_mb": size / 1e6,
             "perf/seconds": clock.seconds,
             "perf/peak_memory_mb": clock.peak_memory_mb(),
         }
     )
     run.file(folder / "final")
     model = RegisteredModel(
-        name=config.run.register_as or "deepspeech2",
-        files={"model": folder / BEST},
-        tags={"asr_lab.family": "deepspeech2", "asr_lab.val_wer": f"{figures['wer']:.4f}"},
+        name=config.run.register_as or config.recipe,
+        files={"model": kept},
+        tags={"asr_lab.family": config.recipe, "asr_lab.val_wer": f"{figures['wer']:.4f}"},
     )
     uri = run.model(model, register=bool(config.run.register_as))
     test = tested if "test" in planned.splits else None
     found = f", test/wer {test.value:.1%} ({test.low:.1%} to {test.high:.1%})" if test else ""
     run.note(f"best epoch {figures['epoch']:.0f}: val/wer {figures['wer']:.1%}{found}; {uri}")
     return Trained(run.run_id, run.name, uri, figures["wer"], test, clock.seconds)
+
+
+def _best(planned: Plan, folder: Path, store: ModelStore) -> tuple[Recognizer, Path]:
+    """The recogniser of the best epoch, and its folder as it is kept: as one plain model where that is asked for."""
+    best = load_model(folder / BEST, store.resolve)
+    if not (isinstance(best, Wav2Vec2Recognizer) and planned.merges):
+        return best, folder / BEST
+    best.merge()
+    with written_whole("the merged model", folder / "merged"):
+        best.save(folder / "merged")
+    return best, folder / "merged"

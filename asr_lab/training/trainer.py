@@ -21,13 +21,12 @@ from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, get_scheduler
 
 from asr_lab.config.schema import Loop
-from asr_lab.data.batches import Indices
+from asr_lab.data.batches import NOT_FOR_THE_MODEL, Indices
 from asr_lab.errors import AsrLabError, not_written
 from asr_lab.metrics import error_rates
 
 T = TypeVar("T")
 WHOLE = "COMPLETE"  # the marker file that ends a checkpoint
-_NOT_FOR_THE_MODEL = ("cut_ids", "label_lengths")
 
 logging.getLogger("accelerate").setLevel(logging.ERROR)
 
@@ -135,7 +134,7 @@ class AsrTrainer(Trainer):  # type: ignore[misc]
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **_: Any
     ) -> Tensor | tuple[Tensor, Any]:
-        outputs = model(**{key: value for key, value in inputs.items() if key not in _NOT_FOR_THE_MODEL})
+        outputs = model(**{key: value for key, value in inputs.items() if key not in NOT_FOR_THE_MODEL})
         return (outputs.loss, outputs) if return_outputs else outputs.loss
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> LambdaLR:
