@@ -126,6 +126,9 @@ class SpeechCTC(nn.Module):
             norm.lengths = num_frames(samples_B, config.conv_kernel[:1], config.conv_stride[:1]).tolist()
         self._masks = (time_mask, channel_mask) if time_mask is not None and channel_mask is not None else None
         logits_BUV = self.network(input_values, attention_mask=attention_mask).logits
+        if not torch.is_grad_enabled():  # else activations may be computed once more, on the way back
+            for norm in self._norm:
+                norm.lengths = None
         loss = None
         if labels is not None:
             loss = ctc_loss(logits_BUV, lengths_B, labels, blank=int(config.pad_token_id))

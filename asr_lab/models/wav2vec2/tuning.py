@@ -80,8 +80,9 @@ def _with_adapters(network: Any, settings: Lora, freeze_layers: int, base: str) 
     _check_targets(network, settings, base)
     names = "|".join(map(re.escape, settings.targets))
     config = _METHODS[settings.method](settings, f"{re.escape(prefix)}\\.({chosen})\\.(.+\\.)?({names})")
-    config.base_model_name_or_path, config.revision = split_revision(base)
-    return peft.get_peft_model(network, config)
+    adapted = peft.get_peft_model(network, config)
+    config.base_model_name_or_path, config.revision = split_revision(base)  # after peft, which has a name of its own
+    return adapted
 
 
 def _check_targets(network: Any, settings: Lora, base: str) -> None:
