@@ -1,4 +1,4 @@
-"""`asr-lab data synth | import | split | stats | check`."""
+"""`asr-lab data synth | import | snr | split | stats | check`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 from asr_lab.cli.imports import import_corpus
 from asr_lab.cli.manifests import bar, keep_what_is_there, overwrite_option, say, span
 from asr_lab.cli.options import format_option
+from asr_lab.cli.snr import snr
 from asr_lab.cli.tables import show
 from asr_lab.errors import AsrLabError
 
@@ -22,6 +23,7 @@ def data() -> None:
 
 
 data.add_command(import_corpus)
+data.add_command(snr)
 
 
 @data.command()
