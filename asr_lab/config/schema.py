@@ -66,6 +66,8 @@ class Data(Section):
     text: Text = Text()
     max_duration_s: float = Field(default=20.0, gt=0)
     """Longer utterances (seconds) are left out of training, counted and named."""
+    phonemes: bool = False
+    """Score the best epoch in phonemes too (`val/per`, `test/per`), by eSpeak NG and the utterances' language."""
 
 
 class Augment(Section):
@@ -273,6 +275,8 @@ class Evaluation(Section):
     batch_size: Positive = 16
     audio: bool = False
     """Put the audio into the page, to listen to; only where asked, for it is people's voices."""
+    phonemes: bool = False
+    """Score in phonemes too (`test/per`), by eSpeak NG and the utterances' language."""
 
 
 class EvaluateExperiment(Section):

@@ -18,6 +18,7 @@ from asr_lab.data import manifest
 from asr_lab.data.augment import Augmenter
 from asr_lab.data.batches import Collator, EpochBatches, InOrder, loader
 from asr_lab.data.features import extract
+from asr_lab.data.phonemes import check_languages
 from asr_lab.data.screen import Screened, screen
 from asr_lab.errors import AsrLabError
 from asr_lab.metrics.significance import Interval
@@ -77,6 +78,8 @@ def plan(config: DeepSpeech2Experiment, store: ModelStore, load: Callable[[Path]
     """Read and check the data, and build the model or fetch the one to fine-tune; nothing is recorded."""
     paths = {"train": config.data.train, "val": config.data.val, "test": config.data.test}
     splits = {name: Split.read(name, path) for name, path in paths.items() if path}
+    for name in {"val", "test"} & set(splits) if config.data.phonemes else ():
+        check_languages(splits[name].cuts, splits[name].path)
     if config.augment.noise_manifest:
         splits["noise"] = Split.read("noise", config.augment.noise_manifest, speech=False)
     if config.model.extend_vocabulary and not config.model.pretrained:
@@ -220,7 +223,7 @@ def _conclude(planned: Plan, run: Recorder, clock: Clock, steps: int) -> Trained
     tested = None
     chosen = {"val": planned.val.cuts} | {n: s.cuts for n, s in planned.splits.items() if n == "test"}
     for name, cuts in chosen.items():
-        table = score(cuts, best.hypotheses(cuts), best.normalizer)
+        table = score(cuts, best.hypotheses(cuts), best.normalizer, in_phonemes=config.data.phonemes)
         tested = record_scores(run, table, name, f"{run.name} on {name}", step=steps + 1)
     size_mb = (folder / BEST / "model.safetensors").stat().st_size / 1e6
     run.metrics(
