@@ -19,6 +19,7 @@ from pydantic import BaseModel
 
 from asr_lab.config import identity
 from asr_lab.data import manifest
+from asr_lab.data.phonemes import phonemes
 from asr_lab.data.screen import Screened, screen
 from asr_lab.data.text import TextNormalizer
 from asr_lab.errors import AsrLabError, listing
@@ -127,8 +128,13 @@ def describe(
     )
 
 
-def score(cuts: CutSet, hypotheses: Mapping[str, str], normalizer: TextNormalizer) -> pd.DataFrame:
-    """One row an utterance: text, errors, lengths (`error_rates.score`), duration and what it can be sliced by."""
+def score(
+    cuts: CutSet, hypotheses: Mapping[str, str], normalizer: TextNormalizer, *, in_phonemes: bool = False
+) -> pd.DataFrame:
+    """One row an utterance: text, errors, lengths (`error_rates.score`), duration and what it can be sliced by.
+
+    `in_phonemes`: its errors in phonemes too, by the language of each utterance.
+    """
     references = {cut.id: normalizer(manifest.supervision(cut).text or "") for cut in cuts}
     table = error_rates.score(references, {id: normalizer(text) for id, text in hypotheses.items()})
     table["duration_s"] = [round(cut.duration, 3) for cut in cuts]
@@ -136,6 +142,9 @@ def score(cuts: CutSet, hypotheses: Mapping[str, str], normalizer: TextNormalize
         values = [manifest.field(cut, name) for cut in cuts]
         if any(value not in (None, "") for value in values):
             table[name] = values
+    if in_phonemes:
+        table["language"] = [manifest.field(cut, "language") for cut in cuts]
+        table = error_rates.with_phonemes(table, phonemes)
     return table
 
 
@@ -156,6 +165,8 @@ def record_scores(
 ) -> Interval:
     """Log a split's WER with interval, CER, those of its slices, and under `eval/` its tables, page and figure.
 
+    A table in phonemes has its PER logged too.
+
     `step` lies behind those of a curve of the same name: MLflow shows the value of the largest step. `audio` is
     utterance id -> data URI for the page.
     """
@@ -167,6 +178,8 @@ def record_scores(
         f"{split}/cer": error_rates.cer(table),
         f"{split}/utterances": len(table),
     }
+    if "phonemes" in table:
+        metrics[f"{split}/per"] = error_rates.per(table)
     kinds = by_slice["slice"].value_counts()
     for row in by_slice.itertuples():
         if kinds[row.slice] <= _MOST_SLICES:

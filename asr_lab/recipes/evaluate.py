@@ -15,6 +15,7 @@ from rich.progress import Progress
 from asr_lab.config.schema import Adapter, EvaluateExperiment, Evaluation
 from asr_lab.data import manifest
 from asr_lab.data.audio import read_cut
+from asr_lab.data.phonemes import check_languages
 from asr_lab.metrics.significance import Interval
 from asr_lab.models import Loader
 from asr_lab.models.adapter import AdapterManager
@@ -94,6 +95,8 @@ def evaluate(
     clock, settings = Clock(), config.evaluate
     use_threads(config.run.threads)
     split = Split.read(settings.split, settings.data)
+    if settings.phonemes:
+        check_languages(split.cuts, settings.data)
     recognizer, uri = with_adapter(store, load, settings.model, settings.adapter, settings.adapter_dir)
     refuse_too_short(split, recognizer)
     whose = _whose(settings, store)
@@ -114,7 +117,7 @@ def evaluate(
             task = bar.add_task("recognising", total=len(split.cuts))
             hypotheses = recognizer.hypotheses(split.cuts, settings.batch_size, lambda done: bar.advance(task, done))
         seconds = clock.seconds
-        table = score(split.cuts, hypotheses, recognizer.normalizer)
+        table = score(split.cuts, hypotheses, recognizer.normalizer, in_phonemes=settings.phonemes)
         voices, note = embedded(split.cuts) if settings.audio else ({}, "")
         title = f"{run.name} on {settings.data}"
         interval = record_scores(run, table, settings.split, title, audio=voices, note=note)

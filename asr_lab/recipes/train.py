@@ -19,6 +19,7 @@ from asr_lab.config.schema import DeepSpeech2Experiment, TrainExperiment, Wav2Ve
 from asr_lab.data import manifest
 from asr_lab.data.augment import Augmenter, FrameMasker, SoundAugmenter
 from asr_lab.data.batches import EpochBatches, InOrder, for_model, loader
+from asr_lab.data.phonemes import check_languages
 from asr_lab.data.screen import Screened
 from asr_lab.metrics.significance import Interval
 from asr_lab.models import Loader, load_model
@@ -90,6 +91,8 @@ def plan(config: TrainExperiment, store: ModelStore, load: Loader = load_model) 
     """Read and check the data, and build the model or fetch the one to fine-tune; nothing is recorded."""
     paths = {"train": config.data.train, "val": config.data.val, "test": config.data.test}
     splits = {name: Split.read(name, path) for name, path in paths.items() if path}
+    for name in {"val", "test"} & set(splits) if config.data.phonemes else ():
+        check_languages(splits[name].cuts, splits[name].path)
     if config.augment.noise_manifest:
         splits["noise"] = Split.read("noise", config.augment.noise_manifest, speech=False)
     texts = splits["train"].cuts
@@ -230,7 +233,7 @@ def _conclude(planned: Plan, run: Recorder, clock: Clock, steps: int, store: Mod
     tested = None
     chosen = {"val": planned.val.cuts} | {n: s.cuts for n, s in planned.splits.items() if n == "test"}
     for name, cuts in chosen.items():
-        table = score(cuts, best.hypotheses(cuts), best.normalizer)
+        table = score(cuts, best.hypotheses(cuts), best.normalizer, in_phonemes=config.data.phonemes)
         tested = record_scores(run, table, name, f"{run.name} on {name}", step=steps + 1)
     size = sum(file.stat().st_size for file in kept.glob("*.safetensors"))
     run.metrics(

@@ -295,7 +295,8 @@ def test_import_csv_stats_check_split(home, tmp_path):
     assert "3 characters" in ok("data", "stats", path)
     assert "all 3 utterances can be used" in ok("data", "check", path)
     ok("data", "split", path, tmp_path / "parts", "--val", "0.3", "--test", "0.3")
-    assert {p.name for p in (tmp_path / "parts").iterdir()} == {f"{n}.jsonl.gz" for n in ("train", "val", "test")}
+    made = {f"{n}.jsonl.gz" for n in ("train", "val", "test")} | {"split.html", "split.png"}
+    assert {p.name for p in (tmp_path / "parts").iterdir()} == made
 
 
 def test_every_wrong_row_of_a_table_is_named_and_nothing_is_imported(home, tmp_path):

@@ -23,6 +23,8 @@ class Evaluation(Section):
     batch_size: Positive = 16
     audio: bool = False
     """Put the audio into the page, to listen to; only where asked, for it is people's voices."""
+    phonemes: bool = False
+    """Score in phonemes too (`test/per`), by eSpeak NG and the utterances' language."""
 
 
 class EvaluateExperiment(Section):
