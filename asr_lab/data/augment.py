@@ -34,9 +34,12 @@ class SoundAugmenter:
 
     def samples(self, samples: Signal, cut_id: str, epoch: int) -> Signal:
         """The signal at one of the speed factors, with noise where it is drawn."""
-        factors = self.sound.speed_factors
-        samples = change_speed(samples, float(self._draw(cut_id, epoch, _SPEED).choice(factors)))
+        samples = change_speed(samples, self._factor(self._draw(cut_id, epoch, _SPEED)))
         return self._noisy(samples, self._draw(cut_id, epoch, _NOISE)) if self.sound.noise_snr_db else samples
+
+    def _factor(self, draw: np.random.Generator) -> float:
+        factor = float(draw.choice(self.sound.speed_factors))
+        return factor if draw.random() < self.sound.speed_share else 1.0
 
     def _noisy(self, samples: Signal, draw: np.random.Generator) -> Signal:
         settings = self.sound

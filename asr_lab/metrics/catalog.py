@@ -47,6 +47,7 @@ METRICS: dict[str, Metric] = {
 DECIDES: dict[str, str] = {
     "deepspeech2": "val/wer",
     "wav2vec2": "val/wer",
+    "curriculum": "val/wer",
     "adapter": "test/wer",
     "evaluate": "test/wer",
 }
@@ -55,6 +56,7 @@ DECIDES: dict[str, str] = {
 SHOWN: dict[str, tuple[str, ...]] = {
     "deepspeech2": ("val/wer", "val/cer", "test/wer", "test/cer"),
     "wav2vec2": ("val/wer", "val/cer", "test/wer", "test/cer", "model/trainable_params", "model/size_mb"),
+    "curriculum": ("val/wer", "val/cer", "val/per", "test/wer", "test/cer", "model/trainable_params"),
     "adapter": ("test/wer_base", "test/wer", "test/wer_delta", "test/cer", "model/size_mb"),
     "evaluate": ("test/wer", "test/cer"),
 }

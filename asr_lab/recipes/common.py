@@ -33,6 +33,7 @@ from asr_lab.reports.slices import slices_figure
 from asr_lab.training.recorder import Dataset, Recorder, RunSpec
 from asr_lab.units import SAMPLE_RATE, num_samples
 
+_RESUMABLE = ("train", "phase", "curriculum")  # kinds that go on where they were cut off
 _MOST_SLICES = 20  # of a kind: the metrics of more would bury the others
 SLICES = ("speaker", "gender", "age", "snr_db", "l1", "corpus", "block")
 
@@ -124,7 +125,7 @@ def describe(
         params=identity.flat(config),
         config_yaml=identity.dump_yaml(config),
         tags={f"asr_lab.{key}": value for key, value in tags.items()},
-        resumable=kind == "train",
+        resumable=kind in _RESUMABLE,
     )
 
 

@@ -7,7 +7,14 @@ from dataclasses import dataclass, replace
 
 from rich.console import Console
 
-from asr_lab.config.schema import AdapterExperiment, EvaluateExperiment, Experiment, TrainExperiment
+from asr_lab.config.schema import (
+    AdapterExperiment,
+    CurriculumExperiment,
+    EvaluateExperiment,
+    Experiment,
+    TrainExperiment,
+)
+from asr_lab.errors import AsrLabError
 from asr_lab.models import Loader
 from asr_lab.recipes.adapter import adapt
 from asr_lab.recipes.evaluate import evaluate
@@ -48,6 +55,12 @@ def again(
         return train(config, child, console, store=store, own=True).run_id
     if isinstance(config, EvaluateExperiment):
         return evaluate(config, child, store, load, console).run_id
+    if isinstance(config, CurriculumExperiment):
+        raise AsrLabError(
+            "a curriculum is reproduced phase by phase",
+            where=original,
+            next_command="asr-lab list --family curriculum --children",
+        )
     with tempfile.TemporaryDirectory() as folder:
         settings = config.adapter.model_copy(update={"save_dir": folder})
         return _adapted(config.model_copy(update={"adapter": settings}), child, store, load, console)

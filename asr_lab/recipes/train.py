@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
-from accelerate import PartialState
 from rich.console import Console
+from transformers import TrainerState
 
 from asr_lab.config.schema import DeepSpeech2Experiment, TrainExperiment, Wav2Vec2Augment, Wav2Vec2Experiment
 from asr_lab.data import manifest
@@ -39,7 +41,7 @@ from asr_lab.recipes.common import (
 )
 from asr_lab.training.callbacks import DropBrokenUpdates, KeepBest, Recording, SaveEvery, Telling
 from asr_lab.training.recorder import FolderStore, ModelStore, Recorder, RegisteredModel, Tracker
-from asr_lab.training.trainer import AsrTrainer, Sums, count, from_rank_0, last_checkpoint, written_whole
+from asr_lab.training.trainer import AsrTrainer, Sums, count, from_rank_0, last_checkpoint, meet, written_whole
 
 BEST = "model"  # folder of the best epoch among the checkpoints, and the model's name in the logged artifacts
 
@@ -85,6 +87,20 @@ class Trained:
     val_wer: float
     test: Interval | None
     seconds: float
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """Trainer's log: `epoch`, `step`, and `loss` or `eval_wer` and the like."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """How a training belongs to a larger run; by default to none."""
+
+    family: str = ""
+    """That of the larger run."""
+    kind: str = "train"
+    parent: str = ""
+    conclude: Callable[[Recorder, Trained], object] = lambda run, trained: None
+    """Called with the run before it ends."""
 
 
 def plan(config: TrainExperiment, store: ModelStore, load: Loader = load_model) -> Plan:
@@ -116,6 +132,7 @@ def train(
     *,
     store: ModelStore | None = None,
     own: bool = False,
+    part: Part = Part(),
 ) -> Trained:
     """Train, keep the best epoch, test it, and register it under `run.register_as`.
 
@@ -129,15 +146,16 @@ def train(
         console.print(f"[yellow]warning[/] {warning}", highlight=False)
     spec = describe(
         config,
-        family=config.recipe,
-        kind="train",
+        family=part.family or config.recipe,
+        kind=part.kind,
+        parent=part.parent,
         model_type=planned.recognizer.model_type,
         name=config.run.name or config.recipe,
         data={name: split.digest for name, split in planned.splits.items()},
         text=planned.recognizer.normalizer.name,
         **({"base": planned.base_uri} if planned.base_uri else {}),
     )
-    with tracker.start(spec, own=own) as run:
+    with tracker.start(spec, own=own or bool(part.parent)) as run:
         doing = "continuing" if run.resumed else "fine-tuning" if planned.base_uri else "training"
         console.print(
             f"{doing} [bold]{run.name}[/]: "
@@ -150,14 +168,16 @@ def train(
         sizes = {"model/params": planned.num_params, "model/trainable_params": planned.num_trainable}
         run.metrics(sizes | {"model/trainable_share": planned.num_trainable / planned.num_params})
         run.text(json.dumps(planned.recognizer.vocabulary, ensure_ascii=False), "vocab.json")
-        steps = _fit(planned, run, console)
+        state = _fit(planned, run, console)
         if rank_and_world_size()[0] > 0:
             return Trained(run.run_id, run.name, "", float("nan"), None, clock.seconds)
-        return _conclude(planned, run, clock, steps, store or FolderStore())
+        trained = _conclude(planned, run, clock, state, store or FolderStore())
+        part.conclude(run, trained)
+        return trained
 
 
-def _fit(planned: Plan, run: Recorder, console: Console) -> int:
-    """Train from the last checkpoint there is; the number of updates made."""
+def _fit(planned: Plan, run: Recorder, console: Console) -> TrainerState:
+    """Train from the last checkpoint there is; where that ended."""
     config, recognizer = planned.config, planned.recognizer
     noise = planned.splits["noise"].cuts if "noise" in planned.splits else ()
     augmenter: SoundAugmenter
@@ -175,8 +195,7 @@ def _fit(planned: Plan, run: Recorder, console: Console) -> int:
         world_size=world_size,
         accumulate=config.train.accumulate,
     )
-    if world_size > 1:
-        PartialState(cpu=not torch.cuda.is_available())  # the ranks meet here, to agree on a folder
+    meet()  # to agree on a folder
     folder = Path(from_rank_0(str(run.checkpoints)))
     trainer = AsrTrainer(
         recognizer.model,
@@ -200,9 +219,9 @@ def _fit(planned: Plan, run: Recorder, console: Console) -> int:
     seen = (updates - done) * config.train.batch_size * config.train.accumulate * world_size
     run.metrics({"perf/utterances_per_second": seen / (time.monotonic() - began)})
     if rank == 0:
-        with written_whole("the final model", folder / "final"):
+        with written_whole("the final model", folder / "final"), trainer.as_kept():
             recognizer.save(folder / "final")
-    return updates
+    return trainer.state
 
 
 @torch.inference_mode()
@@ -224,8 +243,8 @@ def _validate(planned: Plan) -> Sums:
     return count(loss, references, hypotheses, normalize)
 
 
-def _conclude(planned: Plan, run: Recorder, clock: Clock, steps: int, store: ModelStore) -> Trained:
-    """Test the best epoch, log models and figures, register."""
+def _conclude(planned: Plan, run: Recorder, clock: Clock, state: TrainerState, store: ModelStore) -> Trained:
+    """Test the best epoch, log models, figures and the training log, register."""
     config, folder = planned.config, run.checkpoints
     best, kept = _best(planned, folder, store)
     figures = json.loads((folder / BEST / "best.json").read_text())
@@ -234,7 +253,7 @@ def _conclude(planned: Plan, run: Recorder, clock: Clock, steps: int, store: Mod
     chosen = {"val": planned.val.cuts} | {n: s.cuts for n, s in planned.splits.items() if n == "test"}
     for name, cuts in chosen.items():
         table = score(cuts, best.hypotheses(cuts), best.normalizer, in_phonemes=config.data.phonemes)
-        tested = record_scores(run, table, name, f"{run.name} on {name}", step=steps + 1)
+        tested = record_scores(run, table, name, f"{run.name} on {name}", step=int(state.global_step) + 1)
     size = sum(file.stat().st_size for file in kept.glob("*.safetensors"))
     run.metrics(
         {
@@ -244,6 +263,7 @@ def _conclude(planned: Plan, run: Recorder, clock: Clock, steps: int, store: Mod
         }
     )
     run.file(folder / "final")
+    run.text(json.dumps(state.log_history, indent=1), "training_log.json")
     model = RegisteredModel(
         name=config.run.register_as or config.recipe,
         files={"model": kept},
@@ -253,7 +273,7 @@ def _conclude(planned: Plan, run: Recorder, clock: Clock, steps: int, store: Mod
     test = tested if "test" in planned.splits else None
     found = f", test/wer {test.value:.1%} ({test.low:.1%} to {test.high:.1%})" if test else ""
     run.note(f"best epoch {figures['epoch']:.0f}: val/wer {figures['wer']:.1%}{found}; {uri}")
-    return Trained(run.run_id, run.name, uri, figures["wer"], test, clock.seconds)
+    return Trained(run.run_id, run.name, uri, figures["wer"], test, clock.seconds, state.log_history)
 
 
 def _best(planned: Plan, folder: Path, store: ModelStore) -> tuple[Recognizer, Path]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from asr_lab.config.schema.adapter import Adapter, AdapterData, AdapterExperiment, AdapterTrain
 from asr_lab.config.schema.augment import Augment, Sound, Wav2Vec2Augment
 from asr_lab.config.schema.base import Data, Run, Section, Text
+from asr_lab.config.schema.curriculum import Curriculum, CurriculumExperiment, Phase
 from asr_lab.config.schema.deepspeech2 import DeepSpeech2Experiment, DeepSpeech2Model
 from asr_lab.config.schema.evaluate import EvaluateExperiment, Evaluation
 from asr_lab.config.schema.loop import Loop, Train
@@ -22,6 +23,8 @@ __all__ = [
     "AdapterExperiment",
     "AdapterTrain",
     "Augment",
+    "Curriculum",
+    "CurriculumExperiment",
     "Data",
     "DeepSpeech2Experiment",
     "DeepSpeech2Model",
@@ -30,6 +33,7 @@ __all__ = [
     "Experiment",
     "Loop",
     "Lora",
+    "Phase",
     "Run",
     "Section",
     "Sound",
@@ -44,11 +48,12 @@ __all__ = [
 
 TrainExperiment = DeepSpeech2Experiment | Wav2Vec2Experiment
 """What `asr-lab train` takes."""
-Experiment = TrainExperiment | AdapterExperiment | EvaluateExperiment
+Experiment = TrainExperiment | CurriculumExperiment | AdapterExperiment | EvaluateExperiment
 
 RECIPES: dict[str, type[Experiment]] = {
     "deepspeech2": DeepSpeech2Experiment,
     "wav2vec2": Wav2Vec2Experiment,
+    "curriculum": CurriculumExperiment,
     "adapter": AdapterExperiment,
     "evaluate": EvaluateExperiment,
 }

@@ -14,6 +14,8 @@ class Sound(Section):
 
     speed_factors: tuple[Annotated[float, Field(gt=0.5, lt=2)], ...] = (1.0,)
     """Speed perturbation: one of these factors for each utterance (Ko et al. 2015 use 0.9, 1.0, 1.1)."""
+    speed_share: Share = 1.0
+    """Share of the utterances that speed perturbation draws a factor for, anew each epoch."""
     noise_snr_db: tuple[float, ...] = Field(default=(), max_length=2)
     """Background noise at a signal-to-noise ratio drawn between these (dB), such as 5,20; empty: no noise."""
     noise: str = "pink"

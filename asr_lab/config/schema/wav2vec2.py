@@ -85,8 +85,7 @@ class Wav2Vec2Train(Train):
     lr: float = Field(default=5e-4, gt=0)
     """Peak learning rate; full fine-tuning of a large base wants some 1e-4 or less."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    grad_clip: float = Field(default=1.0, gt=0)
-    """Largest gradient norm."""
+    grad_clip: float = Field(default=1.0, ge=0)
     gradient_checkpointing: bool = False
     """Compute activations twice instead of keeping them: less memory, a third more time."""
 
