@@ -165,7 +165,14 @@ def test_what_is_frozen_keeps_no_graph_and_hears_the_same(kind, tune):
     optimizer.step()
     moved = {name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name])}
     assert any("lm_head" in name for name in moved)
-    frozen = ("feature_extractor", "feature_projection", "pos_conv_embed", "layers.0.", "layers.1.", "masked_spec_embed")
+    frozen = (
+        "feature_extractor",
+        "feature_projection",
+        "pos_conv_embed",
+        "layers.0.",
+        "layers.1.",
+        "masked_spec_embed",
+    )
     assert not [name for name in moved if any(part in name for part in frozen)]
 
 
