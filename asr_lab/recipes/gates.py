@@ -47,7 +47,7 @@ class Gate:
         return f"phase {self.number}: val/wer {self.wer:.1%} ({asked}{since}): {self.verdict}"
 
     def refuse(self, run: str, start: str) -> AsrLabError:
-        """What the user reads when the curriculum stops here: this run, of a phase that began with the model `start`."""
+        """What the user reads when the curriculum stops at this run, of a phase that began with the model `start`."""
         lines = "\n    ".join(f"- {line}" for line in CHECKLIST)
         return AsrLabError(
             f"{self}; the curriculum stops. Look at\n    {lines}",

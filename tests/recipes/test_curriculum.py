@@ -1,5 +1,6 @@
 """A curriculum as a user runs it: phases, gates, what is in MLflow afterwards, and going on where it was cut off."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import mlflow
 import numpy as np
@@ -211,18 +213,13 @@ def _wait_for_checkpoint(folder):
 
 
 def _weights(folder):
-    """Digest of the weights of each phase's best model."""
-    import hashlib
-
+    """Phase -> digest of its last weights, and the updates made."""
     mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
-    client = mlflow.MlflowClient()
-    found = {}
-    for experiment in client.search_experiments():
-        for run in client.search_runs(
-            [experiment.experiment_id], "tags.`asr_lab.kind` = 'phase' and params.`run.seed` = '7'"
-        ):
-            state = json.loads(mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/training_log.json"))
-            final = next((folder / "mlruns").rglob(f"{run.info.run_id}/artifacts/final"))
-            digest = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(final.glob("*.safetensors"))))
-            found[run.data.tags["asr_lab.phase"]] = (digest.hexdigest(), state[-1]["step"])
+    client, found = mlflow.MlflowClient(), {}
+    experiments = [one.experiment_id for one in client.search_experiments()]
+    for run in client.search_runs(experiments, "tags.`asr_lab.kind` = 'phase' and params.`run.seed` = '7'"):
+        log = json.loads(mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/training_log.json"))
+        final = Path(mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/final"))
+        weights = b"".join(file.read_bytes() for file in sorted(final.glob("*.safetensors")))
+        found[run.data.tags["asr_lab.phase"]] = (hashlib.sha256(weights).hexdigest(), log[-1]["step"])
     return found

@@ -46,6 +46,8 @@ class Text(Section):
     transcription: Literal["plain", "spelling", "phonetic"] = "plain"
     """KsponSpeech's `(70%)/(칠십 퍼센트)`: which of the two is meant; its noise marks (`b/ l/ n/ o/ u/ + *`) go.
     `plain`: transcripts are as they are."""
+    numbers: Literal["keep", "korean"] = "keep"
+    """`korean`: digits are read out as Korean words, `3개` as 세 개, `3층` as 삼 층; `keep`: they stay."""
     units: Literal["characters", "jamo"] = "characters"
     """What a class stands for: a character (a Korean syllable is one), or a jamo of a syllable. Error rates are those
     of composed text either way."""

@@ -9,7 +9,7 @@ import soxr
 from conftest import make_corpus, ok, refused
 
 from asr_lab.data import levels, manifest
-from asr_lab.data.noise import made, mix
+from asr_lab.data.noise import made, mix, piece
 from asr_lab.data.snr import HIGHEST, LOWEST, estimate, wada_table
 
 LEVELS = (0, 5, 10, 15, 20)
@@ -45,6 +45,21 @@ def test_mean_error_on_speech_with_known_noise(spoken, kind):
     assert by_floor.max() < 4
     assert by_wada.mean() < 2.3  # 1.9 measured
     assert by_wada[:, :3].mean() < 1.5  # up to 10 dB, where it matters
+
+
+def test_people_talking_in_the_background_are_heard_as_less_noise_than_they_are(spoken):
+    draw = np.random.default_rng(0)
+    talk = [np.resize(np.concatenate([spoken[i] for i in draw.permutation(len(spoken))]), 400_000) for _ in range(8)]
+    crowd = np.sum([voice / voice.std() for voice in talk], axis=0).astype(np.float32)
+
+    def error(method, snr):
+        noisy = [mix(clean, piece(crowd, len(clean), draw), snr) for clean in spoken]
+        return np.mean([estimate(samples, method) - snr for samples in noisy])
+
+    assert 0 < error("floor", 10) < 3.5
+    assert 2 < error("floor", 0) < 6.5
+    assert abs(error("wada", 10)) < 2
+    assert abs(error("wada", 0)) < 3
 
 
 def test_more_noise_is_always_less(spoken):
