@@ -1,4 +1,4 @@
-"""`asr-lab data synth | import | split | stats | check`."""
+"""`asr-lab data synth | import | snr | split | phases | stats | check`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 import click
 
 from asr_lab.cli.imports import import_corpus
-from asr_lab.cli.manifests import bar, keep_what_is_there, overwrite_option, say, span
+from asr_lab.cli.manifests import bar, say, span
 from asr_lab.cli.options import format_option
+from asr_lab.cli.snr import snr
+from asr_lab.cli.splitting import phases, split
 from asr_lab.cli.tables import show
 from asr_lab.errors import AsrLabError
 
@@ -22,6 +24,9 @@ def data() -> None:
 
 
 data.add_command(import_corpus)
+data.add_command(snr)
+data.add_command(split)
+data.add_command(phases)
 
 
 @data.command()
@@ -121,51 +126,6 @@ def _list_speakers(speakers: Any) -> None:
 
 @data.command()
 @click.argument("manifest_path", metavar="MANIFEST", type=_PATH)
-@click.argument("out", type=_PATH)
-@click.option("--by", default="speaker", show_default=True, help="Field whose values are never shared by splits.")
-@click.option("--hold-out", metavar="FIELD=VALUE,...", help="First set these apart, as held-out.jsonl.gz.")
-@click.option("--val", default=0.1, show_default=True, help="Share of the validation split.")
-@click.option("--test", default=0.1, show_default=True, help="Share of the test split.")
-@click.option("--seed", default=0, show_default=True)
-@overwrite_option
-def split(
-    manifest_path: Path,
-    out: Path,
-    by: str,
-    hold_out: str | None,
-    val: float,
-    test: float,
-    seed: int,
-    overwrite: bool,
-) -> None:
-    """Split MANIFEST into OUT/train, val and test manifests that share no speaker (or other field).
-
-    \b
-    Examples:
-      asr-lab data split corpora/mine/all.jsonl.gz corpora/mine
-      asr-lab data split corpora/fsdd/all.jsonl.gz corpora/no-george --hold-out speaker=george --by block --test 0
-    """
-    from asr_lab.data import manifest, splits
-
-    if val < 0 or test < 0 or val + test >= 1:
-        raise AsrLabError(f"--val {val} and --test {test} leave nothing to train on", allowed="shares below 1 in all")
-    cuts = manifest.read(manifest_path)
-    parts: dict[str, Any] = {}
-    if hold_out:
-        field, equals, value = hold_out.partition("=")
-        if not equals:
-            raise AsrLabError(f"--hold-out {hold_out!r}", allowed="FIELD=VALUE, such as speaker=george")
-        cuts, parts["held-out"] = splits.hold_out(cuts, field, value.split(","))
-    shares = {"train": 1 - val - test, "val": val, "test": test}
-    parts |= splits.split_by(cuts, shares, by=by, seed=seed)
-    paths = {name: out / f"{name}{manifest.SUFFIX}" for name in parts}
-    keep_what_is_there(list(paths.values()), overwrite)
-    for name, rows in parts.items():
-        say(manifest.write(rows, paths[name]), paths[name])
-
-
-@data.command()
-@click.argument("manifest_path", metavar="MANIFEST", type=_PATH)
 @click.option("--by", default="speaker", show_default=True, help="Field to group by.")
 @format_option
 def stats(manifest_path: Path, by: str, style: str) -> None:
@@ -185,13 +145,34 @@ def stats(manifest_path: Path, by: str, style: str) -> None:
 
 
 @data.command()
-@click.argument("manifest_path", metavar="MANIFEST", type=_PATH)
-def check(manifest_path: Path) -> None:
-    """Read every utterance of MANIFEST and name what is missing, cut off, not a number or changed since."""
-    from asr_lab.data import manifest
+@click.argument("manifests", metavar="MANIFEST...", nargs=-1, required=True, type=_PATH)
+@click.option("--disjoint", metavar="FIELD", help="No value of this field (speaker) may be in two of the manifests.")
+@click.option("--nested", is_flag=True, help="Each manifest must hold all utterances of the one before.")
+def check(manifests: tuple[Path, ...], disjoint: str | None, nested: bool) -> None:
+    """Read every utterance and name what is missing, cut off, not a number or changed since.
+
+    \b
+    Examples:
+      asr-lab data check corpora/mine/train.jsonl.gz
+      asr-lab data check train.jsonl.gz val.jsonl.gz test.jsonl.gz --disjoint speaker
+      asr-lab data check phase1.jsonl.gz phase2.jsonl.gz phase3.jsonl.gz --nested
+    """
+    from asr_lab.data import curriculum, manifest
+
+    found = {str(path): manifest.read(path) for path in manifests}
+    if disjoint:
+        curriculum.check_disjoint(found, disjoint)
+        click.echo(f"no {disjoint} is in two of {len(found)} manifests")
+    if nested:
+        curriculum.check_nested(found)
+        click.echo(f"each of {len(found)} manifests holds the one before")
+    for path, cuts in found.items():
+        _check_audio(cuts, path)
+
+
+def _check_audio(cuts: Any, path: str) -> None:
     from asr_lab.data.stats import check_audio
 
-    cuts = manifest.read(manifest_path)
     done = 0
     with bar("reading") as progress:
 
@@ -205,7 +186,5 @@ def check(manifest_path: Path) -> None:
         click.echo(note)
     if faults:
         lines = "\n    ".join(faults[:20]) + (f"\n    and {len(faults) - 20} more" if len(faults) > 20 else "")
-        raise AsrLabError(
-            f"{len(faults)} of {len(cuts)} utterances cannot be used:\n    {lines}", where=str(manifest_path)
-        )
-    click.echo(f"{manifest_path}: all {len(cuts)} utterances can be used")
+        raise AsrLabError(f"{len(faults)} of {len(cuts)} utterances cannot be used:\n    {lines}", where=path)
+    click.echo(f"{path}: all {len(cuts)} utterances can be used")

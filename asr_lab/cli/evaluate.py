@@ -60,6 +60,8 @@ def evaluate(
     interval = f"95 % interval {done.wer.low:.1%} to {done.wer.high:.1%}"
     out.print(f"  {split}/wer  {done.wer.value:.1%}, {interval}", highlight=False)
     out.print(f"  {split}/cer  {error_rates.cer(done.table):.1%}", highlight=False)
+    if "phonemes" in done.table:
+        out.print(f"  {split}/per  {error_rates.per(done.table):.1%}", highlight=False)
     out.print(f"  {len(done.table)} utterances, {done.seconds:.1f} s", highlight=False)
     by_slice = slices.slices(done.table)
     short = by_slice[by_slice.groupby("slice")["value"].transform("size") <= _MOST_VALUES]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ KINDS: dict[str, tuple[str, ...]] = {
     "fsdd": ("join", "blocks", "copies", "seed"),
     "speechocean762": ("scores",),
     "kospeech": ("audio", "vocab", "drop_silence"),
+    "aihub": ("keys", "as_one"),
+    "lhotse": ("option",),
     "csv": (),
     "jsonl": (),
 }
@@ -25,8 +27,7 @@ KINDS: dict[str, tuple[str, ...]] = {
 
 @click.command("import")
 @click.argument("kind", type=click.Choice(list(KINDS)))
-@click.argument("source", type=_PATH)
-@click.argument("out", type=_PATH)
+@click.argument("places", metavar="[NAME] SOURCE OUT", nargs=-1, required=True)
 @click.option("--join", help="fsdd: join digits into strings of so many, such as 1-5.")
 @click.option("--blocks", default=10, show_default=True, help="fsdd: blocks of indices.")
 @click.option("--copies", default=1, show_default=True, help="fsdd: join the recordings so many times differently.")
@@ -35,20 +36,41 @@ KINDS: dict[str, tuple[str, ...]] = {
 @click.option("--audio", type=_PATH, help="kospeech: folder the audio paths start from.  [that of SOURCE]")
 @click.option("--vocab", type=_PATH, help="kospeech: vocabulary file, to check the ids of the transcripts.")
 @click.option("--drop-silence", is_flag=True, help="kospeech: write FLAC without silence, as KoSpeech reads PCM.")
+@click.option(
+    "--keys", metavar="FIELD=KEY,...", help="aihub: keys of the labels: text=, speaker=, age=, gender=, snr_db=."
+)
+@click.option("--as-one", is_flag=True, help="aihub: write all.jsonl.gz, whatever the splits, for asr-lab data split.")
+@click.option("--option", multiple=True, metavar="KEY=VALUE", help="lhotse: an option of the recipe; may be repeated.")
 @overwrite_option
 @click.pass_context
-def import_corpus(ctx: click.Context, /, kind: str, source: Path, out: Path, overwrite: bool, **options: Any) -> None:
-    """Write the manifest OUT/all.jsonl.gz of a corpus that lies at SOURCE.
+def import_corpus(ctx: click.Context, /, kind: str, places: tuple[str, ...], overwrite: bool, **options: Any) -> None:
+    """Write the manifest OUT/all.jsonl.gz of a corpus that lies at SOURCE, or one for each split that it has.
 
     \b
     Examples:
       asr-lab data import fsdd free-spoken-digit-dataset/recordings corpora/fsdd --join 1-5
       asr-lab data import speechocean762 speechocean762 corpora/speechocean762
       asr-lab data import kospeech KsponSpeech/transcripts.txt corpora/kspon --audio KsponSpeech
+      asr-lab data import aihub child_subset_100h corpora/children     (WAV, JSON labels, subset_metadata*.csv)
+      asr-lab data import lhotse cmu_kids LDC97S63 corpora/cmu-kids    (any recipe of Lhotse's)
       asr-lab data import csv mina/table.csv corpora/mina       (columns audio, text, speaker, ...)
     """
     from asr_lab.data import manifest
 
+    _check_options(ctx, kind, options)
+    name, source, out = _places(ctx, kind, places)
+    if not source.exists():
+        raise AsrLabError("no such file or folder", where=str(source))
+    several = kind in ("aihub", "lhotse")
+    keep_what_is_there(sorted(out.glob(f"{'*' if several else 'all'}{manifest.SUFFIX}")), overwrite)
+    with bar(f"importing {name or kind}") as progress:
+        parts = _import(kind, name, source, out, {name: options[name] for name in KINDS[kind]}, progress)
+    for part, cuts in parts.items():
+        path = out / f"{part}{manifest.SUFFIX}"
+        say(manifest.write(cuts, path), path)
+
+
+def _check_options(ctx: click.Context, kind: str, options: Mapping[str, Any]) -> None:
     foreign = [
         f"--{name.replace('_', '-')}"
         for name in options
@@ -57,16 +79,61 @@ def import_corpus(ctx: click.Context, /, kind: str, source: Path, out: Path, ove
     if foreign:
         own = listing(f"--{name.replace('_', '-')}" for name in KINDS[kind]) or "no options of its own"
         raise AsrLabError(f"{listing(foreign)} has no effect on {kind}", allowed=f"{kind} has {own}")
-    if not source.exists():
-        raise AsrLabError("no such file or folder", where=str(source))
-    path = out / f"all{manifest.SUFFIX}"
-    keep_what_is_there([path], overwrite)
-    with bar(f"importing {kind}") as progress:
-        cuts = _import(kind, source, out, {name: options[name] for name in KINDS[kind]}, progress)
-    say(manifest.write(cuts, path), path)
 
 
-def _import(kind: str, source: Path, out: Path, options: dict[str, Any], progress: Callable[[int, int], None]) -> Any:
+def _places(ctx: click.Context, kind: str, places: tuple[str, ...]) -> tuple[str, Path, Path]:
+    """(Name of Lhotse's recipe or "", source, out)."""
+    wanted = ("NAME", "SOURCE", "OUT") if kind == "lhotse" else ("SOURCE", "OUT")
+    if len(places) != len(wanted):
+        ctx.fail(f"{kind} takes {' '.join(wanted)}, not {len(places)} arguments")
+    return places[0] if kind == "lhotse" else "", Path(places[-2]), Path(places[-1])
+
+
+def _pairs(texts: Iterable[str], what: str) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise AsrLabError(f"{what} {text!r} is no KEY=VALUE")
+        pairs[key.strip()] = value.strip()
+    return pairs
+
+
+def _import(
+    kind: str, name: str, source: Path, out: Path, options: dict[str, Any], progress: Callable[[int, int], None]
+) -> dict[str, Any]:
+    """Name of a manifest -> its utterances."""
+    if kind == "aihub":
+        return _aihub(source, options, progress)
+    if kind == "lhotse":
+        from asr_lab.data.corpora.prepared import import_prepared
+
+        parts, notes = import_prepared(name, source, out, _pairs(options["option"], "--option"), progress=progress)
+        for note in notes:
+            click.echo(note)
+        return dict(parts)
+    return {"all": _whole(kind, source, out, options, progress)}
+
+
+def _aihub(source: Path, options: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str, Any]:
+    from asr_lab.data.corpora.aihub import import_aihub
+    from asr_lab.data.curriculum import check_disjoint
+
+    keys = _pairs((options["keys"] or "").split(",") if options["keys"] else (), "--keys")
+    parts, notes = import_aihub(source, keys=keys, progress=progress)
+    for note in notes:
+        click.echo(note)
+    if options["as_one"]:
+        return {"all": [cut for cuts in parts.values() for cut in cuts]}
+    try:
+        check_disjoint(parts)
+    except AsrLabError as error:
+        again = f"asr-lab data import aihub {source} OUT --as-one, then asr-lab data split OUT/all.jsonl.gz OUT"
+        raise AsrLabError(error.what, where=str(source), allowed=error.allowed, next_command=again) from error
+    return dict(parts)
+
+
+def _whole(kind: str, source: Path, out: Path, options: dict[str, Any], progress: Callable[[int, int], None]) -> Any:
     if kind == "fsdd":
         from asr_lab.data.corpora.fsdd import import_fsdd
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,14 @@ def keep_what_is_there(paths: list[Path], overwrite: bool) -> None:
     there = [str(path) for path in paths if path.exists()]
     if there and not overwrite:
         raise AsrLabError(f"{', '.join(there)} would be replaced", allowed="another folder, or --overwrite")
+
+
+def written_aside(path: Path, content: bytes) -> None:
+    """A file that is there whole, or as it was."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.write_bytes(content)
+    aside.replace(path)
 
 
 def span(text: str, what: str) -> tuple[float, float]:

@@ -116,14 +116,23 @@ def _dotted(content: Mapping[str, Any], prefix: str = "") -> set[str]:
     return found
 
 
-def keys_help(recipe: str) -> str:
-    """The config keys of a recipe with the older option names that stand for them, for `--help`."""
-    kind = RECIPES[recipe]
-    usual = defaults(kind)
-    lines = ["\b", "Config keys (key=value):"]
-    for key, text in keys(kind).items():
-        default = usual.get(key, "required")
-        shown = ",".join(map(str, default)) if isinstance(default, list) else default
-        lines.append(f"  {key} [{shown}]" + (f"  {text}" if text else ""))
-    older = [f"{old} = {new}" for old, new in ALIASES.items() if new in keys(kind)]
+def keys_help(*recipes: str) -> str:
+    """The config keys of recipes with the older option names that stand for them, for `--help`.
+
+    A key of several recipes is told once, with the first.
+    """
+    lines: list[str] = []
+    told: dict[str, str] = {}
+    for recipe in recipes:
+        kind, new = RECIPES[recipe], dict[str, str]()
+        usual = defaults(kind)
+        for key, text in keys(kind).items():
+            default = usual.get(key, "required")
+            shown = ",".join(map(str, default)) if isinstance(default, list) else default
+            new[key] = f"  {key} [{shown}]" + (f"  {text}" if text else "")
+        heading = "Config keys (key=value):" if not told else f"Other keys of recipe={recipe}, or others than above:"
+        lines += [*([] if not told else ["\n\b"]), *([] if told else ["\b"]), heading]
+        lines += [line for key, line in new.items() if told.get(key) != line]
+        told |= new
+    older = [f"{old} = {new}" for old, new in ALIASES.items() if new in told]
     return "\n".join([*lines, "\n\b", "Older option names that are understood:", *(f"  {line}" for line in older)])

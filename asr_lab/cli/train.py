@@ -18,11 +18,11 @@ from asr_lab.cli.options import (
 )
 from asr_lab.config.identity import differences
 from asr_lab.config.load import load
-from asr_lab.config.schema import DeepSpeech2Experiment
+from asr_lab.config.schema import TRAINED, TrainExperiment
 from asr_lab.units import hms
 
 
-@click.command(context_settings=TAKES_CONFIG_KEYS, epilog=keys_help("deepspeech2"))
+@click.command(context_settings=TAKES_CONFIG_KEYS, epilog=keys_help(*TRAINED))
 @click.argument("config", type=click.Path(path_type=Path))
 @click.argument("keys", nargs=-1, type=click.UNPROCESSED, metavar="[KEY=VALUE]...")
 @overrides_option
@@ -39,22 +39,24 @@ def train(
       asr-lab train experiments/deepspeech2/base.yaml
       asr-lab train experiments/deepspeech2/base.yaml train.batch_size=32 model.hidden_size=320
       asr-lab train experiments/deepspeech2/base.yaml --dry-run
+      asr-lab train experiments/wav2vec2/xlsr-lora.yaml data.train=... data.val=... data.test=...
       asr-lab train experiments/deepspeech2/finetune.yaml model.pretrained=models:/deepspeech2@champion
       torchrun --nproc-per-node 2 -m asr_lab train experiments/deepspeech2/base.yaml
 
     The same command continues a run that was cut off.
     """
-    experiment = load(config, config_keys(texts, keys), "deepspeech2")
-    assert isinstance(experiment, DeepSpeech2Experiment)
+    experiment = load(config, config_keys(texts, keys), *TRAINED)
+    assert isinstance(experiment, TrainExperiment)
     out = console()
-    from asr_lab.recipes import deepspeech2, demo
+    from asr_lab.recipes import demo
+    from asr_lab.recipes import train as recipe
     from asr_lab.recipes.common import rank_and_world_size
     from asr_lab.tracking.registry import MlflowStore
 
     if any(demo.is_demo(path) for path in (experiment.data.train, experiment.data.val, experiment.data.test)):
         demo.ensure_corpus(out, make=not dry_run)
     if dry_run:
-        _show_plan(deepspeech2.plan(experiment, MlflowStore()))
+        _show_plan(recipe.plan(experiment, MlflowStore()))
         return
     from rich.console import Console
 
@@ -64,9 +66,9 @@ def train(
     store = MlflowStore()
     if rank_and_world_size()[0] > 0:  # torchrun: rank 0 records
         silent = MemoryTracker(Path("checkpoints") / "other-ranks")
-        deepspeech2.train(experiment, silent, Console(quiet=True), store=store)
+        recipe.train(experiment, silent, Console(quiet=True), store=store)
         return
-    done = deepspeech2.train(experiment, MlflowTracker(new_run=new_run, offline=offline), out, store=store)
+    done = recipe.train(experiment, MlflowTracker(new_run=new_run, offline=offline), out, store=store)
     out.print()
     out.print(f"[bold]{done.run_name}[/]", highlight=False)
     out.print(f"  val/wer   {done.val_wer:.1%}", highlight=False)
@@ -78,7 +80,7 @@ def train(
 
 
 def _show_plan(planned: object) -> None:
-    from asr_lab.recipes.deepspeech2 import Plan
+    from asr_lab.recipes.train import Plan
 
     assert isinstance(planned, Plan)
     out = console()
@@ -98,5 +100,8 @@ def _show_plan(planned: object) -> None:
     if planned.base_uri:
         out.print(f"  fine-tuned from {planned.base_uri}", highlight=False)
     vocabulary = len(planned.recognizer.vocabulary)
-    out.print(f"  {planned.num_params / 1e6:.2f} M parameters, {vocabulary} classes", highlight=False)
+    learning = (
+        f"{planned.num_trainable / 1e6:.2f} M of them learn, " if planned.num_trainable < planned.num_params else ""
+    )
+    out.print(f"  {planned.num_params / 1e6:.2f} M parameters, {learning}{vocabulary} classes", highlight=False)
     out.print("nothing was trained or recorded (--dry-run)")

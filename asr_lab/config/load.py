@@ -76,20 +76,21 @@ def nest(pairs: Mapping[str, Any], into: Mapping[str, Any] | None = None) -> dic
     return whole
 
 
-def load(path: Path | None, overrides: Mapping[str, Any], recipe: str = "") -> Experiment:
+def load(path: Path | None, overrides: Mapping[str, Any], *recipes: str) -> Experiment:
     """Read `path` (None: defaults alone), lay `overrides` (dotted keys) over it, and check the whole.
 
-    `recipe` is what the file must be for; empty: what its `recipe:` says. Raises `AsrLabError` that lists all errors.
+    `recipes` are those that the file may be for, the first the one where it says nothing; none: what it says.
+    Raises `AsrLabError` that lists all errors.
     """
     content = nest(overrides, nest(read_yaml(path) if path else {}))
-    named = content.setdefault("recipe", recipe)
+    named = content.setdefault("recipe", recipes[0] if recipes else "")
     where = str(path) if path else "the command line"
     if named not in RECIPES:
         raise AsrLabError(f"unknown recipe {named!r}", where=where, allowed=listing(RECIPES))
-    if recipe and named != recipe:
+    if recipes and named not in recipes:
         command = "adapter" if named == "adapter" else "train"
         raise AsrLabError(
-            f"this config is for the recipe {named!r}, not {recipe!r}",
+            f"this config is for the recipe {named!r}, not {' or '.join(map(repr, recipes))}",
             where=where,
             next_command=f"asr-lab {command} --config {path}" if command == "adapter" else f"asr-lab train {path}",
         )

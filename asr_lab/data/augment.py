@@ -7,36 +7,42 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 import numpy as np
+import torch
 from lhotse.cut import Cut
 from torch import Tensor
 
-from asr_lab.config.schema import Augment
+from asr_lab.config.schema import Augment, Sound, Wav2Vec2Augment
 from asr_lab.data import noise
 from asr_lab.data.audio import Signal, change_speed, read_cut
 
 _SPEED, _MASKS, _NOISE = range(3)  # purposes: each draws from numbers of its own
+_FRAME_S = 0.02  # s; hop of the encoders of the wav2vec2 family
+_MOST_OF_A_CLIP = 1 / 3  # that one time mask covers: short clips keep something to learn from
 
 
-class Augmenter:
-    """Speed perturbation and background noise on samples, SpecAugment on features.
+class SoundAugmenter:
+    """Speed perturbation and background noise on samples.
 
     `recordings` are those that noise is cut from; without any it is made.
     """
 
-    def __init__(self, settings: Augment, seed: int, recordings: Iterable[Cut] = ()) -> None:
-        self.settings, self.seed, self.recordings = settings, seed, list(recordings)
+    def __init__(self, settings: Sound, seed: int, recordings: Iterable[Cut] = ()) -> None:
+        self.sound, self.seed, self.recordings = settings, seed, list(recordings)
 
     def _draw(self, cut_id: str, epoch: int, purpose: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, epoch, purpose, zlib.crc32(cut_id.encode())])
 
     def samples(self, samples: Signal, cut_id: str, epoch: int) -> Signal:
         """The signal at one of the speed factors, with noise where it is drawn."""
-        factors = self.settings.speed_factors
-        samples = change_speed(samples, float(self._draw(cut_id, epoch, _SPEED).choice(factors)))
-        return self._noisy(samples, self._draw(cut_id, epoch, _NOISE)) if self.settings.noise_snr_db else samples
+        samples = change_speed(samples, self._factor(self._draw(cut_id, epoch, _SPEED)))
+        return self._noisy(samples, self._draw(cut_id, epoch, _NOISE)) if self.sound.noise_snr_db else samples
+
+    def _factor(self, draw: np.random.Generator) -> float:
+        factor = float(draw.choice(self.sound.speed_factors))
+        return factor if draw.random() < self.sound.speed_share else 1.0
 
     def _noisy(self, samples: Signal, draw: np.random.Generator) -> Signal:
-        settings = self.settings
+        settings = self.sound
         if draw.random() >= settings.noise_share:
             return samples
         snr_db = float(draw.uniform(settings.noise_snr_db[0], settings.noise_snr_db[-1]))
@@ -46,9 +52,21 @@ class Augmenter:
             background = noise.made("white" if settings.noise == "white" else "pink", len(samples), draw)
         return noise.mix(samples, background, snr_db)
 
+    def features(self, features: Tensor, cut_id: str, epoch: int) -> Tensor:
+        """What is extracted from the samples, as it is."""
+        return features
+
     @lru_cache(maxsize=64)  # noqa: B019 (an augmenter lives as long as its training)
     def _recording(self, number: int) -> Signal:
         return read_cut(self.recordings[number])
+
+
+class Augmenter(SoundAugmenter):
+    """What is done to samples, and SpecAugment on filter banks."""
+
+    def __init__(self, settings: Augment, seed: int, recordings: Iterable[Cut] = ()) -> None:
+        super().__init__(settings, seed, recordings)
+        self.settings = settings
 
     def features(self, features: Tensor, cut_id: str, epoch: int) -> Tensor:
         """Features (T, F) with time and frequency masks set to 0, the mean of normalised features."""
@@ -64,3 +82,33 @@ class Augmenter:
             start = int(draw.integers(0, num_bins - width + 1))
             masked[:, start : start + width] = 0.0
         return masked
+
+
+class FrameMasker(SoundAugmenter):
+    """What is done to samples, and SpecAugment on the frames that an encoder of the wav2vec2 family reads."""
+
+    def __init__(self, settings: Wav2Vec2Augment, seed: int, recordings: Iterable[Cut] = ()) -> None:
+        super().__init__(settings, seed, recordings)
+        self.settings = settings
+
+    def masks(self, num_frames: int, num_channels: int, cut_id: str, epoch: int) -> tuple[Tensor, Tensor]:
+        """(masked frames (U,), masked channels (C,)) of an utterance, true where masked; widths are uniform.
+
+        A time mask covers at most a third of the utterance, however short it is.
+        """
+        draw, settings = self._draw(cut_id, epoch, _MASKS), self.settings
+        widest_s = settings.strength * settings.time_mask_s
+        widest = min(round(widest_s / _FRAME_S), int(num_frames * _MOST_OF_A_CLIP))
+        frames_U = _spans(draw, num_frames, settings.time_masks, widest)
+        share = settings.strength * settings.feature_mask_share
+        return frames_U, _spans(draw, num_channels, settings.feature_masks, int(num_channels * share))
+
+
+def _spans(draw: np.random.Generator, length: int, count: int, widest: int) -> Tensor:
+    """True (length,) within `count` spans of 0 to `widest` each."""
+    masked = torch.zeros(length, dtype=torch.bool)
+    for _ in range(count):
+        width = int(draw.integers(0, widest + 1))
+        start = int(draw.integers(0, length - width + 1))
+        masked[start : start + width] = True
+    return masked

@@ -26,13 +26,14 @@ from torch.utils.data import DataLoader, Dataset
 
 from asr_lab.data import manifest
 from asr_lab.data.audio import Signal, read_cut
-from asr_lab.data.augment import Augmenter
+from asr_lab.data.augment import SoundAugmenter
 from asr_lab.errors import AsrLabError
 
 Index = tuple[Cut, int]
 Batch = dict[str, Any]
 
 LABEL_PADDING = -100
+NOT_FOR_THE_MODEL = ("cut_ids", "label_lengths")
 _MOST_BUCKETS = 10
 _TOP_UP_EPOCH = 1_000_000  # an epoch number no training reaches: where batches come from when one epoch has too few
 
@@ -123,7 +124,7 @@ class InOrder:
 
 @dataclass(frozen=True)
 class Collator:
-    """Reads, augments and pads a batch.
+    """Reads, augments and pads a batch of filter banks.
 
     Returns `input_features` (B, T, F), `feature_lengths` (B,), `labels` (B, L) padded with -100, `label_lengths`
     (B,) and `cut_ids`; without `encode` there are no labels.
@@ -131,27 +132,45 @@ class Collator:
 
     extract: Callable[[Signal], Tensor]
     encode: Callable[[str], list[int]] | None = None
-    augmenter: Augmenter | None = None
+    augmenter: SoundAugmenter | None = None
 
     def __call__(self, indices: Sequence[Index]) -> Batch:
-        features = [self._features(cut, epoch) for cut, epoch in indices]
-        batch: Batch = {
-            "input_features": pad_sequence(features, batch_first=True),
-            "feature_lengths": torch.tensor([len(one) for one in features]),
-            "cut_ids": [cut.id for cut, _ in indices],
-        }
+        batch = self.inputs(indices)
+        batch["cut_ids"] = [cut.id for cut, _ in indices]
         if self.encode is not None:
             labels = [torch.tensor(self.encode(manifest.supervision(cut).text or "")) for cut, _ in indices]
             batch["labels"] = pad_sequence(labels, batch_first=True, padding_value=LABEL_PADDING).long()
             batch["label_lengths"] = torch.tensor([len(one) for one in labels])
         return batch
 
-    def _features(self, cut: Cut, epoch: int) -> Tensor:
+    def inputs(self, indices: Sequence[Index]) -> Batch:
+        """What the model hears of these utterances."""
+        return self.pad([self._heard(cut, epoch) for cut, epoch in indices])
+
+    def _heard(self, cut: Cut, epoch: int) -> Tensor:
+        """The features of an utterance, augmented; a message says which utterance is at fault."""
         samples = read_cut(cut)
-        if self.augmenter is None:
-            return self.extract(samples)
-        features = self.extract(self.augmenter.samples(samples, cut.id, epoch))
+        try:
+            if self.augmenter is None:
+                return self.extract(samples)
+            features = self.extract(self.augmenter.samples(samples, cut.id, epoch))
+        except AsrLabError as error:
+            error.where = error.where or f"utterance {cut.id}"
+            raise
         return self.augmenter.features(features, cut.id, epoch)
+
+    @staticmethod
+    def pad(features: Sequence[Tensor]) -> Batch:
+        """A batch of features (T, F) each."""
+        return {
+            "input_features": pad_sequence(list(features), batch_first=True),
+            "feature_lengths": torch.tensor([len(one) for one in features]),
+        }
+
+
+def for_model(batch: Batch, device: torch.device | None = None) -> Batch:
+    """The part of a batch that a model's `forward` takes, on its device."""
+    return {key: batch[key].to(device) for key in batch if key not in NOT_FOR_THE_MODEL}
 
 
 class _Loader(DataLoader[Any]):

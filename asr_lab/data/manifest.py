@@ -1,9 +1,9 @@
 """Manifests: Lhotse cuts with one supervision each, as `*.jsonl.gz`.
 
 The contract of an utterance (`utterance` builds one): a cut with one supervision that has `text`, `speaker`,
-`gender`, `language` and, in `custom`, what else is known: `age` (years), `snr_db`, `l1`, `corpus`,
-`audio_digest`. Paths inside a manifest are relative to the folder the manifest lies in, so a corpus folder
-can be moved or mounted elsewhere.
+`gender`, `language` and, in `custom`, what else is known: `age` (years), `snr_db` (with `snr_by` where it was
+estimated), `l1`, `corpus`, `audio_digest`. Paths inside a manifest are relative to the folder the manifest
+lies in, so a corpus folder can be moved or mounted elsewhere.
 """
 
 from __future__ import annotations
@@ -187,8 +187,9 @@ def _located(row: dict[str, Any], root: Path) -> Cut:
 def digest(cuts: Iterable[Cut]) -> str:
     """Digest (32 hexadecimal digits) of what is said, by whom, and of the audio; not of paths or order.
 
-    Two runs were evaluated on the same data exactly when the digests of their test sets are equal. The audio
-    enters by the `audio_digest` each importer writes; `asr-lab data check` holds it against the files.
+    An SNR that was estimated is not in it. Two runs were evaluated on the same data exactly when the digests of
+    their test sets are equal. The audio enters by the `audio_digest` each importer writes; `asr-lab data check`
+    holds it against the files.
     """
     whole = hashlib.sha256()
     for line in sorted(json.dumps(_identity(cut), sort_keys=True, ensure_ascii=False) for cut in cuts):
@@ -201,6 +202,8 @@ def _identity(cut: Cut) -> dict[str, Any]:
     custom = dict((segment.custom if segment else None) or {})
     if "audio_digest" not in custom:
         custom["audio_digest"] = file_digest(Path(cut.recording.sources[0].source))
+    if custom.pop("snr_by", None):  # estimated from the audio: it tells nothing that the audio does not
+        custom.pop("snr_db", None)
     said = ("text", "speaker", "gender", "language")
     return {
         "id": cut.id,

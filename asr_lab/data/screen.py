@@ -12,7 +12,7 @@ from lhotse import CutSet
 from asr_lab.data import manifest
 from asr_lab.data.text import outside
 from asr_lab.errors import AsrLabError, listing
-from asr_lab.units import num_frames, num_samples
+from asr_lab.units import num_samples
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Screened:
 
     cuts: CutSet
     too_long: list[str] = field(default_factory=list)
+    too_short: list[str] = field(default_factory=list)
     more_labels_than_frames: list[str] = field(default_factory=list)
     no_text: list[str] = field(default_factory=list)
     unknown_characters: Counter[str] = field(default_factory=Counter)
@@ -30,6 +31,11 @@ class Screened:
         lines = []
         if self.too_long:
             lines.append(f"{split}: {len(self.too_long)} utterances too long, left out: {listing(self.too_long, 5)}")
+        if self.too_short:
+            lines.append(
+                f"{split}: {len(self.too_short)} utterances too short for the model, left out: "
+                f"{listing(self.too_short, 5)}"
+            )
         if self.more_labels_than_frames:
             lines.append(
                 f"{split}: {len(self.more_labels_than_frames)} utterances have more labels than frames, left out: "
@@ -60,26 +66,30 @@ def screen(
     vocabulary: dict[str, int],
     max_duration_s: float,
     *,
+    output_frames: Callable[[int], int],
+    min_duration_s: float = 0.0,
     where: str = "",
 ) -> Screened:
-    """Leave out utterances longer than `max_duration_s`, or whose labels do not fit their frames (20 ms each).
+    """Leave out utterances longer than `max_duration_s`, shorter than `min_duration_s`, or whose labels do not fit
+    their frames (`output_frames`: samples -> frames of the model's output).
 
     Raises `AsrLabError` when nothing stays.
     """
-    kept, too_long, crowded, no_text = [], [], [], []
+    kept, too_long, too_short, crowded, no_text = [], [], [], [], []
     for cut in cuts:
         labels = encode(manifest.supervision(cut).text or "")
-        output_frames = (num_frames(num_samples(cut.duration)) + 1) // 2
         if not labels:
             no_text.append(cut.id)
         elif cut.duration > max_duration_s:
             too_long.append(cut.id)
-        elif frames_needed(labels) > output_frames:
+        elif cut.duration < min_duration_s:
+            too_short.append(cut.id)
+        elif frames_needed(labels) > output_frames(num_samples(cut.duration)):
             crowded.append(cut.id)
         else:
             kept.append(cut)
     unknown = outside((normalize(manifest.supervision(cut).text or "") for cut in kept), vocabulary)
-    found = Screened(CutSet.from_cuts(kept), too_long, crowded, no_text, unknown)
+    found = Screened(CutSet.from_cuts(kept), too_long, too_short, crowded, no_text, unknown)
     if not kept:
         raise AsrLabError("no utterance can be learned from: " + "; ".join(found.warnings("all")), where=where)
     return found

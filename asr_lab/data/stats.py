@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 from lhotse import CutSet
 
-from asr_lab.data import manifest
+from asr_lab.data import bins, manifest
 from asr_lab.data.audio import read_cut
 from asr_lab.data.text import TextNormalizer
 from asr_lab.errors import AsrLabError
@@ -35,6 +35,23 @@ def by_field(cuts: CutSet, name: str = "speaker") -> pd.DataFrame:
             "longest_s": grouped["seconds"].max(),
         }
     ).reset_index()
+
+
+def by_bin(cuts: CutSet, name: str) -> pd.DataFrame:
+    """As `by_field`, a row a bin of a field of numbers (`bins.FIELDS`), in their order; `duration_s` is one too."""
+    values = pd.Series([cut.duration if name == "duration_s" else manifest.field(cut, name) for cut in cuts])
+    seconds = pd.Series([cut.duration for cut in cuts])
+    label = bins.labelled(values, name)
+    rows = [
+        {
+            name: value,
+            "utterances": int((label == value).sum()),
+            "minutes": float(seconds[label == value].sum()) / 60,
+            "share": float(seconds[label == value].sum() / seconds.sum()),
+        }
+        for value in bins.ordered(label)
+    ]
+    return pd.DataFrame(rows)
 
 
 def characters(cuts: CutSet, normalizer: TextNormalizer) -> Counter[str]:

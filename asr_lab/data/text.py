@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from asr_lab.config.schema import Text
+from asr_lab.data.numerals import read_out
 
 BLANK, UNKNOWN, SPACE = "<pad>", "<unk>", "|"
 
@@ -27,6 +28,7 @@ class TextNormalizer:
     strip_punctuation: bool = True
     transcription: str = "plain"
     units: str = "characters"
+    numbers: str = "keep"
 
     @classmethod
     def of(cls, settings: Text) -> TextNormalizer:
@@ -40,6 +42,7 @@ class TextNormalizer:
         """
         parts = [] if self.transcription == "plain" else [self.transcription]
         parts += [self.unicode.lower()]
+        parts += ["numbers"] if self.numbers == "korean" else []
         parts += ["lower"] if self.lowercase else []
         parts += ["nopunct"] if self.strip_punctuation else []
         return "-".join(parts)
@@ -48,6 +51,8 @@ class TextNormalizer:
         if self.transcription != "plain":
             text = _one_of_two(text, phonetic=self.transcription == "phonetic")
         text = unicodedata.normalize(self.unicode, text)  # type: ignore[arg-type]
+        if self.numbers == "korean":
+            text = read_out(text)
         if self.lowercase:
             text = text.lower()
         if self.strip_punctuation:

@@ -24,10 +24,12 @@ METRICS: dict[str, Metric] = {
     "val/loss": Metric("lower"),
     "val/wer": Metric("lower"),
     "val/cer": Metric("lower"),
+    "val/per": Metric("lower"),
     "test/wer": Metric("lower"),
     "test/wer_low": Metric("neither"),
     "test/wer_high": Metric("neither"),
     "test/cer": Metric("lower"),
+    "test/per": Metric("lower"),
     "test/wer_base": Metric("neither"),
     "test/cer_base": Metric("neither"),
     "test/wer_delta": Metric("lower"),
@@ -42,11 +44,19 @@ METRICS: dict[str, Metric] = {
     "perf/utterances_per_second": Metric("neither", "1/s"),
 }
 
-DECIDES: dict[str, str] = {"deepspeech2": "val/wer", "adapter": "test/wer", "evaluate": "test/wer"}
+DECIDES: dict[str, str] = {
+    "deepspeech2": "val/wer",
+    "wav2vec2": "val/wer",
+    "curriculum": "val/wer",
+    "adapter": "test/wer",
+    "evaluate": "test/wer",
+}
 """Family -> the metric by which its runs are ranked."""
 
 SHOWN: dict[str, tuple[str, ...]] = {
     "deepspeech2": ("val/wer", "val/cer", "test/wer", "test/cer"),
+    "wav2vec2": ("val/wer", "val/cer", "test/wer", "test/cer", "model/trainable_params", "model/size_mb"),
+    "curriculum": ("val/wer", "val/cer", "val/per", "test/wer", "test/cer", "model/trainable_params"),
     "adapter": ("test/wer_base", "test/wer", "test/wer_delta", "test/cer", "model/size_mb"),
     "evaluate": ("test/wer", "test/cer"),
 }

@@ -1,9 +1,9 @@
-"""Word and character error rates of a corpus: sums over utterances by jiwer, never means of utterances."""
+"""Word, character and phoneme error rates of a corpus: sums over utterances by jiwer, never means of utterances."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -36,6 +36,22 @@ def score(references: Mapping[str, str], hypotheses: Mapping[str, str]) -> pd.Da
     return table
 
 
+def with_phonemes(table: pd.DataFrame, phonemes: Callable[[str, str], Sequence[str]]) -> pd.DataFrame:
+    """The table with the errors and lengths of each utterance in phonemes, `phonemes(text, language)` telling them.
+
+    It needs the column `language`. Texts that are said alike have no errors.
+    """
+    said = {
+        side: [
+            " ".join(phonemes(text, language)) for text, language in zip(table[side], table["language"], strict=True)
+        ]
+        for side in ("reference", "hypothesis")
+    }
+    output = jiwer.process_words(said["reference"] or [""], said["hypothesis"] or [""])
+    counted = {f"phoneme_{column}": counts for column, counts in _counts(output, len(table)).items()}
+    return table.assign(**counted, phonemes=[len(row) for row in output.references[: len(table)]])
+
+
 def _counts(output: Any, rows: int) -> dict[str, list[int]]:
     counted: dict[str, list[int]] = {"substitutions": [], "deletions": [], "insertions": []}
     for chunks in output.alignments[:rows]:
@@ -59,6 +75,11 @@ def character_errors(table: pd.DataFrame) -> pd.Series:
     return table["char_substitutions"] + table["char_deletions"] + table["char_insertions"]
 
 
+def phoneme_errors(table: pd.DataFrame) -> pd.Series:
+    """Substituted, deleted and inserted phonemes of each utterance of a table `with_phonemes`."""
+    return table["phoneme_substitutions"] + table["phoneme_deletions"] + table["phoneme_insertions"]
+
+
 def counts(table: pd.DataFrame, rate: str) -> tuple[pd.Series, pd.Series]:
     """(Errors, lengths) of each utterance, of which the rate `wer` or `cer` is made."""
     if rate == "wer":
@@ -77,6 +98,11 @@ def wer(table: pd.DataFrame) -> float:
 def cer(table: pd.DataFrame) -> float:
     """Character error rate of the corpus, spaces counted; NaN without reference characters."""
     return _rate(int(character_errors(table).sum()), int(table["characters"].sum()))
+
+
+def per(table: pd.DataFrame) -> float:
+    """Phoneme error rate of the corpus, of a table `with_phonemes`; NaN without reference phonemes."""
+    return _rate(int(phoneme_errors(table).sum()), int(table["phonemes"].sum()))
 
 
 def _rate(errors: int, length: int) -> float:

@@ -1,8 +1,8 @@
-"""CTC (Graves et al. 2006) over frames in one row, at the cost of the classes that occur.
+"""CTC (Graves et al. 2006): over padded batches, and over frames in one row at the cost of the classes that occur.
 
-Only the blank and the labels of a batch enter the recursion; all other classes are folded into one. So it runs on a
-few dozen columns, and over the V columns there is one pass forward and one backward. The numbers are those of
-`torch.nn.functional.ctc_loss` after `log_softmax`.
+In a row, only the blank and the labels of a batch enter the recursion; all other classes are folded into one. So it
+runs on a few dozen columns, and over the V columns there is one pass forward and one backward. The numbers are those
+of `torch.nn.functional.ctc_loss` after `log_softmax`.
 
 Legend: B utterances, N = frames of all of them in one row, V classes, K classes that occur, U frames, L labels.
 """
@@ -14,6 +14,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
+
+
+def ctc_loss(logits_BUV: Tensor, lengths_B: Tensor, labels_BL: Tensor, *, blank: int) -> Tensor:
+    """CTC (Graves et al. 2006): each utterance's loss over its number of labels, then the mean of the batch ().
+
+    Labels are padded by a negative number. An utterance with fewer frames than its labels need counts 0.
+    """
+    kept_BL = labels_BL >= 0
+    log_probs_UBV = logits_BUV.float().log_softmax(dim=-1).transpose(0, 1)
+    return nn.functional.ctc_loss(
+        log_probs_UBV, labels_BL[kept_BL], lengths_B, kept_BL.sum(dim=1), blank=blank, zero_infinity=True
+    )
 
 
 class _Folded(torch.autograd.Function):

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
+from asr_lab.models.ctc import ctc_loss
 from asr_lab.units import NUM_MEL_BINS
 
 RNNS: dict[str, Callable[..., nn.RNNBase]] = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
@@ -226,15 +227,3 @@ class DeepSpeech2ForCTC(PreTrainedModel):  # type: ignore[misc]
     def unfreeze_base_model(self) -> None:
         """Every parameter learns again."""
         self.requires_grad_(True)
-
-
-def ctc_loss(logits_BUV: Tensor, lengths_B: Tensor, labels_BL: Tensor, *, blank: int) -> Tensor:
-    """CTC (Graves et al. 2006): each utterance's loss over its number of labels, then the mean of the batch ().
-
-    Labels are padded by a negative number. An utterance with fewer frames than its labels need counts 0.
-    """
-    kept_BL = labels_BL >= 0
-    log_probs_UBV = logits_BUV.float().log_softmax(dim=-1).transpose(0, 1)
-    return nn.functional.ctc_loss(
-        log_probs_UBV, labels_BL[kept_BL], lengths_B, kept_BL.sum(dim=1), blank=blank, zero_infinity=True
-    )

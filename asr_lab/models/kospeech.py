@@ -13,7 +13,7 @@ from torch import Tensor
 from asr_lab.data.text import SPACE, TextNormalizer
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
-from asr_lab.models.recognizer import Recognizer
+from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.models.unpickle import read_weights
 from asr_lab.units import NUM_MEL_BINS
 
@@ -34,7 +34,7 @@ _GATES = {3: "gru", 4: "lstm", 1: "rnn"}
 _JAMO = re.compile(r"[\u1100-\u11ff]")
 
 
-def import_checkpoint(checkpoint: Path, vocab: Path) -> Recognizer:
+def import_checkpoint(checkpoint: Path, vocab: Path) -> DeepSpeech2Recognizer:
     """A KoSpeech checkpoint with its vocabulary file as an ordinary recogniser; its numbers stay what they are.
 
     Raises `AsrLabError` when the checkpoint is of another architecture or has keys that cannot be placed, or when the
@@ -52,7 +52,7 @@ def import_checkpoint(checkpoint: Path, vocab: Path) -> Recognizer:
     config.pad_token_id = vocabulary[BLANK]
     model = DeepSpeech2ForCTC(config)
     _fill(model, convert_state_dict(weights), checkpoint)
-    return Recognizer(model.eval(), vocabulary, _normalizer(vocabulary))
+    return DeepSpeech2Recognizer(model.eval(), vocabulary, _normalizer(vocabulary))
 
 
 def convert_state_dict(kospeech: Mapping[str, Tensor]) -> dict[str, Tensor]:

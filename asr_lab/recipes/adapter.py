@@ -15,7 +15,7 @@ from lhotse.cut import Cut
 from rich.console import Console
 
 from asr_lab.models.adapter import AdapterManager, Base, MLPAdapter
-from asr_lab.models.recognizer import Recognizer
+from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.recipes.common import Clock, use_threads
 from asr_lab.recipes.fitting import fit, measure
 from asr_lab.recipes.gain import Gain
@@ -119,7 +119,7 @@ def hear(planned: Plan, console: Console, folder: Path) -> Frames:
     )
 
 
-def _prove_untouched(recognizer: Recognizer, before: Base, run: Recorder) -> None:
+def _prove_untouched(recognizer: DeepSpeech2Recognizer, before: Base, run: Recorder) -> None:
     """Log the base's digest before and after; they are the same."""
     after = recognizer.base().digest
     assert after == before.digest, "the frozen base changed while its adapter learned"
@@ -151,7 +151,7 @@ def _own_base(planned: Plan) -> dict[str, Path]:
     return {"model": Path(planned.base_uri)} if Path(planned.base_uri).is_dir() else {}
 
 
-def _sizes(recognizer: Recognizer, adapter: MLPAdapter, file: Path) -> dict[str, float]:
+def _sizes(recognizer: DeepSpeech2Recognizer, adapter: MLPAdapter, file: Path) -> dict[str, float]:
     own = sum(parameter.numel() for parameter in adapter.parameters())
     whole = own + sum(parameter.numel() for parameter in recognizer.model.parameters())
     return {

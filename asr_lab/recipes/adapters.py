@@ -15,7 +15,7 @@ from asr_lab.data import manifest
 from asr_lab.errors import AsrLabError
 from asr_lab.metrics import error_rates
 from asr_lab.models.adapter import AdapterInfo, AdapterManager, Base, MLPAdapter
-from asr_lab.models.recognizer import Recognizer
+from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.recipes.common import Split, describe, score, use_threads
 from asr_lab.recipes.fitting import imitate
 from asr_lab.training.frames import Frames
@@ -34,7 +34,9 @@ class Plain:
     wer_plain: float
 
 
-def bring_in(file: Path, name: str, target: AdapterManager, base: tuple[str, Recognizer] | None) -> AdapterInfo:
+def bring_in(
+    file: Path, name: str, target: AdapterManager, base: tuple[str, DeepSpeech2Recognizer] | None
+) -> AdapterInfo:
     """Copy a file into the adapters of a folder under `name`; with a base it is checked against it and bound to it.
 
     Raises `AsrLabError` when it does not fit the base, belongs to another one, or is not an adapter file.
@@ -88,7 +90,9 @@ def register(info: AdapterInfo, file: Path, tracker: Tracker) -> str:
         return run.model(model, register=True)
 
 
-def as_plain(info: AdapterInfo, file: Path, recognizer: Recognizer, data: str, to: Path, console: Console) -> Plain:
+def as_plain(
+    info: AdapterInfo, file: Path, recognizer: DeepSpeech2Recognizer, data: str, to: Path, console: Console
+) -> Plain:
     """Write a plain adapter to the folder `to` that learned to say what a residual one says on the manifest `data`.
 
     No transcript is learned from; they only tell how well it succeeded. Raises `AsrLabError` when it is plain already.

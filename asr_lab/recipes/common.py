@@ -19,15 +19,21 @@ from pydantic import BaseModel
 
 from asr_lab.config import identity
 from asr_lab.data import manifest
+from asr_lab.data.phonemes import phonemes
+from asr_lab.data.screen import Screened, screen
 from asr_lab.data.text import TextNormalizer
+from asr_lab.errors import AsrLabError, listing
 from asr_lab.metrics import error_rates
 from asr_lab.metrics.catalog import in_a_name
 from asr_lab.metrics.significance import Interval, rate_interval
 from asr_lab.metrics.slices import slices
+from asr_lab.models.recognizer import Recognizer
 from asr_lab.reports.alignment import alignment_page
 from asr_lab.reports.slices import slices_figure
 from asr_lab.training.recorder import Dataset, Recorder, RunSpec
+from asr_lab.units import SAMPLE_RATE, num_samples
 
+_RESUMABLE = ("train", "phase", "curriculum")  # kinds that go on where they were cut off
 _MOST_SLICES = 20  # of a kind: the metrics of more would bury the others
 SLICES = ("speaker", "gender", "age", "snr_db", "l1", "corpus", "block")
 
@@ -65,6 +71,32 @@ class Split:
         )
 
 
+def screened(split: Split, recognizer: Recognizer, max_duration_s: float, *, fastest: float = 1.0) -> Screened:
+    """What of a split the recogniser can learn from; `fastest` is the highest factor of speed perturbation."""
+    return screen(
+        split.cuts,
+        recognizer.spell,
+        recognizer.encode_text,
+        recognizer.vocabulary,
+        max_duration_s,
+        output_frames=recognizer.output_frames,
+        min_duration_s=recognizer.min_samples * fastest / SAMPLE_RATE,
+        where=split.path,
+    )
+
+
+def refuse_too_short(split: Split, recognizer: Recognizer) -> None:
+    """Raise `AsrLabError` that names the utterances which the recogniser cannot hear, before anything is spent."""
+    short = [cut.id for cut in split.cuts if num_samples(cut.duration) < recognizer.min_samples]
+    if short:
+        raise AsrLabError(
+            f"{len(short)} utterances are too short to be recognised: {listing(short, 5)}",
+            where=split.path,
+            allowed=f"at least {recognizer.min_samples / SAMPLE_RATE * 1000:.0f} ms",
+            next_command=f"asr-lab data check {split.path}",
+        )
+
+
 def use_threads(threads: int) -> None:
     """As many CPU threads as asked for; 0: one for each core this process may use."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -93,12 +125,17 @@ def describe(
         params=identity.flat(config),
         config_yaml=identity.dump_yaml(config),
         tags={f"asr_lab.{key}": value for key, value in tags.items()},
-        resumable=kind == "train",
+        resumable=kind in _RESUMABLE,
     )
 
 
-def score(cuts: CutSet, hypotheses: Mapping[str, str], normalizer: TextNormalizer) -> pd.DataFrame:
-    """One row an utterance: text, errors, lengths (`error_rates.score`), duration and what it can be sliced by."""
+def score(
+    cuts: CutSet, hypotheses: Mapping[str, str], normalizer: TextNormalizer, *, in_phonemes: bool = False
+) -> pd.DataFrame:
+    """One row an utterance: text, errors, lengths (`error_rates.score`), duration and what it can be sliced by.
+
+    `in_phonemes`: its errors in phonemes too, by the language of each utterance.
+    """
     references = {cut.id: normalizer(manifest.supervision(cut).text or "") for cut in cuts}
     table = error_rates.score(references, {id: normalizer(text) for id, text in hypotheses.items()})
     table["duration_s"] = [round(cut.duration, 3) for cut in cuts]
@@ -106,6 +143,9 @@ def score(cuts: CutSet, hypotheses: Mapping[str, str], normalizer: TextNormalize
         values = [manifest.field(cut, name) for cut in cuts]
         if any(value not in (None, "") for value in values):
             table[name] = values
+    if in_phonemes:
+        table["language"] = [manifest.field(cut, "language") for cut in cuts]
+        table = error_rates.with_phonemes(table, phonemes)
     return table
 
 
@@ -126,6 +166,8 @@ def record_scores(
 ) -> Interval:
     """Log a split's WER with interval, CER, those of its slices, and under `eval/` its tables, page and figure.
 
+    A table in phonemes has its PER logged too.
+
     `step` lies behind those of a curve of the same name: MLflow shows the value of the largest step. `audio` is
     utterance id -> data URI for the page.
     """
@@ -137,6 +179,8 @@ def record_scores(
         f"{split}/cer": error_rates.cer(table),
         f"{split}/utterances": len(table),
     }
+    if "phonemes" in table:
+        metrics[f"{split}/per"] = error_rates.per(table)
     kinds = by_slice["slice"].value_counts()
     for row in by_slice.itertuples():
         if kinds[row.slice] <= _MOST_SLICES:

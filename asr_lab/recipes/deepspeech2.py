@@ -1,243 +1,76 @@
-"""Train a DeepSpeech2: manifests -> vocabulary -> batches -> model -> metrics -> a run, and a version of the model."""
+"""Where a DeepSpeech2's training starts from: nothing, or a model that is there (fine-tuning)."""
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict
 
 import torch
-from accelerate import PartialState
-from rich.console import Console
+from lhotse import CutSet
+from torch import nn
+from transformers import set_seed
 
 from asr_lab.config.schema import DeepSpeech2Experiment
-from asr_lab.data import manifest
-from asr_lab.data.augment import Augmenter
-from asr_lab.data.batches import Collator, EpochBatches, InOrder, loader
-from asr_lab.data.features import extract
-from asr_lab.data.screen import Screened, screen
+from asr_lab.data.text import outside
 from asr_lab.errors import AsrLabError
-from asr_lab.metrics.significance import Interval
-from asr_lab.models import load_model
-from asr_lab.models.recognizer import Recognizer, load_recognizer
-from asr_lab.recipes.common import (
-    Clock,
-    Split,
-    describe,
-    rank_and_world_size,
-    record_scores,
-    score,
-    use_threads,
-)
-from asr_lab.recipes.start import fine_tune, from_scratch
-from asr_lab.training.callbacks import DropBrokenUpdates, KeepBest, Recording, SaveEvery, Telling
-from asr_lab.training.recorder import FolderStore, ModelStore, Recorder, RegisteredModel, Tracker
-from asr_lab.training.trainer import AsrTrainer, Sums, count, from_rank_0, last_checkpoint, written_whole
+from asr_lab.models import Loader
+from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
+from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
+from asr_lab.recipes.start import Start, as_it_is, new_vocabulary, units_of
+from asr_lab.training.recorder import ModelStore
 
-BEST = "model"  # folder of the best epoch among the checkpoints, and the model's name in the logged artifacts
+_OWN = {"pretrained", "extend_vocabulary"}  # keys of `model` that are not sizes
 
 
-@dataclass(frozen=True)
-class Plan:
-    """All that is known before anything is spent: the data as it will be used and the untrained model."""
-
-    config: DeepSpeech2Experiment
-    splits: dict[str, Split]
-    train: Screened
-    val: Screened
-    recognizer: Recognizer
-    base_uri: str = ""
-    """The pinned model that is fine-tuned; empty from scratch."""
-
-    @property
-    def num_params(self) -> int:
-        return sum(parameter.numel() for parameter in self.recognizer.model.parameters())
-
-    def warnings(self) -> list[str]:
-        """What was left out of the data, and why."""
-        return self.train.warnings("train") + self.val.warnings("val")
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A finished training."""
-
-    run_id: str
-    run_name: str
-    model_uri: str
-    val_wer: float
-    test: Interval | None
-    seconds: float
-
-
-def plan(config: DeepSpeech2Experiment, store: ModelStore, load: Callable[[Path], Recognizer] = load_model) -> Plan:
-    """Read and check the data, and build the model or fetch the one to fine-tune; nothing is recorded."""
-    paths = {"train": config.data.train, "val": config.data.val, "test": config.data.test}
-    splits = {name: Split.read(name, path) for name, path in paths.items() if path}
-    if config.augment.noise_manifest:
-        splits["noise"] = Split.read("noise", config.augment.noise_manifest, speech=False)
-    if config.model.extend_vocabulary and not config.model.pretrained:
+def start(config: DeepSpeech2Experiment, cuts: CutSet, store: ModelStore, load: Loader) -> Start:
+    """A new model, or the one under `model.pretrained`, for the transcripts of `cuts`."""
+    if config.model.pretrained:
+        return fine_tune(config, cuts, store, load)
+    if config.model.extend_vocabulary:
         raise AsrLabError("model.extend_vocabulary has no effect from scratch", allowed="with model.pretrained alone")
-    texts = splits["train"].cuts
-    start = fine_tune(config, texts, store, load) if config.model.pretrained else from_scratch(config, texts)
-    recognizer = start.recognizer
-    screened = {
-        name: screen(
-            splits[name].cuts,
-            recognizer.spell,
-            recognizer.encode_text,
-            recognizer.vocabulary,
-            config.data.max_duration_s,
-            where=splits[name].path,
-        )
-        for name in ("train", "val")
-    }
-    return Plan(start.config, splits, screened["train"], screened["val"], recognizer, start.base_uri)
+    return from_scratch(config, cuts)
 
 
-def train(
-    config: DeepSpeech2Experiment,
-    tracker: Tracker,
-    console: Console,
-    *,
-    store: ModelStore | None = None,
-    own: bool = False,
-) -> Trained:
-    """Train, keep the best epoch, test it, and register it under `run.register_as`.
+def from_scratch(config: DeepSpeech2Experiment, cuts: CutSet) -> Start:
+    """A new model whose vocabulary is what the transcripts of `cuts` are written with."""
+    normalizer, vocabulary = new_vocabulary(config, cuts)
+    set_seed(config.run.seed)
+    sizes = config.model.model_dump(exclude=_OWN)
+    shape = DeepSpeech2Config(vocab_size=len(vocabulary), text=asdict(normalizer), **sizes)
+    return Start(DeepSpeech2Recognizer(DeepSpeech2ForCTC(shape), vocabulary, normalizer), config)
 
-    `store` gives the model to fine-tune; without one it must be a folder.
+
+def fine_tune(config: DeepSpeech2Experiment, cuts: CutSet, store: ModelStore, load: Loader) -> Start:
+    """The model under `model.pretrained` with its vocabulary and text normaliser, ready to learn.
+
+    Raises `AsrLabError` when it is no DeepSpeech2, or sizes or text settings were asked for that are not the model's.
     """
-    clock = Clock()
-    use_threads(config.run.threads)
-    planned = plan(config, store or FolderStore())
-    config = planned.config
-    for warning in planned.warnings():
-        console.print(f"[yellow]warning[/] {warning}", highlight=False)
-    spec = describe(
-        config,
-        family="deepspeech2",
-        kind="train",
-        model_type="deepspeech2",
-        name=config.run.name or "deepspeech2",
-        data={name: split.digest for name, split in planned.splits.items()},
-        text=planned.recognizer.normalizer.name,
-        **({"base": planned.base_uri} if planned.base_uri else {}),
-    )
-    with tracker.start(spec, own=own) as run:
-        doing = "continuing" if run.resumed else "fine-tuning" if planned.base_uri else "training"
-        console.print(
-            f"{doing} [bold]{run.name}[/]: "
-            f"{planned.num_params / 1e6:.2f} M parameters, {len(planned.train.cuts)} utterances, "
-            f"{planned.splits['train'].hours * 60:.1f} min",
-            highlight=False,
-        )
-        for split in planned.splits.values():
-            run.dataset(split.dataset())
-        sizes = {"model/params": planned.num_params, "model/trainable_params": planned.num_params}
-        run.metrics(sizes | {"model/trainable_share": 1.0})
-        run.text(json.dumps(planned.recognizer.vocabulary, ensure_ascii=False), "vocab.json")
-        steps = _fit(planned, run, console)
-        if rank_and_world_size()[0] > 0:
-            return Trained(run.run_id, run.name, "", float("nan"), None, clock.seconds)
-        return _conclude(planned, run, clock, steps)
+    uri = store.pin(config.model.pretrained)
+    recognizer = load(store.resolve(uri), store.resolve)
+    if not isinstance(recognizer, DeepSpeech2Recognizer):
+        raise AsrLabError(f"the pretrained model is a {recognizer.model_type}, not a deepspeech2", where=uri)
+    recognizer.model.unfreeze_base_model()
+    shape = recognizer.model.config
+    sizes = {name: getattr(shape, name) for name in type(config.model).model_fields if name not in _OWN}
+    config = as_it_is(config, uri, sizes, recognizer.normalizer)
+    set_seed(config.run.seed)
+    if config.model.extend_vocabulary:
+        new = outside(units_of(cuts, recognizer.normalizer), recognizer.vocabulary)
+        extend_vocabulary(recognizer, sorted(new))
+    return Start(recognizer, config, uri)
 
 
-def _fit(planned: Plan, run: Recorder, console: Console) -> int:
-    """Train from the last checkpoint there is; the number of updates made."""
-    config, recognizer = planned.config, planned.recognizer
-    noise = planned.splits["noise"].cuts if "noise" in planned.splits else ()
-    collator = Collator(extract, recognizer.encode_text, Augmenter(config.augment, config.run.seed, noise))
-    rank, world_size = rank_and_world_size()
-    batches = EpochBatches(
-        planned.train.cuts,
-        config.train.batch_size,
-        seed=config.run.seed,
-        rank=rank,
-        world_size=world_size,
-        accumulate=config.train.accumulate,
-    )
-    if world_size > 1:
-        PartialState(cpu=not torch.cuda.is_available())  # the ranks meet here, to agree on a folder
-    folder = Path(from_rank_0(str(run.checkpoints)))
-    trainer = AsrTrainer(
-        recognizer.model,
-        loader(batches, collator, config.train.num_workers),
-        lambda: _validate(planned),
-        config.train,
-        folder=folder,
-        seed=config.run.seed,
-        callbacks=[
-            Recording(run),
-            DropBrokenUpdates(run),
-            KeepBest(folder / BEST, recognizer.save, config.train.patience, config.train.min_delta),
-            SaveEvery(config.train.save_every),
-            Telling(console, "training"),
-        ],
-    )
-    checkpoint = last_checkpoint(folder)
-    began, done = time.monotonic(), int(checkpoint.name.split("-")[1]) if checkpoint else 0
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    updates = int(trainer.state.global_step)
-    seen = (updates - done) * config.train.batch_size * config.train.accumulate * world_size
-    run.metrics({"perf/utterances_per_second": seen / (time.monotonic() - began)})
-    if rank == 0:
-        with written_whole("the final model", folder / "final"):
-            recognizer.save(folder / "final")
-    return updates
-
-
-@torch.inference_mode()
-def _validate(planned: Plan) -> Sums:
-    """Loss and errors on this rank's share of the validation data, each utterance read once."""
-    recognizer, config = planned.recognizer, planned.config
-    rank, world_size = rank_and_world_size()
-    order = InOrder(planned.val.cuts, config.train.batch_size, rank=rank, world_size=world_size)
-    loss = 0.0
-    hypotheses: dict[str, str] = {}
-    for batch in loader(order, Collator(extract, recognizer.encode_text)):
-        on_device: dict[str, Any] = {
-            key: batch[key].to(recognizer.model.device) for key in ("input_features", "feature_lengths", "labels")
-        }
-        output = recognizer.model(**on_device)
-        loss += float(output.loss) * len(batch["cut_ids"])
-        texts = recognizer.decode(output.logits, output.logit_lengths)
-        hypotheses |= dict(zip(batch["cut_ids"], texts, strict=True))
-    normalize = recognizer.normalizer
-    heard = (cut for batch in order.batches for cut in batch)
-    references = {cut.id: normalize(manifest.supervision(cut).text or "") for cut in heard}
-    return count(loss, references, hypotheses, normalize)
-
-
-def _conclude(planned: Plan, run: Recorder, clock: Clock, steps: int) -> Trained:
-    """Test the best epoch, log models and figures, register."""
-    config, folder = planned.config, run.checkpoints
-    best = load_recognizer(folder / BEST)
-    figures = json.loads((folder / BEST / "best.json").read_text())
-    run.metrics({"best/val_wer": figures["wer"], "best/epoch": figures["epoch"]})
-    tested = None
-    chosen = {"val": planned.val.cuts} | {n: s.cuts for n, s in planned.splits.items() if n == "test"}
-    for name, cuts in chosen.items():
-        table = score(cuts, best.hypotheses(cuts), best.normalizer)
-        tested = record_scores(run, table, name, f"{run.name} on {name}", step=steps + 1)
-    size_mb = (folder / BEST / "model.safetensors").stat().st_size / 1e6
-    run.metrics(
-        {
-            "model/size_mb": size_mb,
-            "perf/seconds": clock.seconds,
-            "perf/peak_memory_mb": clock.peak_memory_mb(),
-        }
-    )
-    run.file(folder / "final")
-    model = RegisteredModel(
-        name=config.run.register_as or "deepspeech2",
-        files={"model": folder / BEST},
-        tags={"asr_lab.family": "deepspeech2", "asr_lab.val_wer": f"{figures['wer']:.4f}"},
-    )
-    uri = run.model(model, register=bool(config.run.register_as))
-    test = tested if "test" in planned.splits else None
-    found = f", test/wer {test.value:.1%} ({test.low:.1%} to {test.high:.1%})" if test else ""
-    run.note(f"best epoch {figures['epoch']:.0f}: val/wer {figures['wer']:.1%}{found}; {uri}")
-    return Trained(run.run_id, run.name, uri, figures["wer"], test, clock.seconds)
+def extend_vocabulary(recognizer: DeepSpeech2Recognizer, units: list[str]) -> None:
+    """Give each unit a class of its own behind those there are, whose weights stay as they are bit for bit."""
+    if not units:
+        return
+    last, old = [(n, layer) for n, layer in recognizer.model.head.named_children() if isinstance(layer, nn.Linear)][-1]
+    wider = nn.Linear(old.in_features, old.out_features + len(units), bias=old.bias is not None)
+    wider.to(old.weight.device)
+    with torch.no_grad():
+        wider.weight[: old.out_features] = old.weight
+        if old.bias is not None:
+            wider.bias[: old.out_features] = old.bias
+    setattr(recognizer.model.head, last, wider)
+    for unit in units:
+        recognizer.vocabulary[unit] = len(recognizer.vocabulary)
+    recognizer.model.config.vocab_size = wider.out_features

@@ -10,7 +10,7 @@ from rich.progress import Progress
 from asr_lab.config.load import load
 from asr_lab.config.schema import Adapter, AdapterExperiment, DeepSpeech2Experiment
 from asr_lab.errors import AsrLabError, listing
-from asr_lab.recipes import deepspeech2
+from asr_lab.recipes.train import train
 from asr_lab.training.recorder import ModelStore, Tracker
 
 CORPUS = Path("corpora/demo")
@@ -45,7 +45,7 @@ def ensure_base(tracker: Tracker, store: ModelStore, console: Console) -> None:
     named = {"run.name": "base", "run.register_as": "deepspeech2"}
     config = load(_BASE_CONFIG if _BASE_CONFIG.is_file() else None, named, "deepspeech2")
     assert isinstance(config, DeepSpeech2Experiment)
-    deepspeech2.train(config, tracker, console, own=True)
+    train(config, tracker, console, own=True)
 
 
 def with_person(config: AdapterExperiment) -> AdapterExperiment:

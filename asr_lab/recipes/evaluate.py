@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 import soundfile
@@ -17,10 +15,12 @@ from rich.progress import Progress
 from asr_lab.config.schema import Adapter, EvaluateExperiment, Evaluation
 from asr_lab.data import manifest
 from asr_lab.data.audio import read_cut
+from asr_lab.data.phonemes import check_languages
 from asr_lab.metrics.significance import Interval
+from asr_lab.models import Loader
 from asr_lab.models.adapter import AdapterManager
 from asr_lab.models.recognizer import Recognizer
-from asr_lab.recipes.common import Clock, Split, describe, record_scores, score, use_threads
+from asr_lab.recipes.common import Clock, Split, describe, record_scores, refuse_too_short, score, use_threads
 from asr_lab.training.recorder import ModelStore, Tracker
 from asr_lab.units import SAMPLE_RATE
 
@@ -41,9 +41,7 @@ class Evaluated:
     seconds: float
 
 
-def with_adapter(
-    store: ModelStore, load: Callable[[Path], Recognizer], model: str, adapter: str, folder: str
-) -> tuple[Recognizer, str]:
+def with_adapter(store: ModelStore, load: Loader, model: str, adapter: str, folder: str) -> tuple[Recognizer, str]:
     """The recogniser, carrying the adapter if one is named, and its pinned URI.
 
     Without a `model` it is the base that the adapter's file names, else the champion.
@@ -52,7 +50,7 @@ def with_adapter(
     adapter = adapter_file(store, adapter)
     info = manager.get_adapter_info(adapter) if adapter else None
     uri = store.pin(model or (info.base if info else "") or CHAMPION)
-    recognizer = load(store.resolve(uri))
+    recognizer = load(store.resolve(uri), store.resolve)
     if adapter:
         recognizer.carry(manager, adapter, uri)
     return recognizer, uri
@@ -92,20 +90,23 @@ def evaluate(
     config: EvaluateExperiment,
     tracker: Tracker,
     store: ModelStore,
-    load: Callable[[Path], Recognizer],
+    load: Loader,
     console: Console,
 ) -> Evaluated:
     """WER with interval and CER of the manifest, its table and page, recorded as a run of kind `evaluate`."""
     clock, settings = Clock(), config.evaluate
     use_threads(config.run.threads)
     split = Split.read(settings.split, settings.data)
+    if settings.phonemes:
+        check_languages(split.cuts, settings.data)
     recognizer, uri = with_adapter(store, load, settings.model, settings.adapter, settings.adapter_dir)
+    refuse_too_short(split, recognizer)
     whose = _whose(settings, store)
     spec = describe(
         config,
         family="evaluate",
         kind="evaluate",
-        model_type="deepspeech2-adapter" if settings.adapter else "deepspeech2",
+        model_type=f"{recognizer.model_type}-adapter" if settings.adapter else recognizer.model_type,
         name=config.run.name or f"evaluate-{whose.get('speaker', 'base')}",
         data={settings.split: split.digest, "base": uri, "adapter": whose.get("adapter", "")},
         base=uri,
@@ -119,7 +120,7 @@ def evaluate(
             task = bar.add_task("recognising", total=len(split.cuts))
             hypotheses = recognizer.hypotheses(split.cuts, settings.batch_size, lambda done: bar.advance(task, done))
         seconds = clock.seconds
-        table = score(split.cuts, hypotheses, recognizer.normalizer)
+        table = score(split.cuts, hypotheses, recognizer.normalizer, in_phonemes=settings.phonemes)
         voices, note = embedded(split.cuts) if settings.audio else ({}, "")
         title = f"{run.name} on {settings.data}"
         interval = record_scores(run, table, settings.split, title, audio=voices, note=note)

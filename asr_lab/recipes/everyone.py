@@ -17,7 +17,7 @@ from asr_lab.data import manifest
 from asr_lab.data.splits import groups
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.models.adapter import check_name
-from asr_lab.models.recognizer import Recognizer
+from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.recipes.adapter import Adapted, adapt, hear
 from asr_lab.recipes.common import Clock, Split, describe, use_threads
 from asr_lab.recipes.fitting import measure
@@ -44,7 +44,7 @@ class Everyone:
         return pd.DataFrame([{"person": one.name, **_figures(one.gain)} for one in self.adapted])
 
 
-def plans(config: AdapterExperiment, base_uri: str, recognizer: Recognizer) -> list[Plan]:
+def plans(config: AdapterExperiment, base_uri: str, recognizer: DeepSpeech2Recognizer) -> list[Plan]:
     """A plan a person, all checked before anything is spent."""
     learned = _by_person("train", config.data.train, config.data.each)
     tested = _by_person("test", config.data.test, config.data.each) if config.data.test else {}

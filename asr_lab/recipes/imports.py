@@ -8,7 +8,7 @@ from pathlib import Path
 from asr_lab.config.schema import DeepSpeech2Experiment
 from asr_lab.data import manifest
 from asr_lab.errors import AsrLabError, listing
-from asr_lab.models.recognizer import Recognizer
+from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.recipes.common import describe
 from asr_lab.training.recorder import RegisteredModel, Tracker
 from asr_lab.training.trainer import written_whole
@@ -16,7 +16,7 @@ from asr_lab.training.trainer import written_whole
 _OF_A_MODEL = {"config.json", "model.safetensors", "vocab.json", "tokenizer_config.json", "preprocessor_config.json"}
 
 
-def write(recognizer: Recognizer, out: Path, *, overwrite: bool = False) -> None:
+def write(recognizer: DeepSpeech2Recognizer, out: Path, *, overwrite: bool = False) -> None:
     """Write the model to the folder `out`, aside first; a model that is there is replaced only where asked.
 
     Raises `AsrLabError` when something else is there: only a model's folder is ever replaced.
@@ -49,7 +49,7 @@ def _check_place(out: Path, overwrite: bool) -> None:
         raise AsrLabError("there is a model already where this one would go", where=str(out), allowed="--overwrite")
 
 
-def register(recognizer: Recognizer, folder: Path, checkpoint: Path, name: str, tracker: Tracker) -> str:
+def register(recognizer: DeepSpeech2Recognizer, folder: Path, checkpoint: Path, name: str, tracker: Tracker) -> str:
     """Make the folder a version of `name`, recorded as a run of kind `import`; its URI."""
     shape = recognizer.model.config
     config = DeepSpeech2Experiment()

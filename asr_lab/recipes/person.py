@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from lhotse import CutSet
 from lhotse.cut import Cut
@@ -12,12 +10,13 @@ from transformers import set_seed
 
 from asr_lab.config.schema import AdapterExperiment
 from asr_lab.data import manifest
-from asr_lab.data.screen import Screened, screen
+from asr_lab.data.screen import Screened
 from asr_lab.data.splits import draw, folds, hold_out_share
 from asr_lab.errors import AsrLabError
+from asr_lab.models import Loader
 from asr_lab.models.adapter import MLPAdapter, check_name
-from asr_lab.models.recognizer import Recognizer
-from asr_lab.recipes.common import Split, describe
+from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
+from asr_lab.recipes.common import Split, describe, screened
 from asr_lab.training.recorder import ModelStore, RunSpec
 
 FEWEST = 4  # utterances of a person of whom some are held out
@@ -37,7 +36,7 @@ class Plan:
 
     config: AdapterExperiment
     base_uri: str
-    recognizer: Recognizer
+    recognizer: DeepSpeech2Recognizer
     splits: dict[str, Split]
     learnable: Screened
     folds: list[Fold]
@@ -67,10 +66,19 @@ class Plan:
         )
 
 
-def load_base(uri: str, store: ModelStore, load: Callable[[Path], Recognizer]) -> tuple[str, Recognizer]:
-    """(the pinned URI, the frozen recogniser); `load` turns a model's folder into a recogniser."""
+def load_base(uri: str, store: ModelStore, load: Loader) -> tuple[str, DeepSpeech2Recognizer]:
+    """(the pinned URI, the frozen recogniser); `load` turns a model's folder into a recogniser.
+
+    Raises `AsrLabError` when it is not a DeepSpeech2.
+    """
     pinned = store.pin(uri)
-    recognizer = load(store.resolve(pinned))
+    recognizer = load(store.resolve(pinned), store.resolve)
+    if not isinstance(recognizer, DeepSpeech2Recognizer):
+        raise AsrLabError(
+            f"a person's adapter is for a deepspeech2, this model is a {recognizer.model_type}",
+            where=pinned,
+            allowed="fine-tuning it to the person: asr-lab train with model.pretrained",
+        )
     recognizer.model.freeze_base_model()
     return pinned, recognizer
 
@@ -78,7 +86,7 @@ def load_base(uri: str, store: ModelStore, load: Callable[[Path], Recognizer]) -
 def plan(
     config: AdapterExperiment,
     base_uri: str,
-    recognizer: Recognizer,
+    recognizer: DeepSpeech2Recognizer,
     whole: Split | None = None,
     tested: Split | None = None,
 ) -> Plan:
@@ -91,14 +99,7 @@ def plan(
     _refuse_too_few(config, whole)
     _refuse_copies(config, whole)
     learned, tested = _apart(config, whole, tested)
-    kept = screen(
-        learned,
-        recognizer.spell,
-        recognizer.encode_text,
-        recognizer.vocabulary,
-        float("inf"),
-        where=config.data.train,
-    )
+    kept = screened(Split("train", config.data.train, learned, ""), recognizer, float("inf"))
     pinned = config.adapter.model_copy(update={"base": base_uri})
     config = config.model_copy(update={"adapter": pinned})
     return Plan(config, base_uri, recognizer, {"train": whole, "test": tested}, kept, _folds(config, kept, tested))

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from rich.console import Console
 
-from asr_lab.config.schema import AdapterExperiment, DeepSpeech2Experiment, EvaluateExperiment, Experiment
-from asr_lab.models.recognizer import Recognizer
-from asr_lab.recipes import deepspeech2
+from asr_lab.config.schema import (
+    AdapterExperiment,
+    CurriculumExperiment,
+    EvaluateExperiment,
+    Experiment,
+    TrainExperiment,
+)
+from asr_lab.errors import AsrLabError
+from asr_lab.models import Loader
 from asr_lab.recipes.adapter import adapt
 from asr_lab.recipes.evaluate import evaluate
 from asr_lab.recipes.everyone import adapt_everyone, plans
 from asr_lab.recipes.person import load_base, plan
+from asr_lab.recipes.train import train
 from asr_lab.training.recorder import REPRODUCE, ModelStore, Recorder, RunSpec, Tracker
 
 
@@ -39,15 +44,21 @@ def again(
     original: str,
     tracker: Tracker,
     store: ModelStore,
-    load: Callable[[Path], Recognizer],
+    load: Loader,
     console: Console,
 ) -> str:
     """Do what `config` says as a child of the run `original`; the id of the new run."""
     child = _AsChild(tracker, original)
-    if isinstance(config, DeepSpeech2Experiment):
-        return deepspeech2.train(config, child, console, store=store, own=True).run_id
+    if isinstance(config, TrainExperiment):
+        return train(config, child, console, store=store, own=True).run_id
     if isinstance(config, EvaluateExperiment):
         return evaluate(config, child, store, load, console).run_id
+    if isinstance(config, CurriculumExperiment):
+        raise AsrLabError(
+            "a curriculum is reproduced phase by phase",
+            where=original,
+            next_command="asr-lab list --family curriculum --children",
+        )
     with tempfile.TemporaryDirectory() as folder:
         settings = config.adapter.model_copy(update={"save_dir": folder})
         return _adapted(config.model_copy(update={"adapter": settings}), child, store, load, console)
@@ -57,7 +68,7 @@ def _adapted(
     config: AdapterExperiment,
     tracker: Tracker,
     store: ModelStore,
-    load: Callable[[Path], Recognizer],
+    load: Loader,
     console: Console,
 ) -> str:
     base = load_base(config.adapter.base, store, load)

@@ -14,9 +14,10 @@ from typing import Any
 
 import pandas as pd
 
+from asr_lab.data.bins import ordered
 from asr_lab.metrics.error_rates import SCORER, alignment, cer, confusions, word_errors
 from asr_lab.metrics.significance import Interval
-from asr_lab.metrics.slices import labels, ordered
+from asr_lab.metrics.slices import labels
 
 _MOST_ROWS = 20_000
 _MOST_CONFUSIONS = 30

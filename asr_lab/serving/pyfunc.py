@@ -28,7 +28,7 @@ class SpeechRecognizer(PythonModel):
         own = context.artifacts.get("model")
         base_uri = (context.model_config or {}).get("base_uri", "")
         folder = Path(own) if own else _base_folder(base_uri)
-        self.recognizer = load_model(folder)
+        self.recognizer = load_model(folder, _base_folder)
         adapter = context.artifacts.get("adapter")
         if adapter:
             self.recognizer.carry(AdapterManager(), str(adapter), base_uri)

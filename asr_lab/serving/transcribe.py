@@ -28,11 +28,10 @@ def transcribe(recognizer: Recognizer, files: Sequence[Path]) -> Iterator[Transc
     """A transcript of each file, in order; one that cannot be read does not stop the others."""
     for file in files:
         try:
-            samples = read_file(file)
+            text = next(recognizer.transcribe([read_file(file)]))
         except AsrLabError as error:
             yield Transcript(str(file), error=error.what)
             continue
-        text = next(recognizer.transcribe([samples]))
         yield Transcript(str(file), text, note=_note(file))
 
 

@@ -21,7 +21,8 @@ def load_model(uri: str) -> Recognizer:
     from asr_lab.models import load_model as load_folder
     from asr_lab.tracking.registry import MlflowStore
 
-    return load_folder(MlflowStore().resolve(uri))
+    store = MlflowStore()
+    return load_folder(store.resolve(uri), store.resolve)
 
 
 def find_runs(

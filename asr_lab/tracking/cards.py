@@ -23,6 +23,7 @@ _MOST_SLICES = 24
 _NOT_SAID = "not said"
 _USES = {
     "deepspeech2": "Transcribing speech like that of its training data; a base for adapters and fine-tuning.",
+    "wav2vec2": "Transcribing speech like that of its training data; a base for fine-tuning and LoRA.",
     "adapter": "Transcribing one person, with the base it belongs to. It knows the person's voice: share it as such.",
 }
 _FIGURES = ("val/wer", "val/cer", "test/wer_base", "test/wer", "test/cer", "test/wer_delta")

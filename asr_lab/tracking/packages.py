@@ -31,6 +31,7 @@ _NEEDED = (
     "torch",
     "torchaudio",
     "transformers",
+    "peft",
     "lhotse",
     "soundfile",
     "soxr",

@@ -133,7 +133,7 @@ def _manifests(config: Experiment) -> dict[str, str]:
     if config.recipe == "evaluate":
         return {config.evaluate.split: config.evaluate.data}
     found = {split: str(getattr(config.data, split, "")) for split in ("train", "val", "test")}
-    return found | ({"noise": config.augment.noise_manifest} if config.recipe == "deepspeech2" else {})
+    return found | ({} if config.recipe == "adapter" else {"noise": config.augment.noise_manifest})
 
 
 def arrived(repeated: str) -> str:

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from asr_lab.data.batches import LABEL_PADDING
 from asr_lab.models.adapter import MLPAdapter
-from asr_lab.models.recognizer import Recognizer
+from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.training.shelf import Shelf, Where, shelf
 
 
@@ -36,7 +36,7 @@ class Frames:
     @classmethod
     def of(
         cls,
-        recognizer: Recognizer,
+        recognizer: DeepSpeech2Recognizer,
         cuts: CutSet,
         console: Console,
         *,
@@ -63,7 +63,7 @@ class Frames:
         return cls(rows, time.monotonic() - began)
 
     @torch.inference_mode()
-    def hypotheses(self, recognizer: Recognizer, cuts: CutSet, adapter: MLPAdapter | None) -> dict[str, str]:
+    def hypotheses(self, recognizer: DeepSpeech2Recognizer, cuts: CutSet, adapter: MLPAdapter | None) -> dict[str, str]:
         """Utterance id -> text by the adapter, or by the base's own head where there is none."""
         found: dict[str, str] = {}
         for ids, frames, logits, lengths in self._batches(cuts, recognizer.model.device):
@@ -73,7 +73,7 @@ class Frames:
 
     @torch.inference_mode()
     def by_strength(
-        self, recognizer: Recognizer, cuts: CutSet, adapter: MLPAdapter, strengths: Sequence[float]
+        self, recognizer: DeepSpeech2Recognizer, cuts: CutSet, adapter: MLPAdapter, strengths: Sequence[float]
     ) -> dict[float, dict[str, str]]:
         """Strength -> the hypotheses of a residual adapter that adds so much of what it has learned."""
         found: dict[float, dict[str, str]] = {strength: {} for strength in strengths}
@@ -94,13 +94,15 @@ class Frames:
             yield chosen, torch.cat(frames).to(device), torch.cat(logits).to(device), [len(row) for row in frames]
 
 
-def _decoded(recognizer: Recognizer, ids: list[str], logits_NV: Tensor, lengths: list[int]) -> dict[str, str]:
+def _decoded(
+    recognizer: DeepSpeech2Recognizer, ids: list[str], logits_NV: Tensor, lengths: list[int]
+) -> dict[str, str]:
     logits_BUV = pad_sequence(list(torch.split(logits_NV, lengths)), batch_first=True)
     return dict(zip(ids, recognizer.decode(logits_BUV, torch.tensor(lengths)), strict=True))
 
 
 @torch.inference_mode()
-def _logits(recognizer: Recognizer, frames_NH: Tensor) -> Tensor:
+def _logits(recognizer: DeepSpeech2Recognizer, frames_NH: Tensor) -> Tensor:
     logits: Tensor = recognizer.model.head(frames_NH)
     return logits
 

@@ -7,27 +7,30 @@ averaging batches, and a checkpoint counts only once it is marked whole.
 from __future__ import annotations
 
 import logging
+import math
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from accelerate import PartialState
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, get_scheduler
 
-from asr_lab.config.schema import Loop
-from asr_lab.data.batches import Indices
+from asr_lab.config.schema import Loop, Train
+from asr_lab.data.batches import NOT_FOR_THE_MODEL, Indices
 from asr_lab.errors import AsrLabError, not_written
 from asr_lab.metrics import error_rates
+from asr_lab.training.ema import WeightAverage
 
 T = TypeVar("T")
 WHOLE = "COMPLETE"  # the marker file that ends a checkpoint
-_NOT_FOR_THE_MODEL = ("cut_ids", "label_lengths")
 
 logging.getLogger("accelerate").setLevel(logging.ERROR)
 
@@ -72,7 +75,7 @@ def tri_stage(step: int, total: int, settings: Loop) -> float:
 
     Warm-up is linear from 1 % of the peak; the decay is exponential and ends at `final_lr_scale`.
     """
-    warmup = round(total * settings.warmup_share)
+    warmup = warmup_steps(total, settings)
     hold_end = warmup + round(total * settings.hold_share)
     if step < warmup:
         return 0.01 + 0.99 * step / warmup
@@ -81,11 +84,16 @@ def tri_stage(step: int, total: int, settings: Loop) -> float:
     return float(settings.final_lr_scale ** min(1.0, (step - hold_end) / (total - hold_end)))
 
 
+def warmup_steps(total: int, settings: Loop) -> int:
+    """Updates of `total` that are spent warming up."""
+    return min(settings.warmup_steps, total // 2) or round(total * settings.warmup_share)
+
+
 def schedule(optimizer: Any, total: int, settings: Loop) -> LambdaLR:
     """The learning rate over `total` updates as the settings ask for it."""
     if settings.schedule == "tri_stage":
         return LambdaLR(optimizer, lambda step: tri_stage(step, total, settings))
-    warmup = max(1, round(total * settings.warmup_share))
+    warmup = max(1, warmup_steps(total, settings))
     made: LambdaLR = get_scheduler(settings.schedule, optimizer, num_warmup_steps=warmup, num_training_steps=total)
     return made
 
@@ -112,6 +120,8 @@ class AsrTrainer(Trainer):  # type: ignore[misc]
         checkpoints: bool = True,
     ) -> None:
         self.loader, self.validate, self.settings = loader, validate, settings
+        decay = settings.ema if isinstance(settings, Train) else 0.0
+        self.average = WeightAverage(decay) if decay else None
         super().__init__(
             model=model,
             args=training_arguments(
@@ -124,7 +134,7 @@ class AsrTrainer(Trainer):  # type: ignore[misc]
             ),
             eval_dataset=Indices(),
             data_collator=lambda rows: rows,
-            callbacks=callbacks,
+            callbacks=[*([self.average] if self.average else []), *callbacks],
         )
         self.remove_callback(PrinterCallback)
         assert not self.model_accepts_loss_kwargs  # else accumulation would multiply the gradient
@@ -135,7 +145,7 @@ class AsrTrainer(Trainer):  # type: ignore[misc]
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **_: Any
     ) -> Tensor | tuple[Tensor, Any]:
-        outputs = model(**{key: value for key, value in inputs.items() if key not in _NOT_FOR_THE_MODEL})
+        outputs = model(**{key: value for key, value in inputs.items() if key not in NOT_FOR_THE_MODEL})
         return (outputs.loss, outputs) if return_outputs else outputs.loss
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> LambdaLR:
@@ -147,9 +157,17 @@ class AsrTrainer(Trainer):  # type: ignore[misc]
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Corpus figures over all ranks, logged and told to the callbacks as `eval_*`."""
-        assert self.validate is not None
         model = self.accelerator.unwrap_model(self.model)
         agree_on_statistics(model)
+        with self.as_kept():
+            return self._validated(model)
+
+    def as_kept(self) -> AbstractContextManager[None]:
+        """Within it the model has the weights that are validated and kept: their average, where there is one."""
+        return self.average.in_place(self.accelerator.unwrap_model(self.model)) if self.average else nullcontext()
+
+    def _validated(self, model: nn.Module) -> dict[str, float]:
+        assert self.validate is not None
         model.eval()
         sums = self.validate()
         model.train()
@@ -164,9 +182,17 @@ class AsrTrainer(Trainer):  # type: ignore[misc]
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
         with written_whole("the checkpoint", folder, cleans=self.args.should_save):
             super()._save_checkpoint(model, trial)
+            if self.average and self.args.should_save:
+                self.average.save(folder)
             self.accelerator.wait_for_everyone()  # each rank writes a part of its own
             if self.args.should_save:
                 (folder / WHOLE).touch()
+
+
+def meet() -> None:
+    """Let the processes of `torchrun` find each other, so that they can agree; nothing where there is one."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        PartialState(cpu=not torch.cuda.is_available())
 
 
 def from_rank_0(value: T) -> T:
@@ -232,7 +258,7 @@ def training_arguments(
         gradient_accumulation_steps=settings.accumulate,
         learning_rate=settings.lr,
         weight_decay=settings.weight_decay,
-        max_grad_norm=settings.grad_clip,
+        max_grad_norm=settings.grad_clip or math.inf,  # 0 would leave the norm out of the logs
         logging_steps=max(1, updates // 5),
         logging_nan_inf_filter=False,
         eval_strategy="epoch" if validates else "no",

@@ -25,7 +25,7 @@ from asr_lab.config.schema import AdapterExperiment
 from asr_lab.data import manifest
 from asr_lab.data.text import BLANK, SPACE, UNKNOWN, TextNormalizer
 from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
-from asr_lab.models.recognizer import Recognizer
+from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.recipes.adapter import hear
 from asr_lab.recipes.common import Split, use_threads
 from asr_lab.recipes.fitting import fit
@@ -36,14 +36,14 @@ CLASSES = 2001
 SYLLABLES_A_SECOND = 4.0
 
 
-def kospeech_base() -> Recognizer:
+def kospeech_base() -> DeepSpeech2Recognizer:
     """A recogniser of KoSpeech's size for Korean syllables, its weights drawn."""
     torch.manual_seed(0)
     units = [BLANK, UNKNOWN, SPACE, *(chr(0xAC00 + index) for index in range(CLASSES - 3))]
     config = DeepSpeech2Config(vocab_size=CLASSES, hidden_size=1024, num_layers=3, conv_channels=32)
     model = DeepSpeech2ForCTC(config)
     model.freeze_base_model()
-    return Recognizer(model, {unit: index for index, unit in enumerate(units)}, TextNormalizer())
+    return DeepSpeech2Recognizer(model, {unit: index for index, unit in enumerate(units)}, TextNormalizer())
 
 
 def made_person(folder: Path, utterances: int) -> Split:

@@ -245,9 +245,9 @@ def test_testing_on_what_was_learned_is_refused(home):
 
 
 def test_a_failed_run_is_marked_failed(home, monkeypatch):
-    from asr_lab.recipes import deepspeech2
+    from asr_lab.recipes import train as recipe
 
-    monkeypatch.setattr(deepspeech2, "_fit", lambda *_: 1 / 0)
+    monkeypatch.setattr(recipe, "_fit", lambda *_: 1 / 0)
     result = run("train", "base.yaml", "data.train=corpus/all.jsonl.gz", "data.val=corpus/all.jsonl.gz", *TINY,
                  "run.seed=77")  # fmt: skip
     assert isinstance(result.exception, ZeroDivisionError)
@@ -295,7 +295,8 @@ def test_import_csv_stats_check_split(home, tmp_path):
     assert "3 characters" in ok("data", "stats", path)
     assert "all 3 utterances can be used" in ok("data", "check", path)
     ok("data", "split", path, tmp_path / "parts", "--val", "0.3", "--test", "0.3")
-    assert {p.name for p in (tmp_path / "parts").iterdir()} == {f"{n}.jsonl.gz" for n in ("train", "val", "test")}
+    made = {f"{n}.jsonl.gz" for n in ("train", "val", "test")} | {"split.html", "split.png"}
+    assert {p.name for p in (tmp_path / "parts").iterdir()} == made
 
 
 def test_every_wrong_row_of_a_table_is_named_and_nothing_is_imported(home, tmp_path):

@@ -148,11 +148,11 @@ class Engine:
             self._library.espeak_SetParameter(parameter, value, 0)
 
 
-def require() -> None:
-    """Raise `AsrLabError` when the wheel with eSpeak NG is not installed."""
+def require(what: str = "speech is made") -> None:
+    """Raise `AsrLabError` when the wheel with eSpeak NG is not installed; `what` says what it is for."""
     if find_spec("espeakng_loader") is None:
         raise AsrLabError(
-            "speech is made by eSpeak NG, which is not installed",
+            f"{what} by eSpeak NG, which is not installed",
             hint="it comes as the wheel espeakng-loader (GPL-3), an extra of asr_lab",
             next_command="pip install 'asr_lab[demo]'",
         )

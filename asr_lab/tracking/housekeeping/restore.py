@@ -46,7 +46,7 @@ from asr_lab.tracking.housekeeping.records import (
     scan,
     search,
 )
-from asr_lab.tracking.spool.shipping import SPOOL_TAG
+from asr_lab.tracking.spool.made import SPOOL_TAG
 from asr_lab.tracking.store import experiment_id, reaching
 
 _OF_A_PROCESS = ("asr_lab.process", "asr_lab.signature", SPOOL_TAG)

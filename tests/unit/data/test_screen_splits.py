@@ -14,7 +14,14 @@ NORMALIZE = TextNormalizer()
 
 
 def screened(cuts, vocabulary, longest=20.0):
-    return screen(cuts, NORMALIZE, lambda text: encode(NORMALIZE(text), vocabulary), vocabulary, longest)
+    return screen(
+        cuts,
+        NORMALIZE,
+        lambda text: encode(NORMALIZE(text), vocabulary),
+        vocabulary,
+        longest,
+        output_frames=lambda samples: samples // 320,
+    )
 
 
 def test_blanks_between_equal_neighbours_are_counted():

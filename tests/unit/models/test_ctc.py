@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from asr_lab.models.ctc import flat_ctc_loss
-from asr_lab.models.deepspeech2 import ctc_loss
+from asr_lab.models.ctc import ctc_loss, flat_ctc_loss
 
 
 @pytest.mark.parametrize("blank", [0, 7, 29])

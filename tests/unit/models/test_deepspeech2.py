@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC, Padding, ctc_loss, output_length
+from asr_lab.models.ctc import ctc_loss
+from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC, Padding, output_length
 
 SMALL = {"vocab_size": 7, "hidden_size": 16, "conv_channels": 4}
 

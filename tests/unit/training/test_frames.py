@@ -11,7 +11,7 @@ from asr_lab.data.text import TextNormalizer, build_vocabulary
 from asr_lab.errors import AsrLabError
 from asr_lab.models.adapter import MLPAdapter
 from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
-from asr_lab.models.recognizer import Recognizer
+from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.training import shelf
 from asr_lab.training.frames import Frames, frame_loader
 from asr_lab.training.shelf import InMemory, OnDisk
@@ -24,7 +24,7 @@ def recognizer():
     torch.manual_seed(0)
     vocabulary = build_vocabulary(["abcdefg"])
     config = DeepSpeech2Config(vocab_size=len(vocabulary), hidden_size=8, num_layers=1, conv_channels=4)
-    return Recognizer(DeepSpeech2ForCTC(config).eval(), vocabulary, TextNormalizer())
+    return DeepSpeech2Recognizer(DeepSpeech2ForCTC(config).eval(), vocabulary, TextNormalizer())
 
 
 def test_disk_and_memory_hold_the_same(recognizer, corpus, tmp_path):

@@ -17,7 +17,7 @@ from asr_lab.data import manifest
 from asr_lab.data.augment import Augmenter
 from asr_lab.data.batches import Collator, EpochBatches, InOrder, loader
 from asr_lab.data.features import extract
-from asr_lab.recipes import deepspeech2
+from asr_lab.recipes import train as recipe
 from asr_lab.training.callbacks import DropBrokenUpdates, KeepBest
 from asr_lab.training.frames import ShuffledBatches
 from asr_lab.training.recorder import FolderStore, MemoryTracker
@@ -101,7 +101,7 @@ def test_augmentation_depends_on_seed_epoch_and_utterance_alone():
 def test_training_learns_and_records(corpus, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     tracker = MemoryTracker(tmp_path / "checkpoints")
-    deepspeech2.train(tiny(corpus, "train.epochs=4"), tracker, QUIET)
+    recipe.train(tiny(corpus, "train.epochs=4"), tracker, QUIET)
     run = tracker.runs[0]
     losses = [value for _, value in run.all_metrics["val/loss"]]
     assert losses[-1] < losses[0]
@@ -118,7 +118,7 @@ def test_the_same_seed_gives_the_same_weights(corpus, tmp_path, monkeypatch):
     digests = []
     for name in ("a", "b"):
         tracker = MemoryTracker(tmp_path / name)
-        deepspeech2.train(tiny(corpus, "train.epochs=1"), tracker, QUIET)
+        recipe.train(tiny(corpus, "train.epochs=1"), tracker, QUIET)
         digests.append((tracker.runs[0].checkpoints / "final" / "model.safetensors").read_bytes())
     assert digests[0] == digests[1]
 
@@ -131,10 +131,10 @@ def test_a_training_cut_off_continues_to_the_same_weights(corpus, tmp_path, monk
     monkeypatch.chdir(tmp_path)
     config = tiny(corpus, "train.epochs=3")
     whole = MemoryTracker(tmp_path / "whole")
-    deepspeech2.train(config, whole, QUIET)
+    recipe.train(config, whole, QUIET)
 
     cut = MemoryTracker(tmp_path / "cut")
-    validate, calls = deepspeech2._validate, []
+    validate, calls = recipe._validate, []
 
     def dies_in_the_third_epoch(planned):
         calls.append(1)
@@ -142,13 +142,13 @@ def test_a_training_cut_off_continues_to_the_same_weights(corpus, tmp_path, monk
             raise _Cut
         return validate(planned)
 
-    monkeypatch.setattr(deepspeech2, "_validate", dies_in_the_third_epoch)
+    monkeypatch.setattr(recipe, "_validate", dies_in_the_third_epoch)
     with pytest.raises(KeyboardInterrupt):
-        deepspeech2.train(config, cut, QUIET)
+        recipe.train(config, cut, QUIET)
     assert cut.runs[0].status == "KILLED"
-    monkeypatch.setattr(deepspeech2, "_validate", validate)
+    monkeypatch.setattr(recipe, "_validate", validate)
     (tmp_path / "cut" / "memory0").rename(tmp_path / "cut" / "memory1")
-    deepspeech2.train(config, cut, QUIET)
+    recipe.train(config, cut, QUIET)
     ends = [tmp_path / "whole" / "memory0", tmp_path / "cut" / "memory1"]
     one, other = ((end / "final" / "model.safetensors").read_bytes() for end in ends)
     assert one == other
@@ -213,5 +213,5 @@ def test_adapter_batches_cover_everybody_each_epoch():
 def test_unknown_characters_and_long_labels_are_told(corpus, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     val = make_corpus(tmp_path / "val", {"v1": "dad zebra", "v2": "cab"})
-    planned = deepspeech2.plan(tiny(corpus, f"data.val={val}"), FolderStore())
+    planned = recipe.plan(tiny(corpus, f"data.val={val}"), FolderStore())
     assert any("'z' x 1" in line and "'r' x 1" in line for line in planned.warnings())

@@ -16,8 +16,8 @@ from asr_lab.data import manifest, noise
 from asr_lab.data.augment import Augmenter
 from asr_lab.data.text import TextNormalizer, build_vocabulary, split_units
 from asr_lab.errors import AsrLabError
-from asr_lab.models.recognizer import load_recognizer
-from asr_lab.recipes import deepspeech2
+from asr_lab.models.deepspeech2_recognizer import load_recognizer
+from asr_lab.recipes import train as recipe
 from asr_lab.training.recorder import FolderStore, MemoryTracker
 from asr_lab.training.trainer import schedule
 
@@ -33,7 +33,7 @@ def experiment(corpus, *more: str):
 def trained(corpus, tmp_path):
     """The folder of a tiny model."""
     tracker = MemoryTracker(tmp_path / "base")
-    deepspeech2.train(experiment(corpus), tracker, QUIET)
+    recipe.train(experiment(corpus), tracker, QUIET)
     return tmp_path / "base" / "memory0" / "model"
 
 
@@ -43,7 +43,7 @@ def fine_tuning(corpus, folder, *more: str):
 
 
 def test_fine_tuning_starts_from_the_weights_and_takes_over_the_sizes(corpus, trained):
-    planned = deepspeech2.plan(fine_tuning(corpus, trained), FolderStore())
+    planned = recipe.plan(fine_tuning(corpus, trained), FolderStore())
     before = load_recognizer(trained)
     for name, tensor in before.model.state_dict().items():
         assert torch.equal(planned.recognizer.model.state_dict()[name], tensor)
@@ -56,23 +56,23 @@ def test_fine_tuning_starts_from_the_weights_and_takes_over_the_sizes(corpus, tr
 
 def test_sizes_that_contradict_the_pretrained_model_are_one_message(corpus, trained):
     with pytest.raises(AsrLabError, match=r"model.hidden_size=32 \(it has hidden_size=16\)"):
-        deepspeech2.plan(fine_tuning(corpus, trained, "model.hidden_size=32"), FolderStore())
+        recipe.plan(fine_tuning(corpus, trained, "model.hidden_size=32"), FolderStore())
     with pytest.raises(AsrLabError, match=r"data.text.lowercase=False"):
-        deepspeech2.plan(fine_tuning(corpus, trained, "data.text.lowercase=false"), FolderStore())
-    deepspeech2.plan(fine_tuning(corpus, trained, "model.hidden_size=16"), FolderStore())  # what it has may be said
+        recipe.plan(fine_tuning(corpus, trained, "data.text.lowercase=false"), FolderStore())
+    recipe.plan(fine_tuning(corpus, trained, "model.hidden_size=16"), FolderStore())  # what it has may be said
 
 
 def test_new_characters_are_told_and_get_classes_where_asked(corpus, trained, tmp_path):
     other = make_corpus(tmp_path / "other", {f"o{i}": "cab jig" for i in range(8)})
-    planned = deepspeech2.plan(fine_tuning(other, trained), FolderStore())
+    planned = recipe.plan(fine_tuning(other, trained), FolderStore())
     assert any("'j' x 8" in line and "'i' x 8" in line for line in planned.warnings())
-    planned = deepspeech2.plan(fine_tuning(other, trained, "model.extend_vocabulary=true"), FolderStore())
+    planned = recipe.plan(fine_tuning(other, trained, "model.extend_vocabulary=true"), FolderStore())
     old, new = load_recognizer(trained), planned.recognizer
     assert planned.warnings() == []
     assert new.units == [*old.units, "i", "j"]
     assert torch.equal(new.model.head[1].weight[: len(old.units)], old.model.head[1].weight)
     tracker = MemoryTracker(tmp_path / "extended")
-    deepspeech2.train(fine_tuning(other, trained, "model.extend_vocabulary=true", "train.epochs=1"), tracker, QUIET)
+    recipe.train(fine_tuning(other, trained, "model.extend_vocabulary=true", "train.epochs=1"), tracker, QUIET)
     again = load_recognizer(tmp_path / "extended" / "memory0" / "model")
     assert again.vocabulary["j"] == len(old.units) + 1
     assert tracker.runs[0].all_tags["asr_lab.base"] == str(trained.resolve())
@@ -80,18 +80,18 @@ def test_new_characters_are_told_and_get_classes_where_asked(corpus, trained, tm
 
 def test_extending_from_scratch_has_no_effect_and_is_refused(corpus):
     with pytest.raises(AsrLabError, match="no effect from scratch"):
-        deepspeech2.plan(experiment(corpus, "model.extend_vocabulary=true"), FolderStore())
+        recipe.plan(experiment(corpus, "model.extend_vocabulary=true"), FolderStore())
 
 
 def test_a_pretrained_model_that_is_none(corpus, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(AsrLabError, match="not a model folder"):
-        deepspeech2.plan(fine_tuning(corpus, tmp_path / "empty"), FolderStore())
+        recipe.plan(fine_tuning(corpus, tmp_path / "empty"), FolderStore())
     (tmp_path / "empty" / "config.json").write_text('{"model_type": "whisper"}')
     with pytest.raises(AsrLabError, match="unknown model type 'whisper'"):
-        deepspeech2.plan(fine_tuning(corpus, tmp_path / "empty"), FolderStore())
+        recipe.plan(fine_tuning(corpus, tmp_path / "empty"), FolderStore())
     with pytest.raises(AsrLabError, match="no such model"):
-        deepspeech2.plan(fine_tuning(corpus, tmp_path / "nowhere"), FolderStore())
+        recipe.plan(fine_tuning(corpus, tmp_path / "nowhere"), FolderStore())
 
 
 @pytest.mark.parametrize("name", ["tri_stage", "linear", "cosine", "inverse_sqrt"])
@@ -151,7 +151,7 @@ def test_recordings_of_noise_need_no_transcript_and_are_data_of_the_run(corpus, 
     def recorded(place: str):
         tracker = MemoryTracker(tmp_path / "runs")
         keys = [f"augment.noise={tmp_path / place / 'all.jsonl.gz'}", "augment.noise_snr_db=5,20"]
-        deepspeech2.train(experiment(corpus, *keys), tracker, QUIET)
+        recipe.train(experiment(corpus, *keys), tracker, QUIET)
         return tracker.runs[0]
 
     here = recorded("noise")
@@ -182,7 +182,7 @@ def test_every_kind_of_rnn_trains_and_is_kept(rnn_type, bidirectional, corpus, t
     config = experiment(
         corpus, f"model.rnn_type={rnn_type}", f"model.bidirectional={bidirectional}", "train.epochs=4", "train.lr=5e-3"
     )
-    deepspeech2.train(config, tracker, QUIET)
+    recipe.train(config, tracker, QUIET)
     losses = [value for _, value in tracker.runs[0].all_metrics["train/loss"]]
     assert losses[-1] < 0.9 * losses[0]
     again = load_recognizer(tmp_path / "runs" / "memory0" / "model").model
@@ -206,7 +206,7 @@ def test_korean_syllables_jamo_and_latin_are_trained_on(kind, tmp_path):
     manifest.write(cuts, sounds)
     more = ["data.text.units=jamo"] if kind == "jamo" else []
     tracker = MemoryTracker(tmp_path / "runs")
-    deepspeech2.train(experiment(sounds, "train.epochs=1", *more), tracker, QUIET)
+    recipe.train(experiment(sounds, "train.epochs=1", *more), tracker, QUIET)
     recognizer = load_recognizer(tmp_path / "runs" / "memory0" / "model")
     table = tracker.runs[0].artifacts["eval/val.parquet"]
     assert set(table["reference"]) == {written}

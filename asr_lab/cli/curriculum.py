@@ -1,0 +1,121 @@
+"""`asr-lab curriculum`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from asr_lab.cli.options import (
+    TAKES_CONFIG_KEYS,
+    config_keys,
+    console,
+    dry_run_option,
+    keys_help,
+    new_run_option,
+    offline_option,
+    overrides_option,
+)
+from asr_lab.cli.tables import show
+from asr_lab.config.load import load
+from asr_lab.config.schema import CurriculumExperiment
+from asr_lab.units import hms
+
+
+@click.command(context_settings=TAKES_CONFIG_KEYS, epilog=keys_help("curriculum"))
+@click.argument("config", type=click.Path(path_type=Path))
+@click.argument("keys", nargs=-1, type=click.UNPROCESSED, metavar="[KEY=VALUE]...")
+@click.option("--phase", default="all", show_default=True, help="all, or one of 1, 2, 3, 4.")
+@click.option("--resume-from", default="", metavar="RUN|DIR", help="Start from the best model of this run, or folder.")
+@overrides_option
+@dry_run_option
+@new_run_option
+@offline_option
+def curriculum(
+    config: Path, keys: tuple[str, ...], phase: str, resume_from: str, texts: tuple[str, ...], dry_run: bool,
+    new_run: bool, offline: bool,
+) -> None:  # fmt: skip
+    """Fine-tune a base of the wav2vec2 family by phases: more data each, from the best of the one before, with a gate
+    behind each. A phase between its target and its lowest acceptable WER goes on, one that misses it stops.
+
+    \b
+    Examples:
+      asr-lab curriculum experiments/curriculum/korean-children.yaml
+      asr-lab curriculum experiments/curriculum/korean-children.yaml --dry-run
+      asr-lab curriculum experiments/curriculum/korean-children.yaml phase2.lr=1e-4 phase2.accept=0.25
+      asr-lab curriculum experiments/curriculum/korean-children.yaml --phase 3 --resume-from children-phase2-1a2b3c4d
+
+    The same command continues a curriculum that was cut off; phases that are done are not repeated.
+    """
+    experiment = load(config, config_keys(texts, keys), "curriculum")
+    assert isinstance(experiment, CurriculumExperiment)
+    from asr_lab.recipes import curriculum as recipe
+    from asr_lab.recipes.common import rank_and_world_size
+    from asr_lab.recipes.phases import chosen
+
+    out, only = console(), chosen(phase)
+    if dry_run:
+        _show_plan(experiment)
+        return
+    from rich.console import Console
+
+    from asr_lab.tracking.recorder import MlflowTracker
+    from asr_lab.tracking.registry import MlflowStore
+    from asr_lab.training.recorder import MemoryTracker, Tracker
+
+    first = rank_and_world_size()[0] == 0  # of torchrun's processes: it records
+    tracker: Tracker = (
+        MlflowTracker(new_run=new_run, offline=offline) if first else MemoryTracker(Path("checkpoints") / "other-ranks")
+    )
+    done = recipe.curriculum(
+        experiment,
+        tracker,
+        MlflowStore(),
+        out if first else Console(quiet=True),
+        only=only,
+        resume_from=_model(resume_from),
+    )
+    if not first:
+        return
+    show(done.table(), "table")
+    out.print(f"[bold]{done.run_name}[/]", highlight=False)
+    out.print(f"  model  {done.model_uri}\n  time   {hms(done.seconds)}", highlight=False)
+    out.print(f"  look   asr-lab show {done.run_id[:8]}, or mlflow ui", highlight=False)
+
+
+def _model(resume_from: str) -> str:
+    """The URI of what is resumed from: a folder or a URI as it is, of a run its model."""
+    if not resume_from or ":/" in resume_from or Path(resume_from).is_dir():
+        return resume_from
+    from asr_lab.tracking import runs
+
+    return f"runs:/{runs.one(resume_from).info.run_id}/model"
+
+
+def _show_plan(experiment: CurriculumExperiment) -> None:
+    import pandas as pd
+
+    from asr_lab.recipes.curriculum import plan
+
+    splits, learned = plan(experiment)
+    rows = []
+    for number, cuts in learned.items():
+        phase = experiment.phase(number)
+        hours = sum(cut.duration for cut in cuts) / 3600
+        rows.append(
+            {
+                "phase": number,
+                "utterances": len(cuts),
+                "hours": round(hours, 2),
+                "epochs": phase.epochs,
+                "lr": phase.lr,
+                "patience": phase.patience,
+                "target wer": phase.target,
+                "accept wer": phase.accept,
+                "learns": "everything" if phase.unfreeze else experiment.model.tune,
+            }
+        )
+    show(pd.DataFrame(rows), "table")
+    for name, split in splits.items():
+        click.echo(f"  {name:5} {len(split.cuts):6} utterances, {split.hours:.2f} h, digest {split.digest[:8]}")
+    click.echo("nothing was trained or recorded (--dry-run)")

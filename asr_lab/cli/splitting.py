@@ -1,0 +1,230 @@
+"""`asr-lab data split | phases`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from asr_lab.cli.manifests import keep_what_is_there, overwrite_option, say, written_aside
+from asr_lab.cli.tables import show
+from asr_lab.errors import AsrLabError
+
+_PATH = click.Path(path_type=Path)
+
+
+def _hard_options(function: Any) -> Any:
+    for option in (
+        click.option("--hard-duration", default=10.0, show_default=True, metavar="SECONDS", help="As long is hard."),
+        click.option("--hard-snr", default=10.0, show_default=True, metavar="DB", help="An SNR below this is hard."),
+        click.option(
+            "--hard-share",
+            type=click.FloatRange(0, 1),
+            help="Draw parts of whose hours so much is hard (0.25), leaving out others.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+@click.command()
+@click.argument("manifest_path", metavar="MANIFEST", type=_PATH)
+@click.argument("out", type=_PATH)
+@click.option("--by", default="speaker", show_default=True, help="Field whose values are never shared by splits.")
+@click.option("--hold-out", metavar="FIELD=VALUE,...", help="First set these apart, as held-out.jsonl.gz.")
+@click.option("--val", default=0.1, show_default=True, help="Share of the validation split.")
+@click.option("--test", default=0.1, show_default=True, help="Share of the test split.")
+@click.option(
+    "--stratify",
+    metavar="FIELD,...",
+    help="Fields of which each split gets its share, or none.  [age,snr_db,duration where ages or SNRs are known]",
+)
+@_hard_options
+@click.option("--seed", default=0, show_default=True)
+@overwrite_option
+def split(
+    manifest_path: Path,
+    out: Path,
+    by: str,
+    hold_out: str | None,
+    val: float,
+    test: float,
+    stratify: str | None,
+    hard_share: float | None,
+    hard_snr: float,
+    hard_duration: float,
+    seed: int,
+    overwrite: bool,
+) -> None:
+    """Split MANIFEST into OUT/train, val and test manifests that share no speaker (or other field).
+
+    Whole speakers are put together so that ages, SNRs and durations are the same in every split, as near as they
+    allow; OUT/split.html and split.png prove it.
+
+    \b
+    Examples:
+      asr-lab data split corpora/mine/all.jsonl.gz corpora/mine
+      asr-lab data split corpora/children/all.jsonl.gz corpora/children --stratify age,snr_db,duration --hard-share 0.25
+      asr-lab data split corpora/fsdd/all.jsonl.gz corpora/no-george --hold-out speaker=george --by block --test 0
+    """
+    from asr_lab.data import manifest, splits, strata
+    from asr_lab.data.curriculum import Hard, check_disjoint, with_hard_share
+
+    if val < 0 or test < 0 or val + test >= 1:
+        raise AsrLabError(f"--val {val} and --test {test} leave nothing to train on", allowed="shares below 1 in all")
+    cuts = manifest.read(manifest_path)
+    fields = _fields(cuts, stratify)
+    hard = Hard(below_snr_db=hard_snr, from_duration_s=hard_duration)
+    parts: dict[str, Any] = {}
+    if hold_out:
+        field, equals, value = hold_out.partition("=")
+        if not equals:
+            raise AsrLabError(f"--hold-out {hold_out!r}", allowed="FIELD=VALUE, such as speaker=george")
+        cuts, parts["held-out"] = splits.hold_out(cuts, field, value.split(","))
+    shares = {"train": 1 - val - test, "val": val, "test": test}
+    if fields:
+        made = strata.split_alike(cuts, shares, fields=fields, hard=hard, by=by, seed=seed)
+    else:
+        made = splits.split_by(cuts, shares, by=by, seed=seed)
+    if hard_share is not None:
+        made = {name: with_hard_share(rows, hard_share, hard, seed=seed) for name, rows in made.items()}
+    check_disjoint(made, by)
+    _write("split", made | parts, out, overwrite, hard=hard, by=by, report=made)
+
+
+@click.command()
+@click.argument("manifest_path", metavar="TRAIN", type=_PATH)
+@click.argument("out", type=_PATH)
+@click.option("--shares", default="0.2,0.6,1.0", show_default=True, help="Share of TRAIN's hours in each phase.")
+@click.option(
+    "--order",
+    type=click.Choice(["stratified", "file"]),
+    default="stratified",
+    show_default=True,
+    help="stratified: the same ages, SNRs and durations in each; file: the first so many utterances.",
+)
+@click.option("--stratify", metavar="FIELD,...", help="Fields of which each phase gets its share.  [as data split]")
+@_hard_options
+@click.option("--seed", default=0, show_default=True)
+@overwrite_option
+def phases(
+    manifest_path: Path,
+    out: Path,
+    shares: str,
+    order: Any,
+    stratify: str | None,
+    hard_share: float | None,
+    hard_snr: float,
+    hard_duration: float,
+    seed: int,
+    overwrite: bool,
+) -> None:
+    """Nested parts of TRAIN for a curriculum: OUT/phase1 is in phase2, phase2 in phase3. Val and test stay the same.
+
+    OUT/phases.html and phases.png show what each phase holds.
+
+    \b
+    Examples:
+      asr-lab data phases corpora/children/train.jsonl.gz corpora/children
+      asr-lab data phases corpora/children/train.jsonl.gz corpora/children --shares 0.2,0.6,1.0 --order file
+      asr-lab data phases corpora/children/train.jsonl.gz corpora/hard --shares 0.1,0.3 --hard-share 0.25
+    """
+    from asr_lab.data import curriculum, manifest
+
+    cuts = manifest.read(manifest_path)
+    if order == "file" and stratify is not None:
+        raise AsrLabError("--stratify has no effect in file order", allowed="--order stratified")
+    hard = curriculum.Hard(below_snr_db=hard_snr, from_duration_s=hard_duration)
+    found = curriculum.phases(
+        cuts,
+        _shares(shares),
+        order=order,
+        fields=_fields(cuts, stratify) or ("duration_s",),
+        hard_share=hard_share,
+        hard=hard,
+        seed=seed,
+    )
+    curriculum.check_nested(found)
+    _write("phases", found, out, overwrite, hard=hard, by="speaker", report=found)
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise AsrLabError(f"--shares {text!r} are not numbers", allowed="such as 0.2,0.6,1.0") from error
+
+
+def _fields(cuts: Any, stratify: str | None) -> list[str]:
+    """The fields to stratify by: those asked for, else the usual ones where an age or an SNR is known."""
+    from asr_lab.data import strata
+
+    if stratify is None:
+        known = list(strata.labels(cuts))
+        return known if {"age", "snr_db"} & set(known) else []
+    names = [name.strip() for name in stratify.split(",") if name.strip()]
+    return [] if names == ["none"] else strata.present(cuts, names)
+
+
+def _write(
+    kind: str,
+    parts: Mapping[str, Any],
+    out: Path,
+    overwrite: bool,
+    *,
+    hard: Any,
+    by: str,
+    report: Mapping[str, Any],
+) -> None:
+    """Manifests, page and figure of parts; `report` are those that are held against one another."""
+    from asr_lab.data import manifest
+
+    paths = {name: out / f"{name}{manifest.SUFFIX}" for name in parts}
+    keep_what_is_there([*paths.values(), out / f"{kind}.html", out / f"{kind}.png"], overwrite)
+    page, figure, sentences = _report(kind, report, hard, by)
+    for name, rows in parts.items():
+        say(manifest.write(rows, paths[name]), paths[name])
+    written_aside(out / f"{kind}.png", figure)
+    written_aside(out / f"{kind}.html", page.encode())
+    for sentence in sentences:
+        click.echo(sentence)
+    click.echo(f"report: {out / f'{kind}.html'}")
+
+
+def _report(kind: str, parts: Mapping[str, Any], hard: Any, by: str) -> tuple[str, bytes, Sequence[str]]:
+    from asr_lab.data import distribution
+    from asr_lab.data.splits import groups
+    from asr_lab.data.strata import FIELDS
+    from asr_lab.reports.splits import png, splits_figure, splits_page
+
+    sizes = distribution.sizes(parts, hard, by)
+    table = distribution.distributions(parts, FIELDS)
+    overlap = distribution.shared(parts, by)
+    members = {name: sorted(groups(cuts, by)) for name, cuts in parts.items()}
+    if kind == "split":
+        both = int(overlap[f"{by}s_in_both"].sum())
+        proof = f"{both} {by}s are in two splits, of {sum(len(names) for names in members.values())}"
+    else:
+        sizes = sizes.assign(share=sizes["hours"] / sizes["hours"].iloc[-1])
+        proof = "nested: " + " in ".join(f"{name} ({len(cuts)} utterances)" for name, cuts in parts.items())
+    sentences = [
+        proof,
+        f"no bin's share of the hours differs by more than {distribution.largest_gap(table):.1%} between two parts",
+        f"hard ({hard.words}): "
+        + ", ".join(f"{part} {share:.1%}" for part, share in zip(sizes["part"], sizes["hard_share"], strict=True)),
+    ]
+    show(sizes, "table")
+    show(table, "table")
+    figure = png(splits_figure(table))
+    page = splits_page(
+        f"{kind} of {sum(sizes['hours']) if kind == 'split' else sizes['hours'].iloc[-1]:.2f} h",
+        sentences,
+        sizes=sizes,
+        overlap=overlap,
+        distributions=table,
+        members=members,
+        figure=figure,
+    )
+    return page, figure, sentences

@@ -1,0 +1,79 @@
+"""Every setting of every experiment: typed, frozen, explained underneath, unknown keys refused.
+
+Variants are YAML files under `experiments/` that hold only what differs from the defaults here.
+"""
+
+from __future__ import annotations
+
+from asr_lab.config.schema.adapter import Adapter, AdapterData, AdapterExperiment, AdapterTrain
+from asr_lab.config.schema.augment import Augment, Sound, Wav2Vec2Augment
+from asr_lab.config.schema.base import Data, Run, Section, Text
+from asr_lab.config.schema.curriculum import Curriculum, CurriculumExperiment, Phase
+from asr_lab.config.schema.deepspeech2 import DeepSpeech2Experiment, DeepSpeech2Model
+from asr_lab.config.schema.evaluate import EvaluateExperiment, Evaluation
+from asr_lab.config.schema.loop import Loop, Train
+from asr_lab.config.schema.wav2vec2 import Lora, Wav2Vec2Experiment, Wav2Vec2Model, Wav2Vec2Train
+
+__all__ = [
+    "ALIASES",
+    "RECIPES",
+    "TRAINED",
+    "Adapter",
+    "AdapterData",
+    "AdapterExperiment",
+    "AdapterTrain",
+    "Augment",
+    "Curriculum",
+    "CurriculumExperiment",
+    "Data",
+    "DeepSpeech2Experiment",
+    "DeepSpeech2Model",
+    "EvaluateExperiment",
+    "Evaluation",
+    "Experiment",
+    "Loop",
+    "Lora",
+    "Phase",
+    "Run",
+    "Section",
+    "Sound",
+    "Text",
+    "Train",
+    "TrainExperiment",
+    "Wav2Vec2Augment",
+    "Wav2Vec2Experiment",
+    "Wav2Vec2Model",
+    "Wav2Vec2Train",
+]
+
+TrainExperiment = DeepSpeech2Experiment | Wav2Vec2Experiment
+"""What `asr-lab train` takes."""
+Experiment = TrainExperiment | CurriculumExperiment | AdapterExperiment | EvaluateExperiment
+
+RECIPES: dict[str, type[Experiment]] = {
+    "deepspeech2": DeepSpeech2Experiment,
+    "wav2vec2": Wav2Vec2Experiment,
+    "curriculum": CurriculumExperiment,
+    "adapter": AdapterExperiment,
+    "evaluate": EvaluateExperiment,
+}
+TRAINED = ("deepspeech2", "wav2vec2")
+"""The recipes that train a recogniser."""
+
+ALIASES: dict[str, str] = {
+    "adapter_hidden_dims": "adapter.hidden_dims",
+    "adapter_name": "adapter.name",
+    "adapter_save_dir": "adapter.save_dir",
+    "base_model_path": "adapter.base",
+    "batch_size": "train.batch_size",
+    "epochs": "train.epochs",
+    "experiment_name": "run.name",
+    "hidden_dims": "adapter.hidden_dims",
+    "main_lr": "train.lr",
+    "num_epochs": "train.epochs",
+    "num_workers": "train.num_workers",
+    "pretrained_model_path": "model.pretrained",
+    "seed": "run.seed",
+    "transcripts_path": "data.train",
+}
+"""Option names of the older systems and the config keys they stand for."""

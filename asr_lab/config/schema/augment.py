@@ -1,0 +1,65 @@
+"""What is done to training audio."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from asr_lab.config.schema.base import Section, Share
+
+
+class Sound(Section):
+    """What is done to the sound, whatever model hears it; seeded by (seed, epoch, utterance)."""
+
+    speed_factors: tuple[Annotated[float, Field(gt=0.5, lt=2)], ...] = (1.0,)
+    """Speed perturbation: one of these factors for each utterance (Ko et al. 2015 use 0.9, 1.0, 1.1)."""
+    speed_share: Share = 1.0
+    """Share of the utterances that speed perturbation draws a factor for, anew each epoch."""
+    noise_snr_db: tuple[float, ...] = Field(default=(), max_length=2)
+    """Background noise at a signal-to-noise ratio drawn between these (dB), such as 5,20; empty: no noise."""
+    noise: str = "pink"
+    """`pink`, `white`, or a manifest of recordings of which pieces are cut (they need no transcript)."""
+    noise_share: Share = 0.5
+    """Share of the utterances that get noise, drawn anew each epoch."""
+
+    @property
+    def noise_manifest(self) -> str:
+        """The manifest that noise is cut from; empty where noise is made, or there is none."""
+        return self.noise if self.noise_snr_db and self.noise not in ("pink", "white") else ""
+
+    @field_validator("noise_snr_db")
+    @classmethod
+    def _a_range(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if value and value[0] > value[-1]:
+            raise ValueError("the lower bound comes first")
+        return value
+
+
+class Augment(Sound):
+    """What is done to training audio, seeded by (seed, epoch, utterance), so a resumed run repeats it."""
+
+    time_masks: int = Field(default=2, ge=0)
+    """SpecAugment (Park et al. 2019): number of time masks."""
+    time_mask_share: Share = 0.05
+    """Widest time mask as a share of the utterance (KoSpeech: T/20)."""
+    freq_masks: int = Field(default=2, ge=0)
+    """SpecAugment: number of frequency masks."""
+    freq_mask_bins: int = Field(default=18, ge=0, le=80)
+    """Widest frequency mask in mel bins (KoSpeech: 18)."""
+
+
+class Wav2Vec2Augment(Sound):
+    """What is done to training audio; SpecAugment (Park et al. 2019) masks the encoder's input frames and channels,
+    in the place of the masking that the base brings along."""
+
+    time_masks: int = Field(default=2, ge=0)
+    """SpecAugment: number of time masks."""
+    time_mask_s: float = Field(default=0.3, ge=0)
+    """Widest time mask in seconds: 15 encoder frames, the 30 frames of 10 ms of a filter bank."""
+    feature_masks: int = Field(default=2, ge=0)
+    """SpecAugment: number of masks over the channels."""
+    feature_mask_share: Share = 0.19
+    """Widest channel mask as a share of the channels: 15 of 80 mel bins."""
+    strength: Share = 1.0
+    """Scales the widths of all masks; 0: none."""

@@ -1,0 +1,35 @@
+"""Scoring a recogniser."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from asr_lab.config.schema.base import Positive, Run, Section
+
+
+class Evaluation(Section):
+    """What is scored, and how."""
+
+    model: str
+    """The recogniser: a registry URI, `runs:/ID/model`, or a folder."""
+    data: str
+    """Manifest to score on."""
+    adapter: str = ""
+    """A person's adapter: its name, its file or its registry URI; empty: the base alone."""
+    adapter_dir: str = "adapters"
+    """Folder of the `{name}_adapter.pt` files."""
+    split: str = "test"
+    """Name of the data in metrics and artifacts (`test/wer`, `eval/test.parquet`)."""
+    batch_size: Positive = 16
+    audio: bool = False
+    """Put the audio into the page, to listen to; only where asked, for it is people's voices."""
+    phonemes: bool = False
+    """Score in phonemes too (`test/per`), by eSpeak NG and the utterances' language."""
+
+
+class EvaluateExperiment(Section):
+    """Score a recogniser on a manifest."""
+
+    recipe: Literal["evaluate"] = "evaluate"
+    run: Run = Run()
+    evaluate: Evaluation

@@ -1,0 +1,101 @@
+"""Training a recogniser of the wav2vec2 family: from a pretrained base, or a tiny one from scratch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from asr_lab.config.schema.augment import Wav2Vec2Augment
+from asr_lab.config.schema.base import Data, Positive, Run, Section
+from asr_lab.config.schema.loop import Train
+
+
+class Lora(Section):
+    """Low-rank adaptation (Hu et al. 2022, arXiv:2106.09685) by peft; other methods of peft take its place by name."""
+
+    method: Literal["lora", "dora", "rslora", "loha", "lokr", "ia3"] = "lora"
+    """`dora`: weight-decomposed (Liu et al. 2024); `rslora`: scaled by alpha / sqrt(r) (Kalajdzievski 2023); `loha`,
+    `lokr`: Hadamard and Kronecker products (Yeh et al. 2024); `ia3`: learned scales alone (Liu et al. 2022)."""
+    r: Positive = 16
+    """Rank; no effect on `ia3`."""
+    alpha: Positive = 32
+    """What is added counts alpha / r times; no effect on `ia3`."""
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Dropout before the adapters; no effect on `ia3`."""
+    targets: tuple[str, ...] = Field(default=("q_proj", "k_proj", "v_proj"), min_length=1)
+    """Names of the linear layers within each encoder layer."""
+
+
+class Wav2Vec2Model(Section):
+    """wav2vec 2.0, XLS-R, HuBERT or WavLM with a CTC head; the sizes are those of a tiny one from scratch."""
+
+    pretrained: str = ""
+    """The base: a hub id (`facebook/wav2vec2-xls-r-300m`, also with `@REVISION`), a folder (no network is needed),
+    `models:/NAME@alias` or `runs:/ID/model`; its sizes are taken over. Empty: from scratch, with the sizes below."""
+    head: Literal["auto", "new", "keep"] = "auto"
+    """CTC head and vocabulary: new ones for the transcripts at hand, or those of the base with its text normaliser.
+    `auto`: kept where the base was trained here, else new."""
+    tune: Literal["full", "upper", "head", "lora"] = "full"
+    """What learns beside the head: every layer, those above `freeze_layers`, none, or adapters on those above."""
+    freeze_layers: int = Field(default=8, ge=0)
+    """With `upper` and `lora`: so many lower encoder layers stay as they are, and run without gradient."""
+    freeze_features: bool = True
+    """The convolutional feature extractor stays as it is, and runs without gradient (never so from scratch)."""
+    lora: Lora = Lora()
+    merged: bool = False
+    """With `lora`: keep one plain model instead of the adapters, which need their base to be there."""
+    hidden_size: Positive = 192
+    num_layers: Positive = 4
+    """Encoder layers."""
+    num_heads: Positive = 4
+    """Attention heads of a layer."""
+    conv_channels: Positive = 96
+    """Channels of the seven convolutions, which make a frame of 20 ms of 400 samples."""
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Of attention and hidden layers; a base brings its own along."""
+
+    @model_validator(mode="after")
+    def _nothing_without_effect(self) -> Self:
+        fields = Wav2Vec2Model.model_fields
+        changed = {name for name in fields if getattr(self, name) != fields[name].default}
+        if not self.pretrained:
+            without = changed & {"tune", "head", "freeze_layers"}
+            if without:
+                raise ValueError(f"model.{sorted(without)[0]} is for a pretrained base; from scratch everything learns")
+        if self.tune in ("full", "head") and "freeze_layers" in changed:
+            raise ValueError(f"model.freeze_layers has no effect with tune={self.tune}; it is for upper and lora")
+        if self.tune != "full" and "freeze_features" in changed:
+            raise ValueError(f"model.freeze_features=false has no effect with tune={self.tune}; it is for tune=full")
+        for name in ("lora", "merged"):
+            if self.tune != "lora" and name in changed:
+                raise ValueError(f"model.{name} has no effect with tune={self.tune}; it is for model.tune=lora")
+        return self
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if not self.pretrained and self.hidden_size % self.num_heads:
+            raise ValueError(f"model.hidden_size={self.hidden_size} is no multiple of num_heads={self.num_heads}")
+        return self
+
+
+class Wav2Vec2Train(Train):
+    """The training loop of a recogniser of the wav2vec2 family."""
+
+    lr: float = Field(default=5e-4, gt=0)
+    """Peak learning rate; full fine-tuning of a large base wants some 1e-4 or less."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    grad_clip: float = Field(default=1.0, ge=0)
+    gradient_checkpointing: bool = False
+    """Compute activations twice instead of keeping them: less memory, a third more time."""
+
+
+class Wav2Vec2Experiment(Section):
+    """Train a recogniser of the wav2vec2 family."""
+
+    recipe: Literal["wav2vec2"] = "wav2vec2"
+    run: Run = Run()
+    data: Data = Data()
+    augment: Wav2Vec2Augment = Wav2Vec2Augment()
+    model: Wav2Vec2Model = Wav2Vec2Model()
+    train: Wav2Vec2Train = Wav2Vec2Train()

@@ -1,0 +1,195 @@
+"""Phases of a curriculum: nested parts of the training data, each with the whole's ages, noise and durations.
+
+Also the two promises that training relies on: that phases are nested, and that splits share no speaker.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+from typing import Literal
+
+import numpy as np
+from lhotse import CutSet
+from lhotse.cut import Cut
+
+from asr_lab.data import manifest
+from asr_lab.data.strata import FIELDS, labels
+from asr_lab.errors import AsrLabError, listing
+
+Order = Literal["stratified", "file"]
+_GOLDEN = (5**0.5 - 1) / 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hard:
+    """What counts as a hard utterance: a low SNR, or a long one."""
+
+    below_snr_db: float = 10.0
+    from_duration_s: float = 10.0
+
+    def __call__(self, cut: Cut) -> bool:
+        snr_db = manifest.field(cut, "snr_db")
+        return cut.duration >= self.from_duration_s or (snr_db is not None and snr_db < self.below_snr_db)
+
+    @property
+    def words(self) -> str:
+        """The rule, for people."""
+        return f"SNR below {self.below_snr_db:g} dB or {self.from_duration_s:g} s and longer"
+
+
+def phases(
+    cuts: CutSet,
+    shares: Sequence[float],
+    *,
+    order: Order = "stratified",
+    fields: Sequence[str] = FIELDS,
+    hard_share: float | None = None,
+    hard: Hard | None = None,
+    seed: int = 0,
+) -> dict[str, CutSet]:
+    """`phase1`, `phase2`, ...: nested parts of the utterances with these shares, such as 0.2, 0.6, 1.0.
+
+    `stratified`: shares of the hours, in which each bin of each field (and each speaker) has its share of the phase;
+    with `hard_share` so much of each phase is hard, as far as there is as much. `file`: the first so many utterances
+    of the manifest. Raises `AsrLabError` for shares that do not grow, or leave a phase without an utterance.
+    """
+    _check_shares(shares)
+    if order == "file":
+        if hard_share is not None:
+            raise AsrLabError("a share of hard utterances has no effect in file order", allowed="order stratified")
+        parts = [list(cuts)[: round(share * len(cuts))] for share in shares]
+    elif hard_share is None:
+        parts = _prefixes(spread(cuts, fields, seed=seed), [share * _seconds(cuts) for share in shares])
+    else:
+        parts = _with_hard(cuts, shares, hard_share, hard or Hard(), fields, seed)
+    for number, part in enumerate(parts, start=1):
+        if not part or (number > 1 and len(part) == len(parts[number - 2])):
+            raise AsrLabError(
+                f"phase {number} of {len(parts)} would have no utterance of its own",
+                allowed=f"fewer phases, or shares further apart, for {len(cuts)} utterances",
+            )
+    return {f"phase{number}": _in_order(cuts, part) for number, part in enumerate(parts, start=1)}
+
+
+def with_hard_share(
+    cuts: CutSet,
+    share: float,
+    hard: Hard | None = None,
+    *,
+    fields: Sequence[str] = FIELDS,
+    seed: int = 0,
+) -> CutSet:
+    """The largest part of the utterances of which so much (of the hours) is hard; the rest is left out, stratified.
+
+    Raises `AsrLabError` when none is hard, or all are.
+    """
+    difficult, easy = _sorted_out(cuts, hard or Hard())
+    if not 0 < share < 1 or not difficult or not easy:
+        raise AsrLabError(
+            f"{len(difficult)} of {len(cuts)} utterances are hard ({(hard or Hard()).words}): no part has {share:.0%}",
+            allowed="a share between 0 and 1, of utterances some of which are hard",
+            next_command="asr-lab data snr MANIFEST" if not difficult else "",
+        )
+    whole = min(_seconds(difficult) / share, _seconds(easy) / (1 - share))
+    kept = [
+        _prefixes(spread(rows, fields, seed=seed), [part * whole])[0]
+        for rows, part in ((difficult, share), (easy, 1 - share))
+    ]
+    return _in_order(cuts, kept[0] + kept[1])
+
+
+def spread(cuts: Iterable[Cut], fields: Sequence[str] = FIELDS, *, seed: int = 0) -> list[Cut]:
+    """The utterances in an order any beginning of which has about its share of each bin, and of each speaker in it.
+
+    Sorted by bin and speaker, the utterance at place i comes at the fraction of i times the golden ratio, the most
+    even sequence there is (Kuipers & Niederreiter 1974): of any run of places a beginning takes its share, give or
+    take one or two.
+    """
+    rows = sorted(cuts, key=lambda cut: cut.id)
+    draw = random.Random(seed)
+    draw.shuffle(rows)
+    names = labels(rows, fields)
+    keys = list(zip(*(names[field] for field in names), strict=True)) if len(names.columns) else [()] * len(rows)
+    places = sorted(range(len(rows)), key=lambda place: (*keys[place], str(manifest.field(rows[place], "speaker"))))
+    turns = (np.arange(len(rows)) * _GOLDEN + draw.random()) % 1
+    return [rows[places[index]] for index in np.argsort(turns, kind="stable")]
+
+
+def check_nested(parts: Mapping[str, Iterable[Cut]]) -> None:
+    """Raise `AsrLabError` unless each phase, in the order given, holds all utterances of the one before."""
+    ids = {name: {cut.id for cut in rows} for name, rows in parts.items()}
+    for (before, smaller), (after, larger) in pairwise(ids.items()):
+        lacking = sorted(smaller - larger)
+        if lacking:
+            raise AsrLabError(
+                f"the phases are not nested: {after} lacks {len(lacking)} of the {len(smaller)} utterances of "
+                f"{before}: {listing(lacking, 5)}",
+                allowed="phases each of which holds all of the one before",
+                next_command="asr-lab data phases TRAIN OUT --shares 0.2,0.6,1.0",
+            )
+
+
+def check_disjoint(splits: Mapping[str, Iterable[Cut]], by: str = "speaker") -> None:
+    """Raise `AsrLabError` that names each value of a field (speakers) that two splits share."""
+    values = {name: {str(manifest.field(cut, by)) for cut in rows} for name, rows in splits.items()}
+    shared = {
+        f"{one} and {other}": sorted(values[one] & values[other])
+        for one, other in combinations(values, 2)
+        if values[one] & values[other]
+    }
+    if shared:
+        found = "; ".join(f"{pair} share {len(names)}: {listing(names, 5)}" for pair, names in shared.items())
+        raise AsrLabError(
+            f"the splits are not disjoint by {by}: {found}",
+            allowed=f"no {by} in two splits: figures on those who were learned from say little",
+            next_command="asr-lab data split MANIFEST OUT",
+        )
+
+
+def _check_shares(shares: Sequence[float]) -> None:
+    if not shares or any(not 0 < share <= 1 for share in shares) or any(a >= b for a, b in pairwise(shares)):
+        raise AsrLabError(
+            f"shares {', '.join(f'{share:g}' for share in shares) or 'of nothing'} make no nested phases",
+            allowed="growing shares above 0 up to 1, such as 0.2,0.6,1.0",
+        )
+
+
+def _with_hard(
+    cuts: CutSet, shares: Sequence[float], hard_share: float, hard: Hard, fields: Sequence[str], seed: int
+) -> list[list[Cut]]:
+    """Beginnings of the hard and of the easy utterances; both only grow, so the phases stay nested."""
+    if not 0 <= hard_share <= 1:
+        raise AsrLabError(f"{hard_share:g} is not a share", allowed="0 to 1")
+    difficult, easy = _sorted_out(cuts, hard)
+    total, most_hard, most_easy = _seconds(cuts), _seconds(difficult), _seconds(easy)
+    of_hard = [min(max(hard_share * share * total, share * total - most_easy), most_hard) for share in shares]
+    of_easy = [share * total - seconds for share, seconds in zip(shares, of_hard, strict=True)]
+    one = _prefixes(spread(difficult, fields, seed=seed), of_hard)
+    other = _prefixes(spread(easy, fields, seed=seed), of_easy)
+    return [left + right for left, right in zip(one, other, strict=True)]
+
+
+def _sorted_out(cuts: Iterable[Cut], hard: Hard) -> tuple[list[Cut], list[Cut]]:
+    difficult: list[Cut] = []
+    easy: list[Cut] = []
+    for cut in cuts:
+        (difficult if hard(cut) else easy).append(cut)
+    return difficult, easy
+
+
+def _prefixes(rows: Sequence[Cut], seconds: Sequence[float]) -> list[list[Cut]]:
+    """The beginnings that come nearest to so many seconds."""
+    ends = np.cumsum([0.0, *(cut.duration for cut in rows)])
+    return [list(rows[: int(np.abs(ends - wanted).argmin())]) for wanted in seconds]
+
+
+def _in_order(cuts: CutSet, part: Iterable[Cut]) -> CutSet:
+    wanted = {cut.id for cut in part}
+    return CutSet.from_cuts(cut for cut in cuts if cut.id in wanted)
+
+
+def _seconds(cuts: Iterable[Cut]) -> float:
+    return float(sum(cut.duration for cut in cuts))

@@ -1,0 +1,123 @@
+"""Which bin of age, noise and duration an utterance is in, and splits of whole speakers that have the same of each.
+
+Shapes: G groups (speakers), K bins of all fields, S splits.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from lhotse import CutSet
+from lhotse.cut import Cut
+
+from asr_lab.data import manifest
+from asr_lab.data.bins import labelled
+from asr_lab.data.splits import groups, split_by
+from asr_lab.errors import AsrLabError, nearest
+
+FIELDS = ("age", "snr_db", "duration_s")
+_SIZE_WEIGHT = 2.0  # of a split's hours against those of one of its bins
+_PROPOSALS = 60_000  # moves and swaps of groups that are tried
+_WARMTH = 0.05  # how much worse (squared shares) a proposal may be at first
+
+Hours = npt.NDArray[np.float64]
+
+
+def value(cut: Cut, name: str) -> object:
+    """A field of an utterance, its duration in seconds among them."""
+    return cut.duration if name == "duration_s" else manifest.field(cut, name)
+
+
+def labels(cuts: Sequence[Cut] | CutSet, fields: Sequence[str] = FIELDS) -> pd.DataFrame:
+    """The bin of each utterance in each field that any of them has: a row an utterance, a column a field."""
+    rows = list(cuts)
+    columns = {name: pd.Series([value(cut, name) for cut in rows], dtype=object) for name in fields}
+    return pd.DataFrame({name: labelled(column, name) for name, column in columns.items() if column.notna().any()})
+
+
+def present(cuts: CutSet, fields: Sequence[str]) -> list[str]:
+    """The fields, `duration` being `duration_s`; raises `AsrLabError` for one that no utterance has."""
+    named = ["duration_s" if name == "duration" else name for name in fields]
+    for name in named:
+        if all(value(cut, name) is None for cut in cuts):
+            known = {*FIELDS, *(key for cut in cuts for key in (manifest.supervision(cut).custom or {}))}
+            near = nearest(name, known - {name})
+            raise AsrLabError(
+                f"no utterance has the field {name!r} to stratify by",
+                hint=f"did you mean {near!r}?" if near else "",
+                next_command="asr-lab data snr MANIFEST" if name == "snr_db" else "",
+            )
+    return named
+
+
+def split_alike(
+    cuts: CutSet,
+    shares: Mapping[str, float],
+    *,
+    fields: Sequence[str] = FIELDS,
+    hard: Callable[[Cut], bool] = lambda cut: False,
+    by: str = "speaker",
+    seed: int = 0,
+) -> dict[str, CutSet]:
+    """As `splits.split_by`, and each bin of each field, and what is `hard`, has the same share of the hours in every
+    split, as near as whole groups allow.
+
+    Starts from splits of the right size; then groups drawn from `seed` change places or splits so that the hours of
+    the bins come near their shares (squares of the differences, relative to the split's size).
+    """
+    start = split_by(cuts, shares, by=by, seed=seed)
+    members = groups(cuts, by)
+    names, splits = sorted(members), list(start)
+    where = {name: index for index, split in enumerate(splits) for name in groups(start[split], by)}
+    at = np.array([where[name] for name in names])
+    wanted = np.array([shares[split] for split in splits])
+    at = _annealed(_hours(members, names, fields, hard), at, wanted / wanted.sum(), random.Random(seed))
+    parts = {split: [names[place] for place in np.flatnonzero(at == index)] for index, split in enumerate(splits)}
+    return {
+        split: CutSet.from_cuts(sorted((cut for name in own for cut in members[name]), key=lambda cut: cut.id))
+        for split, own in parts.items()
+    }
+
+
+def _hours(
+    members: Mapping[str, Sequence[Cut]], names: Sequence[str], fields: Sequence[str], hard: Callable[[Cut], bool]
+) -> Hours:
+    """(G, K) weighted hours of each group: in all, those that are hard, and in each bin of each field."""
+    rows = [cut for name in names for cut in members[name]]
+    group = np.repeat(np.arange(len(names)), [len(members[name]) for name in names])
+    seconds = np.array([cut.duration for cut in rows])
+    binned = labels(rows, fields)
+    columns = [np.ones(len(rows)) * _SIZE_WEIGHT, np.array([float(hard(cut)) for cut in rows])]
+    columns += [(binned[name] == label).to_numpy() for name in binned for label in binned[name].unique()]
+    return np.stack([np.bincount(group, seconds * column, minlength=len(names)) for column in columns], axis=1)
+
+
+def _annealed(
+    hours_GK: Hours, at: npt.NDArray[np.int64], wanted_S: Hours, draw: random.Random
+) -> npt.NDArray[np.int64]:
+    """The best split of each group that simulated annealing (Kirkpatrick et al. 1983) comes by, from `at` on."""
+    at, best, cost, least = at.copy(), at.copy(), 0.0, 0.0
+    size_S = wanted_S * hours_GK[:, 0].sum()
+    off_SK = np.stack([hours_GK[at == split].sum(axis=0) for split in range(len(wanted_S))])
+    off_SK = (off_SK - wanted_S[:, None] * hours_GK.sum(axis=0)) / size_S[:, None]
+    for step in range(_PROPOSALS if len(wanted_S) > 1 else 0):
+        one, other = draw.randrange(len(at)), draw.randrange(len(at))
+        here, there = at[one], at[other]
+        swap = draw.random() < 0.5
+        if here == there or (not swap and (at == here).sum() == 1):
+            continue
+        change_K = hours_GK[one] - (hours_GK[other] if swap else 0)
+        new_here, new_there = off_SK[here] - change_K / size_S[here], off_SK[there] + change_K / size_S[there]
+        worse = float((new_here**2 + new_there**2 - off_SK[here] ** 2 - off_SK[there] ** 2).sum())
+        warmth = _WARMTH * (1 - step / _PROPOSALS) ** 3
+        if worse < 0 or draw.random() < np.exp(-worse / max(warmth, 1e-12)):
+            off_SK[here], off_SK[there] = new_here, new_there
+            at[one], at[other] = there, here if swap else there
+            cost += worse
+            if cost < least - 1e-12:
+                best, least = at.copy(), cost
+    return best

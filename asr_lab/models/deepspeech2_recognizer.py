@@ -1,0 +1,128 @@
+"""A DeepSpeech2 as it is kept and used, and optionally one person's adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from lhotse import CutSet
+from torch import Tensor
+
+from asr_lab.data.audio import Signal
+from asr_lab.data.augment import SoundAugmenter
+from asr_lab.data.batches import Batch, Collator, InOrder, for_model, loader
+from asr_lab.data.features import extract
+from asr_lab.data.text import TextNormalizer
+from asr_lab.models.adapter import AdapterManager, Base, MLPAdapter, vocabulary_digest, weights_digest
+from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
+from asr_lab.models.recognizer import (
+    Progress,
+    Recognizer,
+    best_device,
+    check_folder,
+    read_vocabulary,
+    write_json,
+    write_tokenizer,
+)
+from asr_lab.units import FRAME_LENGTH, FRAME_LENGTH_S, FRAME_SHIFT_S, NUM_MEL_BINS, SAMPLE_RATE, num_frames
+
+
+@dataclass
+class DeepSpeech2Recognizer(Recognizer):
+    """A DeepSpeech2 with all it needs to hear and to write."""
+
+    model: DeepSpeech2ForCTC
+    adapter: MLPAdapter | None = None
+
+    model_type: ClassVar[str] = "deepspeech2"
+
+    @property
+    def min_samples(self) -> int:
+        return FRAME_LENGTH
+
+    def output_frames(self, num_samples: int) -> int:
+        return (num_frames(num_samples) + 1) // 2
+
+    def extract(self, samples: Signal) -> Tensor:
+        return extract(samples)
+
+    def collator(self, *, labelled: bool = False, augmenter: SoundAugmenter | None = None) -> Collator:
+        return Collator(extract, self.encode_text if labelled else None, augmenter)
+
+    def base(self, uri: str = "") -> Base:
+        """What an adapter for this recogniser must fit."""
+        config = self.model.config
+        return Base(
+            digest=weights_digest(self.model),
+            vocabulary_digest=vocabulary_digest(self.units),
+            input_dim=config.rnn_output_size,
+            output_dim=config.vocab_size,
+            uri=uri,
+        )
+
+    def carry(self, manager: AdapterManager, adapter: str, uri: str = "") -> None:
+        self.adapter = manager.load_adapter(adapter, self.base(uri), blank=self.blank, device=self.model.device)
+
+    def logits(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        frames_BUH, lengths_B = self.frames(batch)
+        return self.head(frames_BUH), lengths_B
+
+    def head(self, frames_BUH: Tensor) -> Tensor:
+        """Logits (B, U, V) of encoded frames: the adapter's where there is one, else the base's."""
+        if self.adapter is None:
+            return self._base_logits(frames_BUH)
+        adds = self.adapter.residual  # a plain adapter stands in the place of the base's head
+        logits: Tensor = self.adapter(frames_BUH, self._base_logits(frames_BUH) if adds else None).logits
+        return logits
+
+    def _base_logits(self, frames_BUH: Tensor) -> Tensor:
+        logits: Tensor = self.model.head(frames_BUH)
+        return logits
+
+    @torch.inference_mode()
+    def frames(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Encoded frames (B, U, H) and lengths (B,) of a batch of features."""
+        self.model.eval()
+        on_device = for_model(batch, self.model.device)
+        encoded: tuple[Tensor, Tensor] = self.model.encode(on_device["input_features"], on_device["feature_lengths"])
+        return encoded
+
+    def encoded(
+        self, cuts: CutSet, batch_size: int = 16, progress: Progress | None = None, num_workers: int = 0
+    ) -> Iterator[tuple[list[str], Tensor, Tensor]]:
+        """(ids, frames (B, U, H), lengths (B,)) of every utterance once, in batches of like duration."""
+        for batch in loader(InOrder(cuts, batch_size), self.collator(), num_workers):
+            frames, lengths = self.frames(batch)
+            yield batch["cut_ids"], frames, lengths
+            if progress:
+                progress(len(batch["cut_ids"]))
+
+    def save(self, folder: Path) -> None:
+        """Write the recogniser (without its adapter) as an ordinary transformers folder."""
+        self.model.config.text = asdict(self.normalizer)
+        self.model.save_pretrained(folder)
+        write_tokenizer(folder, self.vocabulary, pad=self.units[self.blank])
+        write_json(folder / "preprocessor_config.json", _PREPROCESSOR)
+
+
+def load_recognizer(folder: Path, resolve: Callable[[str], Path] | None = None) -> DeepSpeech2Recognizer:
+    """A recogniser from its folder; raises `AsrLabError` when the folder is not one."""
+    check_folder(folder, "config.json", "model.safetensors", "vocab.json")
+    config = DeepSpeech2Config.from_pretrained(folder)
+    vocabulary = read_vocabulary(folder, config.vocab_size)
+    model = DeepSpeech2ForCTC.from_pretrained(folder, config=config)
+    return DeepSpeech2Recognizer(model.eval().to(best_device()), vocabulary, TextNormalizer(**config.text))
+
+
+_PREPROCESSOR = {
+    "feature_extractor_type": "kaldi_fbank",
+    "feature_size": NUM_MEL_BINS,
+    "sampling_rate": SAMPLE_RATE,
+    "frame_length_s": FRAME_LENGTH_S,
+    "frame_shift_s": FRAME_SHIFT_S,
+    "window_type": "hamming",
+    "normalize": "utterance",
+}

@@ -1,0 +1,185 @@
+"""Where a network of the wav2vec2 family comes from: the hub, a folder, a registry, or nothing."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForCTC, Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
+
+from asr_lab.config.schema import Wav2Vec2Model
+from asr_lab.errors import AsrLabError, listing
+
+T = TypeVar("T")
+FAMILY = ("wav2vec2", "hubert", "wavlm")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?(@[\w./-]+)?")
+_IN_A_REGISTRY = ("models:/", "runs:/")
+_KERNELS, _STRIDES = (10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2)  # Baevski et al. 2020: 400 samples, every 320
+
+
+def on_hub(base: str) -> bool:
+    """Whether a base is meant by its hub id: neither a registry's URI nor a folder that exists."""
+    return not base.startswith(_IN_A_REGISTRY) and not Path(base).is_dir() and bool(_HUB_ID.fullmatch(base))
+
+
+def split_revision(base: str) -> tuple[str, str | None]:
+    """`NAME@REVISION` of the hub as its two parts; any other base as it is."""
+    if not on_hub(base):
+        return base, None
+    name, _, revision = base.partition("@")
+    return name, revision or None
+
+
+@dataclass(frozen=True)
+class Source:
+    """What `from_pretrained` is given."""
+
+    base: str
+    """As the user calls it, for messages."""
+    place: str
+    revision: str | None = None
+
+    @classmethod
+    def of(cls, base: str, resolve: Callable[[str], Path] | None = None) -> Source:
+        """A hub id, a folder, or a registry's URI, which `resolve` finds; raises `AsrLabError` when it is none."""
+        if on_hub(base):
+            return cls(base, *split_revision(base))
+        if Path(base).is_dir():
+            return cls(base, base)
+        if resolve and base.startswith(_IN_A_REGISTRY):
+            return cls(base, str(resolve(base)))
+        raise AsrLabError(
+            f"there is no base {base!r}",
+            allowed="a hub id such as facebook/wav2vec2-xls-r-300m, a folder that exists, models:/NAME@alias, "
+            "or runs:/ID/model",
+        )
+
+    def config(self) -> Any:
+        """The shape of the base; raises `AsrLabError` when it is no speech encoder that is known here."""
+        config = self._read(AutoConfig.from_pretrained)
+        if config.model_type not in FAMILY:
+            raise AsrLabError(
+                f"the base is a {config.model_type}",
+                where=self.base,
+                allowed=listing(FAMILY) + " (XLS-R is a wav2vec2)",
+            )
+        return config
+
+    def network(self, config: Any) -> Any:
+        """The weights of the base in a `*ForCTC` of this shape; a head of another size is drawn anew."""
+        return self._read(
+            AutoModelForCTC.from_pretrained, config=config, ignore_mismatched_sizes=True, dtype=torch.float32
+        )
+
+    def feature_extractor(self, config: Any) -> Any:
+        """What makes a base's input of samples; the usual one where the base does not say."""
+        try:
+            return Wav2Vec2FeatureExtractor.from_pretrained(self.place, revision=self.revision)
+        except OSError:
+            return usual_extractor(config)
+
+    def _read(self, reader: Callable[..., T], **more: Any) -> T:
+        try:
+            with _quiet():
+                return reader(self.place, revision=self.revision, **more)
+        except (OSError, ValueError) as error:
+            why = (str(error).splitlines() or [""])[0]
+            if not on_hub(self.base):
+                raise AsrLabError(f"the base cannot be read: {why}", where=self.base) from error
+            raise AsrLabError(
+                f"the base {self.base!r} is neither on this machine nor within reach on the hub: {why}",
+                allowed="a folder, which needs no network: model.pretrained=FOLDER",
+                next_command=f"hf download {self.place} --local-dir FOLDER, where there is a network",
+            ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' report on a head that is new: that is what is meant."""
+    log = logging.getLogger("transformers")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
+def usual_extractor(config: Any) -> Any:
+    """Samples to zero mean and unit variance; an attention mask where the convolutions have layer norms."""
+    return Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=config.feat_extract_norm == "layer")
+
+
+def for_ctc(config: Any, num_classes: int, text: Mapping[str, Any]) -> Any:
+    """The shape with a head of so many classes, the blank the first; what goes wrong in training by default is off.
+
+    The model's own masking (ours is in its place) and layer drop (it hinders DDP) are off, and an utterance with fewer
+    frames than labels counts 0 instead of infinity. `text` holds the settings of the text normaliser.
+    """
+    config.vocab_size, config.pad_token_id, config.text = num_classes, 0, dict(text)
+    config.apply_spec_augment, config.layerdrop = False, 0.0
+    config.ctc_zero_infinity, config.ctc_loss_reduction = True, "mean"
+    return config
+
+
+def tiny(settings: Wav2Vec2Model) -> Any:
+    """A shape of the sizes asked for, otherwise like XLS-R (layer norms first, biased convolutions)."""
+    return Wav2Vec2Config(
+        hidden_size=settings.hidden_size,
+        num_hidden_layers=settings.num_layers,
+        num_attention_heads=settings.num_heads,
+        intermediate_size=4 * settings.hidden_size,
+        conv_dim=(settings.conv_channels,) * len(_KERNELS),
+        conv_kernel=_KERNELS,
+        conv_stride=_STRIDES,
+        conv_bias=True,
+        feat_extract_norm="layer",
+        do_stable_layer_norm=True,
+        num_conv_pos_embedding_groups=_groups(settings.hidden_size),
+        hidden_dropout=settings.dropout,
+        attention_dropout=settings.dropout,
+        activation_dropout=settings.dropout,
+        feat_proj_dropout=settings.dropout,
+        final_dropout=settings.dropout,
+    )
+
+
+def _groups(size: int) -> int:
+    return max(groups for groups in (16, 8, 4, 2, 1) if size % groups == 0)
+
+
+def sizes(config: Any) -> dict[str, Any]:
+    """The keys of `model` that are sizes, as a base has them."""
+    return {
+        "hidden_size": config.hidden_size,
+        "num_layers": config.num_hidden_layers,
+        "num_heads": config.num_attention_heads,
+        "conv_channels": config.conv_dim[-1],
+        "dropout": config.hidden_dropout,
+    }
+
+
+def from_scratch(config: Any) -> Any:
+    """A network of this shape, its weights drawn."""
+    return Wav2Vec2ForCTC(config)
+
+
+def draw_head(network: Any) -> None:
+    """A new head, drawn as transformers draws it, whatever the base had there."""
+    nn.init.normal_(network.lm_head.weight, std=network.config.initializer_range)
+    nn.init.zeros_(network.lm_head.bias)
+
+
+def replace_head(network: Any, num_classes: int) -> None:
+    """A new head of so many classes."""
+    old = network.lm_head
+    network.lm_head = nn.Linear(old.in_features, num_classes).to(old.weight.device)
+    network.config.vocab_size = num_classes
+    draw_head(network)

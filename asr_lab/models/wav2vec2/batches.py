@@ -1,0 +1,52 @@
+"""Batches of sound for the wav2vec2 family: samples, what of them is real, and the masks of SpecAugment.
+
+Shapes: B utterances, N samples, U frames of 20 ms, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from asr_lab.data.augment import FrameMasker
+from asr_lab.data.batches import Batch, Collator, Index
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoundCollator(Collator):
+    """Reads, augments and pads a batch of samples.
+
+    Returns `input_values` (B, N) and `attention_mask` (B, N) instead of features; with a `FrameMasker`, `time_mask`
+    (B, U) and `channel_mask` (B, C) too.
+    """
+
+    output_frames: Callable[[int], int]
+    num_channels: int
+
+    def inputs(self, indices: Sequence[Index]) -> Batch:
+        heard = [self._heard(cut, epoch) for cut, epoch in indices]
+        batch = self.pad(heard)
+        if isinstance(self.augmenter, FrameMasker):
+            frames, channels = zip(
+                *(
+                    self.augmenter.masks(self.output_frames(len(samples)), self.num_channels, cut.id, epoch)
+                    for samples, (cut, epoch) in zip(heard, indices, strict=True)
+                ),
+                strict=True,
+            )
+            batch |= {"time_mask": pad_sequence(list(frames), batch_first=True), "channel_mask": torch.stack(channels)}
+        return batch
+
+    @staticmethod
+    def pad(features: Sequence[Tensor]) -> Batch:
+        """A batch of signals (num_samples,) each."""
+        lengths_B = torch.tensor([len(one) for one in features])
+        values_BN = pad_sequence(list(features), batch_first=True)
+        return {
+            "input_values": values_BN,
+            "attention_mask": torch.arange(values_BN.size(1)) < lengths_B[:, None],
+        }

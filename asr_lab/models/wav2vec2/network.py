@@ -1,0 +1,160 @@
+"""A CTC model of transformers' wav2vec2 family, trained as it should be (Baevski et al. 2020, arXiv:2006.11477).
+
+Around the model as transformers has it, which stays what is saved: the loss of each utterance over its number of
+labels (so that accumulated batches make the gradient of the large one), our masks in the place of the model's own,
+and group norms that do not see padding.
+
+Legend: B utterances, N samples, U frames of 20 ms, C channels, V classes, L labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from peft import PeftModel
+from torch import Tensor, nn
+from torch.nn.functional import pad
+from transformers.utils import ModelOutput
+
+from asr_lab.models.ctc import ctc_loss
+
+Length = TypeVar("Length", int, Tensor)
+
+
+@dataclass
+class SpeechOutput(ModelOutput):  # type: ignore[misc]
+    """`loss` (), mean over utterances of the CTC loss per label; `logits` (B, U, V); `logit_lengths` (B,)."""
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    logit_lengths: Tensor | None = None
+
+
+def num_frames(num_samples: Length, kernels: Sequence[int], strides: Sequence[int]) -> Length:
+    """Frames that convolutions without padding make of so many samples; below 1 where there are too few."""
+    for kernel, stride in zip(kernels, strides, strict=True):
+        num_samples = (num_samples - kernel) // stride + 1
+    return num_samples
+
+
+def receptive_field(kernels: Sequence[int], strides: Sequence[int]) -> int:
+    """The fewest samples that make a frame: 400 (25 ms) for the usual seven convolutions."""
+    samples = 1
+    for kernel, stride in zip(reversed(kernels), reversed(strides), strict=True):
+        samples = (samples - 1) * stride + kernel
+    return samples
+
+
+class UnpaddedGroupNorm(nn.GroupNorm):
+    """A group norm over the frames of each utterance alone: with those of its padding, every result would change.
+
+    Its weights are called as those of the layer that it stands for.
+    """
+
+    lengths: list[int] | None = None
+    """Frames of each utterance in the batch to come."""
+
+    @classmethod
+    def of(cls, norm: nn.GroupNorm) -> UnpaddedGroupNorm:
+        own = cls(norm.num_groups, norm.num_channels, norm.eps)
+        own.weight, own.bias = norm.weight, norm.bias
+        return own
+
+    def forward(self, x_BCU: Tensor) -> Tensor:
+        longest = x_BCU.size(-1)
+        if self.lengths is None or all(length == longest for length in self.lengths):
+            return super().forward(x_BCU)
+        rows = [
+            super(UnpaddedGroupNorm, self).forward(x[None, :, :n]) for x, n in zip(x_BCU, self.lengths, strict=True)
+        ]
+        return torch.cat([pad(row, (0, longest - row.size(-1))) for row in rows])
+
+
+class SpeechCTC(nn.Module):
+    """`network`, a `*ForCTC` of transformers or its `PeftModel`, from samples to logits and loss."""
+
+    accepts_loss_kwargs = False  # the loss below does not know Trainer's num_items_in_batch
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+        self._masks: tuple[Tensor, Tensor] | None = None
+        self.encoder.feature_projection.register_forward_hook(self._mask)
+        first = self.encoder.feature_extractor.conv_layers[0]
+        self._norm: list[UnpaddedGroupNorm] = []  # in a list: no second name among the weights
+        if isinstance(getattr(first, "layer_norm", None), nn.GroupNorm):
+            first.layer_norm = UnpaddedGroupNorm.of(first.layer_norm)
+            self._norm = [first.layer_norm]
+        self.register_state_dict_post_hook(_without_frozen)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_post_hook(_frozen_are_there)  # type: ignore[no-untyped-call]
+
+    @property
+    def plain(self) -> Any:
+        """The model of transformers, within its adapters where it has some."""
+        return self.network.get_base_model() if isinstance(self.network, PeftModel) else self.network
+
+    @property
+    def encoder(self) -> Any:
+        """Everything below the head."""
+        return getattr(self.plain, self.plain.base_model_prefix)
+
+    @property
+    def config(self) -> Any:
+        return self.plain.config
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def forward(
+        self,
+        input_values: Tensor,
+        attention_mask: Tensor,
+        labels: Tensor | None = None,
+        time_mask: Tensor | None = None,
+        channel_mask: Tensor | None = None,
+    ) -> SpeechOutput:
+        """Logits (B, U, V) of samples (B, N), real where `attention_mask` (B, N) is; with labels (B, L), padded by
+        -100, the CTC loss too. Frames (B, U) and channels (B, C) where the masks are true are hidden from the encoder.
+        """
+        config, samples_B = self.config, attention_mask.sum(dim=-1)
+        lengths_B = num_frames(samples_B, config.conv_kernel, config.conv_stride)
+        for norm in self._norm:
+            norm.lengths = num_frames(samples_B, config.conv_kernel[:1], config.conv_stride[:1]).tolist()
+        self._masks = (time_mask, channel_mask) if time_mask is not None and channel_mask is not None else None
+        logits_BUV = self.network(input_values, attention_mask=attention_mask).logits
+        if not torch.is_grad_enabled():  # else activations may be computed once more, on the way back
+            for norm in self._norm:
+                norm.lengths = None
+        loss = None
+        if labels is not None:
+            loss = ctc_loss(logits_BUV, lengths_B, labels, blank=int(config.pad_token_id))
+        return SpeechOutput(loss=loss, logits=logits_BUV, logit_lengths=lengths_B)
+
+    def _mask(self, module: nn.Module, inputs: Any, output: Any) -> Any:
+        """Masked frames become the embedding that the base learned for them (0 where it has none), channels 0."""
+        if self._masks is None:
+            return None
+        time_BU, channel_BC = self._masks
+        hidden_BUC = output[0] if isinstance(output, tuple) else output
+        hidden = getattr(self.encoder, "masked_spec_embed", hidden_BUC.new_zeros(1)).to(hidden_BUC.dtype)
+        masked_BUC = torch.where(time_BU[:, :, None], hidden, hidden_BUC).masked_fill(channel_BC[:, None, :], 0.0)
+        return (masked_BUC, *output[1:]) if isinstance(output, tuple) else masked_BUC
+
+
+def _frozen(module: nn.Module) -> set[str]:
+    return {name for name, parameter in module.named_parameters() if not parameter.requires_grad}
+
+
+def _without_frozen(module: nn.Module, state: dict[str, Tensor], prefix: str, _: Any) -> None:
+    """What does not learn is in the base, and need not be in every checkpoint."""
+    for name in _frozen(module):
+        state.pop(prefix + name, None)
+
+
+def _frozen_are_there(module: nn.Module, incompatible: Any) -> None:
+    missing = incompatible.missing_keys
+    missing[:] = sorted(set(missing) - _frozen(module))

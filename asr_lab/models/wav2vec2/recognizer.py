@@ -1,0 +1,130 @@
+"""A model of the wav2vec2 family as it is kept and used: plain, or as adapters on a base that lies elsewhere.
+
+Plain transformers reads the folder of a plain model; of adapters, `peft` does, on the base in the shape of the
+`config.json` that lies beside them:
+
+    config = AutoConfig.from_pretrained(FOLDER)
+    base = AutoModelForCTC.from_pretrained(BASE, config=config, ignore_mismatched_sizes=True)
+    model = PeftModel.from_pretrained(base, FOLDER)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from peft import PeftConfig, PeftModel
+from torch import Tensor
+from transformers import AutoConfig
+
+from asr_lab.data.audio import Signal
+from asr_lab.data.augment import SoundAugmenter
+from asr_lab.data.batches import Batch, for_model
+from asr_lab.data.text import TextNormalizer
+from asr_lab.errors import AsrLabError
+from asr_lab.models.recognizer import Recognizer, best_device, check_folder, read_vocabulary, write_tokenizer
+from asr_lab.models.wav2vec2.bases import Source
+from asr_lab.models.wav2vec2.batches import SoundCollator
+from asr_lab.models.wav2vec2.network import SpeechCTC, num_frames, receptive_field
+from asr_lab.units import SAMPLE_RATE
+
+ADAPTERS = "adapter_config.json"
+_PROCESSOR = "Wav2Vec2Processor"
+
+
+@dataclass
+class Wav2Vec2Recognizer(Recognizer):
+    """A speech encoder with CTC head and all it needs to hear and to write."""
+
+    model: SpeechCTC
+    feature_extractor: Any = field(kw_only=True)
+
+    model_type: ClassVar[str] = "wav2vec2"
+
+    @property
+    def min_samples(self) -> int:
+        return receptive_field(self.model.config.conv_kernel, self.model.config.conv_stride)
+
+    def output_frames(self, num_samples: int) -> int:
+        return max(0, num_frames(num_samples, self.model.config.conv_kernel, self.model.config.conv_stride))
+
+    def extract(self, samples: Signal) -> Tensor:
+        """The signal (num_samples,) as the base wants it; raises `AsrLabError` when no frame can be made of it."""
+        if len(samples) < self.min_samples:
+            raise AsrLabError(
+                f"the audio is too short for this model: {len(samples) / SAMPLE_RATE * 1000:.1f} ms",
+                allowed=f"at least {self.min_samples / SAMPLE_RATE * 1000:.0f} ms",
+            )
+        return torch.from_numpy(self.feature_extractor(samples, sampling_rate=SAMPLE_RATE).input_values[0])
+
+    def collator(self, *, labelled: bool = False, augmenter: SoundAugmenter | None = None) -> SoundCollator:
+        return SoundCollator(
+            self.extract,
+            self.encode_text if labelled else None,
+            augmenter,
+            output_frames=self.output_frames,
+            num_channels=self.model.config.hidden_size,
+        )
+
+    @torch.inference_mode()
+    def logits(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        output = self.model.eval()(**for_model(batch, self.model.device))
+        return output.logits, output.logit_lengths
+
+    def merge(self) -> None:
+        """Fold adapters into the weights they stand beside: one plain model of the same logits."""
+        if isinstance(self.model.network, PeftModel):
+            self.model.network = self.model.network.merge_and_unload()
+
+    def save(self, folder: Path) -> None:
+        network, config = self.model.network, self.model.config
+        config.text, config.architectures = asdict(self.normalizer), [type(self.model.plain).__name__]
+        if isinstance(network, PeftModel):
+            network.save_pretrained(folder, save_embedding_layers=False)  # it would look for embeddings of words
+            (folder / "README.md").unlink(missing_ok=True)  # an empty card of peft's
+            config.save_pretrained(folder)
+        else:
+            network.save_pretrained(folder)
+        self.feature_extractor.save_pretrained(folder)
+        write_tokenizer(folder, self.vocabulary, pad=self.units[self.blank], processor_class=_PROCESSOR)
+
+
+def load_recognizer(
+    folder: Path, resolve: Callable[[str], Path] | None = None, *, trainable: bool = False
+) -> Wav2Vec2Recognizer:
+    """A recogniser from its folder; `resolve` finds the base of adapters where it is one of a registry.
+
+    Raises `AsrLabError` when the folder is not one, its vocabulary does not match its head, or its base is not there.
+    """
+    check_folder(folder, "config.json", "vocab.json")
+    config = AutoConfig.from_pretrained(folder)
+    vocabulary = read_vocabulary(folder, config.vocab_size)
+    own = Source.of(str(folder))
+    network = own.network(config) if not (folder / ADAPTERS).is_file() else _adapted(folder, config, resolve, trainable)
+    model = SpeechCTC(network).to(best_device())
+    normalizer = TextNormalizer(**(getattr(config, "text", None) or {}))
+    extractor = own.feature_extractor(config)
+    return Wav2Vec2Recognizer(model.eval(), vocabulary, normalizer, feature_extractor=extractor)
+
+
+def base_of(folder: Path) -> str:
+    """The base of adapters, as they call it: a hub id with its revision, a folder, or a registry's URI."""
+    said = PeftConfig.from_pretrained(folder)
+    name = str(said.base_model_name_or_path)
+    return f"{name}@{said.revision}" if said.revision else name
+
+
+def _adapted(folder: Path, config: Any, resolve: Callable[[str], Path] | None, trainable: bool) -> Any:
+    try:
+        network = Source.of(base_of(folder), resolve).network(config)
+    except AsrLabError as error:
+        raise AsrLabError(
+            f"the base of these adapters is not there: {error.what}",
+            where=str(folder),
+            allowed=error.allowed,
+            hint="train with model.merged=true for a model that needs no base",
+        ) from error
+    return PeftModel.from_pretrained(network, folder, is_trainable=trainable)

@@ -1,0 +1,139 @@
+"""Which part of a model of the wav2vec2 family learns: all of it, upper layers, the head, or adapters (peft).
+
+What is frozen lies below everything that learns, and its input needs no gradient: so it runs without one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import peft
+from torch import nn
+
+from asr_lab.config.schema import Lora, Wav2Vec2Model
+from asr_lab.errors import AsrLabError, listing
+from asr_lab.models.wav2vec2.bases import split_revision
+from asr_lab.models.wav2vec2.network import SpeechCTC
+
+HEAD = "lm_head"
+_PAST_ADAPTERS = {"wavlm": ("q_proj", "k_proj", "v_proj", "out_proj")}
+"""Layers whose weights a model reads itself instead of calling them: what peft puts around them has no effect."""
+
+
+def _encoder_of(network: Any) -> Any:
+    """Everything below the head of a `*ForCTC`."""
+    return getattr(network, network.base_model_prefix)
+
+
+def choose_what_learns(model: SpeechCTC, settings: Wav2Vec2Model, base: str) -> None:
+    """Freeze what `settings.tune` leaves as it is, and put adapters in where it asks for them."""
+    network = model.plain
+    network.requires_grad_(True)
+    if settings.tune == "full":
+        if settings.freeze_features:
+            network.freeze_feature_encoder()
+        return
+    if settings.tune != "head":
+        _check_depth(network, settings.freeze_layers, base)
+    _freeze_all_but_head(network)
+    if settings.tune == "upper":
+        _unfreeze_upper(network, settings.freeze_layers)
+    elif settings.tune == "lora":
+        model.network = _with_adapters(network, settings.lora, settings.freeze_layers, base)
+        network.config.adapters = {"lora": settings.lora.model_dump(), "freeze_layers": settings.freeze_layers}
+
+
+def _check_depth(network: Any, freeze_layers: int, where: str) -> None:
+    """Raise `AsrLabError` when so many frozen layers would leave none that learns."""
+    count = len(_encoder_of(network).encoder.layers)
+    if freeze_layers >= count:
+        raise AsrLabError(
+            f"model.freeze_layers={freeze_layers} leaves none of the base's {count} layers to learn",
+            where=where,
+            allowed=f"0 to {count - 1}, or model.tune=head",
+        )
+
+
+def _freeze_all_but_head(network: Any) -> None:
+    """The encoder stays as it is; the feature extractor is told, or it would ask for a gradient of the sound."""
+    network.freeze_feature_encoder()
+    _encoder_of(network).requires_grad_(False)
+
+
+def _unfreeze_upper(network: Any, freeze_layers: int) -> None:
+    """Let the layers from this one on learn, and the norm behind them where the model has it there."""
+    stack = _encoder_of(network).encoder
+    stack.layers[freeze_layers:].requires_grad_(True)
+    if network.config.do_stable_layer_norm:
+        stack.layer_norm.requires_grad_(True)
+
+
+def _with_adapters(network: Any, settings: Lora, freeze_layers: int, base: str) -> Any:
+    """The network as a `PeftModel` of `base`: adapters on layers from `freeze_layers` on, and the head, learn.
+
+    Raises `AsrLabError` when a target names no layer, or one that adapters cannot reach.
+    """
+    prefix = f"{network.base_model_prefix}.encoder.layers"
+    chosen = "|".join(map(str, range(freeze_layers, len(_encoder_of(network).encoder.layers))))
+    _check_targets(network, settings, base)
+    names = "|".join(map(re.escape, settings.targets))
+    config = _METHODS[settings.method](settings, f"{re.escape(prefix)}\\.({chosen})\\.(.+\\.)?({names})")
+    adapted = peft.get_peft_model(network, config)
+    config.base_model_name_or_path, config.revision = split_revision(base)  # after peft, which has a name of its own
+    return adapted
+
+
+def _check_targets(network: Any, settings: Lora, base: str) -> None:
+    layer = _encoder_of(network).encoder.layers[0]
+    linear = {name.rpartition(".")[2] for name, one in layer.named_modules() if isinstance(one, nn.Linear)}
+    past = _PAST_ADAPTERS.get(network.config.model_type, ())
+    usable = sorted(linear - set(past))
+    unknown = [name for name in settings.targets if name not in linear]
+    if unknown:
+        what = f"model.lora.targets: the base's layers have no linear layer {listing(unknown)}"
+        raise AsrLabError(what, where=base, allowed=listing(usable))
+    if useless := [name for name in settings.targets if name in past]:
+        raise AsrLabError(
+            f"model.lora.targets: adapters on {listing(useless)} have no effect in a {network.config.model_type}: "
+            "its attention reads their weights itself",
+            where=base,
+            allowed=listing(usable),
+        )
+
+
+def _lora(settings: Lora, targets: str, **more: bool) -> Any:
+    return peft.LoraConfig(
+        r=settings.r,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        bias="none",
+        target_modules=targets,
+        modules_to_save=[HEAD],
+        **more,
+    )
+
+
+def _product(kind: Any, settings: Lora, targets: str) -> Any:
+    return kind(
+        r=settings.r,
+        alpha=settings.alpha,
+        module_dropout=settings.dropout,
+        target_modules=targets,
+        modules_to_save=[HEAD],
+    )
+
+
+def _scales(settings: Lora, targets: str) -> Any:
+    return peft.IA3Config(target_modules=targets, feedforward_modules=[], modules_to_save=[HEAD])
+
+
+_METHODS: dict[str, Callable[[Lora, str], Any]] = {
+    "lora": _lora,
+    "dora": lambda settings, targets: _lora(settings, targets, use_dora=True),
+    "rslora": lambda settings, targets: _lora(settings, targets, use_rslora=True),
+    "loha": lambda settings, targets: _product(peft.LoHaConfig, settings, targets),
+    "lokr": lambda settings, targets: _product(peft.LoKrConfig, settings, targets),
+    "ia3": _scales,
+}

@@ -1,0 +1,229 @@
+"""Fine-tune by a curriculum: phases of growing data, each from the best of the one before, with a gate behind each.
+
+One parent run has a child a phase. The same command goes on where it was cut off: phases that are done are not
+repeated, and the one that was cut off continues from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import pandas as pd
+from lhotse import CutSet
+from rich.console import Console
+
+from asr_lab.config.schema import CurriculumExperiment
+from asr_lab.data import manifest
+from asr_lab.data.curriculum import check_disjoint
+from asr_lab.errors import AsrLabError
+from asr_lab.models import load_model
+from asr_lab.models.wav2vec2.bases import on_hub
+from asr_lab.recipes.common import Clock, Split, describe, record_scores, score, use_threads, wer_interval
+from asr_lab.recipes.gates import Gate, overfits
+from asr_lab.recipes.phases import NUMBERS, Done, of_phase, parts
+from asr_lab.recipes.train import BEST, Part, Trained, train
+from asr_lab.training.callbacks import write_aside
+from asr_lab.training.recorder import ModelStore, Recorder, RegisteredModel, Tracker
+from asr_lab.training.trainer import from_rank_0, meet
+
+_STATE = "phases.json"  # what is done, among the parent's checkpoints
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A curriculum that is over."""
+
+    run_id: str
+    run_name: str
+    done: list[Done]
+    skipped: dict[int, str]
+    """Phase -> why it was left out."""
+    model_uri: str
+    seconds: float
+
+    def table(self) -> pd.DataFrame:
+        """A row a phase, for people."""
+        columns = ["number", "run_name", "wer", "target", "accept", "verdict", "seconds"]
+        table = pd.DataFrame([asdict(one) for one in self.done], columns=columns)
+        names = {"number": "phase", "run_name": "run", "target": "target_wer", "accept": "accept_wer"}
+        return table.round({"seconds": 1}).rename(columns=names)
+
+
+def curriculum(
+    config: CurriculumExperiment,
+    tracker: Tracker,
+    store: ModelStore,
+    console: Console,
+    *,
+    only: Sequence[int] = NUMBERS,
+    resume_from: str = "",
+) -> Finished:
+    """Run the phases `only`, the first from the model `resume_from` where one is given, else from `model.pretrained`.
+
+    Raises `AsrLabError` where a phase misses its gate; its run and the parent are marked.
+    """
+    clock = Clock()
+    use_threads(config.run.threads)
+    meet()
+    splits, learned = plan(config)
+    start = _start(config, store, only, resume_from)
+    spec = describe(
+        config,
+        family="curriculum",
+        kind="curriculum",
+        model_type="wav2vec2",
+        name=config.run.name or "curriculum",
+        data={name: split.digest for name, split in splits.items()} | {"start": start, "only": str(list(only))},
+        base=start,
+    )
+    with tracker.start(spec) as run:
+        console.print(
+            f"{'continuing' if run.resumed else 'curriculum'} [bold]{run.name}[/] from {start}", highlight=False
+        )
+        for split in splits.values():
+            run.dataset(split.dataset())
+        course = _Course(config, tracker, store, console, run, learned, spec.signature)
+        course.walk(only, start, course.wer_of(resume_from) if resume_from else None)
+        uri = course.conclude()
+        run.metrics({"perf/seconds": clock.seconds})
+        return Finished(run.run_id, run.name, course.done, course.skipped, uri, clock.seconds)
+
+
+def plan(config: CurriculumExperiment) -> tuple[dict[str, Split], dict[int, CutSet]]:
+    """The splits, which share no speaker, and what each phase learns from."""
+    paths = {"train": config.data.train, "val": config.data.val, "test": config.data.test}
+    splits = {name: Split.read(name, path) for name, path in paths.items() if path}
+    check_disjoint({name: split.cuts for name, split in splits.items()})
+    return splits, parts(config, splits["train"].cuts)
+
+
+def _start(config: CurriculumExperiment, store: ModelStore, only: Sequence[int], resume_from: str) -> str:
+    """The pinned model of the first phase; raises `AsrLabError` when a later phase has none to start from."""
+    if min(only) > 1 and not resume_from:
+        raise AsrLabError(
+            f"phase {min(only)} starts from the best model of phase {min(only) - 1}, and none is named",
+            allowed="--resume-from RUN, a model's folder, or --phase all",
+            next_command="asr-lab list --family wav2vec2 --children",
+        )
+    base = resume_from or config.model.pretrained
+    return base if on_hub(base) else store.pin(base)
+
+
+@dataclass
+class _Course:
+    """A curriculum on its way."""
+
+    config: CurriculumExperiment
+    tracker: Tracker
+    store: ModelStore
+    console: Console
+    run: Recorder
+    learned: dict[int, CutSet]
+    signature: str
+    done: list[Done] = field(default_factory=list)
+    skipped: dict[int, str] = field(default_factory=dict)
+
+    def walk(self, only: Sequence[int], start: str, before: float | None) -> None:
+        """One phase after the other, but for those that are done or not needed."""
+        self.done = from_rank_0(_read(self.run.checkpoints / _STATE))
+        for number in only:
+            model, wer = (self.done[-1].model, self.done[-1].wer) if self.done else (start, before)
+            if number in {one.number for one in self.done}:
+                self.console.print(f"phase {number} is done: {self.done[0].run_name}", highlight=False)
+            elif reason := self._needless(number):
+                self.skipped[number] = reason
+                self.console.print(f"phase {number} is skipped: {reason}", highlight=False)
+            else:
+                self._phase(number, model, wer)
+
+    def _needless(self, number: int) -> str:
+        """Why a phase that unfreezes is left out; "" when it is not."""
+        last = self.done[-1] if self.done else None
+        if last is None or not self.config.phase(number).unfreeze:
+            return ""
+        if last.verdict == "met":
+            return f"phase {last.number} met its target"
+        return "" if last.falling else f"the validation WER of phase {last.number} had stopped falling"
+
+    def _phase(self, number: int, model: str, before: float | None) -> None:
+        """Train a phase, judge it, and keep what came of it; raises `AsrLabError` when its gate stays shut."""
+        phase, kept = self.config.phase(number), self.run.checkpoints / f"phase{number}"
+
+        def gate_of(trained: Trained) -> Gate:
+            return Gate(number, trained.val_wer, phase.target, phase.accept, before)
+
+        def judge(child: Recorder, trained: Trained) -> None:
+            gate = gate_of(trained)
+            overfitted = {"asr_lab.overfits": "true"} if overfits(trained.history) else {}
+            child.tags({"asr_lab.phase": str(number), "asr_lab.gate": gate.verdict, **overfitted})
+            child.metrics({"gate/target": gate.target, "gate/accept": gate.accept})
+            shutil.copytree(child.checkpoints / BEST, kept, dirs_exist_ok=True)
+
+        part = Part(family="curriculum", kind="phase", parent=self.run.run_id, conclude=judge)
+        config = of_phase(self.config, number, self._manifest(number), model)
+        trained = from_rank_0(train(config, self.tracker, self.console, store=self.store, part=part))
+        gate = gate_of(trained)
+        uri = trained.model_uri if self.store.exists(trained.model_uri) else str(kept)
+        self._keep(from_rank_0(Done.of(gate, trained, uri)))
+        self.console.print(f"{gate}" + (", over-fitted" if self.done[-1].overfits else ""), highlight=False)
+        if not gate.goes_on:
+            self.run.tags({"asr_lab.gate": f"phase {number} {gate.verdict}"})
+            self._record()
+            raise gate.refuse(trained.run_name, model)
+
+    def _manifest(self, number: int) -> Path:
+        """Where the phase's utterances are written: it stays, for the phase's `config.yaml` names it."""
+        path = Path("phases") / self.signature / f"phase{number}{manifest.SUFFIX}"
+        if not path.is_file():
+            manifest.write(self.learned[number], path)
+        return path
+
+    def _keep(self, done: Done) -> None:
+        self.done.append(done)
+        write_aside(self.run.checkpoints / _STATE, json.dumps([asdict(one) for one in self.done]))
+        step = done.number
+        self.run.metrics({"phase/val_wer": done.wer, "phase/target": done.target, "phase/accept": done.accept}, step)
+
+    def wer_of(self, model: str) -> float:
+        """The validation WER of a model that phases start from."""
+        recognizer = load_model(self.store.resolve(model), self.store.resolve)
+        cuts = manifest.read(self.config.data.val)
+        return wer_interval(score(cuts, recognizer.hypotheses(cuts), recognizer.normalizer)).value
+
+    def _record(self) -> None:
+        table = pd.DataFrame([asdict(one) for one in self.done])
+        self.run.table(table, "phases.parquet")
+        lines = [f"- phase {one.number}: val/wer {one.wer:.1%}, {one.verdict}; `{one.run_name}`" for one in self.done]
+        lines += [f"- phase {number}: skipped, {reason}" for number, reason in self.skipped.items()]
+        self.run.note("\n".join(lines))
+
+    def conclude(self) -> str:
+        """Score the last phase's model, and register it under `run.register_as`; its URI."""
+        self._record()
+        if not self.done:
+            return ""
+        last, config = self.done[-1], self.config
+        folder = self.store.resolve(last.model)
+        recognizer = load_model(folder, self.store.resolve)
+        self.run.tags({"asr_lab.text": recognizer.normalizer.name})
+        for name, path in (("val", config.data.val), ("test", config.data.test)):
+            if path:
+                cuts = manifest.read(path)
+                table = score(cuts, recognizer.hypotheses(cuts), recognizer.normalizer)
+                record_scores(self.run, table, name, f"{self.run.name} on {name}")
+        model = RegisteredModel(
+            name=config.run.register_as or "wav2vec2",
+            files={"model": folder},
+            tags={"asr_lab.family": "curriculum", "asr_lab.val_wer": f"{last.wer:.4f}"},
+        )
+        return self.run.model(model, register=bool(config.run.register_as))
+
+
+def _read(file: Path) -> list[Done]:
+    if not file.is_file():
+        return []
+    return [Done(**row) for row in json.loads(file.read_text(encoding="utf-8"))]

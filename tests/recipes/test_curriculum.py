@@ -1,0 +1,225 @@
+"""A curriculum as a user runs it: phases, gates, what is in MLflow afterwards, and going on where it was cut off."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import WORDS, artifacts, make_corpus, newest, ok, refused
+
+from asr_lab.data import manifest
+
+SPEAKERS = {"base": ("ann", "ben"), "train": ("cho", "dan", "eve"), "val": ("fay",), "test": ("gil",)}
+BASE = """
+recipe: wav2vec2
+run: {name: base, register_as: weak, seed: 1, threads: 1}
+data: {train: base.jsonl.gz, val: val.jsonl.gz, test: ""}
+model: {hidden_size: 48, num_layers: 2, num_heads: 2, conv_channels: 32, dropout: 0.0}
+augment: {time_masks: 0, feature_masks: 0}
+train: {epochs: 9, batch_size: 8, lr: 3e-3, schedule: constant}
+"""
+CURRICULUM = """
+recipe: curriculum
+run: {name: kids, register_as: kids, threads: 1}
+data: {train: train.jsonl.gz, val: val.jsonl.gz, test: test.jsonl.gz}
+augment: {time_masks: 0, feature_masks: 0}
+model: {pretrained: "models:/weak/1", tune: lora, freeze_layers: 0, lora: {r: 8, dropout: 0.0}}
+train: {batch_size: 4, ema: 0.5, schedule: constant}
+phase1: {share: 0.4, epochs: 3, lr: 1e-3, warmup_steps: 0, target: 0.0, accept: 1.0}
+phase2: {share: 0.7, epochs: 2, lr: 1e-3, warmup_steps: 0, speed_share: 0, target: 0.0, accept: 1.0}
+phase3: {epochs: 2, lr: 1e-3, warmup_steps: 0, speed_share: 0, target: 0.0, accept: 1.0}
+phase4: {epochs: 1, lr: 1e-3, target: 0.0, accept: 1.0}
+"""
+
+
+@pytest.fixture(scope="module")
+def school(tmp_path_factory):
+    """A folder with tiny corpora and a registered base that hears children badly."""
+    folder = tmp_path_factory.mktemp("school")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        rng = np.random.default_rng(1)
+        for part, speakers in SPEAKERS.items():
+            count = 60 if part == "base" else 30
+            rows = []
+            for number, name in enumerate(speakers):
+                texts = {f"{name}{i:02d}": " ".join(rng.choice(WORDS, 2)) for i in range(count)}
+                corpus = make_corpus(folder / part / name, texts, speaker=name, seed=len(rows), age=6 + 2 * number)
+                rows += list(manifest.read(corpus))
+            manifest.write(rows, folder / f"{part}.jsonl.gz")
+        (folder / "base.yaml").write_text(BASE)
+        (folder / "kids.yaml").write_text(CURRICULUM)
+        ok("train", "base.yaml")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _at_school(school, monkeypatch):
+    monkeypatch.chdir(school)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{school}/mlflow.db")
+    mlflow.set_tracking_uri(f"sqlite:///{school}/mlflow.db")
+
+
+def children(run_id):
+    client = mlflow.MlflowClient()
+    experiments = [one.experiment_id for one in client.search_experiments()]
+    found = client.search_runs(experiments, f"tags.`mlflow.parentRunId` = '{run_id}'")
+    return {run.data.tags["asr_lab.phase"]: run for run in found if "asr_lab.phase" in run.data.tags}
+
+
+@pytest.fixture(scope="module")
+def finished(school):
+    """The whole curriculum, run once; its output and its run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(school)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{school}/mlflow.db")
+        mlflow.set_tracking_uri(f"sqlite:///{school}/mlflow.db")
+        return ok("curriculum", "kids.yaml"), newest("curriculum", "curriculum")
+
+
+def test_a_parent_has_a_child_a_phase(finished):
+    said, parent = finished
+    assert "phase 1: val/wer" in said
+    assert parent.info.status == "FINISHED"
+    phases = children(parent.info.run_id)
+    assert {"1", "2", "3"} <= set(phases)
+    wers = [phases[number].data.metrics["val/wer"] for number in "123"]
+    assert wers == sorted(wers, reverse=True)  # each beats the one before, or there is nothing left to beat
+    for run in phases.values():
+        assert run.info.status == "FINISHED"
+        assert run.data.tags["asr_lab.gate"] in ("met", "accepted")
+        assert run.data.tags["asr_lab.kind"] == "phase"
+        assert {"val/wer", "val/cer", "grad_norm", "epoch_time", "model/trainable_params"} <= set(run.data.metrics)
+        assert {"training_log.json", "eval", "config.yaml"} <= artifacts(run.info.run_id)
+    sizes = [phases[number].inputs.dataset_inputs for number in "123"]
+    assert all(sizes)
+    assert phases["1"].data.tags["asr_lab.base"] == "models:/weak/1"
+    assert phases["2"].data.tags["asr_lab.base"] != "models:/weak/1"
+
+
+def test_the_parent_says_what_came_of_it(finished):
+    said, parent = finished
+    metrics = parent.data.metrics
+    assert metrics["test/wer_low"] <= metrics["test/wer"] <= metrics["test/wer_high"]
+    assert {"eval", "phases.parquet", "MODEL_CARD.md"} <= artifacts(parent.info.run_id)
+    table = pd.read_parquet(mlflow.artifacts.download_artifacts(f"runs:/{parent.info.run_id}/phases.parquet"))
+    assert list(table["number"])[:3] == [1, 2, 3]
+    assert "models:/kids/1" in said
+    assert "evaluate-base" in ok("evaluate", "--model", "models:/kids@champion", "--data", "test.jsonl.gz")
+    assert "kids-" in ok("list", "--family", "curriculum")
+    assert "phase1" not in ok("list", "--family", "curriculum")  # parts fold under their parent
+
+
+def test_phases_are_nested_and_stay_where_they_are(finished):
+    _, parent = finished
+    phases = children(parent.info.run_id)
+    ids = {}
+    for number in "123":
+        config = mlflow.artifacts.load_text(f"runs:/{phases[number].info.run_id}/config.yaml")
+        path = next(line.split()[-1] for line in config.splitlines() if line.strip().startswith("train: phases/"))
+        ids[number] = {cut.id for cut in manifest.read(path)}
+    assert ids["1"] < ids["2"] < ids["3"]
+
+
+def test_one_phase_starts_from_a_run(finished):
+    _, parent = finished
+    first = children(parent.info.run_id)["1"].info.run_name
+    said = ok("curriculum", "kids.yaml", "--phase", "2", "--resume-from", first, "phase2.epochs=3", "run.register_as=")
+    assert "phase 2: val/wer" in said
+    assert "before" in said
+    assert "phase 1" not in said.split("phase 2")[0]
+
+
+def test_a_missed_gate_stops_with_a_checklist(school):
+    said = refused("curriculum", "kids.yaml", "phase1.target=0", "phase1.accept=0", "phase1.epochs=1", "run.seed=3")
+    for part in ("missed", "the curriculum stops", "transcripts", "noise", "--phase 1 --resume-from models:/weak/1"):
+        assert part in said, part
+    parent = newest("curriculum", "curriculum")
+    assert parent.info.status == "FAILED"
+    assert parent.data.tags["asr_lab.gate"] == "phase 1 missed"
+    assert children(parent.info.run_id)["1"].data.tags["asr_lab.gate"] == "missed"
+
+
+def test_mistakes_are_one_message(school):
+    assert "starts from the best model of phase 2" in refused("curriculum", "kids.yaml", "--phase", "3")
+    assert "no phase 'five'" in refused("curriculum", "kids.yaml", "--phase", "five")
+    assert "set by each phase, such as phase1.lr" in refused("curriculum", "kids.yaml", "train.lr=1")
+    assert "is below target" in refused("curriculum", "kids.yaml", "phase2.target=0.3", "phase2.accept=0.2")
+    assert "did you mean phase1.epochs" in refused("curriculum", "kids.yaml", "phase1.epoch=3")
+    overlapping = refused("curriculum", "kids.yaml", "data.val=train.jsonl.gz")
+    assert "not disjoint by speaker" in overlapping
+    said = refused("curriculum", "kids.yaml", "phase1.train=val.jsonl.gz")
+    assert "not nested" in said
+
+
+def test_a_plan_spends_nothing(school):
+    before = len(mlflow.MlflowClient().search_runs([one.experiment_id for one in mlflow.search_experiments()]))
+    said = ok("curriculum", "kids.yaml", "--dry-run")
+    assert "nothing was trained" in said
+    assert "everything" in said  # phase 4
+    assert before == len(mlflow.MlflowClient().search_runs([one.experiment_id for one in mlflow.search_experiments()]))
+
+
+@pytest.mark.slow
+def test_killed_in_a_phase_it_goes_on_to_the_same_end(school, tmp_path):
+    """kill -9 in the second phase; the same command ends with the weights of a curriculum that ran through."""
+    for name in ("whole", "killed"):
+        shutil.copytree(school, tmp_path / name, ignore=shutil.ignore_patterns("checkpoints", "spool", "phases"))
+    whole = _run(tmp_path / "whole")
+    assert whole.wait(300) == 0, whole.stdout.read()
+    killed = _run(tmp_path / "killed")
+    for line in killed.stdout:
+        if "phase 1: val/wer" in line:
+            break
+    _wait_for_checkpoint(tmp_path / "killed")
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    again = _run(tmp_path / "killed")
+    said = again.stdout.read()
+    assert again.wait(300) == 0, said
+    assert "phase 1 is done" in said
+    assert "continuing" in said
+    assert _weights(tmp_path / "whole") == _weights(tmp_path / "killed")
+
+
+def _run(folder):
+    environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-u", "-m", "asr_lab", "curriculum", "kids.yaml", "run.register_as=", "train.save_every=5",
+         "run.seed=7"],
+        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def _wait_for_checkpoint(folder):
+    """Until a second run has a whole checkpoint."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        runs = {path.parents[1].name for path in (folder / "checkpoints").glob("*/checkpoint-*/COMPLETE")}
+        if runs:
+            return
+        time.sleep(0.02)
+    raise AssertionError("no checkpoint was written")
+
+
+def _weights(folder):
+    """Phase -> digest of its last weights, and the updates made."""
+    mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+    client, found = mlflow.MlflowClient(), {}
+    experiments = [one.experiment_id for one in client.search_experiments()]
+    for run in client.search_runs(experiments, "tags.`asr_lab.kind` = 'phase' and params.`run.seed` = '7'"):
+        log = json.loads(mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/training_log.json"))
+        final = Path(mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/final"))
+        weights = b"".join(file.read_bytes() for file in sorted(final.glob("*.safetensors")))
+        found[run.data.tags["asr_lab.phase"]] = (hashlib.sha256(weights).hexdigest(), log[-1]["step"])
+    return found

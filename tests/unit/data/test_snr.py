@@ -1,0 +1,148 @@
+"""Estimates of the signal-to-noise ratio, held against noise that was added at a known one."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+from conftest import make_corpus, ok, refused
+
+from asr_lab.data import levels, manifest
+from asr_lab.data.noise import made, mix, piece
+from asr_lab.data.snr import HIGHEST, LOWEST, estimate, wada_table
+
+LEVELS = (0, 5, 10, 15, 20)
+
+
+@pytest.fixture(scope="module")
+def spoken():
+    """Sentences of different voices, clean, 16 kHz."""
+    pytest.importorskip("espeakng_loader")
+    from asr_lab.data.corpora import voices
+    from asr_lab.data.corpora.espeak import Engine
+    from asr_lab.data.corpora.sentences import Sentences
+
+    engine, sentences, found = Engine(), Sentences("en", 0), []
+    for speaker in voices.ordinary("en")[::3]:
+        for text in sentences.take(4):
+            samples, _ = engine.say(text, speaker.voice)
+            found.append(soxr.resample(samples, engine.sample_rate, 16000).astype(np.float32))
+    return found
+
+
+def errors(spoken, method, kind):
+    draw = np.random.default_rng(0)
+    return np.array(
+        [[estimate(mix(clean, made(kind, len(clean), draw), snr), method) - snr for snr in LEVELS] for clean in spoken]
+    )
+
+
+@pytest.mark.parametrize("kind", ["white", "pink"])
+def test_mean_error_on_speech_with_known_noise(spoken, kind):
+    by_floor, by_wada = np.abs(errors(spoken, "floor", kind)), np.abs(errors(spoken, "wada", kind))
+    assert by_floor.mean() < 1.0  # dB; 0.8 measured
+    assert by_floor.max() < 4
+    assert by_wada.mean() < 2.3  # 1.9 measured
+    assert by_wada[:, :3].mean() < 1.5  # up to 10 dB, where it matters
+
+
+def test_people_talking_in_the_background_are_heard_as_less_noise_than_they_are(spoken):
+    draw = np.random.default_rng(0)
+    talk = [np.resize(np.concatenate([spoken[i] for i in draw.permutation(len(spoken))]), 400_000) for _ in range(8)]
+    crowd = np.sum([voice / voice.std() for voice in talk], axis=0).astype(np.float32)
+
+    def error(method, snr):
+        noisy = [mix(clean, piece(crowd, len(clean), draw), snr) for clean in spoken]
+        return np.mean([estimate(samples, method) - snr for samples in noisy])
+
+    assert 0 < error("floor", 10) < 3.5
+    assert 2 < error("floor", 0) < 6.5
+    assert abs(error("wada", 10)) < 2
+    assert abs(error("wada", 0)) < 3
+
+
+def test_more_noise_is_always_less(spoken):
+    noise = made("pink", len(spoken[0]), np.random.default_rng(1))
+    found = [estimate(mix(spoken[0], noise, snr)) for snr in range(-10, 35, 5)]
+    assert found == sorted(found)
+
+
+def test_the_loudness_does_not_matter(spoken):
+    noisy = mix(spoken[0], made("white", len(spoken[0]), np.random.default_rng(1)), 10)
+    assert estimate(noisy * 0.05) == pytest.approx(estimate(noisy), abs=0.2)
+    assert estimate(noisy * 0.05, "wada") == pytest.approx(estimate(noisy, "wada"), abs=0.2)
+
+
+def test_the_ends_of_the_scale(spoken):
+    assert estimate(np.zeros(16000, np.float32)) == LOWEST
+    silence = np.zeros(8000, np.float32)
+    assert estimate(np.concatenate([silence, spoken[0], silence])) > 40
+    assert estimate(np.random.default_rng(0).standard_normal(16000).astype(np.float32) * 0.1) < -5
+    assert LOWEST <= estimate(spoken[0][:200], "wada") <= HIGHEST
+
+
+def test_the_table_is_that_of_the_paper():
+    """Amplitudes drawn as the definition says give the values of the table."""
+    draw = np.random.default_rng(0)
+    levels_db, spreads = wada_table()
+    assert (np.diff(spreads) >= 0).all()
+    for level in (0.0, 10.0, 20.0):
+        speech = draw.gamma(0.4, 1.0, 2_000_000) * draw.choice([-1, 1], 2_000_000)
+        noise = draw.standard_normal(2_000_000) * np.sqrt(0.4 * 1.4 / 10 ** (level / 10))
+        amplitude = np.abs(speech + noise)
+        drawn = np.log(amplitude.mean()) - np.log(amplitude).mean()
+        assert np.interp(level, levels_db, spreads) == pytest.approx(drawn, abs=0.005)
+
+
+def test_a_manifest_gets_what_it_lacks_and_keeps_its_digest(tmp_path):
+    path = make_corpus(tmp_path, {"a": "cab dad", "b": "bed egg", "c": "fad"})
+    given = list(manifest.read(path))
+    manifest.supervision(given[1]).custom["snr_db"] = 7.0
+    manifest.write(given, path)
+    before = manifest.digest(manifest.read(path))
+    said = ok("data", "snr", path)
+    assert "2 of 3 utterances had no snr_db" in said
+    cuts = manifest.read(path)
+    assert manifest.field(cuts["b"], "snr_db") == 7.0
+    assert manifest.field(cuts["b"], "snr_by") is None
+    assert manifest.field(cuts["a"], "snr_by") == "floor"
+    assert manifest.field(cuts["a"], "snr_db") > 10
+    assert manifest.digest(cuts) == before
+    assert {file.name for file in tmp_path.iterdir()} == {"audio", "all.jsonl.gz"}
+    assert "0 of 3 utterances had no snr_db" in ok("data", "snr", path)
+
+
+def test_measuring_goes_on_where_it_was_cut_off(tmp_path, monkeypatch):
+    path = make_corpus(tmp_path, {"a": "cab dad", "b": "bed egg"})
+    cut = manifest.read(path)["a"]
+    key = f"a {manifest.field(cut, 'audio_digest')}"
+    journal = path.with_name(f".{path.name}.snr")
+    journal.write_text(json.dumps([key, "floor", 12.3]) + "\n" + '["b')
+    read = []
+    monkeypatch.setattr(levels, "read_cut", lambda cut: read.append(cut.id) or np.ones(1600, np.float32))
+    ok("data", "snr", path)
+    assert read == ["b"]
+    assert manifest.field(manifest.read(path)["a"], "snr_db") == 12.3
+    assert not journal.exists()
+
+
+def test_recordings_that_cannot_be_read_are_named_and_nothing_is_written(tmp_path):
+    path = make_corpus(tmp_path, {"a": "cab dad", "b": "bed egg"})
+    before = path.read_bytes()
+    (tmp_path / "audio" / "b.wav").write_bytes(b"RIFF")
+    soundfile.write(tmp_path / "audio" / "a.wav", np.zeros(100, np.float32), 16000)
+    said = refused("data", "snr", path)
+    assert "2 recordings cannot be read" in said
+    assert "b: not an audio file" in said
+    assert path.read_bytes() == before
+
+
+def test_out_is_another_manifest(tmp_path):
+    path = make_corpus(tmp_path, {"a": "cab dad"})
+    out = tmp_path / "deep" / "er" / "measured.jsonl.gz"
+    ok("data", "snr", path, "--out", out, "--method", "wada", "--workers", "1")
+    assert manifest.field(manifest.read(path)[0], "snr_db") is None
+    assert manifest.field(manifest.read(out)[0], "snr_by") == "wada"
+    manifest.check_files(manifest.read(out))
+    assert "would be replaced" in refused("data", "snr", path, "--out", out)

@@ -1,0 +1,210 @@
+"""Models of the wav2vec2 family on disk: adapters and their head, plain models, and what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from encoders import VOCABULARY, base_folder, batch, network, recognizer, speech, tuned
+from peft import PeftModel
+from transformers import AutoConfig, AutoModelForCTC, AutoProcessor, Wav2Vec2Config, Wav2Vec2ForCTC
+
+from asr_lab.errors import AsrLabError
+from asr_lab.models import load_model
+from asr_lab.models.wav2vec2 import bases
+from asr_lab.models.wav2vec2.network import SpeechCTC
+
+METHODS = ("lora", "dora", "rslora", "loha", "lokr", "ia3")
+
+
+def adapted(folder, method: str = "lora", kind: str = "wav2vec2", norm: str = "layer", **lora) -> SpeechCTC:
+    """A base in `folder/base` with adapters and a head that have learned for two updates."""
+    base = base_folder(folder / "base", kind, norm)
+    source = bases.Source.of(str(base))
+    made = source.network(bases.for_ctc(source.config(), len(VOCABULARY), {}))
+    bases.draw_head(made)
+    model = tuned(SpeechCTC(made), str(base), tune="lora", freeze_layers=2, lora={"method": method, "r": 4, **lora})
+    learn(model)
+    return model
+
+
+def learn(model: SpeechCTC, updates: int = 2) -> None:
+    torch.manual_seed(0)
+    optimizer = torch.optim.Adam((one for one in model.parameters() if one.requires_grad), lr=0.02)
+    model.train()
+    for _ in range(updates):
+        optimizer.zero_grad()
+        model(**batch(3000, 8123)).loss.backward()
+        optimizer.step()
+
+
+@torch.inference_mode()
+def logits(model) -> torch.Tensor:
+    return model.eval()(**{key: value for key, value in batch(3000, 8123).items() if key != "labels"}).logits
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_adapters_come_back_with_their_head_bit_for_bit(tmp_path, method):
+    model = adapted(tmp_path, method)
+    base = load_model_of_base(tmp_path)
+    recognizer(model).save(tmp_path / "kept")
+    assert "model.safetensors" not in {file.name for file in (tmp_path / "kept").iterdir()}
+    again = load_model(tmp_path / "kept")
+    assert torch.equal(logits(again.model), logits(model))
+    assert (logits(model) - base).abs().max() > 1e-2  # they do something
+    again.merge()
+    torch.testing.assert_close(logits(again.model), logits(model), atol=2e-5, rtol=0)
+    again.save(tmp_path / "merged")
+    (tmp_path / "base").rename(tmp_path / "away")
+    torch.testing.assert_close(logits(load_model(tmp_path / "merged").model), logits(model), atol=2e-5, rtol=0)
+
+
+def load_model_of_base(folder) -> torch.Tensor:
+    source = bases.Source.of(str(folder / "base"))
+    return logits(SpeechCTC(source.network(bases.for_ctc(source.config(), len(VOCABULARY), {}))))
+
+
+@pytest.mark.parametrize(
+    ("kind", "norm", "targets"),
+    [
+        ("wav2vec2", "group", ("q_proj", "k_proj", "v_proj")),
+        ("hubert", "layer", ("q_proj", "v_proj", "out_proj")),
+        ("wavlm", "layer", ("intermediate_dense", "output_dense")),
+    ],
+)
+def test_every_adapter_of_every_kind_learns(tmp_path, kind, norm, targets):
+    model = adapted(tmp_path, kind=kind, norm=norm, targets=targets)
+    learning = [name for name, one in model.named_parameters() if one.requires_grad]
+    assert len([name for name in learning if "lora_A" in name]) == 2 * len(targets)
+    assert all(one.grad is not None and one.grad.abs().max() > 0 for one in model.parameters() if one.requires_grad)
+    recognizer(model).save(tmp_path / "kept")
+    assert torch.equal(logits(load_model(tmp_path / "kept").model), logits(model))
+
+
+def test_plain_transformers_and_peft_read_the_folder(tmp_path):
+    model = adapted(tmp_path)
+    kept = tmp_path / "kept"
+    recognizer(model).save(kept)
+    config = AutoConfig.from_pretrained(kept)
+    base = AutoModelForCTC.from_pretrained(tmp_path / "base", config=config, ignore_mismatched_sizes=True)
+    plain = PeftModel.from_pretrained(base, kept).eval()
+    processor = AutoProcessor.from_pretrained(kept)
+    sound = np.random.default_rng(0).normal(size=4000).astype(np.float32)
+    inputs = processor(sound, sampling_rate=16000, return_tensors="pt")
+    with torch.inference_mode():
+        theirs = plain(**inputs).logits
+    ours = load_model(kept)
+    text = next(ours.transcribe([sound]))
+    assert processor.batch_decode(theirs.argmax(-1))[0] == text
+    values = ours.extract(sound)[None]
+    with torch.inference_mode():
+        assert torch.equal(ours.model(values, torch.ones_like(values, dtype=torch.bool)).logits, theirs)
+
+
+def test_a_plain_model_is_read_by_plain_transformers(tmp_path):
+    model = tuned(speech(), tune="full")
+    learn(model)
+    recognizer(model).save(tmp_path)
+    plain = Wav2Vec2ForCTC.from_pretrained(tmp_path).eval()
+    heard = batch(4000)
+    with torch.inference_mode():
+        torch.testing.assert_close(plain(heard["input_values"]).logits, logits_of(model, heard))
+    assert AutoProcessor.from_pretrained(tmp_path).tokenizer.pad_token_id == 0
+    assert torch.equal(logits(load_model(tmp_path).model), logits(model))
+
+
+@torch.inference_mode()
+def logits_of(model, heard) -> torch.Tensor:
+    return model.eval()(heard["input_values"], heard["attention_mask"]).logits
+
+
+@pytest.mark.parametrize(("rank", "freeze", "expected"), [(16, 8, 1_572_864), (32, 8, 3_145_728), (16, 0, 2_359_296)])
+def test_lora_on_xls_r_has_the_size_of_the_specification(rank, freeze, expected):
+    config = Wav2Vec2Config(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096,
+                            feat_extract_norm="layer", do_stable_layer_norm=True, conv_bias=True)  # fmt: skip
+    with torch.device("meta"):
+        model = SpeechCTC(Wav2Vec2ForCTC(bases.for_ctc(config, 70, {})))
+        tuned(model, tune="lora", freeze_layers=freeze, lora={"r": rank})
+    learning = {name: one.numel() for name, one in model.named_parameters() if one.requires_grad}
+    head = 70 * 1024 + 70
+    assert sum(learning.values()) - head == expected
+    (settings,) = model.network.peft_config.values()
+    assert (settings.r, settings.lora_alpha, settings.lora_dropout, settings.bias) == (rank, 32, 0.1, "none")
+    assert sum("lora_A" in name for name in learning) == 3 * (24 - freeze)
+
+
+def test_a_base_of_transformers_gets_a_new_head_and_our_settings(tmp_path):
+    source = bases.Source.of(str(base_folder(tmp_path)))
+    made = source.network(bases.for_ctc(source.config(), 11, {"lowercase": True}))
+    config = made.config
+    assert made.lm_head.out_features == 11
+    assert (config.apply_spec_augment, config.layerdrop, config.ctc_zero_infinity) == (False, 0.0, True)
+    expected = network().wav2vec2.encoder.layers[3].attention.q_proj.weight
+    assert torch.equal(made.wav2vec2.encoder.layers[3].attention.q_proj.weight, expected)
+
+
+# what is refused, in one message each
+
+
+def test_a_target_that_names_no_layer():
+    with pytest.raises(AsrLabError) as said:
+        tuned(speech(), "/base", tune="lora", freeze_layers=2, lora={"targets": ["q_proj", "query"]})
+    assert "no linear layer query" in said.value.what
+    assert "q_proj" in said.value.allowed
+
+
+def test_a_target_that_wavlm_reads_past_its_adapters():
+    with pytest.raises(AsrLabError, match="have no effect in a wavlm") as said:
+        tuned(speech("wavlm"), "/base", tune="lora", freeze_layers=2)
+    assert "intermediate_dense" in said.value.allowed
+    assert "q_proj" not in said.value.allowed
+
+
+def test_freezing_every_layer():
+    with pytest.raises(AsrLabError, match="freeze_layers=8 leaves none of the base's 4 layers"):
+        tuned(speech(), "/base", tune="lora")
+
+
+def test_clips_shorter_than_the_receptive_field():
+    own = recognizer(speech())
+    assert own.min_samples == 400
+    with pytest.raises(AsrLabError, match=r"too short for this model: 24.9 ms") as said:
+        list(own.transcribe([np.zeros(399, np.float32)]))
+    assert said.value.allowed == "at least 25 ms"
+    assert list(own.transcribe([np.zeros(400, np.float32), np.ones(2000, np.float32)]))
+
+
+def test_a_vocabulary_that_does_not_match_the_head(tmp_path):
+    recognizer(speech()).save(tmp_path)
+    file = tmp_path / "vocab.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "q": 10}))
+    with pytest.raises(AsrLabError, match=r"does not match the head: 11 units in vocab.json, 10 classes"):
+        load_model(tmp_path)
+
+
+def test_adapters_whose_base_has_moved(tmp_path):
+    recognizer(adapted(tmp_path)).save(tmp_path / "kept")
+    (tmp_path / "base").rename(tmp_path / "elsewhere")
+    with pytest.raises(AsrLabError, match="the base of these adapters is not there") as said:
+        load_model(tmp_path / "kept")
+    assert str(tmp_path / "kept") in said.value.where
+    assert "merged" in said.value.hint
+
+
+def test_a_hub_id_without_a_network(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(AsrLabError, match="neither on this machine nor within reach on the hub") as said:
+        bases.Source.of("nobody/has-this@v1").config()
+    assert "model.pretrained=FOLDER" in said.value.allowed
+    assert said.value.next_command.startswith("hf download nobody/has-this --local-dir")
+
+
+def test_a_base_that_is_there_in_no_way(tmp_path):
+    with pytest.raises(AsrLabError, match="there is no base"):
+        bases.Source.of(str(tmp_path / "nothing"))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    with pytest.raises(AsrLabError, match="the base is a bert") as said:
+        bases.Source.of(str(tmp_path)).config()
+    assert "hubert" in said.value.allowed
