@@ -51,12 +51,13 @@ def train(
     from asr_lab.recipes import demo
     from asr_lab.recipes import train as recipe
     from asr_lab.recipes.common import rank_and_world_size
+    from asr_lab.recipes.plan import plan
     from asr_lab.tracking.registry import MlflowStore
 
     if any(demo.is_demo(path) for path in (experiment.data.train, experiment.data.val, experiment.data.test)):
         demo.ensure_corpus(out, make=not dry_run)
     if dry_run:
-        _show_plan(recipe.plan(experiment, MlflowStore()))
+        _show_plan(plan(experiment, MlflowStore()))
         return
     from rich.console import Console
 
@@ -80,7 +81,7 @@ def train(
 
 
 def _show_plan(planned: object) -> None:
-    from asr_lab.recipes.train import Plan
+    from asr_lab.recipes.plan import Plan
 
     assert isinstance(planned, Plan)
     out = console()

@@ -18,7 +18,7 @@ from asr_lab.data.audio import read_cut
 from asr_lab.data.phonemes import check_languages
 from asr_lab.metrics.significance import Interval
 from asr_lab.models import Loader
-from asr_lab.models.adapter import AdapterManager
+from asr_lab.models.adapter import AdapterManager, weights_digest
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.recipes.common import Clock, Split, describe, record_scores, refuse_too_short, score, use_threads
 from asr_lab.training.recorder import ModelStore, Tracker
@@ -110,7 +110,7 @@ def evaluate(
         name=config.run.name or f"evaluate-{whose.get('speaker', 'base')}",
         data={settings.split: split.digest, "base": uri, "adapter": whose.get("adapter", "")},
         base=uri,
-        base_digest=recognizer.base().digest,
+        base_digest=weights_digest(recognizer.model),
         text=recognizer.normalizer.name,
         **whose,
     )

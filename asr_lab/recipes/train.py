@@ -1,7 +1,7 @@
 """Train a recogniser: manifests -> vocabulary -> batches -> model -> metrics -> a run, and a version of the model.
 
-What differs between models is where their training starts from (`STARTS`) and what the recogniser itself says of its
-batches and its folder.
+What differs between models is where their training starts from (`recipes.deepspeech2`, `recipes.wav2vec2`) and what
+the recogniser itself says of its batches and its folder.
 """
 
 from __future__ import annotations
@@ -17,64 +17,20 @@ import torch
 from rich.console import Console
 from transformers import TrainerState
 
-from asr_lab.config.schema import DeepSpeech2Experiment, TrainExperiment, Wav2Vec2Augment, Wav2Vec2Experiment
+from asr_lab.config.schema import TrainExperiment
 from asr_lab.data import manifest
-from asr_lab.data.augment import Augmenter, FrameMasker, SoundAugmenter
 from asr_lab.data.batches import EpochBatches, InOrder, for_model, loader
-from asr_lab.data.phonemes import check_languages
-from asr_lab.data.screen import Screened
 from asr_lab.metrics.significance import Interval
-from asr_lab.models import Loader, load_model
+from asr_lab.models import load_model
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.models.wav2vec2.recognizer import Wav2Vec2Recognizer
-from asr_lab.recipes import deepspeech2, wav2vec2
-from asr_lab.recipes.common import (
-    Clock,
-    Split,
-    describe,
-    rank_and_world_size,
-    record_scores,
-    refuse_too_short,
-    score,
-    screened,
-    use_threads,
-)
+from asr_lab.recipes.common import Clock, describe, rank_and_world_size, record_scores, score, use_threads
+from asr_lab.recipes.plan import Plan, plan
 from asr_lab.training.callbacks import DropBrokenUpdates, KeepBest, Recording, SaveEvery, Telling
 from asr_lab.training.recorder import FolderStore, ModelStore, Recorder, RegisteredModel, Tracker
 from asr_lab.training.trainer import AsrTrainer, Sums, count, from_rank_0, last_checkpoint, meet, written_whole
 
 BEST = "model"  # folder of the best epoch among the checkpoints, and the model's name in the logged artifacts
-
-
-@dataclass(frozen=True)
-class Plan:
-    """All that is known before anything is spent: the data as it will be used and the untrained model."""
-
-    config: TrainExperiment
-    splits: dict[str, Split]
-    train: Screened
-    val: Screened
-    recognizer: Recognizer
-    base_uri: str = ""
-    """The pinned model that is fine-tuned; empty from scratch."""
-
-    @property
-    def num_params(self) -> int:
-        return sum(parameter.numel() for parameter in self.recognizer.model.parameters())
-
-    @property
-    def num_trainable(self) -> int:
-        learning = (one for one in self.recognizer.model.parameters() if one.requires_grad)
-        return sum(parameter.numel() for parameter in learning)
-
-    @property
-    def merges(self) -> bool:
-        """Whether adapters become part of the weights of the model that is kept."""
-        return isinstance(self.config, Wav2Vec2Experiment) and self.config.model.merged
-
-    def warnings(self) -> list[str]:
-        """What was left out of the data, and why."""
-        return self.train.warnings("train") + self.val.warnings("val")
 
 
 @dataclass(frozen=True)
@@ -101,28 +57,6 @@ class Part:
     parent: str = ""
     conclude: Callable[[Recorder, Trained], object] = lambda run, trained: None
     """Called with the run before it ends."""
-
-
-def plan(config: TrainExperiment, store: ModelStore, load: Loader = load_model) -> Plan:
-    """Read and check the data, and build the model or fetch the one to fine-tune; nothing is recorded."""
-    paths = {"train": config.data.train, "val": config.data.val, "test": config.data.test}
-    splits = {name: Split.read(name, path) for name, path in paths.items() if path}
-    for name in {"val", "test"} & set(splits) if config.data.phonemes else ():
-        check_languages(splits[name].cuts, splits[name].path)
-    if config.augment.noise_manifest:
-        splits["noise"] = Split.read("noise", config.augment.noise_manifest, speech=False)
-    texts = splits["train"].cuts
-    if isinstance(config, DeepSpeech2Experiment):
-        start = deepspeech2.start(config, texts, store, load)
-    else:
-        start = wav2vec2.start(config, texts, store)
-    recognizer, longest_s = start.recognizer, config.data.max_duration_s
-    fastest = max(1.0, *config.augment.speed_factors)
-    train = screened(splits["train"], recognizer, longest_s, fastest=fastest)
-    val = screened(splits["val"], recognizer, longest_s)
-    if "test" in splits:
-        refuse_too_short(splits["test"], recognizer)
-    return Plan(start.config, splits, train, val, recognizer, start.base_uri)
 
 
 def train(
@@ -179,13 +113,7 @@ def train(
 def _fit(planned: Plan, run: Recorder, console: Console) -> TrainerState:
     """Train from the last checkpoint there is; where that ended."""
     config, recognizer = planned.config, planned.recognizer
-    noise = planned.splits["noise"].cuts if "noise" in planned.splits else ()
-    augmenter: SoundAugmenter
-    if isinstance(config.augment, Wav2Vec2Augment):
-        augmenter = FrameMasker(config.augment, config.run.seed, noise)
-    else:
-        augmenter = Augmenter(config.augment, config.run.seed, noise)
-    collator = recognizer.collator(labelled=True, augmenter=augmenter)
+    collator = recognizer.collator(labelled=True, augmenter=planned.augmenter())
     rank, world_size = rank_and_world_size()
     batches = EpochBatches(
         planned.train.cuts,

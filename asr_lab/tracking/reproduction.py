@@ -68,10 +68,10 @@ def _models(tags: Mapping[str, str], config: Experiment) -> Iterable[tuple[str, 
     """The base by name, and base and adapter by the digests of their weights."""
     store, asked = MlflowStore(), _models_of(config)
     if base := tags.get("asr_lab.base"):
-        now = _or_why(lambda: store.pin(asked["base"] or base))
+        now = _or_why(lambda: _pinned(store, asked["base"] or base))
         yield "base", base, now
         if (digest := tags.get("asr_lab.base_digest")) and now == base:
-            yield "base digest", digest, _or_why(lambda: _base_digest(store.resolve(base)))
+            yield "base digest", digest, _or_why(lambda: _base_digest(store, base))
     if (digest := tags.get("asr_lab.adapter")) and asked["adapter"]:
         yield "adapter digest", digest, _or_why(lambda: _adapter_digest(store, asked["adapter"], config))
 
@@ -91,10 +91,17 @@ def _or_why(found: Callable[[], str]) -> str:
         return error.what
 
 
-def _base_digest(folder: Path) -> str:
-    from asr_lab.models import load_model
+def _pinned(store: MlflowStore, uri: str) -> str:
+    from asr_lab.models.wav2vec2.bases import on_hub
 
-    return load_model(folder).base().digest
+    return uri if on_hub(uri) else store.pin(uri)  # a run names the revision of what came from the hub
+
+
+def _base_digest(store: MlflowStore, uri: str) -> str:
+    from asr_lab.models import load_model
+    from asr_lab.models.adapter import weights_digest
+
+    return weights_digest(load_model(store.resolve(uri), store.resolve).model)
 
 
 def _adapter_digest(store: MlflowStore, adapter: str, config: Experiment) -> str:

@@ -157,7 +157,7 @@ class Bench:
         return epoch
 
     def _ours(self, arm: Arm, network: nn.Module, epoch: Epoch, settings: Train, seed: int) -> Trainer:
-        """As `recipes/deepspeech2.py` puts it together."""
+        """As `recipes/train.py` puts it together."""
         cuts = CutSet.from_cuts(
             MonoCut(id=str(index), start=0.0, duration=len(row["input_features"]) * FRAME_SHIFT_S, channel=0)
             for index, row in enumerate(self.utterances)

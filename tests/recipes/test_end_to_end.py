@@ -185,8 +185,10 @@ def test_a_dead_server_is_one_message_within_seconds(folder):
     assert time.monotonic() - began < 30
 
 
-def test_a_registered_model_loads_where_asr_lab_is_not_installed(folder, tmp_path):
+@pytest.mark.parametrize("recipe", ["deepspeech2", "wav2vec2"])
+def test_a_registered_model_loads_where_asr_lab_is_not_installed(folder, tmp_path, recipe):
     """The packages of this environment without asr_lab's own entry: `.pth` files count only in site folders."""
+    (folder / "base.yaml").write_text(f"recipe: {recipe}\n")
     done = asr_lab(*TRAIN, "train.epochs=1", "run.register_as=tiny", cwd=folder)
     assert done.returncode == 0, done.stderr
     (tmp_path / "elsewhere").mkdir()

@@ -17,6 +17,7 @@ import numpy as np
 import psutil
 import pytest
 from conftest import WORDS, asr_lab, make_corpus
+from encoders import base_folder
 from safetensors.numpy import load_file
 
 pytestmark = pytest.mark.slow
@@ -27,6 +28,11 @@ TRAIN = (
     "train.save_every=5", "train.patience=7", "augment.speed_factors=0.9,1.0,1.1", "augment.noise_snr_db=5,20",
 )  # fmt: skip
 
+RECIPES = ("deepspeech2", "wav2vec2")
+NO_DROPOUT = dict.fromkeys(
+    ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "final_dropout"), 0.0
+)
+
 
 @pytest.fixture
 def folder(tmp_path):
@@ -34,6 +40,15 @@ def folder(tmp_path):
     make_corpus(tmp_path / "corpus", {f"u{i:02d}": " ".join(rng.choice(WORDS, 2)) for i in range(25)})
     (tmp_path / "base.yaml").write_text("recipe: deepspeech2\n")
     return tmp_path
+
+
+def learning(folder: Path, recipe: str, **base: float) -> tuple[str, ...]:
+    """Keys for a training by this recipe in the folder: a DeepSpeech2, or adapters on a wav2vec2."""
+    (folder / "base.yaml").write_text(f"recipe: {recipe}\n")
+    if recipe == "deepspeech2":
+        return ()
+    base_folder(folder / "base", hidden_size=16, num_hidden_layers=2, conv_dim=(4,) * 7, **base)
+    return "model.pretrained=base", "model.tune=lora", "model.freeze_layers=1"
 
 
 def command(*more: str, processes: int = 1) -> list[str]:
@@ -77,7 +92,8 @@ def the_run(folder: Path, store: str = "mlflow.db"):
 
 def final(folder: Path, store: str = "mlflow.db") -> Path:
     run, client = the_run(folder, store)
-    return Path(client.download_artifacts(run.info.run_id, "final")) / "model.safetensors"
+    (weights,) = Path(client.download_artifacts(run.info.run_id, "final")).glob("*model.safetensors")
+    return weights
 
 
 def kill_when(process: subprocess.Popen[str], happened: Callable[[], bool]) -> None:
@@ -100,8 +116,10 @@ def checkpoints(folder: Path) -> dict[int, bool]:
     }
 
 
-def test_killed_at_any_step_the_same_command_ends_with_the_same_weights(folder):
-    finished(folder, store="whole.db")
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_killed_at_any_step_the_same_command_ends_with_the_same_weights(folder, recipe):
+    more = learning(folder, recipe)
+    finished(folder, *more, store="whole.db")
     moments = [
         lambda: any(not whole for whole in checkpoints(folder).values()),  # while a checkpoint is written
         lambda: max(checkpoints(folder), default=0) >= 20,  # between two checkpoints
@@ -109,8 +127,8 @@ def test_killed_at_any_step_the_same_command_ends_with_the_same_weights(folder):
         lambda: max(checkpoints(folder), default=0) >= 60,
     ]
     for moment in moments:
-        kill_when(start(folder), moment)
-    assert "continuing" in finished(folder)
+        kill_when(start(folder, *more), moment)
+    assert "continuing" in finished(folder, *more)
     run, client = the_run(folder)
     assert run.info.status == "FINISHED"
     assert final(folder).read_bytes() == final(folder, "whole.db").read_bytes()
@@ -148,11 +166,14 @@ def test_a_full_disk_is_one_message_and_the_former_checkpoint_goes_on(folder):
 PLAIN = ("augment.time_masks=0", "augment.freq_masks=0", "augment.noise_snr_db=", "augment.speed_factors=1.0")
 
 
-def test_two_processes_train_what_one_does_with_accumulation_and_log_once(folder):
-    said = finished(folder, *PLAIN, "train.epochs=4", processes=2)
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_two_processes_train_what_one_does_with_accumulation_and_log_once(folder, recipe):
+    more = ("train.epochs=4", *learning(folder, recipe, **NO_DROPOUT))
+    more += PLAIN if recipe == "deepspeech2" else ("augment.strength=0", "model.lora.dropout=0", *PLAIN[2:])
+    said = finished(folder, *more, processes=2)
     assert said.count("epoch 1/4") == 1
     assert "strides" not in said
-    finished(folder, *PLAIN, "train.epochs=4", "train.accumulate=2", store="one.db")
+    finished(folder, *more, "train.accumulate=2", store="one.db")
     (run, client), (other, other_client) = the_run(folder), the_run(folder, "one.db")
     losses = [
         [point.value for point in known.get_metric_history(each.info.run_id, "train/loss")]

@@ -75,5 +75,6 @@ ALIASES: dict[str, str] = {
     "pretrained_model_path": "model.pretrained",
     "seed": "run.seed",
     "transcripts_path": "data.train",
+    "wav2vec_lr": "train.lr",
 }
 """Option names of the older systems and the config keys they stand for."""

@@ -26,6 +26,15 @@ class Lora(Section):
     targets: tuple[str, ...] = Field(default=("q_proj", "k_proj", "v_proj"), min_length=1)
     """Names of the linear layers within each encoder layer."""
 
+    @model_validator(mode="after")
+    def _scales_have_no_rank(self) -> Self:
+        fields = Lora.model_fields
+        if self.method == "ia3":
+            for name in ("r", "alpha", "dropout"):
+                if getattr(self, name) != fields[name].default:
+                    raise ValueError(f"model.lora.{name} has no effect with method=ia3, which learns scales alone")
+        return self
+
 
 class Wav2Vec2Model(Section):
     """wav2vec 2.0, XLS-R, HuBERT or WavLM with a CTC head; the sizes are those of a tiny one from scratch."""

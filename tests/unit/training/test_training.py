@@ -18,6 +18,7 @@ from asr_lab.data.augment import Augmenter
 from asr_lab.data.batches import Collator, EpochBatches, InOrder, loader
 from asr_lab.data.features import extract
 from asr_lab.recipes import train as recipe
+from asr_lab.recipes.plan import plan
 from asr_lab.training.callbacks import DropBrokenUpdates, KeepBest
 from asr_lab.training.frames import ShuffledBatches
 from asr_lab.training.recorder import FolderStore, MemoryTracker
@@ -213,5 +214,5 @@ def test_adapter_batches_cover_everybody_each_epoch():
 def test_unknown_characters_and_long_labels_are_told(corpus, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     val = make_corpus(tmp_path / "val", {"v1": "dad zebra", "v2": "cab"})
-    planned = recipe.plan(tiny(corpus, f"data.val={val}"), FolderStore())
+    planned = plan(tiny(corpus, f"data.val={val}"), FolderStore())
     assert any("'z' x 1" in line and "'r' x 1" in line for line in planned.warnings())

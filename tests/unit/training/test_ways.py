@@ -18,6 +18,7 @@ from asr_lab.data.text import TextNormalizer, build_vocabulary, split_units
 from asr_lab.errors import AsrLabError
 from asr_lab.models.deepspeech2_recognizer import load_recognizer
 from asr_lab.recipes import train as recipe
+from asr_lab.recipes.plan import plan
 from asr_lab.training.recorder import FolderStore, MemoryTracker
 from asr_lab.training.trainer import schedule
 
@@ -43,7 +44,7 @@ def fine_tuning(corpus, folder, *more: str):
 
 
 def test_fine_tuning_starts_from_the_weights_and_takes_over_the_sizes(corpus, trained):
-    planned = recipe.plan(fine_tuning(corpus, trained), FolderStore())
+    planned = plan(fine_tuning(corpus, trained), FolderStore())
     before = load_recognizer(trained)
     for name, tensor in before.model.state_dict().items():
         assert torch.equal(planned.recognizer.model.state_dict()[name], tensor)
@@ -56,17 +57,17 @@ def test_fine_tuning_starts_from_the_weights_and_takes_over_the_sizes(corpus, tr
 
 def test_sizes_that_contradict_the_pretrained_model_are_one_message(corpus, trained):
     with pytest.raises(AsrLabError, match=r"model.hidden_size=32 \(it has hidden_size=16\)"):
-        recipe.plan(fine_tuning(corpus, trained, "model.hidden_size=32"), FolderStore())
+        plan(fine_tuning(corpus, trained, "model.hidden_size=32"), FolderStore())
     with pytest.raises(AsrLabError, match=r"data.text.lowercase=False"):
-        recipe.plan(fine_tuning(corpus, trained, "data.text.lowercase=false"), FolderStore())
-    recipe.plan(fine_tuning(corpus, trained, "model.hidden_size=16"), FolderStore())  # what it has may be said
+        plan(fine_tuning(corpus, trained, "data.text.lowercase=false"), FolderStore())
+    plan(fine_tuning(corpus, trained, "model.hidden_size=16"), FolderStore())  # what it has may be said
 
 
 def test_new_characters_are_told_and_get_classes_where_asked(corpus, trained, tmp_path):
     other = make_corpus(tmp_path / "other", {f"o{i}": "cab jig" for i in range(8)})
-    planned = recipe.plan(fine_tuning(other, trained), FolderStore())
+    planned = plan(fine_tuning(other, trained), FolderStore())
     assert any("'j' x 8" in line and "'i' x 8" in line for line in planned.warnings())
-    planned = recipe.plan(fine_tuning(other, trained, "model.extend_vocabulary=true"), FolderStore())
+    planned = plan(fine_tuning(other, trained, "model.extend_vocabulary=true"), FolderStore())
     old, new = load_recognizer(trained), planned.recognizer
     assert planned.warnings() == []
     assert new.units == [*old.units, "i", "j"]
@@ -80,18 +81,18 @@ def test_new_characters_are_told_and_get_classes_where_asked(corpus, trained, tm
 
 def test_extending_from_scratch_has_no_effect_and_is_refused(corpus):
     with pytest.raises(AsrLabError, match="no effect from scratch"):
-        recipe.plan(experiment(corpus, "model.extend_vocabulary=true"), FolderStore())
+        plan(experiment(corpus, "model.extend_vocabulary=true"), FolderStore())
 
 
 def test_a_pretrained_model_that_is_none(corpus, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(AsrLabError, match="not a model folder"):
-        recipe.plan(fine_tuning(corpus, tmp_path / "empty"), FolderStore())
+        plan(fine_tuning(corpus, tmp_path / "empty"), FolderStore())
     (tmp_path / "empty" / "config.json").write_text('{"model_type": "whisper"}')
     with pytest.raises(AsrLabError, match="unknown model type 'whisper'"):
-        recipe.plan(fine_tuning(corpus, tmp_path / "empty"), FolderStore())
+        plan(fine_tuning(corpus, tmp_path / "empty"), FolderStore())
     with pytest.raises(AsrLabError, match="no such model"):
-        recipe.plan(fine_tuning(corpus, tmp_path / "nowhere"), FolderStore())
+        plan(fine_tuning(corpus, tmp_path / "nowhere"), FolderStore())
 
 
 @pytest.mark.parametrize("name", ["tri_stage", "linear", "cosine", "inverse_sqrt"])

@@ -1,0 +1,76 @@
+"""A training before anything is spent: its data, read and checked, and its untrained model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from asr_lab.config.schema import DeepSpeech2Experiment, TrainExperiment, Wav2Vec2Augment, Wav2Vec2Experiment
+from asr_lab.data.augment import Augmenter, FrameMasker, SoundAugmenter
+from asr_lab.data.phonemes import check_languages
+from asr_lab.data.screen import Screened
+from asr_lab.models import Loader, load_model
+from asr_lab.models.recognizer import Recognizer
+from asr_lab.recipes import deepspeech2, wav2vec2
+from asr_lab.recipes.common import Split, refuse_too_short, screened
+from asr_lab.training.recorder import ModelStore
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that is known before anything is spent: the data as it will be used and the untrained model."""
+
+    config: TrainExperiment
+    splits: dict[str, Split]
+    train: Screened
+    val: Screened
+    recognizer: Recognizer
+    base_uri: str = ""
+    """The pinned model that is fine-tuned; empty from scratch."""
+
+    @property
+    def num_params(self) -> int:
+        return sum(parameter.numel() for parameter in self.recognizer.model.parameters())
+
+    @property
+    def num_trainable(self) -> int:
+        learning = (one for one in self.recognizer.model.parameters() if one.requires_grad)
+        return sum(parameter.numel() for parameter in learning)
+
+    @property
+    def merges(self) -> bool:
+        """Whether adapters become part of the weights of the model that is kept."""
+        return isinstance(self.config, Wav2Vec2Experiment) and self.config.model.merged
+
+    def warnings(self) -> list[str]:
+        """What was left out of the data, and why."""
+        return self.train.warnings("train") + self.val.warnings("val")
+
+    def augmenter(self) -> SoundAugmenter:
+        """What is done to the training audio of this kind of model."""
+        settings, seed = self.config.augment, self.config.run.seed
+        noise = self.splits["noise"].cuts if "noise" in self.splits else ()
+        if isinstance(settings, Wav2Vec2Augment):
+            return FrameMasker(settings, seed, noise)
+        return Augmenter(settings, seed, noise)
+
+
+def plan(config: TrainExperiment, store: ModelStore, load: Loader = load_model) -> Plan:
+    """Read and check the data, and build the model or fetch the one to fine-tune; nothing is recorded."""
+    paths = {"train": config.data.train, "val": config.data.val, "test": config.data.test}
+    splits = {name: Split.read(name, path) for name, path in paths.items() if path}
+    for name in {"val", "test"} & set(splits) if config.data.phonemes else ():
+        check_languages(splits[name].cuts, splits[name].path)
+    if config.augment.noise_manifest:
+        splits["noise"] = Split.read("noise", config.augment.noise_manifest, speech=False)
+    texts = splits["train"].cuts
+    if isinstance(config, DeepSpeech2Experiment):
+        start = deepspeech2.start(config, texts, store, load)
+    else:
+        start = wav2vec2.start(config, texts, store)
+    recognizer, longest_s = start.recognizer, config.data.max_duration_s
+    fastest = max(1.0, *config.augment.speed_factors)
+    train = screened(splits["train"], recognizer, longest_s, fastest=fastest)
+    val = screened(splits["val"], recognizer, longest_s)
+    if "test" in splits:
+        refuse_too_short(splits["test"], recognizer)
+    return Plan(start.config, splits, train, val, recognizer, start.base_uri)
