@@ -48,6 +48,15 @@ def test_a_spool_from_elsewhere_ships_nothing_but_its_own_files(store, named):
     assert mlflow.MlflowClient().get_run(only_run()).data.tags["a"] == "b"
 
 
+def test_a_spool_from_elsewhere_writes_nowhere_but_in_its_run(store):
+    spool = ROOT / offline()
+    (spool / "files" / "own").mkdir()
+    (spool / "files" / "own" / "x.txt").write_text("x")
+    add(spool, kind="artifact", file="files/own/x.txt", to="../../../../taken")
+    assert "still wait" in refused("sync")
+    assert not list(store.rglob("taken"))
+
+
 def test_a_copy_of_a_spool_makes_no_second_run(store):
     shutil.copytree(ROOT / offline(), "copied/spool/" + next(ROOT.iterdir()).name)
     ok("sync")
