@@ -1,4 +1,4 @@
-"""`asr-lab data synth | import | snr | split | phases | stats | check`."""
+"""`asr-lab data synth | import | snr | split | phases | select | stats | check`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 from asr_lab.cli.imports import import_corpus
 from asr_lab.cli.manifests import bar, say, span
 from asr_lab.cli.options import format_option
+from asr_lab.cli.selecting import select
 from asr_lab.cli.snr import snr
 from asr_lab.cli.splitting import phases, split
 from asr_lab.cli.tables import show
@@ -27,6 +28,7 @@ data.add_command(import_corpus)
 data.add_command(snr)
 data.add_command(split)
 data.add_command(phases)
+data.add_command(select)
 
 
 @data.command()

@@ -133,10 +133,13 @@ def check_files(cuts: Iterable[Cut], where: str = "") -> None:
         raise AsrLabError(f"{len(missing)} audio files are not there: {listing(missing, 3)}", where=where)
 
 
-def write(cuts: Iterable[Cut], path: Path) -> CutSet:
-    """Check the utterances and write them aside, then rename; sources become relative to the manifest's folder."""
+def write(cuts: Iterable[Cut], path: Path, *, speech: bool = True) -> CutSet:
+    """Check the utterances and write them aside, then rename; sources become relative to the manifest's folder.
+
+    What is not transcribed `speech` needs no supervision.
+    """
     rows = list(cuts)
-    check(rows, where=str(path))
+    check(rows, where=str(path), speech=speech)
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}{SUFFIX}")
     root = path.parent.resolve()

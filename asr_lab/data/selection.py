@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from lhotse import CutSet
 from lhotse.cut import Cut
 
-from asr_lab.data import manifest
 from asr_lab.errors import AsrLabError
 
 _ROUNDING = 1e-6  # s
@@ -51,7 +50,7 @@ def hardest(cuts: CutSet, difficulty: Mapping[str, float], budget: Budget) -> Cu
     chosen: list[Cut] = []
     taken = 0.0
     for cut in sorted(cuts, key=lambda cut: (-difficulty[cut.id], cut.id)):
-        speaker = manifest.supervision(cut).speaker or "unknown"
+        speaker = next((one.speaker for one in cut.supervisions), None) or "unknown"
         fits = taken + cut.duration <= seconds + _ROUNDING
         within = by_speaker[speaker] + cut.duration <= budget.speaker_share * seconds + _ROUNDING
         if (fits and within) or not chosen:

@@ -24,6 +24,18 @@ def best_path(logits_BTV: Tensor, lengths_B: Tensor, blank: int) -> list[list[in
     return sequences
 
 
+def confidence(logits_BTV: Tensor, lengths_B: Tensor, blank: int) -> list[float]:
+    """How sure the best path of each utterance is: the mean probability of its classes over the frames that write one
+    (not the blank), as NeMo's `max_prob` (Laptev & Ginsburg 2023, arXiv:2212.08703); 0 where nothing is written.
+    """
+    probabilities, paths = logits_BTV.softmax(dim=-1).max(dim=-1)
+    found = []
+    for values, path, length in zip(probabilities, paths, lengths_B.tolist(), strict=True):
+        written = values[: int(length)][path[: int(length)] != blank]
+        found.append(float(written.mean()) if len(written) else 0.0)
+    return found
+
+
 def to_text(sequence: Sequence[int], units: Sequence[str]) -> str:
     """Classes as text: word boundaries become spaces, jamo syllables; `<unk>`, `<eos>` and the like are not written."""
     characters = (units[index] for index in sequence)

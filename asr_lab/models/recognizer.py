@@ -115,13 +115,20 @@ class Recognizer(ABC):
             )
 
     @torch.inference_mode()
+    def heard(
+        self, cuts: CutSet, batch_size: int = 16, progress: Progress | None = None
+    ) -> Iterator[tuple[list[str], Tensor, Tensor]]:
+        """(ids, logits (B, U, V), lengths (B,)) of every utterance once, in batches of like duration."""
+        for batch in loader(InOrder(cuts, batch_size), self.collator()):
+            yield batch["cut_ids"], *self.logits(batch)
+            if progress:
+                progress(len(batch["cut_ids"]))
+
     def hypotheses(self, cuts: CutSet, batch_size: int = 16, progress: Progress | None = None) -> dict[str, str]:
         """Utterance id -> recognised text."""
         found: dict[str, str] = {}
-        for batch in loader(InOrder(cuts, batch_size), self.collator()):
-            found |= zip(batch["cut_ids"], self.decode(*self.logits(batch)), strict=True)
-            if progress:
-                progress(len(batch["cut_ids"]))
+        for ids, logits, lengths in self.heard(cuts, batch_size, progress):
+            found |= zip(ids, self.decode(logits, lengths), strict=True)
         return found
 
 

@@ -223,3 +223,39 @@ def _weights(folder):
         weights = b"".join(file.read_bytes() for file in sorted(final.glob("*.safetensors")))
         found[run.data.tags["asr_lab.phase"]] = (hashlib.sha256(weights).hexdigest(), log[-1]["step"])
     return found
+
+
+def test_the_hardest_utterances_are_selected(school):
+    said = ok("data", "select", "train.jsonl.gz", "hard.jsonl.gz", "--model", "models:/weak/1", "--share", "0.2",
+              "--speaker-share", "0.5")  # fmt: skip
+    table = pd.read_csv("hard.csv")
+    assert "18 of 90 utterances chosen" in said or "17 of 90" in said
+    assert table.loc[table["chosen"], "wer"].min() >= table.loc[~table["chosen"], "wer"].quantile(0.5)
+    assert set(table.loc[table["chosen"], "id"]) == {cut.id for cut in manifest.read("hard.jsonl.gz")}
+    assert table["confidence"].between(0, 1).all()
+
+
+def test_selected_utterances_are_added_to_what_was_learned_from(school):
+    ok("data", "phases", "train.jsonl.gz", "parts", "--shares", "0.3,1.0")
+    ok("data", "select", "train.jsonl.gz", "parts/next.jsonl.gz", "--model", "models:/weak/1", "--add-to",
+       "parts/phase1.jsonl.gz")  # fmt: skip
+    before, after = ({cut.id for cut in manifest.read(f"parts/{name}.jsonl.gz")} for name in ("phase1", "next"))
+    assert before < after
+    assert not before & set(pd.read_csv("parts/next.csv")["id"])
+    assert "would be replaced" in refused("data", "select", "train.jsonl.gz", "parts/next.jsonl.gz", "--model", "x")
+
+
+def test_what_has_no_transcript_is_selected_by_confidence(school):
+    rows = list(manifest.read("val.jsonl.gz"))
+    for cut in rows:
+        cut.supervisions = []
+    manifest.write(rows, school / "unheard.jsonl.gz", speech=False)
+    said = ok(
+        "data", "select", "unheard.jsonl.gz", "unsure.jsonl.gz", "--model", "models:/weak/1", "--speaker-share", "1"
+    )
+    assert "want one first" in said
+    table = pd.read_csv("unsure.csv")
+    assert table.loc[table["chosen"], "confidence"].max() <= table.loc[~table["chosen"], "confidence"].min()
+    assert "--by confidence" in refused("data", "select", "unheard.jsonl.gz", "x.jsonl.gz", "--model", "models:/weak/1",
+                                        "--by", "wer")  # fmt: skip
+    assert not (school / "x.jsonl.gz").exists()
