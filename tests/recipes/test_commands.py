@@ -665,7 +665,7 @@ def test_offline_the_model_is_registered_by_sync(home):
         more = ("--data", "john/all.jsonl.gz", "--base", base, "train.epochs=1", "--offline")
         said = ok("adapter", "--name", "off", *more)
         assert "a model among them, wait in spool/" in said
-    assert "as run" in ok("sync")
+    assert "as run" in ok("sync", "--here")  # it was meant for the store that was away
     found = newest("adapter")
     assert found.info.status == "FINISHED"
     assert "models:/deepspeech2-adapter-off/1" in found.data.tags["mlflow.note.content"]
