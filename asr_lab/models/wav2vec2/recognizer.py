@@ -25,10 +25,12 @@ from asr_lab.data.augment import SoundAugmenter
 from asr_lab.data.batches import Batch, for_model
 from asr_lab.data.text import TextNormalizer
 from asr_lab.errors import AsrLabError
+from asr_lab.models.adapter import weights_digest
 from asr_lab.models.recognizer import Recognizer, best_device, check_folder, read_vocabulary, write_tokenizer
 from asr_lab.models.wav2vec2.bases import Source
 from asr_lab.models.wav2vec2.batches import SoundCollator
 from asr_lab.models.wav2vec2.network import SpeechCTC, num_frames, receptive_field
+from asr_lab.models.wav2vec2.tuning import encoder_of
 from asr_lab.units import SAMPLE_RATE
 
 ADAPTERS = "adapter_config.json"
@@ -127,4 +129,11 @@ def _adapted(folder: Path, config: Any, resolve: Callable[[str], Path] | None, t
             allowed=error.allowed,
             hint="train with model.merged=true for a model that needs no base",
         ) from error
+    digest = getattr(config, "adapters", {}).get("base_digest", "")
+    if digest and digest != weights_digest(encoder_of(network)):
+        raise AsrLabError(
+            "the base of these adapters has changed since they were trained",
+            where=f"{folder}, {base_of(folder)}",
+            allowed="the base as it was",
+        )
     return PeftModel.from_pretrained(network, folder, is_trainable=trainable)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import peft
@@ -14,6 +15,7 @@ from torch import nn
 
 from asr_lab.config.schema import Lora, Wav2Vec2Model
 from asr_lab.errors import AsrLabError, listing
+from asr_lab.models.adapter import weights_digest
 from asr_lab.models.wav2vec2.bases import split_revision
 from asr_lab.models.wav2vec2.network import SpeechCTC
 
@@ -22,7 +24,7 @@ _PAST_ADAPTERS = {"wavlm": ("q_proj", "k_proj", "v_proj", "out_proj")}
 """Layers whose weights a model reads itself instead of calling them: what peft puts around them has no effect."""
 
 
-def _encoder_of(network: Any) -> Any:
+def encoder_of(network: Any) -> Any:
     """Everything below the head of a `*ForCTC`."""
     return getattr(network, network.base_model_prefix)
 
@@ -41,13 +43,18 @@ def choose_what_learns(model: SpeechCTC, settings: Wav2Vec2Model, base: str) -> 
     if settings.tune == "upper":
         _unfreeze_upper(network, settings.freeze_layers)
     elif settings.tune == "lora":
+        digest = weights_digest(encoder_of(network)) if Path(base).is_dir() else ""  # others stay as they are
         model.network = _with_adapters(network, settings.lora, settings.freeze_layers, base)
-        network.config.adapters = {"lora": settings.lora.model_dump(), "freeze_layers": settings.freeze_layers}
+        network.config.adapters = {
+            "lora": settings.lora.model_dump(),
+            "freeze_layers": settings.freeze_layers,
+            "base_digest": digest,
+        }
 
 
 def _check_depth(network: Any, freeze_layers: int, where: str) -> None:
     """Raise `AsrLabError` when so many frozen layers would leave none that learns."""
-    count = len(_encoder_of(network).encoder.layers)
+    count = len(encoder_of(network).encoder.layers)
     if freeze_layers >= count:
         raise AsrLabError(
             f"model.freeze_layers={freeze_layers} leaves none of the base's {count} layers to learn",
@@ -59,12 +66,12 @@ def _check_depth(network: Any, freeze_layers: int, where: str) -> None:
 def _freeze_all_but_head(network: Any) -> None:
     """The encoder stays as it is; the feature extractor is told, or it would ask for a gradient of the sound."""
     network.freeze_feature_encoder()
-    _encoder_of(network).requires_grad_(False)
+    encoder_of(network).requires_grad_(False)
 
 
 def _unfreeze_upper(network: Any, freeze_layers: int) -> None:
     """Let the layers from this one on learn, and the norm behind them where the model has it there."""
-    stack = _encoder_of(network).encoder
+    stack = encoder_of(network).encoder
     stack.layers[freeze_layers:].requires_grad_(True)
     if network.config.do_stable_layer_norm:
         stack.layer_norm.requires_grad_(True)
@@ -76,7 +83,7 @@ def _with_adapters(network: Any, settings: Lora, freeze_layers: int, base: str) 
     Raises `AsrLabError` when a target names no layer, or one that adapters cannot reach.
     """
     prefix = f"{network.base_model_prefix}.encoder.layers"
-    chosen = "|".join(map(str, range(freeze_layers, len(_encoder_of(network).encoder.layers))))
+    chosen = "|".join(map(str, range(freeze_layers, len(encoder_of(network).encoder.layers))))
     _check_targets(network, settings, base)
     names = "|".join(map(re.escape, settings.targets))
     config = _METHODS[settings.method](settings, f"{re.escape(prefix)}\\.({chosen})\\.(.+\\.)?({names})")
@@ -86,7 +93,7 @@ def _with_adapters(network: Any, settings: Lora, freeze_layers: int, base: str) 
 
 
 def _check_targets(network: Any, settings: Lora, base: str) -> None:
-    layer = _encoder_of(network).encoder.layers[0]
+    layer = encoder_of(network).encoder.layers[0]
     linear = {name.rpartition(".")[2] for name, one in layer.named_modules() if isinstance(one, nn.Linear)}
     past = _PAST_ADAPTERS.get(network.config.model_type, ())
     usable = sorted(linear - set(past))

@@ -204,3 +204,18 @@ def test_checkpoints_hold_what_learns_alone():
     found = model.load_state_dict(state, strict=False)
     assert (found.missing_keys, found.unexpected_keys) == ([], [])
     assert model.load_state_dict({}, strict=False).missing_keys  # what learns is missed
+
+
+@pytest.mark.parametrize(("kind", "norm"), FAMILY)
+def test_half_precision_as_on_a_gpu(kind, norm):
+    """bfloat16 by autocast, here on CPU: masks, norms and the loss (in float32) go through, and near the same."""
+    model = tuned(speech(kind, norm), tune="upper", freeze_layers=2).eval()
+    masks = {"time_mask": torch.ones(2, 25, dtype=torch.bool).tril(3), "channel_mask": torch.zeros(2, 32) > 1}
+    whole = model(**batch(3000, 8123, **masks)).loss
+    with torch.autocast("cpu", torch.bfloat16):
+        half = model(**batch(3000, 8123, **masks)).loss
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(half, whole, rtol=0.05, atol=0)
+    half.backward()
+    learning = [one.grad for one in model.parameters() if one.requires_grad]
+    assert all(gradient is not None and torch.isfinite(gradient).all() for gradient in learning)

@@ -25,7 +25,8 @@ def adapted(folder, method: str = "lora", kind: str = "wav2vec2", norm: str = "l
     source = bases.Source.of(str(base))
     made = source.network(bases.for_ctc(source.config(), len(VOCABULARY), {}))
     bases.draw_head(made)
-    model = tuned(SpeechCTC(made), str(base), tune="lora", freeze_layers=2, lora={"method": method, "r": 4, **lora})
+    rank = {} if method == "ia3" else {"r": 4}  # which learns scales alone
+    model = tuned(SpeechCTC(made), str(base), tune="lora", freeze_layers=2, lora={"method": method, **rank, **lora})
     learn(model)
     return model
 
@@ -191,6 +192,13 @@ def test_adapters_whose_base_has_moved(tmp_path):
         load_model(tmp_path / "kept")
     assert str(tmp_path / "kept") in said.value.where
     assert "merged" in said.value.hint
+
+
+def test_adapters_whose_base_has_changed(tmp_path):
+    recognizer(adapted(tmp_path)).save(tmp_path / "kept")
+    base_folder(tmp_path / "base", initializer_range=0.5)
+    with pytest.raises(AsrLabError, match="has changed since they were trained"):
+        load_model(tmp_path / "kept")
 
 
 def test_a_hub_id_without_a_network(monkeypatch):
