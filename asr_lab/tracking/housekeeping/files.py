@@ -15,7 +15,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mlflow.utils.file_utils import local_file_uri_to_path
 
 from asr_lab.errors import AsrLabError
-from asr_lab.tracking.store import tracking_uri
+from asr_lab.tracking.store import shown_uri
 
 _AT_ONCE = 8  # listings of a remote store that wait side by side
 
@@ -27,12 +27,12 @@ def handling(what: str, where: str = "") -> Iterator[None]:
         yield
     except (MlflowException, OSError) as error:  # requests' errors are OSErrors
         text = error.message if isinstance(error, MlflowException) else error.strerror or str(error)
-        where = where or str(getattr(error, "filename", None) or tracking_uri())
+        where = where or str(getattr(error, "filename", None) or shown_uri())
         raise AsrLabError(f"{what}: {str(text).splitlines()[0]}", where=where) from error
     except Exception as error:
         if not type(error).__module__.startswith(("botocore", "boto3", "sqlalchemy")):
             raise
-        raise AsrLabError(f"{what}: {str(error).splitlines()[0]}", where=where or tracking_uri()) from error
+        raise AsrLabError(f"{what}: {str(error).splitlines()[0]}", where=where or shown_uri()) from error
 
 
 def repository(uri: str) -> ArtifactRepository:
