@@ -33,7 +33,10 @@ data.add_command(select)
 
 @data.command()
 @click.argument("out", type=_PATH, default="corpora/demo")
-@click.option("--speakers", help="Named speakers, by commas; with this or any option below, OUT is needed.")
+@click.option(
+    "--speakers",
+    help="Named speakers, by commas, or `children` (Korean); with this or any option below, OUT is needed.",
+)
 @click.option("--language", type=click.Choice(["en", "ko"]), help="Language of the sentences.  [en]")
 @click.option("--utterances", type=int, help="Utterances a speaker.  [50]")
 @click.option("--texts", type=_PATH, help="Say the lines of this file, or this manifest's texts, not the grammar's.")
@@ -59,19 +62,21 @@ def synth(
       asr-lab data synth                                   the demo corpus, in corpora/demo
       asr-lab data synth corpora/ko --language ko --utterances 100
       asr-lab data synth corpora/noisy --speakers john,jane --snr 10,30
+      asr-lab data synth corpora/ko-children --language ko --speakers children --snr 10,30
       asr-lab data synth corpora/mine --texts sentences.txt --utterances 150
       asr-lab data synth --list
     """
     from asr_lab.data.corpora import synth as making
-    from asr_lab.data.corpora.voices import PERSONS, SPEAKERS
+    from asr_lab.data.corpora.voices import CHILDREN, PERSONS, SPEAKERS
 
     if list_speakers:
-        _list_speakers(SPEAKERS | PERSONS)
+        _list_speakers(SPEAKERS | PERSONS | CHILDREN)
         return
     chosen = {"language": language, "utterances": utterances, "noise": noise}
     settings: dict[str, Any] = {key: value for key, value in chosen.items() if value is not None}
     if speakers:
-        settings["speakers"] = tuple(name.strip() for name in speakers.split(",") if name.strip())
+        named = tuple(name.strip() for name in speakers.split(",") if name.strip())
+        settings["speakers"] = tuple(CHILDREN) if named == ("children",) else named
     if texts:
         settings["texts"] = _sentences(texts)
     if snr:

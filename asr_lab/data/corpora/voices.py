@@ -103,13 +103,32 @@ _PERSONS = (
     _speaker("leo", "en-us+f5", "male", 7, "person", pitch=99, pitch_range=80),
 )
 
+_CHILDREN = (
+    _speaker("areum", "ko+f3", "female", 7, "train", pitch=92, rate=150, pitch_range=75),
+    _speaker("byul", "ko+f1", "female", 6, "train", pitch=99, rate=140, pitch_range=80),
+    _speaker("chanho", "ko+m1", "male", 10, "train", pitch=85, rate=160, pitch_range=60),
+    _speaker("dain", "ko+f4", "female", 9, "train", pitch=88, rate=155, pitch_range=65),
+    _speaker("eunchae", "ko+f2", "female", 8, "train", pitch=95, rate=150, pitch_range=70),
+    _speaker("gunwoo", "ko+m7", "male", 11, "train", pitch=80, rate=165, pitch_range=60),
+    _speaker("haneul", "ko+f3", "female", 5, "train", pitch=99, rate=135, pitch_range=85),
+    _speaker("inho", "ko+m3", "male", 9, "train", pitch=90, rate=155, pitch_range=65),
+    _speaker("jaemin", "ko+m8", "male", 8, "train", pitch=95, rate=150, pitch_range=70),
+    _speaker("kyuri", "ko+f1", "female", 12, "train", pitch=78, rate=165, pitch_range=60),
+    _speaker("mirae", "ko+f5", "female", 6, "val", pitch=96, rate=145, pitch_range=80),
+    _speaker("nuri", "ko+m2", "male", 10, "val", pitch=86, rate=160, pitch_range=65),
+    _speaker("saebom", "ko+linda", "female", 7, "test", pitch=94, rate=150, pitch_range=75),
+    _speaker("woojin", "ko+m4", "male", 11, "test", pitch=84, rate=160, pitch_range=60),
+)
+
+CHILDREN: dict[str, Speaker] = {speaker.name: speaker for speaker in _CHILDREN}
+"""Child-like Korean voices, for the example of a curriculum; asked for by `children`, or by their names."""
 PERSONS: dict[str, Speaker] = {speaker.name: speaker for speaker in _PERSONS}
 SPEAKERS: dict[str, Speaker] = {speaker.name: speaker for speaker in (*_ENGLISH, *_KOREAN)}
 
 
 def speaker(name: str) -> Speaker:
     """The speaker or person of that name; raises `AsrLabError` that lists whom there is."""
-    everybody = SPEAKERS | PERSONS
+    everybody = SPEAKERS | PERSONS | CHILDREN
     if name not in everybody:
         close = nearest(name, everybody)
         raise AsrLabError(
