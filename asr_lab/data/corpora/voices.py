@@ -107,7 +107,7 @@ _CHILDREN = (
     _speaker("areum", "ko+f3", "female", 7, "train", pitch=92, rate=150, pitch_range=75),
     _speaker("byul", "ko+f1", "female", 6, "train", pitch=99, rate=140, pitch_range=80),
     _speaker("chanho", "ko+m1", "male", 10, "train", pitch=85, rate=160, pitch_range=60),
-    _speaker("dain", "ko+f4", "female", 9, "train", pitch=88, rate=155, pitch_range=65),
+    _speaker("daeun", "ko+f4", "female", 9, "train", pitch=88, rate=155, pitch_range=65),
     _speaker("eunchae", "ko+f2", "female", 8, "train", pitch=95, rate=150, pitch_range=70),
     _speaker("gunwoo", "ko+m7", "male", 11, "train", pitch=80, rate=165, pitch_range=60),
     _speaker("haneul", "ko+f3", "female", 5, "train", pitch=99, rate=135, pitch_range=85),
