@@ -107,7 +107,7 @@ def _start(config: CurriculumExperiment, store: ModelStore, only: Sequence[int],
         raise AsrLabError(
             f"phase {min(only)} starts from the best model of phase {min(only) - 1}, and none is named",
             allowed="--resume-from RUN, a model's folder, or --phase all",
-            next_command="asr-lab list --family wav2vec2 --children",
+            next_command="asr-lab list --family curriculum --children",
         )
     base = resume_from or config.model.pretrained
     return base if on_hub(base) else store.pin(base)
@@ -130,10 +130,11 @@ class _Course:
     def walk(self, only: Sequence[int], start: str, before: float | None) -> None:
         """One phase after the other, but for those that are done or not needed."""
         self.done = from_rank_0(_read(self.run.checkpoints / _STATE))
+        names = {one.number: one.run_name for one in self.done}
         for number in only:
             model, wer = (self.done[-1].model, self.done[-1].wer) if self.done else (start, before)
-            if number in {one.number for one in self.done}:
-                self.console.print(f"phase {number} is done: {self.done[0].run_name}", highlight=False)
+            if number in names:
+                self.console.print(f"phase {number} is done: {names[number]}", highlight=False)
             elif reason := self._needless(number):
                 self.skipped[number] = reason
                 self.console.print(f"phase {number} is skipped: {reason}", highlight=False)
