@@ -126,7 +126,7 @@ def test_killed_at_any_step_the_same_command_ends_with_the_same_weights(folder, 
         lambda: any(folder.glob("checkpoints/*/.model.writing")) and max(checkpoints(folder)) > 30,  # the best model
         lambda: max(checkpoints(folder), default=0) >= 60,
     ]
-    for moment in moments:
+    for moment in moments if recipe == "deepspeech2" else moments[1:2]:  # what writes is the same for all
         kill_when(start(folder, *more), moment)
     assert "continuing" in finished(folder, *more)
     run, client = the_run(folder)
