@@ -18,10 +18,10 @@ from typing import Any
 from lhotse.cut import Cut
 
 from asr_lab.data import manifest
+from asr_lab.data.pronunciation import DELETED, UNKNOWN
 from asr_lab.errors import AsrLabError, listing
 
 PARTS = ("train", "test")
-DELETED, UNKNOWN = "<del>", "<unk>"
 _PHONE = re.compile(r"([A-Z]+)[012]?(?:_[BIES])?")
 _GENDERS = {"m": "male", "f": "female"}
 
