@@ -115,7 +115,7 @@ def check_pronunciations(cuts: Iterable[Cut], where: str = "") -> None:
     raise AsrLabError(
         "pronunciations cannot be used:\n    " + "\n    ".join(lines),
         where=where,
-        allowed=f"the {len(PHONEMES)} phonemes {PHONEMES[0]} ... {PHONEMES[-1]}; as perceived also {DELETED}, {UNKNOWN}",
+        allowed=f"the phonemes {PHONEMES[0]} ... {PHONEMES[-1]}; as perceived also {DELETED}, {UNKNOWN}",
     )
 
 
