@@ -32,7 +32,7 @@ PHONEMES: tuple[str, ...] = tuple(sorted(TO_ESPEAK))
 VOWELS = frozenset(phoneme for phoneme in PHONEMES if phoneme[0] in "AEIOU")
 
 _STRESS = str.maketrans("", "", "',%=")
-_R_COLOURED = frozenset({"A@", "O@", "o@", "e@", "i@3", "U@"})  # with a following r they share one R
+_R_COLOURED = frozenset({"A@", "O@", "o@", "e@", "i@3", "U@", "3", "3:", "aI3"})  # an r behind them is theirs
 
 
 def bare_mark(mark: str) -> str:

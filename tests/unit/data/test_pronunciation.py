@@ -110,6 +110,7 @@ def test_the_inventory_is_whole_and_goes_to_espeak_and_back():
         ("g 'A@ d n- _: ", "G AA R D AH N"),
         ("w 'O@ t# 3", "W AO R T ER"),
         ("r 'E d", "R EH D"),
+        ("g 3 r 'A: Z", "G ER AA ZH"),
     ],
 )
 def test_espeak_in_arpabet(marks, phonemes):
