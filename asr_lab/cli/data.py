@@ -38,19 +38,44 @@ data.add_command(select)
 @click.option("--by", default="speaker", show_default=True, help="Field to group by.")
 @format_option
 def stats(manifest_path: Path, by: str, style: str) -> None:
-    """Utterances, minutes and words of MANIFEST by speaker or another field, and its characters."""
+    """Utterances, minutes and words of MANIFEST by speaker or another field, and its characters.
+
+    Where it has labels of pronunciation: errors by that field too, and the most frequent confusions.
+
+    \b
+    Examples:
+      asr-lab data stats corpora/demo/train.jsonl.gz
+      asr-lab data stats corpora/l2/train.jsonl.gz --by l1
+    """
     from asr_lab.data import manifest
+    from asr_lab.data.pronunciation_stats import annotated, errors_by
     from asr_lab.data.stats import by_field, characters
     from asr_lab.data.text import TextNormalizer
 
     cuts = manifest.read(manifest_path)
-    show(by_field(cuts, by), style)
+    judged = annotated(cuts, str(manifest_path))
+    table = by_field(cuts, by)
+    show(table.merge(errors_by(judged, by), how="left", on=by) if judged else table, style)
     if style == "table":
+        _confusions(judged, by)
         say(cuts, manifest_path)
         normalizer = TextNormalizer()
         counted = "".join(c for c, _ in sorted(characters(cuts, normalizer).items()) if c != " ")
         click.echo(f"  digest {manifest.digest(cuts)}")
         click.echo(f"  {len(counted)} characters ({normalizer.name}): {counted[:200]}")
+
+
+def _confusions(judged: list[Any], by: str) -> None:
+    """Errors by first language, and what is said for what."""
+    from asr_lab.data import manifest
+    from asr_lab.data.pronunciation_stats import confusions, errors_by
+
+    if not judged:
+        return
+    if by != "l1" and any(manifest.field(cut, "l1") for cut in judged):
+        show(errors_by(judged, "l1"), "table")
+    most = [f"{a or '+'}>{b} {n}" for (a, b), n in confusions(judged).most_common(16)]
+    click.echo(f"  said for what (+ is put in): {', '.join(most) or 'no errors'}")
 
 
 @data.command()
@@ -60,6 +85,8 @@ def stats(manifest_path: Path, by: str, style: str) -> None:
 def check(manifests: tuple[Path, ...], disjoint: str | None, nested: bool) -> None:
     """Read every utterance and name what is missing, cut off, not a number or changed since.
 
+    Labels of pronunciation, where there are some, are held against each other.
+
     \b
     Examples:
       asr-lab data check corpora/mine/train.jsonl.gz
@@ -67,6 +94,7 @@ def check(manifests: tuple[Path, ...], disjoint: str | None, nested: bool) -> No
       asr-lab data check phase1.jsonl.gz phase2.jsonl.gz phase3.jsonl.gz --nested
     """
     from asr_lab.data import curriculum, manifest
+    from asr_lab.data.pronunciation_stats import annotated
 
     found = {str(path): manifest.read(path) for path in manifests}
     if disjoint:
@@ -76,6 +104,8 @@ def check(manifests: tuple[Path, ...], disjoint: str | None, nested: bool) -> No
         curriculum.check_nested(found)
         click.echo(f"each of {len(found)} manifests holds the one before")
     for path, cuts in found.items():
+        if judged := annotated(cuts, path):
+            click.echo(f"{path}: the labels of {len(judged)} pronunciations can be used")
         _check_audio(cuts, path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import random
 from collections import Counter
 from itertools import pairwise
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import run
+from conftest import ok, run
 
 from asr_lab.data import arpabet, manifest
 from asr_lab.data.corpora import l2
@@ -82,6 +83,29 @@ def test_labels_hold_each_other_and_the_times_the_audio(corpus):
             alignment = manifest.supervision(cut).alignment["phone"]
             assert tuple(each.symbol for each in alignment) == found.said
             assert len(set(found.words)) == len(manifest.supervision(cut).text.split())
+
+
+def test_stats_and_check_tell_of_pronunciation(corpus, tmp_path):
+    folder, parts = corpus
+    path = folder / "train.jsonl.gz"
+    said = [pronunciation(cut) for cut in parts["train"]]
+    (row,) = json.loads(ok("data", "stats", path, "--by", "l1", "--format", "json"))
+    assert row["phonemes"] == sum(len(each.canonical) for each in said)
+    assert row["error_rate"] == pytest.approx(sum(sum(each.errors) for each in said) / row["phonemes"])
+    assert row["deleted"] == sum(each.perceived.count(DELETED) for each in said) > 0
+    assert row["substituted"] + row["deleted"] == sum(sum(each.errors) for each in said)
+    confused = Counter((a, b) for each in said for a, b in zip(each.canonical, each.perceived, strict=True) if a != b)
+    ((wanted, heard_), number) = confused.most_common(1)[0]
+    told = ok("data", "stats", path)
+    assert f"{wanted}>{heard_} {number}" in told
+    assert "vietnamese" in told
+    assert "the labels of 9 pronunciations can be used" in " ".join(ok("data", "check", path).split())
+    broken = list(parts["train"])
+    manifest.supervision(broken[0]).custom["errors"] = [0]
+    manifest.write(broken, tmp_path / "broken.jsonl.gz")
+    done = run("data", "check", tmp_path / "broken.jsonl.gz")
+    assert done.exit_code == 1
+    assert "errors and canonical differ in length: 1 utterances, vietnamese-01-0000" in " ".join(done.output.split())
 
 
 def test_the_hard_part_may_be_noisy_and_the_same_specification_makes_the_same_bytes(
