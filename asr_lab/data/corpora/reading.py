@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 from asr_lab.data.arpabet import TO_ESPEAK, VOWELS, from_espeak
 from asr_lab.data.corpora.espeak import Engine, Voice
 from asr_lab.data.corpora.processes import Spoken
+from asr_lab.errors import AsrLabError
 
+MAX_WORDS = 80  # more in a bracket eSpeak says wrong
 _READER = Voice(name="reader", voice="en-us")
 _R_COLOURED = {"AA": "A@", "AO": "O@", "EH": "e@", "IH": "i@3", "UH": "U@"}  # vowel -> it and an R behind it
 _CODA_SHARE = 1 / 3  # of a vowel's time for the `l` or `r` that eSpeak makes its end and gives no time of its own
@@ -30,13 +32,28 @@ Word = tuple[Sound, ...]
 
 
 def read(text: str) -> tuple[Word, ...]:
-    """The words of an English text as eSpeak NG's American English reads them, those it says nothing of left out."""
+    """The words of an English text as eSpeak NG's American English reads them, those it says nothing of left out.
+
+    Raises `AsrLabError` where nothing is left, for more words than eSpeak says at once, and for sounds of no English.
+    """
     apart = text.replace(" ", "\u00a0")  # with plain spaces eSpeak takes `in the` for one word
-    words = (_word(marks.split("|")) for marks in Engine().phonemes(apart, _READER).split(" "))
-    return tuple(word for word in words if word)
+    try:
+        words = [_word(marks.split("|")) for marks in Engine().phonemes(apart, _READER).split(" ")]
+    except KeyError as error:
+        raise AsrLabError(f"eSpeak NG reads {text!r} with {error.args[0]!r}, which is no English phoneme") from error
+    found = tuple(word for word in words if word)
+    if not 0 < len(found) <= MAX_WORDS:
+        raise AsrLabError(
+            f"{len(found)} words can be said of {text[:60]!r}", allowed=f"English sentences of 1 to {MAX_WORDS} words"
+        )
+    return found
 
 
 def _word(marks: Sequence[str]) -> Word:
+    """The sounds of a word; raises `KeyError` for a mark of another language."""
+    foreign = [mark for mark in marks if mark.startswith("(")]
+    if foreign:
+        raise KeyError(foreign[0])  # it changes to the voice of another language
     sounds = []
     for mark, phonemes in zip(marks, from_espeak(marks), strict=True):
         stress = mark[0] if mark[:1] in ("'", ",") else ""

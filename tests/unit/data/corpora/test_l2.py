@@ -131,6 +131,20 @@ def test_what_was_said_otherwise_than_asked_is_left_out_and_told(tmp_path, monke
     assert len(list((tmp_path / "l2" / "audio").rglob("*.flac"))) == len(kept)
 
 
+@pytest.mark.parametrize(
+    ("text", "what"), [("...", "0 words"), ("so " * 81, "81 words"), ("ni hao 你好", "no English")]
+)
+def test_texts_that_are_no_english_sentence_are_refused(text, what):
+    with pytest.raises(AsrLabError, match=what):
+        read(text)
+
+
+def test_words_stay_apart():
+    assert [" ".join(s.phoneme for s in word) for word in read("is it in the car")] == [
+        "IH Z", "IH T", "IH N", "DH AH", "K AA R"
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("l1", ACCENTS)
 def test_a_first_language_has_the_share_of_errors_of_its_table(l1):
     words = [read(text) for text in Sentences("en-phonemic", 3).take(200)]
