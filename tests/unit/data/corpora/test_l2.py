@@ -132,7 +132,13 @@ def test_what_was_said_otherwise_than_asked_is_left_out_and_told(tmp_path, monke
 
 
 @pytest.mark.parametrize(
-    ("text", "what"), [("...", "0 words"), ("so " * 81, "81 words"), ("ni hao 你好", "no English")]
+    ("text", "what"),
+    [
+        ("...", "0 words"),
+        ("so " * 81, "81 words"),
+        ("a loch", "'x', which is no English"),
+        ("안녕", r"'\(ko\)', which"),
+    ],
 )
 def test_texts_that_are_no_english_sentence_are_refused(text, what):
     with pytest.raises(AsrLabError, match=what):
