@@ -3,8 +3,8 @@
 No voice is in two parts, and no variant of a test voice is heard in training. How far a voice is from its nearest
 training voice was measured (root mean square between the mean normalised log-mel spectra of their phonemes): ordinary
 test voices 0.11 to 0.26 (training voices among themselves 0.14 to 0.50). The hard ones are a British voice and one in
-noise (their distance does not tell), and four of 0.42 to 0.52: child-like ones, an old one, and one of unusual formants.
-Two of the validation voices, of 0.39 and 0.44, lie between, so that thresholds are not chosen on what is easy alone.
+noise (their distance does not tell), and four of 0.42 to 0.52: two child-like ones, an old and an unusual one. Two
+of the validation voices, of 0.39 and 0.44, lie between, so that thresholds are not chosen on what is easy alone.
 
 All say every phoneme of `arpabet.TO_ESPEAK` as it is written, which is why eSpeak's readers of other languages are not
 among them: they lack sounds of English.
