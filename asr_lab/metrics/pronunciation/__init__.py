@@ -5,7 +5,9 @@ Columns: `id`, `canonical` (N phonemes), `perceived` (N, `<del>` where one was l
 `error_score`, `gop`, `fused`; and where known `diagnosis` (N), `score`, `phone_scores` (N), `speaker`, `l1`.
 """
 
+from asr_lab.metrics.pronunciation.calibration import Calibration, calibrate, calibration_error, overall, scored
 from asr_lab.metrics.pronunciation.detection import SCORER, decoded, detection, flagged, undefined
+from asr_lab.metrics.pronunciation.fusion import Fusion, fit_fusion, fused
 from asr_lab.metrics.pronunciation.hierarchy import hierarchy
 from asr_lab.metrics.pronunciation.intervals import f1_difference, f1_interval, pr_auc_difference, pr_auc_interval
 from asr_lab.metrics.pronunciation.legacy import legacy
@@ -17,16 +19,23 @@ from asr_lab.metrics.pronunciation.trivial import flag_all, trivial
 
 __all__ = [
     "SCORER",
+    "Calibration",
+    "Fusion",
+    "calibrate",
+    "calibration_error",
     "choose_phone_thresholds",
     "choose_threshold",
     "decoded",
     "detection",
     "f1_difference",
     "f1_interval",
+    "fit_fusion",
     "flag_all",
     "flagged",
+    "fused",
     "hierarchy",
     "legacy",
+    "overall",
     "parts",
     "per",
     "phone_errors",
@@ -34,6 +43,7 @@ __all__ = [
     "pr_auc_interval",
     "said",
     "score_figures",
+    "scored",
     "trivial",
     "undefined",
     "with_phone_errors",
