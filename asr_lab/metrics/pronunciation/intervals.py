@@ -9,17 +9,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from asr_lab.metrics.pronunciation.phonemes import by_phoneme
-from asr_lab.metrics.significance import Interval, bounds, of_resampled, rate_interval, ratio_difference_interval
+from asr_lab.metrics.ratios import difference, f1_counts
+from asr_lab.metrics.significance import Interval, bounds, of_resampled, rate_interval
 
 AUC_RESAMPLES = 1000
 """Fewer than of F1: each one ranks all phonemes anew."""
 _CELLS_AT_ONCE = 4_000_000
-
-
-def f1_counts(table: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-    """(2 TR, 2 TR + FR + FA) of each utterance of a `flagged` table: F1 is the ratio of their sums."""
-    twice = 2 * table["true_rejects"]
-    return twice, twice + table["false_rejects"] + table["false_accepts"]
 
 
 def f1_interval(table: pd.DataFrame) -> Interval | None:
@@ -34,7 +29,7 @@ def f1_difference(table_a: pd.DataFrame, table_b: pd.DataFrame) -> Interval | No
     """F1 of B minus F1 of A on the same utterances in the same order (above 0: B is better); None without errors."""
     if not table_a["true_rejects"].sum() + table_a["false_accepts"].sum():
         return None
-    return ratio_difference_interval(*(f1_counts(table_a)), *(f1_counts(table_b)))
+    return difference(table_a, table_b, "error_f1")[0]
 
 
 def pr_auc_interval(table: pd.DataFrame, column: str, *, resamples: int = AUC_RESAMPLES) -> Interval | None:
