@@ -16,6 +16,8 @@ _PATH = click.Path(path_type=Path)
 KINDS: dict[str, tuple[str, ...]] = {
     "fsdd": ("join", "blocks", "copies", "seed"),
     "speechocean762": ("scores",),
+    "l2-arctic": (),
+    "l2-json": ("audio",),
     "kospeech": ("audio", "vocab", "drop_silence"),
     "aihub": ("keys", "as_one"),
     "lhotse": ("option",),
@@ -33,7 +35,7 @@ KINDS: dict[str, tuple[str, ...]] = {
 @click.option("--copies", default=1, show_default=True, help="fsdd: join the recordings so many times differently.")
 @click.option("--seed", default=0, show_default=True, help="fsdd: seed of the strings.")
 @click.option("--scores", type=_PATH, help="speechocean762: the experts' scores.  [SOURCE/resource/scores.json]")
-@click.option("--audio", type=_PATH, help="kospeech: folder the audio paths start from.  [that of SOURCE]")
+@click.option("--audio", type=_PATH, help="kospeech, l2-json: folder the audio paths start from.  [that of SOURCE]")
 @click.option("--vocab", type=_PATH, help="kospeech: vocabulary file, to check the ids of the transcripts.")
 @click.option("--drop-silence", is_flag=True, help="kospeech: write FLAC without silence, as KoSpeech reads PCM.")
 @click.option(
@@ -50,6 +52,8 @@ def import_corpus(ctx: click.Context, /, kind: str, places: tuple[str, ...], ove
     Examples:
       asr-lab data import fsdd free-spoken-digit-dataset/recordings corpora/fsdd --join 1-5
       asr-lab data import speechocean762 speechocean762 corpora/speechocean762
+      asr-lab data import l2-arctic L2-ARCTIC corpora/l2-arctic     (train, val, test by speakers)
+      asr-lab data import l2-json data corpora/l2                   (train, val, eval .json of the older system)
       asr-lab data import kospeech KsponSpeech/transcripts.txt corpora/kspon --audio KsponSpeech
       asr-lab data import aihub child_subset_100h corpora/children     (WAV, JSON labels, subset_metadata*.csv)
       asr-lab data import lhotse cmu_kids LDC97S63 corpora/cmu-kids    (any recipe of Lhotse's)
@@ -61,7 +65,7 @@ def import_corpus(ctx: click.Context, /, kind: str, places: tuple[str, ...], ove
     name, source, out = _places(ctx, kind, places)
     if not source.exists():
         raise AsrLabError("no such file or folder", where=str(source))
-    several = kind in ("aihub", "lhotse")
+    several = kind in ("aihub", "lhotse", "l2-arctic", "l2-json")
     keep_what_is_there(sorted(out.glob(f"{'*' if several else 'all'}{manifest.SUFFIX}")), overwrite)
     with bar(f"importing {name or kind}") as progress:
         parts = _import(kind, name, source, out, {name: options[name] for name in KINDS[kind]}, progress)
@@ -112,6 +116,8 @@ def _import(
         for note in notes:
             click.echo(note)
         return dict(parts)
+    if kind in ("l2-arctic", "l2-json"):
+        return _learners(kind, source, options, progress)
     return {"all": _whole(kind, source, out, options, progress)}
 
 
@@ -133,6 +139,20 @@ def _aihub(source: Path, options: dict[str, Any], progress: Callable[[int, int],
     return dict(parts)
 
 
+def _learners(kind: str, source: Path, options: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str, Any]:
+    if kind == "l2-arctic":
+        from asr_lab.data.corpora.l2arctic import import_l2arctic
+
+        parts, notes = import_l2arctic(source, progress)
+    else:
+        from asr_lab.data.corpora.l2json import import_l2json
+
+        parts, notes = import_l2json(source, progress=progress, **options)
+    for note in notes:
+        click.echo(note)
+    return dict(parts)
+
+
 def _whole(kind: str, source: Path, out: Path, options: dict[str, Any], progress: Callable[[int, int], None]) -> Any:
     if kind == "fsdd":
         from asr_lab.data.corpora.fsdd import import_fsdd
@@ -143,7 +163,10 @@ def _whole(kind: str, source: Path, out: Path, options: dict[str, Any], progress
     if kind == "speechocean762":
         from asr_lab.data.corpora.speechocean import import_speechocean
 
-        return import_speechocean(source, progress=progress, **options)
+        cuts, notes = import_speechocean(source, progress=progress, **options)
+        for note in notes:
+            click.echo(note)
+        return cuts
     if kind == "kospeech":
         from asr_lab.data.corpora.kospeech import import_kospeech
 

@@ -31,8 +31,28 @@ PHONEMES: tuple[str, ...] = tuple(sorted(TO_ESPEAK))
 """All 39, sorted: the inventory of manifests and of models."""
 VOWELS = frozenset(phoneme for phoneme in PHONEMES if phoneme[0] in "AEIOU")
 
+SILENCES = frozenset({"", "SIL", "SP", "SPN", "PAU"})
+_STRAY = "0123456789*_)(`'\" "
+_ALIKE = {"AX": "AH", "AXR": "ER", "IX": "IH"}  # reduced vowels of older inventories
+
+
+def phoneme_of(label: str) -> str | None:
+    """The phoneme a corpus' label means: `ah0`, `ER)`, ``W` `` and `AX*` are AH, ER, W and AH; None for any other.
+
+    Stress digits, marks of an accent (`*`, `_`) and what slipped in while typing are dropped.
+    """
+    bare = label.strip().upper().strip(_STRAY)
+    bare = _ALIKE.get(bare, bare)
+    return bare if bare in TO_ESPEAK else None
+
+
+def is_silence(label: str) -> bool:
+    """Whether a corpus' label means that nothing is said: `sil`, `sp`, `spn`, or nothing at all."""
+    return label.strip().upper() in SILENCES
+
+
 _STRESS = str.maketrans("", "", "',%=")
-_R_COLOURED = frozenset({"A@", "O@", "o@", "e@", "i@3", "U@"})  # with a following r they share one R
+_R_COLOURED = frozenset({"A@", "O@", "o@", "e@", "i@3", "U@", "3", "3:", "aI3"})  # an r behind them is theirs
 
 
 def bare_mark(mark: str) -> str:

@@ -92,6 +92,8 @@ class Engine:
     Raises `AsrLabError` when the wheel is missing or the library does not find its data.
     """
 
+    _selected: ClassVar[Voice | None] = None
+
     def __init__(self) -> None:
         self._library, self.sample_rate = _load()  # Hz; eSpeak's own voices: 22,050
 
@@ -99,8 +101,9 @@ class Engine:
         """The speech, (samples,) float32 in [-1, 1) at `sample_rate` Hz, and its phonemes without pauses.
 
         `as_phonemes`: the text is eSpeak mnemonics, `D|@2 k|w|'I|k`, at most some 80 words long; unknown
-        ones are dropped by eSpeak without a word. Raises `AsrLabError` for a voice or variant eSpeak does
-        not have.
+        ones are dropped by eSpeak without a word. Then phonemes that have no time of their own are among the
+        phonemes too: an `l` or `r` that eSpeak makes the end of the vowel before. Raises `AsrLabError` for a
+        voice or variant eSpeak does not have.
         """
         self._select(voice)
         blocks: list[bytes] = []
@@ -124,14 +127,16 @@ class Engine:
             raise AsrLabError(f"eSpeak NG could not say {text!r}", where=f"voice {voice.name!r}")
         samples = np.frombuffer(b"".join(blocks), dtype=np.int16).astype(np.float32)
         samples /= 32768
-        return samples, _phones(events, len(samples) / self.sample_rate)
+        return samples, _phones(events, len(samples) / self.sample_rate, timeless=as_phonemes)
 
     def phonemes(self, text: str, voice: Voice) -> str:
         """The mnemonics of a text: `D|@2 k|w|'I|k`, `|` between phonemes and a space between words.
 
         Clauses are joined by a space. `say(..., as_phonemes=True)` takes this string back.
         """
-        self._select(voice)
+        if voice != Engine._selected:  # each selection leaves an event behind, and the first speech after some 40
+            # of them would lack phonemes
+            self._select(voice)
         buffer = ctypes.create_string_buffer(text.encode())
         rest = ctypes.c_void_p(ctypes.addressof(buffer))
         clauses = []
@@ -146,6 +151,7 @@ class Engine:
             raise AsrLabError(f"eSpeak NG refused the voice {name!r}", where=f"voice {voice.name!r}")
         for parameter, value in ((_RATE, voice.rate), (_PITCH, voice.pitch), (_RANGE, voice.pitch_range)):
             self._library.espeak_SetParameter(parameter, value, 0)
+        Engine._selected = voice
 
 
 def require(what: str = "speech is made") -> None:
@@ -227,15 +233,15 @@ def _load() -> tuple[ctypes.CDLL, int]:
     return library, sample_rate
 
 
-def _phones(events: list[tuple[int, int, bytes]], duration_s: float) -> list[Phone]:
+def _phones(events: list[tuple[int, int, bytes]], duration_s: float, *, timeless: bool) -> list[Phone]:
     """Phonemes from their events; each lasts to the next event, the last one to the end of the speech.
 
-    Left out: pauses (`_`, `_:`, `_|`, ...), changes of language (`(en)`), and what takes no time.
+    Left out: pauses (`_`, `_:`, `_|`, ...), changes of language (`(en)`), and, unless `timeless`, what takes no time.
     """
     marks = [(position / 1000, symbol.decode()) for kind, position, symbol in events if kind == _EVENT_PHONEME]
     ends = [start for start, _ in marks[1:]] + [duration_s]
     return [
-        Phone(symbol, start, round(min(end, duration_s) - start, 3))
+        Phone(symbol, start, max(0.0, round(min(end, duration_s) - start, 3)))
         for (start, symbol), end in zip(marks, ends, strict=True)
-        if symbol.strip("'%,=|") and symbol[0] not in "_(" and end > start
+        if symbol.strip("'%,=|") and symbol[0] not in "_(" and (timeless or end > start)
     ]

@@ -91,7 +91,31 @@ KOREAN = {
     "when": "오늘은 | 내일은 | 아침에 | 오후에 | 주말에 | 나중에 | 이제 | 토요일에 | 일요일에 | 두 시에 | 세 시에",
     "number": "두 개의 | 세 개의 | 네 개의 | 여러",
 }
-GRAMMARS = {"en": ENGLISH, "ko": KOREAN}
+_MORE_SOUNDS = {
+    "statement": "the {thing} makes a strange noise | {who} is watching television"
+    " | {who} usually {moved} to the {place} | {who} had a good birthday"
+    " | the {adjective} {thing} is {where} the {furniture}",
+    "machine": "television | engine",
+    "thing": "jacket | toy | orange | ring | watch | shirt | coin | glove | vest | treasure",
+    "things": "jackets | toys | oranges | rings | watches | shirts | coins | gloves | roses | clothes",
+    "adjective": "thick | thin | yellow | brown | beige | cheap | heavy | strange | long",
+    "furniture": "couch | bench | fridge",
+    "room": "house | garage | yard",
+    "place": "zoo | theater | town | bridge | church | village | garage",
+    "who": "the boy | my cousin | the judge | george | the king | joy",
+    "whom": "the boy | my cousin | the judge | george | joy",
+    "moved": "rushed | traveled",
+    "animal": "mouse | zebra | fish | chicken",
+    "food": "juice | jam | fish | chicken | onions | oil | chocolate | vegetables",
+    "music": "jazz",
+    "quality": "loud | huge | empty | cozy",
+    "weather": "cloudy | foggy",
+    "when": "on thursday | in june | this evening | at noon",
+    "number": "eight | thirty",
+}
+PHONEMIC = ENGLISH | {symbol: f"{ENGLISH[symbol]} | {more}" for symbol, more in _MORE_SOUNDS.items()}
+"""English in which every phoneme is frequent, those that learners find hard among them."""
+GRAMMARS = {"en": ENGLISH, "ko": KOREAN, "en-phonemic": PHONEMIC}
 _SYMBOL = re.compile(r"\{(\w+)\}")
 
 

@@ -31,6 +31,7 @@ class Utterance:
     id: str
     text: str
     path: str  # of its FLAC file, under the folder of the job
+    mnemonics: str = ""  # eSpeak's phonemes that are said instead of the text: "D|@2 k|w|'I|k"
     snr_db: float | None = None  # dB; None = no noise
     noise: Kind = "pink"
     noise_seed: int = 0
@@ -58,7 +59,7 @@ def speak(job: Job) -> Iterator[tuple[str, list[Phone]]]:
     """Write every utterance as 16 kHz mono 16-bit FLAC; yields its id and phonemes as it is written."""
     engine = Engine()
     for each in job.utterances:
-        samples, phones = engine.say(each.text, job.voice)
+        samples, phones = engine.say(each.mnemonics or each.text, job.voice, as_phonemes=bool(each.mnemonics))
         samples = soxr.resample(samples, engine.sample_rate, SAMPLE_RATE)
         if each.snr_db is not None:
             background = made(each.noise, len(samples), np.random.default_rng(each.noise_seed))

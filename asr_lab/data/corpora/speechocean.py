@@ -7,7 +7,6 @@ position suffixes (`_B`, `_I`, `_E`) and stress digits are dropped.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Callable
@@ -18,7 +17,9 @@ from typing import Any
 from lhotse.cut import Cut
 
 from asr_lab.data import manifest
-from asr_lab.data.pronunciation import DELETED, UNKNOWN
+from asr_lab.data.arpabet import PHONEMES
+from asr_lab.data.corpora.speechocean_scores import judgement, read_scores
+from asr_lab.data.corpora.telling import Telling
 from asr_lab.errors import AsrLabError, listing
 
 PARTS = ("train", "test")
@@ -49,8 +50,10 @@ class _Part:
                 self.faults.append(f"{self.folder / name} lacks {len(lacking)} speakers: {listing(lacking, 5)}")
 
 
-def import_speechocean(source: Path, *, scores: Path | None = None, progress: Progress | None = None) -> list[Cut]:
-    """Utterances of the parts there are, with `part`, `age`, `canonical`, and scores where there are some.
+def import_speechocean(
+    source: Path, *, scores: Path | None = None, progress: Progress | None = None
+) -> tuple[list[Cut], list[str]]:
+    """(Utterances, what is to be told) of the parts there are, with `part`, `age`, `canonical`, and scores if any.
 
     `scores` is the file of the experts' scores; by default `resource/scores.json` if it is there. Raises one
     `AsrLabError` that names every fault of the files.
@@ -63,20 +66,21 @@ def import_speechocean(source: Path, *, scores: Path | None = None, progress: Pr
     for part in parts:
         part.read()
     words = _canonical(source / "resource" / "text-phone", faults)
-    judged = _scores(scores or source / "resource" / "scores.json", faults, needed=scores is not None)
+    judged = read_scores(scores or source / "resource" / "scores.json", faults, needed=scores is not None)
     _refuse(faults, source)
     cuts: list[Cut] = []
+    told = Telling()
     total = sum(len(part.tables["text"]) for part in parts)
     for part in parts:
         for id in sorted(part.tables["text"]):
             try:
-                cuts.append(_utterance(id, part, source, words, judged.get(id)))
+                cuts.append(_utterance(id, part, source, words, judged.get(id), told))
             except AsrLabError as error:
                 faults.append(f"{id}: {error.what}" + (f" ({error.where})" if error.where else ""))
             if progress:
                 progress(len(cuts), total)
     _refuse(faults, source)
-    return cuts
+    return cuts, told.lines()
 
 
 def _refuse(faults: list[str], source: Path) -> None:
@@ -116,38 +120,27 @@ def _canonical(path: Path, faults: list[str]) -> dict[str, list[list[str]]]:
         if not word.isdigit() or not all(named):
             faults.append(f"{path}: not the phones of a word: {key} {phones}")
             continue
+        if illegal := [match[1] for match in named if match and match[1] not in PHONEMES]:
+            faults.append(f"{path}: not a phone: {listing(illegal)} of {key}")
         by_id[id][int(word)] = [match[1] for match in named if match]
     return {id: [words[index] for index in sorted(words)] for id, words in by_id.items()}
 
 
-def _scores(path: Path, faults: list[str], *, needed: bool) -> dict[str, Any]:
-    if not path.is_file():
-        if needed:
-            faults.append(f"{path} is missing")
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        content = error
-    if not isinstance(content, dict):
-        faults.append(f"{path} is not a JSON object: {content if isinstance(content, ValueError) else type(content)}")
-        return {}
-    return content
-
-
-def _utterance(id: str, part: _Part, source: Path, words: dict[str, list[list[str]]], judged: Any) -> Cut:
+def _utterance(
+    id: str, part: _Part, source: Path, words: dict[str, list[list[str]]], judged: Any, told: Telling
+) -> Cut:
     tables = part.tables
     speaker = tables["utt2spk"][id]
     age, gender = tables["spk2age"][speaker], tables["spk2gender"][speaker]
     if not age.isdigit() or gender not in _GENDERS:
         raise AsrLabError(f"speaker {speaker} has the age {age!r} and the gender {gender!r}")
     spoken = words.get(id, [])
+    found = judgement(judged, spoken, told) if judged is not None else {}
     custom: dict[str, Any] = {}
     if spoken:
         custom["canonical"] = [phone for word in spoken for phone in word]
         custom["canonical_words"] = [index for index, word in enumerate(spoken) for _ in word]
-    if judged is not None:
-        custom |= _judgement(judged, spoken)
+    custom |= found
     return manifest.utterance(
         id=id,
         audio=source / tables["wav.scp"][id],
@@ -161,46 +154,3 @@ def _utterance(id: str, part: _Part, source: Path, words: dict[str, list[list[st
         part=part.folder.name,
         **custom,
     )
-
-
-def _judgement(judged: dict[str, Any], spoken: list[list[str]]) -> dict[str, Any]:
-    """`scores` of sentence, words and phones, and what was heard: `perceived`, `errors`.
-
-    An entry under `mispronunciations` is an error; `AH*` ("close to AH") counts as AH. A word that was not read has
-    accuracy 0 and no such entries: its phones are `<del>`.
-    """
-    try:
-        rows = judged["words"]
-        phones = [[_bare(phone) for phone in row["phones"]] for row in rows]
-        if spoken and phones != spoken:
-            raise AsrLabError(f"the scores are of other phones than resource/text-phone: {phones} and {spoken}")
-        perceived, errors = [], []
-        for row, word in zip(rows, phones, strict=True):
-            entries = row.get("mispronunciations", [])
-            heard = {int(entry["index"]): _heard(entry["pronounced-phone"]) for entry in entries}
-            unread = float(row["accuracy"]) == 0 and not heard
-            perceived += [DELETED if unread else heard.get(index, phone) for index, phone in enumerate(word)]
-            errors += [int(unread or index in heard) for index in range(len(word))]
-        sentence = {name: judged[name] for name in ("accuracy", "completeness", "fluency", "prosodic", "total")}
-        of_words = {name: [row[name] for row in rows] for name in ("accuracy", "stress", "total")}
-        of_phones = [score for row in rows for score in row["phones-accuracy"]]
-    except (KeyError, TypeError, ValueError) as error:
-        raise AsrLabError(f"its scores are not as speechocean762 writes them: {error!r}") from error
-    if len(of_phones) != len(perceived):
-        raise AsrLabError(f"{len(of_phones)} phone scores for {len(perceived)} phones")
-    scores = {"sentence": sentence, "words": of_words, "phones": of_phones}
-    return {"scores": scores, "perceived": perceived, "errors": errors}
-
-
-def _bare(phone: str) -> str:
-    match = _PHONE.fullmatch(phone)
-    if match is None:
-        raise AsrLabError(f"not a phone: {phone!r}")
-    return match[1]
-
-
-def _heard(phone: str) -> str:
-    phone = phone.removesuffix("*")
-    if phone.lower() in (DELETED, UNKNOWN):
-        return phone.lower()
-    return _bare(phone.upper())

@@ -117,7 +117,7 @@ def synthesize(
 
     Raises `AsrLabError` when `out` holds something already, or eSpeak NG is not installed.
     """
-    return _make(plan(spec), out, progress, workers)
+    return make(plan(spec), out, progress, workers)
 
 
 def make_demo(
@@ -127,7 +127,44 @@ def make_demo(
 
     The names are `train`, `val`, `test` and `persons/<name>/train`, `persons/<name>/test`.
     """
-    return _make(plan_demo(seed), out, progress, workers)
+    return make(plan_demo(seed), out, progress, workers)
+
+
+def make(
+    planned: Sequence[Planned],
+    out: Path,
+    progress: Progress | None,
+    workers: int = WORKERS,
+    to_cut: Callable[[Planned, Path, Spoken], Cut | None] | None = None,
+) -> dict[str, Path]:
+    """Have a plan spoken and write its manifests: everything aside, then one rename, so that a killed making leaves
+    no folder that looks whole.
+
+    `to_cut` makes the utterance from its plan, the folder of the corpus and the phonemes; None leaves it out.
+    """
+    to_cut = to_cut or _cut
+    espeak.require()
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise AsrLabError(
+            "there is something already where the corpus would go",
+            where=str(out),
+            hint="remove it first, or choose another folder",
+        )
+    making = out.resolve().with_name(f"{out.resolve().name}.making")
+    shutil.rmtree(making, ignore_errors=True)
+    making.mkdir(parents=True)
+    phones = speak_all(_jobs(planned, making), progress, workers)
+    names = list(dict.fromkeys(each.manifest for each in planned))
+    for name in names:
+        made = [to_cut(each, making, phones[each.utterance.id]) for each in planned if each.manifest == name]
+        cuts = [cut for cut in made if cut is not None]
+        if not cuts:
+            raise AsrLabError(f"none of the {len(made)} utterances of {name} was said as asked", hint="ask for more")
+        manifest.write(cuts, making / f"{name}{manifest.SUFFIX}")
+    if out.is_dir():
+        out.rmdir()
+    making.rename(out)
+    return {name: out / f"{name}{manifest.SUFFIX}" for name in names}
 
 
 def demo_manifests(out: Path = DEMO) -> dict[str, Path]:
@@ -163,29 +200,6 @@ def _noisy(planned: Planned, spec: SynthSpec) -> Planned:
     noise_seed = zlib.crc32(key.encode())
     said = replace(planned.utterance, snr_db=snr_db, noise=spec.noise, noise_seed=noise_seed)
     return replace(planned, utterance=said)
-
-
-def _make(planned: Sequence[Planned], out: Path, progress: Progress | None, workers: int) -> dict[str, Path]:
-    """Everything aside, then one rename: a killed making leaves no folder that looks whole."""
-    espeak.require()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise AsrLabError(
-            "there is something already where the corpus would go",
-            where=str(out),
-            hint="remove it first, or choose another folder",
-        )
-    making = out.resolve().with_name(f"{out.resolve().name}.making")
-    shutil.rmtree(making, ignore_errors=True)
-    making.mkdir(parents=True)
-    phones = speak_all(_jobs(planned, making), progress, workers)
-    names = list(dict.fromkeys(each.manifest for each in planned))
-    for name in names:
-        cuts = [_cut(each, making, phones[each.utterance.id]) for each in planned if each.manifest == name]
-        manifest.write(cuts, making / f"{name}{manifest.SUFFIX}")
-    if out.is_dir():
-        out.rmdir()
-    making.rename(out)
-    return {name: out / f"{name}{manifest.SUFFIX}" for name in names}
 
 
 def _jobs(planned: Sequence[Planned], folder: Path) -> list[Job]:

@@ -110,12 +110,21 @@ def test_the_inventory_is_whole_and_goes_to_espeak_and_back():
         ("g 'A@ d n- _: ", "G AA R D AH N"),
         ("w 'O@ t# 3", "W AO R T ER"),
         ("r 'E d", "R EH D"),
+        ("g 3 r 'A: Z", "G ER AA ZH"),
     ],
 )
 def test_espeak_in_arpabet(marks, phonemes):
     found = arpabet.from_espeak(marks.split())
     assert len(found) == len(marks.split())
     assert [phoneme for each in found for phoneme in each] == phonemes.split()
+
+
+def test_labels_of_corpora_mean_phonemes():
+    dirty = {"AH0": "AH", "ah": "AH", "ER)": "ER", "V``": "V", "W`": "W", "T ": "T", "AX": "AH", "D*": "D", "L_": "L"}
+    assert {label: arpabet.phoneme_of(label) for label in dirty} == dirty
+    assert [arpabet.phoneme_of(label) for label in ("TR", "err", "sil", "", "*")] == [None] * 5
+    assert all(arpabet.is_silence(label) for label in ("sil", "SIL", "sp", "spn", "", " "))
+    assert not arpabet.is_silence("S")
 
 
 def test_a_mark_of_another_language_is_refused():

@@ -58,6 +58,15 @@ def test_what_is_said_is_what_the_text_asks_for() -> None:
 
 
 @have_espeak
+def test_reading_many_texts_takes_no_phonemes_from_what_is_said_next() -> None:
+    engine = Engine()
+    for _ in range(200):
+        engine.phonemes("red", ADAM)
+    _, phones = engine.say("red", ADAM)
+    assert [phone.symbol.replace("'", "") for phone in phones] == ["r", "E", "d"]
+
+
+@have_espeak
 def test_an_accent_leaves_no_change_of_language_among_the_phones() -> None:
     _, phones = Engine().say(TEXT, PERSONS["john"].voice)
     assert len(phones) > 10

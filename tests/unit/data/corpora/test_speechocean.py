@@ -9,6 +9,7 @@ from conftest import SHARED
 
 from asr_lab.data import manifest
 from asr_lab.data.corpora.speechocean import import_speechocean
+from asr_lab.data.pronunciation import pronunciation
 from asr_lab.errors import AsrLabError
 
 REAL = SHARED / "data" / "speechocean762"
@@ -51,7 +52,7 @@ def scores(**changes):
 
 
 def test_an_utterance_has_what_the_corpus_says(source):
-    cuts = {cut.id: cut for cut in import_speechocean(source)}
+    cuts = {cut.id: cut for cut in import_speechocean(source)[0]}
     assert set(cuts) == {"00001a", "00002b"}
     child = cuts["00001a"]
     own = {name: manifest.field(child, name) for name in ("speaker", "gender", "age", "l1", "part", "language", "text")}
@@ -65,7 +66,7 @@ def test_an_utterance_has_what_the_corpus_says(source):
 
 def test_scores_and_what_was_heard(source, tmp_path):
     (source / "resource" / "scores.json").write_text(json.dumps(scores()))
-    cuts = import_speechocean(source)
+    cuts, notes = import_speechocean(source)
     path = tmp_path / "all.jsonl.gz"
     manifest.write(cuts, path)
     child = next(cut for cut in manifest.read(path) if cut.id == "00001a")
@@ -75,6 +76,32 @@ def test_scores_and_what_was_heard(source, tmp_path):
     assert judged["sentence"]["fluency"] == 9
     assert judged["words"]["accuracy"] == [0, 6]
     assert judged["phones"] == [2.0] * 5
+    assert manifest.field(child, "accented") == [0, 0, 0, 1, 0]
+    said = pronunciation(child)
+    assert (said.scores, said.words) == ((2.0,) * 5, (0, 0, 1, 1, 1))
+    assert notes == []
+
+
+def test_phones_that_are_none_are_unknown_and_counted(source):
+    wrong = [(0, "K", "TR"), (1, "AO", "ar*"), (2, "L", "<unk>")]
+    judged = scores(words=[word("WE", ["W", "IY0"], 8), word("CALL", ["K", "AO0", "L"], 2, *wrong)])
+    (source / "resource" / "scores.json").write_text(json.dumps(judged))
+    (source / "resource" / "text-phone").unlink()  # the scores have the canonical phones too
+    cuts, notes = import_speechocean(source)
+    (child,) = (cut for cut in cuts if cut.id == "00001a")
+    said = pronunciation(child)
+    assert said.canonical == ("W", "IY", "K", "AO", "L")
+    assert said.perceived == ("W", "IY", "<unk>", "<unk>", "<unk>")
+    assert said.errors == (0, 0, 1, 1, 1)
+    assert notes == ["2 labels that are no phonemes: 'TR' 1 times, 'ar*' 1 times"]
+    judged = scores(words=[word("WE", ["W", "TR"], 8)])
+    (source / "resource" / "scores.json").write_text(json.dumps(judged))
+    with pytest.raises(AsrLabError, match="not a phone: 'TR'"):
+        import_speechocean(source)
+    judged = scores(words=[word("WE", ["W", "IY0"], 8, (5, "IY", "IH"))])
+    (source / "resource" / "scores.json").write_text(json.dumps(judged))
+    with pytest.raises(AsrLabError, match="a mispronunciation of phone 5 of 2"):
+        import_speechocean(source)
 
 
 def test_scores_of_other_phones_are_refused(source, tmp_path):
@@ -102,7 +129,7 @@ def test_a_folder_that_is_something_else(tmp_path):
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="speechocean762 is not on this machine")
 def test_the_corpus_itself():
-    cuts = import_speechocean(REAL)
+    cuts, _ = import_speechocean(REAL)
     assert len(cuts) == 960
     ages = {manifest.supervision(cut).speaker: manifest.field(cut, "age") for cut in cuts}
     assert len(ages) == 48

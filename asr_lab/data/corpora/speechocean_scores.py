@@ -1,0 +1,98 @@
+"""The experts' scores of speechocean762: `scores.json`, and what was heard of each phone.
+
+Each utterance has words with `phones`, `phones-accuracy` (0-2, means of five experts), `accuracy` (0-10), and, where
+phones were said wrong, `mispronunciations`. What was heard and is no phone (`IR`, `AR`, `TR`, ... of copies before
+July 2024) is `<unk>`, and counted.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from asr_lab.data.arpabet import PHONEMES, phoneme_of
+from asr_lab.data.corpora.telling import Telling
+from asr_lab.data.pronunciation import DELETED, UNKNOWN
+from asr_lab.errors import AsrLabError
+
+_PHONE = re.compile(r"([A-Z]+)[012]?")
+
+
+def read_scores(path: Path, faults: list[str], *, needed: bool) -> dict[str, Any]:
+    """The scores by utterance; none where there is no file. Faults are gathered."""
+    if not path.is_file():
+        if needed:
+            faults.append(f"{path} is missing")
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        content = error
+    if not isinstance(content, dict):
+        faults.append(f"{path} is not a JSON object: {content if isinstance(content, ValueError) else type(content)}")
+        return {}
+    return content
+
+
+def judgement(judged: dict[str, Any], spoken: list[list[str]], told: Telling) -> dict[str, Any]:
+    """`scores` of sentence, words and phones, and what was heard: `perceived`, `errors`, `accented`.
+
+    An entry under `mispronunciations` is an error; `AH*` is an AH with an accent. A word that was not read has accuracy
+    0 and no such entries, though its phones have scores: they are `<del>`.
+    """
+    try:
+        rows = judged["words"]
+        phones = [[_bare(phone) for phone in row["phones"]] for row in rows]
+        if spoken and phones != spoken:
+            raise AsrLabError(f"the scores are of other phones than resource/text-phone: {phones} and {spoken}")
+        heard = [answer for row, word in zip(rows, phones, strict=True) for answer in _answers(row, word, told)]
+        sentence = {name: judged[name] for name in ("accuracy", "completeness", "fluency", "prosodic", "total")}
+        of_words = {name: [row[name] for row in rows] for name in ("accuracy", "stress", "total")}
+        of_phones = [score for row in rows for score in row["phones-accuracy"]]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise AsrLabError(f"its scores are not as speechocean762 writes them: {error!r}") from error
+    if len(of_phones) != len(heard):
+        raise AsrLabError(f"{len(of_phones)} phone scores for {len(heard)} phones")
+    perceived, errors, accented = (list(column) for column in zip(*heard, strict=True))
+    return {
+        "canonical": [phone for word in phones for phone in word],
+        "canonical_words": [index for index, word in enumerate(phones) for _ in word],
+        "perceived": perceived,
+        "errors": errors,
+        "accented": accented,
+        "scores": {"sentence": sentence, "words": of_words, "phones": of_phones},
+    }
+
+
+def _answers(row: dict[str, Any], word: list[str], told: Telling) -> list[tuple[str, int, int]]:
+    """(Perceived, error, accented) of each phone of a word."""
+    entries = {int(entry["index"]): str(entry["pronounced-phone"]) for entry in row.get("mispronunciations") or []}
+    if strange := [index for index in entries if not 0 <= index < len(word)]:
+        raise ValueError(f"a mispronunciation of phone {strange[0]} of {len(word)}")
+    if float(row["accuracy"]) == 0 and not entries:
+        return [(DELETED, 1, 0)] * len(word)
+    answers = []
+    for index, phone in enumerate(word):
+        label = entries.get(index)
+        heard = phone if label is None else _heard(label, told)
+        answers.append((heard, int(label is not None), int(label is not None and label.endswith("*"))))
+    return answers
+
+
+def _bare(phone: str) -> str:
+    match = _PHONE.fullmatch(phone)
+    if match is None or match[1] not in PHONEMES:
+        raise AsrLabError(f"not a phone: {phone!r}")
+    return match[1]
+
+
+def _heard(label: str, told: Telling) -> str:
+    """The phone that was heard, `<del>` or `<unk>`; `<unk>` too, and counted, for what is no phone."""
+    if label.lower() in (DELETED, UNKNOWN):
+        return label.lower()
+    phone = phoneme_of(label)
+    if phone is None:
+        told.labels[label] += 1
+    return phone or UNKNOWN
