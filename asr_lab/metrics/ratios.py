@@ -21,6 +21,12 @@ def f1_counts(table: pd.DataFrame) -> Counts:
     return twice, twice + table["false_rejects"] + table["false_accepts"]
 
 
+def _f1(table: pd.DataFrame) -> Counts:
+    if not (table["true_rejects"] + table["false_accepts"]).sum():
+        raise AsrLabError("no phoneme is wrong: F1 is undefined")
+    return f1_counts(table)
+
+
 def _wer(table: pd.DataFrame) -> Counts:
     return error_rates.word_errors(table), table["words"]
 
@@ -36,7 +42,7 @@ def _per(table: pd.DataFrame) -> Counts:
     return error_rates.phoneme_errors(table), table["phonemes"]
 
 
-RATIOS: Mapping[str, Callable[[pd.DataFrame], Counts]] = {"wer": _wer, "cer": _cer, "per": _per, "error_f1": f1_counts}
+RATIOS: Mapping[str, Callable[[pd.DataFrame], Counts]] = {"wer": _wer, "cer": _cer, "per": _per, "error_f1": _f1}
 """A metric's name behind its split -> its counts."""
 
 

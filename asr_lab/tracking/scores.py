@@ -23,7 +23,7 @@ def scored_splits(run: Run) -> set[str]:
     return {name for name in tables if not name.endswith(_NO_SPLITS)}
 
 
-_NO_SPLITS = ("_confusions", "_slices")  # tables about a split
+_NO_SPLITS = ("_confusions", "_slices", "_parts")  # tables about a split
 
 
 def utterances(run: Run, split: str) -> pd.DataFrame:

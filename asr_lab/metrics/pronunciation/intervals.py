@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.sparse import csr_matrix
 
 from asr_lab.metrics.pronunciation.phonemes import by_phoneme
 from asr_lab.metrics.ratios import difference, f1_counts
@@ -14,7 +15,7 @@ from asr_lab.metrics.significance import Interval, bounds, of_resampled, rate_in
 
 AUC_RESAMPLES = 1000
 """Fewer than of F1: each one ranks all phonemes anew."""
-_CELLS_AT_ONCE = 4_000_000
+_AT_ONCE = 100  # resamples, so that what they need stays small
 
 
 def f1_interval(table: pd.DataFrame) -> Interval | None:
@@ -59,30 +60,37 @@ def _differ(scores_a: Sequence[float], scores_b: Sequence[float]) -> bool:
 
 def _average_precisions(table: pd.DataFrame, column: str, resamples: int) -> tuple[float, npt.NDArray[np.float64]]:
     """(Average precision, that of each resample). The same draws for every table of as many utterances: pairs stay."""
-    phonemes = by_phoneme(table, column, "errors").sort_values(column, ascending=False, kind="stable")
-    scores, errors = phonemes[column].to_numpy(dtype=np.float64), phonemes["errors"].to_numpy()
-    rows, ends = phonemes["row"].to_numpy(), np.flatnonzero(np.append(scores[1:] < scores[:-1], True))
-    draw, num_rows = np.random.default_rng(0), len(table)
-    drawn = np.empty(resamples)
-    step = max(1, _CELLS_AT_ONCE // len(scores))
-    for start in range(0, resamples, step):
-        size = min(step, resamples - start)
-        times = draw.multinomial(num_rows, np.full(num_rows, 1 / num_rows), size=size).astype(np.float32)
-        drawn[start : start + size] = _average_precision(times[:, rows], errors, ends)
-    whole = _average_precision(np.ones((1, len(scores)), dtype=np.float32), errors, ends)
-    return float(whole[0]), drawn
+    steps, num_rows = _steps(table, column), len(table)
+    draw = np.random.default_rng(0)
+    parts = []
+    for start in range(0, resamples, _AT_ONCE):
+        size = min(_AT_ONCE, resamples - start)
+        times = draw.multinomial(num_rows, np.full(num_rows, 1 / num_rows), size=size)
+        parts.append(_average_precision(*steps, times.T.astype(np.float64)))
+    return float(_average_precision(*steps, np.ones((num_rows, 1)))[0]), np.concatenate(parts)
 
 
-def _average_precision(
-    weights: npt.NDArray[np.float32], errors: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float64]:
-    """Average precision under each row of weights (R, phonemes), phonemes sorted by falling score.
+def _steps(table: pd.DataFrame, column: str) -> tuple[csr_matrix, csr_matrix]:
+    """(Phonemes, errors among them) that each utterance adds from one step of recall to the next, scores falling.
 
-    `ends` are the last places of equal scores; sum over them of (recall gained) x precision.
+    A step is a score that at least one error has; both are (steps, utterances), and nearly all of it is 0.
     """
-    flags = np.cumsum(weights, axis=1, dtype=np.float64)[:, ends]
-    hits = np.cumsum(weights * errors.astype(np.float32), axis=1, dtype=np.float64)[:, ends]
-    gained = np.diff(hits, axis=1, prepend=0.0)
-    total = np.maximum(hits[:, -1:], 1)
-    found: npt.NDArray[np.float64] = (gained * hits / np.maximum(flags, 1)).sum(axis=1) / total[:, 0]
+    phonemes = by_phoneme(table, column, "errors").sort_values(column, ascending=False, kind="stable")
+    scores, rows = phonemes[column].to_numpy(dtype=np.float64), phonemes["row"].to_numpy()
+    wrong = phonemes["errors"].to_numpy() == 1
+    ends = np.flatnonzero(np.append(scores[1:] < scores[:-1], True))
+    alike = np.searchsorted(ends, np.arange(len(scores)))  # phonemes of the same score
+    of_errors = np.unique(alike[wrong])
+    step = np.searchsorted(of_errors, alike)  # those behind the last error add nothing
+    shape = (len(of_errors) + 1, len(table))
+    added = csr_matrix((np.ones(len(rows)), (step, rows)), shape)[:-1]
+    hit = csr_matrix((np.ones(wrong.sum()), (step[wrong], rows[wrong])), shape)[:-1]
+    return added, hit
+
+
+def _average_precision(added: csr_matrix, hit: csr_matrix, times: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Sum over the steps of recall gained x precision, of R resamples; `times` (n, R) each utterance was drawn."""
+    gained = hit @ times
+    hits, flags = np.cumsum(gained, axis=0), np.cumsum(added @ times, axis=0)
+    found: npt.NDArray[np.float64] = (gained * hits / np.maximum(flags, 1)).sum(axis=0) / np.maximum(hits[-1], 1)
     return found

@@ -10,6 +10,7 @@ from made_l2 import at_random, by_hand
 from sklearn import metrics as sk
 
 from asr_lab.errors import AsrLabError
+from asr_lab.metrics import ratios
 from asr_lab.metrics.pronunciation import (
     choose_phone_thresholds,
     choose_threshold,
@@ -32,7 +33,7 @@ from asr_lab.metrics.pronunciation import (
     with_phone_errors,
 )
 from asr_lab.metrics.pronunciation.hierarchy import count
-from asr_lab.metrics.pronunciation.intervals import _average_precision
+from asr_lab.metrics.pronunciation.intervals import _average_precision, _steps
 from asr_lab.metrics.pronunciation.legacy import legacy_figures
 from asr_lab.metrics.pronunciation.phonemes import by_phoneme
 from asr_lab.metrics.pronunciation.sequences import align
@@ -136,7 +137,11 @@ def test_figures_that_are_undefined_are_none_and_told():
         "error_f1", "error_precision", "error_recall", "far", "der", "correct_diagnosis", "roc_auc", "pr_auc"
     }  # fmt: skip
     assert "test: error_f1, error_precision" in undefined(found, "test")
-    assert f1_interval(flagged(table, "error_score", 0.5)) is None
+    told = flagged(table, "error_score", 0.5)
+    assert f1_interval(told) is None
+    assert f1_difference(told, told) is None
+    with pytest.raises(AsrLabError, match="F1 is undefined"):
+        ratios.difference(told, told, "error_f1")
     assert pr_auc_interval(table, "error_score") is None
     with pytest.raises(AsrLabError, match="no threshold can be chosen"):
         choose_threshold(table)
@@ -218,11 +223,9 @@ def test_parts_add_up_to_the_whole():
 def test_average_precision_of_a_resample_is_scikit_learns_with_weights():
     table = at_random(20).assign(gop=lambda table: [np.round(row, 1) for row in table["gop"]])  # with ties
     times = np.random.default_rng(1).integers(0, 3, len(table))
-    phonemes = by_phoneme(table, "gop", "errors").sort_values("gop", ascending=False)
-    weights = times[phonemes["row"]].astype(np.float32)
-    ends = np.flatnonzero(np.append(np.diff(phonemes["gop"]) < 0, True))
-    wanted = sk.average_precision_score(phonemes["errors"], phonemes["gop"], sample_weight=weights)
-    assert _average_precision(weights[None], phonemes["errors"].to_numpy(), ends)[0] == pytest.approx(wanted)
+    weights = times[by_phoneme(table)["row"]]
+    wanted = sk.average_precision_score(flat(table, "errors"), flat(table, "gop"), sample_weight=weights)
+    assert _average_precision(*_steps(table, "gop"), times[:, None].astype(float))[0] == pytest.approx(wanted)
 
 
 def test_intervals_of_one_and_of_two_detectors():
