@@ -5,11 +5,22 @@ import re
 import shutil
 import subprocess
 
+import pandas as pd
 import pytest
 from made_l2 import at_random, by_hand
 
 from asr_lab.data.arpabet import PHONEMES
-from asr_lab.metrics.pronunciation import Calibration, flagged, scored
+from asr_lab.metrics.pronunciation import (
+    Calibration,
+    flagged,
+    hierarchy,
+    legacy,
+    parts,
+    score_figures,
+    scored,
+    trivial,
+    with_phone_errors,
+)
 from asr_lab.reports.advice import _advice, advice, sound
 from asr_lab.reports.confusions import confusions, lined_up
 from asr_lab.reports.learner import learner_page
@@ -101,6 +112,17 @@ def test_a_learner_without_annotation_or_words_has_a_page():
     quiet = learner_page(flagged(by_hand(), "error_score", 2.0), AS_IT_IS, learner="ana")
     assert "No phoneme was flagged" in quiet
     assert "precision undefined (nothing was flagged)" in quiet
+
+
+def test_a_table_that_was_kept_makes_the_same_page_and_figures(tmp_path):
+    table = with_phone_errors(told())
+    table.to_parquet(tmp_path / "test.parquet")
+    kept = pd.read_parquet(tmp_path / "test.parquet")
+    assert learner_page(kept, AS_IT_IS, learner="ana") == learner_page(table, AS_IT_IS, learner="ana")
+    for figures in (hierarchy, trivial, score_figures, legacy):
+        assert figures(kept) == figures(table)
+    assert flagged(kept, "error_score", 0.5)["flags"].tolist() == table["flags"].tolist()
+    pd.testing.assert_frame_equal(parts(kept), parts(table))
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="Chromium is not installed")
