@@ -10,7 +10,7 @@ import pandas as pd
 
 from asr_lab.cli.options import console
 from asr_lab.errors import AsrLabError, listing
-from asr_lab.metrics.error_rates import RATES
+from asr_lab.metrics.ratios import rate_of
 from asr_lab.reports.numbers import number
 from asr_lab.tracking import compare, runs
 from asr_lab.tracking.evidence import Evidence, evidence, verdict
@@ -91,7 +91,7 @@ def _rows(found: Sequence[Run], decides: str, vs: str, baseline: Run | None) -> 
     judged = Judged(found, decides, table, best)
     judged.sentences = [*_best(judged), *reasons, *_lacking(found, decides)]
     having = [run for run in found if decides in run.data.metrics]
-    testable = decides.partition("/")[2] in RATES and len(having) > 1
+    testable = bool(rate_of(decides)) and len(having) > 1
     if vs or (testable and decides in best and len(having) <= _BY_ITSELF):
         by_id = {run.info.run_id: run for run in found}
         if baseline is None and decides not in best:

@@ -107,8 +107,9 @@ def promote(model: str, alias: str, margin: float, data: str, forced: str, dry_r
     uri = f"models:/{version.name}/{version.version}"
     out.print(f"[bold]{uri}[/] for @{alias}", highlight=False)
     if verdict.delta:
-        out.print(f"  {verdict.champion}  WER {verdict.wer_champion:.1%}", highlight=False)
-        out.print(f"  {uri}  WER {verdict.wer_candidate:.1%}", highlight=False)
+        rate = {"wer": "WER", "error_f1": "error F1"}[verdict.metric.partition("/")[2]]
+        out.print(f"  {verdict.champion}  {rate} {verdict.figure_champion:.1%}", highlight=False)
+        out.print(f"  {uri}  {rate} {verdict.figure_candidate:.1%}", highlight=False)
         out.print(f"  on {verdict.utterances} utterances ({verdict.data[:14]})", highlight=False)
     out.print(f"  {verdict.reason}", highlight=False)
     if dry_run:

@@ -10,8 +10,8 @@ from rich.text import Text
 from asr_lab.cli import tables
 from asr_lab.cli.options import console
 from asr_lab.errors import AsrLabError
-from asr_lab.metrics import error_rates
-from asr_lab.metrics.significance import difference_interval
+from asr_lab.metrics import ratios
+from asr_lab.metrics.catalog import direction
 from asr_lab.reports.side_by_side import Cell, side_by_side
 from asr_lab.tracking.compare import deciding_metric
 from asr_lab.tracking.evidence import pair
@@ -36,8 +36,8 @@ def show_utterances(first: Run, second: Run, metric: str, limit: int, style: str
     except AsrLabError as error:
         names = f"{first.info.run_name} and {second.info.run_name}"
         raise AsrLabError(f"{names} were {error.what}: no winner is called", where=error.where) from error
-    before, lengths = error_rates.counts(own, rate)
-    after, _ = error_rates.counts(theirs, rate)
+    before, lengths = ratios.counts(own, rate)
+    after, _ = ratios.counts(theirs, rate)
     changes = pd.DataFrame(
         {
             "id": own["id"],
@@ -54,7 +54,7 @@ def show_utterances(first: Run, second: Run, metric: str, limit: int, style: str
     if style != "table":
         tables.write(tables.written(changes, style), out)
         return
-    interval = difference_interval(before.to_numpy(), after.to_numpy(), lengths.to_numpy())
+    interval, _ = ratios.difference(own, theirs, rate)
     _print(changes[changes["hypothesis_1"] != changes["hypothesis_2"]], first, second, limit)
     better, worse = int((changes["change"] < 0).sum()), int((changes["change"] > 0).sum())
     total = max(int(lengths.sum()), 1)
@@ -71,11 +71,17 @@ def _metric(first: Run, second: Run, wanted: str) -> str:
     """The error rate to go by: the wanted one, or the deciding one, or one of a split that both were scored on."""
     decides = deciding_metric([second, first], wanted)
     if not wanted:
+        rate = ratios.rate_of(decides)
+        if rate and direction(decides) == "higher":  # F1: of what was recognised in an utterance there is an error rate
+            decides = f"{decides.partition('/')[0]}/per"
         both = scored_splits(first) & scored_splits(second)
         if both and decides.partition("/")[0] not in both:
-            decides = f"{'test' if 'test' in both else min(both)}/wer"
-    if decides.partition("/")[2] not in error_rates.RATES:
-        raise AsrLabError(f"{decides or 'nothing'} is not a figure of single utterances", allowed="--metric test/wer")
+            decides = f"{'test' if 'test' in both else min(both)}/{ratios.rate_of(decides) or 'wer'}"
+    if not ratios.rate_of(decides) or direction(decides) != "lower":
+        raise AsrLabError(
+            f"{decides or 'nothing'} does not count the errors of single utterances",
+            allowed="--metric test/wer, test/cer or test/per",
+        )
     return decides
 
 

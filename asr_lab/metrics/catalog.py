@@ -16,6 +16,26 @@ class Metric:
     unit: str = ""
 
 
+_PRONUNCIATION: dict[str, Metric] = {
+    "error_f1": Metric("higher"),
+    "error_precision": Metric("higher"),
+    "error_recall": Metric("higher"),
+    "far": Metric("lower"),
+    "frr": Metric("lower"),
+    "der": Metric("lower"),
+    "correct_diagnosis": Metric("higher"),
+    "accuracy": Metric("higher"),
+    "roc_auc": Metric("higher"),
+    "pr_auc": Metric("higher"),
+    "score_pcc": Metric("higher"),
+    "score_mse": Metric("lower"),
+}
+"""Figures of pronunciation assessment, of `val` and `test`; of a model's other ways (fused with GOP, of what it freely
+recognises, by the counting of published results) too. The same of what stands beside it only describe (`test/gop/...`,
+`test/trivial/...`, `test/flag_all/...`), as do the older system's (`legacy/...`)."""
+_WAYS = ("fused", "decoded", "hierarchy")
+_BESIDE = ("gop", "trivial", "flag_all")
+
 METRICS: dict[str, Metric] = {
     "train/loss": Metric("lower"),
     "train/lr": Metric("neither"),
@@ -42,6 +62,11 @@ METRICS: dict[str, Metric] = {
     "perf/seconds": Metric("neither", "s"),
     "perf/peak_memory_mb": Metric("neither", "MB"),
     "perf/utterances_per_second": Metric("neither", "1/s"),
+    **{f"{split}/{name}": metric for split in ("val", "test") for name, metric in _PRONUNCIATION.items()},
+    **{f"test/{way}/{name}": metric for way in _WAYS for name, metric in _PRONUNCIATION.items()},
+    **{f"test/{way}/{name}": Metric("neither") for way in _BESIDE for name in ("per", *_PRONUNCIATION)},
+    "test/error_f1_low": Metric("neither"),
+    "test/error_f1_high": Metric("neither"),
 }
 
 DECIDES: dict[str, str] = {
@@ -49,6 +74,7 @@ DECIDES: dict[str, str] = {
     "wav2vec2": "val/wer",
     "curriculum": "val/wer",
     "adapter": "test/wer",
+    "pronunciation": "val/error_f1",
     "evaluate": "test/wer",
 }
 """Family -> the metric by which its runs are ranked."""
@@ -58,12 +84,23 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "wav2vec2": ("val/wer", "val/cer", "test/wer", "test/cer", "model/trainable_params", "model/size_mb"),
     "curriculum": ("val/wer", "val/cer", "val/per", "test/wer", "test/cer", "model/trainable_params"),
     "adapter": ("test/wer_base", "test/wer", "test/wer_delta", "test/cer", "model/size_mb"),
-    "evaluate": ("test/wer", "test/cer"),
+    "pronunciation": (
+        "val/error_f1",
+        "test/error_f1",
+        "test/gop/error_f1",
+        "test/pr_auc",
+        "test/gop/pr_auc",
+        "test/fused/pr_auc",
+        "test/per",
+        "test/trivial/per",
+        "model/trainable_params",
+    ),
+    "evaluate": ("test/wer", "test/cer", "test/error_f1", "test/pr_auc", "test/per", "test/trivial/per"),
 }
 """Family -> the metrics of its row in a table of runs."""
 
 
-CURVES = ("train/loss", "val/loss", "val/wer")
+CURVES = ("train/loss", "val/loss", "val/wer", "val/error_f1", "val/per")
 """The metrics that are drawn over a run's time."""
 
 

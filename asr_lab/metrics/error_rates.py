@@ -80,16 +80,6 @@ def phoneme_errors(table: pd.DataFrame) -> pd.Series:
     return table["phoneme_substitutions"] + table["phoneme_deletions"] + table["phoneme_insertions"]
 
 
-def counts(table: pd.DataFrame, rate: str) -> tuple[pd.Series, pd.Series]:
-    """(Errors, lengths) of each utterance, of which the rate `wer` or `cer` is made."""
-    if rate == "wer":
-        return word_errors(table), table["words"]
-    return character_errors(table), table["characters"]
-
-
-RATES = ("wer", "cer")
-
-
 def wer(table: pd.DataFrame) -> float:
     """Word error rate of the corpus (0.25 is 25 %); NaN without reference words."""
     return _rate(int(word_errors(table).sum()), int(table["words"].sum()))

@@ -88,7 +88,7 @@ def rate_interval(errors: Counts, lengths: Counts, *, resamples: int = RESAMPLES
         return Interval(float("nan"), float("nan"), float("nan"))
     sums = _resampled_sums(rows, resamples, seed)
     rates = sums[:, 0] / np.maximum(sums[:, 1], 1)
-    low, high = _bounds(rates)
+    low, high = bounds(rates)
     return Interval(float(rows[:, 0].sum() / rows[:, 1].sum()), low, high)
 
 
@@ -106,10 +106,29 @@ def difference_interval(
         return Interval(float("nan"), float("nan"), float("nan"))
     sums = _resampled_sums(rows, resamples, seed)
     differences = (sums[:, 1] - sums[:, 0]) / np.maximum(sums[:, 2], 1)
-    low, high = _bounds(differences)
     value = float((rows[:, 1].sum() - rows[:, 0].sum()) / rows[:, 2].sum())
-    least = 2 * 0.5 ** differing(errors_a, errors_b)  # of a test that flips the signs of as many differences
-    return Interval(value, low, high, min(1.0, max(least, _two_sided_p(differences, value))))
+    return of_resampled(value, differences, differing(errors_a, errors_b))
+
+
+def ratio_difference_interval(
+    parts_a: Counts, wholes_a: Counts, parts_b: Counts, wholes_b: Counts, *, resamples: int = RESAMPLES, seed: int = 0
+) -> Interval:
+    """As `difference_interval`, of ratios of sums that do not have the same denominators, such as F1."""
+    columns = [np.asarray(column, dtype=np.int64) for column in (parts_a, wholes_a, parts_b, wholes_b)]
+    rows = np.stack(columns, axis=1)
+    totals = rows.sum(axis=0)
+    if totals[1] == 0 or totals[3] == 0:
+        return Interval(float("nan"), float("nan"), float("nan"))
+    sums = _resampled_sums(rows, resamples, seed)
+    differences = sums[:, 2] / np.maximum(sums[:, 3], 1) - sums[:, 0] / np.maximum(sums[:, 1], 1)
+    value = float(totals[2] / totals[3] - totals[0] / totals[1])
+    return of_resampled(value, differences, int((rows[:, :2] != rows[:, 2:]).any(axis=1).sum()))
+
+
+def of_resampled(value: float, resampled: npt.NDArray[np.float64], num_differing: int) -> Interval:
+    """A difference with the interval and p that its resamples tell; `num_differing` utterances tell A and B apart."""
+    least = 2 * 0.5**num_differing  # of a test that flips the signs of as many differences
+    return Interval(value, *bounds(resampled), min(1.0, max(least, _two_sided_p(resampled, value))))
 
 
 def differing(errors_a: Counts, errors_b: Counts) -> int:
@@ -127,7 +146,8 @@ def _two_sided_p(differences: npt.NDArray[np.float64], value: float) -> float:
     return min(p, math.erfc(abs(value) / spread / math.sqrt(2))) if tail == 0 and spread > 0 else p
 
 
-def _bounds(values: npt.NDArray[np.float64]) -> tuple[float, float]:
+def bounds(values: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Low and high end of the 95 % percentile interval of resampled values."""
     outside = (1 - CONFIDENCE) / 2
     low, high = np.quantile(values, [outside, 1 - outside])
     return float(low), float(high)

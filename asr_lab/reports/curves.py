@@ -20,7 +20,7 @@ def curves_figure(curves: pd.DataFrame) -> Figure:
     panels = figure.subplots(1, max(len(metrics), 1), squeeze=False)[0]
     runs = list(dict.fromkeys(curves["run"]))
     for axes, metric in zip(panels, metrics, strict=False):
-        rate = metric.endswith(("wer", "cer"))
+        rate = metric.endswith(("wer", "cer", "per", "f1"))
         for number, run in enumerate(runs):
             own = curves[(curves["run"] == run) & (curves["metric"] == metric)].sort_values(["seconds", "step"])
             if len(own):

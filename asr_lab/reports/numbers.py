@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-_RATES = ("wer", "cer", "per", "share", "delta", "low", "high", "difference")
+_RATES = ("wer", "cer", "per", "share", "delta", "low", "high", "difference",
+          "f1", "precision", "recall", "accuracy", "far", "frr", "der", "diagnosis")  # fmt: skip
 _SIGNED = ("delta", "difference")
 
 

@@ -9,8 +9,9 @@ import pandas as pd
 from mlflow.entities import Run
 
 from asr_lab.errors import AsrLabError, listing
-from asr_lab.metrics import error_rates
-from asr_lab.metrics.significance import FEWEST_DIFFERING, Interval, difference_interval, differing, holm
+from asr_lab.metrics import ratios
+from asr_lab.metrics.catalog import direction
+from asr_lab.metrics.significance import FEWEST_DIFFERING, Interval, holm
 from asr_lab.tracking.scores import utterances
 
 SIGNIFICANT = 0.05
@@ -43,11 +44,11 @@ def evidence(
     their k (k - 1) / 2 pairs might have been tested then, and p is k / 2 times as large. Raises `AsrLabError` when the
     baseline has no utterances to compare on.
     """
-    split, _, rate = metric.partition("/")
-    if rate not in error_rates.RATES:
+    split, rate = metric.partition("/")[0], ratios.rate_of(metric)
+    if not rate:
         raise AsrLabError(
             f"{metric} is not a figure of single utterances: its differences have no interval",
-            allowed="an error rate such as test/wer or val/cer",
+            allowed=f"val/ or test/ with one of {', '.join(ratios.RATIOS)}",
         )
     own = utterances(baseline, split)
     found: dict[str, Interval] = {}
@@ -73,10 +74,7 @@ def evidence(
 def _difference(own: pd.DataFrame, baseline: Run, run: Run, split: str, rate: str) -> tuple[Interval, int]:
     """(The difference, on how many utterances there is one)."""
     table = pair(own, baseline, utterances(run, split), run, split)
-    errors, lengths = error_rates.counts(own, rate)
-    theirs, _ = error_rates.counts(table, rate)
-    before, after = errors.to_numpy(), theirs.to_numpy()
-    return difference_interval(before, after, lengths.to_numpy()), differing(before, after)
+    return ratios.difference(own, table, rate)
 
 
 def pair(own: pd.DataFrame, baseline: Run, table: pd.DataFrame, run: Run, split: str) -> pd.DataFrame:
@@ -97,9 +95,10 @@ def verdict(found: Evidence, names: dict[str, str]) -> list[str]:
     """What the evidence says, in sentences: who is significantly better or worse than the baseline, who is not."""
     table, baseline = found.differences.drop(index=list(found.silent), errors="ignore"), found.baseline.info.run_name
     sure = table["p"] < SIGNIFICANT
+    gain = table["difference"] if direction(found.metric) == "higher" else -table["difference"]
     kinds = (
-        (f"significantly better than {baseline}", table[sure & (table["difference"] < 0)]),
-        (f"significantly worse than {baseline}", table[sure & (table["difference"] > 0)]),
+        (f"significantly better than {baseline}", table[sure & (gain > 0)]),
+        (f"significantly worse than {baseline}", table[sure & (gain < 0)]),
         (f"not significantly different from {baseline}", table[~sure]),
     )
     lines = [

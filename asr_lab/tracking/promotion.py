@@ -18,8 +18,9 @@ from mlflow.entities import Run, RunData, RunInfo, RunTag
 from mlflow.entities.model_registry import ModelVersion
 
 from asr_lab.errors import AsrLabError, listing, nearest
-from asr_lab.metrics import error_rates
-from asr_lab.metrics.significance import FEWEST_DIFFERING, Interval, difference_interval, differing
+from asr_lab.metrics import ratios
+from asr_lab.metrics.catalog import direction
+from asr_lab.metrics.significance import FEWEST_DIFFERING, Interval
 from asr_lab.tracking import evidence, scores
 from asr_lab.tracking.conditions import quoted
 from asr_lab.tracking.store import client as tracking_client
@@ -60,10 +61,12 @@ class Verdict:
     """Version that has the alias; empty where none has."""
     passed: bool
     reason: str
-    wer_candidate: float | None = None
-    wer_champion: float | None = None
+    metric: str = ""
+    """What they are compared in: `test/wer`, or `test/error_f1` of models that assess pronunciation."""
+    figure_candidate: float | None = None
+    figure_champion: float | None = None
     delta: Interval | None = None
-    """Candidate's WER minus the champion's, paired; below 0 the candidate is better."""
+    """Candidate's figure minus the champion's, paired."""
     margin: float = 0.0
     utterances: int = 0
     data: str = ""
@@ -121,9 +124,9 @@ def holder(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
 def judge(version: ModelVersion, alias: str, *, margin: float = 0.0, score: Score | None = None) -> Verdict:
     """Whether the version may have the alias of the one that has it now.
 
-    It must be significantly better (the paired 95 % interval lies below 0), or, with a `margin`, not worse by more
-    (it lies below the margin: Schuirmann 1987's one side). `score` scores both anew; without it the scores of their
-    own runs are used, which must be of the same data under the same text normaliser.
+    It must be significantly better (the paired 95 % interval lies on the better side of 0), or, with a `margin`, not
+    worse by more (the interval does not reach it: Schuirmann 1987's one side). `score` scores both anew; without it the
+    scores of their own runs are used, which must be of the same data under the same text normaliser.
     Raises `AsrLabError` when they cannot be compared.
     """
     champion = holder(tracking_client(), version.name, alias)
@@ -134,16 +137,17 @@ def judge(version: ModelVersion, alias: str, *, margin: float = 0.0, score: Scor
         raise AsrLabError(f"{candidate_uri} is @{alias} already", next_command=f"asr-lab promote {version.name}/N")
     new, old = (score(version), score(champion)) if score else _own_scores(version, champion)
     placed = evidence.pair(old.table, old.run, new.table, new.run, new.split)
-    before, after = (error_rates.word_errors(table).to_numpy() for table in (old.table, placed))
-    delta = difference_interval(before, after, old.table["words"].to_numpy())
-    passed, reason = _decide(delta, margin, differing(before, after))
+    rate = "error_f1" if "true_rejects" in old.table else "wer"
+    delta, num_differing = ratios.difference(old.table, placed, rate)
+    passed, reason = _decide(delta, margin, num_differing, higher=direction(f"test/{rate}") == "higher")
     return Verdict(
         candidate=candidate_uri,
         champion=_uri(champion),
         passed=passed,
         reason=reason,
-        wer_candidate=error_rates.wer(new.table),
-        wer_champion=error_rates.wer(old.table),
+        metric=f"{new.split}/{rate}",
+        figure_candidate=ratios.value(new.table, rate),
+        figure_champion=ratios.value(old.table, rate),
         delta=delta,
         margin=margin,
         utterances=len(new.table),
@@ -158,15 +162,17 @@ def not_judged(version: ModelVersion, alias: str, why: str) -> Verdict:
     return Verdict(_uri(version), _uri(champion) if champion else "", False, why)
 
 
-def _decide(delta: Interval, margin: float, num_differing: int) -> tuple[bool, str]:
+def _decide(delta: Interval, margin: float, num_differing: int, *, higher: bool = False) -> tuple[bool, str]:
+    """Whether it passes, and why; `higher` says that more of the figure is better."""
     found = f"{delta.value:+.1%}, 95 % interval {delta.low:+.1%} to {delta.high:+.1%}"
-    if delta.high < 0 and num_differing >= FEWEST_DIFFERING:
+    worst = -delta.low if higher else delta.high  # how much worse it may be
+    if worst < 0 and num_differing >= FEWEST_DIFFERING:
         return True, f"significantly better: {found}"
-    if margin > 0 and delta.high < margin:
+    if margin > 0 and worst < margin:
         return True, f"not worse by {margin:.1%} or more: {found}"
     if margin > 0:
         return False, f"it may be worse by {margin:.1%} or more: {found}"
-    few = f", and {num_differing} utterances that differ are too few to tell" if delta.high < 0 else ""
+    few = f", and {num_differing} utterances that differ are too few to tell" if worst < 0 else ""
     return False, f"not significantly better: {found}{few}"
 
 

@@ -12,8 +12,7 @@ from mlflow.entities import Run
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.tracking.store import client, reaching
 
-_COLUMNS = ("id", "reference", "hypothesis", "substitutions", "deletions", "insertions", "words",
-            "char_substitutions", "char_deletions", "char_insertions", "characters")  # fmt: skip
+_COLUMNS = ("id", "reference", "hypothesis")
 
 
 def scored_splits(run: Run) -> set[str]:
@@ -24,11 +23,11 @@ def scored_splits(run: Run) -> set[str]:
     return {name for name in tables if not name.endswith(_NO_SPLITS)}
 
 
-_NO_SPLITS = ("_confusions", "_slices")  # tables about a split
+_NO_SPLITS = ("_confusions", "_slices", "_parts")  # tables about a split
 
 
 def utterances(run: Run, split: str) -> pd.DataFrame:
-    """A row an utterance of a scored split: `id, reference, hypothesis`, errors and lengths, slices.
+    """A row an utterance of a scored split: `id, reference, hypothesis`, the counts its figures are made of, slices.
 
     Raises `AsrLabError` when the run has none, or when they cannot be read.
     """

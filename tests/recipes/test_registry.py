@@ -59,7 +59,7 @@ def test_the_gate(gated, home):
     evidence = json.loads(version(2).tags["asr_lab.gate"])
     assert evidence["champion"] == "models:/gated/1"
     assert evidence["delta"]["high"] < 0
-    assert evidence["wer_candidate"] < evidence["wer_champion"]
+    assert evidence["figure_candidate"] < evidence["figure_champion"]
     assert evidence["utterances"] == 24 or evidence["utterances"] == 48
     assert version(1).tags["asr_lab.replaced_by"] == "2"
     assert "is @champion already" in refused("promote", "gated@champion")

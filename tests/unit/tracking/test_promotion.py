@@ -22,3 +22,7 @@ def test_the_gate_asks_for_an_interval_and_for_enough_that_differs(low, high, ma
     decided, reason = _decide(Interval(-0.1, low, high, 0.04), margin, num_differing)
     assert decided is passed
     assert said in reason
+    # of a figure of which more is better, the same on the other side
+    decided, reason = _decide(Interval(0.1, -high, -low, 0.04), margin, num_differing, higher=True)
+    assert decided is passed
+    assert said in reason

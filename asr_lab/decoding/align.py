@@ -1,0 +1,59 @@
+"""Where in the audio each phoneme lies: forced alignment by CTC (torchaudio's Viterbi)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+from torchaudio.functional import forced_align
+
+from asr_lab.errors import AsrLabError
+
+Span = tuple[int, int]
+"""First frame, and the frame behind the last one."""
+
+
+def align(log_probs_UV: Tensor, tokens: Sequence[int], blank: int) -> list[Span]:
+    """The frames of each token on the best path that says just these, of log probabilities of U frames.
+
+    Tokens are in order, and equal neighbours (K K) have a span each, for a blank lies between. The frames between spans
+    are blanks: a CTC model writes a phoneme in few frames, so spans say where one is, not how long it lasts.
+    Raises `AsrLabError` when there are too few frames.
+    """
+    check_length(len(log_probs_UV), tokens)
+    if not tokens:
+        return []
+    emissions = log_probs_UV.detach().float().cpu()[None]
+    targets = torch.tensor([list(tokens)], dtype=torch.int32)
+    path = forced_align(emissions, targets, blank=blank)[0][0]
+    labels, lengths = torch.unique_consecutive(path, return_counts=True)
+    ends = lengths.cumsum(0).tolist()
+    runs = zip(labels.tolist(), lengths.tolist(), ends, strict=True)
+    return [(end - length, end) for label, length, end in runs if label != blank]
+
+
+def align_batch(
+    log_probs_BUV: Tensor, lengths_B: Tensor, tokens: Sequence[Sequence[int]], blank: int
+) -> list[list[Span]]:
+    """`align` of each utterance of a padded batch; torchaudio's takes one at a time."""
+    on_cpu = log_probs_BUV.detach().float().cpu()
+    rows = zip(on_cpu, lengths_B.tolist(), tokens, strict=True)
+    return [align(row[: int(length)], own, blank) for row, length, own in rows]
+
+
+def frames_needed(tokens: Sequence[int]) -> int:
+    """The fewest frames in which CTC can write the tokens: one each, and a blank between equal neighbours."""
+    return len(tokens) + sum(one == other for one, other in pairwise(tokens))
+
+
+def check_length(num_frames: int, tokens: Sequence[int]) -> None:
+    """Raise `AsrLabError` when the tokens do not fit into the frames."""
+    needed = frames_needed(tokens)
+    if num_frames < needed:
+        raise AsrLabError(
+            f"{num_frames} frames are too few for {len(tokens)} phonemes, which need {needed}",
+            hint="the audio is cut off or its text is another one's; or the model leaves fewer frames a second than "
+            "phonemes are said",
+        )

@@ -1,0 +1,96 @@
+"""How sure F1 and PR-AUC are: bootstrap over utterances, of one detector and of two on the same utterances."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.sparse import csr_matrix
+
+from asr_lab.metrics.pronunciation.phonemes import by_phoneme
+from asr_lab.metrics.ratios import difference, f1_counts
+from asr_lab.metrics.significance import Interval, bounds, of_resampled, rate_interval
+
+AUC_RESAMPLES = 1000
+"""Fewer than of F1: each one ranks all phonemes anew."""
+_AT_ONCE = 100  # resamples, so that what they need stays small
+
+
+def f1_interval(table: pd.DataFrame) -> Interval | None:
+    """F1 of the error class with its interval; None without errors."""
+    if not table["true_rejects"].sum() + table["false_accepts"].sum():
+        return None
+    twice, whole = f1_counts(table)
+    return rate_interval(twice.to_numpy(), whole.to_numpy())
+
+
+def f1_difference(table_a: pd.DataFrame, table_b: pd.DataFrame) -> Interval | None:
+    """F1 of B minus F1 of A on the same utterances in the same order (above 0: B is better); None without errors."""
+    if not table_a["true_rejects"].sum() + table_a["false_accepts"].sum():
+        return None
+    return difference(table_a, table_b, "error_f1")[0]
+
+
+def pr_auc_interval(table: pd.DataFrame, column: str, *, resamples: int = AUC_RESAMPLES) -> Interval | None:
+    """PR-AUC of a column of error scores with its interval; None unless there are errors and correct phonemes."""
+    if by_phoneme(table, "errors")["errors"].nunique() < 2:
+        return None
+    value, drawn = _average_precisions(table, column, resamples)
+    return Interval(value, *bounds(drawn))
+
+
+def pr_auc_difference(
+    table_a: pd.DataFrame, column_a: str, table_b: pd.DataFrame, column_b: str, *, resamples: int = AUC_RESAMPLES
+) -> Interval | None:
+    """PR-AUC of B minus PR-AUC of A on the same utterances in the same order; None as `pr_auc_interval`."""
+    if by_phoneme(table_a, "errors")["errors"].nunique() < 2:
+        return None
+    (value_a, drawn_a), (value_b, drawn_b) = (
+        _average_precisions(table, column, resamples) for table, column in ((table_a, column_a), (table_b, column_b))
+    )
+    num_differing = sum(map(_differ, table_a[column_a], table_b[column_b]))
+    return of_resampled(value_b - value_a, drawn_b - drawn_a, num_differing)
+
+
+def _differ(scores_a: Sequence[float], scores_b: Sequence[float]) -> bool:
+    return list(scores_a) != list(scores_b)
+
+
+def _average_precisions(table: pd.DataFrame, column: str, resamples: int) -> tuple[float, npt.NDArray[np.float64]]:
+    """(Average precision, that of each resample). The same draws for every table of as many utterances: pairs stay."""
+    steps, num_rows = _steps(table, column), len(table)
+    draw = np.random.default_rng(0)
+    parts = []
+    for start in range(0, resamples, _AT_ONCE):
+        size = min(_AT_ONCE, resamples - start)
+        times = draw.multinomial(num_rows, np.full(num_rows, 1 / num_rows), size=size)
+        parts.append(_average_precision(*steps, times.T.astype(np.float64)))
+    return float(_average_precision(*steps, np.ones((num_rows, 1)))[0]), np.concatenate(parts)
+
+
+def _steps(table: pd.DataFrame, column: str) -> tuple[csr_matrix, csr_matrix]:
+    """(Phonemes, errors among them) that each utterance adds from one step of recall to the next, scores falling.
+
+    A step is a score that at least one error has; both are (steps, utterances), and nearly all of it is 0.
+    """
+    phonemes = by_phoneme(table, column, "errors").sort_values(column, ascending=False, kind="stable")
+    scores, rows = phonemes[column].to_numpy(dtype=np.float64), phonemes["row"].to_numpy()
+    wrong = phonemes["errors"].to_numpy() == 1
+    ends = np.flatnonzero(np.append(scores[1:] < scores[:-1], True))
+    alike = np.searchsorted(ends, np.arange(len(scores)))  # phonemes of the same score
+    of_errors = np.unique(alike[wrong])
+    step = np.searchsorted(of_errors, alike)  # those behind the last error add nothing
+    shape = (len(of_errors) + 1, len(table))
+    added = csr_matrix((np.ones(len(rows)), (step, rows)), shape)[:-1]
+    hit = csr_matrix((np.ones(wrong.sum()), (step[wrong], rows[wrong])), shape)[:-1]
+    return added, hit
+
+
+def _average_precision(added: csr_matrix, hit: csr_matrix, times: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Sum over the steps of recall gained x precision, of R resamples; `times` (n, R) each utterance was drawn."""
+    gained = hit @ times
+    hits, flags = np.cumsum(gained, axis=0), np.cumsum(added @ times, axis=0)
+    found: npt.NDArray[np.float64] = (gained * hits / np.maximum(flags, 1)).sum(axis=0) / np.maximum(hits[-1], 1)
+    return found
