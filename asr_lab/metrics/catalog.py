@@ -41,6 +41,7 @@ METRICS: dict[str, Metric] = {
     "model/size_mb": Metric("neither", "MB"),
     "perf/seconds": Metric("neither", "s"),
     "perf/peak_memory_mb": Metric("neither", "MB"),
+    "perf/peak_gpu_memory_mb": Metric("neither", "MB"),
     "perf/utterances_per_second": Metric("neither", "1/s"),
 }
 

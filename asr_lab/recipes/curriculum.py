@@ -164,8 +164,8 @@ class _Course:
             child.metrics({"gate/target": gate.target, "gate/accept": gate.accept})
             shutil.copytree(child.checkpoints / BEST, kept, dirs_exist_ok=True)
 
-        part = Part(family="curriculum", kind="phase", parent=self.run.run_id, conclude=judge)
         config = of_phase(self.config, number, self._manifest(number), model)
+        part = Part(family="curriculum", kind="phase", parent=self.run.run_id, name=config.run.name, conclude=judge)
         trained = from_rank_0(train(config, self.tracker, self.console, store=self.store, part=part))
         gate = gate_of(trained)
         uri = trained.model_uri if self.store.exists(trained.model_uri) else str(kept)

@@ -76,6 +76,15 @@ class Wav2Vec2Recognizer(Recognizer):
         output = self.model.eval()(**for_model(batch, self.model.device))
         return output.logits, output.logit_lengths
 
+    @property
+    def added_params(self) -> int:
+        """Parameters of its adapters; 0 without any."""
+        network = self.model.network
+        if not isinstance(network, PeftModel):
+            return 0
+        marks = network.base_model.prefix  # `lora_`, and so on: how peft calls what it adds
+        return sum(one.numel() for name, one in network.named_parameters() if marks in name)
+
     def merge(self) -> None:
         """Fold adapters into the weights they stand beside: one plain model of the same logits."""
         if isinstance(self.model.network, PeftModel):
