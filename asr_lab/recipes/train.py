@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lhotse import CutSet
 from rich.console import Console
 from transformers import TrainerState
 
 from asr_lab.config.schema import TrainExperiment
-from asr_lab.data import manifest
 from asr_lab.data.batches import EpochBatches, InOrder, for_model, loader
 from asr_lab.metrics.significance import Interval
 from asr_lab.models import load_model
@@ -204,10 +204,8 @@ def _validate(planned: Plan) -> Sums:
         loss += float(output.loss) * len(batch["cut_ids"])
         texts = recognizer.decode(output.logits, output.logit_lengths)
         hypotheses |= dict(zip(batch["cut_ids"], texts, strict=True))
-    normalize = recognizer.normalizer
-    heard = (cut for batch in order.batches for cut in batch)
-    references = {cut.id: normalize(manifest.supervision(cut).text or "") for cut in heard}
-    return count(loss, references, hypotheses, normalize)
+    heard = CutSet.from_cuts(cut for batch in order.batches for cut in batch)
+    return count(loss, score(heard, hypotheses, recognizer.normalizer, in_phonemes=config.data.phonemes))
 
 
 def _conclude(planned: Plan, run: Recorder, clock: Clock, state: TrainerState, store: ModelStore) -> Trained:

@@ -95,7 +95,8 @@ def test_a_parent_has_a_child_a_phase(finished):
     assert {"1", "2", "3"} <= set(phases)
     wers = [phases[number].data.metrics["val/wer"] for number in "123"]
     assert wers == sorted(wers, reverse=True)  # each beats the one before, or there is nothing left to beat
-    for run in phases.values():
+    for number, run in phases.items():
+        assert run.info.run_name == f"kids-phase{number}-{run.info.run_id[:8]}"
         assert run.info.status == "FINISHED"
         assert run.data.tags["asr_lab.gate"] in ("met", "accepted")
         assert run.data.tags["asr_lab.kind"] == "phase"

@@ -73,4 +73,4 @@ class Data(Section):
     max_duration_s: float = Field(default=20.0, gt=0)
     """Longer utterances (seconds) are left out of training, counted and named."""
     phonemes: bool = False
-    """Score the best epoch in phonemes too (`val/per`, `test/per`), by eSpeak NG and the utterances' language."""
+    """Score in phonemes too (`val/per` of each epoch, `test/per`), by eSpeak NG and the utterances' language."""
