@@ -22,6 +22,7 @@ from asr_lab.data.curriculum import check_disjoint
 from asr_lab.errors import AsrLabError
 from asr_lab.models import load_model
 from asr_lab.models.wav2vec2.bases import on_hub
+from asr_lab.models.wav2vec2.recognizer import Wav2Vec2Recognizer
 from asr_lab.recipes.common import Clock, Split, describe, record_scores, score, use_threads, wer_interval
 from asr_lab.recipes.gates import Gate, overfits
 from asr_lab.recipes.phases import NUMBERS, Done, of_phase, parts
@@ -216,6 +217,10 @@ class _Course:
                 cuts = manifest.read(path)
                 table = score(cuts, recognizer.hypotheses(cuts), recognizer.normalizer)
                 record_scores(self.run, table, name, f"{self.run.name} on {name}")
+        if config.run.register_as and isinstance(recognizer, Wav2Vec2Recognizer) and recognizer.base_folder:
+            recognizer.merge()  # the folder of its base is on this machine alone
+            folder = self.run.checkpoints / "merged"
+            recognizer.save(folder)
         model = RegisteredModel(
             name=config.run.register_as or "wav2vec2",
             files={"model": folder},

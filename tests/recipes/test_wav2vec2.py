@@ -159,6 +159,16 @@ def test_bases_of_others_get_a_new_head_and_vocabulary(home, kind, norm, tune_):
     ok("evaluate", "--model", f"runs:/{run.info.run_id}/model", "--data", "test/all.jsonl.gz")
 
 
+def test_a_registered_model_needs_no_folder_of_this_machine(home):
+    base = base_folder(home / "mine")
+    said = ok("train", "w.yaml", *ON, f"model.pretrained={base}", "model.tune=lora", "model.freeze_layers=2",
+              "train.epochs=1", "run.register_as=alone")  # fmt: skip
+    assert "registered as one plain model" in said
+    base.rename(home / "mine-away")
+    heard = pd.DataFrame({"audio": [(home / "test/audio/v00.wav").read_bytes()]})
+    assert len(mlflow.pyfunc.load_model("models:/alone/1").predict(heard)) == 1
+
+
 def test_dry_run_says_what_would_learn():
     said = ok("train", "w.yaml", *ON, f"model.pretrained={TINY}", *LORA, "--dry-run")
     assert "of them learn" in said
