@@ -7,18 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asr_lab.cli.options import (
-    TAKES_CONFIG_KEYS,
-    config_keys,
-    console,
-    dry_run_option,
-    format_option,
-    keys_help,
-    new_run_option,
-    offline_option,
-    overrides_option,
-)
+from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, console, format_option, keys_help
 from asr_lab.cli.tables import show
+from asr_lab.cli.training import recording, training_options
 from asr_lab.config.load import load
 from asr_lab.config.schema import ArmsExperiment
 from asr_lab.units import hms
@@ -28,12 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command(context_settings=TAKES_CONFIG_KEYS, epilog=keys_help("arms"))
-@click.argument("config", type=click.Path(path_type=Path))
-@click.argument("keys", nargs=-1, type=click.UNPROCESSED, metavar="[KEY=VALUE]...")
-@overrides_option
-@dry_run_option
-@new_run_option
-@offline_option
+@training_options
 @format_option
 def arms(
     config: Path, keys: tuple[str, ...], texts: tuple[str, ...], dry_run: bool, new_run: bool, offline: bool, style: str
@@ -45,7 +31,7 @@ def arms(
     Examples:
       asr-lab arms experiments/arms/xlsr.yaml data.train=... data.val=... data.test=...
       asr-lab arms experiments/arms/tiny.yaml --dry-run
-      asr-lab arms experiments/arms/tiny.yaml arms.r32.model.lora.alpha=32 train.epochs=3
+      asr-lab arms experiments/arms/tiny.yaml arms.r16.model.lora.alpha=16 train.epochs=3
       asr-lab arms experiments/arms/tiny.yaml --format markdown
 
     Arms that were trained before (same configuration, same data) are taken as they are; --new-run trains all of them.
@@ -55,7 +41,6 @@ def arms(
     assert isinstance(experiment, ArmsExperiment)
     from asr_lab.recipes import arms as recipe
     from asr_lab.recipes import demo
-    from asr_lab.recipes.common import rank_and_world_size
     from asr_lab.tracking.registry import MlflowStore
 
     out = console(stderr=style != "table")
@@ -64,17 +49,10 @@ def arms(
     if dry_run:
         _show_plan(experiment)
         return
-    from rich.console import Console
-
-    from asr_lab.tracking.recorder import MlflowTracker
-    from asr_lab.training.recorder import MemoryTracker
-
-    if rank_and_world_size()[0] > 0:  # torchrun: rank 0 records
-        recipe.compare_arms(
-            experiment, MemoryTracker(Path("checkpoints") / "other-ranks"), MlflowStore(), Console(quiet=True)
-        )
+    tracker, out, first = recording(out, new_run=new_run, offline=offline)
+    done = recipe.compare_arms(experiment, tracker, MlflowStore(), out)
+    if not first:
         return
-    done = recipe.compare_arms(experiment, MlflowTracker(new_run=new_run, offline=offline), MlflowStore(), out)
     table = _for_people(done.table) if style in ("table", "markdown", "latex") else done.table
     show(table, style)
     out.print(f"[bold]{done.run_name}[/]  compare/table.csv, compare/arms.png, {hms(done.seconds)}", highlight=False)

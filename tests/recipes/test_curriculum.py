@@ -121,6 +121,12 @@ def test_the_parent_says_what_came_of_it(finished):
     assert "phase1" not in ok("list", "--family", "curriculum")  # parts fold under their parent
 
 
+def test_its_configuration_runs_again(finished):
+    _, parent = finished
+    again = mlflow.artifacts.download_artifacts(f"runs:/{parent.info.run_id}/config.yaml")
+    assert "nothing was trained" in ok("curriculum", again, "--dry-run")
+
+
 def test_phases_are_nested_and_stay_where_they_are(finished):
     _, parent = finished
     phases = children(parent.info.run_id)
