@@ -78,7 +78,7 @@ def _for_people(rows: pd.DataFrame) -> pd.DataFrame:
             "its interval": between(row, "difference", "+"),
             "p": row.p,
             "test/cer": row.cer,
-            "speed": f"{row.speed_share:.0%}",
+            "speed (rounds)": _speed(row),
             "merged": "-" if pd.isna(row.merged_speed_share) else f"{row.merged_speed_share:.0%}",
             "memory MB": row.memory_mb,
             "training MB": row.training_memory_mb,
@@ -89,6 +89,12 @@ def _for_people(rows: pd.DataFrame) -> pd.DataFrame:
 
     numeric = rows.astype({"difference": float, "p": float, "training_memory_mb": float, "size_mb": float})
     return pd.DataFrame([cells(row) for row in numeric.itertuples()])
+
+
+def _speed(row: Any) -> str:
+    """The median share with its slowest and fastest round: what a busy machine makes of it is seen."""
+    low, high = row.speed_share_low, row.speed_share_high
+    return f"{row.speed_share:.0%}" + (f" ({low:.0%} to {high:.0%})" if low < high else "")
 
 
 def _show_plan(experiment: ArmsExperiment) -> None:

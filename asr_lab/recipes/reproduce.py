@@ -66,7 +66,10 @@ def again(
         )
     if isinstance(config, ArmsExperiment):
         raise AsrLabError(
-            "arms are reproduced one by one", where=original, next_command=f"asr-lab show {original[:8]}: its arms"
+            "arms are reproduced one by one",
+            where=original,
+            allowed="the runs that it compared",
+            next_command=f"asr-lab show {original[:8]}",
         )
     with tempfile.TemporaryDirectory() as folder:
         settings = config.adapter.model_copy(update={"save_dir": folder})

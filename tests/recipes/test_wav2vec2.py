@@ -161,6 +161,8 @@ def test_bases_of_others_get_a_new_head_and_vocabulary(home, kind, norm, tune_):
 
 def test_a_registered_model_needs_no_folder_of_this_machine(home):
     base = base_folder(home / "mine")
+    kept = tune("model.tune=lora", "model.freeze_layers=2", f"model.pretrained={base}", "train.epochs=1")
+    assert f"load only where {base} is" in ok("register", kept.info.run_id[:8], "--name", "adapters-alone")
     said = ok("train", "w.yaml", *ON, f"model.pretrained={base}", "model.tune=lora", "model.freeze_layers=2",
               "train.epochs=1", "run.register_as=alone")  # fmt: skip
     assert "registered as one plain model" in said

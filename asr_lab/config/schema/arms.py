@@ -18,7 +18,7 @@ UNTOUCHED = "untouched"
 class Comparison(Section):
     """How the speed of arms is measured once they are trained: each in turn with the first one, in one process."""
 
-    utterances: Positive = 32
+    utterances: Positive = 16
     """So many test utterances, of all durations, are recognised again and again."""
     batch_size: Positive = 8
     rounds: Positive = 7
