@@ -6,31 +6,18 @@ from pathlib import Path
 
 import click
 
-from asr_lab.cli.options import (
-    TAKES_CONFIG_KEYS,
-    config_keys,
-    console,
-    dry_run_option,
-    keys_help,
-    new_run_option,
-    offline_option,
-    overrides_option,
-)
+from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, console, keys_help
 from asr_lab.cli.tables import show
+from asr_lab.cli.training import recording, training_options
 from asr_lab.config.load import load
 from asr_lab.config.schema import CurriculumExperiment
 from asr_lab.units import hms
 
 
 @click.command(context_settings=TAKES_CONFIG_KEYS, epilog=keys_help("curriculum"))
-@click.argument("config", type=click.Path(path_type=Path))
-@click.argument("keys", nargs=-1, type=click.UNPROCESSED, metavar="[KEY=VALUE]...")
+@training_options
 @click.option("--phase", default="all", show_default=True, help="all, or one of 1, 2, 3, 4.")
 @click.option("--resume-from", default="", metavar="RUN|DIR", help="Start from the best model of this run, or folder.")
-@overrides_option
-@dry_run_option
-@new_run_option
-@offline_option
 def curriculum(
     config: Path, keys: tuple[str, ...], phase: str, resume_from: str, texts: tuple[str, ...], dry_run: bool,
     new_run: bool, offline: bool,
@@ -50,31 +37,17 @@ def curriculum(
     experiment = load(config, config_keys(texts, keys), "curriculum")
     assert isinstance(experiment, CurriculumExperiment)
     from asr_lab.recipes import curriculum as recipe
-    from asr_lab.recipes.common import rank_and_world_size
     from asr_lab.recipes.phases import chosen
 
-    out, only = console(), chosen(phase)
+    only = chosen(phase)
     if dry_run:
         _show_plan(experiment)
         return
-    from rich.console import Console
-
-    from asr_lab.tracking.recorder import MlflowTracker
     from asr_lab.tracking.registry import MlflowStore
-    from asr_lab.training.recorder import MemoryTracker, Tracker
 
-    first = rank_and_world_size()[0] == 0  # of torchrun's processes: it records
-    tracker: Tracker = (
-        MlflowTracker(new_run=new_run, offline=offline) if first else MemoryTracker(Path("checkpoints") / "other-ranks")
-    )
-    done = recipe.curriculum(
-        experiment,
-        tracker,
-        MlflowStore(),
-        out if first else Console(quiet=True),
-        only=only,
-        resume_from=_model(resume_from),
-    )
+    tracker, out, first = recording(console(), new_run=new_run, offline=offline)
+    start = _model(resume_from)
+    done = recipe.curriculum(experiment, tracker, MlflowStore(), out, only=only, resume_from=start)
     if not first:
         return
     show(done.table(), "table")

@@ -40,6 +40,16 @@ def register(run: str | None, best: str | None, pattern: str, family: str, name:
     click.echo(f"{chosen.info.run_name} is {registry.uri_of(version)}")
     if registry.CHAMPION not in (registry.aliases_of(version)):
         click.echo(f"  to make it the champion: asr-lab promote {version.name}/{version.version}")
+    if base := _folder_of_base(chosen):
+        click.echo(f"  warning: these are adapters alone, which load only where {base} is; trained with", err=True)
+        click.echo(f"  run.register_as={name} or model.merged=true, the model needs no base", err=True)
+
+
+def _folder_of_base(run: Any) -> str:
+    """The folder of a machine that the adapters which the run kept need; "" where they need none."""
+    params, base = run.data.params, str(run.data.tags.get("asr_lab.base", ""))
+    adapters = params.get("model.tune") == "lora" and params.get("model.merged") != "True"
+    return base if adapters and not params.get("run.register_as") and Path(base).is_absolute() else ""
 
 
 def _best(metric: str, pattern: str, family: str) -> Any:

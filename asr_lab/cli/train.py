@@ -6,16 +6,8 @@ from pathlib import Path
 
 import click
 
-from asr_lab.cli.options import (
-    TAKES_CONFIG_KEYS,
-    config_keys,
-    console,
-    dry_run_option,
-    keys_help,
-    new_run_option,
-    offline_option,
-    overrides_option,
-)
+from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, console, keys_help
+from asr_lab.cli.training import recording, training_options
 from asr_lab.config.identity import differences
 from asr_lab.config.load import load
 from asr_lab.config.schema import TRAINED, TrainExperiment
@@ -23,12 +15,7 @@ from asr_lab.units import hms
 
 
 @click.command(context_settings=TAKES_CONFIG_KEYS, epilog=keys_help(*TRAINED))
-@click.argument("config", type=click.Path(path_type=Path))
-@click.argument("keys", nargs=-1, type=click.UNPROCESSED, metavar="[KEY=VALUE]...")
-@overrides_option
-@dry_run_option
-@new_run_option
-@offline_option
+@training_options
 def train(
     config: Path, keys: tuple[str, ...], texts: tuple[str, ...], dry_run: bool, new_run: bool, offline: bool
 ) -> None:
@@ -50,7 +37,6 @@ def train(
     out = console()
     from asr_lab.recipes import demo
     from asr_lab.recipes import train as recipe
-    from asr_lab.recipes.common import rank_and_world_size
     from asr_lab.recipes.plan import plan
     from asr_lab.tracking.registry import MlflowStore
 
@@ -59,17 +45,10 @@ def train(
     if dry_run:
         _show_plan(plan(experiment, MlflowStore()))
         return
-    from rich.console import Console
-
-    from asr_lab.tracking.recorder import MlflowTracker
-    from asr_lab.training.recorder import MemoryTracker
-
-    store = MlflowStore()
-    if rank_and_world_size()[0] > 0:  # torchrun: rank 0 records
-        silent = MemoryTracker(Path("checkpoints") / "other-ranks")
-        recipe.train(experiment, silent, Console(quiet=True), store=store)
+    tracker, out, first = recording(out, new_run=new_run, offline=offline)
+    done = recipe.train(experiment, tracker, out, store=MlflowStore())
+    if not first:
         return
-    done = recipe.train(experiment, MlflowTracker(new_run=new_run, offline=offline), out, store=store)
     out.print()
     out.print(f"[bold]{done.run_name}[/]", highlight=False)
     out.print(f"  val/wer   {done.val_wer:.1%}", highlight=False)

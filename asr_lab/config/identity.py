@@ -17,6 +17,8 @@ NOT_IDENTITY |= {"adapter.save_dir", "adapter.frames", "train.save_every", "run.
 NOT_IDENTITY |= {"train.gradient_checkpointing", "model.merged"}
 """Keys that change how a run is called, kept or hurried, but not what it computes."""
 
+_OF_SEVERAL = ("curriculum", "arms")
+"""Recipes of several trainings."""
 _UNNAMED = {
     "recipe",
     "run.name",
@@ -28,6 +30,11 @@ _UNNAMED = {
     "adapter.base",
     "model.pretrained",
 }
+
+
+_OF_A_BASE = {f"model.{size}" for size in ("hidden_size", "num_layers", "num_heads", "conv_channels", "dropout")}
+_OF_A_BASE |= {"model.rnn_type", "model.bidirectional"}
+"""Sizes that `model.pretrained` brings along."""
 
 
 def flat(config: BaseModel) -> dict[str, Any]:
@@ -76,10 +83,12 @@ def signature(config: BaseModel, data: Mapping[str, str]) -> str:
 
 def run_name(config: BaseModel, name: str, limit: int = 60) -> str:
     """`<name>-<what differs>`: `base-batch_size=32-lr=0.001`; the recorder appends the run's id."""
+    found = differences(config)
+    unnamed = _UNNAMED | NOT_IDENTITY | (_OF_A_BASE if found.get("model.pretrained") else set())
     parts = [
         f"{key.rsplit('.', 1)[-1]}={_short(value)}"
-        for key, value in differences(config).items()
-        if key not in _UNNAMED | NOT_IDENTITY and not key.startswith("data.")
+        for key, value in found.items()
+        if key not in unnamed and not key.startswith("data.")
     ]
     return "-".join([name, *parts])[:limit].rstrip("-=.,")
 
@@ -90,5 +99,7 @@ def _short(value: Any) -> str:
 
 
 def dump_yaml(config: BaseModel) -> str:
-    """The whole configuration as YAML that runs again: the `config.yaml` of a run."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    """The configuration as YAML that runs again, the `config.yaml` of a run: the whole, or of one of several trainings
+    what was set, for what was not is each training's own."""
+    content = config.model_dump(mode="json", exclude_unset=getattr(config, "recipe", "") in _OF_SEVERAL)
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)

@@ -61,6 +61,7 @@ METRICS: dict[str, Metric] = {
     "model/size_mb": Metric("neither", "MB"),
     "perf/seconds": Metric("neither", "s"),
     "perf/peak_memory_mb": Metric("neither", "MB"),
+    "perf/peak_gpu_memory_mb": Metric("neither", "MB"),
     "perf/utterances_per_second": Metric("neither", "1/s"),
     **{f"{split}/{name}": metric for split in ("val", "test") for name, metric in _PRONUNCIATION.items()},
     **{f"test/{way}/{name}": metric for way in _WAYS for name, metric in _PRONUNCIATION.items()},

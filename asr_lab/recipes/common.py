@@ -33,7 +33,7 @@ from asr_lab.reports.slices import slices_figure
 from asr_lab.training.recorder import Dataset, Recorder, RunSpec
 from asr_lab.units import SAMPLE_RATE, num_samples
 
-_RESUMABLE = ("train", "phase", "curriculum")  # kinds that go on where they were cut off
+_RESUMABLE = ("train", "phase", "curriculum", "arms")  # kinds that go on where they were cut off
 _MOST_SLICES = 20  # of a kind: the metrics of more would bury the others
 SLICES = ("speaker", "gender", "age", "snr_db", "l1", "corpus", "block")
 
@@ -112,15 +112,19 @@ def describe(
     name: str,
     data: Mapping[str, str],
     parent: str = "",
+    called: str = "",
     **tags: str,
 ) -> RunSpec:
-    """What a run is, from its configuration and its data's digests."""
+    """What a run is, from its configuration and its data's digests.
+
+    Its name begins with `name` and says what differs from the defaults; or it is what the run is `called`.
+    """
     return RunSpec(
         parent=parent,
         family=family,
         kind=kind,
         model_type=model_type,
-        name=identity.run_name(config, name),
+        name=called or identity.run_name(config, name),
         signature=identity.signature(config, data),
         params=identity.flat(config),
         config_yaml=identity.dump_yaml(config),
@@ -203,10 +207,19 @@ class Clock:
         self.began = time.monotonic()
         with suppress(OSError):  # Linux: start the record of the largest size anew
             Path("/proc/self/clear_refs").write_text("5")
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
 
     @property
     def seconds(self) -> float:
         return time.monotonic() - self.began
+
+    def peak_memory(self) -> dict[str, float]:
+        """The most memory as metrics: of this process, and what PyTorch had of the GPU where there is one."""
+        found = {"perf/peak_memory_mb": self.peak_memory_mb()}
+        if torch.cuda.is_available():
+            found["perf/peak_gpu_memory_mb"] = torch.cuda.max_memory_allocated() / 1e6
+        return found
 
     @staticmethod
     def peak_memory_mb() -> float:

@@ -22,6 +22,7 @@ from asr_lab.data.curriculum import check_disjoint
 from asr_lab.errors import AsrLabError
 from asr_lab.models import load_model
 from asr_lab.models.wav2vec2.bases import on_hub
+from asr_lab.models.wav2vec2.recognizer import Wav2Vec2Recognizer
 from asr_lab.recipes.common import Clock, Split, describe, record_scores, score, use_threads, wer_interval
 from asr_lab.recipes.gates import Gate, overfits
 from asr_lab.recipes.phases import NUMBERS, Done, of_phase, parts
@@ -164,8 +165,8 @@ class _Course:
             child.metrics({"gate/target": gate.target, "gate/accept": gate.accept})
             shutil.copytree(child.checkpoints / BEST, kept, dirs_exist_ok=True)
 
-        part = Part(family="curriculum", kind="phase", parent=self.run.run_id, conclude=judge)
         config = of_phase(self.config, number, self._manifest(number), model)
+        part = Part(family="curriculum", kind="phase", parent=self.run.run_id, name=config.run.name, conclude=judge)
         trained = from_rank_0(train(config, self.tracker, self.console, store=self.store, part=part))
         gate = gate_of(trained)
         uri = trained.model_uri if self.store.exists(trained.model_uri) else str(kept)
@@ -216,6 +217,10 @@ class _Course:
                 cuts = manifest.read(path)
                 table = score(cuts, recognizer.hypotheses(cuts), recognizer.normalizer)
                 record_scores(self.run, table, name, f"{self.run.name} on {name}")
+        if config.run.register_as and isinstance(recognizer, Wav2Vec2Recognizer) and recognizer.base_folder:
+            recognizer.merge()  # the folder of its base is on this machine alone
+            folder = self.run.checkpoints / "merged"
+            recognizer.save(folder)
         model = RegisteredModel(
             name=config.run.register_as or "wav2vec2",
             files={"model": folder},

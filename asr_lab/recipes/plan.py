@@ -10,6 +10,7 @@ from asr_lab.data.phonemes import check_languages
 from asr_lab.data.screen import Screened
 from asr_lab.models import Loader, load_model
 from asr_lab.models.recognizer import Recognizer
+from asr_lab.models.wav2vec2.recognizer import Wav2Vec2Recognizer
 from asr_lab.recipes import deepspeech2, wav2vec2
 from asr_lab.recipes.common import Split, refuse_too_short, screened
 from asr_lab.training.recorder import ModelStore
@@ -39,11 +40,20 @@ class Plan:
     @property
     def merges(self) -> bool:
         """Whether adapters become part of the weights of the model that is kept."""
-        return isinstance(self.config, Wav2Vec2Experiment) and self.config.model.merged
+        asked = isinstance(self.config, Wav2Vec2Experiment) and self.config.model.merged
+        return asked or bool(self._only_here())
+
+    def _only_here(self) -> str:
+        """The folder that a registered model's adapters would need, which is on this machine alone; "" without any."""
+        if not (self.config.run.register_as and isinstance(self.recognizer, Wav2Vec2Recognizer)):
+            return ""
+        return self.recognizer.base_folder
 
     def warnings(self) -> list[str]:
-        """What was left out of the data, and why."""
-        return self.train.warnings("train") + self.val.warnings("val")
+        """What was left out of the data, and why; and what is kept in another way than it seems."""
+        folder = self._only_here()
+        whole = [f"registered as one plain model: {folder}, which its adapters would need, is on this machine alone"]
+        return self.train.warnings("train") + self.val.warnings("val") + (whole if folder else [])
 
     def augmenter(self) -> SoundAugmenter:
         """What is done to the training audio of this kind of model."""

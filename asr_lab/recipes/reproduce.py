@@ -9,6 +9,7 @@ from rich.console import Console
 
 from asr_lab.config.schema import (
     AdapterExperiment,
+    ArmsExperiment,
     CurriculumExperiment,
     EvaluateExperiment,
     Experiment,
@@ -21,7 +22,7 @@ from asr_lab.recipes.evaluate import evaluate
 from asr_lab.recipes.everyone import adapt_everyone, plans
 from asr_lab.recipes.person import load_base, plan
 from asr_lab.recipes.train import train
-from asr_lab.training.recorder import REPRODUCE, ModelStore, Recorder, RunSpec, Tracker
+from asr_lab.training.recorder import REPRODUCE, ModelStore, Past, Recorder, RunSpec, Tracker
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,10 @@ class _AsChild:
         tags = {**spec.tags, "asr_lab.reproduces": self.parent}
         repeated = replace(spec, parent=self.parent, kind=REPRODUCE, tags=tags, registers=False, resumable=False)
         return self.tracker.start(repeated, own=True)
+
+    def finished(self, spec: RunSpec) -> Past | None:
+        """None: what is repeated is not taken from elsewhere."""
+        return None
 
 
 def again(
@@ -58,6 +63,13 @@ def again(
             "a curriculum is reproduced phase by phase",
             where=original,
             next_command="asr-lab list --family curriculum --children",
+        )
+    if isinstance(config, ArmsExperiment):
+        raise AsrLabError(
+            "arms are reproduced one by one",
+            where=original,
+            allowed="the runs that it compared",
+            next_command=f"asr-lab show {original[:8]}",
         )
     with tempfile.TemporaryDirectory() as folder:
         settings = config.adapter.model_copy(update={"save_dir": folder})

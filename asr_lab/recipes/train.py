@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from lhotse import CutSet
 from rich.console import Console
 from transformers import TrainerState
 
 from asr_lab.config.schema import TrainExperiment
-from asr_lab.data import manifest
 from asr_lab.data.batches import EpochBatches, InOrder, for_model, loader
 from asr_lab.metrics.significance import Interval
 from asr_lab.models import load_model
@@ -27,9 +27,18 @@ from asr_lab.models.wav2vec2.recognizer import Wav2Vec2Recognizer
 from asr_lab.recipes.common import Clock, describe, rank_and_world_size, record_scores, score, use_threads
 from asr_lab.recipes.plan import Plan, plan
 from asr_lab.training.callbacks import DropBrokenUpdates, KeepBest, Recording, SaveEvery, Telling
-from asr_lab.training.recorder import FolderStore, ModelStore, Recorder, RegisteredModel, Tracker
+from asr_lab.training.recorder import FolderStore, ModelStore, Past, Recorder, RegisteredModel, RunSpec, Tracker
 from asr_lab.training.trainer import AsrTrainer, Sums, count, from_rank_0, last_checkpoint, meet, written_whole
 
+COSTS = (
+    "model/params",
+    "model/trainable_params",
+    "model/trainable_share",
+    "model/size_mb",
+    "perf/seconds",
+    "perf/peak_memory_mb",
+    "perf/peak_gpu_memory_mb",
+)
 BEST = "model"  # folder of the best epoch among the checkpoints, and the model's name in the logged artifacts
 
 
@@ -45,6 +54,17 @@ class Trained:
     seconds: float
     history: list[dict[str, Any]] = field(default_factory=list)
     """Trainer's log: `epoch`, `step`, and `loss` or `eval_wer` and the like."""
+    costs: Mapping[str, float] = field(default_factory=dict)
+    """What the run recorded of its size, time and memory."""
+    reused: bool = False
+    """Whether it is an earlier run that was taken as it is."""
+
+    @classmethod
+    def of(cls, past: Past) -> Trained:
+        """An earlier training that was the same."""
+        costs = {name: past.metrics[name] for name in COSTS if name in past.metrics}
+        wer, seconds = past.metrics["best/val_wer"], past.metrics["perf/seconds"]
+        return cls(past.run_id, past.name, past.model_uri, wer, None, seconds, costs=costs, reused=True)
 
 
 @dataclass(frozen=True)
@@ -55,6 +75,10 @@ class Part:
     """That of the larger run."""
     kind: str = "train"
     parent: str = ""
+    name: str = ""
+    """What the run is called, whatever differs from the defaults."""
+    reuse: bool = False
+    """Take a finished run of the same signature instead of training once more."""
     conclude: Callable[[Recorder, Trained], object] = lambda run, trained: None
     """Called with the run before it ends."""
 
@@ -78,17 +102,9 @@ def train(
     config = planned.config
     for warning in planned.warnings():
         console.print(f"[yellow]warning[/] {warning}", highlight=False)
-    spec = describe(
-        config,
-        family=part.family or config.recipe,
-        kind=part.kind,
-        parent=part.parent,
-        model_type=planned.recognizer.model_type,
-        name=config.run.name or config.recipe,
-        data={name: split.digest for name, split in planned.splits.items()},
-        text=planned.recognizer.normalizer.name,
-        **({"base": planned.base_uri} if planned.base_uri else {}),
-    )
+    spec = _describe(planned, part)
+    if part.reuse and (past := from_rank_0(tracker.finished(spec))):
+        return Trained.of(past)
     with tracker.start(spec, own=own or bool(part.parent)) as run:
         doing = "continuing" if run.resumed else "fine-tuning" if planned.base_uri else "training"
         console.print(
@@ -99,8 +115,7 @@ def train(
         )
         for split in planned.splits.values():
             run.dataset(split.dataset())
-        sizes = {"model/params": planned.num_params, "model/trainable_params": planned.num_trainable}
-        run.metrics(sizes | {"model/trainable_share": planned.num_trainable / planned.num_params})
+        run.metrics(_sizes(planned))
         run.text(json.dumps(planned.recognizer.vocabulary, ensure_ascii=False), "vocab.json")
         state = _fit(planned, run, console)
         if rank_and_world_size()[0] > 0:
@@ -108,6 +123,30 @@ def train(
         trained = _conclude(planned, run, clock, state, store or FolderStore())
         part.conclude(run, trained)
         return trained
+
+
+def _describe(planned: Plan, part: Part) -> RunSpec:
+    config = planned.config
+    return describe(
+        config,
+        family=part.family or config.recipe,
+        kind=part.kind,
+        parent=part.parent,
+        model_type=planned.recognizer.model_type,
+        name=config.run.name or config.recipe,
+        data={name: split.digest for name, split in planned.splits.items()},
+        text=planned.recognizer.normalizer.name,
+        called=part.name,
+        **({"base": planned.base_uri} if planned.base_uri else {}),
+    )
+
+
+def _sizes(planned: Plan) -> dict[str, float]:
+    return {
+        "model/params": planned.num_params,
+        "model/trainable_params": planned.num_trainable,
+        "model/trainable_share": planned.num_trainable / planned.num_params,
+    }
 
 
 def _fit(planned: Plan, run: Recorder, console: Console) -> TrainerState:
@@ -165,10 +204,8 @@ def _validate(planned: Plan) -> Sums:
         loss += float(output.loss) * len(batch["cut_ids"])
         texts = recognizer.decode(output.logits, output.logit_lengths)
         hypotheses |= dict(zip(batch["cut_ids"], texts, strict=True))
-    normalize = recognizer.normalizer
-    heard = (cut for batch in order.batches for cut in batch)
-    references = {cut.id: normalize(manifest.supervision(cut).text or "") for cut in heard}
-    return count(loss, references, hypotheses, normalize)
+    heard = CutSet.from_cuts(cut for batch in order.batches for cut in batch)
+    return count(loss, score(heard, hypotheses, recognizer.normalizer, in_phonemes=config.data.phonemes))
 
 
 def _conclude(planned: Plan, run: Recorder, clock: Clock, state: TrainerState, store: ModelStore) -> Trained:
@@ -183,13 +220,8 @@ def _conclude(planned: Plan, run: Recorder, clock: Clock, state: TrainerState, s
         table = score(cuts, best.hypotheses(cuts), best.normalizer, in_phonemes=config.data.phonemes)
         tested = record_scores(run, table, name, f"{run.name} on {name}", step=int(state.global_step) + 1)
     size = sum(file.stat().st_size for file in kept.glob("*.safetensors"))
-    run.metrics(
-        {
-            "model/size_mb": size / 1e6,
-            "perf/seconds": clock.seconds,
-            "perf/peak_memory_mb": clock.peak_memory_mb(),
-        }
-    )
+    costs = {"model/size_mb": size / 1e6, "perf/seconds": clock.seconds, **clock.peak_memory()}
+    run.metrics(costs)
     run.file(folder / "final")
     run.text(json.dumps(state.log_history, indent=1), "training_log.json")
     model = RegisteredModel(
@@ -201,7 +233,8 @@ def _conclude(planned: Plan, run: Recorder, clock: Clock, state: TrainerState, s
     test = tested if "test" in planned.splits else None
     found = f", test/wer {test.value:.1%} ({test.low:.1%} to {test.high:.1%})" if test else ""
     run.note(f"best epoch {figures['epoch']:.0f}: val/wer {figures['wer']:.1%}{found}; {uri}")
-    return Trained(run.run_id, run.name, uri, figures["wer"], test, clock.seconds, state.log_history)
+    costs |= _sizes(planned)
+    return Trained(run.run_id, run.name, uri, figures["wer"], test, clock.seconds, state.log_history, costs)
 
 
 def _best(planned: Plan, folder: Path, store: ModelStore) -> tuple[Recognizer, Path]:

@@ -14,11 +14,11 @@ import os
 import threading
 
 from mlflow import MlflowClient
-from mlflow.entities import RunTag
+from mlflow.entities import Run, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from asr_lab.errors import AsrLabError
-from asr_lab.tracking import orphans, provenance
+from asr_lab.tracking import orphans, provenance, runs
 from asr_lab.tracking.knock import StoreAwayError
 from asr_lab.tracking.recording import MlflowRecorder
 from asr_lab.tracking.spool import sync
@@ -28,7 +28,7 @@ from asr_lab.tracking.spool.spool import ROOT, Spool, new_id, now_ms
 from asr_lab.tracking.store import client as tracking_client
 from asr_lab.tracking.store import reaching, shown_uri, tracking_uri
 from asr_lab.tracking.telling import say
-from asr_lab.training.recorder import RunSpec
+from asr_lab.training.recorder import Past, RunSpec
 
 
 class MlflowTracker:
@@ -77,6 +77,17 @@ class MlflowTracker:
             self._leftovers.start()
         return MlflowRecorder(spool, spec, resumed=orphan is not None, offline=self.offline, leftovers=self._leftovers)
 
+    def finished(self, spec: RunSpec) -> Past | None:
+        """None too where nothing is to be taken from the store, or it does not answer."""
+        if self.new_run or self.offline:
+            return None
+        try:
+            alike = f"tags.`asr_lab.signature` = '{spec.signature}' and tags.`asr_lab.kind` = '{spec.kind}'"
+            found = runs.find(where=alike, status="FINISHED", archived=False)
+        except StoreAwayError:
+            return None  # the run that is started will say so
+        return next(filter(None, map(_past, found)), None)
+
     def _client(self, adopted: str) -> MlflowClient | None:
         """None where the store does not answer; raises `AsrLabError` when it does not have the adopted run."""
         if self.offline:
@@ -111,6 +122,12 @@ class MlflowTracker:
         else:
             spool.rename(spool.state.run_id)
         return spool
+
+
+def _past(run: Run) -> Past | None:
+    models = run.outputs.model_outputs if run.outputs else []
+    uri = f"models:/{models[-1].model_id}" if models else ""
+    return Past(run.info.run_id, str(run.info.run_name), uri, dict(run.data.metrics)) if uri else None
 
 
 def _header(spec: RunSpec) -> Header:

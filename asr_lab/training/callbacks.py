@@ -24,6 +24,7 @@ _LOGGED = {
     "eval_loss": "val/loss",
     "eval_wer": "val/wer",
     "eval_cer": "val/cer",
+    "eval_per": "val/per",
 }
 
 

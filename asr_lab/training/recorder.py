@@ -77,6 +77,17 @@ class RegisteredModel:
     description: str = ""
 
 
+@dataclass(frozen=True)
+class Past:
+    """A run that is finished, as far as others build on it."""
+
+    run_id: str
+    name: str
+    model_uri: str
+    metrics: Mapping[str, float]
+    """Name -> the last value."""
+
+
 class Recorder(Protocol):
     """One run, being recorded. As a context manager it ends itself: FINISHED, FAILED, or KILLED (Ctrl-C, SIGTERM)."""
 
@@ -132,6 +143,9 @@ class Tracker(Protocol):
 
     def start(self, spec: RunSpec, *, own: bool = False) -> Recorder:
         """A new run, one that is continued, or the one that the caller was given (never when `own`)."""
+
+    def finished(self, spec: RunSpec) -> Past | None:
+        """The newest finished run of this signature and kind that has a model; None when there is none."""
 
 
 class ModelStore(Protocol):
@@ -226,6 +240,14 @@ class MemoryTracker:
         run_id = f"memory{len(self.runs)}"
         self.runs.append(MemoryRecorder(spec, self.folder / run_id, run_id))
         return self.runs[-1]
+
+    def finished(self, spec: RunSpec) -> Past | None:
+        for run in reversed(self.runs):
+            alike = (run.spec.signature, run.spec.kind) == (spec.signature, spec.kind)
+            if alike and run.status == "FINISHED" and run.models:
+                last = {name: points[-1][1] for name, points in run.all_metrics.items()}
+                return Past(run.run_id, run.name, str(run.models[-1].files["model"]), last)
+        return None
 
 
 class FolderStore:

@@ -10,12 +10,13 @@ import logging
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pandas as pd
 import torch
 from accelerate import PartialState
 from torch import Tensor, nn
@@ -45,21 +46,22 @@ class Sums:
     words: int = 0
     character_errors: int = 0
     characters: int = 0
+    phoneme_errors: int = 0
+    phonemes: int = 0
 
     def metrics(self) -> dict[str, float]:
-        """`eval_loss` (mean over utterances), `eval_wer`, `eval_cer` of the whole."""
-        return {
+        """`eval_loss` (mean over utterances), `eval_wer`, `eval_cer` of the whole; `eval_per` if phonemes counted."""
+        found = {
             "eval_loss": self.loss / max(self.utterances, 1),
             "eval_wer": self.word_errors / max(self.words, 1),
             "eval_cer": self.character_errors / max(self.characters, 1),
         }
+        return found | ({"eval_per": self.phoneme_errors / self.phonemes} if self.phonemes else {})
 
 
-def count(
-    loss: float, references: Mapping[str, str], hypotheses: Mapping[str, str], normalize: Callable[[str], str]
-) -> Sums:
-    """The sums of one share; `loss` is summed over its utterances, references are normalised already."""
-    table = error_rates.score(references, {id: normalize(text) for id, text in hypotheses.items()})
+def count(loss: float, table: pd.DataFrame) -> Sums:
+    """The sums of one share: `loss`, summed over its utterances, and a score table, with or without phonemes."""
+    in_phonemes = "phonemes" in table
     return Sums(
         loss=loss,
         utterances=len(table),
@@ -67,6 +69,8 @@ def count(
         words=int(table["words"].sum()),
         character_errors=int(error_rates.character_errors(table).sum()),
         characters=int(table["characters"].sum()),
+        phoneme_errors=int(error_rates.phoneme_errors(table).sum()) if in_phonemes else 0,
+        phonemes=int(table["phonemes"].sum()) if in_phonemes else 0,
     )
 
 

@@ -95,7 +95,8 @@ def test_a_parent_has_a_child_a_phase(finished):
     assert {"1", "2", "3"} <= set(phases)
     wers = [phases[number].data.metrics["val/wer"] for number in "123"]
     assert wers == sorted(wers, reverse=True)  # each beats the one before, or there is nothing left to beat
-    for run in phases.values():
+    for number, run in phases.items():
+        assert run.info.run_name == f"kids-phase{number}-{run.info.run_id[:8]}"
         assert run.info.status == "FINISHED"
         assert run.data.tags["asr_lab.gate"] in ("met", "accepted")
         assert run.data.tags["asr_lab.kind"] == "phase"
@@ -118,6 +119,12 @@ def test_the_parent_says_what_came_of_it(finished):
     assert "evaluate-base" in ok("evaluate", "--model", "models:/kids@champion", "--data", "test.jsonl.gz")
     assert "kids-" in ok("list", "--family", "curriculum")
     assert "phase1" not in ok("list", "--family", "curriculum")  # parts fold under their parent
+
+
+def test_its_configuration_runs_again(finished):
+    _, parent = finished
+    again = mlflow.artifacts.download_artifacts(f"runs:/{parent.info.run_id}/config.yaml")
+    assert "nothing was trained" in ok("curriculum", again, "--dry-run")
 
 
 def test_phases_are_nested_and_stay_where_they_are(finished):

@@ -168,23 +168,29 @@ PLAIN = ("augment.time_masks=0", "augment.freq_masks=0", "augment.noise_snr_db="
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_two_processes_train_what_one_does_with_accumulation_and_log_once(folder, recipe):
-    more = ("train.epochs=4", *learning(folder, recipe, **NO_DROPOUT))
+    """Dropout and augmentation off, the same utterances an update: within 1e-3 over 50 updates of the wav2vec2."""
+    epochs = 4 if recipe == "deepspeech2" else 9
+    more = (f"train.epochs={epochs}", *learning(folder, recipe, **NO_DROPOUT))
     more += PLAIN if recipe == "deepspeech2" else ("augment.strength=0", "model.lora.dropout=0", *PLAIN[2:])
     said = finished(folder, *more, processes=2)
-    assert said.count("epoch 1/4") == 1
+    assert said.count(f"epoch 1/{epochs}") == 1
     assert "strides" not in said
     finished(folder, *more, "train.accumulate=2", store="one.db")
     (run, client), (other, other_client) = the_run(folder), the_run(folder, "one.db")
-    losses = [
-        [point.value for point in known.get_metric_history(each.info.run_id, "train/loss")]
-        for known, each in ((client, run), (other_client, other))
-    ]
-    assert len(losses[0]) == len(losses[1]) >= 4
-    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
+    points = client.get_metric_history(run.info.run_id, "train/loss")
+    others = other_client.get_metric_history(other.info.run_id, "train/loss")
+    steps = [point.step for point in points]
+    assert steps == [point.step for point in others]
+    assert len(set(steps)) == len(steps) >= epochs  # each is logged once
+    np.testing.assert_allclose([one.value for one in points], [one.value for one in others], rtol=1e-4)
     ours, theirs = load_file(final(folder)), load_file(final(folder, "one.db"))
     for name, tensor in ours.items():
         if "running" not in name and "num_batches" not in name:
             np.testing.assert_allclose(tensor, theirs[name], atol=1e-3, err_msg=name)
+    if recipe == "wav2vec2":
+        assert max(steps) >= 50
+        apart = [np.linalg.norm(tensor - theirs[name]) / np.linalg.norm(theirs[name]) for name, tensor in ours.items()]
+        assert max(apart) < 1e-3
 
 
 def test_two_processes_go_on_after_a_kill(folder):

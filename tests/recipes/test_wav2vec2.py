@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 from conftest import WORDS, artifacts, make_corpus, newest, ok, refused
@@ -94,8 +98,6 @@ def test_lora_starts_from_the_base_and_serves_with_it(home):
     assert metrics["model/trainable_params"] == expected
     assert metrics["model/size_mb"] < base_run().data.metrics["model/size_mb"] / 5
     audio = (home / "test/audio/v00.wav").read_bytes()
-    import pandas as pd
-
     served = mlflow.pyfunc.load_model("models:/tiny-lora@champion")
     (text,) = served.predict(pd.DataFrame({"audio": [audio]}))["text"]
     assert text == ok("transcribe", "test/audio/v00.wav", "--model", "models:/tiny-lora@champion").strip()
@@ -155,6 +157,18 @@ def test_bases_of_others_get_a_new_head_and_vocabulary(home, kind, norm, tune_):
     assert run.data.params["model.num_layers"] == "4"  # what the base has
     assert json.loads(mlflow.artifacts.load_text(f"{run.info.artifact_uri}/vocab.json")).keys() == set(WORDS_UNITS)
     ok("evaluate", "--model", f"runs:/{run.info.run_id}/model", "--data", "test/all.jsonl.gz")
+
+
+def test_a_registered_model_needs_no_folder_of_this_machine(home):
+    base = base_folder(home / "mine")
+    kept = tune("model.tune=lora", "model.freeze_layers=2", f"model.pretrained={base}", "train.epochs=1")
+    assert f"load only where {base} is" in ok("register", kept.info.run_id[:8], "--name", "adapters-alone")
+    said = ok("train", "w.yaml", *ON, f"model.pretrained={base}", "model.tune=lora", "model.freeze_layers=2",
+              "train.epochs=1", "run.register_as=alone")  # fmt: skip
+    assert "registered as one plain model" in said
+    base.rename(home / "mine-away")
+    heard = pd.DataFrame({"audio": [(home / "test/audio/v00.wav").read_bytes()]})
+    assert len(mlflow.pyfunc.load_model("models:/alone/1").predict(heard)) == 1
 
 
 def test_dry_run_says_what_would_learn():
@@ -224,3 +238,123 @@ def test_a_deepspeech2_is_no_base(home):
     assert "the base is a deepspeech2, not one of the wav2vec2 family" in said
     said = refused("train", "d.yaml", *ON[:3], "model.pretrained=models:/tiny/1")
     assert "is a wav2vec2, not a deepspeech2" in said
+
+
+# the arms of a comparison by one command
+
+ARMS = f"""
+recipe: arms
+run: {{name: ways, threads: 1}}
+data: {{train: corpus/all.jsonl.gz, val: corpus/all.jsonl.gz, test: test/all.jsonl.gz}}
+augment: {{strength: 0}}
+model: {{pretrained: "{TINY}"}}
+train: {{epochs: 1, batch_size: 16}}
+arms:
+  base: untouched
+  broken: {{model.tune: full, train.lr: 1.0}}
+  r4: {{model: {{tune: lora, freeze_layers: 1, lora: {{r: 4}}}}}}
+compare: {{utterances: 4, rounds: 2}}
+"""
+
+
+@pytest.fixture(scope="module")
+def ways(home):
+    """The comparison, run once: what it said, its run, and its table."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
+        mlflow.set_tracking_uri(f"sqlite:///{home}/mlflow.db")
+        Path("ways.yaml").write_text(ARMS)
+        said = ok("arms", "ways.yaml")
+        run = newest("wav2vec2", "arms")
+        table = pd.read_csv(mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/compare/table.csv"))
+    return said, run, table.set_index("arm")
+
+
+def test_arms_are_trained_and_held_against_the_first(ways):
+    said, run, table = ways
+    assert run.info.run_name.startswith("ways-")
+    assert list(table.index) == ["base", "broken", "r4"]
+    assert table["trainable_params"].tolist()[::2] == [0, 4 * 64 * 2 * 3 + 65 * len(WORDS_UNITS)]
+    assert table["added_params"].tolist() == [0, 0, 4 * 64 * 2 * 3]
+    assert table.loc["base", "wer"] == wer(base_run())
+    assert table.loc["broken", "difference"] == pytest.approx(table.loc["broken", "wer"] - table.loc["base", "wer"])
+    assert table.loc["broken", "difference_low"] > 0.3
+    assert table.loc["base", "speed_share"] == 1.0
+    assert 0.2 < table.loc["r4", "speed_share_low"] <= table.loc["r4", "speed_share"] < 2
+    assert table["merged_speed_share"].notna().tolist() == [False, False, True]
+    assert table.loc["r4", "size_mb"] < table.loc["base", "size_mb"] / 5
+    assert run.data.metrics["test/wer_by_arm/broken"] == table.loc["broken", "wer"]
+    assert {"compare/arms.png", "compare/table.csv"} <= artifacts(run.info.run_id, "compare")
+    assert {"eval/base.parquet", "eval/r4.parquet"} <= artifacts(run.info.run_id, "eval")
+    assert "its interval" in said
+
+
+def test_each_arm_is_a_training_under_it(ways):
+    _, run, table = ways
+    client = mlflow.MlflowClient()
+    for name in ("broken", "r4"):
+        (own,) = client.search_runs([run.info.experiment_id], f"run_name = '{table.loc[name, 'run']}'")
+        assert own.info.run_name == f"ways-{name}-{own.info.run_id[:8]}"
+        assert own.data.tags["mlflow.parentRunId"] == run.info.run_id
+        assert own.data.tags["asr_lab.base"] == "models:/tiny/1"
+        assert own.info.run_id in run.data.tags["asr_lab.compared"]
+        assert wer(own) == table.loc[name, "wer"]
+    assert "ways-broken" in ok("compare", table.loc["broken", "run"], table.loc["r4", "run"], "--ways")
+
+
+def test_what_was_trained_before_is_taken_and_what_is_new_is_trained(ways):
+    _, _, table = ways
+    said = ok("arms", "ways.yaml", "arms.head.model.tune=head", "run.name=more", "--format", "json")
+    assert said.count("was trained before: ways-") == 2
+    assert "fine-tuning more-head-" in said
+    rows = pd.DataFrame(json.loads(said[said.index("[\n") : said.rindex("]") + 1])).set_index("arm")
+    assert list(rows.index) == ["base", "broken", "r4", "head"]
+    assert rows.loc["broken", "run"] == table.loc["broken", "run"]
+
+
+@pytest.mark.slow
+def test_killed_the_same_command_goes_on_with_the_arm(home):
+    keys = ("arms", "ways.yaml", "run.seed=4", "arms.broken.train.epochs=2", "train.save_every=1")
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([sys.executable, "-u", "-m", "asr_lab", *keys], env=environment, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+    for line in process.stdout:
+        if "fine-tuning ways-r4" in line:
+            break
+    else:
+        raise AssertionError("it ended before it could be killed")
+    process.kill()
+    process.wait()
+    parent = newest("wav2vec2", "arms")
+    said = ok(*keys)
+    assert f"continuing {parent.info.run_name}" in said
+    assert "arm broken is done" in said
+    assert "continuing ways-r4" in said
+    assert mlflow.MlflowClient().get_run(parent.info.run_id).info.status == "FINISHED"
+
+
+def test_a_plan_of_arms_tells_their_sizes_and_spends_nothing(ways):
+    before = newest("wav2vec2", "arms").info.run_id
+    said = ok("arms", "ways.yaml", "arms.head.model.tune=head", "--dry-run")
+    assert f"{65 * len(WORDS_UNITS):,}" in said
+    assert "nothing was trained" in said
+    again = mlflow.artifacts.download_artifacts(f"runs:/{ways[1].info.run_id}/config.yaml")
+    assert "r4" in ok("arms", again, "--dry-run")
+    assert newest("wav2vec2", "arms").info.run_id == before
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        (("arms.r4.model.lora.rank=8", "arms.broken.train.lr=0"), "arms.broken: 1 error"),
+        (("arms.r4.model.lora.rank=8", "arms.broken.train.lr=0"), "did you mean"),
+        (("arms.r4.model.lora.targets=query",), "arms.r4: model.lora.targets"),
+        (("arms.r4=full",), "is neither"),
+        (("data.test=",), "compared on test data"),
+        (("run.register_as=x",), "asr-lab register RUN"),
+        (("model.pretrained=facebook/wav2vec2-xls-r-300m",), "arms.base: the untouched base cannot recognise"),
+    ],
+)
+def test_mistakes_in_arms(ways, keys, expected):
+    assert expected in refused("arms", "ways.yaml", *keys)

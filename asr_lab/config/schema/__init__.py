@@ -6,6 +6,7 @@ Variants are YAML files under `experiments/` that hold only what differs from th
 from __future__ import annotations
 
 from asr_lab.config.schema.adapter import Adapter, AdapterData, AdapterExperiment, AdapterTrain
+from asr_lab.config.schema.arms import UNTOUCHED, ArmsExperiment, Comparison
 from asr_lab.config.schema.augment import Augment, Sound, Wav2Vec2Augment
 from asr_lab.config.schema.base import Data, Run, Section, Text
 from asr_lab.config.schema.curriculum import Curriculum, CurriculumExperiment, Phase
@@ -18,11 +19,14 @@ __all__ = [
     "ALIASES",
     "RECIPES",
     "TRAINED",
+    "UNTOUCHED",
     "Adapter",
     "AdapterData",
     "AdapterExperiment",
     "AdapterTrain",
+    "ArmsExperiment",
     "Augment",
+    "Comparison",
     "Curriculum",
     "CurriculumExperiment",
     "Data",
@@ -48,12 +52,13 @@ __all__ = [
 
 TrainExperiment = DeepSpeech2Experiment | Wav2Vec2Experiment
 """What `asr-lab train` takes."""
-Experiment = TrainExperiment | CurriculumExperiment | AdapterExperiment | EvaluateExperiment
+Experiment = TrainExperiment | CurriculumExperiment | ArmsExperiment | AdapterExperiment | EvaluateExperiment
 
 RECIPES: dict[str, type[Experiment]] = {
     "deepspeech2": DeepSpeech2Experiment,
     "wav2vec2": Wav2Vec2Experiment,
     "curriculum": CurriculumExperiment,
+    "arms": ArmsExperiment,
     "adapter": AdapterExperiment,
     "evaluate": EvaluateExperiment,
 }

@@ -16,7 +16,11 @@ class Section(BaseModel):
 
 
 Positive = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+AboveZero = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+SomeShare = Annotated[float, Field(gt=0, le=1)]
 
 
 class Run(Section):
@@ -73,4 +77,4 @@ class Data(Section):
     max_duration_s: float = Field(default=20.0, gt=0)
     """Longer utterances (seconds) are left out of training, counted and named."""
     phonemes: bool = False
-    """Score the best epoch in phonemes too (`val/per`, `test/per`), by eSpeak NG and the utterances' language."""
+    """Score in phonemes too (`val/per` of each epoch, `test/per`), by eSpeak NG and the utterances' language."""

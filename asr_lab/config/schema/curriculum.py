@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from asr_lab.config.schema.augment import Wav2Vec2Augment
-from asr_lab.config.schema.base import Data, Positive, Run, Section, Share
+from asr_lab.config.schema.base import AboveZero, Count, Data, NotNegative, Positive, Run, Section, Share, SomeShare
 from asr_lab.config.schema.wav2vec2 import Wav2Vec2Model, Wav2Vec2Train
 
 
@@ -16,14 +16,14 @@ class Phase(Section):
 
     train: str = ""
     """Manifest to learn from, which holds all of the phase before; empty: `share` of `data.train`."""
-    share: float = Field(default=1.0, gt=0, le=1)
+    share: SomeShare = 1.0
     """Share of `data.train`; each phase holds all of the one before."""
     epochs: Positive = 5
-    lr: float = Field(default=1e-4, gt=0)
+    lr: AboveZero = 1e-4
     """Peak learning rate."""
-    warmup_steps: int = Field(default=0, ge=0)
+    warmup_steps: Count = 0
     """Updates spent warming up, at most `train.warmup_share` of all; 0: that share."""
-    grad_clip: float = Field(default=1.0, ge=0)
+    grad_clip: NotNegative = 1.0
     """Largest gradient norm; 0: no clipping."""
     augment_strength: Share = 1.0
     """Scales the widths of SpecAugment's masks; 0: none."""
@@ -53,10 +53,10 @@ class Phase(Section):
 class Phase1(Phase):
     """Start: little data, light augmentation."""
 
-    share: float = Field(default=0.2, gt=0, le=1)
+    share: SomeShare = 0.2
     epochs: Positive = 10
-    lr: float = Field(default=5e-4, gt=0)
-    warmup_steps: int = Field(default=500, ge=0)
+    lr: AboveZero = 5e-4
+    warmup_steps: Count = 500
     augment_strength: Share = 0.5
     patience: Positive = 4
     min_delta: Share = 0.01
@@ -67,10 +67,10 @@ class Phase1(Phase):
 class Phase2(Phase):
     """Domain: most of the data, full augmentation."""
 
-    share: float = Field(default=0.6, gt=0, le=1)
+    share: SomeShare = 0.6
     epochs: Positive = 8
-    lr: float = Field(default=3e-4, gt=0)
-    warmup_steps: int = Field(default=1000, ge=0)
+    lr: AboveZero = 3e-4
+    warmup_steps: Count = 1000
     speed_share: Share = 0.5
     target: Share = 0.18
     accept: Share = 0.22
@@ -79,7 +79,7 @@ class Phase2(Phase):
 class Phase3(Phase):
     """Refine: all of the data."""
 
-    warmup_steps: int = Field(default=500, ge=0)
+    warmup_steps: Count = 500
     augment_strength: Share = 0.75
     speed_share: Share = 0.5
 
@@ -88,8 +88,8 @@ class Phase4(Phase):
     """Soft unfreezing: everything learns a little; over-fitting is its risk."""
 
     epochs: Positive = 2
-    lr: float = Field(default=5e-5, gt=0)
-    grad_clip: float = Field(default=0.0, ge=0)
+    lr: AboveZero = 5e-5
+    grad_clip: NotNegative = 0.0
     augment_strength: Share = 0.0
     patience: Positive = 1
     min_delta: Share = 0.002

@@ -53,7 +53,8 @@ class Wav2Vec2Model(Section):
     """The convolutional feature extractor stays as it is, and runs without gradient (never so from scratch)."""
     lora: Lora = Lora()
     merged: bool = False
-    """With `lora`: keep one plain model instead of the adapters, which need their base to be there."""
+    """With `lora`: keep one plain model instead of the adapters, which need their base to be there. So it is anyway
+    where the model is registered and its base is a folder, which other machines do not have."""
     hidden_size: Positive = 192
     num_layers: Positive = 4
     """Encoder layers."""

@@ -76,6 +76,23 @@ class Wav2Vec2Recognizer(Recognizer):
         output = self.model.eval()(**for_model(batch, self.model.device))
         return output.logits, output.logit_lengths
 
+    @property
+    def added_params(self) -> int:
+        """Parameters of its adapters; 0 without any."""
+        network = self.model.network
+        if not isinstance(network, PeftModel):
+            return 0
+        marks = network.base_model.prefix  # `lora_`, and so on: how peft calls what it adds
+        return sum(one.numel() for name, one in network.named_parameters() if marks in name)
+
+    @property
+    def base_folder(self) -> str:
+        """The folder of this machine that its adapters' base lies in; "" without any, or where others find it too."""
+        if not isinstance(self.model.network, PeftModel):
+            return ""
+        base = str(self.model.network.active_peft_config.base_model_name_or_path)
+        return base if Path(base).is_dir() else ""
+
     def merge(self) -> None:
         """Fold adapters into the weights they stand beside: one plain model of the same logits."""
         if isinstance(self.model.network, PeftModel):

@@ -7,7 +7,7 @@ from conftest import ROOT
 
 from asr_lab.config.identity import differences, dump_yaml, flat, run_name, signature
 from asr_lab.config.load import load, parse_overrides
-from asr_lab.config.schema import ALIASES, RECIPES, DeepSpeech2Experiment
+from asr_lab.config.schema import ALIASES, RECIPES, DeepSpeech2Experiment, Wav2Vec2Experiment
 from asr_lab.errors import AsrLabError
 
 
@@ -57,11 +57,12 @@ def test_a_config_of_another_recipe_is_refused():
 @pytest.mark.parametrize("file", sorted(ROOT.glob("experiments/*/*.yaml")), ids=lambda f: f"{f.parent.name}/{f.name}")
 def test_every_experiment_loads_and_is_a_delta(file):
     needed = {"adapter": {"adapter.name": "someone"}, "curriculum": {"model.pretrained": "a-base"}}
+    needed["arms"] = {"arms.one": {}, "arms.two": {}}
     name = needed.get(file.parent.name, {})
     config = load(file, name)
     said = flat(load(None, name, config.recipe))
     for key in differences(config):
-        assert flat(config)[key] != said[key] or key in name
+        assert flat(config)[key] != said.get(key) or key in name
 
 
 def test_config_yaml_runs_again(tmp_path):
@@ -69,6 +70,11 @@ def test_config_yaml_runs_again(tmp_path):
     again = tmp_path / "config.yaml"
     again.write_text(dump_yaml(config))
     assert load(again, {}) == config
+    for file in ("arms/tiny.yaml", "curriculum/synthetic-korean.yaml"):
+        several = load(ROOT / "experiments" / file, {})
+        again.write_text(dump_yaml(several))
+        assert load(again, {}) == several
+        assert load(again, {}).model.model_fields_set == several.model.model_fields_set  # its parts have their own
 
 
 def test_signature_is_what_is_computed():
@@ -84,6 +90,11 @@ def test_signature_is_what_is_computed():
 def test_run_name_says_what_differs():
     config = load(None, parse_overrides(["train.lr=0.002", "run.name=base"]), "deepspeech2")
     assert run_name(config, "base") == "base-lr=0.002"
+
+
+def test_run_name_leaves_out_the_sizes_that_a_base_brings_along():
+    model = {"pretrained": "base", "hidden_size": 1024, "num_layers": 24, "tune": "lora", "freeze_layers": 12}
+    assert run_name(Wav2Vec2Experiment(model=model), "xlsr") == "xlsr-tune=lora-freeze_layers=12"
 
 
 def test_configuration_is_frozen():

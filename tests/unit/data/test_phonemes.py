@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import mlflow
 import pytest
 from conftest import TINY, WORDS, artifacts, make_corpus, newest, ok, refused
 
@@ -72,10 +73,13 @@ def test_per_by_hand():
 def test_training_and_evaluation_log_it_where_asked(store):
     corpus = make_corpus(store / "corpus", {f"u{i}": f"{a} {b}" for i, (a, b) in enumerate(pairwise(WORDS))})
     (store / "base.yaml").write_text("recipe: deepspeech2\n")
-    data = [f"data.train={corpus}", f"data.val={corpus}", *TINY, "train.epochs=1"]
+    data = [f"data.train={corpus}", f"data.val={corpus}", *TINY, "train.epochs=2"]
     ok("train", "base.yaml", *data, "data.phonemes=true", "run.register_as=tiny")
-    metrics = newest("deepspeech2").data.metrics
-    assert metrics["val/per"] > 0
+    trained = newest("deepspeech2")
+    metrics = trained.data.metrics
+    curve = mlflow.MlflowClient().get_metric_history(trained.info.run_id, "val/per")
+    assert len(curve) == 3  # each epoch, and the best one in the end
+    assert metrics["val/per"] == curve[-1].value == min(curve[0].value, curve[1].value) > 0
     said = ok("evaluate", "--model", "models:/tiny/1", "--data", corpus, "evaluate.phonemes=true")
     assert f"test/per  {metrics['val/per']:.1%}" in said
     run = newest("evaluate", "evaluate")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -102,6 +104,37 @@ def test_plain_transformers_and_peft_read_the_folder(tmp_path):
     values = ours.extract(sound)[None]
     with torch.inference_mode():
         assert torch.equal(ours.model(values, torch.ones_like(values, dtype=torch.bool)).logits, theirs)
+
+
+WITHOUT_ASR_LAB = """
+import sys
+sys.modules["asr_lab"] = None  # as where it is not installed
+import torch
+from peft import PeftModel
+from transformers import AutoConfig, AutoModelForCTC, AutoProcessor
+base, kept, merged = sys.argv[1:]
+config = AutoConfig.from_pretrained(kept)
+whole = AutoModelForCTC.from_pretrained(base, config=config, ignore_mismatched_sizes=True)
+inputs = AutoProcessor.from_pretrained(merged)(torch.linspace(-1, 1, 4000).sin().numpy(), sampling_rate=16000,
+                                               return_tensors="pt")
+with torch.inference_mode():
+    for model in (PeftModel.from_pretrained(whole, kept), AutoModelForCTC.from_pretrained(merged)):
+        print(model.eval()(**inputs).logits.double().abs().sum().item())
+"""
+
+
+def test_adapters_and_merged_model_are_read_where_asr_lab_is_not(tmp_path):
+    own = recognizer(adapted(tmp_path))
+    own.save(tmp_path / "kept")
+    values = own.extract(torch.linspace(-1, 1, 4000).sin().numpy())[None]
+    with torch.inference_mode():
+        expected = own.model(values, torch.ones_like(values, dtype=torch.bool)).logits.double().abs().sum().item()
+    own.merge()
+    own.save(tmp_path / "merged")
+    folders = [str(tmp_path / name) for name in ("base", "kept", "merged")]
+    done = subprocess.run([sys.executable, "-c", WITHOUT_ASR_LAB, *folders], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert [float(line) for line in done.stdout.split()] == pytest.approx([expected, expected], rel=1e-4)
 
 
 def test_a_plain_model_is_read_by_plain_transformers(tmp_path):

@@ -1,0 +1,61 @@
+"""Comparing ways of fine-tuning one base: arms that differ in a few keys, trained and held against each other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from asr_lab.config.schema.augment import Wav2Vec2Augment
+from asr_lab.config.schema.base import Data, Positive, Run, Section
+from asr_lab.config.schema.wav2vec2 import Wav2Vec2Model, Wav2Vec2Train
+
+UNTOUCHED = "untouched"
+
+
+class Comparison(Section):
+    """How the speed of arms is measured once they are trained: each in turn with the first one, in one process."""
+
+    utterances: Positive = 16
+    """So many test utterances, of all durations, are recognised again and again."""
+    batch_size: Positive = 8
+    rounds: Positive = 7
+    """How often each arm recognises them; the median counts."""
+
+
+class ArmsExperiment(Section):
+    """Train the arms of a comparison and compare them; each is a wav2vec2 experiment of these sections and its own
+    keys."""
+
+    recipe: Literal["arms"] = "arms"
+    run: Run = Run()
+    data: Data = Data()
+    augment: Wav2Vec2Augment = Wav2Vec2Augment()
+    model: Wav2Vec2Model = Wav2Vec2Model()
+    train: Wav2Vec2Train = Wav2Vec2Train()
+    arms: dict[str, Any] = Field(min_length=2)
+    """Name -> keys in which the arm differs (`r32: {model.lora.r: 32}`), or `untouched`: `model.pretrained` as it is.
+    The first one is what the others are held against."""
+    compare: Comparison = Comparison()
+
+    @field_validator("arms")
+    @classmethod
+    def _keys_or_untouched(cls, arms: dict[str, Any]) -> dict[str, Any]:
+        for name, own in arms.items():
+            if not re.fullmatch(r"[A-Za-z0-9][\w-]{0,29}", name):
+                raise ValueError(f"an arm is called by letters, digits, - and _, not {name!r}")
+            if own != UNTOUCHED and not isinstance(own, Mapping):
+                raise ValueError(f"arms.{name} is keys of a wav2vec2 experiment, or {UNTOUCHED!r}: {own!r} is neither")
+        return arms
+
+    @model_validator(mode="after")
+    def _comparable(self) -> Self:
+        if not self.data.test:
+            raise ValueError("data.test: arms are compared on test data; name a manifest")
+        if self.run.register_as:
+            raise ValueError("run.register_as has no effect on arms; asr-lab register RUN registers the one you choose")
+        if UNTOUCHED in self.arms.values() and not self.model.pretrained:
+            raise ValueError(f"model.pretrained: an arm is the {UNTOUCHED} base, so name one")
+        return self

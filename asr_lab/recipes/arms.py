@@ -1,0 +1,228 @@
+"""Ways of fine-tuning one base, the arms of a comparison: each trained, or taken where it was trained before, then all
+held against the first on the same test utterances, in one process: error rates, speed, memory, size.
+
+One parent run has a child an arm that was trained, an ordinary training otherwise. The same command goes on where it
+was cut off.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+
+from asr_lab.config.load import nest, validate
+from asr_lab.config.schema import UNTOUCHED, ArmsExperiment, Wav2Vec2Experiment
+from asr_lab.errors import AsrLabError
+from asr_lab.metrics.slices import slices
+from asr_lab.models import load_model
+from asr_lab.models.wav2vec2.bases import on_hub
+from asr_lab.recipes.common import Clock, Split, describe, rank_and_world_size, refuse_too_short, use_threads
+from asr_lab.recipes.measuring import Arm, Measured, measured, sentences, table
+from asr_lab.recipes.plan import Plan, plan
+from asr_lab.recipes.speed import sample
+from asr_lab.recipes.train import BEST, Part, Trained, train
+from asr_lab.reports.arms import arms_figure
+from asr_lab.training.callbacks import write_aside
+from asr_lab.training.recorder import ModelStore, Recorder, Tracker
+from asr_lab.training.trainer import from_rank_0, meet
+
+Experiments = Mapping[str, Wav2Vec2Experiment | None]
+"""Name of an arm -> what it trains; None: the base as it is."""
+_STATE = "arms.json"  # what is trained, among the parent's checkpoints
+_METRICS = {
+    "wer": "test/wer",
+    "cer": "test/cer",
+    "speed_share": "perf/speed_share",
+    "merged_speed_share": "perf/merged_speed_share",
+    "memory_mb": "perf/memory_mb",
+    "size_mb": "model/size_mb",
+    "trainable_params": "model/trainable_params",
+    "added_params": "model/added_params",
+}
+"""Column of the table -> metric, `_by_arm/NAME` behind it."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A comparison that is over."""
+
+    run_id: str
+    run_name: str
+    table: pd.DataFrame
+    """A row an arm (`recipes.measuring.table`)."""
+    seconds: float
+
+
+def compare_arms(config: ArmsExperiment, tracker: Tracker, store: ModelStore, console: Console) -> Compared:
+    """Train what is not trained yet, then measure and record all arms."""
+    clock = Clock()
+    use_threads(config.run.threads)
+    meet()
+    start = pinned_base(config, store)
+    arms = experiments(config, start)
+    for _ in plans(arms, start, store):
+        pass  # all mistakes are told before anything is spent
+    paths = {"train": config.data.train, "val": config.data.val, "test": config.data.test}
+    splits = {name: Split.read(name, path) for name, path in paths.items()}
+    spec = describe(
+        config,
+        family="wav2vec2",
+        kind="arms",
+        model_type="wav2vec2",
+        name="arms",
+        called=config.run.name or "arms",
+        data={name: split.digest for name, split in splits.items()} | {"start": start},
+        **({"base": start} if start else {}),
+    )
+    with tracker.start(spec) as run:
+        console.print(f"{'continuing' if run.resumed else 'comparing'} [bold]{run.name}[/]", highlight=False)
+        for split in splits.values():
+            run.dataset(split.dataset())
+        done = _Training(arms, start, run, tracker, store, console).each(config.run.name or "arms")
+        if rank_and_world_size()[0] > 0:
+            return Compared(run.run_id, run.name, pd.DataFrame(), clock.seconds)
+        rows = _record(run, done, _measure(config, done, splits["test"], store, console))
+        run.metrics({"perf/seconds": clock.seconds})
+        return Compared(run.run_id, run.name, rows, clock.seconds)
+
+
+def pinned_base(config: ArmsExperiment, store: ModelStore) -> str:
+    """The one base that all arms start from, under a URI that means it for ever; "" from scratch."""
+    base = config.model.pretrained
+    return base if not base or on_hub(base) else store.pin(base)
+
+
+def experiments(config: ArmsExperiment, start: str) -> dict[str, Wav2Vec2Experiment | None]:
+    """What each arm trains, from the base `start`; None where it is that base itself.
+
+    Raises one `AsrLabError` for all that is wrong in all arms.
+    """
+    shared = config.model_dump(exclude_unset=True, include={"run", "data", "augment", "model", "train"})
+    shared = nest({"recipe": "wav2vec2", "model.pretrained": start}, shared)
+    found: dict[str, Wav2Vec2Experiment | None] = {}
+    wrong: list[str] = []
+    for name, own in config.arms.items():
+        try:
+            as_it_is = own == UNTOUCHED
+            found[name] = None if as_it_is else validate(Wav2Vec2Experiment, nest(own, shared), f"arms.{name}")
+        except AsrLabError as error:
+            wrong.append(f"arms.{name}: {error.what}")
+    if wrong:
+        raise AsrLabError("\n  ".join(wrong))
+    return found
+
+
+def plans(arms: Experiments, start: str, store: ModelStore) -> Iterator[tuple[str, Plan | None]]:
+    """Each arm with its plan, one at a time; None: the base as it is.
+
+    Raises `AsrLabError` that names the arm which cannot be trained, or which cannot recognise.
+    """
+    for name, experiment in arms.items():
+        try:
+            if experiment is None:
+                _check_untouched(start, store)
+            yield name, plan(experiment, store) if experiment else None
+        except AsrLabError as error:
+            more = {key: getattr(error, key) for key in ("where", "allowed", "next_command", "hint")}
+            raise AsrLabError(f"arms.{name}: {error.what}", **more) from error
+
+
+def _check_untouched(start: str, store: ModelStore) -> None:
+    """Raise `AsrLabError` when the base cannot recognise as it is: it has no head with a vocabulary."""
+    try:
+        if on_hub(start):
+            raise AsrLabError("it comes from the hub")
+        load_model(store.resolve(start), store.resolve)
+    except AsrLabError as error:
+        raise AsrLabError(
+            f"the untouched base cannot recognise: {error.what}",
+            where=start,
+            allowed="a base that was trained here, or in its place an arm whose head learns, {model.tune: head}",
+        ) from error
+
+
+@dataclass(frozen=True)
+class _Training:
+    """The arms on their way."""
+
+    arms: Experiments
+    start: str
+    run: Recorder
+    tracker: Tracker
+    store: ModelStore
+    console: Console
+
+    def each(self, prefix: str) -> list[Arm]:
+        """All arms, those trained that are not there yet."""
+        file = self.run.checkpoints / _STATE
+        known = from_rank_0({one.name: one for one in _read(file)})
+        done: list[Arm] = []
+        for name, experiment in self.arms.items():
+            if experiment is None:
+                done.append(Arm(name, self.start))
+                continue
+            if name in known:
+                self.console.print(f"arm {name} is done: {known[name].run_name}", highlight=False)
+            done.append(known.get(name) or from_rank_0(self._train(name, experiment, f"{prefix}-{name}")))
+            write_aside(file, json.dumps([asdict(one) for one in done]))
+        return done
+
+    def _train(self, name: str, experiment: Wav2Vec2Experiment, called: str) -> Arm:
+        kept = self.run.checkpoints / name
+
+        def keep(child: Recorder, trained: Trained) -> None:
+            if not trained.model_uri.startswith(("models:/", "runs:/")):  # a spool, which is gone once it is shipped
+                shutil.copytree(child.checkpoints / BEST, kept, dirs_exist_ok=True)
+
+        part = Part(parent=self.run.run_id, name=called, reuse=True, conclude=keep)
+        trained = train(experiment, self.tracker, self.console, store=self.store, part=part)
+        if trained.reused:
+            self.console.print(f"arm {name} was trained before: {trained.run_name}", highlight=False)
+        model = str(kept) if kept.is_dir() else trained.model_uri
+        return Arm(name, model, trained.run_id, trained.run_name, trained.costs)
+
+
+def _read(file: Path) -> list[Arm]:
+    return [Arm(**row) for row in json.loads(file.read_text(encoding="utf-8"))] if file.is_file() else []
+
+
+def _measure(
+    config: ArmsExperiment, done: list[Arm], test: Split, store: ModelStore, console: Console
+) -> list[Measured]:
+    """Each arm on the test data, beside the first one."""
+
+    first = load_model(store.resolve(done[0].model), store.resolve)
+    refuse_too_short(test, first)
+    first.hypotheses(sample(test.cuts, config.compare.utterances))  # what is made once is no arm's memory
+    found: list[Measured] = []
+    for arm in done:
+        folder = store.resolve(arm.model)
+        with console.status(f"measuring {arm.name}"):
+            load = partial(load_model, folder, store.resolve)
+            found.append(measured(folder, load, test.cuts, None if arm is done[0] else first, config.compare))
+        console.print(f"  {arm.name}: {found[-1]}", highlight=False)
+    return found
+
+
+def _record(run: Recorder, done: list[Arm], found: list[Measured]) -> pd.DataFrame:
+    """Table, figure, metrics, and the utterances and slices of each arm; the table."""
+    rows = table(done, found)
+    for column, metric in _METRICS.items():
+        values = rows.set_index("arm")[column].dropna()
+        run.metrics({f"{metric}_by_arm/{name}": value for name, value in values.items()})
+    for arm, one in zip(done, found, strict=True):
+        run.table(one.scores, f"eval/{arm.name}.parquet")
+    by_slice = [slices(one.scores).assign(arm=arm.name) for arm, one in zip(done, found, strict=True)]
+    run.table(pd.concat(by_slice), "eval/arms_slices.parquet")
+    run.text(rows.to_csv(index=False), "compare/table.csv")
+    run.figure(arms_figure(rows), "compare/arms.png")
+    run.tags({"asr_lab.compared": ",".join(arm.run_id or arm.model for arm in done)})
+    run.note("\n".join(sentences(rows)))
+    return rows

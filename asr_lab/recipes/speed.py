@@ -1,0 +1,86 @@
+"""What a recogniser costs to use: its speed beside another one in the same process, and the memory it takes."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from statistics import median
+from typing import TypeVar
+
+import psutil
+import torch
+from lhotse import CutSet
+
+from asr_lab.data.batches import Batch, InOrder, loader
+from asr_lab.models.recognizer import Recognizer
+from asr_lab.recipes.common import Clock
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Speed as a share of another recogniser's: the median of the rounds, and the slowest and fastest of them."""
+
+    share: float
+    low: float
+    high: float
+
+
+def sample(cuts: CutSet, count: int) -> CutSet:
+    """`count` utterances, evenly over their durations; all where there are no more."""
+    rows = sorted(cuts, key=lambda cut: (cut.duration, cut.id))
+    count = min(count, len(rows))
+    return CutSet.from_cuts(rows[(2 * place + 1) * len(rows) // (2 * count)] for place in range(count))
+
+
+def batches(recognizer: Recognizer, cuts: CutSet, batch_size: int) -> list[Batch]:
+    """What the recogniser hears of the utterances, read once."""
+    return list(loader(InOrder(cuts, batch_size), recognizer.collator()))
+
+
+def speeds(base: Recognizer, others: Mapping[str, Recognizer], heard: list[Batch], rounds: int) -> dict[str, Speed]:
+    """The speed of each as a share of the base's, from batch to text.
+
+    In each round all recognise the same batches, and one round begins where the one before ended, so that what slows
+    the machine for a while slows all of them. A round before is not counted.
+    """
+    everyone = {"": base, **others}
+    seconds: dict[str, list[float]] = {name: [] for name in everyone}
+    for number in range(rounds + 1):
+        order = list(everyone) if number % 2 else list(reversed(everyone))
+        for name in order:
+            took = _seconds(everyone[name], heard)
+            if number:
+                seconds[name].append(took)
+    shares = {name: [b / own for b, own in zip(seconds[""], seconds[name], strict=True)] for name in others}
+    return {name: Speed(median(own), min(own), max(own)) for name, own in shares.items()}
+
+
+@torch.inference_mode()
+def _seconds(recognizer: Recognizer, heard: Iterable[Batch]) -> float:
+    began = time.perf_counter()
+    for batch in heard:
+        recognizer.decode(*recognizer.logits(batch))  # the text is on the CPU: nothing is left to wait for
+    return time.perf_counter() - began
+
+
+def with_memory(work: Callable[[], T]) -> tuple[T, float]:
+    """(What `work` returns, the most memory in MB that it took beside what there was: of the GPU where there is one,
+    else resident)."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        before = torch.cuda.memory_allocated() / 1e6
+    else:
+        with suppress(OSError, AttributeError):  # glibc: what was freed goes back, or it would be taken again unseen
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
+        before = psutil.Process().memory_info().rss / 1e6
+    clock = Clock()
+    done = work()
+    most = clock.peak_memory()
+    return done, most.get("perf/peak_gpu_memory_mb", most["perf/peak_memory_mb"]) - before

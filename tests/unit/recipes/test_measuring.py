@@ -1,0 +1,94 @@
+"""Arms held against the first: tables, speeds as shares, figures."""
+
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from encoders import recognizer, speech, tuned
+
+from asr_lab.metrics import error_rates
+from asr_lab.recipes.measuring import Arm, Measured, sentences, table
+from asr_lab.recipes.speed import Speed, speeds, with_memory
+from asr_lab.reports.arms import arms_figure
+
+NAN = float("nan")
+REFERENCES = {str(number): "a b c d" for number in range(40)}
+
+
+def arm(wrong: int, share: float = 1.0, merged: float = NAN, added: int = 0) -> Measured:
+    """One that takes the first word of so many of forty utterances for another."""
+    said = {id: "x b c d" if int(id) < wrong else text for id, text in REFERENCES.items()}
+    speed = Speed(share, share - 0.05, share + 0.05)
+    return Measured(error_rates.score(REFERENCES, said), speed, Speed(merged, merged, merged), 20.0, 1.5, added)
+
+
+@pytest.fixture
+def rows() -> pd.DataFrame:
+    costs = {"model/trainable_params": 4000.0, "perf/seconds": 61.0, "perf/peak_memory_mb": 900.0}
+    arms = [Arm("base", "models:/b/1"), Arm("r16", "models:/m-1", "id1", "ways-r16", costs), Arm("full", "models:/m-2")]
+    return table(arms, [arm(40), arm(10, 0.9, 1.01, 3000), arm(40)])
+
+
+def test_differences_are_to_the_first_and_corrected_for_their_number(rows):
+    by_arm = rows.set_index("arm")
+    assert by_arm["wer"].tolist() == [0.25, 0.0625, 0.25]
+    assert by_arm.loc["r16", "difference"] == pytest.approx(-0.1875)
+    assert by_arm.loc["r16", "difference_low"] < -0.1875 < by_arm.loc["r16", "difference_high"] < 0
+    assert by_arm.loc["r16", "p"] < 0.001
+    assert by_arm.loc["full", "p"] == 1.0
+    assert by_arm.loc["base", ["difference", "p"]].isna().all()
+    assert by_arm["trainable_params"].tolist() == [0, 4000, 0]
+    assert "**r16**: test/wer 6.2%" in sentences(rows)[1]
+    assert "as it is" in sentences(rows)[0]
+
+
+def test_a_figure_has_a_line_an_arm_and_a_bar_for_merged_adapters(rows):
+    figure = arms_figure(rows)
+    wer, speed, learned, *_ = figure.axes
+    assert [label.get_text() for label in wer.get_yticklabels()] == ["base", "r16", "full"]
+    widths = [bar.get_width() for bar in speed.patches]
+    np.testing.assert_allclose(widths[:3], [100, 90, 100])
+    assert 101 in np.round(widths)
+    assert learned.get_xscale() == "log"
+
+
+class Slow:
+    """Recognises nothing, in so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.heard = seconds, 0
+
+    def logits(self, batch):
+        self.heard += 1
+        time.sleep(self.seconds)
+        return (batch,)
+
+    def decode(self, batch):
+        return []
+
+
+def test_speed_is_a_share_of_what_runs_beside():
+    base, other = Slow(0.004), Slow(0.008)
+    found = speeds(base, {"other": other}, [{}, {}], rounds=5)
+    assert 0.4 < found["other"].share < 0.62
+    assert found["other"].low <= found["other"].share <= found["other"].high
+    assert base.heard == other.heard == 2 * 6  # a round before is not counted
+
+
+def test_memory_is_what_is_taken_beside_what_there_was():
+    held = np.ones(10_000_000)
+    made, most = with_memory(lambda: np.ones(5_000_000))
+    assert len(made) == 5_000_000
+    assert 35 < most < 60
+    assert len(held) == 10_000_000
+
+
+@pytest.mark.parametrize(("method", "added"), [("lora", 768), ("dora", 960), ("ia3", 192)])
+def test_added_parameters_are_those_of_the_adapters(method, added):
+    settings = {} if method == "ia3" else {"r": 2}
+    model = tuned(speech(), tune="lora", freeze_layers=2, lora={"method": method, **settings})
+    own = recognizer(model)
+    assert own.added_params == added  # 2 layers x 3 targets of 32 x 32
+    own.merge()
+    assert own.added_params == 0
