@@ -190,7 +190,8 @@ def _conclude(planned: Plan, run: Recorder, clock: Clock, state: TrainerState, s
             "perf/peak_memory_mb": clock.peak_memory_mb(),
         }
     )
-    run.file(folder / "final")
+    if not run.brief:
+        run.file(folder / "final")
     run.text(json.dumps(state.log_history, indent=1), "training_log.json")
     model = RegisteredModel(
         name=config.run.register_as or config.recipe,

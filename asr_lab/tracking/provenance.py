@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import shlex
-import socket
 import subprocess
 import sys
 from contextlib import suppress
@@ -13,6 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil
+
+from asr_lab.training.processes import is_gone as is_gone
+from asr_lab.training.processes import process_mark as process_mark
 
 _LIBRARIES = ("asr_lab", "torch", "torchaudio", "transformers", "lhotse", "mlflow", "jiwer", "peft")
 
@@ -72,23 +74,3 @@ def command() -> str:
     """The command line of this process, as it can be typed again."""
     program = Path(sys.argv[0]).name
     return shlex.join(["asr-lab" if program == "__main__.py" else program, *sys.argv[1:]])
-
-
-def process_mark() -> str:
-    """`host|pid|start`: this very process, told apart from a later one of the same number."""
-    return f"{socket.gethostname()}|{os.getpid()}|{psutil.Process().create_time():.0f}"
-
-
-def is_gone(mark: str) -> bool:
-    """Whether the marked process ran on this machine and is no more; False where that cannot be known."""
-    try:
-        host, pid, start = mark.split("|")
-    except ValueError:
-        return False
-    if host != socket.gethostname():
-        return False
-    try:
-        process = psutil.Process(int(pid))
-        return bool(process.status() == psutil.STATUS_ZOMBIE) or abs(process.create_time() - float(start)) > 2
-    except psutil.NoSuchProcess:
-        return True

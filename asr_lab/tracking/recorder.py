@@ -28,7 +28,7 @@ from asr_lab.tracking.spool.spool import ROOT, Spool, new_id, now_ms
 from asr_lab.tracking.store import client as tracking_client
 from asr_lab.tracking.store import reaching, shown_uri, tracking_uri
 from asr_lab.tracking.telling import say
-from asr_lab.training.recorder import RunSpec
+from asr_lab.training.recorder import RunSpec, Status
 
 
 class MlflowTracker:
@@ -71,11 +71,28 @@ class MlflowTracker:
                 _hand_over(orphan, spool)
         else:
             spool = orphan or self._new(client, spec)
+        return self._record(spool, spec, resumed=orphan is not None, ship=client is not None)
+
+    def reopen(self, spec: RunSpec, run_id: str) -> MlflowRecorder:
+        """Go on recording into a run, ended or not; a new one where it is deleted, or MLflow handed one to us."""
+        client = self._client("")
+        waits = (ROOT / run_id).is_dir()
+        if "MLFLOW_RUN_ID" in os.environ or not (waits or (client and orphans.is_active(client, run_id))):
+            return self.start(spec)
+        spool = Spool.create(ROOT, run_id, _header(spec), run_id="" if waits else run_id)
+        return self._record(spool, spec, resumed=True, ship=client is not None)
+
+    def close(self, run_id: str, status: Status, why: str) -> None:
+        """End a run whose process is gone: what waits of it is shipped, and its checkpoints go."""
+        client = self._client("")
+        orphans.close(client, run_id, status, why)
+
+    def _record(self, spool: Spool, spec: RunSpec, *, resumed: bool, ship: bool) -> MlflowRecorder:
         spool.describe(_header(spec))
-        if client and not self._leftovers:
+        if ship and not self._leftovers:
             self._leftovers = threading.Thread(target=sync.ship_leftovers, args=(ROOT, tracking_uri()), daemon=True)
             self._leftovers.start()
-        return MlflowRecorder(spool, spec, resumed=orphan is not None, offline=self.offline, leftovers=self._leftovers)
+        return MlflowRecorder(spool, spec, resumed=resumed, offline=self.offline, leftovers=self._leftovers)
 
     def _client(self, adopted: str) -> MlflowClient | None:
         """None where the store does not answer; raises `AsrLabError` when it does not have the adopted run."""
