@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from asr_lab.sweeps.found import Found
     from asr_lab.sweeps.study import Plan
-    from asr_lab.sweeps.sweep import Means
+    from asr_lab.sweeps.worker import Means
 
 _SAMPLES = 5
 _SHOWN = 10  # trials in the table at the end
@@ -77,6 +77,7 @@ def sweep(
     experiment = _loaded(config, config_keys(texts, keys))
     out = console()
     from asr_lab.sweeps import sweep as sweeping
+    from asr_lab.sweeps.worker import Means
     from asr_lab.tracking.recorder import MlflowTracker
     from asr_lab.tracking.registry import MlflowStore
     from asr_lab.tracking.store import tracking_uri
@@ -87,7 +88,7 @@ def sweep(
     if dry_run:
         _show_plan(planned)
         return
-    means = sweeping.Means(partial(MlflowTracker, offline=offline), MlflowStore, tracking_uri())
+    means = Means(partial(MlflowTracker, offline=offline), MlflowStore)
     _make_demo(planned, means, out)
     seconds = experiment.timeout_s if timeout is None else timeout
     if join:

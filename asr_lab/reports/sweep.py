@@ -10,6 +10,7 @@ from importlib.resources import files
 from string import Template
 
 import pandas as pd
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from asr_lab.reports.numbers import number
@@ -18,7 +19,8 @@ from asr_lab.reports.numbers import number
 def svg(figure: Figure) -> str:
     """A figure as an SVG element for a page; its ids are its own."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    with rc_context({"svg.fonttype": "none"}):  # text as text: smaller, and it can be found and copied
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
     drawn = buffer.getvalue()
     return drawn[drawn.index("<svg") :]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from rich.console import Console
 
 from asr_lab.config.schema import AdapterExperiment, Experiment, TrainExperiment
-from asr_lab.errors import AsrLabError
 from asr_lab.models import load_model
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.recipes import person
@@ -19,6 +19,12 @@ from asr_lab.recipes.train import train
 from asr_lab.training.frame_store import FrameStore
 from asr_lab.training.frames import Frames
 from asr_lab.training.recorder import ModelStore, Recorder, RunSpec, Tracker
+
+
+class Training(Protocol):
+    """Trains one experiment, recorded by the tracker."""
+
+    def __call__(self, config: Experiment, tracker: Tracker) -> None: ...
 
 
 class Trainings:
@@ -53,8 +59,6 @@ class Adapters:
 
     def _plan(self, config: Experiment) -> person.Plan:
         assert isinstance(config, AdapterExperiment)
-        if config.data.each:
-            raise AsrLabError("a sweep adapts to one person at a time", allowed="adapter.name and data.train of one")
         uri, recognizer, _ = self._base(config.adapter.base)
         whole = self._split("train", config.data.train)
         tested = self._split("test", config.data.test) if config.data.test else None
@@ -104,6 +108,6 @@ class _From:
         return self.inner.start(replace(spec, tags={**spec.tags, "asr_lab.from_sweep": self.sweep}), own=own)
 
 
-def training_of(recipe: str, store: ModelStore, folder: Path) -> Trainings | Adapters:
+def training_of(recipe: str, store: ModelStore, folder: Path) -> Training:
     """What trains the trials of a recipe; `folder` is for what they share on disk."""
     return Adapters(store, folder) if recipe == "adapter" else Trainings(store)

@@ -15,7 +15,7 @@ from optuna.visualization import matplotlib as drawn
 
 _FEWEST = 2  # trials with figures, without which nothing can be drawn
 _MOST_CONTOURS = 3  # parameters, the most important ones: every pair is a panel
-_WIDE = 2.6  # inches of a panel
+_WIDE = 3.2  # inches of a panel
 
 
 def figures(study: Study, metrics: tuple[str, ...]) -> dict[str, Figure]:
@@ -32,7 +32,7 @@ def figures(study: Study, metrics: tuple[str, ...]) -> dict[str, Figure]:
         warnings.simplefilter("ignore")
         for name, draw in _wanted(study, metrics):
             try:
-                found[name] = _figure(draw())
+                found[name] = _figure(name, draw())
             except (ValueError, RuntimeError, IndexError, ZeroDivisionError):
                 continue
     return found
@@ -80,7 +80,7 @@ def _important(study: Study, target: Any) -> list[str]:
     return names
 
 
-def _figure(axes: Any) -> Figure:
+def _figure(name: str, axes: Any) -> Figure:
     """The figure of what Optuna drew, large enough for its panels."""
     several = getattr(axes, "flat", None)
     first = next(iter(several)) if several is not None else axes
@@ -91,13 +91,15 @@ def _figure(axes: Any) -> Figure:
     else:
         figure.set_size_inches(8, 4.5)
     for panel in figure.axes:
-        panel.tick_params(labelsize=7)
+        panel.tick_params(labelsize=7, which="both")
         panel.xaxis.label.set_fontsize(8)
         panel.yaxis.label.set_fontsize(8)
+    if name.startswith("parallel"):  # its panels lie on each other, and have no height of their own
+        return figure
     figure.set_layout_engine("constrained")
     try:
         figure.draw_without_rendering()
-    except ZeroDivisionError:  # parallel coordinates have a grid of their own
+    except ZeroDivisionError:
         figure.set_layout_engine("none")
     return figure
 

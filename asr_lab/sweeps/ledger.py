@@ -31,7 +31,7 @@ _again_for_ever = RetryHeartbeatStaleTrialCallback()
 
 def counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """The trials that count, in their order."""
-    retried = {number for trial in trials for number in RetryHeartbeatStaleTrialCallback.retry_history(trial)}
+    retried = {number for trial in trials for number in trial.system_attrs.get("retry_history", ())}
     return [trial for trial in trials if trial.number not in retried and SURPLUS not in trial.user_attrs]
 
 

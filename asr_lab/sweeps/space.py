@@ -36,6 +36,8 @@ class Space:
         self.kind = RECIPES[self.recipe]
         self.usual = defaults(self.kind) | dict(_leaves(nest(said), "")) | sweep.fixed
         self._refuse_unknown()
+        if self.usual.get("data.each"):
+            raise AsrLabError("a sweep adapts to one person at a time", allowed="adapter.name and data.train of one")
 
     def _refuse_unknown(self) -> None:
         """One message for all keys that the experiment does not have."""

@@ -47,6 +47,18 @@ class Place:
         parts = urlsplit(self.uri)
         return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
+    def is_there(self) -> bool:
+        """Whether anything was ever kept there."""
+        return self._tables() >= {"studies"} if self.is_database else Path(self.uri).is_file()
+
+    def _tables(self) -> set[str]:
+        with self._telling():
+            engine = sqlalchemy.create_engine(self.uri)
+            try:
+                return set(sqlalchemy.inspect(engine).get_table_names())
+            finally:
+                engine.dispose()
+
     def refuse_wrong(self, tracking_uri: str) -> None:
         """Raise `AsrLabError` for what is no storage, above all for MLflow's own database; nothing is written."""
         scheme = self.uri.partition("://")[0] if self.is_database else ""
@@ -59,13 +71,7 @@ class Place:
         if self.uri == tracking_uri or (not self.is_database and _is_sqlite(Path(self.uri))):
             raise self._is_mlflows()
         if self.is_database:
-            with self._telling():
-                engine = sqlalchemy.create_engine(self.uri)
-                try:
-                    tables = set(sqlalchemy.inspect(engine).get_table_names())
-                finally:
-                    engine.dispose()
-            if tables >= _MLFLOW:
+            if self._tables() >= _MLFLOW:
                 raise self._is_mlflows()
         elif not _is_journal(Path(self.uri)):
             raise AsrLabError("the file is not the journal of a study", where=self.uri, allowed="a path that is free")

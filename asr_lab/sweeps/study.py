@@ -40,16 +40,13 @@ class Plan:
 
     def open(self, tracker: RunKeeper, *, worker: int = 0, first: bool = False) -> Study:
         """The study, which has to be there; `worker` is this process's number. `first` makes what is not there."""
+        if not first and not self.place.is_there():
+            raise self._no_study([])
         storage = self.place.open(lambda study, trial: lose(tracker, study, trial), first=first)
         sweep = self.space.sweep
         known = self.name in get_all_study_names(storage)
         if not known and not first:
-            raise AsrLabError(
-                f"there is no study {self.name!r}",
-                where=self.place.shown,
-                allowed=listing(get_all_study_names(storage)) or "none yet",
-                hint="--join takes part in a sweep that was begun without it",
-            )
+            raise self._no_study(get_all_study_names(storage))
         study = None
         if not known:
             try:
@@ -63,6 +60,14 @@ class Plan:
         study.sampler = methods.sampler(sweep, self.space, worker, begun)
         study.pruner = methods.pruner(sweep)
         return study
+
+    def _no_study(self, others: list[str]) -> AsrLabError:
+        return AsrLabError(
+            f"there is no study {self.name!r}",
+            where=self.place.shown,
+            allowed=listing(others) or "none yet",
+            hint="--join takes part in a sweep that was begun without it",
+        )
 
     def claim(self, study: Study, store: ModelStore) -> None:
         """Note what the study is of and which models it means; raises `AsrLabError` when it is one of something else.

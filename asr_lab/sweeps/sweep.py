@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
@@ -21,14 +20,14 @@ from asr_lab.config.schema import SweepExperiment
 from asr_lab.errors import AsrLabError
 from asr_lab.recipes.common import Clock, use_threads
 from asr_lab.sweeps import ledger
-from asr_lab.sweeps.families import Adapters, training_of
+from asr_lab.sweeps.families import Adapters
 from asr_lab.sweeps.found import Found, record
 from asr_lab.sweeps.objective import Objective
 from asr_lab.sweeps.progress import Telling
 from asr_lab.sweeps.space import Space
 from asr_lab.sweeps.storage import FOLDER, Place
 from asr_lab.sweeps.study import ASKED, COORDINATOR, PARENT, Plan
-from asr_lab.sweeps.worker import Job, Worker, work
+from asr_lab.sweeps.worker import Job, Means, Worker, work
 from asr_lab.training.processes import is_gone, process_mark
 from asr_lab.training.recorder import ModelStore, Recorder, RunKeeper, RunSpec
 
@@ -36,15 +35,6 @@ _LOOK_EVERY_S = 0.5
 _SILENT_S = 120.0  # after which a coordinator on another machine counts as gone
 _SIGN_EVERY_S = 30.0
 _MOST_DEATHS = 3  # workers that die before they began a trial
-
-
-@dataclass(frozen=True)
-class Means:
-    """What the caller hands in: how runs are recorded and models found."""
-
-    make_tracker: Callable[[], RunKeeper]
-    make_store: Callable[[], ModelStore]
-    tracking_uri: str
 
 
 def plan(config: SweepExperiment, name: str, storage: str, tracking_uri: str) -> Plan:
@@ -106,7 +96,7 @@ def join(planned: Plan, means: Means, console: Console, *, timeout_s: float, wor
         )
     folder = Path("checkpoints") / f"joined-{os.getpid()}"
     until = time.time() + timeout_s if timeout_s else float("inf")
-    job = Job(planned, parent, asked, until, _threads(workers), folder, means.make_tracker, means.make_store)
+    job = Job(planned, parent, asked, until, _threads(workers), folder, means)
     own = len(_own(study))
     with Telling(console, study, planned.objective, asked) as telling:
         _work(job, study, tracker, store, workers, lambda: telling.look(study))
@@ -182,7 +172,7 @@ def _spec(planned: Plan) -> RunSpec:
 def _job(planned: Plan, means: Means, run: Recorder, asked: int, timeout_s: float, workers: int) -> Job:
     until = time.time() + timeout_s if timeout_s else float("inf")
     folder = run.checkpoints / "frames"
-    return Job(planned, run.run_id, asked, until, _threads(workers), folder, means.make_tracker, means.make_store)
+    return Job(planned, run.run_id, asked, until, _threads(workers), folder, means)
 
 
 def _threads(workers: int) -> int:
@@ -192,7 +182,7 @@ def _threads(workers: int) -> int:
 
 def _hear(job: Job, store: ModelStore, run: Recorder, console: Console) -> None:
     """The base's one pass over the utterances of an adapter's sweep, before trials that share it."""
-    training = training_of(job.plan.space.recipe, store, job.shared)
+    training = job.means.training_of(job.plan.space.recipe, store, job.shared)
     if not isinstance(training, Adapters):
         return
     use_threads(0)

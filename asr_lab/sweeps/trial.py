@@ -69,7 +69,9 @@ class TrialTracker:
 
     def next_seed(self) -> None:
         """Another training of the same trial begins."""
-        self.watches.append(Watch(self.trial, self.objective, self.models, prunes=not self.watches))
+        self.watches.append(
+            Watch(self.trial, self.objective, self.models, prunes=not self.watches and len(self.objective.metrics) == 1)
+        )
 
     def start(self, spec: RunSpec, *, own: bool = False) -> Recorder:
         """The run of a training; what a recipe starts beneath that is its own affair."""

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, Trial
 from asr_lab.errors import AsrLabError
 from asr_lab.metrics.catalog import SHOWN
 from asr_lab.recipes.common import use_threads
-from asr_lab.sweeps.families import training_of
+from asr_lab.sweeps.families import Training, training_of
 from asr_lab.sweeps.ledger import FIGURES, PROCESS, REASON, SURPLUS, is_surplus, try_again, work_left
 from asr_lab.sweeps.study import Plan
 from asr_lab.sweeps.trial import TrialTracker
@@ -27,6 +27,15 @@ from asr_lab.training.processes import process_mark
 from asr_lab.training.recorder import ModelStore, PrunedError, RunKeeper
 
 _GIVE_UP = 3  # trials in a row that fail: it is not their values
+
+
+@dataclass(frozen=True)
+class Means:
+    """What the caller hands in: how runs are recorded, models found, and a trial trained; sent to processes."""
+
+    make_tracker: Callable[[], RunKeeper]
+    make_store: Callable[[], ModelStore]
+    training_of: Callable[[str, ModelStore, Path], Training] = training_of
 
 
 @dataclass(frozen=True)
@@ -43,8 +52,7 @@ class Job:
     threads: int
     shared: Path
     """Folder of what trials share."""
-    make_tracker: Callable[[], RunKeeper]
-    make_store: Callable[[], ModelStore]
+    means: Means
 
 
 class _SurplusError(Exception):
@@ -61,7 +69,7 @@ class Worker:
     def __init__(self, job: Job, study: Study, tracker: RunKeeper, store: ModelStore) -> None:
         self.job, self.study, self.tracker = job, study, tracker
         self.recipe = job.plan.space.recipe
-        self.training = training_of(self.recipe, store, job.shared)
+        self.training = job.means.training_of(self.recipe, store, job.shared)
         self._failed: list[str] = []
 
     def has_work(self) -> bool:
@@ -148,7 +156,7 @@ class Worker:
 def work(job: Job, number: int) -> None:
     """What a worker's process runs; its exit code is 1 when it gave up."""
     _end_with_parent()
-    tracker, store = job.make_tracker(), job.make_store()
+    tracker, store = job.means.make_tracker(), job.means.make_store()
     use_threads(job.threads)
     worker = Worker(job, job.plan.open(tracker, worker=number), tracker, store)
     while worker.has_work():

@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -28,6 +29,12 @@ def git_state(folder: Path | None = None) -> dict[str, str]:
     return {"git_sha": sha, "dirty": "true" if _git(folder, "status", "--porcelain") else "false"}
 
 
+@cache
+def own_code() -> dict[str, str]:
+    """`git_state` of the code that this process runs: what happens to the checkout later does not change it."""
+    return git_state()
+
+
 def _git(folder: Path, *arguments: str) -> str:
     try:
         done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10)
@@ -36,6 +43,7 @@ def _git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
+@cache
 def versions() -> str:
     """`torch 2.11.0, transformers 5.23.0, ...` of what is installed."""
     found = []
