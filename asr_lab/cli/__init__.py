@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("asr_lab.cli.train:train", "Train a recogniser from a config."),
     "curriculum": ("asr_lab.cli.curriculum:curriculum", "Fine-tune by phases of growing data, a gate behind each."),
     "arms": ("asr_lab.cli.arms:arms", "Train ways of fine-tuning one base, and compare what they are worth and cost."),
+    "sweep": ("asr_lab.cli.sweep:sweep", "Search an experiment's settings for the best figures."),
     "adapter": ("asr_lab.cli.adapter:adapter", "Adapt a recogniser to one person."),
     "adapters": ("asr_lab.cli.adapters:adapters", "List, inspect, export and import adapters."),
     "evaluate": ("asr_lab.cli.evaluate:evaluate", "Score a recogniser on a manifest."),

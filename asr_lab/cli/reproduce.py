@@ -10,6 +10,7 @@ from rich.markup import escape
 from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, console, format_option, overrides_option
 from asr_lab.cli.tables import show
 from asr_lab.config.load import load
+from asr_lab.config.schema import SweepExperiment
 from asr_lab.errors import AsrLabError, listing
 
 _USUAL_TOLERANCE = 0.02
@@ -49,6 +50,12 @@ def reproduce(
     _refuse_many_processes()
     original = runs.one(run)
     config = load(reproduction.config_of(original), reproduction.pinned(original) | config_keys(texts, keys))
+    if isinstance(config, SweepExperiment):
+        raise AsrLabError(
+            f"{original.info.run_name} is a sweep",
+            allowed="one of its trials, or a training of its best.yaml",
+            next_command="asr-lab list --children",
+        )
     out, err = console(), console(stderr=True)
     then_and_now = reproduction.circumstances(original, config)
     if style == "table":

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from asr_lab.config.schema import ALIASES, RECIPES, Experiment
+from asr_lab.config.schema import ALIASES, RECIPES, TRAINED, Experiment, SweepExperiment
 from asr_lab.errors import AsrLabError, listing, nearest
 
 E = TypeVar("E", bound=BaseModel)
@@ -76,7 +76,7 @@ def nest(pairs: Mapping[str, Any], into: Mapping[str, Any] | None = None) -> dic
     return whole
 
 
-def load(path: Path | None, overrides: Mapping[str, Any], *recipes: str) -> Experiment:
+def load(path: Path | None, overrides: Mapping[str, Any], *recipes: str) -> Experiment | SweepExperiment:
     """Read `path` (None: defaults alone), lay `overrides` (dotted keys) over it, and check the whole.
 
     `recipes` are those that the file may be for, the first the one where it says nothing; none: what it says.
@@ -88,11 +88,11 @@ def load(path: Path | None, overrides: Mapping[str, Any], *recipes: str) -> Expe
     if named not in RECIPES:
         raise AsrLabError(f"unknown recipe {named!r}", where=where, allowed=listing(RECIPES))
     if recipes and named not in recipes:
-        command = "adapter" if named == "adapter" else "train"
+        command = f"train {path}" if named in TRAINED else f"{named} {path}"
         raise AsrLabError(
             f"this config is for the recipe {named!r}, not {' or '.join(map(repr, recipes))}",
             where=where,
-            next_command=f"asr-lab {command} --config {path}" if command == "adapter" else f"asr-lab train {path}",
+            next_command=f"asr-lab adapter --config {path}" if named == "adapter" else f"asr-lab {command}",
         )
     return validate(RECIPES[named], content, where)
 

@@ -50,6 +50,8 @@ METRICS: dict[str, Metric] = {
     "test/wer_high": Metric("neither"),
     "test/cer": Metric("lower"),
     "test/per": Metric("lower"),
+    "best/val_wer": Metric("lower"),
+    "fold/wer": Metric("lower"),
     "test/wer_base": Metric("neither"),
     "test/cer_base": Metric("neither"),
     "test/wer_delta": Metric("lower"),
@@ -99,6 +101,40 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "evaluate": ("test/wer", "test/cer", "test/error_f1", "test/pr_auc", "test/per", "test/trivial/per"),
 }
 """Family -> the metrics of its row in a table of runs."""
+
+
+_LOOP = ("train/loss", "train/lr", "grad_norm", "epoch_time")
+_SIZES = ("model/params", "model/trainable_params", "model/trainable_share", "model/size_mb")
+_COSTS = ("perf/seconds", "perf/peak_memory_mb")
+_SCORES = ("wer", "wer_low", "wer_high", "cer", "utterances")
+_TRAINED = (
+    *_LOOP,
+    *_SIZES,
+    *_COSTS,
+    *(f"{split}/{score}" for split in ("val", "test") for score in (*_SCORES, "per")),
+    "val/loss",
+    "best/val_wer",
+    "best/epoch",
+    "perf/utterances_per_second",
+)
+LOGGED: dict[str, tuple[str, ...]] = {
+    "deepspeech2": _TRAINED,
+    "wav2vec2": _TRAINED,
+    "adapter": (
+        *_LOOP,
+        *_SIZES,
+        *_COSTS,
+        *(f"{split}/{score}" for split in ("test", "base_test") for score in _SCORES),
+        *(f"test/{figure}" for figure in ("wer_base", "cer_base")),
+        *(f"test/wer_delta{part}" for part in ("", "_low", "_high", "_p")),
+        "adapter/strength",
+        "fold/wer",
+        "train/imitation_loss",
+        "perf/training_seconds",
+        "perf/base_pass_seconds",
+    ),
+}
+"""Recipe -> the metrics its runs log, beside those of slices; some only with a setting (`test/...` with test data)."""
 
 
 CURVES = ("train/loss", "val/loss", "val/wer", "val/error_f1", "val/per")

@@ -54,12 +54,18 @@ class Adapted:
 
 
 def adapt(
-    planned: Plan, tracker: Tracker, console: Console, *, frames: Frames | None = None, parent: str = ""
+    planned: Plan,
+    tracker: Tracker,
+    console: Console,
+    *,
+    frames: Frames | None = None,
+    parent: str = "",
+    folder: Path | None = None,
 ) -> Adapted:
     """Train the adapter, measure it against its base on the same held-out utterances, write and register it.
 
     `frames` are those of the person's utterances where the base has heard them already; `parent` is the run that
-    this one belongs to.
+    this one belongs to; `folder` is where the file is written instead of `adapter.save_dir`.
     """
     clock = Clock()
     config, recognizer = planned.config, planned.recognizer
@@ -78,7 +84,7 @@ def adapt(
         gain = Gain.of(*measure(planned, frames, adapter, run), unit=config.data.interval_unit, seed=config.run.seed)
         gain.record(run, config.adapter.name, planned.base_uri)
         _prove_untouched(recognizer, base, run)
-        file, uri = _keep(planned, adapter, base, gain, run)
+        file, uri = _keep(planned, adapter, base, gain, run, folder)
         sizes = _sizes(recognizer, adapter, file)
         spent = {
             "perf/seconds": clock.seconds,
@@ -107,16 +113,20 @@ def adapt(
 
 def hear(planned: Plan, console: Console, folder: Path) -> Frames:
     """One pass of the base over every utterance of the person; `folder` is for frames that memory cannot hold."""
-    cuts: list[Cut] = [*planned.learnable.cuts, *(cut for fold in planned.folds for cut in fold.test)]
-    once = CutSet.from_cuts({cut.id: cut for cut in cuts}.values())
     return Frames.of(
         planned.recognizer,
-        once,
+        heard(planned),
         console,
         where=planned.config.adapter.frames,
         folder=folder,
         num_workers=planned.config.train.num_workers,
     )
+
+
+def heard(planned: Plan) -> CutSet:
+    """Every utterance of the person that is learned from or tested on, once."""
+    cuts: list[Cut] = [*planned.learnable.cuts, *(cut for fold in planned.folds for cut in fold.test)]
+    return CutSet.from_cuts({cut.id: cut for cut in cuts}.values())
 
 
 def _prove_untouched(recognizer: DeepSpeech2Recognizer, before: Base, run: Recorder) -> None:
@@ -126,10 +136,12 @@ def _prove_untouched(recognizer: DeepSpeech2Recognizer, before: Base, run: Recor
     run.tags({"asr_lab.base_digest": before.digest, "asr_lab.base_digest_after": after})
 
 
-def _keep(planned: Plan, adapter: MLPAdapter, base: Base, gain: Gain, run: Recorder) -> tuple[Path, str]:
+def _keep(
+    planned: Plan, adapter: MLPAdapter, base: Base, gain: Gain, run: Recorder, folder: Path | None
+) -> tuple[Path, str]:
     """Write the adapter's file and register it; (the file, its registry URI)."""
     settings = planned.config.adapter
-    file = AdapterManager(settings.save_dir).save_adapter(
+    file = AdapterManager(folder or settings.save_dir).save_adapter(
         settings.name,
         adapter,
         base,

@@ -170,7 +170,7 @@ def record_scores(
 ) -> Interval:
     """Log a split's WER with interval, CER, those of its slices, and under `eval/` its tables, page and figure.
 
-    A table in phonemes has its PER logged too.
+    A table in phonemes has its PER logged too. Of a brief run there are no pages and figures.
 
     `step` lies behind those of a curve of the same name: MLflow shows the value of the largest step. `audio` is
     utterance id -> data URI for the page.
@@ -191,6 +191,8 @@ def record_scores(
             metrics[f"{split}/wer_by_{row.slice}/{in_a_name(row.value)}"] = row.wer
     run.metrics(metrics, step)
     run.table(table, f"eval/{split}.parquet")
+    if run.brief:
+        return interval
     run.table(error_rates.confusions(table), f"eval/{split}_confusions.parquet")
     if len(by_slice):
         run.table(by_slice, f"eval/{split}_slices.parquet")

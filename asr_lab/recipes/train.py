@@ -222,7 +222,8 @@ def _conclude(planned: Plan, run: Recorder, clock: Clock, state: TrainerState, s
     size = sum(file.stat().st_size for file in kept.glob("*.safetensors"))
     costs = {"model/size_mb": size / 1e6, "perf/seconds": clock.seconds, **clock.peak_memory()}
     run.metrics(costs)
-    run.file(folder / "final")
+    if not run.brief:
+        run.file(folder / "final")
     run.text(json.dumps(state.log_history, indent=1), "training_log.json")
     model = RegisteredModel(
         name=config.run.register_as or config.recipe,

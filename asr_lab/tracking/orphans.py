@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from asr_lab.errors import AsrLabError
 from asr_lab.tracking import provenance
 from asr_lab.tracking.housekeeping.records import RESTORING
 from asr_lab.tracking.spool.made import SPOOL_TAG
+from asr_lab.tracking.spool.shipping import Delivery
 from asr_lab.tracking.spool.spool import ROOT, Spool, spools
 from asr_lab.tracking.store import experiment_ids
-from asr_lab.training.recorder import RunSpec
+from asr_lab.training.recorder import RunSpec, Status
 
 CHECKPOINTS = Path("checkpoints")
 _PATIENCE_S = 60.0
@@ -59,6 +62,26 @@ def on_store(client: MlflowClient, spec: RunSpec) -> str:
                 move_checkpoints(began_as, id)
             return str(id)
     return ""
+
+
+def close(client: MlflowClient | None, run_id: str, status: Status, why: str) -> None:
+    """End a run whose process is gone, here and on the store; one that has ended, or is recorded still, stays."""
+    spool = next(iter(spools(ROOT, lambda one: run_id in (one.id, one.state.run_id))), None)
+    if spool and spool.lock():
+        try:
+            if not spool.ended():
+                spool.append("tags", values={"asr_lab.error": why})
+                spool.append("finish", status=status)
+            if client:
+                with suppress(AsrLabError):  # the store is away: it waits for `asr-lab sync`
+                    Delivery(spool, client).deliver()
+        finally:
+            (spool.release if spool.waiting() else spool.remove)()
+    elif client and not spool:
+        for run in _search(client, f"attributes.run_id = '{run_id}' and attributes.status = 'RUNNING'"):
+            client.set_tag(run.info.run_id, "asr_lab.error", why)
+            client.set_terminated(run.info.run_id, status)
+    shutil.rmtree(CHECKPOINTS / run_id, ignore_errors=True)
 
 
 def is_active(client: MlflowClient, run_id: str) -> bool:

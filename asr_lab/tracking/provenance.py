@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import platform
 import shlex
-import socket
 import subprocess
 import sys
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil
+
+from asr_lab.training.processes import is_gone as is_gone
+from asr_lab.training.processes import process_mark as process_mark
 
 _LIBRARIES = ("asr_lab", "torch", "torchaudio", "transformers", "lhotse", "mlflow", "jiwer", "peft")
 
@@ -26,6 +29,12 @@ def git_state(folder: Path | None = None) -> dict[str, str]:
     return {"git_sha": sha, "dirty": "true" if _git(folder, "status", "--porcelain") else "false"}
 
 
+@cache
+def own_code() -> dict[str, str]:
+    """`git_state` of the code that this process runs: what happens to the checkout later does not change it."""
+    return git_state()
+
+
 def _git(folder: Path, *arguments: str) -> str:
     try:
         done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10)
@@ -34,6 +43,7 @@ def _git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
+@cache
 def versions() -> str:
     """`torch 2.11.0, transformers 5.23.0, ...` of what is installed."""
     found = []
@@ -72,23 +82,3 @@ def command() -> str:
     """The command line of this process, as it can be typed again."""
     program = Path(sys.argv[0]).name
     return shlex.join(["asr-lab" if program == "__main__.py" else program, *sys.argv[1:]])
-
-
-def process_mark() -> str:
-    """`host|pid|start`: this very process, told apart from a later one of the same number."""
-    return f"{socket.gethostname()}|{os.getpid()}|{psutil.Process().create_time():.0f}"
-
-
-def is_gone(mark: str) -> bool:
-    """Whether the marked process ran on this machine and is no more; False where that cannot be known."""
-    try:
-        host, pid, start = mark.split("|")
-    except ValueError:
-        return False
-    if host != socket.gethostname():
-        return False
-    try:
-        process = psutil.Process(int(pid))
-        return bool(process.status() == psutil.STATUS_ZOMBIE) or abs(process.create_time() - float(start)) > 2
-    except psutil.NoSuchProcess:
-        return True

@@ -28,7 +28,7 @@ from asr_lab.tracking.spool.spool import ROOT, Spool, new_id, now_ms
 from asr_lab.tracking.store import client as tracking_client
 from asr_lab.tracking.store import reaching, shown_uri, tracking_uri
 from asr_lab.tracking.telling import say
-from asr_lab.training.recorder import Past, RunSpec
+from asr_lab.training.recorder import Past, RunSpec, Status
 
 
 class MlflowTracker:
@@ -55,27 +55,46 @@ class MlflowTracker:
 
     def start(self, spec: RunSpec, *, own: bool = False) -> MlflowRecorder:
         """A run for `spec`: the one MLflow handed to this process (never when `own`), one cut off, or a new one."""
-        client = self._client("" if own else os.environ.get("MLFLOW_RUN_ID", ""))
+        client = self._client("" if own else os.environ.get("MLFLOW_RUN_ID", ""), tidies=not spec.parent)
+        header = _header(spec)
         adopted = "" if own else os.environ.pop("MLFLOW_RUN_ID", "")
         seeks = spec.resumable and not self.new_run
         orphan = orphans.spooled(spec) if seeks else None
         if client and seeks:
             try:
                 with reaching("the tracking store cannot be used"):
-                    orphan = _orphan(client, spec, orphan)
+                    orphan = _orphan(client, spec, header, orphan)
             except StoreAwayError as away:
                 client = self._go_on_without(away)
         if adopted:
-            spool = Spool.create(ROOT, adopted, _header(spec), run_id=adopted)
+            spool = Spool.create(ROOT, adopted, header, run_id=adopted)
             if orphan:
                 _hand_over(orphan, spool)
         else:
-            spool = orphan or self._new(client, spec)
-        spool.describe(_header(spec))
-        if client and not self._leftovers:
+            spool = orphan or self._new(client, header)
+        return self._record(spool, spec, header, resumed=orphan is not None, ship=client is not None)
+
+    def reopen(self, spec: RunSpec, run_id: str) -> MlflowRecorder:
+        """Go on recording into a run, ended or not; a new one where it is deleted, or MLflow handed one to us."""
+        client = self._client("")
+        waits = (ROOT / run_id).is_dir()
+        if "MLFLOW_RUN_ID" in os.environ or not (waits or (client and orphans.is_active(client, run_id))):
+            return self.start(spec)
+        header = _header(spec)
+        spool = Spool.create(ROOT, run_id, header, run_id="" if waits else run_id)
+        return self._record(spool, spec, header, resumed=True, ship=client is not None)
+
+    def close(self, run_id: str, status: Status, why: str) -> None:
+        """End a run whose process is gone: what waits of it is shipped, and its checkpoints go."""
+        client = self._client("")
+        orphans.close(client, run_id, status, why)
+
+    def _record(self, spool: Spool, spec: RunSpec, header: Header, *, resumed: bool, ship: bool) -> MlflowRecorder:
+        spool.describe(header)
+        if ship and not self._leftovers:
             self._leftovers = threading.Thread(target=sync.ship_leftovers, args=(ROOT, tracking_uri()), daemon=True)
             self._leftovers.start()
-        return MlflowRecorder(spool, spec, resumed=orphan is not None, offline=self.offline, leftovers=self._leftovers)
+        return MlflowRecorder(spool, spec, resumed=resumed, offline=self.offline, leftovers=self._leftovers)
 
     def finished(self, spec: RunSpec) -> Past | None:
         """None too where nothing is to be taken from the store, or it does not answer."""
@@ -88,14 +107,18 @@ class MlflowTracker:
             return None  # the run that is started will say so
         return next(filter(None, map(_past, found)), None)
 
-    def _client(self, adopted: str) -> MlflowClient | None:
-        """None where the store does not answer; raises `AsrLabError` when it does not have the adopted run."""
+    def _client(self, adopted: str, *, tidies: bool = True) -> MlflowClient | None:
+        """None where the store does not answer; raises `AsrLabError` when it does not have the adopted run.
+
+        `tidies`: runs that were never begun are closed; once for a run and those beneath it.
+        """
         if self.offline:
             return None
         try:
             with reaching("the tracking store cannot be used"):
                 client = tracking_client()
-                orphans.close_unstarted(client)
+                if tidies:
+                    orphans.close_unstarted(client)
                 if adopted:
                     client.get_run(adopted)
                 return client
@@ -106,9 +129,9 @@ class MlflowTracker:
     def _go_on_without(away: StoreAwayError) -> None:
         say(f"warning: {away.what} ({shown_uri()}); the run is recorded in {ROOT}/ and shipped when it does")
 
-    def _new(self, client: MlflowClient | None, spec: RunSpec) -> Spool:
+    def _new(self, client: MlflowClient | None, header: Header) -> Spool:
         """The spool of a new run, called by the run's id on the store where the store answers."""
-        spool = Spool.create(ROOT, new_id(), _header(spec))
+        spool = Spool.create(ROOT, new_id(), header)
         if not client:
             return spool
         try:
@@ -141,7 +164,7 @@ def _header(spec: RunSpec) -> Header:
         "asr_lab.versions": provenance.versions(),
         "asr_lab.hardware": provenance.hardware(),
         "asr_lab.world_size": provenance.world_size(),
-        **{f"asr_lab.{key}": value for key, value in provenance.git_state().items()},
+        **{f"asr_lab.{key}": value for key, value in provenance.own_code().items()},
         **({MLFLOW_PARENT_RUN_ID: spec.parent} if spec.parent else {}),
         **spec.tags,
     }
@@ -157,14 +180,14 @@ def _header(spec: RunSpec) -> Header:
     )
 
 
-def _orphan(client: MlflowClient, spec: RunSpec, spooled: Spool | None) -> Spool | None:
+def _orphan(client: MlflowClient, spec: RunSpec, header: Header, spooled: Spool | None) -> Spool | None:
     """The run to be continued: the one that waits here, unless somebody deleted it meanwhile, or one of the store."""
     if spooled and (not spooled.state.run_id or orphans.is_active(client, spooled.state.run_id)):
         return spooled
     if spooled:
         spooled.release()
     run_id = orphans.on_store(client, spec)
-    return Spool.create(ROOT, run_id, _header(spec), run_id=run_id) if run_id else None
+    return Spool.create(ROOT, run_id, header, run_id=run_id) if run_id else None
 
 
 def _hand_over(orphan: Spool, adopted: Spool) -> None:

@@ -53,6 +53,10 @@ class MlflowRecorder:
     def name(self) -> str:
         return f"{self.spec.name}-{self.run_id[:8]}"
 
+    @property
+    def brief(self) -> bool:
+        return self.spec.watcher is not None
+
     def params(self, values: Mapping[str, Any]) -> None:
         """Parameters; those the run has already stay as they are (MLflow refuses to change one)."""
         self.spool.append("params", values={key: _text(value) for key, value in values.items()})
@@ -61,6 +65,8 @@ class MlflowRecorder:
         points = {name: float(value) for name, value in values.items()}
         at_ms = self.spool.append("metrics", step=step, values=points)
         self._latest |= {name: (value, at_ms, step) for name, value in points.items()}
+        if self.spec.watcher:
+            self.spec.watcher.saw(points, step)
 
     def tags(self, values: Mapping[str, str]) -> None:
         self.spool.append("tags", values={key: str(value) for key, value in values.items()})
@@ -110,8 +116,11 @@ class MlflowRecorder:
     def model(self, model: RegisteredModel, *, register: bool) -> str:
         """Keep a model with the run, and make it a version of `model.name` if `register`.
 
-        Its URI; while the store does not answer, its folder in the spool, and `asr-lab sync` registers it.
+        Its URI; while the store does not answer, its folder in the spool, and `asr-lab sync` registers it. "" where a
+        watcher does not want it.
         """
+        if self.spec.watcher and not self.spec.watcher.wants_model():
+            return ""
         with self.spool.putting() as aside:
             content = packages.package(model, aside / "model")
         file = f"{Spool.put(aside)}/model"

@@ -42,13 +42,17 @@ class Frames:
         *,
         where: Where = "auto",
         folder: Path = Path("checkpoints"),
+        rows: Shelf | None = None,
         batch_size: int = 16,
         num_workers: int = 0,
     ) -> Frames:
-        """One pass of the base over each utterance; `folder` is where frames go that do not fit into memory."""
+        """One pass of the base over each utterance; `folder` is where frames go that do not fit into memory.
+
+        `rows` is where they go in any case.
+        """
         began = time.monotonic()
         config = recognizer.model.config
-        rows = shelf(cuts, (config.rnn_output_size, config.vocab_size), where, folder)
+        rows = rows or shelf(cuts, (config.rnn_output_size, config.vocab_size), where, folder)
         with Progress(console=console, transient=True) as bar:
             task = bar.add_task("one pass of the base", total=len(cuts))
             for ids, frames_BUH, lengths_B in recognizer.encoded(

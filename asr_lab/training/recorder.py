@@ -32,6 +32,20 @@ class Terminated(SystemExit):
         return "SIGTERM"
 
 
+class PrunedError(Exception):
+    """Whoever looks on has seen enough: the run ends as KILLED."""
+
+
+class Watcher(Protocol):
+    """Looks on while a run is recorded, as a sweep does at its trials. Such a run is `brief`."""
+
+    def saw(self, values: Mapping[str, float], step: int) -> None:
+        """Told each time metrics are logged; may raise `PrunedError`."""
+
+    def wants_model(self) -> bool:
+        """Whether the run's model is worth keeping; asked when its figures are known."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
     """What a run is, before it starts: its family and kind, its configuration and what makes it itself."""
@@ -50,6 +64,8 @@ class RunSpec:
     """Whether its models may become versions in the registry; one that repeats another run leaves it as it is."""
     resumable: bool = False
     """Whether an unfinished run of the same signature whose process is gone is continued."""
+    watcher: Watcher | None = None
+    """Who looks on."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +118,10 @@ class Recorder(Protocol):
         """Whether this continues a run that was cut off."""
 
     @property
+    def brief(self) -> bool:
+        """Whether figures and tables will do: one of many runs, of whose pages and pictures nobody looks at all."""
+
+    @property
     def checkpoints(self) -> Path:
         """Folder of this run's checkpoints; those of a run that is continued lie in it."""
 
@@ -127,7 +147,10 @@ class Recorder(Protocol):
     def figure(self, figure: Any, path: str) -> None: ...
 
     def model(self, model: RegisteredModel, *, register: bool) -> str:
-        """Keep a model with the run, and make it a version of `model.name` if `register`; its URI."""
+        """Keep a model with the run, and make it a version of `model.name` if `register`; its URI.
+
+        "" where a watcher does not want it: then it is not kept.
+        """
 
     def finish(self, status: Status) -> None: ...
 
@@ -146,6 +169,16 @@ class Tracker(Protocol):
 
     def finished(self, spec: RunSpec) -> Past | None:
         """The newest finished run of this signature and kind that has a model; None when there is none."""
+
+
+class RunKeeper(Tracker, Protocol):
+    """Also takes up runs again, and closes those that nobody records any more."""
+
+    def reopen(self, spec: RunSpec, run_id: str) -> Recorder:
+        """Go on recording into a run that was started before, ended or not; a new run where that one is gone."""
+
+    def close(self, run_id: str, status: Status, why: str) -> None:
+        """End a run whose process is gone, and remove its checkpoints; nothing where it has ended."""
 
 
 class ModelStore(Protocol):
@@ -167,7 +200,7 @@ def status_of(kind: type[BaseException] | None) -> Status:
     """How a run ends that was left by this exception."""
     if kind is None:
         return "FINISHED"
-    return "KILLED" if issubclass(kind, KeyboardInterrupt | Terminated) else "FAILED"
+    return "KILLED" if issubclass(kind, KeyboardInterrupt | Terminated | PrunedError) else "FAILED"
 
 
 class MemoryRecorder:
@@ -187,9 +220,15 @@ class MemoryRecorder:
     def params(self, values: Mapping[str, Any]) -> None:
         self.all_params |= values
 
+    @property
+    def brief(self) -> bool:
+        return self.spec.watcher is not None
+
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         for name, value in values.items():
             self.all_metrics.setdefault(name, []).append((step, value))
+        if self.spec.watcher:
+            self.spec.watcher.saw(values, step)
 
     def tags(self, values: Mapping[str, str]) -> None:
         self.all_tags |= values
@@ -214,6 +253,8 @@ class MemoryRecorder:
         self.artifacts[path] = figure
 
     def model(self, model: RegisteredModel, *, register: bool) -> str:
+        if self.spec.watcher and not self.spec.watcher.wants_model():
+            return ""
         self.models.append(model)
         return str(model.files.get("model", ""))
 
@@ -248,6 +289,15 @@ class MemoryTracker:
                 last = {name: points[-1][1] for name, points in run.all_metrics.items()}
                 return Past(run.run_id, run.name, str(run.models[-1].files["model"]), last)
         return None
+
+    def reopen(self, spec: RunSpec, run_id: str) -> MemoryRecorder:
+        return next((run for run in self.runs if run.run_id == run_id), None) or self.start(spec)
+
+    def close(self, run_id: str, status: Status, why: str) -> None:
+        for run in self.runs:
+            if run.run_id == run_id and run.status is None:
+                run.tags({"asr_lab.error": why})
+                run.finish(status)
 
 
 class FolderStore:

@@ -80,11 +80,17 @@ def shelf(cuts: CutSet, widths: Sequence[int], where: Where, folder: Path) -> Sh
 
     Raises `AsrLabError` when the disk has no room for them.
     """
-    total = sum((num_frames(num_samples(cut.duration)) + 1) // 2 for cut in cuts)
-    needed = total * sum(widths) * torch.finfo(torch.float32).bits // 8
+    needed = _bytes(cuts, widths)
     if where == "memory" or (where == "auto" and needed <= _SHARE_OF_MEMORY * free_memory()):
         return InMemory()
     folder.mkdir(parents=True, exist_ok=True)
+    refuse_no_room(cuts, widths, folder)
+    return OnDisk(folder, widths)
+
+
+def refuse_no_room(cuts: CutSet, widths: Sequence[int], folder: Path) -> None:
+    """Raise `AsrLabError` when the disk of a folder has no room for the rows of these utterances."""
+    needed = _bytes(cuts, widths)
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise AsrLabError(
@@ -92,7 +98,11 @@ def shelf(cuts: CutSet, widths: Sequence[int], where: Where, folder: Path) -> Sh
             where=str(folder.resolve()),
             hint="fewer or shorter utterances need less; the checkpoints folder may be a link to a larger disk",
         )
-    return OnDisk(folder, widths)
+
+
+def _bytes(cuts: CutSet, widths: Sequence[int]) -> int:
+    total = sum((num_frames(num_samples(cut.duration)) + 1) // 2 for cut in cuts)
+    return total * sum(widths) * torch.finfo(torch.float32).bits // 8
 
 
 def free_memory() -> int:

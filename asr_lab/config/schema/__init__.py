@@ -13,6 +13,7 @@ from asr_lab.config.schema.curriculum import Curriculum, CurriculumExperiment, P
 from asr_lab.config.schema.deepspeech2 import DeepSpeech2Experiment, DeepSpeech2Model
 from asr_lab.config.schema.evaluate import EvaluateExperiment, Evaluation
 from asr_lab.config.schema.loop import Loop, Train
+from asr_lab.config.schema.sweep import SweepExperiment
 from asr_lab.config.schema.wav2vec2 import Lora, Wav2Vec2Experiment, Wav2Vec2Model, Wav2Vec2Train
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "Run",
     "Section",
     "Sound",
+    "SweepExperiment",
     "Text",
     "Train",
     "TrainExperiment",
@@ -53,14 +55,16 @@ __all__ = [
 TrainExperiment = DeepSpeech2Experiment | Wav2Vec2Experiment
 """What `asr-lab train` takes."""
 Experiment = TrainExperiment | CurriculumExperiment | ArmsExperiment | AdapterExperiment | EvaluateExperiment
+"""What is run once."""
 
-RECIPES: dict[str, type[Experiment]] = {
+RECIPES: dict[str, type[Experiment | SweepExperiment]] = {
     "deepspeech2": DeepSpeech2Experiment,
     "wav2vec2": Wav2Vec2Experiment,
     "curriculum": CurriculumExperiment,
     "arms": ArmsExperiment,
     "adapter": AdapterExperiment,
     "evaluate": EvaluateExperiment,
+    "sweep": SweepExperiment,
 }
 TRAINED = ("deepspeech2", "wav2vec2")
 """The recipes that train a recogniser."""

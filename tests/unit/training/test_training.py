@@ -189,7 +189,7 @@ def test_the_best_is_kept_and_patience_ends_training(tmp_path):
 
 def test_an_update_that_is_not_a_number_is_dropped_and_counted(tmp_path):
     model = torch.nn.Linear(2, 1)
-    run = MemoryTracker(tmp_path).start(SimpleNamespace(name="x", params={}, tags={}))
+    run = MemoryTracker(tmp_path).start(SimpleNamespace(name="x", params={}, tags={}, watcher=None))
     guard = DropBrokenUpdates(run)
     state = SimpleNamespace(is_world_process_zero=True, global_step=3)
     model.weight.grad = torch.tensor([[1.0, float("nan")]])

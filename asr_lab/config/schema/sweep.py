@@ -1,0 +1,217 @@
+"""A sweep: an experiment, the space of its keys that is searched, and what is sought in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from asr_lab.config.schema.base import Positive, Section
+
+Choice = bool | int | float | str | tuple[bool | int | float | str, ...]
+_DOMAIN = {"type", "low", "high", "choices", "of"}  # keys that tell a domain from a section of keys
+
+
+class Domain(Section):
+    """The values that a key may take."""
+
+    when: dict[str, tuple[bool | int | float | str, ...]] = Field(default_factory=dict)
+    """Search this key only where others that stand before it have one of these values, such as `model.tune: lora`;
+    elsewhere it keeps what the experiment says."""
+
+
+class Range(Domain):
+    """Numbers between two bounds, both included."""
+
+    log: bool = False
+    """Draw evenly in the logarithm: for learning rates and sizes."""
+
+    def wrong(self) -> str:
+        """What is wrong with the bounds, or ""."""
+        low, high, step = (getattr(self, name) for name in ("low", "high", "step"))
+        if low > high:
+            return f"low={low} is above high={high}: the range is turned round"
+        if self.log and low <= 0:
+            return f"low={low} has no logarithm; log=true needs a low above 0"
+        if self.log and step not in (None, 1):
+            return "log=true and step do not go together"
+        if step is not None and not 0 < step <= max(high - low, 1):
+            return f"step={step} does not fit between low={low} and high={high}"
+        return ""
+
+
+class Integers(Range):
+    """Whole numbers."""
+
+    type: Literal["int"] = "int"
+    low: int
+    high: int
+    step: int = 1
+
+
+class Floats(Range):
+    """Numbers."""
+
+    type: Literal["float"] = "float"
+    low: float
+    high: float
+    step: float | None = None
+    """Only `low`, `low + step`, ...; empty: any number."""
+
+
+class Choices(Domain):
+    """One of some values; a list is a value too."""
+
+    type: Literal["categorical"] = "categorical"
+    choices: tuple[Choice, ...] = Field(min_length=1)
+
+
+class Lists(Domain):
+    """A list of numbers or choices, of any length between two."""
+
+    type: Literal["list"] = "list"
+    of: Annotated[Integers | Floats | Choices, Field(discriminator="type")]
+    """What each place of the list may hold."""
+    length: tuple[Positive, Positive]
+    """Shortest and longest."""
+
+
+AnyDomain = Annotated[Integers | Floats | Choices | Lists, Field(discriminator="type")]
+
+
+class Sampler(Section):
+    """What proposes the next trial (Optuna's samplers)."""
+
+    name: Literal["tpe", "random", "gp", "qmc", "nsga2", "nsga3", "cmaes", "grid", "brute_force"] = "tpe"
+    """`tpe`: tree-structured Parzen estimator (Bergstra et al. 2011); `grid`: every combination of choices."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Arguments of Optuna's class, such as `n_startup_trials: 5` or `multivariate: true`."""
+
+
+class Pruner(Section):
+    """What stops trials early that do not look good (Optuna's pruners)."""
+
+    name: Literal["none", "median", "percentile", "successive_halving", "hyperband", "threshold", "patient"] = "none"
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Arguments of Optuna's class, such as `n_warmup_steps: 3`."""
+    metric: str = ""
+    """The metric it looks at while a trial runs; empty: `val/wer`, or `fold/wer` where an adapter is cross-fitted."""
+
+
+class SweepExperiment(Section):
+    """Search the space of an experiment's keys for the values with the best figures."""
+
+    recipe: Literal["sweep"] = "sweep"
+    name: str = ""
+    """Name of the study, and of its files in `sweeps/`; empty: that of the config file."""
+    experiment: Path
+    """The experiment whose keys are searched: a config file of `train`, `adapter` or `curriculum`."""
+    fixed: dict[str, Any] = Field(default_factory=dict)
+    """Keys of the experiment that are the same in each trial."""
+    space: dict[str, AnyDomain]
+    """Key of the experiment -> the values that are tried: `{low: 1e-4, high: 1e-2, log: true}`, `[2, 4, 8]`,
+    `{choices: [[256], [512, 256]]}`, `{of: {low: 32, high: 512}, length: [1, 3]}`; each may have a `when`."""
+    objective: dict[str, Literal["", "lower", "higher"]]
+    """The metric that is sought to be best, or two (Pareto); which way is better is asked for only where the catalog of
+    metrics does not say."""
+    trials: Positive = 20
+    timeout_s: float = Field(default=0.0, ge=0)
+    """No trial is begun after so many seconds; 0: no limit."""
+    seeds: Positive = 1
+    """Train each trial with so many seeds (`run.seed` and those behind it); the objective is their mean."""
+    seed: int = 0
+    """Seed of the sampler. With several workers the order in which they finish counts too."""
+    sampler: Sampler = Sampler()
+    pruner: Pruner = Pruner()
+    models: Literal["best", "all", "none"] = "best"
+    """Which trials keep their model: those that are the best when they end, all, or none."""
+    final: dict[str, Any] = Field(default_factory=dict)
+    """With `--retrain`: keys that are laid over the best trial's for the last training, such as the whole data."""
+    heartbeat_s: Positive = 30
+    """On PostgreSQL: how often a running trial says so; one that has been silent twice as long is tried again."""
+
+    @field_validator("space", mode="before")
+    @classmethod
+    def _domains(cls, said: Any) -> Any:
+        return dict(_domains(said, "")) if isinstance(said, Mapping) else said
+
+    @field_validator("fixed", "final", mode="before")
+    @classmethod
+    def _keys(cls, said: Any) -> Any:
+        return dict(_leaves(said, "")) if isinstance(said, Mapping) else said
+
+    @field_validator("objective", mode="before")
+    @classmethod
+    def _metrics(cls, said: Any) -> Any:
+        names = [said] if isinstance(said, str) else said
+        return dict.fromkeys(names, "") if isinstance(names, list | tuple) else names
+
+    @field_validator("sampler", "pruner", mode="before")
+    @classmethod
+    def _by_name(cls, said: Any) -> Any:
+        return {"name": said} if isinstance(said, str) else said
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        wrong = [f"space.{key}: {why}" for key, domain in self.space.items() if (why := _wrong(domain))]
+        if not self.space:
+            wrong.append("space is empty: there is nothing to search")
+        if twice := sorted(self.space.keys() & self.fixed.keys()):
+            wrong.append(f"{', '.join(twice)}: both searched and fixed")
+        if not 1 <= len(self.objective) <= 2:
+            wrong.append(f"objective: one metric or two, not {len(self.objective)}")
+        if len(self.objective) > 1 and self.pruner.name != "none":
+            wrong.append(f"pruner={self.pruner.name}: with two objectives no trial can be pruned")
+        if wrong:
+            raise ValueError("\n    ".join(wrong))
+        return self
+
+
+def _wrong(domain: AnyDomain) -> str:
+    if isinstance(domain, Range):
+        return domain.wrong()
+    if isinstance(domain, Lists):
+        short, long = domain.length
+        if short > long:
+            return f"length={short},{long}: the shortest comes first"
+        return _wrong(domain.of)
+    return "a choice is there twice" if len(set(map(repr, domain.choices))) < len(domain.choices) else ""
+
+
+def _domains(said: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    """The domains of nested or dotted keys, each with its type."""
+    for key, value in said.items():
+        if isinstance(value, list | tuple):
+            yield prefix + key, {"type": "categorical", "choices": value}
+        elif isinstance(value, Mapping) and not _DOMAIN & value.keys():
+            yield from _domains(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, _typed(value)
+
+
+def _typed(value: Any) -> Any:
+    """A domain that says its type: that of its bounds where it does not say it itself."""
+    if not isinstance(value, Mapping):
+        return value
+    made = dict(value)
+    if "type" not in made:
+        bounds = [made.get("low"), made.get("high"), made.get("step", 1)]
+        numbers = "int" if all(isinstance(bound, int) for bound in bounds) else "float"
+        made["type"] = "categorical" if "choices" in made else "list" if "of" in made else numbers
+    if "of" in made:
+        made["of"] = _typed(made["of"])
+    if isinstance(made.get("length"), int):
+        made["length"] = (made["length"], made["length"])
+    if isinstance(made.get("when"), Mapping):
+        made["when"] = {key: one if isinstance(one, list | tuple) else [one] for key, one in _leaves(made["when"], "")}
+    return made
+
+
+def _leaves(said: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in said.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value

@@ -1,0 +1,112 @@
+"""Optuna's figures of a study, drawn by matplotlib."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+from optuna.importance import get_param_importances
+from optuna.study import Study
+from optuna.trial import TrialState
+from optuna.visualization import matplotlib as drawn
+
+_FEWEST = 2  # trials with figures, without which nothing can be drawn
+_MOST_CONTOURS = 3  # parameters, the most important ones: every pair is a panel
+_WIDE = 3.2  # inches of a panel
+
+
+def figures(study: Study, metrics: tuple[str, ...]) -> dict[str, Figure]:
+    """Name -> figure: history, importance, parallel coordinates, slices, contours; of two objectives the Pareto front.
+
+    What cannot be drawn of so few trials, or of a space like this, is left out.
+    """
+    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if len(done) < _FEWEST:
+        return {}
+    matplotlib.use("Agg", force=False)
+    found: dict[str, Figure] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name, draw in _wanted(study, metrics):
+            try:
+                found[name] = _figure(name, draw())
+            except (ValueError, RuntimeError, IndexError, ZeroDivisionError):
+                continue
+    return found
+
+
+def _wanted(study: Study, metrics: tuple[str, ...]) -> Iterator[tuple[str, Callable[[], Any]]]:
+    if len(metrics) > 1:
+        yield "pareto", lambda: drawn.plot_pareto_front(study, target_names=list(metrics))
+    for place, metric in enumerate(metrics):
+        of = _of(study, place, metric, several=len(metrics) > 1)
+        end = f"-{place + 1}" if len(metrics) > 1 else ""
+        yield f"history{end}", of(drawn.plot_optimization_history)
+        yield f"importance{end}", of(drawn.plot_param_importances)
+        yield f"parallel{end}", of(drawn.plot_parallel_coordinate)
+        yield f"slice{end}", of(drawn.plot_slice)
+        yield f"contour{end}", of(drawn.plot_contour, params=lambda target: _important(study, target))
+    if len(metrics) == 1 and any(trial.intermediate_values for trial in study.get_trials(deepcopy=False)):
+        yield "intermediate", lambda: drawn.plot_intermediate_values(study)
+
+
+def _of(study: Study, place: int, metric: str, *, several: bool) -> Callable[..., Callable[[], Any]]:
+    """Draws figures of one of the objectives."""
+
+    def target(trial: Any) -> float:
+        return float(trial.values[place])
+
+    def of(draw: Callable[..., Any], params: Callable[[Any], list[str]] | None = None) -> Callable[[], Any]:
+        chosen = {"target": target} if several else {}
+
+        def call() -> Any:
+            more = {"params": params(chosen.get("target"))} if params else {}
+            return draw(study, target_name=metric, **chosen, **more)
+
+        return call
+
+    return of
+
+
+def _important(study: Study, target: Any) -> list[str]:
+    """The parameters that matter most, of those that every trial has."""
+    found = get_param_importances(study, **({"target": target} if target else {}))
+    names = list(found)[:_MOST_CONTOURS]
+    if len(names) < 2:
+        raise ValueError("a contour needs two parameters")
+    return names
+
+
+def _figure(name: str, axes: Any) -> Figure:
+    """The figure of what Optuna drew, large enough for its panels."""
+    several = getattr(axes, "flat", None)
+    first = next(iter(several)) if several is not None else axes
+    figure: Figure = first.figure
+    if several is not None:
+        shape = axes.shape if len(axes.shape) == 2 else (1, axes.shape[0])
+        figure.set_size_inches(max(8, _WIDE * shape[1]), max(4, _WIDE * shape[0]))
+    else:
+        figure.set_size_inches(8, 4.5)
+    for panel in figure.axes:
+        panel.tick_params(labelsize=7, which="both")
+        panel.xaxis.label.set_fontsize(8)
+        panel.yaxis.label.set_fontsize(8)
+    if name.startswith("parallel"):  # its panels lie on each other, and have no height of their own
+        return figure
+    figure.set_layout_engine("constrained")
+    try:
+        figure.draw_without_rendering()
+    except ZeroDivisionError:
+        figure.set_layout_engine("none")
+    return figure
+
+
+def close(made: dict[str, Figure]) -> None:
+    """Let pyplot forget them."""
+    from matplotlib import pyplot
+
+    for figure in made.values():
+        pyplot.close(figure)

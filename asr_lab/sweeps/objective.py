@@ -1,0 +1,83 @@
+"""What a sweep seeks, and what it may look at while a trial runs; both known to be logged before the first trial."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from asr_lab.config.schema import SweepExperiment
+from asr_lab.errors import AsrLabError, listing, nearest
+from asr_lab.metrics.catalog import LOGGED, direction
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One metric or two, each with the way that is better, and the metric that trials are pruned by."""
+
+    metrics: tuple[str, ...]
+    directions: tuple[Literal["minimize", "maximize"], ...]
+    """Optuna's."""
+    prune_on: str
+    """"" where there is none."""
+
+    @classmethod
+    def of(cls, sweep: SweepExperiment, recipe: str, settings: Mapping[str, Any]) -> Objective:
+        """`settings` are the keys of the experiment; raises `AsrLabError` for a metric that it will not log."""
+        logged = _logged(recipe, settings)
+        ways: list[Literal["minimize", "maximize"]] = []
+        for name, said in sweep.objective.items():
+            _refuse(name, logged, recipe, settings)
+            way = said or direction(name)
+            if way == "neither":
+                raise AsrLabError(
+                    f"whether {name} is better lower or higher is nowhere said",
+                    allowed=f"objective: {{{name}: lower}}, or higher",
+                )
+            ways.append("maximize" if way == "higher" else "minimize")
+        prune_on = sweep.pruner.metric or ("val/wer" if "val/wer" in logged else "")
+        if recipe == "adapter" and settings.get("data.cross_fit") and not prune_on:
+            prune_on = "fold/wer"
+        if sweep.pruner.name != "none":
+            if not prune_on:
+                raise AsrLabError(
+                    "an adapter is not validated while it trains: there is nothing to prune by",
+                    allowed="pruner: none, or data.cross_fit, whose folds are looked at one by one",
+                )
+            _refuse(prune_on, logged, recipe, settings)
+        return cls(tuple(sweep.objective), tuple(ways), prune_on)
+
+    def warning(self, recipe: str, settings: Mapping[str, Any]) -> str:
+        """What must be said of the choice, or ""."""
+        own = settings.get("data.test") and not (recipe == "adapter" and settings.get("data.cross_fit"))
+        if own and any(name.startswith("test/") for name in self.metrics):
+            return (
+                f"the best trial is chosen on the test data ({settings['data.test']}): these figures of it flatter; "
+                "choose on val/..., or an adapter on what is held out of data.train (data.test_share, data.cross_fit)"
+            )
+        return ""
+
+
+def _logged(recipe: str, settings: Mapping[str, Any]) -> list[str]:
+    """The metrics that runs with these settings log."""
+    lacking = set() if recipe == "adapter" or settings.get("data.test") else {"test/"}
+    without = set() if settings.get("data.phonemes") else {"/per"}
+    return [
+        name
+        for name in LOGGED[recipe]
+        if not any(name.startswith(start) for start in lacking) and not any(name.endswith(end) for end in without)
+    ]
+
+
+def _refuse(name: str, logged: list[str], recipe: str, settings: Mapping[str, Any]) -> None:
+    """Slices (`val/wer_by_age/5`) depend on the data: the metric that is sliced has to be logged."""
+    if name.split("_by_")[0] in logged:
+        return
+    why = ""
+    if name in LOGGED[recipe]:
+        why = " without data.phonemes=true" if name.endswith("/per") else " without data.test"
+    near = "" if why else nearest(name, logged)
+    raise AsrLabError(
+        f"no {recipe} logs the metric {name!r}{why}" + (f"; did you mean {near!r}?" if near else ""),
+        allowed=listing([one for one in logged if direction(one) != "neither"], 20),
+    )

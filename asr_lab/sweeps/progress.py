@@ -1,0 +1,79 @@
+"""What is told while a sweep runs: a bar where somebody looks on, a line a trial elsewhere."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from asr_lab.reports.numbers import number
+from asr_lab.sweeps import ledger
+from asr_lab.sweeps.objective import Objective
+
+
+class Telling:
+    """Tells each trial that has ended since the last look."""
+
+    def __init__(self, console: Console, study: Study, objective: Objective, asked: int) -> None:
+        self.console, self.objective, self.asked = console, objective, asked
+        trials = ledger.counted(study.get_trials(deepcopy=False))
+        self._told = {trial.number for trial in ledger.over(trials)}
+        self._bar = Progress(
+            TextColumn("trial"), MofNCompleteColumn(), BarColumn(), TextColumn("best {task.fields[best]}"),
+            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console, transient=True,
+            disable=not console.is_terminal,
+        )  # fmt: skip
+        self._task = self._bar.add_task("", total=asked, completed=len(self._told), best=best_line(study, objective))
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def look(self, study: Study) -> None:
+        """Tell what is new."""
+        done = ledger.over(ledger.counted(study.get_trials(deepcopy=False)))
+        new = [trial for trial in done if trial.number not in self._told]
+        if not new:
+            return
+        best = best_line(study, self.objective)
+        self._bar.update(self._task, completed=len(done), best=best)
+        for trial in new:
+            self._told.add(trial.number)
+            if not self.console.is_terminal:
+                place = len(self._told)
+                line = f"trial {place} of {self.asked}: {result_line(trial, self.objective)}; best {best}"
+                self.console.print(line, highlight=False, markup=False)
+
+
+def result_line(trial: FrozenTrial, objective: Objective) -> str:
+    """`test/wer 10.9%`, `pruned`, or why it failed."""
+    if trial.state == TrialState.COMPLETE:
+        return values_line(trial, objective)
+    if trial.state == TrialState.PRUNED:
+        return f"pruned after {len(trial.intermediate_values)} reports"
+    return f"failed: {trial.user_attrs.get(ledger.REASON, ledger.DIED)}"
+
+
+def values_line(trial: FrozenTrial, objective: Objective) -> str:
+    """The objective's values, each after its name."""
+    pairs = zip(objective.metrics, trial.values, strict=True)
+    return ", ".join(f"{name} {number(name, value)}" for name, value in pairs)
+
+
+def best_line(study: Study, objective: Objective) -> str:
+    """The best so far."""
+    if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        return "none yet"
+    if len(objective.metrics) > 1:
+        return f"{len(study.best_trials)} on the Pareto front"
+    best = study.best_trial
+    return f"{values_line(best, objective)} (trial {best.number})"

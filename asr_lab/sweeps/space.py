@@ -1,0 +1,179 @@
+"""The space of a sweep: from an experiment and domains of its keys to the configuration of each trial."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import optuna
+from optuna.trial import BaseTrial
+
+from asr_lab.config.identity import defaults
+from asr_lab.config.load import keys, load, nest, read_yaml
+from asr_lab.config.schema import RECIPES, Experiment, SweepExperiment
+from asr_lab.config.schema.sweep import AnyDomain, Choices, Floats, Integers, Lists
+from asr_lab.errors import AsrLabError, listing, nearest
+
+SWEPT = ("adapter", "deepspeech2", "wav2vec2")
+"""The recipes whose experiments can be swept."""
+_SAMPLES = 12  # drawn to see whether a value can go with any others
+
+
+class Space:
+    """What is searched."""
+
+    def __init__(self, sweep: SweepExperiment) -> None:
+        """Raises `AsrLabError` for an experiment, key or condition that is not there."""
+        self.sweep = sweep
+        said = read_yaml(sweep.experiment)
+        self.recipe = str(said.get("recipe", ""))
+        if self.recipe not in SWEPT:
+            raise AsrLabError(
+                f"experiments of the recipe {self.recipe!r} cannot be swept",
+                where=str(sweep.experiment),
+                allowed=listing(SWEPT),
+            )
+        self.kind = RECIPES[self.recipe]
+        self.usual = defaults(self.kind) | dict(_leaves(nest(said), "")) | sweep.fixed
+        self._refuse_unknown()
+        if self.usual.get("data.each"):
+            raise AsrLabError("a sweep adapts to one person at a time", allowed="adapter.name and data.train of one")
+
+    def _refuse_unknown(self) -> None:
+        """One message for all keys that the experiment does not have."""
+        known = keys(self.kind)
+        asked = [("space", key) for key in self.sweep.space]
+        asked += [("fixed", key) for key in self.sweep.fixed] + [("final", key) for key in self.sweep.final]
+        asked += [(f"space.{key}.when", other) for key, one in self.sweep.space.items() for other in one.when]
+        wrong = [f"{where}.{key}: {_no_such(key, known)}" for where, key in asked if key not in known]
+        wrong += [f"space.{key}: the recipe stays" for key in self.sweep.space if key == "recipe"]
+        places = {key: place for place, key in enumerate(self.sweep.space)}
+        for key, domain in self.sweep.space.items():
+            late = [other for other in domain.when if places.get(other, -1) >= places[key]]
+            wrong += [f"space.{key}.when.{other}: it has to stand before {key} in the space" for other in late]
+        if wrong:
+            word = "error" if len(wrong) == 1 else "errors"
+            raise AsrLabError(
+                f"{len(wrong)} {word} in the space:\n    " + "\n    ".join(wrong), where=str(self.sweep.experiment)
+            )
+
+    # drawing
+
+    def draw(self, trial: BaseTrial) -> dict[str, Any]:
+        """The keys that a trial searches, with the values that the sampler proposes for them."""
+        chosen: dict[str, Any] = {}
+        for key, domain in self.sweep.space.items():
+            if all((chosen | self._else(chosen)).get(other) in wanted for other, wanted in domain.when.items()):
+                chosen[key] = _suggest(trial, key, domain)
+        return chosen
+
+    def _else(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in self.usual.items() if key not in chosen}
+
+    def config(self, chosen: Mapping[str, Any]) -> Experiment:
+        """The experiment with these values; raises `AsrLabError` where they do not go together."""
+        made = load(self.sweep.experiment, {**self.sweep.fixed, **chosen}, self.recipe)
+        assert not isinstance(made, SweepExperiment)
+        return made
+
+    def samples(self, count: int, fixed: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """What a random sampler would draw, with some values of Optuna's parameters set."""
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=self.sweep.seed))
+        for _ in range(count):
+            study.enqueue_trial(dict(fixed or {}))
+        return [self.draw(study.ask()) for _ in range(count)]
+
+    def described(self) -> dict[str, str]:
+        """Key -> its domain in words."""
+        return {key: _words(domain) for key, domain in self.sweep.space.items()}
+
+    def refuse_impossible(self) -> None:
+        """Raise `AsrLabError` for a value that no trial could have: of each key its bounds and choices are tried."""
+        for key, domain in self.sweep.space.items():
+            for name, value in _extremes(key, domain):
+                why = ""
+                for chosen in self.samples(_SAMPLES, {name: value}):
+                    try:
+                        self.config(chosen)
+                    except AsrLabError as error:
+                        why = error.what
+                    else:
+                        why = ""
+                        break
+                if why:
+                    where = str(self.sweep.experiment)
+                    raise AsrLabError(f"space.{key}: no trial can have {value}: {why}", where=where)
+
+    def grid(self) -> dict[str, Sequence[Any]]:
+        """Parameter -> all its values, for the grid sampler; raises `AsrLabError` where there is no end of them."""
+        found: dict[str, Sequence[Any]] = {}
+        for key, domain in self.sweep.space.items():
+            if isinstance(domain, Choices):
+                found[key] = [_label(choice) for choice in domain.choices]
+            elif isinstance(domain, Integers) and not domain.log:
+                found[key] = list(range(domain.low, domain.high + 1, domain.step))
+            elif isinstance(domain, Floats) and domain.step:
+                count = int((domain.high - domain.low) / domain.step + 1e-9) + 1
+                found[key] = [domain.low + domain.step * place for place in range(count)]
+            else:
+                raise AsrLabError(
+                    f"space.{key} has no end of values", allowed="choices or steps with sampler=grid, or sampler=random"
+                )
+        return found
+
+
+def _words(domain: AnyDomain) -> str:
+    if isinstance(domain, Choices):
+        text = "one of " + ", ".join(str(list(one) if isinstance(one, tuple) else one) for one in domain.choices)
+    elif isinstance(domain, Lists):
+        short, long = domain.length
+        text = f"{short} to {long} times {_words(domain.of)}" if short < long else f"{short} times {_words(domain.of)}"
+    else:
+        step = f" in steps of {domain.step:g}" if domain.step not in (None, 1) else ""
+        whole = "whole numbers " if isinstance(domain, Integers) else ""
+        text = f"{whole}{domain.low:g} to {domain.high:g}{step}{', by logarithm' if domain.log else ''}"
+    conditions = [f"{key} is {' or '.join(map(str, values))}" for key, values in domain.when.items()]
+    return text + (f", where {' and '.join(conditions)}" if conditions else "")
+
+
+def _suggest(trial: BaseTrial, name: str, domain: AnyDomain) -> Any:
+    if isinstance(domain, Integers):
+        return trial.suggest_int(name, domain.low, domain.high, step=domain.step, log=domain.log)
+    if isinstance(domain, Floats):
+        return trial.suggest_float(name, domain.low, domain.high, step=domain.step, log=domain.log)
+    if isinstance(domain, Choices):
+        labels = [_label(choice) for choice in domain.choices]
+        value = domain.choices[labels.index(trial.suggest_categorical(name, labels))]  # type: ignore[arg-type]
+        return list(value) if isinstance(value, tuple) else value
+    short, long = domain.length
+    length = trial.suggest_int(f"{name}.length", short, long) if short < long else short
+    return [_suggest(trial, f"{name}.{place}", domain.of) for place in range(length)]
+
+
+def _label(choice: Any) -> bool | int | float | str:
+    """A choice as Optuna keeps it: a list as `512,256`."""
+    return ",".join(map(str, choice)) if isinstance(choice, tuple | list) else choice
+
+
+def _extremes(key: str, domain: AnyDomain) -> Iterator[tuple[str, Any]]:
+    """(Parameter, value): the bounds of a range, every choice, the first place of the shortest and longest list."""
+    if isinstance(domain, Choices):
+        yield from ((key, _label(choice)) for choice in domain.choices)
+    elif isinstance(domain, Lists):
+        yield from _extremes(f"{key}.0", domain.of)
+    else:
+        yield from ((key, domain.low), (key, domain.high))
+
+
+def _no_such(key: str, known: Mapping[str, str]) -> str:
+    near = nearest(key, known) or nearest(key.rpartition(".")[2], (one.rpartition(".")[2] for one in known))
+    near = next((one for one in known if one == near or one.endswith(f".{near}")), "")
+    return "no such key" + (f"; did you mean {near}?" if near else "")
+
+
+def _leaves(said: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in said.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value

@@ -1,0 +1,193 @@
+"""Where studies are kept: in a journal file on one machine, in PostgreSQL for many."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+from urllib.parse import urlsplit
+
+import sqlalchemy
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal._file import BaseJournalFileLock
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+from sqlalchemy.exc import SQLAlchemyError
+
+from asr_lab.errors import AsrLabError
+
+FOLDER = Path("sweeps")
+_MLFLOW = {"experiments", "runs", "latest_metrics"}  # tables of MLflow that Optuna has none like
+
+Lost = Callable[[Study, FrozenTrial], None]
+"""What is done with a trial whose process is gone."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a study is kept: the path of a journal, or `postgresql://...`."""
+
+    uri: str
+    heartbeat_s: int = 30
+
+    @property
+    def is_database(self) -> bool:
+        return "://" in self.uri
+
+    @property
+    def shown(self) -> str:
+        """Without the password."""
+        if not self.is_database:
+            return self.uri
+        parts = urlsplit(self.uri)
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+    def is_there(self) -> bool:
+        """Whether anything was ever kept there."""
+        return self._tables() >= {"studies"} if self.is_database else Path(self.uri).is_file()
+
+    def _tables(self) -> set[str]:
+        with self._telling():
+            engine = sqlalchemy.create_engine(self.uri)
+            try:
+                return set(sqlalchemy.inspect(engine).get_table_names())
+            finally:
+                engine.dispose()
+
+    def refuse_wrong(self, tracking_uri: str) -> None:
+        """Raise `AsrLabError` for what is no storage, above all for MLflow's own database; nothing is written."""
+        scheme = self.uri.partition("://")[0] if self.is_database else ""
+        if self.is_database and not scheme.startswith("postgresql"):
+            raise AsrLabError(
+                f"studies are not kept in {scheme}",
+                where=self.shown,
+                allowed="a journal file (its path), or postgresql://USER@HOST/DATABASE for many machines",
+            )
+        if self.uri == tracking_uri or (not self.is_database and _is_sqlite(Path(self.uri))):
+            raise self._is_mlflows()
+        if self.is_database:
+            if self._tables() >= _MLFLOW:
+                raise self._is_mlflows()
+        elif not _is_journal(Path(self.uri)):
+            raise AsrLabError("the file is not the journal of a study", where=self.uri, allowed="a path that is free")
+
+    def _is_mlflows(self) -> AsrLabError:
+        return AsrLabError(
+            "this is MLflow's own database: the two would spoil each other's tables",
+            where=self.shown,
+            allowed="a journal file, or a database of its own: createdb sweeps",
+        )
+
+    def open(self, lost: Lost, *, first: bool = False) -> BaseStorage:
+        """The storage; `first` makes what is not there. `lost` is called for trials whose heart has stopped."""
+        if not self.is_database:
+            Path(self.uri).parent.mkdir(parents=True, exist_ok=True)
+            return JournalStorage(_Journal(self.uri))
+        with self._telling():
+            return RDBStorage(
+                self.uri,
+                engine_kwargs={"pool_pre_ping": True},
+                heartbeat_interval=self.heartbeat_s,
+                heartbeat_stale_trial_callback=lost,
+                skip_table_creation=not first,
+            )
+
+    def _telling(self) -> _Telling:
+        return _Telling(self)
+
+
+class _Telling:
+    """A database that cannot be used is one message."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, SQLAlchemyError | ImportError):
+            said = str(getattr(error, "orig", None) or error).strip().splitlines()
+            hint = 'pip install "psycopg[binary]"' if isinstance(error, ImportError) else ""
+            raise AsrLabError(
+                f"the sweep's database cannot be used: {said[0] if said else error}", where=self.place.shown, hint=hint
+            ) from error
+
+
+def _is_sqlite(path: Path) -> bool:
+    return path.is_file() and path.open("rb").read(15) == b"SQLite format 3"
+
+
+def _is_journal(path: Path) -> bool:
+    """Whether a file is a journal, or none at all."""
+    if path.is_dir():
+        return False
+    if not path.is_file() or not path.stat().st_size:
+        return True
+    with path.open("rb") as file:
+        first = file.readline()
+    try:
+        return "op_code" in json.loads(first)
+    except (ValueError, TypeError):
+        return not first.endswith(b"\n")  # cut off while its first line was written
+
+
+class _KernelLock(BaseJournalFileLock):
+    """A lock that the kernel frees when its process dies; Optuna's own would block others for half a minute."""
+
+    def __init__(self, path: str) -> None:
+        self._path = f"{path}.lock"
+        self._file: TextIO | None = None
+
+    def acquire(self) -> bool:
+        file = open(self._path, "a")  # noqa: SIM115, PTH123 (open while it is held)
+        fcntl.flock(file, fcntl.LOCK_EX)
+        self._file = file
+        return True
+
+    def release(self) -> None:
+        if self._file:
+            self._file.close()
+            self._file = None
+
+
+class _Journal(JournalFileBackend):
+    """Optuna's journal, whose last line may have been cut off by the death of its writer: the next one drops it.
+
+    Optuna itself would write behind it, and never read the file again.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._own_lock = _KernelLock(path)
+        super().__init__(path, self._own_lock)
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
+        self._own_lock.acquire()
+        try:
+            with Path(self._file_path).open("r+b") as file:
+                _drop_cut_off(file.fileno())
+                file.seek(0, os.SEEK_END)
+                file.write(lines)
+                file.flush()
+                os.fsync(file.fileno())
+        finally:
+            self._own_lock.release()
+
+
+def _drop_cut_off(file: int) -> None:
+    """Take away a last line that was not written to its end."""
+    end = keep = os.fstat(file).st_size
+    while keep > 0:
+        start = max(0, keep - 65_536)
+        newline = os.pread(file, keep - start, start).rfind(b"\n")
+        if newline >= 0:
+            keep = start + newline + 1
+            break
+        keep = start
+    if keep != end:
+        os.ftruncate(file, keep)

@@ -1,0 +1,126 @@
+"""One study: made once, found again by its name, and refused where it is of something else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.exceptions import DuplicatedStudyError
+from optuna.study import Study
+from optuna.study.study import get_all_study_names
+
+from asr_lab.config.identity import NOT_IDENTITY
+from asr_lab.errors import AsrLabError, listing
+from asr_lab.recipes.common import Split
+from asr_lab.sweeps import methods
+from asr_lab.sweeps.ledger import lose
+from asr_lab.sweeps.objective import Objective
+from asr_lab.sweeps.space import Space
+from asr_lab.sweeps.storage import Place
+from asr_lab.training.recorder import ModelStore, RunKeeper
+
+WHAT, PARENT, ASKED, COORDINATOR, PINNED = "what", "parent", "asked", "coordinator", "pinned"
+"""What is noted on a study: what is searched, its MLflow run, how many trials were asked for, who leads it, and the
+models its aliases meant when it began."""
+_MODELS = ("adapter.base", "model.pretrained")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep before anything is spent: read, checked, and where its study is kept."""
+
+    name: str
+    space: Space
+    objective: Objective
+    place: Place
+
+    def open(self, tracker: RunKeeper, *, worker: int = 0, first: bool = False) -> Study:
+        """The study, which has to be there; `worker` is this process's number. `first` makes what is not there."""
+        if not first and not self.place.is_there():
+            raise self._no_study([])
+        storage = self.place.open(lambda study, trial: lose(tracker, study, trial), first=first)
+        sweep = self.space.sweep
+        known = self.name in get_all_study_names(storage)
+        if not known and not first:
+            raise self._no_study(get_all_study_names(storage))
+        study = None
+        if not known:
+            try:
+                study = optuna.create_study(
+                    storage=storage, study_name=self.name, directions=list(self.objective.directions)
+                )
+            except DuplicatedStudyError:
+                study = None  # another one was faster
+        study = study or optuna.load_study(study_name=self.name, storage=storage)
+        begun = len(study.get_trials(deepcopy=False))
+        study.sampler = methods.sampler(sweep, self.space, worker, begun)
+        study.pruner = methods.pruner(sweep)
+        return study
+
+    def _no_study(self, others: list[str]) -> AsrLabError:
+        return AsrLabError(
+            f"there is no study {self.name!r}",
+            where=self.place.shown,
+            allowed=listing(others) or "none yet",
+            hint="--join takes part in a sweep that was begun without it",
+        )
+
+    def claim(self, study: Study, store: ModelStore) -> None:
+        """Note what the study is of and which models it means; raises `AsrLabError` when it is one of something else.
+
+        From now on an alias means the model that it meant when the study began.
+        """
+        notes = study.user_attrs
+        pinned = notes.get(PINNED)
+        if pinned is None:
+            pinned = {key: store.pin(uri) for key, uri in self._models().items()}
+        self.space.usual.update(pinned)
+        self.space.sweep.fixed.update(pinned)
+        what = self.what()
+        known = notes.get(WHAT)
+        if known is None:
+            study.set_user_attr(PINNED, pinned)
+            study.set_user_attr(WHAT, what)
+        elif differs := _differences(known, what):
+            raise AsrLabError(
+                f"the study {self.name!r} is of something else:\n    " + "\n    ".join(differs),
+                where=self.place.shown,
+                allowed=f"another name: name={self.name}-2; or the sweep as it was",
+            )
+
+    def _models(self) -> dict[str, str]:
+        """The keys whose values are URIs of models that can come to mean others."""
+        said = {key: str(self.space.usual.get(key, "")) for key in _MODELS if key not in self.space.sweep.space}
+        return {key: uri for key, uri in said.items() if uri.startswith(("models:/", "runs:/"))}
+
+    def what(self) -> dict[str, str]:
+        """What is searched, in a form that can be compared: space, objective, seeds, experiment and data."""
+        sweep, space = self.space.sweep, self.space
+        said = json.loads(sweep.model_dump_json(include={"space", "seeds"}))
+        found = {f"space.{key}": _text(domain) for key, domain in said["space"].items()}
+        found |= {"seeds": str(said["seeds"])}
+        found |= {"objective": _text(dict(zip(self.objective.metrics, self.objective.directions, strict=True)))}
+        for key, value in space.usual.items():
+            if key in NOT_IDENTITY or key in sweep.space or (key == "run.seed" and sweep.seeds > 1):
+                continue
+            if key in ("data.train", "data.val", "data.test") and value:
+                value = Split.read(key, str(value)).digest if Path(str(value)).is_file() else value
+            found[key] = _text(value)
+        return found
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def _differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    keys = sorted(before.keys() | now.keys())
+    return [
+        f"{key}: {before.get(key, 'not there')} then, {now.get(key, 'not there')} now"
+        for key in keys
+        if before.get(key) != now.get(key)
+    ]

@@ -1,0 +1,250 @@
+"""A sweep as a run: the study is made once, workers run its trials, and what was found is written down."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+
+from optuna.study import Study
+from optuna.trial import TrialState
+from rich.console import Console
+
+from asr_lab.config import identity
+from asr_lab.config.schema import SweepExperiment
+from asr_lab.errors import AsrLabError
+from asr_lab.recipes.common import Clock, use_threads
+from asr_lab.sweeps import ledger
+from asr_lab.sweeps.families import Adapters
+from asr_lab.sweeps.found import Found, record
+from asr_lab.sweeps.objective import Objective
+from asr_lab.sweeps.progress import Telling
+from asr_lab.sweeps.space import Space
+from asr_lab.sweeps.storage import FOLDER, Place
+from asr_lab.sweeps.study import ASKED, COORDINATOR, PARENT, Plan
+from asr_lab.sweeps.worker import Job, Means, Worker, work
+from asr_lab.training.processes import is_gone, process_mark
+from asr_lab.training.recorder import ModelStore, Recorder, RunKeeper, RunSpec
+
+_LOOK_EVERY_S = 0.5
+_SILENT_S = 120.0  # after which a coordinator on another machine counts as gone
+_SIGN_EVERY_S = 30.0
+_MOST_DEATHS = 3  # workers that die before they began a trial
+
+
+def plan(config: SweepExperiment, name: str, storage: str, tracking_uri: str) -> Plan:
+    """Read and check everything; nothing is written. Raises `AsrLabError` for each mistake that can be known."""
+    name = config.name or name
+    space = Space(config)
+    space.refuse_impossible()
+    objective = Objective.of(config, space.recipe, space.usual)
+    place = Place(storage or str(FOLDER / f"{name}.journal"), config.heartbeat_s)
+    place.refuse_wrong(tracking_uri)
+    return Plan(name, space, objective, place)
+
+
+def sweep(planned: Plan, means: Means, console: Console, *, asked: int, timeout_s: float, workers: int = 1) -> Found:
+    """Run trials until there are `asked`, with those that earlier calls ran; what was found, recorded as one run."""
+    tracker, store = means.make_tracker(), means.make_store()
+    study = planned.open(tracker, first=True)
+    planned.claim(study, store)
+    with _leading(study, planned):
+        ledger.reclaim(study, tracker)
+        study.set_user_attr(ASKED, asked)
+        return _led(planned, means, study, tracker, store, console, timeout_s, workers)
+
+
+def _led(
+    planned: Plan,
+    means: Means,
+    study: Study,
+    tracker: RunKeeper,
+    store: ModelStore,
+    console: Console,
+    timeout_s: float,
+    workers: int,
+) -> Found:
+    spec, parent, asked = _spec(planned), study.user_attrs.get(PARENT, ""), study.user_attrs[ASKED]
+    with tracker.reopen(spec, parent) if parent else tracker.start(spec) as run:
+        study.set_user_attr(PARENT, run.run_id)
+        clock = Clock()
+        job = _job(planned, means, run, asked, timeout_s, workers)
+        console.print(f"{'continuing' if parent else 'sweep'} [bold]{run.name}[/] in {planned.place.shown}")
+        _hear(job, store, run, console)
+        with Telling(console, study, planned.objective, asked) as telling:
+            _work(job, study, tracker, store, workers, lambda: telling.look(study))
+        found = Found.of(planned, study, run)
+        record(found, study, run)
+        run.metrics({"perf/seconds": clock.seconds})
+    return found
+
+
+def join(planned: Plan, means: Means, console: Console, *, timeout_s: float, workers: int = 1) -> int:
+    """Take part in a sweep that another process leads; how many trials were run here."""
+    tracker, store = means.make_tracker(), means.make_store()
+    study = planned.open(tracker)
+    planned.claim(study, store)
+    parent, asked = study.user_attrs.get(PARENT, ""), int(study.user_attrs.get(ASKED, 0))
+    if not parent:
+        raise AsrLabError(
+            f"the study {planned.name!r} has no run yet", where=planned.place.shown, hint="it is just being begun"
+        )
+    folder = Path("checkpoints") / f"joined-{os.getpid()}"
+    until = time.time() + timeout_s if timeout_s else float("inf")
+    job = Job(planned, parent, asked, until, _threads(workers), folder, means)
+    own = len(_own(study))
+    with Telling(console, study, planned.objective, asked) as telling:
+        _work(job, study, tracker, store, workers, lambda: telling.look(study))
+    return len(_own(study)) - own
+
+
+def _own(study: Study) -> list[int]:
+    host = process_mark().partition("|")[0]
+    trials = ledger.over(ledger.counted(study.get_trials(deepcopy=False)))
+    return [one.number for one in trials if str(one.user_attrs.get(ledger.PROCESS, "")).startswith(f"{host}|")]
+
+
+def described(planned: Plan) -> list[str]:
+    """What the sweep is, a line each."""
+    sweep, objective = planned.space.sweep, planned.objective
+    ways = {"minimize": "lowest", "maximize": "highest"}
+    sought = [f"{ways[way]} {name}" for name, way in zip(objective.metrics, objective.directions, strict=True)]
+    pruned = f", pruned by {sweep.pruner.name} on {objective.prune_on}" if sweep.pruner.name != "none" else ""
+    limit = f", {sweep.timeout_s:g} s at most" if sweep.timeout_s else ""
+    seeds = f", {sweep.seeds} seeds each" if sweep.seeds > 1 else ""
+    lines = [f"seeks the {' and the '.join(sought)}", f"{sweep.trials} trials{limit}{seeds}, proposed by "
+             f"{sweep.sampler.name}{pruned}"]  # fmt: skip
+    return lines + [f"{key} = {value}" for key, value in sweep.fixed.items()]
+
+
+@contextmanager
+def _leading(study: Study, planned: Plan) -> Iterator[None]:
+    """Be the one that leads the study; raises `AsrLabError` where another process does."""
+    leader = study.user_attrs.get(COORDINATOR)
+    if leader:
+        mark, seen = leader.rsplit("@", 1)
+        other_host = mark.partition("|")[0] != process_mark().partition("|")[0]
+        alive = time.time() - float(seen) < _SILENT_S if other_host else not is_gone(mark)
+        if alive:
+            host, pid, _ = mark.split("|")
+            raise AsrLabError(
+                f"the sweep {planned.name!r} is being run by process {pid} on {host}",
+                where=planned.place.shown,
+                hint="--join takes part in it",
+            )
+    over = threading.Event()
+
+    def sign() -> None:
+        while not over.wait(_SIGN_EVERY_S):
+            study.set_user_attr(COORDINATOR, f"{process_mark()}@{time.time():.0f}")
+
+    study.set_user_attr(COORDINATOR, f"{process_mark()}@{time.time():.0f}")
+    signing = threading.Thread(target=sign, daemon=True)
+    signing.start()
+    try:
+        yield
+    finally:
+        over.set()
+        signing.join()
+        study.set_user_attr(COORDINATOR, "")
+
+
+def _spec(planned: Plan) -> RunSpec:
+    config = planned.space.sweep
+    return RunSpec(
+        family=planned.space.recipe,
+        kind="sweep",
+        model_type="sweep",
+        name=planned.name,
+        signature=identity.signature(config, {"study": planned.name}),
+        params=identity.flat(config),
+        config_yaml=identity.dump_yaml(config),
+        tags={"asr_lab.sweep": planned.name},
+        registers=False,
+    )
+
+
+def _job(planned: Plan, means: Means, run: Recorder, asked: int, timeout_s: float, workers: int) -> Job:
+    until = time.time() + timeout_s if timeout_s else float("inf")
+    folder = run.checkpoints / "frames"
+    return Job(planned, run.run_id, asked, until, _threads(workers), folder, means)
+
+
+def _threads(workers: int) -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // workers)
+
+
+def _hear(job: Job, store: ModelStore, run: Recorder, console: Console) -> None:
+    """The base's one pass over the utterances of an adapter's sweep, before trials that share it."""
+    training = job.means.training_of(job.plan.space.recipe, store, job.shared)
+    if not isinstance(training, Adapters):
+        return
+    use_threads(0)
+    frames = training.hear(job.plan.space.config(job.plan.space.samples(1)[0]), console)
+    run.metrics({"perf/base_pass_seconds": frames.seconds})
+
+
+def _work(
+    job: Job, study: Study, tracker: RunKeeper, store: ModelStore, workers: int, look: Callable[[], None]
+) -> None:
+    """Run trials here, or in processes, until there are enough; those of dead processes are run again."""
+    if workers > 1:
+        _in_processes(job, study, tracker, workers, look)
+        return
+    use_threads(job.threads)
+    worker = Worker(job, study, tracker, store)
+    while True:
+        while worker.has_work():
+            worker.run_one()
+            look()
+        if not _wait(job, study, tracker):
+            return
+
+
+def _wait(job: Job, study: Study, tracker: RunKeeper) -> bool:
+    """Wait for trials that others run; whether there is work again, because one of them was lost."""
+    while time.time() < job.until:
+        ledger.reclaim(study, tracker)
+        trials = study.get_trials(deepcopy=False)
+        if ledger.work_left(trials, job.asked):
+            return True
+        if not any(trial.state == TrialState.RUNNING for trial in ledger.counted(trials)):
+            return False
+        time.sleep(_LOOK_EVERY_S)
+    return False
+
+
+def _in_processes(job: Job, study: Study, tracker: RunKeeper, workers: int, look: Callable[[], None]) -> None:
+    context = multiprocessing.get_context("spawn")
+    made = 0
+    alive: list[SpawnProcess] = []
+    try:
+        while True:
+            trials = study.get_trials(deepcopy=False)
+            wanted = time.time() < job.until and ledger.work_left(trials, job.asked)
+            while wanted and len(alive) < workers:
+                made += 1
+                process = context.Process(target=work, args=(job, made), name=f"worker {made}")
+                process.start()
+                alive.append(process)
+            time.sleep(_LOOK_EVERY_S)
+            dead = [one for one in alive if not one.is_alive()]
+            alive = [one for one in alive if one.is_alive()]
+            ledger.reclaim(study, tracker)
+            look()
+            if any(one.exitcode == 1 for one in dead) or made - workers > _MOST_DEATHS + job.asked:
+                raise AsrLabError("a worker gave up", where=job.plan.name, next_command="asr-lab list --children")
+            more = wanted and ledger.work_left(study.get_trials(deepcopy=False), job.asked)
+            if not alive and not more and not _wait(job, study, tracker):
+                return
+    finally:
+        for process in alive:
+            process.terminate()
+        for process in alive:
+            process.join()

@@ -1,0 +1,139 @@
+"""One trial as a run: the recipe's own run becomes a child of the sweep's, and is looked at while it is recorded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from statistics import mean, stdev
+from typing import Any
+
+import yaml
+from optuna.study import Study
+from optuna.trial import Trial, TrialState
+
+from asr_lab.errors import AsrLabError
+from asr_lab.sweeps.ledger import RUN
+from asr_lab.sweeps.objective import Objective
+from asr_lab.training.recorder import PrunedError, Recorder, RunSpec, Tracker
+
+
+class Watch:
+    """Sees the figures of a training of a trial, prunes it, and says whether its model is worth keeping."""
+
+    def __init__(self, trial: Trial, objective: Objective, models: str, *, prunes: bool) -> None:
+        self.trial, self.objective, self.models, self.prunes = trial, objective, models, prunes
+        self.latest: dict[str, float] = {}
+        self._reports = 0
+
+    def saw(self, values: Mapping[str, float], step: int) -> None:
+        """Reports count from 1, by epochs rather than updates: trials differ in their batch sizes."""
+        self.latest |= values
+        name = self.objective.prune_on
+        is_final = f"{name}_low" in values  # with its interval
+        if not self.prunes or name not in values or is_final:
+            return
+        self._reports += 1
+        self.trial.report(values[name], self._reports)
+        if self.trial.should_prune():
+            raise PrunedError(f"pruned after {self._reports} reports: {name} {values[name]:.4g}")
+
+    def wants_model(self) -> bool:
+        if self.models != "best":
+            return self.models == "all"
+        own = [self.latest.get(name, math.nan) for name in self.objective.metrics]
+        signs = [-1 if way == "maximize" else 1 for way in self.objective.directions]
+        return not any(math.isnan(value) for value in own) and not any(
+            all(sign * other <= sign * value for sign, other, value in zip(signs, values, own, strict=True))
+            for values in finished_values(self.trial.study)
+        )
+
+
+def finished_values(study: Study) -> list[list[float]]:
+    """The values of the trials that were finished."""
+    found = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return [trial.values for trial in found]
+
+
+class TrialTracker:
+    """Hands a recipe its runs: the first that it starts is the trial's, or, with several seeds, is under it."""
+
+    def __init__(
+        self, inner: Tracker, trial: Trial, *, parent: str, name: str, objective: Objective, models: str, seeds: int
+    ) -> None:
+        self.inner, self.trial, self.parent, self.name, self.seeds = inner, trial, parent, name, seeds
+        self.objective, self.models = objective, models if seeds == 1 or models == "all" else "none"
+        self.watches: list[Watch] = []
+        self.run: Recorder | None = None
+        self._begun = 0
+
+    def next_seed(self) -> None:
+        """Another training of the same trial begins."""
+        self.watches.append(
+            Watch(self.trial, self.objective, self.models, prunes=not self.watches and len(self.objective.metrics) == 1)
+        )
+
+    def start(self, spec: RunSpec, *, own: bool = False) -> Recorder:
+        """The run of a training; what a recipe starts beneath that is its own affair."""
+        if self._begun == len(self.watches):
+            return self.inner.start(replace(spec, registers=False), own=True)
+        self._begun += 1
+        watched = replace(spec, registers=False, resumable=False, watcher=self.watches[-1])
+        if self.seeds == 1:
+            return self._trial_run(replace(watched, parent=self.parent))
+        if self.run is None:
+            self._trial_run(replace(spec, parent=self.parent, registers=False, resumable=False)).__enter__()
+        assert self.run is not None
+        return self.inner.start(replace(watched, kind="seed", parent=self.run.run_id), own=True)
+
+    def _trial_run(self, spec: RunSpec) -> Recorder:
+        number = self.trial.number
+        tags = {**spec.tags, "asr_lab.trial": str(number), "asr_lab.sweep": self.name}
+        self.run = self.inner.start(
+            replace(spec, kind="trial", name=f"{self.name}-{number:03d}", tags=tags, resumable=False), own=True
+        )
+        self.trial.set_user_attr(RUN, self.run.run_id)
+        return self.run
+
+    def refuse(self, recipe: str, chosen: Mapping[str, Any], error: AsrLabError) -> None:
+        """Record a trial whose values do not go together: a run that FAILED at once."""
+        spec = RunSpec(
+            family=recipe,
+            kind="trial",
+            model_type=recipe,
+            name=self.name,
+            signature="",
+            params=chosen,
+            config_yaml=yaml.safe_dump(dict(chosen), allow_unicode=True),
+            parent=self.parent,
+            registers=False,
+        )
+        with self._trial_run(spec):
+            raise error
+
+    def conclude(self, error: BaseException | None) -> None:
+        """With several seeds: end the trial's run, with the means of its trainings."""
+        if self.seeds == 1 or self.run is None:
+            return
+        if error is None:
+            self.run.metrics(self.means())
+        self.run.__exit__(type(error) if error else None, error, None)
+
+    def means(self) -> dict[str, float]:
+        """Of each metric that all trainings logged; of the objective the standard deviation too."""
+        every = [watch.latest for watch in self.watches]
+        shared = set.intersection(*(set(one) for one in every)) if every else set()
+        found = {name: mean(one[name] for one in every) for name in sorted(shared)}
+        if len(every) > 1:
+            found |= {
+                f"{name}_std": stdev(one[name] for one in every) for name in self.objective.metrics if name in shared
+            }
+        return found
+
+    def values(self) -> list[float]:
+        """The objective's; raises `AsrLabError` where one was not logged, or is not a number."""
+        found = self.means()
+        for name in self.objective.metrics:
+            if math.isnan(found.get(name, math.nan)):
+                raise AsrLabError(f"{name} is {'not a number' if name in found else 'not logged'}")
+        return [found[name] for name in self.objective.metrics]

@@ -1,0 +1,176 @@
+"""A process that runs trials of a study, one after the other, until there are as many as were asked for."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from optuna.exceptions import TrialPruned
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial
+
+from asr_lab.errors import AsrLabError
+from asr_lab.metrics.catalog import SHOWN
+from asr_lab.recipes.common import use_threads
+from asr_lab.sweeps.families import Training, training_of
+from asr_lab.sweeps.ledger import FIGURES, PROCESS, REASON, SURPLUS, is_surplus, try_again, work_left
+from asr_lab.sweeps.study import Plan
+from asr_lab.sweeps.trial import TrialTracker
+from asr_lab.training.processes import process_mark
+from asr_lab.training.recorder import ModelStore, PrunedError, RunKeeper
+
+_GIVE_UP = 3  # trials in a row that fail: it is not their values
+
+
+@dataclass(frozen=True)
+class Means:
+    """What the caller hands in: how runs are recorded, models found, and a trial trained; sent to processes."""
+
+    make_tracker: Callable[[], RunKeeper]
+    make_store: Callable[[], ModelStore]
+    training_of: Callable[[str, ModelStore, Path], Training] = training_of
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker has to know; it is sent to processes."""
+
+    plan: Plan
+    parent: str
+    """The sweep's MLflow run."""
+    asked: int
+    """How many trials there shall be."""
+    until: float
+    """No trial is begun after this time (seconds since the epoch); infinite: no limit."""
+    threads: int
+    shared: Path
+    """Folder of what trials share."""
+    means: Means
+
+
+class _SurplusError(Exception):
+    """Others were faster: there are trials enough."""
+
+
+class _InterruptedError(Exception):
+    """Ctrl-C or SIGTERM."""
+
+
+class Worker:
+    """Runs trials in this process."""
+
+    def __init__(self, job: Job, study: Study, tracker: RunKeeper, store: ModelStore) -> None:
+        self.job, self.study, self.tracker = job, study, tracker
+        self.recipe = job.plan.space.recipe
+        self.training = job.means.training_of(self.recipe, store, job.shared)
+        self._failed: list[str] = []
+
+    def has_work(self) -> bool:
+        """Whether another trial may begin now."""
+        trials = self.study.get_trials(deepcopy=False)
+        return time.time() < self.job.until and work_left(trials, self.job.asked)
+
+    def run_one(self) -> None:
+        """One trial. Raises `AsrLabError` when several in a row failed, and what interrupted it."""
+        before: list[BaseException] = []
+
+        def objective(trial: Trial) -> list[float]:
+            try:
+                return self._objective(trial)
+            except (KeyboardInterrupt, SystemExit) as error:
+                before.append(error)
+                raise _InterruptedError from error
+
+        def told(study: Study, trial: FrozenTrial) -> None:
+            if before:
+                try_again(study, trial, however_often=True)
+
+        self.study.optimize(objective, n_trials=1, catch=(Exception,), callbacks=[told])
+        if before:
+            raise before[0]
+        if len(self._failed) >= _GIVE_UP:
+            raise AsrLabError(
+                f"{_GIVE_UP} trials in a row failed, the last one because: {self._failed[-1]}",
+                where=self.job.plan.name,
+                next_command="asr-lab list --children --state failed",
+            )
+
+    def _objective(self, trial: Trial) -> list[float]:
+        trial.set_user_attr(PROCESS, process_mark())
+        if is_surplus(self.study.get_trials(deepcopy=False), trial.number, self.job.asked):
+            trial.set_user_attr(SURPLUS, True)
+            raise _SurplusError
+        plan = self.job.plan
+        sweep = plan.space.sweep
+        tracker = TrialTracker(
+            self.tracker,
+            trial,
+            parent=self.job.parent,
+            name=plan.name,
+            objective=plan.objective,
+            models=sweep.models,
+            seeds=sweep.seeds,
+        )
+        try:
+            values = self._trained(trial, tracker)
+        except PrunedError as pruned:
+            tracker.conclude(pruned)
+            self._failed.clear()
+            raise TrialPruned(str(pruned)) from pruned
+        except BaseException as error:
+            tracker.conclude(error)
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            trial.set_user_attr(REASON, reason[:500])
+            self._failed.append(reason)
+            raise
+        self._failed.clear()
+        return values
+
+    def _trained(self, trial: Trial, tracker: TrialTracker) -> list[float]:
+        space = self.job.plan.space
+        chosen = space.draw(trial)
+        threads = {"run.threads": self.job.threads} if not space.usual.get("run.threads") else {}
+        first = int(space.usual.get("run.seed") or 0)
+        for place in range(space.sweep.seeds):
+            seed = {"run.seed": first + place} if space.sweep.seeds > 1 else {}
+            try:
+                config = space.config({**chosen, **threads, **seed})
+            except AsrLabError as error:
+                tracker.refuse(self.recipe, chosen, error)
+                raise
+            tracker.next_seed()
+            self.training(config, tracker)
+        values, means = tracker.values(), tracker.means()
+        trial.set_user_attr(FIGURES, {name: means[name] for name in SHOWN[self.recipe] if name in means})
+        tracker.conclude(None)
+        return values
+
+
+def work(job: Job, number: int) -> None:
+    """What a worker's process runs; its exit code is 1 when it gave up."""
+    _end_with_parent()
+    tracker, store = job.means.make_tracker(), job.means.make_store()
+    use_threads(job.threads)
+    worker = Worker(job, job.plan.open(tracker, worker=number), tracker, store)
+    while worker.has_work():
+        worker.run_one()
+
+
+def _end_with_parent() -> None:
+    """SIGTERM to this process when the one that started it dies, so that no worker goes on without a leader."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def wait(process: Any) -> None:
+        process.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, args=(parent,), daemon=True).start()

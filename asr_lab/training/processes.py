@@ -1,0 +1,28 @@
+"""Processes told apart, so that what one of them left unfinished can be told from what it is still doing."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import psutil
+
+
+def process_mark() -> str:
+    """`host|pid|start`: this very process, told apart from a later one of the same number."""
+    return f"{socket.gethostname()}|{os.getpid()}|{psutil.Process().create_time():.0f}"
+
+
+def is_gone(mark: str) -> bool:
+    """Whether the marked process ran on this machine and is no more; False where that cannot be known."""
+    try:
+        host, pid, start = mark.split("|")
+    except ValueError:
+        return False
+    if host != socket.gethostname():
+        return False
+    try:
+        process = psutil.Process(int(pid))
+        return bool(process.status() == psutil.STATUS_ZOMBIE) or abs(process.create_time() - float(start)) > 2
+    except psutil.NoSuchProcess:
+        return True

@@ -1,0 +1,93 @@
+"""A sweep whose trials train nothing, as a process of its own: to be killed, to be joined, to be timed.
+
+    python tests/sweepers.py --trials 8 [--workers 2] [--storage URL] [--join] [--host NAME] [--sleep 0.2]
+
+Its trials sleep and log a figure that a parabola of the learning rate gives; each leaves a line in `begun.txt`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import time
+from functools import partial
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+
+from asr_lab.config.load import load
+from asr_lab.recipes.common import describe
+from asr_lab.sweeps import sweep as sweeping
+from asr_lab.sweeps.worker import Means
+from asr_lab.tracking.recorder import MlflowTracker
+from asr_lab.training import processes
+from asr_lab.training.recorder import FolderStore
+
+SWEEP = {
+    "recipe": "sweep",
+    "name": "sleepers",
+    "experiment": "experiment.yaml",
+    "space": {
+        "train.lr": {"low": 1e-4, "high": 1e-2, "log": True},
+        "model.hidden_size": {"low": 32, "high": 256, "log": True},
+    },
+    "objective": "val/wer",
+    "heartbeat_s": 1,
+    "models": "none",
+}
+
+
+class Sleeper:
+    """Trains nothing."""
+
+    def __init__(self, sleep: float) -> None:
+        self.sleep = sleep
+
+    def __call__(self, config, tracker) -> None:
+        spec = describe(
+            config, family="deepspeech2", kind="train", model_type="deepspeech2", name="sleeper", data={"train": "d1"}
+        )
+        with tracker.start(spec) as run:
+            with Path("begun.txt").open("a") as file:
+                file.write(f"{run.run_id} {os.getpid()} {config.train.lr!r}\n")
+            time.sleep(self.sleep)
+            wer = 0.1 + 0.1 * (math.log10(config.train.lr) + 3) ** 2
+            run.metrics({"val/wer": wer, "val/cer": wer / 3, "train/loss": wer * 5}, 10)
+
+
+def sleeper(recipe, store, folder, sleep=0.0):
+    return Sleeper(sleep)
+
+
+def planned(storage: str = "", **more):
+    """The sweep of trials that train nothing; `more` are keys that are other than above."""
+    Path("experiment.yaml").write_text("recipe: deepspeech2\ndata: {train: t, val: v, test: ''}\n")
+    Path("sleepers.yaml").write_text(yaml.safe_dump(SWEEP | more))
+    config = load(Path("sleepers.yaml"), {}, "sweep")
+    return sweeping.plan(config, "sleepers", storage, os.environ["MLFLOW_TRACKING_URI"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--trials", type=int, default=8)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--storage", default="")
+    parser.add_argument("--join", action="store_true")
+    parser.add_argument("--host", default="")
+    parser.add_argument("--sleep", type=float, default=0.2)
+    asked = parser.parse_args()
+    if asked.host:
+        processes.socket.gethostname = lambda: asked.host
+    means = Means(MlflowTracker, FolderStore, partial(sleeper, sleep=asked.sleep))
+    plan, console = planned(asked.storage), Console(width=200)
+    if asked.join:
+        sweeping.join(plan, means, console, timeout_s=0, workers=asked.workers)
+        return
+    found = sweeping.sweep(plan, means, console, asked=asked.trials, timeout_s=0, workers=asked.workers)
+    print(found.table().to_string())
+
+
+if __name__ == "__main__":
+    main()
