@@ -36,7 +36,7 @@ class FramesFirst(GradientCheckpointingLayer):  # type: ignore[misc]
         return activated.transpose(1, 2)
 
 
-def frames_first(layers: nn.ModuleList) -> None:
+def frames_first(layers: Any) -> None:
     """Put `FramesFirst` in the place of those layers whose convolution it knows and whose norm is over channels."""
     for place, layer in enumerate(layers):
         if _known(layer.conv) and isinstance(getattr(layer, "layer_norm", None), nn.LayerNorm | None):
