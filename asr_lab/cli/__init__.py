@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "adapter": ("asr_lab.cli.adapter:adapter", "Adapt a recogniser to one person."),
     "adapters": ("asr_lab.cli.adapters:adapters", "List, inspect, export and import adapters."),
     "evaluate": ("asr_lab.cli.evaluate:evaluate", "Score a recogniser on a manifest."),
+    "pool": ("asr_lab.cli.pool:pool", "One evaluation of several runs' parts, such as folds."),
     "transcribe": ("asr_lab.cli.transcribe:transcribe", "Transcribe audio files."),
     "data": ("asr_lab.cli.data:data", "Make, import, split, describe and check corpora."),
     "import-kospeech": ("asr_lab.cli.kospeech:import_kospeech", "Make a KoSpeech checkpoint a model here."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +11,11 @@ from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, console, keys_he
 from asr_lab.cli.tables import show
 from asr_lab.config.load import load
 from asr_lab.config.schema import EvaluateExperiment
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from asr_lab.recipes.evaluate import Evaluated
 
 
 @click.command(context_settings=TAKES_CONFIG_KEYS, epilog=keys_help("evaluate"))
@@ -53,9 +59,13 @@ def evaluate(
 
     out = console()
     done = recipe.evaluate(experiment, MlflowTracker(offline=offline), MlflowStore(), load_model, out)
+    tell(done, experiment.evaluate.split, out)
+
+
+def tell(done: Evaluated, split: str, out: Console) -> None:
+    """Print the figures of an evaluation and of its slices."""
     from asr_lab.metrics import error_rates, slices
 
-    split = experiment.evaluate.split
     out.print(f"[bold]{done.run_name}[/]", highlight=False)
     interval = f"95 % interval {done.wer.low:.1%} to {done.wer.high:.1%}"
     out.print(f"  {split}/wer  {done.wer.value:.1%}, {interval}", highlight=False)

@@ -35,7 +35,8 @@ def _hard_options(function: Any) -> Any:
 @click.option("--by", default="speaker", show_default=True, help="Field whose values are never shared by splits.")
 @click.option("--hold-out", metavar="FIELD=VALUE,...", help="First set these apart, as held-out.jsonl.gz.")
 @click.option("--val", default=0.1, show_default=True, help="Share of the validation split.")
-@click.option("--test", default=0.1, show_default=True, help="Share of the test split.")
+@click.option("--test", type=float, help="Share of the test split.  [0.1]")
+@click.option("--folds", type=click.IntRange(min=2), help="Cross-fit: OUT/fold1 and so on, each speaker tested once.")
 @click.option(
     "--stratify",
     metavar="FIELD,...",
@@ -50,7 +51,8 @@ def split(
     by: str,
     hold_out: str | None,
     val: float,
-    test: float,
+    test: float | None,
+    folds: int | None,
     stratify: str | None,
     hard_share: float | None,
     hard_snr: float,
@@ -61,19 +63,20 @@ def split(
     """Split MANIFEST into OUT/train, val and test manifests that share no speaker (or other field).
 
     Whole speakers are put together so that ages, SNRs and durations are the same in every split, as near as they
-    allow; OUT/split.html and split.png prove it.
+    allow; OUT/split.html and split.png prove it. With --folds there are several such splits, whose test parts
+    together are MANIFEST; `asr-lab pool` makes one evaluation of theirs.
 
     \b
     Examples:
       asr-lab data split corpora/mine/all.jsonl.gz corpora/mine
       asr-lab data split corpora/children/all.jsonl.gz corpora/children --stratify age,snr_db,duration --hard-share 0.25
+      asr-lab data split corpora/children/all.jsonl.gz corpora/children --folds 3
       asr-lab data split corpora/fsdd/all.jsonl.gz corpora/no-george --hold-out speaker=george --by block --test 0
     """
     from asr_lab.data import manifest, splits, strata
     from asr_lab.data.curriculum import Hard, check_disjoint, with_hard_share
 
-    if val < 0 or test < 0 or val + test >= 1:
-        raise AsrLabError(f"--val {val} and --test {test} leave nothing to train on", allowed="shares below 1 in all")
+    share = _test_share(val, test, folds, hard_share)
     cuts = manifest.read(manifest_path)
     fields = _fields(cuts, stratify)
     hard = Hard(below_snr_db=hard_snr, from_duration_s=hard_duration)
@@ -83,7 +86,14 @@ def split(
         if not equals:
             raise AsrLabError(f"--hold-out {hold_out!r}", allowed="FIELD=VALUE, such as speaker=george")
         cuts, parts["held-out"] = splits.hold_out(cuts, field, value.split(","))
-    shares = {"train": 1 - val - test, "val": val, "test": test}
+    if folds:
+        found = strata.folds_alike(cuts, folds, val=val, fields=fields, hard=hard, by=by, seed=seed)
+        tested = {f"fold{number}": rows["test"] for number, rows in enumerate(found, start=1)}
+        parts |= {f"fold{n}/{name}": own for n, rows in enumerate(found, start=1) for name, own in rows.items()}
+        check_disjoint(tested, by)
+        _write("split", parts, out, overwrite, hard=hard, by=by, report=tested)
+        return
+    shares = {"train": 1 - val - share, "val": val, "test": share}
     if fields:
         made = strata.split_alike(cuts, shares, fields=fields, hard=hard, by=by, seed=seed)
     else:
@@ -148,6 +158,21 @@ def phases(
     )
     curriculum.check_nested(found)
     _write("phases", found, out, overwrite, hard=hard, by="speaker", report=found)
+
+
+def _test_share(val: float, test: float | None, folds: int | None, hard_share: float | None) -> float:
+    """The share of the test split; raises `AsrLabError` when nothing is left to train on."""
+    if folds and test is not None:
+        raise AsrLabError(f"--test {test} has no effect with --folds {folds}: each fold tests a {folds}th")
+    if folds and hard_share is not None:
+        raise AsrLabError("--hard-share leaves utterances out, and --folds tests each of them once")
+    share = 1 / folds if folds else 0.1 if test is None else test
+    if val < 0 or share < 0 or val + share >= 1:
+        raise AsrLabError(
+            f"--val {val} and {f'--folds {folds}' if folds else f'--test {share}'} leave nothing to train on",
+            allowed="shares below 1 in all",
+        )
+    return share
 
 
 def _shares(text: str) -> tuple[float, ...]:

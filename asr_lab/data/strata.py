@@ -83,6 +83,29 @@ def split_alike(
     }
 
 
+def folds_alike(
+    cuts: CutSet,
+    folds: int,
+    *,
+    val: float,
+    fields: Sequence[str] = FIELDS,
+    hard: Callable[[Cut], bool] = lambda cut: False,
+    by: str = "speaker",
+    seed: int = 0,
+) -> list[dict[str, CutSet]]:
+    """Splits for cross-fitting, as `split_alike`: each group is in the `test` of exactly one of so many folds, and in
+    `train` or `val` (a share of everything) of the others.
+    """
+    tests = split_alike(cuts, {str(n): 1 / folds for n in range(folds)}, fields=fields, hard=hard, by=by, seed=seed)
+    found = []
+    for number, test in tests.items():
+        rest = CutSet.from_cuts(cut for other, own in tests.items() if other != number for cut in own)
+        share = val / (1 - 1 / folds)
+        made = split_alike(rest, {"train": 1 - share, "val": share}, fields=fields, hard=hard, by=by, seed=seed)
+        found.append(made | {"test": test})
+    return found
+
+
 def _hours(
     members: Mapping[str, Sequence[Cut]], names: Sequence[str], fields: Sequence[str], hard: Callable[[Cut], bool]
 ) -> Hours:

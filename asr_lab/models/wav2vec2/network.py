@@ -20,6 +20,7 @@ from torch.nn.functional import pad
 from transformers.utils import ModelOutput
 
 from asr_lab.models.ctc import ctc_loss
+from asr_lab.models.wav2vec2.convolutions import frames_first
 
 Length = TypeVar("Length", int, Tensor)
 
@@ -84,6 +85,7 @@ class SpeechCTC(nn.Module):
         self._masks: tuple[Tensor, Tensor] | None = None
         self.encoder.feature_projection.register_forward_hook(self._mask)
         first = self.encoder.feature_extractor.conv_layers[0]
+        frames_first(self.encoder.feature_extractor.conv_layers)
         self._norm: list[UnpaddedGroupNorm] = []  # in a list: no second name among the weights
         if isinstance(getattr(first, "layer_norm", None), nn.GroupNorm):
             first.layer_norm = UnpaddedGroupNorm.of(first.layer_norm)

@@ -103,7 +103,8 @@ def test_plain_transformers_and_peft_read_the_folder(tmp_path):
     assert processor.batch_decode(theirs.argmax(-1))[0] == text
     values = ours.extract(sound)[None]
     with torch.inference_mode():
-        assert torch.equal(ours.model(values, torch.ones_like(values, dtype=torch.bool)).logits, theirs)
+        own = ours.model(values, torch.ones_like(values, dtype=torch.bool)).logits
+    torch.testing.assert_close(own, theirs, atol=1e-5, rtol=0)  # convolutions here are matrix products
 
 
 WITHOUT_ASR_LAB = """

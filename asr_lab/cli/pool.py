@@ -1,0 +1,49 @@
+"""`asr-lab pool`."""
+
+from __future__ import annotations
+
+import click
+
+from asr_lab.cli.evaluate import tell
+from asr_lab.cli.options import console
+from asr_lab.errors import AsrLabError, listing
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True, metavar="RUN...")
+@click.option("--data", required=True, metavar="MANIFEST", help="What the runs' test data are parts of.")
+@click.option("--name", default="", help="What the evaluation is called.  [pool]")
+@click.option("--split", default="test", show_default=True, help="Which of their splits.")
+def pool(names: tuple[str, ...], data: str, name: str, split: str) -> None:
+    """One evaluation of several runs' test utterances, of which each was scored by exactly one run.
+
+    What `asr-lab data split --folds` parted comes together again: corpus WER with its interval, CER, slices and page,
+    recorded as a run that `asr-lab compare` holds against any other on MANIFEST.
+
+    \b
+    Examples:
+      asr-lab pool children-fold1-1a2b children-fold2-3c4d --data corpora/children/all.jsonl.gz --name children
+      asr-lab compare children-5e6f7a8b evaluate-base-9a0b1c2d --vs evaluate-base-9a0b1c2d
+    """
+    from asr_lab.config.schema import Run
+    from asr_lab.config.schema.pool import Pool, PoolExperiment
+    from asr_lab.recipes.pool import pool as recipe
+    from asr_lab.tracking import runs
+    from asr_lab.tracking.recorder import MlflowTracker
+    from asr_lab.tracking.scores import utterances
+
+    found = runs.several(names)
+    texts = {str(run.data.tags.get("asr_lab.text", "")) for run in found}
+    if len(texts) > 1:
+        raise AsrLabError(f"these runs were scored after different text normalisation: {listing(sorted(texts))}")
+    config = PoolExperiment(
+        run=Run(name=name), pool=Pool(runs=tuple(run.info.run_id for run in found), data=data, split=split)
+    )
+    done = recipe(
+        config,
+        {str(run.info.run_name): utterances(run, split) for run in found},
+        text=texts.pop(),
+        model_type=str(found[0].data.tags.get("asr_lab.model_type", "")),
+        tracker=MlflowTracker(),
+    )
+    tell(done, split, console())

@@ -1,0 +1,41 @@
+"""The convolutions as matrix products: the numbers, gradients and names of transformers' own."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from encoders import FAMILY, batch, network
+
+from asr_lab.models.wav2vec2.convolutions import FramesFirst, frames_first
+from asr_lab.models.wav2vec2.network import SpeechCTC
+
+
+@pytest.mark.parametrize(("kind", "norm"), FAMILY)
+def test_frames_and_gradients_are_those_of_transformers(kind, norm):
+    theirs, ours = (network(kind, norm, conv_bias=norm == "layer").base_model.feature_extractor for _ in range(2))
+    frames_first(ours.conv_layers)
+    for samples in (400, 3001, 3204):  # one frame; frames left over at each layer
+        sound = torch.randn(2, samples, dtype=torch.float64)
+        frames = [extractor.double().train()(sound) for extractor in (theirs, ours)]
+        torch.testing.assert_close(*frames)
+        for one in frames:
+            one.square().sum().backward()
+    expected = dict(theirs.named_parameters())
+    assert list(dict(ours.named_parameters())) == list(expected)
+    for name, parameter in ours.named_parameters():
+        torch.testing.assert_close(parameter.grad, expected[name].grad)
+
+
+def test_a_model_keeps_the_names_of_its_weights_and_all_layers_it_knows_are_products():
+    plain = network()
+    names = list(plain.state_dict())
+    model = SpeechCTC(plain)
+    assert list(model.plain.state_dict()) == names
+    assert all(isinstance(layer, FramesFirst) for layer in model.encoder.feature_extractor.conv_layers)
+
+
+def test_convolutions_of_other_kernels_stay_as_they_are():
+    model = SpeechCTC(network(conv_kernel=(10, 4, 3, 3, 3, 2, 2), conv_stride=(5, 2, 3, 2, 2, 2, 2)))
+    changed = [isinstance(layer, FramesFirst) for layer in model.encoder.feature_extractor.conv_layers]
+    assert changed == [True, False, False, True, True, True, True]
+    assert torch.isfinite(model(**batch(4000)).logits).all()
