@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 import soundfile
 from click.testing import CliRunner
+from empty_store import empty_store, moved
+from filelock import FileLock
+from forks import Forked
 
 # before mlflow is imported: no test ever writes to a store that is not its own
 os.environ["MLFLOW_TRACKING_URI"] = "sqlite:////nonexistent/set-a-store-of-your-own.db"
@@ -44,9 +47,9 @@ def tone_word(word: str, rng: np.random.Generator, rate: int = 16000) -> np.ndar
 
 @pytest.fixture
 def store(tmp_path, monkeypatch):
-    """An empty tracking store and an empty working folder."""
+    """An empty tracking store and a working folder with nothing else."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", empty_store(tmp_path / "mlflow.db"))
     monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
     return tmp_path
 
@@ -78,21 +81,20 @@ def corpus(tmp_path) -> Path:
     return make_corpus(tmp_path / "corpus", texts)
 
 
-def asr_lab(*arguments: str, cwd: Path, env: dict[str, str] | None = None, timeout: float = 600):
-    """Run `asr-lab` as a user does; the finished process with `stdout` and `stderr` as text."""
-    return subprocess.run(
-        [sys.executable, "-m", "asr_lab", *map(str, arguments)],
-        cwd=cwd,
-        env={
-            **os.environ,
-            "MLFLOW_TRACKING_URI": f"sqlite:///{cwd}/mlflow.db",
-            "COLUMNS": "200",
-            **(env or {}),
-        },
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-    )
+def asr_lab(*arguments: str, cwd: Path, env: dict[str, str] | None = None, timeout: float = 600, forked: bool = True):
+    """Run `asr-lab` in a process of its own; the finished process with `stdout` and `stderr` as text.
+
+    It is a fork, which imports nothing anew; `forked=False`: a new Python, as a user starts it.
+    """
+    words = ["-m", "asr_lab", *map(str, arguments)]
+    own = {"MLFLOW_TRACKING_URI": f"sqlite:///{cwd}/mlflow.db", "COLUMNS": "200"}
+    environment = {**os.environ, **own, **(env or {})}
+    if not forked:
+        words = [sys.executable, *words]
+        return subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout)
+    process = Forked(words, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, err = process.communicate(timeout)
+    return subprocess.CompletedProcess(words, process.wait(), out, err)
 
 
 TINY = [
@@ -131,13 +133,23 @@ def refused(*arguments: str) -> str:
     return result.output
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    """A folder with a corpus, a registered base and john's adapter, all tiny."""
-    folder = tmp_path_factory.mktemp("home")
+@pytest.fixture(scope="session")
+def furnished(tmp_path_factory):
+    """What `home` is a copy of, made once for all processes of a session."""
+    everyone = tmp_path_factory.getbasetemp().parent if WORKER else tmp_path_factory.getbasetemp()
+    folder = everyone / "furnished"
+    with FileLock(everyone / "furnished.lock"):
+        if not (folder / "adapter.txt").exists():
+            folder.mkdir()
+            furnish(folder)
+    return folder
+
+
+def furnish(folder: Path) -> None:
+    """A corpus, a registered base and john's adapter, all tiny, and a store that knows them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        patch.setenv("MLFLOW_TRACKING_URI", empty_store(folder / "mlflow.db"))
         patch.delenv("MLFLOW_RUN_ID", raising=False)
         rng = np.random.default_rng(1)
         texts = {f"u{i:02d}": " ".join(rng.choice(WORDS, 2)) for i in range(48)}
@@ -153,6 +165,13 @@ def home(tmp_path_factory):
         folder.joinpath("adapter.txt").write_text(
             ok("adapter", "--name", "john", "--data", "john/all.jsonl.gz", "--hidden-dims", "32,16")
         )
+
+
+@pytest.fixture(scope="module")
+def home(furnished, tmp_path_factory):
+    """A folder with a corpus, a registered base and john's adapter, all tiny."""
+    folder = shutil.copytree(furnished, tmp_path_factory.mktemp("home"), dirs_exist_ok=True)
+    moved(folder / "mlflow.db", str(furnished), str(folder))
     return folder
 
 

@@ -7,8 +7,6 @@ import os
 import signal
 import socket
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -16,6 +14,10 @@ import urllib.request
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from empty_store import empty_store
+from forks import Forked
+from servers import SERVER, free_port
 
 from asr_lab.training.recorder import Dataset, RegisteredModel, RunSpec
 
@@ -94,12 +96,6 @@ def gone() -> str:
     return f"{socket.gethostname()}|999999|1"
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 def environment(uri: str, **more: str) -> dict[str, str]:
     unset = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_HTTP")}
     tests = Path(__file__).parent
@@ -114,14 +110,15 @@ class Server:
         self.folder, self.port = folder, free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
         self.database = folder / "server.db"
+        empty_store(self.database, "mlflow-artifacts:")
         self.start()
 
     def start(self) -> None:
         store = ["--backend-store-uri", f"sqlite:///{self.database}", "--artifacts-destination", self.folder / "store"]
         words = ["server", "--host", "127.0.0.1", "--port", self.port, "--workers", 1, *store]
         with (self.folder / "server.log").open("a") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "mlflow", *map(str, words)],
+            self.process = Forked(
+                ["-c", SERVER, *map(str, words)],
                 cwd=self.folder,
                 env=environment(f"sqlite:///{self.database}", MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"),
                 stdout=log,
@@ -174,8 +171,8 @@ class Training:
         self.folder = folder
         self.out, self.err = folder / "out.txt", folder / "err.txt"
         with self.out.open("w") as out, self.err.open("w") as err:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", TRAINING, str(steps), str(first), *words],
+            self.process = Forked(
+                ["-c", TRAINING, str(steps), str(first), *words],
                 cwd=folder,
                 env=environment(uri, **more),
                 stdout=out,

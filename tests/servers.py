@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 import urllib.request
@@ -13,12 +12,29 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from subprocess import Popen
 
 import pytest
+from empty_store import empty_store
+from forks import Forked
 
 POSTGRES = os.environ.get("ASR_LAB_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432")
 _PATIENCE_S = 90
 BUCKET = "asr-lab"
+SERVER = """
+import os, runpy, sys
+import mlflow.server
+from mlflow.cli import cli
+
+def stay(command, extra_env, **_):  # `python -m uvicorn ...` here, and not in one more Python
+    os.environ.update(extra_env)
+    sys.argv = command[2:]
+    runpy.run_module(command[2], run_name="__main__", alter_sys=True)
+
+mlflow.server._exec_cmd = stay
+cli()
+"""
+"""`mlflow server` up to the process that it would start, for a fork; its words follow."""
 
 
 def free_port() -> int:
@@ -32,13 +48,13 @@ class Process:
 
     def __init__(self, command: list[str], log: Path, health: str, env: dict[str, str] | None = None) -> None:
         self.command, self.log, self.health, self.env = command, log, health, env or {}
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Popen[bytes] | Forked | None = None
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                self.command, stdout=log, stderr=log, env={**os.environ, **self.env}, start_new_session=True
-            )
+            own = {"env": {**os.environ, **self.env}, "stdout": log, "stderr": log, "start_new_session": True}
+            forked = self.command[0] == "-c"
+            self.process = Forked(self.command, cwd=Path.cwd(), **own) if forked else Popen(self.command, **own)
         deadline = time.monotonic() + _PATIENCE_S
         while time.monotonic() < deadline:
             try:
@@ -60,9 +76,10 @@ class Process:
 def mlflow_server(folder: Path, store: str = "", artifacts: str = "", env: dict[str, str] | None = None) -> Process:
     """`mlflow server` on `store` (default: sqlite in the folder) that hands on the artifacts; not started yet."""
     port = free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", store or f"sqlite:///{folder}/server.db"]
+    command = ["-c", SERVER, "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", store or empty_store(folder / "server.db", "mlflow-artifacts:")]
     command += ["--artifacts-destination", artifacts or str(folder / "server-artifacts")]
+    env = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"} | (env or {})
     server = Process(command, folder / "server.log", f"http://127.0.0.1:{port}/health", env)
     server.uri = f"http://127.0.0.1:{port}"
     return server
@@ -115,7 +132,7 @@ def s3_endpoint(folder: Path) -> Iterator[dict[str, str]]:
 def tracking_store(kind: str, folder: Path) -> Iterator[dict[str, str]]:
     """The environment of a tracking store: `sqlite`, `server`, or `server on PostgreSQL and S3`."""
     if kind == "sqlite":
-        yield {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
+        yield {"MLFLOW_TRACKING_URI": empty_store(folder / "mlflow.db")}
         return
     if kind == "server":
         server = mlflow_server(folder)

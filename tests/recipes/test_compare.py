@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from conftest import artifacts, ok, refused
+from empty_store import empty_store
 from servers import KINDS, tracking_store
 
 WORDS = ["the", "cat", "sat", "on", "a", "mat", "and", "the", "dog", "ran", "far", "away"]
@@ -61,7 +62,7 @@ def lab(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lab")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        patch.setenv("MLFLOW_TRACKING_URI", empty_store(folder / "mlflow.db"))
         patch.delenv("MLFLOW_RUN_ID", raising=False)
         make_run("good", wrong=5, params={"train.lr": 0.01})
         make_run("alike", wrong=6, params={"train.lr": 0.02})

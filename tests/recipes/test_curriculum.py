@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,6 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import WORDS, artifacts, make_corpus, newest, ok, refused
+from empty_store import empty_store
+from forks import Forked
 
 from asr_lab.data import manifest
 
@@ -47,7 +48,7 @@ def school(tmp_path_factory):
     folder = tmp_path_factory.mktemp("school")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        patch.setenv("MLFLOW_TRACKING_URI", empty_store(folder / "mlflow.db"))
         rng = np.random.default_rng(1)
         for part, speakers in SPEAKERS.items():
             count = 60 if part == "base" else 30
@@ -183,7 +184,8 @@ def test_killed_in_a_phase_it_goes_on_to_the_same_end(school, tmp_path):
     for name in ("whole", "killed"):
         shutil.copytree(school, tmp_path / name, ignore=shutil.ignore_patterns("checkpoints", "spool", "phases"))
     whole = _run(tmp_path / "whole")
-    assert whole.wait(300) == 0, whole.stdout.read()
+    said, _ = whole.communicate(300)
+    assert whole.returncode == 0, said
     killed = _run(tmp_path / "killed")
     for line in killed.stdout:
         if "phase 1: val/wer" in line:
@@ -201,11 +203,8 @@ def test_killed_in_a_phase_it_goes_on_to_the_same_end(school, tmp_path):
 
 def _run(folder):
     environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-u", "-m", "asr_lab", "curriculum", "kids.yaml", "run.register_as=", "train.save_every=5",
-         "run.seed=7"],
-        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+    words = ["-m", "asr_lab", "curriculum", "kids.yaml", "run.register_as=", "train.save_every=5", "run.seed=7"]
+    return Forked(words, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
 def _wait_for_checkpoint(folder):

@@ -4,7 +4,6 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,19 +12,39 @@ import pytest
 import servers
 import sqlalchemy
 from conftest import asr_lab, ok, refused
+from empty_store import empty_store
+from forks import Forked
 from made import all_run_ids, client, made_run, scores
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("store")]
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory):
+    """The environment of an S3 endpoint."""
+    with servers.s3_endpoint(tmp_path_factory.mktemp("s3")) as env:
+        yield env
+
+
+def empty_bucket(env: dict[str, str]) -> None:
+    import boto3
+
+    store = boto3.resource("s3", endpoint_url=env["AWS_ENDPOINT_URL"], aws_access_key_id="test",
+                           aws_secret_access_key="test", region_name="us-east-1")  # fmt: skip
+    store.Bucket(servers.BUCKET).objects.delete()
 
 
 @pytest.fixture(params=["sqlite and a folder", "PostgreSQL and S3"])
 def server(request, tmp_path, monkeypatch):
     """A tracking server that also keeps the artifacts; in the end it is killed."""
     with ExitStack() as stack:
-        database, artifacts, env = f"sqlite:///{tmp_path}/server.db", str(tmp_path / "server"), {}
+        artifacts, env = str(tmp_path / "server"), {}
         if request.param == "PostgreSQL and S3":
             database, artifacts = stack.enter_context(servers.postgres_database()), f"s3://{servers.BUCKET}/runs"
-            env = stack.enter_context(servers.s3_endpoint(tmp_path))
+            env = request.getfixturevalue("endpoint")
+            stack.callback(empty_bucket, env)
+        else:
+            database = empty_store(tmp_path / "server.db", "mlflow-artifacts:")
         made = servers.mlflow_server(tmp_path, database, artifacts, env)
         made.database, made.artifacts = database, artifacts
         made.start()
@@ -107,11 +126,8 @@ def test_forget_through_a_server_says_what_is_left(server):
 def test_a_server_killed_during_cleanup(server):
     failed = [made_run(f"failed-{number}", status="FAILED", wer=None) for number in range(25)]
     stays = made_run("stays")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "asr_lab", "cleanup", "--failed", "--yes", "--no-sizes"],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    words = ["-m", "asr_lab", "cleanup", "--failed", "--yes", "--no-sizes"]
+    process = Forked(words, cwd=Path.cwd(), env=os.environ, stderr=subprocess.PIPE)
     while all(client().get_run(one).info.lifecycle_stage == "active" for one in failed):
         time.sleep(0.05)
     server.kill()
@@ -133,8 +149,8 @@ def test_a_purge_killed_half_way_is_finished_by_the_next(tmp_path):
     failed = [made_run(f"failed-{number}", status="FAILED", model=number % 4 == 0) for number in range(40)]
     stays = made_run("stays", model=True)
     rest = {path for path in tmp_path.glob("mlruns/**/*") if stays in str(path)}
-    command = [sys.executable, "-m", "asr_lab", "cleanup", "--failed", "--purge", "--yes", "--no-sizes"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    words = ["-m", "asr_lab", "cleanup", "--failed", "--purge", "--yes", "--no-sizes"]
+    process = Forked(words, cwd=tmp_path, env=os.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while _count("runs") > 35:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)

@@ -7,13 +7,13 @@ import os
 import resource
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import mlflow
 import pytest
 from conftest import asr_lab
+from forks import Forked
 from outages import NAMES, Proxy, Server, Training, assert_points, environment, rows
 
 pytestmark = pytest.mark.slow
@@ -109,8 +109,8 @@ def test_the_server_is_killed_while_what_waits_is_shipped(folder, server):
     training.finish()
     seen = 0
     for _ in range(2):
-        command = [sys.executable, "-m", "asr_lab", "sync"]
-        shipping = subprocess.Popen(command, cwd=folder, env=environment(server.uri), stderr=subprocess.PIPE, text=True)
+        words = ["-m", "asr_lab", "sync"]
+        shipping = Forked(words, cwd=folder, env=environment(server.uri), stderr=subprocess.PIPE)
         while _points(server) <= seen and shipping.poll() is None:
             time.sleep(0.02)
         server.kill()

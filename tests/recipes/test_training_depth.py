@@ -17,7 +17,9 @@ import numpy as np
 import psutil
 import pytest
 from conftest import WORDS, asr_lab, make_corpus
+from empty_store import empty_store
 from encoders import base_folder
+from forks import Forked
 from safetensors.numpy import load_file
 
 pytestmark = pytest.mark.slow
@@ -62,21 +64,19 @@ def command(*more: str, processes: int = 1) -> list[str]:
     return [sys.executable, *torchrun, "--master-port", port, *own]
 
 
-def start(folder: Path, *more: str, processes: int = 1, store: str = "mlflow.db") -> subprocess.Popen[str]:
+def start(folder: Path, *more: str, processes: int = 1, store: str = "mlflow.db", forked: bool = True):
+    """A training that goes on beside the test: a fork, or what is typed, which imports everything anew."""
+    if not (folder / store).exists():
+        empty_store(folder / store)
     environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/{store}", "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command(*more, processes=processes),
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    own = {"cwd": folder, "env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    if forked and processes == 1:
+        return Forked(command(*more)[1:], **own, start_new_session=True)
+    return subprocess.Popen(command(*more, processes=processes), **own, text=True, start_new_session=True)
 
 
-def finished(folder: Path, *more: str, processes: int = 1, store: str = "mlflow.db") -> str:
-    process = start(folder, *more, processes=processes, store=store)
+def finished(folder: Path, *more: str, processes: int = 1, store: str = "mlflow.db", forked: bool = True) -> str:
+    process = start(folder, *more, processes=processes, store=store, forked=forked)
     said, _ = process.communicate(timeout=400)
     assert process.returncode == 0, said[-3000:]
     return said
@@ -96,7 +96,7 @@ def final(folder: Path, store: str = "mlflow.db") -> Path:
     return weights
 
 
-def kill_when(process: subprocess.Popen[str], happened: Callable[[], bool]) -> None:
+def kill_when(process, happened: Callable[[], bool]) -> None:
     until = time.monotonic() + 120
     while not happened():
         assert process.poll() is None, "training ended before it could be killed"
@@ -119,7 +119,7 @@ def checkpoints(folder: Path) -> dict[int, bool]:
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_killed_at_any_step_the_same_command_ends_with_the_same_weights(folder, recipe):
     more = learning(folder, recipe)
-    finished(folder, *more, store="whole.db")
+    finished(folder, *more, store="whole.db", forked=False)  # its hashes are drawn anew, unlike those of a fork
     moments = [
         lambda: any(not whole for whole in checkpoints(folder).values()),  # while a checkpoint is written
         lambda: max(checkpoints(folder), default=0) >= 20,  # between two checkpoints

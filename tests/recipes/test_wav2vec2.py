@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import soundfile
 from conftest import WORDS, artifacts, make_corpus, newest, ok, refused
+from empty_store import empty_store
 from encoders import base_folder
 
 ON = ("data.train=corpus/all.jsonl.gz", "data.val=corpus/all.jsonl.gz", "data.test=test/all.jsonl.gz",
@@ -29,7 +30,7 @@ def home(tmp_path_factory):
     folder = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        patch.setenv("MLFLOW_TRACKING_URI", empty_store(folder / "mlflow.db"))
         patch.delenv("MLFLOW_RUN_ID", raising=False)
         rng = np.random.default_rng(1)
         make_corpus(folder / "corpus", {f"u{i:02d}": " ".join(rng.choice(WORDS, 2)) for i in range(48)})

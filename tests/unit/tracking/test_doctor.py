@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ok, refused, run
+from empty_store import empty_store
 
 from asr_lab.errors import AsrLabError
 
@@ -22,7 +23,7 @@ def sound(tmp_path_factory):
     from mlflow import MlflowClient
 
     file = tmp_path_factory.mktemp("sound") / "mlflow.db"
-    client = MlflowClient(f"sqlite:///{file}")
+    client = MlflowClient(empty_store(file))
     experiment = client.create_experiment("adapter", str(file.parent / "artifacts"))
     client.set_terminated(client.create_run(experiment, run_name="one", tags={"asr_lab.family": "adapter"}).info.run_id)
     return file
@@ -56,6 +57,7 @@ def test_all_is_well(database):
 
 
 def test_the_doctor_makes_no_store(store):
+    (store / "mlflow.db").unlink()
     code, found = examined()
     assert code == 0
     assert "none yet" in found["store"]["found"]
@@ -111,6 +113,7 @@ def test_the_database_of_something_else_stays_as_it_is(store, monkeypatch):
 
 
 def test_a_folder_in_the_place_of_the_store(store, monkeypatch):
+    (store / "mlflow.db").unlink()
     (store / "mlflow.db").mkdir()
     told_alike("is a folder")
 
