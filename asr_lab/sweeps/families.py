@@ -18,7 +18,7 @@ from asr_lab.recipes.common import Split
 from asr_lab.recipes.train import train
 from asr_lab.training.frame_store import FrameStore
 from asr_lab.training.frames import Frames
-from asr_lab.training.recorder import ModelStore, Recorder, RunSpec, Tracker
+from asr_lab.training.recorder import ModelStore, Past, Recorder, RunSpec, Tracker
 
 
 class Training(Protocol):
@@ -106,6 +106,9 @@ class _From:
 
     def start(self, spec: RunSpec, *, own: bool = False) -> Recorder:
         return self.inner.start(replace(spec, tags={**spec.tags, "asr_lab.from_sweep": self.sweep}), own=own)
+
+    def finished(self, spec: RunSpec) -> Past | None:
+        return self.inner.finished(spec)
 
 
 def training_of(recipe: str, store: ModelStore, folder: Path) -> Training:

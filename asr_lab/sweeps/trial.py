@@ -15,7 +15,7 @@ from optuna.trial import Trial, TrialState
 from asr_lab.errors import AsrLabError
 from asr_lab.sweeps.ledger import RUN
 from asr_lab.sweeps.objective import Objective
-from asr_lab.training.recorder import PrunedError, Recorder, RunSpec, Tracker
+from asr_lab.training.recorder import Past, PrunedError, Recorder, RunSpec, Tracker
 
 
 class Watch:
@@ -85,6 +85,10 @@ class TrialTracker:
             self._trial_run(replace(spec, parent=self.parent, registers=False, resumable=False)).__enter__()
         assert self.run is not None
         return self.inner.start(replace(watched, kind="seed", parent=self.run.run_id), own=True)
+
+    def finished(self, spec: RunSpec) -> Past | None:
+        """None: each trial is trained."""
+        return None
 
     def _trial_run(self, spec: RunSpec) -> Recorder:
         number = self.trial.number
