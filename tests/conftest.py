@@ -140,6 +140,7 @@ def furnished(tmp_path_factory):
     folder = everyone / "furnished"
     with FileLock(everyone / "furnished.lock"):
         if not (folder / "adapter.txt").exists():
+            shutil.rmtree(folder, ignore_errors=True)  # what a process left that was killed, or failed
             folder.mkdir()
             furnish(folder)
     return folder

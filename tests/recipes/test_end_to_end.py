@@ -82,7 +82,7 @@ def test_from_a_fresh_clone_to_two_persons_recognisers(tmp_path):
     assert client.get_model_version_by_alias("deepspeech2", "champion").run_id == runs["base"].info.run_id
 
     audio = sorted((folder / "corpora/demo/audio/john").glob("*.flac"))[0]
-    done = asr_lab("transcribe", str(audio), "--adapter", "john", cwd=folder)
+    done = asr_lab("transcribe", str(audio), "--adapter", "john", cwd=folder, forked=False)
     assert done.returncode == 0
     assert done.stdout.strip()
     unknown = subprocess.run(
@@ -178,7 +178,7 @@ def test_ctrl_c_leaves_a_run_that_is_killed(folder):
 
 def test_a_dead_server_is_one_message_within_seconds(folder):
     began = time.monotonic()
-    done = asr_lab("list", cwd=folder, env={"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"})
+    done = asr_lab("list", cwd=folder, env={"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}, forked=False)
     assert done.returncode == 1
     assert "the tracking server does not answer" in done.stderr
     assert "Traceback" not in done.stderr
