@@ -156,6 +156,7 @@ def _leading(study: Study, planned: Plan) -> Iterator[None]:
 
 def _spec(planned: Plan) -> RunSpec:
     config = planned.space.sweep
+    speaker = "" if "adapter.name" in config.space else str(planned.space.usual.get("adapter.name") or "")
     return RunSpec(
         family=planned.space.recipe,
         kind="sweep",
@@ -164,7 +165,7 @@ def _spec(planned: Plan) -> RunSpec:
         signature=identity.signature(config, {"study": planned.name}),
         params=identity.flat(config),
         config_yaml=identity.dump_yaml(config),
-        tags={"asr_lab.sweep": planned.name},
+        tags={"asr_lab.sweep": planned.name} | ({"asr_lab.speaker": speaker} if speaker else {}),
         registers=False,
     )
 
