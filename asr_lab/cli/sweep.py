@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -89,13 +90,16 @@ def sweep(
         _show_plan(planned)
         return
     means = Means(partial(MlflowTracker, offline=offline), MlflowStore)
+    asked = _asked(trials, experiment)
+    if not join:
+        MlflowTracker(offline=offline).announce(planned.space.recipe)
     _make_demo(planned, means, out)
     seconds = experiment.timeout_s if timeout is None else timeout
     if join:
         count = sweeping.join(planned, means, out, timeout_s=seconds, workers=workers)
         out.print(f"{count} trials were run here; the process that leads the sweep says what was found")
         return
-    found = sweeping.sweep(planned, means, out, asked=trials or experiment.trials, timeout_s=seconds, workers=workers)
+    found = sweeping.sweep(planned, means, out, asked=asked, timeout_s=seconds, workers=workers)
     _tell(found, out, retrain=retrain)
     if retrain:
         _retrain(found, means, out)
@@ -108,6 +112,13 @@ def _loaded(config: Path, chosen: Mapping[str, Any]) -> SweepExperiment:
     found = load(config, laid, "sweep")
     assert isinstance(found, SweepExperiment)
     return found
+
+
+def _asked(trials: int | None, experiment: SweepExperiment) -> int:
+    """How many trials are asked for; `mlflow run` passes its default unasked: there the config has its say."""
+    usual = SweepExperiment.model_fields["trials"].default
+    by_default = trials is None or (trials == usual and "MLFLOW_RUN_ID" in os.environ)
+    return experiment.trials if by_default or trials is None else trials
 
 
 def _make_demo(planned: Plan, means: Means, out: Console) -> None:

@@ -53,7 +53,8 @@ class Gain:
     def record(self, run: Recorder, who: str, base_uri: str) -> None:
         """Log both scores with their tables and pages, and the difference."""
         record_scores(run, self.adapted, "test", f"{who}, adapted ({run.name})")
-        record_scores(run, self.base, "base_test", f"{who}, base alone ({base_uri})")
+        if not run.brief:  # of many runs on one base it is always the same
+            record_scores(run, self.base, "base_test", f"{who}, base alone ({base_uri})")
         run.metrics(self.metrics())
 
 

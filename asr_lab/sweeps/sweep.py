@@ -27,14 +27,14 @@ from asr_lab.sweeps.progress import Telling
 from asr_lab.sweeps.space import Space
 from asr_lab.sweeps.storage import FOLDER, Place
 from asr_lab.sweeps.study import ASKED, COORDINATOR, PARENT, Plan
-from asr_lab.sweeps.worker import Job, Means, Worker, work
+from asr_lab.sweeps.worker import GAVE_UP, Job, Means, Worker, work
 from asr_lab.training.processes import is_gone, process_mark
 from asr_lab.training.recorder import ModelStore, Recorder, RunKeeper, RunSpec
 
 _LOOK_EVERY_S = 0.5
 _SILENT_S = 120.0  # after which a coordinator on another machine counts as gone
 _SIGN_EVERY_S = 30.0
-_MOST_DEATHS = 3  # workers that die before they began a trial
+_MOST_DEATHS = 3  # of workers beyond one a trial: they die before they begin one
 
 
 def plan(config: SweepExperiment, name: str, storage: str, tracking_uri: str) -> Plan:
@@ -156,6 +156,7 @@ def _leading(study: Study, planned: Plan) -> Iterator[None]:
 
 def _spec(planned: Plan) -> RunSpec:
     config = planned.space.sweep
+    speaker = "" if "adapter.name" in config.space else str(planned.space.usual.get("adapter.name") or "")
     return RunSpec(
         family=planned.space.recipe,
         kind="sweep",
@@ -164,7 +165,7 @@ def _spec(planned: Plan) -> RunSpec:
         signature=identity.signature(config, {"study": planned.name}),
         params=identity.flat(config),
         config_yaml=identity.dump_yaml(config),
-        tags={"asr_lab.sweep": planned.name},
+        tags={"asr_lab.sweep": planned.name} | ({"asr_lab.speaker": speaker} if speaker else {}),
         registers=False,
     )
 
@@ -220,6 +221,16 @@ def _wait(job: Job, study: Study, tracker: RunKeeper) -> bool:
     return False
 
 
+def _gave_up(job: Job, study: Study) -> AsrLabError:
+    failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+    reasons = [str(trial.user_attrs[ledger.REASON]) for trial in failed if ledger.REASON in trial.user_attrs]
+    return AsrLabError(
+        "a worker gave up" + (f"; the last trial that failed, did because: {reasons[-1]}" if reasons else ""),
+        where=job.plan.name,
+        next_command="asr-lab list --children --state failed",
+    )
+
+
 def _in_processes(job: Job, study: Study, tracker: RunKeeper, workers: int, look: Callable[[], None]) -> None:
     context = multiprocessing.get_context("spawn")
     made = 0
@@ -238,8 +249,8 @@ def _in_processes(job: Job, study: Study, tracker: RunKeeper, workers: int, look
             alive = [one for one in alive if one.is_alive()]
             ledger.reclaim(study, tracker)
             look()
-            if any(one.exitcode == 1 for one in dead) or made - workers > _MOST_DEATHS + job.asked:
-                raise AsrLabError("a worker gave up", where=job.plan.name, next_command="asr-lab list --children")
+            if any(one.exitcode in (1, GAVE_UP) for one in dead) or made - workers > _MOST_DEATHS + job.asked:
+                raise _gave_up(job, study)
             more = wanted and ledger.work_left(study.get_trials(deepcopy=False), job.asked)
             if not alive and not more and not _wait(job, study, tracker):
                 return

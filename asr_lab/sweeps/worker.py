@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from asr_lab.sweeps.trial import TrialTracker
 from asr_lab.training.processes import process_mark
 from asr_lab.training.recorder import ModelStore, PrunedError, RunKeeper
 
+GAVE_UP = 3
 _GIVE_UP = 3  # trials in a row that fail: it is not their values
 
 
@@ -154,8 +156,17 @@ class Worker:
 
 
 def work(job: Job, number: int) -> None:
-    """What a worker's process runs; its exit code is 1 when it gave up."""
+    """What a worker's process runs; its exit code is `GAVE_UP` when it gave up, for which the leader says why."""
     _end_with_parent()
+    try:
+        _work(job, number)
+    except AsrLabError:
+        sys.exit(GAVE_UP)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+
+
+def _work(job: Job, number: int) -> None:
     tracker, store = job.means.make_tracker(), job.means.make_store()
     use_threads(job.threads)
     worker = Worker(job, job.plan.open(tracker, worker=number), tracker, store)

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from asr_lab.errors import AsrLabError
 
 OURS = "tags.`asr_lab.family` IS NOT NULL"
-FOLDED = ("trial", "fold", "phase")
+FOLDED = ("trial", "seed", "fold", "phase")
 """Kinds of runs that are parts of another one and are shown under it."""
 
 _NAMES = ("attributes.run_name", "tags.`asr_lab.model_type`", "tags.`asr_lab.family`")

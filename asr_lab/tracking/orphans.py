@@ -34,12 +34,17 @@ def spooled(spec: RunSpec) -> Spool | None:
         return not status or (status != "FINISHED" and _has_checkpoints(spool.id))
 
     for spool in reversed(spools(ROOT, same)):
-        until = time.monotonic() + _PATIENCE_S
-        while not spool.lock() and spool.folder.is_dir() and time.monotonic() < until:
-            time.sleep(0.2)  # it is just being shipped
-        if spool.folder.is_dir() and spool.locked:
+        if _locked(spool):
             return spool
     return None
+
+
+def _locked(spool: Spool) -> bool:
+    """Take a spool, though it is just being shipped, or its process is just dying."""
+    until = time.monotonic() + _PATIENCE_S
+    while not spool.lock() and spool.folder.is_dir() and time.monotonic() < until:
+        time.sleep(0.2)
+    return spool.folder.is_dir() and spool.locked
 
 
 def on_store(client: MlflowClient, spec: RunSpec) -> str:
@@ -67,7 +72,7 @@ def on_store(client: MlflowClient, spec: RunSpec) -> str:
 def close(client: MlflowClient | None, run_id: str, status: Status, why: str) -> None:
     """End a run whose process is gone, here and on the store; one that has ended, or is recorded still, stays."""
     spool = next(iter(spools(ROOT, lambda one: run_id in (one.id, one.state.run_id))), None)
-    if spool and spool.lock():
+    if spool and _locked(spool):
         try:
             if not spool.ended():
                 spool.append("tags", values={"asr_lab.error": why})

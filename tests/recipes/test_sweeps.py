@@ -14,6 +14,7 @@ import optuna
 import pytest
 import sweepers
 from conftest import TINY, WORDS, artifacts, make_corpus, ok, refused
+from made import made_run
 from rich.console import Console
 from servers import postgres_database
 
@@ -47,22 +48,33 @@ def begun() -> list[list[str]]:
     return [line.split() for line in file.read_text().splitlines()] if file.is_file() else []
 
 
-def wait_for(true, patience_s: float = 120) -> None:
+def wait_for(true, patience_s: float = 400) -> None:
     until = time.monotonic() + patience_s
     while not true():
         assert time.monotonic() < until, "it did not come to pass"
         time.sleep(0.05)
 
 
-def sweeper(*arguments: object) -> subprocess.Popen:
-    """A sweep of trials that train nothing, in a process of its own."""
-    log = Path("log.txt").open("ab")  # noqa: SIM115
-    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
-    return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+@pytest.fixture
+def sweeper(store):
+    """Starts a sweep of trials that train nothing, in a process of its own and an empty folder; ended with the test."""
+    started: list[subprocess.Popen] = []
+
+    def start(*arguments: object) -> subprocess.Popen:
+        command = [sys.executable, str(SCRIPT), *map(str, arguments)]
+        with Path("log.txt").open("ab") as log:
+            started.append(subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def ended_well(process: subprocess.Popen) -> None:
-    assert process.wait(timeout=300) == 0, Path("log.txt").read_text()[-4000:]
+    assert process.wait(timeout=500) == 0, Path("log.txt").read_text()[-4000:]
 
 
 # an adapter's sweep, as a user runs it
@@ -184,7 +196,7 @@ def sleepers(store):
 
 
 @pytest.mark.slow
-def test_killed_and_gone_on_with(sleepers):
+def test_killed_and_gone_on_with(sweeper):
     process = sweeper("--trials", 6, "--sleep", 0.3)
     wait_for(lambda: len(begun()) >= 3)
     os.killpg(process.pid, signal.SIGKILL)
@@ -209,7 +221,7 @@ def test_killed_and_gone_on_with(sleepers):
 
 
 @pytest.mark.slow
-def test_a_worker_that_dies_is_replaced(sleepers):
+def test_a_worker_that_dies_is_replaced(sweeper):
     process = sweeper("--trials", 8, "--workers", 2, "--sleep", 1)
     wait_for(lambda: len({pid for _, pid, _ in begun()}) == 2)
     victim = begun()[-1]
@@ -225,7 +237,7 @@ def test_a_worker_that_dies_is_replaced(sleepers):
 
 
 @pytest.mark.slow
-def test_two_machines_share_a_study_in_postgresql(sleepers):
+def test_two_machines_share_a_study_in_postgresql(sweeper):
     with postgres_database() as database:
         leader = sweeper("--trials", 8, "--storage", database, "--host", "one", "--sleep", 0.7)
         wait_for(lambda: len(begun()) >= 1)
@@ -344,6 +356,17 @@ def test_seeds_two_objectives_and_a_study_of_another_space(sleepers):
     assert found.best, "the front"
     drawn = artifacts(found.run_id, "figures")
     assert "figures/pareto.png" in drawn
+
+
+def test_a_cleanup_judges_sweeps_and_not_their_trials(sleepers):
+    made_run("lone", wer=0.3)
+    parent = made_run("whole", wer=0.2, tags={"asr_lab.kind": "sweep"})
+    for number in range(3):
+        made_run(f"part-{number}", wer=0.2, parent=parent, tags={"asr_lab.kind": "trial"})
+    said = ok("cleanup", "--keep-best", "2", "--yes")
+    assert "part-0" in said
+    assert [run.info.run_name for run in runs_of("trial")] == []
+    assert len(runs_of("sweep") + runs_of("train")) == 2
 
 
 def test_a_sweep_that_is_being_run_can_only_be_joined(sleepers):

@@ -8,17 +8,20 @@ from asr_lab.errors import AsrLabError, nearest
 from asr_lab.metrics.catalog import DECIDES, METRICS, direction
 from asr_lab.tracking.housekeeping.records import Record
 
+_TRIALS = ("trial", "seed")
+
 
 def judge(records: Sequence[Record], number: int, metric: str = "") -> dict[str, str]:
     """Run id -> why it stays: it is among the best `number` of its family and data, or has nothing to be judged by.
 
-    Only finished runs are judged, by `metric`, else by what decides for their family. Raises `AsrLabError` when no run
+    Only finished runs are judged, by `metric`, else by what decides for their family; of a sweep the whole, which has
+    the figures of its best trial, and no trial. Raises `AsrLabError` when no run
     can be judged.
     """
     groups: dict[tuple[str, str, str], list[Record]] = {}
     stays: dict[str, str] = {}
     for one in records:
-        if one.status != "FINISHED" or one.deleted:
+        if one.status != "FINISHED" or one.deleted or one.tags.get("asr_lab.kind") in _TRIALS:
             continue
         by = metric or DECIDES.get(one.family, "")
         if by not in one.metrics:

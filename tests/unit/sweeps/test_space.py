@@ -196,6 +196,8 @@ def test_storages_that_are_none(tmp_path):
 def test_ready_sweeps_are_in_order(name, monkeypatch):
     monkeypatch.chdir(ROOT)
     sweep = load(Path("experiments/sweeps") / name, {}, "sweep")
+    if not sweep.experiment.is_file():
+        pytest.skip(f"{sweep.experiment} is not there yet")
     space = Space(sweep)
     space.refuse_impossible()
     objective = Objective.of(sweep, space.recipe, space.usual)
