@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import zlib
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lhotse.cut import Cut
@@ -137,8 +137,8 @@ def _with_errors(planned: list[Planned], l1: str, spec: L2Spec) -> list[_Learner
         id = each.utterance.id
         utterance = mispronounce(words[id], spoken, factor if id in wrong else 0.0, draws[id])
         said = mnemonics(utterance.spoken_words(), rhotic=each.speaker.voice.voice.startswith("en-us"))
-        speech = Speech(**{**vars(each.utterance), "mnemonics": said})
-        found.append(_Learner(Planned(**{**vars(each), "utterance": speech}), l1, utterance))
+        speaking = replace(each, utterance=replace(each.utterance, mnemonics=said))
+        found.append(_Learner(speaking, l1, utterance))
     return found
 
 
