@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from asr_lab.config.schema import DeepSpeech2Experiment, TrainExperiment, Wav2Vec2Augment, Wav2Vec2Experiment
+from asr_lab.config.schema import (
+    DeepSpeech2Experiment,
+    PronunciationExperiment,
+    TrainExperiment,
+    Wav2Vec2Augment,
+    Wav2Vec2Experiment,
+)
 from asr_lab.data.augment import Augmenter, FrameMasker, SoundAugmenter
 from asr_lab.data.phonemes import check_languages
 from asr_lab.data.screen import Screened
@@ -16,10 +22,10 @@ from asr_lab.training.recorder import ModelStore
 
 
 @dataclass(frozen=True)
-class Plan:
+class AnyPlan:
     """All that is known before anything is spent: the data as it will be used and the untrained model."""
 
-    config: TrainExperiment
+    config: TrainExperiment | PronunciationExperiment
     splits: dict[str, Split]
     train: Screened
     val: Screened
@@ -36,11 +42,6 @@ class Plan:
         learning = (one for one in self.recognizer.model.parameters() if one.requires_grad)
         return sum(parameter.numel() for parameter in learning)
 
-    @property
-    def merges(self) -> bool:
-        """Whether adapters become part of the weights of the model that is kept."""
-        return isinstance(self.config, Wav2Vec2Experiment) and self.config.model.merged
-
     def warnings(self) -> list[str]:
         """What was left out of the data, and why."""
         return self.train.warnings("train") + self.val.warnings("val")
@@ -52,6 +53,18 @@ class Plan:
         if isinstance(settings, Wav2Vec2Augment):
             return FrameMasker(settings, seed, noise)
         return Augmenter(settings, seed, noise)
+
+
+@dataclass(frozen=True)
+class Plan(AnyPlan):
+    """The plan of a recogniser of text."""
+
+    config: TrainExperiment
+
+    @property
+    def merges(self) -> bool:
+        """Whether adapters become part of the weights of the model that is kept."""
+        return isinstance(self.config, Wav2Vec2Experiment) and self.config.model.merged
 
 
 def plan(config: TrainExperiment, store: ModelStore, load: Loader = load_model) -> Plan:
