@@ -78,7 +78,7 @@ def _say_assessed(done: AssessedData, out: Console) -> None:
 
     out.print(f"[bold]{done.run_name}[/]", highlight=False)
     show(done.summary, "table")
-    for name, interval in (("error_f1", done.assessed.f1), ("pr_auc", done.assessed.pr_auc)):
+    for name, interval in (("error_f1", done.assessed.f1["model"]), ("pr_auc", done.assessed.pr_auc)):
         if interval:
             bounds = f"95 % interval {interval.low:.3f} to {interval.high:.3f}"
             out.print(f"  {name:8} {interval.value:.3f}, {bounds} ({SCORER})", highlight=False)

@@ -68,30 +68,52 @@ class Assessed:
 
     table: pd.DataFrame
     figures: Mapping[str, float | None]
-    f1: Interval | None
+    f1: Mapping[str, Interval | None]
+    """Predictor (`model`, `gop`, `fused`) -> F1 of the error class with its interval."""
     pr_auc: Interval | None
+    over_gop: Mapping[str, Interval]
+    """`error_f1` and `pr_auc` of the model less those of GOP on the same utterances; empty where undefined."""
 
 
 def decide(table: pd.DataFrame, decisions: Decisions) -> Assessed:
     """Verdicts and figures of a table, and those of what stands beside the model under a name of their own."""
-    flagged = metrics.flagged(table, "error_score", decisions.threshold)
-    own = metrics.detection(flagged, "error_score") | metrics.score_figures(table)
-    found: dict[str, float | None] = {"per": metrics.per(table).value, **own}
-    beside = {"trivial": metrics.trivial(table), "flag_all": metrics.flag_all(table)}
+    own = metrics.flagged(table, "error_score", decisions.threshold)
+    flagged, figures = {"model": own}, {"model": metrics.detection(own, "error_score")}
     if decisions.gop_thresholds:
-        heard = metrics.flagged(table.drop(columns="diagnosis", errors="ignore"), "gop", decisions.gop_thresholds)
-        beside["gop"] = metrics.detection(heard, "gop")
+        heard = table.drop(columns="diagnosis", errors="ignore")
+        flagged["gop"] = metrics.flagged(heard, "gop", decisions.gop_thresholds)
+        figures["gop"] = metrics.detection(flagged["gop"], "gop")
     if decisions.fusion:
-        flagged = metrics.fused(flagged, decisions.fusion)
-        beside["fused"] = metrics.detection(metrics.flagged(flagged, "fused", decisions.fused_threshold), "fused")
-    beside["hierarchy"] = metrics.hierarchy(table)
-    for name, figures in beside.items():
-        found |= {f"{name}/{key}": value for key, value in figures.items()}
-    f1, auc = metrics.f1_interval(flagged), metrics.pr_auc_interval(flagged, "error_score")
-    for name, interval in (("error_f1", f1), ("pr_auc", auc)):
+        own = metrics.fused(own, decisions.fusion)
+        flagged["fused"] = metrics.flagged(own, "fused", decisions.fused_threshold)
+        figures["fused"] = metrics.detection(flagged["fused"], "fused")
+    figures |= {
+        "trivial": metrics.trivial(table),
+        "flag_all": metrics.flag_all(table),
+        "hierarchy": metrics.hierarchy(table),
+    }
+    found: dict[str, float | None] = {"per": metrics.per(table).value, **figures.pop("model")}
+    found |= metrics.score_figures(table)
+    found |= {f"{name}/{key}": value for name, one in figures.items() for key, value in one.items()}
+    f1 = {name: metrics.f1_interval(one) for name, one in flagged.items()}
+    auc, over = metrics.pr_auc_interval(own, "error_score"), _over_gop(flagged)
+    bounds = {"error_f1": f1["model"], "pr_auc": auc, **{f"over_gop/{name}": one for name, one in over.items()}}
+    for name, interval in bounds.items():
         if interval:
             found |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
-    return Assessed(flagged, found, f1, auc)
+    found |= {f"over_gop/{name}": one.value for name, one in over.items()}
+    return Assessed(own, found, f1, auc, over)
+
+
+def _over_gop(flagged: Mapping[str, pd.DataFrame]) -> dict[str, Interval]:
+    if "gop" not in flagged:
+        return {}
+    gop, own = flagged["gop"], flagged["model"]
+    found = {
+        "error_f1": metrics.f1_difference(gop, own),
+        "pr_auc": metrics.pr_auc_difference(gop, "gop", own, "error_score"),
+    }
+    return {name: interval for name, interval in found.items() if interval}
 
 
 def refuse_crowded(split: Split, assessor: Assessor) -> None:
@@ -140,7 +162,7 @@ def record(
     known = {f"{split}/{name}": value for name, value in assessed.figures.items() if value is not None}
     known |= {f"{split}/{name}": value for name, value in (more or {}).items()}
     if split == "test":
-        known |= {f"legacy/{name}": value for name, value in _numbers(metrics.legacy(table)).items()}
+        known |= {f"legacy/{name}": value for name, value in metrics.legacy(table).items() if value is not None}
     by_part = metrics.parts(table)
     counts = by_part["part"].value_counts()
     for row in by_part.itertuples():
@@ -149,32 +171,30 @@ def record(
     run.metrics({**known, f"{split}/utterances": len(table)}, step)
     run.table(table, f"eval/{split}.parquet")
     run.table(by_part, f"eval/{split}_parts.parquet")
-    if assessed.f1:
+    if assessed.pr_auc:
         run.figure(detection_figure(table, split), f"eval/{split}_detection.png")
+    over = [f"{name} {_signed(one)}" for name, one in assessed.over_gop.items()]
+    notes = [f"{split}: the model over GOP, with 95 % intervals: {', '.join(over)}"] if over else []
     told = metrics.undefined({k: v for k, v in assessed.figures.items() if "/" not in k and "score" not in k}, split)
-    return [told] if told else []
+    return [*notes, told] if told else notes
 
 
-def _numbers(content: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """What is a number in nested figures, by names with slashes."""
-    found: dict[str, float] = {}
-    for name, value in content.items():
-        if isinstance(value, Mapping):
-            found |= _numbers(value, f"{prefix}{name}/")
-        elif isinstance(value, int | float):
-            found[f"{prefix}{name}"] = float(value)
-    return found
+def _signed(interval: Interval) -> str:
+    return f"{interval.value:+.3f} ({interval.low:+.3f} to {interval.high:+.3f})"
 
 
 def summary(assessed: Mapping[str, Assessed]) -> pd.DataFrame:
     """A row a split and predictor: what a person wants to see first."""
     rows: list[dict[str, object]] = []
     for split, found in assessed.items():
-        for name in ("", "trivial", "flag_all", "gop", "fused"):
-            prefix = f"{name}/" if name else ""
+        for name in ("model", "fused", "gop", "trivial", "flag_all"):
+            prefix = "" if name == "model" else f"{name}/"
             values = {key: found.figures.get(prefix + key) for key in _SHOWN}
             if any(value is not None for value in values.values()):
-                rows.append({"split": split, "predictor": name or "model", **values})
+                interval = found.f1.get(name)
+                bounds = f"{interval.low:.1%} to {interval.high:.1%}" if interval else ""
+                first = {"split": split, "predictor": name, "error_f1": values["error_f1"], "95 % interval": bounds}
+                rows.append({**first, **values})
     return pd.DataFrame(rows)
 
 

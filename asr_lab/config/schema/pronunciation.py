@@ -41,7 +41,7 @@ class PronunciationModel(Section):
     freeze_features: bool = True
     """The convolutions of a pretrained encoder's own front end stay as they are."""
     hidden_size: Positive = 144
-    """Width of an encoder from scratch, which hears log-mel energies: tiny encoders learn little from samples."""
+    """Width of an encoder from scratch, which hears log-mel energies instead of samples."""
     num_layers: Positive = 4
     """Layers of an encoder from scratch."""
     num_heads: Positive = 4
