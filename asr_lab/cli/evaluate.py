@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from asr_lab.recipes.evaluate import Evaluated
+    from asr_lab.recipes.evaluate_pronunciation import AssessedData
 
 
 @click.command(context_settings=TAKES_CONFIG_KEYS, epilog=keys_help("evaluate"))
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 @overrides_option
 @offline_option
 @click.option("--audio", is_flag=True, help="Put the audio into the page; it is people's voices, so only where asked.")
+@click.option("--save-predictions", is_flag=True, help="Keep all that is said of each utterance as JSON lines too.")
+@click.option("--learner-pages", is_flag=True, help="Pronunciation: a page for each speaker, with their audio.")
 def evaluate(
     model: str | None,
     data: str | None,
@@ -35,6 +38,8 @@ def evaluate(
     keys: tuple[str, ...],
     texts: tuple[str, ...],
     audio: bool,
+    save_predictions: bool,
+    learner_pages: bool,
     offline: bool,
 ) -> None:
     """WER with its interval and CER of a recogniser on a manifest and its slices (age, gender, noise, duration),
@@ -45,21 +50,42 @@ def evaluate(
       asr-lab evaluate --model models:/deepspeech2@champion --data corpora/demo/test.jsonl.gz
       asr-lab evaluate --model models:/deepspeech2@champion --adapter john \\
           --data corpora/demo/persons/john/test.jsonl.gz --audio
+      asr-lab evaluate --model models:/pronunciation-cross@champion --data corpora/l2/test-hard.jsonl.gz \\
+          --save-predictions --learner-pages
     """
     options = {"evaluate.model": model, "evaluate.data": data, "evaluate.adapter": adapter}
-    if audio:
-        options["evaluate.audio"] = "true"
+    flags = {"audio": audio, "save_predictions": save_predictions, "learners": learner_pages}
+    options |= {f"evaluate.{name}": "true" for name, given in flags.items() if given}
     chosen = {key: value for key, value in options.items() if value}
     experiment = load(config, chosen | config_keys(texts, keys), "evaluate")
     assert isinstance(experiment, EvaluateExperiment)
     from asr_lab.models import load_model
     from asr_lab.recipes import evaluate as recipe
+    from asr_lab.recipes.evaluate_pronunciation import AssessedData
     from asr_lab.tracking.recorder import MlflowTracker
     from asr_lab.tracking.registry import MlflowStore
 
     out = console()
     done = recipe.evaluate(experiment, MlflowTracker(offline=offline), MlflowStore(), load_model, out)
-    tell(done, experiment.evaluate.split, out)
+    if isinstance(done, AssessedData):
+        _say_assessed(done, out)
+    else:
+        tell(done, experiment.evaluate.split, out)
+
+
+def _say_assessed(done: AssessedData, out: Console) -> None:
+    from asr_lab.metrics.pronunciation import SCORER
+
+    out.print(f"[bold]{done.run_name}[/]", highlight=False)
+    show(done.summary, "table")
+    for name, interval in (("error_f1", done.assessed.f1["model"]), ("pr_auc", done.assessed.pr_auc)):
+        if interval:
+            bounds = f"95 % interval {interval.low:.3f} to {interval.high:.3f}"
+            out.print(f"  {name:8} {interval.value:.3f}, {bounds} ({SCORER})", highlight=False)
+    for note in done.notes:
+        out.print(f"  [yellow]note[/] {note}", highlight=False)
+    out.print(f"  {len(done.assessed.table)} utterances, {done.seconds:.1f} s", highlight=False)
+    out.print(f"  look      asr-lab show {done.run_id[:8]}, or mlflow ui", highlight=False)
 
 
 def tell(done: Evaluated, split: str, out: Console) -> None:

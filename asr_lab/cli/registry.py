@@ -153,6 +153,7 @@ def _scoring(data: str, *, recorded: bool) -> Score:
     from asr_lab.config.schema import EvaluateExperiment
     from asr_lab.models import load_model
     from asr_lab.recipes.evaluate import evaluate
+    from asr_lab.recipes.evaluate_pronunciation import AssessedData
     from asr_lab.tracking import runs
     from asr_lab.tracking.promotion import Scored, unrecorded
     from asr_lab.tracking.recorder import MlflowTracker
@@ -168,7 +169,8 @@ def _scoring(data: str, *, recorded: bool) -> Score:
         memory = MemoryTracker(Path("checkpoints"))
         tracker = MlflowTracker(new_run=True) if recorded else memory
         done = evaluate(experiment, tracker, MlflowStore(), load_model, console(stderr=True))
+        table = done.assessed.table if isinstance(done, AssessedData) else done.table
         run = runs.one(done.run_id) if recorded else unrecorded(memory.runs[-1].all_tags)
-        return Scored(done.table, run, experiment.evaluate.split)
+        return Scored(table, run, experiment.evaluate.split)
 
     return score

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, console, keys_help
+from asr_lab.cli.tables import show
 from asr_lab.cli.training import recording, training_options
 from asr_lab.config.identity import differences
 from asr_lab.config.load import load
-from asr_lab.config.schema import TRAINED, TrainExperiment
+from asr_lab.config.schema import TRAINED, PronunciationExperiment, TrainExperiment
 from asr_lab.units import hms
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from asr_lab.recipes import pronunciation
+    from asr_lab.recipes import train as recognition
+    from asr_lab.recipes.plan import AnyPlan
+    from asr_lab.training.recorder import ModelStore
 
 
 @click.command(context_settings=TAKES_CONFIG_KEYS, epilog=keys_help(*TRAINED))
@@ -19,7 +29,8 @@ from asr_lab.units import hms
 def train(
     config: Path, keys: tuple[str, ...], texts: tuple[str, ...], dry_run: bool, new_run: bool, offline: bool
 ) -> None:
-    """Train the recogniser that CONFIG describes; the best epoch is kept, tested and registered.
+    """Train the model that CONFIG describes; the best epoch is kept, tested and registered. Of several configs, one
+    after the other, each may start from what those before it registered.
 
     \b
     Examples:
@@ -28,41 +39,84 @@ def train(
       asr-lab train experiments/deepspeech2/base.yaml --dry-run
       asr-lab train experiments/wav2vec2/xlsr-lora.yaml data.train=... data.val=... data.test=...
       asr-lab train experiments/deepspeech2/finetune.yaml model.pretrained=models:/deepspeech2@champion
+      asr-lab train experiments/pronunciation/cross.yaml main_lr=2e-4 data.train=...
+      asr-lab train experiments/pronunciation/encoder.yaml experiments/pronunciation/cross.yaml
       torchrun --nproc-per-node 2 -m asr_lab train experiments/deepspeech2/base.yaml
 
     The same command continues a run that was cut off.
     """
-    experiment = load(config, config_keys(texts, keys), *TRAINED)
-    assert isinstance(experiment, TrainExperiment)
+    more = [Path(key) for key in keys if key.endswith((".yaml", ".yml")) and "=" not in key]
+    settings = config_keys(texts, [key for key in keys if Path(key) not in more])
+    experiments = [load(one, settings, *TRAINED) for one in (config, *more)]  # all mistakes before the first starts
+    for experiment in experiments:
+        assert isinstance(experiment, TrainExperiment | PronunciationExperiment)
+        _train(experiment, dry_run, new_run, offline)
+
+
+def _train(experiment: TrainExperiment | PronunciationExperiment, dry_run: bool, new_run: bool, offline: bool) -> None:
+    """Show the plan of one experiment, or train it and say what came of it."""
     out = console()
     from asr_lab.recipes import demo
-    from asr_lab.recipes import train as recipe
-    from asr_lab.recipes.plan import plan
     from asr_lab.tracking.registry import MlflowStore
 
     if any(demo.is_demo(path) for path in (experiment.data.train, experiment.data.val, experiment.data.test)):
         demo.ensure_corpus(out, make=not dry_run)
+    store = MlflowStore()
     if dry_run:
-        _show_plan(plan(experiment, MlflowStore()))
+        _show_plan(_plan(experiment, store))
         return
-    tracker, out, first = recording(out, new_run=new_run, offline=offline)
-    done = recipe.train(experiment, tracker, out, store=MlflowStore())
-    if not first:
+    tracker, told, first = recording(out, new_run=new_run, offline=offline)
+    if isinstance(experiment, PronunciationExperiment):
+        from asr_lab.recipes import pronunciation
+
+        assessed = pronunciation.train(experiment, tracker, told, store=store)
+        if first:
+            _say_assessed(assessed, out)
         return
+    from asr_lab.recipes import train as recipe
+
+    done = recipe.train(experiment, tracker, told, store=store)
+    if first:
+        _say_recognised(done, out)
+
+
+def _plan(experiment: TrainExperiment | PronunciationExperiment, store: ModelStore) -> AnyPlan:
+    if isinstance(experiment, PronunciationExperiment):
+        from asr_lab.recipes import pronunciation_plan
+
+        return pronunciation_plan.plan(experiment, store)
+    from asr_lab.recipes.plan import plan
+
+    return plan(experiment, store)
+
+
+def _say_recognised(done: recognition.Trained, out: Console) -> None:
     out.print()
     out.print(f"[bold]{done.run_name}[/]", highlight=False)
     out.print(f"  val/wer   {done.val_wer:.1%}", highlight=False)
     if done.test:
         interval = f"95 % interval {done.test.low:.1%} to {done.test.high:.1%}"
         out.print(f"  test/wer  {done.test.value:.1%}, {interval}", highlight=False)
+    _say_where(done, out)
+
+
+def _say_assessed(done: pronunciation.Trained, out: Console) -> None:
+    """Model, trivial predictors, GOP and fusion on each split, one below the other."""
+    out.print()
+    out.print(f"[bold]{done.run_name}[/]", highlight=False)
+    if len(done.table) and not out.quiet:
+        show(done.table, "table")
+    for note in done.notes:
+        out.print(f"  [yellow]note[/] {note}", highlight=False)
+    _say_where(done, out)
+
+
+def _say_where(done: recognition.Trained | pronunciation.Trained, out: Console) -> None:
     out.print(f"  model     {done.model_uri}\n  time      {hms(done.seconds)}", highlight=False)
     out.print(f"  look      asr-lab show {done.run_id[:8]}, or mlflow ui", highlight=False)
 
 
-def _show_plan(planned: object) -> None:
-    from asr_lab.recipes.plan import Plan
-
-    assert isinstance(planned, Plan)
+def _show_plan(planned: AnyPlan) -> None:
     out = console()
     out.print("[bold]differs from the defaults[/]")
     for key, value in differences(planned.config).items():

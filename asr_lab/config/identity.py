@@ -15,6 +15,7 @@ from pydantic_core import PydanticUndefined
 NOT_IDENTITY = {"run.name", "run.register_as", "run.threads", "train.num_workers", "evaluate.audio"}
 NOT_IDENTITY |= {"adapter.save_dir", "adapter.frames", "train.save_every", "run.license", "run.intended_use"}
 NOT_IDENTITY |= {"train.gradient_checkpointing", "model.merged"}
+NOT_IDENTITY |= {"train.examples", "evaluate.save_predictions", "evaluate.learners"}
 """Keys that change how a run is called, kept or hurried, but not what it computes."""
 
 _OF_SEVERAL = ("curriculum", "arms")

@@ -10,18 +10,19 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from asr_lab.config.schema import ALIASES, RECIPES, TRAINED, Experiment, SweepExperiment
+from asr_lab.config.schema import ALIASES, ALIASES_OF, RECIPES, TRAINED, Experiment, SweepExperiment
 from asr_lab.errors import AsrLabError, listing, nearest
 
 E = TypeVar("E", bound=BaseModel)
 
+_DEPEND = {name for names in ALIASES_OF.values() for name in names}
 _NEXT_KEY = re.compile(r",(?=\s*[A-Za-z_][\w.]*\s*=)")
 
 
 def parse_overrides(texts: Iterable[str]) -> dict[str, Any]:
     """`["a.b=1", "c=2,d=x"]` -> `{"a.b": 1, "c": 2, "d": "x"}`; values are YAML, lists may be `512,256`.
 
-    Names of the older systems become their config keys (`ALIASES`).
+    Names of the older systems become their config keys (`ALIASES`); `load` turns those that depend on the recipe.
     """
     pairs: dict[str, Any] = {}
     for part in (part.strip() for text in texts for part in _NEXT_KEY.split(text)):
@@ -31,7 +32,7 @@ def parse_overrides(texts: Iterable[str]) -> dict[str, Any]:
         if not equals:
             raise AsrLabError(f"not an override: {part!r}", allowed="key=value, such as train.batch_size=16")
         key = key.strip()
-        pairs[ALIASES.get(key, key)] = _value(value.strip())
+        pairs[key if key in _DEPEND else ALIASES.get(key, key)] = _value(value.strip())
     return pairs
 
 
@@ -82,8 +83,11 @@ def load(path: Path | None, overrides: Mapping[str, Any], *recipes: str) -> Expe
     `recipes` are those that the file may be for, the first the one where it says nothing; none: what it says.
     Raises `AsrLabError` that lists all errors.
     """
-    content = nest(overrides, nest(read_yaml(path) if path else {}))
-    named = content.setdefault("recipe", recipes[0] if recipes else "")
+    said = nest(read_yaml(path) if path else {})
+    named = overrides.get("recipe", said.get("recipe", recipes[0] if recipes else ""))
+    known = ALIASES | ALIASES_OF.get(named, {})
+    renamed = {known[key] if key in _DEPEND else key: value for key, value in overrides.items()}
+    content = nest(renamed, said | {"recipe": named})
     where = str(path) if path else "the command line"
     if named not in RECIPES:
         raise AsrLabError(f"unknown recipe {named!r}", where=where, allowed=listing(RECIPES))

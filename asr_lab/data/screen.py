@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from lhotse import CutSet
+from lhotse.cut import Cut
 
 from asr_lab.data import manifest
 from asr_lab.data.text import outside
@@ -70,6 +71,28 @@ def screen(
     min_duration_s: float = 0.0,
     where: str = "",
 ) -> Screened:
+    """`sift` by the transcripts' characters; those that the vocabulary does not know are counted."""
+    found = sift(
+        cuts,
+        lambda cut: encode(manifest.supervision(cut).text or ""),
+        max_duration_s,
+        output_frames=output_frames,
+        min_duration_s=min_duration_s,
+        where=where,
+    )
+    texts = (normalize(manifest.supervision(cut).text or "") for cut in found.cuts)
+    return replace(found, unknown_characters=outside(texts, vocabulary))
+
+
+def sift(
+    cuts: CutSet,
+    labels_of: Callable[[Cut], list[int]],
+    max_duration_s: float,
+    *,
+    output_frames: Callable[[int], int],
+    min_duration_s: float = 0.0,
+    where: str = "",
+) -> Screened:
     """Leave out utterances longer than `max_duration_s`, shorter than `min_duration_s`, or whose labels do not fit
     their frames (`output_frames`: samples -> frames of the model's output).
 
@@ -77,7 +100,7 @@ def screen(
     """
     kept, too_long, too_short, crowded, no_text = [], [], [], [], []
     for cut in cuts:
-        labels = encode(manifest.supervision(cut).text or "")
+        labels = labels_of(cut)
         if not labels:
             no_text.append(cut.id)
         elif cut.duration > max_duration_s:
@@ -88,8 +111,7 @@ def screen(
             crowded.append(cut.id)
         else:
             kept.append(cut)
-    unknown = outside((normalize(manifest.supervision(cut).text or "") for cut in kept), vocabulary)
-    found = Screened(CutSet.from_cuts(kept), too_long, too_short, crowded, no_text, unknown)
+    found = Screened(CutSet.from_cuts(kept), too_long, too_short, crowded, no_text)
     if not kept:
         raise AsrLabError("no utterance can be learned from: " + "; ".join(found.warnings("all")), where=where)
     return found

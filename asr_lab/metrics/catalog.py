@@ -33,6 +33,7 @@ _PRONUNCIATION: dict[str, Metric] = {
 """Figures of pronunciation assessment, of `val` and `test`; of a model's other ways (fused with GOP, of what it freely
 recognises, by the counting of published results) too. The same of what stands beside it only describe (`test/gop/...`,
 `test/trivial/...`, `test/flag_all/...`), as do the older system's (`legacy/...`)."""
+_TESTS = ("test", "test_hard")
 _WAYS = ("fused", "decoded", "hierarchy")
 _BESIDE = ("gop", "trivial", "flag_all")
 
@@ -65,11 +66,21 @@ METRICS: dict[str, Metric] = {
     "perf/peak_memory_mb": Metric("neither", "MB"),
     "perf/peak_gpu_memory_mb": Metric("neither", "MB"),
     "perf/utterances_per_second": Metric("neither", "1/s"),
-    **{f"{split}/{name}": metric for split in ("val", "test") for name, metric in _PRONUNCIATION.items()},
-    **{f"test/{way}/{name}": metric for way in _WAYS for name, metric in _PRONUNCIATION.items()},
-    **{f"test/{way}/{name}": Metric("neither") for way in _BESIDE for name in ("per", *_PRONUNCIATION)},
-    "test/error_f1_low": Metric("neither"),
-    "test/error_f1_high": Metric("neither"),
+    "test_hard/per": Metric("lower"),
+    **{f"{split}/{name}": metric for split in ("val", *_TESTS) for name, metric in _PRONUNCIATION.items()},
+    **{f"{test}/{way}/{name}": metric for test in _TESTS for way in _WAYS for name, metric in _PRONUNCIATION.items()},
+    **{
+        f"{test}/{way}/{name}": Metric("neither")
+        for test in _TESTS
+        for way in _BESIDE
+        for name in ("per", *_PRONUNCIATION)
+    },
+    **{
+        f"{test}/{name}_{bound}": Metric("neither")
+        for test in _TESTS
+        for name in ("error_f1", "pr_auc")
+        for bound in ("low", "high")
+    },
 }
 
 DECIDES: dict[str, str] = {
@@ -96,6 +107,12 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "test/fused/pr_auc",
         "test/per",
         "test/trivial/per",
+        "test_hard/error_f1",
+        "test_hard/gop/error_f1",
+        "test_hard/pr_auc",
+        "test_hard/gop/pr_auc",
+        "test_hard/fused/pr_auc",
+        "test_hard/per",
         "model/trainable_params",
     ),
     "evaluate": ("test/wer", "test/cer", "test/error_f1", "test/pr_auc", "test/per", "test/trivial/per"),

@@ -22,6 +22,7 @@ LOADERS: dict[str, str] = {
     "wav2vec2": _WAV2VEC2,
     "hubert": _WAV2VEC2,
     "wavlm": _WAV2VEC2,
+    "pronunciation": "asr_lab.models.pronunciation.assessor:load_recognizer",
 }
 """`model_type` in a model folder's `config.json` -> the function that loads the folder."""
 

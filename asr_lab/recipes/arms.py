@@ -24,10 +24,11 @@ from asr_lab.metrics.slices import slices
 from asr_lab.models import load_model
 from asr_lab.models.wav2vec2.bases import on_hub
 from asr_lab.recipes.common import Clock, Split, describe, rank_and_world_size, refuse_too_short, use_threads
+from asr_lab.recipes.loop import BEST
 from asr_lab.recipes.measuring import Arm, Measured, measured, sentences, table
 from asr_lab.recipes.plan import Plan, plan
 from asr_lab.recipes.speed import sample
-from asr_lab.recipes.train import BEST, Part, Trained, train
+from asr_lab.recipes.train import Part, Trained, train
 from asr_lab.reports.arms import arms_figure
 from asr_lab.training.callbacks import write_aside
 from asr_lab.training.recorder import ModelStore, Recorder, Tracker

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import os
 import re
 import resource
@@ -13,12 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import soundfile
 import torch
 from lhotse import CutSet
 from pydantic import BaseModel
 
 from asr_lab.config import identity
 from asr_lab.data import manifest
+from asr_lab.data.audio import read_cut
 from asr_lab.data.phonemes import phonemes
 from asr_lab.data.screen import Screened, screen
 from asr_lab.data.text import TextNormalizer
@@ -34,6 +38,7 @@ from asr_lab.training.recorder import Dataset, Recorder, RunSpec
 from asr_lab.units import SAMPLE_RATE, num_samples
 
 _RESUMABLE = ("train", "phase", "curriculum", "arms")  # kinds that go on where they were cut off
+_MOST_AUDIO = 50_000_000  # bytes in a page
 _MOST_SLICES = 20  # of a kind: the metrics of more would bury the others
 SLICES = ("speaker", "gender", "age", "snr_db", "l1", "corpus", "block")
 
@@ -200,6 +205,27 @@ def record_scores(
     page = alignment_page(table, title, interval, slices=by_slice, audio=audio, note=note)
     run.text(page, f"eval/{split}.html")
     return interval
+
+
+def embedded(cuts: CutSet) -> tuple[dict[str, str], str]:
+    """(Utterance id -> its audio as a data URI, a note on what is left out): at most 50 MB, the first ones."""
+    found: dict[str, str] = {}
+    size = 0
+    for cut in cuts:
+        file = io.BytesIO()
+        soundfile.write(file, read_cut(cut), SAMPLE_RATE, format="OGG", subtype="VORBIS")
+        encoded = base64.b64encode(file.getvalue()).decode()
+        size += len(encoded)
+        if size > _MOST_AUDIO:
+            return found, f"The audio of {len(cuts) - len(found)} utterances is left out: the page would be too large."
+        found[cut.id] = f"data:audio/ogg;base64,{encoded}"
+    return found, ""
+
+
+def record_predictions(run: Recorder, table: pd.DataFrame, split: str) -> None:
+    """Log all that is said of each utterance as JSON lines."""
+    lines = table.to_json(orient="records", lines=True, force_ascii=False)
+    run.text(lines, f"eval/{split}_predictions.jsonl")
 
 
 class Clock:

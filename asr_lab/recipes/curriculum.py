@@ -25,8 +25,9 @@ from asr_lab.models.wav2vec2.bases import on_hub
 from asr_lab.models.wav2vec2.recognizer import Wav2Vec2Recognizer
 from asr_lab.recipes.common import Clock, Split, describe, record_scores, score, use_threads, wer_interval
 from asr_lab.recipes.gates import Gate, overfits
+from asr_lab.recipes.loop import BEST
 from asr_lab.recipes.phases import NUMBERS, Done, of_phase, parts
-from asr_lab.recipes.train import BEST, Part, Trained, train
+from asr_lab.recipes.train import Part, Trained, train
 from asr_lab.training.callbacks import write_aside
 from asr_lab.training.recorder import ModelStore, Recorder, RegisteredModel, Tracker
 from asr_lab.training.trainer import from_rank_0, meet

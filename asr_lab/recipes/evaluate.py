@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from dataclasses import dataclass
 
 import pandas as pd
-import soundfile
-from lhotse import CutSet
 from rich.console import Console
 from rich.progress import Progress
 
 from asr_lab.config.schema import Adapter, EvaluateExperiment, Evaluation
 from asr_lab.data import manifest
-from asr_lab.data.audio import read_cut
 from asr_lab.data.phonemes import check_languages
+from asr_lab.errors import AsrLabError
 from asr_lab.metrics.significance import Interval
 from asr_lab.models import Loader
 from asr_lab.models.adapter import AdapterManager, weights_digest
+from asr_lab.models.pronunciation.assessor import Assessor
 from asr_lab.models.recognizer import Recognizer
-from asr_lab.recipes.common import Clock, Split, describe, record_scores, refuse_too_short, score, use_threads
+from asr_lab.recipes.common import (
+    Clock,
+    Split,
+    describe,
+    embedded,
+    record_predictions,
+    record_scores,
+    refuse_too_short,
+    score,
+    use_threads,
+)
+from asr_lab.recipes.evaluate_pronunciation import AssessedData, evaluate_pronunciation
 from asr_lab.training.recorder import ModelStore, Tracker
-from asr_lab.units import SAMPLE_RATE
 
 _OF_A_STORE = ("models:/", "runs:/")
-_MOST_AUDIO = 50_000_000  # bytes in a page
 CHAMPION = str(Adapter.model_fields["base"].default)
 
 
@@ -56,21 +62,6 @@ def with_adapter(store: ModelStore, load: Loader, model: str, adapter: str, fold
     return recognizer, uri
 
 
-def embedded(cuts: CutSet) -> tuple[dict[str, str], str]:
-    """(Utterance id -> its audio as a data URI, a note on what is left out): at most 50 MB, the first ones."""
-    found: dict[str, str] = {}
-    size = 0
-    for cut in cuts:
-        file = io.BytesIO()
-        soundfile.write(file, read_cut(cut), SAMPLE_RATE, format="OGG", subtype="VORBIS")
-        encoded = base64.b64encode(file.getvalue()).decode()
-        size += len(encoded)
-        if size > _MOST_AUDIO:
-            return found, f"The audio of {len(cuts) - len(found)} utterances is left out: the page would be too large."
-        found[cut.id] = f"data:audio/ogg;base64,{encoded}"
-    return found, ""
-
-
 def adapter_file(store: ModelStore, adapter: str) -> str:
     """An adapter's name or file as it is; one in the registry (`models:/...`) as its file."""
     return str(store.adapter_file(adapter)) if adapter.startswith(_OF_A_STORE) else adapter
@@ -92,8 +83,11 @@ def evaluate(
     store: ModelStore,
     load: Loader,
     console: Console,
-) -> Evaluated:
-    """WER with interval and CER of the manifest, its table and page, recorded as a run of kind `evaluate`."""
+) -> Evaluated | AssessedData:
+    """WER with interval and CER of the manifest, its table and page, recorded as a run of kind `evaluate`.
+
+    What kind of model it is, its folder says: one of pronunciation is assessed instead.
+    """
     clock, settings = Clock(), config.evaluate
     use_threads(config.run.threads)
     split = Split.read(settings.split, settings.data)
@@ -101,6 +95,10 @@ def evaluate(
         check_languages(split.cuts, settings.data)
     recognizer, uri = with_adapter(store, load, settings.model, settings.adapter, settings.adapter_dir)
     refuse_too_short(split, recognizer)
+    if isinstance(recognizer, Assessor):
+        return evaluate_pronunciation(config, split, recognizer, uri, tracker, console)
+    if settings.learners:
+        raise AsrLabError("learners' pages are made by models of pronunciation", where=uri)
     whose = _whose(settings, store)
     spec = describe(
         config,
@@ -124,6 +122,8 @@ def evaluate(
         voices, note = embedded(split.cuts) if settings.audio else ({}, "")
         title = f"{run.name} on {settings.data}"
         interval = record_scores(run, table, settings.split, title, audio=voices, note=note)
+        if settings.save_predictions:
+            record_predictions(run, table, settings.split)
         speech = sum(cut.duration for cut in split.cuts)
         run.metrics(
             {

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from asr_lab.config.schema import DeepSpeech2Experiment, TrainExperiment, Wav2Vec2Augment, Wav2Vec2Experiment
+from asr_lab.config.schema import (
+    DeepSpeech2Experiment,
+    PronunciationExperiment,
+    TrainExperiment,
+    Wav2Vec2Augment,
+    Wav2Vec2Experiment,
+)
 from asr_lab.data.augment import Augmenter, FrameMasker, SoundAugmenter
 from asr_lab.data.phonemes import check_languages
 from asr_lab.data.screen import Screened
@@ -17,10 +23,10 @@ from asr_lab.training.recorder import ModelStore
 
 
 @dataclass(frozen=True)
-class Plan:
+class AnyPlan:
     """All that is known before anything is spent: the data as it will be used and the untrained model."""
 
-    config: TrainExperiment
+    config: TrainExperiment | PronunciationExperiment
     splits: dict[str, Split]
     train: Screened
     val: Screened
@@ -38,6 +44,34 @@ class Plan:
         return sum(parameter.numel() for parameter in learning)
 
     @property
+    def sizes(self) -> dict[str, float]:
+        """Parameters and how many of them learn, as metrics."""
+        return {
+            "model/params": self.num_params,
+            "model/trainable_params": self.num_trainable,
+            "model/trainable_share": self.num_trainable / self.num_params,
+        }
+
+    def warnings(self) -> list[str]:
+        """What was left out of the data, and why."""
+        return self.train.warnings("train") + self.val.warnings("val")
+
+    def augmenter(self) -> SoundAugmenter:
+        """What is done to the training audio of this kind of model."""
+        settings, seed = self.config.augment, self.config.run.seed
+        noise = self.splits["noise"].cuts if "noise" in self.splits else ()
+        if isinstance(settings, Wav2Vec2Augment):
+            return FrameMasker(settings, seed, noise)
+        return Augmenter(settings, seed, noise)
+
+
+@dataclass(frozen=True)
+class Plan(AnyPlan):
+    """The plan of a recogniser of text."""
+
+    config: TrainExperiment
+
+    @property
     def merges(self) -> bool:
         """Whether adapters become part of the weights of the model that is kept."""
         asked = isinstance(self.config, Wav2Vec2Experiment) and self.config.model.merged
@@ -53,15 +87,7 @@ class Plan:
         """What was left out of the data, and why; and what is kept in another way than it seems."""
         folder = self._only_here()
         whole = [f"registered as one plain model: {folder}, which its adapters would need, is on this machine alone"]
-        return self.train.warnings("train") + self.val.warnings("val") + (whole if folder else [])
-
-    def augmenter(self) -> SoundAugmenter:
-        """What is done to the training audio of this kind of model."""
-        settings, seed = self.config.augment, self.config.run.seed
-        noise = self.splits["noise"].cuts if "noise" in self.splits else ()
-        if isinstance(settings, Wav2Vec2Augment):
-            return FrameMasker(settings, seed, noise)
-        return Augmenter(settings, seed, noise)
+        return super().warnings() + (whole if folder else [])
 
 
 def plan(config: TrainExperiment, store: ModelStore, load: Loader = load_model) -> Plan:

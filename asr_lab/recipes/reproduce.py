@@ -13,10 +13,12 @@ from asr_lab.config.schema import (
     CurriculumExperiment,
     EvaluateExperiment,
     Experiment,
+    PronunciationExperiment,
     TrainExperiment,
 )
 from asr_lab.errors import AsrLabError
 from asr_lab.models import Loader
+from asr_lab.recipes import pronunciation
 from asr_lab.recipes.adapter import adapt
 from asr_lab.recipes.evaluate import evaluate
 from asr_lab.recipes.everyone import adapt_everyone, plans
@@ -56,6 +58,8 @@ def again(
     child = _AsChild(tracker, original)
     if isinstance(config, TrainExperiment):
         return train(config, child, console, store=store, own=True).run_id
+    if isinstance(config, PronunciationExperiment):
+        return pronunciation.train(config, child, console, store=store, own=True).run_id
     if isinstance(config, EvaluateExperiment):
         return evaluate(config, child, store, load, console).run_id
     if isinstance(config, CurriculumExperiment):

@@ -7,28 +7,29 @@ the recogniser itself says of its batches and its folder.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from lhotse import CutSet
 from rich.console import Console
-from transformers import TrainerState
+from transformers import TrainerCallback, TrainerState
 
 from asr_lab.config.schema import TrainExperiment
-from asr_lab.data.batches import EpochBatches, InOrder, for_model, loader
+from asr_lab.data.batches import InOrder, for_model, loader
 from asr_lab.metrics.significance import Interval
 from asr_lab.models import load_model
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.models.wav2vec2.recognizer import Wav2Vec2Recognizer
 from asr_lab.recipes.common import Clock, describe, rank_and_world_size, record_scores, score, use_threads
+from asr_lab.recipes.loop import BEST, begin, fit
 from asr_lab.recipes.plan import Plan, plan
-from asr_lab.training.callbacks import DropBrokenUpdates, KeepBest, Recording, SaveEvery, Telling
+from asr_lab.training.callbacks import KeepBest
 from asr_lab.training.recorder import FolderStore, ModelStore, Past, Recorder, RegisteredModel, RunSpec, Tracker
-from asr_lab.training.trainer import AsrTrainer, Sums, count, from_rank_0, last_checkpoint, meet, written_whole
+from asr_lab.training.trainer import Sums, count, from_rank_0, written_whole
 
 COSTS = (
     "model/params",
@@ -39,7 +40,6 @@ COSTS = (
     "perf/peak_memory_mb",
     "perf/peak_gpu_memory_mb",
 )
-BEST = "model"  # folder of the best epoch among the checkpoints, and the model's name in the logged artifacts
 
 
 @dataclass(frozen=True)
@@ -106,18 +106,10 @@ def train(
     if part.reuse and (past := from_rank_0(tracker.finished(spec))):
         return Trained.of(past)
     with tracker.start(spec, own=own or bool(part.parent)) as run:
-        doing = "continuing" if run.resumed else "fine-tuning" if planned.base_uri else "training"
-        console.print(
-            f"{doing} [bold]{run.name}[/]: "
-            f"{planned.num_params / 1e6:.2f} M parameters, {len(planned.train.cuts)} utterances, "
-            f"{planned.splits['train'].hours * 60:.1f} min",
-            highlight=False,
-        )
-        for split in planned.splits.values():
-            run.dataset(split.dataset())
-        run.metrics(_sizes(planned))
+        begin(planned, run, console)
         run.text(json.dumps(planned.recognizer.vocabulary, ensure_ascii=False), "vocab.json")
-        state = _fit(planned, run, console)
+        keepers = partial(_keepers, config, planned.recognizer)
+        state = fit(planned, run, console, lambda: _validate(planned), keepers)
         if rank_and_world_size()[0] > 0:
             return Trained(run.run_id, run.name, "", float("nan"), None, clock.seconds)
         trained = _conclude(planned, run, clock, state, store or FolderStore())
@@ -141,54 +133,8 @@ def _describe(planned: Plan, part: Part) -> RunSpec:
     )
 
 
-def _sizes(planned: Plan) -> dict[str, float]:
-    return {
-        "model/params": planned.num_params,
-        "model/trainable_params": planned.num_trainable,
-        "model/trainable_share": planned.num_trainable / planned.num_params,
-    }
-
-
-def _fit(planned: Plan, run: Recorder, console: Console) -> TrainerState:
-    """Train from the last checkpoint there is; where that ended."""
-    config, recognizer = planned.config, planned.recognizer
-    collator = recognizer.collator(labelled=True, augmenter=planned.augmenter())
-    rank, world_size = rank_and_world_size()
-    batches = EpochBatches(
-        planned.train.cuts,
-        config.train.batch_size,
-        seed=config.run.seed,
-        rank=rank,
-        world_size=world_size,
-        accumulate=config.train.accumulate,
-    )
-    meet()  # to agree on a folder
-    folder = Path(from_rank_0(str(run.checkpoints)))
-    trainer = AsrTrainer(
-        recognizer.model,
-        loader(batches, collator, config.train.num_workers),
-        lambda: _validate(planned),
-        config.train,
-        folder=folder,
-        seed=config.run.seed,
-        callbacks=[
-            Recording(run),
-            DropBrokenUpdates(run),
-            KeepBest(folder / BEST, recognizer.save, config.train.patience, config.train.min_delta),
-            SaveEvery(config.train.save_every),
-            Telling(console, "training"),
-        ],
-    )
-    checkpoint = last_checkpoint(folder)
-    began, done = time.monotonic(), int(checkpoint.name.split("-")[1]) if checkpoint else 0
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    updates = int(trainer.state.global_step)
-    seen = (updates - done) * config.train.batch_size * config.train.accumulate * world_size
-    run.metrics({"perf/utterances_per_second": seen / (time.monotonic() - began)})
-    if rank == 0:
-        with written_whole("the final model", folder / "final"), trainer.as_kept():
-            recognizer.save(folder / "final")
-    return trainer.state
+def _keepers(config: TrainExperiment, recognizer: Recognizer, folder: Path) -> list[TrainerCallback]:
+    return [KeepBest(folder / BEST, recognizer.save, config.train.patience, config.train.min_delta)]
 
 
 @torch.inference_mode()
@@ -234,7 +180,7 @@ def _conclude(planned: Plan, run: Recorder, clock: Clock, state: TrainerState, s
     test = tested if "test" in planned.splits else None
     found = f", test/wer {test.value:.1%} ({test.low:.1%} to {test.high:.1%})" if test else ""
     run.note(f"best epoch {figures['epoch']:.0f}: val/wer {figures['wer']:.1%}{found}; {uri}")
-    costs |= _sizes(planned)
+    costs |= planned.sizes
     return Trained(run.run_id, run.name, uri, figures["wer"], test, clock.seconds, state.log_history, costs)
 
 

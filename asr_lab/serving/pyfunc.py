@@ -2,6 +2,10 @@
 
 Input: a table with a column `audio` of bytes (a WAV, FLAC, OGG or MP3 file each; base64 text is understood too).
 Output: a table with a column `text`. An adapter's model fetches its base by the pinned URI it was made for.
+
+A model of pronunciation also takes a column `text` (what should have been said, in English) or `phonemes` (the same in
+ARPAbet, with spaces between). Its `text` is the phonemes it heard; `phonemes` is a JSON list with an object for each
+canonical phoneme: `phoneme, word, error_score, wrong, said, start_s, end_s`.
 """
 
 from __future__ import annotations
@@ -18,6 +22,8 @@ from mlflow.pyfunc.model import PythonModel
 from asr_lab.data.audio import read_audio
 from asr_lab.models import load_model
 from asr_lab.models.adapter import AdapterManager
+from asr_lab.models.pronunciation.assessor import Assessor
+from asr_lab.serving.assess import judged
 
 
 class SpeechRecognizer(PythonModel):
@@ -38,6 +44,10 @@ class SpeechRecognizer(PythonModel):
             read_audio(io.BytesIO(_bytes(value)), where=f"row {index}")
             for index, value in enumerate(model_input["audio"])
         ]
+        if isinstance(self.recognizer, Assessor) and {"text", "phonemes"} & set(model_input):
+            rows = model_input.drop(columns="audio").to_dict("records")
+            found = [judged(self.recognizer, signal, row) for signal, row in zip(signals, rows, strict=True)]
+            return pd.DataFrame(found, index=model_input.index)
         texts = self.recognizer.transcribe(signals, batch_size=int((params or {}).get("batch_size", 8)))
         return pd.DataFrame({"text": list(texts)}, index=model_input.index)
 

@@ -6,6 +6,7 @@ The package is made from the code that trained the model, and is complete: no st
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -45,6 +46,24 @@ SIGNATURE = ModelSignature(
     outputs=Schema([ColSpec("string", "text")]),
     params=ParamSchema([ParamSpec("batch_size", "long", 8)]),
 )
+_ASSESSOR = ModelSignature(
+    inputs=Schema(
+        [
+            ColSpec("binary", "audio"),
+            ColSpec("string", "text", required=False),
+            ColSpec("string", "phonemes", required=False),
+        ]
+    ),
+    outputs=Schema([ColSpec("string", "text"), ColSpec("string", "phonemes", required=False)]),
+    params=SIGNATURE.params,
+)
+
+
+def _signature(model: RegisteredModel) -> ModelSignature:
+    """What the model takes and gives: one of pronunciation is told what should have been said."""
+    config = model.files["model"] / "config.json" if "model" in model.files else None
+    told = json.loads(config.read_text(encoding="utf-8")) if config and config.is_file() else {}
+    return _ASSESSOR if told.get("model_type") == "pronunciation" else SIGNATURE
 
 
 def package(model: RegisteredModel, folder: Path) -> str:
@@ -61,7 +80,7 @@ def package(model: RegisteredModel, folder: Path) -> str:
             model_config={"base_uri": model.base_uri} if model.base_uri else None,
             code_paths=[str(_PACKAGE)],
             pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in _NEEDED],
-            signature=SIGNATURE,
+            signature=_signature(model),
         )
     for cache in folder.rglob("__pycache__"):
         shutil.rmtree(cache)

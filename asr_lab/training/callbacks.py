@@ -21,11 +21,13 @@ _LOGGED = {
     "loss": "train/loss",
     "learning_rate": "train/lr",
     "grad_norm": "grad_norm",
-    "eval_loss": "val/loss",
-    "eval_wer": "val/wer",
-    "eval_cer": "val/cer",
-    "eval_per": "val/per",
 }
+_VALIDATED = "eval_"
+
+
+def _our_name(key: str) -> str:
+    """Trainer's name of a figure as ours: `val/wer` for `eval_wer`; empty for what is not logged."""
+    return f"val/{key.removeprefix(_VALIDATED)}" if key.startswith(_VALIDATED) else _LOGGED.get(key, "")
 
 
 class Recording(TrainerCallback):  # type: ignore[misc]
@@ -37,7 +39,7 @@ class Recording(TrainerCallback):  # type: ignore[misc]
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
         if state.is_world_process_zero:
-            named = {_LOGGED[key]: float(value) for key, value in logs.items() if key in _LOGGED}
+            named = {_our_name(key): float(value) for key, value in logs.items() if _our_name(key)}
             if named:
                 self.recorder.metrics(named, step=state.global_step)
 
@@ -50,38 +52,50 @@ class Recording(TrainerCallback):  # type: ignore[misc]
 
 
 class KeepBest(TrainerCallback):  # type: ignore[misc]
-    """The model of the epoch with the lowest validation WER (ties: lower loss) in `folder`, written aside first.
+    """The model of the epoch with the best validation figure (ties: lower loss) in `folder`, written aside first.
 
     Stops training when `patience` epochs in a row brought nothing better by more than `min_delta`, counted from the
-    last WER that did: small gains add up. What is best is told by the folder, so a resumed training goes on from it.
+    last figure that did: small gains add up. What is best is told by the folder, so a resumed training goes on from it.
     """
 
-    def __init__(self, folder: Path, save: Callable[[Path], None], patience: int = 0, min_delta: float = 0.0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        save: Callable[[Path], None],
+        patience: int = 0,
+        min_delta: float = 0.0,
+        *,
+        by: str = "wer",
+        higher: bool = False,
+    ) -> None:
         self.folder, self.save, self.patience, self.min_delta = folder, save, patience, min_delta
+        self.by, self.sign = by, -1.0 if higher else 1.0
 
     @property
     def best(self) -> dict[str, float]:
-        """`wer`, `loss` and `epoch` of the best so far; infinite before the first."""
+        """The figure under its name, `loss` and `epoch` of the best so far; infinitely bad before the first."""
         old = self.folder.with_name(f".{self.folder.name}.old")
         if old.is_dir() and not self.folder.is_dir():  # killed between the two renames below
             old.rename(self.folder)
-        return _read_state(self.folder / "best.json")
+        return self._read_state(self.folder / "best.json")
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any) -> None:
         stop = False
         if state.is_world_process_zero:  # it decides for all ranks
-            now = {"wer": metrics["eval_wer"], "loss": metrics["eval_loss"], "epoch": state.epoch}
-            best = self.best
-            if (now["wer"], now["loss"]) < (best["wer"], best["loss"]):
+            now = {self.by: metrics[f"eval_{self.by}"], "loss": metrics["eval_loss"], "epoch": state.epoch}
+            if self._rank(now) < self._rank(self.best):
                 self._keep(now)
             stop = self.patience > 0 and self._epochs_without_progress(now) >= self.patience
         if from_rank_0(stop):
             control.should_training_stop = True
 
+    def _rank(self, state: dict[str, float]) -> tuple[float, float]:
+        return self.sign * state[self.by], state["loss"]
+
     def _epochs_without_progress(self, now: dict[str, float]) -> float:
         file = self.folder.parent / "progress.json"
-        last = _read_state(file)
-        if now["wer"] < last["wer"] - self.min_delta:
+        last = self._read_state(file)
+        if self._rank(now)[0] < self._rank(last)[0] - self.min_delta:
             last = now
             write_aside(file, json.dumps(now))
         return now["epoch"] - last["epoch"]
@@ -100,12 +114,22 @@ class KeepBest(TrainerCallback):  # type: ignore[misc]
         aside.rename(self.folder)
         shutil.rmtree(old, ignore_errors=True)
 
+    def _read_state(self, file: Path) -> dict[str, float]:
+        if not file.is_file():
+            return {self.by: self.sign * math.inf, "loss": math.inf, "epoch": 0}
+        content: dict[str, float] = json.loads(file.read_text())
+        return content
 
-def _read_state(file: Path) -> dict[str, float]:
-    if not file.is_file():
-        return {"wer": math.inf, "loss": math.inf, "epoch": 0}
-    content: dict[str, float] = json.loads(file.read_text())
-    return content
+
+class KeepEach(TrainerCallback):  # type: ignore[misc]
+    """Several `KeepBest`, each by a figure and in a folder of its own (Trainer warns of two callbacks of a class)."""
+
+    def __init__(self, keepers: list[KeepBest]) -> None:
+        self.keepers = keepers
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any) -> None:
+        for keeper in self.keepers:
+            keeper.on_evaluate(args, state, control, metrics)
 
 
 def write_aside(file: Path, content: str) -> None:
@@ -171,10 +195,10 @@ class Telling(TrainerCallback):  # type: ignore[misc]
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any) -> None:
         self._quiet()
         if state.is_world_process_zero:
+            rates = [f"{_our_name(key)} {value:.1%}" for key, value in metrics.items() if key != "eval_loss"]
             self.console.print(
                 f"  epoch {state.epoch:.0f}/{args.num_train_epochs:.0f}  train/loss {self.loss:.3f}  "
-                f"val/loss {metrics['eval_loss']:.3f}  val/wer {metrics['eval_wer']:.1%}  "
-                f"val/cer {metrics['eval_cer']:.1%}  {time.monotonic() - self.began:.1f} s",
+                f"val/loss {metrics['eval_loss']:.3f}  {'  '.join(rates)}  {time.monotonic() - self.began:.1f} s",
                 highlight=False,
             )
 

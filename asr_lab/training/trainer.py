@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import pandas as pd
 import torch
@@ -24,7 +24,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, get_scheduler
 
-from asr_lab.config.schema import Loop, Train
+from asr_lab.config.schema import Loop, PronunciationTrain, Train
 from asr_lab.data.batches import NOT_FOR_THE_MODEL, Indices
 from asr_lab.errors import AsrLabError, not_written
 from asr_lab.metrics import error_rates
@@ -32,22 +32,43 @@ from asr_lab.training.ema import WeightAverage
 
 T = TypeVar("T")
 WHOLE = "COMPLETE"  # the marker file that ends a checkpoint
+_GROUPS = 2  # of Trainer's optimiser: with weight decay and without
 
 logging.getLogger("accelerate").setLevel(logging.ERROR)
 
 
+class Tally(Protocol):
+    """What a rank counted on its share of the validation data, as numbers that add up over ranks."""
+
+    def numbers(self) -> list[float]: ...
+
+    @classmethod
+    def of(cls, numbers: list[float]) -> Self:
+        """The tally of the whole, of the summed numbers of all ranks."""
+
+    def metrics(self) -> dict[str, float]:
+        """Figures as `eval_<name>`, `eval_loss` among them, in the order in which they are told."""
+
+
 @dataclass(frozen=True)
 class Sums:
-    """What a rank counted on its share of the validation data; shares add up."""
+    """The tally of a recogniser of text."""
 
     loss: float = 0.0
-    utterances: int = 0
-    word_errors: int = 0
-    words: int = 0
-    character_errors: int = 0
-    characters: int = 0
-    phoneme_errors: int = 0
-    phonemes: int = 0
+    utterances: float = 0
+    word_errors: float = 0
+    words: float = 0
+    character_errors: float = 0
+    characters: float = 0
+    phoneme_errors: float = 0
+    phonemes: float = 0
+
+    def numbers(self) -> list[float]:
+        return [float(value) for value in vars(self).values()]
+
+    @classmethod
+    def of(cls, numbers: list[float]) -> Self:
+        return cls(*numbers)
 
     def metrics(self) -> dict[str, float]:
         """`eval_loss` (mean over utterances), `eval_wer`, `eval_cer` of the whole; `eval_per` if phonemes counted."""
@@ -115,7 +136,7 @@ class AsrTrainer(Trainer):  # type: ignore[misc]
         self,
         model: nn.Module,
         loader: DataLoader[Any],
-        validate: Callable[[], Sums] | None,
+        validate: Callable[[], Tally] | None,
         settings: Loop,
         *,
         folder: Path,
@@ -152,6 +173,13 @@ class AsrTrainer(Trainer):  # type: ignore[misc]
         outputs = model(**{key: value for key, value in inputs.items() if key not in NOT_FOR_THE_MODEL})
         return (outputs.loss, outputs) if return_outputs else outputs.loss
 
+    def create_optimizer(self, *arguments: Any) -> Any:
+        """Trainer's optimiser; what `settings.encoder_lr` is for learns at that rate."""
+        optimizer = super().create_optimizer(*arguments)
+        if isinstance(self.settings, PronunciationTrain) and len(optimizer.param_groups) == _GROUPS:
+            give_a_rate_of_its_own(optimizer, self.model.encoder, self.settings.encoder_lr)
+        return optimizer
+
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> LambdaLR:
         if self.lr_scheduler is None:
             self.lr_scheduler = schedule(optimizer or self.optimizer, num_training_steps, self.settings)
@@ -173,11 +201,11 @@ class AsrTrainer(Trainer):  # type: ignore[misc]
     def _validated(self, model: nn.Module) -> dict[str, float]:
         assert self.validate is not None
         model.eval()
-        sums = self.validate()
+        tally = self.validate()
         model.train()
-        own = torch.tensor([float(value) for value in vars(sums).values()], dtype=torch.float64)
+        own = torch.tensor(tally.numbers(), dtype=torch.float64)
         total = self.accelerator.reduce(own.to(self.args.device), reduction="sum").tolist()
-        metrics = Sums(total[0], *(round(value) for value in total[1:])).metrics()
+        metrics = type(tally).of(total).metrics()
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -191,6 +219,15 @@ class AsrTrainer(Trainer):  # type: ignore[misc]
             self.accelerator.wait_for_everyone()  # each rank writes a part of its own
             if self.args.should_save:
                 (folder / WHOLE).touch()
+
+
+def give_a_rate_of_its_own(optimizer: Any, part: nn.Module, lr: float) -> None:
+    """Put the parameters of a part of the model into groups of their own, behind those there are."""
+    own = {id(parameter) for parameter in part.parameters()}
+    for group in list(optimizer.param_groups):
+        moved = [parameter for parameter in group["params"] if id(parameter) in own]
+        group["params"] = [parameter for parameter in group["params"] if id(parameter) not in own]
+        optimizer.add_param_group({**group, "params": moved, "lr": lr})
 
 
 def meet() -> None:

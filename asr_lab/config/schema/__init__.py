@@ -13,11 +13,19 @@ from asr_lab.config.schema.curriculum import Curriculum, CurriculumExperiment, P
 from asr_lab.config.schema.deepspeech2 import DeepSpeech2Experiment, DeepSpeech2Model
 from asr_lab.config.schema.evaluate import EvaluateExperiment, Evaluation
 from asr_lab.config.schema.loop import Loop, Train
+from asr_lab.config.schema.pronunciation import (
+    PronunciationData,
+    PronunciationExperiment,
+    PronunciationLoss,
+    PronunciationModel,
+    PronunciationTrain,
+)
 from asr_lab.config.schema.sweep import SweepExperiment
 from asr_lab.config.schema.wav2vec2 import Lora, Wav2Vec2Experiment, Wav2Vec2Model, Wav2Vec2Train
 
 __all__ = [
     "ALIASES",
+    "ALIASES_OF",
     "RECIPES",
     "TRAINED",
     "UNTOUCHED",
@@ -39,6 +47,11 @@ __all__ = [
     "Loop",
     "Lora",
     "Phase",
+    "PronunciationData",
+    "PronunciationExperiment",
+    "PronunciationLoss",
+    "PronunciationModel",
+    "PronunciationTrain",
     "Run",
     "Section",
     "Sound",
@@ -53,21 +66,29 @@ __all__ = [
 ]
 
 TrainExperiment = DeepSpeech2Experiment | Wav2Vec2Experiment
-"""What `asr-lab train` takes."""
-Experiment = TrainExperiment | CurriculumExperiment | ArmsExperiment | AdapterExperiment | EvaluateExperiment
+"""What trains a recogniser; `asr-lab train` takes a `PronunciationExperiment` too."""
+Experiment = (
+    TrainExperiment
+    | PronunciationExperiment
+    | CurriculumExperiment
+    | ArmsExperiment
+    | AdapterExperiment
+    | EvaluateExperiment
+)
 """What is run once."""
 
 RECIPES: dict[str, type[Experiment | SweepExperiment]] = {
     "deepspeech2": DeepSpeech2Experiment,
     "wav2vec2": Wav2Vec2Experiment,
+    "pronunciation": PronunciationExperiment,
     "curriculum": CurriculumExperiment,
     "arms": ArmsExperiment,
     "adapter": AdapterExperiment,
     "evaluate": EvaluateExperiment,
     "sweep": SweepExperiment,
 }
-TRAINED = ("deepspeech2", "wav2vec2")
-"""The recipes that train a recogniser."""
+TRAINED = ("deepspeech2", "wav2vec2", "pronunciation")
+"""The recipes of `asr-lab train`."""
 
 ALIASES: dict[str, str] = {
     "adapter_hidden_dims": "adapter.hidden_dims",
@@ -76,14 +97,26 @@ ALIASES: dict[str, str] = {
     "base_model_path": "adapter.base",
     "batch_size": "train.batch_size",
     "epochs": "train.epochs",
+    "error_weight": "loss.errors",
+    "eval_data": "data.test",
     "experiment_name": "run.name",
+    "gradient_accumulation": "train.accumulate",
+    "hidden_dim": "model.head_size",
     "hidden_dims": "adapter.hidden_dims",
     "main_lr": "train.lr",
+    "model_type": "model.type",
     "num_epochs": "train.epochs",
     "num_workers": "train.num_workers",
+    "phoneme_weight": "loss.phonemes",
+    "pretrained_model": "model.pretrained",
     "pretrained_model_path": "model.pretrained",
     "seed": "run.seed",
+    "train_data": "data.train",
     "transcripts_path": "data.train",
+    "val_data": "data.val",
     "wav2vec_lr": "train.lr",
 }
 """Option names of the older systems and the config keys they stand for."""
+
+ALIASES_OF: dict[str, dict[str, str]] = {"pronunciation": {"wav2vec_lr": "train.encoder_lr"}}
+"""Recipe -> older option names that stand for another key there than elsewhere."""

@@ -23,6 +23,10 @@ class Evaluation(Section):
     batch_size: Positive = 16
     audio: bool = False
     """Put the audio into the page, to listen to; only where asked, for it is people's voices."""
+    save_predictions: bool = False
+    """Keep all that is said of each utterance as `eval/<split>_predictions.jsonl` too, to be read without pandas."""
+    learners: bool = False
+    """For a model of pronunciation: a page for each speaker, with their audio, under `learners/`."""
     phonemes: bool = False
     """Score in phonemes too (`test/per`), by eSpeak NG and the utterances' language."""
 

@@ -142,7 +142,7 @@ def tiny(settings: Wav2Vec2Model) -> Any:
         conv_bias=True,
         feat_extract_norm="layer",
         do_stable_layer_norm=True,
-        num_conv_pos_embedding_groups=_groups(settings.hidden_size),
+        num_conv_pos_embedding_groups=groups_of(settings.hidden_size),
         hidden_dropout=settings.dropout,
         attention_dropout=settings.dropout,
         activation_dropout=settings.dropout,
@@ -151,7 +151,8 @@ def tiny(settings: Wav2Vec2Model) -> Any:
     )
 
 
-def _groups(size: int) -> int:
+def groups_of(size: int) -> int:
+    """Groups of a convolution over so many channels: 16, or the largest power of two that divides them."""
     return max(groups for groups in (16, 8, 4, 2, 1) if size % groups == 0)
 
 

@@ -9,7 +9,8 @@ Legend: B utterances, N samples, U frames of 20 ms, C channels, V classes, L lab
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -74,6 +75,45 @@ class UnpaddedGroupNorm(nn.GroupNorm):
         return torch.cat([pad(row, (0, longest - row.size(-1))) for row in rows])
 
 
+class Hearing:
+    """How an encoder of the family hears a padded batch: under our masks, and with norms that see no padding."""
+
+    def __init__(self, encoder: Any) -> None:
+        self.encoder = encoder
+        self._masks: tuple[Tensor, Tensor] | None = None
+        encoder.feature_projection.register_forward_hook(self._mask)
+        front = encoder.feature_extractor
+        self._norms: list[Any] = [front] if hasattr(front, "lengths") else []
+        """What must know the frames of each utterance behind the first convolution, or a filter bank in its place."""
+        first = next(iter(getattr(front, "conv_layers", ())), None)
+        frames_first(getattr(front, "conv_layers", []))
+        if first is not None and isinstance(getattr(first, "layer_norm", None), nn.GroupNorm):
+            first.layer_norm = UnpaddedGroupNorm.of(first.layer_norm)
+            self._norms = [first.layer_norm]
+
+    @contextmanager
+    def batch(self, samples_B: Tensor, time_mask: Tensor | None, channel_mask: Tensor | None) -> Iterator[Tensor]:
+        """Within it the encoder hears signals of so many samples; their lengths in frames (B,)."""
+        config = self.encoder.config
+        for norm in self._norms:
+            norm.lengths = num_frames(samples_B, config.conv_kernel[:1], config.conv_stride[:1]).tolist()
+        self._masks = (time_mask, channel_mask) if time_mask is not None and channel_mask is not None else None
+        yield num_frames(samples_B, config.conv_kernel, config.conv_stride)
+        if not torch.is_grad_enabled():  # else activations may be computed once more, on the way back
+            for norm in self._norms:
+                norm.lengths = None
+
+    def _mask(self, module: nn.Module, inputs: Any, output: Any) -> Any:
+        """Masked frames become the embedding that the base learned for them (0 where it has none), channels 0."""
+        if self._masks is None:
+            return None
+        time_BU, channel_BC = self._masks
+        hidden_BUC = output[0] if isinstance(output, tuple) else output
+        hidden = getattr(self.encoder, "masked_spec_embed", hidden_BUC.new_zeros(1)).to(hidden_BUC.dtype)
+        masked_BUC = torch.where(time_BU[:, :, None], hidden, hidden_BUC).masked_fill(channel_BC[:, None, :], 0.0)
+        return (masked_BUC, *output[1:]) if isinstance(output, tuple) else masked_BUC
+
+
 class SpeechCTC(nn.Module):
     """`network`, a `*ForCTC` of transformers or its `PeftModel`, from samples to logits and loss."""
 
@@ -82,14 +122,7 @@ class SpeechCTC(nn.Module):
     def __init__(self, network: Any) -> None:
         super().__init__()
         self.network = network
-        self._masks: tuple[Tensor, Tensor] | None = None
-        self.encoder.feature_projection.register_forward_hook(self._mask)
-        first = self.encoder.feature_extractor.conv_layers[0]
-        frames_first(self.encoder.feature_extractor.conv_layers)
-        self._norm: list[UnpaddedGroupNorm] = []  # in a list: no second name among the weights
-        if isinstance(getattr(first, "layer_norm", None), nn.GroupNorm):
-            first.layer_norm = UnpaddedGroupNorm.of(first.layer_norm)
-            self._norm = [first.layer_norm]
+        self.hearing = Hearing(self.encoder)
         self.register_state_dict_post_hook(_without_frozen)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_post_hook(_frozen_are_there)  # type: ignore[no-untyped-call]
 
@@ -122,29 +155,12 @@ class SpeechCTC(nn.Module):
         """Logits (B, U, V) of samples (B, N), real where `attention_mask` (B, N) is; with labels (B, L), padded by
         -100, the CTC loss too. Frames (B, U) and channels (B, C) where the masks are true are hidden from the encoder.
         """
-        config, samples_B = self.config, attention_mask.sum(dim=-1)
-        lengths_B = num_frames(samples_B, config.conv_kernel, config.conv_stride)
-        for norm in self._norm:
-            norm.lengths = num_frames(samples_B, config.conv_kernel[:1], config.conv_stride[:1]).tolist()
-        self._masks = (time_mask, channel_mask) if time_mask is not None and channel_mask is not None else None
-        logits_BUV = self.network(input_values, attention_mask=attention_mask).logits
-        if not torch.is_grad_enabled():  # else activations may be computed once more, on the way back
-            for norm in self._norm:
-                norm.lengths = None
+        with self.hearing.batch(attention_mask.sum(dim=-1), time_mask, channel_mask) as lengths_B:
+            logits_BUV = self.network(input_values, attention_mask=attention_mask).logits
         loss = None
         if labels is not None:
-            loss = ctc_loss(logits_BUV, lengths_B, labels, blank=int(config.pad_token_id))
+            loss = ctc_loss(logits_BUV, lengths_B, labels, blank=int(self.config.pad_token_id))
         return SpeechOutput(loss=loss, logits=logits_BUV, logit_lengths=lengths_B)
-
-    def _mask(self, module: nn.Module, inputs: Any, output: Any) -> Any:
-        """Masked frames become the embedding that the base learned for them (0 where it has none), channels 0."""
-        if self._masks is None:
-            return None
-        time_BU, channel_BC = self._masks
-        hidden_BUC = output[0] if isinstance(output, tuple) else output
-        hidden = getattr(self.encoder, "masked_spec_embed", hidden_BUC.new_zeros(1)).to(hidden_BUC.dtype)
-        masked_BUC = torch.where(time_BU[:, :, None], hidden, hidden_BUC).masked_fill(channel_BC[:, None, :], 0.0)
-        return (masked_BUC, *output[1:]) if isinstance(output, tuple) else masked_BUC
 
 
 def _frozen(module: nn.Module) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
@@ -84,6 +85,8 @@ def scrub(folder: Path, people: Set[str]) -> Scrubbed:
         figure = path.with_suffix(".png")
         if figure.is_file():
             _remove(figure, folder, done)
+    for lines in sorted(folder.rglob("*.jsonl")):
+        _rewrite_lines(lines, utterances, folder, done)
     for page in sorted(folder.rglob("*.html")):
         text = page.read_text(encoding="utf-8", errors="replace")
         if any(utterance in text for utterance in utterances):
@@ -96,9 +99,29 @@ def _rows_of(table: pd.DataFrame, people: Set[str]) -> pd.Series:
     for column in _COLUMNS:
         if column in table:
             theirs |= table[column].astype(str).isin(people)
-    if {"slice", "value"} <= set(table):
-        theirs |= table["slice"].isin(_COLUMNS) & table["value"].astype(str).isin(people)
+    for kind in {"slice", "part"} & set(table):
+        theirs |= table[kind].isin(_COLUMNS) & table["value"].astype(str).isin(people)
     return theirs
+
+
+def _rewrite_lines(path: Path, utterances: Set[str], folder: Path, done: Scrubbed) -> None:
+    """JSON lines without those of these utterances and people."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    rest = [
+        line
+        for line, row in zip(lines, rows, strict=True)
+        if not {str(row.get(name)) for name in ("id", *_COLUMNS)} & utterances
+    ]
+    if len(rest) == len(lines):
+        return
+    if not rest:
+        _remove(path, folder, done)
+        return
+    aside = path.with_name(f".{path.name}.part")
+    aside.write_text("\n".join(rest) + "\n", encoding="utf-8")
+    aside.rename(path)
+    done.rewritten.append(path.relative_to(folder).as_posix())
 
 
 def _rewrite(path: Path, rest: pd.DataFrame, folder: Path, done: Scrubbed) -> None:

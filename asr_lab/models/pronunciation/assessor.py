@@ -1,0 +1,232 @@
+"""A model of pronunciation assessment as it is kept and used.
+
+Its folder holds `config.json`, weights as safetensors, the phonemes (`vocab.json`), what makes its input
+(`preprocessor_config.json`), and what was fitted on validation data (`decisions.json`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from lhotse import CutSet
+from torch import Tensor
+from transformers import Wav2Vec2FeatureExtractor
+
+from asr_lab.data.audio import Signal
+from asr_lab.data.augment import SoundAugmenter
+from asr_lab.data.batches import Batch, InOrder, for_model, loader
+from asr_lab.data.text import TextNormalizer
+from asr_lab.decoding.gop import gop_batch
+from asr_lab.decoding.greedy import best_path
+from asr_lab.errors import AsrLabError, listing
+from asr_lab.models.adapter import vocabulary_digest
+from asr_lab.models.pronunciation.batches import CLASS_OF, PronunciationCollator, questions
+from asr_lab.models.pronunciation.config import DIAGNOSES, UNITS, PronunciationConfig
+from asr_lab.models.pronunciation.decisions import Decisions
+from asr_lab.models.pronunciation.network import PronunciationModel, PronunciationOutput
+from asr_lab.models.recognizer import (
+    Progress,
+    Recognizer,
+    best_device,
+    check_folder,
+    read_vocabulary,
+    write_json,
+)
+from asr_lab.models.wav2vec2.network import num_frames, receptive_field
+from asr_lab.units import SAMPLE_RATE
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the model says of an utterance of N canonical phonemes."""
+
+    recognised: list[str]
+    """Phonemes that were heard, greedily."""
+    error_score: list[float]
+    """N probabilities that the phoneme was said wrong."""
+    gop: list[float]
+    """N goodness-of-pronunciation scores, higher is worse, of what was heard without knowing the text."""
+    diagnosis: list[str] | None
+    """N phonemes (or `<del>`, `<unk>`) most likely said in their place; None where the model has no such output."""
+    score: list[float] | None
+    """N scores of 0 to 2; None where the model has no such output."""
+    spans: list[tuple[float, float]]
+    """N times [start_s, end_s] by forced alignment."""
+
+
+@dataclass
+class Assessor(Recognizer):
+    """A model of pronunciation; as a recogniser its text is phonemes with spaces between."""
+
+    model: PronunciationModel
+    feature_extractor: Any = field(kw_only=True)
+    decisions: Decisions = field(default_factory=Decisions, kw_only=True)
+
+    model_type: ClassVar[str] = "pronunciation"
+
+    @property
+    def kind(self) -> str:
+        """Its type with that of its head, as runs and the registry call it: `pronunciation-cross`."""
+        return f"{self.model_type}-{self.model.config.head}"
+
+    @property
+    def _shape(self) -> Any:
+        return self.model.encoder.config
+
+    @property
+    def min_samples(self) -> int:
+        return receptive_field(self._shape.conv_kernel, self._shape.conv_stride)
+
+    @property
+    def frame_shift_s(self) -> float:
+        """Seconds from a frame to the next."""
+        samples = 1
+        for stride in self._shape.conv_stride:
+            samples *= stride
+        return samples / SAMPLE_RATE
+
+    def output_frames(self, num_samples: int) -> int:
+        return max(0, num_frames(num_samples, self._shape.conv_kernel, self._shape.conv_stride))
+
+    def extract(self, samples: Signal) -> Tensor:
+        """The signal (num_samples,) as the encoder wants it; raises `AsrLabError` when no frame can be made of it."""
+        if len(samples) < self.min_samples:
+            raise AsrLabError(
+                f"the audio is too short for this model: {len(samples) / SAMPLE_RATE * 1000:.1f} ms",
+                allowed=f"at least {self.min_samples / SAMPLE_RATE * 1000:.0f} ms",
+            )
+        return torch.from_numpy(self.feature_extractor(samples, sampling_rate=SAMPLE_RATE).input_values[0])
+
+    def collator(self, *, labelled: bool = False, augmenter: SoundAugmenter | None = None) -> PronunciationCollator:
+        return PronunciationCollator(
+            self.extract,
+            None,
+            augmenter,
+            output_frames=self.output_frames,
+            num_channels=self._shape.hidden_size,
+            labelled=labelled,
+        )
+
+    @torch.inference_mode()
+    def logits(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """What was heard, without knowing what should have been said."""
+        heard = {key: batch[key] for key in ("input_values", "attention_mask")}
+        output = self.model.eval()(**for_model(heard, self.model.device))
+        return output.free_logits, output.logit_lengths
+
+    def spell(self, text: str) -> str:
+        return " ".join(text.split())
+
+    def encode_text(self, text: str) -> list[int]:
+        return [CLASS_OF[phoneme] for phoneme in text.split()]
+
+    def decode(self, logits_BUV: Tensor, lengths_B: Tensor) -> list[str]:
+        return [" ".join(phonemes) for phonemes in heard_phonemes(logits_BUV, lengths_B, self.blank)]
+
+    @torch.inference_mode()
+    def judge(self, batch: Batch) -> list[Judgement]:
+        """What the model says of each utterance of a batch with canonical phonemes."""
+        wanted = ("input_values", "attention_mask", "canonical", "words")
+        output = self.model.eval()(**for_model({key: batch[key] for key in wanted}, self.model.device))
+        return judgements(output, batch["canonical"], self.blank, self.frame_shift_s)
+
+    def judged(
+        self, cuts: CutSet, batch_size: int = 16, progress: Progress | None = None
+    ) -> Iterator[tuple[str, Judgement]]:
+        """(id, what the model says) of every utterance, in batches of like duration."""
+        for batch in loader(InOrder(cuts, batch_size), self.collator()):
+            yield from zip(batch["cut_ids"], self.judge(batch), strict=True)
+            if progress:
+                progress(len(batch["cut_ids"]))
+
+    def assess(self, samples: Signal, canonical: Sequence[str], words: Sequence[int] = ()) -> Judgement:
+        """What the model says of a signal (num_samples,) that should have been these phonemes."""
+        return self.judge(self._asked([samples], [canonical], [words]))[0]
+
+    @torch.inference_mode()
+    def error_scores(self, signals: Sequence[Signal], canonical: Sequence[Sequence[str]]) -> list[list[float]]:
+        """The probability of an error of each phoneme that the signals should have been."""
+        batch = self._asked(signals, canonical, [()] * len(canonical))
+        scores_BN = self.model.eval()(**for_model(batch, self.model.device)).error_logits.float().sigmoid()
+        return [row[: len(own)].tolist() for row, own in zip(scores_BN, canonical, strict=True)]
+
+    def _asked(
+        self, signals: Sequence[Signal], canonical: Sequence[Sequence[str]], words: Sequence[Sequence[int]]
+    ) -> Batch:
+        """A batch of signals and what they should have been; raises `AsrLabError` for what are no phonemes."""
+        unknown = sorted({phoneme for one in canonical for phoneme in one} - set(UNITS[1:]))
+        if unknown or not all(canonical):
+            what = f"unknown phonemes: {listing(unknown)}" if unknown else "no phonemes to be said"
+            raise AsrLabError(what, allowed=listing(UNITS[1:], 50))
+        places = [own or [0] * len(text) for own, text in zip(words, canonical, strict=True)]
+        return self.collator().pad([self.extract(one) for one in signals]) | questions(canonical, places)
+
+    def save(self, folder: Path) -> None:
+        self.model.config.architectures = [type(self.model).__name__]
+        self.model.config.inventory = vocabulary_digest(self.units)
+        self.model.save_pretrained(folder)
+        self.feature_extractor.save_pretrained(folder)
+        write_json(folder / "vocab.json", self.vocabulary)
+        self.decisions.save(folder)
+
+
+def heard_phonemes(logits_BUV: Tensor, lengths_B: Tensor, blank: int) -> list[list[str]]:
+    """The phonemes of each utterance, greedily."""
+    return [[UNITS[place] for place in path] for path in best_path(logits_BUV, lengths_B, blank)]
+
+
+def judgements(output: PronunciationOutput, canonical_BN: Tensor, blank: int, frame_shift_s: float) -> list[Judgement]:
+    """A network's output of a batch as what is said of each utterance."""
+    tokens = [row[row >= 0].tolist() for row in canonical_BN]
+    log_probs_BUV = output.free_logits.float().log_softmax(dim=-1)
+    scores = gop_batch(log_probs_BUV, output.logit_lengths, tokens, blank)
+    recognised = heard_phonemes(output.logits, output.logit_lengths, blank)
+    told, found = output.diagnosis_logits, []
+    for place, count in enumerate(map(len, tokens)):
+        spans = output.spans[place, :count].tolist()
+        best = [] if told is None else told[place, :count].argmax(dim=-1).tolist()
+        found.append(
+            Judgement(
+                recognised=recognised[place],
+                error_score=output.error_logits[place, :count].float().sigmoid().tolist(),
+                gop=scores[place].tolist(),
+                diagnosis=None if told is None else [DIAGNOSES[one] for one in best],
+                score=None if output.scores is None else output.scores[place, :count].float().tolist(),
+                spans=[(round(a * frame_shift_s, 3), round((b + 1) * frame_shift_s, 3)) for a, b in spans],
+            )
+        )
+    return found
+
+
+def load_recognizer(folder: Path, resolve: Callable[[str], Path] | None = None) -> Assessor:
+    """A model of pronunciation from its folder; raises `AsrLabError` when the folder is not one.
+
+    It is not one either when its phonemes are not those that its classes were trained on.
+    """
+    check_folder(folder, "config.json", "model.safetensors", "vocab.json", "preprocessor_config.json")
+    config = PronunciationConfig.from_pretrained(folder)
+    vocabulary = read_inventory(folder, config)
+    model = PronunciationModel.from_pretrained(folder, config=config).to(best_device())
+    extractor = Wav2Vec2FeatureExtractor.from_pretrained(folder)
+    return Assessor(
+        model.eval(), vocabulary, TextNormalizer(), feature_extractor=extractor, decisions=Decisions.load(folder)
+    )
+
+
+def read_inventory(folder: Path, config: PronunciationConfig) -> dict[str, int]:
+    """The phonemes of a model folder; raises `AsrLabError` when they are not those it was trained with."""
+    vocabulary = read_vocabulary(folder, config.vocab_size)
+    units = sorted(vocabulary, key=vocabulary.__getitem__)
+    if tuple(units) != UNITS or vocabulary_digest(units) != getattr(config, "inventory", ""):
+        strange = [unit for unit in units if unit not in UNITS] or ["their order"]
+        raise AsrLabError(
+            f"the phoneme inventory does not match the checkpoint: {listing(strange)}",
+            where=str(folder / "vocab.json"),
+            allowed=json.dumps(dict(zip(UNITS[:4], range(4), strict=True))) + " ...: the file as it was saved",
+        )
+    return vocabulary

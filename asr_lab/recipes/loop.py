@@ -1,0 +1,85 @@
+"""What trainings of all models share: a run begun with what is known of it, and the loop from its last checkpoint."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from transformers import TrainerCallback, TrainerState
+
+from asr_lab.data.batches import EpochBatches, loader
+from asr_lab.recipes.common import rank_and_world_size
+from asr_lab.recipes.plan import AnyPlan
+from asr_lab.training.callbacks import DropBrokenUpdates, Recording, SaveEvery, Telling
+from asr_lab.training.recorder import Recorder
+from asr_lab.training.trainer import AsrTrainer, Tally, from_rank_0, last_checkpoint, meet, written_whole
+
+BEST = "model"
+"""Folder of the best epoch among the checkpoints, and the model's name in the logged artifacts."""
+
+
+def begin(planned: AnyPlan, run: Recorder, console: Console) -> None:
+    """Say what is trained, and record data and sizes."""
+    doing = "continuing" if run.resumed else "fine-tuning" if planned.base_uri else "training"
+    console.print(
+        f"{doing} [bold]{run.name}[/]: "
+        f"{planned.num_params / 1e6:.2f} M parameters, {len(planned.train.cuts)} utterances, "
+        f"{planned.splits['train'].hours * 60:.1f} min",
+        highlight=False,
+    )
+    for split in planned.splits.values():
+        run.dataset(split.dataset())
+    run.metrics(planned.sizes)
+
+
+def fit(
+    planned: AnyPlan,
+    run: Recorder,
+    console: Console,
+    validate: Callable[[], Tally],
+    keepers: Callable[[Path], list[TrainerCallback]],
+) -> TrainerState:
+    """Train from the last checkpoint there is; where that ended.
+
+    `keepers` are the callbacks that keep what is best in the folder of the checkpoints.
+    """
+    config, recognizer = planned.config, planned.recognizer
+    collator = recognizer.collator(labelled=True, augmenter=planned.augmenter())
+    rank, world_size = rank_and_world_size()
+    batches = EpochBatches(
+        planned.train.cuts,
+        config.train.batch_size,
+        seed=config.run.seed,
+        rank=rank,
+        world_size=world_size,
+        accumulate=config.train.accumulate,
+    )
+    meet()  # to agree on a folder
+    folder = Path(from_rank_0(str(run.checkpoints)))
+    trainer = AsrTrainer(
+        recognizer.model,
+        loader(batches, collator, config.train.num_workers),
+        validate,
+        config.train,
+        folder=folder,
+        seed=config.run.seed,
+        callbacks=[
+            Recording(run),
+            DropBrokenUpdates(run),
+            Telling(console, "training"),
+            *keepers(folder),
+            SaveEvery(config.train.save_every),
+        ],
+    )
+    checkpoint = last_checkpoint(folder)
+    began, done = time.monotonic(), int(checkpoint.name.split("-")[1]) if checkpoint else 0
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    updates = int(trainer.state.global_step)
+    seen = (updates - done) * config.train.batch_size * config.train.accumulate * world_size
+    run.metrics({"perf/utterances_per_second": seen / (time.monotonic() - began)})
+    if rank == 0:
+        with written_whole("the final model", folder / "final"), trainer.as_kept():
+            recognizer.save(folder / "final")
+    return trainer.state
