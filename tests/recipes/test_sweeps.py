@@ -157,7 +157,8 @@ def test_an_adapters_sweep_from_nothing_to_a_config_that_runs_again(person, monk
     assert {f"figures/{name}.png" for name in ("history", "importance", "parallel", "slice", "contour")} <= drawn
     page = Path(mlflow.artifacts.download_artifacts(run_id=parent.info.run_id, artifact_path="sweep.html")).read_text()
     assert page.count("<svg") == 5
-    assert "http" not in page.replace("http://www.w3.org", "").replace("https://matplotlib.org", "")
+    assert 'src="http' not in page, "it loads nothing"
+    assert 'href="http' not in page
     assert not (person / "adapters").exists(), "a trial does not touch the person's file"
     assert not list((person / "checkpoints").glob("*/frames"))
     assert "deepspeech2-adapter-john" not in ok("list", "--children"), "trials are not registered"
