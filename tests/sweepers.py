@@ -1,8 +1,9 @@
 """A sweep whose trials train nothing, as a process of its own: to be killed, to be joined, to be timed.
 
-    python tests/sweepers.py --trials 8 [--workers 2] [--storage URL] [--join] [--host NAME] [--sleep 0.2]
+    python tests/sweepers.py --trials 8 [--workers 2] [--storage URL] [--join] [--host NAME] [--sleep 0.2] [--wait]
 
-Its trials sleep and log a figure that a parabola of the learning rate gives; each leaves a line in `begun.txt`.
+Its trials sleep (`--wait`: until the file `go` is there) and log a figure that a parabola of the learning rate gives;
+each leaves a line in `begun.txt`.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ SWEEP = {
 class Sleeper:
     """Trains nothing."""
 
-    def __init__(self, sleep: float) -> None:
-        self.sleep = sleep
+    def __init__(self, sleep: float, waits: bool) -> None:
+        self.sleep, self.waits = sleep, waits
 
     def __call__(self, config, tracker) -> None:
         spec = describe(
@@ -53,12 +54,14 @@ class Sleeper:
             with Path("begun.txt").open("a") as file:
                 file.write(f"{run.run_id} {os.getpid()} {config.train.lr!r}\n")
             time.sleep(self.sleep)
+            while self.waits and not Path("go").exists():
+                time.sleep(0.1)
             wer = 0.1 + 0.1 * (math.log10(config.train.lr) + 3) ** 2
             run.metrics({"val/wer": wer, "val/cer": wer / 3, "train/loss": wer * 5}, 10)
 
 
-def sleeper(recipe, store, folder, sleep=0.0):
-    return Sleeper(sleep)
+def sleeper(recipe, store, folder, sleep=0.0, waits=False):
+    return Sleeper(sleep, waits)
 
 
 def planned(storage: str = "", **more):
@@ -77,10 +80,11 @@ def main() -> None:
     parser.add_argument("--join", action="store_true")
     parser.add_argument("--host", default="")
     parser.add_argument("--sleep", type=float, default=0.2)
+    parser.add_argument("--wait", action="store_true")
     asked = parser.parse_args()
     if asked.host:
         processes.socket.gethostname = lambda: asked.host
-    means = Means(MlflowTracker, FolderStore, partial(sleeper, sleep=asked.sleep))
+    means = Means(MlflowTracker, FolderStore, partial(sleeper, sleep=asked.sleep, waits=asked.wait))
     plan, console = planned(asked.storage), Console(width=200)
     if asked.join:
         sweeping.join(plan, means, console, timeout_s=0, workers=asked.workers)

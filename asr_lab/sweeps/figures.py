@@ -98,8 +98,10 @@ def _figure(name: str, axes: Any) -> Figure:
         return figure
     figure.set_layout_engine("constrained")
     try:
-        figure.draw_without_rendering()
-    except ZeroDivisionError:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            figure.draw_without_rendering()
+    except (ZeroDivisionError, UserWarning):  # labels too long for its panels
         figure.set_layout_engine("none")
     return figure
 

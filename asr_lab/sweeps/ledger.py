@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages import RetryHeartbeatStaleTrialCallback
+from optuna.storages import RetryHeartbeatStaleTrialCallback, fail_stale_trials
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -66,7 +66,9 @@ def try_again(study: Study, trial: FrozenTrial, *, however_often: bool = False) 
 
 
 def reclaim(study: Study, tracker: RunKeeper) -> int:
-    """Find the trials whose process on this machine is gone; how many there were."""
+    """Find the trials whose process on this machine is gone, and in a database those whose heart has stopped; how many
+    there were on this machine."""
+    fail_stale_trials(study)  # calls `lose`; nothing where hearts are not heard
     found = 0
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         mark = trial.user_attrs.get(PROCESS)

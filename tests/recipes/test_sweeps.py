@@ -157,7 +157,8 @@ def test_an_adapters_sweep_from_nothing_to_a_config_that_runs_again(person, monk
     assert {f"figures/{name}.png" for name in ("history", "importance", "parallel", "slice", "contour")} <= drawn
     page = Path(mlflow.artifacts.download_artifacts(run_id=parent.info.run_id, artifact_path="sweep.html")).read_text()
     assert page.count("<svg") == 5
-    assert "http" not in page.replace("http://www.w3.org", "").replace("https://matplotlib.org", "")
+    assert 'src="http' not in page, "it loads nothing"
+    assert 'href="http' not in page
     assert not (person / "adapters").exists(), "a trial does not touch the person's file"
     assert not list((person / "checkpoints").glob("*/frames"))
     assert "deepspeech2-adapter-john" not in ok("list", "--children"), "trials are not registered"
@@ -222,10 +223,11 @@ def test_killed_and_gone_on_with(sweeper):
 
 @pytest.mark.slow
 def test_a_worker_that_dies_is_replaced(sweeper):
-    process = sweeper("--trials", 8, "--workers", 2, "--sleep", 1)
+    process = sweeper("--trials", 8, "--workers", 2, "--wait")
     wait_for(lambda: len({pid for _, pid, _ in begun()}) == 2)
     victim = begun()[-1]
     os.kill(int(victim[1]), signal.SIGKILL)
+    Path("go").touch()
     ended_well(process)
     lines = begun()
     assert len(lines) == 9
@@ -239,19 +241,20 @@ def test_a_worker_that_dies_is_replaced(sweeper):
 @pytest.mark.slow
 def test_two_machines_share_a_study_in_postgresql(sweeper):
     with postgres_database() as database:
-        leader = sweeper("--trials", 8, "--storage", database, "--host", "one", "--sleep", 0.7)
+        leader = sweeper("--trials", 8, "--storage", database, "--host", "one", "--wait")
         wait_for(lambda: len(begun()) >= 1)
-        joining = ("--join", "--storage", database, "--sleep", 0.7)
+        joining = ("--join", "--storage", database, "--wait")
         helpers = [sweeper(*joining, "--host", name) for name in ("two", "three")]
         wait_for(lambda: len({pid for _, pid, _ in begun()}) == 3)
         os.kill(helpers[1].pid, signal.SIGKILL)  # another machine is lost: its heart stops
         helpers[1].wait()
+        Path("go").touch()
         ended_well(leader)
         ended_well(helpers[0])
         study = optuna.load_study(study_name="sleepers", storage=database)
         states = [trial.state.name for trial in study.get_trials()]
         assert states.count("COMPLETE") == 8
-        assert by_status(runs_of("trial")) in ({"FAILED": 1, "FINISHED": 8}, {"FINISHED": 8})
+        assert by_status(runs_of("trial")) == {"FAILED": 1, "FINISHED": 8}
         assert len(runs_of("sweep")) == 1
         with pytest.raises(AsrLabError, match="MLflow's own database"):
             made_mlflows(database)
