@@ -137,6 +137,15 @@ _TRAINED = (
 LOGGED: dict[str, tuple[str, ...]] = {
     "deepspeech2": _TRAINED,
     "wav2vec2": _TRAINED,
+    "pronunciation": (
+        *_LOOP,
+        *_SIZES,
+        *_COSTS,
+        "val/loss",
+        *(f"{split}/{name}" for split in ("val", *_TESTS) for name in ("per", *_PRONUNCIATION)),
+        "best/epoch",
+        "perf/utterances_per_second",
+    ),
     "adapter": (
         *_LOOP,
         *_SIZES,

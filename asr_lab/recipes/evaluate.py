@@ -129,7 +129,7 @@ def evaluate(
             {
                 "perf/seconds": clock.seconds,
                 "perf/real_time_factor": seconds / speech,
-                "perf/peak_memory_mb": clock.peak_memory_mb(),
+                **clock.peak_memory(),
             }
         )
         return Evaluated(run.run_id, run.name, interval, table, clock.seconds)

@@ -78,7 +78,7 @@ def evaluate_pronunciation(
             {
                 "perf/seconds": clock.seconds,
                 "perf/real_time_factor": seconds / sum(cut.duration for cut in split.cuts),
-                "perf/peak_memory_mb": clock.peak_memory_mb(),
+                **clock.peak_memory(),
             }
         )
         shown = assessment.summary({settings.split: assessed})

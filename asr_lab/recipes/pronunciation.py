@@ -120,7 +120,7 @@ def _conclude(planned: PronunciationPlan, run: Recorder, clock: Clock, state: Tr
         {
             "model/size_mb": size / 1e6,
             "perf/seconds": clock.seconds,
-            "perf/peak_memory_mb": clock.peak_memory_mb(),
+            **clock.peak_memory(),
         }
     )
     run.text(json.dumps(state.log_history, indent=1), "training_log.json")
@@ -132,7 +132,7 @@ def _conclude(planned: PronunciationPlan, run: Recorder, clock: Clock, state: Tr
 def _keep_model(planned: PronunciationPlan, run: Recorder, best: Assessor, figure: float) -> str:
     """Log the best model, and the best ones by the other figures as files; the URI of the former."""
     config, folder = planned.config, run.checkpoints
-    for other in sorted(folder.glob(f"{BEST}-*")):
+    for other in sorted(folder.glob(f"{BEST}-*")) if not run.brief else ():
         run.file(other)
     model = RegisteredModel(
         name=config.run.register_as or best.kind,

@@ -9,10 +9,10 @@ from typing import Protocol
 
 from rich.console import Console
 
-from asr_lab.config.schema import AdapterExperiment, Experiment, TrainExperiment
+from asr_lab.config.schema import AdapterExperiment, Experiment, PronunciationExperiment, TrainExperiment
 from asr_lab.models import load_model
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
-from asr_lab.recipes import person
+from asr_lab.recipes import person, pronunciation
 from asr_lab.recipes.adapter import adapt, heard
 from asr_lab.recipes.common import Split
 from asr_lab.recipes.train import train
@@ -28,12 +28,15 @@ class Training(Protocol):
 
 
 class Trainings:
-    """Trains the recognisers of a sweep."""
+    """Trains the recognisers, or the models of pronunciation assessment, of a sweep."""
 
     def __init__(self, store: ModelStore) -> None:
         self.store = store
 
     def __call__(self, config: Experiment, tracker: Tracker) -> None:
+        if isinstance(config, PronunciationExperiment):
+            pronunciation.train(config, tracker, Console(quiet=True), store=self.store)
+            return
         assert isinstance(config, TrainExperiment)
         train(config, tracker, Console(quiet=True), store=self.store)
 
@@ -91,6 +94,10 @@ def retrain(config: Experiment, tracker: Tracker, store: ModelStore, console: Co
         adapted = adapt(planned, _From(tracker, parent), console)
         for label, text in adapted.rows().items():
             console.print(f"  {label:16} {text}", highlight=False)
+        return
+    if isinstance(config, PronunciationExperiment):
+        assessed = pronunciation.train(config, _From(tracker, parent), console, store=store)
+        console.print(f"[bold]{assessed.run_name}[/]: {assessed.model_uri}", highlight=False)
         return
     assert isinstance(config, TrainExperiment)
     done = train(config, _From(tracker, parent), console, store=store)

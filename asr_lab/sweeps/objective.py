@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from asr_lab.config.schema import SweepExperiment
 from asr_lab.errors import AsrLabError, listing, nearest
-from asr_lab.metrics.catalog import LOGGED, direction
+from asr_lab.metrics.catalog import DECIDES, LOGGED, direction
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ class Objective:
                     allowed=f"objective: {{{name}: lower}}, or higher",
                 )
             ways.append("maximize" if way == "higher" else "minimize")
-        prune_on = sweep.pruner.metric or ("val/wer" if "val/wer" in logged else "")
+        usual = DECIDES[recipe]
+        prune_on = sweep.pruner.metric or (usual if usual in logged and usual.startswith("val/") else "")
         if recipe == "adapter" and settings.get("data.cross_fit") and not prune_on:
             prune_on = "fold/wer"
         if sweep.pruner.name != "none":
@@ -60,12 +61,12 @@ class Objective:
 
 def _logged(recipe: str, settings: Mapping[str, Any]) -> list[str]:
     """The metrics that runs with these settings log."""
-    lacking = set() if recipe == "adapter" or settings.get("data.test") else {"test/"}
-    without = set() if settings.get("data.phonemes") else {"/per"}
+    unheard = tuple(
+        f"{split}/" for split in ("test", "test_hard") if recipe != "adapter" and not settings.get(f"data.{split}")
+    )
+    in_phonemes = recipe == "pronunciation" or settings.get("data.phonemes")
     return [
-        name
-        for name in LOGGED[recipe]
-        if not any(name.startswith(start) for start in lacking) and not any(name.endswith(end) for end in without)
+        name for name in LOGGED[recipe] if not name.startswith(unheard) and (in_phonemes or not name.endswith("/per"))
     ]
 
 
@@ -75,7 +76,7 @@ def _refuse(name: str, logged: list[str], recipe: str, settings: Mapping[str, An
         return
     why = ""
     if name in LOGGED[recipe]:
-        why = " without data.phonemes=true" if name.endswith("/per") else " without data.test"
+        why = " without data.phonemes=true" if name.endswith("/per") else f" without data.{name.partition('/')[0]}"
     near = "" if why else nearest(name, logged)
     raise AsrLabError(
         f"no {recipe} logs the metric {name!r}{why}" + (f"; did you mean {near!r}?" if near else ""),

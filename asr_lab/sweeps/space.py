@@ -14,7 +14,7 @@ from asr_lab.config.schema import RECIPES, Experiment, SweepExperiment
 from asr_lab.config.schema.sweep import AnyDomain, Choices, Floats, Integers, Lists
 from asr_lab.errors import AsrLabError, listing, nearest
 
-SWEPT = ("adapter", "deepspeech2", "wav2vec2")
+SWEPT = ("adapter", "deepspeech2", "wav2vec2", "pronunciation")
 """The recipes whose experiments can be swept."""
 _SAMPLES = 12  # drawn to see whether a value can go with any others
 

@@ -97,7 +97,8 @@ class Pruner(Section):
     options: dict[str, Any] = Field(default_factory=dict)
     """Arguments of Optuna's class, such as `n_warmup_steps: 3`."""
     metric: str = ""
-    """The metric it looks at while a trial runs; empty: `val/wer`, or `fold/wer` where an adapter is cross-fitted."""
+    """The metric it looks at while a trial runs; empty: what ranks the runs of the recipe, such as `val/wer`, or
+    `fold/wer` where an adapter is cross-fitted."""
 
 
 class SweepExperiment(Section):
@@ -107,7 +108,7 @@ class SweepExperiment(Section):
     name: str = ""
     """Name of the study, and of its files in `sweeps/`; empty: that of the config file."""
     experiment: Path
-    """The experiment whose keys are searched: a config file of `train`, `adapter` or `curriculum`."""
+    """The experiment whose keys are searched: a config file of `train` or `adapter`."""
     fixed: dict[str, Any] = Field(default_factory=dict)
     """Keys of the experiment that are the same in each trial."""
     space: dict[str, AnyDomain]
