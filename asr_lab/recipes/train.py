@@ -135,7 +135,9 @@ def _fit(planned: Plan, run: Recorder, console: Console) -> TrainerState:
         callbacks=[
             Recording(run),
             DropBrokenUpdates(run),
-            KeepBest(folder / BEST, recognizer.save, config.train.patience, config.train.min_delta),
+            KeepBest(
+                folder / BEST, recognizer.save, config.train.patience, config.train.min_delta, config.train.choose_by
+            ),
             SaveEvery(config.train.save_every),
             Telling(console, "training"),
         ],
@@ -176,7 +178,7 @@ def _conclude(planned: Plan, run: Recorder, clock: Clock, state: TrainerState, s
     config, folder = planned.config, run.checkpoints
     best, kept = _best(planned, folder, store)
     figures = json.loads((folder / BEST / "best.json").read_text())
-    run.metrics({"best/val_wer": figures["wer"], "best/epoch": figures["epoch"]})
+    run.metrics({"best/val_wer": figures["wer"], "best/val_cer": figures["cer"], "best/epoch": figures["epoch"]})
     tested = None
     chosen = {"val": planned.val.cuts} | {n: s.cuts for n, s in planned.splits.items() if n == "test"}
     for name, cuts in chosen.items():

@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from rich.console import Console
@@ -49,18 +49,25 @@ class Recording(TrainerCallback):  # type: ignore[misc]
 
 
 class KeepBest(TrainerCallback):  # type: ignore[misc]
-    """The model of the epoch with the lowest validation WER (ties: lower loss) in `folder`, written aside first.
+    """The model of the epoch with the lowest validation WER or CER (ties: lower loss) in `folder`, written aside first.
 
     Stops training when `patience` epochs in a row brought nothing better by more than `min_delta`, counted from the
-    last WER that did: small gains add up. What is best is told by the folder, so a resumed training goes on from it.
+    last rate that did: small gains add up. What is best is told by the folder, so a resumed training goes on from it.
     """
 
-    def __init__(self, folder: Path, save: Callable[[Path], None], patience: int = 0, min_delta: float = 0.0) -> None:
-        self.folder, self.save, self.patience, self.min_delta = folder, save, patience, min_delta
+    def __init__(
+        self,
+        folder: Path,
+        save: Callable[[Path], None],
+        patience: int = 0,
+        min_delta: float = 0.0,
+        by: Literal["wer", "cer"] = "wer",
+    ) -> None:
+        self.folder, self.save, self.patience, self.min_delta, self.by = folder, save, patience, min_delta, by
 
     @property
     def best(self) -> dict[str, float]:
-        """`wer`, `loss` and `epoch` of the best so far; infinite before the first."""
+        """`wer`, `cer`, `loss` and `epoch` of the best so far; infinite before the first."""
         old = self.folder.with_name(f".{self.folder.name}.old")
         if old.is_dir() and not self.folder.is_dir():  # killed between the two renames below
             old.rename(self.folder)
@@ -69,9 +76,9 @@ class KeepBest(TrainerCallback):  # type: ignore[misc]
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any) -> None:
         stop = False
         if state.is_world_process_zero:  # it decides for all ranks
-            now = {"wer": metrics["eval_wer"], "loss": metrics["eval_loss"], "epoch": state.epoch}
+            now = {name: metrics[f"eval_{name}"] for name in ("wer", "cer", "loss")} | {"epoch": state.epoch}
             best = self.best
-            if (now["wer"], now["loss"]) < (best["wer"], best["loss"]):
+            if (now[self.by], now["loss"]) < (best[self.by], best["loss"]):
                 self._keep(now)
             stop = self.patience > 0 and self._epochs_without_progress(now) >= self.patience
         if from_rank_0(stop):
@@ -80,7 +87,7 @@ class KeepBest(TrainerCallback):  # type: ignore[misc]
     def _epochs_without_progress(self, now: dict[str, float]) -> float:
         file = self.folder.parent / "progress.json"
         last = _read_state(file)
-        if now["wer"] < last["wer"] - self.min_delta:
+        if now[self.by] < last[self.by] - self.min_delta:
             last = now
             write_aside(file, json.dumps(now))
         return now["epoch"] - last["epoch"]
@@ -102,7 +109,7 @@ class KeepBest(TrainerCallback):  # type: ignore[misc]
 
 def _read_state(file: Path) -> dict[str, float]:
     if not file.is_file():
-        return {"wer": math.inf, "loss": math.inf, "epoch": 0}
+        return {"wer": math.inf, "cer": math.inf, "loss": math.inf, "epoch": 0}
     content: dict[str, float] = json.loads(file.read_text())
     return content
 
