@@ -6,7 +6,7 @@ have their input ready in memory. All start from the same weights, make updates 
 hear every utterance whole and once a round; they take turns, and each round draws other batches. Timed is one epoch:
 batches, forward, backward, clipping, optimizer.
 
-    python tests/bench/bench_batches.py [--quick] [--utterances 960] [--rounds 3] [--model tiny|base] [--threads 0]
+    python tests/bench/bench_batches.py [--quick] [--utterances 320] [--rounds 2] [--model tiny|base] [--threads 0]
                                         [--processor-time] [--durations FILE] [--arms ours plain grouped network]
 
 `tiny` is the size of experiments/wav2vec2/tiny.yaml, all of which learns; `base` has the shape of wav2vec2-base (group
@@ -222,10 +222,10 @@ def show(arms: Sequence[str], rounds: list[dict[str, Epoch]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="96 utterances, one round: whether it runs")
-    parser.add_argument("--utterances", type=int, default=960)
-    parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="64 utterances, batches of 4, one round: minutes")
+    parser.add_argument("--utterances", type=int, default=320)
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--model", choices=["tiny", "base"], default="tiny")
     parser.add_argument("--threads", type=int, default=0, help="0: one for each core this process may use")
     parser.add_argument("--processor-time", action="store_true", help="count it instead, where others work beside")
@@ -233,7 +233,7 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
     options = parser.parse_args()
     if options.quick:
-        options.utterances, options.rounds = 96, 1
+        options.utterances, options.batch_size, options.rounds = 64, 4, 1
     use_threads(options.threads)
     seconds = durations(options.durations, options.utterances)
     with tempfile.TemporaryDirectory() as name:
@@ -250,9 +250,9 @@ def main() -> None:
             f"{torch.get_num_threads()} threads; {options.rounds} rounds"
         )
         rows = bench.in_memory()
-        few = replace(bench, cuts=cuts.subset(first=32))
+        few = replace(bench, cuts=cuts.subset(first=8))
         for arm in options.arms:
-            few.epoch(arm, rows[:32], seed=0)  # warm-up
+            few.epoch(arm, rows[:8], seed=0)  # warm-up
         rounds = []
         for number in track(range(options.rounds), "rounds", transient=True):
             turn = number % len(options.arms)
