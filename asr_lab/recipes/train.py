@@ -134,7 +134,8 @@ def _describe(planned: Plan, part: Part) -> RunSpec:
 
 
 def _keepers(config: TrainExperiment, recognizer: Recognizer, folder: Path) -> list[TrainerCallback]:
-    return [KeepBest(folder / BEST, recognizer.save, config.train.patience, config.train.min_delta)]
+    settings = config.train
+    return [KeepBest(folder / BEST, recognizer.save, settings.patience, settings.min_delta, by=settings.choose)]
 
 
 @torch.inference_mode()
@@ -159,7 +160,7 @@ def _conclude(planned: Plan, run: Recorder, clock: Clock, state: TrainerState, s
     config, folder = planned.config, run.checkpoints
     best, kept = _best(planned, folder, store)
     figures = json.loads((folder / BEST / "best.json").read_text())
-    run.metrics({"best/val_wer": figures["wer"], "best/epoch": figures["epoch"]})
+    run.metrics({"best/val_wer": figures["wer"], "best/val_cer": figures["cer"], "best/epoch": figures["epoch"]})
     tested = None
     chosen = {"val": planned.val.cuts} | {n: s.cuts for n, s in planned.splits.items() if n == "test"}
     for name, cuts in chosen.items():

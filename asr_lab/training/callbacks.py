@@ -73,7 +73,7 @@ class KeepBest(TrainerCallback):  # type: ignore[misc]
 
     @property
     def best(self) -> dict[str, float]:
-        """The figure under its name, `loss` and `epoch` of the best so far; infinitely bad before the first."""
+        """All validation figures and `epoch` of the best so far; infinitely bad before the first."""
         old = self.folder.with_name(f".{self.folder.name}.old")
         if old.is_dir() and not self.folder.is_dir():  # killed between the two renames below
             old.rename(self.folder)
@@ -82,7 +82,7 @@ class KeepBest(TrainerCallback):  # type: ignore[misc]
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any) -> None:
         stop = False
         if state.is_world_process_zero:  # it decides for all ranks
-            now = {self.by: metrics[f"eval_{self.by}"], "loss": metrics["eval_loss"], "epoch": state.epoch}
+            now = {key.removeprefix(_VALIDATED): value for key, value in metrics.items()} | {"epoch": state.epoch}
             if self._rank(now) < self._rank(self.best):
                 self._keep(now)
             stop = self.patience > 0 and self._epochs_without_progress(now) >= self.patience

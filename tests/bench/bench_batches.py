@@ -6,8 +6,8 @@ have their input ready in memory. All start from the same weights, make updates 
 hear every utterance whole and once a round; they take turns, and each round draws other batches. Timed is one epoch:
 batches, forward, backward, clipping, optimizer.
 
-    python tests/bench/bench_batches.py [--quick] [--utterances 960] [--rounds 3] [--model tiny|base] [--threads 0]
-                                        [--durations FILE] [--arms ours plain grouped network]
+    python tests/bench/bench_batches.py [--quick] [--utterances 320] [--rounds 2] [--model tiny|base] [--threads 0]
+                                        [--processor-time] [--durations FILE] [--arms ours plain grouped network]
 
 `tiny` is the size of experiments/wav2vec2/tiny.yaml, all of which learns; `base` has the shape of wav2vec2-base (group
 norm, 512 and 768 channels) with two layers, its feature extractor frozen, as in fine-tuning. FILE as for
@@ -20,8 +20,8 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +64,8 @@ STRATEGIES = {"plain": "random", "grouped": "group_by_length", "network": "rando
 class Epoch(TrainerCallback):  # type: ignore[misc]
     """Sees the batches of one epoch and tells how long it took, its updates, utterances and share of padding."""
 
-    def __init__(self) -> None:
-        self.seconds = 0.0
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock, self.seconds = clock, 0.0
         self.updates = self.utterances = self._samples = self._padded = 0
 
     @property
@@ -84,12 +84,12 @@ class Epoch(TrainerCallback):  # type: ignore[misc]
         return batch
 
     def on_epoch_begin(self, *_: Any, **__: Any) -> None:
-        self.seconds = -time.perf_counter()
+        self.seconds = -self.clock()
 
     def on_epoch_end(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-        self.seconds += time.perf_counter()
+        self.seconds += self.clock()
         self.updates = state.global_step
 
 
@@ -103,6 +103,7 @@ class Bench:
     vocabulary: dict[str, int]
     batch_size: int
     folder: Path
+    clock: Callable[[], float]
 
     def network(self, *, masks: bool) -> Any:
         """A new network with the same weights; with `masks`, it masks itself as transformers does."""
@@ -132,7 +133,7 @@ class Bench:
 
     def epoch(self, arm: str, rows: list[dict[str, Any]], seed: int) -> Epoch:
         """Train one epoch from the beginning."""
-        epoch, settings = Epoch(), Wav2Vec2Train(epochs=1, batch_size=self.batch_size, lr=1e-4)
+        epoch, settings = Epoch(self.clock), Wav2Vec2Train(epochs=1, batch_size=self.batch_size, lr=1e-4)
         trainer = self._ours(epoch, settings, seed) if arm == "ours" else self._plain(arm, rows, epoch, settings, seed)
         trainer.train()
         assert epoch.utterances == len(self.cuts), "not every utterance was heard once"
@@ -221,17 +222,18 @@ def show(arms: Sequence[str], rounds: list[dict[str, Epoch]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="96 utterances, one round: whether it runs")
-    parser.add_argument("--utterances", type=int, default=960)
-    parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="64 utterances, batches of 4, one round: minutes")
+    parser.add_argument("--utterances", type=int, default=320)
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--model", choices=["tiny", "base"], default="tiny")
     parser.add_argument("--threads", type=int, default=0, help="0: one for each core this process may use")
+    parser.add_argument("--processor-time", action="store_true", help="count it instead, where others work beside")
     parser.add_argument("--durations", type=Path, metavar="FILE")
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
     options = parser.parse_args()
     if options.quick:
-        options.utterances, options.rounds = 96, 1
+        options.utterances, options.batch_size, options.rounds = 64, 4, 1
     use_threads(options.threads)
     seconds = durations(options.durations, options.utterances)
     with tempfile.TemporaryDirectory() as name:
@@ -239,7 +241,8 @@ def main() -> None:
         cuts = made_corpus(seconds, folder)
         vocabulary = build_vocabulary([LETTERS])
         config = shape(options.model, len(vocabulary))
-        bench = Bench(config, options.model == "base", cuts, vocabulary, options.batch_size, folder)
+        clock = time.process_time if options.processor_time else time.perf_counter
+        bench = Bench(config, options.model == "base", cuts, vocabulary, options.batch_size, folder, clock)
         size = sum(parameter.numel() for parameter in bench.network(masks=False).parameters())
         print(
             f"{len(cuts)} utterances, {sum(seconds) / 60:.1f} min, {min(seconds):.1f} to {max(seconds):.1f} s; "
@@ -247,9 +250,9 @@ def main() -> None:
             f"{torch.get_num_threads()} threads; {options.rounds} rounds"
         )
         rows = bench.in_memory()
-        few = Bench(config, bench.freezes, cuts.subset(first=32), vocabulary, options.batch_size, folder)
+        few = replace(bench, cuts=cuts.subset(first=8))
         for arm in options.arms:
-            few.epoch(arm, rows[:32], seed=0)  # warm-up
+            few.epoch(arm, rows[:8], seed=0)  # warm-up
         rounds = []
         for number in track(range(options.rounds), "rounds", transient=True):
             turn = number % len(options.arms)

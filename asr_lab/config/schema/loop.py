@@ -42,10 +42,13 @@ class Loop(Section):
 class Train(Loop):
     """The training loop of a recogniser."""
 
+    choose: Literal["wer", "cer"] = "wer"
+    """Error rate on the validation data by which the best epoch is chosen and `patience` counts. Where nearly every
+    word is wrong, the WER is lowest for who says least: `cer` there."""
     patience: int = Field(default=0, ge=0)
-    """Epochs without a better validation WER after which training stops; 0: never early."""
+    """Epochs without a better validation WER (`choose`) after which training stops; 0: never early."""
     min_delta: Share = 0.0
-    """How much lower (0.01 is one point) the WER must be to count as better for `patience`; small steps add up."""
+    """How much lower (0.01 is one point) it must be to count as better for `patience`; small steps add up."""
     ema: float = Field(default=0.0, ge=0, lt=1)
     """Decay of a moving average of the weights (Polyak and Juditsky 1992), which is what is validated and kept, such as
     0.999; 0: none."""

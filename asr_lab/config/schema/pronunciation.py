@@ -103,7 +103,7 @@ class PronunciationTrain(Train):
     batch_size: Positive = 8
     weight_decay: float = Field(default=0.01, ge=0)
     grad_clip: float = Field(default=1.0, ge=0)
-    choose: Literal["error_f1", "per", "loss"] = "error_f1"
+    choose: Literal["error_f1", "per", "loss"] = "error_f1"  # type: ignore[assignment]  # other figures than of text
     """Which validation figure says what is best; the other two have folders of their own among the checkpoints."""
     examples: int = Field(default=2, ge=0)
     """Validation utterances that are shown after each epoch, true and predicted, and logged as a table."""

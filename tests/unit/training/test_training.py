@@ -166,10 +166,10 @@ def test_only_a_checkpoint_that_is_marked_whole_counts(tmp_path):
     assert last_checkpoint(tmp_path).name == "checkpoint-10"
 
 
-def evaluated(keeper: KeepBest, epoch: int, wer: float, loss: float = 1.0) -> bool:
+def evaluated(keeper: KeepBest, epoch: int, wer: float, loss: float = 1.0, cer: float = 0.1) -> bool:
     control = SimpleNamespace(should_training_stop=False)
     state = SimpleNamespace(epoch=epoch, is_world_process_zero=True)
-    keeper.on_evaluate(None, state, control, {"eval_wer": wer, "eval_loss": loss})
+    keeper.on_evaluate(None, state, control, {"eval_wer": wer, "eval_cer": cer, "eval_loss": loss})
     return control.should_training_stop
 
 
@@ -185,6 +185,15 @@ def test_the_best_is_kept_and_patience_ends_training(tmp_path):
     again = KeepBest(tmp_path / "best", lambda folder: saved.append(0), patience=2)
     evaluated(again, 5, 0.45)
     assert len(saved) == 2  # a resumed training knows its best
+
+
+def test_the_best_may_be_that_of_the_characters(tmp_path):
+    keeper = KeepBest(tmp_path / "best", lambda folder: None, patience=2, by="cer")
+    assert not evaluated(keeper, 1, wer=0.97, cer=0.9)  # says next to nothing
+    assert not evaluated(keeper, 2, wer=1.02, cer=0.6)
+    assert not evaluated(keeper, 3, wer=0.96, cer=0.7)
+    assert keeper.best["epoch"] == 2
+    assert evaluated(keeper, 4, wer=0.95, cer=0.65)
 
 
 def test_an_update_that_is_not_a_number_is_dropped_and_counted(tmp_path):
