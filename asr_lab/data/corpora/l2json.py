@@ -4,7 +4,8 @@ Of a value these are read: `canonical_aligned` (or `canonical_train_target`), `p
 are some, `perceived_aligned`, `error_labels`, `spk_id`, `wrd`. In the aligned strings `sil` stands opposite to what was
 put in or left out; where `perceived_aligned` lacks, canonical and perceived phonemes are aligned by the least number of
 edits. Errors come from that alignment, since `error_labels` (C and I, later C, S, D and I) belong to the perceived
-phonemes in some versions and lose deletions; where they can be held against it and differ is told.
+phonemes in some versions and lose deletions; where they can be held against it and differ is told. Where neither `wrd`
+nor `text` says the words, the canonical phonemes are the text, which is told too.
 """
 
 from __future__ import annotations
@@ -105,12 +106,15 @@ def _utterance(audio: Path, row: dict[str, Any], told: Telling) -> Cut | None:
     if said is None:
         return None
     speaker = _speaker(audio, row)
+    text = str(row.get("wrd") or row.get("text") or "").strip()
+    if not text:
+        told.without_text.append(name)
     l1, gender = SPEAKERS.get(speaker, ("", ""))
     try:
         return manifest.utterance(
             id=name,
             audio=audio,
-            text=str(row.get("wrd") or row.get("text") or " ".join(said.canonical)).strip(),
+            text=text or " ".join(said.canonical),
             speaker=speaker,
             gender=gender,
             language="en",
