@@ -139,6 +139,17 @@ def _remove(path: Path, folder: Path, done: Scrubbed) -> None:
     done.removed.append(path.relative_to(folder).as_posix())
 
 
+def scrub_checkpoints(folder: Path, people: Set[str]) -> None:
+    """Take people out of the examples of validation that lie beside a run's checkpoints (`examples.json`)."""
+    path = folder / "examples.json"
+    rows = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    rest = [row for row in rows if not {str(row.get(name)) for name in _COLUMNS} & people]
+    if len(rest) < len(rows):
+        aside = path.with_name(f".{path.name}.part")
+        aside.write_text(json.dumps(rest, ensure_ascii=False), encoding="utf-8")
+        aside.rename(path)
+
+
 def scrub_artifacts(uri: str, people: Set[str], staging: Path) -> Scrubbed:
     """`scrub` on artifacts, wherever they lie."""
     with files.at_hand(uri, staging) as folder, files.handling("the artifacts cannot be changed", uri):
