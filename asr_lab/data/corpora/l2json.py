@@ -133,9 +133,8 @@ def _speaker(audio: Path, row: dict[str, Any]) -> str:
 
 
 def _pronunciation(row: dict[str, Any], name: str, told: Telling) -> Pronunciation | None:
-    canonical = str(row.get("canonical_aligned") or row.get("canonical_train_target") or "").split()
-    aligned = str(row.get("perceived_aligned") or "").split()
-    perceived = str(row.get("perceived_train_target") or "").split()
+    canonical = _labels(row, "canonical_aligned") or _labels(row, "canonical_train_target")
+    aligned, perceived = _labels(row, "perceived_aligned"), _labels(row, "perceived_train_target")
     if not canonical or not (aligned or perceived):
         lacking = "canonical_aligned" if not canonical else "perceived_train_target"
         told.leave_out(f"no {lacking}", name)
@@ -154,6 +153,12 @@ def _pronunciation(row: dict[str, Any], name: str, told: Telling) -> Pronunciati
         pairs = _align([each for each in wanted if each], [p for label in perceived if (p := _phoneme(label, told))])
     said = _from_pairs(pairs)
     return said if _labels_fit(row, len(canonical), said, name, told) else None
+
+
+def _labels(row: dict[str, Any], name: str) -> list[str]:
+    """The labels of a field: a string with spaces between them, or a list."""
+    value = row.get(name) or ""
+    return [str(label) for label in value] if isinstance(value, list) else str(value).split()
 
 
 def _phoneme(label: str, told: Telling) -> str:
@@ -197,7 +202,7 @@ def _from_pairs(pairs: Sequence[tuple[str, str]]) -> Pronunciation:
 
 def _labels_fit(row: dict[str, Any], length: int, said: Pronunciation, name: str, told: Telling) -> bool:
     """Whether `error_labels`, if any, are as many as one of the sequences; tells where they contradict the phonemes."""
-    labels = str(row.get("error_labels") or "").split()
+    labels = _labels(row, "error_labels")
     if labels and len(labels) not in (length, len(said.canonical), len(said.said)):
         told.leave_out("canonical and error_labels differ in length", f"{name} ({len(said.canonical)}, {len(labels)})")
         return False
