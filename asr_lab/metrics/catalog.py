@@ -119,6 +119,8 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "test/fused/pr_auc",
         "test/per",
         "test/trivial/per",
+        "test/accuracy",
+        "test/trivial/accuracy",
         "test_hard/error_f1",
         "test_hard/gop/error_f1",
         "test_hard/pr_auc",
