@@ -124,6 +124,10 @@ def test_examples_beside_the_checkpoints_of_others_lose_a_person():
     file.parent.mkdir(parents=True)
     rows = [{"epoch": 1, "id": f"{name}-1", "speaker": name} for name in ("bob", NAME)]
     file.write_text(json.dumps(rows))
+    cut_off = made_run("cut-off", family="pronunciation")
+    pd.DataFrame(rows).to_parquet("examples.parquet")
+    client().log_artifact(cut_off, "examples.parquet")
+    Path("examples.parquet").unlink()
     ok("forget", NAME, "--yes")
     assert json.loads(file.read_text()) == rows[:1]
     assert mentions(NAME) == []
