@@ -81,13 +81,13 @@ def load(path: Path | None, overrides: Mapping[str, Any], *recipes: str) -> Expe
     """Read `path` (None: defaults alone), lay `overrides` (dotted keys) over it, and check the whole.
 
     `recipes` are those that the file may be for, the first the one where it says nothing; none: what it says.
-    Raises `AsrLabError` that lists all errors.
+    Names that say the file's type of model follow an override of it. Raises `AsrLabError` that lists all errors.
     """
     said = nest(read_yaml(path) if path else {})
     named = overrides.get("recipe", said.get("recipe", recipes[0] if recipes else ""))
     known = ALIASES | ALIASES_OF.get(named, {})
     renamed = {known[key] if key in _DEPEND else key: value for key, value in overrides.items()}
-    content = nest(renamed, said | {"recipe": named})
+    content = nest(_named_by_type(said, renamed) | renamed, said | {"recipe": named})
     where = str(path) if path else "the command line"
     if named not in RECIPES:
         raise AsrLabError(f"unknown recipe {named!r}", where=where, allowed=listing(RECIPES))
@@ -99,6 +99,15 @@ def load(path: Path | None, overrides: Mapping[str, Any], *recipes: str) -> Expe
             next_command=f"asr-lab adapter --config {path}" if named == "adapter" else f"asr-lab {command}",
         )
     return validate(RECIPES[named], content, where)
+
+
+def _named_by_type(said: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, str]:
+    """Names in a file that end in its `model.type`, such as `pronunciation-cross`, by an override of the type."""
+    model, run, new = said.get("model"), said.get("run"), overrides.get("model.type")
+    if not (isinstance(model, Mapping) and isinstance(run, Mapping) and isinstance(new, str)):
+        return {}
+    names = {key: str(run[key]).rpartition("-") for key in ("name", "register_as") if run.get(key)}
+    return {f"run.{key}": first + dash + new for key, (first, dash, old) in names.items() if old == model.get("type")}
 
 
 def validate(kind: type[E], content: Mapping[str, Any], where: str) -> E:

@@ -173,7 +173,11 @@ def read(path: Path | str, *, speech: bool = True) -> CutSet:
         with gzip.open(path, "rt", encoding="utf-8") as file:
             cuts = [_located(json.loads(line), path.parent.resolve()) for line in file]
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise AsrLabError(f"the manifest is cut off or not a {SUFFIX} file: {error}", where=str(path)) from error
+        raise AsrLabError(
+            f"the manifest is cut off or not a {SUFFIX} file: {error}",
+            where=str(path),
+            next_command="asr-lab data import --help" if path.suffix in (".json", ".jsonl", ".csv") else "",
+        ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise AsrLabError(f"a line of the manifest is not a Lhotse cut: {error!r}", where=str(path)) from error
     check(cuts, where=str(path), speech=speech)

@@ -25,6 +25,7 @@ from asr_lab.errors import AsrLabError, listing
 DELETED, UNKNOWN = "<del>", "<unk>"
 _PHONEMES = frozenset(PHONEMES)
 _PERCEIVED = _PHONEMES | {DELETED, UNKNOWN}
+_LACKING = "what was said is annotated in L2-ARCTIC, the older JSON, made speech, and speechocean762 with its scores"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,15 +99,16 @@ def pronunciation(cut: Cut) -> Pronunciation:
 def check_pronunciations(cuts: Iterable[Cut], where: str = "") -> None:
     """Raise one `AsrLabError` that names every kind of fault, how many utterances have it, which labels are unknown.
 
-    Faults are fields that lack or differ in length from `canonical`, labels that are no phonemes, errors that are
-    neither 0 nor 1, and a phoneme that was heard as another one and is called right.
+    Faults are fields that lack, are no lists, or differ in length from `canonical`, labels that are no phonemes,
+    errors that are neither 0 nor 1, and a phoneme that was heard as another one and is called right.
     """
     found: dict[str, list[str]] = {}
     unknown: Counter[str] = Counter()
     for cut in cuts:
         for fault in _faults(cut):
             found.setdefault(fault.partition(":")[0], []).append(cut.id)
-        unknown.update(_unknown(manifest.supervision(cut).custom or {}))
+        custom = manifest.supervision(cut).custom or {}
+        unknown.update([] if _no_lists(custom) else _unknown(custom))
     if not found:
         return
     lines = [f"{fault}: {len(ids)} utterances, {listing(ids, 5)}" for fault, ids in found.items()]
@@ -116,6 +118,7 @@ def check_pronunciations(cuts: Iterable[Cut], where: str = "") -> None:
         "pronunciations cannot be used:\n    " + "\n    ".join(lines),
         where=where,
         allowed=f"the phonemes {PHONEMES[0]} ... {PHONEMES[-1]}; as perceived also {DELETED}, {UNKNOWN}",
+        hint=_LACKING if any(fault.startswith("no ") for fault in found) else "",
     )
 
 
@@ -125,6 +128,8 @@ def _faults(cut: Cut) -> list[str]:
     lacking = [name for name in ("canonical", "perceived", "errors") if custom.get(name) is None]
     if lacking:
         return [f"no {name}" for name in lacking]
+    if strange := _no_lists(custom):
+        return strange
     number = len(custom["canonical"])
     if not number:
         return ["canonical is empty"]
@@ -142,6 +147,30 @@ def _faults(cut: Cut) -> list[str]:
         if any(canonical != perceived and not error for canonical, perceived, error in rows):
             faults.append("phonemes heard as others that are called right")
     return faults
+
+
+_LISTS: dict[str, tuple[tuple[type, ...], str]] = {
+    "canonical": ((str,), "phonemes"),
+    "perceived": ((str,), "phonemes"),
+    "errors": ((int,), "0 and 1"),
+    "accented": ((int,), "0 and 1"),
+    "canonical_words": ((int,), "indices"),
+    "insertions": ((list, tuple), "lists"),
+    "phone_times": ((list, tuple, type(None)), "pairs of seconds"),
+    "scores.phones": ((int, float), "numbers"),
+}
+"""Field -> what its items have to be, and how that is called."""
+
+
+def _no_lists(custom: dict[str, Any]) -> list[str]:
+    """A fault for each field that is there and is no list of what it should hold."""
+    fields = custom | {"scores.phones": _phone_scores(custom)}
+    return [
+        f"{name} is no list of {called}"
+        for name, (kinds, called) in _LISTS.items()
+        if (values := fields.get(name)) is not None
+        and not (isinstance(values, list | tuple) and all(isinstance(one, kinds) for one in values))
+    ]
 
 
 def _lengths(custom: dict[str, Any], number: int) -> list[tuple[str, int, int]]:

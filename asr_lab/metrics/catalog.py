@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Literal
 
@@ -92,6 +93,17 @@ DECIDES: dict[str, str] = {
     "evaluate": "test/wer",
 }
 """Family -> the metric by which its runs are ranked."""
+_OF_PRONUNCIATION = {"evaluate": "test/error_f1"}
+
+
+def deciding(family: str, known: Container[str]) -> str:
+    """The metric by which runs of a family are ranked, of those that are known of them; "" where none is.
+
+    An evaluation is of a recogniser of text or of a model of pronunciation.
+    """
+    names = (DECIDES.get(family, ""), _OF_PRONUNCIATION.get(family, ""))
+    return next((name for name in names if name and name in known), "")
+
 
 SHOWN: dict[str, tuple[str, ...]] = {
     "deepspeech2": ("val/wer", "val/cer", "test/wer", "test/cer"),
@@ -107,6 +119,8 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "test/fused/pr_auc",
         "test/per",
         "test/trivial/per",
+        "test/accuracy",
+        "test/trivial/accuracy",
         "test_hard/error_f1",
         "test_hard/gop/error_f1",
         "test_hard/pr_auc",

@@ -13,10 +13,17 @@ from asr_lab.errors import AsrLabError
 from asr_lab.models.pronunciation.assessor import Assessor
 
 
-def judged(assessor: Assessor, samples: Signal, row: Mapping[str, Any]) -> dict[str, str]:
-    """`text`, the phonemes that were heard, and `phonemes`, a JSON list with an object for each canonical one."""
-    canonical, words = expected(row)
-    found = assessor.assess(samples, canonical, words)
+def judged(assessor: Assessor, samples: Signal, row: Mapping[str, Any], *, where: str = "") -> dict[str, str]:
+    """`text`, the phonemes that were heard, and `phonemes`, a JSON list with an object for each canonical one.
+
+    Raises `AsrLabError` that says `where` when nobody can say what should have been said, or it does not fit the audio.
+    """
+    try:
+        canonical, words = expected(row)
+        found = assessor.assess(samples, canonical, words)
+    except AsrLabError as error:
+        error.where = error.where or where
+        raise
     threshold = assessor.decisions.threshold
     told = [
         {

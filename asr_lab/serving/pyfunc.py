@@ -11,6 +11,7 @@ canonical phoneme: `phoneme, word, error_score, wrong, said, start_s, end_s`.
 from __future__ import annotations
 
 import base64
+import binascii
 import io
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,14 @@ import mlflow
 import pandas as pd
 from mlflow.pyfunc.model import PythonModel
 
-from asr_lab.data.audio import read_audio
+from asr_lab.data.audio import Signal, read_audio
+from asr_lab.errors import AsrLabError
 from asr_lab.models import load_model
 from asr_lab.models.adapter import AdapterManager
 from asr_lab.models.pronunciation.assessor import Assessor
 from asr_lab.serving.assess import judged
+
+_AUDIO = "the bytes of a WAV, FLAC, OGG or MP3 file, or their base64 text"
 
 
 class SpeechRecognizer(PythonModel):
@@ -40,14 +44,11 @@ class SpeechRecognizer(PythonModel):
             self.recognizer.carry(AdapterManager(), str(adapter), base_uri)
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        signals = [
-            read_audio(io.BytesIO(_bytes(value)), where=f"row {index}")
-            for index, value in enumerate(model_input["audio"])
-        ]
+        signals = [_signal(value, f"row {number}") for number, value in enumerate(model_input["audio"])]
         if isinstance(self.recognizer, Assessor) and {"text", "phonemes"} & set(model_input):
-            rows = model_input.drop(columns="audio").to_dict("records")
-            found = [judged(self.recognizer, signal, row) for signal, row in zip(signals, rows, strict=True)]
-            return pd.DataFrame(found, index=model_input.index)
+            rows = zip(signals, model_input.drop(columns="audio").to_dict("records"), strict=True)
+            found = [judged(self.recognizer, *row, where=f"row {number}") for number, row in enumerate(rows)]
+            return pd.DataFrame(found, columns=["text", "phonemes"], index=model_input.index)
         texts = self.recognizer.transcribe(signals, batch_size=int((params or {}).get("batch_size", 8)))
         return pd.DataFrame({"text": list(texts)}, index=model_input.index)
 
@@ -56,8 +57,15 @@ def _base_folder(uri: str) -> Path:
     return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri)) / "artifacts" / "model"
 
 
-def _bytes(value: bytes | str) -> bytes:
-    return base64.b64decode(value) if isinstance(value, str) else bytes(value)
+def _signal(value: object, where: str) -> Signal:
+    """The samples of a file's bytes, or of their base64; raises `AsrLabError` that says `where`."""
+    try:
+        content = base64.b64decode(value) if isinstance(value, str) else value
+    except binascii.Error as error:
+        raise AsrLabError(f"`audio` is a text that is no base64: {error}", where=where, allowed=_AUDIO) from error
+    if not isinstance(content, bytes | bytearray):
+        raise AsrLabError(f"`audio` is {content!r}", where=where, allowed=_AUDIO)
+    return read_audio(io.BytesIO(content), where=where)
 
 
 mlflow.models.set_model(SpeechRecognizer())

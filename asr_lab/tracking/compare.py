@@ -10,7 +10,7 @@ from mlflow.entities import Run
 
 from asr_lab.config.identity import NOT_IDENTITY
 from asr_lab.errors import AsrLabError, listing, nearest
-from asr_lab.metrics.catalog import DECIDES, SHOWN, direction
+from asr_lab.metrics.catalog import SHOWN, deciding, direction
 from asr_lab.tracking.store import client, reaching
 
 SEED = "run.seed"
@@ -35,7 +35,7 @@ def deciding_metric(runs: Sequence[Run], wanted: str = "") -> str:
             allowed=listing(sorted(name for name in known if direction(name) != "neither")),
         )
     families = dict.fromkeys(family_of(run) for run in runs)
-    return wanted or next((DECIDES[name] for name in families if DECIDES.get(name) in known), "")
+    return wanted or next((metric for name in families if (metric := deciding(name, known))), "")
 
 
 def shown_metrics(runs: Sequence[Run], decides: str) -> list[str]:

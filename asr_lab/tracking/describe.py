@@ -12,7 +12,7 @@ import pandas as pd
 from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 
-from asr_lab.metrics.catalog import DECIDES, direction
+from asr_lab.metrics.catalog import DECIDES, deciding, direction
 from asr_lab.tracking import provenance
 from asr_lab.tracking.store import client, reaching
 
@@ -29,7 +29,7 @@ def overview(runs: Sequence[Run]) -> pd.DataFrame:
     rows = []
     for run in runs:
         tags, family = run.data.tags, run.data.tags.get("asr_lab.family", "")
-        metric = DECIDES.get(family, "")
+        metric = deciding(family, run.data.metrics) or DECIDES.get(family, "")
         rows.append(
             {
                 "run": run.info.run_name,

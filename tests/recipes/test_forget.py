@@ -96,6 +96,43 @@ def test_nothing_of_a_person_is_left_and_all_of_others_is():
     assert f"nothing is known of '{NAME}'" in refused("forget", NAME, "--yes")
 
 
+def test_the_sweeps_of_a_person_go_and_those_of_others_stay():
+    """Also of a sweep of someone else's that went under the same name later."""
+    own = {"family": "adapter"}
+    ids = {
+        sweep: made_run(sweep, **own, tags={"asr_lab.speaker": NAME, "asr_lab.sweep": sweep})
+        for sweep in ("rates", "later", "away")
+    }
+    Path("sweeps").mkdir()
+    for sweep, run_id in (("rates", ids["rates"]), ("later", "0" * 32)):
+        Path(f"sweeps/{sweep}.journal").write_text(json.dumps({"user_attr": {"parent": run_id}}))
+        Path(f"sweeps/{sweep}.journal.lock").touch()
+        Path(f"sweeps/{sweep}-best.yaml").write_text("adapter.name: " + (NAME if sweep == "rates" else "bob"))
+    said = " ".join(ok("forget", NAME, "--yes").split())
+    assert "the journals of the sweeps away are not in sweeps/" in said
+    assert mentions(NAME) == []
+    assert {path.name for path in Path("sweeps").iterdir()} == {
+        "later.journal",
+        "later.journal.lock",
+        "later-best.yaml",
+    }
+
+
+def test_examples_beside_the_checkpoints_of_others_lose_a_person():
+    both = made_run("both", table=scores("bob", NAME))
+    file = Path("checkpoints", both, "examples.json")
+    file.parent.mkdir(parents=True)
+    rows = [{"epoch": 1, "id": f"{name}-1", "speaker": name} for name in ("bob", NAME)]
+    file.write_text(json.dumps(rows))
+    cut_off = made_run("cut-off", family="pronunciation")
+    pd.DataFrame(rows).to_parquet("examples.parquet")
+    client().log_artifact(cut_off, "examples.parquet")
+    Path("examples.parquet").unlink()
+    ok("forget", NAME, "--yes")
+    assert json.loads(file.read_text()) == rows[:1]
+    assert mentions(NAME) == []
+
+
 @pytest.mark.parametrize("name", ["o'brien", "김민수", 'ann "b"'])
 def test_names_that_no_filter_takes(name):
     run_id, other = adapter_of(name), adapter_of("bob")

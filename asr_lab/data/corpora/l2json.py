@@ -4,7 +4,8 @@ Of a value these are read: `canonical_aligned` (or `canonical_train_target`), `p
 are some, `perceived_aligned`, `error_labels`, `spk_id`, `wrd`. In the aligned strings `sil` stands opposite to what was
 put in or left out; where `perceived_aligned` lacks, canonical and perceived phonemes are aligned by the least number of
 edits. Errors come from that alignment, since `error_labels` (C and I, later C, S, D and I) belong to the perceived
-phonemes in some versions and lose deletions; where they can be held against it and differ is told.
+phonemes in some versions and lose deletions; where they can be held against it and differ is told. Where neither `wrd`
+nor `text` says the words, the canonical phonemes are the text, which is told too.
 """
 
 from __future__ import annotations
@@ -105,12 +106,15 @@ def _utterance(audio: Path, row: dict[str, Any], told: Telling) -> Cut | None:
     if said is None:
         return None
     speaker = _speaker(audio, row)
+    text = str(row.get("wrd") or row.get("text") or "").strip()
+    if not text:
+        told.without_text.append(name)
     l1, gender = SPEAKERS.get(speaker, ("", ""))
     try:
         return manifest.utterance(
             id=name,
             audio=audio,
-            text=str(row.get("wrd") or row.get("text") or " ".join(said.canonical)).strip(),
+            text=text or " ".join(said.canonical),
             speaker=speaker,
             gender=gender,
             language="en",
@@ -129,9 +133,8 @@ def _speaker(audio: Path, row: dict[str, Any]) -> str:
 
 
 def _pronunciation(row: dict[str, Any], name: str, told: Telling) -> Pronunciation | None:
-    canonical = str(row.get("canonical_aligned") or row.get("canonical_train_target") or "").split()
-    aligned = str(row.get("perceived_aligned") or "").split()
-    perceived = str(row.get("perceived_train_target") or "").split()
+    canonical = _labels(row, "canonical_aligned") or _labels(row, "canonical_train_target")
+    aligned, perceived = _labels(row, "perceived_aligned"), _labels(row, "perceived_train_target")
     if not canonical or not (aligned or perceived):
         lacking = "canonical_aligned" if not canonical else "perceived_train_target"
         told.leave_out(f"no {lacking}", name)
@@ -150,6 +153,12 @@ def _pronunciation(row: dict[str, Any], name: str, told: Telling) -> Pronunciati
         pairs = _align([each for each in wanted if each], [p for label in perceived if (p := _phoneme(label, told))])
     said = _from_pairs(pairs)
     return said if _labels_fit(row, len(canonical), said, name, told) else None
+
+
+def _labels(row: dict[str, Any], name: str) -> list[str]:
+    """The labels of a field: a string with spaces between them, or a list."""
+    value = row.get(name) or ""
+    return [str(label) for label in value] if isinstance(value, list) else str(value).split()
 
 
 def _phoneme(label: str, told: Telling) -> str:
@@ -193,7 +202,7 @@ def _from_pairs(pairs: Sequence[tuple[str, str]]) -> Pronunciation:
 
 def _labels_fit(row: dict[str, Any], length: int, said: Pronunciation, name: str, told: Telling) -> bool:
     """Whether `error_labels`, if any, are as many as one of the sequences; tells where they contradict the phonemes."""
-    labels = str(row.get("error_labels") or "").split()
+    labels = _labels(row, "error_labels")
     if labels and len(labels) not in (length, len(said.canonical), len(said.said)):
         told.leave_out("canonical and error_labels differ in length", f"{name} ({len(said.canonical)}, {len(labels)})")
         return False

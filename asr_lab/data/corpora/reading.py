@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from unicodedata import name
 
 from asr_lab.data.arpabet import TO_ESPEAK, VOWELS, from_espeak
 from asr_lab.data.corpora.espeak import Engine, Voice
 from asr_lab.data.corpora.processes import Spoken
-from asr_lab.errors import AsrLabError
+from asr_lab.errors import AsrLabError, listing
 
 MAX_WORDS = 80  # more in a bracket eSpeak says wrong
 _READER = Voice(name="reader", voice="en-us")
@@ -34,8 +35,11 @@ Word = tuple[Sound, ...]
 def read(text: str) -> tuple[Word, ...]:
     """The words of an English text as eSpeak NG's American English reads them, those it says nothing of left out.
 
-    Raises `AsrLabError` where nothing is left, for more words than eSpeak says at once, and for sounds of no English.
+    Raises `AsrLabError` where nothing is left, for more words than eSpeak says at once, for sounds of no English, and
+    for letters of another script, which eSpeak would read by their names.
     """
+    if strange := sorted({letter for letter in text if letter.isalpha() and "LATIN" not in name(letter, "")}):
+        raise AsrLabError(f"letters that English is not written in: {listing(strange)}", allowed="an English text")
     apart = text.replace(" ", "\u00a0")  # with plain spaces eSpeak takes `in the` for one word
     try:
         words = [_word(marks.split("|")) for marks in Engine().phonemes(apart, _READER).split(" ")]

@@ -18,7 +18,7 @@ from lhotse.cut import Cut
 
 from asr_lab.data import manifest
 from asr_lab.data.arpabet import PHONEMES
-from asr_lab.data.corpora.speechocean_scores import judgement, read_scores
+from asr_lab.data.corpora.speechocean_scores import WRONG_BELOW, judgement, read_scores, says_what_was_heard
 from asr_lab.data.corpora.telling import Telling
 from asr_lab.errors import AsrLabError, listing
 
@@ -69,18 +69,25 @@ def import_speechocean(
     judged = read_scores(scores or source / "resource" / "scores.json", faults, needed=scores is not None)
     _refuse(faults, source)
     cuts: list[Cut] = []
-    told = Telling()
+    told, by_score = Telling(), not says_what_was_heard(judged)
     total = sum(len(part.tables["text"]) for part in parts)
     for part in parts:
         for id in sorted(part.tables["text"]):
             try:
-                cuts.append(_utterance(id, part, source, words, judged.get(id), told))
+                cuts.append(_utterance(id, part, source, words, judged.get(id), told, by_score))
             except AsrLabError as error:
                 faults.append(f"{id}: {error.what}" + (f" ({error.where})" if error.where else ""))
             if progress:
                 progress(len(cuts), total)
     _refuse(faults, source)
-    return cuts, told.lines()
+    notes = [_OLD_COPY] if judged and by_score else []
+    return cuts, told.lines() + notes
+
+
+_OLD_COPY = (
+    f"an old copy of the scores, without `mispronunciations`: phones with a score below {WRONG_BELOW} are taken for "
+    "wrong, and what was said in their place is not known"
+)
 
 
 def _refuse(faults: list[str], source: Path) -> None:
@@ -127,7 +134,7 @@ def _canonical(path: Path, faults: list[str]) -> dict[str, list[list[str]]]:
 
 
 def _utterance(
-    id: str, part: _Part, source: Path, words: dict[str, list[list[str]]], judged: Any, told: Telling
+    id: str, part: _Part, source: Path, words: dict[str, list[list[str]]], judged: Any, told: Telling, by_score: bool
 ) -> Cut:
     tables = part.tables
     speaker = tables["utt2spk"][id]
@@ -135,7 +142,7 @@ def _utterance(
     if not age.isdigit() or gender not in _GENDERS:
         raise AsrLabError(f"speaker {speaker} has the age {age!r} and the gender {gender!r}")
     spoken = words.get(id, [])
-    found = judgement(judged, spoken, told) if judged is not None else {}
+    found = judgement(judged, spoken, told, by_score=by_score) if judged is not None else {}
     custom: dict[str, Any] = {}
     if spoken:
         custom["canonical"] = [phone for word in spoken for phone in word]

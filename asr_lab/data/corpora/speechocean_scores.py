@@ -17,6 +17,9 @@ from asr_lab.data.corpora.telling import Telling
 from asr_lab.data.pronunciation import DELETED, UNKNOWN
 from asr_lab.errors import AsrLabError
 
+WRONG_BELOW = 0.5
+"""The score below which a phone was said wrong: the corpus has as many entries under `mispronunciations` as phones
+below it, 3,403."""
 _PHONE = re.compile(r"([A-Z]+)[012]?")
 
 
@@ -36,18 +39,29 @@ def read_scores(path: Path, faults: list[str], *, needed: bool) -> dict[str, Any
     return content
 
 
-def judgement(judged: dict[str, Any], spoken: list[list[str]], told: Telling) -> dict[str, Any]:
+def says_what_was_heard(scores: dict[str, Any]) -> bool:
+    """Whether any word has `mispronunciations`: only then its absence says that all was right."""
+    rows = (row for judged in scores.values() if isinstance(judged, dict) for row in judged.get("words") or ())
+    return any(isinstance(row, dict) and row.get("mispronunciations") for row in rows)
+
+
+def judgement(
+    judged: dict[str, Any], spoken: list[list[str]], told: Telling, *, by_score: bool = False
+) -> dict[str, Any]:
     """`scores` of sentence, words and phones, and what was heard: `perceived`, `errors`, `accented`.
 
     An entry under `mispronunciations` is an error; `AH*` is an AH with an accent. A word that was not read has accuracy
-    0 and no such entries, though its phones have scores: they are `<del>`.
+    0 and no such entries, though its phones have scores: they are `<del>`. `by_score`: there are no such entries in
+    the file, errors are the phones below `WRONG_BELOW`.
     """
     try:
         rows = judged["words"]
         phones = [[_bare(phone) for phone in row["phones"]] for row in rows]
         if spoken and phones != spoken:
             raise AsrLabError(f"the scores are of other phones than resource/text-phone: {phones} and {spoken}")
-        heard = [answer for row, word in zip(rows, phones, strict=True) for answer in _answers(row, word, told)]
+        heard = [
+            answer for row, word in zip(rows, phones, strict=True) for answer in _answers(row, word, told, by_score)
+        ]
         sentence = {name: judged[name] for name in ("accuracy", "completeness", "fluency", "prosodic", "total")}
         of_words = {name: [row[name] for row in rows] for name in ("accuracy", "stress", "total")}
         of_phones = [score for row in rows for score in row["phones-accuracy"]]
@@ -66,13 +80,16 @@ def judgement(judged: dict[str, Any], spoken: list[list[str]], told: Telling) ->
     }
 
 
-def _answers(row: dict[str, Any], word: list[str], told: Telling) -> list[tuple[str, int, int]]:
+def _answers(row: dict[str, Any], word: list[str], told: Telling, by_score: bool) -> list[tuple[str, int, int]]:
     """(Perceived, error, accented) of each phone of a word."""
     entries = {int(entry["index"]): str(entry["pronounced-phone"]) for entry in row.get("mispronunciations") or []}
     if strange := [index for index in entries if not 0 <= index < len(word)]:
         raise ValueError(f"a mispronunciation of phone {strange[0]} of {len(word)}")
     if float(row["accuracy"]) == 0 and not entries:
         return [(DELETED, 1, 0)] * len(word)
+    if by_score:
+        low = [float(score) < WRONG_BELOW for score in row["phones-accuracy"]]
+        return [(UNKNOWN, 1, 0) if wrong else (phone, 0, 0) for phone, wrong in zip(word, low, strict=True)]
     answers = []
     for index, phone in enumerate(word):
         label = entries.get(index)

@@ -15,6 +15,8 @@ class Telling:
     labels: Counter[str] = field(default_factory=Counter)
     left_out: dict[str, list[str]] = field(default_factory=dict)
     contradicted: list[str] = field(default_factory=list)
+    without_text: list[str] = field(default_factory=list)
+    """Imported with their canonical phonemes as text."""
 
     def leave_out(self, why: str, name: str) -> None:
         """An utterance is not imported."""
@@ -25,7 +27,7 @@ class Telling:
         self.contradicted.append(name)
 
     def lines(self) -> list[str]:
-        """A line for each reason, and one for the labels."""
+        """A line for each reason, one for the labels, one for contradictions, and one for lacking words."""
         lines = [f"{len(names)} left out: {why}: {listing(names, 6)}" for why, names in self.left_out.items()]
         if self.labels:
             each = listing((f"{label!r} {n} times" for label, n in self.labels.most_common()), 20)
@@ -35,4 +37,7 @@ class Telling:
             lines.append(
                 f"{len(self.contradicted)} have error labels that contradict the phonemes, which count: {which}"
             )
+        if self.without_text:
+            which = listing(self.without_text, 6)
+            lines.append(f"{len(self.without_text)} have no words, their canonical phonemes are the text: {which}")
         return lines

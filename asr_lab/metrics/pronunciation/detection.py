@@ -117,4 +117,10 @@ def ratio(part: int, whole: int) -> float | None:
 def undefined(found: Mapping[str, float | None], of: str) -> str:
     """What to tell people of figures that are not there (`of` is the split); "" when all are."""
     names = [name for name, value in found.items() if value is None]
-    return f"{of}: {', '.join(names)} undefined (no errors, nothing flagged, or nothing diagnosed)" if names else ""
+    if "error_recall" in names:
+        why = "no phoneme of it is wrong"
+    elif "frr" in names:
+        why = "every phoneme of it is wrong"
+    else:
+        why = "nothing was flagged" if "error_precision" in names else "no error was flagged"
+    return f"{of}: {', '.join(names)} undefined: {why}" if names else ""

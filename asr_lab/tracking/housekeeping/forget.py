@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from asr_lab.errors import AsrLabError
 from asr_lab.tracking.housekeeping import archive, comparisons, files, rebundle, scrub
 from asr_lab.tracking.housekeeping.apply import mark
-from asr_lab.tracking.housekeeping.erase import Eraser
+from asr_lab.tracking.housekeeping.erase import CHECKPOINTS, Eraser
 from asr_lab.tracking.housekeeping.forgotten import Forgotten, drop_names, finish_record, open_record
 from asr_lab.tracking.housekeeping.found import Found
 from asr_lab.tracking.housekeeping.records import PURGE_BEGUN, Record, all_pages
@@ -73,6 +73,8 @@ def _scrub(client: MlflowClient, one: Record, people: Set[str], rows: Rows | Non
     """Take people out of a run of others; 1 when metrics of theirs are left, which only the database could erase."""
     with tempfile.TemporaryDirectory() as staging:
         scrub.scrub_artifacts(one.artifact_uri, people, Path(staging))
+    with files.handling(f"the examples beside the checkpoints of {one.name} cannot be changed"):
+        scrub.scrub_checkpoints(CHECKPOINTS / one.run_id, people)
     with files.handling(f"the metrics of {one.name} cannot be erased"):
         names = scrub.metrics_of(set(client.get_run(one.run_id).data.metrics), people)
         if rows:

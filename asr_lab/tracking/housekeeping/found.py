@@ -183,6 +183,11 @@ def _doubts(found: Found, records: Sequence[Record], taught: Learned, shared: se
     said = taught.doubts({one.run_id for one in found.runs})
     if shared:
         said.append(f"{listing(sorted(shared))} may mean {found.person} and others too: not taken for them")
+    if studies := places.studies_elsewhere(found.runs):
+        said.append(
+            f"the journals of the sweeps {listing(studies, 6)} are not in sweeps/: where they are kept, they may name "
+            f"{found.person} (of a database: optuna delete-study)"
+        )
     if away := [one.name for one in records if not files.is_within_reach(one.artifact_uri)]:
         said.append(f"the files of {listing(away, 3)} are out of reach (a disk that is not mounted?): not looked into")
     return said

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from asr_lab.metrics.catalog import in_a_name
 from asr_lab.tracking.housekeeping.records import Record
 
-SPEAKER = "asr_lab.speaker"
+SPEAKER, SWEEP = "asr_lab.speaker", "asr_lab.sweep"
 NOBODY = "unknown"
 """The speaker of utterances of which nobody knows whose they are."""
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from asr_lab.metrics.catalog import in_a_name
 from asr_lab.tracking.housekeeping import archive, bundle, files, rebundle, scrub
 from asr_lab.tracking.housekeeping.erase import SPOOL, local_folders
-from asr_lab.tracking.housekeeping.person import SPEAKER, Traces
+from asr_lab.tracking.housekeeping.person import SPEAKER, SWEEP, Traces
 from asr_lab.tracking.housekeeping.records import Record
 from asr_lab.tracking.registry import ADAPTER_SUFFIX
 
-_ADAPTERS, _FEATURES = Path("adapters"), Path("features")
+_ADAPTERS, _FEATURES, _SWEEPS = Path("adapters"), Path("features"), Path("sweeps")
 
 
 @dataclass
@@ -34,13 +34,33 @@ def adapters() -> dict[str, Path]:
     return {path.name.removesuffix(ADAPTER_SUFFIX): path for path in _ADAPTERS.glob(f"*{ADAPTER_SUFFIX}")}
 
 
-def local(person: str, known_as: Set[str], runs: Iterable[Record]) -> list[Path]:
-    """Files of a person in this working folder: the adapter, stored features, checkpoints, spools."""
+def local(person: str, known_as: Set[str], runs: Sequence[Record]) -> list[Path]:
+    """Files of a person in this working folder: the adapter, stored features, checkpoints, spools, sweeps."""
     own = [path for name, path in adapters().items() if name == person]
     features = [path for path in _FEATURES.rglob("*") if path.name.split(".")[0] in known_as]
     spools = [path for path in _spools() if _is_of(path, person)]
     folders = [folder for one in runs for folder in local_folders(one.run_id)]
-    return list(dict.fromkeys([*own, *features, *spools, *folders]))
+    return list(dict.fromkeys([*own, *features, *spools, *folders, *_of_sweeps(runs)]))
+
+
+def _of_sweeps(runs: Sequence[Record]) -> list[Path]:
+    """The journals of sweeps that these runs belong to, and what they found; not those of others under such a name."""
+    found = []
+    for name in _sweeps(runs):
+        journal = _SWEEPS / f"{name}.journal"
+        text = journal.read_text(encoding="utf-8", errors="replace") if journal.is_file() else ""
+        if not text or any(one.run_id in text for one in runs):
+            found += [journal, Path(f"{journal}.lock"), _SWEEPS / f"{name}-best.yaml"]
+    return [path for path in found if path.is_file()]
+
+
+def studies_elsewhere(runs: Sequence[Record]) -> list[str]:
+    """Sweeps of these runs whose journal is not in this working folder: in a database, or wherever they were run."""
+    return [name for name in _sweeps(runs) if not (_SWEEPS / f"{name}.journal").is_file()]
+
+
+def _sweeps(runs: Iterable[Record]) -> list[str]:
+    return sorted({one.tags[SWEEP] for one in runs if SWEEP in one.tags})
 
 
 def unshipped(traces: Traces, but: Iterable[Path]) -> list[Path]:

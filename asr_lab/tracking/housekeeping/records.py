@@ -82,7 +82,7 @@ class Record:
 
 
 _MARKS = (KEEP, ARCHIVED, BUNDLES, CLEANUP, RESTORED_FROM, RESTORING)
-_TAGS = (*_MARKS, "asr_lab.process", "asr_lab.speaker", "asr_lab.kind")
+_TAGS = (*_MARKS, "asr_lab.process", "asr_lab.speaker", "asr_lab.kind", "asr_lab.sweep")
 
 
 def record_of(run: Run, metric: str = "") -> Record:

@@ -18,6 +18,8 @@ from asr_lab.tracking.housekeeping import files
 
 _COLUMNS = ("speaker", "person")
 """Columns of a table that name whose row it is."""
+_EXAMPLES = "examples.parquet"
+"""All that a training that was cut off has of the people it was validated on."""
 
 
 @dataclass
@@ -29,7 +31,7 @@ class Scrubbed:
 
 
 def who(uri: str, staging: Path) -> Counter[str]:
-    """Speaker -> rows, of all score tables of a run (`eval/*.parquet`)."""
+    """Speaker -> rows, of all score tables of a run (`eval/*.parquet`), and of its examples of validation."""
     found: Counter[str] = Counter()
     with _tables(uri, staging) as paths:
         for path in paths:
@@ -52,11 +54,11 @@ def _tables(uri: str, staging: Path) -> Iterator[list[Path]]:
     folder = files.local_folder(uri)
     if folder is None:
         repo = files.repository(uri)
-        for item in repo.list_artifacts("eval"):
-            if item.path.endswith(".parquet"):
+        for item in [*repo.list_artifacts("eval"), *repo.list_artifacts()]:
+            if (item.path.startswith("eval/") and item.path.endswith(".parquet")) or item.path == _EXAMPLES:
                 repo.download_artifacts(item.path, str(staging))
         folder = staging
-    yield sorted(folder.glob("eval/*.parquet"))
+    yield sorted([*folder.glob("eval/*.parquet"), *folder.glob(_EXAMPLES)])
 
 
 def _is_parquet(path: Path) -> bool:
@@ -137,6 +139,17 @@ def _rewrite(path: Path, rest: pd.DataFrame, folder: Path, done: Scrubbed) -> No
 def _remove(path: Path, folder: Path, done: Scrubbed) -> None:
     path.unlink()
     done.removed.append(path.relative_to(folder).as_posix())
+
+
+def scrub_checkpoints(folder: Path, people: Set[str]) -> None:
+    """Take people out of the examples of validation that lie beside a run's checkpoints (`examples.json`)."""
+    path = folder / "examples.json"
+    rows = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    rest = [row for row in rows if not {str(row.get(name)) for name in _COLUMNS} & people]
+    if len(rest) < len(rows):
+        aside = path.with_name(f".{path.name}.part")
+        aside.write_text(json.dumps(rest, ensure_ascii=False), encoding="utf-8")
+        aside.rename(path)
 
 
 def scrub_artifacts(uri: str, people: Set[str], staging: Path) -> Scrubbed:

@@ -1,5 +1,7 @@
 """The older command of pronunciation training, and settings that cannot be meant."""
 
+from pathlib import Path
+
 import pytest
 
 from asr_lab.config.load import load, parse_overrides
@@ -18,6 +20,17 @@ def test_every_override_of_the_older_command_has_an_equivalent():
     assert (config.train.batch_size, config.train.accumulate, config.run.seed) == (8, 2, 7)
     assert (config.loss.errors, config.loss.phonemes) == (0.5, 2.0)
     assert (config.data.train, config.data.val, config.data.test) == ("a", "b", "c")
+
+
+def test_names_that_say_the_type_follow_an_override_of_it():
+    """The older command has one configuration for all four models."""
+    file = Path(__file__).parents[3] / "experiments" / "pronunciation" / "cross.yaml"
+    other = load(file, parse_overrides(["model_type=hierarchical"]))
+    assert (other.run.name, other.run.register_as) == ("hierarchical", "pronunciation-hierarchical")
+    named = load(file, parse_overrides(["model_type=simple,experiment_name=my_experiment"]))
+    assert (named.run.name, named.run.register_as) == ("my_experiment", "pronunciation-simple")
+    large = load(file.with_name("xlsr-cross.yaml"), parse_overrides(["model_type=transformer"]))
+    assert large.run.name == "xlsr-transformer"
 
 
 def test_the_rate_of_a_wav2vec2_is_the_only_one_that_other_recipes_have():

@@ -73,6 +73,9 @@ def test_every_fault_of_a_manifest_is_told_at_once(said):
         said("two", **{**fine, "errors": [0, 2]}),
         said("none", **{**fine, "canonical": []}),
         said("scored", **fine, scores={"phones": [2.0]}),
+        said("spelled", **{**fine, "canonical": "B IY"}),
+        said("lettered", **{**fine, "errors": ["C", "C"]}),
+        said("nested", **{**fine, "errors": [[0], [0]]}),
     ]
     with pytest.raises(AsrLabError) as told:
         check_pronunciations([said(**fine), *wrong], where="all.jsonl.gz")
@@ -85,6 +88,9 @@ def test_every_fault_of_a_manifest_is_told_at_once(said):
         "neither 0 nor 1: 1 utterances, two",
         "canonical is empty: 1 utterances, none",
         "scores.phones and canonical differ in length: 1 utterances, scored",
+        "canonical is no list of phonemes: 1 utterances, spelled",
+        "errors is no list of 0 and 1: 2 utterances, lettered, nested",
+        "speechocean762 with its scores",
         "all.jsonl.gz",
     ):
         assert part in str(told.value), part

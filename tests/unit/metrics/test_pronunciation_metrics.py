@@ -136,7 +136,10 @@ def test_figures_that_are_undefined_are_none_and_told():
     assert {name for name, value in found.items() if value is None} == {
         "error_f1", "error_precision", "error_recall", "far", "der", "correct_diagnosis", "roc_auc", "pr_auc"
     }  # fmt: skip
-    assert "test: error_f1, error_precision" in undefined(found, "test")
+    assert undefined(found, "test").startswith("test: error_f1, error_precision")
+    assert undefined(found, "test").endswith("undefined: no phoneme of it is wrong")
+    quiet = detection(flagged(by_hand(), "error_score", 2.0), "error_score")
+    assert undefined(quiet, "test") == "test: error_precision, der, correct_diagnosis undefined: nothing was flagged"
     told = flagged(table, "error_score", 0.5)
     assert f1_interval(told) is None
     assert f1_difference(told, told) is None

@@ -178,7 +178,20 @@ def test_the_older_json_with_and_without_an_alignment(older):
     assert pronunciation(cut).perceived == ("DH", "AH", "K", "<unk>", "T")
     assert manifest.field(parts["train"][0], "l1") == "vietnamese"
     assert [manifest.field(parts["val"][0], name) for name in ("speaker", "l1")] == ["YKWK", "korean"]
-    assert notes == ["1 have error labels that contradict the phonemes, which count: YKWK-b"]
+    assert notes[0] == "1 have error labels that contradict the phonemes, which count: YKWK-b"
+    assert notes[1].startswith("2 have no words, their canonical phonemes are the text: ")
+
+
+def test_lists_of_labels_are_read_as_strings_are(older):
+    before, _ = import_l2json(older)
+    for path in older.glob("*.json"):
+        rows = json.loads(path.read_text())
+        for row in rows.values():
+            row |= {name: row[name].split() for name in row if name.endswith(("_aligned", "_target", "_labels"))}
+        path.write_text(json.dumps(rows))
+    after, _ = import_l2json(older)
+    for part, (cut,) in before.items():
+        assert pronunciation(after[part][0]) == pronunciation(cut)
 
 
 def test_lengths_that_differ_and_labels_that_are_none_are_named(older, tmp_path):

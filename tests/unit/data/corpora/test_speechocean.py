@@ -82,6 +82,20 @@ def test_scores_and_what_was_heard(source, tmp_path):
     assert notes == []
 
 
+def test_an_old_copy_of_the_scores_tells_errors_by_score_alone(source):
+    """As GOPT's: no `mispronunciations` anywhere, which does not say that all was right."""
+    old = scores()
+    call = old["00001a"]["words"][1]
+    del call["mispronunciations"]
+    call["phones-accuracy"] = [2.0, 0.4, 0.5]
+    (source / "resource" / "scores.json").write_text(json.dumps(old))
+    cuts, notes = import_speechocean(source)
+    child = pronunciation(next(cut for cut in cuts if cut.id == "00001a"))
+    assert child.perceived == ("<del>", "<del>", "K", "<unk>", "L")
+    assert child.errors == (1, 1, 0, 1, 0)
+    assert any("an old copy of the scores" in note for note in notes)
+
+
 def test_phones_that_are_none_are_unknown_and_counted(source):
     wrong = [(0, "K", "TR"), (1, "AO", "ar*"), (2, "L", "<unk>")]
     judged = scores(words=[word("WE", ["W", "IY0"], 8), word("CALL", ["K", "AO0", "L"], 2, *wrong)])
