@@ -104,7 +104,7 @@ def heard_before(train: CutSet, test: CutSet) -> list[str]:
     speakers = [{manifest.field(cut, "speaker") for cut in cuts} - {None} for cuts in (train, test)]
     ids = [{cut.id for cut in cuts} for cuts in (train, test)]
     counts = {"speakers": len(set.intersection(*speakers)), "utterances": len(set.intersection(*ids))}
-    told = [f"{count} {what}" for what, count in counts.items() if count]
+    told = [f"{count} {what if count > 1 else what[:-1]}" for what, count in counts.items() if count]
     why = "of voices that were not heard, the arms that learn most may not be the best"
     return [f"training and test data share {' and '.join(told)}: {why}"] if told else []
 
