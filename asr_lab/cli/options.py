@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 
 from asr_lab.config.identity import defaults
-from asr_lab.config.load import keys, parse_overrides, read_yaml
+from asr_lab.config.load import keys, parse_overrides, read_yaml, required
 from asr_lab.config.schema import ALIASES, RECIPES
 from asr_lab.errors import AsrLabError
 
@@ -125,9 +125,9 @@ def keys_help(*recipes: str) -> str:
     told: dict[str, str] = {}
     for recipe in recipes:
         kind, new = RECIPES[recipe], dict[str, str]()
-        usual = defaults(kind)
+        usual = defaults(kind) | dict.fromkeys(required(kind), "required")
         for key, text in keys(kind).items():
-            default = usual.get(key, "required")
+            default = usual.get(key, "none")
             shown = ",".join(map(str, default)) if isinstance(default, list) else default
             new[key] = f"  {key} [{shown}]" + (f"  {text}" if text else "")
         heading = "Config keys (key=value):" if not told else f"Other keys of recipe={recipe}, or others than above:"

@@ -149,6 +149,17 @@ def keys(kind: type[BaseModel], prefix: str = "") -> dict[str, str]:
     return found
 
 
+def required(kind: type[BaseModel], prefix: str = "") -> set[str]:
+    """The dotted keys of a configuration that have to be given."""
+    found: set[str] = set()
+    for name, info in kind.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            found |= required(info.annotation, f"{prefix}{name}.")
+        elif info.is_required():
+            found.add(prefix + name)
+    return found
+
+
 def _explain(kind: type[BaseModel], problem: Any) -> str:
     location = [str(part) for part in problem["loc"]]
     key = ".".join(location)

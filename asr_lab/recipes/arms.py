@@ -15,10 +15,12 @@ from functools import partial
 from pathlib import Path
 
 import pandas as pd
+from lhotse import CutSet
 from rich.console import Console
 
 from asr_lab.config.load import nest, validate
 from asr_lab.config.schema import UNTOUCHED, ArmsExperiment, Wav2Vec2Experiment
+from asr_lab.data import manifest
 from asr_lab.errors import AsrLabError
 from asr_lab.metrics.slices import slices
 from asr_lab.models import load_model
@@ -86,12 +88,25 @@ def compare_arms(config: ArmsExperiment, tracker: Tracker, store: ModelStore, co
         console.print(f"{'continuing' if run.resumed else 'comparing'} [bold]{run.name}[/]", highlight=False)
         for split in splits.values():
             run.dataset(split.dataset())
+        warnings = heard_before(splits["train"].cuts, splits["test"].cuts)
+        for warning in warnings:
+            console.print(f"[yellow]warning[/] {warning}", highlight=False)
         done = _Training(arms, start, run, tracker, store, console).each(config.run.name or "arms")
         if rank_and_world_size()[0] > 0:
             return Compared(run.run_id, run.name, pd.DataFrame(), clock.seconds)
-        rows = _record(run, done, _measure(config, done, splits["test"], store, console))
+        rows = _record(run, done, _measure(config, done, splits["test"], store, console), warnings)
         run.metrics({"perf/seconds": clock.seconds})
         return Compared(run.run_id, run.name, rows, clock.seconds)
+
+
+def heard_before(train: CutSet, test: CutSet) -> list[str]:
+    """What is to be said of test data with speakers, or even utterances, that the arms learn from."""
+    speakers = [{manifest.field(cut, "speaker") for cut in cuts} - {None} for cuts in (train, test)]
+    ids = [{cut.id for cut in cuts} for cuts in (train, test)]
+    counts = {"speakers": len(set.intersection(*speakers)), "utterances": len(set.intersection(*ids))}
+    told = [f"{count} {what if count > 1 else what[:-1]}" for what, count in counts.items() if count]
+    why = "of voices that were not heard, the arms that learn most may not be the best"
+    return [f"training and test data share {' and '.join(told)}: {why}"] if told else []
 
 
 def pinned_base(config: ArmsExperiment, store: ModelStore) -> str:
@@ -212,7 +227,7 @@ def _measure(
     return found
 
 
-def _record(run: Recorder, done: list[Arm], found: list[Measured]) -> pd.DataFrame:
+def _record(run: Recorder, done: list[Arm], found: list[Measured], warnings: list[str]) -> pd.DataFrame:
     """Table, figure, metrics, and the utterances and slices of each arm; the table."""
     rows = table(done, found)
     for column, metric in _METRICS.items():
@@ -225,5 +240,5 @@ def _record(run: Recorder, done: list[Arm], found: list[Measured]) -> pd.DataFra
     run.text(rows.to_csv(index=False), "compare/table.csv")
     run.figure(arms_figure(rows), "compare/arms.png")
     run.tags({"asr_lab.compared": ",".join(arm.run_id or arm.model for arm in done)})
-    run.note("\n".join(sentences(rows)))
+    run.note("\n".join([*sentences(rows), *(f"- Note: {warning}" for warning in warnings)]))
     return rows

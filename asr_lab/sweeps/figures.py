@@ -49,7 +49,7 @@ def _wanted(study: Study, metrics: tuple[str, ...]) -> Iterator[tuple[str, Calla
         yield f"parallel{end}", of(drawn.plot_parallel_coordinate)
         yield f"slice{end}", of(drawn.plot_slice)
         yield f"contour{end}", of(drawn.plot_contour, params=lambda target: _important(study, target))
-    if len(metrics) == 1 and any(trial.intermediate_values for trial in study.get_trials(deepcopy=False)):
+    if len(metrics) == 1 and any(len(trial.intermediate_values) > 1 for trial in study.get_trials(deepcopy=False)):
         yield "intermediate", lambda: drawn.plot_intermediate_values(study)
 
 
@@ -94,6 +94,8 @@ def _figure(name: str, axes: Any) -> Figure:
         panel.tick_params(labelsize=7, which="both")
         panel.xaxis.label.set_fontsize(8)
         panel.yaxis.label.set_fontsize(8)
+    if name == "intermediate" and first.get_legend():  # a name a trial: soon higher than the figure
+        first.get_legend().remove()
     if name.startswith("parallel"):  # its panels lie on each other, and have no height of their own
         return figure
     figure.set_layout_engine("constrained")
@@ -102,7 +104,8 @@ def _figure(name: str, axes: Any) -> Figure:
             warnings.simplefilter("error", UserWarning)
             figure.draw_without_rendering()
     except (ZeroDivisionError, UserWarning):  # labels too long for its panels
-        figure.set_layout_engine("none")
+        pass
+    figure.set_layout_engine("none")  # it stays as it is: drawn once more, the layout may find no room and say so
     return figure
 
 

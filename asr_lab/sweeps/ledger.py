@@ -7,7 +7,7 @@ there were enough already is surplus. Neither counts.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from datetime import datetime
 
 from optuna.exceptions import UpdateFinishedTrialError
@@ -15,7 +15,7 @@ from optuna.storages import RetryHeartbeatStaleTrialCallback, fail_stale_trials
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from asr_lab.training.processes import is_gone
+from asr_lab.training.processes import is_gone, process_mark
 from asr_lab.training.recorder import RunKeeper
 
 PROCESS, RUN, SURPLUS, REASON, FIGURES = "process", "run", "surplus", "reason", "figures"
@@ -49,6 +49,12 @@ def work_left(trials: Sequence[FrozenTrial], asked: int) -> bool:
 def is_surplus(trials: Sequence[FrozenTrial], number: int, asked: int) -> bool:
     """Whether a trial that has begun is one too many: others were faster."""
     return sum(trial.number < number for trial in counted(trials)) >= asked
+
+
+def was_run_by(pids: Container[int], trial: FrozenTrial) -> bool:
+    """Whether one of these processes of this machine ran a trial."""
+    host, _, rest = str(trial.user_attrs.get(PROCESS, "")).partition("|")
+    return host == process_mark().partition("|")[0] and int(rest.partition("|")[0]) in pids
 
 
 def lose(tracker: RunKeeper, study: Study, trial: FrozenTrial) -> None:

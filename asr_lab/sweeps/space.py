@@ -88,21 +88,28 @@ class Space:
         return {key: _words(domain) for key, domain in self.sweep.space.items()}
 
     def refuse_impossible(self) -> None:
-        """Raise `AsrLabError` for a value that no trial could have: of each key its bounds and choices are tried."""
+        """Raise `AsrLabError` for a value that no trial could have, of each key its bounds and choices are tried, and
+        for a last training (`final`) that none could be followed by."""
+        where = str(self.sweep.experiment)
         for key, domain in self.sweep.space.items():
             for name, value in _extremes(key, domain):
-                why = ""
-                for chosen in self.samples(_SAMPLES, {name: value}):
-                    try:
-                        self.config(chosen)
-                    except AsrLabError as error:
-                        why = error.what
-                    else:
-                        why = ""
-                        break
-                if why:
-                    where = str(self.sweep.experiment)
+                if why := self._refused({name: value}, {}):
                     raise AsrLabError(f"space.{key}: no trial can have {value}: {why}", where=where)
+        if self.sweep.final and (why := self._refused({}, self.sweep.final)):
+            raise AsrLabError(f"final: no trial can be trained again with it: {why}", where=where)
+
+    def _refused(self, parameters: Mapping[str, Any], final: Mapping[str, Any]) -> str:
+        """Why none of some trials with these parameters makes a configuration, with `final` laid over it; "" if one
+        does."""
+        why = ""
+        for chosen in self.samples(_SAMPLES, parameters):
+            try:
+                self.config({**chosen, **final})
+            except AsrLabError as error:
+                why = error.what
+            else:
+                return ""
+        return why
 
     def grid(self) -> dict[str, Sequence[Any]]:
         """Parameter -> all its values, for the grid sampler; raises `AsrLabError` where there is no end of them."""

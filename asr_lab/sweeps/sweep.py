@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -97,16 +98,14 @@ def join(planned: Plan, means: Means, console: Console, *, timeout_s: float, wor
     folder = Path("checkpoints") / f"joined-{os.getpid()}"
     until = time.time() + timeout_s if timeout_s else float("inf")
     job = Job(planned, parent, asked, until, _threads(workers), folder, means)
-    own = len(_own(study))
-    with Telling(console, study, planned.objective, asked) as telling:
-        _work(job, study, tracker, store, workers, lambda: telling.look(study))
-    return len(_own(study)) - own
-
-
-def _own(study: Study) -> list[int]:
-    host = process_mark().partition("|")[0]
-    trials = ledger.over(ledger.counted(study.get_trials(deepcopy=False)))
-    return [one.number for one in trials if str(one.user_attrs.get(ledger.PROCESS, "")).startswith(f"{host}|")]
+    before = {trial.number for trial in ledger.over(study.get_trials(deepcopy=False))}
+    try:
+        with Telling(console, study, planned.objective, asked) as telling:
+            pids = _work(job, study, tracker, store, workers, lambda: telling.look(study))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    ended = ledger.over(ledger.counted(study.get_trials(deepcopy=False)))
+    return sum(ledger.was_run_by(pids, trial) for trial in ended if trial.number not in before)
 
 
 def described(planned: Plan) -> list[str]:
@@ -193,11 +192,11 @@ def _hear(job: Job, store: ModelStore, run: Recorder, console: Console) -> None:
 
 def _work(
     job: Job, study: Study, tracker: RunKeeper, store: ModelStore, workers: int, look: Callable[[], None]
-) -> None:
-    """Run trials here, or in processes, until there are enough; those of dead processes are run again."""
+) -> set[int]:
+    """Run trials here, or in processes, until there are enough; those of dead processes are run again. The ids of the
+    processes that ran any."""
     if workers > 1:
-        _in_processes(job, study, tracker, workers, look)
-        return
+        return _in_processes(job, study, tracker, workers, look)
     use_threads(job.threads)
     worker = Worker(job, study, tracker, store)
     while True:
@@ -205,7 +204,7 @@ def _work(
             worker.run_one()
             look()
         if not _wait(job, study, tracker):
-            return
+            return {os.getpid()}
 
 
 def _wait(job: Job, study: Study, tracker: RunKeeper) -> bool:
@@ -231,9 +230,10 @@ def _gave_up(job: Job, study: Study) -> AsrLabError:
     )
 
 
-def _in_processes(job: Job, study: Study, tracker: RunKeeper, workers: int, look: Callable[[], None]) -> None:
+def _in_processes(job: Job, study: Study, tracker: RunKeeper, workers: int, look: Callable[[], None]) -> set[int]:
     context = multiprocessing.get_context("spawn")
     made = 0
+    pids: set[int] = set()
     alive: list[SpawnProcess] = []
     try:
         while True:
@@ -243,6 +243,7 @@ def _in_processes(job: Job, study: Study, tracker: RunKeeper, workers: int, look
                 made += 1
                 process = context.Process(target=work, args=(job, made), name=f"worker {made}")
                 process.start()
+                pids.add(process.pid or 0)
                 alive.append(process)
             time.sleep(_LOOK_EVERY_S)
             dead = [one for one in alive if not one.is_alive()]
@@ -253,7 +254,7 @@ def _in_processes(job: Job, study: Study, tracker: RunKeeper, workers: int, look
                 raise _gave_up(job, study)
             more = wanted and ledger.work_left(study.get_trials(deepcopy=False), job.asked)
             if not alive and not more and not _wait(job, study, tracker):
-                return
+                return pids
     finally:
         for process in alive:
             process.terminate()

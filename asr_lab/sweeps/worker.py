@@ -157,13 +157,12 @@ class Worker:
 
 def work(job: Job, number: int) -> None:
     """What a worker's process runs; its exit code is `GAVE_UP` when it gave up, for which the leader says why."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the leader's to hear: it sends one SIGTERM, which closes the trial
     _end_with_parent()
     try:
         _work(job, number)
     except AsrLabError:
         sys.exit(GAVE_UP)
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
 
 
 def _work(job: Job, number: int) -> None:

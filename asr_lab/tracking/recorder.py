@@ -23,6 +23,7 @@ from asr_lab.tracking.knock import StoreAwayError
 from asr_lab.tracking.recording import MlflowRecorder
 from asr_lab.tracking.spool import sync
 from asr_lab.tracking.spool.header import Header
+from asr_lab.tracking.spool.made import run_of_spool
 from asr_lab.tracking.spool.shipping import Delivery
 from asr_lab.tracking.spool.spool import ROOT, Spool, new_id, now_ms
 from asr_lab.tracking.store import client as tracking_client
@@ -78,6 +79,8 @@ class MlflowTracker:
         """Go on recording into a run, ended or not; a new one where it is deleted, or MLflow handed one to us."""
         client = self._client("")
         waits = (ROOT / run_id).is_dir()
+        if client and not waits:
+            run_id = run_of_spool(client, run_id) or run_id  # it began without the store, which has it by now
         if "MLFLOW_RUN_ID" in os.environ or not (waits or (client and orphans.is_active(client, run_id))):
             return self.start(spec)
         header = _header(spec)

@@ -161,7 +161,8 @@ class MlflowRecorder:
             self.spool.release()
         if self._leftovers and not self.spec.parent:
             self._leftovers.join(_FLUSH_END_S)
-        if self.spool.folder.is_dir():  # else all of it is shipped
+        told = self.brief and not self._shipper  # of a sweep that is offline: its own run says it for all of them
+        if self.spool.folder.is_dir() and not told:  # else all of it is shipped
             why = trouble.what if trouble else sync.refusals(self.spool)
             why = f" ({why})" if why else ""
             model = ", a model among them," if set(self._models) - set(self.spool.state.models) else ""

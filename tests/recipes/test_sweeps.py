@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import mlflow
@@ -272,9 +273,9 @@ def made_mlflows(database: str) -> None:
     Place(database).refuse_wrong("http://127.0.0.1:5000")
 
 
-def swept(train, *, asked: int = 4, plan=None, **more):
+def swept(train, *, asked: int = 4, plan=None, offline: bool = False, **more):
     """A sweep in this process whose trials run `train(config, tracker)`."""
-    means = Means(MlflowTracker, FolderStore, lambda recipe, store, folder: train)
+    means = Means(partial(MlflowTracker, offline=offline), FolderStore, lambda recipe, store, folder: train)
     return sweeping.sweep(plan or sweepers.planned(**more), means, QUIET, asked=asked, timeout_s=0)
 
 
@@ -402,6 +403,19 @@ def test_ctrl_c_closes_trial_and_sweep_and_the_trial_is_run_again(sleepers):
     assert calls[1] == calls[2]
     assert len(calls) == 4
     assert runs_of("sweep")[0].info.status == "FINISHED"
+
+
+def test_a_sweep_begun_offline_goes_on_in_the_run_that_was_synced(sleepers):
+    def train(config, tracker):
+        started(config, tracker, lambda run: run.metrics({"val/wer": 0.5}))
+
+    swept(train, asked=1, offline=True)
+    assert not runs_of("sweep")
+    ok("sync")
+    swept(train, asked=2)
+    (parent,) = runs_of("sweep")
+    assert parent.data.metrics["sweep/trials"] == 2
+    assert [run.data.tags["mlflow.parentRunId"] for run in runs_of("trial")] == [parent.info.run_id] * 2
 
 
 def test_a_deepspeech2_is_pruned_by_its_validation(store, corpus):

@@ -115,6 +115,8 @@ def test_values_that_no_trial_can_have(made):
         Space(made(LORA, "{model.lora.r: [4, 8], model.lora.method: [lora, ia3]}")).refuse_impossible()
     rank = "model.lora.r: {choices: [4, 8], when: {model.lora.method: lora}}"
     Space(made(LORA, f"{{model.lora.method: [lora, ia3], {rank}}}")).refuse_impossible()
+    with pytest.raises(AsrLabError, match=r"(?s)final: no trial can be trained again with it: .*train.epochs"):
+        Space(made(TRAIN, "{train.lr: [1e-3, 1e-4]}", more="final: {train.epochs: many}")).refuse_impossible()
 
 
 @pytest.mark.parametrize(
