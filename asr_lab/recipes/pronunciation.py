@@ -26,6 +26,8 @@ from asr_lab.training.recorder import FolderStore, ModelStore, Recorder, Registe
 _HIGHER = {"error_f1": True, "per": False, "loss": False}
 """What a best epoch is kept by -> whether more is better."""
 
+_ONLY_HEARS = "loss.errors=0: it learned to hear phonemes alone; of errors its GOP tells, not the rows model and fused"
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -105,7 +107,7 @@ def _conclude(planned: PronunciationPlan, run: Recorder, clock: Clock, state: Tr
     best.decisions = Decisions.fit(tables["val"], planned.splits["val"].digest)
     best.decisions.save(folder / BEST)
     run.text(json.dumps(figures), "best.json")
-    notes: list[str] = []
+    notes = [] if config.loss.errors else [_ONLY_HEARS]
     assessed = {}
     for name, table in tables.items():
         assessed[name] = assessment.decide(table, best.decisions)
