@@ -64,10 +64,17 @@ def sleeper(recipe, store, folder, sleep=0.0, waits=False):
     return Sleeper(sleep, waits)
 
 
+def written(name: str, content: str) -> None:
+    """Several processes of a test write the same files, while others read them."""
+    aside = Path(f".{name}.{os.getpid()}")
+    aside.write_text(content)
+    aside.replace(name)
+
+
 def planned(storage: str = "", **more):
     """The sweep of trials that train nothing; `more` are keys that are other than above."""
-    Path("experiment.yaml").write_text("recipe: deepspeech2\ndata: {train: t, val: v, test: ''}\n")
-    Path("sleepers.yaml").write_text(yaml.safe_dump(SWEEP | more))
+    written("experiment.yaml", "recipe: deepspeech2\ndata: {train: t, val: v, test: ''}\n")
+    written("sleepers.yaml", yaml.safe_dump(SWEEP | more))
     config = load(Path("sleepers.yaml"), {}, "sweep")
     return sweeping.plan(config, "sleepers", storage, os.environ["MLFLOW_TRACKING_URI"])
 
