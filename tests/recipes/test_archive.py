@@ -178,7 +178,9 @@ def test_what_is_half_erased_is_never_packed_over_its_bundle(full, monkeypatch):
 def test_another_database_than_the_runs_is_told_before_anything_is_done(full):
     shutil.copy("mlflow.db", "other.db")
     later = made_run("later")
-    said = refused("archive", later, "--to", "b", "--purge", "--yes", "--backend-store-uri", "sqlite:///other.db")
+    said = refused(
+        "archive", later, "--to", "b", "--purge", "--yes", "--backend-store-uri", f"sqlite:///{Path.cwd()}/other.db"
+    )
     assert "does not know run" in said
     assert not Path("b").exists()
     assert "asr_lab.cleanup" not in client().get_run(later).data.tags

@@ -404,7 +404,9 @@ def test_a_run_that_the_database_does_not_know_is_told_before_anything_is_erased
     shutil.copy("mlflow.db", "other.db")
     later = made_run("later", table=scores("bob", NAME))
     before = mentions(NAME)
-    assert f"does not know run {later}" in refused("forget", NAME, "--yes", "--backend-store-uri", "sqlite:///other.db")
+    assert f"does not know run {later}" in refused(
+        "forget", NAME, "--yes", "--backend-store-uri", f"sqlite:///{Path.cwd()}/other.db"
+    )
     assert mentions(NAME) == before
     assert first in all_run_ids()
     assert client().get_experiment_by_name("forgotten") is None

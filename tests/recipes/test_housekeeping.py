@@ -169,7 +169,7 @@ def test_the_database_of_another_server_is_told_before_runs_are_marked():
     made_run("mine")
     shutil.copy("mlflow.db", "other.db")
     later = made_run("later", status="FAILED")
-    said = refused("cleanup", "--failed", "--purge", "--yes", "--backend-store-uri", "sqlite:///other.db")
+    said = refused("cleanup", "--failed", "--purge", "--yes", "--backend-store-uri", f"sqlite:///{Path.cwd()}/other.db")
     assert "does not know run" in said
     assert "asr_lab.cleanup" not in client().get_run(later).data.tags
 
