@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from html import escape
-from importlib.resources import files
-from string import Template
 from typing import Any
 
 import pandas as pd
@@ -18,6 +16,7 @@ from asr_lab.data.bins import ordered
 from asr_lab.metrics.error_rates import SCORER, alignment, cer, confusions, word_errors
 from asr_lab.metrics.significance import Interval
 from asr_lab.metrics.slices import labels
+from asr_lab.reports.page import page
 
 _MOST_ROWS = 20_000
 _MOST_CONFUSIONS = 30
@@ -50,8 +49,8 @@ def alignment_page(
         f"WER {wer.value:.1%} (95 % interval {wer.low:.1%} to {wer.high:.1%}), CER {cer(table):.1%}; "
         f"{len(table)} utterances, {int(table['words'].sum())} words; {SCORER}, corpus level."
     )
-    page = Template(files("asr_lab.reports").joinpath("alignment.html").read_text(encoding="utf-8"))
-    return page.substitute(
+    return page(
+        "alignment",
         title=escape(title),
         figures=escape(figures),
         note=escape(note),

@@ -9,14 +9,13 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
-from importlib.resources import files
-from string import Template
 from typing import Any
 
 import pandas as pd
 
 from asr_lab.metrics.catalog import direction
 from asr_lab.reports.numbers import number
+from asr_lab.reports.page import page
 
 _EVIDENCE = ("difference", "low", "high", "p")
 _MOST_POINTS = 300  # of a curve that are drawn
@@ -48,8 +47,8 @@ def comparison_page(
         "curves": _curves(curves),
     }
     title = f"{len(table)} runs compared" + (f" by {metric}" if metric else "")
-    page = Template(files("asr_lab.reports").joinpath("comparison.html").read_text(encoding="utf-8"))
-    return page.substitute(
+    return page(
+        "comparison",
         title=escape(title),
         sentences="".join(f"<li>{escape(sentence)}" for sentence in sentences),
         data=json.dumps(content, ensure_ascii=False).replace("<", "\\u003c"),

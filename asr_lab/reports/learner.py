@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from html import escape
-from importlib.resources import files
-from string import Template
 from typing import Any
 
 import pandas as pd
@@ -18,6 +16,7 @@ from asr_lab.data.pronunciation import DELETED
 from asr_lab.metrics.pronunciation import SCORER, Calibration, detection, overall, scored
 from asr_lab.reports.advice import advice, sound
 from asr_lab.reports.confusions import confusions, lined_up, spelled
+from asr_lab.reports.page import page
 
 _MOST_CONFUSIONS = 12
 
@@ -45,8 +44,8 @@ def learner_page(
         "known": known,
         "ipa": {phoneme: made.ipa for phoneme in _phonemes(rows) if (made := sound(phoneme))},
     }
-    page = Template(files("asr_lab.reports").joinpath("learner.html").read_text(encoding="utf-8"))
-    return page.substitute(
+    return page(
+        "learner",
         title=escape(f"Pronunciation of {learner}"),
         points=f"{overall(told):.0f}" if len(told) else "-",
         summary=escape(_summary(told, model)),

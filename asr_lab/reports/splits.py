@@ -6,13 +6,12 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from html import escape
-from importlib.resources import files
-from string import Template
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from asr_lab.reports.numbers import number
+from asr_lab.reports.page import page
 
 _NAMES = {"age": "age, years", "snr_db": "SNR, dB", "duration_s": "duration, s"}
 
@@ -63,8 +62,8 @@ def splits_page(
         f"<details><summary>{escape(name)}: {len(values)}</summary><p>{escape(', '.join(values))}</p></details>"
         for name, values in members.items()
     )
-    page = Template(files("asr_lab.reports").joinpath("splits.html").read_text(encoding="utf-8"))
-    return page.substitute(
+    return page(
+        "splits",
         title=escape(title),
         sentences="".join(f"<li>{escape(sentence)}" for sentence in sentences),
         figure=base64.b64encode(figure).decode(),

@@ -6,14 +6,13 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
-from importlib.resources import files
-from string import Template
 
 import pandas as pd
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from asr_lab.reports.numbers import number
+from asr_lab.reports.page import page
 
 
 def svg(figure: Figure) -> str:
@@ -36,8 +35,8 @@ def sweep_page(
         f"<h2>{escape(heading)}</h2><figure>{_own_ids(picture, place)}</figure>"
         for place, (heading, picture) in enumerate(pictures.items())
     )
-    page = Template(files("asr_lab.reports").joinpath("sweep.html").read_text(encoding="utf-8"))
-    return page.substitute(
+    return page(
+        "sweep",
         title=escape(title),
         sentences="".join(f"<li>{escape(sentence)}" for sentence in sentences),
         pictures=drawn,
