@@ -11,7 +11,7 @@ from optuna.trial import BaseTrial
 from asr_lab.config.identity import defaults
 from asr_lab.config.load import keys, load, nest, read_yaml
 from asr_lab.config.schema import RECIPES, Experiment, SweepExperiment
-from asr_lab.config.schema.sweep import AnyDomain, Choices, Floats, Integers, Lists
+from asr_lab.config.schema.sweep import AnyDomain, Choices, Floats, Integers, Lists, leaves
 from asr_lab.errors import AsrLabError, listing, nearest
 
 SWEPT = ("adapter", "deepspeech2", "wav2vec2", "pronunciation")
@@ -34,7 +34,7 @@ class Space:
                 allowed=listing(SWEPT),
             )
         self.kind = RECIPES[self.recipe]
-        self.usual = defaults(self.kind) | dict(_leaves(nest(said), "")) | sweep.fixed
+        self.usual = defaults(self.kind) | dict(leaves(nest(said))) | sweep.fixed
         self._refuse_unknown()
         if self.usual.get("data.each"):
             raise AsrLabError("a sweep adapts to one person at a time", allowed="adapter.name and data.train of one")
@@ -176,11 +176,3 @@ def _no_such(key: str, known: Mapping[str, str]) -> str:
     near = nearest(key, known) or nearest(key.rpartition(".")[2], (one.rpartition(".")[2] for one in known))
     near = next((one for one in known if one == near or one.endswith(f".{near}")), "")
     return "no such key" + (f"; did you mean {near}?" if near else "")
-
-
-def _leaves(said: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in said.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value

@@ -21,6 +21,7 @@ from optuna.trial import FrozenTrial
 from sqlalchemy.exc import SQLAlchemyError
 
 from asr_lab.errors import AsrLabError
+from asr_lab.training.appended import drop_cut_off
 
 FOLDER = Path("sweeps")
 _KEPT = {JournalOperation.CREATE_STUDY, JournalOperation.SET_TRIAL_STATE_VALUES}
@@ -173,7 +174,7 @@ class _Journal(JournalFileBackend):
         self._own_lock.acquire()
         try:
             with Path(self._file_path).open("r+b") as file:
-                _drop_cut_off(file.fileno())
+                drop_cut_off(file.fileno())
                 file.seek(0, os.SEEK_END)
                 file.write(lines)
                 file.flush()
@@ -181,17 +182,3 @@ class _Journal(JournalFileBackend):
                     os.fsync(file.fileno())
         finally:
             self._own_lock.release()
-
-
-def _drop_cut_off(file: int) -> None:
-    """Take away a last line that was not written to its end."""
-    end = keep = os.fstat(file).st_size
-    while keep > 0:
-        start = max(0, keep - 65_536)
-        newline = os.pread(file, keep - start, start).rfind(b"\n")
-        if newline >= 0:
-            keep = start + newline + 1
-            break
-        keep = start
-    if keep != end:
-        os.ftruncate(file, keep)

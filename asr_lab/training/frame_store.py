@@ -15,10 +15,9 @@ from lhotse import CutSet
 from rich.console import Console
 from torch import Tensor
 
-from asr_lab.errors import AsrLabError
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.training.frames import Frames
-from asr_lab.training.shelf import refuse_no_room
+from asr_lab.training.shelf import Columns, refuse_no_room
 
 
 class FrameStore:
@@ -60,23 +59,12 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
-class _NewPart:
+class _NewPart(Columns):
     """A shelf that is being written."""
 
     def __init__(self, folder: Path, number: int, widths: tuple[int, int]) -> None:
-        self.folder, self.number, self.widths = folder, number, widths
-        self.files = [(folder / f"{number}.{column}.f32").open("wb") for column in range(len(widths))]
-        self.places: dict[str, tuple[int, int]] = {}
-        self.length = 0
-
-    def put(self, id: str, *rows: Tensor) -> None:
-        try:
-            for file, row in zip(self.files, rows, strict=True):
-                file.write(np.ascontiguousarray(row.numpy()).data)
-        except OSError as error:
-            raise AsrLabError(f"frames cannot be kept: {error.strerror}", where=str(self.folder.resolve())) from error
-        self.places[id] = (self.length, len(rows[0]))
-        self.length += len(rows[0])
+        super().__init__(folder, [(folder / f"{number}.{column}.f32").open("wb") for column in range(len(widths))])
+        self.number, self.widths = number, widths
 
     def get(self, id: str) -> tuple[Tensor, ...]:
         raise AssertionError("a part is read when it is whole")

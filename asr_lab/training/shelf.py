@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import IO, Literal, Protocol
 
 import numpy as np
 import psutil
@@ -43,18 +43,14 @@ class InMemory:
         return self.by_id[id]
 
 
-class OnDisk:
-    """A file for each kind of row (float32, one utterance behind the other), mapped into memory when read.
+class Columns:
+    """Files that rows are written to: one for each kind of row (float32), one utterance behind the other."""
 
-    The files have no name: the disk is free again when the process ends, however it ends.
-    """
-
-    def __init__(self, folder: Path, widths: Sequence[int]) -> None:
-        self.folder, self.widths = folder, widths
-        self.files = [tempfile.TemporaryFile(dir=folder) for _ in widths]  # noqa: SIM115 (open while mapped)
+    def __init__(self, folder: Path, files: Sequence[IO[bytes]]) -> None:
+        self.folder, self.files = folder, files
         self.places: dict[str, tuple[int, int]] = {}
+        """Utterance id -> (first row, rows)."""
         self.length = 0
-        self.mapped: list[Tensor] = []
 
     def put(self, id: str, *rows: Tensor) -> None:
         try:
@@ -64,6 +60,18 @@ class OnDisk:
             raise AsrLabError(f"frames cannot be kept: {error.strerror}", where=str(self.folder.resolve())) from error
         self.places[id] = (self.length, len(rows[0]))
         self.length += len(rows[0])
+
+
+class OnDisk(Columns):
+    """Mapped into memory when read: open until then.
+
+    The files have no name: the disk is free again when the process ends, however it ends.
+    """
+
+    def __init__(self, folder: Path, widths: Sequence[int]) -> None:
+        super().__init__(folder, [tempfile.TemporaryFile(dir=folder) for _ in widths])  # noqa: SIM115
+        self.widths = widths
+        self.mapped: list[Tensor] = []
 
     def get(self, id: str) -> tuple[Tensor, ...]:
         if not self.mapped:

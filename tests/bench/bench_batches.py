@@ -17,7 +17,6 @@ bench_training.py; without one the durations are those of speechocean762.
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -28,7 +27,7 @@ from typing import Any
 import numpy as np
 import soundfile
 import torch
-from bench_training import LETTERS_A_SECOND, durations
+from bench_training import LETTERS_A_SECOND, durations, show
 from lhotse import CutSet
 from rich.progress import track
 from torch import nn
@@ -204,22 +203,6 @@ def made_corpus(seconds: Sequence[float], folder: Path) -> CutSet:
     return CutSet.from_cuts(cuts)
 
 
-def show(arms: Sequence[str], rounds: list[dict[str, Epoch]]) -> None:
-    """A line an arm; ratios are to the plain way in the same round, if it took part."""
-    print(f"{'':42}{'utterances/s':>16}{'range':>18}{'ratio to (b)':>15}{'range':>16}{'padding':>10}{'updates':>10}")
-    for name in arms:
-        epochs = [one[name] for one in rounds]
-        speeds = [epoch.throughput for epoch in epochs]
-        line = f"{ARMS[name]:42}{statistics.median(speeds):16.1f}{f'{min(speeds):.1f} to {max(speeds):.1f}':>18}"
-        if REFERENCE in arms:
-            ratios = [one[name].throughput / one[REFERENCE].throughput for one in rounds]
-            line += f"{statistics.median(ratios):15.2f}{f'{min(ratios):.2f} to {max(ratios):.2f}':>16}"
-        else:
-            line += " " * 31
-        padding = statistics.mean(epoch.padding for epoch in epochs)
-        print(f"{line}{padding:10.0%}{statistics.mean(epoch.updates for epoch in epochs):10.1f}")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="64 utterances, batches of 4, one round: minutes")
@@ -258,7 +241,7 @@ def main() -> None:
             turn = number % len(options.arms)
             order = options.arms[turn:] + options.arms[:turn]
             rounds.append({arm: bench.epoch(arm, rows, seed=number) for arm in order})
-    show(options.arms, rounds)
+    show({name: ARMS[name] for name in options.arms}, REFERENCE, rounds)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -221,15 +221,15 @@ def made_utterances(seconds: Iterable[float]) -> list[Utterance]:
     return made
 
 
-def show(arms: Sequence[str], rounds: list[dict[str, Epoch]]) -> None:
-    """A line an arm; ratios are to the reference in the same round, if it took part."""
+def show(says: Mapping[str, str], reference: str, rounds: Sequence[Mapping[str, Any]]) -> None:
+    """A line an arm, under what it `says`; ratios are to the reference in the same round, if it took part."""
     print(f"{'':42}{'utterances/s':>16}{'range':>18}{'ratio to (b)':>15}{'range':>16}{'padding':>10}{'updates':>10}")
-    for name in arms:
+    for name, said in says.items():
         epochs = [one[name] for one in rounds]
         speeds = [epoch.throughput for epoch in epochs]
-        line = f"{ARMS[name].says:42}{statistics.median(speeds):16.1f}{_range(speeds, 1):>18}"
-        if REFERENCE in arms:
-            ratios = [one[name].throughput / one[REFERENCE].throughput for one in rounds]
+        line = f"{said:42}{statistics.median(speeds):16.1f}{_range(speeds, 1):>18}"
+        if reference in says:
+            ratios = [one[name].throughput / one[reference].throughput for one in rounds]
             line += f"{statistics.median(ratios):15.2f}{_range(ratios, 2):>16}"
         else:
             line += " " * 31
@@ -273,7 +273,7 @@ def main() -> None:
             turn = number % len(options.arms)
             order = options.arms[turn:] + options.arms[:turn]
             rounds.append({name: bench.epoch(ARMS[name], seed=number) for name in order})
-    show(options.arms, rounds)
+    show({name: ARMS[name].says for name in options.arms}, REFERENCE, rounds)
 
 
 if __name__ == "__main__":

@@ -141,7 +141,7 @@ class SweepExperiment(Section):
     @field_validator("fixed", "final", mode="before")
     @classmethod
     def _keys(cls, said: Any) -> Any:
-        return dict(_leaves(said, "")) if isinstance(said, Mapping) else said
+        return dict(leaves(said)) if isinstance(said, Mapping) else said
 
     @field_validator("objective", mode="before")
     @classmethod
@@ -206,13 +206,14 @@ def _typed(value: Any) -> Any:
     if isinstance(made.get("length"), int):
         made["length"] = (made["length"], made["length"])
     if isinstance(made.get("when"), Mapping):
-        made["when"] = {key: one if isinstance(one, list | tuple) else [one] for key, one in _leaves(made["when"], "")}
+        made["when"] = {key: one if isinstance(one, list | tuple) else [one] for key, one in leaves(made["when"])}
     return made
 
 
-def _leaves(said: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+def leaves(said: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested mappings as dotted keys, each with its value."""
     for key, value in said.items():
         if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
+            yield from leaves(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value

@@ -31,13 +31,12 @@ from asr_lab.models.pronunciation.decisions import Decisions
 from asr_lab.models.pronunciation.network import PronunciationModel, PronunciationOutput
 from asr_lab.models.recognizer import (
     Progress,
-    Recognizer,
     best_device,
     check_folder,
     read_vocabulary,
     write_json,
 )
-from asr_lab.models.wav2vec2.network import num_frames, receptive_field
+from asr_lab.models.wav2vec2.recognizer import EncoderRecognizer
 from asr_lab.units import SAMPLE_RATE
 
 
@@ -60,11 +59,10 @@ class Judgement:
 
 
 @dataclass
-class Assessor(Recognizer):
+class Assessor(EncoderRecognizer):
     """A model of pronunciation; as a recogniser its text is phonemes with spaces between."""
 
     model: PronunciationModel
-    feature_extractor: Any = field(kw_only=True)
     decisions: Decisions = field(default_factory=Decisions, kw_only=True)
 
     model_type: ClassVar[str] = "pronunciation"
@@ -75,32 +73,16 @@ class Assessor(Recognizer):
         return f"{self.model_type}-{self.model.config.head}"
 
     @property
-    def _shape(self) -> Any:
+    def shape(self) -> Any:
         return self.model.encoder.config
-
-    @property
-    def min_samples(self) -> int:
-        return receptive_field(self._shape.conv_kernel, self._shape.conv_stride)
 
     @property
     def frame_shift_s(self) -> float:
         """Seconds from a frame to the next."""
         samples = 1
-        for stride in self._shape.conv_stride:
+        for stride in self.shape.conv_stride:
             samples *= stride
         return samples / SAMPLE_RATE
-
-    def output_frames(self, num_samples: int) -> int:
-        return max(0, num_frames(num_samples, self._shape.conv_kernel, self._shape.conv_stride))
-
-    def extract(self, samples: Signal) -> Tensor:
-        """The signal (num_samples,) as the encoder wants it; raises `AsrLabError` when no frame can be made of it."""
-        if len(samples) < self.min_samples:
-            raise AsrLabError(
-                f"the audio is too short for this model: {len(samples) / SAMPLE_RATE * 1000:.1f} ms",
-                allowed=f"at least {self.min_samples / SAMPLE_RATE * 1000:.0f} ms",
-            )
-        return torch.from_numpy(self.feature_extractor(samples, sampling_rate=SAMPLE_RATE).input_values[0])
 
     def collator(self, *, labelled: bool = False, augmenter: SoundAugmenter | None = None) -> PronunciationCollator:
         return PronunciationCollator(
@@ -108,7 +90,7 @@ class Assessor(Recognizer):
             None,
             augmenter,
             output_frames=self.output_frames,
-            num_channels=self._shape.hidden_size,
+            num_channels=self.shape.hidden_size,
             labelled=labelled,
         )
 

@@ -10,6 +10,7 @@ Plain transformers reads the folder of a plain model; of adapters, `peft` does, 
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -38,29 +39,44 @@ _PROCESSOR = "Wav2Vec2Processor"
 
 
 @dataclass
-class Wav2Vec2Recognizer(Recognizer):
-    """A speech encoder with CTC head and all it needs to hear and to write."""
+class EncoderRecognizer(Recognizer):
+    """A recogniser on an encoder of the family, which makes frames of samples by convolutions."""
 
-    model: SpeechCTC
     feature_extractor: Any = field(kw_only=True)
 
-    model_type: ClassVar[str] = "wav2vec2"
+    @property
+    @abstractmethod
+    def shape(self) -> Any:
+        """The encoder's configuration."""
 
     @property
     def min_samples(self) -> int:
-        return receptive_field(self.model.config.conv_kernel, self.model.config.conv_stride)
+        return receptive_field(self.shape.conv_kernel, self.shape.conv_stride)
 
     def output_frames(self, num_samples: int) -> int:
-        return max(0, num_frames(num_samples, self.model.config.conv_kernel, self.model.config.conv_stride))
+        return max(0, num_frames(num_samples, self.shape.conv_kernel, self.shape.conv_stride))
 
     def extract(self, samples: Signal) -> Tensor:
-        """The signal (num_samples,) as the base wants it; raises `AsrLabError` when no frame can be made of it."""
+        """The signal (num_samples,) as the encoder wants it; raises `AsrLabError` when no frame can be made of it."""
         if len(samples) < self.min_samples:
             raise AsrLabError(
                 f"the audio is too short for this model: {len(samples) / SAMPLE_RATE * 1000:.1f} ms",
                 allowed=f"at least {self.min_samples / SAMPLE_RATE * 1000:.0f} ms",
             )
         return torch.from_numpy(self.feature_extractor(samples, sampling_rate=SAMPLE_RATE).input_values[0])
+
+
+@dataclass
+class Wav2Vec2Recognizer(EncoderRecognizer):
+    """A speech encoder with CTC head and all it needs to hear and to write."""
+
+    model: SpeechCTC
+
+    model_type: ClassVar[str] = "wav2vec2"
+
+    @property
+    def shape(self) -> Any:
+        return self.model.config
 
     def collator(self, *, labelled: bool = False, augmenter: SoundAugmenter | None = None) -> SoundCollator:
         return SoundCollator(

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from asr_lab.training.appended import drop_cut_off
+
 _CHUNK = 4_000_000  # bytes read at a time: about 8,000 events of ten metrics
 
 
@@ -56,7 +58,7 @@ class Journal:
         with self._writing:
             if self._file < 0:
                 self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-                _drop_cut_off(self._file)
+                drop_cut_off(self._file)
             _write_whole(self._file, line.encode() + b"\n")
             self._dirty = True
 
@@ -119,7 +121,7 @@ def append_line(path: Path, line: str) -> None:
     """Append a line to a file that is opened for it alone; a last one that was cut off goes."""
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
     try:
-        _drop_cut_off(file)
+        drop_cut_off(file)
         _write_whole(file, line.encode() + b"\n")
     finally:
         os.close(file)
@@ -131,20 +133,5 @@ def _write_whole(file: int, data: bytes) -> None:
         while data:
             data = data[os.write(file, data) :]
     except OSError:
-        _drop_cut_off(file)
+        drop_cut_off(file)
         raise
-
-
-def _drop_cut_off(file: int) -> None:
-    """Take away a last line that was not written to its end."""
-    end = os.fstat(file).st_size
-    keep = end
-    while keep > 0:
-        start = max(0, keep - 65_536)
-        newline = os.pread(file, keep - start, start).rfind(b"\n")
-        if newline >= 0:
-            keep = start + newline + 1
-            break
-        keep = start
-    if keep != end:
-        os.ftruncate(file, keep)
