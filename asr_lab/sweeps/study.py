@@ -23,9 +23,10 @@ from asr_lab.sweeps.space import Space
 from asr_lab.sweeps.storage import Place
 from asr_lab.training.recorder import ModelStore, RunKeeper
 
-WHAT, PARENT, ASKED, COORDINATOR, PINNED = "what", "parent", "asked", "coordinator", "pinned"
-"""What is noted on a study: what is searched, its MLflow run, how many trials were asked for, who leads it, and the
-models its aliases meant when it began."""
+WHAT, PARENT, ASKED, UNTIL = "what", "parent", "asked", "until"
+COORDINATOR, PINNED = "coordinator", "pinned"
+"""What is noted on a study: what is searched, its MLflow run, how many trials were asked for, when the last may be
+begun (seconds since the epoch), who leads it, and the models its aliases meant when it began."""
 _MODELS = ("adapter.base", "model.pretrained")
 
 

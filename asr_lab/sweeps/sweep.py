@@ -5,13 +5,16 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.context import SpawnProcess
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
+import psutil
 from optuna.study import Study
 from optuna.trial import TrialState
 from rich.console import Console
@@ -27,7 +30,7 @@ from asr_lab.sweeps.objective import Objective
 from asr_lab.sweeps.progress import Telling
 from asr_lab.sweeps.space import Space
 from asr_lab.sweeps.storage import FOLDER, Place
-from asr_lab.sweeps.study import ASKED, COORDINATOR, PARENT, Plan
+from asr_lab.sweeps.study import ASKED, COORDINATOR, PARENT, UNTIL, Plan
 from asr_lab.sweeps.worker import GAVE_UP, Job, Means, Worker, work
 from asr_lab.training.processes import is_gone, process_mark
 from asr_lab.training.recorder import ModelStore, Recorder, RunKeeper, RunSpec
@@ -74,7 +77,8 @@ def _led(
     with tracker.reopen(spec, parent) if parent else tracker.start(spec) as run:
         study.set_user_attr(PARENT, run.run_id)
         clock = Clock()
-        job = _job(planned, means, run, asked, timeout_s, workers)
+        job = Job(planned, run.run_id, asked, _until(timeout_s), _threads(workers), run.checkpoints / "frames", means)
+        study.set_user_attr(UNTIL, job.until if timeout_s else None)
         console.print(f"{'continuing' if parent else 'sweep'} [bold]{run.name}[/] in {planned.place.shown}")
         _hear(job, store, run, console)
         with Telling(console, study, planned.objective, asked) as telling:
@@ -95,8 +99,8 @@ def join(planned: Plan, means: Means, console: Console, *, timeout_s: float, wor
         raise AsrLabError(
             f"the study {planned.name!r} has no run yet", where=planned.place.shown, hint="it is just being begun"
         )
-    folder = Path("checkpoints") / f"joined-{os.getpid()}"
-    until = time.time() + timeout_s if timeout_s else float("inf")
+    folder = _joined_folder()
+    until = min(_until(timeout_s), float(study.user_attrs.get(UNTIL) or "inf"))
     job = Job(planned, parent, asked, until, _threads(workers), folder, means)
     before = {trial.number for trial in ledger.over(study.get_trials(deepcopy=False))}
     try:
@@ -169,10 +173,17 @@ def _spec(planned: Plan) -> RunSpec:
     )
 
 
-def _job(planned: Plan, means: Means, run: Recorder, asked: int, timeout_s: float, workers: int) -> Job:
-    until = time.time() + timeout_s if timeout_s else float("inf")
-    folder = run.checkpoints / "frames"
-    return Job(planned, run.run_id, asked, until, _threads(workers), folder, means)
+def _until(timeout_s: float) -> float:
+    return time.time() + timeout_s if timeout_s else float("inf")
+
+
+def _joined_folder() -> Path:
+    """What the trials run here share, in a folder of this process; those of processes that were killed go."""
+    checkpoints, host = Path("checkpoints"), socket.gethostname()
+    for folder in checkpoints.glob(f"joined-{host}-*"):
+        if not psutil.pid_exists(int(folder.name.rpartition("-")[2])):
+            shutil.rmtree(folder, ignore_errors=True)
+    return checkpoints / f"joined-{host}-{os.getpid()}"
 
 
 def _threads(workers: int) -> int:
@@ -208,30 +219,33 @@ def _work(
 
 
 def _wait(job: Job, study: Study, tracker: RunKeeper) -> bool:
-    """Wait for trials that others run; whether there is work again, because one of them was lost."""
-    while time.time() < job.until:
+    """Wait for trials that others run, also when no other may be begun; whether there is work again, because one of
+    them was lost."""
+    while True:
         ledger.reclaim(study, tracker)
         trials = study.get_trials(deepcopy=False)
-        if ledger.work_left(trials, job.asked):
+        if time.time() < job.until and ledger.work_left(trials, job.asked):
             return True
         if not any(trial.state == TrialState.RUNNING for trial in ledger.counted(trials)):
             return False
         time.sleep(_LOOK_EVERY_S)
-    return False
 
 
-def _gave_up(job: Job, study: Study) -> AsrLabError:
-    failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-    reasons = [str(trial.user_attrs[ledger.REASON]) for trial in failed if ledger.REASON in trial.user_attrs]
-    return AsrLabError(
-        "a worker gave up" + (f"; the last trial that failed, did because: {reasons[-1]}" if reasons else ""),
-        where=job.plan.name,
-        next_command="asr-lab list --children --state failed",
-    )
+def _gave_up(job: Job, errors: SimpleQueue[AsrLabError]) -> AsrLabError:
+    if errors.empty():  # it ended by a mistake of ours, or was killed again and again
+        return AsrLabError(
+            "the workers of the sweep end before their trials do",
+            where=job.plan.name,
+            next_command="asr-lab list --children --state failed",
+        )
+    error = errors.get()
+    error.what = f"a worker gave up: {error.what}"
+    return error
 
 
 def _in_processes(job: Job, study: Study, tracker: RunKeeper, workers: int, look: Callable[[], None]) -> set[int]:
     context = multiprocessing.get_context("spawn")
+    errors: SimpleQueue[AsrLabError] = context.SimpleQueue()
     made = 0
     pids: set[int] = set()
     alive: list[SpawnProcess] = []
@@ -241,7 +255,7 @@ def _in_processes(job: Job, study: Study, tracker: RunKeeper, workers: int, look
             wanted = time.time() < job.until and ledger.work_left(trials, job.asked)
             while wanted and len(alive) < workers:
                 made += 1
-                process = context.Process(target=work, args=(job, made), name=f"worker {made}")
+                process = context.Process(target=work, args=(job, made, errors), name=f"worker {made}")
                 process.start()
                 pids.add(process.pid or 0)
                 alive.append(process)
@@ -251,7 +265,7 @@ def _in_processes(job: Job, study: Study, tracker: RunKeeper, workers: int, look
             ledger.reclaim(study, tracker)
             look()
             if any(one.exitcode in (1, GAVE_UP) for one in dead) or made - workers > _MOST_DEATHS + job.asked:
-                raise _gave_up(job, study)
+                raise _gave_up(job, errors)
             more = wanted and ledger.work_left(study.get_trials(deepcopy=False), job.asked)
             if not alive and not more and not _wait(job, study, tracker):
                 return pids

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import Any
 
@@ -155,13 +156,15 @@ class Worker:
         return values
 
 
-def work(job: Job, number: int) -> None:
-    """What a worker's process runs; its exit code is `GAVE_UP` when it gave up, for which the leader says why."""
+def work(job: Job, number: int, errors: SimpleQueue[AsrLabError]) -> None:
+    """What a worker's process runs; when it gives up it puts the reason into `errors`, and its exit code is
+    `GAVE_UP`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the leader's to hear: it sends one SIGTERM, which closes the trial
     _end_with_parent()
     try:
         _work(job, number)
-    except AsrLabError:
+    except AsrLabError as error:
+        errors.put(error)
         sys.exit(GAVE_UP)
 
 

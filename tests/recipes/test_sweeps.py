@@ -1,13 +1,16 @@
 """Sweeps as people run them: trials as runs, cut off and gone on with, by several processes and machines, pruned,
 failed, joined; and an adapter's base that hears each utterance once."""
 
+import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from functools import partial
 from pathlib import Path
+from threading import Timer
 
 import mlflow
 import numpy as np
@@ -23,9 +26,11 @@ from asr_lab.errors import AsrLabError
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.recipes.common import describe
 from asr_lab.sweeps import sweep as sweeping
+from asr_lab.sweeps.ledger import PROCESS
 from asr_lab.sweeps.storage import Place
 from asr_lab.sweeps.worker import Means
 from asr_lab.tracking.recorder import MlflowTracker
+from asr_lab.training.processes import process_mark
 from asr_lab.training.recorder import FolderStore
 
 SCRIPT = Path(sweepers.__file__)
@@ -273,10 +278,14 @@ def made_mlflows(database: str) -> None:
     Place(database).refuse_wrong("http://127.0.0.1:5000")
 
 
-def swept(train, *, asked: int = 4, plan=None, offline: bool = False, **more):
+def means_of(train, *, offline: bool = False) -> Means:
+    return Means(partial(MlflowTracker, offline=offline), FolderStore, lambda recipe, store, folder: train)
+
+
+def swept(train, *, asked: int = 4, plan=None, offline: bool = False, timeout_s: float = 0, **more):
     """A sweep in this process whose trials run `train(config, tracker)`."""
-    means = Means(partial(MlflowTracker, offline=offline), FolderStore, lambda recipe, store, folder: train)
-    return sweeping.sweep(plan or sweepers.planned(**more), means, QUIET, asked=asked, timeout_s=0)
+    means = means_of(train, offline=offline)
+    return sweeping.sweep(plan or sweepers.planned(**more), means, QUIET, asked=asked, timeout_s=timeout_s)
 
 
 def started(config, tracker, wer_of):
@@ -403,6 +412,56 @@ def test_ctrl_c_closes_trial_and_sweep_and_the_trial_is_run_again(sleepers):
     assert calls[1] == calls[2]
     assert len(calls) == 4
     assert runs_of("sweep")[0].info.status == "FINISHED"
+
+
+def test_out_of_time_no_trial_is_begun_and_those_of_others_are_waited_for(sleepers):
+    plan = sweepers.planned()
+
+    def train(config, tracker):
+        study = optuna.load_study(study_name="sleepers", storage=plan.place.open(lambda *_: None, first=False))
+        others = study.ask()
+        plan.space.draw(others)
+        others.set_user_attr(PROCESS, process_mark())
+        Timer(2.0, lambda: study.tell(others.number, 0.1)).start()
+        started(config, tracker, lambda run: run.metrics({"val/wer": 0.5}))
+        time.sleep(0.5)
+
+    found = swept(train, asked=9, plan=plan, timeout_s=0.5)
+    assert sorted(found.table()["val/wer"]) == [0.1, 0.5]
+    assert sweeping.join(plan, means_of(train), QUIET, timeout_s=0) == 0
+    assert len(begun()) == 0, "nobody begins one when the leader's time is over"
+    assert len(runs_of("trial")) == 1
+
+
+def test_what_a_killed_process_shared_is_taken_away_by_the_next(sleepers):
+    def train(config, tracker):
+        started(config, tracker, lambda run: run.metrics({"val/wer": 0.5}))
+
+    plan = sweepers.planned()
+    swept(train, asked=1, plan=plan)
+    host = socket.gethostname()
+    dead, living, elsewhere = (
+        Path("checkpoints") / f"joined-{name}" for name in (f"{host}-{2**22 + 1}", f"{host}-1", "b-1")
+    )
+    for folder in (dead, living, elsewhere):
+        folder.mkdir(parents=True)
+    sweeping.join(plan, means_of(train), QUIET, timeout_s=0)
+    assert [folder.exists() for folder in (dead, living, elsewhere)] == [False, True, True]
+
+
+def not_in_a_worker() -> MlflowTracker:
+    """A tracker that only the leader can have."""
+    if multiprocessing.parent_process():
+        raise AsrLabError("the store of runs is out of reach")
+    return MlflowTracker()
+
+
+@pytest.mark.slow
+def test_why_a_worker_gave_up_is_said(sleepers):
+    means = Means(not_in_a_worker, FolderStore, sweepers.sleeper)
+    with pytest.raises(AsrLabError, match="a worker gave up: the store of runs is out of reach"):
+        sweeping.sweep(sweepers.planned(), means, QUIET, asked=4, timeout_s=0, workers=2)
+    assert runs_of("sweep")[0].info.status == "FAILED"
 
 
 def test_a_sweep_begun_offline_goes_on_in_the_run_that_was_synced(sleepers):
