@@ -97,8 +97,10 @@ def run_name(config: BaseModel, name: str, limit: int = 60) -> str:
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, float):
+        value = f"{value:.4g}"  # what a search draws has seventeen digits
     text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-    return re.sub(r"[^\w.,@]+", "_", text)[-24:]
+    return re.sub(r"[^\w.,@-]+", "_", text)[-24:]
 
 
 def dump_yaml(config: BaseModel) -> str:

@@ -95,6 +95,11 @@ def test_run_name_says_what_differs():
     assert run_name(config, "base") == "base-lr=0.002"
 
 
+@pytest.mark.parametrize(("value", "said"), [(0.004587317959879327, "0.004587"), (1e-5, "1e-05"), (3.0e-4, "0.0003")])
+def test_what_a_search_draws_is_said_in_few_digits(value, said):
+    assert run_name(load(None, {"train.lr": value}, "deepspeech2"), "base") == f"base-lr={said}"
+
+
 def test_run_name_leaves_out_the_sizes_that_a_base_brings_along():
     model = {"pretrained": "base", "hidden_size": 1024, "num_layers": 24, "tune": "lora", "freeze_layers": 12}
     assert run_name(Wav2Vec2Experiment(model=model), "xlsr") == "xlsr-tune=lora-freeze_layers=12"
