@@ -29,6 +29,14 @@ class AsrLabError(Exception):
         return "\n".join(lines)
 
 
+def reason(error: BaseException) -> str:
+    """Why something failed: a user's mistake in its own words, any other with its kind, which may be all it says."""
+    text, kind = str(error), type(error).__name__
+    if isinstance(error, AsrLabError):
+        return text
+    return f"{kind}: {text}" if text else kind
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """The valid name most like `name`, or "" when none is near."""
     close = get_close_matches(name, list(valid), n=1, cutoff=0.5)

@@ -97,7 +97,7 @@ def sweep(
     seconds = experiment.timeout_s if timeout is None else timeout
     if join:
         count = sweeping.join(planned, means, out, timeout_s=seconds, workers=workers)
-        out.print(f"{count} trials were run here; the process that leads the sweep says what was found")
+        out.print(f"trials run here: {count}; the process that leads the sweep says what was found")
         return
     found = sweeping.sweep(planned, means, out, asked=asked, timeout_s=seconds, workers=workers)
     _tell(found, out, retrain=retrain)

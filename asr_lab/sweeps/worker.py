@@ -18,7 +18,7 @@ from optuna.exceptions import TrialPruned
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial
 
-from asr_lab.errors import AsrLabError
+from asr_lab.errors import AsrLabError, reason
 from asr_lab.metrics.catalog import SHOWN
 from asr_lab.recipes.common import use_threads
 from asr_lab.sweeps.families import Training, training_of
@@ -129,9 +129,9 @@ class Worker:
             raise TrialPruned(str(pruned)) from pruned
         except BaseException as error:
             tracker.conclude(error)
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            trial.set_user_attr(REASON, reason[:500])
-            self._failed.append(reason)
+            why = reason(error).splitlines()[0]
+            trial.set_user_attr(REASON, why[:500])
+            self._failed.append(why)
             raise
         self._failed.clear()
         return values

@@ -13,6 +13,7 @@ from typing import Any, Self
 import pandas as pd
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
+from asr_lab.errors import reason
 from asr_lab.metrics.catalog import DECIDES
 from asr_lab.tracking import packages
 from asr_lab.tracking.ending import end_on_sigterm
@@ -200,7 +201,7 @@ class MlflowRecorder:
             shutil.rmtree(self.checkpoints, ignore_errors=True)
             return
         try:
-            self.tags({"asr_lab.error": str(error)[:500] or type(error).__name__})
+            self.tags({"asr_lab.error": reason(error)[:500]})
             self.finish(status_of(kind))
         except SpoolError as full:  # must not hide what went wrong in the run
             if not isinstance(error, SpoolError):

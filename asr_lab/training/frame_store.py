@@ -48,6 +48,7 @@ class FrameStore:
             refuse_no_room(lacking, part.widths, self.folder)
             Frames.of(recognizer, lacking, console, rows=part, num_workers=num_workers)
             part.close()
+            self.rows.look()
         return Frames(self.rows, time.monotonic() - began)
 
 
@@ -94,10 +95,11 @@ class _Parts:
     def lacking(self, cuts: CutSet) -> CutSet:
         """The utterances that no part has."""
         if any(cut.id not in self.places for cut in cuts):
-            self._look()
+            self.look()
         return CutSet.from_cuts(cut for cut in cuts if cut.id not in self.places)
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Map the parts that have come since the last look."""
         for path in self.names():
             number = int(path.stem)
             if number not in self.mapped:

@@ -28,6 +28,7 @@ from asr_lab.recipes.common import describe
 from asr_lab.sweeps import sweep as sweeping
 from asr_lab.sweeps.ledger import PROCESS
 from asr_lab.sweeps.storage import Place
+from asr_lab.sweeps.study import ASKED
 from asr_lab.sweeps.worker import Means
 from asr_lab.tracking.recorder import MlflowTracker
 from asr_lab.training.processes import process_mark
@@ -168,6 +169,12 @@ def test_an_adapters_sweep_from_nothing_to_a_config_that_runs_again(person, monk
     assert not (person / "adapters").exists(), "a trial does not touch the person's file"
     assert not list((person / "checkpoints").glob("*/frames"))
     assert "deepspeech2-adapter-john" not in ok("list", "--children"), "trials are not registered"
+
+    study = optuna.load_study(study_name="person", storage=Place("sweeps/person.journal").open(print, first=False))
+    study.set_user_attr(ASKED, 5)
+    assert "trials run here: 1" in ok("sweep", "person.yaml", "--join")
+    assert by_status(runs_of("trial")) == {"FINISHED": 5}
+    assert sorted(heard) == sorted([*set(heard)] * 3), "one that joins hears each utterance once for itself"
 
     ok("adapter", "--config", "sweeps/person-best.yaml")
     again = runs_of("train")[-1]
@@ -312,7 +319,7 @@ def test_trials_that_fail_and_trials_that_are_pruned(sleepers):
     assert found.counts() == {"finished": 1, "pruned": 2, "failed": 1}
     trials = runs_of("trial")
     assert [run.info.status for run in trials] == ["FINISHED", "FAILED", "KILLED", "KILLED"]
-    assert trials[1].data.tags["asr_lab.error"] == "CUDA out of memory"
+    assert trials[1].data.tags["asr_lab.error"] == "RuntimeError: CUDA out of memory"
     assert "pruned after 1 reports" in trials[2].data.tags["asr_lab.error"]
     assert found.best[0].number == 0
 

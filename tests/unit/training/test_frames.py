@@ -13,6 +13,7 @@ from asr_lab.models.adapter import MLPAdapter
 from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.training import shelf
+from asr_lab.training.frame_store import FrameStore
 from asr_lab.training.frames import Frames, frame_loader
 from asr_lab.training.shelf import InMemory, OnDisk
 
@@ -94,3 +95,16 @@ def test_strengths_scale_what_a_residual_adapter_adds(recognizer, corpus):
     assert found[1.0] != found[0.0]
     adapter.weaken(0.5)
     assert found[0.5] == frames.hypotheses(recognizer, cuts, adapter)
+
+
+def test_a_store_hears_what_is_not_there_and_gives_it_at_once(recognizer, corpus, tmp_path):
+    cuts, few = manifest.read(corpus), manifest.read(corpus).subset(first=3)
+    expected = recognizer.hypotheses(cuts)
+    store = FrameStore(tmp_path, "base-and-data")
+    for asked in (few, cuts):  # in two parts
+        found = store.frames(recognizer, asked, QUIET)
+        assert found.seconds > 0
+        assert found.hypotheses(recognizer, asked, None) == {cut.id: expected[cut.id] for cut in asked}
+    other = FrameStore(tmp_path, "base-and-data").frames(recognizer, cuts, QUIET)
+    assert other.seconds == 0, "another process maps what is there"
+    assert other.hypotheses(recognizer, cuts, None) == expected
