@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import click
 
 from asr_lab.cli.evaluate import tell
 from asr_lab.cli.options import console
 from asr_lab.errors import AsrLabError, listing
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 
 @click.command()
@@ -25,7 +31,7 @@ def pool(names: tuple[str, ...], data: str, name: str, split: str) -> None:
       asr-lab pool children-fold1-1a2b children-fold2-3c4d --data corpora/children/all.jsonl.gz --name children
       asr-lab compare children-5e6f7a8b evaluate-base-9a0b1c2d --vs evaluate-base-9a0b1c2d
     """
-    from asr_lab.config.schema import Run
+    from asr_lab.config.schema import Run as RunSection
     from asr_lab.config.schema.pool import Pool, PoolExperiment
     from asr_lab.recipes.pool import pool as recipe
     from asr_lab.tracking import runs
@@ -33,17 +39,24 @@ def pool(names: tuple[str, ...], data: str, name: str, split: str) -> None:
     from asr_lab.tracking.scores import utterances
 
     found = runs.several(names)
-    texts = {str(run.data.tags.get("asr_lab.text", "")) for run in found}
-    if len(texts) > 1:
-        raise AsrLabError(f"these runs were scored after different text normalisation: {listing(sorted(texts))}")
+    text = _shared(found, "asr_lab.text", "were scored after different text normalisation")
+    model_type = _shared(found, "asr_lab.model_type", "are of different kinds of models")
     config = PoolExperiment(
-        run=Run(name=name), pool=Pool(runs=tuple(run.info.run_id for run in found), data=data, split=split)
+        run=RunSection(name=name), pool=Pool(runs=tuple(run.info.run_id for run in found), data=data, split=split)
     )
     done = recipe(
         config,
         {str(run.info.run_name): utterances(run, split) for run in found},
-        text=texts.pop(),
-        model_type=str(found[0].data.tags.get("asr_lab.model_type", "")),
+        text=text,
+        model_type=model_type,
         tracker=MlflowTracker(),
     )
     tell(done, split, console())
+
+
+def _shared(found: Sequence[Run], tag: str, told: str) -> str:
+    """A tag that all runs have in common; raises `AsrLabError` where they do not."""
+    values = {str(run.data.tags.get(tag, "")): str(run.info.run_name) for run in found}
+    if len(values) > 1:
+        raise AsrLabError(f"these runs {told}: {listing(f'{name} ({value})' for value, name in values.items())}")
+    return values.popitem()[0]

@@ -21,7 +21,7 @@ def children(store):
     return path
 
 
-def scored(path, name, wrong, text="nfc-lower"):
+def scored(path, name, wrong, text="nfc-lower", model_type="wav2vec2"):
     """A finished run that got one word of each utterance of these speakers wrong."""
     from asr_lab.data.text import TextNormalizer
     from asr_lab.recipes.common import Split, score
@@ -31,8 +31,8 @@ def scored(path, name, wrong, text="nfc-lower"):
     split = Split.read("test", str(path))
     said = {cut.id: "cab" if cut.id.split("-")[0] in wrong else "cab dad" for cut in split.cuts}
     spec = RunSpec(
-        family="wav2vec2", kind="train", model_type="wav2vec2", name=name, signature=name, config_yaml="", params={},
-        tags={"asr_lab.text": text},
+        family="wav2vec2", kind="train", model_type=model_type, name=name, signature=name, config_yaml="",
+        params={}, tags={"asr_lab.text": text},
     )  # fmt: skip
     run = MlflowTracker(new_run=True).start(spec)
     run.dataset(split.dataset())
@@ -67,6 +67,10 @@ def test_folds_come_together_again_and_are_held_against_the_base(children, store
     assert "16 utterances are not in it" in told
     scored(store / "cross" / "fold3" / "test.jsonl.gz", "othertext", wrong=set(), text="raw")
     assert "different text normalisation" in refused("pool", "fold1", "fold2", "othertext", "--data", children)
+    scored(store / "cross" / "fold3" / "test.jsonl.gz", "lora", wrong=set(), model_type="wav2vec2-lora")
+    told = refused("pool", "fold1", "fold2", "lora", "--data", children)
+    assert "different kinds of models" in told
+    assert "(wav2vec2-lora)" in told
 
 
 def test_folds_that_cannot_be(children):
