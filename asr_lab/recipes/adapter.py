@@ -84,15 +84,17 @@ def adapt(
         gain = Gain.of(*measure(planned, frames, adapter, run), unit=config.data.interval_unit, seed=config.run.seed)
         gain.record(run, config.adapter.name, planned.base_uri)
         _prove_untouched(recognizer, base, run)
-        file, uri = _keep(planned, adapter, base, gain, run, folder)
+        file = _write(planned, adapter, base, gain, run, folder)
         sizes = _sizes(recognizer, adapter, file)
+        run.metrics(sizes)
+        uri = _register(planned, file, base, run)
         spent = {
             "perf/seconds": clock.seconds,
             "perf/training_seconds": training_seconds,
             "perf/base_pass_seconds": frames.seconds,
             "perf/peak_memory_mb": clock.peak_memory_mb(),
         }
-        run.metrics(sizes | spent)
+        run.metrics(spent)
         adapted = Adapted(
             name=config.adapter.name,
             run_id=run.run_id,
@@ -136,10 +138,8 @@ def _prove_untouched(recognizer: DeepSpeech2Recognizer, before: Base, run: Recor
     run.tags({"asr_lab.base_digest": before.digest, "asr_lab.base_digest_after": after})
 
 
-def _keep(
-    planned: Plan, adapter: MLPAdapter, base: Base, gain: Gain, run: Recorder, folder: Path | None
-) -> tuple[Path, str]:
-    """Write the adapter's file and register it; (the file, its registry URI)."""
+def _write(planned: Plan, adapter: MLPAdapter, base: Base, gain: Gain, run: Recorder, folder: Path | None) -> Path:
+    """Write the adapter's file, of which the run has a copy."""
     settings = planned.config.adapter
     file = AdapterManager(folder or settings.save_dir).save_adapter(
         settings.name,
@@ -149,13 +149,18 @@ def _keep(
         metrics={name: gain.metrics()[name] for name in ("test/wer_base", "test/wer")},
     )
     run.file(file)
+    return file
+
+
+def _register(planned: Plan, file: Path, base: Base, run: Recorder) -> str:
+    """Register the adapter; its URI."""
     model = RegisteredModel(
-        name=planned.config.run.register_as or f"deepspeech2-adapter-{settings.name}",
+        name=planned.config.run.register_as or f"deepspeech2-adapter-{planned.config.adapter.name}",
         files={"adapter": file} | _own_base(planned),
         base_uri=planned.base_uri,
         tags={"asr_lab.base": planned.base_uri, "asr_lab.base_digest": base.digest},
     )
-    return file, run.model(model, register=True)
+    return run.model(model, register=True)
 
 
 def _own_base(planned: Plan) -> dict[str, Path]:

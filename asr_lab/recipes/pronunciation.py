@@ -116,15 +116,10 @@ def _conclude(planned: PronunciationPlan, run: Recorder, clock: Clock, state: Tr
         notes += assessment.record(run, assessed[name], name, step=int(state.global_step) + 1, more=more)
     shown = assessment.summary(assessed)
     run.table(shown, "summary.parquet")
-    uri = _keep_model(planned, run, best, figures[chosen])
     size = sum(file.stat().st_size for file in (folder / BEST).glob("*.safetensors"))
-    run.metrics(
-        {
-            "model/size_mb": size / 1e6,
-            "perf/seconds": clock.seconds,
-            **clock.peak_memory(),
-        }
-    )
+    run.metrics({"model/size_mb": size / 1e6})
+    uri = _keep_model(planned, run, best, figures[chosen])
+    run.metrics({"perf/seconds": clock.seconds, **clock.peak_memory()})
     run.text(json.dumps(state.log_history, indent=1), "training_log.json")
     found = f"best epoch {figures['epoch']:.0f} by val/{chosen} {figures[chosen]:.3f} ({SCORER}); {uri}"
     run.note("\n\n".join([found, *notes]))

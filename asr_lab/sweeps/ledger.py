@@ -18,8 +18,9 @@ from optuna.trial import FrozenTrial, TrialState
 from asr_lab.training.processes import is_gone, process_mark
 from asr_lab.training.recorder import RunKeeper
 
-PROCESS, RUN, SURPLUS, REASON, FIGURES = "process", "run", "surplus", "reason", "figures"
-"""What is noted on a trial: who runs it, its MLflow run, that it is one too many, why it failed, its main figures."""
+PROCESS, RUN, SEEDS, SURPLUS, REASON, FIGURES = "process", "run", "seeds", "surplus", "reason", "figures"
+"""What is noted on a trial: who runs it, its MLflow run and those of its seeds beneath, that it is one too many, why it
+failed, its main figures."""
 _MOST_RETRIES = 2  # of a trial whose process dies: it may be the trial that kills it
 _UNMARKED_S = 60.0
 DIED = "its process died (killed, or out of memory)"
@@ -59,7 +60,8 @@ def was_run_by(pids: Container[int], trial: FrozenTrial) -> bool:
 
 def lose(tracker: RunKeeper, study: Study, trial: FrozenTrial) -> None:
     """What is done with a trial that was found dead: its run is closed, and it is tried again, but not for ever."""
-    if run_id := trial.user_attrs.get(RUN):
+    notes = trial.user_attrs
+    for run_id in [*notes.get(SEEDS, ()), *([notes[RUN]] if RUN in notes else ())]:
         tracker.close(run_id, "FAILED", DIED)
     try_again(study, trial)
 

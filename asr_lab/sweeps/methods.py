@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from importlib.util import find_spec
+from math import inf, prod
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,10 @@ def sampler(sweep: SweepExperiment, space: Space, *draws: int) -> samplers.BaseS
     name, options = sweep.sampler.name, dict(sweep.sampler.options)
     if name == "cmaes" and not find_spec("cmaes"):
         raise AsrLabError("sampler=cmaes needs the package cmaes", next_command="pip install cmaes")
+    if name == "cmaes" and len(sweep.objective) > 1:
+        raise AsrLabError("sampler=cmaes knows one objective", allowed="tpe, gp, nsga2, nsga3, random, qmc")
+    if name == "brute_force":
+        space.count()
     if name == "grid":
         options["search_space"] = space.grid()
         draws = ()  # all of them walk through one grid
@@ -48,6 +53,13 @@ def sampler(sweep: SweepExperiment, space: Space, *draws: int) -> samplers.BaseS
     options.setdefault("seed", int(np.random.SeedSequence([sweep.seed, *draws]).generate_state(1)[0]))
     made: samplers.BaseSampler = _made(f"sampler={name}", _SAMPLERS[name], options)
     return made
+
+
+def most(sweep: SweepExperiment, space: Space) -> float:
+    """How many trials there can be: those of a grid have an end."""
+    if sweep.sampler.name == "grid":
+        return prod(map(len, space.grid().values()))
+    return space.count() if sweep.sampler.name == "brute_force" else inf
 
 
 def pruner(sweep: SweepExperiment) -> pruners.BasePruner:

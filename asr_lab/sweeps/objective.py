@@ -10,6 +10,14 @@ from asr_lab.config.schema import SweepExperiment
 from asr_lab.errors import AsrLabError, listing, nearest
 from asr_lab.metrics.catalog import DECIDES, LOGGED, direction
 
+_NEEDS = {
+    "test": "data.test",
+    "test_hard": "data.test_hard",
+    "fold": "data.cross_fit",
+    "train": "adapter.form=plain",
+}
+"""First part of a metric -> the key without which it is not logged; else it is counted in phonemes."""
+
 
 @dataclass(frozen=True)
 class Objective:
@@ -35,10 +43,7 @@ class Objective:
                     allowed=f"objective: {{{name}: lower}}, or higher",
                 )
             ways.append("maximize" if way == "higher" else "minimize")
-        usual = DECIDES[recipe]
-        prune_on = sweep.pruner.metric or (usual if usual in logged and usual.startswith("val/") else "")
-        if recipe == "adapter" and settings.get("data.cross_fit") and not prune_on:
-            prune_on = "fold/wer"
+        prune_on = sweep.pruner.metric or _usual(recipe, tuple(sweep.objective), logged)
         if sweep.pruner.name != "none":
             if not prune_on:
                 raise AsrLabError(
@@ -46,6 +51,7 @@ class Objective:
                     allowed="pruner: none, or data.cross_fit, whose folds are looked at one by one",
                 )
             _refuse(prune_on, logged, recipe, settings)
+            _refuse_opposite(prune_on, next(iter(sweep.objective)), ways[0])
         return cls(tuple(sweep.objective), tuple(ways), prune_on)
 
     def warning(self, recipe: str, settings: Mapping[str, Any]) -> str:
@@ -59,12 +65,33 @@ class Objective:
         return ""
 
 
+def _usual(recipe: str, sought: tuple[str, ...], logged: list[str]) -> str:
+    """What trials are pruned by if nobody says it: what is sought, where it is seen while they train, or what ranks the
+    runs of the recipe; "" where nothing is seen."""
+    if recipe == "adapter":
+        return "fold/wer" if "fold/wer" in logged else ""
+    seen = [name for name in (*sought, DECIDES[recipe]) if name in logged and name.startswith("val/")]
+    return seen[0] if seen else ""
+
+
+def _refuse_opposite(prune_on: str, sought: str, way: str) -> None:
+    """Optuna's pruners know one way that is better: that of the objective."""
+    own = direction(prune_on)
+    if own != "neither" and (own == "higher") != (way == "maximize"):
+        raise AsrLabError(
+            f"pruner.metric={prune_on} is better {own}, and {sought} the other way: pruners know one way",
+            allowed=f"pruner.metric of the same way as {sought}, or pruner: none",
+        )
+
+
 def _logged(recipe: str, settings: Mapping[str, Any]) -> list[str]:
     """The metrics that runs with these settings log."""
     unheard = tuple(
         f"{split}/" for split in ("test", "test_hard") if recipe != "adapter" and not settings.get(f"data.{split}")
     )
+    unheard += () if settings.get("data.cross_fit") else ("fold/",)
     in_phonemes = recipe == "pronunciation" or settings.get("data.phonemes")
+    unheard += () if settings.get("adapter.form") == "plain" else ("train/imitation_loss",)
     return [
         name for name in LOGGED[recipe] if not name.startswith(unheard) and (in_phonemes or not name.endswith("/per"))
     ]
@@ -76,7 +103,7 @@ def _refuse(name: str, logged: list[str], recipe: str, settings: Mapping[str, An
         return
     why = ""
     if name in LOGGED[recipe]:
-        why = " without data.phonemes=true" if name.endswith("/per") else f" without data.{name.partition('/')[0]}"
+        why = f" without {_NEEDS.get(name.partition('/')[0]) or 'data.phonemes=true'}"
     near = "" if why else nearest(name, logged)
     raise AsrLabError(
         f"no {recipe} logs the metric {name!r}{why}" + (f"; did you mean {near!r}?" if near else ""),

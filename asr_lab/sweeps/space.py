@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import optuna
@@ -113,20 +114,51 @@ class Space:
 
     def grid(self) -> dict[str, Sequence[Any]]:
         """Parameter -> all its values, for the grid sampler; raises `AsrLabError` where there is no end of them."""
-        found: dict[str, Sequence[Any]] = {}
-        for key, domain in self.sweep.space.items():
-            if isinstance(domain, Choices):
-                found[key] = [_label(choice) for choice in domain.choices]
-            elif isinstance(domain, Integers) and not domain.log:
-                found[key] = list(range(domain.low, domain.high + 1, domain.step))
-            elif isinstance(domain, Floats) and domain.step:
-                count = int((domain.high - domain.low) / domain.step + 1e-9) + 1
-                found[key] = [domain.low + domain.step * place for place in range(count)]
-            else:
-                raise AsrLabError(
-                    f"space.{key} has no end of values", allowed="choices or steps with sampler=grid, or sampler=random"
-                )
-        return found
+        lists = [key for key, domain in self.sweep.space.items() if isinstance(domain, Lists)]
+        if lists:
+            raise AsrLabError(f"space.{lists[0]}: a grid has no lists", allowed="choices, which may be lists")
+        return {key: self._values(key, domain) for key, domain in self.sweep.space.items()}
+
+    def count(self) -> int:
+        """How many different experiments there are: a key whose condition is not met does not count. Raises
+        `AsrLabError` where there is no end of them."""
+        return self._count(list(self.sweep.space), {})
+
+    def _count(self, left: list[str], chosen: Mapping[str, Any]) -> int:
+        if not left:
+            return 1
+        key, rest = left[0], left[1:]
+        domain = self.sweep.space[key]
+        if not all({**self.usual, **chosen}.get(other) in wanted for other, wanted in domain.when.items()):
+            return self._count(rest, chosen)
+        if isinstance(domain, Lists):
+            each, (short, long) = len(self._values(key, domain.of)), domain.length
+            lists: int = sum(each**length for length in range(short, long + 1))
+            return lists * self._count(rest, chosen)
+        values = self._values(key, domain)
+        if not any(key in self.sweep.space[other].when for other in rest):
+            return len(values) * self._count(rest, chosen)
+        return sum(self._count(rest, {**chosen, key: value}) for value in values)
+
+    def _values(self, key: str, domain: AnyDomain) -> Sequence[Any]:
+        if isinstance(domain, Choices):
+            return [_label(choice) for choice in domain.choices]
+        if isinstance(domain, Integers) and not domain.log:
+            return list(range(domain.low, domain.high + 1, domain.step))
+        if isinstance(domain, Floats) and domain.step:
+            count = int((domain.high - domain.low) / domain.step + 1e-9) + 1
+            return [domain.low + domain.step * place for place in range(count)]
+        name = self.sweep.sampler.name
+        raise AsrLabError(
+            f"space.{key} has no end of values", allowed=f"choices or steps with sampler={name}, or sampler=random"
+        )
+
+    def one(self) -> Experiment:
+        """Some experiment of the space whose values go together."""
+        for chosen in self.samples(_SAMPLES * _SAMPLES):
+            with suppress(AsrLabError):
+                return self.config(chosen)
+        raise AsrLabError("no values of the space that were drawn go together", where=str(self.sweep.experiment))
 
 
 def _words(domain: AnyDomain) -> str:

@@ -39,8 +39,11 @@ class Plan:
     objective: Objective
     place: Place
 
-    def open(self, tracker: RunKeeper, *, worker: int = 0, first: bool = False) -> Study:
-        """The study, which has to be there; `worker` is this process's number. `first` makes what is not there."""
+    def open(self, tracker: RunKeeper, *, draws: tuple[int, ...] = (), first: bool = False) -> Study:
+        """The study, which has to be there; `first` makes what is not there.
+
+        Processes that take part at the same time give other `draws`, or they would propose the same trials.
+        """
         if not first and not self.place.is_there():
             raise self._no_study([])
         storage = self.place.open(lambda study, trial: lose(tracker, study, trial), first=first)
@@ -58,7 +61,7 @@ class Plan:
                 study = None  # another one was faster
         study = study or optuna.load_study(study_name=self.name, storage=storage)
         begun = len(study.get_trials(deepcopy=False))
-        study.sampler = methods.sampler(sweep, self.space, worker, begun)
+        study.sampler = methods.sampler(sweep, self.space, *draws, begun)
         study.pruner = methods.pruner(sweep)
         return study
 
@@ -75,6 +78,7 @@ class Plan:
 
         From now on an alias means the model that it meant when the study began.
         """
+        self._refuse_other_ways(study)
         notes = study.user_attrs
         pinned = notes.get(PINNED)
         if pinned is None:
@@ -89,6 +93,16 @@ class Plan:
         elif differs := _differences(known, what):
             raise AsrLabError(
                 f"the study {self.name!r} is of something else:\n    " + "\n    ".join(differs),
+                where=self.place.shown,
+                allowed=f"another name: name={self.name}-2; or the sweep as it was",
+            )
+
+    def _refuse_other_ways(self, study: Study) -> None:
+        """Optuna keeps of objectives only which way is better, and that from the beginning."""
+        had, has = [way.name.lower() for way in study.directions], list(self.objective.directions)
+        if had != has:
+            raise AsrLabError(
+                f"the study {self.name!r} is of something else: to {' and '.join(had)} then, {' and '.join(has)} now",
                 where=self.place.shown,
                 allowed=f"another name: name={self.name}-2; or the sweep as it was",
             )

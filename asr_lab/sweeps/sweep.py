@@ -8,6 +8,7 @@ import shutil
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.context import SpawnProcess
@@ -23,7 +24,7 @@ from asr_lab.config import identity
 from asr_lab.config.schema import SweepExperiment
 from asr_lab.errors import AsrLabError
 from asr_lab.recipes.common import Clock, use_threads
-from asr_lab.sweeps import ledger
+from asr_lab.sweeps import ledger, methods
 from asr_lab.sweeps.families import Adapters
 from asr_lab.sweeps.found import Found, record
 from asr_lab.sweeps.objective import Objective
@@ -47,6 +48,7 @@ def plan(config: SweepExperiment, name: str, storage: str, tracking_uri: str) ->
     space = Space(config)
     space.refuse_impossible()
     objective = Objective.of(config, space.recipe, space.usual)
+    methods.sampler(config, space), methods.pruner(config)  # what they do not understand is told now
     place = Place(storage or str(FOLDER / f"{name}.journal"), config.heartbeat_s)
     place.refuse_wrong(tracking_uri)
     return Plan(name, space, objective, place)
@@ -59,7 +61,9 @@ def sweep(planned: Plan, means: Means, console: Console, *, asked: int, timeout_
     planned.claim(study, store)
     with _leading(study, planned):
         ledger.reclaim(study, tracker)
-        study.set_user_attr(ASKED, asked)
+        if asked > (most := methods.most(planned.space.sweep, planned.space)):
+            console.print(f"there are {most} trials at most: {planned.space.sweep.sampler.name} tries all values once")
+        study.set_user_attr(ASKED, min(asked, most))
         return _led(planned, means, study, tracker, store, console, timeout_s, workers)
 
 
@@ -82,7 +86,11 @@ def _led(
         console.print(f"{'continuing' if parent else 'sweep'} [bold]{run.name}[/] in {planned.place.shown}")
         _hear(job, store, run, console)
         with Telling(console, study, planned.objective, asked) as telling:
-            _work(job, study, tracker, store, workers, lambda: telling.look(study))
+            try:
+                _work(job, study, tracker, store, workers, lambda: telling.look(study))
+            except AsrLabError:
+                record(Found.of(planned, study, run), study, run)
+                raise
         found = Found.of(planned, study, run)
         record(found, study, run)
         run.metrics({"perf/seconds": clock.seconds})
@@ -101,7 +109,8 @@ def join(planned: Plan, means: Means, console: Console, *, timeout_s: float, wor
         )
     folder = _joined_folder()
     until = min(_until(timeout_s), float(study.user_attrs.get(UNTIL) or "inf"))
-    job = Job(planned, parent, asked, until, _threads(workers), folder, means)
+    job = Job(planned, parent, asked, until, _threads(workers), folder, means, joined=_draw())
+    study.sampler = methods.sampler(planned.space.sweep, planned.space, job.joined)
     before = {trial.number for trial in ledger.over(study.get_trials(deepcopy=False))}
     try:
         with Telling(console, study, planned.objective, asked) as telling:
@@ -177,6 +186,11 @@ def _until(timeout_s: float) -> float:
     return time.time() + timeout_s if timeout_s else float("inf")
 
 
+def _draw() -> int:
+    """A number of this very process."""
+    return zlib.crc32(process_mark().encode())
+
+
 def _joined_folder() -> Path:
     """What the trials run here share, in a folder of this process; those of processes that were killed go."""
     checkpoints, host = Path("checkpoints"), socket.gethostname()
@@ -197,7 +211,7 @@ def _hear(job: Job, store: ModelStore, run: Recorder, console: Console) -> None:
     if not isinstance(training, Adapters):
         return
     use_threads(0)
-    frames = training.hear(job.plan.space.config(job.plan.space.samples(1)[0]), console)
+    frames = training.hear(job.plan.space.one(), console)
     run.metrics({"perf/base_pass_seconds": frames.seconds})
 
 

@@ -9,11 +9,12 @@ from statistics import mean, stdev
 from typing import Any
 
 import yaml
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
 from asr_lab.errors import AsrLabError
-from asr_lab.sweeps.ledger import RUN
+from asr_lab.sweeps.ledger import RUN, SEEDS
 from asr_lab.sweeps.objective import Objective
 from asr_lab.training.recorder import Past, PrunedError, Recorder, RunSpec, Tracker
 
@@ -65,6 +66,8 @@ class TrialTracker:
         self.objective, self.models = objective, models if seeds == 1 or models == "all" else "none"
         self.watches: list[Watch] = []
         self.run: Recorder | None = None
+        self.spec: RunSpec
+        """Of that run, once there is one."""
         self._begun = 0
 
     def next_seed(self) -> None:
@@ -84,7 +87,9 @@ class TrialTracker:
         if self.run is None:
             self._trial_run(replace(spec, parent=self.parent, registers=False, resumable=False)).__enter__()
         assert self.run is not None
-        return self.inner.start(replace(watched, kind="seed", parent=self.run.run_id), own=True)
+        one = self.inner.start(replace(watched, kind="seed", parent=self.run.run_id), own=True)
+        self.trial.set_user_attr(SEEDS, [*self.trial.user_attrs.get(SEEDS, ()), one.run_id])
+        return one
 
     def finished(self, spec: RunSpec) -> Past | None:
         """None: each trial is trained."""
@@ -93,14 +98,18 @@ class TrialTracker:
     def _trial_run(self, spec: RunSpec) -> Recorder:
         number = self.trial.number
         tags = {**spec.tags, "asr_lab.trial": str(number), "asr_lab.sweep": self.name}
-        self.run = self.inner.start(
-            replace(spec, kind="trial", name=f"{self.name}-{number:03d}", tags=tags, resumable=False), own=True
-        )
-        self.trial.set_user_attr(RUN, self.run.run_id)
+        self.spec = replace(spec, kind="trial", name=f"{self.name}-{number:03d}", tags=tags, resumable=False)
+        self.run = self.inner.start(self.spec, own=True)
+        try:
+            self.trial.set_user_attr(RUN, self.run.run_id)
+        except UpdateFinishedTrialError:  # others took it over
+            with self.run:
+                raise
         return self.run
 
-    def refuse(self, recipe: str, chosen: Mapping[str, Any], error: AsrLabError) -> None:
-        """Record a trial whose values do not go together: a run that FAILED at once."""
+    def refuse(self, recipe: str, chosen: Mapping[str, Any], error: Exception) -> None:
+        """Record a trial that failed before its run was begun, as one whose values do not go together: raise the error
+        from a run that FAILED at once."""
         spec = RunSpec(
             family=recipe,
             kind="trial",
@@ -112,8 +121,11 @@ class TrialTracker:
             parent=self.parent,
             registers=False,
         )
-        with self._trial_run(spec):
-            raise error
+        try:
+            with self._trial_run(spec):
+                raise error
+        finally:
+            self.run = None  # it has ended
 
     def conclude(self, error: BaseException | None) -> None:
         """With several seeds: end the trial's run, with the means of its trainings."""

@@ -9,12 +9,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import Any
 
-from optuna.exceptions import TrialPruned
+from optuna.exceptions import TrialPruned, UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial
 
@@ -29,6 +30,7 @@ from asr_lab.training.processes import process_mark
 from asr_lab.training.recorder import ModelStore, PrunedError, RunKeeper
 
 GAVE_UP = 3
+TAKEN_OVER = "this process was silent for so long that others try the trial again"
 _GIVE_UP = 3  # trials in a row that fail: it is not their values
 
 
@@ -56,6 +58,8 @@ class Job:
     shared: Path
     """Folder of what trials share."""
     means: Means
+    joined: int = 0
+    """A number of the process that joined a sweep which another one leads: it draws other trials."""
 
 
 class _SurplusError(Exception):
@@ -74,6 +78,7 @@ class Worker:
         self.recipe = job.plan.space.recipe
         self.training = job.means.training_of(self.recipe, store, job.shared)
         self._failed: list[str] = []
+        self._own: TrialTracker | None = None
 
     def has_work(self) -> bool:
         """Whether another trial may begin now."""
@@ -95,7 +100,11 @@ class Worker:
             if before:
                 try_again(study, trial, however_often=True)
 
-        self.study.optimize(objective, n_trials=1, catch=(Exception,), callbacks=[told])
+        try:
+            self.study.optimize(objective, n_trials=1, catch=(Exception,), callbacks=[told])
+        except (ValueError, UpdateFinishedTrialError):
+            if not self._was_lost():
+                raise
         if before:
             raise before[0]
         if len(self._failed) >= _GIVE_UP:
@@ -105,14 +114,25 @@ class Worker:
                 next_command="asr-lab list --children --state failed",
             )
 
+    def _was_lost(self) -> bool:
+        """Whether others took this process for dead and try its trial again; then its run has failed."""
+        own = self._own
+        if own is None or not self.study.get_trials(deepcopy=False)[own.trial.number].state.is_finished():
+            return False
+        if own.run:
+            with suppress(AsrLabError), self.tracker.reopen(own.spec, own.run.run_id):
+                raise AsrLabError(TAKEN_OVER)
+        return True
+
     def _objective(self, trial: Trial) -> list[float]:
+        self._own = None
         trial.set_user_attr(PROCESS, process_mark())
         if is_surplus(self.study.get_trials(deepcopy=False), trial.number, self.job.asked):
             trial.set_user_attr(SURPLUS, True)
             raise _SurplusError
         plan = self.job.plan
         sweep = plan.space.sweep
-        tracker = TrialTracker(
+        self._own = tracker = TrialTracker(
             self.tracker,
             trial,
             parent=self.job.parent,
@@ -145,11 +165,12 @@ class Worker:
             seed = {"run.seed": first + place} if space.sweep.seeds > 1 else {}
             try:
                 config = space.config({**chosen, **threads, **seed})
-            except AsrLabError as error:
-                tracker.refuse(self.recipe, chosen, error)
+                tracker.next_seed()
+                self.training(config, tracker)
+            except Exception as error:
+                if tracker.run is None:  # it failed before its run was begun
+                    tracker.refuse(self.recipe, chosen, error)
                 raise
-            tracker.next_seed()
-            self.training(config, tracker)
         values, means = tracker.values(), tracker.means()
         trial.set_user_attr(FIGURES, {name: means[name] for name in SHOWN[self.recipe] if name in means})
         tracker.conclude(None)
@@ -171,7 +192,7 @@ def work(job: Job, number: int, errors: SimpleQueue[AsrLabError]) -> None:
 def _work(job: Job, number: int) -> None:
     tracker, store = job.means.make_tracker(), job.means.make_store()
     use_threads(job.threads)
-    worker = Worker(job, job.plan.open(tracker, worker=number), tracker, store)
+    worker = Worker(job, job.plan.open(tracker, draws=(job.joined, number)), tracker, store)
     while worker.has_work():
         worker.run_one()
 

@@ -25,6 +25,7 @@ from servers import postgres_database
 from asr_lab.errors import AsrLabError
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.recipes.common import describe
+from asr_lab.sweeps import ledger
 from asr_lab.sweeps import sweep as sweeping
 from asr_lab.sweeps.ledger import PROCESS
 from asr_lab.sweeps.storage import Place
@@ -185,6 +186,14 @@ def test_an_adapters_sweep_from_nothing_to_a_config_that_runs_again(person, monk
     assert "person-000" in ok("list", "--children")
 
 
+@pytest.mark.slow
+def test_error_against_size_keeps_the_models_of_the_front(person):
+    ok("sweep", "person.yaml", "name=front", "objective=train/loss,model/size_mb", "trials=1",
+       "objective.model/size_mb=lower")  # fmt: skip
+    (trial,) = [run for run in runs_of("trial") if run.info.run_name.startswith("front")]
+    assert trial.outputs.model_outputs
+
+
 def test_what_is_wrong_is_said_before_anything_runs(person):
     other = [("objective=val/wer", "no adapter logs the metric 'val/wer'"), ("space.train.lr.low=1", "turned round")]
     other += [
@@ -268,6 +277,7 @@ def test_two_machines_share_a_study_in_postgresql(sweeper):
         states = [trial.state.name for trial in study.get_trials()]
         assert states.count("COMPLETE") == 8
         assert by_status(runs_of("trial")) == {"FAILED": 1, "FINISHED": 8}
+        assert len({rate for _, _, rate in begun()}) == 8, "nobody proposes what another one does"
         assert len(runs_of("sweep")) == 1
         with pytest.raises(AsrLabError, match="MLflow's own database"):
             made_mlflows(database)
@@ -330,7 +340,11 @@ def test_several_failures_in_a_row_end_a_sweep(sleepers):
 
     with pytest.raises(AsrLabError, match="3 trials in a row failed, the last one because: no such manifest"):
         swept(train, asked=20)
-    assert runs_of("sweep")[0].info.status == "FAILED"
+    (parent,), trials = runs_of("sweep"), runs_of("trial")
+    assert parent.info.status == "FAILED"
+    assert {"trials.csv", "sweep.html"} <= artifacts(parent.info.run_id), "what there is, is recorded"
+    assert by_status(trials) == {"FAILED": 3}, "also one that fails before its own run is begun"
+    assert {run.data.tags["asr_lab.error"] for run in trials} == {"no such manifest"}
 
 
 def test_values_that_do_not_go_together_are_a_failed_trial(sleepers):
@@ -369,6 +383,8 @@ def test_seeds_two_objectives_and_a_study_of_another_space(sleepers):
     assert trials[0].data.metrics["val/wer_std"] == pytest.approx(0.1)
     assert by_status(trials) == {"FINISHED": 2}
 
+    with pytest.raises(AsrLabError, match="to minimize then, maximize now"):
+        swept(train, asked=3, seeds=3, objective={"val/wer": "higher"})
     with pytest.raises(AsrLabError, match=r"(?s)the study 'sleepers' is of something else:.*seeds: 3 then, 1 now"):
         swept(train, asked=3)
     two = {"objective": {"val/wer": "", "model/params": "lower"}, "name": "two"}
@@ -376,6 +392,66 @@ def test_seeds_two_objectives_and_a_study_of_another_space(sleepers):
     assert found.best, "the front"
     drawn = artifacts(found.run_id, "figures")
     assert "figures/pareto.png" in drawn
+
+
+def test_with_several_seeds_a_trial_that_cannot_be_is_one_that_failed(sleepers):
+    def train(config, tracker):
+        if config.run.seed == 1:
+            raise AsrLabError("this seed is unlucky")
+        started(config, tracker, lambda run: run.metrics({"val/wer": 0.5}))
+
+    found = swept(train, asked=1, seeds=2)
+    assert found.counts() == {"failed": 1}
+    assert found.trials[0].user_attrs["reason"] == "this seed is unlucky"
+    assert by_status(runs_of("trial")) == {"FAILED": 1}
+    assert by_status(runs_of("seed")) == {"FINISHED": 1}
+
+
+def test_a_grid_ends_when_all_of_it_was_tried(sleepers):
+    tried = []
+
+    def train(config, tracker):
+        tried.append((config.train.lr, config.model.num_layers))
+        started(config, tracker, lambda run: run.metrics({"val/wer": 0.5}))
+
+    space = {"train.lr": [1e-3, 1e-2], "model.num_layers": {"low": 1, "high": 2}}
+    for sampler in ("grid", "brute_force"):
+        tried.clear()
+        found = swept(train, asked=9, name=sampler, space=space, sampler=sampler)
+        assert len(found.trials) == len(tried) == len(set(tried)) == 4
+
+
+@pytest.mark.parametrize("begun_already", [True, False])
+def test_a_trial_that_others_took_over_is_not_counted_twice(sleepers, begun_already):
+    """This machine was silent for so long that another one put the trial back."""
+    calls = []
+
+    def take_over():
+        place = plan.place.open(lambda *_: None, first=False)
+        study = optuna.load_study(study_name="sleepers", storage=place)
+        (lost,) = study.get_trials(states=(optuna.trial.TrialState.RUNNING,))
+        study.tell(lost.number, state=optuna.trial.TrialState.FAIL)
+        ledger.lose(MlflowTracker(), study, lost)
+
+    def train(config, tracker):
+        calls.append(config.train.lr)
+        if len(calls) == 2 and not begun_already:
+            take_over()
+
+        def record(run):
+            if len(calls) == 2 and begun_already:
+                take_over()
+            run.metrics({"val/wer": 0.5})
+
+        started(config, tracker, record)
+
+    plan = sweepers.planned()
+    found = swept(train, asked=3, plan=plan)
+    assert found.counts() == {"finished": 3}
+    assert len(calls) == 4
+    assert calls.count(calls[1]) == 2
+    assert by_status(runs_of("trial")) == {"FAILED": 1, "FINISHED": 3}
+    assert "others try the trial again" in runs_of("trial")[1].data.tags["asr_lab.error"]
 
 
 def test_a_cleanup_judges_sweeps_and_not_their_trials(sleepers):

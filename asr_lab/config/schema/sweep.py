@@ -127,7 +127,7 @@ class SweepExperiment(Section):
     sampler: Sampler = Sampler()
     pruner: Pruner = Pruner()
     models: Literal["best", "all", "none"] = "best"
-    """Which trials keep their model: those that are the best when they end, all, or none."""
+    """Which trials keep their model: those that are the best when they end (with several seeds none), all, or none."""
     final: dict[str, Any] = Field(default_factory=dict)
     """With `--retrain`: keys that are laid over the best trial's for the last training, such as the whole data."""
     heartbeat_s: Positive = 30

@@ -1,7 +1,9 @@
 """What a sweep may search and seek: every mistake is told before anything runs."""
 
+import math
 from pathlib import Path
 
+import optuna
 import pytest
 from conftest import ROOT
 from optuna.trial import FixedTrial
@@ -9,7 +11,7 @@ from optuna.trial import FixedTrial
 from asr_lab.config.load import load
 from asr_lab.config.schema.sweep import Choices, Floats, Integers
 from asr_lab.errors import AsrLabError
-from asr_lab.sweeps.methods import pruner, sampler
+from asr_lab.sweeps.methods import most, pruner, sampler
 from asr_lab.sweeps.objective import Objective
 from asr_lab.sweeps.space import Space
 from asr_lab.sweeps.storage import Place
@@ -126,6 +128,8 @@ def test_values_that_no_trial_can_have(made):
         (TRAIN, "test/wer", "'test/wer' without data.test"),
         (TRAIN, "val/per", "'val/per' without data.phonemes=true"),
         (ADAPTER, "val/wer", "no adapter logs the metric 'val/wer'"),
+        (ADAPTER, "fold/wer", "'fold/wer' without data.cross_fit"),
+        (ADAPTER, "train/imitation_loss", "'train/imitation_loss' without adapter.form=plain"),
         (TRAIN, "model/size_mb", "whether model/size_mb is better lower or higher is nowhere said"),
     ],
 )
@@ -155,6 +159,19 @@ def test_an_adapter_is_pruned_by_its_folds_alone(made):
     assert Objective.of(space.sweep, space.recipe, folds).prune_on == "fold/wer"
 
 
+def test_trials_are_pruned_by_what_is_better_the_same_way(made):
+    def pruned_by(objective: str, metric: str = "") -> str:
+        asked = f"pruner: {{name: median, metric: {metric or repr('')}}}\n"
+        space = Space(made("recipe: pronunciation\n", "{train.lr: [0.1, 0.2]}", objective, asked))
+        return Objective.of(space.sweep, space.recipe, space.usual).prune_on
+
+    assert pruned_by("val/error_f1") == "val/error_f1"
+    assert pruned_by("val/per") == "val/per", "not by the F1, of which more is better"
+    assert pruned_by("val/per", "val/loss") == "val/loss"
+    with pytest.raises(AsrLabError, match="val/error_f1 is better higher, and val/per the other way"):
+        pruned_by("val/per", "val/error_f1")
+
+
 def test_choosing_on_test_data_is_warned_of(made):
     space = Space(made(ADAPTER + "data: {test: test.jsonl.gz}\n", "{train.lr: [0.1, 0.2]}", "test/wer"))
     objective = Objective.of(space.sweep, space.recipe, space.usual)
@@ -174,8 +191,39 @@ def test_samplers_and_pruners_by_name(made):
     endless = made(TRAIN, "{train.lr: {low: 0.1, high: 0.2}}", more="sampler: grid\n")
     with pytest.raises(AsrLabError, match=r"space\.train\.lr has no end of values"):
         sampler(endless, Space(endless))
+    two = made(TRAIN, "{train.lr: {low: 0.1, high: 0.2}}", "[val/wer, val/cer]", "sampler: cmaes\n")
+    with pytest.raises(AsrLabError, match="cmaes"):
+        sampler(two, Space(two))
     with pytest.raises(AsrLabError, match="pruner=percentile"):
         pruner(made(TRAIN, "{train.lr: {low: 0.1, high: 0.2}}", more="pruner: percentile\n"))
+
+
+def test_those_that_take_part_at_once_propose_different_trials(made):
+    sweep = made(TRAIN, "{train.lr: {low: 0.1, high: 0.2}}", more="sampler: random\n")
+    space = Space(sweep)
+
+    def drawn(*draws: int) -> list[float]:
+        study = optuna.create_study(sampler=sampler(sweep, space, *draws))
+        return [space.draw(study.ask())["train.lr"] for _ in range(3)]
+
+    assert drawn(0) == drawn(0)
+    assert len({*drawn(0), *drawn(7, 0), *drawn(8, 0), *drawn(8, 1)}) == 12
+
+
+def test_how_many_trials_all_values_are(made):
+    space = (
+        "{model.rnn_type: [gru, lstm], model.num_layers: {low: 1, high: 3}, "
+        "train.lr: {low: 0.1, high: 0.3, step: 0.1}, "
+        "model.bidirectional: {choices: [true, false], when: {model.rnn_type: lstm}}}"
+    )
+    grid = made(TRAIN, space, more="sampler: grid\n")
+    assert most(grid, Space(grid)) == 2 * 3 * 3 * 2
+    every = made(TRAIN, space, more="sampler: brute_force\n")
+    assert most(every, Space(every)) == (1 + 2) * 3 * 3
+    lists = "{adapter.hidden_dims: {of: {low: 1, high: 3}, length: [1, 2]}, adapter.form: [plain, residual]}"
+    lists = made(ADAPTER, lists, "test/wer", "sampler: brute_force\n")
+    assert most(lists, Space(lists)) == (3 + 9) * 2
+    assert most(made(TRAIN, space), Space(made(TRAIN, space))) == math.inf
 
 
 def test_storages_that_are_none(tmp_path):
