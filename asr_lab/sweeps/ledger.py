@@ -54,8 +54,12 @@ def is_surplus(trials: Sequence[FrozenTrial], number: int, asked: int) -> bool:
 
 def was_run_by(pids: Container[int], trial: FrozenTrial) -> bool:
     """Whether one of these processes of this machine ran a trial."""
-    host, _, rest = str(trial.user_attrs.get(PROCESS, "")).partition("|")
-    return host == process_mark().partition("|")[0] and int(rest.partition("|")[0]) in pids
+    mark = str(trial.user_attrs.get(PROCESS, ""))
+    return _host(mark) == _host(process_mark()) and int(mark.split("|")[1]) in pids
+
+
+def _host(mark: str) -> str:
+    return mark.partition("|")[0]
 
 
 def lose(tracker: RunKeeper, study: Study, trial: FrozenTrial) -> None:
@@ -73,16 +77,17 @@ def try_again(study: Study, trial: FrozenTrial, *, however_often: bool = False) 
     (_again_for_ever if however_often else _again)(study, plain)
 
 
-def reclaim(study: Study, tracker: RunKeeper) -> int:
-    """Find the trials whose process on this machine is gone, and in a database those whose heart has stopped; how many
-    there were on this machine."""
+def reclaim(study: Study, tracker: RunKeeper, gone: str = "") -> int:
+    """Find the trials whose process on this machine is gone, or that ran on the machine `gone`, and in a database those
+    whose heart has stopped; how many there were but for these."""
     fail_stale_trials(study)  # calls `lose`; nothing where hearts are not heard
     found = 0
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         mark = trial.user_attrs.get(PROCESS)
         began = trial.datetime_start or datetime.now()
         unmarked = not mark and (datetime.now() - began).total_seconds() > _UNMARKED_S
-        if not (unmarked or (mark and is_gone(mark))):
+        lost = mark and (is_gone(mark) or (gone and _host(mark) == gone))
+        if not (unmarked or lost):
             continue
         try:
             study.tell(trial.number, state=TrialState.FAIL)

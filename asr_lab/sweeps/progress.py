@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from asr_lab.errors import listing
 from asr_lab.reports.numbers import number
 from asr_lab.sweeps import ledger
 from asr_lab.sweeps.objective import Objective
@@ -21,6 +22,7 @@ class Telling:
     def __init__(self, console: Console, study: Study, objective: Objective, asked: int) -> None:
         self.console, self.objective, self.asked = console, objective, asked
         trials = ledger.counted(study.get_trials(deepcopy=False))
+        self._waits = False
         self._told = {trial.number for trial in ledger.over(trials)}
         self._bar = Progress(
             TextColumn("trial"), MofNCompleteColumn(), BarColumn(), TextColumn("best {task.fields[best]}"),
@@ -52,6 +54,16 @@ class Telling:
                 place = len(self._told)
                 line = f"trial {place} of {self.asked}: {result_line(trial, self.objective)}; best {best}"
                 self.console.print(line, highlight=False, markup=False)
+
+    def waiting(self, study: Study) -> None:
+        """Say once which trials of others are waited for."""
+        running = ledger.counted(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
+        if self._waits or not running:
+            return
+        self._waits = True
+        marks = [(trial.number, str(trial.user_attrs.get(ledger.PROCESS, "||")).split("|")) for trial in running]
+        told = listing(f"{number} (process {mark[1]} on {mark[0]})" for number, mark in marks)
+        self.console.print(f"waiting for trials that others run: {told}", highlight=False, markup=False)
 
 
 def result_line(trial: FrozenTrial, objective: Objective) -> str:

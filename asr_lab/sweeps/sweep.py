@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.context import SpawnProcess
 from multiprocessing.queues import SimpleQueue
@@ -59,8 +59,8 @@ def sweep(planned: Plan, means: Means, console: Console, *, asked: int, timeout_
     tracker, store = means.make_tracker(), means.make_store()
     study = planned.open(tracker, first=True)
     planned.claim(study, store)
-    with _leading(study, planned):
-        ledger.reclaim(study, tracker)
+    with _leading(study, planned) as former:
+        ledger.reclaim(study, tracker, gone=former)
         if asked > (most := methods.most(planned.space.sweep, planned.space)):
             console.print(f"there are {most} trials at most: {planned.space.sweep.sampler.name} tries all values once")
         study.set_user_attr(ASKED, min(asked, most))
@@ -87,7 +87,7 @@ def _led(
         _hear(job, store, run, console)
         with Telling(console, study, planned.objective, asked) as telling:
             try:
-                _work(job, study, tracker, store, workers, lambda: telling.look(study))
+                _work(job, study, tracker, store, workers, telling)
             except AsrLabError:
                 record(Found.of(planned, study, run), study, run)
                 raise
@@ -114,7 +114,7 @@ def join(planned: Plan, means: Means, console: Console, *, timeout_s: float, wor
     before = {trial.number for trial in ledger.over(study.get_trials(deepcopy=False))}
     try:
         with Telling(console, study, planned.objective, asked) as telling:
-            pids = _work(job, study, tracker, store, workers, lambda: telling.look(study))
+            pids = _work(job, study, tracker, store, workers, telling)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     ended = ledger.over(ledger.counted(study.get_trials(deepcopy=False)))
@@ -135,13 +135,15 @@ def described(planned: Plan) -> list[str]:
 
 
 @contextmanager
-def _leading(study: Study, planned: Plan) -> Iterator[None]:
-    """Be the one that leads the study; raises `AsrLabError` where another process does."""
-    leader = study.user_attrs.get(COORDINATOR)
+def _leading(study: Study, planned: Plan) -> Iterator[str]:
+    """Be the one that leads the study; raises `AsrLabError` where another process does. What is yielded is the machine
+    of one that led it and fell silent, or ""."""
+    leader, former = study.user_attrs.get(COORDINATOR), ""
     if leader:
         mark, seen = leader.rsplit("@", 1)
         other_host = mark.partition("|")[0] != process_mark().partition("|")[0]
         alive = time.time() - float(seen) < _SILENT_S if other_host else not is_gone(mark)
+        former = mark.partition("|")[0] if other_host else ""
         if alive:
             host, pid, _ = mark.split("|")
             raise AsrLabError(
@@ -159,7 +161,7 @@ def _leading(study: Study, planned: Plan) -> Iterator[None]:
     signing = threading.Thread(target=sign, daemon=True)
     signing.start()
     try:
-        yield
+        yield former
     finally:
         over.set()
         signing.join()
@@ -215,24 +217,22 @@ def _hear(job: Job, store: ModelStore, run: Recorder, console: Console) -> None:
     run.metrics({"perf/base_pass_seconds": frames.seconds})
 
 
-def _work(
-    job: Job, study: Study, tracker: RunKeeper, store: ModelStore, workers: int, look: Callable[[], None]
-) -> set[int]:
+def _work(job: Job, study: Study, tracker: RunKeeper, store: ModelStore, workers: int, telling: Telling) -> set[int]:
     """Run trials here, or in processes, until there are enough; those of dead processes are run again. The ids of the
     processes that ran any."""
     if workers > 1:
-        return _in_processes(job, study, tracker, workers, look)
+        return _in_processes(job, study, tracker, workers, telling)
     use_threads(job.threads)
     worker = Worker(job, study, tracker, store)
     while True:
         while worker.has_work():
             worker.run_one()
-            look()
-        if not _wait(job, study, tracker):
+            telling.look(study)
+        if not _wait(job, study, tracker, telling):
             return {os.getpid()}
 
 
-def _wait(job: Job, study: Study, tracker: RunKeeper) -> bool:
+def _wait(job: Job, study: Study, tracker: RunKeeper, telling: Telling) -> bool:
     """Wait for trials that others run, also when no other may be begun; whether there is work again, because one of
     them was lost."""
     while True:
@@ -242,6 +242,7 @@ def _wait(job: Job, study: Study, tracker: RunKeeper) -> bool:
             return True
         if not any(trial.state == TrialState.RUNNING for trial in ledger.counted(trials)):
             return False
+        telling.waiting(study)
         time.sleep(_LOOK_EVERY_S)
 
 
@@ -257,7 +258,7 @@ def _gave_up(job: Job, errors: SimpleQueue[AsrLabError]) -> AsrLabError:
     return error
 
 
-def _in_processes(job: Job, study: Study, tracker: RunKeeper, workers: int, look: Callable[[], None]) -> set[int]:
+def _in_processes(job: Job, study: Study, tracker: RunKeeper, workers: int, telling: Telling) -> set[int]:
     context = multiprocessing.get_context("spawn")
     errors: SimpleQueue[AsrLabError] = context.SimpleQueue()
     made = 0
@@ -277,11 +278,11 @@ def _in_processes(job: Job, study: Study, tracker: RunKeeper, workers: int, look
             dead = [one for one in alive if not one.is_alive()]
             alive = [one for one in alive if one.is_alive()]
             ledger.reclaim(study, tracker)
-            look()
+            telling.look(study)
             if any(one.exitcode in (1, GAVE_UP) for one in dead) or made - workers > _MOST_DEATHS + job.asked:
                 raise _gave_up(job, errors)
             more = wanted and ledger.work_left(study.get_trials(deepcopy=False), job.asked)
-            if not alive and not more and not _wait(job, study, tracker):
+            if not alive and not more and not _wait(job, study, tracker, telling):
                 return pids
     finally:
         for process in alive:

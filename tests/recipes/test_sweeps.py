@@ -1,6 +1,7 @@
 """Sweeps as people run them: trials as runs, cut off and gone on with, by several processes and machines, pruned,
 failed, joined; and an adapter's base that hears each utterance once."""
 
+import io
 import multiprocessing
 import os
 import signal
@@ -29,7 +30,7 @@ from asr_lab.sweeps import ledger
 from asr_lab.sweeps import sweep as sweeping
 from asr_lab.sweeps.ledger import PROCESS
 from asr_lab.sweeps.storage import Place
-from asr_lab.sweeps.study import ASKED
+from asr_lab.sweeps.study import ASKED, COORDINATOR
 from asr_lab.sweeps.worker import Means
 from asr_lab.tracking.recorder import MlflowTracker
 from asr_lab.training.processes import process_mark
@@ -509,11 +510,34 @@ def test_out_of_time_no_trial_is_begun_and_those_of_others_are_waited_for(sleepe
         started(config, tracker, lambda run: run.metrics({"val/wer": 0.5}))
         time.sleep(0.5)
 
-    found = swept(train, asked=9, plan=plan, timeout_s=0.5)
+    said = Console(file=io.StringIO(), width=200)
+    found = sweeping.sweep(plan, means_of(train), said, asked=9, timeout_s=0.5)
+    assert f"waiting for trials that others run: 1 (process {os.getpid()} on" in said.file.getvalue()
     assert sorted(found.table()["val/wer"]) == [0.1, 0.5]
     assert sweeping.join(plan, means_of(train), QUIET, timeout_s=0) == 0
     assert len(begun()) == 0, "nobody begins one when the leader's time is over"
     assert len(runs_of("trial")) == 1
+
+
+def test_what_a_machine_that_is_gone_left_is_run_again(sleepers):
+    """A container that was killed: its successor has another name, and a journal has no heartbeat."""
+
+    def train(config, tracker):
+        started(config, tracker, lambda run: run.metrics({"val/wer": 0.5}))
+
+    plan = sweepers.planned()
+    swept(train, asked=1, plan=plan)
+    study = optuna.load_study(study_name="sleepers", storage=plan.place.open(lambda *_: None, first=False))
+    lost = study.ask()
+    plan.space.draw(lost)
+    lost.set_user_attr(PROCESS, "container-1|7|1763700000")
+    study.set_user_attr(COORDINATOR, f"container-1|7|1763700000@{time.time():.0f}")
+    with pytest.raises(AsrLabError, match="is being run by process 7 on container-1"):
+        swept(train, asked=2, plan=plan)
+    study.set_user_attr(COORDINATOR, f"container-1|7|1763700000@{time.time() - 600:.0f}")
+    found = swept(train, asked=2, plan=plan)
+    assert found.counts() == {"finished": 2}
+    assert found.trials[1].params == lost.params
 
 
 def test_what_a_killed_process_shared_is_taken_away_by_the_next(sleepers):
