@@ -1,8 +1,9 @@
 """A CTC model of transformers' wav2vec2 family, trained as it should be (Baevski et al. 2020, arXiv:2006.11477).
 
 Around the model as transformers has it, which stays what is saved: the loss of each utterance over its number of
-labels (so that accumulated batches make the gradient of the large one), our masks in the place of the model's own,
-and group norms that do not see padding.
+labels (so that accumulated batches of equally many utterances make the gradient of the large one; the last batch of a
+bucket may have fewer, which then count more), our masks in the place of the model's own, and group norms that do not see
+padding.
 
 Legend: B utterances, N samples, U frames of 20 ms, C channels, V classes, L labels.
 """
