@@ -96,11 +96,16 @@ def curriculum(
 
 
 def plan(config: CurriculumExperiment) -> tuple[dict[str, Split], dict[int, CutSet]]:
-    """The splits, which share no speaker, and what each phase learns from."""
+    """The splits and what each phase learns from: nobody learned from is validated or tested on."""
     paths = {"train": config.data.train, "val": config.data.val, "test": config.data.test}
     splits = {name: Split.read(name, path) for name, path in paths.items() if path}
     check_disjoint({name: split.cuts for name, split in splits.items()})
-    return splits, parts(config, splits["train"].cuts)
+    learned = parts(config, splits["train"].cuts)
+    held_out = {name: split.cuts for name, split in splits.items() if name != "train"}
+    for number, cuts in learned.items():
+        if config.phase(number).train:  # the others are shares of data.train
+            check_disjoint({f"phase {number}": cuts, **held_out})
+    return splits, learned
 
 
 def _start(config: CurriculumExperiment, store: ModelStore, only: Sequence[int], resume_from: str) -> str:

@@ -170,6 +170,15 @@ def test_mistakes_are_one_message(school):
     assert "not nested" in said
 
 
+@pytest.mark.parametrize("split", ["val", "test"])
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_phase_of_its_own_manifest_learns_from_nobody_held_out(school, split, more):
+    both = [*manifest.read("train.jsonl.gz"), *manifest.read(f"{split}.jsonl.gz")]
+    manifest.write(both, school / "leaking.jsonl.gz")
+    said = refused("curriculum", "kids.yaml", "phase4.train=leaking.jsonl.gz", *more)
+    assert f"phase 4 and {split} share 1: {SPEAKERS[split][0]}" in said
+
+
 def test_a_plan_spends_nothing(school):
     before = len(mlflow.MlflowClient().search_runs([one.experiment_id for one in mlflow.search_experiments()]))
     said = ok("curriculum", "kids.yaml", "--dry-run")
