@@ -52,6 +52,10 @@ class Done:
             seconds=trained.seconds,
         )
 
+    def gate(self, before: float | None) -> Gate:
+        """The gate behind it; `before` is the validation WER of what it started from."""
+        return Gate(self.number, self.wer, self.target, self.accept, before)
+
 
 def parts(config: CurriculumExperiment, whole: CutSet) -> dict[int, CutSet]:
     """What each phase learns from; raises `AsrLabError` when the phases are not nested."""

@@ -20,6 +20,8 @@ from asr_lab.errors import AsrLabError
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 REPRODUCE = "reproduce"
 """Kind of a run that repeats another one."""
+PHASES_DONE, ARMS_DONE = "phases.json", "arms.json"
+"""What is done of a run of several trainings, in the place of its checkpoints: by it the run is continued."""
 
 
 class Terminated(SystemExit):
@@ -34,6 +36,11 @@ class Terminated(SystemExit):
 
 class PrunedError(Exception):
     """Whoever looks on has seen enough: the run ends as KILLED."""
+
+
+def is_kept(uri: str) -> bool:
+    """Whether a model's URI is the tracking store's, not a folder of a spool, which is gone once it is shipped."""
+    return uri.startswith(("models:/", "runs:/"))
 
 
 class Watcher(Protocol):

@@ -15,8 +15,12 @@ import pandas as pd
 import pytest
 import soundfile
 from conftest import WORDS, artifacts, make_corpus, newest, ok, refused
+from conftest import run as typed
 from empty_store import empty_store
 from encoders import base_folder
+
+from asr_lab.recipes import arms as recipe
+from asr_lab.recipes.train import train
 
 ON = ("data.train=corpus/all.jsonl.gz", "data.val=corpus/all.jsonl.gz", "data.test=test/all.jsonl.gz",
       "train.batch_size=4", "run.threads=1")  # fmt: skip
@@ -332,6 +336,25 @@ def test_killed_the_same_command_goes_on_with_the_arm(home):
     assert f"continuing {parent.info.run_name}" in said
     assert "arm broken is done" in said
     assert "continuing ways-r4" in said
+    assert mlflow.MlflowClient().get_run(parent.info.run_id).info.status == "FINISHED"
+
+
+def test_ended_by_hand_the_same_command_goes_on_with_the_arms(home, monkeypatch):
+    keys = ("arms", "ways.yaml", "run.seed=5")
+
+    def train_until(config, *rest, **more):
+        if config.model.tune == "lora":
+            raise KeyboardInterrupt
+        return train(config, *rest, **more)
+
+    (home / "ways.yaml").write_text(ARMS)
+    with monkeypatch.context() as patch:
+        patch.setattr(recipe, "train", train_until)
+        assert typed(*keys).exit_code == 1
+    parent = newest("wav2vec2", "arms")
+    said = ok(*keys)
+    assert f"continuing {parent.info.run_name}" in said
+    assert "arm broken is done" in said
     assert mlflow.MlflowClient().get_run(parent.info.run_id).info.status == "FINISHED"
 
 
