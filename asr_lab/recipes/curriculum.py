@@ -77,7 +77,7 @@ def curriculum(
         kind="curriculum",
         model_type="wav2vec2",
         name=config.run.name or "curriculum",
-        data={name: split.digest for name, split in splits.items()} | {"start": start, "only": str(list(only))},
+        data=_digests(splits, learned) | {"start": start, "only": str(list(only))},
         base=start,
     )
     with tracker.start(spec) as run:
@@ -105,6 +105,12 @@ def plan(config: CurriculumExperiment) -> tuple[dict[str, Split], dict[int, CutS
         if config.phase(number).train:  # the others are shares of data.train
             check_disjoint({f"phase {number}": cuts, **held_out})
     return splits, learned
+
+
+def _digests(splits: dict[str, Split], learned: dict[int, CutSet]) -> dict[str, str]:
+    """What the curriculum learns from and is judged by: another selection is another curriculum."""
+    of_splits = {name: split.digest for name, split in splits.items()}
+    return of_splits | {f"phase{number}": manifest.digest(cuts) for number, cuts in learned.items()}
 
 
 def _start(config: CurriculumExperiment, store: ModelStore, only: Sequence[int], resume_from: str) -> str:
@@ -197,8 +203,7 @@ class _Course:
     def _manifest(self, number: int) -> Path:
         """Where the phase's utterances are written: it stays, for the phase's `config.yaml` names it."""
         path = Path("phases") / self.signature / f"phase{number}{manifest.SUFFIX}"
-        if not path.is_file():
-            manifest.write(self.learned[number], path)
+        manifest.write(self.learned[number], path)  # again where it is continued: the audio may have moved
         return path
 
     def _keep(self, done: Done) -> None:

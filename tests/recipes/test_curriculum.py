@@ -218,6 +218,30 @@ def test_a_phase_of_its_own_manifest_learns_from_nobody_held_out(school, split, 
     assert f"phase 4 and {split} share 1: {SPEAKERS[split][0]}" in said
 
 
+def test_another_selection_is_another_curriculum(school):
+    """The manifest stays where it is; what is in it is learned from."""
+    whole, more = list(manifest.read("train.jsonl.gz")), list(manifest.read("base.jsonl.gz"))
+    command = (
+        "curriculum",
+        "kids.yaml",
+        "--phase",
+        "4",
+        "--resume-from",
+        "models:/weak/1",
+        "phase4.train=own.jsonl.gz",
+    )
+    learned = []
+    for count in (3, 6):
+        manifest.write(whole + more[:count], school / "own.jsonl.gz")
+        typed(*command, "run.register_as=")  # whatever its gate says
+        (child,) = children(newest("curriculum", "curriculum").info.run_id).values()
+        assert child.data.tags["asr_lab.data.train"] == manifest.digest(manifest.read("own.jsonl.gz"))
+        learned.append(newest("curriculum", "curriculum").data.tags["asr_lab.signature"])
+    (school / "own.jsonl.gz").rename(school / "moved.jsonl.gz")
+    typed(*command, "phase4.train=moved.jsonl.gz", "run.register_as=")
+    assert newest("curriculum", "curriculum").data.tags["asr_lab.signature"] == learned[-1] != learned[0]
+
+
 def test_a_plan_spends_nothing(school):
     before = len(mlflow.MlflowClient().search_runs([one.experiment_id for one in mlflow.search_experiments()]))
     said = ok("curriculum", "kids.yaml", "--dry-run")
