@@ -235,6 +235,7 @@ def test_another_selection_is_another_curriculum(school):
         manifest.write(whole + more[:count], school / "own.jsonl.gz")
         typed(*command, "run.register_as=")  # whatever its gate says
         (child,) = children(newest("curriculum", "curriculum").info.run_id).values()
+        assert child.data.metrics["model/trainable_share"] == 1.0  # phase 4: the convolutions too
         assert child.data.tags["asr_lab.data.train"] == manifest.digest(manifest.read("own.jsonl.gz"))
         learned.append(newest("curriculum", "curriculum").data.tags["asr_lab.signature"])
     (school / "own.jsonl.gz").rename(school / "moved.jsonl.gz")
