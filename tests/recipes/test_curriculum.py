@@ -221,25 +221,17 @@ def test_a_phase_of_its_own_manifest_learns_from_nobody_held_out(school, split, 
 def test_another_selection_is_another_curriculum(school):
     """The manifest stays where it is; what is in it is learned from."""
     whole, more = list(manifest.read("train.jsonl.gz")), list(manifest.read("base.jsonl.gz"))
-    command = (
-        "curriculum",
-        "kids.yaml",
-        "--phase",
-        "4",
-        "--resume-from",
-        "models:/weak/1",
-        "phase4.train=own.jsonl.gz",
-    )
+    command = ("curriculum", "kids.yaml", "--phase", "4", "--resume-from", "models:/weak/1", "run.register_as=")
     learned = []
     for count in (3, 6):
         manifest.write(whole + more[:count], school / "own.jsonl.gz")
-        typed(*command, "run.register_as=")  # whatever its gate says
+        typed(*command, "phase4.train=own.jsonl.gz")  # whatever its gate says
         (child,) = children(newest("curriculum", "curriculum").info.run_id).values()
         assert child.data.metrics["model/trainable_share"] == 1.0  # phase 4: the convolutions too
         assert child.data.tags["asr_lab.data.train"] == manifest.digest(manifest.read("own.jsonl.gz"))
         learned.append(newest("curriculum", "curriculum").data.tags["asr_lab.signature"])
     (school / "own.jsonl.gz").rename(school / "moved.jsonl.gz")
-    typed(*command, "phase4.train=moved.jsonl.gz", "run.register_as=")
+    typed(*command, "phase4.train=moved.jsonl.gz")
     assert newest("curriculum", "curriculum").data.tags["asr_lab.signature"] == learned[-1] != learned[0]
 
 
