@@ -21,9 +21,20 @@ from asr_lab.data import manifest
 from asr_lab.data.curriculum import check_disjoint
 from asr_lab.errors import AsrLabError
 from asr_lab.models import load_model
+from asr_lab.models.recognizer import Recognizer
 from asr_lab.models.wav2vec2.bases import on_hub
 from asr_lab.models.wav2vec2.recognizer import Wav2Vec2Recognizer
-from asr_lab.recipes.common import Clock, Split, describe, record_scores, score, use_threads, wer_interval
+from asr_lab.recipes.common import (
+    Clock,
+    Split,
+    check_spoken,
+    describe,
+    record_scores,
+    score,
+    screened,
+    use_threads,
+    wer_interval,
+)
 from asr_lab.recipes.gates import Gate
 from asr_lab.recipes.loop import BEST
 from asr_lab.recipes.phases import NUMBERS, Done, of_phase, parts
@@ -87,7 +98,7 @@ def curriculum(
         for split in splits.values():
             run.dataset(split.dataset())
         own = "" if resume_from else start
-        course = _Course(config, tracker, store, console, run, learned, spec.signature, own)
+        course = _Course(config, tracker, store, console, run, splits, learned, spec.signature, own)
         course.walk(only, start, course.wer_of(resume_from) if resume_from else None)
         uri = course.conclude()
         run.metrics({"perf/seconds": clock.seconds})
@@ -100,6 +111,8 @@ def plan(config: CurriculumExperiment) -> tuple[dict[str, Split], dict[int, CutS
     splits = {name: Split.read(name, path) for name, path in paths.items() if path}
     check_disjoint({name: split.cuts for name, split in splits.items()})
     learned = parts(config, splits["train"].cuts)
+    if config.data.phonemes:
+        check_spoken(splits)
     held_out = {name: split.cuts for name, split in splits.items() if name != "train"}
     for number, cuts in learned.items():
         if config.phase(number).train:  # the others are shares of data.train
@@ -134,6 +147,7 @@ class _Course:
     store: ModelStore
     console: Console
     run: Recorder
+    splits: dict[str, Split]
     learned: dict[int, CutSet]
     signature: str
     own: str
@@ -215,10 +229,14 @@ class _Course:
         write_aside(self.run.checkpoints / PHASES_DONE, json.dumps([asdict(one) for one in done]))
 
     def wer_of(self, model: str) -> float:
-        """The validation WER of a model that phases start from."""
+        """The validation WER of a model that phases start from, on what gates are judged by."""
         recognizer = load_model(self.store.resolve(model), self.store.resolve)
-        cuts = manifest.read(self.config.data.val)
+        cuts = self._validated(recognizer)
         return wer_interval(score(cuts, recognizer.hypotheses(cuts), recognizer.normalizer)).value
+
+    def _validated(self, recognizer: Recognizer) -> CutSet:
+        """What of the validation data a training looks at."""
+        return screened(self.splits["val"], recognizer, self.config.data.max_duration_s).cuts
 
     def _record(self) -> None:
         table = pd.DataFrame([asdict(one) for one in self.done])
@@ -236,11 +254,11 @@ class _Course:
         folder = self.store.resolve(last.model)
         recognizer = load_model(folder, self.store.resolve)
         self.run.tags({"asr_lab.text": recognizer.normalizer.name})
-        for name, path in (("val", config.data.val), ("test", config.data.test)):
-            if path:
-                cuts = manifest.read(path)
-                table = score(cuts, recognizer.hypotheses(cuts), recognizer.normalizer)
-                record_scores(self.run, table, name, f"{self.run.name} on {name}")
+        chosen = {"val": self._validated(recognizer)} | {n: s.cuts for n, s in self.splits.items() if n == "test"}
+        for name, cuts in chosen.items():
+            hypotheses, phonemes = recognizer.hypotheses(cuts), config.data.phonemes
+            table = score(cuts, hypotheses, recognizer.normalizer, in_phonemes=phonemes)
+            record_scores(self.run, table, name, f"{self.run.name} on {name}")
         if config.run.register_as and isinstance(recognizer, Wav2Vec2Recognizer) and recognizer.base_folder:
             recognizer.merge()  # the folder of its base is on this machine alone
             folder = self.run.checkpoints / "merged"

@@ -20,7 +20,9 @@ from forks import Forked
 
 from asr_lab.data import manifest
 from asr_lab.recipes import curriculum as recipe
+from asr_lab.recipes.common import score, wer_interval
 from asr_lab.recipes.train import train
+from asr_lab.tracking import load_model
 
 SPEAKERS = {"base": ("ann", "ben"), "train": ("cho", "dan", "eve"), "val": ("fay",), "test": ("gil",)}
 BASE = """
@@ -149,6 +151,22 @@ def test_one_phase_starts_from_a_run(finished):
     assert "phase 2: val/wer" in said
     assert "before" in said
     assert "phase 1" not in said.split("phase 2")[0]
+
+
+def test_the_parent_is_judged_by_what_its_gates_saw(school):
+    """Validation data is screened in both, and both are scored in phonemes where that is asked for."""
+    longest_s = float(np.median([cut.duration for cut in manifest.read("val.jsonl.gz")]))
+    keys = (f"data.max_duration_s={longest_s}", "data.phonemes=true", "run.register_as=")
+    said = ok("curriculum", "kids.yaml", "--phase", "2", "--resume-from", "models:/weak/1", "phase2.lr=3e-3", *keys)
+    parent = newest("curriculum", "curriculum")
+    (child,) = children(parent.info.run_id).values()
+    assert parent.data.metrics["val/utterances"] == child.data.metrics["val/utterances"] < 30
+    for name in ("val/wer", "val/cer", "val/per", "test/wer", "test/per"):
+        assert parent.data.metrics[name] == child.data.metrics[name], name
+    heard = manifest.read("val.jsonl.gz").filter(lambda cut: cut.duration <= longest_s).to_eager()
+    weak = load_model("models:/weak/1")
+    before = wer_interval(score(heard, weak.hypotheses(heard), weak.normalizer)).value
+    assert f"before {before:.1%}" in said
 
 
 def test_a_missed_gate_stops_with_a_checklist(school):
