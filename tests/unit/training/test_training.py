@@ -128,9 +128,11 @@ class _Cut(KeyboardInterrupt):
     """As if the process had been killed."""
 
 
-def test_a_training_cut_off_continues_to_the_same_weights(corpus, tmp_path, monkeypatch):
+@pytest.mark.parametrize("save_every", [0, 1])
+def test_a_training_cut_off_continues_to_the_same_weights(corpus, tmp_path, monkeypatch, save_every):
+    """In the validation of an epoch: it is made up for, whatever checkpoints there are besides those of epochs."""
     monkeypatch.chdir(tmp_path)
-    config = tiny(corpus, "train.epochs=3")
+    config = tiny(corpus, "train.epochs=3", f"train.save_every={save_every}")
     whole = MemoryTracker(tmp_path / "whole")
     recipe.train(config, whole, QUIET)
 
