@@ -77,7 +77,8 @@ def signature(config: BaseModel, data: Mapping[str, str]) -> str:
     Paths of manifests do not count, what is in them does (`data`: split -> digest), so a moved corpus is the same
     experiment and a changed one is another.
     """
-    paths = {f"data.{split}" for split in data} | {"evaluate.data", "evaluate.adapter", "pool.data"}
+    paths = {f"data.{split}" for split in data} | {f"{phase}.train" for phase in data}
+    paths |= {"evaluate.data", "evaluate.adapter", "pool.data"}
     paths |= {"augment.noise"} if "noise" in data else set()
     counted = {k: v for k, v in differences(config).items() if k not in NOT_IDENTITY | paths}
     content = {"recipe": type(config).__name__, "config": counted, "data": dict(data)}

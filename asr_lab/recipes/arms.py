@@ -33,12 +33,11 @@ from asr_lab.recipes.speed import sample
 from asr_lab.recipes.train import Part, Trained, train
 from asr_lab.reports.arms import arms_figure
 from asr_lab.training.callbacks import write_aside
-from asr_lab.training.recorder import ModelStore, Recorder, Tracker
+from asr_lab.training.recorder import ARMS_DONE, ModelStore, Recorder, Tracker, is_kept
 from asr_lab.training.trainer import from_rank_0, meet
 
 Experiments = Mapping[str, Wav2Vec2Experiment | None]
 """Name of an arm -> what it trains; None: the base as it is."""
-_STATE = "arms.json"  # what is trained, among the parent's checkpoints
 _METRICS = {
     "wer": "test/wer",
     "cer": "test/cer",
@@ -177,9 +176,10 @@ class _Training:
 
     def each(self, prefix: str) -> list[Arm]:
         """All arms, those trained that are not there yet."""
-        file = self.run.checkpoints / _STATE
+        file = self.run.checkpoints / ARMS_DONE
         known = from_rank_0({one.name: one for one in _read(file)})
         done: list[Arm] = []
+        _write(file, list(known.values()))
         for name, experiment in self.arms.items():
             if experiment is None:
                 done.append(Arm(name, self.start))
@@ -187,14 +187,14 @@ class _Training:
             if name in known:
                 self.console.print(f"arm {name} is done: {known[name].run_name}", highlight=False)
             done.append(known.get(name) or from_rank_0(self._train(name, experiment, f"{prefix}-{name}")))
-            write_aside(file, json.dumps([asdict(one) for one in done]))
+            _write(file, done)
         return done
 
     def _train(self, name: str, experiment: Wav2Vec2Experiment, called: str) -> Arm:
         kept = self.run.checkpoints / name
 
         def keep(child: Recorder, trained: Trained) -> None:
-            if not trained.model_uri.startswith(("models:/", "runs:/")):  # a spool, which is gone once it is shipped
+            if not is_kept(trained.model_uri):
                 shutil.copytree(child.checkpoints / BEST, kept, dirs_exist_ok=True)
 
         part = Part(parent=self.run.run_id, name=called, reuse=True, conclude=keep)
@@ -207,6 +207,10 @@ class _Training:
 
 def _read(file: Path) -> list[Arm]:
     return [Arm(**row) for row in json.loads(file.read_text(encoding="utf-8"))] if file.is_file() else []
+
+
+def _write(file: Path, arms: list[Arm]) -> None:
+    write_aside(file, json.dumps([asdict(one) for one in arms]))
 
 
 def _measure(

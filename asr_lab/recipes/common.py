@@ -23,7 +23,7 @@ from pydantic import BaseModel
 from asr_lab.config import identity
 from asr_lab.data import manifest
 from asr_lab.data.audio import read_cut
-from asr_lab.data.phonemes import phonemes
+from asr_lab.data.phonemes import check_languages, phonemes
 from asr_lab.data.screen import Screened, screen
 from asr_lab.data.text import TextNormalizer
 from asr_lab.errors import AsrLabError, listing
@@ -100,6 +100,13 @@ def refuse_too_short(split: Split, recognizer: Recognizer) -> None:
             allowed=f"at least {recognizer.min_samples / SAMPLE_RATE * 1000:.0f} ms",
             next_command=f"asr-lab data check {split.path}",
         )
+
+
+def check_spoken(splits: Mapping[str, Split]) -> None:
+    """Raise `AsrLabError` unless phonemes can be made of all that is validated and tested on."""
+    for name in ("val", "test"):
+        if name in splits:
+            check_languages(splits[name].cuts, splits[name].path)
 
 
 def use_threads(threads: int) -> None:

@@ -21,18 +21,27 @@ from asr_lab.data import manifest
 from asr_lab.data.curriculum import check_disjoint
 from asr_lab.errors import AsrLabError
 from asr_lab.models import load_model
+from asr_lab.models.recognizer import Recognizer
 from asr_lab.models.wav2vec2.bases import on_hub
 from asr_lab.models.wav2vec2.recognizer import Wav2Vec2Recognizer
-from asr_lab.recipes.common import Clock, Split, describe, record_scores, score, use_threads, wer_interval
-from asr_lab.recipes.gates import Gate, overfits
+from asr_lab.recipes.common import (
+    Clock,
+    Split,
+    check_spoken,
+    describe,
+    record_scores,
+    score,
+    screened,
+    use_threads,
+    wer_interval,
+)
+from asr_lab.recipes.gates import Gate
 from asr_lab.recipes.loop import BEST
 from asr_lab.recipes.phases import NUMBERS, Done, of_phase, parts
 from asr_lab.recipes.train import Part, Trained, train
 from asr_lab.training.callbacks import write_aside
-from asr_lab.training.recorder import ModelStore, Recorder, RegisteredModel, Tracker
+from asr_lab.training.recorder import PHASES_DONE, ModelStore, Recorder, RegisteredModel, Tracker, is_kept
 from asr_lab.training.trainer import from_rank_0, meet
-
-_STATE = "phases.json"  # what is done, among the parent's checkpoints
 
 
 @dataclass(frozen=True)
@@ -79,7 +88,7 @@ def curriculum(
         kind="curriculum",
         model_type="wav2vec2",
         name=config.run.name or "curriculum",
-        data={name: split.digest for name, split in splits.items()} | {"start": start, "only": str(list(only))},
+        data=_digests(splits, learned) | {"start": start, "only": str(list(only))},
         base=start,
     )
     with tracker.start(spec) as run:
@@ -88,7 +97,8 @@ def curriculum(
         )
         for split in splits.values():
             run.dataset(split.dataset())
-        course = _Course(config, tracker, store, console, run, learned, spec.signature)
+        own = "" if resume_from else start
+        course = _Course(config, tracker, store, console, run, splits, learned, spec.signature, own)
         course.walk(only, start, course.wer_of(resume_from) if resume_from else None)
         uri = course.conclude()
         run.metrics({"perf/seconds": clock.seconds})
@@ -96,11 +106,24 @@ def curriculum(
 
 
 def plan(config: CurriculumExperiment) -> tuple[dict[str, Split], dict[int, CutSet]]:
-    """The splits, which share no speaker, and what each phase learns from."""
+    """The splits and what each phase learns from: nobody learned from is validated or tested on."""
     paths = {"train": config.data.train, "val": config.data.val, "test": config.data.test}
     splits = {name: Split.read(name, path) for name, path in paths.items() if path}
     check_disjoint({name: split.cuts for name, split in splits.items()})
-    return splits, parts(config, splits["train"].cuts)
+    learned = parts(config, splits["train"].cuts)
+    if config.data.phonemes:
+        check_spoken(splits)
+    held_out = {name: split.cuts for name, split in splits.items() if name != "train"}
+    for number, cuts in learned.items():
+        if config.phase(number).train:  # the others are shares of data.train
+            check_disjoint({f"phase {number}": cuts, **held_out})
+    return splits, learned
+
+
+def _digests(splits: dict[str, Split], learned: dict[int, CutSet]) -> dict[str, str]:
+    """What the curriculum learns from and is judged by: another selection is another curriculum."""
+    of_splits = {name: split.digest for name, split in splits.items()}
+    return of_splits | {f"phase{number}": manifest.digest(cuts) for number, cuts in learned.items()}
 
 
 def _start(config: CurriculumExperiment, store: ModelStore, only: Sequence[int], resume_from: str) -> str:
@@ -124,19 +147,24 @@ class _Course:
     store: ModelStore
     console: Console
     run: Recorder
+    splits: dict[str, Split]
     learned: dict[int, CutSet]
     signature: str
+    own: str
+    """The base of the configuration where the first phase starts from it, else ""."""
     done: list[Done] = field(default_factory=list)
     skipped: dict[int, str] = field(default_factory=dict)
 
     def walk(self, only: Sequence[int], start: str, before: float | None) -> None:
         """One phase after the other, but for those that are done or not needed."""
-        self.done = from_rank_0(_read(self.run.checkpoints / _STATE))
-        names = {one.number: one.run_name for one in self.done}
+        known = from_rank_0({one.number: one for one in _read(self.run.checkpoints / PHASES_DONE)})
+        self._write(list(known.values()))
         for number in only:
             model, wer = (self.done[-1].model, self.done[-1].wer) if self.done else (start, before)
-            if number in names:
-                self.console.print(f"phase {number} is done: {names[number]}", highlight=False)
+            if number in known:
+                self.console.print(f"phase {number} is done: {known[number].run_name}", highlight=False)
+                self._keep(known[number])
+                self._pass(known[number].gate(wer), model)
             elif reason := self._needless(number):
                 self.skipped[number] = reason
                 self.console.print(f"phase {number} is skipped: {reason}", highlight=False)
@@ -156,46 +184,59 @@ class _Course:
         """Train a phase, judge it, and keep what came of it; raises `AsrLabError` when its gate stays shut."""
         phase, kept = self.config.phase(number), self.run.checkpoints / f"phase{number}"
 
-        def gate_of(trained: Trained) -> Gate:
-            return Gate(number, trained.val_wer, phase.target, phase.accept, before)
+        def done_of(trained: Trained) -> Done:
+            gate = Gate(number, trained.val_wer, phase.target, phase.accept, before)
+            return Done.of(gate, trained, trained.model_uri if is_kept(trained.model_uri) else str(kept))
 
         def judge(child: Recorder, trained: Trained) -> None:
-            gate = gate_of(trained)
-            overfitted = {"asr_lab.overfits": "true"} if overfits(trained.history) else {}
+            """What is known of the phase, on the disk before its run ends: an ended one is not continued."""
+            done = done_of(trained)
+            gate = done.gate(before)
+            overfitted = {"asr_lab.overfits": "true"} if done.overfits else {}
             child.tags({"asr_lab.phase": str(number), "asr_lab.gate": gate.verdict, **overfitted})
             child.metrics({"gate/target": gate.target, "gate/accept": gate.accept})
             shutil.copytree(child.checkpoints / BEST, kept, dirs_exist_ok=True)
+            self._write([*self.done, done])
 
         config = of_phase(self.config, number, self._manifest(number), model)
         part = Part(family="curriculum", kind="phase", parent=self.run.run_id, name=config.run.name, conclude=judge)
         trained = from_rank_0(train(config, self.tracker, self.console, store=self.store, part=part))
-        gate = gate_of(trained)
-        uri = trained.model_uri if self.store.exists(trained.model_uri) else str(kept)
-        self._keep(from_rank_0(Done.of(gate, trained, uri)))
-        self.console.print(f"{gate}" + (", over-fitted" if self.done[-1].overfits else ""), highlight=False)
+        done = from_rank_0(done_of(trained))
+        gate = done.gate(before)
+        self._keep(done)
+        self.console.print(f"{gate}" + (", over-fitted" if done.overfits else ""), highlight=False)
+        self._pass(gate, model)
+
+    def _pass(self, gate: Gate, model: str) -> None:
+        """Raise `AsrLabError`, and mark the run, where the gate behind the last phase, from `model`, stays shut."""
         if not gate.goes_on:
-            self.run.tags({"asr_lab.gate": f"phase {number} {gate.verdict}"})
+            self.run.tags({"asr_lab.gate": f"phase {gate.number} {gate.verdict}"})
             self._record()
-            raise gate.refuse(trained.run_name, model)
+            raise gate.refuse(self.done[-1].run_name, "" if model == self.own else model)
 
     def _manifest(self, number: int) -> Path:
         """Where the phase's utterances are written: it stays, for the phase's `config.yaml` names it."""
         path = Path("phases") / self.signature / f"phase{number}{manifest.SUFFIX}"
-        if not path.is_file():
-            manifest.write(self.learned[number], path)
+        manifest.write(self.learned[number], path)  # again where it is continued: the audio may have moved
         return path
 
     def _keep(self, done: Done) -> None:
         self.done.append(done)
-        write_aside(self.run.checkpoints / _STATE, json.dumps([asdict(one) for one in self.done]))
         step = done.number
         self.run.metrics({"phase/val_wer": done.wer, "phase/target": done.target, "phase/accept": done.accept}, step)
 
+    def _write(self, done: list[Done]) -> None:
+        write_aside(self.run.checkpoints / PHASES_DONE, json.dumps([asdict(one) for one in done]))
+
     def wer_of(self, model: str) -> float:
-        """The validation WER of a model that phases start from."""
+        """The validation WER of a model that phases start from, on what gates are judged by."""
         recognizer = load_model(self.store.resolve(model), self.store.resolve)
-        cuts = manifest.read(self.config.data.val)
+        cuts = self._validated(recognizer)
         return wer_interval(score(cuts, recognizer.hypotheses(cuts), recognizer.normalizer)).value
+
+    def _validated(self, recognizer: Recognizer) -> CutSet:
+        """What of the validation data a training looks at."""
+        return screened(self.splits["val"], recognizer, self.config.data.max_duration_s).cuts
 
     def _record(self) -> None:
         table = pd.DataFrame([asdict(one) for one in self.done])
@@ -213,11 +254,11 @@ class _Course:
         folder = self.store.resolve(last.model)
         recognizer = load_model(folder, self.store.resolve)
         self.run.tags({"asr_lab.text": recognizer.normalizer.name})
-        for name, path in (("val", config.data.val), ("test", config.data.test)):
-            if path:
-                cuts = manifest.read(path)
-                table = score(cuts, recognizer.hypotheses(cuts), recognizer.normalizer)
-                record_scores(self.run, table, name, f"{self.run.name} on {name}")
+        chosen = {"val": self._validated(recognizer)} | {n: s.cuts for n, s in self.splits.items() if n == "test"}
+        for name, cuts in chosen.items():
+            hypotheses, phonemes = recognizer.hypotheses(cuts), config.data.phonemes
+            table = score(cuts, hypotheses, recognizer.normalizer, in_phonemes=phonemes)
+            record_scores(self.run, table, name, f"{self.run.name} on {name}")
         if config.run.register_as and isinstance(recognizer, Wav2Vec2Recognizer) and recognizer.base_folder:
             recognizer.merge()  # the folder of its base is on this machine alone
             folder = self.run.checkpoints / "merged"

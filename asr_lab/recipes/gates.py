@@ -47,12 +47,17 @@ class Gate:
         return f"phase {self.number}: val/wer {self.wer:.1%} ({asked}{since}): {self.verdict}"
 
     def refuse(self, run: str, start: str) -> AsrLabError:
-        """What the user reads when the curriculum stops at this run, of a phase that began with the model `start`."""
+        """What the user reads when the curriculum stops at this run.
+
+        `start` is the model that the phase began with; "": the configuration's base.
+        """
+        resumed = f" --resume-from {start}" if start else ""
         lines = "\n    ".join(f"- {line}" for line in CHECKLIST)
         return AsrLabError(
             f"{self}; the curriculum stops. Look at\n    {lines}",
             where=run,
-            next_command=f"asr-lab curriculum CONFIG --phase {self.number} --resume-from {start}, when that is done",
+            hint="the same command stops here again; with --new-run, or a changed configuration, it starts anew",
+            next_command=f"asr-lab curriculum CONFIG --phase {self.number}{resumed}, when that is done",
         )
 
 

@@ -75,10 +75,10 @@ def fit(
     )
     checkpoint = last_checkpoint(folder)
     began, done = time.monotonic(), int(checkpoint.name.split("-")[1]) if checkpoint else 0
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    updates = int(trainer.state.global_step)
-    seen = (updates - done) * config.train.batch_size * config.train.accumulate * world_size
-    run.metrics({"perf/utterances_per_second": seen / (time.monotonic() - began)})
+    trainer.go_on(checkpoint)
+    seen = (int(trainer.state.global_step) - done) * config.train.batch_size * config.train.accumulate * world_size
+    if seen:  # else it was cut off behind its last update
+        run.metrics({"perf/utterances_per_second": seen / (time.monotonic() - began)})
     if rank == 0:
         with written_whole("the final model", folder / "final"), trainer.as_kept():
             recognizer.save(folder / "final")

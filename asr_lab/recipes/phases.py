@@ -52,6 +52,10 @@ class Done:
             seconds=trained.seconds,
         )
 
+    def gate(self, before: float | None) -> Gate:
+        """The gate behind it; `before` is the validation WER of what it started from."""
+        return Gate(self.number, self.wer, self.target, self.accept, before)
+
 
 def parts(config: CurriculumExperiment, whole: CutSet) -> dict[int, CutSet]:
     """What each phase learns from; raises `AsrLabError` when the phases are not nested."""
@@ -87,7 +91,7 @@ def of_phase(config: CurriculumExperiment, number: int, learn_from: Path, pretra
     phase, settings = config.phase(number), config.curriculum
     name = f"{config.run.name or 'curriculum'}-phase{number}"
     if phase.unfreeze:
-        model = Wav2Vec2Model(pretrained=pretrained, freeze_features=config.model.freeze_features)
+        model = Wav2Vec2Model(pretrained=pretrained, freeze_features=False)
     else:
         head = config.model.head if number == 1 else "auto"  # a new one is new once
         model = config.model.model_copy(update={"pretrained": pretrained, "head": head})

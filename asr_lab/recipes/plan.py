@@ -12,13 +12,12 @@ from asr_lab.config.schema import (
     Wav2Vec2Experiment,
 )
 from asr_lab.data.augment import Augmenter, FrameMasker, SoundAugmenter
-from asr_lab.data.phonemes import check_languages
 from asr_lab.data.screen import Screened
 from asr_lab.models import Loader, load_model
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.models.wav2vec2.recognizer import Wav2Vec2Recognizer
 from asr_lab.recipes import deepspeech2, wav2vec2
-from asr_lab.recipes.common import Split, refuse_too_short, screened
+from asr_lab.recipes.common import Split, check_spoken, refuse_too_short, screened
 from asr_lab.training.recorder import ModelStore
 
 
@@ -94,8 +93,8 @@ def plan(config: TrainExperiment, store: ModelStore, load: Loader = load_model) 
     """Read and check the data, and build the model or fetch the one to fine-tune; nothing is recorded."""
     paths = {"train": config.data.train, "val": config.data.val, "test": config.data.test}
     splits = {name: Split.read(name, path) for name, path in paths.items() if path}
-    for name in {"val", "test"} & set(splits) if config.data.phonemes else ():
-        check_languages(splits[name].cuts, splits[name].path)
+    if config.data.phonemes:
+        check_spoken(splits)
     if config.augment.noise_manifest:
         splits["noise"] = Split.read("noise", config.augment.noise_manifest, speech=False)
     texts = splits["train"].cuts

@@ -130,6 +130,7 @@ def _describe(planned: Plan, part: Part) -> RunSpec:
         text=planned.recognizer.normalizer.name,
         called=part.name,
         **({"base": planned.base_uri} if planned.base_uri else {}),
+        **({"merged": "true"} if planned.merges else {}),
     )
 
 

@@ -17,10 +17,11 @@ from asr_lab.tracking.spool.made import SPOOL_TAG
 from asr_lab.tracking.spool.shipping import Delivery
 from asr_lab.tracking.spool.spool import ROOT, Spool, spools
 from asr_lab.tracking.store import experiment_ids
-from asr_lab.training.recorder import RunSpec, Status
+from asr_lab.training.recorder import ARMS_DONE, PHASES_DONE, RunSpec, Status
 
 CHECKPOINTS = Path("checkpoints")
 _PATIENCE_S = 60.0
+_GOES_ON_FROM = ("checkpoint-*", PHASES_DONE, ARMS_DONE)
 
 
 def spooled(spec: RunSpec) -> Spool | None:
@@ -31,7 +32,7 @@ def spooled(spec: RunSpec) -> Spool | None:
         if (header.signature, header.kind) != (spec.signature, spec.kind) or not provenance.is_gone(header.process):
             return False
         status = spool.ended()
-        return not status or (status != "FINISHED" and _has_checkpoints(spool.id))
+        return not status or (status != "FINISHED" and _can_go_on(spool.id))
 
     for spool in reversed(spools(ROOT, same)):
         if _locked(spool):
@@ -50,7 +51,7 @@ def _locked(spool: Spool) -> bool:
 def on_store(client: MlflowClient, spec: RunSpec) -> str:
     """The newest run of this signature that was cut off and that the store has, or "".
 
-    It is RUNNING although its process is gone; or it ended otherwise than FINISHED and its checkpoints are here.
+    It is RUNNING although its process is gone; or it ended otherwise than FINISHED and what it goes on from is here.
     """
     condition = (
         f"attributes.status != 'FINISHED' and tags.`asr_lab.signature` = '{spec.signature}' "
@@ -62,7 +63,7 @@ def on_store(client: MlflowClient, spec: RunSpec) -> str:
         id, began_as = run.info.run_id, run.data.tags.get(SPOOL_TAG, "")
         running = run.info.status == "RUNNING"
         gone = provenance.is_gone(run.data.tags.get("asr_lab.process", ""))
-        if gone if running else _has_checkpoints(id) or _has_checkpoints(began_as):
+        if gone if running else _can_go_on(id) or _can_go_on(began_as):
             if began_as:
                 move_checkpoints(began_as, id)
             return str(id)
@@ -111,8 +112,9 @@ def move_checkpoints(old: str, new: str) -> None:
         (CHECKPOINTS / old).rename(CHECKPOINTS / new)
 
 
-def _has_checkpoints(id: str) -> bool:
-    return bool(id) and any((CHECKPOINTS / id).glob("checkpoint-*"))
+def _can_go_on(id: str) -> bool:
+    """Whether there is something to go on from: checkpoints of a training, or what is done of several."""
+    return bool(id) and any(any((CHECKPOINTS / id).glob(pattern)) for pattern in _GOES_ON_FROM)
 
 
 def _search(client: MlflowClient, condition: str) -> list[Run]:

@@ -29,7 +29,7 @@ from asr_lab.tracking.spool.spool import ROOT, Spool, new_id, now_ms
 from asr_lab.tracking.store import client as tracking_client
 from asr_lab.tracking.store import reaching, shown_uri, tracking_uri
 from asr_lab.tracking.telling import say
-from asr_lab.training.recorder import Past, RunSpec, Status
+from asr_lab.training.recorder import MERGED, Past, RunSpec, Status
 
 
 class MlflowTracker:
@@ -108,7 +108,8 @@ class MlflowTracker:
             found = runs.find(where=alike, status="FINISHED", archived=False)
         except StoreAwayError:
             return None  # the run that is started will say so
-        return next(filter(None, map(_past, found)), None)
+        fitting = (run for run in found if _is_merged(run) == (MERGED in spec.tags))
+        return next(filter(None, map(_past, fitting)), None)
 
     def _client(self, adopted: str, *, tidies: bool = True) -> MlflowClient | None:
         """None where the store does not answer; raises `AsrLabError` when it does not have the adopted run.
@@ -148,6 +149,11 @@ class MlflowTracker:
         else:
             spool.rename(spool.state.run_id)
         return spool
+
+
+def _is_merged(run: Run) -> bool:
+    """Whether its adapters became part of the weights it kept; runs from before the tag say it by what was asked."""
+    return MERGED in run.data.tags or run.data.params.get("model.merged") == "True"
 
 
 def _past(run: Run) -> Past | None:

@@ -141,13 +141,17 @@ def write_aside(file: Path, content: str) -> None:
 
 
 class SaveEvery(TrainerCallback):  # type: ignore[misc]
-    """A checkpoint after every so many updates, besides those at epochs' ends."""
+    """A checkpoint after every so many updates, besides those at epochs' ends.
+
+    None right before an epoch's end: who goes on from there goes on with the next epoch, and this one's validation
+    would be missing.
+    """
 
     def __init__(self, updates: int) -> None:
         self.updates = updates
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if self.updates and state.global_step % self.updates == 0:
+        if self.updates and state.global_step % self.updates == 0 and not float(state.epoch).is_integer():
             control.should_save = True
 
 

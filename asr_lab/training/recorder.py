@@ -20,6 +20,10 @@ from asr_lab.errors import AsrLabError
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 REPRODUCE = "reproduce"
 """Kind of a run that repeats another one."""
+MERGED = "asr_lab.merged"
+"""Tag of a run whose adapters became part of the weights that it kept: another model, of the same signature."""
+PHASES_DONE, ARMS_DONE = "phases.json", "arms.json"
+"""What is done of a run of several trainings, in the place of its checkpoints: by it the run is continued."""
 
 
 class Terminated(SystemExit):
@@ -34,6 +38,11 @@ class Terminated(SystemExit):
 
 class PrunedError(Exception):
     """Whoever looks on has seen enough: the run ends as KILLED."""
+
+
+def is_kept(uri: str) -> bool:
+    """Whether a model's URI is the tracking store's, not a folder of a spool, which is gone once it is shipped."""
+    return uri.startswith(("models:/", "runs:/"))
 
 
 class Watcher(Protocol):
@@ -168,7 +177,9 @@ class Tracker(Protocol):
         """A new run, one that is continued, or the one that the caller was given (never when `own`)."""
 
     def finished(self, spec: RunSpec) -> Past | None:
-        """The newest finished run of this signature and kind that has a model; None when there is none."""
+        """The newest finished run of this signature and kind that has a model, of adapters that are merged only where
+        those of `spec` are; None when there is none.
+        """
 
 
 class RunKeeper(Tracker, Protocol):
@@ -285,6 +296,7 @@ class MemoryTracker:
     def finished(self, spec: RunSpec) -> Past | None:
         for run in reversed(self.runs):
             alike = (run.spec.signature, run.spec.kind) == (spec.signature, spec.kind)
+            alike = alike and (MERGED in run.all_tags) == (MERGED in spec.tags)
             if alike and run.status == "FINISHED" and run.models:
                 last = {name: points[-1][1] for name, points in run.all_metrics.items()}
                 return Past(run.run_id, run.name, str(run.models[-1].files["model"]), last)

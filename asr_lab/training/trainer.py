@@ -22,7 +22,16 @@ from accelerate import PartialState
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, get_scheduler
+from transformers import (
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+    get_scheduler,
+)
+from transformers.trainer import TRAINER_STATE_NAME
 
 from asr_lab.config.schema import Loop, PronunciationTrain, Train
 from asr_lab.data.batches import NOT_FOR_THE_MODEL, Indices
@@ -163,6 +172,12 @@ class AsrTrainer(Trainer):  # type: ignore[misc]
         )
         self.remove_callback(PrinterCallback)
         assert not self.model_accepts_loss_kwargs  # else accumulation would multiply the gradient
+
+    def go_on(self, checkpoint: Path | None) -> None:
+        """Train from a checkpoint, or from the start; a training that had stopped by then stays as it is."""
+        if checkpoint and (epochs := _stopped_after(checkpoint)):
+            self.args.num_train_epochs = epochs
+        self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         return self.loader
@@ -315,6 +330,13 @@ def training_arguments(
         seed=seed,
         restore_callback_states_from_checkpoint=True,
     )
+
+
+def _stopped_after(checkpoint: Path) -> int:
+    """Epochs after which a checkpoint's training had stopped; 0: it had not. Trainer forgets it where it goes on."""
+    state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+    control = state.stateful_callbacks.get(TrainerControl.__name__, {})
+    return round(state.epoch) if control.get("args", {}).get("should_training_stop") else 0
 
 
 def last_checkpoint(folder: Path) -> Path | None:

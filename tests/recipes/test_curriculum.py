@@ -14,10 +14,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import WORDS, artifacts, make_corpus, newest, ok, refused
+from conftest import run as typed
 from empty_store import empty_store
 from forks import Forked
 
 from asr_lab.data import manifest
+from asr_lab.recipes import curriculum as recipe
+from asr_lab.recipes.common import score, wer_interval
+from asr_lab.recipes.train import train
+from asr_lab.tracking import load_model
 
 SPEAKERS = {"base": ("ann", "ben"), "train": ("cho", "dan", "eve"), "val": ("fay",), "test": ("gil",)}
 BASE = """
@@ -148,14 +153,66 @@ def test_one_phase_starts_from_a_run(finished):
     assert "phase 1" not in said.split("phase 2")[0]
 
 
+def test_the_parent_is_judged_by_what_its_gates_saw(school):
+    """Validation data is screened in both, and both are scored in phonemes where that is asked for."""
+    longest_s = float(np.median([cut.duration for cut in manifest.read("val.jsonl.gz")]))
+    keys = (f"data.max_duration_s={longest_s}", "data.phonemes=true", "run.register_as=")
+    said = ok("curriculum", "kids.yaml", "--phase", "2", "--resume-from", "models:/weak/1", "phase2.lr=3e-3", *keys)
+    parent = newest("curriculum", "curriculum")
+    (child,) = children(parent.info.run_id).values()
+    assert parent.data.metrics["val/utterances"] == child.data.metrics["val/utterances"] < 30
+    for name in ("val/wer", "val/cer", "val/per", "test/wer", "test/per"):
+        assert parent.data.metrics[name] == child.data.metrics[name], name
+    heard = manifest.read("val.jsonl.gz").filter(lambda cut: cut.duration <= longest_s).to_eager()
+    weak = load_model("models:/weak/1")
+    before = wer_interval(score(heard, weak.hypotheses(heard), weak.normalizer)).value
+    assert f"before {before:.1%}" in said
+
+
 def test_a_missed_gate_stops_with_a_checklist(school):
     said = refused("curriculum", "kids.yaml", "phase1.target=0", "phase1.accept=0", "phase1.epochs=1", "run.seed=3")
-    for part in ("missed", "the curriculum stops", "transcripts", "noise", "--phase 1 --resume-from models:/weak/1"):
+    for part in ("missed", "the curriculum stops", "transcripts", "noise", "CONFIG --phase 1, when"):
         assert part in said, part
     parent = newest("curriculum", "curriculum")
     assert parent.info.status == "FAILED"
     assert parent.data.tags["asr_lab.gate"] == "phase 1 missed"
     assert children(parent.info.run_id)["1"].data.tags["asr_lab.gate"] == "missed"
+
+
+def test_the_same_command_stops_at_the_same_gate_again(school):
+    command = ("curriculum", "kids.yaml", "phase1.target=0", "phase1.accept=0", "phase1.epochs=1", "run.seed=5")
+    assert "--new-run" in refused(*command)
+    parent = newest("curriculum", "curriculum")
+    again = refused(*command)
+    assert "phase 1 is done" in again
+    assert "missed" in again
+    assert "fine-tuning" not in again
+    assert newest("curriculum", "curriculum").info.run_id == parent.info.run_id
+    for more in ("--new-run", "phase1.accept=0.0001"):
+        assert "fine-tuning kids-phase1" in refused(*command, more)
+        assert newest("curriculum", "curriculum").info.run_id != parent.info.run_id
+
+
+@pytest.mark.parametrize(("cut_in", "end"), [("phase1", KeyboardInterrupt), ("phase2", OSError)])
+def test_ended_by_hand_or_by_an_error_it_goes_on(school, monkeypatch, cut_in, end):
+    """The parent has no checkpoint of its own: it goes on by what it knows to be done."""
+    command = ("curriculum", "kids.yaml", "run.register_as=", f"run.seed=1{cut_in[-1]}")
+
+    def train_until(config, *rest, **more):
+        if config.run.name.endswith(cut_in):
+            raise end("cut off")
+        return train(config, *rest, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recipe, "train", train_until)
+        assert typed(*command).exit_code == 1
+    parent = newest("curriculum", "curriculum")
+    assert parent.info.status == ("KILLED" if end is KeyboardInterrupt else "FAILED")
+    said = ok(*command)
+    assert f"continuing {parent.info.run_name}" in said
+    assert ("phase 1 is done" in said) == (cut_in == "phase2")
+    assert mlflow.MlflowClient().get_run(parent.info.run_id).info.status == "FINISHED"
+    assert sorted(children(parent.info.run_id))[:3] == ["1", "2", "3"]
 
 
 def test_mistakes_are_one_message(school):
@@ -168,6 +225,32 @@ def test_mistakes_are_one_message(school):
     assert "not disjoint by speaker" in overlapping
     said = refused("curriculum", "kids.yaml", "phase1.train=val.jsonl.gz")
     assert "not nested" in said
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_phase_of_its_own_manifest_learns_from_nobody_held_out(school, split, more):
+    both = [*manifest.read("train.jsonl.gz"), *manifest.read(f"{split}.jsonl.gz")]
+    manifest.write(both, school / "leaking.jsonl.gz")
+    said = refused("curriculum", "kids.yaml", "phase4.train=leaking.jsonl.gz", *more)
+    assert f"phase 4 and {split} share 1: {SPEAKERS[split][0]}" in said
+
+
+def test_another_selection_is_another_curriculum(school):
+    """The manifest stays where it is; what is in it is learned from."""
+    whole, more = list(manifest.read("train.jsonl.gz")), list(manifest.read("base.jsonl.gz"))
+    command = ("curriculum", "kids.yaml", "--phase", "4", "--resume-from", "models:/weak/1", "run.register_as=")
+    learned = []
+    for count in (3, 6):
+        manifest.write(whole + more[:count], school / "own.jsonl.gz")
+        typed(*command, "phase4.train=own.jsonl.gz")  # whatever its gate says
+        (child,) = children(newest("curriculum", "curriculum").info.run_id).values()
+        assert child.data.metrics["model/trainable_share"] == 1.0  # phase 4: the convolutions too
+        assert child.data.tags["asr_lab.data.train"] == manifest.digest(manifest.read("own.jsonl.gz"))
+        learned.append(newest("curriculum", "curriculum").data.tags["asr_lab.signature"])
+    (school / "own.jsonl.gz").rename(school / "moved.jsonl.gz")
+    typed(*command, "phase4.train=moved.jsonl.gz")
+    assert newest("curriculum", "curriculum").data.tags["asr_lab.signature"] == learned[-1] != learned[0]
 
 
 def test_a_plan_spends_nothing(school):
@@ -199,6 +282,24 @@ def test_killed_in_a_phase_it_goes_on_to_the_same_end(school, tmp_path):
     assert "phase 1 is done" in said
     assert "continuing" in said
     assert _weights(tmp_path / "whole") == _weights(tmp_path / "killed")
+
+
+def test_a_phase_whose_run_has_ended_is_not_trained_again(school, monkeypatch):
+    """Killed before the parent has heard of the end of its child."""
+    command = ("curriculum", "kids.yaml", "--phase", "1", "run.register_as=", "run.seed=14")
+
+    def train_and_die(*all, **more):
+        train(*all, **more)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recipe, "train", train_and_die)
+        assert typed(*command).exit_code == 1
+    (child,) = children(newest("curriculum", "curriculum").info.run_id).values()
+    said = ok(*command)
+    assert f"phase 1 is done: {child.info.run_name}" in said
+    assert "fine-tuning" not in said
+    assert newest("curriculum", "curriculum").data.metrics["phase/val_wer"] == child.data.metrics["best/val_wer"]
 
 
 def _run(folder):

@@ -15,8 +15,12 @@ import pandas as pd
 import pytest
 import soundfile
 from conftest import WORDS, artifacts, make_corpus, newest, ok, refused
+from conftest import run as typed
 from empty_store import empty_store
 from encoders import base_folder
+
+from asr_lab.recipes import arms as recipe
+from asr_lab.recipes.train import train
 
 ON = ("data.train=corpus/all.jsonl.gz", "data.val=corpus/all.jsonl.gz", "data.test=test/all.jsonl.gz",
       "train.batch_size=4", "run.threads=1")  # fmt: skip
@@ -332,6 +336,48 @@ def test_killed_the_same_command_goes_on_with_the_arm(home):
     assert f"continuing {parent.info.run_name}" in said
     assert "arm broken is done" in said
     assert "continuing ways-r4" in said
+    assert mlflow.MlflowClient().get_run(parent.info.run_id).info.status == "FINISHED"
+
+
+def test_an_arm_of_adapters_is_none_that_was_merged(ways):
+    """Merging is no part of a run's signature, but an arm of adapters is measured as such."""
+    one = ("model.tune=lora", "model.freeze_layers=1", "model.lora.r=2", "augment.strength=0", "train.batch_size=16")
+    ok(
+        "train",
+        "w.yaml",
+        *ON[:3],
+        "run.threads=1",
+        f"model.pretrained={TINY}",
+        "train.epochs=1",
+        *one,
+        "model.merged=true",
+    )
+    arms = ("arms.r2.model.tune=lora", "arms.r2.model.freeze_layers=1", "arms.r2.model.lora.r=2", "run.name=apart")
+    said = ok("arms", "ways.yaml", *arms, "--format", "json")
+    assert "fine-tuning apart-r2-" in said
+    rows = pd.DataFrame(json.loads(said[said.index("[\n") : said.rindex("]") + 1])).set_index("arm")
+    assert rows.loc["r2", "added_params"] == 2 * 64 * 2 * 3
+    assert "arm r2 was trained before: apart-r2-" in ok(
+        "arms", "ways.yaml", *arms, "run.name=again", "compare.rounds=3"
+    )
+
+
+def test_ended_by_hand_the_same_command_goes_on_with_the_arms(home, monkeypatch):
+    keys = ("arms", "ways.yaml", "run.seed=5")
+
+    def train_until(config, *rest, **more):
+        if config.model.tune == "lora":
+            raise KeyboardInterrupt
+        return train(config, *rest, **more)
+
+    (home / "ways.yaml").write_text(ARMS)
+    with monkeypatch.context() as patch:
+        patch.setattr(recipe, "train", train_until)
+        assert typed(*keys).exit_code == 1
+    parent = newest("wav2vec2", "arms")
+    said = ok(*keys)
+    assert f"continuing {parent.info.run_name}" in said
+    assert "arm broken is done" in said
     assert mlflow.MlflowClient().get_run(parent.info.run_id).info.status == "FINISHED"
 
 

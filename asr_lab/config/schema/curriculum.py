@@ -22,7 +22,7 @@ class Phase(Section):
     lr: AboveZero = 1e-4
     """Peak learning rate."""
     warmup_steps: Count = 0
-    """Updates spent warming up, at most `train.warmup_share` of all; 0: that share."""
+    """Updates spent warming up, in the place of `train.warmup_share` but at most half of all; 0: that share."""
     grad_clip: NotNegative = 1.0
     """Largest gradient norm; 0: no clipping."""
     augment_strength: Share = 1.0
@@ -38,8 +38,8 @@ class Phase(Section):
     accept: Share = 0.18
     """Highest validation WER with which the curriculum goes on."""
     unfreeze: bool = False
-    """Merge the adapters into the base and let everything learn; skipped where the phase before met its target, or
-    its validation WER had stopped falling."""
+    """Merge the adapters into the base and let everything learn, the convolutions too; skipped where the phase before
+    met its target, or its validation WER had stopped falling."""
 
     @model_validator(mode="after")
     def _a_gate(self) -> Self:

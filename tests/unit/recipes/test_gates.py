@@ -32,6 +32,12 @@ def test_what_stops_a_curriculum_says_what_to_look_at():
     assert "--phase 2 --resume-from models:/m-1" in error.next_command
 
 
+def test_the_base_of_the_configuration_is_not_resumed_from():
+    """Of a base of the hub there is no run."""
+    error = Gate(1, 0.4, target=0.18, accept=0.22).refuse("child-phase1-1a2b3c4d", "")
+    assert "--phase 1, when" in error.next_command
+
+
 def history(*epochs):
     rows = []
     for number, (loss, wer) in enumerate(epochs, start=1):

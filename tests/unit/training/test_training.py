@@ -128,9 +128,11 @@ class _Cut(KeyboardInterrupt):
     """As if the process had been killed."""
 
 
-def test_a_training_cut_off_continues_to_the_same_weights(corpus, tmp_path, monkeypatch):
+@pytest.mark.parametrize("save_every", [0, 1])
+def test_a_training_cut_off_continues_to_the_same_weights(corpus, tmp_path, monkeypatch, save_every):
+    """In the validation of an epoch: it is made up for, whatever checkpoints there are besides those of epochs."""
     monkeypatch.chdir(tmp_path)
-    config = tiny(corpus, "train.epochs=3")
+    config = tiny(corpus, "train.epochs=3", f"train.save_every={save_every}")
     whole = MemoryTracker(tmp_path / "whole")
     recipe.train(config, whole, QUIET)
 
@@ -155,6 +157,29 @@ def test_a_training_cut_off_continues_to_the_same_weights(corpus, tmp_path, monk
     assert one == other
     epochs = [step for step, _ in cut.runs[1].all_metrics["val/wer"]]
     assert len(epochs) == 2  # the third epoch, and the final figures: two epochs were not trained again
+
+
+def test_what_stopped_early_and_was_cut_off_behind_it_learns_no_more(corpus, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = tiny(corpus, "train.epochs=9", "train.patience=2", "train.min_delta=1")
+    tracker, conclude = MemoryTracker(tmp_path), recipe._conclude
+
+    def dies(*_):
+        raise _Cut
+
+    monkeypatch.setattr(recipe, "_conclude", dies)
+    with pytest.raises(KeyboardInterrupt):
+        recipe.train(config, tracker, QUIET)
+    whole = (tmp_path / "memory0" / "final" / "model.safetensors").read_bytes()
+    steps = [step for step, _ in tracker.runs[0].all_metrics["val/wer"]]
+    assert 2 <= len(steps) < 9
+    monkeypatch.setattr(recipe, "_conclude", conclude)
+    (tmp_path / "memory0").rename(tmp_path / "memory1")
+    trained = recipe.train(config, tracker, QUIET)
+    assert (tmp_path / "memory1" / "final" / "model.safetensors").read_bytes() == whole
+    assert [step for step, _ in tracker.runs[1].all_metrics["val/wer"]] == [steps[-1] + 1]  # the final figures
+    assert [row["step"] for row in trained.history if "eval_wer" in row] == steps
+    assert "perf/utterances_per_second" not in tracker.runs[1].all_metrics  # those of the first time stand
 
 
 def test_only_a_checkpoint_that_is_marked_whole_counts(tmp_path):
