@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
 from asr_lab.cli.evaluate import tell
 from asr_lab.cli.options import console
 from asr_lab.errors import AsrLabError, listing
-
-if TYPE_CHECKING:
-    from mlflow.entities import Run
 
 
 @click.command()
@@ -31,7 +28,7 @@ def pool(names: tuple[str, ...], data: str, name: str, split: str) -> None:
       asr-lab pool children-fold1-1a2b children-fold2-3c4d --data corpora/children/all.jsonl.gz --name children
       asr-lab compare children-5e6f7a8b evaluate-base-9a0b1c2d --vs evaluate-base-9a0b1c2d
     """
-    from asr_lab.config.schema import Run as RunSection
+    from asr_lab.config.schema import Run
     from asr_lab.config.schema.pool import Pool, PoolExperiment
     from asr_lab.recipes.pool import pool as recipe
     from asr_lab.tracking import runs
@@ -42,7 +39,7 @@ def pool(names: tuple[str, ...], data: str, name: str, split: str) -> None:
     text = _shared(found, "asr_lab.text", "were scored after different text normalisation")
     model_type = _shared(found, "asr_lab.model_type", "are of different kinds of models")
     config = PoolExperiment(
-        run=RunSection(name=name), pool=Pool(runs=tuple(run.info.run_id for run in found), data=data, split=split)
+        run=Run(name=name), pool=Pool(runs=tuple(run.info.run_id for run in found), data=data, split=split)
     )
     done = recipe(
         config,
@@ -54,7 +51,7 @@ def pool(names: tuple[str, ...], data: str, name: str, split: str) -> None:
     tell(done, split, console())
 
 
-def _shared(found: Sequence[Run], tag: str, told: str) -> str:
+def _shared(found: Sequence[Any], tag: str, told: str) -> str:
     """A tag that all runs have in common; raises `AsrLabError` where they do not."""
     values = {str(run.data.tags.get(tag, "")): str(run.info.run_name) for run in found}
     if len(values) > 1:
