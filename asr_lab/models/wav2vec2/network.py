@@ -2,8 +2,8 @@
 
 Around the model as transformers has it, which stays what is saved: the loss of each utterance over its number of
 labels (so that accumulated batches of equally many utterances make the gradient of the large one; the last batch of a
-bucket may have fewer, which then count more), our masks in the place of the model's own, and group norms that do not see
-padding.
+bucket may have fewer, which then count more), our masks in the place of the model's own, and group norms that do not
+see padding.
 
 Legend: B utterances, N samples, U frames of 20 ms, C channels, V classes, L labels.
 """
