@@ -30,11 +30,11 @@ class AsrLabError(Exception):
 
 
 def reason(error: BaseException) -> str:
-    """Why something failed: a user's mistake in its own words, any other with its kind, which may be all it says."""
-    text, kind = str(error), type(error).__name__
-    if isinstance(error, AsrLabError):
+    """Why something failed: what asr_lab raises says it, any other is told with its kind, which may be all it says."""
+    text, kind = str(error), type(error)
+    if text and kind.__module__.startswith(f"{__package__}."):
         return text
-    return f"{kind}: {text}" if text else kind
+    return f"{kind.__name__}: {text}" if text else kind.__name__
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
