@@ -12,6 +12,8 @@ import yaml
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from asr_lab.config.dotted import leaves
+
 NOT_IDENTITY = {"run.name", "run.register_as", "run.threads", "train.num_workers", "evaluate.audio"}
 NOT_IDENTITY |= {"adapter.save_dir", "adapter.frames", "train.save_every", "run.license", "run.intended_use"}
 NOT_IDENTITY |= {"train.gradient_checkpointing", "model.merged"}
@@ -42,15 +44,7 @@ _OF_A_BASE |= {"model.rnn_type", "model.bidirectional"}
 
 def flat(config: BaseModel) -> dict[str, Any]:
     """The configuration as dotted keys and plain values: a run's parameters."""
-    return dict(_leaves(config.model_dump(mode="json"), ""))
-
-
-def _leaves(content: Mapping[str, Any], prefix: str) -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    for key, value in content.items():
-        inner = isinstance(value, Mapping)
-        found += _leaves(value, f"{prefix}{key}.") if inner else [(prefix + key, value)]
-    return found
+    return dict(leaves(config.model_dump(mode="json")))
 
 
 def defaults(kind: type[BaseModel]) -> dict[str, Any]:

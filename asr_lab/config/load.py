@@ -10,6 +10,7 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from asr_lab.config.dotted import nest
 from asr_lab.config.schema import ALIASES, ALIASES_OF, RECIPES, TRAINED, Experiment, SweepExperiment
 from asr_lab.errors import AsrLabError, listing, nearest
 
@@ -59,22 +60,6 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise AsrLabError("a config file holds `key: value` lines", where=str(path))
     return content
-
-
-def nest(pairs: Mapping[str, Any], into: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Dotted keys as nested dictionaries, laid over `into` (which stays as it is)."""
-    whole: dict[str, Any] = dict(into or {})
-    for key, value in pairs.items():
-        head, dot, tail = key.partition(".")
-        if dot:
-            inner = whole.get(head)
-            whole[head] = nest({tail: value}, inner if isinstance(inner, Mapping) else {})
-        elif isinstance(value, Mapping):
-            inner = whole.get(head)
-            whole[head] = nest(value, inner if isinstance(inner, Mapping) else {})
-        else:
-            whole[head] = value
-    return whole
 
 
 def load(path: Path | None, overrides: Mapping[str, Any], *recipes: str) -> Experiment | SweepExperiment:

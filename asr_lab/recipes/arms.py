@@ -18,7 +18,8 @@ import pandas as pd
 from lhotse import CutSet
 from rich.console import Console
 
-from asr_lab.config.load import nest, validate
+from asr_lab.config.dotted import nest
+from asr_lab.config.load import validate
 from asr_lab.config.schema import UNTOUCHED, ArmsExperiment, Wav2Vec2Experiment
 from asr_lab.data import manifest
 from asr_lab.errors import AsrLabError

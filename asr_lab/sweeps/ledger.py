@@ -15,7 +15,7 @@ from optuna.storages import RetryHeartbeatStaleTrialCallback, fail_stale_trials
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from asr_lab.training.processes import is_gone, process_mark
+from asr_lab.training.processes import host_and_pid, is_elsewhere, is_gone
 from asr_lab.training.recorder import RunKeeper
 
 PROCESS, RUN, SEEDS, SURPLUS, REASON, FIGURES = "process", "run", "seeds", "surplus", "reason", "figures"
@@ -55,11 +55,7 @@ def is_surplus(trials: Sequence[FrozenTrial], number: int, asked: int) -> bool:
 def was_run_by(pids: Container[int], trial: FrozenTrial) -> bool:
     """Whether one of these processes of this machine ran a trial."""
     mark = str(trial.user_attrs.get(PROCESS, ""))
-    return _host(mark) == _host(process_mark()) and int(mark.split("|")[1]) in pids
-
-
-def _host(mark: str) -> str:
-    return mark.partition("|")[0]
+    return not is_elsewhere(mark) and host_and_pid(mark)[1] in pids
 
 
 def lose(tracker: RunKeeper, study: Study, trial: FrozenTrial) -> None:
@@ -86,7 +82,7 @@ def reclaim(study: Study, tracker: RunKeeper, gone: str = "") -> int:
         mark = trial.user_attrs.get(PROCESS)
         began = trial.datetime_start or datetime.now()
         unmarked = not mark and (datetime.now() - began).total_seconds() > _UNMARKED_S
-        lost = mark and (is_gone(mark) or (gone and _host(mark) == gone))
+        lost = mark and (is_gone(mark) or (gone and host_and_pid(mark)[0] == gone))
         if not (unmarked or lost):
             continue
         try:

@@ -77,7 +77,7 @@ def _usual(recipe: str, sought: tuple[str, ...], logged: list[str]) -> str:
 def _refuse_opposite(prune_on: str, sought: str, way: str) -> None:
     """Optuna's pruners know one way that is better: that of the objective."""
     own = direction(prune_on)
-    if own != "neither" and (own == "higher") != (way == "maximize"):
+    if prune_on != sought and own != "neither" and (own == "higher") != (way == "maximize"):
         raise AsrLabError(
             f"pruner.metric={prune_on} is better {own}, and {sought} the other way: pruners know one way",
             allowed=f"pruner.metric of the same way as {sought}, or pruner: none",

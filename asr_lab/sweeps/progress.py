@@ -14,6 +14,7 @@ from asr_lab.errors import listing
 from asr_lab.reports.numbers import number
 from asr_lab.sweeps import ledger
 from asr_lab.sweeps.objective import Objective
+from asr_lab.training.processes import host_and_pid
 
 
 class Telling:
@@ -61,8 +62,8 @@ class Telling:
         if self._waits or not running:
             return
         self._waits = True
-        marks = [(trial.number, str(trial.user_attrs.get(ledger.PROCESS, "||")).split("|")) for trial in running]
-        told = listing(f"{number} (process {mark[1]} on {mark[0]})" for number, mark in marks)
+        where = [(trial.number, *host_and_pid(str(trial.user_attrs.get(ledger.PROCESS, "")))) for trial in running]
+        told = listing(f"{number} (process {pid} on {host})" for number, host, pid in where)
         self.console.print(f"waiting for trials that others run: {told}", highlight=False, markup=False)
 
 

@@ -9,10 +9,11 @@ from typing import Any
 import optuna
 from optuna.trial import BaseTrial
 
+from asr_lab.config.dotted import leaves, nest
 from asr_lab.config.identity import defaults
-from asr_lab.config.load import keys, load, nest, read_yaml
+from asr_lab.config.load import keys, load, read_yaml
 from asr_lab.config.schema import RECIPES, Experiment, SweepExperiment
-from asr_lab.config.schema.sweep import AnyDomain, Choices, Floats, Integers, Lists, leaves
+from asr_lab.config.schema.sweep import AnyDomain, Choices, Floats, Integers, Lists
 from asr_lab.errors import AsrLabError, listing, nearest
 
 SWEPT = ("adapter", "deepspeech2", "wav2vec2", "pronunciation")

@@ -91,21 +91,20 @@ class Plan:
             study.set_user_attr(PINNED, pinned)
             study.set_user_attr(WHAT, what)
         elif differs := _differences(known, what):
-            raise AsrLabError(
-                f"the study {self.name!r} is of something else:\n    " + "\n    ".join(differs),
-                where=self.place.shown,
-                allowed=f"another name: name={self.name}-2; or the sweep as it was",
-            )
+            raise self._something_else("".join(f"\n    {line}" for line in differs))
 
     def _refuse_other_ways(self, study: Study) -> None:
         """Optuna keeps of objectives only which way is better, and that from the beginning."""
         had, has = [way.name.lower() for way in study.directions], list(self.objective.directions)
         if had != has:
-            raise AsrLabError(
-                f"the study {self.name!r} is of something else: to {' and '.join(had)} then, {' and '.join(has)} now",
-                where=self.place.shown,
-                allowed=f"another name: name={self.name}-2; or the sweep as it was",
-            )
+            raise self._something_else(f" to {' and '.join(had)} then, {' and '.join(has)} now")
+
+    def _something_else(self, told: str) -> AsrLabError:
+        return AsrLabError(
+            f"the study {self.name!r} is of something else:{told}",
+            where=self.place.shown,
+            allowed=f"another name: name={self.name}-2; or the sweep as it was",
+        )
 
     def _models(self) -> dict[str, str]:
         """The keys whose values are URIs of models that can come to mean others."""

@@ -5,17 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
-import socket
-import threading
 import time
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from multiprocessing.context import SpawnProcess
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
-import psutil
 from optuna.study import Study
 from optuna.trial import TrialState
 from rich.console import Console
@@ -27,18 +22,18 @@ from asr_lab.recipes.common import Clock, use_threads
 from asr_lab.sweeps import ledger, methods
 from asr_lab.sweeps.families import Adapters
 from asr_lab.sweeps.found import Found, record
+from asr_lab.sweeps.leading import leading
 from asr_lab.sweeps.objective import Objective
 from asr_lab.sweeps.progress import Telling
 from asr_lab.sweeps.space import Space
 from asr_lab.sweeps.storage import FOLDER, Place
-from asr_lab.sweeps.study import ASKED, COORDINATOR, PARENT, UNTIL, Plan
+from asr_lab.sweeps.study import ASKED, PARENT, UNTIL, Plan
 from asr_lab.sweeps.worker import GAVE_UP, Job, Means, Worker, work
 from asr_lab.training.processes import is_gone, process_mark
 from asr_lab.training.recorder import ModelStore, Recorder, RunKeeper, RunSpec
 
 _LOOK_EVERY_S = 0.5
-_SILENT_S = 120.0  # after which a coordinator on another machine counts as gone
-_SIGN_EVERY_S = 30.0
+_CHECKPOINTS, _JOINED = Path("checkpoints"), "joined-"
 _MOST_DEATHS = 3  # of workers beyond one a trial: they die before they begin one
 
 
@@ -59,7 +54,7 @@ def sweep(planned: Plan, means: Means, console: Console, *, asked: int, timeout_
     tracker, store = means.make_tracker(), means.make_store()
     study = planned.open(tracker, first=True)
     planned.claim(study, store)
-    with _leading(study, planned) as former:
+    with leading(study, planned) as former:
         ledger.reclaim(study, tracker, gone=former)
         if asked > (most := methods.most(planned.space.sweep, planned.space)):
             console.print(f"there are {most} trials at most: {planned.space.sweep.sampler.name} tries all values once")
@@ -100,7 +95,8 @@ def _led(
 def join(planned: Plan, means: Means, console: Console, *, timeout_s: float, workers: int = 1) -> int:
     """Take part in a sweep that another process leads; how many trials were run here."""
     tracker, store = means.make_tracker(), means.make_store()
-    study = planned.open(tracker)
+    joined = zlib.crc32(process_mark().encode())
+    study = planned.open(tracker, draws=(joined,))
     planned.claim(study, store)
     parent, asked = study.user_attrs.get(PARENT, ""), int(study.user_attrs.get(ASKED, 0))
     if not parent:
@@ -109,8 +105,7 @@ def join(planned: Plan, means: Means, console: Console, *, timeout_s: float, wor
         )
     folder = _joined_folder()
     until = min(_until(timeout_s), float(study.user_attrs.get(UNTIL) or "inf"))
-    job = Job(planned, parent, asked, until, _threads(workers), folder, means, joined=_draw())
-    study.sampler = methods.sampler(planned.space.sweep, planned.space, job.joined)
+    job = Job(planned, parent, asked, until, _threads(workers), folder, means, joined=joined)
     before = {trial.number for trial in ledger.over(study.get_trials(deepcopy=False))}
     try:
         with Telling(console, study, planned.objective, asked) as telling:
@@ -134,40 +129,6 @@ def described(planned: Plan) -> list[str]:
     return lines + [f"{key} = {value}" for key, value in sweep.fixed.items()]
 
 
-@contextmanager
-def _leading(study: Study, planned: Plan) -> Iterator[str]:
-    """Be the one that leads the study; raises `AsrLabError` where another process does. What is yielded is the machine
-    of one that led it and fell silent, or ""."""
-    leader, former = study.user_attrs.get(COORDINATOR), ""
-    if leader:
-        mark, seen = leader.rsplit("@", 1)
-        other_host = mark.partition("|")[0] != process_mark().partition("|")[0]
-        alive = time.time() - float(seen) < _SILENT_S if other_host else not is_gone(mark)
-        former = mark.partition("|")[0] if other_host else ""
-        if alive:
-            host, pid, _ = mark.split("|")
-            raise AsrLabError(
-                f"the sweep {planned.name!r} is being run by process {pid} on {host}",
-                where=planned.place.shown,
-                hint="--join takes part in it",
-            )
-    over = threading.Event()
-
-    def sign() -> None:
-        while not over.wait(_SIGN_EVERY_S):
-            study.set_user_attr(COORDINATOR, f"{process_mark()}@{time.time():.0f}")
-
-    study.set_user_attr(COORDINATOR, f"{process_mark()}@{time.time():.0f}")
-    signing = threading.Thread(target=sign, daemon=True)
-    signing.start()
-    try:
-        yield former
-    finally:
-        over.set()
-        signing.join()
-        study.set_user_attr(COORDINATOR, "")
-
-
 def _spec(planned: Plan) -> RunSpec:
     config = planned.space.sweep
     speaker = "" if "adapter.name" in config.space else str(planned.space.usual.get("adapter.name") or "")
@@ -188,18 +149,12 @@ def _until(timeout_s: float) -> float:
     return time.time() + timeout_s if timeout_s else float("inf")
 
 
-def _draw() -> int:
-    """A number of this very process."""
-    return zlib.crc32(process_mark().encode())
-
-
 def _joined_folder() -> Path:
-    """What the trials run here share, in a folder of this process; those of processes that were killed go."""
-    checkpoints, host = Path("checkpoints"), socket.gethostname()
-    for folder in checkpoints.glob(f"joined-{host}-*"):
-        if not psutil.pid_exists(int(folder.name.rpartition("-")[2])):
+    """What the trials run here share, in a folder of this process; those of processes that are gone go."""
+    for folder in _CHECKPOINTS.glob(f"{_JOINED}*"):
+        if is_gone(folder.name.removeprefix(_JOINED)):
             shutil.rmtree(folder, ignore_errors=True)
-    return checkpoints / f"joined-{host}-{os.getpid()}"
+    return _CHECKPOINTS / f"{_JOINED}{process_mark()}"
 
 
 def _threads(workers: int) -> int:

@@ -13,6 +13,18 @@ def process_mark() -> str:
     return f"{socket.gethostname()}|{os.getpid()}|{psutil.Process().create_time():.0f}"
 
 
+def host_and_pid(mark: str) -> tuple[str, int]:
+    """Where the marked process runs; `("", 0)` of what is no mark."""
+    host, _, rest = mark.partition("|")
+    pid = rest.partition("|")[0]
+    return (host, int(pid)) if pid.isdigit() else ("", 0)
+
+
+def is_elsewhere(mark: str) -> bool:
+    """Whether the marked process runs on another machine, where nothing can be known of it."""
+    return host_and_pid(mark)[0] != socket.gethostname()
+
+
 def is_gone(mark: str) -> bool:
     """Whether the marked process ran on this machine and is no more; False where that cannot be known."""
     try:

@@ -16,6 +16,7 @@ from threading import Timer
 import mlflow
 import numpy as np
 import optuna
+import psutil
 import pytest
 import sweepers
 from conftest import TINY, WORDS, artifacts, make_corpus, ok, refused
@@ -546,10 +547,9 @@ def test_what_a_killed_process_shared_is_taken_away_by_the_next(sleepers):
 
     plan = sweepers.planned()
     swept(train, asked=1, plan=plan)
-    host = socket.gethostname()
-    dead, living, elsewhere = (
-        Path("checkpoints") / f"joined-{name}" for name in (f"{host}-{2**22 + 1}", f"{host}-1", "b-1")
-    )
+    host, began = socket.gethostname(), psutil.Process(1).create_time()
+    marks = f"{host}|{2**22 + 1}|{began:.0f}", f"{host}|1|{began:.0f}", f"another|1|{began:.0f}"
+    dead, living, elsewhere = (Path("checkpoints") / f"joined-{mark}" for mark in marks)
     for folder in (dead, living, elsewhere):
         folder.mkdir(parents=True)
     sweeping.join(plan, means_of(train), QUIET, timeout_s=0)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from asr_lab.config.dotted import leaves
 from asr_lab.config.schema.base import Positive, Section
 
 Choice = bool | int | float | str | tuple[bool | int | float | str, ...]
@@ -208,12 +209,3 @@ def _typed(value: Any) -> Any:
     if isinstance(made.get("when"), Mapping):
         made["when"] = {key: one if isinstance(one, list | tuple) else [one] for key, one in leaves(made["when"])}
     return made
-
-
-def leaves(said: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested mappings as dotted keys, each with its value."""
-    for key, value in said.items():
-        if isinstance(value, Mapping):
-            yield from leaves(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
