@@ -2,9 +2,17 @@
 
 Korean counts in two ways. Before the counters of `_NATIVE` numbers up to 99 are native (한, 두, 스무); before all
 others, behind 제, alone, and above 99 they are Sino-Korean (일, 이, 이십), in words of four digits each (Hangul
-orthography, 한글 맞춤법, 44). A counter is a word of its own (43). What begins with 0, or has more than 16 digits, is
-read digit by digit. A reading is one of those that are right: people also say 삼십 명 for 서른 명, and 1번 is
-read as the first time (한 번), not as number one (일 번).
+orthography, 한글 맞춤법, 44). A counter is a word of its own (43), behind 만 or 천 too: `5천원` is 오천 원. A number is
+a word of its own behind Hangul, but not behind 제 (`제2차`). The twelve months are single words: 삼월, 유월, 시월.
+What begins with 0, or has more than 16 digits, is read digit by digit, as telephone numbers are.
+
+Of a range (`3~5`, and `3-5` where a counter follows) neighbours below ten are one word, as people say them, and so are
+tens from 20, hundreds and thousands: 한두 명, 이삼 년, 이삼십 분. All others are 삼에서 오 층, with the counter twice
+where a number does not stand without it: 세 명에서 다섯 명, 삼월에서 오월.
+
+A reading is one of those that are right: people also say 삼십 명 for 서른 명, and 1번 is read as the first time
+(한 번), not as number one (일 번). `1만` and `1천` are 만 and 천, `1억` is 일억. `3대 1` with no counter behind the 1
+is a score (삼 대 일). `-5도` is 영하 오 도; before anything else a minus is said 마이너스.
 """
 
 from __future__ import annotations
@@ -18,7 +26,10 @@ _GROUPS = ("", "만", "억", "조")
 _UNITS = ("", "하나", "둘", "셋", "넷", "다섯", "여섯", "일곱", "여덟", "아홉")
 _BEFORE_COUNTER = {"하나": "한", "둘": "두", "셋": "세", "넷": "네", "스물": "스무"}
 _TENS = ("", "열", "스물", "서른", "마흔", "쉰", "예순", "일흔", "여든", "아흔")
-_MONTHS = {6: "유", 10: "시"}  # 유월, 시월
+_MONTH_NAMES = ("일", "이", "삼", "사", "오", "유", "칠", "팔", "구", "시", "십일", "십이")
+_MONTHS = {str(number): name for number, name in enumerate(_MONTH_NAMES, 1)}
+_NEIGHBOURS = ("", "한두", "두세", "서너", "네다섯", "대여섯", "예닐곱", "일고여덟", "여덟아홉")  # 1~2, 2~3, ...
+_SINO_NEIGHBOURS = ("", "일이", "이삼", "삼사", "사오", "오륙", "육칠", "칠팔", "팔구")
 
 _NATIVE = (
     "가닥", "가락", "가지", "개", "곳", "군데", "권", "그루", "그릇", "꼬집", "다발", "달",
@@ -29,48 +40,168 @@ _NATIVE = (
 _SINO = (
     "개국", "개년", "개소", "개월", "달러", "명제", "번가", "번길", "번방", "번선", "번지", "번호",
     "배수", "시리즈", "알파", "장조", "통신", "해리",
+    "년", "도", "분", "세", "원", "월", "인분", "일", "점", "주", "초", "층", "쪽", "퍼센트", "페이지", "학년", "회",
 )  # fmt: skip
-"""Counters that begin like a native one, and are not."""
-_COUNTERS = sorted((*_NATIVE, *_SINO), key=len, reverse=True)
-_SIGNS = {"%": "퍼센트", "℃": "도", "㎏": "킬로그램", "㎞": "킬로미터", "㎝": "센티미터", "㎡": "제곱미터", "₩": "원"}
+"""Counters that begin like a native one and are not, and those often met behind `3-5` and 여 (`10여 년`)."""
+_COUNTERS = "|".join(sorted((*_NATIVE, *_SINO), key=len, reverse=True))
+_MONEY = {"₩": "원", "￦": "원", "$": "달러", "€": "유로", "£": "파운드", "¥": "엔", "￥": "엔"}
+_SIGNS = {
+    **_MONEY,
+    "%": "퍼센트", "℃": "도", "°c": "도", "°": "도", "㎡": "제곱미터", "m²": "제곱미터", "m2": "제곱미터",
+    "㎏": "킬로그램", "kg": "킬로그램", "g": "그램", "㎎": "밀리그램", "mg": "밀리그램",
+    "㎞": "킬로미터", "km": "킬로미터", "m": "미터", "㎝": "센티미터", "cm": "센티미터",
+    "㎜": "밀리미터", "mm": "밀리미터", "ℓ": "리터", "l": "리터", "㎖": "밀리리터", "ml": "밀리리터",
+}  # fmt: skip
+"""Signs and units, in lower case, as they are said."""
 
-_JOINED = "은는이가을를의에로와과도만억조천백십"  # what follows a number without a space: particles, 3만
+_CURRENCY = f"[{''.join(_MONEY)}]"
+_LETTERS = r"(?:(?i:[kcm]m|[km]g|ml)|m[²2]|[mglL])(?![A-Za-z²³]|(?<=2)\d|/[hs])"  # 3m and 5KG, but 3M and 5G are names
+_SIGN = rf"(?:{_CURRENCY}(?!\d)|[%℃㎡㎏㎎㎞㎝㎜㎖ℓ]|°[cC]?|{_LETTERS})"
+_PARTICLE = r"(?:[은는이가을를의에로와과만]|으로|부터|까지|보다|처럼|하고)"  # stand behind a number without a space
+_POWER = r"(?:[십백천억]|만(?!큼)|조(?!각))"
+_WHOLE = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)"
+_DECIMAL = rf"{_WHOLE}(?:\.\d+)?"
+_PIECE = re.compile(rf"({_WHOLE})(?:\.(\d+))?({_POWER}*)")  # 3만5천 has two
+_MINUS = "[-−]"
+_TO = "[~～∼〜]"
 
-_NUMBER = re.compile(
-    rf"(?P<phone>0\d*(?:-\d+)+)|(?P<whole>\d{{1,3}}(?:,\d{{3}})+(?!\d)|\d+)(?:\.(?P<rest>\d+))?"
-    rf"(?P<gap>[ ]?)(?P<counter>{'|'.join(_COUNTERS)})?(?P<sign>[{''.join(_SIGNS)}])?(?P<next>[가-힣])?"
+_SCORE = (  # 3대 1, but not 차 3대 1명
+    rf"대(?P<between>[ ]?)\d{{1,3}}(?!\d|[.,]\d|{_POWER}|(?:|(?P=between))(?:{_COUNTERS}|{_SIGN})"
+    rf"|(?!{_PARTICLE})[가-힣A-Za-z])"
 )
+_NUMBER = re.compile(
+    rf"(?P<minus>(?<![\w.)\-−]){_MINUS}(?={_CURRENCY}?\d))?(?:(?P<money>{_CURRENCY})[ ]?(?=\d))?"
+    rf"(?:(?P<low>{_DECIMAL})(?P<around>[ ]?){_TO}(?P=around))?"
+    rf"(?P<number>(?:{_WHOLE}{_POWER}+)*{_DECIMAL}{_POWER}*)(?P<over>여(?=[ ]|{_COUNTERS}))?"
+    rf"(?P<gap>[ ]?)(?:(?P<sign>{_SIGN})"
+    rf"|(?!{_SCORE})(?=(?P<counter>{_COUNTERS}))|(?={_PARTICLE})|(?=(?P<word>[가-힣]))|)"
+)
+
+_WIDE_DIGITS = str.maketrans("０１２３４５６７８９", "0123456789")
+_YEARS = r"(?:19|20)\d\d-(?:19|20)\d\d"
+_TELEPHONE = re.compile(
+    rf"(?<![\d,.])0\d*(?:-\d+)+|(?<![\d,.-])(?:1[568]\d\d-\d{{4}}|\d+(?:-\d+)+-\d{{4}}"
+    rf"|(?!{_YEARS})\d{{3,4}}-\d{{4}}(?![ ]?(?:[원명개년%])))(?![\d-])"
+)
+_HYPHEN = re.compile(
+    rf"(?<![\d,.-])({_DECIMAL})-({_DECIMAL})(?![\d-])(?={_POWER}*[ ]?(?:(?!번[가길방선지호])(?:{_COUNTERS})|{_SIGN}))"
+)
+_TO_WITH_UNIT = re.compile(  # 3시~5시, -5~-3도; 네~ 5시 is a long vowel
+    rf"(\d(?:[^\W\d_]{{1,4}}|{_SIGN}))([ ]?){_TO}\2(?={_MINUS}?{_CURRENCY}?\d)"
+    rf"|(\d)([ ]?){_TO}\4(?={_MINUS}{_CURRENCY}?\d|{_CURRENCY}\d)"
+)
+_HALF = re.compile(rf"(\d[ ]?(?:{_COUNTERS}))반(?=[은이을에쯤만]|까지|부터|[^가-힣]|$)")
 
 
 def read_out(text: str) -> str:
     """The text with its numbers as words; everything else stays as it is."""
+    text = _TELEPHONE.sub(_one_after_another, text.translate(_WIDE_DIGITS))
+    text = _HYPHEN.sub(_as_range, text)
+    text = _TO_WITH_UNIT.sub(r"\1\3에서 ", text)
+    text = _HALF.sub(r"\1 반", text)
     return _NUMBER.sub(_words, text)
 
 
+def _one_after_another(match: re.Match[str]) -> str:
+    return _apart(match) + " ".join(_one_by_one(group) for group in match[0].split("-"))
+
+
+def _as_range(match: re.Match[str]) -> str:
+    low, high = (float(written.replace(",", "")) for written in match.groups())
+    return f"{match[1]}~{match[2]}" if low < high else match[0]
+
+
 def _words(match: re.Match[str]) -> str:
-    if match["phone"]:
-        return " ".join(_one_by_one(group) for group in match["phone"].split("-"))
-    digits = match["whole"].replace(",", "")
-    counter, after = match["counter"] or "", match["next"] or ""
-    unit = counter + _SIGNS.get(match["sign"] or "", "")
-    if match["rest"]:
-        number = f"{sino(int(digits))} 점 {''.join(_DIGITS[int(digit)] for digit in match['rest'])}"
-    elif (digits.startswith("0") and len(digits) > 1) or len(digits) > 16:
+    written, sign = match["number"], _SIGNS.get((match["money"] or match["sign"] or "").lower(), "")
+    sino_only = match["minus"] or match["money"] or match["over"] or _is_ordinal(match) or _ends_score(match)
+    counter = "" if sino_only else match["counter"] or ""
+    unit = sign or match["counter"] or ""
+    minus = "" if not match["minus"] else "영하 " if unit == "도" else "마이너스 "
+    number = _said(written, counter)
+    if match["low"]:
+        together = "" if minus or not (unit or match["word"]) else _together(match["low"], written, counter)
+        number = together or f"{_from(match['low'], written, counter, unit if minus else '')} {number}"
+    return f"{_apart(match)}{minus}{number}{match['over'] or ''}{_behind(match, sign, counter)}"
+
+
+def _behind(match: re.Match[str], sign: str, counter: str) -> str:
+    """What stands between a number and the text behind it: the sign in words, a space, or nothing."""
+    if match["money"]:
+        return " " if match["counter"] == sign else f" {sign}{match['gap']}"
+    if sign:
+        return f" {sign}" + " " * match.string[match.end() : match.end() + 1].isdigit()
+    if counter == "월" and match["number"] in _MONTHS:
+        return ""
+    return " " if match["counter"] or match["word"] else match["gap"]
+
+
+def _apart(match: re.Match[str]) -> str:
+    """The space that parts a number from a word right before it."""
+    return " " if re.search("[가-힣]$", _before(match)) and not _is_ordinal(match) else ""
+
+
+def _is_ordinal(match: re.Match[str]) -> bool:
+    """Whether 제 stands before a number, as in 제3; that of 문제3 is part of another word."""
+    return bool(re.search("(?<![가-힣])제$", _before(match)))
+
+
+def _ends_score(match: re.Match[str]) -> bool:
+    """Whether a number is the second of 1대1; what comes behind a space is no counter of it (1대1 대화)."""
+    return bool(match["gap"] and re.search(r"\d대$", _before(match)))
+
+
+def _before(match: re.Match[str]) -> str:
+    return match.string[max(0, match.start() - 2) : match.start()]
+
+
+def _said(written: str, counter: str) -> str:
+    """One number as written (3, 1,234, 0.5, 3만5천) in words, before a counter."""
+    if counter == "월" and written in _MONTHS:
+        return _MONTHS[written]
+    if _is_native(written, counter):
+        return native(int(written))
+    words = ""
+    for whole, rest, powers in _PIECE.findall(written):
+        words += (" " if words.endswith(_GROUPS[1:]) else "") + _piece(whole.replace(",", ""), rest, powers)
+    return words
+
+
+def _piece(digits: str, rest: str, powers: str) -> str:
+    if (digits.startswith("0") and len(digits) > 1) or len(digits) > 16:
         number = _one_by_one(digits)
-    elif not unit and after == "월" and int(digits) in _MONTHS:
-        return f"{_MONTHS[int(digits)]}월"
-    elif _is_native(int(digits), counter) and not match.string[: match.start()].endswith("제"):
-        number = native(int(digits))
+    elif digits == "1" and not rest and powers[:1] in ("십", "백", "천", "만"):
+        number = ""
     else:
         number = sino(int(digits))
-    space = " " if unit or (after and after not in _JOINED) else match["gap"]
-    return f"{number}{space}{unit}{after}"
+    decimals = f" 점 {''.join(_DIGITS[int(digit)] for digit in rest)}" if rest else ""
+    return number + decimals + powers
 
 
-def _is_native(number: int, counter: str) -> bool:
+def _from(low: str, high: str, counter: str, unit: str) -> str:
+    """세 명에서, 삼월에서, 삼에서: how a range begins; its counter is said twice if one of its numbers needs it."""
+    if counter == "월" and low in _MONTHS:
+        return f"{_said(low, counter)}월에서"
+    needed = unit or (counter if _is_native(low, counter) or _is_native(high, counter) else "")
+    return f"{_said(low, counter)}{' ' if needed else ''}{needed}에서"
+
+
+def _together(low: str, high: str, counter: str) -> str:
+    """두세, 이삼, 이삼십, 이삼만: neighbours before a counter as one word; nothing for other ranges."""
+    first = re.fullmatch("([1-9])(0{0,3})", low.replace(",", ""))
+    second = re.fullmatch(rf"([1-9])(0{{0,3}})({_POWER}*)", high.replace(",", ""))
+    if not first or not second or counter == "월" or first[2] != second[2] or int(first[1]) + 1 != int(second[1]):
+        return ""
+    if first[2] and first[1] == "1":
+        return ""
+    is_native = counter in _NATIVE and not first[2] and not second[3]
+    return (_NEIGHBOURS if is_native else _SINO_NEIGHBOURS)[int(first[1])] + _PLACES[len(first[2])] + second[3]
+
+
+def _is_native(written: str, counter: str) -> bool:
     """Whether a counter takes the native form; the decades of an age (20대) and hours after noon (15시) do not."""
-    if counter not in _NATIVE or not 1 <= number <= 99:
+    if counter not in _NATIVE or not re.fullmatch("[1-9][0-9]?", written):
         return False
+    number = int(written)
     return not (counter == "대" and number >= 10 and number % 10 == 0) and not (counter == "시" and number > 12)
 
 

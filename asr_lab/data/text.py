@@ -15,8 +15,12 @@ BLANK, UNKNOWN, SPACE = "<pad>", "<unk>", "|"
 
 # KsponSpeech writes `b/ (70%)/(칠십 퍼센트) 확률+ 뭐*`: marks of noise, spelling and pronunciation, stutter, unclear
 _DUAL = re.compile(r"\(([^()]*)\)\s*/\s*\(([^()]*)\)")
-_NOISE_MARK = re.compile(r"(?<!\w)[blnou]/")
+_NOISE_MARK = re.compile(r"(?<![A-Za-z])[blnou]/")
+_BETWEEN_WORDS = re.compile(r"(?<=[\w%])[/+*]+(?=\w)")  # 24/7 and 1+1 are two words; the marks stand behind a word
 _OTHER_MARKS = str.maketrans("", "", "/+*")
+
+# Other corpora of AI-Hub write `(FP:어) 학교 (SN:에) 가요 (NO:)`: a filler, a word in noise, noise alone
+_TAG = re.compile(r"\([A-Z]{1,3}:([^()]*)\)")
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class TextNormalizer:
         return "-".join(parts)
 
     def __call__(self, text: str) -> str:
+        text = _TAG.sub(r"\1", text)
         if self.transcription != "plain":
             text = _one_of_two(text, phonetic=self.transcription == "phonetic")
         text = unicodedata.normalize(self.unicode, text)  # type: ignore[arg-type]
@@ -63,7 +68,7 @@ class TextNormalizer:
 def _one_of_two(text: str, *, phonetic: bool) -> str:
     """KsponSpeech's dual transcription as one, without its marks; `#` is said 샾 and `%` 퍼센트, as KoSpeech has it."""
     text = _DUAL.sub(r"\2" if phonetic else r"\1", text)
-    text = _NOISE_MARK.sub(" ", text).translate(_OTHER_MARKS)
+    text = _BETWEEN_WORDS.sub(" ", _NOISE_MARK.sub(" ", text)).translate(_OTHER_MARKS)
     return text.replace("#", "샾").replace("%", "퍼센트") if phonetic else text
 
 

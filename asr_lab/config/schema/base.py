@@ -56,7 +56,7 @@ class Text(Section):
     """Drop punctuation and symbols, but for the apostrophe inside a word."""
     transcription: Literal["plain", "spelling", "phonetic"] = "plain"
     """KsponSpeech's `(70%)/(칠십 퍼센트)`: which of the two is meant; its noise marks (`b/ l/ n/ o/ u/ + *`) go.
-    `plain`: transcripts are as they are."""
+    `plain`: transcripts are as they are, but for AI-Hub's tags: `(FP:어)` is 어 in all three."""
     numbers: Literal["keep", "korean"] = "keep"
     """`korean`: digits are read out as Korean words, `3개` as 세 개, `3층` as 삼 층; `keep`: they stay."""
     units: Literal["characters", "jamo"] = "characters"

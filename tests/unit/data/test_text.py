@@ -25,6 +25,46 @@ def test_jamo_become_syllables():
     assert TextNormalizer()("\u1112\u1161\u11a8") == "학"
 
 
+@pytest.mark.parametrize("transcription", ["plain", "spelling", "phonetic"])
+@pytest.mark.parametrize(
+    ("tagged", "said"),
+    [
+        ("(FP:어) 학교 (SN:에) 가요 (NO:)", "어 학교 에 가요"),
+        ("학교(SN: 에서) (SP:)왔다", "학교 에서 왔다"),
+        ("(NO:)", ""),
+        ("(그래)", "그래"),
+        ("(fp:어)", "fp 어"),
+    ],
+)
+def test_a_tag_stands_for_what_it_holds(transcription, tagged, said):
+    assert TextNormalizer(transcription=transcription)(tagged) == said
+
+
+def test_a_tag_may_hold_punctuation_and_lie_in_a_dual_transcription():
+    assert TextNormalizer(strip_punctuation=False)("(FP:음...) 네.") == "음... 네."
+    assert TextNormalizer(transcription="spelling")("((FP:어) 3개)/((FP:어) 세 개) 줘") == "어 3개 줘"
+
+
+@pytest.mark.parametrize(
+    ("raw", "spelling", "phonetic"),
+    [
+        ("(1+1)/(원 플러스 원) 행사", "1 1 행사", "원 플러스 원 행사"),
+        ("(1/2)/(이분의 일) 정도", "1 2 정도", "이분의 일 정도"),
+        ("24/7 and/or", "24 7 and or", "24 7 and or"),
+        ("(5%/10%)/(오 퍼센트 십 퍼센트)", "5 10", "오 퍼센트 십 퍼센트"),
+        ("갔다b/ 왔다", "갔다 왔다", "갔다 왔다"),
+        ("b/n/ 아/, 뭐+ 뭐* 그/+ 그거+/", "아 뭐 뭐 그 그거", "아 뭐 뭐 그 그거"),
+    ],
+)
+def test_marks_behind_a_word_go_and_signs_between_words_part_them(raw, spelling, phonetic):
+    assert TextNormalizer(transcription="spelling")(raw) == spelling
+    assert TextNormalizer(transcription="phonetic")(raw) == phonetic
+
+
+def test_signs_between_numbers_do_not_make_one_number():
+    assert TextNormalizer(transcription="spelling", numbers="korean")("(1+1)/(원 플러스 원) 행사") == "일 일 행사"
+
+
 def test_the_name_tells_the_settings():
     assert TextNormalizer().name == "nfc-lower-nopunct"
     assert TextNormalizer("NFKC", lowercase=False, strip_punctuation=False).name == "nfkc"
