@@ -74,10 +74,35 @@ def test_the_loudness_does_not_matter(spoken):
     assert estimate(noisy * 0.05, "wada") == pytest.approx(estimate(noisy, "wada"), abs=0.2)
 
 
+@pytest.mark.parametrize("method", ["floor", "wada"])
+@pytest.mark.parametrize("snr", [2, 20])
+def test_digital_silence_is_not_the_noise_of_a_recording(spoken, method, snr):
+    """In front, behind, and as packets of 20 ms that were lost."""
+    noisy = mix(spoken[0], made("white", len(spoken[0]), np.random.default_rng(1)), snr)
+    silence, gaps = np.zeros(1600, np.float32), noisy.copy()
+    for start in range(4000, len(noisy) - 320, 6000):
+        gaps[start : start + 320] = 0
+    found = estimate(noisy, method)
+    assert estimate(np.concatenate([silence, noisy, silence]), method) == pytest.approx(found, abs=0.3)
+    assert estimate(gaps, method) == pytest.approx(found, abs=0.5)
+
+
+@pytest.mark.parametrize("method", ["floor", "wada"])
+def test_a_constant_offset_does_not_matter(spoken, method):
+    silence = np.zeros(1600, np.float32)
+    for snr in (2, 16):
+        noisy = mix(spoken[0], made("white", len(spoken[0]), np.random.default_rng(1)), snr)
+        found, offset = estimate(noisy, method), np.float32(0.03)
+        assert estimate(noisy + offset, method) == pytest.approx(found, abs=0.2)
+        assert estimate(np.concatenate([silence, noisy]) + offset, method) == pytest.approx(found, abs=0.3)
+        assert estimate(np.concatenate([silence, noisy + offset]), method) == pytest.approx(found, abs=0.3)
+
+
 def test_the_ends_of_the_scale(spoken):
     assert estimate(np.zeros(16000, np.float32)) == LOWEST
-    silence = np.zeros(8000, np.float32)
-    assert estimate(np.concatenate([silence, spoken[0], silence])) > 40
+    assert estimate(np.full(16000, 0.03, np.float32)) == LOWEST
+    assert estimate(np.full(16000, 0.03, np.float32), "wada") == LOWEST
+    assert estimate(spoken[0]) > 20  # pauses of digital silence: no noise to measure
     assert estimate(np.random.default_rng(0).standard_normal(16000).astype(np.float32) * 0.1) < -5
     assert LOWEST <= estimate(spoken[0][:200], "wada") <= HIGHEST
 
