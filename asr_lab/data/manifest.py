@@ -11,6 +11,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import math
 import os
 import zlib
 from collections import Counter
@@ -25,6 +26,7 @@ from asr_lab.data.audio import probe
 from asr_lab.errors import AsrLabError, listing
 
 SUFFIX = ".jsonl.gz"
+_OWN = ("speaker", "gender", "language", "text")  # fields of a supervision itself
 DIGEST_LENGTH = 32  # hexadecimal digits; MLflow refuses digests of more than 36 characters
 
 
@@ -91,11 +93,20 @@ def supervision(cut: Cut) -> SupervisionSegment:
 
 
 def field(cut: Cut, name: str) -> Any:
-    """A field of an utterance by name: one of the supervision's own, else one of its `custom`; None if absent."""
+    """A field of an utterance by name: one of the supervision's own, else one of its `custom`.
+
+    None if absent, or a number that is none (NaN, infinite).
+    """
     segment = supervision(cut)
-    if name in ("speaker", "gender", "language", "text"):
+    if name in _OWN:
         return getattr(segment, name)
-    return (segment.custom or {}).get(name)
+    value = (segment.custom or {}).get(name)
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def fields(cuts: Iterable[Cut]) -> set[str]:
+    """Names of the fields that utterances may have, and of those that any of these has besides."""
+    return {*_OWN, *(key for cut in cuts for key in (supervision(cut).custom or {}))}
 
 
 def check(cuts: Sequence[Cut], where: str = "", *, speech: bool = True) -> None:
@@ -211,12 +222,11 @@ def _identity(cut: Cut) -> dict[str, Any]:
         custom["audio_digest"] = file_digest(Path(cut.recording.sources[0].source))
     if custom.pop("snr_by", None):  # estimated from the audio: it tells nothing that the audio does not
         custom.pop("snr_db", None)
-    said = ("text", "speaker", "gender", "language")
     return {
         "id": cut.id,
         "start": round(cut.start, 4),
         "duration": round(cut.duration, 4),
         "channel": cut.channel,
-        **{name: getattr(segment, name, None) for name in said},
+        **{name: getattr(segment, name, None) for name in _OWN},
         "custom": custom,
     }
