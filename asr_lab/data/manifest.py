@@ -120,6 +120,11 @@ def check(cuts: Sequence[Cut], where: str = "", *, speech: bool = True) -> None:
     duplicates = [id for id, n in Counter(cut.id for cut in cuts).items() if n > 1]
     if duplicates:
         problems.append(f"{len(duplicates)} duplicate ids: {listing(sorted(duplicates))}")
+    timeless = [f"{cut.id} ({cut.start} + {cut.duration})" for cut in cuts if not _is_a_piece(cut)]
+    if timeless:
+        problems.append(
+            f"{len(timeless)} utterances whose start and duration (s) are no piece of a recording: {listing(timeless)}"
+        )
     several = [cut.id for cut in cuts if len(cut.supervisions) != 1 and speech]
     if several:
         problems.append(
@@ -135,6 +140,12 @@ def check(cuts: Sequence[Cut], where: str = "", *, speech: bool = True) -> None:
         problems.append(f"{len(nobody)} utterances without a speaker: {listing(nobody)}")
     if problems:
         raise AsrLabError("the manifest breaks the utterance contract: " + "; ".join(problems), where=where)
+
+
+def _is_a_piece(cut: Cut) -> bool:
+    times = (cut.start, cut.duration)
+    numbers = all(isinstance(time, int | float) and math.isfinite(time) for time in times)
+    return numbers and cut.start >= 0 and cut.duration > 0
 
 
 def check_files(cuts: Iterable[Cut], where: str = "") -> None:

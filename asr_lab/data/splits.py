@@ -10,7 +10,7 @@ from lhotse import CutSet
 from lhotse.cut import Cut
 
 from asr_lab.data import manifest
-from asr_lab.errors import AsrLabError, listing
+from asr_lab.errors import AsrLabError, listing, nearest
 
 
 def groups(cuts: Sequence[Cut] | CutSet, by: str) -> dict[str, list[Cut]]:
@@ -23,7 +23,11 @@ def groups(cuts: Sequence[Cut] | CutSet, by: str) -> dict[str, list[Cut]]:
             lacking.append(cut.id)
         found[str(value)].append(cut)
     if lacking:
-        raise AsrLabError(f"{len(lacking)} utterances have no field {by!r}: {listing(lacking)}")
+        near = nearest(by, manifest.fields(cuts) - {by}) if len(lacking) == len(cuts) else ""
+        raise AsrLabError(
+            f"{len(lacking)} utterances have no field {by!r}: {listing(lacking)}",
+            hint=f"did you mean {near!r}?" if near else "",
+        )
     return dict(found)
 
 

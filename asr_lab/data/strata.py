@@ -44,8 +44,7 @@ def present(cuts: CutSet, fields: Sequence[str]) -> list[str]:
     named = ["duration_s" if name == "duration" else name for name in fields]
     for name in named:
         if all(value(cut, name) is None for cut in cuts):
-            known = {*FIELDS, *(key for cut in cuts for key in (manifest.supervision(cut).custom or {}))}
-            near = nearest(name, known - {name})
+            near = nearest(name, {*FIELDS, *manifest.fields(cuts)} - {name})
             raise AsrLabError(
                 f"no utterance has the field {name!r} to stratify by",
                 hint=f"did you mean {near!r}?" if near else "",

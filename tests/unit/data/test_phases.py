@@ -254,3 +254,32 @@ def test_check_of_given_splits_and_phases(children, tmp_path):
         "data", "check", train, children / "all.jsonl.gz", "--nested"
     )
     assert "the phases are not nested" in refused("data", "check", val, train, "--nested")
+
+
+def test_check_by_a_field_nobody_has_names_the_nearest(children, tmp_path):
+    ok("data", "split", children / "all.jsonl.gz", tmp_path)
+    train, val = tmp_path / "train.jsonl.gz", tmp_path / "val.jsonl.gz"
+    said = refused("data", "check", train, val, "--disjoint", "speker")
+    assert "no utterance has the field 'speker'" in said
+    assert "did you mean 'speaker'?" in said
+    assert "did you mean 'speaker'?" in refused("data", "split", train, tmp_path / "out", "--by", "speker")
+    assert "no utterance has the field 'gender'" in refused("data", "check", train, val, "--disjoint", "gender")
+
+
+def test_utterances_without_the_field_are_counted_not_compared():
+    parts = {name: list(made_up(speakers=3, seed=seed)) for seed, name in enumerate(("train", "val"))}
+    for name, rows in parts.items():
+        for cut in rows[1:]:
+            manifest.supervision(cut).custom["school"] = name
+    assert check_disjoint(parts, "school") == 2
+    for cut in parts["val"]:
+        del manifest.supervision(cut).custom["age"]
+    with pytest.raises(AsrLabError, match=r"no utterance has the field 'age'[\s\S]*where: val"):
+        check_disjoint(parts, "age")
+
+
+@pytest.mark.parametrize("what", [("--nested",), ("--disjoint", "speaker")])
+def test_one_manifest_is_held_against_nothing(children, what):
+    path = children / "all.jsonl.gz"
+    assert "two manifests at least" in refused("data", "check", path, *what)
+    assert "two manifests at least" in refused("data", "check", path, path, *what)
