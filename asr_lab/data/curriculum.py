@@ -81,17 +81,21 @@ def with_hard_share(
     *,
     fields: Sequence[str] = FIELDS,
     seed: int = 0,
+    name: str = "",
 ) -> CutSet:
     """The largest part of the utterances of which so much (of the hours) is hard; the rest is left out, stratified.
 
-    Raises `AsrLabError` when none is hard, or all are.
+    Raises `AsrLabError` when none is hard, or all are; it calls the utterances by `name`.
     """
     difficult, easy = _sorted_out(cuts, hard or Hard())
     if not 0 < share < 1 or not difficult or not easy:
+        unknown = any(manifest.field(cut, "snr_db") is None for cut in cuts)
         raise AsrLabError(
-            f"{len(difficult)} of {len(cuts)} utterances are hard ({(hard or Hard()).words}): no part has {share:.0%}",
+            f"{len(difficult)} of {len(cuts)} utterances{name and f' of {name}'} are hard ({(hard or Hard()).words}): "
+            f"no part has {share:.0%}",
             allowed="a share between 0 and 1, of utterances some of which are hard",
-            next_command="asr-lab data snr MANIFEST" if not difficult else "",
+            hint="another --hard-snr or --hard-duration, or --seed",
+            next_command="asr-lab data snr MANIFEST" if not difficult and unknown else "",
         )
     whole = min(_seconds(difficult) / share, _seconds(easy) / (1 - share))
     kept = [
