@@ -96,10 +96,18 @@ def check(manifests: tuple[Path, ...], disjoint: str | None, nested: bool) -> No
     from asr_lab.data import curriculum, manifest
     from asr_lab.data.pronunciation_stats import annotated
 
+    if len(set(manifests)) < 2 and (disjoint or nested):
+        raise AsrLabError(
+            f"{'--disjoint' if disjoint else '--nested'} holds manifests against each other, and there is one",
+            where=str(manifests[0]),
+            allowed="two manifests at least",
+        )
     found = {str(path): manifest.read(path) for path in manifests}
     if disjoint:
-        curriculum.check_disjoint(found, disjoint)
+        lacking = curriculum.check_disjoint(found, disjoint)
         click.echo(f"no {disjoint} is in two of {len(found)} manifests")
+        if lacking:
+            click.echo(f"  warning: {lacking} utterances have no {disjoint}: they were not compared", err=True)
     if nested:
         curriculum.check_nested(found)
         click.echo(f"each of {len(found)} manifests holds the one before")

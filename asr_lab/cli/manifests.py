@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,32 @@ def bar(what: str) -> Iterator[Any]:
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace manifests that are there already.")
 
 
-def keep_what_is_there(paths: list[Path], overwrite: bool) -> None:
-    """Raise `AsrLabError` when manifests would be replaced that nobody said may be."""
+def keep_what_is_there(paths: Sequence[Path], overwrite: bool, left_over: Sequence[Path] = ()) -> None:
+    """Raise `AsrLabError` when manifests would be replaced, or `left_over` ones removed, that nobody said may be."""
     there = [str(path) for path in paths if path.exists()]
-    if there and not overwrite:
-        raise AsrLabError(f"{', '.join(there)} would be replaced", allowed="another folder, or --overwrite")
+    if overwrite or not (there or left_over):
+        return
+    would = [f"{', '.join(there)} would be replaced"] if there else []
+    if left_over:
+        would.append(f"{', '.join(map(str, left_over))}, of an earlier call, would be removed")
+    raise AsrLabError("; ".join(would), allowed="another folder, or --overwrite")
+
+
+def remove_left_over(paths: Sequence[Path], source: Path) -> None:
+    """Remove manifests of an earlier call that are not written anew: what is in them is in others now; and say so.
+
+    Raises `AsrLabError`, and removes nothing, where one is the `source` of what is written.
+    """
+    if any(path.resolve() == source.resolve() for path in paths):
+        raise AsrLabError(
+            f"{source} would be removed, for it lies where an earlier call may have written it",
+            allowed="another folder",
+        )
+    for path in paths:
+        path.unlink()
+        click.echo(f"removed {path}: it was of an earlier call")
+        if path.parent.name.startswith("fold") and not any(path.parent.iterdir()):
+            path.parent.rmdir()
 
 
 def written_aside(path: Path, content: bytes) -> None:

@@ -80,13 +80,24 @@ def _pairs(arguments: Sequence[str]) -> list[str]:
     rest = list(arguments)
     while rest:
         word = rest.pop(0)
+        if option := _meant(word):
+            raise AsrLabError(f"not an override: {word!r}", hint=f"did you mean {option} {word}?")
         if not word.startswith("--") or "=" in word:
             pairs.append(word.removeprefix("--"))
         elif rest:
             pairs.append(f"{word.removeprefix('--')}={rest.pop(0)}")
         else:
             raise AsrLabError(f"{word} needs a value", allowed=f"{word} VALUE, or {word.removeprefix('--')}=VALUE")
-    return [pair.replace("-", "_", pair.partition("=")[0].count("-")) for pair in pairs]
+    parts = [pair.partition("=") for pair in pairs]
+    return [key.replace("-", "_") + equals + value if equals else key for key, equals, value in parts]
+
+
+def _meant(word: str) -> str:
+    """The option of this command that a model or a manifest without a key was probably meant for, or ""."""
+    fitting = {"--model": word.startswith(("models:/", "runs:/")), "--data": word.endswith(".jsonl.gz")}
+    context = click.get_current_context(silent=True)
+    known = {name for option in context.command.params for name in option.opts} if context and "=" not in word else ()
+    return next((option for option, fits in fitting.items() if fits and option in known), "")
 
 
 def given(values: Mapping[str, Any], config: Path | None, recipe: str) -> dict[str, Any]:

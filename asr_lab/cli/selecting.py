@@ -60,7 +60,7 @@ def select(
             done += more
             progress(done, len(candidates))
 
-        chosen, table = choose(
+        chosen, table, note = choose(
             candidates,
             recognizer,
             "wer" if by == "wer" or (by == "auto" and transcribed) else "confidence",
@@ -71,6 +71,8 @@ def select(
     written = manifest.write([*(before or ()), *chosen], out, speech=transcribed)
     table.to_csv(report, index=False)
     click.echo(f"{len(chosen)} of {len(candidates)} utterances chosen, {_how_hard(table)}; each in {report}")
+    if note:
+        click.echo(f"  warning: {note} (--speaker-share)", err=True)
     if transcribed:
         say(written, out)
     else:

@@ -8,7 +8,9 @@ import click
 
 from asr_lab.cli.manifests import bar, keep_what_is_there, overwrite_option, say
 from asr_lab.cli.tables import show
+from asr_lab.errors import listing
 
+_MOST_NAMED = 3
 _PATH = click.Path(path_type=Path)
 
 
@@ -27,8 +29,8 @@ _PATH = click.Path(path_type=Path)
 def snr(manifest_path: Path, out: Path | None, method: str, workers: int, overwrite: bool) -> None:
     """Estimate the SNR (dB) of the utterances of MANIFEST that have none, and write it into the manifest.
 
-    What is given stays. An estimate is marked (snr_by) and does not change the manifest's digest. Cut off, the same
-    command goes on where it was.
+    What is given stays. An estimate is marked (snr_by) and does not change the manifest's digest. Recordings that
+    cannot be read are named and stay without. Cut off, the same command goes on where it was.
 
     \b
     Examples:
@@ -47,9 +49,15 @@ def snr(manifest_path: Path, out: Path | None, method: str, workers: int, overwr
     journal = target.with_name(f".{target.name}.snr")
     with bar("measuring") as progress:
         chosen = next(name for name in METHODS if name == method)
-        found = fill_snr(list(cuts), journal, method=chosen, workers=workers, progress=progress)
+        found, faults = fill_snr(list(cuts), journal, method=chosen, workers=workers, progress=progress)
     written = manifest.write(cuts, target)
     journal.unlink(missing_ok=True)
-    click.echo(f"{found} of {len(cuts)} utterances had no snr_db: estimated by {method}")
+    click.echo(f"{found + len(faults)} of {len(cuts)} utterances had no snr_db: {found} estimated by {method}")
+    if faults:
+        click.echo(
+            f"  warning: {len(faults)} cannot be read and stay without: {listing(faults, _MOST_NAMED)}; "
+            f"asr-lab data check {target} names them all",
+            err=True,
+        )
     show(by_bin(written, "snr_db"), "table")
     say(written, target)

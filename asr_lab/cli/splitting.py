@@ -2,26 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
 from pathlib import Path
 from typing import Any
 
 import click
 
-from asr_lab.cli.manifests import keep_what_is_there, overwrite_option, say, written_aside
-from asr_lab.cli.tables import show
+from asr_lab.cli.manifests import overwrite_option
+from asr_lab.cli.parts import left_out, write_parts
 from asr_lab.errors import AsrLabError
 
 _PATH = click.Path(path_type=Path)
 
 
+def _number(ctx: click.Context, option: click.Parameter, value: float | None) -> float | None:
+    if value is not None and math.isnan(value):
+        raise AsrLabError(f"{option.opts[0]} {value} is not a number")
+    return value
+
+
 def _hard_options(function: Any) -> Any:
     for option in (
-        click.option("--hard-duration", default=10.0, show_default=True, metavar="SECONDS", help="As long is hard."),
-        click.option("--hard-snr", default=10.0, show_default=True, metavar="DB", help="An SNR below this is hard."),
+        click.option(
+            "--hard-duration",
+            default=10.0,
+            show_default=True,
+            callback=_number,
+            metavar="SECONDS",
+            help="As long is hard.",
+        ),
+        click.option(
+            "--hard-snr",
+            default=10.0,
+            show_default=True,
+            callback=_number,
+            metavar="DB",
+            help="An SNR below this is hard.",
+        ),
         click.option(
             "--hard-share",
             type=click.FloatRange(0, 1),
+            callback=_number,
             help="Draw parts of whose hours so much is hard (0.25), leaving out others.",
         ),
     ):
@@ -64,7 +85,8 @@ def split(
 
     Whole speakers are put together so that ages, SNRs and durations are the same in every split, as near as they
     allow; OUT/split.html and split.png prove it. With --folds there are several such splits, whose test parts
-    together are MANIFEST; `asr-lab pool` makes one evaluation of theirs.
+    together are MANIFEST; `asr-lab pool` makes one evaluation of theirs. With --overwrite what an earlier split left
+    in OUT goes, also where nothing takes its place.
 
     \b
     Examples:
@@ -91,17 +113,20 @@ def split(
         tested = {f"fold{number}": rows["test"] for number, rows in enumerate(found, start=1)}
         parts |= {f"fold{n}/{name}": own for n, rows in enumerate(found, start=1) for name, own in rows.items()}
         check_disjoint(tested, by)
-        _write("split", parts, out, overwrite, hard=hard, by=by, report=tested)
+        write_parts("split", parts, out, overwrite, source=manifest_path, hard=hard, by=by, report=tested)
         return
     shares = {"train": 1 - val - share, "val": val, "test": share}
     if fields:
         made = strata.split_alike(cuts, shares, fields=fields, hard=hard, by=by, seed=seed)
     else:
         made = splits.split_by(cuts, shares, by=by, seed=seed)
+    notes = []
     if hard_share is not None:
-        made = {name: with_hard_share(rows, hard_share, hard, seed=seed) for name, rows in made.items()}
+        whole = made
+        made = {name: with_hard_share(rows, hard_share, hard, seed=seed, name=name) for name, rows in whole.items()}
+        notes.append(left_out(whole, made))
     check_disjoint(made, by)
-    _write("split", made | parts, out, overwrite, hard=hard, by=by, report=made)
+    write_parts("split", made | parts, out, overwrite, source=manifest_path, hard=hard, by=by, report=made, notes=notes)
 
 
 @click.command()
@@ -133,7 +158,8 @@ def phases(
 ) -> None:
     """Nested parts of TRAIN for a curriculum: OUT/phase1 is in phase2, phase2 in phase3. Val and test stay the same.
 
-    OUT/phases.html and phases.png show what each phase holds.
+    OUT/phases.html and phases.png show what each phase holds. With --overwrite earlier phases in OUT go, also where
+    nothing takes their place.
 
     \b
     Examples:
@@ -157,7 +183,7 @@ def phases(
         seed=seed,
     )
     curriculum.check_nested(found)
-    _write("phases", found, out, overwrite, hard=hard, by="speaker", report=found)
+    write_parts("phases", found, out, overwrite, source=manifest_path, hard=hard, by="speaker", report=found)
 
 
 def _test_share(val: float, test: float | None, folds: int | None, hard_share: float | None) -> float:
@@ -167,10 +193,10 @@ def _test_share(val: float, test: float | None, folds: int | None, hard_share: f
     if folds and hard_share is not None:
         raise AsrLabError("--hard-share leaves utterances out, and --folds tests each of them once")
     share = 1 / folds if folds else 0.1 if test is None else test
-    if val < 0 or share < 0 or val + share >= 1:
+    if not (val >= 0 and share >= 0 and val + share < 1):  # not a number is none of it
         raise AsrLabError(
             f"--val {val} and {f'--folds {folds}' if folds else f'--test {share}'} leave nothing to train on",
-            allowed="shares below 1 in all",
+            allowed="shares of 0 and more, below 1 in all",
         )
     return share
 
@@ -191,65 +217,3 @@ def _fields(cuts: Any, stratify: str | None) -> list[str]:
         return known if {"age", "snr_db"} & set(known) else []
     names = [name.strip() for name in stratify.split(",") if name.strip()]
     return [] if names == ["none"] else strata.present(cuts, names)
-
-
-def _write(
-    kind: str,
-    parts: Mapping[str, Any],
-    out: Path,
-    overwrite: bool,
-    *,
-    hard: Any,
-    by: str,
-    report: Mapping[str, Any],
-) -> None:
-    """Manifests, page and figure of parts; `report` are those that are held against one another."""
-    from asr_lab.data import manifest
-
-    paths = {name: out / f"{name}{manifest.SUFFIX}" for name in parts}
-    keep_what_is_there([*paths.values(), out / f"{kind}.html", out / f"{kind}.png"], overwrite)
-    page, figure, sentences = _report(kind, report, hard, by)
-    for name, rows in parts.items():
-        say(manifest.write(rows, paths[name]), paths[name])
-    written_aside(out / f"{kind}.png", figure)
-    written_aside(out / f"{kind}.html", page.encode())
-    for sentence in sentences:
-        click.echo(sentence)
-    click.echo(f"report: {out / f'{kind}.html'}")
-
-
-def _report(kind: str, parts: Mapping[str, Any], hard: Any, by: str) -> tuple[str, bytes, Sequence[str]]:
-    from asr_lab.data import distribution
-    from asr_lab.data.splits import groups
-    from asr_lab.data.strata import FIELDS
-    from asr_lab.reports.splits import png, splits_figure, splits_page
-
-    sizes = distribution.sizes(parts, hard, by)
-    table = distribution.distributions(parts, FIELDS)
-    overlap = distribution.shared(parts, by)
-    members = {name: sorted(groups(cuts, by)) for name, cuts in parts.items()}
-    if kind == "split":
-        both = int(overlap[f"{by}s_in_both"].sum())
-        proof = f"{both} {by}s are in two splits, of {sum(len(names) for names in members.values())}"
-    else:
-        sizes = sizes.assign(share=sizes["hours"] / sizes["hours"].iloc[-1])
-        proof = "nested: " + " in ".join(f"{name} ({len(cuts)} utterances)" for name, cuts in parts.items())
-    sentences = [
-        proof,
-        f"no bin's share of the hours differs by more than {distribution.largest_gap(table):.1%} between two parts",
-        f"hard ({hard.words}): "
-        + ", ".join(f"{part} {share:.1%}" for part, share in zip(sizes["part"], sizes["hard_share"], strict=True)),
-    ]
-    show(sizes, "table")
-    show(table, "table")
-    figure = png(splits_figure(table))
-    page = splits_page(
-        f"{kind} of {sum(sizes['hours']) if kind == 'split' else sizes['hours'].iloc[-1]:.2f} h",
-        sentences,
-        sizes=sizes,
-        overlap=overlap,
-        distributions=table,
-        members=members,
-        figure=figure,
-    )
-    return page, figure, sentences

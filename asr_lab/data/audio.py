@@ -33,8 +33,7 @@ def probe(path: Path) -> Any:
 
     Raises `AsrLabError` when the file is missing, empty, not audio, or cut off.
     """
-    if not path.is_file():
-        raise AsrLabError("no such audio file", where=str(path))
+    _check_there(path)
     if path.stat().st_size == 0:
         raise AsrLabError("the audio file is empty (0 bytes)", where=str(path))
     with _opened(path, str(path)) as file:
@@ -45,6 +44,11 @@ def probe(path: Path) -> Any:
         if file.frames == 0:
             raise AsrLabError("the audio file holds no samples", where=str(path))
         return file
+
+
+def _check_there(path: Path) -> None:
+    if not path.is_file():
+        raise AsrLabError("no such audio file", where=str(path))
 
 
 def _riff_is_cut(path: Path) -> bool:
@@ -63,6 +67,8 @@ def _ends_in_half_a_sample(path: Path) -> bool:
 @contextmanager
 def _opened(source: Path | BinaryIO, where: str) -> Iterator[Any]:
     """An open sound file; what libsndfile cannot make of it becomes one clear message."""
+    if isinstance(source, Path):
+        _check_there(source)
     headerless = HEADERLESS if isinstance(source, Path) and source.suffix.lower() in HEADERLESS_SUFFIXES else {}
     try:
         with soundfile.SoundFile(str(source) if isinstance(source, Path) else source, **headerless) as file:

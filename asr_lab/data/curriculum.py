@@ -17,7 +17,7 @@ from lhotse.cut import Cut
 
 from asr_lab.data import manifest
 from asr_lab.data.strata import FIELDS, labels
-from asr_lab.errors import AsrLabError, listing
+from asr_lab.errors import AsrLabError, listing, nearest
 
 Order = Literal["stratified", "file"]
 _GOLDEN = (5**0.5 - 1) / 2
@@ -81,17 +81,21 @@ def with_hard_share(
     *,
     fields: Sequence[str] = FIELDS,
     seed: int = 0,
+    name: str = "",
 ) -> CutSet:
     """The largest part of the utterances of which so much (of the hours) is hard; the rest is left out, stratified.
 
-    Raises `AsrLabError` when none is hard, or all are.
+    Raises `AsrLabError` when none is hard, or all are; it calls the utterances by `name`.
     """
     difficult, easy = _sorted_out(cuts, hard or Hard())
     if not 0 < share < 1 or not difficult or not easy:
+        unknown = any(manifest.field(cut, "snr_db") is None for cut in cuts)
         raise AsrLabError(
-            f"{len(difficult)} of {len(cuts)} utterances are hard ({(hard or Hard()).words}): no part has {share:.0%}",
+            f"{len(difficult)} of {len(cuts)} utterances{name and f' of {name}'} are hard ({(hard or Hard()).words}): "
+            f"no part has {share:.0%}",
             allowed="a share between 0 and 1, of utterances some of which are hard",
-            next_command="asr-lab data snr MANIFEST" if not difficult else "",
+            hint="another --hard-snr or --hard-duration, or --seed",
+            next_command="asr-lab data snr MANIFEST" if not difficult and unknown else "",
         )
     whole = min(_seconds(difficult) / share, _seconds(easy) / (1 - share))
     kept = [
@@ -132,21 +136,33 @@ def check_nested(parts: Mapping[str, Iterable[Cut]]) -> None:
             )
 
 
-def check_disjoint(splits: Mapping[str, Iterable[Cut]], by: str = "speaker") -> None:
-    """Raise `AsrLabError` that names each value of a field (speakers) that two splits share."""
-    values = {name: {str(manifest.field(cut, by)) for cut in rows} for name, rows in splits.items()}
+def check_disjoint(splits: Mapping[str, Sequence[Cut] | CutSet], by: str = "speaker") -> int:
+    """Raise `AsrLabError` that names each value of a field (speakers) that two splits share, or for a field that
+    nobody in a split has; returns how many utterances lack it, of which nothing is known.
+    """
+    found = {name: [manifest.field(cut, by) for cut in rows] for name, rows in splits.items()}
+    values = {name: {str(value) for value in own if value is not None} for name, own in found.items()}
+    without = [name for name, own in values.items() if not own]
+    if without:
+        near = nearest(by, manifest.fields(cut for rows in splits.values() for cut in rows) - {by})
+        raise AsrLabError(
+            f"no utterance has the field {by!r}",
+            where=listing(without) if len(without) < len(splits) else "",
+            hint=f"did you mean {near!r}?" if near else "",
+        )
     shared = {
         f"{one} and {other}": sorted(values[one] & values[other])
         for one, other in combinations(values, 2)
         if values[one] & values[other]
     }
     if shared:
-        found = "; ".join(f"{pair} share {len(names)}: {listing(names, 5)}" for pair, names in shared.items())
+        told = "; ".join(f"{pair} share {len(names)}: {listing(names, 5)}" for pair, names in shared.items())
         raise AsrLabError(
-            f"the splits are not disjoint by {by}: {found}",
+            f"the splits are not disjoint by {by}: {told}",
             allowed=f"no {by} in two splits: figures on those who were learned from say little",
             next_command="asr-lab data split MANIFEST OUT",
         )
+    return sum(value is None for own in found.values() for value in own)
 
 
 def _check_shares(shares: Sequence[float]) -> None:

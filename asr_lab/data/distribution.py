@@ -52,6 +52,18 @@ def largest_gap(table: pd.DataFrame) -> float:
     return float((shares.max(axis=1) - shares.min(axis=1)).max()) if len(table) else 0.0
 
 
+def unlike(table: pd.DataFrame, gap: float) -> list[str]:
+    """The bins of which two parts have shares further apart than `gap`, for people, the worst first."""
+    shares = table.drop(columns=["field", "bin"]).rename(columns=lambda name: name.removesuffix("_share"))
+    apart = (shares.max(axis=1) - shares.min(axis=1)).sort_values(ascending=False, kind="stable")
+    found = []
+    for row in apart[apart > gap].index:
+        most, least = shares.loc[row].idxmax(), shares.loc[row].idxmin()
+        name = f"{table.loc[row, 'field']} {table.loc[row, 'bin']}"
+        found.append(f"{name} is {shares.loc[row, most]:.0%} of {most} and {shares.loc[row, least]:.0%} of {least}")
+    return found
+
+
 def shared(parts: Mapping[str, CutSet], by: str = "speaker") -> pd.DataFrame:
     """A row a pair of parts: how many values of the field (speakers) and how many utterances are in both."""
     values = {name: set(groups(cuts, by)) for name, cuts in parts.items()}

@@ -25,11 +25,12 @@ Progress = Callable[[int, int], None]
 
 def fill_snr(
     cuts: Sequence[Cut], journal: Path, *, method: Method = "floor", workers: int = 0, progress: Progress | None = None
-) -> int:
-    """Set `snr_db` and `snr_by` (the method) of the utterances without `snr_db`; returns how many they were.
+) -> tuple[int, list[str]]:
+    """Set `snr_db` and `snr_by` (the method) of the utterances without `snr_db`; returns how many got one, and a line
+    for each that cannot be read, which stays without.
 
     What has been estimated is noted in `journal`, from which a second call goes on. `workers`: threads, 0 for as many
-    as there are cores. Raises one `AsrLabError` that names the recordings that cannot be read.
+    as there are cores. Raises one `AsrLabError` when none of them can be read.
     """
     lacking = [cut for cut in cuts if manifest.field(cut, "snr_db") is None]
     known = _noted(journal, method)
@@ -47,7 +48,7 @@ def fill_snr(
             notes.flush()
             if progress:
                 progress(len(known), len(lacking))
-    if faults:
+    if faults and len(faults) == len(lacking):
         more = f"\n    and {len(faults) - _MOST_FAULTS} more" if len(faults) > _MOST_FAULTS else ""
         raise AsrLabError(
             f"{len(faults)} recordings cannot be read, nothing was written:\n    "
@@ -55,9 +56,10 @@ def fill_snr(
             + more
         )
     for cut in lacking:
-        segment = manifest.supervision(cut)
-        segment.custom = {**(segment.custom or {}), "snr_db": known[_key(cut)], "snr_by": method}
-    return len(lacking)
+        if _key(cut) in known:
+            segment = manifest.supervision(cut)
+            segment.custom = {**(segment.custom or {}), "snr_db": known[_key(cut)], "snr_by": method}
+    return len(lacking) - len(faults), faults
 
 
 def _estimated(cut: Cut, method: Method) -> float | AsrLabError:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import math
 import os
 import zlib
 from collections import Counter
@@ -25,6 +26,7 @@ from asr_lab.data.audio import probe
 from asr_lab.errors import AsrLabError, listing
 
 SUFFIX = ".jsonl.gz"
+_OWN = ("speaker", "gender", "language", "text")  # fields of a supervision itself
 DIGEST_LENGTH = 32  # hexadecimal digits; MLflow refuses digests of more than 36 characters
 
 
@@ -91,11 +93,20 @@ def supervision(cut: Cut) -> SupervisionSegment:
 
 
 def field(cut: Cut, name: str) -> Any:
-    """A field of an utterance by name: one of the supervision's own, else one of its `custom`; None if absent."""
+    """A field of an utterance by name: one of the supervision's own, else one of its `custom`.
+
+    None if absent, or a number that is none (NaN, infinite).
+    """
     segment = supervision(cut)
-    if name in ("speaker", "gender", "language", "text"):
+    if name in _OWN:
         return getattr(segment, name)
-    return (segment.custom or {}).get(name)
+    value = (segment.custom or {}).get(name)
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def fields(cuts: Iterable[Cut]) -> set[str]:
+    """Names of the fields that utterances may have, and of those that any of these has besides."""
+    return {*_OWN, *(key for cut in cuts for key in (supervision(cut).custom or {}))}
 
 
 def check(cuts: Sequence[Cut], where: str = "", *, speech: bool = True) -> None:
@@ -109,6 +120,11 @@ def check(cuts: Sequence[Cut], where: str = "", *, speech: bool = True) -> None:
     duplicates = [id for id, n in Counter(cut.id for cut in cuts).items() if n > 1]
     if duplicates:
         problems.append(f"{len(duplicates)} duplicate ids: {listing(sorted(duplicates))}")
+    timeless = [f"{cut.id} ({cut.start} + {cut.duration})" for cut in cuts if not _is_a_piece(cut)]
+    if timeless:
+        problems.append(
+            f"{len(timeless)} utterances whose start and duration (s) are no piece of a recording: {listing(timeless)}"
+        )
     several = [cut.id for cut in cuts if len(cut.supervisions) != 1 and speech]
     if several:
         problems.append(
@@ -124,6 +140,12 @@ def check(cuts: Sequence[Cut], where: str = "", *, speech: bool = True) -> None:
         problems.append(f"{len(nobody)} utterances without a speaker: {listing(nobody)}")
     if problems:
         raise AsrLabError("the manifest breaks the utterance contract: " + "; ".join(problems), where=where)
+
+
+def _is_a_piece(cut: Cut) -> bool:
+    times = (cut.start, cut.duration)
+    numbers = all(isinstance(time, int | float) and math.isfinite(time) for time in times)
+    return numbers and cut.start >= 0 and cut.duration > 0
 
 
 def check_files(cuts: Iterable[Cut], where: str = "") -> None:
@@ -211,12 +233,11 @@ def _identity(cut: Cut) -> dict[str, Any]:
         custom["audio_digest"] = file_digest(Path(cut.recording.sources[0].source))
     if custom.pop("snr_by", None):  # estimated from the audio: it tells nothing that the audio does not
         custom.pop("snr_db", None)
-    said = ("text", "speaker", "gender", "language")
     return {
         "id": cut.id,
         "start": round(cut.start, 4),
         "duration": round(cut.duration, 4),
         "channel": cut.channel,
-        **{name: getattr(segment, name, None) for name in said},
+        **{name: getattr(segment, name, None) for name in _OWN},
         "custom": custom,
     }

@@ -45,7 +45,7 @@ def hardest(cuts: CutSet, difficulty: Mapping[str, float], budget: Budget) -> Cu
     """
     if not 0 < budget.share <= 1 or not 0 < budget.speaker_share <= 1:
         raise AsrLabError(f"shares of {budget.share:g} and {budget.speaker_share:g}", allowed="above 0, at most 1")
-    seconds = budget.share * sum(cut.duration for cut in cuts)
+    seconds = _asked(cuts, budget)
     by_speaker: defaultdict[str, float] = defaultdict(float)
     chosen: list[Cut] = []
     taken = 0.0
@@ -58,3 +58,21 @@ def hardest(cuts: CutSet, difficulty: Mapping[str, float], budget: Budget) -> Cu
             by_speaker[speaker] += cut.duration
             taken += cut.duration
     return CutSet.from_cuts(chosen)
+
+
+def cut_short(cuts: CutSet, chosen: CutSet, budget: Budget) -> str:
+    """How much less than asked for was `chosen` of the utterances because of the cap on a speaker, for people.
+
+    "" where nothing that would have fitted the budget was passed over.
+    """
+    asked, taken = _asked(cuts, budget), sum(cut.duration for cut in chosen)
+    known = {cut.id for cut in chosen}
+    if not any(cut.id not in known and taken + cut.duration <= asked + _ROUNDING for cut in cuts):
+        return ""
+    return (
+        f"{taken:.1f} s of the {asked:.1f} s asked for: the cap of {budget.speaker_share:.0%} a speaker left out others"
+    )
+
+
+def _asked(cuts: CutSet, budget: Budget) -> float:
+    return float(budget.share * sum(cut.duration for cut in cuts))

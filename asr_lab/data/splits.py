@@ -10,7 +10,7 @@ from lhotse import CutSet
 from lhotse.cut import Cut
 
 from asr_lab.data import manifest
-from asr_lab.errors import AsrLabError, listing
+from asr_lab.errors import AsrLabError, listing, nearest
 
 
 def groups(cuts: Sequence[Cut] | CutSet, by: str) -> dict[str, list[Cut]]:
@@ -23,7 +23,11 @@ def groups(cuts: Sequence[Cut] | CutSet, by: str) -> dict[str, list[Cut]]:
             lacking.append(cut.id)
         found[str(value)].append(cut)
     if lacking:
-        raise AsrLabError(f"{len(lacking)} utterances have no field {by!r}: {listing(lacking)}")
+        near = nearest(by, manifest.fields(cuts) - {by}) if len(lacking) == len(cuts) else ""
+        raise AsrLabError(
+            f"{len(lacking)} utterances have no field {by!r}: {listing(lacking)}",
+            hint=f"did you mean {near!r}?" if near else "",
+        )
     return dict(found)
 
 
@@ -36,10 +40,11 @@ def split_by(cuts: CutSet, shares: Mapping[str, float], *, by: str = "speaker", 
     wanted = {name: share for name, share in shares.items() if share > 0}
     by_group = groups(cuts, by)
     if len(by_group) < len(wanted):
+        fewer = [f"--{name} 0" for name in ("test", "val") if name in wanted and len(by_group) > 1]
         raise AsrLabError(
             f"{len(by_group)} values of {by!r} cannot be split into {len(wanted)} parts that share none",
             allowed=f"as many values of {by!r} as splits; found {listing(sorted(by_group))}",
-            hint="--by names another field, such as block",
+            hint=" or ".join([*fewer, "--by another field, such as block"]),
         )
     total = sum(cut.duration for cut in cuts)
     order = sorted(by_group)
@@ -55,12 +60,14 @@ def split_by(cuts: CutSet, shares: Mapping[str, float], *, by: str = "speaker", 
 
 
 def hold_out(cuts: CutSet, by: str, values: Sequence[str]) -> tuple[CutSet, CutSet]:
-    """(the rest, the utterances whose field has one of the values); raises `AsrLabError` when none has."""
+    """(the rest, the utterances whose field has one of the values); raises `AsrLabError` when none has, or all have."""
     by_group = groups(cuts, by)
     unknown = [value for value in values if value not in by_group]
     if unknown:
         raise AsrLabError(f"no utterance has {by} = {listing(unknown)}", allowed=listing(sorted(by_group)))
     rest = [cut for name, rows in by_group.items() if name not in values for cut in rows]
+    if not rest:
+        raise AsrLabError(f"every utterance has {by} = {listing(values)}: nothing is left", allowed="fewer to hold out")
     return CutSet.from_cuts(rest), CutSet.from_cuts(cut for value in values for cut in by_group[value])
 
 

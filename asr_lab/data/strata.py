@@ -17,7 +17,7 @@ from lhotse.cut import Cut
 from asr_lab.data import manifest
 from asr_lab.data.bins import labelled
 from asr_lab.data.splits import groups, split_by
-from asr_lab.errors import AsrLabError, nearest
+from asr_lab.errors import AsrLabError, listing, nearest
 
 FIELDS = ("age", "snr_db", "duration_s")
 _SIZE_WEIGHT = 2.0  # of a split's hours against those of one of its bins
@@ -44,8 +44,7 @@ def present(cuts: CutSet, fields: Sequence[str]) -> list[str]:
     named = ["duration_s" if name == "duration" else name for name in fields]
     for name in named:
         if all(value(cut, name) is None for cut in cuts):
-            known = {*FIELDS, *(key for cut in cuts for key in (manifest.supervision(cut).custom or {}))}
-            near = nearest(name, known - {name})
+            near = nearest(name, {*FIELDS, *manifest.fields(cuts)} - {name})
             raise AsrLabError(
                 f"no utterance has the field {name!r} to stratify by",
                 hint=f"did you mean {near!r}?" if near else "",
@@ -94,12 +93,19 @@ def folds_alike(
     seed: int = 0,
 ) -> list[dict[str, CutSet]]:
     """Splits for cross-fitting, as `split_alike`: each group is in the `test` of exactly one of so many folds, and in
-    `train` or `val` (a share of everything) of the others.
+    `train` or `val` (a share of everything) of the others. Raises `AsrLabError` when there are too few groups.
     """
     tests = split_alike(cuts, {str(n): 1 / folds for n in range(folds)}, fields=fields, hard=hard, by=by, seed=seed)
     found = []
     for number, test in tests.items():
         rest = CutSet.from_cuts(cut for other, own in tests.items() if other != number for cut in own)
+        tested, left = groups(test, by), groups(rest, by)
+        if val > 0 and len(left) < 2:
+            raise AsrLabError(
+                f"where {listing(sorted(tested))} is tested on, {listing(left)} alone is left to train and validate on",
+                allowed=f"two values of {by!r} at least",
+                hint="--val 0" + (f", or --folds {folds + 1}" if len(tested) + len(left) > folds else ""),
+            )
         share = val / (1 - 1 / folds)
         made = split_alike(rest, {"train": 1 - share, "val": share}, fields=fields, hard=hard, by=by, seed=seed)
         found.append(made | {"test": test})

@@ -7,7 +7,7 @@ from typing import Literal
 import pandas as pd
 from lhotse import CutSet
 
-from asr_lab.data.selection import Budget, hardest
+from asr_lab.data.selection import Budget, cut_short, hardest
 from asr_lab.decoding.greedy import confidence
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.metrics import error_rates
@@ -25,9 +25,10 @@ def select(
     *,
     max_wer: float | None = None,
     progress: Progress | None = None,
-) -> tuple[CutSet, pd.DataFrame]:
-    """The hardest utterances, and a row for each that was heard, the hardest first: `id, speaker, duration_s,
-    hypothesis, confidence`, with transcripts `reference` and `wer`, and whether it was `chosen`.
+) -> tuple[CutSet, pd.DataFrame, str]:
+    """The hardest utterances; a row for each that was heard, the hardest first: `id, speaker, duration_s,
+    hypothesis, confidence`, with transcripts `reference` and `wer`, and whether it was `chosen`; and what the cap on a
+    speaker cost, if anything.
 
     By `wer` what is worse than `max_wer` is left out: its transcript is probably another's. Raises `AsrLabError` where
     transcripts are needed and some are missing, or nothing is left.
@@ -52,7 +53,7 @@ def select(
     chosen = hardest(candidates, dict(zip(table["id"], table["difficulty"], strict=True)), budget)
     table["chosen"] = table["id"].isin({cut.id for cut in chosen})
     ranked = table.sort_values(["difficulty", "id"], ascending=[False, True]).drop(columns="difficulty")
-    return chosen, ranked.reset_index(drop=True)
+    return chosen, ranked.reset_index(drop=True), cut_short(candidates, chosen, budget)
 
 
 def _heard(cuts: CutSet, recognizer: Recognizer, progress: Progress | None) -> pd.DataFrame:

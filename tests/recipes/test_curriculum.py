@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -342,6 +343,10 @@ def test_the_hardest_utterances_are_selected(school):
     assert table.loc[table["chosen"], "wer"].min() >= table.loc[~table["chosen"], "wer"].quantile(0.5)
     assert set(table.loc[table["chosen"], "id"]) == {cut.id for cut in manifest.read("hard.jsonl.gz")}
     assert table["confidence"].between(0, 1).all()
+    assert "asked for" not in said
+    said = typed("data", "select", "train.jsonl.gz", "few.jsonl.gz", "--model", "models:/weak/1", "--share", "0.5",
+               "--speaker-share", "0.05").output  # fmt: skip
+    assert re.search(r"warning: \d+\.\d s of the \d+\.\d s asked for: the cap of 5% a speaker", said)
 
 
 def test_selected_utterances_are_added_to_what_was_learned_from(school):

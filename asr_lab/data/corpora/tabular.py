@@ -1,13 +1,15 @@
 """Corpora listed in a table: CSV with a header, or JSON lines; one row an utterance.
 
 Columns `audio` (path, relative to the table), `text` and `speaker` are needed; `id`, `gender`, `language` are known;
-any further column (`age`, `snr_db`, `l1`, `block`, ...) is kept as a custom field.
+any further column (`age`, `snr_db`, `l1`, `block`, ...) is kept as a custom field; an empty one, or a number that is
+none (NaN), is not given.
 """
 
 from __future__ import annotations
 
 import csv
 import json
+import math
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -107,7 +109,8 @@ def _utterance(row: dict[str, Any], table: Path) -> Cut:
     text = str(row.get("text") or "").strip()
     if not text:
         raise AsrLabError("the transcript is missing", where=str(row["audio"]))
-    custom = {key: _typed(key, value) for key, value in row.items() if key not in _KNOWN and value not in (None, "")}
+    more = {key: _typed(key, value) for key, value in row.items() if key not in _KNOWN and value not in (None, "")}
+    custom = {key: value for key, value in more.items() if not isinstance(value, float) or math.isfinite(value)}
     return manifest.utterance(
         id=str(row.get("id") or Path(str(row["audio"])).with_suffix("").as_posix().replace("/", "-")),
         audio=audio,

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, refused
 
 from asr_lab.config.identity import differences, dump_yaml, flat, run_name, signature
 from asr_lab.config.load import load, parse_overrides
@@ -19,6 +19,17 @@ def test_overrides_are_split_at_commas_before_a_key_only():
         "train.epochs": 3,
         "run.name": "a b",
     }
+
+
+def test_what_is_no_override_is_told_as_it_was_typed():
+    said = refused("evaluate", "models:/wav2vec2-korean/1")
+    assert "not an override: 'models:/wav2vec2-korean/1'" in said
+    assert "did you mean --model models:/wav2vec2-korean/1?" in said
+    assert "did you mean --data my-corpus/test.jsonl.gz?" in refused("evaluate", "my-corpus/test.jsonl.gz")
+    said = refused("train", "base.yaml", "learn-fast")
+    assert "not an override: 'learn-fast'" in said
+    assert "did you mean" not in refused("train", "base.yaml", "models:/wav2vec2-korean/1")
+    assert "'fast-er'" in refused("evaluate", "evaluate.batch-size=fast-er")
 
 
 def test_a_number_written_2e_3_is_a_number():

@@ -1,12 +1,14 @@
 """Manifests: the contract, digests, and every way a corpus can be broken."""
 
 import gzip
+import json
+import math
 import shutil
 
 import numpy as np
 import pytest
 import soundfile
-from conftest import make_corpus
+from conftest import make_corpus, refused
 
 from asr_lab.data import manifest
 from asr_lab.data.audio import read_cut, read_file
@@ -83,6 +85,24 @@ def test_duplicate_ids_missing_transcripts_and_speakers_are_all_named(corpus):
     assert "1 duplicate ids: u00" in message
     assert "1 utterances without a transcript: u01" in message
     assert "1 utterances without a speaker: u02" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("duration", math.nan), ("duration", -1.0), ("duration", 0.0), ("duration", math.inf), ("duration", "long"),
+     ("start", math.nan), ("start", -0.5)],
+)  # fmt: skip
+def test_an_utterance_that_is_no_piece_of_a_recording_is_named_with_its_file(corpus, name, value):
+    with gzip.open(corpus, "rt") as file:
+        rows = [json.loads(line) for line in file]
+    rows[3][name] = value
+    with gzip.open(corpus, "wt") as file:
+        file.write("".join(json.dumps(row) + "\n" for row in rows))
+    for command in ("check", "stats"):
+        said = refused("data", command, corpus)
+        assert "1 utterances whose start and duration (s) are no piece of a recording: u03 (" in said
+        assert str(value) in said
+        assert str(corpus) in said
 
 
 def test_a_refused_manifest_leaves_the_old_one(corpus):
@@ -190,3 +210,10 @@ def test_missing_audio_is_told_without_opening_any(corpus):
     (corpus.parent / "audio" / "u03.wav").unlink()
     with pytest.raises(AsrLabError, match=r"1 audio files are not there: .*u03"):
         manifest.check_files(manifest.read(corpus), where=str(corpus))
+
+
+def test_audio_that_is_gone_is_told_so_when_it_is_read(corpus):
+    (corpus.parent / "audio" / "u03.wav").unlink()
+    said = refused("data", "check", corpus)
+    assert "u03: no such audio file" in said
+    assert "1 of 24 utterances cannot be used" in said

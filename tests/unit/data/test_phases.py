@@ -210,9 +210,113 @@ def test_split_command_proves_what_it_did(children, tmp_path):
 
 def test_split_with_a_share_of_hard_utterances(children, tmp_path):
     arguments = ("data", "split", children / "all.jsonl.gz", tmp_path, "--val", "0.25", "--test", "0")
-    assert "hard (SNR below 10 dB or 10 s and longer): train 25" in ok(*arguments, "--hard-share", "0.25")
-    assert len(manifest.read(tmp_path / "train.jsonl.gz")) < 72
-    assert "0 of" in refused(*arguments, "--hard-share", "0.25", "--hard-snr", "1", "--overwrite")
+    said = ok(*arguments, "--hard-share", "0.25")
+    assert "hard (SNR below 10 dB or 10 s and longer): train 25" in said
+    kept = sum(len(manifest.read(tmp_path / f"{name}.jsonl.gz")) for name in ("train", "val"))
+    assert kept < 96
+    cost = f"--hard-share left out {96 - kept} of 96 utterances, "
+    assert cost in said
+    assert cost in (tmp_path / "split.html").read_text()
+    said = refused(*arguments, "--hard-share", "0.25", "--hard-snr", "1", "--overwrite")
+    assert "0 of 72 utterances of train are hard" in said
+    assert "another --hard-snr" in said
+    assert "data snr" not in said  # every SNR is known
+
+
+def test_where_nobody_knows_the_noise_a_share_of_hard_ones_wants_it_measured():
+    quiet = [cut for cut in made_up(speakers=9) if cut.duration < 5]
+    for cut in quiet:
+        del manifest.supervision(cut).custom["snr_db"]
+    with pytest.raises(AsrLabError, match=r"utterances of val are hard[\s\S]*asr-lab data snr"):
+        with_hard_share(CutSet.from_cuts(quiet), 0.25, name="val")
+
+
+def there(folder):
+    return {str(path.relative_to(folder)) for path in folder.rglob("*.gz")}
+
+
+def test_a_split_removes_what_an_earlier_one_left_and_nothing_else(children, tmp_path):
+    """Whoever was tested on is learned from now: the old test would leak."""
+    arguments = ("data", "split", children / "all.jsonl.gz", tmp_path)
+    ok(*arguments, "--folds", "2")
+    ok(*arguments, "--hold-out", "age=5", "--overwrite")
+    train, val, test, held = (f"{name}.jsonl.gz" for name in ("train", "val", "test", "held-out"))
+    assert there(tmp_path) == {train, val, test, held}
+    assert not (tmp_path / "fold1").exists()
+    others = {"all.jsonl.gz", "phase1.jsonl.gz", "fold1-old/test.jsonl.gz", "fold9/notes.gz", "test.old.jsonl.gz"}
+    for name in others:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"mine")
+    (tmp_path / "split.html").unlink()
+    (tmp_path / "split.png").unlink()
+    (tmp_path / train).unlink()
+    (tmp_path / val).unlink()
+    again = (*arguments, "--test", "0", "--val", "0.2", "--seed", "3")
+    assert f"{tmp_path / test}, {tmp_path / held}, of an earlier call, would be removed" in refused(*again)
+    assert test in there(tmp_path)
+    said = ok(*again, "--overwrite")
+    assert f"removed {tmp_path / test}" in said
+    assert there(tmp_path) == {train, val, *others}
+
+
+def test_phases_remove_earlier_ones_and_keep_what_was_selected(children, tmp_path):
+    arguments = ("data", "phases", children / "all.jsonl.gz", tmp_path)
+    ok(*arguments)
+    for name in ("phase4.jsonl.gz", "phase4.csv", "phase2.old.jsonl.gz", "test.jsonl.gz"):
+        (tmp_path / name).write_bytes(b"mine")
+    assert f"removed {tmp_path / 'phase3.jsonl.gz'}" in ok(*arguments, "--shares", "0.3,0.7", "--overwrite")
+    kept = {f"{name}.jsonl.gz" for name in ("phase1", "phase2", "phase4", "phase2.old", "test")}
+    assert there(tmp_path) == kept
+
+
+def test_what_is_split_is_never_removed(children, tmp_path):
+    path = tmp_path / "test.jsonl.gz"
+    manifest.write(manifest.read(children / "all.jsonl.gz"), path)
+    before = path.read_bytes()
+    said = refused("data", "split", path, tmp_path, "--test", "0", "--overwrite")
+    assert "another folder" in said
+    assert path.read_bytes() == before
+    assert there(tmp_path) == {"test.jsonl.gz"}
+
+
+@pytest.mark.parametrize(
+    "what",
+    [("--val", "nan"), ("--test", "nan"), ("--hard-share", "nan"), ("--hard-snr", "nan"), ("--hard-duration", "nan")],
+)
+def test_shares_that_are_not_numbers(children, tmp_path, what):
+    assert f"{what[0]} nan" in refused("data", "split", children / "all.jsonl.gz", tmp_path / "out", *what)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def two(tmp_path):
+    """A manifest of two speakers."""
+    folders = [make_corpus(tmp_path / who, {f"{who}{i}": "cab dad" for i in range(3)}, speaker=who, age=age)
+               for who, age in (("ann", 7), ("bob", 12))]  # fmt: skip
+    manifest.write([cut for folder in folders for cut in manifest.read(folder)], tmp_path / "all.jsonl.gz")
+    return tmp_path / "all.jsonl.gz"
+
+
+def test_two_speakers_are_told_what_they_allow(two, tmp_path):
+    out = tmp_path / "out"
+    assert "hint: --test 0 or --val 0 or --by another field" in refused("data", "split", two, out)
+    said = refused("data", "split", two, out, "--folds", "2")
+    assert "is tested on," in said
+    assert "alone is left to train and validate on" in said
+    assert "hint: --val 0\n" in said
+    said = refused("data", "split", two, out, "--hold-out", "speaker=ann,bob")
+    assert "every utterance has speaker = ann, bob: nothing is left" in said
+    assert not out.exists()
+    ok("data", "split", two, out, "--folds", "2", "--val", "0")
+    assert there(out) == {f"fold{n}/{name}.jsonl.gz" for n in (1, 2) for name in ("train", "test")}
+
+
+def test_parts_that_are_not_alike_are_warned_of_by_bin_and_part(two, children, tmp_path):
+    said = ok("data", "split", two, tmp_path / "out", "--test", "0", "--val", "0.5")
+    assert "warning: the parts are not alike: age " in said
+    assert " is 100% of train and 0% of val" in said
+    assert "warning: the parts are not alike" in (tmp_path / "out" / "split.html").read_text()
+    assert "warning" not in ok("data", "phases", children / "all.jsonl.gz", tmp_path / "phases")
 
 
 def test_splitting_by_what_nobody_has_says_what_to_do(corpus, tmp_path):
@@ -254,3 +358,32 @@ def test_check_of_given_splits_and_phases(children, tmp_path):
         "data", "check", train, children / "all.jsonl.gz", "--nested"
     )
     assert "the phases are not nested" in refused("data", "check", val, train, "--nested")
+
+
+def test_check_by_a_field_nobody_has_names_the_nearest(children, tmp_path):
+    ok("data", "split", children / "all.jsonl.gz", tmp_path)
+    train, val = tmp_path / "train.jsonl.gz", tmp_path / "val.jsonl.gz"
+    said = refused("data", "check", train, val, "--disjoint", "speker")
+    assert "no utterance has the field 'speker'" in said
+    assert "did you mean 'speaker'?" in said
+    assert "did you mean 'speaker'?" in refused("data", "split", train, tmp_path / "out", "--by", "speker")
+    assert "no utterance has the field 'gender'" in refused("data", "check", train, val, "--disjoint", "gender")
+
+
+def test_utterances_without_the_field_are_counted_not_compared():
+    parts = {name: list(made_up(speakers=3, seed=seed)) for seed, name in enumerate(("train", "val"))}
+    for name, rows in parts.items():
+        for cut in rows[1:]:
+            manifest.supervision(cut).custom["school"] = name
+    assert check_disjoint(parts, "school") == 2
+    for cut in parts["val"]:
+        del manifest.supervision(cut).custom["age"]
+    with pytest.raises(AsrLabError, match=r"no utterance has the field 'age'[\s\S]*where: val"):
+        check_disjoint(parts, "age")
+
+
+@pytest.mark.parametrize("what", [("--nested",), ("--disjoint", "speaker")])
+def test_one_manifest_is_held_against_nothing(children, what):
+    path = children / "all.jsonl.gz"
+    assert "two manifests at least" in refused("data", "check", path, *what)
+    assert "two manifests at least" in refused("data", "check", path, path, *what)

@@ -4,7 +4,7 @@ import pytest
 from conftest import make_corpus
 
 from asr_lab.data import manifest
-from asr_lab.data.selection import Budget, hardest, unused
+from asr_lab.data.selection import Budget, cut_short, hardest, unused
 from asr_lab.errors import AsrLabError
 
 
@@ -30,6 +30,19 @@ def test_no_speaker_fills_more_than_his_part(cuts):
     chosen = [cut.id for cut in hardest(cuts, difficulty, Budget(share=0.5, speaker_share=0.3))]
     assert len(chosen) == 10
     assert [id for id in chosen if id.startswith("a")] == ["a0", "a1", "a2"]
+
+
+def test_what_the_cap_on_a_speaker_cost_is_told(cuts):
+    difficulty = {cut.id: float(cut.id.startswith("a")) for cut in cuts}
+    seconds = sum(cut.duration for cut in cuts)
+
+    def told(budget):
+        return cut_short(cuts, hardest(cuts, difficulty, budget), budget)
+
+    capped = Budget(share=0.5, speaker_share=0.1)  # one of each of four speakers, of ten utterances asked for
+    assert told(capped).startswith(f"{0.2 * seconds:.1f} s of the {0.5 * seconds:.1f} s asked for: the cap of 10%")
+    assert told(Budget(share=0.5, speaker_share=0.3)) == ""
+    assert told(Budget(share=0.001)) == ""
 
 
 def test_one_is_taken_of_the_smallest_budget(cuts):

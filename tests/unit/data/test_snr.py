@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
-from conftest import make_corpus, ok, refused
+from conftest import make_corpus, ok, refused, run
 
 from asr_lab.data import levels, manifest
 from asr_lab.data.noise import made, mix, piece
@@ -74,10 +74,35 @@ def test_the_loudness_does_not_matter(spoken):
     assert estimate(noisy * 0.05, "wada") == pytest.approx(estimate(noisy, "wada"), abs=0.2)
 
 
+@pytest.mark.parametrize("method", ["floor", "wada"])
+@pytest.mark.parametrize("snr", [2, 20])
+def test_digital_silence_is_not_the_noise_of_a_recording(spoken, method, snr):
+    """In front, behind, and as packets of 20 ms that were lost."""
+    noisy = mix(spoken[0], made("white", len(spoken[0]), np.random.default_rng(1)), snr)
+    silence, gaps = np.zeros(1600, np.float32), noisy.copy()
+    for start in range(4000, len(noisy) - 320, 6000):
+        gaps[start : start + 320] = 0
+    found = estimate(noisy, method)
+    assert estimate(np.concatenate([silence, noisy, silence]), method) == pytest.approx(found, abs=0.3)
+    assert estimate(gaps, method) == pytest.approx(found, abs=0.5)
+
+
+@pytest.mark.parametrize("method", ["floor", "wada"])
+def test_a_constant_offset_does_not_matter(spoken, method):
+    silence = np.zeros(1600, np.float32)
+    for snr in (2, 16):
+        noisy = mix(spoken[0], made("white", len(spoken[0]), np.random.default_rng(1)), snr)
+        found, offset = estimate(noisy, method), np.float32(0.03)
+        assert estimate(noisy + offset, method) == pytest.approx(found, abs=0.2)
+        assert estimate(np.concatenate([silence, noisy]) + offset, method) == pytest.approx(found, abs=0.3)
+        assert estimate(np.concatenate([silence, noisy + offset]), method) == pytest.approx(found, abs=0.3)
+
+
 def test_the_ends_of_the_scale(spoken):
     assert estimate(np.zeros(16000, np.float32)) == LOWEST
-    silence = np.zeros(8000, np.float32)
-    assert estimate(np.concatenate([silence, spoken[0], silence])) > 40
+    assert estimate(np.full(16000, 0.03, np.float32)) == LOWEST
+    assert estimate(np.full(16000, 0.03, np.float32), "wada") == LOWEST
+    assert estimate(spoken[0]) > 20  # pauses of digital silence: no noise to measure
     assert estimate(np.random.default_rng(0).standard_normal(16000).astype(np.float32) * 0.1) < -5
     assert LOWEST <= estimate(spoken[0][:200], "wada") <= HIGHEST
 
@@ -102,7 +127,7 @@ def test_a_manifest_gets_what_it_lacks_and_keeps_its_digest(tmp_path):
     manifest.write(given, path)
     before = manifest.digest(manifest.read(path))
     said = ok("data", "snr", path)
-    assert "2 of 3 utterances had no snr_db" in said
+    assert "2 of 3 utterances had no snr_db: 2 estimated by floor" in said
     cuts = manifest.read(path)
     assert manifest.field(cuts["b"], "snr_db") == 7.0
     assert manifest.field(cuts["b"], "snr_by") is None
@@ -125,6 +150,41 @@ def test_measuring_goes_on_where_it_was_cut_off(tmp_path, monkeypatch):
     assert read == ["b"]
     assert manifest.field(manifest.read(path)["a"], "snr_db") == 12.3
     assert not journal.exists()
+
+
+def test_recordings_that_cannot_be_read_are_named_and_the_others_measured(tmp_path):
+    path = make_corpus(tmp_path, {"a": "cab dad", "b": "bed egg", "c": "fad"})
+    before = manifest.digest(manifest.read(path))
+    soundfile.write(tmp_path / "audio" / "b.wav", np.zeros(160, np.float32), 16000)
+    said = run("data", "snr", path)
+    assert said.exit_code == 0
+    assert "3 of 3 utterances had no snr_db: 2 estimated" in said.output
+    assert "1 cannot be read and stay without: b: the audio is cut off" in said.output
+    cuts = manifest.read(path)
+    assert [manifest.field(cut, "snr_by") for cut in cuts] == ["floor", None, "floor"]
+    assert manifest.digest(cuts) == before
+    assert "1 recordings cannot be read, nothing was written" in refused("data", "snr", path)  # none that is left
+
+
+def test_an_snr_that_is_no_number_is_not_given(tmp_path):
+    path = make_corpus(tmp_path, {"a": "cab dad", "b": "bed egg"}, snr_db=float("nan"))
+    ok("data", "snr", path)
+    assert all(manifest.field(cut, "snr_db") > 10 for cut in manifest.read(path))
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_a_table_does_not_give_numbers_that_are_none(tmp_path, kind):
+    make_corpus(tmp_path, {"a": "cab dad"})
+    rows = {
+        "csv": "audio,text,speaker,age,snr_db,l1\naudio/a.wav,cab,ann,nan,inf,nan\n",
+        "jsonl": '{"audio": "audio/a.wav", "text": "cab", "speaker": "ann", "age": NaN, "snr_db": NaN, "l1": "nan"}',
+    }
+    (tmp_path / f"table.{kind}").write_text(rows[kind])
+    ok("data", "import", kind, tmp_path / f"table.{kind}", tmp_path / "out")
+    custom = manifest.supervision(manifest.read(tmp_path / "out" / "all.jsonl.gz")[0]).custom
+    assert custom["l1"] == "nan"  # a name
+    assert not {"age", "snr_db"} & set(custom)
+    assert "1 of 1 utterances had no snr_db" in ok("data", "snr", tmp_path / "out" / "all.jsonl.gz")
 
 
 def test_recordings_that_cannot_be_read_are_named_and_nothing_is_written(tmp_path):
