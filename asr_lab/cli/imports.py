@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from asr_lab.cli.manifests import bar, keep_what_is_there, overwrite_option, say, span
+from asr_lab.cli.manifests import bar, keep_what_is_there, overwrite_option, say, span, written_aside
 from asr_lab.errors import AsrLabError, listing
+
+if TYPE_CHECKING:
+    from asr_lab.data.corpora.aihub_faults import Fault
 
 _PATH = click.Path(path_type=Path)
 KINDS: dict[str, tuple[str, ...]] = {
@@ -19,12 +22,14 @@ KINDS: dict[str, tuple[str, ...]] = {
     "l2-arctic": (),
     "l2-json": ("audio",),
     "kospeech": ("audio", "vocab", "drop_silence"),
-    "aihub": ("keys", "as_one"),
+    "aihub": ("keys", "as_one", "skip_faulty"),
     "lhotse": ("option",),
     "csv": (),
     "jsonl": (),
 }
 """Kind of corpus -> its own options."""
+
+FAULTS = "faults.tsv"
 
 
 @click.command("import")
@@ -42,6 +47,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "--keys", metavar="FIELD=KEY,...", help="aihub: keys of the labels: text=, speaker=, age=, gender=, snr_db=."
 )
 @click.option("--as-one", is_flag=True, help="aihub: write all.jsonl.gz, whatever the splits, for asr-lab data split.")
+@click.option("--skip-faulty", is_flag=True, help="aihub: leave out what has a fault, and list it in OUT/faults.tsv.")
 @click.option("--option", multiple=True, metavar="KEY=VALUE", help="lhotse: an option of the recipe; may be repeated.")
 @overwrite_option
 @click.pass_context
@@ -66,7 +72,8 @@ def import_corpus(ctx: click.Context, /, kind: str, places: tuple[str, ...], ove
     if not source.exists():
         raise AsrLabError("no such file or folder", where=str(source))
     several = kind in ("aihub", "lhotse", "l2-arctic", "l2-json")
-    keep_what_is_there(sorted(out.glob(f"{'*' if several else 'all'}{manifest.SUFFIX}")), overwrite)
+    there = sorted(out.glob(f"{'*' if several else 'all'}{manifest.SUFFIX}"))
+    keep_what_is_there([*there, out / FAULTS] if kind == "aihub" else there, overwrite)
     with bar(f"importing {name or kind}") as progress:
         parts = _import(kind, name, source, out, {name: options[name] for name in KINDS[kind]}, progress)
     for part, cuts in parts.items():
@@ -108,7 +115,7 @@ def _import(
 ) -> dict[str, Any]:
     """Name of a manifest -> its utterances."""
     if kind == "aihub":
-        return _aihub(source, options, progress)
+        return _aihub(source, out, options, progress)
     if kind == "lhotse":
         from asr_lab.data.corpora.prepared import import_prepared
 
@@ -121,22 +128,35 @@ def _import(
     return {"all": _whole(kind, source, out, options, progress)}
 
 
-def _aihub(source: Path, options: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str, Any]:
+def _aihub(source: Path, out: Path, options: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str, Any]:
     from asr_lab.data.corpora.aihub import import_aihub
     from asr_lab.data.curriculum import check_disjoint
 
     keys = _pairs((options["keys"] or "").split(",") if options["keys"] else (), "--keys")
-    parts, notes = import_aihub(source, keys=keys, progress=progress)
-    for note in notes:
+    found = import_aihub(source, keys=keys, skip_faulty=options["skip_faulty"], progress=progress)
+    for note in found.notes:
         click.echo(note)
+    parts: dict[str, Any] = dict(found.parts)
     if options["as_one"]:
-        return {"all": [cut for cuts in parts.values() for cut in cuts]}
+        parts = {"all": [cut for cuts in parts.values() for cut in cuts]}
     try:
         check_disjoint(parts)
     except AsrLabError as error:
         again = f"asr-lab data import aihub {source} OUT --as-one, then asr-lab data split OUT/all.jsonl.gz OUT"
         raise AsrLabError(error.what, where=str(source), allowed=error.allowed, next_command=again) from error
-    return dict(parts)
+    _list_faults(out / FAULTS, found.faults)
+    return parts
+
+
+def _list_faults(path: Path, faults: Sequence[Fault]) -> None:
+    from asr_lab.data.corpora.aihub_faults import as_table
+
+    if faults:
+        written_aside(path, as_table(faults))
+        click.echo(f"{path}: the {len(faults)} faults")
+    elif path.exists():
+        path.unlink()
+        click.echo(f"{path}: removed, there are no faults any more")
 
 
 def _learners(kind: str, source: Path, options: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str, Any]:
