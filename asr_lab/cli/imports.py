@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,8 @@ KINDS: dict[str, tuple[str, ...]] = {
 """Kind of corpus -> its own options."""
 
 FAULTS = "faults.tsv"
+_SPLITS = ("train", "val", "test", "all")
+_SHORTEST_S = 0.025  # s; one frame of wav2vec2, the shortest that any model here hears
 
 
 @click.command("import")
@@ -79,6 +81,24 @@ def import_corpus(ctx: click.Context, /, kind: str, places: tuple[str, ...], ove
     for part, cuts in parts.items():
         path = out / f"{part}{manifest.SUFFIX}"
         say(manifest.write(cuts, path), path)
+    _warn_of_clicks(parts)
+    if several:
+        _remove(there, {out / f"{part}{manifest.SUFFIX}" for part in parts})
+
+
+def _warn_of_clicks(parts: Mapping[str, Iterable[Any]]) -> None:
+    short = [cut.id for cuts in parts.values() for cut in cuts if cut.duration < _SHORTEST_S]
+    if short:
+        least = f"{1000 * _SHORTEST_S:.0f} ms"
+        click.echo(f"{len(short)} utterances are shorter than {least}, which no model can hear: {listing(short)}")
+
+
+def _remove(there: Iterable[Path], written: Container[Path]) -> None:
+    """Remove the splits of an earlier import that this one does not have: they would be taken for its own."""
+    for path in there:
+        if path.name.partition(".")[0] in _SPLITS and path not in written:
+            path.unlink()
+            click.echo(f"{path}: removed, it was of an earlier import")
 
 
 def _check_options(ctx: click.Context, kind: str, options: Mapping[str, Any]) -> None:

@@ -271,3 +271,29 @@ def test_a_list_of_faults_that_are_no_more_is_removed(tmp_path):
     said = ok("data", "import", "aihub", tmp_path / "in", tmp_path / "out", "--overwrite")
     assert "faults.tsv: removed" in said
     assert not (tmp_path / "out" / "faults.tsv").exists()
+
+
+def test_clips_too_short_for_any_model_are_named(tmp_path):
+    put(tmp_path / "in", "a", said_by("k1", "1"))
+    put(tmp_path / "in", "click", said_by("k1", "1"), seconds=0.02)
+    said = ok("data", "import", "aihub", tmp_path / "in", tmp_path / "out")
+    assert "1 utterances are shorter than 25 ms, which no model can hear: click" in said
+
+
+# --- manifests of an earlier import -----------------------------------------------------------------------
+
+
+def test_manifests_of_an_earlier_import_go_with_it(tmp_path):
+    root = tmp_path / "in"
+    for number, folder in enumerate(("1.Training", "2.Validation")):
+        put(root / folder, f"u{number}", said_by(f"k{number}", "1"))
+    out = tmp_path / "out"
+    ok("data", "import", "aihub", root, out)
+    (out / "mine.jsonl.gz").write_bytes((out / "val.jsonl.gz").read_bytes())
+    assert "would be replaced" in refused("data", "import", "aihub", root, out, "--as-one")
+    said = ok("data", "import", "aihub", root, out, "--as-one", "--overwrite")
+    assert f"{out / 'train.jsonl.gz'}: removed, it was of an earlier import" in said
+    assert {path.name for path in out.iterdir()} == {"all.jsonl.gz", "mine.jsonl.gz"}
+    said = ok("data", "import", "aihub", root, out, "--overwrite")
+    assert f"{out / 'all.jsonl.gz'}: removed, it was of an earlier import" in said
+    assert {path.name for path in out.iterdir()} == {"train.jsonl.gz", "val.jsonl.gz", "mine.jsonl.gz"}
