@@ -180,6 +180,17 @@ def test_parts_options_and_missing_speakers(tmp_path):
     )
 
 
+def test_what_lhotse_leaves_no_word_of_is_told_and_so_are_parts_that_share_speakers(tmp_path):
+    root = kspon(tmp_path / "in")
+    first, second = (root / "train.trn").read_text(encoding="utf-8").splitlines()
+    (root / "train.trn").write_text(first + "\n" + second.partition(" :: ")[0] + " :: b/ n/\n", encoding="utf-8")
+    (root / "dev.trn").write_text(first, encoding="utf-8")
+    parts = ("--option", 'dataset_parts=["train", "dev"]')
+    said = ok("data", "import", "lhotse", "ksponspeech", root, tmp_path / "out", *parts)
+    assert "1 utterances have no word as Lhotse reads them, left out: KsponSpeech_000002\n" in said
+    assert "warning: the splits are not disjoint by speaker: train and dev share 1: KsponSpeech_0001" in said
+
+
 def test_mistakes_with_lhotse_are_one_message(tmp_path):
     (tmp_path / "in").mkdir()
     out = tmp_path / "out"
