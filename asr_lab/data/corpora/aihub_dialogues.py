@@ -28,6 +28,11 @@ def segments(content: Mapping[str, Any]) -> list[dict[str, Any]]:
     return []
 
 
+def outside(label: Mapping[str, Any]) -> dict[str, Any]:
+    """The dotted keys of a label that are not of its segments."""
+    return {key: value for key, value in label.items() if not set(key.split(".")) & set(_LISTS)}
+
+
 def speakers(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Id -> what a label's list of speakers says of one."""
     for key, value in _walk(content):

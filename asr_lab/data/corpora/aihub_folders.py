@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from unicodedata import normalize
 
@@ -71,10 +72,12 @@ def place(path: str) -> Place:
     return (*(folder for folder in kept if folder), file.stem if file.suffix.lower() in _SUFFIXES else name)
 
 
+@lru_cache(maxsize=4096)
 def _without_kind(folder: str) -> str:
     return "" if _ENGLISH_KINDS.fullmatch(folder) else _ZIPPED.sub(r"\1", _KINDS.sub("", folder))
 
 
+@lru_cache(maxsize=4096)
 def split_of(name: str) -> str:
     """The split a name means, a folder's or a table's: `1.Training` and `학습데이터` are train; "" is none."""
     for split, pattern in _SPLITS.items():

@@ -121,7 +121,7 @@ def without_doubles(there: Folder, labels: Mapping[Path, Path]) -> tuple[dict[Pa
     doubles = set()
     for paths in alike.values():
         taken: list[Path] = []
-        for path in preferred(paths, there.audio):
+        for path in preferred(paths, there.audio) if len(paths) > 1 else ():
             first = next((one for one in taken if _double(one, path, there.audio, labels)), None)
             if first is None:
                 taken.append(path)

@@ -48,7 +48,7 @@ class Reader:
                 raise label or AsrLabError("there is no label", where=f"{'/'.join(place)}.json")
             content = read_label(label)
             segments = dialogues.segments(content)
-            if segments:
+            if self._are_utterances(segments, flat(content)):
                 cuts = list(self._pieces(id, audio, label, content, segments, row))
             else:
                 cuts = [self._whole(id, audio, place, label, flat(content), row)]
@@ -83,6 +83,18 @@ class Reader:
         ]
         return self._notes + [f"{count} {what}" for count, what in counted if count] + not_read
 
+    def _are_utterances(self, segments: list[dict[str, Any]], label: dict[str, Any]) -> bool:
+        """Whether segments are what was said by whom; beside the whole text, without speakers, they are its words."""
+        rows = [flat(segment) for segment in segments]
+        if not any(self._said(row) for row in rows):
+            return False
+        named = all(found(row, "speaker", self._keys) for row in rows)
+        return named or not found(dialogues.outside(label), "text", self._keys)
+
+    def _said(self, segment: dict[str, Any]) -> str:
+        text = found(segment, "text", self._keys)
+        return text if text or "text" in self._keys.named else found(segment, "form")
+
     def _whole(self, id: str, audio: Path, place: Place, path: Path, label: dict[str, Any], row: Row) -> Cut:
         text = found(label, "text", self._keys)
         speaker = self._first([label], "speaker", row)
@@ -103,7 +115,7 @@ class Reader:
         for number, segment in enumerate(segments):
             said = flat(segment)
             try:
-                text = found(said, "text", self._keys) or found(said, "form")
+                text = self._said(said)
                 if not text:
                     self._silent += 1
                     continue

@@ -123,19 +123,18 @@ def found(row: Mapping[str, Any], field: str, keys: Keys | None = None) -> str:
     """
     if keys and field in keys.named:
         return _said(keys.value(row, field), field)
-    return next(iter(found_all(row, field)), "")
+    return next(found_all(row, field), "")
 
 
-def found_all(row: Mapping[str, Any], field: str) -> list[str]:
+def found_all(row: Mapping[str, Any], field: str) -> Iterator[str]:
     """Everything a label or row says of a field, the surest first."""
-    return [
-        text
-        for name in NAMES[field]
-        for key, value in row.items()
-        if _same(_end(key, name), name) and (text := _said(value, field))
-    ]
+    for name in NAMES[field]:
+        for key, value in row.items():
+            if _same(_end(key, name), name) and (text := _said(value, field)):
+                yield text
 
 
+@lru_cache(maxsize=4096)
 def _end(key: str, name: str) -> str:
     """As many of the last parts of a dotted key as the name has."""
     return ".".join(key.split(".")[-1 - name.count(".") :])

@@ -189,6 +189,13 @@ def test_segments_by_other_names_and_speakers_of_one_recording_alone(tmp_path, k
     assert speakers(tmp_path / "out") == {"t1-0000": "t1-1", "t2-0000": "t2-1"}
 
 
+@pytest.mark.parametrize("words", [[{"start": 0, "end": 0.1, "text": "학교에"}], [{"start": 0, "end": 0.1}]])
+def test_where_the_words_are_makes_no_utterance_of_each(tmp_path, words):
+    put(tmp_path / "in", "a", {"stt": "학교에 가요", "speaker_id": "k1", "segments": words * 2})
+    ok("data", "import", "aihub", tmp_path / "in", tmp_path / "out")
+    assert [manifest.field(cut, "text") for cut in imported(tmp_path / "out")] == ["학교에 가요"]
+
+
 def test_a_segment_behind_the_end_is_a_fault_of_its_own(tmp_path):
     put(tmp_path / "in", "talk1", talk(), seconds=1.3)
     said = refused("data", "import", "aihub", tmp_path / "in", tmp_path / "out")
