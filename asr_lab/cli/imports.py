@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from asr_lab.cli.manifests import bar, keep_what_is_there, overwrite_option, say, span
+from asr_lab.cli.manifests import bar, keep_what_is_there, overwrite_option, say, span, written_aside
 from asr_lab.errors import AsrLabError, listing
+
+if TYPE_CHECKING:
+    from asr_lab.data.corpora.aihub_faults import Fault
 
 _PATH = click.Path(path_type=Path)
 KINDS: dict[str, tuple[str, ...]] = {
@@ -19,12 +22,16 @@ KINDS: dict[str, tuple[str, ...]] = {
     "l2-arctic": (),
     "l2-json": ("audio",),
     "kospeech": ("audio", "vocab", "drop_silence"),
-    "aihub": ("keys", "as_one"),
+    "aihub": ("keys", "as_one", "skip_faulty"),
     "lhotse": ("option",),
     "csv": (),
     "jsonl": (),
 }
 """Kind of corpus -> its own options."""
+
+FAULTS = "faults.tsv"
+_SPLITS = ("train", "val", "test", "all")
+_SHORTEST_S = 0.025  # s; one frame of wav2vec2, the shortest that any model here hears
 
 
 @click.command("import")
@@ -42,6 +49,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "--keys", metavar="FIELD=KEY,...", help="aihub: keys of the labels: text=, speaker=, age=, gender=, snr_db=."
 )
 @click.option("--as-one", is_flag=True, help="aihub: write all.jsonl.gz, whatever the splits, for asr-lab data split.")
+@click.option("--skip-faulty", is_flag=True, help="aihub: leave out what has a fault, and list it in OUT/faults.tsv.")
 @click.option("--option", multiple=True, metavar="KEY=VALUE", help="lhotse: an option of the recipe; may be repeated.")
 @overwrite_option
 @click.pass_context
@@ -66,12 +74,31 @@ def import_corpus(ctx: click.Context, /, kind: str, places: tuple[str, ...], ove
     if not source.exists():
         raise AsrLabError("no such file or folder", where=str(source))
     several = kind in ("aihub", "lhotse", "l2-arctic", "l2-json")
-    keep_what_is_there(sorted(out.glob(f"{'*' if several else 'all'}{manifest.SUFFIX}")), overwrite)
+    there = sorted(out.glob(f"{'*' if several else 'all'}{manifest.SUFFIX}"))
+    keep_what_is_there([*there, out / FAULTS] if kind == "aihub" else there, overwrite)
     with bar(f"importing {name or kind}") as progress:
         parts = _import(kind, name, source, out, {name: options[name] for name in KINDS[kind]}, progress)
     for part, cuts in parts.items():
         path = out / f"{part}{manifest.SUFFIX}"
         say(manifest.write(cuts, path), path)
+    _warn_of_clicks(parts)
+    if several:
+        _remove(there, {out / f"{part}{manifest.SUFFIX}" for part in parts})
+
+
+def _warn_of_clicks(parts: Mapping[str, Iterable[Any]]) -> None:
+    short = [cut.id for cuts in parts.values() for cut in cuts if cut.duration < _SHORTEST_S]
+    if short:
+        least = f"{1000 * _SHORTEST_S:.0f} ms"
+        click.echo(f"{len(short)} utterances are shorter than {least}, which no model can hear: {listing(short)}")
+
+
+def _remove(there: Iterable[Path], written: Container[Path]) -> None:
+    """Remove the splits of an earlier import that this one does not have: they would be taken for its own."""
+    for path in there:
+        if path.name.partition(".")[0] in _SPLITS and path not in written:
+            path.unlink()
+            click.echo(f"{path}: removed, it was of an earlier import")
 
 
 def _check_options(ctx: click.Context, kind: str, options: Mapping[str, Any]) -> None:
@@ -108,7 +135,7 @@ def _import(
 ) -> dict[str, Any]:
     """Name of a manifest -> its utterances."""
     if kind == "aihub":
-        return _aihub(source, options, progress)
+        return _aihub(source, out, options, progress)
     if kind == "lhotse":
         from asr_lab.data.corpora.prepared import import_prepared
 
@@ -121,22 +148,35 @@ def _import(
     return {"all": _whole(kind, source, out, options, progress)}
 
 
-def _aihub(source: Path, options: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str, Any]:
+def _aihub(source: Path, out: Path, options: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str, Any]:
     from asr_lab.data.corpora.aihub import import_aihub
     from asr_lab.data.curriculum import check_disjoint
 
     keys = _pairs((options["keys"] or "").split(",") if options["keys"] else (), "--keys")
-    parts, notes = import_aihub(source, keys=keys, progress=progress)
-    for note in notes:
+    found = import_aihub(source, keys=keys, skip_faulty=options["skip_faulty"], progress=progress)
+    for note in found.notes:
         click.echo(note)
+    parts: dict[str, Any] = dict(found.parts)
     if options["as_one"]:
-        return {"all": [cut for cuts in parts.values() for cut in cuts]}
+        parts = {"all": [cut for cuts in parts.values() for cut in cuts]}
     try:
         check_disjoint(parts)
     except AsrLabError as error:
         again = f"asr-lab data import aihub {source} OUT --as-one, then asr-lab data split OUT/all.jsonl.gz OUT"
         raise AsrLabError(error.what, where=str(source), allowed=error.allowed, next_command=again) from error
-    return dict(parts)
+    _list_faults(out / FAULTS, found.faults)
+    return parts
+
+
+def _list_faults(path: Path, faults: Sequence[Fault]) -> None:
+    from asr_lab.data.corpora.aihub_faults import as_table
+
+    if faults:
+        written_aside(path, as_table(faults))
+        click.echo(f"{path}: the {len(faults)} faults")
+    elif path.exists():
+        path.unlink()
+        click.echo(f"{path}: removed, there are no faults any more")
 
 
 def _learners(kind: str, source: Path, options: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str, Any]:

@@ -11,10 +11,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
-from asr_lab.errors import AsrLabError, listing
+from asr_lab.errors import AsrLabError, listing, nearest
 
 NAMES: dict[str, tuple[str, ...]] = {
     "text": (
@@ -22,29 +24,33 @@ NAMES: dict[str, tuple[str, ...]] = {
         "sentence", "script", "AnswerLabelText", "전사", "전사텍스트", "standard_form",
     ),
     "speaker": (
-        "recorderId", "speaker_id", "speakerId", "SpeakerName", "NumberOfSpeaker", "spk_id", "speaker", "spk", "화자ID",
-        "화자", "participant_id", "child_id",
+        "recorderId", "speaker_id", "speakerId", "SpeakerName", "spk_id", "speaker", "spk", "화자ID", "화자",
+        "participant_id", "child_id", "recorder.id", "speaker.id", "child.id", "녹음자정보.id", "화자정보.id",
     ),
+    "speaker_number": ("NumberOfSpeaker",),
+    "form": ("form", "original_form"),
     "age": ("age", "speaker_age", "연령", "나이", "birth_age"),
     "gender": ("gender", "sex", "speaker_gender", "성별"),
     "snr_db": ("snr_db", "snr", "SignalToNoiseRatio", "wada_snr", "estimated_snr"),
+    "audio": ("fileNm", "FileName", "file_name", "filename", "wav_path", "wav", "audio_path", "audio"),
     "file": (
         "fileNm", "FileName", "file_name", "filename", "wav_path", "wav", "audio_path", "audio", "path", "file",
         "file_id", "utterance_id", "utt_id", "id",
     ),
     "split": ("split", "set", "subset", "partition", "구분"),
 }  # fmt: skip
-"""Field -> the keys it goes by, the surest first; case, `_` and spaces do not matter."""
+"""Field -> the keys it goes by, the surest first; case, `_` and spaces do not matter. They are last parts of keys."""
 
+FIELDS = ("text", "speaker", "age", "gender", "snr_db")
+"""What `Keys` can name."""
+
+_MOST_KEYS = 100
 _NOTHING = ("", "n/a", "na", "nan", "none", "null", "unknown", "notprovided", "notprovidied", "-")
-_GENDERS = {
-    **dict.fromkeys(("m", "male", "man", "boy", "남", "남자", "남성", "남아"), "male"),
-    **dict.fromkeys(("f", "female", "woman", "girl", "여", "여자", "여성", "여아"), "female"),
-}
+_NOT_KNOWN = (*_NOTHING, "없음", "미상", "모름", "알수없음", "알 수 없음", "해당없음", "해당 없음", "undefined", "?")
 
 
 def read_label(path: Path) -> dict[str, Any]:
-    """The label as dotted keys, `{"발화정보.stt": ...}`; raises `AsrLabError` where it is not a JSON object."""
+    """The label as a JSON object, in UTF-8 or cp949; raises `AsrLabError` where it is none."""
     raw = path.read_bytes()
     try:
         try:
@@ -55,6 +61,11 @@ def read_label(path: Path) -> dict[str, Any]:
         raise AsrLabError(f"the label is not JSON: {error}", where=str(path)) from error
     if not isinstance(content, dict):
         raise AsrLabError("the label is not a JSON object", where=str(path))
+    return content
+
+
+def flat(content: Mapping[str, Any]) -> dict[str, Any]:
+    """An object as dotted keys, `{"발화정보.stt": ...}`; a list of one object is that object."""
     return dict(_flat(content))
 
 
@@ -68,53 +79,91 @@ def _flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield f"{prefix}{key}", value
 
 
-def found(row: Mapping[str, Any], field: str, keys: Mapping[str, str] | None = None) -> str:
+class Keys:
+    """The keys that a user named for fields; raises `AsrLabError` for a field that there is not."""
+
+    def __init__(self, named: Mapping[str, str]) -> None:
+        unknown = [field for field in named if field not in FIELDS]
+        if unknown:
+            close = [name for name in (nearest(field, FIELDS) for field in unknown) if name]
+            raise AsrLabError(
+                f"--keys knows no field {listing(unknown)}",
+                allowed=listing(FIELDS),
+                hint=f"did you mean {listing(close)}?" if close else "",
+            )
+        self.named = dict(named)
+        self._met: set[str] = set()
+        self._keys: dict[str, None] = {}
+
+    def value(self, row: Mapping[str, Any], field: str) -> Any:
+        """What a label has under the key named for a field: the whole dotted key, or the last parts of one."""
+        named = self.named[field]
+        ends = [key for key in row if key == named or _end(key, named) == named]
+        if len(ends) > 1 and named not in row:
+            raise AsrLabError(f"--keys {field}={named} may be several keys", allowed=listing(ends))
+        if ends:
+            self._met.add(field)
+        elif len(self._keys) < _MOST_KEYS:
+            self._keys.update(dict.fromkeys(row))
+        return row[named if named in row else ends[0]] if ends else None
+
+    def check_met(self) -> None:
+        """Raise `AsrLabError` when a key that was named is in no label that was read."""
+        unmet = [f"{field}={key}" for field, key in self.named.items() if field not in self._met]
+        if unmet and self._keys:
+            raise AsrLabError(
+                f"no label has the key of --keys {listing(unmet)}", allowed=f"keys found: {listing(self._keys, 30)}"
+            )
+
+
+def found(row: Mapping[str, Any], field: str, keys: Keys | None = None) -> str:
     """What a label or row says of a field, as text; "" where it says nothing.
 
     `keys` names, by field, the key to take instead of those of `NAMES`.
     """
-    if keys and field in keys:
-        return _said(row.get(keys[field]))
+    if keys and field in keys.named:
+        return _said(keys.value(row, field), field)
+    return next(found_all(row, field), "")
+
+
+def found_all(row: Mapping[str, Any], field: str) -> Iterator[str]:
+    """Everything a label or row says of a field, the surest first."""
     for name in NAMES[field]:
         for key, value in row.items():
-            if _same(key.rpartition(".")[2], name) and (text := _said(value)):
-                return text
-    return ""
+            if _same(_end(key, name), name) and (text := _said(value, field)):
+                yield text
+
+
+@lru_cache(maxsize=4096)
+def _end(key: str, name: str) -> str:
+    """As many of the last parts of a dotted key as the name has."""
+    return ".".join(key.split(".")[-1 - name.count(".") :])
 
 
 def _same(one: str, other: str) -> bool:
-    return re.sub(r"[\s_-]", "", one).lower() == re.sub(r"[\s_-]", "", other).lower()
+    return _bare(one) == _bare(other)
 
 
-def _said(value: Any) -> str:
+@lru_cache(maxsize=4096)
+def _bare(key: str) -> str:
+    return re.sub(r"[\s_-]", "", normalize("NFC", key)).lower()
+
+
+def _said(value: Any, field: str) -> str:
+    """A value as text; what says that nothing is known says nothing, but a child may well say 없음."""
     text = "" if isinstance(value, list | dict) or value is None else str(value).strip()
-    return "" if text.lower() in _NOTHING else text
+    return "" if text.lower() in (_NOTHING if field == "text" else _NOT_KNOWN) else text
 
 
-def age_of(text: str) -> dict[str, Any]:
-    """`age` in years of `7`, `7세`, `만 7세`; of a span such as `10~19` or `20대` only `age_range`."""
-    numbers = re.findall(r"\d+(?:\.\d+)?", text)
-    if len(numbers) == 1 and "대" not in text:
-        return {"age": float(numbers[0]) if "." in numbers[0] else int(numbers[0])}
-    return {"age_range": text} if text else {}
-
-
-def gender_of(text: str) -> str:
-    """`male`, `female`, or "" where it is neither."""
-    return _GENDERS.get(text.lower(), "")
-
-
-def snr_of(text: str) -> dict[str, float]:
-    """`snr_db` of `12.5` or `12.5 dB`; nothing of other texts."""
-    match = re.fullmatch(r"(-?\d+(?:\.\d+)?)\s*(?:dB)?", text, flags=re.IGNORECASE)
-    return {"snr_db": float(match[1])} if match else {}
-
-
-def lacking(field: str, row: Mapping[str, Any], where: Path) -> AsrLabError:
-    """The message for a label in which a field was not found."""
+def lacking(field: str, row: Mapping[str, Any], where: Path, keys: Keys | None = None) -> AsrLabError:
+    """The message for a label that does not say a field, or has the key of it and nothing there."""
+    names = (keys.named[field],) if keys and field in keys.named else NAMES[field]
+    empty = [key for key in row if any(_same(_end(key, name), name) for name in names)]
+    if empty:
+        return AsrLabError(f"the {field} is empty: {listing(empty, 3)}", where=str(where))
     return AsrLabError(
         f"no {field} in the label",
         where=str(where),
-        allowed=f"one of the keys {listing(NAMES[field], 20)}; found: {listing(row, 30)}",
+        allowed=f"one of the keys {listing(names, 20)}; found: {listing(row, 30)}",
         hint=f"--keys {field}=KEY names another, such as --keys {field}={next(iter(row), 'KEY')}",
     )

@@ -14,6 +14,7 @@ from lhotse.audio.backend import audio_backend
 from lhotse.cut import Cut
 
 from asr_lab.data import manifest
+from asr_lab.data.curriculum import check_disjoint
 from asr_lab.errors import AsrLabError, listing, nearest
 
 _LANGUAGES = {"english": "en", "korean": "ko", "mandarin": "zh", "chinese": "zh", "japanese": "ja"}
@@ -60,7 +61,8 @@ def import_prepared(
             hint="the folder must lie as Lhotse's recipe expects it: "
             + (inspect.getdoc(inspect.getmodule(recipe)) or "").partition("\n\n")[0][:200],
         ) from error
-    parts = {part: list(_cuts(found)) for part, found in _parts(made)}
+    lying = {part: list(_cuts(found)) for part, found in _parts(made)}
+    parts = {part: [cut for cut in cuts if _text(cut)] for part, cuts in lying.items()}
     total, done = sum(map(len, parts.values())), 0
     if not total:
         raise AsrLabError(f"Lhotse found no utterance of {name}", where=str(source))
@@ -72,8 +74,22 @@ def import_prepared(
             done += 1
             if progress:
                 progress(done, total)
+    return imported, _notes(
+        imported, [manifest.supervision(cut).id for cuts in lying.values() for cut in cuts if not _text(cut)]
+    )
+
+
+def _notes(imported: Mapping[str, Sequence[Cut]], wordless: Sequence[str]) -> list[str]:
+    """What a user should know: who has no name, what was left out, and speakers that two parts share."""
     nobody = sum(manifest.field(cut, "speaker_is_folder") is True for cuts in imported.values() for cut in cuts)
-    return imported, [f"{nobody} utterances name no speaker: the folder of a file stands for one"] if nobody else []
+    notes = [f"{nobody} utterances name no speaker: the folder of a file stands for one"] if nobody else []
+    if wordless:
+        notes.append(f"{len(wordless)} utterances have no word as Lhotse reads them, left out: {listing(wordless)}")
+    try:
+        check_disjoint(imported)
+    except AsrLabError as error:  # no fault: a corpus may lie so, and its folders are not always speakers
+        notes.append(f"warning: {error.what}; {error.allowed}")
+    return notes
 
 
 def _recipe(name: str) -> Callable[..., Any]:
@@ -118,9 +134,11 @@ def _parts(made: Any, prefix: str = "") -> Iterator[tuple[str, Mapping[str, Any]
 
 def _cuts(made: Mapping[str, Any]) -> Iterator[Cut]:
     cuts = made.get("cuts") or CutSet.from_manifests(recordings=made["recordings"], supervisions=made["supervisions"])
-    for cut in cuts.trim_to_supervisions(keep_overlapping=False):
-        if (cut.supervisions[0].text or "").strip():
-            yield cut
+    yield from cuts.trim_to_supervisions(keep_overlapping=False)
+
+
+def _text(cut: Cut) -> str:
+    return (manifest.supervision(cut).text or "").strip()
 
 
 def _utterance(cut: Cut, corpus: str) -> Cut:
@@ -131,7 +149,7 @@ def _utterance(cut: Cut, corpus: str) -> Cut:
         source.source = str(Path(str(source.source)).resolve())
     custom = {_RENAMED.get(key, key): value for key, value in (segment.custom or {}).items() if value is not None}
     digest = _digest(Path(str(cut.recording.sources[0].source)))
-    segment.text = (segment.text or "").strip()
+    segment.text = _text(cut)
     segment.custom = {"corpus": corpus, "audio_digest": digest, **custom}
     segment.language = _LANGUAGES.get((segment.language or "").lower(), segment.language)
     segment.gender = _GENDERS.get((segment.gender or "").lower(), segment.gender)

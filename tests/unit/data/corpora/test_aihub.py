@@ -8,7 +8,8 @@ import soundfile
 from conftest import ok, refused, run, tone_word
 
 from asr_lab.data import manifest
-from asr_lab.data.corpora.labels import age_of, found, gender_of, snr_of
+from asr_lab.data.corpora.details import age_of, gender_of, snr_of
+from asr_lab.data.corpora.labels import found
 
 FOLDERS = {"train": "1.Training", "val": "2.Validation_split", "test": "3.Test"}
 
@@ -177,6 +178,17 @@ def test_parts_options_and_missing_speakers(tmp_path):
     assert "would be replaced" in refused(
         "data", "import", "lhotse", "ksponspeech", tmp_path / "in", tmp_path / "out", *options
     )
+
+
+def test_what_lhotse_leaves_no_word_of_is_told_and_so_are_parts_that_share_speakers(tmp_path):
+    root = kspon(tmp_path / "in")
+    first, second = (root / "train.trn").read_text(encoding="utf-8").splitlines()
+    (root / "train.trn").write_text(first + "\n" + second.partition(" :: ")[0] + " :: b/ n/\n", encoding="utf-8")
+    (root / "dev.trn").write_text(first, encoding="utf-8")
+    parts = ("--option", 'dataset_parts=["train", "dev"]')
+    said = ok("data", "import", "lhotse", "ksponspeech", root, tmp_path / "out", *parts)
+    assert "1 utterances have no word as Lhotse reads them, left out: KsponSpeech_000002\n" in said
+    assert "warning: the splits are not disjoint by speaker: train and dev share 1: KsponSpeech_0001" in said
 
 
 def test_mistakes_with_lhotse_are_one_message(tmp_path):

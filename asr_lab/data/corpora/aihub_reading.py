@@ -1,0 +1,150 @@
+"""Recordings of an AI-Hub corpus with their labels, as utterances."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from lhotse.cut import Cut
+
+from asr_lab.data import manifest
+from asr_lab.data.corpora import aihub_dialogues as dialogues
+from asr_lab.data.corpora.aihub_faults import Fault
+from asr_lab.data.corpora.aihub_folders import Place, split_lain_in, split_named
+from asr_lab.data.corpora.aihub_speakers import Nobody, settle
+from asr_lab.data.corpora.aihub_table import Row
+from asr_lab.data.corpora.details import age_of, gender_of, snr_of
+from asr_lab.data.corpora.labels import Keys, flat, found, lacking, read_label
+from asr_lab.errors import AsrLabError, listing
+
+_SPLITS = ("train", "val", "test", "all")
+_DETAILS = ("age", "gender", "snr_db")
+_NOT_READ = {
+    "age": "ages are not years: kept as age_range",
+    "gender": "genders are not known: left out",
+    "snr_db": "SNRs are not numbers: left out",
+}
+
+
+class Reader:
+    """Utterances, faults and what is worth a note, gathered recording by recording."""
+
+    def __init__(self, keys: Keys, faults: list[Fault]) -> None:
+        self.faults = faults
+        self._keys = keys
+        self._made: list[tuple[Cut, str]] = []
+        self._nobody: list[Nobody] = []
+        self._not_read: dict[str, Counter[str]] = defaultdict(Counter)
+        self._notes: list[str] = []
+        self._moved = self._silent = self._local = 0
+
+    def read(self, id: str, audio: Path, place: Place, label: Path | AsrLabError | None, row: Row) -> None:
+        """Add the utterances of one recording, or its fault."""
+        try:
+            split = split_named(said) if (said := found(row, "split")) else split_lain_in(place)
+            if not isinstance(label, Path):
+                raise label or AsrLabError("there is no label", where=f"{'/'.join(place)}.json")
+            content = read_label(label)
+            segments = dialogues.segments(content)
+            if self._are_utterances(segments, flat(content)):
+                cuts = list(self._pieces(id, audio, label, content, segments, row))
+            else:
+                cuts = [self._whole(id, audio, place, label, flat(content), row)]
+        except AsrLabError as error:
+            self.faults.append(Fault(id, error))
+            return
+        self._moved += split_lain_in(place) not in ("all", split)
+        self._made += [(cut, split) for cut in cuts]
+
+    def parts(self) -> dict[str, list[Cut]]:
+        """The utterances by split, once all were read; those whose speaker nothing tells become faults."""
+        unsettled, notes = settle(self._nobody)
+        self._nobody, self._notes = [], notes
+        self.faults += [Fault(one.cut.id, one.fault) for one in unsettled]
+        nobody = {one.cut.id for one in unsettled}
+        parts: dict[str, list[Cut]] = defaultdict(list)
+        for cut, split in self._made:
+            if cut.id not in nobody:
+                parts[split].append(cut)
+        return {name: parts[name] for name in _SPLITS if name in parts}
+
+    def notes(self) -> list[str]:
+        """What a user should know of what was read."""
+        counted = (
+            (self._moved, "utterances lie in the folder of another split: the table counts"),
+            (self._silent, "segments of recordings have no text: left out"),
+            (self._local, "segments name their speaker by a number or a letter: taken as of its recording alone"),
+        )
+        not_read = [
+            f"{sum(texts.values())} {_NOT_READ[field]}, such as {listing([text for text, _ in texts.most_common(3)])}"
+            for field, texts in self._not_read.items()
+        ]
+        return self._notes + [f"{count} {what}" for count, what in counted if count] + not_read
+
+    def _are_utterances(self, segments: list[dict[str, Any]], label: dict[str, Any]) -> bool:
+        """Whether segments are what was said by whom; beside the whole text, without speakers, they are its words."""
+        rows = [flat(segment) for segment in segments]
+        if not any(self._said(row) for row in rows):
+            return False
+        named = all(found(row, "speaker", self._keys) for row in rows)
+        return named or not found(dialogues.outside(label), "text", self._keys)
+
+    def _said(self, segment: dict[str, Any]) -> str:
+        text = found(segment, "text", self._keys)
+        return text if text or "text" in self._keys.named else found(segment, "form")
+
+    def _whole(self, id: str, audio: Path, place: Place, path: Path, label: dict[str, Any], row: Row) -> Cut:
+        text = found(label, "text", self._keys)
+        speaker = self._first([label], "speaker", row)
+        told = {field: self._first([label], field, row) for field in _DETAILS}
+        if not text:
+            raise lacking("text", label, path, self._keys)
+        cut = _utterance(id, audio, text, speaker, **self._details(told))
+        if not speaker:
+            number = "" if "speaker" in self._keys.named else found(label, "speaker_number")
+            self._nobody.append(Nobody(cut, place, number, lacking("speaker", label, path, self._keys)))
+        return cut
+
+    def _pieces(
+        self, id: str, audio: Path, path: Path, content: Mapping[str, Any], segments: list[dict[str, Any]], row: Row
+    ) -> Iterator[Cut]:
+        """An utterance of each segment; a fault in one leaves the others."""
+        whole, people, label = _utterance(id, audio, "", ""), dialogues.speakers(content), flat(content)
+        for number, segment in enumerate(segments):
+            said = flat(segment)
+            try:
+                text = self._said(said)
+                if not text:
+                    self._silent += 1
+                    continue
+                name = found(said, "speaker", self._keys)
+                alone = len(people) < 2  # what is said of the whole recording is said of its speaker
+                sources = [said, flat(people.get(name, {})), *([label] if alone else [])]
+                told = {field: self._first(sources, field, row if alone else {}) for field in _DETAILS}
+                speaker = dialogues.speaker_id(name, id) if name else self._first([label], "speaker", row)
+                if not speaker:
+                    raise lacking("speaker", said, path, self._keys)
+                yield dialogues.piece(whole, segment, number, text=text, speaker=speaker, **self._details(told))
+                self._local += bool(name) and speaker != name
+            except AsrLabError as error:
+                self.faults.append(Fault(f"{id}-{number:04}", error))
+
+    def _first(self, labels: list[dict[str, Any]], field: str, row: Row) -> str:
+        """What the table says, else the first label that says anything."""
+        of_labels = [found(label, field, self._keys) for label in labels if label]
+        return found(row, field) or next(filter(None, of_labels), "")
+
+    def _details(self, told: Mapping[str, str]) -> dict[str, Any]:
+        """Age, gender and SNR as a manifest has them; what is none is counted."""
+        gender = gender_of(told["gender"])
+        made = {**age_of(told["age"]), **({"gender": gender} if gender else {}), **snr_of(told["snr_db"])}
+        for field, text in told.items():
+            if text and field not in made:
+                self._not_read[field][text] += 1
+        return made
+
+
+def _utterance(id: str, audio: Path, text: str, speaker: str, **details: Any) -> Cut:
+    return manifest.utterance(id=id, audio=audio, text=text, speaker=speaker, language="ko", corpus="aihub", **details)
