@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from asr_lab.cli.manifests import bar, keep_what_is_there, overwrite_option, say, span, written_aside
+from asr_lab.cli.manifests import bar, keep_what_is_there, overwrite_option, remove_left_over, say, span, written_aside
 from asr_lab.errors import AsrLabError, listing
 
 if TYPE_CHECKING:
-    from asr_lab.data.corpora.aihub_faults import Fault
+    from asr_lab.data.corpora.aihub.faults import Fault
 
 _PATH = click.Path(path_type=Path)
 KINDS: dict[str, tuple[str, ...]] = {
@@ -83,7 +83,9 @@ def import_corpus(ctx: click.Context, /, kind: str, places: tuple[str, ...], ove
         say(manifest.write(cuts, path), path)
     _warn_of_clicks(parts)
     if several:
-        _remove(there, {out / f"{part}{manifest.SUFFIX}" for part in parts})
+        written = {f"{part}{manifest.SUFFIX}" for part in parts}
+        splits = {f"{name}{manifest.SUFFIX}" for name in _SPLITS}
+        remove_left_over([path for path in there if path.name in splits - written], source)
 
 
 def _warn_of_clicks(parts: Mapping[str, Iterable[Any]]) -> None:
@@ -91,14 +93,6 @@ def _warn_of_clicks(parts: Mapping[str, Iterable[Any]]) -> None:
     if short:
         least = f"{1000 * _SHORTEST_S:.0f} ms"
         click.echo(f"{len(short)} utterances are shorter than {least}, which no model can hear: {listing(short)}")
-
-
-def _remove(there: Iterable[Path], written: Container[Path]) -> None:
-    """Remove the splits of an earlier import that this one does not have: they would be taken for its own."""
-    for path in there:
-        if path.name.partition(".")[0] in _SPLITS and path not in written:
-            path.unlink()
-            click.echo(f"{path}: removed, it was of an earlier import")
 
 
 def _check_options(ctx: click.Context, kind: str, options: Mapping[str, Any]) -> None:
@@ -149,7 +143,7 @@ def _import(
 
 
 def _aihub(source: Path, out: Path, options: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str, Any]:
-    from asr_lab.data.corpora.aihub import import_aihub
+    from asr_lab.data.corpora.aihub.importer import import_aihub
     from asr_lab.data.curriculum import check_disjoint
 
     keys = _pairs((options["keys"] or "").split(",") if options["keys"] else (), "--keys")
@@ -169,7 +163,7 @@ def _aihub(source: Path, out: Path, options: dict[str, Any], progress: Callable[
 
 
 def _list_faults(path: Path, faults: Sequence[Fault]) -> None:
-    from asr_lab.data.corpora.aihub_faults import as_table
+    from asr_lab.data.corpora.aihub.faults import as_table
 
     if faults:
         written_aside(path, as_table(faults))

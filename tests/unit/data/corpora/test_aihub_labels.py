@@ -10,7 +10,7 @@ from conftest import ok, refused, tone_word
 
 from asr_lab.data import manifest
 from asr_lab.data.audio import read_cut
-from asr_lab.data.corpora.details import age_of, gender_of, snr_of
+from asr_lab.data.corpora.aihub.details import age_of, gender_of, snr_of
 
 
 def put(root, name, label, seconds=0.0):
@@ -299,8 +299,8 @@ def test_manifests_of_an_earlier_import_go_with_it(tmp_path):
     (out / "mine.jsonl.gz").write_bytes((out / "val.jsonl.gz").read_bytes())
     assert "would be replaced" in refused("data", "import", "aihub", root, out, "--as-one")
     said = ok("data", "import", "aihub", root, out, "--as-one", "--overwrite")
-    assert f"{out / 'train.jsonl.gz'}: removed, it was of an earlier import" in said
+    assert f"removed {out / 'train.jsonl.gz'}: it was of an earlier call" in said
     assert {path.name for path in out.iterdir()} == {"all.jsonl.gz", "mine.jsonl.gz"}
     said = ok("data", "import", "aihub", root, out, "--overwrite")
-    assert f"{out / 'all.jsonl.gz'}: removed, it was of an earlier import" in said
+    assert f"removed {out / 'all.jsonl.gz'}: it was of an earlier call" in said
     assert {path.name for path in out.iterdir()} == {"train.jsonl.gz", "val.jsonl.gz", "mine.jsonl.gz"}
