@@ -10,6 +10,7 @@ from rich.console import Console
 from transformers import TrainerCallback, TrainerState
 
 from asr_lab.data.batches import EpochBatches, loader
+from asr_lab.errors import AsrLabError
 from asr_lab.recipes.common import rank_and_world_size
 from asr_lab.recipes.plan import AnyPlan
 from asr_lab.training.callbacks import DropBrokenUpdates, Recording, SaveEvery, Telling
@@ -80,6 +81,17 @@ def fit(
     if seen:  # else it was cut off behind its last update
         run.metrics({"perf/utterances_per_second": seen / (time.monotonic() - began)})
     if rank == 0:
+        _refuse_none_best(folder, config.train.lr)
         with written_whole("the final model", folder / "final"), trainer.as_kept():
             recognizer.save(folder / "final")
     return trainer.state
+
+
+def _refuse_none_best(folder: Path, lr: float) -> None:
+    """Raise `AsrLabError` where no epoch was worth keeping."""
+    if not any(folder.glob("*/best.json")):
+        raise AsrLabError(
+            "no epoch's validation loss is a number: nothing was learned, and no model is kept",
+            where=str(folder),
+            allowed=f"a lower train.lr than {lr:g}, train.grad_clip, or a base whose weights are whole",
+        )

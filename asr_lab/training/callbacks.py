@@ -54,6 +54,8 @@ class Recording(TrainerCallback):  # type: ignore[misc]
 class KeepBest(TrainerCallback):  # type: ignore[misc]
     """The model of the epoch with the best validation figure (ties: lower loss) in `folder`, written aside first.
 
+    An epoch whose validation loss is no number is never the best.
+
     Stops training when `patience` epochs in a row brought nothing better by more than `min_delta`, counted from the
     last figure that did: small gains add up. What is best is told by the folder, so a resumed training goes on from it.
     """
@@ -83,7 +85,7 @@ class KeepBest(TrainerCallback):  # type: ignore[misc]
         stop = False
         if state.is_world_process_zero:  # it decides for all ranks
             now = {key.removeprefix(_VALIDATED): value for key, value in metrics.items()} | {"epoch": state.epoch}
-            if self._rank(now) < self._rank(self.best):
+            if not math.isnan(now["loss"]) and self._rank(now) < self._rank(self.best):
                 self._keep(now)
             stop = self.patience > 0 and self._epochs_without_progress(now) >= self.patience
         if from_rank_0(stop):

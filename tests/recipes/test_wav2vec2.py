@@ -18,6 +18,7 @@ from conftest import WORDS, artifacts, make_corpus, newest, ok, refused
 from conftest import run as typed
 from empty_store import empty_store
 from encoders import base_folder
+from safetensors.torch import load_file, save_file
 
 from asr_lab.recipes import arms as recipe
 from asr_lab.recipes.train import train
@@ -405,3 +406,16 @@ def test_a_plan_of_arms_tells_their_sizes_and_spends_nothing(ways):
 )
 def test_mistakes_in_arms(ways, keys, expected):
     assert expected in refused("arms", "ways.yaml", *keys)
+
+
+def test_a_training_whose_losses_are_no_numbers_keeps_nothing():
+    base = base_folder(Path("broken"))
+    weights = load_file(base / "model.safetensors")
+    weights["feature_projection.layer_norm.weight"][0] = float("nan")
+    save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
+    said = refused("train", "w.yaml", *ON, f"model.pretrained={base}", "train.epochs=1", "run.register_as=broken")
+    assert "no epoch's validation loss is a number" in said
+    assert "a lower train.lr" in said
+    run = newest("wav2vec2")
+    assert run.info.status == "FAILED"
+    assert not mlflow.MlflowClient().search_registered_models("name = 'broken'")

@@ -10,7 +10,7 @@ K diagnoses.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ from asr_lab.models.pronunciation.config import DIAGNOSES, PronunciationConfig
 from asr_lab.models.pronunciation.front_end import LogMel
 from asr_lab.models.pronunciation.heads import HEADS
 from asr_lab.models.pronunciation.loss import WeightedSum, diagnosis_loss, error_loss, score_loss
-from asr_lab.models.wav2vec2.network import Hearing
+from asr_lab.models.wav2vec2.network import Hearing, keep_still
 
 TOP_SCORE = 2.0
 
@@ -68,6 +68,11 @@ class PronunciationModel(PreTrainedModel):  # type: ignore[misc]
         self.settings = PronunciationLoss(**config.loss)
         self.weighted = WeightedSum(self.settings)
         self.post_init()
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        keep_still(self)
+        return self
 
     def _init_weights(self, module: nn.Module) -> None:
         """PyTorch's own initialisation stands."""

@@ -16,10 +16,13 @@ from transformers import AutoConfig, AutoModelForCTC, Wav2Vec2Config, Wav2Vec2Fe
 
 from asr_lab.config.schema import Wav2Vec2Model
 from asr_lab.errors import AsrLabError, listing
+from asr_lab.units import SAMPLE_RATE
 
 T = TypeVar("T")
 FAMILY = ("wav2vec2", "hubert", "wavlm")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?(@[\w./-]+)?")
+_HEAD, _MASK = "lm_head.", "masked_spec_embed"
+_PREPROCESSORS = ("preprocessor_config.json", "processor_config.json")
 _IN_A_REGISTRY = ("models:/", "runs:/")
 _KERNELS, _STRIDES = (10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2)  # Baevski et al. 2020: 400 samples, every 320
 
@@ -70,20 +73,63 @@ class Source:
                 where=self.base,
                 allowed=listing(FAMILY) + " (XLS-R is a wav2vec2)",
             )
+        if getattr(config, "add_adapter", False):
+            raise AsrLabError(
+                "the base has convolutions behind its encoder (add_adapter), which leave CTC too few frames",
+                where=self.base,
+                allowed="a base without them",
+            )
         return config
 
-    def network(self, config: Any) -> Any:
-        """The weights of the base in a `*ForCTC` of this shape; a head of another size is drawn anew."""
-        return self._read(
-            AutoModelForCTC.from_pretrained, config=config, ignore_mismatched_sizes=True, dtype=torch.float32
+    def network(self, config: Any, *, with_head: bool = False) -> Any:
+        """The weights of the base in a `*ForCTC` of this shape.
+
+        A head of another size, or none, is drawn anew unless the base is to come `with_head`. Raises `AsrLabError` when
+        other weights are not there or do not fit: transformers would draw them, and say so in its log alone.
+        """
+        network, told = self._read(
+            AutoModelForCTC.from_pretrained,
+            config=config,
+            ignore_mismatched_sizes=True,
+            dtype=torch.float32,
+            output_loading_info=True,
         )
+        drawn = {*told["missing_keys"], *(key for key, *_ in told["mismatched_keys"])}
+        unmasked = {key for key in drawn if key.endswith(_MASK)}  # a fine-tuned base need not have it
+        head = set() if with_head else {key for key in drawn if key.startswith(_HEAD)}
+        if lacking := sorted(drawn - unmasked - head):
+            raise AsrLabError(
+                f"the weights do not fit the base's config.json: {len(lacking)} are not there or of another shape, "
+                f"such as {listing(lacking, 3)}",
+                where=self.base,
+                allowed="weights and config.json of one model, as save_pretrained writes them",
+            )
+        for key in unmasked:  # the same in every reading
+            network.get_parameter(key).data.zero_()
+        return network
 
     def feature_extractor(self, config: Any) -> Any:
-        """What makes a base's input of samples; the usual one where the base does not say."""
-        try:
-            return Wav2Vec2FeatureExtractor.from_pretrained(self.place, revision=self.revision)
-        except OSError:
+        """What makes a base's input of samples; the usual one where the base does not say.
+
+        Raises `AsrLabError` when it cannot be read, or is for sound of another rate.
+        """
+        folder = Path(self.place)
+        if folder.is_dir() and not any((folder / name).exists() for name in _PREPROCESSORS):
             return usual_extractor(config)
+        try:
+            extractor = Wav2Vec2FeatureExtractor.from_pretrained(self.place, revision=self.revision)
+        except (OSError, ValueError) as error:
+            if folder.is_dir():
+                what = f"the base's {_PREPROCESSORS[0]} cannot be read: {str(error).splitlines()[0]}"
+                raise AsrLabError(what, where=self.base) from error
+            return usual_extractor(config)
+        if extractor.sampling_rate != SAMPLE_RATE:
+            raise AsrLabError(
+                f"the base hears sound of {extractor.sampling_rate} Hz",
+                where=self.base,
+                allowed=f"bases for {SAMPLE_RATE} Hz",
+            )
+        return extractor
 
     def _read(self, reader: Callable[..., T], **more: Any) -> T:
         try:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import torch
 from peft import PeftModel
@@ -115,6 +115,13 @@ class Hearing:
         return (masked_BUC, *output[1:]) if isinstance(output, tuple) else masked_BUC
 
 
+def keep_still(model: nn.Module) -> None:
+    """Batch norms that do not learn keep their statistics too (those of HuBERT's positions, for one)."""
+    for part in model.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm) and not part.weight.requires_grad:
+            part.eval()
+
+
 class SpeechCTC(nn.Module):
     """`network`, a `*ForCTC` of transformers or its `PeftModel`, from samples to logits and loss."""
 
@@ -144,6 +151,11 @@ class SpeechCTC(nn.Module):
     @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        keep_still(self)
+        return self
 
     def forward(
         self,

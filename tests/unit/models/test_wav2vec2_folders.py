@@ -11,6 +11,7 @@ import pytest
 import torch
 from encoders import VOCABULARY, base_folder, batch, network, recognizer, speech, tuned
 from peft import PeftModel
+from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCTC, AutoProcessor, Wav2Vec2Config, Wav2Vec2ForCTC
 
 from asr_lab.errors import AsrLabError
@@ -112,6 +113,7 @@ import sys
 sys.modules["asr_lab"] = None  # as where it is not installed
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCTC, AutoProcessor
 base, kept, merged = sys.argv[1:]
 config = AutoConfig.from_pretrained(kept)
@@ -250,3 +252,88 @@ def test_a_base_that_is_there_in_no_way(tmp_path):
     with pytest.raises(AsrLabError, match="the base is a bert") as said:
         bases.Source.of(str(tmp_path)).config()
     assert "hubert" in said.value.allowed
+
+
+def weights_of(folder) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def keep_weights(folder, weights) -> None:
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def test_a_base_without_the_embedding_of_masked_frames(tmp_path):
+    base = base_folder(tmp_path / "base")
+    weights = weights_of(base)
+    del weights["masked_spec_embed"]  # as in facebook/wav2vec2-base-960h
+    keep_weights(base, weights)
+    source = bases.Source.of(str(base))
+    made = source.network(bases.for_ctc(source.config(), len(VOCABULARY), {}))
+    assert not made.wav2vec2.masked_spec_embed.any()
+    model = tuned(SpeechCTC(made), str(base), tune="lora", freeze_layers=2, lora={"r": 4})
+    recognizer(model).save(tmp_path / "kept")
+    assert torch.equal(logits(load_model(tmp_path / "kept").model), logits(model))
+
+
+def renamed(weights):
+    return {f"network.{key}": value for key, value in weights.items()}
+
+
+def shallow(weights):
+    return {key: value for key, value in weights.items() if ".layers.1." not in key}
+
+
+def narrow(weights):
+    return {key: value[:8].clone() if "intermediate_dense" in key else value for key, value in weights.items()}
+
+
+@pytest.mark.parametrize("change", [renamed, shallow, narrow])
+def test_weights_that_do_not_fit_the_base_are_not_drawn(tmp_path, change):
+    base = base_folder(tmp_path)
+    keep_weights(base, change(weights_of(base)))
+    source = bases.Source.of(str(base))
+    with pytest.raises(AsrLabError, match=r"weights do not fit the base's config.json: \d+ are not there") as said:
+        source.network(bases.for_ctc(source.config(), len(VOCABULARY), {}))
+    assert said.value.where == str(base)
+
+
+def test_a_kept_model_without_its_head(tmp_path):
+    recognizer(speech()).save(tmp_path)
+    keep_weights(tmp_path, {key: value for key, value in weights_of(tmp_path).items() if "lm_head" not in key})
+    with pytest.raises(AsrLabError, match=r"2 are not there or of another shape, such as lm_head.bias, lm_head.weight"):
+        load_model(tmp_path)
+
+
+def test_convolutions_behind_the_encoder_are_refused(tmp_path):
+    with pytest.raises(AsrLabError, match="add_adapter"):
+        bases.Source.of(str(base_folder(tmp_path, add_adapter=True, num_adapter_layers=1))).config()
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        ('{"feature_extractor_type": "Wav2Vec2FeatureExtractor", "sampling_rate": 8000}', "sound of 8000 Hz"),
+        ("{bad", "preprocessor_config.json cannot be read"),
+    ],
+)
+def test_how_a_base_wants_its_sound_is_never_guessed(tmp_path, content, what):
+    source = bases.Source.of(str(base_folder(tmp_path)))
+    (tmp_path / "preprocessor_config.json").write_text(content)
+    with pytest.raises(AsrLabError, match=what):
+        source.feature_extractor(source.config())
+    (tmp_path / "preprocessor_config.json").unlink()
+    assert source.feature_extractor(source.config()).do_normalize
+
+
+@pytest.mark.parametrize("what", [{"tune": "lora", "freeze_layers": 2, "lora": {"r": 4}}, {"tune": "head"}])
+def test_frozen_batch_norms_keep_their_statistics(tmp_path, what):
+    base = base_folder(tmp_path / "base", "hubert", "layer", conv_pos_batch_norm=True)
+    source = bases.Source.of(str(base))
+    made = source.network(bases.for_ctc(source.config(), len(VOCABULARY), {}))
+    model = tuned(SpeechCTC(made), str(base), **what)
+    learn(model)
+    recognizer(model).save(tmp_path / "kept")
+    assert torch.equal(logits(load_model(tmp_path / "kept").model), logits(model))
+    statistics = {name: value for name, value in made.hubert.state_dict().items() if "running" in name}
+    assert len(statistics) == 2
+    assert all(torch.equal(value, weights_of(base)[name]) for name, value in statistics.items())
