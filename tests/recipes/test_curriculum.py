@@ -148,6 +148,13 @@ def test_phases_are_nested_and_stay_where_they_are(finished):
     assert ids["1"] < ids["2"] < ids["3"]
 
 
+def test_a_curriculum_keeps_plain_models_where_asked(school):
+    ok("curriculum", "kids.yaml", "--phase", "1", "--merged", "phase1.epochs=1", "run.register_as=kids-whole")
+    folder = Path(mlflow.artifacts.download_artifacts("models:/kids-whole/1")) / "artifacts" / "model"
+    assert (folder / "model.safetensors").is_file()
+    assert not (folder / "adapter_config.json").exists()
+
+
 def test_one_phase_starts_from_a_run(finished):
     _, parent = finished
     first = children(parent.info.run_id)["1"].info.run_name
