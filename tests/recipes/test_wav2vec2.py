@@ -161,6 +161,7 @@ def test_merging_is_for_adapters(home):
     said = refused("train", "other.yaml", *ON[:3], "--merged")
     assert "--merged is for adapters (model.tune=lora); the recipe 'deepspeech2' trains none" in said
     assert "it is for model.tune=lora" in refused("train", "w.yaml", *ON, f"model.pretrained={TINY}", "--merged")
+    assert "--merged stands alone" in refused("train", "w.yaml", *ON, "--merged", "true")
 
 
 def test_adapters_that_are_trained_are_registered_as_one_plain_model(home):
