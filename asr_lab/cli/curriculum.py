@@ -8,19 +8,19 @@ import click
 
 from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, console, keys_help
 from asr_lab.cli.tables import show
-from asr_lab.cli.training import recording, training_options
-from asr_lab.config.load import load
+from asr_lab.cli.training import loaded, merged_option, recording, training_options
 from asr_lab.config.schema import CurriculumExperiment
 from asr_lab.units import hms
 
 
 @click.command(context_settings=TAKES_CONFIG_KEYS, epilog=keys_help("curriculum"))
 @training_options
+@merged_option
 @click.option("--phase", default="all", show_default=True, help="all, or one of 1, 2, 3, 4.")
 @click.option("--resume-from", default="", metavar="RUN|DIR", help="Start from the best model of this run, or folder.")
 def curriculum(
     config: Path, keys: tuple[str, ...], phase: str, resume_from: str, texts: tuple[str, ...], dry_run: bool,
-    new_run: bool, offline: bool,
+    new_run: bool, offline: bool, merged: bool,
 ) -> None:  # fmt: skip
     """Fine-tune a base of the wav2vec2 family by phases: more data each, from the best of the one before, with a gate
     behind each. A phase between its target and its lowest acceptable WER goes on, one that misses it stops.
@@ -34,7 +34,7 @@ def curriculum(
 
     The same command continues a curriculum that was cut off; phases that are done are not repeated.
     """
-    experiment = load(config, config_keys(texts, keys), "curriculum")
+    experiment = loaded(config, config_keys(texts, keys), "curriculum", merged=merged)
     assert isinstance(experiment, CurriculumExperiment)
     from asr_lab.recipes import curriculum as recipe
     from asr_lab.recipes.phases import chosen

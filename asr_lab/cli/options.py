@@ -82,6 +82,8 @@ def _pairs(arguments: Sequence[str]) -> list[str]:
         word = rest.pop(0)
         if option := _meant(word):
             raise AsrLabError(f"not an override: {word!r}", hint=f"did you mean {option} {word}?")
+        if word in ("true", "false"):  # behind a flag
+            raise AsrLabError(f"not an override: {word!r}", hint="a flag such as --dry-run or --merged stands alone")
         if not word.startswith("--") or "=" in word:
             pairs.append(word.removeprefix("--"))
         elif rest:

@@ -21,28 +21,35 @@ if TYPE_CHECKING:
 @click.option("--pattern", default="", help="With --best: glob or part of a run's name, model type or family.")
 @click.option("--family", default="", help="With --best: only this family, such as deepspeech2.")
 @click.option("--name", required=True, help="Name in the model registry, such as deepspeech2.")
-def register(run: str | None, best: str | None, pattern: str, family: str, name: str) -> None:
+@click.option("--merged", is_flag=True, help="Of adapters make one plain model first, which needs no base.")
+def register(run: str | None, best: str | None, pattern: str, family: str, name: str, merged: bool) -> None:
     """Make the model of RUN, or of the best run, a version of NAME, with its model card.
 
-    The first version becomes @champion; later ones through the gate of `asr-lab promote`.
+    The first version becomes @champion; later ones through the gate of `asr-lab promote`. What --merged makes, plain
+    transformers reads (AutoModelForCTC.from_pretrained); the run keeps its adapters.
 
     \b
     Examples:
       asr-lab register base-1a2b3c4d --name deepspeech2
       asr-lab register --best val/wer --family deepspeech2 --pattern "base-*" --name deepspeech2
+      asr-lab register korean-lora-1a2b3c4d --name wav2vec2-korean --merged
     """
     from asr_lab.tracking import registry, runs
+    from asr_lab.tracking.merging import register_merged
 
     if bool(run) == bool(best):
         raise AsrLabError("one run is registered: RUN or --best METRIC", next_command="asr-lab register --help")
     chosen = runs.one(run) if run else _best(str(best), pattern, family)
-    version = registry.register_run(chosen.info.run_id, name)
+    whole = register_merged(chosen.info.run_id, name) if merged else None
+    version = whole or registry.register_run(chosen.info.run_id, name)
     click.echo(f"{chosen.info.run_name} is {registry.uri_of(version)}")
     if registry.CHAMPION not in (registry.aliases_of(version)):
         click.echo(f"  to make it the champion: asr-lab promote {version.name}/{version.version}")
-    if base := _folder_of_base(chosen):
-        click.echo(f"  warning: these are adapters alone, which load only where {base} is; trained with", err=True)
-        click.echo(f"  run.register_as={name} or model.merged=true, the model needs no base", err=True)
+    if merged and not whole:
+        click.echo("  --merged changes nothing: its model is a plain one already", err=True)
+    if not whole and (base := _folder_of_base(chosen)):
+        click.echo(f"  warning: these are adapters alone, which load only where {base} is; with --merged", err=True)
+        click.echo("  they become one plain model that needs no base", err=True)
 
 
 def _folder_of_base(run: Any) -> str:

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from asr_lab.cli.manifests import bar, keep_what_is_there, overwrite_option, say
+
+if TYPE_CHECKING:
+    from lhotse import CutSet
+
+    from asr_lab.data.selection import Budget
+    from asr_lab.recipes.hearing import Memory
+    from asr_lab.recipes.select import By, Selected
 
 _PATH = click.Path(path_type=Path)
 
@@ -29,8 +37,9 @@ def select(
 ) -> None:  # fmt: skip
     """Recognise the utterances of POOL and write the hardest ones to OUT: active selection for the next phase.
 
-    Beside OUT a table (.csv) says how hard each utterance was found, and what was heard. Utterances without a
-    transcript are chosen by confidence, and want one before they can be learned from.
+    Beside OUT a table (.csv) says how hard each utterance was found, and what was heard, or why nothing could be.
+    Utterances without a transcript are chosen by confidence, and want one before they can be learned from. Cut off,
+    the same command goes on: what was heard is kept beside OUT until all is.
 
     \b
     Examples:
@@ -40,19 +49,45 @@ def select(
     """
     from asr_lab.data import manifest
     from asr_lab.data.selection import Budget, unused
-    from asr_lab.models import load_model
-    from asr_lab.recipes.select import select as choose
-    from asr_lab.tracking.registry import MlflowStore
+    from asr_lab.recipes.hearing import Memory
 
-    report = out.with_name(out.name.removesuffix(manifest.SUFFIX) + ".csv")
+    stem = out.name.removesuffix(manifest.SUFFIX)
+    report, memory = out.with_name(f"{stem}.csv"), Memory(out.with_name(f".{stem}.heard.jsonl"))
     keep_what_is_there([out, report], overwrite)
+    budget = Budget(share, speaker_share)
     cuts = manifest.read(pool, speech=False)
     before = manifest.read(add_to) if add_to else None
     taken = [one for one in (before, *(manifest.read(path, speech=False) for path in used)) if one is not None]
     candidates = unused(cuts, taken)
     transcribed = all(any((one.text or "").strip() for one in cut.supervisions) for cut in candidates)
-    store = MlflowStore()
-    recognizer, done = load_model(store.resolve(model), store.resolve), 0
+    how: By = "wer" if by == "wer" or (by == "auto" and transcribed) else "confidence"
+    found = _choose(candidates, model, how, budget, max_wer=max_wer, memory=memory)
+    written = manifest.write([*(before or ()), *found.cuts], out, speech=transcribed)
+    found.table.to_csv(report, index=False)
+    memory.forget()
+    click.echo(f"{len(found.cuts)} of {len(candidates)} utterances chosen, {_how_hard(found.table)}; each in {report}")
+    if found.recalled:
+        click.echo(f"  {found.recalled} of them were heard before it was cut off, and not again")
+    if found.left_out:
+        click.echo(f"  warning: {_how_deaf(found.left_out)}", err=True)
+    if found.note:
+        click.echo(f"  warning: {found.note} (--speaker-share)", err=True)
+    if transcribed:
+        say(written, out)
+    else:
+        click.echo(f"{out}: {len(written)} utterances, some without a transcript: they want one first")
+
+
+def _choose(
+    candidates: CutSet, model: str, by: By, budget: Budget, *, max_wer: float | None, memory: Memory
+) -> Selected:
+    """Recognise the candidates under a bar, and choose."""
+    from asr_lab.models import load_model
+    from asr_lab.recipes.select import select
+    from asr_lab.tracking.registry import MlflowStore
+
+    store, done = MlflowStore(), 0
+    recognizer = load_model(store.resolve(model), store.resolve)
     with bar("recognising") as progress:
 
         def advance(more: int) -> None:
@@ -60,23 +95,13 @@ def select(
             done += more
             progress(done, len(candidates))
 
-        chosen, table, note = choose(
-            candidates,
-            recognizer,
-            "wer" if by == "wer" or (by == "auto" and transcribed) else "confidence",
-            Budget(share, speaker_share),
-            max_wer=max_wer,
-            progress=advance,
-        )
-    written = manifest.write([*(before or ()), *chosen], out, speech=transcribed)
-    table.to_csv(report, index=False)
-    click.echo(f"{len(chosen)} of {len(candidates)} utterances chosen, {_how_hard(table)}; each in {report}")
-    if note:
-        click.echo(f"  warning: {note} (--speaker-share)", err=True)
-    if transcribed:
-        say(written, out)
-    else:
-        click.echo(f"{out}: {len(written)} utterances, some without a transcript: they want one first")
+        return select(candidates, recognizer, by, budget, max_wer=max_wer, memory=memory, progress=advance)
+
+
+def _how_deaf(left_out: dict[str, str]) -> str:
+    from asr_lab.recipes.hearing import told
+
+    return f"{len(left_out)} utterances cannot be heard and are left out: {told(left_out)}"
 
 
 def _how_hard(table: object) -> str:

@@ -9,9 +9,8 @@ import click
 
 from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, console, keys_help
 from asr_lab.cli.tables import show
-from asr_lab.cli.training import recording, training_options
+from asr_lab.cli.training import loaded, merged_option, recording, training_options
 from asr_lab.config.identity import differences
-from asr_lab.config.load import load
 from asr_lab.config.schema import TRAINED, PronunciationExperiment, TrainExperiment
 from asr_lab.units import hms
 
@@ -26,9 +25,11 @@ if TYPE_CHECKING:
 
 @click.command(context_settings=TAKES_CONFIG_KEYS, epilog=keys_help(*TRAINED))
 @training_options
+@merged_option
 def train(
-    config: Path, keys: tuple[str, ...], texts: tuple[str, ...], dry_run: bool, new_run: bool, offline: bool
-) -> None:
+    config: Path, keys: tuple[str, ...], texts: tuple[str, ...], dry_run: bool, new_run: bool, offline: bool,
+    merged: bool,
+) -> None:  # fmt: skip
     """Train the model that CONFIG describes; the best epoch is kept, tested and registered. Of several configs, one
     after the other, each may start from what those before it registered.
 
@@ -38,6 +39,7 @@ def train(
       asr-lab train experiments/deepspeech2/base.yaml train.batch_size=32 model.hidden_size=320
       asr-lab train experiments/deepspeech2/base.yaml --dry-run
       asr-lab train experiments/wav2vec2/xlsr-lora.yaml data.train=... data.val=... data.test=...
+      asr-lab train experiments/wav2vec2/xlsr-lora.yaml data.train=... --merged
       asr-lab train experiments/deepspeech2/finetune.yaml model.pretrained=models:/deepspeech2@champion
       asr-lab train experiments/pronunciation/cross.yaml main_lr=2e-4 data.train=...
       asr-lab train experiments/pronunciation/encoder.yaml experiments/pronunciation/cross.yaml
@@ -47,8 +49,8 @@ def train(
     """
     more = [Path(key) for key in keys if key.endswith((".yaml", ".yml")) and "=" not in key]
     settings = config_keys(texts, [key for key in keys if Path(key) not in more])
-    experiments = [load(one, settings, *TRAINED) for one in (config, *more)]  # all mistakes before the first starts
-    for experiment in experiments:
+    experiments = [loaded(one, settings, *TRAINED, merged=merged) for one in (config, *more)]
+    for experiment in experiments:  # all mistakes are told before the first starts
         assert isinstance(experiment, TrainExperiment | PronunciationExperiment)
         _train(experiment, dry_run, new_run, offline)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from asr_lab.cli.options import dry_run_option, new_run_option, offline_option, overrides_option
+from asr_lab.config.load import load
+from asr_lab.config.schema import CurriculumExperiment, Experiment, SweepExperiment, Wav2Vec2Experiment
+from asr_lab.errors import AsrLabError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,6 +33,34 @@ def training_options(function: F) -> F:
     ):
         function = option(function)
     return function
+
+
+def merged_option(function: F) -> F:
+    """`--merged`."""
+    return click.option(
+        "--merged",
+        is_flag=True,
+        help="Keep one plain model instead of adapters that need their base (model.merged=true).",
+    )(function)
+
+
+def loaded(
+    config: Path, settings: Mapping[str, Any], *recipes: str, merged: bool = False
+) -> Experiment | SweepExperiment:
+    """The experiment of a file and the settings over it, `merged` where its model can be.
+
+    Raises `AsrLabError` as `load` does, and where the recipe has no adapters to merge.
+    """
+    experiment = load(config, settings, *recipes)
+    if not merged:
+        return experiment
+    if not isinstance(experiment, Wav2Vec2Experiment | CurriculumExperiment):
+        raise AsrLabError(
+            f"--merged is for adapters (model.tune=lora); the recipe {experiment.recipe!r} trains none",
+            where=str(config),
+            allowed="--merged with the recipes wav2vec2 and curriculum",
+        )
+    return load(config, {**settings, "model.merged": True}, *recipes)
 
 
 def recording(out: Console, *, new_run: bool, offline: bool) -> tuple[Tracker, Console, bool]:

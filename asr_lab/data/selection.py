@@ -20,12 +20,16 @@ _ROUNDING = 1e-6  # s
 
 @dataclass(frozen=True)
 class Budget:
-    """How much is taken."""
+    """How much is taken; raises `AsrLabError` for shares that are none."""
 
     share: float = 0.1
     """Of the duration of what can be chosen."""
     speaker_share: float = 0.2
     """Of the chosen duration, the most that one speaker may fill; 1: no cap."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1 or not 0 < self.speaker_share <= 1:
+            raise AsrLabError(f"shares of {self.share:g} and {self.speaker_share:g}", allowed="above 0, at most 1")
 
 
 def unused(cuts: CutSet, used: Sequence[CutSet]) -> CutSet:
@@ -41,10 +45,8 @@ def hardest(cuts: CutSet, difficulty: Mapping[str, float], budget: Budget) -> Cu
     """The most difficult utterances within the budget, the hardest first; of equals, by id.
 
     An utterance that would go beyond the budget, or its speaker's part of it, is passed over for the next. At least
-    one is taken. Raises `AsrLabError` for shares that are none.
+    one is taken.
     """
-    if not 0 < budget.share <= 1 or not 0 < budget.speaker_share <= 1:
-        raise AsrLabError(f"shares of {budget.share:g} and {budget.speaker_share:g}", allowed="above 0, at most 1")
     seconds = _asked(cuts, budget)
     by_speaker: defaultdict[str, float] = defaultdict(float)
     chosen: list[Cut] = []

@@ -93,14 +93,24 @@ def screened(split: Split, recognizer: Recognizer, max_duration_s: float, *, fas
 
 def refuse_too_short(split: Split, recognizer: Recognizer) -> None:
     """Raise `AsrLabError` that names the utterances which the recogniser cannot hear, before anything is spent."""
-    short = [cut.id for cut in split.cuts if num_samples(cut.duration) < recognizer.min_samples]
+    short = too_short(split.cuts, recognizer)
     if short:
         raise AsrLabError(
             f"{len(short)} utterances are too short to be recognised: {listing(short, 5)}",
             where=split.path,
-            allowed=f"at least {recognizer.min_samples / SAMPLE_RATE * 1000:.0f} ms",
+            allowed=f"at least {shortest(recognizer)}",
             next_command=f"asr-lab data check {split.path}",
         )
+
+
+def too_short(cuts: CutSet, recognizer: Recognizer) -> list[str]:
+    """Ids of the utterances that are shorter than anything the recogniser can hear."""
+    return [cut.id for cut in cuts if num_samples(cut.duration) < recognizer.min_samples]
+
+
+def shortest(recognizer: Recognizer) -> str:
+    """The shortest signal that the recogniser can hear, for people."""
+    return f"{recognizer.min_samples / SAMPLE_RATE * 1000:.0f} ms"
 
 
 def check_spoken(splits: Mapping[str, Split]) -> None:

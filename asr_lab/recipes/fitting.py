@@ -17,7 +17,7 @@ from asr_lab.models.adapter import MLPAdapter
 from asr_lab.models.adapter.network import Imitation
 from asr_lab.recipes.common import score
 from asr_lab.recipes.person import Plan
-from asr_lab.training.callbacks import DropBrokenUpdates, Recording
+from asr_lab.training.callbacks import Curves, DropBrokenUpdates, Recording
 from asr_lab.training.frames import Frames, frame_loader
 from asr_lab.training.recorder import Recorder
 from asr_lab.training.trainer import AsrTrainer
@@ -49,7 +49,7 @@ def _learn(planned: Plan, frames: Frames, cuts: CutSet, run: Recorder | None = N
         if run:
             run.metrics({"train/imitation_loss": loss})
     labels = {cut.id: planned.recognizer.encode_text(manifest.supervision(cut).text or "") for cut in cuts}
-    callbacks = [Recording(run), DropBrokenUpdates(run)] if run else []
+    callbacks = [Recording(Curves(run)), DropBrokenUpdates(Curves(run))] if run else []
     _trainer(adapter, config, config.train, frames, labels, callbacks).train()
     return adapter.eval().to(planned.recognizer.model.device)
 

@@ -13,7 +13,7 @@ from asr_lab.data.batches import EpochBatches, loader
 from asr_lab.errors import AsrLabError
 from asr_lab.recipes.common import rank_and_world_size
 from asr_lab.recipes.plan import AnyPlan
-from asr_lab.training.callbacks import DropBrokenUpdates, Recording, SaveEvery, Telling
+from asr_lab.training.callbacks import Curves, DropBrokenUpdates, Recording, SaveEvery, Telling
 from asr_lab.training.recorder import Recorder
 from asr_lab.training.trainer import AsrTrainer, Tally, from_rank_0, last_checkpoint, meet, written_whole
 
@@ -59,6 +59,7 @@ def fit(
     )
     meet()  # to agree on a folder
     folder = Path(from_rank_0(str(run.checkpoints)))
+    curves = Curves(run, run.last_steps())
     trainer = AsrTrainer(
         recognizer.model,
         loader(batches, collator, config.train.num_workers),
@@ -67,8 +68,8 @@ def fit(
         folder=folder,
         seed=config.run.seed,
         callbacks=[
-            Recording(run),
-            DropBrokenUpdates(run),
+            Recording(curves),
+            DropBrokenUpdates(curves),
             Telling(console, "training"),
             *keepers(folder),
             SaveEvery(config.train.save_every),

@@ -26,6 +26,8 @@ from asr_lab.tracking.store import once, quiet
 from asr_lab.training.recorder import RegisteredModel
 
 CONTENT_TAG = "asr_lab.content"
+MODEL = "model"
+"""What the model that a run made is called."""
 _PACKAGE = Path(asr_lab.__file__).parent
 _PYFUNC = _PACKAGE / "serving" / "pyfunc.py"
 _NEEDED = (
@@ -104,15 +106,24 @@ def _digest(folder: Path) -> str:
 
 
 def publish(
-    client: MlflowClient, run_id: str, folder: Path, *, name: str, content: str, params: Mapping[str, str]
+    client: MlflowClient,
+    run_id: str,
+    folder: Path,
+    *,
+    name: str,
+    content: str,
+    params: Mapping[str, str],
+    called: str = MODEL,
 ) -> str:
     """Put a packaged model on the store as a model of the run; its URI `models:/m-...`.
 
-    `content` is its digest: the same content of the same run is put there once, however often this is cut off.
+    `content` is its digest: the same content of the same run is put there once, however often this is cut off. One
+    that is `called` otherwise than the run's own lies beside it: `runs:/ID/model` does not mean it.
     """
-    logged = _logged(client, run_id, name, content, params)
+    logged = _logged(client, run_id, name, content, params, called)
     if logged.status != "READY":
-        _link(client, run_id, logged.model_id)
+        if called == MODEL:
+            _link(client, run_id, logged.model_id)
         described = Model.load(str(folder))
         described.model_id = described.model_uuid = logged.model_id
         described.run_id, described.artifact_path = run_id, logged.artifact_location
@@ -122,7 +133,9 @@ def publish(
     return f"models:/{logged.model_id}"
 
 
-def _logged(client: MlflowClient, run_id: str, name: str, content: str, params: Mapping[str, str]) -> LoggedModel:
+def _logged(
+    client: MlflowClient, run_id: str, name: str, content: str, params: Mapping[str, str], called: str
+) -> LoggedModel:
     """The run's model of this content; made where our experiments lie, not in the default one as Model.log would."""
     experiment = client.get_run(run_id).info.experiment_id
     known = client.search_logged_models([experiment], f"tags.`{CONTENT_TAG}` = '{content}'")
@@ -132,7 +145,7 @@ def _logged(client: MlflowClient, run_id: str, name: str, content: str, params: 
     with once():
         return client.create_logged_model(
             experiment,
-            name="model",
+            name=called,
             source_run_id=run_id,
             model_type=name,
             params=dict(params),

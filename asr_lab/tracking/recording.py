@@ -6,6 +6,7 @@ import json
 import shutil
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,7 +14,7 @@ from typing import Any, Self
 import pandas as pd
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
-from asr_lab.errors import reason
+from asr_lab.errors import AsrLabError, reason
 from asr_lab.metrics.catalog import DECIDES
 from asr_lab.tracking import packages
 from asr_lab.tracking.ending import end_on_sigterm
@@ -21,7 +22,8 @@ from asr_lab.tracking.orphans import CHECKPOINTS
 from asr_lab.tracking.spool import sync
 from asr_lab.tracking.spool.shipper import Shipper
 from asr_lab.tracking.spool.spool import Spool, SpoolError
-from asr_lab.tracking.store import shown_uri
+from asr_lab.tracking.store import client as tracking_client
+from asr_lab.tracking.store import reaching, shown_uri
 from asr_lab.tracking.telling import run_ended, say
 from asr_lab.training.recorder import Dataset, RegisteredModel, RunSpec, Status, status_of
 
@@ -68,6 +70,19 @@ class MlflowRecorder:
         self._latest |= {name: (value, at_ms, step) for name, value in points.items()}
         if self.spec.watcher:
             self.spec.watcher.saw(points, step)
+
+    def last_steps(self) -> dict[str, int]:
+        """By the spool, which may have what the store has not, and by one question to the store, which has what was
+        recorded into a spool that is gone; a store that does not answer is not waited for.
+        """
+        if not self.resumed:
+            return {}
+        found = self.spool.last_steps()
+        if self._shipper and self.spool.state.run_id:
+            with suppress(AsrLabError), reaching("the run cannot be read"):
+                points = tracking_client().get_run(self.spool.state.run_id).data._metric_objs
+                found |= {point.key: max(point.step, found.get(point.key, point.step)) for point in points}
+        return found
 
     def tags(self, values: Mapping[str, str]) -> None:
         self.spool.append("tags", values={key: str(value) for key, value in values.items()})

@@ -9,6 +9,7 @@ from typing import Any
 
 import mlflow
 from mlflow import MlflowClient
+from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
@@ -19,7 +20,7 @@ from asr_lab.tracking.conditions import quoted
 from asr_lab.tracking.knock import StoreAwayError, without_password
 from asr_lab.tracking.store import client as tracking_client
 from asr_lab.tracking.store import is_final, is_missing, once, reaching, shown_uri, tracking_uri
-from asr_lab.training.recorder import RegisteredModel
+from asr_lab.training.recorder import MERGED, RegisteredModel
 
 CHAMPION = "champion"
 FAMILY = "asr_lab.family"
@@ -95,21 +96,32 @@ def register_run(run_id: str, name: str) -> ModelVersion:
 
     Raises `AsrLabError` when the run has none, or nothing can be called so.
     """
+    run, source = model_of(run_id, name)
+    client = tracking_client()
+    with reaching("the model cannot be registered"):
+        known = client.search_model_versions(f"name = {quoted(name)} and run_id = '{run_id}'")
+        if own := [version for version in known if MERGED not in version.tags]:
+            return own[0]
+        return new_version(client, source, run_id, RegisteredModel(name=name, files={}, tags=tags_of(run)))
+
+
+def model_of(run_id: str, name: str) -> tuple[Run, str]:
+    """A run and the URI of its model, which is to be called `name`; raises `AsrLabError` as `register_run` does."""
     try:
         registered_name(name)
     except ValueError as error:
         raise AsrLabError(str(error), next_command="asr-lab register RUN --name NAME") from error
-    client = tracking_client()
     with reaching("the model cannot be registered"):
-        run = client.get_run(run_id)
-        logged = [output.model_id for output in (run.outputs.model_outputs if run.outputs else [])]
-        if not logged:
-            raise AsrLabError(f"run {run_id[:8]} logged no model", next_command=f"asr-lab show {run_id[:8]}")
-        known = client.search_model_versions(f"name = {quoted(name)} and run_id = '{run_id}'")
-        if known:
-            return known[0]
-        tags = {key: run.data.tags[key] for key in ("asr_lab.base",) if key in run.data.tags}
-        return new_version(client, f"models:/{logged[-1]}", run_id, RegisteredModel(name=name, files={}, tags=tags))
+        run = tracking_client().get_run(run_id)
+    logged = [output.model_id for output in (run.outputs.model_outputs if run.outputs else [])]
+    if not logged:
+        raise AsrLabError(f"run {run_id[:8]} logged no model", next_command=f"asr-lab show {run_id[:8]}")
+    return run, f"models:/{logged[-1]}"
+
+
+def tags_of(run: Run) -> dict[str, str]:
+    """What a version keeps of the tags of the run it was made of."""
+    return {key: run.data.tags[key] for key in ("asr_lab.base",) if key in run.data.tags}
 
 
 def is_adapter(version: ModelVersion) -> bool:

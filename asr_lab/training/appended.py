@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from pathlib import Path
 
 _BLOCK = 65_536
 
@@ -19,3 +21,23 @@ def drop_cut_off(file: int) -> None:
         keep = start
     if keep != end:
         os.ftruncate(file, keep)
+
+
+def write_whole(file: int, data: bytes) -> None:
+    """Write lines to a descriptor that appends; when the disk has no room (`OSError`), none of them is there half."""
+    try:
+        while data:
+            data = data[os.write(file, data) :]
+    except OSError:
+        drop_cut_off(file)
+        raise
+
+
+def append_lines(path: Path, lines: Sequence[str]) -> None:
+    """Append lines to a file that is opened for them alone; a last one that was cut off goes. Raises `OSError`."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    try:
+        drop_cut_off(file)
+        write_whole(file, "".join(f"{line}\n" for line in lines).encode())
+    finally:
+        os.close(file)

@@ -6,7 +6,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,25 +30,38 @@ def _our_name(key: str) -> str:
     return f"val/{key.removeprefix(_VALIDATED)}" if key.startswith(_VALIDATED) else _LOGGED.get(key, "")
 
 
+class Curves:
+    """A run's curves. Updates behind the last checkpoint are made again where a run is continued: the points that were
+    `logged` before it was cut off (metric -> last step) are not logged twice.
+    """
+
+    def __init__(self, recorder: Recorder, logged: Mapping[str, int] | None = None) -> None:
+        self.recorder, self.logged = recorder, logged or {}
+
+    def add(self, values: Mapping[str, float], step: int) -> None:
+        new = {name: value for name, value in values.items() if name not in self.logged or step > self.logged[name]}
+        if new:
+            self.recorder.metrics(new, step=step)
+
+
 class Recording(TrainerCallback):  # type: ignore[misc]
     """Trainer's logs under our metric names, and the time each epoch took; rank 0 alone."""
 
-    def __init__(self, recorder: Recorder) -> None:
-        self.recorder = recorder
+    def __init__(self, curves: Curves) -> None:
+        self.curves = curves
         self.began = 0.0
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
         if state.is_world_process_zero:
             named = {_our_name(key): float(value) for key, value in logs.items() if _our_name(key)}
-            if named:
-                self.recorder.metrics(named, step=state.global_step)
+            self.curves.add(named, state.global_step)
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.began = time.monotonic()
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.is_world_process_zero:
-            self.recorder.metrics({"epoch_time": time.monotonic() - self.began}, step=state.global_step)
+            self.curves.add({"epoch_time": time.monotonic() - self.began}, state.global_step)
 
 
 class KeepBest(TrainerCallback):  # type: ignore[misc]
@@ -160,8 +173,8 @@ class SaveEvery(TrainerCallback):  # type: ignore[misc]
 class DropBrokenUpdates(TrainerCallback):  # type: ignore[misc]
     """An update whose gradients are not finite is dropped, counted and logged: one would destroy the weights."""
 
-    def __init__(self, recorder: Recorder) -> None:
-        self.recorder = recorder
+    def __init__(self, curves: Curves) -> None:
+        self.curves = curves
         self.dropped = 0
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
@@ -171,7 +184,7 @@ class DropBrokenUpdates(TrainerCallback):  # type: ignore[misc]
                 parameter.grad = None
             self.dropped += 1
             if state.is_world_process_zero:
-                self.recorder.metrics({"train/dropped_updates": self.dropped}, step=state.global_step)
+                self.curves.add({"train/dropped_updates": self.dropped}, state.global_step)
 
 
 class Telling(TrainerCallback):  # type: ignore[misc]

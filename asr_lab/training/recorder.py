@@ -138,6 +138,9 @@ class Recorder(Protocol):
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None: ...
 
+    def last_steps(self) -> dict[str, int]:
+        """Metric -> the last step at which a run that is continued has it already; empty for a new run."""
+
     def tags(self, values: Mapping[str, str]) -> None: ...
 
     def note(self, content: str) -> None:
@@ -240,6 +243,11 @@ class MemoryRecorder:
             self.all_metrics.setdefault(name, []).append((step, value))
         if self.spec.watcher:
             self.spec.watcher.saw(values, step)
+
+    def last_steps(self) -> dict[str, int]:
+        return (
+            {name: max(step for step, _ in points) for name, points in self.all_metrics.items()} if self.resumed else {}
+        )
 
     def tags(self, values: Mapping[str, str]) -> None:
         self.all_tags |= values

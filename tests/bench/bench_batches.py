@@ -44,7 +44,7 @@ from asr_lab.models.wav2vec2 import bases
 from asr_lab.models.wav2vec2.network import SpeechCTC
 from asr_lab.models.wav2vec2.recognizer import Wav2Vec2Recognizer
 from asr_lab.recipes.common import use_threads
-from asr_lab.training.callbacks import DropBrokenUpdates
+from asr_lab.training.callbacks import Curves, DropBrokenUpdates
 from asr_lab.training.recorder import MemoryRecorder, RunSpec
 from asr_lab.training.trainer import AsrTrainer, training_arguments
 from asr_lab.units import SAMPLE_RATE, num_samples
@@ -154,7 +154,7 @@ class Bench:
             settings,
             folder=self.folder,
             seed=seed,
-            callbacks=[DropBrokenUpdates(MemoryRecorder(spec, self.folder)), epoch],
+            callbacks=[DropBrokenUpdates(Curves(MemoryRecorder(spec, self.folder))), epoch],
             checkpoints=False,
         )
 

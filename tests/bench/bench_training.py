@@ -39,7 +39,7 @@ from asr_lab.data.features import extract
 from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC, output_length
 from asr_lab.models.kospeech import convert_state_dict
 from asr_lab.recipes.common import use_threads
-from asr_lab.training.callbacks import DropBrokenUpdates
+from asr_lab.training.callbacks import Curves, DropBrokenUpdates
 from asr_lab.training.recorder import MemoryRecorder, RunSpec
 from asr_lab.training.trainer import AsrTrainer, training_arguments
 from asr_lab.units import FRAME_SHIFT_S, NUM_MEL_BINS, SAMPLE_RATE, num_samples
@@ -174,7 +174,7 @@ class Bench:
             settings,
             folder=self.folder,
             seed=seed,
-            callbacks=[DropBrokenUpdates(MemoryRecorder(spec, self.folder)), epoch],
+            callbacks=[DropBrokenUpdates(Curves(MemoryRecorder(spec, self.folder))), epoch],
             checkpoints=False,
         )
 

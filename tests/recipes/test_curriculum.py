@@ -14,14 +14,17 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 from conftest import WORDS, artifacts, make_corpus, newest, ok, refused
 from conftest import run as typed
 from empty_store import empty_store
 from forks import Forked
 
 from asr_lab.data import manifest
+from asr_lab.models.recognizer import Recognizer
 from asr_lab.recipes import curriculum as recipe
 from asr_lab.recipes.common import score, wer_interval
+from asr_lab.recipes.hearing import Memory, Said
 from asr_lab.recipes.train import train
 from asr_lab.tracking import load_model
 
@@ -143,6 +146,13 @@ def test_phases_are_nested_and_stay_where_they_are(finished):
         path = next(line.split()[-1] for line in config.splitlines() if line.strip().startswith("train: phases/"))
         ids[number] = {cut.id for cut in manifest.read(path)}
     assert ids["1"] < ids["2"] < ids["3"]
+
+
+def test_a_curriculum_keeps_plain_models_where_asked(school):
+    ok("curriculum", "kids.yaml", "--phase", "1", "--merged", "phase1.epochs=1", "run.register_as=kids-whole")
+    folder = Path(mlflow.artifacts.download_artifacts("models:/kids-whole/1")) / "artifacts" / "model"
+    assert (folder / "model.safetensors").is_file()
+    assert not (folder / "adapter_config.json").exists()
 
 
 def test_one_phase_starts_from_a_run(finished):
@@ -373,3 +383,91 @@ def test_what_has_no_transcript_is_selected_by_confidence(school):
     assert "--by confidence" in refused("data", "select", "unheard.jsonl.gz", "x.jsonl.gz", "--model", "models:/weak/1",
                                         "--by", "wer")  # fmt: skip
     assert not (school / "x.jsonl.gz").exists()
+
+
+def with_broken(name):
+    """A pool of the training data, and three that cannot be heard: 10 ms, a file that is gone, one that is no audio."""
+    from asr_lab.data.manifest import utterance
+
+    rows = list(manifest.read("train.jsonl.gz"))[:20]
+    for id, samples in (("short", 160), ("gone", 4000), ("broken", 4000)):
+        file = Path(f"{name}-{id}.wav")
+        soundfile.write(file, np.zeros(samples, np.float32), 16000)
+        rows.append(utterance(id=id, audio=file, text="cab", speaker="ann", language="en"))
+    Path(f"{name}-gone.wav").unlink()
+    Path(f"{name}-broken.wav").write_bytes(b"RIFF no more")
+    manifest.write(rows, Path(f"{name}.jsonl.gz"))
+    return rows
+
+
+def test_what_cannot_be_heard_is_left_out_and_named(school):
+    rows = with_broken("broken")
+    said = typed("data", "select", "broken.jsonl.gz", "b.jsonl.gz", "--model", "models:/weak/1", "--share", "0.5",
+                 "--speaker-share", "1")  # fmt: skip
+    assert said.exit_code == 0, said.output
+    assert "3 utterances cannot be heard and are left out: short (shorter than 25 ms)" in said.output
+    table = pd.read_csv("b.csv").set_index("id")
+    assert len(table) == 23
+    assert table["left_out"].notna().sum() == 3
+    assert table.loc["gone", "left_out"] == "no such audio file"
+    assert "not an audio file" in table.loc["broken", "left_out"]
+    assert not table.loc[["short", "gone", "broken"], "chosen"].any()
+    assert table["wer"].notna().sum() == table["confidence"].notna().sum() == 20
+    manifest.write(rows[-3:], Path("deaf.jsonl.gz"))
+    said = refused("data", "select", "deaf.jsonl.gz", "d.jsonl.gz", "--model", "models:/weak/1")
+    assert "none of 3 utterances can be heard: short (shorter than 25 ms); gone (no such audio file)" in said
+    assert not (school / "d.jsonl.gz").exists()
+    assert not list(school.glob(".*.heard.jsonl"))
+
+
+KILLED = """
+import os, signal
+from asr_lab.models.recognizer import Recognizer
+from asr_lab.cli import cli
+
+heard, batches = Recognizer.heard, []
+
+def heard_till(*arguments):
+    batches.append(1)
+    if len(batches) == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return heard(*arguments)
+
+Recognizer.heard = heard_till
+cli({arguments})
+"""
+
+
+def test_a_selection_goes_on_where_it_was_killed(school, monkeypatch):
+    select = ("data", "select", "train.jsonl.gz", "cut.jsonl.gz", "--model", "models:/weak/1")
+    ok("data", "select", "train.jsonl.gz", "through.jsonl.gz", "--model", "models:/weak/1")
+    process = Forked(["-c", KILLED.format(arguments=list(select))], cwd=school, env=os.environ)
+    assert process.wait(60) == -signal.SIGKILL
+    (kept,) = school.glob(".*.heard.jsonl")
+    assert len(kept.read_text().splitlines()) == 48
+    with kept.open("a") as file:
+        file.write('{"id": "half a li')
+    anew = []
+    heard = Recognizer.heard
+
+    def counted(self, cuts, *rest):
+        anew.extend(cut.id for cut in cuts)
+        return heard(self, cuts, *rest)
+
+    monkeypatch.setattr(Recognizer, "heard", counted)
+    assert "48 of them were heard before" in ok(*select)
+    assert len(set(anew)) == len(anew) == 90 - 48
+    assert not kept.exists()
+    cut_off, through = (pd.read_csv(f"{name}.csv").set_index("id") for name in ("cut", "through"))
+    pd.testing.assert_frame_equal(cut_off.loc[through.index], through, rtol=1e-4)
+    assert [cut.id for cut in manifest.read("cut.jsonl.gz")] == [cut.id for cut in manifest.read("through.jsonl.gz")]
+
+
+def test_what_another_model_heard_is_heard_again(school, tmp_path):
+    cuts = list(manifest.read("val.jsonl.gz"))
+    memory = Memory(tmp_path / "heard.jsonl")
+    memory.keep(cuts[:2], {cut.id: Said("cab", 0.5) for cut in cuts}, "one")
+    assert set(memory.recall(cuts, "one")) == {cut.id for cut in cuts[:2]}
+    assert memory.recall(cuts, "another") == {}
+    cuts[0].duration /= 2
+    assert set(memory.recall(cuts, "one")) == {cuts[1].id}

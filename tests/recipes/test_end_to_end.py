@@ -150,6 +150,8 @@ def test_a_training_that_was_killed_goes_on_in_the_same_run(folder):
     assert run.info.status == "FINISHED"
     first = int(re.search(r"epoch (\d+)/20", done.stdout).group(1))
     assert first > 1  # what was trained before was not trained again
+    steps = [point.step for point in client_of(folder).get_metric_history(run.info.run_id, "train/loss")]
+    assert len(steps) == len(set(steps))  # nor logged twice
 
 
 def test_a_run_still_going_is_not_taken_over(folder):

@@ -14,14 +14,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+import torch
 from conftest import WORDS, artifacts, make_corpus, newest, ok, refused
 from conftest import run as typed
 from empty_store import empty_store
 from encoders import base_folder
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCTC
 
+from asr_lab.data.audio import read_file
 from asr_lab.recipes import arms as recipe
 from asr_lab.recipes.train import train
+from asr_lab.tracking import load_model
 
 ON = ("data.train=corpus/all.jsonl.gz", "data.val=corpus/all.jsonl.gz", "data.test=test/all.jsonl.gz",
       "train.batch_size=4", "run.threads=1")  # fmt: skip
@@ -144,12 +148,51 @@ def test_adapters_go_on_learning_or_become_part_of_the_weights(home):
 
 
 def test_a_merged_model_needs_no_base(home):
-    run = tune(*LORA, "model.merged=true", "run.register_as=whole", "train.epochs=1")
+    run = tune(*LORA, "--merged", "run.register_as=whole", "train.epochs=1")
+    assert run.data.params["model.merged"] == "True"
     folder = Path(mlflow.artifacts.download_artifacts("models:/whole/1")) / "artifacts" / "model"
     assert (folder / "model.safetensors").is_file()
     assert not (folder / "adapter_config.json").exists()
     ok("evaluate", "--model", str(folder), "--data", "test/all.jsonl.gz")
     assert newest("evaluate", "evaluate").data.metrics["test/wer"] == wer(run)
+
+
+def test_merging_is_for_adapters(home):
+    (home / "other.yaml").write_text("recipe: deepspeech2\n")
+    said = refused("train", "other.yaml", *ON[:3], "--merged")
+    assert "--merged is for adapters (model.tune=lora); the recipe 'deepspeech2' trains none" in said
+    assert "it is for model.tune=lora" in refused("train", "w.yaml", *ON, f"model.pretrained={TINY}", "--merged")
+    assert "--merged stands alone" in refused("train", "w.yaml", *ON, "--merged", "true")
+
+
+def test_adapters_that_are_trained_are_registered_as_one_plain_model(home):
+    base = base_folder(home / "theirs")
+    run = tune("model.tune=lora", "model.freeze_layers=2", f"model.pretrained={base}", "train.epochs=1")
+    id = run.info.run_id
+    for _ in range(2):  # asked twice it is made once
+        said = ok("register", id[:8], "--name", "merged-later", "--merged")
+        assert f"{run.info.run_name} is models:/merged-later/1" in said
+        assert "warning" not in said
+    adapted = load_model(f"runs:/{id}/model")
+    assert adapted.added_params > 0  # the run's own model stays what it was
+    folder = Path(mlflow.artifacts.download_artifacts("models:/merged-later/1")) / "artifacts" / "model"
+    base.rename(home / "theirs-away")
+    heard = pd.DataFrame({"audio": [(home / "test/audio/v00.wav").read_bytes()]})
+    assert len(mlflow.pyfunc.load_model("models:/merged-later/1").predict(heard)) == 1
+    values = adapted.extract(read_file(home / "test/audio/v00.wav"))
+    logits, _ = adapted.logits(adapted.collator().pad([values]))
+    with torch.inference_mode():
+        plain = AutoModelForCTC.from_pretrained(folder)(values[None]).logits
+    torch.testing.assert_close(plain, logits.cpu(), atol=1e-5, rtol=1e-4)
+    assert "models:/merged-later/2" in ok("register", id[:8], "--name", "merged-later")
+    (home / "theirs-away").rename(base)
+    assert ok("register", id[:8], "--name", "merged-later", "--merged").count("models:/merged-later/1") == 1
+
+
+def test_of_a_plain_model_nothing_is_merged():
+    said = ok("register", base_run().info.run_id[:8], "--name", "tiny", "--merged")
+    assert "models:/tiny/1" in said
+    assert "--merged changes nothing" in said
 
 
 @pytest.mark.parametrize(("kind", "norm", "tune_"), [("wav2vec2", "group", "upper"), ("hubert", "layer", "lora"),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asr_lab.training.appended import drop_cut_off
+from asr_lab.training.appended import drop_cut_off, write_whole
 
 _CHUNK = 4_000_000  # bytes read at a time: about 8,000 events of ten metrics
 
@@ -59,7 +59,7 @@ class Journal:
             if self._file < 0:
                 self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
                 drop_cut_off(self._file)
-            _write_whole(self._file, line.encode() + b"\n")
+            write_whole(self._file, line.encode() + b"\n")
             self._dirty = True
 
     def sync(self) -> None:
@@ -115,23 +115,3 @@ class Journal:
             file.seek(max(0, self.end - 65_536))
             lines = file.read().split(b"\n")
         return Event.parsed(lines[-2], self.end) if len(lines) > 1 and not lines[-1] else None
-
-
-def append_line(path: Path, line: str) -> None:
-    """Append a line to a file that is opened for it alone; a last one that was cut off goes."""
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-    try:
-        drop_cut_off(file)
-        _write_whole(file, line.encode() + b"\n")
-    finally:
-        os.close(file)
-
-
-def _write_whole(file: int, data: bytes) -> None:
-    """Write the line, or nothing of it."""
-    try:
-        while data:
-            data = data[os.write(file, data) :]
-    except OSError:
-        drop_cut_off(file)
-        raise

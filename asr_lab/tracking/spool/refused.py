@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from asr_lab.tracking.spool.header import write_aside
-from asr_lab.tracking.spool.journal import Event, append_line
+from asr_lab.tracking.spool.journal import Event
+from asr_lab.training.appended import append_lines
 
 
 class Refused:
@@ -20,7 +21,7 @@ class Refused:
 
     def add(self, event: Event, why: str) -> None:
         """Set an event aside."""
-        append_line(self.file, _line({"kind": event.kind, "at": event.at_ms, "why": why, **event.content}))
+        append_lines(self.file, [_line({"kind": event.kind, "at": event.at_ms, "why": why, **event.content})])
 
     def all(self) -> list[dict[str, Any]]:
         """The events that were set aside, with `why`."""

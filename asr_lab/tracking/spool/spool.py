@@ -177,6 +177,18 @@ class Spool:
         """How many events are not shipped; those that were refused among them."""
         return self.journal.count(self.state.offset) + len(self.refused())
 
+    def last_steps(self) -> dict[str, int]:
+        """Metric -> the last step at which it was logged, of all events that are still here, shipped or not."""
+        found: dict[str, int] = {}
+        offset = 0
+        while events := self.journal.read(offset):
+            offset = events[-1].end
+            for event in events:
+                if event.kind == "metrics":
+                    step = int(event.content["step"])
+                    found |= {name: max(step, found.get(name, step)) for name in event.content["values"]}
+        return found
+
     def ended(self) -> str:
         """The status of a run that has ended (`FINISHED`, ...), or "" for one that was cut off."""
         last = self.journal.last()

@@ -49,9 +49,10 @@ def test_one_is_taken_of_the_smallest_budget(cuts):
     assert len(hardest(cuts, {cut.id: 0.0 for cut in cuts}, Budget(share=0.001))) == 1
 
 
-def test_shares_are_shares(cuts):
+@pytest.mark.parametrize("shares", [{"share": 0}, {"share": 1.5}, {"speaker_share": 0}])
+def test_shares_are_shares_before_anything_is_heard(shares):
     with pytest.raises(AsrLabError, match="above 0"):
-        hardest(cuts, {}, Budget(share=0))
+        Budget(**shares)
 
 
 def test_what_was_used_is_left_out(cuts):

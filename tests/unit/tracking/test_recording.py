@@ -49,6 +49,26 @@ def test_sent_again_from_the_beginning_everything_is_there_once(client, store, m
     assert mlflow.artifacts.load_text(f"runs:/{run_id}/config.yaml") == "recipe: deepspeech2\n"
 
 
+@pytest.mark.parametrize("shipped", [False, True])
+def test_a_run_that_is_continued_knows_what_it_has(client, store, monkeypatch, shipped):
+    """By its spool, or, where that is shipped and gone, by the store."""
+    monkeypatch.setattr("asr_lab.tracking.provenance.process_mark", gone)
+    first = MlflowTracker(offline=not shipped).start(spec())
+    assert first.last_steps() == {}  # a new run
+    log(first, range(6, 9))
+    first.metrics({"val/wer": 0.5}, 4)
+    if shipped:
+        assert first.flush()
+        first._shipper.stop(60)
+    first.spool.release()  # as its process's death does
+    assert ROOT.exists() != shipped
+    with MlflowTracker(offline=not shipped).start(spec()) as run:
+        assert run.resumed
+        assert run.last_steps() == dict.fromkeys(NAMES, 8) | {"val/wer": 4}
+        log(run, range(2))
+        assert run.last_steps()[NAMES[0]] == 8  # the last is the highest
+
+
 def test_a_model_has_the_figures_of_its_run(client, store, monkeypatch):
     ticking = count(1_700_000_000_000)  # a millisecond passes whenever the clock is read
     monkeypatch.setattr("asr_lab.tracking.spool.spool.now_ms", lambda: next(ticking))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_corpus
+from outages import gone
 from rich.console import Console
 
 from asr_lab.config.load import load, parse_overrides
@@ -19,7 +20,11 @@ from asr_lab.data.batches import Collator, EpochBatches, InOrder, loader
 from asr_lab.data.features import extract
 from asr_lab.recipes import train as recipe
 from asr_lab.recipes.plan import plan
-from asr_lab.training.callbacks import DropBrokenUpdates, KeepBest
+from asr_lab.tracking.recorder import MlflowTracker
+from asr_lab.tracking.spool import sync
+from asr_lab.tracking.spool.spool import ROOT
+from asr_lab.tracking.store import client as tracking_client
+from asr_lab.training.callbacks import Curves, DropBrokenUpdates, KeepBest
 from asr_lab.training.frames import ShuffledBatches
 from asr_lab.training.recorder import FolderStore, MemoryTracker
 from asr_lab.training.trainer import WHOLE, last_checkpoint, tri_stage
@@ -159,6 +164,33 @@ def test_a_training_cut_off_continues_to_the_same_weights(corpus, tmp_path, monk
     assert len(epochs) == 2  # the third epoch, and the final figures: two epochs were not trained again
 
 
+@pytest.mark.parametrize("offline", [False, True])
+def test_updates_that_are_made_again_are_logged_once(corpus, store, monkeypatch, offline):
+    """Cut off in the validation of the second epoch, whose updates lie behind the checkpoint."""
+    monkeypatch.setattr("asr_lab.tracking.provenance.process_mark", gone)
+    config, validate, calls = tiny(corpus, "train.epochs=3"), recipe._validate, []
+
+    def dies_in_the_second_epoch(planned):
+        calls.append(1)
+        if len(calls) == 2:
+            raise _Cut
+        return validate(planned)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recipe, "_validate", dies_in_the_second_epoch)
+        with pytest.raises(KeyboardInterrupt):
+            recipe.train(config, MlflowTracker(offline=offline), QUIET)
+    recipe.train(config, MlflowTracker(offline=offline), QUIET)
+    sync.ship(ROOT)
+    client = tracking_client()
+    (run,) = client.search_runs([client.get_experiment_by_name("deepspeech2").experiment_id])
+    assert run.info.status == "FINISHED"
+    for name, expected in (("train/loss", range(1, 13)), ("grad_norm", range(1, 13)), ("epoch_time", (4, 8, 12)),
+                           ("val/loss", (4, 8, 12))):  # fmt: skip
+        steps = [point.step for point in client.get_metric_history(run.info.run_id, name)]
+        assert sorted(steps) == list(expected), name
+
+
 def test_what_stopped_early_and_was_cut_off_behind_it_learns_no_more(corpus, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = tiny(corpus, "train.epochs=9", "train.patience=2", "train.min_delta=1")
@@ -224,7 +256,7 @@ def test_the_best_may_be_that_of_the_characters(tmp_path):
 def test_an_update_that_is_not_a_number_is_dropped_and_counted(tmp_path):
     model = torch.nn.Linear(2, 1)
     run = MemoryTracker(tmp_path).start(SimpleNamespace(name="x", params={}, tags={}, watcher=None))
-    guard = DropBrokenUpdates(run)
+    guard = DropBrokenUpdates(Curves(run))
     state = SimpleNamespace(is_world_process_zero=True, global_step=3)
     model.weight.grad = torch.tensor([[1.0, float("nan")]])
     guard.on_pre_optimizer_step(None, state, None, model=model)
