@@ -400,6 +400,10 @@ def test_a_plan_of_arms_tells_their_sizes_and_spends_nothing(ways):
         (("arms.r4=full",), "is neither"),
         (("data.test=",), "compared on test data"),
         (("run.register_as=x",), "asr-lab register RUN"),
+        (
+            ("arms.r4.run.register_as=x", "arms.broken.data.test=corpus/all.jsonl.gz"),
+            "arms.broken.data.test, arms.r4.run.register_as: arms have one test",
+        ),
         (("model.pretrained=facebook/wav2vec2-xls-r-300m",), "arms.base: the untouched base cannot recognise"),
     ],
 )
