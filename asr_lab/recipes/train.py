@@ -77,6 +77,8 @@ class Part:
     parent: str = ""
     name: str = ""
     """What the run is called, whatever differs from the defaults."""
+    compared: bool = False
+    """The larger run has told what the splits share."""
     reuse: bool = False
     """Take a finished run of the same signature instead of training once more."""
     conclude: Callable[[Recorder, Trained], object] = lambda run, trained: None
@@ -100,8 +102,10 @@ def train(
     use_threads(config.run.threads)
     planned = plan(config, store or FolderStore())
     config = planned.config
+    told = planned.sharing.warnings() if part.compared else []
     for warning in planned.warnings():
-        console.print(f"[yellow]warning[/] {warning}", highlight=False)
+        if warning not in told:
+            console.print(f"[yellow]warning[/] {warning}", highlight=False)
     spec = _describe(planned, part)
     if part.reuse and (past := from_rank_0(tracker.finished(spec))):
         return Trained.of(past)
@@ -181,7 +185,8 @@ def _conclude(planned: Plan, run: Recorder, clock: Clock, state: TrainerState, s
     uri = run.model(model, register=bool(config.run.register_as))
     test = tested if "test" in planned.splits else None
     found = f", test/wer {test.value:.1%} ({test.low:.1%} to {test.high:.1%})" if test else ""
-    run.note(f"best epoch {figures['epoch']:.0f}: val/wer {figures['wer']:.1%}{found}; {uri}")
+    figure = f"best epoch {figures['epoch']:.0f}: val/wer {figures['wer']:.1%}{found}; {uri}"
+    run.note("\n\n".join([figure, *planned.sharing.notes()]))
     costs |= planned.sizes
     return Trained(run.run_id, run.name, uri, figures["wer"], test, clock.seconds, state.log_history, costs)
 

@@ -386,6 +386,7 @@ def test_a_plan_of_arms_tells_their_sizes_and_spends_nothing(ways):
     said = ok("arms", "ways.yaml", "arms.head.model.tune=head", "--dry-run")
     assert f"{65 * len(WORDS_UNITS):,}" in said
     assert "nothing was trained" in said
+    assert said.count("the splits share utterances") == 1  # what is learned from is validated on
     again = mlflow.artifacts.download_artifacts(f"runs:/{ways[1].info.run_id}/config.yaml")
     assert "r4" in ok("arms", again, "--dry-run")
     assert newest("wav2vec2", "arms").info.run_id == before

@@ -6,10 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from encoders import recognizer, speech, tuned
-from lhotse import CutSet, MonoCut, SupervisionSegment
 
 from asr_lab.metrics import error_rates
-from asr_lab.recipes.arms import heard_before
 from asr_lab.recipes.measuring import Arm, Measured, sentences, table
 from asr_lab.recipes.speed import Speed, speeds, with_memory
 from asr_lab.reports.arms import arms_figure
@@ -94,20 +92,3 @@ def test_added_parameters_are_those_of_the_adapters(method, added):
     assert own.added_params == added  # 2 layers x 3 targets of 32 x 32
     own.merge()
     assert own.added_params == 0
-
-
-def spoken(**speakers: str | None) -> CutSet:
-    """An utterance of each speaker, by its id."""
-    return CutSet.from_cuts(
-        MonoCut(id, 0, 1, 0, supervisions=[SupervisionSegment(id, id, 0, 1, speaker=name)])
-        for id, name in speakers.items()
-    )
-
-
-def test_speakers_that_are_learned_from_and_tested_on_are_warned_of():
-    train = spoken(a="ann", b="bob", c=None)
-    assert heard_before(train, spoken(d="dan", e=None)) == []
-    (said,) = heard_before(train, spoken(d="ann", e="bob", f="fay"))
-    assert said.startswith("training and test data share 2 speakers: ")
-    (said,) = heard_before(train, spoken(c=None, a="ann"))
-    assert "share 1 speaker and 2 utterances" in said
