@@ -32,7 +32,7 @@ class Arm:
     run_id: str = ""
     run_name: str = ""
     costs: Mapping[str, float] = field(default_factory=dict)
-    """What its training recorded; nothing of the base as it is."""
+    """Those of its training (`recipes.train.Trained`); nothing of the base as it is."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Measured:
     size_mb: float
     """Of the weights on disk."""
     added_params: int
-    """Parameters of adapters, which the base does not have."""
+    """Parameters of adapters that stand beside the weights; 0 once they are part of them."""
 
     def __str__(self) -> str:
         merged = f", merged {self.merged.share:.0%}" if self.added_params else ""
@@ -101,7 +101,7 @@ def _row(arm: Arm, one: Measured, first: pd.DataFrame) -> dict[str, Any]:
         "arm": arm.name,
         "run": arm.run_name,
         "trainable_params": int(costs.get("model/trainable_params", 0)),
-        "added_params": one.added_params,
+        "added_params": int(costs.get("model/added_params", one.added_params)),
         "wer": wer.value,
         "wer_low": wer.low,
         "wer_high": wer.high,

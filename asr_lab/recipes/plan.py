@@ -83,6 +83,15 @@ class Plan(AnyPlan):
         asked = isinstance(self.config, Wav2Vec2Experiment) and self.config.model.merged
         return asked or bool(self._only_here())
 
+    @property
+    def costs(self) -> dict[str, float]:
+        """Sizes, and what adapters add while they learn, which a model that is kept merged has no longer.
+
+        The latter is not logged: it follows from the configuration, and runs that lack it are still reproduced.
+        """
+        added = self.recognizer.added_params if isinstance(self.recognizer, Wav2Vec2Recognizer) else 0
+        return self.sizes | {"model/added_params": added}
+
     def _only_here(self) -> str:
         """The folder that a registered model's adapters would need, which is on this machine alone; "" without any."""
         if not (self.config.run.register_as and isinstance(self.recognizer, Wav2Vec2Recognizer)):

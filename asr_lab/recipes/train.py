@@ -55,14 +55,14 @@ class Trained:
     history: list[dict[str, Any]] = field(default_factory=list)
     """Trainer's log: `epoch`, `step`, and `loss` or `eval_wer` and the like."""
     costs: Mapping[str, float] = field(default_factory=dict)
-    """What the run recorded of its size, time and memory."""
+    """Its size, time and memory, by the names of metrics."""
     reused: bool = False
     """Whether it is an earlier run that was taken as it is."""
 
     @classmethod
-    def of(cls, past: Past) -> Trained:
-        """An earlier training that was the same."""
-        costs = {name: past.metrics[name] for name in COSTS if name in past.metrics}
+    def of(cls, past: Past, planned: Plan) -> Trained:
+        """An earlier training that was the same as what is planned."""
+        costs = planned.costs | {name: past.metrics[name] for name in COSTS if name in past.metrics}
         wer, seconds = past.metrics["best/val_wer"], past.metrics["perf/seconds"]
         return cls(past.run_id, past.name, past.model_uri, wer, None, seconds, costs=costs, reused=True)
 
@@ -108,7 +108,7 @@ def train(
             console.print(f"[yellow]warning[/] {warning}", highlight=False)
     spec = _describe(planned, part)
     if part.reuse and (past := from_rank_0(tracker.finished(spec))):
-        return Trained.of(past)
+        return Trained.of(past, planned)
     with tracker.start(spec, own=own or bool(part.parent)) as run:
         begin(planned, run, console)
         run.text(json.dumps(planned.recognizer.vocabulary, ensure_ascii=False), "vocab.json")
@@ -187,7 +187,7 @@ def _conclude(planned: Plan, run: Recorder, clock: Clock, state: TrainerState, s
     found = f", test/wer {test.value:.1%} ({test.low:.1%} to {test.high:.1%})" if test else ""
     figure = f"best epoch {figures['epoch']:.0f}: val/wer {figures['wer']:.1%}{found}; {uri}"
     run.note("\n\n".join([figure, *planned.sharing.notes()]))
-    costs |= planned.sizes
+    costs |= planned.costs
     return Trained(run.run_id, run.name, uri, figures["wer"], test, clock.seconds, state.log_history, costs)
 
 

@@ -43,6 +43,12 @@ def test_differences_are_to_the_first_and_corrected_for_their_number(rows):
     assert "as it is" in sentences(rows)[0]
 
 
+def test_added_is_what_was_added_while_learning():
+    costs = {"model/trainable_params": 9843.0, "model/added_params": 9216.0}
+    arms = [Arm("base", "models:/b/1"), Arm("merged", "models:/m-1", "id1", "ways-merged", costs)]
+    assert table(arms, [arm(40, added=96), arm(10)])["added_params"].tolist() == [96, 9216]
+
+
 def test_a_figure_has_a_line_an_arm_and_a_bar_for_merged_adapters(rows):
     figure = arms_figure(rows)
     wer, speed, learned, *_ = figure.axes
