@@ -26,6 +26,8 @@ class Planned:
     """What is known of an arm; its untrained model is not kept."""
 
     name: str
+    text: str
+    """Its text normaliser (`TextNormalizer.name`)."""
     config: TrainExperiment | None = None
     """What it trains, as it really is; None: the base as it is."""
     num_params: int = 0
@@ -76,10 +78,10 @@ def plans(arms: Experiments, start: str, store: ModelStore) -> list[Planned]:
 
 def _plan(name: str, experiment: Wav2Vec2Experiment | None, start: str, store: ModelStore) -> Planned:
     if experiment is None:
-        _untouched(start, store)
-        return Planned(name)
+        return Planned(name, _untouched(start, store).normalizer.name)
     made = plan(experiment, store)
-    return Planned(name, made.config, made.num_params, made.num_trainable, made.sharing)
+    text = made.recognizer.normalizer.name
+    return Planned(name, text, made.config, made.num_params, made.num_trainable, made.sharing)
 
 
 def _untouched(start: str, store: ModelStore) -> Recognizer:
@@ -97,13 +99,13 @@ def _untouched(start: str, store: ModelStore) -> Recognizer:
 
 
 def warnings(planned: Sequence[Planned]) -> list[str]:
-    """What is to be said before anything is spent: what data share."""
-    return _shared(planned, Sharing.warnings)
+    """What is to be said before anything is spent: what data share, and which arms have no difference to the first."""
+    return _shared(planned, Sharing.warnings) + _unlike(planned)
 
 
 def notes(planned: Sequence[Planned]) -> list[str]:
     """The same for the run's description, which names nobody."""
-    return _shared(planned, Sharing.notes)
+    return _shared(planned, Sharing.notes) + _unlike(planned)
 
 
 def _shared(planned: Sequence[Planned], told: Callable[[Sharing], list[str]]) -> list[str]:
@@ -114,3 +116,13 @@ def _shared(planned: Sequence[Planned], told: Callable[[Sharing], list[str]]) ->
         for line in told(one.sharing):
             arms[line].append(one.name)
     return [line if len(names) == len(trained) else f"{', '.join(names)}: {line}" for line, names in arms.items()]
+
+
+def _unlike(planned: Sequence[Planned]) -> list[str]:
+    first, *others = planned
+    return [
+        f"{one.name} gets no difference to {first.name}: its text normaliser is {one.text}, that of {first.name} "
+        f"{first.text}, so their errors are counted in other texts"
+        for one in others
+        if one.text != first.text
+    ]

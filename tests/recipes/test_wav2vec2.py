@@ -76,6 +76,11 @@ def wer(run) -> float:
     return run.data.metrics["test/wer"]
 
 
+def plain(said: str) -> str:
+    """What was said in one line."""
+    return " ".join(said.split())
+
+
 LORA = ("model.tune=lora", "model.freeze_layers=1")
 
 
@@ -293,6 +298,32 @@ def test_arms_are_trained_and_held_against_the_first(ways):
     assert {"compare/arms.png", "compare/table.csv"} <= artifacts(run.info.run_id, "compare")
     assert {"eval/base.parquet", "eval/r4.parquet"} <= artifacts(run.info.run_id, "eval")
     assert "its interval" in said
+
+
+def test_what_makes_arms_not_comparable_is_told_before_and_after(ways):
+    """Of other texts no difference is given; what was added counts though it was merged; shared data is named once."""
+    raw = ("arms.raw.model.tune=head", "arms.raw.model.head=new", "arms.raw.data.text.lowercase=false")
+    merged = (
+        "arms.m4.model.tune=lora",
+        "arms.m4.model.freeze_layers=1",
+        "arms.m4.model.lora.r=4",
+        "arms.m4.model.merged=true",
+    )
+    own = (*raw, *merged, "run.name=unlike", "data.test=corpus/all.jsonl.gz")
+    shared, unlike = "train and test 48", "raw gets no difference to base: its text normaliser is nfc-nopunct, that of"
+    for said in (plain(ok("arms", "ways.yaml", *own, "--dry-run")), plain(ok("arms", "ways.yaml", *own))):
+        assert said.count("the splits share utterances") == said.count(shared) == said.count(unlike) == 1
+    run = newest("wav2vec2", "arms")
+    path = mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/compare/table.csv")
+    table = pd.read_csv(path).set_index("arm")
+    assert table["p"].isna().tolist() == [True, False, False, True, False]
+    assert table["difference"].isna().tolist() == [True, False, False, True, False]
+    assert table.loc["m4", "added_params"] == table.loc["r4", "added_params"] == 4 * 64 * 2 * 3
+    assert pd.isna(table.loc["m4", "merged_speed_share"])
+    assert run.data.metrics["model/added_params_by_arm/m4"] == 4 * 64 * 2 * 3
+    note = run.data.tags["mlflow.note.content"]
+    assert unlike in note
+    assert shared in note
 
 
 def test_each_arm_is_a_training_under_it(ways):

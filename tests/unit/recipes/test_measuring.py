@@ -16,11 +16,12 @@ NAN = float("nan")
 REFERENCES = {str(number): "a b c d" for number in range(40)}
 
 
-def arm(wrong: int, share: float = 1.0, merged: float = NAN, added: int = 0) -> Measured:
+def arm(wrong: int, share: float = 1.0, merged: float = NAN, added: int = 0, text: str = "nfc-lower") -> Measured:
     """One that takes the first word of so many of forty utterances for another."""
     said = {id: "x b c d" if int(id) < wrong else text for id, text in REFERENCES.items()}
     speed = Speed(share, share - 0.05, share + 0.05)
-    return Measured(error_rates.score(REFERENCES, said), speed, Speed(merged, merged, merged), 20.0, 1.5, added)
+    scores = error_rates.score(REFERENCES, said)
+    return Measured(scores, speed, Speed(merged, merged, merged), 20.0, 1.5, added, text)
 
 
 @pytest.fixture
@@ -41,6 +42,16 @@ def test_differences_are_to_the_first_and_corrected_for_their_number(rows):
     assert by_arm["trainable_params"].tolist() == [0, 4000, 0]
     assert "**r16**: test/wer 6.2%" in sentences(rows)[1]
     assert "as it is" in sentences(rows)[0]
+
+
+def test_arms_of_other_text_normalisers_have_no_difference():
+    arms = [Arm(name, "models:/m-1") for name in ("base", "raw", "r16")]
+    rows = table(arms, [arm(40), arm(10, text="nfc"), arm(10)]).set_index("arm")
+    assert rows.loc["raw", ["difference", "difference_low", "difference_high", "p"]].isna().all()
+    assert rows.loc["raw", "wer"] == 0.0625
+    alone = table([arms[0], arms[2]], [arm(40), arm(10)]).set_index("arm")
+    assert rows.loc["r16", "p"] == alone.loc["r16", "p"]  # corrected for the comparisons that were made
+    assert "difference" not in sentences(rows.reset_index())[1]
 
 
 def test_added_is_what_was_added_while_learning():
