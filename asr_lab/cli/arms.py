@@ -16,6 +16,7 @@ from asr_lab.units import hms
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.console import Console
 
 
 @click.command(context_settings=TAKES_CONFIG_KEYS, epilog=keys_help("arms"))
@@ -47,7 +48,7 @@ def arms(
     if any(demo.is_demo(path) for path in (experiment.data.train, experiment.data.val, experiment.data.test)):
         demo.ensure_corpus(out, make=not dry_run)
     if dry_run:
-        _show_plan(experiment)
+        _show_plan(experiment, out)
         return
     tracker, out, first = recording(out, new_run=new_run, offline=offline)
     done = recipe.compare_arms(experiment, tracker, MlflowStore(), out)
@@ -97,20 +98,23 @@ def _speed(row: Any) -> str:
     return f"{row.speed_share:.0%}" + (f" ({low:.0%} to {high:.0%})" if low < high else "")
 
 
-def _show_plan(experiment: ArmsExperiment) -> None:
+def _show_plan(experiment: ArmsExperiment, out: Console) -> None:
     import pandas as pd
 
-    from asr_lab.recipes.arms import experiments, pinned_base, plans
+    from asr_lab.recipes.arms_plan import experiments, pinned_base, plans, warnings
     from asr_lab.tracking.registry import MlflowStore
 
     store = MlflowStore()
     start = pinned_base(experiment, store)
+    planned = plans(experiments(experiment, start), start, store)
     rows = []
-    for name, planned in plans(experiments(experiment, start), start, store):
-        row: dict[str, Any] = {"arm": name, "from": start or "scratch"}
-        if planned:
-            row |= {"parameters": f"{planned.num_params:,}", "that learn": f"{planned.num_trainable:,}"}
-            row |= {"epochs": planned.config.train.epochs, "lr": planned.config.train.lr}
+    for arm in planned:
+        row: dict[str, Any] = {"arm": arm.name, "from": start or "scratch"}
+        if arm.config:
+            row |= {"parameters": f"{arm.num_params:,}", "that learn": f"{arm.num_trainable:,}"}
+            row |= {"epochs": arm.config.train.epochs, "lr": arm.config.train.lr}
         rows.append(row)
     show(pd.DataFrame(rows).astype(object).fillna("-"), "table")
+    for warning in warnings(planned):
+        out.print(f"[yellow]warning[/] {warning}", highlight=False)
     click.echo("nothing was trained or recorded (--dry-run)")

@@ -16,6 +16,7 @@ from lhotse import CutSet
 from lhotse.cut import Cut
 
 from asr_lab.data import manifest
+from asr_lab.data.sharing import in_both
 from asr_lab.data.strata import FIELDS, labels
 from asr_lab.errors import AsrLabError, listing, nearest
 
@@ -150,12 +151,7 @@ def check_disjoint(splits: Mapping[str, Sequence[Cut] | CutSet], by: str = "spea
             where=listing(without) if len(without) < len(splits) else "",
             hint=f"did you mean {near!r}?" if near else "",
         )
-    shared = {
-        f"{one} and {other}": sorted(values[one] & values[other])
-        for one, other in combinations(values, 2)
-        if values[one] & values[other]
-    }
-    if shared:
+    if shared := in_both(values, combinations(values, 2)):
         told = "; ".join(f"{pair} share {len(names)}: {listing(names, 5)}" for pair, names in shared.items())
         raise AsrLabError(
             f"the splits are not disjoint by {by}: {told}",

@@ -9,27 +9,20 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
-from lhotse import CutSet
 from rich.console import Console
 
-from asr_lab.config.dotted import nest
-from asr_lab.config.load import validate
-from asr_lab.config.schema import UNTOUCHED, ArmsExperiment, Wav2Vec2Experiment
-from asr_lab.data import manifest
-from asr_lab.errors import AsrLabError
+from asr_lab.config.schema import ArmsExperiment, Wav2Vec2Experiment
 from asr_lab.metrics.slices import slices
 from asr_lab.models import load_model
-from asr_lab.models.wav2vec2.bases import on_hub
+from asr_lab.recipes.arms_plan import Experiments, experiments, notes, pinned_base, plans, warnings
 from asr_lab.recipes.common import Clock, Split, describe, rank_and_world_size, refuse_too_short, use_threads
 from asr_lab.recipes.loop import BEST
 from asr_lab.recipes.measuring import Arm, Measured, measured, sentences, table
-from asr_lab.recipes.plan import Plan, plan
 from asr_lab.recipes.speed import sample
 from asr_lab.recipes.train import Part, Trained, train
 from asr_lab.reports.arms import arms_figure
@@ -37,8 +30,6 @@ from asr_lab.training.callbacks import write_aside
 from asr_lab.training.recorder import ARMS_DONE, ModelStore, Recorder, Tracker, is_kept
 from asr_lab.training.trainer import from_rank_0, meet
 
-Experiments = Mapping[str, Wav2Vec2Experiment | None]
-"""Name of an arm -> what it trains; None: the base as it is."""
 _METRICS = {
     "wer": "test/wer",
     "cer": "test/cer",
@@ -70,8 +61,7 @@ def compare_arms(config: ArmsExperiment, tracker: Tracker, store: ModelStore, co
     meet()
     start = pinned_base(config, store)
     arms = experiments(config, start)
-    for _ in plans(arms, start, store):
-        pass  # all mistakes are told before anything is spent
+    planned = plans(arms, start, store)  # all mistakes are told before anything is spent
     paths = {"train": config.data.train, "val": config.data.val, "test": config.data.test}
     splits = {name: Split.read(name, path) for name, path in paths.items()}
     spec = describe(
@@ -88,80 +78,14 @@ def compare_arms(config: ArmsExperiment, tracker: Tracker, store: ModelStore, co
         console.print(f"{'continuing' if run.resumed else 'comparing'} [bold]{run.name}[/]", highlight=False)
         for split in splits.values():
             run.dataset(split.dataset())
-        warnings = heard_before(splits["train"].cuts, splits["test"].cuts)
-        for warning in warnings:
+        for warning in warnings(planned):
             console.print(f"[yellow]warning[/] {warning}", highlight=False)
         done = _Training(arms, start, run, tracker, store, console).each(config.run.name or "arms")
         if rank_and_world_size()[0] > 0:
             return Compared(run.run_id, run.name, pd.DataFrame(), clock.seconds)
-        rows = _record(run, done, _measure(config, done, splits["test"], store, console), warnings)
+        rows = _record(run, done, _measure(config, done, splits["test"], store, console), notes(planned))
         run.metrics({"perf/seconds": clock.seconds})
         return Compared(run.run_id, run.name, rows, clock.seconds)
-
-
-def heard_before(train: CutSet, test: CutSet) -> list[str]:
-    """What is to be said of test data with speakers, or even utterances, that the arms learn from."""
-    speakers = [{manifest.field(cut, "speaker") for cut in cuts} - {None} for cuts in (train, test)]
-    ids = [{cut.id for cut in cuts} for cuts in (train, test)]
-    counts = {"speakers": len(set.intersection(*speakers)), "utterances": len(set.intersection(*ids))}
-    told = [f"{count} {what if count > 1 else what[:-1]}" for what, count in counts.items() if count]
-    why = "of voices that were not heard, the arms that learn most may not be the best"
-    return [f"training and test data share {' and '.join(told)}: {why}"] if told else []
-
-
-def pinned_base(config: ArmsExperiment, store: ModelStore) -> str:
-    """The one base that all arms start from, under a URI that means it for ever; "" from scratch."""
-    base = config.model.pretrained
-    return base if not base or on_hub(base) else store.pin(base)
-
-
-def experiments(config: ArmsExperiment, start: str) -> dict[str, Wav2Vec2Experiment | None]:
-    """What each arm trains, from the base `start`; None where it is that base itself.
-
-    Raises one `AsrLabError` for all that is wrong in all arms.
-    """
-    shared = config.model_dump(exclude_unset=True, include={"run", "data", "augment", "model", "train"})
-    shared = nest({"recipe": "wav2vec2", "model.pretrained": start}, shared)
-    found: dict[str, Wav2Vec2Experiment | None] = {}
-    wrong: list[str] = []
-    for name, own in config.arms.items():
-        try:
-            as_it_is = own == UNTOUCHED
-            found[name] = None if as_it_is else validate(Wav2Vec2Experiment, nest(own, shared), f"arms.{name}")
-        except AsrLabError as error:
-            wrong.append(f"arms.{name}: {error.what}")
-    if wrong:
-        raise AsrLabError("\n  ".join(wrong))
-    return found
-
-
-def plans(arms: Experiments, start: str, store: ModelStore) -> Iterator[tuple[str, Plan | None]]:
-    """Each arm with its plan, one at a time; None: the base as it is.
-
-    Raises `AsrLabError` that names the arm which cannot be trained, or which cannot recognise.
-    """
-    for name, experiment in arms.items():
-        try:
-            if experiment is None:
-                _check_untouched(start, store)
-            yield name, plan(experiment, store) if experiment else None
-        except AsrLabError as error:
-            more = {key: getattr(error, key) for key in ("where", "allowed", "next_command", "hint")}
-            raise AsrLabError(f"arms.{name}: {error.what}", **more) from error
-
-
-def _check_untouched(start: str, store: ModelStore) -> None:
-    """Raise `AsrLabError` when the base cannot recognise as it is: it has no head with a vocabulary."""
-    try:
-        if on_hub(start):
-            raise AsrLabError("it comes from the hub")
-        load_model(store.resolve(start), store.resolve)
-    except AsrLabError as error:
-        raise AsrLabError(
-            f"the untouched base cannot recognise: {error.what}",
-            where=start,
-            allowed="a base that was trained here, or in its place an arm whose head learns, {model.tune: head}",
-        ) from error
 
 
 @dataclass(frozen=True)
@@ -198,7 +122,7 @@ class _Training:
             if not is_kept(trained.model_uri):
                 shutil.copytree(child.checkpoints / BEST, kept, dirs_exist_ok=True)
 
-        part = Part(parent=self.run.run_id, name=called, reuse=True, conclude=keep)
+        part = Part(parent=self.run.run_id, name=called, compared=True, reuse=True, conclude=keep)
         trained = train(experiment, self.tracker, self.console, store=self.store, part=part)
         if trained.reused:
             self.console.print(f"arm {name} was trained before: {trained.run_name}", highlight=False)
@@ -232,7 +156,7 @@ def _measure(
     return found
 
 
-def _record(run: Recorder, done: list[Arm], found: list[Measured], warnings: list[str]) -> pd.DataFrame:
+def _record(run: Recorder, done: list[Arm], found: list[Measured], told: list[str]) -> pd.DataFrame:
     """Table, figure, metrics, and the utterances and slices of each arm; the table."""
     rows = table(done, found)
     for column, metric in _METRICS.items():
@@ -245,5 +169,5 @@ def _record(run: Recorder, done: list[Arm], found: list[Measured], warnings: lis
     run.text(rows.to_csv(index=False), "compare/table.csv")
     run.figure(arms_figure(rows), "compare/arms.png")
     run.tags({"asr_lab.compared": ",".join(arm.run_id or arm.model for arm in done)})
-    run.note("\n".join([*sentences(rows), *(f"- Note: {warning}" for warning in warnings)]))
+    run.note("\n".join([*sentences(rows), *(f"- Note: {line}" for line in told)]))
     return rows

@@ -32,7 +32,7 @@ class Arm:
     run_id: str = ""
     run_name: str = ""
     costs: Mapping[str, float] = field(default_factory=dict)
-    """What its training recorded; nothing of the base as it is."""
+    """Those of its training (`recipes.train.Trained`); nothing of the base as it is."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,9 @@ class Measured:
     size_mb: float
     """Of the weights on disk."""
     added_params: int
-    """Parameters of adapters, which the base does not have."""
+    """Parameters of adapters that stand beside the weights; 0 once they are part of them."""
+    text: str
+    """Its text normaliser (`TextNormalizer.name`)."""
 
     def __str__(self) -> str:
         merged = f", merged {self.merged.share:.0%}" if self.added_params else ""
@@ -70,7 +72,8 @@ def measured(
     heard = batches(recognizer, sample(cuts, settings.utterances), settings.batch_size)
     found = speeds(first or recognizer, others, heard, settings.rounds)
     size_mb = sum(file.stat().st_size for file in folder.glob("*.safetensors")) / 1e6
-    return Measured(scores, found.get("as it is", _ITSELF), found.get("merged", _NO_SPEED), memory_mb, size_mb, added)
+    own, merged, text = found.get("as it is", _ITSELF), found.get("merged", _NO_SPEED), recognizer.normalizer.name
+    return Measured(scores, own, merged, memory_mb, size_mb, added, text)
 
 
 def _recognise(recognizer: Recognizer, cuts: CutSet, batch_size: int) -> tuple[Recognizer, dict[str, str]]:
@@ -86,29 +89,23 @@ def _merged(recognizer: Recognizer) -> Recognizer:
 def table(arms: Sequence[Arm], found: Sequence[Measured]) -> pd.DataFrame:
     """A row an arm: what learned, error rates with 95 % intervals and paired differences to the first arm (p corrected
     by Holm), speed as a share of the first arm's, memory and time."""
-    rows = [_row(arm, one, found[0].scores) for arm, one in zip(arms, found, strict=True)]
-    rows[0] |= dict.fromkeys(("difference", "difference_low", "difference_high", "p"))
-    made = pd.DataFrame(rows)
-    made.loc[1:, "p"] = holm(made["p"][1:].tolist())
+    made = pd.DataFrame([_row(arm, one, found[0]) for arm, one in zip(arms, found, strict=True)])
+    tested = made["p"].notna()
+    made.loc[tested, "p"] = holm(made.loc[tested, "p"].tolist())
     return made
 
 
-def _row(arm: Arm, one: Measured, first: pd.DataFrame) -> dict[str, Any]:
+def _row(arm: Arm, one: Measured, first: Measured) -> dict[str, Any]:
     wer, costs = wer_interval(one.scores), arm.costs
-    before, after = (error_rates.word_errors(scores).to_numpy() for scores in (first, one.scores))
-    difference = difference_interval(before, after, one.scores["words"].to_numpy())
     return {
         "arm": arm.name,
         "run": arm.run_name,
         "trainable_params": int(costs.get("model/trainable_params", 0)),
-        "added_params": one.added_params,
+        "added_params": int(costs.get("model/added_params", one.added_params)),
         "wer": wer.value,
         "wer_low": wer.low,
         "wer_high": wer.high,
-        "difference": difference.value,
-        "difference_low": difference.low,
-        "difference_high": difference.high,
-        "p": difference.p,
+        **_difference(one, first),
         "cer": error_rates.cer(one.scores),
         "speed_share": one.speed.share,
         "speed_share_low": one.speed.low,
@@ -119,6 +116,16 @@ def _row(arm: Arm, one: Measured, first: pd.DataFrame) -> dict[str, Any]:
         "training_s": costs.get("perf/seconds"),
         "size_mb": one.size_mb,
     }
+
+
+def _difference(one: Measured, first: Measured) -> dict[str, float | None]:
+    """Columns of the paired difference; empty of the first arm, and of one whose errors are counted in other texts."""
+    columns = ("difference", "difference_low", "difference_high", "p")
+    if one is first or one.text != first.text:
+        return dict.fromkeys(columns)
+    before, after = (error_rates.word_errors(arm.scores).to_numpy() for arm in (first, one))
+    found = difference_interval(before, after, one.scores["words"].to_numpy())
+    return dict(zip(columns, (found.value, found.low, found.high, found.p), strict=True))
 
 
 def sentences(rows: pd.DataFrame) -> list[str]:

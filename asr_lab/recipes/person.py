@@ -11,6 +11,7 @@ from transformers import set_seed
 from asr_lab.config.schema import AdapterExperiment
 from asr_lab.data import manifest
 from asr_lab.data.screen import Screened
+from asr_lab.data.sharing import same_utterances
 from asr_lab.data.splits import draw, folds, hold_out_share
 from asr_lab.errors import AsrLabError
 from asr_lab.models import Loader
@@ -167,7 +168,7 @@ def _folds(config: AdapterExperiment, learnable: Screened, tested: Split) -> lis
 
 
 def _refuse_overlap(train: CutSet, test: CutSet) -> None:
-    shared = {cut.id for cut in train} & {cut.id for cut in test}
+    shared = {cut.id for cut in train} & {cut.id for cut in test} | {*same_utterances(train, test)}
     if shared:
         raise AsrLabError(
             f"{len(shared)} utterances are both learned from and tested on, such as {sorted(shared)[0]!r}",

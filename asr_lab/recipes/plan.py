@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from asr_lab.config.schema import (
     DeepSpeech2Experiment,
@@ -13,6 +14,7 @@ from asr_lab.config.schema import (
 )
 from asr_lab.data.augment import Augmenter, FrameMasker, SoundAugmenter
 from asr_lab.data.screen import Screened
+from asr_lab.data.sharing import Sharing
 from asr_lab.models import Loader, load_model
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.models.wav2vec2.recognizer import Wav2Vec2Recognizer
@@ -51,9 +53,14 @@ class AnyPlan:
             "model/trainable_share": self.num_trainable / self.num_params,
         }
 
+    @cached_property
+    def sharing(self) -> Sharing:
+        """What is both learned from, or chosen on, and tested on."""
+        return Sharing.of({name: split.cuts for name, split in self.splits.items() if name != "noise"})
+
     def warnings(self) -> list[str]:
-        """What was left out of the data, and why."""
-        return self.train.warnings("train") + self.val.warnings("val")
+        """What the splits share, and what was left out of the data, and why."""
+        return self.sharing.warnings() + self.train.warnings("train") + self.val.warnings("val")
 
     def augmenter(self) -> SoundAugmenter:
         """What is done to the training audio of this kind of model."""
@@ -76,6 +83,15 @@ class Plan(AnyPlan):
         asked = isinstance(self.config, Wav2Vec2Experiment) and self.config.model.merged
         return asked or bool(self._only_here())
 
+    @property
+    def costs(self) -> dict[str, float]:
+        """Sizes, and what adapters add while they learn, which a model that is kept merged has no longer.
+
+        The latter is not logged: it follows from the configuration, and runs that lack it are still reproduced.
+        """
+        added = self.recognizer.added_params if isinstance(self.recognizer, Wav2Vec2Recognizer) else 0
+        return self.sizes | {"model/added_params": added}
+
     def _only_here(self) -> str:
         """The folder that a registered model's adapters would need, which is on this machine alone; "" without any."""
         if not (self.config.run.register_as and isinstance(self.recognizer, Wav2Vec2Recognizer)):
@@ -83,7 +99,7 @@ class Plan(AnyPlan):
         return self.recognizer.base_folder
 
     def warnings(self) -> list[str]:
-        """What was left out of the data, and why; and what is kept in another way than it seems."""
+        """What is to be said of the data, and what is kept in another way than it seems."""
         folder = self._only_here()
         whole = [f"registered as one plain model: {folder}, which its adapters would need, is on this machine alone"]
         return super().warnings() + (whole if folder else [])

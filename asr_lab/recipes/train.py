@@ -55,14 +55,14 @@ class Trained:
     history: list[dict[str, Any]] = field(default_factory=list)
     """Trainer's log: `epoch`, `step`, and `loss` or `eval_wer` and the like."""
     costs: Mapping[str, float] = field(default_factory=dict)
-    """What the run recorded of its size, time and memory."""
+    """Its size, time and memory, by the names of metrics."""
     reused: bool = False
     """Whether it is an earlier run that was taken as it is."""
 
     @classmethod
-    def of(cls, past: Past) -> Trained:
-        """An earlier training that was the same."""
-        costs = {name: past.metrics[name] for name in COSTS if name in past.metrics}
+    def of(cls, past: Past, planned: Plan) -> Trained:
+        """An earlier training that was the same as what is planned."""
+        costs = planned.costs | {name: past.metrics[name] for name in COSTS if name in past.metrics}
         wer, seconds = past.metrics["best/val_wer"], past.metrics["perf/seconds"]
         return cls(past.run_id, past.name, past.model_uri, wer, None, seconds, costs=costs, reused=True)
 
@@ -77,6 +77,8 @@ class Part:
     parent: str = ""
     name: str = ""
     """What the run is called, whatever differs from the defaults."""
+    compared: bool = False
+    """The larger run has told what the splits share."""
     reuse: bool = False
     """Take a finished run of the same signature instead of training once more."""
     conclude: Callable[[Recorder, Trained], object] = lambda run, trained: None
@@ -100,11 +102,13 @@ def train(
     use_threads(config.run.threads)
     planned = plan(config, store or FolderStore())
     config = planned.config
+    told = planned.sharing.warnings() if part.compared else []
     for warning in planned.warnings():
-        console.print(f"[yellow]warning[/] {warning}", highlight=False)
+        if warning not in told:
+            console.print(f"[yellow]warning[/] {warning}", highlight=False)
     spec = _describe(planned, part)
     if part.reuse and (past := from_rank_0(tracker.finished(spec))):
-        return Trained.of(past)
+        return Trained.of(past, planned)
     with tracker.start(spec, own=own or bool(part.parent)) as run:
         begin(planned, run, console)
         run.text(json.dumps(planned.recognizer.vocabulary, ensure_ascii=False), "vocab.json")
@@ -181,8 +185,9 @@ def _conclude(planned: Plan, run: Recorder, clock: Clock, state: TrainerState, s
     uri = run.model(model, register=bool(config.run.register_as))
     test = tested if "test" in planned.splits else None
     found = f", test/wer {test.value:.1%} ({test.low:.1%} to {test.high:.1%})" if test else ""
-    run.note(f"best epoch {figures['epoch']:.0f}: val/wer {figures['wer']:.1%}{found}; {uri}")
-    costs |= planned.sizes
+    figure = f"best epoch {figures['epoch']:.0f}: val/wer {figures['wer']:.1%}{found}; {uri}"
+    run.note("\n\n".join([figure, *planned.sharing.notes()]))
+    costs |= planned.costs
     return Trained(run.run_id, run.name, uri, figures["wer"], test, clock.seconds, state.log_history, costs)
 
 

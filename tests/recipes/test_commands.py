@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import mlflow
 import numpy as np
@@ -9,6 +10,8 @@ import pandas as pd
 import pytest
 import soundfile
 from conftest import FSDD, TINY, artifacts, make_corpus, newest, ok, refused, run, tone_word
+
+from asr_lab.data import manifest
 
 pytestmark = pytest.mark.usefixtures("at_home")
 
@@ -241,6 +244,10 @@ def test_missing_data_is_one_message_and_no_run(home):
 
 def test_testing_on_what_was_learned_is_refused(home):
     said = refused("adapter", "--name", "x", "--data", "john/all.jsonl.gz", "data.test=john/all.jsonl.gz")
+    assert "20 utterances are both learned from and tested on" in said
+    renamed = [cut.with_id(f"again-{cut.id}") for cut in manifest.read("john/all.jsonl.gz")]
+    manifest.write(renamed, Path("renamed.jsonl.gz"))
+    said = refused("adapter", "--name", "x", "--data", "john/all.jsonl.gz", "data.test=renamed.jsonl.gz")
     assert "20 utterances are both learned from and tested on" in said
 
 

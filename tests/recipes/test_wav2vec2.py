@@ -81,6 +81,11 @@ def wer(run) -> float:
     return run.data.metrics["test/wer"]
 
 
+def plain(said: str) -> str:
+    """What was said in one line."""
+    return " ".join(said.split())
+
+
 LORA = ("model.tune=lora", "model.freeze_layers=1")
 
 
@@ -339,6 +344,32 @@ def test_arms_are_trained_and_held_against_the_first(ways):
     assert "its interval" in said
 
 
+def test_what_makes_arms_not_comparable_is_told_before_and_after(ways):
+    """Of other texts no difference is given; what was added counts though it was merged; shared data is named once."""
+    raw = ("arms.raw.model.tune=head", "arms.raw.model.head=new", "arms.raw.data.text.lowercase=false")
+    merged = (
+        "arms.m4.model.tune=lora",
+        "arms.m4.model.freeze_layers=1",
+        "arms.m4.model.lora.r=4",
+        "arms.m4.model.merged=true",
+    )
+    own = (*raw, *merged, "run.name=unlike", "data.test=corpus/all.jsonl.gz")
+    shared, unlike = "train and test 48", "raw gets no difference to base: its text normaliser is nfc-nopunct, that of"
+    for said in (plain(ok("arms", "ways.yaml", *own, "--dry-run")), plain(ok("arms", "ways.yaml", *own))):
+        assert said.count("the splits share utterances") == said.count(shared) == said.count(unlike) == 1
+    run = newest("wav2vec2", "arms")
+    path = mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/compare/table.csv")
+    table = pd.read_csv(path).set_index("arm")
+    assert table["p"].isna().tolist() == [True, False, False, True, False]
+    assert table["difference"].isna().tolist() == [True, False, False, True, False]
+    assert table.loc["m4", "added_params"] == table.loc["r4", "added_params"] == 4 * 64 * 2 * 3
+    assert pd.isna(table.loc["m4", "merged_speed_share"])
+    assert run.data.metrics["model/added_params_by_arm/m4"] == 4 * 64 * 2 * 3
+    note = run.data.tags["mlflow.note.content"]
+    assert unlike in note
+    assert shared in note
+
+
 def test_each_arm_is_a_training_under_it(ways):
     _, run, table = ways
     client = mlflow.MlflowClient()
@@ -430,6 +461,7 @@ def test_a_plan_of_arms_tells_their_sizes_and_spends_nothing(ways):
     said = ok("arms", "ways.yaml", "arms.head.model.tune=head", "--dry-run")
     assert f"{65 * len(WORDS_UNITS):,}" in said
     assert "nothing was trained" in said
+    assert said.count("the splits share utterances") == 1  # what is learned from is validated on
     again = mlflow.artifacts.download_artifacts(f"runs:/{ways[1].info.run_id}/config.yaml")
     assert "r4" in ok("arms", again, "--dry-run")
     assert newest("wav2vec2", "arms").info.run_id == before
@@ -444,6 +476,10 @@ def test_a_plan_of_arms_tells_their_sizes_and_spends_nothing(ways):
         (("arms.r4=full",), "is neither"),
         (("data.test=",), "compared on test data"),
         (("run.register_as=x",), "asr-lab register RUN"),
+        (
+            ("arms.r4.run.register_as=x", "arms.broken.data.test=corpus/all.jsonl.gz"),
+            "arms.broken.data.test, arms.r4.run.register_as: arms have one test",
+        ),
         (("model.pretrained=facebook/wav2vec2-xls-r-300m",), "arms.base: the untouched base cannot recognise"),
     ],
 )

@@ -8,11 +8,17 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from asr_lab.config.dotted import leaves
 from asr_lab.config.schema.augment import Wav2Vec2Augment
 from asr_lab.config.schema.base import Data, Positive, Run, Section
 from asr_lab.config.schema.wav2vec2 import Wav2Vec2Model, Wav2Vec2Train
+from asr_lab.errors import listing
 
 UNTOUCHED = "untouched"
+
+
+_OF_ALL = ("data.test", "run.register_as")
+"""Keys that no arm has of its own."""
 
 
 class Comparison(Section):
@@ -56,6 +62,16 @@ class ArmsExperiment(Section):
             raise ValueError("data.test: arms are compared on test data; name a manifest")
         if self.run.register_as:
             raise ValueError("run.register_as has no effect on arms; asr-lab register RUN registers the one you choose")
+        if own := [f"arms.{name}.{key}" for name, keys in self.arms.items() for key in _of_all(keys)]:
+            raise ValueError(
+                f"{listing(own)}: arms have one test, data.test of the whole, and none is registered before they are "
+                "compared; leave these keys out (asr-lab register RUN registers the one you choose)"
+            )
         if UNTOUCHED in self.arms.values() and not self.model.pretrained:
             raise ValueError(f"model.pretrained: an arm is the {UNTOUCHED} base, so name one")
         return self
+
+
+def _of_all(keys: Mapping[str, Any] | str) -> list[str]:
+    """The keys of an arm that are not its own to set."""
+    return [key for key, _ in leaves(keys) if key in _OF_ALL] if isinstance(keys, Mapping) else []

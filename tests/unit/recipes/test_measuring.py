@@ -6,10 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from encoders import recognizer, speech, tuned
-from lhotse import CutSet, MonoCut, SupervisionSegment
 
 from asr_lab.metrics import error_rates
-from asr_lab.recipes.arms import heard_before
 from asr_lab.recipes.measuring import Arm, Measured, sentences, table
 from asr_lab.recipes.speed import Speed, speeds, with_memory
 from asr_lab.reports.arms import arms_figure
@@ -18,11 +16,12 @@ NAN = float("nan")
 REFERENCES = {str(number): "a b c d" for number in range(40)}
 
 
-def arm(wrong: int, share: float = 1.0, merged: float = NAN, added: int = 0) -> Measured:
+def arm(wrong: int, share: float = 1.0, merged: float = NAN, added: int = 0, text: str = "nfc-lower") -> Measured:
     """One that takes the first word of so many of forty utterances for another."""
     said = {id: "x b c d" if int(id) < wrong else text for id, text in REFERENCES.items()}
     speed = Speed(share, share - 0.05, share + 0.05)
-    return Measured(error_rates.score(REFERENCES, said), speed, Speed(merged, merged, merged), 20.0, 1.5, added)
+    scores = error_rates.score(REFERENCES, said)
+    return Measured(scores, speed, Speed(merged, merged, merged), 20.0, 1.5, added, text)
 
 
 @pytest.fixture
@@ -43,6 +42,22 @@ def test_differences_are_to_the_first_and_corrected_for_their_number(rows):
     assert by_arm["trainable_params"].tolist() == [0, 4000, 0]
     assert "**r16**: test/wer 6.2%" in sentences(rows)[1]
     assert "as it is" in sentences(rows)[0]
+
+
+def test_arms_of_other_text_normalisers_have_no_difference():
+    arms = [Arm(name, "models:/m-1") for name in ("base", "raw", "r16")]
+    rows = table(arms, [arm(40), arm(10, text="nfc"), arm(10)]).set_index("arm")
+    assert rows.loc["raw", ["difference", "difference_low", "difference_high", "p"]].isna().all()
+    assert rows.loc["raw", "wer"] == 0.0625
+    alone = table([arms[0], arms[2]], [arm(40), arm(10)]).set_index("arm")
+    assert rows.loc["r16", "p"] == alone.loc["r16", "p"]  # corrected for the comparisons that were made
+    assert "difference" not in sentences(rows.reset_index())[1]
+
+
+def test_added_is_what_was_added_while_learning():
+    costs = {"model/trainable_params": 9843.0, "model/added_params": 9216.0}
+    arms = [Arm("base", "models:/b/1"), Arm("merged", "models:/m-1", "id1", "ways-merged", costs)]
+    assert table(arms, [arm(40, added=96), arm(10)])["added_params"].tolist() == [96, 9216]
 
 
 def test_a_figure_has_a_line_an_arm_and_a_bar_for_merged_adapters(rows):
@@ -94,20 +109,3 @@ def test_added_parameters_are_those_of_the_adapters(method, added):
     assert own.added_params == added  # 2 layers x 3 targets of 32 x 32
     own.merge()
     assert own.added_params == 0
-
-
-def spoken(**speakers: str | None) -> CutSet:
-    """An utterance of each speaker, by its id."""
-    return CutSet.from_cuts(
-        MonoCut(id, 0, 1, 0, supervisions=[SupervisionSegment(id, id, 0, 1, speaker=name)])
-        for id, name in speakers.items()
-    )
-
-
-def test_speakers_that_are_learned_from_and_tested_on_are_warned_of():
-    train = spoken(a="ann", b="bob", c=None)
-    assert heard_before(train, spoken(d="dan", e=None)) == []
-    (said,) = heard_before(train, spoken(d="ann", e="bob", f="fay"))
-    assert said.startswith("training and test data share 2 speakers: ")
-    (said,) = heard_before(train, spoken(c=None, a="ann"))
-    assert "share 1 speaker and 2 utterances" in said
