@@ -161,7 +161,7 @@ def _adapted(folder: Path, config: Any, resolve: Callable[[str], Path] | None, t
             f"the base of these adapters is not there: {error.what}",
             where=str(folder),
             allowed=error.allowed,
-            hint="train with model.merged=true for a model that needs no base",
+            hint="train with --merged, or asr-lab register RUN --merged, for a model that needs no base",
         ) from error
     digest = getattr(config, "adapters", {}).get("base_digest", "")
     if digest and digest != weights_digest(encoder_of(network)):
