@@ -22,31 +22,12 @@ def _number(ctx: click.Context, option: click.Parameter, value: float | None) ->
 
 
 def _hard_options(function: Any) -> Any:
-    for option in (
-        click.option(
-            "--hard-duration",
-            default=10.0,
-            show_default=True,
-            callback=_number,
-            metavar="SECONDS",
-            help="As long is hard.",
-        ),
-        click.option(
-            "--hard-snr",
-            default=10.0,
-            show_default=True,
-            callback=_number,
-            metavar="DB",
-            help="An SNR below this is hard.",
-        ),
-        click.option(
-            "--hard-share",
-            type=click.FloatRange(0, 1),
-            callback=_number,
-            help="Draw parts of whose hours so much is hard (0.25), leaving out others.",
-        ),
-    ):
-        function = option(function)
+    bounds = (("--hard-duration", "SECONDS", "As long is hard."), ("--hard-snr", "DB", "An SNR below this is hard."))
+    for name, unit, told in bounds:
+        bound = click.option(name, default=10.0, show_default=True, callback=_number, metavar=unit, help=told)
+        function = bound(function)
+    share = "Draw parts of whose hours so much is hard (0.25), leaving out others."
+    function = click.option("--hard-share", type=click.FloatRange(0, 1), callback=_number, help=share)(function)
     return function
 
 

@@ -62,7 +62,7 @@ def import_prepared(
             + (inspect.getdoc(inspect.getmodule(recipe)) or "").partition("\n\n")[0][:200],
         ) from error
     lying = {part: list(_cuts(found)) for part, found in _parts(made)}
-    parts = {part: [cut for cut in cuts if _text(cut)] for part, cuts in lying.items()}
+    parts = {part: said for part, cuts in lying.items() if (said := [cut for cut in cuts if _text(cut)])}
     total, done = sum(map(len, parts.values())), 0
     if not total:
         raise AsrLabError(f"Lhotse found no utterance of {name}", where=str(source))
