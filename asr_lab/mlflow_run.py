@@ -10,8 +10,11 @@ manager was asked for, and there is no conda, `MLFLOW_CONDA_HOME` is pointed at 
 "the environment exists" and activates the one `mlflow` itself runs in. MLflow does the rest as always: the
 run, its parameters, its status from the exit code.
 
+The same moment is used to refuse a run whose libraries do not load, before MLflow has made it: where torch and
+torchaudio are not of a pair that was tested, they are loaded in a process of its own, which takes some seconds.
+
 As a part of every `import mlflow` this never imports mlflow (it is half imported), costs next to nothing
-and never raises: whatever is unexpected is left to MLflow.
+and raises nothing else: whatever is unexpected is left to MLflow.
 
 Not covered: `mlflow.projects.run(".")` from Python, where neither the command line nor a plugin hook tells
 which project is meant. Pass `env_manager="local"` there.
@@ -67,8 +70,8 @@ class CondaFreeProjects:
         return None
 
 
-def project_uri(argv: Sequence[str], orig_argv: Sequence[str]) -> str | None:
-    """The URI of `mlflow run URI` when choosing the environment is left to MLflow, else None.
+def project_call(argv: Sequence[str], orig_argv: Sequence[str]) -> tuple[str, str] | None:
+    """(URI, environment manager or "") of `mlflow run URI` on this machine; None for any other command.
 
     `argv` and `orig_argv` are those of `sys`: during `python -m mlflow`, `argv[0]` is only "-m".
     Raises `getopt.GetoptError` on an option `mlflow run` does not have.
@@ -84,9 +87,9 @@ def project_uri(argv: Sequence[str], orig_argv: Sequence[str]) -> str | None:
     pairs, arguments = getopt.gnu_getopt(words[1:], SHORT_OPTIONS, LONG_OPTIONS)
     options = dict(pairs)
     backend = options.get("--backend", options.get("-b", "local"))
-    if backend != "local" or "--env-manager" in options or "--help" in options or len(arguments) != 1:
+    if backend != "local" or "--help" in options or len(arguments) != 1:
         return None
-    return arguments[0]
+    return arguments[0], options.get("--env-manager", "")
 
 
 def conda_file(uri: str) -> Path | None:
@@ -123,14 +126,34 @@ def write_stand_in(home: Path, conda_yaml: str, bin_folder: str) -> None:
     activate.write_text(CONDA_SH.format(bin=shlex.quote(bin_folder)))
 
 
+def refuse_broken_libraries() -> None:
+    """End this process, before MLflow makes a run, when the libraries of its environment do not load."""
+    from asr_lab.system import libraries
+
+    if libraries.is_tested_pair():
+        return
+    try:
+        libraries.check()
+    except libraries.BrokenLibraryError as error:
+        raise SystemExit(f"asr_lab: {error}") from None
+
+
 def prepare() -> None:
     """Set up the stand-in when this process is a `mlflow run` that would look for conda in vain."""
+    call = project_call(sys.argv, sys.orig_argv)
+    if call is None or call[1] not in ("", "local"):
+        return
+    uri, manager = call
+    if manager == "local":
+        if conda_file(uri):
+            refuse_broken_libraries()
+        return
     if os.name != "posix" or shutil.which("conda") or any(map(os.environ.get, CONDA_SETTINGS)):
         return
-    uri = project_uri(sys.argv, sys.orig_argv)
-    file = conda_file(uri) if uri is not None else None
+    file = conda_file(uri)
     if file is None:
         return
+    refuse_broken_libraries()
     temporary = tempfile.gettempdir()
     if shlex.quote(temporary) != temporary:  # MLflow sources this path without quotes
         temporary = "/tmp"

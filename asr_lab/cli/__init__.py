@@ -11,6 +11,7 @@ import click
 
 from asr_lab import __version__
 from asr_lab.errors import AsrLabError, nearest
+from asr_lab.system import libraries
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("asr_lab.cli.train:train", "Train a recogniser from a config."),
@@ -71,6 +72,12 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except AsrLabError as error:
             raise click.ClickException(str(error)) from error
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except Exception as error:
+            if broken := libraries.explain(error):
+                raise click.ClickException(str(broken)) from error
+            raise
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from packaging.requirements import Requirement
-
-from asr_lab.errors import AsrLabError
+from asr_lab.errors import AsrLabError, listing
+from asr_lab.system import libraries
 from asr_lab.tracking.knock import sqlite_file, without_password
 from asr_lab.units import megabytes
 
 State = Literal["ok", "warn", "fail"]
-_PAIR = ("torch", "torchaudio")  # of one minor version, or they do not import together
+_GPU = """
+import json, torch
+cuda = torch.cuda.is_available()
+names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())] if cuda else []
+print(json.dumps({"names": names, "cuda": torch.version.cuda, "mps": torch.backends.mps.is_available()}))
+"""
 _LITTLE, _TOO_LITTLE = 5e9, 0.5e9  # bytes of free disk
 _SLOW_S = 1.0
 
@@ -37,13 +44,15 @@ class Check:
 
 def examine() -> Iterator[Check]:
     """Every check, one after the other; of one that fails only what needs it is left out."""
+    needs = {schema: store, artifacts: store, gpu: torch_pair}
     checks: tuple[Callable[[], Check], ...] = (packages, torch_pair, store, schema, artifacts, disk, gpu, espeak)
-    without_store = False
+    failed: set[Callable[[], Check]] = set()
     for check in checks:
-        if without_store and check in (schema, artifacts):
+        if needs.get(check) in failed:
             continue
         found = _tried(check)
-        without_store |= check is store and found.state == "fail"
+        if found.state == "fail":
+            failed.add(check)
         yield found
 
 
@@ -54,37 +63,33 @@ def _tried(check: Callable[[], Check]) -> Check:
         advice = "; ".join(part for part in (error.hint, error.next_command) if part)
         return Check(check.__name__, "fail", f"{error.what} ({error.where})" if error.where else error.what, advice)
     except Exception as error:  # a check must not end the examination, whatever a driver or a store raises
+        if broken := libraries.explain(error):
+            return Check(check.__name__, "fail", f"{broken.what} ({broken.hint})", broken.next_command)
         return Check(check.__name__, "fail", f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
 
 
 def packages() -> Check:
-    """Whether the installed packages are those that asr_lab asks for."""
-    try:
-        wanted = [Requirement(text) for text in requires("asr_lab") or []]
-    except PackageNotFoundError:
+    """Whether what asr_lab asks for is installed, and what that asks for, in versions that fit."""
+    needs = libraries.requirements()
+    if not needs:
         return Check("packages", "warn", "asr_lab itself is not installed", "pip install -e '.[demo]' in its folder")
-    wrong = []
-    for need in wanted:
-        if need.marker and not need.marker.evaluate({"extra": ""}):
-            continue
-        try:
-            has = version(need.name)
-        except PackageNotFoundError:
-            has = "missing"
-        if has == "missing" or not need.specifier.contains(has, prereleases=True):
-            wrong.append(f"{need.name} {has}, wanted {need.specifier or 'any'}")
+    wrong = [need for need in needs.values() if not need.is_met]
     if wrong:
-        return Check("packages", "fail", "; ".join(wrong), "pip install -e . in asr_lab's folder")
-    return Check("packages", "ok", f"all {len(wanted)} as asked for; mlflow {version('mlflow')}")
+        command = "pip install " + " ".join(f"'{need.name}{need.wanted}'" for need in wrong)
+        return Check("packages", "fail", listing(wrong, 5), command)
+    return Check("packages", "ok", f"all {len(needs)} as asked for; mlflow {version('mlflow')}")
 
 
 def torch_pair() -> Check:
-    """Whether torch and torchaudio are of one minor version; others do not import together."""
-    found = {name: version(name) for name in _PAIR}
-    said = ", ".join(f"{name} {number}" for name, number in found.items())
-    if len({tuple(number.split(".")[:2]) for number in found.values()}) > 1:
-        return Check("torch", "fail", f"{said} do not fit together", "pip install 'torch==2.11.*' 'torchaudio==2.11.*'")
-    return Check("torch", "ok", said)
+    """Whether torch and torchaudio load, which is tried in a process of its own, and were tested together."""
+    versions = ", ".join(f"{name} {libraries.installed(name)}" for name in libraries.PAIR)
+    tested = f"tested together: {libraries.tested_pairs()}"
+    for name, text in libraries.load_errors().items():
+        broken = libraries.mend(name, text)
+        return Check("torch", "fail", f"{broken.what} ({broken.hint}); {tested}", broken.next_command)
+    if not libraries.is_tested_pair():
+        return Check("torch", "warn", f"{versions} load, but were not tested together", tested)
+    return Check("torch", "ok", f"{versions}, tested together")
 
 
 def store() -> Check:
@@ -168,15 +173,18 @@ def disk() -> Check:
 
 def gpu() -> Check:
     """Whether PyTorch sees a GPU; one that the driver has and PyTorch does not is worth a word."""
-    import torch
-
-    if torch.cuda.is_available():
-        names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
-        return Check("gpu", "ok", f"{', '.join(names)}, CUDA {torch.version.cuda}")
-    if torch.backends.mps.is_available():
+    done = subprocess.run([sys.executable, "-c", _GPU], capture_output=True, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    if found["names"]:
+        return Check("gpu", "ok", f"{', '.join(found['names'])}, CUDA {found['cuda']}")
+    if found["mps"]:
         return Check("gpu", "ok", "Apple MPS")
     if shutil.which("nvidia-smi"):
-        advice = f"the driver must support CUDA {torch.version.cuda}: look at nvidia-smi, update the driver"
+        advice = (
+            f"the driver must support CUDA {found['cuda']}: look at nvidia-smi, update the driver"
+            if found["cuda"]
+            else "this PyTorch is a build for CPUs: the README says how to install the other one"
+        )
         return Check("gpu", "warn", "nvidia-smi is there, but PyTorch sees no GPU", advice)
     return Check("gpu", "warn", "none: everything runs on CPU", "the demo and adapters do well without one")
 

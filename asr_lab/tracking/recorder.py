@@ -18,6 +18,7 @@ from mlflow.entities import Run, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from asr_lab.errors import AsrLabError
+from asr_lab.system import libraries
 from asr_lab.tracking import orphans, provenance, runs
 from asr_lab.tracking.knock import StoreAwayError
 from asr_lab.tracking.recording import MlflowRecorder
@@ -55,7 +56,11 @@ class MlflowTracker:
             return  # the run itself will say so
 
     def start(self, spec: RunSpec, *, own: bool = False) -> MlflowRecorder:
-        """A run for `spec`: the one MLflow handed to this process (never when `own`), one cut off, or a new one."""
+        """A run for `spec`: the one MLflow handed to this process (never when `own`), one cut off, or a new one.
+
+        Raises `BrokenLibraryError`, before there is a run, when torch or torchaudio does not load.
+        """
+        libraries.require()
         client = self._client("" if own else os.environ.get("MLFLOW_RUN_ID", ""), tidies=not spec.parent)
         header = _header(spec)
         adopted = "" if own else os.environ.pop("MLFLOW_RUN_ID", "")

@@ -21,7 +21,9 @@ LEVELS = (
     ("decoding", "metrics"),
     ("data",),
     ("config",),
-    ("errors", "units", "mlflow_run", ""),
+    ("mlflow_run",),
+    ("system",),
+    ("errors", "units", ""),
 )
 LEVEL = {room: height for height, rooms in enumerate(reversed(LEVELS)) for room in rooms}
 ONLY_IN = {"mlflow": {"tracking", "serving"}, "optuna": {"sweeps"}, "click": {"cli"}}

@@ -18,7 +18,9 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 def uri_of(*words: str) -> str | None:
-    return mlflow_run.project_uri(["/somewhere/bin/mlflow", *words], [])
+    """The URI where choosing the environment is left to MLflow."""
+    call = mlflow_run.project_call(["/somewhere/bin/mlflow", *words], [])
+    return call[0] if call and not call[1] else None
 
 
 @pytest.mark.parametrize(
@@ -64,14 +66,15 @@ def test_options_mlflow_does_not_have_are_left_to_it() -> None:
 
 
 def test_other_programs_are_left_alone() -> None:
-    assert mlflow_run.project_uri(["/bin/pytest", "run", "."], []) is None
-    assert mlflow_run.project_uri([], ["python"]) is None
+    assert mlflow_run.project_call(["/bin/pytest", "run", "."], []) is None
+    assert mlflow_run.project_call([], ["python"]) is None
 
 
 @pytest.mark.parametrize(("module", "uri"), [(["-m", "mlflow"], "."), (["-mmlflow"], "."), (["-m", "pip"], None)])
 def test_run_as_a_module(module: list[str], uri: str | None) -> None:
     argv = ["-m", "run", ".", "-e", "train"]  # what sys.argv holds while `python -m` imports the package
-    assert mlflow_run.project_uri(argv, ["python", "-X", "utf8", *module, *argv[1:]]) == uri
+    call = mlflow_run.project_call(argv, ["python", "-X", "utf8", *module, *argv[1:]])
+    assert call == (uri and (uri, ""))
 
 
 def test_an_env_file_that_speaks_of_conda_is_the_users_choice(tmp_path: Path) -> None:
