@@ -16,8 +16,9 @@ from asr_lab.errors import AsrLabError
 from asr_lab.metrics import error_rates
 from asr_lab.models.adapter import AdapterInfo, AdapterManager, Base, MLPAdapter
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
-from asr_lab.recipes.common import Split, describe, score, use_threads
+from asr_lab.recipes.common import Split, describe, score
 from asr_lab.recipes.fitting import imitate
+from asr_lab.system.threads import use_threads
 from asr_lab.training.frames import Frames
 from asr_lab.training.recorder import RegisteredModel, Tracker
 from asr_lab.training.shelf import shelf

@@ -40,7 +40,6 @@ from asr_lab.units import SAMPLE_RATE, num_samples
 _RESUMABLE = ("train", "phase", "curriculum", "arms")  # kinds that go on where they were cut off
 _MOST_AUDIO = 50_000_000  # bytes in a page
 _MOST_SLICES = 20  # of a kind: the metrics of more would bury the others
-_SHAPES = "64"  # far more than one update needs: training is no slower
 SLICES = ("speaker", "gender", "age", "snr_db", "l1", "corpus", "block")
 
 
@@ -118,16 +117,6 @@ def check_spoken(splits: Mapping[str, Split]) -> None:
     for name in ("val", "test"):
         if name in splits:
             check_languages(splits[name].cuts, splits[name].path)
-
-
-def use_threads(threads: int) -> None:
-    """As many CPU threads as asked for; 0: one for each core this process may use. To be called before any computing.
-
-    oneDNN keeps a program for each shape it has met, 1,024 of them: of batches of ever other lengths that is gigabytes.
-    """
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", _SHAPES)
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(threads or usable)
 
 
 def describe(

@@ -32,13 +32,13 @@ from asr_lab.recipes.common import (
     record_scores,
     score,
     screened,
-    use_threads,
     wer_interval,
 )
 from asr_lab.recipes.gates import Gate
 from asr_lab.recipes.loop import BEST
 from asr_lab.recipes.phases import NUMBERS, Done, of_phase, parts
 from asr_lab.recipes.train import Part, Trained, train
+from asr_lab.system.threads import use_threads
 from asr_lab.training.callbacks import write_aside
 from asr_lab.training.recorder import PHASES_DONE, ModelStore, Recorder, RegisteredModel, Tracker, is_kept
 from asr_lab.training.trainer import from_rank_0, meet

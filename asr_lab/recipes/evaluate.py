@@ -26,9 +26,9 @@ from asr_lab.recipes.common import (
     record_scores,
     refuse_too_short,
     score,
-    use_threads,
 )
 from asr_lab.recipes.evaluate_pronunciation import AssessedData, evaluate_pronunciation
+from asr_lab.system.threads import use_threads
 from asr_lab.training.recorder import ModelStore, Tracker
 
 _OF_A_STORE = ("models:/", "runs:/")

@@ -16,10 +16,11 @@ from asr_lab.metrics.pronunciation import SCORER
 from asr_lab.models.pronunciation.assessor import Assessor, load_recognizer
 from asr_lab.models.pronunciation.decisions import Decisions
 from asr_lab.recipes import assessment
-from asr_lab.recipes.common import Clock, describe, rank_and_world_size, use_threads
+from asr_lab.recipes.common import Clock, describe, rank_and_world_size
 from asr_lab.recipes.loop import BEST, begin, fit
 from asr_lab.recipes.pronunciation_plan import PronunciationPlan, plan
 from asr_lab.recipes.pronunciation_validation import ShowExamples, Validator
+from asr_lab.system.threads import use_threads
 from asr_lab.training.callbacks import KeepBest, KeepEach
 from asr_lab.training.recorder import FolderStore, ModelStore, Recorder, RegisteredModel, Tracker
 

@@ -24,9 +24,10 @@ from asr_lab.metrics.significance import Interval
 from asr_lab.models import load_model
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.models.wav2vec2.recognizer import Wav2Vec2Recognizer
-from asr_lab.recipes.common import Clock, describe, rank_and_world_size, record_scores, score, use_threads
+from asr_lab.recipes.common import Clock, describe, rank_and_world_size, record_scores, score
 from asr_lab.recipes.loop import BEST, begin, fit
 from asr_lab.recipes.plan import Plan, plan
+from asr_lab.system.threads import use_threads
 from asr_lab.training.callbacks import KeepBest
 from asr_lab.training.recorder import FolderStore, ModelStore, Past, Recorder, RegisteredModel, RunSpec, Tracker
 from asr_lab.training.trainer import Sums, count, from_rank_0, written_whole

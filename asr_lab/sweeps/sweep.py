@@ -18,7 +18,7 @@ from rich.console import Console
 from asr_lab.config import identity
 from asr_lab.config.schema import SweepExperiment
 from asr_lab.errors import AsrLabError
-from asr_lab.recipes.common import Clock, use_threads
+from asr_lab.recipes.common import Clock
 from asr_lab.sweeps import ledger, methods
 from asr_lab.sweeps.families import Adapters
 from asr_lab.sweeps.found import Found, record
@@ -29,6 +29,7 @@ from asr_lab.sweeps.space import Space
 from asr_lab.sweeps.storage import FOLDER, Place
 from asr_lab.sweeps.study import ASKED, PARENT, UNTIL, Plan
 from asr_lab.sweeps.worker import GAVE_UP, Job, Means, Worker, work
+from asr_lab.system.threads import choose, use_threads
 from asr_lab.training.processes import is_gone, process_mark
 from asr_lab.training.recorder import ModelStore, Recorder, RunKeeper, RunSpec
 
@@ -158,8 +159,7 @@ def _joined_folder() -> Path:
 
 
 def _threads(workers: int) -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // workers)
+    return max(1, choose().number // workers)
 
 
 def _hear(job: Job, store: ModelStore, run: Recorder, console: Console) -> None:

@@ -65,6 +65,12 @@ def hardware() -> str:
     return text
 
 
+def threads() -> str:
+    """How many threads PyTorch computes with in this process, or "" where it was not imported."""
+    torch = sys.modules.get("torch")
+    return str(torch.get_num_threads()) if torch else ""
+
+
 def _processor() -> str:
     with suppress(OSError):  # Linux; `platform` knows no more than the architecture there
         for line in Path("/proc/cpuinfo").read_text().splitlines():

@@ -177,6 +177,7 @@ def _header(spec: RunSpec) -> Header:
         "asr_lab.command": provenance.command(),
         "asr_lab.versions": provenance.versions(),
         "asr_lab.hardware": provenance.hardware(),
+        "asr_lab.threads": provenance.threads(),
         "asr_lab.world_size": provenance.world_size(),
         **{f"asr_lab.{key}": value for key, value in provenance.own_code().items()},
         **({MLFLOW_PARENT_RUN_ID: spec.parent} if spec.parent else {}),

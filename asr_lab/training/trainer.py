@@ -37,10 +37,12 @@ from asr_lab.config.schema import Loop, PronunciationTrain, Train
 from asr_lab.data.batches import NOT_FOR_THE_MODEL, Indices
 from asr_lab.errors import AsrLabError, not_written
 from asr_lab.metrics import error_rates
+from asr_lab.system.threads import go_on_with
 from asr_lab.training.ema import WeightAverage
 
 T = TypeVar("T")
 WHOLE = "COMPLETE"  # the marker file that ends a checkpoint
+THREADS = "threads"  # how many computed it
 _GROUPS = 2  # of Trainer's optimiser: with weight decay and without
 
 logging.getLogger("accelerate").setLevel(logging.ERROR)
@@ -177,6 +179,8 @@ class AsrTrainer(Trainer):  # type: ignore[misc]
         """Train from a checkpoint, or from the start; a training that had stopped by then stays as it is."""
         if checkpoint and (epochs := _stopped_after(checkpoint)):
             self.args.num_train_epochs = epochs
+        if checkpoint and (threads := checkpoint / THREADS).is_file():  # older ones have none
+            go_on_with(int(threads.read_text()))
         self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
@@ -233,6 +237,7 @@ class AsrTrainer(Trainer):  # type: ignore[misc]
                 self.average.save(folder)
             self.accelerator.wait_for_everyone()  # each rank writes a part of its own
             if self.args.should_save:
+                (folder / THREADS).write_text(str(torch.get_num_threads()))
                 (folder / WHOLE).touch()
 
 

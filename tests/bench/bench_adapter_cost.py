@@ -27,9 +27,10 @@ from asr_lab.data.text import BLANK, SPACE, UNKNOWN, TextNormalizer
 from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.recipes.adapter import hear
-from asr_lab.recipes.common import Split, use_threads
+from asr_lab.recipes.common import Split
 from asr_lab.recipes.fitting import fit
 from asr_lab.recipes.person import Plan, plan
+from asr_lab.system.threads import use_threads
 from asr_lab.units import SAMPLE_RATE
 
 CLASSES = 2001

@@ -43,7 +43,7 @@ from asr_lab.data.text import TextNormalizer, build_vocabulary
 from asr_lab.models.wav2vec2 import bases
 from asr_lab.models.wav2vec2.network import SpeechCTC
 from asr_lab.models.wav2vec2.recognizer import Wav2Vec2Recognizer
-from asr_lab.recipes.common import use_threads
+from asr_lab.system.threads import use_threads
 from asr_lab.training.callbacks import Curves, DropBrokenUpdates
 from asr_lab.training.recorder import MemoryRecorder, RunSpec
 from asr_lab.training.trainer import AsrTrainer, training_arguments

@@ -18,8 +18,8 @@ from asr_lab.models.recognizer import best_device
 from asr_lab.models.wav2vec2 import bases, tuning
 from asr_lab.models.wav2vec2.network import SpeechCTC
 from asr_lab.models.wav2vec2.recognizer import Wav2Vec2Recognizer
-from asr_lab.recipes.common import use_threads
 from asr_lab.recipes.speed import speeds
+from asr_lab.system.threads import use_threads
 from asr_lab.units import SAMPLE_RATE
 
 JAMO = {unit: number for number, unit in enumerate([BLANK, UNKNOWN, SPACE, *map(chr, range(0x1100, 0x1143))])}

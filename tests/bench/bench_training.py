@@ -38,7 +38,7 @@ from asr_lab.data.batches import LABEL_PADDING, Batch, EpochBatches, Index, load
 from asr_lab.data.features import extract
 from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC, output_length
 from asr_lab.models.kospeech import convert_state_dict
-from asr_lab.recipes.common import use_threads
+from asr_lab.system.threads import use_threads
 from asr_lab.training.callbacks import Curves, DropBrokenUpdates
 from asr_lab.training.recorder import MemoryRecorder, RunSpec
 from asr_lab.training.trainer import AsrTrainer, training_arguments

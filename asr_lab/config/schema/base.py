@@ -33,7 +33,7 @@ class Run(Section):
     register_as: str = ""
     """Name in the model registry under which the best model becomes a version; empty: not registered."""
     threads: int = 0
-    """CPU threads of PyTorch; 0: as many as there are cores."""
+    """CPU threads of PyTorch; 0: one for each core that is free when the run begins, or OMP_NUM_THREADS."""
     license: str = ""
     """Licence of the model for its card, such as `apache-2.0`; empty: that of its base, where it says so."""
     intended_use: str = ""

@@ -1,0 +1,109 @@
+"""How a training on CPU shares the cores with other work: how many threads it has, and how they wait.
+
+An update is cut into pieces that all threads compute, and behind each piece they wait for each other. Beside other work
+one of them always waits for its core, and the others with it, so a process that begins on loaded cores takes as many
+threads as there are free ones. And a thread of GNU OpenMP that waits spins for milliseconds before it gives its core
+away, which is time that neighbours wait for. Figures: `tests/bench/bench_threads.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import time
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+
+import psutil
+
+_SPIN_COUNT = "30000"  # a tenth of what GNU OpenMP does by itself
+_OWN_CHOICE = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+_SAMPLES, _SAMPLE_S = 5, 0.1
+_SHAPES = "64"  # far more than one update needs: training is no slower
+_chosen_here = False  # whether the number of threads of this process is the choice of `use_threads`
+
+
+def limit_spinning(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Let waiting threads of OpenMP spin shortly, unless the user chose. It is read when torch is imported."""
+    if not any(name in environment for name in _OWN_CHOICE):
+        environment["GOMP_SPINCOUNT"] = _SPIN_COUNT
+
+
+@dataclass(frozen=True)
+class Threads:
+    """So many threads, of so many cores that this process may use, of which so many are free."""
+
+    number: int
+    cores: int
+    free: float
+
+    def __str__(self) -> str:
+        """A line on a choice that is not the usual one, or ""."""
+        if self.number == self.cores:
+            return ""
+        busy = f"{self.cores - self.free:.1f} of {self.cores} cores are busy with other work"
+        return f"{busy}: {self.number} thread{'s' * (self.number > 1)} (run.threads={self.cores} takes all)"
+
+
+def choose() -> Threads:
+    """As many threads as there are free cores now, at least one; OMP_NUM_THREADS where the user, or torchrun, set it.
+
+    Cores are those that this process may use. Watches them for half a second.
+    """
+    cores, asked = usable_cores(), os.environ.get("OMP_NUM_THREADS", "")
+    if asked.isdigit() and int(asked):
+        return Threads(int(asked), int(asked), float(asked))
+    if len(cores) == 1:
+        return Threads(1, 1, 1.0)
+    free = len(cores) - busy_cores(cores)
+    return Threads(max(1, round(free)), len(cores), free)
+
+
+def use_threads(number: int) -> None:
+    """Compute with so many threads from now on; 0: with as many as `choose` finds, and a line on stderr if not all.
+
+    To be called before any computing. oneDNN keeps a program for each shape it has met, 1,024 of them: of batches of
+    ever other lengths that is gigabytes.
+    """
+    import torch
+
+    global _chosen_here
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", _SHAPES)
+    _chosen_here = not number
+    chosen = choose() if _chosen_here else Threads(number, number, float(number))
+    if line := str(chosen):
+        print(line, file=sys.stderr)
+    torch.set_num_threads(chosen.number)
+
+
+def go_on_with(number: int) -> None:
+    """Compute with as many threads as before a cut, unless their number was asked for: other sums round otherwise."""
+    import torch
+
+    if _chosen_here and number <= len(usable_cores()):
+        torch.set_num_threads(number)
+
+
+def usable_cores() -> list[int]:
+    """The numbers of the cores that this process may use."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+
+
+def busy_cores(cores: list[int]) -> float:
+    """How many of these cores are at work while this process rests: the median of some tenths of a second."""
+    samples = []
+    before = psutil.cpu_times(percpu=True)
+    for _ in range(_SAMPLES):
+        time.sleep(_SAMPLE_S)
+        after = psutil.cpu_times(percpu=True)
+        samples.append(sum(_busy(before[core], after[core]) for core in cores if core < len(after)))
+        before = after
+    return statistics.median(samples)
+
+
+def _busy(before: tuple[float, ...], after: tuple[float, ...]) -> float:
+    """The share of the time between two readings of a core in which it was not idle."""
+    idle = sum(getattr(after, name, 0) - getattr(before, name, 0) for name in ("idle", "iowait"))
+    passed = sum(after[:8]) - sum(before[:8])  # guests are counted in user time
+    return min(1.0, max(0.0, 1 - idle / passed)) if passed else 0.0
