@@ -11,6 +11,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+from broken import broken_library
 
 BIN = Path(sys.executable).parent
 MLFLOW = BIN / "mlflow"
@@ -127,6 +128,21 @@ def test_a_failing_entry_point_fails_the_run(tmp_path: Path) -> None:
     assert done.returncode != 0
     assert len(said(done)) == 1
     assert project.statuses() == ["FAILED"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [(), ("--env-manager", "local")])
+def test_libraries_that_do_not_load_are_told_before_there_is_a_run(tmp_path: Path, words: tuple[str, ...]) -> None:
+    project = Project(tmp_path / "lab")
+    folder = broken_library(tmp_path / "path", "torchaudio", "2.11.7", "raise OSError('undefined symbol: torch_x')")
+    project.environment["PYTHONPATH"] = str(folder)
+    done = project.run(*words)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stdout
+    [line] = said(done)
+    assert "undefined symbol: torch_x" in line
+    assert "install torchaudio==" in line
+    assert not (project.folder / "store.db").exists()
 
 
 @pytest.mark.slow

@@ -7,22 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from broken import broken_library
 from conftest import ROOT, asr_lab, make_corpus, run
 
 from asr_lab.system import libraries
 
 SYMBOL = "libtorchaudio.so: undefined symbol: torch_exception_get_what_without_backtrace"
-
-
-def broken_library(folder: Path, name: str, version: str, code: str) -> Path:
-    """A distribution whose module runs `code` when it is imported."""
-    (folder / name).mkdir(parents=True)
-    (folder / name / "__init__.py").write_text(code)
-    info = folder / f"{name}-{version}.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-    (info / "RECORD").write_text(f"{name}/__init__.py,,\n")
-    return folder
 
 
 def raising(text: str) -> str:
