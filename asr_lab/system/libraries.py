@@ -26,7 +26,7 @@ from packaging.version import InvalidVersion, Version
 from asr_lab.errors import AsrLabError, listing
 
 PAIR = ("torch", "torchaudio")
-TESTED = (("2.14.1", "2.11.1"), ("2.11.0", "2.11.0"))
+TESTED = (("2.14.1", "2.11.1"), ("2.15.0", "2.11.1"), ("2.11.0", "2.11.0"))
 """Versions of `PAIR` that passed the tests together, the lock's first. `.ci/newest` tries others."""
 
 _OURS = "asr_lab"
@@ -40,6 +40,8 @@ for name in sys.argv[1:]:
     try:
         importlib.import_module(name)
     except BaseException as error:
+        while error.__cause__:
+            error = error.__cause__
         print(json.dumps([name, f"{type(error).__name__}: {error}"]), flush=True)
 """
 
@@ -154,7 +156,8 @@ def _is_library(module: str) -> bool:
 
 def _broken(module: str, error: BaseException) -> BrokenLibraryError:
     missing = isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == module
-    return mend(module, "" if missing else f"{type(error).__name__}: {error}")
+    first = next(_chain(error))  # torch says "could not load this library", its cause says why
+    return mend(module, "" if missing else f"{type(first).__name__}: {first}")
 
 
 def mend(module: str, text: str) -> BrokenLibraryError:

@@ -35,7 +35,7 @@ def versions(monkeypatch):
     [
         ("2.11.0", "2.11.1", "install torchaudio==2.11.0"),
         ("2.14.1", "2.11.0", "install torchaudio==2.11.1"),
-        ("2.15.0", "2.11.1", "install torch==2.14.1"),
+        ("2.16.0", "2.11.1", "install torch==2.14.1"),
         ("2.9.1", "2.9.1", "install torch==2.14.1 torchaudio==2.11.1"),
         ("2.14.1", "2.11.1", "install --force-reinstall --no-deps torch==2.14.1 torchaudio==2.11.1"),
         ("2.14.1", libraries._MISSING, "install torchaudio==2.11.1"),
@@ -89,6 +89,11 @@ def test_only_errors_of_an_import_are_explained(tmp_path, monkeypatch):
     assert explained
     assert explained.what == "raises-at-import 1.0 does not load, and asr_lab does not need it"
     assert explained.next_command.endswith("uninstall raises-at-import")
+    caused = "try:\n raise OSError('libc10_cuda.so')\nexcept OSError as e: raise OSError('not loaded') from e"
+    broken_library(tmp_path, "raises_for_a_reason", "1.0", caused)
+    explained = libraries.explain(error_of("import raises_for_a_reason"))
+    assert explained
+    assert "libc10_cuda.so" in explained.hint
     wrapped = "try:\n import raises_at_import\nexcept OSError as e: raise RuntimeError('wrapped') from e"
     assert libraries.explain(error_of(wrapped))
     assert libraries.explain(error_of("import raises_later; raises_later.call()")) is None
