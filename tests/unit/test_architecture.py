@@ -21,7 +21,7 @@ LEVELS = (
     ("decoding", "metrics"),
     ("data",),
     ("config",),
-    ("mlflow_run",),
+    ("mlflow_run", "build_backend"),
     ("system",),
     ("errors", "units", ""),
 )
