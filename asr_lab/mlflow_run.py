@@ -10,8 +10,9 @@ manager was asked for, and there is no conda, `MLFLOW_CONDA_HOME` is pointed at 
 "the environment exists" and activates the one `mlflow` itself runs in. MLflow does the rest as always: the
 run, its parameters, its status from the exit code.
 
-The same moment is used to refuse a run whose libraries do not load, before MLflow has made it: where torch and
-torchaudio are not of a pair that was tested, they are loaded in a process of its own, which takes some seconds.
+The same moment is used to refuse, before MLflow has made a run, what cannot work: `--env-manager uv` without uv, and
+libraries that do not load. Where torch and torchaudio are not of a pair that was tested, they are loaded in a process
+of its own, which takes some seconds.
 
 As a part of every `import mlflow` this never imports mlflow (it is half imported), costs next to nothing
 and raises nothing else: whatever is unexpected is left to MLflow.
@@ -141,12 +142,14 @@ def refuse_broken_libraries() -> None:
 def prepare() -> None:
     """Set up the stand-in when this process is a `mlflow run` that would look for conda in vain."""
     call = project_call(sys.argv, sys.orig_argv)
-    if call is None or call[1] not in ("", "local"):
+    if call is None:
         return
     uri, manager = call
-    if manager == "local":
-        if conda_file(uri):
-            refuse_broken_libraries()
+    if manager == "uv" and not shutil.which("uv") and conda_file(uri):
+        raise SystemExit("asr_lab: --env-manager uv needs uv, which is not there: pip install uv")
+    if manager == "local" and conda_file(uri):
+        refuse_broken_libraries()
+    if manager:
         return
     if os.name != "posix" or shutil.which("conda") or any(map(os.environ.get, CONDA_SETTINGS)):
         return

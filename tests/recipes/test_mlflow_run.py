@@ -146,6 +146,18 @@ def test_libraries_that_do_not_load_are_told_before_there_is_a_run(tmp_path: Pat
 
 
 @pytest.mark.slow
+def test_uv_is_asked_for_and_not_there(tmp_path: Path) -> None:
+    project = Project(tmp_path / "lab")
+    folders = project.environment["PATH"].split(os.pathsep)
+    project.environment["PATH"] = os.pathsep.join(one for one in folders if not shutil.which("uv", path=one))
+    done = project.run("--env-manager", "uv")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stdout
+    assert "pip install uv" in said(done)[0]
+    assert not (project.folder / "store.db").exists()
+
+
+@pytest.mark.slow
 def test_another_project_is_left_to_mlflow(tmp_path: Path) -> None:
     done = Project(tmp_path / "lab", name="other").run()
     assert done.returncode != 0
