@@ -22,10 +22,8 @@ def doctor(context: click.Context, style: str) -> None:
       asr-lab doctor
       MLFLOW_TRACKING_URI=http://tracking:5000 asr-lab doctor --format json
     """
-    import pandas as pd
     from rich.markup import escape
 
-    from asr_lab.cli import tables
     from asr_lab.tracking.doctor import Check, examine
 
     found: list[Check] = []
@@ -39,6 +37,10 @@ def doctor(context: click.Context, style: str) -> None:
             if check.advice:
                 out.print(f"                 -> {check.advice}", highlight=False, markup=False, soft_wrap=True)
     if style != "table":
+        import pandas as pd  # not before it is needed: the doctor is for installations in which it does not load
+
+        from asr_lab.cli import tables
+
         tables.show(pd.DataFrame([asdict(check) for check in found]), style)
     if any(check.state == "fail" for check in found):
         context.exit(1)

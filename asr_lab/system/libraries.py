@@ -19,15 +19,18 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, req
 from importlib.util import find_spec
 
 from packaging.requirements import Requirement
-from packaging.specifiers import SpecifierSet
+from packaging.specifiers import Specifier, SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from asr_lab.errors import AsrLabError, listing
+from asr_lab.errors import AsrLabError
 
 PAIR = ("torch", "torchaudio")
 TESTED = (("2.14.1", "2.11.1"), ("2.15.0", "2.11.1"), ("2.11.0", "2.11.0"))
 """Versions of `PAIR` that passed the tests together, the lock's first. `.ci/newest` tries others."""
+
+COUPLED_TOO = ("torchvision", "torchcodec")
+"""Built against one torch as well. Nothing here needs them, but transformers imports what is there."""
 
 _OURS = "asr_lab"
 _MISSING = "not installed"
@@ -173,23 +176,23 @@ def mend(module: str, text: str) -> BrokenLibraryError:
     what = f"{name} is {_MISSING}" if has == _MISSING else f"{name} {has} does not load"
     if name not in needs and not _asked_for(name):
         if has == _MISSING:
-            return BrokenLibraryError(what, next_command=f"{_pip()} install {name}")
+            return BrokenLibraryError(what, next_command=f"{installer()} install {name}")
         what += ", and asr_lab does not need it"
-        return BrokenLibraryError(what, hint=hint, next_command=f"{_pip()} uninstall {name}")
+        return BrokenLibraryError(what, hint=hint, next_command=f"{installer()} uninstall {name}")
     if wrong:
         return BrokenLibraryError(
             what,
             hint=hint,
             allowed="; ".join(str(need) for need in wrong),
-            next_command=f"{_pip()} install " + " ".join(f"'{need.name}{need.wanted}'" for need in wrong),
+            next_command=install_command(wrong),
         )
     if has == _MISSING:
-        return BrokenLibraryError(what, next_command=f"{_pip()} install '{name}{_asked_for(name)}'")
+        return BrokenLibraryError(what, next_command=f"{installer()} install '{name}{_asked_for(name)}'")
     return BrokenLibraryError(
         what,
         hint=hint,
         allowed="its version fits, so its files are broken",
-        next_command=f"{_pip()} install --force-reinstall --no-deps {name}=={has}",
+        next_command=f"{installer()} install --force-reinstall --no-deps {name}=={has}",
     )
 
 
@@ -203,7 +206,7 @@ def _mend_pair(hint: str) -> BrokenLibraryError:
     missing = [name for name in PAIR if has[name] == _MISSING]
     said = " and ".join(f"{name} {number}" for name, number in has.items())
     same = all(_release(has[name]) == wanted[name] for name in PAIR)  # pip would find nothing to do
-    words = [_pip(), "install", *(["--force-reinstall", "--no-deps"] if same else [])]
+    words = [installer(), "install", *(["--force-reinstall", "--no-deps"] if same else [])]
     words += [f"{name}=={wanted[name]}" for name in change or PAIR]
     words += ["--index-url", f"{_PYTORCH_WHEELS}{build}"] if build else []
     return BrokenLibraryError(
@@ -228,7 +231,22 @@ class Need:
         return self.has != _MISSING and self.wanted.contains(self.has, prereleases=True)
 
     def __str__(self) -> str:
-        return f"{self.name} {self.has}, where {listing(sorted(self.by), 2)} needs {self.wanted or 'any'}"
+        return f"{self.name} {self.has}, needed: {self.range or 'any'}"
+
+    @property
+    def range(self) -> str:
+        """`>=2.0.2,<2.7`: of several bounds the one that holds all."""
+        lower = [one for one in self.wanted if one.operator == ">="]
+        upper = [one for one in self.wanted if one.operator == "<"]
+        rest = [one for one in self.wanted if one not in (*lower, *upper)]
+        bounds = [max(lower, key=_bound)] if lower else []
+        bounds += [min(upper, key=_bound)] if upper else []
+        return ",".join(map(str, [*bounds, *rest]))
+
+
+def install_command(needs: Iterable[Need]) -> str:
+    """What installs versions that are needed."""
+    return f"{installer()} install " + " ".join(f"'{need.name}{need.range}'" for need in needs)
 
 
 def requirements() -> dict[str, Need]:
@@ -243,10 +261,15 @@ def requirements() -> dict[str, Need]:
             before = needs.get(name)
             wanted = need.specifier & before.wanted if before else need.specifier
             needs[name] = Need(name, wanted, frozenset({by}) | (before.by if before else set()), installed(name))
-            new = {(name, one) for one in ("", *need.extras)} - seen
-            seen |= new
-            waiting += new
+            if needs[name].is_met:  # else another version comes in its place, which may ask for other things
+                new = {(name, one) for one in ("", *need.extras)} - seen
+                seen |= new
+                waiting += new
     return needs
+
+
+def _bound(one: Specifier) -> Version:
+    return Version(one.version)
 
 
 def _asks(name: str, extra: str) -> list[Requirement]:
@@ -285,6 +308,6 @@ def _distribution(module: str) -> str:
     return canonicalize_name(next(iter(packages_distributions().get(module, [])), module))
 
 
-def _pip() -> str:
+def installer() -> str:
     """The installer of this environment: those of uv have no pip."""
     return "pip" if find_spec("pip") else "uv pip"

@@ -12,11 +12,12 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from asr_lab.errors import AsrLabError, listing
+from asr_lab.errors import AsrLabError
 from asr_lab.system import libraries
 from asr_lab.tracking.knock import sqlite_file, without_password
 from asr_lab.units import megabytes
@@ -75,8 +76,7 @@ def packages() -> Check:
         return Check("packages", "warn", "asr_lab itself is not installed", "pip install -e '.[demo]' in its folder")
     wrong = [need for need in needs.values() if not need.is_met]
     if wrong:
-        command = "pip install " + " ".join(f"'{need.name}{need.wanted}'" for need in wrong)
-        return Check("packages", "fail", listing(wrong, 5), command)
+        return Check("packages", "fail", "; ".join(map(str, wrong)), libraries.install_command(wrong))
     return Check("packages", "ok", f"all {len(needs)} as asked for; mlflow {version('mlflow')}")
 
 
@@ -84,9 +84,11 @@ def torch_pair() -> Check:
     """Whether torch and torchaudio load, which is tried in a process of its own, and were tested together."""
     versions = ", ".join(f"{name} {libraries.installed(name)}" for name in libraries.PAIR)
     tested = f"tested together: {libraries.tested_pairs()}"
-    for name, text in libraries.load_errors().items():
+    others = [name for name in libraries.COUPLED_TOO if find_spec(name)]
+    for name, text in libraries.load_errors([*libraries.PAIR, *others]).items():
         broken = libraries.mend(name, text)
-        return Check("torch", "fail", f"{broken.what} ({broken.hint}); {tested}", broken.next_command)
+        state: State = "warn" if name in others else "fail"
+        return Check("torch", state, f"{broken.what} ({broken.hint}); {tested}", broken.next_command)
     if not libraries.is_tested_pair():
         return Check("torch", "warn", f"{versions} load, but were not tested together", tested)
     return Check("torch", "ok", f"{versions}, tested together")

@@ -106,7 +106,7 @@ def test_a_library_out_of_range_is_told_with_the_range(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     error = libraries.mend("peft", "OSError: no such symbol")
     assert error.what == "peft 0.9.0 does not load"
-    assert "install 'peft<0.22,>=0.21'" in error.next_command
+    assert "install 'peft>=0.21,<0.22'" in error.next_command
 
 
 @pytest.fixture
