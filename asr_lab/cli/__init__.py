@@ -12,7 +12,6 @@ import click
 from asr_lab import __version__
 from asr_lab.errors import AsrLabError, nearest
 from asr_lab.system import libraries
-from asr_lab.system.threads import limit_spinning
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("asr_lab.cli.train:train", "Train a recogniser from a config."),
@@ -96,7 +95,6 @@ def cli() -> None:
     Runs and models are kept in MLFLOW_TRACKING_URI, else in sqlite:///mlflow.db of this folder.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    limit_spinning()
     warnings.filterwarnings("ignore", category=FutureWarning)
 
 

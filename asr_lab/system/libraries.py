@@ -127,7 +127,7 @@ def check(modules: Iterable[str] = PAIR) -> None:
 def explain(error: BaseException) -> BrokenLibraryError | None:
     """What to do about an error that was raised while a library was imported; None for any other error."""
     for one in _chain(error):
-        if name := _library(one):
+        if (name := _library(one)) and not isinstance(one, MemoryError):
             return _broken(name, one)
     return None
 

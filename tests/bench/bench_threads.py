@@ -82,11 +82,9 @@ def updates_per_second(policy: str, model: str, neighbours: str, seconds: float)
 
 def child(model: str, policy: str, seconds: float) -> None:
     """Train until the time is over; updates a second, the last one counted whole."""
-    from asr_lab.system import threads
-
-    if policy == "asr_lab":
-        threads.limit_spinning()
     import torch
+
+    from asr_lab.system import threads
 
     network, batch = deepspeech2() if model == "deepspeech2" else wav2vec2()
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)

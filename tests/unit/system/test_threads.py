@@ -72,23 +72,6 @@ def test_the_users_variables_stand(machine, monkeypatch):
     machine(2, 2.0)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert threads.choose().number == 3
-    for own in ({"OMP_WAIT_POLICY": "ACTIVE"}, {"GOMP_SPINCOUNT": "7"}):
-        environment = dict(own)
-        threads.limit_spinning(environment)
-        assert environment == own
-
-
-def test_spinning_is_limited_before_torch_is_imported():
-    code = (
-        "import sys, os; sys.argv = ['asr-lab', 'list', '--help']\n"
-        "from asr_lab.cli import main\n"
-        "try: main()\n"
-        "except SystemExit: pass\n"
-        "print('torch' in sys.modules, os.environ['GOMP_SPINCOUNT'])"
-    )
-    unset = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
-    done = subprocess.run([sys.executable, "-c", code], env=unset, capture_output=True, text=True)
-    assert done.stdout.splitlines()[-1] == f"False {threads._SPIN_COUNT}"
 
 
 def test_a_busy_core_is_seen():
