@@ -171,6 +171,9 @@ def furnish(folder: Path) -> None:
 @pytest.fixture(scope="module")
 def home(furnished, tmp_path_factory):
     """A folder with a corpus, a registered base and john's adapter, all tiny."""
+    from mlflow.tracking._tracking_service import utils
+
+    utils._artifact_repos_cache.clear()  # where the artifacts of a run lie, as MLflow remembers it by the run's id
     folder = shutil.copytree(furnished, tmp_path_factory.mktemp("home"), dirs_exist_ok=True)
     moved(folder / "mlflow.db", str(furnished), str(folder))
     return folder
