@@ -41,19 +41,29 @@ class Threads:
 def choose() -> Threads:
     """As many threads as there are free cores now, at least one; OMP_NUM_THREADS where the user, or torchrun, set it.
 
-    Cores are those that this process may use. Watches them for half a second.
+    Cores are those that this process may use. Watches them for half a second, and prints a line on stderr where some
+    are busy.
     """
-    cores, asked = usable_cores(), os.environ.get("OMP_NUM_THREADS", "")
-    if asked.isdigit() and int(asked):
-        return Threads(int(asked), int(asked), float(asked))
+    cores = usable_cores()
+    if asked := _asked_for():
+        return Threads(asked, asked, float(asked))
     if len(cores) == 1:
         return Threads(1, 1, 1.0)
     free = len(cores) - busy_cores(cores)
-    return Threads(max(1, round(free)), len(cores), free)
+    chosen = Threads(max(1, round(free)), len(cores), free)
+    if line := str(chosen):
+        print(line, file=sys.stderr)
+    return chosen
+
+
+def _asked_for() -> int:
+    """The first number of OMP_NUM_THREADS (`4`, or `4,2` for nested regions); 0 where there is none."""
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(first) if first.isdigit() else 0
 
 
 def use_threads(number: int) -> None:
-    """Compute with so many threads from now on; 0: with as many as `choose` finds, and a line on stderr if not all.
+    """Compute with so many threads from now on; 0: with as many as `choose` finds.
 
     To be called before any computing. oneDNN keeps a program for each shape it has met, 1,024 of them: of batches of
     ever other lengths that is gigabytes.
@@ -62,11 +72,8 @@ def use_threads(number: int) -> None:
 
     global _chosen_here
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", _SHAPES)
-    _chosen_here = not number
-    chosen = choose() if _chosen_here else Threads(number, number, float(number))
-    if line := str(chosen):
-        print(line, file=sys.stderr)
-    torch.set_num_threads(chosen.number)
+    _chosen_here = not number and not _asked_for()
+    torch.set_num_threads(number or choose().number)
 
 
 def go_on_with(number: int) -> None:

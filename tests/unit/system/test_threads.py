@@ -50,7 +50,7 @@ def test_fewer_than_all_are_told_in_one_line(machine, capsys):
         threads.use_threads(before)
 
 
-def test_what_goes_on_has_as_many_as_before(machine):
+def test_what_goes_on_has_as_many_as_before(machine, monkeypatch):
     import torch
 
     before = torch.get_num_threads()
@@ -64,14 +64,19 @@ def test_what_goes_on_has_as_many_as_before(machine):
         threads.use_threads(1)
         threads.go_on_with(2)
         assert torch.get_num_threads() == 1, "run.threads=1 was asked for"
+        monkeypatch.setenv("OMP_NUM_THREADS", "1")
+        threads.use_threads(0)
+        threads.go_on_with(2)
+        assert torch.get_num_threads() == 1, "OMP_NUM_THREADS=1 was set"
     finally:
         threads.use_threads(before)
 
 
 def test_the_users_variables_stand(machine, monkeypatch):
     machine(2, 2.0)
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert threads.choose().number == 3
+    for value in ("3", "3,1"):
+        monkeypatch.setenv("OMP_NUM_THREADS", value)
+        assert threads.choose().number == 3
 
 
 def test_a_busy_core_is_seen():
