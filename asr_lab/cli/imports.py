@@ -13,7 +13,7 @@ from asr_lab.cli.manifests import bar, keep_what_is_there, overwrite_option, rem
 from asr_lab.errors import AsrLabError, listing
 
 if TYPE_CHECKING:
-    from asr_lab.data.corpora.aihub.faults import Fault
+    from asr_lab.data.importers.aihub.faults import Fault
 
 _PATH = click.Path(path_type=Path)
 KINDS: dict[str, tuple[str, ...]] = {
@@ -131,7 +131,7 @@ def _import(
     if kind == "aihub":
         return _aihub(source, out, options, progress)
     if kind == "lhotse":
-        from asr_lab.data.corpora.prepared import import_prepared
+        from asr_lab.data.importers.lhotse_recipes import import_prepared
 
         parts, notes = import_prepared(name, source, out, _pairs(options["option"], "--option"), progress=progress)
         for note in notes:
@@ -143,8 +143,8 @@ def _import(
 
 
 def _aihub(source: Path, out: Path, options: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str, Any]:
-    from asr_lab.data.corpora.aihub.importer import import_aihub
     from asr_lab.data.curriculum import check_disjoint
+    from asr_lab.data.importers.aihub.importer import import_aihub
 
     keys = _pairs((options["keys"] or "").split(",") if options["keys"] else (), "--keys")
     found = import_aihub(source, keys=keys, skip_faulty=options["skip_faulty"], progress=progress)
@@ -163,7 +163,7 @@ def _aihub(source: Path, out: Path, options: dict[str, Any], progress: Callable[
 
 
 def _list_faults(path: Path, faults: Sequence[Fault]) -> None:
-    from asr_lab.data.corpora.aihub.faults import as_table
+    from asr_lab.data.importers.aihub.faults import as_table
 
     if faults:
         written_aside(path, as_table(faults))
@@ -175,11 +175,11 @@ def _list_faults(path: Path, faults: Sequence[Fault]) -> None:
 
 def _learners(kind: str, source: Path, options: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str, Any]:
     if kind == "l2-arctic":
-        from asr_lab.data.corpora.l2arctic import import_l2arctic
+        from asr_lab.data.importers.l2arctic import import_l2arctic
 
         parts, notes = import_l2arctic(source, progress)
     else:
-        from asr_lab.data.corpora.l2json import import_l2json
+        from asr_lab.data.importers.l2_asr_json import import_l2json
 
         parts, notes = import_l2json(source, progress=progress, **options)
     for note in notes:
@@ -189,27 +189,27 @@ def _learners(kind: str, source: Path, options: dict[str, Any], progress: Callab
 
 def _whole(kind: str, source: Path, out: Path, options: dict[str, Any], progress: Callable[[int, int], None]) -> Any:
     if kind == "fsdd":
-        from asr_lab.data.corpora.fsdd import import_fsdd
+        from asr_lab.data.importers.fsdd import import_fsdd
 
         low, high = span(options["join"], "--join") if options["join"] else (0, 0)
         options["join"] = (int(low), int(high)) if options["join"] else None
         return import_fsdd(source, out, progress=progress, **options)
     if kind == "speechocean762":
-        from asr_lab.data.corpora.speechocean import import_speechocean
+        from asr_lab.data.importers.speechocean762 import import_speechocean
 
         cuts, notes = import_speechocean(source, progress=progress, **options)
         for note in notes:
             click.echo(note)
         return cuts
     if kind == "kospeech":
-        from asr_lab.data.corpora.kospeech import import_kospeech
+        from asr_lab.data.importers.kospeech import import_kospeech
 
         vocabulary = _vocabulary(options.pop("vocab"))
         cuts, notes = import_kospeech(source, out, vocabulary=vocabulary, progress=progress, **options)
         for note in notes:
             click.echo(note)
         return cuts
-    from asr_lab.data.corpora.tabular import import_table
+    from asr_lab.data.importers.table import import_table
 
     return import_table(source, "csv" if kind == "csv" else "jsonl", progress=progress)
 

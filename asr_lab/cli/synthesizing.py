@@ -57,8 +57,8 @@ def synth(out: Path, list_speakers: bool, seed: int, **options: Any) -> None:
 def _speakers(out: Path, seed: int, given: dict[str, Any]) -> None:
     """The demo corpus, or one of named speakers."""
     from asr_lab.data import manifest
-    from asr_lab.data.corpora import synth as making
-    from asr_lab.data.corpora.voices import CHILDREN
+    from asr_lab.data.synthesis import corpus as making
+    from asr_lab.data.synthesis.voices import CHILDREN
 
     _refuse_options(given, ("error_scale", "correct"), "without --l2")
     settings: dict[str, Any] = {name: given[name] for name in ("language", "utterances", "noise") if name in given}
@@ -84,9 +84,9 @@ def _speakers(out: Path, seed: int, given: dict[str, Any]) -> None:
 def _learners(out: Path, seed: int, given: dict[str, Any]) -> None:
     """Learners' English; says what was left out."""
     from asr_lab.data import manifest
-    from asr_lab.data.corpora.accents import ACCENTS
-    from asr_lab.data.corpora.l2 import L2Spec, synthesize_l2
-    from asr_lab.data.corpora.synth import DEMO
+    from asr_lab.data.synthesis.accents import ACCENTS
+    from asr_lab.data.synthesis.corpus import DEMO
+    from asr_lab.data.synthesis.learner_corpus import L2Spec, synthesize_l2
 
     _refuse_options(given, ("speakers", "language", "snr", "noise"), "with --l2")
     if out == DEMO:
@@ -133,7 +133,7 @@ def _sentences(path: Path) -> tuple[str, ...]:
 def _list_speakers() -> None:
     import pandas as pd
 
-    from asr_lab.data.corpora.voices import CHILDREN, PERSONS, SPEAKERS
+    from asr_lab.data.synthesis.voices import CHILDREN, PERSONS, SPEAKERS
 
     rows = [
         {

@@ -13,7 +13,7 @@ from functools import lru_cache
 from lhotse.cut import Cut
 
 from asr_lab.data import manifest
-from asr_lab.data.corpora import espeak
+from asr_lab.data.synthesis import espeak
 from asr_lab.errors import AsrLabError, listing
 
 VOICES = {"en": "en-us", "ko": "ko"}

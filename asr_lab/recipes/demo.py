@@ -29,7 +29,7 @@ def ensure_corpus(console: Console, *, make: bool = True) -> None:
         return
     if not make:
         raise AsrLabError("the demo corpus is not there yet", where=str(CORPUS), next_command="asr-lab data synth")
-    from asr_lab.data.corpora.synth import make_demo
+    from asr_lab.data.synthesis.corpus import make_demo
 
     console.print(f"making the demo corpus in {CORPUS} (once)", highlight=False)
     with Progress(console=console, transient=True) as bar:

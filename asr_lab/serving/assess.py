@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from asr_lab.data.audio import Signal
-from asr_lab.data.corpora import espeak
-from asr_lab.data.corpora.reading import read
+from asr_lab.data.synthesis import espeak
+from asr_lab.data.synthesis.phonemize import read
 from asr_lab.errors import AsrLabError
 from asr_lab.models.pronunciation.assessor import Assessor
 

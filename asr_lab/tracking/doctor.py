@@ -193,7 +193,7 @@ def gpu() -> Check:
 
 def espeak() -> Check:
     """Whether eSpeak NG can speak the demo's corpus."""
-    from asr_lab.data.corpora import espeak as speech
+    from asr_lab.data.synthesis import espeak as speech
 
     try:
         speech.require()

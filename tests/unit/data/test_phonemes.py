@@ -7,8 +7,8 @@ import pytest
 from conftest import TINY, WORDS, artifacts, make_corpus, newest, ok, refused
 
 from asr_lab.data import manifest
-from asr_lab.data.corpora import espeak
 from asr_lab.data.phonemes import check_languages, phonemes
+from asr_lab.data.synthesis import espeak
 from asr_lab.errors import AsrLabError
 from asr_lab.metrics import error_rates
 

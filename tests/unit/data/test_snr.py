@@ -19,9 +19,9 @@ LEVELS = (0, 5, 10, 15, 20)
 def spoken():
     """Sentences of different voices, clean, 16 kHz."""
     pytest.importorskip("espeakng_loader")
-    from asr_lab.data.corpora import voices
-    from asr_lab.data.corpora.espeak import Engine
-    from asr_lab.data.corpora.sentences import Sentences
+    from asr_lab.data.synthesis import voices
+    from asr_lab.data.synthesis.espeak import Engine
+    from asr_lab.data.synthesis.sentences import Sentences
 
     engine, sentences, found = Engine(), Sentences("en", 0), []
     for speaker in voices.ordinary("en")[::3]:

@@ -18,16 +18,16 @@ from lhotse.cut import Cut
 from lhotse.supervision import AlignmentItem
 
 from asr_lab.data import manifest
-from asr_lab.data.corpora import espeak
-from asr_lab.data.corpora.accents import ACCENTS, accent
-from asr_lab.data.corpora.learners import PARTS, VOICES
-from asr_lab.data.corpora.mispronouncing import Utterance, mispronounce, scale
-from asr_lab.data.corpora.processes import Spoken
-from asr_lab.data.corpora.reading import heard, mnemonics, read
-from asr_lab.data.corpora.sentences import Given, Sentences
-from asr_lab.data.corpora.speaking import Utterance as Speech
-from asr_lab.data.corpora.synth import WORKERS, Planned, Progress, make
 from asr_lab.data.pronunciation import DELETED, Pronunciation
+from asr_lab.data.synthesis import espeak
+from asr_lab.data.synthesis.accents import ACCENTS, accent
+from asr_lab.data.synthesis.corpus import WORKERS, Planned, Progress, make
+from asr_lab.data.synthesis.learner_voices import PARTS, VOICES
+from asr_lab.data.synthesis.mispronunciation import Utterance, mispronounce, scale
+from asr_lab.data.synthesis.phonemize import heard, mnemonics, read
+from asr_lab.data.synthesis.sentences import Given, Sentences
+from asr_lab.data.synthesis.worker import Utterance as Speech
+from asr_lab.data.synthesis.worker_pool import Spoken
 from asr_lab.errors import AsrLabError
 
 SHARES = {"train": 1.0, "val": 1 / 3, "test": 2 / 3, "test-hard": 2 / 3}

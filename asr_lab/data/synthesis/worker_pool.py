@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import asr_lab
-from asr_lab.data.corpora.speaking import Job
+from asr_lab.data.synthesis.worker import Job
 from asr_lab.errors import AsrLabError
 
 Spoken = list[tuple[str, float, float]]  # phonemes of an utterance: symbol, start in s, duration in s
@@ -59,7 +59,7 @@ class _Run:
                 if self._ended:
                     return
                 process = subprocess.Popen(
-                    [sys.executable, "-m", "asr_lab.data.corpora.speaking"],
+                    [sys.executable, "-m", "asr_lab.data.synthesis.worker"],
                     stdin=asked,
                     stdout=subprocess.PIPE,
                     stderr=complaints,

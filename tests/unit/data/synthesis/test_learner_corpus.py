@@ -15,16 +15,16 @@ import pytest
 from conftest import ok, run
 
 from asr_lab.data import arpabet, manifest
-from asr_lab.data.corpora import l2
-from asr_lab.data.corpora.accents import ACCENTS, accent
-from asr_lab.data.corpora.espeak import Engine, Voice
-from asr_lab.data.corpora.l2 import L2Spec, label, plan_l2, synthesize_l2
-from asr_lab.data.corpora.learners import PARTS, VOICES
-from asr_lab.data.corpora.mispronouncing import Utterance, mispronounce, scale
-from asr_lab.data.corpora.reading import Sound, heard, mnemonics, read
-from asr_lab.data.corpora.sentences import Sentences
 from asr_lab.data.features import filter_bank
 from asr_lab.data.pronunciation import DELETED, check_pronunciations, pronunciation
+from asr_lab.data.synthesis import learner_corpus as l2
+from asr_lab.data.synthesis.accents import ACCENTS, accent
+from asr_lab.data.synthesis.espeak import Engine, Voice
+from asr_lab.data.synthesis.learner_corpus import L2Spec, label, plan_l2, synthesize_l2
+from asr_lab.data.synthesis.learner_voices import PARTS, VOICES
+from asr_lab.data.synthesis.mispronunciation import Utterance, mispronounce, scale
+from asr_lab.data.synthesis.phonemize import Sound, heard, mnemonics, read
+from asr_lab.data.synthesis.sentences import Sentences
 from asr_lab.errors import AsrLabError
 
 pytestmark = pytest.mark.skipif(

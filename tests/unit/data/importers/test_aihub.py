@@ -8,8 +8,8 @@ import soundfile
 from conftest import ok, refused, run, tone_word
 
 from asr_lab.data import manifest
-from asr_lab.data.corpora.aihub.details import age_of, gender_of, snr_of
-from asr_lab.data.corpora.aihub.labels import found
+from asr_lab.data.importers.aihub.details import age_of, gender_of, snr_of
+from asr_lab.data.importers.aihub.labels import found
 
 FOLDERS = {"train": "1.Training", "val": "2.Validation_split", "test": "3.Test"}
 

@@ -12,8 +12,8 @@ import soundfile
 from conftest import run
 
 from asr_lab.data import manifest
-from asr_lab.data.corpora.l2arctic import SPEAKERS, import_l2arctic, part_of
-from asr_lab.data.corpora.l2json import import_l2json
+from asr_lab.data.importers.l2_asr_json import import_l2json
+from asr_lab.data.importers.l2arctic import SPEAKERS, import_l2arctic, part_of
 from asr_lab.data.pronunciation import check_pronunciations, pronunciation
 from asr_lab.errors import AsrLabError
 

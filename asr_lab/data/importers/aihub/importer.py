@@ -13,12 +13,12 @@ from pathlib import Path
 
 from lhotse.cut import Cut
 
-from asr_lab.data.corpora.aihub.faults import Fault, counted, refuse, unpack
-from asr_lab.data.corpora.aihub.folders import AUDIO, Folder, Place, scan
-from asr_lab.data.corpora.aihub.labels import Keys
-from asr_lab.data.corpora.aihub.pairs import ids, one_a_place, pair, without_doubles
-from asr_lab.data.corpora.aihub.reading import Reader
-from asr_lab.data.corpora.aihub.table import Row, read_table, recordings_of
+from asr_lab.data.importers.aihub.faults import Fault, counted, refuse, unpack
+from asr_lab.data.importers.aihub.folders import AUDIO, Folder, Place, scan
+from asr_lab.data.importers.aihub.labels import Keys
+from asr_lab.data.importers.aihub.pairs import ids, one_a_place, pair, without_doubles
+from asr_lab.data.importers.aihub.reading import Reader
+from asr_lab.data.importers.aihub.table import Row, read_table, recordings_of
 from asr_lab.errors import AsrLabError
 
 Progress = Callable[[int, int], None]

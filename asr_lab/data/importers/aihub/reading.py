@@ -10,13 +10,13 @@ from typing import Any
 from lhotse.cut import Cut
 
 from asr_lab.data import manifest
-from asr_lab.data.corpora.aihub import dialogues
-from asr_lab.data.corpora.aihub.details import age_of, gender_of, snr_of
-from asr_lab.data.corpora.aihub.faults import Fault
-from asr_lab.data.corpora.aihub.folders import Place, split_lain_in, split_named
-from asr_lab.data.corpora.aihub.labels import Keys, flat, found, lacking, read_label
-from asr_lab.data.corpora.aihub.speakers import Nobody, settle
-from asr_lab.data.corpora.aihub.table import Row
+from asr_lab.data.importers.aihub import dialogues
+from asr_lab.data.importers.aihub.details import age_of, gender_of, snr_of
+from asr_lab.data.importers.aihub.faults import Fault
+from asr_lab.data.importers.aihub.folders import Place, split_lain_in, split_named
+from asr_lab.data.importers.aihub.labels import Keys, flat, found, lacking, read_label
+from asr_lab.data.importers.aihub.speakers import Nobody, settle
+from asr_lab.data.importers.aihub.table import Row
 from asr_lab.errors import AsrLabError, listing
 
 _SPLITS = ("train", "val", "test", "all")

@@ -16,13 +16,13 @@ import soundfile
 
 from asr_lab.data import manifest
 from asr_lab.data import noise as background
-from asr_lab.data.corpora import synth
-from asr_lab.data.corpora.espeak import Voice
-from asr_lab.data.corpora.processes import speak_all
-from asr_lab.data.corpora.sentences import MAX_WORDS, MIN_WORDS, Sentences, vocabulary
-from asr_lab.data.corpora.speaking import Job, Utterance
-from asr_lab.data.corpora.synth import PERSONS, SPEAKERS, SynthSpec, plan, plan_demo, synthesize
 from asr_lab.data.noise import Kind
+from asr_lab.data.synthesis import corpus as synth
+from asr_lab.data.synthesis.corpus import PERSONS, SPEAKERS, SynthSpec, plan, plan_demo, synthesize
+from asr_lab.data.synthesis.espeak import Voice
+from asr_lab.data.synthesis.sentences import MAX_WORDS, MIN_WORDS, Sentences, vocabulary
+from asr_lab.data.synthesis.worker import Job, Utterance
+from asr_lab.data.synthesis.worker_pool import speak_all
 from asr_lab.errors import AsrLabError
 
 have_espeak = pytest.mark.skipif(
@@ -163,7 +163,7 @@ def test_the_speakers_of_the_demo_are_in_one_part_each_and_their_voices_differ()
 
 
 def test_a_script_needs_no_main_guard_and_no_torch_to_speak() -> None:
-    code = "import sys, asr_lab.data.corpora.speaking; print(*{'torch', 'lhotse'} & set(sys.modules))"
+    code = "import sys, asr_lab.data.synthesis.worker; print(*{'torch', 'lhotse'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
 

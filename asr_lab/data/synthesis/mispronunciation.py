@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from asr_lab.data.arpabet import VOWELS
-from asr_lab.data.corpora.accents import Accent, Confusion
-from asr_lab.data.corpora.reading import Sound, Word
+from asr_lab.data.synthesis.accents import Accent, Confusion
+from asr_lab.data.synthesis.phonemize import Sound, Word
 from asr_lab.errors import AsrLabError
 
 MOST = 0.9  # chance at most that a phoneme is said wrong

@@ -15,8 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from asr_lab.data.corpora.espeak import Voice
-from asr_lab.data.corpora.voices import Speaker
+from asr_lab.data.synthesis.espeak import Voice
+from asr_lab.data.synthesis.voices import Speaker
 
 PARTS = ("train", "val", "test", "test-hard")
 

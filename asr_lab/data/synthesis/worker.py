@@ -1,4 +1,4 @@
-"""One speaker's recordings, made in a process of its own: `python -m asr_lab.data.corpora.speaking`.
+"""One speaker's recordings, made in a process of its own: `python -m asr_lab.data.synthesis.worker`.
 
 eSpeak NG keeps its state between calls, so the same bytes come only from a fresh process that says the same
 texts in the same order. The job (`Job`, as JSON) is read from standard input; for each utterance written, a
@@ -18,8 +18,8 @@ import numpy as np
 import soundfile
 import soxr
 
-from asr_lab.data.corpora.espeak import Engine, Phone, Voice
 from asr_lab.data.noise import Kind, made, mix
+from asr_lab.data.synthesis.espeak import Engine, Phone, Voice
 from asr_lab.errors import AsrLabError
 from asr_lab.units import SAMPLE_RATE
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from asr_lab.data.arpabet import PHONEMES, phoneme_of
-from asr_lab.data.corpora.telling import Telling
+from asr_lab.data.importers.import_report import Telling
 from asr_lab.data.pronunciation import DELETED, UNKNOWN
 from asr_lab.errors import AsrLabError
 

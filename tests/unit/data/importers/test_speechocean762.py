@@ -8,7 +8,7 @@ import soundfile
 from conftest import SHARED
 
 from asr_lab.data import manifest
-from asr_lab.data.corpora.speechocean import import_speechocean
+from asr_lab.data.importers.speechocean762 import import_speechocean
 from asr_lab.data.pronunciation import pronunciation
 from asr_lab.errors import AsrLabError
 

@@ -18,7 +18,7 @@ from praatio.utilities.errors import PraatioException
 
 from asr_lab.data import manifest
 from asr_lab.data.arpabet import is_silence, phoneme_of
-from asr_lab.data.corpora.telling import Telling
+from asr_lab.data.importers.import_report import Telling
 from asr_lab.data.pronunciation import DELETED, UNKNOWN, Pronunciation
 from asr_lab.errors import AsrLabError, listing
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 
-from asr_lab.data.corpora.aihub.folders import Folder, Place, below_split, place, split_folder, split_of
-from asr_lab.data.corpora.aihub.labels import flat, found, read_label
+from asr_lab.data.importers.aihub.folders import Folder, Place, below_split, place, split_folder, split_of
+from asr_lab.data.importers.aihub.labels import flat, found, read_label
 from asr_lab.data.manifest import file_digest
 from asr_lab.errors import AsrLabError, listing
 

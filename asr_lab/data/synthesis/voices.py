@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from asr_lab.data.corpora.espeak import Voice
+from asr_lab.data.synthesis.espeak import Voice
 from asr_lab.errors import AsrLabError, listing, nearest
 
 Part = Literal["train", "val", "test", "person"]

@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from asr_lab.data.corpora.aihub.folders import Place, place, split_lain_in, split_of
-from asr_lab.data.corpora.aihub.labels import found, found_all
-from asr_lab.data.corpora.aihub.pairs import Endings, all_same, preferred
+from asr_lab.data.importers.aihub.folders import Place, place, split_lain_in, split_of
+from asr_lab.data.importers.aihub.labels import found, found_all
+from asr_lab.data.importers.aihub.pairs import Endings, all_same, preferred
 from asr_lab.errors import AsrLabError, listing
 
 TABLES = ("subset_metadata_with_test.csv", "subset_metadata.csv")

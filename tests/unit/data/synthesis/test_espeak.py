@@ -7,9 +7,9 @@ import importlib.util
 import numpy as np
 import pytest
 
-from asr_lab.data.corpora import espeak
-from asr_lab.data.corpora.espeak import Engine, Voice
-from asr_lab.data.corpora.voices import PERSONS, SPEAKERS
+from asr_lab.data.synthesis import espeak
+from asr_lab.data.synthesis.espeak import Engine, Voice
+from asr_lab.data.synthesis.voices import PERSONS, SPEAKERS
 from asr_lab.errors import AsrLabError
 
 have_espeak = pytest.mark.skipif(

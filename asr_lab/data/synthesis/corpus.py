@@ -21,12 +21,12 @@ from lhotse.cut import Cut
 from lhotse.supervision import AlignmentItem
 
 from asr_lab.data import manifest
-from asr_lab.data.corpora import espeak, voices
-from asr_lab.data.corpora.processes import Spoken, speak_all
-from asr_lab.data.corpora.sentences import Given, Sentences
-from asr_lab.data.corpora.speaking import Job, Utterance
-from asr_lab.data.corpora.voices import PERSONS, SPEAKERS, Speaker
 from asr_lab.data.noise import Kind
+from asr_lab.data.synthesis import espeak, voices
+from asr_lab.data.synthesis.sentences import Given, Sentences
+from asr_lab.data.synthesis.voices import PERSONS, SPEAKERS, Speaker
+from asr_lab.data.synthesis.worker import Job, Utterance
+from asr_lab.data.synthesis.worker_pool import Spoken, speak_all
 from asr_lab.errors import AsrLabError
 
 __all__ = ["PERSONS", "SPEAKERS", "SynthSpec", "demo_manifests", "make_demo", "plan", "synthesize"]

@@ -18,8 +18,8 @@ from lhotse.cut import Cut
 
 from asr_lab.data import manifest
 from asr_lab.data.arpabet import PHONEMES
-from asr_lab.data.corpora.speechocean_scores import WRONG_BELOW, judgement, read_scores, says_what_was_heard
-from asr_lab.data.corpora.telling import Telling
+from asr_lab.data.importers.import_report import Telling
+from asr_lab.data.importers.speechocean762_scores import WRONG_BELOW, judgement, read_scores, says_what_was_heard
 from asr_lab.errors import AsrLabError, listing
 
 PARTS = ("train", "test")

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from unicodedata import name
 
 from asr_lab.data.arpabet import TO_ESPEAK, VOWELS, from_espeak
-from asr_lab.data.corpora.espeak import Engine, Voice
-from asr_lab.data.corpora.processes import Spoken
+from asr_lab.data.synthesis.espeak import Engine, Voice
+from asr_lab.data.synthesis.worker_pool import Spoken
 from asr_lab.errors import AsrLabError, listing
 
 MAX_WORDS = 80  # more in a bracket eSpeak says wrong

@@ -21,8 +21,8 @@ from rapidfuzz.distance import Levenshtein
 
 from asr_lab.data import manifest
 from asr_lab.data.arpabet import is_silence, phoneme_of
-from asr_lab.data.corpora.l2arctic import SPEAKERS
-from asr_lab.data.corpora.telling import Telling
+from asr_lab.data.importers.import_report import Telling
+from asr_lab.data.importers.l2arctic import SPEAKERS
 from asr_lab.data.pronunciation import DELETED, UNKNOWN, Pronunciation
 from asr_lab.errors import AsrLabError, listing
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from lhotse.cut import Cut
 
 from asr_lab.data import manifest
-from asr_lab.data.corpora.aihub.folders import Place, below_split
+from asr_lab.data.importers.aihub.folders import Place, below_split
 from asr_lab.errors import AsrLabError
 
 _SPEAKERS_AT_ONCE = 10  # a `NumberOfSpeaker` from here on counts nobody: it is a speaker's number
