@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "register": ("asr_lab.cli.registry:register", "Make a run's model a version in the registry."),
     "promote": ("asr_lab.cli.registry:promote", "Give a version an alias, if it is shown to deserve it."),
     "reproduce": ("asr_lab.cli.reproduce:reproduce", "Run a run again, and hold every figure against it."),
+    "guide": ("asr_lab.cli.guide:guide", "Read the documentation: a page for each task."),
     "doctor": ("asr_lab.cli.doctor:doctor", "Check the setting-up: store, artifacts, packages, GPU, eSpeak, disk."),
 }
 
@@ -93,6 +94,7 @@ def cli() -> None:
       asr-lab transcribe recording.wav --adapter john
 
     Runs and models are kept in MLFLOW_TRACKING_URI, else in sqlite:///mlflow.db of this folder.
+    The documentation: asr-lab guide
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.filterwarnings("ignore", category=FutureWarning)

@@ -185,7 +185,7 @@ def gpu() -> Check:
         advice = (
             f"the driver must support CUDA {found['cuda']}: look at nvidia-smi, update the driver"
             if found["cuda"]
-            else "this PyTorch is a build for CPUs: the README says how to install the other one"
+            else "this PyTorch is a build for CPUs; how to install the other one: asr-lab guide install"
         )
         return Check("gpu", "warn", "nvidia-smi is there, but PyTorch sees no GPU", advice)
     return Check("gpu", "warn", "none: everything runs on CPU", "the demo and adapters do well without one")
