@@ -1,6 +1,9 @@
-"""Sample rates, hops and the conversions between seconds, samples and frames."""
+"""Sample rates, hops and the conversions between seconds, samples and frames; times and sizes for people."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
 
 SAMPLE_RATE = 16_000  # Hz; every model here hears this rate, other rates are resampled on reading
 FRAME_SHIFT_S = 0.010  # s; hop of the filter bank
@@ -20,6 +23,11 @@ def num_samples(duration_s: float) -> int:
     return round(duration_s * SAMPLE_RATE)
 
 
+def frames_needed(labels: Sequence[int]) -> int:
+    """The fewest output frames in which CTC can write the labels: one each, and a blank between equal neighbours."""
+    return len(labels) + sum(one == other for one, other in pairwise(labels))
+
+
 def hms(seconds: float) -> str:
     """A duration for people: `7.3 s`, `2 min 05 s`, `3 h 12 min`."""
     if seconds < 60:
@@ -30,16 +38,23 @@ def hms(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def age(seconds: float) -> str:
+    """How old something is, for people: `0 min`, `5 min`, `3 h`, `2 d`."""
+    for size, unit in ((86_400, "d"), (3600, "h")):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{int(max(0, seconds) // 60)} min"
+
+
 def ago(seconds: float) -> str:
     """How long ago, for people: `now`, `5 min ago`, `3 h ago`, `2 d ago`."""
-    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{int(seconds // size)} {unit} ago"
-    return "now"
+    return f"{age(seconds)} ago" if seconds >= 60 else "now"
 
 
-def megabytes(num_bytes: float) -> str:
-    """A size for people: `12 kB`, `3.4 MB`, `1.2 GB`."""
+def megabytes(num_bytes: float | None) -> str:
+    """A size for people: `12 kB`, `3.4 MB`, `1.2 GB`; a dash where it is not known."""
+    if num_bytes is None or num_bytes != num_bytes:
+        return "-"
     for size, unit in ((1e9, "GB"), (1e6, "MB")):
         if num_bytes >= size:
             return f"{num_bytes / size:.1f} {unit}"

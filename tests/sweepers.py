@@ -22,8 +22,8 @@ from asr_lab.config.load import load
 from asr_lab.recipes.common import describe
 from asr_lab.sweeps import sweep as sweeping
 from asr_lab.sweeps.worker import Means
+from asr_lab.system import processes
 from asr_lab.tracking.recorder import MlflowTracker
-from asr_lab.training import processes
 from asr_lab.training.recorder import FolderStore
 
 SWEEP = {

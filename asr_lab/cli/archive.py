@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from asr_lab.cli.asking import ask, backend_option, impatient, megabytes, progress, say_hidden, yes_option
+from asr_lab.cli.asking import ask, backend_option, impatient, progress, say_hidden, yes_option
+from asr_lab.units import megabytes
 
 
 @click.command()

@@ -63,8 +63,3 @@ def say_hidden() -> None:
         "  asr-lab cleanup --purge --backend-store-uri URI-OF-THE-SERVER'S-DATABASE",
         highlight=False,
     )
-
-
-def megabytes(size: float | None) -> str:
-    """`1.3 MB`; a dash where it is not known."""
-    return "-" if size is None or size != size else f"{size / 1e6:,.1f} MB"

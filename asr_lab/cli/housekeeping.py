@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asr_lab.cli.asking import ask, backend_option, impatient, megabytes, plan_option, progress, say_hidden, yes_option
+from asr_lab.cli.asking import ask, backend_option, impatient, plan_option, progress, say_hidden, yes_option
 from asr_lab.cli.options import console, format_option
 from asr_lab.cli.tables import show as show_table
 from asr_lab.errors import AsrLabError
+from asr_lab.units import age, megabytes
 
 if TYPE_CHECKING:
     from asr_lab.tracking.housekeeping.cleanup import Action, Line, Plan
@@ -93,7 +94,7 @@ def cleanup(
 def _show(planned: Plan, style: str) -> None:
     import pandas as pd
 
-    from asr_lab.tracking.housekeeping.protection import age
+    from asr_lab.tracking.spool.spool import now_ms
 
     def row(line: Line) -> dict[str, Any]:
         one = line.record
@@ -102,7 +103,7 @@ def _show(planned: Plan, style: str) -> None:
             "run": one.name,
             "id": one.run_id[:8],
             "family": one.family,
-            "age": age(one.since),
+            "age": age((now_ms() - one.since) / 1000),
             "size" if style == "table" else "bytes": size if line.goes else None,
             "what": "goes" if line.goes else "stays",
             "why": line.why,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 from rich.markup import escape
 
@@ -12,6 +10,7 @@ from asr_lab.cli.tables import show
 from asr_lab.config.load import load
 from asr_lab.config.schema import SweepExperiment
 from asr_lab.errors import AsrLabError, listing
+from asr_lab.system.distributed import is_launched
 
 _USUAL_TOLERANCE = 0.02
 
@@ -97,7 +96,7 @@ def reproduce(
 
 
 def _refuse_many_processes() -> None:
-    if "RANK" in os.environ or os.environ.get("WORLD_SIZE", "1") != "1":
+    if is_launched():
         raise AsrLabError(
             "a run is reproduced by one process, and torchrun started this one as one of several",
             next_command="asr-lab reproduce RUN",

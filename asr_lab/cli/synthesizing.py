@@ -122,7 +122,7 @@ def _sentences(path: Path) -> tuple[str, ...]:
     if path.name.endswith(".jsonl.gz"):
         from asr_lab.data import manifest
 
-        lines = [manifest.supervision(cut).text or "" for cut in manifest.read(path)]
+        lines = [manifest.text(cut) for cut in manifest.read(path)]
     elif path.is_file():
         lines = path.read_text(encoding="utf-8").splitlines()
     else:

@@ -70,10 +70,10 @@ def recording(out: Console, *, new_run: bool, offline: bool) -> tuple[Tracker, C
     """
     from rich.console import Console
 
-    from asr_lab.recipes.common import rank_and_world_size
+    from asr_lab.system.distributed import is_first
     from asr_lab.tracking.recorder import MlflowTracker
     from asr_lab.training.recorder import MemoryTracker
 
-    if rank_and_world_size()[0] == 0:
+    if is_first():
         return MlflowTracker(new_run=new_run, offline=offline), out, True
     return MemoryTracker(Path("checkpoints") / "other-ranks"), Console(quiet=True), False

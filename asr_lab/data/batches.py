@@ -138,7 +138,7 @@ class Collator:
         batch = self.inputs(indices)
         batch["cut_ids"] = [cut.id for cut, _ in indices]
         if self.encode is not None:
-            labels = [torch.tensor(self.encode(manifest.supervision(cut).text or "")) for cut, _ in indices]
+            labels = [torch.tensor(self.encode(manifest.text(cut))) for cut, _ in indices]
             batch["labels"] = pad_sequence(labels, batch_first=True, padding_value=LABEL_PADDING).long()
             batch["label_lengths"] = torch.tensor([len(one) for one in labels])
         return batch

@@ -92,6 +92,11 @@ def supervision(cut: Cut) -> SupervisionSegment:
     return cut.supervisions[0]
 
 
+def text(cut: Cut) -> str:
+    """The transcript of an utterance as it was written; "" where there is none."""
+    return supervision(cut).text or ""
+
+
 def field(cut: Cut, name: str) -> Any:
     """A field of an utterance by name: one of the supervision's own, else one of its `custom`.
 
@@ -132,7 +137,7 @@ def check(cuts: Sequence[Cut], where: str = "", *, speech: bool = True) -> None:
             "Lhotse's cuts.trim_to_supervisions() makes one utterance of each"
         )
     single = [cut for cut in cuts if len(cut.supervisions) == 1 and speech]
-    silent = [cut.id for cut in single if not (supervision(cut).text or "").strip()]
+    silent = [cut.id for cut in single if not text(cut).strip()]
     if silent:
         problems.append(f"{len(silent)} utterances without a transcript: {listing(silent)}")
     nobody = [cut.id for cut in single if not supervision(cut).speaker]

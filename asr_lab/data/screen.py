@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 
 from lhotse import CutSet
 from lhotse.cut import Cut
@@ -13,7 +12,7 @@ from lhotse.cut import Cut
 from asr_lab.data import manifest
 from asr_lab.data.text import outside
 from asr_lab.errors import AsrLabError, listing
-from asr_lab.units import num_samples
+from asr_lab.units import frames_needed, num_samples
 
 
 @dataclass(frozen=True)
@@ -55,11 +54,6 @@ class Screened:
         return lines
 
 
-def frames_needed(labels: list[int]) -> int:
-    """Output frames that CTC needs: one a label, and a blank between equal neighbours."""
-    return len(labels) + sum(a == b for a, b in pairwise(labels))
-
-
 def screen(
     cuts: CutSet,
     normalize: Callable[[str], str],
@@ -74,13 +68,13 @@ def screen(
     """`sift` by the transcripts' characters; those that the vocabulary does not know are counted."""
     found = sift(
         cuts,
-        lambda cut: encode(manifest.supervision(cut).text or ""),
+        lambda cut: encode(manifest.text(cut)),
         max_duration_s,
         output_frames=output_frames,
         min_duration_s=min_duration_s,
         where=where,
     )
-    texts = (normalize(manifest.supervision(cut).text or "") for cut in found.cuts)
+    texts = (normalize(manifest.text(cut)) for cut in found.cuts)
     return replace(found, unknown_characters=outside(texts, vocabulary))
 
 

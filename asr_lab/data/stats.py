@@ -22,7 +22,7 @@ def by_field(cuts: CutSet, name: str = "speaker") -> pd.DataFrame:
         {
             name: [str(manifest.field(cut, name)) for cut in cuts],
             "seconds": [cut.duration for cut in cuts],
-            "words": [len((manifest.supervision(cut).text or "").split()) for cut in cuts],
+            "words": [len(manifest.text(cut).split()) for cut in cuts],
         }
     )
     grouped = rows.groupby(name)
@@ -56,7 +56,7 @@ def by_bin(cuts: CutSet, name: str) -> pd.DataFrame:
 
 def characters(cuts: CutSet, normalizer: TextNormalizer) -> Counter[str]:
     """How often each character stands in the normalised transcripts."""
-    return Counter(c for cut in cuts for c in normalizer(manifest.supervision(cut).text or ""))
+    return Counter(c for cut in cuts for c in normalizer(manifest.text(cut)))
 
 
 def check_audio(cuts: CutSet, progress: Callable[[int], None] | None = None) -> tuple[list[str], list[str]]:

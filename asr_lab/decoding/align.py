@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor
 from torchaudio.functional import forced_align
 
 from asr_lab.errors import AsrLabError
+from asr_lab.units import frames_needed
 
 Span = tuple[int, int]
 """First frame, and the frame behind the last one."""
@@ -41,11 +41,6 @@ def align_batch(
     on_cpu = log_probs_BUV.detach().float().cpu()
     rows = zip(on_cpu, lengths_B.tolist(), tokens, strict=True)
     return [align(row[: int(length)], own, blank) for row, length, own in rows]
-
-
-def frames_needed(tokens: Sequence[int]) -> int:
-    """The fewest frames in which CTC can write the tokens: one each, and a blank between equal neighbours."""
-    return len(tokens) + sum(one == other for one, other in pairwise(tokens))
 
 
 def check_length(num_frames: int, tokens: Sequence[int]) -> None:

@@ -16,10 +16,10 @@ from rich.console import Console
 
 from asr_lab.models.adapter import AdapterManager, Base, MLPAdapter
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
-from asr_lab.recipes.common import Clock
 from asr_lab.recipes.fitting import fit, measure
 from asr_lab.recipes.gain import Gain
 from asr_lab.recipes.person import Plan, run_spec
+from asr_lab.system.resources import Clock
 from asr_lab.system.threads import use_threads
 from asr_lab.training.frames import Frames
 from asr_lab.training.recorder import Recorder, RegisteredModel, Tracker

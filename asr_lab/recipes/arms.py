@@ -20,16 +20,17 @@ from asr_lab.config.schema import ArmsExperiment, Wav2Vec2Experiment
 from asr_lab.metrics.slices import slices
 from asr_lab.models import load_model
 from asr_lab.recipes.arms_plan import Experiments, experiments, notes, pinned_base, plans, warnings
-from asr_lab.recipes.common import Clock, Split, describe, rank_and_world_size, refuse_too_short
+from asr_lab.recipes.common import Split, describe, refuse_too_short
 from asr_lab.recipes.loop import BEST
 from asr_lab.recipes.measuring import Arm, Measured, measured, sentences, table
 from asr_lab.recipes.speed import sample
 from asr_lab.recipes.train import Part, Trained, train
 from asr_lab.reports.arms import arms_figure
+from asr_lab.system.distributed import from_rank_0, is_first, meet
+from asr_lab.system.resources import Clock
 from asr_lab.system.threads import use_threads
 from asr_lab.training.callbacks import write_aside
 from asr_lab.training.recorder import ARMS_DONE, ModelStore, Recorder, Tracker, is_kept
-from asr_lab.training.trainer import from_rank_0, meet
 
 _METRICS = {
     "wer": "test/wer",
@@ -82,7 +83,7 @@ def compare_arms(config: ArmsExperiment, tracker: Tracker, store: ModelStore, co
         for warning in warnings(planned):
             console.print(f"[yellow]warning[/] {warning}", highlight=False)
         done = _Training(arms, start, run, tracker, store, console).each(config.run.name or "arms")
-        if rank_and_world_size()[0] > 0:
+        if not is_first():
             return Compared(run.run_id, run.name, pd.DataFrame(), clock.seconds)
         rows = _record(run, done, _measure(config, done, splits["test"], store, console), notes(planned))
         run.metrics({"perf/seconds": clock.seconds})

@@ -17,7 +17,6 @@ from lhotse.cut import Cut
 from asr_lab.data import manifest
 from asr_lab.data.audio import read_cut
 from asr_lab.data.pronunciation import pronunciation
-from asr_lab.decoding.align import frames_needed
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.metrics import pronunciation as metrics
 from asr_lab.metrics.catalog import in_a_name
@@ -28,7 +27,7 @@ from asr_lab.models.recognizer import Progress
 from asr_lab.recipes.common import SLICES, Split
 from asr_lab.reports.detection import detection_figure
 from asr_lab.training.recorder import Recorder
-from asr_lab.units import num_samples
+from asr_lab.units import frames_needed, num_samples
 
 _MOST_WRONG_TEXTS = 100
 _BATCH = 16
@@ -43,7 +42,7 @@ def assess(assessor: Assessor, cuts: CutSet, batch_size: int = 16, progress: Pro
         truth, judged = pronunciation(cut), said[cut.id]
         row: dict[str, Any] = {
             "id": cut.id,
-            "text": manifest.supervision(cut).text or "",
+            "text": manifest.text(cut),
             "duration_s": round(cut.duration, 3),
             "canonical": list(truth.canonical),
             "words": list(truth.words),

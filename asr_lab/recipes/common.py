@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import base64
 import io
-import os
-import re
-import resource
-import sys
-import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import soundfile
-import torch
 from lhotse import CutSet
 from pydantic import BaseModel
 
@@ -156,7 +149,7 @@ def score(
 
     `in_phonemes`: its errors in phonemes too, by the language of each utterance.
     """
-    references = {cut.id: normalizer(manifest.supervision(cut).text or "") for cut in cuts}
+    references = {cut.id: normalizer(manifest.text(cut)) for cut in cuts}
     table = error_rates.score(references, {id: normalizer(text) for id, text in hypotheses.items()})
     table["duration_s"] = [round(cut.duration, 3) for cut in cuts]
     for name in SLICES:
@@ -237,40 +230,3 @@ def record_predictions(run: Recorder, table: pd.DataFrame, split: str) -> None:
     """Log all that is said of each utterance as JSON lines."""
     lines = table.to_json(orient="records", lines=True, force_ascii=False)
     run.text(lines, f"eval/{split}_predictions.jsonl")
-
-
-class Clock:
-    """Seconds since it was made, and the most memory this process held since then."""
-
-    def __init__(self) -> None:
-        self.began = time.monotonic()
-        with suppress(OSError):  # Linux: start the record of the largest size anew
-            Path("/proc/self/clear_refs").write_text("5")
-        if torch.cuda.is_available():
-            torch.cuda.reset_peak_memory_stats()
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self.began
-
-    def peak_memory(self) -> dict[str, float]:
-        """The most memory as metrics: of this process, and what PyTorch had of the GPU where there is one."""
-        found = {"perf/peak_memory_mb": self.peak_memory_mb()}
-        if torch.cuda.is_available():
-            found["perf/peak_gpu_memory_mb"] = torch.cuda.max_memory_allocated() / 1e6
-        return found
-
-    @staticmethod
-    def peak_memory_mb() -> float:
-        """Largest resident size of this process, in MB (10^6 bytes); since its start where Linux does not tell."""
-        with suppress(OSError):
-            status = Path("/proc/self/status").read_text()
-            if found := re.search(r"VmHWM:\s+(\d+) kB", status):
-                return int(found[1]) * 1024 / 1e6
-        largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return largest / 1e6 if sys.platform == "darwin" else largest * 1024 / 1e6
-
-
-def rank_and_world_size() -> tuple[int, int]:
-    """This process's place among those of `torchrun`; (0, 1) alone."""
-    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))

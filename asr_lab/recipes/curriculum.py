@@ -24,24 +24,16 @@ from asr_lab.models import load_model
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.models.wav2vec2.bases import on_hub
 from asr_lab.models.wav2vec2.recognizer import Wav2Vec2Recognizer
-from asr_lab.recipes.common import (
-    Clock,
-    Split,
-    check_spoken,
-    describe,
-    record_scores,
-    score,
-    screened,
-    wer_interval,
-)
+from asr_lab.recipes.common import Split, check_spoken, describe, record_scores, score, screened, wer_interval
 from asr_lab.recipes.gates import Gate
 from asr_lab.recipes.loop import BEST
 from asr_lab.recipes.phases import NUMBERS, Done, of_phase, parts
 from asr_lab.recipes.train import Part, Trained, train
+from asr_lab.system.distributed import from_rank_0, meet
+from asr_lab.system.resources import Clock
 from asr_lab.system.threads import use_threads
 from asr_lab.training.callbacks import write_aside
 from asr_lab.training.recorder import PHASES_DONE, ModelStore, Recorder, RegisteredModel, Tracker, is_kept
-from asr_lab.training.trainer import from_rank_0, meet
 
 
 @dataclass(frozen=True)

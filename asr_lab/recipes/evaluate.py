@@ -17,17 +17,9 @@ from asr_lab.models import Loader
 from asr_lab.models.adapter import AdapterManager, weights_digest
 from asr_lab.models.pronunciation.assessor import Assessor
 from asr_lab.models.recognizer import Recognizer
-from asr_lab.recipes.common import (
-    Clock,
-    Split,
-    describe,
-    embedded,
-    record_predictions,
-    record_scores,
-    refuse_too_short,
-    score,
-)
+from asr_lab.recipes.common import Split, describe, embedded, record_predictions, record_scores, refuse_too_short, score
 from asr_lab.recipes.evaluate_pronunciation import AssessedData, evaluate_pronunciation
+from asr_lab.system.resources import Clock
 from asr_lab.system.threads import use_threads
 from asr_lab.training.recorder import ModelStore, Tracker
 

@@ -19,8 +19,9 @@ from asr_lab.models.adapter import weights_digest
 from asr_lab.models.pronunciation.assessor import Assessor
 from asr_lab.models.pronunciation.decisions import Decisions
 from asr_lab.recipes import assessment
-from asr_lab.recipes.common import Clock, Split, describe, embedded, record_predictions
+from asr_lab.recipes.common import Split, describe, embedded, record_predictions
 from asr_lab.reports.learner import learner_page
+from asr_lab.system.resources import Clock
 from asr_lab.training.recorder import Recorder, Tracker
 
 

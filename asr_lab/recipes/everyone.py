@@ -19,11 +19,12 @@ from asr_lab.errors import AsrLabError, listing
 from asr_lab.models.adapter import check_name
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.recipes.adapter import Adapted, adapt, hear
-from asr_lab.recipes.common import Clock, Split, describe
+from asr_lab.recipes.common import Split, describe
 from asr_lab.recipes.fitting import measure
 from asr_lab.recipes.gain import Gain
 from asr_lab.recipes.person import Plan, plan
 from asr_lab.reports.growth import growth_figure
+from asr_lab.system.resources import Clock
 from asr_lab.system.threads import use_threads
 from asr_lab.training.recorder import Recorder, Tracker
 

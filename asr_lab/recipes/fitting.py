@@ -48,7 +48,7 @@ def _learn(planned: Plan, frames: Frames, cuts: CutSet, run: Recorder | None = N
         loss = imitate(adapter, config, frames, cuts)
         if run:
             run.metrics({"train/imitation_loss": loss})
-    labels = {cut.id: planned.recognizer.encode_text(manifest.supervision(cut).text or "") for cut in cuts}
+    labels = {cut.id: planned.recognizer.encode_text(manifest.text(cut)) for cut in cuts}
     callbacks = [Recording(Curves(run)), DropBrokenUpdates(Curves(run))] if run else []
     _trainer(adapter, config, config.train, frames, labels, callbacks).train()
     return adapter.eval().to(planned.recognizer.model.device)

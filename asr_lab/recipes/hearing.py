@@ -19,7 +19,7 @@ from asr_lab.errors import AsrLabError
 from asr_lab.models.adapter import vocabulary_digest, weights_digest
 from asr_lab.models.recognizer import Progress, Recognizer
 from asr_lab.recipes.common import shortest, too_short
-from asr_lab.training.appended import append_lines
+from asr_lab.system.append_log import append_lines
 
 _BATCH_SIZE = 16
 

@@ -11,11 +11,11 @@ from transformers import TrainerCallback, TrainerState
 
 from asr_lab.data.batches import EpochBatches, loader
 from asr_lab.errors import AsrLabError
-from asr_lab.recipes.common import rank_and_world_size
 from asr_lab.recipes.plan import AnyPlan
+from asr_lab.system.distributed import from_rank_0, meet, rank_and_world_size
 from asr_lab.training.callbacks import Curves, DropBrokenUpdates, Recording, SaveEvery, Telling
 from asr_lab.training.recorder import Recorder
-from asr_lab.training.trainer import AsrTrainer, Tally, from_rank_0, last_checkpoint, meet, written_whole
+from asr_lab.training.trainer import AsrTrainer, Tally, last_checkpoint, written_whole
 
 BEST = "model"
 """Folder of the best epoch among the checkpoints, and the model's name in the logged artifacts."""

@@ -8,8 +8,9 @@ import pandas as pd
 
 from asr_lab.config.schema.pool import PoolExperiment
 from asr_lab.errors import AsrLabError, listing
-from asr_lab.recipes.common import Clock, Split, describe, record_scores
+from asr_lab.recipes.common import Split, describe, record_scores
 from asr_lab.recipes.evaluate import Evaluated
+from asr_lab.system.resources import Clock
 from asr_lab.training.recorder import Tracker
 
 

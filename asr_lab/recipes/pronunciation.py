@@ -16,10 +16,12 @@ from asr_lab.metrics.pronunciation import SCORER
 from asr_lab.models.pronunciation.assessor import Assessor, load_recognizer
 from asr_lab.models.pronunciation.decisions import Decisions
 from asr_lab.recipes import assessment
-from asr_lab.recipes.common import Clock, describe, rank_and_world_size
+from asr_lab.recipes.common import describe
 from asr_lab.recipes.loop import BEST, begin, fit
 from asr_lab.recipes.pronunciation_plan import PronunciationPlan, plan
 from asr_lab.recipes.pronunciation_validation import ShowExamples, Validator
+from asr_lab.system.distributed import is_first
+from asr_lab.system.resources import Clock
 from asr_lab.system.threads import use_threads
 from asr_lab.training.callbacks import KeepBest, KeepEach
 from asr_lab.training.recorder import FolderStore, ModelStore, Recorder, RegisteredModel, Tracker
@@ -74,7 +76,7 @@ def train(
         settings = config.train
         validator = Validator(planned.recognizer, planned.val.cuts, settings.batch_size, settings.examples)
         state = fit(planned, run, console, validator, partial(_keepers, planned, run, console, validator))
-        if rank_and_world_size()[0] > 0:
+        if not is_first():
             return Trained(run.run_id, run.name, "", pd.DataFrame(), [], clock.seconds)
         return _conclude(planned, run, clock, state)
 

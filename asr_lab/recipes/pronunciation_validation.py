@@ -23,7 +23,7 @@ from asr_lab.data.pronunciation import pronunciation
 from asr_lab.metrics.pronunciation import phone_errors
 from asr_lab.metrics.pronunciation.sequences import heard
 from asr_lab.models.pronunciation.assessor import Assessor, heard_phonemes
-from asr_lab.recipes.common import rank_and_world_size
+from asr_lab.system.distributed import rank_and_world_size
 from asr_lab.training.callbacks import write_aside
 from asr_lab.training.recorder import Recorder
 
@@ -109,7 +109,7 @@ def _example(cut: Cut, recognised: list[str], scores: list[float]) -> dict[str, 
     return {
         "id": cut.id,
         "speaker": manifest.field(cut, "speaker"),
-        "text": manifest.supervision(cut).text or "",
+        "text": manifest.text(cut),
         "canonical": list(truth.canonical),
         "perceived": list(truth.perceived),
         "recognised": heard(truth.canonical, recognised),

@@ -17,7 +17,7 @@ from lhotse import CutSet
 
 from asr_lab.data.batches import Batch, InOrder, loader
 from asr_lab.models.recognizer import Recognizer
-from asr_lab.recipes.common import Clock
+from asr_lab.system.resources import Clock
 
 T = TypeVar("T")
 

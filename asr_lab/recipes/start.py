@@ -28,7 +28,7 @@ class Start:
 
 def units_of(cuts: CutSet, normalizer: TextNormalizer) -> list[str]:
     """The transcripts, normalised, as the units that classes stand for."""
-    return [split_units(normalizer(manifest.supervision(cut).text or ""), normalizer) for cut in cuts]
+    return [split_units(normalizer(manifest.text(cut)), normalizer) for cut in cuts]
 
 
 def new_vocabulary(config: TrainExperiment, cuts: CutSet) -> tuple[TextNormalizer, dict[str, int]]:

@@ -24,13 +24,15 @@ from asr_lab.metrics.significance import Interval
 from asr_lab.models import load_model
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.models.wav2vec2.recognizer import Wav2Vec2Recognizer
-from asr_lab.recipes.common import Clock, describe, rank_and_world_size, record_scores, score
+from asr_lab.recipes.common import describe, record_scores, score
 from asr_lab.recipes.loop import BEST, begin, fit
 from asr_lab.recipes.plan import Plan, plan
+from asr_lab.system.distributed import from_rank_0, is_first, rank_and_world_size
+from asr_lab.system.resources import Clock
 from asr_lab.system.threads import use_threads
 from asr_lab.training.callbacks import KeepBest
 from asr_lab.training.recorder import FolderStore, ModelStore, Past, Recorder, RegisteredModel, RunSpec, Tracker
-from asr_lab.training.trainer import Sums, count, from_rank_0, written_whole
+from asr_lab.training.trainer import Sums, count, written_whole
 
 COSTS = (
     "model/params",
@@ -115,7 +117,7 @@ def train(
         run.text(json.dumps(planned.recognizer.vocabulary, ensure_ascii=False), "vocab.json")
         keepers = partial(_keepers, config, planned.recognizer)
         state = fit(planned, run, console, lambda: _validate(planned), keepers)
-        if rank_and_world_size()[0] > 0:
+        if not is_first():
             return Trained(run.run_id, run.name, "", float("nan"), None, clock.seconds)
         trained = _conclude(planned, run, clock, state, store or FolderStore())
         part.conclude(run, trained)

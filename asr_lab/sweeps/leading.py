@@ -11,7 +11,7 @@ from optuna.study import Study
 
 from asr_lab.errors import AsrLabError
 from asr_lab.sweeps.study import COORDINATOR, Plan
-from asr_lab.training.processes import host_and_pid, is_elsewhere, is_gone, process_mark
+from asr_lab.system.processes import host_and_pid, is_elsewhere, is_gone, process_mark
 
 _SILENT_S = 120.0  # after which a leader on another machine counts as gone
 _SIGN_EVERY_S = 30.0

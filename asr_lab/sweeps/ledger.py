@@ -15,7 +15,7 @@ from optuna.storages import RetryHeartbeatStaleTrialCallback, fail_stale_trials
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from asr_lab.training.processes import host_and_pid, is_elsewhere, is_gone
+from asr_lab.system.processes import host_and_pid, is_elsewhere, is_gone
 from asr_lab.training.recorder import RunKeeper
 
 PROCESS, RUN, SEEDS, SURPLUS, REASON, FIGURES = "process", "run", "seeds", "surplus", "reason", "figures"

@@ -14,7 +14,7 @@ from asr_lab.errors import listing
 from asr_lab.reports.numbers import number
 from asr_lab.sweeps import ledger
 from asr_lab.sweeps.objective import Objective
-from asr_lab.training.processes import host_and_pid
+from asr_lab.system.processes import host_and_pid
 
 
 class Telling:

@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial
 from sqlalchemy.exc import SQLAlchemyError
 
 from asr_lab.errors import AsrLabError
-from asr_lab.training.appended import drop_cut_off
+from asr_lab.system.append_log import drop_cut_off
 
 FOLDER = Path("sweeps")
 _KEPT = {JournalOperation.CREATE_STUDY, JournalOperation.SET_TRIAL_STATE_VALUES}

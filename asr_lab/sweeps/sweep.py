@@ -18,7 +18,6 @@ from rich.console import Console
 from asr_lab.config import identity
 from asr_lab.config.schema import SweepExperiment
 from asr_lab.errors import AsrLabError
-from asr_lab.recipes.common import Clock
 from asr_lab.sweeps import ledger, methods
 from asr_lab.sweeps.families import Adapters
 from asr_lab.sweeps.found import Found, record
@@ -29,8 +28,9 @@ from asr_lab.sweeps.space import Space
 from asr_lab.sweeps.storage import FOLDER, Place
 from asr_lab.sweeps.study import ASKED, PARENT, UNTIL, Plan
 from asr_lab.sweeps.worker import GAVE_UP, Job, Means, Worker, work
+from asr_lab.system.processes import is_gone, process_mark
+from asr_lab.system.resources import Clock
 from asr_lab.system.threads import choose, use_threads
-from asr_lab.training.processes import is_gone, process_mark
 from asr_lab.training.recorder import ModelStore, Recorder, RunKeeper, RunSpec
 
 _LOOK_EVERY_S = 0.5

@@ -25,8 +25,8 @@ from asr_lab.sweeps.families import Training, training_of
 from asr_lab.sweeps.ledger import FIGURES, PROCESS, REASON, SURPLUS, is_surplus, try_again, work_left
 from asr_lab.sweeps.study import Plan
 from asr_lab.sweeps.trial import TrialTracker
+from asr_lab.system.processes import process_mark
 from asr_lab.system.threads import use_threads
-from asr_lab.training.processes import process_mark
 from asr_lab.training.recorder import ModelStore, PrunedError, RunKeeper
 
 GAVE_UP = 3

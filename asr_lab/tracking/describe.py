@@ -13,7 +13,7 @@ from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 
 from asr_lab.metrics.catalog import DECIDES, deciding, direction
-from asr_lab.tracking import provenance
+from asr_lab.system import processes
 from asr_lab.tracking.store import client, reaching
 
 CUT_OFF = "cut off"
@@ -51,7 +51,7 @@ def overview(runs: Sequence[Run]) -> pd.DataFrame:
 
 def state(run: Run) -> str:
     """`running`, `finished`, `failed`, `killed`; `cut off` when it is said to run and its process is no more."""
-    if run.info.status == "RUNNING" and provenance.is_gone(run.data.tags.get("asr_lab.process", "")):
+    if run.info.status == "RUNNING" and processes.is_gone(run.data.tags.get("asr_lab.process", "")):
         return CUT_OFF
     return str(run.info.status).lower()
 

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from asr_lab.errors import AsrLabError
-from asr_lab.tracking import provenance
+from asr_lab.system import processes
 from asr_lab.tracking.housekeeping.records import RESTORING
 from asr_lab.tracking.spool.made import SPOOL_TAG
 from asr_lab.tracking.spool.shipping import Delivery
@@ -29,7 +29,7 @@ def spooled(spec: RunSpec) -> Spool | None:
 
     def same(spool: Spool) -> bool:
         header = spool.header
-        if (header.signature, header.kind) != (spec.signature, spec.kind) or not provenance.is_gone(header.process):
+        if (header.signature, header.kind) != (spec.signature, spec.kind) or not processes.is_gone(header.process):
             return False
         status = spool.ended()
         return not status or (status != "FINISHED" and _can_go_on(spool.id))
@@ -62,7 +62,7 @@ def on_store(client: MlflowClient, spec: RunSpec) -> str:
             continue
         id, began_as = run.info.run_id, run.data.tags.get(SPOOL_TAG, "")
         running = run.info.status == "RUNNING"
-        gone = provenance.is_gone(run.data.tags.get("asr_lab.process", ""))
+        gone = processes.is_gone(run.data.tags.get("asr_lab.process", ""))
         if gone if running else _can_go_on(id) or _can_go_on(began_as):
             if began_as:
                 move_checkpoints(began_as, id)
@@ -101,7 +101,7 @@ def close_unstarted(client: MlflowClient) -> None:
         "attributes.status = 'RUNNING' and tags.`asr_lab.process` IS NOT NULL and tags.`asr_lab.signature` IS NULL"
     )
     for run in _search(client, condition):
-        if RESTORING not in run.data.tags and provenance.is_gone(run.data.tags["asr_lab.process"]):
+        if RESTORING not in run.data.tags and processes.is_gone(run.data.tags["asr_lab.process"]):
             client.set_terminated(run.info.run_id, "KILLED")
 
 

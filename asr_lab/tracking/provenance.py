@@ -14,9 +14,6 @@ from pathlib import Path
 
 import psutil
 
-from asr_lab.training.processes import is_gone as is_gone
-from asr_lab.training.processes import process_mark as process_mark
-
 _LIBRARIES = ("asr_lab", "torch", "torchaudio", "transformers", "lhotse", "mlflow", "jiwer", "peft")
 
 
@@ -77,11 +74,6 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor()
-
-
-def world_size() -> str:
-    """How many processes train together, as `torchrun` says; "1" alone."""
-    return os.environ.get("WORLD_SIZE") or "1"
 
 
 def command() -> str:

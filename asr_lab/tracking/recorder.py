@@ -18,7 +18,8 @@ from mlflow.entities import Run, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from asr_lab.errors import AsrLabError
-from asr_lab.system import libraries
+from asr_lab.system import libraries, processes
+from asr_lab.system.distributed import rank_and_world_size
 from asr_lab.tracking import orphans, provenance, runs
 from asr_lab.tracking.knock import StoreAwayError
 from asr_lab.tracking.recording import MlflowRecorder
@@ -50,7 +51,7 @@ class MlflowTracker:
             return
         try:
             with reaching("the run that MLflow made cannot be used"):
-                tags = {"asr_lab.family": family, "asr_lab.process": provenance.process_mark()}
+                tags = {"asr_lab.family": family, "asr_lab.process": processes.process_mark()}
                 tracking_client().log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
         except StoreAwayError:
             return  # the run itself will say so
@@ -173,12 +174,12 @@ def _header(spec: RunSpec) -> Header:
         "asr_lab.kind": spec.kind,
         "asr_lab.model_type": spec.model_type,
         "asr_lab.signature": spec.signature,
-        "asr_lab.process": provenance.process_mark(),
+        "asr_lab.process": processes.process_mark(),
         "asr_lab.command": provenance.command(),
         "asr_lab.versions": provenance.versions(),
         "asr_lab.hardware": provenance.hardware(),
         "asr_lab.threads": provenance.threads(),
-        "asr_lab.world_size": provenance.world_size(),
+        "asr_lab.world_size": str(rank_and_world_size()[1]),
         **{f"asr_lab.{key}": value for key, value in provenance.own_code().items()},
         **({MLFLOW_PARENT_RUN_ID: spec.parent} if spec.parent else {}),
         **spec.tags,
@@ -191,7 +192,7 @@ def _header(spec: RunSpec) -> Header:
         name=spec.name,
         started_ms=now_ms(),
         tags=tags,
-        process=provenance.process_mark(),
+        process=processes.process_mark(),
     )
 
 

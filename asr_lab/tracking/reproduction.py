@@ -14,6 +14,7 @@ from mlflow.exceptions import MlflowException
 from asr_lab.config.schema import Experiment
 from asr_lab.data import manifest
 from asr_lab.errors import AsrLabError
+from asr_lab.system.distributed import rank_and_world_size
 from asr_lab.tracking import provenance
 from asr_lab.tracking.knock import StoreAwayError
 from asr_lab.tracking.registry import MlflowStore
@@ -53,7 +54,7 @@ def circumstances(run: Run, config: Experiment) -> pd.DataFrame:
          _code(now.get("git_sha", ""), now.get("dirty"))),
         *_versions(tags.get("asr_lab.versions", ""), now["versions"]),
         ("hardware", tags.get("asr_lab.hardware", ""), now["hardware"]),
-        ("processes", tags.get("asr_lab.world_size", "1"), provenance.world_size()),
+        ("processes", tags.get("asr_lab.world_size", "1"), str(rank_and_world_size()[1])),
         *_data(tags, config),
         ("seed", run.data.params.get("run.seed", ""), str(config.run.seed)),
     ]  # fmt: skip

@@ -14,8 +14,9 @@ import torch
 from rich.console import Console
 from transformers import TrainerCallback
 
+from asr_lab.system.distributed import from_rank_0
 from asr_lab.training.recorder import Recorder
-from asr_lab.training.trainer import from_rank_0, written_whole
+from asr_lab.training.trainer import written_whole
 
 _LOGGED = {
     "loss": "train/loss",

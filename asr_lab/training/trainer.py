@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self
 
 import pandas as pd
 import torch
-from accelerate import PartialState
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
@@ -40,7 +38,6 @@ from asr_lab.metrics import error_rates
 from asr_lab.system.threads import go_on_with
 from asr_lab.training.ema import WeightAverage
 
-T = TypeVar("T")
 WHOLE = "COMPLETE"  # the marker file that ends a checkpoint
 THREADS = "threads"  # how many computed it
 _GROUPS = 2  # of Trainer's optimiser: with weight decay and without
@@ -248,21 +245,6 @@ def give_a_rate_of_its_own(optimizer: Any, part: nn.Module, lr: float) -> None:
         moved = [parameter for parameter in group["params"] if id(parameter) in own]
         group["params"] = [parameter for parameter in group["params"] if id(parameter) not in own]
         optimizer.add_param_group({**group, "params": moved, "lr": lr})
-
-
-def meet() -> None:
-    """Let the processes of `torchrun` find each other, so that they can agree; nothing where there is one."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        PartialState(cpu=not torch.cuda.is_available())
-
-
-def from_rank_0(value: T) -> T:
-    """What rank 0 has, on all ranks; the value itself where there is one process."""
-    if not torch.distributed.is_initialized():
-        return value
-    shared = [value]
-    torch.distributed.broadcast_object_list(shared, src=0)
-    return shared[0]
 
 
 def agree_on_statistics(model: nn.Module) -> None:

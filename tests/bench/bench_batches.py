@@ -125,7 +125,7 @@ class Bench:
         return [
             {
                 "input_values": recognizer.extract(read_cut(cut)).numpy(),
-                "labels": torch.tensor(recognizer.encode_text(manifest.supervision(cut).text or "")),
+                "labels": torch.tensor(recognizer.encode_text(manifest.text(cut))),
             }
             for cut in self.cuts
         ]

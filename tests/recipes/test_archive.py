@@ -240,10 +240,11 @@ def half_restored(bundle: Path, monkeypatch) -> str:
 
 
 def test_nobody_takes_a_half_restored_run_for_one_that_was_cut_off(monkeypatch):
-    from asr_lab.tracking import orphans, provenance
+    from asr_lab.system.processes import process_mark
+    from asr_lab.tracking import orphans
     from asr_lab.training.recorder import RunSpec
 
-    gone = provenance.process_mark().split("|")[0] + "|999999999|1"
+    gone = process_mark().split("|")[0] + "|999999999|1"
     tags = {"asr_lab.process": gone, "asr_lab.signature": "s1"}
     run_id = made_run("mine", days=9, status="FAILED", tags=tags)
     ok("archive", run_id, "--to", "bundles", "--purge", "--yes")
@@ -270,11 +271,11 @@ def test_nobody_takes_a_half_restored_run_for_one_that_was_cut_off(monkeypatch):
 
 
 def test_a_half_restored_run_that_nobody_finishes_can_go(full, monkeypatch):
-    from asr_lab.tracking import provenance
+    from asr_lab.system.processes import process_mark
 
     ok("archive", full, "--to", "bundles", "--purge", "--yes")
     half = half_restored(next(Path("bundles").iterdir()), monkeypatch)
-    client().set_tag(half, "asr_lab.restoring", provenance.process_mark().split("|")[0] + "|999999999|1")
+    client().set_tag(half, "asr_lab.restoring", process_mark().split("|")[0] + "|999999999|1")
     assert "half restored" in ok("cleanup", "--pattern", "mine", "--dry-run")
     ok("cleanup", "--stale-running", "--purge", "--yes")
     assert all_run_ids() == set()

@@ -338,7 +338,7 @@ def test_list_says_what_a_run_is():
 def test_a_running_run_has_a_duration_till_now():
     import mlflow
 
-    from asr_lab.tracking.provenance import process_mark
+    from asr_lab.system.processes import process_mark
 
     run_id = make_run("busy", wrong=3, end=False)
     mlflow.MlflowClient().set_tag(run_id, "asr_lab.process", process_mark())

@@ -37,7 +37,7 @@ def test_old_runs_go_and_the_best_stay():
     assert "young" not in plan
     assert plan["second"]["bytes"] == sum(path.stat().st_size for path in files() if second in str(path))
     said = ok("cleanup", "--days-old", "7", "--keep-best", "--yes")
-    assert "1 go, 0.0 MB; 1 of those asked for stay" in said
+    assert "1 go, 0 kB; 1 of those asked for stay" in said
     assert [is_there(one) for one in (best, second, young)] == [True, False, True]
 
 
@@ -138,11 +138,11 @@ def test_parents_children_and_bases_of_what_stays_stay():
 
 
 def test_stale_runs_go_only_when_asked():
-    from asr_lab.tracking import provenance
+    from asr_lab.system.processes import process_mark
 
-    gone = provenance.process_mark().split("|")[0] + "|999999999|1"
+    gone = process_mark().split("|")[0] + "|999999999|1"
     here = made_run("here", status="RUNNING", tags={"asr_lab.process": gone})
-    alive = made_run("alive", status="RUNNING", tags={"asr_lab.process": provenance.process_mark()})
+    alive = made_run("alive", status="RUNNING", tags={"asr_lab.process": process_mark()})
     silent = made_run("silent", status="RUNNING", days=3, tags={"asr_lab.process": "elsewhere|1|1"})
     made_run("speaking", status="RUNNING", tags={"asr_lab.process": "elsewhere|2|1"})
     plan = planned("--family", "deepspeech2")

@@ -8,9 +8,9 @@ from conftest import artifacts, newest, ok, refused
 from made import made_run
 
 from asr_lab.errors import AsrLabError
+from asr_lab.system.distributed import rank_and_world_size
 from asr_lab.tracking import reproduction
 from asr_lab.tracking.knock import StoreAwayError
-from asr_lab.tracking.provenance import world_size
 from asr_lab.tracking.spool.shipping import Delivery
 
 pytestmark = pytest.mark.usefixtures("at_home")
@@ -190,7 +190,7 @@ def test_how_many_processes_trained_is_held_against_one(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
     assert "reproduced by one process" in refused("reproduce", original.info.run_id)
-    assert world_size() == "2"
+    assert rank_and_world_size() == (1, 2)
 
 
 def test_a_run_that_is_not_there():

@@ -33,8 +33,8 @@ from asr_lab.sweeps.ledger import PROCESS
 from asr_lab.sweeps.storage import Place
 from asr_lab.sweeps.study import ASKED, COORDINATOR
 from asr_lab.sweeps.worker import Means
+from asr_lab.system.processes import process_mark
 from asr_lab.tracking.recorder import MlflowTracker
-from asr_lab.training.processes import process_mark
 from asr_lab.training.recorder import FolderStore
 
 SCRIPT = Path(sweepers.__file__)

@@ -138,7 +138,7 @@ def _cuts(made: Mapping[str, Any]) -> Iterator[Cut]:
 
 
 def _text(cut: Cut) -> str:
-    return (manifest.supervision(cut).text or "").strip()
+    return manifest.text(cut).strip()
 
 
 def _utterance(cut: Cut, corpus: str) -> Cut:

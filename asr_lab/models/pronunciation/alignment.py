@@ -10,7 +10,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from asr_lab.decoding.align import align, frames_needed
+from asr_lab.decoding.align import align
+from asr_lab.units import frames_needed
 
 OUTSIDE = -100
 """Place of a frame that a phoneme may not look at."""

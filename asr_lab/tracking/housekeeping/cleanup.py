@@ -11,8 +11,10 @@ from mlflow import MlflowClient
 
 from asr_lab.errors import AsrLabError, listing, nearest
 from asr_lab.tracking.housekeeping.merit import judge
-from asr_lab.tracking.housekeeping.protection import age, is_gone, is_stale, now_ms, protected
+from asr_lab.tracking.housekeeping.protection import is_abandoned, is_stale, protected
 from asr_lab.tracking.housekeeping.records import Record, registered, scan
+from asr_lab.tracking.spool.spool import now_ms
+from asr_lab.units import age
 
 Action = Literal["delete", "purge", "checkpoints"]
 _DAY_MS = 86_400_000
@@ -143,7 +145,8 @@ def _reason(one: Record, selection: Selection) -> str:
     if one.deleting_begun:
         reasons.append("its deletion was begun before")
     elif one.running:
-        reasons.append("its process is gone" if is_gone(one) else f"no sign of life for {age(one.last_sign)}")
+        silent = f"no sign of life for {age((now_ms() - one.last_sign) / 1000)}"
+        reasons.append("its process is gone" if is_abandoned(one) else silent)
     elif one.status in ("FAILED", "KILLED"):
         reasons.append(one.status.lower())
     if selection.days_old is not None:

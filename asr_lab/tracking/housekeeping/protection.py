@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Sequence
 
-from asr_lab.tracking import provenance
+from asr_lab.system import processes
 from asr_lab.tracking.housekeeping.records import ARCHIVED, KEEP, RESTORING, Record, Registered
+from asr_lab.tracking.spool.spool import now_ms
 
 STALE_HOURS = 24
 """A run of another machine that gave no sign of life for so long counts as stale."""
 
 
-def now_ms() -> int:
-    """Now, in milliseconds since 1970, as MLflow counts."""
-    return int(time.time() * 1000)
-
-
-def age(since_ms: int) -> str:
-    """`45 min`, `3 h`, `12 d`: how long ago a time was."""
-    minutes = max(0, now_ms() - since_ms) / 60_000
-    if minutes < 60:
-        return f"{minutes:.0f} min"
-    return f"{minutes / 60:.0f} h" if minutes < 48 * 60 else f"{minutes / 1440:.0f} d"
-
-
-def is_gone(one: Record) -> bool:
+def is_abandoned(one: Record) -> bool:
     """Whether the process that recorded it, or restored it, ran on this machine and is no more."""
-    return provenance.is_gone(one.tags.get(RESTORING) or one.tags.get("asr_lab.process", ""))
+    return processes.is_gone(one.tags.get(RESTORING) or one.tags.get("asr_lab.process", ""))
 
 
 def is_stale(one: Record) -> bool:
@@ -36,9 +23,9 @@ def is_stale(one: Record) -> bool:
     if not one.running:
         return False
     if RESTORING in one.tags:
-        return is_gone(one)
+        return is_abandoned(one)
     if one.tags.get("asr_lab.process", "").split("|")[0] == socket.gethostname():
-        return is_gone(one)
+        return is_abandoned(one)
     return one.last_sign < now_ms() - STALE_HOURS * 3_600_000
 
 
@@ -66,7 +53,7 @@ def own_protection(one: Record, held: Registered, *, stale_too: bool) -> str:
         return "kept"
     if ARCHIVED in one.tags and not one.purge_begun:  # by archive --purge, of which the bundle is left
         return "archived"
-    if RESTORING in one.tags and not is_gone(one):
+    if RESTORING in one.tags and not is_abandoned(one):
         return "being restored"
     if RESTORING in one.tags and not stale_too:
         return "half restored (asr-lab restore BUNDLE finishes it, --stale-running takes it)"

@@ -31,7 +31,7 @@ from mlflow.entities import (
 from mlflow.utils.mlflow_tags import MLFLOW_USER
 
 from asr_lab.errors import AsrLabError
-from asr_lab.tracking import provenance
+from asr_lab.system import processes
 from asr_lab.tracking.housekeeping import archive, bundle, files
 from asr_lab.tracking.housekeeping.records import (
     ARCHIVED,
@@ -138,8 +138,8 @@ def _earlier(client: MlflowClient, original: str) -> Run | None:
 
 
 def _take_over(client: MlflowClient, run: Run) -> None:
-    mark, own = run.data.tags[RESTORING], provenance.process_mark()
-    if mark != own and mark.split("|")[0] == own.split("|")[0] and not provenance.is_gone(mark):
+    mark, own = run.data.tags[RESTORING], processes.process_mark()
+    if mark != own and mark.split("|")[0] == own.split("|")[0] and not processes.is_gone(mark):
         raise AsrLabError(f"{run.info.run_name} is being restored by another process", where=mark)
     if run.info.lifecycle_stage == "deleted":
         client.restore_run(run.info.run_id)
@@ -147,7 +147,7 @@ def _take_over(client: MlflowClient, run: Run) -> None:
 
 
 def _create(client: MlflowClient, about: dict[str, Any], original: str) -> str:
-    tags = {RESTORED_FROM: original, RESTORING: provenance.process_mark(), MLFLOW_USER: about["user_id"]}
+    tags = {RESTORED_FROM: original, RESTORING: processes.process_mark(), MLFLOW_USER: about["user_id"]}
     made = client.create_run(
         experiment_id(client, about["experiment"]), about["start_time"], tags=tags, run_name=about["name"]
     )

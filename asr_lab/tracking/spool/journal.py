@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asr_lab.training.appended import drop_cut_off, write_whole
+from asr_lab.system.append_log import drop_cut_off, write_whole
 
 _CHUNK = 4_000_000  # bytes read at a time: about 8,000 events of ten metrics
 

@@ -8,9 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from asr_lab.system.append_log import append_lines
 from asr_lab.tracking.spool.header import write_aside
 from asr_lab.tracking.spool.journal import Event
-from asr_lab.training.appended import append_lines
 
 
 class Refused:

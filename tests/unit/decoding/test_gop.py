@@ -6,9 +6,10 @@ import time
 import pytest
 import torch
 
-from asr_lab.decoding.align import align, align_batch, frames_needed
+from asr_lab.decoding.align import align, align_batch
 from asr_lab.decoding.gop import _log_cumsum, gop, gop_batch, substitutes
 from asr_lab.errors import AsrLabError
+from asr_lab.units import frames_needed
 
 BLANK = 0
 

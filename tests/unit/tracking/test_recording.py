@@ -52,7 +52,7 @@ def test_sent_again_from_the_beginning_everything_is_there_once(client, store, m
 @pytest.mark.parametrize("shipped", [False, True])
 def test_a_run_that_is_continued_knows_what_it_has(client, store, monkeypatch, shipped):
     """By its spool, or, where that is shipped and gone, by the store."""
-    monkeypatch.setattr("asr_lab.tracking.provenance.process_mark", gone)
+    monkeypatch.setattr("asr_lab.system.processes.process_mark", gone)
     first = MlflowTracker(offline=not shipped).start(spec())
     assert first.last_steps() == {}  # a new run
     log(first, range(6, 9))

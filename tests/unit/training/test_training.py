@@ -167,7 +167,7 @@ def test_a_training_cut_off_continues_to_the_same_weights(corpus, tmp_path, monk
 @pytest.mark.parametrize("offline", [False, True])
 def test_updates_that_are_made_again_are_logged_once(corpus, store, monkeypatch, offline):
     """Cut off in the validation of the second epoch, whose updates lie behind the checkpoint."""
-    monkeypatch.setattr("asr_lab.tracking.provenance.process_mark", gone)
+    monkeypatch.setattr("asr_lab.system.processes.process_mark", gone)
     config, validate, calls = tiny(corpus, "train.epochs=3"), recipe._validate, []
 
     def dies_in_the_second_epoch(planned):
