@@ -12,6 +12,7 @@ from asr_lab.cli.tables import show
 from asr_lab.cli.training import recording, training_options
 from asr_lab.config.load import load
 from asr_lab.config.schema import ArmsExperiment
+from asr_lab.reports.table import Table
 from asr_lab.units import hms
 
 if TYPE_CHECKING:
@@ -54,13 +55,13 @@ def arms(
     done = recipe.compare_arms(experiment, tracker, MlflowStore(), out)
     if not first:
         return
-    table = _for_people(done.table) if style in ("table", "markdown", "latex") else done.table
+    table = _for_people(done.table) if style in ("table", "markdown", "latex") else Table(frame=done.table)
     show(table, style)
     out.print(f"[bold]{done.run_name}[/]  compare/table.csv, compare/arms.png, {hms(done.seconds)}", highlight=False)
     out.print(f"  look  asr-lab show {done.run_id[:8]}, or mlflow ui", highlight=False)
 
 
-def _for_people(rows: pd.DataFrame) -> pd.DataFrame:
+def _for_people(rows: pd.DataFrame) -> Table:
     """The table with intervals in one cell, and headings in words."""
     import pandas as pd
 
@@ -89,7 +90,8 @@ def _for_people(rows: pd.DataFrame) -> pd.DataFrame:
         }
 
     numeric = rows.astype({"difference": float, "p": float, "training_memory_mb": float, "size_mb": float})
-    return pd.DataFrame([cells(row) for row in numeric.itertuples()])
+    frame = pd.DataFrame([cells(row) for row in numeric.itertuples()])
+    return Table(frame=frame, formats={"difference": "change", "p": "p"})
 
 
 def _speed(row: Any) -> str:

@@ -97,14 +97,15 @@ def _refuse(
 
 def _write(judged: Judged, style: str, out: Path | None, page: str) -> None:
     from asr_lab.cli import tables
+    from asr_lab.reports.table import Table
 
     if style == "table":
-        tables.show(judged.for_people(), style, best=judged.best)
+        tables.show(judged.for_people(), style)
         for line in judged.sentences:
             console().print(line, highlight=False, markup=False)
         return
-    table = judged.table if style in ("json", "csv") else judged.for_people()
-    text = page if style == "html" else tables.written(table, style, best=judged.best)
+    table = Table(frame=judged.table) if style in ("json", "csv") else judged.for_people()
+    text = page if style == "html" else table.text(style)
     tables.write(text, out)
     for line in judged.sentences if style != "html" else []:
         click.echo(line, err=True)

@@ -10,6 +10,7 @@ from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, console, keys_he
 from asr_lab.cli.tables import show
 from asr_lab.cli.training import loaded, merged_option, recording, training_options
 from asr_lab.config.schema import CurriculumExperiment
+from asr_lab.reports.table import Table
 from asr_lab.units import hms
 
 
@@ -50,7 +51,7 @@ def curriculum(
     done = recipe.curriculum(experiment, tracker, MlflowStore(), out, only=only, resume_from=start)
     if not first:
         return
-    show(done.table(), "table")
+    show(Table(frame=done.table(), formats={"target_wer": "percent", "accept_wer": "percent"}), "table")
     out.print(f"[bold]{done.run_name}[/]", highlight=False)
     out.print(f"  model  {done.model_uri}\n  time   {hms(done.seconds)}", highlight=False)
     out.print(f"  look   asr-lab show {done.run_id[:8]}, or mlflow ui", highlight=False)
@@ -88,7 +89,8 @@ def _show_plan(experiment: CurriculumExperiment) -> None:
                 "learns": "everything" if phase.unfreeze else experiment.model.tune,
             }
         )
-    show(pd.DataFrame(rows), "table")
+    formats = dict.fromkeys(("target wer", "accept wer"), "percent")
+    show(Table(frame=pd.DataFrame(rows), formats=formats), "table")
     for name, split in splits.items():
         click.echo(f"  {name:5} {len(split.cuts):6} utterances, {split.hours:.2f} h, digest {split.digest[:8]}")
     click.echo("nothing was trained or recorded (--dry-run)")

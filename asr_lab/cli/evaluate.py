@@ -11,6 +11,7 @@ from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, console, keys_he
 from asr_lab.cli.tables import show
 from asr_lab.config.load import load
 from asr_lab.config.schema import EvaluateExperiment
+from asr_lab.reports.table import Table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -102,7 +103,8 @@ def tell(done: Evaluated, split: str, out: Console) -> None:
     by_slice = slices.slices(done.table)
     short = by_slice[by_slice.groupby("slice")["value"].transform("size") <= _MOST_VALUES]
     if len(short):
-        show(short[["slice", "value", "utterances", "wer", "low", "high", "cer"]], "table")
+        columns = short[["slice", "value", "utterances", "wer", "low", "high", "cer"]]
+        show(Table(frame=columns, formats={"low": "percent", "high": "percent"}), "table")
     out.print(f"  page: eval/{split}.html of the run; asr-lab show {done.run_id[:8]}", highlight=False)
 
 

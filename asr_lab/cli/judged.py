@@ -11,7 +11,8 @@ import pandas as pd
 from asr_lab.cli.options import console
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.metrics.ratios import rate_of
-from asr_lab.reports.numbers import number
+from asr_lab.reports.numbers import format_metric, format_value
+from asr_lab.reports.table import Table
 from asr_lab.tracking import compare, runs
 from asr_lab.tracking.evidence import Evidence, evidence, verdict
 from asr_lab.tracking.runs import Run
@@ -37,7 +38,7 @@ class Judged:
         order = {run_id: place for place, run_id in enumerate(self.table.index)}
         return sorted(self.found, key=lambda run: order.get(run.info.run_id, len(order)))
 
-    def for_people(self) -> pd.DataFrame:
+    def for_people(self) -> Table:
         """The table with intervals and deviations in one cell beside their figure."""
         table = self.table.copy()
         for column in [name for name in table if str(name).endswith(compare.STD)]:
@@ -48,13 +49,13 @@ class Judged:
             bounds = zip(table.pop("low").tolist(), table.pop("high").tolist(), strict=True)
             texts = [f"{low:+.1%} to {high:+.1%}" if low == low else "-" for low, high in bounds]
             table.insert(list(table).index("difference") + 1, "95 % interval", texts)
-            table["p"] = [number("p", p) for p in table["p"].tolist()]
-        return table
+            table["p"] = [format_value(p, "p") for p in table["p"].tolist()]
+        return Table(frame=table, best=self.best, formats={"difference": "change"})
 
 
 def _with_spread(column: str, value: float, spread: float) -> str:
-    figure = number(column, value)
-    return figure if pd.isna(spread) else f"{figure} ± {number(column, spread).lstrip('+')}"
+    figure = format_metric(column, value)
+    return figure if pd.isna(spread) else f"{figure} ± {format_metric(column, spread).lstrip('+')}"
 
 
 def judge(found: Sequence[Run], *, metric: str, vs: str, by: Sequence[str], ways: bool) -> Judged:

@@ -12,6 +12,7 @@ import click
 from asr_lab.cli.manifests import keep_what_is_there, remove_left_over, say, written_aside
 from asr_lab.cli.tables import show
 from asr_lab.errors import listing
+from asr_lab.reports.table import Table
 
 Kind = Literal["split", "phases"]
 _UNLIKE = 0.25  # of the hours: parts of which a bin has shares further apart are warned of
@@ -99,15 +100,17 @@ def _report(
         + ", ".join(f"{part} {share:.1%}" for part, share in zip(sizes["part"], sizes["hard_share"], strict=True)),
         *notes,
     ]
-    show(sizes, "table")
-    show(table, "table")
+    shares = Table(frame=table, formats=dict.fromkeys((name for name in table if name.endswith("_share")), "percent"))
+    of_parts = Table(frame=sizes, formats={"share": "percent", "hard_share": "percent"})
+    show(of_parts, "table")
+    show(shares, "table")
     figure = png(splits_figure(table))
     page = splits_page(
         f"{kind} of {sum(sizes['hours']) if kind == 'split' else sizes['hours'].iloc[-1]:.2f} h",
         sentences,
-        sizes=sizes,
-        overlap=overlap,
-        distributions=table,
+        sizes=of_parts,
+        overlap=Table(frame=overlap),
+        distributions=shares,
         members=members,
         figure=figure,
     )

@@ -13,7 +13,8 @@ from asr_lab.cli.options import console, format_option
 from asr_lab.cli.selection import Selection, selection_options
 from asr_lab.cli.tables import show as show_table
 from asr_lab.errors import AsrLabError
-from asr_lab.reports.numbers import number
+from asr_lab.reports.numbers import format_metric, format_value
+from asr_lab.reports.table import Table
 from asr_lab.units import ago, hms, megabytes
 
 if TYPE_CHECKING:
@@ -50,14 +51,14 @@ def list_runs(selection: Selection, state: str | None, limit: int, style: str) -
         console(stderr=True).print(f"the {limit} newest; more with --limit", highlight=False)
 
 
-def _for_people(table: pd.DataFrame) -> pd.DataFrame:
+def _for_people(table: pd.DataFrame) -> Table:
     """Ages, durations and sizes as people say them."""
     now = pd.Timestamp.now("UTC").tz_localize(None)
     shown = table.drop(columns=["started", "seconds", "bytes", "kind"])
     shown.insert(4, "age", [ago((now - started).total_seconds()) for started in table["started"]])
     shown.insert(5, "took", [hms(took) if took == took else "-" for took in table["seconds"]])
     shown["size"] = ["-" if pd.isna(size) else megabytes(size) for size in table["bytes"]]
-    return shown
+    return Table(frame=shown, metric_columns={"value": "metric"})
 
 
 @click.command()
@@ -87,6 +88,8 @@ def show(run: str, style: str) -> None:
     out = console()
     out.print(f"[bold]{escape(found.info.run_name)}[/]  {found.info.run_id}", highlight=False)
     for title, rows in sections.items():
+        if title == "metrics":
+            rows = {name: format_metric(name, value) for name, value in rows.items()}
         _section(_TITLES.get(title, title), rows)
         if title == "metrics":
             _section("curves", _curves(found))
@@ -101,7 +104,7 @@ def _section(title: str, rows: dict[str, Any]) -> None:
         out.print(f"[bold]{title}[/]")
         width = max(len(label) for label in rows)
         for label, value in rows.items():
-            out.print(f"  {label:{width}}  {number(label, value)}", highlight=False, markup=False, soft_wrap=True)
+            out.print(f"  {label:{width}}  {format_value(value)}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _curves(run: Run) -> dict[str, str]:
@@ -116,6 +119,6 @@ def _curves(run: Run) -> dict[str, str]:
         if len(values) > 1:
             best = describe.best_point(values, name)
             step = points.sort_values("step")["step"].tolist()[best]
-            ends = f"{number(name, values[0])} -> {number(name, values[-1])}"
-            drawn[name] = f"{sparkline(values)}  {ends}, best {number(name, values[best])} at step {step}"
+            first, last, top = (format_metric(name, values[place]) for place in (0, -1, best))
+            drawn[name] = f"{sparkline(values)}  {first} -> {last}, best {top} at step {step}"
     return drawn

@@ -9,6 +9,7 @@ import click
 from asr_lab.cli.manifests import bar, keep_what_is_there, overwrite_option, say
 from asr_lab.cli.tables import show
 from asr_lab.errors import listing
+from asr_lab.reports.table import Table
 
 _MOST_NAMED = 3
 _PATH = click.Path(path_type=Path)
@@ -59,5 +60,5 @@ def snr(manifest_path: Path, out: Path | None, method: str, workers: int, overwr
             f"asr-lab data check {target} names them all",
             err=True,
         )
-    show(by_bin(written, "snr_db"), "table")
+    show(Table(frame=by_bin(written, "snr_db"), formats={"share": "percent"}), "table")
     say(written, target)

@@ -23,6 +23,7 @@ from asr_lab.cli.tables import show
 from asr_lab.config.load import load
 from asr_lab.config.schema import SweepExperiment
 from asr_lab.errors import AsrLabError
+from asr_lab.reports.table import Table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -158,7 +159,7 @@ def _tell(found: Found, out: Console, *, retrain: bool) -> None:
         )
     table = found.table().head(_SHOWN)
     out.print()
-    show(table, "table", best=dict.fromkeys(found.plan.objective.metrics[:1], table.index[0]))
+    show(Table(frame=table, best=dict.fromkeys(found.plan.objective.metrics[:1], table.index[0])), "table")
     out.print(f"[bold]{found.run_name}[/]", highlight=False)
     for line in found.sentences():
         out.print(f"  {line}", highlight=False, markup=False)

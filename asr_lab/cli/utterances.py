@@ -13,6 +13,7 @@ from asr_lab.errors import AsrLabError
 from asr_lab.metrics import ratios
 from asr_lab.metrics.catalog import direction
 from asr_lab.reports.side_by_side import Cell, side_by_side
+from asr_lab.reports.table import Table
 from asr_lab.tracking.compare import deciding_metric
 from asr_lab.tracking.evidence import pair
 from asr_lab.tracking.runs import Run
@@ -52,7 +53,7 @@ def show_utterances(first: Run, second: Run, metric: str, limit: int, style: str
     order = changes["change"].abs().sort_values(ascending=False, kind="stable").index
     changes = changes.loc[order]
     if style != "table":
-        tables.write(tables.written(changes, style), out)
+        tables.write(Table(frame=changes).text(style), out)
         return
     interval, _ = ratios.difference(own, theirs, rate)
     _print(changes[changes["hypothesis_1"] != changes["hypothesis_2"]], first, second, limit)

@@ -5,9 +5,7 @@ It is a single file that loads nothing. Audio is in it only where asked: voices 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from html import escape
 from typing import Any
 
 import pandas as pd
@@ -16,11 +14,10 @@ from asr_lab.data.bins import ordered
 from asr_lab.metrics.error_rates import SCORER, alignment, cer, confusions, word_errors
 from asr_lab.metrics.significance import Interval
 from asr_lab.metrics.slices import labels
-from asr_lab.reports.page import page
+from asr_lab.reports.page import render
 
 _MOST_ROWS = 20_000
 _MOST_CONFUSIONS = 30
-_MOST_OPEN = 30  # slices that are shown unfolded
 
 
 def alignment_page(
@@ -49,14 +46,14 @@ def alignment_page(
         f"WER {wer.value:.1%} (95 % interval {wer.low:.1%} to {wer.high:.1%}), CER {cer(table):.1%}; "
         f"{len(table)} utterances, {int(table['words'].sum())} words; {SCORER}, corpus level."
     )
-    return page(
+    return render(
         "alignment",
-        title=escape(title),
-        figures=escape(figures),
-        note=escape(note),
-        slices=_slices(slices) if slices is not None and len(slices) else "",
+        title=title,
+        figures=figures,
+        note=note,
+        slices=_slices(slices) if slices is not None else [],
         confusions=_confusions(confusions(table)),
-        data=json.dumps(content, ensure_ascii=False).replace("<", "\\u003c"),
+        data=content,
     )
 
 
@@ -77,30 +74,26 @@ def _row(row: pd.Series, by: Mapping[Any, str]) -> dict[str, Any]:
     }
 
 
-def _slices(slices: pd.DataFrame) -> str:
-    """WER of each slice with its interval as a bar; one of few words is grey."""
-    most = max(float(slices["high"].max()), 1e-9)
-    rows = "".join(
-        f"<tr{' class=few' if row.few else ''}><td>{escape(row.slice)}<td>{escape(row.value)}"
-        f'<td class="n">{row.utterances}<td class="n">{row.wer:.1%}'
-        f'<td><div class="rail" title="{row.low:.1%} to {row.high:.1%}">'
-        f'<i style="left:{100 * row.low / most:.1f}%;width:{100 * (row.high - row.low) / most:.1f}%"></i>'
-        f'<b style="left:{min(100 * row.wer / most, 99):.1f}%"></b></div><td class="n">{row.cer:.1%}</tr>'
+def _slices(slices: pd.DataFrame) -> list[dict[str, Any]]:
+    """WER of each slice with its interval as a bar (percent of its rail); one of few words is grey."""
+    most = max(float(slices["high"].max()), 1e-9) if len(slices) else 1.0
+    return [
+        {
+            "slice": row.slice,
+            "value": row.value,
+            "few": row.few,
+            "utterances": row.utterances,
+            "wer": f"{row.wer:.1%}",
+            "interval": f"{row.low:.1%} to {row.high:.1%}",
+            "left": f"{100 * row.low / most:.1f}",
+            "width": f"{100 * (row.high - row.low) / most:.1f}",
+            "at": f"{min(100 * row.wer / most, 99):.1f}",
+            "cer": f"{row.cer:.1%}",
+        }
         for row in slices.itertuples()
-    )
-    head = "<tr><th>slice<th>value<th class=n>utterances<th class=n>WER<th>95 % interval<th class=n>CER</tr>"
-    return (
-        f"<details{' open' if len(slices) <= _MOST_OPEN else ''}><summary>Slices</summary><table>{head}{rows}</table>"
-        "<p>Grey: fewer than 50 words. Intervals resample utterances.</p></details>"
-    )
+    ]
 
 
-def _confusions(found: pd.DataFrame) -> str:
-    words = found[found["unit"] == "word"].head(_MOST_CONFUSIONS)
-    rows = "".join(
-        f'<tr class="{row.kind}"><td>{escape(row.reference) or "-"}<td>{escape(row.hypothesis) or "-"}'
-        f'<td class="n">{row.count_}<td class="n">{row.share:.1%}</tr>'
-        for row in words.rename(columns={"count": "count_"}).itertuples()
-    )
-    head = "<tr><th>said<th>recognised<th class=n>times<th class=n>of all errors</tr>"
-    return f"<details><summary>What was taken for what</summary><table>{head}{rows}</table></details>" if rows else ""
+def _confusions(found: pd.DataFrame) -> list[dict[str, Any]]:
+    words = found[found["unit"] == "word"].head(_MOST_CONFUSIONS).rename(columns={"count": "times"})
+    return [row | {"share": f"{row['share']:.1%}"} for row in words.to_dict("records")]

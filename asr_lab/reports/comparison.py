@@ -5,17 +5,15 @@ It is a single file that loads nothing.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 import pandas as pd
 
-from asr_lab.metrics.catalog import direction
-from asr_lab.reports.numbers import number
-from asr_lab.reports.page import page
+from asr_lab.metrics.catalog import direction, format_of
+from asr_lab.reports.numbers import format_metric
+from asr_lab.reports.page import render
 
 _EVIDENCE = ("difference", "low", "high", "p")
 _MOST_POINTS = 300  # of a curve that are drawn
@@ -45,19 +43,16 @@ def comparison_page(
         "rows": [_row(str(index), row, columns) for index, row in records],
         "tested": "p" in table,
         "curves": _curves(curves),
+        "formats": {str(name): format_of(str(name)) for name in curves["metric"].unique()},
     }
     title = f"{len(table)} runs compared" + (f" by {metric}" if metric else "")
-    return page(
-        "comparison",
-        title=escape(title),
-        sentences="".join(f"<li>{escape(sentence)}" for sentence in sentences),
-        data=json.dumps(content, ensure_ascii=False).replace("<", "\\u003c"),
-    )
+    return render("comparison", title=title, sentences=sentences, data=content)
 
 
 def _column(table: pd.DataFrame, name: str) -> dict[str, Any]:
     figure = bool(pd.api.types.is_numeric_dtype(table[name]))
-    return {"name": name, "figure": figure, "better": direction(name) if figure else "neither"}
+    better = direction(name) if figure else "neither"
+    return {"name": name, "figure": figure, "better": better, "format": format_of(name)}
 
 
 def _row(index: str, row: Mapping[Any, Any], columns: Sequence[str]) -> dict[str, Any]:
@@ -65,7 +60,7 @@ def _row(index: str, row: Mapping[Any, Any], columns: Sequence[str]) -> dict[str
     return {
         "id": index,
         "values": [_plain(row[name]) for name in columns],
-        "shown": [number(name, row[name]) for name in columns],
+        "shown": [format_metric(name, row[name]) for name in columns],
         "tested": tested if tested.get("p") is not None else None,
     }
 

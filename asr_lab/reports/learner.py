@@ -5,9 +5,7 @@ It is a single file that loads nothing. Audio is in it only where given: voices 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 import pandas as pd
@@ -16,7 +14,7 @@ from asr_lab.data.pronunciation import DELETED
 from asr_lab.metrics.pronunciation import SCORER, Calibration, detection, overall, scored
 from asr_lab.reports.advice import advice, sound
 from asr_lab.reports.confusions import confusions, lined_up, spelled
-from asr_lab.reports.page import page
+from asr_lab.reports.page import render
 
 _MOST_CONFUSIONS = 12
 
@@ -44,16 +42,16 @@ def learner_page(
         "known": known,
         "ipa": {phoneme: made.ipa for phoneme in _phonemes(rows) if (made := sound(phoneme))},
     }
-    return page(
+    return render(
         "learner",
-        title=escape(f"Pronunciation of {learner}"),
+        title=f"Pronunciation of {learner}",
         points=f"{overall(told):.0f}" if len(told) else "-",
-        summary=escape(_summary(told, model)),
-        meaning=escape(f"{calibration.meaning} {_CALIBRATED.format(number=calibration.phonemes)} {note}".strip()),
-        truth=escape(_truth(told)) if known else "",
+        summary=_summary(told, model),
+        meaning=f"{calibration.meaning} {_CALIBRATED.format(number=calibration.phonemes)} {note}".strip(),
+        truth=_truth(told) if known else "",
         work=_work(told),
         sounds=_sounds(told),
-        data=json.dumps(content, ensure_ascii=False).replace("<", "\\u003c"),
+        data=content,
     )
 
 
@@ -107,49 +105,40 @@ def _row(row: Mapping[Any, Any]) -> dict[str, Any]:
     }
 
 
-def _named(phoneme: str) -> str:
+def _named(phoneme: str) -> dict[str, str]:
+    """A phoneme for the template's `named`; without IPA and example where none is known."""
     made = sound(phoneme)
-    return f"<b>{escape(phoneme)}</b> <i>{escape(made.ipa)}</i>" if made else f"<b>{escape(phoneme)}</b>"
+    return {"phoneme": phoneme, "ipa": made.ipa if made else "", "as_in": made.as_in if made else ""}
 
 
-def _work(told: pd.DataFrame) -> str:
-    """The most frequent confusions with advice."""
-    found = confusions(told).head(_MOST_CONFUSIONS)
-    rows = ""
-    for row in found.to_dict("records"):
+def _work(told: pd.DataFrame) -> list[dict[str, Any]]:
+    """The most frequent confusions with advice; `kind` is added, left out, said as (another) or unclear."""
+    rows = []
+    for row in confusions(told).head(_MOST_CONFUSIONS).to_dict("records"):
         canonical, said = str(row["canonical"]), str(row["said"])
-        if not canonical:
-            what = f"{_named(said)} added"
-        else:
-            what = f"{_named(canonical)} " + (
-                "left out" if said == DELETED else f"said as {_named(said)}" if said else "unclear"
-            )
-        made = sound(canonical)
-        hint = f'<div class="soft">as in {escape(made.as_in)}</div>' if made else ""
-        often = f"{row['times']} of {row['of']}" if row["of"] else str(row["times"])
-        words = ", ".join(escape(word) for word in row["words"])
-        rows += (
-            f'<tr><td><button type="button" class="find" data-phoneme="{escape(canonical)}" '
-            f'data-said="{escape(said)}">{what}</button>{hint}<td class="n">{often}'
-            f"<td>{words}<td>{escape(advice(canonical, said))}</tr>"
+        kind = "added" if not canonical else "left out" if said == DELETED else "said as" if said else "unclear"
+        rows.append(
+            {
+                "kind": kind,
+                "canonical": _named(canonical),
+                "said": _named(said),
+                "often": f"{row['times']} of {row['of']}" if row["of"] else str(row["times"]),
+                "words": row["words"],
+                "advice": advice(canonical, said),
+            }
         )
-    if not rows:
-        return "<p>No phoneme was flagged.</p>"
-    head = "<tr><th>sound<th class=n>times<th>for instance in<th>advice</tr>"
-    return f'<table class="work"><thead>{head}</thead><tbody>{rows}</tbody></table>'
+    return rows
 
 
-def _sounds(told: pd.DataFrame) -> str:
+def _sounds(told: pd.DataFrame) -> list[dict[str, Any]]:
     """The score of each phoneme, the lowest first."""
     flat = told[["canonical", "phone_points", "flags"]].explode(["canonical", "phone_points", "flags"])
     flat = flat.astype({"phone_points": float, "flags": int})
     found = flat.groupby("canonical").agg(
         points=("phone_points", "mean"), flags=("flags", "sum"), times=("flags", "size")
     )
-    rows = "".join(
-        f'<tr><td>{_named(str(phoneme))}<td class="n">{row["points"]:.0f}<td><div class="rail" aria-hidden="true">'
-        f'<i style="width:{row["points"]:.0f}%"></i></div><td class="n">{row["flags"]:.0f} of {row["times"]:.0f}</tr>'
+    return [
+        {"sound": _named(str(phoneme)), "points": f"{row['points']:.0f}",
+         "flagged": f"{row['flags']:.0f} of {row['times']:.0f}"}
         for phoneme, row in found.sort_values("points").iterrows()
-    )
-    head = '<tr><th>sound<th class="n">score<th><th class="n">flagged</tr>'
-    return f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>"
+    ]  # fmt: skip

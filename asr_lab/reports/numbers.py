@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import math
 
-_RATES = ("wer", "cer", "per", "share", "delta", "low", "high", "difference",
-          "f1", "precision", "recall", "accuracy", "far", "frr", "der", "diagnosis")  # fmt: skip
-_SIGNED = ("delta", "difference")
+from asr_lab.metrics.catalog import Format, format_of
+from asr_lab.units import hms, megabytes
 
 
-def number(column: str, value: object) -> str:
-    """The text of a cell: rates in percent, p with three digits, gaps as a dash, nothing that a terminal acts on."""
+def format_value(value: object, how: Format = "number") -> str:
+    """The text of a cell: a figure as `how` says, other values as they are, a gap as a dash; nothing that a terminal
+    acts on."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "-"
+    if how == "duration" and isinstance(value, int | float):
+        return hms(value)
+    if how == "bytes" and isinstance(value, int | float):
+        return megabytes(value)
     if not isinstance(value, float):
         text = str(value)
         return text if text.isprintable() else "".join(sign if sign.isprintable() else " " for sign in text)
-    words = column.split("_by_")[0].split("/")[-1].split("_")
-    if words[-1] == "p":
+    if how == "p":
         return "< 0.001" if value < 0.001 else f"{value:.3f}"
-    if any(word in _RATES for word in words):
-        return f"{value:+.1%}" if any(word in _SIGNED for word in words) else f"{value:.1%}"
+    if how == "percent":
+        return f"{value:.1%}"
+    if how == "change":
+        return f"{value:+.1%}"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def format_metric(name: str, value: object) -> str:
+    """The figure of a metric as the catalog has it written."""
+    return format_value(value, format_of(name))

@@ -1,13 +1,27 @@
-"""A page that needs nothing else: the head that all pages share, and a template of its own."""
+"""HTML from `templates/`: everything that is filled in is escaped, unless it is `Markup`."""
 
 from __future__ import annotations
 
-from importlib.resources import files
-from string import Template
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 
-def page(name: str, **parts: str) -> str:
-    """`head.html` (colours, type, width) and `NAME.html` behind it, filled with `parts`; the page's `title` is one."""
-    folder = files("asr_lab.reports")
-    head, body = (folder.joinpath(f"{each}.html").read_text(encoding="utf-8") for each in ("head", name))
-    return Template(head + body).substitute(parts)
+def render(template: str, **values: Any) -> str:
+    """`templates/TEMPLATE.html` filled with `values`; an undefined value is an error."""
+    return _environment().get_template(f"{template}.html").render(values)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("asr_lab.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False}
+    return environment

@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from html import escape
+from dataclasses import replace
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from asr_lab.reports.numbers import number
-from asr_lab.reports.page import page
+from asr_lab.reports.page import render
+from asr_lab.reports.table import Table
 
 _NAMES = {"age": "age, years", "snr_db": "SNR, dB", "duration_s": "duration, s"}
 
@@ -48,9 +48,9 @@ def splits_page(
     title: str,
     sentences: Sequence[str],
     *,
-    sizes: pd.DataFrame,
-    overlap: pd.DataFrame,
-    distributions: pd.DataFrame,
+    sizes: Table,
+    overlap: Table,
+    distributions: Table,
     members: Mapping[str, Sequence[str]],
     figure: bytes,
 ) -> str:
@@ -58,32 +58,18 @@ def splits_page(
 
     `members` is part -> its speakers (or values of another field); `figure` a PNG.
     """
-    lists = "".join(
-        f"<details><summary>{escape(name)}: {len(values)}</summary><p>{escape(', '.join(values))}</p></details>"
-        for name, values in members.items()
-    )
-    return page(
+    return render(
         "splits",
-        title=escape(title),
-        sentences="".join(f"<li>{escape(sentence)}" for sentence in sentences),
+        title=title,
+        sentences=sentences,
         figure=base64.b64encode(figure).decode(),
-        sizes=_table(sizes),
-        overlap=_table(overlap),
-        distributions=_table(distributions),
-        members=lists,
+        tables={
+            name: _with_spaces(each).html()
+            for name, each in (("sizes", sizes), ("overlap", overlap), ("distributions", distributions))
+        },
+        members=members,
     )
 
 
-def _table(table: pd.DataFrame) -> str:
-    figures = [bool(pd.api.types.is_numeric_dtype(table[name])) for name in table.columns]
-    head = "".join(f"<th{' class=n' if figure else ''}>{escape(str(name).replace('_', ' '))}"
-                   for name, figure in zip(table.columns, figures, strict=True))  # fmt: skip
-    rows = "".join(
-        "<tr>"
-        + "".join(
-            f"<td{' class=n' if figure else ''}>{escape(number(str(name), value))}"
-            for name, figure, value in zip(table.columns, figures, row, strict=True)
-        )
-        for row in table.itertuples(index=False)
-    )
-    return f"<table><tr>{head}</tr>{rows}</table>"
+def _with_spaces(table: Table) -> Table:
+    return replace(table, headings={name: name.replace("_", " ") for name in map(str, table.frame.columns)})

@@ -5,14 +5,14 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping, Sequence
-from html import escape
 
 import pandas as pd
+from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from asr_lab.reports.numbers import number
-from asr_lab.reports.page import page
+from asr_lab.reports.page import render
+from asr_lab.reports.table import Table
 
 
 def svg(figure: Figure) -> str:
@@ -31,33 +31,16 @@ def sweep_page(
 
     `best` are the trials (column `trial`) that stand out.
     """
-    drawn = "".join(
-        f"<h2>{escape(heading)}</h2><figure>{_own_ids(picture, place)}</figure>"
-        for place, (heading, picture) in enumerate(pictures.items())
-    )
-    return page(
+    numbered = enumerate(pictures.items())
+    return render(
         "sweep",
-        title=escape(title),
-        sentences="".join(f"<li>{escape(sentence)}" for sentence in sentences),
-        pictures=drawn,
-        table=_table(table, set(best)),
+        title=title,
+        sentences=sentences,
+        pictures={heading: Markup(_own_ids(picture, place)) for place, (heading, picture) in numbered},
+        table=Table(frame=table.set_index("trial", drop=False)).html(best_rows=set(best)),
     )
 
 
 def _own_ids(picture: str, place: int) -> str:
     """Pictures of one page must not share ids: the clip paths of one would be those of another."""
     return re.sub(r'(id="|url\(#|href="#)', rf"\g<1>p{place}-", picture)
-
-
-def _table(table: pd.DataFrame, best: set[int]) -> str:
-    figures = [bool(pd.api.types.is_numeric_dtype(table[name])) for name in table.columns]
-    marks = [" class=n" if figure else "" for figure in figures]
-    head = "".join(f"<th{mark}>{escape(str(name))}" for name, mark in zip(table.columns, marks, strict=True))
-    rows = []
-    for row in table.to_dict("records"):
-        cells = (
-            f"<td{mark}>{escape(number(str(name), value))}"
-            for (name, value), mark in zip(row.items(), marks, strict=True)
-        )
-        rows.append(f"<tr{' class=best' if row['trial'] in best else ''}>{''.join(cells)}")
-    return f"<table><tr>{head}{''.join(rows)}</table>"

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from asr_lab.errors import listing
-from asr_lab.reports.numbers import number
+from asr_lab.reports.numbers import format_metric
 from asr_lab.sweeps import ledger
 from asr_lab.sweeps.objective import Objective
 from asr_lab.system.processes import host_and_pid
@@ -79,7 +79,7 @@ def result_line(trial: FrozenTrial, objective: Objective) -> str:
 def values_line(trial: FrozenTrial, objective: Objective) -> str:
     """The objective's values, each after its name."""
     pairs = zip(objective.metrics, trial.values, strict=True)
-    return ", ".join(f"{name} {number(name, value)}" for name, value in pairs)
+    return ", ".join(f"{name} {format_metric(name, value)}" for name, value in pairs)
 
 
 def best_line(study: Study, objective: Objective) -> str:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from asr_lab.metrics import error_rates
-from asr_lab.metrics.catalog import DECIDES, METRICS, SHOWN, direction
+from asr_lab.metrics.catalog import DECIDES, LOGGED, METRICS, SHOWN, direction
 from asr_lab.metrics.significance import difference_interval, differing, holm, rate_interval
 
 
@@ -125,6 +125,8 @@ def test_directions():
     assert direction("model/params") == "neither"
     for name in [*DECIDES.values(), *(n for names in SHOWN.values() for n in names)]:
         assert name in METRICS
+    for names in LOGGED.values():
+        assert set(names) <= set(METRICS)
 
 
 def test_holm_corrects_as_published():

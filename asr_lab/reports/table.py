@@ -1,0 +1,168 @@
+"""One table in every form that commands and pages show it in: a DataFrame with how its figures are written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pandas as pd
+from markupsafe import Markup
+from rich.cells import cell_len
+
+from asr_lab.metrics.catalog import Format, format_of
+from asr_lab.reports.numbers import format_value
+
+Side = Literal["left", "right"]
+
+STYLES = ("table", "json", "csv", "markdown", "latex")
+_LONGEST = 36  # characters of the longest cell of a terminal
+_SHORT_KEYS = ("model.", "train.", "augment.", "run.")  # whose last part says enough for a heading
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A row an entry, a column a field. JSON and CSV hold the values as they are, the other forms what people read."""
+
+    frame: pd.DataFrame
+    formats: Mapping[str, Format] = field(default_factory=dict)
+    """Column -> how its figures are written; of a column that is not here its metric's (`catalog.format_of`)."""
+    metric_columns: Mapping[str, str] = field(default_factory=dict)
+    """Column of figures of several metrics -> the column that names the metric of each row."""
+    headings: Mapping[str, str] = field(default_factory=dict)
+    """Column -> what stands over it; its name where it is not here."""
+    best: Mapping[str, Any] = field(default_factory=dict)
+    """Column -> index label of the row whose cell is set in bold."""
+    align: Mapping[str, Side] = field(default_factory=dict)
+    """Column -> side; figures, and columns with a best cell, stand right."""
+
+    def text(self, style: str) -> str:
+        """The table in one of `STYLES`."""
+        forms: dict[str, Callable[[], str]] = {
+            "table": self.terminal,
+            "json": self.json,
+            "csv": self.csv,
+            "markdown": self.markdown,
+            "latex": self.latex,
+        }
+        return forms[style]()
+
+    def terminal(self, *, shorten: bool = False, bold: bool = False) -> str:
+        """As wide as it needs to be. `shorten` cuts the middle out of long names; `bold` sets headings and best cells
+        in bold, by ANSI codes."""
+        columns = self._cells()
+        if not columns:
+            return "\n"
+        placed = self._best_cells()
+        lines = [self._terminal_column(name, texts, placed, shorten, bold) for name, texts in columns.items()]
+        widths = [width for width, _ in lines]
+        blank = " " * (sum(widths) + 2 * len(widths))
+        rule = f" {'─' * (len(blank) - 2)} "
+        rows = [f" {'  '.join(cells)} " for cells in zip(*(cells for _, cells in lines), strict=True)]
+        return "\n".join([blank, rows[0], rule, *rows[1:], blank, ""])
+
+    def _terminal_column(
+        self, name: str, texts: list[str], placed: Collection[tuple[str, int]], shorten: bool, bold: bool
+    ) -> tuple[int, list[str]]:
+        """(Width, heading and cells of that width)."""
+        shown = [self.headings.get(name) or _short_heading(name, map(str, self.frame.columns))]
+        shown += [_shortened(text) if shorten else text for text in texts]
+        lengths = [cell_len(text) for text in shown]
+        width, right = max(lengths), self._is_right(name)
+        padded = []
+        for place, (text, length) in enumerate(zip(shown, lengths, strict=True), -1):
+            gap = " " * (width - length)
+            cell = gap + text if right else text + gap
+            padded.append(f"\x1b[1m{cell}\x1b[0m" if bold and (place == -1 or (name, place) in placed) else cell)
+        return width, padded
+
+    def markdown(self) -> str:
+        """A pipe table, best cells between asterisks."""
+        head, *rows = self._rows(lambda text: re.sub(r"([\\|<*`])", r"\\\1", text), "**{}**")
+        lines = [f"| {' | '.join(row)} |" for row in (head, *rows)]
+        return "\n".join([lines[0], "|" + "---|" * len(head), *lines[1:]])
+
+    def latex(self) -> str:
+        """A `tabular` with rules of booktabs."""
+        rows = self._rows(_escape_latex, r"\textbf{{{}}}")
+        body = [" & ".join(row) + r" \\" for row in rows]
+        columns = "l" + "r" * (len(rows[0]) - 1)
+        parts = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", body[0], r"\midrule", *body[1:], r"\bottomrule"]
+        return "\n".join([*parts, r"\end{tabular}"])
+
+    def csv(self) -> str:
+        """The values as they are, with a line of column names."""
+        return str(self.frame.to_csv(index=False))
+
+    def json(self) -> str:
+        """The values as they are, a list of objects."""
+        return str(self.frame.to_json(orient="records", force_ascii=False, indent=2, date_format="iso"))
+
+    def html(self, *, best_rows: Collection[Hashable] = ()) -> Markup:
+        """A `<table>`; figures have the class `n`, the rows of `best_rows` (index labels) the class `best`."""
+        from asr_lab.reports.page import render
+
+        cells = self._cells()
+        right = [self._is_right(name) for name in cells]
+        head = zip((self.headings.get(name, name) for name in cells), right, strict=True)
+        rows = [
+            (list(zip(row, right, strict=True)), label in best_rows)
+            for label, row in zip(self.frame.index, zip(*cells.values(), strict=True), strict=False)
+        ]
+        return Markup(render("table", head=list(head), rows=rows))
+
+    def _cells(self) -> dict[str, list[str]]:
+        """Column -> the text of its cells."""
+        return {str(name): self._column(str(name), self.frame[name].tolist()) for name in self.frame.columns}
+
+    def _column(self, name: str, values: list[Any]) -> list[str]:
+        if name in self.metric_columns:
+            metrics = map(str, self.frame[self.metric_columns[name]])
+            return [format_value(value, format_of(metric)) for metric, value in zip(metrics, values, strict=True)]
+        how = self.formats.get(name) or format_of(name)
+        return [format_value(value, how) for value in values]
+
+    def _best_cells(self) -> set[tuple[str, int]]:
+        """(Column, row number) of what is set in bold."""
+        places = {label: place for place, label in enumerate(self.frame.index)}
+        return {(name, places[label]) for name, label in self.best.items() if label in places and name in self.frame}
+
+    def _is_right(self, name: str) -> bool:
+        if name in self.align:
+            return self.align[name] == "right"
+        return bool(pd.api.types.is_numeric_dtype(self.frame[name])) or name in self.best
+
+    def _rows(self, clean: Callable[[str], str], bold: str) -> list[list[str]]:
+        """Headings, then the rows, each text made fit for its form by `clean`."""
+        cells, placed = self._cells(), self._best_cells()
+        rows = [[clean(self.headings.get(name, name)) for name in cells]]
+        for place in range(len(self.frame)):
+            row = ((name, clean(texts[place])) for name, texts in cells.items())
+            rows.append([bold.format(text) if (name, place) in placed else text for name, text in row])
+        return rows
+
+
+def _short_heading(column: str, columns: Any) -> str:
+    """`hidden_size` of `model.hidden_size`, where no other column ends so."""
+    last = column.rpartition(".")[2]
+    alone = sum(name.rpartition(".")[2] == last for name in columns) == 1
+    return last if alone and column.startswith(_SHORT_KEYS) else column
+
+
+def _shortened(text: str) -> str:
+    """Names of runs and paths begin with what they are, and end in what tells them apart."""
+    short = len(text) <= _LONGEST or " " in text
+    return text if short else f"{text[: _LONGEST // 2 - 1]}…{text[-(_LONGEST // 2) :]}"
+
+
+_LATEX = {sign: "\\" + sign for sign in "&%_#${}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+}
+
+
+def _escape_latex(text: str) -> str:
+    return "".join(_LATEX.get(sign, sign) for sign in text)

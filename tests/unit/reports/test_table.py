@@ -1,0 +1,85 @@
+"""The table in each of its forms."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from asr_lab.reports.table import Table
+
+FRAME = pd.DataFrame(
+    {"run": ["base-1", "a|b"], "test/wer": [0.25, None], "model.size": ["1", "2"], "gap": [0.5, -0.5]},
+    index=["x", "y"],
+)
+TABLE = Table(frame=FRAME, formats={"gap": "change"}, best={"test/wer": "x", "gone": "x"})
+
+
+def test_a_terminal_has_figures_right_and_short_headings():
+    blank, head, rule, first, second, end = TABLE.terminal().splitlines()
+    assert head == " run     test/wer  size     gap "
+    assert first == " base-1     25.0%  1     +50.0% "
+    assert second == " a|b            -  2     -50.0% "
+    assert blank == end == " " * len(head)
+    assert rule == f" {'─' * (len(head) - 2)} "
+
+
+def test_bold_is_of_the_best_cell_and_of_headings_alone():
+    lines = TABLE.terminal(bold=True).splitlines()
+    assert [line.count("\x1b[1m") for line in lines] == [0, 4, 0, 1, 0, 0]
+    assert "\x1b[1m   25.0%\x1b[0m" in lines[3]
+
+
+def test_long_names_are_shortened_only_where_asked():
+    table = Table(frame=pd.DataFrame({"run": ["begin" + "x" * 60 + "end"]}))
+    assert "…" not in table.terminal()
+    (shown,) = table.terminal(shorten=True).splitlines()[3].split()
+    assert len(shown) == 36
+    assert shown.startswith("begin")
+    assert shown.endswith("end")
+
+
+def test_korean_takes_two_cells_a_syllable():
+    lines = Table(frame=pd.DataFrame({"text": ["나는", "abcd"], "n": [1, 2]})).terminal().splitlines()
+    assert lines[3:5] == [" 나는  1 ", " abcd  2 "]
+
+
+def test_markdown_and_latex_escape_their_signs():
+    assert TABLE.markdown().splitlines() == [
+        "| run | test/wer | model.size | gap |",
+        "|---|---|---|---|",
+        "| base-1 | **25.0%** | 1 | +50.0% |",
+        r"| a\|b | - | 2 | -50.0% |",
+    ]
+    assert r"base-1 & \textbf{25.0\%} & 1 & +50.0\% \\" in TABLE.latex().splitlines()
+    assert Table(frame=pd.DataFrame({"a_b": ["1 ± 2"]})).latex().splitlines()[2:5:2] == [r"a\_b \\", r"1 $\pm$ 2 \\"]
+
+
+def test_programs_get_the_values_as_they_are():
+    assert TABLE.csv() == "run,test/wer,model.size,gap\nbase-1,0.25,1,0.5\na|b,,2,-0.5\n"
+    assert json.loads(TABLE.json())[1] == {"run": "a|b", "test/wer": None, "model.size": "2", "gap": -0.5}
+
+
+def test_html_marks_figures_and_rows_and_escapes():
+    page = Table(frame=pd.DataFrame({"<b>": ["<i>"], "wer": [0.1]})).html(best_rows={0})
+    assert '<th>&lt;b&gt;<th class="n">wer' in page
+    assert '<tr class="best"><td>&lt;i&gt;<td class="n">10.0%' in page
+
+
+def test_figures_of_several_metrics_are_written_each_in_its_way():
+    frame = pd.DataFrame({"metric": ["val/wer", "train/loss", ""], "value": [0.25, 0.25, None]})
+    rows = Table(frame=frame, metric_columns={"value": "metric"}).markdown().splitlines()[2:]
+    assert [row.split(" | ")[1] for row in rows] == ["25.0% |", "0.25 |", "- |"]
+
+
+@pytest.mark.parametrize("style", ["table", "json", "csv", "markdown", "latex"])
+def test_a_table_without_rows_has_every_form(style):
+    assert "run" in Table(frame=FRAME[:0]).text(style) or style == "json"
+
+
+def test_thousands_of_rows_are_quick():
+    import time
+
+    table = Table(frame=pd.DataFrame({f"c{number}": range(5000) for number in range(10)}))
+    began = time.process_time()
+    table.terminal()
+    assert time.process_time() - began < 4
