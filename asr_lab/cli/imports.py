@@ -1,60 +1,71 @@
-"""`asr-lab data import`."""
+"""`asr-lab data import`: one path for every importer of the table."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from click.core import ParameterSource
 
 from asr_lab.cli.manifests import bar, keep_what_is_there, overwrite_option, remove_left_over, say, span, written_aside
+from asr_lab.data.importers import registry
+from asr_lab.data.importers.contract import SKIP_FAULTY, Importer, Option
+from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.errors import AsrLabError, listing
-
-if TYPE_CHECKING:
-    from asr_lab.data.importers.aihub.faults import Fault
-
-_PATH = click.Path(path_type=Path)
-KINDS: dict[str, tuple[str, ...]] = {
-    "fsdd": ("join", "blocks", "copies", "seed"),
-    "speechocean762": ("scores",),
-    "l2-arctic": (),
-    "l2-json": ("audio",),
-    "kospeech": ("audio", "vocab", "drop_silence"),
-    "aihub": ("keys", "as_one", "skip_faulty"),
-    "lhotse": ("option",),
-    "csv": (),
-    "jsonl": (),
-}
-"""Kind of corpus -> its own options."""
 
 FAULTS = "faults.tsv"
 _SPLITS = ("train", "val", "test", "all")
-_SHORTEST_S = 0.025  # s; one frame of wav2vec2, the shortest that any model here hears
+_TYPES = {"integer": click.INT, "path": click.Path(path_type=Path)}
 
 
-@click.command("import")
-@click.argument("kind", type=click.Choice(list(KINDS)))
-@click.argument("places", metavar="[NAME] SOURCE OUT", nargs=-1, required=True)
-@click.option("--join", help="fsdd: join digits into strings of so many, such as 1-5.")
-@click.option("--blocks", default=10, show_default=True, help="fsdd: blocks of indices.")
-@click.option("--copies", default=1, show_default=True, help="fsdd: join the recordings so many times differently.")
-@click.option("--seed", default=0, show_default=True, help="fsdd: seed of the strings.")
-@click.option("--scores", type=_PATH, help="speechocean762: the experts' scores.  [SOURCE/resource/scores.json]")
-@click.option("--audio", type=_PATH, help="kospeech, l2-json: folder the audio paths start from.  [that of SOURCE]")
-@click.option("--vocab", type=_PATH, help="kospeech: vocabulary file, to check the ids of the transcripts.")
-@click.option("--drop-silence", is_flag=True, help="kospeech: write FLAC without silence, as KoSpeech reads PCM.")
-@click.option(
-    "--keys", metavar="FIELD=KEY,...", help="aihub: keys of the labels: text=, speaker=, age=, gender=, snr_db=."
-)
-@click.option("--as-one", is_flag=True, help="aihub: write all.jsonl.gz, whatever the splits, for asr-lab data split.")
-@click.option("--skip-faulty", is_flag=True, help="aihub: leave out what has a fault, and list it in OUT/faults.tsv.")
-@click.option("--option", multiple=True, metavar="KEY=VALUE", help="lhotse: an option of the recipe; may be repeated.")
+class _ImportCommand(click.Command):
+    """Its kinds and options are those of the table of importers."""
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        self.params = [*_parameters(), *(own for own in self.params if own.name == "overwrite")]
+        return super().make_context(*args, **extra)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Kinds"):
+            formatter.write_dl([(name, importer.description) for name, importer in registry.IMPORTERS.items()])
+
+
+def _parameters() -> list[click.Parameter]:
+    users: dict[str, dict[str, Option]] = {}
+    for kind, importer in registry.IMPORTERS.items():
+        for option in importer.options:
+            if not option.positional:
+                users.setdefault(option.flag, {})[kind] = option
+    return [
+        click.Argument(["kind"], type=click.Choice(list(registry.IMPORTERS))),
+        click.Argument(["places"], metavar="[NAME] SOURCE OUT", nargs=-1, required=True),
+        *(_click_option(flag, own) for flag, own in users.items()),
+    ]
+
+
+def _click_option(flag: str, users: Mapping[str, Option]) -> click.Option:
+    """The option of one or several kinds of corpus; those of one name are of one type."""
+    option = next(iter(users.values()))
+    is_flag = option.kind == "flag"
+    return click.Option(
+        [flag],
+        help=f"{', '.join(users)}: {option.help}",
+        type=None if is_flag else _TYPES.get(option.kind, click.STRING),
+        is_flag=is_flag,
+        default=False if is_flag else option.default,
+        show_default=not is_flag,
+        multiple=option.multiple,
+        metavar=option.metavar,
+    )
+
+
+@click.command("import", cls=_ImportCommand)
 @overwrite_option
 @click.pass_context
 def import_corpus(ctx: click.Context, /, kind: str, places: tuple[str, ...], overwrite: bool, **options: Any) -> None:
-    """Write the manifest OUT/all.jsonl.gz of a corpus that lies at SOURCE, or one for each split that it has.
+    """Write the manifest OUT/all.jsonl.gz of the corpus at SOURCE, or one for each split that it has.
 
     \b
     Examples:
@@ -69,154 +80,78 @@ def import_corpus(ctx: click.Context, /, kind: str, places: tuple[str, ...], ove
     """
     from asr_lab.data import manifest
 
-    _check_options(ctx, kind, options)
-    name, source, out = _places(ctx, kind, places)
+    importer = registry.IMPORTERS[kind]
+    _check_options(ctx, kind, importer, options)
+    before, source, out = _locations(ctx, kind, importer, places)
     if not source.exists():
         raise AsrLabError("no such file or folder", where=str(source))
-    several = kind in ("aihub", "lhotse", "l2-arctic", "l2-json")
-    there = sorted(out.glob(f"{'*' if several else 'all'}{manifest.SUFFIX}"))
-    keep_what_is_there([*there, out / FAULTS] if kind == "aihub" else there, overwrite)
-    with bar(f"importing {name or kind}") as progress:
-        parts = _import(kind, name, source, out, {name: options[name] for name in KINDS[kind]}, progress)
-    for part, cuts in parts.items():
-        path = out / f"{part}{manifest.SUFFIX}"
-        say(manifest.write(cuts, path), path)
-    _warn_of_clicks(parts)
-    if several:
-        written = {f"{part}{manifest.SUFFIX}" for part in parts}
-        splits = {f"{name}{manifest.SUFFIX}" for name in _SPLITS}
-        remove_left_over([path for path in there if path.name in splits - written], source)
+    existing = sorted(out.glob(f"{'*' if importer.has_splits else 'all'}{manifest.SUFFIX}"))
+    lists_faults = importer.accepts(SKIP_FAULTY)
+    keep_what_is_there([*existing, out / FAULTS] if lists_faults else existing, overwrite)
+    given = before | {own.name: _value(own, options[own.name]) for own in importer.options if not own.positional}
+    with bar(f"importing {' '.join(before.values()) or kind}") as progress:
+        result = registry.import_corpus(kind, source, out, given, progress)
+    for line in result.report.lines():
+        click.echo(line)
+    if lists_faults:
+        _write_faults(out / FAULTS, result.report)
+    paths = {split: out / f"{split}{manifest.SUFFIX}" for split in result.splits}
+    for split, cuts in result.splits.items():
+        say(manifest.write(cuts, paths[split]), paths[split])
+    for warning in result.warnings:
+        click.echo(warning)
+    if importer.has_splits:
+        splits = {out / f"{name}{manifest.SUFFIX}" for name in _SPLITS}
+        remove_left_over([path for path in existing if path in splits - set(paths.values())], source)
 
 
-def _warn_of_clicks(parts: Mapping[str, Iterable[Any]]) -> None:
-    short = [cut.id for cuts in parts.values() for cut in cuts if cut.duration < _SHORTEST_S]
-    if short:
-        least = f"{1000 * _SHORTEST_S:.0f} ms"
-        click.echo(f"{len(short)} utterances are shorter than {least}, which no model can hear: {listing(short)}")
-
-
-def _check_options(ctx: click.Context, kind: str, options: Mapping[str, Any]) -> None:
+def _check_options(ctx: click.Context, kind: str, importer: Importer, options: Mapping[str, Any]) -> None:
     foreign = [
         f"--{name.replace('_', '-')}"
         for name in options
-        if name not in KINDS[kind] and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if not importer.accepts(name) and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
     ]
     if foreign:
-        own = listing(f"--{name.replace('_', '-')}" for name in KINDS[kind]) or "no options of its own"
+        own = listing(option.flag for option in importer.options if not option.positional) or "no options of its own"
         raise AsrLabError(f"{listing(foreign)} has no effect on {kind}", allowed=f"{kind} has {own}")
 
 
-def _places(ctx: click.Context, kind: str, places: tuple[str, ...]) -> tuple[str, Path, Path]:
-    """(Name of Lhotse's recipe or "", source, out)."""
-    wanted = ("NAME", "SOURCE", "OUT") if kind == "lhotse" else ("SOURCE", "OUT")
+def _locations(
+    ctx: click.Context, kind: str, importer: Importer, places: tuple[str, ...]
+) -> tuple[dict[str, str], Path, Path]:
+    """(Values of the arguments before SOURCE by name, source, out)."""
+    before = [option for option in importer.options if option.positional]
+    wanted = [*(option.flag for option in before), "SOURCE", "OUT"]
     if len(places) != len(wanted):
         ctx.fail(f"{kind} takes {' '.join(wanted)}, not {len(places)} arguments")
-    return places[0] if kind == "lhotse" else "", Path(places[-2]), Path(places[-1])
+    values = {option.name: place for option, place in zip(before, places, strict=False)}
+    return values, Path(places[-2]), Path(places[-1])
 
 
-def _pairs(texts: Iterable[str], what: str) -> dict[str, str]:
+def _value(option: Option, given: Any) -> Any:
+    """An option as its importer takes it."""
+    if option.kind == "range" and given:
+        low, high = span(given, option.flag)
+        return int(low), int(high)
+    if option.kind == "pairs":
+        return _pairs(given if option.multiple else given.split(",") if given else (), option.flag)
+    return given
+
+
+def _pairs(texts: Iterable[str], flag: str) -> dict[str, str]:
     pairs = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals:
-            raise AsrLabError(f"{what} {text!r} is no KEY=VALUE")
+            raise AsrLabError(f"{flag} {text!r} is no KEY=VALUE")
         pairs[key.strip()] = value.strip()
     return pairs
 
 
-def _import(
-    kind: str, name: str, source: Path, out: Path, options: dict[str, Any], progress: Callable[[int, int], None]
-) -> dict[str, Any]:
-    """Name of a manifest -> its utterances."""
-    if kind == "aihub":
-        return _aihub(source, out, options, progress)
-    if kind == "lhotse":
-        from asr_lab.data.importers.lhotse_recipes import import_prepared
-
-        parts, notes = import_prepared(name, source, out, _pairs(options["option"], "--option"), progress=progress)
-        for note in notes:
-            click.echo(note)
-        return dict(parts)
-    if kind in ("l2-arctic", "l2-json"):
-        return _learners(kind, source, options, progress)
-    return {"all": _whole(kind, source, out, options, progress)}
-
-
-def _aihub(source: Path, out: Path, options: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str, Any]:
-    from asr_lab.data.curriculum import check_disjoint
-    from asr_lab.data.importers.aihub.importer import import_aihub
-
-    keys = _pairs((options["keys"] or "").split(",") if options["keys"] else (), "--keys")
-    found = import_aihub(source, keys=keys, skip_faulty=options["skip_faulty"], progress=progress)
-    for note in found.notes:
-        click.echo(note)
-    parts: dict[str, Any] = dict(found.parts)
-    if options["as_one"]:
-        parts = {"all": [cut for cuts in parts.values() for cut in cuts]}
-    try:
-        check_disjoint(parts)
-    except AsrLabError as error:
-        again = f"asr-lab data import aihub {source} OUT --as-one, then asr-lab data split OUT/all.jsonl.gz OUT"
-        raise AsrLabError(error.what, where=str(source), allowed=error.allowed, next_command=again) from error
-    _list_faults(out / FAULTS, found.faults)
-    return parts
-
-
-def _list_faults(path: Path, faults: Sequence[Fault]) -> None:
-    from asr_lab.data.importers.aihub.faults import as_table
-
-    if faults:
-        written_aside(path, as_table(faults))
-        click.echo(f"{path}: the {len(faults)} faults")
+def _write_faults(path: Path, report: ImportReport) -> None:
+    if report.faults:
+        written_aside(path, report.as_table())
+        click.echo(f"{path}: the {len(report.faults)} faults")
     elif path.exists():
         path.unlink()
         click.echo(f"{path}: removed, there are no faults any more")
-
-
-def _learners(kind: str, source: Path, options: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str, Any]:
-    if kind == "l2-arctic":
-        from asr_lab.data.importers.l2arctic import import_l2arctic
-
-        parts, notes = import_l2arctic(source, progress)
-    else:
-        from asr_lab.data.importers.l2_asr_json import import_l2json
-
-        parts, notes = import_l2json(source, progress=progress, **options)
-    for note in notes:
-        click.echo(note)
-    return dict(parts)
-
-
-def _whole(kind: str, source: Path, out: Path, options: dict[str, Any], progress: Callable[[int, int], None]) -> Any:
-    if kind == "fsdd":
-        from asr_lab.data.importers.fsdd import import_fsdd
-
-        low, high = span(options["join"], "--join") if options["join"] else (0, 0)
-        options["join"] = (int(low), int(high)) if options["join"] else None
-        return import_fsdd(source, out, progress=progress, **options)
-    if kind == "speechocean762":
-        from asr_lab.data.importers.speechocean762 import import_speechocean
-
-        cuts, notes = import_speechocean(source, progress=progress, **options)
-        for note in notes:
-            click.echo(note)
-        return cuts
-    if kind == "kospeech":
-        from asr_lab.data.importers.kospeech import import_kospeech
-
-        vocabulary = _vocabulary(options.pop("vocab"))
-        cuts, notes = import_kospeech(source, out, vocabulary=vocabulary, progress=progress, **options)
-        for note in notes:
-            click.echo(note)
-        return cuts
-    from asr_lab.data.importers.table import import_table
-
-    return import_table(source, "csv" if kind == "csv" else "jsonl", progress=progress)
-
-
-def _vocabulary(path: Path | None) -> dict[str, int] | None:
-    if path is None:
-        return None
-    from asr_lab.models.kospeech import read_vocabulary
-
-    return read_vocabulary(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,14 +9,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from asr_lab.data.text import SPACE, TextNormalizer
+from asr_lab.data.importers.kospeech import BLANK, read_vocabulary
+from asr_lab.data.text import TextNormalizer
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.models.unpickle import read_weights
 from asr_lab.units import NUM_MEL_BINS
 
-BLANK = "<blank>"  # appended in KoSpeech's code behind the vocabulary's units
 _PREFIXES = re.compile(r"^(?:(?:module|model|encoder)\.)+")
 _RENAMED = (
     (re.compile(r"^conv\.conv\.sequential\.(\d)\."), r"conv.layers.\1."),
@@ -69,32 +68,6 @@ def convert_state_dict(kospeech: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if unknown:
         raise AsrLabError(f"{len(unknown)} keys are not of a DeepSpeech2 that is known here: {listing(unknown)}")
     return converted
-
-
-def read_vocabulary(path: Path) -> dict[str, int]:
-    """KoSpeech's `id,char,freq` or `id,grpm,freq` (UTF-8 or CP949) as unit -> class, the blank behind them all.
-
-    Raises `AsrLabError` when the file is not one, or its ids are not 0, 1, 2, ...
-    """
-    if not path.is_file():
-        raise AsrLabError("no such vocabulary file", where=str(path))
-    content = path.read_bytes()
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = content.decode("cp949", errors="replace")
-    rows = list(csv.reader(text.splitlines()))
-    if not rows or rows[0][:1] != ["id"] or any(len(row) < 2 for row in rows if row):
-        raise AsrLabError("not a vocabulary file", where=str(path), allowed="lines id,char,freq under such a header")
-    units = [(row[0], SPACE if row[1] == " " else row[1]) for row in rows[1:] if row]
-    if [number for number, _ in units] != [str(index) for index in range(len(units))]:
-        raise AsrLabError("the ids are not 0, 1, 2, ... in order", where=str(path))
-    vocabulary = {unit: index for index, (_, unit) in enumerate(units)}
-    if len(vocabulary) < len(units):
-        twice = sorted({unit for index, (_, unit) in enumerate(units) if vocabulary[unit] != index})
-        raise AsrLabError(f"units stand there twice: {listing(twice)}", where=str(path))
-    vocabulary.setdefault(BLANK, len(units))
-    return vocabulary
 
 
 def _normalizer(vocabulary: Mapping[str, int]) -> TextNormalizer:

@@ -12,6 +12,8 @@ import soundfile
 from conftest import FSDD, TINY, artifacts, make_corpus, newest, ok, refused, run, tone_word
 
 from asr_lab.data import manifest
+from asr_lab.data.importers.import_report import ImportRefusedError
+from asr_lab.data.importers.registry import import_corpus
 
 pytestmark = pytest.mark.usefixtures("at_home")
 
@@ -295,6 +297,13 @@ def csv_table(folder, rows):
     return folder / "table.csv"
 
 
+def faults_of(kind, source):
+    """(File, line, kind, detail) of each fault for which an import is refused."""
+    with pytest.raises(ImportRefusedError) as error:
+        import_corpus(kind, Path(source), Path("out"))
+    return [(fault.file, fault.line, fault.kind, fault.detail) for fault in error.value.report.faults]
+
+
 def test_import_csv_stats_check_split(home, tmp_path):
     table = csv_table(tmp_path, ["a.wav,Cab!,ann,7", "b.wav,cab,bob,8", "c.wav,cab,cid,9"])
     assert "3 utterances of 3 speakers" in ok("data", "import", "csv", table, tmp_path / "out")
@@ -308,16 +317,18 @@ def test_import_csv_stats_check_split(home, tmp_path):
 
 def test_every_wrong_row_of_a_table_is_named_and_nothing_is_imported(home, tmp_path):
     table = csv_table(tmp_path, ["a.wav,cab,ann,7", "none.wav,cab,ann,7", "b.wav,,ann,7", "a.wav,cab,ann,old"])
-    said = refused("data", "import", "csv", table, tmp_path / "out")
-    assert "row 2: no such audio file" in said
-    assert "row 3: the transcript is missing" in said
-    assert "row 4: age is not a number: 'old'" in said
+    assert "3 faults, nothing was imported" in refused("data", "import", "csv", table, tmp_path / "out")
+    assert faults_of("csv", table) == [
+        (str(table), 3, "no such audio file", ""),
+        (str(table), 4, "the transcript is missing", ""),
+        (str(table), 5, "age is not a number", "'old'"),
+    ]
     assert not (tmp_path / "out").exists()
 
 
 def test_duplicate_ids_of_a_table_are_named(home, tmp_path):
     table = csv_table(tmp_path, ["a.wav,cab,ann,7", "a.wav,cab,ann,7"])
-    assert "1 duplicate ids: a" in refused("data", "import", "csv", table, tmp_path / "out")
+    assert faults_of("csv", table) == [(str(table), 3, "duplicate id", "that of line 2")]
 
 
 def test_a_table_without_a_column_says_which(home, tmp_path):
@@ -406,8 +417,7 @@ def test_a_json_row_without_text_is_named(home, tmp_path):
     csv_table(tmp_path, [])
     rows = [{"audio": "a.wav", "text": "cab", "speaker": "ann"}, {"audio": "b.wav", "speaker": "ann"}]
     (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    said = refused("data", "import", "jsonl", tmp_path / "t.jsonl", tmp_path / "out")
-    assert "row 2: the transcript is missing" in said
+    assert faults_of("jsonl", tmp_path / "t.jsonl") == [(str(tmp_path / "t.jsonl"), 2, "the transcript is missing", "")]
 
 
 def test_nothing_is_bold_where_nothing_is_best(home):
@@ -595,9 +605,14 @@ def test_kospeech_transcripts_that_are_wrong_are_told_all_at_once(home, kospeech
     odd.write_bytes(b"\0" * 6001)
     lines = ["a/one.pcm\t가", "a/none.pcm\t나\t6", "only", "a/odd.pcm\t나\t6", "a/one.pcm\t가\t5"]
     (kospeech_files / "wrong.txt").write_text("\n".join(lines), encoding="utf-8")
-    said = refused("data", "import", "kospeech", "kospeech/wrong.txt", "kospeech/wrong")
-    for part in ("line 2: no such audio file", "line 3: 1 columns", "line 4: the audio file is cut off", "line 5"):
-        assert part in said, part
+    refused("data", "import", "kospeech", "kospeech/wrong.txt", "kospeech/wrong")
+    faults = sorted((line, kind.partition(" (")[0]) for _, line, kind, _ in faults_of("kospeech", "kospeech/wrong.txt"))
+    assert faults == [
+        (2, "no such audio file"),
+        (3, "not three columns"),
+        (4, "the audio file is cut off"),
+        (5, "duplicate utterance"),
+    ]
     assert not (home / "kospeech" / "wrong").exists()
 
 
@@ -614,7 +629,7 @@ def test_silence_is_never_dropped_from_an_original(home, kospeech_files):
     soundfile.write(audio / "x.wav", np.zeros(16000, dtype=np.float32), 16000)
     (audio / "twice.txt").write_text("x.flac\t가\nx.wav\t나\n", encoding="utf-8")
     said = refused("data", "import", "kospeech", audio / "twice.txt", "apart", "--drop-silence")
-    assert "x.wav is the utterance x.flac of line 1 too" in said
+    assert "x.wav: duplicate utterance: x.flac of line 1 is the same utterance" in said
     assert not (home / "apart").exists()
 
 

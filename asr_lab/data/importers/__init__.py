@@ -1,1 +1,1 @@
-"""One file a corpus: each turns what lies on a user's disk into a manifest."""
+"""Importers of corpora: each turns a corpus on the disk into manifests. `registry` has the table of them."""

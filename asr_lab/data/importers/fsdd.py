@@ -1,7 +1,7 @@
 """Free Spoken Digit Dataset (Zohar Jackson and others, CC BY-SA 4.0): `{digit}_{speaker}_{index}.wav`, 8 kHz.
 
 Digits can be joined into strings, within a speaker and a block of indices: each recording is a word of exactly one
-string of the first copy, so the words of held-out blocks are never heard in training.
+string of the first copy, so the words of held-out blocks never occur in training.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,8 @@ from lhotse.cut import Cut
 
 from asr_lab.data import manifest
 from asr_lab.data.audio import read_file
+from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
+from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.units import SAMPLE_RATE
 
@@ -25,19 +27,17 @@ WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 _NAME = re.compile(r"(?P<digit>\d)_(?P<speaker>[^_]+)_(?P<index>\d+)\.wav")
 _GAP_S = 0.05  # silence between joined digits
 
-Progress = Callable[[int, int], None]
-
 
 def import_fsdd(
-    recordings: Path,
+    source: Path,
     out: Path,
     *,
     join: tuple[int, int] | None = None,
     blocks: int = 10,
     copies: int = 1,
     seed: int = 0,
-    progress: Progress | None = None,
-) -> list[Cut]:
+    progress: Progress = no_progress,
+) -> ImportResult:
     """Utterances of the recordings; with `join=(1, 5)`, of strings of one to five digits written to `out/audio`.
 
     Every utterance has `block`: the index range its recordings are from (`index * blocks // number of indices`).
@@ -45,13 +45,13 @@ def import_fsdd(
     """
     if join is not None and join[0] < 1:
         raise AsrLabError(f"strings of {join[0]} digits cannot be made", allowed="--join 1-5, or 3")
-    found = sorted(recordings.glob("*.wav"))
-    named = [(path, _NAME.fullmatch(path.name)) for path in found]
+    files = sorted(source.glob("*.wav"))
+    named = [(path, _NAME.fullmatch(path.name)) for path in files]
     odd = [path.name for path, match in named if match is None]
-    if odd or not found:
+    if odd or not files:
         raise AsrLabError(
             f"{len(odd)} files are not of the Free Spoken Digit Dataset: {listing(odd)}" if odd else "no WAV files",
-            where=str(recordings),
+            where=str(source),
             allowed="{digit}_{speaker}_{index}.wav",
         )
     by_speaker: dict[str, list[tuple[int, int, Path]]] = defaultdict(list)
@@ -67,9 +67,8 @@ def import_fsdd(
         else:
             for copy in range(copies):
                 cuts += _strings(speaker, rows, place, join, copy, out, random.Random(f"{seed} {speaker} {copy}"))
-        if progress:
-            progress(len(cuts), 0)
-    return cuts
+        progress(len(cuts), 0)
+    return ImportResult(splits={"all": cuts}, report=ImportReport())
 
 
 def _single(speaker: str, digit: int, index: int, path: Path, block: int) -> Cut:

@@ -1,43 +1,122 @@
-"""What an importer tells at the end: labels that mean nothing, and utterances that were left out, by why."""
+"""What an import reports: items that cannot be imported, by kind, with file and line; unknown labels and notes."""
 
 from __future__ import annotations
 
-from collections import Counter
+import csv
+import io
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
 
-from asr_lab.errors import listing
+from asr_lab.errors import AsrLabError, listing
+
+_MOST_FAULTS = 20
+_MOST_EXAMPLES = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """Why one item (an utterance, a row, a file) cannot be imported."""
+
+    item: str
+    kind: str
+    """What is wrong, in the same words for every item that has this fault."""
+    detail: str = ""
+    file: str = ""
+    line: int = 0
+    """Line of `file`, from 1; 0 where the fault is of the whole file."""
+    allowed: str = ""
+    hint: str = ""
+
+    @property
+    def message(self) -> str:
+        """Kind and detail."""
+        return f"{self.kind}: {self.detail}" if self.detail else self.kind
+
+    @property
+    def location(self) -> str:
+        """File and line."""
+        return f"{self.file}, line {self.line}" if self.line else self.file
+
+
+class ImportRefusedError(AsrLabError):
+    """Nothing was imported; `report` says why."""
+
+    def __init__(self, what: str, report: ImportReport, *, where: str, allowed: str, hint: str) -> None:
+        super().__init__(what, where=where, allowed=allowed, hint=hint)
+        self.report = report
 
 
 @dataclass
-class Telling:
-    """Gathered while a corpus is read, told once."""
+class ImportReport:
+    """Gathered while a corpus is read, printed once."""
 
-    labels: Counter[str] = field(default_factory=Counter)
-    left_out: dict[str, list[str]] = field(default_factory=dict)
-    contradicted: list[str] = field(default_factory=list)
-    without_text: list[str] = field(default_factory=list)
-    """Imported with their canonical phonemes as text."""
+    faults: list[Fault] = field(default_factory=list)
+    unknown_labels: Counter[str] = field(default_factory=Counter)
+    """Labels that are no phonemes."""
+    remarks: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    """What is odd about items that are imported -> the items."""
+    notes: list[str] = field(default_factory=list)
 
-    def leave_out(self, why: str, name: str) -> None:
-        """An utterance is not imported."""
-        self.left_out.setdefault(why, []).append(name)
+    def add(self, item: str, kind: str, detail: str = "", *, file: Path | str = "", line: int = 0) -> None:
+        """An item cannot be imported."""
+        self.faults.append(Fault(item=item, kind=kind, detail=detail, file=str(file), line=line))
 
-    def contradict(self, name: str) -> None:
-        """An utterance is imported, but its error labels say otherwise than its phonemes."""
-        self.contradicted.append(name)
+    def add_error(self, item: str, error: AsrLabError, *, file: Path | str = "", line: int = 0) -> None:
+        """An item cannot be imported because of an error; its kind is what stands before the first colon."""
+        kind, _, detail = error.what.partition(": ")
+        where = str(file) or error.where
+        self.faults.append(
+            Fault(item=item, kind=kind, detail=detail, file=where, line=line, allowed=error.allowed, hint=error.hint)
+        )
+
+    def counts(self) -> Counter[str]:
+        """Number of faults by kind."""
+        return Counter(fault.kind for fault in self.faults)
 
     def lines(self) -> list[str]:
-        """A line for each reason, one for the labels, one for contradictions, and one for lacking words."""
-        lines = [f"{len(names)} left out: {why}: {listing(names, 6)}" for why, names in self.left_out.items()]
-        if self.labels:
-            each = listing((f"{label!r} {n} times" for label, n in self.labels.most_common()), 20)
-            lines.append(f"{self.labels.total()} labels that are no phonemes: {each}")
-        if self.contradicted:
-            which = listing(self.contradicted, 6)
-            lines.append(
-                f"{len(self.contradicted)} have error labels that contradict the phonemes, which count: {which}"
-            )
-        if self.without_text:
-            which = listing(self.without_text, 6)
-            lines.append(f"{len(self.without_text)} have no words, their canonical phonemes are the text: {which}")
-        return lines
+        """A line for each kind of fault, with the first examples; then unknown labels, remarks and notes."""
+        lines = []
+        for kind, count in self.counts().items():
+            alike = [fault for fault in self.faults if fault.kind == kind][:_MOST_EXAMPLES]
+            examples = [f"{fault.item} ({fault.detail})" if fault.detail else fault.item for fault in alike]
+            more = f" and {count - len(alike)} more" if count > len(alike) else ""
+            lines.append(f"{count} left out: {kind}: {', '.join(examples)}{more}")
+        if self.unknown_labels:
+            each = listing((f"{label!r} {n} times" for label, n in self.unknown_labels.most_common()), 20)
+            lines.append(f"{self.unknown_labels.total()} labels that are no phonemes: {each}")
+        for remark, items in self.remarks.items():
+            lines.append(f"{len(items)} {remark}: {listing(items, _MOST_EXAMPLES)}")
+        return lines + self.notes
+
+    def refuse(self, source: Path, what: str = "", *, allowed: str = "", hints: Iterable[str] = ()) -> NoReturn:
+        """Raise one `ImportRefusedError` that names the first faults, counts the others, and says what helps."""
+        explained: set[str] = set()
+        lines = []
+        for fault in self.faults[:_MOST_FAULTS]:
+            where = f" ({fault.location})" if fault.location else ""
+            choices = f"; {fault.allowed}" if fault.allowed and fault.kind not in explained else ""
+            lines.append(f"{fault.item}: {fault.message}{where}{choices}")
+            explained.add(fault.kind)
+        if (more := len(self.faults) - _MOST_FAULTS) > 0:
+            kinds = ", ".join(f"{count} {kind}" for kind, count in self.counts().most_common())
+            lines.append(f"and {more} more; {kinds}")
+        own_hints = list(dict.fromkeys(fault.hint for fault in self.faults if fault.hint))[:3]
+        head = what or f"{len(self.faults)} faults, nothing was imported"
+        raise ImportRefusedError(
+            "\n    ".join([f"{head}:" if lines else head, *lines]),
+            self,
+            where=str(source),
+            allowed=allowed,
+            hint="; ".join(hint for hint in (*own_hints, *hints) if hint),
+        )
+
+    def as_table(self) -> bytes:
+        """The faults as tab-separated values: utterance, fault, file."""
+        text = io.StringIO()
+        rows = csv.writer(text, delimiter="\t", lineterminator="\n")
+        rows.writerow(("utterance", "fault", "file"))
+        rows.writerows((fault.item, fault.message, fault.location) for fault in self.faults)
+        return text.getvalue().encode()

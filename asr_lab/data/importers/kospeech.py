@@ -5,7 +5,8 @@ KsponSpeech, which KoSpeech prepares so, names no speakers: the folder a file li
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import csv
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +15,13 @@ from lhotse.cut import Cut
 
 from asr_lab.data import manifest
 from asr_lab.data.audio import read_file, without_silence
+from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
+from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.data.text import SPACE
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.units import SAMPLE_RATE
 
-_MOST_FAULTS = 20
-
-Progress = Callable[[int, int], None]
+BLANK = "<blank>"  # appended in KoSpeech's code behind the vocabulary's units
 
 
 @dataclass(frozen=True)
@@ -41,22 +42,23 @@ class _Line:
 
 
 def import_kospeech(
-    transcripts: Path,
+    source: Path,
     out: Path,
     *,
     audio: Path | None = None,
-    vocabulary: Mapping[str, int] | None = None,
+    vocab: Path | None = None,
     drop_silence: bool = False,
-    progress: Progress | None = None,
-) -> tuple[list[Cut], list[str]]:
-    """(Utterances of a transcripts file, notes on what was found); paths start from `audio`, else from its folder.
+    progress: Progress = no_progress,
+) -> ImportResult:
+    """Utterances of a transcripts file; paths start from `audio`, else from its folder.
 
-    With a `vocabulary` the ids of each line are held against its text. `drop_silence` writes FLAC files without
-    silence to `out/audio`, as KoSpeech hears PCM. Raises one `AsrLabError` that names every line that is wrong.
+    With a vocabulary file the ids of each line are compared with its text. `drop_silence` writes FLAC files without
+    silence to `out/audio`, as KoSpeech reads PCM. Raises one `AsrLabError` that names every line that is wrong.
     """
-    root = audio or transcripts.parent
-    lines, faults = _read(transcripts)
-    faults += _twice(lines)
+    root, report = audio or source.parent, ImportReport()
+    vocabulary = read_vocabulary(vocab) if vocab else None
+    lines = _read(source, report)
+    _check_ids(lines, source, report)
     cuts: list[Cut] = []
     for done, line in enumerate(lines, 1):
         try:
@@ -64,57 +66,49 @@ def import_kospeech(
                 _check_target(line, root, out)
             cuts.append(_utterance(line, root / line.file))
         except AsrLabError as error:
-            faults.append(f"line {line.number}: {error.what} ({error.where or line.path})")
-        if progress and not drop_silence:
+            report.add_error(line.path, error, file=source, line=line.number)
+        if not drop_silence:
             progress(done, len(lines))
-    if faults:
-        more = f"\n    and {len(faults) - _MOST_FAULTS} more" if len(faults) > _MOST_FAULTS else ""
-        raise AsrLabError(
-            f"{len(faults)} faults, nothing was imported:\n    " + "\n    ".join(faults[:_MOST_FAULTS]) + more,
-            where=str(transcripts),
-            allowed="path <tab> text <tab> ids, with the audio under " + str(root),
-        )
+    if report.faults:
+        report.refuse(source, allowed=f"path <tab> text <tab> ids, with the audio under {root}")
     if drop_silence:
-        cuts = [_without_silence(line, root, out) for line in _told(lines, progress)]
-    return cuts, _disagreements(lines, vocabulary) if vocabulary else []
-
-
-def _told(lines: list[_Line], progress: Progress | None) -> Iterator[_Line]:
-    for done, line in enumerate(lines, 1):
-        yield line
-        if progress:
+        cuts = []
+        for done, line in enumerate(lines, 1):
+            cuts.append(_without_silence(line, root, out))
             progress(done, len(lines))
+    if vocabulary:
+        report.notes.append(_compare_ids(lines, vocabulary))
+    return ImportResult(splits={"all": cuts}, report=report)
 
 
-def _read(transcripts: Path) -> tuple[list[_Line], list[str]]:
+def _read(transcripts: Path, report: ImportReport) -> list[_Line]:
     if not transcripts.is_file():
         raise AsrLabError("no such transcripts file", where=str(transcripts))
     try:
         content = transcripts.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         content = transcripts.read_text(encoding="cp949", errors="replace")
-    lines, faults = [], []
+    lines = []
     for number, row in enumerate(content.splitlines(), start=1):
         fields = row.split("\t")
         if not row.strip():
             continue
         if len(fields) not in (2, 3) or not fields[0].strip() or not fields[1].strip():
-            faults.append(f"line {number}: {len(fields)} columns, three are needed: {row[:60]!r}")
+            report.add(repr(row[:60]), "not three columns", str(len(fields)), file=transcripts, line=number)
             continue
         lines.append(_Line(number, fields[0].strip(), fields[1].strip(), fields[2].strip() if fields[2:] else ""))
-    if not lines and not faults:
+    if not lines and not report.faults:
         raise AsrLabError("the transcripts file is empty", where=str(transcripts))
-    return lines, faults
+    return lines
 
 
-def _twice(lines: list[_Line]) -> list[str]:
-    seen: dict[str, _Line] = {}
-    faults = []
+def _check_ids(lines: list[_Line], transcripts: Path, report: ImportReport) -> None:
+    first_lines: dict[str, _Line] = {}
     for line in lines:
-        first = seen.setdefault(line.utterance_id, line)
+        first = first_lines.setdefault(line.utterance_id, line)
         if first is not line:
-            faults.append(f"line {line.number}: {line.path} is the utterance {first.path} of line {first.number} too")
-    return faults
+            other = f"{first.path} of line {first.number} is the same utterance"
+            report.add(line.path, "duplicate utterance", other, file=transcripts, line=line.number)
 
 
 def _target(line: _Line, out: Path) -> Path:
@@ -147,13 +141,39 @@ def _utterance(line: _Line, audio: Path) -> Cut:
     )
 
 
-def _disagreements(lines: list[_Line], vocabulary: Mapping[str, int]) -> list[str]:
-    """Lines whose ids are not those of their text's characters; characters without an id are left out, as they do."""
+def _compare_ids(lines: list[_Line], vocabulary: Mapping[str, int]) -> str:
+    """How many lines have ids that differ from their text's; KoSpeech leaves out characters that have no id."""
     wrong = []
     for line in lines:
         classes = (vocabulary.get(SPACE if character == " " else character) for character in line.text)
         if line.ids and line.ids.split() != [str(index) for index in classes if index is not None]:
             wrong.append(f"line {line.number}")
     if not wrong:
-        return [f"the ids of all {len(lines)} lines are those of their text"]
-    return [f"{len(wrong)} lines have ids that are not those of their text: {listing(wrong, 5)}; the text counts"]
+        return f"the ids of all {len(lines)} lines are those of their text"
+    return f"{len(wrong)} lines have ids that are not those of their text: {listing(wrong, 5)}; the text counts"
+
+
+def read_vocabulary(path: Path) -> dict[str, int]:
+    """KoSpeech's `id,char,freq` or `id,grpm,freq` (UTF-8 or CP949) as unit -> class, the blank behind them all.
+
+    Raises `AsrLabError` when the file is not one, or its ids are not 0, 1, 2, ...
+    """
+    if not path.is_file():
+        raise AsrLabError("no such vocabulary file", where=str(path))
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("cp949", errors="replace")
+    rows = list(csv.reader(text.splitlines()))
+    if not rows or rows[0][:1] != ["id"] or any(len(row) < 2 for row in rows if row):
+        raise AsrLabError("not a vocabulary file", where=str(path), allowed="lines id,char,freq under such a header")
+    units = [(row[0], SPACE if row[1] == " " else row[1]) for row in rows[1:] if row]
+    if [number for number, _ in units] != [str(index) for index in range(len(units))]:
+        raise AsrLabError("the ids are not 0, 1, 2, ... in order", where=str(path))
+    vocabulary = {unit: index for index, (_, unit) in enumerate(units)}
+    if len(vocabulary) < len(units):
+        twice = sorted({unit for index, (_, unit) in enumerate(units) if vocabulary[unit] != index})
+        raise AsrLabError(f"units that occur twice: {listing(twice)}", where=str(path))
+    vocabulary.setdefault(BLANK, len(units))
+    return vocabulary

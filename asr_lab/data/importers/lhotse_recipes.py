@@ -15,13 +15,13 @@ from lhotse.cut import Cut
 
 from asr_lab.data import manifest
 from asr_lab.data.curriculum import check_disjoint
+from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
+from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.errors import AsrLabError, listing, nearest
 
 _LANGUAGES = {"english": "en", "korean": "ko", "mandarin": "zh", "chinese": "zh", "japanese": "ja"}
 _RENAMED = {"speaker_age": "age"}
 _GENDERS = {"m": "male", "f": "female", "male": "male", "female": "female"}
-
-Progress = Callable[[int, int], None]
 
 
 def recipes() -> dict[str, Callable[..., Any]]:
@@ -29,65 +29,59 @@ def recipes() -> dict[str, Callable[..., Any]]:
     import lhotse.recipes
 
     prefix = "prepare_"
-    found = {name.removeprefix(prefix): getattr(lhotse.recipes, name) for name in dir(lhotse.recipes)}
-    return {name: recipe for name, recipe in found.items() if hasattr(lhotse.recipes, prefix + name)}
+    names = [name for name in dir(lhotse.recipes) if name.startswith(prefix)]
+    return {name.removeprefix(prefix): getattr(lhotse.recipes, name) for name in names}
 
 
-def import_prepared(
-    name: str,
-    source: Path,
-    out: Path,
-    options: Mapping[str, str] | None = None,
-    *,
-    progress: Progress | None = None,
-) -> tuple[dict[str, list[Cut]], list[str]]:
-    """(Utterances by the parts Lhotse's recipe gives, `all` where it gives none; notes), a supervision each.
+def import_lhotse(
+    source: Path, out: Path, *, name: str, option: Mapping[str, str] | None = None, progress: Progress = no_progress
+) -> ImportResult:
+    """Utterances by the parts that Lhotse's recipe `name` gives, `all` where it gives none; a supervision each.
 
-    `options` go to the recipe (JSON values, or texts); one that must write does so in `out/lhotse`. Raises
-    `AsrLabError` for a name or an option that Lhotse does not know, and where its recipe fails, with what it said.
+    Each `option` goes to the recipe (JSON values, or texts); one that must write does so in `out/lhotse`. Raises
+    `AsrLabError` for a name or an option that Lhotse does not know, and where its recipe fails, with its message.
     """
     recipe = _recipe(name)
-    chosen = _options(name, recipe, options or {})
+    chosen = _options(name, recipe, option or {})
     first, *others = inspect.signature(recipe).parameters.values()
     if any(one.name == "output_dir" and one.default is inspect.Parameter.empty for one in others):
         chosen.setdefault("output_dir", out / "lhotse")
     try:
         with audio_backend("LibsndfileBackend"):  # what reads the audio here; Lhotse's own choice may need programs
-            made = recipe(**{first.name: source}, **chosen)
+            prepared = recipe(**{first.name: source}, **chosen)
     except Exception as error:  # whatever a recipe stumbles over, a file or a key that is not there
         raise AsrLabError(
             f"Lhotse's recipe for {name} failed: {type(error).__name__}: {error}",
             where=str(source),
-            hint="the folder must lie as Lhotse's recipe expects it: "
+            hint="the folder must have the layout that Lhotse's recipe expects: "
             + (inspect.getdoc(inspect.getmodule(recipe)) or "").partition("\n\n")[0][:200],
         ) from error
-    lying = {part: list(_cuts(found)) for part, found in _parts(made)}
-    parts = {part: said for part, cuts in lying.items() if (said := [cut for cut in cuts if _text(cut)])}
+    report = ImportReport()
+    read = {part: list(_cuts(manifests)) for part, manifests in _parts(prepared)}
+    parts = {part: with_text for part, cuts in read.items() if (with_text := [cut for cut in cuts if _text(cut)])}
     total, done = sum(map(len, parts.values())), 0
     if not total:
         raise AsrLabError(f"Lhotse found no utterance of {name}", where=str(source))
-    imported: dict[str, list[Cut]] = {}
+    splits: dict[str, list[Cut]] = {}
     for part, cuts in parts.items():
-        imported[part] = []
+        splits[part] = []
         for cut in cuts:
-            imported[part].append(_utterance(cut, name))
+            splits[part].append(_utterance(cut, name))
             done += 1
-            if progress:
-                progress(done, total)
-    return imported, _notes(
-        imported, [manifest.supervision(cut).id for cuts in lying.values() for cut in cuts if not _text(cut)]
-    )
+            progress(done, total)
+    for cut in (cut for cuts in read.values() for cut in cuts if not _text(cut)):
+        report.add(manifest.supervision(cut).id, "no word as Lhotse reads it")
+    report.notes += _notes(splits)
+    return ImportResult(splits=splits, report=report)
 
 
-def _notes(imported: Mapping[str, Sequence[Cut]], wordless: Sequence[str]) -> list[str]:
-    """What a user should know: who has no name, what was left out, and speakers that two parts share."""
-    nobody = sum(manifest.field(cut, "speaker_is_folder") is True for cuts in imported.values() for cut in cuts)
-    notes = [f"{nobody} utterances name no speaker: the folder of a file stands for one"] if nobody else []
-    if wordless:
-        notes.append(f"{len(wordless)} utterances have no word as Lhotse reads them, left out: {listing(wordless)}")
+def _notes(splits: Mapping[str, Sequence[Cut]]) -> list[str]:
+    """Utterances whose speaker is not named, and speakers that two parts share."""
+    unnamed = sum(manifest.field(cut, "speaker_is_folder") is True for cuts in splits.values() for cut in cuts)
+    notes = [f"{unnamed} utterances name no speaker: the folder of a file stands for one"] if unnamed else []
     try:
-        check_disjoint(imported)
-    except AsrLabError as error:  # no fault: a corpus may lie so, and its folders are not always speakers
+        check_disjoint(splits)
+    except AsrLabError as error:  # no fault: a corpus may be split so, and its folders are not always speakers
         notes.append(f"warning: {error.what}; {error.allowed}")
     return notes
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,42 +17,34 @@ from lhotse.cut import Cut
 
 from asr_lab.data import manifest
 from asr_lab.data.arpabet import PHONEMES
-from asr_lab.data.importers.import_report import Telling
-from asr_lab.data.importers.speechocean762_scores import WRONG_BELOW, judgement, read_scores, says_what_was_heard
+from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
+from asr_lab.data.importers.import_report import ImportReport
+from asr_lab.data.importers.speechocean762_scores import WRONG_BELOW, has_mispronunciations, read_scores, score_fields
 from asr_lab.errors import AsrLabError, listing
 
 PARTS = ("train", "test")
 _PHONE = re.compile(r"([A-Z]+)[012]?(?:_[BIES])?")
 _GENDERS = {"m": "male", "f": "female"}
 
-Progress = Callable[[int, int], None]
+
+_OLD_COPY = (
+    f"an old copy of the scores, without `mispronunciations`: phones with a score below {WRONG_BELOW} are taken for "
+    "wrong, and what was spoken in their place is not known"
+)
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Part:
-    """The Kaldi files of a part: `utterances` by id, `speakers` by speaker; faults are gathered, then told at once."""
+    """The Kaldi files of a part by name, each a mapping of the first column to the second."""
 
     folder: Path
-    faults: list[str]
-    tables: dict[str, dict[str, str]] = field(default_factory=dict)
-
-    def read(self) -> None:
-        for name in ("wav.scp", "text", "utt2spk", "spk2age", "spk2gender"):
-            self.tables[name] = _two_columns(self.folder / name, self.faults)
-        for name in ("wav.scp", "utt2spk"):
-            lacking = sorted(set(self.tables["text"]) - set(self.tables[name]))
-            if lacking:
-                self.faults.append(f"{self.folder / name} lacks {len(lacking)} utterances: {listing(lacking, 5)}")
-        for name in ("spk2age", "spk2gender"):
-            lacking = sorted(set(self.tables["utt2spk"].values()) - set(self.tables[name]))
-            if lacking:
-                self.faults.append(f"{self.folder / name} lacks {len(lacking)} speakers: {listing(lacking, 5)}")
+    tables: dict[str, dict[str, str]]
 
 
-def import_speechocean(
-    source: Path, *, scores: Path | None = None, progress: Progress | None = None
-) -> tuple[list[Cut], list[str]]:
-    """(Utterances, what is to be told) of the parts there are, with `part`, `age`, `canonical`, and scores if any.
+def import_speechocean762(
+    source: Path, out: Path, *, scores: Path | None = None, progress: Progress = no_progress
+) -> ImportResult:
+    """Utterances of the parts there are, with `part`, `age`, `canonical`, and scores if any.
 
     `scores` is the file of the experts' scores; by default `resource/scores.json` if it is there. Raises one
     `AsrLabError` that names every fault of the files.
@@ -61,46 +52,52 @@ def import_speechocean(
     folders = [source / part for part in PARTS if (source / part).is_dir()]
     if not folders:
         raise AsrLabError("neither train/ nor test/ is there", where=str(source), allowed="speechocean762's own folder")
-    faults: list[str] = []
-    parts = [_Part(folder, faults) for folder in folders]
-    for part in parts:
-        part.read()
-    words = _canonical(source / "resource" / "text-phone", faults)
-    judged = read_scores(scores or source / "resource" / "scores.json", faults, needed=scores is not None)
-    _refuse(faults, source)
+    report = ImportReport()
+    parts = [_read_part(folder, report) for folder in folders]
+    words = _canonical(source / "resource" / "text-phone", report)
+    all_scores = read_scores(scores or source / "resource" / "scores.json", report, required=scores is not None)
+    if report.faults:
+        report.refuse(source)
     cuts: list[Cut] = []
-    told, by_score = Telling(), not says_what_was_heard(judged)
+    by_score = not has_mispronunciations(all_scores)
     total = sum(len(part.tables["text"]) for part in parts)
     for part in parts:
         for id in sorted(part.tables["text"]):
+            phones = words.get(id, [])
             try:
-                cuts.append(_utterance(id, part, source, words, judged.get(id), told, by_score))
+                custom: dict[str, Any] = {}
+                if phones:
+                    custom["canonical"] = [phone for word in phones for phone in word]
+                    custom["canonical_words"] = [index for index, word in enumerate(phones) for _ in word]
+                if (own := all_scores.get(id)) is not None:
+                    custom |= score_fields(own, phones, report, by_score=by_score)
+                cuts.append(_utterance(id, part, source, custom))
             except AsrLabError as error:
-                faults.append(f"{id}: {error.what}" + (f" ({error.where})" if error.where else ""))
-            if progress:
-                progress(len(cuts), total)
-    _refuse(faults, source)
-    notes = [_OLD_COPY] if judged and by_score else []
-    return cuts, told.lines() + notes
+                report.add_error(id, error)
+            progress(len(cuts), total)
+    if report.faults:
+        report.refuse(source)
+    if all_scores and by_score:
+        report.notes.append(_OLD_COPY)
+    return ImportResult(splits={"all": cuts}, report=report)
 
 
-_OLD_COPY = (
-    f"an old copy of the scores, without `mispronunciations`: phones with a score below {WRONG_BELOW} are taken for "
-    "wrong, and what was said in their place is not known"
-)
+def _read_part(folder: Path, report: ImportReport) -> _Part:
+    names = ("wav.scp", "text", "utt2spk", "spk2age", "spk2gender")
+    tables = {name: _two_columns(folder / name, report) for name in names}
+    needed = {"wav.scp": tables["text"], "utt2spk": tables["text"]}
+    needed |= dict.fromkeys(("spk2age", "spk2gender"), dict.fromkeys(tables["utt2spk"].values(), ""))
+    for name, keys in needed.items():
+        if lacking := sorted(set(keys) - set(tables[name])):
+            what = "utterances" if keys is tables["text"] else "speakers"
+            report.add(name, f"{what} are missing", f"{len(lacking)}: {listing(lacking, 5)}", file=folder / name)
+    return _Part(folder, tables)
 
 
-def _refuse(faults: list[str], source: Path) -> None:
-    if faults:
-        raise AsrLabError(
-            f"{len(faults)} faults, nothing was imported:\n    " + "\n    ".join(faults[:20]), where=str(source)
-        )
-
-
-def _two_columns(path: Path, faults: list[str]) -> dict[str, str]:
+def _two_columns(path: Path, report: ImportReport) -> dict[str, str]:
     """`key value` lines."""
     if not path.is_file():
-        faults.append(f"{path} is missing")
+        report.add(path.name, "the file is missing", file=path)
         return {}
     rows: dict[str, str] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
@@ -108,46 +105,37 @@ def _two_columns(path: Path, faults: list[str]) -> dict[str, str]:
             continue
         key, *value = line.split(maxsplit=1)
         if not value:
-            faults.append(f"{path}, line {number}: one column, two are needed: {line.strip()!r}")
+            report.add(key, "one column, two are needed", file=path, line=number)
         elif key in rows:
-            faults.append(f"{path}, line {number}: {key} a second time")
+            report.add(key, "a second time", file=path, line=number)
         else:
             rows[key] = value[0].strip()
     return rows
 
 
-def _canonical(path: Path, faults: list[str]) -> dict[str, list[list[str]]]:
+def _canonical(path: Path, report: ImportReport) -> dict[str, list[list[str]]]:
     """Utterance id -> the phones of each word; the file's keys are `id.word`. Empty where there is no file."""
     if not path.is_file():
         return {}
     by_id: dict[str, dict[int, list[str]]] = defaultdict(dict)
-    for key, phones in _two_columns(path, faults).items():
+    for key, phones in _two_columns(path, report).items():
         id, _, word = key.rpartition(".")
         named = [_PHONE.fullmatch(phone) for phone in phones.split()]
         if not word.isdigit() or not all(named):
-            faults.append(f"{path}: not the phones of a word: {key} {phones}")
+            report.add(key, "not the phones of a word", phones, file=path)
             continue
         if illegal := [match[1] for match in named if match and match[1] not in PHONEMES]:
-            faults.append(f"{path}: not a phone: {listing(illegal)} of {key}")
+            report.add(key, "not a phone", listing(illegal), file=path)
         by_id[id][int(word)] = [match[1] for match in named if match]
     return {id: [words[index] for index in sorted(words)] for id, words in by_id.items()}
 
 
-def _utterance(
-    id: str, part: _Part, source: Path, words: dict[str, list[list[str]]], judged: Any, told: Telling, by_score: bool
-) -> Cut:
+def _utterance(id: str, part: _Part, source: Path, custom: dict[str, Any]) -> Cut:
     tables = part.tables
     speaker = tables["utt2spk"][id]
     age, gender = tables["spk2age"][speaker], tables["spk2gender"][speaker]
     if not age.isdigit() or gender not in _GENDERS:
-        raise AsrLabError(f"speaker {speaker} has the age {age!r} and the gender {gender!r}")
-    spoken = words.get(id, [])
-    found = judgement(judged, spoken, told, by_score=by_score) if judged is not None else {}
-    custom: dict[str, Any] = {}
-    if spoken:
-        custom["canonical"] = [phone for word in spoken for phone in word]
-        custom["canonical_words"] = [index for index, word in enumerate(spoken) for _ in word]
-    custom |= found
+        raise AsrLabError(f"unknown age or gender: {age!r} and {gender!r} of speaker {speaker}")
     return manifest.utterance(
         id=id,
         audio=source / tables["wav.scp"][id],

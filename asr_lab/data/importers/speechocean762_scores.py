@@ -1,8 +1,8 @@
-"""The experts' scores of speechocean762: `scores.json`, and what was heard of each phone.
+"""The experts' scores of speechocean762: `scores.json`, and the perceived phones.
 
 Each utterance has words with `phones`, `phones-accuracy` (0-2, means of five experts), `accuracy` (0-10), and, where
-phones were said wrong, `mispronunciations`. What was heard and is no phone (`IR`, `AR`, `TR`, ... of copies before
-July 2024) is `<unk>`, and counted.
+phones were mispronounced, `mispronunciations`. A perceived label that is no phone (`IR`, `AR`, `TR`, ... of copies
+before July 2024) is `<unk>`, and counted.
 """
 
 from __future__ import annotations
@@ -13,63 +13,66 @@ from pathlib import Path
 from typing import Any
 
 from asr_lab.data.arpabet import PHONEMES, phoneme_of
-from asr_lab.data.importers.import_report import Telling
+from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.data.pronunciation import DELETED, UNKNOWN
 from asr_lab.errors import AsrLabError
 
 WRONG_BELOW = 0.5
-"""The score below which a phone was said wrong: the corpus has as many entries under `mispronunciations` as phones
+"""The score below which a phone is mispronounced: the corpus has as many entries under `mispronunciations` as phones
 below it, 3,403."""
 _PHONE = re.compile(r"([A-Z]+)[012]?")
 
 
-def read_scores(path: Path, faults: list[str], *, needed: bool) -> dict[str, Any]:
-    """The scores by utterance; none where there is no file. Faults are gathered."""
+def read_scores(path: Path, report: ImportReport, *, required: bool) -> dict[str, Any]:
+    """The scores by utterance; none where there is no file, which is a fault where it is `required`."""
     if not path.is_file():
-        if needed:
-            faults.append(f"{path} is missing")
+        if required:
+            report.add(path.name, "the file is missing", file=path)
         return {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         content = error
     if not isinstance(content, dict):
-        faults.append(f"{path} is not a JSON object: {content if isinstance(content, ValueError) else type(content)}")
+        given = str(content) if isinstance(content, ValueError) else type(content).__name__
+        report.add(path.name, "not a JSON object", given, file=path)
         return {}
     return content
 
 
-def says_what_was_heard(scores: dict[str, Any]) -> bool:
-    """Whether any word has `mispronunciations`: only then its absence says that all was right."""
-    rows = (row for judged in scores.values() if isinstance(judged, dict) for row in judged.get("words") or ())
+def has_mispronunciations(scores: dict[str, Any]) -> bool:
+    """Whether any word has `mispronunciations`: only then its absence means that all was right."""
+    rows = (row for scored in scores.values() if isinstance(scored, dict) for row in scored.get("words") or ())
     return any(isinstance(row, dict) and row.get("mispronunciations") for row in rows)
 
 
-def judgement(
-    judged: dict[str, Any], spoken: list[list[str]], told: Telling, *, by_score: bool = False
+def score_fields(
+    scored: dict[str, Any], canonical: list[list[str]], report: ImportReport, *, by_score: bool = False
 ) -> dict[str, Any]:
-    """`scores` of sentence, words and phones, and what was heard: `perceived`, `errors`, `accented`.
+    """`scores` of sentence, words and phones, and the perceived phones: `perceived`, `errors`, `accented`.
 
     An entry under `mispronunciations` is an error; `AH*` is an AH with an accent. A word that was not read has accuracy
     0 and no such entries, though its phones have scores: they are `<del>`. `by_score`: there are no such entries in
     the file, errors are the phones below `WRONG_BELOW`.
     """
     try:
-        rows = judged["words"]
+        rows = scored["words"]
         phones = [[_bare(phone) for phone in row["phones"]] for row in rows]
-        if spoken and phones != spoken:
-            raise AsrLabError(f"the scores are of other phones than resource/text-phone: {phones} and {spoken}")
-        heard = [
-            answer for row, word in zip(rows, phones, strict=True) for answer in _answers(row, word, told, by_score)
+        if canonical and phones != canonical:
+            raise AsrLabError(f"the scores are of other phones than resource/text-phone: {phones} and {canonical}")
+        labels = [
+            label
+            for row, word in zip(rows, phones, strict=True)
+            for label in _phone_labels(row, word, report, by_score)
         ]
-        sentence = {name: judged[name] for name in ("accuracy", "completeness", "fluency", "prosodic", "total")}
+        sentence = {name: scored[name] for name in ("accuracy", "completeness", "fluency", "prosodic", "total")}
         of_words = {name: [row[name] for row in rows] for name in ("accuracy", "stress", "total")}
         of_phones = [score for row in rows for score in row["phones-accuracy"]]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise AsrLabError(f"its scores are not as speechocean762 writes them: {error!r}") from error
-    if len(of_phones) != len(heard):
-        raise AsrLabError(f"{len(of_phones)} phone scores for {len(heard)} phones")
-    perceived, errors, accented = (list(column) for column in zip(*heard, strict=True))
+    if len(of_phones) != len(labels):
+        raise AsrLabError(f"not as many scores as phones: {len(of_phones)} and {len(labels)}")
+    perceived, errors, accented = (list(column) for column in zip(*labels, strict=True))
     return {
         "canonical": [phone for word in phones for phone in word],
         "canonical_words": [index for index, word in enumerate(phones) for _ in word],
@@ -80,7 +83,9 @@ def judgement(
     }
 
 
-def _answers(row: dict[str, Any], word: list[str], told: Telling, by_score: bool) -> list[tuple[str, int, int]]:
+def _phone_labels(
+    row: dict[str, Any], word: list[str], report: ImportReport, by_score: bool
+) -> list[tuple[str, int, int]]:
     """(Perceived, error, accented) of each phone of a word."""
     entries = {int(entry["index"]): str(entry["pronounced-phone"]) for entry in row.get("mispronunciations") or []}
     if strange := [index for index in entries if not 0 <= index < len(word)]:
@@ -90,12 +95,12 @@ def _answers(row: dict[str, Any], word: list[str], told: Telling, by_score: bool
     if by_score:
         low = [float(score) < WRONG_BELOW for score in row["phones-accuracy"]]
         return [(UNKNOWN, 1, 0) if wrong else (phone, 0, 0) for phone, wrong in zip(word, low, strict=True)]
-    answers = []
+    labels = []
     for index, phone in enumerate(word):
         label = entries.get(index)
-        heard = phone if label is None else _heard(label, told)
-        answers.append((heard, int(label is not None), int(label is not None and label.endswith("*"))))
-    return answers
+        perceived = phone if label is None else _perceived(label, report)
+        labels.append((perceived, int(label is not None), int(label is not None and label.endswith("*"))))
+    return labels
 
 
 def _bare(phone: str) -> str:
@@ -105,11 +110,11 @@ def _bare(phone: str) -> str:
     return match[1]
 
 
-def _heard(label: str, told: Telling) -> str:
-    """The phone that was heard, `<del>` or `<unk>`; `<unk>` too, and counted, for what is no phone."""
+def _perceived(label: str, report: ImportReport) -> str:
+    """The perceived phone, `<del>` or `<unk>`; `<unk>` too, and counted, for what is no phone."""
     if label.lower() in (DELETED, UNKNOWN):
         return label.lower()
     phone = phoneme_of(label)
     if phone is None:
-        told.labels[label] += 1
+        report.unknown_labels[label] += 1
     return phone or UNKNOWN

@@ -10,49 +10,62 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 from lhotse.cut import Cut
 
 from asr_lab.data import manifest
+from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
+from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.errors import AsrLabError, listing, nearest
 
 NEEDED = ("audio", "text", "speaker")
 _KNOWN = {"id", "gender", "language", "corpus", *NEEDED}
 _NUMBERS = {"age": float, "snr_db": float, "block": int}
-_MOST_PROBLEMS = 20
-
-Progress = Callable[[int, int], None]
 
 
-def import_table(table: Path, kind: Literal["csv", "jsonl"], *, progress: Progress | None = None) -> list[Cut]:
-    """Utterances of a CSV or JSON lines table; raises one `AsrLabError` that names every row that is wrong."""
+class _Row(NamedTuple):
+    """One row of a table, and the last line it stands on."""
+
+    line: int
+    values: dict[str, Any]
+
+
+def import_csv(source: Path, out: Path, *, progress: Progress = no_progress) -> ImportResult:
+    """Utterances of a CSV table with a header; raises one `AsrLabError` that names every row that is wrong."""
+    return _import_table(source, _read_csv, progress)
+
+
+def import_jsonl(source: Path, out: Path, *, progress: Progress = no_progress) -> ImportResult:
+    """Utterances of JSON lines; raises one `AsrLabError` that names every row that is wrong."""
+    return _import_table(source, _read_jsonl, progress)
+
+
+def _import_table(table: Path, read: Callable[[Path], list[_Row]], progress: Progress) -> ImportResult:
     if not table.is_file():
-        raise AsrLabError("no such table", where=str(table), allowed=f"a {kind} file")
-    rows = _read_csv(table) if kind == "csv" else _read_jsonl(table)
+        raise AsrLabError("no such table", where=str(table), allowed="a file")
+    rows = read(table)
     if not rows:
         raise AsrLabError("the table has no rows", where=str(table))
-    _check_columns(rows, table)
+    _check_columns(rows[0].values, table)
+    report = ImportReport()
+    lines: dict[str, int] = {}
     cuts: list[Cut] = []
-    problems: list[str] = []
-    for number, row in enumerate(rows, start=1):
+    for done, row in enumerate(rows, start=1):
+        item = str(row.values.get("id") or row.values.get("audio") or f"row {done}")
         try:
-            cuts.append(_utterance(row, table))
+            cut = _utterance(row.values, table)
+            if lines.setdefault(cut.id, row.line) != row.line:
+                raise AsrLabError(f"duplicate id: that of line {lines[cut.id]}")
+            cuts.append(cut)
         except AsrLabError as error:
-            problems.append(f"row {number}: {error.what}" + (f" ({error.where})" if error.where else ""))
-        if progress:
-            progress(number, len(rows))
-    duplicates = [id for id, n in Counter(cut.id for cut in cuts).items() if n > 1]
-    if duplicates:
-        problems.append(f"{len(duplicates)} duplicate ids: {listing(sorted(duplicates))}")
-    if problems:
-        lines = "\n    ".join(problems[:_MOST_PROBLEMS])
-        more = f"\n    and {len(problems) - _MOST_PROBLEMS} more" if len(problems) > _MOST_PROBLEMS else ""
-        raise AsrLabError(f"{len(problems)} problems, nothing was imported:\n    {lines}{more}", where=str(table))
-    return cuts
+            report.add_error(item, error, file=table, line=row.line)
+        progress(done, len(rows))
+    if report.faults:
+        report.refuse(table)
+    return ImportResult(splits={"all": cuts}, report=report)
 
 
 def _text_of(table: Path) -> str:
@@ -62,19 +75,12 @@ def _text_of(table: Path) -> str:
         raise AsrLabError(f"the table is not UTF-8: {error}", where=str(table), hint="save it as UTF-8") from error
 
 
-def _read_csv(table: Path) -> list[dict[str, Any]]:
-    rows = [dict(row) for row in csv.DictReader(_text_of(table).splitlines())]
-    long = [str(number) for number, row in enumerate(rows, start=1) if None in row]
-    if long:
-        raise AsrLabError(
-            f"rows {listing(long)} have more fields than columns",
-            where=str(table),
-            hint='a text with a comma stands in quotes: "well, yes"',
-        )
-    return rows
+def _read_csv(table: Path) -> list[_Row]:
+    reader = csv.DictReader(_text_of(table).splitlines())
+    return [_Row(reader.line_num, dict(row)) for row in reader]
 
 
-def _read_jsonl(table: Path) -> list[dict[str, Any]]:
+def _read_jsonl(table: Path) -> list[_Row]:
     rows = []
     for number, line in enumerate(_text_of(table).splitlines(), start=1):
         if not line.strip():
@@ -85,12 +91,12 @@ def _read_jsonl(table: Path) -> list[dict[str, Any]]:
             raise AsrLabError(f"line {number} is not JSON: {error}", where=str(table)) from error
         if not isinstance(row, dict):
             raise AsrLabError(f"line {number} is not a JSON object", where=str(table))
-        rows.append(row)
+        rows.append(_Row(number, row))
     return rows
 
 
-def _check_columns(rows: list[dict[str, Any]], table: Path) -> None:
-    columns = list(rows[0])
+def _check_columns(first: dict[str, Any], table: Path) -> None:
+    columns = [name for name in first if name is not None]
     lacking = [name for name in NEEDED if name not in columns]
     if lacking:
         near = [f"{near} for {name}?" for name in lacking if (near := nearest(name, columns))]
@@ -102,7 +108,9 @@ def _check_columns(rows: list[dict[str, Any]], table: Path) -> None:
         )
 
 
-def _utterance(row: dict[str, Any], table: Path) -> Cut:
+def _utterance(row: dict[Any, Any], table: Path) -> Cut:
+    if None in row:
+        raise AsrLabError("more fields than columns", hint='a text with a comma needs quotes: "well, yes"')
     if not row.get("audio"):
         raise AsrLabError("the audio file is not named")
     audio = table.parent / str(row["audio"])

@@ -1,1 +1,1 @@
-"""The importer of corpora as AI-Hub has them, a file a step: find, pair, read, settle speakers and splits."""
+"""The importer of AI-Hub corpora, a file for each step: find, pair, read, assign speakers and splits."""

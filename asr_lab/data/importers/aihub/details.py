@@ -1,4 +1,4 @@
-"""Ages, genders and signal-to-noise ratios as people write them, Korean or English."""
+"""Ages, genders and signal-to-noise ratios in their usual notations, Korean or English."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def age_of(text: str) -> dict[str, Any]:
 
 
 def _years(plain: str) -> float | None:
-    """The age a text says, None where it says none, two that differ, or one that nobody reaches."""
+    """The age in a text, None where it has none, two that differ, or one that nobody reaches."""
     parts = _OUTSIDE_AND_INSIDE.fullmatch(plain)
-    found = [_AGE.fullmatch(part.strip()) for part in parts.groups() if part] if parts else [None]
-    since_birth = [one for one in found if one and one["full"]]
-    ages = {_age(one) if one else 0.0 for one in (since_birth if all(found) and since_birth else found)}
+    matches = [_AGE.fullmatch(part.strip()) for part in parts.groups() if part] if parts else [None]
+    since_birth = [one for one in matches if one and one["full"]]
+    ages = {_age(one) if one else 0.0 for one in (since_birth if all(matches) and since_birth else matches)}
     (age,) = ages if len(ages) == 1 else (0.0,)
     return age if 0 < age < _OLDEST else None
 

@@ -34,7 +34,7 @@ def outside(label: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def speakers(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Id -> what a label's list of speakers says of one."""
+    """Id -> the fields of a speaker in a label's list of speakers."""
     for key, value in _walk(content):
         if key in ("speaker", "speakers", "화자") and isinstance(value, list):
             return {str(one["id"]): one for one in value if isinstance(one, dict) and "id" in one}
@@ -55,7 +55,7 @@ def speaker_id(name: str, recording: str) -> str:
 
 
 def piece(
-    whole: Cut, segment: Mapping[str, Any], number: int, *, text: str, speaker: str, gender: str = "", **told: Any
+    whole: Cut, segment: Mapping[str, Any], number: int, *, text: str, speaker: str, gender: str = "", **details: Any
 ) -> Cut:
     """One segment of a recording as an utterance; raises `AsrLabError` where it is not inside the recording."""
     start, end = _seconds(segment, _STARTS), _seconds(segment, _ENDS)
@@ -67,7 +67,7 @@ def piece(
         )
     name, duration = f"{whole.id}-{number:04}", min(end, whole.duration) - start
     of_whole = manifest.supervision(whole)
-    said = fastcopy(
+    supervision = fastcopy(
         of_whole,
         id=name,
         start=0.0,
@@ -75,9 +75,9 @@ def piece(
         text=text,
         speaker=speaker,
         gender=gender or None,
-        custom={**(of_whole.custom or {}), **told},
+        custom={**(of_whole.custom or {}), **details},
     )
-    return fastcopy(whole, id=name, start=start, duration=duration, supervisions=[said])
+    return fastcopy(whole, id=name, start=start, duration=duration, supervisions=[supervision])
 
 
 def _value(segment: Mapping[str, Any], names: tuple[str, ...]) -> Any:

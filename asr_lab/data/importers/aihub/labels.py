@@ -1,4 +1,4 @@
-"""What a JSON label or a row of a table of an AI-Hub corpus says, whatever its keys are called.
+"""Values of a JSON label, or of a row of a table, of an AI-Hub corpus, whatever its keys are called.
 
 The corpora name the same things differently. Free conversation of children (자유대화 음성) has `발화정보.stt`,
 `녹음자정보.recorderId / age / gender`; read speech and commands have
@@ -116,21 +116,21 @@ class Keys:
             )
 
 
-def found(row: Mapping[str, Any], field: str, keys: Keys | None = None) -> str:
-    """What a label or row says of a field, as text; "" where it says nothing.
+def value_of(row: Mapping[str, Any], field: str, keys: Keys | None = None) -> str:
+    """The value of a field in a label or row, as text; "" where there is none.
 
     `keys` names, by field, the key to take instead of those of `NAMES`.
     """
     if keys and field in keys.named:
-        return _said(keys.value(row, field), field)
-    return next(found_all(row, field), "")
+        return _as_text(keys.value(row, field), field)
+    return next(values_of(row, field), "")
 
 
-def found_all(row: Mapping[str, Any], field: str) -> Iterator[str]:
-    """Everything a label or row says of a field, the surest first."""
+def values_of(row: Mapping[str, Any], field: str) -> Iterator[str]:
+    """Every value of a field in a label or row, the surest first."""
     for name in NAMES[field]:
         for key, value in row.items():
-            if _same(_end(key, name), name) and (text := _said(value, field)):
+            if _same(_end(key, name), name) and (text := _as_text(value, field)):
                 yield text
 
 
@@ -149,14 +149,14 @@ def _bare(key: str) -> str:
     return re.sub(r"[\s_-]", "", normalize("NFC", key)).lower()
 
 
-def _said(value: Any, field: str) -> str:
-    """A value as text; what says that nothing is known says nothing, but a child may well say 없음."""
+def _as_text(value: Any, field: str) -> str:
+    """A value as text, "" for one that means unknown; but 없음 (nothing) may be the text of a child."""
     text = "" if isinstance(value, list | dict) or value is None else str(value).strip()
     return "" if text.lower() in (_NOTHING if field == "text" else _NOT_KNOWN) else text
 
 
 def lacking(field: str, row: Mapping[str, Any], where: Path, keys: Keys | None = None) -> AsrLabError:
-    """The message for a label that does not say a field, or has the key of it and nothing there."""
+    """The error for a label without a field, or with its key and an empty value."""
     names = (keys.named[field],) if keys and field in keys.named else NAMES[field]
     empty = [key for key in row if any(_same(_end(key, name), name) for name in names)]
     if empty:

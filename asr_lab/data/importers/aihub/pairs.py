@@ -8,7 +8,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from asr_lab.data.importers.aihub.folders import Folder, Place, below_split, place, split_folder, split_of
-from asr_lab.data.importers.aihub.labels import flat, found, read_label
+from asr_lab.data.importers.aihub.labels import flat, read_label, value_of
 from asr_lab.data.manifest import file_digest
 from asr_lab.errors import AsrLabError, listing
 
@@ -104,7 +104,7 @@ def _match_named(made: dict[Path, Path], audio: Mapping[Path, Place], labels: Ma
 
 def _file_named(label: Path) -> str:
     try:
-        return found(flat(read_label(label)), "audio")
+        return value_of(flat(read_label(label)), "audio")
     except AsrLabError:  # one that cannot be read names nothing
         return ""
 

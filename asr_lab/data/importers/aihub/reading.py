@@ -12,11 +12,11 @@ from lhotse.cut import Cut
 from asr_lab.data import manifest
 from asr_lab.data.importers.aihub import dialogues
 from asr_lab.data.importers.aihub.details import age_of, gender_of, snr_of
-from asr_lab.data.importers.aihub.faults import Fault
 from asr_lab.data.importers.aihub.folders import Place, split_lain_in, split_named
-from asr_lab.data.importers.aihub.labels import Keys, flat, found, lacking, read_label
-from asr_lab.data.importers.aihub.speakers import Nobody, settle
+from asr_lab.data.importers.aihub.labels import Keys, flat, lacking, read_label, value_of
+from asr_lab.data.importers.aihub.speakers import UnnamedSpeaker, assign_speakers
 from asr_lab.data.importers.aihub.table import Row
+from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.errors import AsrLabError, listing
 
 _SPLITS = ("train", "val", "test", "all")
@@ -29,13 +29,13 @@ _NOT_READ = {
 
 
 class Reader:
-    """Utterances, faults and what is worth a note, gathered recording by recording."""
+    """Utterances, faults and notes, gathered recording by recording."""
 
-    def __init__(self, keys: Keys, faults: list[Fault]) -> None:
-        self.faults = faults
+    def __init__(self, keys: Keys, report: ImportReport) -> None:
+        self._report = report
         self._keys = keys
-        self._made: list[tuple[Cut, str]] = []
-        self._nobody: list[Nobody] = []
+        self._cuts: list[tuple[Cut, str]] = []
+        self._unnamed: list[UnnamedSpeaker] = []
         self._not_read: dict[str, Counter[str]] = defaultdict(Counter)
         self._notes: list[str] = []
         self._moved = self._silent = self._local = 0
@@ -43,7 +43,7 @@ class Reader:
     def read(self, id: str, audio: Path, place: Place, label: Path | AsrLabError | None, row: Row) -> None:
         """Add the utterances of one recording, or its fault."""
         try:
-            split = split_named(said) if (said := found(row, "split")) else split_lain_in(place)
+            split = split_named(named) if (named := value_of(row, "split")) else split_lain_in(place)
             if not isinstance(label, Path):
                 raise label or AsrLabError("there is no label", where=f"{'/'.join(place)}.json")
             content = read_label(label)
@@ -53,25 +53,26 @@ class Reader:
             else:
                 cuts = [self._whole(id, audio, place, label, flat(content), row)]
         except AsrLabError as error:
-            self.faults.append(Fault(id, error))
+            self._report.add_error(id, error)
             return
         self._moved += split_lain_in(place) not in ("all", split)
-        self._made += [(cut, split) for cut in cuts]
+        self._cuts += [(cut, split) for cut in cuts]
 
-    def parts(self) -> dict[str, list[Cut]]:
-        """The utterances by split, once all were read; those whose speaker nothing tells become faults."""
-        unsettled, notes = settle(self._nobody)
-        self._nobody, self._notes = [], notes
-        self.faults += [Fault(one.cut.id, one.fault) for one in unsettled]
-        nobody = {one.cut.id for one in unsettled}
-        parts: dict[str, list[Cut]] = defaultdict(list)
-        for cut, split in self._made:
-            if cut.id not in nobody:
-                parts[split].append(cut)
-        return {name: parts[name] for name in _SPLITS if name in parts}
+    def splits(self) -> dict[str, list[Cut]]:
+        """The utterances by split, once all are read; those without any known speaker become faults."""
+        unknown, self._notes = assign_speakers(self._unnamed)
+        self._unnamed = []
+        for one in unknown:
+            self._report.add_error(one.cut.id, one.fault)
+        left_out = {one.cut.id for one in unknown}
+        splits: dict[str, list[Cut]] = defaultdict(list)
+        for cut, split in self._cuts:
+            if cut.id not in left_out:
+                splits[split].append(cut)
+        return {name: splits[name] for name in _SPLITS if name in splits}
 
     def notes(self) -> list[str]:
-        """What a user should know of what was read."""
+        """Notes on what was read."""
         counted = (
             (self._moved, "utterances lie in the folder of another split: the table counts"),
             (self._silent, "segments of recordings have no text: left out"),
@@ -84,66 +85,66 @@ class Reader:
         return self._notes + [f"{count} {what}" for count, what in counted if count] + not_read
 
     def _are_utterances(self, segments: list[dict[str, Any]], label: dict[str, Any]) -> bool:
-        """Whether segments are what was said by whom; beside the whole text, without speakers, they are its words."""
+        """Whether segments are utterances of speakers; beside the whole text, without speakers, they are its words."""
         rows = [flat(segment) for segment in segments]
-        if not any(self._said(row) for row in rows):
+        if not any(self._text(row) for row in rows):
             return False
-        named = all(found(row, "speaker", self._keys) for row in rows)
-        return named or not found(dialogues.outside(label), "text", self._keys)
+        named = all(value_of(row, "speaker", self._keys) for row in rows)
+        return named or not value_of(dialogues.outside(label), "text", self._keys)
 
-    def _said(self, segment: dict[str, Any]) -> str:
-        text = found(segment, "text", self._keys)
-        return text if text or "text" in self._keys.named else found(segment, "form")
+    def _text(self, segment: dict[str, Any]) -> str:
+        text = value_of(segment, "text", self._keys)
+        return text if text or "text" in self._keys.named else value_of(segment, "form")
 
     def _whole(self, id: str, audio: Path, place: Place, path: Path, label: dict[str, Any], row: Row) -> Cut:
-        text = found(label, "text", self._keys)
+        text = value_of(label, "text", self._keys)
         speaker = self._first([label], "speaker", row)
-        told = {field: self._first([label], field, row) for field in _DETAILS}
+        details = {field: self._first([label], field, row) for field in _DETAILS}
         if not text:
             raise lacking("text", label, path, self._keys)
-        cut = _utterance(id, audio, text, speaker, **self._details(told))
+        cut = _utterance(id, audio, text, speaker, **self._details(details))
         if not speaker:
-            number = "" if "speaker" in self._keys.named else found(label, "speaker_number")
-            self._nobody.append(Nobody(cut, place, number, lacking("speaker", label, path, self._keys)))
+            number = "" if "speaker" in self._keys.named else value_of(label, "speaker_number")
+            self._unnamed.append(UnnamedSpeaker(cut, place, number, lacking("speaker", label, path, self._keys)))
         return cut
 
     def _pieces(
         self, id: str, audio: Path, path: Path, content: Mapping[str, Any], segments: list[dict[str, Any]], row: Row
     ) -> Iterator[Cut]:
         """An utterance of each segment; a fault in one leaves the others."""
-        whole, people, label = _utterance(id, audio, "", ""), dialogues.speakers(content), flat(content)
+        whole, speakers, label = _utterance(id, audio, "", ""), dialogues.speakers(content), flat(content)
         for number, segment in enumerate(segments):
-            said = flat(segment)
+            fields = flat(segment)
             try:
-                text = self._said(said)
+                text = self._text(fields)
                 if not text:
                     self._silent += 1
                     continue
-                name = found(said, "speaker", self._keys)
-                alone = len(people) < 2  # what is said of the whole recording is said of its speaker
-                sources = [said, flat(people.get(name, {})), *([label] if alone else [])]
-                told = {field: self._first(sources, field, row if alone else {}) for field in _DETAILS}
+                name = value_of(fields, "speaker", self._keys)
+                alone = len(speakers) < 2  # the fields of the whole recording are those of its speaker
+                sources = [fields, flat(speakers.get(name, {})), *([label] if alone else [])]
+                details = {field: self._first(sources, field, row if alone else {}) for field in _DETAILS}
                 speaker = dialogues.speaker_id(name, id) if name else self._first([label], "speaker", row)
                 if not speaker:
-                    raise lacking("speaker", said, path, self._keys)
-                yield dialogues.piece(whole, segment, number, text=text, speaker=speaker, **self._details(told))
+                    raise lacking("speaker", fields, path, self._keys)
+                yield dialogues.piece(whole, segment, number, text=text, speaker=speaker, **self._details(details))
                 self._local += bool(name) and speaker != name
             except AsrLabError as error:
-                self.faults.append(Fault(f"{id}-{number:04}", error))
+                self._report.add_error(f"{id}-{number:04}", error)
 
     def _first(self, labels: list[dict[str, Any]], field: str, row: Row) -> str:
-        """What the table says, else the first label that says anything."""
-        of_labels = [found(label, field, self._keys) for label in labels if label]
-        return found(row, field) or next(filter(None, of_labels), "")
+        """The value in the table, else in the first label that has one."""
+        of_labels = [value_of(label, field, self._keys) for label in labels if label]
+        return value_of(row, field) or next(filter(None, of_labels), "")
 
-    def _details(self, told: Mapping[str, str]) -> dict[str, Any]:
-        """Age, gender and SNR as a manifest has them; what is none is counted."""
-        gender = gender_of(told["gender"])
-        made = {**age_of(told["age"]), **({"gender": gender} if gender else {}), **snr_of(told["snr_db"])}
-        for field, text in told.items():
-            if text and field not in made:
+    def _details(self, texts: Mapping[str, str]) -> dict[str, Any]:
+        """Age, gender and SNR as a manifest has them; values that are none are counted."""
+        gender = gender_of(texts["gender"])
+        details = {**age_of(texts["age"]), **({"gender": gender} if gender else {}), **snr_of(texts["snr_db"])}
+        for field, text in texts.items():
+            if text and field not in details:
                 self._not_read[field][text] += 1
-        return made
+        return details
 
 
 def _utterance(id: str, audio: Path, text: str, speaker: str, **details: Any) -> Cut:

@@ -1,4 +1,4 @@
-"""Who speaks where the labels of an AI-Hub corpus name nobody."""
+"""Speakers of utterances whose labels name none, in an AI-Hub corpus."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from asr_lab.data import manifest
 from asr_lab.data.importers.aihub.folders import Place, below_split
 from asr_lab.errors import AsrLabError
 
-_SPEAKERS_AT_ONCE = 10  # a `NumberOfSpeaker` from here on counts nobody: it is a speaker's number
+_SPEAKERS_AT_ONCE = 10  # a `NumberOfSpeaker` from here on is no count: it is a speaker's number
 
 
 @dataclass(frozen=True)
-class Nobody:
+class UnnamedSpeaker:
     """An utterance whose label names no speaker."""
 
     cut: Cut
@@ -25,8 +25,8 @@ class Nobody:
     fault: AsrLabError
 
 
-def settle(unnamed: Sequence[Nobody]) -> tuple[list[Nobody], list[str]]:
-    """(Those of whom nothing tells the speaker, notes); the others get theirs.
+def assign_speakers(unnamed: Sequence[UnnamedSpeaker]) -> tuple[list[UnnamedSpeaker], list[str]]:
+    """(Utterances whose speaker stays unknown, notes); the others get theirs.
 
     `NumberOfSpeaker` is the speaker's number in some corpora and how many speak in others. It is taken where it
     varies and is no count, or where each path has it; else the folder of a file stands for its speaker, as long as
@@ -49,7 +49,7 @@ def settle(unnamed: Sequence[Nobody]) -> tuple[list[Nobody], list[str]]:
     return [one for one in rest if not _folder(one.place)], notes
 
 
-def _are_speakers(numbered: Sequence[Nobody]) -> bool:
+def _are_speakers(numbered: Sequence[UnnamedSpeaker]) -> bool:
     numbers = {one.number for one in numbered}
     counts = all(number.isdecimal() and int(number) < _SPEAKERS_AT_ONCE for number in numbers)
     if len(numbers) > 1 and not counts:

@@ -1,4 +1,4 @@
-"""The table beside the folders of an AI-Hub corpus: which recordings count, and what it says of each."""
+"""The table beside the folders of an AI-Hub corpus: which recordings count, and the values it has for each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from asr_lab.data.importers.aihub.folders import Place, place, split_lain_in, split_of
-from asr_lab.data.importers.aihub.labels import found, found_all
+from asr_lab.data.importers.aihub.labels import value_of, values_of
 from asr_lab.data.importers.aihub.pairs import Endings, all_same, preferred
 from asr_lab.errors import AsrLabError, listing
 
@@ -54,14 +54,14 @@ def _named(rows: Sequence[Row]) -> dict[Place, Row]:
     count = Counter(places)
     named: dict[Place, Row] = {}
     for where, row in zip(places, rows, strict=True):
-        speaker = found(row, "speaker")
+        speaker = value_of(row, "speaker")
         named[(speaker, *where) if count[where] > 1 and speaker else where] = row  # 0000.wav of each speaker
     return {where: row for where, row in named.items() if where[-1]}
 
 
 def _place(row: Row) -> Place:
     """The place a row names: that of the column that says most of where the file is."""
-    places = [place(text) for text in found_all(row, "file")]
+    places = [place(text) for text in values_of(row, "file")]
     same = [one for one in places if one[-1] == places[0][-1]]
     return max(same, key=len, default=("",))
 
@@ -88,7 +88,7 @@ def recordings_of(
 
 def _narrowed(paths: list[Path], row: Row, audio: Mapping[Path, Place]) -> list[Path]:
     """Of several recordings those in a folder of the row's speaker, and those in its split, where there are such."""
-    speaker, split = found(row, "speaker"), split_of(found(row, "split"))
+    speaker, split = value_of(row, "speaker"), split_of(value_of(row, "split"))
     if len(paths) > 1:
         paths = [path for path in paths if speaker in audio[path][:-1]] or paths
         paths = [path for path in paths if split_lain_in(audio[path]) == split] or paths

@@ -9,7 +9,7 @@ from conftest import ok, refused, run, tone_word
 
 from asr_lab.data import manifest
 from asr_lab.data.importers.aihub.details import age_of, gender_of, snr_of
-from asr_lab.data.importers.aihub.labels import found
+from asr_lab.data.importers.aihub.labels import value_of
 
 FOLDERS = {"train": "1.Training", "val": "2.Validation_split", "test": "3.Test"}
 
@@ -127,7 +127,7 @@ def test_ages_genders_and_levels_as_they_are_written():
     assert [gender_of(text) for text in ("남", "여성", "Female", "m", "?")] == ["male", "female", "female", "male", ""]
     assert snr_of("12.5 dB") == {"snr_db": 12.5}
     assert snr_of("high") == {}
-    assert found({"화자정보.Age": "N/A", "나이": "9"}, "age") == "9"
+    assert value_of({"화자정보.Age": "N/A", "나이": "9"}, "age") == "9"
 
 
 # --- Lhotse's recipes -------------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ def test_what_lhotse_leaves_no_word_of_is_told_and_so_are_parts_that_share_speak
     (root / "dev.trn").write_text(first, encoding="utf-8")
     parts = ("--option", 'dataset_parts=["train", "dev"]')
     said = ok("data", "import", "lhotse", "ksponspeech", root, tmp_path / "out", *parts)
-    assert "1 utterances have no word as Lhotse reads them, left out: KsponSpeech_000002\n" in said
+    assert "1 left out: no word as Lhotse reads it: KsponSpeech_000002\n" in said
     assert "warning: the splits are not disjoint by speaker: train and dev share 1: KsponSpeech_0001" in said
 
 

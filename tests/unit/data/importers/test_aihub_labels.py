@@ -254,7 +254,8 @@ def test_what_is_faulty_can_be_left_out_and_is_listed(tmp_path):
     assert "--skip-faulty leaves them out and lists them in OUT/faults.tsv" in said
     assert not (tmp_path / "out").exists()
     said = ok("data", "import", "aihub", tmp_path / "in", tmp_path / "out", "--skip-faulty")
-    assert "2 faults, left out: 1 the audio file is empty (0 bytes), 1 the text is empty" in said
+    assert "1 left out: the audio file is empty (0 bytes): c\n" in said
+    assert "1 left out: the text is empty: empty (Text.LabelText)\n" in said
     assert "faults.tsv" in said
     assert set(speakers(tmp_path / "out")) == {"a", "b"}
     with (tmp_path / "out" / "faults.tsv").open(encoding="utf-8", newline="") as file:
@@ -284,7 +285,7 @@ def test_clips_too_short_for_any_model_are_named(tmp_path):
     put(tmp_path / "in", "a", said_by("k1", "1"))
     put(tmp_path / "in", "click", said_by("k1", "1"), seconds=0.02)
     said = ok("data", "import", "aihub", tmp_path / "in", tmp_path / "out")
-    assert "1 utterances are shorter than 25 ms, which no model can hear: click" in said
+    assert "1 utterances are shorter than 25 ms, too short for any model: click" in said
 
 
 # --- manifests of an earlier import -----------------------------------------------------------------------

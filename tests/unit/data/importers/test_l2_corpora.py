@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import run
+from conftest import ok, run
 
 from asr_lab.data import manifest
-from asr_lab.data.importers.l2_asr_json import import_l2json
+from asr_lab.data.importers.l2_asr_json import import_l2_asr_json
 from asr_lab.data.importers.l2arctic import SPEAKERS, import_l2arctic, part_of
 from asr_lab.data.pronunciation import check_pronunciations, pronunciation
 from asr_lab.errors import AsrLabError
@@ -73,7 +73,8 @@ def arctic(tmp_path) -> Path:
 
 
 def test_every_way_of_labelling_is_understood(arctic):
-    parts, notes = import_l2arctic(arctic)
+    result = import_l2arctic(arctic, arctic)
+    parts = result.splits
     assert {part: [cut.id for cut in cuts] for part, cuts in parts.items()} == {
         "train": ["HJK-arctic_a0002"],
         "val": ["THV-arctic_a0001"],
@@ -93,8 +94,8 @@ def test_every_way_of_labelling_is_understood(arctic):
     fields = {name: manifest.field(cut, name) for name in ("speaker", "gender", "l1", "text", "corpus")}
     assert fields == {"speaker": "YKWK", "gender": "male", "l1": "korean", "text": "The cat swerves to own.",
                       "corpus": "l2-arctic"}  # fmt: skip
-    assert any("2 labels that are no phonemes: 'IH1,XX,s' 1 times, 'N,S' 1 times" in note for note in notes)
-    assert any("21 of 24 speakers are not there" in note for note in notes)
+    assert result.report.unknown_labels == {"IH1,XX,s": 1, "N,S": 1}
+    assert any("21 of 24 speakers are not there" in note for note in result.report.notes)
 
 
 def test_what_cannot_be_read_is_named_and_the_rest_imported(arctic, tmp_path):
@@ -108,22 +109,23 @@ def test_what_cannot_be_read_is_named_and_the_rest_imported(arctic, tmp_path):
     (arctic / "SKA" / "wav" / "arctic_a0006.wav").unlink()
     _said(arctic, "JOHN", "arctic_a0007", phones=["AH0"])
     out = tmp_path / "out"
-    done = run("data", "import", "l2-arctic", arctic, out)
-    assert done.exit_code == 0, done.output
-    told = " ".join(done.output.split())
-    for line in (
-        "2 left out: its TextGrid cannot be read: YDCK/arctic_a0209 (IndexError), YDCK/arctic_a0272 (Unicode",
-        "its TextGrid has no tier `phones` but words: ABA/arctic_a0003",
-        "a canonical phoneme is unknown: ABA/arctic_a0004 ('QX')",
-        "its tier `phones` holds no phoneme: ABA/arctic_a0005",
-        "it is not in wav/: SKA/arctic_a0006",
-        "its folder is no speaker of L2-ARCTIC: JOHN/arctic_a0007.TextGrid",
-        "1 are not at 16000 Hz",
-    ):
-        assert line in told, line
+    printed = " ".join(ok("data", "import", "l2-arctic", arctic, out).split())
+    assert (
+        "2 left out: its TextGrid cannot be read: YDCK/arctic_a0209 (IndexError), YDCK/arctic_a0272 (Unicode" in printed
+    )
+    assert "1 are not at 16000 Hz" in printed
     assert [len(manifest.read(out / f"{part}.jsonl.gz")) for part in ("train", "val", "test")] == [1, 1, 1]
+    report = import_l2arctic(arctic, out).report
+    assert {(fault.item, fault.kind, fault.detail) for fault in report.faults if "YDCK" not in fault.item} == {
+        ("ABA/arctic_a0003", "its TextGrid has no tier `phones` but words", ""),
+        ("ABA/arctic_a0004", "a canonical phoneme is unknown", "'QX'"),
+        ("ABA/arctic_a0005", "its tier `phones` holds no phoneme", ""),
+        ("SKA/arctic_a0006", "it is not in wav/", ""),
+        ("JOHN/arctic_a0007.TextGrid", "its folder is no speaker of L2-ARCTIC", ""),
+    }
+    assert all(Path(fault.file).name.startswith("arctic_a") for fault in report.faults)
     with pytest.raises(AsrLabError, match="no annotated utterance"):
-        import_l2arctic(tmp_path / "out")
+        import_l2arctic(out, out)
 
 
 def test_the_split_is_that_of_published_results():
@@ -165,7 +167,8 @@ def older(tmp_path) -> Path:
 
 
 def test_the_older_json_with_and_without_an_alignment(older):
-    parts, notes = import_l2json(older)
+    result = import_l2_asr_json(older, older)
+    parts = result.splits
     assert {part: len(cuts) for part, cuts in parts.items()} == {"train": 1, "val": 1, "test": 1}
     for part in ("train", "val"):
         (cut,) = parts[part]
@@ -178,18 +181,20 @@ def test_the_older_json_with_and_without_an_alignment(older):
     assert pronunciation(cut).perceived == ("DH", "AH", "K", "<unk>", "T")
     assert manifest.field(parts["train"][0], "l1") == "vietnamese"
     assert [manifest.field(parts["val"][0], name) for name in ("speaker", "l1")] == ["YKWK", "korean"]
-    assert notes[0] == "1 have error labels that contradict the phonemes, which count: YKWK-b"
-    assert notes[1].startswith("2 have no words, their canonical phonemes are the text: ")
+    assert result.report.remarks == {
+        "have error labels that contradict the phonemes, which count": ["YKWK-b"],
+        "have no words, their canonical phonemes are the text": ["YKWK-b", "YKWK-a"],
+    }
 
 
 def test_lists_of_labels_are_read_as_strings_are(older):
-    before, _ = import_l2json(older)
+    before = import_l2_asr_json(older, older).splits
     for path in older.glob("*.json"):
         rows = json.loads(path.read_text())
         for row in rows.values():
             row |= {name: row[name].split() for name in row if name.endswith(("_aligned", "_target", "_labels"))}
         path.write_text(json.dumps(rows))
-    after, _ = import_l2json(older)
+    after = import_l2_asr_json(older, older).splits
     for part, (cut,) in before.items():
         assert pronunciation(after[part][0]) == pronunciation(cut)
 
@@ -203,11 +208,9 @@ def test_lengths_that_differ_and_labels_that_are_none_are_named(older, tmp_path)
     (other,) = eval_rows
     eval_rows[other]["perceived_train_target"] = "dh ah k zz t"
     (older / "eval.json").write_text(json.dumps(eval_rows))
-    done = run("data", "import", "l2-json", older, tmp_path / "out")
-    assert done.exit_code == 0, done.output
-    told = " ".join(done.output.split())
-    assert "1 left out: canonical and error_labels differ in length: YKWK-b (5, 2)" in told
-    assert "1 labels that are no phonemes: 'zz' 1 times" in told
+    printed = " ".join(ok("data", "import", "l2-json", older, tmp_path / "out").split())
+    assert "1 left out: canonical and error_labels differ in length: YKWK-b (5, 2)" in printed
+    assert "1 labels that are no phonemes: 'zz' 1 times" in printed
     assert len(manifest.read(tmp_path / "out" / "val.jsonl.gz")) == 1
 
 

@@ -8,7 +8,8 @@ import soundfile
 from conftest import SHARED
 
 from asr_lab.data import manifest
-from asr_lab.data.importers.speechocean762 import import_speechocean
+from asr_lab.data.importers.import_report import ImportRefusedError
+from asr_lab.data.importers.speechocean762 import import_speechocean762
 from asr_lab.data.pronunciation import pronunciation
 from asr_lab.errors import AsrLabError
 
@@ -39,6 +40,10 @@ def source(tmp_path):
     return folder
 
 
+def imported(source, scores=None):
+    return import_speechocean762(source, source, scores=scores)
+
+
 def word(text, phones, accuracy, *wrong):
     entries = [{"canonical-phone": p, "index": i, "pronounced-phone": h} for i, p, h in wrong]
     row = {"text": text, "phones": phones, "phones-accuracy": [2.0] * len(phones), "accuracy": accuracy}
@@ -52,7 +57,7 @@ def scores(**changes):
 
 
 def test_an_utterance_has_what_the_corpus_says(source):
-    cuts = {cut.id: cut for cut in import_speechocean(source)[0]}
+    cuts = {cut.id: cut for cut in imported(source).splits["all"]}
     assert set(cuts) == {"00001a", "00002b"}
     child = cuts["00001a"]
     own = {name: manifest.field(child, name) for name in ("speaker", "gender", "age", "l1", "part", "language", "text")}
@@ -66,7 +71,8 @@ def test_an_utterance_has_what_the_corpus_says(source):
 
 def test_scores_and_what_was_heard(source, tmp_path):
     (source / "resource" / "scores.json").write_text(json.dumps(scores()))
-    cuts, notes = import_speechocean(source)
+    result = imported(source)
+    cuts = result.splits["all"]
     path = tmp_path / "all.jsonl.gz"
     manifest.write(cuts, path)
     child = next(cut for cut in manifest.read(path) if cut.id == "00001a")
@@ -79,7 +85,7 @@ def test_scores_and_what_was_heard(source, tmp_path):
     assert manifest.field(child, "accented") == [0, 0, 0, 1, 0]
     said = pronunciation(child)
     assert (said.scores, said.words) == ((2.0,) * 5, (0, 0, 1, 1, 1))
-    assert notes == []
+    assert result.report.lines() == []
 
 
 def test_an_old_copy_of_the_scores_tells_errors_by_score_alone(source):
@@ -89,11 +95,12 @@ def test_an_old_copy_of_the_scores_tells_errors_by_score_alone(source):
     del call["mispronunciations"]
     call["phones-accuracy"] = [2.0, 0.4, 0.5]
     (source / "resource" / "scores.json").write_text(json.dumps(old))
-    cuts, notes = import_speechocean(source)
+    result = imported(source)
+    cuts = result.splits["all"]
     child = pronunciation(next(cut for cut in cuts if cut.id == "00001a"))
     assert child.perceived == ("<del>", "<del>", "K", "<unk>", "L")
     assert child.errors == (1, 1, 0, 1, 0)
-    assert any("an old copy of the scores" in note for note in notes)
+    assert any("an old copy of the scores" in note for note in result.report.notes)
 
 
 def test_phones_that_are_none_are_unknown_and_counted(source):
@@ -101,49 +108,56 @@ def test_phones_that_are_none_are_unknown_and_counted(source):
     judged = scores(words=[word("WE", ["W", "IY0"], 8), word("CALL", ["K", "AO0", "L"], 2, *wrong)])
     (source / "resource" / "scores.json").write_text(json.dumps(judged))
     (source / "resource" / "text-phone").unlink()  # the scores have the canonical phones too
-    cuts, notes = import_speechocean(source)
+    result = imported(source)
+    cuts = result.splits["all"]
     (child,) = (cut for cut in cuts if cut.id == "00001a")
     said = pronunciation(child)
     assert said.canonical == ("W", "IY", "K", "AO", "L")
     assert said.perceived == ("W", "IY", "<unk>", "<unk>", "<unk>")
     assert said.errors == (0, 0, 1, 1, 1)
-    assert notes == ["2 labels that are no phonemes: 'TR' 1 times, 'ar*' 1 times"]
+    assert result.report.unknown_labels == {"TR": 1, "ar*": 1}
     judged = scores(words=[word("WE", ["W", "TR"], 8)])
     (source / "resource" / "scores.json").write_text(json.dumps(judged))
     with pytest.raises(AsrLabError, match="not a phone: 'TR'"):
-        import_speechocean(source)
+        imported(source)
     judged = scores(words=[word("WE", ["W", "IY0"], 8, (5, "IY", "IH"))])
     (source / "resource" / "scores.json").write_text(json.dumps(judged))
     with pytest.raises(AsrLabError, match="a mispronunciation of phone 5 of 2"):
-        import_speechocean(source)
+        imported(source)
 
 
 def test_scores_of_other_phones_are_refused(source, tmp_path):
     other = tmp_path / "scores.json"
     other.write_text(json.dumps(scores(words=[word("WE", ["W", "AH0"], 9)])))
     with pytest.raises(AsrLabError, match="scores are of other phones"):
-        import_speechocean(source, scores=other)
-    with pytest.raises(AsrLabError, match=r"none.json is missing"):
-        import_speechocean(source, scores=tmp_path / "none.json")
+        imported(source, scores=other)
+    with pytest.raises(AsrLabError, match=r"none.json: the file is missing"):
+        imported(source, scores=tmp_path / "none.json")
 
 
 def test_every_fault_is_told_at_once(source):
     (source / "train" / "spk2age").unlink()
     (source / "train" / "text").write_text("00001a\tWE CALL\n00009z\tNOBODY\nalone\n")
-    with pytest.raises(AsrLabError) as told:
-        import_speechocean(source)
-    for part in ("spk2age is missing", "lacks 1 utterances: 00009z", "line 3: one column"):
-        assert part in str(told.value), part
+    with pytest.raises(ImportRefusedError) as refused:
+        imported(source)
+    train = source / "train"
+    assert {(fault.file, fault.line, fault.kind, fault.detail) for fault in refused.value.report.faults} == {
+        (str(train / "text"), 3, "one column, two are needed", ""),
+        (str(train / "spk2age"), 0, "the file is missing", ""),
+        (str(train / "spk2age"), 0, "speakers are missing", "1: 0001"),
+        (str(train / "wav.scp"), 0, "utterances are missing", "1: 00009z"),
+        (str(train / "utt2spk"), 0, "utterances are missing", "1: 00009z"),
+    }
 
 
 def test_a_folder_that_is_something_else(tmp_path):
     with pytest.raises(AsrLabError, match="neither train/ nor test/"):
-        import_speechocean(tmp_path)
+        imported(tmp_path)
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="speechocean762 is not on this machine")
 def test_the_corpus_itself():
-    cuts, _ = import_speechocean(REAL)
+    cuts = imported(REAL).splits["all"]
     assert len(cuts) == 960
     ages = {manifest.supervision(cut).speaker: manifest.field(cut, "age") for cut in cuts}
     assert len(ages) == 48

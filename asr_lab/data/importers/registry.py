@@ -1,0 +1,129 @@
+"""Every importer of a corpus: a new one is a file beside this one, and an entry here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from asr_lab.data.importers.contract import SKIP_FAULTY, Importer, ImportResult, Option, Progress, no_progress
+from asr_lab.errors import AsrLabError, listing, nearest
+
+_HERE = "asr_lab.data.importers"
+_AUDIO = Option(name="audio", kind="path", help="folder the audio paths start from.  [that of SOURCE]")
+
+IMPORTERS: dict[str, Importer] = {
+    "fsdd": Importer(
+        description="Free Spoken Digit Dataset: a folder of {digit}_{speaker}_{index}.wav",
+        function=f"{_HERE}.fsdd:import_fsdd",
+        options=(
+            Option(name="join", kind="range", help="join digits into strings of so many, such as 1-5."),
+            Option(name="blocks", kind="integer", default=10, help="blocks of indices."),
+            Option(name="copies", kind="integer", default=1, help="join the recordings so many times differently."),
+            Option(name="seed", kind="integer", default=0, help="seed of the strings."),
+        ),
+        markers=("[0-9]_*_[0-9]*.wav",),
+    ),
+    "speechocean762": Importer(
+        description="speechocean762: Kaldi files in train/ and test/, with experts' scores",
+        function=f"{_HERE}.speechocean762:import_speechocean762",
+        options=(Option(name="scores", kind="path", help="the experts' scores.  [SOURCE/resource/scores.json]"),),
+        markers=("resource/text-phone", "resource/scores.json"),
+    ),
+    "l2-arctic": Importer(
+        description="L2-ARCTIC: a folder for each speaker, with annotated TextGrids; split by speakers",
+        function=f"{_HERE}.l2arctic:import_l2arctic",
+        has_splits=True,
+        markers=("*/annotation/*.TextGrid",),
+    ),
+    "l2-json": Importer(
+        description="JSON files of L2_ASR (train, val, eval), keyed by the path of a WAV",
+        function=f"{_HERE}.l2_asr_json:import_l2_asr_json",
+        options=(_AUDIO,),
+        has_splits=True,
+    ),
+    "kospeech": Importer(
+        description="KoSpeech's transcripts.txt: path, text and ids, as for KsponSpeech",
+        function=f"{_HERE}.kospeech:import_kospeech",
+        options=(
+            _AUDIO,
+            Option(name="vocab", kind="path", help="vocabulary file, to check the ids of the transcripts."),
+            Option(name="drop_silence", kind="flag", help="write FLAC without silence, as KoSpeech reads PCM."),
+        ),
+        file_names=("transcripts*.txt",),
+    ),
+    "aihub": Importer(
+        description="AI-Hub: WAV files and a JSON label for each, in 1.Training, 2.Validation, 3.Test",
+        function=f"{_HERE}.aihub.importer:import_aihub",
+        options=(
+            Option(
+                name="keys",
+                kind="pairs",
+                metavar="FIELD=KEY,...",
+                help="keys of the labels: text=, speaker=, age=, gender=, snr_db=.",
+            ),
+            Option(name="as_one", kind="flag", help="write all.jsonl.gz, whatever the splits, for asr-lab data split."),
+            Option(name=SKIP_FAULTY, kind="flag", help="leave out what has a fault, and list it in OUT/faults.tsv."),
+        ),
+        has_splits=True,
+        markers=("[0-9].Training*", "[0-9].Validation*", "subset_metadata*.csv"),
+    ),
+    "lhotse": Importer(
+        description="any corpus that a recipe of Lhotse's prepares, by the recipe's name",
+        function=f"{_HERE}.lhotse_recipes:import_lhotse",
+        options=(
+            Option(name="name", positional=True, help="Lhotse's recipe."),
+            Option(
+                name="option",
+                kind="pairs",
+                multiple=True,
+                metavar="KEY=VALUE",
+                help="an option of the recipe; may be repeated.",
+            ),
+        ),
+        has_splits=True,
+    ),
+    "csv": Importer(
+        description="CSV with the columns audio, text, speaker, ...",
+        function=f"{_HERE}.table:import_csv",
+        file_names=("*.csv",),
+    ),
+    "jsonl": Importer(
+        description="JSON lines with the keys audio, text, speaker, ...",
+        function=f"{_HERE}.table:import_jsonl",
+        file_names=("*.jsonl",),
+    ),
+}
+"""Kind of corpus -> how it is imported."""
+
+
+def import_corpus(
+    kind: str, source: Path, out: Path, options: Mapping[str, Any] | None = None, progress: Progress = no_progress
+) -> ImportResult:
+    """The utterances of the corpus at `source`; audio that must be written goes under `out`.
+
+    Raises `AsrLabError` for an unknown kind or option, and where nothing can be imported; it names the importer of the
+    kind that `source` looks like.
+    """
+    if kind not in IMPORTERS:
+        raise AsrLabError(f"no importer {kind!r}", allowed=listing(IMPORTERS, 30), hint=nearest(kind, IMPORTERS))
+    importer, given = IMPORTERS[kind], dict(options or {})
+    if foreign := [name for name in given if not importer.accepts(name)]:
+        own = listing(option.flag for option in importer.options) or "no options of its own"
+        raise AsrLabError(f"{kind} has no option {listing(foreign)}", allowed=own)
+    if not source.exists():
+        raise AsrLabError("no such file or folder", where=str(source))
+    try:
+        return importer.load()(source, out, progress=progress, **given)
+    except AsrLabError as error:
+        if not error.next_command and (other := _other_kind(kind, source)):
+            error.hint = "; ".join(filter(None, (error.hint, f"it looks like {other}: {IMPORTERS[other].description}")))
+            error.next_command = f"asr-lab data import {other} {source} {out}"
+        raise
+
+
+def _other_kind(kind: str, source: Path) -> str:
+    """The kind that `source` looks like, if it does not look like the one that was asked for."""
+    if IMPORTERS[kind].recognizes(source):
+        return ""
+    return next((name for name, importer in IMPORTERS.items() if importer.recognizes(source)), "")
