@@ -60,5 +60,5 @@ def not_written(error: BaseException) -> str:
     """
     lines = str(error).splitlines()
     if isinstance(error, OSError) or any(_NOT_WRITTEN.search(line) for line in lines):
-        return (lines[0] if lines else "") or type(error).__name__
+        return getattr(error, "strerror", "") or (lines[0] if lines else "") or type(error).__name__
     return ""

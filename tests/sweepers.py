@@ -23,6 +23,7 @@ from asr_lab.recipes.common import describe
 from asr_lab.sweeps import sweep as sweeping
 from asr_lab.sweeps.worker import Means
 from asr_lab.system import processes
+from asr_lab.system.files import write_text
 from asr_lab.tracking.recorder import MlflowTracker
 from asr_lab.training.recorder import FolderStore
 
@@ -66,9 +67,7 @@ def sleeper(recipe, store, folder, sleep=0.0, waits=False):
 
 def written(name: str, content: str) -> None:
     """Several processes of a test write the same files, while others read them."""
-    aside = Path(f".{name}.{os.getpid()}")
-    aside.write_text(content)
-    aside.replace(name)
+    write_text(Path(name), content)
 
 
 def planned(storage: str = "", **more):

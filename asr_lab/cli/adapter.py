@@ -120,7 +120,7 @@ def _one(experiment: AdapterExperiment, tracker: Tracker, store: ModelStore, out
     if not dry_run:
         _tell(adapt(planned, tracker, out))
         return
-    out.print(f"{planned.base_uri} + {planned.adapter()}", highlight=False)
+    out.print(f"{planned.base_uri} + {planned.adapter()}")
     _tell_plan(planned)
     out.print("nothing was trained or recorded (--dry-run)")
 
@@ -141,10 +141,10 @@ def _everyone(experiment: AdapterExperiment, tracker: Tracker, store: ModelStore
     show(done.people()[["person", "utterances", *_FIGURES]], "table")
     if len(done.growth) > 1:
         show(done.growth[["learned_from", *_FIGURES]], "table")
-    out.print(f"[bold]{len(done.adapted)} people, pooled[/]", highlight=False)
+    out.print(f"[bold]{len(done.adapted)} people, pooled[/]")
     for label, text in done.gain.rows().items():
-        out.print(f"  {label:16} {text}", highlight=False)
-    out.print(f"  {'look at it':16} mlflow ui    (or: asr-lab show {done.run_id[:8]})", highlight=False)
+        out.print(f"  {label:16} {text}")
+    out.print(f"  {'look at it':16} mlflow ui    (or: asr-lab show {done.run_id[:8]})")
 
 
 _FIGURES = ("wer_base", "wer", "wer_delta", "wer_delta_low", "wer_delta_high", "cer_base", "cer")
@@ -154,8 +154,7 @@ def _tell_plan(planned: Plan) -> None:
     tested = sum(len(fold.test) for fold in planned.folds)
     turns = f", in {len(planned.folds)} folds" if len(planned.folds) > 1 else ""
     console().print(
-        f"{planned.config.adapter.name}: learn from {len(planned.learned)} utterances, test on {tested}{turns}",
-        highlight=False,
+        f"{planned.config.adapter.name}: learn from {len(planned.learned)} utterances, test on {tested}{turns}"
     )
 
 
@@ -175,10 +174,10 @@ def _manifests(data: str | None) -> dict[str, Any]:
 def _tell(adapted: Any) -> None:
     out = console()
     out.print()
-    out.print(f"[bold]{adapted.name}'s adapter[/] on {adapted.base}", highlight=False)
+    out.print(f"[bold]{adapted.name}'s adapter[/] on {adapted.base}")
     for label, text in adapted.rows().items():
-        out.print(f"  {label:16} {text}", highlight=False)
+        out.print(f"  {label:16} {text}")
     if not adapted.gain.delta.excludes_zero or adapted.gain.delta.value > 0:
         out.print("  [yellow]no gain is shown: the interval of the difference touches 0, or it got worse[/]")
-    out.print(f"  {'look at it':16} mlflow ui    (or: asr-lab show {adapted.run_id[:8]})", highlight=False)
-    out.print(f"  {'use it':16} asr-lab transcribe FILE.wav --adapter {adapted.name}", highlight=False)
+    out.print(f"  {'look at it':16} mlflow ui    (or: asr-lab show {adapted.run_id[:8]})")
+    out.print(f"  {'use it':16} asr-lab transcribe FILE.wav --adapter {adapted.name}")

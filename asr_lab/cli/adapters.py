@@ -12,6 +12,7 @@ import click
 from asr_lab.cli.options import console, format_option
 from asr_lab.cli.tables import show
 from asr_lab.errors import AsrLabError
+from asr_lab.system.files import explain_unwritable, whole_file
 
 if TYPE_CHECKING:
     from asr_lab.models.adapter import AdapterInfo
@@ -100,7 +101,7 @@ def info(name: str, folder: Path, as_json: bool) -> None:
     out = console()
     for key, value in rows.items():
         shown = ", ".join(f"{k} {v:.1%}" for k, v in value.items()) if isinstance(value, dict) else value
-        out.print(f"  {key:18} {shown if shown not in ('', ()) else '-'}", highlight=False)
+        out.print(f"  {key:18} {shown if shown not in ('', ()) else '-'}")
     if not found.base_digest:
         out.print("  [yellow]it does not say which base it belongs to; import it with --base to bind it[/]")
 
@@ -137,10 +138,9 @@ def export(name: str, to: Path, folder: Path, plain: bool, data: str | None, ove
     target = AdapterManager(to).path(found.adapter_name)
     _keep(target, overwrite)
     if not plain or found.form == "plain":
-        target.parent.mkdir(parents=True, exist_ok=True)
-        aside = target.with_name(f".{target.name}.part")
-        shutil.copyfile(file, aside)
-        AdapterManager().get_adapter_info(str(aside.rename(target)))
+        with explain_unwritable("the adapter", target, hint=""), whole_file(target) as written:
+            shutil.copyfile(file, written)
+        AdapterManager().get_adapter_info(str(target))
         click.echo(f"{target}: {found.form}, {target.stat().st_size / 1e6:.2f} MB")
         return
     if not data:

@@ -57,8 +57,8 @@ def arms(
         return
     table = _for_people(done.table) if style in ("table", "markdown", "latex") else Table(frame=done.table)
     show(table, style)
-    out.print(f"[bold]{done.run_name}[/]  compare/table.csv, compare/arms.png, {hms(done.seconds)}", highlight=False)
-    out.print(f"  look  asr-lab show {done.run_id[:8]}, or mlflow ui", highlight=False)
+    out.print(f"[bold]{done.run_name}[/]  compare/table.csv, compare/arms.png, {hms(done.seconds)}")
+    out.print(f"  look  asr-lab show {done.run_id[:8]}, or mlflow ui")
 
 
 def _for_people(rows: pd.DataFrame) -> Table:
@@ -118,5 +118,5 @@ def _show_plan(experiment: ArmsExperiment, out: Console) -> None:
         rows.append(row)
     show(pd.DataFrame(rows).astype(object).fillna("-"), "table")
     for warning in warnings(planned):
-        out.print(f"[yellow]warning[/] {warning}", highlight=False)
+        out.print(f"[yellow]warning[/] {warning}")
     click.echo("nothing was trained or recorded (--dry-run)")

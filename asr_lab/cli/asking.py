@@ -61,5 +61,4 @@ def say_hidden() -> None:
     console(stderr=True).print(
         "their files are gone; their rows are only hidden, as a tracking server cannot erase rows. To finish it:\n"
         "  asr-lab cleanup --purge --backend-store-uri URI-OF-THE-SERVER'S-DATABASE",
-        highlight=False,
     )

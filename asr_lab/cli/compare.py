@@ -102,7 +102,7 @@ def _write(judged: Judged, style: str, out: Path | None, page: str) -> None:
     if style == "table":
         tables.show(judged.for_people(), style)
         for line in judged.sentences:
-            console().print(line, highlight=False, markup=False)
+            console().print(line, markup=False)
         return
     table = Table(frame=judged.table) if style in ("json", "csv") else judged.for_people()
     text = page if style == "html" else table.text(style)
@@ -140,12 +140,12 @@ def _draw(found: Sequence[Run], judged: Judged, file: Path | None, *, log: bool,
     drawn = curves_figure(compare.curves(shown, CURVES))
     say = console(stderr=True)
     if len(shown) < len(found):
-        say.print(f"curves: of the {len(shown)} best of {len(found)} runs", highlight=False)
+        say.print(f"curves: of the {len(shown)} best of {len(found)} runs")
     if file:
         file.parent.mkdir(parents=True, exist_ok=True)
         drawn.savefig(file, dpi=150)
-        say.print(f"curves: {file}", highlight=False)
+        say.print(f"curves: {file}")
     if log:
         compare.log_comparison(found, judged.table, drawn, page)
         kept = "table, curves and page" if page else "table and curves"
-        say.print(f"{kept}: under compare/ of {len(found)} runs", highlight=False)
+        say.print(f"{kept}: under compare/ of {len(found)} runs")

@@ -52,9 +52,9 @@ def curriculum(
     if not first:
         return
     show(Table(frame=done.table(), formats={"target_wer": "percent", "accept_wer": "percent"}), "table")
-    out.print(f"[bold]{done.run_name}[/]", highlight=False)
-    out.print(f"  model  {done.model_uri}\n  time   {hms(done.seconds)}", highlight=False)
-    out.print(f"  look   asr-lab show {done.run_id[:8]}, or mlflow ui", highlight=False)
+    out.print(f"[bold]{done.run_name}[/]")
+    out.print(f"  model  {done.model_uri}\n  time   {hms(done.seconds)}")
+    out.print(f"  look   asr-lab show {done.run_id[:8]}, or mlflow ui")
 
 
 def _model(resume_from: str) -> str:

@@ -33,9 +33,9 @@ def doctor(context: click.Context, style: str) -> None:
         if style == "table":
             colour = {"ok": "green", "warn": "yellow", "fail": "red"}[check.state]
             line = f"[{colour}]{check.state:4}[/]  [bold]{check.name:9}[/]  {escape(check.found)}"
-            out.print(line, highlight=False, soft_wrap=True)
+            out.print(line, soft_wrap=True)
             if check.advice:
-                out.print(f"                 -> {check.advice}", highlight=False, markup=False, soft_wrap=True)
+                out.print(f"                 -> {check.advice}", markup=False, soft_wrap=True)
     if style != "table":
         import pandas as pd  # not before it is needed: the doctor is for installations in which it does not load
 

@@ -77,35 +77,35 @@ def evaluate(
 def _say_assessed(done: AssessedData, out: Console) -> None:
     from asr_lab.metrics.pronunciation import SCORER
 
-    out.print(f"[bold]{done.run_name}[/]", highlight=False)
+    out.print(f"[bold]{done.run_name}[/]")
     show(done.summary, "table")
     for name, interval in (("error_f1", done.assessed.f1["model"]), ("pr_auc", done.assessed.pr_auc)):
         if interval:
             bounds = f"95 % interval {interval.low:.3f} to {interval.high:.3f}"
-            out.print(f"  {name:8} {interval.value:.3f}, {bounds} ({SCORER})", highlight=False)
+            out.print(f"  {name:8} {interval.value:.3f}, {bounds} ({SCORER})")
     for note in done.notes:
-        out.print(f"  [yellow]note[/] {note}", highlight=False)
-    out.print(f"  {len(done.assessed.table)} utterances, {done.seconds:.1f} s", highlight=False)
-    out.print(f"  look      asr-lab show {done.run_id[:8]}, or mlflow ui", highlight=False)
+        out.print(f"  [yellow]note[/] {note}")
+    out.print(f"  {len(done.assessed.table)} utterances, {done.seconds:.1f} s")
+    out.print(f"  look      asr-lab show {done.run_id[:8]}, or mlflow ui")
 
 
 def tell(done: Evaluated, split: str, out: Console) -> None:
     """Print the figures of an evaluation and of its slices."""
     from asr_lab.metrics import error_rates, slices
 
-    out.print(f"[bold]{done.run_name}[/]", highlight=False)
+    out.print(f"[bold]{done.run_name}[/]")
     interval = f"95 % interval {done.wer.low:.1%} to {done.wer.high:.1%}"
-    out.print(f"  {split}/wer  {done.wer.value:.1%}, {interval}", highlight=False)
-    out.print(f"  {split}/cer  {error_rates.cer(done.table):.1%}", highlight=False)
+    out.print(f"  {split}/wer  {done.wer.value:.1%}, {interval}")
+    out.print(f"  {split}/cer  {error_rates.cer(done.table):.1%}")
     if "phonemes" in done.table:
-        out.print(f"  {split}/per  {error_rates.per(done.table):.1%}", highlight=False)
-    out.print(f"  {len(done.table)} utterances, {done.seconds:.1f} s", highlight=False)
+        out.print(f"  {split}/per  {error_rates.per(done.table):.1%}")
+    out.print(f"  {len(done.table)} utterances, {done.seconds:.1f} s")
     by_slice = slices.slices(done.table)
     short = by_slice[by_slice.groupby("slice")["value"].transform("size") <= _MOST_VALUES]
     if len(short):
         columns = short[["slice", "value", "utterances", "wer", "low", "high", "cer"]]
         show(Table(frame=columns, formats={"low": "percent", "high": "percent"}), "table")
-    out.print(f"  page: eval/{split}.html of the run; asr-lab show {done.run_id[:8]}", highlight=False)
+    out.print(f"  page: eval/{split}.html of the run; asr-lab show {done.run_id[:8]}")
 
 
 _MOST_VALUES = 20  # of a slice that is printed

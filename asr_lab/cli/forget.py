@@ -61,7 +61,7 @@ def forget(
         raise AsrLabError("that is not the name", allowed=person, hint="nothing was erased")
     with progress("erasing", sum(found.counts().values())) as done:
         record = forgetting.erase(client, found, backend_store_uri=backend, done=done)
-    console(stderr=True).print(f"forgotten; the record is run {record.run_id}", highlight=False)
+    console(stderr=True).print(f"forgotten; the record is run {record.run_id}")
 
 
 def _show(found: Found, style: str) -> None:

@@ -126,8 +126,8 @@ def _show(planned: Plan, style: str) -> None:
 def _report(planned: Plan, left: list[Line], action: Action, *, rows: bool) -> None:
     out = console(stderr=True)
     for line in left:
-        out.print(f"left alone: {line.record.name}, {line.why}", highlight=False, markup=False)
-    out.print(f"{len(planned.going) - len(left)} runs {_VERBS[action]}", highlight=False)
+        out.print(f"left alone: {line.record.name}, {line.why}", markup=False)
+    out.print(f"{len(planned.going) - len(left)} runs {_VERBS[action]}")
     if action == "purge" and not rows:
         say_hidden()
 

@@ -9,11 +9,12 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from asr_lab.cli.manifests import bar, keep_what_is_there, overwrite_option, remove_left_over, say, span, written_aside
+from asr_lab.cli.manifests import bar, keep_what_is_there, overwrite_option, remove_left_over, say, span
 from asr_lab.data.importers import registry
 from asr_lab.data.importers.contract import SKIP_FAULTY, Importer, Option
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.errors import AsrLabError, listing
+from asr_lab.system.files import write_bytes
 
 FAULTS = "faults.tsv"
 _SPLITS = ("train", "val", "test", "all")
@@ -150,7 +151,7 @@ def _pairs(texts: Iterable[str], flag: str) -> dict[str, str]:
 
 def _write_faults(path: Path, report: ImportReport) -> None:
     if report.faults:
-        written_aside(path, report.as_table())
+        write_bytes(path, report.as_table())
         click.echo(f"{path}: the {len(report.faults)} faults")
     elif path.exists():
         path.unlink()

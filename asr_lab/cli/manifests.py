@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,14 +51,6 @@ def remove_left_over(paths: Sequence[Path], source: Path) -> None:
         click.echo(f"removed {path}: it was of an earlier call")
         if path.parent.name.startswith("fold") and not any(path.parent.iterdir()):
             path.parent.rmdir()
-
-
-def written_aside(path: Path, content: bytes) -> None:
-    """A file that is there whole, or as it was."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_bytes(content)
-    aside.replace(path)
 
 
 def span(text: str, what: str) -> tuple[float, float]:

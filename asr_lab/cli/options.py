@@ -23,9 +23,12 @@ TAKES_CONFIG_KEYS = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 
 def console(*, stderr: bool = False, width: int | None = None) -> Console:
-    """Where people read; as wide as the terminal, and never folded where there is none (a file, a pipe)."""
+    """Where people read; as wide as the terminal, and never folded where there is none (a file, a pipe).
+
+    Numbers and paths are not coloured: a colour means something here.
+    """
     stream = sys.stderr if stderr else sys.stdout
-    return Console(width=width if stream.isatty() or width else 400, stderr=stderr)
+    return Console(width=width if stream.isatty() or width else 400, stderr=stderr, highlight=False)
 
 
 def overrides_option(function: F) -> F:

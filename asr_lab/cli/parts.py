@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 import click
 
-from asr_lab.cli.manifests import keep_what_is_there, remove_left_over, say, written_aside
+from asr_lab.cli.manifests import keep_what_is_there, remove_left_over, say
 from asr_lab.cli.tables import show
 from asr_lab.errors import listing
 from asr_lab.reports.table import Table
+from asr_lab.system.files import write_bytes
 
 Kind = Literal["split", "phases"]
 _UNLIKE = 0.25  # of the hours: parts of which a bin has shares further apart are warned of
@@ -40,8 +41,8 @@ def write_parts(
     remove_left_over(left_over, source)
     for name, rows in parts.items():
         say(manifest.write(rows, paths[name]), paths[name])
-    written_aside(out / f"{kind}.png", figure)
-    written_aside(out / f"{kind}.html", page.encode())
+    write_bytes(out / f"{kind}.png", figure)
+    write_bytes(out / f"{kind}.html", page.encode())
     for sentence in sentences:
         click.echo(sentence)
     click.echo(f"report: {out / f'{kind}.html'}")

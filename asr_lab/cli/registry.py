@@ -122,13 +122,13 @@ def promote(model: str, alias: str, margin: float, data: str, forced: str, dry_r
     verdict = _judged(version, alias, margin, score, forced)
     out = console()
     uri = f"models:/{version.name}/{version.version}"
-    out.print(f"[bold]{uri}[/] for @{alias}", highlight=False)
+    out.print(f"[bold]{uri}[/] for @{alias}")
     if verdict.delta:
         rate = {"wer": "WER", "error_f1": "error F1"}[verdict.metric.partition("/")[2]]
-        out.print(f"  {verdict.champion}  {rate} {verdict.figure_champion:.1%}", highlight=False)
-        out.print(f"  {uri}  {rate} {verdict.figure_candidate:.1%}", highlight=False)
-        out.print(f"  on {verdict.utterances} utterances ({verdict.data[:14]})", highlight=False)
-    out.print(f"  {verdict.reason}", highlight=False)
+        out.print(f"  {verdict.champion}  {rate} {verdict.figure_champion:.1%}")
+        out.print(f"  {uri}  {rate} {verdict.figure_candidate:.1%}")
+        out.print(f"  on {verdict.utterances} utterances ({verdict.data[:14]})")
+    out.print(f"  {verdict.reason}")
     if dry_run:
         out.print("nothing was written (--dry-run)")
         return
@@ -140,7 +140,7 @@ def promote(model: str, alias: str, margin: float, data: str, forced: str, dry_r
             hint='--non-inferior 0.01 asks for less; --force "why" gives it all the same, and is kept',
         )
     promotion.promote(version, alias, verdict)
-    out.print(f"{uri} is @{alias} now" + (", by force" if not verdict.passed else ""), highlight=False)
+    out.print(f"{uri} is @{alias} now" + (", by force" if not verdict.passed else ""))
 
 
 def _judged(version: Any, alias: str, margin: float, score: Score | None, forced: str) -> Verdict:

@@ -58,7 +58,7 @@ def reproduce(
     out, err = console(), console(stderr=True)
     then_and_now = reproduction.circumstances(original, config)
     if style == "table":
-        out.print(f"[bold]{escape(original.info.run_name)}[/]", highlight=False)
+        out.print(f"[bold]{escape(original.info.run_name)}[/]")
     if style == "table" or only_check:
         show(then_and_now, style)
     differing = then_and_now[~then_and_now["same"]]
@@ -92,7 +92,7 @@ def reproduce(
             hint=f"differs: {listing(differing['what'])}" if len(differing) else "nothing differs but the process",
         )
     if style == "table":
-        out.print(f"reproduced, {verdict}: {len(table)} figures (run {repeated[:8]})", highlight=False)
+        out.print(f"reproduced, {verdict}: {len(table)} figures (run {repeated[:8]})")
 
 
 def _refuse_many_processes() -> None:

@@ -48,7 +48,7 @@ def list_runs(selection: Selection, state: str | None, limit: int, style: str) -
     table = describe.overview(found)
     show_table(table if style in ("json", "csv") else _for_people(table), style)
     if style == "table" and len(found) == limit:
-        console(stderr=True).print(f"the {limit} newest; more with --limit", highlight=False)
+        console(stderr=True).print(f"the {limit} newest; more with --limit")
 
 
 def _for_people(table: pd.DataFrame) -> Table:
@@ -86,7 +86,7 @@ def show(run: str, style: str) -> None:
     size = about.pop("bytes")
     about["on disk"] = "not here" if size is None else megabytes(size)
     out = console()
-    out.print(f"[bold]{escape(found.info.run_name)}[/]  {found.info.run_id}", highlight=False)
+    out.print(f"[bold]{escape(found.info.run_name)}[/]  {found.info.run_id}")
     for title, rows in sections.items():
         if title == "metrics":
             rows = {name: format_metric(name, value) for name, value in rows.items()}
@@ -104,7 +104,7 @@ def _section(title: str, rows: dict[str, Any]) -> None:
         out.print(f"[bold]{title}[/]")
         width = max(len(label) for label in rows)
         for label, value in rows.items():
-            out.print(f"  {label:{width}}  {format_value(value)}", highlight=False, markup=False, soft_wrap=True)
+            out.print(f"  {label:{width}}  {format_value(value)}", markup=False, soft_wrap=True)
 
 
 def _curves(run: Run) -> dict[str, str]:

@@ -86,7 +86,7 @@ def sweep(
 
     planned: Plan = sweeping.plan(experiment, config.stem, storage, tracking_uri())
     if warning := planned.objective.warning(planned.space.recipe, planned.space.usual):
-        console(stderr=True).print(f"[yellow]warning[/] {warning}", highlight=False)
+        console(stderr=True).print(f"[yellow]warning[/] {warning}")
     if dry_run:
         _show_plan(planned)
         return
@@ -141,12 +141,12 @@ def _show_plan(planned: Plan) -> None:
     from asr_lab.sweeps.sweep import described
 
     out = console()
-    out.print(f"[bold]{planned.name}[/] of {planned.space.sweep.experiment}, in {planned.place.shown}", highlight=False)
+    out.print(f"[bold]{planned.name}[/] of {planned.space.sweep.experiment}, in {planned.place.shown}")
     for line in described(planned):
-        out.print(f"  {line}", highlight=False, markup=False)
+        out.print(f"  {line}", markup=False)
     out.print("[bold]the space[/]")
     for key, text in planned.space.described().items():
-        out.print(f"  {key:28} {text}", highlight=False, markup=False)
+        out.print(f"  {key:28} {text}", markup=False)
     out.print("[bold]trials might be[/]")
     show(pd.DataFrame(planned.space.samples(_SAMPLES)).fillna("-"), "table")
     out.print("nothing was trained or recorded (--dry-run)")
@@ -160,13 +160,13 @@ def _tell(found: Found, out: Console, *, retrain: bool) -> None:
     table = found.table().head(_SHOWN)
     out.print()
     show(Table(frame=table, best=dict.fromkeys(found.plan.objective.metrics[:1], table.index[0])), "table")
-    out.print(f"[bold]{found.run_name}[/]", highlight=False)
+    out.print(f"[bold]{found.run_name}[/]")
     for line in found.sentences():
-        out.print(f"  {line}", highlight=False, markup=False)
-    out.print(f"  {'best':11} {found.file}", highlight=False)
+        out.print(f"  {line}", markup=False)
+    out.print(f"  {'best':11} {found.file}")
     if not retrain:
-        out.print(f"  {'run it':11} {found.command}", highlight=False)
-    out.print(f"  {'look at it':11} asr-lab show {found.run_id[:8]}, or mlflow ui (sweep.html)", highlight=False)
+        out.print(f"  {'run it':11} {found.command}")
+    out.print(f"  {'look at it':11} asr-lab show {found.run_id[:8]}, or mlflow ui (sweep.html)")
 
 
 def _retrain(found: Found, means: Means, out: Console) -> None:

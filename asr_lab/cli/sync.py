@@ -86,11 +86,11 @@ def _tell(done: list[Shipped], style: str) -> None:
         return
     out = console()
     if any(not one.elsewhere for one in done):
-        out.print(f"to {shown_uri()}", highlight=False)
+        out.print(f"to {shown_uri()}")
     for one in done:
         where = f" as run {one.run_id}" if one.run_id else ""
         if not one.elsewhere:
-            out.print(f"{one.name}: {one.events} events shipped{where}", highlight=False)
+            out.print(f"{one.name}: {one.events} events shipped{where}")
 
 
 def _refuse_rest(folder: Path, done: list[Shipped]) -> None:

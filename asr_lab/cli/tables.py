@@ -9,8 +9,8 @@ import click
 import pandas as pd
 
 from asr_lab.cli.options import console
-from asr_lab.errors import AsrLabError
 from asr_lab.reports.table import Table
+from asr_lab.system.files import explain_unwritable, write_text
 
 
 def show(table: Table | pd.DataFrame, style: str) -> None:
@@ -29,11 +29,6 @@ def write(text: str, out: Path | None = None) -> None:
     if not out:
         click.echo(text, nl=not text.endswith("\n"))
         return
-    aside = out.with_name(f".{out.name}.part")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(out)
-    except OSError as error:
-        raise AsrLabError(f"it cannot be written: {error.strerror or error}", where=str(out)) from error
+    with explain_unwritable("it", out, hint=""):
+        write_text(out, text)
     click.echo(f"{out}: {len(text) / 1000:.0f} kB", err=True)

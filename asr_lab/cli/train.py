@@ -94,50 +94,47 @@ def _plan(experiment: TrainExperiment | PronunciationExperiment, store: ModelSto
 
 def _say_recognised(done: recognition.Trained, out: Console) -> None:
     out.print()
-    out.print(f"[bold]{done.run_name}[/]", highlight=False)
-    out.print(f"  val/wer   {done.val_wer:.1%}", highlight=False)
+    out.print(f"[bold]{done.run_name}[/]")
+    out.print(f"  val/wer   {done.val_wer:.1%}")
     if done.test:
         interval = f"95 % interval {done.test.low:.1%} to {done.test.high:.1%}"
-        out.print(f"  test/wer  {done.test.value:.1%}, {interval}", highlight=False)
+        out.print(f"  test/wer  {done.test.value:.1%}, {interval}")
     _say_where(done, out)
 
 
 def _say_assessed(done: pronunciation.Trained, out: Console) -> None:
     """Model, trivial predictors, GOP and fusion on each split, one below the other."""
     out.print()
-    out.print(f"[bold]{done.run_name}[/]", highlight=False)
+    out.print(f"[bold]{done.run_name}[/]")
     if len(done.table) and not out.quiet:
         show(done.table, "table")
     for note in done.notes:
-        out.print(f"  [yellow]note[/] {note}", highlight=False)
+        out.print(f"  [yellow]note[/] {note}")
     _say_where(done, out)
 
 
 def _say_where(done: recognition.Trained | pronunciation.Trained, out: Console) -> None:
-    out.print(f"  model     {done.model_uri}\n  time      {hms(done.seconds)}", highlight=False)
-    out.print(f"  look      asr-lab show {done.run_id[:8]}, or mlflow ui", highlight=False)
+    out.print(f"  model     {done.model_uri}\n  time      {hms(done.seconds)}")
+    out.print(f"  look      asr-lab show {done.run_id[:8]}, or mlflow ui")
 
 
 def _show_plan(planned: AnyPlan) -> None:
     out = console()
     out.print("[bold]differs from the defaults[/]")
     for key, value in differences(planned.config).items():
-        out.print(f"  {key} = {value}", highlight=False)
+        out.print(f"  {key} = {value}")
     out.print("[bold]data[/]")
     for name, split in planned.splits.items():
         minutes = f"{split.hours * 60:.1f} min"
-        out.print(
-            f"  {name:5} {len(split.cuts):6} utterances  {minutes:>10}  digest {split.digest[:8]}",
-            highlight=False,
-        )
+        out.print(f"  {name:5} {len(split.cuts):6} utterances  {minutes:>10}  digest {split.digest[:8]}")
     for warning in planned.warnings():
-        out.print(f"  [yellow]warning[/] {warning}", highlight=False)
+        out.print(f"  [yellow]warning[/] {warning}")
     out.print("[bold]model[/]")
     if planned.base_uri:
-        out.print(f"  fine-tuned from {planned.base_uri}", highlight=False)
+        out.print(f"  fine-tuned from {planned.base_uri}")
     vocabulary = len(planned.recognizer.vocabulary)
     learning = (
         f"{planned.num_trainable / 1e6:.2f} M of them learn, " if planned.num_trainable < planned.num_params else ""
     )
-    out.print(f"  {planned.num_params / 1e6:.2f} M parameters, {learning}{vocabulary} classes", highlight=False)
+    out.print(f"  {planned.num_params / 1e6:.2f} M parameters, {learning}{vocabulary} classes")
     out.print("nothing was trained or recorded (--dry-run)")

@@ -43,11 +43,11 @@ def transcribe(files: tuple[Path, ...], adapter: str, model: str, adapter_dir: s
         if as_json:
             click.echo(json.dumps(asdict(transcript), ensure_ascii=False))
         elif transcript.error:
-            err.print(f"{transcript.file}: [red]{transcript.error}[/]", highlight=False, soft_wrap=True)
+            err.print(f"{transcript.file}: [red]{transcript.error}[/]", soft_wrap=True)
         else:
             lead = f"{transcript.file}: " if len(files) > 1 else ""
-            out.print(f"{lead}{transcript.text}", highlight=False, markup=False, soft_wrap=True)
+            out.print(f"{lead}{transcript.text}", markup=False, soft_wrap=True)
             if transcript.note:
-                err.print(f"[dim]{transcript.file}: {transcript.note}[/]", highlight=False, soft_wrap=True)
+                err.print(f"[dim]{transcript.file}: {transcript.note}[/]", soft_wrap=True)
     if failed:
         raise AsrLabError(f"{failed} of {len(files)} files could not be read")

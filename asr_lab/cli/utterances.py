@@ -60,11 +60,10 @@ def show_utterances(first: Run, second: Run, metric: str, limit: int, style: str
     better, worse = int((changes["change"] < 0).sum()), int((changes["change"] > 0).sum())
     total = max(int(lengths.sum()), 1)
     say = console().print
-    say(f"{better} better, {worse} worse, {len(changes) - better - worse} as good; of {len(changes)}", highlight=False)
+    say(f"{better} better, {worse} worse, {len(changes) - better - worse} as good; of {len(changes)}")
     say(
         f"{decides} {before.sum() / total:.1%} -> {after.sum() / total:.1%}, difference {interval.value:+.1%}, "
         f"95 % interval {interval.low:+.1%} to {interval.high:+.1%}, p = {interval.p:.2g}",
-        highlight=False,
     )
 
 
@@ -97,7 +96,7 @@ def _print(changed: pd.DataFrame, first: Run, second: Run, limit: int) -> None:
         for name, line in zip(names, lines, strict=True):
             out.print(Text(f"  {name:{width}}  ").append_text(_line(line)), soft_wrap=True)
     if len(changed) > limit:
-        out.print(f"... {len(changed) - limit} more changed; --limit {len(changed)}", highlight=False)
+        out.print(f"... {len(changed) - limit} more changed; --limit {len(changed)}")
 
 
 def _line(cells: list[Cell]) -> Text:

@@ -24,6 +24,7 @@ from lhotse.cut import Cut
 
 from asr_lab.data.audio import probe
 from asr_lab.errors import AsrLabError, listing
+from asr_lab.system.files import whole_file
 
 SUFFIX = ".jsonl.gz"
 _OWN = ("speaker", "gender", "language", "text")  # fields of a supervision itself
@@ -161,17 +162,16 @@ def check_files(cuts: Iterable[Cut], where: str = "") -> None:
 
 
 def write(cuts: Iterable[Cut], path: Path, *, speech: bool = True) -> CutSet:
-    """Check the utterances and write them aside, then rename; sources become relative to the manifest's folder.
+    """Check the utterances and write them, whole; sources become relative to the manifest's folder.
 
     What is not transcribed `speech` needs no supervision.
     """
     rows = list(cuts)
     check(rows, where=str(path), speech=speech)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}{SUFFIX}")
     root = path.parent.resolve()
     with (
-        aside.open("wb") as raw,
+        whole_file(path) as written,
+        written.open("wb") as raw,
         gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as file,
     ):  # same contents, same bytes
         for cut in rows:
@@ -179,7 +179,6 @@ def write(cuts: Iterable[Cut], path: Path, *, speech: bool = True) -> CutSet:
             for source in row["recording"]["sources"]:
                 source["source"] = os.path.relpath(source["source"], root)
             file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-    aside.replace(path)
     return CutSet.from_cuts(rows)
 
 

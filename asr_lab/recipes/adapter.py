@@ -72,12 +72,12 @@ def adapt(
     config, recognizer = planned.config, planned.recognizer
     use_threads(config.run.threads)
     for warning in planned.warnings:
-        console.print(f"[yellow]warning[/] {warning}", highlight=False)
+        console.print(f"[yellow]warning[/] {warning}")
     base = recognizer.base(planned.base_uri)
     with tracker.start(run_spec(planned, parent), own=bool(parent)) as run:
         for split in planned.splits.values():
             run.dataset(split.dataset())
-        console.print(f"adapting {planned.base_uri} to [bold]{config.adapter.name}[/]: {run.name}", highlight=False)
+        console.print(f"adapting {planned.base_uri} to [bold]{config.adapter.name}[/]: {run.name}")
         frames = frames or hear(planned, console, run.checkpoints)
         began = time.monotonic()
         adapter = fit(planned, frames, planned.learned, run)

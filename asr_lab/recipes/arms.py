@@ -27,9 +27,9 @@ from asr_lab.recipes.speed import sample
 from asr_lab.recipes.train import Part, Trained, train
 from asr_lab.reports.arms import arms_figure
 from asr_lab.system.distributed import from_rank_0, is_first, meet
+from asr_lab.system.files import write_text
 from asr_lab.system.resources import Clock
 from asr_lab.system.threads import use_threads
-from asr_lab.training.callbacks import write_aside
 from asr_lab.training.recorder import ARMS_DONE, ModelStore, Recorder, Tracker, is_kept
 
 _METRICS = {
@@ -77,11 +77,11 @@ def compare_arms(config: ArmsExperiment, tracker: Tracker, store: ModelStore, co
         **({"base": start} if start else {}),
     )
     with tracker.start(spec) as run:
-        console.print(f"{'continuing' if run.resumed else 'comparing'} [bold]{run.name}[/]", highlight=False)
+        console.print(f"{'continuing' if run.resumed else 'comparing'} [bold]{run.name}[/]")
         for split in splits.values():
             run.dataset(split.dataset())
         for warning in warnings(planned):
-            console.print(f"[yellow]warning[/] {warning}", highlight=False)
+            console.print(f"[yellow]warning[/] {warning}")
         done = _Training(arms, start, run, tracker, store, console).each(config.run.name or "arms")
         if not is_first():
             return Compared(run.run_id, run.name, pd.DataFrame(), clock.seconds)
@@ -112,7 +112,7 @@ class _Training:
                 done.append(Arm(name, self.start))
                 continue
             if name in known:
-                self.console.print(f"arm {name} is done: {known[name].run_name}", highlight=False)
+                self.console.print(f"arm {name} is done: {known[name].run_name}")
             done.append(known.get(name) or from_rank_0(self._train(name, experiment, f"{prefix}-{name}")))
             _write(file, done)
         return done
@@ -127,7 +127,7 @@ class _Training:
         part = Part(parent=self.run.run_id, name=called, compared=True, reuse=True, conclude=keep)
         trained = train(experiment, self.tracker, self.console, store=self.store, part=part)
         if trained.reused:
-            self.console.print(f"arm {name} was trained before: {trained.run_name}", highlight=False)
+            self.console.print(f"arm {name} was trained before: {trained.run_name}")
         model = str(kept) if kept.is_dir() else trained.model_uri
         return Arm(name, model, trained.run_id, trained.run_name, trained.costs)
 
@@ -137,7 +137,7 @@ def _read(file: Path) -> list[Arm]:
 
 
 def _write(file: Path, arms: list[Arm]) -> None:
-    write_aside(file, json.dumps([asdict(one) for one in arms]))
+    write_text(file, json.dumps([asdict(one) for one in arms]))
 
 
 def _measure(
@@ -154,7 +154,7 @@ def _measure(
         with console.status(f"measuring {arm.name}"):
             load = partial(load_model, folder, store.resolve)
             found.append(measured(folder, load, test.cuts, None if arm is done[0] else first, config.compare))
-        console.print(f"  {arm.name}: {found[-1]}", highlight=False)
+        console.print(f"  {arm.name}: {found[-1]}")
     return found
 
 

@@ -30,9 +30,9 @@ from asr_lab.recipes.loop import BEST
 from asr_lab.recipes.phases import NUMBERS, Done, of_phase, parts
 from asr_lab.recipes.train import Part, Trained, train
 from asr_lab.system.distributed import from_rank_0, meet
+from asr_lab.system.files import write_text
 from asr_lab.system.resources import Clock
 from asr_lab.system.threads import use_threads
-from asr_lab.training.callbacks import write_aside
 from asr_lab.training.recorder import PHASES_DONE, ModelStore, Recorder, RegisteredModel, Tracker, is_kept
 
 
@@ -84,9 +84,7 @@ def curriculum(
         base=start,
     )
     with tracker.start(spec) as run:
-        console.print(
-            f"{'continuing' if run.resumed else 'curriculum'} [bold]{run.name}[/] from {start}", highlight=False
-        )
+        console.print(f"{'continuing' if run.resumed else 'curriculum'} [bold]{run.name}[/] from {start}")
         for split in splits.values():
             run.dataset(split.dataset())
         own = "" if resume_from else start
@@ -154,12 +152,12 @@ class _Course:
         for number in only:
             model, wer = (self.done[-1].model, self.done[-1].wer) if self.done else (start, before)
             if number in known:
-                self.console.print(f"phase {number} is done: {known[number].run_name}", highlight=False)
+                self.console.print(f"phase {number} is done: {known[number].run_name}")
                 self._keep(known[number])
                 self._pass(known[number].gate(wer), model)
             elif reason := self._needless(number):
                 self.skipped[number] = reason
-                self.console.print(f"phase {number} is skipped: {reason}", highlight=False)
+                self.console.print(f"phase {number} is skipped: {reason}")
             else:
                 self._phase(number, model, wer)
 
@@ -196,7 +194,7 @@ class _Course:
         done = from_rank_0(done_of(trained))
         gate = done.gate(before)
         self._keep(done)
-        self.console.print(f"{gate}" + (", over-fitted" if done.overfits else ""), highlight=False)
+        self.console.print(f"{gate}" + (", over-fitted" if done.overfits else ""))
         self._pass(gate, model)
 
     def _pass(self, gate: Gate, model: str) -> None:
@@ -218,7 +216,7 @@ class _Course:
         self.run.metrics({"phase/val_wer": done.wer, "phase/target": done.target, "phase/accept": done.accept}, step)
 
     def _write(self, done: list[Done]) -> None:
-        write_aside(self.run.checkpoints / PHASES_DONE, json.dumps([asdict(one) for one in done]))
+        write_text(self.run.checkpoints / PHASES_DONE, json.dumps([asdict(one) for one in done]))
 
     def wer_of(self, model: str) -> float:
         """The validation WER of a model that phases start from, on what gates are judged by."""

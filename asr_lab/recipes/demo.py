@@ -31,7 +31,7 @@ def ensure_corpus(console: Console, *, make: bool = True) -> None:
         raise AsrLabError("the demo corpus is not there yet", where=str(CORPUS), next_command="asr-lab data synth")
     from asr_lab.data.synthesis.corpus import make_demo
 
-    console.print(f"making the demo corpus in {CORPUS} (once)", highlight=False)
+    console.print(f"making the demo corpus in {CORPUS} (once)")
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("speaking", total=None)
         make_demo(CORPUS, progress=lambda done, total: bar.update(task, completed=done, total=total))
@@ -41,7 +41,7 @@ def ensure_base(tracker: Tracker, store: ModelStore, console: Console) -> None:
     """Train and register the demo's base if the registry has no champion."""
     if store.exists(BASE):
         return
-    console.print(f"there is no {BASE} yet: training it (once)", highlight=False)
+    console.print(f"there is no {BASE} yet: training it (once)")
     named = {"run.name": "base", "run.register_as": "deepspeech2"}
     config = load(_BASE_CONFIG if _BASE_CONFIG.is_file() else None, named, "deepspeech2")
     assert isinstance(config, DeepSpeech2Experiment)

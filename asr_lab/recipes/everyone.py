@@ -117,7 +117,7 @@ def adapt_everyone(config: AdapterExperiment, planned: list[Plan], tracker: Trac
         run.dataset(whole.dataset())
         adapted, by_size = [], dict[int, list[Gain]]()
         for number, one in enumerate(planned, 1):
-            console.print(f"[dim]{number} of {len(planned)}[/] ", end="", highlight=False)
+            console.print(f"[dim]{number} of {len(planned)}[/] ", end="")
             frames = hear(one, console, run.checkpoints)
             adapted.append(adapt(one, tracker, console, frames=frames, parent=run.run_id))
             for size in config.data.sizes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from asr_lab.config.schema import DeepSpeech2Experiment
@@ -10,29 +9,21 @@ from asr_lab.data import manifest
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.recipes.common import describe
+from asr_lab.system.files import explain_unwritable, whole_folder
 from asr_lab.training.recorder import RegisteredModel, Tracker
-from asr_lab.training.trainer import written_whole
 
 _OF_A_MODEL = {"config.json", "model.safetensors", "vocab.json", "tokenizer_config.json", "preprocessor_config.json"}
 
 
 def write(recognizer: DeepSpeech2Recognizer, out: Path, *, overwrite: bool = False) -> None:
-    """Write the model to the folder `out`, aside first; a model that is there is replaced only where asked.
+    """Write the model to the folder `out`, whole; a model that is there is replaced only where asked.
 
     Raises `AsrLabError` when something else is there: only a model's folder is ever replaced.
     """
     out = out.absolute()
     _check_place(out, overwrite)
-    aside, old = out.with_name(f".{out.name}.writing"), out.with_name(f".{out.name}.old")
-    shutil.rmtree(aside, ignore_errors=True)
-    with written_whole("the model", aside):
-        aside.mkdir(parents=True)
-        recognizer.save(aside)
-    shutil.rmtree(old, ignore_errors=True)
-    if out.is_dir():
-        out.rename(old)
-    aside.rename(out)
-    shutil.rmtree(old, ignore_errors=True)
+    with explain_unwritable("the model", out), whole_folder(out, replaces=True) as written:
+        recognizer.save(written)
 
 
 def _check_place(out: Path, overwrite: bool) -> None:

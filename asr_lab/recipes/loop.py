@@ -13,9 +13,10 @@ from asr_lab.data.batches import EpochBatches, loader
 from asr_lab.errors import AsrLabError
 from asr_lab.recipes.plan import AnyPlan
 from asr_lab.system.distributed import from_rank_0, meet, rank_and_world_size
+from asr_lab.system.files import explain_unwritable, whole_folder
 from asr_lab.training.callbacks import Curves, DropBrokenUpdates, Recording, SaveEvery, Telling
 from asr_lab.training.recorder import Recorder
-from asr_lab.training.trainer import AsrTrainer, Tally, last_checkpoint, written_whole
+from asr_lab.training.trainer import AsrTrainer, Tally, last_checkpoint
 
 BEST = "model"
 """Folder of the best epoch among the checkpoints, and the model's name in the logged artifacts."""
@@ -28,7 +29,6 @@ def begin(planned: AnyPlan, run: Recorder, console: Console) -> None:
         f"{doing} [bold]{run.name}[/]: "
         f"{planned.num_params / 1e6:.2f} M parameters, {len(planned.train.cuts)} utterances, "
         f"{planned.splits['train'].hours * 60:.1f} min",
-        highlight=False,
     )
     for split in planned.splits.values():
         run.dataset(split.dataset())
@@ -83,8 +83,13 @@ def fit(
         run.metrics({"perf/utterances_per_second": seen / (time.monotonic() - began)})
     if rank == 0:
         _refuse_none_best(folder, config.train.lr)
-        with written_whole("the final model", folder / "final"), trainer.as_kept():
-            recognizer.save(folder / "final")
+        final = folder / "final"
+        with (
+            explain_unwritable("the final model", final),
+            trainer.as_kept(),
+            whole_folder(final, replaces=True) as written,
+        ):
+            recognizer.save(written)
     return trainer.state
 
 

@@ -59,7 +59,7 @@ def train(
     planned = plan(config, store or FolderStore())
     config = planned.config
     for warning in planned.warnings():
-        console.print(f"[yellow]warning[/] {warning}", highlight=False)
+        console.print(f"[yellow]warning[/] {warning}")
     spec = describe(
         config,
         family=config.recipe,

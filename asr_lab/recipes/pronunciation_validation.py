@@ -24,7 +24,7 @@ from asr_lab.metrics.pronunciation import phone_errors
 from asr_lab.metrics.pronunciation.sequences import heard
 from asr_lab.models.pronunciation.assessor import Assessor, heard_phonemes
 from asr_lab.system.distributed import rank_and_world_size
-from asr_lab.training.callbacks import write_aside
+from asr_lab.system.files import write_text
 from asr_lab.training.recorder import Recorder
 
 _BINS = 500  # of the probability of an error: thresholds that F1 is tried at
@@ -155,7 +155,7 @@ class ShowExamples(TrainerCallback):  # type: ignore[misc]
         before = json.loads(self.file.read_text(encoding="utf-8")) if self.file.is_file() else []
         rows = [row for row in before if row["epoch"] < epoch]
         rows += [{"epoch": epoch, **row} for row in self.validator.examples]
-        write_aside(self.file, json.dumps(rows, ensure_ascii=False))
+        write_text(self.file, json.dumps(rows, ensure_ascii=False))
         for row in self.validator.examples:
-            self.console.print("\n".join(example_lines(row)), highlight=False, markup=False)
+            self.console.print("\n".join(example_lines(row)), markup=False)
         self.run.table(pd.DataFrame(rows), "examples.parquet")

@@ -28,11 +28,12 @@ from asr_lab.recipes.common import describe, record_scores, score
 from asr_lab.recipes.loop import BEST, begin, fit
 from asr_lab.recipes.plan import Plan, plan
 from asr_lab.system.distributed import from_rank_0, is_first, rank_and_world_size
+from asr_lab.system.files import explain_unwritable, whole_folder
 from asr_lab.system.resources import Clock
 from asr_lab.system.threads import use_threads
 from asr_lab.training.callbacks import KeepBest
 from asr_lab.training.recorder import FolderStore, ModelStore, Past, Recorder, RegisteredModel, RunSpec, Tracker
-from asr_lab.training.trainer import Sums, count, written_whole
+from asr_lab.training.trainer import Sums, count
 
 COSTS = (
     "model/params",
@@ -108,7 +109,7 @@ def train(
     told = planned.sharing.warnings() if part.compared else []
     for warning in planned.warnings():
         if warning not in told:
-            console.print(f"[yellow]warning[/] {warning}", highlight=False)
+            console.print(f"[yellow]warning[/] {warning}")
     spec = _describe(planned, part)
     if part.reuse and (past := from_rank_0(tracker.finished(spec))):
         return Trained.of(past, planned)
@@ -200,6 +201,7 @@ def _best(planned: Plan, folder: Path, store: ModelStore) -> tuple[Recognizer, P
     if not (isinstance(best, Wav2Vec2Recognizer) and planned.merges):
         return best, folder / BEST
     best.merge()
-    with written_whole("the merged model", folder / "merged"):
-        best.save(folder / "merged")
-    return best, folder / "merged"
+    merged = folder / "merged"
+    with explain_unwritable("the merged model", merged), whole_folder(merged, replaces=True) as written:
+        best.save(written)
+    return best, merged

@@ -93,15 +93,15 @@ def retrain(config: Experiment, tracker: Tracker, store: ModelStore, console: Co
         planned = person.plan(config, *person.load_base(config.adapter.base, store, load_model))
         adapted = adapt(planned, _From(tracker, parent), console)
         for label, text in adapted.rows().items():
-            console.print(f"  {label:16} {text}", highlight=False)
+            console.print(f"  {label:16} {text}")
         return
     if isinstance(config, PronunciationExperiment):
         assessed = pronunciation.train(config, _From(tracker, parent), console, store=store)
-        console.print(f"[bold]{assessed.run_name}[/]: {assessed.model_uri}", highlight=False)
+        console.print(f"[bold]{assessed.run_name}[/]: {assessed.model_uri}")
         return
     assert isinstance(config, TrainExperiment)
     done = train(config, _From(tracker, parent), console, store=store)
-    console.print(f"[bold]{done.run_name}[/]: val/wer {done.val_wer:.1%}; {done.model_uri}", highlight=False)
+    console.print(f"[bold]{done.run_name}[/]: val/wer {done.val_wer:.1%}; {done.model_uri}")
 
 
 @dataclass(frozen=True)

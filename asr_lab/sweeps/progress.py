@@ -54,7 +54,7 @@ class Telling:
             if not self.console.is_terminal:
                 place = len(self._told)
                 line = f"trial {place} of {self.asked}: {result_line(trial, self.objective)}; best {best}"
-                self.console.print(line, highlight=False, markup=False)
+                self.console.print(line, markup=False)
 
     def waiting(self, study: Study) -> None:
         """Say once which trials of others are waited for."""
@@ -64,7 +64,7 @@ class Telling:
         self._waits = True
         where = [(trial.number, *host_and_pid(str(trial.user_attrs.get(ledger.PROCESS, "")))) for trial in running]
         told = listing(f"{number} (process {pid} on {host})" for number, host, pid in where)
-        self.console.print(f"waiting for trials that others run: {told}", highlight=False, markup=False)
+        self.console.print(f"waiting for trials that others run: {told}", markup=False)
 
 
 def result_line(trial: FrozenTrial, objective: Objective) -> str:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 from urllib.parse import urlsplit
 
 import sqlalchemy
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.storages.journal._file import BaseJournalFileLock
 from optuna.storages.journal._storage import JournalOperation
 from optuna.study import Study
 from optuna.trial import FrozenTrial
@@ -22,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from asr_lab.errors import AsrLabError
 from asr_lab.system.append_log import drop_cut_off
+from asr_lab.system.locks import lock_on
 
 FOLDER = Path("sweeps")
 _KEPT = {JournalOperation.CREATE_STUDY, JournalOperation.SET_TRIAL_STATE_VALUES}
@@ -139,25 +138,6 @@ def _is_journal(path: Path) -> bool:
         return not first.endswith(b"\n")  # cut off while its first line was written
 
 
-class _KernelLock(BaseJournalFileLock):
-    """A lock that the kernel frees when its process dies; Optuna's own would block others for half a minute."""
-
-    def __init__(self, path: str) -> None:
-        self._path = f"{path}.lock"
-        self._file: TextIO | None = None
-
-    def acquire(self) -> bool:
-        file = open(self._path, "a")  # noqa: SIM115, PTH123 (open while it is held)
-        fcntl.flock(file, fcntl.LOCK_EX)
-        self._file = file
-        return True
-
-    def release(self) -> None:
-        if self._file:
-            self._file.close()
-            self._file = None
-
-
 class _Journal(JournalFileBackend):
     """Optuna's journal, whose last line may have been cut off by the death of its writer: the next one drops it.
 
@@ -166,19 +146,15 @@ class _Journal(JournalFileBackend):
     """
 
     def __init__(self, path: str) -> None:
-        self._own_lock = _KernelLock(path)
-        super().__init__(path, self._own_lock)
+        super().__init__(path)  # whose lock stays unused: left by a dead process, it blocks others for half a minute
+        self._lock_file = Path(f"{path}.lock")
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
-        self._own_lock.acquire()
-        try:
-            with Path(self._file_path).open("r+b") as file:
-                drop_cut_off(file.fileno())
-                file.seek(0, os.SEEK_END)
-                file.write(lines)
-                file.flush()
-                if any(log["op_code"] in _KEPT for log in logs):
-                    os.fsync(file.fileno())
-        finally:
-            self._own_lock.release()
+        with lock_on(self._lock_file), Path(self._file_path).open("r+b") as file:
+            drop_cut_off(file.fileno())
+            file.seek(0, os.SEEK_END)
+            file.write(lines)
+            file.flush()
+            if any(log["op_code"] in _KEPT for log in logs):
+                os.fsync(file.fileno())

@@ -10,6 +10,7 @@ from pathlib import Path
 from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 
+from asr_lab.system.files import explain_unwritable
 from asr_lab.tracking import packages, registry
 from asr_lab.tracking.store import client as tracking_client
 from asr_lab.tracking.store import reaching
@@ -35,7 +36,6 @@ def _merged(source: str) -> Iterator[Path | None]:
     """A folder that is gone afterwards, with the plain model of adapters; None where there are none."""
     from asr_lab.models import load_model
     from asr_lab.models.wav2vec2.recognizer import Wav2Vec2Recognizer
-    from asr_lab.training.trainer import written_whole
 
     store = registry.MlflowStore()
     recognizer = load_model(store.resolve(source), store.resolve)
@@ -43,9 +43,9 @@ def _merged(source: str) -> Iterator[Path | None]:
         yield None
         return
     recognizer.merge()
-    with tempfile.TemporaryDirectory() as aside:
-        folder = Path(aside) / "model"
-        with written_whole("the merged model", folder):
+    with tempfile.TemporaryDirectory() as staging:
+        folder = Path(staging) / "model"
+        with explain_unwritable("the merged model", folder):
             recognizer.save(folder)
         yield folder
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,8 +14,8 @@ from rich.console import Console
 from transformers import TrainerCallback
 
 from asr_lab.system.distributed import from_rank_0
+from asr_lab.system.files import explain_unwritable, restore_former, whole_folder, write_text
 from asr_lab.training.recorder import Recorder
-from asr_lab.training.trainer import written_whole
 
 _LOGGED = {
     "loss": "train/loss",
@@ -66,7 +65,7 @@ class Recording(TrainerCallback):  # type: ignore[misc]
 
 
 class KeepBest(TrainerCallback):  # type: ignore[misc]
-    """The model of the epoch with the best validation figure (ties: lower loss) in `folder`, written aside first.
+    """The model of the epoch with the best validation figure (ties: lower loss) in `folder`, replaced whole.
 
     An epoch whose validation loss is no number is never the best.
 
@@ -90,9 +89,7 @@ class KeepBest(TrainerCallback):  # type: ignore[misc]
     @property
     def best(self) -> dict[str, float]:
         """All validation figures and `epoch` of the best so far; infinitely bad before the first."""
-        old = self.folder.with_name(f".{self.folder.name}.old")
-        if old.is_dir() and not self.folder.is_dir():  # killed between the two renames below
-            old.rename(self.folder)
+        restore_former(self.folder)
         return self._read_state(self.folder / "best.json")
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any) -> None:
@@ -113,22 +110,13 @@ class KeepBest(TrainerCallback):  # type: ignore[misc]
         last = self._read_state(file)
         if self._rank(now)[0] < self._rank(last)[0] - self.min_delta:
             last = now
-            write_aside(file, json.dumps(now))
+            write_text(file, json.dumps(now))
         return now["epoch"] - last["epoch"]
 
     def _keep(self, now: dict[str, float]) -> None:
-        aside = self.folder.with_name(f".{self.folder.name}.writing")
-        shutil.rmtree(aside, ignore_errors=True)
-        with written_whole("the best model", aside):
-            aside.mkdir(parents=True)
-            self.save(aside)
-            (aside / "best.json").write_text(json.dumps(now))
-        old = self.folder.with_name(f".{self.folder.name}.old")
-        shutil.rmtree(old, ignore_errors=True)
-        if self.folder.is_dir():
-            self.folder.rename(old)  # never deleted before the better one stands in its place
-        aside.rename(self.folder)
-        shutil.rmtree(old, ignore_errors=True)
+        with explain_unwritable("the best model", self.folder), whole_folder(self.folder, replaces=True) as written:
+            self.save(written)
+            (written / "best.json").write_text(json.dumps(now))
 
     def _read_state(self, file: Path) -> dict[str, float]:
         if not file.is_file():
@@ -146,14 +134,6 @@ class KeepEach(TrainerCallback):  # type: ignore[misc]
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any) -> None:
         for keeper in self.keepers:
             keeper.on_evaluate(args, state, control, metrics)
-
-
-def write_aside(file: Path, content: str) -> None:
-    """Write a small file aside, then rename it into its place."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    aside = file.with_name(f".{file.name}.writing")
-    aside.write_text(content)
-    aside.replace(file)
 
 
 class SaveEvery(TrainerCallback):  # type: ignore[misc]
@@ -219,7 +199,6 @@ class Telling(TrainerCallback):  # type: ignore[misc]
             self.console.print(
                 f"  epoch {state.epoch:.0f}/{args.num_train_epochs:.0f}  train/loss {self.loss:.3f}  "
                 f"val/loss {metrics['eval_loss']:.3f}  {'  '.join(rates)}  {time.monotonic() - self.began:.1f} s",
-                highlight=False,
             )
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +13,8 @@ from rich.console import Console
 from torch import Tensor
 
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
+from asr_lab.system.files import write_text
+from asr_lab.system.locks import LOCK, lock_on
 from asr_lab.training.frames import Frames
 from asr_lab.training.shelf import Columns, refuse_no_room
 
@@ -39,7 +38,7 @@ class FrameStore:
         if not self.rows.lacking(cuts):
             return Frames(self.rows, 0.0)
         self.folder.mkdir(parents=True, exist_ok=True)
-        with _locked(self.folder):
+        with lock_on(self.folder / LOCK):
             lacking = self.rows.lacking(cuts)  # another process may have been faster
             if not lacking:
                 return Frames(self.rows, 0.0)
@@ -50,14 +49,6 @@ class FrameStore:
             part.close()
             self.rows.look()
         return Frames(self.rows, time.monotonic() - began)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Alone in the folder; the kernel lets go of it when the process dies."""
-    with (folder / "lock").open("w") as file:
-        fcntl.lockf(file, fcntl.LOCK_EX)
-        yield
 
 
 class _NewPart(Columns):
@@ -75,9 +66,7 @@ class _NewPart(Columns):
         for file in self.files:
             file.close()
         index = {"widths": self.widths, "length": self.length, "places": self.places}
-        aside = self.folder / f".{self.number}.writing"
-        aside.write_text(json.dumps(index))
-        aside.replace(self.folder / f"{self.number}.json")
+        write_text(self.folder / f"{self.number}.json", json.dumps(index))
 
 
 class _Parts:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import logging
 import math
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -33,8 +32,8 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from asr_lab.config.schema import Loop, PronunciationTrain, Train
 from asr_lab.data.batches import NOT_FOR_THE_MODEL, Indices
-from asr_lab.errors import AsrLabError, not_written
 from asr_lab.metrics import error_rates
+from asr_lab.system.files import explain_unwritable
 from asr_lab.system.threads import go_on_with
 from asr_lab.training.ema import WeightAverage
 
@@ -228,7 +227,7 @@ class AsrTrainer(Trainer):  # type: ignore[misc]
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-        with written_whole("the checkpoint", folder, cleans=self.args.should_save):
+        with explain_unwritable("the checkpoint", folder, removes=self.args.should_save):
             super()._save_checkpoint(model, trial)
             if self.average and self.args.should_save:
                 self.average.save(folder)
@@ -255,29 +254,6 @@ def agree_on_statistics(model: nn.Module) -> None:
         if buffer.is_floating_point():
             torch.distributed.all_reduce(buffer)
             buffer /= torch.distributed.get_world_size()
-
-
-@contextmanager
-def written_whole(what: str, folder: Path, *, cleans: bool = True) -> Iterator[None]:
-    """Around the writing of a folder: where it fails, as on a full disk, what there is of it goes (if this rank
-    `cleans`).
-
-    Raises one `AsrLabError` that says so; what was written before stands.
-    """
-    try:
-        yield
-    except Exception as error:
-        why = not_written(error)
-        if not why:
-            raise
-        if cleans:
-            shutil.rmtree(folder, ignore_errors=True)
-        free = shutil.disk_usage(next(parent for parent in folder.absolute().parents if parent.is_dir())).free
-        raise AsrLabError(
-            f"{what} cannot be written: {why} ({free / 1e6:,.0f} MB are free)",
-            where=str(folder),
-            hint="what was written before is whole: make room, and the same command goes on from there",
-        ) from error
 
 
 def training_arguments(

@@ -2,7 +2,7 @@
 
 Speech comes from eSpeak NG (`espeak.py`), sentences from a small grammar (`sentences.py`), speakers from a
 table (`voices.py`). Same specification, same bytes: every speaker is made in a fresh process
-(`speaking.py`), whatever the number of workers. A corpus is made in `<out>.making` and renamed when it is
+(`speaking.py`), whatever the number of workers. A corpus is made beside its place and renamed when it is
 whole.
 """
 
@@ -28,6 +28,7 @@ from asr_lab.data.synthesis.voices import PERSONS, SPEAKERS, Speaker
 from asr_lab.data.synthesis.worker import Job, Utterance
 from asr_lab.data.synthesis.worker_pool import Spoken, speak_all
 from asr_lab.errors import AsrLabError
+from asr_lab.system.files import whole_folder
 
 __all__ = ["PERSONS", "SPEAKERS", "SynthSpec", "demo_manifests", "make_demo", "plan", "synthesize"]
 
@@ -150,20 +151,18 @@ def make(
             where=str(out),
             hint="remove it first, or choose another folder",
         )
-    making = out.resolve().with_name(f"{out.resolve().name}.making")
-    shutil.rmtree(making, ignore_errors=True)
-    making.mkdir(parents=True)
-    phones = speak_all(_jobs(planned, making), progress, workers)
+    whole = out.resolve()
+    shutil.rmtree(whole.with_name(f"{whole.name}.making"), ignore_errors=True)  # left by asr_lab 0.1.0 when killed
     names = list(dict.fromkeys(each.manifest for each in planned))
-    for name in names:
-        made = [to_cut(each, making, phones[each.utterance.id]) for each in planned if each.manifest == name]
-        cuts = [cut for cut in made if cut is not None]
-        if not cuts:
-            raise AsrLabError(f"none of the {len(made)} utterances of {name} was said as asked", hint="ask for more")
-        manifest.write(cuts, making / f"{name}{manifest.SUFFIX}")
-    if out.is_dir():
-        out.rmdir()
-    making.rename(out)
+    with whole_folder(whole) as making:
+        phones = speak_all(_jobs(planned, making), progress, workers)
+        for name in names:
+            made = [to_cut(each, making, phones[each.utterance.id]) for each in planned if each.manifest == name]
+            cuts = [cut for cut in made if cut is not None]
+            if not cuts:
+                what = f"none of the {len(made)} utterances of {name} was said as asked"
+                raise AsrLabError(what, hint="ask for more")
+            manifest.write(cuts, making / f"{name}{manifest.SUFFIX}")
     return {name: out / f"{name}{manifest.SUFFIX}" for name in names}
 
 

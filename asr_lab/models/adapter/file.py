@@ -8,12 +8,10 @@ Here the file also says which base it belongs to (`base_digest`, `vocabulary_dig
 
 from __future__ import annotations
 
-import os
 import pickle
 import re
 import warnings
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,8 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from asr_lab.errors import AsrLabError, listing, not_written
+from asr_lab.errors import AsrLabError, listing
 from asr_lab.models.adapter.network import MLPAdapter
+from asr_lab.system.files import explain_unwritable, whole_file
 
 SUFFIX = "_adapter.pt"
 PLAIN, RESIDUAL = "adapter_state_dict", "residual_state_dict"
@@ -87,7 +86,7 @@ class AdapterManager:
         return sorted(path.name.removesuffix(SUFFIX) for path in self.folder.glob(f"*{SUFFIX}"))
 
     def save_adapter(self, name: str, adapter: MLPAdapter, base: Base | None, **more: Any) -> Path:
-        """Write the file aside, then rename; `more` (numbers and text) is kept beside the weights.
+        """Write the file whole; `more` (numbers and text) is kept beside the weights.
 
         Without a `base` the file says nothing of one. Raises `AsrLabError` when it cannot be written, such as on a
         full disk; a former file of that name is then as it was.
@@ -147,26 +146,9 @@ class AdapterManager:
 
 
 def _write(content: Mapping[str, Any], path: Path) -> Path:
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except Exception as error:
-        why = not_written(error)
-        if not why:
-            raise
-        raise AsrLabError(
-            f"the adapter cannot be written: {why}",
-            where=str(path),
-            hint="a former file of that name is as it was",
-        ) from error
-    finally:
-        with suppress(OSError):
-            aside.unlink(missing_ok=True)
+    former = "a former file of that name is as it was"
+    with explain_unwritable("the adapter", path, hint=former), whole_file(path, sync=True) as written:
+        torch.save(content, written)
     return path
 
 

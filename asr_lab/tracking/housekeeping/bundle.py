@@ -24,6 +24,7 @@ from typing import IO, Any
 import pyarrow as pa
 
 from asr_lab.errors import AsrLabError
+from asr_lab.system.files import whole_file
 
 SUFFIX = ".tar.zst"
 FORMAT, VERSION = "asr_lab-run", 1
@@ -74,21 +75,16 @@ class _Digesting:
 
 @contextmanager
 def writing(path: Path) -> Iterator[Writer]:
-    """Write a bundle; the file gets its name only when all is in it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.part")
-    try:
-        with (
-            pa.CompressedOutputStream(pa.OSFile(str(aside), "wb"), "zstd") as packed,
-            tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as tar,
-        ):
-            writer = Writer(tar)
-            yield writer
-            manifest = {"format": FORMAT, "version": VERSION, "members": writer.members}
-            writer.add(MANIFEST, json.dumps(manifest, indent=1).encode())
-        aside.rename(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    """Write a bundle; the file gets its name only when all is in it and on the disk: its run may be erased then."""
+    with (
+        whole_file(path, sync=True) as written,
+        pa.CompressedOutputStream(pa.OSFile(str(written), "wb"), "zstd") as packed,
+        tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        writer = Writer(tar)
+        yield writer
+        manifest = {"format": FORMAT, "version": VERSION, "members": writer.members}
+        writer.add(MANIFEST, json.dumps(manifest, indent=1).encode())
 
 
 def digest(path: Path) -> str:

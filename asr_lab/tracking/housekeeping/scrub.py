@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from asr_lab.metrics.catalog import in_a_name
+from asr_lab.system.files import whole_file, write_text
 from asr_lab.tracking.housekeeping import files
 
 _COLUMNS = ("speaker", "person")
@@ -120,9 +121,7 @@ def _rewrite_lines(path: Path, utterances: Set[str], folder: Path, done: Scrubbe
     if not rest:
         _remove(path, folder, done)
         return
-    aside = path.with_name(f".{path.name}.part")
-    aside.write_text("\n".join(rest) + "\n", encoding="utf-8")
-    aside.rename(path)
+    write_text(path, "\n".join(rest) + "\n")
     done.rewritten.append(path.relative_to(folder).as_posix())
 
 
@@ -130,9 +129,8 @@ def _rewrite(path: Path, rest: pd.DataFrame, folder: Path, done: Scrubbed) -> No
     if rest.empty:
         _remove(path, folder, done)
         return
-    aside = path.with_name(f".{path.name}.part")
-    rest.to_parquet(aside, index=False)
-    aside.rename(path)
+    with whole_file(path) as written:
+        rest.to_parquet(written, index=False)
     done.rewritten.append(path.relative_to(folder).as_posix())
 
 
@@ -147,9 +145,7 @@ def scrub_checkpoints(folder: Path, people: Set[str]) -> None:
     rows = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
     rest = [row for row in rows if not {str(row.get(name)) for name in _COLUMNS} & people]
     if len(rest) < len(rows):
-        aside = path.with_name(f".{path.name}.part")
-        aside.write_text(json.dumps(rest, ensure_ascii=False), encoding="utf-8")
-        aside.rename(path)
+        write_text(path, json.dumps(rest, ensure_ascii=False))
 
 
 def scrub_artifacts(uri: str, people: Set[str], staging: Path) -> Scrubbed:

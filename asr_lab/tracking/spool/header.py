@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -36,12 +34,3 @@ class State:
     """How often the run was about to be made: an answer may have been lost."""
     models: Mapping[str, str] = field(default_factory=dict)
     """Path in the spool -> URI on the store."""
-
-
-def write_aside(file: Path, content: str, mode: int = 0o666) -> None:
-    """Write a file whole or not at all; `mode` is that of `open`."""
-    aside = file.with_name(f".{file.name}.writing")
-    aside.unlink(missing_ok=True)  # of a process that was killed
-    with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="utf-8") as opened:
-        opened.write(content)
-    aside.replace(file)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from asr_lab.system.append_log import append_lines
-from asr_lab.tracking.spool.header import write_aside
+from asr_lab.system.files import write_text
 from asr_lab.tracking.spool.journal import Event
 
 
@@ -37,7 +37,7 @@ class Refused:
         """Offer them again; what is `taken` goes from the list."""
         rest = [line for line in self.all() if not taken(Event.of(line))]
         if rest:
-            write_aside(self.file, "".join(_line(line) + "\n" for line in rest))
+            write_text(self.file, "".join(_line(line) + "\n" for line in rest))
         else:
             self.file.unlink(missing_ok=True)
 

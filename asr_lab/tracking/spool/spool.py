@@ -23,14 +23,14 @@ from pathlib import Path
 from typing import Any, Self
 
 from asr_lab.errors import AsrLabError
-from asr_lab.tracking.spool.header import Header, State, write_aside
+from asr_lab.system import files
+from asr_lab.system.locks import FolderLock
+from asr_lab.tracking.spool.header import Header, State
 from asr_lab.tracking.spool.journal import Event, Journal
-from asr_lab.tracking.spool.lock import Lock
 from asr_lab.tracking.spool.refused import Refused
 
 ROOT = Path("spool")
 _HEADER, _EVENTS, _STATE, _REFUSED, _FILES = "header.json", "events.jsonl", "state.json", "refused.jsonl", "files"
-_OLD_S = 3600.0
 
 
 class SpoolError(AsrLabError):
@@ -58,7 +58,7 @@ class Spool:
         self.header = Header(**json.loads((folder / _HEADER).read_text()))
         self.state = self._read_state()
         self.journal, self._refused = Journal(folder / _EVENTS), Refused(folder / _REFUSED)
-        self._lock = Lock(folder)
+        self._lock = FolderLock(folder)
 
     @classmethod
     def create(cls, root: Path, id: str, header: Header, run_id: str = "") -> Self:
@@ -68,12 +68,13 @@ class Spool:
         """
         folder = root / id
         new = not (folder / _HEADER).is_file()
-        aside = root / f".{id}.writing"  # nobody ships it before it is ours
+        own = folder
         if new:
             with _writing_to(folder):
-                aside.mkdir(parents=True, exist_ok=True)  # a process may have been killed at it
-                write_aside(aside / _HEADER, json.dumps(asdict(header)), 0o600)
-        spool = cls(aside if new else folder)
+                own = files.prepare(folder)  # nobody ships it before it is ours
+                own.mkdir()
+                files.write_text(own / _HEADER, json.dumps(asdict(header)), mode=0o600)
+        spool = cls(own)
         try:
             if not spool.lock():
                 raise BlockingIOError
@@ -81,6 +82,8 @@ class Spool:
                 spool.rename(id)
         except OSError as error:  # another one was faster
             spool.release()
+            if new:
+                shutil.rmtree(own, ignore_errors=True)
             raise AsrLabError(f"run {id[:8]} is being recorded by another process", where=str(folder)) from error
         if run_id:
             spool.save(run_id=run_id)
@@ -90,7 +93,7 @@ class Spool:
         """Say who records from now on; when the run began stays."""
         self.header = replace(header, started_ms=self.header.started_ms)
         with _writing_to(self.folder):
-            write_aside(self.folder / _HEADER, json.dumps(asdict(self.header)), 0o600)
+            files.write_text(self.folder / _HEADER, json.dumps(asdict(self.header)), mode=0o600)
 
     # the lock
 
@@ -137,20 +140,13 @@ class Spool:
     def putting(self) -> Iterator[Path]:
         """A new folder for files an event will name; it gets its name once they are all written."""
         target = self.folder / _FILES / new_id()[:12]
-        aside = target.with_name(f".{target.name}.writing")
-        try:
-            with _writing_to(self.folder):
-                aside.mkdir(parents=True)
-                yield aside
-                aside.rename(target)
-        except BaseException:
-            shutil.rmtree(aside, ignore_errors=True)
-            raise
+        with _writing_to(self.folder), files.whole_folder(target) as written:
+            yield written
 
     @staticmethod
-    def put(aside: Path) -> str:
-        """The path under the spool of what was written to `aside`."""
-        return f"{_FILES}/{aside.name.removeprefix('.').removesuffix('.writing')}"
+    def put(written: Path) -> str:
+        """The path under the spool of what was `written` to the folder of `putting`."""
+        return f"{_FILES}/{written.name.split('.')[1]}"
 
     def file(self, named: str) -> Path:
         """What an event names, a file or folder in a folder of `files/`; it may be gone.
@@ -203,7 +199,7 @@ class Spool:
     def save(self, **changes: Any) -> None:
         """Note how far the store has got."""
         self.state = replace(self.state, **changes)
-        write_aside(self.folder / _STATE, json.dumps(asdict(self.state)))
+        files.write_text(self.folder / _STATE, json.dumps(asdict(self.state)))
 
     def _read_state(self) -> State:
         file = self.folder / _STATE
@@ -247,7 +243,7 @@ def sweep(root: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
     for folder in root.glob(".*.writing"):
         with suppress(OSError):
-            if time.time() - folder.stat().st_mtime > _OLD_S:
+            if time.time() - folder.stat().st_mtime > files.LEFT_OVER_S:
                 shutil.rmtree(folder, ignore_errors=True)
     with suppress(OSError):
         root.rmdir()  # when nothing else was there

@@ -128,7 +128,7 @@ def test_one_process_has_it_at_a_time(spool):
     assert elsewhere() == "False"
     child = os.fork()  # as a loader's worker is: it must not keep the lock when this process is gone
     if not child:
-        os._exit(spool.locked and not Spool(spool.folder).lock())
+        os._exit(not spool.locked and not Spool(spool.folder).lock())
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
     spool.release()
     assert elsewhere() == "True"
@@ -198,6 +198,7 @@ def test_what_a_killed_process_left_half_made_blocks_nothing(tmp_path):
     for name in (".one.writing", ".one.shipped"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "header.json").write_text("{")
+        os.utime(tmp_path / name, (0, 0))
     made = Spool.create(tmp_path, "one", header())
     made.append("finish", status="FINISHED")
     made.remove()
@@ -205,9 +206,10 @@ def test_what_a_killed_process_left_half_made_blocks_nothing(tmp_path):
 
 
 def test_leftovers_are_swept(tmp_path):
-    for name in (".one.writing", ".two.writing", ".one.shipped"):
+    for name in (".one.writing", ".one.123.writing", ".two.writing", ".one.shipped"):
         (tmp_path / name).mkdir()
-    os.utime(tmp_path / ".one.writing", (0, 0))
+    for name in (".one.writing", ".one.123.writing"):
+        os.utime(tmp_path / name, (0, 0))
     sweep(tmp_path)
     assert [folder.name for folder in tmp_path.iterdir()] == [".two.writing"]  # somebody may be at it
 

@@ -11,9 +11,9 @@ import pytest
 from conftest import ok, refused, run
 from outages import assert_points, gone, offline, rows, spec
 
+from asr_lab.system.files import write_text
 from asr_lab.tracking.recorder import MlflowTracker
 from asr_lab.tracking.spool import sync
-from asr_lab.tracking.spool.header import write_aside
 from asr_lab.tracking.spool.made import run_of_spool
 from asr_lab.tracking.spool.shipping import Delivery
 from asr_lab.tracking.spool.spool import ROOT, Spool, spools
@@ -86,7 +86,7 @@ def elsewhere(uri: str = "http://me:secret@tracking.example:5000") -> str:
     """A run that was recorded for another store."""
     id = offline()
     header = json.loads((ROOT / id / "header.json").read_text()) | {"uri": uri}
-    write_aside(ROOT / id / "header.json", json.dumps(header))
+    write_text(ROOT / id / "header.json", json.dumps(header))
     return id
 
 

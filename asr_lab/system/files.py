@@ -1,0 +1,141 @@
+"""Files and folders that are there whole or not at all: written beside their place, then renamed into it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from asr_lab.errors import AsrLabError, not_written
+
+LEFT_OVER_S = 3600.0
+"""Age above which a temporary is of a process that was killed."""
+
+
+def temporary(path: Path) -> Path:
+    """Where this thread writes what becomes `path`: `.NAME.ID.writing` beside it."""
+    return path.with_name(f".{path.name}.{threading.get_native_id()}.writing")
+
+
+@contextmanager
+def whole_file(path: Path, *, sync: bool = False) -> Iterator[Path]:
+    """Yields where to write; the file takes the place of `path` once that is done, and is gone where it fails.
+
+    `sync` waits for the disk before: for what a loss of power must not take.
+    """
+    written = prepare(path)
+    try:
+        yield written
+        if sync:
+            with written.open("rb") as file:
+                os.fsync(file.fileno())
+        written.replace(path)
+    finally:
+        with suppress(OSError):
+            written.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes, *, mode: int = 0o666) -> None:
+    """Write a file whole; `mode` is that of `open`, less the umask."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    with whole_file(path) as written, os.fdopen(os.open(written, flags, mode), "wb") as file:
+        file.write(content)
+
+
+def write_text(path: Path, text: str, *, mode: int = 0o666) -> None:
+    """Write a file whole, in UTF-8."""
+    write_bytes(path, text.encode(), mode=mode)
+
+
+@contextmanager
+def whole_folder(path: Path, *, replaces: bool = False) -> Iterator[Path]:
+    """Yields a new folder; it becomes `path` once it is written, and is gone where that fails.
+
+    A folder with anything in it is in the way (`AsrLabError`), unless this one `replaces` it. Then this process is
+    the only one to write it, and `restore_former` mends what a kill between the two renames leaves.
+    """
+    written = prepare(path, left_over_s=0.0 if replaces else LEFT_OVER_S)
+    try:
+        written.mkdir()
+        yield written
+        if replaces:
+            _replace(path, written)
+        elif path.is_dir() and any(path.iterdir()):
+            raise AsrLabError("there is something already where this folder would go", where=str(path))
+        else:
+            written.rename(path)
+    finally:
+        shutil.rmtree(written, ignore_errors=True)
+
+
+def restore_former(path: Path) -> None:
+    """Put back a folder whose replacement was cut off between its two renames."""
+    if _former(path).is_dir() and not path.is_dir():
+        _former(path).rename(path)
+
+
+def _replace(path: Path, written: Path) -> None:
+    """`path` is never removed before the new folder stands in its place."""
+    shutil.rmtree(_former(path), ignore_errors=True)
+    if path.is_dir():
+        path.rename(_former(path))
+    written.rename(path)
+    shutil.rmtree(_former(path), ignore_errors=True)
+
+
+def _former(path: Path) -> Path:
+    return path.with_name(f".{path.name}.old")
+
+
+def prepare(path: Path, left_over_s: float = LEFT_OVER_S) -> Path:
+    """Where this thread writes `path`: nothing yet, in a folder that is there. What killed processes left goes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    own = temporary(path)
+    # asr_lab 0.1.0 had no number in the name, or ended it in `part`
+    name = re.compile(rf"\.{re.escape(path.name)}(\.\d+)?\.(writing|part)")
+    with suppress(OSError):  # one is renamed just now, or may not be looked at
+        for other in path.parent.iterdir():
+            if name.fullmatch(other.name) and (other == own or time.time() - other.stat().st_mtime > left_over_s):
+                remove(other)
+    return own
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def explain_unwritable(
+    what: str,
+    path: Path,
+    *,
+    hint: str = "what was written before is whole: make room, and the same command goes on from there",
+    removes: bool = False,
+) -> Iterator[None]:
+    """Around the writing of `path`: one `AsrLabError` where it fails, as on a full disk or in a read-only folder.
+
+    `removes` what there is of it then.
+    """
+    try:
+        yield
+    except AsrLabError:
+        raise
+    except Exception as error:
+        why = not_written(error)
+        if not why:
+            raise
+        if removes:
+            shutil.rmtree(path, ignore_errors=True)
+        free = shutil.disk_usage(next(parent for parent in path.absolute().parents if parent.is_dir())).free
+        raise AsrLabError(
+            f"{what} cannot be written: {why} ({free / 1e6:,.0f} MB are free)", where=str(path), hint=hint
+        ) from error

@@ -1,0 +1,190 @@
+"""Files and folders that are whole or as they were: failing writers, kills, several processes, leftovers."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from asr_lab.errors import AsrLabError
+from asr_lab.system.files import (
+    explain_unwritable,
+    restore_former,
+    temporary,
+    whole_file,
+    whole_folder,
+    write_bytes,
+    write_text,
+)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def python(code: str, *arguments: object) -> subprocess.Popen[str]:
+    code = f"import os, sys; from pathlib import Path; from asr_lab.system.files import *\n{code}"
+    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], stdout=subprocess.PIPE, text=True)
+
+
+def test_a_file_is_replaced_whole_in_folders_that_are_made(tmp_path):
+    file = tmp_path / "a" / "b" / "x.txt"
+    write_text(file, "가\n")
+    write_bytes(file, b"new")
+    with whole_file(file, sync=True) as written:
+        written.write_text("newest")
+        assert file.read_bytes() == b"new"
+    assert (file.read_text(), names(file.parent)) == ("newest", ["x.txt"])
+
+
+def test_a_mode_holds_from_the_first_byte_on(tmp_path):
+    write_text(tmp_path / "secret", "x", mode=0o600)
+    write_text(tmp_path / "secret", "y", mode=0o600)
+    assert (tmp_path / "secret").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_writer_that_fails_half_way_leaves_the_old_file_and_no_temporary(tmp_path):
+    file = tmp_path / "x.txt"
+    file.write_text("old")
+
+    def fail_half_way() -> None:
+        with whole_file(file) as written:
+            written.write_text("ha")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail_half_way()
+    assert (file.read_text(), names(tmp_path)) == ("old", ["x.txt"])
+
+
+def test_a_full_disk_leaves_the_old_file_and_is_one_message(tmp_path):
+    """The limit on the size of files stands for the full disk: the write fails in the middle either way."""
+    file = tmp_path / "x.txt"
+    file.write_text("old")
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, usual[1]))
+    try:
+        with pytest.raises(AsrLabError) as told, explain_unwritable("it", file, hint="make room"):
+            write_bytes(file, b"x" * 5000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert (told.value.where, told.value.hint) == (str(file), "make room")
+    assert "File too large" in told.value.what
+    assert (file.read_text(), names(tmp_path)) == ("old", ["x.txt"])
+
+
+def test_a_place_that_cannot_be_written_is_one_message(tmp_path):
+    (tmp_path / "file").write_text("in the way")  # root may write to read-only folders
+    with pytest.raises(AsrLabError) as told, explain_unwritable("it", tmp_path / "file" / "x"):
+        write_text(tmp_path / "file" / "x", "")
+    assert told.value.where == str(tmp_path / "file" / "x")
+    place = Path("/proc/nowhere/x")
+    with pytest.raises(AsrLabError) as told, explain_unwritable("the model", place), whole_folder(place):
+        pass
+    assert told.value.what.startswith("the model")
+
+
+def test_other_errors_are_passed_on_and_a_started_folder_goes_only_where_writing_failed(tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ValueError, match="no writing"), explain_unwritable("it", tmp_path / "folder", removes=True):
+        raise ValueError("no writing")
+    assert names(tmp_path) == ["folder"]
+    with pytest.raises(AsrLabError), explain_unwritable("it", tmp_path / "folder", removes=True):
+        raise RuntimeError("PytorchStreamWriter failed writing file")  # as torch has it
+    assert names(tmp_path) == []
+
+
+def test_a_process_that_is_killed_at_it_leaves_the_old_file_and_later_its_temporary_goes(tmp_path):
+    file = tmp_path / "x.txt"
+    file.write_text("old")
+    killed = python(
+        "with whole_file(Path(sys.argv[1])) as written:\n"
+        "    written.write_text('half'); print('writing', flush=True); import time; time.sleep(600)",
+        file,
+    )
+    assert killed.stdout.readline() == "writing\n"
+    killed.kill()
+    killed.wait()
+    [left] = [name for name in names(tmp_path) if name != "x.txt"]
+    assert left == f".x.txt.{killed.pid}.writing"
+    assert file.read_text() == "old"
+    write_text(file, "new")
+    assert left in names(tmp_path)  # another process may be at it
+    for old in (left, ".x.txt.writing", ".x.txt.part"):  # the last two were those of asr_lab 0.1.0
+        (tmp_path / old).write_text("half")
+        os.utime(tmp_path / old, (0, 0))
+    (tmp_path / ".x.txt.2").write_text("of the user")
+    os.utime(tmp_path / ".x.txt.2", (0, 0))
+    write_text(file, "newest")
+    assert (file.read_text(), names(tmp_path)) == ("newest", [".x.txt.2", "x.txt"])
+
+
+def test_processes_that_write_one_file_at_once_write_it_whole(tmp_path):
+    file = tmp_path / "x.txt"
+    code = "for n in range(200): write_text(Path(sys.argv[1]), sys.argv[2] * 100_000)"
+    writers = [python(code, file, letter) for letter in "ab"]
+    seen = set()
+    while any(writer.poll() is None for writer in writers):
+        if file.is_file():
+            content = file.read_text()
+            assert len(content) == 100_000
+            seen |= set(content)
+            assert len(set(content)) == 1
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert seen <= {"a", "b"}
+    assert names(tmp_path) == ["x.txt"]
+
+
+def test_a_folder_gets_its_name_once_it_is_whole(tmp_path):
+    with whole_folder(tmp_path / "made" / "folder") as written:
+        (written / "x").write_text("x")
+        assert names(tmp_path / "made") == [written.name]
+    assert names(tmp_path / "made" / "folder") == ["x"]
+    with pytest.raises(AsrLabError) as told, whole_folder(tmp_path / "made" / "folder"):
+        pass
+    assert told.value.where == str(tmp_path / "made" / "folder")
+
+    def fail_half_way() -> None:
+        with whole_folder(tmp_path / "made" / "folder", replaces=True) as written:
+            (written / "y").write_text("y")
+            raise ValueError("half")
+
+    with pytest.raises(ValueError, match="half"):
+        fail_half_way()
+    assert (names(tmp_path / "made"), names(tmp_path / "made" / "folder")) == (["folder"], ["x"])
+    (tmp_path / "empty").mkdir()
+    with whole_folder(tmp_path / "empty") as written:
+        (written / "x").touch()
+    assert names(tmp_path / "empty") == ["x"]
+
+
+def test_a_folder_that_replaces_another(tmp_path):
+    folder = tmp_path / "model"
+    for content in ("first", "second"):
+        (tmp_path / ".model.1.writing").mkdir()  # of a process that was killed just now
+        with whole_folder(folder, replaces=True) as written:
+            (written / content).touch()
+        assert (names(tmp_path), names(folder)) == (["model"], [content])
+
+
+def test_a_replacement_that_was_cut_off_between_its_renames_is_mended(tmp_path):
+    (tmp_path / ".model.old").mkdir()
+    (tmp_path / ".model.old" / "weights").touch()
+    restore_former(tmp_path / "model")
+    assert (names(tmp_path), names(tmp_path / "model")) == (["model"], ["weights"])
+    restore_former(tmp_path / "model")  # nothing to do
+    assert names(tmp_path / "model") == ["weights"]
+
+
+def test_temporaries_are_hidden_and_each_thread_has_its_own(tmp_path):
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(temporary, tmp_path / "x").result()
+    assert other != temporary(tmp_path / "x")
+    assert other.name.startswith(".x.")
