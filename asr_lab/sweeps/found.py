@@ -18,6 +18,7 @@ from asr_lab.sweeps import figures, ledger
 from asr_lab.sweeps.progress import best_line, values_line
 from asr_lab.sweeps.storage import FOLDER
 from asr_lab.sweeps.study import Plan
+from asr_lab.system.files import write_text
 from asr_lab.training.recorder import Recorder
 
 _HEADINGS = {
@@ -121,8 +122,7 @@ def record(found: Found, study: Study, run: Recorder) -> None:
         figures_of_best = found.best[0].user_attrs.get(ledger.FIGURES, {})
         run.metrics(figures_of_best | dict(zip(found.plan.objective.metrics, values, strict=True)))
         run.metrics({"sweep/best_trial": found.best[0].number})
-        found.file.parent.mkdir(parents=True, exist_ok=True)
-        found.file.write_text(found.yaml(), encoding="utf-8")
+        write_text(found.file, found.yaml())
         run.text(found.yaml(), "best.yaml")
     drawn = figures.figures(study, found.plan.objective.metrics)
     for name, figure in drawn.items():

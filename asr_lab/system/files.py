@@ -63,29 +63,22 @@ def whole_folder(path: Path, *, replaces: bool = False) -> Iterator[Path]:
     try:
         written.mkdir()
         yield written
-        if replaces:
-            _replace(path, written)
+        if replaces and path.is_dir():  # it is removed only when the new one stands in its place
+            shutil.rmtree(_former(path), ignore_errors=True)
+            path.rename(_former(path))
         elif path.is_dir() and any(path.iterdir()):
             raise AsrLabError("there is something already where this folder would go", where=str(path))
-        else:
-            written.rename(path)
+        written.rename(path)
     finally:
         shutil.rmtree(written, ignore_errors=True)
+    if replaces:
+        shutil.rmtree(_former(path), ignore_errors=True)
 
 
 def restore_former(path: Path) -> None:
     """Put back a folder whose replacement was cut off between its two renames."""
     if _former(path).is_dir() and not path.is_dir():
         _former(path).rename(path)
-
-
-def _replace(path: Path, written: Path) -> None:
-    """`path` is never removed before the new folder stands in its place."""
-    shutil.rmtree(_former(path), ignore_errors=True)
-    if path.is_dir():
-        path.rename(_former(path))
-    written.rename(path)
-    shutil.rmtree(_former(path), ignore_errors=True)
 
 
 def _former(path: Path) -> Path:
@@ -96,21 +89,13 @@ def prepare(path: Path, left_over_s: float = LEFT_OVER_S) -> Path:
     """Where this thread writes `path`: nothing yet, in a folder that is there. What killed processes left goes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     own = temporary(path)
-    # asr_lab 0.1.0 had no number in the name, or ended it in `part`
+    # earlier versions had no number in the name, or ended it in `part`
     name = re.compile(rf"\.{re.escape(path.name)}(\.\d+)?\.(writing|part)")
     with suppress(OSError):  # one is renamed just now, or may not be looked at
         for other in path.parent.iterdir():
             if name.fullmatch(other.name) and (other == own or time.time() - other.stat().st_mtime > left_over_s):
-                remove(other)
+                shutil.rmtree(other) if other.is_dir() else other.unlink()
     return own
-
-
-def remove(path: Path) -> None:
-    """Remove a file, or a folder with all that is in it."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -105,28 +105,28 @@ class MlflowRecorder:
         self.tags({f"asr_lab.data.{dataset.split}": dataset.digest})
 
     def table(self, rows: pd.DataFrame, path: str) -> None:
-        with self.spool.putting() as aside:
-            rows.to_parquet(aside / Path(path).name, index=False)
-        self._artifact(aside, path)
+        with self.spool.putting() as written:
+            rows.to_parquet(written / Path(path).name, index=False)
+        self._artifact(written, path)
 
     def text(self, content: str, path: str) -> None:
-        with self.spool.putting() as aside:
-            (aside / Path(path).name).write_text(content, encoding="utf-8")
-        self._artifact(aside, path)
+        with self.spool.putting() as written:
+            (written / Path(path).name).write_text(content, encoding="utf-8")
+        self._artifact(written, path)
 
     def file(self, local: Path, folder: str = "") -> None:
-        with self.spool.putting() as aside:
-            (shutil.copytree if local.is_dir() else shutil.copy)(local, aside / local.name)
-        self._artifact(aside, str(Path(folder) / local.name))
+        with self.spool.putting() as written:
+            (shutil.copytree if local.is_dir() else shutil.copy)(local, written / local.name)
+        self._artifact(written, str(Path(folder) / local.name))
 
     def figure(self, figure: Any, path: str) -> None:
-        with self.spool.putting() as aside:
-            figure.savefig(aside / Path(path).name)
-        self._artifact(aside, path)
+        with self.spool.putting() as written:
+            figure.savefig(written / Path(path).name)
+        self._artifact(written, path)
 
-    def _artifact(self, aside: Path, path: str) -> None:
+    def _artifact(self, written: Path, path: str) -> None:
         folder = str(Path(path).parent)
-        file = f"{Spool.put(aside)}/{Path(path).name}"
+        file = f"{Spool.put(written)}/{Path(path).name}"
         self.spool.append("artifact", file=file, to="" if folder == "." else folder)
 
     def model(self, model: RegisteredModel, *, register: bool) -> str:
@@ -137,9 +137,9 @@ class MlflowRecorder:
         """
         if self.spec.watcher and not self.spec.watcher.wants_model():
             return ""
-        with self.spool.putting() as aside:
-            content = packages.package(model, aside / "model")
-        file = f"{Spool.put(aside)}/model"
+        with self.spool.putting() as written:
+            content = packages.package(model, written / "model")
+        file = f"{Spool.put(written)}/model"
         self.spool.append(
             "model",
             file=file,

@@ -138,8 +138,7 @@ def make(
     workers: int = WORKERS,
     to_cut: Callable[[Planned, Path, Spoken], Cut | None] | None = None,
 ) -> dict[str, Path]:
-    """Have a plan spoken and write its manifests: everything aside, then one rename, so that a killed making leaves
-    no folder that looks whole.
+    """Have a plan spoken and write its manifests: the folder gets its name once all is in it.
 
     `to_cut` makes the utterance from its plan, the folder of the corpus and the phonemes; None leaves it out.
     """
@@ -152,7 +151,7 @@ def make(
             hint="remove it first, or choose another folder",
         )
     whole = out.resolve()
-    shutil.rmtree(whole.with_name(f"{whole.name}.making"), ignore_errors=True)  # left by asr_lab 0.1.0 when killed
+    shutil.rmtree(whole.with_name(f"{whole.name}.making"), ignore_errors=True)  # of a killed earlier version
     names = list(dict.fromkeys(each.manifest for each in planned))
     with whole_folder(whole) as making:
         phones = speak_all(_jobs(planned, making), progress, workers)

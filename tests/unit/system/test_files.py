@@ -115,7 +115,7 @@ def test_a_process_that_is_killed_at_it_leaves_the_old_file_and_later_its_tempor
     assert file.read_text() == "old"
     write_text(file, "new")
     assert left in names(tmp_path)  # another process may be at it
-    for old in (left, ".x.txt.writing", ".x.txt.part"):  # the last two were those of asr_lab 0.1.0
+    for old in (left, ".x.txt.writing", ".x.txt.part"):  # the last two were those of earlier versions
         (tmp_path / old).write_text("half")
         os.utime(tmp_path / old, (0, 0))
     (tmp_path / ".x.txt.2").write_text("of the user")

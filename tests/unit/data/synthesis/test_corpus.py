@@ -180,7 +180,7 @@ def test_a_making_that_failed_leaves_nothing_that_looks_whole(tmp_path: Path, mo
     with pytest.raises(KeyboardInterrupt):
         synthesize(out, spec, progress=stop)
     assert not list(tmp_path.iterdir())
-    for left in (".demo.123.writing", "demo.making"):  # by makings that were killed, the latter by asr_lab 0.1.0
+    for left in (".demo.123.writing", "demo.making"):  # by makings that were killed, the latter of an earlier version
         (tmp_path / left).mkdir()
         (tmp_path / left / "leftover").write_text("of the killed making")
         os.utime(tmp_path / left, (0, 0))
