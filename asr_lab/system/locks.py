@@ -65,7 +65,7 @@ class FolderLock:
 
 
 def _refuse_older(file: Path) -> None:
-    """Raise `OSError` where an earlier version has the lock: of the other kind (`lockf`), which `flock` does not see."""
+    """Raise `OSError` where an earlier version has the lock: its kind (`lockf`) is one that `flock` does not see."""
     if file.exists():
         with file.open("r+b") as opened:
             fcntl.lockf(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
