@@ -89,8 +89,7 @@ def _show_plan(experiment: CurriculumExperiment) -> None:
                 "learns": "everything" if phase.unfreeze else experiment.model.tune,
             }
         )
-    formats = dict.fromkeys(("target wer", "accept wer"), "percent")
-    show(Table(frame=pd.DataFrame(rows), formats=formats), "table")
+    show(Table(frame=pd.DataFrame(rows), formats={"target wer": "percent", "accept wer": "percent"}), "table")
     for name, split in splits.items():
         click.echo(f"  {name:5} {len(split.cuts):6} utterances, {split.hours:.2f} h, digest {split.digest[:8]}")
     click.echo("nothing was trained or recorded (--dry-run)")
