@@ -19,6 +19,7 @@ each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
 def options(command: click.Command) -> set[str]:
+    command.make_context(command.name, [], resilient_parsing=True)  # some make their options only then
     return {"--help", "-h", "--version", *(name for param in command.params for name in param.opts)}
 
 
