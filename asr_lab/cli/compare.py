@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from asr_lab.cli.selection import Selection, selection_options
 from asr_lab.errors import AsrLabError
 
 if TYPE_CHECKING:
-    from asr_lab.cli.judged import Judged
+    from asr_lab.tracking.queries.comparison import Comparison
     from asr_lab.tracking.runs import Run
 
 STYLES = ("table", "json", "csv", "markdown", "latex", "html")
@@ -67,13 +68,16 @@ def compare(
         raise AsrLabError(
             f"no finished run is like {selection or 'that'}", hint=selection.hidden(), next_command="asr-lab list"
         )
-    from asr_lab.cli.judged import judge
+    from asr_lab.cli.asking import progress
+    from asr_lab.tracking.queries import comparison
 
-    judged = judge(found, metric=metric, vs=vs, by=[key.strip() for key in by.split(",") if key.strip()], ways=ways)
-    page = _page(judged) if style == "html" or (log and not by) else ""  # groups have none
-    _write(judged, style, out, page)
+    keys = [key.strip() for key in by.split(",") if key.strip()]
+    bar = partial(progress, "comparing utterances")
+    compared = comparison.compare(found, metric=metric, vs=vs or None, by=keys, ways=ways, progress=bar)
+    page = _page(compared) if style == "html" or (log and not by) else ""  # groups have none
+    _write(compared, style, out, page)
     if figure or log:
-        _draw(found, judged, figure, log=log, page=page)
+        _draw(found, compared, figure, log=log, page=page)
 
 
 def _refuse(
@@ -95,35 +99,33 @@ def _refuse(
         raise AsrLabError(f"no figure can be written as {figure.name!r}", allowed="a .png, .svg or .pdf file")
 
 
-def _write(judged: Judged, style: str, out: Path | None, page: str) -> None:
+def _write(compared: Comparison, style: str, out: Path | None, page: str) -> None:
     from asr_lab.cli import tables
-    from asr_lab.reports.table import Table
 
     if style == "table":
-        tables.show(judged.for_people(), style)
-        for line in judged.sentences:
+        tables.show(compared.summary_table(), style)
+        for line in compared.sentences:
             console().print(line, markup=False)
         return
-    table = Table(frame=judged.table) if style in ("json", "csv") else judged.for_people()
+    table = compared.table() if style in ("json", "csv") else compared.summary_table()
     text = page if style == "html" else table.text(style)
     tables.write(text, out)
-    for line in judged.sentences if style != "html" else []:
+    for line in compared.sentences if style != "html" else []:
         click.echo(line, err=True)
 
 
-def _page(judged: Judged) -> str:
+def _page(compared: Comparison) -> str:
     from asr_lab.metrics.catalog import CURVES
     from asr_lab.reports.comparison import comparison_page
-    from asr_lab.tracking.compare import curves
+    from asr_lab.tracking.queries.run_tables import curves
 
-    shown = judged.ranked()[:_MOST_CURVES]
-    judged_by = judged.evidence
+    shown = compared.ranked()[:_MOST_CURVES]
     return comparison_page(
-        judged.table,
-        metric=judged.metric,
-        best=judged.best,
-        sentences=judged.sentences,
-        baseline=judged_by.baseline.info.run_id if judged_by else "",
+        compared.frame,
+        metric=compared.metric,
+        best=compared.best,
+        sentences=compared.sentences,
+        baseline=compared.evidence.baseline.info.run_id if compared.evidence else "",
         curves=curves(shown, CURVES),
     )
 
@@ -131,13 +133,13 @@ def _page(judged: Judged) -> str:
 _MOST_CURVES = 50  # runs whose every step is fetched, the best first
 
 
-def _draw(found: Sequence[Run], judged: Judged, file: Path | None, *, log: bool, page: str) -> None:
+def _draw(found: Sequence[Run], compared: Comparison, file: Path | None, *, log: bool, page: str) -> None:
     from asr_lab.metrics.catalog import CURVES
     from asr_lab.reports.curves import curves_figure
-    from asr_lab.tracking import compare
+    from asr_lab.tracking.queries import run_tables
 
-    shown = judged.ranked()[:_MOST_CURVES]
-    drawn = curves_figure(compare.curves(shown, CURVES))
+    shown = compared.ranked()[:_MOST_CURVES]
+    drawn = curves_figure(run_tables.curves(shown, CURVES))
     say = console(stderr=True)
     if len(shown) < len(found):
         say.print(f"curves: of the {len(shown)} best of {len(found)} runs")
@@ -146,6 +148,6 @@ def _draw(found: Sequence[Run], judged: Judged, file: Path | None, *, log: bool,
         drawn.savefig(file, dpi=150)
         say.print(f"curves: {file}")
     if log:
-        compare.log_comparison(found, judged.table, drawn, page)
+        run_tables.log_comparison(found, compared.frame, drawn, page)
         kept = "table, curves and page" if page else "table and curves"
         say.print(f"{kept}: under compare/ of {len(found)} runs")

@@ -32,8 +32,8 @@ def pool(names: tuple[str, ...], data: str, name: str, split: str) -> None:
     from asr_lab.config.schema.pool import Pool, PoolExperiment
     from asr_lab.recipes.pool import pool as recipe
     from asr_lab.tracking import runs
+    from asr_lab.tracking.queries.score_tables import utterances
     from asr_lab.tracking.recorder import MlflowTracker
-    from asr_lab.tracking.scores import utterances
 
     found = runs.several(names)
     text = _shared(found, "asr_lab.text", "were scored after different text normalisation")

@@ -62,7 +62,8 @@ def _folder_of_base(run: Any) -> str:
 def _best(metric: str, pattern: str, family: str) -> Any:
     """The best finished run that logged a model."""
     from asr_lab.metrics.catalog import direction
-    from asr_lab.tracking import compare, runs
+    from asr_lab.tracking import runs
+    from asr_lab.tracking.queries import run_tables
     from asr_lab.training.recorder import REPRODUCE
 
     if direction(metric) == "neither":
@@ -82,7 +83,7 @@ def _best(metric: str, pattern: str, family: str) -> Any:
         raise AsrLabError(
             f"none of {len(found)} finished runs has {metric} and a model", allowed=listing(have) or "no metric yet"
         )
-    reason = compare.not_comparable(able, metric)
+    reason = run_tables.not_comparable(able, metric)
     if reason:
         raise AsrLabError(reason, hint="--pattern and --family choose runs of the same data")
     return (min if direction(metric) == "lower" else max)(able, key=lambda run: run.data.metrics[metric])

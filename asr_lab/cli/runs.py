@@ -111,10 +111,11 @@ def _curves(run: Run) -> dict[str, str]:
     """Each metric with more than one value as a line: bars, first and last value, the best and its step."""
     from asr_lab.metrics.catalog import CURVES
     from asr_lab.reports.spark import sparkline
-    from asr_lab.tracking import compare, describe
+    from asr_lab.tracking import describe
+    from asr_lab.tracking.queries import run_tables
 
     drawn = {}
-    for name, points in compare.curves([run], (*CURVES, "val/cer")).groupby("metric", sort=False):
+    for name, points in run_tables.curves([run], (*CURVES, "val/cer")).groupby("metric", sort=False):
         values = points.sort_values("step")["value"].tolist()
         if len(values) > 1:
             best = describe.best_point(values, name)

@@ -14,10 +14,10 @@ from asr_lab.metrics import ratios
 from asr_lab.metrics.catalog import direction
 from asr_lab.reports.side_by_side import Cell, side_by_side
 from asr_lab.reports.table import Table
-from asr_lab.tracking.compare import deciding_metric
-from asr_lab.tracking.evidence import pair
+from asr_lab.tracking.queries.run_tables import deciding_metric
+from asr_lab.tracking.queries.score_tables import scored_splits, utterances
+from asr_lab.tracking.queries.significance import pair
 from asr_lab.tracking.runs import Run
-from asr_lab.tracking.scores import scored_splits, utterances
 
 _STYLES = {"equal": "", "substitute": "yellow", "delete": "red", "insert": "magenta"}
 

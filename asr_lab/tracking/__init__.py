@@ -62,22 +62,14 @@ def compare_runs(runs: Sequence[str], *, metric: str = "", vs: str = "best") -> 
     Rows of which nothing can be said have no `p`, and say why under `silent`. Raises `AsrLabError` when there is no
     `best` to compare with, because data or text normalisation differ.
     """
-    from asr_lab.errors import AsrLabError
-    from asr_lab.tracking import compare, evidence
     from asr_lab.tracking import runs as finding
+    from asr_lab.tracking.queries.comparison import compare
 
-    found = finding.several(runs if vs in ("", "best") else [*runs, vs])
-    decides = compare.deciding_metric(found, metric)
-    table = compare.comparison(found, decides)
-    if not vs:
-        return table
-    best, reasons = compare.best_of(table, found)
-    if vs == "best" and decides not in best:
-        raise AsrLabError("; ".join(reasons) or "no run has a metric that decides")
-    baseline = next(run for run in found if run.info.run_id == best[decides]) if vs == "best" else finding.one(vs)
-    having = [run for run in found if decides in run.data.metrics]
-    judged = evidence.evidence(having, decides, baseline, chosen=vs == "best")
-    return table.join(judged.differences).assign(silent=[judged.silent.get(run_id, "") for run_id in table.index])
+    compared = compare(finding.several(runs), metric=metric, vs=vs)
+    if not compared.evidence:
+        return compared.frame
+    silent = compared.evidence.silent
+    return compared.frame.assign(silent=[silent.get(run_id, "") for run_id in compared.frame.index])
 
 
 def utterances(run: str, split: str = "test") -> pd.DataFrame:
@@ -85,14 +77,15 @@ def utterances(run: str, split: str = "test") -> pd.DataFrame:
 
     Raises `AsrLabError` when the run has none.
     """
-    from asr_lab.tracking import runs, scores
+    from asr_lab.tracking import runs
+    from asr_lab.tracking.queries import score_tables
 
-    return scores.utterances(runs.one(run), split)
+    return score_tables.utterances(runs.one(run), split)
 
 
 def curves(runs: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
     """Every logged value of the metrics: `run, metric, step, seconds` (since the run began), `value`."""
-    from asr_lab.tracking import compare
     from asr_lab.tracking import runs as finding
+    from asr_lab.tracking.queries import run_tables
 
-    return compare.curves(finding.several(runs), metrics)
+    return run_tables.curves(finding.several(runs), metrics)

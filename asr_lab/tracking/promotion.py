@@ -21,8 +21,8 @@ from asr_lab.errors import AsrLabError, listing, nearest
 from asr_lab.metrics import ratios
 from asr_lab.metrics.catalog import direction
 from asr_lab.metrics.significance import FEWEST_DIFFERING, Interval
-from asr_lab.tracking import evidence, scores
 from asr_lab.tracking.conditions import quoted
+from asr_lab.tracking.queries import score_tables, significance
 from asr_lab.tracking.store import client as tracking_client
 from asr_lab.tracking.store import reaching
 
@@ -136,7 +136,7 @@ def judge(version: ModelVersion, alias: str, *, margin: float = 0.0, score: Scor
     if _uri(champion) == candidate_uri:
         raise AsrLabError(f"{candidate_uri} is @{alias} already", next_command=f"asr-lab promote {version.name}/N")
     new, old = (score(version), score(champion)) if score else _own_scores(version, champion)
-    placed = evidence.pair(old.table, old.run, new.table, new.run, new.split)
+    placed = significance.pair(old.table, old.run, new.table, new.run, new.split)
     rate = "error_f1" if "true_rejects" in old.table else "wer"
     delta, num_differing = ratios.difference(old.table, placed, rate)
     passed, reason = _decide(delta, margin, num_differing, higher=direction(f"test/{rate}") == "higher")
@@ -184,8 +184,8 @@ def _own_scores(version: ModelVersion, champion: ModelVersion) -> tuple[Scored, 
     why = "their runs have no scores of the same split"
     for split in _SPLITS:
         try:
-            new, old = (Scored(scores.utterances(run, split), run, split) for run in runs)
-            evidence.pair(old.table, old.run, new.table, new.run, split)
+            new, old = (Scored(score_tables.utterances(run, split), run, split) for run in runs)
+            significance.pair(old.table, old.run, new.table, new.run, split)
             return new, old
         except AsrLabError as error:
             why = why if "no utterances" in error.what else error.what

@@ -15,6 +15,8 @@ from conftest import artifacts, ok, refused
 from empty_store import empty_store
 from servers import KINDS, tracking_store
 
+from asr_lab.errors import AsrLabError
+
 WORDS = ["the", "cat", "sat", "on", "a", "mat", "and", "the", "dog", "ran", "far", "away"]
 REFERENCES = {f"u{i:02d}": " ".join(WORDS[i % 6 : i % 6 + 4]) for i in range(60)}
 IDS: dict[str, str] = {}
@@ -463,6 +465,29 @@ def test_data_frames_for_notebooks():
     assert mixed.loc[IDS["elsewhere"], "silent"] == "evaluated on different data (test)"
     assert len(tracking.utterances(called("bad"))) == 60
     assert tracking.curves([called("bad")], ["train/loss"])["value"].tolist() == [3.0, 2.0, 1.0]
+
+
+@pytest.mark.parametrize("vs", ["best", "alike", "notable", ""])
+def test_notebooks_and_commands_give_the_same_figures(vs):
+    from asr_lab import tracking
+
+    among = [IDS[name] for name in (*THREE, "cherished")]
+    asked = IDS.get(vs, vs)
+    if vs == "notable":
+        said = refused("compare", *among, "--metric", "test/wer", "--vs", asked)
+        with pytest.raises(AsrLabError) as error:
+            tracking.compare_runs(among, metric="test/wer", vs=asked)
+        assert error.value.what in said
+        return
+    by_command = rows("compare", *among, "--metric", "test/wer", *(["--vs", asked] if vs else []))
+    by_notebook = tracking.compare_runs(among, metric="test/wer", vs=asked)
+    assert by_notebook["run"].tolist() == [row["run"] for row in by_command.values()]
+    tested = {"difference", "low", "high", "p"}
+    assert set(by_notebook) - {"silent"} == set(next(iter(by_command.values()))) - (set() if vs else tested)
+    for row, (_, ours) in zip(by_command.values(), by_notebook.iterrows(), strict=True):
+        for name in set(ours.index) - {"silent"}:
+            same = ours[name] == pytest.approx(row[name], abs=1e-9)  # JSON has ten decimals
+            assert same or (row[name] is None and pd.isna(ours[name])), name
 
 
 def test_many_runs_are_not_tested_unless_asked(monkeypatch):

@@ -12,7 +12,7 @@ from asr_lab.errors import AsrLabError, listing
 from asr_lab.metrics import ratios
 from asr_lab.metrics.catalog import direction
 from asr_lab.metrics.significance import FEWEST_DIFFERING, Interval, holm
-from asr_lab.tracking.scores import utterances
+from asr_lab.tracking.queries.score_tables import utterances
 
 SIGNIFICANT = 0.05
 

@@ -1,0 +1,165 @@
+"""The comparison of runs behind `asr-lab compare` and `asr_lab.tracking.compare_runs`: a table, who is best, how sure
+that is, and why nothing can be said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pandas as pd
+
+from asr_lab.errors import AsrLabError, listing
+from asr_lab.metrics.ratios import rate_of
+from asr_lab.reports.numbers import format_metric, format_value
+from asr_lab.reports.table import Table
+from asr_lab.tracking import runs as finding
+from asr_lab.tracking.queries import run_tables
+from asr_lab.tracking.queries.significance import Evidence, evidence, verdict
+from asr_lab.tracking.runs import Run
+
+_MOST_TESTED = 20  # runs up to which all are tested against the best without being asked for
+
+Progress = Callable[[int], AbstractContextManager[Callable[[], object]]]
+"""A number of steps -> a context whose value is called after each of them."""
+
+
+@contextmanager
+def _no_progress(total: int) -> Iterator[Callable[[], object]]:
+    yield lambda: None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A table of runs, or of groups of them, and the sentences underneath."""
+
+    runs: Sequence[Run]
+    metric: str
+    """By which the rows are ranked; "" when nothing decides."""
+    frame: pd.DataFrame
+    """Best first; indexed by the runs' ids, of groups by number."""
+    best: Mapping[str, Any] = field(default_factory=dict)
+    """Metric -> index of the best row."""
+    sentences: Sequence[str] = ()
+    evidence: Evidence | None = None
+
+    def ranked(self) -> list[Run]:
+        """The runs in the order of the table."""
+        order = {run_id: place for place, run_id in enumerate(self.frame.index)}
+        return sorted(self.runs, key=lambda run: order.get(run.info.run_id, len(order)))
+
+    def table(self) -> Table:
+        """The table with each figure in a column of its own."""
+        return Table(frame=self.frame, best=self.best, formats={"difference": "change", "p": "p"})
+
+    def summary_table(self) -> Table:
+        """The table with intervals and deviations in one cell beside their figure."""
+        frame = self.frame.copy()
+        for column in [name for name in frame if str(name).endswith(run_tables.STD)]:
+            mean = str(column).removesuffix(run_tables.STD)
+            pairs = zip(frame[mean].tolist(), frame.pop(column).tolist(), strict=True)
+            frame[mean] = [_with_spread(mean, value, spread) for value, spread in pairs]
+        if self.evidence:
+            bounds = zip(frame.pop("low").tolist(), frame.pop("high").tolist(), strict=True)
+            texts = [f"{low:+.1%} to {high:+.1%}" if low == low else "-" for low, high in bounds]
+            frame.insert(list(frame).index("difference") + 1, "95 % interval", texts)
+            frame["p"] = [format_value(p, "p") for p in frame["p"].tolist()]
+        return Table(frame=frame, best=self.best, formats={"difference": "change"})
+
+
+def _with_spread(column: str, value: float, spread: float) -> str:
+    figure = format_metric(column, value)
+    return figure if pd.isna(spread) else f"{figure} ± {format_metric(column + run_tables.STD, spread)}"
+
+
+def compare(
+    runs: Sequence[Run],
+    *,
+    metric: str = "",
+    vs: str | None = None,
+    by: Sequence[str] = (),
+    ways: bool = False,
+    progress: Progress = _no_progress,
+) -> Comparison:
+    """Compare the runs: as they are, as ways of training, or in groups that are alike in the parameters `by`.
+
+    `metric` ranks the rows; "" takes the one that decides for the family. `vs` is a run, or `best`, that each is tested
+    against (a run that is not among them joins them); "" tests nothing, and None tests against the best where that is
+    possible and there are at most 20 runs. Raises `AsrLabError` where a test that was asked for cannot be made.
+    """
+    if ways:
+        return _compare_ways(runs, metric)
+    baseline = finding.one(vs) if vs and vs != "best" else None
+    if baseline and baseline.info.run_id not in {run.info.run_id for run in runs}:
+        runs = [*runs, baseline]
+    decides = run_tables.deciding_metric(runs, metric)
+    return _compare_groups(runs, by, decides) if by else _compare_runs(runs, decides, vs, baseline, progress)
+
+
+def _compare_ways(runs: Sequence[Run], metric: str) -> Comparison:
+    frame = run_tables.ways(runs)
+    best, reasons = run_tables.best_of(frame, runs)
+    decides = metric or run_tables.deciding_metric(runs)
+    sentences = [*_best_sentences(frame, best), *reasons]
+    return Comparison(runs=runs, metric=decides, frame=frame, best=best, sentences=sentences)
+
+
+def _compare_groups(runs: Sequence[Run], by: Sequence[str], decides: str) -> Comparison:
+    frame, within, fewer = run_tables.grouped(runs, by, decides)
+    best, reasons = run_tables.best_of(frame, runs)
+    named = {column: ", ".join(f"{key}={frame.loc[row, key]}" for key in by) for column, row in best.items()}
+    sentences = [f"best mean {column}: {name}" for column, name in named.items()] + reasons
+    if within:
+        sentences.append(f"runs of one group differ in more than the seed: {listing(within, 6)}")
+    if fewer:
+        sentences.append(f"means of fewer than n runs: {listing(fewer, 4)}")
+    return Comparison(runs=runs, metric=decides, frame=frame, best=best, sentences=sentences)
+
+
+def _compare_runs(
+    runs: Sequence[Run], decides: str, vs: str | None, baseline: Run | None, progress: Progress
+) -> Comparison:
+    frame = run_tables.comparison(runs, decides)
+    best, reasons = run_tables.best_of(frame, runs)
+    sentences = [*_best_sentences(frame, best), *reasons, *_without_metric(runs, decides)]
+    compared = Comparison(runs=runs, metric=decides, frame=frame, best=best, sentences=sentences)
+    having = [run for run in runs if decides in run.data.metrics]
+    testable = bool(rate_of(decides)) and 1 < len(having) <= _MOST_TESTED and decides in best
+    if not vs and not (vs is None and testable):
+        return compared
+    if baseline is None and decides not in best:
+        raise AsrLabError("there is no best run to compare with" + "".join(f"; {reason}" for reason in reasons))
+    reference = baseline or next(run for run in runs if run.info.run_id == best[decides])
+    try:
+        with progress(len(having)) as advance:
+            found = evidence(having, decides, reference, advance, chosen=baseline is None)
+    except AsrLabError as error:
+        if vs:
+            raise
+        said = f"no significance: {reference.info.run_name}: {error.what}"
+        return replace(compared, sentences=[*sentences, said])
+    names = {run.info.run_id: str(run.info.run_name) for run in having}
+    return replace(
+        compared,
+        frame=frame.join(found.differences),
+        sentences=[*sentences, *verdict(found, names)],
+        evidence=found,
+    )
+
+
+def _best_sentences(frame: pd.DataFrame, best: Mapping[str, Any]) -> list[str]:
+    return [f"best {column}: {listing(_as_good(frame, column, row), 4)}" for column, row in best.items()]
+
+
+def _as_good(frame: pd.DataFrame, column: str, row: Any) -> list[str]:
+    """The names of the best row and of those that have the very same figure."""
+    tied = frame[frame[column] == frame.loc[row, column]].drop(index=row)
+    return [str(name) for name in (frame.loc[row, "run"], *tied["run"])]
+
+
+def _without_metric(runs: Sequence[Run], decides: str) -> list[str]:
+    if not decides:
+        return ["none of these runs has a metric that decides for its family"]
+    names = [run.info.run_name for run in runs if decides not in run.data.metrics]
+    return [f"without {decides}: {listing(names, 4)}"] if names else []
