@@ -79,14 +79,14 @@ def left_out(whole: Mapping[str, Any], made: Mapping[str, Any]) -> str:
 def _report(
     kind: Kind, parts: Mapping[str, Any], hard: Any, by: str, notes: Sequence[str]
 ) -> tuple[str, bytes, Sequence[str]]:
-    from asr_lab.data import distribution
+    from asr_lab.data import split_statistics
     from asr_lab.data.splits import groups
-    from asr_lab.data.strata import FIELDS
+    from asr_lab.data.stratified_splits import FIELDS
     from asr_lab.reports.splits import png, splits_figure, splits_page
 
-    sizes = distribution.sizes(parts, hard, by)
-    table = distribution.distributions(parts, FIELDS)
-    overlap = distribution.shared(parts, by)
+    sizes = split_statistics.sizes(parts, hard, by)
+    table = split_statistics.distributions(parts, FIELDS)
+    overlap = split_statistics.shared(parts, by)
     members = {name: sorted(groups(cuts, by)) for name, cuts in parts.items()}
     if kind == "split":
         both = int(overlap[f"{by}s_in_both"].sum())
@@ -119,8 +119,10 @@ def _report(
 
 
 def _likeness(table: Any) -> str:
-    from asr_lab.data import distribution
+    from asr_lab.data import split_statistics
 
-    if unlike := distribution.unlike(table, _UNLIKE):
+    if unlike := split_statistics.unlike(table, _UNLIKE):
         return f"warning: the parts are not alike: {listing(unlike, 5)}"
-    return f"no bin's share of the hours differs by more than {distribution.largest_gap(table):.1%} between two parts"
+    return (
+        f"no bin's share of the hours differs by more than {split_statistics.largest_gap(table):.1%} between two parts"
+    )

@@ -76,7 +76,7 @@ def split(
       asr-lab data split corpora/children/all.jsonl.gz corpora/children --folds 3
       asr-lab data split corpora/fsdd/all.jsonl.gz corpora/no-george --hold-out speaker=george --by block --test 0
     """
-    from asr_lab.data import manifest, splits, strata
+    from asr_lab.data import manifest, splits, stratified_splits
     from asr_lab.data.curriculum import Hard, check_disjoint, with_hard_share
 
     share = _test_share(val, test, folds, hard_share)
@@ -90,7 +90,7 @@ def split(
             raise AsrLabError(f"--hold-out {hold_out!r}", allowed="FIELD=VALUE, such as speaker=george")
         cuts, parts["held-out"] = splits.hold_out(cuts, field, value.split(","))
     if folds:
-        found = strata.folds_alike(cuts, folds, val=val, fields=fields, hard=hard, by=by, seed=seed)
+        found = stratified_splits.folds_alike(cuts, folds, val=val, fields=fields, hard=hard, by=by, seed=seed)
         tested = {f"fold{number}": rows["test"] for number, rows in enumerate(found, start=1)}
         parts |= {f"fold{n}/{name}": own for n, rows in enumerate(found, start=1) for name, own in rows.items()}
         check_disjoint(tested, by)
@@ -98,7 +98,7 @@ def split(
         return
     shares = {"train": 1 - val - share, "val": val, "test": share}
     if fields:
-        made = strata.split_alike(cuts, shares, fields=fields, hard=hard, by=by, seed=seed)
+        made = stratified_splits.split_alike(cuts, shares, fields=fields, hard=hard, by=by, seed=seed)
     else:
         made = splits.split_by(cuts, shares, by=by, seed=seed)
     notes = []
@@ -191,10 +191,10 @@ def _shares(text: str) -> tuple[float, ...]:
 
 def _fields(cuts: Any, stratify: str | None) -> list[str]:
     """The fields to stratify by: those asked for, else the usual ones where an age or an SNR is known."""
-    from asr_lab.data import strata
+    from asr_lab.data import stratified_splits
 
     if stratify is None:
-        known = list(strata.labels(cuts))
+        known = list(stratified_splits.labels(cuts))
         return known if {"age", "snr_db"} & set(known) else []
     names = [name.strip() for name in stratify.split(",") if name.strip()]
-    return [] if names == ["none"] else strata.present(cuts, names)
+    return [] if names == ["none"] else stratified_splits.present(cuts, names)

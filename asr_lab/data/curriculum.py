@@ -17,7 +17,7 @@ from lhotse.cut import Cut
 
 from asr_lab.data import manifest
 from asr_lab.data.sharing import in_both
-from asr_lab.data.strata import FIELDS, labels
+from asr_lab.data.stratified_splits import FIELDS, labels
 from asr_lab.errors import AsrLabError, listing, nearest
 
 Order = Literal["stratified", "file"]

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from asr_lab.config.schema import Text
-from asr_lab.data.numerals import read_out
+from asr_lab.data.korean_numbers import read_out
 
 BLANK, UNKNOWN, SPACE = "<pad>", "<unk>", "|"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from asr_lab.data import manifest
-from asr_lab.data.speakers import speakers
+from asr_lab.data.speaker_counts import count_by_speaker
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.tracking.housekeeping.records import Record
 
@@ -48,7 +48,7 @@ def learned(records: Iterable[Record]) -> Learned:
     for path, runs in by_path.items():
         there = Path(path).is_file()
         digest = _digest(path) if there else ""
-        people = set(speakers(Path(path))) if digest else set()
+        people = set(count_by_speaker(Path(path))) if digest else set()
         for one in runs:
             if digest and one.tags.get(_DIGEST) == digest:
                 found.people[one.run_id] = people

@@ -7,9 +7,9 @@ from lhotse import CutSet, MonoCut, Recording, SupervisionSegment
 
 from asr_lab.data import manifest
 from asr_lab.data.curriculum import Hard, check_disjoint, check_nested, phases, spread, with_hard_share
-from asr_lab.data.distribution import distributions, largest_gap, shared, sizes
+from asr_lab.data.split_statistics import distributions, largest_gap, shared, sizes
 from asr_lab.data.splits import groups, split_by
-from asr_lab.data.strata import labels, present, split_alike
+from asr_lab.data.stratified_splits import labels, present, split_alike
 from asr_lab.errors import AsrLabError
 
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}

@@ -11,7 +11,7 @@ from lhotse import CutSet
 from asr_lab.data.bins import ordered
 from asr_lab.data.curriculum import Hard
 from asr_lab.data.splits import groups
-from asr_lab.data.strata import labels
+from asr_lab.data.stratified_splits import labels
 
 
 def sizes(parts: Mapping[str, CutSet], hard: Hard, by: str = "speaker") -> pd.DataFrame:

@@ -3,7 +3,7 @@
 import pytest
 from conftest import TINY, make_corpus, newest, ok
 
-from asr_lab.data.numerals import native, read_out, sino
+from asr_lab.data.korean_numbers import native, read_out, sino
 from asr_lab.data.text import TextNormalizer
 
 

@@ -1,4 +1,4 @@
-"""Who speaks in a manifest, without reading it as cuts: a glance at the JSON alone."""
+"""Utterances of each speaker in a manifest, from its JSON alone."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from collections import Counter
 from pathlib import Path
 
 
-def speakers(path: Path) -> Counter[str]:
+def count_by_speaker(path: Path) -> Counter[str]:
     """Speaker -> utterances of a manifest; empty when it is not there or not a manifest."""
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     try:
         with gzip.open(path, "rt", encoding="utf-8") as lines:
             for line in lines:
-                found.update(one.get("speaker") or "" for one in json.loads(line).get("supervisions", []))
+                counts.update(one.get("speaker") or "" for one in json.loads(line).get("supervisions", []))
     except (OSError, EOFError, ValueError, AttributeError, zlib.error):
         return Counter()
-    return found
+    return counts
