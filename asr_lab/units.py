@@ -51,6 +51,11 @@ def ago(seconds: float) -> str:
     return f"{age(seconds)} ago" if seconds >= 60 else "now"
 
 
+def counted(number: int, noun: str) -> str:
+    """How many, for people: `1 run`, `3 runs`."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
 def megabytes(num_bytes: float | None) -> str:
     """A size for people: `12 kB`, `3.4 MB`, `1.2 GB`; a dash where it is not known."""
     if num_bytes is None or num_bytes != num_bytes:

@@ -17,6 +17,7 @@ from asr_lab.cli.options import (
     new_run_option,
     offline_option,
     overrides_option,
+    say_where_to_look,
 )
 from asr_lab.cli.tables import show
 from asr_lab.config.load import load
@@ -144,7 +145,7 @@ def _everyone(experiment: AdapterExperiment, tracker: Tracker, store: ModelStore
     out.print(f"[bold]{len(done.adapted)} people, pooled[/]")
     for label, text in done.gain.rows().items():
         out.print(f"  {label:16} {text}")
-    out.print(f"  {'look at it':16} mlflow ui    (or: asr-lab show {done.run_id[:8]})")
+    say_where_to_look(out, done.run_id, 16)
 
 
 _FIGURES = ("wer_base", "wer", "wer_delta", "wer_delta_low", "wer_delta_high", "cer_base", "cer")
@@ -179,5 +180,5 @@ def _tell(adapted: Any) -> None:
         out.print(f"  {label:16} {text}")
     if not adapted.gain.delta.excludes_zero or adapted.gain.delta.value > 0:
         out.print("  [yellow]no gain is shown: the interval of the difference touches 0, or it got worse[/]")
-    out.print(f"  {'look at it':16} mlflow ui    (or: asr-lab show {adapted.run_id[:8]})")
+    say_where_to_look(out, adapted.run_id, 16)
     out.print(f"  {'use it':16} asr-lab transcribe FILE.wav --adapter {adapted.name}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from asr_lab.cli.asking import ask, backend_option, impatient, progress, say_hidden, yes_option
-from asr_lab.units import megabytes
+from asr_lab.cli.asking import ask, backend_option, impatient, named, progress, say_hidden, yes_option
+from asr_lab.units import counted, megabytes
 
 
 @click.command()
@@ -28,12 +28,14 @@ def archive(names: tuple[str, ...], to: str, purge: bool, backend: str, yes: boo
     impatient()
     from asr_lab.tracking.housekeeping import archive as archiving
     from asr_lab.tracking.housekeeping import purging
+    from asr_lab.tracking.housekeeping.apply import measure
     from asr_lab.tracking.housekeeping.erase import Eraser
-    from asr_lab.tracking.housekeeping.records import ARCHIVED, registered
+    from asr_lab.tracking.housekeeping.records import registered
     from asr_lab.tracking.store import client as tracking_client
+    from asr_lab.tracking.tags import ARCHIVED
 
     client = tracking_client()
-    held, chosen = registered(client), purging.choose(client, names, to, purge=purge)
+    held, chosen = registered(client), purging.choose(names, to, purge=purge)
     for name, location in chosen.erased.items():
         click.echo(f"{name}: erased from the store before; it is in {location}")
     eraser = None
@@ -42,7 +44,12 @@ def archive(names: tuple[str, ...], to: str, purge: bool, backend: str, yes: boo
         purging.refuse_registered(going, held)
         eraser = Eraser(client, backend)
         eraser.check(going)
-        ask(f"{len(going)} runs: erase from the store once they are in {to}?", yes)
+        if not yes:
+            with progress("measuring", len(going)) as done:
+                sizes = measure(client, going, "purge", done)
+            total = "" if None in sizes else f", {megabytes(sum(size or 0 for size in sizes))}"
+            runs = f"{named(going)} ({counted(len(going), 'run')}{total})"
+            ask(f"erase from the store rows, artifacts and models of {runs} once archived in {to}?", yes)
     where = {run.run_id: archiving.located(run.tags[ARCHIVED])[0] for run in chosen.begun}
     for run in chosen.whole:
         where[run.run_id], size = archiving.archive(client, client.get_run(run.run_id), to, held)
@@ -52,7 +59,7 @@ def archive(names: tuple[str, ...], to: str, purge: bool, backend: str, yes: boo
             for run in going:
                 purging.purge(client, eraser, run, where[run.run_id])
                 done()
-        click.echo(f"{len(going)} runs erased from the store; asr-lab restore BUNDLE brings one back")
+        click.echo(f"{counted(len(going), 'run')} erased from the store; asr-lab restore BUNDLE brings one back")
         if not eraser.rows:
             say_hidden()
 

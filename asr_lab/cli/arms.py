@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, console, format_option, keys_help
+from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, console, format_option, keys_help, say_where_to_look
 from asr_lab.cli.tables import show
 from asr_lab.cli.training import recording, training_options
 from asr_lab.config.load import load
@@ -58,7 +58,7 @@ def arms(
     table = _for_people(done.table) if style in ("table", "markdown", "latex") else Table(frame=done.table)
     show(table, style)
     out.print(f"[bold]{done.run_name}[/]  compare/table.csv, compare/arms.png, {hms(done.seconds)}")
-    out.print(f"  look  asr-lab show {done.run_id[:8]}, or mlflow ui")
+    say_where_to_look(out, done.run_id, 5)
 
 
 def _for_people(rows: pd.DataFrame) -> Table:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from rich.progress import Progress
 
 from asr_lab.cli.options import console
+from asr_lab.errors import listing
+
+if TYPE_CHECKING:
+    from asr_lab.tracking.housekeeping.records import Record
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -41,6 +45,11 @@ def ask(question: str, yes: bool) -> None:
     """Go on only when the answer is yes (exit code 1 otherwise)."""
     if not yes:
         click.confirm(question, abort=True, err=True)
+
+
+def named(runs: Iterable[Record]) -> str:
+    """`base (1a2b3c4d), john (5e6f7a8b) and 12 more`: runs in a question."""
+    return listing((f"{run.name} ({run.run_id[:8]})" for run in runs), 5)
 
 
 @contextmanager

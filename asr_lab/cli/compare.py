@@ -12,6 +12,7 @@ import click
 from asr_lab.cli.options import console
 from asr_lab.cli.selection import Selection, selection_options
 from asr_lab.errors import AsrLabError
+from asr_lab.units import counted
 
 if TYPE_CHECKING:
     from asr_lab.tracking.queries.comparison import Comparison
@@ -54,16 +55,16 @@ def compare(
     _refuse(vs=vs, by=by, utterances=utterances, ways=ways, figure=figure, log=log, style=style, out=out)
     if names and str(selection):
         raise AsrLabError(f"runs by name and {selection} do not go together", allowed="names, or what they are like")
-    from asr_lab.tracking import runs
+    from asr_lab.tracking.queries.find import find_each, find_run
 
     if utterances:
         from asr_lab.cli.utterances import show_utterances
 
         if len(names) != 2:
             raise AsrLabError(f"--utterances compares two runs, not {len(names)}", next_command="asr-lab list")
-        show_utterances(runs.one(names[0]), runs.one(names[1]), metric, limit, style, out)
+        show_utterances(find_run(names[0]), find_run(names[1]), metric, limit, style, out)
         return
-    found = runs.several(names) if names else selection.find(status="FINISHED")
+    found = find_each(names) if names else selection.find(status="FINISHED")
     if not found:
         raise AsrLabError(
             f"no finished run is like {selection or 'that'}", hint=selection.hidden(), next_command="asr-lab list"
@@ -142,7 +143,7 @@ def _draw(found: Sequence[Run], compared: Comparison, file: Path | None, *, log:
     drawn = curves_figure(run_tables.curves(shown, CURVES))
     say = console(stderr=True)
     if len(shown) < len(found):
-        say.print(f"curves: of the {len(shown)} best of {len(found)} runs")
+        say.print(f"curves: of the {len(shown)} best of {counted(len(found), 'run')}")
     if file:
         file.parent.mkdir(parents=True, exist_ok=True)
         drawn.savefig(file, dpi=150)
@@ -150,4 +151,4 @@ def _draw(found: Sequence[Run], compared: Comparison, file: Path | None, *, log:
     if log:
         run_tables.log_comparison(found, compared.frame, drawn, page)
         kept = "table, curves and page" if page else "table and curves"
-        say.print(f"{kept}: under compare/ of {len(found)} runs")
+        say.print(f"{kept}: under compare/ of {counted(len(found), 'run')}")

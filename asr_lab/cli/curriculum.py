@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, console, keys_help
+from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, console, keys_help, say_where_to_look
 from asr_lab.cli.tables import show
 from asr_lab.cli.training import loaded, merged_option, recording, training_options
 from asr_lab.config.schema import CurriculumExperiment
@@ -54,16 +54,16 @@ def curriculum(
     show(Table(frame=done.table(), formats={"target_wer": "percent", "accept_wer": "percent"}), "table")
     out.print(f"[bold]{done.run_name}[/]")
     out.print(f"  model  {done.model_uri}\n  time   {hms(done.seconds)}")
-    out.print(f"  look   asr-lab show {done.run_id[:8]}, or mlflow ui")
+    say_where_to_look(out, done.run_id, 6)
 
 
 def _model(resume_from: str) -> str:
     """The URI of what is resumed from: a folder or a URI as it is, of a run its model."""
     if not resume_from or ":/" in resume_from or Path(resume_from).is_dir():
         return resume_from
-    from asr_lab.tracking import runs
+    from asr_lab.tracking.queries.find import find_run
 
-    return f"runs:/{runs.one(resume_from).info.run_id}/model"
+    return f"runs:/{find_run(resume_from).info.run_id}/model"
 
 
 def _show_plan(experiment: CurriculumExperiment) -> None:

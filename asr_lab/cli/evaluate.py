@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, console, keys_help, offline_option, overrides_option
+from asr_lab.cli.options import (
+    TAKES_CONFIG_KEYS,
+    config_keys,
+    console,
+    keys_help,
+    offline_option,
+    overrides_option,
+    say_where_to_look,
+)
 from asr_lab.cli.tables import show
 from asr_lab.config.load import load
 from asr_lab.config.schema import EvaluateExperiment
@@ -86,7 +94,7 @@ def _say_assessed(done: AssessedData, out: Console) -> None:
     for note in done.notes:
         out.print(f"  [yellow]note[/] {note}")
     out.print(f"  {len(done.assessed.table)} utterances, {done.seconds:.1f} s")
-    out.print(f"  look      asr-lab show {done.run_id[:8]}, or mlflow ui")
+    say_where_to_look(out, done.run_id, 9)
 
 
 def tell(done: Evaluated, split: str, out: Console) -> None:
@@ -105,7 +113,8 @@ def tell(done: Evaluated, split: str, out: Console) -> None:
     if len(short):
         columns = short[["slice", "value", "utterances", "wer", "low", "high", "cer"]]
         show(Table(frame=columns, formats={"low": "percent", "high": "percent"}), "table")
-    out.print(f"  page: eval/{split}.html of the run; asr-lab show {done.run_id[:8]}")
+    out.print(f"  {'page':9} eval/{split}.html of the run")
+    say_where_to_look(out, done.run_id, 9)
 
 
 _MOST_VALUES = 20  # of a slice that is printed

@@ -6,16 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asr_lab.cli.asking import ask, backend_option, impatient, plan_option, progress, say_hidden, yes_option
+from asr_lab.cli.asking import ask, backend_option, impatient, named, plan_option, progress, say_hidden, yes_option
 from asr_lab.cli.options import console, format_option
 from asr_lab.cli.tables import show as show_table
 from asr_lab.errors import AsrLabError
-from asr_lab.units import age, megabytes
+from asr_lab.units import age, counted, megabytes
 
 if TYPE_CHECKING:
     from asr_lab.tracking.housekeeping.cleanup import Action, Line, Plan
 
 _MOST_SHOWN = 40
+_LOST = {
+    "delete": "delete",
+    "purge": "erase for good rows, artifacts and models of",
+    "checkpoints": "delete the checkpoints of",
+}
 _VERBS = {"delete": "deleted (asr-lab restore RUN brings it back)", "purge": "erased for good", "checkpoints": "freed"}
 
 
@@ -80,12 +85,13 @@ def cleanup(
     selection = planning.Selection(**selected | {"keep_best": selected["keep_best"] or 0})
     planned = planning.plan(client, selection, action, erases_rows=erases_rows(backend))
     if not no_sizes:
-        with progress("measuring", len(planned.going)) as done:
-            planned = planning.with_sizes(planned, apply.measure(client, planned, done))
+        going = [line.record for line in planned.going]
+        with progress("measuring", len(going)) as done:
+            planned = planning.with_sizes(planned, apply.measure(client, going, action, done))
     _show(planned, style)
     if dry_run or not planned.going:
         return
-    ask(f"{len(planned.going)} runs: {_VERBS[action].split(' (')[0]}?", yes)
+    ask(_question(planned, action), yes)
     with progress("cleaning up", len(planned.going)) as done:
         left = apply.apply(client, planned, backend_store_uri=backend, done=done)
     _report(planned, left, action, rows=erases_rows(backend))
@@ -118,16 +124,23 @@ def _show(planned: Plan, style: str) -> None:
             show_table(pd.DataFrame([row(line) for line in part[:_MOST_SHOWN]]), style)
         if len(part) > _MOST_SHOWN:
             click.echo(f"  and {len(part) - _MOST_SHOWN} more (--format csv shows all)")
-    sizes = [line.size for line in planned.going]
-    total = "" if None in sizes else f", {megabytes(sum(size or 0 for size in sizes))}"
-    click.echo(f"{len(planned.going)} go{total}; {len(planned.staying)} of those asked for stay")
+    going, staying = len(planned.going), len(planned.staying)
+    total = "" if planned.size is None else f", {megabytes(planned.size)}"
+    click.echo(f"{going} {'goes' if going == 1 else 'go'}{total}; {staying} of those asked for stay")
+
+
+def _question(planned: Plan, action: Action) -> str:
+    """What is lost, and of which runs."""
+    going = [line.record for line in planned.going]
+    size = "" if planned.size is None else f", {megabytes(planned.size)}"
+    return f"{_LOST[action]} {named(going)} ({counted(len(going), 'run')}{size})?"
 
 
 def _report(planned: Plan, left: list[Line], action: Action, *, rows: bool) -> None:
     out = console(stderr=True)
     for line in left:
         out.print(f"left alone: {line.record.name}, {line.why}", markup=False)
-    out.print(f"{len(planned.going) - len(left)} runs {_VERBS[action]}")
+    out.print(f"{counted(len(planned.going) - len(left), 'run')} {_VERBS[action]}")
     if action == "purge" and not rows:
         say_hidden()
 
@@ -144,11 +157,11 @@ def keep(names: tuple[str, ...], undo: bool) -> None:
       asr-lab keep base-1a2b3c4d --undo
     """
     impatient()
-    from asr_lab.tracking import runs
     from asr_lab.tracking.housekeeping import apply
+    from asr_lab.tracking.queries.find import find_each
     from asr_lab.tracking.store import client
 
-    found = [runs.one(name) for name in names]
+    found = find_each(names)
     apply.keep(client(), found, undo=undo)
     for run in found:
         click.echo(f"{run.info.run_name}: {'no longer kept' if undo else 'kept'}")
@@ -169,10 +182,10 @@ def note(run: str, text: str, replace: bool) -> None:
     if not text.strip():
         raise AsrLabError("the note is empty", allowed="some text")
     impatient()
-    from asr_lab.tracking import runs
     from asr_lab.tracking.housekeeping import apply
+    from asr_lab.tracking.queries.find import find_run
     from asr_lab.tracking.store import client
 
-    found = runs.one(run)
+    found = find_run(run)
     apply.note(client(), found, text, replace=replace)
     click.echo(f"{found.info.run_name}: noted")

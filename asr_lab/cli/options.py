@@ -28,7 +28,12 @@ def console(*, stderr: bool = False, width: int | None = None) -> Console:
     Numbers and paths are not coloured: a colour means something here.
     """
     stream = sys.stderr if stderr else sys.stdout
-    return Console(width=width if stream.isatty() or width else 400, stderr=stderr, highlight=False)
+    return Console(width=width if stream.isatty() or width else 400, stderr=stderr)
+
+
+def say_where_to_look(out: Console, run_id: str, width: int) -> None:
+    """Say how to look at the run that a command has made; `width` is that of the labels above."""
+    out.print(f"  {'look':{width}} asr-lab show {run_id[:8]}, or mlflow ui")
 
 
 def overrides_option(function: F) -> F:

@@ -31,11 +31,11 @@ def pool(names: tuple[str, ...], data: str, name: str, split: str) -> None:
     from asr_lab.config.schema import Run
     from asr_lab.config.schema.pool import Pool, PoolExperiment
     from asr_lab.recipes.pool import pool as recipe
-    from asr_lab.tracking import runs
+    from asr_lab.tracking.queries.find import find_each
     from asr_lab.tracking.queries.score_tables import utterances
     from asr_lab.tracking.recorder import MlflowTracker
 
-    found = runs.several(names)
+    found = find_each(names)
     text = _shared(found, "asr_lab.text", "were scored after different text normalisation")
     model_type = _shared(found, "asr_lab.model_type", "are of different kinds of models")
     config = PoolExperiment(

@@ -34,12 +34,13 @@ def register(run: str | None, best: str | None, pattern: str, family: str, name:
       asr-lab register --best val/wer --family deepspeech2 --pattern "base-*" --name deepspeech2
       asr-lab register korean-lora-1a2b3c4d --name wav2vec2-korean --merged
     """
-    from asr_lab.tracking import registry, runs
+    from asr_lab.tracking import registry
     from asr_lab.tracking.merging import register_merged
+    from asr_lab.tracking.queries.find import find_run
 
     if bool(run) == bool(best):
         raise AsrLabError("one run is registered: RUN or --best METRIC", next_command="asr-lab register --help")
-    chosen = runs.one(run) if run else _best(str(best), pattern, family)
+    chosen = find_run(run) if run else _best(str(best), pattern, family)
     whole = register_merged(chosen.info.run_id, name) if merged else None
     version = whole or registry.register_run(chosen.info.run_id, name)
     click.echo(f"{chosen.info.run_name} is {registry.uri_of(version)}")
@@ -162,8 +163,8 @@ def _scoring(data: str, *, recorded: bool) -> Score:
     from asr_lab.models import load_model
     from asr_lab.recipes.evaluate import evaluate
     from asr_lab.recipes.evaluate_pronunciation import AssessedData
-    from asr_lab.tracking import runs
     from asr_lab.tracking.promotion import Scored, unrecorded
+    from asr_lab.tracking.queries.find import find_run
     from asr_lab.tracking.recorder import MlflowTracker
     from asr_lab.tracking.registry import MlflowStore, is_adapter, uri_of
     from asr_lab.training.recorder import MemoryTracker
@@ -178,7 +179,7 @@ def _scoring(data: str, *, recorded: bool) -> Score:
         tracker = MlflowTracker(new_run=True) if recorded else memory
         done = evaluate(experiment, tracker, MlflowStore(), load_model, console(stderr=True))
         table = done.assessed.table if isinstance(done, AssessedData) else done.table
-        run = runs.one(done.run_id) if recorded else unrecorded(memory.runs[-1].all_tags)
+        run = find_run(done.run_id) if recorded else unrecorded(memory.runs[-1].all_tags)
         return Scored(table, run, experiment.evaluate.split)
 
     return score

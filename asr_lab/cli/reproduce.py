@@ -44,10 +44,11 @@ def reproduce(
       asr-lab reproduce base-1a2b3c4d
       asr-lab reproduce john-5e6f data.train=/mnt/corpora/john/all.jsonl.gz --tolerance 0.01
     """
-    from asr_lab.tracking import reproduction, runs
+    from asr_lab.tracking import reproduction
+    from asr_lab.tracking.queries.find import find_run
 
     _refuse_many_processes()
-    original = runs.one(run)
+    original = find_run(run)
     config = load(reproduction.config_of(original), reproduction.pinned(original) | config_keys(texts, keys))
     if isinstance(config, SweepExperiment):
         raise AsrLabError(

@@ -65,17 +65,18 @@ def _for_people(table: pd.DataFrame) -> Table:
 @click.argument("run")
 @click.option("--format", "style", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def show(run: str, style: str) -> None:
-    """One RUN (name, id, or the beginning of an id): what it is, what differs from the defaults, its figures and
-    curves, its data, models and relatives.
+    """One RUN (its name, its id or the first four or more characters of it): what it is, what differs from the
+    defaults, its figures and curves, its data, models and relatives.
 
     \b
     Examples:
       asr-lab show john-5e6f7a8b
       asr-lab show 5e6f --format json
     """
-    from asr_lab.tracking import describe, runs
+    from asr_lab.tracking import describe
+    from asr_lab.tracking.queries.find import find_run
 
-    found = runs.one(run)
+    found = find_run(run)
     sections = describe.details(found)
     if style == "json":
         head = {"run": found.info.run_name, "id": found.info.run_id}

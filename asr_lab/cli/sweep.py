@@ -18,6 +18,7 @@ from asr_lab.cli.options import (
     keys_help,
     offline_option,
     overrides_option,
+    say_where_to_look,
 )
 from asr_lab.cli.tables import show
 from asr_lab.config.load import load
@@ -166,7 +167,7 @@ def _tell(found: Found, out: Console, *, retrain: bool) -> None:
     out.print(f"  {'best':11} {found.file}")
     if not retrain:
         out.print(f"  {'run it':11} {found.command}")
-    out.print(f"  {'look at it':11} asr-lab show {found.run_id[:8]}, or mlflow ui (sweep.html)")
+    say_where_to_look(out, found.run_id, 11)
 
 
 def _retrain(found: Found, means: Means, out: Console) -> None:

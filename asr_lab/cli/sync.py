@@ -10,6 +10,7 @@ import click
 from asr_lab.cli.options import console, format_option
 from asr_lab.cli.tables import show
 from asr_lab.errors import AsrLabError, listing
+from asr_lab.units import counted
 
 if TYPE_CHECKING:
     from asr_lab.tracking.spool.sync import Shipped
@@ -60,9 +61,10 @@ def _drop(folder: Path, dropped: str, yes: bool) -> None:
     from asr_lab.tracking.spool import sync as shipping
 
     spool = shipping.one(folder, dropped)
-    click.echo(f"{spool.waiting()} events, {spool.size() / 1e6:.1f} MB in {spool.folder}: on no store, and lost then")
+    events = f"{counted(spool.waiting(), 'event')}, {spool.size() / 1e6:.1f} MB"
+    click.echo(f"{shipping.name_of(spool)}: {events} in {spool.folder}: on no store, and lost then")
     if not yes:
-        click.confirm("throw them away?", abort=True)
+        click.confirm(f"throw away what waits of {shipping.name_of(spool)}?", abort=True)
     click.echo(f"{shipping.drop(folder, spool.id)}: dropped")
 
 
@@ -90,7 +92,7 @@ def _tell(done: list[Shipped], style: str) -> None:
     for one in done:
         where = f" as run {one.run_id}" if one.run_id else ""
         if not one.elsewhere:
-            out.print(f"{one.name}: {one.events} events shipped{where}")
+            out.print(f"{one.name}: {counted(one.events, 'event')} shipped{where}")
 
 
 def _refuse_rest(folder: Path, done: list[Shipped]) -> None:
@@ -103,14 +105,15 @@ def _refuse_rest(folder: Path, done: list[Shipped]) -> None:
     command = "asr-lab sync" + (f" {folder}" if folder != Path("spool") else "")
     redirect = f"{command} --here ships those of {listing(stores)} to {shown_uri()}" if elsewhere else ""
     if left:
+        events = counted(sum(one.left for one in left), "event")
         raise AsrLabError(
-            f"{sum(one.left for one in left)} events of {len(left)} runs still wait: {left[0].trouble}",
+            f"{events} of {counted(len(left), 'run')} still wait: {left[0].trouble}",
             hint=redirect,
             next_command=f"{command} --dry-run",
         )
     if elsewhere:
         raise AsrLabError(
-            f"{len(elsewhere)} runs were recorded for another store, and wait: "
+            f"{counted(len(elsewhere), 'run')} recorded for another store, and waiting: "
             f"{listing((one.name for one in elsewhere), 4)}",
             where=f"for {listing(stores)}; the store is {shown_uri()}",
             hint=redirect,

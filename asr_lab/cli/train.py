@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, console, keys_help
+from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, console, keys_help, say_where_to_look
 from asr_lab.cli.tables import show
 from asr_lab.cli.training import loaded, merged_option, recording, training_options
 from asr_lab.config.identity import differences
@@ -115,7 +115,7 @@ def _say_assessed(done: pronunciation.Trained, out: Console) -> None:
 
 def _say_where(done: recognition.Trained | pronunciation.Trained, out: Console) -> None:
     out.print(f"  model     {done.model_uri}\n  time      {hms(done.seconds)}")
-    out.print(f"  look      asr-lab show {done.run_id[:8]}, or mlflow ui")
+    say_where_to_look(out, done.run_id, 9)
 
 
 def _show_plan(planned: AnyPlan) -> None:

@@ -55,17 +55,18 @@ def find_runs(
 
 
 def compare_runs(runs: Sequence[str], *, metric: str = "", vs: str = "best") -> pd.DataFrame:
-    """A row a run (names, ids, or beginnings of ids), best first: the parameters that differ, the metrics that matter,
+    """A row a run (by name, id or its first four or more characters), best first: the parameters that differ, the
+    metrics that matter,
     and `difference, low, high, p` to the run `vs` by paired bootstrap, p corrected for the number of comparisons (Holm;
     for `best`, which was chosen on the same utterances, for all pairs). Indexed by run id.
 
     Rows of which nothing can be said have no `p`, and say why under `silent`. Raises `AsrLabError` when there is no
     `best` to compare with, because data or text normalisation differ.
     """
-    from asr_lab.tracking import runs as finding
     from asr_lab.tracking.queries.comparison import compare
+    from asr_lab.tracking.queries.find import find_each
 
-    compared = compare(finding.several(runs), metric=metric, vs=vs)
+    compared = compare(find_each(runs), metric=metric, vs=vs)
     if not compared.evidence:
         return compared.frame
     silent = compared.evidence.silent
@@ -77,15 +78,15 @@ def utterances(run: str, split: str = "test") -> pd.DataFrame:
 
     Raises `AsrLabError` when the run has none.
     """
-    from asr_lab.tracking import runs
     from asr_lab.tracking.queries import score_tables
+    from asr_lab.tracking.queries.find import find_run
 
-    return score_tables.utterances(runs.one(run), split)
+    return score_tables.utterances(find_run(run), split)
 
 
 def curves(runs: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
     """Every logged value of the metrics: `run, metric, step, seconds` (since the run began), `value`."""
-    from asr_lab.tracking import runs as finding
     from asr_lab.tracking.queries import run_tables
+    from asr_lab.tracking.queries.find import find_each
 
-    return run_tables.curves(finding.several(runs), metrics)
+    return run_tables.curves(find_each(runs), metrics)

@@ -11,14 +11,15 @@ import re
 from datetime import datetime, timedelta
 
 from asr_lab.errors import AsrLabError
+from asr_lab.tracking.tags import ARCHIVED, FAMILY, KIND, MODEL_TYPE, PARENT
 
-OURS = "tags.`asr_lab.family` IS NOT NULL"
+OURS = f"tags.`{FAMILY}` IS NOT NULL"
 FOLDED = ("trial", "seed", "fold", "phase")
 """Kinds of runs that are parts of another one and are shown under it."""
 
-_NAMES = ("attributes.run_name", "tags.`asr_lab.model_type`", "tags.`asr_lab.family`")
-_NOT_ARCHIVED = "tags.`asr_lab.archived` IS NULL"
-_NO_PARENT = "tags.`mlflow.parentRunId` IS NULL"
+_NAMES = ("attributes.run_name", f"tags.`{MODEL_TYPE}`", f"tags.`{FAMILY}`")
+_NOT_ARCHIVED = f"tags.`{ARCHIVED}` IS NULL"
+_NO_PARENT = f"tags.`{PARENT}` IS NULL"
 _AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([mhdw])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -29,7 +30,7 @@ def queries(
     """Filters of MLflow whose hits, united, are what is asked for (of a pattern: at least that)."""
     always = [OURS]
     if family:
-        always.append(f"tags.`asr_lab.family` = {quoted(family)}")
+        always.append(f"tags.`{FAMILY}` = {quoted(family)}")
     if status:
         always.append(f"attributes.status = {quoted(status)}")
     if since:
@@ -40,8 +41,8 @@ def queries(
         always.append(where.strip())
     alike = [f"{name} ILIKE '{like(pattern)}'" for name in _NAMES] if pattern else [""]
     # parts with a parent are left out; not by `kind !=` alone, which drops every run that has no kind
-    folded = " and ".join(f"tags.`asr_lab.kind` != '{kind}'" for kind in FOLDED)
-    parents = [""] if children else [_NO_PARENT, f"tags.`mlflow.parentRunId` IS NOT NULL and {folded}"]
+    folded = " and ".join(f"tags.`{KIND}` != '{kind}'" for kind in FOLDED)
+    parents = [""] if children else [_NO_PARENT, f"tags.`{PARENT}` IS NOT NULL and {folded}"]
     return [
         " and ".join([part for part in (name, parent) if part] + always)
         for name, parent in itertools.product(alike, parents)
@@ -53,6 +54,13 @@ def quoted(text: str) -> str:
     if "'" in text and '"' in text:
         raise AsrLabError(f"nothing can be called {text!r}", allowed="one kind of quotes at most")
     return f'"{text}"' if "'" in text else f"'{text}'"
+
+
+def named(name: str) -> str:
+    """The condition that a run is called exactly so; of a name with both kinds of quotes, at least that."""
+    if "'" in name and '"' in name:
+        return f"attributes.run_name ILIKE '{''.join(sign if _is_plain(sign) else '%' for sign in name)}'"
+    return f"attributes.run_name = {quoted(name)}"
 
 
 def like(pattern: str) -> str:

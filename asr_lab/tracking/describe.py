@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import pandas as pd
 from mlflow.entities import Run
@@ -14,7 +12,19 @@ from mlflow.entities.model_registry import ModelVersion
 
 from asr_lab.metrics.catalog import DECIDES, deciding, direction
 from asr_lab.system import processes
+from asr_lab.tracking.housekeeping.files import folder_size, local_folder
 from asr_lab.tracking.store import client, reaching
+from asr_lab.tracking.tags import (
+    ARCHIVED,
+    BASE,
+    CONTINUED_BY,
+    FAMILY,
+    KEEP,
+    KIND,
+    PARENT,
+    PROCESS,
+    RESUMED_FROM,
+)
 
 CUT_OFF = "cut off"
 _AT_ONCE = 100  # runs in one question to the registry
@@ -28,14 +38,14 @@ def overview(runs: Sequence[Run]) -> pd.DataFrame:
     versions = registered(run.info.run_id for run in runs)
     rows = []
     for run in runs:
-        tags, family = run.data.tags, run.data.tags.get("asr_lab.family", "")
+        tags, family = run.data.tags, run.data.tags.get(FAMILY, "")
         metric = deciding(family, run.data.metrics) or DECIDES.get(family, "")
         rows.append(
             {
                 "run": run.info.run_name,
                 "id": run.info.run_id[:8],
                 "family": family,
-                "kind": tags.get("asr_lab.kind", ""),
+                "kind": tags.get(KIND, ""),
                 "state": state(run),
                 "started": pd.Timestamp(run.info.start_time, unit="ms"),
                 "seconds": round(seconds(run), 1),
@@ -51,7 +61,7 @@ def overview(runs: Sequence[Run]) -> pd.DataFrame:
 
 def state(run: Run) -> str:
     """`running`, `finished`, `failed`, `killed`; `cut off` when it is said to run and its process is no more."""
-    if run.info.status == "RUNNING" and processes.is_gone(run.data.tags.get("asr_lab.process", "")):
+    if run.info.status == "RUNNING" and processes.is_gone(run.data.tags.get(PROCESS, "")):
         return CUT_OFF
     return str(run.info.status).lower()
 
@@ -64,7 +74,7 @@ def seconds(run: Run) -> float:
 
 
 def _marks(run: Run) -> list[str]:
-    kept = [word for tag, word in (("asr_lab.keep", "kept"), ("asr_lab.archived", "archived")) if tag in run.data.tags]
+    kept = [word for tag, word in ((KEEP, "kept"), (ARCHIVED, "archived")) if tag in run.data.tags]
     return kept + (["deleted"] if run.info.lifecycle_stage == "deleted" else [])
 
 
@@ -85,24 +95,12 @@ def registered(run_ids: Iterable[str]) -> dict[str, list[str]]:
 
 def size_on_disk(run: Run) -> int | None:
     """Bytes of its artifacts and of the models it logged; None when they are not on this machine's disk."""
-    folder = _local(run.info.artifact_uri)
-    if folder is None:
+    folder = local_folder(run.info.artifact_uri)
+    if folder is None or not folder.is_dir():
         return None
     outputs = run.outputs.model_outputs if run.outputs else []
     models = [folder.parents[1] / "models" / output.model_id for output in outputs]  # where MLflow puts them
-    return sum(_bytes(each) for each in (folder, *models))
-
-
-def _local(uri: str) -> Path | None:
-    parts = urlsplit(uri)
-    if parts.scheme not in ("", "file"):
-        return None
-    folder = Path(unquote(parts.path) if parts.scheme else uri)
-    return folder if folder.is_dir() else None
-
-
-def _bytes(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return sum(folder_size(each) for each in (folder, *models))
 
 
 def details(run: Run) -> dict[str, dict[str, Any]]:
@@ -160,11 +158,11 @@ def relatives(run: Run) -> dict[str, str]:
     from asr_lab.tracking import runs
 
     run_id, tags, found = run.info.run_id, run.data.tags, dict[str, str]()
-    for tag, label in (("mlflow.parentRunId", "part of"), ("asr_lab.resumed_from", "resumed from"),
-                       ("asr_lab.continued_by", "continued by")):  # fmt: skip
+    for tag, label in ((PARENT, "part of"), (RESUMED_FROM, "resumed from"),
+                       (CONTINUED_BY, "continued by")):  # fmt: skip
         if other := tags.get(tag):
             found[label] = other[:8]
-    children = runs.find(where=f"tags.`mlflow.parentRunId` = '{run_id}'")
+    children = runs.find(where=f"tags.`{PARENT}` = '{run_id}'")
     if children:
         found["children"] = _counted(children)
     outputs = run.outputs.model_outputs if run.outputs else []
@@ -174,7 +172,7 @@ def relatives(run: Run) -> dict[str, str]:
     if versions:
         found["registered"] = ", ".join(versions)
     bases = [f"models:/{version.split('@')[0]}" for version in versions]
-    if used := [other for base in bases for other in runs.find(where=f"tags.`asr_lab.base` = '{base}'")]:
+    if used := [other for base in bases for other in runs.find(where=f"tags.`{BASE}` = '{base}'")]:
         found["base of"] = _counted(used)
     return found
 

@@ -12,11 +12,10 @@ from mlflow.entities import Run
 
 from asr_lab.errors import AsrLabError
 from asr_lab.system import processes
-from asr_lab.tracking.housekeeping.records import RESTORING
-from asr_lab.tracking.spool.made import SPOOL_TAG
 from asr_lab.tracking.spool.shipping import Delivery
 from asr_lab.tracking.spool.spool import ROOT, Spool, spools
-from asr_lab.tracking.store import experiment_ids
+from asr_lab.tracking.store import experiment_ids, search_runs
+from asr_lab.tracking.tags import ERROR, KIND, PROCESS, RESTORING, SIGNATURE, SPOOL
 from asr_lab.training.recorder import ARMS_DONE, PHASES_DONE, RunSpec, Status
 
 CHECKPOINTS = Path("checkpoints")
@@ -54,15 +53,14 @@ def on_store(client: MlflowClient, spec: RunSpec) -> str:
     It is RUNNING although its process is gone; or it ended otherwise than FINISHED and what it goes on from is here.
     """
     condition = (
-        f"attributes.status != 'FINISHED' and tags.`asr_lab.signature` = '{spec.signature}' "
-        f"and tags.`asr_lab.kind` = '{spec.kind}'"
+        f"attributes.status != 'FINISHED' and tags.`{SIGNATURE}` = '{spec.signature}' and tags.`{KIND}` = '{spec.kind}'"
     )
     for run in _search(client, condition):
         if RESTORING in run.data.tags:  # from a bundle: it only looks like one that was cut off
             continue
-        id, began_as = run.info.run_id, run.data.tags.get(SPOOL_TAG, "")
+        id, began_as = run.info.run_id, run.data.tags.get(SPOOL, "")
         running = run.info.status == "RUNNING"
-        gone = processes.is_gone(run.data.tags.get("asr_lab.process", ""))
+        gone = processes.is_gone(run.data.tags.get(PROCESS, ""))
         if gone if running else _can_go_on(id) or _can_go_on(began_as):
             if began_as:
                 move_checkpoints(began_as, id)
@@ -76,7 +74,7 @@ def close(client: MlflowClient | None, run_id: str, status: Status, why: str) ->
     if spool and _locked(spool):
         try:
             if not spool.ended():
-                spool.append("tags", values={"asr_lab.error": why})
+                spool.append("tags", values={ERROR: why})
                 spool.append("finish", status=status)
             if client:
                 with suppress(AsrLabError):  # the store is away: it waits for `asr-lab sync`
@@ -85,7 +83,7 @@ def close(client: MlflowClient | None, run_id: str, status: Status, why: str) ->
             (spool.release if spool.waiting() else spool.remove)()
     elif client and not spool:
         for run in _search(client, f"attributes.run_id = '{run_id}' and attributes.status = 'RUNNING'"):
-            client.set_tag(run.info.run_id, "asr_lab.error", why)
+            client.set_tag(run.info.run_id, ERROR, why)
             client.set_terminated(run.info.run_id, status)
     shutil.rmtree(CHECKPOINTS / run_id, ignore_errors=True)
 
@@ -97,11 +95,9 @@ def is_active(client: MlflowClient, run_id: str) -> bool:
 
 def close_unstarted(client: MlflowClient) -> None:
     """Close runs whose process died before they began in earnest: nothing could ever continue them."""
-    condition = (
-        "attributes.status = 'RUNNING' and tags.`asr_lab.process` IS NOT NULL and tags.`asr_lab.signature` IS NULL"
-    )
+    condition = f"attributes.status = 'RUNNING' and tags.`{PROCESS}` IS NOT NULL and tags.`{SIGNATURE}` IS NULL"
     for run in _search(client, condition):
-        if RESTORING not in run.data.tags and processes.is_gone(run.data.tags["asr_lab.process"]):
+        if RESTORING not in run.data.tags and processes.is_gone(run.data.tags[PROCESS]):
             client.set_terminated(run.info.run_id, "KILLED")
 
 
@@ -118,4 +114,4 @@ def _can_go_on(id: str) -> bool:
 
 
 def _search(client: MlflowClient, condition: str) -> list[Run]:
-    return list(client.search_runs(experiment_ids(client), condition, order_by=["attributes.start_time DESC"]))
+    return list(search_runs(client, experiment_ids(client), condition))

@@ -30,6 +30,19 @@ from asr_lab.tracking.spool.shipping import Delivery
 from asr_lab.tracking.spool.spool import ROOT, Spool, new_id, now_ms
 from asr_lab.tracking.store import client as tracking_client
 from asr_lab.tracking.store import reaching, shown_uri, tracking_uri
+from asr_lab.tracking.tags import (
+    COMMAND,
+    CONTINUED_BY,
+    FAMILY,
+    HARDWARE,
+    KIND,
+    MODEL_TYPE,
+    PROCESS,
+    RESUMED_FROM,
+    SIGNATURE,
+    VERSIONS,
+    WORLD_SIZE,
+)
 from asr_lab.tracking.telling import say
 from asr_lab.training.recorder import MERGED, Past, RunSpec, Status
 
@@ -51,7 +64,7 @@ class MlflowTracker:
             return
         try:
             with reaching("the run that MLflow made cannot be used"):
-                tags = {"asr_lab.family": family, "asr_lab.process": processes.process_mark()}
+                tags = {FAMILY: family, PROCESS: processes.process_mark()}
                 tracking_client().log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
         except StoreAwayError:
             return  # the run itself will say so
@@ -110,7 +123,7 @@ class MlflowTracker:
         if self.new_run or self.offline:
             return None
         try:
-            alike = f"tags.`asr_lab.signature` = '{spec.signature}' and tags.`asr_lab.kind` = '{spec.kind}'"
+            alike = f"tags.`{SIGNATURE}` = '{spec.signature}' and tags.`{KIND}` = '{spec.kind}'"
             found = runs.find(where=alike, status="FINISHED", archived=False)
         except StoreAwayError:
             return None  # the run that is started will say so
@@ -170,16 +183,16 @@ def _past(run: Run) -> Past | None:
 
 def _header(spec: RunSpec) -> Header:
     tags = {
-        "asr_lab.family": spec.family,
-        "asr_lab.kind": spec.kind,
-        "asr_lab.model_type": spec.model_type,
-        "asr_lab.signature": spec.signature,
-        "asr_lab.process": processes.process_mark(),
-        "asr_lab.command": provenance.command(),
-        "asr_lab.versions": provenance.versions(),
-        "asr_lab.hardware": provenance.hardware(),
+        FAMILY: spec.family,
+        KIND: spec.kind,
+        MODEL_TYPE: spec.model_type,
+        SIGNATURE: spec.signature,
+        PROCESS: processes.process_mark(),
+        COMMAND: provenance.command(),
+        VERSIONS: provenance.versions(),
+        HARDWARE: provenance.hardware(),
         "asr_lab.threads": provenance.threads(),
-        "asr_lab.world_size": str(rank_and_world_size()[1]),
+        WORLD_SIZE: str(rank_and_world_size()[1]),
         **{f"asr_lab.{key}": value for key, value in provenance.own_code().items()},
         **({MLFLOW_PARENT_RUN_ID: spec.parent} if spec.parent else {}),
         **spec.tags,
@@ -209,7 +222,7 @@ def _orphan(client: MlflowClient, spec: RunSpec, header: Header, spooled: Spool 
 def _hand_over(orphan: Spool, adopted: Spool) -> None:
     """The adopted run goes on where the orphan was cut off; the orphan is closed."""
     orphans.move_checkpoints(orphan.id, adopted.id)
-    orphan.append("tags", values={"asr_lab.continued_by": adopted.id})
+    orphan.append("tags", values={CONTINUED_BY: adopted.id})
     orphan.append("finish", status="KILLED")
     orphan.release()
-    adopted.append("tags", values={"asr_lab.resumed_from": orphan.id})
+    adopted.append("tags", values={RESUMED_FROM: orphan.id})

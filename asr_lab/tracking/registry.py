@@ -20,10 +20,10 @@ from asr_lab.tracking.conditions import quoted
 from asr_lab.tracking.knock import StoreAwayError, without_password
 from asr_lab.tracking.store import client as tracking_client
 from asr_lab.tracking.store import is_final, is_missing, once, reaching, shown_uri, tracking_uri
+from asr_lab.tracking.tags import BASE, BASE_DIGEST, FAMILY
 from asr_lab.training.recorder import MERGED, RegisteredModel
 
 CHAMPION = "champion"
-FAMILY = "asr_lab.family"
 """Tag of runs and of the versions they made."""
 ADAPTER_NAME = "deepspeech2-adapter-"
 ADAPTER_SUFFIX = "_adapter.pt"
@@ -121,7 +121,7 @@ def model_of(run_id: str, name: str) -> tuple[Run, str]:
 
 def tags_of(run: Run) -> dict[str, str]:
     """What a version keeps of the tags of the run it was made of."""
-    return {key: run.data.tags[key] for key in ("asr_lab.base",) if key in run.data.tags}
+    return {key: run.data.tags[key] for key in (BASE,) if key in run.data.tags}
 
 
 def is_adapter(version: ModelVersion) -> bool:
@@ -145,8 +145,8 @@ def adapter_versions() -> list[dict[str, Any]]:
             "name": model.name.removeprefix(ADAPTER_NAME),
             "version": int(made.version),
             "champion": str(model.aliases.get(CHAMPION)) == str(made.version),
-            "base": made.tags.get("asr_lab.base", ""),
-            "base_digest": made.tags.get("asr_lab.base_digest", "")[:8],
+            "base": made.tags.get(BASE, ""),
+            "base_digest": made.tags.get(BASE_DIGEST, "")[:8],
             "uri": uri_of(made),
         }
         for model in client.search_registered_models(f"name LIKE '{ADAPTER_NAME}%'")

@@ -8,11 +8,13 @@ import os
 import re
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
 from mlflow import MlflowClient, set_tracking_uri
+from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -141,16 +143,35 @@ def _refusal(said: str) -> tuple[str, str]:
     return why, "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, say who you are"
 
 
-def experiment_ids(client: MlflowClient) -> list[str]:
-    """Every experiment that is not deleted: runs are told by their tags, wherever they lie."""
-    found: list[str] = []
+def all_pages(read: Callable[..., Any], *arguments: Any, **options: Any) -> Iterator[Any]:
+    """Everything that one of MLflow's searches gives, page by page."""
     token = None
     while True:
-        page = client.search_experiments(max_results=_EXPERIMENTS_AT_ONCE, page_token=token)
-        found += [str(experiment.experiment_id) for experiment in page]
+        page = read(*arguments, **options, page_token=token)
+        yield from page
         token = page.token
         if not token:
-            return found
+            return
+
+
+def search_runs(
+    client: MlflowClient,
+    experiments: Sequence[str],
+    condition: str,
+    view: int = ViewType.ACTIVE_ONLY,
+    *,
+    page_size: int = 1000,
+    order: str = "attributes.start_time DESC",
+) -> Iterator[Run]:
+    """Runs by MLflow's filter grammar, newest first, page by page."""
+    if experiments:
+        yield from all_pages(client.search_runs, experiments, condition, view, page_size, [order])
+
+
+def experiment_ids(client: MlflowClient, view: int = ViewType.ACTIVE_ONLY) -> list[str]:
+    """Every experiment that is not deleted: runs are told by their tags, wherever they lie."""
+    experiments = all_pages(client.search_experiments, view, max_results=_EXPERIMENTS_AT_ONCE)
+    return [str(experiment.experiment_id) for experiment in experiments]
 
 
 def experiment_id(client: MlflowClient, name: str) -> str:

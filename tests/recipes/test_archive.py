@@ -106,7 +106,7 @@ def test_after_a_purge_all_of_it_comes_back_and_twice_is_once(full):
     said = ok("archive", full, "--to", "bundles", "--purge", "--yes")
     assert all_run_ids() == set()
     [bundle] = Path("bundles").iterdir()
-    assert "1 runs erased" in said
+    assert "1 run erased" in said
     assert "restored" in ok("restore", bundle)
     [again] = all_run_ids()
     assert again != full
@@ -157,7 +157,7 @@ def test_cleanup_finishes_a_purge_too_and_half_erased_runs_are_not_packed(full, 
         run("archive", full, "--to", "bundles", "--purge", "--yes")
     [bundle] = Path("bundles").iterdir()
     content = bundle.read_bytes()
-    assert "no run" in refused("archive", full, "--to", "bundles")
+    assert "archive --purge" in refused("archive", full, "--to", "bundles")
     assert "some of mine is erased" in refused("restore", full)
     ok("cleanup", "--purge", "--yes")
     assert all_run_ids() == set()

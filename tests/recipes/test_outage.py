@@ -193,7 +193,7 @@ def test_offline_keeps_the_times_as_they_were(folder, steady):
     training = Training(folder, "http://127.0.0.1:9", 100, "offline")
     assert "asr-lab sync ships them" in training.finish()
     time.sleep(2)
-    assert "were recorded for another store" in sync(folder, steady.uri, code=1)
+    assert "recorded for another store" in sync(folder, steady.uri, code=1)
     said = sync(folder, steady.uri, "--here")
     run_id = said.split("as run ")[1].split()[0]
     run = mlflow.MlflowClient(steady.uri).get_run(run_id)

@@ -13,14 +13,15 @@ from asr_lab.tracking.housekeeping import files
 from asr_lab.tracking.housekeeping.cleanup import Action, Line, Plan
 from asr_lab.tracking.housekeeping.erase import CHECKPOINTS, Eraser, local_folders, locations
 from asr_lab.tracking.housekeeping.protection import is_stale, own_protection
-from asr_lab.tracking.housekeeping.records import CLEANUP, KEEP, PURGE_BEGUN, Record, Registered, record_of, registered
+from asr_lab.tracking.housekeeping.records import Record, Registered, record_of, registered
+from asr_lab.tracking.tags import CLEANUP, KEEP, NOTE, PROCESS, PURGE_BEGUN
 
-NOTE = "mlflow.note.content"
 
-
-def measure(client: MlflowClient, planned: Plan, done: Callable[[], object]) -> list[int | None]:
-    """Bytes that each line which goes would free, in their order; None where they cannot be counted."""
-    return files.sizes([_places(client, line.record, planned.action) for line in planned.going], done)
+def measure(
+    client: MlflowClient, runs: Sequence[Record], action: Action, done: Callable[[], object]
+) -> list[int | None]:
+    """Bytes that the action would free of each run, in their order; None where they cannot be counted."""
+    return files.sizes([_places(client, run, action) for run in runs], done)
 
 
 def _places(client: MlflowClient, run: Record, action: Action) -> list[str]:
@@ -68,7 +69,7 @@ def _changed(client: MlflowClient, run: Record, held: Registered) -> str:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
             return "is gone already"
-    if now.running and (not run.running or now.tags.get("asr_lab.process") != run.tags.get("asr_lab.process")):
+    if now.running and (not run.running or now.tags.get(PROCESS) != run.tags.get(PROCESS)):
         return "runs again"
     if now.deleted and not run.deleted:
         return "is deleted already"

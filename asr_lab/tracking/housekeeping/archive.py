@@ -15,7 +15,8 @@ from mlflow.entities import LoggedModel, Run
 
 from asr_lab.errors import AsrLabError
 from asr_lab.tracking.housekeeping import bundle, files
-from asr_lab.tracking.housekeeping.records import ARCHIVED, BUNDLES, RESTORING, Registered, models_of, record_of
+from asr_lab.tracking.housekeeping.records import Registered, models_of, record_of
+from asr_lab.tracking.tags import ARCHIVED, BUNDLES, RESTORING
 
 _DIGEST_MARK = "#sha256="
 

@@ -65,6 +65,12 @@ class Plan:
         return [line for line in self.lines if line.goes]
 
     @property
+    def size(self) -> int | None:
+        """Bytes that would be free; None where those of a run were not measured."""
+        sizes = [line.size for line in self.going]
+        return None if None in sizes else sum(size or 0 for size in sizes)
+
+    @property
     def staying(self) -> list[Line]:
         return [line for line in self.lines if not line.goes]
 

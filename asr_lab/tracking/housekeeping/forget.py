@@ -14,9 +14,11 @@ from asr_lab.tracking.housekeeping.apply import mark
 from asr_lab.tracking.housekeeping.erase import CHECKPOINTS, Eraser
 from asr_lab.tracking.housekeeping.forgotten import Forgotten, drop_names, finish_record, open_record
 from asr_lab.tracking.housekeeping.found import Found
-from asr_lab.tracking.housekeeping.records import PURGE_BEGUN, Record, all_pages
+from asr_lab.tracking.housekeeping.records import Record
 from asr_lab.tracking.housekeeping.rows import Rows
 from asr_lab.tracking.registry import ADAPTER_NAME
+from asr_lab.tracking.store import all_pages
+from asr_lab.tracking.tags import PURGE_BEGUN
 
 
 def erase(client: MlflowClient, found: Found, *, backend_store_uri: str = "", done: Callable[[], object]) -> Forgotten:

@@ -18,8 +18,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from asr_lab.tracking.housekeeping import files
-from asr_lab.tracking.housekeeping.records import search
-from asr_lab.tracking.store import experiment_id
+from asr_lab.tracking.store import experiment_id, search_runs
+from asr_lab.tracking.tags import KIND, NOTE
 
 EXPERIMENT = "forgotten"
 _WHO, _ALSO = "asr_lab.forgotten", "asr_lab.forgotten_also"
@@ -40,8 +40,8 @@ def open_record(client: MlflowClient, person: str, counts: dict[str, int], also_
     if found := unfinished_record(client, person):
         return found
     with files.handling("the record cannot be written"):
-        tags = {_WHO: _hashed(person, os.urandom(16)), "asr_lab.kind": "forget", "mlflow.user": getpass.getuser()}
-        tags |= {"mlflow.note.content": "A person was forgotten: what was erased is counted in the parameters."}
+        tags = {_WHO: _hashed(person, os.urandom(16)), KIND: "forget", "mlflow.user": getpass.getuser()}
+        tags |= {NOTE: "A person was forgotten: what was erased is counted in the parameters."}
         run = client.create_run(experiment_id(client, EXPERIMENT), tags=tags, run_name="forgotten")
         if also_called:
             client.set_tag(run.info.run_id, _ALSO, json.dumps(sorted(also_called)))
@@ -75,7 +75,7 @@ def unfinished_record(client: MlflowClient, person: str) -> Run | None:
         experiment = client.get_experiment_by_name(EXPERIMENT)
         if experiment is None or experiment.lifecycle_stage == "deleted":
             return None
-        records = search(client, [experiment.experiment_id], "attributes.status = 'RUNNING'")
+        records = search_runs(client, [experiment.experiment_id], "attributes.status = 'RUNNING'")
         return next((one for one in records if _is(person, one.data.tags.get(_WHO, ""))), None)
 
 

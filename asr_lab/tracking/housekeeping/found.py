@@ -15,9 +15,11 @@ from asr_lab.metrics.catalog import in_a_name
 from asr_lab.tracking.housekeeping import comparisons, files, places, scrub
 from asr_lab.tracking.housekeeping.forgotten import names_in, unfinished_record
 from asr_lab.tracking.housekeeping.learned import Learned, learned
-from asr_lab.tracking.housekeeping.person import SPEAKER, Traces, also_called
-from asr_lab.tracking.housekeeping.records import CLEANUP, Record, all_pages, ids_in, scan
+from asr_lab.tracking.housekeeping.person import Traces, also_called
+from asr_lab.tracking.housekeeping.records import Record, ids_in, scan
 from asr_lab.tracking.registry import ADAPTER_NAME
+from asr_lab.tracking.store import all_pages
+from asr_lab.tracking.tags import CLEANUP, KIND, SPEAKER
 
 
 @dataclass
@@ -139,7 +141,7 @@ def _sort(
         if one.run_id in own:
             continue
         people, tested = taught.of(one), set(tables[one.run_id])
-        only_tested = one.tags.get("asr_lab.kind") == "evaluate" and _are_they(found, one, tested)
+        only_tested = one.tags.get(KIND) == "evaluate" and _are_they(found, one, tested)
         if only_tested or _are_they(found, one, people) or (people & found.known_as and shared_models):
             found.runs.append(one)
             continue

@@ -10,8 +10,9 @@ from asr_lab.data import manifest
 from asr_lab.data.speaker_counts import count_by_speaker
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.tracking.housekeeping.records import Record
+from asr_lab.tracking.tags import DATA
 
-_DIGEST = "asr_lab.data.train"
+_DIGEST = DATA + "train"
 _GONE, _CHANGED = "is not on this machine", "is not what they learned from: it has changed since, or they used a part"
 
 

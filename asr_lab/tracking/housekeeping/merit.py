@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from asr_lab.errors import AsrLabError, nearest
 from asr_lab.metrics.catalog import DECIDES, METRICS, direction
 from asr_lab.tracking.housekeeping.records import Record
+from asr_lab.tracking.tags import DATA, KIND
 
 _TRIALS = ("trial", "seed")
 
@@ -21,13 +22,13 @@ def judge(records: Sequence[Record], number: int, metric: str = "") -> dict[str,
     groups: dict[tuple[str, str, str], list[Record]] = {}
     stays: dict[str, str] = {}
     for one in records:
-        if one.status != "FINISHED" or one.deleted or one.tags.get("asr_lab.kind") in _TRIALS:
+        if one.status != "FINISHED" or one.deleted or one.tags.get(KIND) in _TRIALS:
             continue
         by = metric or DECIDES.get(one.family, "")
         if by not in one.metrics:
             stays[one.run_id] = f"not judged: it has no {by}" if by else "not judged: nothing decides for its family"
         elif one.metrics[by] == one.metrics[by]:
-            data = one.tags.get(f"asr_lab.data.{by.split('/')[0]}", "")
+            data = one.tags.get(DATA + by.split("/")[0], "")
             groups.setdefault((one.family, by, data), []).append(one)
     if not groups:
         raise _nothing_to_judge(metric)

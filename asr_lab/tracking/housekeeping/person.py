@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from asr_lab.metrics.catalog import in_a_name
 from asr_lab.tracking.housekeeping.records import Record
+from asr_lab.tracking.tags import KIND, SPEAKER
 
-SPEAKER, SWEEP = "asr_lab.speaker", "asr_lab.sweep"
 NOBODY = "unknown"
 """The speaker of utterances of which nobody knows whose they are."""
 
@@ -28,7 +28,7 @@ def also_called(
         if not of:
             continue
         speakers = set(tables[one.run_id])
-        is_own = one.family == "adapter" and one.tags.get("asr_lab.kind") == "train" and len(speakers) == 1
+        is_own = one.family == "adapter" and one.tags.get(KIND) == "train" and len(speakers) == 1
         if of == person:
             theirs |= speakers if is_own else set()
         else:

@@ -10,9 +10,10 @@ from pathlib import Path
 from asr_lab.metrics.catalog import in_a_name
 from asr_lab.tracking.housekeeping import archive, bundle, files, rebundle, scrub
 from asr_lab.tracking.housekeeping.erase import SPOOL, local_folders
-from asr_lab.tracking.housekeeping.person import SPEAKER, SWEEP, Traces
+from asr_lab.tracking.housekeeping.person import Traces
 from asr_lab.tracking.housekeeping.records import Record
 from asr_lab.tracking.registry import ADAPTER_SUFFIX
+from asr_lab.tracking.tags import SPEAKER, SWEEP
 
 _ADAPTERS, _FEATURES, _SWEEPS = Path("adapters"), Path("features"), Path("sweeps")
 

@@ -6,8 +6,9 @@ import socket
 from collections.abc import Sequence
 
 from asr_lab.system import processes
-from asr_lab.tracking.housekeeping.records import ARCHIVED, KEEP, RESTORING, Record, Registered
+from asr_lab.tracking.housekeeping.records import Record, Registered
 from asr_lab.tracking.spool.spool import now_ms
+from asr_lab.tracking.tags import ARCHIVED, KEEP, PROCESS, RESTORING
 
 STALE_HOURS = 24
 """A run of another machine that gave no sign of life for so long counts as stale."""
@@ -15,7 +16,7 @@ STALE_HOURS = 24
 
 def is_abandoned(one: Record) -> bool:
     """Whether the process that recorded it, or restored it, ran on this machine and is no more."""
-    return processes.is_gone(one.tags.get(RESTORING) or one.tags.get("asr_lab.process", ""))
+    return processes.is_gone(one.tags.get(RESTORING) or one.tags.get(PROCESS, ""))
 
 
 def is_stale(one: Record) -> bool:
@@ -24,7 +25,7 @@ def is_stale(one: Record) -> bool:
         return False
     if RESTORING in one.tags:
         return is_abandoned(one)
-    if one.tags.get("asr_lab.process", "").split("|")[0] == socket.gethostname():
+    if one.tags.get(PROCESS, "").split("|")[0] == socket.gethostname():
         return is_abandoned(one)
     return one.last_sign < now_ms() - STALE_HOURS * 3_600_000
 

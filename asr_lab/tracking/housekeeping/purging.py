@@ -14,7 +14,9 @@ from asr_lab.tracking.housekeeping import archive, bundle
 from asr_lab.tracking.housekeeping.apply import mark
 from asr_lab.tracking.housekeeping.erase import Eraser
 from asr_lab.tracking.housekeeping.files import listed
-from asr_lab.tracking.housekeeping.records import ARCHIVED, PURGE_BEGUN, Record, Registered, resolve, scan
+from asr_lab.tracking.housekeeping.records import Record, Registered, record_of
+from asr_lab.tracking.queries.find import DeletedRunError, candidate_of, find_run, find_whole
+from asr_lab.tracking.tags import ARCHIVED, PURGE_BEGUN
 
 
 @dataclass
@@ -28,26 +30,24 @@ class Chosen:
     """Name that was given -> the bundle, the only thing that is left."""
 
 
-def choose(client: MlflowClient, names: Iterable[str], to: str, *, purge: bool) -> Chosen:
+def choose(names: Iterable[str], to: str, *, purge: bool) -> Chosen:
     """The runs that are meant. Raises `AsrLabError` for a name that means none, or one that is half erased.
 
     With `purge` that is no mistake: a call before may have been cut off, or may have done it all.
     """
-    records = [
-        one for one in scan(client, deleted=purge) if not one.deleted or (one.purge_begun and ARCHIVED in one.tags)
-    ]
     chosen = Chosen()
     for name in dict.fromkeys(names):
-        try:
-            run = resolve(name, records)
-        except AsrLabError:
-            if not purge or not (location := _bundle_of(name, to)):
-                raise
+        # of a run that is only in its bundle now, the name may be a part of another's
+        if purge and not find_whole(name) and (location := _bundle_of(name, to)):
             chosen.erased[name] = location
             continue
+        found = find_run(name, deleted=True)
+        run = record_of(found)
         if run.purge_begun and not (purge and ARCHIVED in run.tags):
             more = "asr-lab archive --purge" if ARCHIVED in run.tags else "asr-lab cleanup --purge"
             raise AsrLabError(f"some of {run.name} is erased already", next_command=f"{more}, which erases the rest")
+        if run.deleted and not run.purge_begun:
+            raise DeletedRunError(candidate_of(found))
         part = chosen.begun if run.purge_begun else chosen.whole
         if run not in part:
             part.append(run)

@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 
 from asr_lab.tracking.housekeeping import archive, bundle, comparisons, files, scrub
 from asr_lab.tracking.housekeeping.person import Traces
-from asr_lab.tracking.housekeeping.records import ARCHIVED
+from asr_lab.tracking.tags import ARCHIVED, KIND, SPEAKER
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ def whose(location: str, traces: Traces) -> Whose:
         compared = comparisons.text_of(str(artifacts), artifacts)
         return Whose(
             run_id=about["run_id"],
-            speaker=tags.get("asr_lab.speaker", ""),
-            alone=tags.get("asr_lab.kind") == "evaluate" and bool(tested) and tested <= traces.known_as,
+            speaker=tags.get(SPEAKER, ""),
+            alone=tags.get(KIND) == "evaluate" and bool(tested) and tested <= traces.known_as,
             among_others=bool(tested & traces.known_as) or traces.are_in(compared),
         )
 

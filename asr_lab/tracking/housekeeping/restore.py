@@ -33,23 +33,12 @@ from mlflow.utils.mlflow_tags import MLFLOW_USER
 from asr_lab.errors import AsrLabError
 from asr_lab.system import processes
 from asr_lab.tracking.housekeeping import archive, bundle, files
-from asr_lab.tracking.housekeeping.records import (
-    ARCHIVED,
-    CLEANUP,
-    PARENT,
-    RESTORED_FROM,
-    RESTORING,
-    Record,
-    models_of,
-    record_of,
-    resolve,
-    scan,
-    search,
-)
-from asr_lab.tracking.spool.made import SPOOL_TAG
-from asr_lab.tracking.store import experiment_id, reaching
+from asr_lab.tracking.housekeeping.records import Record, models_of, record_of
+from asr_lab.tracking.queries.find import RunNotFoundError, find_run
+from asr_lab.tracking.store import experiment_id, experiment_ids, reaching, search_runs
+from asr_lab.tracking.tags import ARCHIVED, CLEANUP, PARENT, PROCESS, RESTORED_FROM, RESTORING, SIGNATURE, SPOOL
 
-_OF_A_PROCESS = ("asr_lab.process", "asr_lab.signature", SPOOL_TAG)
+_OF_A_PROCESS = (PROCESS, SIGNATURE, SPOOL)
 """Tags by which a run that was cut off is found and gone on with: on a restored run only once it has its end."""
 _NOT_RESTORED = (ARCHIVED, CLEANUP, RESTORING, RESTORED_FROM, "mlflow.runName")
 
@@ -70,8 +59,12 @@ def restore(client: MlflowClient, name: str) -> Restored:
     if name.endswith(bundle.SUFFIX) or "://" in name or Path(name).is_file():
         with archive.at_hand(name) as path:
             return from_bundle(client, path, name if "://" in name else str(path.resolve()))
-    erased = "one that was erased from the store comes back from its bundle: asr-lab restore BUNDLE"
-    return back(client, resolve(name, scan(client, deleted=True, deleted_experiments=True), hint=erased))
+    try:
+        found = find_run(name, deleted=True)
+    except RunNotFoundError as error:
+        error.hint = "one that was erased from the store comes back from its bundle: asr-lab restore BUNDLE"
+        raise
+    return back(client, record_of(found))
 
 
 def back(client: MlflowClient, run: Record) -> Restored:
@@ -128,13 +121,13 @@ def from_bundle(client: MlflowClient, path: Path, location: str) -> Restored:
 def _earlier(client: MlflowClient, original: str) -> Run | None:
     """The run itself if its files are there still, else the one restored from its bundle."""
     with reaching("the runs cannot be read"):
-        experiments = [one.experiment_id for one in client.search_experiments()]
+        experiments = experiment_ids(client)
         condition = f"attributes.run_id = '{original}'"
-        for run in search(client, experiments, condition, ViewType.ALL):
+        for run in search_runs(client, experiments, condition, ViewType.ALL):
             if not record_of(run).purge_begun:
                 return run
         condition = f"tags.`{RESTORED_FROM}` LIKE '{original}%'"
-        return next(search(client, experiments, condition, ViewType.ALL), None)
+        return next(search_runs(client, experiments, condition, ViewType.ALL), None)
 
 
 def _take_over(client: MlflowClient, run: Run) -> None:
@@ -230,11 +223,11 @@ def _model(client: MlflowClient, run_id: str, about: dict[str, Any], folder: Pat
 
 def _relate(client: MlflowClient, run_id: str, about: dict[str, Any]) -> None:
     """Tie a restored run to its parent and its children, where these were restored too."""
-    experiments = [one.experiment_id for one in client.search_experiments()]
+    experiments = experiment_ids(client)
     if parent := about["tags"].get(PARENT):
-        for found in search(client, experiments, f"tags.`{RESTORED_FROM}` LIKE '{parent}%'"):
+        for found in search_runs(client, experiments, f"tags.`{RESTORED_FROM}` LIKE '{parent}%'"):
             client.set_tag(run_id, PARENT, found.info.run_id)
-    for child in search(client, experiments, f"tags.`{PARENT}` = '{about['run_id']}'"):
+    for child in search_runs(client, experiments, f"tags.`{PARENT}` = '{about['run_id']}'"):
         client.set_tag(child.info.run_id, PARENT, run_id)
 
 

@@ -14,8 +14,8 @@ from asr_lab.errors import AsrLabError, listing
 from asr_lab.metrics.ratios import rate_of
 from asr_lab.reports.numbers import format_metric, format_value
 from asr_lab.reports.table import Table
-from asr_lab.tracking import runs as finding
 from asr_lab.tracking.queries import run_tables
+from asr_lab.tracking.queries.find import find_run
 from asr_lab.tracking.queries.significance import Evidence, evidence, verdict
 from asr_lab.tracking.runs import Run
 
@@ -90,7 +90,7 @@ def compare(
     """
     if ways:
         return _compare_ways(runs, metric)
-    baseline = finding.one(vs) if vs and vs != "best" else None
+    baseline = find_run(vs) if vs and vs != "best" else None
     if baseline and baseline.info.run_id not in {run.info.run_id for run in runs}:
         runs = [*runs, baseline]
     decides = run_tables.deciding_metric(runs, metric)

@@ -6,16 +6,14 @@ from mlflow import MlflowClient
 
 from asr_lab.tracking.knock import StoreAwayError
 from asr_lab.tracking.spool.spool import Spool
-from asr_lab.tracking.store import experiment_ids
-
-SPOOL_TAG = "asr_lab.spool"
+from asr_lab.tracking.store import experiment_ids, search_runs
+from asr_lab.tracking.tags import SPOOL
 
 
 def runs_of_spool(client: MlflowClient, id: str) -> list[str]:
     """Ids of the runs that were made of this spool, the earliest first."""
-    found = client.search_runs(
-        experiment_ids(client), f"tags.`{SPOOL_TAG}` = '{id}'", order_by=["attributes.start_time"]
-    )
+    condition = f"tags.`{SPOOL}` = '{id}'"
+    found = search_runs(client, experiment_ids(client), condition, order="attributes.start_time")
     return [str(run.info.run_id) for run in found]
 
 

@@ -18,10 +18,11 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from asr_lab.errors import AsrLabError
 from asr_lab.tracking.knock import StoreAwayError, without_password
 from asr_lab.tracking.spool.journal import Event
-from asr_lab.tracking.spool.made import SPOOL_TAG, on_store, run_of_spool
+from asr_lab.tracking.spool.made import on_store, run_of_spool
 from asr_lab.tracking.spool.sending import Sender, groups
 from asr_lab.tracking.spool.spool import OutsideError, Spool
 from asr_lab.tracking.store import experiment_id, first_line, is_final, is_missing, once, shown_uri
+from asr_lab.tracking.tags import PROCESS, SPOOL
 
 
 class RunGoneError(AsrLabError):
@@ -74,7 +75,7 @@ class Delivery:
             return
         run_id = run_of_spool(self.client, self.spool.id)  # also one of another copy of this spool
         self.spool.save(attempts=state.attempts + 1)
-        tags = dict(header.tags) | {SPOOL_TAG: self.spool.id, "asr_lab.process": header.process}
+        tags = dict(header.tags) | {SPOOL: self.spool.id, PROCESS: header.process}
         if MLFLOW_PARENT_RUN_ID in tags:
             tags[MLFLOW_PARENT_RUN_ID] = on_store(self.client, self.spool, tags[MLFLOW_PARENT_RUN_ID])
         if not run_id:

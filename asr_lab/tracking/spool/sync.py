@@ -11,6 +11,7 @@ import pandas as pd
 
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.tracking.knock import without_password
+from asr_lab.tracking.queries.find import AmbiguousRunError, Candidate, RunNotFoundError, choose_among
 from asr_lab.tracking.spool.shipping import Delivery
 from asr_lab.tracking.spool.spool import Spool, spools, sweep
 from asr_lab.tracking.store import client, reaching, same_store, tracking_uri
@@ -41,7 +42,7 @@ def waiting(root: Path) -> pd.DataFrame:
         spool.release()
         rows.append(
             {
-                "run": _name(spool),
+                "run": name_of(spool),
                 "id": spool.id[:8],
                 "state": (spool.ended() or "cut off") if free else "recording",
                 "events": spool.waiting(),
@@ -74,7 +75,7 @@ def ship(root: Path, progress: Callable[[int], None] = lambda _: None, *, here: 
             trouble = str(error)
         left, meant = spool.waiting(), without_password(spool.header.uri)
         trouble = trouble or ("recorded for another store" if elsewhere else refusals(spool))
-        done.append(Shipped(_name(spool), spool.state.run_id, before - left, left, meant, trouble, elsewhere))
+        done.append(Shipped(name_of(spool), spool.state.run_id, before - left, left, meant, trouble, elsewhere))
         spool.release() if left or trouble or elsewhere else spool.remove()
     sweep(root)
     return done
@@ -117,28 +118,34 @@ def drop(root: Path, id: str) -> str:
     """Throw away what waits of one run; its name. Raises `AsrLabError` when there is no such run or it is recording."""
     spool = one(root, id)
     if not spool.lock():
-        raise AsrLabError(f"{_name(spool)} is being recorded", where=str(spool.folder))
-    name = _name(spool)
+        raise AsrLabError(f"{name_of(spool)} is being recorded", where=str(spool.folder))
+    name = name_of(spool)
     spool.remove()
     return name
 
 
-def one(root: Path, id: str) -> Spool:
-    """The spool whose id begins so, or whose run is called so."""
-    found = spools(root)
-    hits = [spool for spool in found if spool.id.startswith(id) or _name(spool) == id]
-    if len(hits) != 1:
-        names = listing(_name(spool) for spool in (hits or found))
-        raise AsrLabError(
-            f"no run {id!r} waits here" if not hits else f"{len(hits)} runs are called like {id!r}",
+def one(root: Path, word: str) -> Spool:
+    """The spool of a run, named by the rules of every command; its run's id on the store is its id too."""
+    every = spools(root)
+    hits = choose_among(word, every, _candidate)
+    if len(hits) > 1:
+        raise AmbiguousRunError(word, [_candidate(spool) for spool in hits], next_command="asr-lab sync --dry-run")
+    if not hits:
+        raise RunNotFoundError(
+            f"no run {word!r} waits here",
             where=str(root),
-            allowed=names or "nothing waits",
+            allowed=listing(map(name_of, every)) or "nothing waits",
             next_command="asr-lab sync --dry-run",
         )
     return hits[0]
 
 
-def _name(spool: Spool) -> str:
+def _candidate(spool: Spool) -> Candidate:
+    return Candidate(run_id=spool.id, name=name_of(spool), former_id=spool.state.run_id)
+
+
+def name_of(spool: Spool) -> str:
+    """What the run of a spool is called."""
     return f"{spool.header.name}-{(spool.state.run_id or spool.id)[:8]}"
 
 

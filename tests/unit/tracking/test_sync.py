@@ -94,7 +94,7 @@ def test_runs_go_to_the_store_they_were_recorded_for(store):
     away, own = elsewhere(), offline(signature="b")
     said = run("sync").output
     assert "to sqlite:///" in said
-    assert "1 runs were recorded for another store, and wait" in said
+    assert "1 run recorded for another store" in said
     assert "try: MLFLOW_TRACKING_URI=http://me:***@tracking.example:5000 asr-lab sync" in said
     assert "secret" not in said
     assert [spool.id for spool in spools(ROOT)] == [away]

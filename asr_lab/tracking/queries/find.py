@@ -1,0 +1,230 @@
+"""One run by a word: its id, its name, the first characters of its id, or a part of its name that no other run has.
+
+Every command and the notebook functions name runs by these rules. A run belongs to asr_lab by its tag
+`asr_lab.family`, in whatever experiment it lies.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import islice
+from typing import TypeVar
+
+from mlflow.entities import Run, ViewType
+
+from asr_lab.errors import AsrLabError, listing
+from asr_lab.tracking import conditions, runs
+from asr_lab.tracking.store import client, experiment_ids, reaching, search_runs
+from asr_lab.tracking.tags import RESTORED_FROM
+
+FEWEST_CHARACTERS = 4
+"""Of an id, to name a run by its beginning."""
+_WHOLE_ID = 32  # characters
+_FEW = 20  # matches that are read at most: enough to say that a word means several runs
+_LISTED = 8
+_NEWEST = 1000  # runs among which the nearest names are looked for
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Candidate:
+    """What a run can be named by."""
+
+    run_id: str
+    name: str
+    former_id: str = ""
+    """The id it had before it was restored from a bundle; more may stand behind it."""
+    deleted: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.run_id[:8]}{', deleted' if self.deleted else ''})"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """One way to name a run."""
+
+    matches: Callable[[str, Candidate], bool]
+    filters: Callable[[str], Sequence[str]]
+    """MLflow filters for a word; the union of their hits holds every run that matches, and maybe others."""
+
+
+class RunNotFoundError(AsrLabError):
+    """A word names no run."""
+
+
+class AmbiguousRunError(AsrLabError):
+    """A word names several runs, which are `candidates`."""
+
+    def __init__(self, word: str, candidates: Sequence[Candidate], *, next_command: str = "") -> None:
+        number = f"{_FEW} or more" if len(candidates) >= _FEW else str(len(candidates))
+        super().__init__(
+            f"{number} runs are called like {word!r}",
+            allowed=listing(candidates, _LISTED),
+            next_command=next_command or f"asr-lab list --pattern {shlex.quote(word)}",
+        )
+        self.candidates = tuple(candidates)
+
+
+class DeletedRunError(AsrLabError):
+    """A word names a deleted run, where only one that is not deleted can be used."""
+
+    def __init__(self, run: Candidate) -> None:
+        super().__init__(
+            f"the run {run.name} was deleted", where=run.run_id, next_command=f"asr-lab restore {run.run_id[:8]}"
+        )
+        self.run_id = run.run_id
+
+
+def _is_beginning(word: str) -> bool:
+    return bool(re.fullmatch(rf"[0-9a-f]{{{FEWEST_CHARACTERS},{_WHOLE_ID}}}", word.lower()))
+
+
+def _is_short_beginning(word: str) -> bool:
+    return bool(re.fullmatch(rf"[0-9a-f]{{1,{FEWEST_CHARACTERS - 1}}}", word.lower()))
+
+
+def _begins(word: str, run: Candidate) -> bool:
+    return any(id.startswith(word.lower()) for id in (run.run_id, run.former_id))
+
+
+def _by_ids(word: str) -> Sequence[str]:
+    return [f"attributes.run_id LIKE '{word.lower()}%'", f"tags.`{RESTORED_FROM}` LIKE '{word.lower()}%'"]
+
+
+_ID = Rule(
+    matches=lambda word, run: len(word) == _WHOLE_ID and _begins(word, run),
+    filters=lambda word: _by_ids(word) if len(word) == _WHOLE_ID and _is_beginning(word) else (),
+)
+_NAME = Rule(matches=lambda word, run: word == run.name, filters=lambda word: [conditions.named(word)])
+_BEGINNING = Rule(
+    matches=lambda word, run: _is_beginning(word) and _begins(word, run),
+    filters=lambda word: _by_ids(word) if _is_beginning(word) else (),
+)
+PART = Rule(
+    matches=lambda word, run: bool(word) and conditions.is_like(word, run.name),
+    filters=lambda word: [f"attributes.run_name ILIKE '{conditions.like(word)}'"] if word else (),
+)
+WHOLE = (_ID, _NAME, _BEGINNING)
+RULES = (*WHOLE, PART)
+"""In this order: the others are not asked when one has matches."""
+
+
+Reader = Callable[[str, Rule, int], Iterable[T]]
+"""(word, rule, MLflow's view: ALL or ACTIVE_ONLY) -> at least the items of that view that match."""
+
+
+def choose(
+    word: str, read: Reader[T], candidate: Callable[[T], Candidate], *, rules: Sequence[Rule] = RULES
+) -> list[T]:
+    """The items that a word may name, 20 at most: by the first rule that has matches, and deleted ones only where
+    all of its matches are. Raises `RunNotFoundError` for a word that is too short to name one.
+    """
+    for rule in rules:
+        hits = _hits(word, rule, read, candidate)
+        if rule is PART and _is_short_beginning(word):
+            raise _too_short(word, map(candidate, hits))
+        if hits:
+            return hits
+    return []
+
+
+def choose_among(word: str, items: Sequence[T], candidate: Callable[[T], Candidate]) -> list[T]:
+    """The items of a list that a word may name; see `choose`."""
+    return choose(word, lambda word, rule, view: items, candidate)
+
+
+def _hits(word: str, rule: Rule, read: Reader[T], candidate: Callable[[T], Candidate]) -> list[T]:
+    every = _few(item for item in read(word, rule, ViewType.ALL) if rule.matches(word, candidate(item)))
+    active = [item for item in every if not candidate(item).deleted]
+    if len(every) == _FEW and len(active) < 2:  # deleted ones may hide others
+        more = (item for item in read(word, rule, ViewType.ACTIVE_ONLY) if rule.matches(word, candidate(item)))
+        active = _few(item for item in more if not candidate(item).deleted)
+    return active or every
+
+
+def _few(items: Iterable[T]) -> list[T]:
+    return list(islice(items, _FEW))
+
+
+def _too_short(word: str, like_it: Iterable[Candidate]) -> RunNotFoundError:
+    return RunNotFoundError(
+        f"{word!r} is too short for the beginning of an id: {FEWEST_CHARACTERS} characters are needed",
+        allowed=listing(like_it, _LISTED) or "a name, an id, or its first four or more characters",
+        next_command=f"asr-lab list --pattern {word}",
+    )
+
+
+def find_run(word: str, *, deleted: bool = False) -> Run:
+    """The run that a word names; `deleted`: a deleted one will do. Archived runs and parts of others count too.
+
+    Raises `RunNotFoundError`, `AmbiguousRunError` or `DeletedRunError`.
+    """
+    return find_each([word], deleted=deleted)[0]
+
+
+def find_each(words: Sequence[str], *, deleted: bool = False) -> list[Run]:
+    """The runs that words name, in their order, each once; raises as `find_run` does."""
+    with reaching("the run cannot be found"):
+        read = _reader()
+        found = [_only_one(word, choose(word, read, candidate_of), deleted=deleted) for word in words]
+    return list({run.info.run_id: run for run in found}.values())
+
+
+def find_whole(word: str) -> list[Run]:
+    """The runs that a word may name by a whole name or by an id, and not by a part of a name; deleted ones too."""
+    with reaching("the run cannot be found"):
+        return choose(word, _reader(), candidate_of, rules=WHOLE)
+
+
+def candidate_of(run: Run) -> Candidate:
+    """What a run can be named by."""
+    return Candidate(
+        run_id=run.info.run_id,
+        name=run.info.run_name or "",
+        former_id=run.data.tags.get(RESTORED_FROM, ""),
+        deleted=run.info.lifecycle_stage == "deleted",
+    )
+
+
+def _reader() -> Reader[Run]:
+    """Search the store; runs of deleted experiments are deleted, and are found as such."""
+    store = client()
+    experiments = experiment_ids(store, ViewType.ALL)
+
+    def read(word: str, rule: Rule, view: int) -> Iterator[Run]:
+        hits: set[str] = set()
+        for condition in rule.filters(word):
+            for run in search_runs(store, experiments, f"{condition} and {conditions.OURS}", view, page_size=_FEW):
+                if run.info.run_id not in hits:
+                    hits.add(run.info.run_id)
+                    yield run
+
+    return read
+
+
+def _only_one(word: str, hits: Sequence[Run], *, deleted: bool) -> Run:
+    if not hits:
+        raise _not_found(word)
+    candidates = [candidate_of(run) for run in hits]
+    if len(hits) > 1:
+        raise AmbiguousRunError(word, candidates)
+    if candidates[0].deleted and not deleted:
+        raise DeletedRunError(candidates[0])
+    return hits[0]
+
+
+def _not_found(word: str) -> RunNotFoundError:
+    """With the names of runs like the word, else those of the newest."""
+    names = [run.info.run_name or run.info.run_id for run in runs.find(limit=_NEWEST)]
+    plain = {re.sub(r"-[0-9a-f]{8}$", "", name): name for name in reversed(names)}
+    near = [plain[name] for name in get_close_matches(word, plain, n=5, cutoff=0.4)]
+    return RunNotFoundError(
+        f"no run {word!r}", allowed=listing(near or names, _LISTED) or "there are no runs yet",
+        next_command="asr-lab list",
+    )  # fmt: skip

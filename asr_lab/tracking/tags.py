@@ -1,0 +1,23 @@
+"""The names of the tags on runs that more than one file writes or reads."""
+
+from __future__ import annotations
+
+FAMILY = "asr_lab.family"
+"""By this tag a run belongs to asr_lab, in whatever experiment it lies."""
+KIND, MODEL_TYPE, SIGNATURE, TEXT = "asr_lab.kind", "asr_lab.model_type", "asr_lab.signature", "asr_lab.text"
+DATA = "asr_lab.data."
+"""With the name of a split behind it: the digest of its manifest."""
+BASE, BASE_DIGEST = "asr_lab.base", "asr_lab.base_digest"
+SPEAKER, SWEEP = "asr_lab.speaker", "asr_lab.sweep"
+PROCESS, SPOOL, ERROR = "asr_lab.process", "asr_lab.spool", "asr_lab.error"
+RESUMED_FROM, CONTINUED_BY = "asr_lab.resumed_from", "asr_lab.continued_by"
+COMMAND, GIT_SHA, DIRTY = "asr_lab.command", "asr_lab.git_sha", "asr_lab.dirty"
+VERSIONS, HARDWARE, WORLD_SIZE = "asr_lab.versions", "asr_lab.hardware", "asr_lab.world_size"
+KEEP, ARCHIVED, CLEANUP = "asr_lab.keep", "asr_lab.archived", "asr_lab.cleanup"
+BUNDLES = "asr_lab.bundles"
+"""Every place that a run was archived to, a line each, the newest first; also when it is no longer archived."""
+RESTORED_FROM, RESTORING = "asr_lab.restored_from", "asr_lab.restoring"
+PARENT = "mlflow.parentRunId"
+NOTE = "mlflow.note.content"
+PURGE_BEGUN = "purge"
+"""How the cleanup tag of a run begins whose files are being erased."""
