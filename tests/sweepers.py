@@ -19,7 +19,7 @@ import yaml
 from rich.console import Console
 
 from asr_lab.config.load import load
-from asr_lab.recipes.common import describe
+from asr_lab.recipes.run_spec import describe
 from asr_lab.sweeps import sweep as sweeping
 from asr_lab.sweeps.worker import Means
 from asr_lab.system import processes

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from asr_lab.cli.experiments import run, show_outcome
 from asr_lab.cli.options import (
     TAKES_CONFIG_KEYS,
     config_keys,
@@ -17,19 +18,10 @@ from asr_lab.cli.options import (
     new_run_option,
     offline_option,
     overrides_option,
-    say_where_to_look,
 )
-from asr_lab.cli.tables import show
 from asr_lab.config.load import load
 from asr_lab.config.schema import AdapterExperiment
 from asr_lab.errors import AsrLabError
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from asr_lab.recipes.person import Plan
-    from asr_lab.tracking.recorder import MlflowTracker as Tracker
-    from asr_lab.training.recorder import ModelStore
 
 
 @click.command(context_settings=TAKES_CONFIG_KEYS, epilog=keys_help("adapter"))
@@ -80,83 +72,27 @@ def adapter(
     chosen = given(options, config, "adapter") | config_keys(texts, keys)
     if chosen.get("data.each") and chosen.setdefault("adapter.name", "everyone") != "everyone":
         raise AsrLabError("--each makes an adapter for everybody in DATA", allowed="either --each or --name")
-    experiment = load(config, chosen, "adapter")
-    assert isinstance(experiment, AdapterExperiment)
-    out = console()
+    experiment: AdapterExperiment = load(config, chosen, "adapter")
     from asr_lab.models.adapter import check_name
 
     check_name(experiment.adapter.name)
-    from asr_lab.tracking.recorder import MlflowTracker
-    from asr_lab.tracking.registry import MlflowStore
+    if not dry_run:  # what `mlflow run` made is the adapter's run, not that of the base which may be trained first
+        from asr_lab.tracking.recorder import MlflowTracker
 
-    tracker, store = MlflowTracker(new_run=new_run, offline=offline), MlflowStore()
-    if not dry_run:
-        tracker.announce("adapter")
+        MlflowTracker(offline=offline).announce("adapter")
     if not experiment.data.train:
-        experiment = _of_the_demo(experiment, tracker, store, out, dry_run)
-    (_everyone if experiment.data.each else _one)(experiment, tracker, store, out, dry_run)
+        experiment = _of_the_demo(experiment, make=not dry_run)
+    show_outcome(run(experiment, dry_run=dry_run, new_run=new_run, offline=offline))
 
 
-def _of_the_demo(
-    experiment: AdapterExperiment, tracker: Tracker, store: ModelStore, out: Console, dry_run: bool
-) -> AdapterExperiment:
-    """The experiment on the demo's speaker of that name; corpus and base are made if they are not there."""
+def _of_the_demo(experiment: AdapterExperiment, *, make: bool) -> AdapterExperiment:
+    """The experiment on the demo's speaker of that name; the corpus is made if it is not there."""
     from asr_lab.recipes import demo
 
     if experiment.data.each:
         raise AsrLabError("--each needs --data", allowed="a manifest that holds the people", where="the command line")
-    demo.ensure_corpus(out, make=not dry_run)
-    experiment = demo.with_person(experiment)
-    if experiment.adapter.base == demo.BASE and not dry_run:
-        demo.ensure_base(tracker, store, out)
-    return experiment
-
-
-def _one(experiment: AdapterExperiment, tracker: Tracker, store: ModelStore, out: Console, dry_run: bool) -> None:
-    from asr_lab.models import load_model
-    from asr_lab.recipes.adapter import adapt
-    from asr_lab.recipes.person import load_base, plan
-
-    planned = plan(experiment, *load_base(experiment.adapter.base, store, load_model))
-    if not dry_run:
-        _tell(adapt(planned, tracker, out))
-        return
-    out.print(f"{planned.base_uri} + {planned.adapter()}")
-    _tell_plan(planned)
-    out.print("nothing was trained or recorded (--dry-run)")
-
-
-def _everyone(experiment: AdapterExperiment, tracker: Tracker, store: ModelStore, out: Console, dry_run: bool) -> None:
-    from asr_lab.models import load_model
-    from asr_lab.recipes import everyone
-    from asr_lab.recipes.person import load_base
-
-    planned = everyone.plans(experiment, *load_base(experiment.adapter.base, store, load_model))
-    if dry_run:
-        for one in planned:
-            _tell_plan(one)
-        out.print("nothing was trained or recorded (--dry-run)")
-        return
-    done = everyone.adapt_everyone(experiment, planned, tracker, out)
-    out.print()
-    show(done.people()[["person", "utterances", *_FIGURES]], "table")
-    if len(done.growth) > 1:
-        show(done.growth[["learned_from", *_FIGURES]], "table")
-    out.print(f"[bold]{len(done.adapted)} people, pooled[/]")
-    for label, text in done.gain.rows().items():
-        out.print(f"  {label:16} {text}")
-    say_where_to_look(out, done.run_id, 16)
-
-
-_FIGURES = ("wer_base", "wer", "wer_delta", "wer_delta_low", "wer_delta_high", "cer_base", "cer")
-
-
-def _tell_plan(planned: Plan) -> None:
-    tested = sum(len(fold.test) for fold in planned.folds)
-    turns = f", in {len(planned.folds)} folds" if len(planned.folds) > 1 else ""
-    console().print(
-        f"{planned.config.adapter.name}: learn from {len(planned.learned)} utterances, test on {tested}{turns}"
-    )
+    demo.ensure_corpus(console(), make=make)
+    return demo.with_person(experiment)
 
 
 def _manifests(data: str | None) -> dict[str, Any]:
@@ -170,15 +106,3 @@ def _manifests(data: str | None) -> dict[str, Any]:
     if not train.is_file():
         raise AsrLabError("the folder has no train.jsonl.gz", where=data, allowed="train.jsonl.gz, test.jsonl.gz")
     return {"data.train": str(train)} | ({"data.test": str(test)} if test.is_file() else {})
-
-
-def _tell(adapted: Any) -> None:
-    out = console()
-    out.print()
-    out.print(f"[bold]{adapted.name}'s adapter[/] on {adapted.base}")
-    for label, text in adapted.rows().items():
-        out.print(f"  {label:16} {text}")
-    if not adapted.gain.delta.excludes_zero or adapted.gain.delta.value > 0:
-        out.print("  [yellow]no gain is shown: the interval of the difference touches 0, or it got worse[/]")
-    say_where_to_look(out, adapted.run_id, 16)
-    out.print(f"  {'use it':16} asr-lab transcribe FILE.wav --adapter {adapted.name}")

@@ -154,12 +154,11 @@ def export(name: str, to: Path, folder: Path, plain: bool, data: str | None, ove
             where=str(file),
             next_command=f"asr-lab adapters import {file} --base models:/deepspeech2@champion --overwrite",
         )
-    from asr_lab.models import load_model
-    from asr_lab.recipes.adapters import as_plain
-    from asr_lab.recipes.person import load_base
+    from asr_lab.recipes.adaptation.adapter_files import as_plain
+    from asr_lab.recipes.adaptation.plan import load_base
     from asr_lab.tracking.registry import MlflowStore
 
-    _, recognizer = load_base(found.base, MlflowStore(), load_model)
+    _, recognizer = load_base(found.base, MlflowStore())
     done = as_plain(found, file, recognizer, data, to, console())
     click.echo(f"{done.file}: plain, {done.file.stat().st_size / 1e6:.2f} MB")
     click.echo(f"  WER on {data}: residual {done.wer_residual:.1%}, plain {done.wer_plain:.1%}")
@@ -187,10 +186,9 @@ def import_adapter(
       asr-lab adapters import backup/john_adapter.pt
       asr-lab adapters import old/jane_adapter.pt --base models:/deepspeech2@champion --register
     """
-    from asr_lab.models import load_model
     from asr_lab.models.adapter import AdapterManager, check_name
-    from asr_lab.recipes import adapters as recipe
-    from asr_lab.recipes.person import load_base
+    from asr_lab.recipes.adaptation import adapter_files as recipe
+    from asr_lab.recipes.adaptation.plan import load_base
     from asr_lab.tracking.recorder import MlflowTracker
     from asr_lab.tracking.registry import MlflowStore
 
@@ -198,7 +196,7 @@ def import_adapter(
     known = AdapterManager().get_adapter_info(str(file))
     whose = check_name(name or known.adapter_name)
     _keep(target.path(whose), overwrite)
-    found = recipe.bring_in(file, whose, target, load_base(base, MlflowStore(), load_model) if base else None)
+    found = recipe.bring_in(file, whose, target, load_base(base, MlflowStore()) if base else None)
     click.echo(f"{target.path(whose)}: {found.form}, {found.num_params} parameters, base {found.base or 'not known'}")
     if not found.base_digest:
         click.echo("  it cannot be checked against a base: give --base if you know it")

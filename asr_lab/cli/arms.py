@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, console, format_option, keys_help, say_where_to_look
+from asr_lab.cli.experiments import run, show_outcome
+from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, console, format_option, keys_help
 from asr_lab.cli.tables import show
-from asr_lab.cli.training import recording, training_options
+from asr_lab.cli.training import training_options
 from asr_lab.config.load import load
-from asr_lab.config.schema import ArmsExperiment
 from asr_lab.reports.table import Table
 from asr_lab.units import hms
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.console import Console
+
+    from asr_lab.recipes.comparison.train import Compared
 
 
 @click.command(context_settings=TAKES_CONFIG_KEYS, epilog=keys_help("arms"))
@@ -40,25 +41,12 @@ def arms(
     The same command goes on where it was cut off.
     """
     experiment = load(config, config_keys(texts, keys), "arms")
-    assert isinstance(experiment, ArmsExperiment)
-    from asr_lab.recipes import arms as recipe
-    from asr_lab.recipes import demo
-    from asr_lab.tracking.registry import MlflowStore
-
-    out = console(stderr=style != "table")
-    if any(demo.is_demo(path) for path in (experiment.data.train, experiment.data.val, experiment.data.test)):
-        demo.ensure_corpus(out, make=not dry_run)
-    if dry_run:
-        _show_plan(experiment, out)
+    done = run(experiment, dry_run=dry_run, new_run=new_run, offline=offline, stderr=style != "table")
+    if done is None:
         return
-    tracker, out, first = recording(out, new_run=new_run, offline=offline)
-    done = recipe.compare_arms(experiment, tracker, MlflowStore(), out)
-    if not first:
-        return
-    table = _for_people(done.table) if style in ("table", "markdown", "latex") else Table(frame=done.table)
-    show(table, style)
-    out.print(f"[bold]{done.run_name}[/]  compare/table.csv, compare/arms.png, {hms(done.seconds)}")
-    say_where_to_look(out, done.run_id, 5)
+    table = cast("Compared", done).table
+    show(_for_people(table) if style in ("table", "markdown", "latex") else Table(frame=table), style)
+    show_outcome(done, console(stderr=style != "table"))
 
 
 def _for_people(rows: pd.DataFrame) -> Table:
@@ -98,25 +86,3 @@ def _speed(row: Any) -> str:
     """The median share with its slowest and fastest round: what a busy machine makes of it is seen."""
     low, high = row.speed_share_low, row.speed_share_high
     return f"{row.speed_share:.0%}" + (f" ({low:.0%} to {high:.0%})" if low < high else "")
-
-
-def _show_plan(experiment: ArmsExperiment, out: Console) -> None:
-    import pandas as pd
-
-    from asr_lab.recipes.arms_plan import experiments, pinned_base, plans, warnings
-    from asr_lab.tracking.registry import MlflowStore
-
-    store = MlflowStore()
-    start = pinned_base(experiment, store)
-    planned = plans(experiments(experiment, start), start, store)
-    rows = []
-    for arm in planned:
-        row: dict[str, Any] = {"arm": arm.name, "from": start or "scratch"}
-        if arm.config:
-            row |= {"parameters": f"{arm.num_params:,}", "that learn": f"{arm.num_trainable:,}"}
-            row |= {"epochs": arm.config.train.epochs, "lr": arm.config.train.lr}
-        rows.append(row)
-    show(pd.DataFrame(rows).astype(object).fillna("-"), "table")
-    for warning in warnings(planned):
-        out.print(f"[yellow]warning[/] {warning}")
-    click.echo("nothing was trained or recorded (--dry-run)")

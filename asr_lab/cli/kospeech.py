@@ -29,11 +29,11 @@ def import_kospeech(checkpoint: Path, vocab: Path, out: Path, name: str | None, 
       asr-lab import-kospeech model.pt --vocab vocab.csv --out models/kspon --register deepspeech2
     """
     from asr_lab.models.kospeech import import_checkpoint
-    from asr_lab.recipes import imports
+    from asr_lab.recipes.import_checkpoint import register, write
     from asr_lab.tracking.recorder import MlflowTracker
 
     recognizer = import_checkpoint(checkpoint, vocab)
-    imports.write(recognizer, out, overwrite=overwrite)
+    write(recognizer, out, overwrite=overwrite)
     shape, terminal = recognizer.model.config, console()
     direction = "bidirectional" if shape.bidirectional else "unidirectional"
     params = sum(parameter.numel() for parameter in recognizer.model.parameters())
@@ -46,7 +46,7 @@ def import_kospeech(checkpoint: Path, vocab: Path, out: Path, name: str | None, 
     }
     used = str(out)
     if name:
-        used = imports.register(recognizer, out, checkpoint, name, MlflowTracker(new_run=True))
+        used = register(recognizer, out, checkpoint, name, MlflowTracker(new_run=True))
         rows["registered"] = used
     rows["next"] = f"asr-lab evaluate --model {used} --data MANIFEST"
     terminal.print(f"[bold]{out}[/]")

@@ -13,8 +13,9 @@ from rich.console import Console
 
 from asr_lab.config.identity import defaults
 from asr_lab.config.load import keys, parse_overrides, read_yaml, required
-from asr_lab.config.schema import ALIASES, RECIPES
+from asr_lab.config.schema import ALIASES
 from asr_lab.errors import AsrLabError
+from asr_lab.families import config_class
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -31,7 +32,7 @@ def console(*, stderr: bool = False, width: int | None = None) -> Console:
     return Console(width=width if stream.isatty() or width else 400, stderr=stderr)
 
 
-def say_where_to_look(out: Console, run_id: str, width: int) -> None:
+def say_where_to_look(out: Console, run_id: str, width: int = 5) -> None:
     """Say how to look at the run that a command has made; `width` is that of the labels above."""
     out.print(f"  {'look':{width}} asr-lab show {run_id[:8]}, or mlflow ui")
 
@@ -118,7 +119,7 @@ def given(values: Mapping[str, Any], config: Path | None, recipe: str) -> dict[s
     chosen = {key: value for key, value in values.items() if value not in (None, "")}
     if "MLFLOW_RUN_ID" not in os.environ:
         return chosen
-    usual, said = defaults(RECIPES[recipe]), _dotted(read_yaml(config)) if config else set()
+    usual, said = defaults(config_class(recipe)), _dotted(read_yaml(config)) if config else set()
     return {
         key: value
         for key, value in chosen.items()
@@ -145,7 +146,7 @@ def keys_help(*recipes: str) -> str:
     lines: list[str] = []
     told: dict[str, str] = {}
     for recipe in recipes:
-        kind, new = RECIPES[recipe], dict[str, str]()
+        kind, new = config_class(recipe), dict[str, str]()
         usual = defaults(kind) | dict.fromkeys(required(kind), "required")
         for key, text in keys(kind).items():
             default = usual.get(key, "none")

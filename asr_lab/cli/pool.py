@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from asr_lab.cli.evaluate import tell
-from asr_lab.cli.options import console
+from asr_lab.cli.experiments import show_outcome
 from asr_lab.errors import AsrLabError, listing
 
 
@@ -30,7 +29,7 @@ def pool(names: tuple[str, ...], data: str, name: str, split: str) -> None:
     """
     from asr_lab.config.schema import Run
     from asr_lab.config.schema.pool import Pool, PoolExperiment
-    from asr_lab.recipes.pool import pool as recipe
+    from asr_lab.recipes.pool_evaluations import pool as recipe
     from asr_lab.tracking.queries.find import find_each
     from asr_lab.tracking.queries.score_tables import utterances
     from asr_lab.tracking.recorder import MlflowTracker
@@ -48,7 +47,7 @@ def pool(names: tuple[str, ...], data: str, name: str, split: str) -> None:
         model_type=model_type,
         tracker=MlflowTracker(),
     )
-    tell(done, split, console())
+    show_outcome(done)
 
 
 def _shared(found: Sequence[Any], tag: str, told: str) -> str:

@@ -159,10 +159,7 @@ def _judged(version: Any, alias: str, margin: float, score: Score | None, forced
 def _scoring(data: str, *, recorded: bool) -> Score:
     """Scores a version on the manifest, `recorded` as an evaluation, or leaving no trace."""
     from asr_lab.config.load import load
-    from asr_lab.config.schema import EvaluateExperiment
-    from asr_lab.models import load_model
     from asr_lab.recipes.evaluate import evaluate
-    from asr_lab.recipes.evaluate_pronunciation import AssessedData
     from asr_lab.tracking.promotion import Scored, unrecorded
     from asr_lab.tracking.queries.find import find_run
     from asr_lab.tracking.recorder import MlflowTracker
@@ -174,12 +171,10 @@ def _scoring(data: str, *, recorded: bool) -> Score:
         keys = {"evaluate.data": data, "evaluate.model": base or uri_of(version)}
         keys |= {"evaluate.adapter": uri_of(version)} if base else {}
         experiment = load(None, keys, "evaluate")
-        assert isinstance(experiment, EvaluateExperiment)
         memory = MemoryTracker(Path("checkpoints"))
         tracker = MlflowTracker(new_run=True) if recorded else memory
-        done = evaluate(experiment, tracker, MlflowStore(), load_model, console(stderr=True))
-        table = done.assessed.table if isinstance(done, AssessedData) else done.table
+        done = evaluate(experiment, tracker, console(stderr=True), store=MlflowStore())
         run = find_run(done.run_id) if recorded else unrecorded(memory.runs[-1].all_tags)
-        return Scored(table, run, experiment.evaluate.split)
+        return Scored(done.table, run, experiment.evaluate.split)
 
     return score

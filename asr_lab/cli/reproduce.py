@@ -8,7 +8,6 @@ from rich.markup import escape
 from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, console, format_option, overrides_option
 from asr_lab.cli.tables import show
 from asr_lab.config.load import load
-from asr_lab.config.schema import SweepExperiment
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.system.distributed import is_launched
 
@@ -44,18 +43,14 @@ def reproduce(
       asr-lab reproduce base-1a2b3c4d
       asr-lab reproduce john-5e6f data.train=/mnt/corpora/john/all.jsonl.gz --tolerance 0.01
     """
+    from asr_lab.recipes.reproduce import again, refuse_parts
     from asr_lab.tracking import reproduction
     from asr_lab.tracking.queries.find import find_run
 
     _refuse_many_processes()
     original = find_run(run)
     config = load(reproduction.config_of(original), reproduction.pinned(original) | config_keys(texts, keys))
-    if isinstance(config, SweepExperiment):
-        raise AsrLabError(
-            f"{original.info.run_name} is a sweep",
-            allowed="one of its trials, or a training of its best.yaml",
-            next_command="asr-lab list --children",
-        )
+    refuse_parts(config, original.info.run_id)
     out, err = console(), console(stderr=True)
     then_and_now = reproduction.circumstances(original, config)
     if style == "table":
@@ -74,12 +69,10 @@ def reproduce(
         )
     if tolerance is None:
         tolerance = _USUAL_TOLERANCE if len(differing) else 0.0
-    from asr_lab.models import load_model
-    from asr_lab.recipes.reproduce import again
     from asr_lab.tracking.recorder import MlflowTracker
     from asr_lab.tracking.registry import MlflowStore
 
-    repeated = again(config, original.info.run_id, MlflowTracker(new_run=True), MlflowStore(), load_model, err)
+    repeated = again(config, original.info.run_id, MlflowTracker(new_run=True), MlflowStore(), err)
     repeated = reproduction.arrived(repeated)
     table = reproduction.figures(original.info.run_id, repeated, tolerance)
     verdict = reproduction.verdict_of(table)

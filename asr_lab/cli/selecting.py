@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from lhotse import CutSet
 
     from asr_lab.data.selection import Budget
-    from asr_lab.recipes.hearing import Memory
-    from asr_lab.recipes.select import By, Selected
+    from asr_lab.recipes.selection.inference_cache import Memory
+    from asr_lab.recipes.selection.select import By, Selected
 
 _PATH = click.Path(path_type=Path)
 
@@ -49,7 +49,7 @@ def select(
     """
     from asr_lab.data import manifest
     from asr_lab.data.selection import Budget, unused
-    from asr_lab.recipes.hearing import Memory
+    from asr_lab.recipes.selection.inference_cache import Memory
 
     stem = out.name.removesuffix(manifest.SUFFIX)
     report, memory = out.with_name(f"{stem}.csv"), Memory(out.with_name(f".{stem}.heard.jsonl"))
@@ -83,7 +83,7 @@ def _choose(
 ) -> Selected:
     """Recognise the candidates under a bar, and choose."""
     from asr_lab.models import load_model
-    from asr_lab.recipes.select import select
+    from asr_lab.recipes.selection.select import select
     from asr_lab.tracking.registry import MlflowStore
 
     store, done = MlflowStore(), 0
@@ -99,7 +99,7 @@ def _choose(
 
 
 def _how_deaf(left_out: dict[str, str]) -> str:
-    from asr_lab.recipes.hearing import told
+    from asr_lab.recipes.selection.inference_cache import told
 
     return f"{len(left_out)} utterances cannot be heard and are left out: {told(left_out)}"
 

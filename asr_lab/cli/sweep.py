@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from asr_lab.cli.experiments import make_demo_base, make_demo_corpus, show_outcome, show_plan
 from asr_lab.cli.options import (
     TAKES_CONFIG_KEYS,
     config_keys,
@@ -23,6 +24,7 @@ from asr_lab.cli.options import (
 from asr_lab.cli.tables import show
 from asr_lab.config.load import load
 from asr_lab.config.schema import SweepExperiment
+from asr_lab.config.schema.base import SPLITS
 from asr_lab.errors import AsrLabError
 from asr_lab.reports.table import Table
 
@@ -30,10 +32,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from asr_lab.sweeps.found import Found
-    from asr_lab.sweeps.study import Plan
+    from asr_lab.sweeps.study import StudyPlan
     from asr_lab.sweeps.worker import Means
 
-_SAMPLES = 5
 _SHOWN = 10  # trials in the table at the end
 
 
@@ -85,17 +86,19 @@ def sweep(
     from asr_lab.tracking.registry import MlflowStore
     from asr_lab.tracking.store import tracking_uri
 
-    planned: Plan = sweeping.plan(experiment, config.stem, storage, tracking_uri())
-    if warning := planned.objective.warning(planned.space.recipe, planned.space.usual):
-        console(stderr=True).print(f"[yellow]warning[/] {warning}")
+    planned: StudyPlan = sweeping.plan(experiment, config.stem, storage, tracking_uri())
     if dry_run:
-        _show_plan(planned)
+        show_plan(planned, out)
         return
+    for warning in planned.warnings:
+        console(stderr=True).print(f"[yellow]warning[/] {warning}")
     means = Means(partial(MlflowTracker, offline=offline), MlflowStore)
     asked = _asked(trials, experiment)
     if not join:
         MlflowTracker(offline=offline).announce(planned.space.recipe)
-    _make_demo(planned, means, out)
+    usual = planned.space.usual
+    make_demo_corpus([str(usual.get(f"data.{split}") or "") for split in SPLITS], out)
+    make_demo_base(usual, means.make_tracker(), means.make_store(), out)
     seconds = experiment.timeout_s if timeout is None else timeout
     if join:
         count = sweeping.join(planned, means, out, timeout_s=seconds, workers=workers)
@@ -111,8 +114,7 @@ def _loaded(config: Path, chosen: Mapping[str, Any]) -> SweepExperiment:
     """The sweep; keys that are not its own are the experiment's."""
     own = SweepExperiment.model_fields
     laid = {key if key.partition(".")[0] in own else f"fixed.{key}": value for key, value in chosen.items()}
-    found = load(config, laid, "sweep")
-    assert isinstance(found, SweepExperiment)
+    found: SweepExperiment = load(config, laid, "sweep")
     return found
 
 
@@ -121,36 +123,6 @@ def _asked(trials: int | None, experiment: SweepExperiment) -> int:
     usual = SweepExperiment.model_fields["trials"].default
     by_default = trials is None or (trials == usual and "MLFLOW_RUN_ID" in os.environ)
     return experiment.trials if by_default or trials is None else trials
-
-
-def _make_demo(planned: Plan, means: Means, out: Console) -> None:
-    """The demo's corpus and base, where the sweep is on them and they are not there."""
-    from asr_lab.recipes import demo
-
-    usual = planned.space.usual
-    if not any(demo.is_demo(str(usual.get(f"data.{split}") or "")) for split in ("train", "val", "test")):
-        return
-    demo.ensure_corpus(out)
-    if usual.get("adapter.base") == demo.BASE:
-        demo.ensure_base(means.make_tracker(), means.make_store(), out)
-
-
-def _show_plan(planned: Plan) -> None:
-    """The space, and what a few trials might be."""
-    import pandas as pd
-
-    from asr_lab.sweeps.sweep import described
-
-    out = console()
-    out.print(f"[bold]{planned.name}[/] of {planned.space.sweep.experiment}, in {planned.place.shown}")
-    for line in described(planned):
-        out.print(f"  {line}", markup=False)
-    out.print("[bold]the space[/]")
-    for key, text in planned.space.described().items():
-        out.print(f"  {key:28} {text}", markup=False)
-    out.print("[bold]trials might be[/]")
-    show(pd.DataFrame(planned.space.samples(_SAMPLES)).fillna("-"), "table")
-    out.print("nothing was trained or recorded (--dry-run)")
 
 
 def _tell(found: Found, out: Console, *, retrain: bool) -> None:
@@ -172,7 +144,6 @@ def _tell(found: Found, out: Console, *, retrain: bool) -> None:
 
 def _retrain(found: Found, means: Means, out: Console) -> None:
     """The best trial's configuration with the keys of `final`, trained as any other experiment."""
-    from asr_lab.sweeps.families import retrain
+    from asr_lab.sweeps.trial_training import retrain
 
-    out.print()
-    retrain(found.final_config(), means.make_tracker(), means.make_store(), out, parent=found.run_id)
+    show_outcome(retrain(found.final_config(), means.make_tracker(), means.make_store(), out, parent=found.run_id), out)

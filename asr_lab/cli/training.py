@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from asr_lab.cli.options import dry_run_option, new_run_option, offline_option, overrides_option
-from asr_lab.config.load import load
-from asr_lab.config.schema import CurriculumExperiment, Experiment, SweepExperiment, Wav2Vec2Experiment
+from asr_lab.config.load import keys, load
+from asr_lab.config.schema import Experiment
 from asr_lab.errors import AsrLabError
 
 if TYPE_CHECKING:
@@ -44,23 +44,22 @@ def merged_option(function: F) -> F:
     )(function)
 
 
-def loaded(
-    config: Path, settings: Mapping[str, Any], *recipes: str, merged: bool = False
-) -> Experiment | SweepExperiment:
+def loaded(config: Path, settings: Mapping[str, Any], *recipes: str, merged: bool = False) -> Experiment:
     """The experiment of a file and the settings over it, `merged` where its model can be.
 
     Raises `AsrLabError` as `load` does, and where the recipe has no adapters to merge.
     """
-    experiment = load(config, settings, *recipes)
+    experiment: Experiment = load(config, settings, *recipes)
     if not merged:
         return experiment
-    if not isinstance(experiment, Wav2Vec2Experiment | CurriculumExperiment):
+    if "model.merged" not in keys(type(experiment)):
         raise AsrLabError(
             f"--merged is for adapters (model.tune=lora); the recipe {experiment.recipe!r} trains none",
             where=str(config),
             allowed="--merged with the recipes wav2vec2 and curriculum",
         )
-    return load(config, {**settings, "model.merged": True}, *recipes)
+    merging: Experiment = load(config, {**settings, "model.merged": True}, *recipes)
+    return merging
 
 
 def recording(out: Console, *, new_run: bool, offline: bool) -> tuple[Tracker, Console, bool]:

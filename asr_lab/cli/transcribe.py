@@ -29,13 +29,12 @@ def transcribe(files: tuple[Path, ...], adapter: str, model: str, adapter_dir: s
     missing = [str(file) for file in files if not file.is_file()]
     if len(missing) == len(files):
         raise AsrLabError("no such audio file", where=", ".join(missing))
-    from asr_lab.models import load_model
     from asr_lab.recipes.evaluate import with_adapter
     from asr_lab.serving.transcribe import transcribe as transcripts
     from asr_lab.tracking.registry import MlflowStore
 
     chosen = model or ("" if adapter else "models:/deepspeech2@champion")
-    recognizer, _ = with_adapter(MlflowStore(), load_model, chosen, adapter, adapter_dir)
+    recognizer, _ = with_adapter(MlflowStore(), chosen, adapter, adapter_dir)
     failed = 0
     out, err = console(), console(stderr=True)
     for transcript in transcripts(recognizer, files):

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from asr_lab.config.dotted import leaves
+from asr_lab.families import FAMILIES
 
 NOT_IDENTITY = {"run.name", "run.register_as", "run.threads", "train.num_workers", "evaluate.audio"}
 NOT_IDENTITY |= {"adapter.save_dir", "adapter.frames", "train.save_every", "run.license", "run.intended_use"}
@@ -20,8 +21,6 @@ NOT_IDENTITY |= {"train.gradient_checkpointing", "model.merged"}
 NOT_IDENTITY |= {"train.examples", "evaluate.save_predictions", "evaluate.learners"}
 """Keys that change how a run is called, kept or hurried, but not what it computes."""
 
-_OF_SEVERAL = ("curriculum", "arms")
-"""Recipes of several trainings."""
 _UNNAMED = {
     "recipe",
     "run.name",
@@ -101,5 +100,6 @@ def _short(value: Any) -> str:
 def dump_yaml(config: BaseModel) -> str:
     """The configuration as YAML that runs again, the `config.yaml` of a run: the whole, or of one of several trainings
     what was set, for what was not is each training's own."""
-    content = config.model_dump(mode="json", exclude_unset=getattr(config, "recipe", "") in _OF_SEVERAL)
+    family = FAMILIES.get(getattr(config, "recipe", ""))
+    content = config.model_dump(mode="json", exclude_unset=family is not None and family.several)
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)

@@ -11,21 +11,22 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from asr_lab.config.dotted import nest
-from asr_lab.config.schema import ALIASES, ALIASES_OF, RECIPES, TRAINED, Experiment, SweepExperiment
+from asr_lab.config.schema import ALIASES
 from asr_lab.errors import AsrLabError, listing, nearest
+from asr_lab.families import FAMILIES, config_class
 
 E = TypeVar("E", bound=BaseModel)
 
-_DEPEND = {name for names in ALIASES_OF.values() for name in names}
 _NEXT_KEY = re.compile(r",(?=\s*[A-Za-z_][\w.]*\s*=)")
 
 
 def parse_overrides(texts: Iterable[str]) -> dict[str, Any]:
     """`["a.b=1", "c=2,d=x"]` -> `{"a.b": 1, "c": 2, "d": "x"}`; values are YAML, lists may be `512,256`.
 
-    Names of the older systems become their config keys (`ALIASES`); `load` turns those that depend on the recipe.
+    Names of the older systems become their config keys (`ALIASES`); `load` turns those that depend on the family.
     """
     pairs: dict[str, Any] = {}
+    depend = {name for family in FAMILIES.values() for name in family.aliases}
     for part in (part.strip() for text in texts for part in _NEXT_KEY.split(text)):
         if not part:
             continue
@@ -33,7 +34,7 @@ def parse_overrides(texts: Iterable[str]) -> dict[str, Any]:
         if not equals:
             raise AsrLabError(f"not an override: {part!r}", allowed="key=value, such as train.batch_size=16")
         key = key.strip()
-        pairs[key if key in _DEPEND else ALIASES.get(key, key)] = _value(value.strip())
+        pairs[key if key in depend else ALIASES.get(key, key)] = _value(value.strip())
     return pairs
 
 
@@ -62,33 +63,34 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def load(path: Path | None, overrides: Mapping[str, Any], *recipes: str) -> Experiment | SweepExperiment:
+def load(path: Path | None, overrides: Mapping[str, Any], *recipes: str) -> Any:
     """Read `path` (None: defaults alone), lay `overrides` (dotted keys) over it, and check the whole.
 
     `recipes` are those that the file may be for, the first the one where it says nothing; none: what it says.
     Names that say the file's type of model follow an override of it. Raises `AsrLabError` that lists all errors.
     """
-    said = nest(read_yaml(path) if path else {})
-    named = overrides.get("recipe", said.get("recipe", recipes[0] if recipes else ""))
-    known = ALIASES | ALIASES_OF.get(named, {})
-    renamed = {known[key] if key in _DEPEND else key: value for key, value in overrides.items()}
-    content = nest(_named_by_type(said, renamed) | renamed, said | {"recipe": named})
+    given = nest(read_yaml(path) if path else {})
+    named = overrides.get("recipe", given.get("recipe", recipes[0] if recipes else ""))
     where = str(path) if path else "the command line"
-    if named not in RECIPES:
-        raise AsrLabError(f"unknown recipe {named!r}", where=where, allowed=listing(RECIPES))
+    if named not in FAMILIES:
+        raise AsrLabError(f"unknown recipe {named!r}", where=where, allowed=listing(FAMILIES))
+    family = FAMILIES[named]
     if recipes and named not in recipes:
-        command = f"train {path}" if named in TRAINED else f"{named} {path}"
+        option = "--config " if family.command in ("adapter", "evaluate") else ""
         raise AsrLabError(
             f"this config is for the recipe {named!r}, not {' or '.join(map(repr, recipes))}",
             where=where,
-            next_command=f"asr-lab adapter --config {path}" if named == "adapter" else f"asr-lab {command}",
+            next_command=f"asr-lab {family.command} {option}{path}",
         )
-    return validate(RECIPES[named], content, where)
+    known = {**ALIASES, **family.aliases}
+    renamed = {known.get(key, key): value for key, value in overrides.items()}
+    content = nest(_named_by_type(given, renamed) | renamed, given | {"recipe": named})
+    return validate(config_class(named), content, where)
 
 
-def _named_by_type(said: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, str]:
+def _named_by_type(given: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, str]:
     """Names in a file that end in its `model.type`, such as `pronunciation-cross`, by an override of the type."""
-    model, run, new = said.get("model"), said.get("run"), overrides.get("model.type")
+    model, run, new = given.get("model"), given.get("run"), overrides.get("model.type")
     if not (isinstance(model, Mapping) and isinstance(run, Mapping) and isinstance(new, str)):
         return {}
     names = {key: str(run[key]).rpartition("-") for key in ("name", "register_as") if run.get(key)}

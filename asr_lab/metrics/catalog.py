@@ -1,10 +1,9 @@
-"""Every metric by name: its direction, its unit and how its figure is written, and which one decides for a family."""
+"""Every metric by name: its direction, its unit and how its figure is written."""
 
 from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Container
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
@@ -134,98 +133,6 @@ METRICS: dict[str, Metric] = {
     },
     **{f"legacy/{name}": Metric("neither", format="percent") for name in _LEGACY},
 }
-
-DECIDES: dict[str, str] = {
-    "deepspeech2": "val/wer",
-    "wav2vec2": "val/wer",
-    "curriculum": "val/wer",
-    "adapter": "test/wer",
-    "pronunciation": "val/error_f1",
-    "evaluate": "test/wer",
-}
-"""Family -> the metric by which its runs are ranked."""
-_OF_PRONUNCIATION = {"evaluate": "test/error_f1"}
-
-
-def deciding(family: str, known: Container[str]) -> str:
-    """The metric by which runs of a family are ranked, of those that are known of them; "" where none is.
-
-    An evaluation is of a recogniser of text or of a model of pronunciation.
-    """
-    names = (DECIDES.get(family, ""), _OF_PRONUNCIATION.get(family, ""))
-    return next((name for name in names if name and name in known), "")
-
-
-SHOWN: dict[str, tuple[str, ...]] = {
-    "deepspeech2": ("val/wer", "val/cer", "test/wer", "test/cer"),
-    "wav2vec2": ("val/wer", "val/cer", "test/wer", "test/cer", "model/trainable_params", "model/size_mb"),
-    "curriculum": ("val/wer", "val/cer", "val/per", "test/wer", "test/cer", "model/trainable_params"),
-    "adapter": ("test/wer_base", "test/wer", "test/wer_delta", "test/cer", "model/size_mb"),
-    "pronunciation": (
-        "val/error_f1",
-        "test/error_f1",
-        "test/gop/error_f1",
-        "test/pr_auc",
-        "test/gop/pr_auc",
-        "test/fused/pr_auc",
-        "test/per",
-        "test/trivial/per",
-        "test/accuracy",
-        "test/trivial/accuracy",
-        "test_hard/error_f1",
-        "test_hard/gop/error_f1",
-        "test_hard/pr_auc",
-        "test_hard/gop/pr_auc",
-        "test_hard/fused/pr_auc",
-        "test_hard/per",
-        "model/trainable_params",
-    ),
-    "evaluate": ("test/wer", "test/cer", "test/error_f1", "test/pr_auc", "test/per", "test/trivial/per"),
-}
-"""Family -> the metrics of its row in a table of runs."""
-
-
-_LOOP = ("train/loss", "train/lr", "grad_norm", "epoch_time")
-_SIZES = ("model/params", "model/trainable_params", "model/trainable_share", "model/size_mb")
-_COSTS = ("perf/seconds", "perf/peak_memory_mb")
-_SCORES = ("wer", "wer_low", "wer_high", "cer", "utterances")
-_TRAINED = (
-    *_LOOP,
-    *_SIZES,
-    *_COSTS,
-    *(f"{split}/{score}" for split in ("val", "test") for score in (*_SCORES, "per")),
-    "val/loss",
-    "best/val_wer",
-    "best/epoch",
-    "perf/utterances_per_second",
-)
-LOGGED: dict[str, tuple[str, ...]] = {
-    "deepspeech2": _TRAINED,
-    "wav2vec2": _TRAINED,
-    "pronunciation": (
-        *_LOOP,
-        *_SIZES,
-        *_COSTS,
-        "val/loss",
-        *(f"{split}/{name}" for split in ("val", *_TESTS) for name in ("per", *_PRONUNCIATION)),
-        "best/epoch",
-        "perf/utterances_per_second",
-    ),
-    "adapter": (
-        *_LOOP,
-        *_SIZES,
-        *_COSTS,
-        *(f"test/{score}" for score in (*_SCORES, "wer_base", "cer_base")),
-        *(f"test/wer_delta{part}" for part in ("", "_low", "_high", "_p")),
-        "adapter/strength",
-        "fold/wer",
-        "train/imitation_loss",
-        "perf/training_seconds",
-        "perf/base_pass_seconds",
-    ),
-}
-"""Recipe -> the metrics its runs log, beside those of slices; some only with a setting (`test/...` with test data)."""
-
 
 CURVES = ("train/loss", "val/loss", "val/wer", "val/error_f1", "val/per")
 """The metrics that are drawn over a run's time."""

@@ -1,30 +1,20 @@
-"""The one table of models: name -> what trains and loads it. Nothing heavy is imported before it is asked for."""
+"""Loading a model of any family from its folder. Nothing heavy is imported before it is asked for."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from asr_lab.errors import AsrLabError, listing
+from asr_lab.families import find, loaders
 
 if TYPE_CHECKING:
     from asr_lab.models.recognizer import Recognizer
 
 Resolve = Callable[[str], Path]
 """A model's URI, such as `models:/NAME/3`, as its local folder."""
-
-_WAV2VEC2 = "asr_lab.models.wav2vec2.recognizer:load_recognizer"
-LOADERS: dict[str, str] = {
-    "deepspeech2": "asr_lab.models.deepspeech2_recognizer:load_recognizer",
-    "wav2vec2": _WAV2VEC2,
-    "hubert": _WAV2VEC2,
-    "wavlm": _WAV2VEC2,
-    "pronunciation": "asr_lab.models.pronunciation.assessor:load_recognizer",
-}
-"""`model_type` in a model folder's `config.json` -> the function that loads the folder."""
 
 
 class Loader(Protocol):
@@ -47,8 +37,8 @@ def load_model(folder: Path | str, resolve: Resolve | None = None) -> Recognizer
             where=str(folder),
             allowed="what asr-lab train wrote",
         ) from error
-    if model_type not in LOADERS:
-        raise AsrLabError(f"unknown model type {model_type!r}", where=str(folder), allowed=listing(LOADERS))
-    module, _, function = LOADERS[model_type].partition(":")
-    recognizer: Recognizer = getattr(import_module(module), function)(folder, resolve)
+    known = loaders()
+    if model_type not in known:
+        raise AsrLabError(f"unknown model type {model_type!r}", where=str(folder), allowed=listing(known))
+    recognizer: Recognizer = find(known[model_type])(folder, resolve)
     return recognizer

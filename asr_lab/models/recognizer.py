@@ -19,7 +19,7 @@ from torch import Tensor
 from transformers.utils.logging import disable_progress_bar
 
 from asr_lab.data.audio import Signal
-from asr_lab.data.augment import SoundAugmenter
+from asr_lab.data.augment import Augmenter, SoundAugmenter
 from asr_lab.data.batches import Batch, Collator, InOrder, loader
 from asr_lab.data.text import SPACE, UNKNOWN, TextNormalizer, encode, split_units
 from asr_lab.decoding.greedy import best_path, to_text
@@ -49,6 +49,8 @@ class Recognizer(ABC):
 
     model_type: ClassVar[str]
     """Which recipe trains it, and what it is called where nobody names it."""
+    augmenter: ClassVar[type[SoundAugmenter]] = Augmenter
+    """What is done to its training audio."""
 
     @property
     def units(self) -> list[str]:
@@ -83,6 +85,19 @@ class Recognizer(ABC):
     @abstractmethod
     def save(self, folder: Path) -> None:
         """Write the recogniser as a folder that `load_model` and transformers read."""
+
+    @property
+    def added_params(self) -> int:
+        """Parameters of adapters inside the network (LoRA and the like); 0 without any."""
+        return 0
+
+    @property
+    def base_folder(self) -> str:
+        """The folder of this machine that such adapters' base lies in; "" without any, or where others find it too."""
+        return ""
+
+    def merge(self) -> None:  # noqa: B027 - most have none
+        """Make such adapters part of the weights; a recogniser without any stays as it is."""
 
     def carry(self, manager: AdapterManager, adapter: str, uri: str = "") -> None:
         """Recognise with a person's adapter (its name or file) from now on; refused if made for another base."""

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from asr_lab.config.load import load
-from asr_lab.config.schema import Adapter, AdapterExperiment, DeepSpeech2Experiment
+from asr_lab.config.schema import Adapter, AdapterExperiment
 from asr_lab.errors import AsrLabError, listing
-from asr_lab.recipes.train import train
+from asr_lab.recipes.recognition.train import train
 from asr_lab.training.recorder import ModelStore, Tracker
 
 CORPUS = Path("corpora/demo")
@@ -44,7 +44,6 @@ def ensure_base(tracker: Tracker, store: ModelStore, console: Console) -> None:
     console.print(f"there is no {BASE} yet: training it (once)")
     named = {"run.name": "base", "run.register_as": "deepspeech2"}
     config = load(_BASE_CONFIG if _BASE_CONFIG.is_file() else None, named, "deepspeech2")
-    assert isinstance(config, DeepSpeech2Experiment)
     train(config, tracker, console, own=True)
 
 

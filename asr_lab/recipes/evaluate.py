@@ -2,44 +2,85 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import pandas as pd
 from rich.console import Console
 from rich.progress import Progress
 
-from asr_lab.config.schema import Adapter, EvaluateExperiment, Evaluation
+from asr_lab.config import schema
+from asr_lab.config.schema import Adapter, EvaluateExperiment
 from asr_lab.data import manifest
 from asr_lab.data.phonemes import check_languages
 from asr_lab.errors import AsrLabError
+from asr_lab.families import family, find
+from asr_lab.metrics import error_rates
 from asr_lab.metrics.significance import Interval
-from asr_lab.models import Loader
+from asr_lab.metrics.slices import slices
+from asr_lab.models import load_model
 from asr_lab.models.adapter import AdapterManager, weights_digest
-from asr_lab.models.pronunciation.assessor import Assessor
 from asr_lab.models.recognizer import Recognizer
-from asr_lab.recipes.common import Split, describe, embedded, record_predictions, record_scores, refuse_too_short, score
-from asr_lab.recipes.evaluate_pronunciation import AssessedData, evaluate_pronunciation
+from asr_lab.recipes.recipe import Outcome, Recipe
+from asr_lab.recipes.run_spec import (
+    Split,
+    describe,
+    embedded,
+    record_predictions,
+    record_scores,
+    refuse_too_short,
+    score,
+)
+from asr_lab.reports.summary import Summary, between
+from asr_lab.reports.table import Table
 from asr_lab.system.resources import Clock
 from asr_lab.system.threads import use_threads
 from asr_lab.training.recorder import ModelStore, Tracker
 
+_MOST_VALUES = 20  # of a slice that is printed
 _OF_A_STORE = ("models:/", "runs:/")
 CHAMPION = str(Adapter.model_fields["base"].default)
 
 
+class Evaluation(Outcome, Protocol):
+    """What every family's evaluation gives."""
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """A row an utterance: `id`, and the counts that its figures are made of."""
+
+
 @dataclass(frozen=True)
-class Evaluated:
-    """The figures of one evaluation."""
+class EvaluatedRecognition:
+    """The figures of one evaluation of a recogniser of text."""
 
     run_id: str
     run_name: str
     wer: Interval
     table: pd.DataFrame
-    """A row an utterance (`recipes.common.score`)."""
+    """A row an utterance (`recipes.run_spec.score`)."""
+    split: str
     seconds: float
 
+    @property
+    def summary(self) -> Summary:
+        """The figures, and those of slices with few values."""
+        rows = {
+            f"{self.split}/wer": f"{self.wer.value:.1%}, {between(self.wer.low, self.wer.high)}",
+            f"{self.split}/cer": f"{error_rates.cer(self.table):.1%}",
+        }
+        if "phonemes" in self.table:
+            rows[f"{self.split}/per"] = f"{error_rates.per(self.table):.1%}"
+        rows["utterances"] = f"{len(self.table)}, {self.seconds:.1f} s"
+        by_slice = slices(self.table)
+        short = by_slice[by_slice.groupby("slice")["value"].transform("size") <= _MOST_VALUES]
+        columns = short[["slice", "value", "utterances", "wer", "low", "high", "cer"]]
+        table = Table(frame=columns, formats={"low": "percent", "high": "percent"})
+        page = {"page": f"eval/{self.split}.html of the run"}
+        return Summary(title=self.run_name, parts=[("", rows), ("", table), ("", page)])
 
-def with_adapter(store: ModelStore, load: Loader, model: str, adapter: str, folder: str) -> tuple[Recognizer, str]:
+
+def with_adapter(store: ModelStore, model: str, adapter: str, folder: str) -> tuple[Recognizer, str]:
     """The recogniser, carrying the adapter if one is named, and its pinned URI.
 
     Without a `model` it is the base that the adapter's file names, else the champion.
@@ -48,7 +89,7 @@ def with_adapter(store: ModelStore, load: Loader, model: str, adapter: str, fold
     adapter = adapter_file(store, adapter)
     info = manager.get_adapter_info(adapter) if adapter else None
     uri = store.pin(model or (info.base if info else "") or CHAMPION)
-    recognizer = load(store.resolve(uri), store.resolve)
+    recognizer = load_model(store.resolve(uri), store.resolve)
     if adapter:
         recognizer.carry(manager, adapter, uri)
     return recognizer, uri
@@ -59,7 +100,7 @@ def adapter_file(store: ModelStore, adapter: str) -> str:
     return str(store.adapter_file(adapter)) if adapter.startswith(_OF_A_STORE) else adapter
 
 
-def _whose(settings: Evaluation, store: ModelStore) -> dict[str, str]:
+def _adapter_tags(settings: schema.Evaluation, store: ModelStore) -> dict[str, str]:
     """The adapter's person, the digest of its file, and its version in the registry; empty for the base alone."""
     if not settings.adapter:
         return {}
@@ -69,40 +110,62 @@ def _whose(settings: Evaluation, store: ModelStore) -> dict[str, str]:
     return {"speaker": info.adapter_name, "adapter": manifest.file_digest(manager.find(adapter))} | pinned
 
 
-def evaluate(
-    config: EvaluateExperiment,
-    tracker: Tracker,
-    store: ModelStore,
-    load: Loader,
-    console: Console,
-) -> Evaluated | AssessedData:
-    """WER with interval and CER of the manifest, its table and page, recorded as a run of kind `evaluate`.
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """The data and the recogniser, read and checked."""
 
-    What kind of model it is, its folder says: one of pronunciation is assessed instead.
-    """
-    clock, settings = Clock(), config.evaluate
-    use_threads(config.run.threads)
+    config: EvaluateExperiment
+    split: Split
+    recognizer: Recognizer
+    uri: str
+    """The pinned model."""
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def summary(self) -> Summary:
+        return Summary(parts=[("data", {self.split.name: str(self.split)}), ("model", [self.uri])])
+
+
+def plan(config: EvaluateExperiment, store: ModelStore) -> EvaluationPlan:
+    """Read the data and load the recogniser, with its adapter where one is named."""
+    settings = config.evaluate
     split = Split.read(settings.split, settings.data)
     if settings.phonemes:
         check_languages(split.cuts, settings.data)
-    recognizer, uri = with_adapter(store, load, settings.model, settings.adapter, settings.adapter_dir)
+    recognizer, uri = with_adapter(store, settings.model, settings.adapter, settings.adapter_dir)
     refuse_too_short(split, recognizer)
-    if isinstance(recognizer, Assessor):
-        return evaluate_pronunciation(config, split, recognizer, uri, tracker, console)
+    return EvaluationPlan(config, split, recognizer, uri)
+
+
+def evaluate(config: EvaluateExperiment, tracker: Tracker, console: Console, *, store: ModelStore) -> Evaluation:
+    """Score the manifest as the model's family does, recorded as a run of kind `evaluate`."""
+    use_threads(config.run.threads)
+    planned = plan(config, store)
+    score_as = find(family(planned.recognizer.model_type).evaluation)
+    done: Evaluation = score_as(planned, tracker, console, store)
+    return done
+
+
+def evaluate_recognition(
+    planned: EvaluationPlan, tracker: Tracker, console: Console, store: ModelStore
+) -> EvaluatedRecognition:
+    """WER with interval and CER, the table and page of the utterances."""
+    config, settings, split, recognizer = planned.config, planned.config.evaluate, planned.split, planned.recognizer
+    clock = Clock()
     if settings.learners:
-        raise AsrLabError("learners' pages are made by models of pronunciation", where=uri)
-    whose = _whose(settings, store)
+        raise AsrLabError("learners' pages are made by models of pronunciation", where=planned.uri)
+    adapter_tags = _adapter_tags(settings, store)
     spec = describe(
         config,
         family="evaluate",
         kind="evaluate",
         model_type=f"{recognizer.model_type}-adapter" if settings.adapter else recognizer.model_type,
-        name=config.run.name or f"evaluate-{whose.get('speaker', 'base')}",
-        data={settings.split: split.digest, "base": uri, "adapter": whose.get("adapter", "")},
-        base=uri,
+        name=config.run.name or f"evaluate-{adapter_tags.get('speaker', 'base')}",
+        data={settings.split: split.digest, "base": planned.uri, "adapter": adapter_tags.get("adapter", "")},
+        base=planned.uri,
         base_digest=weights_digest(recognizer.model),
         text=recognizer.normalizer.name,
-        **whose,
+        **adapter_tags,
     )
     with tracker.start(spec) as run:
         run.dataset(split.dataset())
@@ -124,4 +187,7 @@ def evaluate(
                 **clock.peak_memory(),
             }
         )
-        return Evaluated(run.run_id, run.name, interval, table, clock.seconds)
+        return EvaluatedRecognition(run.run_id, run.name, interval, table, settings.split, clock.seconds)
+
+
+RECIPE = Recipe(plan, evaluate)

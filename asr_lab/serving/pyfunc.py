@@ -14,7 +14,7 @@ import base64
 import binascii
 import io
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import mlflow
 import pandas as pd
@@ -22,10 +22,13 @@ from mlflow.pyfunc.model import PythonModel
 
 from asr_lab.data.audio import Signal, read_audio
 from asr_lab.errors import AsrLabError
+from asr_lab.families import family
 from asr_lab.models import load_model
 from asr_lab.models.adapter import AdapterManager
-from asr_lab.models.pronunciation.assessor import Assessor
 from asr_lab.serving.assess import judged
+
+if TYPE_CHECKING:
+    from asr_lab.models.pronunciation.assessor import Assessor
 
 _AUDIO = "the bytes of a WAV, FLAC, OGG or MP3 file, or their base64 text"
 
@@ -45,9 +48,12 @@ class SpeechRecognizer(PythonModel):
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         signals = [_signal(value, f"row {number}") for number, value in enumerate(model_input["audio"])]
-        if isinstance(self.recognizer, Assessor) and {"text", "phonemes"} & set(model_input):
+        if family(self.recognizer.model_type).takes_text and {"text", "phonemes"} & set(model_input):
             rows = zip(signals, model_input.drop(columns="audio").to_dict("records"), strict=True)
-            found = [judged(self.recognizer, *row, where=f"row {number}") for number, row in enumerate(rows)]
+            found = [
+                judged(cast("Assessor", self.recognizer), *row, where=f"row {number}")
+                for number, row in enumerate(rows)
+            ]
             return pd.DataFrame(found, columns=["text", "phonemes"], index=model_input.index)
         texts = self.recognizer.transcribe(signals, batch_size=int((params or {}).get("batch_size", 8)))
         return pd.DataFrame({"text": list(texts)}, index=model_input.index)

@@ -17,7 +17,7 @@ from asr_lab.reports.sweep import svg, sweep_page
 from asr_lab.sweeps import figures, ledger
 from asr_lab.sweeps.progress import best_line, values_line
 from asr_lab.sweeps.storage import FOLDER
-from asr_lab.sweeps.study import Plan
+from asr_lab.sweeps.study import StudyPlan
 from asr_lab.system.files import write_text
 from asr_lab.training.recorder import Recorder
 
@@ -36,7 +36,7 @@ _HEADINGS = {
 class Found:
     """What a sweep found."""
 
-    plan: Plan
+    plan: StudyPlan
     run_id: str
     run_name: str
     trials: list[FrozenTrial]
@@ -47,7 +47,7 @@ class Found:
     """The best one's configuration (the first of the front)."""
 
     @classmethod
-    def of(cls, plan: Plan, study: Study, run: Recorder) -> Found:
+    def of(cls, plan: StudyPlan, study: Study, run: Recorder) -> Found:
         """What there is by now."""
         trials = ledger.counted(study.get_trials(deepcopy=False))
         finished = any(trial.state == TrialState.COMPLETE for trial in trials)
@@ -101,7 +101,7 @@ class Found:
         """What is to be said of it."""
         told = [", ".join(f"{count} {state}" for state, count in self.counts().items())]
         told += [f"trial {trial.number}: {values_line(trial, self.plan.objective)}" for trial in self.best[:5]]
-        warning = self.plan.objective.warning(self.plan.space.recipe, self.plan.space.usual)
+        warning = self.plan.objective.warning(self.plan.space.usual)
         return told + ([f"Note: {warning}"] if warning else [])
 
     def yaml(self) -> str:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from optuna.study import Study
 
 from asr_lab.errors import AsrLabError
-from asr_lab.sweeps.study import COORDINATOR, Plan
+from asr_lab.sweeps.study import COORDINATOR, StudyPlan
 from asr_lab.system.processes import host_and_pid, is_elsewhere, is_gone, process_mark
 
 _SILENT_S = 120.0  # after which a leader on another machine counts as gone
@@ -18,7 +18,7 @@ _SIGN_EVERY_S = 30.0
 
 
 @contextmanager
-def leading(study: Study, planned: Plan) -> Iterator[str]:
+def leading(study: Study, planned: StudyPlan) -> Iterator[str]:
     """Be the one that leads the study; raises `AsrLabError` where another process does. What is yielded is the machine
     of one that led it and fell silent, or ""."""
     former = _former(study, planned)
@@ -42,7 +42,7 @@ def leading(study: Study, planned: Plan) -> Iterator[str]:
         study.set_user_attr(COORDINATOR, "")
 
 
-def _former(study: Study, planned: Plan) -> str:
+def _former(study: Study, planned: StudyPlan) -> str:
     """The machine of a leader that fell silent; "" where none did. Raises `AsrLabError` when it still leads."""
     mark, _, seen = str(study.user_attrs.get(COORDINATOR) or "").rpartition("@")
     if not mark:

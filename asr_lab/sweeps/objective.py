@@ -8,15 +8,8 @@ from typing import Any, Literal
 
 from asr_lab.config.schema import SweepExperiment
 from asr_lab.errors import AsrLabError, listing, nearest
-from asr_lab.metrics.catalog import DECIDES, LOGGED, direction
-
-_NEEDS = {
-    "test": "data.test",
-    "test_hard": "data.test_hard",
-    "fold": "data.cross_fit",
-    "train": "adapter.form=plain",
-}
-"""First part of a metric -> the key without which it is not logged; else it is counted in phonemes."""
+from asr_lab.families import Family, family
+from asr_lab.metrics.catalog import direction
 
 
 @dataclass(frozen=True)
@@ -32,18 +25,19 @@ class Objective:
     @classmethod
     def of(cls, sweep: SweepExperiment, recipe: str, settings: Mapping[str, Any]) -> Objective:
         """`settings` are the keys of the experiment; raises `AsrLabError` for a metric that it will not log."""
-        logged = _logged(recipe, settings)
+        trained = family(recipe)
+        logged = _logged(trained, settings)
         ways: list[Literal["minimize", "maximize"]] = []
-        for name, said in sweep.objective.items():
+        for name, given in sweep.objective.items():
             _refuse(name, logged, recipe, settings)
-            way = said or direction(name)
+            way = given or direction(name)
             if way == "neither":
                 raise AsrLabError(
-                    f"whether {name} is better lower or higher is nowhere said",
+                    f"metric {name} has no known direction",
                     allowed=f"objective: {{{name}: lower}}, or higher",
                 )
             ways.append("maximize" if way == "higher" else "minimize")
-        prune_on = sweep.pruner.metric or _usual(recipe, tuple(sweep.objective), logged)
+        prune_on = sweep.pruner.metric or _default_pruning(trained, tuple(sweep.objective), logged)
         if sweep.pruner.name != "none":
             if not prune_on:
                 raise AsrLabError(
@@ -54,10 +48,10 @@ class Objective:
             _refuse_opposite(prune_on, next(iter(sweep.objective)), ways[0])
         return cls(tuple(sweep.objective), tuple(ways), prune_on)
 
-    def warning(self, recipe: str, settings: Mapping[str, Any]) -> str:
+    def warning(self, settings: Mapping[str, Any]) -> str:
         """What must be said of the choice, or ""."""
-        own = settings.get("data.test") and not (recipe == "adapter" and settings.get("data.cross_fit"))
-        if own and any(name.startswith("test/") for name in self.metrics):
+        own_test = settings.get("data.test") and not settings.get("data.cross_fit")
+        if own_test and any(name.startswith("test/") for name in self.metrics):
             return (
                 f"the best trial is chosen on the test data ({settings['data.test']}): these figures of it flatter; "
                 "choose on val/..., or an adapter on what is held out of data.train (data.test_share, data.cross_fit)"
@@ -65,13 +59,11 @@ class Objective:
         return ""
 
 
-def _usual(recipe: str, sought: tuple[str, ...], logged: list[str]) -> str:
+def _default_pruning(trained: Family, sought: tuple[str, ...], logged: list[str]) -> str:
     """What trials are pruned by if nobody says it: what is sought, where it is seen while they train, or what ranks the
-    runs of the recipe; "" where nothing is seen."""
-    if recipe == "adapter":
-        return "fold/wer" if "fold/wer" in logged else ""
-    seen = [name for name in (*sought, DECIDES[recipe]) if name in logged and name.startswith("val/")]
-    return seen[0] if seen else ""
+    runs of the family; "" where nothing is seen."""
+    seen = (*sought, *trained.decides, *trained.watched)
+    return next((name for name in seen if name in logged and (name.startswith("val/") or name in trained.watched)), "")
 
 
 def _refuse_opposite(prune_on: str, sought: str, way: str) -> None:
@@ -84,17 +76,19 @@ def _refuse_opposite(prune_on: str, sought: str, way: str) -> None:
         )
 
 
-def _logged(recipe: str, settings: Mapping[str, Any]) -> list[str]:
+def _logged(trained: Family, settings: Mapping[str, Any]) -> list[str]:
     """The metrics that runs with these settings log."""
-    unheard = tuple(
-        f"{split}/" for split in ("test", "test_hard") if recipe != "adapter" and not settings.get(f"data.{split}")
-    )
-    unheard += () if settings.get("data.cross_fit") else ("fold/",)
-    in_phonemes = recipe == "pronunciation" or settings.get("data.phonemes")
-    unheard += () if settings.get("adapter.form") == "plain" else ("train/imitation_loss",)
-    return [
-        name for name in LOGGED[recipe] if not name.startswith(unheard) and (in_phonemes or not name.endswith("/per"))
-    ]
+    return [name for name in trained.logs if not _lacking(trained, name, settings)]
+
+
+def _lacking(trained: Family, metric: str, settings: Mapping[str, Any]) -> str:
+    """The first setting that a metric needs and the settings lack; "" where it is logged."""
+    for needed in trained.needed(metric):
+        key, _, value = needed.partition("=")
+        given = settings.get(key)
+        if not given or (value and str(given).lower() != value):
+            return needed
+    return ""
 
 
 def _refuse(name: str, logged: list[str], recipe: str, settings: Mapping[str, Any]) -> None:
@@ -102,8 +96,8 @@ def _refuse(name: str, logged: list[str], recipe: str, settings: Mapping[str, An
     if name.split("_by_")[0] in logged:
         return
     why = ""
-    if name in LOGGED[recipe]:
-        why = f" without {_NEEDS.get(name.partition('/')[0]) or 'data.phonemes=true'}"
+    if name in family(recipe).logs:
+        why = f" without {_lacking(family(recipe), name, settings)}"
     near = "" if why else nearest(name, logged)
     raise AsrLabError(
         f"no {recipe} logs the metric {name!r}{why}" + (f"; did you mean {near!r}?" if near else ""),

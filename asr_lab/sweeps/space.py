@@ -12,12 +12,11 @@ from optuna.trial import BaseTrial
 from asr_lab.config.dotted import leaves, nest
 from asr_lab.config.identity import defaults
 from asr_lab.config.load import keys, load, read_yaml
-from asr_lab.config.schema import RECIPES, Experiment, SweepExperiment
+from asr_lab.config.schema import Experiment, SweepExperiment
 from asr_lab.config.schema.sweep import AnyDomain, Choices, Floats, Integers, Lists
 from asr_lab.errors import AsrLabError, listing, nearest
+from asr_lab.families import config_class, sweepable
 
-SWEPT = ("adapter", "deepspeech2", "wav2vec2", "pronunciation")
-"""The recipes whose experiments can be swept."""
 _SAMPLES = 12  # drawn to see whether a value can go with any others
 
 
@@ -29,13 +28,13 @@ class Space:
         self.sweep = sweep
         said = read_yaml(sweep.experiment)
         self.recipe = str(said.get("recipe", ""))
-        if self.recipe not in SWEPT:
+        if self.recipe not in sweepable():
             raise AsrLabError(
                 f"experiments of the recipe {self.recipe!r} cannot be swept",
                 where=str(sweep.experiment),
-                allowed=listing(SWEPT),
+                allowed=listing(sweepable()),
             )
-        self.kind = RECIPES[self.recipe]
+        self.kind = config_class(self.recipe)
         self.usual = defaults(self.kind) | dict(leaves(nest(said))) | sweep.fixed
         self._refuse_unknown()
         if self.usual.get("data.each"):
@@ -74,8 +73,7 @@ class Space:
 
     def config(self, chosen: Mapping[str, Any]) -> Experiment:
         """The experiment with these values; raises `AsrLabError` where they do not go together."""
-        made = load(self.sweep.experiment, {**self.sweep.fixed, **chosen}, self.recipe)
-        assert not isinstance(made, SweepExperiment)
+        made: Experiment = load(self.sweep.experiment, {**self.sweep.fixed, **chosen}, self.recipe)
         return made
 
     def samples(self, count: int, fixed: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:

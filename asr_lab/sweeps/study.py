@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import pandas as pd
 from optuna.exceptions import DuplicatedStudyError
 from optuna.study import Study
 from optuna.study.study import get_all_study_names
 
 from asr_lab.config.identity import NOT_IDENTITY
 from asr_lab.errors import AsrLabError, listing
-from asr_lab.recipes.common import Split
+from asr_lab.recipes.run_spec import Split
+from asr_lab.reports.summary import Summary
+from asr_lab.reports.table import Table
 from asr_lab.sweeps import methods
 from asr_lab.sweeps.ledger import lose
 from asr_lab.sweeps.objective import Objective
@@ -28,16 +31,43 @@ COORDINATOR, PINNED = "coordinator", "pinned"
 """What is noted on a study: what is searched, its MLflow run, how many trials were asked for, when the last may be
 begun (seconds since the epoch), who leads it, and the models its aliases meant when it began."""
 _MODELS = ("adapter.base", "model.pretrained")
+_SAMPLES = 5  # trials that a plan shows
 
 
 @dataclass(frozen=True)
-class Plan:
+class StudyPlan:
     """A sweep before anything is spent: read, checked, and where its study is kept."""
 
     name: str
     space: Space
     objective: Objective
     place: Place
+
+    @property
+    def warnings(self) -> list[str]:
+        warning = self.objective.warning(self.space.usual)
+        return [warning] if warning else []
+
+    @property
+    def summary(self) -> Summary:
+        """The sweep, its space, and what a few trials might be."""
+        title = f"{self.name} of {self.space.sweep.experiment}, in {self.place.shown}"
+        trials = Table(frame=pd.DataFrame(self.space.samples(_SAMPLES)).fillna("-"))
+        return Summary(
+            title=title,
+            parts=[("", self._lines()), ("the space", self.space.described()), ("trials might be", trials)],
+        )
+
+    def _lines(self) -> list[str]:
+        sweep, objective = self.space.sweep, self.objective
+        ways = {"minimize": "lowest", "maximize": "highest"}
+        sought = [f"{ways[way]} {name}" for name, way in zip(objective.metrics, objective.directions, strict=True)]
+        pruned = f", pruned by {sweep.pruner.name} on {objective.prune_on}" if sweep.pruner.name != "none" else ""
+        limit = f", {sweep.timeout_s:g} s at most" if sweep.timeout_s else ""
+        seeds = f", {sweep.seeds} seeds each" if sweep.seeds > 1 else ""
+        proposed = f"{sweep.trials} trials{limit}{seeds}, proposed by {sweep.sampler.name}{pruned}"
+        fixed = [f"{key} = {value}" for key, value in sweep.fixed.items()]
+        return [f"seeks the {' and the '.join(sought)}", proposed, *fixed]
 
     def open(self, tracker: RunKeeper, *, draws: tuple[int, ...] = (), first: bool = False) -> Study:
         """The study, which has to be there; `first` makes what is not there.

@@ -19,14 +19,13 @@ from asr_lab.config import identity
 from asr_lab.config.schema import SweepExperiment
 from asr_lab.errors import AsrLabError
 from asr_lab.sweeps import ledger, methods
-from asr_lab.sweeps.families import Adapters
 from asr_lab.sweeps.found import Found, record
 from asr_lab.sweeps.leading import leading
 from asr_lab.sweeps.objective import Objective
 from asr_lab.sweeps.progress import Telling
 from asr_lab.sweeps.space import Space
 from asr_lab.sweeps.storage import FOLDER, Place
-from asr_lab.sweeps.study import ASKED, PARENT, UNTIL, Plan
+from asr_lab.sweeps.study import ASKED, PARENT, UNTIL, StudyPlan
 from asr_lab.sweeps.worker import GAVE_UP, Job, Means, Worker, work
 from asr_lab.system.processes import is_gone, process_mark
 from asr_lab.system.resources import Clock
@@ -38,7 +37,7 @@ _CHECKPOINTS, _JOINED = Path("checkpoints"), "joined-"
 _MOST_DEATHS = 3  # of workers beyond one a trial: they die before they begin one
 
 
-def plan(config: SweepExperiment, name: str, storage: str, tracking_uri: str) -> Plan:
+def plan(config: SweepExperiment, name: str, storage: str, tracking_uri: str) -> StudyPlan:
     """Read and check everything; nothing is written. Raises `AsrLabError` for each mistake that can be known."""
     name = config.name or name
     space = Space(config)
@@ -47,10 +46,12 @@ def plan(config: SweepExperiment, name: str, storage: str, tracking_uri: str) ->
     methods.sampler(config, space), methods.pruner(config)  # what they do not understand is told now
     place = Place(storage or str(FOLDER / f"{name}.journal"), config.heartbeat_s)
     place.refuse_wrong(tracking_uri)
-    return Plan(name, space, objective, place)
+    return StudyPlan(name, space, objective, place)
 
 
-def sweep(planned: Plan, means: Means, console: Console, *, asked: int, timeout_s: float, workers: int = 1) -> Found:
+def sweep(
+    planned: StudyPlan, means: Means, console: Console, *, asked: int, timeout_s: float, workers: int = 1
+) -> Found:
     """Run trials until there are `asked`, with those that earlier calls ran; what was found, recorded as one run."""
     tracker, store = means.make_tracker(), means.make_store()
     study = planned.open(tracker, first=True)
@@ -64,7 +65,7 @@ def sweep(planned: Plan, means: Means, console: Console, *, asked: int, timeout_
 
 
 def _led(
-    planned: Plan,
+    planned: StudyPlan,
     means: Means,
     study: Study,
     tracker: RunKeeper,
@@ -80,7 +81,7 @@ def _led(
         job = Job(planned, run.run_id, asked, _until(timeout_s), _threads(workers), run.checkpoints / "frames", means)
         study.set_user_attr(UNTIL, job.until if timeout_s else None)
         console.print(f"{'continuing' if parent else 'sweep'} [bold]{run.name}[/] in {planned.place.shown}")
-        _hear(job, store, run, console)
+        _prepare(job, store, run, console)
         with Telling(console, study, planned.objective, asked) as telling:
             try:
                 _work(job, study, tracker, store, workers, telling)
@@ -93,7 +94,7 @@ def _led(
     return found
 
 
-def join(planned: Plan, means: Means, console: Console, *, timeout_s: float, workers: int = 1) -> int:
+def join(planned: StudyPlan, means: Means, console: Console, *, timeout_s: float, workers: int = 1) -> int:
     """Take part in a sweep that another process leads; how many trials were run here."""
     tracker, store = means.make_tracker(), means.make_store()
     joined = zlib.crc32(process_mark().encode())
@@ -117,20 +118,7 @@ def join(planned: Plan, means: Means, console: Console, *, timeout_s: float, wor
     return sum(ledger.was_run_by(pids, trial) for trial in ended if trial.number not in before)
 
 
-def described(planned: Plan) -> list[str]:
-    """What the sweep is, a line each."""
-    sweep, objective = planned.space.sweep, planned.objective
-    ways = {"minimize": "lowest", "maximize": "highest"}
-    sought = [f"{ways[way]} {name}" for name, way in zip(objective.metrics, objective.directions, strict=True)]
-    pruned = f", pruned by {sweep.pruner.name} on {objective.prune_on}" if sweep.pruner.name != "none" else ""
-    limit = f", {sweep.timeout_s:g} s at most" if sweep.timeout_s else ""
-    seeds = f", {sweep.seeds} seeds each" if sweep.seeds > 1 else ""
-    lines = [f"seeks the {' and the '.join(sought)}", f"{sweep.trials} trials{limit}{seeds}, proposed by "
-             f"{sweep.sampler.name}{pruned}"]  # fmt: skip
-    return lines + [f"{key} = {value}" for key, value in sweep.fixed.items()]
-
-
-def _spec(planned: Plan) -> RunSpec:
+def _spec(planned: StudyPlan) -> RunSpec:
     config = planned.space.sweep
     speaker = "" if "adapter.name" in config.space else str(planned.space.usual.get("adapter.name") or "")
     return RunSpec(
@@ -162,14 +150,11 @@ def _threads(workers: int) -> int:
     return max(1, choose().number // workers)
 
 
-def _hear(job: Job, store: ModelStore, run: Recorder, console: Console) -> None:
-    """The base's one pass over the utterances of an adapter's sweep, before trials that share it."""
+def _prepare(job: Job, store: ModelStore, run: Recorder, console: Console) -> None:
+    """What trials share, computed once before the first of them."""
     training = job.means.training_of(job.plan.space.recipe, store, job.shared)
-    if not isinstance(training, Adapters):
-        return
-    use_threads(0)
-    frames = training.hear(job.plan.space.one(), console)
-    run.metrics({"perf/base_pass_seconds": frames.seconds})
+    if spent := training.prepare(job.plan.space.one, console):
+        run.metrics(spent)
 
 
 def _work(job: Job, study: Study, tracker: RunKeeper, store: ModelStore, workers: int, telling: Telling) -> set[int]:

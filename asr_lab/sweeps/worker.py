@@ -20,11 +20,11 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial
 
 from asr_lab.errors import AsrLabError, reason
-from asr_lab.metrics.catalog import SHOWN
-from asr_lab.sweeps.families import Training, training_of
+from asr_lab.families import shown
 from asr_lab.sweeps.ledger import FIGURES, PROCESS, REASON, SURPLUS, is_surplus, try_again, work_left
-from asr_lab.sweeps.study import Plan
+from asr_lab.sweeps.study import StudyPlan
 from asr_lab.sweeps.trial import TrialTracker
+from asr_lab.sweeps.trial_training import Training, training_of
 from asr_lab.system.processes import process_mark
 from asr_lab.system.threads import use_threads
 from asr_lab.training.recorder import ModelStore, PrunedError, RunKeeper
@@ -47,7 +47,7 @@ class Means:
 class Job:
     """What a worker has to know; it is sent to processes."""
 
-    plan: Plan
+    plan: StudyPlan
     parent: str
     """The sweep's MLflow run."""
     asked: int
@@ -172,7 +172,7 @@ class Worker:
                     tracker.refuse(self.recipe, chosen, error)
                 raise
         values, means = tracker.values(), tracker.means()
-        trial.set_user_attr(FIGURES, {name: means[name] for name in SHOWN[self.recipe] if name in means})
+        trial.set_user_attr(FIGURES, {name: means[name] for name in shown(self.recipe) if name in means})
         tracker.conclude(None)
         return values
 

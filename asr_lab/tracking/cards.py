@@ -13,6 +13,8 @@ from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from asr_lab.families import FAMILIES, ModelCard
+from asr_lab.reports.numbers import format_metric
 from asr_lab.units import hms
 
 FILE = "MODEL_CARD.md"
@@ -21,32 +23,35 @@ LICENSE = "asr_lab.license"
 _MOST_CHARACTERS = 4900  # MLflow keeps 5,000 of a description; the gate's verdict comes behind
 _MOST_SLICES = 24
 _NOT_SAID = "not said"
-_USES = {
-    "deepspeech2": "Transcribing speech like that of its training data; a base for adapters and fine-tuning.",
-    "wav2vec2": "Transcribing speech like that of its training data; a base for fine-tuning and LoRA.",
-    "adapter": "Transcribing one person, with the base it belongs to. It knows the person's voice: share it as such.",
-}
-_FIGURES = ("val/wer", "val/cer", "test/wer_base", "test/wer", "test/cer", "test/wer_delta")
+_UNKNOWN = ModelCard(use=_NOT_SAID, figures=())
+
+
+class _Tags(dict[str, str]):
+    """A run's tags by their last name, for the text of a card."""
+
+    def __missing__(self, key: str) -> str:
+        return self.get(f"asr_lab.{key}", _NOT_SAID)
 
 
 def card(client: MlflowClient, run: Run, name: str) -> str:
     """The card of the model that `run` made: use, licence, data, figures, slices, origin."""
     params, tags = run.data.params, run.data.tags
     family, base = tags.get("asr_lab.family", ""), tags.get("asr_lab.base", "")
+    about = (FAMILIES[family].card if family in FAMILIES else None) or _UNKNOWN
     licence = license_of(client, run) or _NOT_SAID
     lines = [
         f"# {name}",
         f"{tags.get('asr_lab.model_type', family)} by run `{run.info.run_name}` ({run.info.run_id})",
         "## Intended use",
-        params.get("run.intended_use") or _USES.get(family, _NOT_SAID),
+        params.get("run.intended_use") or about.use,
         "## Licence and base",
         f"- licence: {licence}",
         f"- base: {base or 'none, trained from scratch'}",
         "## Data",
         *_data(run),
         "## Figures",
-        f"Corpus error rates by jiwer, text normalised as `{tags.get('asr_lab.text', _NOT_SAID)}`.",
-        *_figures(run.data.metrics),
+        about.scoring.format_map(_Tags(tags)),
+        *_figures(about.figures, run.data.metrics),
         *_slices(run.data.metrics),
         "## Origin",
         f"- command: `{tags.get('asr_lab.command', _NOT_SAID)}`",
@@ -93,13 +98,14 @@ def _how_much(profile: str | None) -> str:
         return ""  # another's dataset
 
 
-def _figures(metrics: dict[str, float]) -> Iterable[str]:
-    for name in _FIGURES:
+def _figures(names: Iterable[str], metrics: dict[str, float]) -> Iterable[str]:
+    for name in names:
         if name not in metrics:
             continue
         low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
-        interval = f" (95 % interval {low:.1%} to {high:.1%})" if low is not None and high is not None else ""
-        yield f"- {name}: {metrics[name]:.1%}{interval}"
+        written = [format_metric(name, value) for value in (metrics[name], low, high)]
+        interval = f" (95 % interval {written[1]} to {written[2]})" if low is not None and high is not None else ""
+        yield f"- {name}: {written[0]}{interval}"
 
 
 def _slices(metrics: dict[str, float]) -> Iterable[str]:

@@ -10,7 +10,8 @@ import pandas as pd
 from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 
-from asr_lab.metrics.catalog import DECIDES, deciding, direction
+from asr_lab.families import FAMILIES, config_class, deciding
+from asr_lab.metrics.catalog import direction
 from asr_lab.system import processes
 from asr_lab.tracking.housekeeping.files import folder_size, local_folder
 from asr_lab.tracking.store import client, reaching
@@ -39,7 +40,7 @@ def overview(runs: Sequence[Run]) -> pd.DataFrame:
     rows = []
     for run in runs:
         tags, family = run.data.tags, run.data.tags.get(FAMILY, "")
-        metric = deciding(family, run.data.metrics) or DECIDES.get(family, "")
+        metric = deciding(family, run.data.metrics) or deciding(family)
         rows.append(
             {
                 "run": run.info.run_name,
@@ -131,12 +132,11 @@ def _own(tags: dict[str, str], names: Iterable[str]) -> dict[str, str]:
 def differing(run: Run) -> dict[str, str]:
     """The parameters that are not at the default of the run's recipe; empty when its recipe is not known."""
     from asr_lab.config.identity import defaults
-    from asr_lab.config.schema import RECIPES
 
-    recipe = RECIPES.get(run.data.params.get("recipe", ""))
-    if recipe is None:
+    name = run.data.params.get("recipe", "")
+    if name not in FAMILIES:
         return {}
-    usual = {key: _text(value) for key, value in defaults(recipe).items()}
+    usual = {key: _text(value) for key, value in defaults(config_class(name)).items()}
     own = ((key, value) for key, value in sorted(run.data.params.items()) if "." in key)  # others are `mlflow run`'s
     return {key: value for key, value in own if usual.get(key) != value}
 

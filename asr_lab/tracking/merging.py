@@ -35,11 +35,10 @@ def register_merged(run_id: str, name: str) -> ModelVersion | None:
 def _merged(source: str) -> Iterator[Path | None]:
     """A folder that is gone afterwards, with the plain model of adapters; None where there are none."""
     from asr_lab.models import load_model
-    from asr_lab.models.wav2vec2.recognizer import Wav2Vec2Recognizer
 
     store = registry.MlflowStore()
     recognizer = load_model(store.resolve(source), store.resolve)
-    if not (isinstance(recognizer, Wav2Vec2Recognizer) and recognizer.added_params):
+    if not recognizer.added_params:
         yield None
         return
     recognizer.merge()

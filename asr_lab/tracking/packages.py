@@ -22,6 +22,7 @@ from mlflow.models.signature import ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
 import asr_lab
+from asr_lab.families import FAMILIES
 from asr_lab.tracking.store import once, quiet
 from asr_lab.training.recorder import RegisteredModel
 
@@ -65,7 +66,8 @@ def _signature(model: RegisteredModel) -> ModelSignature:
     """What the model takes and gives: one of pronunciation is told what should have been said."""
     config = model.files["model"] / "config.json" if "model" in model.files else None
     told = json.loads(config.read_text(encoding="utf-8")) if config and config.is_file() else {}
-    return _ASSESSOR if told.get("model_type") == "pronunciation" else SIGNATURE
+    of = FAMILIES.get(told.get("model_type", ""))
+    return _ASSESSOR if of and of.takes_text else SIGNATURE
 
 
 def package(model: RegisteredModel, folder: Path) -> str:

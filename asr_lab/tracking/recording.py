@@ -15,7 +15,7 @@ import pandas as pd
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from asr_lab.errors import AsrLabError, reason
-from asr_lab.metrics.catalog import DECIDES
+from asr_lab.families import deciding
 from asr_lab.tracking import packages
 from asr_lab.tracking.ending import end_on_sigterm
 from asr_lab.tracking.orphans import CHECKPOINTS
@@ -186,7 +186,7 @@ class MlflowRecorder:
             say(f"{self.name}: {what}; asr-lab sync ships them")
 
     def _facts(self, status: Status) -> dict[str, Any]:
-        metric = DECIDES.get(self.spec.family, "")
+        metric = deciding(self.spec.family, self._latest) or deciding(self.spec.family)
         point = self._latest.get(metric)
         return {
             "name": self.name,

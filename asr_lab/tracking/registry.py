@@ -15,6 +15,7 @@ from mlflow.exceptions import MlflowException
 
 from asr_lab.config.names import registered_name
 from asr_lab.errors import AsrLabError, listing
+from asr_lab.families import makes_adapters
 from asr_lab.tracking import cards
 from asr_lab.tracking.conditions import quoted
 from asr_lab.tracking.knock import StoreAwayError, without_password
@@ -134,7 +135,7 @@ def is_adapter(version: ModelVersion) -> bool:
             except MlflowException as error:
                 if not is_missing(error):
                     raise
-    return bool(family == "adapter" if family else version.name.startswith(ADAPTER_NAME))
+    return makes_adapters(family) if family else bool(version.name.startswith(ADAPTER_NAME))
 
 
 def adapter_versions() -> list[dict[str, Any]]:

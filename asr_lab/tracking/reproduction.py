@@ -11,9 +11,11 @@ import pandas as pd
 from mlflow.entities import Metric, Run
 from mlflow.exceptions import MlflowException
 
+from asr_lab.config import identity
 from asr_lab.config.schema import Experiment
 from asr_lab.data import manifest
 from asr_lab.errors import AsrLabError
+from asr_lab.families import FAMILIES, family
 from asr_lab.system.distributed import rank_and_world_size
 from asr_lab.tracking import provenance
 from asr_lab.tracking.knock import StoreAwayError
@@ -40,8 +42,8 @@ def pinned(run: Run) -> dict[str, str]:
     """Config keys that name the very models the run used, where its configuration names them by an alias."""
     tags = run.data.tags
     base, adapter = tags.get("asr_lab.base", ""), tags.get("asr_lab.adapter_uri", "")
-    keys = {"evaluate": "evaluate.model", "adapter": "adapter.base", "deepspeech2": "model.pretrained"}
-    key = keys.get(tags.get("asr_lab.family", ""), "")
+    name = tags.get("asr_lab.family", "")
+    key = FAMILIES[name].from_key if name in FAMILIES else ""
     return ({key: base} if key and base else {}) | ({"evaluate.adapter": adapter} if adapter else {})
 
 
@@ -78,9 +80,9 @@ def _models(tags: Mapping[str, str], config: Experiment) -> Iterable[tuple[str, 
 
 
 def _models_of(config: Experiment) -> dict[str, str]:
-    if config.recipe == "evaluate":
-        return {"base": config.evaluate.model, "adapter": config.evaluate.adapter}
-    return {"base": config.adapter.base if config.recipe == "adapter" else config.model.pretrained, "adapter": ""}
+    keys = identity.flat(config)
+    base = keys.get(family(config.recipe).from_key) or ""
+    return {"base": str(base), "adapter": str(keys.get("evaluate.adapter") or "")}
 
 
 def _or_why(found: Callable[[], str]) -> str:
@@ -108,10 +110,9 @@ def _base_digest(store: MlflowStore, uri: str) -> str:
 def _adapter_digest(store: MlflowStore, adapter: str, config: Experiment) -> str:
     from asr_lab.models.adapter import AdapterManager
 
-    assert config.recipe == "evaluate"
     if adapter.startswith(("models:/", "runs:/")):
         return manifest.file_digest(store.adapter_file(adapter))
-    return manifest.file_digest(AdapterManager(config.evaluate.adapter_dir).find(adapter))
+    return manifest.file_digest(AdapterManager(str(identity.flat(config)["evaluate.adapter_dir"])).find(adapter))
 
 
 def _code(sha: str, dirty: str | None) -> str:
@@ -127,7 +128,7 @@ def _versions(then: str, now: str) -> Iterable[tuple[str, str, str]]:
 
 
 def _data(tags: Mapping[str, str], config: Experiment) -> Iterable[tuple[str, str, str]]:
-    for split, path in _manifests(config).items():
+    for split, path in config.manifests().items():
         then = tags.get(f"asr_lab.data.{split}", "")
         if path and then:
             try:
@@ -135,13 +136,6 @@ def _data(tags: Mapping[str, str], config: Experiment) -> Iterable[tuple[str, st
             except AsrLabError as error:
                 now = f"{error.what}: {path}"
             yield f"data {split}", then, now
-
-
-def _manifests(config: Experiment) -> dict[str, str]:
-    if config.recipe == "evaluate":
-        return {config.evaluate.split: config.evaluate.data}
-    found = {split: str(getattr(config.data, split, "")) for split in ("train", "val", "test")}
-    return found | ({} if config.recipe == "adapter" else {"noise": config.augment.noise_manifest})
 
 
 def arrived(repeated: str) -> str:

@@ -26,10 +26,10 @@ from asr_lab.data import manifest
 from asr_lab.data.text import BLANK, SPACE, UNKNOWN, TextNormalizer
 from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
-from asr_lab.recipes.adapter import hear
-from asr_lab.recipes.common import Split
-from asr_lab.recipes.fitting import fit
-from asr_lab.recipes.person import Plan, plan
+from asr_lab.recipes.adaptation.fit import fit
+from asr_lab.recipes.adaptation.plan import AdaptationPlan, plan
+from asr_lab.recipes.adaptation.train import hear
+from asr_lab.recipes.run_spec import Split
 from asr_lab.system.threads import use_threads
 from asr_lab.units import SAMPLE_RATE
 
@@ -62,7 +62,7 @@ def made_person(folder: Path, utterances: int) -> Split:
     return Split.read("train", str(path))
 
 
-def plain_pass(planned: Plan) -> float:
+def plain_pass(planned: AdaptationPlan) -> float:
     """Seconds of one plain forward pass of the base over what an adapter hears, head and all."""
     began = time.perf_counter()
     for _, frames_BUH, _ in planned.recognizer.encoded(planned.learned):
@@ -71,7 +71,7 @@ def plain_pass(planned: Plan) -> float:
     return time.perf_counter() - began
 
 
-def whole_training(planned: Plan, folder: Path) -> tuple[float, float]:
+def whole_training(planned: AdaptationPlan, folder: Path) -> tuple[float, float]:
     """(Seconds of the whole adapter training, of it the pass of the base.)"""
     began = time.perf_counter()
     frames = hear(planned, Console(file=io.StringIO()), folder)

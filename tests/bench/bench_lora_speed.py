@@ -18,7 +18,7 @@ from asr_lab.models.recognizer import best_device
 from asr_lab.models.wav2vec2 import bases, tuning
 from asr_lab.models.wav2vec2.network import SpeechCTC
 from asr_lab.models.wav2vec2.recognizer import Wav2Vec2Recognizer
-from asr_lab.recipes.speed import speeds
+from asr_lab.recipes.comparison.speed import speeds
 from asr_lab.system.threads import use_threads
 from asr_lab.units import SAMPLE_RATE
 

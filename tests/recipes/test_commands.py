@@ -254,7 +254,7 @@ def test_testing_on_what_was_learned_is_refused(home):
 
 
 def test_a_failed_run_is_marked_failed(home, monkeypatch):
-    from asr_lab.recipes import train as recipe
+    from asr_lab.recipes.recognition import train as recipe
 
     monkeypatch.setattr(recipe, "fit", lambda *_: 1 / 0)
     result = run("train", "base.yaml", "data.train=corpus/all.jsonl.gz", "data.val=corpus/all.jsonl.gz", *TINY,

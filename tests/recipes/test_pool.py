@@ -24,7 +24,7 @@ def children(store):
 def scored(path, name, wrong, text="nfc-lower", model_type="wav2vec2"):
     """A finished run that got one word of each utterance of these speakers wrong."""
     from asr_lab.data.text import TextNormalizer
-    from asr_lab.recipes.common import Split, score
+    from asr_lab.recipes.run_spec import Split, score
     from asr_lab.tracking.recorder import MlflowTracker
     from asr_lab.training.recorder import RunSpec
 

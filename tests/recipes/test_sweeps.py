@@ -26,7 +26,7 @@ from servers import postgres_database
 
 from asr_lab.errors import AsrLabError
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
-from asr_lab.recipes.common import describe
+from asr_lab.recipes.run_spec import describe
 from asr_lab.sweeps import ledger
 from asr_lab.sweeps import sweep as sweeping
 from asr_lab.sweeps.ledger import PROCESS

@@ -23,8 +23,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCTC
 
 from asr_lab.data.audio import read_file
-from asr_lab.recipes import arms as recipe
-from asr_lab.recipes.train import train
+from asr_lab.recipes.comparison import train as recipe
+from asr_lab.recipes.recognition.train import train
 from asr_lab.tracking import load_model
 
 ON = ("data.train=corpus/all.jsonl.gz", "data.val=corpus/all.jsonl.gz", "data.test=test/all.jsonl.gz",

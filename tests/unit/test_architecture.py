@@ -23,6 +23,7 @@ LEVELS = (
     ("config",),
     ("mlflow_run", "build_backend"),
     ("system",),
+    ("families",),
     ("errors", "units", ""),
 )
 LEVEL = {room: height for height, rooms in enumerate(reversed(LEVELS)) for room in rooms}

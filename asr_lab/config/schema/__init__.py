@@ -8,7 +8,7 @@ from __future__ import annotations
 from asr_lab.config.schema.adapter import Adapter, AdapterData, AdapterExperiment, AdapterTrain
 from asr_lab.config.schema.arms import UNTOUCHED, ArmsExperiment, Comparison
 from asr_lab.config.schema.augment import Augment, Sound, Wav2Vec2Augment
-from asr_lab.config.schema.base import Data, Run, Section, Text
+from asr_lab.config.schema.base import Data, Experiment, RecognitionModel, Run, Section, Text
 from asr_lab.config.schema.curriculum import Curriculum, CurriculumExperiment, Phase
 from asr_lab.config.schema.deepspeech2 import DeepSpeech2Experiment, DeepSpeech2Model
 from asr_lab.config.schema.evaluate import EvaluateExperiment, Evaluation
@@ -20,14 +20,12 @@ from asr_lab.config.schema.pronunciation import (
     PronunciationModel,
     PronunciationTrain,
 )
+from asr_lab.config.schema.recognition import RecognitionExperiment
 from asr_lab.config.schema.sweep import SweepExperiment
 from asr_lab.config.schema.wav2vec2 import Lora, Wav2Vec2Experiment, Wav2Vec2Model, Wav2Vec2Train
 
 __all__ = [
     "ALIASES",
-    "ALIASES_OF",
-    "RECIPES",
-    "TRAINED",
     "UNTOUCHED",
     "Adapter",
     "AdapterData",
@@ -52,43 +50,19 @@ __all__ = [
     "PronunciationLoss",
     "PronunciationModel",
     "PronunciationTrain",
+    "RecognitionExperiment",
+    "RecognitionModel",
     "Run",
     "Section",
     "Sound",
     "SweepExperiment",
     "Text",
     "Train",
-    "TrainExperiment",
     "Wav2Vec2Augment",
     "Wav2Vec2Experiment",
     "Wav2Vec2Model",
     "Wav2Vec2Train",
 ]
-
-TrainExperiment = DeepSpeech2Experiment | Wav2Vec2Experiment
-"""What trains a recogniser; `asr-lab train` takes a `PronunciationExperiment` too."""
-Experiment = (
-    TrainExperiment
-    | PronunciationExperiment
-    | CurriculumExperiment
-    | ArmsExperiment
-    | AdapterExperiment
-    | EvaluateExperiment
-)
-"""What is run once."""
-
-RECIPES: dict[str, type[Experiment | SweepExperiment]] = {
-    "deepspeech2": DeepSpeech2Experiment,
-    "wav2vec2": Wav2Vec2Experiment,
-    "pronunciation": PronunciationExperiment,
-    "curriculum": CurriculumExperiment,
-    "arms": ArmsExperiment,
-    "adapter": AdapterExperiment,
-    "evaluate": EvaluateExperiment,
-    "sweep": SweepExperiment,
-}
-TRAINED = ("deepspeech2", "wav2vec2", "pronunciation")
-"""The recipes of `asr-lab train`."""
 
 ALIASES: dict[str, str] = {
     "adapter_hidden_dims": "adapter.hidden_dims",
@@ -116,7 +90,4 @@ ALIASES: dict[str, str] = {
     "val_data": "data.val",
     "wav2vec_lr": "train.lr",
 }
-"""Option names of the older systems and the config keys they stand for."""
-
-ALIASES_OF: dict[str, dict[str, str]] = {"pronunciation": {"wav2vec_lr": "train.encoder_lr"}}
-"""Recipe -> older option names that stand for another key there than elsewhere."""
+"""Option names of the older systems and the config keys they stand for; a family may have others (`families`)."""

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from asr_lab.config.schema.base import Positive, Run, Section, Share
+from asr_lab.config.schema.base import Experiment, Positive, Section, Share
 from asr_lab.config.schema.loop import Loop
 
 
@@ -78,11 +78,10 @@ class AdapterTrain(Loop):
     weight_decay: float = Field(default=0.0, ge=0)
 
 
-class AdapterExperiment(Section):
+class AdapterExperiment(Experiment):
     """Adapt a recogniser to one person."""
 
     recipe: Literal["adapter"] = "adapter"
-    run: Run = Run()
     adapter: Adapter
     data: AdapterData = AdapterData()
     train: AdapterTrain = AdapterTrain()
@@ -95,3 +94,6 @@ class AdapterExperiment(Section):
         if self.data.each and self.run.register_as:
             raise ValueError("run.register_as is one name; with data.each each adapter is registered under its own")
         return self
+
+    def without_traces(self, folder: str) -> Self:
+        return self.model_copy(update={"adapter": self.adapter.model_copy(update={"save_dir": folder})})

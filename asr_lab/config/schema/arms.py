@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from asr_lab.config.dotted import leaves
 from asr_lab.config.schema.augment import Wav2Vec2Augment
-from asr_lab.config.schema.base import Data, Positive, Run, Section
+from asr_lab.config.schema.base import Data, Experiment, Positive, Section
 from asr_lab.config.schema.wav2vec2 import Wav2Vec2Model, Wav2Vec2Train
 from asr_lab.errors import listing
 
@@ -31,12 +31,11 @@ class Comparison(Section):
     """How often each arm recognises them; the median counts."""
 
 
-class ArmsExperiment(Section):
+class ArmsExperiment(Experiment):
     """Train the arms of a comparison and compare them; each is a wav2vec2 experiment of these sections and its own
     keys."""
 
     recipe: Literal["arms"] = "arms"
-    run: Run = Run()
     data: Data = Data()
     augment: Wav2Vec2Augment = Wav2Vec2Augment()
     model: Wav2Vec2Model = Wav2Vec2Model()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -14,6 +14,8 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
+
+SPLITS = ("train", "val", "test", "test_hard")
 
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
@@ -78,3 +80,29 @@ class Data(Section):
     """Longer utterances (seconds) are left out of training, counted and named."""
     phonemes: bool = False
     """Score in phonemes too (`val/per` of each epoch, `test/per`), by eSpeak NG and the utterances' language."""
+
+
+class Experiment(Section):
+    """What is run once: the first two fields of every family's configuration."""
+
+    recipe: str
+    """The family (`asr_lab.families`)."""
+    run: Run = Run()
+
+    def manifests(self) -> dict[str, str]:
+        """Split -> manifest, of those that are named."""
+        data = getattr(self, "data", None)
+        named = {split: str(getattr(data, split, "")) for split in SPLITS}
+        noise = getattr(getattr(self, "augment", None), "noise_manifest", "")
+        return {split: path for split, path in {**named, "noise": noise}.items() if path}
+
+    def without_traces(self, folder: str) -> Self:
+        """The same, with what it would write outside its run written into `folder`."""
+        return self
+
+
+class RecognitionModel(Section):
+    """The first field of every recogniser's network."""
+
+    pretrained: str = ""
+    """The model that training starts from; empty: from scratch."""

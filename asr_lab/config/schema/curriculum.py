@@ -7,7 +7,17 @@ from typing import Literal, Self
 from pydantic import model_validator
 
 from asr_lab.config.schema.augment import Wav2Vec2Augment
-from asr_lab.config.schema.base import AboveZero, Count, Data, NotNegative, Positive, Run, Section, Share, SomeShare
+from asr_lab.config.schema.base import (
+    AboveZero,
+    Count,
+    Data,
+    Experiment,
+    NotNegative,
+    Positive,
+    Section,
+    Share,
+    SomeShare,
+)
 from asr_lab.config.schema.wav2vec2 import Wav2Vec2Model, Wav2Vec2Train
 
 
@@ -109,11 +119,10 @@ class Curriculum(Section):
     """The other speeds of `speed_share`."""
 
 
-class CurriculumExperiment(Section):
+class CurriculumExperiment(Experiment):
     """Fine-tune a base of the wav2vec2 family by four phases, each from the best of the one before."""
 
     recipe: Literal["curriculum"] = "curriculum"
-    run: Run = Run()
     data: Data = Data()
     augment: Wav2Vec2Augment = Wav2Vec2Augment()
     model: Wav2Vec2Model

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Literal
 
 from asr_lab.config.schema.augment import Augment
-from asr_lab.config.schema.base import Data, Positive, Run, Section
-from asr_lab.config.schema.loop import Train
+from asr_lab.config.schema.base import Positive, RecognitionModel
+from asr_lab.config.schema.recognition import RecognitionExperiment
 
 
-class DeepSpeech2Model(Section):
+class DeepSpeech2Model(RecognitionModel):
     """DeepSpeech2 (Amodei et al. 2016) as in KoSpeech; the small size here is the demo's."""
 
     pretrained: str = ""
@@ -28,12 +28,9 @@ class DeepSpeech2Model(Section):
     """The output layer as in KoSpeech's later commits, of February 2021, or v1 (imported models have their own)."""
 
 
-class DeepSpeech2Experiment(Section):
+class DeepSpeech2Experiment(RecognitionExperiment):
     """Train a DeepSpeech2 recogniser."""
 
     recipe: Literal["deepspeech2"] = "deepspeech2"
-    run: Run = Run()
-    data: Data = Data()
     augment: Augment = Augment()
     model: DeepSpeech2Model = DeepSpeech2Model()
-    train: Train = Train()

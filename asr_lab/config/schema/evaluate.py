@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from asr_lab.config.schema.base import Positive, Run, Section
+from asr_lab.config.schema.base import Experiment, Positive, Section
 
 
 class Evaluation(Section):
@@ -31,9 +31,11 @@ class Evaluation(Section):
     """Score in phonemes too (`test/per`), by eSpeak NG and the utterances' language."""
 
 
-class EvaluateExperiment(Section):
+class EvaluateExperiment(Experiment):
     """Score a recogniser on a manifest."""
 
     recipe: Literal["evaluate"] = "evaluate"
-    run: Run = Run()
     evaluate: Evaluation
+
+    def manifests(self) -> dict[str, str]:
+        return {self.evaluate.split: self.evaluate.data}

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from asr_lab.config.schema.base import Run, Section
+from asr_lab.config.schema.base import Experiment, Section
 
 
 class Pool(Section):
@@ -20,9 +20,8 @@ class Pool(Section):
     """Which of their splits is meant, and what it is called here."""
 
 
-class PoolExperiment(Section):
+class PoolExperiment(Experiment):
     """One evaluation of those of several parts, such as the folds of a cross-fit."""
 
     recipe: Literal["pool"] = "pool"
-    run: Run = Run()
     pool: Pool

@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from asr_lab.config.schema.augment import Wav2Vec2Augment
-from asr_lab.config.schema.base import Positive, Run, Section
+from asr_lab.config.schema.base import Experiment, Positive, Section
 from asr_lab.config.schema.loop import Train
 
 TYPES = ("simple", "transformer", "cross", "hierarchical")
@@ -109,11 +109,10 @@ class PronunciationTrain(Train):
     """Validation utterances that are shown after each epoch, true and predicted, and logged as a table."""
 
 
-class PronunciationExperiment(Section):
+class PronunciationExperiment(Experiment):
     """Train a model of pronunciation assessment."""
 
     recipe: Literal["pronunciation"] = "pronunciation"
-    run: Run = Run()
     data: PronunciationData = PronunciationData()
     augment: Wav2Vec2Augment = Wav2Vec2Augment(strength=0.25)
     model: PronunciationModel = PronunciationModel()

@@ -7,8 +7,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from asr_lab.config.schema.augment import Wav2Vec2Augment
-from asr_lab.config.schema.base import Data, Positive, Run, Section
+from asr_lab.config.schema.base import Positive, RecognitionModel, Section
 from asr_lab.config.schema.loop import Train
+from asr_lab.config.schema.recognition import RecognitionExperiment
 
 
 class Lora(Section):
@@ -36,7 +37,7 @@ class Lora(Section):
         return self
 
 
-class Wav2Vec2Model(Section):
+class Wav2Vec2Model(RecognitionModel):
     """wav2vec 2.0, XLS-R, HuBERT or WavLM with a CTC head; the sizes are those of a tiny one from scratch."""
 
     pretrained: str = ""
@@ -100,12 +101,14 @@ class Wav2Vec2Train(Train):
     """Compute activations twice instead of keeping them: less memory, a third more time."""
 
 
-class Wav2Vec2Experiment(Section):
+class Wav2Vec2Experiment(RecognitionExperiment):
     """Train a recogniser of the wav2vec2 family."""
 
     recipe: Literal["wav2vec2"] = "wav2vec2"
-    run: Run = Run()
-    data: Data = Data()
     augment: Wav2Vec2Augment = Wav2Vec2Augment()
     model: Wav2Vec2Model = Wav2Vec2Model()
     train: Wav2Vec2Train = Wav2Vec2Train()
+
+    @property
+    def merges(self) -> bool:
+        return self.model.merged

@@ -22,7 +22,7 @@ from torch import Tensor
 from transformers import AutoConfig
 
 from asr_lab.data.audio import Signal
-from asr_lab.data.augment import SoundAugmenter
+from asr_lab.data.augment import FrameMasker, SoundAugmenter
 from asr_lab.data.batches import Batch, for_model
 from asr_lab.data.text import TextNormalizer
 from asr_lab.errors import AsrLabError
@@ -43,6 +43,8 @@ class EncoderRecognizer(Recognizer):
     """A recogniser on an encoder of the family, which makes frames of samples by convolutions."""
 
     feature_extractor: Any = field(kw_only=True)
+
+    augmenter: ClassVar[type[SoundAugmenter]] = FrameMasker
 
     @property
     @abstractmethod

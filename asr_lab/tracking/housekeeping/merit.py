@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from asr_lab.errors import AsrLabError, nearest
-from asr_lab.metrics.catalog import DECIDES, METRICS, direction
+from asr_lab.families import deciding
+from asr_lab.metrics.catalog import METRICS, direction
 from asr_lab.tracking.housekeeping.records import Record
 from asr_lab.tracking.tags import DATA, KIND
 
@@ -24,7 +25,7 @@ def judge(records: Sequence[Record], number: int, metric: str = "") -> dict[str,
     for one in records:
         if one.status != "FINISHED" or one.deleted or one.tags.get(KIND) in _TRIALS:
             continue
-        by = metric or DECIDES.get(one.family, "")
+        by = metric or deciding(one.family, one.metrics) or deciding(one.family)
         if by not in one.metrics:
             stays[one.run_id] = f"not judged: it has no {by}" if by else "not judged: nothing decides for its family"
         elif one.metrics[by] == one.metrics[by]:

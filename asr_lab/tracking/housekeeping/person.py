@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
+from asr_lab.families import makes_adapters
 from asr_lab.metrics.catalog import in_a_name
 from asr_lab.tracking.housekeeping.records import Record
 from asr_lab.tracking.tags import KIND, SPEAKER
@@ -28,7 +29,7 @@ def also_called(
         if not of:
             continue
         speakers = set(tables[one.run_id])
-        is_own = one.family == "adapter" and one.tags.get(KIND) == "train" and len(speakers) == 1
+        is_own = makes_adapters(one.family) and one.tags.get(KIND) == "train" and len(speakers) == 1
         if of == person:
             theirs |= speakers if is_own else set()
         else:

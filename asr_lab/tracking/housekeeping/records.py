@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, Run, ViewType
 
-from asr_lab.metrics.catalog import DECIDES
+from asr_lab.families import FAMILIES
 from asr_lab.tracking.conditions import OURS
 from asr_lab.tracking.store import all_pages, experiment_ids, reaching, search_runs
 from asr_lab.tracking.tags import (
@@ -90,6 +90,7 @@ class Record:
         return self.ended or self.last_sign
 
 
+_DECIDE = {name for family in FAMILIES.values() for name in family.decides}
 _TAGS = (KEEP, ARCHIVED, BUNDLES, CLEANUP, RESTORED_FROM, RESTORING, PROCESS, SPEAKER, KIND, SWEEP)
 
 
@@ -114,7 +115,7 @@ def record_of(run: Run, metric: str = "") -> Record:
         experiment_id=info.experiment_id,
         parent=tags.get(PARENT, ""),
         tags={name: value for name, value in tags.items() if name in _TAGS or name.startswith(DATA)},
-        metrics={name: run.data.metrics[name] for name in {metric, *DECIDES.values()} if name in run.data.metrics},
+        metrics={name: run.data.metrics[name] for name in {metric, *_DECIDE} if name in run.data.metrics},
         needs=tuple(id for base in bases if base.startswith(("runs:/", "models:/m-")) for id in ids_in(base)),
         models=tuple(output.model_id for output in run.outputs.model_outputs) if run.outputs else (),
         trained_on=run.data.params.get("data.train", ""),

@@ -10,7 +10,8 @@ from mlflow.entities import Run
 
 from asr_lab.config.identity import NOT_IDENTITY
 from asr_lab.errors import AsrLabError, listing, nearest
-from asr_lab.metrics.catalog import SHOWN, deciding, direction
+from asr_lab.families import deciding, makes_adapters, shown
+from asr_lab.metrics.catalog import direction
 from asr_lab.tracking.store import client, reaching
 
 SEED = "run.seed"
@@ -41,7 +42,7 @@ def deciding_metric(runs: Sequence[Run], wanted: str = "") -> str:
 def shown_metrics(runs: Sequence[Run], decides: str) -> list[str]:
     """The deciding metric and those that matter for the families of the runs, of which at least one run has a value."""
     names = [decides] if decides else []
-    names += [name for family in dict.fromkeys(map(family_of, runs)) for name in SHOWN.get(family, ())]
+    names += [name for family in dict.fromkeys(map(family_of, runs)) for name in shown(family)]
     return [name for name in dict.fromkeys(names) if any(name in run.data.metrics for run in runs)]
 
 
@@ -138,7 +139,7 @@ def _way(run: Run) -> str:
     kind = str(run.data.tags.get("asr_lab.kind", "train"))
     if kind != "train":
         return kind  # an evaluation, an import: nothing was trained
-    if family_of(run) == "adapter":
+    if makes_adapters(family_of(run)):
         return "adapter"
     return "fine-tune" if run.data.params.get("model.pretrained") else "scratch"
 

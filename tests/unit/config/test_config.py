@@ -7,8 +7,9 @@ from conftest import ROOT, refused
 
 from asr_lab.config.identity import differences, dump_yaml, flat, run_name, signature
 from asr_lab.config.load import load, parse_overrides
-from asr_lab.config.schema import ALIASES, RECIPES, DeepSpeech2Experiment, Wav2Vec2Experiment
+from asr_lab.config.schema import ALIASES, DeepSpeech2Experiment, Wav2Vec2Experiment
 from asr_lab.errors import AsrLabError
+from asr_lab.families import FAMILIES, config_class
 
 
 def test_overrides_are_split_at_commas_before_a_key_only():
@@ -124,7 +125,7 @@ def test_configuration_is_frozen():
 def test_aliases_point_at_keys_that_exist():
     from asr_lab.config.load import keys
 
-    known = {key for kind in RECIPES.values() for key in keys(kind)}
+    known = {key for name in FAMILIES for key in keys(config_class(name))}
     assert set(ALIASES.values()) <= known
 
 

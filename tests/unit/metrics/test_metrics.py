@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from asr_lab.families import FAMILIES
 from asr_lab.metrics import error_rates
-from asr_lab.metrics.catalog import DECIDES, LOGGED, METRICS, SHOWN, direction
+from asr_lab.metrics.catalog import METRICS, direction
 from asr_lab.metrics.significance import difference_interval, differing, holm, rate_interval
 
 
@@ -123,10 +124,10 @@ def test_directions():
     assert direction("val/wer") == "lower"
     assert direction("val/wer_by_age/5") == "lower"
     assert direction("model/params") == "neither"
-    for name in [*DECIDES.values(), *(n for names in SHOWN.values() for n in names)]:
+    for name in [name for one in FAMILIES.values() for name in (*one.decides, *one.shows)]:
         assert name in METRICS
-    for names in LOGGED.values():
-        assert set(names) <= set(METRICS)
+    for one in FAMILIES.values():
+        assert set(one.logs) | set(one.card.figures if one.card else ()) <= set(METRICS)
 
 
 def test_holm_corrects_as_published():

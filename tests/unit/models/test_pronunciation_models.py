@@ -20,8 +20,8 @@ from asr_lab.models.pronunciation.batches import CLASS_OF, answers
 from asr_lab.models.pronunciation.config import DIAGNOSES, UNITS
 from asr_lab.models.pronunciation.decisions import Decisions
 from asr_lab.models.pronunciation.loss import WeightedSum, error_loss
-from asr_lab.recipes.pronunciation_plan import _start as start
-from asr_lab.recipes.pronunciation_validation import PronunciationSums, best_f1, example_lines
+from asr_lab.recipes.pronunciation.plan import _start as start
+from asr_lab.recipes.pronunciation.validation import PronunciationSums, best_f1, example_lines
 from asr_lab.training.recorder import FolderStore
 from asr_lab.training.trainer import give_a_rate_of_its_own
 

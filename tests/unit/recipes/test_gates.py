@@ -2,7 +2,7 @@
 
 import pytest
 
-from asr_lab.recipes.gates import Gate, overfits, still_falling
+from asr_lab.recipes.curriculum.gates import Gate, overfits, still_falling
 
 
 @pytest.mark.parametrize(

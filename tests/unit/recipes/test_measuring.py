@@ -8,8 +8,8 @@ import pytest
 from encoders import recognizer, speech, tuned
 
 from asr_lab.metrics import error_rates
-from asr_lab.recipes.measuring import Arm, Measured, sentences, table
-from asr_lab.recipes.speed import Speed, speeds, with_memory
+from asr_lab.recipes.comparison.measure import Arm, Measured, sentences, table
+from asr_lab.recipes.comparison.speed import Speed, speeds, with_memory
 from asr_lab.reports.arms import arms_figure
 
 NAN = float("nan")

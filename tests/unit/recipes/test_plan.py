@@ -7,9 +7,8 @@ from rich.console import Console
 
 from asr_lab.config.load import load, parse_overrides
 from asr_lab.data import manifest
-from asr_lab.recipes import pronunciation_plan
-from asr_lab.recipes.plan import plan
-from asr_lab.recipes.train import Part, train
+from asr_lab.recipes.recipe import recipe_of
+from asr_lab.recipes.recognition.train import Part, train
 from asr_lab.training.recorder import FolderStore, MemoryTracker
 
 SIZES = {
@@ -22,7 +21,7 @@ SIZES = {
 def planned(recipe: str, train, val, test):
     given = [f"data.train={train}", f"data.val={val}", f"data.test={test}", *SIZES[recipe]]
     config = load(None, parse_overrides(given), recipe)
-    return (pronunciation_plan.plan if recipe == "pronunciation" else plan)(config, FolderStore())
+    return recipe_of(config).plan(config, FolderStore())
 
 
 @pytest.fixture
@@ -39,14 +38,14 @@ def two(tmp_path):
 @pytest.mark.parametrize("recipe", SIZES)
 def test_one_manifest_for_everything_is_warned_of(two, tmp_path, recipe):
     everything, speakers = (learners(tmp_path, 8), "juan, mina") if recipe == "pronunciation" else (two, "ann, bob")
-    utterances, who, *_ = planned(recipe, everything, everything, everything).warnings()
+    utterances, who, *_ = planned(recipe, everything, everything, everything).warnings
     assert utterances.count("and test") == 2
     assert "the splits share utterances" in utterances
     assert who.endswith(f": train and val 2 ({speakers}), train and test 2 ({speakers}), val and test 2 ({speakers})")
 
 
 def test_splits_of_other_people_are_not(two, tmp_path):
-    assert planned("deepspeech2", tmp_path / "ann/all.jsonl.gz", tmp_path / "bob/all.jsonl.gz", "").warnings() == []
+    assert planned("deepspeech2", tmp_path / "ann/all.jsonl.gz", tmp_path / "bob/all.jsonl.gz", "").warnings == []
 
 
 def test_it_is_told_and_recorded_without_names(two, tmp_path):

@@ -13,7 +13,7 @@ from mlflow.pyfunc import load_model
 
 from asr_lab.config.schema import PronunciationExperiment, PronunciationModel
 from asr_lab.errors import AsrLabError
-from asr_lab.recipes.pronunciation_plan import _start as start
+from asr_lab.recipes.pronunciation.plan import _start as start
 from asr_lab.tracking.packages import package
 from asr_lab.training.recorder import FolderStore, RegisteredModel
 

@@ -130,7 +130,7 @@ def test_values_that_no_trial_can_have(made):
         (ADAPTER, "val/wer", "no adapter logs the metric 'val/wer'"),
         (ADAPTER, "fold/wer", "'fold/wer' without data.cross_fit"),
         (ADAPTER, "train/imitation_loss", "'train/imitation_loss' without adapter.form=plain"),
-        (TRAIN, "model/size_mb", "whether model/size_mb is better lower or higher is nowhere said"),
+        (TRAIN, "model/size_mb", "metric model/size_mb has no known direction"),
     ],
 )
 def test_metrics_that_nobody_logs(made, experiment, objective, said):

@@ -18,8 +18,8 @@ from asr_lab.data import manifest
 from asr_lab.data.augment import Augmenter
 from asr_lab.data.batches import Collator, EpochBatches, InOrder, loader
 from asr_lab.data.features import extract
-from asr_lab.recipes import train as recipe
-from asr_lab.recipes.plan import plan
+from asr_lab.recipes.recognition import train as recipe
+from asr_lab.recipes.recognition.plan import plan
 from asr_lab.tracking.recorder import MlflowTracker
 from asr_lab.tracking.spool import sync
 from asr_lab.tracking.spool.spool import ROOT

@@ -17,8 +17,8 @@ from asr_lab.data.augment import Augmenter
 from asr_lab.data.text import TextNormalizer, build_vocabulary, split_units
 from asr_lab.errors import AsrLabError
 from asr_lab.models.deepspeech2_recognizer import load_recognizer
-from asr_lab.recipes import train as recipe
-from asr_lab.recipes.plan import plan
+from asr_lab.recipes.recognition import train as recipe
+from asr_lab.recipes.recognition.plan import plan
 from asr_lab.training.recorder import FolderStore, MemoryTracker
 from asr_lab.training.trainer import schedule
 

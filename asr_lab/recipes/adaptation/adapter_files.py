@@ -1,0 +1,134 @@
+"""What is done with adapters that are there: brought in from elsewhere, bound to a base, written in the plain form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+from lhotse import CutSet
+from rich.console import Console
+
+from asr_lab.config.schema import Adapter, AdapterExperiment
+from asr_lab.data import manifest
+from asr_lab.errors import AsrLabError
+from asr_lab.metrics import error_rates
+from asr_lab.models.adapter import AdapterInfo, AdapterManager, Base, MLPAdapter
+from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
+from asr_lab.recipes.adaptation.fit import imitate
+from asr_lab.recipes.run_spec import Split, describe, score
+from asr_lab.system.threads import use_threads
+from asr_lab.training.frames import Frames
+from asr_lab.training.recorder import RegisteredModel, Tracker
+from asr_lab.training.shelf import shelf
+
+_IMITATE_EPOCHS = 150
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A plain adapter that says what a residual one says, and how well: WER of both on the same utterances."""
+
+    file: Path
+    wer_residual: float
+    wer_plain: float
+
+
+def bring_in(
+    file: Path, name: str, target: AdapterManager, base: tuple[str, DeepSpeech2Recognizer] | None
+) -> AdapterInfo:
+    """Copy a file into the adapters of a folder under `name`; with a base it is checked against it and bound to it.
+
+    Raises `AsrLabError` when it does not fit the base, belongs to another one, or is not an adapter file.
+    """
+    source = AdapterManager()
+    info = source.get_adapter_info(str(file))
+    fits = base[1].base(base[0]) if base else _own(info)
+    adapter = source.load_adapter(str(file), fits, blank=base[1].blank if base else info.blank)
+    known = fits if base or info.base_digest else None
+    target.save_adapter(name, adapter, known, created=info.created or _now(), metrics=dict(info.metrics))
+    return target.get_adapter_info(name)
+
+
+def _own(info: AdapterInfo) -> Base:
+    """What the file says its base is: nothing to check it against."""
+    return Base(info.base_digest, info.vocabulary_digest, info.input_dim, info.output_dim, info.base)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def register(info: AdapterInfo, file: Path, tracker: Tracker) -> str:
+    """Make an adapter's file a version of `deepspeech2-adapter-NAME`, recorded as a run of kind `import`; its URI."""
+    if not info.base or Path(info.base).is_dir():
+        raise AsrLabError(
+            f"{info.adapter_name} does not say which registered base it belongs to",
+            where=str(file),
+            next_command=f"asr-lab adapters import {file} --base models:/deepspeech2@champion --register",
+        )
+    digest = manifest.file_digest(file)
+    spec = describe(
+        AdapterExperiment(adapter=Adapter(name=info.adapter_name, base=info.base, hidden_dims=info.hidden_dims)),
+        family="adapter",
+        kind="import",
+        model_type="deepspeech2-adapter",
+        name=f"{info.adapter_name}-import",
+        data={"adapter": digest},
+        base=info.base,
+        speaker=info.adapter_name,
+    )
+    with tracker.start(spec) as run:
+        run.file(file)
+        run.metrics({"model/trainable_params": info.num_params, "model/size_mb": info.size_bytes / 1e6})
+        model = RegisteredModel(
+            name=f"deepspeech2-adapter-{info.adapter_name}",
+            files={"adapter": file},
+            base_uri=info.base,
+            tags={"asr_lab.base": info.base, "asr_lab.base_digest": info.base_digest},
+        )
+        return run.model(model, register=True)
+
+
+def as_plain(
+    info: AdapterInfo, file: Path, recognizer: DeepSpeech2Recognizer, data: str, to: Path, console: Console
+) -> Plain:
+    """Write a plain adapter to the folder `to` that learned to say what a residual one says on the manifest `data`.
+
+    No transcript is learned from; they only tell how well it succeeded. Raises `AsrLabError` when it is plain already.
+    """
+    if info.form == "plain":
+        raise AsrLabError(f"{info.adapter_name} is plain already", where=str(file))
+    use_threads(0)
+    config = AdapterExperiment.model_validate(
+        {
+            "adapter": {"name": info.adapter_name, "hidden_dims": info.hidden_dims, "form": "plain"},
+            "data": {"train": data, "test": data},
+            "train": {"imitate_epochs": _IMITATE_EPOCHS},
+        }
+    )
+    base = recognizer.base(info.base)
+    teacher = AdapterManager().load_adapter(str(file), base, blank=recognizer.blank, device=recognizer.model.device)
+    cuts = Split.read("train", data).cuts
+    frames = Frames.of(recognizer, cuts, console)
+    taught = _taught(frames, teacher, cuts)
+    student = MLPAdapter(info.input_dim, info.hidden_dims, info.output_dim, dropout=0.0, blank=recognizer.blank)
+    imitate(student, config, taught, cuts)
+    created = AdapterManager(to).save_adapter(info.adapter_name, student, base, created=_now())
+    said = {
+        own: frames.hypotheses(recognizer, cuts, own.eval().to(recognizer.model.device)) for own in (teacher, student)
+    }
+    residual, plain = (error_rates.wer(score(cuts, texts, recognizer.normalizer)) for texts in said.values())
+    return Plain(created, residual, plain)
+
+
+@torch.no_grad()
+def _taught(frames: Frames, teacher: MLPAdapter, cuts: CutSet) -> Frames:
+    """The same frames with what the teacher says of them in the place of the base's logits."""
+    rows = shelf(cuts, (teacher.input_dim, teacher.output_dim), "auto", Path("checkpoints"))
+    device = next(teacher.parameters()).device
+    for cut in cuts:
+        frames_UH, logits_UV = frames.rows.get(cut.id)
+        rows.put(cut.id, frames_UH, teacher(frames_UH.to(device), logits_UV.to(device)).logits.cpu())
+    return replace(frames, rows=rows)

@@ -1,0 +1,69 @@
+"""What an adapter is worth: base and adapted recogniser on the same utterances, and how sure the difference is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from asr_lab.metrics import error_rates
+from asr_lab.metrics.significance import Interval, difference_interval
+from asr_lab.recipes.run_spec import record_scores
+from asr_lab.training.recorder import Recorder
+
+
+@dataclass(frozen=True)
+class Gain:
+    """Two scores of the same utterances, a row an utterance (`recipes.run_spec.score`)."""
+
+    base: pd.DataFrame
+    adapted: pd.DataFrame
+    delta: Interval
+    """Adapted WER minus the base's, paired; below 0 is a gain."""
+
+    @classmethod
+    def of(cls, base: pd.DataFrame, adapted: pd.DataFrame, *, unit: str, seed: int) -> Gain:
+        """`unit` is what is resampled: `utterance`, or `word` where each word is a recording of its own."""
+        return cls(base, adapted, difference_interval(*_paired(base, adapted, unit), seed=seed))
+
+    def metrics(self) -> dict[str, float]:
+        """The figures under their names in a run."""
+        return {
+            "test/wer_base": error_rates.wer(self.base),
+            "test/wer": error_rates.wer(self.adapted),
+            "test/cer_base": error_rates.cer(self.base),
+            "test/cer": error_rates.cer(self.adapted),
+            "test/wer_delta": self.delta.value,
+            "test/wer_delta_low": self.delta.low,
+            "test/wer_delta_high": self.delta.high,
+            "test/wer_delta_p": self.delta.p if self.delta.p is not None else float("nan"),
+        }
+
+    def rows(self) -> dict[str, str]:
+        """The figures in words, a line each."""
+        wer, delta = self.metrics(), self.delta
+        return {
+            "WER": f"{wer['test/wer_base']:.1%} -> {wer['test/wer']:.1%} on {len(self.adapted)} held-out utterances",
+            "CER": f"{wer['test/cer_base']:.1%} -> {wer['test/cer']:.1%}",
+            "difference": f"{delta.value:+.1%}, 95 % interval {delta.low:+.1%} to {delta.high:+.1%}",
+        }
+
+    def record(self, run: Recorder, who: str, base_uri: str) -> None:
+        """Log both scores with their tables and pages, and the difference."""
+        record_scores(run, self.adapted, "test", f"{who}, adapted ({run.name})")
+        if not run.brief:  # of many runs on one base it is always the same
+            record_scores(run, self.base, "base_test", f"{who}, base alone ({base_uri})")
+        run.metrics(self.metrics())
+
+
+def _paired(base: pd.DataFrame, adapted: pd.DataFrame, unit: str) -> tuple[Any, Any, Any]:
+    """Errors of base and adapter and reference words, a row an utterance or a row a reference word."""
+    if unit == "utterance":
+        return error_rates.word_errors(base), error_rates.word_errors(adapted), base["words"]
+    columns = [
+        np.concatenate([error_rates.errors_by_word(r, h) for r, h in zip(t["reference"], t["hypothesis"], strict=True)])
+        for t in (base, adapted)
+    ]
+    return columns[0], columns[1], np.ones_like(columns[0])

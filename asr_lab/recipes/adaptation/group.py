@@ -1,0 +1,214 @@
+"""Adapters for everyone in a manifest: a run a person under one parent, their figures pooled, and how the gain grows
+with what is learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean
+
+import pandas as pd
+from lhotse import CutSet
+from lhotse.cut import Cut
+from rich.console import Console
+
+from asr_lab.config.schema import AdapterExperiment
+from asr_lab.data import manifest
+from asr_lab.data.splits import groups
+from asr_lab.errors import AsrLabError, listing
+from asr_lab.models.adapter import check_name
+from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
+from asr_lab.recipes.adaptation.fit import measure
+from asr_lab.recipes.adaptation.gain import Gain
+from asr_lab.recipes.adaptation.plan import AdaptationPlan, load_base, plan
+from asr_lab.recipes.adaptation.train import Adapted, adapt, hear
+from asr_lab.recipes.recipe import Outcome, Recipe
+from asr_lab.recipes.run_spec import Split, describe
+from asr_lab.reports.growth import growth_figure
+from asr_lab.reports.summary import Summary
+from asr_lab.reports.table import Table
+from asr_lab.system.resources import Clock
+from asr_lab.system.threads import use_threads
+from asr_lab.training.recorder import ModelStore, Recorder, Tracker
+
+
+@dataclass(frozen=True)
+class AdaptedGroup:
+    """All adapters, what they are worth pooled, and what they were worth with less to learn from."""
+
+    run_id: str
+    run_name: str
+    adapted: list[Adapted]
+    gain: Gain
+    growth: pd.DataFrame
+    """A row a number of utterances learned from: `learned_from` (the last row: all there are, on average), WER and
+    CER of base and adapted, the difference."""
+
+    def people(self) -> pd.DataFrame:
+        """A row a speaker."""
+        return pd.DataFrame([{"person": one.name, **_figures(one.gain)} for one in self.adapted])
+
+    @property
+    def summary(self) -> Summary:
+        """The speakers, how the gain grows with what is learned from, and the pooled figures."""
+        growth = self.growth if len(self.growth) > 1 else self.growth[:0]
+        return Summary(
+            parts=[
+                ("", Table(frame=self.people()[["person", "utterances", *_SHOWN]])),
+                ("", Table(frame=growth[["learned_from", *_SHOWN]])),
+                (f"{len(self.adapted)} people, pooled", self.gain.rows()),
+            ]
+        )
+
+
+@dataclass(frozen=True)
+class GroupPlan:
+    """A plan for each speaker."""
+
+    config: AdapterExperiment
+    speakers: list[AdaptationPlan]
+
+    @property
+    def warnings(self) -> list[str]:
+        return [line for one in self.speakers for line in one.warnings]
+
+    @property
+    def summary(self) -> Summary:
+        return Summary(parts=[("", [str(one) for one in self.speakers])])
+
+
+_SHOWN = ("wer_base", "wer", "wer_delta", "wer_delta_low", "wer_delta_high", "cer_base", "cer")
+
+
+def plan_group(config: AdapterExperiment, base_uri: str, recognizer: DeepSpeech2Recognizer) -> GroupPlan:
+    """A plan for each speaker, all checked before anything is spent."""
+    learned = _by_person("train", config.data.train, config.data.each)
+    tested = _by_person("test", config.data.test, config.data.each) if config.data.test else {}
+    for name in learned:
+        check_name(name)
+    if config.data.test and (lacking := sorted(learned.keys() - tested.keys())):
+        raise AsrLabError(
+            f"{len(lacking)} people have nothing to be tested on: {listing(lacking)}",
+            where=config.data.test,
+            allowed="utterances of everybody in data.train, or data.cross_fit=5 in the place of data.test",
+        )
+    planned = [
+        plan(_of_person(config, name), base_uri, recognizer, own, tested.get(name))
+        for name, own in sorted(learned.items())
+    ]
+    _refuse_sizes(config, planned)
+    return GroupPlan(config, planned)
+
+
+def _by_person(split: str, path: str, field: str) -> dict[str, Split]:
+    whole = Split.read(split, path)
+    return {name: _part(whole, cuts) for name, cuts in groups(whole.cuts, field).items()}
+
+
+def _refuse_sizes(config: AdapterExperiment, planned: list[AdaptationPlan]) -> None:
+    """Sizes that somebody does not have would be measured with fewer, and said to be what they are not."""
+    fewest, whose = min((len(fold.train), one.config.adapter.name) for one in planned for fold in one.folds)
+    too_large = [size for size in config.data.sizes if size >= fewest]
+    if too_large:
+        raise AsrLabError(
+            f"data.sizes={listing(too_large)}: {whose} has {fewest} utterances to learn from at a time",
+            where=config.data.train,
+            allowed=f"sizes below {fewest}; the whole is measured too",
+        )
+
+
+def _of_person(config: AdapterExperiment, name: str, learn_from: int | None = None) -> AdapterExperiment:
+    data = {"each": "", "sizes": ()} | ({} if learn_from is None else {"learn_from": learn_from})
+    return config.model_copy(
+        update={
+            "adapter": config.adapter.model_copy(update={"name": name}),
+            "data": config.data.model_copy(update=data),
+        }
+    )
+
+
+def _part(whole: Split, rows: Sequence[Cut]) -> Split:
+    cuts = CutSet.from_cuts(rows)
+    return Split(whole.name, whole.path, cuts, manifest.digest(cuts))
+
+
+def adapt_group(group: GroupPlan, tracker: Tracker, console: Console) -> AdaptedGroup:
+    """An adapter for each plan, recorded as children of one run that holds the pooled figures."""
+    config, planned = group.config, group.speakers
+    clock, base_uri = Clock(), planned[0].base_uri
+    use_threads(config.run.threads)
+    whole = Split.read("train", config.data.train)
+    spec = describe(
+        config,
+        family="adapter",
+        kind="group",
+        model_type="deepspeech2-adapter",
+        name=config.run.name or f"each-{config.data.each}",
+        data={"train": whole.digest, "base": base_uri},
+        base=base_uri,
+        text=planned[0].recognizer.normalizer.name,
+    )
+    with tracker.start(spec) as run:
+        run.dataset(whole.dataset())
+        adapted, by_size = [], dict[int, list[Gain]]()
+        for number, one in enumerate(planned, 1):
+            console.print(f"[dim]{number} of {len(planned)}[/] ", end="")
+            frames = hear(one, console, run.checkpoints)
+            adapted.append(adapt(one, tracker, console, frames=frames, parent=run.run_id))
+            for size in config.data.sizes:
+                smaller = _of_person(one.config, one.config.adapter.name, size)
+                tables = measure(plan(smaller, base_uri, one.recognizer, *one.splits.values()), frames)
+                by_size.setdefault(size, []).append(_gain(config, *tables))
+        pooled = _pooled(config, [one.gain for one in adapted])
+        whole_size = round(mean(len(fold.train) for one in planned for fold in one.folds))
+        growth = _growth({size: _pooled(config, gains) for size, gains in by_size.items()} | {whole_size: pooled})
+        done = AdaptedGroup(run.run_id, run.name, adapted, pooled, growth)
+        _record(run, done, base_uri)
+        run.metrics({"perf/seconds": clock.seconds})
+        return done
+
+
+def _record(run: Recorder, done: AdaptedGroup, base_uri: str) -> None:
+    done.gain.record(run, f"{len(done.adapted)} people", base_uri)
+    run.table(done.people(), "eval/people.parquet")
+    run.table(done.growth, "eval/growth.parquet")
+    run.figure(growth_figure(done.growth), "eval/growth.png")
+    for row in done.growth.itertuples():
+        run.metrics({"test/wer_by_learned_from": row.wer}, step=int(row.learned_from))
+    run.note("\n".join(f"- **{label}** {text}" for label, text in done.gain.rows().items()))
+
+
+def _gain(config: AdapterExperiment, base: pd.DataFrame, adapted: pd.DataFrame) -> Gain:
+    return Gain.of(base, adapted, unit=config.data.interval_unit, seed=config.run.seed)
+
+
+def _pooled(config: AdapterExperiment, gains: list[Gain]) -> Gain:
+    """All utterances of all people as one corpus."""
+    tables = (pd.concat([getattr(gain, side) for gain in gains], ignore_index=True) for side in ("base", "adapted"))
+    return _gain(config, *tables)
+
+
+def _growth(by_size: Mapping[int, Gain]) -> pd.DataFrame:
+    return pd.DataFrame([{"learned_from": size, **_figures(gain)} for size, gain in sorted(by_size.items())])
+
+
+def _figures(gain: Gain) -> dict[str, float]:
+    named = {name.removeprefix("test/"): value for name, value in gain.metrics().items()}
+    return {"utterances": len(gain.adapted), **named}
+
+
+def plan_adapters(config: AdapterExperiment, store: ModelStore) -> AdaptationPlan | GroupPlan:
+    """One speaker's plan, or with `data.each` one for each value of that field."""
+    base = load_base(config.adapter.base, store)
+    return plan_group(config, *base) if config.data.each else plan(config, *base)
+
+
+def run(config: AdapterExperiment, tracker: Tracker, console: Console, *, store: ModelStore) -> Outcome:
+    """One speaker's adapter, or with `data.each` one for each value of that field."""
+    planned = plan_adapters(config, store)
+    if isinstance(planned, GroupPlan):
+        return adapt_group(planned, tracker, console)
+    return adapt(planned, tracker, console)
+
+
+RECIPE = Recipe(plan_adapters, run)

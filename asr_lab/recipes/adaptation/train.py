@@ -1,0 +1,190 @@
+"""Adapt a recogniser to one person: an MLP on the frozen base's frames, which are computed once.
+
+The base hears each utterance a single time, whatever the number of epochs; its own figures come from the same pass.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from lhotse import CutSet
+from lhotse.cut import Cut
+from rich.console import Console
+
+from asr_lab.models.adapter import AdapterManager, Base, MLPAdapter
+from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
+from asr_lab.recipes.adaptation.fit import fit, measure
+from asr_lab.recipes.adaptation.gain import Gain
+from asr_lab.recipes.adaptation.plan import AdaptationPlan, run_spec
+from asr_lab.reports.summary import Summary
+from asr_lab.system.resources import Clock
+from asr_lab.system.threads import use_threads
+from asr_lab.training.frames import Frames
+from asr_lab.training.recorder import Recorder, RegisteredModel, Tracker
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """One person's adapter, and what it is worth on utterances it did not learn from."""
+
+    name: str
+    run_id: str
+    run_name: str
+    base: str
+    file: Path
+    model_uri: str
+    gain: Gain
+    trainable_share: float
+    size_mb: float
+    seconds: float
+    training_seconds: float
+    peak_memory_mb: float
+
+    def rows(self) -> dict[str, str]:
+        """The result in words, a line each."""
+        return self.gain.rows() | {
+            "trainable share": f"{self.trainable_share:.1%} of all parameters",
+            "file": f"{self.file}, {self.size_mb:.2f} MB",
+            "time": f"{self.seconds:.1f} s, of which {self.training_seconds:.1f} s training",
+            "peak memory": f"{self.peak_memory_mb:.0f} MB",
+            "run": self.run_name,
+            "registered": self.model_uri,
+        }
+
+    @property
+    def summary(self) -> Summary:
+        rows = self.rows() | {"use it": f"asr-lab transcribe FILE.wav --adapter {self.name}"}
+        shown = self.gain.delta.excludes_zero and self.gain.delta.value < 0
+        notes = [] if shown else ["no gain is shown: the interval of the difference touches 0, or it got worse"]
+        return Summary(title=f"{self.name}'s adapter on {self.base}", parts=[("", rows)], notes=notes)
+
+
+def adapt(
+    planned: AdaptationPlan,
+    tracker: Tracker,
+    console: Console,
+    *,
+    frames: Frames | None = None,
+    parent: str = "",
+    folder: Path | None = None,
+) -> Adapted:
+    """Train the adapter, measure it against its base on the same held-out utterances, write and register it.
+
+    `frames` are those of the person's utterances where the base has heard them already; `parent` is the run that
+    this one belongs to; `folder` is where the file is written instead of `adapter.save_dir`.
+    """
+    clock = Clock()
+    config, recognizer = planned.config, planned.recognizer
+    use_threads(config.run.threads)
+    for warning in planned.warnings:
+        console.print(f"[yellow]warning[/] {warning}")
+    base = recognizer.base(planned.base_uri)
+    with tracker.start(run_spec(planned, parent), own=bool(parent)) as run:
+        for split in planned.splits.values():
+            run.dataset(split.dataset())
+        console.print(f"adapting {planned.base_uri} to [bold]{config.adapter.name}[/]: {run.name}")
+        frames = frames or hear(planned, console, run.checkpoints)
+        began = time.monotonic()
+        adapter = fit(planned, frames, planned.learned, run)
+        training_seconds = time.monotonic() - began
+        gain = Gain.of(*measure(planned, frames, adapter, run), unit=config.data.interval_unit, seed=config.run.seed)
+        gain.record(run, config.adapter.name, planned.base_uri)
+        _prove_untouched(recognizer, base, run)
+        file = _write(planned, adapter, base, gain, run, folder)
+        sizes = _sizes(recognizer, adapter, file)
+        run.metrics(sizes)
+        uri = _register(planned, file, base, run)
+        spent = {
+            "perf/seconds": clock.seconds,
+            "perf/training_seconds": training_seconds,
+            "perf/base_pass_seconds": frames.seconds,
+            "perf/peak_memory_mb": clock.peak_memory_mb(),
+        }
+        run.metrics(spent)
+        adapted = Adapted(
+            name=config.adapter.name,
+            run_id=run.run_id,
+            run_name=run.name,
+            base=planned.base_uri,
+            file=file,
+            model_uri=uri,
+            gain=gain,
+            trainable_share=sizes["model/trainable_share"],
+            size_mb=sizes["model/size_mb"],
+            seconds=spent["perf/seconds"],
+            training_seconds=training_seconds,
+            peak_memory_mb=spent["perf/peak_memory_mb"],
+        )
+        run.note("\n".join(f"- **{label}** {text}" for label, text in adapted.rows().items()))
+        return adapted
+
+
+def hear(planned: AdaptationPlan, console: Console, folder: Path) -> Frames:
+    """One pass of the base over every utterance of the person; `folder` is for frames that memory cannot hold."""
+    return Frames.of(
+        planned.recognizer,
+        heard(planned),
+        console,
+        where=planned.config.adapter.frames,
+        folder=folder,
+        num_workers=planned.config.train.num_workers,
+    )
+
+
+def heard(planned: AdaptationPlan) -> CutSet:
+    """Every utterance of the person that is learned from or tested on, once."""
+    cuts: list[Cut] = [*planned.learnable.cuts, *(cut for fold in planned.folds for cut in fold.test)]
+    return CutSet.from_cuts({cut.id: cut for cut in cuts}.values())
+
+
+def _prove_untouched(recognizer: DeepSpeech2Recognizer, before: Base, run: Recorder) -> None:
+    """Log the base's digest before and after; they are the same."""
+    after = recognizer.base().digest
+    assert after == before.digest, "the frozen base changed while its adapter learned"
+    run.tags({"asr_lab.base_digest": before.digest, "asr_lab.base_digest_after": after})
+
+
+def _write(
+    planned: AdaptationPlan, adapter: MLPAdapter, base: Base, gain: Gain, run: Recorder, folder: Path | None
+) -> Path:
+    """Write the adapter's file, of which the run has a copy."""
+    settings = planned.config.adapter
+    file = AdapterManager(folder or settings.save_dir).save_adapter(
+        settings.name,
+        adapter,
+        base,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        metrics={name: gain.metrics()[name] for name in ("test/wer_base", "test/wer")},
+    )
+    run.file(file)
+    return file
+
+
+def _register(planned: AdaptationPlan, file: Path, base: Base, run: Recorder) -> str:
+    """Register the adapter; its URI."""
+    model = RegisteredModel(
+        name=planned.config.run.register_as or f"deepspeech2-adapter-{planned.config.adapter.name}",
+        files={"adapter": file} | _own_base(planned),
+        base_uri=planned.base_uri,
+        tags={"asr_lab.base": planned.base_uri, "asr_lab.base_digest": base.digest},
+    )
+    return run.model(model, register=True)
+
+
+def _own_base(planned: AdaptationPlan) -> dict[str, Path]:
+    """A base that is only a folder travels with its adapter: no registry can give it to others."""
+    return {"model": Path(planned.base_uri)} if Path(planned.base_uri).is_dir() else {}
+
+
+def _sizes(recognizer: DeepSpeech2Recognizer, adapter: MLPAdapter, file: Path) -> dict[str, float]:
+    own = sum(parameter.numel() for parameter in adapter.parameters())
+    whole = own + sum(parameter.numel() for parameter in recognizer.model.parameters())
+    return {
+        "model/params": whole,
+        "model/trainable_params": own,
+        "model/trainable_share": own / whole,
+        "model/size_mb": file.stat().st_size / 1e6,
+    }

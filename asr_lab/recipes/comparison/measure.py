@@ -1,0 +1,140 @@
+"""Arms of a comparison on the same test utterances: how many errors, how fast beside the first one, how much memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from lhotse import CutSet
+
+from asr_lab.config.schema import Comparison
+from asr_lab.metrics import error_rates
+from asr_lab.metrics.significance import difference_interval, holm
+from asr_lab.models.recognizer import Recognizer
+from asr_lab.recipes.comparison.speed import Speed, batches, sample, speeds, with_memory
+from asr_lab.recipes.run_spec import score, wer_interval
+
+_ITSELF = Speed(1.0, 1.0, 1.0)
+_NO_SPEED = Speed(float("nan"), float("nan"), float("nan"))
+
+
+@dataclass(frozen=True)
+class Arm:
+    """An arm that is there to be measured."""
+
+    name: str
+    model: str
+    """A URI, or a folder where the tracking store does not have it yet."""
+    run_id: str = ""
+    run_name: str = ""
+    costs: Mapping[str, float] = field(default_factory=dict)
+    """Those of its training (`recipes.recognition.train.Trained`); nothing of the base as it is."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What an arm is worth and costs to use."""
+
+    scores: pd.DataFrame
+    """A row a test utterance (`recipes.run_spec.score`)."""
+    speed: Speed
+    """Beside the first arm, as it is kept: adapters stand beside the weights."""
+    merged: Speed
+    """The same with its adapters folded into the weights; NaN without any."""
+    memory_mb: float
+    size_mb: float
+    """Of the weights on disk."""
+    added_params: int
+    """Parameters of adapters that stand beside the weights; 0 once they are part of them."""
+    text: str
+    """Its text normaliser (`TextNormalizer.name`)."""
+
+    def __str__(self) -> str:
+        merged = f", merged {self.merged.share:.0%}" if self.added_params else ""
+        return f"test/wer {error_rates.wer(self.scores):.1%}, speed {self.speed.share:.0%}{merged}"
+
+
+def measured(
+    folder: Path, load: Callable[[], Recognizer], cuts: CutSet, first: Recognizer | None, settings: Comparison
+) -> Measured:
+    """Recognise the test utterances with the model in a folder, which `load` loads, and measure its speed beside the
+    `first` one's; None: it is that one."""
+    (recognizer, hypotheses), memory_mb = with_memory(lambda: _recognise(load(), cuts, settings.batch_size))
+    scores = score(cuts, hypotheses, recognizer.normalizer)
+    added = recognizer.added_params
+    others = {} if first is None else {"as it is": recognizer}
+    if added:
+        others["merged"] = _merged(load())
+    heard = batches(recognizer, sample(cuts, settings.utterances), settings.batch_size)
+    found = speeds(first or recognizer, others, heard, settings.rounds)
+    size_mb = sum(file.stat().st_size for file in folder.glob("*.safetensors")) / 1e6
+    own, merged, text = found.get("as it is", _ITSELF), found.get("merged", _NO_SPEED), recognizer.normalizer.name
+    return Measured(scores, own, merged, memory_mb, size_mb, added, text)
+
+
+def _recognise(recognizer: Recognizer, cuts: CutSet, batch_size: int) -> tuple[Recognizer, dict[str, str]]:
+    return recognizer, recognizer.hypotheses(cuts, batch_size)
+
+
+def _merged(recognizer: Recognizer) -> Recognizer:
+    recognizer.merge()
+    return recognizer
+
+
+def table(arms: Sequence[Arm], found: Sequence[Measured]) -> pd.DataFrame:
+    """A row an arm: what learned, error rates with 95 % intervals and paired differences to the first arm (p corrected
+    by Holm), speed as a share of the first arm's, memory and time."""
+    made = pd.DataFrame([_row(arm, one, found[0]) for arm, one in zip(arms, found, strict=True)])
+    tested = made["p"].notna()
+    made.loc[tested, "p"] = holm(made.loc[tested, "p"].tolist())
+    return made
+
+
+def _row(arm: Arm, one: Measured, first: Measured) -> dict[str, Any]:
+    wer, costs = wer_interval(one.scores), arm.costs
+    return {
+        "arm": arm.name,
+        "run": arm.run_name,
+        "trainable_params": int(costs.get("model/trainable_params", 0)),
+        "added_params": int(costs.get("model/added_params", one.added_params)),
+        "wer": wer.value,
+        "wer_low": wer.low,
+        "wer_high": wer.high,
+        **_difference(one, first),
+        "cer": error_rates.cer(one.scores),
+        "speed_share": one.speed.share,
+        "speed_share_low": one.speed.low,
+        "speed_share_high": one.speed.high,
+        "merged_speed_share": one.merged.share,
+        "memory_mb": one.memory_mb,
+        "training_memory_mb": costs.get("perf/peak_gpu_memory_mb", costs.get("perf/peak_memory_mb")),
+        "training_s": costs.get("perf/seconds"),
+        "size_mb": one.size_mb,
+    }
+
+
+def _difference(one: Measured, first: Measured) -> dict[str, float | None]:
+    """Columns of the paired difference; empty of the first arm, and of one whose errors are counted in other texts."""
+    columns = ("difference", "difference_low", "difference_high", "p")
+    if one is first or one.text != first.text:
+        return dict.fromkeys(columns)
+    before, after = (error_rates.word_errors(arm.scores).to_numpy() for arm in (first, one))
+    found = difference_interval(before, after, one.scores["words"].to_numpy())
+    return dict(zip(columns, (found.value, found.low, found.high, found.p), strict=True))
+
+
+def sentences(rows: pd.DataFrame) -> list[str]:
+    """The table in a line an arm, for the run's description."""
+    lines = []
+    for row in rows.itertuples():
+        learned = f"{row.trainable_params:,} parameters learned" if row.trainable_params else "as it is"
+        gain = "" if pd.isna(row.difference) else f", difference {row.difference:+.1%}, p {row.p:.3g}"
+        run = f"; `{row.run}`" if row.run else ""
+        lines.append(
+            f"- **{row.arm}**: test/wer {row.wer:.1%} ({row.wer_low:.1%} to {row.wer_high:.1%}){gain}; "
+            f"speed {row.speed_share:.0%}; {learned}{run}"
+        )
+    return lines

@@ -1,0 +1,184 @@
+"""Ways of fine-tuning one base, the arms of a comparison: each trained, or taken where it was trained before, then all
+held against the first on the same test utterances, in one process: error rates, speed, memory, size.
+
+One parent run has a child an arm that was trained, an ordinary training otherwise. The same command goes on where it
+was cut off.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+
+from asr_lab.config.schema import ArmsExperiment, Wav2Vec2Experiment
+from asr_lab.metrics.slices import slices
+from asr_lab.models import load_model
+from asr_lab.recipes.comparison.measure import Arm, Measured, measured, sentences, table
+from asr_lab.recipes.comparison.plan import Experiments, plan_comparison
+from asr_lab.recipes.comparison.speed import sample
+from asr_lab.recipes.recipe import Recipe
+from asr_lab.recipes.recognition.train import Part, Trained, train
+from asr_lab.recipes.run_spec import Split, describe, refuse_too_short
+from asr_lab.recipes.training_loop import BEST
+from asr_lab.reports.arms import arms_figure
+from asr_lab.reports.summary import Summary
+from asr_lab.system.distributed import from_rank_0, is_first, meet
+from asr_lab.system.files import write_text
+from asr_lab.system.resources import Clock
+from asr_lab.system.threads import use_threads
+from asr_lab.training.recorder import ARMS_DONE, ModelStore, Recorder, Tracker, is_kept
+from asr_lab.units import hms
+
+_METRICS = {
+    "wer": "test/wer",
+    "cer": "test/cer",
+    "speed_share": "perf/speed_share",
+    "merged_speed_share": "perf/merged_speed_share",
+    "memory_mb": "perf/memory_mb",
+    "size_mb": "model/size_mb",
+    "trainable_params": "model/trainable_params",
+    "added_params": "model/added_params",
+}
+"""Column of the table -> metric, `_by_arm/NAME` behind it."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A comparison that is over."""
+
+    run_id: str
+    run_name: str
+    table: pd.DataFrame
+    """A row a variant (`recipes.comparison.measure.table`)."""
+    seconds: float
+
+    @property
+    def summary(self) -> Summary:
+        """Where the table is; it is the command's to show, in the style that is asked for."""
+        rows = {"files": "compare/table.csv, compare/arms.png of the run", "time": hms(self.seconds)}
+        return Summary(title=self.run_name, parts=[("", rows)])
+
+
+def compare_arms(config: ArmsExperiment, tracker: Tracker, console: Console, *, store: ModelStore) -> Compared:
+    """Train what is not trained yet, then measure and record all arms."""
+    clock = Clock()
+    use_threads(config.run.threads)
+    meet()
+    planned = plan_comparison(config, store)
+    start, splits = planned.start, planned.splits
+    spec = describe(
+        config,
+        family="wav2vec2",
+        kind="arms",
+        model_type="wav2vec2",
+        name="arms",
+        called=config.run.name or "arms",
+        data={name: split.digest for name, split in splits.items()} | {"start": start},
+        **({"base": start} if start else {}),
+    )
+    with tracker.start(spec) as run:
+        console.print(f"{'continuing' if run.resumed else 'comparing'} [bold]{run.name}[/]")
+        for split in splits.values():
+            run.dataset(split.dataset())
+        for warning in planned.warnings:
+            console.print(f"[yellow]warning[/] {warning}")
+        done = _Training(planned.experiments, start, run, tracker, store, console).each(config.run.name or "arms")
+        if not is_first():
+            return Compared(run.run_id, run.name, pd.DataFrame(), clock.seconds)
+        rows = _record(run, done, _measure(config, done, splits["test"], store, console), planned.notes)
+        run.metrics({"perf/seconds": clock.seconds})
+        return Compared(run.run_id, run.name, rows, clock.seconds)
+
+
+@dataclass(frozen=True)
+class _Training:
+    """The arms on their way."""
+
+    arms: Experiments
+    start: str
+    run: Recorder
+    tracker: Tracker
+    store: ModelStore
+    console: Console
+
+    def each(self, prefix: str) -> list[Arm]:
+        """All arms, those trained that are not there yet."""
+        file = self.run.checkpoints / ARMS_DONE
+        known = from_rank_0({one.name: one for one in _read(file)})
+        done: list[Arm] = []
+        _write(file, list(known.values()))
+        for name, experiment in self.arms.items():
+            if experiment is None:
+                done.append(Arm(name, self.start))
+                continue
+            if name in known:
+                self.console.print(f"arm {name} is done: {known[name].run_name}")
+            done.append(known.get(name) or from_rank_0(self._train(name, experiment, f"{prefix}-{name}")))
+            _write(file, done)
+        return done
+
+    def _train(self, name: str, experiment: Wav2Vec2Experiment, called: str) -> Arm:
+        kept = self.run.checkpoints / name
+
+        def keep(child: Recorder, trained: Trained) -> None:
+            if not is_kept(trained.model_uri):
+                shutil.copytree(child.checkpoints / BEST, kept, dirs_exist_ok=True)
+
+        part = Part(parent=self.run.run_id, name=called, compared=True, reuse=True, conclude=keep)
+        trained = train(experiment, self.tracker, self.console, store=self.store, part=part)
+        if trained.reused:
+            self.console.print(f"arm {name} was trained before: {trained.run_name}")
+        model = str(kept) if kept.is_dir() else trained.model_uri
+        return Arm(name, model, trained.run_id, trained.run_name, trained.costs)
+
+
+def _read(file: Path) -> list[Arm]:
+    return [Arm(**row) for row in json.loads(file.read_text(encoding="utf-8"))] if file.is_file() else []
+
+
+def _write(file: Path, arms: list[Arm]) -> None:
+    write_text(file, json.dumps([asdict(one) for one in arms]))
+
+
+def _measure(
+    config: ArmsExperiment, done: list[Arm], test: Split, store: ModelStore, console: Console
+) -> list[Measured]:
+    """Each arm on the test data, beside the first one."""
+
+    first = load_model(store.resolve(done[0].model), store.resolve)
+    refuse_too_short(test, first)
+    first.hypotheses(sample(test.cuts, config.compare.utterances))  # what is made once is no arm's memory
+    found: list[Measured] = []
+    for arm in done:
+        folder = store.resolve(arm.model)
+        with console.status(f"measuring {arm.name}"):
+            load = partial(load_model, folder, store.resolve)
+            found.append(measured(folder, load, test.cuts, None if arm is done[0] else first, config.compare))
+        console.print(f"  {arm.name}: {found[-1]}")
+    return found
+
+
+def _record(run: Recorder, done: list[Arm], found: list[Measured], told: list[str]) -> pd.DataFrame:
+    """Table, figure, metrics, and the utterances and slices of each arm; the table."""
+    rows = table(done, found)
+    for column, metric in _METRICS.items():
+        values = rows.set_index("arm")[column].dropna()
+        run.metrics({f"{metric}_by_arm/{name}": value for name, value in values.items()})
+    for arm, one in zip(done, found, strict=True):
+        run.table(one.scores, f"eval/{arm.name}.parquet")
+    by_slice = [slices(one.scores).assign(arm=arm.name) for arm, one in zip(done, found, strict=True)]
+    run.table(pd.concat(by_slice), "eval/arms_slices.parquet")
+    run.text(rows.to_csv(index=False), "compare/table.csv")
+    run.figure(arms_figure(rows), "compare/arms.png")
+    run.tags({"asr_lab.compared": ",".join(arm.run_id or arm.model for arm in done)})
+    run.note("\n".join([*sentences(rows), *(f"- Note: {line}" for line in told)]))
+    return rows
+
+
+RECIPE = Recipe(plan_comparison, compare_arms)

@@ -1,0 +1,1 @@
+"""Fine-tuning by phases of growing data."""

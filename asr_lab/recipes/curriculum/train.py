@@ -1,0 +1,316 @@
+"""Fine-tune by a curriculum: phases of growing data, each from the best of the one before, with a gate behind each.
+
+One parent run has a child a phase. The same command goes on where it was cut off: phases that are done are not
+repeated, and the one that was cut off continues from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from lhotse import CutSet
+from rich.console import Console
+
+from asr_lab.config.schema import CurriculumExperiment
+from asr_lab.data import manifest
+from asr_lab.data.curriculum import check_disjoint
+from asr_lab.errors import AsrLabError
+from asr_lab.models import load_model
+from asr_lab.models.recognizer import Recognizer
+from asr_lab.models.wav2vec2.bases import on_hub
+from asr_lab.recipes.curriculum.gates import Gate
+from asr_lab.recipes.curriculum.phases import NUMBERS, Done, of_phase, parts
+from asr_lab.recipes.recipe import Recipe
+from asr_lab.recipes.recognition.train import Part, Trained, train
+from asr_lab.recipes.run_spec import Split, check_spoken, describe, record_scores, score, screened, wer_interval
+from asr_lab.recipes.training_loop import BEST
+from asr_lab.reports.summary import Summary
+from asr_lab.reports.table import Format, Table
+from asr_lab.system.distributed import from_rank_0, meet
+from asr_lab.system.files import write_text
+from asr_lab.system.resources import Clock
+from asr_lab.system.threads import use_threads
+from asr_lab.training.recorder import PHASES_DONE, ModelStore, Recorder, RegisteredModel, Tracker, is_kept
+from asr_lab.units import hms
+
+_GATES: dict[str, Format] = {"target_wer": "percent", "accept_wer": "percent"}
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A curriculum that is over."""
+
+    run_id: str
+    run_name: str
+    done: list[Done]
+    skipped: dict[int, str]
+    """Phase -> why it was left out."""
+    model_uri: str
+    seconds: float
+
+    @property
+    def summary(self) -> Summary:
+        rows = {"model": self.model_uri, "time": hms(self.seconds)}
+        return Summary(title=self.run_name, parts=[("", Table(frame=self.table(), formats=_GATES)), ("", rows)])
+
+    def table(self) -> pd.DataFrame:
+        """A row a phase, for people."""
+        columns = ["number", "run_name", "wer", "target", "accept", "verdict", "seconds"]
+        table = pd.DataFrame([asdict(one) for one in self.done], columns=columns)
+        names = {"number": "phase", "run_name": "run", "target": "target_wer", "accept": "accept_wer"}
+        return table.round({"seconds": 1}).rename(columns=names)
+
+
+def curriculum(
+    config: CurriculumExperiment,
+    tracker: Tracker,
+    console: Console,
+    *,
+    store: ModelStore,
+    only: Sequence[int] = NUMBERS,
+    resume_from: str = "",
+) -> Finished:
+    """Run the phases `only`, the first from the model `resume_from` where one is given, else from `model.pretrained`.
+
+    Raises `AsrLabError` where a phase misses its gate; its run and the parent are marked.
+    """
+    clock = Clock()
+    use_threads(config.run.threads)
+    meet()
+    planned = plan(config, store)
+    splits, learned = planned.splits, planned.learned
+    start = _start(config, store, only, resume_from)
+    spec = describe(
+        config,
+        family="curriculum",
+        kind="curriculum",
+        model_type="wav2vec2",
+        name=config.run.name or "curriculum",
+        data=_digests(splits, learned) | {"start": start, "only": str(list(only))},
+        base=start,
+    )
+    with tracker.start(spec) as run:
+        console.print(f"{'continuing' if run.resumed else 'curriculum'} [bold]{run.name}[/] from {start}")
+        for split in splits.values():
+            run.dataset(split.dataset())
+        own = "" if resume_from else start
+        course = _Course(config, tracker, store, console, run, splits, learned, spec.signature, own)
+        course.walk(only, start, course.wer_of(resume_from) if resume_from else None)
+        uri = course.conclude()
+        run.metrics({"perf/seconds": clock.seconds})
+        return Finished(run.run_id, run.name, course.done, course.skipped, uri, clock.seconds)
+
+
+@dataclass(frozen=True)
+class CurriculumPlan:
+    """The splits, and what each phase learns from."""
+
+    config: CurriculumExperiment
+    splits: dict[str, Split]
+    learned: dict[int, CutSet]
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def summary(self) -> Summary:
+        """A row a phase, and the data."""
+        rows = [self._row(number, cuts) for number, cuts in self.learned.items()]
+        splits = {
+            name: f"{len(split.cuts):6} utterances, {split.hours:.2f} h, digest {split.digest[:8]}"
+            for name, split in self.splits.items()
+        }
+        return Summary(parts=[("", Table(frame=pd.DataFrame(rows), formats=_GATES)), ("", splits)])
+
+    def _row(self, number: int, cuts: CutSet) -> dict[str, Any]:
+        phase = self.config.phase(number)
+        return {
+            "phase": number,
+            "utterances": len(cuts),
+            "hours": round(sum(cut.duration for cut in cuts) / 3600, 2),
+            "epochs": phase.epochs,
+            "lr": phase.lr,
+            "patience": phase.patience,
+            "target_wer": phase.target,
+            "accept_wer": phase.accept,
+            "learns": "everything" if phase.unfreeze else self.config.model.tune,
+        }
+
+
+def plan(config: CurriculumExperiment, store: ModelStore) -> CurriculumPlan:
+    """The splits and what each phase learns from: nobody learned from is validated or tested on."""
+    paths = {"train": config.data.train, "val": config.data.val, "test": config.data.test}
+    splits = {name: Split.read(name, path) for name, path in paths.items() if path}
+    check_disjoint({name: split.cuts for name, split in splits.items()})
+    learned = parts(config, splits["train"].cuts)
+    if config.data.phonemes:
+        check_spoken(splits)
+    held_out = {name: split.cuts for name, split in splits.items() if name != "train"}
+    for number, cuts in learned.items():
+        if config.phase(number).train:  # the others are shares of data.train
+            check_disjoint({f"phase {number}": cuts, **held_out})
+    return CurriculumPlan(config, splits, learned)
+
+
+def _digests(splits: dict[str, Split], learned: dict[int, CutSet]) -> dict[str, str]:
+    """What the curriculum learns from and is judged by: another selection is another curriculum."""
+    of_splits = {name: split.digest for name, split in splits.items()}
+    return of_splits | {f"phase{number}": manifest.digest(cuts) for number, cuts in learned.items()}
+
+
+def _start(config: CurriculumExperiment, store: ModelStore, only: Sequence[int], resume_from: str) -> str:
+    """The pinned model of the first phase; raises `AsrLabError` when a later phase has none to start from."""
+    if min(only) > 1 and not resume_from:
+        raise AsrLabError(
+            f"phase {min(only)} starts from the best model of phase {min(only) - 1}, and none is named",
+            allowed="--resume-from RUN, a model's folder, or --phase all",
+            next_command="asr-lab list --family curriculum --children",
+        )
+    base = resume_from or config.model.pretrained
+    return base if on_hub(base) else store.pin(base)
+
+
+@dataclass
+class _Course:
+    """A curriculum on its way."""
+
+    config: CurriculumExperiment
+    tracker: Tracker
+    store: ModelStore
+    console: Console
+    run: Recorder
+    splits: dict[str, Split]
+    learned: dict[int, CutSet]
+    signature: str
+    own: str
+    """The base of the configuration where the first phase starts from it, else ""."""
+    done: list[Done] = field(default_factory=list)
+    skipped: dict[int, str] = field(default_factory=dict)
+
+    def walk(self, only: Sequence[int], start: str, before: float | None) -> None:
+        """One phase after the other, but for those that are done or not needed."""
+        known = from_rank_0({one.number: one for one in _read(self.run.checkpoints / PHASES_DONE)})
+        self._write(list(known.values()))
+        for number in only:
+            model, wer = (self.done[-1].model, self.done[-1].wer) if self.done else (start, before)
+            if number in known:
+                self.console.print(f"phase {number} is done: {known[number].run_name}")
+                self._keep(known[number])
+                self._pass(known[number].gate(wer), model)
+            elif reason := self._needless(number):
+                self.skipped[number] = reason
+                self.console.print(f"phase {number} is skipped: {reason}")
+            else:
+                self._phase(number, model, wer)
+
+    def _needless(self, number: int) -> str:
+        """Why a phase that unfreezes is left out; "" when it is not."""
+        last = self.done[-1] if self.done else None
+        if last is None or not self.config.phase(number).unfreeze:
+            return ""
+        if last.verdict == "met":
+            return f"phase {last.number} met its target"
+        return "" if last.falling else f"the validation WER of phase {last.number} had stopped falling"
+
+    def _phase(self, number: int, model: str, before: float | None) -> None:
+        """Train a phase, judge it, and keep what came of it; raises `AsrLabError` when its gate stays shut."""
+        phase, kept = self.config.phase(number), self.run.checkpoints / f"phase{number}"
+
+        def done_of(trained: Trained) -> Done:
+            gate = Gate(number, trained.val_wer, phase.target, phase.accept, before)
+            return Done.of(gate, trained, trained.model_uri if is_kept(trained.model_uri) else str(kept))
+
+        def judge(child: Recorder, trained: Trained) -> None:
+            """What is known of the phase, on the disk before its run ends: an ended one is not continued."""
+            done = done_of(trained)
+            gate = done.gate(before)
+            overfitted = {"asr_lab.overfits": "true"} if done.overfits else {}
+            child.tags({"asr_lab.phase": str(number), "asr_lab.gate": gate.verdict, **overfitted})
+            child.metrics({"gate/target": gate.target, "gate/accept": gate.accept})
+            shutil.copytree(child.checkpoints / BEST, kept, dirs_exist_ok=True)
+            self._write([*self.done, done])
+
+        config = of_phase(self.config, number, self._manifest(number), model)
+        part = Part(family="curriculum", kind="phase", parent=self.run.run_id, name=config.run.name, conclude=judge)
+        trained = from_rank_0(train(config, self.tracker, self.console, store=self.store, part=part))
+        done = from_rank_0(done_of(trained))
+        gate = done.gate(before)
+        self._keep(done)
+        self.console.print(f"{gate}" + (", over-fitted" if done.overfits else ""))
+        self._pass(gate, model)
+
+    def _pass(self, gate: Gate, model: str) -> None:
+        """Raise `AsrLabError`, and mark the run, where the gate behind the last phase, from `model`, stays shut."""
+        if not gate.goes_on:
+            self.run.tags({"asr_lab.gate": f"phase {gate.number} {gate.verdict}"})
+            self._record()
+            raise gate.refuse(self.done[-1].run_name, "" if model == self.own else model)
+
+    def _manifest(self, number: int) -> Path:
+        """Where the phase's utterances are written: it stays, for the phase's `config.yaml` names it."""
+        path = Path("phases") / self.signature / f"phase{number}{manifest.SUFFIX}"
+        manifest.write(self.learned[number], path)  # again where it is continued: the audio may have moved
+        return path
+
+    def _keep(self, done: Done) -> None:
+        self.done.append(done)
+        step = done.number
+        self.run.metrics({"phase/val_wer": done.wer, "phase/target": done.target, "phase/accept": done.accept}, step)
+
+    def _write(self, done: list[Done]) -> None:
+        write_text(self.run.checkpoints / PHASES_DONE, json.dumps([asdict(one) for one in done]))
+
+    def wer_of(self, model: str) -> float:
+        """The validation WER of a model that phases start from, on what gates are judged by."""
+        recognizer = load_model(self.store.resolve(model), self.store.resolve)
+        cuts = self._validated(recognizer)
+        return wer_interval(score(cuts, recognizer.hypotheses(cuts), recognizer.normalizer)).value
+
+    def _validated(self, recognizer: Recognizer) -> CutSet:
+        """What of the validation data a training looks at."""
+        return screened(self.splits["val"], recognizer, self.config.data.max_duration_s).cuts
+
+    def _record(self) -> None:
+        table = pd.DataFrame([asdict(one) for one in self.done])
+        self.run.table(table, "phases.parquet")
+        lines = [f"- phase {one.number}: val/wer {one.wer:.1%}, {one.verdict}; `{one.run_name}`" for one in self.done]
+        lines += [f"- phase {number}: skipped, {reason}" for number, reason in self.skipped.items()]
+        self.run.note("\n".join(lines))
+
+    def conclude(self) -> str:
+        """Score the last phase's model, and register it under `run.register_as`; its URI."""
+        self._record()
+        if not self.done:
+            return ""
+        last, config = self.done[-1], self.config
+        folder = self.store.resolve(last.model)
+        recognizer = load_model(folder, self.store.resolve)
+        self.run.tags({"asr_lab.text": recognizer.normalizer.name})
+        chosen = {"val": self._validated(recognizer)} | {n: s.cuts for n, s in self.splits.items() if n == "test"}
+        for name, cuts in chosen.items():
+            hypotheses, phonemes = recognizer.hypotheses(cuts), config.data.phonemes
+            table = score(cuts, hypotheses, recognizer.normalizer, in_phonemes=phonemes)
+            record_scores(self.run, table, name, f"{self.run.name} on {name}")
+        if config.run.register_as and recognizer.base_folder:
+            recognizer.merge()  # the folder of its base is on this machine alone
+            folder = self.run.checkpoints / "merged"
+            recognizer.save(folder)
+        model = RegisteredModel(
+            name=config.run.register_as or "wav2vec2",
+            files={"model": folder},
+            tags={"asr_lab.family": "curriculum", "asr_lab.val_wer": f"{last.wer:.4f}"},
+        )
+        return self.run.model(model, register=bool(config.run.register_as))
+
+
+def _read(file: Path) -> list[Done]:
+    if not file.is_file():
+        return []
+    return [Done(**row) for row in json.loads(file.read_text(encoding="utf-8"))]
+
+
+RECIPE = Recipe(plan, curriculum)

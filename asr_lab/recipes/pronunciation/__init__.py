@@ -1,0 +1,1 @@
+"""Mispronunciation detection: training, scoring, evaluation."""

@@ -1,0 +1,126 @@
+"""Score a model of pronunciation on a manifest: its verdicts by its own thresholds, beside what it has to beat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import pandas as pd
+from lhotse.cut import Cut
+from rich.console import Console
+from rich.progress import Progress
+
+from asr_lab.data.pronunciation import check_pronunciations
+from asr_lab.errors import AsrLabError
+from asr_lab.metrics.catalog import in_a_name
+from asr_lab.metrics.pronunciation import SCORER
+from asr_lab.models.adapter import weights_digest
+from asr_lab.models.pronunciation.assessor import Assessor
+from asr_lab.models.pronunciation.decisions import Decisions
+from asr_lab.recipes.evaluate import EvaluationPlan
+from asr_lab.recipes.pronunciation import scoring
+from asr_lab.recipes.run_spec import Split, describe, embedded, record_predictions
+from asr_lab.reports.learner import learner_page
+from asr_lab.reports.summary import Summary, between
+from asr_lab.reports.table import Table
+from asr_lab.system.resources import Clock
+from asr_lab.training.recorder import ModelStore, Recorder, Tracker
+
+
+@dataclass(frozen=True)
+class EvaluatedPronunciation:
+    """The figures of one evaluation."""
+
+    run_id: str
+    run_name: str
+    assessed: scoring.Assessed
+    predictors: pd.DataFrame
+    """A row a predictor (`scoring.summary`)."""
+    notes: list[str]
+    seconds: float
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """A row an utterance."""
+        return self.assessed.table
+
+    @property
+    def summary(self) -> Summary:
+        intervals = {"error_f1": self.assessed.f1["model"], "pr_auc": self.assessed.pr_auc}
+        rows = {
+            name: f"{found.value:.3f}, {between(found.low, found.high, '.3f')} ({SCORER})"
+            for name, found in intervals.items()
+            if found
+        }
+        rows["utterances"] = f"{len(self.table)}, {self.seconds:.1f} s"
+        return Summary(title=self.run_name, parts=[("", Table(frame=self.predictors)), ("", rows)], notes=self.notes)
+
+
+def evaluate_pronunciation(
+    planned: EvaluationPlan, tracker: Tracker, console: Console, store: ModelStore
+) -> EvaluatedPronunciation:
+    """Figures, table and parts of a split, recorded as a run of kind `evaluate`; nothing is chosen here."""
+    config, settings, split, uri = planned.config, planned.config.evaluate, planned.split, planned.uri
+    clock, assessor = Clock(), planned.recognizer
+    assert isinstance(assessor, Assessor)  # its family names this function
+    if settings.phonemes or settings.adapter:
+        raise AsrLabError(
+            "evaluate.phonemes and --adapter are for recognisers of text",
+            where=uri,
+            allowed="neither: a model of pronunciation always says phonemes",
+        )
+    check_pronunciations(split.cuts, settings.data)
+    scoring.refuse_crowded(split, assessor)
+    spec = describe(
+        config,
+        family="evaluate",
+        kind="evaluate",
+        model_type=assessor.kind,
+        name=config.run.name or f"evaluate-{assessor.kind}",
+        data={settings.split: split.digest, "base": uri},
+        base=uri,
+        base_digest=weights_digest(assessor.model),
+        scorer=SCORER,
+    )
+    with tracker.start(spec) as run:
+        run.dataset(split.dataset())
+        with Progress(console=console, transient=True) as bar:
+            task = bar.add_task("assessing", total=len(split.cuts))
+            table = scoring.assess(assessor, split.cuts, settings.batch_size, lambda done: bar.advance(task, done))
+        seconds = clock.seconds
+        assessed = scoring.decide(table, assessor.decisions)
+        more = scoring.wrong_text(assessor, split.cuts, assessed, assessor.decisions.threshold)
+        notes = scoring.record(run, assessed, settings.split, more=more)
+        if settings.save_predictions:
+            record_predictions(run, assessed.table, settings.split)
+        if settings.learners:
+            notes += _record_learners(run, split, assessed, assessor.decisions, uri)
+        run.metrics(
+            {
+                "perf/seconds": clock.seconds,
+                "perf/real_time_factor": seconds / sum(cut.duration for cut in split.cuts),
+                **clock.peak_memory(),
+            }
+        )
+        shown = scoring.summary({settings.split: assessed})
+        return EvaluatedPronunciation(run.run_id, run.name, assessed, shown, notes, clock.seconds)
+
+
+def _record_learners(
+    run: Recorder, split: Split, assessed: scoring.Assessed, decisions: Decisions, uri: str
+) -> list[str]:
+    """Log a page for each speaker, with their audio; what is left out, a line each."""
+    if decisions.calibration is None:
+        return ["no learners' pages: scores of 0-100 are calibrated on validation data with errors, which it had not"]
+    notes = []
+    for speaker, rows in assessed.table.groupby("speaker"):
+        mine = set(rows["id"])
+        audio, left_out = embedded(split.cuts.filter(partial(_is_of, mine)))
+        page = learner_page(rows, decisions.calibration, learner=str(speaker), model=uri, audio=audio, note=left_out)
+        run.text(page, f"learners/{in_a_name(str(speaker))}.html")
+        notes += [f"{speaker}: {left_out}"] if left_out else []
+    return notes
+
+
+def _is_of(ids: set[str], cut: Cut) -> bool:
+    return cut.id in ids

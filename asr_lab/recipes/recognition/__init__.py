@@ -1,0 +1,1 @@
+"""Recognisers of text: where training starts from, and the training."""

@@ -1,0 +1,76 @@
+"""Where a DeepSpeech2's training starts from: nothing, or a model that is there (fine-tuning)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import torch
+from lhotse import CutSet
+from torch import nn
+from transformers import set_seed
+
+from asr_lab.config.schema import DeepSpeech2Experiment
+from asr_lab.data.text import outside
+from asr_lab.errors import AsrLabError
+from asr_lab.models import load_model
+from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
+from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
+from asr_lab.recipes.recognition.initialization import Start, as_it_is, new_vocabulary, units_of
+from asr_lab.training.recorder import ModelStore
+
+_OWN = {"pretrained", "extend_vocabulary"}  # keys of `model` that are not sizes
+
+
+def start(config: DeepSpeech2Experiment, cuts: CutSet, store: ModelStore) -> Start:
+    """A new model, or the one under `model.pretrained`, for the transcripts of `cuts`."""
+    if config.model.pretrained:
+        return fine_tune(config, cuts, store)
+    if config.model.extend_vocabulary:
+        raise AsrLabError("model.extend_vocabulary has no effect from scratch", allowed="with model.pretrained alone")
+    return from_scratch(config, cuts)
+
+
+def from_scratch(config: DeepSpeech2Experiment, cuts: CutSet) -> Start:
+    """A new model whose vocabulary is what the transcripts of `cuts` are written with."""
+    normalizer, vocabulary = new_vocabulary(config, cuts)
+    set_seed(config.run.seed)
+    sizes = config.model.model_dump(exclude=_OWN)
+    shape = DeepSpeech2Config(vocab_size=len(vocabulary), text=asdict(normalizer), **sizes)
+    return Start(DeepSpeech2Recognizer(DeepSpeech2ForCTC(shape), vocabulary, normalizer), config)
+
+
+def fine_tune(config: DeepSpeech2Experiment, cuts: CutSet, store: ModelStore) -> Start:
+    """The model under `model.pretrained` with its vocabulary and text normaliser, ready to learn.
+
+    Raises `AsrLabError` when it is no DeepSpeech2, or sizes or text settings were asked for that are not the model's.
+    """
+    uri = store.pin(config.model.pretrained)
+    recognizer = load_model(store.resolve(uri), store.resolve)
+    if not isinstance(recognizer, DeepSpeech2Recognizer):
+        raise AsrLabError(f"the pretrained model is a {recognizer.model_type}, not a deepspeech2", where=uri)
+    recognizer.model.unfreeze_base_model()
+    shape = recognizer.model.config
+    sizes = {name: getattr(shape, name) for name in type(config.model).model_fields if name not in _OWN}
+    config = as_it_is(config, uri, sizes, recognizer.normalizer)
+    set_seed(config.run.seed)
+    if config.model.extend_vocabulary:
+        new = outside(units_of(cuts, recognizer.normalizer), recognizer.vocabulary)
+        extend_vocabulary(recognizer, sorted(new))
+    return Start(recognizer, config, uri)
+
+
+def extend_vocabulary(recognizer: DeepSpeech2Recognizer, units: list[str]) -> None:
+    """Give each unit a class of its own behind those there are, whose weights stay as they are bit for bit."""
+    if not units:
+        return
+    last, old = [(n, layer) for n, layer in recognizer.model.head.named_children() if isinstance(layer, nn.Linear)][-1]
+    wider = nn.Linear(old.in_features, old.out_features + len(units), bias=old.bias is not None)
+    wider.to(old.weight.device)
+    with torch.no_grad():
+        wider.weight[: old.out_features] = old.weight
+        if old.bias is not None:
+            wider.bias[: old.out_features] = old.bias
+    setattr(recognizer.model.head, last, wider)
+    for unit in units:
+        recognizer.vocabulary[unit] = len(recognizer.vocabulary)
+    recognizer.model.config.vocab_size = wider.out_features

@@ -1,0 +1,60 @@
+"""Where a training starts from, whatever the model: the untrained recogniser and the configuration as it really is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+from lhotse import CutSet
+
+from asr_lab.config.schema import RecognitionExperiment
+from asr_lab.data import manifest
+from asr_lab.data.text import TextNormalizer, build_vocabulary, split_units
+from asr_lab.errors import AsrLabError
+from asr_lab.models.recognizer import Recognizer
+
+E = TypeVar("E", bound=RecognitionExperiment)
+
+
+@dataclass(frozen=True)
+class Start:
+    """The untrained or pretrained recogniser, the configuration as it really is, and the model it came from."""
+
+    recognizer: Recognizer
+    config: RecognitionExperiment
+    base_uri: str = ""
+
+
+def units_of(cuts: CutSet, normalizer: TextNormalizer) -> list[str]:
+    """The transcripts, normalised, as the units that classes stand for."""
+    return [split_units(normalizer(manifest.text(cut)), normalizer) for cut in cuts]
+
+
+def new_vocabulary(config: RecognitionExperiment, cuts: CutSet) -> tuple[TextNormalizer, dict[str, int]]:
+    """The text normaliser of the configuration, and the vocabulary that the transcripts are written with."""
+    normalizer = TextNormalizer.of(config.data.text)
+    return normalizer, build_vocabulary(units_of(cuts, normalizer))
+
+
+def as_it_is(config: E, uri: str, model: Mapping[str, Any], normalizer: TextNormalizer | None = None) -> E:
+    """The configuration with what the model under `uri` has: these keys of `model`, and its text normaliser.
+
+    Raises `AsrLabError` when something else was asked for.
+    """
+    text = asdict(normalizer) if normalizer else {}
+    wrong = [
+        f"{prefix}.{name}={getattr(asked, name)} (it has {name}={has[name]})"
+        for prefix, asked, has in (("model", config.model, model), ("data.text", config.data.text, text))
+        for name in asked.model_fields_set & set(has)
+        if getattr(asked, name) != has[name]
+    ]
+    if wrong:
+        raise AsrLabError(
+            f"what is asked for is not what the pretrained model is: {', '.join(wrong)}",
+            where=uri,
+            hint="leave these keys out: fine-tuning takes over what the model has",
+        )
+    section = config.model.model_copy(update={**model, "pretrained": uri})
+    data = config.data.model_copy(update={"text": config.data.text.model_copy(update=text)})
+    return config.model_copy(update={"model": section, "data": data})

@@ -1,0 +1,220 @@
+"""Train a recogniser: manifests -> vocabulary -> batches -> model -> metrics -> a run, and a version of the model.
+
+What differs between families is where their training starts from (`deepspeech2.py`, `wav2vec2.py`: the family's
+`initialization`) and what the recogniser itself says of its batches and its folder.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from lhotse import CutSet
+from rich.console import Console
+from transformers import TrainerCallback, TrainerState
+
+from asr_lab.config.schema import RecognitionExperiment
+from asr_lab.data.batches import InOrder, for_model, loader
+from asr_lab.metrics.significance import Interval
+from asr_lab.models import load_model
+from asr_lab.models.recognizer import Recognizer
+from asr_lab.recipes.recipe import Recipe
+from asr_lab.recipes.recognition.plan import RecognitionPlan, plan
+from asr_lab.recipes.run_spec import describe, record_scores, score
+from asr_lab.recipes.training_loop import BEST, begin, fit
+from asr_lab.reports.summary import Summary, between
+from asr_lab.system.distributed import from_rank_0, is_first, rank_and_world_size
+from asr_lab.system.files import explain_unwritable, whole_folder
+from asr_lab.system.resources import Clock
+from asr_lab.system.threads import use_threads
+from asr_lab.training.callbacks import KeepBest
+from asr_lab.training.recorder import FolderStore, ModelStore, Past, Recorder, RegisteredModel, RunSpec, Tracker
+from asr_lab.training.trainer import Sums, count
+from asr_lab.units import hms
+
+COSTS = (
+    "model/params",
+    "model/trainable_params",
+    "model/trainable_share",
+    "model/size_mb",
+    "perf/seconds",
+    "perf/peak_memory_mb",
+    "perf/peak_gpu_memory_mb",
+)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training."""
+
+    run_id: str
+    run_name: str
+    model_uri: str
+    val_wer: float
+    test: Interval | None
+    seconds: float
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """Trainer's log: `epoch`, `step`, and `loss` or `eval_wer` and the like."""
+    costs: Mapping[str, float] = field(default_factory=dict)
+    """Its size, time and memory, by the names of metrics."""
+    reused: bool = False
+    """Whether it is an earlier run that was taken as it is."""
+
+    @property
+    def summary(self) -> Summary:
+        rows = {"val/wer": f"{self.val_wer:.1%}"}
+        if self.test:
+            rows["test/wer"] = f"{self.test.value:.1%}, {between(self.test.low, self.test.high)}"
+        rows |= {"model": self.model_uri, "time": hms(self.seconds)}
+        return Summary(title=self.run_name, parts=[("", rows)])
+
+    @classmethod
+    def of(cls, past: Past, planned: RecognitionPlan) -> Trained:
+        """An earlier training that was the same as what is planned."""
+        costs = planned.costs | {name: past.metrics[name] for name in COSTS if name in past.metrics}
+        wer, seconds = past.metrics["best/val_wer"], past.metrics["perf/seconds"]
+        return cls(past.run_id, past.name, past.model_uri, wer, None, seconds, costs=costs, reused=True)
+
+
+@dataclass(frozen=True)
+class Part:
+    """How a training belongs to a larger run; by default to none."""
+
+    family: str = ""
+    """That of the larger run."""
+    kind: str = "train"
+    parent: str = ""
+    name: str = ""
+    """What the run is called, whatever differs from the defaults."""
+    compared: bool = False
+    """The larger run has told what the splits share."""
+    reuse: bool = False
+    """Take a finished run of the same signature instead of training once more."""
+    conclude: Callable[[Recorder, Trained], object] = lambda run, trained: None
+    """Called with the run before it ends."""
+
+
+def train(
+    config: RecognitionExperiment,
+    tracker: Tracker,
+    console: Console,
+    *,
+    store: ModelStore | None = None,
+    own: bool = False,
+    part: Part = Part(),
+) -> Trained:
+    """Train, keep the best epoch, test it, and register it under `run.register_as`.
+
+    `store` gives the model to fine-tune; without one it must be a folder.
+    """
+    clock = Clock()
+    use_threads(config.run.threads)
+    planned = plan(config, store or FolderStore())
+    config = planned.config
+    told = planned.sharing.warnings() if part.compared else []
+    for warning in planned.warnings:
+        if warning not in told:
+            console.print(f"[yellow]warning[/] {warning}")
+    spec = _describe(planned, part)
+    if part.reuse and (past := from_rank_0(tracker.finished(spec))):
+        return Trained.of(past, planned)
+    with tracker.start(spec, own=own or bool(part.parent)) as run:
+        begin(planned, run, console)
+        run.text(json.dumps(planned.recognizer.vocabulary, ensure_ascii=False), "vocab.json")
+        keepers = partial(_keepers, config, planned.recognizer)
+        state = fit(planned, run, console, lambda: _validate(planned), keepers)
+        if not is_first():
+            return Trained(run.run_id, run.name, "", float("nan"), None, clock.seconds)
+        trained = _conclude(planned, run, clock, state, store or FolderStore())
+        part.conclude(run, trained)
+        return trained
+
+
+def _describe(planned: RecognitionPlan, part: Part) -> RunSpec:
+    config = planned.config
+    return describe(
+        config,
+        family=part.family or config.recipe,
+        kind=part.kind,
+        parent=part.parent,
+        model_type=planned.recognizer.model_type,
+        name=config.run.name or config.recipe,
+        data={name: split.digest for name, split in planned.splits.items()},
+        text=planned.recognizer.normalizer.name,
+        called=part.name,
+        **({"base": planned.base_uri} if planned.base_uri else {}),
+        **({"merged": "true"} if planned.merges else {}),
+    )
+
+
+def _keepers(config: RecognitionExperiment, recognizer: Recognizer, folder: Path) -> list[TrainerCallback]:
+    settings = config.train
+    return [KeepBest(folder / BEST, recognizer.save, settings.patience, settings.min_delta, by=settings.choose)]
+
+
+@torch.inference_mode()
+def _validate(planned: RecognitionPlan) -> Sums:
+    """Loss and errors on this rank's share of the validation data, each utterance read once."""
+    recognizer, config = planned.recognizer, planned.config
+    rank, world_size = rank_and_world_size()
+    order = InOrder(planned.val.cuts, config.train.batch_size, rank=rank, world_size=world_size)
+    loss = 0.0
+    hypotheses: dict[str, str] = {}
+    for batch in loader(order, recognizer.collator(labelled=True)):
+        output = recognizer.model(**for_model(batch, recognizer.model.device))
+        loss += float(output.loss) * len(batch["cut_ids"])
+        texts = recognizer.decode(output.logits, output.logit_lengths)
+        hypotheses |= dict(zip(batch["cut_ids"], texts, strict=True))
+    heard = CutSet.from_cuts(cut for batch in order.batches for cut in batch)
+    return count(loss, score(heard, hypotheses, recognizer.normalizer, in_phonemes=config.data.phonemes))
+
+
+def _conclude(planned: RecognitionPlan, run: Recorder, clock: Clock, state: TrainerState, store: ModelStore) -> Trained:
+    """Test the best epoch, log models, figures and the training log, register."""
+    config, folder = planned.config, run.checkpoints
+    best, kept = _best(planned, folder, store)
+    figures = json.loads((folder / BEST / "best.json").read_text())
+    run.metrics({"best/val_wer": figures["wer"], "best/val_cer": figures["cer"], "best/epoch": figures["epoch"]})
+    tested = None
+    chosen = {"val": planned.val.cuts} | {n: s.cuts for n, s in planned.splits.items() if n == "test"}
+    for name, cuts in chosen.items():
+        table = score(cuts, best.hypotheses(cuts), best.normalizer, in_phonemes=config.data.phonemes)
+        tested = record_scores(run, table, name, f"{run.name} on {name}", step=int(state.global_step) + 1)
+    size = sum(file.stat().st_size for file in kept.glob("*.safetensors"))
+    costs = {"model/size_mb": size / 1e6, "perf/seconds": clock.seconds, **clock.peak_memory()}
+    run.metrics(costs)
+    if not run.brief:
+        run.file(folder / "final")
+    run.text(json.dumps(state.log_history, indent=1), "training_log.json")
+    model = RegisteredModel(
+        name=config.run.register_as or config.recipe,
+        files={"model": kept},
+        tags={"asr_lab.family": config.recipe, "asr_lab.val_wer": f"{figures['wer']:.4f}"},
+    )
+    uri = run.model(model, register=bool(config.run.register_as))
+    test = tested if "test" in planned.splits else None
+    found = f", test/wer {test.value:.1%} ({test.low:.1%} to {test.high:.1%})" if test else ""
+    figure = f"best epoch {figures['epoch']:.0f}: val/wer {figures['wer']:.1%}{found}; {uri}"
+    run.note("\n\n".join([figure, *planned.sharing.notes()]))
+    costs |= planned.costs
+    return Trained(run.run_id, run.name, uri, figures["wer"], test, clock.seconds, state.log_history, costs)
+
+
+def _best(planned: RecognitionPlan, folder: Path, store: ModelStore) -> tuple[Recognizer, Path]:
+    """The recogniser of the best epoch, and its folder as it is kept: as one plain model where that is asked for."""
+    best = load_model(folder / BEST, store.resolve)
+    if not planned.merges:
+        return best, folder / BEST
+    best.merge()
+    merged = folder / "merged"
+    with explain_unwritable("the merged model", merged), whole_folder(merged, replaces=True) as written:
+        best.save(written)
+    return best, merged
+
+
+RECIPE = Recipe(plan, train)

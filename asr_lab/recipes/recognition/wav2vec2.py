@@ -1,0 +1,127 @@
+"""Where the training of a wav2vec2 starts from: nothing, a pretrained base, or a model that was trained here."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lhotse import CutSet
+from peft import PeftModel
+from transformers import set_seed
+
+from asr_lab.config.schema import Lora, Wav2Vec2Experiment, Wav2Vec2Model
+from asr_lab.errors import AsrLabError, listing
+from asr_lab.models.wav2vec2 import bases, tuning
+from asr_lab.models.wav2vec2.network import SpeechCTC
+from asr_lab.models.wav2vec2.recognizer import Wav2Vec2Recognizer, load_recognizer
+from asr_lab.recipes.recognition.initialization import Start, as_it_is, new_vocabulary
+from asr_lab.training.recorder import ModelStore
+
+
+def start(config: Wav2Vec2Experiment, cuts: CutSet, store: ModelStore) -> Start:
+    """A model for the transcripts of `cuts`, of which what `model.tune` says learns."""
+    set_seed(config.run.seed)
+    begun = _begin(config, cuts, store)
+    if config.train.gradient_checkpointing:  # the reentrant kind loses the gradients above a frozen part
+        begun.recognizer.model.plain.activation_checkpointing_enable({"use_reentrant": False})
+    return begun
+
+
+def _begin(config: Wav2Vec2Experiment, cuts: CutSet, store: ModelStore) -> Start:
+    base = config.model.pretrained
+    if not base:
+        return _from_scratch(config, cuts)
+    if bases.on_hub(base):
+        return _from_elsewhere(config, cuts, bases.Source.of(base))
+    base = store.pin(base)
+    source = bases.Source.of(base, store.resolve)
+    if _was_trained_here(Path(source.place), base):
+        return _from_here(config, cuts, base, store)
+    return _from_elsewhere(config, cuts, source)
+
+
+def _from_scratch(config: Wav2Vec2Experiment, cuts: CutSet) -> Start:
+    """A network of the sizes asked for, all of which learns."""
+    normalizer, vocabulary = new_vocabulary(config, cuts)
+    shape = bases.for_ctc(bases.tiny(config.model), len(vocabulary), asdict(normalizer))
+    model = SpeechCTC(bases.from_scratch(shape))
+    extractor = bases.usual_extractor(shape)
+    return Start(Wav2Vec2Recognizer(model, vocabulary, normalizer, feature_extractor=extractor), config)
+
+
+def _from_elsewhere(config: Wav2Vec2Experiment, cuts: CutSet, source: bases.Source) -> Start:
+    """A base of the hub or a folder that was not trained here, with a new head and vocabulary."""
+    if config.model.head == "keep":
+        raise AsrLabError(
+            "model.head=keep is for a base that was trained here: the text normaliser of others is not known",
+            where=source.base,
+            allowed="model.head=new",
+        )
+    shape, base = source.config(), source.base
+    if bases.on_hub(base) and not source.revision and getattr(shape, "_commit_hash", None):
+        base = f"{base}@{shape._commit_hash}"  # the same base for ever
+    config = as_it_is(config, base, bases.sizes(shape))
+    normalizer, vocabulary = new_vocabulary(config, cuts)
+    network = source.network(bases.for_ctc(shape, len(vocabulary), asdict(normalizer)))
+    bases.draw_head(network)
+    model = SpeechCTC(network)
+    tuning.choose_what_learns(model, config.model, base)
+    extractor = source.feature_extractor(shape)
+    return Start(Wav2Vec2Recognizer(model, vocabulary, normalizer, feature_extractor=extractor), config, base)
+
+
+def _was_trained_here(folder: Path, base: str) -> bool:
+    """Whether a folder tells its text normaliser; raises `AsrLabError` when it holds no speech encoder."""
+    try:
+        shape = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise AsrLabError("not a model folder: no readable config.json", where=base) from error
+    if shape.get("model_type") not in bases.FAMILY:
+        raise AsrLabError(
+            f"the base is a {shape.get('model_type')}, not one of the wav2vec2 family",
+            where=base,
+            allowed=listing(bases.FAMILY),
+        )
+    return "text" in shape
+
+
+def _from_here(config: Wav2Vec2Experiment, cuts: CutSet, base: str, store: ModelStore) -> Start:
+    """A model that was trained here: its head goes on learning, and so do its adapters with `tune=lora`.
+
+    Otherwise adapters become part of the weights first.
+    """
+    settings = config.model
+    recognizer = load_recognizer(store.resolve(base), store.resolve, trainable=True)
+    model, keeps_head = recognizer.model, settings.head != "new"
+    has: dict[str, Any] = bases.sizes(model.config)
+    goes_on = isinstance(model.network, PeftModel) and settings.tune == "lora"
+    if goes_on:
+        _refuse_new_head(settings, base)
+        has |= _adapters_of(model)
+        model.plain.freeze_feature_encoder()
+    config = as_it_is(config, base, has, recognizer.normalizer if keeps_head else None)
+    if not keeps_head:
+        recognizer.normalizer, recognizer.vocabulary = new_vocabulary(config, cuts)
+        recognizer.merge()
+        bases.replace_head(model.plain, len(recognizer.vocabulary))
+    if not goes_on:
+        recognizer.merge()
+        tuning.choose_what_learns(model, config.model, base)
+    return Start(recognizer, config, base)
+
+
+def _refuse_new_head(settings: Wav2Vec2Model, base: str) -> None:
+    if settings.head == "new":
+        raise AsrLabError(
+            "model.head=new on a model of adapters: new adapters would have no base that is kept",
+            where=base,
+            allowed="model.head=keep, or a base that was trained with model.merged=true",
+        )
+
+
+def _adapters_of(model: SpeechCTC) -> dict[str, Any]:
+    """The keys of `model` that say what adapters it has."""
+    said = model.config.adapters
+    return {"lora": Lora(**said["lora"]), "freeze_layers": said["freeze_layers"]}

@@ -1,0 +1,1 @@
+"""Active selection: which utterances of a pool are worth transcribing."""

@@ -1,0 +1,103 @@
+"""What trainings of all models share: a run begun with what is known of it, and the loop from its last checkpoint."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from transformers import TrainerCallback, TrainerState
+
+from asr_lab.data.batches import EpochBatches, loader
+from asr_lab.errors import AsrLabError
+from asr_lab.recipes.recognition.plan import TrainingPlan
+from asr_lab.system.distributed import from_rank_0, meet, rank_and_world_size
+from asr_lab.system.files import explain_unwritable, whole_folder
+from asr_lab.training.callbacks import Curves, DropBrokenUpdates, Recording, SaveEvery, Telling
+from asr_lab.training.recorder import Recorder
+from asr_lab.training.trainer import AsrTrainer, Tally, last_checkpoint
+
+BEST = "model"
+"""Folder of the best epoch among the checkpoints, and the model's name in the logged artifacts."""
+
+
+def begin(planned: TrainingPlan, run: Recorder, console: Console) -> None:
+    """Say what is trained, and record data and sizes."""
+    doing = "continuing" if run.resumed else "fine-tuning" if planned.base_uri else "training"
+    console.print(
+        f"{doing} [bold]{run.name}[/]: "
+        f"{planned.num_params / 1e6:.2f} M parameters, {len(planned.train.cuts)} utterances, "
+        f"{planned.splits['train'].hours * 60:.1f} min",
+    )
+    for split in planned.splits.values():
+        run.dataset(split.dataset())
+    run.metrics(planned.sizes)
+
+
+def fit(
+    planned: TrainingPlan,
+    run: Recorder,
+    console: Console,
+    validate: Callable[[], Tally],
+    keepers: Callable[[Path], list[TrainerCallback]],
+) -> TrainerState:
+    """Train from the last checkpoint there is; where that ended.
+
+    `keepers` are the callbacks that keep what is best in the folder of the checkpoints.
+    """
+    config, recognizer = planned.config, planned.recognizer
+    collator = recognizer.collator(labelled=True, augmenter=planned.augmenter())
+    rank, world_size = rank_and_world_size()
+    batches = EpochBatches(
+        planned.train.cuts,
+        config.train.batch_size,
+        seed=config.run.seed,
+        rank=rank,
+        world_size=world_size,
+        accumulate=config.train.accumulate,
+    )
+    meet()  # to agree on a folder
+    folder = Path(from_rank_0(str(run.checkpoints)))
+    curves = Curves(run, run.last_steps())
+    trainer = AsrTrainer(
+        recognizer.model,
+        loader(batches, collator, config.train.num_workers),
+        validate,
+        config.train,
+        folder=folder,
+        seed=config.run.seed,
+        callbacks=[
+            Recording(curves),
+            DropBrokenUpdates(curves),
+            Telling(console, "training"),
+            *keepers(folder),
+            SaveEvery(config.train.save_every),
+        ],
+    )
+    checkpoint = last_checkpoint(folder)
+    began, done = time.monotonic(), int(checkpoint.name.split("-")[1]) if checkpoint else 0
+    trainer.go_on(checkpoint)
+    seen = (int(trainer.state.global_step) - done) * config.train.batch_size * config.train.accumulate * world_size
+    if seen:  # else it was cut off behind its last update
+        run.metrics({"perf/utterances_per_second": seen / (time.monotonic() - began)})
+    if rank == 0:
+        _refuse_none_best(folder, config.train.lr)
+        final = folder / "final"
+        with (
+            explain_unwritable("the final model", final),
+            trainer.as_kept(),
+            whole_folder(final, replaces=True) as written,
+        ):
+            recognizer.save(written)
+    return trainer.state
+
+
+def _refuse_none_best(folder: Path, lr: float) -> None:
+    """Raise `AsrLabError` where no epoch was worth keeping."""
+    if not any(folder.glob("*/best.json")):
+        raise AsrLabError(
+            "no epoch's validation loss is a number: nothing was learned, and no model is kept",
+            where=str(folder),
+            allowed=f"a lower train.lr than {lr:g}, train.grad_clip, or a base whose weights are whole",
+        )

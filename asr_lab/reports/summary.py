@@ -1,0 +1,27 @@
+"""What people read of a plan or of a finished run: a title, then tables and lines, whatever shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from asr_lab.reports.table import Table
+
+Content: TypeAlias = Table | Mapping[str, str] | Sequence[str]
+"""A table, labelled lines, or plain lines."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """The parts are shown in their order, each under its heading ("" for none)."""
+
+    title: str = ""
+    parts: Sequence[tuple[str, Content]] = ()
+    notes: Sequence[str] = ()
+    """What the reader should beware of."""
+
+
+def between(low: float, high: float, style: str = ".1%") -> str:
+    """A 95 % interval in words: `95 % interval 20.1% to 24.5%`."""
+    return f"95 % interval {low:{style}} to {high:{style}}"
