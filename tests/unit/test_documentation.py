@@ -10,9 +10,10 @@ from documents import GUIDE, PAGES, ROOT, all_commands, anchors, blocks, command
 from asr_lab.cli import COMMANDS, cli
 from asr_lab.cli.guide import TOPICS
 from asr_lab.config.load import keys
-from asr_lab.config.schema import ALIASES, RECIPES
+from asr_lab.config.schema import ALIASES
+from asr_lab.families import FAMILIES, config_class
 
-KEYS = set(chain.from_iterable(keys(recipe) for recipe in RECIPES.values())) | set(ALIASES)
+KEYS = set(chain.from_iterable(keys(config_class(name)) for name in FAMILIES)) | set(ALIASES)
 NOT_OURS = {"--env-manager", "--key", "--ngpu", "--num_nodes", "--asr_args", "--optim_conf", "--upgrade"}
 """Options of other programs, and `--key`, which stands for any key."""
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

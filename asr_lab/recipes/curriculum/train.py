@@ -21,6 +21,7 @@ from asr_lab.config.schema import CurriculumExperiment
 from asr_lab.data import manifest
 from asr_lab.data.curriculum import check_disjoint
 from asr_lab.errors import AsrLabError
+from asr_lab.metrics.catalog import Format
 from asr_lab.models import load_model
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.models.wav2vec2.bases import on_hub
@@ -31,7 +32,7 @@ from asr_lab.recipes.recognition.train import Part, Trained, train
 from asr_lab.recipes.run_spec import Split, check_spoken, describe, record_scores, score, screened, wer_interval
 from asr_lab.recipes.training_loop import BEST
 from asr_lab.reports.summary import Summary
-from asr_lab.reports.table import Format, Table
+from asr_lab.reports.table import Table
 from asr_lab.system.distributed import from_rank_0, meet
 from asr_lab.system.files import write_text
 from asr_lab.system.resources import Clock

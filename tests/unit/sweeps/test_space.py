@@ -175,8 +175,8 @@ def test_trials_are_pruned_by_what_is_better_the_same_way(made):
 def test_choosing_on_test_data_is_warned_of(made):
     space = Space(made(ADAPTER + "data: {test: test.jsonl.gz}\n", "{train.lr: [0.1, 0.2]}", "test/wer"))
     objective = Objective.of(space.sweep, space.recipe, space.usual)
-    assert "chosen on the test data (test.jsonl.gz)" in objective.warning(space.recipe, space.usual)
-    assert objective.warning(space.recipe, space.usual | {"data.test": ""}) == ""
+    assert "chosen on the test data (test.jsonl.gz)" in objective.warning(space.usual)
+    assert objective.warning(space.usual | {"data.test": ""}) == ""
 
 
 def test_samplers_and_pruners_by_name(made):
@@ -251,6 +251,6 @@ def test_ready_sweeps_are_in_order(name, monkeypatch):
     space = Space(sweep)
     space.refuse_impossible()
     objective = Objective.of(sweep, space.recipe, space.usual)
-    assert objective.warning(space.recipe, space.usual) == ""
+    assert objective.warning(space.usual) == ""
     assert sampler(sweep, space)
     assert pruner(sweep)
