@@ -19,7 +19,7 @@ from empty_store import empty_store
 from forks import Forked
 from servers import SERVER, free_port
 
-from asr_lab.training.recorder import Dataset, RegisteredModel, RunSpec
+from asr_lab.interfaces.tracking import Dataset, RegisteredModel, RunSpec
 
 STEP_S = 0.02
 NAMES = [f"train/m{number}" for number in range(10)]
@@ -29,8 +29,8 @@ import sys, time
 from pathlib import Path
 from outages import NAMES, STEP_S, spec
 from asr_lab.errors import AsrLabError
-from asr_lab.tracking.recorder import MlflowTracker
-from asr_lab.training.recorder import RegisteredModel
+from asr_lab.tracking.tracker import MlflowTracker
+from asr_lab.interfaces.tracking import RegisteredModel
 
 steps, first, offline, ends = int(sys.argv[1]), int(sys.argv[2]), "offline" in sys.argv, "fails" not in sys.argv
 try:
@@ -79,7 +79,7 @@ def log(run, steps: range) -> None:
 
 def offline(steps: int = 5, **more) -> str:
     """Record a run with a model, a dataset and a note without a store; its id."""
-    from asr_lab.tracking.recorder import MlflowTracker
+    from asr_lab.tracking.tracker import MlflowTracker
 
     with MlflowTracker(offline=True).start(spec(**more)) as run:
         log(run, range(steps))

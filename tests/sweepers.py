@@ -19,13 +19,13 @@ import yaml
 from rich.console import Console
 
 from asr_lab.config.load import load
+from asr_lab.interfaces.in_memory import FolderStore
 from asr_lab.recipes.run_spec import describe
 from asr_lab.sweeps import sweep as sweeping
 from asr_lab.sweeps.worker import Means
 from asr_lab.system import processes
 from asr_lab.system.files import write_text
-from asr_lab.tracking.recorder import MlflowTracker
-from asr_lab.training.recorder import FolderStore
+from asr_lab.tracking.tracker import MlflowTracker
 
 SWEEP = {
     "recipe": "sweep",

@@ -16,7 +16,7 @@ from lhotse import CutSet
 from lhotse.cut import Cut
 
 from asr_lab.data import manifest
-from asr_lab.data.sharing import in_both
+from asr_lab.data.leakage import in_both
 from asr_lab.data.stratified_splits import FIELDS, labels
 from asr_lab.errors import AsrLabError, listing, nearest
 

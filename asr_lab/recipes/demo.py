@@ -10,8 +10,8 @@ from rich.progress import Progress
 from asr_lab.config.load import load
 from asr_lab.config.schema import Adapter, AdapterExperiment
 from asr_lab.errors import AsrLabError, listing
+from asr_lab.interfaces.tracking import ModelStore, Tracker
 from asr_lab.recipes.recognition.train import train
-from asr_lab.training.recorder import ModelStore, Tracker
 
 CORPUS = Path("corpora/demo")
 BASE = str(Adapter.model_fields["base"].default)

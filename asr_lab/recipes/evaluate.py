@@ -15,6 +15,7 @@ from asr_lab.data import manifest
 from asr_lab.data.phonemes import check_languages
 from asr_lab.errors import AsrLabError
 from asr_lab.families import family, find
+from asr_lab.interfaces.tracking import ModelStore, Tracker
 from asr_lab.metrics import error_rates
 from asr_lab.metrics.significance import Interval
 from asr_lab.metrics.slices import slices
@@ -22,20 +23,13 @@ from asr_lab.models import load_model
 from asr_lab.models.adapter import AdapterManager, weights_digest
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.recipes.recipe import Outcome, Recipe
-from asr_lab.recipes.run_spec import (
-    Split,
-    describe,
-    embedded,
-    record_predictions,
-    record_scores,
-    refuse_too_short,
-    score,
-)
+from asr_lab.recipes.recognition.scoring import embedded, record_predictions, record_scores, score
+from asr_lab.recipes.run_spec import describe
+from asr_lab.recipes.splits import Split, refuse_too_short
 from asr_lab.reports.summary import Summary, between
 from asr_lab.reports.table import Table
 from asr_lab.system.resources import Clock
 from asr_lab.system.threads import use_threads
-from asr_lab.training.recorder import ModelStore, Tracker
 
 _MOST_VALUES = 20  # of a slice that is printed
 _OF_A_STORE = ("models:/", "runs:/")
@@ -58,7 +52,7 @@ class EvaluatedRecognition:
     run_name: str
     wer: Interval
     table: pd.DataFrame
-    """A row an utterance (`recipes.run_spec.score`)."""
+    """A row an utterance (`recipes.recognition.scoring.score`)."""
     split: str
     seconds: float
 

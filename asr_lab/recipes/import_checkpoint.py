@@ -7,10 +7,10 @@ from pathlib import Path
 from asr_lab.config.schema import DeepSpeech2Experiment
 from asr_lab.data import manifest
 from asr_lab.errors import AsrLabError, listing
+from asr_lab.interfaces.tracking import RegisteredModel, Tracker
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.recipes.run_spec import describe
 from asr_lab.system.files import explain_unwritable, whole_folder
-from asr_lab.training.recorder import RegisteredModel, Tracker
 
 _OF_A_MODEL = {"config.json", "model.safetensors", "vocab.json", "tokenizer_config.json", "preprocessor_config.json"}
 

@@ -8,10 +8,12 @@ import pandas as pd
 
 from asr_lab.config.schema.pool import PoolExperiment
 from asr_lab.errors import AsrLabError, listing
+from asr_lab.interfaces.tracking import Tracker
 from asr_lab.recipes.evaluate import EvaluatedRecognition
-from asr_lab.recipes.run_spec import Split, describe, record_scores
+from asr_lab.recipes.recognition.scoring import record_scores
+from asr_lab.recipes.run_spec import describe
+from asr_lab.recipes.splits import Split
 from asr_lab.system.resources import Clock
-from asr_lab.training.recorder import Tracker
 
 
 def pool(

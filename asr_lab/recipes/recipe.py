@@ -10,8 +10,8 @@ from rich.console import Console
 
 from asr_lab.config.schema import Experiment
 from asr_lab.families import family, find
+from asr_lab.interfaces.tracking import ModelStore, Tracker
 from asr_lab.reports.summary import Summary
-from asr_lab.training.recorder import ModelStore, Tracker
 
 
 class Plan(Protocol):

@@ -10,8 +10,8 @@ from rich.console import Console
 from asr_lab.config.schema import Experiment
 from asr_lab.errors import AsrLabError
 from asr_lab.families import family
+from asr_lab.interfaces.tracking import REPRODUCE, ModelStore, Past, Recorder, RunSpec, Tracker
 from asr_lab.recipes.recipe import recipe_of
-from asr_lab.training.recorder import REPRODUCE, ModelStore, Past, Recorder, RunSpec, Tracker
 
 
 @dataclass(frozen=True)

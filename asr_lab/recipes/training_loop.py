@@ -11,11 +11,11 @@ from transformers import TrainerCallback, TrainerState
 
 from asr_lab.data.batches import EpochBatches, loader
 from asr_lab.errors import AsrLabError
+from asr_lab.interfaces.tracking import Recorder
 from asr_lab.recipes.recognition.plan import TrainingPlan
 from asr_lab.system.distributed import from_rank_0, meet, rank_and_world_size
 from asr_lab.system.files import explain_unwritable, whole_folder
 from asr_lab.training.callbacks import Curves, DropBrokenUpdates, Recording, SaveEvery, Telling
-from asr_lab.training.recorder import Recorder
 from asr_lab.training.trainer import AsrTrainer, Tally, last_checkpoint
 
 BEST = "model"

@@ -29,7 +29,7 @@ def alignment_page(
     audio: Mapping[str, str] | None = None,
     note: str = "",
 ) -> str:
-    """HTML of a scored split (`recipes.run_spec.score`): its figures, its `slices`, its confusions, each utterance.
+    """HTML of a scored split (`recipes.recognition.scoring.score`): figures, `slices`, confusions, each utterance.
 
     `audio` is utterance id -> data URI. Of more than 20,000 utterances the worst are shown.
     """

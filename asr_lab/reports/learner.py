@@ -12,9 +12,9 @@ import pandas as pd
 
 from asr_lab.data.pronunciation import DELETED
 from asr_lab.metrics.pronunciation import SCORER, Calibration, detection, overall, scored
-from asr_lab.reports.advice import advice, sound
 from asr_lab.reports.confusions import confusions, lined_up, spelled
 from asr_lab.reports.page import render
+from asr_lab.reports.pronunciation_advice import advice, sound
 
 _MOST_CONFUSIONS = 12
 

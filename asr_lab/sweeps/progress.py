@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from asr_lab.errors import listing
 from asr_lab.reports.numbers import format_metric
-from asr_lab.sweeps import ledger
+from asr_lab.sweeps import trial_states
 from asr_lab.sweeps.objective import Objective
 from asr_lab.system.processes import host_and_pid
 
@@ -22,9 +22,9 @@ class Telling:
 
     def __init__(self, console: Console, study: Study, objective: Objective, asked: int) -> None:
         self.console, self.objective, self.asked = console, objective, asked
-        trials = ledger.counted(study.get_trials(deepcopy=False))
+        trials = trial_states.counted(study.get_trials(deepcopy=False))
         self._waits = False
-        self._told = {trial.number for trial in ledger.over(trials)}
+        self._told = {trial.number for trial in trial_states.over(trials)}
         self._bar = Progress(
             TextColumn("trial"), MofNCompleteColumn(), BarColumn(), TextColumn("best {task.fields[best]}"),
             TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console, transient=True,
@@ -43,7 +43,7 @@ class Telling:
 
     def look(self, study: Study) -> None:
         """Tell what is new."""
-        done = ledger.over(ledger.counted(study.get_trials(deepcopy=False)))
+        done = trial_states.over(trial_states.counted(study.get_trials(deepcopy=False)))
         new = [trial for trial in done if trial.number not in self._told]
         if not new:
             return
@@ -58,11 +58,12 @@ class Telling:
 
     def waiting(self, study: Study) -> None:
         """Say once which trials of others are waited for."""
-        running = ledger.counted(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
+        running = trial_states.counted(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
         if self._waits or not running:
             return
         self._waits = True
-        where = [(trial.number, *host_and_pid(str(trial.user_attrs.get(ledger.PROCESS, "")))) for trial in running]
+        processes = [(trial.number, str(trial.user_attrs.get(trial_states.PROCESS, ""))) for trial in running]
+        where = [(number, *host_and_pid(process)) for number, process in processes]
         told = listing(f"{number} (process {pid} on {host})" for number, host, pid in where)
         self.console.print(f"waiting for trials that others run: {told}", markup=False)
 
@@ -73,7 +74,7 @@ def result_line(trial: FrozenTrial, objective: Objective) -> str:
         return values_line(trial, objective)
     if trial.state == TrialState.PRUNED:
         return f"pruned after {len(trial.intermediate_values)} reports"
-    return f"failed: {trial.user_attrs.get(ledger.REASON, ledger.DIED)}"
+    return f"failed: {trial.user_attrs.get(trial_states.REASON, trial_states.DIED)}"
 
 
 def values_line(trial: FrozenTrial, objective: Objective) -> str:

@@ -16,15 +16,15 @@ from optuna.study.study import get_all_study_names
 
 from asr_lab.config.identity import NOT_IDENTITY
 from asr_lab.errors import AsrLabError, listing
-from asr_lab.recipes.run_spec import Split
+from asr_lab.interfaces.tracking import ModelStore, RunKeeper
+from asr_lab.recipes.splits import Split
 from asr_lab.reports.summary import Summary
 from asr_lab.reports.table import Table
-from asr_lab.sweeps import methods
-from asr_lab.sweeps.ledger import lose
+from asr_lab.sweeps import samplers
 from asr_lab.sweeps.objective import Objective
 from asr_lab.sweeps.space import Space
 from asr_lab.sweeps.storage import Place
-from asr_lab.training.recorder import ModelStore, RunKeeper
+from asr_lab.sweeps.trial_states import lose
 
 WHAT, PARENT, ASKED, UNTIL = "what", "parent", "asked", "until"
 COORDINATOR, PINNED = "coordinator", "pinned"
@@ -91,8 +91,8 @@ class StudyPlan:
                 study = None  # another one was faster
         study = study or optuna.load_study(study_name=self.name, storage=storage)
         begun = len(study.get_trials(deepcopy=False))
-        study.sampler = methods.sampler(sweep, self.space, *draws, begun)
-        study.pruner = methods.pruner(sweep)
+        study.sampler = samplers.sampler(sweep, self.space, *draws, begun)
+        study.pruner = samplers.pruner(sweep)
         return study
 
     def _no_study(self, others: list[str]) -> AsrLabError:

@@ -18,11 +18,12 @@ from rich.console import Console
 from asr_lab.config import identity
 from asr_lab.config.schema import SweepExperiment
 from asr_lab.errors import AsrLabError
-from asr_lab.sweeps import ledger, methods
-from asr_lab.sweeps.found import Found, record
-from asr_lab.sweeps.leading import leading
+from asr_lab.interfaces.tracking import ModelStore, Recorder, RunKeeper, RunSpec
+from asr_lab.sweeps import samplers, trial_states
+from asr_lab.sweeps.leader_election import leading
 from asr_lab.sweeps.objective import Objective
 from asr_lab.sweeps.progress import Telling
+from asr_lab.sweeps.results import Found, record
 from asr_lab.sweeps.space import Space
 from asr_lab.sweeps.storage import FOLDER, Place
 from asr_lab.sweeps.study import ASKED, PARENT, UNTIL, StudyPlan
@@ -30,7 +31,6 @@ from asr_lab.sweeps.worker import GAVE_UP, Job, Means, Worker, work
 from asr_lab.system.processes import is_gone, process_mark
 from asr_lab.system.resources import Clock
 from asr_lab.system.threads import choose, use_threads
-from asr_lab.training.recorder import ModelStore, Recorder, RunKeeper, RunSpec
 
 _LOOK_EVERY_S = 0.5
 _CHECKPOINTS, _JOINED = Path("checkpoints"), "joined-"
@@ -43,7 +43,7 @@ def plan(config: SweepExperiment, name: str, storage: str, tracking_uri: str) ->
     space = Space(config)
     space.refuse_impossible()
     objective = Objective.of(config, space.recipe, space.usual)
-    methods.sampler(config, space), methods.pruner(config)  # what they do not understand is told now
+    samplers.sampler(config, space), samplers.pruner(config)  # what they do not understand is told now
     place = Place(storage or str(FOLDER / f"{name}.journal"), config.heartbeat_s)
     place.refuse_wrong(tracking_uri)
     return StudyPlan(name, space, objective, place)
@@ -57,8 +57,8 @@ def sweep(
     study = planned.open(tracker, first=True)
     planned.claim(study, store)
     with leading(study, planned) as former:
-        ledger.reclaim(study, tracker, gone=former)
-        if asked > (most := methods.most(planned.space.sweep, planned.space)):
+        trial_states.reclaim(study, tracker, gone=former)
+        if asked > (most := samplers.most(planned.space.sweep, planned.space)):
             console.print(f"there are {most} trials at most: {planned.space.sweep.sampler.name} tries all values once")
         study.set_user_attr(ASKED, min(asked, most))
         return _led(planned, means, study, tracker, store, console, timeout_s, workers)
@@ -108,14 +108,14 @@ def join(planned: StudyPlan, means: Means, console: Console, *, timeout_s: float
     folder = _joined_folder()
     until = min(_until(timeout_s), float(study.user_attrs.get(UNTIL) or "inf"))
     job = Job(planned, parent, asked, until, _threads(workers), folder, means, joined=joined)
-    before = {trial.number for trial in ledger.over(study.get_trials(deepcopy=False))}
+    before = {trial.number for trial in trial_states.over(study.get_trials(deepcopy=False))}
     try:
         with Telling(console, study, planned.objective, asked) as telling:
             pids = _work(job, study, tracker, store, workers, telling)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    ended = ledger.over(ledger.counted(study.get_trials(deepcopy=False)))
-    return sum(ledger.was_run_by(pids, trial) for trial in ended if trial.number not in before)
+    ended = trial_states.over(trial_states.counted(study.get_trials(deepcopy=False)))
+    return sum(trial_states.was_run_by(pids, trial) for trial in ended if trial.number not in before)
 
 
 def _spec(planned: StudyPlan) -> RunSpec:
@@ -176,11 +176,11 @@ def _wait(job: Job, study: Study, tracker: RunKeeper, telling: Telling) -> bool:
     """Wait for trials that others run, also when no other may be begun; whether there is work again, because one of
     them was lost."""
     while True:
-        ledger.reclaim(study, tracker)
+        trial_states.reclaim(study, tracker)
         trials = study.get_trials(deepcopy=False)
-        if time.time() < job.until and ledger.work_left(trials, job.asked):
+        if time.time() < job.until and trial_states.work_left(trials, job.asked):
             return True
-        if not any(trial.state == TrialState.RUNNING for trial in ledger.counted(trials)):
+        if not any(trial.state == TrialState.RUNNING for trial in trial_states.counted(trials)):
             return False
         telling.waiting(study)
         time.sleep(_LOOK_EVERY_S)
@@ -207,7 +207,7 @@ def _in_processes(job: Job, study: Study, tracker: RunKeeper, workers: int, tell
     try:
         while True:
             trials = study.get_trials(deepcopy=False)
-            wanted = time.time() < job.until and ledger.work_left(trials, job.asked)
+            wanted = time.time() < job.until and trial_states.work_left(trials, job.asked)
             while wanted and len(alive) < workers:
                 made += 1
                 process = context.Process(target=work, args=(job, made, errors), name=f"worker {made}")
@@ -217,11 +217,11 @@ def _in_processes(job: Job, study: Study, tracker: RunKeeper, workers: int, tell
             time.sleep(_LOOK_EVERY_S)
             dead = [one for one in alive if not one.is_alive()]
             alive = [one for one in alive if one.is_alive()]
-            ledger.reclaim(study, tracker)
+            trial_states.reclaim(study, tracker)
             telling.look(study)
             if any(one.exitcode in (1, GAVE_UP) for one in dead) or made - workers > _MOST_DEATHS + job.asked:
                 raise _gave_up(job, errors)
-            more = wanted and ledger.work_left(study.get_trials(deepcopy=False), job.asked)
+            more = wanted and trial_states.work_left(study.get_trials(deepcopy=False), job.asked)
             if not alive and not more and not _wait(job, study, tracker, telling):
                 return pids
     finally:

@@ -14,9 +14,9 @@ from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
 from asr_lab.errors import AsrLabError
-from asr_lab.sweeps.ledger import RUN, SEEDS
+from asr_lab.interfaces.tracking import Past, PrunedError, Recorder, RunSpec, Tracker
 from asr_lab.sweeps.objective import Objective
-from asr_lab.training.recorder import Past, PrunedError, Recorder, RunSpec, Tracker
+from asr_lab.sweeps.trial_states import RUN, SEEDS
 
 
 class Watch:

@@ -12,15 +12,15 @@ from rich.console import Console
 
 from asr_lab.config.schema import AdapterExperiment, Experiment
 from asr_lab.families import family, find
+from asr_lab.interfaces.tracking import ModelStore, Past, Recorder, RunSpec, Tracker
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.recipes.adaptation.plan import AdaptationPlan, load_base, plan
 from asr_lab.recipes.adaptation.train import adapt, heard
 from asr_lab.recipes.recipe import Outcome, recipe_of
-from asr_lab.recipes.run_spec import Split
+from asr_lab.recipes.splits import Split
 from asr_lab.system.threads import use_threads
-from asr_lab.training.frame_store import FrameStore
-from asr_lab.training.frames import Frames
-from asr_lab.training.recorder import ModelStore, Past, Recorder, RunSpec, Tracker
+from asr_lab.training.encoder_output_cache import FrameStore
+from asr_lab.training.encoder_outputs import Frames
 
 
 class Training(Protocol):

@@ -21,13 +21,13 @@ from optuna.trial import FrozenTrial, Trial
 
 from asr_lab.errors import AsrLabError, reason
 from asr_lab.families import shown
-from asr_lab.sweeps.ledger import FIGURES, PROCESS, REASON, SURPLUS, is_surplus, try_again, work_left
+from asr_lab.interfaces.tracking import ModelStore, PrunedError, RunKeeper
 from asr_lab.sweeps.study import StudyPlan
 from asr_lab.sweeps.trial import TrialTracker
+from asr_lab.sweeps.trial_states import FIGURES, PROCESS, REASON, SURPLUS, is_surplus, try_again, work_left
 from asr_lab.sweeps.trial_training import Training, training_of
 from asr_lab.system.processes import process_mark
 from asr_lab.system.threads import use_threads
-from asr_lab.training.recorder import ModelStore, PrunedError, RunKeeper
 
 GAVE_UP = 3
 TAKEN_OVER = "this process was silent for so long that others try the trial again"

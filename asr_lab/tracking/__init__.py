@@ -19,7 +19,7 @@ def load_model(uri: str) -> Recognizer:
     Raises `AsrLabError` when there is no such model.
     """
     from asr_lab.models import load_model as load_folder
-    from asr_lab.tracking.registry import MlflowStore
+    from asr_lab.tracking.models.registry import MlflowStore
 
     store = MlflowStore()
     return load_folder(store.resolve(uri), store.resolve)
@@ -43,13 +43,13 @@ def find_runs(
     """
     import pandas as pd
 
-    from asr_lab.tracking import describe, runs
+    from asr_lab.tracking.queries import run_details, runs
 
     found = runs.find(
         pattern, family, where=where, since=since, status=status, archived=archived, children=children, limit=limit
     )
     ids = pd.Index([run.info.run_id for run in found], name="run_id")
-    table = describe.overview(found).drop(columns="id").set_index(ids)
+    table = run_details.overview(found).drop(columns="id").set_index(ids)
     values = pd.DataFrame([run.data.params | run.data.metrics for run in found], index=ids)
     return table.join(values[sorted(values)] if len(values) else values)
 

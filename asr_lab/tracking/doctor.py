@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from asr_lab.errors import AsrLabError
 from asr_lab.system import libraries
-from asr_lab.tracking.knock import sqlite_file, without_password
+from asr_lab.tracking.connection import sqlite_file, without_password
 from asr_lab.units import megabytes
 
 State = Literal["ok", "warn", "fail"]

@@ -1,228 +1,227 @@
-"""Starting runs on MLflow, by the contract of their tags, params, metrics and artifacts.
-
-Everything is written to the run's spool on this disk first, and shipped from there in the background: the run neither
-waits for the tracking store nor dies of it. What the store did not take by the end waits for `asr-lab sync` or the
-next run.
-
-Under `mlflow run` the run that MLflow made (`MLFLOW_RUN_ID`) is adopted, in whatever experiment it lies. A run of the
-same signature that is still RUNNING although its process is gone was cut off, and is continued.
-"""
+"""One run, being recorded: written to its spool, shipped from there in the background."""
 
 from __future__ import annotations
 
-import os
+import json
+import shutil
 import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
-from mlflow import MlflowClient
-from mlflow.entities import Run, RunTag
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+import pandas as pd
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
-from asr_lab.errors import AsrLabError
-from asr_lab.system import libraries, processes
-from asr_lab.system.distributed import rank_and_world_size
-from asr_lab.tracking import orphans, provenance, runs
-from asr_lab.tracking.knock import StoreAwayError
-from asr_lab.tracking.recording import MlflowRecorder
+from asr_lab.errors import AsrLabError, reason
+from asr_lab.families import deciding
+from asr_lab.interfaces.tracking import Dataset, RegisteredModel, RunSpec, Status, status_of
+from asr_lab.tracking.models import pyfunc_package
+from asr_lab.tracking.notifications import run_ended, say
+from asr_lab.tracking.orphans import CHECKPOINTS
+from asr_lab.tracking.sigterm import end_on_sigterm
 from asr_lab.tracking.spool import sync
-from asr_lab.tracking.spool.header import Header
-from asr_lab.tracking.spool.made import run_of_spool
-from asr_lab.tracking.spool.shipping import Delivery
-from asr_lab.tracking.spool.spool import ROOT, Spool, new_id, now_ms
+from asr_lab.tracking.spool.spool import Spool, SpoolError
+from asr_lab.tracking.spool.upload_thread import Shipper
 from asr_lab.tracking.store import client as tracking_client
-from asr_lab.tracking.store import reaching, shown_uri, tracking_uri
-from asr_lab.tracking.tags import (
-    COMMAND,
-    CONTINUED_BY,
-    FAMILY,
-    HARDWARE,
-    KIND,
-    MODEL_TYPE,
-    PROCESS,
-    RESUMED_FROM,
-    SIGNATURE,
-    VERSIONS,
-    WORLD_SIZE,
-)
-from asr_lab.tracking.telling import say
-from asr_lab.training.recorder import MERGED, Past, RunSpec, Status
+from asr_lab.tracking.store import reaching, shown_uri
+
+_FLUSH_MODEL_S = 600.0  # an upload; a store that does not answer ends it at once
+_FLUSH_END_S = 10.0
 
 
-class MlflowTracker:
-    """Starts runs on the tracking store; `offline`, and where the store does not answer, in the spool alone."""
+class MlflowRecorder:
+    """One run: what is recorded is in its spool when the call returns, and on the store soon after."""
 
-    def __init__(self, *, new_run: bool = False, offline: bool = False) -> None:
-        self.new_run, self.offline = new_run, offline
-        self._leftovers: threading.Thread | None = None
+    def __init__(
+        self, spool: Spool, spec: RunSpec, *, resumed: bool, offline: bool, leftovers: threading.Thread | None
+    ) -> None:
+        self.spool, self.spec, self.resumed, self._leftovers = spool, spec, resumed, leftovers
+        self.checkpoints = CHECKPOINTS / spool.id
+        self._models: list[str] = []
+        self._latest: dict[str, tuple[float, int, int]] = {}
+        spool.append("begin", name=spec.name)
+        self.tags(dict(spool.header.tags))
+        self.params(spec.params)
+        self.text(spec.config_yaml, "config.yaml")
+        self._shipper = None if offline else Shipper(spool)
 
-    def announce(self, family: str) -> None:
-        """Mark the run that MLflow handed to this process as ours, before anything long begins.
+    @property
+    def run_id(self) -> str:
+        """The run's id on the store; until it is there, that of its spool."""
+        return self.spool.state.run_id or self.spool.id
 
-        Killed before it starts in earnest, it can be told by its dead process and closed.
+    @property
+    def name(self) -> str:
+        return f"{self.spec.name}-{self.run_id[:8]}"
+
+    @property
+    def brief(self) -> bool:
+        return self.spec.watcher is not None
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Parameters; those the run has already stay as they are (MLflow refuses to change one)."""
+        self.spool.append("params", values={key: _text(value) for key, value in values.items()})
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        points = {name: float(value) for name, value in values.items()}
+        at_ms = self.spool.append("metrics", step=step, values=points)
+        self._latest |= {name: (value, at_ms, step) for name, value in points.items()}
+        if self.spec.watcher:
+            self.spec.watcher.saw(points, step)
+
+    def last_steps(self) -> dict[str, int]:
+        """By the spool, which may have what the store has not, and by one question to the store, which has what was
+        recorded into a spool that is gone; a store that does not answer is not waited for.
         """
-        run_id = os.environ.get("MLFLOW_RUN_ID", "")
-        if not run_id or self.offline:
+        if not self.resumed:
+            return {}
+        found = self.spool.last_steps()
+        if self._shipper and self.spool.state.run_id:
+            with suppress(AsrLabError), reaching("the run cannot be read"):
+                points = tracking_client().get_run(self.spool.state.run_id).data._metric_objs
+                found |= {point.key: max(point.step, found.get(point.key, point.step)) for point in points}
+        return found
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        self.spool.append("tags", values={key: str(value) for key, value in values.items()})
+
+    def note(self, content: str) -> None:
+        """The description that the MLflow UI shows on top of the run."""
+        self.tags({MLFLOW_RUN_NOTE: content})
+
+    def dataset(self, dataset: Dataset) -> None:
+        """One of the run's datasets, as MLflow shows them: name, digest, source, size."""
+        profile = {"utterances": dataset.num_utterances, "hours": round(dataset.hours, 4)}
+        self.spool.append(
+            "dataset",
+            name=dataset.name,
+            digest=dataset.digest,
+            split=dataset.split,
+            source=json.dumps({"uri": dataset.source}),
+            profile=json.dumps(profile),
+        )
+        self.tags({f"asr_lab.data.{dataset.split}": dataset.digest})
+
+    def table(self, rows: pd.DataFrame, path: str) -> None:
+        with self.spool.putting() as written:
+            rows.to_parquet(written / Path(path).name, index=False)
+        self._artifact(written, path)
+
+    def text(self, content: str, path: str) -> None:
+        with self.spool.putting() as written:
+            (written / Path(path).name).write_text(content, encoding="utf-8")
+        self._artifact(written, path)
+
+    def file(self, local: Path, folder: str = "") -> None:
+        with self.spool.putting() as written:
+            (shutil.copytree if local.is_dir() else shutil.copy)(local, written / local.name)
+        self._artifact(written, str(Path(folder) / local.name))
+
+    def figure(self, figure: Any, path: str) -> None:
+        with self.spool.putting() as written:
+            figure.savefig(written / Path(path).name)
+        self._artifact(written, path)
+
+    def _artifact(self, written: Path, path: str) -> None:
+        folder = str(Path(path).parent)
+        file = f"{Spool.put(written)}/{Path(path).name}"
+        self.spool.append("artifact", file=file, to="" if folder == "." else folder)
+
+    def model(self, model: RegisteredModel, *, register: bool) -> str:
+        """Keep a model with the run, and make it a version of `model.name` if `register`.
+
+        Its URI; while the store does not answer, its folder in the spool, and `asr-lab sync` registers it. "" where a
+        watcher does not want it.
+        """
+        if self.spec.watcher and not self.spec.watcher.wants_model():
+            return ""
+        with self.spool.putting() as written:
+            content = pyfunc_package.package(model, written / "model")
+        file = f"{Spool.put(written)}/model"
+        self.spool.append(
+            "model",
+            file=file,
+            name=model.name,
+            content=content,
+            register=register and self.spec.registers,
+            tags=dict(model.tags),
+            description=model.description,
+            metrics=self._latest,
+        )
+        self.flush(_FLUSH_MODEL_S)
+        self._models.append(file)
+        return self.spool.state.models.get(file) or str(self.spool.folder / file)
+
+    def flush(self, patience_s: float = _FLUSH_END_S) -> bool:
+        """Try to have everything on the store now; whether it is."""
+        self.spool.journal.sync()
+        return self._shipper is not None and self._shipper.flush(patience_s)
+
+    def finish(self, status: Status) -> None:
+        try:
+            self.spool.append("finish", status=status)
+            self._part()
+        finally:
+            if not self.spec.parent:
+                run_ended(self._facts(status))
+
+    def _part(self) -> None:
+        """Ship what can be shipped within seconds, and let others have the rest."""
+        self.flush(_FLUSH_END_S)
+        trouble = self._shipper.trouble if self._shipper else None
+        if self._shipper:
+            self._shipper.stop()
+        else:
+            self.spool.release()
+        if self._leftovers and not self.spec.parent:
+            self._leftovers.join(_FLUSH_END_S)
+        told = self.brief and not self._shipper  # of a sweep that is offline: its own run says it for all of them
+        if self.spool.folder.is_dir() and not told:  # else all of it is shipped
+            why = trouble.what if trouble else sync.refusals(self.spool)
+            why = f" ({why})" if why else ""
+            model = ", a model among them," if set(self._models) - set(self.spool.state.models) else ""
+            what = f"{self.spool.waiting()} events{model} wait in {self.spool.folder}{why}"
+            say(f"{self.name}: {what}; asr-lab sync ships them")
+
+    def _facts(self, status: Status) -> dict[str, Any]:
+        metric = deciding(self.spec.family, self._latest) or deciding(self.spec.family)
+        point = self._latest.get(metric)
+        return {
+            "name": self.name,
+            "id": self.run_id,
+            "family": self.spec.family,
+            "status": status,
+            "metric": metric,
+            "value": point[0] if point else None,
+            "uri": shown_uri(),
+        }
+
+    def __enter__(self) -> Self:
+        self._undo = end_on_sigterm()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._close(kind, error)
+        finally:
+            self._undo()
+
+    def _close(self, kind: type[BaseException] | None, error: BaseException | None) -> None:
+        if error is None:
+            self.finish("FINISHED")
+            shutil.rmtree(self.checkpoints, ignore_errors=True)
             return
         try:
-            with reaching("the run that MLflow made cannot be used"):
-                tags = {FAMILY: family, PROCESS: processes.process_mark()}
-                tracking_client().log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
-        except StoreAwayError:
-            return  # the run itself will say so
-
-    def start(self, spec: RunSpec, *, own: bool = False) -> MlflowRecorder:
-        """A run for `spec`: the one MLflow handed to this process (never when `own`), one cut off, or a new one.
-
-        Raises `BrokenLibraryError`, before there is a run, when torch or torchaudio does not load.
-        """
-        libraries.require()
-        client = self._client("" if own else os.environ.get("MLFLOW_RUN_ID", ""), tidies=not spec.parent)
-        header = _header(spec)
-        adopted = "" if own else os.environ.pop("MLFLOW_RUN_ID", "")
-        seeks = spec.resumable and not self.new_run
-        orphan = orphans.spooled(spec) if seeks else None
-        if client and seeks:
-            try:
-                with reaching("the tracking store cannot be used"):
-                    orphan = _orphan(client, spec, header, orphan)
-            except StoreAwayError as away:
-                client = self._go_on_without(away)
-        if adopted:
-            spool = Spool.create(ROOT, adopted, header, run_id=adopted)
-            if orphan:
-                _hand_over(orphan, spool)
-        else:
-            spool = orphan or self._new(client, header)
-        return self._record(spool, spec, header, resumed=orphan is not None, ship=client is not None)
-
-    def reopen(self, spec: RunSpec, run_id: str) -> MlflowRecorder:
-        """Go on recording into a run, ended or not; a new one where it is deleted, or MLflow handed one to us."""
-        client = self._client("")
-        waits = (ROOT / run_id).is_dir()
-        if client and not waits:
-            run_id = run_of_spool(client, run_id) or run_id  # it began without the store, which has it by now
-        if "MLFLOW_RUN_ID" in os.environ or not (waits or (client and orphans.is_active(client, run_id))):
-            return self.start(spec)
-        header = _header(spec)
-        spool = Spool.create(ROOT, run_id, header, run_id="" if waits else run_id)
-        return self._record(spool, spec, header, resumed=True, ship=client is not None)
-
-    def close(self, run_id: str, status: Status, why: str) -> None:
-        """End a run whose process is gone: what waits of it is shipped, and its checkpoints go."""
-        client = self._client("")
-        orphans.close(client, run_id, status, why)
-
-    def _record(self, spool: Spool, spec: RunSpec, header: Header, *, resumed: bool, ship: bool) -> MlflowRecorder:
-        spool.describe(header)
-        if ship and not self._leftovers:
-            self._leftovers = threading.Thread(target=sync.ship_leftovers, args=(ROOT, tracking_uri()), daemon=True)
-            self._leftovers.start()
-        return MlflowRecorder(spool, spec, resumed=resumed, offline=self.offline, leftovers=self._leftovers)
-
-    def finished(self, spec: RunSpec) -> Past | None:
-        """None too where nothing is to be taken from the store, or it does not answer."""
-        if self.new_run or self.offline:
-            return None
-        try:
-            alike = f"tags.`{SIGNATURE}` = '{spec.signature}' and tags.`{KIND}` = '{spec.kind}'"
-            found = runs.find(where=alike, status="FINISHED", archived=False)
-        except StoreAwayError:
-            return None  # the run that is started will say so
-        fitting = (run for run in found if _is_merged(run) == (MERGED in spec.tags))
-        return next(filter(None, map(_past, fitting)), None)
-
-    def _client(self, adopted: str, *, tidies: bool = True) -> MlflowClient | None:
-        """None where the store does not answer; raises `AsrLabError` when it does not have the adopted run.
-
-        `tidies`: runs that were never begun are closed; once for a run and those beneath it.
-        """
-        if self.offline:
-            return None
-        try:
-            with reaching("the tracking store cannot be used"):
-                client = tracking_client()
-                if tidies:
-                    orphans.close_unstarted(client)
-                if adopted:
-                    client.get_run(adopted)
-                return client
-        except StoreAwayError as away:
-            return self._go_on_without(away)
-
-    @staticmethod
-    def _go_on_without(away: StoreAwayError) -> None:
-        say(f"warning: {away.what} ({shown_uri()}); the run is recorded in {ROOT}/ and shipped when it does")
-
-    def _new(self, client: MlflowClient | None, header: Header) -> Spool:
-        """The spool of a new run, called by the run's id on the store where the store answers."""
-        spool = Spool.create(ROOT, new_id(), header)
-        if not client:
-            return spool
-        try:
-            with reaching("the tracking store cannot be used"):
-                Delivery(spool, client).make_run()
-        except StoreAwayError as away:
-            self._go_on_without(away)
-        except AsrLabError:
-            spool.remove()
-            raise
-        else:
-            spool.rename(spool.state.run_id)
-        return spool
+            self.tags({"asr_lab.error": reason(error)[:500]})
+            self.finish(status_of(kind))
+        except SpoolError as full:  # must not hide what went wrong in the run
+            if not isinstance(error, SpoolError):
+                say(f"{self.name} could not be closed: {full.what}")
 
 
-def _is_merged(run: Run) -> bool:
-    """Whether its adapters became part of the weights it kept; runs from before the tag say it by what was asked."""
-    return MERGED in run.data.tags or run.data.params.get("model.merged") == "True"
-
-
-def _past(run: Run) -> Past | None:
-    models = run.outputs.model_outputs if run.outputs else []
-    uri = f"models:/{models[-1].model_id}" if models else ""
-    return Past(run.info.run_id, str(run.info.run_name), uri, dict(run.data.metrics)) if uri else None
-
-
-def _header(spec: RunSpec) -> Header:
-    tags = {
-        FAMILY: spec.family,
-        KIND: spec.kind,
-        MODEL_TYPE: spec.model_type,
-        SIGNATURE: spec.signature,
-        PROCESS: processes.process_mark(),
-        COMMAND: provenance.command(),
-        VERSIONS: provenance.versions(),
-        HARDWARE: provenance.hardware(),
-        "asr_lab.threads": provenance.threads(),
-        WORLD_SIZE: str(rank_and_world_size()[1]),
-        **{f"asr_lab.{key}": value for key, value in provenance.own_code().items()},
-        **({MLFLOW_PARENT_RUN_ID: spec.parent} if spec.parent else {}),
-        **spec.tags,
-    }
-    return Header(
-        uri=tracking_uri(),
-        family=spec.family,
-        kind=spec.kind,
-        signature=spec.signature,
-        name=spec.name,
-        started_ms=now_ms(),
-        tags=tags,
-        process=processes.process_mark(),
-    )
-
-
-def _orphan(client: MlflowClient, spec: RunSpec, header: Header, spooled: Spool | None) -> Spool | None:
-    """The run to be continued: the one that waits here, unless somebody deleted it meanwhile, or one of the store."""
-    if spooled and (not spooled.state.run_id or orphans.is_active(client, spooled.state.run_id)):
-        return spooled
-    if spooled:
-        spooled.release()
-    run_id = orphans.on_store(client, spec)
-    return Spool.create(ROOT, run_id, header, run_id=run_id) if run_id else None
-
-
-def _hand_over(orphan: Spool, adopted: Spool) -> None:
-    """The adopted run goes on where the orphan was cut off; the orphan is closed."""
-    orphans.move_checkpoints(orphan.id, adopted.id)
-    orphan.append("tags", values={CONTINUED_BY: adopted.id})
-    orphan.append("finish", status="KILLED")
-    orphan.release()
-    adopted.append("tags", values={RESUMED_FROM: orphan.id})
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

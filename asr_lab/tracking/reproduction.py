@@ -18,9 +18,9 @@ from asr_lab.errors import AsrLabError
 from asr_lab.families import FAMILIES, family
 from asr_lab.system.distributed import rank_and_world_size
 from asr_lab.tracking import provenance
-from asr_lab.tracking.knock import StoreAwayError
-from asr_lab.tracking.registry import MlflowStore
-from asr_lab.tracking.spool.made import run_of_spool
+from asr_lab.tracking.connection import StoreAwayError
+from asr_lab.tracking.models.registry import MlflowStore
+from asr_lab.tracking.spool.created_runs import run_of_spool
 from asr_lab.tracking.spool.spool import ROOT, spools
 from asr_lab.tracking.store import client as tracking_client
 from asr_lab.tracking.store import reaching

@@ -19,7 +19,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from asr_lab.errors import AsrLabError
-from asr_lab.tracking.knock import StoreAwayError, knock, passes, sqlite_file, without_password, wrong_schema
+from asr_lab.tracking.connection import StoreAwayError, knock, passes, sqlite_file, without_password, wrong_schema
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 # MLflow tries seven times and waits for minutes; who records a run has the spool, everyone else wants an answer

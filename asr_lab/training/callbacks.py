@@ -13,9 +13,9 @@ import torch
 from rich.console import Console
 from transformers import TrainerCallback
 
+from asr_lab.interfaces.tracking import Recorder
 from asr_lab.system.distributed import from_rank_0
 from asr_lab.system.files import explain_unwritable, restore_former, whole_folder, write_text
-from asr_lab.training.recorder import Recorder
 
 _LOGGED = {
     "loss": "train/loss",

@@ -29,7 +29,7 @@ from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.recipes.adaptation.fit import fit
 from asr_lab.recipes.adaptation.plan import AdaptationPlan, plan
 from asr_lab.recipes.adaptation.train import hear
-from asr_lab.recipes.run_spec import Split
+from asr_lab.recipes.splits import Split
 from asr_lab.system.threads import use_threads
 from asr_lab.units import SAMPLE_RATE
 

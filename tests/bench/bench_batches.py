@@ -40,12 +40,13 @@ from asr_lab.data.audio import read_cut
 from asr_lab.data.augment import FrameMasker
 from asr_lab.data.batches import LABEL_PADDING, Batch, EpochBatches, Index, loader
 from asr_lab.data.text import TextNormalizer, build_vocabulary
+from asr_lab.interfaces.in_memory import MemoryRecorder
+from asr_lab.interfaces.tracking import RunSpec
 from asr_lab.models.wav2vec2 import bases
 from asr_lab.models.wav2vec2.network import SpeechCTC
 from asr_lab.models.wav2vec2.recognizer import Wav2Vec2Recognizer
 from asr_lab.system.threads import use_threads
 from asr_lab.training.callbacks import Curves, DropBrokenUpdates
-from asr_lab.training.recorder import MemoryRecorder, RunSpec
 from asr_lab.training.trainer import AsrTrainer, training_arguments
 from asr_lab.units import SAMPLE_RATE, num_samples
 

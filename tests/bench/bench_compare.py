@@ -19,7 +19,7 @@ from pathlib import Path
 
 from build_store import build
 
-from asr_lab.tracking import conditions
+from asr_lab.tracking.queries import filters
 
 BARE = """
 import sys
@@ -68,9 +68,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=7)
     asked = parser.parse_args()
     uri = build(asked.folder, asked.runs)
-    queries = conditions.queries(
-        asked.pattern, "", status="FINISHED", where="", since="", archived=False, children=False
-    )
+    queries = filters.queries(asked.pattern, "", status="FINISHED", where="", since="", archived=False, children=False)
     bare = [sys.executable, "-c", BARE, uri, *queries]
     ours = [sys.executable, "-m", "asr_lab", "compare", "--pattern", asked.pattern]
     times: dict[str, list[tuple[float, float]]] = {"bare": [], "asr-lab": []}

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from outages import NAMES, Server, spec
 
-from asr_lab.tracking.recorder import MlflowRecorder, MlflowTracker
+from asr_lab.tracking.tracker import MlflowRecorder, MlflowTracker
 
 
 def wait(seconds: float) -> Callable[[], None]:

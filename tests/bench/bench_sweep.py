@@ -26,12 +26,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import sweepers
 
 from asr_lab.config.load import load
+from asr_lab.interfaces.in_memory import FolderStore
 from asr_lab.sweeps import sweep as sweeping
 from asr_lab.sweeps.worker import Means, Worker
 from asr_lab.tracking import find_runs
-from asr_lab.tracking.recorder import MlflowTracker
-from asr_lab.tracking.registry import MlflowStore
-from asr_lab.training.recorder import FolderStore
+from asr_lab.tracking.models.registry import MlflowStore
+from asr_lab.tracking.tracker import MlflowTracker
 
 
 def timed(trials: list[float]) -> None:

@@ -36,11 +36,12 @@ from asr_lab.config.schema import Train
 from asr_lab.data import manifest
 from asr_lab.data.batches import LABEL_PADDING, Batch, EpochBatches, Index, loader
 from asr_lab.data.features import extract
+from asr_lab.interfaces.in_memory import MemoryRecorder
+from asr_lab.interfaces.tracking import RunSpec
 from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC, output_length
 from asr_lab.models.kospeech import convert_state_dict
 from asr_lab.system.threads import use_threads
 from asr_lab.training.callbacks import Curves, DropBrokenUpdates
-from asr_lab.training.recorder import MemoryRecorder, RunSpec
 from asr_lab.training.trainer import AsrTrainer, training_arguments
 from asr_lab.units import FRAME_SHIFT_S, NUM_MEL_BINS, SAMPLE_RATE, num_samples
 

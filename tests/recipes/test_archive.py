@@ -118,7 +118,7 @@ def test_after_a_purge_all_of_it_comes_back_and_twice_is_once(full):
     assert mlflow.pyfunc.load_model(f"models:/{model}").predict([1]) == [1]
 
 
-ROWS_OF = "asr_lab.tracking.housekeeping.erase.rows_of"
+ROWS_OF = "asr_lab.tracking.cleanup.erase.rows_of"
 
 
 @pytest.mark.parametrize("rows", [True, False], ids=["database", "server"])
@@ -133,7 +133,7 @@ def test_a_purge_that_was_cut_off_is_finished(full, stop, rows, monkeypatch):
             assert rows != ("their rows are only hidden" in ok(*command))
         else:
             with monkeypatch.context() as patch:
-                patch.setattr(f"asr_lab.tracking.housekeeping.{stop}", lambda *_, **__: 1 / 0)
+                patch.setattr(f"asr_lab.tracking.cleanup.{stop}", lambda *_, **__: 1 / 0)
                 assert isinstance(run(*command).exception, ZeroDivisionError)
         [mine] = Path("bundles").glob("mine*")
         kept = mine.read_bytes()
@@ -153,7 +153,7 @@ def test_a_purge_that_was_cut_off_is_finished(full, stop, rows, monkeypatch):
 
 def test_cleanup_finishes_a_purge_too_and_half_erased_runs_are_not_packed(full, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("asr_lab.tracking.housekeeping.files.delete", lambda *_, **__: 1 / 0)
+        patch.setattr("asr_lab.tracking.artifacts.delete", lambda *_, **__: 1 / 0)
         run("archive", full, "--to", "bundles", "--purge", "--yes")
     [bundle] = Path("bundles").iterdir()
     content = bundle.read_bytes()
@@ -167,7 +167,7 @@ def test_cleanup_finishes_a_purge_too_and_half_erased_runs_are_not_packed(full, 
 def test_what_is_half_erased_is_never_packed_over_its_bundle(full, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(ROWS_OF, lambda _: None)
-        patch.setattr("asr_lab.tracking.housekeeping.erase.erase_local", lambda *_: 1 / 0)
+        patch.setattr("asr_lab.tracking.cleanup.erase.erase_local", lambda *_: 1 / 0)
         run("archive", full, "--to", "bundles", "--purge", "--yes")
     [bundle] = Path("bundles").iterdir()
     content = bundle.read_bytes()
@@ -240,9 +240,9 @@ def half_restored(bundle: Path, monkeypatch) -> str:
 
 
 def test_nobody_takes_a_half_restored_run_for_one_that_was_cut_off(monkeypatch):
+    from asr_lab.interfaces.tracking import RunSpec
     from asr_lab.system.processes import process_mark
     from asr_lab.tracking import orphans
-    from asr_lab.training.recorder import RunSpec
 
     gone = process_mark().split("|")[0] + "|999999999|1"
     tags = {"asr_lab.process": gone, "asr_lab.signature": "s1"}
@@ -386,7 +386,7 @@ def test_another_bundle_in_the_place_of_the_archived_one_is_told(full):
     first, second = bundle_of(full), bundle_of(other)
     shutil.copy(second, first)
     from asr_lab.errors import AsrLabError
-    from asr_lab.tracking.housekeeping.archive import at_hand, located
+    from asr_lab.tracking.archive.archive import at_hand, located
 
     tag = client().get_run(full).data.tags["asr_lab.archived"]
     with pytest.raises(AsrLabError, match="checksum"), at_hand(*located(tag)):

@@ -27,9 +27,9 @@ def make_run(
     table=True, end=True, speaker="",
 ):  # fmt: skip
     """A finished run that got the first word of the first `wrong` utterances wrong; its id."""
+    from asr_lab.interfaces.tracking import Dataset, RunSpec
     from asr_lab.metrics import error_rates
-    from asr_lab.tracking.recorder import MlflowTracker
-    from asr_lab.training.recorder import Dataset, RunSpec
+    from asr_lab.tracking.tracker import MlflowTracker
 
     hypotheses = {
         id: "fog " + said.split(" ", 1)[1] if number < wrong else said

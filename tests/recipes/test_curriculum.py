@@ -23,8 +23,8 @@ from forks import Forked
 from asr_lab.data import manifest
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.recipes.curriculum.train import train as recipe
+from asr_lab.recipes.recognition.scoring import score, wer_interval
 from asr_lab.recipes.recognition.train import train
-from asr_lab.recipes.run_spec import score, wer_interval
 from asr_lab.recipes.selection.inference_cache import Memory, Said
 from asr_lab.tracking import load_model
 

@@ -158,11 +158,11 @@ def test_the_record_says_how_much_by_whom_and_not_whose():
     assert found.data.params["registered versions"] == "2"
     assert found.data.tags["mlflow.user"]
     assert found.info.run_id[:8] not in ok("list", "--format", "csv")
-    from asr_lab.tracking.housekeeping import forgotten
+    from asr_lab.tracking.erasure import audit_record
 
     client().update_run(found.info.run_id, status="RUNNING")
-    assert forgotten.unfinished_record(client(), NAME).info.run_id == found.info.run_id
-    assert forgotten.unfinished_record(client(), "bob") is None
+    assert audit_record.unfinished_record(client(), NAME).info.run_id == found.info.run_id
+    assert audit_record.unfinished_record(client(), "bob") is None
 
 
 def test_who_is_called_otherwise_in_the_corpus():
@@ -238,8 +238,8 @@ def test_bundles_go_and_those_of_others_are_written_anew():
     ok("archive", gone, "--to", "elsewhere", "--purge", "--yes")
     ok("forget", NAME, "--bundles", "elsewhere", "--yes")
     assert [path.name.split("-")[0] for path in Path("bundles").iterdir()] == ["both"]
-    from asr_lab.tracking.housekeeping import bundle
-    from asr_lab.tracking.housekeeping.archive import at_hand, located
+    from asr_lab.tracking.archive import bundle
+    from asr_lab.tracking.archive.archive import at_hand, located
 
     with at_hand(*located(client().get_run(both).data.tags["asr_lab.archived"])) as path:
         Path("unpacked").mkdir()
@@ -268,7 +268,7 @@ _STEPS = ("mark", "rebundle.without", "scrub.scrub_artifacts", "archive.delete",
 @pytest.mark.parametrize(("stop", "after"), [(step, 0) for step in _STEPS] + [("mark", 1), ("Eraser.erase", 2)])
 def test_what_was_cut_off_is_finished(stop, after, monkeypatch):
     """`after` so many times that a step was done; what is found only by another name is found again."""
-    import asr_lab.tracking.housekeeping.forget as module
+    import asr_lab.tracking.erasure.forget as module
 
     both = much_of_a_person()
     *place, name = stop.split(".")
@@ -292,7 +292,7 @@ def test_what_was_cut_off_is_finished(stop, after, monkeypatch):
 def test_what_a_server_leaves_is_erased_in_its_database(monkeypatch):
     both = much_of_a_person()
     with monkeypatch.context() as patch:
-        patch.setattr("asr_lab.tracking.housekeeping.erase.rows_of", lambda _: None)
+        patch.setattr("asr_lab.tracking.cleanup.erase.rows_of", lambda _: None)
         assert "not all is erased: rows of 5 runs" in refused("forget", NAME, "--yes")
     ok("forget", NAME, "--yes")
     assert all_run_ids() == {both, record().info.run_id}
@@ -322,7 +322,7 @@ def test_every_bundle_of_a_run_is_found_and_those_moved_away_are_told():
         sorted(path.name for folder in ("first", "second") for path in Path(folder).iterdir())
         == [f"both-{both[:8]}.tar.zst"] * 2
     )
-    from asr_lab.tracking.housekeeping import archive
+    from asr_lab.tracking.archive import archive
 
     found = client().get_run(both).data.tags["asr_lab.archived"]
     assert archive.located(found)[0] == archive.located(mark)[0]
@@ -335,7 +335,7 @@ def test_every_bundle_of_a_run_is_found_and_those_moved_away_are_told():
 
 
 def unpacked(packed: Path) -> None:
-    from asr_lab.tracking.housekeeping import bundle
+    from asr_lab.tracking.archive import bundle
 
     folder = Path("unpacked", packed.parent, packed.name)
     folder.mkdir(parents=True)

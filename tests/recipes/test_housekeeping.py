@@ -108,11 +108,11 @@ def test_names_that_look_like_markup_are_shown_as_they_are(name):
     assert name in ok("show", name)
     assert name in ok("reproduce", name, "--check")
     assert name in ok("cleanup", "--failed", "--dry-run")
-    from asr_lab.tracking.housekeeping import cleanup
+    from asr_lab.tracking.cleanup import plan
 
-    plan, out = cleanup.plan(client(), cleanup.Selection(failed=True), "delete"), ok("cleanup", "--failed", "--yes")
+    plan, out = plan.plan(client(), plan.Selection(failed=True), "delete"), ok("cleanup", "--failed", "--yes")
     assert name in out
-    from asr_lab.cli.housekeeping import _report
+    from asr_lab.cli.store.cleanup import _report
 
     _report(plan, [replace(plan.going[0], why="runs [/] again")], "delete", rows=True)
 
@@ -280,10 +280,10 @@ def test_it_asks_and_no_means_no():
 
 
 def test_what_changed_since_the_plan_is_left_alone():
-    from asr_lab.tracking.housekeeping import apply, cleanup
+    from asr_lab.tracking.cleanup import apply, plan
 
     ids = [made_run(name, status="FAILED") for name in ("resumed", "kept", "erased", "goes")]
-    plan = cleanup.plan(client(), cleanup.Selection(failed=True), "delete")
+    plan = plan.plan(client(), plan.Selection(failed=True), "delete")
     client().update_run(ids[0], status="RUNNING")
     ok("keep", ids[1])
     client().delete_run(ids[2])

@@ -24,9 +24,10 @@ def children(store):
 def scored(path, name, wrong, text="nfc-lower", model_type="wav2vec2"):
     """A finished run that got one word of each utterance of these speakers wrong."""
     from asr_lab.data.text import TextNormalizer
-    from asr_lab.recipes.run_spec import Split, score
-    from asr_lab.tracking.recorder import MlflowTracker
-    from asr_lab.training.recorder import RunSpec
+    from asr_lab.interfaces.tracking import RunSpec
+    from asr_lab.recipes.recognition.scoring import score
+    from asr_lab.recipes.splits import Split
+    from asr_lab.tracking.tracker import MlflowTracker
 
     split = Split.read("test", str(path))
     said = {cut.id: "cab" if cut.id.split("-")[0] in wrong else "cab dad" for cut in split.cuts}

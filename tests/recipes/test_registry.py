@@ -10,8 +10,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
 from asr_lab.errors import AsrLabError
-from asr_lab.tracking import promotion, registry, runs
-from asr_lab.tracking.registry import MlflowStore
+from asr_lab.tracking.models import promotion, registry
+from asr_lab.tracking.models.registry import MlflowStore
+from asr_lab.tracking.queries import runs
 
 pytestmark = pytest.mark.usefixtures("at_home")
 

@@ -10,8 +10,8 @@ from made import made_run
 from asr_lab.errors import AsrLabError
 from asr_lab.system.distributed import rank_and_world_size
 from asr_lab.tracking import reproduction
-from asr_lab.tracking.knock import StoreAwayError
-from asr_lab.tracking.spool.shipping import Delivery
+from asr_lab.tracking.connection import StoreAwayError
+from asr_lab.tracking.spool.upload import Delivery
 
 pytestmark = pytest.mark.usefixtures("at_home")
 

@@ -25,17 +25,17 @@ from rich.console import Console
 from servers import postgres_database
 
 from asr_lab.errors import AsrLabError
+from asr_lab.interfaces.in_memory import FolderStore
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.recipes.run_spec import describe
-from asr_lab.sweeps import ledger
 from asr_lab.sweeps import sweep as sweeping
-from asr_lab.sweeps.ledger import PROCESS
+from asr_lab.sweeps import trial_states
 from asr_lab.sweeps.storage import Place
 from asr_lab.sweeps.study import ASKED, COORDINATOR
+from asr_lab.sweeps.trial_states import PROCESS
 from asr_lab.sweeps.worker import Means
 from asr_lab.system.processes import process_mark
-from asr_lab.tracking.recorder import MlflowTracker
-from asr_lab.training.recorder import FolderStore
+from asr_lab.tracking.tracker import MlflowTracker
 
 SCRIPT = Path(sweepers.__file__)
 QUIET = Console(quiet=True)
@@ -433,7 +433,7 @@ def test_a_trial_that_others_took_over_is_not_counted_twice(sleepers, begun_alre
         study = optuna.load_study(study_name="sleepers", storage=place)
         (lost,) = study.get_trials(states=(optuna.trial.TrialState.RUNNING,))
         study.tell(lost.number, state=optuna.trial.TrialState.FAIL)
-        ledger.lose(MlflowTracker(), study, lost)
+        trial_states.lose(MlflowTracker(), study, lost)
 
     def train(config, tracker):
         calls.append(config.train.lr)

@@ -13,15 +13,17 @@ from rich.console import Console
 from asr_lab.config.schema import Adapter, AdapterExperiment
 from asr_lab.data import manifest
 from asr_lab.errors import AsrLabError
+from asr_lab.interfaces.tracking import RegisteredModel, Tracker
 from asr_lab.metrics import error_rates
 from asr_lab.models.adapter import AdapterInfo, AdapterManager, Base, MLPAdapter
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.recipes.adaptation.fit import imitate
-from asr_lab.recipes.run_spec import Split, describe, score
+from asr_lab.recipes.recognition.scoring import score
+from asr_lab.recipes.run_spec import describe
+from asr_lab.recipes.splits import Split
 from asr_lab.system.threads import use_threads
-from asr_lab.training.frames import Frames
-from asr_lab.training.recorder import RegisteredModel, Tracker
-from asr_lab.training.shelf import shelf
+from asr_lab.training.encoder_outputs import Frames
+from asr_lab.training.row_cache import shelf
 
 _IMITATE_EPOCHS = 150
 

@@ -12,14 +12,14 @@ from transformers import TrainerCallback
 from asr_lab.config.schema import AdapterExperiment, AdapterTrain
 from asr_lab.data import manifest
 from asr_lab.data.splits import halves
+from asr_lab.interfaces.tracking import Recorder
 from asr_lab.metrics import error_rates
 from asr_lab.models.adapter import MLPAdapter
 from asr_lab.models.adapter.network import Imitation
 from asr_lab.recipes.adaptation.plan import AdaptationPlan
-from asr_lab.recipes.run_spec import score
+from asr_lab.recipes.recognition.scoring import score
 from asr_lab.training.callbacks import Curves, DropBrokenUpdates, Recording
-from asr_lab.training.frames import Frames, frame_loader
-from asr_lab.training.recorder import Recorder
+from asr_lab.training.encoder_outputs import Frames, frame_loader
 from asr_lab.training.trainer import AsrTrainer
 
 _FEW = 20  # utterances below which one half says too little

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from asr_lab.interfaces.tracking import Recorder
 from asr_lab.metrics import error_rates
 from asr_lab.metrics.significance import Interval, difference_interval
-from asr_lab.recipes.run_spec import record_scores
-from asr_lab.training.recorder import Recorder
+from asr_lab.recipes.recognition.scoring import record_scores
 
 
 @dataclass(frozen=True)
 class Gain:
-    """Two scores of the same utterances, a row an utterance (`recipes.run_spec.score`)."""
+    """Two scores of the same utterances, a row an utterance (`recipes.recognition.scoring.score`)."""
 
     base: pd.DataFrame
     adapted: pd.DataFrame

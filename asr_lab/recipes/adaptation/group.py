@@ -16,6 +16,7 @@ from asr_lab.config.schema import AdapterExperiment
 from asr_lab.data import manifest
 from asr_lab.data.splits import groups
 from asr_lab.errors import AsrLabError, listing
+from asr_lab.interfaces.tracking import ModelStore, Recorder, Tracker
 from asr_lab.models.adapter import check_name
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.recipes.adaptation.fit import measure
@@ -23,13 +24,13 @@ from asr_lab.recipes.adaptation.gain import Gain
 from asr_lab.recipes.adaptation.plan import AdaptationPlan, load_base, plan
 from asr_lab.recipes.adaptation.train import Adapted, adapt, hear
 from asr_lab.recipes.recipe import Outcome, Recipe
-from asr_lab.recipes.run_spec import Split, describe
-from asr_lab.reports.growth import growth_figure
+from asr_lab.recipes.run_spec import describe
+from asr_lab.recipes.splits import Split
+from asr_lab.reports.learning_curve import growth_figure
 from asr_lab.reports.summary import Summary
 from asr_lab.reports.table import Table
 from asr_lab.system.resources import Clock
 from asr_lab.system.threads import use_threads
-from asr_lab.training.recorder import ModelStore, Recorder, Tracker
 
 
 @dataclass(frozen=True)

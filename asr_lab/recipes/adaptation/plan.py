@@ -10,16 +10,17 @@ from transformers import set_seed
 
 from asr_lab.config.schema import AdapterExperiment
 from asr_lab.data import manifest
-from asr_lab.data.screen import Screened
-from asr_lab.data.sharing import same_utterances
+from asr_lab.data.filtering import Screened
+from asr_lab.data.leakage import same_utterances
 from asr_lab.data.splits import draw, folds, hold_out_share
 from asr_lab.errors import AsrLabError
+from asr_lab.interfaces.tracking import ModelStore, RunSpec
 from asr_lab.models import load_model
 from asr_lab.models.adapter import MLPAdapter, check_name
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
-from asr_lab.recipes.run_spec import Split, describe, screened
+from asr_lab.recipes.run_spec import describe
+from asr_lab.recipes.splits import Split, screened
 from asr_lab.reports.summary import Summary
-from asr_lab.training.recorder import ModelStore, RunSpec
 
 FEWEST = 4  # utterances of a person of whom some are held out
 

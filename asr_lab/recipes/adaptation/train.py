@@ -14,6 +14,7 @@ from lhotse import CutSet
 from lhotse.cut import Cut
 from rich.console import Console
 
+from asr_lab.interfaces.tracking import Recorder, RegisteredModel, Tracker
 from asr_lab.models.adapter import AdapterManager, Base, MLPAdapter
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.recipes.adaptation.fit import fit, measure
@@ -22,8 +23,7 @@ from asr_lab.recipes.adaptation.plan import AdaptationPlan, run_spec
 from asr_lab.reports.summary import Summary
 from asr_lab.system.resources import Clock
 from asr_lab.system.threads import use_threads
-from asr_lab.training.frames import Frames
-from asr_lab.training.recorder import Recorder, RegisteredModel, Tracker
+from asr_lab.training.encoder_outputs import Frames
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from asr_lab.metrics import error_rates
 from asr_lab.metrics.significance import difference_interval, holm
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.recipes.comparison.speed import Speed, batches, sample, speeds, with_memory
-from asr_lab.recipes.run_spec import score, wer_interval
+from asr_lab.recipes.recognition.scoring import score, wer_interval
 
 _ITSELF = Speed(1.0, 1.0, 1.0)
 _NO_SPEED = Speed(float("nan"), float("nan"), float("nan"))
@@ -39,7 +39,7 @@ class Measured:
     """What an arm is worth and costs to use."""
 
     scores: pd.DataFrame
-    """A row a test utterance (`recipes.run_spec.score`)."""
+    """A row a test utterance (`recipes.recognition.scoring.score`)."""
     speed: Speed
     """Beside the first arm, as it is kept: adapters stand beside the weights."""
     merged: Speed

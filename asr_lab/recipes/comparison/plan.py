@@ -12,16 +12,16 @@ import pandas as pd
 from asr_lab.config.dotted import nest
 from asr_lab.config.load import validate
 from asr_lab.config.schema import UNTOUCHED, ArmsExperiment, RecognitionExperiment, Wav2Vec2Experiment
-from asr_lab.data.sharing import Sharing
+from asr_lab.data.leakage import Sharing
 from asr_lab.errors import AsrLabError
+from asr_lab.interfaces.tracking import ModelStore
 from asr_lab.models import load_model
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.models.wav2vec2.bases import on_hub
 from asr_lab.recipes.recognition.plan import plan
-from asr_lab.recipes.run_spec import Split
+from asr_lab.recipes.splits import Split
 from asr_lab.reports.summary import Summary
 from asr_lab.reports.table import Table
-from asr_lab.training.recorder import ModelStore
 
 Experiments = Mapping[str, Wav2Vec2Experiment | None]
 """Name of an arm -> what it trains; None: the base as it is."""

@@ -17,6 +17,7 @@ import pandas as pd
 from rich.console import Console
 
 from asr_lab.config.schema import ArmsExperiment, Wav2Vec2Experiment
+from asr_lab.interfaces.tracking import ARMS_DONE, ModelStore, Recorder, Tracker, is_kept
 from asr_lab.metrics.slices import slices
 from asr_lab.models import load_model
 from asr_lab.recipes.comparison.measure import Arm, Measured, measured, sentences, table
@@ -24,15 +25,15 @@ from asr_lab.recipes.comparison.plan import Experiments, plan_comparison
 from asr_lab.recipes.comparison.speed import sample
 from asr_lab.recipes.recipe import Recipe
 from asr_lab.recipes.recognition.train import Part, Trained, train
-from asr_lab.recipes.run_spec import Split, describe, refuse_too_short
+from asr_lab.recipes.run_spec import describe
+from asr_lab.recipes.splits import Split, refuse_too_short
 from asr_lab.recipes.training_loop import BEST
-from asr_lab.reports.arms import arms_figure
+from asr_lab.reports.arms_figure import arms_figure
 from asr_lab.reports.summary import Summary
 from asr_lab.system.distributed import from_rank_0, is_first, meet
 from asr_lab.system.files import write_text
 from asr_lab.system.resources import Clock
 from asr_lab.system.threads import use_threads
-from asr_lab.training.recorder import ARMS_DONE, ModelStore, Recorder, Tracker, is_kept
 from asr_lab.units import hms
 
 _METRICS = {

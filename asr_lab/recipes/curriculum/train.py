@@ -21,6 +21,7 @@ from asr_lab.config.schema import CurriculumExperiment
 from asr_lab.data import manifest
 from asr_lab.data.curriculum import check_disjoint
 from asr_lab.errors import AsrLabError
+from asr_lab.interfaces.tracking import PHASES_DONE, ModelStore, Recorder, RegisteredModel, Tracker, is_kept
 from asr_lab.metrics.catalog import Format
 from asr_lab.models import load_model
 from asr_lab.models.recognizer import Recognizer
@@ -28,8 +29,10 @@ from asr_lab.models.wav2vec2.bases import on_hub
 from asr_lab.recipes.curriculum.gates import Gate
 from asr_lab.recipes.curriculum.phases import NUMBERS, Done, of_phase, parts
 from asr_lab.recipes.recipe import Recipe
+from asr_lab.recipes.recognition.scoring import record_scores, score, wer_interval
 from asr_lab.recipes.recognition.train import Part, Trained, train
-from asr_lab.recipes.run_spec import Split, check_spoken, describe, record_scores, score, screened, wer_interval
+from asr_lab.recipes.run_spec import describe
+from asr_lab.recipes.splits import Split, check_spoken, screened
 from asr_lab.recipes.training_loop import BEST
 from asr_lab.reports.summary import Summary
 from asr_lab.reports.table import Table
@@ -37,7 +40,6 @@ from asr_lab.system.distributed import from_rank_0, meet
 from asr_lab.system.files import write_text
 from asr_lab.system.resources import Clock
 from asr_lab.system.threads import use_threads
-from asr_lab.training.recorder import PHASES_DONE, ModelStore, Recorder, RegisteredModel, Tracker, is_kept
 from asr_lab.units import hms
 
 _GATES: dict[str, Format] = {"target_wer": "percent", "accept_wer": "percent"}

@@ -12,6 +12,7 @@ from rich.progress import Progress
 
 from asr_lab.data.pronunciation import check_pronunciations
 from asr_lab.errors import AsrLabError
+from asr_lab.interfaces.tracking import ModelStore, Recorder, Tracker
 from asr_lab.metrics.catalog import in_a_name
 from asr_lab.metrics.pronunciation import SCORER
 from asr_lab.models.adapter import weights_digest
@@ -19,12 +20,13 @@ from asr_lab.models.pronunciation.assessor import Assessor
 from asr_lab.models.pronunciation.decisions import Decisions
 from asr_lab.recipes.evaluate import EvaluationPlan
 from asr_lab.recipes.pronunciation import scoring
-from asr_lab.recipes.run_spec import Split, describe, embedded, record_predictions
+from asr_lab.recipes.recognition.scoring import embedded, record_predictions
+from asr_lab.recipes.run_spec import describe
+from asr_lab.recipes.splits import Split
 from asr_lab.reports.learner import learner_page
 from asr_lab.reports.summary import Summary, between
 from asr_lab.reports.table import Table
 from asr_lab.system.resources import Clock
-from asr_lab.training.recorder import ModelStore, Recorder, Tracker
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ from transformers import set_seed
 
 from asr_lab.config.schema import PronunciationExperiment, PronunciationModel
 from asr_lab.config.schema.base import SPLITS
+from asr_lab.data.filtering import Screened, sift
 from asr_lab.data.pronunciation import check_pronunciations, pronunciation
-from asr_lab.data.screen import Screened, sift
 from asr_lab.data.text import TextNormalizer
 from asr_lab.errors import AsrLabError
+from asr_lab.interfaces.tracking import ModelStore
 from asr_lab.models.pronunciation import front_end, network
 from asr_lab.models.pronunciation.assessor import Assessor, load_recognizer
 from asr_lab.models.pronunciation.batches import CLASS_OF
@@ -23,8 +24,7 @@ from asr_lab.models.wav2vec2 import bases
 from asr_lab.models.wav2vec2.tuning import encoder_of
 from asr_lab.recipes.pronunciation.scoring import refuse_crowded
 from asr_lab.recipes.recognition.plan import TrainingPlan
-from asr_lab.recipes.run_spec import Split, refuse_too_short
-from asr_lab.training.recorder import ModelStore
+from asr_lab.recipes.splits import Split, refuse_too_short
 from asr_lab.units import SAMPLE_RATE
 
 

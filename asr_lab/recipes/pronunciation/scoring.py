@@ -18,15 +18,16 @@ from asr_lab.data import manifest
 from asr_lab.data.audio import read_cut
 from asr_lab.data.pronunciation import pronunciation
 from asr_lab.errors import AsrLabError, listing
+from asr_lab.interfaces.tracking import Recorder
 from asr_lab.metrics import pronunciation as metrics
 from asr_lab.metrics.catalog import in_a_name
 from asr_lab.metrics.significance import Interval
 from asr_lab.models.pronunciation.assessor import Assessor
 from asr_lab.models.pronunciation.decisions import Decisions
 from asr_lab.models.recognizer import Progress
-from asr_lab.recipes.run_spec import SLICES, Split
+from asr_lab.recipes.recognition.scoring import SLICES
+from asr_lab.recipes.splits import Split
 from asr_lab.reports.detection import detection_figure
-from asr_lab.training.recorder import Recorder
 from asr_lab.units import frames_needed, num_samples
 
 _MOST_WRONG_TEXTS = 100

@@ -12,6 +12,8 @@ from rich.console import Console
 from transformers import TrainerCallback, TrainerState
 
 from asr_lab.config.schema import PronunciationExperiment
+from asr_lab.interfaces.in_memory import FolderStore
+from asr_lab.interfaces.tracking import ModelStore, Recorder, RegisteredModel, Tracker
 from asr_lab.metrics.pronunciation import SCORER
 from asr_lab.models.pronunciation.assessor import Assessor, load_recognizer
 from asr_lab.models.pronunciation.decisions import Decisions
@@ -27,7 +29,6 @@ from asr_lab.system.distributed import is_first
 from asr_lab.system.resources import Clock
 from asr_lab.system.threads import use_threads
 from asr_lab.training.callbacks import KeepBest, KeepEach
-from asr_lab.training.recorder import FolderStore, ModelStore, Recorder, RegisteredModel, Tracker
 from asr_lab.units import hms
 
 _HIGHER = {"error_f1": True, "per": False, "loss": False}

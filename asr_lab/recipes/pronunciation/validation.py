@@ -20,12 +20,12 @@ from transformers import TrainerCallback
 from asr_lab.data import manifest
 from asr_lab.data.batches import InOrder, for_model, loader
 from asr_lab.data.pronunciation import pronunciation
+from asr_lab.interfaces.tracking import Recorder
 from asr_lab.metrics.pronunciation import phone_errors
 from asr_lab.metrics.pronunciation.sequences import heard
 from asr_lab.models.pronunciation.assessor import Assessor, heard_phonemes
 from asr_lab.system.distributed import rank_and_world_size
 from asr_lab.system.files import write_text
-from asr_lab.training.recorder import Recorder
 
 _BINS = 500  # of the probability of an error: thresholds that F1 is tried at
 

@@ -12,11 +12,11 @@ from transformers import set_seed
 from asr_lab.config.schema import DeepSpeech2Experiment
 from asr_lab.data.text import outside
 from asr_lab.errors import AsrLabError
+from asr_lab.interfaces.tracking import ModelStore
 from asr_lab.models import load_model
 from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.recipes.recognition.initialization import Start, as_it_is, new_vocabulary, units_of
-from asr_lab.training.recorder import ModelStore
 
 _OWN = {"pretrained", "extend_vocabulary"}  # keys of `model` that are not sizes
 

@@ -8,13 +8,13 @@ from functools import cached_property
 from asr_lab.config.identity import differences
 from asr_lab.config.schema import PronunciationExperiment, RecognitionExperiment
 from asr_lab.data.augment import SoundAugmenter
-from asr_lab.data.screen import Screened
-from asr_lab.data.sharing import Sharing
+from asr_lab.data.filtering import Screened
+from asr_lab.data.leakage import Sharing
 from asr_lab.families import family, find
+from asr_lab.interfaces.tracking import ModelStore
 from asr_lab.models.recognizer import Recognizer
-from asr_lab.recipes.run_spec import Split, check_spoken, refuse_too_short, screened
+from asr_lab.recipes.splits import Split, check_spoken, refuse_too_short, screened
 from asr_lab.reports.summary import Summary
-from asr_lab.training.recorder import ModelStore
 
 
 @dataclass(frozen=True)

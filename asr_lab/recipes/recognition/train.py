@@ -20,12 +20,15 @@ from transformers import TrainerCallback, TrainerState
 
 from asr_lab.config.schema import RecognitionExperiment
 from asr_lab.data.batches import InOrder, for_model, loader
+from asr_lab.interfaces.in_memory import FolderStore
+from asr_lab.interfaces.tracking import ModelStore, Past, Recorder, RegisteredModel, RunSpec, Tracker
 from asr_lab.metrics.significance import Interval
 from asr_lab.models import load_model
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.recipes.recipe import Recipe
 from asr_lab.recipes.recognition.plan import RecognitionPlan, plan
-from asr_lab.recipes.run_spec import describe, record_scores, score
+from asr_lab.recipes.recognition.scoring import record_scores, score
+from asr_lab.recipes.run_spec import describe
 from asr_lab.recipes.training_loop import BEST, begin, fit
 from asr_lab.reports.summary import Summary, between
 from asr_lab.system.distributed import from_rank_0, is_first, rank_and_world_size
@@ -33,7 +36,6 @@ from asr_lab.system.files import explain_unwritable, whole_folder
 from asr_lab.system.resources import Clock
 from asr_lab.system.threads import use_threads
 from asr_lab.training.callbacks import KeepBest
-from asr_lab.training.recorder import FolderStore, ModelStore, Past, Recorder, RegisteredModel, RunSpec, Tracker
 from asr_lab.training.trainer import Sums, count
 from asr_lab.units import hms
 

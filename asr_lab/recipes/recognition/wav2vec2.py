@@ -13,11 +13,11 @@ from transformers import set_seed
 
 from asr_lab.config.schema import Lora, Wav2Vec2Experiment, Wav2Vec2Model
 from asr_lab.errors import AsrLabError, listing
+from asr_lab.interfaces.tracking import ModelStore
 from asr_lab.models.wav2vec2 import bases, tuning
 from asr_lab.models.wav2vec2.network import SpeechCTC
 from asr_lab.models.wav2vec2.recognizer import Wav2Vec2Recognizer, load_recognizer
 from asr_lab.recipes.recognition.initialization import Start, as_it_is, new_vocabulary
-from asr_lab.training.recorder import ModelStore
 
 
 def start(config: Wav2Vec2Experiment, cuts: CutSet, store: ModelStore) -> Start:

@@ -18,7 +18,7 @@ from asr_lab.decoding.greedy import confidence
 from asr_lab.errors import AsrLabError
 from asr_lab.models.adapter import vocabulary_digest, weights_digest
 from asr_lab.models.recognizer import Progress, Recognizer
-from asr_lab.recipes.run_spec import shortest, too_short
+from asr_lab.recipes.splits import shortest, too_short
 from asr_lab.system.append_log import append_lines
 
 _BATCH_SIZE = 16

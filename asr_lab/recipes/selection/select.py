@@ -9,11 +9,11 @@ import pandas as pd
 from lhotse import CutSet
 from lhotse.cut import Cut
 
-from asr_lab.data.selection import Budget, cut_short, hardest
+from asr_lab.data.active_selection import Budget, cut_short, hardest
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.metrics import error_rates
 from asr_lab.models.recognizer import Progress, Recognizer
-from asr_lab.recipes.run_spec import score
+from asr_lab.recipes.recognition.scoring import score
 from asr_lab.recipes.selection.inference_cache import Memory, Said, hear
 
 By = Literal["wer", "confidence"]

@@ -16,8 +16,8 @@ from asr_lab.reports.numbers import format_metric, format_value
 from asr_lab.reports.table import Table
 from asr_lab.tracking.queries import run_tables
 from asr_lab.tracking.queries.find import find_run
+from asr_lab.tracking.queries.runs import Run
 from asr_lab.tracking.queries.significance import Evidence, evidence, verdict
-from asr_lab.tracking.runs import Run
 
 _MOST_TESTED = 20  # runs up to which all are tested against the best without being asked for
 

@@ -17,7 +17,7 @@ from typing import TypeVar
 from mlflow.entities import Run, ViewType
 
 from asr_lab.errors import AsrLabError, listing
-from asr_lab.tracking import conditions, runs
+from asr_lab.tracking.queries import filters, runs
 from asr_lab.tracking.store import client, experiment_ids, reaching, search_runs
 from asr_lab.tracking.tags import RESTORED_FROM
 
@@ -101,14 +101,14 @@ _ID = Rule(
     matches=lambda word, run: len(word) == _WHOLE_ID and _begins(word, run),
     filters=lambda word: _by_ids(word) if len(word) == _WHOLE_ID and _is_beginning(word) else (),
 )
-_NAME = Rule(matches=lambda word, run: word == run.name, filters=lambda word: [conditions.named(word)])
+_NAME = Rule(matches=lambda word, run: word == run.name, filters=lambda word: [filters.named(word)])
 _BEGINNING = Rule(
     matches=lambda word, run: _is_beginning(word) and _begins(word, run),
     filters=lambda word: _by_ids(word) if _is_beginning(word) else (),
 )
 PART = Rule(
-    matches=lambda word, run: bool(word) and conditions.is_like(word, run.name),
-    filters=lambda word: [f"attributes.run_name ILIKE '{conditions.like(word)}'"] if word else (),
+    matches=lambda word, run: bool(word) and filters.is_like(word, run.name),
+    filters=lambda word: [f"attributes.run_name ILIKE '{filters.like(word)}'"] if word else (),
 )
 WHOLE = (_ID, _NAME, _BEGINNING)
 RULES = (*WHOLE, PART)
@@ -200,7 +200,7 @@ def _reader() -> Reader[Run]:
     def read(word: str, rule: Rule, view: int) -> Iterator[Run]:
         hits: set[str] = set()
         for condition in rule.filters(word):
-            for run in search_runs(store, experiments, f"{condition} and {conditions.OURS}", view, page_size=_FEW):
+            for run in search_runs(store, experiments, f"{condition} and {filters.OURS}", view, page_size=_FEW):
                 if run.info.run_id not in hits:
                     hits.add(run.info.run_id)
                     yield run

@@ -10,10 +10,10 @@ from pathlib import Path
 import pandas as pd
 
 from asr_lab.errors import AsrLabError, listing
-from asr_lab.tracking.knock import without_password
+from asr_lab.tracking.connection import without_password
 from asr_lab.tracking.queries.find import AmbiguousRunError, Candidate, RunNotFoundError, choose_among
-from asr_lab.tracking.spool.shipping import Delivery
 from asr_lab.tracking.spool.spool import Spool, spools, sweep
+from asr_lab.tracking.spool.upload import Delivery
 from asr_lab.tracking.store import client, reaching, same_store, tracking_uri
 
 

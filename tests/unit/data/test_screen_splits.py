@@ -5,7 +5,7 @@ from conftest import make_corpus
 from lhotse import CutSet
 
 from asr_lab.data import manifest
-from asr_lab.data.screen import screen
+from asr_lab.data.filtering import screen
 from asr_lab.data.splits import groups, hold_out, hold_out_share, split_by
 from asr_lab.data.text import TextNormalizer, build_vocabulary, encode
 from asr_lab.errors import AsrLabError

@@ -4,7 +4,7 @@ import pytest
 from conftest import make_corpus
 
 from asr_lab.data import manifest
-from asr_lab.data.selection import Budget, cut_short, hardest, unused
+from asr_lab.data.active_selection import Budget, cut_short, hardest, unused
 from asr_lab.errors import AsrLabError
 
 

@@ -4,7 +4,7 @@ from conftest import make_corpus
 from lhotse import CutSet, MonoCut, SupervisionSegment
 
 from asr_lab.data import manifest
-from asr_lab.data.sharing import Sharing, same_utterances
+from asr_lab.data.leakage import Sharing, same_utterances
 
 
 def spoken(**speakers: str | None) -> CutSet:

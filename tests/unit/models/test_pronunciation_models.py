@@ -12,6 +12,7 @@ from asr_lab.config.schema import PronunciationExperiment, PronunciationLoss
 from asr_lab.config.schema import PronunciationModel as Settings
 from asr_lab.data.pronunciation import Pronunciation
 from asr_lab.errors import AsrLabError
+from asr_lab.interfaces.in_memory import FolderStore
 from asr_lab.metrics.pronunciation import Fusion
 from asr_lab.models import load_model
 from asr_lab.models.pronunciation import front_end
@@ -22,7 +23,6 @@ from asr_lab.models.pronunciation.decisions import Decisions
 from asr_lab.models.pronunciation.loss import WeightedSum, error_loss
 from asr_lab.recipes.pronunciation.plan import _start as start
 from asr_lab.recipes.pronunciation.validation import PronunciationSums, best_f1, example_lines
-from asr_lab.training.recorder import FolderStore
 from asr_lab.training.trainer import give_a_rate_of_its_own
 
 KINDS = ("simple", "transformer", "cross", "hierarchical")

@@ -10,7 +10,7 @@ from encoders import recognizer, speech, tuned
 from asr_lab.metrics import error_rates
 from asr_lab.recipes.comparison.measure import Arm, Measured, sentences, table
 from asr_lab.recipes.comparison.speed import Speed, speeds, with_memory
-from asr_lab.reports.arms import arms_figure
+from asr_lab.reports.arms_figure import arms_figure
 
 NAN = float("nan")
 REFERENCES = {str(number): "a b c d" for number in range(40)}

@@ -21,9 +21,9 @@ from asr_lab.metrics.pronunciation import (
     trivial,
     with_phone_errors,
 )
-from asr_lab.reports.advice import _advice, advice, sound
 from asr_lab.reports.confusions import confusions, lined_up
 from asr_lab.reports.learner import learner_page
+from asr_lab.reports.pronunciation_advice import _advice, advice, sound
 
 AS_IT_IS = Calibration("error_score", -1.0, 0.0, "right", 100)
 

@@ -12,7 +12,7 @@ from asr_lab.metrics.significance import Interval
 from asr_lab.metrics.slices import slices
 from asr_lab.reports.alignment import alignment_page
 from asr_lab.reports.curves import curves_figure
-from asr_lab.reports.growth import growth_figure
+from asr_lab.reports.learning_curve import growth_figure
 from asr_lab.reports.slices import slices_figure
 
 

@@ -4,9 +4,9 @@ import math
 
 import pytest
 
+from asr_lab.reports.aligned_text import side_by_side
 from asr_lab.reports.numbers import format_metric, format_value
-from asr_lab.reports.side_by_side import side_by_side
-from asr_lab.reports.spark import sparkline
+from asr_lab.reports.sparkline import sparkline
 from asr_lab.units import ago, megabytes
 
 

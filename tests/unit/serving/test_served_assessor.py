@@ -13,9 +13,10 @@ from mlflow.pyfunc import load_model
 
 from asr_lab.config.schema import PronunciationExperiment, PronunciationModel
 from asr_lab.errors import AsrLabError
+from asr_lab.interfaces.in_memory import FolderStore
+from asr_lab.interfaces.tracking import RegisteredModel
 from asr_lab.recipes.pronunciation.plan import _start as start
-from asr_lab.tracking.packages import package
-from asr_lab.training.recorder import FolderStore, RegisteredModel
+from asr_lab.tracking.models.pyfunc_package import package
 
 TINY = {"hidden_size": 32, "num_layers": 1, "num_heads": 2, "head_size": 16, "head_layers": 1, "head_heads": 2}
 

@@ -11,8 +11,8 @@ from optuna.trial import FixedTrial
 from asr_lab.config.load import load
 from asr_lab.config.schema.sweep import Choices, Floats, Integers
 from asr_lab.errors import AsrLabError
-from asr_lab.sweeps.methods import most, pruner, sampler
 from asr_lab.sweeps.objective import Objective
+from asr_lab.sweeps.samplers import most, pruner, sampler
 from asr_lab.sweeps.space import Space
 from asr_lab.sweeps.storage import Place
 

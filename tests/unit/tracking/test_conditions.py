@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 
 from asr_lab.errors import AsrLabError
-from asr_lab.tracking.conditions import is_like, like, queries, quoted, started_since
+from asr_lab.tracking.queries.filters import is_like, like, queries, quoted, started_since
 
 NAMES = (
     "base-1",

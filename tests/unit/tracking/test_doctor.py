@@ -143,7 +143,7 @@ def test_a_database_that_is_away_shows_no_password(store, monkeypatch):
 
 def told_to_somebody_else(uri):
     """What `knock` says in a process without root's rights."""
-    from asr_lab.tracking.knock import knock
+    from asr_lab.tracking.connection import knock
 
     reading, writing = os.pipe()
     child = os.fork()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from asr_lab.metrics.significance import Interval
-from asr_lab.tracking.promotion import _decide
+from asr_lab.tracking.models.promotion import _decide
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,12 @@ import mlflow
 import pytest
 from outages import NAMES, assert_points, gone, log, offline, rows, spec
 
-from asr_lab.tracking.recorder import MlflowTracker
+from asr_lab.interfaces.tracking import RegisteredModel
 from asr_lab.tracking.spool import sync
-from asr_lab.tracking.spool.shipping import Delivery
 from asr_lab.tracking.spool.spool import ROOT, Spool, SpoolError, spools
+from asr_lab.tracking.spool.upload import Delivery
 from asr_lab.tracking.store import client as tracking_client
-from asr_lab.training.recorder import RegisteredModel
+from asr_lab.tracking.tracker import MlflowTracker
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -32,7 +32,7 @@ def test_sent_again_from_the_beginning_everything_is_there_once(client, store, m
     offline()
     (spool,) = spools(ROOT)
     assert spool.lock()
-    kept = "asr_lab.tracking.spool.shipping.Delivery._clear"
+    kept = "asr_lab.tracking.spool.upload.Delivery._clear"
     monkeypatch.setattr(kept, lambda *_: None)
     for _ in range(3):
         spool.save(offset=0)

@@ -4,7 +4,7 @@ import json
 
 import pandas as pd
 
-from asr_lab.tracking.housekeeping.scrub import scrub
+from asr_lab.tracking.erasure.scrub import scrub
 
 
 def test_rows_lines_parts_and_pages_of_a_learner_go(tmp_path):

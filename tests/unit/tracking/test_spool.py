@@ -13,7 +13,7 @@ import pytest
 from asr_lab.errors import AsrLabError
 from asr_lab.tracking.spool.header import Header
 from asr_lab.tracking.spool.journal import Event
-from asr_lab.tracking.spool.sending import groups
+from asr_lab.tracking.spool.sender import groups
 from asr_lab.tracking.spool.spool import OutsideError, Spool, new_id, now_ms, spools, sweep
 
 

@@ -14,12 +14,12 @@ from outages import Training, assert_points, log, rows, spec
 from sqlalchemy.exc import OperationalError
 
 from asr_lab.errors import AsrLabError
-from asr_lab.tracking.ending import end_on_sigterm
-from asr_lab.tracking.knock import StoreAwayError, knock, passes, without_password
-from asr_lab.tracking.recorder import MlflowTracker
+from asr_lab.tracking.connection import StoreAwayError, knock, passes, without_password
+from asr_lab.tracking.sigterm import end_on_sigterm
 from asr_lab.tracking.spool import sync
 from asr_lab.tracking.spool.spool import ROOT
 from asr_lab.tracking.store import is_final, reaching, same_store
+from asr_lab.tracking.tracker import MlflowTracker
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -41,7 +41,7 @@ def test_no_password_is_shown(uri, shown):
 
 def test_neither_the_hook_nor_a_warning_tells_the_password(monkeypatch, capsys):
     told: list[dict] = []
-    monkeypatch.setattr("asr_lab.tracking.recording.run_ended", told.append)
+    monkeypatch.setattr("asr_lab.tracking.recorder.run_ended", told.append)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
     with MlflowTracker().start(spec()):
         pass
@@ -83,8 +83,8 @@ def test_a_database_that_starts_up_is_away(monkeypatch):
     def starting(_):
         raise OperationalError("", {}, Exception("FATAL: the database system is starting up"))
 
-    monkeypatch.setattr("asr_lab.tracking.knock._ring", lambda *_: None)
-    monkeypatch.setattr("asr_lab.tracking.knock.create_engine", starting)
+    monkeypatch.setattr("asr_lab.tracking.connection._ring", lambda *_: None)
+    monkeypatch.setattr("asr_lab.tracking.connection.create_engine", starting)
     with pytest.raises(StoreAwayError, match="starting up"):
         knock("postgresql://me:secret@host/db")
 

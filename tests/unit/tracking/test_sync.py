@@ -12,12 +12,12 @@ from conftest import ok, refused, run
 from outages import assert_points, gone, offline, rows, spec
 
 from asr_lab.system.files import write_text
-from asr_lab.tracking.recorder import MlflowTracker
 from asr_lab.tracking.spool import sync
-from asr_lab.tracking.spool.made import run_of_spool
-from asr_lab.tracking.spool.shipping import Delivery
+from asr_lab.tracking.spool.created_runs import run_of_spool
 from asr_lab.tracking.spool.spool import ROOT, Spool, spools
+from asr_lab.tracking.spool.upload import Delivery
 from asr_lab.tracking.store import client as tracking_client
+from asr_lab.tracking.tracker import MlflowTracker
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -144,7 +144,7 @@ def test_a_store_of_many_experiments_is_searched_whole(store, monkeypatch):
     for number in range(5):
         client.create_experiment(f"another {number}")
 
-    def two_a_page(client, *, page_token=None, **_):
+    def two_a_page(client, *_, page_token=None, **__):
         return search(client, max_results=2, page_token=page_token)
 
     monkeypatch.setattr(mlflow.MlflowClient, "search_experiments", two_a_page)

@@ -12,10 +12,10 @@ from asr_lab.errors import AsrLabError
 from asr_lab.models.adapter import MLPAdapter
 from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
-from asr_lab.training import shelf
-from asr_lab.training.frame_store import FrameStore
-from asr_lab.training.frames import Frames, frame_loader
-from asr_lab.training.shelf import InMemory, OnDisk
+from asr_lab.training import row_cache
+from asr_lab.training.encoder_output_cache import FrameStore
+from asr_lab.training.encoder_outputs import Frames, frame_loader
+from asr_lab.training.row_cache import InMemory, OnDisk
 
 QUIET = Console(file=io.StringIO())
 
@@ -55,16 +55,16 @@ def test_frames_and_logits_are_those_of_the_base(recognizer, corpus):
 
 def test_many_frames_go_to_disk_by_themselves(corpus, tmp_path, monkeypatch):
     cuts = manifest.read(corpus)
-    assert isinstance(shelf.shelf(cuts, (16, 10), "auto", tmp_path), InMemory)
-    monkeypatch.setattr(shelf, "free_memory", lambda: 1000)
-    assert isinstance(shelf.shelf(cuts, (16, 10), "auto", tmp_path), OnDisk)
-    assert shelf.shelf(cuts, (16, 10), "memory", tmp_path).by_id == {}
+    assert isinstance(row_cache.shelf(cuts, (16, 10), "auto", tmp_path), InMemory)
+    monkeypatch.setattr(row_cache, "free_memory", lambda: 1000)
+    assert isinstance(row_cache.shelf(cuts, (16, 10), "auto", tmp_path), OnDisk)
+    assert row_cache.shelf(cuts, (16, 10), "memory", tmp_path).by_id == {}
 
 
 def test_a_disk_without_room_is_told_before_the_base_hears_anything(corpus, tmp_path):
     cuts = manifest.read(corpus)
     with pytest.raises(AsrLabError, match=r"frames need .* GB, .* GB are free"):
-        shelf.shelf(cuts, (10**12, 1), "disk", tmp_path)
+        row_cache.shelf(cuts, (10**12, 1), "disk", tmp_path)
 
 
 def test_the_base_hears_each_utterance_once(recognizer, corpus):

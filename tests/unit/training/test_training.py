@@ -18,15 +18,15 @@ from asr_lab.data import manifest
 from asr_lab.data.augment import Augmenter
 from asr_lab.data.batches import Collator, EpochBatches, InOrder, loader
 from asr_lab.data.features import extract
+from asr_lab.interfaces.in_memory import FolderStore, MemoryTracker
 from asr_lab.recipes.recognition import train as recipe
 from asr_lab.recipes.recognition.plan import plan
-from asr_lab.tracking.recorder import MlflowTracker
 from asr_lab.tracking.spool import sync
 from asr_lab.tracking.spool.spool import ROOT
 from asr_lab.tracking.store import client as tracking_client
+from asr_lab.tracking.tracker import MlflowTracker
 from asr_lab.training.callbacks import Curves, DropBrokenUpdates, KeepBest
-from asr_lab.training.frames import ShuffledBatches
-from asr_lab.training.recorder import FolderStore, MemoryTracker
+from asr_lab.training.encoder_outputs import ShuffledBatches
 from asr_lab.training.trainer import WHOLE, last_checkpoint, tri_stage
 
 QUIET = Console(quiet=True)
@@ -281,4 +281,4 @@ def test_unknown_characters_and_long_labels_are_told(corpus, tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     val = make_corpus(tmp_path / "val", {"v1": "dad zebra", "v2": "cab"})
     planned = plan(tiny(corpus, f"data.val={val}"), FolderStore())
-    assert any("'z' x 1" in line and "'r' x 1" in line for line in planned.warnings())
+    assert any("'z' x 1" in line and "'r' x 1" in line for line in planned.warnings)

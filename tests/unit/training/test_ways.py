@@ -16,10 +16,10 @@ from asr_lab.data import manifest, noise
 from asr_lab.data.augment import Augmenter
 from asr_lab.data.text import TextNormalizer, build_vocabulary, split_units
 from asr_lab.errors import AsrLabError
+from asr_lab.interfaces.in_memory import FolderStore, MemoryTracker
 from asr_lab.models.deepspeech2_recognizer import load_recognizer
 from asr_lab.recipes.recognition import train as recipe
 from asr_lab.recipes.recognition.plan import plan
-from asr_lab.training.recorder import FolderStore, MemoryTracker
 from asr_lab.training.trainer import schedule
 
 QUIET = Console(quiet=True)
@@ -66,10 +66,10 @@ def test_sizes_that_contradict_the_pretrained_model_are_one_message(corpus, trai
 def test_new_characters_are_told_and_get_classes_where_asked(corpus, trained, tmp_path):
     other = make_corpus(tmp_path / "other", {f"o{i}": "cab jig" for i in range(8)})
     planned = plan(fine_tuning(other, trained), FolderStore())
-    assert any("'j' x 8" in line and "'i' x 8" in line for line in planned.warnings())
+    assert any("'j' x 8" in line and "'i' x 8" in line for line in planned.warnings)
     planned = plan(fine_tuning(other, trained, "model.extend_vocabulary=true"), FolderStore())
     old, new = load_recognizer(trained), planned.recognizer
-    assert planned.warnings() == planned.sharing.warnings()  # nothing of characters
+    assert planned.warnings == planned.sharing.warnings()  # nothing of characters
     assert new.units == [*old.units, "i", "j"]
     assert torch.equal(new.model.head[1].weight[: len(old.units)], old.model.head[1].weight)
     tracker = MemoryTracker(tmp_path / "extended")

@@ -16,9 +16,9 @@ from lhotse.cut import Cut
 from asr_lab.data.curriculum import check_disjoint
 from asr_lab.data.importers.aihub.folders import AUDIO, Folder, Place, scan
 from asr_lab.data.importers.aihub.labels import Keys
+from asr_lab.data.importers.aihub.metadata_table import Row, read_table, recordings_of
 from asr_lab.data.importers.aihub.pairs import ids, one_a_place, pair, without_doubles
-from asr_lab.data.importers.aihub.reading import Reader
-from asr_lab.data.importers.aihub.table import Row, read_table, recordings_of
+from asr_lab.data.importers.aihub.utterances import Reader
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.errors import AsrLabError, listing

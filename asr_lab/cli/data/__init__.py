@@ -1,0 +1,1 @@
+"""`asr-lab data ...`: make, import, split, describe and check corpora."""

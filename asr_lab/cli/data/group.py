@@ -1,0 +1,137 @@
+"""`asr-lab data synth | import | snr | split | phases | select | stats | check`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from asr_lab.cli.data.import_corpus import import_corpus
+from asr_lab.cli.data.manifest_output import bar, say
+from asr_lab.cli.data.select import select
+from asr_lab.cli.data.snr import snr
+from asr_lab.cli.data.split import phases, split
+from asr_lab.cli.data.synth import synth
+from asr_lab.cli.options import format_option
+from asr_lab.cli.tables import show
+from asr_lab.errors import AsrLabError
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.group()
+def data() -> None:
+    """Make, import, split, describe and check corpora."""
+
+
+data.add_command(synth)
+data.add_command(import_corpus)
+data.add_command(snr)
+data.add_command(split)
+data.add_command(phases)
+data.add_command(select)
+
+
+@data.command()
+@click.argument("manifest_path", metavar="MANIFEST", type=_PATH)
+@click.option("--by", default="speaker", show_default=True, help="Field to group by.")
+@format_option
+def stats(manifest_path: Path, by: str, style: str) -> None:
+    """Utterances, minutes and words of MANIFEST by speaker or another field, and its characters.
+
+    Where it has labels of pronunciation: errors by that field too, and the most frequent confusions.
+
+    \b
+    Examples:
+      asr-lab data stats corpora/demo/train.jsonl.gz
+      asr-lab data stats corpora/l2/train.jsonl.gz --by l1
+    """
+    from asr_lab.data import manifest
+    from asr_lab.data.pronunciation_stats import annotated, errors_by
+    from asr_lab.data.stats import by_field, characters
+    from asr_lab.data.text import TextNormalizer
+
+    cuts = manifest.read(manifest_path)
+    judged = annotated(cuts, str(manifest_path))
+    table = by_field(cuts, by)
+    show(table.merge(errors_by(judged, by), how="left", on=by) if judged else table, style)
+    if style == "table":
+        _confusions(judged, by)
+        say(cuts, manifest_path)
+        normalizer = TextNormalizer()
+        counted = "".join(c for c, _ in sorted(characters(cuts, normalizer).items()) if c != " ")
+        click.echo(f"  digest {manifest.digest(cuts)}")
+        click.echo(f"  {len(counted)} characters ({normalizer.name}): {counted[:200]}")
+
+
+def _confusions(judged: list[Any], by: str) -> None:
+    """Errors by first language, and what is said for what."""
+    from asr_lab.data import manifest
+    from asr_lab.data.pronunciation_stats import confusions, errors_by
+
+    if not judged:
+        return
+    if by != "l1" and any(manifest.field(cut, "l1") for cut in judged):
+        show(errors_by(judged, "l1"), "table")
+    most = [f"{a or '+'}>{b} {n}" for (a, b), n in confusions(judged).most_common(16)]
+    click.echo(f"  said for what (+ is put in): {', '.join(most) or 'no errors'}")
+
+
+@data.command()
+@click.argument("manifests", metavar="MANIFEST...", nargs=-1, required=True, type=_PATH)
+@click.option("--disjoint", metavar="FIELD", help="No value of this field (speaker) may be in two of the manifests.")
+@click.option("--nested", is_flag=True, help="Each manifest must hold all utterances of the one before.")
+def check(manifests: tuple[Path, ...], disjoint: str | None, nested: bool) -> None:
+    """Read every utterance and name what is missing, cut off, not a number or changed since.
+
+    Labels of pronunciation, where there are some, are held against each other.
+
+    \b
+    Examples:
+      asr-lab data check corpora/mine/train.jsonl.gz
+      asr-lab data check train.jsonl.gz val.jsonl.gz test.jsonl.gz --disjoint speaker
+      asr-lab data check phase1.jsonl.gz phase2.jsonl.gz phase3.jsonl.gz --nested
+    """
+    from asr_lab.data import curriculum, manifest
+    from asr_lab.data.pronunciation_stats import annotated
+
+    if len(set(manifests)) < 2 and (disjoint or nested):
+        raise AsrLabError(
+            f"{'--disjoint' if disjoint else '--nested'} holds manifests against each other, and there is one",
+            where=str(manifests[0]),
+            allowed="two manifests at least",
+        )
+    found = {str(path): manifest.read(path) for path in manifests}
+    if disjoint:
+        lacking = curriculum.check_disjoint(found, disjoint)
+        click.echo(f"no {disjoint} is in two of {len(found)} manifests")
+        if lacking:
+            click.echo(f"  warning: {lacking} utterances have no {disjoint}: they were not compared", err=True)
+    if nested:
+        curriculum.check_nested(found)
+        click.echo(f"each of {len(found)} manifests holds the one before")
+    for path, cuts in found.items():
+        if judged := annotated(cuts, path):
+            click.echo(f"{path}: the labels of {len(judged)} pronunciations can be used")
+        _check_audio(cuts, path)
+
+
+def _check_audio(cuts: Any, path: str) -> None:
+    from asr_lab.data.stats import check_audio
+
+    done = 0
+    with bar("reading") as progress:
+
+        def advance(more: int) -> None:
+            nonlocal done
+            done += more
+            progress(done, len(cuts))
+
+        faults, notes = check_audio(cuts, advance)
+    for note in notes:
+        click.echo(note)
+    if faults:
+        lines = "\n    ".join(faults[:20]) + (f"\n    and {len(faults) - 20} more" if len(faults) > 20 else "")
+        raise AsrLabError(f"{len(faults)} of {len(cuts)} utterances cannot be used:\n    {lines}", where=path)
+    click.echo(f"{path}: all {len(cuts)} utterances can be used")

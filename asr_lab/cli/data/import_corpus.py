@@ -1,0 +1,158 @@
+"""`asr-lab data import`: one path for every importer of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from asr_lab.cli.data.manifest_output import bar, keep_what_is_there, overwrite_option, remove_left_over, say, span
+from asr_lab.data.importers import registry
+from asr_lab.data.importers.contract import SKIP_FAULTY, Importer, Option
+from asr_lab.data.importers.import_report import ImportReport
+from asr_lab.errors import AsrLabError, listing
+from asr_lab.system.files import write_bytes
+
+FAULTS = "faults.tsv"
+_SPLITS = ("train", "val", "test", "all")
+_TYPES = {"integer": click.INT, "path": click.Path(path_type=Path)}
+
+
+class _ImportCommand(click.Command):
+    """Its kinds and options are those of the table of importers."""
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        self.params = [*_parameters(), *(own for own in self.params if own.name == "overwrite")]
+        return super().make_context(*args, **extra)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Kinds"):
+            formatter.write_dl([(name, importer.description) for name, importer in registry.IMPORTERS.items()])
+
+
+def _parameters() -> list[click.Parameter]:
+    users: dict[str, dict[str, Option]] = {}
+    for kind, importer in registry.IMPORTERS.items():
+        for option in importer.options:
+            if not option.positional:
+                users.setdefault(option.flag, {})[kind] = option
+    return [
+        click.Argument(["kind"], type=click.Choice(list(registry.IMPORTERS))),
+        click.Argument(["places"], metavar="[NAME] SOURCE OUT", nargs=-1, required=True),
+        *(_click_option(flag, own) for flag, own in users.items()),
+    ]
+
+
+def _click_option(flag: str, users: Mapping[str, Option]) -> click.Option:
+    """The option of one or several kinds of corpus; those of one name are of one type."""
+    option = next(iter(users.values()))
+    is_flag = option.kind == "flag"
+    return click.Option(
+        [flag],
+        help=f"{', '.join(users)}: {option.help}",
+        type=None if is_flag else _TYPES.get(option.kind, click.STRING),
+        is_flag=is_flag,
+        default=False if is_flag else option.default,
+        show_default=not is_flag,
+        multiple=option.multiple,
+        metavar=option.metavar,
+    )
+
+
+@click.command("import", cls=_ImportCommand)
+@overwrite_option
+@click.pass_context
+def import_corpus(ctx: click.Context, /, kind: str, places: tuple[str, ...], overwrite: bool, **options: Any) -> None:
+    """Write the manifest OUT/all.jsonl.gz of the corpus at SOURCE, or one for each split that it has.
+
+    \b
+    Examples:
+      asr-lab data import fsdd free-spoken-digit-dataset/recordings corpora/fsdd --join 1-5
+      asr-lab data import speechocean762 speechocean762 corpora/speechocean762
+      asr-lab data import l2-arctic L2-ARCTIC corpora/l2-arctic     (train, val, test by speakers)
+      asr-lab data import l2-json data corpora/l2                   (train, val, eval .json of the older system)
+      asr-lab data import kospeech KsponSpeech/transcripts.txt corpora/kspon --audio KsponSpeech
+      asr-lab data import aihub child_subset_100h corpora/children     (WAV, JSON labels, subset_metadata*.csv)
+      asr-lab data import lhotse cmu_kids LDC97S63 corpora/cmu-kids    (any recipe of Lhotse's)
+      asr-lab data import csv mina/table.csv corpora/mina       (columns audio, text, speaker, ...)
+    """
+    from asr_lab.data import manifest
+
+    importer = registry.IMPORTERS[kind]
+    _check_options(ctx, kind, importer, options)
+    before, source, out = _locations(ctx, kind, importer, places)
+    if not source.exists():
+        raise AsrLabError("no such file or folder", where=str(source))
+    existing = sorted(out.glob(f"{'*' if importer.has_splits else 'all'}{manifest.SUFFIX}"))
+    lists_faults = importer.accepts(SKIP_FAULTY)
+    keep_what_is_there([*existing, out / FAULTS] if lists_faults else existing, overwrite)
+    given = before | {own.name: _value(own, options[own.name]) for own in importer.options if not own.positional}
+    with bar(f"importing {' '.join(before.values()) or kind}") as progress:
+        result = registry.import_corpus(kind, source, out, given, progress)
+    for line in result.report.lines():
+        click.echo(line)
+    if lists_faults:
+        _write_faults(out / FAULTS, result.report)
+    paths = {split: out / f"{split}{manifest.SUFFIX}" for split in result.splits}
+    for split, cuts in result.splits.items():
+        say(manifest.write(cuts, paths[split]), paths[split])
+    for warning in result.warnings:
+        click.echo(warning)
+    if importer.has_splits:
+        splits = {out / f"{name}{manifest.SUFFIX}" for name in _SPLITS}
+        remove_left_over([path for path in existing if path in splits - set(paths.values())], source)
+
+
+def _check_options(ctx: click.Context, kind: str, importer: Importer, options: Mapping[str, Any]) -> None:
+    foreign = [
+        f"--{name.replace('_', '-')}"
+        for name in options
+        if not importer.accepts(name) and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+    if foreign:
+        own = listing(option.flag for option in importer.options if not option.positional) or "no options of its own"
+        raise AsrLabError(f"{listing(foreign)} has no effect on {kind}", allowed=f"{kind} has {own}")
+
+
+def _locations(
+    ctx: click.Context, kind: str, importer: Importer, places: tuple[str, ...]
+) -> tuple[dict[str, str], Path, Path]:
+    """(Values of the arguments before SOURCE by name, source, out)."""
+    before = [option for option in importer.options if option.positional]
+    wanted = [*(option.flag for option in before), "SOURCE", "OUT"]
+    if len(places) != len(wanted):
+        ctx.fail(f"{kind} takes {' '.join(wanted)}, not {len(places)} arguments")
+    values = {option.name: place for option, place in zip(before, places, strict=False)}
+    return values, Path(places[-2]), Path(places[-1])
+
+
+def _value(option: Option, given: Any) -> Any:
+    """An option as its importer takes it."""
+    if option.kind == "range" and given:
+        low, high = span(given, option.flag)
+        return int(low), int(high)
+    if option.kind == "pairs":
+        return _pairs(given if option.multiple else given.split(",") if given else (), option.flag)
+    return given
+
+
+def _pairs(texts: Iterable[str], flag: str) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise AsrLabError(f"{flag} {text!r} is no KEY=VALUE")
+        pairs[key.strip()] = value.strip()
+    return pairs
+
+
+def _write_faults(path: Path, report: ImportReport) -> None:
+    if report.faults:
+        write_bytes(path, report.as_table())
+        click.echo(f"{path}: the {len(report.faults)} faults")
+    elif path.exists():
+        path.unlink()
+        click.echo(f"{path}: removed, there are no faults any more")

@@ -1,0 +1,64 @@
+"""`asr-lab data snr`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from asr_lab.cli.data.manifest_output import bar, keep_what_is_there, overwrite_option, say
+from asr_lab.cli.tables import show
+from asr_lab.errors import listing
+from asr_lab.reports.table import Table
+
+_MOST_NAMED = 3
+_PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("manifest_path", metavar="MANIFEST", type=_PATH)
+@click.option("--out", type=_PATH, help="Manifest to write.  [MANIFEST itself]")
+@click.option(
+    "--method",
+    type=click.Choice(["floor", "wada"]),
+    default="floor",
+    show_default=True,
+    help="floor: the level each band falls to between syllables; wada: WADA-SNR (Kim & Stern 2008).",
+)
+@click.option("--workers", type=click.IntRange(min=0), default=0, help="Threads that read and measure.  [a core each]")
+@overwrite_option
+def snr(manifest_path: Path, out: Path | None, method: str, workers: int, overwrite: bool) -> None:
+    """Estimate the SNR (dB) of the utterances of MANIFEST that have none, and write it into the manifest.
+
+    What is given stays. An estimate is marked (snr_by) and does not change the manifest's digest. Recordings that
+    cannot be read are named and stay without. Cut off, the same command goes on where it was.
+
+    \b
+    Examples:
+      asr-lab data snr corpora/children/train.jsonl.gz
+      asr-lab data snr corpora/children/all.jsonl.gz --out corpora/children/measured.jsonl.gz --workers 16
+    """
+    from asr_lab.data import manifest
+    from asr_lab.data.levels import fill_snr
+    from asr_lab.data.snr import METHODS
+    from asr_lab.data.stats import by_bin
+
+    cuts = manifest.read(manifest_path)
+    target = out or manifest_path
+    if out and out.resolve() != manifest_path.resolve():
+        keep_what_is_there([out], overwrite)
+    journal = target.with_name(f".{target.name}.snr")
+    with bar("measuring") as progress:
+        chosen = next(name for name in METHODS if name == method)
+        found, faults = fill_snr(list(cuts), journal, method=chosen, workers=workers, progress=progress)
+    written = manifest.write(cuts, target)
+    journal.unlink(missing_ok=True)
+    click.echo(f"{found + len(faults)} of {len(cuts)} utterances had no snr_db: {found} estimated by {method}")
+    if faults:
+        click.echo(
+            f"  warning: {len(faults)} cannot be read and stay without: {listing(faults, _MOST_NAMED)}; "
+            f"asr-lab data check {target} names them all",
+            err=True,
+        )
+    show(Table(frame=by_bin(written, "snr_db"), formats={"share": "percent"}), "table")
+    say(written, target)

@@ -1,0 +1,200 @@
+"""`asr-lab data split | phases`."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import click
+
+from asr_lab.cli.data.manifest_output import overwrite_option
+from asr_lab.cli.data.split_report import left_out, write_parts
+from asr_lab.errors import AsrLabError
+
+_PATH = click.Path(path_type=Path)
+
+
+def _number(ctx: click.Context, option: click.Parameter, value: float | None) -> float | None:
+    if value is not None and math.isnan(value):
+        raise AsrLabError(f"{option.opts[0]} {value} is not a number")
+    return value
+
+
+def _hard_options(function: Any) -> Any:
+    bounds = (("--hard-duration", "SECONDS", "As long is hard."), ("--hard-snr", "DB", "An SNR below this is hard."))
+    for name, unit, told in bounds:
+        bound = click.option(name, default=10.0, show_default=True, callback=_number, metavar=unit, help=told)
+        function = bound(function)
+    share = "Draw parts of whose hours so much is hard (0.25), leaving out others."
+    function = click.option("--hard-share", type=click.FloatRange(0, 1), callback=_number, help=share)(function)
+    return function
+
+
+@click.command()
+@click.argument("manifest_path", metavar="MANIFEST", type=_PATH)
+@click.argument("out", type=_PATH)
+@click.option("--by", default="speaker", show_default=True, help="Field whose values are never shared by splits.")
+@click.option("--hold-out", metavar="FIELD=VALUE,...", help="First set these apart, as held-out.jsonl.gz.")
+@click.option("--val", default=0.1, show_default=True, help="Share of the validation split.")
+@click.option("--test", type=float, help="Share of the test split.  [0.1]")
+@click.option("--folds", type=click.IntRange(min=2), help="Cross-fit: OUT/fold1 and so on, each speaker tested once.")
+@click.option(
+    "--stratify",
+    metavar="FIELD,...",
+    help="Fields of which each split gets its share, or none.  [age,snr_db,duration where ages or SNRs are known]",
+)
+@_hard_options
+@click.option("--seed", default=0, show_default=True)
+@overwrite_option
+def split(
+    manifest_path: Path,
+    out: Path,
+    by: str,
+    hold_out: str | None,
+    val: float,
+    test: float | None,
+    folds: int | None,
+    stratify: str | None,
+    hard_share: float | None,
+    hard_snr: float,
+    hard_duration: float,
+    seed: int,
+    overwrite: bool,
+) -> None:
+    """Split MANIFEST into OUT/train, val and test manifests that share no speaker (or other field).
+
+    Whole speakers are put together so that ages, SNRs and durations are the same in every split, as near as they
+    allow; OUT/split.html and split.png prove it. With --folds there are several such splits, whose test parts
+    together are MANIFEST; `asr-lab pool` makes one evaluation of theirs. With --overwrite what an earlier split left
+    in OUT goes, also where nothing takes its place.
+
+    \b
+    Examples:
+      asr-lab data split corpora/mine/all.jsonl.gz corpora/mine
+      asr-lab data split corpora/children/all.jsonl.gz corpora/children --stratify age,snr_db,duration --hard-share 0.25
+      asr-lab data split corpora/children/all.jsonl.gz corpora/children --folds 3
+      asr-lab data split corpora/fsdd/all.jsonl.gz corpora/no-george --hold-out speaker=george --by block --test 0
+    """
+    from asr_lab.data import manifest, splits, stratified_splits
+    from asr_lab.data.curriculum import Hard, check_disjoint, with_hard_share
+
+    share = _test_share(val, test, folds, hard_share)
+    cuts = manifest.read(manifest_path)
+    fields = _fields(cuts, stratify)
+    hard = Hard(below_snr_db=hard_snr, from_duration_s=hard_duration)
+    parts: dict[str, Any] = {}
+    if hold_out:
+        field, equals, value = hold_out.partition("=")
+        if not equals:
+            raise AsrLabError(f"--hold-out {hold_out!r}", allowed="FIELD=VALUE, such as speaker=george")
+        cuts, parts["held-out"] = splits.hold_out(cuts, field, value.split(","))
+    if folds:
+        found = stratified_splits.folds_alike(cuts, folds, val=val, fields=fields, hard=hard, by=by, seed=seed)
+        tested = {f"fold{number}": rows["test"] for number, rows in enumerate(found, start=1)}
+        parts |= {f"fold{n}/{name}": own for n, rows in enumerate(found, start=1) for name, own in rows.items()}
+        check_disjoint(tested, by)
+        write_parts("split", parts, out, overwrite, source=manifest_path, hard=hard, by=by, report=tested)
+        return
+    shares = {"train": 1 - val - share, "val": val, "test": share}
+    if fields:
+        made = stratified_splits.split_alike(cuts, shares, fields=fields, hard=hard, by=by, seed=seed)
+    else:
+        made = splits.split_by(cuts, shares, by=by, seed=seed)
+    notes = []
+    if hard_share is not None:
+        whole = made
+        made = {name: with_hard_share(rows, hard_share, hard, seed=seed, name=name) for name, rows in whole.items()}
+        notes.append(left_out(whole, made))
+    check_disjoint(made, by)
+    write_parts("split", made | parts, out, overwrite, source=manifest_path, hard=hard, by=by, report=made, notes=notes)
+
+
+@click.command()
+@click.argument("manifest_path", metavar="TRAIN", type=_PATH)
+@click.argument("out", type=_PATH)
+@click.option("--shares", default="0.2,0.6,1.0", show_default=True, help="Share of TRAIN's hours in each phase.")
+@click.option(
+    "--order",
+    type=click.Choice(["stratified", "file"]),
+    default="stratified",
+    show_default=True,
+    help="stratified: the same ages, SNRs and durations in each; file: the first so many utterances.",
+)
+@click.option("--stratify", metavar="FIELD,...", help="Fields of which each phase gets its share.  [as data split]")
+@_hard_options
+@click.option("--seed", default=0, show_default=True)
+@overwrite_option
+def phases(
+    manifest_path: Path,
+    out: Path,
+    shares: str,
+    order: Any,
+    stratify: str | None,
+    hard_share: float | None,
+    hard_snr: float,
+    hard_duration: float,
+    seed: int,
+    overwrite: bool,
+) -> None:
+    """Nested parts of TRAIN for a curriculum: OUT/phase1 is in phase2, phase2 in phase3. Val and test stay the same.
+
+    OUT/phases.html and phases.png show what each phase holds. With --overwrite earlier phases in OUT go, also where
+    nothing takes their place.
+
+    \b
+    Examples:
+      asr-lab data phases corpora/children/train.jsonl.gz corpora/children
+      asr-lab data phases corpora/children/train.jsonl.gz corpora/children --shares 0.2,0.6,1.0 --order file
+      asr-lab data phases corpora/children/train.jsonl.gz corpora/hard --shares 0.1,0.3 --hard-share 0.25
+    """
+    from asr_lab.data import curriculum, manifest
+
+    cuts = manifest.read(manifest_path)
+    if order == "file" and stratify is not None:
+        raise AsrLabError("--stratify has no effect in file order", allowed="--order stratified")
+    hard = curriculum.Hard(below_snr_db=hard_snr, from_duration_s=hard_duration)
+    found = curriculum.phases(
+        cuts,
+        _shares(shares),
+        order=order,
+        fields=_fields(cuts, stratify) or ("duration_s",),
+        hard_share=hard_share,
+        hard=hard,
+        seed=seed,
+    )
+    curriculum.check_nested(found)
+    write_parts("phases", found, out, overwrite, source=manifest_path, hard=hard, by="speaker", report=found)
+
+
+def _test_share(val: float, test: float | None, folds: int | None, hard_share: float | None) -> float:
+    """The share of the test split; raises `AsrLabError` when nothing is left to train on."""
+    if folds and test is not None:
+        raise AsrLabError(f"--test {test} has no effect with --folds {folds}: each fold tests a {folds}th")
+    if folds and hard_share is not None:
+        raise AsrLabError("--hard-share leaves utterances out, and --folds tests each of them once")
+    share = 1 / folds if folds else 0.1 if test is None else test
+    if not (val >= 0 and share >= 0 and val + share < 1):  # not a number is none of it
+        raise AsrLabError(
+            f"--val {val} and {f'--folds {folds}' if folds else f'--test {share}'} leave nothing to train on",
+            allowed="shares of 0 and more, below 1 in all",
+        )
+    return share
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise AsrLabError(f"--shares {text!r} are not numbers", allowed="such as 0.2,0.6,1.0") from error
+
+
+def _fields(cuts: Any, stratify: str | None) -> list[str]:
+    """The fields to stratify by: those asked for, else the usual ones where an age or an SNR is known."""
+    from asr_lab.data import stratified_splits
+
+    if stratify is None:
+        known = list(stratified_splits.labels(cuts))
+        return known if {"age", "snr_db"} & set(known) else []
+    names = [name.strip() for name in stratify.split(",") if name.strip()]
+    return [] if names == ["none"] else stratified_splits.present(cuts, names)

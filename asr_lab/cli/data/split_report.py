@@ -1,0 +1,128 @@
+"""What `asr-lab data split` and `phases` write: manifests of the parts, a page and a figure that prove them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from asr_lab.cli.data.manifest_output import keep_what_is_there, remove_left_over, say
+from asr_lab.cli.tables import show
+from asr_lab.errors import listing
+from asr_lab.reports.table import Table
+from asr_lab.system.files import write_bytes
+
+Kind = Literal["split", "phases"]
+_UNLIKE = 0.25  # of the hours: parts of which a bin has shares further apart are warned of
+
+
+def write_parts(
+    kind: Kind,
+    parts: Mapping[str, Any],
+    out: Path,
+    overwrite: bool,
+    *,
+    source: Path,
+    hard: Any,
+    by: str,
+    report: Mapping[str, Any],
+    notes: Sequence[str] = (),
+) -> None:
+    """Manifests, page and figure of parts of `source`; `report` are those that are held against one another."""
+    from asr_lab.data import manifest
+
+    paths = {name: out / f"{name}{manifest.SUFFIX}" for name in parts}
+    left_over = [path for path in _written_by(kind, out) if path not in paths.values()]
+    keep_what_is_there([*paths.values(), out / f"{kind}.html", out / f"{kind}.png"], overwrite, left_over)
+    page, figure, sentences = _report(kind, report, hard, by, notes)
+    remove_left_over(left_over, source)
+    for name, rows in parts.items():
+        say(manifest.write(rows, paths[name]), paths[name])
+    write_bytes(out / f"{kind}.png", figure)
+    write_bytes(out / f"{kind}.html", page.encode())
+    for sentence in sentences:
+        click.echo(sentence)
+    click.echo(f"report: {out / f'{kind}.html'}")
+
+
+def _written_by(kind: Kind, out: Path) -> list[Path]:
+    """The manifests in `out` that an earlier split, or earlier phases, may have written.
+
+    A phase with a table beside it was chosen by `asr-lab data select`.
+    """
+    from asr_lab.data.manifest import SUFFIX
+
+    if kind == "phases":
+        named = sorted(path for path in out.glob("phase*") if re.fullmatch(rf"phase\d+{re.escape(SUFFIX)}", path.name))
+        return [path for path in named if not path.with_name(path.name.replace(SUFFIX, ".csv")).exists()]
+    folders = [out, *sorted(path for path in out.glob("fold*") if re.fullmatch(r"fold\d+", path.name))]
+    paths = [folder / f"{name}{SUFFIX}" for folder in folders for name in ("train", "val", "test")]
+    return [path for path in (*paths, out / f"held-out{SUFFIX}") if path.exists()]
+
+
+def left_out(whole: Mapping[str, Any], made: Mapping[str, Any]) -> str:
+    """What a share of hard utterances cost."""
+    from asr_lab.units import hms
+
+    lost = {name: len(rows) - len(made[name]) for name, rows in whole.items()}
+    before, after = (sum(cut.duration for rows in parts.values() for cut in rows) for parts in (whole, made))
+    each = ", ".join(f"{name} {number}" for name, number in lost.items())
+    return (
+        f"--hard-share left out {sum(lost.values())} of {sum(map(len, whole.values()))} utterances, "
+        f"{hms(before - after)} of {hms(before)} ({each})"
+    )
+
+
+def _report(
+    kind: Kind, parts: Mapping[str, Any], hard: Any, by: str, notes: Sequence[str]
+) -> tuple[str, bytes, Sequence[str]]:
+    from asr_lab.data import split_statistics
+    from asr_lab.data.splits import groups
+    from asr_lab.data.stratified_splits import FIELDS
+    from asr_lab.reports.splits import png, splits_figure, splits_page
+
+    sizes = split_statistics.sizes(parts, hard, by)
+    table = split_statistics.distributions(parts, FIELDS)
+    overlap = split_statistics.shared(parts, by)
+    members = {name: sorted(groups(cuts, by)) for name, cuts in parts.items()}
+    if kind == "split":
+        both = int(overlap[f"{by}s_in_both"].sum())
+        proof = f"{both} {by}s are in two splits, of {sum(len(names) for names in members.values())}"
+    else:
+        sizes = sizes.assign(share=sizes["hours"] / sizes["hours"].iloc[-1])
+        proof = "nested: " + " in ".join(f"{name} ({len(cuts)} utterances)" for name, cuts in parts.items())
+    sentences = [
+        proof,
+        _likeness(table),
+        f"hard ({hard.words}): "
+        + ", ".join(f"{part} {share:.1%}" for part, share in zip(sizes["part"], sizes["hard_share"], strict=True)),
+        *notes,
+    ]
+    shares = Table(frame=table, formats=dict.fromkeys((name for name in table if name.endswith("_share")), "percent"))
+    of_parts = Table(frame=sizes, formats={"share": "percent", "hard_share": "percent"})
+    show(of_parts, "table")
+    show(shares, "table")
+    figure = png(splits_figure(table))
+    page = splits_page(
+        f"{kind} of {sum(sizes['hours']) if kind == 'split' else sizes['hours'].iloc[-1]:.2f} h",
+        sentences,
+        sizes=of_parts,
+        overlap=Table(frame=overlap),
+        distributions=shares,
+        members=members,
+        figure=figure,
+    )
+    return page, figure, sentences
+
+
+def _likeness(table: Any) -> str:
+    from asr_lab.data import split_statistics
+
+    if unlike := split_statistics.unlike(table, _UNLIKE):
+        return f"warning: the parts are not alike: {listing(unlike, 5)}"
+    return (
+        f"no bin's share of the hours differs by more than {split_statistics.largest_gap(table):.1%} between two parts"
+    )

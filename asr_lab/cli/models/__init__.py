@@ -1,0 +1,1 @@
+"""Commands that use, import, register and promote models."""

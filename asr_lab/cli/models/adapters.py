@@ -1,0 +1,205 @@
+"""`asr-lab adapters list | info | export | import`."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from asr_lab.cli.options import console, format_option
+from asr_lab.cli.tables import show
+from asr_lab.errors import AsrLabError
+from asr_lab.system.files import explain_unwritable, whole_file
+
+if TYPE_CHECKING:
+    from asr_lab.models.adapter import AdapterInfo
+
+_PATH = click.Path(path_type=Path)
+_dir_option = click.option(
+    "--dir", "folder", default="adapters", show_default=True, type=_PATH, help="Folder of the adapter files."
+)
+
+
+@click.group()
+def adapters() -> None:
+    """The adapters there are: list them, look into one, hand them on, bring them in.
+
+    \b
+    Examples:
+      asr-lab adapters list
+      asr-lab adapters info john
+      asr-lab adapters export john /media/usb
+      asr-lab adapters import old/jane_adapter.pt --base models:/deepspeech2@champion --register
+    """
+
+
+@adapters.command("list")
+@_dir_option
+@click.option("--registry", is_flag=True, help="Those in the model registry instead of those in the folder.")
+@format_option
+def list_adapters(folder: Path, registry: bool, style: str) -> None:
+    """The adapters of a folder, or of the registry, a row each."""
+    import pandas as pd
+
+    rows = _registered() if registry else _in_folder(folder)
+    if not rows and style == "table":
+        click.echo(f"no adapters in {'the registry' if registry else folder} yet; try: asr-lab adapter --name NAME")
+        return
+    show(pd.DataFrame(rows), style)
+
+
+def _in_folder(folder: Path) -> list[dict[str, Any]]:
+    from asr_lab.models.adapter import AdapterManager
+
+    manager, rows = AdapterManager(folder), []
+    for name in manager.names():
+        try:
+            rows.append(_row(manager.get_adapter_info(str(manager.path(name)))))
+        except AsrLabError as error:
+            rows.append({"name": name, "form": f"cannot be used: {error.what}"})
+    return rows
+
+
+def _row(info: AdapterInfo) -> dict[str, Any]:
+    return {
+        "name": info.adapter_name,
+        "form": info.form,
+        "base": info.base or "not known",
+        "hidden_dims": ",".join(map(str, info.hidden_dims)),
+        "params": info.num_params,
+        "size_mb": info.size_bytes / 1e6,
+        "wer_base": info.metrics.get("test/wer_base", float("nan")),
+        "wer": info.metrics.get("test/wer", float("nan")),
+        "created": info.created[:16],
+    }
+
+
+def _registered() -> list[dict[str, Any]]:
+    from asr_lab.tracking.models.registry import adapter_versions
+
+    return adapter_versions()
+
+
+@adapters.command()
+@click.argument("name")
+@_dir_option
+@click.option("--json", "as_json", is_flag=True, help="As a JSON object.")
+def info(name: str, folder: Path, as_json: bool) -> None:
+    """What an adapter's file says of itself; its weights are not read. NAME: a name, a file, or a registry URI."""
+    import json
+
+    from asr_lab.models.adapter import AdapterManager
+
+    file, found = _find(name, AdapterManager(folder))
+    rows = {"file": str(file), **asdict(found)}
+    if as_json:
+        click.echo(json.dumps(rows, ensure_ascii=False))
+        return
+    out = console()
+    for key, value in rows.items():
+        shown = ", ".join(f"{k} {v:.1%}" for k, v in value.items()) if isinstance(value, dict) else value
+        out.print(f"  {key:18} {shown if shown not in ('', ()) else '-'}")
+    if not found.base_digest:
+        out.print("  [yellow]it does not say which base it belongs to; import it with --base to bind it[/]")
+
+
+def _find(name: str, manager: Any) -> tuple[Path, AdapterInfo]:
+    """The file of a name, file or registry URI, and what it says."""
+    if name.startswith(("models:/", "runs:/")):
+        from asr_lab.tracking.models.registry import MlflowStore
+
+        name = str(MlflowStore().adapter_file(name))
+    file: Path = manager.find(name)
+    return file, manager.get_adapter_info(str(file))
+
+
+@adapters.command()
+@click.argument("name")
+@click.argument("to", type=_PATH)
+@_dir_option
+@click.option("--plain", is_flag=True, help="In the plain form of older systems; a residual one is learned anew by it.")
+@click.option("--data", help="With --plain: manifest of the person's audio, for the plain one to learn on.")
+@click.option("--overwrite", is_flag=True, help="Replace a file that is there already.")
+def export(name: str, to: Path, folder: Path, plain: bool, data: str | None, overwrite: bool) -> None:
+    """Write an adapter's file to the folder TO. NAME: a name, a file, or a registry URI.
+
+    \b
+    Examples:
+      asr-lab adapters export john /media/usb
+      asr-lab adapters export models:/deepspeech2-adapter-john@champion backup
+      asr-lab adapters export john older-system --plain --data corpora/john/all.jsonl.gz
+    """
+    from asr_lab.models.adapter import AdapterManager
+
+    file, found = _find(name, AdapterManager(folder))
+    target = AdapterManager(to).path(found.adapter_name)
+    _keep(target, overwrite)
+    if not plain or found.form == "plain":
+        with explain_unwritable("the adapter", target, hint=""), whole_file(target) as written:
+            shutil.copyfile(file, written)
+        AdapterManager().get_adapter_info(str(target))
+        click.echo(f"{target}: {found.form}, {target.stat().st_size / 1e6:.2f} MB")
+        return
+    if not data:
+        raise AsrLabError(
+            f"{found.adapter_name} is residual: a plain one has to learn it on the person's audio",
+            next_command=f"asr-lab adapters export {name} {to} --plain --data MANIFEST",
+        )
+    if not found.base:
+        raise AsrLabError(
+            f"{found.adapter_name} does not say which base it belongs to, and cannot speak without one",
+            where=str(file),
+            next_command=f"asr-lab adapters import {file} --base models:/deepspeech2@champion --overwrite",
+        )
+    from asr_lab.recipes.adaptation.adapter_files import as_plain
+    from asr_lab.recipes.adaptation.plan import load_base
+    from asr_lab.tracking.models.registry import MlflowStore
+
+    _, recognizer = load_base(found.base, MlflowStore())
+    done = as_plain(found, file, recognizer, data, to, console())
+    click.echo(f"{done.file}: plain, {done.file.stat().st_size / 1e6:.2f} MB")
+    click.echo(f"  WER on {data}: residual {done.wer_residual:.1%}, plain {done.wer_plain:.1%}")
+
+
+def _keep(target: Path, overwrite: bool) -> None:
+    if target.exists() and not overwrite:
+        raise AsrLabError(f"{target} would be replaced", allowed="another name or folder, or --overwrite")
+
+
+@adapters.command("import")
+@click.argument("file", type=_PATH)
+@_dir_option
+@click.option("--name", help="Whose adapter it becomes.  [what the file says]")
+@click.option("--base", help="The base it was made for: checked against it, and bound to it from now on.")
+@click.option("--register", is_flag=True, help="Make it a version of deepspeech2-adapter-NAME; needs a base.")
+@click.option("--overwrite", is_flag=True, help="Replace an adapter of that name.")
+def import_adapter(
+    file: Path, folder: Path, name: str | None, base: str | None, register: bool, overwrite: bool
+) -> None:
+    """Bring in an adapter's FILE from elsewhere, also from an older system. One that would run code is refused.
+
+    \b
+    Examples:
+      asr-lab adapters import backup/john_adapter.pt
+      asr-lab adapters import old/jane_adapter.pt --base models:/deepspeech2@champion --register
+    """
+    from asr_lab.models.adapter import AdapterManager, check_name
+    from asr_lab.recipes.adaptation import adapter_files as recipe
+    from asr_lab.recipes.adaptation.plan import load_base
+    from asr_lab.tracking.models.registry import MlflowStore
+    from asr_lab.tracking.tracker import MlflowTracker
+
+    target = AdapterManager(folder)
+    known = AdapterManager().get_adapter_info(str(file))
+    whose = check_name(name or known.adapter_name)
+    _keep(target.path(whose), overwrite)
+    found = recipe.bring_in(file, whose, target, load_base(base, MlflowStore()) if base else None)
+    click.echo(f"{target.path(whose)}: {found.form}, {found.num_params} parameters, base {found.base or 'not known'}")
+    if not found.base_digest:
+        click.echo("  it cannot be checked against a base: give --base if you know it")
+    if register:
+        uri = recipe.register(found, target.path(whose), MlflowTracker(new_run=True))
+        click.echo(f"  registered as {uri}")

@@ -1,0 +1,54 @@
+"""`asr-lab import-kospeech`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from asr_lab.cli.options import console
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command("import-kospeech")
+@click.argument("checkpoint", type=_PATH)
+@click.option("--vocab", required=True, type=_PATH, help="The vocabulary file it was trained with (id,char,freq).")
+@click.option("--out", required=True, type=_PATH, help="Folder of the model.")
+@click.option("--register", "name", help="Make it a version of this name in the registry too.")
+@click.option("--overwrite", is_flag=True, help="Replace a folder that is there already.")
+def import_kospeech(checkpoint: Path, vocab: Path, out: Path, name: str | None, overwrite: bool) -> None:
+    """Make a KoSpeech or openspeech DeepSpeech2 CHECKPOINT an ordinary model: evaluate, adapt, fine-tune, register it.
+
+    State dicts and whole pickled models are read (KoSpeech need not be installed); code in the file is never run.
+    What the model says stays the same, whichever of KoSpeech's three output layers it has.
+
+    \b
+    Examples:
+      asr-lab import-kospeech model.pt --vocab aihub_character_vocabs.csv --out models/kspon
+      asr-lab import-kospeech model.pt --vocab vocab.csv --out models/kspon --register deepspeech2
+    """
+    from asr_lab.models.kospeech import import_checkpoint
+    from asr_lab.recipes.import_checkpoint import register, write
+    from asr_lab.tracking.tracker import MlflowTracker
+
+    recognizer = import_checkpoint(checkpoint, vocab)
+    write(recognizer, out, overwrite=overwrite)
+    shape, terminal = recognizer.model.config, console()
+    direction = "bidirectional" if shape.bidirectional else "unidirectional"
+    params = sum(parameter.numel() for parameter in recognizer.model.parameters())
+    rows = {
+        "network": f"{shape.num_layers} x {shape.hidden_size} {direction} {shape.rnn_type}",
+        "head": shape.head,
+        "classes": f"{shape.vocab_size}, the blank is {recognizer.blank}",
+        "units": f"{recognizer.normalizer.units}, text {recognizer.normalizer.name}",
+        "parameters": f"{params / 1e6:.2f} M",
+    }
+    used = str(out)
+    if name:
+        used = register(recognizer, out, checkpoint, name, MlflowTracker(new_run=True))
+        rows["registered"] = used
+    rows["next"] = f"asr-lab evaluate --model {used} --data MANIFEST"
+    terminal.print(f"[bold]{out}[/]")
+    for label, value in rows.items():
+        terminal.print(f"  {label:11} {value}")

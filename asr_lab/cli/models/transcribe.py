@@ -1,0 +1,52 @@
+"""`asr-lab transcribe`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from asr_lab.cli.options import console
+from asr_lab.errors import AsrLabError
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--adapter", default="", help="A person's adapter: its name, its file, or its registry URI.")
+@click.option("--model", default="", help="The recogniser.  [the adapter's base, else models:/deepspeech2@champion]")
+@click.option("--adapter-dir", default="adapters", show_default=True, help="Folder of the adapter files.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a file.")
+def transcribe(files: tuple[Path, ...], adapter: str, model: str, adapter_dir: str, as_json: bool) -> None:
+    """Print what each of FILES says.
+
+    \b
+    Examples:
+      asr-lab transcribe recording.wav --adapter john
+      asr-lab transcribe *.flac --model models:/deepspeech2/1 --json
+    """
+    missing = [str(file) for file in files if not file.is_file()]
+    if len(missing) == len(files):
+        raise AsrLabError("no such audio file", where=", ".join(missing))
+    from asr_lab.recipes.evaluate import with_adapter
+    from asr_lab.serving.transcribe import transcribe as transcripts
+    from asr_lab.tracking.models.registry import MlflowStore
+
+    chosen = model or ("" if adapter else "models:/deepspeech2@champion")
+    recognizer, _ = with_adapter(MlflowStore(), chosen, adapter, adapter_dir)
+    failed = 0
+    out, err = console(), console(stderr=True)
+    for transcript in transcripts(recognizer, files):
+        failed += bool(transcript.error)
+        if as_json:
+            click.echo(json.dumps(asdict(transcript), ensure_ascii=False))
+        elif transcript.error:
+            err.print(f"{transcript.file}: [red]{transcript.error}[/]", soft_wrap=True)
+        else:
+            lead = f"{transcript.file}: " if len(files) > 1 else ""
+            out.print(f"{lead}{transcript.text}", markup=False, soft_wrap=True)
+            if transcript.note:
+                err.print(f"[dim]{transcript.file}: {transcript.note}[/]", soft_wrap=True)
+    if failed:
+        raise AsrLabError(f"{failed} of {len(files)} files could not be read")

@@ -1,0 +1,154 @@
+"""`asr-lab compare`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from asr_lab.cli.options import console
+from asr_lab.cli.runs.filter_options import Selection, selection_options
+from asr_lab.errors import AsrLabError
+from asr_lab.units import counted
+
+if TYPE_CHECKING:
+    from asr_lab.tracking.queries.comparison import Comparison
+    from asr_lab.tracking.queries.runs import Run
+
+STYLES = ("table", "json", "csv", "markdown", "latex", "html")
+_FIGURES = (".png", ".svg", ".pdf")
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[RUN]...")
+@selection_options
+@click.option("--metric", default="", help="Rank and test by this one.  [what decides for the family]")
+@click.option("--vs", default="", metavar="RUN|best", help="Test every run against it; by itself up to 20 runs.")
+@click.option("--group-by", "by", default="", metavar="KEY,...", help="Fold runs alike in these: mean, deviation, n.")
+@click.option("--utterances", is_flag=True, help="Of two runs: which utterances got better or worse, aligned.")
+@click.option("--limit", default=20, show_default=True, help="With --utterances: show so many.")
+@click.option("--ways", is_flag=True, help="Scratch, fine-tune, adapter: error rates beside time, memory and size.")
+@click.option("--curves", "figure", type=click.Path(path_type=Path), help="Draw the learning curves into this file.")
+@click.option("--log", "log", is_flag=True, help="Put table, curves and page among the artifacts of the runs.")
+@click.option("--format", "style", type=click.Choice(STYLES), default="table", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write there what --format makes.")
+def compare(
+    names: tuple[str, ...], selection: Selection, metric: str, vs: str, by: str, utterances: bool, limit: int,
+    ways: bool, figure: Path | None, log: bool, style: str, out: Path | None,
+) -> None:  # fmt: skip
+    """Runs side by side: only the parameters that differ, the metrics that matter, the best in bold, and whether a
+    difference is more than chance (paired bootstrap on the same utterances; p corrected by Holm).
+
+    \b
+    Examples:
+      asr-lab compare --pattern john
+      asr-lab compare --family deepspeech2 --since 7d --format markdown
+      asr-lab compare --filter "params.`train.lr` = '0.001'" --vs base-1a2b3c4d
+      asr-lab compare --pattern sweep --children --group-by train.lr,model.hidden_size
+      asr-lab compare base-1a2b3c4d john-5e6f7a8b --utterances
+      asr-lab compare --pattern john --format html --out john.html
+      asr-lab compare scratch-1a2b finetune-3c4d john-5e6f --ways --curves curves.png --log
+    """
+    _refuse(vs=vs, by=by, utterances=utterances, ways=ways, figure=figure, log=log, style=style, out=out)
+    if names and str(selection):
+        raise AsrLabError(f"runs by name and {selection} do not go together", allowed="names, or what they are like")
+    from asr_lab.tracking.queries.find import find_each, find_run
+
+    if utterances:
+        from asr_lab.cli.runs.compare_utterances import show_utterances
+
+        if len(names) != 2:
+            raise AsrLabError(f"--utterances compares two runs, not {len(names)}", next_command="asr-lab list")
+        show_utterances(find_run(names[0]), find_run(names[1]), metric, limit, style, out)
+        return
+    found = find_each(names) if names else selection.find(status="FINISHED")
+    if not found:
+        raise AsrLabError(
+            f"no finished run is like {selection or 'that'}", hint=selection.hidden(), next_command="asr-lab list"
+        )
+    from asr_lab.cli.store.confirm import progress
+    from asr_lab.tracking.queries import comparison
+
+    keys = [key.strip() for key in by.split(",") if key.strip()]
+    bar = partial(progress, "comparing utterances")
+    compared = comparison.compare(found, metric=metric, vs=vs or None, by=keys, ways=ways, progress=bar)
+    page = _page(compared) if style == "html" or (log and not by) else ""  # groups have none
+    _write(compared, style, out, page)
+    if figure or log:
+        _draw(found, compared, figure, log=log, page=page)
+
+
+def _refuse(
+    *, vs: str, by: str, utterances: bool, ways: bool, figure: Path | None, log: bool, style: str, out: Path | None
+) -> None:
+    """Options that do not go together, before anything is read."""
+    modes = [name for name, on in (("--group-by", by), ("--utterances", utterances), ("--ways", ways)) if on]
+    if len(modes) > 1 or (modes and vs):
+        raise AsrLabError(f"{' and '.join([*modes, *(['--vs'] if vs else [])])} do not go together")
+    if utterances and (figure or log):
+        raise AsrLabError(
+            "--utterances has no curves and is not logged", allowed="--format csv --out FILE, for instance"
+        )
+    if style == "html" and modes:
+        raise AsrLabError(f"{modes[0]} has no page", allowed="--format table, json, csv, markdown or latex")
+    if style == "table" and out:
+        raise AsrLabError("--out needs a format", allowed="--format html, json, csv, markdown or latex")
+    if figure and figure.suffix.lower() not in _FIGURES:
+        raise AsrLabError(f"no figure can be written as {figure.name!r}", allowed="a .png, .svg or .pdf file")
+
+
+def _write(compared: Comparison, style: str, out: Path | None, page: str) -> None:
+    from asr_lab.cli import tables
+
+    if style == "table":
+        tables.show(compared.summary_table(), style)
+        for line in compared.sentences:
+            console().print(line, markup=False)
+        return
+    table = compared.table() if style in ("json", "csv") else compared.summary_table()
+    text = page if style == "html" else table.text(style)
+    tables.write(text, out)
+    for line in compared.sentences if style != "html" else []:
+        click.echo(line, err=True)
+
+
+def _page(compared: Comparison) -> str:
+    from asr_lab.metrics.catalog import CURVES
+    from asr_lab.reports.comparison import comparison_page
+    from asr_lab.tracking.queries.run_tables import curves
+
+    shown = compared.ranked()[:_MOST_CURVES]
+    return comparison_page(
+        compared.frame,
+        metric=compared.metric,
+        best=compared.best,
+        sentences=compared.sentences,
+        baseline=compared.evidence.baseline.info.run_id if compared.evidence else "",
+        curves=curves(shown, CURVES),
+    )
+
+
+_MOST_CURVES = 50  # runs whose every step is fetched, the best first
+
+
+def _draw(found: Sequence[Run], compared: Comparison, file: Path | None, *, log: bool, page: str) -> None:
+    from asr_lab.metrics.catalog import CURVES
+    from asr_lab.reports.curves import curves_figure
+    from asr_lab.tracking.queries import run_tables
+
+    shown = compared.ranked()[:_MOST_CURVES]
+    drawn = curves_figure(run_tables.curves(shown, CURVES))
+    say = console(stderr=True)
+    if len(shown) < len(found):
+        say.print(f"curves: of the {len(shown)} best of {counted(len(found), 'run')}")
+    if file:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        drawn.savefig(file, dpi=150)
+        say.print(f"curves: {file}")
+    if log:
+        run_tables.log_comparison(found, compared.frame, drawn, page)
+        kept = "table, curves and page" if page else "table and curves"
+        say.print(f"{kept}: under compare/ of {counted(len(found), 'run')}")

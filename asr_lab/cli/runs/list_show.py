@@ -1,0 +1,125 @@
+"""`asr-lab list`, `show`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+import pandas as pd
+from rich.markup import escape
+
+from asr_lab.cli.options import console, format_option
+from asr_lab.cli.runs.filter_options import Selection, selection_options
+from asr_lab.cli.tables import show as show_table
+from asr_lab.errors import AsrLabError
+from asr_lab.reports.numbers import format_metric, format_value
+from asr_lab.reports.table import Table
+from asr_lab.units import ago, hms, megabytes
+
+if TYPE_CHECKING:
+    from asr_lab.tracking.queries.runs import Run
+
+
+@click.command("list")
+@selection_options
+@click.option("--state", type=click.Choice(["running", "finished", "failed", "killed"]), help="Only these.")
+@click.option("--limit", default=30, show_default=True, type=click.IntRange(min=1), help="At most so many runs.")
+@format_option
+def list_runs(selection: Selection, state: str | None, limit: int, style: str) -> None:
+    """Runs, newest first: state, age, the metric that decides for their family, what keeps them, size on disk.
+
+    \b
+    Examples:
+      asr-lab list
+      asr-lab list --family adapter --since 7d
+      asr-lab list --filter "metrics.`test/wer` < 0.2" --format csv
+      asr-lab list --pattern sweep --children --archived --limit 200
+    """
+    from asr_lab.tracking.queries import run_details
+
+    found = selection.find(status=(state or "").upper(), limit=limit)
+    asked = " ".join(part for part in (str(selection), f"--state {state}" if state else "") if part)
+    if not found and asked:
+        raise AsrLabError(f"no run is like {asked}", hint=selection.hidden(), next_command="asr-lab list")
+    if not found and style == "table":
+        click.echo(selection.hidden() or "no runs yet; try: mlflow run . -e adapter -P name=john")
+        return
+    table = run_details.overview(found)
+    show_table(table if style in ("json", "csv") else _for_people(table), style)
+    if style == "table" and len(found) == limit:
+        console(stderr=True).print(f"the {limit} newest; more with --limit")
+
+
+def _for_people(table: pd.DataFrame) -> Table:
+    """Ages, durations and sizes as people say them."""
+    now = pd.Timestamp.now("UTC").tz_localize(None)
+    shown = table.drop(columns=["started", "seconds", "bytes", "kind"])
+    shown.insert(4, "age", [ago((now - started).total_seconds()) for started in table["started"]])
+    shown.insert(5, "took", [hms(took) if took == took else "-" for took in table["seconds"]])
+    shown["size"] = ["-" if pd.isna(size) else megabytes(size) for size in table["bytes"]]
+    return Table(frame=shown, metric_columns={"value": "metric"})
+
+
+@click.command()
+@click.argument("run")
+@click.option("--format", "style", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def show(run: str, style: str) -> None:
+    """One RUN (its name, its id or the first four or more characters of it): what it is, what differs from the
+    defaults, its figures and curves, its data, models and relatives.
+
+    \b
+    Examples:
+      asr-lab show john-5e6f7a8b
+      asr-lab show 5e6f --format json
+    """
+    from asr_lab.tracking.queries import run_details
+    from asr_lab.tracking.queries.find import find_run
+
+    found = find_run(run)
+    sections = run_details.details(found)
+    if style == "json":
+        head = {"run": found.info.run_name, "id": found.info.run_id}
+        click.echo(json.dumps(head | sections, ensure_ascii=False, indent=2))
+        return
+    about = sections["about"]
+    about["took"] = "not known" if about["took"] is None else hms(about["took"])
+    size = about.pop("bytes")
+    about["on disk"] = "not here" if size is None else megabytes(size)
+    out = console()
+    out.print(f"[bold]{escape(found.info.run_name)}[/]  {found.info.run_id}")
+    for title, rows in sections.items():
+        if title == "metrics":
+            rows = {name: format_metric(name, value) for name, value in rows.items()}
+        _section(_TITLES.get(title, title), rows)
+        if title == "metrics":
+            _section("curves", _curves(found))
+
+
+_TITLES = {"differs": "differs from the defaults"}
+
+
+def _section(title: str, rows: dict[str, Any]) -> None:
+    if rows:
+        out = console()
+        out.print(f"[bold]{title}[/]")
+        width = max(len(label) for label in rows)
+        for label, value in rows.items():
+            out.print(f"  {label:{width}}  {format_value(value)}", markup=False, soft_wrap=True)
+
+
+def _curves(run: Run) -> dict[str, str]:
+    """Each metric with more than one value as a line: bars, first and last value, the best and its step."""
+    from asr_lab.metrics.catalog import CURVES
+    from asr_lab.reports.sparkline import sparkline
+    from asr_lab.tracking.queries import run_details, run_tables
+
+    drawn = {}
+    for name, points in run_tables.curves([run], (*CURVES, "val/cer")).groupby("metric", sort=False):
+        values = points.sort_values("step")["value"].tolist()
+        if len(values) > 1:
+            best = run_details.best_point(values, name)
+            step = points.sort_values("step")["step"].tolist()[best]
+            first, last, top = (format_metric(name, values[place]) for place in (0, -1, best))
+            drawn[name] = f"{sparkline(values)}  {first} -> {last}, best {top} at step {step}"
+    return drawn

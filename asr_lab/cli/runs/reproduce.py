@@ -1,0 +1,97 @@
+"""`asr-lab reproduce`."""
+
+from __future__ import annotations
+
+import click
+from rich.markup import escape
+
+from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, console, format_option, overrides_option
+from asr_lab.cli.tables import show
+from asr_lab.config.load import load
+from asr_lab.errors import AsrLabError, listing
+from asr_lab.system.distributed import is_launched
+
+_USUAL_TOLERANCE = 0.02
+
+
+@click.command(context_settings=TAKES_CONFIG_KEYS)
+@click.argument("run")
+@click.argument("keys", nargs=-1, type=click.UNPROCESSED, metavar="[KEY=VALUE]...")
+@overrides_option
+@click.option("--tolerance", type=click.FloatRange(0), help="Largest difference of a figure that still counts as the "
+              "same.  [0 where code, versions, hardware and data are the same, else 0.02]")  # fmt: skip
+@click.option("--check", "only_check", is_flag=True, help="Only say what is the same and what differs; run nothing.")
+@click.option("--anyway", is_flag=True, help="Run also on data that are not those of the run.")
+@format_option
+def reproduce(
+    run: str,
+    keys: tuple[str, ...],
+    texts: tuple[str, ...],
+    tolerance: float | None,
+    only_check: bool,
+    anyway: bool,
+    style: str,
+) -> None:
+    """Run RUN again from its own configuration, as its child, and hold every figure of every step against it.
+
+    First it says what differs: code, versions, hardware, processes, data, models, seed. Nothing is checked out or
+    installed, and registry and adapters stay as they are. KEY=VALUE names data that have moved.
+
+    \b
+    Examples:
+      asr-lab reproduce base-1a2b3c4d --check
+      asr-lab reproduce base-1a2b3c4d
+      asr-lab reproduce john-5e6f data.train=/mnt/corpora/john/all.jsonl.gz --tolerance 0.01
+    """
+    from asr_lab.recipes.reproduce import again, refuse_parts
+    from asr_lab.tracking import reproduction
+    from asr_lab.tracking.queries.find import find_run
+
+    _refuse_many_processes()
+    original = find_run(run)
+    config = load(reproduction.config_of(original), reproduction.pinned(original) | config_keys(texts, keys))
+    refuse_parts(config, original.info.run_id)
+    out, err = console(), console(stderr=True)
+    then_and_now = reproduction.circumstances(original, config)
+    if style == "table":
+        out.print(f"[bold]{escape(original.info.run_name)}[/]")
+    if style == "table" or only_check:
+        show(then_and_now, style)
+    differing = then_and_now[~then_and_now["same"]]
+    if only_check:
+        return
+    changed = [what for what in differing["what"] if what.startswith(("data ", "base", "adapter"))]
+    if changed and not anyway:
+        raise AsrLabError(
+            f"{listing(changed)}: not what the run had",
+            allowed="the same data, or --anyway",
+            next_command=f"asr-lab reproduce {run} data.train=PATH, where they have moved",
+        )
+    if tolerance is None:
+        tolerance = _USUAL_TOLERANCE if len(differing) else 0.0
+    from asr_lab.tracking.models.registry import MlflowStore
+    from asr_lab.tracking.tracker import MlflowTracker
+
+    repeated = again(config, original.info.run_id, MlflowTracker(new_run=True), MlflowStore(), err)
+    repeated = reproduction.arrived(repeated)
+    table = reproduction.figures(original.info.run_id, repeated, tolerance)
+    verdict = reproduction.verdict_of(table)
+    reproduction.record(repeated, verdict, table)
+    show(table, style)
+    if verdict == reproduction.DIFFERENT:
+        wrong = table[table["verdict"] == verdict]["metric"]
+        which = f"{len(wrong)} of {len(table)} figures differ by more than {tolerance:g}: {listing(wrong, 4)}"
+        raise AsrLabError(
+            f"not reproduced: {which}",
+            hint=f"differs: {listing(differing['what'])}" if len(differing) else "nothing differs but the process",
+        )
+    if style == "table":
+        out.print(f"reproduced, {verdict}: {len(table)} figures (run {repeated[:8]})")
+
+
+def _refuse_many_processes() -> None:
+    if is_launched():
+        raise AsrLabError(
+            "a run is reproduced by one process, and torchrun started this one as one of several",
+            next_command="asr-lab reproduce RUN",
+        )

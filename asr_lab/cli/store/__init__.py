@@ -1,0 +1,1 @@
+"""Commands that keep the store in order: cleanup, archive, forget, sync, doctor."""

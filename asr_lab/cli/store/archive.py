@@ -1,0 +1,90 @@
+"""`asr-lab archive`, `restore`."""
+
+from __future__ import annotations
+
+import click
+
+from asr_lab.cli.store.confirm import ask, backend_option, impatient, named, progress, say_hidden, yes_option
+from asr_lab.units import counted, megabytes
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True, metavar="RUN...")
+@click.option("--to", required=True, metavar="DIR|s3://BUCKET/PREFIX", help="Where the bundles go.")
+@click.option("--purge", is_flag=True, help="Afterwards erase the runs from the store: only the bundles are left.")
+@backend_option
+@yes_option
+def archive(names: tuple[str, ...], to: str, purge: bool, backend: str, yes: bool) -> None:
+    """Pack each RUN into a bundle: params, tags, all points of its metrics, artifacts, models, checksums.
+
+    Each bundle is read back before its run is marked as archived; from then on list and compare hide it, and no
+    cleanup touches it. `asr-lab restore` brings it back. An erasing that was cut off is finished by the same command.
+
+    \b
+    Examples:
+      asr-lab archive john-5e6f7a8b base-1a2b3c4d --to /mnt/archive
+      asr-lab archive base-1a2b3c4d --to s3://lab/runs --purge
+    """
+    impatient()
+    from asr_lab.tracking.archive import archive as archiving
+    from asr_lab.tracking.archive import purge as purging
+    from asr_lab.tracking.cleanup.apply import measure
+    from asr_lab.tracking.cleanup.erase import Eraser
+    from asr_lab.tracking.run_index import registered
+    from asr_lab.tracking.store import client as tracking_client
+    from asr_lab.tracking.tags import ARCHIVED
+
+    client = tracking_client()
+    held, chosen = registered(client), purging.choose(names, to, purge=purge)
+    for name, location in chosen.erased.items():
+        click.echo(f"{name}: erased from the store before; it is in {location}")
+    eraser = None
+    going = chosen.whole + chosen.begun
+    if purge and going:
+        purging.refuse_registered(going, held)
+        eraser = Eraser(client, backend)
+        eraser.check(going)
+        if not yes:
+            with progress("measuring", len(going)) as done:
+                sizes = measure(client, going, "purge", done)
+            total = "" if None in sizes else f", {megabytes(sum(size or 0 for size in sizes))}"
+            runs = f"{named(going)} ({counted(len(going), 'run')}{total})"
+            ask(f"erase from the store rows, artifacts and models of {runs} once archived in {to}?", yes)
+    where = {run.run_id: archiving.located(run.tags[ARCHIVED])[0] for run in chosen.begun}
+    for run in chosen.whole:
+        where[run.run_id], size = archiving.archive(client, client.get_run(run.run_id), to, held)
+        click.echo(f"{run.name}: {where[run.run_id]}, {megabytes(size)}")
+    if eraser:
+        with progress("erasing", len(going)) as done:
+            for run in going:
+                purging.purge(client, eraser, run, where[run.run_id])
+                done()
+        click.echo(f"{counted(len(going), 'run')} erased from the store; asr-lab restore BUNDLE brings one back")
+        if not eraser.rows:
+            say_hidden()
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True, metavar="RUN|BUNDLE...")
+def restore(names: tuple[str, ...]) -> None:
+    """Bring back runs: deleted ones, archived ones, and from bundles ones that this store does not have.
+
+    A run from a bundle gets a new id, and is also found by the old one. Twice is the same as once.
+
+    \b
+    Examples:
+      asr-lab restore john-5e6f7a8b
+      asr-lab restore /mnt/archive/base-1a2b3c4d.tar.zst
+      asr-lab restore s3://lab/runs/base-1a2b3c4d.tar.zst
+    """
+    impatient()
+    from asr_lab.tracking.archive import restore as restoring
+    from asr_lab.tracking.store import client as tracking_client
+
+    client = tracking_client()
+    for name in names:
+        done = restoring.restore(client, name)
+        click.echo(f"{done.name} ({done.run_id[:8]}) {done.how}")
+        for registered in done.registered:
+            model = registered.split("/")[0]
+            click.echo(f"  it was registered as {registered}; asr-lab register {done.run_id[:8]} --name {model}")

@@ -1,0 +1,200 @@
+"""`asr-lab cleanup`, `keep`, `note`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from asr_lab.cli.options import console, format_option
+from asr_lab.cli.store.confirm import (
+    ask,
+    backend_option,
+    impatient,
+    named,
+    plan_option,
+    progress,
+    say_hidden,
+    yes_option,
+)
+from asr_lab.cli.tables import show as show_table
+from asr_lab.errors import AsrLabError
+from asr_lab.units import age, counted, megabytes
+
+if TYPE_CHECKING:
+    from asr_lab.tracking.cleanup.plan import Action, Line, Plan
+
+_MOST_SHOWN = 40
+_LOST = {
+    "delete": "delete",
+    "purge": "erase for good rows, artifacts and models of",
+    "checkpoints": "delete the checkpoints of",
+}
+_VERBS = {"delete": "deleted (asr-lab restore RUN brings it back)", "purge": "erased for good", "checkpoints": "freed"}
+
+
+@click.command()
+@click.option("--days-old", type=click.FloatRange(min=0), help="Ended, or silent, for so many days.")
+@click.option(
+    "--keep-best",
+    type=click.IntRange(min=1),
+    is_flag=False,
+    flag_value=1,
+    metavar="[K]",
+    help="The best K runs (1) of each family on the same data stay, and those that cannot be judged.",
+)
+@click.option("--metric", default="", help="What --keep-best judges by.  [the one that decides for the family]")
+@click.option("--pattern", default="", help="Glob or part of a run's name, model type or family, case-blind.")
+@click.option("--family", default="", help="Only this family, such as adapter.")
+@click.option("--failed", is_flag=True, help="Only runs that failed or were killed.")
+@click.option("--stale-running", is_flag=True, help="Only runs whose process is gone, or silent elsewhere for a day.")
+@click.option("--deleted", is_flag=True, help="With --purge: also what was deleted before.")
+@click.option("--checkpoints-only", is_flag=True, help="Delete only checkpoints; the runs stay.")
+@click.option("--purge", is_flag=True, help="Erase rows, files and logged models for good.")
+@click.option("--no-sizes", is_flag=True, help="Do not measure what would be free: quicker on a remote store.")
+@backend_option
+@plan_option
+@yes_option
+@format_option
+def cleanup(
+    checkpoints_only: bool,
+    purge: bool,
+    no_sizes: bool,
+    backend: str,
+    dry_run: bool,
+    yes: bool,
+    style: str,
+    **selected: Any,
+) -> None:
+    """Delete runs, after showing which and why. What is given must all hold; --failed and --stale-running add up.
+
+    Never touched: what is registered, kept, archived or running, and parents and bases of what stays. Without --purge
+    a run is only hidden, and `asr-lab restore` brings it back.
+
+    \b
+    Examples:
+      asr-lab cleanup --days-old 7 --keep-best 3
+      asr-lab cleanup --pattern "test_*" --failed --purge
+      asr-lab cleanup --stale-running --yes
+      asr-lab cleanup --days-old 1 --checkpoints-only
+      asr-lab cleanup --deleted --days-old 30 --purge
+    """
+    if purge and checkpoints_only:
+        raise AsrLabError("--purge erases whole runs, --checkpoints-only leaves them", allowed="one of the two")
+    if selected["deleted"] and not purge:
+        raise AsrLabError("--deleted means what is deleted already", allowed="together with --purge")
+    impatient()
+    from asr_lab.tracking.cleanup import apply
+    from asr_lab.tracking.cleanup import plan as planning
+    from asr_lab.tracking.cleanup.database_rows import erases_rows
+    from asr_lab.tracking.store import client as tracking_client
+
+    client = tracking_client()
+    action: Action = "purge" if purge else "checkpoints" if checkpoints_only else "delete"
+    selection = planning.Selection(**selected | {"keep_best": selected["keep_best"] or 0})
+    planned = planning.plan(client, selection, action, erases_rows=erases_rows(backend))
+    if not no_sizes:
+        going = [line.record for line in planned.going]
+        with progress("measuring", len(going)) as done:
+            planned = planning.with_sizes(planned, apply.measure(client, going, action, done))
+    _show(planned, style)
+    if dry_run or not planned.going:
+        return
+    ask(_question(planned, action), yes)
+    with progress("cleaning up", len(planned.going)) as done:
+        left = apply.apply(client, planned, backend_store_uri=backend, done=done)
+    _report(planned, left, action, rows=erases_rows(backend))
+
+
+def _show(planned: Plan, style: str) -> None:
+    import pandas as pd
+
+    from asr_lab.tracking.spool.spool import now_ms
+
+    def row(line: Line) -> dict[str, Any]:
+        one = line.record
+        size = megabytes(line.size) if style == "table" else line.size
+        return {
+            "run": one.name,
+            "id": one.run_id[:8],
+            "family": one.family,
+            "age": age((now_ms() - one.since) / 1000),
+            "size" if style == "table" else "bytes": size if line.goes else None,
+            "what": "goes" if line.goes else "stays",
+            "why": line.why,
+        }
+
+    lines = planned.going + planned.staying
+    if style != "table":
+        show_table(pd.DataFrame([row(line) for line in lines]), style)
+        return
+    for part in (planned.going, planned.staying):
+        if part:
+            show_table(pd.DataFrame([row(line) for line in part[:_MOST_SHOWN]]), style)
+        if len(part) > _MOST_SHOWN:
+            click.echo(f"  and {len(part) - _MOST_SHOWN} more (--format csv shows all)")
+    going, staying = len(planned.going), len(planned.staying)
+    total = "" if planned.size is None else f", {megabytes(planned.size)}"
+    click.echo(f"{going} {'goes' if going == 1 else 'go'}{total}; {staying} of those asked for stay")
+
+
+def _question(planned: Plan, action: Action) -> str:
+    """What is lost, and of which runs."""
+    going = [line.record for line in planned.going]
+    size = "" if planned.size is None else f", {megabytes(planned.size)}"
+    return f"{_LOST[action]} {named(going)} ({counted(len(going), 'run')}{size})?"
+
+
+def _report(planned: Plan, left: list[Line], action: Action, *, rows: bool) -> None:
+    out = console(stderr=True)
+    for line in left:
+        out.print(f"left alone: {line.record.name}, {line.why}", markup=False)
+    out.print(f"{counted(len(planned.going) - len(left), 'run')} {_VERBS[action]}")
+    if action == "purge" and not rows:
+        say_hidden()
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True, metavar="RUN...")
+@click.option("--undo", is_flag=True, help="Take the mark away.")
+def keep(names: tuple[str, ...], undo: bool) -> None:
+    """Mark runs that no cleanup may touch.
+
+    \b
+    Examples:
+      asr-lab keep base-1a2b3c4d john-5e6f7a8b
+      asr-lab keep base-1a2b3c4d --undo
+    """
+    impatient()
+    from asr_lab.tracking.cleanup import apply
+    from asr_lab.tracking.queries.find import find_each
+    from asr_lab.tracking.store import client
+
+    found = find_each(names)
+    apply.keep(client(), found, undo=undo)
+    for run in found:
+        click.echo(f"{run.info.run_name}: {'no longer kept' if undo else 'kept'}")
+
+
+@click.command()
+@click.argument("run")
+@click.argument("text")
+@click.option("--replace", is_flag=True, help="Put it in the place of what was written so far.")
+def note(run: str, text: str, replace: bool) -> None:
+    """Add TEXT (Markdown) to the description of RUN, which the MLflow UI shows on top of it.
+
+    \b
+    Examples:
+      asr-lab note base-1a2b3c4d "The microphone was broken: do not compare."
+      asr-lab note base-1a2b3c4d "Final for the paper." --replace
+    """
+    if not text.strip():
+        raise AsrLabError("the note is empty", allowed="some text")
+    impatient()
+    from asr_lab.tracking.cleanup import apply
+    from asr_lab.tracking.queries.find import find_run
+    from asr_lab.tracking.store import client
+
+    found = find_run(run)
+    apply.note(client(), found, text, replace=replace)
+    click.echo(f"{found.info.run_name}: noted")

@@ -1,0 +1,108 @@
+"""`asr-lab adapter`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from asr_lab.cli.options import (
+    TAKES_CONFIG_KEYS,
+    config_keys,
+    console,
+    dry_run_option,
+    given,
+    keys_help,
+    new_run_option,
+    offline_option,
+    overrides_option,
+)
+from asr_lab.cli.training.experiments import run, show_outcome
+from asr_lab.config.load import load
+from asr_lab.config.schema import AdapterExperiment
+from asr_lab.errors import AsrLabError
+
+
+@click.command(context_settings=TAKES_CONFIG_KEYS, epilog=keys_help("adapter"))
+@click.option("--name", help="Whose adapter: letters, digits, `-`, `_`, Korean syllables.")
+@click.option(
+    "--base", help="The frozen base: registry URI, runs:/ID/model, or folder.  [models:/deepspeech2@champion]"
+)
+@click.option(
+    "--data",
+    help="Manifest, or folder with train and test manifests.  [the demo corpus' speaker of that name]",
+)
+@click.option("--each", help="An adapter for each value of a field of DATA, such as speaker; figures are pooled.")
+@click.option("--hidden-dims", help="Width of each hidden layer.  [512,256]")
+@click.option("--epochs", help="Epochs.  [10]")
+@click.option("--config", type=click.Path(path_type=Path), help="A config file, laid under the options.")
+@click.argument("keys", nargs=-1, type=click.UNPROCESSED, metavar="[KEY=VALUE]...")
+@overrides_option
+@dry_run_option
+@new_run_option
+@offline_option
+def adapter(
+    name: str | None,
+    base: str | None,
+    data: str | None,
+    each: str | None,
+    hidden_dims: str | None,
+    epochs: str | None,
+    config: Path | None,
+    keys: tuple[str, ...],
+    texts: tuple[str, ...],
+    dry_run: bool,
+    new_run: bool,
+    offline: bool,
+) -> None:
+    """Train one person's small MLP on a frozen base, and show what it gains on utterances it did not learn from.
+
+    \b
+    Examples:
+      asr-lab adapter --name john
+      asr-lab adapter --name mina --data corpora/mina/all.jsonl.gz
+      asr-lab adapter --name mina --data corpora/mina/all.jsonl.gz data.cross_fit=5
+      asr-lab adapter --each speaker --data corpora/class/all.jsonl.gz data.cross_fit=4 data.sizes=2,5,10
+
+    Without --data, the demo corpus and the demo's base are made first if they are not there.
+    """
+    options = {"adapter.name": name, "adapter.base": base, "train.epochs": epochs, "data.each": each}
+    options |= _manifests(data) | {"adapter.hidden_dims": hidden_dims.split(",") if hidden_dims else None}
+    chosen = given(options, config, "adapter") | config_keys(texts, keys)
+    if chosen.get("data.each") and chosen.setdefault("adapter.name", "everyone") != "everyone":
+        raise AsrLabError("--each makes an adapter for everybody in DATA", allowed="either --each or --name")
+    experiment: AdapterExperiment = load(config, chosen, "adapter")
+    from asr_lab.models.adapter import check_name
+
+    check_name(experiment.adapter.name)
+    if not dry_run:  # what `mlflow run` made is the adapter's run, not that of the base which may be trained first
+        from asr_lab.tracking.tracker import MlflowTracker
+
+        MlflowTracker(offline=offline).announce("adapter")
+    if not experiment.data.train:
+        experiment = _of_the_demo(experiment, make=not dry_run)
+    show_outcome(run(experiment, dry_run=dry_run, new_run=new_run, offline=offline))
+
+
+def _of_the_demo(experiment: AdapterExperiment, *, make: bool) -> AdapterExperiment:
+    """The experiment on the demo's speaker of that name; the corpus is made if it is not there."""
+    from asr_lab.recipes import demo
+
+    if experiment.data.each:
+        raise AsrLabError("--each needs --data", allowed="a manifest that holds the people", where="the command line")
+    demo.ensure_corpus(console(), make=make)
+    return demo.with_person(experiment)
+
+
+def _manifests(data: str | None) -> dict[str, Any]:
+    """A manifest, or the manifests of a folder, as config keys."""
+    if not data:
+        return {}
+    path = Path(data)
+    if not path.is_dir():
+        return {"data.train": data}
+    train, test = path / "train.jsonl.gz", path / "test.jsonl.gz"
+    if not train.is_file():
+        raise AsrLabError("the folder has no train.jsonl.gz", where=data, allowed="train.jsonl.gz, test.jsonl.gz")
+    return {"data.train": str(train)} | ({"data.test": str(test)} if test.is_file() else {})

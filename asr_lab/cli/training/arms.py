@@ -1,0 +1,88 @@
+"""`asr-lab arms`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, console, format_option, keys_help
+from asr_lab.cli.tables import show
+from asr_lab.cli.training.experiments import run, show_outcome
+from asr_lab.cli.training.training_options import training_options
+from asr_lab.config.load import load
+from asr_lab.reports.table import Table
+from asr_lab.units import hms
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from asr_lab.recipes.comparison.train import Compared
+
+
+@click.command(context_settings=TAKES_CONFIG_KEYS, epilog=keys_help("arms"))
+@training_options
+@format_option
+def arms(
+    config: Path, keys: tuple[str, ...], texts: tuple[str, ...], dry_run: bool, new_run: bool, offline: bool, style: str
+) -> None:
+    """Fine-tune one base in several ways, its arms, and compare them on the same test utterances: WER with intervals
+    and paired differences to the first arm, speed as a share of the first arm's, memory, parameters; table and figure.
+
+    \b
+    Examples:
+      asr-lab arms experiments/arms/xlsr.yaml data.train=... data.val=... data.test=...
+      asr-lab arms experiments/arms/tiny.yaml --dry-run
+      asr-lab arms experiments/arms/tiny.yaml arms.r16.model.lora.alpha=16 train.epochs=3
+      asr-lab arms experiments/arms/tiny.yaml --format markdown
+
+    Arms that were trained before (same configuration, same data) are taken as they are; --new-run trains all of them.
+    The same command goes on where it was cut off.
+    """
+    experiment = load(config, config_keys(texts, keys), "arms")
+    done = run(experiment, dry_run=dry_run, new_run=new_run, offline=offline, stderr=style != "table")
+    if done is None:
+        return
+    table = cast("Compared", done).table
+    show(_for_people(table) if style in ("table", "markdown", "latex") else Table(frame=table), style)
+    show_outcome(done, console(stderr=style != "table"))
+
+
+def _for_people(rows: pd.DataFrame) -> Table:
+    """The table with intervals in one cell, and headings in words."""
+    import pandas as pd
+
+    def between(row: Any, name: str, sign: str = "") -> str:
+        low, high = getattr(row, f"{name}_low"), getattr(row, f"{name}_high")
+        return "-" if pd.isna(low) else f"{low:{sign}.1%} to {high:{sign}.1%}"
+
+    def cells(row: Any) -> dict[str, Any]:
+        return {
+            "arm": row.arm,
+            "learned": f"{row.trainable_params:,}",
+            "added": f"{row.added_params:,}",
+            "test/wer": row.wer,
+            "95 % interval": between(row, "wer"),
+            "difference": row.difference,
+            "its interval": between(row, "difference", "+"),
+            "p": row.p,
+            "test/cer": row.cer,
+            "speed (rounds)": _speed(row),
+            "merged": "-" if pd.isna(row.merged_speed_share) else f"{row.merged_speed_share:.0%}",
+            "memory MB": row.memory_mb,
+            "training MB": row.training_memory_mb,
+            "training": "-" if pd.isna(row.training_s) else hms(row.training_s),
+            "kept MB": row.size_mb,
+            "run": row.run or "-",
+        }
+
+    numeric = rows.astype({"difference": float, "p": float, "training_memory_mb": float, "size_mb": float})
+    frame = pd.DataFrame([cells(row) for row in numeric.itertuples()])
+    return Table(frame=frame, formats={"difference": "change", "p": "p"})
+
+
+def _speed(row: Any) -> str:
+    """The median share with its slowest and fastest round: what a busy machine makes of it is seen."""
+    low, high = row.speed_share_low, row.speed_share_high
+    return f"{row.speed_share:.0%}" + (f" ({low:.0%} to {high:.0%})" if low < high else "")

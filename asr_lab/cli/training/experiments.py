@@ -1,0 +1,117 @@
+"""Planning and running an experiment of any family, and showing its plan or what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+
+from asr_lab.cli.options import console, say_where_to_look
+from asr_lab.cli.tables import show
+from asr_lab.cli.training.training_options import recording
+from asr_lab.config.identity import flat
+from asr_lab.config.schema import Experiment
+from asr_lab.config.schema.base import SPLITS
+from asr_lab.reports.table import Table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from asr_lab.interfaces.tracking import ModelStore, Tracker
+    from asr_lab.recipes.recipe import Outcome, Plan
+    from asr_lab.reports.summary import Content, Summary
+
+NOTHING_DONE = "nothing was trained or recorded (--dry-run)"
+
+
+def run(
+    experiment: Experiment,
+    *,
+    dry_run: bool,
+    new_run: bool = False,
+    offline: bool = False,
+    demo: bool = True,
+    stderr: bool = False,
+    **more: Any,
+) -> Outcome | None:
+    """Show an experiment's plan, or run it; what came of it, None of a plan and of torchrun's other processes.
+
+    With `demo`, an experiment on the demo's corpus has corpus and base made where they are not there; progress goes
+    to stderr where asked. `more` is handed to the recipe.
+    """
+    from asr_lab.recipes.recipe import recipe_of
+    from asr_lab.tracking.models.registry import MlflowStore
+
+    out, recipe, store = console(stderr=stderr), recipe_of(experiment), MlflowStore()
+    if demo:
+        make_demo_corpus(experiment.manifests().values(), out, make=not dry_run)
+    if dry_run:
+        show_plan(recipe.plan(experiment, store), out)
+        return None
+    tracker, out, first = recording(out, new_run=new_run, offline=offline)
+    if demo:
+        make_demo_base(flat(experiment), tracker, store, out)
+    done = recipe.run(experiment, tracker, out, store=store, **more)
+    return done if first else None
+
+
+def make_demo_corpus(manifests: Iterable[str], out: Console, *, make: bool = True) -> None:
+    """Make the demo's corpus where one of the manifests is of it and it is not there."""
+    from asr_lab.recipes import demo
+
+    if any(demo.is_demo(path) for path in manifests):
+        demo.ensure_corpus(out, make=make)
+
+
+def make_demo_base(keys: Mapping[str, Any], tracker: Tracker, store: ModelStore, out: Console) -> None:
+    """Train the demo's base where adapters are to be trained on it and on the demo's corpus, and it is not there."""
+    from asr_lab.recipes import demo
+
+    on_demo = any(demo.is_demo(str(keys.get(f"data.{split}") or "")) for split in SPLITS)
+    if on_demo and keys.get("adapter.base") == demo.BASE:
+        demo.ensure_base(tracker, store, out)
+
+
+def show_plan(planned: Plan, out: Console) -> None:
+    """What `--dry-run` shows, whatever is planned."""
+    show_summary(planned.summary, out)
+    for warning in planned.warnings:
+        out.print(f"  [yellow]warning[/] {escape(warning)}")
+    out.print(NOTHING_DONE)
+
+
+def show_outcome(done: Outcome | None, out: Console | None = None) -> None:
+    """The figures of a finished run, and where to look at them; nothing of none."""
+    if done is None:
+        return
+    out = out or console()
+    out.print()
+    show_summary(done.summary, out)
+    say_where_to_look(out, done.run_id)
+
+
+def show_summary(summary: Summary, out: Console) -> None:
+    """A title, tables and lines, notes."""
+    if summary.title:
+        out.print(f"[bold]{escape(summary.title)}[/]")
+    for heading, content in summary.parts:
+        if heading:
+            out.print(f"[bold]{escape(heading)}[/]")
+        _show_part(content, out)
+    for note in summary.notes:
+        out.print(f"  [yellow]note[/] {escape(note)}")
+
+
+def _show_part(content: Content, out: Console) -> None:
+    if isinstance(content, Table):
+        if len(content.frame) and not out.quiet:
+            show(content, "table")
+        return
+    for line in _labelled(content) if isinstance(content, Mapping) else content:
+        out.print(f"  {line}", markup=False)
+
+
+def _labelled(rows: Mapping[str, Any]) -> list[str]:
+    width = max(map(len, rows), default=0)
+    return [f"{label:{width}}  {text}" for label, text in rows.items()]

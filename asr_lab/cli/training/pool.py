@@ -1,0 +1,58 @@
+"""`asr-lab pool`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from asr_lab.cli.training.experiments import show_outcome
+from asr_lab.errors import AsrLabError, listing
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True, metavar="RUN...")
+@click.option("--data", required=True, metavar="MANIFEST", help="What the runs' test data are parts of.")
+@click.option("--name", default="", help="What the evaluation is called.  [pool]")
+@click.option("--split", default="test", show_default=True, help="Which of their splits.")
+def pool(names: tuple[str, ...], data: str, name: str, split: str) -> None:
+    """One evaluation of several runs' test utterances, of which each was scored by exactly one run.
+
+    What `asr-lab data split --folds` parted comes together again: corpus WER with its interval, CER, slices and page,
+    recorded as a run that `asr-lab compare` holds against any other on MANIFEST.
+
+    \b
+    Examples:
+      asr-lab pool children-fold1-1a2b children-fold2-3c4d --data corpora/children/all.jsonl.gz --name children
+      asr-lab compare children-5e6f7a8b evaluate-base-9a0b1c2d --vs evaluate-base-9a0b1c2d
+    """
+    from asr_lab.config.schema import Run
+    from asr_lab.config.schema.pool import Pool, PoolExperiment
+    from asr_lab.recipes.pool_evaluations import pool as recipe
+    from asr_lab.tracking.queries.find import find_each
+    from asr_lab.tracking.queries.score_tables import utterances
+    from asr_lab.tracking.tracker import MlflowTracker
+
+    found = find_each(names)
+    text = _shared(found, "asr_lab.text", "were scored after different text normalisation")
+    model_type = _shared(found, "asr_lab.model_type", "are of different kinds of models")
+    config = PoolExperiment(
+        run=Run(name=name), pool=Pool(runs=tuple(run.info.run_id for run in found), data=data, split=split)
+    )
+    done = recipe(
+        config,
+        {str(run.info.run_name): utterances(run, split) for run in found},
+        text=text,
+        model_type=model_type,
+        tracker=MlflowTracker(),
+    )
+    show_outcome(done)
+
+
+def _shared(found: Sequence[Any], tag: str, told: str) -> str:
+    """A tag that all runs have in common; raises `AsrLabError` where they do not."""
+    values = {str(run.data.tags.get(tag, "")): str(run.info.run_name) for run in found}
+    if len(values) > 1:
+        raise AsrLabError(f"these runs {told}: {listing(f'{name} ({value})' for value, name in values.items())}")
+    return values.popitem()[0]

@@ -1,0 +1,149 @@
+"""`asr-lab sweep`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from asr_lab.cli.options import (
+    TAKES_CONFIG_KEYS,
+    config_keys,
+    console,
+    dry_run_option,
+    keys_help,
+    offline_option,
+    overrides_option,
+    say_where_to_look,
+)
+from asr_lab.cli.tables import show
+from asr_lab.cli.training.experiments import make_demo_base, make_demo_corpus, show_outcome, show_plan
+from asr_lab.config.load import load
+from asr_lab.config.schema import SweepExperiment
+from asr_lab.config.schema.base import SPLITS
+from asr_lab.errors import AsrLabError
+from asr_lab.reports.table import Table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from asr_lab.sweeps.results import Found
+    from asr_lab.sweeps.study import StudyPlan
+    from asr_lab.sweeps.worker import Means
+
+_SHOWN = 10  # trials in the table at the end
+
+
+@click.command(context_settings=TAKES_CONFIG_KEYS, epilog=keys_help("sweep"))
+@click.argument("config", type=click.Path(path_type=Path))
+@click.argument("keys", nargs=-1, type=click.UNPROCESSED, metavar="[KEY=VALUE]...")
+@click.option(
+    "--trials", type=click.IntRange(min=1), help="How many trials there shall be, with those there are.  [20]"
+)
+@click.option("--timeout", type=click.FloatRange(min=0), help="Begin no trial after so many seconds.")
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes on this machine.")
+@click.option("--storage", default="", help="A journal's path, or postgresql://... for many machines.")
+@click.option("--join", is_flag=True, help="Take part in a sweep that was begun elsewhere, on the same storage.")
+@click.option("--retrain", is_flag=True, help="Train the best trial again at the end, with the keys under `final`.")
+@overrides_option
+@dry_run_option
+@offline_option
+def sweep(
+    config: Path,
+    keys: tuple[str, ...],
+    trials: int | None,
+    timeout: float | None,
+    workers: int,
+    storage: str,
+    join: bool,
+    retrain: bool,
+    texts: tuple[str, ...],
+    dry_run: bool,
+    offline: bool,
+) -> None:
+    """Search the keys of an experiment for the values with the best figures: CONFIG names both.
+
+    \b
+    Examples:
+      asr-lab sweep experiments/sweeps/adapter.yaml --trials 30
+      asr-lab sweep experiments/sweeps/adapter.yaml --dry-run
+      asr-lab sweep experiments/sweeps/deepspeech2.yaml --workers 2 --timeout 3600 train.epochs=5
+      asr-lab sweep experiments/sweeps/lora.yaml --storage postgresql://asr@db/sweeps            on one machine,
+      asr-lab sweep experiments/sweeps/lora.yaml --storage postgresql://asr@db/sweeps --join     on the others
+
+    KEY is one of the sweep's (`seeds=3`, `space.train.lr.high=0.1`) or one of the experiment's, fixed for all trials.
+    The same command goes on with a sweep that was cut off, and with a larger --trials, with one that was finished.
+    """
+    experiment = _loaded(config, config_keys(texts, keys))
+    out = console()
+    from asr_lab.sweeps import sweep as sweeping
+    from asr_lab.sweeps.worker import Means
+    from asr_lab.tracking.models.registry import MlflowStore
+    from asr_lab.tracking.store import tracking_uri
+    from asr_lab.tracking.tracker import MlflowTracker
+
+    planned: StudyPlan = sweeping.plan(experiment, config.stem, storage, tracking_uri())
+    if dry_run:
+        show_plan(planned, out)
+        return
+    for warning in planned.warnings:
+        console(stderr=True).print(f"[yellow]warning[/] {warning}")
+    means = Means(partial(MlflowTracker, offline=offline), MlflowStore)
+    asked = _asked(trials, experiment)
+    if not join:
+        MlflowTracker(offline=offline).announce(planned.space.recipe)
+    usual = planned.space.usual
+    make_demo_corpus([str(usual.get(f"data.{split}") or "") for split in SPLITS], out)
+    make_demo_base(usual, means.make_tracker(), means.make_store(), out)
+    seconds = experiment.timeout_s if timeout is None else timeout
+    if join:
+        count = sweeping.join(planned, means, out, timeout_s=seconds, workers=workers)
+        out.print(f"trials run here: {count}; the process that leads the sweep says what was found")
+        return
+    found = sweeping.sweep(planned, means, out, asked=asked, timeout_s=seconds, workers=workers)
+    _tell(found, out, retrain=retrain)
+    if retrain:
+        _retrain(found, means, out)
+
+
+def _loaded(config: Path, chosen: Mapping[str, Any]) -> SweepExperiment:
+    """The sweep; keys that are not its own are the experiment's."""
+    own = SweepExperiment.model_fields
+    laid = {key if key.partition(".")[0] in own else f"fixed.{key}": value for key, value in chosen.items()}
+    found: SweepExperiment = load(config, laid, "sweep")
+    return found
+
+
+def _asked(trials: int | None, experiment: SweepExperiment) -> int:
+    """How many trials are asked for; `mlflow run` passes its default unasked: there the config has its say."""
+    usual = SweepExperiment.model_fields["trials"].default
+    by_default = trials is None or (trials == usual and "MLFLOW_RUN_ID" in os.environ)
+    return experiment.trials if by_default or trials is None else trials
+
+
+def _tell(found: Found, out: Console, *, retrain: bool) -> None:
+    if not found.best:
+        raise AsrLabError(
+            "no trial was finished", where=found.run_name, next_command="asr-lab list --children --state failed"
+        )
+    table = found.table().head(_SHOWN)
+    out.print()
+    show(Table(frame=table, best=dict.fromkeys(found.plan.objective.metrics[:1], table.index[0])), "table")
+    out.print(f"[bold]{found.run_name}[/]")
+    for line in found.sentences():
+        out.print(f"  {line}", markup=False)
+    out.print(f"  {'best':11} {found.file}")
+    if not retrain:
+        out.print(f"  {'run it':11} {found.command}")
+    say_where_to_look(out, found.run_id, 11)
+
+
+def _retrain(found: Found, means: Means, out: Console) -> None:
+    """The best trial's configuration with the keys of `final`, trained as any other experiment."""
+    from asr_lab.sweeps.trial_training import retrain
+
+    show_outcome(retrain(found.final_config(), means.make_tracker(), means.make_store(), out, parent=found.run_id), out)

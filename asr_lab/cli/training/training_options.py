@@ -1,0 +1,78 @@
+"""What commands that train share: CONFIG with its options, and who of torchrun's processes records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from asr_lab.cli.options import dry_run_option, new_run_option, offline_option, overrides_option
+from asr_lab.config.load import keys, load
+from asr_lab.config.schema import Experiment
+from asr_lab.errors import AsrLabError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from asr_lab.interfaces.tracking import Tracker
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def training_options(function: F) -> F:
+    """`CONFIG [KEY=VALUE]... --overrides --dry-run --new-run --offline`."""
+    for option in (
+        offline_option,
+        new_run_option,
+        dry_run_option,
+        overrides_option,
+        click.argument("keys", nargs=-1, type=click.UNPROCESSED, metavar="[KEY=VALUE]..."),
+        click.argument("config", type=click.Path(path_type=Path)),
+    ):
+        function = option(function)
+    return function
+
+
+def merged_option(function: F) -> F:
+    """`--merged`."""
+    return click.option(
+        "--merged",
+        is_flag=True,
+        help="Keep one plain model instead of adapters that need their base (model.merged=true).",
+    )(function)
+
+
+def loaded(config: Path, settings: Mapping[str, Any], *recipes: str, merged: bool = False) -> Experiment:
+    """The experiment of a file and the settings over it, `merged` where its model can be.
+
+    Raises `AsrLabError` as `load` does, and where the recipe has no adapters to merge.
+    """
+    experiment: Experiment = load(config, settings, *recipes)
+    if not merged:
+        return experiment
+    if "model.merged" not in keys(type(experiment)):
+        raise AsrLabError(
+            f"--merged is for adapters (model.tune=lora); the recipe {experiment.recipe!r} trains none",
+            where=str(config),
+            allowed="--merged with the recipes wav2vec2 and curriculum",
+        )
+    merging: Experiment = load(config, {**settings, "model.merged": True}, *recipes)
+    return merging
+
+
+def recording(out: Console, *, new_run: bool, offline: bool) -> tuple[Tracker, Console, bool]:
+    """(Tracker, console, whether this process is the first): of torchrun's processes the first one records and speaks.
+
+    The others do neither.
+    """
+    from rich.console import Console
+
+    from asr_lab.interfaces.in_memory import MemoryTracker
+    from asr_lab.system.distributed import is_first
+    from asr_lab.tracking.tracker import MlflowTracker
+
+    if is_first():
+        return MlflowTracker(new_run=new_run, offline=offline), out, True
+    return MemoryTracker(Path("checkpoints") / "other-ranks"), Console(quiet=True), False

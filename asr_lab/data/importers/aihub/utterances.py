@@ -1,0 +1,151 @@
+"""Recordings of an AI-Hub corpus with their labels, as utterances."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from lhotse.cut import Cut
+
+from asr_lab.data import manifest
+from asr_lab.data.importers.aihub import dialogues
+from asr_lab.data.importers.aihub.details import age_of, gender_of, snr_of
+from asr_lab.data.importers.aihub.folders import Place, split_lain_in, split_named
+from asr_lab.data.importers.aihub.labels import Keys, flat, lacking, read_label, value_of
+from asr_lab.data.importers.aihub.metadata_table import Row
+from asr_lab.data.importers.aihub.speakers import UnnamedSpeaker, assign_speakers
+from asr_lab.data.importers.import_report import ImportReport
+from asr_lab.errors import AsrLabError, listing
+
+_SPLITS = ("train", "val", "test", "all")
+_DETAILS = ("age", "gender", "snr_db")
+_NOT_READ = {
+    "age": "ages are not years: kept as age_range",
+    "gender": "genders are not known: left out",
+    "snr_db": "SNRs are not numbers: left out",
+}
+
+
+class Reader:
+    """Utterances, faults and notes, gathered recording by recording."""
+
+    def __init__(self, keys: Keys, report: ImportReport) -> None:
+        self._report = report
+        self._keys = keys
+        self._cuts: list[tuple[Cut, str]] = []
+        self._unnamed: list[UnnamedSpeaker] = []
+        self._not_read: dict[str, Counter[str]] = defaultdict(Counter)
+        self._notes: list[str] = []
+        self._moved = self._silent = self._local = 0
+
+    def read(self, id: str, audio: Path, place: Place, label: Path | AsrLabError | None, row: Row) -> None:
+        """Add the utterances of one recording, or its fault."""
+        try:
+            split = split_named(named) if (named := value_of(row, "split")) else split_lain_in(place)
+            if not isinstance(label, Path):
+                raise label or AsrLabError("there is no label", where=f"{'/'.join(place)}.json")
+            content = read_label(label)
+            segments = dialogues.segments(content)
+            if self._are_utterances(segments, flat(content)):
+                cuts = list(self._pieces(id, audio, label, content, segments, row))
+            else:
+                cuts = [self._whole(id, audio, place, label, flat(content), row)]
+        except AsrLabError as error:
+            self._report.add_error(id, error)
+            return
+        self._moved += split_lain_in(place) not in ("all", split)
+        self._cuts += [(cut, split) for cut in cuts]
+
+    def splits(self) -> dict[str, list[Cut]]:
+        """The utterances by split, once all are read; those without any known speaker become faults."""
+        unknown, self._notes = assign_speakers(self._unnamed)
+        self._unnamed = []
+        for one in unknown:
+            self._report.add_error(one.cut.id, one.fault)
+        left_out = {one.cut.id for one in unknown}
+        splits: dict[str, list[Cut]] = defaultdict(list)
+        for cut, split in self._cuts:
+            if cut.id not in left_out:
+                splits[split].append(cut)
+        return {name: splits[name] for name in _SPLITS if name in splits}
+
+    def notes(self) -> list[str]:
+        """Notes on what was read."""
+        counted = (
+            (self._moved, "utterances lie in the folder of another split: the table counts"),
+            (self._silent, "segments of recordings have no text: left out"),
+            (self._local, "segments name their speaker by a number or a letter: taken as of its recording alone"),
+        )
+        not_read = [
+            f"{sum(texts.values())} {_NOT_READ[field]}, such as {listing([text for text, _ in texts.most_common(3)])}"
+            for field, texts in self._not_read.items()
+        ]
+        return self._notes + [f"{count} {what}" for count, what in counted if count] + not_read
+
+    def _are_utterances(self, segments: list[dict[str, Any]], label: dict[str, Any]) -> bool:
+        """Whether segments are utterances of speakers; beside the whole text, without speakers, they are its words."""
+        rows = [flat(segment) for segment in segments]
+        if not any(self._text(row) for row in rows):
+            return False
+        named = all(value_of(row, "speaker", self._keys) for row in rows)
+        return named or not value_of(dialogues.outside(label), "text", self._keys)
+
+    def _text(self, segment: dict[str, Any]) -> str:
+        text = value_of(segment, "text", self._keys)
+        return text if text or "text" in self._keys.named else value_of(segment, "form")
+
+    def _whole(self, id: str, audio: Path, place: Place, path: Path, label: dict[str, Any], row: Row) -> Cut:
+        text = value_of(label, "text", self._keys)
+        speaker = self._first([label], "speaker", row)
+        details = {field: self._first([label], field, row) for field in _DETAILS}
+        if not text:
+            raise lacking("text", label, path, self._keys)
+        cut = _utterance(id, audio, text, speaker, **self._details(details))
+        if not speaker:
+            number = "" if "speaker" in self._keys.named else value_of(label, "speaker_number")
+            self._unnamed.append(UnnamedSpeaker(cut, place, number, lacking("speaker", label, path, self._keys)))
+        return cut
+
+    def _pieces(
+        self, id: str, audio: Path, path: Path, content: Mapping[str, Any], segments: list[dict[str, Any]], row: Row
+    ) -> Iterator[Cut]:
+        """An utterance of each segment; a fault in one leaves the others."""
+        whole, speakers, label = _utterance(id, audio, "", ""), dialogues.speakers(content), flat(content)
+        for number, segment in enumerate(segments):
+            fields = flat(segment)
+            try:
+                text = self._text(fields)
+                if not text:
+                    self._silent += 1
+                    continue
+                name = value_of(fields, "speaker", self._keys)
+                alone = len(speakers) < 2  # the fields of the whole recording are those of its speaker
+                sources = [fields, flat(speakers.get(name, {})), *([label] if alone else [])]
+                details = {field: self._first(sources, field, row if alone else {}) for field in _DETAILS}
+                speaker = dialogues.speaker_id(name, id) if name else self._first([label], "speaker", row)
+                if not speaker:
+                    raise lacking("speaker", fields, path, self._keys)
+                yield dialogues.piece(whole, segment, number, text=text, speaker=speaker, **self._details(details))
+                self._local += bool(name) and speaker != name
+            except AsrLabError as error:
+                self._report.add_error(f"{id}-{number:04}", error)
+
+    def _first(self, labels: list[dict[str, Any]], field: str, row: Row) -> str:
+        """The value in the table, else in the first label that has one."""
+        of_labels = [value_of(label, field, self._keys) for label in labels if label]
+        return value_of(row, field) or next(filter(None, of_labels), "")
+
+    def _details(self, texts: Mapping[str, str]) -> dict[str, Any]:
+        """Age, gender and SNR as a manifest has them; values that are none are counted."""
+        gender = gender_of(texts["gender"])
+        details = {**age_of(texts["age"]), **({"gender": gender} if gender else {}), **snr_of(texts["snr_db"])}
+        for field, text in texts.items():
+            if text and field not in details:
+                self._not_read[field][text] += 1
+        return details
+
+
+def _utterance(id: str, audio: Path, text: str, speaker: str, **details: Any) -> Cut:
+    return manifest.utterance(id=id, audio=audio, text=text, speaker=speaker, language="ko", corpus="aihub", **details)

@@ -1,0 +1,122 @@
+"""Scoring recognised text: a row an utterance, corpus error rates with intervals, and what a run records of it."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping
+
+import pandas as pd
+import soundfile
+from lhotse import CutSet
+
+from asr_lab.data import manifest
+from asr_lab.data.audio import read_cut
+from asr_lab.data.phonemes import phonemes
+from asr_lab.data.text import TextNormalizer
+from asr_lab.interfaces.tracking import Recorder
+from asr_lab.metrics import error_rates
+from asr_lab.metrics.catalog import in_a_name
+from asr_lab.metrics.significance import Interval, rate_interval
+from asr_lab.metrics.slices import slices
+from asr_lab.reports.alignment import alignment_page
+from asr_lab.reports.slices import slices_figure
+from asr_lab.units import SAMPLE_RATE
+
+_MOST_AUDIO = 50_000_000  # bytes in a page
+
+
+_MOST_SLICES = 20  # of a kind: the metrics of more would bury the others
+
+
+SLICES = ("speaker", "gender", "age", "snr_db", "l1", "corpus", "block")
+
+
+def score(
+    cuts: CutSet, hypotheses: Mapping[str, str], normalizer: TextNormalizer, *, in_phonemes: bool = False
+) -> pd.DataFrame:
+    """One row an utterance: text, errors, lengths (`error_rates.score`), duration and what it can be sliced by.
+
+    `in_phonemes`: its errors in phonemes too, by the language of each utterance.
+    """
+    references = {cut.id: normalizer(manifest.text(cut)) for cut in cuts}
+    table = error_rates.score(references, {id: normalizer(text) for id, text in hypotheses.items()})
+    table["duration_s"] = [round(cut.duration, 3) for cut in cuts]
+    for name in SLICES:
+        values = [manifest.field(cut, name) for cut in cuts]
+        if any(value not in (None, "") for value in values):
+            table[name] = values
+    if in_phonemes:
+        table["language"] = [manifest.field(cut, "language") for cut in cuts]
+        table = error_rates.with_phonemes(table, phonemes)
+    return table
+
+
+def wer_interval(table: pd.DataFrame) -> Interval:
+    """Corpus WER with its 95 % interval, utterances resampled."""
+    return rate_interval(error_rates.word_errors(table).to_numpy(), table["words"].to_numpy())
+
+
+def record_scores(
+    run: Recorder,
+    table: pd.DataFrame,
+    split: str,
+    title: str,
+    *,
+    step: int = 0,
+    audio: Mapping[str, str] | None = None,
+    note: str = "",
+) -> Interval:
+    """Log a split's WER with interval, CER, those of its slices, and under `eval/` its tables, page and figure.
+
+    A table in phonemes has its PER logged too. Of a brief run there are no pages and figures.
+
+    `step` lies behind those of a curve of the same name: MLflow shows the value of the largest step. `audio` is
+    utterance id -> data URI for the page.
+    """
+    interval, by_slice = wer_interval(table), slices(table)
+    metrics = {
+        f"{split}/wer": interval.value,
+        f"{split}/wer_low": interval.low,
+        f"{split}/wer_high": interval.high,
+        f"{split}/cer": error_rates.cer(table),
+        f"{split}/utterances": len(table),
+    }
+    if "phonemes" in table:
+        metrics[f"{split}/per"] = error_rates.per(table)
+    kinds = by_slice["slice"].value_counts()
+    for row in by_slice.itertuples():
+        if kinds[row.slice] <= _MOST_SLICES:
+            metrics[f"{split}/wer_by_{row.slice}/{in_a_name(row.value)}"] = row.wer
+    run.metrics(metrics, step)
+    run.table(table, f"eval/{split}.parquet")
+    if run.brief:
+        return interval
+    run.table(error_rates.confusions(table), f"eval/{split}_confusions.parquet")
+    if len(by_slice):
+        run.table(by_slice, f"eval/{split}_slices.parquet")
+        run.figure(slices_figure(by_slice), f"eval/{split}_slices.png")
+    page = alignment_page(table, title, interval, slices=by_slice, audio=audio, note=note)
+    run.text(page, f"eval/{split}.html")
+    return interval
+
+
+def embedded(cuts: CutSet) -> tuple[dict[str, str], str]:
+    """(Utterance id -> its audio as a data URI, a note on what is left out): at most 50 MB, the first ones."""
+    found: dict[str, str] = {}
+    size = 0
+    for cut in cuts:
+        file = io.BytesIO()
+        soundfile.write(file, read_cut(cut), SAMPLE_RATE, format="OGG", subtype="VORBIS")
+        encoded = base64.b64encode(file.getvalue()).decode()
+        size += len(encoded)
+        if size > _MOST_AUDIO:
+            return found, f"The audio of {len(cuts) - len(found)} utterances is left out: the page would be too large."
+        found[cut.id] = f"data:audio/ogg;base64,{encoded}"
+    return found, ""
+
+
+def record_predictions(run: Recorder, table: pd.DataFrame, split: str) -> None:
+    """Log all that is said of each utterance as JSON lines."""
+    lines = table.to_json(orient="records", lines=True, force_ascii=False)
+    run.text(lines, f"eval/{split}_predictions.jsonl")

@@ -1,0 +1,98 @@
+"""The data of a recipe: manifests read and checked, and what of them a recogniser can learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lhotse import CutSet
+
+from asr_lab.data import manifest
+from asr_lab.data.filtering import Screened, screen
+from asr_lab.data.phonemes import check_languages
+from asr_lab.errors import AsrLabError, listing
+from asr_lab.interfaces.tracking import Dataset
+from asr_lab.models.recognizer import Recognizer
+from asr_lab.units import SAMPLE_RATE, num_samples
+
+
+@dataclass(frozen=True)
+class Split:
+    """A manifest, read."""
+
+    name: str
+    path: str
+    cuts: CutSet
+    digest: str
+
+    @classmethod
+    def read(cls, name: str, path: str, *, speech: bool = True) -> Split:
+        cuts = manifest.read(path, speech=speech)
+        manifest.check_files(cuts, where=path)
+        return cls(name, path, cuts, manifest.digest(cuts))
+
+    def __str__(self) -> str:
+        """Its size and digest, for people."""
+        minutes = f"{self.hours * 60:.1f} min"
+        return f"{len(self.cuts):6} utterances  {minutes:>10}  digest {self.digest[:8]}"
+
+    @property
+    def hours(self) -> float:
+        return float(sum(cut.duration for cut in self.cuts)) / 3600
+
+    def dataset(self) -> Dataset:
+        """The split as a run's dataset input, named after its corpus folder."""
+        path = Path(self.path)
+        name = path.name.removesuffix(manifest.SUFFIX)
+        return Dataset(
+            name=f"{path.resolve().parent.name}/{name}",
+            split=self.name,
+            digest=self.digest,
+            source=str(path),
+            num_utterances=len(self.cuts),
+            hours=self.hours,
+        )
+
+
+def screened(split: Split, recognizer: Recognizer, max_duration_s: float, *, fastest: float = 1.0) -> Screened:
+    """What of a split the recogniser can learn from; `fastest` is the highest factor of speed perturbation."""
+    return screen(
+        split.cuts,
+        recognizer.spell,
+        recognizer.encode_text,
+        recognizer.vocabulary,
+        max_duration_s,
+        output_frames=recognizer.output_frames,
+        min_duration_s=recognizer.min_samples * fastest / SAMPLE_RATE,
+        where=split.path,
+    )
+
+
+def refuse_too_short(split: Split, recognizer: Recognizer) -> None:
+    """Raise `AsrLabError` that names the utterances which the recogniser cannot hear, before anything is spent."""
+    short = too_short(split.cuts, recognizer)
+    if short:
+        raise AsrLabError(
+            f"{len(short)} utterances are too short to be recognised: {listing(short, 5)}",
+            where=split.path,
+            allowed=f"at least {shortest(recognizer)}",
+            next_command=f"asr-lab data check {split.path}",
+        )
+
+
+def too_short(cuts: CutSet, recognizer: Recognizer) -> list[str]:
+    """Ids of the utterances that are shorter than anything the recogniser can hear."""
+    return [cut.id for cut in cuts if num_samples(cut.duration) < recognizer.min_samples]
+
+
+def shortest(recognizer: Recognizer) -> str:
+    """The shortest signal that the recogniser can hear, for people."""
+    return f"{recognizer.min_samples / SAMPLE_RATE * 1000:.0f} ms"
+
+
+def check_spoken(splits: Mapping[str, Split]) -> None:
+    """Raise `AsrLabError` unless phonemes can be made of all that is validated and tested on."""
+    for name in ("val", "test"):
+        if name in splits:
+            check_languages(splits[name].cuts, splits[name].path)

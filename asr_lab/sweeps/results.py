@@ -1,0 +1,154 @@
+"""What a sweep found, as a table, figures, a page, and the best trial's configuration, ready to run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from optuna.study import Study
+from optuna.trial import FixedTrial, FrozenTrial, TrialState
+
+from asr_lab.config import identity
+from asr_lab.config.schema import Experiment
+from asr_lab.interfaces.tracking import Recorder
+from asr_lab.reports.sweep import svg, sweep_page
+from asr_lab.sweeps import figures, trial_states
+from asr_lab.sweeps.progress import best_line, values_line
+from asr_lab.sweeps.storage import FOLDER
+from asr_lab.sweeps.study import StudyPlan
+from asr_lab.system.files import write_text
+
+_HEADINGS = {
+    "pareto": "Pareto front",
+    "history": "History",
+    "importance": "Which parameters matter",
+    "parallel": "Parallel coordinates",
+    "slice": "Parameter by parameter",
+    "contour": "Pairs of parameters",
+    "intermediate": "While they trained",
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a sweep found."""
+
+    plan: StudyPlan
+    run_id: str
+    run_name: str
+    trials: list[FrozenTrial]
+    """Those that count, in their order."""
+    best: list[FrozenTrial]
+    """The best one; of two objectives, the Pareto front; empty when none was finished."""
+    config: Experiment | None
+    """The best one's configuration (the first of the front)."""
+
+    @classmethod
+    def of(cls, plan: StudyPlan, study: Study, run: Recorder) -> Found:
+        """What there is by now."""
+        trials = trial_states.counted(study.get_trials(deepcopy=False))
+        finished = any(trial.state == TrialState.COMPLETE for trial in trials)
+        best = _best(study) if finished else []
+        config = plan.space.config(plan.space.draw(FixedTrial(best[0].params))) if best else None
+        return cls(plan, run.run_id, run.name, trials, best, config)
+
+    @property
+    def file(self) -> Path:
+        """Where the best one's configuration is written."""
+        return FOLDER / f"{self.plan.name}-best.yaml"
+
+    @property
+    def command(self) -> str:
+        """What runs it again."""
+        return f"asr-lab {'adapter --config' if self.plan.space.recipe == 'adapter' else 'train'} {self.file}"
+
+    def final_config(self) -> Experiment:
+        """The best one's configuration with the keys of `final` laid over it."""
+        space = self.plan.space
+        return space.config({**space.draw(FixedTrial(self.best[0].params)), **space.sweep.final})
+
+    def counts(self) -> dict[str, int]:
+        """State -> how many trials ended so."""
+        states = [_state(trial) for trial in self.trials]
+        return {state: states.count(state) for state in ("finished", "pruned", "failed", "running") if state in states}
+
+    def table(self) -> pd.DataFrame:
+        """A row a trial, best first: `trial, state`, the objective's values, the values of each parameter, its run."""
+        metrics = self.plan.objective.metrics
+        names = list(dict.fromkeys(name for trial in self.trials for name in trial.params))
+        rows = [
+            {
+                "trial": trial.number,
+                "state": _state(trial),
+                **dict(zip(metrics, trial.values or [None] * len(metrics), strict=True)),
+                **{name: trial.params.get(name) for name in names},
+                "run": str(trial.user_attrs.get(trial_states.RUN, ""))[:8],
+                "why": str(trial.user_attrs.get(trial_states.REASON, "")),
+            }
+            for trial in self.trials
+        ]
+        columns = ["trial", "state", *metrics, *names, "run", "why"]
+        table = pd.DataFrame(rows, columns=columns)
+        if not table["why"].any():
+            table = table.drop(columns="why")
+        rising = [way == "minimize" for way in self.plan.objective.directions]
+        return table.sort_values(list(metrics), ascending=rising, na_position="last", kind="stable")
+
+    def sentences(self) -> list[str]:
+        """What is to be said of it."""
+        told = [", ".join(f"{count} {state}" for state, count in self.counts().items())]
+        told += [f"trial {trial.number}: {values_line(trial, self.plan.objective)}" for trial in self.best[:5]]
+        warning = self.plan.objective.warning(self.plan.space.usual)
+        return told + ([f"Note: {warning}"] if warning else [])
+
+    def yaml(self) -> str:
+        """The best one's configuration with a line on where it comes from."""
+        assert self.config is not None
+        best = f"{values_line(self.best[0], self.plan.objective)} (trial {self.best[0].number} of {self.run_name})"
+        return f"# {best}\n#   {self.command}\n{identity.dump_yaml(self.config)}"
+
+
+def record(found: Found, study: Study, run: Recorder) -> None:
+    """Log what was found: table, figures, page and the best one's configuration, which is a local file too."""
+    counts = found.counts()
+    run.metrics({f"sweep/{state}": count for state, count in counts.items()} | {"sweep/trials": len(found.trials)})
+    table = found.table()
+    run.text(table.to_csv(index=False), "trials.csv")
+    if found.best:
+        values: Sequence[float] = found.best[0].values
+        figures_of_best = found.best[0].user_attrs.get(trial_states.FIGURES, {})
+        run.metrics(figures_of_best | dict(zip(found.plan.objective.metrics, values, strict=True)))
+        run.metrics({"sweep/best_trial": found.best[0].number})
+        write_text(found.file, found.yaml())
+        run.text(found.yaml(), "best.yaml")
+    drawn = figures.figures(study, found.plan.objective.metrics)
+    for name, figure in drawn.items():
+        run.figure(figure, f"figures/{name}.png")
+    pictures = {_heading(name, found.plan.objective.metrics): svg(figure) for name, figure in drawn.items()}
+    figures.close(drawn)
+    best = [trial.number for trial in found.best]
+    run.text(sweep_page(run.name, found.sentences(), pictures, table, best), "sweep.html")
+    note = [*found.sentences(), f"again: `{found.command}`" if found.best else best_line(study, found.plan.objective)]
+    run.note("\n".join(f"- {line}" for line in note))
+
+
+def _best(study: Study) -> list[FrozenTrial]:
+    """The best trial, the first of equals; of two objectives the front."""
+    return study.best_trials if len(study.directions) > 1 else [study.best_trial]
+
+
+def _heading(name: str, metrics: tuple[str, ...]) -> str:
+    plain, _, place = name.partition("-")
+    return _HEADINGS[plain] + (f": {metrics[int(place) - 1]}" if place else "")
+
+
+def _state(trial: FrozenTrial) -> str:
+    names: dict[Any, str] = {
+        TrialState.COMPLETE: "finished",
+        TrialState.PRUNED: "pruned",
+        TrialState.FAIL: "failed",
+    }
+    return names.get(trial.state, "running")

@@ -1,0 +1,1 @@
+"""Runs packed into bundles, brought back, and erased from the store."""

@@ -1,0 +1,227 @@
+"""Archiving: each run into one bundle, in a folder or an object store, verified before the run is marked archived."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModel, Run
+
+from asr_lab.errors import AsrLabError
+from asr_lab.tracking import artifacts
+from asr_lab.tracking.archive import bundle
+from asr_lab.tracking.run_index import Registered, models_of, record_of
+from asr_lab.tracking.tags import ARCHIVED, BUNDLES, RESTORING
+
+_DIGEST_MARK = "#sha256="
+
+
+def archive(client: MlflowClient, run: Run, to: str, held: Registered) -> tuple[str, int]:
+    """Write the bundle of a run, read it back, and mark the run; (where it lies, its bytes).
+
+    `to` is a folder or any place MLflow keeps artifacts (`s3://bucket/prefix`). Raises `AsrLabError` for a run that
+    is still running, and when the bundle cannot be written or is not what was written.
+    """
+    if run.info.status in ("RUNNING", "SCHEDULED"):
+        raise AsrLabError(
+            f"{run.info.run_name} is {run.info.status}: what is not finished cannot be archived",
+            hint="one whose process is gone: asr-lab cleanup --stale-running, then restore",
+        )
+    record = record_of(run)
+    if record.purge_begun or RESTORING in run.data.tags:
+        half = "some of it is erased already" if record.purge_begun else "it is half restored"
+        raise AsrLabError(f"{run.info.run_name} cannot be archived: {half}")
+    name = bundle_name(run)
+    location = f"{to.rstrip('/')}/{name}" if "://" in to else str(Path(to).resolve() / name)
+    remember(client, run, location)
+    if "://" in to:
+        with tempfile.TemporaryDirectory() as staging:
+            local = Path(staging) / name
+            _write(client, run, local, held)
+            digest, size = bundle.digest(local), local.stat().st_size
+            with artifacts.handling("the bundle cannot be stored", to):
+                artifacts.repository(to).log_artifact(str(local))
+            local.unlink()
+            with at_hand(location) as copy:
+                _compare(copy, digest, location)
+    else:
+        local = Path(location)
+        _write(client, run, local, held)
+        digest, size = bundle.digest(local), local.stat().st_size
+    with artifacts.handling(f"{run.info.run_name} cannot be marked as archived"):
+        client.set_tag(run.info.run_id, ARCHIVED, mark(location, digest))
+    return location, size
+
+
+def bundle_name(run: Run) -> str:
+    """`<run name>-<first 8 of the id>.tar.zst`, of letters that every file system takes."""
+    stem = (
+        run.info.run_name
+        if run.info.run_name.endswith(run.info.run_id[:8])
+        else (f"{run.info.run_name}-{run.info.run_id[:8]}")
+    )
+    return safe_name(stem) + bundle.SUFFIX
+
+
+def safe_name(text: str) -> str:
+    """A run's name of letters that every file system takes, 150 at most."""
+    return "".join(sign if sign.isalnum() or sign in "-_.=+" else "_" for sign in text).lstrip(".")[-150:]
+
+
+def remember(client: MlflowClient, run: Run, location: str) -> None:
+    """Note on a run where a bundle of it lies, before it does: so nobody has to search for one."""
+    with artifacts.handling(f"{run.info.run_name} cannot be marked as archived"):
+        client.set_tag(run.info.run_id, BUNDLES, "\n".join(dict.fromkeys([location, *places(run.data.tags)])))
+
+
+def places(tags: Mapping[str, str]) -> list[str]:
+    """Where a run was archived to, the newest first; what lay there may have been moved since."""
+    newest = [located(tags[ARCHIVED])[0]] if ARCHIVED in tags else []
+    return list(dict.fromkeys(newest + tags.get(BUNDLES, "").splitlines()))
+
+
+def mark(location: str, digest: str) -> str:
+    """The tag of an archived run: where its bundle lies, and its SHA-256."""
+    return f"{location}{_DIGEST_MARK}{digest}"
+
+
+def located(tag: str) -> tuple[str, str]:
+    """(location, SHA-256) of a bundle from the tag of its run."""
+    location, _, digest = tag.rpartition(_DIGEST_MARK)
+    return (location, digest) if location else (tag, "")
+
+
+def _compare(path: Path, digest: str, location: str) -> None:
+    if digest and bundle.digest(path) != digest:
+        raise AsrLabError("the bundle is not the one that was written: its checksum is another", where=location)
+
+
+@contextmanager
+def at_hand(location: str, digest: str = "") -> Iterator[Path]:
+    """A local file of a bundle wherever it lies; raises `AsrLabError` when it is not there, or has another digest."""
+    if "://" not in location:
+        path = Path(location)
+        if not path.is_file():
+            raise AsrLabError("no such bundle", where=location)
+        _compare(path, digest, location)
+        yield path
+        return
+    folder, _, name = location.rpartition("/")
+    with tempfile.TemporaryDirectory() as staging:
+        with artifacts.handling("the bundle cannot be fetched", location):
+            path = Path(artifacts.repository(folder).download_artifacts(name, staging))
+        _compare(path, digest, location)
+        yield path
+
+
+def is_there(location: str) -> bool:
+    """Whether a bundle lies where it was written; raises `AsrLabError` when that place cannot be asked."""
+    if "://" not in location:
+        return Path(location).is_file()
+    folder, _, name = location.rpartition("/")
+    return location in artifacts.listed(folder, name)
+
+
+def delete(location: str) -> None:
+    """Delete a bundle; one that is gone already is no error."""
+    if "://" not in location:
+        with artifacts.handling("the bundle cannot be deleted", location):
+            Path(location).unlink(missing_ok=True)
+        return
+    folder, _, name = location.rpartition("/")
+    with artifacts.handling("the bundle cannot be deleted", location):
+        artifacts.repository(folder).delete_artifacts(name)
+
+
+def _write(client: MlflowClient, run: Run, path: Path, held: Registered) -> None:
+    with (
+        artifacts.handling(f"{run.info.run_name} cannot be archived"),
+        tempfile.TemporaryDirectory() as staging,
+        bundle.writing(path) as writer,
+    ):
+        models = list(models_of(client, run.info.experiment_id, run.info.run_id))
+        for uri in (run.info.artifact_uri, *(model.artifact_location for model in models)):
+            if not artifacts.is_within_reach(uri):
+                raise AsrLabError(
+                    f"the files of {run.info.run_name} are out of reach: nothing is archived",
+                    where=uri,
+                    hint="is the disk mounted? the folder is missing, and the one around it too",
+                )
+        about = described(client, run, models, held)
+        writer.add(bundle.RUN, json.dumps(about, indent=1, ensure_ascii=False).encode())
+        metrics = Path(staging) / bundle.METRICS
+        _history(client, run).to_parquet(metrics, index=False)
+        writer.add(bundle.METRICS, metrics)
+        with artifacts.at_hand(run.info.artifact_uri, Path(staging) / "artifacts") as folder:
+            writer.add_folder("artifacts", folder)
+        for model in models:
+            writer.add(f"models/{model.model_id}/model.json", json.dumps(_model(model), indent=1).encode())
+            with artifacts.at_hand(model.artifact_location, Path(staging) / model.model_id) as folder:
+                writer.add_folder(f"models/{model.model_id}/files", folder)
+    bundle.verify(path)
+
+
+def described(client: MlflowClient, run: Run, models: list[LoggedModel], held: Registered) -> dict[str, Any]:
+    """A run as `run.json` holds it."""
+    info = run.info
+    inputs = run.inputs.dataset_inputs if run.inputs else []
+    outputs = run.outputs.model_outputs if run.outputs else []
+    return {
+        "run_id": info.run_id,
+        "name": info.run_name,
+        "experiment": client.get_experiment(info.experiment_id).name,
+        "status": info.status,
+        "user_id": info.user_id,
+        "start_time": info.start_time,
+        "end_time": info.end_time,
+        "params": run.data.params,
+        "tags": {key: value for key, value in run.data.tags.items() if key != ARCHIVED},
+        "metrics": sorted(run.data.metrics),
+        "datasets": [
+            {
+                **{key: getattr(one.dataset, key) for key in DATASET_FIELDS},
+                "tags": {tag.key: tag.value for tag in one.tags},
+            }
+            for one in inputs
+        ],
+        "outputs": [{"model_id": output.model_id, "step": output.step} for output in outputs],
+        "models": [model.model_id for model in models],
+        "registered": {id: held.by_id[id] for id in (info.run_id, *record_of(run).models) if id in held.by_id},
+    }
+
+
+DATASET_FIELDS = ("name", "digest", "source_type", "source", "schema", "profile")
+
+
+def _history(client: MlflowClient, run: Run) -> pd.DataFrame:
+    points = [
+        (point.key, point.step, point.timestamp, point.value)
+        for name in sorted(run.data.metrics)
+        for point in client.get_metric_history(run.info.run_id, name)
+    ]
+    table = pd.DataFrame(points, columns=["key", "step", "timestamp", "value"])
+    return table.astype({"key": "object", "step": "int64", "timestamp": "int64", "value": "float64"})
+
+
+def _model(model: LoggedModel) -> dict[str, Any]:
+    return {
+        "model_id": model.model_id,
+        "name": model.name,
+        "model_type": model.model_type,
+        "status": str(model.status),
+        "params": model.params or {},
+        "tags": model.tags or {},
+        "metrics": [
+            {
+                key: getattr(one, key)
+                for key in ("key", "value", "timestamp", "step", "dataset_name", "dataset_digest", "run_id")
+            }
+            for one in model.metrics or []
+        ],
+    }

@@ -1,0 +1,236 @@
+"""Bringing archived runs back: by their mark where they are still there, else from the bundle.
+
+From a bundle a run gets a new id, as MLflow gives ids itself: writing a chosen one into the database would work on one
+kind of store and one version of its tables only. The old id stays on the run as `asr_lab.restored_from`, by which
+commands find it, and by which a second call knows what the first one did.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    InputTag,
+    LoggedModelOutput,
+    Metric,
+    Param,
+    Run,
+    RunTag,
+    ViewType,
+)
+from mlflow.utils.mlflow_tags import MLFLOW_USER
+
+from asr_lab.errors import AsrLabError
+from asr_lab.system import processes
+from asr_lab.tracking import artifacts
+from asr_lab.tracking.archive import archive, bundle
+from asr_lab.tracking.queries.find import RunNotFoundError, find_run
+from asr_lab.tracking.run_index import Record, models_of, record_of
+from asr_lab.tracking.store import experiment_id, experiment_ids, reaching, search_runs
+from asr_lab.tracking.tags import ARCHIVED, CLEANUP, PARENT, PROCESS, RESTORED_FROM, RESTORING, SIGNATURE, SPOOL
+
+_OF_A_PROCESS = (PROCESS, SIGNATURE, SPOOL)
+"""Tags by which a run that was cut off is found and gone on with: on a restored run only once it has its end."""
+_NOT_RESTORED = (ARCHIVED, CLEANUP, RESTORING, RESTORED_FROM, "mlflow.runName")
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What became of a run."""
+
+    run_id: str
+    name: str
+    how: str
+    registered: tuple[str, ...] = ()
+    """As what it was registered when it was archived; the registry is left as it is."""
+
+
+def restore(client: MlflowClient, name: str) -> Restored:
+    """Bring back a run by its name or id, deleted or archived, or by the file or URI of its bundle."""
+    if name.endswith(bundle.SUFFIX) or "://" in name or Path(name).is_file():
+        with archive.at_hand(name) as path:
+            return from_bundle(client, path, name if "://" in name else str(path.resolve()))
+    try:
+        found = find_run(name, deleted=True)
+    except RunNotFoundError as error:
+        error.hint = "one that was erased from the store comes back from its bundle: asr-lab restore BUNDLE"
+        raise
+    return back(client, record_of(found))
+
+
+def back(client: MlflowClient, run: Record) -> Restored:
+    """Bring back a run that the store still has: no longer deleted, no longer hidden as archived."""
+    if run.purge_begun:
+        raise AsrLabError(
+            f"some of {run.name} is erased already",
+            hint="if it was archived, asr-lab restore BUNDLE brings it back; asr-lab cleanup --purge erases the rest",
+        )
+    if RESTORING in run.tags:
+        raise AsrLabError(f"{run.name} is half restored", next_command="asr-lab restore BUNDLE, the one it came from")
+    how = []
+    with artifacts.handling(f"{run.name} cannot be restored"):
+        experiment = client.get_experiment(run.experiment_id)
+        if experiment.lifecycle_stage == "deleted":
+            raise AsrLabError(
+                f"the experiment {experiment.name} of {run.name} is deleted",
+                next_command=f"mlflow experiments restore -x {run.experiment_id}",
+            )
+        if run.deleted:
+            client.restore_run(run.run_id)
+            how.append("is no longer deleted")
+        if ARCHIVED in run.tags:
+            client.delete_tag(run.run_id, ARCHIVED)
+            how.append("is no longer archived")
+        if CLEANUP in run.tags:
+            client.delete_tag(run.run_id, CLEANUP)
+    return Restored(run.run_id, run.name, " and ".join(how) or "is there: nothing to do")
+
+
+def from_bundle(client: MlflowClient, path: Path, location: str) -> Restored:
+    """Bring back the run of a bundle: with all points of its metrics, times, params, tags, data, artifacts and models.
+
+    Where the run is still there, or was restored before, that one is brought back; a restoring that was cut off is
+    finished. Raises `AsrLabError` for a bundle that is not whole, before anything is changed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        about = bundle.extract(path, Path(folder))
+        original = f"{about['run_id']} sha256:{bundle.digest(path)}"
+        with artifacts.handling(f"{about['name']} cannot be restored"):
+            earlier = _earlier(client, about["run_id"])
+            if earlier and RESTORING not in earlier.data.tags:
+                return back(client, record_of(earlier))
+            run_id = earlier.info.run_id if earlier else _create(client, about, original)
+            if earlier:
+                _take_over(client, earlier)
+            _fill(client, run_id, about, Path(folder))
+            archive.remember(client, client.get_run(run_id), location)
+            client.delete_tag(run_id, RESTORING)
+    registered = tuple(dict.fromkeys(about["registered"].values()))
+    return Restored(run_id, about["name"], "finished" if earlier else "restored", registered)
+
+
+def _earlier(client: MlflowClient, original: str) -> Run | None:
+    """The run itself if its files are there still, else the one restored from its bundle."""
+    with reaching("the runs cannot be read"):
+        experiments = experiment_ids(client)
+        condition = f"attributes.run_id = '{original}'"
+        for run in search_runs(client, experiments, condition, ViewType.ALL):
+            if not record_of(run).purge_begun:
+                return run
+        condition = f"tags.`{RESTORED_FROM}` LIKE '{original}%'"
+        return next(search_runs(client, experiments, condition, ViewType.ALL), None)
+
+
+def _take_over(client: MlflowClient, run: Run) -> None:
+    mark, own = run.data.tags[RESTORING], processes.process_mark()
+    if mark != own and mark.split("|")[0] == own.split("|")[0] and not processes.is_gone(mark):
+        raise AsrLabError(f"{run.info.run_name} is being restored by another process", where=mark)
+    if run.info.lifecycle_stage == "deleted":
+        client.restore_run(run.info.run_id)
+    client.set_tag(run.info.run_id, RESTORING, own)
+
+
+def _create(client: MlflowClient, about: dict[str, Any], original: str) -> str:
+    tags = {RESTORED_FROM: original, RESTORING: processes.process_mark(), MLFLOW_USER: about["user_id"]}
+    made = client.create_run(
+        experiment_id(client, about["experiment"]), about["start_time"], tags=tags, run_name=about["name"]
+    )
+    return str(made.info.run_id)
+
+
+def _fill(client: MlflowClient, run_id: str, about: dict[str, Any], folder: Path) -> None:
+    """Everything of the bundle into a run; what is there already stays as it is."""
+    for params in _chunks([Param(key, value) for key, value in about["params"].items()], 100):
+        client.log_batch(run_id, params=params)
+    tags = [RunTag(key, value) for key, value in about["tags"].items() if key not in _NOT_RESTORED]
+    for some in _chunks([tag for tag in tags if tag.key not in _OF_A_PROCESS], 100):
+        client.log_batch(run_id, tags=some)
+    for metrics in _chunks(list(_points(folder / bundle.METRICS)), 1000):
+        client.log_batch(run_id, metrics=metrics)
+    inputs = [
+        DatasetInput(
+            Dataset(**{key: one[key] for key in archive.DATASET_FIELDS}),
+            [InputTag(*tag) for tag in one["tags"].items()],
+        )
+        for one in about["datasets"]
+    ]
+    if inputs:
+        client.log_inputs(run_id, inputs)
+    if (folder / "artifacts").is_dir():
+        client.log_artifacts(run_id, str(folder / "artifacts"))
+    models = {old: _model(client, run_id, about, folder / "models" / old) for old in about["models"]}
+    made = [(models.get(one["model_id"], ""), one["step"]) for one in about["outputs"]]
+    outputs = [LoggedModelOutput(model_id, step) for model_id, step in made if model_id]
+    known = record_of(client.get_run(run_id)).models
+    if new := [output for output in outputs if output.model_id not in known]:
+        client.log_outputs(run_id, new)
+    _relate(client, run_id, about)
+    client.set_terminated(run_id, about["status"], about["end_time"])
+    client.log_batch(run_id, tags=[tag for tag in tags if tag.key in _OF_A_PROCESS])
+
+
+def _points(path: Path) -> Iterator[Metric]:
+    table = pd.read_parquet(path)
+    for row in table.itertuples(index=False):
+        yield Metric(row.key, math.nan if pd.isna(row.value) else row.value, row.timestamp, row.step)
+
+
+def _model(client: MlflowClient, run_id: str, about: dict[str, Any], folder: Path) -> str:
+    """A logged model of the bundle, made or finished; its new id. Metrics that other runs gave it are left out."""
+    model = json.loads((folder / "model.json").read_text())
+    experiment = client.get_run(run_id).info.experiment_id
+    made = next(
+        (one for one in models_of(client, experiment, run_id) if one.tags.get(RESTORED_FROM) == model["model_id"]), None
+    ) or client.create_logged_model(
+        experiment,
+        model["name"],
+        run_id,
+        tags=model["tags"] | {RESTORED_FROM: model["model_id"]},
+        params=model["params"],
+        model_type=model["model_type"],
+    )
+    if (folder / "files").is_dir():
+        client.log_model_artifacts(made.model_id, str(folder / "files"))
+    known = {(one.key, one.timestamp, one.step) for one in made.metrics or []}
+    points = [
+        Metric(
+            one["key"],
+            one["value"],
+            one["timestamp"],
+            one["step"],
+            model_id=made.model_id,
+            dataset_name=one["dataset_name"],
+            dataset_digest=one["dataset_digest"],
+        )
+        for one in model["metrics"]
+        if one["run_id"] == about["run_id"] and (one["key"], one["timestamp"], one["step"]) not in known
+    ]
+    for metrics in _chunks(points, 1000):
+        client.log_batch(run_id, metrics=metrics)
+    if model["status"] in ("READY", "FAILED"):
+        client.finalize_logged_model(made.model_id, model["status"])
+    return str(made.model_id)
+
+
+def _relate(client: MlflowClient, run_id: str, about: dict[str, Any]) -> None:
+    """Tie a restored run to its parent and its children, where these were restored too."""
+    experiments = experiment_ids(client)
+    if parent := about["tags"].get(PARENT):
+        for found in search_runs(client, experiments, f"tags.`{RESTORED_FROM}` LIKE '{parent}%'"):
+            client.set_tag(run_id, PARENT, found.info.run_id)
+    for child in search_runs(client, experiments, f"tags.`{PARENT}` = '{about['run_id']}'"):
+        client.set_tag(child.info.run_id, PARENT, run_id)
+
+
+def _chunks(items: list[Any], size: int) -> Iterable[list[Any]]:
+    return (items[start : start + size] for start in range(0, len(items), size))

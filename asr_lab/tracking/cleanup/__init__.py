@@ -1,0 +1,1 @@
+"""Deleting runs that are not needed: which and why, and how."""

@@ -1,0 +1,112 @@
+"""Carrying out a cleanup, and undoing a soft one; marks and notes on runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from asr_lab.tracking import artifacts
+from asr_lab.tracking.cleanup.erase import CHECKPOINTS, Eraser, local_folders, locations
+from asr_lab.tracking.cleanup.plan import Action, Line, Plan
+from asr_lab.tracking.cleanup.protection import is_stale, own_protection
+from asr_lab.tracking.run_index import Record, Registered, record_of, registered
+from asr_lab.tracking.tags import CLEANUP, KEEP, NOTE, PROCESS, PURGE_BEGUN
+
+
+def measure(
+    client: MlflowClient, runs: Sequence[Record], action: Action, done: Callable[[], object]
+) -> list[int | None]:
+    """Bytes that the action would free of each run, in their order; None where they cannot be counted."""
+    return artifacts.sizes([_places(client, run, action) for run in runs], done)
+
+
+def _places(client: MlflowClient, run: Record, action: Action) -> list[str]:
+    """Where the files lie that would go."""
+    if action == "checkpoints":
+        return [f"{run.artifact_uri}/{CHECKPOINTS}", str(CHECKPOINTS / run.run_id)]
+    models = locations(client, run) if run.models else {}
+    return [run.artifact_uri, *models.values(), *map(str, local_folders(run.run_id))]
+
+
+def apply(
+    client: MlflowClient, planned: Plan, *, backend_store_uri: str = "", done: Callable[[], object]
+) -> list[Line]:
+    """Do what the plan says; the lines that were left alone after all, as what they are had changed since.
+
+    Raises `AsrLabError` at the first run that resists; what was done until then stays done, and doing it again
+    goes on from there.
+    """
+    eraser = Eraser(client, backend_store_uri) if planned.action == "purge" else None
+    held, left = registered(client), []
+    for line in planned.going:
+        if why := _changed(client, line.record, held):
+            left.append(Line(line.record, False, why))
+        elif planned.action == "checkpoints":
+            delete_checkpoints(line.record)
+        else:
+            if eraser:
+                eraser.check([line.record])
+            mark(client, line.record, PURGE_BEGUN if eraser else "deleted", line.why)
+            if eraser:
+                eraser.erase(line.record)
+            elif not line.record.deleted:
+                with artifacts.handling(f"the run {line.record.name} cannot be deleted"):
+                    client.delete_run(line.record.run_id)
+        done()
+    return left
+
+
+def _changed(client: MlflowClient, run: Record, held: Registered) -> str:
+    """Why a run must stay that could go when the plan was made; "" when nothing changed."""
+    with artifacts.handling(f"the run {run.name} cannot be read"):
+        try:
+            now = record_of(client.get_run(run.run_id))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return "is gone already"
+    if now.running and (not run.running or now.tags.get(PROCESS) != run.tags.get(PROCESS)):
+        return "runs again"
+    if now.deleted and not run.deleted:
+        return "is deleted already"
+    return own_protection(now, held, stale_too=True)
+
+
+def mark(client: MlflowClient, run: Record, how: str, why: str) -> None:
+    """Say on a run why it goes, before it does: MLflow refuses tags on deleted runs. Stale runs are closed."""
+    if run.deleted:
+        return
+    with artifacts.handling(f"the run {run.name} cannot be marked"):
+        when = datetime.now(UTC).isoformat(timespec="seconds")
+        client.set_tag(run.run_id, CLEANUP, f"{how} {when}: {why}")
+        if is_stale(run):
+            client.set_terminated(run.run_id, "KILLED")
+
+
+def delete_checkpoints(run: Record) -> None:
+    """Delete a run's checkpoints, in this working folder and among its artifacts; all else of it stays."""
+    artifacts.delete(run.artifact_uri, run.run_id, str(CHECKPOINTS))
+    artifacts.remove(CHECKPOINTS / run.run_id)
+
+
+def keep(client: MlflowClient, runs: Sequence[Run], *, undo: bool = False) -> None:
+    """Mark runs as never to be cleaned up, or take that mark away."""
+    with artifacts.handling("the runs cannot be marked"):
+        for run in runs:
+            if not undo:
+                client.set_tag(run.info.run_id, KEEP, "true")
+            elif KEEP in run.data.tags:
+                client.delete_tag(run.info.run_id, KEEP)
+
+
+def note(client: MlflowClient, run: Run, text: str, *, replace: bool = False) -> str:
+    """Add a paragraph to a run's description, or replace it; the description as it is then."""
+    before = "" if replace else run.data.tags.get(NOTE, "")
+    content = f"{before}\n\n{text}" if before else text
+    with artifacts.handling("the note cannot be written"):
+        client.set_tag(run.info.run_id, NOTE, content)
+    return content

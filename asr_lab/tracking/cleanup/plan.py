@@ -1,0 +1,170 @@
+"""Which runs can go: chosen by age, state, name and merit; never what is registered, kept, archived or running."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from mlflow import MlflowClient
+
+from asr_lab.errors import AsrLabError, listing, nearest
+from asr_lab.tracking.cleanup.keep_best import judge
+from asr_lab.tracking.cleanup.protection import is_abandoned, is_stale, protected
+from asr_lab.tracking.run_index import Record, registered, scan
+from asr_lab.tracking.spool.spool import now_ms
+from asr_lab.units import age
+
+Action = Literal["delete", "purge", "checkpoints"]
+_DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """What may go: all that is set must hold; `failed` and `stale_running` are alternatives to each other."""
+
+    pattern: str = ""
+    """Glob or plain part of a run's name, model type or family, case-blind."""
+    family: str = ""
+    days_old: float | None = None
+    failed: bool = False
+    stale_running: bool = False
+    keep_best: int = 0
+    """The best so many of each family and data stay."""
+    metric: str = ""
+    """By which `keep_best` judges; "": the one that decides for the family."""
+    deleted: bool = False
+    """Also what was softly deleted before (for a purge)."""
+
+    @property
+    def is_empty(self) -> bool:
+        return self == Selection(metric=self.metric)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One run of a plan, and why it goes or stays."""
+
+    record: Record
+    goes: bool
+    why: str
+    size: int | None = None
+    """Bytes that would be free; None where not measured."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What would be done. Runs that were not asked for are not in it."""
+
+    action: Action
+    lines: list[Line]
+
+    @property
+    def going(self) -> list[Line]:
+        return [line for line in self.lines if line.goes]
+
+    @property
+    def size(self) -> int | None:
+        """Bytes that would be free; None where those of a run were not measured."""
+        sizes = [line.size for line in self.going]
+        return None if None in sizes else sum(size or 0 for size in sizes)
+
+    @property
+    def staying(self) -> list[Line]:
+        return [line for line in self.lines if not line.goes]
+
+
+def plan(client: MlflowClient, selection: Selection, action: Action, *, erases_rows: bool = True) -> Plan:
+    """Read everything, change nothing. Raises `AsrLabError` when nothing is asked for, or nothing is like it.
+
+    A purge that was cut off is finished with any other. Where rows cannot be erased, a deleted run is all that is
+    left of one that was not cut off.
+    """
+    records = scan(client, metric=selection.metric, deleted=action == "purge")
+    begun = [one for one in records if action == "purge" and one.purge_begun and (erases_rows or not one.deleted)]
+    if selection.is_empty and not begun:
+        raise AsrLabError(
+            "nothing says what should go",
+            allowed="--days-old, --keep-best, --pattern, --family, --failed, --stale-running, --deleted",
+            next_command="asr-lab cleanup --days-old 30 --keep-best 3 --dry-run",
+        )
+    asked = [] if selection.is_empty else _asked(records, selection)
+    reasons = {one.run_id: "its purge was begun before" for one in begun} | {
+        one.run_id: _reason(one, selection) for one in asked
+    }
+    alike = [one for one in records if _is_like(one, selection.pattern)]
+    merits = judge(alike, selection.keep_best, selection.metric) if selection.keep_best else {}
+    protection = protected(records, registered(client), set(reasons), merits, stale_too=selection.stale_running)
+    lines = [
+        Line(one, one.run_id not in protection, protection.get(one.run_id) or reasons[one.run_id])
+        for one in records
+        if one.run_id in reasons
+    ]
+    return Plan(action, lines)
+
+
+def _asked(records: Sequence[Record], selection: Selection) -> list[Record]:
+    alike = [one for one in records if _is_like(one, selection.pattern)]
+    scope = [one for one in alike if selection.deleted or not one.deleted]
+    if not scope and selection.pattern:
+        raise _no_hit(selection.pattern, records, deleted=bool(alike))
+    if selection.family:
+        known = sorted({one.family for one in records if one.family})
+        if selection.family not in known:
+            raise AsrLabError(f"no run is of the family {selection.family!r}", allowed=listing(known) or "none yet")
+        scope = [one for one in scope if one.family == selection.family]
+    if selection.days_old is not None:
+        oldest = now_ms() - selection.days_old * _DAY_MS
+        scope = [one for one in scope if one.since <= oldest]
+    if selection.failed or selection.stale_running:
+        return [one for one in scope if _in_state(one, selection)]
+    return scope
+
+
+def _no_hit(pattern: str, records: Sequence[Record], *, deleted: bool) -> AsrLabError:
+    if deleted:
+        return AsrLabError(f"only deleted runs are like {pattern!r}", hint="--deleted --purge erases them")
+    near = nearest(pattern, [one.name for one in records])
+    return AsrLabError(
+        f"no run is like {pattern!r}" + (f"; did you mean {near!r}?" if near else ""),
+        allowed=listing((one.name for one in records), 8) or "there are no runs yet",
+        next_command="asr-lab list",
+    )
+
+
+def _in_state(one: Record, selection: Selection) -> bool:
+    if selection.failed and one.status in ("FAILED", "KILLED"):
+        return True
+    return selection.stale_running and (is_stale(one) or one.deleting_begun)
+
+
+def _is_like(one: Record, pattern: str) -> bool:
+    glob = pattern.lower() if any(sign in pattern for sign in "*?[") else f"*{pattern.lower()}*"
+    return any(fnmatch.fnmatchcase(text.lower(), glob) for text in (one.name, one.model_type, one.family))
+
+
+def _reason(one: Record, selection: Selection) -> str:
+    reasons = []
+    if one.deleted:
+        reasons.append("deleted before")
+    if one.deleting_begun:
+        reasons.append("its deletion was begun before")
+    elif one.running:
+        silent = f"no sign of life for {age((now_ms() - one.last_sign) / 1000)}"
+        reasons.append("its process is gone" if is_abandoned(one) else silent)
+    elif one.status in ("FAILED", "KILLED"):
+        reasons.append(one.status.lower())
+    if selection.days_old is not None:
+        reasons.append(f"older than {selection.days_old:g} days")
+    if selection.keep_best:
+        reasons.append(f"not among the best {selection.keep_best}")
+    if selection.pattern:
+        reasons.append(f"like {selection.pattern}")
+    return ", ".join(reasons) or f"of family {one.family}"
+
+
+def with_sizes(planned: Plan, sizes: Iterable[int | None]) -> Plan:
+    """The plan with the bytes of each line that goes, in their order."""
+    found = iter(sizes)
+    return Plan(planned.action, [replace(one, size=next(found)) if one.goes else one for one in planned.lines])

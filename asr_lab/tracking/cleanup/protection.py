@@ -1,0 +1,80 @@
+"""What no cleanup touches: what is registered, kept, archived or running, and what that hangs on."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+
+from asr_lab.system import processes
+from asr_lab.tracking.run_index import Record, Registered
+from asr_lab.tracking.spool.spool import now_ms
+from asr_lab.tracking.tags import ARCHIVED, KEEP, PROCESS, RESTORING
+
+STALE_HOURS = 24
+"""A run of another machine that gave no sign of life for so long counts as stale."""
+
+
+def is_abandoned(one: Record) -> bool:
+    """Whether the process that recorded it, or restored it, ran on this machine and is no more."""
+    return processes.is_gone(one.tags.get(RESTORING) or one.tags.get(PROCESS, ""))
+
+
+def is_stale(one: Record) -> bool:
+    """Whether a run is RUNNING in name only: its process is gone, or on another machine silent for a day."""
+    if not one.running:
+        return False
+    if RESTORING in one.tags:
+        return is_abandoned(one)
+    if one.tags.get(PROCESS, "").split("|")[0] == socket.gethostname():
+        return is_abandoned(one)
+    return one.last_sign < now_ms() - STALE_HOURS * 3_600_000
+
+
+def protected(
+    records: Sequence[Record], held: Registered, asked: set[str], merits: dict[str, str], *, stale_too: bool
+) -> dict[str, str]:
+    """Run id -> why it must stay although asked for: for its own sake, or because what stays hangs on it."""
+    by_id = {one.run_id: one for one in records}
+    stays: dict[str, str] = {}
+    for one in records:
+        if why := own_protection(one, held, stale_too=stale_too):
+            stays[one.run_id] = why
+        elif one.parent in by_id and (parents := own_protection(by_id[one.parent], held, stale_too=True)):
+            stays[one.run_id] = f"child of {by_id[one.parent].name}, which is {parents}"
+        elif one.run_id in merits:
+            stays[one.run_id] = merits[one.run_id]
+    return stays | _hung_on(records, asked, stays)
+
+
+def own_protection(one: Record, held: Registered, *, stale_too: bool) -> str:
+    """Why a run must stay for its own sake, "" when it need not; `stale_too`: RUNNING in name only is none."""
+    if name := held.of(one):
+        return f"registered as {name}"
+    if KEEP in one.tags:
+        return "kept"
+    if ARCHIVED in one.tags and not one.purge_begun:  # by archive --purge, of which the bundle is left
+        return "archived"
+    if RESTORING in one.tags and not is_abandoned(one):
+        return "being restored"
+    if RESTORING in one.tags and not stale_too:
+        return "half restored (asr-lab restore BUNDLE finishes it, --stale-running takes it)"
+    if one.running and not one.deleted and not is_stale(one):
+        return "running"
+    if one.running and not one.deleted and not stale_too:
+        return "running in name only (--stale-running takes it)"
+    return ""
+
+
+def _hung_on(records: Sequence[Record], asked: set[str], stays: dict[str, str]) -> dict[str, str]:
+    """Parents and bases of runs that stay, of their parents and bases, and so on."""
+    maker = {model: one.run_id for one in records for model in one.models}
+    by_id = {one.run_id: one for one in records}
+    more: dict[str, str] = {}
+    waiting = [one for one in records if not one.deleted and (one.run_id not in asked or one.run_id in stays)]
+    while waiting:
+        one = waiting.pop()
+        for id, what in [(one.parent, "parent"), *((maker.get(need, need), "base") for need in one.needs)]:
+            if id in by_id and id in asked and id not in stays and id not in more:
+                more[id] = f"{what} of {one.name}, which stays"
+                waiting.append(by_id[id])
+    return more

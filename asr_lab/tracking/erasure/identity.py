@@ -1,0 +1,59 @@
+"""By which names a person is found, and where in texts they or their runs are named."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
+
+from asr_lab.families import makes_adapters
+from asr_lab.metrics.catalog import in_a_name
+from asr_lab.tracking.run_index import Record
+from asr_lab.tracking.tags import KIND, SPEAKER
+
+NOBODY = "unknown"
+"""The speaker of utterances of which nobody knows whose they are."""
+
+
+def also_called(
+    person: str, records: Sequence[Record], tables: Mapping[str, Iterable[str]]
+) -> tuple[set[str], set[str]]:
+    """(Names by which the person's utterances are marked in tables, those that may mean others too and do not count).
+
+    A name counts when it is the only speaker of an adapter's own corpus, and of nobody else's.
+    """
+    theirs, others = set[str](), {NOBODY, ""}
+    for one in records:
+        of = one.tags.get(SPEAKER, "")
+        if not of:
+            continue
+        speakers = set(tables[one.run_id])
+        is_own = makes_adapters(one.family) and one.tags.get(KIND) == "train" and len(speakers) == 1
+        if of == person:
+            theirs |= speakers if is_own else set()
+        else:
+            others |= {of} | (speakers if is_own else set())
+    return theirs - others - {person}, (theirs & others) - {person}
+
+
+@dataclass(frozen=True)
+class Traces:
+    """What tells in a text about many that it is also about a person."""
+
+    person: str
+    known_as: Set[str]
+    runs: Iterable[Record]
+
+    def are_in(self, text: str) -> bool:
+        """Whether a table or page names the person, one of their runs, or a figure of them."""
+        forms = (text, html.unescape(text), text.replace('""', '"').replace('\\"', '"'))
+        ids = [one.run_id for one in self.runs]
+        figures = [f"_by_speaker/{in_a_name(name)}" for name in self.known_as]
+        words = [word for word in (self.person, *figures, *(one.name for one in self.runs)) if word]
+        return any(id in text for id in ids) or any(_has_word(form, word) for form in forms for word in words)
+
+
+def _has_word(text: str, word: str) -> bool:
+    """Whether a word stands in a text by itself: `ann` in `ann-1a2b` and `of_ann`, not in `hannah`."""
+    return word in text and re.search(rf"(?<![^\W_]){re.escape(word)}(?![^\W_])", text) is not None

@@ -1,0 +1,111 @@
+"""Where else than in the store there may be something of a person: files of this working folder, and bundles."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from asr_lab.metrics.catalog import in_a_name
+from asr_lab.tracking import artifacts
+from asr_lab.tracking.archive import archive, bundle
+from asr_lab.tracking.cleanup.erase import SPOOL, local_folders
+from asr_lab.tracking.erasure import rewrite_bundles, scrub
+from asr_lab.tracking.erasure.identity import Traces
+from asr_lab.tracking.models.registry import ADAPTER_SUFFIX
+from asr_lab.tracking.run_index import Record
+from asr_lab.tracking.tags import SPEAKER, SWEEP
+
+_ADAPTERS, _FEATURES, _SWEEPS = Path("adapters"), Path("features"), Path("sweeps")
+
+
+@dataclass
+class Bundles:
+    """Bundles by what becomes of them."""
+
+    own: list[str] = field(default_factory=list)
+    """Of their own runs: erased."""
+    others: list[str] = field(default_factory=list)
+    """Of runs that are about them among others: written anew without them."""
+    missing: list[str] = field(default_factory=list)
+    """Not where they were written: moved, or deleted."""
+
+
+def adapters() -> dict[str, Path]:
+    """Person -> the file of their adapter in this working folder."""
+    return {path.name.removesuffix(ADAPTER_SUFFIX): path for path in _ADAPTERS.glob(f"*{ADAPTER_SUFFIX}")}
+
+
+def local(person: str, known_as: Set[str], runs: Sequence[Record]) -> list[Path]:
+    """Files of a person in this working folder: the adapter, stored features, checkpoints, spools, sweeps."""
+    own = [path for name, path in adapters().items() if name == person]
+    features = [path for path in _FEATURES.rglob("*") if path.name.split(".")[0] in known_as]
+    spools = [path for path in _spools() if _is_of(path, person)]
+    folders = [folder for one in runs for folder in local_folders(one.run_id)]
+    return list(dict.fromkeys([*own, *features, *spools, *folders, *_of_sweeps(runs)]))
+
+
+def _of_sweeps(runs: Sequence[Record]) -> list[Path]:
+    """The journals of sweeps that these runs belong to, and what they found; not those of others under such a name."""
+    found = []
+    for name in _sweeps(runs):
+        journal = _SWEEPS / f"{name}.journal"
+        text = journal.read_text(encoding="utf-8", errors="replace") if journal.is_file() else ""
+        if not text or any(one.run_id in text for one in runs):
+            found += [journal, Path(f"{journal}.lock"), _SWEEPS / f"{name}-best.yaml"]
+    return [path for path in found if path.is_file()]
+
+
+def studies_elsewhere(runs: Sequence[Record]) -> list[str]:
+    """Sweeps of these runs whose journal is not in this working folder: in a database, or wherever they were run."""
+    return [name for name in _sweeps(runs) if not (_SWEEPS / f"{name}.journal").is_file()]
+
+
+def _sweeps(runs: Iterable[Record]) -> list[str]:
+    return sorted({one.tags[SWEEP] for one in runs if SWEEP in one.tags})
+
+
+def unshipped(traces: Traces, but: Iterable[Path]) -> list[Path]:
+    """Spools of others' runs that hold something of a person and would bring it to the store."""
+    return [path for path in _spools() if path not in set(but) and _mentions(path, traces)]
+
+
+def _spools() -> list[Path]:
+    return [path for path in sorted(SPOOL.glob("*")) if path.is_dir()]
+
+
+def _is_of(spool: Path, person: str) -> bool:
+    """Whether a spool, perhaps of a run that no server knows yet, says that it is of this person."""
+    names = {json.dumps(person, ensure_ascii=plain) for plain in (True, False)}  # header and events differ in it
+    marks = [f'"{SPEAKER}":{space}{name}' for name in names for space in ("", " ")]
+    return any(mark in text for text in _texts(spool) for mark in marks)
+
+
+def _texts(spool: Path) -> Iterable[str]:
+    return (path.read_text(encoding="utf-8", errors="replace") for path in spool.glob("*.json*"))
+
+
+def _mentions(spool: Path, traces: Traces) -> bool:
+    figures = [f'_by_speaker/{in_a_name(name)}"' for name in traces.known_as]
+    return any(figure in text for text in _texts(spool) for figure in figures) or any(
+        scrub.names_in(path).keys() & traces.known_as for path in spool.glob("files/**/*.parquet")
+    )
+
+
+def bundles(own: Sequence[Record], others: Sequence[Record], searched: Sequence[str], traces: Traces) -> Bundles:
+    """The bundles that runs were archived to, wherever, and those in the folders that are searched."""
+    found = Bundles()
+    for runs, part in ((own, found.own), (others, found.others)):
+        for location in dict.fromkeys(place for one in runs for place in archive.places(one.tags)):
+            (part if archive.is_there(location) else found.missing).append(location)
+    ids = {one.run_id for one in own}
+    for location in (one for folder in searched for one in artifacts.listed(folder, bundle.SUFFIX)):
+        if location in found.own or location in found.others:
+            continue
+        whose = rewrite_bundles.whose(location, traces)
+        if whose.speaker == traces.person or whose.run_id in ids or whose.alone:
+            found.own.append(location)
+        elif whose.among_others:
+            found.others.append(location)
+    return found

@@ -1,0 +1,87 @@
+"""Bundles searched for a person, and written anew without them."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from asr_lab.tracking import artifacts
+from asr_lab.tracking.archive import archive, bundle
+from asr_lab.tracking.erasure import logged_comparisons, scrub
+from asr_lab.tracking.erasure.identity import Traces
+from asr_lab.tracking.tags import ARCHIVED, KIND, SPEAKER
+
+
+@dataclass(frozen=True)
+class Whose:
+    """Whom a bundle is about."""
+
+    run_id: str
+    speaker: str
+    alone: bool
+    """It is an evaluation of nobody else."""
+    among_others: bool
+
+
+def whose(location: str, traces: Traces) -> Whose:
+    """Look into a bundle; raises `AsrLabError` when it is not whole."""
+    with archive.at_hand(location) as path, tempfile.TemporaryDirectory() as folder:
+        about = bundle.extract(path, Path(folder))
+        artifacts = Path(folder) / "artifacts"
+        tested, tags = set(scrub.who(str(artifacts), artifacts)), about["tags"]
+        compared = logged_comparisons.text_of(str(artifacts), artifacts)
+        return Whose(
+            run_id=about["run_id"],
+            speaker=tags.get(SPEAKER, ""),
+            alone=tags.get(KIND) == "evaluate" and bool(tested) and tested <= traces.known_as,
+            among_others=bool(tested & traces.known_as) or traces.are_in(compared),
+        )
+
+
+def without(client: MlflowClient, location: str, traces: Traces) -> None:
+    """Write a bundle anew without people, in its place, and tell its run the new checksum."""
+    with archive.at_hand(location) as path, tempfile.TemporaryDirectory() as staging:
+        folder = Path(staging) / "in"
+        folder.mkdir()
+        about = bundle.extract(path, folder)
+        scrub.scrub(folder / "artifacts", traces.known_as)
+        if traces.are_in(logged_comparisons.text_of(str(folder / "artifacts"), folder)):
+            artifacts.remove(folder / "artifacts" / logged_comparisons.FOLDER)
+        metrics = pd.read_parquet(folder / bundle.METRICS)
+        gone = scrub.metrics_of(set(metrics["key"]), traces.known_as)
+        metrics[~metrics["key"].isin(gone)].to_parquet(folder / bundle.METRICS, index=False)
+        about["metrics"] = [name for name in about["metrics"] if name not in gone]
+        for file in folder.glob("models/*/model.json"):
+            model = json.loads(file.read_text())
+            model["metrics"] = [one for one in model["metrics"] if one["key"] not in gone]
+            file.write_text(json.dumps(model, indent=1))
+        target = path if "://" not in location else Path(staging) / path.name
+        with bundle.writing(target) as writer:
+            writer.add(bundle.RUN, json.dumps(about, indent=1, ensure_ascii=False).encode())
+            for member in sorted(folder.rglob("*")):
+                if member.is_file() and member.name not in (bundle.RUN, bundle.MANIFEST):
+                    writer.add(member.relative_to(folder).as_posix(), member)
+        bundle.verify(target)
+        with artifacts.handling("the bundle cannot be stored", location):
+            if "://" in location:
+                artifacts.repository(location.rpartition("/")[0]).log_artifact(str(target))
+        _tell(client, about["run_id"], location, bundle.digest(target))
+
+
+def _tell(client: MlflowClient, run_id: str, location: str, digest: str) -> None:
+    """The checksum goes to the run's mark if that is of this bundle, or of one that is not there any more."""
+    with artifacts.handling(f"the run {run_id} cannot be marked"):
+        try:
+            run = client.get_run(run_id)
+            marked = archive.located(run.data.tags.get(ARCHIVED, ""))[0]
+            if run.info.lifecycle_stage == "active" and marked and (marked == location or not archive.is_there(marked)):
+                client.set_tag(run_id, ARCHIVED, archive.mark(location, digest))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise

@@ -1,0 +1,167 @@
+"""Taking single people out of artifacts that are about others too: their rows, and the pages they are on."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Set
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from asr_lab.metrics.catalog import in_a_name
+from asr_lab.system.files import whole_file, write_text
+from asr_lab.tracking import artifacts
+
+_COLUMNS = ("speaker", "person")
+"""Columns of a table that name whose row it is."""
+_EXAMPLES = "examples.parquet"
+"""All that a training that was cut off has of the people it was validated on."""
+
+
+@dataclass
+class Scrubbed:
+    """What was changed, as paths relative to the folder."""
+
+    rewritten: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+
+
+def who(uri: str, staging: Path) -> Counter[str]:
+    """Speaker -> rows, of all score tables of a run (`eval/*.parquet`), and of its examples of validation."""
+    found: Counter[str] = Counter()
+    with _tables(uri, staging) as paths:
+        for path in paths:
+            found.update(names_in(path))
+    return found
+
+
+def names_in(path: Path) -> Counter[str]:
+    """Speaker -> rows of a table; empty for a file that is none."""
+    found: Counter[str] = Counter()
+    names = pq.read_schema(path).names if _is_parquet(path) else []
+    for column in [name for name in _COLUMNS if name in names]:
+        values = pq.read_table(path, columns=[column]).column(column).to_pylist()
+        found.update(str(value) for value in values if value is not None)
+    return found
+
+
+@contextmanager
+def _tables(uri: str, staging: Path) -> Iterator[list[Path]]:
+    folder = artifacts.local_folder(uri)
+    if folder is None:
+        repo = artifacts.repository(uri)
+        for item in [*repo.list_artifacts("eval"), *repo.list_artifacts()]:
+            if (item.path.startswith("eval/") and item.path.endswith(".parquet")) or item.path == _EXAMPLES:
+                repo.download_artifacts(item.path, str(staging))
+        folder = staging
+    yield sorted([*folder.glob("eval/*.parquet"), *folder.glob(_EXAMPLES)])
+
+
+def _is_parquet(path: Path) -> bool:
+    try:
+        pq.read_schema(path)
+    except (pa.ArrowInvalid, OSError):
+        return False
+    return True
+
+
+def scrub(folder: Path, people: Set[str]) -> Scrubbed:
+    """Drop the rows of people from every table under a folder, and the pages and figures that show them.
+
+    A page goes whole when an utterance of theirs is on it. A table that is left empty goes too.
+    """
+    done, utterances = Scrubbed(), set(people)
+    for path in sorted(folder.rglob("*.parquet")):
+        if not _is_parquet(path):
+            continue
+        table = pd.read_parquet(path)
+        theirs = _rows_of(table, people)
+        if not theirs.any():
+            continue
+        utterances |= set(table.loc[theirs, "id"].astype(str)) if "id" in table else set()
+        _rewrite(path, table[~theirs], folder, done)
+        figure = path.with_suffix(".png")
+        if figure.is_file():
+            _remove(figure, folder, done)
+    for lines in sorted(folder.rglob("*.jsonl")):
+        _rewrite_lines(lines, utterances, folder, done)
+    for page in sorted(folder.rglob("*.html")):
+        text = page.read_text(encoding="utf-8", errors="replace")
+        if any(utterance in text for utterance in utterances):
+            _remove(page, folder, done)
+    return done
+
+
+def _rows_of(table: pd.DataFrame, people: Set[str]) -> pd.Series:
+    theirs = pd.Series(False, index=table.index)
+    for column in _COLUMNS:
+        if column in table:
+            theirs |= table[column].astype(str).isin(people)
+    for kind in {"slice", "part"} & set(table):
+        theirs |= table[kind].isin(_COLUMNS) & table["value"].astype(str).isin(people)
+    return theirs
+
+
+def _rewrite_lines(path: Path, utterances: Set[str], folder: Path, done: Scrubbed) -> None:
+    """JSON lines without those of these utterances and people."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    rest = [
+        line
+        for line, row in zip(lines, rows, strict=True)
+        if not {str(row.get(name)) for name in ("id", *_COLUMNS)} & utterances
+    ]
+    if len(rest) == len(lines):
+        return
+    if not rest:
+        _remove(path, folder, done)
+        return
+    write_text(path, "\n".join(rest) + "\n")
+    done.rewritten.append(path.relative_to(folder).as_posix())
+
+
+def _rewrite(path: Path, rest: pd.DataFrame, folder: Path, done: Scrubbed) -> None:
+    if rest.empty:
+        _remove(path, folder, done)
+        return
+    with whole_file(path) as written:
+        rest.to_parquet(written, index=False)
+    done.rewritten.append(path.relative_to(folder).as_posix())
+
+
+def _remove(path: Path, folder: Path, done: Scrubbed) -> None:
+    path.unlink()
+    done.removed.append(path.relative_to(folder).as_posix())
+
+
+def scrub_checkpoints(folder: Path, people: Set[str]) -> None:
+    """Take people out of the examples of validation that lie beside a run's checkpoints (`examples.json`)."""
+    path = folder / "examples.json"
+    rows = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    rest = [row for row in rows if not {str(row.get(name)) for name in _COLUMNS} & people]
+    if len(rest) < len(rows):
+        write_text(path, json.dumps(rest, ensure_ascii=False))
+
+
+def scrub_artifacts(uri: str, people: Set[str], staging: Path) -> Scrubbed:
+    """`scrub` on artifacts, wherever they lie."""
+    with artifacts.at_hand(uri, staging) as folder, artifacts.handling("the artifacts cannot be changed", uri):
+        done = scrub(folder, people)
+        if artifacts.local_folder(uri) is None:
+            repo = artifacts.repository(uri)
+            for path in done.rewritten:
+                repo.log_artifact(str(folder / path), str(Path(path).parent))
+            for path in done.removed:
+                repo.delete_artifacts(path)
+    return done
+
+
+def metrics_of(names: Set[str], people: Set[str]) -> list[str]:
+    """Those of the metrics that are about one of these people alone, such as `test/wer_by_speaker/ann`."""
+    endings = tuple(f"_by_speaker/{in_a_name(one)}" for one in people)
+    return sorted(name for name in names if name.endswith(endings))

@@ -1,0 +1,1 @@
+"""The model registry: versions, promotion, model cards, pyfunc packages."""

@@ -1,0 +1,58 @@
+"""One plain model of a run's adapters, a version in the registry: it needs no base, and stays beside the adapters."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mlflow.entities import Run
+from mlflow.entities.model_registry import ModelVersion
+
+from asr_lab.interfaces.tracking import MERGED, RegisteredModel
+from asr_lab.system.files import explain_unwritable
+from asr_lab.tracking.models import pyfunc_package, registry
+from asr_lab.tracking.store import client as tracking_client
+from asr_lab.tracking.store import reaching
+
+
+def register_merged(run_id: str, name: str) -> ModelVersion | None:
+    """Make the model of a run a version of `name`, its adapters part of the weights; asked twice it is made once.
+
+    None where its model is plain as it is. The run's own model stays what it was. Raises `AsrLabError` when the run
+    has no model, or the base of its adapters is not there.
+    """
+    run, source = registry.model_of(run_id, name)
+    with _merged(source) as folder:
+        if not folder:
+            return None
+        with reaching("the model cannot be registered"):
+            return _publish(run, name, folder)
+
+
+@contextmanager
+def _merged(source: str) -> Iterator[Path | None]:
+    """A folder that is gone afterwards, with the plain model of adapters; None where there are none."""
+    from asr_lab.models import load_model
+
+    store = registry.MlflowStore()
+    recognizer = load_model(store.resolve(source), store.resolve)
+    if not recognizer.added_params:
+        yield None
+        return
+    recognizer.merge()
+    with tempfile.TemporaryDirectory() as staging:
+        folder = Path(staging) / "model"
+        with explain_unwritable("the merged model", folder):
+            recognizer.save(folder)
+        yield folder
+
+
+def _publish(run: Run, name: str, folder: Path) -> ModelVersion:
+    client, run_id = tracking_client(), run.info.run_id
+    package, tags = folder.with_name("package"), registry.tags_of(run) | {MERGED: "true"}
+    content = pyfunc_package.package(RegisteredModel(name=name, files={"model": folder}), package)
+    params = run.data.params | {"model.merged": "True"}
+    uri = pyfunc_package.publish(client, run_id, package, name=name, content=content, params=params, called="merged")
+    return registry.new_version(client, uri, run_id, RegisteredModel(name=name, files={}, tags=tags))

@@ -1,0 +1,234 @@
+"""The gate before an alias: a version takes it only where it is shown to be better, or not worse by more than asked.
+
+Both versions are scored on the same utterances; the verdict and what it rests on are written on the version.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Run, RunData, RunInfo, RunTag
+from mlflow.entities.model_registry import ModelVersion
+
+from asr_lab.errors import AsrLabError, listing, nearest
+from asr_lab.metrics import ratios
+from asr_lab.metrics.catalog import direction
+from asr_lab.metrics.significance import FEWEST_DIFFERING, Interval
+from asr_lab.tracking.queries import score_tables, significance
+from asr_lab.tracking.queries.filters import quoted
+from asr_lab.tracking.store import client as tracking_client
+from asr_lab.tracking.store import reaching
+
+GATE, FORCED, REPLACED = "asr_lab.gate", "asr_lab.gate_forced", "asr_lab.replaced_by"
+_SPLITS = ("test", "val")
+_BEHIND_CARD = "\n\n---\nGate: "
+_MOST_CHARACTERS = 5000  # of a description, which MLflow keeps
+_NAMED = re.compile(r"(?:models:/)?(?P<name>[^/@]+)(?:@(?P<alias>[^/]+)|/(?P<version>\d+))?")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A version's scores, a row an utterance of a split, and the run that logged them."""
+
+    table: pd.DataFrame
+    run: Run
+    split: str
+
+
+def unrecorded(tags: Mapping[str, str]) -> Run:
+    """A run that no store has, for scores that are not kept."""
+    info = RunInfo("unrecorded", "", "", "FINISHED", 0, 0, "active")
+    return Run(info, RunData(tags=[RunTag(key, value) for key, value in tags.items()]))
+
+
+Score = Callable[[ModelVersion], Scored]
+"""Scores a version on data given by the caller."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate found; `passed` says whether the version may have the alias."""
+
+    candidate: str
+    champion: str
+    """Version that has the alias; empty where none has."""
+    passed: bool
+    reason: str
+    metric: str = ""
+    """What they are compared in: `test/wer`, or `test/error_f1` of models that assess pronunciation."""
+    figure_candidate: float | None = None
+    figure_champion: float | None = None
+    delta: Interval | None = None
+    """Candidate's figure minus the champion's, paired."""
+    margin: float = 0.0
+    utterances: int = 0
+    data: str = ""
+    runs: tuple[str, ...] = ()
+
+    def as_json(self) -> str:
+        """The verdict as it is written on the version."""
+        content = {key: value for key, value in asdict(self).items() if value not in (None, "", ())}
+        return json.dumps(content | {"at": datetime.now(UTC).isoformat(timespec="seconds")})
+
+
+def find_version(wanted: str) -> ModelVersion:
+    """The version of `NAME/3`, `NAME@alias` or `NAME` (the newest); raises `AsrLabError` that names what there is."""
+    parts = _NAMED.fullmatch(wanted)
+    if parts is None:
+        raise AsrLabError(f"not a registered model: {wanted!r}", allowed="NAME, NAME/3 or NAME@alias")
+    client = tracking_client()
+    with reaching("the registry cannot be read"):
+        versions = list(client.search_model_versions(f"name = {quoted(parts['name'])}"))
+        if not versions:
+            names = [model.name for model in client.search_registered_models()]
+            near = nearest(parts["name"], names)
+            raise AsrLabError(
+                f"no registered model {parts['name']!r}" + (f"; did you mean {near!r}?" if near else ""),
+                allowed=listing(names) or "the registry is empty",
+                next_command="asr-lab register RUN --name NAME",
+            )
+    if parts["alias"]:
+        return _with_alias(client, parts["name"], parts["alias"])
+    newest = max(versions, key=lambda version: int(version.version))
+    found = (
+        [version for version in versions if str(version.version) == parts["version"]] if parts["version"] else [newest]
+    )
+    if not found:
+        numbers = sorted(int(version.version) for version in versions)
+        raise AsrLabError(f"{parts['name']} has no version {parts['version']}", allowed=listing(numbers))
+    return found[0]
+
+
+def _with_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion:
+    found = holder(client, name, alias)
+    if found is None:
+        aliases = client.get_registered_model(name).aliases
+        raise AsrLabError(f"{name} has no @{alias}", allowed=listing(f"@{one}" for one in aliases) or "a version")
+    return found
+
+
+def holder(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
+    """The version that has the alias, or None; raises `AsrLabError` when the registry cannot be asked."""
+    with reaching("the registry cannot be read"):
+        number = client.get_registered_model(name).aliases.get(alias)
+        return client.get_model_version(name, str(number)) if number else None
+
+
+def judge(version: ModelVersion, alias: str, *, margin: float = 0.0, score: Score | None = None) -> Verdict:
+    """Whether the version may have the alias of the one that has it now.
+
+    It must be significantly better (the paired 95 % interval lies on the better side of 0), or, with a `margin`, not
+    worse by more (the interval does not reach it: Schuirmann 1987's one side). `score` scores both anew; without it the
+    scores of their own runs are used, which must be of the same data under the same text normaliser.
+    Raises `AsrLabError` when they cannot be compared.
+    """
+    champion = holder(tracking_client(), version.name, alias)
+    candidate_uri = _uri(version)
+    if champion is None:
+        return Verdict(candidate_uri, "", True, f"{version.name} has no @{alias} to compare with")
+    if _uri(champion) == candidate_uri:
+        raise AsrLabError(f"{candidate_uri} is @{alias} already", next_command=f"asr-lab promote {version.name}/N")
+    new, old = (score(version), score(champion)) if score else _own_scores(version, champion)
+    placed = significance.pair(old.table, old.run, new.table, new.run, new.split)
+    rate = "error_f1" if "true_rejects" in old.table else "wer"
+    delta, num_differing = ratios.difference(old.table, placed, rate)
+    passed, reason = _decide(delta, margin, num_differing, higher=direction(f"test/{rate}") == "higher")
+    return Verdict(
+        candidate=candidate_uri,
+        champion=_uri(champion),
+        passed=passed,
+        reason=reason,
+        metric=f"{new.split}/{rate}",
+        figure_candidate=ratios.value(new.table, rate),
+        figure_champion=ratios.value(old.table, rate),
+        delta=delta,
+        margin=margin,
+        utterances=len(new.table),
+        data=f"{new.split} {new.run.data.tags.get(f'asr_lab.data.{new.split}', '')}",
+        runs=(new.run.info.run_id, old.run.info.run_id),
+    )
+
+
+def not_judged(version: ModelVersion, alias: str, why: str) -> Verdict:
+    """The verdict on a version that could not be compared with the one that has the alias."""
+    champion = holder(tracking_client(), version.name, alias)
+    return Verdict(_uri(version), _uri(champion) if champion else "", False, why)
+
+
+def _decide(delta: Interval, margin: float, num_differing: int, *, higher: bool = False) -> tuple[bool, str]:
+    """Whether it passes, and why; `higher` says that more of the figure is better."""
+    found = f"{delta.value:+.1%}, 95 % interval {delta.low:+.1%} to {delta.high:+.1%}"
+    worst = -delta.low if higher else delta.high  # how much worse it may be
+    if worst < 0 and num_differing >= FEWEST_DIFFERING:
+        return True, f"significantly better: {found}"
+    if margin > 0 and worst < margin:
+        return True, f"not worse by {margin:.1%} or more: {found}"
+    if margin > 0:
+        return False, f"it may be worse by {margin:.1%} or more: {found}"
+    few = f", and {num_differing} utterances that differ are too few to tell" if worst < 0 else ""
+    return False, f"not significantly better: {found}{few}"
+
+
+def _own_scores(version: ModelVersion, champion: ModelVersion) -> tuple[Scored, Scored]:
+    """The scores that the runs of both versions logged, of a split that is the same in both."""
+    client = tracking_client()
+    with reaching("the runs of the versions cannot be read"):
+        runs = [client.get_run(str(one.run_id)) for one in (version, champion)]
+    why = "their runs have no scores of the same split"
+    for split in _SPLITS:
+        try:
+            new, old = (Scored(score_tables.utterances(run, split), run, split) for run in runs)
+            significance.pair(old.table, old.run, new.table, new.run, split)
+            return new, old
+        except AsrLabError as error:
+            why = why if "no utterances" in error.what else error.what
+    raise AsrLabError(
+        f"{_uri(version)} and {_uri(champion)} cannot be compared: {why}",
+        allowed="--data MANIFEST, on which both are scored now",
+        next_command=f"asr-lab promote {version.name}/{version.version} --data MANIFEST",
+    )
+
+
+def record(version: ModelVersion, verdict: Verdict, *, forced: str = "") -> None:
+    """Write the verdict on the version, in words too; `forced` is why it has the alias although it did not pass."""
+    client = tracking_client()
+    said = verdict.reason + (f" against {verdict.champion}" if verdict.champion else "")
+    said += f". Forced: {forced}" if forced else "" if verdict.passed else ". Refused"
+    with reaching("the verdict cannot be written"):
+        client.set_model_version_tag(version.name, version.version, GATE, verdict.as_json())
+        if forced:
+            client.set_model_version_tag(version.name, version.version, FORCED, forced)
+        written = client.get_model_version(version.name, version.version).description or ""
+        card = written.split(_BEHIND_CARD)[0][: _MOST_CHARACTERS - len(_BEHIND_CARD + said)]
+        client.update_model_version(version.name, version.version, card + _BEHIND_CARD + said)
+
+
+def promote(version: ModelVersion, alias: str, verdict: Verdict) -> None:
+    """Give the version the alias; the one that had it says by which it was replaced.
+
+    Raises `AsrLabError` when it is not the one any more that the verdict is against.
+    """
+    client = tracking_client()
+    now = holder(client, version.name, alias)
+    if (_uri(now) if now else "") != verdict.champion:
+        raise AsrLabError(
+            f"@{alias} went to {_uri(now) if now else 'no version'} while {_uri(version)} was compared with "
+            f"{verdict.champion or 'none'}",
+            next_command=f"asr-lab promote {version.name}/{version.version}",
+        )
+    with reaching("the alias cannot be moved"):
+        client.set_registered_model_alias(version.name, alias, version.version)
+        if verdict.champion:
+            old = verdict.champion.rpartition("/")[2]
+            client.set_model_version_tag(version.name, old, REPLACED, version.version)
+
+
+def _uri(version: Any) -> str:
+    return f"models:/{version.name}/{version.version}"

@@ -1,0 +1,162 @@
+"""Models as pyfuncs that plain MLflow loads: packaged when they are recorded, put on the store once it answers.
+
+The package is made from the code that trained the model, and is complete: no store is needed for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModel, LoggedModelOutput
+from mlflow.models import Model
+from mlflow.models.model import MLMODEL_FILE_NAME
+from mlflow.models.signature import ModelSignature
+from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+
+import asr_lab
+from asr_lab.families import FAMILIES
+from asr_lab.interfaces.tracking import RegisteredModel
+from asr_lab.tracking.store import once, quiet
+
+CONTENT_TAG = "asr_lab.content"
+MODEL = "model"
+"""What the model that a run made is called."""
+_PACKAGE = Path(asr_lab.__file__).parent
+_PYFUNC = _PACKAGE / "serving" / "pyfunc.py"
+_NEEDED = (
+    "torch",
+    "torchaudio",
+    "transformers",
+    "peft",
+    "lhotse",
+    "soundfile",
+    "soxr",
+    "pydantic",
+    "jiwer",
+    "pandas",
+    "mlflow",
+)
+SIGNATURE = ModelSignature(
+    inputs=Schema([ColSpec("binary", "audio")]),
+    outputs=Schema([ColSpec("string", "text")]),
+    params=ParamSchema([ParamSpec("batch_size", "long", 8)]),
+)
+_ASSESSOR = ModelSignature(
+    inputs=Schema(
+        [
+            ColSpec("binary", "audio"),
+            ColSpec("string", "text", required=False),
+            ColSpec("string", "phonemes", required=False),
+        ]
+    ),
+    outputs=Schema([ColSpec("string", "text"), ColSpec("string", "phonemes", required=False)]),
+    params=SIGNATURE.params,
+)
+
+
+def _signature(model: RegisteredModel) -> ModelSignature:
+    """What the model takes and gives: one of pronunciation is told what should have been said."""
+    config = model.files["model"] / "config.json" if "model" in model.files else None
+    told = json.loads(config.read_text(encoding="utf-8")) if config and config.is_file() else {}
+    of = FAMILIES.get(told.get("model_type", ""))
+    return _ASSESSOR if of and of.takes_text else SIGNATURE
+
+
+def package(model: RegisteredModel, folder: Path) -> str:
+    """Write the model to the new `folder` as a pyfunc; the digest of its files.
+
+    The code that reads it travels with it, so an environment without asr_lab loads it too.
+    """
+    quiet()
+    with tempfile.TemporaryDirectory() as staging:
+        mlflow.pyfunc.save_model(
+            folder,
+            python_model=str(_PYFUNC),
+            artifacts={name: str(_called(name, path, Path(staging))) for name, path in model.files.items()},
+            model_config={"base_uri": model.base_uri} if model.base_uri else None,
+            code_paths=[str(_PACKAGE)],
+            pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in _NEEDED],
+            signature=_signature(model),
+        )
+    for cache in folder.rglob("__pycache__"):
+        shutil.rmtree(cache)
+    return _digest(folder / "artifacts")
+
+
+def _called(name: str, path: Path, staging: Path) -> Path:
+    """A folder under the name it is looked for by (MLflow keeps the name of the source); files keep their own."""
+    if not path.is_dir() or path.name == name:
+        return path
+    return Path(shutil.copytree(path, staging / name))
+
+
+def _digest(folder: Path) -> str:
+    whole = hashlib.sha256()
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with file.open("rb") as content:
+            own = hashlib.file_digest(content, "sha256").hexdigest()
+        whole.update(f"{file.relative_to(folder)} {own}\n".encode())
+    return whole.hexdigest()[:32]
+
+
+def publish(
+    client: MlflowClient,
+    run_id: str,
+    folder: Path,
+    *,
+    name: str,
+    content: str,
+    params: Mapping[str, str],
+    called: str = MODEL,
+) -> str:
+    """Put a packaged model on the store as a model of the run; its URI `models:/m-...`.
+
+    `content` is its digest: the same content of the same run is put there once, however often this is cut off. One
+    that is `called` otherwise than the run's own lies beside it: `runs:/ID/model` does not mean it.
+    """
+    logged = _logged(client, run_id, name, content, params, called)
+    if logged.status != "READY":
+        if called == MODEL:
+            _link(client, run_id, logged.model_id)
+        described = Model.load(str(folder))
+        described.model_id = described.model_uuid = logged.model_id
+        described.run_id, described.artifact_path = run_id, logged.artifact_location
+        described.save(str(folder / MLMODEL_FILE_NAME))
+        client.log_model_artifacts(logged.model_id, str(folder))
+        client.finalize_logged_model(logged.model_id, "READY")
+    return f"models:/{logged.model_id}"
+
+
+def _logged(
+    client: MlflowClient, run_id: str, name: str, content: str, params: Mapping[str, str], called: str
+) -> LoggedModel:
+    """The run's model of this content; made where our experiments lie, not in the default one as Model.log would."""
+    experiment = client.get_run(run_id).info.experiment_id
+    known = client.search_logged_models([experiment], f"tags.`{CONTENT_TAG}` = '{content}'")
+    for one in known:
+        if one.source_run_id == run_id:
+            return one
+    with once():
+        return client.create_logged_model(
+            experiment,
+            name=called,
+            source_run_id=run_id,
+            model_type=name,
+            params=dict(params),
+            tags={CONTENT_TAG: content},
+        )
+
+
+def _link(client: MlflowClient, run_id: str, model_id: str) -> None:
+    """Make the model an output of its run; MLflow answers a second time with an error."""
+    outputs = client.get_run(run_id).outputs
+    if model_id not in [output.model_id for output in (outputs.model_outputs if outputs else [])]:
+        client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])

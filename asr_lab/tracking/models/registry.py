@@ -1,0 +1,253 @@
+"""Models under names: their versions and champions, and models found again by URI."""
+
+from __future__ import annotations
+
+import functools
+import re
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from asr_lab.config.names import registered_name
+from asr_lab.errors import AsrLabError, listing
+from asr_lab.families import makes_adapters
+from asr_lab.interfaces.tracking import MERGED, RegisteredModel
+from asr_lab.tracking.connection import StoreAwayError, without_password
+from asr_lab.tracking.models import model_card
+from asr_lab.tracking.queries.filters import quoted
+from asr_lab.tracking.store import client as tracking_client
+from asr_lab.tracking.store import is_final, is_missing, once, reaching, shown_uri, tracking_uri
+from asr_lab.tracking.tags import BASE, BASE_DIGEST, FAMILY
+
+CHAMPION = "champion"
+"""Tag of runs and of the versions they made."""
+ADAPTER_NAME = "deepspeech2-adapter-"
+ADAPTER_SUFFIX = "_adapter.pt"
+_REGISTRY_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/]+)|/(?P<version>\d+))")
+
+
+def uri_of(version: ModelVersion) -> str:
+    """`models:/NAME/VERSION`."""
+    return f"models:/{version.name}/{version.version}"
+
+
+def new_version(client: MlflowClient, source: str, run_id: str, model: RegisteredModel) -> ModelVersion:
+    """The version of `model.name` that has this source, made if it is not there; asked twice it is made once.
+
+    The first one of a name becomes its champion, and so does the first after one that was cut off or deleted.
+    """
+    try:
+        has_champion = CHAMPION in client.get_registered_model(model.name).aliases
+    except MlflowException as error:
+        if not is_missing(error):
+            raise
+        _create_name(client, model.name)
+        has_champion = False
+    known = client.search_model_versions(f"name = {quoted(model.name)} and run_id = '{run_id}'")
+    made = next((version for version in known if version.source == source), None)
+    if made is None:
+        made = _made(client, source, run_id, model)
+    if not has_champion:  # there is nothing to gate against
+        client.set_registered_model_alias(model.name, CHAMPION, made.version)
+    return made
+
+
+def aliases_of(version: ModelVersion) -> list[str]:
+    """The aliases that the version has now."""
+    aliases = tracking_client().get_registered_model(version.name).aliases
+    return [alias for alias, number in aliases.items() if str(number) == str(version.version)]
+
+
+def _made(client: MlflowClient, source: str, run_id: str, model: RegisteredModel) -> ModelVersion:
+    """A new version with its card."""
+    run = client.get_run(run_id)
+    written = model.description or model_card.card(client, run, model.name)
+    tags = {FAMILY: run.data.tags[FAMILY]} if FAMILY in run.data.tags else {}
+    tags |= model.tags
+    if licence := model_card.license_of(client, run):
+        tags[model_card.LICENSE] = licence
+    client.log_text(run_id, written, model_card.FILE)
+    with once():
+        return client.create_model_version(
+            model.name,
+            source,
+            run_id=run_id,
+            tags=tags,
+            description=written,
+            await_creation_for=0,
+            model_id=source.removeprefix("models:/"),  # a server refuses the source without it
+        )
+
+
+def _create_name(client: MlflowClient, name: str) -> None:
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was faster
+            raise
+
+
+def register_run(run_id: str, name: str) -> ModelVersion:
+    """Make the model a run logged a version of `name`.
+
+    Raises `AsrLabError` when the run has none, or nothing can be called so.
+    """
+    run, source = model_of(run_id, name)
+    client = tracking_client()
+    with reaching("the model cannot be registered"):
+        known = client.search_model_versions(f"name = {quoted(name)} and run_id = '{run_id}'")
+        if own := [version for version in known if MERGED not in version.tags]:
+            return own[0]
+        return new_version(client, source, run_id, RegisteredModel(name=name, files={}, tags=tags_of(run)))
+
+
+def model_of(run_id: str, name: str) -> tuple[Run, str]:
+    """A run and the URI of its model, which is to be called `name`; raises `AsrLabError` as `register_run` does."""
+    try:
+        registered_name(name)
+    except ValueError as error:
+        raise AsrLabError(str(error), next_command="asr-lab register RUN --name NAME") from error
+    with reaching("the model cannot be registered"):
+        run = tracking_client().get_run(run_id)
+    logged = [output.model_id for output in (run.outputs.model_outputs if run.outputs else [])]
+    if not logged:
+        raise AsrLabError(f"run {run_id[:8]} logged no model", next_command=f"asr-lab show {run_id[:8]}")
+    return run, f"models:/{logged[-1]}"
+
+
+def tags_of(run: Run) -> dict[str, str]:
+    """What a version keeps of the tags of the run it was made of."""
+    return {key: run.data.tags[key] for key in (BASE,) if key in run.data.tags}
+
+
+def is_adapter(version: ModelVersion) -> bool:
+    """Whether it is a person's adapter: by its own tag, else its run's, else, where the run is gone, by its name."""
+    family = version.tags.get(FAMILY, "")
+    if not family and version.run_id:
+        with reaching("the run of the version cannot be read"):
+            try:
+                family = tracking_client().get_run(version.run_id).data.tags.get(FAMILY, "")
+            except MlflowException as error:
+                if not is_missing(error):
+                    raise
+    return makes_adapters(family) if family else bool(version.name.startswith(ADAPTER_NAME))
+
+
+def adapter_versions() -> list[dict[str, Any]]:
+    """A row a version of each registered adapter: person, version, whether champion, base and its digest."""
+    client = tracking_client()
+    rows = [
+        {
+            "name": model.name.removeprefix(ADAPTER_NAME),
+            "version": int(made.version),
+            "champion": str(model.aliases.get(CHAMPION)) == str(made.version),
+            "base": made.tags.get(BASE, ""),
+            "base_digest": made.tags.get(BASE_DIGEST, "")[:8],
+            "uri": uri_of(made),
+        }
+        for model in client.search_registered_models(f"name LIKE '{ADAPTER_NAME}%'")
+        for made in client.search_model_versions(f"name = {quoted(model.name)}")
+    ]
+    return sorted(rows, key=lambda row: (row["name"], row["version"]))
+
+
+def _is_folder(uri: str) -> bool:
+    return bool(uri) and Path(uri).is_dir()
+
+
+class MlflowStore:
+    """Models by registry URI, `runs:/ID/model`, or folder."""
+
+    def resolve(self, uri: str) -> Path:
+        """The local folder of a recogniser; raises `AsrLabError` when there is no such model."""
+        if _is_folder(uri):
+            return _own_folder(Path(uri))
+        artifacts = _download(tracking_uri(), self.pin(uri)) / "artifacts"
+        if any(artifacts.glob(f"*{ADAPTER_SUFFIX}")):
+            raise AsrLabError(
+                f"{uri} is a person's adapter, not a recogniser",
+                next_command=f"asr-lab transcribe FILE.wav --adapter {uri}",
+            )
+        return artifacts / "model"
+
+    def adapter_file(self, uri: str) -> Path:
+        """The file of a registered adapter; raises `AsrLabError` when there is none, or it is no adapter."""
+        artifacts = _download(tracking_uri(), self.pin(uri)) / "artifacts"
+        for file in artifacts.glob(f"*{ADAPTER_SUFFIX}"):
+            return file
+        raise AsrLabError(f"{uri} is not an adapter", next_command="asr-lab adapters list --registry")
+
+    def pin(self, uri: str) -> str:
+        """An alias as the version it means today; other URIs as they are."""
+        if _is_folder(uri):
+            return str(_own_folder(Path(uri)).resolve())
+        if uri.startswith("models:/") and uri.endswith("/latest"):
+            return uri_of(_newest(uri))
+        parts = _REGISTRY_URI.fullmatch(uri)
+        if parts is None:
+            if uri.startswith(("runs:/", "models:/")):
+                return uri
+            raise AsrLabError(
+                f"not a model: {uri!r}",
+                allowed="models:/NAME@alias, models:/NAME/3, runs:/ID/model, or a model's folder that exists",
+            )
+        with reaching("the registry cannot be read"):
+            try:
+                if parts["alias"]:
+                    found = tracking_client().get_model_version_by_alias(parts["name"], parts["alias"])
+                else:
+                    found = tracking_client().get_model_version(parts["name"], parts["version"])
+            except MlflowException as error:
+                if not is_final(error):
+                    raise  # it may be there all the same
+                raise _no_such_model(uri) from error
+        return uri_of(found)
+
+    def exists(self, uri: str) -> bool:
+        """Whether the registry has it; raises `StoreAwayError` when it cannot be asked."""
+        try:
+            self.pin(uri)
+        except StoreAwayError:
+            raise
+        except AsrLabError:
+            return False
+        return True
+
+
+def _own_folder(folder: Path) -> Path:
+    """The recogniser's own folder in that of a pyfunc; any other as it is."""
+    return folder / "artifacts" / "model" if (folder / "MLmodel").is_file() else folder
+
+
+def _newest(uri: str) -> ModelVersion:
+    name = uri.removeprefix("models:/").removesuffix("/latest")
+    versions = tracking_client().search_model_versions(f"name = {quoted(name)}")
+    if not versions:
+        raise _no_such_model(uri)
+    return max(versions, key=lambda version: int(version.version))
+
+
+def _no_such_model(uri: str) -> AsrLabError:
+    names = [model.name for model in tracking_client().search_registered_models()]
+    return AsrLabError(
+        f"no model {uri!r}",
+        where=shown_uri(),
+        allowed=listing(names) or "the registry is empty",
+        next_command="asr-lab train experiments/deepspeech2/base.yaml",
+    )
+
+
+@functools.lru_cache(maxsize=8)
+def _download(store: str, uri: str) -> Path:
+    tracking_client()
+    try:
+        return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
+    except (MlflowException, OSError) as error:
+        raise AsrLabError(
+            f"the model {uri!r} cannot be read: {without_password(str(error))}", where=without_password(store)
+        ) from error

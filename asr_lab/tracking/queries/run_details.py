@@ -1,0 +1,192 @@
+"""What runs are: a row each for a list, and one of them with its configuration, figures and lineage."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pandas as pd
+from mlflow.entities import Run
+from mlflow.entities.model_registry import ModelVersion
+
+from asr_lab.families import FAMILIES, config_class, deciding
+from asr_lab.metrics.catalog import direction
+from asr_lab.system import processes
+from asr_lab.tracking.artifacts import folder_size, local_folder
+from asr_lab.tracking.store import client, reaching
+from asr_lab.tracking.tags import (
+    ARCHIVED,
+    BASE,
+    CONTINUED_BY,
+    FAMILY,
+    KEEP,
+    KIND,
+    PARENT,
+    PROCESS,
+    RESUMED_FROM,
+)
+
+CUT_OFF = "cut off"
+_AT_ONCE = 100  # runs in one question to the registry
+_COLUMNS = ("run", "id", "family", "kind", "state", "started", "seconds", "metric", "value", "marks", "bytes")
+
+
+def overview(runs: Sequence[Run]) -> pd.DataFrame:
+    """A row a run: `run, id, family, kind, state, started` (UTC), `seconds` (till now while it runs), its deciding
+    `metric` and its `value`, `marks` (kept, archived, registered names), `bytes` on this disk (missing: not here).
+    """
+    versions = registered(run.info.run_id for run in runs)
+    rows = []
+    for run in runs:
+        tags, family = run.data.tags, run.data.tags.get(FAMILY, "")
+        metric = deciding(family, run.data.metrics) or deciding(family)
+        rows.append(
+            {
+                "run": run.info.run_name,
+                "id": run.info.run_id[:8],
+                "family": family,
+                "kind": tags.get(KIND, ""),
+                "state": state(run),
+                "started": pd.Timestamp(run.info.start_time, unit="ms"),
+                "seconds": round(seconds(run), 1),
+                "metric": metric,
+                "value": run.data.metrics.get(metric),
+                "marks": ", ".join([*_marks(run), *versions.get(run.info.run_id, ())]),
+                "bytes": size_on_disk(run),
+            }
+        )
+    table = pd.DataFrame(rows, columns=list(_COLUMNS))
+    return table.astype({"value": float, "bytes": "Int64"})
+
+
+def state(run: Run) -> str:
+    """`running`, `finished`, `failed`, `killed`; `cut off` when it is said to run and its process is no more."""
+    if run.info.status == "RUNNING" and processes.is_gone(run.data.tags.get(PROCESS, "")):
+        return CUT_OFF
+    return str(run.info.status).lower()
+
+
+def seconds(run: Run) -> float:
+    """How long it took, or has been running; of one that was cut off that is not known: NaN."""
+    if run.info.end_time:
+        return float(run.info.end_time - run.info.start_time) / 1000
+    return float("nan") if state(run) == CUT_OFF else time.time() - run.info.start_time / 1000
+
+
+def _marks(run: Run) -> list[str]:
+    kept = [word for tag, word in ((KEEP, "kept"), (ARCHIVED, "archived")) if tag in run.data.tags]
+    return kept + (["deleted"] if run.info.lifecycle_stage == "deleted" else [])
+
+
+def registered(run_ids: Iterable[str]) -> dict[str, list[str]]:
+    """Run id -> its versions in the registry, as `NAME/3@champion`."""
+    tracking, ids, found = client(), list(run_ids), dict[str, list[str]]()
+    with reaching("the registry cannot be read"):
+        versions: list[ModelVersion] = []
+        for start in range(0, len(ids), _AT_ONCE):
+            listed = ",".join(f"'{run_id}'" for run_id in ids[start : start + _AT_ONCE])
+            versions += tracking.search_model_versions(f"run_id IN ({listed})")
+        aliases = {name: tracking.get_registered_model(name).aliases for name in {made.name for made in versions}}
+    for made in sorted(versions, key=lambda made: (made.name, int(made.version))):
+        called = "".join(f"@{alias}" for alias, own in aliases[made.name].items() if str(own) == str(made.version))
+        found.setdefault(str(made.run_id), []).append(f"{made.name}/{made.version}{called}")
+    return found
+
+
+def size_on_disk(run: Run) -> int | None:
+    """Bytes of its artifacts and of the models it logged; None when they are not on this machine's disk."""
+    folder = local_folder(run.info.artifact_uri)
+    if folder is None or not folder.is_dir():
+        return None
+    outputs = run.outputs.model_outputs if run.outputs else []
+    models = [folder.parents[1] / "models" / output.model_id for output in outputs]  # where MLflow puts them
+    return sum(folder_size(each) for each in (folder, *models))
+
+
+def details(run: Run) -> dict[str, dict[str, Any]]:
+    """A run in sections: what it is, what differs from the defaults, its configuration, its figures, its lineage
+    (data, base, parent, children, models and those made from them), and where it comes from.
+    """
+    tags, metrics = run.data.tags, run.data.metrics
+    config = {key: value for key, value in sorted(run.data.params.items()) if "." in key}
+    took = seconds(run)
+    about = {"state": state(run), "took": None if took != took else round(took, 1), "bytes": size_on_disk(run)}
+    return {
+        "about": about | _own(tags, _ABOUT),
+        "differs": differing(run),
+        "config": config,
+        "metrics": {name: None if value != value else value for name, value in sorted(metrics.items())},
+        "lineage": _data(run) | _own(tags, ("base",)) | relatives(run),
+        "origin": _own(tags, ("command", "git_sha", "dirty", "versions", "hardware")),
+    }
+
+
+_ABOUT = ("family", "kind", "model_type", "speaker", "signature", "text", "keep", "archived", "error")
+
+
+def _own(tags: dict[str, str], names: Iterable[str]) -> dict[str, str]:
+    return {name: tags[f"asr_lab.{name}"] for name in names if tags.get(f"asr_lab.{name}")}
+
+
+def differing(run: Run) -> dict[str, str]:
+    """The parameters that are not at the default of the run's recipe; empty when its recipe is not known."""
+    from asr_lab.config.identity import defaults
+
+    name = run.data.params.get("recipe", "")
+    if name not in FAMILIES:
+        return {}
+    usual = {key: _text(value) for key, value in defaults(config_class(name)).items()}
+    own = ((key, value) for key, value in sorted(run.data.params.items()) if "." in key)  # others are `mlflow run`'s
+    return {key: value for key, value in own if usual.get(key) != value}
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _data(run: Run) -> dict[str, str]:
+    found = {}
+    for used in run.inputs.dataset_inputs if run.inputs else []:
+        split = next((tag.value for tag in used.tags if tag.key == "mlflow.data.context"), "data")
+        found[f"{split} data"] = f"{used.dataset.name}, digest {used.dataset.digest}"
+    return found
+
+
+def relatives(run: Run) -> dict[str, str]:
+    """Runs and models that this one comes from or that come from it."""
+    from asr_lab.tracking.queries import runs
+
+    run_id, tags, found = run.info.run_id, run.data.tags, dict[str, str]()
+    for tag, label in ((PARENT, "part of"), (RESUMED_FROM, "resumed from"),
+                       (CONTINUED_BY, "continued by")):  # fmt: skip
+        if other := tags.get(tag):
+            found[label] = other[:8]
+    children = runs.find(where=f"tags.`{PARENT}` = '{run_id}'")
+    if children:
+        found["children"] = _counted(children)
+    outputs = run.outputs.model_outputs if run.outputs else []
+    for number, output in enumerate(outputs, 1):
+        found["model" if len(outputs) == 1 else f"model {number}"] = f"models:/{output.model_id}"
+    versions = registered([run_id]).get(run_id, [])
+    if versions:
+        found["registered"] = ", ".join(versions)
+    bases = [f"models:/{version.split('@')[0]}" for version in versions]
+    if used := [other for base in bases for other in runs.find(where=f"tags.`{BASE}` = '{base}'")]:
+        found["base of"] = _counted(used)
+    return found
+
+
+def _counted(runs: Sequence[Run]) -> str:
+    states = [state(run) for run in runs]
+    counts = ", ".join(f"{states.count(one)} {one}" for one in dict.fromkeys(states))
+    names = ", ".join(str(run.info.run_name) for run in runs[:5])
+    return f"{len(runs)} ({counts}): {names}{', ...' if len(runs) > 5 else ''}"
+
+
+def best_point(points: Sequence[float], metric: str) -> int:
+    """Position of the best value of a curve; the last one where none is better than another."""
+    side = direction(metric)
+    if side == "neither" or not points:
+        return len(points) - 1
+    return (min if side == "lower" else max)(range(len(points)), key=points.__getitem__)

@@ -1,0 +1,69 @@
+"""Listing runs: by pattern, family, filter and age.
+
+A run belongs to asr_lab by its tag `asr_lab.family`, in whatever experiment it lies.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from mlflow.entities import Run as Run
+from mlflow.exceptions import MlflowException
+
+from asr_lab.errors import AsrLabError
+from asr_lab.tracking.queries import filters
+from asr_lab.tracking.store import client, experiment_ids, reaching, search_runs
+from asr_lab.tracking.tags import FAMILY, MODEL_TYPE
+
+_MOST_RUNS = 50_000
+_PAGE = 1000
+_FEW = 20  # at least so many are read at once
+_FILTERS = "metrics.`val/wer` < 0.2, params.`train.lr` = '0.001', tags.speaker = 'john', status = 'FINISHED'"
+
+
+def find(
+    pattern: str = "",
+    family: str = "",
+    *,
+    status: str = "",
+    where: str = "",
+    since: str = "",
+    archived: bool = True,
+    children: bool = True,
+    limit: int = _MOST_RUNS,
+) -> list[Run]:
+    """Runs of asr_lab, newest first.
+
+    `pattern` is a glob or a plain part of the run's name, model type or family, case-blind; `where` a filter in
+    MLflow's grammar; `since` an age (`7d`) or a date. Without `archived`, archived runs are left out; without
+    `children`, the trials of sweeps, folds and phases, which belong to another run. Raises `AsrLabError` for a filter
+    or a time that is not understood.
+    """
+    asked = filters.queries(
+        pattern, family, status=status, where=where, since=since, archived=archived, children=children
+    )
+    found: dict[str, Run] = {}
+    try:
+        experiments = experiment_ids(client())
+        for query in asked:
+            hits = search_runs(client(), experiments, query, page_size=min(_PAGE, max(limit, _FEW)))
+            found |= {run.info.run_id: run for run in islice((run for run in hits if matches(run, pattern)), limit)}
+    except MlflowException as error:
+        if where and error.error_code == "INVALID_PARAMETER_VALUE":
+            raise _wrong_filter(where, error) from error
+        with reaching("the runs cannot be listed"):
+            raise
+    return sorted(found.values(), key=lambda run: run.info.start_time or 0, reverse=True)[:limit]
+
+
+def _wrong_filter(where: str, error: MlflowException) -> AsrLabError:
+    return AsrLabError(
+        f"the filter {where!r} is not understood: {error.message.splitlines()[0]}",
+        allowed=f"conditions joined by AND, such as {_FILTERS}",
+    )
+
+
+def matches(run: Run, pattern: str) -> bool:
+    """Whether a run's name, model type or family is like the pattern."""
+    tags = run.data.tags
+    return filters.is_like(pattern, run.info.run_name, tags.get(MODEL_TYPE), tags.get(FAMILY))

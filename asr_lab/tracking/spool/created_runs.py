@@ -1,0 +1,36 @@
+"""Which run of the store was made of a spool: told by a tag, for the answer that named it may have been lost."""
+
+from __future__ import annotations
+
+from mlflow import MlflowClient
+
+from asr_lab.tracking.connection import StoreAwayError
+from asr_lab.tracking.spool.spool import Spool
+from asr_lab.tracking.store import experiment_ids, search_runs
+from asr_lab.tracking.tags import SPOOL
+
+
+def runs_of_spool(client: MlflowClient, id: str) -> list[str]:
+    """Ids of the runs that were made of this spool, the earliest first."""
+    condition = f"tags.`{SPOOL}` = '{id}'"
+    found = search_runs(client, experiment_ids(client), condition, order="attributes.start_time")
+    return [str(run.info.run_id) for run in found]
+
+
+def run_of_spool(client: MlflowClient, id: str) -> str:
+    """The run that was made of this spool, or ""."""
+    return next(iter(runs_of_spool(client, id)), "")
+
+
+def on_store(client: MlflowClient, beside: Spool, id: str) -> str:
+    """The id on the store of a run that may have begun without it; its spool would lie beside this one.
+
+    Raises `StoreAwayError` when the store does not have it yet.
+    """
+    folder = beside.folder.parent / id
+    if folder.is_dir():
+        run_id = Spool(folder).state.run_id
+        if not run_id:
+            raise StoreAwayError(f"run {id[:8]}, which this one belongs to, is not on the store yet")
+        return run_id
+    return run_of_spool(client, id) or id

@@ -1,0 +1,151 @@
+"""One request's worth of a spool's events, sent to the run it is of; sent twice they are there once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
+
+from asr_lab.interfaces.tracking import RegisteredModel
+from asr_lab.tracking.models import pyfunc_package, registry
+from asr_lab.tracking.spool.created_runs import on_store, runs_of_spool
+from asr_lab.tracking.spool.journal import Event
+from asr_lab.tracking.spool.spool import Spool
+
+_METRICS_AT_ONCE = 1000
+_BATCHED = ("metrics", "params", "tags")
+
+
+@dataclass
+class Sender:
+    """Sends events of a spool whose run is on the store."""
+
+    spool: Spool
+    client: MlflowClient
+    known_params: set[str] | None = field(default=None, init=False)
+
+    def send(self, group: Sequence[Event]) -> None:
+        """Send a group of `groups`; raises what the store, its driver, or a proxy raises."""
+        if group[0].kind in _BATCHED:
+            self._batch(group)
+        else:
+            self._one(group[0])
+
+    def _drop_twins(self) -> None:
+        """Delete what a server made late of a request that was given up: empty runs of the same spool."""
+        if self.spool.state.attempts > 1:
+            for run_id in runs_of_spool(self.client, self.spool.id):
+                if run_id != self.spool.state.run_id:
+                    self.client.delete_run(run_id)
+
+    def _batch(self, events: Sequence[Event]) -> None:
+        metrics: list[Metric] = []
+        params: dict[str, str] = {}
+        tags: dict[str, str] = {}
+        for event in events:
+            values: Mapping[str, Any] = event.content["values"]
+            if event.kind == "metrics":
+                step = event.content["step"]
+                metrics += [Metric(name, value, event.at_ms, step) for name, value in values.items()]
+            elif event.kind == "params":
+                params = dict(values) | params
+            else:
+                tags |= values
+        run_id = self.spool.state.run_id
+        self.client.log_batch(
+            run_id,
+            metrics=metrics,
+            params=[Param(key, value) for key, value in params.items() if key not in self._known_params()]
+            if params
+            else [],
+            tags=[RunTag(key, self._meant(key, value)) for key, value in tags.items()],
+        )
+        if params:
+            self._known_params().update(params)
+
+    def _known_params(self) -> set[str]:
+        """Names of the parameters that the run has: MLflow refuses to change one."""
+        if self.known_params is None:
+            self.known_params = set(self.client.get_run(self.spool.state.run_id).data.params)
+        return self.known_params
+
+    def _meant(self, key: str, value: str) -> str:
+        """A tag's value with what was known only by its place in the spool under its name on the store."""
+        if key == MLFLOW_PARENT_RUN_ID:
+            return on_store(self.client, self.spool, value)
+        if key == MLFLOW_RUN_NOTE:
+            for path, uri in self.spool.state.models.items():
+                value = value.replace(str(self.spool.folder / path), uri)
+        return value
+
+    def _one(self, event: Event) -> None:
+        said, run_id = event.content, self.spool.state.run_id
+        if event.kind == "begin":
+            self.client.update_run(run_id, status="RUNNING", name=f"{said['name']}-{run_id[:8]}")
+        elif event.kind == "dataset":
+            self._dataset(said)
+        elif event.kind == "artifact":
+            self._artifact(said)
+        elif event.kind == "model":
+            self._model(said)
+        elif event.kind == "finish":
+            self._drop_twins()
+            self.client.set_terminated(run_id, said["status"], end_time=event.at_ms)
+        else:
+            raise KeyError("a line that cannot be read")
+
+    def _dataset(self, said: Mapping[str, Any]) -> None:
+        entity = Dataset(said["name"], said["digest"], "local", said["source"], profile=said["profile"])
+        tags = [InputTag("mlflow.data.context", said["split"])]
+        self.client.log_inputs(self.spool.state.run_id, [DatasetInput(entity, tags)])
+
+    def _artifact(self, said: Mapping[str, Any]) -> None:
+        local, folder = self.spool.file(said["file"]), said["to"]
+        if local.is_dir():
+            self.client.log_artifacts(self.spool.state.run_id, str(local), f"{folder}/{local.name}".lstrip("/"))
+        elif local.is_file():
+            self.client.log_artifact(self.spool.state.run_id, str(local), folder or None)
+        else:
+            raise FileNotFoundError(f"{local} is not there any more")
+
+    def _model(self, said: Mapping[str, Any]) -> None:
+        run_id, folder = self.spool.state.run_id, self.spool.file(said["file"])
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{folder} is not there any more")
+        name, params = said["name"], self.client.get_run(run_id).data.params
+        uri = pyfunc_package.publish(self.client, run_id, folder, name=name, content=said["content"], params=params)
+        model_id = uri.removeprefix("models:/")
+        points = [
+            Metric(key, value, at_ms, step, model_id=model_id) for key, (value, at_ms, step) in said["metrics"].items()
+        ]
+        for start in range(0, len(points), _METRICS_AT_ONCE):
+            self.client.log_batch(run_id, metrics=points[start : start + _METRICS_AT_ONCE])
+        if said["register"]:
+            model = RegisteredModel(name=name, files={}, tags=said["tags"], description=said["description"])
+            uri = registry.uri_of(registry.new_version(self.client, uri, run_id, model))
+        self.spool.save(models={**self.spool.state.models, said["file"]: uri})
+
+
+def groups(events: Sequence[Event]) -> Iterator[list[Event]]:
+    """What goes in one request: up to 1000 metric points with params and tags; everything else alone."""
+    group: list[Event] = []
+    points = 0
+    for event in events:
+        if event.kind not in _BATCHED:
+            if group:
+                yield group
+            yield [event]
+            group, points = [], 0
+            continue
+        count = len(event.content.get("values", ()))
+        if group and points + count > _METRICS_AT_ONCE:
+            yield group
+            group, points = [], 0
+        group.append(event)
+        points += count
+    if group:
+        yield group

@@ -1,0 +1,229 @@
+"""Starting runs on MLflow, by the contract of their tags, params, metrics and artifacts.
+
+Everything is written to the run's spool on this disk first, and shipped from there in the background: the run neither
+waits for the tracking store nor dies of it. What the store did not take by the end waits for `asr-lab sync` or the
+next run.
+
+Under `mlflow run` the run that MLflow made (`MLFLOW_RUN_ID`) is adopted, in whatever experiment it lies. A run of the
+same signature that is still RUNNING although its process is gone was cut off, and is continued.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from mlflow import MlflowClient
+from mlflow.entities import Run, RunTag
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+from asr_lab.errors import AsrLabError
+from asr_lab.interfaces.tracking import MERGED, Past, RunSpec, Status
+from asr_lab.system import libraries, processes
+from asr_lab.system.distributed import rank_and_world_size
+from asr_lab.tracking import orphans, provenance
+from asr_lab.tracking.connection import StoreAwayError
+from asr_lab.tracking.notifications import say
+from asr_lab.tracking.queries import runs
+from asr_lab.tracking.recorder import MlflowRecorder
+from asr_lab.tracking.spool import sync
+from asr_lab.tracking.spool.created_runs import run_of_spool
+from asr_lab.tracking.spool.header import Header
+from asr_lab.tracking.spool.spool import ROOT, Spool, new_id, now_ms
+from asr_lab.tracking.spool.upload import Delivery
+from asr_lab.tracking.store import client as tracking_client
+from asr_lab.tracking.store import reaching, shown_uri, tracking_uri
+from asr_lab.tracking.tags import (
+    COMMAND,
+    CONTINUED_BY,
+    FAMILY,
+    HARDWARE,
+    KIND,
+    MODEL_TYPE,
+    PROCESS,
+    RESUMED_FROM,
+    SIGNATURE,
+    VERSIONS,
+    WORLD_SIZE,
+)
+
+
+class MlflowTracker:
+    """Starts runs on the tracking store; `offline`, and where the store does not answer, in the spool alone."""
+
+    def __init__(self, *, new_run: bool = False, offline: bool = False) -> None:
+        self.new_run, self.offline = new_run, offline
+        self._leftovers: threading.Thread | None = None
+
+    def announce(self, family: str) -> None:
+        """Mark the run that MLflow handed to this process as ours, before anything long begins.
+
+        Killed before it starts in earnest, it can be told by its dead process and closed.
+        """
+        run_id = os.environ.get("MLFLOW_RUN_ID", "")
+        if not run_id or self.offline:
+            return
+        try:
+            with reaching("the run that MLflow made cannot be used"):
+                tags = {FAMILY: family, PROCESS: processes.process_mark()}
+                tracking_client().log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+        except StoreAwayError:
+            return  # the run itself will say so
+
+    def start(self, spec: RunSpec, *, own: bool = False) -> MlflowRecorder:
+        """A run for `spec`: the one MLflow handed to this process (never when `own`), one cut off, or a new one.
+
+        Raises `BrokenLibraryError`, before there is a run, when torch or torchaudio does not load.
+        """
+        libraries.require()
+        client = self._client("" if own else os.environ.get("MLFLOW_RUN_ID", ""), tidies=not spec.parent)
+        header = _header(spec)
+        adopted = "" if own else os.environ.pop("MLFLOW_RUN_ID", "")
+        seeks = spec.resumable and not self.new_run
+        orphan = orphans.spooled(spec) if seeks else None
+        if client and seeks:
+            try:
+                with reaching("the tracking store cannot be used"):
+                    orphan = _orphan(client, spec, header, orphan)
+            except StoreAwayError as away:
+                client = self._go_on_without(away)
+        if adopted:
+            spool = Spool.create(ROOT, adopted, header, run_id=adopted)
+            if orphan:
+                _hand_over(orphan, spool)
+        else:
+            spool = orphan or self._new(client, header)
+        return self._record(spool, spec, header, resumed=orphan is not None, ship=client is not None)
+
+    def reopen(self, spec: RunSpec, run_id: str) -> MlflowRecorder:
+        """Go on recording into a run, ended or not; a new one where it is deleted, or MLflow handed one to us."""
+        client = self._client("")
+        waits = (ROOT / run_id).is_dir()
+        if client and not waits:
+            run_id = run_of_spool(client, run_id) or run_id  # it began without the store, which has it by now
+        if "MLFLOW_RUN_ID" in os.environ or not (waits or (client and orphans.is_active(client, run_id))):
+            return self.start(spec)
+        header = _header(spec)
+        spool = Spool.create(ROOT, run_id, header, run_id="" if waits else run_id)
+        return self._record(spool, spec, header, resumed=True, ship=client is not None)
+
+    def close(self, run_id: str, status: Status, why: str) -> None:
+        """End a run whose process is gone: what waits of it is shipped, and its checkpoints go."""
+        client = self._client("")
+        orphans.close(client, run_id, status, why)
+
+    def _record(self, spool: Spool, spec: RunSpec, header: Header, *, resumed: bool, ship: bool) -> MlflowRecorder:
+        spool.describe(header)
+        if ship and not self._leftovers:
+            self._leftovers = threading.Thread(target=sync.ship_leftovers, args=(ROOT, tracking_uri()), daemon=True)
+            self._leftovers.start()
+        return MlflowRecorder(spool, spec, resumed=resumed, offline=self.offline, leftovers=self._leftovers)
+
+    def finished(self, spec: RunSpec) -> Past | None:
+        """None too where nothing is to be taken from the store, or it does not answer."""
+        if self.new_run or self.offline:
+            return None
+        try:
+            alike = f"tags.`{SIGNATURE}` = '{spec.signature}' and tags.`{KIND}` = '{spec.kind}'"
+            found = runs.find(where=alike, status="FINISHED", archived=False)
+        except StoreAwayError:
+            return None  # the run that is started will say so
+        fitting = (run for run in found if _is_merged(run) == (MERGED in spec.tags))
+        return next(filter(None, map(_past, fitting)), None)
+
+    def _client(self, adopted: str, *, tidies: bool = True) -> MlflowClient | None:
+        """None where the store does not answer; raises `AsrLabError` when it does not have the adopted run.
+
+        `tidies`: runs that were never begun are closed; once for a run and those beneath it.
+        """
+        if self.offline:
+            return None
+        try:
+            with reaching("the tracking store cannot be used"):
+                client = tracking_client()
+                if tidies:
+                    orphans.close_unstarted(client)
+                if adopted:
+                    client.get_run(adopted)
+                return client
+        except StoreAwayError as away:
+            return self._go_on_without(away)
+
+    @staticmethod
+    def _go_on_without(away: StoreAwayError) -> None:
+        say(f"warning: {away.what} ({shown_uri()}); the run is recorded in {ROOT}/ and shipped when it does")
+
+    def _new(self, client: MlflowClient | None, header: Header) -> Spool:
+        """The spool of a new run, called by the run's id on the store where the store answers."""
+        spool = Spool.create(ROOT, new_id(), header)
+        if not client:
+            return spool
+        try:
+            with reaching("the tracking store cannot be used"):
+                Delivery(spool, client).make_run()
+        except StoreAwayError as away:
+            self._go_on_without(away)
+        except AsrLabError:
+            spool.remove()
+            raise
+        else:
+            spool.rename(spool.state.run_id)
+        return spool
+
+
+def _is_merged(run: Run) -> bool:
+    """Whether its adapters became part of the weights it kept; runs from before the tag say it by what was asked."""
+    return MERGED in run.data.tags or run.data.params.get("model.merged") == "True"
+
+
+def _past(run: Run) -> Past | None:
+    models = run.outputs.model_outputs if run.outputs else []
+    uri = f"models:/{models[-1].model_id}" if models else ""
+    return Past(run.info.run_id, str(run.info.run_name), uri, dict(run.data.metrics)) if uri else None
+
+
+def _header(spec: RunSpec) -> Header:
+    tags = {
+        FAMILY: spec.family,
+        KIND: spec.kind,
+        MODEL_TYPE: spec.model_type,
+        SIGNATURE: spec.signature,
+        PROCESS: processes.process_mark(),
+        COMMAND: provenance.command(),
+        VERSIONS: provenance.versions(),
+        HARDWARE: provenance.hardware(),
+        "asr_lab.threads": provenance.threads(),
+        WORLD_SIZE: str(rank_and_world_size()[1]),
+        **{f"asr_lab.{key}": value for key, value in provenance.own_code().items()},
+        **({MLFLOW_PARENT_RUN_ID: spec.parent} if spec.parent else {}),
+        **spec.tags,
+    }
+    return Header(
+        uri=tracking_uri(),
+        family=spec.family,
+        kind=spec.kind,
+        signature=spec.signature,
+        name=spec.name,
+        started_ms=now_ms(),
+        tags=tags,
+        process=processes.process_mark(),
+    )
+
+
+def _orphan(client: MlflowClient, spec: RunSpec, header: Header, spooled: Spool | None) -> Spool | None:
+    """The run to be continued: the one that waits here, unless somebody deleted it meanwhile, or one of the store."""
+    if spooled and (not spooled.state.run_id or orphans.is_active(client, spooled.state.run_id)):
+        return spooled
+    if spooled:
+        spooled.release()
+    run_id = orphans.on_store(client, spec)
+    return Spool.create(ROOT, run_id, header, run_id=run_id) if run_id else None
+
+
+def _hand_over(orphan: Spool, adopted: Spool) -> None:
+    """The adopted run goes on where the orphan was cut off; the orphan is closed."""
+    orphans.move_checkpoints(orphan.id, adopted.id)
+    orphan.append("tags", values={CONTINUED_BY: adopted.id})
+    orphan.append("finish", status="KILLED")
+    orphan.release()
+    adopted.append("tags", values={RESUMED_FROM: orphan.id})
