@@ -57,7 +57,7 @@ def learners(folder: Path, count: int, *, name: str = "all", seed: int = 0, erro
         id = f"{name}{place:03d}"
         audio = folder / "audio" / f"{id}.wav"
         audio.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(audio, said_aloud(list(truth.said) or ["S"], rng), 16000, subtype="PCM_16")
+        soundfile.write(audio, said_aloud(list(truth.spoken) or ["S"], rng), 16000, subtype="PCM_16")
         speaker, language = ("mina", "korean") if place % 2 else ("juan", "spanish")
         fields = {**truth.to_custom(), "l1": language}
         cuts.append(manifest.utterance(id=id, audio=audio, text="a b c", speaker=speaker, language="en", **fields))

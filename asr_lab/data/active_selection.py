@@ -32,7 +32,7 @@ class Budget:
             raise AsrLabError(f"shares of {self.share:g} and {self.speaker_share:g}", allowed="above 0, at most 1")
 
 
-def unused(cuts: CutSet, used: Sequence[CutSet]) -> CutSet:
+def exclude_used(cuts: CutSet, used: Sequence[CutSet]) -> CutSet:
     """The utterances that are in none of the others; raises `AsrLabError` when none is left."""
     known = {cut.id for others in used for cut in others}
     left = CutSet.from_cuts(cut for cut in cuts if cut.id not in known)
@@ -41,7 +41,7 @@ def unused(cuts: CutSet, used: Sequence[CutSet]) -> CutSet:
     return left
 
 
-def hardest(cuts: CutSet, difficulty: Mapping[str, float], budget: Budget) -> CutSet:
+def select_hardest(cuts: CutSet, difficulty: Mapping[str, float], budget: Budget) -> CutSet:
     """The most difficult utterances within the budget, the hardest first; of equals, by id.
 
     An utterance that would go beyond the budget, or its speaker's part of it, is passed over for the next. At least
@@ -62,7 +62,7 @@ def hardest(cuts: CutSet, difficulty: Mapping[str, float], budget: Budget) -> Cu
     return CutSet.from_cuts(chosen)
 
 
-def cut_short(cuts: CutSet, chosen: CutSet, budget: Budget) -> str:
+def cap_warning(cuts: CutSet, chosen: CutSet, budget: Budget) -> str:
     """How much less than asked for was `chosen` of the utterances because of the cap on a speaker, for people.
 
     "" where nothing that would have fitted the budget was passed over.

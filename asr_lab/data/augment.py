@@ -47,9 +47,9 @@ class SoundAugmenter:
             return samples
         snr_db = float(draw.uniform(settings.noise_snr_db[0], settings.noise_snr_db[-1]))
         if self.recordings:
-            background = noise.piece(self._recording(int(draw.integers(len(self.recordings)))), len(samples), draw)
+            background = noise.loop_from(self._recording(int(draw.integers(len(self.recordings)))), len(samples), draw)
         else:
-            background = noise.made("white" if settings.noise == "white" else "pink", len(samples), draw)
+            background = noise.generate("white" if settings.noise == "white" else "pink", len(samples), draw)
         return noise.mix(samples, background, snr_db)
 
     def features(self, features: Tensor, cut_id: str, epoch: int) -> Tensor:

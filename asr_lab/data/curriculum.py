@@ -16,7 +16,7 @@ from lhotse import CutSet
 from lhotse.cut import Cut
 
 from asr_lab.data import manifest
-from asr_lab.data.leakage import in_both
+from asr_lab.data.leakage import shared_values
 from asr_lab.data.stratified_splits import FIELDS, labels
 from asr_lab.errors import AsrLabError, listing, nearest
 
@@ -151,7 +151,7 @@ def check_disjoint(splits: Mapping[str, Sequence[Cut] | CutSet], by: str = "spea
             where=listing(without) if len(without) < len(splits) else "",
             hint=f"did you mean {near!r}?" if near else "",
         )
-    if shared := in_both(values, combinations(values, 2)):
+    if shared := shared_values(values, combinations(values, 2)):
         told = "; ".join(f"{pair} share {len(names)}: {listing(names, 5)}" for pair, names in shared.items())
         raise AsrLabError(
             f"the splits are not disjoint by {by}: {told}",

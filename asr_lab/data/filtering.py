@@ -16,7 +16,7 @@ from asr_lab.units import frames_needed, num_samples
 
 
 @dataclass(frozen=True)
-class Screened:
+class FilterResult:
     """The utterances that stay, and why others went."""
 
     cuts: CutSet
@@ -54,7 +54,7 @@ class Screened:
         return lines
 
 
-def screen(
+def filter_transcribed(
     cuts: CutSet,
     normalize: Callable[[str], str],
     encode: Callable[[str], list[int]],
@@ -64,9 +64,9 @@ def screen(
     output_frames: Callable[[int], int],
     min_duration_s: float = 0.0,
     where: str = "",
-) -> Screened:
+) -> FilterResult:
     """`sift` by the transcripts' characters; those that the vocabulary does not know are counted."""
-    found = sift(
+    found = filter_utterances(
         cuts,
         lambda cut: encode(manifest.text(cut)),
         max_duration_s,
@@ -78,7 +78,7 @@ def screen(
     return replace(found, unknown_characters=outside(texts, vocabulary))
 
 
-def sift(
+def filter_utterances(
     cuts: CutSet,
     labels_of: Callable[[Cut], list[int]],
     max_duration_s: float,
@@ -86,7 +86,7 @@ def sift(
     output_frames: Callable[[int], int],
     min_duration_s: float = 0.0,
     where: str = "",
-) -> Screened:
+) -> FilterResult:
     """Leave out utterances longer than `max_duration_s`, shorter than `min_duration_s`, or whose labels do not fit
     their frames (`output_frames`: samples -> frames of the model's output).
 
@@ -105,7 +105,7 @@ def sift(
             crowded.append(cut.id)
         else:
             kept.append(cut)
-    found = Screened(CutSet.from_cuts(kept), too_long, too_short, crowded, no_text)
+    found = FilterResult(CutSet.from_cuts(kept), too_long, too_short, crowded, no_text)
     if not kept:
         raise AsrLabError("no utterance can be learned from: " + "; ".join(found.warnings("all")), where=where)
     return found

@@ -18,7 +18,7 @@ _LEARNING = ("train", "val")
 
 
 @dataclass(frozen=True)
-class Sharing:
+class Leakage:
     """What a training and its tests share, by pair of splits (`train and test`); two tests may share what they like."""
 
     utterances: Mapping[str, list[str]] = field(default_factory=dict)
@@ -27,7 +27,7 @@ class Sharing:
     """Names; empty where all splits are of the same one speaker, which is meant."""
 
     @classmethod
-    def of(cls, splits: Mapping[str, CutSet]) -> Sharing:
+    def of(cls, splits: Mapping[str, CutSet]) -> Leakage:
         """Of manifests by the names of their splits (`train`, `val`, `test`, ...)."""
         pairs = [(one, other) for one, other in combinations(splits, 2) if one in _LEARNING]
         utterances = {f"{one} and {other}": same_utterances(splits[one], splits[other]) for one, other in pairs}
@@ -35,7 +35,7 @@ class Sharing:
         alone = len(set().union(*speakers.values())) == 1
         return cls(
             {pair: ids for pair, ids in utterances.items() if ids},
-            {} if alone else in_both({name: own - {""} for name, own in speakers.items()}, pairs),
+            {} if alone else shared_values({name: own - {""} for name, own in speakers.items()}, pairs),
         )
 
     def warnings(self) -> list[str]:
@@ -58,7 +58,7 @@ class Sharing:
         ]
 
 
-def in_both(values: Mapping[str, Set[str]], pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+def shared_values(values: Mapping[str, Set[str]], pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     """`train and val` -> the values that both have, in order; only of those pairs that share any."""
     shared = {f"{one} and {other}": sorted(values[one] & values[other]) for one, other in pairs}
     return {pair: found for pair, found in shared.items() if found}

@@ -14,7 +14,7 @@ Kind = Literal["pink", "white"]
 _FULL_SCALE = 0.99  # louder mixtures are turned down as a whole, which keeps their SNR
 
 
-def made(kind: Kind, num_samples: int, draw: np.random.Generator) -> Signal:
+def generate(kind: Kind, num_samples: int, draw: np.random.Generator) -> Signal:
     """Noise (num_samples,): white has a flat power density, pink one of 1/f (above 50 Hz, flat below)."""
     background = draw.standard_normal(num_samples)
     if kind == "pink":
@@ -24,7 +24,7 @@ def made(kind: Kind, num_samples: int, draw: np.random.Generator) -> Signal:
     return background.astype(np.float32)
 
 
-def piece(recording: Signal, num_samples: int, draw: np.random.Generator) -> Signal:
+def loop_from(recording: Signal, num_samples: int, draw: np.random.Generator) -> Signal:
     """A piece (num_samples,) of a recording from a drawn place on, begun anew at its end."""
     start = int(draw.integers(len(recording)))
     return np.resize(np.roll(recording, -start), num_samples)

@@ -46,7 +46,7 @@ class Pronunciation:
             object.__setattr__(self, "insertions", ((),) * (len(self.canonical) + 1))
 
     @property
-    def said(self) -> tuple[str, ...]:
+    def spoken(self) -> tuple[str, ...]:
         """What was said, in order, with insertions and `<unk>`, without `<del>`: the target of phoneme recognition."""
         found = list(self.insertions[0])
         for phoneme, inserted in zip(self.perceived, self.insertions[1:], strict=True):

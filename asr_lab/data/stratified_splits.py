@@ -53,7 +53,7 @@ def present(cuts: CutSet, fields: Sequence[str]) -> list[str]:
     return named
 
 
-def split_alike(
+def stratified_split(
     cuts: CutSet,
     shares: Mapping[str, float],
     *,
@@ -82,7 +82,7 @@ def split_alike(
     }
 
 
-def folds_alike(
+def stratified_folds(
     cuts: CutSet,
     folds: int,
     *,
@@ -95,7 +95,9 @@ def folds_alike(
     """Splits for cross-fitting, as `split_alike`: each group is in the `test` of exactly one of so many folds, and in
     `train` or `val` (a share of everything) of the others. Raises `AsrLabError` when there are too few groups.
     """
-    tests = split_alike(cuts, {str(n): 1 / folds for n in range(folds)}, fields=fields, hard=hard, by=by, seed=seed)
+    tests = stratified_split(
+        cuts, {str(n): 1 / folds for n in range(folds)}, fields=fields, hard=hard, by=by, seed=seed
+    )
     found = []
     for number, test in tests.items():
         rest = CutSet.from_cuts(cut for other, own in tests.items() if other != number for cut in own)
@@ -107,7 +109,7 @@ def folds_alike(
                 hint="--val 0" + (f", or --folds {folds + 1}" if len(tested) + len(left) > folds else ""),
             )
         share = val / (1 - 1 / folds)
-        made = split_alike(rest, {"train": 1 - share, "val": share}, fields=fields, hard=hard, by=by, seed=seed)
+        made = stratified_split(rest, {"train": 1 - share, "val": share}, fields=fields, hard=hard, by=by, seed=seed)
         found.append(made | {"test": test})
     return found
 

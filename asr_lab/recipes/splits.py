@@ -9,7 +9,7 @@ from pathlib import Path
 from lhotse import CutSet
 
 from asr_lab.data import manifest
-from asr_lab.data.filtering import Screened, screen
+from asr_lab.data.filtering import FilterResult, filter_transcribed
 from asr_lab.data.phonemes import check_languages
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.interfaces.tracking import Dataset
@@ -55,9 +55,9 @@ class Split:
         )
 
 
-def screened(split: Split, recognizer: Recognizer, max_duration_s: float, *, fastest: float = 1.0) -> Screened:
+def screened(split: Split, recognizer: Recognizer, max_duration_s: float, *, fastest: float = 1.0) -> FilterResult:
     """What of a split the recogniser can learn from; `fastest` is the highest factor of speed perturbation."""
-    return screen(
+    return filter_transcribed(
         split.cuts,
         recognizer.spell,
         recognizer.encode_text,

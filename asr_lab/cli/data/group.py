@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from asr_lab.cli.data.import_corpus import import_corpus
-from asr_lab.cli.data.manifest_output import bar, say
+from asr_lab.cli.data.manifest_output import print_summary, progress_bar
 from asr_lab.cli.data.select import select
 from asr_lab.cli.data.snr import snr
 from asr_lab.cli.data.split import phases, split
@@ -58,7 +58,7 @@ def stats(manifest_path: Path, by: str, style: str) -> None:
     show(table.merge(errors_by(judged, by), how="left", on=by) if judged else table, style)
     if style == "table":
         _confusions(judged, by)
-        say(cuts, manifest_path)
+        print_summary(cuts, manifest_path)
         normalizer = TextNormalizer()
         counted = "".join(c for c, _ in sorted(characters(cuts, normalizer).items()) if c != " ")
         click.echo(f"  digest {manifest.digest(cuts)}")
@@ -121,7 +121,7 @@ def _check_audio(cuts: Any, path: str) -> None:
     from asr_lab.data.stats import check_audio
 
     done = 0
-    with bar("reading") as progress:
+    with progress_bar("reading") as progress:
 
         def advance(more: int) -> None:
             nonlocal done

@@ -9,7 +9,14 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from asr_lab.cli.data.manifest_output import bar, keep_what_is_there, overwrite_option, remove_left_over, say, span
+from asr_lab.cli.data.manifest_output import (
+    check_overwrite,
+    overwrite_option,
+    parse_range,
+    print_summary,
+    progress_bar,
+    remove_stale,
+)
 from asr_lab.data.importers import registry
 from asr_lab.data.importers.contract import SKIP_FAULTY, Importer, Option
 from asr_lab.data.importers.import_report import ImportReport
@@ -88,9 +95,9 @@ def import_corpus(ctx: click.Context, /, kind: str, places: tuple[str, ...], ove
         raise AsrLabError("no such file or folder", where=str(source))
     existing = sorted(out.glob(f"{'*' if importer.has_splits else 'all'}{manifest.SUFFIX}"))
     lists_faults = importer.accepts(SKIP_FAULTY)
-    keep_what_is_there([*existing, out / FAULTS] if lists_faults else existing, overwrite)
+    check_overwrite([*existing, out / FAULTS] if lists_faults else existing, overwrite)
     given = before | {own.name: _value(own, options[own.name]) for own in importer.options if not own.positional}
-    with bar(f"importing {' '.join(before.values()) or kind}") as progress:
+    with progress_bar(f"importing {' '.join(before.values()) or kind}") as progress:
         result = registry.import_corpus(kind, source, out, given, progress)
     for line in result.report.lines():
         click.echo(line)
@@ -98,12 +105,12 @@ def import_corpus(ctx: click.Context, /, kind: str, places: tuple[str, ...], ove
         _write_faults(out / FAULTS, result.report)
     paths = {split: out / f"{split}{manifest.SUFFIX}" for split in result.splits}
     for split, cuts in result.splits.items():
-        say(manifest.write(cuts, paths[split]), paths[split])
+        print_summary(manifest.write(cuts, paths[split]), paths[split])
     for warning in result.warnings:
         click.echo(warning)
     if importer.has_splits:
         splits = {out / f"{name}{manifest.SUFFIX}" for name in _SPLITS}
-        remove_left_over([path for path in existing if path in splits - set(paths.values())], source)
+        remove_stale([path for path in existing if path in splits - set(paths.values())], source)
 
 
 def _check_options(ctx: click.Context, kind: str, importer: Importer, options: Mapping[str, Any]) -> None:
@@ -132,7 +139,7 @@ def _locations(
 def _value(option: Option, given: Any) -> Any:
     """An option as its importer takes it."""
     if option.kind == "range" and given:
-        low, high = span(given, option.flag)
+        low, high = parse_range(given, option.flag)
         return int(low), int(high)
     if option.kind == "pairs":
         return _pairs(given if option.multiple else given.split(",") if given else (), option.flag)

@@ -15,7 +15,7 @@ from asr_lab.errors import AsrLabError
 
 
 @contextmanager
-def bar(what: str) -> Iterator[Any]:
+def progress_bar(what: str) -> Iterator[Any]:
     """A progress bar; yields what is called with (done, total), a total of 0 meaning that nobody knows."""
     with Progress(console=console(), transient=True) as progress:
         task = progress.add_task(what, total=None)
@@ -25,7 +25,7 @@ def bar(what: str) -> Iterator[Any]:
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace manifests that are there already.")
 
 
-def keep_what_is_there(paths: Sequence[Path], overwrite: bool, left_over: Sequence[Path] = ()) -> None:
+def check_overwrite(paths: Sequence[Path], overwrite: bool, left_over: Sequence[Path] = ()) -> None:
     """Raise `AsrLabError` when manifests would be replaced, or `left_over` ones removed, that nobody said may be."""
     there = [str(path) for path in paths if path.exists()]
     if overwrite or not (there or left_over):
@@ -36,7 +36,7 @@ def keep_what_is_there(paths: Sequence[Path], overwrite: bool, left_over: Sequen
     raise AsrLabError("; ".join(would), allowed="another folder, or --overwrite")
 
 
-def remove_left_over(paths: Sequence[Path], source: Path) -> None:
+def remove_stale(paths: Sequence[Path], source: Path) -> None:
     """Remove manifests of an earlier call that are not written anew: what is in them is in others now; and say so.
 
     Raises `AsrLabError`, and removes nothing, where one is the `source` of what is written.
@@ -53,7 +53,7 @@ def remove_left_over(paths: Sequence[Path], source: Path) -> None:
             path.parent.rmdir()
 
 
-def span(text: str, what: str) -> tuple[float, float]:
+def parse_range(text: str, what: str) -> tuple[float, float]:
     """`1-5` or `10,30` or `7` as (low, high)."""
     try:
         low, _, high = text.replace(",", "-", 1).partition("-")
@@ -65,7 +65,7 @@ def span(text: str, what: str) -> tuple[float, float]:
     return bounds
 
 
-def say(cuts: Any, path: Path) -> None:
+def print_summary(cuts: Any, path: Path) -> None:
     """What a manifest holds, and what will be done to its audio when it is read."""
     from asr_lab.data import manifest
     from asr_lab.units import SAMPLE_RATE, hms

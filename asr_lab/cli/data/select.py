@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from asr_lab.cli.data.manifest_output import bar, keep_what_is_there, overwrite_option, say
+from asr_lab.cli.data.manifest_output import check_overwrite, overwrite_option, print_summary, progress_bar
 
 if TYPE_CHECKING:
     from lhotse import CutSet
@@ -48,17 +48,17 @@ def select(
       asr-lab data select unheard.jsonl.gz hard.jsonl.gz --model runs:/1a2b3c4d/model --by confidence --share 0.02
     """
     from asr_lab.data import manifest
-    from asr_lab.data.active_selection import Budget, unused
+    from asr_lab.data.active_selection import Budget, exclude_used
     from asr_lab.recipes.selection.inference_cache import Memory
 
     stem = out.name.removesuffix(manifest.SUFFIX)
     report, memory = out.with_name(f"{stem}.csv"), Memory(out.with_name(f".{stem}.heard.jsonl"))
-    keep_what_is_there([out, report], overwrite)
+    check_overwrite([out, report], overwrite)
     budget = Budget(share, speaker_share)
     cuts = manifest.read(pool, speech=False)
     before = manifest.read(add_to) if add_to else None
     taken = [one for one in (before, *(manifest.read(path, speech=False) for path in used)) if one is not None]
-    candidates = unused(cuts, taken)
+    candidates = exclude_used(cuts, taken)
     transcribed = all(any((one.text or "").strip() for one in cut.supervisions) for cut in candidates)
     how: By = "wer" if by == "wer" or (by == "auto" and transcribed) else "confidence"
     found = _choose(candidates, model, how, budget, max_wer=max_wer, memory=memory)
@@ -73,7 +73,7 @@ def select(
     if found.note:
         click.echo(f"  warning: {found.note} (--speaker-share)", err=True)
     if transcribed:
-        say(written, out)
+        print_summary(written, out)
     else:
         click.echo(f"{out}: {len(written)} utterances, some without a transcript: they want one first")
 
@@ -88,7 +88,7 @@ def _choose(
 
     store, done = MlflowStore(), 0
     recognizer = load_model(store.resolve(model), store.resolve)
-    with bar("recognising") as progress:
+    with progress_bar("recognising") as progress:
 
         def advance(more: int) -> None:
             nonlocal done

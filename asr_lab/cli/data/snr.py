@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from asr_lab.cli.data.manifest_output import bar, keep_what_is_there, overwrite_option, say
+from asr_lab.cli.data.manifest_output import check_overwrite, overwrite_option, print_summary, progress_bar
 from asr_lab.cli.tables import show
 from asr_lab.errors import listing
 from asr_lab.reports.table import Table
@@ -46,9 +46,9 @@ def snr(manifest_path: Path, out: Path | None, method: str, workers: int, overwr
     cuts = manifest.read(manifest_path)
     target = out or manifest_path
     if out and out.resolve() != manifest_path.resolve():
-        keep_what_is_there([out], overwrite)
+        check_overwrite([out], overwrite)
     journal = target.with_name(f".{target.name}.snr")
-    with bar("measuring") as progress:
+    with progress_bar("measuring") as progress:
         chosen = next(name for name in METHODS if name == method)
         found, faults = fill_snr(list(cuts), journal, method=chosen, workers=workers, progress=progress)
     written = manifest.write(cuts, target)
@@ -61,4 +61,4 @@ def snr(manifest_path: Path, out: Path | None, method: str, workers: int, overwr
             err=True,
         )
     show(Table(frame=by_bin(written, "snr_db"), formats={"share": "percent"}), "table")
-    say(written, target)
+    print_summary(written, target)

@@ -90,7 +90,7 @@ def split(
             raise AsrLabError(f"--hold-out {hold_out!r}", allowed="FIELD=VALUE, such as speaker=george")
         cuts, parts["held-out"] = splits.hold_out(cuts, field, value.split(","))
     if folds:
-        found = stratified_splits.folds_alike(cuts, folds, val=val, fields=fields, hard=hard, by=by, seed=seed)
+        found = stratified_splits.stratified_folds(cuts, folds, val=val, fields=fields, hard=hard, by=by, seed=seed)
         tested = {f"fold{number}": rows["test"] for number, rows in enumerate(found, start=1)}
         parts |= {f"fold{n}/{name}": own for n, rows in enumerate(found, start=1) for name, own in rows.items()}
         check_disjoint(tested, by)
@@ -98,7 +98,7 @@ def split(
         return
     shares = {"train": 1 - val - share, "val": val, "test": share}
     if fields:
-        made = stratified_splits.split_alike(cuts, shares, fields=fields, hard=hard, by=by, seed=seed)
+        made = stratified_splits.stratified_split(cuts, shares, fields=fields, hard=hard, by=by, seed=seed)
     else:
         made = splits.split_by(cuts, shares, by=by, seed=seed)
     notes = []

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import click
 
-from asr_lab.cli.data.manifest_output import keep_what_is_there, remove_left_over, say
+from asr_lab.cli.data.manifest_output import check_overwrite, print_summary, remove_stale
 from asr_lab.cli.tables import show
 from asr_lab.errors import listing
 from asr_lab.reports.table import Table
@@ -36,11 +36,11 @@ def write_parts(
 
     paths = {name: out / f"{name}{manifest.SUFFIX}" for name in parts}
     left_over = [path for path in _written_by(kind, out) if path not in paths.values()]
-    keep_what_is_there([*paths.values(), out / f"{kind}.html", out / f"{kind}.png"], overwrite, left_over)
+    check_overwrite([*paths.values(), out / f"{kind}.html", out / f"{kind}.png"], overwrite, left_over)
     page, figure, sentences = _report(kind, report, hard, by, notes)
-    remove_left_over(left_over, source)
+    remove_stale(left_over, source)
     for name, rows in parts.items():
-        say(manifest.write(rows, paths[name]), paths[name])
+        print_summary(manifest.write(rows, paths[name]), paths[name])
     write_bytes(out / f"{kind}.png", figure)
     write_bytes(out / f"{kind}.html", page.encode())
     for sentence in sentences:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from asr_lab.cli.data.manifest_output import bar, say, span
+from asr_lab.cli.data.manifest_output import parse_range, print_summary, progress_bar
 from asr_lab.cli.tables import show
 from asr_lab.errors import AsrLabError, listing
 
@@ -68,17 +68,17 @@ def _speakers(out: Path, seed: int, given: dict[str, Any]) -> None:
     if "texts" in given:
         settings["texts"] = _sentences(given["texts"])
     if "snr" in given:
-        low, high = span(given["snr"], "--snr")
+        low, high = parse_range(given["snr"], "--snr")
         settings["snr_db"] = low if low == high else (low, high)
     if settings and out == making.DEMO:
         raise _own_folder(out, given)
-    with bar("speaking") as progress:
+    with progress_bar("speaking") as progress:
         if settings or out != making.DEMO:
             made = making.synthesize(out, making.SynthSpec(seed=seed, **settings), progress)
         else:
             made = making.make_demo(out, seed, progress)
     for path in made.values():
-        say(manifest.read(path), path)
+        print_summary(manifest.read(path), path)
 
 
 def _learners(out: Path, seed: int, given: dict[str, Any]) -> None:
@@ -96,10 +96,10 @@ def _learners(out: Path, seed: int, given: dict[str, Any]) -> None:
     settings["languages"] = tuple(ACCENTS) if named == ("all",) else named
     if "texts" in given:
         settings["texts"] = _sentences(given["texts"])
-    with bar("speaking") as progress:
+    with progress_bar("speaking") as progress:
         made = synthesize_l2(out, L2Spec(seed=seed, **settings), progress)
     for name, path in made.manifests.items():
-        say(manifest.read(path), path)
+        print_summary(manifest.read(path), path)
         if left := made.dropped.get(name):
             click.echo(f"  {len(left)} more were left out: eSpeak said other phonemes than it was asked to")
 

@@ -155,7 +155,7 @@ def _pronunciation(row: dict[str, Any], report: ImportReport) -> Pronunciation:
         pairs = _align([each for each in expected if each], spoken)
     annotation = _from_pairs(pairs)
     labels = _labels(row, "error_labels")
-    if labels and len(labels) not in (len(canonical), len(annotation.canonical), len(annotation.said)):
+    if labels and len(labels) not in (len(canonical), len(annotation.canonical), len(annotation.spoken)):
         lengths = f"{len(annotation.canonical)}, {len(labels)}"
         raise AsrLabError(f"canonical and error_labels differ in length: {lengths}")
     return annotation
@@ -164,7 +164,7 @@ def _pronunciation(row: dict[str, Any], report: ImportReport) -> Pronunciation:
 def _contradicts(row: dict[str, Any], annotation: Pronunciation) -> bool:
     """Whether `error_labels` can be compared one by one with the phonemes, and differ."""
     labels = _labels(row, "error_labels")
-    one_each = annotation.said == annotation.perceived and len(labels) == len(annotation.errors)
+    one_each = annotation.spoken == annotation.perceived and len(labels) == len(annotation.errors)
     return one_each and [int(label != "C") for label in labels] != list(annotation.errors)
 
 

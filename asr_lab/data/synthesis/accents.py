@@ -32,14 +32,14 @@ class Confusion:
     """A phoneme and what is said instead, in a place of a word."""
 
     canonical: str
-    said: tuple[str, ...]  # () = nothing; what comes after the first is put in behind it
+    realized: tuple[str, ...]  # () = deleted; phonemes after the first are insertions
     weight: float
     place: Place = ""
 
     @property
     def is_error(self) -> bool:
         """Whether the phoneme itself is said wrong; if not, something is only put in behind it."""
-        return self.said[:1] != (self.canonical,)
+        return self.realized[:1] != (self.canonical,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,7 @@ def _confusion(cell: str) -> Confusion:
     place: Place = places[said.pop()] if said[-1] in places else ""
     weight = float(said.pop())
     assert {canonical, *said} <= set(PHONEMES), cell
-    return Confusion(canonical=canonical, said=tuple(said), weight=weight, place=place)
+    return Confusion(canonical=canonical, realized=tuple(said), weight=weight, place=place)
 
 
 _TABLES = (

@@ -97,7 +97,7 @@ class Engine:
     def __init__(self) -> None:
         self._library, self.sample_rate = _load()  # Hz; eSpeak's own voices: 22,050
 
-    def say(self, text: str, voice: Voice, *, as_phonemes: bool = False) -> tuple[Samples, list[Phone]]:
+    def synthesize(self, text: str, voice: Voice, *, as_phonemes: bool = False) -> tuple[Samples, list[Phone]]:
         """The speech, (samples,) float32 in [-1, 1) at `sample_rate` Hz, and its phonemes without pauses.
 
         `as_phonemes`: the text is eSpeak mnemonics, `D|@2 k|w|'I|k`, at most some 80 words long; unknown

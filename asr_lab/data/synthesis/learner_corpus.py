@@ -24,7 +24,7 @@ from asr_lab.data.synthesis.accents import ACCENTS, accent
 from asr_lab.data.synthesis.corpus import WORKERS, Planned, Progress, make
 from asr_lab.data.synthesis.learner_voices import PARTS, VOICES
 from asr_lab.data.synthesis.mispronunciation import Utterance, mispronounce, scale
-from asr_lab.data.synthesis.phonemize import heard, mnemonics, read
+from asr_lab.data.synthesis.phonemize import read, spoken_phonemes, to_espeak
 from asr_lab.data.synthesis.sentences import Given, Sentences
 from asr_lab.data.synthesis.worker import Utterance as Speech
 from asr_lab.data.synthesis.worker_pool import Spoken
@@ -68,7 +68,7 @@ class _Learner:
 
 
 @dataclass
-class Making:
+class L2Corpus:
     """What came of a corpus: its manifests, and how many utterances of each were left out."""
 
     manifests: dict[str, Path] = field(default_factory=dict)
@@ -77,13 +77,13 @@ class Making:
 
 def synthesize_l2(
     out: Path, spec: L2Spec | None = None, progress: Progress | None = None, *, workers: int = WORKERS
-) -> Making:
+) -> L2Corpus:
     """Make the corpus in the new folder `out`: `train`, `val`, `test` and `test-hard`, no speaker in two of them.
 
     Raises `AsrLabError` when `out` holds something already, or eSpeak NG is not installed.
     """
     learners = {each.planned.utterance.id: each for each in plan_l2(spec or L2Spec())}
-    making = Making()
+    making = L2Corpus()
 
     def to_cut(planned: Planned, folder: Path, spoken: Spoken) -> Cut | None:
         cut = _cut(learners[planned.utterance.id], folder, spoken)
@@ -136,8 +136,8 @@ def _with_errors(planned: list[Planned], l1: str, spec: L2Spec) -> list[_Learner
     for each in planned:
         id = each.utterance.id
         utterance = mispronounce(words[id], spoken, factor if id in wrong else 0.0, draws[id])
-        said = mnemonics(utterance.spoken_words(), rhotic=each.speaker.voice.voice.startswith("en-us"))
-        speaking = replace(each, utterance=replace(each.utterance, mnemonics=said))
+        said = to_espeak(utterance.spoken_words(), rhotic=each.speaker.voice.voice.startswith("en-us"))
+        speaking = replace(each, utterance=replace(each.utterance, phonemes=said))
         found.append(_Learner(speaking, l1, utterance))
     return found
 
@@ -162,7 +162,10 @@ def _cut(learner: _Learner, folder: Path, spoken: Spoken) -> Cut | None:
         **noise,
         **labels.to_custom(),
     )
-    phones = [AlignmentItem(each.phoneme, each.start_s, round(each.end_s - each.start_s, 3)) for each in heard(spoken)]
+    phones = [
+        AlignmentItem(each.phoneme, each.start_s, round(each.end_s - each.start_s, 3))
+        for each in spoken_phonemes(spoken)
+    ]
     manifest.supervision(cut).alignment = {"phone": phones}
     return cut
 
@@ -170,17 +173,17 @@ def _cut(learner: _Learner, folder: Path, spoken: Spoken) -> Cut | None:
 def label(utterance: Utterance, spoken: Spoken) -> Pronunciation | None:
     """The labels of an utterance from what eSpeak said; None where an unchanged phoneme was said otherwise."""
     try:
-        phones = heard(spoken)
+        phones = spoken_phonemes(spoken)
     except KeyError:
         return None
-    if len(phones) != sum(map(len, utterance.said)):
+    if len(phones) != sum(map(len, utterance.realized)):
         return None
     canonical = [sound.phoneme for word in utterance.words for sound in word]
     perceived: list[str] = []
     times: list[tuple[float, float] | None] = []
     insertions: list[tuple[str, ...]] = [()]
     rest = iter(phones)
-    for phoneme, asked in zip(canonical, utterance.said, strict=True):
+    for phoneme, asked in zip(canonical, utterance.realized, strict=True):
         got = [next(rest) for _ in asked]
         if asked == (phoneme,) and got[0].phoneme != phoneme:
             return None

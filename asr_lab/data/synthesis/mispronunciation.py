@@ -20,11 +20,11 @@ class Utterance:
     """Words and how each of their phonemes is to be said: `(canonical,)` right, `()` left out, else wrong or more."""
 
     words: tuple[Word, ...]
-    said: tuple[tuple[str, ...], ...]  # per canonical phoneme, through all words
+    realized: tuple[tuple[str, ...], ...]  # per canonical phoneme, over all words
 
     def spoken_words(self) -> tuple[Word, ...]:
         """The words as they are said; a vowel that is said for a stressed one is stressed."""
-        rest = iter(self.said)
+        rest = iter(self.realized)
         return tuple(tuple(one for sound in word for one in _sounds(sound, next(rest))) for word in self.words)
 
 
@@ -85,5 +85,5 @@ def _drawn(phoneme: str, confusions: Sequence[Confusion], factor: float, chance:
     for each in [*errors, *additions]:
         reached += (shrunk if each.is_error else factor) * each.weight
         if chance < reached:
-            return each.said
+            return each.realized
     return (phoneme,)

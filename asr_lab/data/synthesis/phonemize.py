@@ -67,7 +67,7 @@ def _word(marks: Sequence[str]) -> Word:
     return tuple(sounds)
 
 
-def mnemonics(words: Sequence[Word], *, rhotic: bool = True) -> str:
+def to_espeak(words: Sequence[Word], *, rhotic: bool = True) -> str:
     """The words for `Engine.say(..., as_phonemes=True)`: `D|@ k|w|'I|k`.
 
     `rhotic`: the voice is American, whose `r` behind a vowel is heard only in the marks that hold both.
@@ -105,7 +105,7 @@ def _mark(sound: Sound, after: str) -> str:
 
 
 @dataclass(frozen=True)
-class Heard:
+class SpokenPhoneme:
     """A phoneme that was said, and when, in seconds."""
 
     phoneme: str
@@ -113,12 +113,12 @@ class Heard:
     end_s: float
 
 
-def heard(spoken: Spoken) -> list[Heard]:
+def spoken_phonemes(spoken: Spoken) -> list[SpokenPhoneme]:
     """What was said, from eSpeak's events. A mark of two phonemes is halved; see `_CODA_SHARE` for what has no time.
 
     Raises `KeyError` for a mnemonic that American English does not have.
     """
-    found: list[Heard] = []
+    found: list[SpokenPhoneme] = []
     for (_, start, duration), phonemes in zip(spoken, from_espeak([mark for mark, _, _ in spoken]), strict=True):
         if duration <= 0 and found and phonemes:
             before = found[-1]
@@ -130,5 +130,5 @@ def heard(spoken: Spoken) -> list[Heard]:
             found[-1] = replace(found[-1], end_s=round(start + duration, 3))
         for place, phoneme in enumerate(phonemes):
             part = duration / len(phonemes)
-            found.append(Heard(phoneme, round(start + place * part, 3), round(start + (place + 1) * part, 3)))
+            found.append(SpokenPhoneme(phoneme, round(start + place * part, 3), round(start + (place + 1) * part, 3)))
     return found

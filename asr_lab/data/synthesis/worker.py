@@ -18,7 +18,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from asr_lab.data.noise import Kind, made, mix
+from asr_lab.data.noise import Kind, generate, mix
 from asr_lab.data.synthesis.espeak import Engine, Phone, Voice
 from asr_lab.errors import AsrLabError
 from asr_lab.units import SAMPLE_RATE
@@ -31,7 +31,7 @@ class Utterance:
     id: str
     text: str
     path: str  # of its FLAC file, under the folder of the job
-    mnemonics: str = ""  # eSpeak's phonemes that are said instead of the text: "D|@2 k|w|'I|k"
+    phonemes: str = ""  # eSpeak's phonemes that are said instead of the text: "D|@2 k|w|'I|k"
     snr_db: float | None = None  # dB; None = no noise
     noise: Kind = "pink"
     noise_seed: int = 0
@@ -59,10 +59,10 @@ def speak(job: Job) -> Iterator[tuple[str, list[Phone]]]:
     """Write every utterance as 16 kHz mono 16-bit FLAC; yields its id and phonemes as it is written."""
     engine = Engine()
     for each in job.utterances:
-        samples, phones = engine.say(each.mnemonics or each.text, job.voice, as_phonemes=bool(each.mnemonics))
+        samples, phones = engine.synthesize(each.phonemes or each.text, job.voice, as_phonemes=bool(each.phonemes))
         samples = soxr.resample(samples, engine.sample_rate, SAMPLE_RATE)
         if each.snr_db is not None:
-            background = made(each.noise, len(samples), np.random.default_rng(each.noise_seed))
+            background = generate(each.noise, len(samples), np.random.default_rng(each.noise_seed))
             samples = mix(samples, background, each.snr_db)
         path = Path(job.folder) / each.path
         path.parent.mkdir(parents=True, exist_ok=True)

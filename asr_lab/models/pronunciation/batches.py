@@ -52,7 +52,7 @@ def questions(canonical: Sequence[Sequence[str]], words: Sequence[Sequence[int]]
 
 def answers(said: Sequence[Pronunciation]) -> Batch:
     """What should have been said, and all that is known of what was."""
-    labels = [[CLASS_OF[phoneme] for phoneme in one.said] for one in said]
+    labels = [[CLASS_OF[phoneme] for phoneme in one.spoken] for one in said]
     batch = questions([one.canonical for one in said], [one.words or [0] * len(one.canonical) for one in said])
     batch |= {
         "labels": _padded(labels),

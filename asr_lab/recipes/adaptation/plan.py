@@ -10,7 +10,7 @@ from transformers import set_seed
 
 from asr_lab.config.schema import AdapterExperiment
 from asr_lab.data import manifest
-from asr_lab.data.filtering import Screened
+from asr_lab.data.filtering import FilterResult
 from asr_lab.data.leakage import same_utterances
 from asr_lab.data.splits import draw, folds, hold_out_share
 from asr_lab.errors import AsrLabError
@@ -41,7 +41,7 @@ class AdaptationPlan:
     base_uri: str
     recognizer: DeepSpeech2Recognizer
     splits: dict[str, Split]
-    learnable: Screened
+    learnable: FilterResult
     folds: list[Fold]
     """One, or several when cross-fitting; together they test each utterance once."""
 
@@ -160,7 +160,7 @@ def _apart(config: AdapterExperiment, whole: Split, tested: Split | None) -> tup
     return rest, Split("test", whole.path, held_out, manifest.digest(held_out))
 
 
-def _folds(config: AdapterExperiment, learnable: Screened, tested: Split) -> list[Fold]:
+def _folds(config: AdapterExperiment, learnable: FilterResult, tested: Split) -> list[Fold]:
     data, seed = config.data, config.run.seed
     if not data.cross_fit:
         return [Fold(draw(learnable.cuts, data.learn_from, seed=seed), tested.cuts)]

@@ -12,7 +12,7 @@ import pandas as pd
 from asr_lab.config.dotted import nest
 from asr_lab.config.load import validate
 from asr_lab.config.schema import UNTOUCHED, ArmsExperiment, RecognitionExperiment, Wav2Vec2Experiment
-from asr_lab.data.leakage import Sharing
+from asr_lab.data.leakage import Leakage
 from asr_lab.errors import AsrLabError
 from asr_lab.interfaces.tracking import ModelStore
 from asr_lab.models import load_model
@@ -38,7 +38,7 @@ class VariantPlan:
     """What it trains, as it really is; None: the base as it is."""
     num_params: int = 0
     num_trainable: int = 0
-    sharing: Sharing = field(default_factory=Sharing)
+    sharing: Leakage = field(default_factory=Leakage)
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,12 @@ class ComparisonPlan:
     @property
     def warnings(self) -> list[str]:
         """What data share, and which have no difference to the first."""
-        return _shared(self.variants, Sharing.warnings) + _unlike(self.variants)
+        return _shared(self.variants, Leakage.warnings) + _unlike(self.variants)
 
     @property
     def notes(self) -> list[str]:
         """The same for the run's description, which names nobody."""
-        return _shared(self.variants, Sharing.notes) + _unlike(self.variants)
+        return _shared(self.variants, Leakage.notes) + _unlike(self.variants)
 
     @property
     def summary(self) -> Summary:
@@ -147,7 +147,7 @@ def _untouched(start: str, store: ModelStore) -> Recognizer:
         ) from error
 
 
-def _shared(planned: Sequence[VariantPlan], told: Callable[[Sharing], list[str]]) -> list[str]:
+def _shared(planned: Sequence[VariantPlan], told: Callable[[Leakage], list[str]]) -> list[str]:
     """Each line once, with the arms that it is about where they have data of their own."""
     trained = [one for one in planned if one.config]
     arms: dict[str, list[str]] = defaultdict(list)

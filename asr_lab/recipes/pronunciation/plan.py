@@ -11,7 +11,7 @@ from transformers import set_seed
 
 from asr_lab.config.schema import PronunciationExperiment, PronunciationModel
 from asr_lab.config.schema.base import SPLITS
-from asr_lab.data.filtering import Screened, sift
+from asr_lab.data.filtering import FilterResult, filter_utterances
 from asr_lab.data.pronunciation import check_pronunciations, pronunciation
 from asr_lab.data.text import TextNormalizer
 from asr_lab.errors import AsrLabError
@@ -71,10 +71,10 @@ def _refuse_val_without_errors(config: PronunciationExperiment, val: Split) -> N
         )
 
 
-def _screened(split: Split, assessor: Assessor, max_duration_s: float, fastest: float = 1.0) -> Screened:
-    return sift(
+def _screened(split: Split, assessor: Assessor, max_duration_s: float, fastest: float = 1.0) -> FilterResult:
+    return filter_utterances(
         split.cuts,
-        lambda cut: [CLASS_OF[phoneme] for phoneme in pronunciation(cut).said],
+        lambda cut: [CLASS_OF[phoneme] for phoneme in pronunciation(cut).spoken],
         max_duration_s,
         output_frames=assessor.output_frames,
         min_duration_s=assessor.min_samples * fastest / SAMPLE_RATE,

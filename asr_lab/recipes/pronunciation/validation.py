@@ -90,7 +90,7 @@ class Validator:
             loss += float(output.loss) * len(cuts)
             recognised = heard_phonemes(output.logits, output.logit_lengths, self.assessor.blank)
             for cut, phonemes in zip(cuts, recognised, strict=True):
-                errors, length = phone_errors(pronunciation(cut).said, phonemes)
+                errors, length = phone_errors(pronunciation(cut).spoken, phonemes)
                 edits, phones = edits + errors, phones + length
             scores_BN = output.error_logits.float().sigmoid().cpu()
             truth_BN = batch["errors"]

@@ -8,8 +8,8 @@ from functools import cached_property
 from asr_lab.config.identity import differences
 from asr_lab.config.schema import PronunciationExperiment, RecognitionExperiment
 from asr_lab.data.augment import SoundAugmenter
-from asr_lab.data.filtering import Screened
-from asr_lab.data.leakage import Sharing
+from asr_lab.data.filtering import FilterResult
+from asr_lab.data.leakage import Leakage
 from asr_lab.families import family, find
 from asr_lab.interfaces.tracking import ModelStore
 from asr_lab.models.recognizer import Recognizer
@@ -23,8 +23,8 @@ class TrainingPlan:
 
     config: RecognitionExperiment | PronunciationExperiment
     splits: dict[str, Split]
-    train: Screened
-    val: Screened
+    train: FilterResult
+    val: FilterResult
     recognizer: Recognizer
     base_uri: str = ""
     """The pinned model that is fine-tuned; empty from scratch."""
@@ -47,9 +47,9 @@ class TrainingPlan:
         }
 
     @cached_property
-    def sharing(self) -> Sharing:
+    def sharing(self) -> Leakage:
         """What is both learned from, or chosen on, and tested on."""
-        return Sharing.of({name: split.cuts for name, split in self.splits.items() if name != "noise"})
+        return Leakage.of({name: split.cuts for name, split in self.splits.items() if name != "noise"})
 
     @property
     def warnings(self) -> list[str]:

@@ -9,7 +9,7 @@ import pandas as pd
 from lhotse import CutSet
 from lhotse.cut import Cut
 
-from asr_lab.data.active_selection import Budget, cut_short, hardest
+from asr_lab.data.active_selection import Budget, cap_warning, select_hardest
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.metrics import error_rates
 from asr_lab.models.recognizer import Progress, Recognizer
@@ -70,11 +70,11 @@ def select(
     candidates = CutSet.from_cuts(cut for cut in heard if cut.id in usable)
     if not len(candidates):
         raise AsrLabError(f"every utterance has a WER above {max_wer:.0%}", allowed="a higher --max-wer")
-    chosen = hardest(candidates, dict(zip(table["id"], table["difficulty"], strict=True)), budget)
+    chosen = select_hardest(candidates, dict(zip(table["id"], table["difficulty"], strict=True)), budget)
     table["chosen"] = table["id"].isin({cut.id for cut in chosen})
     ranked = table.sort_values(["difficulty", "id"], ascending=[False, True]).drop(columns="difficulty")
     rows = pd.concat([ranked.assign(left_out=""), *_unheard(cuts, found.left_out)], ignore_index=True)
-    return Selected(chosen, rows, cut_short(candidates, chosen, budget), found.left_out, found.recalled)
+    return Selected(chosen, rows, cap_warning(candidates, chosen, budget), found.left_out, found.recalled)
 
 
 def _row(cut: Cut, said: Said | None = None) -> dict[str, object]:

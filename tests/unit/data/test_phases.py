@@ -9,7 +9,7 @@ from asr_lab.data import manifest
 from asr_lab.data.curriculum import Hard, check_disjoint, check_nested, phases, spread, with_hard_share
 from asr_lab.data.split_statistics import distributions, largest_gap, shared, sizes
 from asr_lab.data.splits import groups, split_by
-from asr_lab.data.stratified_splits import labels, present, split_alike
+from asr_lab.data.stratified_splits import labels, present, stratified_split
 from asr_lab.errors import AsrLabError
 
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
@@ -40,7 +40,7 @@ CUTS = made_up()
 
 
 def test_stratified_splits_share_nobody_and_are_alike():
-    plain, alike = split_by(CUTS, SHARES), split_alike(CUTS, SHARES)
+    plain, alike = split_by(CUTS, SHARES), stratified_split(CUTS, SHARES)
     check_disjoint(alike)
     assert shared(alike)[["speakers_in_both", "utterances_in_both"]].to_numpy().sum() == 0
     assert sum(map(len, alike.values())) == len(CUTS)
@@ -54,7 +54,9 @@ def test_stratified_splits_share_nobody_and_are_alike():
 
 def test_stratifying_is_repeatable_and_follows_the_seed():
     def names(seed):
-        return {name: sorted(groups(cuts, "speaker")) for name, cuts in split_alike(CUTS, SHARES, seed=seed).items()}
+        return {
+            name: sorted(groups(cuts, "speaker")) for name, cuts in stratified_split(CUTS, SHARES, seed=seed).items()
+        }
 
     assert names(0) == names(0)
     assert names(0) != names(1)
@@ -62,7 +64,7 @@ def test_stratifying_is_repeatable_and_follows_the_seed():
 
 def test_every_split_keeps_somebody():
     few = made_up(speakers=3)
-    assert [len(groups(cuts, "speaker")) for cuts in split_alike(few, SHARES).values()] == [1, 1, 1]
+    assert [len(groups(cuts, "speaker")) for cuts in stratified_split(few, SHARES).values()] == [1, 1, 1]
 
 
 def test_a_field_to_stratify_by_that_nobody_has():
@@ -148,7 +150,7 @@ def test_a_phase_without_an_utterance_of_its_own():
 
 
 def test_overlapping_splits_name_pair_and_speakers():
-    parts = split_alike(CUTS, SHARES)
+    parts = stratified_split(CUTS, SHARES)
     stray = next(iter(parts["train"]))
     parts["test"] = CutSet.from_cuts([*parts["test"], stray])
     with pytest.raises(AsrLabError, match="train and test share 1: ") as failed:

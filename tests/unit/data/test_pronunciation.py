@@ -42,13 +42,13 @@ def test_fields_come_back_as_they_were(said, tmp_path):
     manifest.write([said(**THEME.to_custom())], tmp_path / "all.jsonl.gz")
     (cut,) = manifest.read(tmp_path / "all.jsonl.gz")
     assert pronunciation(cut) == THEME
-    assert THEME.said == ("S", "AH", "IY", "UH", "P")
+    assert THEME.spoken == ("S", "AH", "IY", "UH", "P")
 
 
 def test_without_insertions_there_is_a_slot_behind_each_phoneme(said):
     plain = pronunciation(said(canonical=["B", "IY"], perceived=[UNKNOWN, "IY"], errors=[1, 0]))
     assert plain.insertions == ((), (), ())
-    assert plain.said == (UNKNOWN, "IY")
+    assert plain.spoken == (UNKNOWN, "IY")
     assert (plain.words, plain.scores, plain.accented, plain.phone_times) == ((), None, None, None)
     assert "insertions" not in plain.to_custom()
 

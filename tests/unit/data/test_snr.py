@@ -9,7 +9,7 @@ import soxr
 from conftest import make_corpus, ok, refused, run
 
 from asr_lab.data import levels, manifest
-from asr_lab.data.noise import made, mix, piece
+from asr_lab.data.noise import generate, loop_from, mix
 from asr_lab.data.snr import HIGHEST, LOWEST, estimate, wada_table
 
 LEVELS = (0, 5, 10, 15, 20)
@@ -26,7 +26,7 @@ def spoken():
     engine, sentences, found = Engine(), Sentences("en", 0), []
     for speaker in voices.ordinary("en")[::3]:
         for text in sentences.take(4):
-            samples, _ = engine.say(text, speaker.voice)
+            samples, _ = engine.synthesize(text, speaker.voice)
             found.append(soxr.resample(samples, engine.sample_rate, 16000).astype(np.float32))
     return found
 
@@ -34,7 +34,10 @@ def spoken():
 def errors(spoken, method, kind):
     draw = np.random.default_rng(0)
     return np.array(
-        [[estimate(mix(clean, made(kind, len(clean), draw), snr), method) - snr for snr in LEVELS] for clean in spoken]
+        [
+            [estimate(mix(clean, generate(kind, len(clean), draw), snr), method) - snr for snr in LEVELS]
+            for clean in spoken
+        ]
     )
 
 
@@ -53,7 +56,7 @@ def test_people_talking_in_the_background_are_heard_as_less_noise_than_they_are(
     crowd = np.sum([voice / voice.std() for voice in talk], axis=0).astype(np.float32)
 
     def error(method, snr):
-        noisy = [mix(clean, piece(crowd, len(clean), draw), snr) for clean in spoken]
+        noisy = [mix(clean, loop_from(crowd, len(clean), draw), snr) for clean in spoken]
         return np.mean([estimate(samples, method) - snr for samples in noisy])
 
     assert 0 < error("floor", 10) < 3.5
@@ -63,13 +66,13 @@ def test_people_talking_in_the_background_are_heard_as_less_noise_than_they_are(
 
 
 def test_more_noise_is_always_less(spoken):
-    noise = made("pink", len(spoken[0]), np.random.default_rng(1))
+    noise = generate("pink", len(spoken[0]), np.random.default_rng(1))
     found = [estimate(mix(spoken[0], noise, snr)) for snr in range(-10, 35, 5)]
     assert found == sorted(found)
 
 
 def test_the_loudness_does_not_matter(spoken):
-    noisy = mix(spoken[0], made("white", len(spoken[0]), np.random.default_rng(1)), 10)
+    noisy = mix(spoken[0], generate("white", len(spoken[0]), np.random.default_rng(1)), 10)
     assert estimate(noisy * 0.05) == pytest.approx(estimate(noisy), abs=0.2)
     assert estimate(noisy * 0.05, "wada") == pytest.approx(estimate(noisy, "wada"), abs=0.2)
 
@@ -78,7 +81,7 @@ def test_the_loudness_does_not_matter(spoken):
 @pytest.mark.parametrize("snr", [2, 20])
 def test_digital_silence_is_not_the_noise_of_a_recording(spoken, method, snr):
     """In front, behind, and as packets of 20 ms that were lost."""
-    noisy = mix(spoken[0], made("white", len(spoken[0]), np.random.default_rng(1)), snr)
+    noisy = mix(spoken[0], generate("white", len(spoken[0]), np.random.default_rng(1)), snr)
     silence, gaps = np.zeros(1600, np.float32), noisy.copy()
     for start in range(4000, len(noisy) - 320, 6000):
         gaps[start : start + 320] = 0
@@ -91,7 +94,7 @@ def test_digital_silence_is_not_the_noise_of_a_recording(spoken, method, snr):
 def test_a_constant_offset_does_not_matter(spoken, method):
     silence = np.zeros(1600, np.float32)
     for snr in (2, 16):
-        noisy = mix(spoken[0], made("white", len(spoken[0]), np.random.default_rng(1)), snr)
+        noisy = mix(spoken[0], generate("white", len(spoken[0]), np.random.default_rng(1)), snr)
         found, offset = estimate(noisy, method), np.float32(0.03)
         assert estimate(noisy + offset, method) == pytest.approx(found, abs=0.2)
         assert estimate(np.concatenate([silence, noisy]) + offset, method) == pytest.approx(found, abs=0.3)

@@ -109,7 +109,7 @@ def test_the_snr_is_the_one_asked_for(clean: Path, tmp_path: Path) -> None:
 def test_loud_noise_is_turned_down_with_the_speech(noise: Kind) -> None:
     speech = np.zeros(32_000, dtype=np.float32)
     speech[::160] = 0.9  # clicks: hardly alike to any noise, so their gain in the mixture can be measured
-    mixed = background.mix(speech, background.made(noise, len(speech), np.random.default_rng(1)), -5.0)
+    mixed = background.mix(speech, background.generate(noise, len(speech), np.random.default_rng(1)), -5.0)
     gain = float(mixed @ speech / (speech @ speech))
     left = mixed - gain * speech
     assert np.abs(mixed).max() == pytest.approx(0.99, abs=1e-6)

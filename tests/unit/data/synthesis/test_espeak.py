@@ -33,7 +33,7 @@ def _pitch_hz(samples: np.ndarray, sample_rate: int) -> float:
 @have_espeak
 def test_phones_follow_each_other_and_cover_the_speech() -> None:
     engine = Engine()
-    samples, phones = engine.say(TEXT, ADAM)
+    samples, phones = engine.synthesize(TEXT, ADAM)
     assert samples.dtype == np.float32
     assert 0.05 < np.abs(samples).max() < 1.0
     duration_s = len(samples) / engine.sample_rate
@@ -50,10 +50,10 @@ def test_phones_follow_each_other_and_cover_the_speech() -> None:
 @have_espeak
 def test_what_is_said_is_what_the_text_asks_for() -> None:
     engine = Engine()
-    _, phones = engine.say("open a door", ADAM)
+    _, phones = engine.synthesize("open a door", ADAM)
     said = "".join(phone.symbol for phone in phones).replace("'", "")
     assert said == engine.phonemes("open a door", ADAM).replace("|", "").replace(" ", "").replace("'", "")
-    _, again = engine.say(engine.phonemes("open a door", ADAM), ADAM, as_phonemes=True)
+    _, again = engine.synthesize(engine.phonemes("open a door", ADAM), ADAM, as_phonemes=True)
     assert [phone.symbol for phone in again] == [phone.symbol for phone in phones]
 
 
@@ -62,13 +62,13 @@ def test_reading_many_texts_takes_no_phonemes_from_what_is_said_next() -> None:
     engine = Engine()
     for _ in range(200):
         engine.phonemes("red", ADAM)
-    _, phones = engine.say("red", ADAM)
+    _, phones = engine.synthesize("red", ADAM)
     assert [phone.symbol.replace("'", "") for phone in phones] == ["r", "E", "d"]
 
 
 @have_espeak
 def test_an_accent_leaves_no_change_of_language_among_the_phones() -> None:
-    _, phones = Engine().say(TEXT, PERSONS["john"].voice)
+    _, phones = Engine().synthesize(TEXT, PERSONS["john"].voice)
     assert len(phones) > 10
     assert not [phone.symbol for phone in phones if phone.symbol.startswith(("(", "_"))]
 
@@ -76,9 +76,9 @@ def test_an_accent_leaves_no_change_of_language_among_the_phones() -> None:
 @have_espeak
 def test_a_childs_voice_is_higher_and_a_slow_one_longer() -> None:
     engine = Engine()
-    adult, _ = engine.say(TEXT, ADAM)
-    child, _ = engine.say(TEXT, PERSONS["leo"].voice)
-    slow, _ = engine.say(TEXT, Voice(name="slow", voice="en-us", rate=120))
+    adult, _ = engine.synthesize(TEXT, ADAM)
+    child, _ = engine.synthesize(TEXT, PERSONS["leo"].voice)
+    slow, _ = engine.synthesize(TEXT, Voice(name="slow", voice="en-us", rate=120))
     assert _pitch_hz(child, engine.sample_rate) > 1.8 * _pitch_hz(adult, engine.sample_rate)
     assert len(slow) > 1.2 * len(adult)
 
@@ -88,7 +88,7 @@ def test_every_speaker_of_the_table_can_be_spoken_and_none_sounds_like_another()
     engine = Engine()
     sounds = {}
     for speaker in [*SPEAKERS.values(), *PERSONS.values()]:
-        samples, _ = engine.say("hello" if speaker.language == "en" else "안녕", speaker.voice)
+        samples, _ = engine.synthesize("hello" if speaker.language == "en" else "안녕", speaker.voice)
         assert samples.any(), speaker.name
         sounds[speaker.name] = samples.tobytes()
     assert len(set(sounds.values())) == len(sounds)
@@ -118,7 +118,7 @@ def test_a_language_is_a_name_too() -> None:
 )
 def test_an_unknown_voice_is_told_with_the_nearest_names(voice: Voice, what: str, near: str) -> None:
     with pytest.raises(AsrLabError, match=what) as caught:
-        Engine().say("hello", voice)
+        Engine().synthesize("hello", voice)
     assert near in caught.value.hint
 
 

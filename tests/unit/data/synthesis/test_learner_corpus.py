@@ -23,7 +23,7 @@ from asr_lab.data.synthesis.espeak import Engine, Voice
 from asr_lab.data.synthesis.learner_corpus import L2Spec, label, plan_l2, synthesize_l2
 from asr_lab.data.synthesis.learner_voices import PARTS, VOICES
 from asr_lab.data.synthesis.mispronunciation import Utterance, mispronounce, scale
-from asr_lab.data.synthesis.phonemize import Sound, heard, mnemonics, read
+from asr_lab.data.synthesis.phonemize import Sound, read, spoken_phonemes, to_espeak
 from asr_lab.data.synthesis.sentences import Sentences
 from asr_lab.errors import AsrLabError
 
@@ -36,7 +36,7 @@ FEW = tuple(next(each for each in VOICES if each.part == part) for part in PARTS
 
 
 def _spoken(engine, text, voice=ADAM):
-    samples, phones = engine.say(text, voice, as_phonemes=True)
+    samples, phones = engine.synthesize(text, voice, as_phonemes=True)
     return samples, [(phone.symbol, phone.start_s, phone.duration_s) for phone in phones]
 
 
@@ -81,7 +81,7 @@ def test_labels_hold_each_other_and_the_times_the_audio(corpus):
             assert all(now[1] <= after[0] + 2e-3 for now, after in pairwise(times))
             assert times[-1][1] <= cut.duration + 2e-3
             alignment = manifest.supervision(cut).alignment["phone"]
-            assert tuple(each.symbol for each in alignment) == found.said
+            assert tuple(each.symbol for each in alignment) == found.spoken
             assert len(set(found.words)) == len(manifest.supervision(cut).text.split())
 
 
@@ -160,10 +160,10 @@ def test_a_first_language_has_the_share_of_errors_of_its_table(l1):
     draw = random.Random(0)
     said = [mispronounce(each, spoken, factor, draw) for each in words]
     canonical = [sound.phoneme for each in words for word in each for sound in word]
-    answers = [answer for each in said for answer in each.said]
+    answers = [answer for each in said for answer in each.realized]
     wrong = [(a, b[:1]) for a, b in zip(canonical, answers, strict=True) if b[:1] != (a,)]
     assert len(wrong) / number == pytest.approx(spoken.error_rate, rel=0.12)
-    known = {(each.canonical, each.said[:1]) for each in spoken.confusions}
+    known = {(each.canonical, each.realized[:1]) for each in spoken.confusions}
     assert set(wrong) <= known
     assert len({a for a, _ in wrong}) >= 12
     assert any(not said for said in answers)
@@ -177,10 +177,10 @@ def test_a_plan_keeps_the_rate_in_each_part_with_whole_sentences_right():
     untouched = 0
     for each in learners:
         canonical = [sound.phoneme for word in each.utterance.words for sound in word]
-        wrong = sum(b[:1] != (a,) for a, b in zip(canonical, each.utterance.said, strict=True))
+        wrong = sum(b[:1] != (a,) for a, b in zip(canonical, each.utterance.realized, strict=True))
         errors[each.l1] += wrong
         number[each.l1] += len(canonical)
-        untouched += all(b == (a,) for a, b in zip(canonical, each.utterance.said, strict=True))
+        untouched += all(b == (a,) for a, b in zip(canonical, each.utterance.realized, strict=True))
     assert 0.25 < untouched / len(learners) < 0.5
     for l1 in ("korean", "arabic"):
         assert errors[l1] / number[l1] == pytest.approx(1.2 * ACCENTS[l1].error_rate, rel=0.15)
@@ -200,8 +200,8 @@ def test_every_phoneme_is_said_as_it_is_written_by_every_voice_and_is_frequent()
             word = (Sound("B"), Sound("IY", "'"), Sound("D")) if not vowel else (Sound("B"), Sound("D"))
             word = (word[0], Sound(phoneme, "'" if vowel else ""), *word[1:])
             asked = [sound.phoneme for sound in word]
-            _, spoken = _spoken(engine, mnemonics([word], rhotic=speaker.voice == "en-us"), speaker)
-            assert [each.phoneme for each in heard(spoken)] == asked, (voice.voice, phoneme)
+            _, spoken = _spoken(engine, to_espeak([word], rhotic=speaker.voice == "en-us"), speaker)
+            assert [each.phoneme for each in spoken_phonemes(spoken)] == asked, (voice.voice, phoneme)
 
 
 def test_a_changed_phoneme_sounds_other_than_the_same_said_twice():
@@ -217,10 +217,10 @@ def test_a_changed_phoneme_sounds_other_than_the_same_said_twice():
         spans = []
         for said in (right, right, wrong):
             utterance = Utterance(words, said)
-            samples, spoken = _spoken(engine, mnemonics(utterance.spoken_words()))
+            samples, spoken = _spoken(engine, to_espeak(utterance.spoken_words()))
             if label(utterance, spoken) is None:
                 break
-            sound = heard(spoken)[place]
+            sound = spoken_phonemes(spoken)[place]
             start, end = (round(second * engine.sample_rate) for second in (sound.start_s - 0.01, sound.end_s + 0.02))
             frames = filter_bank(_at_16k(samples[max(0, start) : end], engine.sample_rate))
             spans.append(np.asarray(frames).mean(0))
@@ -241,11 +241,11 @@ def _at_16k(samples, rate):
 def test_an_r_behind_a_vowel_is_heard_when_it_is_said_and_gone_when_it_is_not():
     engine = Engine()
     (word,) = read("car")
-    with_r, spoken = _spoken(engine, mnemonics([word]))
-    without, _ = _spoken(engine, mnemonics(Utterance((word,), (("K",), ("AA",), ())).spoken_words()))
-    assert [each.phoneme for each in heard(spoken)] == ["K", "AA", "R"]
+    with_r, spoken = _spoken(engine, to_espeak([word]))
+    without, _ = _spoken(engine, to_espeak(Utterance((word,), (("K",), ("AA",), ())).spoken_words()))
+    assert [each.phoneme for each in spoken_phonemes(spoken)] == ["K", "AA", "R"]
     assert len(with_r) > 1.1 * len(without)
-    assert "A@" in mnemonics([word])  # spelled `A:|r` it would hardly be heard
+    assert "A@" in to_espeak([word])  # spelled `A:|r` it would hardly be heard
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from conftest import make_corpus
 from lhotse import CutSet
 
 from asr_lab.data import manifest
-from asr_lab.data.filtering import screen
+from asr_lab.data.filtering import filter_transcribed
 from asr_lab.data.splits import groups, hold_out, hold_out_share, split_by
 from asr_lab.data.text import TextNormalizer, build_vocabulary, encode
 from asr_lab.errors import AsrLabError
@@ -15,7 +15,7 @@ NORMALIZE = TextNormalizer()
 
 
 def screened(cuts, vocabulary, longest=20.0):
-    return screen(
+    return filter_transcribed(
         cuts,
         NORMALIZE,
         lambda text: encode(NORMALIZE(text), vocabulary),

@@ -4,7 +4,7 @@ import pytest
 from conftest import make_corpus
 
 from asr_lab.data import manifest
-from asr_lab.data.active_selection import Budget, cut_short, hardest, unused
+from asr_lab.data.active_selection import Budget, cap_warning, exclude_used, select_hardest
 from asr_lab.errors import AsrLabError
 
 
@@ -21,13 +21,13 @@ def cuts(tmp_path):
 
 def test_the_worst_come_first(cuts):
     difficulty = {cut.id: place / 20 for place, cut in enumerate(cuts)}
-    chosen = hardest(cuts, difficulty, Budget(share=0.25, speaker_share=1))
+    chosen = select_hardest(cuts, difficulty, Budget(share=0.25, speaker_share=1))
     assert [cut.id for cut in chosen] == ["d4", "d3", "d2", "d1", "d0"]
 
 
 def test_no_speaker_fills_more_than_his_part(cuts):
     difficulty = {cut.id: float(cut.id.startswith("a")) for cut in cuts}  # a is the worst by far
-    chosen = [cut.id for cut in hardest(cuts, difficulty, Budget(share=0.5, speaker_share=0.3))]
+    chosen = [cut.id for cut in select_hardest(cuts, difficulty, Budget(share=0.5, speaker_share=0.3))]
     assert len(chosen) == 10
     assert [id for id in chosen if id.startswith("a")] == ["a0", "a1", "a2"]
 
@@ -37,7 +37,7 @@ def test_what_the_cap_on_a_speaker_cost_is_told(cuts):
     seconds = sum(cut.duration for cut in cuts)
 
     def told(budget):
-        return cut_short(cuts, hardest(cuts, difficulty, budget), budget)
+        return cap_warning(cuts, select_hardest(cuts, difficulty, budget), budget)
 
     capped = Budget(share=0.5, speaker_share=0.1)  # one of each of four speakers, of ten utterances asked for
     assert told(capped).startswith(f"{0.2 * seconds:.1f} s of the {0.5 * seconds:.1f} s asked for: the cap of 10%")
@@ -46,7 +46,7 @@ def test_what_the_cap_on_a_speaker_cost_is_told(cuts):
 
 
 def test_one_is_taken_of_the_smallest_budget(cuts):
-    assert len(hardest(cuts, {cut.id: 0.0 for cut in cuts}, Budget(share=0.001))) == 1
+    assert len(select_hardest(cuts, {cut.id: 0.0 for cut in cuts}, Budget(share=0.001))) == 1
 
 
 @pytest.mark.parametrize("shares", [{"share": 0}, {"share": 1.5}, {"speaker_share": 0}])
@@ -57,6 +57,6 @@ def test_shares_are_shares_before_anything_is_heard(shares):
 
 def test_what_was_used_is_left_out(cuts):
     some = cuts.filter(lambda cut: cut.id[0] in "ab").to_eager()
-    assert {cut.id[0] for cut in unused(cuts, [some])} == {"c", "d"}
+    assert {cut.id[0] for cut in exclude_used(cuts, [some])} == {"c", "d"}
     with pytest.raises(AsrLabError, match="used already"):
-        unused(some, [cuts])
+        exclude_used(some, [cuts])

@@ -4,7 +4,7 @@ from conftest import make_corpus
 from lhotse import CutSet, MonoCut, SupervisionSegment
 
 from asr_lab.data import manifest
-from asr_lab.data.leakage import Sharing, same_utterances
+from asr_lab.data.leakage import Leakage, same_utterances
 
 
 def spoken(**speakers: str | None) -> CutSet:
@@ -19,13 +19,13 @@ TRAIN = spoken(a="ann", b="bob", c=None)
 
 
 def test_nothing_is_said_of_splits_that_share_nothing():
-    found = Sharing.of({"train": TRAIN, "val": spoken(d="dan", e=None), "test": spoken(f="fay")})
-    assert found == Sharing()
+    found = Leakage.of({"train": TRAIN, "val": spoken(d="dan", e=None), "test": spoken(f="fay")})
+    assert found == Leakage()
     assert found.warnings() == found.notes() == []
 
 
 def test_each_pair_is_told_with_its_speakers():
-    found = Sharing.of({"train": TRAIN, "val": spoken(d="ann", e="bob", f="fay"), "test": spoken(g="fay")})
+    found = Leakage.of({"train": TRAIN, "val": spoken(d="ann", e="bob", f="fay"), "test": spoken(g="fay")})
     (said,) = found.warnings()
     assert said.startswith("the splits share speakers, ")
     assert said.endswith(": train and val 2 (ann, bob), val and test 1 (fay)")
@@ -34,21 +34,21 @@ def test_each_pair_is_told_with_its_speakers():
 
 
 def test_utterances_are_told_beside_their_speakers():
-    utterances, speakers = Sharing.of({"train": TRAIN, "test": spoken(c=None, a="ann", d="dan")}).warnings()
+    utterances, speakers = Leakage.of({"train": TRAIN, "test": spoken(c=None, a="ann", d="dan")}).warnings()
     assert utterances.startswith("the splits share utterances, ")
     assert utterances.endswith(": train and test 2 (a, c)")
     assert speakers.endswith(": train and test 1 (ann)")
 
 
 def test_the_one_speaker_of_all_splits_is_meant_but_not_the_same_utterances():
-    assert Sharing.of({"train": spoken(a="ann", b="ann"), "test": spoken(c="ann")}) == Sharing()
-    (said,) = Sharing.of({"train": spoken(a="ann", b="ann"), "test": spoken(b="ann")}).warnings()
+    assert Leakage.of({"train": spoken(a="ann", b="ann"), "test": spoken(c="ann")}) == Leakage()
+    (said,) = Leakage.of({"train": spoken(a="ann", b="ann"), "test": spoken(b="ann")}).warnings()
     assert said.endswith("train and test 1 (b)")
 
 
 def test_tests_may_share_what_they_like():
     both = {"test": spoken(d="dan"), "test_hard": spoken(d="dan", e="eve")}
-    assert Sharing.of({"train": TRAIN, **both}) == Sharing()
+    assert Leakage.of({"train": TRAIN, **both}) == Leakage()
 
 
 def test_the_same_audio_under_other_names_is_the_same_and_an_id_alone_is_not(tmp_path):
