@@ -21,7 +21,7 @@ _AT_ONCE = 8  # listings of a remote store that wait side by side
 
 
 @contextmanager
-def handling(what: str, where: str = "") -> Iterator[None]:
+def explain_artifact_errors(what: str, where: str = "") -> Iterator[None]:
     """Turn what MLflow, the disk, the server or an object store raise into one message of what was tried, and where."""
     try:
         yield
@@ -101,7 +101,7 @@ def delete(uri: str, id: str, path: str = "") -> None:
     """
     if id not in uri:
         raise AsrLabError(f"the artifacts of {id} lie in a place that is not theirs alone: not deleted", where=uri)
-    with handling(f"the files of {id} cannot be deleted", uri):
+    with explain_artifact_errors(f"the files of {id} cannot be deleted", uri):
         repository(uri).delete_artifacts(path or None)
         folder = local_folder(uri)
         if folder is not None and not path and folder.parent.name == id:
@@ -109,19 +109,19 @@ def delete(uri: str, id: str, path: str = "") -> None:
                 folder.parent.rmdir()
 
 
-def is_within_reach(uri: str) -> bool:
+def is_reachable(uri: str) -> bool:
     """False for a local folder that is missing together with all around it, as on a disk that is not mounted."""
     folder = local_folder(uri)
     return folder is None or folder.is_dir() or folder.parent.parent.is_dir()
 
 
 @contextmanager
-def at_hand(uri: str, staging: Path) -> Iterator[Path]:
+def local_copy(uri: str, staging: Path) -> Iterator[Path]:
     """A local folder with the artifacts under a URI: the folder itself where it is local, else downloaded."""
     folder = local_folder(uri)
     if folder is None:
         staging.mkdir(parents=True, exist_ok=True)
-        with handling("the artifacts cannot be fetched", uri):
+        with explain_artifact_errors("the artifacts cannot be fetched", uri):
             repo = repository(uri)
             if repo.list_artifacts():
                 repo.download_artifacts("", str(staging))
@@ -129,18 +129,18 @@ def at_hand(uri: str, staging: Path) -> Iterator[Path]:
     yield folder
 
 
-def listed(place: str, suffix: str) -> list[str]:
+def list_files(place: str, suffix: str) -> list[str]:
     """The files of a suffix in a folder or in a place of an object store; none where it is not there."""
     if "://" not in place:
         return [str(path) for path in sorted(Path(place).resolve().glob(f"*{suffix}"))]
-    with handling("the bundles cannot be listed", place):
+    with explain_artifact_errors("the bundles cannot be listed", place):
         names = [item.path for item in repository(place).list_artifacts() if not item.is_dir]
         return [f"{place.rstrip('/')}/{name}" for name in names if name.endswith(suffix)]
 
 
 def remove(path: Path) -> None:
     """Delete a local file or folder; one that is gone already is no error."""
-    with handling("it cannot be deleted", str(path)):
+    with explain_artifact_errors("it cannot be deleted", str(path)):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:

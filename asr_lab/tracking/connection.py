@@ -21,12 +21,12 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from asr_lab.errors import AsrLabError
 
-_PATIENCE_S = 3.0
+_TIMEOUT_S = 3.0
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
-_OLDER = re.compile(r"out-of-date database schema \(found version (\w+)")
-_OF_A_DATABASE = re.compile(r"\.(Operational|Interface)Error\b|database is locked|disk I/O error")
-_FOR_GOOD = re.compile(r"no such (table|column)|does not exist|authentication failed|access denied", re.IGNORECASE)
-_JUST_NOW = re.compile(r"starting up|shutting down|recovery mode|too many|closed the connection|terminat")
+_SCHEMA_MISMATCH = re.compile(r"out-of-date database schema \(found version (\w+)")
+_DATABASE_ERROR = re.compile(r"\.(Operational|Interface)Error\b|database is locked|disk I/O error")
+_PERMANENT = re.compile(r"no such (table|column)|does not exist|authentication failed|access denied", re.IGNORECASE)
+_TEMPORARY = re.compile(r"starting up|shutting down|recovery mode|too many|closed the connection|terminat")
 _PASSWORDS = (
     (re.compile(r"(sql[+\w]*://[^:/@\s]*):\S*@"), r"\1:***@"),  # a database's may have any sign in it
     (re.compile(r"(://[^:/@\s]*):[^/\s]*@"), r"\1:***@"),
@@ -34,46 +34,46 @@ _PASSWORDS = (
 )
 
 
-class StoreAwayError(AsrLabError):
+class StoreUnavailableError(AsrLabError):
     """The tracking store is a server that does not answer, or refuses to: later it may do what it was asked."""
 
 
-def knock(uri: str) -> None:
-    """Raise `StoreAwayError` when a server does not answer, `AsrLabError` when a file or database cannot be a store."""
+def check_connection(uri: str) -> None:
+    """Raise `StoreUnavailableError` if a server does not answer, `AsrLabError` if the URI cannot be a store."""
     scheme = urlsplit(uri).scheme.split("+")[0]
     if scheme == "sqlite":
         if file := sqlite_file(uri):
-            _look_into(file, uri)
+            _check_sqlite_file(file, uri)
     elif scheme in ("http", "https"):
-        _ask(uri)
+        _check_health(uri)
     elif scheme in _PORTS:
-        _ring(uri, _PORTS[scheme])
-        _log_in(uri)
+        _check_port(uri, _PORTS[scheme])
+        _check_login(uri)
 
 
-def _ask(uri: str) -> None:
+def _check_health(uri: str) -> None:
     try:
-        anyone = re.sub(r"//[^/@]*@", "//", uri).rstrip("/")  # its health is no secret, and urllib knows no passwords
-        urllib.request.urlopen(f"{anyone}/health", timeout=_PATIENCE_S).close()
+        without_user = re.sub(r"//[^/@]*@", "//", uri).rstrip("/")  # /health needs no login
+        urllib.request.urlopen(f"{without_user}/health", timeout=_TIMEOUT_S).close()
     except urllib.error.HTTPError as error:
         if error.code >= 500:  # any other answer is one
-            raise _away(uri, "server", f"{error.code} {error.reason}") from error
+            raise _unavailable(uri, "server", f"{error.code} {error.reason}") from error
     except OSError as error:
         reason = getattr(error, "reason", error)
         if not isinstance(reason, ssl.SSLError):  # a server is there; whom to trust is MLflow's to know
-            raise _away(uri, "server", str(getattr(reason, "strerror", None) or reason)) from error
+            raise _unavailable(uri, "server", str(getattr(reason, "strerror", None) or reason)) from error
 
 
-def _ring(uri: str, usual_port: int) -> None:
+def _check_port(uri: str, usual_port: int) -> None:
     parts = urlsplit(uri)
     try:
-        socket.create_connection((parts.hostname or "localhost", parts.port or usual_port), _PATIENCE_S).close()
+        socket.create_connection((parts.hostname or "localhost", parts.port or usual_port), _TIMEOUT_S).close()
     except OSError as error:
-        raise _away(uri, "database", str(error.strerror or error)) from error
+        raise _unavailable(uri, "database", str(error.strerror or error)) from error
 
 
-def _away(uri: str, what: str, why: str) -> StoreAwayError:
-    return StoreAwayError(
+def _unavailable(uri: str, what: str, why: str) -> StoreUnavailableError:
+    return StoreUnavailableError(
         f"the tracking {what} does not answer: {why}",
         where=without_password(uri),
         hint="MLFLOW_TRACKING_URI names it; unset, runs are kept in sqlite:///mlflow.db",
@@ -81,20 +81,20 @@ def _away(uri: str, what: str, why: str) -> StoreAwayError:
     )
 
 
-def _log_in(uri: str) -> None:
+def _check_login(uri: str) -> None:
     """Once: MLflow takes a refusal for a database that starts up, and tries for hours."""
     try:
         engine = create_engine(uri)
         engine.connect().close()
         engine.dispose()
     except (SQLAlchemyError, ImportError) as error:
-        if _JUST_NOW.search(str(error)):
-            raise _away(uri, "database", str(error).splitlines()[0]) from error
-        lacking = error.name if isinstance(error, ImportError) else ""
+        if _TEMPORARY.search(str(error)):
+            raise _unavailable(uri, "database", str(error).splitlines()[0]) from error
+        missing = error.name if isinstance(error, ImportError) else ""
         raise AsrLabError(
             f"the tracking database cannot be used: {str(error).splitlines()[0]}",
             where=without_password(uri),
-            next_command=f"pip install '{lacking}[binary]'" if lacking == "psycopg" else "",
+            next_command=f"pip install '{missing}[binary]'" if missing == "psycopg" else "",
         ) from error
 
 
@@ -105,15 +105,15 @@ def without_password(uri: str) -> str:
     return uri
 
 
-def passes(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Whether it is a database's trouble of the moment: locked, restarted, a disk that did not answer.
 
     MLflow hands on what SQLAlchemy says, here and from a server, under codes that tell nothing of it.
     """
     chain = [error, error.__cause__]
-    of_a_database = any(isinstance(one, OperationalError | InterfaceError) for one in chain)
-    said = str(error)
-    return bool(of_a_database or _OF_A_DATABASE.search(said)) and not _FOR_GOOD.search(said)
+    is_database = any(isinstance(one, OperationalError | InterfaceError) for one in chain)
+    message = str(error)
+    return bool(is_database or _DATABASE_ERROR.search(message)) and not _PERMANENT.search(message)
 
 
 def sqlite_file(uri: str) -> Path | None:
@@ -122,7 +122,7 @@ def sqlite_file(uri: str) -> Path | None:
     return Path(name) if name and name != ":memory:" else None
 
 
-def _look_into(file: Path, uri: str) -> None:
+def _check_sqlite_file(file: Path, uri: str) -> None:
     if file.is_dir():
         raise AsrLabError("the tracking store is a folder, not a file", where=uri, allowed="sqlite:///FILE.db")
     if not file.exists():
@@ -149,7 +149,7 @@ _OTHER = "MLFLOW_TRACKING_URI names the store; a damaged one comes back from a b
 
 def wrong_schema(message: str, uri: str) -> AsrLabError | None:
     """What to do when MLflow refuses a store's schema; None when the message says something else."""
-    found = _OLDER.search(message)
+    found = _SCHEMA_MISMATCH.search(message)
     if not found:
         return None
     shown = without_password(uri)

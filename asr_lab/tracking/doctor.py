@@ -96,7 +96,7 @@ def torch_pair() -> Check:
 
 def store() -> Check:
     """Whether the tracking store answers, and how fast."""
-    from asr_lab.tracking.store import client, experiment_ids, reaching, tracking_uri
+    from asr_lab.tracking.store import client, experiment_ids, explain_store_errors, tracking_uri
 
     uri = without_password(tracking_uri())
     file = sqlite_file(tracking_uri()) if uri.startswith("sqlite") else None
@@ -104,7 +104,7 @@ def store() -> Check:
         return Check("store", "ok", f"{uri}: none yet, the first run makes it")
     tracking = client()
     began = time.monotonic()
-    with reaching("the store does not answer"):
+    with explain_store_errors("the store does not answer"):
         number = len(experiment_ids(tracking))
     took = time.monotonic() - began
     found = f"{uri}: {number} experiments, {1000 * took:.0f} ms"

@@ -14,7 +14,7 @@ VARIABLE = "ASR_LAB_ON_END"
 _PATIENCE_S = 10.0
 
 
-def say(line: str) -> None:
+def report(line: str) -> None:
     """A line for whoever watches the run."""
     print(line, file=sys.stderr, flush=True)
 
@@ -35,7 +35,7 @@ def run_ended(facts: Mapping[str, Any]) -> None:
         else:
             _execute(target, body, facts)
     except Exception as error:  # a message that does not arrive costs no training
-        say(f"{VARIABLE} could not be told that the run has ended: {error}")
+        report(f"{VARIABLE} could not be told that the run has ended: {error}")
 
 
 def _post(url: str, body: str) -> None:

@@ -18,14 +18,14 @@ from asr_lab.errors import AsrLabError, reason
 from asr_lab.families import deciding
 from asr_lab.interfaces.tracking import Dataset, RegisteredModel, RunSpec, Status, status_of
 from asr_lab.tracking.models import pyfunc_package
-from asr_lab.tracking.notifications import run_ended, say
+from asr_lab.tracking.notifications import report, run_ended
 from asr_lab.tracking.orphans import CHECKPOINTS
 from asr_lab.tracking.sigterm import end_on_sigterm
 from asr_lab.tracking.spool import sync
 from asr_lab.tracking.spool.spool import Spool, SpoolError
 from asr_lab.tracking.spool.upload_thread import Shipper
 from asr_lab.tracking.store import client as tracking_client
-from asr_lab.tracking.store import reaching, shown_uri
+from asr_lab.tracking.store import explain_store_errors, shown_uri
 
 _FLUSH_MODEL_S = 600.0  # an upload; a store that does not answer ends it at once
 _FLUSH_END_S = 10.0
@@ -79,7 +79,7 @@ class MlflowRecorder:
             return {}
         found = self.spool.last_steps()
         if self._shipper and self.spool.state.run_id:
-            with suppress(AsrLabError), reaching("the run cannot be read"):
+            with suppress(AsrLabError), explain_store_errors("the run cannot be read"):
                 points = tracking_client().get_run(self.spool.state.run_id).data._metric_objs
                 found |= {point.key: max(point.step, found.get(point.key, point.step)) for point in points}
         return found
@@ -183,7 +183,7 @@ class MlflowRecorder:
             why = f" ({why})" if why else ""
             model = ", a model among them," if set(self._models) - set(self.spool.state.models) else ""
             what = f"{self.spool.waiting()} events{model} wait in {self.spool.folder}{why}"
-            say(f"{self.name}: {what}; asr-lab sync ships them")
+            report(f"{self.name}: {what}; asr-lab sync ships them")
 
     def _facts(self, status: Status) -> dict[str, Any]:
         metric = deciding(self.spec.family, self._latest) or deciding(self.spec.family)
@@ -220,7 +220,7 @@ class MlflowRecorder:
             self.finish(status_of(kind))
         except SpoolError as full:  # must not hide what went wrong in the run
             if not isinstance(error, SpoolError):
-                say(f"{self.name} could not be closed: {full.what}")
+                report(f"{self.name} could not be closed: {full.what}")
 
 
 def _text(value: Any) -> str:

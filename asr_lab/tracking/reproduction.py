@@ -18,12 +18,12 @@ from asr_lab.errors import AsrLabError
 from asr_lab.families import FAMILIES, family
 from asr_lab.system.distributed import rank_and_world_size
 from asr_lab.tracking import provenance
-from asr_lab.tracking.connection import StoreAwayError
+from asr_lab.tracking.connection import StoreUnavailableError
 from asr_lab.tracking.models.registry import MlflowStore
 from asr_lab.tracking.spool.created_runs import run_of_spool
 from asr_lab.tracking.spool.spool import ROOT, spools
 from asr_lab.tracking.store import client as tracking_client
-from asr_lab.tracking.store import reaching
+from asr_lab.tracking.store import explain_store_errors
 
 IDENTICAL, CLOSE, DIFFERENT = "identical", "within tolerance", "different"
 _OF_THE_CLOCK = ("perf/", "epoch_time", "system/")
@@ -88,7 +88,7 @@ def _models_of(config: Experiment) -> dict[str, str]:
 def _or_why(found: Callable[[], str]) -> str:
     try:
         return found()
-    except StoreAwayError:
+    except StoreUnavailableError:
         raise
     except AsrLabError as error:
         return error.what
@@ -152,7 +152,7 @@ def arrived(repeated: str) -> str:
                 next_command="asr-lab sync",
             )
     client = tracking_client(again=True)
-    with reaching("the repetition cannot be read"):
+    with explain_store_errors("the repetition cannot be read"):
         run_id = run_of_spool(client, repeated) or repeated
         client.get_run(run_id)
     return run_id
@@ -165,7 +165,7 @@ def figures(original: str, repeated: str, tolerance: float) -> pd.DataFrame:
     `largest` is the largest difference, relative where the figure is above 1. What the clock says is left out.
     """
     client = tracking_client()
-    with reaching("the figures cannot be compared"):
+    with explain_store_errors("the figures cannot be compared"):
         runs = [client.get_run(run_id) for run_id in (original, repeated)]
         names = sorted({name for run in runs for name in run.data.metrics if not name.startswith(_OF_THE_CLOCK)})
         rows = []
@@ -204,6 +204,6 @@ def verdict_of(table: pd.DataFrame) -> str:
 def record(repeated: str, verdict: str, table: pd.DataFrame) -> None:
     """Write the verdict and the figures side by side on the new run."""
     client = tracking_client()
-    with reaching("the verdict cannot be written"):
+    with explain_store_errors("the verdict cannot be written"):
         client.set_tag(repeated, "asr_lab.reproduced", verdict)
         client.log_text(repeated, table.to_csv(index=False), "reproduce/figures.csv")

@@ -13,7 +13,7 @@ from mlflow.entities import LoggedModel, Run, ViewType
 
 from asr_lab.families import FAMILIES
 from asr_lab.tracking.queries.filters import OURS
-from asr_lab.tracking.store import all_pages, experiment_ids, reaching, search_runs
+from asr_lab.tracking.store import all_pages, experiment_ids, explain_store_errors, search_runs
 from asr_lab.tracking.tags import (
     ARCHIVED,
     BASE,
@@ -133,7 +133,7 @@ def scan(
 ) -> list[Record]:
     """All runs of asr_lab, newest first, with those that `mlflow run` left; `deleted`: with the deleted ones."""
     view = ViewType.ALL if deleted else ViewType.ACTIVE_ONLY
-    with reaching("the runs cannot be read"), _seldom_collecting():
+    with explain_store_errors("the runs cannot be read"), _seldom_collecting():
         experiments = experiment_ids(client, ViewType.ALL if deleted_experiments else ViewType.ACTIVE_ONLY)
         return [
             record_of(run, metric)
@@ -177,7 +177,7 @@ class Registered:
 
 def registered(client: MlflowClient) -> Registered:
     """Every run and logged model behind a model version, whether named by its run, its source, or its model's run."""
-    with reaching("the model registry cannot be read"):
+    with explain_store_errors("the model registry cannot be read"):
         by_id: dict[str, str] = {}
         aliases: dict[str, list[str]] = {}
         for model in all_pages(client.search_registered_models):

@@ -19,7 +19,14 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from asr_lab.errors import AsrLabError
-from asr_lab.tracking.connection import StoreAwayError, knock, passes, sqlite_file, without_password, wrong_schema
+from asr_lab.tracking.connection import (
+    StoreUnavailableError,
+    check_connection,
+    is_transient,
+    sqlite_file,
+    without_password,
+    wrong_schema,
+)
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 # MLflow tries seven times and waits for minutes; who records a run has the spool, everyone else wants an answer
@@ -44,16 +51,16 @@ def shown_uri() -> str:
 
 def same_store(one: str, other: str) -> bool:
     """Whether two URIs mean the same store, seen from this folder; passwords change, and do not count."""
-    return _place(one) == _place(other)
+    return _canonical(one) == _canonical(other)
 
 
-def _place(uri: str) -> str:
+def _canonical(uri: str) -> str:
     file = sqlite_file(uri) if uri.startswith("sqlite") else None
     return str(file.absolute()) if file else without_password(uri).rstrip("/")
 
 
 @functools.cache
-def quiet() -> None:
+def silence_mlflow() -> None:
     """What MLflow says of itself on every start is not for our users."""
     for name in ("alembic", "mlflow.tracking.fluent", "mlflow.models.model"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -64,21 +71,21 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", message=".*Add type hints to the `predict` method.*")
 
 
-_knock_once = functools.cache(knock)
+_check_once = functools.cache(check_connection)
 
 
 def client(*, again: bool = False) -> MlflowClient:
     """A client of the tracking store, which is also made the one that `mlflow` itself uses.
 
     Raises `AsrLabError` when the store cannot be used (a file that is none, no rights, the schema of another MLflow),
-    and `StoreAwayError` when it is a server that does not answer; where it once did, only `again` asks it.
+    and `StoreUnavailableError` when it is a server that does not answer; where it once did, only `again` asks it.
     """
-    quiet()
+    silence_mlflow()
     for name, value in _HTTP.items():
         os.environ.setdefault(name, value)
-    (knock if again else _knock_once)(tracking_uri())
+    (check_connection if again else _check_once)(tracking_uri())
     set_tracking_uri(tracking_uri())
-    with reaching("the tracking store cannot be used"):  # such as one of an older schema
+    with explain_store_errors("the tracking store cannot be used"):  # such as one of an older schema
         return MlflowClient()
 
 
@@ -86,7 +93,7 @@ _once = threading.Lock()
 
 
 @contextmanager
-def once() -> Iterator[None]:
+def without_retries() -> Iterator[None]:
     """Around a request that makes something: MLflow must not send it twice by itself when the answer is late."""
     name = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
     with _once:
@@ -100,25 +107,25 @@ def once() -> Iterator[None]:
 
 def is_final(error: BaseException) -> bool:
     """Whether asking again would get the same answer: what was asked is wrong, not the moment."""
-    return isinstance(error, MlflowException) and error.error_code in _FINAL and not passes(error)
+    return isinstance(error, MlflowException) and error.error_code in _FINAL and not is_transient(error)
 
 
 @contextmanager
-def reaching(what: str) -> Iterator[None]:
+def explain_store_errors(what: str) -> Iterator[None]:
     """Turn what MLflow and its database raise inside into one message that says what was tried, and where."""
     try:
         yield
     except (MlflowException, SQLAlchemyError) as error:
-        said = str(error)
-        if schema := wrong_schema(said, tracking_uri()):
+        message = str(error)
+        if schema := wrong_schema(message, tracking_uri()):
             raise schema from error
         is_server = urlsplit(tracking_uri()).scheme in ("http", "https")
-        why, hint = _refusal(said)
-        if passes(error) or (is_server and not is_final(error)):
-            raise StoreAwayError(f"{what}: {why}", where=shown_uri(), hint=hint) from error
+        why, hint = _explain_refusal(message)
+        if is_transient(error) or (is_server and not is_final(error)):
+            raise StoreUnavailableError(f"{what}: {why}", where=shown_uri(), hint=hint) from error
         lost = "MLFLOW_RUN_ID" in os.environ and is_missing(error)
         raise AsrLabError(
-            f"{what}: {first_line(said)}",
+            f"{what}: {first_line(message)}",
             where=shown_uri(),
             hint="type mlflow run in the project's own folder, or set MLFLOW_TRACKING_URI" if lost else "",
         ) from error
@@ -129,16 +136,16 @@ def is_missing(error: BaseException) -> bool:
     return isinstance(error, MlflowException) and error.error_code == "RESOURCE_DOES_NOT_EXIST"
 
 
-def first_line(said: str) -> str:
+def first_line(message: str) -> str:
     """The first line of what a store said, as it may be shown."""
-    return without_password((said.splitlines() or [""])[0])
+    return without_password((message.splitlines() or [""])[0])
 
 
-def _refusal(said: str) -> tuple[str, str]:
+def _explain_refusal(message: str) -> tuple[str, str]:
     """(Why a server did not do what it was asked, what to do about it)."""
-    code = re.search(r"failed with error code (401|403)", said)
+    code = re.search(r"failed with error code (401|403)", message)
     if code is None:
-        return first_line(said), ""
+        return first_line(message), ""
     why = "the server does not know you (401)" if code[1] == "401" else "the server gives you no right to it (403)"
     return why, "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, say who you are"
 

@@ -22,8 +22,8 @@ from asr_lab.interfaces.tracking import MERGED, Past, RunSpec, Status
 from asr_lab.system import libraries, processes
 from asr_lab.system.distributed import rank_and_world_size
 from asr_lab.tracking import orphans, provenance
-from asr_lab.tracking.connection import StoreAwayError
-from asr_lab.tracking.notifications import say
+from asr_lab.tracking.connection import StoreUnavailableError
+from asr_lab.tracking.notifications import report
 from asr_lab.tracking.queries import runs
 from asr_lab.tracking.recorder import MlflowRecorder
 from asr_lab.tracking.spool import sync
@@ -32,7 +32,7 @@ from asr_lab.tracking.spool.header import Header
 from asr_lab.tracking.spool.spool import ROOT, Spool, new_id, now_ms
 from asr_lab.tracking.spool.upload import Delivery
 from asr_lab.tracking.store import client as tracking_client
-from asr_lab.tracking.store import reaching, shown_uri, tracking_uri
+from asr_lab.tracking.store import explain_store_errors, shown_uri, tracking_uri
 from asr_lab.tracking.tags import (
     COMMAND,
     CONTINUED_BY,
@@ -64,10 +64,10 @@ class MlflowTracker:
         if not run_id or self.offline:
             return
         try:
-            with reaching("the run that MLflow made cannot be used"):
+            with explain_store_errors("the run that MLflow made cannot be used"):
                 tags = {FAMILY: family, PROCESS: processes.process_mark()}
                 tracking_client().log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
-        except StoreAwayError:
+        except StoreUnavailableError:
             return  # the run itself will say so
 
     def start(self, spec: RunSpec, *, own: bool = False) -> MlflowRecorder:
@@ -83,9 +83,9 @@ class MlflowTracker:
         orphan = orphans.spooled(spec) if seeks else None
         if client and seeks:
             try:
-                with reaching("the tracking store cannot be used"):
+                with explain_store_errors("the tracking store cannot be used"):
                     orphan = _orphan(client, spec, header, orphan)
-            except StoreAwayError as away:
+            except StoreUnavailableError as away:
                 client = self._go_on_without(away)
         if adopted:
             spool = Spool.create(ROOT, adopted, header, run_id=adopted)
@@ -126,7 +126,7 @@ class MlflowTracker:
         try:
             alike = f"tags.`{SIGNATURE}` = '{spec.signature}' and tags.`{KIND}` = '{spec.kind}'"
             found = runs.find(where=alike, status="FINISHED", archived=False)
-        except StoreAwayError:
+        except StoreUnavailableError:
             return None  # the run that is started will say so
         fitting = (run for run in found if _is_merged(run) == (MERGED in spec.tags))
         return next(filter(None, map(_past, fitting)), None)
@@ -139,19 +139,19 @@ class MlflowTracker:
         if self.offline:
             return None
         try:
-            with reaching("the tracking store cannot be used"):
+            with explain_store_errors("the tracking store cannot be used"):
                 client = tracking_client()
                 if tidies:
                     orphans.close_unstarted(client)
                 if adopted:
                     client.get_run(adopted)
                 return client
-        except StoreAwayError as away:
+        except StoreUnavailableError as away:
             return self._go_on_without(away)
 
     @staticmethod
-    def _go_on_without(away: StoreAwayError) -> None:
-        say(f"warning: {away.what} ({shown_uri()}); the run is recorded in {ROOT}/ and shipped when it does")
+    def _go_on_without(away: StoreUnavailableError) -> None:
+        report(f"warning: {away.what} ({shown_uri()}); the run is recorded in {ROOT}/ and shipped when it does")
 
     def _new(self, client: MlflowClient | None, header: Header) -> Spool:
         """The spool of a new run, called by the run's id on the store where the store answers."""
@@ -159,9 +159,9 @@ class MlflowTracker:
         if not client:
             return spool
         try:
-            with reaching("the tracking store cannot be used"):
+            with explain_store_errors("the tracking store cannot be used"):
                 Delivery(spool, client).make_run()
-        except StoreAwayError as away:
+        except StoreUnavailableError as away:
             self._go_on_without(away)
         except AsrLabError:
             spool.remove()

@@ -386,8 +386,8 @@ def test_another_bundle_in_the_place_of_the_archived_one_is_told(full):
     first, second = bundle_of(full), bundle_of(other)
     shutil.copy(second, first)
     from asr_lab.errors import AsrLabError
-    from asr_lab.tracking.archive.archive import at_hand, located
+    from asr_lab.tracking.archive.archive import local_copy, parse_mark
 
     tag = client().get_run(full).data.tags["asr_lab.archived"]
-    with pytest.raises(AsrLabError, match="checksum"), at_hand(*located(tag)):
+    with pytest.raises(AsrLabError, match="checksum"), local_copy(*parse_mark(tag)):
         pass

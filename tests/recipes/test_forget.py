@@ -239,9 +239,9 @@ def test_bundles_go_and_those_of_others_are_written_anew():
     ok("forget", NAME, "--bundles", "elsewhere", "--yes")
     assert [path.name.split("-")[0] for path in Path("bundles").iterdir()] == ["both"]
     from asr_lab.tracking.archive import bundle
-    from asr_lab.tracking.archive.archive import at_hand, located
+    from asr_lab.tracking.archive.archive import local_copy, parse_mark
 
-    with at_hand(*located(client().get_run(both).data.tags["asr_lab.archived"])) as path:
+    with local_copy(*parse_mark(client().get_run(both).data.tags["asr_lab.archived"])) as path:
         Path("unpacked").mkdir()
         bundle.extract(path, Path("unpacked"))
     [purged] = Path("elsewhere").iterdir()
@@ -325,8 +325,8 @@ def test_every_bundle_of_a_run_is_found_and_those_moved_away_are_told():
     from asr_lab.tracking.archive import archive
 
     found = client().get_run(both).data.tags["asr_lab.archived"]
-    assert archive.located(found)[0] == archive.located(mark)[0]
-    with archive.at_hand(*archive.located(found)):
+    assert archive.parse_mark(found)[0] == archive.parse_mark(mark)[0]
+    with archive.local_copy(*archive.parse_mark(found)):
         pass
     ok("forget", NAME, "--bundles", "away", "--yes")
     for packed in Path().glob("*/*.tar.zst"):

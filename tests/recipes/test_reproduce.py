@@ -10,7 +10,7 @@ from made import made_run
 from asr_lab.errors import AsrLabError
 from asr_lab.system.distributed import rank_and_world_size
 from asr_lab.tracking import reproduction
-from asr_lab.tracking.connection import StoreAwayError
+from asr_lab.tracking.connection import StoreUnavailableError
 from asr_lab.tracking.spool.upload import Delivery
 
 pytestmark = pytest.mark.usefixtures("at_home")
@@ -148,7 +148,7 @@ def test_a_repetition_that_waits_has_no_verdict(home, monkeypatch):
     original = newest("evaluate", "evaluate").info.run_id
 
     def away(_):
-        raise StoreAwayError("the server does not answer")
+        raise StoreUnavailableError("the server does not answer")
 
     with monkeypatch.context() as patch:
         patch.setattr(Delivery, "make_run", away)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from asr_lab.cli.store.confirm import ask, backend_option, impatient, named, progress, say_hidden, yes_option
+from asr_lab.cli.store.confirm import ask, backend_option, limit_retries, named, progress, warn_hidden_rows, yes_option
 from asr_lab.units import counted, megabytes
 
 
@@ -25,7 +25,7 @@ def archive(names: tuple[str, ...], to: str, purge: bool, backend: str, yes: boo
       asr-lab archive john-5e6f7a8b base-1a2b3c4d --to /mnt/archive
       asr-lab archive base-1a2b3c4d --to s3://lab/runs --purge
     """
-    impatient()
+    limit_retries()
     from asr_lab.tracking.archive import archive as archiving
     from asr_lab.tracking.archive import purge as purging
     from asr_lab.tracking.cleanup.apply import measure
@@ -50,7 +50,7 @@ def archive(names: tuple[str, ...], to: str, purge: bool, backend: str, yes: boo
             total = "" if None in sizes else f", {megabytes(sum(size or 0 for size in sizes))}"
             runs = f"{named(going)} ({counted(len(going), 'run')}{total})"
             ask(f"erase from the store rows, artifacts and models of {runs} once archived in {to}?", yes)
-    where = {run.run_id: archiving.located(run.tags[ARCHIVED])[0] for run in chosen.begun}
+    where = {run.run_id: archiving.parse_mark(run.tags[ARCHIVED])[0] for run in chosen.begun}
     for run in chosen.whole:
         where[run.run_id], size = archiving.archive(client, client.get_run(run.run_id), to, held)
         click.echo(f"{run.name}: {where[run.run_id]}, {megabytes(size)}")
@@ -61,7 +61,7 @@ def archive(names: tuple[str, ...], to: str, purge: bool, backend: str, yes: boo
                 done()
         click.echo(f"{counted(len(going), 'run')} erased from the store; asr-lab restore BUNDLE brings one back")
         if not eraser.rows:
-            say_hidden()
+            warn_hidden_rows()
 
 
 @click.command()
@@ -77,7 +77,7 @@ def restore(names: tuple[str, ...]) -> None:
       asr-lab restore /mnt/archive/base-1a2b3c4d.tar.zst
       asr-lab restore s3://lab/runs/base-1a2b3c4d.tar.zst
     """
-    impatient()
+    limit_retries()
     from asr_lab.tracking.archive import restore as restoring
     from asr_lab.tracking.store import client as tracking_client
 

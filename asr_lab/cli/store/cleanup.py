@@ -10,11 +10,11 @@ from asr_lab.cli.options import console, format_option
 from asr_lab.cli.store.confirm import (
     ask,
     backend_option,
-    impatient,
+    limit_retries,
     named,
     plan_option,
     progress,
-    say_hidden,
+    warn_hidden_rows,
     yes_option,
 )
 from asr_lab.cli.tables import show as show_table
@@ -22,7 +22,7 @@ from asr_lab.errors import AsrLabError
 from asr_lab.units import age, counted, megabytes
 
 if TYPE_CHECKING:
-    from asr_lab.tracking.cleanup.plan import Action, Line, Plan
+    from asr_lab.tracking.cleanup.plan import Action, CleanupPlan, PlannedRun
 
 _MOST_SHOWN = 40
 _LOST = {
@@ -83,7 +83,7 @@ def cleanup(
         raise AsrLabError("--purge erases whole runs, --checkpoints-only leaves them", allowed="one of the two")
     if selected["deleted"] and not purge:
         raise AsrLabError("--deleted means what is deleted already", allowed="together with --purge")
-    impatient()
+    limit_retries()
     from asr_lab.tracking.cleanup import apply
     from asr_lab.tracking.cleanup import plan as planning
     from asr_lab.tracking.cleanup.database_rows import erases_rows
@@ -106,12 +106,12 @@ def cleanup(
     _report(planned, left, action, rows=erases_rows(backend))
 
 
-def _show(planned: Plan, style: str) -> None:
+def _show(planned: CleanupPlan, style: str) -> None:
     import pandas as pd
 
     from asr_lab.tracking.spool.spool import now_ms
 
-    def row(line: Line) -> dict[str, Any]:
+    def row(line: PlannedRun) -> dict[str, Any]:
         one = line.record
         size = megabytes(line.size) if style == "table" else line.size
         return {
@@ -138,20 +138,20 @@ def _show(planned: Plan, style: str) -> None:
     click.echo(f"{going} {'goes' if going == 1 else 'go'}{total}; {staying} of those asked for stay")
 
 
-def _question(planned: Plan, action: Action) -> str:
+def _question(planned: CleanupPlan, action: Action) -> str:
     """What is lost, and of which runs."""
     going = [line.record for line in planned.going]
     size = "" if planned.size is None else f", {megabytes(planned.size)}"
     return f"{_LOST[action]} {named(going)} ({counted(len(going), 'run')}{size})?"
 
 
-def _report(planned: Plan, left: list[Line], action: Action, *, rows: bool) -> None:
+def _report(planned: CleanupPlan, left: list[PlannedRun], action: Action, *, rows: bool) -> None:
     out = console(stderr=True)
     for line in left:
         out.print(f"left alone: {line.record.name}, {line.why}", markup=False)
     out.print(f"{counted(len(planned.going) - len(left), 'run')} {_VERBS[action]}")
     if action == "purge" and not rows:
-        say_hidden()
+        warn_hidden_rows()
 
 
 @click.command()
@@ -165,7 +165,7 @@ def keep(names: tuple[str, ...], undo: bool) -> None:
       asr-lab keep base-1a2b3c4d john-5e6f7a8b
       asr-lab keep base-1a2b3c4d --undo
     """
-    impatient()
+    limit_retries()
     from asr_lab.tracking.cleanup import apply
     from asr_lab.tracking.queries.find import find_each
     from asr_lab.tracking.store import client
@@ -190,7 +190,7 @@ def note(run: str, text: str, replace: bool) -> None:
     """
     if not text.strip():
         raise AsrLabError("the note is empty", allowed="some text")
-    impatient()
+    limit_retries()
     from asr_lab.tracking.cleanup import apply
     from asr_lab.tracking.queries.find import find_run
     from asr_lab.tracking.store import client

@@ -61,12 +61,12 @@ def progress(label: str, total: int) -> Iterator[Callable[[], None]]:
         yield lambda: bar.advance(task)
 
 
-def impatient() -> None:
+def limit_retries() -> None:
     """Find out within seconds, not minutes, that a server died while we talked to it."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
 
 
-def say_hidden() -> None:
+def warn_hidden_rows() -> None:
     """Say that rows are left of what was erased through a server."""
     console(stderr=True).print(
         "their files are gone; their rows are only hidden, as a tracking server cannot erase rows. To finish it:\n"

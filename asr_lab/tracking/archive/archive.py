@@ -39,23 +39,23 @@ def archive(client: MlflowClient, run: Run, to: str, held: Registered) -> tuple[
         raise AsrLabError(f"{run.info.run_name} cannot be archived: {half}")
     name = bundle_name(run)
     location = f"{to.rstrip('/')}/{name}" if "://" in to else str(Path(to).resolve() / name)
-    remember(client, run, location)
+    record_location(client, run, location)
     if "://" in to:
         with tempfile.TemporaryDirectory() as staging:
             local = Path(staging) / name
             _write(client, run, local, held)
             digest, size = bundle.digest(local), local.stat().st_size
-            with artifacts.handling("the bundle cannot be stored", to):
+            with artifacts.explain_artifact_errors("the bundle cannot be stored", to):
                 artifacts.repository(to).log_artifact(str(local))
             local.unlink()
-            with at_hand(location) as copy:
+            with local_copy(location) as copy:
                 _compare(copy, digest, location)
     else:
         local = Path(location)
         _write(client, run, local, held)
         digest, size = bundle.digest(local), local.stat().st_size
-    with artifacts.handling(f"{run.info.run_name} cannot be marked as archived"):
-        client.set_tag(run.info.run_id, ARCHIVED, mark(location, digest))
+    with artifacts.explain_artifact_errors(f"{run.info.run_name} cannot be marked as archived"):
+        client.set_tag(run.info.run_id, ARCHIVED, format_mark(location, digest))
     return location, size
 
 
@@ -74,24 +74,24 @@ def safe_name(text: str) -> str:
     return "".join(sign if sign.isalnum() or sign in "-_.=+" else "_" for sign in text).lstrip(".")[-150:]
 
 
-def remember(client: MlflowClient, run: Run, location: str) -> None:
+def record_location(client: MlflowClient, run: Run, location: str) -> None:
     """Note on a run where a bundle of it lies, before it does: so nobody has to search for one."""
-    with artifacts.handling(f"{run.info.run_name} cannot be marked as archived"):
-        client.set_tag(run.info.run_id, BUNDLES, "\n".join(dict.fromkeys([location, *places(run.data.tags)])))
+    with artifacts.explain_artifact_errors(f"{run.info.run_name} cannot be marked as archived"):
+        client.set_tag(run.info.run_id, BUNDLES, "\n".join(dict.fromkeys([location, *locations(run.data.tags)])))
 
 
-def places(tags: Mapping[str, str]) -> list[str]:
+def locations(tags: Mapping[str, str]) -> list[str]:
     """Where a run was archived to, the newest first; what lay there may have been moved since."""
-    newest = [located(tags[ARCHIVED])[0]] if ARCHIVED in tags else []
+    newest = [parse_mark(tags[ARCHIVED])[0]] if ARCHIVED in tags else []
     return list(dict.fromkeys(newest + tags.get(BUNDLES, "").splitlines()))
 
 
-def mark(location: str, digest: str) -> str:
+def format_mark(location: str, digest: str) -> str:
     """The tag of an archived run: where its bundle lies, and its SHA-256."""
     return f"{location}{_DIGEST_MARK}{digest}"
 
 
-def located(tag: str) -> tuple[str, str]:
+def parse_mark(tag: str) -> tuple[str, str]:
     """(location, SHA-256) of a bundle from the tag of its run."""
     location, _, digest = tag.rpartition(_DIGEST_MARK)
     return (location, digest) if location else (tag, "")
@@ -103,7 +103,7 @@ def _compare(path: Path, digest: str, location: str) -> None:
 
 
 @contextmanager
-def at_hand(location: str, digest: str = "") -> Iterator[Path]:
+def local_copy(location: str, digest: str = "") -> Iterator[Path]:
     """A local file of a bundle wherever it lies; raises `AsrLabError` when it is not there, or has another digest."""
     if "://" not in location:
         path = Path(location)
@@ -114,60 +114,60 @@ def at_hand(location: str, digest: str = "") -> Iterator[Path]:
         return
     folder, _, name = location.rpartition("/")
     with tempfile.TemporaryDirectory() as staging:
-        with artifacts.handling("the bundle cannot be fetched", location):
+        with artifacts.explain_artifact_errors("the bundle cannot be fetched", location):
             path = Path(artifacts.repository(folder).download_artifacts(name, staging))
         _compare(path, digest, location)
         yield path
 
 
-def is_there(location: str) -> bool:
+def bundle_exists(location: str) -> bool:
     """Whether a bundle lies where it was written; raises `AsrLabError` when that place cannot be asked."""
     if "://" not in location:
         return Path(location).is_file()
     folder, _, name = location.rpartition("/")
-    return location in artifacts.listed(folder, name)
+    return location in artifacts.list_files(folder, name)
 
 
 def delete(location: str) -> None:
     """Delete a bundle; one that is gone already is no error."""
     if "://" not in location:
-        with artifacts.handling("the bundle cannot be deleted", location):
+        with artifacts.explain_artifact_errors("the bundle cannot be deleted", location):
             Path(location).unlink(missing_ok=True)
         return
     folder, _, name = location.rpartition("/")
-    with artifacts.handling("the bundle cannot be deleted", location):
+    with artifacts.explain_artifact_errors("the bundle cannot be deleted", location):
         artifacts.repository(folder).delete_artifacts(name)
 
 
 def _write(client: MlflowClient, run: Run, path: Path, held: Registered) -> None:
     with (
-        artifacts.handling(f"{run.info.run_name} cannot be archived"),
+        artifacts.explain_artifact_errors(f"{run.info.run_name} cannot be archived"),
         tempfile.TemporaryDirectory() as staging,
         bundle.writing(path) as writer,
     ):
         models = list(models_of(client, run.info.experiment_id, run.info.run_id))
         for uri in (run.info.artifact_uri, *(model.artifact_location for model in models)):
-            if not artifacts.is_within_reach(uri):
+            if not artifacts.is_reachable(uri):
                 raise AsrLabError(
                     f"the files of {run.info.run_name} are out of reach: nothing is archived",
                     where=uri,
                     hint="is the disk mounted? the folder is missing, and the one around it too",
                 )
-        about = described(client, run, models, held)
+        about = describe_run(client, run, models, held)
         writer.add(bundle.RUN, json.dumps(about, indent=1, ensure_ascii=False).encode())
         metrics = Path(staging) / bundle.METRICS
         _history(client, run).to_parquet(metrics, index=False)
         writer.add(bundle.METRICS, metrics)
-        with artifacts.at_hand(run.info.artifact_uri, Path(staging) / "artifacts") as folder:
+        with artifacts.local_copy(run.info.artifact_uri, Path(staging) / "artifacts") as folder:
             writer.add_folder("artifacts", folder)
         for model in models:
             writer.add(f"models/{model.model_id}/model.json", json.dumps(_model(model), indent=1).encode())
-            with artifacts.at_hand(model.artifact_location, Path(staging) / model.model_id) as folder:
+            with artifacts.local_copy(model.artifact_location, Path(staging) / model.model_id) as folder:
                 writer.add_folder(f"models/{model.model_id}/files", folder)
     bundle.verify(path)
 
 
-def described(client: MlflowClient, run: Run, models: list[LoggedModel], held: Registered) -> dict[str, Any]:
+def describe_run(client: MlflowClient, run: Run, models: list[LoggedModel], held: Registered) -> dict[str, Any]:
     """A run as `run.json` holds it."""
     info = run.info
     inputs = run.inputs.dataset_inputs if run.inputs else []

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 
 from asr_lab.errors import AsrLabError
 from asr_lab.tracking.archive import archive, bundle
-from asr_lab.tracking.artifacts import listed
+from asr_lab.tracking.artifacts import list_files
 from asr_lab.tracking.cleanup.apply import mark
 from asr_lab.tracking.cleanup.erase import Eraser
 from asr_lab.tracking.queries.find import DeletedRunError, candidate_of, find_run, find_whole
@@ -56,7 +56,7 @@ def choose(names: Iterable[str], to: str, *, purge: bool) -> Chosen:
 
 def _bundle_of(name: str, to: str) -> str:
     """The bundle of a run that the store no longer has, by the run's name or id; "" when there is none."""
-    for location in listed(to, bundle.SUFFIX):
+    for location in list_files(to, bundle.SUFFIX):
         stem = PurePosixPath(location).name.removesuffix(bundle.SUFFIX)
         is_id = re.fullmatch(r"[0-9a-f]{8,32}", name)
         if archive.safe_name(name) in (stem, stem[:-9]) or (is_id and stem.endswith(f"-{name[:8]}")):

@@ -36,7 +36,7 @@ from asr_lab.tracking import artifacts
 from asr_lab.tracking.archive import archive, bundle
 from asr_lab.tracking.queries.find import RunNotFoundError, find_run
 from asr_lab.tracking.run_index import Record, models_of, record_of
-from asr_lab.tracking.store import experiment_id, experiment_ids, reaching, search_runs
+from asr_lab.tracking.store import experiment_id, experiment_ids, explain_store_errors, search_runs
 from asr_lab.tracking.tags import ARCHIVED, CLEANUP, PARENT, PROCESS, RESTORED_FROM, RESTORING, SIGNATURE, SPOOL
 
 _OF_A_PROCESS = (PROCESS, SIGNATURE, SPOOL)
@@ -58,7 +58,7 @@ class Restored:
 def restore(client: MlflowClient, name: str) -> Restored:
     """Bring back a run by its name or id, deleted or archived, or by the file or URI of its bundle."""
     if name.endswith(bundle.SUFFIX) or "://" in name or Path(name).is_file():
-        with archive.at_hand(name) as path:
+        with archive.local_copy(name) as path:
             return from_bundle(client, path, name if "://" in name else str(path.resolve()))
     try:
         found = find_run(name, deleted=True)
@@ -78,7 +78,7 @@ def back(client: MlflowClient, run: Record) -> Restored:
     if RESTORING in run.tags:
         raise AsrLabError(f"{run.name} is half restored", next_command="asr-lab restore BUNDLE, the one it came from")
     how = []
-    with artifacts.handling(f"{run.name} cannot be restored"):
+    with artifacts.explain_artifact_errors(f"{run.name} cannot be restored"):
         experiment = client.get_experiment(run.experiment_id)
         if experiment.lifecycle_stage == "deleted":
             raise AsrLabError(
@@ -105,7 +105,7 @@ def from_bundle(client: MlflowClient, path: Path, location: str) -> Restored:
     with tempfile.TemporaryDirectory() as folder:
         about = bundle.extract(path, Path(folder))
         original = f"{about['run_id']} sha256:{bundle.digest(path)}"
-        with artifacts.handling(f"{about['name']} cannot be restored"):
+        with artifacts.explain_artifact_errors(f"{about['name']} cannot be restored"):
             earlier = _earlier(client, about["run_id"])
             if earlier and RESTORING not in earlier.data.tags:
                 return back(client, record_of(earlier))
@@ -113,7 +113,7 @@ def from_bundle(client: MlflowClient, path: Path, location: str) -> Restored:
             if earlier:
                 _take_over(client, earlier)
             _fill(client, run_id, about, Path(folder))
-            archive.remember(client, client.get_run(run_id), location)
+            archive.record_location(client, client.get_run(run_id), location)
             client.delete_tag(run_id, RESTORING)
     registered = tuple(dict.fromkeys(about["registered"].values()))
     return Restored(run_id, about["name"], "finished" if earlier else "restored", registered)
@@ -121,7 +121,7 @@ def from_bundle(client: MlflowClient, path: Path, location: str) -> Restored:
 
 def _earlier(client: MlflowClient, original: str) -> Run | None:
     """The run itself if its files are there still, else the one restored from its bundle."""
-    with reaching("the runs cannot be read"):
+    with explain_store_errors("the runs cannot be read"):
         experiments = experiment_ids(client)
         condition = f"attributes.run_id = '{original}'"
         for run in search_runs(client, experiments, condition, ViewType.ALL):

@@ -10,8 +10,8 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from asr_lab.tracking import artifacts
-from asr_lab.tracking.cleanup.erase import CHECKPOINTS, Eraser, local_folders, locations
-from asr_lab.tracking.cleanup.plan import Action, Line, Plan
+from asr_lab.tracking.cleanup.erase import CHECKPOINTS, Eraser, local_folders, model_locations
+from asr_lab.tracking.cleanup.plan import Action, CleanupPlan, PlannedRun
 from asr_lab.tracking.cleanup.protection import is_stale, own_protection
 from asr_lab.tracking.run_index import Record, Registered, record_of, registered
 from asr_lab.tracking.tags import CLEANUP, KEEP, NOTE, PROCESS, PURGE_BEGUN
@@ -21,20 +21,20 @@ def measure(
     client: MlflowClient, runs: Sequence[Record], action: Action, done: Callable[[], object]
 ) -> list[int | None]:
     """Bytes that the action would free of each run, in their order; None where they cannot be counted."""
-    return artifacts.sizes([_places(client, run, action) for run in runs], done)
+    return artifacts.sizes([_artifact_uris(client, run, action) for run in runs], done)
 
 
-def _places(client: MlflowClient, run: Record, action: Action) -> list[str]:
+def _artifact_uris(client: MlflowClient, run: Record, action: Action) -> list[str]:
     """Where the files lie that would go."""
     if action == "checkpoints":
         return [f"{run.artifact_uri}/{CHECKPOINTS}", str(CHECKPOINTS / run.run_id)]
-    models = locations(client, run) if run.models else {}
+    models = model_locations(client, run) if run.models else {}
     return [run.artifact_uri, *models.values(), *map(str, local_folders(run.run_id))]
 
 
 def apply(
-    client: MlflowClient, planned: Plan, *, backend_store_uri: str = "", done: Callable[[], object]
-) -> list[Line]:
+    client: MlflowClient, planned: CleanupPlan, *, backend_store_uri: str = "", done: Callable[[], object]
+) -> list[PlannedRun]:
     """Do what the plan says; the lines that were left alone after all, as what they are had changed since.
 
     Raises `AsrLabError` at the first run that resists; what was done until then stays done, and doing it again
@@ -44,7 +44,7 @@ def apply(
     held, left = registered(client), []
     for line in planned.going:
         if why := _changed(client, line.record, held):
-            left.append(Line(line.record, False, why))
+            left.append(PlannedRun(line.record, False, why))
         elif planned.action == "checkpoints":
             delete_checkpoints(line.record)
         else:
@@ -54,7 +54,7 @@ def apply(
             if eraser:
                 eraser.erase(line.record)
             elif not line.record.deleted:
-                with artifacts.handling(f"the run {line.record.name} cannot be deleted"):
+                with artifacts.explain_artifact_errors(f"the run {line.record.name} cannot be deleted"):
                     client.delete_run(line.record.run_id)
         done()
     return left
@@ -62,7 +62,7 @@ def apply(
 
 def _changed(client: MlflowClient, run: Record, held: Registered) -> str:
     """Why a run must stay that could go when the plan was made; "" when nothing changed."""
-    with artifacts.handling(f"the run {run.name} cannot be read"):
+    with artifacts.explain_artifact_errors(f"the run {run.name} cannot be read"):
         try:
             now = record_of(client.get_run(run.run_id))
         except MlflowException as error:
@@ -80,7 +80,7 @@ def mark(client: MlflowClient, run: Record, how: str, why: str) -> None:
     """Say on a run why it goes, before it does: MLflow refuses tags on deleted runs. Stale runs are closed."""
     if run.deleted:
         return
-    with artifacts.handling(f"the run {run.name} cannot be marked"):
+    with artifacts.explain_artifact_errors(f"the run {run.name} cannot be marked"):
         when = datetime.now(UTC).isoformat(timespec="seconds")
         client.set_tag(run.run_id, CLEANUP, f"{how} {when}: {why}")
         if is_stale(run):
@@ -95,7 +95,7 @@ def delete_checkpoints(run: Record) -> None:
 
 def keep(client: MlflowClient, runs: Sequence[Run], *, undo: bool = False) -> None:
     """Mark runs as never to be cleaned up, or take that mark away."""
-    with artifacts.handling("the runs cannot be marked"):
+    with artifacts.explain_artifact_errors("the runs cannot be marked"):
         for run in runs:
             if not undo:
                 client.set_tag(run.info.run_id, KEEP, "true")
@@ -107,6 +107,6 @@ def note(client: MlflowClient, run: Run, text: str, *, replace: bool = False) ->
     """Add a paragraph to a run's description, or replace it; the description as it is then."""
     before = "" if replace else run.data.tags.get(NOTE, "")
     content = f"{before}\n\n{text}" if before else text
-    with artifacts.handling("the note cannot be written"):
+    with artifacts.explain_artifact_errors("the note cannot be written"):
         client.set_tag(run.info.run_id, NOTE, content)
     return content

@@ -30,7 +30,7 @@ class Eraser:
 
     def check(self, runs: Iterable[Record]) -> None:
         """Raise `AsrLabError` when the database does not know one of the runs: before anything of them is touched."""
-        with artifacts.handling("the backend store cannot be read"):
+        with artifacts.explain_artifact_errors("the backend store cannot be read"):
             unknown = next((run for run in runs if self.rows and not self.rows.has(run.run_id)), None)
         if unknown:
             raise AsrLabError(
@@ -46,18 +46,18 @@ class Eraser:
             if id in self.held:
                 raise AsrLabError(f"{run.name} is registered as {self.held[id]}: not deleted")
         if self.rows and not run.deleted:  # what is cut off from here on is out of sight until it is finished
-            with artifacts.handling(f"the run {run.name} cannot be deleted"):
+            with artifacts.explain_artifact_errors(f"the run {run.name} cannot be deleted"):
                 self.client.delete_run(run.run_id)
         for model_id, location in models.items():
             artifacts.delete(location, model_id)
-            with artifacts.handling(f"the model {model_id} cannot be deleted"):
+            with artifacts.explain_artifact_errors(f"the model {model_id} cannot be deleted"):
                 if self.rows:
                     self.rows.erase_model(model_id)
                 else:
                     self.client.delete_logged_model(model_id)
         artifacts.delete(run.artifact_uri, run.run_id)
         erase_local(run.run_id)
-        with artifacts.handling(f"the run {run.name} cannot be deleted"):
+        with artifacts.explain_artifact_errors(f"the run {run.name} cannot be deleted"):
             if self.rows:
                 self.rows.erase_run(run.run_id)
             elif not run.deleted:
@@ -65,13 +65,13 @@ class Eraser:
 
     def _models(self, run: Record) -> dict[str, str]:
         """Logged model -> where its files lie; a server does not tell of models that are softly deleted."""
-        with artifacts.handling(f"the models of {run.name} cannot be found"):
+        with artifacts.explain_artifact_errors(f"the models of {run.name} cannot be found"):
             if self.rows:
                 return self.rows.models_of(run.run_id)
-            return locations(self.client, run)
+            return model_locations(self.client, run)
 
 
-def locations(client: MlflowClient, run: Record) -> dict[str, str]:
+def model_locations(client: MlflowClient, run: Record) -> dict[str, str]:
     """Logged model -> where its files lie, of the models that a run logged."""
     return {model.model_id: model.artifact_location for model in models_of(client, run.experiment_id, run.run_id)}
 

@@ -13,7 +13,7 @@ from asr_lab.tracking.tags import DATA, KIND
 _TRIALS = ("trial", "seed")
 
 
-def judge(records: Sequence[Record], number: int, metric: str = "") -> dict[str, str]:
+def rank_best(records: Sequence[Record], number: int, metric: str = "") -> dict[str, str]:
     """Run id -> why it stays: it is among the best `number` of its family and data, or has nothing to be judged by.
 
     Only finished runs are judged, by `metric`, else by what decides for their family; of a sweep the whole, which has
@@ -32,7 +32,7 @@ def judge(records: Sequence[Record], number: int, metric: str = "") -> dict[str,
             data = one.tags.get(DATA + by.split("/")[0], "")
             groups.setdefault((one.family, by, data), []).append(one)
     if not groups:
-        raise _nothing_to_judge(metric)
+        raise _nothing_to_rank(metric)
     for (_, by, _), group in groups.items():
         stays |= _best(group, number, by)
     return stays
@@ -47,7 +47,7 @@ def _best(group: list[Record], number: int, metric: str) -> dict[str, str]:
     return {one.run_id: f"number {place} of {len(group)} by {metric} on its data" for place, one in best}
 
 
-def _nothing_to_judge(metric: str) -> AsrLabError:
+def _nothing_to_rank(metric: str) -> AsrLabError:
     near = nearest(metric, METRICS) if metric else ""
     return AsrLabError(
         f"no finished run has {metric or 'a metric that decides for its family'}, so none can be called the best",

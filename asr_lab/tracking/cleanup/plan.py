@@ -10,7 +10,7 @@ from typing import Literal
 from mlflow import MlflowClient
 
 from asr_lab.errors import AsrLabError, listing, nearest
-from asr_lab.tracking.cleanup.keep_best import judge
+from asr_lab.tracking.cleanup.keep_best import rank_best
 from asr_lab.tracking.cleanup.protection import is_abandoned, is_stale, protected
 from asr_lab.tracking.run_index import Record, registered, scan
 from asr_lab.tracking.spool.spool import now_ms
@@ -43,7 +43,7 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class Line:
+class PlannedRun:
     """One run of a plan, and why it goes or stays."""
 
     record: Record
@@ -54,14 +54,14 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Plan:
+class CleanupPlan:
     """What would be done. Runs that were not asked for are not in it."""
 
     action: Action
-    lines: list[Line]
+    lines: list[PlannedRun]
 
     @property
-    def going(self) -> list[Line]:
+    def going(self) -> list[PlannedRun]:
         return [line for line in self.lines if line.goes]
 
     @property
@@ -71,11 +71,11 @@ class Plan:
         return None if None in sizes else sum(size or 0 for size in sizes)
 
     @property
-    def staying(self) -> list[Line]:
+    def staying(self) -> list[PlannedRun]:
         return [line for line in self.lines if not line.goes]
 
 
-def plan(client: MlflowClient, selection: Selection, action: Action, *, erases_rows: bool = True) -> Plan:
+def plan(client: MlflowClient, selection: Selection, action: Action, *, erases_rows: bool = True) -> CleanupPlan:
     """Read everything, change nothing. Raises `AsrLabError` when nothing is asked for, or nothing is like it.
 
     A purge that was cut off is finished with any other. Where rows cannot be erased, a deleted run is all that is
@@ -93,22 +93,22 @@ def plan(client: MlflowClient, selection: Selection, action: Action, *, erases_r
     reasons = {one.run_id: "its purge was begun before" for one in begun} | {
         one.run_id: _reason(one, selection) for one in asked
     }
-    alike = [one for one in records if _is_like(one, selection.pattern)]
-    merits = judge(alike, selection.keep_best, selection.metric) if selection.keep_best else {}
-    protection = protected(records, registered(client), set(reasons), merits, stale_too=selection.stale_running)
+    matches = [one for one in records if _matches(one, selection.pattern)]
+    best = rank_best(matches, selection.keep_best, selection.metric) if selection.keep_best else {}
+    protection = protected(records, registered(client), set(reasons), best, stale_too=selection.stale_running)
     lines = [
-        Line(one, one.run_id not in protection, protection.get(one.run_id) or reasons[one.run_id])
+        PlannedRun(one, one.run_id not in protection, protection.get(one.run_id) or reasons[one.run_id])
         for one in records
         if one.run_id in reasons
     ]
-    return Plan(action, lines)
+    return CleanupPlan(action, lines)
 
 
 def _asked(records: Sequence[Record], selection: Selection) -> list[Record]:
-    alike = [one for one in records if _is_like(one, selection.pattern)]
-    scope = [one for one in alike if selection.deleted or not one.deleted]
+    matches = [one for one in records if _matches(one, selection.pattern)]
+    scope = [one for one in matches if selection.deleted or not one.deleted]
     if not scope and selection.pattern:
-        raise _no_hit(selection.pattern, records, deleted=bool(alike))
+        raise _no_match(selection.pattern, records, deleted=bool(matches))
     if selection.family:
         known = sorted({one.family for one in records if one.family})
         if selection.family not in known:
@@ -122,7 +122,7 @@ def _asked(records: Sequence[Record], selection: Selection) -> list[Record]:
     return scope
 
 
-def _no_hit(pattern: str, records: Sequence[Record], *, deleted: bool) -> AsrLabError:
+def _no_match(pattern: str, records: Sequence[Record], *, deleted: bool) -> AsrLabError:
     if deleted:
         return AsrLabError(f"only deleted runs are like {pattern!r}", hint="--deleted --purge erases them")
     near = nearest(pattern, [one.name for one in records])
@@ -139,7 +139,7 @@ def _in_state(one: Record, selection: Selection) -> bool:
     return selection.stale_running and (is_stale(one) or one.deleting_begun)
 
 
-def _is_like(one: Record, pattern: str) -> bool:
+def _matches(one: Record, pattern: str) -> bool:
     glob = pattern.lower() if any(sign in pattern for sign in "*?[") else f"*{pattern.lower()}*"
     return any(fnmatch.fnmatchcase(text.lower(), glob) for text in (one.name, one.model_type, one.family))
 
@@ -164,7 +164,7 @@ def _reason(one: Record, selection: Selection) -> str:
     return ", ".join(reasons) or f"of family {one.family}"
 
 
-def with_sizes(planned: Plan, sizes: Iterable[int | None]) -> Plan:
+def with_sizes(planned: CleanupPlan, sizes: Iterable[int | None]) -> CleanupPlan:
     """The plan with the bytes of each line that goes, in their order."""
     found = iter(sizes)
-    return Plan(planned.action, [replace(one, size=next(found)) if one.goes else one for one in planned.lines])
+    return CleanupPlan(planned.action, [replace(one, size=next(found)) if one.goes else one for one in planned.lines])

@@ -31,7 +31,7 @@ def is_stale(one: Record) -> bool:
 
 
 def protected(
-    records: Sequence[Record], held: Registered, asked: set[str], merits: dict[str, str], *, stale_too: bool
+    records: Sequence[Record], held: Registered, selected: set[str], best: dict[str, str], *, stale_too: bool
 ) -> dict[str, str]:
     """Run id -> why it must stay although asked for: for its own sake, or because what stays hangs on it."""
     by_id = {one.run_id: one for one in records}
@@ -41,9 +41,9 @@ def protected(
             stays[one.run_id] = why
         elif one.parent in by_id and (parents := own_protection(by_id[one.parent], held, stale_too=True)):
             stays[one.run_id] = f"child of {by_id[one.parent].name}, which is {parents}"
-        elif one.run_id in merits:
-            stays[one.run_id] = merits[one.run_id]
-    return stays | _hung_on(records, asked, stays)
+        elif one.run_id in best:
+            stays[one.run_id] = best[one.run_id]
+    return stays | _needed_by_others(records, selected, stays)
 
 
 def own_protection(one: Record, held: Registered, *, stale_too: bool) -> str:
@@ -65,16 +65,16 @@ def own_protection(one: Record, held: Registered, *, stale_too: bool) -> str:
     return ""
 
 
-def _hung_on(records: Sequence[Record], asked: set[str], stays: dict[str, str]) -> dict[str, str]:
+def _needed_by_others(records: Sequence[Record], selected: set[str], stays: dict[str, str]) -> dict[str, str]:
     """Parents and bases of runs that stay, of their parents and bases, and so on."""
     maker = {model: one.run_id for one in records for model in one.models}
     by_id = {one.run_id: one for one in records}
     more: dict[str, str] = {}
-    waiting = [one for one in records if not one.deleted and (one.run_id not in asked or one.run_id in stays)]
+    waiting = [one for one in records if not one.deleted and (one.run_id not in selected or one.run_id in stays)]
     while waiting:
         one = waiting.pop()
         for id, what in [(one.parent, "parent"), *((maker.get(need, need), "base") for need in one.needs)]:
-            if id in by_id and id in asked and id not in stays and id not in more:
+            if id in by_id and id in selected and id not in stays and id not in more:
                 more[id] = f"{what} of {one.name}, which stays"
                 waiting.append(by_id[id])
     return more

@@ -26,21 +26,21 @@ _WHO, _ALSO = "asr_lab.forgotten", "asr_lab.forgotten_also"
 
 
 @dataclass(frozen=True)
-class Forgotten:
+class ErasureRecord:
     """Where the record of an erasure is."""
 
     run_id: str
 
 
-def open_record(client: MlflowClient, person: str, counts: dict[str, int], also_called: Set[str]) -> Run:
+def open_record(client: MlflowClient, speaker: str, counts: dict[str, int], also_called: Set[str]) -> Run:
     """The record of an erasure that begins, or of one that was begun and cut off; RUNNING until all is erased.
 
     Until then it holds how the person is called in tables: what says so may be erased before all else is.
     """
-    if found := unfinished_record(client, person):
+    if found := unfinished_record(client, speaker):
         return found
-    with artifacts.handling("the record cannot be written"):
-        tags = {_WHO: _hashed(person, os.urandom(16)), KIND: "forget", "mlflow.user": getpass.getuser()}
+    with artifacts.explain_artifact_errors("the record cannot be written"):
+        tags = {_WHO: _hashed(speaker, os.urandom(16)), KIND: "forget", "mlflow.user": getpass.getuser()}
         tags |= {NOTE: "A person was forgotten: what was erased is counted in the parameters."}
         run = client.create_run(experiment_id(client, EXPERIMENT), tags=tags, run_name="forgotten")
         if also_called:
@@ -50,40 +50,40 @@ def open_record(client: MlflowClient, person: str, counts: dict[str, int], also_
         return run
 
 
-def names_in(record: Run | None) -> set[str]:
+def recorded_names(record: Run | None) -> set[str]:
     """How the person of an unfinished record is called in tables."""
     return set(json.loads(record.data.tags.get(_ALSO, "[]"))) if record else set()
 
 
 def drop_names(client: MlflowClient, record: Run) -> None:
     """Take away how the person is called in tables: nothing is left that this could find."""
-    with artifacts.handling("the record cannot be written"):
+    with artifacts.explain_artifact_errors("the record cannot be written"):
         if _ALSO in client.get_run(record.info.run_id).data.tags:
             client.delete_tag(record.info.run_id, _ALSO)
 
 
-def finish_record(client: MlflowClient, record: Run) -> Forgotten:
+def finish_record(client: MlflowClient, record: Run) -> ErasureRecord:
     """Say that all is erased."""
-    with artifacts.handling("the record cannot be written"):
+    with artifacts.explain_artifact_errors("the record cannot be written"):
         client.set_terminated(record.info.run_id)
-    return Forgotten(record.info.run_id)
+    return ErasureRecord(record.info.run_id)
 
 
-def unfinished_record(client: MlflowClient, person: str) -> Run | None:
+def unfinished_record(client: MlflowClient, speaker: str) -> Run | None:
     """The record of an erasure of this person that was cut off."""
-    with artifacts.handling("the records cannot be read"):
+    with artifacts.explain_artifact_errors("the records cannot be read"):
         experiment = client.get_experiment_by_name(EXPERIMENT)
         if experiment is None or experiment.lifecycle_stage == "deleted":
             return None
         records = search_runs(client, [experiment.experiment_id], "attributes.status = 'RUNNING'")
-        return next((one for one in records if _is(person, one.data.tags.get(_WHO, ""))), None)
+        return next((one for one in records if _is(speaker, one.data.tags.get(_WHO, ""))), None)
 
 
-def _hashed(person: str, salt: bytes) -> str:
-    key = hashlib.scrypt(person.encode(), salt=salt, n=2**15, r=8, p=1, maxmem=2**26, dklen=32)
+def _hashed(speaker: str, salt: bytes) -> str:
+    key = hashlib.scrypt(speaker.encode(), salt=salt, n=2**15, r=8, p=1, maxmem=2**26, dklen=32)
     return f"scrypt${salt.hex()}${key.hex()}"
 
 
-def _is(person: str, mark: str) -> bool:
+def _is(speaker: str, mark: str) -> bool:
     parts = mark.split("$")
-    return len(parts) == 3 and _hashed(person, bytes.fromhex(parts[1])) == mark
+    return len(parts) == 3 and _hashed(speaker, bytes.fromhex(parts[1])) == mark

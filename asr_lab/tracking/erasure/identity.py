@@ -17,7 +17,7 @@ NOBODY = "unknown"
 
 
 def also_called(
-    person: str, records: Sequence[Record], tables: Mapping[str, Iterable[str]]
+    speaker: str, records: Sequence[Record], tables: Mapping[str, Iterable[str]]
 ) -> tuple[set[str], set[str]]:
     """(Names by which the person's utterances are marked in tables, those that may mean others too and do not count).
 
@@ -30,27 +30,27 @@ def also_called(
             continue
         speakers = set(tables[one.run_id])
         is_own = makes_adapters(one.family) and one.tags.get(KIND) == "train" and len(speakers) == 1
-        if of == person:
+        if of == speaker:
             theirs |= speakers if is_own else set()
         else:
             others |= {of} | (speakers if is_own else set())
-    return theirs - others - {person}, (theirs & others) - {person}
+    return theirs - others - {speaker}, (theirs & others) - {speaker}
 
 
 @dataclass(frozen=True)
 class Traces:
     """What tells in a text about many that it is also about a person."""
 
-    person: str
+    speaker: str
     known_as: Set[str]
     runs: Iterable[Record]
 
-    def are_in(self, text: str) -> bool:
+    def occur_in(self, text: str) -> bool:
         """Whether a table or page names the person, one of their runs, or a figure of them."""
         forms = (text, html.unescape(text), text.replace('""', '"').replace('\\"', '"'))
         ids = [one.run_id for one in self.runs]
         figures = [f"_by_speaker/{in_a_name(name)}" for name in self.known_as]
-        words = [word for word in (self.person, *figures, *(one.name for one in self.runs)) if word]
+        words = [word for word in (self.speaker, *figures, *(one.name for one in self.runs)) if word]
         return any(id in text for id in ids) or any(_has_word(form, word) for form in forms for word in words)
 
 

@@ -32,16 +32,16 @@ class Bundles:
     """Not where they were written: moved, or deleted."""
 
 
-def adapters() -> dict[str, Path]:
+def adapter_files() -> dict[str, Path]:
     """Person -> the file of their adapter in this working folder."""
     return {path.name.removesuffix(ADAPTER_SUFFIX): path for path in _ADAPTERS.glob(f"*{ADAPTER_SUFFIX}")}
 
 
-def local(person: str, known_as: Set[str], runs: Sequence[Record]) -> list[Path]:
+def local_files(speaker: str, known_as: Set[str], runs: Sequence[Record]) -> list[Path]:
     """Files of a person in this working folder: the adapter, stored features, checkpoints, spools, sweeps."""
-    own = [path for name, path in adapters().items() if name == person]
+    own = [path for name, path in adapter_files().items() if name == speaker]
     features = [path for path in _FEATURES.rglob("*") if path.name.split(".")[0] in known_as]
-    spools = [path for path in _spools() if _is_of(path, person)]
+    spools = [path for path in _spools() if _is_of(path, speaker)]
     folders = [folder for one in runs for folder in local_folders(one.run_id)]
     return list(dict.fromkeys([*own, *features, *spools, *folders, *_of_sweeps(runs)]))
 
@@ -66,18 +66,18 @@ def _sweeps(runs: Iterable[Record]) -> list[str]:
     return sorted({one.tags[SWEEP] for one in runs if SWEEP in one.tags})
 
 
-def unshipped(traces: Traces, but: Iterable[Path]) -> list[Path]:
+def unshipped_spools(traces: Traces, excluded: Iterable[Path]) -> list[Path]:
     """Spools of others' runs that hold something of a person and would bring it to the store."""
-    return [path for path in _spools() if path not in set(but) and _mentions(path, traces)]
+    return [path for path in _spools() if path not in set(excluded) and _mentions(path, traces)]
 
 
 def _spools() -> list[Path]:
     return [path for path in sorted(SPOOL.glob("*")) if path.is_dir()]
 
 
-def _is_of(spool: Path, person: str) -> bool:
+def _is_of(spool: Path, speaker: str) -> bool:
     """Whether a spool, perhaps of a run that no server knows yet, says that it is of this person."""
-    names = {json.dumps(person, ensure_ascii=plain) for plain in (True, False)}  # header and events differ in it
+    names = {json.dumps(speaker, ensure_ascii=plain) for plain in (True, False)}  # header and events differ in it
     marks = [f'"{SPEAKER}":{space}{name}' for name in names for space in ("", " ")]
     return any(mark in text for text in _texts(spool) for mark in marks)
 
@@ -89,7 +89,7 @@ def _texts(spool: Path) -> Iterable[str]:
 def _mentions(spool: Path, traces: Traces) -> bool:
     figures = [f'_by_speaker/{in_a_name(name)}"' for name in traces.known_as]
     return any(figure in text for text in _texts(spool) for figure in figures) or any(
-        scrub.names_in(path).keys() & traces.known_as for path in spool.glob("files/**/*.parquet")
+        scrub.count_rows(path).keys() & traces.known_as for path in spool.glob("files/**/*.parquet")
     )
 
 
@@ -97,15 +97,15 @@ def bundles(own: Sequence[Record], others: Sequence[Record], searched: Sequence[
     """The bundles that runs were archived to, wherever, and those in the folders that are searched."""
     found = Bundles()
     for runs, part in ((own, found.own), (others, found.others)):
-        for location in dict.fromkeys(place for one in runs for place in archive.places(one.tags)):
-            (part if archive.is_there(location) else found.missing).append(location)
+        for location in dict.fromkeys(place for one in runs for place in archive.locations(one.tags)):
+            (part if archive.bundle_exists(location) else found.missing).append(location)
     ids = {one.run_id for one in own}
-    for location in (one for folder in searched for one in artifacts.listed(folder, bundle.SUFFIX)):
+    for location in (one for folder in searched for one in artifacts.list_files(folder, bundle.SUFFIX)):
         if location in found.own or location in found.others:
             continue
-        whose = rewrite_bundles.whose(location, traces)
-        if whose.speaker == traces.person or whose.run_id in ids or whose.alone:
+        content = rewrite_bundles.inspect_bundle(location, traces)
+        if content.speaker == traces.speaker or content.run_id in ids or content.alone:
             found.own.append(location)
-        elif whose.among_others:
+        elif content.evaluated_with_others:
             found.others.append(location)
     return found

@@ -11,7 +11,7 @@ FOLDER = "compare"
 _DATA = re.compile(r'<ul>(.*?)</ul>|<script type="application/json"[^>]*>(.*?)</script>', re.DOTALL)
 
 
-def text_of(uri: str, staging: Path) -> str:
+def read_comparison(uri: str, staging: Path) -> str:
     """What table and page of a comparison say, wherever the artifacts lie; "" when there is none."""
     folder = artifacts.local_folder(uri)
     if folder is None:
@@ -24,10 +24,10 @@ def text_of(uri: str, staging: Path) -> str:
     for path in sorted((folder / FOLDER).glob("*")):
         if path.suffix in (".csv", ".html"):
             text = path.read_text(encoding="utf-8", errors="replace")
-            found.append(text if path.suffix == ".csv" else _said(text))
+            found.append(text if path.suffix == ".csv" else _visible_text(text))
     return "\n".join(found)
 
 
-def _said(page: str) -> str:
+def _visible_text(page: str) -> str:
     """The sentences and data of a comparison's page without its programme; all of another page."""
     return "\n".join("".join(part) for part in _DATA.findall(page)) or page

@@ -19,39 +19,39 @@ from asr_lab.tracking.tags import ARCHIVED, KIND, SPEAKER
 
 
 @dataclass(frozen=True)
-class Whose:
+class BundleContent:
     """Whom a bundle is about."""
 
     run_id: str
     speaker: str
     alone: bool
     """It is an evaluation of nobody else."""
-    among_others: bool
+    evaluated_with_others: bool
 
 
-def whose(location: str, traces: Traces) -> Whose:
+def inspect_bundle(location: str, traces: Traces) -> BundleContent:
     """Look into a bundle; raises `AsrLabError` when it is not whole."""
-    with archive.at_hand(location) as path, tempfile.TemporaryDirectory() as folder:
+    with archive.local_copy(location) as path, tempfile.TemporaryDirectory() as folder:
         about = bundle.extract(path, Path(folder))
         artifacts = Path(folder) / "artifacts"
-        tested, tags = set(scrub.who(str(artifacts), artifacts)), about["tags"]
-        compared = logged_comparisons.text_of(str(artifacts), artifacts)
-        return Whose(
+        tested, tags = set(scrub.count_rows_by_speaker(str(artifacts), artifacts)), about["tags"]
+        compared = logged_comparisons.read_comparison(str(artifacts), artifacts)
+        return BundleContent(
             run_id=about["run_id"],
             speaker=tags.get(SPEAKER, ""),
             alone=tags.get(KIND) == "evaluate" and bool(tested) and tested <= traces.known_as,
-            among_others=bool(tested & traces.known_as) or traces.are_in(compared),
+            evaluated_with_others=bool(tested & traces.known_as) or traces.occur_in(compared),
         )
 
 
-def without(client: MlflowClient, location: str, traces: Traces) -> None:
+def rewrite_without(client: MlflowClient, location: str, traces: Traces) -> None:
     """Write a bundle anew without people, in its place, and tell its run the new checksum."""
-    with archive.at_hand(location) as path, tempfile.TemporaryDirectory() as staging:
+    with archive.local_copy(location) as path, tempfile.TemporaryDirectory() as staging:
         folder = Path(staging) / "in"
         folder.mkdir()
         about = bundle.extract(path, folder)
         scrub.scrub(folder / "artifacts", traces.known_as)
-        if traces.are_in(logged_comparisons.text_of(str(folder / "artifacts"), folder)):
+        if traces.occur_in(logged_comparisons.read_comparison(str(folder / "artifacts"), folder)):
             artifacts.remove(folder / "artifacts" / logged_comparisons.FOLDER)
         metrics = pd.read_parquet(folder / bundle.METRICS)
         gone = scrub.metrics_of(set(metrics["key"]), traces.known_as)
@@ -68,20 +68,24 @@ def without(client: MlflowClient, location: str, traces: Traces) -> None:
                 if member.is_file() and member.name not in (bundle.RUN, bundle.MANIFEST):
                     writer.add(member.relative_to(folder).as_posix(), member)
         bundle.verify(target)
-        with artifacts.handling("the bundle cannot be stored", location):
+        with artifacts.explain_artifact_errors("the bundle cannot be stored", location):
             if "://" in location:
                 artifacts.repository(location.rpartition("/")[0]).log_artifact(str(target))
-        _tell(client, about["run_id"], location, bundle.digest(target))
+        _update_checksum(client, about["run_id"], location, bundle.digest(target))
 
 
-def _tell(client: MlflowClient, run_id: str, location: str, digest: str) -> None:
+def _update_checksum(client: MlflowClient, run_id: str, location: str, digest: str) -> None:
     """The checksum goes to the run's mark if that is of this bundle, or of one that is not there any more."""
-    with artifacts.handling(f"the run {run_id} cannot be marked"):
+    with artifacts.explain_artifact_errors(f"the run {run_id} cannot be marked"):
         try:
             run = client.get_run(run_id)
-            marked = archive.located(run.data.tags.get(ARCHIVED, ""))[0]
-            if run.info.lifecycle_stage == "active" and marked and (marked == location or not archive.is_there(marked)):
-                client.set_tag(run_id, ARCHIVED, archive.mark(location, digest))
+            marked = archive.parse_mark(run.data.tags.get(ARCHIVED, ""))[0]
+            if (
+                run.info.lifecycle_stage == "active"
+                and marked
+                and (marked == location or not archive.bundle_exists(marked))
+            ):
+                client.set_tag(run_id, ARCHIVED, archive.format_mark(location, digest))
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise

@@ -31,16 +31,16 @@ class Scrubbed:
     removed: list[str] = field(default_factory=list)
 
 
-def who(uri: str, staging: Path) -> Counter[str]:
+def count_rows_by_speaker(uri: str, staging: Path) -> Counter[str]:
     """Speaker -> rows, of all score tables of a run (`eval/*.parquet`), and of its examples of validation."""
     found: Counter[str] = Counter()
     with _tables(uri, staging) as paths:
         for path in paths:
-            found.update(names_in(path))
+            found.update(count_rows(path))
     return found
 
 
-def names_in(path: Path) -> Counter[str]:
+def count_rows(path: Path) -> Counter[str]:
     """Speaker -> rows of a table; empty for a file that is none."""
     found: Counter[str] = Counter()
     names = pq.read_schema(path).names if _is_parquet(path) else []
@@ -70,17 +70,17 @@ def _is_parquet(path: Path) -> bool:
     return True
 
 
-def scrub(folder: Path, people: Set[str]) -> Scrubbed:
+def scrub(folder: Path, speakers: Set[str]) -> Scrubbed:
     """Drop the rows of people from every table under a folder, and the pages and figures that show them.
 
     A page goes whole when an utterance of theirs is on it. A table that is left empty goes too.
     """
-    done, utterances = Scrubbed(), set(people)
+    done, utterances = Scrubbed(), set(speakers)
     for path in sorted(folder.rglob("*.parquet")):
         if not _is_parquet(path):
             continue
         table = pd.read_parquet(path)
-        theirs = _rows_of(table, people)
+        theirs = _rows_of(table, speakers)
         if not theirs.any():
             continue
         utterances |= set(table.loc[theirs, "id"].astype(str)) if "id" in table else set()
@@ -97,13 +97,13 @@ def scrub(folder: Path, people: Set[str]) -> Scrubbed:
     return done
 
 
-def _rows_of(table: pd.DataFrame, people: Set[str]) -> pd.Series:
+def _rows_of(table: pd.DataFrame, speakers: Set[str]) -> pd.Series:
     theirs = pd.Series(False, index=table.index)
     for column in _COLUMNS:
         if column in table:
-            theirs |= table[column].astype(str).isin(people)
+            theirs |= table[column].astype(str).isin(speakers)
     for kind in {"slice", "part"} & set(table):
-        theirs |= table[kind].isin(_COLUMNS) & table["value"].astype(str).isin(people)
+        theirs |= table[kind].isin(_COLUMNS) & table["value"].astype(str).isin(speakers)
     return theirs
 
 
@@ -139,19 +139,22 @@ def _remove(path: Path, folder: Path, done: Scrubbed) -> None:
     done.removed.append(path.relative_to(folder).as_posix())
 
 
-def scrub_checkpoints(folder: Path, people: Set[str]) -> None:
+def scrub_checkpoints(folder: Path, speakers: Set[str]) -> None:
     """Take people out of the examples of validation that lie beside a run's checkpoints (`examples.json`)."""
     path = folder / "examples.json"
     rows = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-    rest = [row for row in rows if not {str(row.get(name)) for name in _COLUMNS} & people]
+    rest = [row for row in rows if not {str(row.get(name)) for name in _COLUMNS} & speakers]
     if len(rest) < len(rows):
         write_text(path, json.dumps(rest, ensure_ascii=False))
 
 
-def scrub_artifacts(uri: str, people: Set[str], staging: Path) -> Scrubbed:
+def scrub_artifacts(uri: str, speakers: Set[str], staging: Path) -> Scrubbed:
     """`scrub` on artifacts, wherever they lie."""
-    with artifacts.at_hand(uri, staging) as folder, artifacts.handling("the artifacts cannot be changed", uri):
-        done = scrub(folder, people)
+    with (
+        artifacts.local_copy(uri, staging) as folder,
+        artifacts.explain_artifact_errors("the artifacts cannot be changed", uri),
+    ):
+        done = scrub(folder, speakers)
         if artifacts.local_folder(uri) is None:
             repo = artifacts.repository(uri)
             for path in done.rewritten:
@@ -161,7 +164,7 @@ def scrub_artifacts(uri: str, people: Set[str], staging: Path) -> Scrubbed:
     return done
 
 
-def metrics_of(names: Set[str], people: Set[str]) -> list[str]:
+def metrics_of(names: Set[str], speakers: Set[str]) -> list[str]:
     """Those of the metrics that are about one of these people alone, such as `test/wer_by_speaker/ann`."""
-    endings = tuple(f"_by_speaker/{in_a_name(one)}" for one in people)
+    endings = tuple(f"_by_speaker/{in_a_name(one)}" for one in speakers)
     return sorted(name for name in names if name.endswith(endings))

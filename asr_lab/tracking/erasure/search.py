@@ -14,9 +14,9 @@ from asr_lab.errors import AsrLabError, listing, nearest
 from asr_lab.metrics.catalog import in_a_name
 from asr_lab.tracking import artifacts
 from asr_lab.tracking.erasure import locations, logged_comparisons, scrub
-from asr_lab.tracking.erasure.audit_record import names_in, unfinished_record
+from asr_lab.tracking.erasure.audit_record import recorded_names, unfinished_record
 from asr_lab.tracking.erasure.identity import Traces, also_called
-from asr_lab.tracking.erasure.training_speakers import Learned, learned
+from asr_lab.tracking.erasure.training_speakers import TrainingSpeakers, read_training_speakers
 from asr_lab.tracking.models.registry import ADAPTER_NAME
 from asr_lab.tracking.run_index import Record, ids_in, scan
 from asr_lab.tracking.store import all_pages
@@ -24,25 +24,25 @@ from asr_lab.tracking.tags import CLEANUP, KIND, SPEAKER
 
 
 @dataclass
-class Found:
+class SpeakerData:
     """What there is of a person."""
 
-    person: str
+    speaker: str
     known_as: set[str]
     """Under which names their utterances are marked in tables: theirs, and the speaker of their own corpora."""
     runs: list[Record] = field(default_factory=list)
     """Theirs alone: erased."""
-    among_others: list[Record] = field(default_factory=list)
+    evaluated_with_others: list[Record] = field(default_factory=list)
     """Evaluated on them among others: their rows and pages are erased."""
     compared: list[Record] = field(default_factory=list)
     """Compared with their runs: table, curves and page of the comparison are erased."""
-    learned_among_others: list[Record] = field(default_factory=list)
+    trained_with_others: list[Record] = field(default_factory=list)
     """Trained on them among others, as the manifest on this machine says: told, and erased when asked."""
     versions: list[tuple[str, str]] = field(default_factory=list)
     """(registered model, version)"""
     files: list[Path] = field(default_factory=list)
     bundles: locations.Bundles = field(default_factory=locations.Bundles)
-    unshipped: list[Path] = field(default_factory=list)
+    unshipped_spools: list[Path] = field(default_factory=list)
     """Spools of others' runs that hold something of them: told, as they are not on the store yet."""
     doubts: list[str] = field(default_factory=list)
     """What cannot be known here, in sentences."""
@@ -53,7 +53,7 @@ class Found:
             "runs": len(self.runs),
             "logged models": sum(len(run.models) for run in self.runs),
             "registered versions": len(self.versions),
-            "runs of others with their utterances": len(self.among_others),
+            "runs of others with their utterances": len(self.evaluated_with_others),
             "comparisons with their runs": len(self.compared),
             "files and folders": len(self.files),
             "bundles": len(self.bundles.own) + len(self.bundles.others),
@@ -61,144 +61,147 @@ class Found:
 
     @property
     def traces(self) -> Traces:
-        return Traces(self.person, self.known_as, self.runs)
+        return Traces(self.speaker, self.known_as, self.runs)
 
     @property
     def is_empty(self) -> bool:
-        return not any(self.counts().values()) and not self.unshipped
+        return not any(self.counts().values()) and not self.unshipped_spools
 
 
-def look(
+def find_speaker_data(
     client: MlflowClient,
-    person: str,
+    speaker: str,
     *,
     bundles: Sequence[str] = (),
     shared_models: bool = False,
     each: Callable[[Sequence[Record]], Iterable[Record]] = iter,
-) -> Found:
+) -> SpeakerData:
     """Find everything of a person; changes nothing.
 
     `bundles` are folders searched for bundles of runs that the store no longer has; `each` goes through the runs
     (with a bar). Raises `AsrLabError` when nobody of that name is known.
     """
-    record = unfinished_record(client, person)
+    record = unfinished_record(client, speaker)
     records = scan(client, deleted=True, deleted_experiments=True)
     looked = {one.run_id: _look_into(one) for one in each(records)}
     tables = {run_id: names for run_id, (names, _) in looked.items()}
-    also, shared = also_called(person, records, tables)
-    found, taught = Found(person, {person} | also | names_in(record)), learned(records)
-    found.runs = _own(client, found, records, record.info.run_id if record else "")
-    _sort(found, records, tables, taught, shared_models)
-    found.compared = _compared(found, records, {run_id: text for run_id, (_, text) in looked.items()})
-    _own_versions(client, found, found.runs)
-    found.files = locations.local(person, found.known_as, found.runs)
-    found.unshipped = locations.unshipped(found.traces, found.files)
-    others = list({one.run_id: one for one in found.among_others + found.compared}.values())
-    found.bundles = locations.bundles(found.runs, others, bundles, found.traces)
-    found.doubts = _doubts(found, records, taught, shared)
-    if found.is_empty and not record:
-        known = {one.tags[SPEAKER] for one in records if SPEAKER in one.tags} | set(locations.adapters())
-        known = known.union(*tables.values(), *taught.people.values()) - {""}
-        raise _unknown(person, known)
-    return found
+    also, shared = also_called(speaker, records, tables)
+    data, training = SpeakerData(speaker, {speaker} | also | recorded_names(record)), read_training_speakers(records)
+    data.runs = _own(client, data, records, record.info.run_id if record else "")
+    _sort(data, records, tables, training, shared_models)
+    data.compared = _compared(data, records, {run_id: text for run_id, (_, text) in looked.items()})
+    _own_versions(client, data, data.runs)
+    data.files = locations.local_files(speaker, data.known_as, data.runs)
+    data.unshipped_spools = locations.unshipped_spools(data.traces, data.files)
+    others = list({one.run_id: one for one in data.evaluated_with_others + data.compared}.values())
+    data.bundles = locations.bundles(data.runs, others, bundles, data.traces)
+    data.doubts = _doubts(data, records, training, shared)
+    if data.is_empty and not record:
+        known = {one.tags[SPEAKER] for one in records if SPEAKER in one.tags} | set(locations.adapter_files())
+        known = known.union(*tables.values(), *training.speakers.values()) - {""}
+        raise _unknown(speaker, known)
+    return data
 
 
 def _look_into(one: Record) -> tuple[Counter[str], str]:
     """(Whose rows the tables of a run have, what a comparison among its artifacts says)."""
     with (
-        artifacts.handling(f"the tables of {one.name} cannot be read", one.artifact_uri),
+        artifacts.explain_artifact_errors(f"the tables of {one.name} cannot be read", one.artifact_uri),
         tempfile.TemporaryDirectory() as staging,
     ):
-        return scrub.who(one.artifact_uri, Path(staging)), logged_comparisons.text_of(one.artifact_uri, Path(staging))
+        uri, folder = one.artifact_uri, Path(staging)
+        return scrub.count_rows_by_speaker(uri, folder), logged_comparisons.read_comparison(uri, folder)
 
 
-def _own(client: MlflowClient, found: Found, records: Sequence[Record], record: str) -> list[Record]:
+def _own(client: MlflowClient, data: SpeakerData, records: Sequence[Record], record: str) -> list[Record]:
     """The runs that are marked as the person's, registered as theirs, or marked by an erasing that was cut off."""
-    _own_versions(client, found, [one for one in records if one.tags.get(SPEAKER) == found.person])
-    registered = set(_ids_of_versions(client, found))
+    _own_versions(client, data, [one for one in records if one.tags.get(SPEAKER) == data.speaker])
+    registered = set(_ids_of_versions(client, data))
     return [
         one
         for one in records
-        if one.tags.get(SPEAKER) == found.person
-        or (one.run_id in registered and not _is_of_another(one, found.person))
+        if one.tags.get(SPEAKER) == data.speaker
+        or (one.run_id in registered and not _is_of_another(one, data.speaker))
         or (record and record in one.tags.get(CLEANUP, ""))
     ]
 
 
-def _is_of_another(one: Record, person: str) -> bool:
-    return one.tags.get(SPEAKER, person) != person
+def _is_of_another(one: Record, speaker: str) -> bool:
+    return one.tags.get(SPEAKER, speaker) != speaker
 
 
 def _sort(
-    found: Found,
+    data: SpeakerData,
     records: Sequence[Record],
     tables: Mapping[str, Iterable[str]],
-    taught: Learned,
+    training: TrainingSpeakers,
     shared_models: bool,
 ) -> None:
     """Put each further run where it belongs: theirs alone, evaluated on them, learned from them among others."""
-    own = {one.run_id for one in found.runs}
+    own = {one.run_id for one in data.runs}
     for one in records:
         if one.run_id in own:
             continue
-        people, tested = taught.of(one), set(tables[one.run_id])
-        only_tested = one.tags.get(KIND) == "evaluate" and _are_they(found, one, tested)
-        if only_tested or _are_they(found, one, people) or (people & found.known_as and shared_models):
-            found.runs.append(one)
+        trained, tested = training.of(one), set(tables[one.run_id])
+        only_tested = one.tags.get(KIND) == "evaluate" and _are_they(data, one, tested)
+        if only_tested or _are_they(data, one, trained) or (trained & data.known_as and shared_models):
+            data.runs.append(one)
             continue
-        if people & found.known_as:
-            found.learned_among_others.append(one)
-        if tested & found.known_as or set(one.speakers) & {in_a_name(name) for name in found.known_as}:
-            found.among_others.append(one)
+        if trained & data.known_as:
+            data.trained_with_others.append(one)
+        if tested & data.known_as or set(one.speakers) & {in_a_name(name) for name in data.known_as}:
+            data.evaluated_with_others.append(one)
 
 
-def _are_they(found: Found, one: Record, people: set[str]) -> bool:
+def _are_they(data: SpeakerData, one: Record, trained: set[str]) -> bool:
     """Whether a run is about nobody else; by another name of theirs only when it is not said to be another's."""
-    certain = {found.person} if _is_of_another(one, found.person) else found.known_as
-    return bool(people) and people <= certain
+    certain = {data.speaker} if _is_of_another(one, data.speaker) else data.known_as
+    return bool(trained) and trained <= certain
 
 
-def _compared(found: Found, records: Sequence[Record], texts: Mapping[str, str]) -> list[Record]:
-    own, traces = {one.run_id for one in found.runs}, found.traces
-    return [one for one in records if one.run_id not in own and texts[one.run_id] and traces.are_in(texts[one.run_id])]
+def _compared(data: SpeakerData, records: Sequence[Record], texts: Mapping[str, str]) -> list[Record]:
+    own, traces = {one.run_id for one in data.runs}, data.traces
+    return [
+        one for one in records if one.run_id not in own and texts[one.run_id] and traces.occur_in(texts[one.run_id])
+    ]
 
 
-def _own_versions(client: MlflowClient, found: Found, own: Sequence[Record]) -> None:
+def _own_versions(client: MlflowClient, data: SpeakerData, own: Sequence[Record]) -> None:
     """Every version of the person's registered adapter, and every other version that one of their runs is behind."""
     ids = {id for one in own for id in (one.run_id, *one.models)}
-    with artifacts.handling("the model registry cannot be read"):
-        found.versions = [
+    with artifacts.explain_artifact_errors("the model registry cannot be read"):
+        data.versions = [
             (version.name, str(version.version))
             for version in all_pages(client.search_model_versions)
-            if version.name == ADAPTER_NAME + found.person
+            if version.name == ADAPTER_NAME + data.speaker
             or ids & {*ids_in(version.source or ""), version.run_id or ""}
         ]
 
 
-def _ids_of_versions(client: MlflowClient, found: Found) -> Iterable[str]:
-    for name, version in found.versions:
-        with artifacts.handling("the model registry cannot be read"):
+def _ids_of_versions(client: MlflowClient, data: SpeakerData) -> Iterable[str]:
+    for name, version in data.versions:
+        with artifacts.explain_artifact_errors("the model registry cannot be read"):
             made = client.get_model_version(name, version)
             yield from ids_in(f"{made.run_id} {made.source}")
 
 
-def _doubts(found: Found, records: Sequence[Record], taught: Learned, shared: set[str]) -> list[str]:
-    said = taught.doubts({one.run_id for one in found.runs})
+def _doubts(data: SpeakerData, records: Sequence[Record], training: TrainingSpeakers, shared: set[str]) -> list[str]:
+    said = training.doubts({one.run_id for one in data.runs})
     if shared:
-        said.append(f"{listing(sorted(shared))} may mean {found.person} and others too: not taken for them")
-    if studies := locations.studies_elsewhere(found.runs):
+        said.append(f"{listing(sorted(shared))} may mean {data.speaker} and others too: not taken for them")
+    if studies := locations.studies_elsewhere(data.runs):
         said.append(
             f"the journals of the sweeps {listing(studies, 6)} are not in sweeps/: where they are kept, they may name "
-            f"{found.person} (of a database: optuna delete-study)"
+            f"{data.speaker} (of a database: optuna delete-study)"
         )
-    if away := [one.name for one in records if not artifacts.is_within_reach(one.artifact_uri)]:
+    if away := [one.name for one in records if not artifacts.is_reachable(one.artifact_uri)]:
         said.append(f"the files of {listing(away, 3)} are out of reach (a disk that is not mounted?): not looked into")
     return said
 
 
-def _unknown(person: str, known: set[str]) -> AsrLabError:
-    near = nearest(person, known)
+def _unknown(speaker: str, known: set[str]) -> AsrLabError:
+    near = nearest(speaker, known)
     return AsrLabError(
-        f"nothing is known of {person!r}" + (f"; did you mean {near!r}?" if near else ""),
+        f"nothing is known of {speaker!r}" + (f"; did you mean {near!r}?" if near else ""),
         allowed=listing(sorted(known)) or "nobody is known yet",
     )

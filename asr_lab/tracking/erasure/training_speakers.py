@@ -17,45 +17,45 @@ _GONE, _CHANGED = "is not on this machine", "is not what they learned from: it h
 
 
 @dataclass(frozen=True)
-class Learned:
+class TrainingSpeakers:
     """What manifests say, and what they cannot."""
 
-    people: dict[str, set[str]] = field(default_factory=dict)
+    speakers: dict[str, set[str]] = field(default_factory=dict)
     """Run id -> the speakers that it learned from."""
     doubtful: dict[tuple[str, str], list[Record]] = field(default_factory=dict)
     """(manifest, why it says nothing) -> runs that say they learned from it."""
 
     def of(self, run: Record) -> set[str]:
         """From whom a run learned; empty where nothing can be told."""
-        return self.people.get(run.run_id, set())
+        return self.speakers.get(run.run_id, set())
 
-    def doubts(self, but: set[str]) -> list[str]:
+    def doubts(self, excluded: set[str]) -> list[str]:
         """A sentence for each manifest that says nothing, unless all of its runs are among `but`."""
-        found = []
+        result = []
         for (path, why), runs in self.doubtful.items():
-            names = [run.name for run in runs if run.run_id not in but]
+            names = [run.name for run in runs if run.run_id not in excluded]
             if names:
-                found.append(f"{path} {why}; from whom {listing(names, 3)} learned is not known")
-        return found
+                result.append(f"{path} {why}; from whom {listing(names, 3)} learned is not known")
+        return result
 
 
-def learned(records: Iterable[Record]) -> Learned:
+def read_training_speakers(records: Iterable[Record]) -> TrainingSpeakers:
     """From whom each run learned. A manifest is believed only when it has the digest that the run logged."""
-    found = Learned()
+    result = TrainingSpeakers()
     by_path: dict[str, list[Record]] = {}
-    for one in records:
-        if one.trained_on:
-            by_path.setdefault(one.trained_on, []).append(one)
+    for run in records:
+        if run.trained_on:
+            by_path.setdefault(run.trained_on, []).append(run)
     for path, runs in by_path.items():
         there = Path(path).is_file()
         digest = _digest(path) if there else ""
-        people = set(count_by_speaker(Path(path))) if digest else set()
-        for one in runs:
-            if digest and one.tags.get(_DIGEST) == digest:
-                found.people[one.run_id] = people
+        speakers = set(count_by_speaker(Path(path))) if digest else set()
+        for run in runs:
+            if digest and run.tags.get(_DIGEST) == digest:
+                result.speakers[run.run_id] = speakers
             else:
-                found.doubtful.setdefault((path, _CHANGED if there else _GONE), []).append(one)
-    return found
+                result.doubtful.setdefault((path, _CHANGED if there else _GONE), []).append(run)
+    return result
 
 
 def _digest(path: str) -> str:

@@ -14,7 +14,7 @@ from asr_lab.interfaces.tracking import MERGED, RegisteredModel
 from asr_lab.system.files import explain_unwritable
 from asr_lab.tracking.models import pyfunc_package, registry
 from asr_lab.tracking.store import client as tracking_client
-from asr_lab.tracking.store import reaching
+from asr_lab.tracking.store import explain_store_errors
 
 
 def register_merged(run_id: str, name: str) -> ModelVersion | None:
@@ -27,7 +27,7 @@ def register_merged(run_id: str, name: str) -> ModelVersion | None:
     with _merged(source) as folder:
         if not folder:
             return None
-        with reaching("the model cannot be registered"):
+        with explain_store_errors("the model cannot be registered"):
             return _publish(run, name, folder)
 
 

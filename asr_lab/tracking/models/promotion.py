@@ -24,7 +24,7 @@ from asr_lab.metrics.significance import FEWEST_DIFFERING, Interval
 from asr_lab.tracking.queries import score_tables, significance
 from asr_lab.tracking.queries.filters import quoted
 from asr_lab.tracking.store import client as tracking_client
-from asr_lab.tracking.store import reaching
+from asr_lab.tracking.store import explain_store_errors
 
 GATE, FORCED, REPLACED = "asr_lab.gate", "asr_lab.gate_forced", "asr_lab.replaced_by"
 _SPLITS = ("test", "val")
@@ -84,7 +84,7 @@ def find_version(wanted: str) -> ModelVersion:
     if parts is None:
         raise AsrLabError(f"not a registered model: {wanted!r}", allowed="NAME, NAME/3 or NAME@alias")
     client = tracking_client()
-    with reaching("the registry cannot be read"):
+    with explain_store_errors("the registry cannot be read"):
         versions = list(client.search_model_versions(f"name = {quoted(parts['name'])}"))
         if not versions:
             names = [model.name for model in client.search_registered_models()]
@@ -116,7 +116,7 @@ def _with_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion:
 
 def holder(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
     """The version that has the alias, or None; raises `AsrLabError` when the registry cannot be asked."""
-    with reaching("the registry cannot be read"):
+    with explain_store_errors("the registry cannot be read"):
         number = client.get_registered_model(name).aliases.get(alias)
         return client.get_model_version(name, str(number)) if number else None
 
@@ -179,7 +179,7 @@ def _decide(delta: Interval, margin: float, num_differing: int, *, higher: bool 
 def _own_scores(version: ModelVersion, champion: ModelVersion) -> tuple[Scored, Scored]:
     """The scores that the runs of both versions logged, of a split that is the same in both."""
     client = tracking_client()
-    with reaching("the runs of the versions cannot be read"):
+    with explain_store_errors("the runs of the versions cannot be read"):
         runs = [client.get_run(str(one.run_id)) for one in (version, champion)]
     why = "their runs have no scores of the same split"
     for split in _SPLITS:
@@ -201,7 +201,7 @@ def record(version: ModelVersion, verdict: Verdict, *, forced: str = "") -> None
     client = tracking_client()
     said = verdict.reason + (f" against {verdict.champion}" if verdict.champion else "")
     said += f". Forced: {forced}" if forced else "" if verdict.passed else ". Refused"
-    with reaching("the verdict cannot be written"):
+    with explain_store_errors("the verdict cannot be written"):
         client.set_model_version_tag(version.name, version.version, GATE, verdict.as_json())
         if forced:
             client.set_model_version_tag(version.name, version.version, FORCED, forced)
@@ -223,7 +223,7 @@ def promote(version: ModelVersion, alias: str, verdict: Verdict) -> None:
             f"{verdict.champion or 'none'}",
             next_command=f"asr-lab promote {version.name}/{version.version}",
         )
-    with reaching("the alias cannot be moved"):
+    with explain_store_errors("the alias cannot be moved"):
         client.set_registered_model_alias(version.name, alias, version.version)
         if verdict.champion:
             old = verdict.champion.rpartition("/")[2]

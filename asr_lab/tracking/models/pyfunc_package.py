@@ -24,7 +24,7 @@ from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 import asr_lab
 from asr_lab.families import FAMILIES
 from asr_lab.interfaces.tracking import RegisteredModel
-from asr_lab.tracking.store import once, quiet
+from asr_lab.tracking.store import silence_mlflow, without_retries
 
 CONTENT_TAG = "asr_lab.content"
 MODEL = "model"
@@ -75,7 +75,7 @@ def package(model: RegisteredModel, folder: Path) -> str:
 
     The code that reads it travels with it, so an environment without asr_lab loads it too.
     """
-    quiet()
+    silence_mlflow()
     with tempfile.TemporaryDirectory() as staging:
         mlflow.pyfunc.save_model(
             folder,
@@ -144,7 +144,7 @@ def _logged(
     for one in known:
         if one.source_run_id == run_id:
             return one
-    with once():
+    with without_retries():
         return client.create_logged_model(
             experiment,
             name=called,

@@ -17,11 +17,11 @@ from asr_lab.config.names import registered_name
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.families import makes_adapters
 from asr_lab.interfaces.tracking import MERGED, RegisteredModel
-from asr_lab.tracking.connection import StoreAwayError, without_password
+from asr_lab.tracking.connection import StoreUnavailableError, without_password
 from asr_lab.tracking.models import model_card
 from asr_lab.tracking.queries.filters import quoted
 from asr_lab.tracking.store import client as tracking_client
-from asr_lab.tracking.store import is_final, is_missing, once, reaching, shown_uri, tracking_uri
+from asr_lab.tracking.store import explain_store_errors, is_final, is_missing, shown_uri, tracking_uri, without_retries
 from asr_lab.tracking.tags import BASE, BASE_DIGEST, FAMILY
 
 CHAMPION = "champion"
@@ -72,7 +72,7 @@ def _made(client: MlflowClient, source: str, run_id: str, model: RegisteredModel
     if licence := model_card.license_of(client, run):
         tags[model_card.LICENSE] = licence
     client.log_text(run_id, written, model_card.FILE)
-    with once():
+    with without_retries():
         return client.create_model_version(
             model.name,
             source,
@@ -99,7 +99,7 @@ def register_run(run_id: str, name: str) -> ModelVersion:
     """
     run, source = model_of(run_id, name)
     client = tracking_client()
-    with reaching("the model cannot be registered"):
+    with explain_store_errors("the model cannot be registered"):
         known = client.search_model_versions(f"name = {quoted(name)} and run_id = '{run_id}'")
         if own := [version for version in known if MERGED not in version.tags]:
             return own[0]
@@ -112,7 +112,7 @@ def model_of(run_id: str, name: str) -> tuple[Run, str]:
         registered_name(name)
     except ValueError as error:
         raise AsrLabError(str(error), next_command="asr-lab register RUN --name NAME") from error
-    with reaching("the model cannot be registered"):
+    with explain_store_errors("the model cannot be registered"):
         run = tracking_client().get_run(run_id)
     logged = [output.model_id for output in (run.outputs.model_outputs if run.outputs else [])]
     if not logged:
@@ -129,7 +129,7 @@ def is_adapter(version: ModelVersion) -> bool:
     """Whether it is a person's adapter: by its own tag, else its run's, else, where the run is gone, by its name."""
     family = version.tags.get(FAMILY, "")
     if not family and version.run_id:
-        with reaching("the run of the version cannot be read"):
+        with explain_store_errors("the run of the version cannot be read"):
             try:
                 family = tracking_client().get_run(version.run_id).data.tags.get(FAMILY, "")
             except MlflowException as error:
@@ -196,7 +196,7 @@ class MlflowStore:
                 f"not a model: {uri!r}",
                 allowed="models:/NAME@alias, models:/NAME/3, runs:/ID/model, or a model's folder that exists",
             )
-        with reaching("the registry cannot be read"):
+        with explain_store_errors("the registry cannot be read"):
             try:
                 if parts["alias"]:
                     found = tracking_client().get_model_version_by_alias(parts["name"], parts["alias"])
@@ -209,10 +209,10 @@ class MlflowStore:
         return uri_of(found)
 
     def exists(self, uri: str) -> bool:
-        """Whether the registry has it; raises `StoreAwayError` when it cannot be asked."""
+        """Whether the registry has it; raises `StoreUnavailableError` when it cannot be asked."""
         try:
             self.pin(uri)
-        except StoreAwayError:
+        except StoreUnavailableError:
             raise
         except AsrLabError:
             return False

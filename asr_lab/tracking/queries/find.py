@@ -18,7 +18,7 @@ from mlflow.entities import Run, ViewType
 
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.tracking.queries import filters, runs
-from asr_lab.tracking.store import client, experiment_ids, reaching, search_runs
+from asr_lab.tracking.store import client, experiment_ids, explain_store_errors, search_runs
 from asr_lab.tracking.tags import RESTORED_FROM
 
 FEWEST_CHARACTERS = 4
@@ -170,7 +170,7 @@ def find_run(word: str, *, deleted: bool = False) -> Run:
 
 def find_each(words: Sequence[str], *, deleted: bool = False) -> list[Run]:
     """The runs that words name, in their order, each once; raises as `find_run` does."""
-    with reaching("the run cannot be found"):
+    with explain_store_errors("the run cannot be found"):
         read = _reader()
         found = [_only_one(word, choose(word, read, candidate_of), deleted=deleted) for word in words]
     return list({run.info.run_id: run for run in found}.values())
@@ -178,7 +178,7 @@ def find_each(words: Sequence[str], *, deleted: bool = False) -> list[Run]:
 
 def find_whole(word: str) -> list[Run]:
     """The runs that a word may name by a whole name or by an id, and not by a part of a name; deleted ones too."""
-    with reaching("the run cannot be found"):
+    with explain_store_errors("the run cannot be found"):
         return choose(word, _reader(), candidate_of, rules=WHOLE)
 
 

@@ -14,7 +14,7 @@ from asr_lab.families import FAMILIES, config_class, deciding
 from asr_lab.metrics.catalog import direction
 from asr_lab.system import processes
 from asr_lab.tracking.artifacts import folder_size, local_folder
-from asr_lab.tracking.store import client, reaching
+from asr_lab.tracking.store import client, explain_store_errors
 from asr_lab.tracking.tags import (
     ARCHIVED,
     BASE,
@@ -82,7 +82,7 @@ def _marks(run: Run) -> list[str]:
 def registered(run_ids: Iterable[str]) -> dict[str, list[str]]:
     """Run id -> its versions in the registry, as `NAME/3@champion`."""
     tracking, ids, found = client(), list(run_ids), dict[str, list[str]]()
-    with reaching("the registry cannot be read"):
+    with explain_store_errors("the registry cannot be read"):
         versions: list[ModelVersion] = []
         for start in range(0, len(ids), _AT_ONCE):
             listed = ",".join(f"'{run_id}'" for run_id in ids[start : start + _AT_ONCE])

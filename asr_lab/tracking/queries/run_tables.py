@@ -12,7 +12,7 @@ from asr_lab.config.identity import NOT_IDENTITY
 from asr_lab.errors import AsrLabError, listing, nearest
 from asr_lab.families import deciding, makes_adapters, shown
 from asr_lab.metrics.catalog import direction
-from asr_lab.tracking.store import client, reaching
+from asr_lab.tracking.store import client, explain_store_errors
 
 SEED = "run.seed"
 STD = "_std"
@@ -174,7 +174,7 @@ def best_of(table: pd.DataFrame, runs: Sequence[Run]) -> tuple[dict[str, Any], l
 def curves(runs: Sequence[Run], metrics: Sequence[str]) -> pd.DataFrame:
     """Every logged value of the metrics: `run, metric, step, seconds` (since the run began), `value`."""
     tracking = client()
-    with reaching("the curves cannot be read"):
+    with explain_store_errors("the curves cannot be read"):
         rows = [
             {
                 "run": run.info.run_name,
@@ -194,7 +194,7 @@ def curves(runs: Sequence[Run], metrics: Sequence[str]) -> pd.DataFrame:
 def log_comparison(runs: Sequence[Run], table: pd.DataFrame, figure: Any, page: str) -> None:
     """Put a comparison's table, figure and page, if any, among the artifacts of each of its runs, under `compare/`."""
     tracking = client()
-    with reaching("the comparison cannot be kept with its runs"):
+    with explain_store_errors("the comparison cannot be kept with its runs"):
         for run in runs:
             tracking.log_text(run.info.run_id, table.to_csv(index=False), "compare/table.csv")
             tracking.log_figure(run.info.run_id, figure, "compare/curves.png")

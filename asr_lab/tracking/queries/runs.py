@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 
 from asr_lab.errors import AsrLabError
 from asr_lab.tracking.queries import filters
-from asr_lab.tracking.store import client, experiment_ids, reaching, search_runs
+from asr_lab.tracking.store import client, experiment_ids, explain_store_errors, search_runs
 from asr_lab.tracking.tags import FAMILY, MODEL_TYPE
 
 _MOST_RUNS = 50_000
@@ -51,7 +51,7 @@ def find(
     except MlflowException as error:
         if where and error.error_code == "INVALID_PARAMETER_VALUE":
             raise _wrong_filter(where, error) from error
-        with reaching("the runs cannot be listed"):
+        with explain_store_errors("the runs cannot be listed"):
             raise
     return sorted(found.values(), key=lambda run: run.info.start_time or 0, reverse=True)[:limit]
 

@@ -10,14 +10,14 @@ from mlflow.artifacts import download_artifacts
 from mlflow.entities import Run
 
 from asr_lab.errors import AsrLabError, listing
-from asr_lab.tracking.store import client, reaching
+from asr_lab.tracking.store import client, explain_store_errors
 
 _COLUMNS = ("id", "reference", "hypothesis")
 
 
 def scored_splits(run: Run) -> set[str]:
     """The splits of which the run has utterances."""
-    with reaching("the artifacts cannot be listed"):
+    with explain_store_errors("the artifacts cannot be listed"):
         paths = [PurePosixPath(item.path) for item in client().list_artifacts(run.info.run_id, "eval")]
     tables = {path.stem for path in paths if path.suffix == ".parquet"}
     return {name for name in tables if not name.endswith(_NO_SPLITS)}

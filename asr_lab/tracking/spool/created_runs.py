@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mlflow import MlflowClient
 
-from asr_lab.tracking.connection import StoreAwayError
+from asr_lab.tracking.connection import StoreUnavailableError
 from asr_lab.tracking.spool.spool import Spool
 from asr_lab.tracking.store import experiment_ids, search_runs
 from asr_lab.tracking.tags import SPOOL
@@ -25,12 +25,12 @@ def run_of_spool(client: MlflowClient, id: str) -> str:
 def on_store(client: MlflowClient, beside: Spool, id: str) -> str:
     """The id on the store of a run that may have begun without it; its spool would lie beside this one.
 
-    Raises `StoreAwayError` when the store does not have it yet.
+    Raises `StoreUnavailableError` when the store does not have it yet.
     """
     folder = beside.folder.parent / id
     if folder.is_dir():
         run_id = Spool(folder).state.run_id
         if not run_id:
-            raise StoreAwayError(f"run {id[:8]}, which this one belongs to, is not on the store yet")
+            raise StoreUnavailableError(f"run {id[:8]}, which this one belongs to, is not on the store yet")
         return run_id
     return run_of_spool(client, id) or id

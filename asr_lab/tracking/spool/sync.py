@@ -14,7 +14,7 @@ from asr_lab.tracking.connection import without_password
 from asr_lab.tracking.queries.find import AmbiguousRunError, Candidate, RunNotFoundError, choose_among
 from asr_lab.tracking.spool.spool import Spool, spools, sweep
 from asr_lab.tracking.spool.upload import Delivery
-from asr_lab.tracking.store import client, reaching, same_store, tracking_uri
+from asr_lab.tracking.store import client, explain_store_errors, same_store, tracking_uri
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ def ship(root: Path, progress: Callable[[int], None] = lambda _: None, *, here: 
     """Ship every spool that no living process has; one that fails does not keep back the others.
 
     One that was recorded for another store than the one that is set is left, but with `here`.
-    Raises `StoreAwayError` when the store does not answer at all.
+    Raises `StoreUnavailableError` when the store does not answer at all.
     """
-    with reaching("the tracking store cannot be used"):
+    with explain_store_errors("the tracking store cannot be used"):
         store = client(again=True)
     done = []
     for spool in spools(root):

@@ -16,12 +16,12 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from asr_lab.errors import AsrLabError
-from asr_lab.tracking.connection import StoreAwayError, without_password
+from asr_lab.tracking.connection import StoreUnavailableError, without_password
 from asr_lab.tracking.spool.created_runs import on_store, run_of_spool
 from asr_lab.tracking.spool.journal import Event
 from asr_lab.tracking.spool.sender import Sender, groups
 from asr_lab.tracking.spool.spool import OutsideError, Spool
-from asr_lab.tracking.store import experiment_id, first_line, is_final, is_missing, once, shown_uri
+from asr_lab.tracking.store import experiment_id, first_line, is_final, is_missing, shown_uri, without_retries
 from asr_lab.tracking.tags import PROCESS, SPOOL
 
 
@@ -45,10 +45,10 @@ class Delivery:
         self.sender = Sender(self.spool, self.client)
 
     def deliver(self) -> None:
-        """Ship everything that waits; what the store will never take is set aside.
+        """Ship all pending events; set aside those that the store refuses for good.
 
-        Raises `StoreAwayError` when the store does not take it now, `RunGoneError` when the run was deleted. What was
-        shipped until then stays shipped.
+        Raises `StoreUnavailableError` if the store cannot take them now, `RunGoneError` if the run was deleted.
+        Events shipped before the error stay shipped.
         """
         with self._telling():
             self.make_run()
@@ -80,7 +80,7 @@ class Delivery:
             tags[MLFLOW_PARENT_RUN_ID] = on_store(self.client, self.spool, tags[MLFLOW_PARENT_RUN_ID])
         if not run_id:
             experiment = experiment_id(self.client, header.family)
-            with once():
+            with without_retries():
                 run = self.client.create_run(experiment, start_time=header.started_ms, run_name=header.name, tags=tags)
             run_id = str(run.info.run_id)
         self.spool.save(run_id=run_id)
@@ -154,8 +154,8 @@ class Delivery:
             except RunGoneError as gone:
                 return gone
             except Exception:  # it is not there to be asked
-                return StoreAwayError(f"the tracking store does not answer: {_said(error)}", where=shown_uri())
-        return StoreAwayError(f"the tracking store does not take it: {_said(error)}", where=shown_uri())
+                return StoreUnavailableError(f"the tracking store does not answer: {_said(error)}", where=shown_uri())
+        return StoreUnavailableError(f"the tracking store does not take it: {_said(error)}", where=shown_uri())
 
 
 def _said(error: Exception) -> str:

@@ -142,8 +142,8 @@ def test_a_database_that_is_away_shows_no_password(store, monkeypatch):
 
 
 def told_to_somebody_else(uri):
-    """What `knock` says in a process without root's rights."""
-    from asr_lab.tracking.connection import knock
+    """What `check_connection` says in a process without root's rights."""
+    from asr_lab.tracking.connection import check_connection
 
     reading, writing = os.pipe()
     child = os.fork()
@@ -151,7 +151,7 @@ def told_to_somebody_else(uri):
         try:
             if os.geteuid() == 0:
                 os.setuid(NOBODY)
-            knock(uri)
+            check_connection(uri)
         except AsrLabError as error:
             os.write(writing, str(error).encode())
         finally:

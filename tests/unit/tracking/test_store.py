@@ -14,11 +14,11 @@ from outages import Training, assert_points, log, rows, spec
 from sqlalchemy.exc import OperationalError
 
 from asr_lab.errors import AsrLabError
-from asr_lab.tracking.connection import StoreAwayError, knock, passes, without_password
+from asr_lab.tracking.connection import StoreUnavailableError, check_connection, is_transient, without_password
 from asr_lab.tracking.sigterm import end_on_sigterm
 from asr_lab.tracking.spool import sync
 from asr_lab.tracking.spool.spool import ROOT
-from asr_lab.tracking.store import is_final, reaching, same_store
+from asr_lab.tracking.store import explain_store_errors, is_final, same_store
 from asr_lab.tracking.tracker import MlflowTracker
 
 pytestmark = pytest.mark.usefixtures("store")
@@ -72,21 +72,24 @@ LOCKED = "(sqlite3.OperationalError) database is locked\n[SQL: INSERT INTO runs]
     ],
 )
 def test_what_passes_is_a_store_that_is_away(error, later):
-    assert passes(error) is later
+    assert is_transient(error) is later
     assert not (later and is_final(error))
-    with pytest.raises(StoreAwayError if later else AsrLabError) as raised, reaching("it cannot be used"):
+    with (
+        pytest.raises(StoreUnavailableError if later else AsrLabError) as raised,
+        explain_store_errors("it cannot be used"),
+    ):
         raise error
-    assert isinstance(raised.value, StoreAwayError) is later
+    assert isinstance(raised.value, StoreUnavailableError) is later
 
 
 def test_a_database_that_starts_up_is_away(monkeypatch):
     def starting(_):
         raise OperationalError("", {}, Exception("FATAL: the database system is starting up"))
 
-    monkeypatch.setattr("asr_lab.tracking.connection._ring", lambda *_: None)
+    monkeypatch.setattr("asr_lab.tracking.connection._check_port", lambda *_: None)
     monkeypatch.setattr("asr_lab.tracking.connection.create_engine", starting)
-    with pytest.raises(StoreAwayError, match="starting up"):
-        knock("postgresql://me:secret@host/db")
+    with pytest.raises(StoreUnavailableError, match="starting up"):
+        check_connection("postgresql://me:secret@host/db")
 
 
 def test_a_locked_database_ends_no_run_and_loses_nothing(store, monkeypatch, capsys):
