@@ -22,7 +22,7 @@ from asr_lab.config.load import load
 from asr_lab.interfaces.in_memory import FolderStore
 from asr_lab.recipes.run_spec import describe
 from asr_lab.sweeps import sweep as sweeping
-from asr_lab.sweeps.worker import Means
+from asr_lab.sweeps.worker import Backends
 from asr_lab.system import processes
 from asr_lab.system.files import write_text
 from asr_lab.tracking.tracker import MlflowTracker
@@ -90,13 +90,13 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.host:
         processes.socket.gethostname = lambda: asked.host
-    means = Means(MlflowTracker, FolderStore, partial(sleeper, sleep=asked.sleep, waits=asked.wait))
+    backends = Backends(MlflowTracker, FolderStore, partial(sleeper, sleep=asked.sleep, waits=asked.wait))
     plan, console = planned(asked.storage), Console(width=200)
     if asked.join:
-        sweeping.join(plan, means, console, timeout_s=0, workers=asked.workers)
+        sweeping.join(plan, backends, console, timeout_s=0, workers=asked.workers)
         return
-    found = sweeping.sweep(plan, means, console, asked=asked.trials, timeout_s=0, workers=asked.workers)
-    print(found.table().to_string())
+    result = sweeping.sweep(plan, backends, console, asked=asked.trials, timeout_s=0, workers=asked.workers)
+    print(result.table().to_string())
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any, Self
 import pandas as pd
 
 from asr_lab.errors import AsrLabError
-from asr_lab.interfaces.tracking import MERGED, Dataset, Past, RegisteredModel, RunSpec, Status, status_of
+from asr_lab.interfaces.tracking import MERGED, Dataset, FinishedRun, RegisteredModel, RunSpec, Status, status_of
 
 
 class MemoryRecorder:
@@ -31,14 +31,14 @@ class MemoryRecorder:
         self.all_params |= values
 
     @property
-    def brief(self) -> bool:
+    def minimal(self) -> bool:
         return self.spec.watcher is not None
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         for name, value in values.items():
             self.all_metrics.setdefault(name, []).append((step, value))
         if self.spec.watcher:
-            self.spec.watcher.saw(values, step)
+            self.spec.watcher.on_metrics(values, step)
 
     def last_steps(self) -> dict[str, int]:
         return (
@@ -97,13 +97,13 @@ class MemoryTracker:
         self.runs.append(MemoryRecorder(spec, self.folder / run_id, run_id))
         return self.runs[-1]
 
-    def finished(self, spec: RunSpec) -> Past | None:
+    def finished(self, spec: RunSpec) -> FinishedRun | None:
         for run in reversed(self.runs):
             alike = (run.spec.signature, run.spec.kind) == (spec.signature, spec.kind)
             alike = alike and (MERGED in run.all_tags) == (MERGED in spec.tags)
             if alike and run.status == "FINISHED" and run.models:
                 last = {name: points[-1][1] for name, points in run.all_metrics.items()}
-                return Past(run.run_id, run.name, str(run.models[-1].files["model"]), last)
+                return FinishedRun(run.run_id, run.name, str(run.models[-1].files["model"]), last)
         return None
 
     def reopen(self, spec: RunSpec, run_id: str) -> MemoryRecorder:
@@ -127,7 +127,7 @@ class FolderStore:
     def adapter_file(self, uri: str) -> Path:
         raise AsrLabError(f"no such adapter {uri!r}", allowed="an adapter's name or file")
 
-    def pin(self, uri: str) -> str:
+    def resolve_version(self, uri: str) -> str:
         return str(Path(uri).resolve())
 
     def exists(self, uri: str) -> bool:

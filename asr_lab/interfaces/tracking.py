@@ -38,15 +38,15 @@ class PrunedError(Exception):
     """Whoever looks on has seen enough: the run ends as KILLED."""
 
 
-def is_kept(uri: str) -> bool:
+def is_tracked_uri(uri: str) -> bool:
     """Whether a model's URI is the tracking store's, not a folder of a spool, which is gone once it is shipped."""
     return uri.startswith(("models:/", "runs:/"))
 
 
 class Watcher(Protocol):
-    """Looks on while a run is recorded, as a sweep does at its trials. Such a run is `brief`."""
+    """Looks on while a run is recorded, as a sweep does at its trials. Such a run is `minimal`."""
 
-    def saw(self, values: Mapping[str, float], step: int) -> None:
+    def on_metrics(self, values: Mapping[str, float], step: int) -> None:
         """Told each time metrics are logged; may raise `PrunedError`."""
 
     def wants_model(self) -> bool:
@@ -101,7 +101,7 @@ class RegisteredModel:
 
 
 @dataclass(frozen=True)
-class Past:
+class FinishedRun:
     """A run that is finished, as far as others build on it."""
 
     run_id: str
@@ -125,7 +125,7 @@ class Recorder(Protocol):
         """Whether this continues a run that was cut off."""
 
     @property
-    def brief(self) -> bool:
+    def minimal(self) -> bool:
         """Whether figures and tables will do: one of many runs, of whose pages and pictures nobody looks at all."""
 
     @property
@@ -177,7 +177,7 @@ class Tracker(Protocol):
     def start(self, spec: RunSpec, *, own: bool = False) -> Recorder:
         """A new run, one that is continued, or the one that the caller was given (never when `own`)."""
 
-    def finished(self, spec: RunSpec) -> Past | None:
+    def finished(self, spec: RunSpec) -> FinishedRun | None:
         """The newest finished run of this signature and kind that has a model, of adapters that are merged only where
         those of `spec` are; None when there is none.
         """
@@ -202,7 +202,7 @@ class ModelStore(Protocol):
     def adapter_file(self, uri: str) -> Path:
         """The file of a registered adapter, by `models:/deepspeech2-adapter-NAME@alias` and the like."""
 
-    def pin(self, uri: str) -> str:
+    def resolve_version(self, uri: str) -> str:
         """The same model under a URI that will mean it for ever (an alias becomes a version)."""
 
     def exists(self, uri: str) -> bool: ...

@@ -82,7 +82,7 @@ def with_adapter(store: ModelStore, model: str, adapter: str, folder: str) -> tu
     manager = AdapterManager(folder)
     adapter = adapter_file(store, adapter)
     info = manager.get_adapter_info(adapter) if adapter else None
-    uri = store.pin(model or (info.base if info else "") or CHAMPION)
+    uri = store.resolve_version(model or (info.base if info else "") or CHAMPION)
     recognizer = load_model(store.resolve(uri), store.resolve)
     if adapter:
         recognizer.carry(manager, adapter, uri)
@@ -100,7 +100,9 @@ def _adapter_tags(settings: schema.Evaluation, store: ModelStore) -> dict[str, s
         return {}
     manager, adapter = AdapterManager(settings.adapter_dir), adapter_file(store, settings.adapter)
     info = manager.get_adapter_info(adapter)
-    pinned = {"adapter_uri": store.pin(settings.adapter)} if settings.adapter.startswith(_OF_A_STORE) else {}
+    pinned = (
+        {"adapter_uri": store.resolve_version(settings.adapter)} if settings.adapter.startswith(_OF_A_STORE) else {}
+    )
     return {"speaker": info.adapter_name, "adapter": manifest.file_digest(manager.find(adapter))} | pinned
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from asr_lab.config.schema import Experiment
 from asr_lab.errors import AsrLabError
 from asr_lab.families import family
-from asr_lab.interfaces.tracking import REPRODUCE, ModelStore, Past, Recorder, RunSpec, Tracker
+from asr_lab.interfaces.tracking import REPRODUCE, FinishedRun, ModelStore, Recorder, RunSpec, Tracker
 from asr_lab.recipes.recipe import recipe_of
 
 
@@ -28,7 +28,7 @@ class _AsChild:
         repeated = replace(spec, parent=self.parent, kind=REPRODUCE, tags=tags, registers=False, resumable=False)
         return self.tracker.start(repeated, own=True)
 
-    def finished(self, spec: RunSpec) -> Past | None:
+    def finished(self, spec: RunSpec) -> FinishedRun | None:
         """None: what is repeated is not taken from elsewhere."""
         return None
 

@@ -15,7 +15,7 @@ from asr_lab.interfaces.tracking import Recorder
 from asr_lab.recipes.recognition.plan import TrainingPlan
 from asr_lab.system.distributed import from_rank_0, meet, rank_and_world_size
 from asr_lab.system.files import explain_unwritable, whole_folder
-from asr_lab.training.callbacks import Curves, DropBrokenUpdates, Recording, SaveEvery, Telling
+from asr_lab.training.callbacks import Curves, DropBrokenUpdates, ProgressReport, Recording, SaveEvery
 from asr_lab.training.trainer import AsrTrainer, Tally, last_checkpoint
 
 BEST = "model"
@@ -70,7 +70,7 @@ def fit(
         callbacks=[
             Recording(curves),
             DropBrokenUpdates(curves),
-            Telling(console, "training"),
+            ProgressReport(console, "training"),
             *keepers(folder),
             SaveEvery(config.train.save_every),
         ],

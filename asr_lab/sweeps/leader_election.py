@@ -51,7 +51,7 @@ def _former(study: Study, planned: StudyPlan) -> str:
     if time.time() - float(seen) < _SILENT_S if is_elsewhere(mark) else not is_gone(mark):
         raise AsrLabError(
             f"the sweep {planned.name!r} is being run by process {pid} on {host}",
-            where=planned.place.shown,
+            where=planned.location.shown,
             hint="--join takes part in it",
         )
     return host if is_elsewhere(mark) else ""

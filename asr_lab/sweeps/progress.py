@@ -17,20 +17,22 @@ from asr_lab.sweeps.objective import Objective
 from asr_lab.system.processes import host_and_pid
 
 
-class Telling:
+class TrialProgress:
     """Tells each trial that has ended since the last look."""
 
     def __init__(self, console: Console, study: Study, objective: Objective, asked: int) -> None:
         self.console, self.objective, self.asked = console, objective, asked
         trials = trial_states.counted(study.get_trials(deepcopy=False))
         self._waits = False
-        self._told = {trial.number for trial in trial_states.over(trials)}
+        self._reported = {trial.number for trial in trial_states.over(trials)}
         self._bar = Progress(
             TextColumn("trial"), MofNCompleteColumn(), BarColumn(), TextColumn("best {task.fields[best]}"),
             TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console, transient=True,
             disable=not console.is_terminal,
         )  # fmt: skip
-        self._task = self._bar.add_task("", total=asked, completed=len(self._told), best=best_line(study, objective))
+        self._task = self._bar.add_task(
+            "", total=asked, completed=len(self._reported), best=best_line(study, objective)
+        )
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -44,15 +46,15 @@ class Telling:
     def look(self, study: Study) -> None:
         """Tell what is new."""
         done = trial_states.over(trial_states.counted(study.get_trials(deepcopy=False)))
-        new = [trial for trial in done if trial.number not in self._told]
+        new = [trial for trial in done if trial.number not in self._reported]
         if not new:
             return
         best = best_line(study, self.objective)
         self._bar.update(self._task, completed=len(done), best=best)
         for trial in new:
-            self._told.add(trial.number)
+            self._reported.add(trial.number)
             if not self.console.is_terminal:
-                place = len(self._told)
+                place = len(self._reported)
                 line = f"trial {place} of {self.asked}: {result_line(trial, self.objective)}; best {best}"
                 self.console.print(line, markup=False)
 

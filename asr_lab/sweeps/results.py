@@ -33,7 +33,7 @@ _HEADINGS = {
 
 
 @dataclass(frozen=True)
-class Found:
+class SweepResult:
     """What a sweep found."""
 
     plan: StudyPlan
@@ -47,7 +47,7 @@ class Found:
     """The best one's configuration (the first of the front)."""
 
     @classmethod
-    def of(cls, plan: StudyPlan, study: Study, run: Recorder) -> Found:
+    def of(cls, plan: StudyPlan, study: Study, run: Recorder) -> SweepResult:
         """What there is by now."""
         trials = trial_states.counted(study.get_trials(deepcopy=False))
         finished = any(trial.state == TrialState.COMPLETE for trial in trials)
@@ -111,27 +111,30 @@ class Found:
         return f"# {best}\n#   {self.command}\n{identity.dump_yaml(self.config)}"
 
 
-def record(found: Found, study: Study, run: Recorder) -> None:
+def record(result: SweepResult, study: Study, run: Recorder) -> None:
     """Log what was found: table, figures, page and the best one's configuration, which is a local file too."""
-    counts = found.counts()
-    run.metrics({f"sweep/{state}": count for state, count in counts.items()} | {"sweep/trials": len(found.trials)})
-    table = found.table()
+    counts = result.counts()
+    run.metrics({f"sweep/{state}": count for state, count in counts.items()} | {"sweep/trials": len(result.trials)})
+    table = result.table()
     run.text(table.to_csv(index=False), "trials.csv")
-    if found.best:
-        values: Sequence[float] = found.best[0].values
-        figures_of_best = found.best[0].user_attrs.get(trial_states.FIGURES, {})
-        run.metrics(figures_of_best | dict(zip(found.plan.objective.metrics, values, strict=True)))
-        run.metrics({"sweep/best_trial": found.best[0].number})
-        write_text(found.file, found.yaml())
-        run.text(found.yaml(), "best.yaml")
-    drawn = figures.figures(study, found.plan.objective.metrics)
+    if result.best:
+        values: Sequence[float] = result.best[0].values
+        figures_of_best = result.best[0].user_attrs.get(trial_states.FIGURES, {})
+        run.metrics(figures_of_best | dict(zip(result.plan.objective.metrics, values, strict=True)))
+        run.metrics({"sweep/best_trial": result.best[0].number})
+        write_text(result.file, result.yaml())
+        run.text(result.yaml(), "best.yaml")
+    drawn = figures.figures(study, result.plan.objective.metrics)
     for name, figure in drawn.items():
         run.figure(figure, f"figures/{name}.png")
-    pictures = {_heading(name, found.plan.objective.metrics): svg(figure) for name, figure in drawn.items()}
+    pictures = {_heading(name, result.plan.objective.metrics): svg(figure) for name, figure in drawn.items()}
     figures.close(drawn)
-    best = [trial.number for trial in found.best]
-    run.text(sweep_page(run.name, found.sentences(), pictures, table, best), "sweep.html")
-    note = [*found.sentences(), f"again: `{found.command}`" if found.best else best_line(study, found.plan.objective)]
+    best = [trial.number for trial in result.best]
+    run.text(sweep_page(run.name, result.sentences(), pictures, table, best), "sweep.html")
+    note = [
+        *result.sentences(),
+        f"again: `{result.command}`" if result.best else best_line(study, result.plan.objective),
+    ]
     run.note("\n".join(f"- {line}" for line in note))
 
 

@@ -31,7 +31,7 @@ Lost = Callable[[Study, FrozenTrial], None]
 
 
 @dataclass(frozen=True)
-class Place:
+class StorageLocation:
     """Where a study is kept: the path of a journal, or `postgresql://...`."""
 
     uri: str
@@ -54,7 +54,7 @@ class Place:
         return self._tables() >= {"studies"} if self.is_database else Path(self.uri).is_file()
 
     def _tables(self) -> set[str]:
-        with self._telling():
+        with self._explain_errors():
             engine = sqlalchemy.create_engine(self.uri)
             try:
                 return set(sqlalchemy.inspect(engine).get_table_names())
@@ -90,7 +90,7 @@ class Place:
         if not self.is_database:
             Path(self.uri).parent.mkdir(parents=True, exist_ok=True)
             return JournalStorage(_Journal(self.uri))
-        with self._telling():
+        with self._explain_errors():
             return RDBStorage(
                 self.uri,
                 engine_kwargs={"pool_pre_ping": True},
@@ -99,15 +99,15 @@ class Place:
                 skip_table_creation=not first,
             )
 
-    def _telling(self) -> _Telling:
-        return _Telling(self)
+    def _explain_errors(self) -> _ExplainErrors:
+        return _ExplainErrors(self)
 
 
-class _Telling:
+class _ExplainErrors:
     """A database that cannot be used is one message."""
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
+    def __init__(self, location: StorageLocation) -> None:
+        self.location = location
 
     def __enter__(self) -> None: ...
 
@@ -116,7 +116,9 @@ class _Telling:
             said = str(getattr(error, "orig", None) or error).strip().splitlines()
             hint = 'pip install "psycopg[binary]"' if isinstance(error, ImportError) else ""
             raise AsrLabError(
-                f"the sweep's database cannot be used: {said[0] if said else error}", where=self.place.shown, hint=hint
+                f"the sweep's database cannot be used: {said[0] if said else error}",
+                where=self.location.shown,
+                hint=hint,
             ) from error
 
 

@@ -23,7 +23,7 @@ from asr_lab.reports.table import Table
 from asr_lab.sweeps import samplers
 from asr_lab.sweeps.objective import Objective
 from asr_lab.sweeps.space import Space
-from asr_lab.sweeps.storage import Place
+from asr_lab.sweeps.storage import StorageLocation
 from asr_lab.sweeps.trial_states import lose
 
 WHAT, PARENT, ASKED, UNTIL = "what", "parent", "asked", "until"
@@ -41,7 +41,7 @@ class StudyPlan:
     name: str
     space: Space
     objective: Objective
-    place: Place
+    location: StorageLocation
 
     @property
     def warnings(self) -> list[str]:
@@ -51,7 +51,7 @@ class StudyPlan:
     @property
     def summary(self) -> Summary:
         """The sweep, its space, and what a few trials might be."""
-        title = f"{self.name} of {self.space.sweep.experiment}, in {self.place.shown}"
+        title = f"{self.name} of {self.space.sweep.experiment}, in {self.location.shown}"
         trials = Table(frame=pd.DataFrame(self.space.samples(_SAMPLES)).fillna("-"))
         return Summary(
             title=title,
@@ -74,9 +74,9 @@ class StudyPlan:
 
         Processes that take part at the same time give other `draws`, or they would propose the same trials.
         """
-        if not first and not self.place.is_there():
+        if not first and not self.location.is_there():
             raise self._no_study([])
-        storage = self.place.open(lambda study, trial: lose(tracker, study, trial), first=first)
+        storage = self.location.open(lambda study, trial: lose(tracker, study, trial), first=first)
         sweep = self.space.sweep
         known = self.name in get_all_study_names(storage)
         if not known and not first:
@@ -98,7 +98,7 @@ class StudyPlan:
     def _no_study(self, others: list[str]) -> AsrLabError:
         return AsrLabError(
             f"there is no study {self.name!r}",
-            where=self.place.shown,
+            where=self.location.shown,
             allowed=listing(others) or "none yet",
             hint="--join takes part in a sweep that was begun without it",
         )
@@ -112,7 +112,7 @@ class StudyPlan:
         notes = study.user_attrs
         pinned = notes.get(PINNED)
         if pinned is None:
-            pinned = {key: store.pin(uri) for key, uri in self._models().items()}
+            pinned = {key: store.resolve_version(uri) for key, uri in self._models().items()}
         self.space.usual.update(pinned)
         self.space.sweep.fixed.update(pinned)
         what = self.what()
@@ -132,7 +132,7 @@ class StudyPlan:
     def _something_else(self, told: str) -> AsrLabError:
         return AsrLabError(
             f"the study {self.name!r} is of something else:{told}",
-            where=self.place.shown,
+            where=self.location.shown,
             allowed=f"another name: name={self.name}-2; or the sweep as it was",
         )
 

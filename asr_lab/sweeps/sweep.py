@@ -22,12 +22,12 @@ from asr_lab.interfaces.tracking import ModelStore, Recorder, RunKeeper, RunSpec
 from asr_lab.sweeps import samplers, trial_states
 from asr_lab.sweeps.leader_election import leading
 from asr_lab.sweeps.objective import Objective
-from asr_lab.sweeps.progress import Telling
-from asr_lab.sweeps.results import Found, record
+from asr_lab.sweeps.progress import TrialProgress
+from asr_lab.sweeps.results import SweepResult, record
 from asr_lab.sweeps.space import Space
-from asr_lab.sweeps.storage import FOLDER, Place
+from asr_lab.sweeps.storage import FOLDER, StorageLocation
 from asr_lab.sweeps.study import ASKED, PARENT, UNTIL, StudyPlan
-from asr_lab.sweeps.worker import GAVE_UP, Job, Means, Worker, work
+from asr_lab.sweeps.worker import GAVE_UP, Backends, Job, Worker, work
 from asr_lab.system.processes import is_gone, process_mark
 from asr_lab.system.resources import Clock
 from asr_lab.system.threads import choose, use_threads
@@ -44,16 +44,16 @@ def plan(config: SweepExperiment, name: str, storage: str, tracking_uri: str) ->
     space.refuse_impossible()
     objective = Objective.of(config, space.recipe, space.usual)
     samplers.sampler(config, space), samplers.pruner(config)  # what they do not understand is told now
-    place = Place(storage or str(FOLDER / f"{name}.journal"), config.heartbeat_s)
-    place.refuse_wrong(tracking_uri)
-    return StudyPlan(name, space, objective, place)
+    location = StorageLocation(storage or str(FOLDER / f"{name}.journal"), config.heartbeat_s)
+    location.refuse_wrong(tracking_uri)
+    return StudyPlan(name, space, objective, location)
 
 
 def sweep(
-    planned: StudyPlan, means: Means, console: Console, *, asked: int, timeout_s: float, workers: int = 1
-) -> Found:
+    planned: StudyPlan, backends: Backends, console: Console, *, asked: int, timeout_s: float, workers: int = 1
+) -> SweepResult:
     """Run trials until there are `asked`, with those that earlier calls ran; what was found, recorded as one run."""
-    tracker, store = means.make_tracker(), means.make_store()
+    tracker, store = backends.make_tracker(), backends.make_store()
     study = planned.open(tracker, first=True)
     planned.claim(study, store)
     with leading(study, planned) as former:
@@ -61,57 +61,59 @@ def sweep(
         if asked > (most := samplers.most(planned.space.sweep, planned.space)):
             console.print(f"there are {most} trials at most: {planned.space.sweep.sampler.name} tries all values once")
         study.set_user_attr(ASKED, min(asked, most))
-        return _led(planned, means, study, tracker, store, console, timeout_s, workers)
+        return _led(planned, backends, study, tracker, store, console, timeout_s, workers)
 
 
 def _led(
     planned: StudyPlan,
-    means: Means,
+    backends: Backends,
     study: Study,
     tracker: RunKeeper,
     store: ModelStore,
     console: Console,
     timeout_s: float,
     workers: int,
-) -> Found:
+) -> SweepResult:
     spec, parent, asked = _spec(planned), study.user_attrs.get(PARENT, ""), study.user_attrs[ASKED]
     with tracker.reopen(spec, parent) if parent else tracker.start(spec) as run:
         study.set_user_attr(PARENT, run.run_id)
         clock = Clock()
-        job = Job(planned, run.run_id, asked, _until(timeout_s), _threads(workers), run.checkpoints / "frames", means)
+        job = Job(
+            planned, run.run_id, asked, _until(timeout_s), _threads(workers), run.checkpoints / "frames", backends
+        )
         study.set_user_attr(UNTIL, job.until if timeout_s else None)
-        console.print(f"{'continuing' if parent else 'sweep'} [bold]{run.name}[/] in {planned.place.shown}")
+        console.print(f"{'continuing' if parent else 'sweep'} [bold]{run.name}[/] in {planned.location.shown}")
         _prepare(job, store, run, console)
-        with Telling(console, study, planned.objective, asked) as telling:
+        with TrialProgress(console, study, planned.objective, asked) as progress:
             try:
-                _work(job, study, tracker, store, workers, telling)
+                _work(job, study, tracker, store, workers, progress)
             except AsrLabError:
-                record(Found.of(planned, study, run), study, run)
+                record(SweepResult.of(planned, study, run), study, run)
                 raise
-        found = Found.of(planned, study, run)
-        record(found, study, run)
+        result = SweepResult.of(planned, study, run)
+        record(result, study, run)
         run.metrics({"perf/seconds": clock.seconds})
-    return found
+    return result
 
 
-def join(planned: StudyPlan, means: Means, console: Console, *, timeout_s: float, workers: int = 1) -> int:
+def join(planned: StudyPlan, backends: Backends, console: Console, *, timeout_s: float, workers: int = 1) -> int:
     """Take part in a sweep that another process leads; how many trials were run here."""
-    tracker, store = means.make_tracker(), means.make_store()
+    tracker, store = backends.make_tracker(), backends.make_store()
     joined = zlib.crc32(process_mark().encode())
     study = planned.open(tracker, draws=(joined,))
     planned.claim(study, store)
     parent, asked = study.user_attrs.get(PARENT, ""), int(study.user_attrs.get(ASKED, 0))
     if not parent:
         raise AsrLabError(
-            f"the study {planned.name!r} has no run yet", where=planned.place.shown, hint="it is just being begun"
+            f"the study {planned.name!r} has no run yet", where=planned.location.shown, hint="it is just being begun"
         )
     folder = _joined_folder()
     until = min(_until(timeout_s), float(study.user_attrs.get(UNTIL) or "inf"))
-    job = Job(planned, parent, asked, until, _threads(workers), folder, means, joined=joined)
+    job = Job(planned, parent, asked, until, _threads(workers), folder, backends, joined=joined)
     before = {trial.number for trial in trial_states.over(study.get_trials(deepcopy=False))}
     try:
-        with Telling(console, study, planned.objective, asked) as telling:
-            pids = _work(job, study, tracker, store, workers, telling)
+        with TrialProgress(console, study, planned.objective, asked) as progress:
+            pids = _work(job, study, tracker, store, workers, progress)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     ended = trial_states.over(trial_states.counted(study.get_trials(deepcopy=False)))
@@ -152,27 +154,29 @@ def _threads(workers: int) -> int:
 
 def _prepare(job: Job, store: ModelStore, run: Recorder, console: Console) -> None:
     """What trials share, computed once before the first of them."""
-    training = job.means.training_of(job.plan.space.recipe, store, job.shared)
+    training = job.backends.training_of(job.plan.space.recipe, store, job.shared)
     if spent := training.prepare(job.plan.space.one, console):
         run.metrics(spent)
 
 
-def _work(job: Job, study: Study, tracker: RunKeeper, store: ModelStore, workers: int, telling: Telling) -> set[int]:
+def _work(
+    job: Job, study: Study, tracker: RunKeeper, store: ModelStore, workers: int, progress: TrialProgress
+) -> set[int]:
     """Run trials here, or in processes, until there are enough; those of dead processes are run again. The ids of the
     processes that ran any."""
     if workers > 1:
-        return _in_processes(job, study, tracker, workers, telling)
+        return _in_processes(job, study, tracker, workers, progress)
     use_threads(job.threads)
     worker = Worker(job, study, tracker, store)
     while True:
         while worker.has_work():
             worker.run_one()
-            telling.look(study)
-        if not _wait(job, study, tracker, telling):
+            progress.look(study)
+        if not _wait(job, study, tracker, progress):
             return {os.getpid()}
 
 
-def _wait(job: Job, study: Study, tracker: RunKeeper, telling: Telling) -> bool:
+def _wait(job: Job, study: Study, tracker: RunKeeper, progress: TrialProgress) -> bool:
     """Wait for trials that others run, also when no other may be begun; whether there is work again, because one of
     them was lost."""
     while True:
@@ -182,7 +186,7 @@ def _wait(job: Job, study: Study, tracker: RunKeeper, telling: Telling) -> bool:
             return True
         if not any(trial.state == TrialState.RUNNING for trial in trial_states.counted(trials)):
             return False
-        telling.waiting(study)
+        progress.waiting(study)
         time.sleep(_LOOK_EVERY_S)
 
 
@@ -198,7 +202,7 @@ def _gave_up(job: Job, errors: SimpleQueue[AsrLabError]) -> AsrLabError:
     return error
 
 
-def _in_processes(job: Job, study: Study, tracker: RunKeeper, workers: int, telling: Telling) -> set[int]:
+def _in_processes(job: Job, study: Study, tracker: RunKeeper, workers: int, progress: TrialProgress) -> set[int]:
     context = multiprocessing.get_context("spawn")
     errors: SimpleQueue[AsrLabError] = context.SimpleQueue()
     made = 0
@@ -218,11 +222,11 @@ def _in_processes(job: Job, study: Study, tracker: RunKeeper, workers: int, tell
             dead = [one for one in alive if not one.is_alive()]
             alive = [one for one in alive if one.is_alive()]
             trial_states.reclaim(study, tracker)
-            telling.look(study)
+            progress.look(study)
             if any(one.exitcode in (1, GAVE_UP) for one in dead) or made - workers > _MOST_DEATHS + job.asked:
                 raise _gave_up(job, errors)
             more = wanted and trial_states.work_left(study.get_trials(deepcopy=False), job.asked)
-            if not alive and not more and not _wait(job, study, tracker, telling):
+            if not alive and not more and not _wait(job, study, tracker, progress):
                 return pids
     finally:
         for process in alive:

@@ -14,7 +14,7 @@ from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
 from asr_lab.errors import AsrLabError
-from asr_lab.interfaces.tracking import Past, PrunedError, Recorder, RunSpec, Tracker
+from asr_lab.interfaces.tracking import FinishedRun, PrunedError, Recorder, RunSpec, Tracker
 from asr_lab.sweeps.objective import Objective
 from asr_lab.sweeps.trial_states import RUN, SEEDS
 
@@ -27,7 +27,7 @@ class Watch:
         self.latest: dict[str, float] = {}
         self._reports = 0
 
-    def saw(self, values: Mapping[str, float], step: int) -> None:
+    def on_metrics(self, values: Mapping[str, float], step: int) -> None:
         """Reports count from 1, by epochs rather than updates: trials differ in their batch sizes."""
         self.latest |= values
         name = self.objective.prune_on
@@ -91,7 +91,7 @@ class TrialTracker:
         self.trial.set_user_attr(SEEDS, [*self.trial.user_attrs.get(SEEDS, ()), one.run_id])
         return one
 
-    def finished(self, spec: RunSpec) -> Past | None:
+    def finished(self, spec: RunSpec) -> FinishedRun | None:
         """None: each trial is trained."""
         return None
 

@@ -12,15 +12,15 @@ from rich.console import Console
 
 from asr_lab.config.schema import AdapterExperiment, Experiment
 from asr_lab.families import family, find
-from asr_lab.interfaces.tracking import ModelStore, Past, Recorder, RunSpec, Tracker
+from asr_lab.interfaces.tracking import FinishedRun, ModelStore, Recorder, RunSpec, Tracker
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.recipes.adaptation.plan import AdaptationPlan, load_base, plan
-from asr_lab.recipes.adaptation.train import adapt, heard
+from asr_lab.recipes.adaptation.train import adapt, all_cuts
 from asr_lab.recipes.recipe import Outcome, recipe_of
 from asr_lab.recipes.splits import Split
 from asr_lab.system.threads import use_threads
-from asr_lab.training.encoder_output_cache import FrameStore
-from asr_lab.training.encoder_outputs import Frames
+from asr_lab.training.encoder_output_cache import EncoderOutputCache
+from asr_lab.training.encoder_outputs import EncoderOutputs
 
 
 class Training(Protocol):
@@ -53,13 +53,13 @@ class Adapters:
         self.store, self.folder = store, folder
         self._bases: dict[str, tuple[str, DeepSpeech2Recognizer, str]] = {}
         self._splits: dict[str, Split] = {}
-        self._frames: dict[str, FrameStore] = {}
+        self._caches: dict[str, EncoderOutputCache] = {}
 
     def __call__(self, config: Experiment, tracker: Tracker) -> None:
         planned = self._plan(config)
-        with tempfile.TemporaryDirectory() as aside:  # the person's own file is not a trial's to replace
-            frames = self._encode(planned, Console(quiet=True))
-            adapt(planned, tracker, Console(quiet=True), frames=frames, folder=Path(aside))
+        with tempfile.TemporaryDirectory() as temporary:  # the person's own file is not a trial's to replace
+            outputs = self._encode(planned, Console(quiet=True))
+            adapt(planned, tracker, Console(quiet=True), outputs=outputs, folder=Path(temporary))
 
     def prepare(self, some: Callable[[], Experiment], console: Console) -> dict[str, float]:
         """The one pass of the base over the speaker's utterances."""
@@ -84,13 +84,15 @@ class Adapters:
             self._splits[path] = Split.read(name, path)
         return self._splits[path]
 
-    def _encode(self, planned: AdaptationPlan, console: Console) -> Frames:
+    def _encode(self, planned: AdaptationPlan, console: Console) -> EncoderOutputs:
         data = planned.config.data
         digests = [self._split("train", data.train).digest] + ([planned.splits["test"].digest] if data.test else [])
         key = "-".join([self._base(planned.base_uri)[2][:16], *digests])
-        if key not in self._frames:
-            self._frames[key] = FrameStore(self.folder, key)
-        return self._frames[key].frames(planned.recognizer, heard(planned), console, planned.config.train.num_workers)
+        if key not in self._caches:
+            self._caches[key] = EncoderOutputCache(self.folder, key)
+        return self._caches[key].frames(
+            planned.recognizer, all_cuts(planned), console, planned.config.train.num_workers
+        )
 
 
 def retrain(config: Experiment, tracker: Tracker, store: ModelStore, console: Console, *, parent: str) -> Outcome:
@@ -108,7 +110,7 @@ class _From:
     def start(self, spec: RunSpec, *, own: bool = False) -> Recorder:
         return self.inner.start(replace(spec, tags={**spec.tags, "asr_lab.from_sweep": self.sweep}), own=own)
 
-    def finished(self, spec: RunSpec) -> Past | None:
+    def finished(self, spec: RunSpec) -> FinishedRun | None:
         return self.inner.finished(spec)
 
 

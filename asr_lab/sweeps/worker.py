@@ -35,7 +35,7 @@ _GIVE_UP = 3  # trials in a row that fail: it is not their values
 
 
 @dataclass(frozen=True)
-class Means:
+class Backends:
     """What the caller hands in: how runs are recorded, models found, and a trial trained; sent to processes."""
 
     make_tracker: Callable[[], RunKeeper]
@@ -57,7 +57,7 @@ class Job:
     threads: int
     shared: Path
     """Folder of what trials share."""
-    means: Means
+    backends: Backends
     joined: int = 0
     """A number of the process that joined a sweep which another one leads: it draws other trials."""
 
@@ -76,7 +76,7 @@ class Worker:
     def __init__(self, job: Job, study: Study, tracker: RunKeeper, store: ModelStore) -> None:
         self.job, self.study, self.tracker = job, study, tracker
         self.recipe = job.plan.space.recipe
-        self.training = job.means.training_of(self.recipe, store, job.shared)
+        self.training = job.backends.training_of(self.recipe, store, job.shared)
         self._failed: list[str] = []
         self._own: TrialTracker | None = None
 
@@ -190,7 +190,7 @@ def work(job: Job, number: int, errors: SimpleQueue[AsrLabError]) -> None:
 
 
 def _work(job: Job, number: int) -> None:
-    tracker, store = job.means.make_tracker(), job.means.make_store()
+    tracker, store = job.backends.make_tracker(), job.backends.make_store()
     use_threads(job.threads)
     worker = Worker(job, job.plan.open(tracker, draws=(job.joined, number)), tracker, store)
     while worker.has_work():

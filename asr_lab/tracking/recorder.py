@@ -57,7 +57,7 @@ class MlflowRecorder:
         return f"{self.spec.name}-{self.run_id[:8]}"
 
     @property
-    def brief(self) -> bool:
+    def minimal(self) -> bool:
         return self.spec.watcher is not None
 
     def params(self, values: Mapping[str, Any]) -> None:
@@ -69,7 +69,7 @@ class MlflowRecorder:
         at_ms = self.spool.append("metrics", step=step, values=points)
         self._latest |= {name: (value, at_ms, step) for name, value in points.items()}
         if self.spec.watcher:
-            self.spec.watcher.saw(points, step)
+            self.spec.watcher.on_metrics(points, step)
 
     def last_steps(self) -> dict[str, int]:
         """By the spool, which may have what the store has not, and by one question to the store, which has what was
@@ -177,7 +177,7 @@ class MlflowRecorder:
             self.spool.release()
         if self._leftovers and not self.spec.parent:
             self._leftovers.join(_FLUSH_END_S)
-        told = self.brief and not self._shipper  # of a sweep that is offline: its own run says it for all of them
+        told = self.minimal and not self._shipper  # of a sweep that is offline: its own run says it for all of them
         if self.spool.folder.is_dir() and not told:  # else all of it is shipped
             why = trouble.what if trouble else sync.refusals(self.spool)
             why = f" ({why})" if why else ""

@@ -97,7 +97,7 @@ def _or_why(found: Callable[[], str]) -> str:
 def _pinned(store: MlflowStore, uri: str) -> str:
     from asr_lab.models.wav2vec2.bases import on_hub
 
-    return uri if on_hub(uri) else store.pin(uri)  # a run names the revision of what came from the hub
+    return uri if on_hub(uri) else store.resolve_version(uri)  # a run names the revision of what came from the hub
 
 
 def _base_digest(store: MlflowStore, uri: str) -> str:

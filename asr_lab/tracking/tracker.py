@@ -18,7 +18,7 @@ from mlflow.entities import Run, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from asr_lab.errors import AsrLabError
-from asr_lab.interfaces.tracking import MERGED, Past, RunSpec, Status
+from asr_lab.interfaces.tracking import MERGED, FinishedRun, RunSpec, Status
 from asr_lab.system import libraries, processes
 from asr_lab.system.distributed import rank_and_world_size
 from asr_lab.tracking import orphans, provenance
@@ -119,7 +119,7 @@ class MlflowTracker:
             self._leftovers.start()
         return MlflowRecorder(spool, spec, resumed=resumed, offline=self.offline, leftovers=self._leftovers)
 
-    def finished(self, spec: RunSpec) -> Past | None:
+    def finished(self, spec: RunSpec) -> FinishedRun | None:
         """None too where nothing is to be taken from the store, or it does not answer."""
         if self.new_run or self.offline:
             return None
@@ -176,10 +176,10 @@ def _is_merged(run: Run) -> bool:
     return MERGED in run.data.tags or run.data.params.get("model.merged") == "True"
 
 
-def _past(run: Run) -> Past | None:
+def _past(run: Run) -> FinishedRun | None:
     models = run.outputs.model_outputs if run.outputs else []
     uri = f"models:/{models[-1].model_id}" if models else ""
-    return Past(run.info.run_id, str(run.info.run_name), uri, dict(run.data.metrics)) if uri else None
+    return FinishedRun(run.info.run_id, str(run.info.run_name), uri, dict(run.data.metrics)) if uri else None
 
 
 def _header(spec: RunSpec) -> Header:

@@ -168,7 +168,7 @@ class DropBrokenUpdates(TrainerCallback):  # type: ignore[misc]
                 self.curves.add({"train/dropped_updates": self.dropped}, state.global_step)
 
 
-class Telling(TrainerCallback):  # type: ignore[misc]
+class ProgressReport(TrainerCallback):  # type: ignore[misc]
     """A line an epoch, and a live bar between them where somebody looks on."""
 
     def __init__(self, console: Console, what: str) -> None:

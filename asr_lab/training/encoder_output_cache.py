@@ -15,11 +15,11 @@ from torch import Tensor
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.system.files import write_text
 from asr_lab.system.locks import LOCK, lock_on
-from asr_lab.training.encoder_outputs import Frames
-from asr_lab.training.row_cache import Columns, refuse_no_room
+from asr_lab.training.encoder_outputs import EncoderOutputs
+from asr_lab.training.row_cache import Columns, check_disk_space
 
 
-class FrameStore:
+class EncoderOutputCache:
     """The frames of one base and one set of data under `folder/<key>`, in parts that are written once:
 
         <n>.0.f32 <n>.1.f32   rows of the base's output and of its logits (float32), one utterance behind the other
@@ -32,23 +32,25 @@ class FrameStore:
         self.folder = folder / key
         self.rows = _Parts(self.folder)
 
-    def frames(self, recognizer: DeepSpeech2Recognizer, cuts: CutSet, console: Console, num_workers: int = 0) -> Frames:
+    def frames(
+        self, recognizer: DeepSpeech2Recognizer, cuts: CutSet, console: Console, num_workers: int = 0
+    ) -> EncoderOutputs:
         """The frames of the utterances, and the seconds that hearing those took which were not there."""
         began = time.monotonic()
         if not self.rows.lacking(cuts):
-            return Frames(self.rows, 0.0)
+            return EncoderOutputs(self.rows, 0.0)
         self.folder.mkdir(parents=True, exist_ok=True)
         with lock_on(self.folder / LOCK):
             lacking = self.rows.lacking(cuts)  # another process may have been faster
             if not lacking:
-                return Frames(self.rows, 0.0)
+                return EncoderOutputs(self.rows, 0.0)
             config = recognizer.model.config
             part = _NewPart(self.folder, len(self.rows.names()), (config.rnn_output_size, config.vocab_size))
-            refuse_no_room(lacking, part.widths, self.folder)
-            Frames.of(recognizer, lacking, console, rows=part, num_workers=num_workers)
+            check_disk_space(lacking, part.widths, self.folder)
+            EncoderOutputs.of(recognizer, lacking, console, rows=part, num_workers=num_workers)
             part.close()
             self.rows.look()
-        return Frames(self.rows, time.monotonic() - began)
+        return EncoderOutputs(self.rows, time.monotonic() - began)
 
 
 class _NewPart(Columns):

@@ -23,14 +23,14 @@ from torch.utils.data import DataLoader, Dataset
 from asr_lab.data.batches import LABEL_PADDING
 from asr_lab.models.adapter import MLPAdapter
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
-from asr_lab.training.row_cache import Shelf, Where, shelf
+from asr_lab.training.row_cache import RowCache, Where, make_row_cache
 
 
 @dataclass(frozen=True)
-class Frames:
+class EncoderOutputs:
     """The base's output (U, H) and logits (U, V) of each utterance, and the seconds it took to compute them."""
 
-    rows: Shelf
+    rows: RowCache
     seconds: float
 
     @classmethod
@@ -42,17 +42,17 @@ class Frames:
         *,
         where: Where = "auto",
         folder: Path = Path("checkpoints"),
-        rows: Shelf | None = None,
+        rows: RowCache | None = None,
         batch_size: int = 16,
         num_workers: int = 0,
-    ) -> Frames:
+    ) -> EncoderOutputs:
         """One pass of the base over each utterance; `folder` is where frames go that do not fit into memory.
 
         `rows` is where they go in any case.
         """
         began = time.monotonic()
         config = recognizer.model.config
-        rows = rows or shelf(cuts, (config.rnn_output_size, config.vocab_size), where, folder)
+        rows = rows or make_row_cache(cuts, (config.rnn_output_size, config.vocab_size), where, folder)
         with Progress(console=console, transient=True) as bar:
             task = bar.add_task("one pass of the base", total=len(cuts))
             for ids, frames_BUH, lengths_B in recognizer.encoded(
@@ -76,15 +76,15 @@ class Frames:
         return found
 
     @torch.inference_mode()
-    def by_strength(
-        self, recognizer: DeepSpeech2Recognizer, cuts: CutSet, adapter: MLPAdapter, strengths: Sequence[float]
+    def hypotheses_by_scale(
+        self, recognizer: DeepSpeech2Recognizer, cuts: CutSet, adapter: MLPAdapter, scales: Sequence[float]
     ) -> dict[float, dict[str, str]]:
         """Strength -> the hypotheses of a residual adapter that adds so much of what it has learned."""
-        found: dict[float, dict[str, str]] = {strength: {} for strength in strengths}
+        found: dict[float, dict[str, str]] = {scale: {} for scale in scales}
         for ids, frames, logits, lengths in self._batches(cuts, recognizer.model.device):
             added = adapter.before_softmax(frames)
-            for strength in strengths:
-                found[strength] |= _decoded(recognizer, ids, logits + strength * added, lengths)
+            for scale in scales:
+                found[scale] |= _decoded(recognizer, ids, logits + scale * added, lengths)
         return found
 
     def _batches(
@@ -135,7 +135,9 @@ class ShuffledBatches:
             yield [self.ids[index] for index in order[start : start + self.batch_size]]
 
 
-def frame_loader(frames: Frames, labels: Mapping[str, list[int]], batch_size: int, *, seed: int) -> DataLoader[Any]:
+def encoder_output_loader(
+    frames: EncoderOutputs, labels: Mapping[str, list[int]], batch_size: int, *, seed: int
+) -> DataLoader[Any]:
     """Batches of `frames` (N, H), `base_logits` (N, V), `frame_lengths` (B,) and `labels` (B, L) padded with -100."""
 
     def collate(ids: list[str]) -> dict[str, Any]:

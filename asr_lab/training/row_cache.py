@@ -22,7 +22,7 @@ Where = Literal["auto", "memory", "disk"]
 _SHARE_OF_MEMORY = 0.5  # of what is free: training needs some too
 
 
-class Shelf(Protocol):
+class RowCache(Protocol):
     """Keeps the rows of each utterance."""
 
     def put(self, id: str, *rows: Tensor) -> None: ...
@@ -83,7 +83,7 @@ class OnDisk(Columns):
         return tuple(column[start : start + length] for column in self.mapped)
 
 
-def shelf(cuts: CutSet, widths: Sequence[int], where: Where, folder: Path) -> Shelf:
+def make_row_cache(cuts: CutSet, widths: Sequence[int], where: Where, folder: Path) -> RowCache:
     """Memory, or files in `folder` where `auto` finds that the frames would take more than half of what is free.
 
     Raises `AsrLabError` when the disk has no room for them.
@@ -92,11 +92,11 @@ def shelf(cuts: CutSet, widths: Sequence[int], where: Where, folder: Path) -> Sh
     if where == "memory" or (where == "auto" and needed <= _SHARE_OF_MEMORY * free_memory()):
         return InMemory()
     folder.mkdir(parents=True, exist_ok=True)
-    refuse_no_room(cuts, widths, folder)
+    check_disk_space(cuts, widths, folder)
     return OnDisk(folder, widths)
 
 
-def refuse_no_room(cuts: CutSet, widths: Sequence[int], folder: Path) -> None:
+def check_disk_space(cuts: CutSet, widths: Sequence[int], folder: Path) -> None:
     """Raise `AsrLabError` when the disk of a folder has no room for the rows of these utterances."""
     needed = _bytes(cuts, widths)
     free = shutil.disk_usage(folder).free

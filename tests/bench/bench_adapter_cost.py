@@ -28,7 +28,7 @@ from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.recipes.adaptation.fit import fit
 from asr_lab.recipes.adaptation.plan import AdaptationPlan, plan
-from asr_lab.recipes.adaptation.train import hear
+from asr_lab.recipes.adaptation.train import encode
 from asr_lab.recipes.splits import Split
 from asr_lab.system.threads import use_threads
 from asr_lab.units import SAMPLE_RATE
@@ -65,7 +65,7 @@ def made_person(folder: Path, utterances: int) -> Split:
 def plain_pass(planned: AdaptationPlan) -> float:
     """Seconds of one plain forward pass of the base over what an adapter hears, head and all."""
     began = time.perf_counter()
-    for _, frames_BUH, _ in planned.recognizer.encoded(planned.learned):
+    for _, frames_BUH, _ in planned.recognizer.encoded(planned.training_cuts):
         with torch.inference_mode():
             planned.recognizer.model.head(frames_BUH)
     return time.perf_counter() - began
@@ -74,8 +74,8 @@ def plain_pass(planned: AdaptationPlan) -> float:
 def whole_training(planned: AdaptationPlan, folder: Path) -> tuple[float, float]:
     """(Seconds of the whole adapter training, of it the pass of the base.)"""
     began = time.perf_counter()
-    frames = hear(planned, Console(file=io.StringIO()), folder)
-    fit(planned, frames, planned.learned)
+    frames = encode(planned, Console(file=io.StringIO()), folder)
+    fit(planned, frames, planned.training_cuts)
     return time.perf_counter() - began, frames.seconds
 
 

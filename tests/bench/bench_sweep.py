@@ -28,7 +28,7 @@ import sweepers
 from asr_lab.config.load import load
 from asr_lab.interfaces.in_memory import FolderStore
 from asr_lab.sweeps import sweep as sweeping
-from asr_lab.sweeps.worker import Means, Worker
+from asr_lab.sweeps.worker import Backends, Worker
 from asr_lab.tracking import find_runs
 from asr_lab.tracking.models.registry import MlflowStore
 from asr_lab.tracking.tracker import MlflowTracker
@@ -53,8 +53,8 @@ def overhead(trials: int) -> None:
         each: list[float] = []
         timed(each)
         began, busy = time.perf_counter(), time.process_time()
-        means = Means(MlflowTracker, FolderStore, sweepers.sleeper)
-        sweeping.sweep(sweepers.planned(), means, Console(quiet=True), asked=trials, timeout_s=0)
+        backends = Backends(MlflowTracker, FolderStore, sweepers.sleeper)
+        sweeping.sweep(sweepers.planned(), backends, Console(quiet=True), asked=trials, timeout_s=0)
         whole, busy = time.perf_counter() - began, time.process_time() - busy
         last = each[-100:]
         print(
@@ -70,7 +70,7 @@ def adapter(config: Path, trials: int) -> None:
     timed(each)
     planned = sweeping.plan(load(config, {"name": f"bench-{os.getpid()}"}, "sweep"), "", "", "")
     began = time.perf_counter()
-    found = sweeping.sweep(planned, Means(MlflowTracker, MlflowStore), Console(), asked=trials, timeout_s=0)
+    found = sweeping.sweep(planned, Backends(MlflowTracker, MlflowStore), Console(), asked=trials, timeout_s=0)
     whole = time.perf_counter() - began
     runs = find_runs(where="tags.`asr_lab.sweep` = '" + planned.name + "'", children=True)
     parts = runs[runs["kind"] == "trial"]

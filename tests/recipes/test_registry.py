@@ -160,7 +160,9 @@ def test_a_name_with_a_quote_works(gated):
     assert "models:/o'brien/1" in ok("register", gated[0], "--name", "o'brien")  # it is that already
     ok("register", gated[1], "--name", "o'brien")
     assert "models:/o'brien/2 is @champion now" in ok("promote", "o'brien")
-    assert MlflowStore().pin("models:/o'brien@champion") == MlflowStore().pin("models:/o'brien/latest")
+    assert MlflowStore().resolve_version("models:/o'brien@champion") == MlflowStore().resolve_version(
+        "models:/o'brien/latest"
+    )
 
 
 def test_a_registry_that_does_not_answer_has_no_free_alias(gated, monkeypatch):

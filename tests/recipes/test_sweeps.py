@@ -30,10 +30,10 @@ from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.recipes.run_spec import describe
 from asr_lab.sweeps import sweep as sweeping
 from asr_lab.sweeps import trial_states
-from asr_lab.sweeps.storage import Place
+from asr_lab.sweeps.storage import StorageLocation
 from asr_lab.sweeps.study import ASKED, COORDINATOR
 from asr_lab.sweeps.trial_states import PROCESS
-from asr_lab.sweeps.worker import Means
+from asr_lab.sweeps.worker import Backends
 from asr_lab.system.processes import process_mark
 from asr_lab.tracking.tracker import MlflowTracker
 
@@ -173,7 +173,9 @@ def test_an_adapters_sweep_from_nothing_to_a_config_that_runs_again(person, monk
     assert not list((person / "checkpoints").glob("*/frames"))
     assert "deepspeech2-adapter-john" not in ok("list", "--children"), "trials are not registered"
 
-    study = optuna.load_study(study_name="person", storage=Place("sweeps/person.journal").open(print, first=False))
+    study = optuna.load_study(
+        study_name="person", storage=StorageLocation("sweeps/person.journal").open(print, first=False)
+    )
     study.set_user_attr(ASKED, 5)
     assert "trials run here: 1" in ok("sweep", "person.yaml", "--join")
     assert by_status(runs_of("trial")) == {"FINISHED": 5}
@@ -294,17 +296,17 @@ def made_mlflows(database: str) -> None:
         for table in ("experiments", "runs", "latest_metrics"):
             connection.execute(sqlalchemy.text(f"CREATE TABLE {table} (id integer)"))
     engine.dispose()
-    Place(database).refuse_wrong("http://127.0.0.1:5000")
+    StorageLocation(database).refuse_wrong("http://127.0.0.1:5000")
 
 
-def means_of(train, *, offline: bool = False) -> Means:
-    return Means(partial(MlflowTracker, offline=offline), FolderStore, lambda recipe, store, folder: train)
+def backends_of(train, *, offline: bool = False) -> Backends:
+    return Backends(partial(MlflowTracker, offline=offline), FolderStore, lambda recipe, store, folder: train)
 
 
 def swept(train, *, asked: int = 4, plan=None, offline: bool = False, timeout_s: float = 0, **more):
     """A sweep in this process whose trials run `train(config, tracker)`."""
-    means = means_of(train, offline=offline)
-    return sweeping.sweep(plan or sweepers.planned(**more), means, QUIET, asked=asked, timeout_s=timeout_s)
+    backends = backends_of(train, offline=offline)
+    return sweeping.sweep(plan or sweepers.planned(**more), backends, QUIET, asked=asked, timeout_s=timeout_s)
 
 
 def started(config, tracker, wer_of):
@@ -429,7 +431,7 @@ def test_a_trial_that_others_took_over_is_not_counted_twice(sleepers, begun_alre
     calls = []
 
     def take_over():
-        place = plan.place.open(lambda *_: None, first=False)
+        place = plan.location.open(lambda *_: None, first=False)
         study = optuna.load_study(study_name="sleepers", storage=place)
         (lost,) = study.get_trials(states=(optuna.trial.TrialState.RUNNING,))
         study.tell(lost.number, state=optuna.trial.TrialState.FAIL)
@@ -503,7 +505,7 @@ def test_out_of_time_no_trial_is_begun_and_those_of_others_are_waited_for(sleepe
     plan = sweepers.planned()
 
     def train(config, tracker):
-        study = optuna.load_study(study_name="sleepers", storage=plan.place.open(lambda *_: None, first=False))
+        study = optuna.load_study(study_name="sleepers", storage=plan.location.open(lambda *_: None, first=False))
         others = study.ask()
         plan.space.draw(others)
         others.set_user_attr(PROCESS, process_mark())
@@ -512,10 +514,10 @@ def test_out_of_time_no_trial_is_begun_and_those_of_others_are_waited_for(sleepe
         time.sleep(0.5)
 
     said = Console(file=io.StringIO(), width=200)
-    found = sweeping.sweep(plan, means_of(train), said, asked=9, timeout_s=0.5)
+    found = sweeping.sweep(plan, backends_of(train), said, asked=9, timeout_s=0.5)
     assert f"waiting for trials that others run: 1 (process {os.getpid()} on" in said.file.getvalue()
     assert sorted(found.table()["val/wer"]) == [0.1, 0.5]
-    assert sweeping.join(plan, means_of(train), QUIET, timeout_s=0) == 0
+    assert sweeping.join(plan, backends_of(train), QUIET, timeout_s=0) == 0
     assert len(begun()) == 0, "nobody begins one when the leader's time is over"
     assert len(runs_of("trial")) == 1
 
@@ -528,7 +530,7 @@ def test_what_a_machine_that_is_gone_left_is_run_again(sleepers):
 
     plan = sweepers.planned()
     swept(train, asked=1, plan=plan)
-    study = optuna.load_study(study_name="sleepers", storage=plan.place.open(lambda *_: None, first=False))
+    study = optuna.load_study(study_name="sleepers", storage=plan.location.open(lambda *_: None, first=False))
     lost = study.ask()
     plan.space.draw(lost)
     lost.set_user_attr(PROCESS, "container-1|7|1763700000")
@@ -552,7 +554,7 @@ def test_what_a_killed_process_shared_is_taken_away_by_the_next(sleepers):
     dead, living, elsewhere = (Path("checkpoints") / f"joined-{mark}" for mark in marks)
     for folder in (dead, living, elsewhere):
         folder.mkdir(parents=True)
-    sweeping.join(plan, means_of(train), QUIET, timeout_s=0)
+    sweeping.join(plan, backends_of(train), QUIET, timeout_s=0)
     assert [folder.exists() for folder in (dead, living, elsewhere)] == [False, True, True]
 
 
@@ -565,9 +567,9 @@ def not_in_a_worker() -> MlflowTracker:
 
 @pytest.mark.slow
 def test_why_a_worker_gave_up_is_said(sleepers):
-    means = Means(not_in_a_worker, FolderStore, sweepers.sleeper)
+    backends = Backends(not_in_a_worker, FolderStore, sweepers.sleeper)
     with pytest.raises(AsrLabError, match="a worker gave up: the store of runs is out of reach"):
-        sweeping.sweep(sweepers.planned(), means, QUIET, asked=4, timeout_s=0, workers=2)
+        sweeping.sweep(sweepers.planned(), backends, QUIET, asked=4, timeout_s=0, workers=2)
     assert runs_of("sweep")[0].info.status == "FAILED"
 
 

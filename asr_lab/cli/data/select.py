@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lhotse import CutSet
 
     from asr_lab.data.active_selection import Budget
-    from asr_lab.recipes.selection.inference_cache import Memory
+    from asr_lab.recipes.selection.inference_cache import InferenceCache
     from asr_lab.recipes.selection.select import By, Selected
 
 _PATH = click.Path(path_type=Path)
@@ -49,10 +49,10 @@ def select(
     """
     from asr_lab.data import manifest
     from asr_lab.data.active_selection import Budget, exclude_used
-    from asr_lab.recipes.selection.inference_cache import Memory
+    from asr_lab.recipes.selection.inference_cache import InferenceCache
 
     stem = out.name.removesuffix(manifest.SUFFIX)
-    report, memory = out.with_name(f"{stem}.csv"), Memory(out.with_name(f".{stem}.heard.jsonl"))
+    report, cache = out.with_name(f"{stem}.csv"), InferenceCache(out.with_name(f".{stem}.heard.jsonl"))
     check_overwrite([out, report], overwrite)
     budget = Budget(share, speaker_share)
     cuts = manifest.read(pool, speech=False)
@@ -61,13 +61,13 @@ def select(
     candidates = exclude_used(cuts, taken)
     transcribed = all(any((one.text or "").strip() for one in cut.supervisions) for cut in candidates)
     how: By = "wer" if by == "wer" or (by == "auto" and transcribed) else "confidence"
-    found = _choose(candidates, model, how, budget, max_wer=max_wer, memory=memory)
+    found = _choose(candidates, model, how, budget, max_wer=max_wer, cache=cache)
     written = manifest.write([*(before or ()), *found.cuts], out, speech=transcribed)
     found.table.to_csv(report, index=False)
-    memory.forget()
+    cache.delete()
     click.echo(f"{len(found.cuts)} of {len(candidates)} utterances chosen, {_how_hard(found.table)}; each in {report}")
     if found.recalled:
-        click.echo(f"  {found.recalled} of them were heard before it was cut off, and not again")
+        click.echo(f"  {found.recalled} of them were transcribed before it was interrupted, and not again")
     if found.left_out:
         click.echo(f"  warning: {_how_deaf(found.left_out)}", err=True)
     if found.note:
@@ -79,7 +79,7 @@ def select(
 
 
 def _choose(
-    candidates: CutSet, model: str, by: By, budget: Budget, *, max_wer: float | None, memory: Memory
+    candidates: CutSet, model: str, by: By, budget: Budget, *, max_wer: float | None, cache: InferenceCache
 ) -> Selected:
     """Recognise the candidates under a bar, and choose."""
     from asr_lab.models import load_model
@@ -95,13 +95,13 @@ def _choose(
             done += more
             progress(done, len(candidates))
 
-        return select(candidates, recognizer, by, budget, max_wer=max_wer, memory=memory, progress=advance)
+        return select(candidates, recognizer, by, budget, max_wer=max_wer, cache=cache, progress=advance)
 
 
 def _how_deaf(left_out: dict[str, str]) -> str:
-    from asr_lab.recipes.selection.inference_cache import told
+    from asr_lab.recipes.selection.inference_cache import describe_left_out
 
-    return f"{len(left_out)} utterances cannot be heard and are left out: {told(left_out)}"
+    return f"{len(left_out)} utterances cannot be transcribed and are left out: {describe_left_out(left_out)}"
 
 
 def _how_hard(table: object) -> str:

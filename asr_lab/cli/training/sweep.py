@@ -31,9 +31,9 @@ from asr_lab.reports.table import Table
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from asr_lab.sweeps.results import Found
+    from asr_lab.sweeps.results import SweepResult
     from asr_lab.sweeps.study import StudyPlan
-    from asr_lab.sweeps.worker import Means
+    from asr_lab.sweeps.worker import Backends
 
 _SHOWN = 10  # trials in the table at the end
 
@@ -81,7 +81,7 @@ def sweep(
     experiment = _loaded(config, config_keys(texts, keys))
     out = console()
     from asr_lab.sweeps import sweep as sweeping
-    from asr_lab.sweeps.worker import Means
+    from asr_lab.sweeps.worker import Backends
     from asr_lab.tracking.models.registry import MlflowStore
     from asr_lab.tracking.store import tracking_uri
     from asr_lab.tracking.tracker import MlflowTracker
@@ -92,30 +92,30 @@ def sweep(
         return
     for warning in planned.warnings:
         console(stderr=True).print(f"[yellow]warning[/] {warning}")
-    means = Means(partial(MlflowTracker, offline=offline), MlflowStore)
+    backends = Backends(partial(MlflowTracker, offline=offline), MlflowStore)
     asked = _asked(trials, experiment)
     if not join:
         MlflowTracker(offline=offline).announce(planned.space.recipe)
     usual = planned.space.usual
     make_demo_corpus([str(usual.get(f"data.{split}") or "") for split in SPLITS], out)
-    make_demo_base(usual, means.make_tracker(), means.make_store(), out)
+    make_demo_base(usual, backends.make_tracker(), backends.make_store(), out)
     seconds = experiment.timeout_s if timeout is None else timeout
     if join:
-        count = sweeping.join(planned, means, out, timeout_s=seconds, workers=workers)
+        count = sweeping.join(planned, backends, out, timeout_s=seconds, workers=workers)
         out.print(f"trials run here: {count}; the process that leads the sweep says what was found")
         return
-    found = sweeping.sweep(planned, means, out, asked=asked, timeout_s=seconds, workers=workers)
-    _tell(found, out, retrain=retrain)
+    result = sweeping.sweep(planned, backends, out, asked=asked, timeout_s=seconds, workers=workers)
+    _tell(result, out, retrain=retrain)
     if retrain:
-        _retrain(found, means, out)
+        _retrain(result, backends, out)
 
 
 def _loaded(config: Path, chosen: Mapping[str, Any]) -> SweepExperiment:
     """The sweep; keys that are not its own are the experiment's."""
     own = SweepExperiment.model_fields
     laid = {key if key.partition(".")[0] in own else f"fixed.{key}": value for key, value in chosen.items()}
-    found: SweepExperiment = load(config, laid, "sweep")
-    return found
+    result: SweepExperiment = load(config, laid, "sweep")
+    return result
 
 
 def _asked(trials: int | None, experiment: SweepExperiment) -> int:
@@ -125,25 +125,27 @@ def _asked(trials: int | None, experiment: SweepExperiment) -> int:
     return experiment.trials if by_default or trials is None else trials
 
 
-def _tell(found: Found, out: Console, *, retrain: bool) -> None:
-    if not found.best:
+def _tell(result: SweepResult, out: Console, *, retrain: bool) -> None:
+    if not result.best:
         raise AsrLabError(
-            "no trial was finished", where=found.run_name, next_command="asr-lab list --children --state failed"
+            "no trial was finished", where=result.run_name, next_command="asr-lab list --children --state failed"
         )
-    table = found.table().head(_SHOWN)
+    table = result.table().head(_SHOWN)
     out.print()
-    show(Table(frame=table, best=dict.fromkeys(found.plan.objective.metrics[:1], table.index[0])), "table")
-    out.print(f"[bold]{found.run_name}[/]")
-    for line in found.sentences():
+    show(Table(frame=table, best=dict.fromkeys(result.plan.objective.metrics[:1], table.index[0])), "table")
+    out.print(f"[bold]{result.run_name}[/]")
+    for line in result.sentences():
         out.print(f"  {line}", markup=False)
-    out.print(f"  {'best':11} {found.file}")
+    out.print(f"  {'best':11} {result.file}")
     if not retrain:
-        out.print(f"  {'run it':11} {found.command}")
-    say_where_to_look(out, found.run_id, 11)
+        out.print(f"  {'run it':11} {result.command}")
+    say_where_to_look(out, result.run_id, 11)
 
 
-def _retrain(found: Found, means: Means, out: Console) -> None:
+def _retrain(result: SweepResult, backends: Backends, out: Console) -> None:
     """The best trial's configuration with the keys of `final`, trained as any other experiment."""
     from asr_lab.sweeps.trial_training import retrain
 
-    show_outcome(retrain(found.final_config(), means.make_tracker(), means.make_store(), out, parent=found.run_id), out)
+    show_outcome(
+        retrain(result.final_config(), backends.make_tracker(), backends.make_store(), out, parent=result.run_id), out
+    )

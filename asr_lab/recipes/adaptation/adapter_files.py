@@ -17,15 +17,15 @@ from asr_lab.interfaces.tracking import RegisteredModel, Tracker
 from asr_lab.metrics import error_rates
 from asr_lab.models.adapter import AdapterInfo, AdapterManager, Base, MLPAdapter
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
-from asr_lab.recipes.adaptation.fit import imitate
+from asr_lab.recipes.adaptation.fit import distil
 from asr_lab.recipes.recognition.scoring import score
 from asr_lab.recipes.run_spec import describe
 from asr_lab.recipes.splits import Split
 from asr_lab.system.threads import use_threads
-from asr_lab.training.encoder_outputs import Frames
-from asr_lab.training.row_cache import shelf
+from asr_lab.training.encoder_outputs import EncoderOutputs
+from asr_lab.training.row_cache import make_row_cache
 
-_IMITATE_EPOCHS = 150
+_DISTIL_EPOCHS = 150
 
 
 @dataclass(frozen=True)
@@ -107,30 +107,30 @@ def as_plain(
         {
             "adapter": {"name": info.adapter_name, "hidden_dims": info.hidden_dims, "form": "plain"},
             "data": {"train": data, "test": data},
-            "train": {"imitate_epochs": _IMITATE_EPOCHS},
+            "train": {"imitate_epochs": _DISTIL_EPOCHS},
         }
     )
     base = recognizer.base(info.base)
     teacher = AdapterManager().load_adapter(str(file), base, blank=recognizer.blank, device=recognizer.model.device)
     cuts = Split.read("train", data).cuts
-    frames = Frames.of(recognizer, cuts, console)
-    taught = _taught(frames, teacher, cuts)
+    outputs = EncoderOutputs.of(recognizer, cuts, console)
+    teacher_outputs = _teacher_outputs(outputs, teacher, cuts)
     student = MLPAdapter(info.input_dim, info.hidden_dims, info.output_dim, dropout=0.0, blank=recognizer.blank)
-    imitate(student, config, taught, cuts)
+    distil(student, config, teacher_outputs, cuts)
     created = AdapterManager(to).save_adapter(info.adapter_name, student, base, created=_now())
     said = {
-        own: frames.hypotheses(recognizer, cuts, own.eval().to(recognizer.model.device)) for own in (teacher, student)
+        own: outputs.hypotheses(recognizer, cuts, own.eval().to(recognizer.model.device)) for own in (teacher, student)
     }
     residual, plain = (error_rates.wer(score(cuts, texts, recognizer.normalizer)) for texts in said.values())
     return Plain(created, residual, plain)
 
 
 @torch.no_grad()
-def _taught(frames: Frames, teacher: MLPAdapter, cuts: CutSet) -> Frames:
+def _teacher_outputs(outputs: EncoderOutputs, teacher: MLPAdapter, cuts: CutSet) -> EncoderOutputs:
     """The same frames with what the teacher says of them in the place of the base's logits."""
-    rows = shelf(cuts, (teacher.input_dim, teacher.output_dim), "auto", Path("checkpoints"))
+    rows = make_row_cache(cuts, (teacher.input_dim, teacher.output_dim), "auto", Path("checkpoints"))
     device = next(teacher.parameters()).device
     for cut in cuts:
-        frames_UH, logits_UV = frames.rows.get(cut.id)
+        frames_UH, logits_UV = outputs.rows.get(cut.id)
         rows.put(cut.id, frames_UH, teacher(frames_UH.to(device), logits_UV.to(device)).logits.cpu())
-    return replace(frames, rows=rows)
+    return replace(outputs, rows=rows)

@@ -19,63 +19,63 @@ from asr_lab.models.adapter.network import Imitation
 from asr_lab.recipes.adaptation.plan import AdaptationPlan
 from asr_lab.recipes.recognition.scoring import score
 from asr_lab.training.callbacks import Curves, DropBrokenUpdates, Recording
-from asr_lab.training.encoder_outputs import Frames, frame_loader
+from asr_lab.training.encoder_outputs import EncoderOutputs, encoder_output_loader
 from asr_lab.training.trainer import AsrTrainer
 
 _FEW = 20  # utterances below which one half says too little
-STRENGTHS = (0.0, 0.125, 0.25, 0.5, 1.0)
+SCALES = (0.0, 0.125, 0.25, 0.5, 1.0)
 
 
-def fit(planned: AdaptationPlan, frames: Frames, cuts: CutSet, run: Recorder | None = None) -> MLPAdapter:
+def fit(planned: AdaptationPlan, outputs: EncoderOutputs, cuts: CutSet, run: Recorder | None = None) -> MLPAdapter:
     """A new adapter that learned from the stored frames of `cuts`; its curve is recorded into `run`.
 
     A plain one first learns to say what the base says. A residual one adds as much of what it has learned as helps on
     utterances it did not learn from. The last epoch is kept.
     """
-    adapter = _learn(planned, frames, cuts, run)
+    adapter = _train(planned, outputs, cuts, run)
     if adapter.residual:
         asked = planned.config.adapter.strength
-        strength = _best_strength(planned, frames, cuts) if asked == "auto" else asked
-        adapter.weaken(strength)
+        scale = _best_scale(planned, outputs, cuts) if asked == "auto" else asked
+        adapter.weaken(scale)
         if run:
-            run.metrics({"adapter/strength": strength})
+            run.metrics({"adapter/strength": scale})
     return adapter
 
 
-def _learn(planned: AdaptationPlan, frames: Frames, cuts: CutSet, run: Recorder | None = None) -> MLPAdapter:
+def _train(planned: AdaptationPlan, outputs: EncoderOutputs, cuts: CutSet, run: Recorder | None = None) -> MLPAdapter:
     adapter, config = planned.adapter(), planned.config
     if not adapter.residual and config.train.imitate_epochs:
-        loss = imitate(adapter, config, frames, cuts)
+        loss = distil(adapter, config, outputs, cuts)
         if run:
             run.metrics({"train/imitation_loss": loss})
     labels = {cut.id: planned.recognizer.encode_text(manifest.text(cut)) for cut in cuts}
     callbacks = [Recording(Curves(run)), DropBrokenUpdates(Curves(run))] if run else []
-    _trainer(adapter, config, config.train, frames, labels, callbacks).train()
+    _trainer(adapter, config, config.train, outputs, labels, callbacks).train()
     return adapter.eval().to(planned.recognizer.model.device)
 
 
-def _best_strength(planned: AdaptationPlan, frames: Frames, cuts: CutSet) -> float:
+def _best_scale(planned: AdaptationPlan, outputs: EncoderOutputs, cuts: CutSet) -> float:
     """The strength with the fewest character errors on a half that an adapter of the other half hears.
 
     Of few utterances both halves are heard, each by the adapter of the other. Of equals the lower strength counts.
     """
     recognizer, by = planned.recognizer, planned.config.data.cross_fit
-    errors = dict.fromkeys(STRENGTHS, 0)
+    errors = dict.fromkeys(SCALES, 0)
     pair = halves(cuts, by if isinstance(by, str) else "", seed=planned.config.run.seed)
     if not all(map(len, pair)):
         return 1.0  # a single utterance: nothing can be held out
-    for learned, held_out in (pair, pair[::-1]) if len(cuts) < _FEW else (pair,):
-        adapter = _learn(planned, frames, learned)
-        for strength, found in frames.by_strength(recognizer, held_out, adapter, STRENGTHS).items():
+    for training_cuts, held_out in (pair, pair[::-1]) if len(cuts) < _FEW else (pair,):
+        adapter = _train(planned, outputs, training_cuts)
+        for scale, found in outputs.hypotheses_by_scale(recognizer, held_out, adapter, SCALES).items():
             table = score(held_out, found, recognizer.normalizer)
-            errors[strength] += int(error_rates.character_errors(table).sum())
-    return min(STRENGTHS, key=lambda strength: (errors[strength], strength))
+            errors[scale] += int(error_rates.character_errors(table).sum())
+    return min(SCALES, key=lambda scale: (errors[scale], scale))
 
 
-def imitate(adapter: MLPAdapter, config: AdapterExperiment, frames: Frames, cuts: CutSet) -> float:
+def distil(adapter: MLPAdapter, config: AdapterExperiment, outputs: EncoderOutputs, cuts: CutSet) -> float:
     """Let the adapter learn to say what the logits kept with the frames say; the mean loss of the training."""
     settings = config.train.model_copy(update={"epochs": config.train.imitate_epochs})
-    trainer = _trainer(Imitation(adapter), config, settings, frames, {cut.id: [] for cut in cuts}, [])
+    trainer = _trainer(Imitation(adapter), config, settings, outputs, {cut.id: [] for cut in cuts}, [])
     return float(trainer.train().training_loss)
 
 
@@ -83,13 +83,13 @@ def _trainer(
     model: MLPAdapter | Imitation,
     config: AdapterExperiment,
     settings: AdapterTrain,
-    frames: Frames,
+    outputs: EncoderOutputs,
     labels: Mapping[str, list[int]],
     callbacks: list[TrainerCallback],
 ) -> AsrTrainer:
     return AsrTrainer(
         model,
-        frame_loader(frames, labels, settings.batch_size, seed=config.run.seed),
+        encoder_output_loader(outputs, labels, settings.batch_size, seed=config.run.seed),
         None,
         settings,
         folder=Path("checkpoints"),  # none are written: an adapter learns within seconds
@@ -100,7 +100,7 @@ def _trainer(
 
 
 def measure(
-    planned: AdaptationPlan, frames: Frames, kept: MLPAdapter | None = None, run: Recorder | None = None
+    planned: AdaptationPlan, outputs: EncoderOutputs, kept: MLPAdapter | None = None, run: Recorder | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Scores of the base and of the adapted recogniser on the same utterances, which it did not learn from.
 
@@ -109,11 +109,11 @@ def measure(
     recognizer, normalizer = planned.recognizer, planned.recognizer.normalizer
     adapted: dict[str, str] = {}
     for number, fold in enumerate(planned.folds):
-        own = kept if kept and len(planned.folds) == 1 else fit(planned, frames, fold.train)
-        found = frames.hypotheses(recognizer, fold.test, own)
+        own = kept if kept and len(planned.folds) == 1 else fit(planned, outputs, fold.train)
+        found = outputs.hypotheses(recognizer, fold.test, own)
         adapted |= found
         if run and len(planned.folds) > 1:
             run.metrics({"fold/wer": error_rates.wer(score(fold.test, found, normalizer))}, number)
     tested = CutSet.from_cuts(cut for fold in planned.folds for cut in fold.test)
-    plain = frames.hypotheses(recognizer, tested, None)
+    plain = outputs.hypotheses(recognizer, tested, None)
     return score(tested, plain, normalizer), score(tested, adapted, normalizer)

@@ -20,9 +20,9 @@ from asr_lab.interfaces.tracking import ModelStore, Recorder, Tracker
 from asr_lab.models.adapter import check_name
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.recipes.adaptation.fit import measure
-from asr_lab.recipes.adaptation.gain import Gain
+from asr_lab.recipes.adaptation.improvement import Improvement
 from asr_lab.recipes.adaptation.plan import AdaptationPlan, load_base, plan
-from asr_lab.recipes.adaptation.train import Adapted, adapt, hear
+from asr_lab.recipes.adaptation.train import Adapted, adapt, encode
 from asr_lab.recipes.recipe import Outcome, Recipe
 from asr_lab.recipes.run_spec import describe
 from asr_lab.recipes.splits import Split
@@ -40,14 +40,14 @@ class AdaptedGroup:
     run_id: str
     run_name: str
     adapted: list[Adapted]
-    gain: Gain
+    improvement: Improvement
     growth: pd.DataFrame
     """A row a number of utterances learned from: `learned_from` (the last row: all there are, on average), WER and
     CER of base and adapted, the difference."""
 
     def people(self) -> pd.DataFrame:
         """A row a speaker."""
-        return pd.DataFrame([{"person": one.name, **_figures(one.gain)} for one in self.adapted])
+        return pd.DataFrame([{"person": one.name, **_figures(one.improvement)} for one in self.adapted])
 
     @property
     def summary(self) -> Summary:
@@ -57,7 +57,7 @@ class AdaptedGroup:
             parts=[
                 ("", Table(frame=self.people()[["person", "utterances", *_SHOWN]])),
                 ("", Table(frame=growth[["learned_from", *_SHOWN]])),
-                (f"{len(self.adapted)} people, pooled", self.gain.rows()),
+                (f"{len(self.adapted)} people, pooled", self.improvement.rows()),
             ]
         )
 
@@ -83,25 +83,25 @@ _SHOWN = ("wer_base", "wer", "wer_delta", "wer_delta_low", "wer_delta_high", "ce
 
 def plan_group(config: AdapterExperiment, base_uri: str, recognizer: DeepSpeech2Recognizer) -> GroupPlan:
     """A plan for each speaker, all checked before anything is spent."""
-    learned = _by_person("train", config.data.train, config.data.each)
-    tested = _by_person("test", config.data.test, config.data.each) if config.data.test else {}
-    for name in learned:
+    training_cuts = _by_speaker("train", config.data.train, config.data.each)
+    tested = _by_speaker("test", config.data.test, config.data.each) if config.data.test else {}
+    for name in training_cuts:
         check_name(name)
-    if config.data.test and (lacking := sorted(learned.keys() - tested.keys())):
+    if config.data.test and (lacking := sorted(training_cuts.keys() - tested.keys())):
         raise AsrLabError(
             f"{len(lacking)} people have nothing to be tested on: {listing(lacking)}",
             where=config.data.test,
             allowed="utterances of everybody in data.train, or data.cross_fit=5 in the place of data.test",
         )
     planned = [
-        plan(_of_person(config, name), base_uri, recognizer, own, tested.get(name))
-        for name, own in sorted(learned.items())
+        plan(_of_speaker(config, name), base_uri, recognizer, own, tested.get(name))
+        for name, own in sorted(training_cuts.items())
     ]
     _refuse_sizes(config, planned)
     return GroupPlan(config, planned)
 
 
-def _by_person(split: str, path: str, field: str) -> dict[str, Split]:
+def _by_speaker(split: str, path: str, field: str) -> dict[str, Split]:
     whole = Split.read(split, path)
     return {name: _part(whole, cuts) for name, cuts in groups(whole.cuts, field).items()}
 
@@ -118,7 +118,7 @@ def _refuse_sizes(config: AdapterExperiment, planned: list[AdaptationPlan]) -> N
         )
 
 
-def _of_person(config: AdapterExperiment, name: str, learn_from: int | None = None) -> AdapterExperiment:
+def _of_speaker(config: AdapterExperiment, name: str, learn_from: int | None = None) -> AdapterExperiment:
     data = {"each": "", "sizes": ()} | ({} if learn_from is None else {"learn_from": learn_from})
     return config.model_copy(
         update={
@@ -151,18 +151,20 @@ def adapt_group(group: GroupPlan, tracker: Tracker, console: Console) -> Adapted
     )
     with tracker.start(spec) as run:
         run.dataset(whole.dataset())
-        adapted, by_size = [], dict[int, list[Gain]]()
+        adapted, by_size = [], dict[int, list[Improvement]]()
         for number, one in enumerate(planned, 1):
             console.print(f"[dim]{number} of {len(planned)}[/] ", end="")
-            frames = hear(one, console, run.checkpoints)
-            adapted.append(adapt(one, tracker, console, frames=frames, parent=run.run_id))
+            outputs = encode(one, console, run.checkpoints)
+            adapted.append(adapt(one, tracker, console, outputs=outputs, parent=run.run_id))
             for size in config.data.sizes:
-                smaller = _of_person(one.config, one.config.adapter.name, size)
-                tables = measure(plan(smaller, base_uri, one.recognizer, *one.splits.values()), frames)
-                by_size.setdefault(size, []).append(_gain(config, *tables))
-        pooled = _pooled(config, [one.gain for one in adapted])
+                smaller = _of_speaker(one.config, one.config.adapter.name, size)
+                tables = measure(plan(smaller, base_uri, one.recognizer, *one.splits.values()), outputs)
+                by_size.setdefault(size, []).append(_improvement(config, *tables))
+        pooled = _pooled(config, [one.improvement for one in adapted])
         whole_size = round(mean(len(fold.train) for one in planned for fold in one.folds))
-        growth = _growth({size: _pooled(config, gains) for size, gains in by_size.items()} | {whole_size: pooled})
+        growth = _growth(
+            {size: _pooled(config, improvements) for size, improvements in by_size.items()} | {whole_size: pooled}
+        )
         done = AdaptedGroup(run.run_id, run.name, adapted, pooled, growth)
         _record(run, done, base_uri)
         run.metrics({"perf/seconds": clock.seconds})
@@ -170,32 +172,37 @@ def adapt_group(group: GroupPlan, tracker: Tracker, console: Console) -> Adapted
 
 
 def _record(run: Recorder, done: AdaptedGroup, base_uri: str) -> None:
-    done.gain.record(run, f"{len(done.adapted)} people", base_uri)
+    done.improvement.record(run, f"{len(done.adapted)} people", base_uri)
     run.table(done.people(), "eval/people.parquet")
     run.table(done.growth, "eval/growth.parquet")
     run.figure(growth_figure(done.growth), "eval/growth.png")
     for row in done.growth.itertuples():
         run.metrics({"test/wer_by_learned_from": row.wer}, step=int(row.learned_from))
-    run.note("\n".join(f"- **{label}** {text}" for label, text in done.gain.rows().items()))
+    run.note("\n".join(f"- **{label}** {text}" for label, text in done.improvement.rows().items()))
 
 
-def _gain(config: AdapterExperiment, base: pd.DataFrame, adapted: pd.DataFrame) -> Gain:
-    return Gain.of(base, adapted, unit=config.data.interval_unit, seed=config.run.seed)
+def _improvement(config: AdapterExperiment, base: pd.DataFrame, adapted: pd.DataFrame) -> Improvement:
+    return Improvement.of(base, adapted, unit=config.data.interval_unit, seed=config.run.seed)
 
 
-def _pooled(config: AdapterExperiment, gains: list[Gain]) -> Gain:
+def _pooled(config: AdapterExperiment, improvements: list[Improvement]) -> Improvement:
     """All utterances of all people as one corpus."""
-    tables = (pd.concat([getattr(gain, side) for gain in gains], ignore_index=True) for side in ("base", "adapted"))
-    return _gain(config, *tables)
+    tables = (
+        pd.concat([getattr(improvement, side) for improvement in improvements], ignore_index=True)
+        for side in ("base", "adapted")
+    )
+    return _improvement(config, *tables)
 
 
-def _growth(by_size: Mapping[int, Gain]) -> pd.DataFrame:
-    return pd.DataFrame([{"learned_from": size, **_figures(gain)} for size, gain in sorted(by_size.items())])
+def _growth(by_size: Mapping[int, Improvement]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [{"learned_from": size, **_figures(improvement)} for size, improvement in sorted(by_size.items())]
+    )
 
 
-def _figures(gain: Gain) -> dict[str, float]:
-    named = {name.removeprefix("test/"): value for name, value in gain.metrics().items()}
-    return {"utterances": len(gain.adapted), **named}
+def _figures(improvement: Improvement) -> dict[str, float]:
+    named = {name.removeprefix("test/"): value for name, value in improvement.metrics().items()}
+    return {"utterances": len(improvement.adapted), **named}
 
 
 def plan_adapters(config: AdapterExperiment, store: ModelStore) -> AdaptationPlan | GroupPlan:

@@ -41,19 +41,19 @@ class AdaptationPlan:
     base_uri: str
     recognizer: DeepSpeech2Recognizer
     splits: dict[str, Split]
-    learnable: FilterResult
+    usable: FilterResult
     folds: list[Fold]
     """One, or several when cross-fitting; together they test each utterance once."""
 
     @property
-    def learned(self) -> CutSet:
+    def training_cuts(self) -> CutSet:
         """What the adapter that is kept learns from."""
         data = self.config.data
-        return draw(self.learnable.cuts, data.learn_from, seed=self.config.run.seed)
+        return draw(self.usable.cuts, data.learn_from, seed=self.config.run.seed)
 
     @property
     def warnings(self) -> list[str]:
-        return self.learnable.warnings("train")
+        return self.usable.warnings("train")
 
     @property
     def summary(self) -> Summary:
@@ -62,7 +62,7 @@ class AdaptationPlan:
     def __str__(self) -> str:
         tested = sum(len(fold.test) for fold in self.folds)
         turns = f", in {len(self.folds)} folds" if len(self.folds) > 1 else ""
-        return f"{self.config.adapter.name}: learn from {len(self.learned)} utterances, test on {tested}{turns}"
+        return f"{self.config.adapter.name}: learn from {len(self.training_cuts)} utterances, test on {tested}{turns}"
 
     def adapter(self) -> MLPAdapter:
         """A new adapter, its weights drawn from the run's seed."""
@@ -83,7 +83,7 @@ def load_base(uri: str, store: ModelStore) -> tuple[str, DeepSpeech2Recognizer]:
 
     Raises `AsrLabError` when it is not a DeepSpeech2.
     """
-    pinned = store.pin(uri)
+    pinned = store.resolve_version(uri)
     recognizer = load_model(store.resolve(pinned), store.resolve)
     if not isinstance(recognizer, DeepSpeech2Recognizer):
         raise AsrLabError(
@@ -110,8 +110,8 @@ def plan(
     whole = whole or Split.read("train", config.data.train)
     _refuse_too_few(config, whole)
     _refuse_copies(config, whole)
-    learned, tested = _apart(config, whole, tested)
-    kept = screened(Split("train", config.data.train, learned, ""), recognizer, float("inf"))
+    training_cuts, tested = _train_and_test(config, whole, tested)
+    kept = screened(Split("train", config.data.train, training_cuts, ""), recognizer, float("inf"))
     pinned = config.adapter.model_copy(update={"base": base_uri})
     config = config.model_copy(update={"adapter": pinned})
     return AdaptationPlan(
@@ -144,7 +144,7 @@ def _refuse_copies(config: AdapterExperiment, whole: Split) -> None:
         )
 
 
-def _apart(config: AdapterExperiment, whole: Split, tested: Split | None) -> tuple[CutSet, Split]:
+def _train_and_test(config: AdapterExperiment, whole: Split, tested: Split | None) -> tuple[CutSet, Split]:
     """(what may be learned from, what is tested on): a manifest of its own, each fold in turn, or a share held out."""
     data = config.data
     if data.cross_fit and data.test:
@@ -160,15 +160,15 @@ def _apart(config: AdapterExperiment, whole: Split, tested: Split | None) -> tup
     return rest, Split("test", whole.path, held_out, manifest.digest(held_out))
 
 
-def _folds(config: AdapterExperiment, learnable: FilterResult, tested: Split) -> list[Fold]:
+def _folds(config: AdapterExperiment, usable: FilterResult, tested: Split) -> list[Fold]:
     data, seed = config.data, config.run.seed
     if not data.cross_fit:
-        return [Fold(draw(learnable.cuts, data.learn_from, seed=seed), tested.cuts)]
+        return [Fold(draw(usable.cuts, data.learn_from, seed=seed), tested.cuts)]
     fold_of = folds(tested.cuts, data.cross_fit, seed=seed)
-    also = folds(learnable.cuts, data.cross_fit, seed=seed) if isinstance(data.cross_fit, str) else fold_of
+    also = folds(usable.cuts, data.cross_fit, seed=seed) if isinstance(data.cross_fit, str) else fold_of
     made = []
     for fold in sorted(set(fold_of.values())):
-        others: list[Cut] = [cut for cut in learnable.cuts if also[cut.id] != fold]
+        others: list[Cut] = [cut for cut in usable.cuts if also[cut.id] != fold]
         held_out = CutSet.from_cuts(cut for cut in tested.cuts if fold_of[cut.id] == fold)
         if not others:
             raise AsrLabError(

@@ -18,12 +18,12 @@ from asr_lab.interfaces.tracking import Recorder, RegisteredModel, Tracker
 from asr_lab.models.adapter import AdapterManager, Base, MLPAdapter
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.recipes.adaptation.fit import fit, measure
-from asr_lab.recipes.adaptation.gain import Gain
+from asr_lab.recipes.adaptation.improvement import Improvement
 from asr_lab.recipes.adaptation.plan import AdaptationPlan, run_spec
 from asr_lab.reports.summary import Summary
 from asr_lab.system.resources import Clock
 from asr_lab.system.threads import use_threads
-from asr_lab.training.encoder_outputs import Frames
+from asr_lab.training.encoder_outputs import EncoderOutputs
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Adapted:
     base: str
     file: Path
     model_uri: str
-    gain: Gain
+    improvement: Improvement
     trainable_share: float
     size_mb: float
     seconds: float
@@ -45,7 +45,7 @@ class Adapted:
 
     def rows(self) -> dict[str, str]:
         """The result in words, a line each."""
-        return self.gain.rows() | {
+        return self.improvement.rows() | {
             "trainable share": f"{self.trainable_share:.1%} of all parameters",
             "file": f"{self.file}, {self.size_mb:.2f} MB",
             "time": f"{self.seconds:.1f} s, of which {self.training_seconds:.1f} s training",
@@ -57,7 +57,7 @@ class Adapted:
     @property
     def summary(self) -> Summary:
         rows = self.rows() | {"use it": f"asr-lab transcribe FILE.wav --adapter {self.name}"}
-        shown = self.gain.delta.excludes_zero and self.gain.delta.value < 0
+        shown = self.improvement.delta.excludes_zero and self.improvement.delta.value < 0
         notes = [] if shown else ["no gain is shown: the interval of the difference touches 0, or it got worse"]
         return Summary(title=f"{self.name}'s adapter on {self.base}", parts=[("", rows)], notes=notes)
 
@@ -67,7 +67,7 @@ def adapt(
     tracker: Tracker,
     console: Console,
     *,
-    frames: Frames | None = None,
+    outputs: EncoderOutputs | None = None,
     parent: str = "",
     folder: Path | None = None,
 ) -> Adapted:
@@ -86,21 +86,23 @@ def adapt(
         for split in planned.splits.values():
             run.dataset(split.dataset())
         console.print(f"adapting {planned.base_uri} to [bold]{config.adapter.name}[/]: {run.name}")
-        frames = frames or hear(planned, console, run.checkpoints)
+        outputs = outputs or encode(planned, console, run.checkpoints)
         began = time.monotonic()
-        adapter = fit(planned, frames, planned.learned, run)
+        adapter = fit(planned, outputs, planned.training_cuts, run)
         training_seconds = time.monotonic() - began
-        gain = Gain.of(*measure(planned, frames, adapter, run), unit=config.data.interval_unit, seed=config.run.seed)
-        gain.record(run, config.adapter.name, planned.base_uri)
+        improvement = Improvement.of(
+            *measure(planned, outputs, adapter, run), unit=config.data.interval_unit, seed=config.run.seed
+        )
+        improvement.record(run, config.adapter.name, planned.base_uri)
         _prove_untouched(recognizer, base, run)
-        file = _write(planned, adapter, base, gain, run, folder)
+        file = _write(planned, adapter, base, improvement, run, folder)
         sizes = _sizes(recognizer, adapter, file)
         run.metrics(sizes)
         uri = _register(planned, file, base, run)
         spent = {
             "perf/seconds": clock.seconds,
             "perf/training_seconds": training_seconds,
-            "perf/base_pass_seconds": frames.seconds,
+            "perf/base_pass_seconds": outputs.seconds,
             "perf/peak_memory_mb": clock.peak_memory_mb(),
         }
         run.metrics(spent)
@@ -111,7 +113,7 @@ def adapt(
             base=planned.base_uri,
             file=file,
             model_uri=uri,
-            gain=gain,
+            improvement=improvement,
             trainable_share=sizes["model/trainable_share"],
             size_mb=sizes["model/size_mb"],
             seconds=spent["perf/seconds"],
@@ -122,11 +124,11 @@ def adapt(
         return adapted
 
 
-def hear(planned: AdaptationPlan, console: Console, folder: Path) -> Frames:
+def encode(planned: AdaptationPlan, console: Console, folder: Path) -> EncoderOutputs:
     """One pass of the base over every utterance of the person; `folder` is for frames that memory cannot hold."""
-    return Frames.of(
+    return EncoderOutputs.of(
         planned.recognizer,
-        heard(planned),
+        all_cuts(planned),
         console,
         where=planned.config.adapter.frames,
         folder=folder,
@@ -134,9 +136,9 @@ def hear(planned: AdaptationPlan, console: Console, folder: Path) -> Frames:
     )
 
 
-def heard(planned: AdaptationPlan) -> CutSet:
+def all_cuts(planned: AdaptationPlan) -> CutSet:
     """Every utterance of the person that is learned from or tested on, once."""
-    cuts: list[Cut] = [*planned.learnable.cuts, *(cut for fold in planned.folds for cut in fold.test)]
+    cuts: list[Cut] = [*planned.usable.cuts, *(cut for fold in planned.folds for cut in fold.test)]
     return CutSet.from_cuts({cut.id: cut for cut in cuts}.values())
 
 
@@ -148,7 +150,12 @@ def _prove_untouched(recognizer: DeepSpeech2Recognizer, before: Base, run: Recor
 
 
 def _write(
-    planned: AdaptationPlan, adapter: MLPAdapter, base: Base, gain: Gain, run: Recorder, folder: Path | None
+    planned: AdaptationPlan,
+    adapter: MLPAdapter,
+    base: Base,
+    improvement: Improvement,
+    run: Recorder,
+    folder: Path | None,
 ) -> Path:
     """Write the adapter's file, of which the run has a copy."""
     settings = planned.config.adapter
@@ -157,7 +164,7 @@ def _write(
         adapter,
         base,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        metrics={name: gain.metrics()[name] for name in ("test/wer_base", "test/wer")},
+        metrics={name: improvement.metrics()[name] for name in ("test/wer_base", "test/wer")},
     )
     run.file(file)
     return file

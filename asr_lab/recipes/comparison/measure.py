@@ -22,7 +22,7 @@ _NO_SPEED = Speed(float("nan"), float("nan"), float("nan"))
 
 
 @dataclass(frozen=True)
-class Arm:
+class Variant:
     """An arm that is there to be measured."""
 
     name: str
@@ -35,7 +35,7 @@ class Arm:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurement:
     """What an arm is worth and costs to use."""
 
     scores: pd.DataFrame
@@ -57,9 +57,9 @@ class Measured:
         return f"test/wer {error_rates.wer(self.scores):.1%}, speed {self.speed.share:.0%}{merged}"
 
 
-def measured(
+def measure(
     folder: Path, load: Callable[[], Recognizer], cuts: CutSet, first: Recognizer | None, settings: Comparison
-) -> Measured:
+) -> Measurement:
     """Recognise the test utterances with the model in a folder, which `load` loads, and measure its speed beside the
     `first` one's; None: it is that one."""
     (recognizer, hypotheses), memory_mb = with_memory(lambda: _recognise(load(), cuts, settings.batch_size))
@@ -68,11 +68,11 @@ def measured(
     others = {} if first is None else {"as it is": recognizer}
     if added:
         others["merged"] = _merged(load())
-    heard = batches(recognizer, sample(cuts, settings.utterances), settings.batch_size)
-    found = speeds(first or recognizer, others, heard, settings.rounds)
+    timed = batches(recognizer, sample(cuts, settings.utterances), settings.batch_size)
+    by_model = speeds(first or recognizer, others, timed, settings.rounds)
     size_mb = sum(file.stat().st_size for file in folder.glob("*.safetensors")) / 1e6
-    own, merged, text = found.get("as it is", _ITSELF), found.get("merged", _NO_SPEED), recognizer.normalizer.name
-    return Measured(scores, own, merged, memory_mb, size_mb, added, text)
+    own, merged = by_model.get("as it is", _ITSELF), by_model.get("merged", _NO_SPEED)
+    return Measurement(scores, own, merged, memory_mb, size_mb, added, recognizer.normalizer.name)
 
 
 def _recognise(recognizer: Recognizer, cuts: CutSet, batch_size: int) -> tuple[Recognizer, dict[str, str]]:
@@ -84,20 +84,22 @@ def _merged(recognizer: Recognizer) -> Recognizer:
     return recognizer
 
 
-def table(arms: Sequence[Arm], found: Sequence[Measured]) -> pd.DataFrame:
+def table(variants: Sequence[Variant], measurements: Sequence[Measurement]) -> pd.DataFrame:
     """A row an arm: what learned, error rates with 95 % intervals and paired differences to the first arm (p corrected
     by Holm), speed as a share of the first arm's, memory and time."""
-    made = pd.DataFrame([_row(arm, one, found[0]) for arm, one in zip(arms, found, strict=True)])
-    tested = made["p"].notna()
-    made.loc[tested, "p"] = holm(made.loc[tested, "p"].tolist())
-    return made
+    rows = pd.DataFrame(
+        [_row(variant, one, measurements[0]) for variant, one in zip(variants, measurements, strict=True)]
+    )
+    tested = rows["p"].notna()
+    rows.loc[tested, "p"] = holm(rows.loc[tested, "p"].tolist())
+    return rows
 
 
-def _row(arm: Arm, one: Measured, first: Measured) -> dict[str, Any]:
-    wer, costs = wer_interval(one.scores), arm.costs
+def _row(variant: Variant, one: Measurement, first: Measurement) -> dict[str, Any]:
+    wer, costs = wer_interval(one.scores), variant.costs
     return {
-        "arm": arm.name,
-        "run": arm.run_name,
+        "arm": variant.name,
+        "run": variant.run_name,
         "trainable_params": int(costs.get("model/trainable_params", 0)),
         "added_params": int(costs.get("model/added_params", one.added_params)),
         "wer": wer.value,
@@ -116,25 +118,25 @@ def _row(arm: Arm, one: Measured, first: Measured) -> dict[str, Any]:
     }
 
 
-def _difference(one: Measured, first: Measured) -> dict[str, float | None]:
+def _difference(one: Measurement, first: Measurement) -> dict[str, float | None]:
     """Columns of the paired difference; empty of the first arm, and of one whose errors are counted in other texts."""
     columns = ("difference", "difference_low", "difference_high", "p")
     if one is first or one.text != first.text:
         return dict.fromkeys(columns)
-    before, after = (error_rates.word_errors(arm.scores).to_numpy() for arm in (first, one))
-    found = difference_interval(before, after, one.scores["words"].to_numpy())
-    return dict(zip(columns, (found.value, found.low, found.high, found.p), strict=True))
+    before, after = (error_rates.word_errors(side.scores).to_numpy() for side in (first, one))
+    interval = difference_interval(before, after, one.scores["words"].to_numpy())
+    return dict(zip(columns, (interval.value, interval.low, interval.high, interval.p), strict=True))
 
 
 def sentences(rows: pd.DataFrame) -> list[str]:
     """The table in a line an arm, for the run's description."""
     lines = []
     for row in rows.itertuples():
-        learned = f"{row.trainable_params:,} parameters learned" if row.trainable_params else "as it is"
-        gain = "" if pd.isna(row.difference) else f", difference {row.difference:+.1%}, p {row.p:.3g}"
+        trained = f"{row.trainable_params:,} parameters trained" if row.trainable_params else "as it is"
+        difference = "" if pd.isna(row.difference) else f", difference {row.difference:+.1%}, p {row.p:.3g}"
         run = f"; `{row.run}`" if row.run else ""
         lines.append(
-            f"- **{row.arm}**: test/wer {row.wer:.1%} ({row.wer_low:.1%} to {row.wer_high:.1%}){gain}; "
-            f"speed {row.speed_share:.0%}; {learned}{run}"
+            f"- **{row.arm}**: test/wer {row.wer:.1%} ({row.wer_low:.1%} to {row.wer_high:.1%}){difference}; "
+            f"speed {row.speed_share:.0%}; {trained}{run}"
         )
     return lines

@@ -87,7 +87,7 @@ def plan_comparison(config: ArmsExperiment, store: ModelStore) -> ComparisonPlan
 def pinned_base(config: ArmsExperiment, store: ModelStore) -> str:
     """The one base that all arms start from, under a URI that means it for ever; "" from scratch."""
     base = config.model.pretrained
-    return base if not base or on_hub(base) else store.pin(base)
+    return base if not base or on_hub(base) else store.resolve_version(base)
 
 
 def experiments(config: ArmsExperiment, start: str) -> dict[str, Wav2Vec2Experiment | None]:

@@ -39,22 +39,22 @@ def sample(cuts: CutSet, count: int) -> CutSet:
 
 
 def batches(recognizer: Recognizer, cuts: CutSet, batch_size: int) -> list[Batch]:
-    """What the recogniser hears of the utterances, read once."""
+    """Return the input batches of the utterances, read once."""
     return list(loader(InOrder(cuts, batch_size), recognizer.collator()))
 
 
-def speeds(base: Recognizer, others: Mapping[str, Recognizer], heard: list[Batch], rounds: int) -> dict[str, Speed]:
+def speeds(base: Recognizer, others: Mapping[str, Recognizer], inputs: list[Batch], rounds: int) -> dict[str, Speed]:
     """The speed of each as a share of the base's, from batch to text.
 
     In each round all recognise the same batches, and one round begins where the one before ended, so that what slows
     the machine for a while slows all of them. A round before is not counted.
     """
-    everyone = {"": base, **others}
-    seconds: dict[str, list[float]] = {name: [] for name in everyone}
+    recognizers = {"": base, **others}
+    seconds: dict[str, list[float]] = {name: [] for name in recognizers}
     for number in range(rounds + 1):
-        order = list(everyone) if number % 2 else list(reversed(everyone))
+        order = list(recognizers) if number % 2 else list(reversed(recognizers))
         for name in order:
-            took = _seconds(everyone[name], heard)
+            took = _seconds(recognizers[name], inputs)
             if number:
                 seconds[name].append(took)
     shares = {name: [b / own for b, own in zip(seconds[""], seconds[name], strict=True)] for name in others}
@@ -62,9 +62,9 @@ def speeds(base: Recognizer, others: Mapping[str, Recognizer], heard: list[Batch
 
 
 @torch.inference_mode()
-def _seconds(recognizer: Recognizer, heard: Iterable[Batch]) -> float:
+def _seconds(recognizer: Recognizer, inputs: Iterable[Batch]) -> float:
     began = time.perf_counter()
-    for batch in heard:
+    for batch in inputs:
         recognizer.decode(*recognizer.logits(batch))  # the text is on the CPU: nothing is left to wait for
     return time.perf_counter() - began
 

@@ -17,10 +17,10 @@ import pandas as pd
 from rich.console import Console
 
 from asr_lab.config.schema import ArmsExperiment, Wav2Vec2Experiment
-from asr_lab.interfaces.tracking import ARMS_DONE, ModelStore, Recorder, Tracker, is_kept
+from asr_lab.interfaces.tracking import ARMS_DONE, ModelStore, Recorder, Tracker, is_tracked_uri
 from asr_lab.metrics.slices import slices
 from asr_lab.models import load_model
-from asr_lab.recipes.comparison.measure import Arm, Measured, measured, sentences, table
+from asr_lab.recipes.comparison.measure import Measurement, Variant, measure, sentences, table
 from asr_lab.recipes.comparison.plan import Experiments, plan_comparison
 from asr_lab.recipes.comparison.speed import sample
 from asr_lab.recipes.recipe import Recipe
@@ -89,7 +89,7 @@ def compare_arms(config: ArmsExperiment, tracker: Tracker, console: Console, *, 
             run.dataset(split.dataset())
         for warning in planned.warnings:
             console.print(f"[yellow]warning[/] {warning}")
-        done = _Training(planned.experiments, start, run, tracker, store, console).each(config.run.name or "arms")
+        done = _Training(planned.experiments, start, run, tracker, store, console).train_all(config.run.name or "arms")
         if not is_first():
             return Compared(run.run_id, run.name, pd.DataFrame(), clock.seconds)
         rows = _record(run, done, _measure(config, done, splits["test"], store, console), planned.notes)
@@ -101,22 +101,22 @@ def compare_arms(config: ArmsExperiment, tracker: Tracker, console: Console, *, 
 class _Training:
     """The arms on their way."""
 
-    arms: Experiments
+    experiments: Experiments
     start: str
     run: Recorder
     tracker: Tracker
     store: ModelStore
     console: Console
 
-    def each(self, prefix: str) -> list[Arm]:
+    def train_all(self, prefix: str) -> list[Variant]:
         """All arms, those trained that are not there yet."""
         file = self.run.checkpoints / ARMS_DONE
         known = from_rank_0({one.name: one for one in _read(file)})
-        done: list[Arm] = []
+        done: list[Variant] = []
         _write(file, list(known.values()))
-        for name, experiment in self.arms.items():
+        for name, experiment in self.experiments.items():
             if experiment is None:
-                done.append(Arm(name, self.start))
+                done.append(Variant(name, self.start))
                 continue
             if name in known:
                 self.console.print(f"arm {name} is done: {known[name].run_name}")
@@ -124,61 +124,61 @@ class _Training:
             _write(file, done)
         return done
 
-    def _train(self, name: str, experiment: Wav2Vec2Experiment, called: str) -> Arm:
-        kept = self.run.checkpoints / name
+    def _train(self, name: str, experiment: Wav2Vec2Experiment, called: str) -> Variant:
+        folder = self.run.checkpoints / name
 
-        def keep(child: Recorder, trained: Trained) -> None:
-            if not is_kept(trained.model_uri):
-                shutil.copytree(child.checkpoints / BEST, kept, dirs_exist_ok=True)
+        def save_model(child: Recorder, trained: Trained) -> None:
+            if not is_tracked_uri(trained.model_uri):
+                shutil.copytree(child.checkpoints / BEST, folder, dirs_exist_ok=True)
 
-        part = Part(parent=self.run.run_id, name=called, compared=True, reuse=True, conclude=keep)
+        part = Part(parent=self.run.run_id, name=called, compared=True, reuse=True, conclude=save_model)
         trained = train(experiment, self.tracker, self.console, store=self.store, part=part)
         if trained.reused:
             self.console.print(f"arm {name} was trained before: {trained.run_name}")
-        model = str(kept) if kept.is_dir() else trained.model_uri
-        return Arm(name, model, trained.run_id, trained.run_name, trained.costs)
+        model = str(folder) if folder.is_dir() else trained.model_uri
+        return Variant(name, model, trained.run_id, trained.run_name, trained.costs)
 
 
-def _read(file: Path) -> list[Arm]:
-    return [Arm(**row) for row in json.loads(file.read_text(encoding="utf-8"))] if file.is_file() else []
+def _read(file: Path) -> list[Variant]:
+    return [Variant(**row) for row in json.loads(file.read_text(encoding="utf-8"))] if file.is_file() else []
 
 
-def _write(file: Path, arms: list[Arm]) -> None:
-    write_text(file, json.dumps([asdict(one) for one in arms]))
+def _write(file: Path, variants: list[Variant]) -> None:
+    write_text(file, json.dumps([asdict(one) for one in variants]))
 
 
 def _measure(
-    config: ArmsExperiment, done: list[Arm], test: Split, store: ModelStore, console: Console
-) -> list[Measured]:
+    config: ArmsExperiment, done: list[Variant], test: Split, store: ModelStore, console: Console
+) -> list[Measurement]:
     """Each arm on the test data, beside the first one."""
 
     first = load_model(store.resolve(done[0].model), store.resolve)
     refuse_too_short(test, first)
     first.hypotheses(sample(test.cuts, config.compare.utterances))  # what is made once is no arm's memory
-    found: list[Measured] = []
-    for arm in done:
-        folder = store.resolve(arm.model)
-        with console.status(f"measuring {arm.name}"):
+    measurements: list[Measurement] = []
+    for variant in done:
+        folder = store.resolve(variant.model)
+        with console.status(f"measuring {variant.name}"):
             load = partial(load_model, folder, store.resolve)
-            found.append(measured(folder, load, test.cuts, None if arm is done[0] else first, config.compare))
-        console.print(f"  {arm.name}: {found[-1]}")
-    return found
+            measurements.append(measure(folder, load, test.cuts, None if variant is done[0] else first, config.compare))
+        console.print(f"  {variant.name}: {measurements[-1]}")
+    return measurements
 
 
-def _record(run: Recorder, done: list[Arm], found: list[Measured], told: list[str]) -> pd.DataFrame:
+def _record(run: Recorder, done: list[Variant], measurements: list[Measurement], notes: list[str]) -> pd.DataFrame:
     """Table, figure, metrics, and the utterances and slices of each arm; the table."""
-    rows = table(done, found)
+    rows = table(done, measurements)
     for column, metric in _METRICS.items():
         values = rows.set_index("arm")[column].dropna()
         run.metrics({f"{metric}_by_arm/{name}": value for name, value in values.items()})
-    for arm, one in zip(done, found, strict=True):
-        run.table(one.scores, f"eval/{arm.name}.parquet")
-    by_slice = [slices(one.scores).assign(arm=arm.name) for arm, one in zip(done, found, strict=True)]
+    for variant, one in zip(done, measurements, strict=True):
+        run.table(one.scores, f"eval/{variant.name}.parquet")
+    by_slice = [slices(one.scores).assign(arm=variant.name) for variant, one in zip(done, measurements, strict=True)]
     run.table(pd.concat(by_slice), "eval/arms_slices.parquet")
     run.text(rows.to_csv(index=False), "compare/table.csv")
     run.figure(arms_figure(rows), "compare/arms.png")
-    run.tags({"asr_lab.compared": ",".join(arm.run_id or arm.model for arm in done)})
-    run.note("\n".join([*sentences(rows), *(f"- Note: {line}" for line in told)]))
+    run.tags({"asr_lab.compared": ",".join(variant.run_id or variant.model for variant in done)})
+    run.note("\n".join([*sentences(rows), *(f"- Note: {line}" for line in notes)]))
     return rows
 
 

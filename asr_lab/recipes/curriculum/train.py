@@ -21,7 +21,7 @@ from asr_lab.config.schema import CurriculumExperiment
 from asr_lab.data import manifest
 from asr_lab.data.curriculum import check_disjoint
 from asr_lab.errors import AsrLabError
-from asr_lab.interfaces.tracking import PHASES_DONE, ModelStore, Recorder, RegisteredModel, Tracker, is_kept
+from asr_lab.interfaces.tracking import PHASES_DONE, ModelStore, Recorder, RegisteredModel, Tracker, is_tracked_uri
 from asr_lab.metrics.catalog import Format
 from asr_lab.models import load_model
 from asr_lab.models.recognizer import Recognizer
@@ -174,7 +174,7 @@ def _start(config: CurriculumExperiment, store: ModelStore, only: Sequence[int],
             next_command="asr-lab list --family curriculum --children",
         )
     base = resume_from or config.model.pretrained
-    return base if on_hub(base) else store.pin(base)
+    return base if on_hub(base) else store.resolve_version(base)
 
 
 @dataclass
@@ -225,7 +225,7 @@ class _Course:
 
         def done_of(trained: Trained) -> Done:
             gate = Gate(number, trained.val_wer, phase.target, phase.accept, before)
-            return Done.of(gate, trained, trained.model_uri if is_kept(trained.model_uri) else str(kept))
+            return Done.of(gate, trained, trained.model_uri if is_tracked_uri(trained.model_uri) else str(kept))
 
         def judge(child: Recorder, trained: Trained) -> None:
             """What is known of the phase, on the disk before its run ends: an ended one is not continued."""

@@ -90,7 +90,7 @@ def _start(config: PronunciationExperiment, store: ModelStore) -> tuple[Assessor
         model = network.PronunciationModel(_shape(config, shape, "log_mel"))
         return _assessor(config, model, bases.usual_extractor(shape)), config, ""
     if not bases.on_hub(base):
-        base = store.pin(base)
+        base = store.resolve_version(base)
         folder = Path(bases.Source.of(base, store.resolve).place)
         if _is_ours(folder):
             return _from_ours(config, base, folder)

@@ -171,7 +171,7 @@ def record(
     run.metrics({**known, f"{split}/utterances": len(table)}, step)
     run.table(table, f"eval/{split}.parquet")
     run.table(by_part, f"eval/{split}_parts.parquet")
-    if assessed.pr_auc and not run.brief:
+    if assessed.pr_auc and not run.minimal:
         run.figure(detection_figure(table, split), f"eval/{split}_detection.png")
     over = [f"{name} {_signed(one)}" for name, one in assessed.over_gop.items()]
     notes = [f"{split}: the model over GOP, with 95 % intervals: {', '.join(over)}"] if over else []

@@ -145,7 +145,7 @@ def _conclude(planned: PronunciationPlan, run: Recorder, clock: Clock, state: Tr
 def _keep_model(planned: PronunciationPlan, run: Recorder, best: Assessor, figure: float) -> str:
     """Log the best model, and the best ones by the other figures as files; the URI of the former."""
     config, folder = planned.config, run.checkpoints
-    for other in sorted(folder.glob(f"{BEST}-*")) if not run.brief else ():
+    for other in sorted(folder.glob(f"{BEST}-*")) if not run.minimal else ():
         run.file(other)
     model = RegisteredModel(
         name=config.run.register_as or best.kind,

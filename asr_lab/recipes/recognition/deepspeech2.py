@@ -44,7 +44,7 @@ def fine_tune(config: DeepSpeech2Experiment, cuts: CutSet, store: ModelStore) ->
 
     Raises `AsrLabError` when it is no DeepSpeech2, or sizes or text settings were asked for that are not the model's.
     """
-    uri = store.pin(config.model.pretrained)
+    uri = store.resolve_version(config.model.pretrained)
     recognizer = load_model(store.resolve(uri), store.resolve)
     if not isinstance(recognizer, DeepSpeech2Recognizer):
         raise AsrLabError(f"the pretrained model is a {recognizer.model_type}, not a deepspeech2", where=uri)

@@ -90,7 +90,7 @@ def record_scores(
             metrics[f"{split}/wer_by_{row.slice}/{in_a_name(row.value)}"] = row.wer
     run.metrics(metrics, step)
     run.table(table, f"eval/{split}.parquet")
-    if run.brief:
+    if run.minimal:
         return interval
     run.table(error_rates.confusions(table), f"eval/{split}_confusions.parquet")
     if len(by_slice):

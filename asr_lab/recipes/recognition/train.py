@@ -21,7 +21,7 @@ from transformers import TrainerCallback, TrainerState
 from asr_lab.config.schema import RecognitionExperiment
 from asr_lab.data.batches import InOrder, for_model, loader
 from asr_lab.interfaces.in_memory import FolderStore
-from asr_lab.interfaces.tracking import ModelStore, Past, Recorder, RegisteredModel, RunSpec, Tracker
+from asr_lab.interfaces.tracking import FinishedRun, ModelStore, Recorder, RegisteredModel, RunSpec, Tracker
 from asr_lab.metrics.significance import Interval
 from asr_lab.models import load_model
 from asr_lab.models.recognizer import Recognizer
@@ -76,7 +76,7 @@ class Trained:
         return Summary(title=self.run_name, parts=[("", rows)])
 
     @classmethod
-    def of(cls, past: Past, planned: RecognitionPlan) -> Trained:
+    def of(cls, past: FinishedRun, planned: RecognitionPlan) -> Trained:
         """An earlier training that was the same as what is planned."""
         costs = planned.costs | {name: past.metrics[name] for name in COSTS if name in past.metrics}
         wer, seconds = past.metrics["best/val_wer"], past.metrics["perf/seconds"]
@@ -190,7 +190,7 @@ def _conclude(planned: RecognitionPlan, run: Recorder, clock: Clock, state: Trai
     size = sum(file.stat().st_size for file in kept.glob("*.safetensors"))
     costs = {"model/size_mb": size / 1e6, "perf/seconds": clock.seconds, **clock.peak_memory()}
     run.metrics(costs)
-    if not run.brief:
+    if not run.minimal:
         run.file(folder / "final")
     run.text(json.dumps(state.log_history, indent=1), "training_log.json")
     model = RegisteredModel(

@@ -35,7 +35,7 @@ def _begin(config: Wav2Vec2Experiment, cuts: CutSet, store: ModelStore) -> Start
         return _from_scratch(config, cuts)
     if bases.on_hub(base):
         return _from_elsewhere(config, cuts, bases.Source.of(base))
-    base = store.pin(base)
+    base = store.resolve_version(base)
     source = bases.Source.of(base, store.resolve)
     if _was_trained_here(Path(source.place), base):
         return _from_here(config, cuts, base, store)

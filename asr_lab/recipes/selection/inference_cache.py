@@ -1,4 +1,4 @@
-"""A large pool as a recogniser hears it: what cannot be heard is left out, what was heard outlives the process."""
+"""Transcribe a large pool, skipping what cannot be read; predictions are cached on disk and survive an interruption."""
 
 from __future__ import annotations
 
@@ -24,53 +24,54 @@ from asr_lab.system.append_log import append_lines
 _BATCH_SIZE = 16
 
 
-class Said(NamedTuple):
-    """What was heard of an utterance."""
+class Prediction(NamedTuple):
+    """The prediction for one utterance."""
 
     hypothesis: str
     confidence: float
 
 
 @dataclass
-class Heard:
-    """Utterance id -> what was heard, or why nothing could be."""
+class PoolPredictions:
+    """The predictions for a pool, by utterance id."""
 
-    said: dict[str, Said] = field(default_factory=dict)
+    by_id: dict[str, Prediction] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    """Utterance id -> why it could not be transcribed."""
     recalled: int = 0
-    """How many of `said` were kept by a call that was cut off."""
+    """Number of predictions read from the cache of an interrupted call."""
 
 
-class Memory:
-    """A file of what was heard so far, a JSON object an utterance: whoever goes on reads it, and hears only the rest.
+class InferenceCache:
+    """A JSON Lines file of predictions, from which an interrupted call continues.
 
-    A row counts for the model that wrote it alone, and for the same piece of the same audio.
+    A row is valid only for the model that wrote it and for the same segment of the same audio.
     """
 
     def __init__(self, file: Path) -> None:
         self.file = file
 
-    def recall(self, cuts: Iterable[Cut], model: str) -> dict[str, Said]:
-        """What the model of this digest was kept to have heard of the utterances."""
-        kept = self._read()
-        if not kept:
+    def recall(self, cuts: Iterable[Cut], model: str) -> dict[str, Prediction]:
+        """Return the cached predictions of the model with this digest."""
+        cached = self._read()
+        if not cached:
             return {}
         marks = {cut.id: _mark(cut, model) for cut in cuts}
-        return {id: kept[mark] for id, mark in marks.items() if mark in kept}
+        return {id: cached[mark] for id, mark in marks.items() if mark in cached}
 
-    def _read(self) -> dict[str, Said]:
-        kept: dict[str, Said] = {}
+    def _read(self) -> dict[str, Prediction]:
+        cached: dict[str, Prediction] = {}
         if self.file.is_file():
             with self.file.open("rb") as lines:
                 for line in lines:
-                    with suppress(ValueError, KeyError, TypeError):  # it was cut off: to be heard again
+                    with suppress(ValueError, KeyError, TypeError):  # a truncated line: transcribed again
                         row = json.loads(line)
-                        kept[str(row["mark"])] = Said(str(row["hypothesis"]), float(row["confidence"]))
-        return kept
+                        cached[str(row["mark"])] = Prediction(str(row["hypothesis"]), float(row["confidence"]))
+        return cached
 
-    def keep(self, cuts: Iterable[Cut], said: dict[str, Said], model: str) -> None:
-        """Append a batch; raises `AsrLabError` where the disk does not take it."""
-        rows = [{"id": cut.id, "mark": _mark(cut, model), **said[cut.id]._asdict()} for cut in cuts]
+    def append(self, cuts: Iterable[Cut], predictions: dict[str, Prediction], model: str) -> None:
+        """Append a batch. Raise `AsrLabError` if it cannot be written."""
+        rows = [{"id": cut.id, "mark": _mark(cut, model), **predictions[cut.id]._asdict()} for cut in cuts]
         if not rows:
             return
         try:
@@ -78,60 +79,60 @@ class Memory:
             append_lines(self.file, [json.dumps(row, ensure_ascii=False) for row in rows])
         except OSError as error:
             raise AsrLabError(
-                f"what was heard cannot be kept: {error.strerror or error}",
+                f"predictions cannot be saved: {error.strerror or error}",
                 where=str(self.file),
-                hint="what was kept before is whole: make room, and the same command goes on",
+                hint="those saved before are intact: free some space and run the same command again",
             ) from error
 
-    def forget(self) -> None:
-        """All of it is used: the file goes."""
+    def delete(self) -> None:
+        """Delete the file, once all its predictions are used."""
         self.file.unlink(missing_ok=True)
 
 
 def _mark(cut: Cut, model: str) -> str:
-    """What a row belongs to: the model, and the piece of audio that it heard."""
+    """Return the key of a row: a digest of the model and the audio segment."""
     sources = [source.source for source in cut.recording.sources]
     digests = [(one.custom or {}).get("audio_digest", "") for one in cut.supervisions]
     piece = (model, cut.id, sources, cut.start, cut.duration, cut.channel, digests)
     return hashlib.sha256(json.dumps(piece).encode()).hexdigest()[:32]
 
 
-def hear(cuts: CutSet, recognizer: Recognizer, memory: Memory, progress: Progress) -> Heard:
-    """Every utterance that can be heard, the longest first.
+def transcribe_pool(cuts: CutSet, recognizer: Recognizer, cache: InferenceCache, progress: Progress) -> PoolPredictions:
+    """Transcribe every utterance that can be, the longest first.
 
-    Durations and files are looked at before anything is spent. A batch with audio that cannot be read is heard one by
-    one. Raises `AsrLabError` when nothing of all could be heard.
+    Durations and files are checked first. A batch with unreadable audio is transcribed one utterance at a time. Raise
+    `AsrLabError` if no utterance could be transcribed.
     """
-    heard = Heard(left_out=_unheard_of(cuts, recognizer))
+    pool = PoolPredictions(left_out=_unusable(cuts, recognizer))
     model = f"{weights_digest(recognizer.model)}{vocabulary_digest(recognizer.units)}"
-    able = [cut for cut in cuts if cut.id not in heard.left_out]
-    heard.said |= memory.recall(able, model)
-    heard.recalled = len(heard.said)
-    progress(len(heard.left_out) + heard.recalled)
-    rest = [cut for cut in able if cut.id not in heard.said]
+    usable = [cut for cut in cuts if cut.id not in pool.left_out]
+    pool.by_id |= cache.recall(usable, model)
+    pool.recalled = len(pool.by_id)
+    progress(len(pool.left_out) + pool.recalled)
+    rest = [cut for cut in usable if cut.id not in pool.by_id]
     for batch in InOrder(CutSet.from_cuts(rest), _BATCH_SIZE).batches:
-        new = _batch(batch, recognizer, heard.left_out)
-        memory.keep([cut for cut in batch if cut.id in new], new, model)
-        heard.said |= new
+        new = _transcribe_batch(batch, recognizer, pool.left_out)
+        cache.append([cut for cut in batch if cut.id in new], new, model)
+        pool.by_id |= new
         progress(len(batch))
-    if not heard.said:
+    if not pool.by_id:
         raise AsrLabError(
-            f"none of {len(cuts)} utterances can be heard: {told(heard.left_out)}",
-            allowed=f"audio that is there, whole, and at least {shortest(recognizer)} long",
+            f"none of the {len(cuts)} utterances could be transcribed: {describe_left_out(pool.left_out)}",
+            allowed=f"audio files that exist, are intact, and last at least {shortest(recognizer)}",
             next_command="asr-lab data check MANIFEST",
         )
-    return heard
+    return pool
 
 
-def told(left_out: dict[str, str], limit: int = 3) -> str:
-    """Utterances that could not be heard and why, for a message."""
+def describe_left_out(left_out: dict[str, str], limit: int = 3) -> str:
+    """Return the first utterances that could not be transcribed, with the reasons, for a message."""
     shown = "; ".join(f"{id} ({why})" for id, why in list(left_out.items())[:limit])
     more = len(left_out) - limit
     return shown + (f" and {more} more" if more > 0 else "")
 
 
-def _unheard_of(cuts: CutSet, recognizer: Recognizer) -> dict[str, str]:
-    """The utterances of which it is known beforehand that nothing can be heard, and why."""
+def _unusable(cuts: CutSet, recognizer: Recognizer) -> dict[str, str]:
+    """Return the utterances that are too short or have no file, with the reason."""
     short = dict.fromkeys(too_short(cuts, recognizer), f"shorter than {shortest(recognizer)}")
     return short | {
         cut.id: "no such audio file"
@@ -140,17 +141,17 @@ def _unheard_of(cuts: CutSet, recognizer: Recognizer) -> dict[str, str]:
     }
 
 
-def _batch(cuts: list[Cut], recognizer: Recognizer, left_out: dict[str, str]) -> dict[str, Said]:
-    """What was heard of a batch; what cannot be read is put to the `left_out`."""
-    said: dict[str, Said] = {}
+def _transcribe_batch(cuts: list[Cut], recognizer: Recognizer, left_out: dict[str, str]) -> dict[str, Prediction]:
+    """Return the predictions for a batch; unreadable utterances are added to `left_out`."""
+    predictions: dict[str, Prediction] = {}
     try:
         for ids, logits, lengths in recognizer.heard(CutSet.from_cuts(cuts), len(cuts)):
-            texts, sure = recognizer.decode(logits, lengths), confidence(logits, lengths, recognizer.blank)
-            said |= zip(ids, map(Said, texts, sure), strict=True)
+            texts, scores = recognizer.decode(logits, lengths), confidence(logits, lengths, recognizer.blank)
+            predictions |= zip(ids, map(Prediction, texts, scores), strict=True)
     except AsrLabError as error:
         if len(cuts) == 1:
             left_out[cuts[0].id] = error.what
             return {}
         for cut in cuts:
-            said |= _batch([cut], recognizer, left_out)
-    return said
+            predictions |= _transcribe_batch([cut], recognizer, left_out)
+    return predictions

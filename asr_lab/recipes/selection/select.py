@@ -1,4 +1,4 @@
-"""Recognise audio that was not learned from, and take what the model finds hardest."""
+"""Transcribe a pool that the model was not trained on, and select the utterances it finds hardest."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from asr_lab.errors import AsrLabError, listing
 from asr_lab.metrics import error_rates
 from asr_lab.models.recognizer import Progress, Recognizer
 from asr_lab.recipes.recognition.scoring import score
-from asr_lab.recipes.selection.inference_cache import Memory, Said, hear
+from asr_lab.recipes.selection.inference_cache import InferenceCache, Prediction, transcribe_pool
 
 By = Literal["wer", "confidence"]
 
 
 @dataclass(frozen=True)
 class Selected:
-    """What was chosen, and what of."""
+    """A selection from a pool."""
 
     cuts: CutSet
     """The hardest utterances."""
     table: pd.DataFrame
-    """A row an utterance, the hardest first: `id, speaker, duration_s, hypothesis, confidence`, with transcripts
-    `reference` and `wer`, whether it was `chosen`, and why nothing could be heard of those that are `left_out`."""
+    """One row per utterance, the hardest first: `id, speaker, duration_s, hypothesis, confidence`, `chosen`,
+    `reference` and `wer` where there are transcripts, and in `left_out` why an utterance could not be transcribed."""
     note: str
-    """What the cap on a speaker cost, if anything."""
+    """The effect of the cap per speaker, if any."""
     left_out: dict[str, str] = field(default_factory=dict)
-    """Utterance id -> why it could not be heard."""
+    """Utterance id -> why it could not be transcribed."""
     recalled: int = 0
-    """Utterances that were heard before a call like this one was cut off."""
+    """Number of utterances transcribed by an interrupted call before this one."""
 
 
 def select(
@@ -42,51 +42,51 @@ def select(
     by: By,
     budget: Budget,
     *,
-    memory: Memory,
+    cache: InferenceCache,
     progress: Progress,
     max_wer: float | None = None,
 ) -> Selected:
-    """The hardest utterances of those that can be heard; what was heard is kept in `memory` as it comes.
+    """Select the hardest utterances within `budget`; predictions are saved in `cache` batch by batch.
 
-    By `wer` what is worse than `max_wer` is left out: its transcript is probably another's. Raises `AsrLabError` where
-    transcripts are needed and some are missing, or nothing is left.
+    Utterances with a WER above `max_wer` are not selected: their transcript is probably wrong. Raise `AsrLabError` if
+    `by` is `wer` and transcripts are missing, or if no candidate is left.
     """
-    silent = [cut.id for cut in cuts if not any((one.text or "").strip() for one in cut.supervisions)]
-    if by == "wer" and silent:
+    without_text = [cut.id for cut in cuts if not any((one.text or "").strip() for one in cut.supervisions)]
+    if by == "wer" and without_text:
         raise AsrLabError(
-            f"{len(silent)} utterances have no transcript to be wrong about: {listing(silent)}",
+            f"{len(without_text)} utterances have no transcript to compute a WER from: {listing(without_text)}",
             allowed="--by confidence",
         )
-    found = hear(cuts, recognizer, memory, progress)
-    heard = CutSet.from_cuts(cut for cut in cuts if cut.id in found.said)
-    table = pd.DataFrame([_row(cut, found.said[cut.id]) for cut in heard])
-    if not silent:
-        scores = score(heard, dict(zip(table["id"], table["hypothesis"], strict=True)), recognizer.normalizer)
-        placed = scores.set_index("id").loc[table["id"]].reset_index()
-        table["reference"] = placed["reference"]
-        table["wer"] = (error_rates.word_errors(placed) / placed["words"].clip(lower=1)).to_numpy()
+    pool = transcribe_pool(cuts, recognizer, cache, progress)
+    transcribed = CutSet.from_cuts(cut for cut in cuts if cut.id in pool.by_id)
+    table = pd.DataFrame([_row(cut, pool.by_id[cut.id]) for cut in transcribed])
+    if not without_text:
+        scores = score(transcribed, dict(zip(table["id"], table["hypothesis"], strict=True)), recognizer.normalizer)
+        aligned = scores.set_index("id").loc[table["id"]].reset_index()
+        table["reference"] = aligned["reference"]
+        table["wer"] = (error_rates.word_errors(aligned) / aligned["words"].clip(lower=1)).to_numpy()
     table["difficulty"] = table["wer"] if by == "wer" else 1 - table["confidence"]
     usable = set(table["id"] if max_wer is None or "wer" not in table else table.loc[table["wer"] <= max_wer, "id"])
-    candidates = CutSet.from_cuts(cut for cut in heard if cut.id in usable)
+    candidates = CutSet.from_cuts(cut for cut in transcribed if cut.id in usable)
     if not len(candidates):
         raise AsrLabError(f"every utterance has a WER above {max_wer:.0%}", allowed="a higher --max-wer")
     chosen = select_hardest(candidates, dict(zip(table["id"], table["difficulty"], strict=True)), budget)
     table["chosen"] = table["id"].isin({cut.id for cut in chosen})
     ranked = table.sort_values(["difficulty", "id"], ascending=[False, True]).drop(columns="difficulty")
-    rows = pd.concat([ranked.assign(left_out=""), *_unheard(cuts, found.left_out)], ignore_index=True)
-    return Selected(chosen, rows, cap_warning(candidates, chosen, budget), found.left_out, found.recalled)
+    rows = pd.concat([ranked.assign(left_out=""), *_left_out_rows(cuts, pool.left_out)], ignore_index=True)
+    return Selected(chosen, rows, cap_warning(candidates, chosen, budget), pool.left_out, pool.recalled)
 
 
-def _row(cut: Cut, said: Said | None = None) -> dict[str, object]:
+def _row(cut: Cut, prediction: Prediction | None = None) -> dict[str, object]:
     return {
         "id": cut.id,
         "speaker": next((one.speaker for one in cut.supervisions), None) or "unknown",
         "duration_s": round(cut.duration, 3),
-        **(said._asdict() if said else {}),
+        **(prediction._asdict() if prediction else {}),
     }
 
 
-def _unheard(cuts: CutSet, left_out: dict[str, str]) -> list[pd.DataFrame]:
-    """A table of what could not be heard; none where all could."""
+def _left_out_rows(cuts: CutSet, left_out: dict[str, str]) -> list[pd.DataFrame]:
+    """Return a table of the utterances that could not be transcribed, or no table."""
     rows = [_row(cut) | {"chosen": False, "left_out": left_out[cut.id]} for cut in cuts if cut.id in left_out]
     return [pd.DataFrame(rows)] if rows else []

@@ -167,7 +167,7 @@ class MlflowStore:
         """The local folder of a recogniser; raises `AsrLabError` when there is no such model."""
         if _is_folder(uri):
             return _own_folder(Path(uri))
-        artifacts = _download(tracking_uri(), self.pin(uri)) / "artifacts"
+        artifacts = _download(tracking_uri(), self.resolve_version(uri)) / "artifacts"
         if any(artifacts.glob(f"*{ADAPTER_SUFFIX}")):
             raise AsrLabError(
                 f"{uri} is a person's adapter, not a recogniser",
@@ -177,12 +177,12 @@ class MlflowStore:
 
     def adapter_file(self, uri: str) -> Path:
         """The file of a registered adapter; raises `AsrLabError` when there is none, or it is no adapter."""
-        artifacts = _download(tracking_uri(), self.pin(uri)) / "artifacts"
+        artifacts = _download(tracking_uri(), self.resolve_version(uri)) / "artifacts"
         for file in artifacts.glob(f"*{ADAPTER_SUFFIX}"):
             return file
         raise AsrLabError(f"{uri} is not an adapter", next_command="asr-lab adapters list --registry")
 
-    def pin(self, uri: str) -> str:
+    def resolve_version(self, uri: str) -> str:
         """An alias as the version it means today; other URIs as they are."""
         if _is_folder(uri):
             return str(_own_folder(Path(uri)).resolve())
@@ -211,7 +211,7 @@ class MlflowStore:
     def exists(self, uri: str) -> bool:
         """Whether the registry has it; raises `StoreUnavailableError` when it cannot be asked."""
         try:
-            self.pin(uri)
+            self.resolve_version(uri)
         except StoreUnavailableError:
             raise
         except AsrLabError:

@@ -108,7 +108,7 @@ def load_recognizer(folder, resolve=None) -> ToyRecognizer:
 
 def start(config: ToyExperiment, cuts, store) -> Start:
     if config.model.pretrained:
-        uri = store.pin(config.model.pretrained)
+        uri = store.resolve_version(config.model.pretrained)
         return Start(load_recognizer(store.resolve(uri), store.resolve), config, uri)
     normalizer, vocabulary = new_vocabulary(config, cuts)
     shape = ToyConfig(vocab_size=len(vocabulary), width=config.model.width, text=asdict(normalizer))

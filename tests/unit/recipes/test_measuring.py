@@ -8,7 +8,7 @@ import pytest
 from encoders import recognizer, speech, tuned
 
 from asr_lab.metrics import error_rates
-from asr_lab.recipes.comparison.measure import Arm, Measured, sentences, table
+from asr_lab.recipes.comparison.measure import Measurement, Variant, sentences, table
 from asr_lab.recipes.comparison.speed import Speed, speeds, with_memory
 from asr_lab.reports.arms_figure import arms_figure
 
@@ -16,18 +16,22 @@ NAN = float("nan")
 REFERENCES = {str(number): "a b c d" for number in range(40)}
 
 
-def arm(wrong: int, share: float = 1.0, merged: float = NAN, added: int = 0, text: str = "nfc-lower") -> Measured:
+def arm(wrong: int, share: float = 1.0, merged: float = NAN, added: int = 0, text: str = "nfc-lower") -> Measurement:
     """One that takes the first word of so many of forty utterances for another."""
     said = {id: "x b c d" if int(id) < wrong else text for id, text in REFERENCES.items()}
     speed = Speed(share, share - 0.05, share + 0.05)
     scores = error_rates.score(REFERENCES, said)
-    return Measured(scores, speed, Speed(merged, merged, merged), 20.0, 1.5, added, text)
+    return Measurement(scores, speed, Speed(merged, merged, merged), 20.0, 1.5, added, text)
 
 
 @pytest.fixture
 def rows() -> pd.DataFrame:
     costs = {"model/trainable_params": 4000.0, "perf/seconds": 61.0, "perf/peak_memory_mb": 900.0}
-    arms = [Arm("base", "models:/b/1"), Arm("r16", "models:/m-1", "id1", "ways-r16", costs), Arm("full", "models:/m-2")]
+    arms = [
+        Variant("base", "models:/b/1"),
+        Variant("r16", "models:/m-1", "id1", "ways-r16", costs),
+        Variant("full", "models:/m-2"),
+    ]
     return table(arms, [arm(40), arm(10, 0.9, 1.01, 3000), arm(40)])
 
 
@@ -45,7 +49,7 @@ def test_differences_are_to_the_first_and_corrected_for_their_number(rows):
 
 
 def test_arms_of_other_text_normalisers_have_no_difference():
-    arms = [Arm(name, "models:/m-1") for name in ("base", "raw", "r16")]
+    arms = [Variant(name, "models:/m-1") for name in ("base", "raw", "r16")]
     rows = table(arms, [arm(40), arm(10, text="nfc"), arm(10)]).set_index("arm")
     assert rows.loc["raw", ["difference", "difference_low", "difference_high", "p"]].isna().all()
     assert rows.loc["raw", "wer"] == 0.0625
@@ -56,7 +60,7 @@ def test_arms_of_other_text_normalisers_have_no_difference():
 
 def test_added_is_what_was_added_while_learning():
     costs = {"model/trainable_params": 9843.0, "model/added_params": 9216.0}
-    arms = [Arm("base", "models:/b/1"), Arm("merged", "models:/m-1", "id1", "ways-merged", costs)]
+    arms = [Variant("base", "models:/b/1"), Variant("merged", "models:/m-1", "id1", "ways-merged", costs)]
     assert table(arms, [arm(40, added=96), arm(10)])["added_params"].tolist() == [96, 9216]
 
 

@@ -14,7 +14,7 @@ from asr_lab.errors import AsrLabError
 from asr_lab.sweeps.objective import Objective
 from asr_lab.sweeps.samplers import most, pruner, sampler
 from asr_lab.sweeps.space import Space
-from asr_lab.sweeps.storage import Place
+from asr_lab.sweeps.storage import StorageLocation
 
 READY = sorted(Path(file).name for file in (ROOT / "experiments" / "sweeps").glob("*.yaml"))
 TRAIN = "recipe: deepspeech2\ndata: {test: ''}\n"
@@ -228,17 +228,17 @@ def test_how_many_trials_all_values_are(made):
 
 def test_storages_that_are_none(tmp_path):
     with pytest.raises(AsrLabError, match="studies are not kept in sqlite"):
-        Place("sqlite:///sweeps.db").refuse_wrong("")
+        StorageLocation("sqlite:///sweeps.db").refuse_wrong("")
     with pytest.raises(AsrLabError, match="MLflow's own database"):
-        Place("postgresql://ada:secret@db/mlflow").refuse_wrong("postgresql://ada:secret@db/mlflow")
+        StorageLocation("postgresql://ada:secret@db/mlflow").refuse_wrong("postgresql://ada:secret@db/mlflow")
     (tmp_path / "mlflow.db").write_bytes(b"SQLite format 3\0 and more")
     with pytest.raises(AsrLabError, match="MLflow's own database"):
-        Place(str(tmp_path / "mlflow.db")).refuse_wrong(f"sqlite:///{tmp_path}/mlflow.db")
+        StorageLocation(str(tmp_path / "mlflow.db")).refuse_wrong(f"sqlite:///{tmp_path}/mlflow.db")
     (tmp_path / "notes.txt").write_text("buy milk\n")
     with pytest.raises(AsrLabError, match="not the journal of a study"):
-        Place(str(tmp_path / "notes.txt")).refuse_wrong("")
+        StorageLocation(str(tmp_path / "notes.txt")).refuse_wrong("")
     with pytest.raises(AsrLabError, match="cannot be used") as refused:
-        Place("postgresql://ada:secret@127.0.0.1:1/sweeps").refuse_wrong("")
+        StorageLocation("postgresql://ada:secret@127.0.0.1:1/sweeps").refuse_wrong("")
     assert "secret" not in str(refused.value)
 
 

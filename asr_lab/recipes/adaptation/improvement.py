@@ -15,7 +15,7 @@ from asr_lab.recipes.recognition.scoring import record_scores
 
 
 @dataclass(frozen=True)
-class Gain:
+class Improvement:
     """Two scores of the same utterances, a row an utterance (`recipes.recognition.scoring.score`)."""
 
     base: pd.DataFrame
@@ -24,7 +24,7 @@ class Gain:
     """Adapted WER minus the base's, paired; below 0 is a gain."""
 
     @classmethod
-    def of(cls, base: pd.DataFrame, adapted: pd.DataFrame, *, unit: str, seed: int) -> Gain:
+    def of(cls, base: pd.DataFrame, adapted: pd.DataFrame, *, unit: str, seed: int) -> Improvement:
         """`unit` is what is resampled: `utterance`, or `word` where each word is a recording of its own."""
         return cls(base, adapted, difference_interval(*_paired(base, adapted, unit), seed=seed))
 
@@ -53,7 +53,7 @@ class Gain:
     def record(self, run: Recorder, who: str, base_uri: str) -> None:
         """Log both scores with their tables and pages, and the difference."""
         record_scores(run, self.adapted, "test", f"{who}, adapted ({run.name})")
-        if not run.brief:  # of many runs on one base it is always the same
+        if not run.minimal:  # of many runs on one base it is always the same
             record_scores(run, self.base, "base_test", f"{who}, base alone ({base_uri})")
         run.metrics(self.metrics())
 

@@ -13,8 +13,8 @@ from asr_lab.models.adapter import MLPAdapter
 from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.training import row_cache
-from asr_lab.training.encoder_output_cache import FrameStore
-from asr_lab.training.encoder_outputs import Frames, frame_loader
+from asr_lab.training.encoder_output_cache import EncoderOutputCache
+from asr_lab.training.encoder_outputs import EncoderOutputs, encoder_output_loader
 from asr_lab.training.row_cache import InMemory, OnDisk
 
 QUIET = Console(file=io.StringIO())
@@ -31,7 +31,9 @@ def recognizer():
 def test_disk_and_memory_hold_the_same(recognizer, corpus, tmp_path):
     cuts, folder = manifest.read(corpus), tmp_path / "frames"
     folder.mkdir()
-    kept = {where: Frames.of(recognizer, cuts, QUIET, where=where, folder=folder) for where in ("memory", "disk")}
+    kept = {
+        where: EncoderOutputs.of(recognizer, cuts, QUIET, where=where, folder=folder) for where in ("memory", "disk")
+    }
     assert isinstance(kept["memory"].rows, InMemory)
     assert isinstance(kept["disk"].rows, OnDisk)
     for cut in cuts:
@@ -44,7 +46,7 @@ def test_disk_and_memory_hold_the_same(recognizer, corpus, tmp_path):
 
 def test_frames_and_logits_are_those_of_the_base(recognizer, corpus):
     cuts = manifest.read(corpus)
-    frames = Frames.of(recognizer, cuts, QUIET, where="memory", batch_size=5)
+    frames = EncoderOutputs.of(recognizer, cuts, QUIET, where="memory", batch_size=5)
     assert frames.hypotheses(recognizer, cuts, None) == recognizer.hypotheses(cuts)
     for ids, whole, lengths in recognizer.encoded(cuts, batch_size=5):
         for id, row, length in zip(ids, whole, lengths.tolist(), strict=True):
@@ -55,16 +57,16 @@ def test_frames_and_logits_are_those_of_the_base(recognizer, corpus):
 
 def test_many_frames_go_to_disk_by_themselves(corpus, tmp_path, monkeypatch):
     cuts = manifest.read(corpus)
-    assert isinstance(row_cache.shelf(cuts, (16, 10), "auto", tmp_path), InMemory)
+    assert isinstance(row_cache.make_row_cache(cuts, (16, 10), "auto", tmp_path), InMemory)
     monkeypatch.setattr(row_cache, "free_memory", lambda: 1000)
-    assert isinstance(row_cache.shelf(cuts, (16, 10), "auto", tmp_path), OnDisk)
-    assert row_cache.shelf(cuts, (16, 10), "memory", tmp_path).by_id == {}
+    assert isinstance(row_cache.make_row_cache(cuts, (16, 10), "auto", tmp_path), OnDisk)
+    assert row_cache.make_row_cache(cuts, (16, 10), "memory", tmp_path).by_id == {}
 
 
 def test_a_disk_without_room_is_told_before_the_base_hears_anything(corpus, tmp_path):
     cuts = manifest.read(corpus)
     with pytest.raises(AsrLabError, match=r"frames need .* GB, .* GB are free"):
-        row_cache.shelf(cuts, (10**12, 1), "disk", tmp_path)
+        row_cache.make_row_cache(cuts, (10**12, 1), "disk", tmp_path)
 
 
 def test_the_base_hears_each_utterance_once(recognizer, corpus):
@@ -77,19 +79,19 @@ def test_the_base_hears_each_utterance_once(recognizer, corpus):
 
     recognizer.model.encode = counted
     cuts = manifest.read(corpus)
-    frames = Frames.of(recognizer, cuts, QUIET)
+    frames = EncoderOutputs.of(recognizer, cuts, QUIET)
     for _ in range(3):
-        list(frame_loader(frames, {cut.id: [1] for cut in cuts}, 4, seed=0))
+        list(encoder_output_loader(frames, {cut.id: [1] for cut in cuts}, 4, seed=0))
         frames.hypotheses(recognizer, cuts, None)
     assert sum(heard) == len(cuts)
 
 
 def test_strengths_scale_what_a_residual_adapter_adds(recognizer, corpus):
     cuts = manifest.read(corpus)
-    frames = Frames.of(recognizer, cuts, QUIET)
+    frames = EncoderOutputs.of(recognizer, cuts, QUIET)
     adapter = MLPAdapter(16, (8,), len(recognizer.vocabulary), residual=True).eval()
     torch.nn.init.normal_(adapter.layers[-2].weight, std=3.0)
-    found = frames.by_strength(recognizer, cuts, adapter, (0.0, 0.5, 1.0))
+    found = frames.hypotheses_by_scale(recognizer, cuts, adapter, (0.0, 0.5, 1.0))
     assert found[0.0] == frames.hypotheses(recognizer, cuts, None)
     assert found[1.0] == frames.hypotheses(recognizer, cuts, adapter)
     assert found[1.0] != found[0.0]
@@ -100,11 +102,11 @@ def test_strengths_scale_what_a_residual_adapter_adds(recognizer, corpus):
 def test_a_store_hears_what_is_not_there_and_gives_it_at_once(recognizer, corpus, tmp_path):
     cuts, few = manifest.read(corpus), manifest.read(corpus).subset(first=3)
     expected = recognizer.hypotheses(cuts)
-    store = FrameStore(tmp_path, "base-and-data")
+    store = EncoderOutputCache(tmp_path, "base-and-data")
     for asked in (few, cuts):  # in two parts
         found = store.frames(recognizer, asked, QUIET)
         assert found.seconds > 0
         assert found.hypotheses(recognizer, asked, None) == {cut.id: expected[cut.id] for cut in asked}
-    other = FrameStore(tmp_path, "base-and-data").frames(recognizer, cuts, QUIET)
+    other = EncoderOutputCache(tmp_path, "base-and-data").frames(recognizer, cuts, QUIET)
     assert other.seconds == 0, "another process maps what is there"
     assert other.hypotheses(recognizer, cuts, None) == expected
