@@ -1,7 +1,7 @@
-"""Active selection: of audio that was not learned from, what a model finds hardest.
+"""Active selection: choose the utterances of a pool that a model finds hardest.
 
-The worst by error rate where there are transcripts, by confidence where there are none (uncertainty sampling, Lewis and
-Gale 1994), with a cap on what one speaker may fill, for the worst speakers would fill all of it.
+By error rate if there are transcripts, else by confidence (uncertainty sampling, Lewis and Gale 1994), with a cap on
+the share of one speaker.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _ROUNDING = 1e-6  # s
 
 @dataclass(frozen=True)
 class Budget:
-    """How much is taken; raises `AsrLabError` for shares that are none."""
+    """How much to choose; raises `AsrLabError` for shares outside (0, 1]."""
 
     share: float = 0.1
-    """Of the duration of what can be chosen."""
+    """Share of the duration of the candidates."""
     speaker_share: float = 0.2
-    """Of the chosen duration, the most that one speaker may fill; 1: no cap."""
+    """Largest share of the budget for one speaker; 1: no cap."""
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1 or not 0 < self.speaker_share <= 1:
@@ -33,21 +33,20 @@ class Budget:
 
 
 def exclude_used(cuts: CutSet, used: Sequence[CutSet]) -> CutSet:
-    """The utterances that are in none of the others; raises `AsrLabError` when none is left."""
-    known = {cut.id for others in used for cut in others}
-    left = CutSet.from_cuts(cut for cut in cuts if cut.id not in known)
+    """Return the utterances that are in none of the `used` manifests; raises `AsrLabError` if none is left."""
+    used_ids = {cut.id for others in used for cut in others}
+    left = CutSet.from_cuts(cut for cut in cuts if cut.id not in used_ids)
     if not len(left):
         raise AsrLabError("every utterance was used already", allowed="a manifest with other utterances")
     return left
 
 
 def select_hardest(cuts: CutSet, difficulty: Mapping[str, float], budget: Budget) -> CutSet:
-    """The most difficult utterances within the budget, the hardest first; of equals, by id.
+    """Return the most difficult utterances within the budget, hardest first, ties by id; at least one.
 
-    An utterance that would go beyond the budget, or its speaker's part of it, is passed over for the next. At least
-    one is taken.
+    Utterances that would exceed the budget, or their speaker's share of it, are skipped.
     """
-    seconds = _asked(cuts, budget)
+    seconds = _budget_s(cuts, budget)
     by_speaker: defaultdict[str, float] = defaultdict(float)
     chosen: list[Cut] = []
     taken = 0.0
@@ -63,18 +62,16 @@ def select_hardest(cuts: CutSet, difficulty: Mapping[str, float], budget: Budget
 
 
 def cap_warning(cuts: CutSet, chosen: CutSet, budget: Budget) -> str:
-    """How much less than asked for was `chosen` of the utterances because of the cap on a speaker, for people.
-
-    "" where nothing that would have fitted the budget was passed over.
-    """
-    asked, taken = _asked(cuts, budget), sum(cut.duration for cut in chosen)
-    known = {cut.id for cut in chosen}
-    if not any(cut.id not in known and taken + cut.duration <= asked + _ROUNDING for cut in cuts):
+    """Return a warning if the cap per speaker left part of the budget unused, else ""."""
+    budget_s, taken = _budget_s(cuts, budget), sum(cut.duration for cut in chosen)
+    chosen_ids = {cut.id for cut in chosen}
+    if not any(cut.id not in chosen_ids and taken + cut.duration <= budget_s + _ROUNDING for cut in cuts):
         return ""
     return (
-        f"{taken:.1f} s of the {asked:.1f} s asked for: the cap of {budget.speaker_share:.0%} a speaker left out others"
+        f"{taken:.1f} s chosen of {budget_s:.1f} s requested: the cap of {budget.speaker_share:.0%} per speaker "
+        "left out others"
     )
 
 
-def _asked(cuts: CutSet, budget: Budget) -> float:
+def _budget_s(cuts: CutSet, budget: Budget) -> float:
     return float(budget.share * sum(cut.duration for cut in cuts))

@@ -1,7 +1,7 @@
-"""The 39 phonemes of ARPAbet (CMUdict's, without stress), and eSpeak NG's American English in them.
+"""The 39 ARPAbet phonemes (those of CMUdict, without stress), and their mapping to eSpeak NG's American English.
 
-The table was made by reading 340 sentences with eSpeak NG 1.52's `en-us`: no mnemonic was left over. eSpeak's marks
-that hold two phonemes (`A@` of *car*, `n-` of *garden*) become two.
+The table covers every eSpeak phoneme that eSpeak NG 1.52 `en-us` produced for 340 sentences. eSpeak phonemes that
+stand for two (`A@` in *car*, `n-` in *garden*) map to two.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ A@ AA R|O@ AO R|o@ AO R|e@ EH R|i@3 IH R|U@ UH R|aI3 AY ER|aI@ AY AH|i@ IY AH|aU
 FROM_ESPEAK: dict[str, tuple[str, ...]] = {
     mark: tuple(phonemes) for mark, *phonemes in (cell.split() for cell in _ROWS.replace("\n", "|").split("|") if cell)
 }
-"""eSpeak's mnemonic without stress -> ARPAbet."""
+"""eSpeak phoneme without stress -> ARPAbet."""
 
 _BACK = """
 AA A:|AE a|AH V|AO O:|AW aU|AY aI|EH E|ER 3:|EY eI|IH I|IY i:|OW oU|OY OI|UH U|UW u:
 B b|CH tS|D d|DH D|F f|G g|HH h|JH dZ|K k|L l|M m|N n|NG N|P p|R r|S s|SH S|T t|TH T|V v|W w|Y j|Z z|ZH Z
 """
 TO_ESPEAK: dict[str, str] = dict(cell.split() for cell in _BACK.replace("\n", "|").split("|") if cell)
-"""ARPAbet -> eSpeak's mnemonic that says it; an unstressed AH is better said by `@`."""
+"""ARPAbet -> eSpeak phoneme; `@` is better for an unstressed AH."""
 
 PHONEMES: tuple[str, ...] = tuple(sorted(TO_ESPEAK))
 """All 39, sorted: the inventory of manifests and of models."""
@@ -37,9 +37,9 @@ _ALIKE = {"AX": "AH", "AXR": "ER", "IX": "IH"}  # reduced vowels of older invent
 
 
 def phoneme_of(label: str) -> str | None:
-    """The phoneme a corpus' label means: `ah0`, `ER)`, ``W` `` and `AX*` are AH, ER, W and AH; None for any other.
+    """Return the phoneme of a corpus label: `ah0`, `ER)`, ``W` ``, `AX*` are AH, ER, W, AH; None if there is none.
 
-    Stress digits, marks of an accent (`*`, `_`) and what slipped in while typing are dropped.
+    Drops stress digits, accent marks (`*`, `_`) and stray characters.
     """
     bare = label.strip().upper().strip(_STRAY)
     bare = _ALIKE.get(bare, bare)
@@ -47,7 +47,7 @@ def phoneme_of(label: str) -> str | None:
 
 
 def is_silence(label: str) -> bool:
-    """Whether a corpus' label means that nothing is said: `sil`, `sp`, `spn`, or nothing at all."""
+    """Return whether a corpus label means silence: `sil`, `sp`, `spn`, or empty."""
     return label.strip().upper() in SILENCES
 
 
@@ -56,7 +56,7 @@ _R_COLOURED = frozenset({"A@", "O@", "o@", "e@", "i@3", "U@", "3", "3:", "aI3"})
 
 
 def bare_mark(mark: str) -> str:
-    """An eSpeak mnemonic without its stress; "" for what is no sound: pauses, changes of language, `|`."""
+    """Return an eSpeak phoneme without stress; "" for pauses, language switches and `|`."""
     bare = mark.translate(_STRESS)
     return "" if not bare or bare[0] in "_(" or bare in ("|", ";", "-", "!") else bare
 
@@ -66,21 +66,21 @@ def from_espeak(marks: Sequence[str]) -> list[tuple[str, ...]]:
 
     Raises `KeyError` for a mnemonic that American English does not have.
     """
-    found: list[tuple[str, ...]] = []
+    converted: list[tuple[str, ...]] = []
     before = ""  # the last mark that was a sound
     for mark in map(bare_mark, marks):
         if not mark:
-            found.append(())
+            converted.append(())
             continue
-        said = FROM_ESPEAK[mark]
+        phonemes = FROM_ESPEAK[mark]
         if mark in ("r", "r-") and before in _R_COLOURED:
-            said = ()
+            phonemes = ()
         elif mark in ("r", "r-") and before == "i@":  # *hearing*: i@ r is IH R
-            found[_last(found)] = ("IH",)
-        found.append(said)
+            converted[_last(converted)] = ("IH",)
+        converted.append(phonemes)
         before = mark
-    return found
+    return converted
 
 
-def _last(found: list[tuple[str, ...]]) -> int:
-    return max(index for index, phonemes in enumerate(found) if phonemes)
+def _last(converted: list[tuple[str, ...]]) -> int:
+    return max(index for index, phonemes in enumerate(converted) if phonemes)

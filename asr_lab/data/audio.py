@@ -1,4 +1,4 @@
-"""Reading audio: any rate and channel count in, one clean signal at `SAMPLE_RATE` out."""
+"""Read audio of any rate and number of channels as a mono signal at `SAMPLE_RATE`."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ HEADERLESS: dict[str, Any] = {
     "subtype": "PCM_16",
     "endian": "LITTLE",
 }
-"""What a file without a header is taken for: 16-bit samples, as KsponSpeech has them."""
+"""Format assumed for files without a header: 16-bit samples, as in KsponSpeech."""
 
 
 def probe(path: Path) -> Any:
-    """What the header of an audio file says (`samplerate`, `frames`, `channels`), and that its last sample is there.
+    """Return the header of an audio file (`samplerate`, `frames`, `channels`) after checking that it is complete.
 
-    Raises `AsrLabError` when the file is missing, empty, not audio, or cut off.
+    Raises `AsrLabError` if the file is missing, empty, not audio, or truncated.
     """
     _check_there(path)
     if path.stat().st_size == 0:
@@ -52,7 +52,7 @@ def _check_there(path: Path) -> None:
 
 
 def _riff_is_cut(path: Path) -> bool:
-    """Whether a WAV file is shorter than its header says (libsndfile reads what is there without a word)."""
+    """Return whether a WAV file is shorter than its header says; libsndfile reads such files without an error."""
     with path.open("rb") as file:
         head = file.read(12)
     if head[:4] != b"RIFF" or head[8:] != b"WAVE" or head[4:8] == b"\xff\xff\xff\xff":
@@ -66,7 +66,7 @@ def _ends_in_half_a_sample(path: Path) -> bool:
 
 @contextmanager
 def _opened(source: Path | BinaryIO, where: str) -> Iterator[Any]:
-    """An open sound file; what libsndfile cannot make of it becomes one clear message."""
+    """Open a sound file; raise errors of libsndfile as `AsrLabError`."""
     if isinstance(source, Path):
         _check_there(source)
     headerless = HEADERLESS if isinstance(source, Path) and source.suffix.lower() in HEADERLESS_SUFFIXES else {}
@@ -78,15 +78,15 @@ def _opened(source: Path | BinaryIO, where: str) -> Iterator[Any]:
         raise AsrLabError(
             f"not an audio file, or cut off: {reason}",
             where=where,
-            allowed="WAV, FLAC, OGG or MP3, whole and not cut off",
+            allowed="complete WAV, FLAC, OGG or MP3 files",
         ) from error
 
 
 def read_file(path: Path) -> Signal:
-    """Samples (num_samples,) of a file: mono, `SAMPLE_RATE` Hz, float32 in [-1, 1].
+    """Return the samples (num_samples,) of a file: mono, `SAMPLE_RATE` Hz, float32 in [-1, 1].
 
-    Several channels are averaged, other rates resampled (soxr, high quality). Raises `AsrLabError` when the file
-    is missing, empty, not audio, cut off, or holds samples that are not numbers.
+    Channels are averaged, other rates resampled (soxr, high quality). Raises `AsrLabError` if the file is missing,
+    empty, not audio, truncated, or has samples that are not finite.
     """
     probe(path)
     return read_audio(path, str(path))
@@ -100,9 +100,9 @@ def read_audio(
     duration_s: float | None = None,
     channels: Sequence[int] | None = None,
 ) -> Signal:
-    """As `read_file`, from a path or an open file, a piece of it, or some of its channels.
+    """Read a path or an open file like `read_file`, optionally a segment of it or some channels.
 
-    `where` is what messages call it. Raises `AsrLabError` too when the piece goes beyond the end.
+    `where` names it in messages. Raises `AsrLabError` also if the segment goes beyond the end.
     """
     with _opened(source, where) as file:
         rate = file.samplerate
@@ -134,9 +134,9 @@ def _clean(samples: npt.NDArray[np.float32], rate: int, where: str) -> Signal:
 
 
 def read_cut(cut: Cut) -> Signal:
-    """Samples (num_samples,) of an utterance at `SAMPLE_RATE`: its piece of the file, its channels averaged.
+    """Return the samples (num_samples,) of an utterance at `SAMPLE_RATE`, its channels averaged.
 
-    Raises as `read_audio` does, and for what Lhotse can describe but is not read here (several sources, transforms).
+    Raises as `read_audio` does, and for cuts with several sources or with transforms.
     """
     recording = cut.recording
     if len(recording.sources) != 1 or recording.transforms:
@@ -156,10 +156,10 @@ def read_cut(cut: Cut) -> Signal:
 
 
 def without_silence(samples: Signal, top_db: float = 30.0) -> Signal:
-    """The stretches that are less than `top_db` below the loudest frame, joined: what KoSpeech makes of PCM files.
+    """Remove stretches more than `top_db` below the loudest frame, as KoSpeech does for PCM files.
 
     Frames of 2048 samples every 512, reflected at the ends (librosa's `effects.split`, McFee et al. 2015). Silent
-    signals stay as they are.
+    signals are returned unchanged.
     """
     length, hop = 2048, 512
     padded = np.pad(samples.astype(np.float64), length // 2, mode="reflect" if len(samples) > length // 2 else "edge")
@@ -174,7 +174,7 @@ def without_silence(samples: Signal, top_db: float = 30.0) -> Signal:
 
 
 def change_speed(samples: Signal, factor: float) -> Signal:
-    """Speed perturbation (Ko et al. 2015): tempo and pitch together, as `sox speed` does."""
+    """Change tempo and pitch together, as `sox speed` does (speed perturbation, Ko et al. 2015)."""
     if factor == 1.0:
         return samples
     stretched: Signal = soxr.resample(samples, SAMPLE_RATE * factor, SAMPLE_RATE, quality="MQ")

@@ -1,4 +1,4 @@
-"""Augmentation of training audio, drawn from (seed, epoch, utterance) alone: resuming repeats it exactly."""
+"""Augmentation of training audio, a function of (seed, epoch, utterance) only, so that resuming repeats it exactly."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from asr_lab.config.schema import Augment, Sound, Wav2Vec2Augment
 from asr_lab.data import noise
 from asr_lab.data.audio import Signal, change_speed, read_cut
 
-_SPEED, _MASKS, _NOISE = range(3)  # purposes: each draws from numbers of its own
+_SPEED, _MASKS, _NOISE = range(3)  # each has a random stream of its own
 _FRAME_S = 0.02  # s; hop of the encoders of the wav2vec2 family
-_MOST_OF_A_CLIP = 1 / 3  # that one time mask covers: short clips keep something to learn from
+_MAX_MASKED_SHARE = 1 / 3  # of an utterance that one time mask covers, so that short ones are not masked entirely
 
 
 class SoundAugmenter:
     """Speed perturbation and background noise on samples.
 
-    `recordings` are those that noise is cut from; without any it is made.
+    Noise is taken from `recordings`, or generated if there are none.
     """
 
     def __init__(self, settings: Sound, seed: int, recordings: Iterable[Cut] = ()) -> None:
@@ -33,7 +33,7 @@ class SoundAugmenter:
         return np.random.default_rng([self.seed, epoch, purpose, zlib.crc32(cut_id.encode())])
 
     def samples(self, samples: Signal, cut_id: str, epoch: int) -> Signal:
-        """The signal at one of the speed factors, with noise where it is drawn."""
+        """Return the signal at a random speed factor, with random noise."""
         samples = change_speed(samples, self._factor(self._draw(cut_id, epoch, _SPEED)))
         return self._noisy(samples, self._draw(cut_id, epoch, _NOISE)) if self.sound.noise_snr_db else samples
 
@@ -53,7 +53,7 @@ class SoundAugmenter:
         return noise.mix(samples, background, snr_db)
 
     def features(self, features: Tensor, cut_id: str, epoch: int) -> Tensor:
-        """What is extracted from the samples, as it is."""
+        """Return the features unchanged."""
         return features
 
     @lru_cache(maxsize=64)  # noqa: B019 (an augmenter lives as long as its training)
@@ -62,14 +62,14 @@ class SoundAugmenter:
 
 
 class Augmenter(SoundAugmenter):
-    """What is done to samples, and SpecAugment on filter banks."""
+    """`SoundAugmenter`, and SpecAugment on filter banks."""
 
     def __init__(self, settings: Augment, seed: int, recordings: Iterable[Cut] = ()) -> None:
         super().__init__(settings, seed, recordings)
         self.settings = settings
 
     def features(self, features: Tensor, cut_id: str, epoch: int) -> Tensor:
-        """Features (T, F) with time and frequency masks set to 0, the mean of normalised features."""
+        """Return features (T, F) with time and frequency masks set to 0, the mean of normalised features."""
         draw, settings = self._draw(cut_id, epoch, _MASKS), self.settings
         masked = features.clone()
         num_frames, num_bins = masked.shape
@@ -85,27 +85,27 @@ class Augmenter(SoundAugmenter):
 
 
 class FrameMasker(SoundAugmenter):
-    """What is done to samples, and SpecAugment on the frames that an encoder of the wav2vec2 family reads."""
+    """`SoundAugmenter`, and SpecAugment masks on the encoder input of wav2vec2 models."""
 
     def __init__(self, settings: Wav2Vec2Augment, seed: int, recordings: Iterable[Cut] = ()) -> None:
         super().__init__(settings, seed, recordings)
         self.settings = settings
 
     def masks(self, num_frames: int, num_channels: int, cut_id: str, epoch: int) -> tuple[Tensor, Tensor]:
-        """(masked frames (U,), masked channels (C,)) of an utterance, true where masked; widths are uniform.
+        """Return (masked frames (U,), masked channels (C,)), true where masked; widths are uniform.
 
-        A time mask covers at most a third of the utterance, however short it is.
+        A time mask covers at most a third of the utterance.
         """
         draw, settings = self._draw(cut_id, epoch, _MASKS), self.settings
         widest_s = settings.strength * settings.time_mask_s
-        widest = min(round(widest_s / _FRAME_S), int(num_frames * _MOST_OF_A_CLIP))
+        widest = min(round(widest_s / _FRAME_S), int(num_frames * _MAX_MASKED_SHARE))
         frames_U = _spans(draw, num_frames, settings.time_masks, widest)
         share = settings.strength * settings.feature_mask_share
         return frames_U, _spans(draw, num_channels, settings.feature_masks, int(num_channels * share))
 
 
 def _spans(draw: np.random.Generator, length: int, count: int, widest: int) -> Tensor:
-    """True (length,) within `count` spans of 0 to `widest` each."""
+    """Return a mask (length,) that is true within `count` spans of 0 to `widest` each."""
     masked = torch.zeros(length, dtype=torch.bool)
     for _ in range(count):
         width = int(draw.integers(0, widest + 1))

@@ -1,8 +1,8 @@
-"""Batches of like duration for transformers' Trainer, from Lhotse's sampler.
+"""Batches of similar duration for transformers' Trainer, from Lhotse's sampler.
 
-A loader's "index" is `(cut, epoch)`: the sampler chooses utterances, the collator reads and augments them. Trainer
-needs what Lhotse's sampler does not give, a fixed number of batches an epoch and a `batch_sampler` that it can skip
-on resume; `EpochBatches` gives it both.
+An index is `(cut, epoch)`: the sampler chooses utterances, the collator reads and augments them. Trainer needs a fixed
+number of batches per epoch and a `batch_sampler` that it can skip on resume; `EpochBatches` adds both to Lhotse's
+sampler.
 
 Shapes: B utterances, T feature frames, F mel bins, L labels.
 """
@@ -35,25 +35,24 @@ Batch = dict[str, Any]
 LABEL_PADDING = -100
 NOT_FOR_THE_MODEL = ("cut_ids", "label_lengths")
 _MOST_BUCKETS = 10
-_TOP_UP_EPOCH = 1_000_000  # an epoch number no training reaches: where batches come from when one epoch has too few
+_TOP_UP_EPOCH = 1_000_000  # an epoch that no training reaches, to fill up epochs with too few batches
 
 warnings.filterwarnings("ignore", message=".*DynamicBucketingSampler with an eagerly read CutSet.*")
 
 
 class Indices(Dataset[Index]):
-    """A map-style data set whose items are their own indices."""
+    """A map-style dataset that returns the index."""
 
     def __getitem__(self, index: Index) -> Index:
         return index
 
 
 class EpochBatches:
-    """A batch sampler over one rank's share: buckets of like duration, shuffled by (seed, epoch).
+    """Batch sampler for one rank: buckets of similar duration, shuffled by (seed, epoch).
 
-    Every epoch has the same number of batches (that of epoch 0), for Trainer reads `len` once: an epoch of Lhotse's
-    sampler that has more is cut, one that has fewer is topped up. Lhotse visits its buckets in the same order every
-    epoch, so the batches of an update are shuffled once more. What an update learns from does not depend on how it is
-    shared: two ranks make the updates that one makes with `accumulate` 2.
+    Trainer reads `len` once, so every epoch has the number of batches of epoch 0: longer epochs of Lhotse's sampler
+    are truncated, shorter ones filled up. Updates are shuffled again because Lhotse visits its buckets in the same
+    order every epoch. Updates do not depend on the number of ranks: two ranks equal one with `accumulate` 2.
     """
 
     def __init__(
@@ -96,7 +95,7 @@ class EpochBatches:
             "max_cuts": self.batch_size,
             "shuffle": True,
             "seed": self.seed,
-            "rank": 0,  # all batches: which of them are this rank's is decided by update
+            "rank": 0,  # all batches; `__iter__` selects those of this rank
             "world_size": 1,
         }
         num_buckets = min(_MOST_BUCKETS, len(self.cuts) // (4 * self.batch_size))
@@ -109,7 +108,7 @@ class EpochBatches:
 
 
 class InOrder:
-    """Batches of an evaluation: longest first, so that little is padding and memory is known at once."""
+    """Evaluation batches, longest first: little padding, and the peak memory comes first."""
 
     def __init__(self, cuts: CutSet, batch_size: int, *, rank: int = 0, world_size: int = 1) -> None:
         ordered = sorted(cuts, key=lambda cut: (-cut.duration, cut.id))
@@ -124,10 +123,10 @@ class InOrder:
 
 @dataclass(frozen=True)
 class Collator:
-    """Reads, augments and pads a batch of filter banks.
+    """Read, augment and pad a batch of filter banks.
 
     Returns `input_features` (B, T, F), `feature_lengths` (B,), `labels` (B, L) padded with -100, `label_lengths`
-    (B,) and `cut_ids`; without `encode` there are no labels.
+    (B,) and `cut_ids`; no labels without `encode`.
     """
 
     extract: Callable[[Signal], Tensor]
@@ -144,11 +143,11 @@ class Collator:
         return batch
 
     def inputs(self, indices: Sequence[Index]) -> Batch:
-        """What the model hears of these utterances."""
-        return self.pad([self._heard(cut, epoch) for cut, epoch in indices])
+        """Return the padded model inputs of these utterances."""
+        return self.pad([self._features(cut, epoch) for cut, epoch in indices])
 
-    def _heard(self, cut: Cut, epoch: int) -> Tensor:
-        """The features of an utterance, augmented; a message says which utterance is at fault."""
+    def _features(self, cut: Cut, epoch: int) -> Tensor:
+        """Return the augmented features of an utterance; errors name the utterance."""
         samples = read_cut(cut)
         try:
             if self.augmenter is None:
@@ -161,7 +160,7 @@ class Collator:
 
     @staticmethod
     def pad(features: Sequence[Tensor]) -> Batch:
-        """A batch of features (T, F) each."""
+        """Pad features (T, F) to a batch."""
         return {
             "input_features": pad_sequence(list(features), batch_first=True),
             "feature_lengths": torch.tensor([len(one) for one in features]),
@@ -169,12 +168,12 @@ class Collator:
 
 
 def for_model(batch: Batch, device: torch.device | None = None) -> Batch:
-    """The part of a batch that a model's `forward` takes, on its device."""
+    """Return the inputs of a model's `forward`, on its device."""
     return {key: batch[key].to(device) for key in batch if key not in NOT_FOR_THE_MODEL}
 
 
 class _Loader(DataLoader[Any]):
-    """A loader that tells what goes wrong in a worker process as it would tell it of its own."""
+    """Loader that raises errors of worker processes without PyTorch's traceback."""
 
     def __iter__(self) -> Any:
         try:
@@ -187,7 +186,7 @@ class _Loader(DataLoader[Any]):
 
 
 def loader(sampler: EpochBatches | InOrder, collator: Collator, num_workers: int = 0) -> DataLoader[Any]:
-    """A loader that transformers' Trainer can be handed as it is (not to be prepared by accelerate)."""
+    """Return a loader for transformers' Trainer; accelerate must not prepare it."""
     return _Loader(
         Indices(),
         batch_sampler=sampler,

@@ -1,4 +1,4 @@
-"""The bins that ages, signal-to-noise ratios and durations are put into, for slices of scores and for splits alike."""
+"""Bins of age, SNR and duration, for slices of scores and for stratified splits."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ FIELDS: dict[str, tuple[Sequence[float], bool]] = {
     "snr_db": (SNRS, False),
     "duration_s": (DURATIONS, False),
 }
-"""Column of numbers -> its bounds, and whether it counts whole numbers."""
+"""Numeric column -> bounds, and whether its values are integers."""
 
 
-def binned(column: pd.Series, bounds: Sequence[float], *, whole: bool = False) -> pd.Series:
-    """The bin of each number: `7-9` for whole numbers, `2-4` (4 not included) for others, `41+` for the last."""
+def binned(column: pd.Series, bounds: Sequence[float], *, integers: bool = False) -> pd.Series:
+    """Return the bin of each number: `7-9` for integers, `2-4` (4 excluded) for others, `41+` for the last."""
     names = [
-        f"below {high:g}" if low == float("-inf") else f"{low:g}-{high - 1 if whole else high:g}"
+        f"below {high:g}" if low == float("-inf") else f"{low:g}-{high - 1 if integers else high:g}"
         for low, high in pairwise(bounds)
     ]
     numbers = pd.to_numeric(column, errors="coerce")
@@ -31,15 +31,15 @@ def binned(column: pd.Series, bounds: Sequence[float], *, whole: bool = False) -
 
 
 def labelled(column: pd.Series, name: str) -> pd.Series:
-    """The label of each value of a column: its bin where `FIELDS` has bounds for it, else itself; gaps are unknown."""
+    """Return the label of each value: its bin if `FIELDS` has bounds for the column, else itself, or `unknown`."""
     if name in FIELDS:
-        bounds, whole = FIELDS[name]
-        column = binned(column, bounds, whole=whole)
+        bounds, integers = FIELDS[name]
+        column = binned(column, bounds, integers=integers)
     return column.astype("string").fillna(UNKNOWN)
 
 
 def ordered(values: pd.Series) -> list[str]:
-    """The values that occur: bins by their bounds, names by the alphabet, unknown ones last."""
+    """Return the distinct values: bins by their bounds, names alphabetically, `unknown` last."""
     return sorted(values.unique(), key=lambda value: (value == UNKNOWN, _lower(value), value))
 
 

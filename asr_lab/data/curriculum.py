@@ -1,6 +1,6 @@
-"""Phases of a curriculum: nested parts of the training data, each with the whole's ages, noise and durations.
+"""Phases of a curriculum: nested parts of the training data, stratified by age, noise and duration.
 
-Also the two promises that training relies on: that phases are nested, and that splits share no speaker.
+Also the checks that phases are nested and that splits share no speaker.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _GOLDEN = (5**0.5 - 1) / 2
 
 @dataclass(frozen=True, kw_only=True)
 class Hard:
-    """What counts as a hard utterance: a low SNR, or a long one."""
+    """Criterion of a hard utterance: low SNR, or long."""
 
     below_snr_db: float = 10.0
     from_duration_s: float = 10.0
@@ -37,7 +37,7 @@ class Hard:
 
     @property
     def words(self) -> str:
-        """The rule, for people."""
+        """The criterion in words."""
         return f"SNR below {self.below_snr_db:g} dB or {self.from_duration_s:g} s and longer"
 
 
@@ -51,11 +51,11 @@ def phases(
     hard: Hard | None = None,
     seed: int = 0,
 ) -> dict[str, CutSet]:
-    """`phase1`, `phase2`, ...: nested parts of the utterances with these shares, such as 0.2, 0.6, 1.0.
+    """Return nested parts `phase1`, `phase2`, ... of the utterances with these shares, such as 0.2, 0.6, 1.0.
 
-    `stratified`: shares of the hours, in which each bin of each field (and each speaker) has its share of the phase;
-    with `hard_share` so much of each phase is hard, as far as there is as much. `file`: the first so many utterances
-    of the manifest. Raises `AsrLabError` for shares that do not grow, or leave a phase without an utterance.
+    Order `stratified`: shares of the hours, with the same proportions of each bin and speaker in every phase; with
+    `hard_share`, that share of each phase is hard, as far as available. Order `file`: the first utterances of the
+    manifest. Raises `AsrLabError` for shares that do not grow, or leave a phase without an utterance of its own.
     """
     _check_shares(shares)
     if order == "file":
@@ -84,11 +84,11 @@ def with_hard_share(
     seed: int = 0,
     name: str = "",
 ) -> CutSet:
-    """The largest part of the utterances of which so much (of the hours) is hard; the rest is left out, stratified.
+    """Return the largest stratified subset with this share of hard utterances, by hours.
 
-    Raises `AsrLabError` when none is hard, or all are; it calls the utterances by `name`.
+    Raises `AsrLabError`, with `name` in the message, if no utterance is hard, or all are.
     """
-    difficult, easy = _sorted_out(cuts, hard or Hard())
+    difficult, easy = _split_hard_easy(cuts, hard or Hard())
     if not 0 < share < 1 or not difficult or not easy:
         unknown = any(manifest.field(cut, "snr_db") is None for cut in cuts)
         raise AsrLabError(
@@ -98,33 +98,32 @@ def with_hard_share(
             hint="another --hard-snr or --hard-duration, or --seed",
             next_command="asr-lab data snr MANIFEST" if not difficult and unknown else "",
         )
-    whole = min(_seconds(difficult) / share, _seconds(easy) / (1 - share))
-    kept = [
-        _prefixes(spread(rows, fields, seed=seed), [part * whole])[0]
+    total_s = min(_seconds(difficult) / share, _seconds(easy) / (1 - share))
+    halves = [
+        _prefixes(spread(rows, fields, seed=seed), [part * total_s])[0]
         for rows, part in ((difficult, share), (easy, 1 - share))
     ]
-    return _in_order(cuts, kept[0] + kept[1])
+    return _in_order(cuts, halves[0] + halves[1])
 
 
 def spread(cuts: Iterable[Cut], fields: Sequence[str] = FIELDS, *, seed: int = 0) -> list[Cut]:
-    """The utterances in an order any beginning of which has about its share of each bin, and of each speaker in it.
+    """Order utterances so that every prefix is stratified by bin and speaker.
 
-    Sorted by bin and speaker, the utterance at place i comes at the fraction of i times the golden ratio, the most
-    even sequence there is (Kuipers & Niederreiter 1974): of any run of places a beginning takes its share, give or
-    take one or two.
+    Sorted by bin and speaker, utterance i gets the fractional part of i times the golden ratio as its sort key: the
+    most uniform sequence (Kuipers & Niederreiter 1974), so prefixes deviate by one or two utterances.
     """
     rows = sorted(cuts, key=lambda cut: cut.id)
     draw = random.Random(seed)
     draw.shuffle(rows)
     names = labels(rows, fields)
     keys = list(zip(*(names[field] for field in names), strict=True)) if len(names.columns) else [()] * len(rows)
-    places = sorted(range(len(rows)), key=lambda place: (*keys[place], str(manifest.field(rows[place], "speaker"))))
-    turns = (np.arange(len(rows)) * _GOLDEN + draw.random()) % 1
-    return [rows[places[index]] for index in np.argsort(turns, kind="stable")]
+    order = sorted(range(len(rows)), key=lambda place: (*keys[place], str(manifest.field(rows[place], "speaker"))))
+    fractions = (np.arange(len(rows)) * _GOLDEN + draw.random()) % 1
+    return [rows[order[index]] for index in np.argsort(fractions, kind="stable")]
 
 
 def check_nested(parts: Mapping[str, Iterable[Cut]]) -> None:
-    """Raise `AsrLabError` unless each phase, in the order given, holds all utterances of the one before."""
+    """Raise `AsrLabError` unless each phase, in the given order, contains the previous one."""
     ids = {name: {cut.id for cut in rows} for name, rows in parts.items()}
     for (before, smaller), (after, larger) in pairwise(ids.items()):
         lacking = sorted(smaller - larger)
@@ -138,11 +137,12 @@ def check_nested(parts: Mapping[str, Iterable[Cut]]) -> None:
 
 
 def check_disjoint(splits: Mapping[str, Sequence[Cut] | CutSet], by: str = "speaker") -> int:
-    """Raise `AsrLabError` that names each value of a field (speakers) that two splits share, or for a field that
-    nobody in a split has; returns how many utterances lack it, of which nothing is known.
+    """Raise `AsrLabError` if two splits share values of a field (speakers), or a split has none.
+
+    Return the number of utterances without the field, which cannot be checked.
     """
-    found = {name: [manifest.field(cut, by) for cut in rows] for name, rows in splits.items()}
-    values = {name: {str(value) for value in own if value is not None} for name, own in found.items()}
+    values_by_split = {name: [manifest.field(cut, by) for cut in rows] for name, rows in splits.items()}
+    values = {name: {str(value) for value in own if value is not None} for name, own in values_by_split.items()}
     without = [name for name, own in values.items() if not own]
     if without:
         near = nearest(by, manifest.fields(cut for rows in splits.values() for cut in rows) - {by})
@@ -152,13 +152,13 @@ def check_disjoint(splits: Mapping[str, Sequence[Cut] | CutSet], by: str = "spea
             hint=f"did you mean {near!r}?" if near else "",
         )
     if shared := shared_values(values, combinations(values, 2)):
-        told = "; ".join(f"{pair} share {len(names)}: {listing(names, 5)}" for pair, names in shared.items())
+        overlaps = "; ".join(f"{pair} share {len(names)}: {listing(names, 5)}" for pair, names in shared.items())
         raise AsrLabError(
-            f"the splits are not disjoint by {by}: {told}",
-            allowed=f"no {by} in two splits: figures on those who were learned from say little",
+            f"the splits are not disjoint by {by}: {overlaps}",
+            allowed=f"no {by} in two splits: test results of training {by}s are too optimistic",
             next_command="asr-lab data split MANIFEST OUT",
         )
-    return sum(value is None for own in found.values() for value in own)
+    return sum(value is None for own in values_by_split.values() for value in own)
 
 
 def _check_shares(shares: Sequence[float]) -> None:
@@ -172,10 +172,10 @@ def _check_shares(shares: Sequence[float]) -> None:
 def _with_hard(
     cuts: CutSet, shares: Sequence[float], hard_share: float, hard: Hard, fields: Sequence[str], seed: int
 ) -> list[list[Cut]]:
-    """Beginnings of the hard and of the easy utterances; both only grow, so the phases stay nested."""
+    """Return prefixes of the hard and of the easy utterances; both only grow, so the phases stay nested."""
     if not 0 <= hard_share <= 1:
         raise AsrLabError(f"{hard_share:g} is not a share", allowed="0 to 1")
-    difficult, easy = _sorted_out(cuts, hard)
+    difficult, easy = _split_hard_easy(cuts, hard)
     total, most_hard, most_easy = _seconds(cuts), _seconds(difficult), _seconds(easy)
     of_hard = [min(max(hard_share * share * total, share * total - most_easy), most_hard) for share in shares]
     of_easy = [share * total - seconds for share, seconds in zip(shares, of_hard, strict=True)]
@@ -184,7 +184,7 @@ def _with_hard(
     return [left + right for left, right in zip(one, other, strict=True)]
 
 
-def _sorted_out(cuts: Iterable[Cut], hard: Hard) -> tuple[list[Cut], list[Cut]]:
+def _split_hard_easy(cuts: Iterable[Cut], hard: Hard) -> tuple[list[Cut], list[Cut]]:
     difficult: list[Cut] = []
     easy: list[Cut] = []
     for cut in cuts:
@@ -193,7 +193,7 @@ def _sorted_out(cuts: Iterable[Cut], hard: Hard) -> tuple[list[Cut], list[Cut]]:
 
 
 def _prefixes(rows: Sequence[Cut], seconds: Sequence[float]) -> list[list[Cut]]:
-    """The beginnings that come nearest to so many seconds."""
+    """Return the prefixes closest to these durations."""
     ends = np.cumsum([0.0, *(cut.duration for cut in rows)])
     return [list(rows[: int(np.abs(ends - wanted).argmin())]) for wanted in seconds]
 

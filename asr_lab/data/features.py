@@ -1,7 +1,7 @@
-"""Log-mel filter banks exactly as KoSpeech's recipe makes them, so that its models can be used here.
+"""Log-mel filter banks identical to those of KoSpeech, so that its models can be used.
 
-`torchaudio.compliance.kaldi.fbank` with 80 bins, 20 ms Hamming windows every 10 ms, no dither; then the mean of the
-whole utterance is subtracted and its standard deviation divided out (one number each, all bins alike).
+`torchaudio.compliance.kaldi.fbank` with 80 bins, 20 ms Hamming windows every 10 ms, no dither; normalised by the mean
+and standard deviation over all frames and bins of the utterance.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from asr_lab.units import FRAME_LENGTH_S, FRAME_SHIFT_S, NUM_MEL_BINS, SAMPLE_RA
 
 
 def filter_bank(samples: Signal) -> Tensor:
-    """Log-mel energies (T, 80) of a signal (num_samples,) in [-1, 1]; T = `units.num_frames(num_samples)`."""
+    """Return log-mel energies (T, 80) of a signal (num_samples,) in [-1, 1]; T = `units.num_frames(num_samples)`."""
     features: Tensor = kaldi.fbank(
         torch.from_numpy(samples)[None],
         num_mel_bins=NUM_MEL_BINS,
@@ -29,10 +29,10 @@ def filter_bank(samples: Signal) -> Tensor:
 
 
 def normalize(features: Tensor) -> Tensor:
-    """Zero mean and unit (population) deviation over the whole (T, 80) matrix; digital silence stays zero."""
+    """Normalise to zero mean and unit (population) deviation over the (T, 80) matrix; digital silence stays zero."""
     return (features - features.mean()) / features.std(correction=0).clamp_min(1e-5)
 
 
 def extract(samples: Signal) -> Tensor:
-    """What the model hears: the normalised filter bank (T, 80) of a signal (num_samples,)."""
+    """Return the model input: the normalised filter bank (T, 80) of a signal (num_samples,)."""
     return normalize(filter_bank(samples))

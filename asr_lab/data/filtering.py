@@ -1,4 +1,4 @@
-"""What of a manifest can be learned from: utterances that cannot are left out, named and counted."""
+"""Filter utterances that cannot be used for training, and report them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from asr_lab.units import frames_needed, num_samples
 
 @dataclass(frozen=True)
 class FilterResult:
-    """The utterances that stay, and why others went."""
+    """The usable utterances, and ids of the others by reason."""
 
     cuts: CutSet
     too_long: list[str] = field(default_factory=list)
@@ -27,7 +27,7 @@ class FilterResult:
     unknown_characters: Counter[str] = field(default_factory=Counter)
 
     def warnings(self, split: str) -> list[str]:
-        """One line for each kind of thing that was found."""
+        """Return a line per reason."""
         lines = []
         if self.too_long:
             lines.append(f"{split}: {len(self.too_long)} utterances too long, left out: {listing(self.too_long, 5)}")
@@ -47,9 +47,9 @@ class FilterResult:
                 f"{listing(self.no_text, 5)}"
             )
         if self.unknown_characters:
-            met = [f"{character!r} x {n}" for character, n in self.unknown_characters.most_common()]
+            counts = [f"{character!r} x {n}" for character, n in self.unknown_characters.most_common()]
             lines.append(
-                f"{split}: {sum(self.unknown_characters.values())} characters outside the vocabulary: {listing(met)}"
+                f"{split}: {sum(self.unknown_characters.values())} characters outside the vocabulary: {listing(counts)}"
             )
         return lines
 
@@ -65,8 +65,8 @@ def filter_transcribed(
     min_duration_s: float = 0.0,
     where: str = "",
 ) -> FilterResult:
-    """`sift` by the transcripts' characters; those that the vocabulary does not know are counted."""
-    found = filter_utterances(
+    """Filter by the characters of the transcripts, and count those outside the vocabulary."""
+    result = filter_utterances(
         cuts,
         lambda cut: encode(manifest.text(cut)),
         max_duration_s,
@@ -74,8 +74,8 @@ def filter_transcribed(
         min_duration_s=min_duration_s,
         where=where,
     )
-    texts = (normalize(manifest.text(cut)) for cut in found.cuts)
-    return replace(found, unknown_characters=outside(texts, vocabulary))
+    texts = (normalize(manifest.text(cut)) for cut in result.cuts)
+    return replace(result, unknown_characters=outside(texts, vocabulary))
 
 
 def filter_utterances(
@@ -87,12 +87,11 @@ def filter_utterances(
     min_duration_s: float = 0.0,
     where: str = "",
 ) -> FilterResult:
-    """Leave out utterances longer than `max_duration_s`, shorter than `min_duration_s`, or whose labels do not fit
-    their frames (`output_frames`: samples -> frames of the model's output).
+    """Filter out utterances that are too long, too short, or have more labels than frames.
 
-    Raises `AsrLabError` when nothing stays.
+    `output_frames` maps a number of samples to frames of the model's output. Raises `AsrLabError` if none is left.
     """
-    kept, too_long, too_short, crowded, no_text = [], [], [], [], []
+    usable, too_long, too_short, more_labels, no_text = [], [], [], [], []
     for cut in cuts:
         labels = labels_of(cut)
         if not labels:
@@ -102,10 +101,10 @@ def filter_utterances(
         elif cut.duration < min_duration_s:
             too_short.append(cut.id)
         elif frames_needed(labels) > output_frames(num_samples(cut.duration)):
-            crowded.append(cut.id)
+            more_labels.append(cut.id)
         else:
-            kept.append(cut)
-    found = FilterResult(CutSet.from_cuts(kept), too_long, too_short, crowded, no_text)
-    if not kept:
-        raise AsrLabError("no utterance can be learned from: " + "; ".join(found.warnings("all")), where=where)
-    return found
+            usable.append(cut)
+    result = FilterResult(CutSet.from_cuts(usable), too_long, too_short, more_labels, no_text)
+    if not usable:
+        raise AsrLabError("no utterance is usable for training: " + "; ".join(result.warnings("all")), where=where)
+    return result

@@ -1,18 +1,18 @@
-"""Numbers in Korean text, read out: `3개` is 세 개, `3층` 삼 층, `010-1234` 공일공 일이삼사.
+"""Spell out numbers in Korean text: `3개` as 세 개, `3층` as 삼 층, `010-1234` as 공일공 일이삼사.
 
-Korean counts in two ways. Before the counters of `_NATIVE` numbers up to 99 are native (한, 두, 스무); before all
-others, behind 제, alone, and above 99 they are Sino-Korean (일, 이, 이십), in words of four digits each (Hangul
-orthography, 한글 맞춤법, 44). A counter is a word of its own (43), behind 만 or 천 too: `5천원` is 오천 원. A number is
-a word of its own behind Hangul, but not behind 제 (`제2차`). The twelve months are single words: 삼월, 유월, 시월.
-What begins with 0, or has more than 16 digits, is read digit by digit, as telephone numbers are.
+Korean has two number systems. Before the counters of `_NATIVE`, numbers up to 99 are native (한, 두, 스무); before all
+other counters, after 제, alone, and above 99 they are Sino-Korean (일, 이, 이십), in words of four digits each (Hangul
+orthography, 한글 맞춤법, 44). A counter is a separate word (43), also after 만 or 천: `5천원` is 오천 원. A number is a
+separate word after Hangul, but not after 제 (`제2차`). The twelve months are single words: 삼월, 유월, 시월. Numbers
+with a leading 0 or more than 16 digits are read digit by digit, like telephone numbers.
 
-Of a range (`3~5`, and `3-5` where a counter follows) neighbours below ten are one word, as people say them, and so are
-tens from 20, hundreds and thousands: 한두 명, 이삼 년, 이삼십 분. All others are 삼에서 오 층, with the counter twice
-where a number does not stand without it: 세 명에서 다섯 명, 삼월에서 오월.
+In a range (`3~5`, or `3-5` before a counter), neighbours below ten are one word, and so are tens from 20, hundreds and
+thousands: 한두 명, 이삼 년, 이삼십 분. Other ranges are 삼에서 오 층, with the counter twice if a number needs it:
+세 명에서 다섯 명, 삼월에서 오월.
 
-A reading is one of those that are right: people also say 삼십 명 for 서른 명, and 1번 is read as the first time
-(한 번), not as number one (일 번). `1만` and `1천` are 만 and 천, `1억` is 일억. `3대 1` with no counter behind the 1
-is a score (삼 대 일). `-5도` is 영하 오 도; before anything else a minus is said 마이너스.
+The result is one of several correct readings: 서른 명 is also read 삼십 명, and 1번 becomes 한 번 (once), not 일 번
+(number one). `1만` and `1천` are 만 and 천, `1억` is 일억. `3대 1` without a counter after the 1 is a score (삼 대 일).
+`-5도` is 영하 오 도; elsewhere a minus is 마이너스.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _SINO = (
     "배수", "시리즈", "알파", "장조", "통신", "해리",
     "년", "도", "분", "세", "원", "월", "인분", "일", "점", "주", "초", "층", "쪽", "퍼센트", "페이지", "학년", "회",
 )  # fmt: skip
-"""Counters that begin like a native one and are not, and those often met behind `3-5` and 여 (`10여 년`)."""
+"""Sino-Korean counters that begin like a native one, and frequent ones after `3-5` and 여 (`10여 년`)."""
 _COUNTERS = "|".join(sorted((*_NATIVE, *_SINO), key=len, reverse=True))
 _MONEY = {"₩": "원", "￦": "원", "$": "달러", "€": "유로", "£": "파운드", "¥": "엔", "￥": "엔"}
 _SIGNS = {
@@ -52,7 +52,7 @@ _SIGNS = {
     "㎞": "킬로미터", "km": "킬로미터", "m": "미터", "㎝": "센티미터", "cm": "센티미터",
     "㎜": "밀리미터", "mm": "밀리미터", "ℓ": "리터", "l": "리터", "㎖": "밀리리터", "ml": "밀리리터",
 }  # fmt: skip
-"""Signs and units, in lower case, as they are said."""
+"""Signs and units in lower case -> words."""
 
 _CURRENCY = f"[{''.join(_MONEY)}]"
 _LETTERS = r"(?:(?i:[kcm]m|[km]g|ml)|m[²2]|[mglL])(?![A-Za-z²³]|(?<=2)\d|/[hs])"  # 3m and 5KG, but 3M and 5G are names
@@ -94,7 +94,7 @@ _HALF = re.compile(rf"(\d[ ]?(?:{_COUNTERS}))반(?=[은이을에쯤만]|까지|�
 
 
 def read_out(text: str) -> str:
-    """The text with its numbers as words; everything else stays as it is."""
+    """Return the text with its numbers as words."""
     text = _TELEPHONE.sub(_one_after_another, text.translate(_WIDE_DIGITS))
     text = _HYPHEN.sub(_as_range, text)
     text = _TO_WITH_UNIT.sub(r"\1\3에서 ", text)
@@ -117,7 +117,7 @@ def _words(match: re.Match[str]) -> str:
     counter = "" if sino_only else match["counter"] or ""
     unit = sign or match["counter"] or ""
     minus = "" if not match["minus"] else "영하 " if unit == "도" else "마이너스 "
-    number = _said(written, counter)
+    number = _spell_out(written, counter)
     if match["low"]:
         together = "" if minus or not (unit or match["word"]) else _together(match["low"], written, counter)
         number = together or f"{_from(match['low'], written, counter, unit if minus else '')} {number}"
@@ -125,7 +125,7 @@ def _words(match: re.Match[str]) -> str:
 
 
 def _behind(match: re.Match[str], sign: str, counter: str) -> str:
-    """What stands between a number and the text behind it: the sign in words, a space, or nothing."""
+    """Return the text between a number and what follows: the sign in words, a space, or nothing."""
     if match["money"]:
         return " " if match["counter"] == sign else f" {sign}{match['gap']}"
     if sign:
@@ -136,17 +136,17 @@ def _behind(match: re.Match[str], sign: str, counter: str) -> str:
 
 
 def _apart(match: re.Match[str]) -> str:
-    """The space that parts a number from a word right before it."""
+    """Return a space if a word directly precedes the number."""
     return " " if re.search("[가-힣]$", _before(match)) and not _is_ordinal(match) else ""
 
 
 def _is_ordinal(match: re.Match[str]) -> bool:
-    """Whether 제 stands before a number, as in 제3; that of 문제3 is part of another word."""
+    """Return whether 제 precedes the number, as in 제3, but not as part of another word (문제3)."""
     return bool(re.search("(?<![가-힣])제$", _before(match)))
 
 
 def _ends_score(match: re.Match[str]) -> bool:
-    """Whether a number is the second of 1대1; what comes behind a space is no counter of it (1대1 대화)."""
+    """Return whether the number is the second of 1대1, whose next word is no counter (1대1 대화)."""
     return bool(match["gap"] and re.search(r"\d대$", _before(match)))
 
 
@@ -154,15 +154,15 @@ def _before(match: re.Match[str]) -> str:
     return match.string[max(0, match.start() - 2) : match.start()]
 
 
-def _said(written: str, counter: str) -> str:
-    """One number as written (3, 1,234, 0.5, 3만5천) in words, before a counter."""
+def _spell_out(written: str, counter: str) -> str:
+    """Spell out a number (3, 1,234, 0.5, 3만5천) before a counter."""
     if counter == "월" and written in _MONTHS:
         return _MONTHS[written]
     if _is_native(written, counter):
         return native(int(written))
     words = ""
-    for whole, rest, powers in _PIECE.findall(written):
-        words += (" " if words.endswith(_GROUPS[1:]) else "") + _piece(whole.replace(",", ""), rest, powers)
+    for integer, rest, powers in _PIECE.findall(written):
+        words += (" " if words.endswith(_GROUPS[1:]) else "") + _piece(integer.replace(",", ""), rest, powers)
     return words
 
 
@@ -178,15 +178,15 @@ def _piece(digits: str, rest: str, powers: str) -> str:
 
 
 def _from(low: str, high: str, counter: str, unit: str) -> str:
-    """세 명에서, 삼월에서, 삼에서: how a range begins; its counter is said twice if one of its numbers needs it."""
+    """Return the start of a range (세 명에서, 삼월에서, 삼에서), with the counter if one of the numbers needs it."""
     if counter == "월" and low in _MONTHS:
-        return f"{_said(low, counter)}월에서"
+        return f"{_spell_out(low, counter)}월에서"
     needed = unit or (counter if _is_native(low, counter) or _is_native(high, counter) else "")
-    return f"{_said(low, counter)}{' ' if needed else ''}{needed}에서"
+    return f"{_spell_out(low, counter)}{' ' if needed else ''}{needed}에서"
 
 
 def _together(low: str, high: str, counter: str) -> str:
-    """두세, 이삼, 이삼십, 이삼만: neighbours before a counter as one word; nothing for other ranges."""
+    """Return neighbours before a counter as one word (두세, 이삼, 이삼십, 이삼만); "" for other ranges."""
     first = re.fullmatch("([1-9])(0{0,3})", low.replace(",", ""))
     second = re.fullmatch(rf"([1-9])(0{{0,3}})({_POWER}*)", high.replace(",", ""))
     if not first or not second or counter == "월" or first[2] != second[2] or int(first[1]) + 1 != int(second[1]):
@@ -198,7 +198,7 @@ def _together(low: str, high: str, counter: str) -> str:
 
 
 def _is_native(written: str, counter: str) -> bool:
-    """Whether a counter takes the native form; the decades of an age (20대) and hours after noon (15시) do not."""
+    """Return whether a counter takes native numbers; decades of age (20대) and hours after noon (15시) do not."""
     if counter not in _NATIVE or not re.fullmatch("[1-9][0-9]?", written):
         return False
     number = int(written)
@@ -206,14 +206,14 @@ def _is_native(written: str, counter: str) -> bool:
 
 
 def native(number: int) -> str:
-    """A number from 1 to 99 as it stands before a counter: 세, 스무, 스물한."""
+    """Return a number from 1 to 99 in its form before a counter: 세, 스무, 스물한."""
     tens, unit = _TENS[number // 10], _UNITS[number % 10]
     last = unit or tens
     return (tens if unit else "") + _BEFORE_COUNTER.get(last, last)
 
 
 def sino(number: int) -> str:
-    """A number below 10^16 in Sino-Korean: 십이, 만 이천, 삼억 오천만."""
+    """Return a number below 10^16 in Sino-Korean: 십이, 만 이천, 삼억 오천만."""
     if number == 0:
         return _DIGITS[0]
     words = []

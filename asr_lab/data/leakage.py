@@ -1,4 +1,4 @@
-"""What splits share that should share nothing: speakers, and worse, the same utterances."""
+"""Leakage between splits: the same speakers, or worse, the same utterances, in training and test."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from asr_lab.data import manifest
 from asr_lab.errors import listing
 
 _LEARNING = ("train", "val")
-"""Splits that a model is made by; it is tested on all others."""
+"""Splits used in training; all others are test sets."""
 
 
 @dataclass(frozen=True)
 class Leakage:
-    """What a training and its tests share, by pair of splits (`train and test`); two tests may share what they like."""
+    """Utterances and speakers in two splits, by pair (`train and test`); pairs of test sets are not checked."""
 
     utterances: Mapping[str, list[str]] = field(default_factory=dict)
-    """Ids, as the first of the two has them, of what is the same in both."""
+    """Ids of the common utterances, as named in the first split of the pair."""
     speakers: Mapping[str, list[str]] = field(default_factory=dict)
-    """Names; empty where all splits are of the same one speaker, which is meant."""
+    """Names of the common speakers; empty if all splits are of one speaker, which is intended."""
 
     @classmethod
     def of(cls, splits: Mapping[str, CutSet]) -> Leakage:
-        """Of manifests by the names of their splits (`train`, `val`, `test`, ...)."""
+        """Compare the manifests of splits, by name (`train`, `val`, `test`, ...)."""
         pairs = [(one, other) for one, other in combinations(splits, 2) if one in _LEARNING]
         utterances = {f"{one} and {other}": same_utterances(splits[one], splits[other]) for one, other in pairs}
         speakers = {name: {str(manifest.field(cut, "speaker") or "") for cut in own} for name, own in splits.items()}
@@ -39,43 +39,43 @@ class Leakage:
         )
 
     def warnings(self) -> list[str]:
-        """A line on utterances and one on speakers, with their names."""
+        """Return a line on utterances and one on speakers, with their names."""
         return self._lines(lambda names: f"{len(names)} ({listing(names, 3)})")
 
     def notes(self) -> list[str]:
-        """The same in numbers alone: a run's description stays when a person in it is forgotten."""
+        """Return `warnings` without names: a run's description must not name speakers, who may be erased later."""
         return self._lines(lambda names: str(len(names)))
 
-    def _lines(self, told: Callable[[list[str]], str]) -> list[str]:
+    def _lines(self, describe: Callable[[list[str]], str]) -> list[str]:
         kinds = (
             ("utterances, so figures are better than of new speech", self.utterances),
             ("speakers, so figures may be better than of new voices", self.speakers),
         )
         return [
-            f"the splits share {what}: {', '.join(f'{pair} {told(names)}' for pair, names in shared.items())}"
+            f"the splits share {what}: {', '.join(f'{pair} {describe(names)}' for pair, names in shared.items())}"
             for what, shared in kinds
             if shared
         ]
 
 
 def shared_values(values: Mapping[str, Set[str]], pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """`train and val` -> the values that both have, in order; only of those pairs that share any."""
+    """Return `train and val` -> the sorted values in both, for the pairs with any."""
     shared = {f"{one} and {other}": sorted(values[one] & values[other]) for one, other in pairs}
-    return {pair: found for pair, found in shared.items() if found}
+    return {pair: common for pair, common in shared.items() if common}
 
 
 def same_utterances(one: CutSet, other: CutSet) -> list[str]:
-    """Ids in `one` of what is in `other` too: the same audio, whatever it is called, or id, speaker and text."""
-    known = {mark for cut in other for mark in _marks(cut)}
-    return sorted(cut.id for cut in one if not known.isdisjoint(_marks(cut)))
+    """Return the ids in `one` of utterances also in `other`: equal audio, or equal id, speaker and text."""
+    known = {key for cut in other for key in _identities(cut)}
+    return sorted(cut.id for cut in one if not known.isdisjoint(_identities(cut)))
 
 
-def _marks(cut: Cut) -> Iterator[tuple[str, ...]]:
-    """What an utterance is known by in any manifest: who says what under which id, and its piece of a recording."""
+def _identities(cut: Cut) -> Iterator[tuple[str, ...]]:
+    """Yield the keys that identify an utterance in any manifest: id, speaker and text; its segment of a recording."""
     segment = manifest.supervision(cut)
     yield cut.id, str(segment.speaker), segment.text or ""
-    piece = (f"{cut.start:.4f}", f"{cut.duration:.4f}", str(cut.channel))
+    times = (f"{cut.start:.4f}", f"{cut.duration:.4f}", str(cut.channel))
     if digest := manifest.field(cut, "audio_digest"):
-        yield ("digest", str(digest), *piece)
+        yield ("digest", str(digest), *times)
     for source in cut.recording.sources if cut.has_recording else ():
-        yield ("file", os.path.normpath(source.source), *piece)
+        yield ("file", os.path.normpath(source.source), *times)

@@ -1,4 +1,4 @@
-"""Manifests get the SNR of utterances that have none: read side by side, and continued where it was cut off."""
+"""Estimate the SNR of utterances without one, in parallel and resumable."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from asr_lab.data.audio import read_cut
 from asr_lab.data.snr import Method, estimate
 from asr_lab.errors import AsrLabError
 
-_AT_ONCE = 256  # utterances between two notes in the journal
+_AT_ONCE = 256  # utterances between two writes of the journal
 _MOST_FAULTS = 20
 
 Progress = Callable[[int, int], None]
@@ -26,11 +26,11 @@ Progress = Callable[[int, int], None]
 def fill_snr(
     cuts: Sequence[Cut], journal: Path, *, method: Method = "floor", workers: int = 0, progress: Progress | None = None
 ) -> tuple[int, list[str]]:
-    """Set `snr_db` and `snr_by` (the method) of the utterances without `snr_db`; returns how many got one, and a line
-    for each that cannot be read, which stays without.
+    """Set `snr_db` and `snr_by` (the method) of utterances without `snr_db`.
 
-    What has been estimated is noted in `journal`, from which a second call goes on. `workers`: threads, 0 for as many
-    as there are cores. Raises one `AsrLabError` when none of them can be read.
+    Return the number of estimates, and a line per utterance that cannot be read. Estimates are appended to `journal`,
+    from which another call resumes. `workers`: threads, 0 for one per core. Raises one `AsrLabError` if no utterance
+    can be read.
     """
     lacking = [cut for cut in cuts if manifest.field(cut, "snr_db") is None]
     known = _noted(journal, method)
@@ -39,12 +39,12 @@ def fill_snr(
     journal.parent.mkdir(parents=True, exist_ok=True)
     with journal.open("a", encoding="utf-8") as notes, ThreadPoolExecutor(workers or _cores()) as pool:
         for batch in _batches(todo):
-            for cut, found in zip(batch, pool.map(lambda cut: _estimated(cut, method), batch), strict=True):
-                if isinstance(found, AsrLabError):
-                    faults.append(f"{cut.id}: {found.what} ({found.where})")
+            for cut, result in zip(batch, pool.map(lambda cut: _estimated(cut, method), batch), strict=True):
+                if isinstance(result, AsrLabError):
+                    faults.append(f"{cut.id}: {result.what} ({result.where})")
                     continue
-                known[_key(cut)] = found
-                notes.write(json.dumps([_key(cut), method, found], ensure_ascii=False) + "\n")
+                known[_key(cut)] = result
+                notes.write(json.dumps([_key(cut), method, result], ensure_ascii=False) + "\n")
             notes.flush()
             if progress:
                 progress(len(known), len(lacking))
@@ -70,19 +70,19 @@ def _estimated(cut: Cut, method: Method) -> float | AsrLabError:
 
 
 def _key(cut: Cut) -> str:
-    """What an estimate belongs to: the utterance, and its audio where its digest is known."""
+    """Return the key of an estimate in the journal: the id, and the audio digest if known."""
     return f"{cut.id} {manifest.field(cut, 'audio_digest') or ''}"
 
 
 def _noted(journal: Path, method: Method) -> dict[str, float]:
-    found: dict[str, float] = {}
+    estimates: dict[str, float] = {}
     with suppress(OSError):
         for line in journal.read_text(encoding="utf-8").splitlines():
             with suppress(ValueError):  # the last line may be cut off
                 key, by, level = json.loads(line)
                 if by == method:
-                    found[key] = level
-    return found
+                    estimates[key] = level
+    return estimates
 
 
 def _batches(cuts: Sequence[Cut]) -> Iterator[list[Cut]]:

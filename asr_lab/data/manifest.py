@@ -1,9 +1,8 @@
 """Manifests: Lhotse cuts with one supervision each, as `*.jsonl.gz`.
 
-The contract of an utterance (`utterance` builds one): a cut with one supervision that has `text`, `speaker`,
-`gender`, `language` and, in `custom`, what else is known: `age` (years), `snr_db` (with `snr_by` where it was
-estimated), `l1`, `corpus`, `audio_digest`. Paths inside a manifest are relative to the folder the manifest
-lies in, so a corpus folder can be moved or mounted elsewhere.
+An utterance (built by `utterance`) is a cut with one supervision that has `text`, `speaker`, `gender`, `language` and,
+in `custom`, optional fields: `age` (years), `snr_db` (with `snr_by` if estimated), `l1`, `corpus`, `audio_digest`.
+Paths are relative to the folder of the manifest, so that a corpus folder can be moved.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ DIGEST_LENGTH = 32  # hexadecimal digits; MLflow refuses digests of more than 36
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 (32 hexadecimal digits) of a file's bytes; raises `AsrLabError` when it is not there."""
+    """Return the SHA-256 (32 hexadecimal digits) of a file; raises `AsrLabError` if it is missing."""
     if not path.is_file():
         raise AsrLabError("no such file", where=str(path))
     with path.open("rb") as file:
@@ -50,10 +49,10 @@ def utterance(
     corpus: str = "",
     **custom: Any,
 ) -> Cut:
-    """One utterance as a Lhotse cut over a whole audio file.
+    """Return an utterance: a Lhotse cut of a complete audio file.
 
-    Further keywords (`age`, `snr_db`, `l1`, `block`, ...) go to the supervision's `custom` as they are.
-    Raises `AsrLabError` when the file is missing, empty or not audio.
+    Further keywords (`age`, `snr_db`, `l1`, `block`, ...) become `custom` fields of the supervision. Raises
+    `AsrLabError` if the file is missing, empty or not audio.
     """
     info = probe(audio)
     recording = Recording(
@@ -94,15 +93,12 @@ def supervision(cut: Cut) -> SupervisionSegment:
 
 
 def text(cut: Cut) -> str:
-    """The transcript of an utterance as it was written; "" where there is none."""
+    """Return the transcript of an utterance, not normalised; "" if there is none."""
     return supervision(cut).text or ""
 
 
 def field(cut: Cut, name: str) -> Any:
-    """A field of an utterance by name: one of the supervision's own, else one of its `custom`.
-
-    None if absent, or a number that is none (NaN, infinite).
-    """
+    """Return a field of the supervision, or of its `custom`; None if absent, NaN or infinite."""
     segment = supervision(cut)
     if name in _OWN:
         return getattr(segment, name)
@@ -111,14 +107,14 @@ def field(cut: Cut, name: str) -> Any:
 
 
 def fields(cuts: Iterable[Cut]) -> set[str]:
-    """Names of the fields that utterances may have, and of those that any of these has besides."""
+    """Return the names of the standard fields and of the custom fields of any utterance."""
     return {*_OWN, *(key for cut in cuts for key in (supervision(cut).custom or {}))}
 
 
 def check(cuts: Sequence[Cut], where: str = "", *, speech: bool = True) -> None:
-    """Raise one `AsrLabError` that names every broken promise of the contract found in `cuts`.
+    """Raise one `AsrLabError` that lists every violation of the utterance contract.
 
-    What is not `speech`, such as recordings of noise, needs no supervision.
+    Audio that is not `speech`, such as noise, needs no supervision.
     """
     problems: list[str] = []
     if not cuts:
@@ -126,11 +122,9 @@ def check(cuts: Sequence[Cut], where: str = "", *, speech: bool = True) -> None:
     duplicates = [id for id, n in Counter(cut.id for cut in cuts).items() if n > 1]
     if duplicates:
         problems.append(f"{len(duplicates)} duplicate ids: {listing(sorted(duplicates))}")
-    timeless = [f"{cut.id} ({cut.start} + {cut.duration})" for cut in cuts if not _is_a_piece(cut)]
-    if timeless:
-        problems.append(
-            f"{len(timeless)} utterances whose start and duration (s) are no piece of a recording: {listing(timeless)}"
-        )
+    invalid = [f"{cut.id} ({cut.start} + {cut.duration})" for cut in cuts if not _has_valid_times(cut)]
+    if invalid:
+        problems.append(f"{len(invalid)} utterances with an invalid start or duration (s): {listing(invalid)}")
     several = [cut.id for cut in cuts if len(cut.supervisions) != 1 and speech]
     if several:
         problems.append(
@@ -138,33 +132,33 @@ def check(cuts: Sequence[Cut], where: str = "", *, speech: bool = True) -> None:
             "Lhotse's cuts.trim_to_supervisions() makes one utterance of each"
         )
     single = [cut for cut in cuts if len(cut.supervisions) == 1 and speech]
-    silent = [cut.id for cut in single if not text(cut).strip()]
-    if silent:
-        problems.append(f"{len(silent)} utterances without a transcript: {listing(silent)}")
-    nobody = [cut.id for cut in single if not supervision(cut).speaker]
-    if nobody:
-        problems.append(f"{len(nobody)} utterances without a speaker: {listing(nobody)}")
+    untranscribed = [cut.id for cut in single if not text(cut).strip()]
+    if untranscribed:
+        problems.append(f"{len(untranscribed)} utterances without a transcript: {listing(untranscribed)}")
+    anonymous = [cut.id for cut in single if not supervision(cut).speaker]
+    if anonymous:
+        problems.append(f"{len(anonymous)} utterances without a speaker: {listing(anonymous)}")
     if problems:
         raise AsrLabError("the manifest breaks the utterance contract: " + "; ".join(problems), where=where)
 
 
-def _is_a_piece(cut: Cut) -> bool:
+def _has_valid_times(cut: Cut) -> bool:
     times = (cut.start, cut.duration)
     numbers = all(isinstance(time, int | float) and math.isfinite(time) for time in times)
     return numbers and cut.start >= 0 and cut.duration > 0
 
 
 def check_files(cuts: Iterable[Cut], where: str = "") -> None:
-    """Raise `AsrLabError` that names the audio files that are not there; they are not opened."""
+    """Raise `AsrLabError` that names missing audio files; files are not opened."""
     missing = [s.source for cut in cuts for s in cut.recording.sources if not Path(s.source).is_file()]
     if missing:
         raise AsrLabError(f"{len(missing)} audio files are not there: {listing(missing, 3)}", where=where)
 
 
 def write(cuts: Iterable[Cut], path: Path, *, speech: bool = True) -> CutSet:
-    """Check the utterances and write them, whole; sources become relative to the manifest's folder.
+    """Check the utterances and write them atomically, with paths relative to the manifest's folder.
 
-    What is not transcribed `speech` needs no supervision.
+    Audio that is not `speech` needs no supervision.
     """
     rows = list(cuts)
     check(rows, where=str(path), speech=speech)
@@ -183,9 +177,9 @@ def write(cuts: Iterable[Cut], path: Path, *, speech: bool = True) -> CutSet:
 
 
 def read(path: Path | str, *, speech: bool = True) -> CutSet:
-    """Read a manifest eagerly, check the contract (of `speech`, or of any audio), and make its audio paths absolute.
+    """Read and check a manifest, with absolute audio paths.
 
-    Raises `AsrLabError` when the file is missing, cut off, or not a manifest, or breaks the contract.
+    Raises `AsrLabError` if the file is missing, truncated or not a manifest, or violates the utterance contract.
     """
     path = Path(path)
     if not path.is_file():
@@ -218,16 +212,15 @@ def _located(row: dict[str, Any], root: Path) -> Cut:
 
 
 def digest(cuts: Iterable[Cut]) -> str:
-    """Digest (32 hexadecimal digits) of what is said, by whom, and of the audio; not of paths or order.
+    """Return the digest (32 hexadecimal digits) of transcripts, speakers and audio, independent of paths and order.
 
-    An SNR that was estimated is not in it. Two runs were evaluated on the same data exactly when the digests of
-    their test sets are equal. The audio enters by the `audio_digest` each importer writes; `asr-lab data check`
-    holds it against the files.
+    Estimated SNRs are not included. Two runs used the same test data if and only if its digests are equal. Audio is
+    included by the `audio_digest` that importers write; `asr-lab data check` compares it with the files.
     """
-    whole = hashlib.sha256()
+    sha = hashlib.sha256()
     for line in sorted(json.dumps(_identity(cut), sort_keys=True, ensure_ascii=False) for cut in cuts):
-        whole.update(line.encode() + b"\n")
-    return whole.hexdigest()[:DIGEST_LENGTH]
+        sha.update(line.encode() + b"\n")
+    return sha.hexdigest()[:DIGEST_LENGTH]
 
 
 def _identity(cut: Cut) -> dict[str, Any]:
@@ -235,7 +228,7 @@ def _identity(cut: Cut) -> dict[str, Any]:
     custom = dict((segment.custom if segment else None) or {})
     if "audio_digest" not in custom:
         custom["audio_digest"] = file_digest(Path(cut.recording.sources[0].source))
-    if custom.pop("snr_by", None):  # estimated from the audio: it tells nothing that the audio does not
+    if custom.pop("snr_by", None):  # estimated, hence determined by the audio
         custom.pop("snr_db", None)
     return {
         "id": cut.id,

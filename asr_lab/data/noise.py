@@ -1,4 +1,4 @@
-"""Background noise: made, or cut from recordings, added at a signal-to-noise ratio."""
+"""Background noise, generated or taken from recordings, added at a given SNR."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy.typing as npt
 
 from asr_lab.units import SAMPLE_RATE
 
-Signal = npt.NDArray[np.float32]  # as in `audio`, whose imports are too many for the processes that make speech
+Signal = npt.NDArray[np.float32]  # as in `audio`, whose imports would slow down the synthesis workers
 Kind = Literal["pink", "white"]
-_FULL_SCALE = 0.99  # louder mixtures are turned down as a whole, which keeps their SNR
+_FULL_SCALE = 0.99  # louder mixtures are scaled down, at the same SNR
 
 
 def generate(kind: Kind, num_samples: int, draw: np.random.Generator) -> Signal:
-    """Noise (num_samples,): white has a flat power density, pink one of 1/f (above 50 Hz, flat below)."""
+    """Generate noise (num_samples,): white (flat power density) or pink (1/f above 50 Hz, flat below)."""
     background = draw.standard_normal(num_samples)
     if kind == "pink":
         frequencies = np.fft.rfftfreq(num_samples, 1 / SAMPLE_RATE)  # Hz
@@ -25,15 +25,15 @@ def generate(kind: Kind, num_samples: int, draw: np.random.Generator) -> Signal:
 
 
 def loop_from(recording: Signal, num_samples: int, draw: np.random.Generator) -> Signal:
-    """A piece (num_samples,) of a recording from a drawn place on, begun anew at its end."""
+    """Return a segment (num_samples,) of a recording from a random offset, looped at the end."""
     start = int(draw.integers(len(recording)))
     return np.resize(np.roll(recording, -start), num_samples)
 
 
 def mix(samples: Signal, background: Signal, snr_db: float) -> Signal:
-    """The speech with the noise at `snr_db`, the ratio of their mean powers over the whole utterance in dB.
+    """Mix speech and noise at `snr_db`, the ratio of their mean powers over the utterance in dB.
 
-    Turned down where it would go beyond full scale. Silent noise changes nothing.
+    The mixture is scaled down if it would clip. Silent noise changes nothing.
     """
     noise_power = float(np.mean(background.astype(np.float64) ** 2))
     if noise_power == 0:

@@ -1,8 +1,7 @@
-"""Phonemes of a text by eSpeak NG, for the phoneme error rate: reference and hypothesis are both made into them.
+"""Convert reference and hypothesis to phonemes by eSpeak NG, for the phoneme error rate.
 
-They are eSpeak's mnemonics without stress marks and pauses. Two texts that eSpeak says alike have no errors between
-them (`two` and `too`); what it does not know of a language it does not know on both sides. In Korean it knows liaison
-and the simplification of codas (같이, 닭이, 값이), but not nasalisation: 국물 and 궁물 differ.
+Phonemes are eSpeak's, without stress marks and pauses. Homophones (`two` and `too`) have no errors between them. In
+Korean eSpeak NG applies liaison and coda simplification (같이, 닭이, 값이), but not nasalisation: 국물 and 궁물 differ.
 """
 
 from __future__ import annotations
@@ -24,26 +23,26 @@ _ONE_SOUND = {
     "g": "k", "q": "k", "q-": "k-", "d": "t", "d-": "t", "b": "p", "tS;": "tS", "dZ;": "tS", "tS;-": "tS-",
     "L": "l", "*": "l",
 }  # fmt: skip
-"""eSpeak's Korean has several marks for a phoneme, by its place in a word (`g` and `q` for the one of 가); here it is
-one. `-` marks a tense consonant, `h` an aspirated one."""
+"""eSpeak's allophones of Korean phonemes -> one symbol (`g` and `q` of 가 are both `k`); `-` marks a tense consonant,
+`h` an aspirated one."""
 _KOREAN_VOWELS = ("a", "E", "e", "@", "o", "u", "u-", "i", "j", "w")
 
 
 def phonemes(text: str, language: str) -> list[str]:
-    """The phonemes of a normalised text in a language (`en`, `ko`; `ko-KR` is Korean); none for an empty one.
+    """Return the phonemes of a normalised text in a language (`en`, `ko`, `ko-KR`).
 
-    Raises `AsrLabError` for another language, and where eSpeak NG is not installed.
+    Raises `AsrLabError` for another language, and if eSpeak NG is not installed.
     """
-    return list(_phonemes(text, _known(language)))
+    return list(_phonemes(text, _check_language(language)))
 
 
 def check_languages(cuts: Iterable[Cut], where: str = "") -> None:
-    """Raise `AsrLabError` unless phonemes can be made of every utterance: eSpeak NG knows its language."""
-    espeak.require("phonemes are told")
-    unfit = [cut.id for cut in cuts if _short(manifest.supervision(cut).language or "") not in VOICES]
+    """Raise `AsrLabError` unless every utterance has a language with phonemes."""
+    espeak.require("phonemes are computed")
+    unfit = [cut.id for cut in cuts if _base_language(manifest.supervision(cut).language or "") not in VOICES]
     if unfit:
         raise AsrLabError(
-            f"{len(unfit)} utterances have no language that phonemes are known of: {listing(unfit, 5)}",
+            f"{len(unfit)} utterances have no supported language for phonemes: {listing(unfit, 5)}",
             where=where,
             allowed=f"the languages {', '.join(VOICES)} in the manifest, or no phonemes (data.phonemes=false)",
         )
@@ -51,38 +50,38 @@ def check_languages(cuts: Iterable[Cut], where: str = "") -> None:
 
 @lru_cache(maxsize=100_000)
 def _phonemes(text: str, language: str) -> tuple[str, ...]:
-    espeak.require("phonemes are told")
+    espeak.require("phonemes are computed")
     voice = espeak.Voice(name=language, voice=VOICES[language])
     words = espeak.Engine().phonemes(text, voice).split(" ")
     return tuple(mark for word in words for mark in _marks(word, language))
 
 
 def _marks(word: str, language: str) -> list[str]:
-    """The phonemes of a word as eSpeak writes it (`k|w|'I|k`), without stress, pauses and changes of language."""
+    """Return the phonemes of a word in eSpeak's notation (`k|w|'I|k`), without stress, pauses and language switches."""
     marks = [mark.translate(_STRESS) for mark in word.split("|")]
-    spoken = [mark for mark in marks if mark and mark[0] not in "_(" and mark not in ("-", ";", "!")]
-    return _korean(spoken) if language == "ko" else spoken
+    phonemes_only = [mark for mark in marks if mark and mark[0] not in "_(" and mark not in ("-", ";", "!")]
+    return _korean(phonemes_only) if language == "ko" else phonemes_only
 
 
 def _korean(marks: list[str]) -> list[str]:
-    """One mark a phoneme: a stop and the `h` behind it are aspirated, and no coda is tense."""
-    found: list[str] = []
-    for place, mark in enumerate(marks):
+    """Merge allophones: a stop followed by `h` is aspirated, and codas are never tense."""
+    merged: list[str] = []
+    for index, mark in enumerate(marks):
         mark = _ONE_SOUND.get(mark, mark)
-        if mark == "h" and found and found[-1] in ("k", "t", "p", "tS"):
-            found[-1] += mark
-        elif mark.endswith("-") and mark != "u-" and marks[place + 1 : place + 2] not in [[v] for v in _KOREAN_VOWELS]:
-            found.append(mark[:-1])
+        if mark == "h" and merged and merged[-1] in ("k", "t", "p", "tS"):
+            merged[-1] += mark
+        elif mark.endswith("-") and mark != "u-" and marks[index + 1 : index + 2] not in [[v] for v in _KOREAN_VOWELS]:
+            merged.append(mark[:-1])
         else:
-            found.append(mark)
-    return found
+            merged.append(mark)
+    return merged
 
 
-def _short(language: str) -> str:
+def _base_language(language: str) -> str:
     return language.replace("_", "-").partition("-")[0].lower()
 
 
-def _known(language: str) -> str:
-    if _short(language) not in VOICES:
-        raise AsrLabError(f"phonemes of the language {language!r} are not known", allowed=", ".join(VOICES))
-    return _short(language)
+def _check_language(language: str) -> str:
+    if _base_language(language) not in VOICES:
+        raise AsrLabError(f"no phonemes for language {language!r}", allowed=", ".join(VOICES))
+    return _base_language(language)

@@ -1,11 +1,11 @@
-"""What should have been said and what was: the pronunciation fields of an utterance.
+"""The pronunciation fields of an utterance: canonical and perceived phonemes.
 
 In `custom` of the supervision, N the number of canonical phonemes (the 39 of `arpabet.PHONEMES`):
 
 - `canonical`: N phonemes; `canonical_words` (optional): the index of the word each belongs to
-- `perceived`: N items, each a phoneme, `<del>` (it was left out) or `<unk>` (something was said, nobody knows what)
-- `insertions` (optional): N + 1 lists, what was said before the first phoneme, after the first, ..., after the last
-- `errors`: N of 0 or 1; `accented` (optional): N of 0 or 1, right but with an accent
+- `perceived`: N items, each a phoneme, `<del>` (deleted) or `<unk>` (an unidentified sound)
+- `insertions` (optional): N + 1 lists of phonemes inserted before the first, after the first, ..., after the last
+- `errors`: N of 0 or 1; `accented` (optional): N of 0 or 1, correct but with an accent
 - `scores` (optional): `{"phones": N floats of 0-2, ...}`; `phone_times` (optional): N of [start_s, end_s] or null
 """
 
@@ -25,18 +25,20 @@ from asr_lab.errors import AsrLabError, listing
 DELETED, UNKNOWN = "<del>", "<unk>"
 _PHONEMES = frozenset(PHONEMES)
 _PERCEIVED = _PHONEMES | {DELETED, UNKNOWN}
-_LACKING = "what was said is annotated in L2-ARCTIC, the older JSON, made speech, and speechocean762 with its scores"
+_MISSING_HINT = (
+    "corpora with perceived phonemes: L2-ARCTIC, the older JSON, synthetic speech, and speechocean762 with its scores"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pronunciation:
-    """The pronunciation of an utterance of N canonical phonemes; see the module for the fields."""
+    """Pronunciation of an utterance of N canonical phonemes; the module docstring describes the fields."""
 
     canonical: tuple[str, ...]
     perceived: tuple[str, ...]
     errors: tuple[int, ...]
-    insertions: tuple[tuple[str, ...], ...] = ()  # N + 1; () is made N + 1 empty ones
-    words: tuple[int, ...] = ()  # N, or () where nobody knows
+    insertions: tuple[tuple[str, ...], ...] = ()  # N + 1; () becomes N + 1 empty ones
+    words: tuple[int, ...] = ()  # N, or () if unknown
     accented: tuple[int, ...] | None = None
     scores: tuple[float, ...] | None = None  # of the phonemes, 0-2
     phone_times: tuple[tuple[float, float] | None, ...] | None = None  # s
@@ -47,19 +49,19 @@ class Pronunciation:
 
     @property
     def spoken(self) -> tuple[str, ...]:
-        """What was said, in order, with insertions and `<unk>`, without `<del>`: the target of phoneme recognition."""
-        found = list(self.insertions[0])
+        """Perceived phonemes with insertions and `<unk>`, without `<del>`: the target of phoneme recognition."""
+        phonemes = list(self.insertions[0])
         for phoneme, inserted in zip(self.perceived, self.insertions[1:], strict=True):
-            found += [] if phoneme == DELETED else [phoneme]
-            found += inserted
-        return tuple(found)
+            phonemes += [] if phoneme == DELETED else [phoneme]
+            phonemes += inserted
+        return tuple(phonemes)
 
     def to_custom(self) -> dict[str, Any]:
-        """The fields as they lie in a manifest; what is empty is left out."""
+        """Return the fields of a manifest, without empty ones."""
         fields: dict[str, Any] = {"canonical": list(self.canonical), "perceived": list(self.perceived)}
         fields["errors"] = list(self.errors)
         if any(self.insertions):
-            fields["insertions"] = [list(each) for each in self.insertions]
+            fields["insertions"] = [list(group) for group in self.insertions]
         if self.words:
             fields["canonical_words"] = list(self.words)
         if self.accented is not None:
@@ -72,12 +74,12 @@ class Pronunciation:
 
 
 def is_annotated(cut: Cut) -> bool:
-    """Whether an utterance has the pronunciation fields that are needed."""
+    """Return whether an utterance has the required pronunciation fields."""
     return all(manifest.field(cut, name) is not None for name in ("canonical", "perceived", "errors"))
 
 
 def pronunciation(cut: Cut) -> Pronunciation:
-    """The pronunciation of an utterance; raises `AsrLabError` when fields lack, differ in length or are unknown."""
+    """Return the pronunciation of an utterance; raises `AsrLabError` for missing or inconsistent fields."""
     faults = _faults(cut)
     if faults:
         raise AsrLabError(f"its pronunciation cannot be used: {'; '.join(faults)}", where=cut.id)
@@ -88,7 +90,7 @@ def pronunciation(cut: Cut) -> Pronunciation:
         canonical=tuple(custom["canonical"]),
         perceived=tuple(custom["perceived"]),
         errors=tuple(custom["errors"]),
-        insertions=tuple(tuple(each) for each in custom.get("insertions") or ()),
+        insertions=tuple(tuple(group) for group in custom.get("insertions") or ()),
         words=tuple(custom.get("canonical_words") or ()),
         accented=None if custom.get("accented") is None else tuple(custom["accented"]),
         scores=None if scores is None else tuple(float(score) for score in scores),
@@ -97,39 +99,39 @@ def pronunciation(cut: Cut) -> Pronunciation:
 
 
 def check_pronunciations(cuts: Iterable[Cut], where: str = "") -> None:
-    """Raise one `AsrLabError` that names every kind of fault, how many utterances have it, which labels are unknown.
+    """Raise one `AsrLabError` that lists every kind of fault with its utterances, and the unknown labels.
 
-    Faults are fields that lack, are no lists, or differ in length from `canonical`, labels that are no phonemes,
-    errors that are neither 0 nor 1, and a phoneme that was heard as another one and is called right.
+    Faults: fields that are missing, of a wrong type, or differ in length from `canonical`; unknown phonemes; errors
+    other than 0 and 1; a perceived phoneme that differs from the canonical one without an error.
     """
-    found: dict[str, list[str]] = {}
+    ids_by_fault: dict[str, list[str]] = {}
     unknown: Counter[str] = Counter()
     for cut in cuts:
         for fault in _faults(cut):
-            found.setdefault(fault.partition(":")[0], []).append(cut.id)
+            ids_by_fault.setdefault(fault.partition(":")[0], []).append(cut.id)
         custom = manifest.supervision(cut).custom or {}
-        unknown.update([] if _no_lists(custom) else _unknown(custom))
-    if not found:
+        unknown.update([] if _type_faults(custom) else _unknown(custom))
+    if not ids_by_fault:
         return
-    lines = [f"{fault}: {len(ids)} utterances, {listing(ids, 5)}" for fault, ids in found.items()]
+    lines = [f"{fault}: {len(ids)} utterances, {listing(ids, 5)}" for fault, ids in ids_by_fault.items()]
     if unknown:
         lines.append("unknown labels: " + listing((f"{label!r} {n} times" for label, n in unknown.most_common()), 20))
     raise AsrLabError(
         "pronunciations cannot be used:\n    " + "\n    ".join(lines),
         where=where,
         allowed=f"the phonemes {PHONEMES[0]} ... {PHONEMES[-1]}; as perceived also {DELETED}, {UNKNOWN}",
-        hint=_LACKING if any(fault.startswith("no ") for fault in found) else "",
+        hint=_MISSING_HINT if any(fault.startswith("no ") for fault in ids_by_fault) else "",
     )
 
 
 def _faults(cut: Cut) -> list[str]:
-    """What is wrong with an utterance: a kind of fault, with details behind a colon."""
+    """Return the faults of an utterance: the kind, then details after a colon."""
     custom = manifest.supervision(cut).custom or {}
-    lacking = [name for name in ("canonical", "perceived", "errors") if custom.get(name) is None]
-    if lacking:
-        return [f"no {name}" for name in lacking]
-    if strange := _no_lists(custom):
-        return strange
+    missing = [name for name in ("canonical", "perceived", "errors") if custom.get(name) is None]
+    if missing:
+        return [f"no {name}" for name in missing]
+    if type_faults := _type_faults(custom):
+        return type_faults
     number = len(custom["canonical"])
     if not number:
         return ["canonical is empty"]
@@ -145,7 +147,7 @@ def _faults(cut: Cut) -> list[str]:
     elif not faults:
         rows = zip(custom["canonical"], custom["perceived"], custom["errors"], strict=True)
         if any(canonical != perceived and not error for canonical, perceived, error in rows):
-            faults.append("phonemes heard as others that are called right")
+            faults.append("perceived phonemes that differ without an error")
     return faults
 
 
@@ -159,11 +161,11 @@ _LISTS: dict[str, tuple[tuple[type, ...], str]] = {
     "phone_times": ((list, tuple, type(None)), "pairs of seconds"),
     "scores.phones": ((int, float), "numbers"),
 }
-"""Field -> what its items have to be, and how that is called."""
+"""Field -> types of its items, and their name in messages."""
 
 
-def _no_lists(custom: dict[str, Any]) -> list[str]:
-    """A fault for each field that is there and is no list of what it should hold."""
+def _type_faults(custom: dict[str, Any]) -> list[str]:
+    """Return a fault for each field that is not a list of items of its type."""
     fields = custom | {"scores.phones": _phone_scores(custom)}
     return [
         f"{name} is no list of {called}"
@@ -174,7 +176,7 @@ def _no_lists(custom: dict[str, Any]) -> list[str]:
 
 
 def _lengths(custom: dict[str, Any], number: int) -> list[tuple[str, int, int]]:
-    """(field, its length, the length it should have) of the fields that are there."""
+    """Return (field, length, expected length) of the fields present."""
     fields: list[tuple[str, Sequence[Any] | None, int]] = [
         (name, custom.get(name), number) for name in ("perceived", "errors", "accented", "phone_times")
     ]
@@ -190,8 +192,8 @@ def _phone_scores(custom: dict[str, Any]) -> Sequence[float] | None:
 
 
 def _unknown(custom: dict[str, Any]) -> list[str]:
-    """The labels that are none, as often as they stand there."""
-    found = [label for label in custom.get("canonical") or () if label not in _PHONEMES]
-    found += [label for label in custom.get("perceived") or () if label not in _PERCEIVED]
+    """Return the labels that are no phonemes, with repetitions."""
+    labels = [label for label in custom.get("canonical") or () if label not in _PHONEMES]
+    labels += [label for label in custom.get("perceived") or () if label not in _PERCEIVED]
     allowed = _PHONEMES | {UNKNOWN}
-    return found + [label for slot in custom.get("insertions") or () for label in slot if label not in allowed]
+    return labels + [label for slot in custom.get("insertions") or () for label in slot if label not in allowed]

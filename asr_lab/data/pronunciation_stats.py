@@ -1,4 +1,4 @@
-"""What learners say wrong in a manifest: how often, by speaker or first language, and which phonemes for which."""
+"""Pronunciation errors in a manifest: rates by speaker or first language, and confusions."""
 
 from __future__ import annotations
 
@@ -13,29 +13,30 @@ from asr_lab.data.pronunciation import DELETED, UNKNOWN, check_pronunciations, i
 
 
 def annotated(cuts: Iterable[Cut], where: str = "") -> list[Cut]:
-    """The utterances with labels of what was said; raises `AsrLabError` that names every fault of theirs."""
-    found = [cut for cut in cuts if any(manifest.field(cut, name) is not None for name in ("perceived", "errors"))]
-    check_pronunciations(found, where)
-    return found
+    """Return the utterances with pronunciation labels; raises `AsrLabError` that names every fault of them."""
+    names = ("perceived", "errors")
+    utterances = [cut for cut in cuts if any(manifest.field(cut, name) is not None for name in names)]
+    check_pronunciations(utterances, where)
+    return utterances
 
 
 def errors_by(cuts: Iterable[Cut], name: str) -> pd.DataFrame:
-    """A row a value of the field: canonical phonemes, the share of them that is wrong, and counts of each kind.
+    """Return a row per value of the field: canonical phonemes, error rate, and counts by kind of error.
 
-    An error whose phoneme nobody could name (`<unk>`), or that has the canonical one with an accent, is a substitution.
+    An error with the perceived phoneme `<unk>`, or with the canonical phoneme accented, is a substitution.
     """
     rows = []
     for cut in cuts:
-        said = pronunciation(cut)
-        deleted = said.perceived.count(DELETED)
+        labels = pronunciation(cut)
+        deleted = labels.perceived.count(DELETED)
         rows.append(
             {
                 name: str(manifest.field(cut, name)),
-                "phonemes": len(said.canonical),
-                "errors": sum(said.errors),
-                "substituted": sum(said.errors) - deleted,
+                "phonemes": len(labels.canonical),
+                "errors": sum(labels.errors),
+                "substituted": sum(labels.errors) - deleted,
                 "deleted": deleted,
-                "inserted": sum(map(len, said.insertions)),
+                "inserted": sum(map(len, labels.insertions)),
             }
         )
     table = pd.DataFrame(rows).groupby(name).sum().reset_index()
@@ -44,13 +45,13 @@ def errors_by(cuts: Iterable[Cut], name: str) -> pd.DataFrame:
 
 
 def confusions(cuts: Iterable[Cut]) -> Counter[tuple[str, str]]:
-    """(Canonical, perceived) -> how often; what was put in has "" as canonical, what nobody could name is `<unk>`."""
-    found: Counter[tuple[str, str]] = Counter()
+    """Count (canonical, perceived) errors; canonical is "" for insertions, perceived `<unk>` if unidentified."""
+    counts: Counter[tuple[str, str]] = Counter()
     for cut in cuts:
         if not is_annotated(cut):
             continue
-        said = pronunciation(cut)
-        pairs = zip(said.canonical, said.perceived, said.errors, strict=True)
-        found.update((a, b) for a, b, error in pairs if error and a != b)
-        found.update(("", phoneme) for slot in said.insertions for phoneme in slot if phoneme != UNKNOWN)
-    return found
+        labels = pronunciation(cut)
+        pairs = zip(labels.canonical, labels.perceived, labels.errors, strict=True)
+        counts.update((a, b) for a, b, error in pairs if error and a != b)
+        counts.update(("", phoneme) for slot in labels.insertions for phoneme in slot if phoneme != UNKNOWN)
+    return counts

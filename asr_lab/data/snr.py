@@ -1,18 +1,18 @@
-"""The signal-to-noise ratio of recordings for which nobody gives one, in dB of mean powers over the whole utterance.
+"""Estimate the signal-to-noise ratio of an utterance: the ratio of mean powers over the whole utterance, in dB.
 
-Two estimators, both for noise that stays about the same while somebody speaks:
+Two estimators, both for noise that is stationary within the utterance:
 
-`floor` (the default) takes for the noise of each band of 1 kHz the level it falls to between syllables, as Martin
-(2001, "Noise power spectral density estimation based on optimal smoothing and minimum statistics") does.
-`wada` (Kim & Stern 2008, "Robust signal-to-noise ratio estimation based on waveform amplitude distribution analysis")
-looks at the amplitudes alone: those of speech are Gamma distributed with shape 0.4, those of noise Gaussian.
+- `floor` (the default): minimum statistics (Martin 2001, "Noise power spectral density estimation based on optimal
+  smoothing and minimum statistics"): the noise of a band of 1 kHz is the level to which it falls between syllables.
+- `wada` (Kim & Stern 2008, "Robust signal-to-noise ratio estimation based on waveform amplitude distribution
+  analysis"): amplitudes of speech are Gamma distributed with shape 0.4, those of noise Gaussian.
 
-On made speech of 1.5 s with added white and pink noise of 0 to 20 dB they are off by 0.8 dB and 1.9 dB on average, and
-above that by more (at 30 dB: 2.8 and 8.5 dB, too low). Where the noise is eight other people talking, `floor` is 5 dB
-too high at 0 dB and 2 at 10 dB, `wada` off by 2 and 1. The tests hold both to that.
+Mean absolute error on synthetic speech of 1.5 s with white or pink noise at 0 to 20 dB: 0.8 dB (`floor`), 1.9 dB
+(`wada`). Both underestimate high SNRs (at 30 dB by 2.8 and 8.5 dB). In babble noise of eight speakers `floor` is 5 dB
+too high at 0 dB and 2 dB at 10 dB, `wada` off by 2 and 1 dB. The tests check these figures.
 
-Digital silence, which nobody recorded, and a constant offset are left out first. Speech whose every pause is digital
-silence shows no noise to measure: clean made speech comes out at about 25 dB.
+Digital silence and a constant offset are removed first. Speech whose pauses are all digital silence has no measurable
+noise: clean synthetic speech is estimated at about 25 dB.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from asr_lab.data.audio import Signal
 
 Method = Literal["floor", "wada"]
 METHODS: tuple[Method, ...] = ("floor", "wada")
-LOWEST, HIGHEST = -20.0, 60.0  # dB; estimates end here
+MIN_SNR_DB, MAX_SNR_DB = -20.0, 60.0  # dB; estimates end here
 
 Floats = npt.NDArray[np.float64]
 
@@ -36,49 +36,49 @@ _WINDOW, _HOP, _BINS = 512, 128, 32  # samples; frequency bins of a band: 32 ms 
 _QUANTILE = 0.02
 _QUANTISATION = 1 / 12 / 32768**2  # power of the rounding to 16 bits: no recording has less noise
 _STEP = 1 / 32768  # of 16 bits
-_STILL = 128  # samples: as many that are all the same, or round to 0, were put there, not recorded
+_MIN_CONSTANT = 128  # samples; a constant stretch of this length or longer was inserted, not recorded
 _SHAPE = 0.4  # of the Gamma distribution of speech amplitudes
 
 
 def estimate(samples: Signal, method: Method = "floor") -> float:
-    """SNR in dB of a signal (num_samples,) at 16 kHz, to a tenth; between -20 and 60, silence being -20."""
-    heard = _without_digital_silence(samples)
+    """Return the SNR in dB of a signal (num_samples,) at 16 kHz, rounded to 0.1, in [-20, 60]; -20 for silence."""
+    recorded = _without_digital_silence(samples)
     if method == "wada":
-        heard = heard[heard != 0]
-    heard = _without_offset(heard)
-    level = float(np.abs(heard).max(initial=0.0))
-    found = LOWEST if level == 0 else (_floor if method == "floor" else _wada)(heard)
-    return round(float(np.clip(found, LOWEST, HIGHEST)), 1)
+        recorded = recorded[recorded != 0]
+    recorded = _without_offset(recorded)
+    level = float(np.abs(recorded).max(initial=0.0))
+    snr_db = MIN_SNR_DB if level == 0 else (_floor if method == "floor" else _wada)(recorded)
+    return round(float(np.clip(snr_db, MIN_SNR_DB, MAX_SNR_DB)), 1)
 
 
 def _without_digital_silence(samples: Signal) -> Signal:
-    """What was recorded, joined: no band falls to its noise where nothing was."""
+    """Remove stretches of digital silence, which would hide the noise floor."""
     quiet = np.abs(samples) < _STEP / 2
-    still = (np.diff(samples) == 0) | (quiet[1:] & quiet[:-1])
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], still, [False]]).astype(np.int8))).reshape(-1, 2)
+    constant = (np.diff(samples) == 0) | (quiet[1:] & quiet[:-1])
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], constant, [False]]).astype(np.int8))).reshape(-1, 2)
     recorded = np.ones(len(samples), dtype=bool)
-    for start, end in edges[edges[:, 1] - edges[:, 0] >= _STILL - 1]:
+    for start, end in edges[edges[:, 1] - edges[:, 0] >= _MIN_CONSTANT - 1]:
         recorded[start : end + 1] = False
     return samples[recorded]
 
 
 def _without_offset(samples: Signal) -> Signal:
-    """Around 0, moved by whole steps of 16 bits, for what rounding made equal must not become tiny differences."""
+    """Subtract the mean, rounded to a 16-bit step so that samples equal by quantisation stay equal."""
     offset = np.round(samples.mean(dtype=np.float64) / _STEP) * _STEP if len(samples) else 0.0
     return (samples - offset).astype(np.float32)
 
 
 def _floor(samples: Signal) -> float:
     power_TB = _band_powers(samples)
-    whole_B = power_TB.mean(axis=0)
+    total_B = power_TB.mean(axis=0)
     noise_B = np.quantile(power_TB, _QUANTILE, axis=0) / _noise_at_the_quantile()
-    noise = float(np.clip(noise_B, _QUANTISATION, np.maximum(whole_B, _QUANTISATION)).sum())
-    speech = float(whole_B.sum()) - noise
-    return LOWEST if speech <= 0 else 10 * float(np.log10(speech / noise))
+    noise = float(np.clip(noise_B, _QUANTISATION, np.maximum(total_B, _QUANTISATION)).sum())
+    speech = float(total_B.sum()) - noise
+    return MIN_SNR_DB if speech <= 0 else 10 * float(np.log10(speech / noise))
 
 
 def _band_powers(samples: Signal) -> Floats:
-    """Mean power of each frame and band, (T, B); its mean over both is the signal's power."""
+    """Return the mean power of each frame and band, (T, B); its mean over both is the power of the signal."""
     window = np.hanning(_WINDOW + 1)[:-1]
     padded = np.pad(samples, (0, max(0, _WINDOW - len(samples))))
     frames = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::_HOP] * window
@@ -89,7 +89,7 @@ def _band_powers(samples: Signal) -> Floats:
 
 @lru_cache
 def _noise_at_the_quantile() -> float:
-    """How far below its mean a band of noise is at the quantile: 0.57, measured on a minute of white noise."""
+    """Return the quantile of a band of white noise relative to its mean: 0.57, measured on one minute."""
     noise = np.random.default_rng(0).standard_normal(16_000 * 60).astype(np.float32)
     return float(np.quantile(_band_powers(noise), _QUANTILE, axis=0).mean())
 
@@ -103,7 +103,7 @@ def _wada(samples: Signal) -> float:
 
 @lru_cache
 def wada_table() -> tuple[Floats, Floats]:
-    """(SNRs in dB, ln E|z| - E ln|z|) of z = speech + noise, by numerical integration of the definition.
+    """Return (SNRs in dB, ln E|z| - E ln|z|) for z = speech + noise, by numerical integration.
 
     Given a speech amplitude of m standard deviations of the noise, z is Gaussian around m: E|z| is the mean of the
     folded normal distribution, and E ln|z| has the derivative sqrt(2) D(m / sqrt(2)) with Dawson's D, and is
@@ -113,16 +113,16 @@ def wada_table() -> tuple[Floats, Floats]:
     log_amplitude = np.arange(-60.0, 5.0, step)
     weight = np.exp(_SHAPE * log_amplitude - np.exp(log_amplitude) - gammaln(_SHAPE)) * step
     amplitude = np.exp(log_amplitude)
-    at = np.concatenate([[0.0], np.geomspace(1e-4, 50.0, 20_000)])
-    slope = np.sqrt(2) * dawsn(at / np.sqrt(2))
-    rise = np.concatenate([[0.0], np.cumsum((slope[1:] + slope[:-1]) / 2 * np.diff(at))])
-    levels = np.arange(LOWEST, 101.0)
+    points = np.concatenate([[0.0], np.geomspace(1e-4, 50.0, 20_000)])
+    slope = np.sqrt(2) * dawsn(points / np.sqrt(2))
+    rise = np.concatenate([[0.0], np.cumsum((slope[1:] + slope[:-1]) / 2 * np.diff(points))])
+    levels = np.arange(MIN_SNR_DB, 101.0)
     spreads = []
     for level in levels:
         noise = np.sqrt(_SHAPE * (_SHAPE + 1) / 10 ** (level / 10))  # standard deviation; speech power is k (k + 1)
         m = amplitude / noise
         mean = noise * (np.sqrt(2 / np.pi) * np.exp(-(m**2) / 2) + m * erf(m / np.sqrt(2)))
-        near = np.interp(m, at, rise) - (np.euler_gamma + np.log(2)) / 2
-        mean_log = np.log(noise) + np.where(m < 50, near, np.log(m) - 1 / (2 * np.maximum(m, 1.0) ** 2))
+        log_near = np.interp(m, points, rise) - (np.euler_gamma + np.log(2)) / 2
+        mean_log = np.log(noise) + np.where(m < 50, log_near, np.log(m) - 1 / (2 * np.maximum(m, 1.0) ** 2))
         spreads.append(np.log((weight * mean).sum()) - (weight * mean_log).sum())
     return levels, np.maximum.accumulate(np.asarray(spreads))  # the last digits below -15 dB are those of rounding

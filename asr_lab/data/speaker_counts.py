@@ -1,4 +1,4 @@
-"""Utterances of each speaker in a manifest, from its JSON alone."""
+"""Count the utterances of each speaker in a manifest, without lhotse."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def count_by_speaker(path: Path) -> Counter[str]:
-    """Speaker -> utterances of a manifest; empty when it is not there or not a manifest."""
+    """Return speaker -> number of utterances; empty if the file is missing or not a manifest."""
     counts: Counter[str] = Counter()
     try:
         with gzip.open(path, "rt", encoding="utf-8") as lines:

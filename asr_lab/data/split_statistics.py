@@ -1,4 +1,4 @@
-"""What parts of a corpus hold, side by side: hours of each age, noise and duration, and of hard utterances."""
+"""Compare the parts of a corpus: sizes, distributions over age, noise and duration, overlap."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from asr_lab.data.stratified_splits import labels
 
 
 def sizes(parts: Mapping[str, CutSet], hard: Hard, by: str = "speaker") -> pd.DataFrame:
-    """A row a part: `part, utterances, <by>s, hours, share` of all hours, `hard_share` of its own."""
+    """Return a row per part: `part, utterances, <by>s, hours, share` of all hours, `hard_share` of its own."""
     hours = {name: sum(cut.duration for cut in cuts) / 3600 for name, cuts in parts.items()}
     return pd.DataFrame(
         [
@@ -33,39 +33,39 @@ def sizes(parts: Mapping[str, CutSet], hard: Hard, by: str = "speaker") -> pd.Da
 
 
 def distributions(parts: Mapping[str, CutSet], fields: Sequence[str]) -> pd.DataFrame:
-    """A row a field and bin: `field, bin`, and for each part the share of its hours; a bin nobody is in is left out."""
+    """Return a row per field and non-empty bin: `field, bin`, and the share of the hours of each part."""
     rows = [cut for cuts in parts.values() for cut in cuts]
     part = pd.Series([name for name, cuts in parts.items() for _ in cuts])
     seconds = pd.Series([cut.duration for cut in rows])
-    found = []
+    table_rows = []
     for field, column in labels(rows, fields).items():
         for label in ordered(column):
             own = {name: seconds[(part == name) & (column == label)].sum() for name in parts}
             shares = {f"{name}_share": own[name] / seconds[part == name].sum() for name in parts}
-            found.append({"field": field, "bin": label, **shares})
-    return pd.DataFrame(found, columns=["field", "bin", *(f"{name}_share" for name in parts)])
+            table_rows.append({"field": field, "bin": label, **shares})
+    return pd.DataFrame(table_rows, columns=["field", "bin", *(f"{name}_share" for name in parts)])
 
 
 def largest_gap(table: pd.DataFrame) -> float:
-    """How far the shares of a bin lie apart in two parts, at most (0.03: three points)."""
+    """Return the largest difference of the shares of a bin between two parts (0.03: three points)."""
     shares = table.drop(columns=["field", "bin"])
     return float((shares.max(axis=1) - shares.min(axis=1)).max()) if len(table) else 0.0
 
 
-def unlike(table: pd.DataFrame, gap: float) -> list[str]:
-    """The bins of which two parts have shares further apart than `gap`, for people, the worst first."""
+def unbalanced_bins(table: pd.DataFrame, gap: float) -> list[str]:
+    """Describe the bins whose shares differ by more than `gap` between two parts, the largest difference first."""
     shares = table.drop(columns=["field", "bin"]).rename(columns=lambda name: name.removesuffix("_share"))
     apart = (shares.max(axis=1) - shares.min(axis=1)).sort_values(ascending=False, kind="stable")
-    found = []
+    lines = []
     for row in apart[apart > gap].index:
         most, least = shares.loc[row].idxmax(), shares.loc[row].idxmin()
         name = f"{table.loc[row, 'field']} {table.loc[row, 'bin']}"
-        found.append(f"{name} is {shares.loc[row, most]:.0%} of {most} and {shares.loc[row, least]:.0%} of {least}")
-    return found
+        lines.append(f"{name} is {shares.loc[row, most]:.0%} of {most} and {shares.loc[row, least]:.0%} of {least}")
+    return lines
 
 
 def shared(parts: Mapping[str, CutSet], by: str = "speaker") -> pd.DataFrame:
-    """A row a pair of parts: how many values of the field (speakers) and how many utterances are in both."""
+    """Return a row per pair of parts: the number of values of the field (speakers) and of utterances in both."""
     values = {name: set(groups(cuts, by)) for name, cuts in parts.items()}
     ids = {name: {cut.id for cut in cuts} for name, cuts in parts.items()}
     return pd.DataFrame(

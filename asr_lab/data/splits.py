@@ -1,4 +1,4 @@
-"""Splits that share nothing: whole groups (speakers, or any other field) go to train, val or test."""
+"""Disjoint splits: whole groups (speakers, or values of another field) go to train, val or test."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from asr_lab.errors import AsrLabError, listing, nearest
 
 
 def groups(cuts: Sequence[Cut] | CutSet, by: str) -> dict[str, list[Cut]]:
-    """The utterances by the value of a field; raises `AsrLabError` where the field is missing."""
-    found: dict[str, list[Cut]] = defaultdict(list)
+    """Group utterances by the value of a field; raises `AsrLabError` if any lacks it."""
+    by_value: dict[str, list[Cut]] = defaultdict(list)
     lacking = []
     for cut in cuts:
         value = manifest.field(cut, by)
         if value is None:
             lacking.append(cut.id)
-        found[str(value)].append(cut)
+        by_value[str(value)].append(cut)
     if lacking:
         near = nearest(by, manifest.fields(cuts) - {by}) if len(lacking) == len(cuts) else ""
         raise AsrLabError(
             f"{len(lacking)} utterances have no field {by!r}: {listing(lacking)}",
             hint=f"did you mean {near!r}?" if near else "",
         )
-    return dict(found)
+    return dict(by_value)
 
 
 def split_by(cuts: CutSet, shares: Mapping[str, float], *, by: str = "speaker", seed: int = 0) -> dict[str, CutSet]:
-    """Whole groups to each split so that their durations come near `shares` (split -> share, adding up to 1).
+    """Assign whole groups to splits so that durations approach `shares` (split -> share, sum 1).
 
-    The largest group goes first to the split that lacks most; equal ones in an order drawn from `seed`. Every
-    split with a share above 0 gets at least one group. Raises `AsrLabError` when there are too few groups.
+    Groups are assigned from the largest to the smallest (ties drawn from `seed`), each to the split that lacks most.
+    Every split with a share above 0 gets at least one group. Raises `AsrLabError` if there are too few groups.
     """
     wanted = {name: share for name, share in shares.items() if share > 0}
     by_group = groups(cuts, by)
@@ -54,13 +54,13 @@ def split_by(cuts: CutSet, shares: Mapping[str, float], *, by: str = "speaker", 
     for position, group in enumerate(order):
         empty = [name for name in wanted if not members[name]]
         candidates = empty if len(empty) >= len(order) - position else list(wanted)
-        taker = max(candidates, key=lambda name: wanted[name] * total - _seconds(members[name]))
-        members[taker] += by_group[group]
+        target = max(candidates, key=lambda name: wanted[name] * total - _seconds(members[name]))
+        members[target] += by_group[group]
     return {name: CutSet.from_cuts(sorted(rows, key=lambda cut: cut.id)) for name, rows in members.items()}
 
 
 def hold_out(cuts: CutSet, by: str, values: Sequence[str]) -> tuple[CutSet, CutSet]:
-    """(the rest, the utterances whose field has one of the values); raises `AsrLabError` when none has, or all have."""
+    """Return (rest, utterances whose field has one of the values); raises `AsrLabError` if either is empty."""
     by_group = groups(cuts, by)
     unknown = [value for value in values if value not in by_group]
     if unknown:
@@ -72,22 +72,23 @@ def hold_out(cuts: CutSet, by: str, values: Sequence[str]) -> tuple[CutSet, CutS
 
 
 def hold_out_share(cuts: CutSet, share: float, *, seed: int = 0) -> tuple[CutSet, CutSet]:
-    """(the rest, about `share` of the utterances), drawn from `seed`; each has at least one.
+    """Return (rest, about `share` of the utterances), drawn from `seed`; each has at least one.
 
-    Raises `AsrLabError` when there are fewer than two utterances.
+    Raises `AsrLabError` if there are fewer than two utterances.
     """
     ids = sorted(cut.id for cut in cuts)
     if len(ids) < 2:
-        raise AsrLabError(f"{len(ids)} utterance cannot be both learned from and tested on", allowed="two at least")
+        raise AsrLabError(f"{len(ids)} utterance cannot be split into training and test", allowed="at least two")
     random.Random(seed).shuffle(ids)
-    held = set(ids[: min(len(ids) - 1, max(1, round(len(ids) * share)))])
-    return cuts.filter(lambda cut: cut.id not in held).to_eager(), cuts.filter(lambda cut: cut.id in held).to_eager()
+    held_out = set(ids[: min(len(ids) - 1, max(1, round(len(ids) * share)))])
+    rest = cuts.filter(lambda cut: cut.id not in held_out).to_eager()
+    return rest, cuts.filter(lambda cut: cut.id in held_out).to_eager()
 
 
 def draw(cuts: CutSet, number: int, *, seed: int = 0) -> CutSet:
-    """So many of the utterances, drawn from `seed`; all of them for 0 or where there are no more.
+    """Draw `number` utterances with `seed`; all for 0, or if there are fewer.
 
-    A smaller number draws a part of what a larger one draws.
+    A smaller number draws a subset of what a larger one draws.
     """
     ids = sorted(cut.id for cut in cuts)
     random.Random(seed).shuffle(ids)
@@ -96,9 +97,9 @@ def draw(cuts: CutSet, number: int, *, seed: int = 0) -> CutSet:
 
 
 def folds(cuts: CutSet, by: str | int, *, seed: int = 0) -> dict[str, str]:
-    """Utterance id -> its fold: the value of a field, or one of so many folds of like size drawn from `seed`.
+    """Return utterance id -> fold: the value of a field, or one of `by` folds of equal size drawn from `seed`.
 
-    Raises `AsrLabError` when the field is missing, or there are fewer utterances than folds.
+    Raises `AsrLabError` if the field is missing, or there are fewer utterances than folds.
     """
     if isinstance(by, str):
         return {cut.id: value for value, rows in groups(cuts, by).items() for cut in rows}
@@ -111,7 +112,7 @@ def folds(cuts: CutSet, by: str | int, *, seed: int = 0) -> dict[str, str]:
 
 
 def halves(cuts: CutSet, by: str = "", *, seed: int = 0) -> tuple[CutSet, CutSet]:
-    """Two halves drawn from `seed`: of the utterances, or of the values of a field that has two at least."""
+    """Return two halves drawn from `seed`: of the values of a field if there are at least two, else of utterances."""
     by_value = groups(cuts, by) if by else {}
     units = [[cut.id for cut in rows] for _, rows in sorted(by_value.items())]
     if len(units) < 2:

@@ -1,4 +1,4 @@
-"""What a manifest holds, as tables, and whether its audio is what it says."""
+"""Statistics of a manifest as tables, and checks of its audio."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from asr_lab.units import SAMPLE_RATE
 
 
 def by_field(cuts: CutSet, name: str = "speaker") -> pd.DataFrame:
-    """A row a value of the field: utterances, minutes, words, seconds of an utterance (mean, longest)."""
+    """Return a row per value of the field: utterances, minutes, words, mean and longest duration in seconds."""
     rows = pd.DataFrame(
         {
             name: [str(manifest.field(cut, name)) for cut in cuts],
@@ -38,7 +38,7 @@ def by_field(cuts: CutSet, name: str = "speaker") -> pd.DataFrame:
 
 
 def by_bin(cuts: CutSet, name: str) -> pd.DataFrame:
-    """As `by_field`, a row a bin of a field of numbers (`bins.FIELDS`), in their order; `duration_s` is one too."""
+    """Return a row per bin of a numeric field (`bins.FIELDS`), in order: utterances, minutes, share of the hours."""
     values = pd.Series([cut.duration if name == "duration_s" else manifest.field(cut, name) for cut in cuts])
     seconds = pd.Series([cut.duration for cut in cuts])
     label = bins.labelled(values, name)
@@ -55,12 +55,12 @@ def by_bin(cuts: CutSet, name: str) -> pd.DataFrame:
 
 
 def characters(cuts: CutSet, normalizer: TextNormalizer) -> Counter[str]:
-    """How often each character stands in the normalised transcripts."""
+    """Count the characters of the normalised transcripts."""
     return Counter(c for cut in cuts for c in normalizer(manifest.text(cut)))
 
 
 def check_audio(cuts: CutSet, progress: Callable[[int], None] | None = None) -> tuple[list[str], list[str]]:
-    """(faults, notes): audio that is missing, cut off, not numbers or not what was imported; and what is converted."""
+    """Read all audio. Return (faults, notes): missing, truncated or changed files; resampled or mixed-down ones."""
     faults: list[str] = []
     rates: Counter[int] = Counter()
     several = 0

@@ -1,4 +1,4 @@
-"""Which bin of age, noise and duration an utterance is in, and splits of whole speakers that have the same of each.
+"""Stratified splits of whole speakers: the same share of each bin of age, SNR and duration in every split.
 
 Shapes: G groups (speakers), K bins of all fields, S splits.
 """
@@ -21,26 +21,26 @@ from asr_lab.errors import AsrLabError, listing, nearest
 
 FIELDS = ("age", "snr_db", "duration_s")
 _SIZE_WEIGHT = 2.0  # of a split's hours against those of one of its bins
-_PROPOSALS = 60_000  # moves and swaps of groups that are tried
-_WARMTH = 0.05  # how much worse (squared shares) a proposal may be at first
+_PROPOSALS = 60_000  # moves and swaps of groups
+_START_TEMPERATURE = 0.05  # of the annealing, in squared shares
 
 Hours = npt.NDArray[np.float64]
 
 
 def value(cut: Cut, name: str) -> object:
-    """A field of an utterance, its duration in seconds among them."""
+    """Return a field of an utterance, or its duration in seconds."""
     return cut.duration if name == "duration_s" else manifest.field(cut, name)
 
 
 def labels(cuts: Sequence[Cut] | CutSet, fields: Sequence[str] = FIELDS) -> pd.DataFrame:
-    """The bin of each utterance in each field that any of them has: a row an utterance, a column a field."""
+    """Return the bin of each utterance (row) in each field (column) that any of them has."""
     rows = list(cuts)
     columns = {name: pd.Series([value(cut, name) for cut in rows], dtype=object) for name in fields}
     return pd.DataFrame({name: labelled(column, name) for name, column in columns.items() if column.notna().any()})
 
 
 def present(cuts: CutSet, fields: Sequence[str]) -> list[str]:
-    """The fields, `duration` being `duration_s`; raises `AsrLabError` for one that no utterance has."""
+    """Return the fields, `duration` as `duration_s`; raises `AsrLabError` for one that no utterance has."""
     named = ["duration_s" if name == "duration" else name for name in fields]
     for name in named:
         if all(value(cut, name) is None for cut in cuts):
@@ -62,11 +62,10 @@ def stratified_split(
     by: str = "speaker",
     seed: int = 0,
 ) -> dict[str, CutSet]:
-    """As `splits.split_by`, and each bin of each field, and what is `hard`, has the same share of the hours in every
-    split, as near as whole groups allow.
+    """Split whole groups as `splits.split_by` does, with equal shares of each bin, and of `hard` utterances, by hours.
 
-    Starts from splits of the right size; then groups drawn from `seed` change places or splits so that the hours of
-    the bins come near their shares (squares of the differences, relative to the split's size).
+    Starts from splits of the right size, then moves and swaps groups (simulated annealing, drawn from `seed`) to
+    minimise the squared differences of the shares, relative to the size of the split.
     """
     start = split_by(cuts, shares, by=by, seed=seed)
     members = groups(cuts, by)
@@ -92,13 +91,14 @@ def stratified_folds(
     by: str = "speaker",
     seed: int = 0,
 ) -> list[dict[str, CutSet]]:
-    """Splits for cross-fitting, as `split_alike`: each group is in the `test` of exactly one of so many folds, and in
-    `train` or `val` (a share of everything) of the others. Raises `AsrLabError` when there are too few groups.
+    """Return the splits of each fold: each group is in `test` of one fold, in `train` or `val` of the others.
+
+    `val` is a share of everything. Raises `AsrLabError` if there are too few groups.
     """
     tests = stratified_split(
         cuts, {str(n): 1 / folds for n in range(folds)}, fields=fields, hard=hard, by=by, seed=seed
     )
-    found = []
+    splits_by_fold = []
     for number, test in tests.items():
         rest = CutSet.from_cuts(cut for other, own in tests.items() if other != number for cut in own)
         tested, left = groups(test, by), groups(rest, by)
@@ -110,14 +110,14 @@ def stratified_folds(
             )
         share = val / (1 - 1 / folds)
         made = stratified_split(rest, {"train": 1 - share, "val": share}, fields=fields, hard=hard, by=by, seed=seed)
-        found.append(made | {"test": test})
-    return found
+        splits_by_fold.append(made | {"test": test})
+    return splits_by_fold
 
 
 def _hours(
     members: Mapping[str, Sequence[Cut]], names: Sequence[str], fields: Sequence[str], hard: Callable[[Cut], bool]
 ) -> Hours:
-    """(G, K) weighted hours of each group: in all, those that are hard, and in each bin of each field."""
+    """Return weighted hours (G, K) of each group: in total, hard, and in each bin of each field."""
     rows = [cut for name in names for cut in members[name]]
     group = np.repeat(np.arange(len(names)), [len(members[name]) for name in names])
     seconds = np.array([cut.duration for cut in rows])
@@ -130,7 +130,7 @@ def _hours(
 def _annealed(
     hours_GK: Hours, at: npt.NDArray[np.int64], wanted_S: Hours, draw: random.Random
 ) -> npt.NDArray[np.int64]:
-    """The best split of each group that simulated annealing (Kirkpatrick et al. 1983) comes by, from `at` on."""
+    """Return the best assignment of groups to splits by simulated annealing (Kirkpatrick et al. 1983) from `at`."""
     at, best, cost, least = at.copy(), at.copy(), 0.0, 0.0
     size_S = wanted_S * hours_GK[:, 0].sum()
     off_SK = np.stack([hours_GK[at == split].sum(axis=0) for split in range(len(wanted_S))])
@@ -144,8 +144,8 @@ def _annealed(
         change_K = hours_GK[one] - (hours_GK[other] if swap else 0)
         new_here, new_there = off_SK[here] - change_K / size_S[here], off_SK[there] + change_K / size_S[there]
         worse = float((new_here**2 + new_there**2 - off_SK[here] ** 2 - off_SK[there] ** 2).sum())
-        warmth = _WARMTH * (1 - step / _PROPOSALS) ** 3
-        if worse < 0 or draw.random() < np.exp(-worse / max(warmth, 1e-12)):
+        temperature = _START_TEMPERATURE * (1 - step / _PROPOSALS) ** 3
+        if worse < 0 or draw.random() < np.exp(-worse / max(temperature, 1e-12)):
             off_SK[here], off_SK[there] = new_here, new_there
             at[one], at[other] = there, here if swap else there
             cost += worse

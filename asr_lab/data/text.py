@@ -13,19 +13,19 @@ from asr_lab.data.korean_numbers import read_out
 
 BLANK, UNKNOWN, SPACE = "<pad>", "<unk>", "|"
 
-# KsponSpeech writes `b/ (70%)/(칠십 퍼센트) 확률+ 뭐*`: marks of noise, spelling and pronunciation, stutter, unclear
+# KsponSpeech: `b/ (70%)/(칠십 퍼센트) 확률+ 뭐*` marks noise, spelling and pronunciation, stutter, unclear speech
 _DUAL = re.compile(r"\(([^()]*)\)\s*/\s*\(([^()]*)\)")
 _NOISE_MARK = re.compile(r"(?<![A-Za-z])[blnou]/")
 _BETWEEN_WORDS = re.compile(r"(?<=[\w%])[/+*]+(?=\w)")  # 24/7 and 1+1 are two words; the marks stand behind a word
 _OTHER_MARKS = str.maketrans("", "", "/+*")
 
-# Other corpora of AI-Hub write `(FP:어) 학교 (SN:에) 가요 (NO:)`: a filler, a word in noise, noise alone
+# Other AI-Hub corpora: `(FP:어) 학교 (SN:에) 가요 (NO:)` marks a filler, a word in noise, noise alone
 _TAG = re.compile(r"\([A-Z]{1,3}:([^()]*)\)")
 
 
 @dataclass(frozen=True)
 class TextNormalizer:
-    """The same function for transcripts to learn and references to score; `name` says which it is."""
+    """Normalise transcripts for training and references for scoring; `name` identifies the settings."""
 
     unicode: str = "NFC"
     lowercase: bool = True
@@ -40,9 +40,9 @@ class TextNormalizer:
 
     @property
     def name(self) -> str:
-        """`nfc-lower-nopunct`: logged with every figure; figures of different normalisers do not compare.
+        """Such as `nfc-lower-nopunct`; results of different normalisers are not comparable.
 
-        `units` is not part of it: error rates are those of composed text whatever the classes are.
+        `units` is not part of it: error rates are computed on composed text.
         """
         parts = [] if self.transcription == "plain" else [self.transcription]
         parts += [self.unicode.lower()]
@@ -66,7 +66,7 @@ class TextNormalizer:
 
 
 def _one_of_two(text: str, *, phonetic: bool) -> str:
-    """KsponSpeech's dual transcription as one, without its marks; `#` is said 샾 and `%` 퍼센트, as KoSpeech has it."""
+    """Resolve KsponSpeech's dual transcription and remove its marks; `#` becomes 샾, `%` 퍼센트, as in KoSpeech."""
     text = _DUAL.sub(r"\2" if phonetic else r"\1", text)
     text = _BETWEEN_WORDS.sub(" ", _NOISE_MARK.sub(" ", text)).translate(_OTHER_MARKS)
     return text.replace("#", "샾").replace("%", "퍼센트") if phonetic else text
@@ -74,7 +74,7 @@ def _one_of_two(text: str, *, phonetic: bool) -> str:
 
 def _without_punctuation(text: str) -> str:
     text = text.replace("\u2019", "'")
-    kept: list[str] = []
+    characters: list[str] = []
     for position, character in enumerate(text):
         inside_word = (
             character == "'"
@@ -83,31 +83,31 @@ def _without_punctuation(text: str) -> str:
             and text[position + 1].isalpha()
         )
         if inside_word or unicodedata.category(character)[0] not in "PS":
-            kept.append(character)
+            characters.append(character)
         else:
-            kept.append(" ")
-    return "".join(kept)
+            characters.append(" ")
+    return "".join(characters)
 
 
 def split_units(text: str, normalizer: TextNormalizer) -> str:
-    """Normalised text as the units that classes stand for: its characters, or the jamo of its syllables."""
+    """Split normalised text into the units of the vocabulary: characters, or jamo."""
     return unicodedata.normalize("NFD", text) if normalizer.units == "jamo" else text
 
 
 def build_vocabulary(texts: Iterable[str]) -> dict[str, int]:
-    """Character -> class, the CTC blank (`<pad>`) first, then `<unk>` and the word boundary `|`."""
+    """Return character -> class: the CTC blank (`<pad>`), `<unk>`, the word boundary `|`, then characters."""
     characters = {character for text in texts for character in text} - {" ", SPACE}
     return {unit: index for index, unit in enumerate([BLANK, UNKNOWN, SPACE, *sorted(characters)])}
 
 
 def encode(text: str, vocabulary: dict[str, int]) -> list[int]:
-    """Normalised text as classes; a character outside the vocabulary becomes `<unk>`, or goes where there is none."""
+    """Encode normalised text as classes; unknown characters become `<unk>`, or are dropped if there is none."""
     unknown = vocabulary.get(UNKNOWN)
     classes = (vocabulary.get(SPACE if character == " " else character, unknown) for character in text)
     return [index for index in classes if index is not None]
 
 
 def outside(texts: Iterable[str], vocabulary: dict[str, int]) -> Counter[str]:
-    """Characters that the vocabulary lacks, with how often each was met."""
-    met = Counter(character for text in texts for character in text if character != " ")
-    return Counter({character: n for character, n in met.items() if character not in vocabulary})
+    """Count the characters outside the vocabulary."""
+    counts = Counter(character for text in texts for character in text if character != " ")
+    return Counter({character: n for character, n in counts.items() if character not in vocabulary})

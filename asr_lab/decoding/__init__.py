@@ -1,1 +1,1 @@
-"""From frame-wise classes to text."""
+"""CTC decoding, alignment and goodness of pronunciation."""

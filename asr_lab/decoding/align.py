@@ -1,4 +1,4 @@
-"""Where in the audio each phoneme lies: forced alignment by CTC (torchaudio's Viterbi)."""
+"""Forced alignment of phonemes by CTC (torchaudio's Viterbi)."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from asr_lab.errors import AsrLabError
 from asr_lab.units import frames_needed
 
 Span = tuple[int, int]
-"""First frame, and the frame behind the last one."""
+"""First frame, and one past the last frame."""
 
 
 def align(log_probs_UV: Tensor, tokens: Sequence[int], blank: int) -> list[Span]:
-    """The frames of each token on the best path that says just these, of log probabilities of U frames.
+    """Return the frames of each token on the best CTC path of the token sequence, for log probabilities (U, V).
 
-    Tokens are in order, and equal neighbours (K K) have a span each, for a blank lies between. The frames between spans
-    are blanks: a CTC model writes a phoneme in few frames, so spans say where one is, not how long it lasts.
-    Raises `AsrLabError` when there are too few frames.
+    Equal neighbours (K K) have separate spans. Frames between spans are blanks: CTC models emit a phoneme in few
+    frames, so spans give its position, not its duration. Raises `AsrLabError` if there are too few frames.
     """
     check_length(len(log_probs_UV), tokens)
     if not tokens:
@@ -37,18 +36,18 @@ def align(log_probs_UV: Tensor, tokens: Sequence[int], blank: int) -> list[Span]
 def align_batch(
     log_probs_BUV: Tensor, lengths_B: Tensor, tokens: Sequence[Sequence[int]], blank: int
 ) -> list[list[Span]]:
-    """`align` of each utterance of a padded batch; torchaudio's takes one at a time."""
+    """Run `align` on each utterance of a padded batch; torchaudio's function takes one at a time."""
     on_cpu = log_probs_BUV.detach().float().cpu()
     rows = zip(on_cpu, lengths_B.tolist(), tokens, strict=True)
     return [align(row[: int(length)], own, blank) for row, length, own in rows]
 
 
 def check_length(num_frames: int, tokens: Sequence[int]) -> None:
-    """Raise `AsrLabError` when the tokens do not fit into the frames."""
+    """Raise `AsrLabError` if the tokens do not fit into the frames."""
     needed = frames_needed(tokens)
     if num_frames < needed:
         raise AsrLabError(
             f"{num_frames} frames are too few for {len(tokens)} phonemes, which need {needed}",
-            hint="the audio is cut off or its text is another one's; or the model leaves fewer frames a second than "
-            "phonemes are said",
+            hint="the audio is truncated, the text belongs to other audio, or the model has fewer frames per second "
+            "than phonemes are spoken",
         )

@@ -15,7 +15,7 @@ _SPECIAL = re.compile(r"</?\w+>")
 
 
 def best_path(logits_BTV: Tensor, lengths_B: Tensor, blank: int) -> list[list[int]]:
-    """Class sequences of a batch; frames at and after each length are not read."""
+    """Return the class sequences of a batch; frames from each length on are ignored."""
     paths = logits_BTV.argmax(dim=-1).cpu()
     sequences = []
     for path, length in zip(paths, lengths_B.tolist(), strict=True):
@@ -25,19 +25,20 @@ def best_path(logits_BTV: Tensor, lengths_B: Tensor, blank: int) -> list[list[in
 
 
 def confidence(logits_BTV: Tensor, lengths_B: Tensor, blank: int) -> list[float]:
-    """How sure the best path of each utterance is: the mean probability of its classes over the frames that write one
-    (not the blank), as NeMo's `max_prob` (Laptev & Ginsburg 2023, arXiv:2212.08703); 0 where nothing is written.
+    """Return the confidence of the best path of each utterance: the mean probability over its non-blank frames.
+
+    This is NeMo's `max_prob` (Laptev & Ginsburg 2023, arXiv:2212.08703); 0 for an empty path.
     """
     probabilities, paths = logits_BTV.softmax(dim=-1).max(dim=-1)
-    found = []
+    confidences = []
     for values, path, length in zip(probabilities, paths, lengths_B.tolist(), strict=True):
         written = values[: int(length)][path[: int(length)] != blank]
-        found.append(float(written.mean()) if len(written) else 0.0)
-    return found
+        confidences.append(float(written.mean()) if len(written) else 0.0)
+    return confidences
 
 
 def to_text(sequence: Sequence[int], units: Sequence[str]) -> str:
-    """Classes as text: word boundaries become spaces, jamo syllables; `<unk>`, `<eos>` and the like are not written."""
+    """Convert classes to text: word boundaries to spaces, jamo to syllables; drop `<unk>`, `<eos>` and the like."""
     characters = (units[index] for index in sequence)
     text = "".join(" " if unit == SPACE else unit for unit in characters if not _SPECIAL.fullmatch(unit))
     return " ".join(unicodedata.normalize("NFC", text).split())

@@ -1,1 +1,1 @@
-"""`asr-lab data ...`: make, import, split, describe and check corpora."""
+"""`asr-lab data ...`: synthesise, import, split, describe and check corpora."""

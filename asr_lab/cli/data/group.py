@@ -38,9 +38,9 @@ data.add_command(select)
 @click.option("--by", default="speaker", show_default=True, help="Field to group by.")
 @format_option
 def stats(manifest_path: Path, by: str, style: str) -> None:
-    """Utterances, minutes and words of MANIFEST by speaker or another field, and its characters.
+    """Show utterances, minutes and words of MANIFEST by speaker or another field, and its characters.
 
-    Where it has labels of pronunciation: errors by that field too, and the most frequent confusions.
+    With pronunciation labels: also errors by that field, and the most frequent confusions.
 
     \b
     Examples:
@@ -53,11 +53,11 @@ def stats(manifest_path: Path, by: str, style: str) -> None:
     from asr_lab.data.text import TextNormalizer
 
     cuts = manifest.read(manifest_path)
-    judged = annotated(cuts, str(manifest_path))
+    annotated_cuts = annotated(cuts, str(manifest_path))
     table = by_field(cuts, by)
-    show(table.merge(errors_by(judged, by), how="left", on=by) if judged else table, style)
+    show(table.merge(errors_by(annotated_cuts, by), how="left", on=by) if annotated_cuts else table, style)
     if style == "table":
-        _confusions(judged, by)
+        _confusions(annotated_cuts, by)
         print_summary(cuts, manifest_path)
         normalizer = TextNormalizer()
         counted = "".join(c for c, _ in sorted(characters(cuts, normalizer).items()) if c != " ")
@@ -65,27 +65,27 @@ def stats(manifest_path: Path, by: str, style: str) -> None:
         click.echo(f"  {len(counted)} characters ({normalizer.name}): {counted[:200]}")
 
 
-def _confusions(judged: list[Any], by: str) -> None:
-    """Errors by first language, and what is said for what."""
+def _confusions(annotated_cuts: list[Any], by: str) -> None:
+    """Print errors by first language and the most frequent confusions."""
     from asr_lab.data import manifest
     from asr_lab.data.pronunciation_stats import confusions, errors_by
 
-    if not judged:
+    if not annotated_cuts:
         return
-    if by != "l1" and any(manifest.field(cut, "l1") for cut in judged):
-        show(errors_by(judged, "l1"), "table")
-    most = [f"{a or '+'}>{b} {n}" for (a, b), n in confusions(judged).most_common(16)]
-    click.echo(f"  said for what (+ is put in): {', '.join(most) or 'no errors'}")
+    if by != "l1" and any(manifest.field(cut, "l1") for cut in annotated_cuts):
+        show(errors_by(annotated_cuts, "l1"), "table")
+    most = [f"{a or '+'}>{b} {n}" for (a, b), n in confusions(annotated_cuts).most_common(16)]
+    click.echo(f"  confusions (canonical>perceived, + is an insertion): {', '.join(most) or 'none'}")
 
 
 @data.command()
 @click.argument("manifests", metavar="MANIFEST...", nargs=-1, required=True, type=_PATH)
-@click.option("--disjoint", metavar="FIELD", help="No value of this field (speaker) may be in two of the manifests.")
-@click.option("--nested", is_flag=True, help="Each manifest must hold all utterances of the one before.")
+@click.option("--disjoint", metavar="FIELD", help="Check that no value of this field (speaker) is in two manifests.")
+@click.option("--nested", is_flag=True, help="Check that each manifest contains all utterances of the previous one.")
 def check(manifests: tuple[Path, ...], disjoint: str | None, nested: bool) -> None:
-    """Read every utterance and name what is missing, cut off, not a number or changed since.
+    """Read all audio of the manifests; report files that are missing, truncated, invalid or changed since the import.
 
-    Labels of pronunciation, where there are some, are held against each other.
+    Also checks the consistency of pronunciation labels.
 
     \b
     Examples:
@@ -98,22 +98,22 @@ def check(manifests: tuple[Path, ...], disjoint: str | None, nested: bool) -> No
 
     if len(set(manifests)) < 2 and (disjoint or nested):
         raise AsrLabError(
-            f"{'--disjoint' if disjoint else '--nested'} holds manifests against each other, and there is one",
+            f"{'--disjoint' if disjoint else '--nested'} compares manifests, and only one is given",
             where=str(manifests[0]),
-            allowed="two manifests at least",
+            allowed="at least two manifests",
         )
-    found = {str(path): manifest.read(path) for path in manifests}
+    cuts_by_path = {str(path): manifest.read(path) for path in manifests}
     if disjoint:
-        lacking = curriculum.check_disjoint(found, disjoint)
-        click.echo(f"no {disjoint} is in two of {len(found)} manifests")
+        lacking = curriculum.check_disjoint(cuts_by_path, disjoint)
+        click.echo(f"no {disjoint} is in two of {len(cuts_by_path)} manifests")
         if lacking:
-            click.echo(f"  warning: {lacking} utterances have no {disjoint}: they were not compared", err=True)
+            click.echo(f"  warning: {lacking} utterances have no {disjoint} and were not compared", err=True)
     if nested:
-        curriculum.check_nested(found)
-        click.echo(f"each of {len(found)} manifests holds the one before")
-    for path, cuts in found.items():
-        if judged := annotated(cuts, path):
-            click.echo(f"{path}: the labels of {len(judged)} pronunciations can be used")
+        curriculum.check_nested(cuts_by_path)
+        click.echo(f"each of {len(cuts_by_path)} manifests contains the previous one")
+    for path, cuts in cuts_by_path.items():
+        if annotated_cuts := annotated(cuts, path):
+            click.echo(f"{path}: the pronunciation labels of {len(annotated_cuts)} utterances are consistent")
         _check_audio(cuts, path)
 
 

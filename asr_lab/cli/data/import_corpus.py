@@ -1,4 +1,4 @@
-"""`asr-lab data import`: one path for every importer of the table."""
+"""`asr-lab data import`: one command for all importers of the registry."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _TYPES = {"integer": click.INT, "path": click.Path(path_type=Path)}
 
 
 class _ImportCommand(click.Command):
-    """Its kinds and options are those of the table of importers."""
+    """Command whose kinds and options come from the registry of importers."""
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         self.params = [*_parameters(), *(own for own in self.params if own.name == "overwrite")]
@@ -41,25 +41,25 @@ class _ImportCommand(click.Command):
 
 
 def _parameters() -> list[click.Parameter]:
-    users: dict[str, dict[str, Option]] = {}
+    importers: dict[str, dict[str, Option]] = {}
     for kind, importer in registry.IMPORTERS.items():
         for option in importer.options:
             if not option.positional:
-                users.setdefault(option.flag, {})[kind] = option
+                importers.setdefault(option.flag, {})[kind] = option
     return [
         click.Argument(["kind"], type=click.Choice(list(registry.IMPORTERS))),
-        click.Argument(["places"], metavar="[NAME] SOURCE OUT", nargs=-1, required=True),
-        *(_click_option(flag, own) for flag, own in users.items()),
+        click.Argument(["arguments"], metavar="[NAME] SOURCE OUT", nargs=-1, required=True),
+        *(_click_option(flag, own) for flag, own in importers.items()),
     ]
 
 
-def _click_option(flag: str, users: Mapping[str, Option]) -> click.Option:
-    """The option of one or several kinds of corpus; those of one name are of one type."""
-    option = next(iter(users.values()))
+def _click_option(flag: str, importers: Mapping[str, Option]) -> click.Option:
+    """Return the option of one or several kinds of corpus; options of the same name have the same type."""
+    option = next(iter(importers.values()))
     is_flag = option.kind == "flag"
     return click.Option(
         [flag],
-        help=f"{', '.join(users)}: {option.help}",
+        help=f"{', '.join(importers)}: {option.help}",
         type=None if is_flag else _TYPES.get(option.kind, click.STRING),
         is_flag=is_flag,
         default=False if is_flag else option.default,
@@ -72,8 +72,10 @@ def _click_option(flag: str, users: Mapping[str, Option]) -> click.Option:
 @click.command("import", cls=_ImportCommand)
 @overwrite_option
 @click.pass_context
-def import_corpus(ctx: click.Context, /, kind: str, places: tuple[str, ...], overwrite: bool, **options: Any) -> None:
-    """Write the manifest OUT/all.jsonl.gz of the corpus at SOURCE, or one for each split that it has.
+def import_corpus(
+    ctx: click.Context, /, kind: str, arguments: tuple[str, ...], overwrite: bool, **options: Any
+) -> None:
+    """Import the corpus at SOURCE: write the manifest OUT/all.jsonl.gz, or one per split if the corpus has splits.
 
     \b
     Examples:
@@ -90,14 +92,14 @@ def import_corpus(ctx: click.Context, /, kind: str, places: tuple[str, ...], ove
 
     importer = registry.IMPORTERS[kind]
     _check_options(ctx, kind, importer, options)
-    before, source, out = _locations(ctx, kind, importer, places)
+    positional, source, out = _locations(ctx, kind, importer, arguments)
     if not source.exists():
         raise AsrLabError("no such file or folder", where=str(source))
     existing = sorted(out.glob(f"{'*' if importer.has_splits else 'all'}{manifest.SUFFIX}"))
     lists_faults = importer.accepts(SKIP_FAULTY)
     check_overwrite([*existing, out / FAULTS] if lists_faults else existing, overwrite)
-    given = before | {own.name: _value(own, options[own.name]) for own in importer.options if not own.positional}
-    with progress_bar(f"importing {' '.join(before.values()) or kind}") as progress:
+    given = positional | {own.name: _value(own, options[own.name]) for own in importer.options if not own.positional}
+    with progress_bar(f"importing {' '.join(positional.values()) or kind}") as progress:
         result = registry.import_corpus(kind, source, out, given, progress)
     for line in result.report.lines():
         click.echo(line)
@@ -114,30 +116,30 @@ def import_corpus(ctx: click.Context, /, kind: str, places: tuple[str, ...], ove
 
 
 def _check_options(ctx: click.Context, kind: str, importer: Importer, options: Mapping[str, Any]) -> None:
-    foreign = [
+    unsupported = [
         f"--{name.replace('_', '-')}"
         for name in options
         if not importer.accepts(name) and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
     ]
-    if foreign:
+    if unsupported:
         own = listing(option.flag for option in importer.options if not option.positional) or "no options of its own"
-        raise AsrLabError(f"{listing(foreign)} has no effect on {kind}", allowed=f"{kind} has {own}")
+        raise AsrLabError(f"{listing(unsupported)} has no effect on {kind}", allowed=f"{kind} has {own}")
 
 
 def _locations(
-    ctx: click.Context, kind: str, importer: Importer, places: tuple[str, ...]
+    ctx: click.Context, kind: str, importer: Importer, arguments: tuple[str, ...]
 ) -> tuple[dict[str, str], Path, Path]:
-    """(Values of the arguments before SOURCE by name, source, out)."""
-    before = [option for option in importer.options if option.positional]
-    wanted = [*(option.flag for option in before), "SOURCE", "OUT"]
-    if len(places) != len(wanted):
-        ctx.fail(f"{kind} takes {' '.join(wanted)}, not {len(places)} arguments")
-    values = {option.name: place for option, place in zip(before, places, strict=False)}
-    return values, Path(places[-2]), Path(places[-1])
+    """Return (values of the arguments before SOURCE by name, source, out)."""
+    positional = [option for option in importer.options if option.positional]
+    expected = [*(option.flag for option in positional), "SOURCE", "OUT"]
+    if len(arguments) != len(expected):
+        ctx.fail(f"{kind} takes {' '.join(expected)}, not {len(arguments)} arguments")
+    values = {option.name: value for option, value in zip(positional, arguments, strict=False)}
+    return values, Path(arguments[-2]), Path(arguments[-1])
 
 
 def _value(option: Option, given: Any) -> Any:
-    """An option as its importer takes it."""
+    """Convert the value of an option to the type its importer expects."""
     if option.kind == "range" and given:
         low, high = parse_range(given, option.flag)
         return int(low), int(high)

@@ -1,4 +1,4 @@
-"""What the commands that write manifests share: a bar, care for what is there, and saying what was written."""
+"""Shared by the commands that write manifests: progress bar, overwrite check, and summary."""
 
 from __future__ import annotations
 
@@ -16,57 +16,57 @@ from asr_lab.errors import AsrLabError
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Any]:
-    """A progress bar; yields what is called with (done, total), a total of 0 meaning that nobody knows."""
+    """Show a progress bar; yields a function of (done, total), where total 0 is unknown."""
     with Progress(console=console(), transient=True) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total or None)
 
 
-overwrite_option = click.option("--overwrite", is_flag=True, help="Replace manifests that are there already.")
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace existing manifests.")
 
 
 def check_overwrite(paths: Sequence[Path], overwrite: bool, left_over: Sequence[Path] = ()) -> None:
-    """Raise `AsrLabError` when manifests would be replaced, or `left_over` ones removed, that nobody said may be."""
+    """Raise `AsrLabError` if manifests would be replaced, or `left_over` ones removed, without --overwrite."""
     there = [str(path) for path in paths if path.exists()]
     if overwrite or not (there or left_over):
         return
     would = [f"{', '.join(there)} would be replaced"] if there else []
     if left_over:
-        would.append(f"{', '.join(map(str, left_over))}, of an earlier call, would be removed")
+        would.append(f"{', '.join(map(str, left_over))} of an earlier call would be removed")
     raise AsrLabError("; ".join(would), allowed="another folder, or --overwrite")
 
 
 def remove_stale(paths: Sequence[Path], source: Path) -> None:
-    """Remove manifests of an earlier call that are not written anew: what is in them is in others now; and say so.
+    """Remove manifests of an earlier call that this call does not replace, and report them.
 
-    Raises `AsrLabError`, and removes nothing, where one is the `source` of what is written.
+    Raises `AsrLabError`, and removes nothing, if one of them is the `source`.
     """
     if any(path.resolve() == source.resolve() for path in paths):
         raise AsrLabError(
-            f"{source} would be removed, for it lies where an earlier call may have written it",
+            f"{source} would be removed: it looks like the output of an earlier call",
             allowed="another folder",
         )
     for path in paths:
         path.unlink()
-        click.echo(f"removed {path}: it was of an earlier call")
+        click.echo(f"removed {path} of an earlier call")
         if path.parent.name.startswith("fold") and not any(path.parent.iterdir()):
             path.parent.rmdir()
 
 
 def parse_range(text: str, what: str) -> tuple[float, float]:
-    """`1-5` or `10,30` or `7` as (low, high)."""
+    """Parse `1-5`, `10,30` or `7` as (low, high)."""
     try:
         low, _, high = text.replace(",", "-", 1).partition("-")
         bounds = float(low), float(high or low)
     except ValueError as error:
         raise AsrLabError(f"{what} is not a number or a range: {text!r}", allowed="such as 5 or 1-5") from error
     if bounds[0] > bounds[1]:
-        raise AsrLabError(f"{what} is turned round: {text!r}", allowed=f"{high}-{low}")
+        raise AsrLabError(f"{what} has its lower bound last: {text!r}", allowed=f"{high}-{low}")
     return bounds
 
 
 def print_summary(cuts: Any, path: Path) -> None:
-    """What a manifest holds, and what will be done to its audio when it is read."""
+    """Print the size of a manifest, and the conversions applied when its audio is read."""
     from asr_lab.data import manifest
     from asr_lab.units import SAMPLE_RATE, hms
 
@@ -76,6 +76,6 @@ def print_summary(cuts: Any, path: Path) -> None:
     seconds = hms(sum(cut.duration for cut in cuts))
     click.echo(f"{path}: {len(cuts)} utterances of {len(speakers)} speakers, {seconds}")
     if several:
-        click.echo(f"  {several} have several channels: they are mixed to one when read")
+        click.echo(f"  {several} have several channels, mixed to one when read")
     if other:
-        click.echo(f"  {other} are not at {SAMPLE_RATE} Hz: they are resampled when read")
+        click.echo(f"  {other} are not at {SAMPLE_RATE} Hz, resampled when read")

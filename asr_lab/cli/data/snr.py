@@ -23,15 +23,15 @@ _PATH = click.Path(path_type=Path)
     type=click.Choice(["floor", "wada"]),
     default="floor",
     show_default=True,
-    help="floor: the level each band falls to between syllables; wada: WADA-SNR (Kim & Stern 2008).",
+    help="floor: minimum statistics per band; wada: WADA-SNR (Kim & Stern 2008).",
 )
-@click.option("--workers", type=click.IntRange(min=0), default=0, help="Threads that read and measure.  [a core each]")
+@click.option("--workers", type=click.IntRange(min=0), default=0, help="Number of threads.  [one per core]")
 @overwrite_option
 def snr(manifest_path: Path, out: Path | None, method: str, workers: int, overwrite: bool) -> None:
-    """Estimate the SNR (dB) of the utterances of MANIFEST that have none, and write it into the manifest.
+    """Estimate the SNR (dB) of the utterances of MANIFEST without one, and write it into the manifest.
 
-    What is given stays. An estimate is marked (snr_by) and does not change the manifest's digest. Recordings that
-    cannot be read are named and stay without. Cut off, the same command goes on where it was.
+    Given SNRs do not change. Estimates are marked (snr_by) and do not change the manifest's digest. Unreadable
+    recordings are reported and get none. The same command resumes an interrupted one.
 
     \b
     Examples:
@@ -50,14 +50,14 @@ def snr(manifest_path: Path, out: Path | None, method: str, workers: int, overwr
     journal = target.with_name(f".{target.name}.snr")
     with progress_bar("measuring") as progress:
         chosen = next(name for name in METHODS if name == method)
-        found, faults = fill_snr(list(cuts), journal, method=chosen, workers=workers, progress=progress)
+        estimated, faults = fill_snr(list(cuts), journal, method=chosen, workers=workers, progress=progress)
     written = manifest.write(cuts, target)
     journal.unlink(missing_ok=True)
-    click.echo(f"{found + len(faults)} of {len(cuts)} utterances had no snr_db: {found} estimated by {method}")
+    click.echo(f"{estimated + len(faults)} of {len(cuts)} utterances had no snr_db: {estimated} estimated by {method}")
     if faults:
         click.echo(
-            f"  warning: {len(faults)} cannot be read and stay without: {listing(faults, _MOST_NAMED)}; "
-            f"asr-lab data check {target} names them all",
+            f"  warning: {len(faults)} cannot be read and have none: {listing(faults, _MOST_NAMED)}; "
+            f"asr-lab data check {target} lists them all",
             err=True,
         )
     show(Table(frame=by_bin(written, "snr_db"), formats={"share": "percent"}), "table")

@@ -22,11 +22,14 @@ def _number(ctx: click.Context, option: click.Parameter, value: float | None) ->
 
 
 def _hard_options(function: Any) -> Any:
-    bounds = (("--hard-duration", "SECONDS", "As long is hard."), ("--hard-snr", "DB", "An SNR below this is hard."))
-    for name, unit, told in bounds:
-        bound = click.option(name, default=10.0, show_default=True, callback=_number, metavar=unit, help=told)
+    bounds = (
+        ("--hard-duration", "SECONDS", "Utterances of this duration or longer are hard."),
+        ("--hard-snr", "DB", "Utterances below this SNR are hard."),
+    )
+    for name, unit, text in bounds:
+        bound = click.option(name, default=10.0, show_default=True, callback=_number, metavar=unit, help=text)
         function = bound(function)
-    share = "Draw parts of whose hours so much is hard (0.25), leaving out others."
+    share = "Share of hard utterances in each part, by hours (0.25); leaves out others."
     function = click.option("--hard-share", type=click.FloatRange(0, 1), callback=_number, help=share)(function)
     return function
 
@@ -34,15 +37,15 @@ def _hard_options(function: Any) -> Any:
 @click.command()
 @click.argument("manifest_path", metavar="MANIFEST", type=_PATH)
 @click.argument("out", type=_PATH)
-@click.option("--by", default="speaker", show_default=True, help="Field whose values are never shared by splits.")
-@click.option("--hold-out", metavar="FIELD=VALUE,...", help="First set these apart, as held-out.jsonl.gz.")
+@click.option("--by", default="speaker", show_default=True, help="Field of which no value is in two splits.")
+@click.option("--hold-out", metavar="FIELD=VALUE,...", help="Write these utterances to held-out.jsonl.gz first.")
 @click.option("--val", default=0.1, show_default=True, help="Share of the validation split.")
 @click.option("--test", type=float, help="Share of the test split.  [0.1]")
-@click.option("--folds", type=click.IntRange(min=2), help="Cross-fit: OUT/fold1 and so on, each speaker tested once.")
+@click.option("--folds", type=click.IntRange(min=2), help="Cross-validation: OUT/fold1, ...; each speaker tested once.")
 @click.option(
     "--stratify",
     metavar="FIELD,...",
-    help="Fields of which each split gets its share, or none.  [age,snr_db,duration where ages or SNRs are known]",
+    help="Fields to stratify by, or none.  [age,snr_db,duration if ages or SNRs are known]",
 )
 @_hard_options
 @click.option("--seed", default=0, show_default=True)
@@ -62,12 +65,11 @@ def split(
     seed: int,
     overwrite: bool,
 ) -> None:
-    """Split MANIFEST into OUT/train, val and test manifests that share no speaker (or other field).
+    """Split MANIFEST into OUT/train, val and test manifests without common speakers (or values of another field).
 
-    Whole speakers are put together so that ages, SNRs and durations are the same in every split, as near as they
-    allow; OUT/split.html and split.png prove it. With --folds there are several such splits, whose test parts
-    together are MANIFEST; `asr-lab pool` makes one evaluation of theirs. With --overwrite what an earlier split left
-    in OUT goes, also where nothing takes its place.
+    Splits are stratified: similar distributions of age, SNR and duration, as far as whole speakers allow; see
+    OUT/split.html and split.png. --folds writes several such splits, whose test parts together are MANIFEST;
+    `asr-lab pool` combines their evaluations. --overwrite removes all manifests of an earlier split in OUT.
 
     \b
     Examples:
@@ -90,24 +92,28 @@ def split(
             raise AsrLabError(f"--hold-out {hold_out!r}", allowed="FIELD=VALUE, such as speaker=george")
         cuts, parts["held-out"] = splits.hold_out(cuts, field, value.split(","))
     if folds:
-        found = stratified_splits.stratified_folds(cuts, folds, val=val, fields=fields, hard=hard, by=by, seed=seed)
-        tested = {f"fold{number}": rows["test"] for number, rows in enumerate(found, start=1)}
-        parts |= {f"fold{n}/{name}": own for n, rows in enumerate(found, start=1) for name, own in rows.items()}
+        by_fold = stratified_splits.stratified_folds(cuts, folds, val=val, fields=fields, hard=hard, by=by, seed=seed)
+        tested = {f"fold{number}": rows["test"] for number, rows in enumerate(by_fold, start=1)}
+        parts |= {f"fold{n}/{name}": own for n, rows in enumerate(by_fold, start=1) for name, own in rows.items()}
         check_disjoint(tested, by)
         write_parts("split", parts, out, overwrite, source=manifest_path, hard=hard, by=by, report=tested)
         return
     shares = {"train": 1 - val - share, "val": val, "test": share}
     if fields:
-        made = stratified_splits.stratified_split(cuts, shares, fields=fields, hard=hard, by=by, seed=seed)
+        result = stratified_splits.stratified_split(cuts, shares, fields=fields, hard=hard, by=by, seed=seed)
     else:
-        made = splits.split_by(cuts, shares, by=by, seed=seed)
+        result = splits.split_by(cuts, shares, by=by, seed=seed)
     notes = []
     if hard_share is not None:
-        whole = made
-        made = {name: with_hard_share(rows, hard_share, hard, seed=seed, name=name) for name, rows in whole.items()}
-        notes.append(left_out(whole, made))
-    check_disjoint(made, by)
-    write_parts("split", made | parts, out, overwrite, source=manifest_path, hard=hard, by=by, report=made, notes=notes)
+        unfiltered = result
+        result = {
+            name: with_hard_share(rows, hard_share, hard, seed=seed, name=name) for name, rows in unfiltered.items()
+        }
+        notes.append(left_out(unfiltered, result))
+    check_disjoint(result, by)
+    write_parts(
+        "split", result | parts, out, overwrite, source=manifest_path, hard=hard, by=by, report=result, notes=notes
+    )
 
 
 @click.command()
@@ -119,9 +125,9 @@ def split(
     type=click.Choice(["stratified", "file"]),
     default="stratified",
     show_default=True,
-    help="stratified: the same ages, SNRs and durations in each; file: the first so many utterances.",
+    help="stratified: similar ages, SNRs and durations in each phase; file: the first utterances.",
 )
-@click.option("--stratify", metavar="FIELD,...", help="Fields of which each phase gets its share.  [as data split]")
+@click.option("--stratify", metavar="FIELD,...", help="Fields to stratify by.  [as data split]")
 @_hard_options
 @click.option("--seed", default=0, show_default=True)
 @overwrite_option
@@ -137,10 +143,9 @@ def phases(
     seed: int,
     overwrite: bool,
 ) -> None:
-    """Nested parts of TRAIN for a curriculum: OUT/phase1 is in phase2, phase2 in phase3. Val and test stay the same.
+    """Write nested parts of TRAIN for a curriculum: OUT/phase1 is contained in phase2, phase2 in phase3.
 
-    OUT/phases.html and phases.png show what each phase holds. With --overwrite earlier phases in OUT go, also where
-    nothing takes their place.
+    OUT/phases.html and phases.png describe the phases. --overwrite removes all earlier phases in OUT.
 
     \b
     Examples:
@@ -154,7 +159,7 @@ def phases(
     if order == "file" and stratify is not None:
         raise AsrLabError("--stratify has no effect in file order", allowed="--order stratified")
     hard = curriculum.Hard(below_snr_db=hard_snr, from_duration_s=hard_duration)
-    found = curriculum.phases(
+    nested = curriculum.phases(
         cuts,
         _shares(shares),
         order=order,
@@ -163,18 +168,18 @@ def phases(
         hard=hard,
         seed=seed,
     )
-    curriculum.check_nested(found)
-    write_parts("phases", found, out, overwrite, source=manifest_path, hard=hard, by="speaker", report=found)
+    curriculum.check_nested(nested)
+    write_parts("phases", nested, out, overwrite, source=manifest_path, hard=hard, by="speaker", report=nested)
 
 
 def _test_share(val: float, test: float | None, folds: int | None, hard_share: float | None) -> float:
-    """The share of the test split; raises `AsrLabError` when nothing is left to train on."""
+    """Return the share of the test split; raises `AsrLabError` if nothing is left for training."""
     if folds and test is not None:
         raise AsrLabError(f"--test {test} has no effect with --folds {folds}: each fold tests a {folds}th")
     if folds and hard_share is not None:
         raise AsrLabError("--hard-share leaves utterances out, and --folds tests each of them once")
     share = 1 / folds if folds else 0.1 if test is None else test
-    if not (val >= 0 and share >= 0 and val + share < 1):  # not a number is none of it
+    if not (val >= 0 and share >= 0 and val + share < 1):  # also true for NaN
         raise AsrLabError(
             f"--val {val} and {f'--folds {folds}' if folds else f'--test {share}'} leave nothing to train on",
             allowed="shares of 0 and more, below 1 in all",
@@ -190,7 +195,7 @@ def _shares(text: str) -> tuple[float, ...]:
 
 
 def _fields(cuts: Any, stratify: str | None) -> list[str]:
-    """The fields to stratify by: those asked for, else the usual ones where an age or an SNR is known."""
+    """Return the fields to stratify by: those given, else the default ones if an age or an SNR is known."""
     from asr_lab.data import stratified_splits
 
     if stratify is None:

@@ -1,4 +1,4 @@
-"""What `asr-lab data split` and `phases` write: manifests of the parts, a page and a figure that prove them."""
+"""Output of `asr-lab data split` and `phases`: manifests of the parts, a page and a figure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from asr_lab.reports.table import Table
 from asr_lab.system.files import write_bytes
 
 Kind = Literal["split", "phases"]
-_UNLIKE = 0.25  # of the hours: parts of which a bin has shares further apart are warned of
+_MAX_GAP = 0.25  # largest difference of a bin's share of the hours without a warning
 
 
 def write_parts(
@@ -31,7 +31,7 @@ def write_parts(
     report: Mapping[str, Any],
     notes: Sequence[str] = (),
 ) -> None:
-    """Manifests, page and figure of parts of `source`; `report` are those that are held against one another."""
+    """Write manifests, page and figure of parts of `source`; `report` are the parts to compare."""
     from asr_lab.data import manifest
 
     paths = {name: out / f"{name}{manifest.SUFFIX}" for name in parts}
@@ -49,9 +49,9 @@ def write_parts(
 
 
 def _written_by(kind: Kind, out: Path) -> list[Path]:
-    """The manifests in `out` that an earlier split, or earlier phases, may have written.
+    """Return the manifests in `out` of an earlier call.
 
-    A phase with a table beside it was chosen by `asr-lab data select`.
+    A phase with a table beside it was written by `asr-lab data select`.
     """
     from asr_lab.data.manifest import SUFFIX
 
@@ -63,16 +63,18 @@ def _written_by(kind: Kind, out: Path) -> list[Path]:
     return [path for path in (*paths, out / f"held-out{SUFFIX}") if path.exists()]
 
 
-def left_out(whole: Mapping[str, Any], made: Mapping[str, Any]) -> str:
-    """What a share of hard utterances cost."""
+def left_out(before_split: Mapping[str, Any], after_split: Mapping[str, Any]) -> str:
+    """Describe the utterances left out for a share of hard utterances."""
     from asr_lab.units import hms
 
-    lost = {name: len(rows) - len(made[name]) for name, rows in whole.items()}
-    before, after = (sum(cut.duration for rows in parts.values() for cut in rows) for parts in (whole, made))
-    each = ", ".join(f"{name} {number}" for name, number in lost.items())
+    lost = {name: len(rows) - len(after_split[name]) for name, rows in before_split.items()}
+    before, after = (
+        sum(cut.duration for rows in parts.values() for cut in rows) for parts in (before_split, after_split)
+    )
+    per_part = ", ".join(f"{name} {number}" for name, number in lost.items())
     return (
-        f"--hard-share left out {sum(lost.values())} of {sum(map(len, whole.values()))} utterances, "
-        f"{hms(before - after)} of {hms(before)} ({each})"
+        f"--hard-share left out {sum(lost.values())} of {sum(map(len, before_split.values()))} utterances, "
+        f"{hms(before - after)} of {hms(before)} ({per_part})"
     )
 
 
@@ -96,7 +98,7 @@ def _report(
         proof = "nested: " + " in ".join(f"{name} ({len(cuts)} utterances)" for name, cuts in parts.items())
     sentences = [
         proof,
-        _likeness(table),
+        _balance(table),
         f"hard ({hard.words}): "
         + ", ".join(f"{part} {share:.1%}" for part, share in zip(sizes["part"], sizes["hard_share"], strict=True)),
         *notes,
@@ -118,11 +120,11 @@ def _report(
     return page, figure, sentences
 
 
-def _likeness(table: Any) -> str:
+def _balance(table: Any) -> str:
     from asr_lab.data import split_statistics
 
-    if unlike := split_statistics.unlike(table, _UNLIKE):
-        return f"warning: the parts are not alike: {listing(unlike, 5)}"
+    if unbalanced := split_statistics.unbalanced_bins(table, _MAX_GAP):
+        return f"warning: the parts are not balanced: {listing(unbalanced, 5)}"
     return (
         f"no bin's share of the hours differs by more than {split_statistics.largest_gap(table):.1%} between two parts"
     )

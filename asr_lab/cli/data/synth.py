@@ -1,4 +1,4 @@
-"""`asr-lab data synth`: speech by eSpeak NG, of named speakers, or of learners with errors."""
+"""`asr-lab data synth`: synthetic speech by eSpeak NG, of named speakers, or of learners with errors."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _PATH = click.Path(path_type=Path)
 @click.argument("out", type=_PATH, default="corpora/demo")
 @click.option(
     "--speakers",
-    help="Named speakers, by commas, or `children` (Korean); with this or any option below, OUT is needed.",
+    help="Comma-separated speakers, or `children` (Korean); with this or any option below, OUT is needed.",
 )
 @click.option("--language", type=click.Choice(["en", "ko"]), help="Language of the sentences.  [en]")
-@click.option("--utterances", type=int, help="Utterances a speaker.  [50; l2: 60 in training, fewer elsewhere]")
-@click.option("--texts", type=_PATH, help="Say the lines of this file, or this manifest's texts, not the grammar's.")
-@click.option("--snr", help="Background noise at this signal-to-noise ratio in dB: 20, or 10,30 to draw it for each.")
+@click.option("--utterances", type=int, help="Utterances per speaker.  [50; l2: 60 in training, fewer elsewhere]")
+@click.option("--texts", type=_PATH, help="Sentences: lines of a text file, or texts of a manifest.  [a grammar]")
+@click.option("--snr", help="Background noise at this SNR in dB: 20, or 10,30 to draw it per utterance.")
 @click.option("--noise", type=click.Choice(["pink", "white"]), help="Kind of noise.  [pink]")
-@click.option("--l2", help="Learners of English with errors, of these first languages, by commas, or `all`.")
-@click.option("--error-scale", type=float, help="l2: times the error rates of the first languages.  [1]")
-@click.option("--correct", type=float, help="l2: share of sentences without errors; the rates stay.  [0.2]")
+@click.option("--l2", help="English of learners with these comma-separated first languages, or `all`.")
+@click.option("--error-scale", type=float, help="l2: factor of the error rates of the first languages.  [1]")
+@click.option("--correct", type=float, help="l2: share of sentences without errors, at the same error rate.  [0.2]")
 @click.option("--seed", default=0, show_default=True, help="Same seed, same bytes.")
 @click.option("--list", "list_speakers", is_flag=True, help="Only list the named speakers.")
 def synth(out: Path, list_speakers: bool, seed: int, **options: Any) -> None:
-    """Make speech with eSpeak NG: the demo corpus, or one of your own.
+    """Synthesise a corpus with eSpeak NG: the demo corpus, or your own.
 
     \b
     Examples:
@@ -55,7 +55,7 @@ def synth(out: Path, list_speakers: bool, seed: int, **options: Any) -> None:
 
 
 def _speakers(out: Path, seed: int, given: dict[str, Any]) -> None:
-    """The demo corpus, or one of named speakers."""
+    """Synthesise the demo corpus, or one of named speakers."""
     from asr_lab.data import manifest
     from asr_lab.data.synthesis import corpus as making
     from asr_lab.data.synthesis.voices import CHILDREN
@@ -82,7 +82,7 @@ def _speakers(out: Path, seed: int, given: dict[str, Any]) -> None:
 
 
 def _learners(out: Path, seed: int, given: dict[str, Any]) -> None:
-    """Learners' English; says what was left out."""
+    """Synthesise a corpus of learners; print the number of utterances left out."""
     from asr_lab.data import manifest
     from asr_lab.data.synthesis.accents import ACCENTS
     from asr_lab.data.synthesis.corpus import DEMO
@@ -101,7 +101,7 @@ def _learners(out: Path, seed: int, given: dict[str, Any]) -> None:
     for name, path in made.manifests.items():
         print_summary(manifest.read(path), path)
         if left := made.dropped.get(name):
-            click.echo(f"  {len(left)} more were left out: eSpeak said other phonemes than it was asked to")
+            click.echo(f"  {len(left)} more were left out: eSpeak changed their phonemes")
 
 
 def _refuse_options(given: dict[str, Any], foreign: tuple[str, ...], when: str) -> None:
@@ -118,7 +118,7 @@ def _own_folder(out: Path, given: dict[str, Any]) -> AsrLabError:
 
 
 def _sentences(path: Path) -> tuple[str, ...]:
-    """The lines of a text file, or the transcripts of a manifest, each once."""
+    """Return the distinct lines of a text file, or transcripts of a manifest."""
     if path.name.endswith(".jsonl.gz"):
         from asr_lab.data import manifest
 
@@ -126,7 +126,7 @@ def _sentences(path: Path) -> tuple[str, ...]:
     elif path.is_file():
         lines = path.read_text(encoding="utf-8").splitlines()
     else:
-        raise AsrLabError("no such file", where=str(path), allowed="a text file, or a manifest whose texts are said")
+        raise AsrLabError("no such file", where=str(path), allowed="a text file, or a manifest")
     return tuple(dict.fromkeys(line.strip().lower() for line in lines if line.strip()))
 
 

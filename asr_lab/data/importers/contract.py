@@ -1,4 +1,4 @@
-"""What every importer takes and returns."""
+"""The interface of importers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MIN_DURATION_S = 0.025  # one frame of wav2vec2, the shortest input that any mod
 SKIP_FAULTY = "skip_faulty"
 
 Progress = Callable[[int, int], None]
-"""Called with (done, total); a total of 0 is not known."""
+"""Called with (done, total); total 0 is unknown."""
 
 
 def no_progress(done: int, total: int) -> None:
@@ -27,14 +27,14 @@ def no_progress(done: int, total: int) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportResult:
-    """The utterances of a corpus by split (`all` where it has none), and what was found wrong with others."""
+    """The utterances of a corpus by split (`all` if it has none), and the faults of others."""
 
     splits: Mapping[str, Sequence[Cut]]
     report: ImportReport
 
     @property
     def warnings(self) -> list[str]:
-        """What will not work with the utterances that were imported."""
+        """Warnings about imported utterances."""
         short = [cut.id for cuts in self.splits.values() for cut in cuts if cut.duration < MIN_DURATION_S]
         limit = f"{1000 * MIN_DURATION_S:.0f} ms"
         text = f"{len(short)} utterances are shorter than {limit}, too short for any model: {listing(short)}"
@@ -42,9 +42,9 @@ class ImportResult:
 
 
 class ImportFunction(Protocol):
-    """Reads the corpus at `source`; what audio it must write goes under `out`. Its other parameters are its options.
+    """Read the corpus at `source`, and write audio, if necessary, under `out`. Other parameters are options.
 
-    Raises `AsrLabError` where nothing can be imported.
+    Raises `AsrLabError` if nothing can be imported.
     """
 
     def __call__(self, source: Path, out: Path, *, progress: Progress = ..., **options: Any) -> ImportResult: ...
@@ -58,7 +58,7 @@ class Option:
     """The parameter of the import function: `drop_silence` is `--drop-silence`."""
     help: str
     kind: Literal["text", "integer", "flag", "path", "range", "pairs"] = "text"
-    """`range` is `1-5` as (1, 5); `pairs` is `KEY=VALUE,...`, or one pair each time where it is `multiple`."""
+    """`range` is `1-5` as (1, 5); `pairs` is `KEY=VALUE,...`, or one pair per use if `multiple`."""
     default: Any = None
     multiple: bool = False
     positional: bool = False
@@ -80,24 +80,24 @@ class Importer:
     """`module:function` of the `ImportFunction`."""
     options: tuple[Option, ...] = ()
     has_splits: bool = False
-    """Whether it writes a manifest for each split that the corpus has, else only `all`."""
+    """Whether it writes a manifest per split, else only `all`."""
     markers: tuple[str, ...] = ()
-    """Patterns of paths that a folder with this kind of corpus holds."""
+    """Glob patterns of paths in a folder with this kind of corpus."""
     file_names: tuple[str, ...] = ()
-    """Patterns of names that SOURCE has where it is a file."""
+    """Glob patterns of SOURCE if it is a file."""
 
     def load(self) -> ImportFunction:
-        """Import the module, and return the function."""
+        """Return the function, importing its module."""
         module, _, name = self.function.partition(":")
         function: ImportFunction = getattr(import_module(module), name)
         return function
 
     def recognizes(self, source: Path) -> bool:
-        """Whether SOURCE looks like this kind of corpus."""
+        """Return whether SOURCE looks like this kind of corpus."""
         if source.is_dir():
             return any(next(source.glob(pattern), None) for pattern in self.markers)
         return any(source.match(pattern) for pattern in self.file_names)
 
     def accepts(self, option: str) -> bool:
-        """Whether it has an option of this name."""
+        """Return whether it has an option of this name."""
         return any(own.name == option for own in self.options)

@@ -1,7 +1,7 @@
 """Free Spoken Digit Dataset (Zohar Jackson and others, CC BY-SA 4.0): `{digit}_{speaker}_{index}.wav`, 8 kHz.
 
-Digits can be joined into strings, within a speaker and a block of indices: each recording is a word of exactly one
-string of the first copy, so the words of held-out blocks never occur in training.
+Digits can be joined into strings within a speaker and a block of indices: each recording is in exactly one string of
+the first copy, so recordings of held-out blocks never occur in training.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ def import_fsdd(
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> ImportResult:
-    """Utterances of the recordings; with `join=(1, 5)`, of strings of one to five digits written to `out/audio`.
+    """Import the recordings; with `join=(1, 5)`, strings of one to five digits written to `out/audio`.
 
-    Every utterance has `block`: the index range its recordings are from (`index * blocks // number of indices`).
-    Further `copies` join the same recordings into other strings, for training; they have `copy` > 0.
+    Every utterance has `block`: the index range of its recordings (`index * blocks // number of indices`). Further
+    `copies` join the same recordings into other strings, for training; they have `copy` > 0.
     """
     if join is not None and join[0] < 1:
         raise AsrLabError(f"strings of {join[0]} digits cannot be made", allowed="--join 1-5, or 3")
@@ -61,12 +61,12 @@ def import_fsdd(
     cuts: list[Cut] = []
     for speaker, rows in sorted(by_speaker.items()):
         indices = sorted({index for index, _, _ in rows})
-        place = {index: position * blocks // len(indices) for position, index in enumerate(indices)}
+        block_of = {index: position * blocks // len(indices) for position, index in enumerate(indices)}
         if join is None:
-            cuts += [_single(speaker, digit, index, path, place[index]) for index, digit, path in rows]
+            cuts += [_single(speaker, digit, index, path, block_of[index]) for index, digit, path in rows]
         else:
             for copy in range(copies):
-                cuts += _strings(speaker, rows, place, join, copy, out, random.Random(f"{seed} {speaker} {copy}"))
+                cuts += _strings(speaker, rows, block_of, join, copy, out, random.Random(f"{seed} {speaker} {copy}"))
         progress(len(cuts), 0)
     return ImportResult(splits={"all": cuts}, report=ImportReport())
 
@@ -87,16 +87,16 @@ def _single(speaker: str, digit: int, index: int, path: Path, block: int) -> Cut
 def _strings(
     speaker: str,
     rows: Sequence[tuple[int, int, Path]],
-    place: dict[int, int],
+    block_of: dict[int, int],
     join: tuple[int, int],
     copy: int,
     out: Path,
     draw: random.Random,
 ) -> Iterable[Cut]:
-    """Each recording once, in strings of `join` digits made within its block."""
+    """Yield strings of `join` digits within a block, using each recording once."""
     by_block: dict[int, list[tuple[int, int, Path]]] = defaultdict(list)
     for row in sorted(rows):
-        by_block[place[row[0]]].append(row)
+        by_block[block_of[row[0]]].append(row)
     for block, members in sorted(by_block.items()):
         draw.shuffle(members)
         position, number = 0, 0

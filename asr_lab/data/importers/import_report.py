@@ -1,4 +1,4 @@
-"""What an import reports: items that cannot be imported, by kind, with file and line; unknown labels and notes."""
+"""Report of an import: faults by kind with file and line, unknown labels and notes."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Fault:
 
     item: str
     kind: str
-    """What is wrong, in the same words for every item that has this fault."""
+    """The fault, with the same text for all items that have it."""
     detail: str = ""
     file: str = ""
     line: int = 0
-    """Line of `file`, from 1; 0 where the fault is of the whole file."""
+    """Line of `file`, from 1; 0 if the fault is of the file."""
     allowed: str = ""
     hint: str = ""
 
@@ -51,21 +51,21 @@ class ImportRefusedError(AsrLabError):
 
 @dataclass
 class ImportReport:
-    """Gathered while a corpus is read, printed once."""
+    """Collects faults, remarks and notes while a corpus is read."""
 
     faults: list[Fault] = field(default_factory=list)
     unknown_labels: Counter[str] = field(default_factory=Counter)
     """Labels that are no phonemes."""
     remarks: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    """What is odd about items that are imported -> the items."""
+    """Remark -> the imported items that it applies to."""
     notes: list[str] = field(default_factory=list)
 
     def add(self, item: str, kind: str, detail: str = "", *, file: Path | str = "", line: int = 0) -> None:
-        """An item cannot be imported."""
+        """Add the fault of an item."""
         self.faults.append(Fault(item=item, kind=kind, detail=detail, file=str(file), line=line))
 
     def add_error(self, item: str, error: AsrLabError, *, file: Path | str = "", line: int = 0) -> None:
-        """An item cannot be imported because of an error; its kind is what stands before the first colon."""
+        """Add an error as the fault of an item; its kind is the text before the first colon."""
         kind, _, detail = error.what.partition(": ")
         where = str(file) or error.where
         self.faults.append(
@@ -73,11 +73,11 @@ class ImportReport:
         )
 
     def counts(self) -> Counter[str]:
-        """Number of faults by kind."""
+        """Count the faults by kind."""
         return Counter(fault.kind for fault in self.faults)
 
     def lines(self) -> list[str]:
-        """A line for each kind of fault, with the first examples; then unknown labels, remarks and notes."""
+        """Return a line per kind of fault with examples, then unknown labels, remarks and notes."""
         lines = []
         for kind, count in self.counts().items():
             alike = [fault for fault in self.faults if fault.kind == kind][:_MOST_EXAMPLES]
@@ -85,14 +85,14 @@ class ImportReport:
             more = f" and {count - len(alike)} more" if count > len(alike) else ""
             lines.append(f"{count} left out: {kind}: {', '.join(examples)}{more}")
         if self.unknown_labels:
-            each = listing((f"{label!r} {n} times" for label, n in self.unknown_labels.most_common()), 20)
-            lines.append(f"{self.unknown_labels.total()} labels that are no phonemes: {each}")
+            labels = listing((f"{label!r} {n} times" for label, n in self.unknown_labels.most_common()), 20)
+            lines.append(f"{self.unknown_labels.total()} labels that are no phonemes: {labels}")
         for remark, items in self.remarks.items():
             lines.append(f"{len(items)} {remark}: {listing(items, _MOST_EXAMPLES)}")
         return lines + self.notes
 
     def refuse(self, source: Path, what: str = "", *, allowed: str = "", hints: Iterable[str] = ()) -> NoReturn:
-        """Raise one `ImportRefusedError` that names the first faults, counts the others, and says what helps."""
+        """Raise an `ImportRefusedError` that names the first faults, counts the others, and gives hints."""
         explained: set[str] = set()
         lines = []
         for fault in self.faults[:_MOST_FAULTS]:
@@ -114,7 +114,7 @@ class ImportReport:
         )
 
     def as_table(self) -> bytes:
-        """The faults as tab-separated values: utterance, fault, file."""
+        """Return the faults as tab-separated values: utterance, fault, file."""
         text = io.StringIO()
         rows = csv.writer(text, delimiter="\t", lineterminator="\n")
         rows.writerow(("utterance", "fault", "file"))

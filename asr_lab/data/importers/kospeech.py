@@ -1,6 +1,6 @@
 """KoSpeech's `transcripts.txt`: lines `path.pcm <tab> text <tab> ids`, audio as headerless PCM, WAV or FLAC.
 
-KsponSpeech, which KoSpeech prepares so, names no speakers: the folder a file lies in stands for one.
+KsponSpeech, prepared by KoSpeech, has no speakers: the folder of a file is used as one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from asr_lab.data.text import SPACE
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.units import SAMPLE_RATE
 
-BLANK = "<blank>"  # appended in KoSpeech's code behind the vocabulary's units
+BLANK = "<blank>"  # KoSpeech appends it to the units of the vocabulary
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class _Line:
 
     @property
     def utterance_id(self) -> str:
-        """The path in one word; `a/x.pcm` and `a/x.wav` would be the same."""
+        """The path without separators and suffix; `a/x.pcm` and `a/x.wav` have the same."""
         return self.file.with_suffix("").as_posix().replace("/", "-")
 
 
@@ -50,10 +50,10 @@ def import_kospeech(
     drop_silence: bool = False,
     progress: Progress = no_progress,
 ) -> ImportResult:
-    """Utterances of a transcripts file; paths start from `audio`, else from its folder.
+    """Import a transcripts file; paths are relative to `audio`, by default its folder.
 
-    With a vocabulary file the ids of each line are compared with its text. `drop_silence` writes FLAC files without
-    silence to `out/audio`, as KoSpeech reads PCM. Raises one `AsrLabError` that names every line that is wrong.
+    With a vocabulary file, the ids of each line are compared with its text. `drop_silence` writes FLAC files without
+    silence to `out/audio`, as KoSpeech reads PCM. Raises one `AsrLabError` that names every faulty line.
     """
     root, report = audio or source.parent, ImportReport()
     vocabulary = read_vocabulary(vocab) if vocab else None
@@ -116,7 +116,7 @@ def _target(line: _Line, out: Path) -> Path:
 
 
 def _check_target(line: _Line, root: Path, out: Path) -> None:
-    """Raise `AsrLabError` where what is written would land elsewhere, or on what is read."""
+    """Raise `AsrLabError` if the output would be outside `out`, or replace its source."""
     if line.file.is_absolute() or ".." in line.file.parts:
         raise AsrLabError("a path that leaves the folder cannot be written without silence", where=line.path)
     if _target(line, out).resolve() == (root / line.file).resolve():
@@ -142,7 +142,7 @@ def _utterance(line: _Line, audio: Path) -> Cut:
 
 
 def _compare_ids(lines: list[_Line], vocabulary: Mapping[str, int]) -> str:
-    """How many lines have ids that differ from their text's; KoSpeech leaves out characters that have no id."""
+    """Return a note on lines whose ids differ from their text; KoSpeech omits characters without an id."""
     wrong = []
     for line in lines:
         classes = (vocabulary.get(SPACE if character == " " else character) for character in line.text)
@@ -154,9 +154,9 @@ def _compare_ids(lines: list[_Line], vocabulary: Mapping[str, int]) -> str:
 
 
 def read_vocabulary(path: Path) -> dict[str, int]:
-    """KoSpeech's `id,char,freq` or `id,grpm,freq` (UTF-8 or CP949) as unit -> class, the blank behind them all.
+    """Read KoSpeech's `id,char,freq` or `id,grpm,freq` (UTF-8 or CP949) as unit -> class, with the blank last.
 
-    Raises `AsrLabError` when the file is not one, or its ids are not 0, 1, 2, ...
+    Raises `AsrLabError` if the file is not a vocabulary, or its ids are not 0, 1, 2, ...
     """
     if not path.is_file():
         raise AsrLabError("no such vocabulary file", where=str(path))

@@ -1,11 +1,10 @@
-"""The JSON of YounghwanShin/L2_ASR: an object keyed by the path of a WAV, its values strings of phonemes.
+"""The JSON of YounghwanShin/L2_ASR: an object keyed by the path of a WAV, with values of phoneme strings.
 
-Of a value these are read: `canonical_aligned` (or `canonical_train_target`), `perceived_train_target`, and, where there
-are some, `perceived_aligned`, `error_labels`, `spk_id`, `wrd`. In the aligned strings `sil` stands opposite to what was
-put in or left out; where `perceived_aligned` lacks, canonical and perceived phonemes are aligned by the least number of
-edits. Errors come from that alignment, since `error_labels` (C and I, later C, S, D and I) belong to the perceived
-phonemes in some versions and lose deletions; where they can be compared with it and differ is reported. Where neither
-`wrd` nor `text` has the words, the canonical phonemes are the text, which is reported too.
+Fields read: `canonical_aligned` (or `canonical_train_target`), `perceived_train_target`, and, if present,
+`perceived_aligned`, `error_labels`, `spk_id`, `wrd`. In aligned strings `sil` marks insertions and deletions; without
+`perceived_aligned`, phonemes are aligned by minimum edit distance. Errors come from the alignment, because
+`error_labels` (C and I, later C, S, D and I) refer to the perceived phonemes in some versions and omit deletions;
+contradictions are reported. Without `wrd` and `text`, the canonical phonemes become the text, which is reported too.
 """
 
 from __future__ import annotations
@@ -34,15 +33,15 @@ _PARTS = {"train": "train", "val": "val", "valid": "val", "dev": "val", "eval": 
 def import_l2_asr_json(
     source: Path, out: Path, *, audio: Path | None = None, progress: Progress = no_progress
 ) -> ImportResult:
-    """Utterances of a JSON file, or of the train, val and eval files of a folder.
+    """Import a JSON file, or the train, val and eval files of a folder.
 
-    `eval` becomes `test`; a single file with none of these names becomes `all`. Relative paths of audio start from the
-    folder `audio`, by default that of the JSON file. Raises `AsrLabError` when audio is missing, or nothing is left.
+    `eval` becomes `test`; a single file with another name becomes `all`. Audio paths are relative to the folder
+    `audio`, by default that of the JSON file. Raises `AsrLabError` if audio is missing, or no utterance is left.
     """
     files = _files(source)
     report = ImportReport()
     rows = {part: _rows(path) for part, path in files.items()}
-    paths = [_audio(key, files[part], audio) for part, each in rows.items() for key in each]
+    paths = [_audio(key, files[part], audio) for part, part_rows in rows.items() for key in part_rows]
     missing = [str(path) for path in paths if not path.is_file()]
     if missing:
         raise AsrLabError(
@@ -52,9 +51,9 @@ def import_l2_asr_json(
         )
     total, done = sum(map(len, rows.values())), 0
     splits: dict[str, list[Cut]] = {}
-    for part, each in rows.items():
+    for part, part_rows in rows.items():
         splits[part] = []
-        for key, row in each.items():
+        for key, row in part_rows.items():
             if (cut := _utterance(_audio(key, files[part], audio), row, files[part], report)) is not None:
                 splits[part].append(cut)
             done += 1
@@ -65,7 +64,7 @@ def import_l2_asr_json(
 
 
 def _files(source: Path) -> dict[str, Path]:
-    """Part -> its file; each part once."""
+    """Return part -> file."""
     paths = [source] if source.is_file() else sorted(source.glob("*.json"))
     named = [(part, path) for path in paths if (part := _part(path.stem)) is not None]
     if source.is_file() and not named:
@@ -132,7 +131,7 @@ def _utterance(audio: Path, row: dict[str, Any], file: Path, report: ImportRepor
 
 
 def _speaker(audio: Path, row: dict[str, Any]) -> str:
-    """`spk_id`, else the folder above `wav/`, as L2-ARCTIC has it."""
+    """Return `spk_id`, else the folder above `wav/`, as in L2-ARCTIC."""
     return str(row.get("spk_id") or (audio.parents[1].name if audio.parent.name == "wav" else audio.parent.name))
 
 
@@ -152,7 +151,7 @@ def _pronunciation(row: dict[str, Any], report: ImportReport) -> Pronunciation:
         pairs = list(zip(expected, (_phoneme(label, report) for label in aligned), strict=True))
     else:
         spoken = [phoneme for label in perceived if (phoneme := _phoneme(label, report))]
-        pairs = _align([each for each in expected if each], spoken)
+        pairs = _align([part_rows for part_rows in expected if part_rows], spoken)
     annotation = _from_pairs(pairs)
     labels = _labels(row, "error_labels")
     if labels and len(labels) not in (len(canonical), len(annotation.canonical), len(annotation.spoken)):
@@ -162,20 +161,20 @@ def _pronunciation(row: dict[str, Any], report: ImportReport) -> Pronunciation:
 
 
 def _contradicts(row: dict[str, Any], annotation: Pronunciation) -> bool:
-    """Whether `error_labels` can be compared one by one with the phonemes, and differ."""
+    """Return whether `error_labels` can be compared with the phonemes one by one, and differ."""
     labels = _labels(row, "error_labels")
     one_each = annotation.spoken == annotation.perceived and len(labels) == len(annotation.errors)
     return one_each and [int(label != "C") for label in labels] != list(annotation.errors)
 
 
 def _labels(row: dict[str, Any], name: str) -> list[str]:
-    """The labels of a field: a string with spaces between them, or a list."""
+    """Return the labels of a field: a list, or a string separated by spaces."""
     value = row.get(name) or ""
     return [str(label) for label in value] if isinstance(value, list) else str(value).split()
 
 
 def _phoneme(label: str, report: ImportReport) -> str:
-    """The phoneme, "" for a pause, `<unk>` for what is none (`err` is a sound that nobody could name)."""
+    """Return the phoneme, "" for a pause, `<unk>` otherwise (`err` is an unidentified sound)."""
     if is_silence(label):
         return ""
     phoneme = phoneme_of(label)
@@ -185,7 +184,7 @@ def _phoneme(label: str, report: ImportReport) -> str:
 
 
 def _align(canonical: Sequence[str], perceived: Sequence[str]) -> list[tuple[str, str]]:
-    """Pairs of phonemes by the least number of edits, "" opposite to what was put in or left out."""
+    """Align phonemes by minimum edit distance; "" marks insertions and deletions."""
     pairs: list[tuple[str, str]] = []
     for edit in Levenshtein.opcodes(canonical, perceived):
         expected, spoken = canonical[edit.src_start : edit.src_end], perceived[edit.dest_start : edit.dest_end]

@@ -1,9 +1,9 @@
 """L2-ARCTIC (Zhao et al., Interspeech 2018): 24 speakers of six first languages read English.
 
-150 utterances of each are annotated by hand. A speaker's folder has `wav/`, `transcript/` and `annotation/*.TextGrid`
-with the tiers `words` and `phones`. An interval of `phones` is the canonical phoneme, or `CPL,PPL,type`: canonical,
-perceived, and s (substituted), d (deleted; PPL is `sil`) or a (added; CPL is `sil`). PPL `err` is a sound nobody could
-name, `*` behind it an accent. Phones are the 39 of ARPAbet, pauses are left out.
+150 utterances per speaker are annotated by hand. A speaker's folder has `wav/`, `transcript/` and
+`annotation/*.TextGrid` with the tiers `words` and `phones`. An interval of `phones` is the canonical phoneme, or
+`CPL,PPL,type`: canonical, perceived, and s (substituted), d (deleted; PPL is `sil`) or a (added; CPL is `sil`). PPL
+`err` is an unidentified sound, a trailing `*` an accent. Phones are the 39 of ARPAbet; pauses are left out.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ SPEAKERS: dict[str, tuple[str, str]] = {
     **dict.fromkeys(("HQTV", "TLV"), ("vietnamese", "male")),
     **dict.fromkeys(("PNV", "THV"), ("vietnamese", "female")),
 }
-"""Speaker -> first language and gender, as the corpus' README has them."""
+"""Speaker -> first language and gender, from the README of the corpus."""
 _TEST = ("NJS", "TLV", "TNI", "TXHC", "YKWK", "ZHAA")
 _VAL = ("MBMPS", "THV", "SVBI", "NCC", "YDCK", "YBAA")
 
 
 def part_of(speaker: str) -> str:
-    """The part of a speaker in the split that published results use (cageyoko/CTC-Attention-Mispronunciation)."""
+    """Return the split of a speaker in published results (cageyoko/CTC-Attention-Mispronunciation)."""
     return "test" if speaker in _TEST else "val" if speaker in _VAL else "train"
 
 
 def import_l2arctic(source: Path, out: Path, *, progress: Progress = no_progress) -> ImportResult:
-    """`train`, `val`, `test` with the annotated utterances of the folders of speakers under `source`.
+    """Import the annotated utterances of the speakers' folders under `source` as `train`, `val`, `test`.
 
-    What cannot be read is left out and reported. Raises `AsrLabError` when nothing is left.
+    Unreadable files are left out and reported. Raises `AsrLabError` if nothing is left.
     """
     grids = sorted(source.rglob("annotation/*.TextGrid"))
     report = ImportReport()
@@ -118,7 +118,7 @@ def _tiers(grid: Path, name: str, report: ImportReport) -> dict[str, list[Any]] 
 def _annotated(
     grid: Path, phones: list[Any], words: list[Any], name: str, report: ImportReport
 ) -> Pronunciation | None:
-    """The pronunciation that the intervals say; None where a canonical phoneme is unknown, or there is none."""
+    """Return the pronunciation of the intervals; None if a canonical phoneme is unknown, or there is none."""
     canonical: list[str] = []
     perceived: list[str] = []
     accented: list[int] = []
@@ -152,9 +152,9 @@ def _annotated(
 
 
 def _label(label: str, report: ImportReport) -> tuple[str | None, str, int]:
-    """(canonical phoneme, "" for silence and None for unknown; the perceived one, "" for nothing; 1 if with an accent).
+    """Return (canonical phoneme, "" for silence, None if unknown; perceived one, "" if deleted; 1 if accented).
 
-    The phonemes tell whether it was substituted, deleted or added; the type is not needed.
+    The phonemes determine the type of the error, so the type is not read.
     """
     expected, *rest = (part.strip() for part in label.split(","))
     spoken = rest[0] if len(rest) == 2 else expected if not rest else "?"
@@ -171,7 +171,7 @@ def _label(label: str, report: ImportReport) -> tuple[str | None, str, int]:
 
 
 def _word_indices(phones: list[Any], words: list[Any]) -> tuple[int, ...]:
-    """The word each canonical phoneme lies in by its middle; () where a phoneme lies in none."""
+    """Return the word at the middle of each canonical phoneme; () if a phoneme is in none."""
     spoken = [word for word in words if not is_silence(word.label)]
     indices: list[int] = []
     for phone in phones:

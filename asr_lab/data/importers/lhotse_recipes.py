@@ -1,4 +1,4 @@
-"""Corpora that Lhotse knows: its recipe `prepare_NAME` finds them on the disk, and they become manifests of ours."""
+"""Import corpora with Lhotse's recipes (`prepare_NAME`)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _GENDERS = {"m": "male", "f": "female", "male": "male", "female": "female"}
 
 
 def recipes() -> dict[str, Callable[..., Any]]:
-    """Every corpus Lhotse can prepare, by name."""
+    """Return Lhotse's recipes by name."""
     import lhotse.recipes
 
     prefix = "prepare_"
@@ -36,10 +36,10 @@ def recipes() -> dict[str, Callable[..., Any]]:
 def import_lhotse(
     source: Path, out: Path, *, name: str, option: Mapping[str, str] | None = None, progress: Progress = no_progress
 ) -> ImportResult:
-    """Utterances by the parts that Lhotse's recipe `name` gives, `all` where it gives none; a supervision each.
+    """Import the parts that Lhotse's recipe `name` returns, or `all`; one utterance per supervision.
 
-    Each `option` goes to the recipe (JSON values, or texts); one that must write does so in `out/lhotse`. Raises
-    `AsrLabError` for a name or an option that Lhotse does not know, and where its recipe fails, with its message.
+    `option` are arguments of the recipe (JSON values, or texts); recipes that need an output folder get `out/lhotse`.
+    Raises `AsrLabError` for an unknown recipe or option, and if the recipe fails, with its message.
     """
     recipe = _recipe(name)
     chosen = _options(name, recipe, option or {})
@@ -47,9 +47,9 @@ def import_lhotse(
     if any(one.name == "output_dir" and one.default is inspect.Parameter.empty for one in others):
         chosen.setdefault("output_dir", out / "lhotse")
     try:
-        with audio_backend("LibsndfileBackend"):  # what reads the audio here; Lhotse's own choice may need programs
+        with audio_backend("LibsndfileBackend"):  # Lhotse's default may need external programs
             prepared = recipe(**{first.name: source}, **chosen)
-    except Exception as error:  # whatever a recipe stumbles over, a file or a key that is not there
+    except Exception as error:  # recipes raise anything for missing files or keys
         raise AsrLabError(
             f"Lhotse's recipe for {name} failed: {type(error).__name__}: {error}",
             where=str(source),
@@ -76,12 +76,12 @@ def import_lhotse(
 
 
 def _notes(splits: Mapping[str, Sequence[Cut]]) -> list[str]:
-    """Utterances whose speaker is not named, and speakers that two parts share."""
+    """Return notes on utterances without a speaker, and on speakers in two parts."""
     unnamed = sum(manifest.field(cut, "speaker_is_folder") is True for cuts in splits.values() for cut in cuts)
-    notes = [f"{unnamed} utterances name no speaker: the folder of a file stands for one"] if unnamed else []
+    notes = [f"{unnamed} utterances name no speaker: their folder is used"] if unnamed else []
     try:
         check_disjoint(splits)
-    except AsrLabError as error:  # no fault: a corpus may be split so, and its folders are not always speakers
+    except AsrLabError as error:  # not a fault: the corpus may be split this way, and folders need not be speakers
         notes.append(f"warning: {error.what}; {error.allowed}")
     return notes
 
@@ -112,22 +112,24 @@ def _options(name: str, recipe: Callable[..., Any], options: Mapping[str, str]) 
     return chosen
 
 
-def _parts(made: Any, prefix: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Part -> what Lhotse made of it: `recordings` and `supervisions`, or `cuts`; parts may lie in parts."""
-    if isinstance(made, Sequence) and len(made) == 2:
-        made = {"recordings": made[0], "supervisions": made[1]}
-    if not isinstance(made, Mapping):
-        raise AsrLabError(f"Lhotse's recipe gave a {type(made).__name__}", allowed="recordings and supervisions")
-    if {"supervisions", "cuts"} & set(made):
-        yield prefix or "all", made
+def _parts(prepared: Any, prefix: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield (part, its `recordings` and `supervisions`, or `cuts`); parts may be nested."""
+    if isinstance(prepared, Sequence) and len(prepared) == 2:
+        prepared = {"recordings": prepared[0], "supervisions": prepared[1]}
+    if not isinstance(prepared, Mapping):
+        raise AsrLabError(f"Lhotse's recipe gave a {type(prepared).__name__}", allowed="recordings and supervisions")
+    if {"supervisions", "cuts"} & set(prepared):
+        yield prefix or "all", prepared
         return
-    for name, inner in made.items():
+    for name, inner in prepared.items():
         if isinstance(inner, Mapping):
             yield from _parts(inner, f"{prefix}-{name}" if prefix else str(name))
 
 
-def _cuts(made: Mapping[str, Any]) -> Iterator[Cut]:
-    cuts = made.get("cuts") or CutSet.from_manifests(recordings=made["recordings"], supervisions=made["supervisions"])
+def _cuts(prepared: Mapping[str, Any]) -> Iterator[Cut]:
+    cuts = prepared.get("cuts") or CutSet.from_manifests(
+        recordings=prepared["recordings"], supervisions=prepared["supervisions"]
+    )
     yield from cuts.trim_to_supervisions(keep_overlapping=False)
 
 
@@ -136,7 +138,7 @@ def _text(cut: Cut) -> str:
 
 
 def _utterance(cut: Cut, corpus: str) -> Cut:
-    """The cut with one supervision of our contract: language as a code, age and audio digest in `custom`."""
+    """Convert a cut to the utterance contract: language as a code, age and audio digest in `custom`."""
     segment = manifest.supervision(cut)
     cut.id = segment.id
     for source in cut.recording.sources:

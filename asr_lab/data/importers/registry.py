@@ -1,4 +1,4 @@
-"""Every importer of a corpus: a new one is a file beside this one, and an entry here."""
+"""The importers of corpora; a new one needs a file in this folder and an entry here."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ IMPORTERS: dict[str, Importer] = {
         description="Free Spoken Digit Dataset: a folder of {digit}_{speaker}_{index}.wav",
         function=f"{_HERE}.fsdd:import_fsdd",
         options=(
-            Option(name="join", kind="range", help="join digits into strings of so many, such as 1-5."),
+            Option(name="join", kind="range", help="join digits into strings of this length, such as 1-5."),
             Option(name="blocks", kind="integer", default=10, help="blocks of indices."),
-            Option(name="copies", kind="integer", default=1, help="join the recordings so many times differently."),
+            Option(name="copies", kind="integer", default=1, help="number of different ways to join the recordings."),
             Option(name="seed", kind="integer", default=0, help="seed of the strings."),
         ),
         markers=("[0-9]_*_[0-9]*.wav",),
@@ -62,14 +62,14 @@ IMPORTERS: dict[str, Importer] = {
                 metavar="FIELD=KEY,...",
                 help="keys of the labels: text=, speaker=, age=, gender=, snr_db=.",
             ),
-            Option(name="as_one", kind="flag", help="write all.jsonl.gz, whatever the splits, for asr-lab data split."),
-            Option(name=SKIP_FAULTY, kind="flag", help="leave out what has a fault, and list it in OUT/faults.tsv."),
+            Option(name="as_one", kind="flag", help="merge all splits into all.jsonl.gz, for asr-lab data split."),
+            Option(name=SKIP_FAULTY, kind="flag", help="leave out faulty utterances, and list them in OUT/faults.tsv."),
         ),
         has_splits=True,
         markers=("[0-9].Training*", "[0-9].Validation*", "subset_metadata*.csv"),
     ),
     "lhotse": Importer(
-        description="any corpus that a recipe of Lhotse's prepares, by the recipe's name",
+        description="any corpus with a recipe in Lhotse, by the name of the recipe",
         function=f"{_HERE}.lhotse_recipes:import_lhotse",
         options=(
             Option(name="name", positional=True, help="Lhotse's recipe."),
@@ -94,27 +94,27 @@ IMPORTERS: dict[str, Importer] = {
         file_names=("*.jsonl",),
     ),
 }
-"""Kind of corpus -> how it is imported."""
+"""Kind of corpus -> importer."""
 
 
 def import_corpus(
     kind: str, source: Path, out: Path, options: Mapping[str, Any] | None = None, progress: Progress = no_progress
 ) -> ImportResult:
-    """The utterances of the corpus at `source`; audio that must be written goes under `out`.
+    """Import the corpus at `source`; audio is written under `out` if necessary.
 
-    Raises `AsrLabError` for an unknown kind or option, and where nothing can be imported; it names the importer of the
-    kind that `source` looks like.
+    Raises `AsrLabError` for an unknown kind or option, and if nothing can be imported; then it names the kind that
+    `source` looks like.
     """
     if kind not in IMPORTERS:
         raise AsrLabError(f"no importer {kind!r}", allowed=listing(IMPORTERS, 30), hint=nearest(kind, IMPORTERS))
-    importer, given = IMPORTERS[kind], dict(options or {})
-    if foreign := [name for name in given if not importer.accepts(name)]:
+    importer, settings = IMPORTERS[kind], dict(options or {})
+    if unsupported := [name for name in settings if not importer.accepts(name)]:
         own = listing(option.flag for option in importer.options) or "no options of its own"
-        raise AsrLabError(f"{kind} has no option {listing(foreign)}", allowed=own)
+        raise AsrLabError(f"{kind} has no option {listing(unsupported)}", allowed=own)
     if not source.exists():
         raise AsrLabError("no such file or folder", where=str(source))
     try:
-        return importer.load()(source, out, progress=progress, **given)
+        return importer.load()(source, out, progress=progress, **settings)
     except AsrLabError as error:
         if not error.next_command and (other := _other_kind(kind, source)):
             error.hint = "; ".join(filter(None, (error.hint, f"it looks like {other}: {IMPORTERS[other].description}")))
@@ -123,7 +123,7 @@ def import_corpus(
 
 
 def _other_kind(kind: str, source: Path) -> str:
-    """The kind that `source` looks like, if it does not look like the one that was asked for."""
+    """Return the kind that `source` looks like, "" if it looks like the requested one or none."""
     if IMPORTERS[kind].recognizes(source):
         return ""
     return next((name for name, importer in IMPORTERS.items() if importer.recognizes(source)), "")

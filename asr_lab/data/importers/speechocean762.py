@@ -1,8 +1,8 @@
 """speechocean762 (Zhang et al. 2021, arXiv:2104.01378): 5,000 English utterances, 250 Mandarin speakers, half children.
 
 Kaldi files in `train/` and `test/` (`wav.scp text utt2spk spk2age spk2gender`), canonical phones of each word in
-`resource/text-phone`, experts' scores in `resource/scores.json` where the user has them. Phones are the 39 of ARPAbet:
-position suffixes (`_B`, `_I`, `_E`) and stress digits are dropped.
+`resource/text-phone`, and optionally experts' scores in `resource/scores.json`. Phones are the 39 of ARPAbet, without
+position suffixes (`_B`, `_I`, `_E`) and stress digits.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _GENDERS = {"m": "male", "f": "female"}
 
 
 _OLD_COPY = (
-    f"an old copy of the scores, without `mispronunciations`: phones with a score below {WRONG_BELOW} are taken for "
-    "wrong, and what was spoken in their place is not known"
+    f"an old copy of the scores, without `mispronunciations`: phones with a score below {WRONG_BELOW} count as errors "
+    "with an unknown perceived phone"
 )
 
 
 @dataclass(frozen=True)
 class _Part:
-    """The Kaldi files of a part by name, each a mapping of the first column to the second."""
+    """The Kaldi files of a part by name, as mappings of the first column to the second."""
 
     folder: Path
     tables: dict[str, dict[str, str]]
@@ -44,10 +44,10 @@ class _Part:
 def import_speechocean762(
     source: Path, out: Path, *, scores: Path | None = None, progress: Progress = no_progress
 ) -> ImportResult:
-    """Utterances of the parts there are, with `part`, `age`, `canonical`, and scores if any.
+    """Import the existing parts, with `part`, `age`, `canonical`, and scores if available.
 
-    `scores` is the file of the experts' scores; by default `resource/scores.json` if it is there. Raises one
-    `AsrLabError` that names every fault of the files.
+    `scores` is the file of the experts' scores, by default `resource/scores.json` if it exists. Raises one
+    `AsrLabError` that names every fault.
     """
     folders = [source / part for part in PARTS if (source / part).is_dir()]
     if not folders:
@@ -95,7 +95,7 @@ def _read_part(folder: Path, report: ImportReport) -> _Part:
 
 
 def _two_columns(path: Path, report: ImportReport) -> dict[str, str]:
-    """`key value` lines."""
+    """Read `key value` lines."""
     if not path.is_file():
         report.add(path.name, "the file is missing", file=path)
         return {}
@@ -114,7 +114,7 @@ def _two_columns(path: Path, report: ImportReport) -> dict[str, str]:
 
 
 def _canonical(path: Path, report: ImportReport) -> dict[str, list[list[str]]]:
-    """Utterance id -> the phones of each word; the file's keys are `id.word`. Empty where there is no file."""
+    """Return utterance id -> phones of each word, from keys `id.word`; {} without a file."""
     if not path.is_file():
         return {}
     by_id: dict[str, dict[int, list[str]]] = defaultdict(dict)

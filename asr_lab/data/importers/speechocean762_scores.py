@@ -18,13 +18,12 @@ from asr_lab.data.pronunciation import DELETED, UNKNOWN
 from asr_lab.errors import AsrLabError
 
 WRONG_BELOW = 0.5
-"""The score below which a phone is mispronounced: the corpus has as many entries under `mispronunciations` as phones
-below it, 3,403."""
+"""Score below which a phone counts as mispronounced: 3,403 phones, as many as entries under `mispronunciations`."""
 _PHONE = re.compile(r"([A-Z]+)[012]?")
 
 
 def read_scores(path: Path, report: ImportReport, *, required: bool) -> dict[str, Any]:
-    """The scores by utterance; none where there is no file, which is a fault where it is `required`."""
+    """Return the scores by utterance; {} without a file, which is a fault if `required`."""
     if not path.is_file():
         if required:
             report.add(path.name, "the file is missing", file=path)
@@ -41,7 +40,7 @@ def read_scores(path: Path, report: ImportReport, *, required: bool) -> dict[str
 
 
 def has_mispronunciations(scores: dict[str, Any]) -> bool:
-    """Whether any word has `mispronunciations`: only then its absence means that all was right."""
+    """Return whether any word has `mispronunciations`; only then their absence means correct pronunciation."""
     rows = (row for scored in scores.values() if isinstance(scored, dict) for row in scored.get("words") or ())
     return any(isinstance(row, dict) and row.get("mispronunciations") for row in rows)
 
@@ -49,11 +48,11 @@ def has_mispronunciations(scores: dict[str, Any]) -> bool:
 def score_fields(
     scored: dict[str, Any], canonical: list[list[str]], report: ImportReport, *, by_score: bool = False
 ) -> dict[str, Any]:
-    """`scores` of sentence, words and phones, and the perceived phones: `perceived`, `errors`, `accented`.
+    """Return `scores` of sentence, words and phones, and `perceived`, `errors`, `accented`.
 
-    An entry under `mispronunciations` is an error; `AH*` is an AH with an accent. A word that was not read has accuracy
-    0 and no such entries, though its phones have scores: they are `<del>`. `by_score`: there are no such entries in
-    the file, errors are the phones below `WRONG_BELOW`.
+    An entry under `mispronunciations` is an error; `AH*` is an accented AH. Phones of a word with accuracy 0 and no
+    entries, which was not read, are `<del>`. `by_score`: without any entries in the file, phones below `WRONG_BELOW`
+    are errors.
     """
     try:
         rows = scored["words"]
@@ -86,7 +85,7 @@ def score_fields(
 def _phone_labels(
     row: dict[str, Any], word: list[str], report: ImportReport, by_score: bool
 ) -> list[tuple[str, int, int]]:
-    """(Perceived, error, accented) of each phone of a word."""
+    """Return (perceived, error, accented) of each phone of a word."""
     entries = {int(entry["index"]): str(entry["pronounced-phone"]) for entry in row.get("mispronunciations") or []}
     if strange := [index for index in entries if not 0 <= index < len(word)]:
         raise ValueError(f"a mispronunciation of phone {strange[0]} of {len(word)}")
@@ -111,7 +110,7 @@ def _bare(phone: str) -> str:
 
 
 def _perceived(label: str, report: ImportReport) -> str:
-    """The perceived phone, `<del>` or `<unk>`; `<unk>` too, and counted, for what is no phone."""
+    """Return the perceived phone, `<del>` or `<unk>`; labels that are no phones are counted and become `<unk>`."""
     if label.lower() in (DELETED, UNKNOWN):
         return label.lower()
     phone = phoneme_of(label)

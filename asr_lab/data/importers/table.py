@@ -1,8 +1,7 @@
-"""Corpora listed in a table: CSV with a header, or JSON lines; one row an utterance.
+"""Import a table with one row per utterance: CSV with a header, or JSON lines.
 
-Columns `audio` (path, relative to the table), `text` and `speaker` are needed; `id`, `gender`, `language` are known;
-any further column (`age`, `snr_db`, `l1`, `block`, ...) is kept as a custom field; an empty one, or a number that is
-none (NaN), is not given.
+Required columns: `audio` (path, relative to the table), `text`, `speaker`; optional: `id`, `gender`, `language`. Other
+columns (`age`, `snr_db`, `l1`, `block`, ...) become custom fields, unless empty or NaN.
 """
 
 from __future__ import annotations
@@ -27,19 +26,19 @@ _NUMBERS = {"age": float, "snr_db": float, "block": int}
 
 
 class _Row(NamedTuple):
-    """One row of a table, and the last line it stands on."""
+    """A row of a table, and its last line."""
 
     line: int
     values: dict[str, Any]
 
 
 def import_csv(source: Path, out: Path, *, progress: Progress = no_progress) -> ImportResult:
-    """Utterances of a CSV table with a header; raises one `AsrLabError` that names every row that is wrong."""
+    """Import a CSV table with a header; raises one `AsrLabError` that names every faulty row."""
     return _import_table(source, _read_csv, progress)
 
 
 def import_jsonl(source: Path, out: Path, *, progress: Progress = no_progress) -> ImportResult:
-    """Utterances of JSON lines; raises one `AsrLabError` that names every row that is wrong."""
+    """Import JSON lines; raises one `AsrLabError` that names every faulty row."""
     return _import_table(source, _read_jsonl, progress)
 
 

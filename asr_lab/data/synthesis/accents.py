@@ -1,17 +1,17 @@
-"""How learners of a first language say English: which phonemes are said as which others, and how often.
+"""Pronunciation errors of English learners by first language: confusions of phonemes, and error rates.
 
-**Rates** are the share of canonical phonemes that are substituted or deleted. They are those of the six test speakers
-of L2-ARCTIC (Zhao et al., Interspeech 2018), one of each first language, counted in the reference and human phoneme
-sequences that github.com/cageyoko/CTC-Attention-Mispronunciation publishes (29,786 canonical phonemes: 3,154
-substituted, 918 deleted, 219 inserted). One speaker stands for a language: speakers of a language differ a lot.
+**Rates** are the share of canonical phonemes that are substituted or deleted, of the six test speakers of L2-ARCTIC
+(Zhao et al., Interspeech 2018), one per first language, counted in the reference and human phoneme sequences published
+at github.com/cageyoko/CTC-Attention-Mispronunciation (29,786 canonical phonemes: 3,154 substituted, 918 deleted, 219
+inserted). One speaker represents a language, although speakers of a language differ a lot.
 
-**Directions** are the ones textbooks name: Swan & Smith (eds.), *Learner English*, 2nd ed., Cambridge 2001 (Arabic,
-Chinese, Korean, South Asian and Spanish speakers) and Hwa-Froelich, Hodson & Edwards, *Characteristics of Vietnamese
-Phonology*, AJSLP 11, 2002. The most frequent confusions of those test speakers, all languages together, lead too:
-DH>D, Z>S, IH>IY, D and T and R left out, OW>AO, ER>AH, AH put in, D>T.
+**Confusions** are those of textbooks: Swan & Smith (eds.), *Learner English*, 2nd ed., Cambridge 2001 (Arabic, Chinese,
+Korean, South Asian and Spanish speakers) and Hwa-Froelich, Hodson & Edwards, *Characteristics of Vietnamese
+Phonology*, AJSLP 11, 2002; and the most frequent ones of the test speakers over all languages: DH>D, Z>S, IH>IY,
+deletion of D, T and R, OW>AO, ER>AH, insertion of AH, D>T.
 
-**Weights** within a language are a reading of these sources and not measured: the chance of a confusion where its
-phoneme occurs, before all of a language are scaled to its rate.
+**Weights** within a language are estimates from these sources, not measurements: the probability of a confusion where
+its phoneme occurs, before scaling to the rate of the language.
 """
 
 from __future__ import annotations
@@ -23,72 +23,72 @@ from typing import Literal, get_args
 from asr_lab.data.arpabet import PHONEMES, VOWELS
 from asr_lab.errors import AsrLabError, nearest
 
-Place = Literal["", "initial", "final", "cluster", "single"]
-"""Where in a word: at its start, at its end, beside a consonant (any of them), or beside none; "" anywhere."""
+Position = Literal["", "initial", "final", "cluster", "single"]
+"""Position in a word: at its start, at its end, next to a consonant, or next to none; "" anywhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Confusion:
-    """A phoneme and what is said instead, in a place of a word."""
+    """A phoneme and its realisation, at a position in a word."""
 
     canonical: str
     realized: tuple[str, ...]  # () = deleted; phonemes after the first are insertions
     weight: float
-    place: Place = ""
+    position: Position = ""
 
     @property
     def is_error(self) -> bool:
-        """Whether the phoneme itself is said wrong; if not, something is only put in behind it."""
+        """Whether the phoneme itself is wrong; if not, phonemes are only inserted after it."""
         return self.realized[:1] != (self.canonical,)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Accent:
-    """The errors of learners of a first language."""
+    """Pronunciation errors of learners with a first language."""
 
     name: str
     error_rate: float  # share of canonical phonemes substituted or deleted
     confusions: tuple[Confusion, ...]
 
     def of(self, word: Sequence[str], index: int) -> Iterator[Confusion]:
-        """The confusions of the phoneme at an index of a word."""
-        places = _places(word, index)
-        return (each for each in self.confusions if each.canonical == word[index] and each.place in places)
+        """Yield the confusions of the phoneme at an index of a word."""
+        positions = _positions(word, index)
+        return (one for one in self.confusions if one.canonical == word[index] and one.position in positions)
 
 
 def accent(name: str) -> Accent:
-    """The accent of a first language; raises `AsrLabError` that lists those there are."""
+    """Return the accent of a first language; raises `AsrLabError` for an unknown one."""
     if name not in ACCENTS:
         close = nearest(name.lower(), ACCENTS)
         raise AsrLabError(
-            f"no errors are known of the first language {name!r}",
+            f"unknown first language {name!r}",
             allowed=", ".join(ACCENTS),
             hint=f"did you mean {close}?" if close else "",
         )
     return ACCENTS[name]
 
 
-def _places(word: Sequence[str], index: int) -> set[str]:
+def _positions(word: Sequence[str], index: int) -> set[str]:
     beside = [word[i] for i in (index - 1, index + 1) if 0 <= i < len(word)]
-    places = {"", "cluster" if any(phoneme not in VOWELS for phoneme in beside) else "single"}
-    places |= {"initial"} if index == 0 else set()
-    return places | ({"final"} if index == len(word) - 1 else set())
+    positions = {"", "cluster" if any(phoneme not in VOWELS for phoneme in beside) else "single"}
+    positions |= {"initial"} if index == 0 else set()
+    return positions | ({"final"} if index == len(word) - 1 else set())
 
 
 def _accent(name: str, error_rate: float, table: str) -> Accent:
-    """From lines such as `T> .3 final, L>R .2, K>K UH .1 final`: said as, weight, place."""
+    """Parse lines such as `T> .3 final, L>R .2, K>K UH .1 final`: realisation, weight, position."""
     cells = [cell.strip() for line in table.strip().splitlines() for cell in line.split(",") if cell.strip()]
     return Accent(name=name, error_rate=error_rate, confusions=tuple(_confusion(cell) for cell in cells))
 
 
 def _confusion(cell: str) -> Confusion:
     canonical, _, rest = cell.partition(">")
-    said: list[str] = rest.split()
-    places: dict[str, Place] = {each: each for each in get_args(Place)}
-    place: Place = places[said.pop()] if said[-1] in places else ""
-    weight = float(said.pop())
-    assert {canonical, *said} <= set(PHONEMES), cell
-    return Confusion(canonical=canonical, realized=tuple(said), weight=weight, place=place)
+    realized: list[str] = rest.split()
+    positions: dict[str, Position] = {one: one for one in get_args(Position)}
+    position: Position = positions[realized.pop()] if realized[-1] in positions else ""
+    weight = float(realized.pop())
+    assert {canonical, *realized} <= set(PHONEMES), cell
+    return Confusion(canonical=canonical, realized=tuple(realized), weight=weight, position=position)
 
 
 _TABLES = (
@@ -164,5 +164,5 @@ _TABLES = (
         """,
     ),
 )
-ACCENTS: dict[str, Accent] = {each.name: each for each in _TABLES}
+ACCENTS: dict[str, Accent] = {one.name: one for one in _TABLES}
 """First language -> its errors."""

@@ -1,9 +1,8 @@
-"""Corpora of made speech: plan who says what, have it spoken, write manifests.
+"""Synthetic corpora: plan utterances, synthesise them, write manifests.
 
-Speech comes from eSpeak NG (`espeak.py`), sentences from a small grammar (`sentences.py`), speakers from a
-table (`voices.py`). Same specification, same bytes: every speaker is made in a fresh process
-(`speaking.py`), whatever the number of workers. A corpus is made beside its place and renamed when it is
-whole.
+Speech comes from eSpeak NG (`espeak.py`), sentences from a small grammar (`sentences.py`), speakers from a table
+(`voices.py`). The same specification gives the same bytes, whatever the number of workers: each speaker is synthesised
+in a fresh process (`worker.py`). A corpus is written to a temporary folder and renamed when complete.
 """
 
 from __future__ import annotations
@@ -35,24 +34,24 @@ __all__ = ["PERSONS", "SPEAKERS", "SynthSpec", "demo_manifests", "make_demo", "p
 DEMO = Path("corpora/demo")
 WORKERS = min(4, os.cpu_count() or 1)
 
-# The demo: utterances a speaker, about 1.5 s each
+# The demo: utterances per speaker, about 1.5 s each
 DEMO_TRAIN = 44
 DEMO_VAL = 30
 DEMO_TEST = 50
 DEMO_PERSON = 100  # for training, and as many for testing
 
-Progress = Callable[[int, int], None]  # utterances made, utterances in all
+Progress = Callable[[int, int], None]  # (utterances done, total)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SynthSpec:
-    """A corpus to make."""
+    """Settings of a synthetic corpus."""
 
     language: str = "en"  # "en" or "ko"
-    speakers: tuple[str, ...] = ()  # names of `SPEAKERS` or `PERSONS`; () = all ordinary ones of the language
+    speakers: tuple[str, ...] = ()  # names of `SPEAKERS` or `PERSONS`; () = all typical ones of the language
     utterances: int = 50  # per speaker
-    texts: tuple[str, ...] = ()  # sentences to draw from for each speaker; () = those of a grammar, none said twice
-    snr_db: float | tuple[float, float] | None = None  # dB; (low, high): drawn for each; None: clean
+    texts: tuple[str, ...] = ()  # sentences to draw from for each speaker; () = a grammar, without repetition
+    snr_db: float | tuple[float, float] | None = None  # dB; (low, high): drawn per utterance; None: clean
     noise: Kind = "pink"
     seed: int = 0  # of sentences and noise
 
@@ -77,96 +76,98 @@ class Planned:
 
 
 def plan(spec: SynthSpec) -> list[Planned]:
-    """Who says what, at which SNR; nothing is made. No sentence of the grammar is said twice in a corpus.
+    """Plan speakers, sentences and SNRs, without synthesis. Sentences of the grammar are not repeated.
 
-    The manifest is the speaker's part: `train`, `val` or `test`; `persons/<name>/all` for a person.
+    The manifest is the speaker's part: `train`, `val` or `test`; `persons/<name>/all` for those of `PERSONS`.
     """
     chosen = [voices.speaker(name) for name in spec.speakers] or voices.ordinary(spec.language)
-    wrong = [each.name for each in chosen if each.language != spec.language]
+    wrong = [one.name for one in chosen if one.language != spec.language]
     if wrong:
         raise AsrLabError(
             f"these speakers do not speak language {spec.language!r}: {', '.join(wrong)}",
-            allowed=", ".join(each.name for each in voices.ordinary(spec.language)),
+            allowed=", ".join(one.name for one in voices.ordinary(spec.language)),
         )
     sentences = Given(spec.texts, spec.seed) if spec.texts else Sentences(spec.language, spec.seed)
     planned: list[Planned] = []
-    for each in chosen:
-        name = f"persons/{each.name}/all" if each.part == "person" else each.part
-        planned += _said_by(each, name, sentences.take(spec.utterances), language=spec.language)
-    return [_noisy(each, spec) for each in planned]
+    for one in chosen:
+        name = f"persons/{one.name}/all" if one.part == "person" else one.part
+        planned += _utterances_of(one, name, sentences.take(spec.utterances), language=spec.language)
+    return [_noisy(one, spec) for one in planned]
 
 
 def plan_demo(seed: int = 0) -> list[Planned]:
-    """The demo: ordinary English speakers in `train`, `val`, `test`; persons in `persons/<name>/...`."""
+    """Plan the demo: typical English speakers in `train`, `val`, `test`; `PERSONS` in `persons/<name>/...`."""
     sentences = Sentences("en", seed)
     counts = {"train": DEMO_TRAIN, "val": DEMO_VAL, "test": DEMO_TEST}
     planned: list[Planned] = []
-    for each in voices.ordinary("en"):
-        planned += _said_by(each, each.part, sentences.take(counts[each.part]))
-    for each in PERSONS.values():
+    for one in voices.ordinary("en"):
+        planned += _utterances_of(one, one.part, sentences.take(counts[one.part]))
+    for one in PERSONS.values():
         for position, part in enumerate(("train", "test")):
             texts = sentences.take(DEMO_PERSON)
-            name = f"persons/{each.name}/{part}"
-            planned += _said_by(each, name, texts, first=position * DEMO_PERSON)
+            name = f"persons/{one.name}/{part}"
+            planned += _utterances_of(one, name, texts, first=position * DEMO_PERSON)
     return planned
 
 
 def synthesize(
     out: Path, spec: SynthSpec, progress: Progress | None = None, *, workers: int = WORKERS
 ) -> dict[str, Path]:
-    """Make the corpus of `spec` in the new folder `out`; returns its manifests by name (see `plan`).
+    """Synthesise the corpus of `spec` in the new folder `out`; return its manifests by name (see `plan`).
 
-    Raises `AsrLabError` when `out` holds something already, or eSpeak NG is not installed.
+    Raises `AsrLabError` if `out` is not empty, or eSpeak NG is not installed.
     """
-    return make(plan(spec), out, progress, workers)
+    return write_corpus(plan(spec), out, progress, workers)
 
 
 def make_demo(
     out: Path = DEMO, seed: int = 0, progress: Progress | None = None, *, workers: int = WORKERS
 ) -> dict[str, Path]:
-    """Make the demo corpus (about 50 minutes of speech, 70 MB); returns its manifests by name.
+    """Synthesise the demo corpus (about 50 minutes of speech, 70 MB); return its manifests by name.
 
-    The names are `train`, `val`, `test` and `persons/<name>/train`, `persons/<name>/test`.
+    The names are `train`, `val`, `test`, `persons/<name>/train` and `persons/<name>/test`.
     """
-    return make(plan_demo(seed), out, progress, workers)
+    return write_corpus(plan_demo(seed), out, progress, workers)
 
 
-def make(
+def write_corpus(
     planned: Sequence[Planned],
     out: Path,
     progress: Progress | None,
     workers: int = WORKERS,
     to_cut: Callable[[Planned, Path, Spoken], Cut | None] | None = None,
 ) -> dict[str, Path]:
-    """Have a plan spoken and write its manifests: the folder gets its name once all is in it.
+    """Synthesise a plan and write its manifests; the folder is renamed to `out` when complete.
 
-    `to_cut` makes the utterance from its plan, the folder of the corpus and the phonemes; None leaves it out.
+    `to_cut` builds an utterance from its plan, the folder of the corpus and the phonemes, or None to leave it out.
     """
     to_cut = to_cut or _cut
     espeak.require()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise AsrLabError(
-            "there is something already where the corpus would go",
+            "the folder of the corpus is not empty",
             where=str(out),
             hint="remove it first, or choose another folder",
         )
-    whole = out.resolve()
-    shutil.rmtree(whole.with_name(f"{whole.name}.making"), ignore_errors=True)  # of a killed earlier version
-    names = list(dict.fromkeys(each.manifest for each in planned))
-    with whole_folder(whole) as making:
-        phones = speak_all(_jobs(planned, making), progress, workers)
+    target = out.resolve()
+    shutil.rmtree(target.with_name(f"{target.name}.making"), ignore_errors=True)  # of a killed earlier version
+    names = list(dict.fromkeys(one.manifest for one in planned))
+    with whole_folder(target) as folder_in_progress:
+        phones = speak_all(_jobs(planned, folder_in_progress), progress, workers)
         for name in names:
-            made = [to_cut(each, making, phones[each.utterance.id]) for each in planned if each.manifest == name]
+            made = [
+                to_cut(one, folder_in_progress, phones[one.utterance.id]) for one in planned if one.manifest == name
+            ]
             cuts = [cut for cut in made if cut is not None]
             if not cuts:
-                what = f"none of the {len(made)} utterances of {name} was said as asked"
-                raise AsrLabError(what, hint="ask for more")
-            manifest.write(cuts, making / f"{name}{manifest.SUFFIX}")
+                what = f"eSpeak NG changed phonemes in all {len(made)} utterances of {name}"
+                raise AsrLabError(what, hint="more utterances")
+            manifest.write(cuts, folder_in_progress / f"{name}{manifest.SUFFIX}")
     return {name: out / f"{name}{manifest.SUFFIX}" for name in names}
 
 
 def demo_manifests(out: Path = DEMO) -> dict[str, Path]:
-    """Where the manifests of the demo corpus are, made or not."""
+    """Return the paths of the manifests of the demo corpus, which may not exist."""
     names = [
         "train",
         "val",
@@ -176,10 +177,10 @@ def demo_manifests(out: Path = DEMO) -> dict[str, Path]:
     return {name: out / f"{name}{manifest.SUFFIX}" for name in names}
 
 
-def _said_by(
+def _utterances_of(
     speaker: Speaker, name: str, texts: Sequence[str], *, language: str = "en", first: int = 0
 ) -> list[Planned]:
-    """Clean utterances of a speaker, numbered from `first`."""
+    """Plan clean utterances of a speaker, numbered from `first`."""
     planned = []
     for number, text in enumerate(texts, start=first):
         id = f"{speaker.name}-{number:04d}"
@@ -189,40 +190,40 @@ def _said_by(
 
 
 def _noisy(planned: Planned, spec: SynthSpec) -> Planned:
-    """The utterance with its SNR drawn (to 0.1 dB) and its noise seeded, both by the seed and its id."""
+    """Draw the SNR (to 0.1 dB) and the noise seed of an utterance from the seed and its id."""
     if spec.snr_db is None:
         return planned
     low, high = spec.snr_db if isinstance(spec.snr_db, tuple) else (spec.snr_db, spec.snr_db)
     key = f"{spec.seed} {planned.utterance.id}"
     snr_db = float(low) if low == high else round(random.Random(key).uniform(low, high), 1)
     noise_seed = zlib.crc32(key.encode())
-    said = replace(planned.utterance, snr_db=snr_db, noise=spec.noise, noise_seed=noise_seed)
-    return replace(planned, utterance=said)
+    utterance = replace(planned.utterance, snr_db=snr_db, noise=spec.noise, noise_seed=noise_seed)
+    return replace(planned, utterance=utterance)
 
 
 def _jobs(planned: Sequence[Planned], folder: Path) -> list[Job]:
-    """One job a speaker, so that each speaks in a fresh engine."""
+    """Return one job per speaker, each for a fresh engine."""
     by_speaker: dict[str, list[Planned]] = {}
-    for each in planned:
-        by_speaker.setdefault(each.speaker.name, []).append(each)
+    for one in planned:
+        by_speaker.setdefault(one.speaker.name, []).append(one)
     return [
         Job(
             voice=members[0].speaker.voice,
             folder=str(folder),
-            utterances=[each.utterance for each in members],
+            utterances=[one.utterance for one in members],
         )
         for members in by_speaker.values()
     ]
 
 
 def _cut(planned: Planned, folder: Path, phones: Spoken) -> Cut:
-    """The utterance as a cut; its alignment `phone` has eSpeak's mnemonics and times in seconds."""
-    said = planned.utterance
-    noise: dict[str, Any] = {} if said.snr_db is None else {"snr_db": said.snr_db, "noise": said.noise}
+    """Return the utterance as a cut; its alignment `phone` has eSpeak's phonemes and times in seconds."""
+    utterance = planned.utterance
+    noise: dict[str, Any] = {} if utterance.snr_db is None else {"snr_db": utterance.snr_db, "noise": utterance.noise}
     cut = manifest.utterance(
-        id=said.id,
-        audio=folder / said.path,
-        text=said.text,
+        id=utterance.id,
+        audio=folder / utterance.path,
+        text=utterance.text,
         speaker=planned.speaker.name,
         gender=planned.speaker.gender,
         language=planned.language,

@@ -1,9 +1,8 @@
-"""Speech from text by eSpeak NG (GPL-3), through the `espeakng-loader` wheel and ctypes.
+"""Text to speech by eSpeak NG (GPL-3), through the `espeakng-loader` wheel and ctypes.
 
-The interface is that of eSpeak NG's `speak_lib.h` (API revision 12), in synchronous retrieval mode with
-phoneme events. The library keeps one state a process: use it from one thread, and expect the same bytes
-again only from a fresh process that says the same texts in the same order. Nothing is loaded before the
-first `Engine()`.
+Uses eSpeak NG's `speak_lib.h` (API revision 12) in synchronous retrieval mode with phoneme events. The library has one
+state per process: use it from one thread; output is reproducible only from a fresh process with the same texts in the
+same order. Nothing is loaded before the first `Engine()`.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ from asr_lab.errors import AsrLabError, listing
 Samples = npt.NDArray[np.float32]
 
 # Constants of speak_lib.h
-_SYNCHRONOUS = 2  # espeak_AUDIO_OUTPUT: retrieval, returns when everything has been said
+_SYNCHRONOUS = 2  # espeak_AUDIO_OUTPUT: synchronous retrieval
 _PHONEME_EVENTS, _DONT_EXIT = 0x0001, 0x8000  # options of espeak_Initialize
 _UTF8, _PHONEME_INPUT = 1, 0x100  # flags of espeak_Synth
 _POS_CHARACTER = 1
 _RATE, _PITCH, _RANGE = 1, 3, 4  # espeak_PARAMETER
 _EVENT_END_OF_LIST, _EVENT_PHONEME = 0, 7
-_SEED = 1  # of the breath noise; eSpeak itself seeds it by the clock, which makes other bytes every second
+_SEED = 1  # of the breath noise, which eSpeak seeds by the clock
 _SEPARATOR = ord("|") << 8  # phoneme_mode of espeak_TextToPhonemes: bits 8-23 are the separator
 
 
@@ -57,13 +56,13 @@ _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 
 @dataclass(frozen=True, kw_only=True)
 class Voice:
-    """How somebody speaks. Raises `AsrLabError` for numbers the engine would silently clip."""
+    """An eSpeak voice and its parameters. Raises `AsrLabError` for values the engine would silently clip."""
 
-    name: str  # of the person, for manifests
+    name: str  # of the speaker, for manifests
     voice: str  # an eSpeak language voice: "en-us", "hi", "ko"
-    variant: str = ""  # a voice variant: "f2"; "" = the language's own (male) voice
+    variant: str = ""  # a voice variant: "f2"; "" = the default (male) voice of the language
     rate: int = 170  # words per minute, 80-450
-    pitch: int = 50  # 0-99, 50 = as the variant says
+    pitch: int = 50  # 0-99, 50 = that of the variant
     pitch_range: int = 50  # 0 (monotone) to 99 (lively)
 
     def __post_init__(self) -> None:
@@ -74,12 +73,12 @@ class Voice:
             if not low <= getattr(self, field) <= high
         ]
         if wrong:
-            raise AsrLabError(f"voice {self.name!r} cannot be spoken: {'; '.join(wrong)}")
+            raise AsrLabError(f"voice {self.name!r} is out of range: {'; '.join(wrong)}")
 
 
 @dataclass(frozen=True)
 class Phone:
-    """One phoneme as it was said: eSpeak's mnemonic with its stress mark (`'I`), and where, in seconds."""
+    """A synthesised phoneme: eSpeak symbol with stress mark (`'I`), and time in seconds."""
 
     symbol: str
     start_s: float
@@ -87,9 +86,9 @@ class Phone:
 
 
 class Engine:
-    """eSpeak NG, loaded. All engines of a process share the library's one state.
+    """eSpeak NG; all engines of a process share the state of the library.
 
-    Raises `AsrLabError` when the wheel is missing or the library does not find its data.
+    Raises `AsrLabError` if the wheel is missing or the library cannot read its data.
     """
 
     _selected: ClassVar[Voice | None] = None
@@ -98,12 +97,11 @@ class Engine:
         self._library, self.sample_rate = _load()  # Hz; eSpeak's own voices: 22,050
 
     def synthesize(self, text: str, voice: Voice, *, as_phonemes: bool = False) -> tuple[Samples, list[Phone]]:
-        """The speech, (samples,) float32 in [-1, 1) at `sample_rate` Hz, and its phonemes without pauses.
+        """Return speech (num_samples,), float32 in [-1, 1) at `sample_rate` Hz, and its phonemes without pauses.
 
-        `as_phonemes`: the text is eSpeak mnemonics, `D|@2 k|w|'I|k`, at most some 80 words long; unknown
-        ones are dropped by eSpeak without a word. Then phonemes that have no time of their own are among the
-        phonemes too: an `l` or `r` that eSpeak makes the end of the vowel before. Raises `AsrLabError` for a
-        voice or variant eSpeak does not have.
+        `as_phonemes`: the text is eSpeak phonemes, `D|@2 k|w|'I|k`, of at most about 80 words; eSpeak silently drops
+        unknown ones. The result then includes phonemes without a duration: an `l` or `r` that eSpeak merges into the
+        preceding vowel. Raises `AsrLabError` for an unknown voice or variant.
         """
         self._select(voice)
         blocks: list[bytes] = []
@@ -118,24 +116,23 @@ class Engine:
                 position += 1
             return 0
 
-        callback = _CALLBACK(receive)  # a name of its own: it must live as long as espeak_Synth runs
+        callback = _CALLBACK(receive)  # must live as long as espeak_Synth runs
         self._library.espeak_SetSynthCallback(callback)
         data = (f"[[{text}]]" if as_phonemes else text).encode()
         flags = _UTF8 | (_PHONEME_INPUT if as_phonemes else 0)
         failed = self._library.espeak_Synth(data, len(data) + 1, 0, _POS_CHARACTER, 0, flags, None, None)
         if failed or not blocks:
-            raise AsrLabError(f"eSpeak NG could not say {text!r}", where=f"voice {voice.name!r}")
+            raise AsrLabError(f"eSpeak NG could not synthesise {text!r}", where=f"voice {voice.name!r}")
         samples = np.frombuffer(b"".join(blocks), dtype=np.int16).astype(np.float32)
         samples /= 32768
         return samples, _phones(events, len(samples) / self.sample_rate, timeless=as_phonemes)
 
     def phonemes(self, text: str, voice: Voice) -> str:
-        """The mnemonics of a text: `D|@2 k|w|'I|k`, `|` between phonemes and a space between words.
+        """Return the eSpeak phonemes of a text: `D|@2 k|w|'I|k`, `|` between phonemes and a space between words.
 
-        Clauses are joined by a space. `say(..., as_phonemes=True)` takes this string back.
+        Clauses are joined by a space. `synthesize(..., as_phonemes=True)` accepts this string.
         """
-        if voice != Engine._selected:  # each selection leaves an event behind, and the first speech after some 40
-            # of them would lack phonemes
+        if voice != Engine._selected:  # each selection queues an event; after about 40, speech would lack phonemes
             self._select(voice)
         buffer = ctypes.create_string_buffer(text.encode())
         rest = ctypes.c_void_p(ctypes.addressof(buffer))
@@ -154,8 +151,8 @@ class Engine:
         Engine._selected = voice
 
 
-def require(what: str = "speech is made") -> None:
-    """Raise `AsrLabError` when the wheel with eSpeak NG is not installed; `what` says what it is for."""
+def require(what: str = "speech is synthesised") -> None:
+    """Raise `AsrLabError` if the eSpeak NG wheel is not installed; `what` is its purpose."""
     if find_spec("espeakng_loader") is None:
         raise AsrLabError(
             f"{what} by eSpeak NG, which is not installed",
@@ -166,9 +163,7 @@ def require(what: str = "speech is made") -> None:
 
 @functools.cache
 def voice_names() -> dict[str, str]:
-    """Every name of a language voice -> the name eSpeak loads it by: file names, and languages (`en-gb` ->
-    `en`).
-    """
+    """Return every name of a language voice -> the name eSpeak loads: file names, and languages (`en-gb` -> `en`)."""
     files = [path for path in sorted((_data() / "lang").rglob("*")) if path.is_file()]
     names: dict[str, str] = {}
     for path in files:
@@ -180,12 +175,12 @@ def voice_names() -> dict[str, str]:
 
 @functools.cache
 def variant_names() -> frozenset[str]:
-    """The voice variants: `f1`, `m3`, `croak`, ..."""
+    """Return the voice variants: `f1`, `m3`, `croak`, ..."""
     return frozenset(path.name for path in (_data() / "voices" / "!v").iterdir())
 
 
 def _full_name(voice: Voice) -> str:
-    """`en-us+f2`; eSpeak itself ignores an unknown variant, so both halves are checked here."""
+    """Return `en-us+f2`; checks both parts, since eSpeak ignores unknown variants."""
     names = voice_names()
     if voice.voice.lower() not in names:
         raise _unknown("voice", voice.voice, names)
@@ -213,7 +208,7 @@ def _data() -> Path:
 
 @functools.cache
 def _load() -> tuple[ctypes.CDLL, int]:
-    """The initialised library and its sample rate in Hz."""
+    """Return the initialised library and its sample rate in Hz."""
     data = _data()
     import espeakng_loader
 
@@ -234,9 +229,10 @@ def _load() -> tuple[ctypes.CDLL, int]:
 
 
 def _phones(events: list[tuple[int, int, bytes]], duration_s: float, *, timeless: bool) -> list[Phone]:
-    """Phonemes from their events; each lasts to the next event, the last one to the end of the speech.
+    """Convert events to phonemes; each ends at the next event, the last one at the end of the speech.
 
-    Left out: pauses (`_`, `_:`, `_|`, ...), changes of language (`(en)`), and, unless `timeless`, what takes no time.
+    Leaves out pauses (`_`, `_:`, `_|`, ...), language switches (`(en)`), and, unless `timeless`, phonemes without a
+    duration.
     """
     marks = [(position / 1000, symbol.decode()) for kind, position, symbol in events if kind == _EVENT_PHONEME]
     ends = [start for start, _ in marks[1:]] + [duration_s]

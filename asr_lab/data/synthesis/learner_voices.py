@@ -1,13 +1,13 @@
-"""The voices of made learners: 18 to train on, six each to validate, to test, and to test on what is hard.
+"""Voices of synthetic learners: 18 for training, six each for validation, test and hard test.
 
-No voice is in two parts, and no variant of a test voice is heard in training. How far a voice is from its nearest
-training voice was measured (root mean square between the mean normalised log-mel spectra of their phonemes): ordinary
-test voices 0.11 to 0.26 (training voices among themselves 0.14 to 0.50). The hard ones are a British voice and one in
-noise (their distance does not tell), and four of 0.42 to 0.52: two child-like ones, an old and an unusual one. Two
-of the validation voices, of 0.39 and 0.44, lie between, so that thresholds are not chosen on what is easy alone.
+No voice is in two parts, and no variant of a test voice is in training. The distance of a voice to its nearest training
+voice is the root mean square difference of the mean normalised log-mel spectra of their phonemes: 0.11 to 0.26 for
+typical test voices (0.14 to 0.50 among training voices). The hard test voices are a British one, one in noise, and
+four at a distance of 0.42 to 0.52: two child-like, an old and an unusual one. Two validation voices, at 0.39 and 0.44,
+lie between, so that thresholds are not chosen on easy voices only.
 
-All say every phoneme of `arpabet.TO_ESPEAK` as it is written, which is why eSpeak's readers of other languages are not
-among them: they lack sounds of English.
+All voices produce every phoneme of `arpabet.TO_ESPEAK`. eSpeak's voices of other languages lack sounds of English and
+are not used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PARTS = ("train", "val", "test", "test-hard")
 
 @dataclass(frozen=True, kw_only=True)
 class LearnerVoice:
-    """A voice without a name: whose it is depends on the first languages of the corpus."""
+    """A voice without a speaker name, which depends on the first languages of the corpus."""
 
     part: str
     voice: str  # eSpeak's, with its variant: "en-us+m1"
@@ -35,7 +35,7 @@ class LearnerVoice:
     snr_db: float | None = None
 
     def speaker(self, name: str) -> Speaker:
-        """The learner of that name with this voice."""
+        """Return the learner of this name with this voice."""
         base, _, variant = self.voice.partition("+")
         spoken = Voice(
             name=name,

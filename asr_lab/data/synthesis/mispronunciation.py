@@ -1,4 +1,4 @@
-"""Errors put into words: which phonemes of a sentence a learner says as which others."""
+"""Draw the mispronunciations of a sentence from the confusions of an accent."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from asr_lab.data.synthesis.accents import Accent, Confusion
 from asr_lab.data.synthesis.phonemize import Sound, Word
 from asr_lab.errors import AsrLabError
 
-MOST = 0.9  # chance at most that a phoneme is said wrong
+MOST = 0.9  # largest probability of an error per phoneme
 _STEPS = 40  # of the bisection for the scale
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """Words and how each of their phonemes is to be said: `(canonical,)` right, `()` left out, else wrong or more."""
+    """Words with the realisation of each phoneme: `(canonical,)` correct, `()` deleted, else an error or insertion."""
 
     words: tuple[Word, ...]
     realized: tuple[tuple[str, ...], ...]  # per canonical phoneme, over all words
 
     def spoken_words(self) -> tuple[Word, ...]:
-        """The words as they are said; a vowel that is said for a stressed one is stressed."""
+        """Return the words as realised; a vowel that replaces a stressed one is stressed."""
         rest = iter(self.realized)
         return tuple(tuple(one for sound in word for one in _sounds(sound, next(rest))) for word in self.words)
 
 
-def _sounds(sound: Sound, said: Sequence[str]) -> list[Sound]:
-    sounds = [Sound(phoneme) for phoneme in said]
+def _sounds(sound: Sound, realized: Sequence[str]) -> list[Sound]:
+    sounds = [Sound(phoneme) for phoneme in realized]
     if sounds and sounds[0].phoneme in VOWELS:
         sounds[0] = Sound(sounds[0].phoneme, sound.stress)
     return sounds
 
 
 def scale(accent: Accent, texts: Sequence[tuple[Word, ...]], rate: float, of_phonemes: int) -> float:
-    """By what the weights are multiplied, for `rate` times `of_phonemes` errors to be expected in the texts.
+    """Return the factor of the weights for which `rate * of_phonemes` errors are expected in the texts.
 
-    Raises `AsrLabError` when there cannot be so many.
+    Raises `AsrLabError` if no factor reaches the rate.
     """
     weights = [
-        sum(each.weight for each in confusions if each.is_error)
+        sum(one.weight for one in confusions if one.is_error)
         for words in texts
         for word in words
         for confusions in _chances(accent, word)
@@ -50,7 +50,7 @@ def scale(accent: Accent, texts: Sequence[tuple[Word, ...]], rate: float, of_pho
     if MOST * sum(weight > 0 for weight in weights) <= wanted:
         most = MOST * sum(weight > 0 for weight in weights) / max(1, of_phonemes)
         raise AsrLabError(
-            f"an error rate of {rate:.0%} cannot be had with the errors of {accent.name} learners",
+            f"the errors of {accent.name} learners cannot reach an error rate of {rate:.0%}",
             allowed=f"less than {most:.0%}: a smaller error scale, or a smaller share of sentences without errors",
         )
     low, high = 0.0, 1e4
@@ -62,12 +62,12 @@ def scale(accent: Accent, texts: Sequence[tuple[Word, ...]], rate: float, of_pho
 
 
 def mispronounce(words: tuple[Word, ...], accent: Accent, factor: float, draw: random.Random) -> Utterance:
-    """The words with errors drawn; `factor` multiplies the weights (0: all is said as written)."""
-    said: list[tuple[str, ...]] = []
+    """Draw errors for the words; `factor` scales the weights (0: no errors)."""
+    realized: list[tuple[str, ...]] = []
     for word in words:
         for sound, confusions in zip(word, _chances(accent, word), strict=True):
-            said.append(_drawn(sound.phoneme, confusions, factor, draw.random()))
-    return Utterance(words, tuple(said))
+            realized.append(_drawn(sound.phoneme, confusions, factor, draw.random()))
+    return Utterance(words, tuple(realized))
 
 
 def _chances(accent: Accent, word: Word) -> list[list[Confusion]]:
@@ -76,14 +76,14 @@ def _chances(accent: Accent, word: Word) -> list[list[Confusion]]:
 
 
 def _drawn(phoneme: str, confusions: Sequence[Confusion], factor: float, chance: float) -> tuple[str, ...]:
-    """What is said of a phoneme, by a number from 0 to 1: errors come first, then what is only put in."""
-    errors = [each for each in confusions if each.is_error]
-    additions = [each for each in confusions if not each.is_error]
-    total = factor * sum(each.weight for each in errors)
+    """Return the realisation of a phoneme for a random number in [0, 1): errors first, then insertions."""
+    errors = [one for one in confusions if one.is_error]
+    additions = [one for one in confusions if not one.is_error]
+    total = factor * sum(one.weight for one in errors)
     shrunk = factor * min(1.0, MOST / total) if total else factor
     reached = 0.0
-    for each in [*errors, *additions]:
-        reached += (shrunk if each.is_error else factor) * each.weight
+    for one in [*errors, *additions]:
+        reached += (shrunk if one.is_error else factor) * one.weight
         if chance < reached:
-            return each.realized
+            return one.realized
     return (phoneme,)

@@ -1,11 +1,10 @@
 """Sentences of everyday commands and statements from a small grammar, in English and Korean.
 
-Lower case, no punctuation, 3 to 8 words. `Sentences.take` never returns a sentence twice, so what is taken
-for training and what is taken for testing share their words but no sentence.
+Lower case, no punctuation, 3 to 8 words. `Sentences.take` never repeats a sentence, so training and test data share
+words but no sentence.
 
-The Korean words are ones that eSpeak NG reads as the standard pronunciation asks. What it gets wrong does not
-occur, within words and across them: nasalisation (국물, 합니다), assimilation of ㄹ (신라), a final ㅂ or ㄷ
-before a vowel (밥을).
+The Korean words are ones that eSpeak NG pronounces by the standard. Words and sequences that it mispronounces do not
+occur: nasalisation (국물, 합니다), assimilation of ㄹ (신라), a final ㅂ or ㄷ before a vowel (밥을).
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ from collections.abc import Sequence
 from asr_lab.errors import AsrLabError
 
 MIN_WORDS, MAX_WORDS = 3, 8
-_MOST_TRIES = 500  # draws without a new sentence after which the grammar counts as used up
+_MOST_TRIES = 500  # draws without a new sentence before the grammar counts as exhausted
 
-# A symbol in braces stands for one of its alternatives, which are separated by " | ".
+# A symbol in braces is replaced by one of its alternatives, separated by " | ".
 ENGLISH = {
     "sentence": "{command} | {command} | {statement} | {statement} | {question}",
     "command": "{order} | {order} {when} | please {order} | could you {order}",
@@ -114,13 +113,13 @@ _MORE_SOUNDS = {
     "number": "eight | thirty",
 }
 PHONEMIC = ENGLISH | {symbol: f"{ENGLISH[symbol]} | {more}" for symbol, more in _MORE_SOUNDS.items()}
-"""English in which every phoneme is frequent, those that learners find hard among them."""
+"""English with frequent occurrences of all phonemes, also of those difficult for learners."""
 GRAMMARS = {"en": ENGLISH, "ko": KOREAN, "en-phonemic": PHONEMIC}
 _SYMBOL = re.compile(r"\{(\w+)\}")
 
 
 class Sentences:
-    """A stream of sentences that differ; the same language and seed give the same stream."""
+    """A reproducible stream of distinct sentences."""
 
     def __init__(self, language: str, seed: int) -> None:
         if language not in GRAMMARS:
@@ -131,7 +130,7 @@ class Sentences:
         self._language = language
 
     def take(self, number: int) -> list[str]:
-        """The next `number` sentences, none taken before; raises `AsrLabError` when there are no more."""
+        """Return the next `number` sentences; raises `AsrLabError` if the grammar is exhausted."""
         return [self._next() for _ in range(number)]
 
     def _next(self) -> str:
@@ -154,22 +153,22 @@ class Sentences:
 
 
 class Given:
-    """Sentences of the user's own, said by each speaker in an order of its own."""
+    """Sentences given by the user, in random order per speaker."""
 
     def __init__(self, texts: Sequence[str], seed: int) -> None:
         self._texts, self._draw = list(texts), random.Random(f"given {seed}")
 
     def take(self, number: int) -> list[str]:
-        """`number` of the sentences; raises `AsrLabError` when there are fewer."""
+        """Return `number` of the sentences; raises `AsrLabError` if there are fewer."""
         if number > len(self._texts):
             raise AsrLabError(
-                f"{number} sentences a speaker are asked for, {len(self._texts)} are given",
+                f"{number} sentences per speaker are needed, {len(self._texts)} are given",
                 allowed=f"--utterances {len(self._texts)} at most",
             )
         return self._draw.sample(self._texts, number)
 
 
 def vocabulary(language: str) -> set[str]:
-    """Every word the grammar of a language can say."""
+    """Return every word of the grammar of a language."""
     alternatives = " ".join(GRAMMARS[language].values()).replace("|", " ")
     return set(_SYMBOL.sub(" ", alternatives).split())

@@ -1,10 +1,9 @@
-"""The named speakers of made speech: eSpeak NG voices with a gender and an age.
+"""The named speakers of synthetic speech: eSpeak NG voices with a gender and an age.
 
-Ordinary speakers have a part: what `train`, `val` and `test` speakers say becomes the split of that name; no
-voice is in two, and no variant of a test speaker is heard in training. The persons of the demo are ones whom
-a recogniser trained on the ordinary speakers understands clearly worse, and whom an adapter helps: readers
-with a foreign accent (eSpeak's Hindi and Korean voices reading English), another accent of English, and a
-child-like voice.
+Typical speakers belong to the split `train`, `val` or `test`; no voice is in two, and no variant of a test speaker is
+in training. The atypical speakers of the demo (`PERSONS`) have a clearly higher error rate with a recogniser trained
+on the typical ones, which an adapter reduces: foreign accents (eSpeak's Hindi and Korean voices reading English),
+another accent of English, and a child-like voice.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ Part = Literal["train", "val", "test", "person"]
 
 @dataclass(frozen=True, kw_only=True)
 class Speaker:
-    """Somebody who can be asked to speak; `age` in years, `language` as in manifests."""
+    """A synthetic speaker; `age` in years, `language` as in manifests."""
 
     voice: Voice
     gender: Literal["female", "male"]
@@ -121,28 +120,28 @@ _CHILDREN = (
 )
 
 CHILDREN: dict[str, Speaker] = {speaker.name: speaker for speaker in _CHILDREN}
-"""Child-like Korean voices, for the example of a curriculum; asked for by `children`, or by their names."""
+"""Child-like Korean voices for the curriculum example; selected by `children`, or by their names."""
 PERSONS: dict[str, Speaker] = {speaker.name: speaker for speaker in _PERSONS}
 SPEAKERS: dict[str, Speaker] = {speaker.name: speaker for speaker in (*_ENGLISH, *_KOREAN)}
 
 
 def speaker(name: str) -> Speaker:
-    """The speaker or person of that name; raises `AsrLabError` that lists whom there is."""
-    everybody = SPEAKERS | PERSONS | CHILDREN
-    if name not in everybody:
-        close = nearest(name, everybody)
+    """Return the speaker of this name; raises `AsrLabError` for an unknown one."""
+    all_speakers = SPEAKERS | PERSONS | CHILDREN
+    if name not in all_speakers:
+        close = nearest(name, all_speakers)
         raise AsrLabError(
-            f"nobody of the table of voices is called {name!r}",
-            allowed=listing(sorted(everybody), limit=60),
+            f"unknown speaker {name!r}",
+            allowed=listing(sorted(all_speakers), limit=60),
             hint=f"did you mean {close}?" if close else "",
         )
-    return everybody[name]
+    return all_speakers[name]
 
 
 def ordinary(language: str) -> list[Speaker]:
-    """The ordinary speakers of a language, training ones first; persons of the demo are not among them."""
-    found = [each for each in SPEAKERS.values() if each.language == language]
-    if not found:
-        languages = sorted({each.language for each in SPEAKERS.values()})
+    """Return the typical speakers of a language, training speakers first."""
+    speakers = [one for one in SPEAKERS.values() if one.language == language]
+    if not speakers:
+        languages = sorted({one.language for one in SPEAKERS.values()})
         raise AsrLabError(f"no voices that speak language {language!r}", allowed=", ".join(languages))
-    return found
+    return speakers

@@ -1,9 +1,8 @@
-"""One speaker's recordings, made in a process of its own: `python -m asr_lab.data.synthesis.worker`.
+"""Synthesise the recordings of one speaker in a process of its own: `python -m asr_lab.data.synthesis.worker`.
 
-eSpeak NG keeps its state between calls, so the same bytes come only from a fresh process that says the same
-texts in the same order. The job (`Job`, as JSON) is read from standard input; for each utterance written, a
-line of JSON `{"id": ..., "phones": [[symbol, start_s, duration_s], ...]}` goes to standard output. Imports
-are few on purpose: the start of this process is paid once a speaker.
+eSpeak NG keeps state between calls, so output is reproducible only from a fresh process with the same texts in the
+same order. Reads a `Job` (JSON) from standard input; writes a line of JSON per utterance to standard output:
+`{"id": ..., "phones": [[symbol, start_s, duration_s], ...]}`. Imports are few on purpose: they cost time per speaker.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ from asr_lab.units import SAMPLE_RATE
 
 @dataclass(frozen=True, kw_only=True)
 class Utterance:
-    """What to say and where to write it."""
+    """An utterance to synthesise, and its file."""
 
     id: str
     text: str
     path: str  # of its FLAC file, under the folder of the job
-    phonemes: str = ""  # eSpeak's phonemes that are said instead of the text: "D|@2 k|w|'I|k"
+    phonemes: str = ""  # eSpeak phonemes to synthesise instead of the text: "D|@2 k|w|'I|k"
     snr_db: float | None = None  # dB; None = no noise
     noise: Kind = "pink"
     noise_seed: int = 0
@@ -39,7 +38,7 @@ class Utterance:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One speaker's utterances, in the order they are said."""
+    """The utterances of one speaker, in order."""
 
     voice: Voice
     folder: str
@@ -51,27 +50,29 @@ class Job:
     @classmethod
     def from_json(cls, text: str) -> Job:
         data = json.loads(text)
-        utterances = [Utterance(**each) for each in data["utterances"]]
+        utterances = [Utterance(**utterance) for utterance in data["utterances"]]
         return cls(voice=Voice(**data["voice"]), folder=data["folder"], utterances=utterances)
 
 
 def speak(job: Job) -> Iterator[tuple[str, list[Phone]]]:
-    """Write every utterance as 16 kHz mono 16-bit FLAC; yields its id and phonemes as it is written."""
+    """Write each utterance as 16 kHz mono 16-bit FLAC; yield its id and phonemes."""
     engine = Engine()
-    for each in job.utterances:
-        samples, phones = engine.synthesize(each.phonemes or each.text, job.voice, as_phonemes=bool(each.phonemes))
+    for utterance in job.utterances:
+        samples, phones = engine.synthesize(
+            utterance.phonemes or utterance.text, job.voice, as_phonemes=bool(utterance.phonemes)
+        )
         samples = soxr.resample(samples, engine.sample_rate, SAMPLE_RATE)
-        if each.snr_db is not None:
-            background = generate(each.noise, len(samples), np.random.default_rng(each.noise_seed))
-            samples = mix(samples, background, each.snr_db)
-        path = Path(job.folder) / each.path
+        if utterance.snr_db is not None:
+            background = generate(utterance.noise, len(samples), np.random.default_rng(utterance.noise_seed))
+            samples = mix(samples, background, utterance.snr_db)
+        path = Path(job.folder) / utterance.path
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(str(path), samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-        yield each.id, phones
+        yield utterance.id, phones
 
 
 def main() -> int:
-    """Do the job on standard input; exit code 1 with one message on standard error for a user's mistake."""
+    """Run the job on standard input; on `AsrLabError`, print it to standard error and return 1."""
     try:
         for id, phones in speak(Job.from_json(sys.stdin.read())):
             rows = [[phone.symbol, phone.start_s, phone.duration_s] for phone in phones]

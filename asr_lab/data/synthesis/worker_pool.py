@@ -1,4 +1,4 @@
-"""Speakers' jobs run side by side, each in a fresh Python process (`speaking.py`)."""
+"""Run the jobs of speakers in parallel, each in a fresh Python process (`worker.py`)."""
 
 from __future__ import annotations
 
@@ -21,11 +21,10 @@ Progress = Callable[[int, int], None]
 
 
 def speak_all(jobs: Sequence[Job], progress: Progress | None, workers: int) -> dict[str, Spoken]:
-    """The phonemes of every utterance by id, once all are written; `workers` processes at a time.
+    """Synthesise all jobs with `workers` processes; return the phonemes of each utterance by id.
 
-    Processes are started by a command line and not by `multiprocessing`, so a script that calls this needs
-    no `if __name__ == "__main__"`. Raises `AsrLabError` with what a process said when it failed; the others
-    are ended.
+    Starts processes by command line, not `multiprocessing`, so that scripts need no `if __name__ == "__main__"`.
+    Raises `AsrLabError` with the error output of a failed process, after killing the others.
     """
     run = _Run(sum(len(job.utterances) for job in jobs), progress)
     longest_first = sorted(jobs, key=lambda job: -len(job.utterances))
@@ -41,7 +40,7 @@ def speak_all(jobs: Sequence[Job], progress: Progress | None, workers: int) -> d
 
 
 class _Run:
-    """What the threads share: what has been spoken, and the processes that still run."""
+    """State shared by the threads: results, and running processes."""
 
     def __init__(self, total: int, progress: Progress | None) -> None:
         self.spoken: dict[str, Spoken] = {}
@@ -51,18 +50,18 @@ class _Run:
         self._ended = False
 
     def speak(self, job: Job) -> None:
-        """Run one job to its end, in the calling thread."""
-        with tempfile.TemporaryFile("w+") as asked, tempfile.TemporaryFile("w+") as complaints:
-            asked.write(job.to_json())
-            asked.seek(0)
+        """Run one job in the calling thread."""
+        with tempfile.TemporaryFile("w+") as job_input, tempfile.TemporaryFile("w+") as errors:
+            job_input.write(job.to_json())
+            job_input.seek(0)
             with self._lock:
                 if self._ended:
                     return
                 process = subprocess.Popen(
                     [sys.executable, "-m", "asr_lab.data.synthesis.worker"],
-                    stdin=asked,
+                    stdin=job_input,
                     stdout=subprocess.PIPE,
-                    stderr=complaints,
+                    stderr=errors,
                     text=True,
                     env=_environment(),
                 )
@@ -70,21 +69,21 @@ class _Run:
             with process:
                 assert process.stdout is not None
                 for line in process.stdout:
-                    self._heard(line)
+                    self._receive(line)
             with self._lock:
                 self._running.discard(process)
             if process.returncode and not self._ended:
-                complaints.seek(0)
-                raise AsrLabError(complaints.read().strip() or f"speech ended with {process.returncode}")
+                errors.seek(0)
+                raise AsrLabError(errors.read().strip() or f"speech ended with {process.returncode}")
 
     def end(self) -> None:
-        """End what still runs; nothing starts after this."""
+        """Kill running processes; no more are started."""
         with self._lock:
             self._ended = True
             for process in self._running:
                 process.kill()
 
-    def _heard(self, line: str) -> None:
+    def _receive(self, line: str) -> None:
         row = json.loads(line)
         with self._lock:
             self.spoken[row["id"]] = [(symbol, start, duration) for symbol, start, duration in row["phones"]]
@@ -93,7 +92,7 @@ class _Run:
 
 
 def _environment() -> dict[str, str]:
-    """The environment, in which this very `asr_lab` is found first."""
+    """Return the environment with this `asr_lab` first in `PYTHONPATH`."""
     root = str(Path(asr_lab.__file__).parents[1])
     before = os.environ.get("PYTHONPATH", "")
     return {**os.environ, "PYTHONPATH": os.pathsep.join([root, before] if before else [root])}

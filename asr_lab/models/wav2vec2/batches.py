@@ -28,7 +28,7 @@ class SoundCollator(Collator):
     num_channels: int
 
     def inputs(self, indices: Sequence[Index]) -> Batch:
-        heard = [self._heard(cut, epoch) for cut, epoch in indices]
+        heard = [self._features(cut, epoch) for cut, epoch in indices]
         batch = self.pad(heard)
         if isinstance(self.augmenter, FrameMasker):
             frames, channels = zip(

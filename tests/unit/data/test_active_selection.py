@@ -36,13 +36,14 @@ def test_what_the_cap_on_a_speaker_cost_is_told(cuts):
     difficulty = {cut.id: float(cut.id.startswith("a")) for cut in cuts}
     seconds = sum(cut.duration for cut in cuts)
 
-    def told(budget):
+    def warning(budget):
         return cap_warning(cuts, select_hardest(cuts, difficulty, budget), budget)
 
     capped = Budget(share=0.5, speaker_share=0.1)  # one of each of four speakers, of ten utterances asked for
-    assert told(capped).startswith(f"{0.2 * seconds:.1f} s of the {0.5 * seconds:.1f} s asked for: the cap of 10%")
-    assert told(Budget(share=0.5, speaker_share=0.3)) == ""
-    assert told(Budget(share=0.001)) == ""
+    message = warning(capped)
+    assert all(part in message for part in (f"{0.2 * seconds:.1f} s", f"{0.5 * seconds:.1f} s", "10%"))
+    assert warning(Budget(share=0.5, speaker_share=0.3)) == ""
+    assert warning(Budget(share=0.001)) == ""
 
 
 def test_one_is_taken_of_the_smallest_budget(cuts):

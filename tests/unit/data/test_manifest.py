@@ -100,7 +100,7 @@ def test_an_utterance_that_is_no_piece_of_a_recording_is_named_with_its_file(cor
         file.write("".join(json.dumps(row) + "\n" for row in rows))
     for command in ("check", "stats"):
         said = refused("data", command, corpus)
-        assert "1 utterances whose start and duration (s) are no piece of a recording: u03 (" in said
+        assert "1 utterances with an invalid start or duration (s): u03 (" in said
         assert str(value) in said
         assert str(corpus) in said
 

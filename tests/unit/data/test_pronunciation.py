@@ -84,7 +84,7 @@ def test_every_fault_of_a_manifest_is_told_at_once(said):
         "errors and canonical differ in length: 1 utterances, short",
         "insertions and canonical differ in length: 1 utterances, slots",
         "'IX' 1 times, 'TR*' 1 times",
-        "called right: 1 utterances, lazy",
+        "differ without an error: 1 utterances, lazy",
         "neither 0 nor 1: 1 utterances, two",
         "canonical is empty: 1 utterances, none",
         "scores.phones and canonical differ in length: 1 utterances, scored",

@@ -10,7 +10,7 @@ from conftest import make_corpus, ok, refused, run
 
 from asr_lab.data import levels, manifest
 from asr_lab.data.noise import generate, loop_from, mix
-from asr_lab.data.snr import HIGHEST, LOWEST, estimate, wada_table
+from asr_lab.data.snr import MAX_SNR_DB, MIN_SNR_DB, estimate, wada_table
 
 LEVELS = (0, 5, 10, 15, 20)
 
@@ -102,12 +102,12 @@ def test_a_constant_offset_does_not_matter(spoken, method):
 
 
 def test_the_ends_of_the_scale(spoken):
-    assert estimate(np.zeros(16000, np.float32)) == LOWEST
-    assert estimate(np.full(16000, 0.03, np.float32)) == LOWEST
-    assert estimate(np.full(16000, 0.03, np.float32), "wada") == LOWEST
+    assert estimate(np.zeros(16000, np.float32)) == MIN_SNR_DB
+    assert estimate(np.full(16000, 0.03, np.float32)) == MIN_SNR_DB
+    assert estimate(np.full(16000, 0.03, np.float32), "wada") == MIN_SNR_DB
     assert estimate(spoken[0]) > 20  # pauses of digital silence: no noise to measure
     assert estimate(np.random.default_rng(0).standard_normal(16000).astype(np.float32) * 0.1) < -5
-    assert LOWEST <= estimate(spoken[0][:200], "wada") <= HIGHEST
+    assert MIN_SNR_DB <= estimate(spoken[0][:200], "wada") <= MAX_SNR_DB
 
 
 def test_the_table_is_that_of_the_paper():
@@ -162,7 +162,7 @@ def test_recordings_that_cannot_be_read_are_named_and_the_others_measured(tmp_pa
     said = run("data", "snr", path)
     assert said.exit_code == 0
     assert "3 of 3 utterances had no snr_db: 2 estimated" in said.output
-    assert "1 cannot be read and stay without: b: the audio is cut off" in said.output
+    assert "1 cannot be read and have none: b: the audio is cut off" in said.output
     cuts = manifest.read(path)
     assert [manifest.field(cut, "snr_by") for cut in cuts] == ["floor", None, "floor"]
     assert manifest.digest(cuts) == before

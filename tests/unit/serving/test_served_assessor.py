@@ -59,7 +59,7 @@ def test_columns_nobody_knows_are_no_harm_and_audio_alone_is_recognised(served):
     [
         ({"text": " "}, "nothing says what should have been said"),
         ({"text": "..."}, "0 words"),
-        ({"text": "고양이"}, "letters that English is not written in"),
+        ({"text": "고양이"}, "letters that are not English"),
         ({"phonemes": "K AX"}, "unknown phonemes: AX"),
         ({"text": "the cat sat on the mat " * 3, "audio": sound(0.1)}, "too few"),
         ({"text": "the cat", "audio": b"no sound"}, "row 1"),

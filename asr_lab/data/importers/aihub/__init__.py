@@ -1,1 +1,1 @@
-"""The importer of AI-Hub corpora, a file for each step: find, pair, read, assign speakers and splits."""
+"""Importer of AI-Hub corpora: scan folders, pair labels, read utterances, assign speakers and splits."""

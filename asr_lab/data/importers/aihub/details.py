@@ -1,4 +1,4 @@
-"""Ages, genders and signal-to-noise ratios in their usual notations, Korean or English."""
+"""Parse ages, genders and SNRs in Korean or English notation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from typing import Any
 from unicodedata import normalize
 
-_OLDEST = 120  # years; whatever is not below is no age
+_OLDEST = 120  # years; ages are below
 _YEARS = r"(?:세|살|years?(?: ?old)?|yrs?|y/?o?)"
 _MONTHS = r"(?:개월|months?|mos?)"
 _AGE = re.compile(
@@ -27,9 +27,9 @@ def _plain(text: str) -> str:
 
 
 def age_of(text: str) -> dict[str, Any]:
-    """`age` in years of `7`, `만 7세`, `6세 3개월`, `72개월`; of others, such as `20대` or `초2`, only `age_range`.
+    """Return `age` in years for `7`, `만 7세`, `6세 3개월`, `72개월`; `age_range` for others, such as `20대` or `초2`.
 
-    `만` is the age since birth, and goes before the one counted in calendar years: `7세(만 6세)` is 6.
+    `만`, the age since birth, takes precedence over the age in calendar years: `7세(만 6세)` is 6.
     """
     years = _years(_plain(text))
     if years:
@@ -38,7 +38,7 @@ def age_of(text: str) -> dict[str, Any]:
 
 
 def _years(plain: str) -> float | None:
-    """The age in a text, None where it has none, two that differ, or one that nobody reaches."""
+    """Return the age in a text; None for no age, two different ones, or one out of range."""
     parts = _OUTSIDE_AND_INSIDE.fullmatch(plain)
     matches = [_AGE.fullmatch(part.strip()) for part in parts.groups() if part] if parts else [None]
     since_birth = [one for one in matches if one and one["full"]]
@@ -52,11 +52,11 @@ def _age(match: re.Match[str]) -> float:
 
 
 def gender_of(text: str) -> str:
-    """`male`, `female`, or "" where it is neither."""
+    """Return `male`, `female`, or ""."""
     return _GENDERS.get(_plain(text).replace(" ", ""), "")
 
 
 def snr_of(text: str) -> dict[str, float]:
-    """`snr_db` of `12.5`, `12.5 dB` or `약 20dB`; nothing of other texts, a span such as `20~30dB` neither."""
+    """Return `snr_db` for `12.5`, `12.5 dB` or `약 20dB`; {} for other texts, such as a range `20~30dB`."""
     match = _SNR.fullmatch(_plain(text))
     return {"snr_db": float(match[1])} if match else {}

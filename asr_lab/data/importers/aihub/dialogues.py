@@ -1,4 +1,4 @@
-"""Labels of whole recordings: `utterance: [{start, end, form, speaker_id}, ...]`, and who the speakers are."""
+"""Labels of recordings with several utterances: `utterance: [{start, end, form, speaker_id}, ...]`, and speakers."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from asr_lab.errors import AsrLabError
 _LISTS = ("utterance", "utterances", "segments", "segment", "dialogs", "dialogue", "sentences", "발화")
 _STARTS = ("start", "start_time", "startTime", "begin", "start_s")
 _ENDS = ("end", "end_time", "endTime", "end_s")
-_OVER_S = 0.1  # an end so far behind the recording's is rounded, not wrong
+_OVER_S = 0.1  # tolerance for segments that end after the recording
 _LOCAL = re.compile(r"\d{1,2}|[A-Za-z]")
 
 
 def segments(content: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The pieces of a recording that its label lists, each with start and end; none where it is of one utterance."""
+    """Return the segments listed in the label of a recording; [] if it is one utterance."""
     for key, value in _walk(content):
         rows = [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
         if key in _LISTS and rows and all(_value(row, _STARTS) is not None for row in rows):
@@ -29,12 +29,12 @@ def segments(content: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def outside(label: Mapping[str, Any]) -> dict[str, Any]:
-    """The dotted keys of a label that are not of its segments."""
+    """Return the dotted keys of a label outside its segments."""
     return {key: value for key, value in label.items() if not set(key.split(".")) & set(_LISTS)}
 
 
 def speakers(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Id -> the fields of a speaker in a label's list of speakers."""
+    """Return speaker id -> fields, from the list of speakers in a label."""
     for key, value in _walk(content):
         if key in ("speaker", "speakers", "화자") and isinstance(value, list):
             return {str(one["id"]): one for one in value if isinstance(one, dict) and "id" in one}
@@ -42,7 +42,7 @@ def speakers(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _walk(content: Any) -> Iterator[tuple[str, Any]]:
-    """Every key with its value, the outermost first, into lists too."""
+    """Yield every key and value, outermost first, also within lists."""
     if isinstance(content, dict):
         yield from content.items()
     for inner in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
@@ -50,34 +50,41 @@ def _walk(content: Any) -> Iterator[tuple[str, Any]]:
 
 
 def speaker_id(name: str, recording: str) -> str:
-    """A speaker's id; `1` or `A` is somebody else in each recording."""
+    """Return the id of a speaker; local names such as `1` or `A` get the recording as a prefix."""
     return f"{recording}-{name}" if _LOCAL.fullmatch(name) else name
 
 
-def piece(
-    whole: Cut, segment: Mapping[str, Any], number: int, *, text: str, speaker: str, gender: str = "", **details: Any
+def segment_cut(
+    recording_cut: Cut,
+    segment: Mapping[str, Any],
+    number: int,
+    *,
+    text: str,
+    speaker: str,
+    gender: str = "",
+    **details: Any,
 ) -> Cut:
-    """One segment of a recording as an utterance; raises `AsrLabError` where it is not inside the recording."""
+    """Return a segment of a recording as an utterance; raises `AsrLabError` if it is not inside the recording."""
     start, end = _seconds(segment, _STARTS), _seconds(segment, _ENDS)
-    if not 0 <= start < end <= whole.duration + _OVER_S:
+    if not 0 <= start < end <= recording_cut.duration + _OVER_S:
         raise AsrLabError(
-            f"a segment is not inside its recording: {start:g} to {end:g} s of {whole.duration:g} s",
-            where=whole.recording.sources[0].source,
+            f"a segment is not inside its recording: {start:g} to {end:g} s of {recording_cut.duration:g} s",
+            where=recording_cut.recording.sources[0].source,
             allowed="start and end in seconds",
         )
-    name, duration = f"{whole.id}-{number:04}", min(end, whole.duration) - start
-    of_whole = manifest.supervision(whole)
+    name, duration = f"{recording_cut.id}-{number:04}", min(end, recording_cut.duration) - start
+    recording_supervision = manifest.supervision(recording_cut)
     supervision = fastcopy(
-        of_whole,
+        recording_supervision,
         id=name,
         start=0.0,
         duration=duration,
         text=text,
         speaker=speaker,
         gender=gender or None,
-        custom={**(of_whole.custom or {}), **details},
+        custom={**(recording_supervision.custom or {}), **details},
     )
-    return fastcopy(whole, id=name, start=start, duration=duration, supervisions=[supervision])
+    return fastcopy(recording_cut, id=name, start=start, duration=duration, supervisions=[supervision])
 
 
 def _value(segment: Mapping[str, Any], names: tuple[str, ...]) -> Any:
@@ -85,7 +92,7 @@ def _value(segment: Mapping[str, Any], names: tuple[str, ...]) -> Any:
 
 
 def _seconds(segment: Mapping[str, Any], names: tuple[str, ...]) -> float:
-    """Seconds of `12.5`, `"12.5"` or `"00:00:12.5"`."""
+    """Parse `12.5`, `"12.5"` or `"00:00:12.5"` as seconds."""
     value = str(_value(segment, names))
     try:
         return float(sum(float(part) * 60**power for power, part in enumerate(reversed(value.split(":")))))

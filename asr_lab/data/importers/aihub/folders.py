@@ -1,8 +1,8 @@
-"""What lies in the folders of an AI-Hub corpus: recordings and labels, and what the names of the folders say.
+"""Files of an AI-Hub corpus, and the splits named by its folders.
 
-`1.Training/원천데이터/S001/0000.wav` and `1.Training/라벨링데이터/S001/0000.json` have one *place*, the path
-without the suffix and without folders that only part recordings from labels: `("1.Training", "S001", "0000")`.
-Names are compared composed (NFC), for a Mac unpacks them decomposed; files are opened by the names they have.
+`1.Training/원천데이터/S001/0000.wav` and `1.Training/라벨링데이터/S001/0000.json` have the same *location*: the path
+without the suffix and without folders that separate recordings from labels, `("1.Training", "S001", "0000")`. Names are
+compared in NFC, because macOS unpacks them in NFD; files are opened by their actual names.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ _ENGLISH_KINDS = re.compile(
     flags=re.IGNORECASE,
 )
 
-Place = tuple[str, ...]
+Location = tuple[str, ...]
 
 
 @dataclass
 class Folder:
-    """The files under a folder that matter here, in order of their paths."""
+    """Recordings, labels and archives under a folder, in order of their paths."""
 
     root: Path
-    audio: dict[Path, Place] = field(default_factory=dict)
-    labels: dict[Path, Place] = field(default_factory=dict)
+    audio: dict[Path, Location] = field(default_factory=dict)
+    labels: dict[Path, Location] = field(default_factory=dict)
     archives: list[Path] = field(default_factory=list)
 
 
-def scan(root: Path) -> Folder:
-    """What lies under a folder; hidden files and what a Mac leaves in archives (`__MACOSX`) do not count."""
-    there = Folder(root)
+def scan_folder(root: Path) -> Folder:
+    """Find the files under a folder, except hidden ones and `__MACOSX`."""
+    folder_files = Folder(root)
     for where, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name != _NOT_OURS)
         inner = PurePosixPath(Path(where).relative_to(root).as_posix())
@@ -56,20 +56,20 @@ def scan(root: Path) -> Folder:
             path = Path(where, name)
             suffix = path.suffix.lower()
             if suffix in AUDIO:
-                there.audio[path] = place(str(inner / name))
+                folder_files.audio[path] = location(str(inner / name))
             elif suffix == ".json":
-                there.labels[path] = place(str(inner / name))
+                folder_files.labels[path] = location(str(inner / name))
             elif _ARCHIVES.fullmatch(name):
-                there.archives.append(path)
-    return there
+                folder_files.archives.append(path)
+    return folder_files
 
 
-def place(path: str) -> Place:
-    """The place of a path: its parts, composed, without the suffix and without the folders of sources or labels."""
+def location(path: str) -> Location:
+    """Return the location of a path: its parts in NFC, without the suffix and the folders of sources or labels."""
     *folders, name = PurePosixPath(normalize("NFC", path).replace("\\", "/")).parts or ("",)
     file = PurePosixPath(name)
-    kept = [_without_kind(folder) for folder in folders]
-    return (*(folder for folder in kept if folder), file.stem if file.suffix.lower() in _SUFFIXES else name)
+    parts = [_without_kind(folder) for folder in folders]
+    return (*(folder for folder in parts if folder), file.stem if file.suffix.lower() in _SUFFIXES else name)
 
 
 @lru_cache(maxsize=4096)
@@ -79,30 +79,30 @@ def _without_kind(folder: str) -> str:
 
 @lru_cache(maxsize=4096)
 def split_of(name: str) -> str:
-    """The split a name means, a folder's or a table's: `1.Training` and `학습데이터` are train; "" is none."""
+    """Return the split of a folder or table value: `1.Training` and `학습데이터` are train; "" if it is none."""
     for split, pattern in _SPLITS.items():
         if re.fullmatch(rf"[\d._ -]*({pattern})용?(데이터)?([._ -].*)?", normalize("NFC", name), flags=re.IGNORECASE):
             return split
     return ""
 
 
-def split_folder(where: Place) -> str:
-    """The folder of a place that names a split, "" where none does."""
+def split_folder(where: Location) -> str:
+    """Return the folder of a location that names a split, or ""."""
     return next((folder for folder in where[:-1] if split_of(folder)), "")
 
 
-def below_split(where: Place) -> Place:
-    """The place inside its split."""
+def within_split(where: Location) -> Location:
+    """Return the location within its split."""
     return (*(folder for folder in where[:-1] if not split_of(folder)), where[-1])
 
 
-def split_lain_in(where: Place) -> str:
-    """The split whose folder a place is in; `all` where there is none."""
+def split_of_location(where: Location) -> str:
+    """Return the split of a location by its folders, or `all`."""
     return split_of(split_folder(where)) or "all"
 
 
-def split_named(name: str) -> str:
-    """The split a table names; raises `AsrLabError` for one that is not known."""
+def parse_split(name: str) -> str:
+    """Return the split of a table value; raises `AsrLabError` if it is unknown."""
     split = split_of(name)
     if not split:
         raise AsrLabError(f"the table's split {name!r} is not known", allowed="train, val or test, by any usual name")

@@ -1,8 +1,8 @@
-"""Corpora as AI-Hub has them: WAV files, a JSON label for each, in `1.Training`, `2.Validation` and `3.Test`.
+"""Import AI-Hub corpora: WAV files with a JSON label each, in `1.Training`, `2.Validation` and `3.Test`.
 
-A table beside the folders (`subset_metadata_with_test.csv`, else `subset_metadata.csv`) may say for each utterance its
-speaker, age, SNR and split: then its rows are what is imported, and its values take precedence over labels and folders.
-A label may list the pieces of a recording (dialogues): then each is an utterance.
+An optional table beside the folders (`subset_metadata_with_test.csv`, else `subset_metadata.csv`) has the speaker, age,
+SNR and split of utterances: then only its rows are imported, and its values take precedence over labels and folders. A
+label may list the segments of a recording (dialogues): then each segment is an utterance.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from pathlib import Path
 from lhotse.cut import Cut
 
 from asr_lab.data.curriculum import check_disjoint
-from asr_lab.data.importers.aihub.folders import AUDIO, Folder, Place, scan
+from asr_lab.data.importers.aihub.folders import AUDIO, Folder, Location, scan_folder
 from asr_lab.data.importers.aihub.labels import Keys
 from asr_lab.data.importers.aihub.metadata_table import Row, read_table, recordings_of
-from asr_lab.data.importers.aihub.pairs import ids, one_a_place, pair, without_doubles
+from asr_lab.data.importers.aihub.pairs import ids, pair, unique_files, without_duplicates
 from asr_lab.data.importers.aihub.utterances import Reader
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
@@ -33,16 +33,15 @@ def import_aihub(
     skip_faulty: bool = False,
     progress: Progress = no_progress,
 ) -> ImportResult:
-    """The utterances of a corpus by its splits, `all` without splits; `as_one` merges them into `all`.
+    """Import a corpus by its splits, or as `all` without splits; `as_one` merges splits into `all`.
 
-    `keys` names the key of a field (`text`, `speaker`, `age`, `gender`, `snr_db`) where it is called otherwise.
-    Raises one `AsrLabError` that names every fault, with `skip_faulty` only where no utterance is left; and one for
-    speakers that are in two splits.
+    `keys` names nonstandard keys of fields (`text`, `speaker`, `age`, `gender`, `snr_db`). Raises one `AsrLabError`
+    that names every fault, with `skip_faulty` only if no utterance is left; and one for speakers in two splits.
     """
     if not source.is_dir():
         raise AsrLabError("not a folder", where=str(source), allowed="a folder with WAV files and their JSON labels")
     named = Keys(keys or {})
-    folder, table = scan(source), read_table(source)
+    folder, table = scan_folder(source), read_table(source)
     if not folder.audio:
         raise AsrLabError(
             "no audio files",
@@ -70,12 +69,12 @@ def import_aihub(
 
 
 def _unpack(archives: Sequence[Path]) -> str:
-    """The advice to unpack archives, "" where there are none."""
-    return f"unpack the archives that lie there: {listing(sorted(archives), 3)}" if archives else ""
+    """Return a hint to unpack archives, "" if there are none."""
+    return f"unpack the archives: {listing(sorted(archives), 3)}" if archives else ""
 
 
 def _check_speakers(splits: Mapping[str, Sequence[Cut]], source: Path) -> None:
-    """Raise `AsrLabError` where two splits share a speaker, with the commands that split anew."""
+    """Raise `AsrLabError` if two splits share a speaker, with the commands for a new split."""
     try:
         check_disjoint(splits)
     except AsrLabError as error:
@@ -85,24 +84,24 @@ def _check_speakers(splits: Mapping[str, Sequence[Cut]], source: Path) -> None:
 
 @dataclass(frozen=True)
 class _Recordings:
-    """The recordings that count, with their rows of the table and their labels."""
+    """The recordings to import, with their rows of the table and their labels."""
 
     rows: dict[Path, Row]
     labels: dict[Path, Path | AsrLabError]
 
 
-def _recordings(folder: Folder, table: Mapping[Place, Row] | None, report: ImportReport) -> _Recordings:
-    folder.audio, ambiguous_audio = one_a_place(folder.audio, "recordings")
-    folder.labels, ambiguous_labels = one_a_place(folder.labels, "labels")
+def _recordings(folder: Folder, table: Mapping[Location, Row] | None, report: ImportReport) -> _Recordings:
+    folder.audio, ambiguous_audio = unique_files(folder.audio, "recordings")
+    folder.labels, ambiguous_labels = unique_files(folder.labels, "labels")
     for where, error in ambiguous_audio.items():
         report.add_error("/".join(where), error)
     paired = pair(folder.audio, folder.labels)
     if unpaired := len(folder.labels) - len(paired):
         report.notes.append(f"{unpaired} labels have no audio: left out")
     if table is None:
-        once, doubles = without_doubles(folder, paired)
+        once, duplicates = without_duplicates(folder, paired)
         rows: dict[Path, Row] = {path: {} for path in once}
-        report.notes += doubles
+        report.notes += duplicates
     else:
         rows, missing = recordings_of(table, folder.audio)
         for name, error in missing:

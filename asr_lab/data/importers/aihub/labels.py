@@ -1,6 +1,6 @@
-"""Values of a JSON label, or of a row of a table, of an AI-Hub corpus, whatever its keys are called.
+"""Look up values in a JSON label, or a row of a table, of an AI-Hub corpus by field.
 
-The corpora name the same things differently. Free conversation of children (자유대화 음성) has `발화정보.stt`,
+The corpora use different keys. Free conversation of children (자유대화 음성) has `발화정보.stt`,
 `녹음자정보.recorderId / age / gender`; read speech and commands have
 `전사정보.TransLabelText`, `화자정보.SpeakerName / Age / Gender`, `기본정보.NumberOfSpeaker` and
 `음성정보.SignalToNoiseRatio`; others have plain English keys.
@@ -39,10 +39,10 @@ NAMES: dict[str, tuple[str, ...]] = {
     ),
     "split": ("split", "set", "subset", "partition", "구분"),
 }  # fmt: skip
-"""Field -> the keys it goes by, the surest first; case, `_` and spaces do not matter. They are last parts of keys."""
+"""Field -> its keys, most reliable first: last parts of dotted keys; case, `_` and spaces are ignored."""
 
 FIELDS = ("text", "speaker", "age", "gender", "snr_db")
-"""What `Keys` can name."""
+"""Fields whose key the user can name."""
 
 _MOST_KEYS = 100
 _NOTHING = ("", "n/a", "na", "nan", "none", "null", "unknown", "notprovided", "notprovidied", "-")
@@ -50,7 +50,7 @@ _NOT_KNOWN = (*_NOTHING, "없음", "미상", "모름", "알수없음", "알 수 
 
 
 def read_label(path: Path) -> dict[str, Any]:
-    """The label as a JSON object, in UTF-8 or cp949; raises `AsrLabError` where it is none."""
+    """Read a label as a JSON object, in UTF-8 or cp949; raises `AsrLabError` if it is none."""
     raw = path.read_bytes()
     try:
         try:
@@ -65,7 +65,7 @@ def read_label(path: Path) -> dict[str, Any]:
 
 
 def flat(content: Mapping[str, Any]) -> dict[str, Any]:
-    """An object as dotted keys, `{"발화정보.stt": ...}`; a list of one object is that object."""
+    """Flatten an object to dotted keys, `{"발화정보.stt": ...}`; a list of one object is treated as that object."""
     return dict(_flat(content))
 
 
@@ -80,14 +80,14 @@ def _flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 
 class Keys:
-    """The keys that a user named for fields; raises `AsrLabError` for a field that there is not."""
+    """The keys that a user named for fields; raises `AsrLabError` for an unknown field."""
 
     def __init__(self, named: Mapping[str, str]) -> None:
         unknown = [field for field in named if field not in FIELDS]
         if unknown:
             close = [name for name in (nearest(field, FIELDS) for field in unknown) if name]
             raise AsrLabError(
-                f"--keys knows no field {listing(unknown)}",
+                f"--keys has no field {listing(unknown)}",
                 allowed=listing(FIELDS),
                 hint=f"did you mean {listing(close)}?" if close else "",
             )
@@ -96,7 +96,7 @@ class Keys:
         self._keys: dict[str, None] = {}
 
     def value(self, row: Mapping[str, Any], field: str) -> Any:
-        """What a label has under the key named for a field: the whole dotted key, or the last parts of one."""
+        """Return the value of the key named for a field: a complete dotted key, or its last parts."""
         named = self.named[field]
         ends = [key for key in row if key == named or _end(key, named) == named]
         if len(ends) > 1 and named not in row:
@@ -108,7 +108,7 @@ class Keys:
         return row[named if named in row else ends[0]] if ends else None
 
     def check_met(self) -> None:
-        """Raise `AsrLabError` when a key that was named is in no label that was read."""
+        """Raise `AsrLabError` if a named key is in no label."""
         unmet = [f"{field}={key}" for field, key in self.named.items() if field not in self._met]
         if unmet and self._keys:
             raise AsrLabError(
@@ -117,9 +117,9 @@ class Keys:
 
 
 def value_of(row: Mapping[str, Any], field: str, keys: Keys | None = None) -> str:
-    """The value of a field in a label or row, as text; "" where there is none.
+    """Return the value of a field in a label or row as text, or "".
 
-    `keys` names, by field, the key to take instead of those of `NAMES`.
+    `keys` replaces the keys of `NAMES` for some fields.
     """
     if keys and field in keys.named:
         return _as_text(keys.value(row, field), field)
@@ -127,7 +127,7 @@ def value_of(row: Mapping[str, Any], field: str, keys: Keys | None = None) -> st
 
 
 def values_of(row: Mapping[str, Any], field: str) -> Iterator[str]:
-    """Every value of a field in a label or row, the surest first."""
+    """Yield the values of a field in a label or row, most reliable first."""
     for name in NAMES[field]:
         for key, value in row.items():
             if _same(_end(key, name), name) and (text := _as_text(value, field)):
@@ -136,7 +136,7 @@ def values_of(row: Mapping[str, Any], field: str) -> Iterator[str]:
 
 @lru_cache(maxsize=4096)
 def _end(key: str, name: str) -> str:
-    """As many of the last parts of a dotted key as the name has."""
+    """Return the last parts of a dotted key, as many as the name has."""
     return ".".join(key.split(".")[-1 - name.count(".") :])
 
 
@@ -150,13 +150,13 @@ def _bare(key: str) -> str:
 
 
 def _as_text(value: Any, field: str) -> str:
-    """A value as text, "" for one that means unknown; but 없음 (nothing) may be the text of a child."""
+    """Return a value as text, "" if it means unknown; but 없음 (nothing) may be a transcript."""
     text = "" if isinstance(value, list | dict) or value is None else str(value).strip()
     return "" if text.lower() in (_NOTHING if field == "text" else _NOT_KNOWN) else text
 
 
 def lacking(field: str, row: Mapping[str, Any], where: Path, keys: Keys | None = None) -> AsrLabError:
-    """The error for a label without a field, or with its key and an empty value."""
+    """Return the error for a label with a missing or empty field."""
     names = (keys.named[field],) if keys and field in keys.named else NAMES[field]
     empty = [key for key in row if any(_same(_end(key, name), name) for name in names)]
     if empty:

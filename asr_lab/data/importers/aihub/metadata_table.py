@@ -1,4 +1,4 @@
-"""The table beside the folders of an AI-Hub corpus: which recordings count, and the values it has for each."""
+"""The metadata table of an AI-Hub corpus: selects recordings and has values for them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from asr_lab.data.importers.aihub.folders import Place, place, split_lain_in, split_of
+from asr_lab.data.importers.aihub.folders import Location, location, split_of, split_of_location
 from asr_lab.data.importers.aihub.labels import value_of, values_of
 from asr_lab.data.importers.aihub.pairs import Endings, all_same, preferred
 from asr_lab.errors import AsrLabError, listing
@@ -19,8 +19,8 @@ TABLES = ("subset_metadata_with_test.csv", "subset_metadata.csv")
 Row = Mapping[str, Any]
 
 
-def read_table(source: Path) -> dict[Place, Row] | None:
-    """Place that a row names -> the row; None where there is no table."""
+def read_table(source: Path) -> dict[Location, Row] | None:
+    """Return location -> row of the table; None if there is no table."""
     path = next((source / name for name in TABLES if (source / name).is_file()), None)
     if path is None:
         return None
@@ -28,7 +28,7 @@ def read_table(source: Path) -> dict[Place, Row] | None:
     named = _named(rows)
     if len(named) < len(rows):
         raise AsrLabError(
-            f"{len(rows) - len(named)} of {len(rows)} rows name no utterance, or one a second time",
+            f"{len(rows) - len(named)} of {len(rows)} rows name no utterance, or a duplicate one",
             where=str(path),
             allowed=f"a column with the file or the utterance's id; found: {listing(rows[0], 30) if rows else '-'}",
         )
@@ -36,7 +36,7 @@ def read_table(source: Path) -> dict[Place, Row] | None:
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
-    """The rows, of UTF-8 or as Excel saves Korean (cp949)."""
+    """Read the rows, in UTF-8 or cp949 (Korean Excel)."""
     for encoding in ("utf-8-sig", "cp949"):
         try:
             rows = pd.read_csv(path, dtype=str, keep_default_na=False, encoding=encoding).to_dict("records")
@@ -49,47 +49,47 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     raise AsrLabError(f"the table cannot be read: {fault}", where=str(path), hint="save it as CSV in UTF-8") from fault
 
 
-def _named(rows: Sequence[Row]) -> dict[Place, Row]:
-    places = [_place(row) for row in rows]
-    count = Counter(places)
-    named: dict[Place, Row] = {}
-    for where, row in zip(places, rows, strict=True):
+def _named(rows: Sequence[Row]) -> dict[Location, Row]:
+    locations = [_location(row) for row in rows]
+    count = Counter(locations)
+    named: dict[Location, Row] = {}
+    for where, row in zip(locations, rows, strict=True):
         speaker = value_of(row, "speaker")
         named[(speaker, *where) if count[where] > 1 and speaker else where] = row  # 0000.wav of each speaker
     return {where: row for where, row in named.items() if where[-1]}
 
 
-def _place(row: Row) -> Place:
-    """The place a row names: that of the column that says most of where the file is."""
-    places = [place(text) for text in values_of(row, "file")]
-    same = [one for one in places if one[-1] == places[0][-1]]
+def _location(row: Row) -> Location:
+    """Return the location of a row, from the column with the longest path."""
+    locations = [location(text) for text in values_of(row, "file")]
+    same = [one for one in locations if one[-1] == locations[0][-1]]
     return max(same, key=len, default=("",))
 
 
 def recordings_of(
-    table: Mapping[Place, Row], audio: Mapping[Path, Place]
+    table: Mapping[Location, Row], audio: Mapping[Path, Location]
 ) -> tuple[dict[Path, Row], list[tuple[str, AsrLabError]]]:
-    """(Recording -> its row, (name, fault) of rows without one); of two rows the one that says it exactly has it."""
+    """Return (recording -> row, (name, fault) of rows without a recording); more exact rows take precedence."""
     endings = Endings(audio)
-    meant = {where: endings.like(where) for where in table}
-    held: dict[Path, Row] = {}
+    matches = {where: endings.like(where) for where in table}
+    row_by_recording: dict[Path, Row] = {}
     faults = []
-    for where in sorted(table, key=lambda where: -meant[where][1]):
-        paths = _narrowed(meant[where][0], table[where], audio)
+    for where in sorted(table, key=lambda where: -matches[where][1]):
+        paths = _narrowed(matches[where][0], table[where], audio)
         if len(paths) > 1 and not all_same(paths):
-            several = AsrLabError("the table's row may mean several recordings", where=listing(paths, 4))
-            faults.append(("/".join(where), several))
-        elif not paths or (best := preferred(paths, audio)[0]) in held:
+            ambiguous = AsrLabError("the table's row may mean several recordings", where=listing(paths, 4))
+            faults.append(("/".join(where), ambiguous))
+        elif not paths or (best := preferred(paths, audio)[0]) in row_by_recording:
             faults.append(("/".join(where), AsrLabError("in the table, but there is no such recording")))
         else:
-            held[best] = table[where]
-    return held, faults
+            row_by_recording[best] = table[where]
+    return row_by_recording, faults
 
 
-def _narrowed(paths: list[Path], row: Row, audio: Mapping[Path, Place]) -> list[Path]:
-    """Of several recordings those in a folder of the row's speaker, and those in its split, where there are such."""
+def _narrowed(paths: list[Path], row: Row, audio: Mapping[Path, Location]) -> list[Path]:
+    """Narrow several recordings to those in a folder of the row's speaker, and in its split, if any."""
     speaker, split = value_of(row, "speaker"), split_of(value_of(row, "split"))
     if len(paths) > 1:
         paths = [path for path in paths if speaker in audio[path][:-1]] or paths
-        paths = [path for path in paths if split_lain_in(audio[path]) == split] or paths
+        paths = [path for path in paths if split_of_location(audio[path]) == split] or paths
     return paths

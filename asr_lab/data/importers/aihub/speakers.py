@@ -1,4 +1,4 @@
-"""Speakers of utterances whose labels name none, in an AI-Hub corpus."""
+"""Assign speakers to utterances of an AI-Hub corpus whose labels name none."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from lhotse.cut import Cut
 
 from asr_lab.data import manifest
-from asr_lab.data.importers.aihub.folders import Place, below_split
+from asr_lab.data.importers.aihub.folders import Location, within_split
 from asr_lab.errors import AsrLabError
 
-_SPEAKERS_AT_ONCE = 10  # a `NumberOfSpeaker` from here on is no count: it is a speaker's number
+_SPEAKERS_AT_ONCE = 10  # a `NumberOfSpeaker` of this or more is a speaker's number, not a count
 
 
 @dataclass(frozen=True)
@@ -20,17 +20,16 @@ class UnnamedSpeaker:
     """An utterance whose label names no speaker."""
 
     cut: Cut
-    place: Place
+    location: Location
     number: str
     fault: AsrLabError
 
 
 def assign_speakers(unnamed: Sequence[UnnamedSpeaker]) -> tuple[list[UnnamedSpeaker], list[str]]:
-    """(Utterances whose speaker stays unknown, notes); the others get theirs.
+    """Assign speakers; return (utterances without a speaker, notes).
 
-    `NumberOfSpeaker` is the speaker's number in some corpora and how many speak in others. It is taken where it
-    varies and is no count, or where each path has it; else the folder of a file stands for its speaker, as long as
-    there is more than one folder.
+    `NumberOfSpeaker` is the speaker's number in some corpora, the number of speakers in others. It is used if it varies
+    and is no count, or if all paths contain it; else the folder of a file is its speaker, if there are several.
     """
     numbered = [one for one in unnamed if one.number]
     by_number = numbered if _are_speakers(numbered) else []
@@ -38,15 +37,15 @@ def assign_speakers(unnamed: Sequence[UnnamedSpeaker]) -> tuple[list[UnnamedSpea
         manifest.supervision(one.cut).speaker = one.number
     named = {id(one) for one in by_number}
     rest = [one for one in unnamed if id(one) not in named]
-    if len({_folder(one.place) for one in rest}) < 2:
+    if len({_folder(one.location) for one in rest}) < 2:
         return rest, []
-    in_folder = [one for one in rest if _folder(one.place)]
+    in_folder = [one for one in rest if _folder(one.location)]
     for one in in_folder:
         segment = manifest.supervision(one.cut)
-        segment.speaker = _folder(one.place)
+        segment.speaker = _folder(one.location)
         segment.custom = {**(segment.custom or {}), "speaker_is_folder": True}
-    notes = [f"{len(in_folder)} utterances name no speaker: the folder of a file stands for one"] if in_folder else []
-    return [one for one in rest if not _folder(one.place)], notes
+    notes = [f"{len(in_folder)} utterances name no speaker: their folder is used"] if in_folder else []
+    return [one for one in rest if not _folder(one.location)], notes
 
 
 def _are_speakers(numbered: Sequence[UnnamedSpeaker]) -> bool:
@@ -54,13 +53,13 @@ def _are_speakers(numbered: Sequence[UnnamedSpeaker]) -> bool:
     counts = all(number.isdecimal() and int(number) < _SPEAKERS_AT_ONCE for number in numbers)
     if len(numbers) > 1 and not counts:
         return True
-    return all(_number(one.number) in map(_number, re.findall(r"\d+", "/".join(one.place))) for one in numbered)
+    return all(_number(one.number) in map(_number, re.findall(r"\d+", "/".join(one.location))) for one in numbered)
 
 
 def _number(text: str) -> str:
     return text.lstrip("0")
 
 
-def _folder(place: Place) -> str:
-    """The folder inside the split that a file lies in."""
-    return "".join(below_split(place)[-2:-1])
+def _folder(location: Location) -> str:
+    """Return the folder of a file within its split."""
+    return "".join(within_split(location)[-2:-1])

@@ -1,4 +1,4 @@
-"""Recordings of an AI-Hub corpus with their labels, as utterances."""
+"""Convert recordings and labels of an AI-Hub corpus to utterances."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lhotse.cut import Cut
 from asr_lab.data import manifest
 from asr_lab.data.importers.aihub import dialogues
 from asr_lab.data.importers.aihub.details import age_of, gender_of, snr_of
-from asr_lab.data.importers.aihub.folders import Place, split_lain_in, split_named
+from asr_lab.data.importers.aihub.folders import Location, parse_split, split_of_location
 from asr_lab.data.importers.aihub.labels import Keys, flat, lacking, read_label, value_of
 from asr_lab.data.importers.aihub.metadata_table import Row
 from asr_lab.data.importers.aihub.speakers import UnnamedSpeaker, assign_speakers
@@ -22,14 +22,14 @@ from asr_lab.errors import AsrLabError, listing
 _SPLITS = ("train", "val", "test", "all")
 _DETAILS = ("age", "gender", "snr_db")
 _NOT_READ = {
-    "age": "ages are not years: kept as age_range",
+    "age": "ages are not years: written as age_range",
     "gender": "genders are not known: left out",
     "snr_db": "SNRs are not numbers: left out",
 }
 
 
 class Reader:
-    """Utterances, faults and notes, gathered recording by recording."""
+    """Collects utterances, faults and notes, recording by recording."""
 
     def __init__(self, keys: Keys, report: ImportReport) -> None:
         self._report = report
@@ -40,26 +40,26 @@ class Reader:
         self._notes: list[str] = []
         self._moved = self._silent = self._local = 0
 
-    def read(self, id: str, audio: Path, place: Place, label: Path | AsrLabError | None, row: Row) -> None:
+    def read(self, id: str, audio: Path, location: Location, label: Path | AsrLabError | None, row: Row) -> None:
         """Add the utterances of one recording, or its fault."""
         try:
-            split = split_named(named) if (named := value_of(row, "split")) else split_lain_in(place)
+            split = parse_split(named) if (named := value_of(row, "split")) else split_of_location(location)
             if not isinstance(label, Path):
-                raise label or AsrLabError("there is no label", where=f"{'/'.join(place)}.json")
+                raise label or AsrLabError("there is no label", where=f"{'/'.join(location)}.json")
             content = read_label(label)
             segments = dialogues.segments(content)
             if self._are_utterances(segments, flat(content)):
-                cuts = list(self._pieces(id, audio, label, content, segments, row))
+                cuts = list(self._segments(id, audio, label, content, segments, row))
             else:
-                cuts = [self._whole(id, audio, place, label, flat(content), row)]
+                cuts = [self._recording(id, audio, location, label, flat(content), row)]
         except AsrLabError as error:
             self._report.add_error(id, error)
             return
-        self._moved += split_lain_in(place) not in ("all", split)
+        self._moved += split_of_location(location) not in ("all", split)
         self._cuts += [(cut, split) for cut in cuts]
 
     def splits(self) -> dict[str, list[Cut]]:
-        """The utterances by split, once all are read; those without any known speaker become faults."""
+        """Return the utterances by split, after all are read; those without a speaker become faults."""
         unknown, self._notes = assign_speakers(self._unnamed)
         self._unnamed = []
         for one in unknown:
@@ -72,11 +72,11 @@ class Reader:
         return {name: splits[name] for name in _SPLITS if name in splits}
 
     def notes(self) -> list[str]:
-        """Notes on what was read."""
+        """Return notes on the recordings."""
         counted = (
-            (self._moved, "utterances lie in the folder of another split: the table counts"),
+            (self._moved, "utterances are in the folder of another split: the split of the table is used"),
             (self._silent, "segments of recordings have no text: left out"),
-            (self._local, "segments name their speaker by a number or a letter: taken as of its recording alone"),
+            (self._local, "segments name their speaker by a number or a letter: local to its recording"),
         )
         not_read = [
             f"{sum(texts.values())} {_NOT_READ[field]}, such as {listing([text for text, _ in texts.most_common(3)])}"
@@ -85,7 +85,7 @@ class Reader:
         return self._notes + [f"{count} {what}" for count, what in counted if count] + not_read
 
     def _are_utterances(self, segments: list[dict[str, Any]], label: dict[str, Any]) -> bool:
-        """Whether segments are utterances of speakers; beside the whole text, without speakers, they are its words."""
+        """Return whether segments are utterances; without speakers and beside a complete text, they are words."""
         rows = [flat(segment) for segment in segments]
         if not any(self._text(row) for row in rows):
             return False
@@ -96,7 +96,7 @@ class Reader:
         text = value_of(segment, "text", self._keys)
         return text if text or "text" in self._keys.named else value_of(segment, "form")
 
-    def _whole(self, id: str, audio: Path, place: Place, path: Path, label: dict[str, Any], row: Row) -> Cut:
+    def _recording(self, id: str, audio: Path, location: Location, path: Path, label: dict[str, Any], row: Row) -> Cut:
         text = value_of(label, "text", self._keys)
         speaker = self._first([label], "speaker", row)
         details = {field: self._first([label], field, row) for field in _DETAILS}
@@ -105,14 +105,14 @@ class Reader:
         cut = _utterance(id, audio, text, speaker, **self._details(details))
         if not speaker:
             number = "" if "speaker" in self._keys.named else value_of(label, "speaker_number")
-            self._unnamed.append(UnnamedSpeaker(cut, place, number, lacking("speaker", label, path, self._keys)))
+            self._unnamed.append(UnnamedSpeaker(cut, location, number, lacking("speaker", label, path, self._keys)))
         return cut
 
-    def _pieces(
+    def _segments(
         self, id: str, audio: Path, path: Path, content: Mapping[str, Any], segments: list[dict[str, Any]], row: Row
     ) -> Iterator[Cut]:
-        """An utterance of each segment; a fault in one leaves the others."""
-        whole, speakers, label = _utterance(id, audio, "", ""), dialogues.speakers(content), flat(content)
+        """Yield an utterance per segment; faults of single segments are reported."""
+        recording_cut, speakers, label = _utterance(id, audio, "", ""), dialogues.speakers(content), flat(content)
         for number, segment in enumerate(segments):
             fields = flat(segment)
             try:
@@ -121,24 +121,26 @@ class Reader:
                     self._silent += 1
                     continue
                 name = value_of(fields, "speaker", self._keys)
-                alone = len(speakers) < 2  # the fields of the whole recording are those of its speaker
-                sources = [fields, flat(speakers.get(name, {})), *([label] if alone else [])]
-                details = {field: self._first(sources, field, row if alone else {}) for field in _DETAILS}
+                single_speaker = len(speakers) < 2  # the fields of the whole recording are those of its speaker
+                sources = [fields, flat(speakers.get(name, {})), *([label] if single_speaker else [])]
+                details = {field: self._first(sources, field, row if single_speaker else {}) for field in _DETAILS}
                 speaker = dialogues.speaker_id(name, id) if name else self._first([label], "speaker", row)
                 if not speaker:
                     raise lacking("speaker", fields, path, self._keys)
-                yield dialogues.piece(whole, segment, number, text=text, speaker=speaker, **self._details(details))
+                yield dialogues.segment_cut(
+                    recording_cut, segment, number, text=text, speaker=speaker, **self._details(details)
+                )
                 self._local += bool(name) and speaker != name
             except AsrLabError as error:
                 self._report.add_error(f"{id}-{number:04}", error)
 
     def _first(self, labels: list[dict[str, Any]], field: str, row: Row) -> str:
-        """The value in the table, else in the first label that has one."""
+        """Return the value in the table, else in the first label that has one."""
         of_labels = [value_of(label, field, self._keys) for label in labels if label]
         return value_of(row, field) or next(filter(None, of_labels), "")
 
     def _details(self, texts: Mapping[str, str]) -> dict[str, Any]:
-        """Age, gender and SNR as a manifest has them; values that are none are counted."""
+        """Return age, gender and SNR for the manifest; count values that cannot be parsed."""
         gender = gender_of(texts["gender"])
         details = {**age_of(texts["age"]), **({"gender": gender} if gender else {}), **snr_of(texts["snr_db"])}
         for field, text in texts.items():

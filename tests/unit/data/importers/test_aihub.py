@@ -68,7 +68,7 @@ def test_the_table_says_who_how_noisy_and_in_which_split(tmp_path):
     table(tmp_path / "in", ["train0.wav,k1,6,12.5,1.0,train", "data/val0.wav,k2,8,3.0,1.0,test"])
     said = ok("data", "import", "aihub", tmp_path / "in", tmp_path / "out")
     assert "4 recordings are not in the table: left out" in said
-    assert "1 utterances lie in the folder of another split" in said
+    assert "1 utterances are in the folder of another split" in said
     cut = manifest.read(tmp_path / "out" / "test.jsonl.gz")[0]
     assert (cut.id, manifest.supervision(cut).speaker) == ("val0", "k2")
     assert (manifest.field(cut, "age"), manifest.field(cut, "snr_db")) == (8, 3.0)
@@ -171,7 +171,7 @@ def test_a_child_corpus_by_lhotses_recipe(tmp_path):
 def test_parts_options_and_missing_speakers(tmp_path):
     options = ("--option", "dataset_parts=train", "--option", "normalize_text=none")
     said = ok("data", "import", "lhotse", "ksponspeech", kspon(tmp_path / "in"), tmp_path / "out", *options)
-    assert "2 utterances name no speaker: the folder of a file stands for one" in said
+    assert "2 utterances name no speaker: their folder is used" in said
     cut = manifest.read(tmp_path / "out" / "train.jsonl.gz")[0]
     assert manifest.supervision(cut).text == "b/ (3개)/(세 개) 있어+"
     assert manifest.supervision(cut).speaker == "KsponSpeech_0001"

@@ -48,7 +48,7 @@ def test_how_many_speak_is_nobodys_name(tmp_path, nobody):
         put(tmp_path / "in", name, said_by(nobody, "1"))
     said = ok("data", "import", "aihub", tmp_path / "in", tmp_path / "out")
     assert "2 utterances of 2 speakers" in said
-    assert "2 utterances name no speaker: the folder of a file stands for one" in said
+    assert "2 utterances name no speaker: their folder is used" in said
     assert speakers(tmp_path / "out") == {"a": "S001", "b": "S002"}
 
 
@@ -137,7 +137,7 @@ def test_what_could_not_be_read_is_counted(tmp_path):
     for name, age, snr in (("a", "초2", "20~30dB"), ("b", "초2", "12"), ("c", "7", "약 9")):
         put(tmp_path / "in", name, said_by("k1", "1", age=age, snr=snr, gender="아동"))
     said = ok("data", "import", "aihub", tmp_path / "in", tmp_path / "out")
-    assert "2 ages are not years: kept as age_range, such as 초2" in said
+    assert "2 ages are not years: written as age_range, such as 초2" in said
     assert "1 SNRs are not numbers: left out, such as 20~30dB" in said
     assert "3 genders are not known: left out, such as 아동" in said
     assert [manifest.field(cut, "age_range") for cut in imported(tmp_path / "out")] == ["초2", "초2", None]
@@ -210,7 +210,7 @@ def test_a_segment_behind_the_end_is_a_fault_of_its_own(tmp_path):
 def test_keys_of_fields_that_are_none_are_refused(tmp_path):
     put(tmp_path / "in", "a", said_by("k1", "1"))
     said = refused("data", "import", "aihub", tmp_path / "in", tmp_path / "out", "--keys", "txt=a,spekaer=b")
-    assert "--keys knows no field txt, spekaer" in said
+    assert "--keys has no field txt, spekaer" in said
     assert "did you mean text, speaker?" in said
 
 
@@ -300,8 +300,8 @@ def test_manifests_of_an_earlier_import_go_with_it(tmp_path):
     (out / "mine.jsonl.gz").write_bytes((out / "val.jsonl.gz").read_bytes())
     assert "would be replaced" in refused("data", "import", "aihub", root, out, "--as-one")
     said = ok("data", "import", "aihub", root, out, "--as-one", "--overwrite")
-    assert f"removed {out / 'train.jsonl.gz'}: it was of an earlier call" in said
+    assert f"removed {out / 'train.jsonl.gz'} of an earlier call" in said
     assert {path.name for path in out.iterdir()} == {"all.jsonl.gz", "mine.jsonl.gz"}
     said = ok("data", "import", "aihub", root, out, "--overwrite")
-    assert f"removed {out / 'all.jsonl.gz'}: it was of an earlier call" in said
+    assert f"removed {out / 'all.jsonl.gz'} of an earlier call" in said
     assert {path.name for path in out.iterdir()} == {"train.jsonl.gz", "val.jsonl.gz", "mine.jsonl.gz"}

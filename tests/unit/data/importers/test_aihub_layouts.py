@@ -56,8 +56,8 @@ def file_of(cut):
 
 def test_the_backup_of_the_validation_set_is_not_taken_twice(tmp_path):
     said = ok("data", "import", "aihub", with_backup(tmp_path / "in"), tmp_path / "out")
-    assert "1 recordings of 2.Validation lie in 3.Test too, byte by byte: those in 3.Test were taken" in said
-    assert "those in 2.Validation_split were taken" in said
+    assert "1 recordings of 2.Validation are also in 3.Test, byte by byte: those in 3.Test are used" in said
+    assert "those in 2.Validation_split are used" in said
     for part, folder in (("train", "1.Training"), ("val", "2.Validation_split"), ("test", "3.Test")):
         (cut,) = imported(tmp_path / "out", part)
         assert f"/{folder}/" in file_of(cut)
@@ -186,7 +186,7 @@ def test_archives_are_to_be_unpacked(tmp_path, name):
     (tmp_path / "in" / name).write_bytes(b"PK")
     said = refused("data", "import", "aihub", tmp_path / "in", tmp_path / "out")
     assert "no audio files" in said
-    assert f"unpack the archives that lie there: {tmp_path / 'in' / name}" in said
+    assert f"unpack the archives: {tmp_path / 'in' / name}" in said
     put(tmp_path / "in", "원천데이터/a", None)
     said = refused("data", "import", "aihub", tmp_path / "in", tmp_path / "out")
     assert "there is no label" in said

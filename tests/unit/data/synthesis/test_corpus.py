@@ -202,7 +202,7 @@ def test_what_a_speaking_process_complains_of_reaches_the_user(tmp_path: Path) -
 @have_espeak
 def test_what_is_there_already_is_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(AsrLabError, match="something already"):
+    with pytest.raises(AsrLabError, match="not empty"):
         synthesize(tmp_path, SMALL)
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
