@@ -122,7 +122,7 @@ ROWS_OF = "asr_lab.tracking.cleanup.erase.rows_of"
 
 
 @pytest.mark.parametrize("rows", [True, False], ids=["database", "server"])
-@pytest.mark.parametrize("stop", ["purging.mark", "files.delete", "erase.erase_local", "finished"])
+@pytest.mark.parametrize("stop", ["archive.purge.mark", "artifacts.delete", "cleanup.erase.erase_local", "finished"])
 def test_a_purge_that_was_cut_off_is_finished(full, stop, rows, monkeypatch):
     before, other = everything(full), made_run("other", model=True)
     command = ("archive", full, other, "--to", "bundles", "--purge", "--yes")
@@ -133,12 +133,12 @@ def test_a_purge_that_was_cut_off_is_finished(full, stop, rows, monkeypatch):
             assert rows != ("their rows are only hidden" in ok(*command))
         else:
             with monkeypatch.context() as patch:
-                patch.setattr(f"asr_lab.tracking.cleanup.{stop}", lambda *_, **__: 1 / 0)
+                patch.setattr(f"asr_lab.tracking.{stop}", lambda *_, **__: 1 / 0)
                 assert isinstance(run(*command).exception, ZeroDivisionError)
         [mine] = Path("bundles").glob("mine*")
         kept = mine.read_bytes()
         ok(*command)
-    if stop != "purging.mark":  # what is in its bundle, and half erased, is not packed again
+    if stop != "archive.purge.mark":  # what is in its bundle, and half erased, is not packed again
         assert mine.read_bytes() == kept
     assert not list(Path("mlruns").rglob("MLmodel"))
     if not rows:
