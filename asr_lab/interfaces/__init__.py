@@ -1,1 +1,1 @@
-"""What recipes and sweeps know of tracking: protocols, and versions of them in memory."""
+"""Tracking protocols used by recipes and sweeps, with in-memory implementations."""

@@ -1,4 +1,4 @@
-"""Tracking in memory and models in folders: for tests, for torchrun's other processes, for what leaves no trace."""
+"""In-memory tracking and folder-based models, for tests and for torchrun processes other than rank 0."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from asr_lab.interfaces.tracking import MERGED, Dataset, FinishedRun, Registered
 
 
 class MemoryRecorder:
-    """A run in memory: what tests look at, and what ranks other than 0 record into."""
+    """A run recorded in memory, for tests and for ranks other than 0."""
 
     def __init__(self, spec: RunSpec, checkpoints: Path, run_id: str = "memory") -> None:
         self.spec, self.checkpoints, self.run_id = spec, checkpoints, run_id
@@ -99,9 +99,9 @@ class MemoryTracker:
 
     def finished(self, spec: RunSpec) -> FinishedRun | None:
         for run in reversed(self.runs):
-            alike = (run.spec.signature, run.spec.kind) == (spec.signature, spec.kind)
-            alike = alike and (MERGED in run.all_tags) == (MERGED in spec.tags)
-            if alike and run.status == "FINISHED" and run.models:
+            same = (run.spec.signature, run.spec.kind) == (spec.signature, spec.kind)
+            same = same and (MERGED in run.all_tags) == (MERGED in spec.tags)
+            if same and run.status == "FINISHED" and run.models:
                 last = {name: points[-1][1] for name, points in run.all_metrics.items()}
                 return FinishedRun(run.run_id, run.name, str(run.models[-1].files["model"]), last)
         return None
@@ -117,7 +117,7 @@ class MemoryTracker:
 
 
 class FolderStore:
-    """Models by their folders alone."""
+    """Models addressed by folder only."""
 
     def resolve(self, uri: str) -> Path:
         if not Path(uri).is_dir():

@@ -1,7 +1,6 @@
-"""What recipes know of tracking: three protocols, and versions of them that live in memory.
+"""Tracking protocols that recipes depend on; `asr_lab.tracking` implements them on MLflow.
 
-`asr_lab.tracking` implements them on MLflow. A recipe is handed a `Tracker`, starts a run, and records into it; it
-asks the `ModelStore` for models by URI and registers new ones there.
+A recipe receives a `Tracker`, starts a run and records into it; it resolves models by URI through the `ModelStore`.
 """
 
 from __future__ import annotations
@@ -17,15 +16,15 @@ import pandas as pd
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 REPRODUCE = "reproduce"
-"""Kind of a run that repeats another one."""
+"""Kind of a run that reproduces another one."""
 MERGED = "asr_lab.merged"
-"""Tag of a run whose adapters became part of the weights that it kept: another model, of the same signature."""
+"""Tag of a run whose adapters were merged into the saved weights: a different model with the same signature."""
 PHASES_DONE, ARMS_DONE = "phases.json", "arms.json"
-"""What is done of a run of several trainings, in the place of its checkpoints: by it the run is continued."""
+"""Files in a run's checkpoint folder that list its finished trainings, so that the run can be resumed."""
 
 
 class Terminated(SystemExit):
-    """SIGTERM came: from a cluster, `torchrun`, or `kill`. Exit code 143, as the shell has it."""
+    """SIGTERM was received, from a cluster, `torchrun` or `kill`; the exit code is 143."""
 
     def __init__(self) -> None:
         super().__init__(128 + signal.SIGTERM)
@@ -35,27 +34,27 @@ class Terminated(SystemExit):
 
 
 class PrunedError(Exception):
-    """Whoever looks on has seen enough: the run ends as KILLED."""
+    """The watcher pruned the run, which ends as KILLED."""
 
 
 def is_tracked_uri(uri: str) -> bool:
-    """Whether a model's URI is the tracking store's, not a folder of a spool, which is gone once it is shipped."""
+    """Return whether a model URI belongs to the tracking store; a spool's folder is deleted once it is shipped."""
     return uri.startswith(("models:/", "runs:/"))
 
 
 class Watcher(Protocol):
-    """Looks on while a run is recorded, as a sweep does at its trials. Such a run is `minimal`."""
+    """Callbacks of a run while it is recorded, as a sweep has for its trials. Such a run is `minimal`."""
 
     def on_metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Told each time metrics are logged; may raise `PrunedError`."""
+        """Called each time metrics are logged; may raise `PrunedError`."""
 
     def wants_model(self) -> bool:
-        """Whether the run's model is worth keeping; asked when its figures are known."""
+        """Return whether to save the run's model; called once its metrics are known."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
-    """What a run is, before it starts: its family and kind, its configuration and what makes it itself."""
+    """Description of a run before it starts: family, kind, configuration and signature."""
 
     family: str
     kind: str
@@ -66,18 +65,17 @@ class RunSpec:
     config_yaml: str
     tags: Mapping[str, str] = field(default_factory=dict)
     parent: str = ""
-    """Id of the run that this one belongs to."""
+    """Id of the parent run."""
     registers: bool = True
-    """Whether its models may become versions in the registry; one that repeats another run leaves it as it is."""
+    """Whether its models may be registered; a run that reproduces another one registers none."""
     resumable: bool = False
-    """Whether an unfinished run of the same signature whose process is gone is continued."""
+    """Whether to resume an unfinished run of the same signature whose process has ended."""
     watcher: Watcher | None = None
-    """Who looks on."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A split as a run used it."""
+    """A data split used by a run."""
 
     name: str
     split: str
@@ -89,11 +87,11 @@ class Dataset:
 
 @dataclass(frozen=True, kw_only=True)
 class RegisteredModel:
-    """What is registered: a recogniser's folder, or an adapter's file with the base it belongs to."""
+    """A model to register: the folder of a recogniser, or the file of an adapter and the URI of its base."""
 
     name: str
     files: Mapping[str, Path]
-    """Artifact name -> file or folder; `model` is a recogniser's folder, `adapter` an adapter's file."""
+    """Artifact name -> path: `model` is the folder of a recogniser, `adapter` the file of an adapter."""
     base_uri: str = ""
     """For an adapter: the pinned URI of its base (`models:/deepspeech2/3`)."""
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -102,17 +100,17 @@ class RegisteredModel:
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A run that is finished, as far as others build on it."""
+    """A finished run whose model and metrics can be reused."""
 
     run_id: str
     name: str
     model_uri: str
     metrics: Mapping[str, float]
-    """Name -> the last value."""
+    """Metric name -> last value."""
 
 
 class Recorder(Protocol):
-    """One run, being recorded. As a context manager it ends itself: FINISHED, FAILED, or KILLED (Ctrl-C, SIGTERM)."""
+    """Records one run. As a context manager it ends the run as FINISHED, FAILED or KILLED (Ctrl-C, SIGTERM)."""
 
     @property
     def run_id(self) -> str: ...
@@ -122,44 +120,44 @@ class Recorder(Protocol):
 
     @property
     def resumed(self) -> bool:
-        """Whether this continues a run that was cut off."""
+        """Whether this resumes an interrupted run."""
 
     @property
     def minimal(self) -> bool:
-        """Whether figures and tables will do: one of many runs, of whose pages and pictures nobody looks at all."""
+        """Whether to log only metrics and tables, no pages and figures, as for one of many trials."""
 
     @property
     def checkpoints(self) -> Path:
-        """Folder of this run's checkpoints; those of a run that is continued lie in it."""
+        """Folder of this run's checkpoints, also those of the run that it resumes."""
 
     def params(self, values: Mapping[str, Any]) -> None: ...
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None: ...
 
     def last_steps(self) -> dict[str, int]:
-        """Metric -> the last step at which a run that is continued has it already; empty for a new run."""
+        """Return metric -> last step already logged by the run that is resumed; empty for a new run."""
 
     def tags(self, values: Mapping[str, str]) -> None: ...
 
     def note(self, content: str) -> None:
-        """The run's description in Markdown: what people read first when they open it."""
+        """Set the run's description, in Markdown."""
 
     def dataset(self, dataset: Dataset) -> None: ...
 
     def table(self, rows: pd.DataFrame, path: str) -> None:
-        """A table as a parquet artifact, such as `eval/test.parquet`."""
+        """Log a table as a parquet artifact, such as `eval/test.parquet`."""
 
     def text(self, content: str, path: str) -> None:
-        """A text artifact, such as `config.yaml` or `eval/test.html`."""
+        """Log a text artifact, such as `config.yaml` or `eval/test.html`."""
 
     def file(self, local: Path, folder: str = "") -> None: ...
 
     def figure(self, figure: Any, path: str) -> None: ...
 
     def model(self, model: RegisteredModel, *, register: bool) -> str:
-        """Keep a model with the run, and make it a version of `model.name` if `register`; its URI.
+        """Log a model, register it as a version of `model.name` if `register`, and return its URI.
 
-        "" where a watcher does not want it: then it is not kept.
+        Return "" without logging if the watcher does not want it.
         """
 
     def finish(self, status: Status) -> None: ...
@@ -175,41 +173,39 @@ class Tracker(Protocol):
     """Starts runs."""
 
     def start(self, spec: RunSpec, *, own: bool = False) -> Recorder:
-        """A new run, one that is continued, or the one that the caller was given (never when `own`)."""
+        """Start a new run, resume one, or take the one that the caller was given (never if `own`)."""
 
     def finished(self, spec: RunSpec) -> FinishedRun | None:
-        """The newest finished run of this signature and kind that has a model, of adapters that are merged only where
-        those of `spec` are; None when there is none.
-        """
+        """Return the newest finished run of this signature and kind that has a model, merged if `spec` is, or None."""
 
 
 class RunKeeper(Tracker, Protocol):
-    """Also takes up runs again, and closes those that nobody records any more."""
+    """Also reopens runs, and closes those whose process has ended."""
 
     def reopen(self, spec: RunSpec, run_id: str) -> Recorder:
-        """Go on recording into a run that was started before, ended or not; a new run where that one is gone."""
+        """Continue recording into an earlier run, ended or not; start a new one if it was deleted."""
 
     def close(self, run_id: str, status: Status, why: str) -> None:
-        """End a run whose process is gone, and remove its checkpoints; nothing where it has ended."""
+        """End a run whose process has ended, and delete its checkpoints; do nothing if it is closed already."""
 
 
 class ModelStore(Protocol):
-    """Where models are kept."""
+    """Resolves model URIs."""
 
     def resolve(self, uri: str) -> Path:
-        """The local folder of a model by `models:/NAME@alias`, `models:/NAME/3`, `runs:/ID/model` or a folder."""
+        """Return the local folder of `models:/NAME@alias`, `models:/NAME/3`, `runs:/ID/model` or a folder."""
 
     def adapter_file(self, uri: str) -> Path:
-        """The file of a registered adapter, by `models:/deepspeech2-adapter-NAME@alias` and the like."""
+        """Return the local file of a registered adapter, such as `models:/deepspeech2-adapter-NAME@alias`."""
 
     def resolve_version(self, uri: str) -> str:
-        """The same model under a URI that will mean it for ever (an alias becomes a version)."""
+        """Return an immutable URI of the same model: an alias becomes a version."""
 
     def exists(self, uri: str) -> bool: ...
 
 
 def status_of(kind: type[BaseException] | None) -> Status:
-    """How a run ends that was left by this exception."""
+    """Return the final status of a run that ended with this exception, or with none."""
     if kind is None:
         return "FINISHED"
     return "KILLED" if issubclass(kind, KeyboardInterrupt | Terminated | PrunedError) else "FAILED"

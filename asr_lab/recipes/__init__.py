@@ -1,1 +1,1 @@
-"""Each a short straight line from a configuration to a recorded run."""
+"""Recipes: each leads from a configuration to a recorded run."""

@@ -1,4 +1,4 @@
-"""What the demo needs before a person's adapter can be trained: its corpus and its base, each made once."""
+"""Create the corpus and the base model of the demo, once, before a speaker's adapter is trained."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _BASE_CONFIG = Path("experiments/deepspeech2/base.yaml")
 
 
 def is_demo(path: str) -> bool:
-    """Whether a manifest belongs to the demo corpus."""
+    """Return whether a manifest belongs to the demo corpus."""
     return CORPUS in Path(path).parents
 
 
 def ensure_corpus(console: Console, *, make: bool = True) -> None:
-    """Make the demo corpus if it is not there; without `make`, raise `AsrLabError` that says how."""
+    """Create the demo corpus if it is missing, or without `make` raise `AsrLabError`."""
     if (CORPUS / "train.jsonl.gz").is_file():
         return
     if not make:
@@ -33,12 +33,12 @@ def ensure_corpus(console: Console, *, make: bool = True) -> None:
 
     console.print(f"making the demo corpus in {CORPUS} (once)")
     with Progress(console=console, transient=True) as bar:
-        task = bar.add_task("speaking", total=None)
+        task = bar.add_task("synthesising", total=None)
         make_demo(CORPUS, progress=lambda done, total: bar.update(task, completed=done, total=total))
 
 
 def ensure_base(tracker: Tracker, store: ModelStore, console: Console) -> None:
-    """Train and register the demo's base if the registry has no champion."""
+    """Train and register the base model of the demo if the registry has no champion."""
     if store.exists(BASE):
         return
     console.print(f"there is no {BASE} yet: training it (once)")
@@ -47,17 +47,17 @@ def ensure_base(tracker: Tracker, store: ModelStore, console: Console) -> None:
     train(config, tracker, console, own=True)
 
 
-def with_person(config: AdapterExperiment) -> AdapterExperiment:
-    """The configuration with the demo person's manifests; raises `AsrLabError` that lists the persons there are."""
+def with_demo_speaker(config: AdapterExperiment) -> AdapterExperiment:
+    """Return the configuration with the manifests of a demo speaker. Raise `AsrLabError` if there is none."""
     if config.data.test:
         raise AsrLabError("data.test is set, data.train is not", allowed="both, or neither for the demo's speakers")
     name = config.adapter.name
     folder = CORPUS / "persons" / name
     if not folder.is_dir():
-        persons = sorted(path.name for path in (CORPUS / "persons").iterdir())
+        speakers = sorted(path.name for path in (CORPUS / "persons").iterdir())
         raise AsrLabError(
             f"the demo corpus has no speaker {name!r}",
-            allowed=listing(persons),
+            allowed=listing(speakers),
             next_command=f"mlflow run . -e adapter -P name={name} -P data=MANIFEST.jsonl.gz, for a speaker of your own",
         )
     data = config.data.model_copy(

@@ -1,4 +1,4 @@
-"""Score a recogniser, with or without a person's adapter, on a manifest."""
+"""Score a recogniser, with or without an adapter, on a manifest."""
 
 from __future__ import annotations
 
@@ -37,28 +37,28 @@ CHAMPION = str(Adapter.model_fields["base"].default)
 
 
 class Evaluation(Outcome, Protocol):
-    """What every family's evaluation gives."""
+    """The result of an evaluation."""
 
     @property
     def table(self) -> pd.DataFrame:
-        """A row an utterance: `id`, and the counts that its figures are made of."""
+        """One row per utterance: `id` and error counts."""
 
 
 @dataclass(frozen=True)
 class EvaluatedRecognition:
-    """The figures of one evaluation of a recogniser of text."""
+    """The result of evaluating a speech recogniser."""
 
     run_id: str
     run_name: str
     wer: Interval
     table: pd.DataFrame
-    """A row an utterance (`recipes.recognition.scoring.score`)."""
+    """One row per utterance (`recipes.recognition.scoring.score`)."""
     split: str
     seconds: float
 
     @property
     def summary(self) -> Summary:
-        """The figures, and those of slices with few values."""
+        """Error rates, also of slices with few values."""
         rows = {
             f"{self.split}/wer": f"{self.wer.value:.1%}, {between(self.wer.low, self.wer.high)}",
             f"{self.split}/cer": f"{error_rates.cer(self.table):.1%}",
@@ -75,9 +75,9 @@ class EvaluatedRecognition:
 
 
 def with_adapter(store: ModelStore, model: str, adapter: str, folder: str) -> tuple[Recognizer, str]:
-    """The recogniser, carrying the adapter if one is named, and its pinned URI.
+    """Return the recogniser, with the adapter if one is given, and its pinned URI.
 
-    Without a `model` it is the base that the adapter's file names, else the champion.
+    Without `model`, the base named in the adapter file is used, else the champion.
     """
     manager = AdapterManager(folder)
     adapter = adapter_file(store, adapter)
@@ -90,12 +90,12 @@ def with_adapter(store: ModelStore, model: str, adapter: str, folder: str) -> tu
 
 
 def adapter_file(store: ModelStore, adapter: str) -> str:
-    """An adapter's name or file as it is; one in the registry (`models:/...`) as its file."""
+    """Return the local file of a registered adapter (`models:/...`), and a name or file unchanged."""
     return str(store.adapter_file(adapter)) if adapter.startswith(_OF_A_STORE) else adapter
 
 
 def _adapter_tags(settings: schema.Evaluation, store: ModelStore) -> dict[str, str]:
-    """The adapter's person, the digest of its file, and its version in the registry; empty for the base alone."""
+    """Return tags for the speaker, file digest and registry version of the adapter; empty without one."""
     if not settings.adapter:
         return {}
     manager, adapter = AdapterManager(settings.adapter_dir), adapter_file(store, settings.adapter)
@@ -108,13 +108,13 @@ def _adapter_tags(settings: schema.Evaluation, store: ModelStore) -> dict[str, s
 
 @dataclass(frozen=True)
 class EvaluationPlan:
-    """The data and the recogniser, read and checked."""
+    """The plan of an evaluation: data and recogniser, checked."""
 
     config: EvaluateExperiment
     split: Split
     recognizer: Recognizer
     uri: str
-    """The pinned model."""
+    """Pinned URI of the model."""
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -123,7 +123,7 @@ class EvaluationPlan:
 
 
 def plan(config: EvaluateExperiment, store: ModelStore) -> EvaluationPlan:
-    """Read the data and load the recogniser, with its adapter where one is named."""
+    """Read the data and load the recogniser, with its adapter if one is given."""
     settings = config.evaluate
     split = Split.read(settings.split, settings.data)
     if settings.phonemes:
@@ -134,7 +134,7 @@ def plan(config: EvaluateExperiment, store: ModelStore) -> EvaluationPlan:
 
 
 def evaluate(config: EvaluateExperiment, tracker: Tracker, console: Console, *, store: ModelStore) -> Evaluation:
-    """Score the manifest as the model's family does, recorded as a run of kind `evaluate`."""
+    """Score the manifest with the evaluation of the model's family, in a run of kind `evaluate`."""
     use_threads(config.run.threads)
     planned = plan(config, store)
     score_as = find(family(planned.recognizer.model_type).evaluation)
@@ -145,7 +145,7 @@ def evaluate(config: EvaluateExperiment, tracker: Tracker, console: Console, *, 
 def evaluate_recognition(
     planned: EvaluationPlan, tracker: Tracker, console: Console, store: ModelStore
 ) -> EvaluatedRecognition:
-    """WER with interval and CER, the table and page of the utterances."""
+    """Log WER with interval, CER, and the table and page of the utterances."""
     config, settings, split, recognizer = planned.config, planned.config.evaluate, planned.split, planned.recognizer
     clock = Clock()
     if settings.learners:
@@ -166,13 +166,13 @@ def evaluate_recognition(
     with tracker.start(spec) as run:
         run.dataset(split.dataset())
         with Progress(console=console, transient=True) as bar:
-            task = bar.add_task("recognising", total=len(split.cuts))
+            task = bar.add_task("transcribing", total=len(split.cuts))
             hypotheses = recognizer.hypotheses(split.cuts, settings.batch_size, lambda done: bar.advance(task, done))
         seconds = clock.seconds
         table = score(split.cuts, hypotheses, recognizer.normalizer, in_phonemes=settings.phonemes)
-        voices, note = embedded(split.cuts) if settings.audio else ({}, "")
+        audio, note = embedded(split.cuts) if settings.audio else ({}, "")
         title = f"{run.name} on {settings.data}"
-        interval = record_scores(run, table, settings.split, title, audio=voices, note=note)
+        interval = record_scores(run, table, settings.split, title, audio=audio, note=note)
         if settings.save_predictions:
             record_predictions(run, table, settings.split)
         speech = sum(cut.duration for cut in split.cuts)

@@ -1,4 +1,4 @@
-"""A checkpoint from elsewhere as an ordinary model here: a folder, and a version in the registry where asked."""
+"""Import a foreign checkpoint as a model folder, and optionally register it."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ _OF_A_MODEL = {"config.json", "model.safetensors", "vocab.json", "tokenizer_conf
 
 
 def write(recognizer: DeepSpeech2Recognizer, out: Path, *, overwrite: bool = False) -> None:
-    """Write the model to the folder `out`, whole; a model that is there is replaced only where asked.
+    """Write the model to the folder `out`, atomically; an existing model is replaced only if `overwrite`.
 
-    Raises `AsrLabError` when something else is there: only a model's folder is ever replaced.
+    Raise `AsrLabError` if `out` contains anything but a model.
     """
     out = out.absolute()
-    _check_place(out, overwrite)
+    _check_destination(out, overwrite)
     with explain_unwritable("the model", out), whole_folder(out, replaces=True) as written:
         recognizer.save(written)
 
 
-def _check_place(out: Path, overwrite: bool) -> None:
+def _check_destination(out: Path, overwrite: bool) -> None:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
-    strangers = [file.name for file in out.iterdir() if file.name not in _OF_A_MODEL] if out.is_dir() else [out.name]
-    if strangers or not (out / "config.json").is_file():
+    other_files = [file.name for file in out.iterdir() if file.name not in _OF_A_MODEL] if out.is_dir() else [out.name]
+    if other_files or not (out / "config.json").is_file():
         raise AsrLabError(
-            f"something else than a model is where the model would go: {listing(strangers or [out.name], 4)}",
+            f"something else than a model is where the model would go: {listing(other_files or [out.name], 4)}",
             where=str(out),
             allowed="a new folder, or the folder of a model and nothing else",
         )
@@ -41,7 +41,7 @@ def _check_place(out: Path, overwrite: bool) -> None:
 
 
 def register(recognizer: DeepSpeech2Recognizer, folder: Path, checkpoint: Path, name: str, tracker: Tracker) -> str:
-    """Make the folder a version of `name`, recorded as a run of kind `import`; its URI."""
+    """Register the folder as a version of `name`, in a run of kind `import`; return its URI."""
     shape = recognizer.model.config
     config = DeepSpeech2Experiment()
     sizes = {key: getattr(shape, key) for key in type(config.model).model_fields if hasattr(shape, key)}

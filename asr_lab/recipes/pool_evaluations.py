@@ -1,4 +1,4 @@
-"""One evaluation of several: each utterance scored once, by the model that did not learn from its speaker."""
+"""Pool cross-validation folds into one evaluation: each utterance is scored once, by the model not trained on it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ from asr_lab.system.resources import Clock
 def pool(
     config: PoolExperiment, tables: Mapping[str, pd.DataFrame], *, text: str, model_type: str, tracker: Tracker
 ) -> EvaluatedRecognition:
-    """Record the score tables (by the runs' names) as one evaluation of `pool.data`.
+    """Record score tables, by run name, as one evaluation of `pool.data`.
 
-    `text` is the text normaliser they were scored after. Raises `AsrLabError` unless they hold each utterance of the
-    manifest exactly once.
+    `text` is their text normaliser. Raise `AsrLabError` unless they contain each utterance of the manifest once.
     """
     clock, settings = Clock(), config.pool
     split = Split.read(settings.split, settings.data)
@@ -44,15 +43,15 @@ def pool(
 
 
 def pooled(tables: Mapping[str, pd.DataFrame], ids: list[str], where: str) -> pd.DataFrame:
-    """The rows of all tables in the order of `ids`; raises `AsrLabError` unless each is in exactly one of them."""
+    """Concatenate the tables in the order of `ids`. Raise `AsrLabError` unless each id is in exactly one of them."""
     table = pd.concat(tables.values(), ignore_index=True)
     twice = sorted(set(table["id"][table["id"].duplicated()]))
     others, missing = sorted(set(table["id"]) - set(ids)), sorted(set(ids) - set(table["id"]))
     faults = {"were scored by several runs": twice, "were scored by none": missing, "are not in it": others}
-    told = [f"{len(which)} utterances {what}: {listing(which, 3)}" for what, which in faults.items() if which]
-    if told:
+    problems = [f"{len(which)} utterances {what}: {listing(which, 3)}" for what, which in faults.items() if which]
+    if problems:
         raise AsrLabError(
-            f"the runs' utterances are not those of the manifest: {'; '.join(told)}",
+            f"the runs' utterances are not those of the manifest: {'; '.join(problems)}",
             where=where,
             allowed="the manifest that `asr-lab data split --folds` parted, and one run of each fold",
         )

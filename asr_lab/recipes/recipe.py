@@ -1,4 +1,4 @@
-"""What every family's recipe offers: a plan before anything is spent, and the run itself."""
+"""The interface of recipes: a plan, and the run itself."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from asr_lab.reports.summary import Summary
 
 
 class Plan(Protocol):
-    """All that is known before anything is spent: the data, read and checked, and what will be trained or scored."""
+    """A checked plan of a run, made before any training or scoring."""
 
     @property
     def warnings(self) -> list[str]: ...
@@ -38,20 +38,20 @@ class Outcome(Protocol):
 
 
 class Run(Protocol):
-    """Does what a configuration says, recorded by the tracker; `store` gives the models it starts from."""
+    """Runs a configuration, recorded by the tracker; `store` resolves its models."""
 
     def __call__(self, config: Any, tracker: Tracker, console: Console, *, store: ModelStore) -> Outcome: ...
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a family's configurations are planned and run; each family names one in `asr_lab.families`."""
+    """How configurations of a family are planned and run; named in `asr_lab.families`."""
 
     plan: Callable[[Any, ModelStore], Plan]
     run: Run
 
 
 def recipe_of(config: Experiment) -> Recipe:
-    """The recipe of a configuration's family."""
+    """Return the recipe of a configuration's family."""
     recipe: Recipe = find(family(config.recipe).recipe)
     return recipe

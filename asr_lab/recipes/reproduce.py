@@ -1,4 +1,4 @@
-"""A run, run again: from its own configuration, as its child, leaving registry and adapters as they are."""
+"""Reproduce a run from its configuration, as its child run, without changing the registry or adapter files."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from asr_lab.recipes.recipe import recipe_of
 
 @dataclass(frozen=True)
 class _AsChild:
-    """Starts runs under the run that is repeated; what it registered is registered already."""
+    """Starts runs as children of the reproduced run, without registering models."""
 
     tracker: Tracker
     parent: str
 
     def start(self, spec: RunSpec, *, own: bool = False) -> Recorder:
-        if spec.parent:  # a child of the repetition itself
+        if spec.parent:  # a child of the reproduction
             return self.tracker.start(replace(spec, registers=False, resumable=False), own=True)
         tags = {**spec.tags, "asr_lab.reproduces": self.parent}
         repeated = replace(spec, parent=self.parent, kind=REPRODUCE, tags=tags, registers=False, resumable=False)
         return self.tracker.start(repeated, own=True)
 
     def finished(self, spec: RunSpec) -> FinishedRun | None:
-        """None: what is repeated is not taken from elsewhere."""
+        """None: a reproduction never reuses a run."""
         return None
 
 
 def refuse_parts(config: Experiment, original: str) -> None:
-    """Raise `AsrLabError` where a run of this family is reproduced by its parts."""
+    """Raise `AsrLabError` if runs of this family are reproduced by their parts."""
     if parts := family(config.recipe).reproduced:
         raise AsrLabError(
             f"a run of {config.recipe} is reproduced by its {parts}, one by one",
@@ -44,7 +44,7 @@ def refuse_parts(config: Experiment, original: str) -> None:
 
 
 def again(config: Experiment, original: str, tracker: Tracker, store: ModelStore, console: Console) -> str:
-    """Do what `config` says as a child of the run `original`; the id of the new run."""
+    """Run `config` as a child of the run `original`; return the id of the new run."""
     with tempfile.TemporaryDirectory() as folder:
         traceless = config.without_traces(folder)
         return recipe_of(traceless).run(traceless, _AsChild(tracker, original), console, store=store).run_id

@@ -1,4 +1,4 @@
-"""What a run is before it starts: its name, signature, parameters and tags, from its configuration and data."""
+"""Describe a run before it starts: name, signature, parameters and tags, from configuration and data."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from asr_lab.config import identity
 from asr_lab.interfaces.tracking import RunSpec
 
-_RESUMABLE = ("train", "phase", "curriculum", "arms")  # kinds that go on where they were cut off
+_RESUMABLE = ("train", "phase", "curriculum", "arms")  # kinds that are resumed if interrupted
 
 
 def describe(
@@ -24,9 +24,9 @@ def describe(
     called: str = "",
     **tags: str,
 ) -> RunSpec:
-    """What a run is, from its configuration and its data's digests.
+    """Describe a run by its configuration and the digests of its data.
 
-    Its name begins with `name` and says what differs from the defaults; or it is what the run is `called`.
+    Its name is `called`, or `name` followed by the settings that differ from the defaults.
     """
     return RunSpec(
         parent=parent,

@@ -1,4 +1,4 @@
-"""The data of a recipe: manifests read and checked, and what of them a recogniser can learn from."""
+"""The data of a recipe: read, check and filter manifests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from asr_lab.units import SAMPLE_RATE, num_samples
 
 @dataclass(frozen=True)
 class Split:
-    """A manifest, read."""
+    """A manifest and its utterances."""
 
     name: str
     path: str
@@ -33,7 +33,7 @@ class Split:
         return cls(name, path, cuts, manifest.digest(cuts))
 
     def __str__(self) -> str:
-        """Its size and digest, for people."""
+        """Size and digest."""
         minutes = f"{self.hours * 60:.1f} min"
         return f"{len(self.cuts):6} utterances  {minutes:>10}  digest {self.digest[:8]}"
 
@@ -42,7 +42,7 @@ class Split:
         return float(sum(cut.duration for cut in self.cuts)) / 3600
 
     def dataset(self) -> Dataset:
-        """The split as a run's dataset input, named after its corpus folder."""
+        """Return the split as a run's dataset input, named after its corpus folder."""
         path = Path(self.path)
         name = path.name.removesuffix(manifest.SUFFIX)
         return Dataset(
@@ -55,8 +55,8 @@ class Split:
         )
 
 
-def screened(split: Split, recognizer: Recognizer, max_duration_s: float, *, fastest: float = 1.0) -> FilterResult:
-    """What of a split the recogniser can learn from; `fastest` is the highest factor of speed perturbation."""
+def filter_split(split: Split, recognizer: Recognizer, max_duration_s: float, *, fastest: float = 1.0) -> FilterResult:
+    """Return the utterances that can be trained on; `fastest` is the highest speed perturbation factor."""
     return filter_transcribed(
         split.cuts,
         recognizer.spell,
@@ -70,7 +70,7 @@ def screened(split: Split, recognizer: Recognizer, max_duration_s: float, *, fas
 
 
 def refuse_too_short(split: Split, recognizer: Recognizer) -> None:
-    """Raise `AsrLabError` that names the utterances which the recogniser cannot hear, before anything is spent."""
+    """Raise `AsrLabError` that names the utterances too short for the recogniser."""
     short = too_short(split.cuts, recognizer)
     if short:
         raise AsrLabError(
@@ -82,17 +82,17 @@ def refuse_too_short(split: Split, recognizer: Recognizer) -> None:
 
 
 def too_short(cuts: CutSet, recognizer: Recognizer) -> list[str]:
-    """Ids of the utterances that are shorter than anything the recogniser can hear."""
+    """Return the ids of utterances shorter than the recogniser's minimum."""
     return [cut.id for cut in cuts if num_samples(cut.duration) < recognizer.min_samples]
 
 
 def shortest(recognizer: Recognizer) -> str:
-    """The shortest signal that the recogniser can hear, for people."""
+    """Return the recogniser's minimum duration, as text."""
     return f"{recognizer.min_samples / SAMPLE_RATE * 1000:.0f} ms"
 
 
 def check_spoken(splits: Mapping[str, Split]) -> None:
-    """Raise `AsrLabError` unless phonemes can be made of all that is validated and tested on."""
+    """Raise `AsrLabError` unless validation and test utterances can be converted to phonemes."""
     for name in ("val", "test"):
         if name in splits:
             check_languages(splits[name].cuts, splits[name].path)

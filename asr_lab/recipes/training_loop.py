@@ -1,4 +1,4 @@
-"""What trainings of all models share: a run begun with what is known of it, and the loop from its last checkpoint."""
+"""The training loop shared by all recipes: begin a run, and train from its last checkpoint."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BEST = "model"
 
 
 def begin(planned: TrainingPlan, run: Recorder, console: Console) -> None:
-    """Say what is trained, and record data and sizes."""
+    """Print what is trained, and record data and sizes."""
     doing = "continuing" if run.resumed else "fine-tuning" if planned.base_uri else "training"
     console.print(
         f"{doing} [bold]{run.name}[/]: "
@@ -42,9 +42,9 @@ def fit(
     validate: Callable[[], Tally],
     keepers: Callable[[Path], list[TrainerCallback]],
 ) -> TrainerState:
-    """Train from the last checkpoint there is; where that ended.
+    """Train from the last checkpoint; return the final trainer state.
 
-    `keepers` are the callbacks that keep what is best in the folder of the checkpoints.
+    `keepers` returns the callbacks that save the best epoch in the checkpoint folder.
     """
     config, recognizer = planned.config, planned.recognizer
     collator = recognizer.collator(labelled=True, augmenter=planned.augmenter())
@@ -79,25 +79,25 @@ def fit(
     began, done = time.monotonic(), int(checkpoint.name.split("-")[1]) if checkpoint else 0
     trainer.go_on(checkpoint)
     seen = (int(trainer.state.global_step) - done) * config.train.batch_size * config.train.accumulate * world_size
-    if seen:  # else it was cut off behind its last update
+    if seen:  # else it was interrupted after its last update
         run.metrics({"perf/utterances_per_second": seen / (time.monotonic() - began)})
     if rank == 0:
-        _refuse_none_best(folder, config.train.lr)
+        _check_best_epoch(folder, config.train.lr)
         final = folder / "final"
         with (
             explain_unwritable("the final model", final),
-            trainer.as_kept(),
+            trainer.averaged_weights(),
             whole_folder(final, replaces=True) as written,
         ):
             recognizer.save(written)
     return trainer.state
 
 
-def _refuse_none_best(folder: Path, lr: float) -> None:
-    """Raise `AsrLabError` where no epoch was worth keeping."""
+def _check_best_epoch(folder: Path, lr: float) -> None:
+    """Raise `AsrLabError` if no epoch was saved as the best."""
     if not any(folder.glob("*/best.json")):
         raise AsrLabError(
-            "no epoch's validation loss is a number: nothing was learned, and no model is kept",
+            "the validation loss of every epoch is NaN: no model is saved",
             where=str(folder),
-            allowed=f"a lower train.lr than {lr:g}, train.grad_clip, or a base whose weights are whole",
+            allowed=f"a lower train.lr than {lr:g}, train.grad_clip, or a base whose weights are intact",
         )

@@ -1,9 +1,9 @@
-"""Searching an experiment's keys: Optuna's studies, whose trials are runs."""
+"""Hyperparameter sweeps: Optuna studies whose trials are runs."""
 
 import logging
 import warnings
 
 import optuna
 
-optuna.logging.set_verbosity(logging.ERROR)  # trials are told by our own progress
+optuna.logging.set_verbosity(logging.ERROR)  # trials are reported by our own progress display
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)

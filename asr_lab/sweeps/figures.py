@@ -19,23 +19,23 @@ _WIDE = 3.2  # inches of a panel
 
 
 def figures(study: Study, metrics: tuple[str, ...]) -> dict[str, Figure]:
-    """Name -> figure: history, importance, parallel coordinates, slices, contours; of two objectives the Pareto front.
+    """Return name -> figure: history, importance, parallel coordinates, slices, contours, Pareto front.
 
-    What cannot be drawn of so few trials, or of a space like this, is left out.
+    Figures that need more trials or another space are left out.
     """
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len(done) < _FEWEST:
         return {}
     matplotlib.use("Agg", force=False)
-    found: dict[str, Figure] = {}
+    drawn_figures: dict[str, Figure] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name, draw in _wanted(study, metrics):
             try:
-                found[name] = _figure(name, draw())
+                drawn_figures[name] = _figure(name, draw())
             except (ValueError, RuntimeError, IndexError, ZeroDivisionError):
                 continue
-    return found
+    return drawn_figures
 
 
 def _wanted(study: Study, metrics: tuple[str, ...]) -> Iterator[tuple[str, Callable[[], Any]]]:
@@ -54,7 +54,7 @@ def _wanted(study: Study, metrics: tuple[str, ...]) -> Iterator[tuple[str, Calla
 
 
 def _of(study: Study, place: int, metric: str, *, several: bool) -> Callable[..., Callable[[], Any]]:
-    """Draws figures of one of the objectives."""
+    """Return a function that draws figures of one objective."""
 
     def target(trial: Any) -> float:
         return float(trial.values[place])
@@ -72,16 +72,16 @@ def _of(study: Study, place: int, metric: str, *, several: bool) -> Callable[...
 
 
 def _important(study: Study, target: Any) -> list[str]:
-    """The parameters that matter most, of those that every trial has."""
-    found = get_param_importances(study, **({"target": target} if target else {}))
-    names = list(found)[:_MOST_CONTOURS]
+    """Return the most important parameters that every trial has."""
+    importances = get_param_importances(study, **({"target": target} if target else {}))
+    names = list(importances)[:_MOST_CONTOURS]
     if len(names) < 2:
         raise ValueError("a contour needs two parameters")
     return names
 
 
 def _figure(name: str, axes: Any) -> Figure:
-    """The figure of what Optuna drew, large enough for its panels."""
+    """Return Optuna's figure, sized for its panels."""
     several = getattr(axes, "flat", None)
     first = next(iter(several)) if several is not None else axes
     figure: Figure = first.figure
@@ -94,7 +94,7 @@ def _figure(name: str, axes: Any) -> Figure:
         panel.tick_params(labelsize=7, which="both")
         panel.xaxis.label.set_fontsize(8)
         panel.yaxis.label.set_fontsize(8)
-    if name == "intermediate" and first.get_legend():  # a name a trial: soon higher than the figure
+    if name == "intermediate" and first.get_legend():  # one name per trial: higher than the figure
         first.get_legend().remove()
     if name.startswith("parallel"):  # its panels lie on each other, and have no height of their own
         return figure
@@ -110,7 +110,7 @@ def _figure(name: str, axes: Any) -> Figure:
 
 
 def close(made: dict[str, Figure]) -> None:
-    """Let pyplot forget them."""
+    """Close the figures in pyplot."""
     from matplotlib import pyplot
 
     for figure in made.values():

@@ -1,4 +1,4 @@
-"""Being the one process that leads a sweep: it makes the run of the study, and says what was found."""
+"""Elect the one process that leads a sweep: it creates the run of the study and reports the result."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ _SIGN_EVERY_S = 30.0
 
 @contextmanager
 def leading(study: Study, planned: StudyPlan) -> Iterator[str]:
-    """Be the one that leads the study; raises `AsrLabError` where another process does. What is yielded is the machine
-    of one that led it and fell silent, or ""."""
+    """Lead the study. Raise `AsrLabError` if another process does.
+
+    Yield the machine of a former leader that stopped signing, or "".
+    """
     former = _former(study, planned)
     over = threading.Event()
 
@@ -43,7 +45,7 @@ def leading(study: Study, planned: StudyPlan) -> Iterator[str]:
 
 
 def _former(study: Study, planned: StudyPlan) -> str:
-    """The machine of a leader that fell silent; "" where none did. Raises `AsrLabError` when it still leads."""
+    """Return the machine of a leader that stopped signing, or "". Raise `AsrLabError` if it still leads."""
     mark, _, seen = str(study.user_attrs.get(COORDINATOR) or "").rpartition("@")
     if not mark:
         return ""

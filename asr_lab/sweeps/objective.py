@@ -1,4 +1,4 @@
-"""What a sweep seeks, and what it may look at while a trial runs; both known to be logged before the first trial."""
+"""The objective of a sweep and the metric it prunes by, both checked to be logged before the first trial."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from asr_lab.metrics.catalog import direction
 
 @dataclass(frozen=True)
 class Objective:
-    """One metric or two, each with the way that is better, and the metric that trials are pruned by."""
+    """One or two metrics with directions, and the metric that trials are pruned by."""
 
     metrics: tuple[str, ...]
     directions: tuple[Literal["minimize", "maximize"], ...]
-    """Optuna's."""
+    """Optuna's directions."""
     prune_on: str
-    """"" where there is none."""
+    """"" if none."""
 
     @classmethod
     def of(cls, sweep: SweepExperiment, recipe: str, settings: Mapping[str, Any]) -> Objective:
-        """`settings` are the keys of the experiment; raises `AsrLabError` for a metric that it will not log."""
+        """`settings` are the keys of the experiment. Raise `AsrLabError` for a metric that it does not log."""
         trained = family(recipe)
         logged = _logged(trained, settings)
-        ways: list[Literal["minimize", "maximize"]] = []
+        directions: list[Literal["minimize", "maximize"]] = []
         for name, given in sweep.objective.items():
-            _refuse(name, logged, recipe, settings)
-            way = given or direction(name)
-            if way == "neither":
+            _check_logged(name, logged, recipe, settings)
+            better = given or direction(name)
+            if better == "neither":
                 raise AsrLabError(
                     f"metric {name} has no known direction",
                     allowed=f"objective: {{{name}: lower}}, or higher",
                 )
-            ways.append("maximize" if way == "higher" else "minimize")
+            directions.append("maximize" if better == "higher" else "minimize")
         prune_on = sweep.pruner.metric or _default_pruning(trained, tuple(sweep.objective), logged)
         if sweep.pruner.name != "none":
             if not prune_on:
@@ -44,32 +44,32 @@ class Objective:
                     "an adapter is not validated while it trains: there is nothing to prune by",
                     allowed="pruner: none, or data.cross_fit, whose folds are looked at one by one",
                 )
-            _refuse(prune_on, logged, recipe, settings)
-            _refuse_opposite(prune_on, next(iter(sweep.objective)), ways[0])
-        return cls(tuple(sweep.objective), tuple(ways), prune_on)
+            _check_logged(prune_on, logged, recipe, settings)
+            _check_same_direction(prune_on, next(iter(sweep.objective)), directions[0])
+        return cls(tuple(sweep.objective), tuple(directions), prune_on)
 
     def warning(self, settings: Mapping[str, Any]) -> str:
-        """What must be said of the choice, or ""."""
+        """Return a warning about the objective, or ""."""
         own_test = settings.get("data.test") and not settings.get("data.cross_fit")
         if own_test and any(name.startswith("test/") for name in self.metrics):
             return (
-                f"the best trial is chosen on the test data ({settings['data.test']}): these figures of it flatter; "
+                f"the best trial is chosen on the test data ({settings['data.test']}): its figures are optimistic; "
                 "choose on val/..., or an adapter on what is held out of data.train (data.test_share, data.cross_fit)"
             )
         return ""
 
 
 def _default_pruning(trained: Family, sought: tuple[str, ...], logged: list[str]) -> str:
-    """What trials are pruned by if nobody says it: what is sought, where it is seen while they train, or what ranks the
-    runs of the family; "" where nothing is seen."""
+    """Return the default pruning metric: the objective if it is logged during training, else the metric that ranks the
+    runs of the family; "" if neither is."""
     seen = (*sought, *trained.decides, *trained.watched)
     return next((name for name in seen if name in logged and (name.startswith("val/") or name in trained.watched)), "")
 
 
-def _refuse_opposite(prune_on: str, sought: str, way: str) -> None:
-    """Optuna's pruners know one way that is better: that of the objective."""
+def _check_same_direction(prune_on: str, sought: str, wanted: str) -> None:
+    """Raise `AsrLabError` if the pruner's metric has another direction than the objective."""
     own = direction(prune_on)
-    if prune_on != sought and own != "neither" and (own == "higher") != (way == "maximize"):
+    if prune_on != sought and own != "neither" and (own == "higher") != (wanted == "maximize"):
         raise AsrLabError(
             f"pruner.metric={prune_on} is better {own}, and {sought} the other way: pruners know one way",
             allowed=f"pruner.metric of the same way as {sought}, or pruner: none",
@@ -77,12 +77,12 @@ def _refuse_opposite(prune_on: str, sought: str, way: str) -> None:
 
 
 def _logged(trained: Family, settings: Mapping[str, Any]) -> list[str]:
-    """The metrics that runs with these settings log."""
+    """Return the metrics that runs with these settings log."""
     return [name for name in trained.logs if not _lacking(trained, name, settings)]
 
 
 def _lacking(trained: Family, metric: str, settings: Mapping[str, Any]) -> str:
-    """The first setting that a metric needs and the settings lack; "" where it is logged."""
+    """Return the first missing setting that a metric needs; "" if it is logged."""
     for needed in trained.needed(metric):
         key, _, value = needed.partition("=")
         given = settings.get(key)
@@ -91,8 +91,8 @@ def _lacking(trained: Family, metric: str, settings: Mapping[str, Any]) -> str:
     return ""
 
 
-def _refuse(name: str, logged: list[str], recipe: str, settings: Mapping[str, Any]) -> None:
-    """Slices (`val/wer_by_age/5`) depend on the data: the metric that is sliced has to be logged."""
+def _check_logged(name: str, logged: list[str], recipe: str, settings: Mapping[str, Any]) -> None:
+    """Raise `AsrLabError` if a metric is not logged; for a slice (`val/wer_by_age/5`), the metric that is sliced."""
     if name.split("_by_")[0] in logged:
         return
     why = ""

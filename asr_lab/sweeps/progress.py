@@ -1,4 +1,4 @@
-"""What is told while a sweep runs: a bar where somebody looks on, a line a trial elsewhere."""
+"""Progress of a sweep: a bar on a terminal, one line per trial elsewhere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from asr_lab.system.processes import host_and_pid
 
 
 class TrialProgress:
-    """Tells each trial that has ended since the last look."""
+    """Reports each trial that has ended since the last call."""
 
     def __init__(self, console: Console, study: Study, objective: Objective, asked: int) -> None:
         self.console, self.objective, self.asked = console, objective, asked
@@ -43,8 +43,8 @@ class TrialProgress:
     ) -> None:
         self._bar.stop()
 
-    def look(self, study: Study) -> None:
-        """Tell what is new."""
+    def report(self, study: Study) -> None:
+        """Report the trials that ended since the last call."""
         done = trial_states.over(trial_states.counted(study.get_trials(deepcopy=False)))
         new = [trial for trial in done if trial.number not in self._reported]
         if not new:
@@ -54,24 +54,24 @@ class TrialProgress:
         for trial in new:
             self._reported.add(trial.number)
             if not self.console.is_terminal:
-                place = len(self._reported)
-                line = f"trial {place} of {self.asked}: {result_line(trial, self.objective)}; best {best}"
+                number = len(self._reported)
+                line = f"trial {number} of {self.asked}: {result_line(trial, self.objective)}; best {best}"
                 self.console.print(line, markup=False)
 
-    def waiting(self, study: Study) -> None:
-        """Say once which trials of others are waited for."""
+    def report_waiting(self, study: Study) -> None:
+        """Print, once, which trials of other processes are awaited."""
         running = trial_states.counted(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
         if self._waits or not running:
             return
         self._waits = True
         processes = [(trial.number, str(trial.user_attrs.get(trial_states.PROCESS, ""))) for trial in running]
         where = [(number, *host_and_pid(process)) for number, process in processes]
-        told = listing(f"{number} (process {pid} on {host})" for number, host, pid in where)
-        self.console.print(f"waiting for trials that others run: {told}", markup=False)
+        awaited = listing(f"{number} (process {pid} on {host})" for number, host, pid in where)
+        self.console.print(f"waiting for trials that others run: {awaited}", markup=False)
 
 
 def result_line(trial: FrozenTrial, objective: Objective) -> str:
-    """`test/wer 10.9%`, `pruned`, or why it failed."""
+    """Return `test/wer 10.9%`, `pruned`, or the reason of the failure."""
     if trial.state == TrialState.COMPLETE:
         return values_line(trial, objective)
     if trial.state == TrialState.PRUNED:
@@ -80,13 +80,13 @@ def result_line(trial: FrozenTrial, objective: Objective) -> str:
 
 
 def values_line(trial: FrozenTrial, objective: Objective) -> str:
-    """The objective's values, each after its name."""
+    """Return the objective's names and values."""
     pairs = zip(objective.metrics, trial.values, strict=True)
     return ", ".join(f"{name} {format_metric(name, value)}" for name, value in pairs)
 
 
 def best_line(study: Study, objective: Objective) -> str:
-    """The best so far."""
+    """Return the best result so far."""
     if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         return "none yet"
     if len(objective.metrics) > 1:

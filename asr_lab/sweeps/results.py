@@ -1,4 +1,4 @@
-"""What a sweep found, as a table, figures, a page, and the best trial's configuration, ready to run."""
+"""The result of a sweep: table, figures, page, and the configuration of the best trial."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ _HEADINGS = {
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What a sweep found."""
+    """The result of a sweep."""
 
     plan: StudyPlan
     run_id: str
     run_name: str
     trials: list[FrozenTrial]
-    """Those that count, in their order."""
+    """The trials that count, in order."""
     best: list[FrozenTrial]
-    """The best one; of two objectives, the Pareto front; empty when none was finished."""
+    """The best trial; with two objectives, the Pareto front; empty if none finished."""
     config: Experiment | None
-    """The best one's configuration (the first of the front)."""
+    """Configuration of the best trial (the first of the front)."""
 
     @classmethod
     def of(cls, plan: StudyPlan, study: Study, run: Recorder) -> SweepResult:
-        """What there is by now."""
+        """Return the result so far."""
         trials = trial_states.counted(study.get_trials(deepcopy=False))
         finished = any(trial.state == TrialState.COMPLETE for trial in trials)
         best = _best(study) if finished else []
@@ -57,26 +57,26 @@ class SweepResult:
 
     @property
     def file(self) -> Path:
-        """Where the best one's configuration is written."""
+        """Path of the best trial's configuration."""
         return FOLDER / f"{self.plan.name}-best.yaml"
 
     @property
     def command(self) -> str:
-        """What runs it again."""
+        """Command that runs the best trial again."""
         return f"asr-lab {'adapter --config' if self.plan.space.recipe == 'adapter' else 'train'} {self.file}"
 
     def final_config(self) -> Experiment:
-        """The best one's configuration with the keys of `final` laid over it."""
+        """Return the best trial's configuration, overridden by the keys of `final`."""
         space = self.plan.space
         return space.config({**space.draw(FixedTrial(self.best[0].params)), **space.sweep.final})
 
     def counts(self) -> dict[str, int]:
-        """State -> how many trials ended so."""
+        """Return state -> number of trials."""
         states = [_state(trial) for trial in self.trials]
         return {state: states.count(state) for state in ("finished", "pruned", "failed", "running") if state in states}
 
     def table(self) -> pd.DataFrame:
-        """A row a trial, best first: `trial, state`, the objective's values, the values of each parameter, its run."""
+        """Return one row per trial, best first: `trial, state`, objective values, parameters, run."""
         metrics = self.plan.objective.metrics
         names = list(dict.fromkeys(name for trial in self.trials for name in trial.params))
         rows = [
@@ -94,25 +94,25 @@ class SweepResult:
         table = pd.DataFrame(rows, columns=columns)
         if not table["why"].any():
             table = table.drop(columns="why")
-        rising = [way == "minimize" for way in self.plan.objective.directions]
+        rising = [direction == "minimize" for direction in self.plan.objective.directions]
         return table.sort_values(list(metrics), ascending=rising, na_position="last", kind="stable")
 
     def sentences(self) -> list[str]:
-        """What is to be said of it."""
-        told = [", ".join(f"{count} {state}" for state, count in self.counts().items())]
-        told += [f"trial {trial.number}: {values_line(trial, self.plan.objective)}" for trial in self.best[:5]]
+        """Return a summary, one line per entry."""
+        lines = [", ".join(f"{count} {state}" for state, count in self.counts().items())]
+        lines += [f"trial {trial.number}: {values_line(trial, self.plan.objective)}" for trial in self.best[:5]]
         warning = self.plan.objective.warning(self.plan.space.usual)
-        return told + ([f"Note: {warning}"] if warning else [])
+        return lines + ([f"Note: {warning}"] if warning else [])
 
     def yaml(self) -> str:
-        """The best one's configuration with a line on where it comes from."""
+        """Return the best trial's configuration as YAML, with its origin in a comment."""
         assert self.config is not None
         best = f"{values_line(self.best[0], self.plan.objective)} (trial {self.best[0].number} of {self.run_name})"
         return f"# {best}\n#   {self.command}\n{identity.dump_yaml(self.config)}"
 
 
 def record(result: SweepResult, study: Study, run: Recorder) -> None:
-    """Log what was found: table, figures, page and the best one's configuration, which is a local file too."""
+    """Log table, figures, page and the best trial's configuration, which is also written to a local file."""
     counts = result.counts()
     run.metrics({f"sweep/{state}": count for state, count in counts.items()} | {"sweep/trials": len(result.trials)})
     table = result.table()
@@ -139,13 +139,13 @@ def record(result: SweepResult, study: Study, run: Recorder) -> None:
 
 
 def _best(study: Study) -> list[FrozenTrial]:
-    """The best trial, the first of equals; of two objectives the front."""
+    """Return the best trial (ties: the first), or the Pareto front of two objectives."""
     return study.best_trials if len(study.directions) > 1 else [study.best_trial]
 
 
 def _heading(name: str, metrics: tuple[str, ...]) -> str:
-    plain, _, place = name.partition("-")
-    return _HEADINGS[plain] + (f": {metrics[int(place) - 1]}" if place else "")
+    plain, _, number = name.partition("-")
+    return _HEADINGS[plain] + (f": {metrics[int(number) - 1]}" if number else "")
 
 
 def _state(trial: FrozenTrial) -> str:

@@ -37,7 +37,7 @@ _PRUNERS: dict[str, type[pruners.BasePruner]] = {
 
 
 def sampler(sweep: SweepExperiment, space: Space, *draws: int) -> samplers.BaseSampler:
-    """The sampler; `draws` tell apart those that must not draw the same: workers, and what goes on later."""
+    """Return the sampler; `draws` seed workers and resumed sweeps differently."""
     name, options = sweep.sampler.name, dict(sweep.sampler.options)
     if name == "cmaes" and not find_spec("cmaes"):
         raise AsrLabError("sampler=cmaes needs the package cmaes", next_command="pip install cmaes")
@@ -55,15 +55,15 @@ def sampler(sweep: SweepExperiment, space: Space, *draws: int) -> samplers.BaseS
     return made
 
 
-def most(sweep: SweepExperiment, space: Space) -> float:
-    """How many trials there can be: those of a grid have an end."""
+def max_trials(sweep: SweepExperiment, space: Space) -> float:
+    """Return the maximum number of trials, which is finite for a grid."""
     if sweep.sampler.name == "grid":
         return prod(map(len, space.grid().values()))
     return space.count() if sweep.sampler.name == "brute_force" else inf
 
 
 def pruner(sweep: SweepExperiment) -> pruners.BasePruner:
-    """The pruner."""
+    """Return the pruner."""
     name, options = sweep.pruner.name, dict(sweep.pruner.options)
     if name == "patient":
         options.setdefault("wrapped_pruner", None)

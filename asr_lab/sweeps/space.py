@@ -1,4 +1,4 @@
-"""The space of a sweep: from an experiment and domains of its keys to the configuration of each trial."""
+"""The search space of a sweep: an experiment and the domains of its keys."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _SAMPLES = 12  # drawn to see whether a value can go with any others
 
 
 class Space:
-    """What is searched."""
+    """The search space."""
 
     def __init__(self, sweep: SweepExperiment) -> None:
-        """Raises `AsrLabError` for an experiment, key or condition that is not there."""
+        """Raise `AsrLabError` for an unknown experiment, key or condition."""
         self.sweep = sweep
-        said = read_yaml(sweep.experiment)
-        self.recipe = str(said.get("recipe", ""))
+        content = read_yaml(sweep.experiment)
+        self.recipe = str(content.get("recipe", ""))
         if self.recipe not in sweepable():
             raise AsrLabError(
                 f"experiments of the recipe {self.recipe!r} cannot be swept",
@@ -35,22 +35,22 @@ class Space:
                 allowed=listing(sweepable()),
             )
         self.kind = config_class(self.recipe)
-        self.usual = defaults(self.kind) | dict(leaves(nest(said))) | sweep.fixed
-        self._refuse_unknown()
+        self.usual = defaults(self.kind) | dict(leaves(nest(content))) | sweep.fixed
+        self._check_keys()
         if self.usual.get("data.each"):
-            raise AsrLabError("a sweep adapts to one person at a time", allowed="adapter.name and data.train of one")
+            raise AsrLabError("a sweep adapts to one speaker", allowed="adapter.name and data.train of one speaker")
 
-    def _refuse_unknown(self) -> None:
-        """One message for all keys that the experiment does not have."""
+    def _check_keys(self) -> None:
+        """Raise one `AsrLabError` for all keys that the experiment does not have."""
         known = keys(self.kind)
         asked = [("space", key) for key in self.sweep.space]
         asked += [("fixed", key) for key in self.sweep.fixed] + [("final", key) for key in self.sweep.final]
         asked += [(f"space.{key}.when", other) for key, one in self.sweep.space.items() for other in one.when]
         wrong = [f"{where}.{key}: {_no_such(key, known)}" for where, key in asked if key not in known]
         wrong += [f"space.{key}: the recipe stays" for key in self.sweep.space if key == "recipe"]
-        places = {key: place for place, key in enumerate(self.sweep.space)}
+        order = {key: index for index, key in enumerate(self.sweep.space)}
         for key, domain in self.sweep.space.items():
-            late = [other for other in domain.when if places.get(other, -1) >= places[key]]
+            late = [other for other in domain.when if order.get(other, -1) >= order[key]]
             wrong += [f"space.{key}.when.{other}: it has to stand before {key} in the space" for other in late]
         if wrong:
             word = "error" if len(wrong) == 1 else "errors"
@@ -61,7 +61,7 @@ class Space:
     # drawing
 
     def draw(self, trial: BaseTrial) -> dict[str, Any]:
-        """The keys that a trial searches, with the values that the sampler proposes for them."""
+        """Return the searched keys with the values that the sampler proposes."""
         chosen: dict[str, Any] = {}
         for key, domain in self.sweep.space.items():
             if all((chosen | self._else(chosen)).get(other) in wanted for other, wanted in domain.when.items()):
@@ -72,24 +72,23 @@ class Space:
         return {key: value for key, value in self.usual.items() if key not in chosen}
 
     def config(self, chosen: Mapping[str, Any]) -> Experiment:
-        """The experiment with these values; raises `AsrLabError` where they do not go together."""
+        """Return the experiment with these values. Raise `AsrLabError` if they are inconsistent."""
         made: Experiment = load(self.sweep.experiment, {**self.sweep.fixed, **chosen}, self.recipe)
         return made
 
     def samples(self, count: int, fixed: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
-        """What a random sampler would draw, with some values of Optuna's parameters set."""
+        """Draw random samples, with some of Optuna's parameters fixed."""
         study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=self.sweep.seed))
         for _ in range(count):
             study.enqueue_trial(dict(fixed or {}))
         return [self.draw(study.ask()) for _ in range(count)]
 
     def described(self) -> dict[str, str]:
-        """Key -> its domain in words."""
+        """Return key -> its domain in words."""
         return {key: _words(domain) for key, domain in self.sweep.space.items()}
 
-    def refuse_impossible(self) -> None:
-        """Raise `AsrLabError` for a value that no trial could have, of each key its bounds and choices are tried, and
-        for a last training (`final`) that none could be followed by."""
+    def check_values(self) -> None:
+        """Raise `AsrLabError` for a bound or choice that no trial could have, or a `final` that fits no trial."""
         where = str(self.sweep.experiment)
         for key, domain in self.sweep.space.items():
             for name, value in _extremes(key, domain):
@@ -99,8 +98,7 @@ class Space:
             raise AsrLabError(f"final: no trial can be trained again with it: {why}", where=where)
 
     def _refused(self, parameters: Mapping[str, Any], final: Mapping[str, Any]) -> str:
-        """Why none of some trials with these parameters makes a configuration, with `final` laid over it; "" if one
-        does."""
+        """Return why no sampled trial with these parameters, overridden by `final`, is valid; "" if one is."""
         why = ""
         for chosen in self.samples(_SAMPLES, parameters):
             try:
@@ -112,15 +110,17 @@ class Space:
         return why
 
     def grid(self) -> dict[str, Sequence[Any]]:
-        """Parameter -> all its values, for the grid sampler; raises `AsrLabError` where there is no end of them."""
+        """Return parameter -> all values, for the grid sampler. Raise `AsrLabError` if they are infinite."""
         lists = [key for key, domain in self.sweep.space.items() if isinstance(domain, Lists)]
         if lists:
             raise AsrLabError(f"space.{lists[0]}: a grid has no lists", allowed="choices, which may be lists")
         return {key: self._values(key, domain) for key, domain in self.sweep.space.items()}
 
     def count(self) -> int:
-        """How many different experiments there are: a key whose condition is not met does not count. Raises
-        `AsrLabError` where there is no end of them."""
+        """Return the number of different experiments, ignoring keys whose condition is not met.
+
+        Raise `AsrLabError` if it is infinite.
+        """
         return self._count(list(self.sweep.space), {})
 
     def _count(self, left: list[str], chosen: Mapping[str, Any]) -> int:
@@ -131,8 +131,8 @@ class Space:
         if not all({**self.usual, **chosen}.get(other) in wanted for other, wanted in domain.when.items()):
             return self._count(rest, chosen)
         if isinstance(domain, Lists):
-            each, (short, long) = len(self._values(key, domain.of)), domain.length
-            lists: int = sum(each**length for length in range(short, long + 1))
+            num_values, (short, long) = len(self._values(key, domain.of)), domain.length
+            lists: int = sum(num_values**length for length in range(short, long + 1))
             return lists * self._count(rest, chosen)
         values = self._values(key, domain)
         if not any(key in self.sweep.space[other].when for other in rest):
@@ -146,14 +146,14 @@ class Space:
             return list(range(domain.low, domain.high + 1, domain.step))
         if isinstance(domain, Floats) and domain.step:
             count = int((domain.high - domain.low) / domain.step + 1e-9) + 1
-            return [domain.low + domain.step * place for place in range(count)]
+            return [domain.low + domain.step * index for index in range(count)]
         name = self.sweep.sampler.name
         raise AsrLabError(
             f"space.{key} has no end of values", allowed=f"choices or steps with sampler={name}, or sampler=random"
         )
 
     def one(self) -> Experiment:
-        """Some experiment of the space whose values go together."""
+        """Return a valid experiment of the space."""
         for chosen in self.samples(_SAMPLES * _SAMPLES):
             with suppress(AsrLabError):
                 return self.config(chosen)
@@ -185,16 +185,16 @@ def _suggest(trial: BaseTrial, name: str, domain: AnyDomain) -> Any:
         return list(value) if isinstance(value, tuple) else value
     short, long = domain.length
     length = trial.suggest_int(f"{name}.length", short, long) if short < long else short
-    return [_suggest(trial, f"{name}.{place}", domain.of) for place in range(length)]
+    return [_suggest(trial, f"{name}.{index}", domain.of) for index in range(length)]
 
 
 def _label(choice: Any) -> bool | int | float | str:
-    """A choice as Optuna keeps it: a list as `512,256`."""
+    """Return a choice as Optuna stores it: a list as `512,256`."""
     return ",".join(map(str, choice)) if isinstance(choice, tuple | list) else choice
 
 
 def _extremes(key: str, domain: AnyDomain) -> Iterator[tuple[str, Any]]:
-    """(Parameter, value): the bounds of a range, every choice, the first place of the shortest and longest list."""
+    """Yield (parameter, value): bounds of a range, every choice, bounds or choices of the first list item."""
     if isinstance(domain, Choices):
         yield from ((key, _label(choice)) for choice in domain.choices)
     elif isinstance(domain, Lists):

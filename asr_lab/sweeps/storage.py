@@ -1,4 +1,4 @@
-"""Where studies are kept: in a journal file on one machine, in PostgreSQL for many."""
+"""Storage of studies: a journal file on one machine, PostgreSQL for many."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from asr_lab.system.append_log import drop_cut_off
 from asr_lab.system.locks import lock_on
 
 FOLDER = Path("sweeps")
-_KEPT = {JournalOperation.CREATE_STUDY, JournalOperation.SET_TRIAL_STATE_VALUES}
+_FLUSHED = {JournalOperation.CREATE_STUDY, JournalOperation.SET_TRIAL_STATE_VALUES}
 _MLFLOW = {"experiments", "runs", "latest_metrics"}  # tables of MLflow that Optuna has none like
 
 Lost = Callable[[Study, FrozenTrial], None]
-"""What is done with a trial whose process is gone."""
+"""Called with a trial whose process has ended."""
 
 
 @dataclass(frozen=True)
 class StorageLocation:
-    """Where a study is kept: the path of a journal, or `postgresql://...`."""
+    """Location of a study: the path of a journal, or `postgresql://...`."""
 
     uri: str
     heartbeat_s: int = 30
@@ -43,14 +43,14 @@ class StorageLocation:
 
     @property
     def shown(self) -> str:
-        """Without the password."""
+        """The URI without the password."""
         if not self.is_database:
             return self.uri
         parts = urlsplit(self.uri)
         return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
     def is_there(self) -> bool:
-        """Whether anything was ever kept there."""
+        """Return whether any study was stored there."""
         return self._tables() >= {"studies"} if self.is_database else Path(self.uri).is_file()
 
     def _tables(self) -> set[str]:
@@ -61,8 +61,8 @@ class StorageLocation:
             finally:
                 engine.dispose()
 
-    def refuse_wrong(self, tracking_uri: str) -> None:
-        """Raise `AsrLabError` for what is no storage, above all for MLflow's own database; nothing is written."""
+    def check(self, tracking_uri: str) -> None:
+        """Raise `AsrLabError` if this is no storage, or MLflow's own database; nothing is written."""
         scheme = self.uri.partition("://")[0] if self.is_database else ""
         if self.is_database and not scheme.startswith("postgresql"):
             raise AsrLabError(
@@ -86,7 +86,7 @@ class StorageLocation:
         )
 
     def open(self, lost: Lost, *, first: bool = False) -> BaseStorage:
-        """The storage; `first` makes what is not there. `lost` is called for trials whose heart has stopped."""
+        """Open the storage; `first` creates it. `lost` is called for trials whose heartbeat has stopped."""
         if not self.is_database:
             Path(self.uri).parent.mkdir(parents=True, exist_ok=True)
             return JournalStorage(_Journal(self.uri))
@@ -104,7 +104,7 @@ class StorageLocation:
 
 
 class _ExplainErrors:
-    """A database that cannot be used is one message."""
+    """Raises database errors as `AsrLabError`."""
 
     def __init__(self, location: StorageLocation) -> None:
         self.location = location
@@ -158,5 +158,5 @@ class _Journal(JournalFileBackend):
             file.seek(0, os.SEEK_END)
             file.write(lines)
             file.flush()
-            if any(log["op_code"] in _KEPT for log in logs):
+            if any(log["op_code"] in _FLUSHED for log in logs):
                 os.fsync(file.fileno())

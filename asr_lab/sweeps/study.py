@@ -1,4 +1,4 @@
-"""One study: made once, found again by its name, and refused where it is of something else."""
+"""Open a study by name: create it once, and refuse it if its sweep differs."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from asr_lab.sweeps.trial_states import lose
 
 WHAT, PARENT, ASKED, UNTIL = "what", "parent", "asked", "until"
 COORDINATOR, PINNED = "coordinator", "pinned"
-"""What is noted on a study: what is searched, its MLflow run, how many trials were asked for, when the last may be
-begun (seconds since the epoch), who leads it, and the models its aliases meant when it began."""
+"""User attributes of a study: what is searched, its MLflow run, the number of trials, when the last one may begin
+(seconds since the epoch), its leader, and the model versions that aliases meant when it began."""
 _MODELS = ("adapter.base", "model.pretrained")
 _SAMPLES = 5  # trials that a plan shows
 
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """A sweep before anything is spent: read, checked, and where its study is kept."""
+    """The plan of a sweep, checked, with the location of its study."""
 
     name: str
     space: Space
@@ -50,7 +50,7 @@ class StudyPlan:
 
     @property
     def summary(self) -> Summary:
-        """The sweep, its space, and what a few trials might be."""
+        """The sweep, its space, and a few sample trials."""
         title = f"{self.name} of {self.space.sweep.experiment}, in {self.location.shown}"
         trials = Table(frame=pd.DataFrame(self.space.samples(_SAMPLES)).fillna("-"))
         return Summary(
@@ -60,8 +60,11 @@ class StudyPlan:
 
     def _lines(self) -> list[str]:
         sweep, objective = self.space.sweep, self.objective
-        ways = {"minimize": "lowest", "maximize": "highest"}
-        sought = [f"{ways[way]} {name}" for name, way in zip(objective.metrics, objective.directions, strict=True)]
+        words = {"minimize": "lowest", "maximize": "highest"}
+        sought = [
+            f"{words[direction]} {name}"
+            for name, direction in zip(objective.metrics, objective.directions, strict=True)
+        ]
         pruned = f", pruned by {sweep.pruner.name} on {objective.prune_on}" if sweep.pruner.name != "none" else ""
         limit = f", {sweep.timeout_s:g} s at most" if sweep.timeout_s else ""
         seeds = f", {sweep.seeds} seeds each" if sweep.seeds > 1 else ""
@@ -70,9 +73,9 @@ class StudyPlan:
         return [f"seeks the {' and the '.join(sought)}", proposed, *fixed]
 
     def open(self, tracker: RunKeeper, *, draws: tuple[int, ...] = (), first: bool = False) -> Study:
-        """The study, which has to be there; `first` makes what is not there.
+        """Open the study; `first` creates it if it is missing.
 
-        Processes that take part at the same time give other `draws`, or they would propose the same trials.
+        Concurrent processes pass different `draws`, or they would propose the same trials.
         """
         if not first and not self.location.is_there():
             raise self._no_study([])
@@ -104,11 +107,11 @@ class StudyPlan:
         )
 
     def claim(self, study: Study, store: ModelStore) -> None:
-        """Note what the study is of and which models it means; raises `AsrLabError` when it is one of something else.
+        """Store what the study searches and its model versions. Raise `AsrLabError` if it belongs to another sweep.
 
-        From now on an alias means the model that it meant when the study began.
+        Aliases are fixed to the versions that they meant when the study began.
         """
-        self._refuse_other_ways(study)
+        self._check_directions(study)
         notes = study.user_attrs
         pinned = notes.get(PINNED)
         if pinned is None:
@@ -123,38 +126,38 @@ class StudyPlan:
         elif differs := _differences(known, what):
             raise self._something_else("".join(f"\n    {line}" for line in differs))
 
-    def _refuse_other_ways(self, study: Study) -> None:
-        """Optuna keeps of objectives only which way is better, and that from the beginning."""
-        had, has = [way.name.lower() for way in study.directions], list(self.objective.directions)
+    def _check_directions(self, study: Study) -> None:
+        """Raise `AsrLabError` if the directions differ from those of the study."""
+        had, has = [direction.name.lower() for direction in study.directions], list(self.objective.directions)
         if had != has:
             raise self._something_else(f" to {' and '.join(had)} then, {' and '.join(has)} now")
 
-    def _something_else(self, told: str) -> AsrLabError:
+    def _something_else(self, difference: str) -> AsrLabError:
         return AsrLabError(
-            f"the study {self.name!r} is of something else:{told}",
+            f"the study {self.name!r} is of something else:{difference}",
             where=self.location.shown,
             allowed=f"another name: name={self.name}-2; or the sweep as it was",
         )
 
     def _models(self) -> dict[str, str]:
-        """The keys whose values are URIs of models that can come to mean others."""
-        said = {key: str(self.space.usual.get(key, "")) for key in _MODELS if key not in self.space.sweep.space}
-        return {key: uri for key, uri in said.items() if uri.startswith(("models:/", "runs:/"))}
+        """Return the keys whose values are model URIs that may change their meaning."""
+        uris = {key: str(self.space.usual.get(key, "")) for key in _MODELS if key not in self.space.sweep.space}
+        return {key: uri for key, uri in uris.items() if uri.startswith(("models:/", "runs:/"))}
 
     def what(self) -> dict[str, str]:
-        """What is searched, in a form that can be compared: space, objective, seeds, experiment and data."""
+        """Return what is searched, comparably: space, objective, seeds, experiment and data."""
         sweep, space = self.space.sweep, self.space
-        said = json.loads(sweep.model_dump_json(include={"space", "seeds"}))
-        found = {f"space.{key}": _text(domain) for key, domain in said["space"].items()}
-        found |= {"seeds": str(said["seeds"])}
-        found |= {"objective": _text(dict(zip(self.objective.metrics, self.objective.directions, strict=True)))}
+        given = json.loads(sweep.model_dump_json(include={"space", "seeds"}))
+        what = {f"space.{key}": _text(domain) for key, domain in given["space"].items()}
+        what |= {"seeds": str(given["seeds"])}
+        what |= {"objective": _text(dict(zip(self.objective.metrics, self.objective.directions, strict=True)))}
         for key, value in space.usual.items():
             if key in NOT_IDENTITY or key in sweep.space or (key == "run.seed" and sweep.seeds > 1):
                 continue
             if key in ("data.train", "data.val", "data.test") and value:
                 value = Split.read(key, str(value)).digest if Path(str(value)).is_file() else value
-            found[key] = _text(value)
-        return found
+            what[key] = _text(value)
+        return what
 
 
 def _text(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""A sweep as a run: the study is made once, workers run its trials, and what was found is written down."""
+"""Run a sweep: create the study once, run its trials in workers, and record the result."""
 
 from __future__ import annotations
 
@@ -38,27 +38,27 @@ _MOST_DEATHS = 3  # of workers beyond one a trial: they die before they begin on
 
 
 def plan(config: SweepExperiment, name: str, storage: str, tracking_uri: str) -> StudyPlan:
-    """Read and check everything; nothing is written. Raises `AsrLabError` for each mistake that can be known."""
+    """Read and check everything without writing. Raise `AsrLabError` for any mistake that can be detected."""
     name = config.name or name
     space = Space(config)
-    space.refuse_impossible()
+    space.check_values()
     objective = Objective.of(config, space.recipe, space.usual)
-    samplers.sampler(config, space), samplers.pruner(config)  # what they do not understand is told now
+    samplers.sampler(config, space), samplers.pruner(config)  # invalid options raise now
     location = StorageLocation(storage or str(FOLDER / f"{name}.journal"), config.heartbeat_s)
-    location.refuse_wrong(tracking_uri)
+    location.check(tracking_uri)
     return StudyPlan(name, space, objective, location)
 
 
 def sweep(
     planned: StudyPlan, backends: Backends, console: Console, *, asked: int, timeout_s: float, workers: int = 1
 ) -> SweepResult:
-    """Run trials until there are `asked`, with those that earlier calls ran; what was found, recorded as one run."""
+    """Run trials until there are `asked`, including earlier calls; return the result, recorded as one run."""
     tracker, store = backends.make_tracker(), backends.make_store()
     study = planned.open(tracker, first=True)
     planned.claim(study, store)
     with leading(study, planned) as former:
         trial_states.reclaim(study, tracker, gone=former)
-        if asked > (most := samplers.most(planned.space.sweep, planned.space)):
+        if asked > (most := samplers.max_trials(planned.space.sweep, planned.space)):
             console.print(f"there are {most} trials at most: {planned.space.sweep.sampler.name} tries all values once")
         study.set_user_attr(ASKED, min(asked, most))
         return _led(planned, backends, study, tracker, store, console, timeout_s, workers)
@@ -97,7 +97,7 @@ def _led(
 
 
 def join(planned: StudyPlan, backends: Backends, console: Console, *, timeout_s: float, workers: int = 1) -> int:
-    """Take part in a sweep that another process leads; how many trials were run here."""
+    """Join a sweep that another process leads; return the number of trials run here."""
     tracker, store = backends.make_tracker(), backends.make_store()
     joined = zlib.crc32(process_mark().encode())
     study = planned.open(tracker, draws=(joined,))
@@ -141,7 +141,7 @@ def _until(timeout_s: float) -> float:
 
 
 def _joined_folder() -> Path:
-    """What the trials run here share, in a folder of this process; those of processes that are gone go."""
+    """Return the folder shared by the trials of this process, after deleting those of dead processes."""
     for folder in _CHECKPOINTS.glob(f"{_JOINED}*"):
         if is_gone(folder.name.removeprefix(_JOINED)):
             shutil.rmtree(folder, ignore_errors=True)
@@ -153,7 +153,7 @@ def _threads(workers: int) -> int:
 
 
 def _prepare(job: Job, store: ModelStore, run: Recorder, console: Console) -> None:
-    """What trials share, computed once before the first of them."""
+    """Compute once what the trials share."""
     training = job.backends.training_of(job.plan.space.recipe, store, job.shared)
     if spent := training.prepare(job.plan.space.one, console):
         run.metrics(spent)
@@ -162,8 +162,7 @@ def _prepare(job: Job, store: ModelStore, run: Recorder, console: Console) -> No
 def _work(
     job: Job, study: Study, tracker: RunKeeper, store: ModelStore, workers: int, progress: TrialProgress
 ) -> set[int]:
-    """Run trials here, or in processes, until there are enough; those of dead processes are run again. The ids of the
-    processes that ran any."""
+    """Run trials here or in processes until there are enough, retrying those of dead processes; return process ids."""
     if workers > 1:
         return _in_processes(job, study, tracker, workers, progress)
     use_threads(job.threads)
@@ -171,14 +170,13 @@ def _work(
     while True:
         while worker.has_work():
             worker.run_one()
-            progress.look(study)
+            progress.report(study)
         if not _wait(job, study, tracker, progress):
             return {os.getpid()}
 
 
 def _wait(job: Job, study: Study, tracker: RunKeeper, progress: TrialProgress) -> bool:
-    """Wait for trials that others run, also when no other may be begun; whether there is work again, because one of
-    them was lost."""
+    """Wait for trials that others run; return whether there is work again because one of them was lost."""
     while True:
         trial_states.reclaim(study, tracker)
         trials = study.get_trials(deepcopy=False)
@@ -186,12 +184,12 @@ def _wait(job: Job, study: Study, tracker: RunKeeper, progress: TrialProgress) -
             return True
         if not any(trial.state == TrialState.RUNNING for trial in trial_states.counted(trials)):
             return False
-        progress.waiting(study)
+        progress.report_waiting(study)
         time.sleep(_LOOK_EVERY_S)
 
 
 def _gave_up(job: Job, errors: SimpleQueue[AsrLabError]) -> AsrLabError:
-    if errors.empty():  # it ended by a mistake of ours, or was killed again and again
+    if errors.empty():  # it crashed, or was killed repeatedly
         return AsrLabError(
             "the workers of the sweep end before their trials do",
             where=job.plan.name,
@@ -222,7 +220,7 @@ def _in_processes(job: Job, study: Study, tracker: RunKeeper, workers: int, prog
             dead = [one for one in alive if not one.is_alive()]
             alive = [one for one in alive if one.is_alive()]
             trial_states.reclaim(study, tracker)
-            progress.look(study)
+            progress.report(study)
             if any(one.exitcode in (1, GAVE_UP) for one in dead) or made - workers > _MOST_DEATHS + job.asked:
                 raise _gave_up(job, errors)
             more = wanted and trial_states.work_left(study.get_trials(deepcopy=False), job.asked)

@@ -1,4 +1,4 @@
-"""One trial as a run: the recipe's own run becomes a child of the sweep's, and is looked at while it is recorded."""
+"""A trial as a run: the run of the recipe becomes a child of the sweep's run, and is watched."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from asr_lab.sweeps.trial_states import RUN, SEEDS
 
 
 class Watch:
-    """Sees the figures of a training of a trial, prunes it, and says whether its model is worth keeping."""
+    """Watches the metrics of a training, prunes its trial, and decides whether to save its model."""
 
     def __init__(self, trial: Trial, objective: Objective, models: str, *, prunes: bool) -> None:
         self.trial, self.objective, self.models, self.prunes = trial, objective, models, prunes
@@ -28,7 +28,7 @@ class Watch:
         self._reports = 0
 
     def on_metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Reports count from 1, by epochs rather than updates: trials differ in their batch sizes."""
+        """Report to Optuna by epoch, from 1: updates are not comparable between batch sizes."""
         self.latest |= values
         name = self.objective.prune_on
         is_final = f"{name}_low" in values  # with its interval
@@ -43,7 +43,7 @@ class Watch:
         if self.models != "best":
             return self.models == "all"
         own = [self.latest.get(name, math.nan) for name in self.objective.metrics]
-        signs = [-1 if way == "maximize" else 1 for way in self.objective.directions]
+        signs = [-1 if direction == "maximize" else 1 for direction in self.objective.directions]
         return not any(math.isnan(value) for value in own) and not any(
             all(sign * other <= sign * value for sign, other, value in zip(signs, values, own, strict=True))
             for values in finished_values(self.trial.study)
@@ -51,13 +51,13 @@ class Watch:
 
 
 def finished_values(study: Study) -> list[list[float]]:
-    """The values of the trials that were finished."""
-    found = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return [trial.values for trial in found]
+    """Return the values of the finished trials."""
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return [trial.values for trial in trials]
 
 
 class TrialTracker:
-    """Hands a recipe its runs: the first that it starts is the trial's, or, with several seeds, is under it."""
+    """Starts the runs of a recipe: the first is the trial's run or, with several seeds, a child of it."""
 
     def __init__(
         self, inner: Tracker, trial: Trial, *, parent: str, name: str, objective: Objective, models: str, seeds: int
@@ -71,13 +71,13 @@ class TrialTracker:
         self._begun = 0
 
     def next_seed(self) -> None:
-        """Another training of the same trial begins."""
+        """Begin another training of the same trial."""
         self.watches.append(
             Watch(self.trial, self.objective, self.models, prunes=not self.watches and len(self.objective.metrics) == 1)
         )
 
     def start(self, spec: RunSpec, *, own: bool = False) -> Recorder:
-        """The run of a training; what a recipe starts beneath that is its own affair."""
+        """Start the run of a training, or a child run of the recipe."""
         if self._begun == len(self.watches):
             return self.inner.start(replace(spec, registers=False), own=True)
         self._begun += 1
@@ -102,7 +102,7 @@ class TrialTracker:
         self.run = self.inner.start(self.spec, own=True)
         try:
             self.trial.set_user_attr(RUN, self.run.run_id)
-        except UpdateFinishedTrialError:  # others took it over
+        except UpdateFinishedTrialError:  # another process took the trial over
             with self.run:
                 raise
         return self.run
@@ -136,20 +136,20 @@ class TrialTracker:
         self.run.__exit__(type(error) if error else None, error, None)
 
     def means(self) -> dict[str, float]:
-        """Of each metric that all trainings logged; of the objective the standard deviation too."""
-        every = [watch.latest for watch in self.watches]
-        shared = set.intersection(*(set(one) for one in every)) if every else set()
-        found = {name: mean(one[name] for one in every) for name in sorted(shared)}
-        if len(every) > 1:
-            found |= {
-                f"{name}_std": stdev(one[name] for one in every) for name in self.objective.metrics if name in shared
+        """Return the mean of each metric that all trainings logged, and the standard deviation of the objective."""
+        latest = [watch.latest for watch in self.watches]
+        shared = set.intersection(*(set(one) for one in latest)) if latest else set()
+        metrics = {name: mean(one[name] for one in latest) for name in sorted(shared)}
+        if len(latest) > 1:
+            metrics |= {
+                f"{name}_std": stdev(one[name] for one in latest) for name in self.objective.metrics if name in shared
             }
-        return found
+        return metrics
 
     def values(self) -> list[float]:
-        """The objective's; raises `AsrLabError` where one was not logged, or is not a number."""
-        found = self.means()
+        """Return the objective's values. Raise `AsrLabError` if one was not logged or is NaN."""
+        means = self.means()
         for name in self.objective.metrics:
-            if math.isnan(found.get(name, math.nan)):
-                raise AsrLabError(f"{name} is {'not a number' if name in found else 'not logged'}")
-        return [found[name] for name in self.objective.metrics]
+            if math.isnan(means.get(name, math.nan)):
+                raise AsrLabError(f"{name} is {'not a number' if name in means else 'not logged'}")
+        return [means[name] for name in self.objective.metrics]

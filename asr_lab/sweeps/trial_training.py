@@ -1,4 +1,4 @@
-"""What a trial of each recipe runs, and what the trials of one process share."""
+"""Train the trials of each recipe, with state shared by the trials of one process."""
 
 from __future__ import annotations
 
@@ -29,8 +29,7 @@ class Training(Protocol):
     def __call__(self, config: Experiment, tracker: Tracker) -> None: ...
 
     def prepare(self, some: Callable[[], Experiment], console: Console) -> dict[str, float]:
-        """Compute once what all trials share, before the first; what it took, as metrics. `some` draws an experiment
-        of the space."""
+        """Compute what all trials share, once; return its cost as metrics. `some` draws an experiment of the space."""
 
 
 class Trainings:
@@ -47,7 +46,7 @@ class Trainings:
 
 
 class Adapters:
-    """Trains the adapters of a sweep: their base is loaded once a process, and hears each utterance once a machine."""
+    """Trains the adapters of a sweep: the base is loaded once per process, each utterance encoded once per machine."""
 
     def __init__(self, store: ModelStore, folder: Path) -> None:
         self.store, self.folder = store, folder
@@ -57,7 +56,7 @@ class Adapters:
 
     def __call__(self, config: Experiment, tracker: Tracker) -> None:
         planned = self._plan(config)
-        with tempfile.TemporaryDirectory() as temporary:  # the person's own file is not a trial's to replace
+        with tempfile.TemporaryDirectory() as temporary:  # a trial must not replace the speaker's own adapter file
             outputs = self._encode(planned, Console(quiet=True))
             adapt(planned, tracker, Console(quiet=True), outputs=outputs, folder=Path(temporary))
 
@@ -90,13 +89,13 @@ class Adapters:
         key = "-".join([self._base(planned.base_uri)[2][:16], *digests])
         if key not in self._caches:
             self._caches[key] = EncoderOutputCache(self.folder, key)
-        return self._caches[key].frames(
+        return self._caches[key].encode(
             planned.recognizer, all_cuts(planned), console, planned.config.train.num_workers
         )
 
 
 def retrain(config: Experiment, tracker: Tracker, store: ModelStore, console: Console, *, parent: str) -> Outcome:
-    """Train the best one as any other experiment, a run of its own that says which sweep it comes from."""
+    """Train the best trial again as an ordinary run, tagged with its sweep."""
     return recipe_of(config).run(config, _From(tracker, parent), console, store=store)
 
 
@@ -115,6 +114,6 @@ class _From:
 
 
 def training_of(recipe: str, store: ModelStore, folder: Path) -> Training:
-    """What trains the trials of a recipe; `folder` is for what they share on disk."""
+    """Return the training of a recipe's trials; `folder` is for shared files."""
     training: Training = find(family(recipe).trials)(store, folder)
     return training

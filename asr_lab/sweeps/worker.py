@@ -1,4 +1,4 @@
-"""A process that runs trials of a study, one after the other, until there are as many as were asked for."""
+"""A process that runs trials of a study, one after the other, until there are enough."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _GIVE_UP = 3  # trials in a row that fail: it is not their values
 
 @dataclass(frozen=True)
 class Backends:
-    """What the caller hands in: how runs are recorded, models found, and a trial trained; sent to processes."""
+    """Factories for tracking, models and training; sent to worker processes."""
 
     make_tracker: Callable[[], RunKeeper]
     make_store: Callable[[], ModelStore]
@@ -45,25 +45,25 @@ class Backends:
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker has to know; it is sent to processes."""
+    """The settings of a worker; sent to worker processes."""
 
     plan: StudyPlan
     parent: str
     """The sweep's MLflow run."""
     asked: int
-    """How many trials there shall be."""
+    """Number of trials to reach."""
     until: float
-    """No trial is begun after this time (seconds since the epoch); infinite: no limit."""
+    """No trial begins after this time (seconds since the epoch); infinite: no limit."""
     threads: int
     shared: Path
-    """Folder of what trials share."""
+    """Folder of files that trials share."""
     backends: Backends
     joined: int = 0
-    """A number of the process that joined a sweep which another one leads: it draws other trials."""
+    """Number of a process that joined the sweep, which seeds its sampler; 0 for the leader."""
 
 
 class _SurplusError(Exception):
-    """Others were faster: there are trials enough."""
+    """There are enough trials: others were faster."""
 
 
 class _InterruptedError(Exception):
@@ -81,32 +81,32 @@ class Worker:
         self._own: TrialTracker | None = None
 
     def has_work(self) -> bool:
-        """Whether another trial may begin now."""
+        """Return whether another trial may begin now."""
         trials = self.study.get_trials(deepcopy=False)
         return time.time() < self.job.until and work_left(trials, self.job.asked)
 
     def run_one(self) -> None:
-        """One trial. Raises `AsrLabError` when several in a row failed, and what interrupted it."""
-        before: list[BaseException] = []
+        """Run one trial. Raise `AsrLabError` if several in a row failed, and re-raise an interruption."""
+        interruptions: list[BaseException] = []
 
         def objective(trial: Trial) -> list[float]:
             try:
                 return self._objective(trial)
             except (KeyboardInterrupt, SystemExit) as error:
-                before.append(error)
+                interruptions.append(error)
                 raise _InterruptedError from error
 
-        def told(study: Study, trial: FrozenTrial) -> None:
-            if before:
+        def retry_interrupted(study: Study, trial: FrozenTrial) -> None:
+            if interruptions:
                 try_again(study, trial, however_often=True)
 
         try:
-            self.study.optimize(objective, n_trials=1, catch=(Exception,), callbacks=[told])
+            self.study.optimize(objective, n_trials=1, catch=(Exception,), callbacks=[retry_interrupted])
         except (ValueError, UpdateFinishedTrialError):
             if not self._was_lost():
                 raise
-        if before:
-            raise before[0]
+        if interruptions:
+            raise interruptions[0]
         if len(self._failed) >= _GIVE_UP:
             raise AsrLabError(
                 f"{_GIVE_UP} trials in a row failed, the last one because: {self._failed[-1]}",
@@ -115,7 +115,7 @@ class Worker:
             )
 
     def _was_lost(self) -> bool:
-        """Whether others took this process for dead and try its trial again; then its run has failed."""
+        """Return whether others took this process for dead and retry its trial; its run is then marked as failed."""
         own = self._own
         if own is None or not self.study.get_trials(deepcopy=False)[own.trial.number].state.is_finished():
             return False
@@ -161,8 +161,8 @@ class Worker:
         chosen = space.draw(trial)
         threads = {"run.threads": self.job.threads} if not space.usual.get("run.threads") else {}
         first = int(space.usual.get("run.seed") or 0)
-        for place in range(space.sweep.seeds):
-            seed = {"run.seed": first + place} if space.sweep.seeds > 1 else {}
+        for offset in range(space.sweep.seeds):
+            seed = {"run.seed": first + offset} if space.sweep.seeds > 1 else {}
             try:
                 config = space.config({**chosen, **threads, **seed})
                 tracker.next_seed()
@@ -178,9 +178,8 @@ class Worker:
 
 
 def work(job: Job, number: int, errors: SimpleQueue[AsrLabError]) -> None:
-    """What a worker's process runs; when it gives up it puts the reason into `errors`, and its exit code is
-    `GAVE_UP`."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the leader's to hear: it sends one SIGTERM, which closes the trial
+    """Run a worker process; when it gives up, put the reason into `errors` and exit with `GAVE_UP`."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # handled by the leader: it sends one SIGTERM, which closes the trial
     _end_with_parent()
     try:
         _work(job, number)
@@ -198,7 +197,7 @@ def _work(job: Job, number: int) -> None:
 
 
 def _end_with_parent() -> None:
-    """SIGTERM to this process when the one that started it dies, so that no worker goes on without a leader."""
+    """Send SIGTERM to this process when its parent dies, so that no worker continues without a leader."""
     parent = multiprocessing.parent_process()
     if parent is None:
         return

@@ -1,1 +1,1 @@
-"""The training loop and what it tells of itself."""
+"""The training loop and its callbacks."""

@@ -1,4 +1,4 @@
-"""What happens beside the loop: recording, keeping the best, stopping early, dropping broken updates, telling."""
+"""Trainer callbacks: recording, best checkpoint, early stopping, dropped updates, progress report."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ _VALIDATED = "eval_"
 
 
 def _our_name(key: str) -> str:
-    """Trainer's name of a figure as ours: `val/wer` for `eval_wer`; empty for what is not logged."""
+    """Return our name of a Trainer metric, such as `val/wer` for `eval_wer`; "" if it is not logged."""
     return f"val/{key.removeprefix(_VALIDATED)}" if key.startswith(_VALIDATED) else _LOGGED.get(key, "")
 
 
 class Curves:
-    """A run's curves. Updates behind the last checkpoint are made again where a run is continued: the points that were
-    `logged` before it was cut off (metric -> last step) are not logged twice.
+    """The metric curves of a run.
+
+    A resumed run repeats the updates after its last checkpoint: points up to `logged` (metric -> step) are skipped.
     """
 
     def __init__(self, recorder: Recorder, logged: Mapping[str, int] | None = None) -> None:
@@ -45,7 +46,7 @@ class Curves:
 
 
 class Recording(TrainerCallback):  # type: ignore[misc]
-    """Trainer's logs under our metric names, and the time each epoch took; rank 0 alone."""
+    """Logs Trainer's metrics under our names, and the duration of each epoch, on rank 0."""
 
     def __init__(self, curves: Curves) -> None:
         self.curves = curves
@@ -65,12 +66,11 @@ class Recording(TrainerCallback):  # type: ignore[misc]
 
 
 class KeepBest(TrainerCallback):  # type: ignore[misc]
-    """The model of the epoch with the best validation figure (ties: lower loss) in `folder`, replaced whole.
+    """Saves the model of the epoch with the best validation metric (ties: lower loss) to `folder`, atomically.
 
-    An epoch whose validation loss is no number is never the best.
-
-    Stops training when `patience` epochs in a row brought nothing better by more than `min_delta`, counted from the
-    last figure that did: small gains add up. What is best is told by the folder, so a resumed training goes on from it.
+    An epoch with a NaN validation loss is never the best. Training stops after `patience` epochs without an improvement
+    of more than `min_delta` over the last such improvement, so small improvements add up. The state is read from
+    `folder`, so a resumed training continues from it.
     """
 
     def __init__(
@@ -88,13 +88,13 @@ class KeepBest(TrainerCallback):  # type: ignore[misc]
 
     @property
     def best(self) -> dict[str, float]:
-        """All validation figures and `epoch` of the best so far; infinitely bad before the first."""
+        """Validation metrics and `epoch` of the best epoch so far; infinitely bad before the first."""
         restore_former(self.folder)
         return self._read_state(self.folder / "best.json")
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any) -> None:
         stop = False
-        if state.is_world_process_zero:  # it decides for all ranks
+        if state.is_world_process_zero:  # rank 0 decides for all ranks
             now = {key.removeprefix(_VALIDATED): value for key, value in metrics.items()} | {"epoch": state.epoch}
             if not math.isnan(now["loss"]) and self._rank(now) < self._rank(self.best):
                 self._keep(now)
@@ -126,7 +126,7 @@ class KeepBest(TrainerCallback):  # type: ignore[misc]
 
 
 class KeepEach(TrainerCallback):  # type: ignore[misc]
-    """Several `KeepBest`, each by a figure and in a folder of its own (Trainer warns of two callbacks of a class)."""
+    """Several `KeepBest`, each with its own metric and folder (Trainer warns about two callbacks of one class)."""
 
     def __init__(self, keepers: list[KeepBest]) -> None:
         self.keepers = keepers
@@ -137,10 +137,9 @@ class KeepEach(TrainerCallback):  # type: ignore[misc]
 
 
 class SaveEvery(TrainerCallback):  # type: ignore[misc]
-    """A checkpoint after every so many updates, besides those at epochs' ends.
+    """Saves a checkpoint every `updates` updates, in addition to those at the end of an epoch.
 
-    None right before an epoch's end: who goes on from there goes on with the next epoch, and this one's validation
-    would be missing.
+    None at the last update of an epoch: resuming there would skip the validation of that epoch.
     """
 
     def __init__(self, updates: int) -> None:
@@ -152,7 +151,7 @@ class SaveEvery(TrainerCallback):  # type: ignore[misc]
 
 
 class DropBrokenUpdates(TrainerCallback):  # type: ignore[misc]
-    """An update whose gradients are not finite is dropped, counted and logged: one would destroy the weights."""
+    """Drops updates whose gradients are not finite, and logs their number."""
 
     def __init__(self, curves: Curves) -> None:
         self.curves = curves
@@ -169,7 +168,7 @@ class DropBrokenUpdates(TrainerCallback):  # type: ignore[misc]
 
 
 class ProgressReport(TrainerCallback):  # type: ignore[misc]
-    """A line an epoch, and a live bar between them where somebody looks on."""
+    """Prints one line per epoch, and a live progress bar on a terminal."""
 
     def __init__(self, console: Console, what: str) -> None:
         self.console, self.what = console, what

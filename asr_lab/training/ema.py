@@ -1,5 +1,5 @@
-"""An exponential moving average of the weights that learn (Polyak and Juditsky 1992, "Acceleration of stochastic
-approximation by averaging"): it is what is validated and kept, while training goes on from the weights themselves.
+"""Exponential moving average of the trainable weights (Polyak and Juditsky 1992, "Acceleration of stochastic
+approximation by averaging"). The average is validated and saved; training continues from the weights themselves.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ FILE = "ema.safetensors"
 
 
 class WeightAverage(TrainerCallback):  # type: ignore[misc]
-    """Follows the learning weights of a model after every update; `decay` 0.999 looks back over a thousand.
+    """Averages the trainable weights after every update; a `decay` of 0.999 spans about 1000 updates.
 
-    Early on it looks back less, at a tenth of the updates there were, so that short trainings are averaged too.
+    The span starts at a tenth of the updates so far, so that short trainings are averaged too.
     """
 
     def __init__(self, decay: float) -> None:
@@ -29,25 +29,25 @@ class WeightAverage(TrainerCallback):  # type: ignore[misc]
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: nn.Module, **_: Any) -> None:
         file = Path(args.output_dir) / f"checkpoint-{state.global_step}" / FILE
-        weights = _learning(model)
+        weights = _trainable(model)
         if state.global_step and file.is_file():
-            kept = load_file(file)
-            self.average = {name: kept[name].to(weight.device) for name, weight in weights.items()}
+            saved = load_file(file)
+            self.average = {name: saved[name].to(weight.device) for name, weight in weights.items()}
         else:
             self.average = {name: weight.clone() for name, weight in weights.items()}
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: nn.Module, **_: Any) -> None:
         decay = min(self.decay, (1 + state.global_step) / (10 + state.global_step))
-        torch._foreach_lerp_(list(self.average.values()), list(_learning(model).values()), 1 - decay)
+        torch._foreach_lerp_(list(self.average.values()), list(_trainable(model).values()), 1 - decay)
 
     def save(self, folder: Path) -> None:
-        """Into a checkpoint, from which a resumed training takes it up."""
+        """Write the average to a checkpoint."""
         save_file({name: value.contiguous() for name, value in self.average.items()}, folder / FILE)
 
     @contextmanager
     def in_place(self, model: nn.Module) -> Iterator[None]:
-        """Within it the model has the averaged weights; the buffers stay its own."""
-        weights = _learning(model)
+        """Give the model the averaged weights within the context; buffers are unchanged."""
+        weights = _trainable(model)
         own = {name: weight.clone() for name, weight in weights.items()}
         _set(weights, self.average)
         try:
@@ -56,7 +56,7 @@ class WeightAverage(TrainerCallback):  # type: ignore[misc]
             _set(weights, own)
 
 
-def _learning(model: nn.Module) -> dict[str, Tensor]:
+def _trainable(model: nn.Module) -> dict[str, Tensor]:
     return {name: weight.detach() for name, weight in model.named_parameters() if weight.requires_grad}
 
 

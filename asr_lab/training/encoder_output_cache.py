@@ -1,4 +1,4 @@
-"""A frozen base's frames in a folder, for many trainings and processes: the base hears each utterance once."""
+"""Encoder outputs of a frozen base in a folder, shared by trainings and processes: each utterance is encoded once."""
 
 from __future__ import annotations
 
@@ -20,51 +20,51 @@ from asr_lab.training.row_cache import Columns, check_disk_space
 
 
 class EncoderOutputCache:
-    """The frames of one base and one set of data under `folder/<key>`, in parts that are written once:
+    """Encoder outputs of one base and one set of data under `folder/<key>`, in parts that are written once:
 
         <n>.0.f32 <n>.1.f32   rows of the base's output and of its logits (float32), one utterance behind the other
         <n>.json              utterance id -> [first row, rows], and the widths; written last
 
-    What is not there yet is heard under a lock and becomes another part; other processes map what is there.
+    Missing utterances are encoded under a lock and become another part; other processes map the finished parts.
     """
 
     def __init__(self, folder: Path, key: str) -> None:
         self.folder = folder / key
         self.rows = _Parts(self.folder)
 
-    def frames(
+    def encode(
         self, recognizer: DeepSpeech2Recognizer, cuts: CutSet, console: Console, num_workers: int = 0
     ) -> EncoderOutputs:
-        """The frames of the utterances, and the seconds that hearing those took which were not there."""
+        """Return the outputs of the utterances, and the seconds spent encoding those that were missing."""
         began = time.monotonic()
-        if not self.rows.lacking(cuts):
+        if not self.rows.missing(cuts):
             return EncoderOutputs(self.rows, 0.0)
         self.folder.mkdir(parents=True, exist_ok=True)
         with lock_on(self.folder / LOCK):
-            lacking = self.rows.lacking(cuts)  # another process may have been faster
-            if not lacking:
+            missing = self.rows.missing(cuts)  # another process may have been faster
+            if not missing:
                 return EncoderOutputs(self.rows, 0.0)
             config = recognizer.model.config
             part = _NewPart(self.folder, len(self.rows.names()), (config.rnn_output_size, config.vocab_size))
-            check_disk_space(lacking, part.widths, self.folder)
-            EncoderOutputs.of(recognizer, lacking, console, rows=part, num_workers=num_workers)
+            check_disk_space(missing, part.widths, self.folder)
+            EncoderOutputs.of(recognizer, missing, console, rows=part, num_workers=num_workers)
             part.close()
-            self.rows.look()
+            self.rows.refresh()
         return EncoderOutputs(self.rows, time.monotonic() - began)
 
 
 class _NewPart(Columns):
-    """A shelf that is being written."""
+    """A part that is being written."""
 
     def __init__(self, folder: Path, number: int, widths: tuple[int, int]) -> None:
         super().__init__(folder, [(folder / f"{number}.{column}.f32").open("wb") for column in range(len(widths))])
         self.number, self.widths = number, widths
 
     def get(self, id: str) -> tuple[Tensor, ...]:
-        raise AssertionError("a part is read when it is whole")
+        raise AssertionError("a part is read when it is complete")
 
     def close(self) -> None:
-        """Have others see it."""
+        """Write the index, which makes the part visible to other processes."""
         for file in self.files:
             file.close()
         index = {"widths": self.widths, "length": self.length, "places": self.places}
@@ -72,7 +72,7 @@ class _NewPart(Columns):
 
 
 class _Parts:
-    """All parts of a folder as one shelf, mapped into memory when they are first read."""
+    """All parts of a folder as one cache, memory-mapped when they are first read."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -80,17 +80,17 @@ class _Parts:
         self.mapped: dict[int, list[Tensor]] = {}
 
     def names(self) -> list[Path]:
-        """The parts that are whole."""
+        """Return the index files of the complete parts."""
         return sorted(self.folder.glob("[0-9]*.json"), key=lambda path: int(path.stem))
 
-    def lacking(self, cuts: CutSet) -> CutSet:
-        """The utterances that no part has."""
+    def missing(self, cuts: CutSet) -> CutSet:
+        """Return the utterances that no part has."""
         if any(cut.id not in self.places for cut in cuts):
-            self.look()
+            self.refresh()
         return CutSet.from_cuts(cut for cut in cuts if cut.id not in self.places)
 
-    def look(self) -> None:
-        """Map the parts that have come since the last look."""
+    def refresh(self) -> None:
+        """Map the parts that are new since the last call."""
         for path in self.names():
             number = int(path.stem)
             if number not in self.mapped:

@@ -1,4 +1,4 @@
-"""A frozen base's frames and logits, computed once and kept: what adapters learn from.
+"""Encoder outputs and logits of a frozen base model, computed once: the input of adapters.
 
 Legend: B utterances, U frames, N = frames of all utterances of a batch in one row, H base output, V classes, L labels.
 """
@@ -28,7 +28,7 @@ from asr_lab.training.row_cache import RowCache, Where, make_row_cache
 
 @dataclass(frozen=True)
 class EncoderOutputs:
-    """The base's output (U, H) and logits (U, V) of each utterance, and the seconds it took to compute them."""
+    """Encoder outputs (U, H) and logits (U, V) of each utterance, and the seconds spent computing them."""
 
     rows: RowCache
     seconds: float
@@ -46,9 +46,9 @@ class EncoderOutputs:
         batch_size: int = 16,
         num_workers: int = 0,
     ) -> EncoderOutputs:
-        """One pass of the base over each utterance; `folder` is where frames go that do not fit into memory.
+        """Run the base once over each utterance.
 
-        `rows` is where they go in any case.
+        Outputs that do not fit into memory go to `folder`; a given `rows` is used in any case.
         """
         began = time.monotonic()
         config = recognizer.model.config
@@ -68,29 +68,29 @@ class EncoderOutputs:
 
     @torch.inference_mode()
     def hypotheses(self, recognizer: DeepSpeech2Recognizer, cuts: CutSet, adapter: MLPAdapter | None) -> dict[str, str]:
-        """Utterance id -> text by the adapter, or by the base's own head where there is none."""
-        found: dict[str, str] = {}
+        """Return utterance id -> hypothesis, of the adapter or without one of the base's own head."""
+        hypotheses: dict[str, str] = {}
         for ids, frames, logits, lengths in self._batches(cuts, recognizer.model.device):
-            said = logits if adapter is None else adapter(frames, logits).logits
-            found |= _decoded(recognizer, ids, said, lengths)
-        return found
+            adapted = logits if adapter is None else adapter(frames, logits).logits
+            hypotheses |= _decoded(recognizer, ids, adapted, lengths)
+        return hypotheses
 
     @torch.inference_mode()
     def hypotheses_by_scale(
         self, recognizer: DeepSpeech2Recognizer, cuts: CutSet, adapter: MLPAdapter, scales: Sequence[float]
     ) -> dict[float, dict[str, str]]:
-        """Strength -> the hypotheses of a residual adapter that adds so much of what it has learned."""
-        found: dict[float, dict[str, str]] = {scale: {} for scale in scales}
+        """Return scale -> utterance id -> hypothesis of a residual adapter whose output is multiplied by the scale."""
+        by_scale: dict[float, dict[str, str]] = {scale: {} for scale in scales}
         for ids, frames, logits, lengths in self._batches(cuts, recognizer.model.device):
             added = adapter.before_softmax(frames)
             for scale in scales:
-                found[scale] |= _decoded(recognizer, ids, logits + scale * added, lengths)
-        return found
+                by_scale[scale] |= _decoded(recognizer, ids, logits + scale * added, lengths)
+        return by_scale
 
     def _batches(
         self, cuts: CutSet, device: torch.device, batch_size: int = 32
     ) -> Iterator[tuple[list[str], Tensor, Tensor, list[int]]]:
-        """(ids, frames (N, H), base logits (N, V), lengths), utterances of like length together."""
+        """Yield (ids, frames (N, H), base logits (N, V), lengths), with utterances of similar length together."""
         ids = sorted((cut.id for cut in cuts), key=lambda id: -len(self.rows.get(id)[0]))
         for start in range(0, len(ids), batch_size):
             chosen = ids[start : start + batch_size]
@@ -117,7 +117,7 @@ class _Ids(Dataset[str]):
 
 
 class ShuffledBatches:
-    """Batches of ids in an order drawn from (seed, epoch): the same each time a run is made."""
+    """Batches of ids, shuffled reproducibly by (seed, epoch)."""
 
     def __init__(self, ids: Sequence[str], batch_size: int, seed: int) -> None:
         self.ids, self.batch_size, self.seed, self.epoch = sorted(ids), batch_size, seed, 0
@@ -136,12 +136,13 @@ class ShuffledBatches:
 
 
 def encoder_output_loader(
-    frames: EncoderOutputs, labels: Mapping[str, list[int]], batch_size: int, *, seed: int
+    outputs: EncoderOutputs, labels: Mapping[str, list[int]], batch_size: int, *, seed: int
 ) -> DataLoader[Any]:
-    """Batches of `frames` (N, H), `base_logits` (N, V), `frame_lengths` (B,) and `labels` (B, L) padded with -100."""
+    """Return batches of `frames` (N, H), `base_logits` (N, V), `frame_lengths` (B,) and
+    `labels` (B, L, padded with -100)."""
 
     def collate(ids: list[str]) -> dict[str, Any]:
-        rows, logits = zip(*(frames.rows.get(id) for id in ids), strict=True)
+        rows, logits = zip(*(outputs.rows.get(id) for id in ids), strict=True)
         targets = [torch.tensor(labels[id]) for id in ids]
         return {
             "frames": torch.cat(rows),

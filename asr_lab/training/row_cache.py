@@ -1,4 +1,4 @@
-"""Where rows of utterances are kept that are read again and again: in memory, or on disk where they are too many."""
+"""Cache of per-utterance rows, in memory or, if they do not fit, on disk."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SHARE_OF_MEMORY = 0.5  # of what is free: training needs some too
 
 
 class RowCache(Protocol):
-    """Keeps the rows of each utterance."""
+    """Stores the rows of each utterance."""
 
     def put(self, id: str, *rows: Tensor) -> None: ...
 
@@ -44,7 +44,7 @@ class InMemory:
 
 
 class Columns:
-    """Files that rows are written to: one for each kind of row (float32), one utterance behind the other."""
+    """Writes rows to files: one for each kind of row (float32), utterances back to back."""
 
     def __init__(self, folder: Path, files: Sequence[IO[bytes]]) -> None:
         self.folder, self.files = folder, files
@@ -57,15 +57,17 @@ class Columns:
             for file, row in zip(self.files, rows, strict=True):
                 file.write(np.ascontiguousarray(row.numpy()).data)
         except OSError as error:
-            raise AsrLabError(f"frames cannot be kept: {error.strerror}", where=str(self.folder.resolve())) from error
+            raise AsrLabError(
+                f"encoder outputs cannot be written: {error.strerror}", where=str(self.folder.resolve())
+            ) from error
         self.places[id] = (self.length, len(rows[0]))
         self.length += len(rows[0])
 
 
 class OnDisk(Columns):
-    """Mapped into memory when read: open until then.
+    """Rows on disk, memory-mapped at the first read.
 
-    The files have no name: the disk is free again when the process ends, however it ends.
+    The files are unnamed, so that the disk is freed however the process ends.
     """
 
     def __init__(self, folder: Path, widths: Sequence[int]) -> None:
@@ -84,9 +86,9 @@ class OnDisk(Columns):
 
 
 def make_row_cache(cuts: CutSet, widths: Sequence[int], where: Where, folder: Path) -> RowCache:
-    """Memory, or files in `folder` where `auto` finds that the frames would take more than half of what is free.
+    """Return a cache in memory, or in `folder` for `disk`, or for `auto` if the rows need over half of the memory.
 
-    Raises `AsrLabError` when the disk has no room for them.
+    Raise `AsrLabError` if the disk is too small.
     """
     needed = _bytes(cuts, widths)
     if where == "memory" or (where == "auto" and needed <= _SHARE_OF_MEMORY * free_memory()):
@@ -97,12 +99,12 @@ def make_row_cache(cuts: CutSet, widths: Sequence[int], where: Where, folder: Pa
 
 
 def check_disk_space(cuts: CutSet, widths: Sequence[int], folder: Path) -> None:
-    """Raise `AsrLabError` when the disk of a folder has no room for the rows of these utterances."""
+    """Raise `AsrLabError` if the disk of a folder is too small for the rows of these utterances."""
     needed = _bytes(cuts, widths)
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise AsrLabError(
-            f"the base's frames need {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free",
+            f"encoder outputs need {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free",
             where=str(folder.resolve()),
             hint="fewer or shorter utterances need less; the checkpoints folder may be a link to a larger disk",
         )
@@ -114,7 +116,7 @@ def _bytes(cuts: CutSet, widths: Sequence[int]) -> int:
 
 
 def free_memory() -> int:
-    """Bytes of memory that can be used: what the machine has left, or what the container's limit leaves."""
+    """Return the free memory in bytes, of the machine or within the limit of the container."""
     free = int(psutil.virtual_memory().available)
     with suppress(OSError, ValueError):  # Linux control groups, version 2; "max" is no limit
         group = Path("/sys/fs/cgroup")

@@ -1,7 +1,7 @@
-"""transformers' Trainer, fed by Lhotse's sampler, with what silently goes wrong by default set right.
+"""transformers' Trainer, fed by Lhotse's sampler, with unsafe defaults replaced.
 
-The loader is handed over unprepared (accelerate would shard it twice), validation sums over ranks instead of
-averaging batches, and a checkpoint counts only once it is marked whole.
+The loader is not prepared by accelerate (which would shard it twice), validation sums over ranks instead of averaging
+batches, and a checkpoint is valid only once its marker file is written.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from asr_lab.system.files import explain_unwritable
 from asr_lab.system.threads import go_on_with
 from asr_lab.training.ema import WeightAverage
 
-WHOLE = "COMPLETE"  # the marker file that ends a checkpoint
+COMPLETE = "COMPLETE"  # the marker file that ends a checkpoint
 THREADS = "threads"  # how many computed it
 _GROUPS = 2  # of Trainer's optimiser: with weight decay and without
 
@@ -45,21 +45,21 @@ logging.getLogger("accelerate").setLevel(logging.ERROR)
 
 
 class Tally(Protocol):
-    """What a rank counted on its share of the validation data, as numbers that add up over ranks."""
+    """Counts of one rank on its share of the validation data, as numbers that add up over ranks."""
 
     def numbers(self) -> list[float]: ...
 
     @classmethod
     def of(cls, numbers: list[float]) -> Self:
-        """The tally of the whole, of the summed numbers of all ranks."""
+        """Return the tally of all ranks from their summed numbers."""
 
     def metrics(self) -> dict[str, float]:
-        """Figures as `eval_<name>`, `eval_loss` among them, in the order in which they are told."""
+        """Return metrics as `eval_<name>`, including `eval_loss`, in display order."""
 
 
 @dataclass(frozen=True)
 class Sums:
-    """The tally of a recogniser of text."""
+    """The tally of a speech recogniser."""
 
     loss: float = 0.0
     utterances: float = 0
@@ -78,17 +78,17 @@ class Sums:
         return cls(*numbers)
 
     def metrics(self) -> dict[str, float]:
-        """`eval_loss` (mean over utterances), `eval_wer`, `eval_cer` of the whole; `eval_per` if phonemes counted."""
-        found = {
+        """Return `eval_loss` (mean over utterances), `eval_wer`, `eval_cer`, and `eval_per` if there are phonemes."""
+        metrics = {
             "eval_loss": self.loss / max(self.utterances, 1),
             "eval_wer": self.word_errors / max(self.words, 1),
             "eval_cer": self.character_errors / max(self.characters, 1),
         }
-        return found | ({"eval_per": self.phoneme_errors / self.phonemes} if self.phonemes else {})
+        return metrics | ({"eval_per": self.phoneme_errors / self.phonemes} if self.phonemes else {})
 
 
 def count(loss: float, table: pd.DataFrame) -> Sums:
-    """The sums of one share: `loss`, summed over its utterances, and a score table, with or without phonemes."""
+    """Return the tally of one rank from its `loss`, summed over utterances, and its score table."""
     in_phonemes = "phonemes" in table
     return Sums(
         loss=loss,
@@ -117,12 +117,12 @@ def tri_stage(step: int, total: int, settings: Loop) -> float:
 
 
 def warmup_steps(total: int, settings: Loop) -> int:
-    """Updates of `total` that are spent warming up."""
+    """Return the number of warm-up updates."""
     return min(settings.warmup_steps, total // 2) or round(total * settings.warmup_share)
 
 
 def schedule(optimizer: Any, total: int, settings: Loop) -> LambdaLR:
-    """The learning rate over `total` updates as the settings ask for it."""
+    """Return the learning rate schedule of the settings over `total` updates."""
     if settings.schedule == "tri_stage":
         return LambdaLR(optimizer, lambda step: tri_stage(step, total, settings))
     warmup = max(1, warmup_steps(total, settings))
@@ -133,7 +133,7 @@ def schedule(optimizer: Any, total: int, settings: Loop) -> LambdaLR:
 class AsrTrainer(Trainer):  # type: ignore[misc]
     """Trains `model` on the batches of `loader`.
 
-    `validate` counts this rank's share of the validation data; None: there is none, and nothing is chosen on it.
+    `validate` returns the tally of this rank's share of the validation data; None: no validation.
     """
 
     lr_scheduler: Any
@@ -172,7 +172,7 @@ class AsrTrainer(Trainer):  # type: ignore[misc]
         assert not self.model_accepts_loss_kwargs  # else accumulation would multiply the gradient
 
     def go_on(self, checkpoint: Path | None) -> None:
-        """Train from a checkpoint, or from the start; a training that had stopped by then stays as it is."""
+        """Train from a checkpoint, or from the start; a training that had stopped early is not continued."""
         if checkpoint and (epochs := _stopped_after(checkpoint)):
             self.args.num_train_epochs = epochs
         if checkpoint and (threads := checkpoint / THREADS).is_file():  # older ones have none
@@ -189,10 +189,10 @@ class AsrTrainer(Trainer):  # type: ignore[misc]
         return (outputs.loss, outputs) if return_outputs else outputs.loss
 
     def create_optimizer(self, *arguments: Any) -> Any:
-        """Trainer's optimiser; what `settings.encoder_lr` is for learns at that rate."""
+        """Return Trainer's optimiser, with `settings.encoder_lr` for the encoder."""
         optimizer = super().create_optimizer(*arguments)
         if isinstance(self.settings, PronunciationTrain) and len(optimizer.param_groups) == _GROUPS:
-            give_a_rate_of_its_own(optimizer, self.model.encoder, self.settings.encoder_lr)
+            add_lr_group(optimizer, self.model.encoder, self.settings.encoder_lr)
         return optimizer
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> LambdaLR:
@@ -203,14 +203,14 @@ class AsrTrainer(Trainer):  # type: ignore[misc]
         return scheduler
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Corpus figures over all ranks, logged and told to the callbacks as `eval_*`."""
+        """Return corpus metrics over all ranks, logged and passed to the callbacks as `eval_*`."""
         model = self.accelerator.unwrap_model(self.model)
-        agree_on_statistics(model)
-        with self.as_kept():
+        average_statistics(model)
+        with self.averaged_weights():
             return self._validated(model)
 
-    def as_kept(self) -> AbstractContextManager[None]:
-        """Within it the model has the weights that are validated and kept: their average, where there is one."""
+    def averaged_weights(self) -> AbstractContextManager[None]:
+        """Give the model the weights that are validated and saved within the context: the average, if there is one."""
         return self.average.in_place(self.accelerator.unwrap_model(self.model)) if self.average else nullcontext()
 
     def _validated(self, model: nn.Module) -> dict[str, float]:
@@ -234,11 +234,11 @@ class AsrTrainer(Trainer):  # type: ignore[misc]
             self.accelerator.wait_for_everyone()  # each rank writes a part of its own
             if self.args.should_save:
                 (folder / THREADS).write_text(str(torch.get_num_threads()))
-                (folder / WHOLE).touch()
+                (folder / COMPLETE).touch()
 
 
-def give_a_rate_of_its_own(optimizer: Any, part: nn.Module, lr: float) -> None:
-    """Put the parameters of a part of the model into groups of their own, behind those there are."""
+def add_lr_group(optimizer: Any, part: nn.Module, lr: float) -> None:
+    """Move the parameters of a part of the model to new groups, at the end, with their own learning rate."""
     own = {id(parameter) for parameter in part.parameters()}
     for group in list(optimizer.param_groups):
         moved = [parameter for parameter in group["params"] if id(parameter) in own]
@@ -246,8 +246,8 @@ def give_a_rate_of_its_own(optimizer: Any, part: nn.Module, lr: float) -> None:
         optimizer.add_param_group({**group, "params": moved, "lr": lr})
 
 
-def agree_on_statistics(model: nn.Module) -> None:
-    """Give all ranks the mean of their batch norms' running statistics, so that they validate and keep one model."""
+def average_statistics(model: nn.Module) -> None:
+    """Average the running statistics of batch norm over ranks, so that all validate and save the same model."""
     if not torch.distributed.is_initialized():
         return
     for buffer in model.buffers():
@@ -265,7 +265,7 @@ def training_arguments(
     validates: bool = True,
     checkpoints: bool = True,
 ) -> TrainingArguments:
-    """Trainer's arguments for our settings; everything that reports or reorders by itself is off."""
+    """Return Trainer's arguments for our settings; its own reporting and reordering are off."""
     gpu = torch.cuda.is_available()
     mixed = gpu and settings.mixed_precision == "auto"
     bf16 = mixed and torch.cuda.is_bf16_supported()
@@ -296,13 +296,13 @@ def training_arguments(
 
 
 def _stopped_after(checkpoint: Path) -> int:
-    """Epochs after which a checkpoint's training had stopped; 0: it had not. Trainer forgets it where it goes on."""
+    """Return the epoch at which the training of a checkpoint stopped early, or 0. Trainer drops this on resuming."""
     state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
     control = state.stateful_callbacks.get(TrainerControl.__name__, {})
     return round(state.epoch) if control.get("args", {}).get("should_training_stop") else 0
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written to its end, or None."""
-    marked = [path.parent for path in folder.glob(f"checkpoint-*/{WHOLE}")]
+    """Return the newest complete checkpoint, or None."""
+    marked = [path.parent for path in folder.glob(f"checkpoint-*/{COMPLETE}")]
     return max(marked, key=lambda path: int(path.name.split("-")[1]), default=None)

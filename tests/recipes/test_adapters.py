@@ -30,7 +30,7 @@ def test_everyone_of_a_manifest_gets_an_adapter_and_the_figures_are_pooled(class
     said = ok(
         "adapter", "--each", "speaker", "--data", class_of_three, "data.cross_fit=2", "data.sizes=2", "train.epochs=2"
     )
-    assert "3 people, pooled" in said
+    assert "3 speakers, pooled" in said
     assert "95 % interval" in said
     parent = newest("adapter", "group")
     metrics = parent.data.metrics
@@ -68,7 +68,7 @@ def test_everyone_is_tested_on_their_own_utterances(class_of_three, home):
     only_amy = [cut for cut in cuts if cut.id.startswith("amy") and number[cut.id] >= 5]
     manifest.write(only_amy, home / "class" / "amy.jsonl.gz")
     said = refused("adapter", "--each", "speaker", "--data", "class/learn.jsonl.gz", "data.test=class/amy.jsonl.gz")
-    assert "2 people have nothing to be tested on: bob, cem" in said
+    assert "bob, cem" in said
 
 
 def scores_of(speaker: str) -> str:

@@ -296,7 +296,7 @@ def made_mlflows(database: str) -> None:
         for table in ("experiments", "runs", "latest_metrics"):
             connection.execute(sqlalchemy.text(f"CREATE TABLE {table} (id integer)"))
     engine.dispose()
-    StorageLocation(database).refuse_wrong("http://127.0.0.1:5000")
+    StorageLocation(database).check("http://127.0.0.1:5000")
 
 
 def backends_of(train, *, offline: bool = False) -> Backends:

@@ -227,7 +227,7 @@ def test_a_registered_model_needs_no_folder_of_this_machine(home):
 
 def test_dry_run_says_what_would_learn():
     said = ok("train", "w.yaml", *ON, f"model.pretrained={TINY}", *LORA, "--dry-run")
-    assert "of them learn" in said
+    assert "M trainable" in said
     assert "fine-tuned from models:/tiny/1" in said
 
 
@@ -281,7 +281,7 @@ def test_clips_that_are_too_short(home):
 
 def test_a_persons_adapter_is_for_another_kind_of_model():
     said = refused("adapter", "--name", "ann", "--base", TINY, "--data", "corpus/all.jsonl.gz")
-    assert "a person's adapter is for a deepspeech2, this model is a wav2vec2" in said
+    assert "this model is a wav2vec2" in said
 
 
 def test_a_deepspeech2_is_no_base(home):
@@ -480,7 +480,7 @@ def test_a_plan_of_arms_tells_their_sizes_and_spends_nothing(ways):
             ("arms.r4.run.register_as=x", "arms.broken.data.test=corpus/all.jsonl.gz"),
             "arms.broken.data.test, arms.r4.run.register_as: arms have one test",
         ),
-        (("model.pretrained=facebook/wav2vec2-xls-r-300m",), "arms.base: the untouched base cannot recognise"),
+        (("model.pretrained=facebook/wav2vec2-xls-r-300m",), "arms.base: the untouched base"),
     ],
 )
 def test_mistakes_in_arms(ways, keys, expected):
@@ -493,7 +493,7 @@ def test_a_training_whose_losses_are_no_numbers_keeps_nothing():
     weights["feature_projection.layer_norm.weight"][0] = float("nan")
     save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
     said = refused("train", "w.yaml", *ON, f"model.pretrained={base}", "train.epochs=1", "run.register_as=broken")
-    assert "no epoch's validation loss is a number" in said
+    assert "NaN" in said
     assert "a lower train.lr" in said
     run = newest("wav2vec2")
     assert run.info.status == "FAILED"

@@ -56,7 +56,7 @@ def adapter(
     new_run: bool,
     offline: bool,
 ) -> None:
-    """Train one person's small MLP on a frozen base, and show what it gains on utterances it did not learn from.
+    """Train a small MLP for one speaker on a frozen base, and report the improvement on held-out utterances.
 
     \b
     Examples:
@@ -65,18 +65,18 @@ def adapter(
       asr-lab adapter --name mina --data corpora/mina/all.jsonl.gz data.cross_fit=5
       asr-lab adapter --each speaker --data corpora/class/all.jsonl.gz data.cross_fit=4 data.sizes=2,5,10
 
-    Without --data, the demo corpus and the demo's base are made first if they are not there.
+    Without --data, the demo corpus and its base model are created first if they are missing.
     """
     options = {"adapter.name": name, "adapter.base": base, "train.epochs": epochs, "data.each": each}
     options |= _manifests(data) | {"adapter.hidden_dims": hidden_dims.split(",") if hidden_dims else None}
     chosen = given(options, config, "adapter") | config_keys(texts, keys)
     if chosen.get("data.each") and chosen.setdefault("adapter.name", "everyone") != "everyone":
-        raise AsrLabError("--each makes an adapter for everybody in DATA", allowed="either --each or --name")
+        raise AsrLabError("--each trains an adapter for every speaker in DATA", allowed="either --each or --name")
     experiment: AdapterExperiment = load(config, chosen, "adapter")
     from asr_lab.models.adapter import check_name
 
     check_name(experiment.adapter.name)
-    if not dry_run:  # what `mlflow run` made is the adapter's run, not that of the base which may be trained first
+    if not dry_run:  # the run of `mlflow run` is the adapter's, not that of a base trained first
         from asr_lab.tracking.tracker import MlflowTracker
 
         MlflowTracker(offline=offline).announce("adapter")
@@ -86,17 +86,17 @@ def adapter(
 
 
 def _of_the_demo(experiment: AdapterExperiment, *, make: bool) -> AdapterExperiment:
-    """The experiment on the demo's speaker of that name; the corpus is made if it is not there."""
+    """Return the experiment on the demo speaker of that name, after creating a missing corpus."""
     from asr_lab.recipes import demo
 
     if experiment.data.each:
-        raise AsrLabError("--each needs --data", allowed="a manifest that holds the people", where="the command line")
+        raise AsrLabError("--each needs --data", allowed="a manifest of several speakers", where="the command line")
     demo.ensure_corpus(console(), make=make)
-    return demo.with_person(experiment)
+    return demo.with_demo_speaker(experiment)
 
 
 def _manifests(data: str | None) -> dict[str, Any]:
-    """A manifest, or the manifests of a folder, as config keys."""
+    """Return the config keys of a manifest, or of the manifests of a folder."""
     if not data:
         return {}
     path = Path(data)

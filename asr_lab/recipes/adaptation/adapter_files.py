@@ -1,4 +1,4 @@
-"""What is done with adapters that are there: brought in from elsewhere, bound to a base, written in the plain form."""
+"""Import adapter files, bind them to a base, register them, and convert residual adapters to plain ones."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _DISTIL_EPOCHS = 150
 
 @dataclass(frozen=True)
 class Plain:
-    """A plain adapter that says what a residual one says, and how well: WER of both on the same utterances."""
+    """A plain adapter distilled from a residual one, and the WER of both on the same utterances."""
 
     file: Path
     wer_residual: float
@@ -40,9 +40,9 @@ class Plain:
 def bring_in(
     file: Path, name: str, target: AdapterManager, base: tuple[str, DeepSpeech2Recognizer] | None
 ) -> AdapterInfo:
-    """Copy a file into the adapters of a folder under `name`; with a base it is checked against it and bound to it.
+    """Copy an adapter file into a folder under `name`; with a base, check it against the base and bind it.
 
-    Raises `AsrLabError` when it does not fit the base, belongs to another one, or is not an adapter file.
+    Raise `AsrLabError` if it does not fit the base, belongs to another one, or is not an adapter file.
     """
     source = AdapterManager()
     info = source.get_adapter_info(str(file))
@@ -54,7 +54,7 @@ def bring_in(
 
 
 def _own(info: AdapterInfo) -> Base:
-    """What the file says its base is: nothing to check it against."""
+    """Return the base as described by the file itself, without a check."""
     return Base(info.base_digest, info.vocabulary_digest, info.input_dim, info.output_dim, info.base)
 
 
@@ -63,7 +63,7 @@ def _now() -> str:
 
 
 def register(info: AdapterInfo, file: Path, tracker: Tracker) -> str:
-    """Make an adapter's file a version of `deepspeech2-adapter-NAME`, recorded as a run of kind `import`; its URI."""
+    """Register an adapter file as a version of `deepspeech2-adapter-NAME`, in an `import` run; return its URI."""
     if not info.base or Path(info.base).is_dir():
         raise AsrLabError(
             f"{info.adapter_name} does not say which registered base it belongs to",
@@ -96,9 +96,9 @@ def register(info: AdapterInfo, file: Path, tracker: Tracker) -> str:
 def as_plain(
     info: AdapterInfo, file: Path, recognizer: DeepSpeech2Recognizer, data: str, to: Path, console: Console
 ) -> Plain:
-    """Write a plain adapter to the folder `to` that learned to say what a residual one says on the manifest `data`.
+    """Distil a residual adapter into a plain one on the manifest `data`, written to the folder `to`.
 
-    No transcript is learned from; they only tell how well it succeeded. Raises `AsrLabError` when it is plain already.
+    Transcripts are used for the WER only. Raise `AsrLabError` if the adapter is plain already.
     """
     if info.form == "plain":
         raise AsrLabError(f"{info.adapter_name} is plain already", where=str(file))
@@ -118,16 +118,16 @@ def as_plain(
     student = MLPAdapter(info.input_dim, info.hidden_dims, info.output_dim, dropout=0.0, blank=recognizer.blank)
     distil(student, config, teacher_outputs, cuts)
     created = AdapterManager(to).save_adapter(info.adapter_name, student, base, created=_now())
-    said = {
+    hypotheses = {
         own: outputs.hypotheses(recognizer, cuts, own.eval().to(recognizer.model.device)) for own in (teacher, student)
     }
-    residual, plain = (error_rates.wer(score(cuts, texts, recognizer.normalizer)) for texts in said.values())
+    residual, plain = (error_rates.wer(score(cuts, texts, recognizer.normalizer)) for texts in hypotheses.values())
     return Plain(created, residual, plain)
 
 
 @torch.no_grad()
 def _teacher_outputs(outputs: EncoderOutputs, teacher: MLPAdapter, cuts: CutSet) -> EncoderOutputs:
-    """The same frames with what the teacher says of them in the place of the base's logits."""
+    """Return the encoder outputs with the teacher's logits in place of the base's."""
     rows = make_row_cache(cuts, (teacher.input_dim, teacher.output_dim), "auto", Path("checkpoints"))
     device = next(teacher.parameters()).device
     for cut in cuts:

@@ -1,4 +1,4 @@
-"""Adapters learned from stored frames, and what they are worth on utterances they did not learn from."""
+"""Train adapters on cached encoder outputs, and score them on held-out utterances."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from asr_lab.training.callbacks import Curves, DropBrokenUpdates, Recording
 from asr_lab.training.encoder_outputs import EncoderOutputs, encoder_output_loader
 from asr_lab.training.trainer import AsrTrainer
 
-_FEW = 20  # utterances below which one half says too little
+_FEW = 20  # utterances below which both halves are scored
 SCALES = (0.0, 0.125, 0.25, 0.5, 1.0)
 
 
 def fit(planned: AdaptationPlan, outputs: EncoderOutputs, cuts: CutSet, run: Recorder | None = None) -> MLPAdapter:
-    """A new adapter that learned from the stored frames of `cuts`; its curve is recorded into `run`.
+    """Train a new adapter on the encoder outputs of `cuts`; its curve is recorded into `run`.
 
-    A plain one first learns to say what the base says. A residual one adds as much of what it has learned as helps on
-    utterances it did not learn from. The last epoch is kept.
+    A plain adapter is first distilled from the base. The scale of a residual adapter is chosen on held-out utterances.
+    The weights of the last epoch are used.
     """
     adapter = _train(planned, outputs, cuts, run)
     if adapter.residual:
-        asked = planned.config.adapter.strength
-        scale = _best_scale(planned, outputs, cuts) if asked == "auto" else asked
+        configured = planned.config.adapter.strength
+        scale = _best_scale(planned, outputs, cuts) if configured == "auto" else configured
         adapter.weaken(scale)
         if run:
             run.metrics({"adapter/strength": scale})
@@ -55,9 +55,9 @@ def _train(planned: AdaptationPlan, outputs: EncoderOutputs, cuts: CutSet, run: 
 
 
 def _best_scale(planned: AdaptationPlan, outputs: EncoderOutputs, cuts: CutSet) -> float:
-    """The strength with the fewest character errors on a half that an adapter of the other half hears.
+    """Return the scale with the fewest character errors on one half, of an adapter trained on the other half.
 
-    Of few utterances both halves are heard, each by the adapter of the other. Of equals the lower strength counts.
+    With few utterances both halves are scored, each by the adapter of the other. Ties go to the lower scale.
     """
     recognizer, by = planned.recognizer, planned.config.data.cross_fit
     errors = dict.fromkeys(SCALES, 0)
@@ -66,14 +66,14 @@ def _best_scale(planned: AdaptationPlan, outputs: EncoderOutputs, cuts: CutSet) 
         return 1.0  # a single utterance: nothing can be held out
     for training_cuts, held_out in (pair, pair[::-1]) if len(cuts) < _FEW else (pair,):
         adapter = _train(planned, outputs, training_cuts)
-        for scale, found in outputs.hypotheses_by_scale(recognizer, held_out, adapter, SCALES).items():
-            table = score(held_out, found, recognizer.normalizer)
+        for scale, hypotheses in outputs.hypotheses_by_scale(recognizer, held_out, adapter, SCALES).items():
+            table = score(held_out, hypotheses, recognizer.normalizer)
             errors[scale] += int(error_rates.character_errors(table).sum())
     return min(SCALES, key=lambda scale: (errors[scale], scale))
 
 
 def distil(adapter: MLPAdapter, config: AdapterExperiment, outputs: EncoderOutputs, cuts: CutSet) -> float:
-    """Let the adapter learn to say what the logits kept with the frames say; the mean loss of the training."""
+    """Distil the cached logits into the adapter; return the mean training loss."""
     settings = config.train.model_copy(update={"epochs": config.train.imitate_epochs})
     trainer = _trainer(Imitation(adapter), config, settings, outputs, {cut.id: [] for cut in cuts}, [])
     return float(trainer.train().training_loss)
@@ -100,20 +100,20 @@ def _trainer(
 
 
 def measure(
-    planned: AdaptationPlan, outputs: EncoderOutputs, kept: MLPAdapter | None = None, run: Recorder | None = None
+    planned: AdaptationPlan, outputs: EncoderOutputs, adapter: MLPAdapter | None = None, run: Recorder | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Scores of the base and of the adapted recogniser on the same utterances, which it did not learn from.
+    """Score base and adapted recogniser on the same held-out utterances.
 
-    Where there is one fold, `kept` is the adapter that learned from it; several folds learn one each.
+    With one fold, `adapter` is the one trained on it; with several, an adapter is trained for each.
     """
     recognizer, normalizer = planned.recognizer, planned.recognizer.normalizer
     adapted: dict[str, str] = {}
     for number, fold in enumerate(planned.folds):
-        own = kept if kept and len(planned.folds) == 1 else fit(planned, outputs, fold.train)
-        found = outputs.hypotheses(recognizer, fold.test, own)
-        adapted |= found
+        own = adapter if adapter and len(planned.folds) == 1 else fit(planned, outputs, fold.train)
+        hypotheses = outputs.hypotheses(recognizer, fold.test, own)
+        adapted |= hypotheses
         if run and len(planned.folds) > 1:
-            run.metrics({"fold/wer": error_rates.wer(score(fold.test, found, normalizer))}, number)
+            run.metrics({"fold/wer": error_rates.wer(score(fold.test, hypotheses, normalizer))}, number)
     tested = CutSet.from_cuts(cut for fold in planned.folds for cut in fold.test)
     plain = outputs.hypotheses(recognizer, tested, None)
     return score(tested, plain, normalizer), score(tested, adapted, normalizer)

@@ -1,5 +1,4 @@
-"""Adapters for everyone in a manifest: a run a person under one parent, their figures pooled, and how the gain grows
-with what is learned from."""
+"""Adapters for all speakers of a manifest: one child run per speaker, pooled metrics, and a learning curve."""
 
 from __future__ import annotations
 
@@ -35,29 +34,29 @@ from asr_lab.system.threads import use_threads
 
 @dataclass(frozen=True)
 class AdaptedGroup:
-    """All adapters, what they are worth pooled, and what they were worth with less to learn from."""
+    """All adapters, their pooled improvement, and the improvement with less training data."""
 
     run_id: str
     run_name: str
     adapted: list[Adapted]
     improvement: Improvement
     growth: pd.DataFrame
-    """A row a number of utterances learned from: `learned_from` (the last row: all there are, on average), WER and
-    CER of base and adapted, the difference."""
+    """One row per number of training utterances: `learned_from` (last row: mean of all data), WER and CER of base and
+    adapted, the difference."""
 
-    def people(self) -> pd.DataFrame:
-        """A row a speaker."""
+    def by_speaker(self) -> pd.DataFrame:
+        """Return one row per speaker."""
         return pd.DataFrame([{"person": one.name, **_figures(one.improvement)} for one in self.adapted])
 
     @property
     def summary(self) -> Summary:
-        """The speakers, how the gain grows with what is learned from, and the pooled figures."""
+        """The speakers, the learning curve, and the pooled metrics."""
         growth = self.growth if len(self.growth) > 1 else self.growth[:0]
         return Summary(
             parts=[
-                ("", Table(frame=self.people()[["person", "utterances", *_SHOWN]])),
+                ("", Table(frame=self.by_speaker()[["person", "utterances", *_SHOWN]])),
                 ("", Table(frame=growth[["learned_from", *_SHOWN]])),
-                (f"{len(self.adapted)} people, pooled", self.improvement.rows()),
+                (f"{len(self.adapted)} speakers, pooled", self.improvement.rows()),
             ]
         )
 
@@ -82,39 +81,40 @@ _SHOWN = ("wer_base", "wer", "wer_delta", "wer_delta_low", "wer_delta_high", "ce
 
 
 def plan_group(config: AdapterExperiment, base_uri: str, recognizer: DeepSpeech2Recognizer) -> GroupPlan:
-    """A plan for each speaker, all checked before anything is spent."""
+    """Plan each speaker's adapter; all are checked before any training."""
     training_cuts = _by_speaker("train", config.data.train, config.data.each)
     tested = _by_speaker("test", config.data.test, config.data.each) if config.data.test else {}
     for name in training_cuts:
         check_name(name)
-    if config.data.test and (lacking := sorted(training_cuts.keys() - tested.keys())):
+    if config.data.test and (missing := sorted(training_cuts.keys() - tested.keys())):
         raise AsrLabError(
-            f"{len(lacking)} people have nothing to be tested on: {listing(lacking)}",
+            f"{len(missing)} speakers have no test utterances: {listing(missing)}",
             where=config.data.test,
-            allowed="utterances of everybody in data.train, or data.cross_fit=5 in the place of data.test",
+            allowed="utterances of every speaker of data.train, or data.cross_fit=5 instead of data.test",
         )
     planned = [
         plan(_of_speaker(config, name), base_uri, recognizer, own, tested.get(name))
         for name, own in sorted(training_cuts.items())
     ]
-    _refuse_sizes(config, planned)
+    _check_sizes(config, planned)
     return GroupPlan(config, planned)
 
 
 def _by_speaker(split: str, path: str, field: str) -> dict[str, Split]:
-    whole = Split.read(split, path)
-    return {name: _part(whole, cuts) for name, cuts in groups(whole.cuts, field).items()}
+    manifest_split = Split.read(split, path)
+    by_speaker = groups(manifest_split.cuts, field)
+    return {name: _part(manifest_split, cuts) for name, cuts in by_speaker.items()}
 
 
-def _refuse_sizes(config: AdapterExperiment, planned: list[AdaptationPlan]) -> None:
-    """Sizes that somebody does not have would be measured with fewer, and said to be what they are not."""
-    fewest, whose = min((len(fold.train), one.config.adapter.name) for one in planned for fold in one.folds)
+def _check_sizes(config: AdapterExperiment, planned: list[AdaptationPlan]) -> None:
+    """Raise `AsrLabError` for sizes larger than the training data of a speaker."""
+    fewest, speaker = min((len(fold.train), one.config.adapter.name) for one in planned for fold in one.folds)
     too_large = [size for size in config.data.sizes if size >= fewest]
     if too_large:
         raise AsrLabError(
-            f"data.sizes={listing(too_large)}: {whose} has {fewest} utterances to learn from at a time",
+            f"data.sizes={listing(too_large)}: {speaker} has {fewest} training utterances per fold",
             where=config.data.train,
-            allowed=f"sizes below {fewest}; the whole is measured too",
+            allowed=f"sizes below {fewest}; all of the data is measured too",
         )
 
 
@@ -128,29 +128,29 @@ def _of_speaker(config: AdapterExperiment, name: str, learn_from: int | None = N
     )
 
 
-def _part(whole: Split, rows: Sequence[Cut]) -> Split:
+def _part(split: Split, rows: Sequence[Cut]) -> Split:
     cuts = CutSet.from_cuts(rows)
-    return Split(whole.name, whole.path, cuts, manifest.digest(cuts))
+    return Split(split.name, split.path, cuts, manifest.digest(cuts))
 
 
 def adapt_group(group: GroupPlan, tracker: Tracker, console: Console) -> AdaptedGroup:
-    """An adapter for each plan, recorded as children of one run that holds the pooled figures."""
+    """Train an adapter for each plan, as child runs of one run with the pooled metrics."""
     config, planned = group.config, group.speakers
     clock, base_uri = Clock(), planned[0].base_uri
     use_threads(config.run.threads)
-    whole = Split.read("train", config.data.train)
+    split = Split.read("train", config.data.train)
     spec = describe(
         config,
         family="adapter",
         kind="group",
         model_type="deepspeech2-adapter",
         name=config.run.name or f"each-{config.data.each}",
-        data={"train": whole.digest, "base": base_uri},
+        data={"train": split.digest, "base": base_uri},
         base=base_uri,
         text=planned[0].recognizer.normalizer.name,
     )
     with tracker.start(spec) as run:
-        run.dataset(whole.dataset())
+        run.dataset(split.dataset())
         adapted, by_size = [], dict[int, list[Improvement]]()
         for number, one in enumerate(planned, 1):
             console.print(f"[dim]{number} of {len(planned)}[/] ", end="")
@@ -161,9 +161,9 @@ def adapt_group(group: GroupPlan, tracker: Tracker, console: Console) -> Adapted
                 tables = measure(plan(smaller, base_uri, one.recognizer, *one.splits.values()), outputs)
                 by_size.setdefault(size, []).append(_improvement(config, *tables))
         pooled = _pooled(config, [one.improvement for one in adapted])
-        whole_size = round(mean(len(fold.train) for one in planned for fold in one.folds))
+        full_size = round(mean(len(fold.train) for one in planned for fold in one.folds))
         growth = _growth(
-            {size: _pooled(config, improvements) for size, improvements in by_size.items()} | {whole_size: pooled}
+            {size: _pooled(config, improvements) for size, improvements in by_size.items()} | {full_size: pooled}
         )
         done = AdaptedGroup(run.run_id, run.name, adapted, pooled, growth)
         _record(run, done, base_uri)
@@ -172,8 +172,8 @@ def adapt_group(group: GroupPlan, tracker: Tracker, console: Console) -> Adapted
 
 
 def _record(run: Recorder, done: AdaptedGroup, base_uri: str) -> None:
-    done.improvement.record(run, f"{len(done.adapted)} people", base_uri)
-    run.table(done.people(), "eval/people.parquet")
+    done.improvement.record(run, f"{len(done.adapted)} speakers", base_uri)
+    run.table(done.by_speaker(), "eval/people.parquet")
     run.table(done.growth, "eval/growth.parquet")
     run.figure(growth_figure(done.growth), "eval/growth.png")
     for row in done.growth.itertuples():
@@ -186,7 +186,7 @@ def _improvement(config: AdapterExperiment, base: pd.DataFrame, adapted: pd.Data
 
 
 def _pooled(config: AdapterExperiment, improvements: list[Improvement]) -> Improvement:
-    """All utterances of all people as one corpus."""
+    """Pool all utterances of all speakers as one corpus."""
     tables = (
         pd.concat([getattr(improvement, side) for improvement in improvements], ignore_index=True)
         for side in ("base", "adapted")
@@ -206,13 +206,13 @@ def _figures(improvement: Improvement) -> dict[str, float]:
 
 
 def plan_adapters(config: AdapterExperiment, store: ModelStore) -> AdaptationPlan | GroupPlan:
-    """One speaker's plan, or with `data.each` one for each value of that field."""
+    """Plan one speaker's adapter, or with `data.each` one for each value of that field."""
     base = load_base(config.adapter.base, store)
     return plan_group(config, *base) if config.data.each else plan(config, *base)
 
 
 def run(config: AdapterExperiment, tracker: Tracker, console: Console, *, store: ModelStore) -> Outcome:
-    """One speaker's adapter, or with `data.each` one for each value of that field."""
+    """Train one speaker's adapter, or with `data.each` one for each value of that field."""
     planned = plan_adapters(config, store)
     if isinstance(planned, GroupPlan):
         return adapt_group(planned, tracker, console)

@@ -1,4 +1,4 @@
-"""What an adapter is worth: base and adapted recogniser on the same utterances, and how sure the difference is."""
+"""Compare base and adapted recogniser on the same utterances: error rates and the interval of their difference."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from asr_lab.recipes.recognition.scoring import record_scores
 
 @dataclass(frozen=True)
 class Improvement:
-    """Two scores of the same utterances, a row an utterance (`recipes.recognition.scoring.score`)."""
+    """Score tables of base and adapted recogniser, one row per utterance (`recipes.recognition.scoring.score`)."""
 
     base: pd.DataFrame
     adapted: pd.DataFrame
     delta: Interval
-    """Adapted WER minus the base's, paired; below 0 is a gain."""
+    """Adapted WER minus the base's, paired; below 0 is an improvement."""
 
     @classmethod
     def of(cls, base: pd.DataFrame, adapted: pd.DataFrame, *, unit: str, seed: int) -> Improvement:
-        """`unit` is what is resampled: `utterance`, or `word` where each word is a recording of its own."""
+        """Compare two score tables; `unit` is resampled: `utterance`, or `word` for recordings of single words."""
         return cls(base, adapted, difference_interval(*_paired(base, adapted, unit), seed=seed))
 
     def metrics(self) -> dict[str, float]:
-        """The figures under their names in a run."""
+        """Return the metrics as they are logged."""
         return {
             "test/wer_base": error_rates.wer(self.base),
             "test/wer": error_rates.wer(self.adapted),
@@ -42,7 +42,7 @@ class Improvement:
         }
 
     def rows(self) -> dict[str, str]:
-        """The figures in words, a line each."""
+        """Return label -> result in words."""
         wer, delta = self.metrics(), self.delta
         return {
             "WER": f"{wer['test/wer_base']:.1%} -> {wer['test/wer']:.1%} on {len(self.adapted)} held-out utterances",
@@ -50,16 +50,16 @@ class Improvement:
             "difference": f"{delta.value:+.1%}, 95 % interval {delta.low:+.1%} to {delta.high:+.1%}",
         }
 
-    def record(self, run: Recorder, who: str, base_uri: str) -> None:
-        """Log both scores with their tables and pages, and the difference."""
-        record_scores(run, self.adapted, "test", f"{who}, adapted ({run.name})")
-        if not run.minimal:  # of many runs on one base it is always the same
-            record_scores(run, self.base, "base_test", f"{who}, base alone ({base_uri})")
+    def record(self, run: Recorder, title: str, base_uri: str) -> None:
+        """Log both score tables with their pages, and the difference."""
+        record_scores(run, self.adapted, "test", f"{title}, adapted ({run.name})")
+        if not run.minimal:  # the same for all runs on one base
+            record_scores(run, self.base, "base_test", f"{title}, base alone ({base_uri})")
         run.metrics(self.metrics())
 
 
 def _paired(base: pd.DataFrame, adapted: pd.DataFrame, unit: str) -> tuple[Any, Any, Any]:
-    """Errors of base and adapter and reference words, a row an utterance or a row a reference word."""
+    """Return errors of base and adapter and the number of reference words, per utterance or per reference word."""
     if unit == "utterance":
         return error_rates.word_errors(base), error_rates.word_errors(adapted), base["words"]
     columns = [

@@ -1,4 +1,4 @@
-"""One person's utterances and the base they are heard by, read and checked before anything is spent."""
+"""Plan an adaptation: read and check the utterances of one speaker and the base model."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from asr_lab.models import load_model
 from asr_lab.models.adapter import MLPAdapter, check_name
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.recipes.run_spec import describe
-from asr_lab.recipes.splits import Split, screened
+from asr_lab.recipes.splits import Split, filter_split
 from asr_lab.reports.summary import Summary
 
-FEWEST = 4  # utterances of a person of whom some are held out
+FEWEST = 4  # utterances of a speaker if some of them are held out
 
 
 @dataclass(frozen=True)
 class Fold:
-    """What is learned from, and what is tested on."""
+    """Training and test utterances."""
 
     train: CutSet
     test: CutSet
@@ -35,7 +35,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class AdaptationPlan:
-    """The person's data and the base, read and checked; nothing is spent yet."""
+    """The data of a speaker and the base model, read and checked."""
 
     config: AdapterExperiment
     base_uri: str
@@ -43,11 +43,11 @@ class AdaptationPlan:
     splits: dict[str, Split]
     usable: FilterResult
     folds: list[Fold]
-    """One, or several when cross-fitting; together they test each utterance once."""
+    """One fold, or several with cross-fitting, which together test each utterance once."""
 
     @property
     def training_cuts(self) -> CutSet:
-        """What the adapter that is kept learns from."""
+        """Training data of the adapter that is saved."""
         data = self.config.data
         return draw(self.usable.cuts, data.learn_from, seed=self.config.run.seed)
 
@@ -79,17 +79,14 @@ class AdaptationPlan:
 
 
 def load_base(uri: str, store: ModelStore) -> tuple[str, DeepSpeech2Recognizer]:
-    """(the pinned URI, the frozen recogniser).
-
-    Raises `AsrLabError` when it is not a DeepSpeech2.
-    """
+    """Return (pinned URI, frozen recogniser). Raise `AsrLabError` if it is not a DeepSpeech2."""
     pinned = store.resolve_version(uri)
     recognizer = load_model(store.resolve(pinned), store.resolve)
     if not isinstance(recognizer, DeepSpeech2Recognizer):
         raise AsrLabError(
-            f"a person's adapter is for a deepspeech2, this model is a {recognizer.model_type}",
+            f"adapters need a deepspeech2, this model is a {recognizer.model_type}",
             where=pinned,
-            allowed="fine-tuning it to the person: asr-lab train with model.pretrained",
+            allowed="fine-tuning it to the speaker: asr-lab train with model.pretrained",
         )
     recognizer.model.freeze_base_model()
     return pinned, recognizer
@@ -99,65 +96,65 @@ def plan(
     config: AdapterExperiment,
     base_uri: str,
     recognizer: DeepSpeech2Recognizer,
-    whole: Split | None = None,
+    train: Split | None = None,
     tested: Split | None = None,
 ) -> AdaptationPlan:
-    """Read the person's utterances and check that they can be learned from and tested on.
+    """Read the utterances of a speaker and check that they can be trained and tested on.
 
-    `whole` and `tested` are those of `data.train` and `data.test` where they are read already.
+    `train` and `tested` are the splits of `data.train` and `data.test` if they have been read before.
     """
     check_name(config.adapter.name)
-    whole = whole or Split.read("train", config.data.train)
-    _refuse_too_few(config, whole)
-    _refuse_copies(config, whole)
-    training_cuts, tested = _train_and_test(config, whole, tested)
-    kept = screened(Split("train", config.data.train, training_cuts, ""), recognizer, float("inf"))
+    train = train or Split.read("train", config.data.train)
+    _check_count(config, train)
+    _check_copies(config, train)
+    training_cuts, tested = _train_and_test(config, train, tested)
+    usable = filter_split(Split("train", config.data.train, training_cuts, ""), recognizer, float("inf"))
     pinned = config.adapter.model_copy(update={"base": base_uri})
     config = config.model_copy(update={"adapter": pinned})
     return AdaptationPlan(
-        config, base_uri, recognizer, {"train": whole, "test": tested}, kept, _folds(config, kept, tested)
+        config, base_uri, recognizer, {"train": train, "test": tested}, usable, _folds(config, usable, tested)
     )
 
 
-def _refuse_too_few(config: AdapterExperiment, whole: Split) -> None:
-    if not config.data.test and len(whole.cuts) < FEWEST:
+def _check_count(config: AdapterExperiment, train: Split) -> None:
+    if not config.data.test and len(train.cuts) < FEWEST:
         raise AsrLabError(
-            f"{config.adapter.name} has {len(whole.cuts)} utterances: too few to learn from some and test on others",
-            where=whole.path,
+            f"{config.adapter.name} has {len(train.cuts)} utterances: too few to train on some and test on others",
+            where=train.path,
             allowed=f"at least {FEWEST}, or a manifest of its own to test on",
-            next_command=f"asr-lab adapter --name {config.adapter.name} --data {whole.path} data.test=MANIFEST",
+            next_command=f"asr-lab adapter --name {config.adapter.name} --data {train.path} data.test=MANIFEST",
         )
 
 
-def _refuse_copies(config: AdapterExperiment, whole: Split) -> None:
-    """Utterances that hold the same recordings must not be parted by chance: a part would know the other."""
-    by_chance = [] if config.data.test else ["what is tested on"]
+def _check_copies(config: AdapterExperiment, train: Split) -> None:
+    """Raise `AsrLabError` if a random split would separate utterances that contain the same recordings."""
+    by_chance = [] if config.data.test else ["the test data"]
     if config.adapter.form == "residual" and config.adapter.strength == "auto":
-        by_chance.append("the half that the strength is chosen on")
+        by_chance.append("the half on which the scale is chosen")
     by_a_field = isinstance(config.data.cross_fit, str) and config.data.cross_fit
-    if by_chance and not by_a_field and any(manifest.field(cut, "copy") for cut in whole.cuts):
+    if by_chance and not by_a_field and any(manifest.field(cut, "copy") for cut in train.cuts):
         raise AsrLabError(
             f"utterances hold the same recordings (field 'copy'): {' and '.join(by_chance)} cannot be drawn",
-            where=whole.path,
-            allowed="data.cross_fit=block, or another field that parts them"
+            where=train.path,
+            allowed="data.cross_fit=block, or another field that separates them"
             + (", or adapter.strength=1.0" if config.data.test else ""),
         )
 
 
-def _train_and_test(config: AdapterExperiment, whole: Split, tested: Split | None) -> tuple[CutSet, Split]:
-    """(what may be learned from, what is tested on): a manifest of its own, each fold in turn, or a share held out."""
+def _train_and_test(config: AdapterExperiment, train: Split, tested: Split | None) -> tuple[CutSet, Split]:
+    """Return (training data, test data): two manifests, all of one for cross-fitting, or one with a share held out."""
     data = config.data
     if data.cross_fit and data.test:
         raise AsrLabError("data.cross_fit tests on data.train itself", allowed="either data.cross_fit or data.test")
     if data.cross_fit:
-        once = CutSet.from_cuts(cut for cut in whole.cuts if not manifest.field(cut, "copy"))
-        return whole.cuts, Split("test", whole.path, once, manifest.digest(once))
+        once = CutSet.from_cuts(cut for cut in train.cuts if not manifest.field(cut, "copy"))
+        return train.cuts, Split("test", train.path, once, manifest.digest(once))
     if data.test:
         tested = tested or Split.read("test", data.test)
-        _refuse_overlap(whole.cuts, tested.cuts)
-        return whole.cuts, tested
-    rest, held_out = hold_out_share(whole.cuts, data.test_share, seed=config.run.seed)
-    return rest, Split("test", whole.path, held_out, manifest.digest(held_out))
+        _check_overlap(train.cuts, tested.cuts)
+        return train.cuts, tested
+    rest, held_out = hold_out_share(train.cuts, data.test_share, seed=config.run.seed)
+    return rest, Split("test", train.path, held_out, manifest.digest(held_out))
 
 
 def _folds(config: AdapterExperiment, usable: FilterResult, tested: Split) -> list[Fold]:
@@ -165,10 +162,10 @@ def _folds(config: AdapterExperiment, usable: FilterResult, tested: Split) -> li
     if not data.cross_fit:
         return [Fold(draw(usable.cuts, data.learn_from, seed=seed), tested.cuts)]
     fold_of = folds(tested.cuts, data.cross_fit, seed=seed)
-    also = folds(usable.cuts, data.cross_fit, seed=seed) if isinstance(data.cross_fit, str) else fold_of
+    training_fold_of = folds(usable.cuts, data.cross_fit, seed=seed) if isinstance(data.cross_fit, str) else fold_of
     made = []
     for fold in sorted(set(fold_of.values())):
-        others: list[Cut] = [cut for cut in usable.cuts if also[cut.id] != fold]
+        others: list[Cut] = [cut for cut in usable.cuts if training_fold_of[cut.id] != fold]
         held_out = CutSet.from_cuts(cut for cut in tested.cuts if fold_of[cut.id] == fold)
         if not others:
             raise AsrLabError(
@@ -180,17 +177,17 @@ def _folds(config: AdapterExperiment, usable: FilterResult, tested: Split) -> li
     return made
 
 
-def _refuse_overlap(train: CutSet, test: CutSet) -> None:
+def _check_overlap(train: CutSet, test: CutSet) -> None:
     shared = {cut.id for cut in train} & {cut.id for cut in test} | {*same_utterances(train, test)}
     if shared:
         raise AsrLabError(
-            f"{len(shared)} utterances are both learned from and tested on, such as {sorted(shared)[0]!r}",
+            f"{len(shared)} utterances are both trained and tested on, such as {sorted(shared)[0]!r}",
             allowed="data.train and data.test that share none",
         )
 
 
 def run_spec(planned: AdaptationPlan, parent: str = "") -> RunSpec:
-    """What the run of this plan is; `parent` is the run it belongs to."""
+    """Describe the run of this plan; `parent` is the id of the parent run."""
     config = planned.config
     return describe(
         config,

@@ -1,6 +1,6 @@
-"""Adapt a recogniser to one person: an MLP on the frozen base's frames, which are computed once.
+"""Adapt a recogniser to one speaker: train an MLP on the encoder outputs of a frozen base.
 
-The base hears each utterance a single time, whatever the number of epochs; its own figures come from the same pass.
+Each utterance is encoded once, whatever the number of epochs; the base is scored on the same outputs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from asr_lab.training.encoder_outputs import EncoderOutputs
 
 @dataclass(frozen=True)
 class Adapted:
-    """One person's adapter, and what it is worth on utterances it did not learn from."""
+    """The adapter of one speaker, and its improvement on held-out utterances."""
 
     name: str
     run_id: str
@@ -44,7 +44,7 @@ class Adapted:
     peak_memory_mb: float
 
     def rows(self) -> dict[str, str]:
-        """The result in words, a line each."""
+        """Return label -> result in words."""
         return self.improvement.rows() | {
             "trainable share": f"{self.trainable_share:.1%} of all parameters",
             "file": f"{self.file}, {self.size_mb:.2f} MB",
@@ -57,8 +57,10 @@ class Adapted:
     @property
     def summary(self) -> Summary:
         rows = self.rows() | {"use it": f"asr-lab transcribe FILE.wav --adapter {self.name}"}
-        shown = self.improvement.delta.excludes_zero and self.improvement.delta.value < 0
-        notes = [] if shown else ["no gain is shown: the interval of the difference touches 0, or it got worse"]
+        is_shown = self.improvement.delta.excludes_zero and self.improvement.delta.value < 0
+        notes = (
+            [] if is_shown else ["no improvement is shown: the interval of the difference includes 0, or the WER rose"]
+        )
         return Summary(title=f"{self.name}'s adapter on {self.base}", parts=[("", rows)], notes=notes)
 
 
@@ -71,10 +73,10 @@ def adapt(
     parent: str = "",
     folder: Path | None = None,
 ) -> Adapted:
-    """Train the adapter, measure it against its base on the same held-out utterances, write and register it.
+    """Train the adapter, compare it with its base on the same held-out utterances, write and register it.
 
-    `frames` are those of the person's utterances where the base has heard them already; `parent` is the run that
-    this one belongs to; `folder` is where the file is written instead of `adapter.save_dir`.
+    `outputs` are encoder outputs computed before; `parent` is the id of the parent run; `folder` replaces
+    `adapter.save_dir`.
     """
     clock = Clock()
     config, recognizer = planned.config, planned.recognizer
@@ -125,7 +127,7 @@ def adapt(
 
 
 def encode(planned: AdaptationPlan, console: Console, folder: Path) -> EncoderOutputs:
-    """One pass of the base over every utterance of the person; `folder` is for frames that memory cannot hold."""
+    """Encode every utterance of the speaker once; `folder` is for outputs that do not fit into memory."""
     return EncoderOutputs.of(
         planned.recognizer,
         all_cuts(planned),
@@ -137,15 +139,15 @@ def encode(planned: AdaptationPlan, console: Console, folder: Path) -> EncoderOu
 
 
 def all_cuts(planned: AdaptationPlan) -> CutSet:
-    """Every utterance of the person that is learned from or tested on, once."""
+    """Return every utterance of the speaker that is trained or tested on, once."""
     cuts: list[Cut] = [*planned.usable.cuts, *(cut for fold in planned.folds for cut in fold.test)]
     return CutSet.from_cuts({cut.id: cut for cut in cuts}.values())
 
 
 def _prove_untouched(recognizer: DeepSpeech2Recognizer, before: Base, run: Recorder) -> None:
-    """Log the base's digest before and after; they are the same."""
+    """Log the digest of the base before and after training, and assert that they are the same."""
     after = recognizer.base().digest
-    assert after == before.digest, "the frozen base changed while its adapter learned"
+    assert after == before.digest, "the frozen base changed while its adapter was trained"
     run.tags({"asr_lab.base_digest": before.digest, "asr_lab.base_digest_after": after})
 
 
@@ -157,7 +159,7 @@ def _write(
     run: Recorder,
     folder: Path | None,
 ) -> Path:
-    """Write the adapter's file, of which the run has a copy."""
+    """Write the adapter file, and log a copy."""
     settings = planned.config.adapter
     file = AdapterManager(folder or settings.save_dir).save_adapter(
         settings.name,
@@ -171,7 +173,7 @@ def _write(
 
 
 def _register(planned: AdaptationPlan, file: Path, base: Base, run: Recorder) -> str:
-    """Register the adapter; its URI."""
+    """Register the adapter; return its URI."""
     model = RegisteredModel(
         name=planned.config.run.register_as or f"deepspeech2-adapter-{planned.config.adapter.name}",
         files={"adapter": file} | _own_base(planned),
@@ -182,16 +184,16 @@ def _register(planned: AdaptationPlan, file: Path, base: Base, run: Recorder) ->
 
 
 def _own_base(planned: AdaptationPlan) -> dict[str, Path]:
-    """A base that is only a folder travels with its adapter: no registry can give it to others."""
+    """Return the base as an artifact if it is a folder: it cannot be resolved from the registry."""
     return {"model": Path(planned.base_uri)} if Path(planned.base_uri).is_dir() else {}
 
 
 def _sizes(recognizer: DeepSpeech2Recognizer, adapter: MLPAdapter, file: Path) -> dict[str, float]:
     own = sum(parameter.numel() for parameter in adapter.parameters())
-    whole = own + sum(parameter.numel() for parameter in recognizer.model.parameters())
+    total = own + sum(parameter.numel() for parameter in recognizer.model.parameters())
     return {
-        "model/params": whole,
+        "model/params": total,
         "model/trainable_params": own,
-        "model/trainable_share": own / whole,
+        "model/trainable_share": own / total,
         "model/size_mb": file.stat().st_size / 1e6,
     }

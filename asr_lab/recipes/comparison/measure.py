@@ -1,4 +1,4 @@
-"""Arms of a comparison on the same test utterances: how many errors, how fast beside the first one, how much memory."""
+"""Measure the variants of a comparison on the same test utterances: errors, relative speed, memory."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ _NO_SPEED = Speed(float("nan"), float("nan"), float("nan"))
 
 @dataclass(frozen=True)
 class Variant:
-    """An arm that is there to be measured."""
+    """A variant to be measured."""
 
     name: str
     model: str
-    """A URI, or a folder where the tracking store does not have it yet."""
+    """A URI, or a folder if the model is not in the tracking store yet."""
     run_id: str = ""
     run_name: str = ""
     costs: Mapping[str, float] = field(default_factory=dict)
-    """Those of its training (`recipes.recognition.train.Trained`); nothing of the base as it is."""
+    """Training costs (`recipes.recognition.train.Trained`); empty for the untouched base."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What an arm is worth and costs to use."""
+    """Accuracy and inference cost of a variant."""
 
     scores: pd.DataFrame
-    """A row a test utterance (`recipes.recognition.scoring.score`)."""
+    """One row per test utterance (`recipes.recognition.scoring.score`)."""
     speed: Speed
-    """Beside the first arm, as it is kept: adapters stand beside the weights."""
+    """Relative to the first variant, as saved: with separate adapters."""
     merged: Speed
-    """The same with its adapters folded into the weights; NaN without any."""
+    """The same with merged adapters; NaN without adapters."""
     memory_mb: float
     size_mb: float
-    """Of the weights on disk."""
+    """Size of the weights on disk."""
     added_params: int
-    """Parameters of adapters that stand beside the weights; 0 once they are part of them."""
+    """Parameters of separate adapters; 0 once they are merged."""
     text: str
     """Its text normaliser (`TextNormalizer.name`)."""
 
@@ -60,8 +60,10 @@ class Measurement:
 def measure(
     folder: Path, load: Callable[[], Recognizer], cuts: CutSet, first: Recognizer | None, settings: Comparison
 ) -> Measurement:
-    """Recognise the test utterances with the model in a folder, which `load` loads, and measure its speed beside the
-    `first` one's; None: it is that one."""
+    """Transcribe the test utterances with the model that `load` loads from `folder`, and time it against `first`.
+
+    `first` is None for the first variant itself.
+    """
     (recognizer, hypotheses), memory_mb = with_memory(lambda: _recognise(load(), cuts, settings.batch_size))
     scores = score(cuts, hypotheses, recognizer.normalizer)
     added = recognizer.added_params
@@ -85,8 +87,8 @@ def _merged(recognizer: Recognizer) -> Recognizer:
 
 
 def table(variants: Sequence[Variant], measurements: Sequence[Measurement]) -> pd.DataFrame:
-    """A row an arm: what learned, error rates with 95 % intervals and paired differences to the first arm (p corrected
-    by Holm), speed as a share of the first arm's, memory and time."""
+    """Return one row per variant: trained parameters, error rates with 95 % intervals, paired differences to the first
+    variant (Holm-corrected p), speed relative to the first variant, memory and time."""
     rows = pd.DataFrame(
         [_row(variant, one, measurements[0]) for variant, one in zip(variants, measurements, strict=True)]
     )
@@ -119,7 +121,7 @@ def _row(variant: Variant, one: Measurement, first: Measurement) -> dict[str, An
 
 
 def _difference(one: Measurement, first: Measurement) -> dict[str, float | None]:
-    """Columns of the paired difference; empty of the first arm, and of one whose errors are counted in other texts."""
+    """Return the columns of the paired difference; empty for the first variant and for another text normaliser."""
     columns = ("difference", "difference_low", "difference_high", "p")
     if one is first or one.text != first.text:
         return dict.fromkeys(columns)
@@ -129,7 +131,7 @@ def _difference(one: Measurement, first: Measurement) -> dict[str, float | None]
 
 
 def sentences(rows: pd.DataFrame) -> list[str]:
-    """The table in a line an arm, for the run's description."""
+    """Return one line per variant, for the run's description."""
     lines = []
     for row in rows.itertuples():
         trained = f"{row.trainable_params:,} parameters trained" if row.trainable_params else "as it is"

@@ -1,4 +1,4 @@
-"""The arms of a comparison before anything is spent: their base, what each trains, what is to be said of it."""
+"""Plan a comparison: the base model, the training of each variant, and warnings."""
 
 from __future__ import annotations
 
@@ -24,47 +24,47 @@ from asr_lab.reports.summary import Summary
 from asr_lab.reports.table import Table
 
 Experiments = Mapping[str, Wav2Vec2Experiment | None]
-"""Name of an arm -> what it trains; None: the base as it is."""
+"""Name of a variant -> its training; None: the untouched base."""
 
 
 @dataclass(frozen=True)
 class VariantPlan:
-    """What is known of an arm; its untrained model is not kept."""
+    """The plan of a variant, without its untrained model."""
 
     name: str
     text: str
     """Its text normaliser (`TextNormalizer.name`)."""
     config: RecognitionExperiment | None = None
-    """What it trains, as it really is; None: the base as it is."""
+    """Its resolved training; None: the untouched base."""
     num_params: int = 0
     num_trainable: int = 0
-    sharing: Leakage = field(default_factory=Leakage)
+    leakage: Leakage = field(default_factory=Leakage)
 
 
 @dataclass(frozen=True)
 class ComparisonPlan:
-    """A comparison before anything is spent."""
+    """The plan of a comparison."""
 
     config: ArmsExperiment
     start: str
-    """The pinned base that all start from; "" from scratch."""
+    """The pinned base of all variants; "" from scratch."""
     experiments: Experiments
     variants: list[VariantPlan]
     splits: dict[str, Split]
 
     @property
     def warnings(self) -> list[str]:
-        """What data share, and which have no difference to the first."""
-        return _shared(self.variants, Leakage.warnings) + _unlike(self.variants)
+        """Data leakage, and variants without a difference to the first."""
+        return _by_variant(self.variants, Leakage.warnings) + _not_comparable(self.variants)
 
     @property
     def notes(self) -> list[str]:
-        """The same for the run's description, which names nobody."""
-        return _shared(self.variants, Leakage.notes) + _unlike(self.variants)
+        """The same for the run's description, without names of speakers."""
+        return _by_variant(self.variants, Leakage.notes) + _not_comparable(self.variants)
 
     @property
     def summary(self) -> Summary:
-        """A row each: where it starts, how much of it learns, and how long."""
+        """One row per variant: base, trained parameters, epochs."""
         rows = []
         for one in self.variants:
             row: dict[str, Any] = {"arm": one.name, "from": self.start or "scratch"}
@@ -76,7 +76,7 @@ class ComparisonPlan:
 
 
 def plan_comparison(config: ArmsExperiment, store: ModelStore) -> ComparisonPlan:
-    """Everything that is compared, checked before anything is spent."""
+    """Plan and check all variants before any training."""
     start = pinned_base(config, store)
     trained = experiments(config, start)
     variants = plans(trained, start, store)
@@ -85,44 +85,44 @@ def plan_comparison(config: ArmsExperiment, store: ModelStore) -> ComparisonPlan
 
 
 def pinned_base(config: ArmsExperiment, store: ModelStore) -> str:
-    """The one base that all arms start from, under a URI that means it for ever; "" from scratch."""
+    """Return the pinned URI of the base that all variants start from; "" from scratch."""
     base = config.model.pretrained
     return base if not base or on_hub(base) else store.resolve_version(base)
 
 
 def experiments(config: ArmsExperiment, start: str) -> dict[str, Wav2Vec2Experiment | None]:
-    """What each arm trains, from the base `start`; None where it is that base itself.
+    """Return the training of each variant from the base `start`; None for the untouched base.
 
-    Raises one `AsrLabError` for all that is wrong in all arms.
+    Raise one `AsrLabError` for the errors of all variants.
     """
     shared = config.model_dump(exclude_unset=True, include={"run", "data", "augment", "model", "train"})
     shared = nest({"recipe": "wav2vec2", "model.pretrained": start}, shared)
-    found: dict[str, Wav2Vec2Experiment | None] = {}
+    trainings: dict[str, Wav2Vec2Experiment | None] = {}
     wrong: list[str] = []
     for name, own in config.arms.items():
         try:
             as_it_is = own == UNTOUCHED
-            found[name] = None if as_it_is else validate(Wav2Vec2Experiment, nest(own, shared), f"arms.{name}")
+            trainings[name] = None if as_it_is else validate(Wav2Vec2Experiment, nest(own, shared), f"arms.{name}")
         except AsrLabError as error:
             wrong.append(f"arms.{name}: {error.what}")
     if wrong:
         raise AsrLabError("\n  ".join(wrong))
-    return found
+    return trainings
 
 
-def plans(arms: Experiments, start: str, store: ModelStore) -> list[VariantPlan]:
-    """Each arm as it will be; one model at a time is in memory.
+def plans(trainings: Experiments, start: str, store: ModelStore) -> list[VariantPlan]:
+    """Plan each variant, with one model at a time in memory.
 
-    Raises `AsrLabError` that names the arm which cannot be trained, or which cannot recognise.
+    Raise `AsrLabError` that names a variant which cannot be trained or cannot transcribe.
     """
-    found = []
-    for name, experiment in arms.items():
+    variants = []
+    for name, experiment in trainings.items():
         try:
-            found.append(_plan(name, experiment, start, store))
+            variants.append(_plan(name, experiment, start, store))
         except AsrLabError as error:
             more = {key: getattr(error, key) for key in ("where", "allowed", "next_command", "hint")}
             raise AsrLabError(f"arms.{name}: {error.what}", **more) from error
-    return found
+    return variants
 
 
 def _plan(name: str, experiment: Wav2Vec2Experiment | None, start: str, store: ModelStore) -> VariantPlan:
@@ -130,34 +130,34 @@ def _plan(name: str, experiment: Wav2Vec2Experiment | None, start: str, store: M
         return VariantPlan(name, _untouched(start, store).normalizer.name)
     made = plan(experiment, store)
     text = made.recognizer.normalizer.name
-    return VariantPlan(name, text, made.config, made.num_params, made.num_trainable, made.sharing)
+    return VariantPlan(name, text, made.config, made.num_params, made.num_trainable, made.leakage)
 
 
 def _untouched(start: str, store: ModelStore) -> Recognizer:
-    """The base as it is; raises `AsrLabError` when it cannot recognise: it has no head with a vocabulary."""
+    """Load the untouched base. Raise `AsrLabError` if it cannot transcribe: it has no head with a vocabulary."""
     try:
         if on_hub(start):
             raise AsrLabError("it comes from the hub")
         return load_model(store.resolve(start), store.resolve)
     except AsrLabError as error:
         raise AsrLabError(
-            f"the untouched base cannot recognise: {error.what}",
+            f"the untouched base cannot transcribe: {error.what}",
             where=start,
-            allowed="a base that was trained here, or in its place an arm whose head learns, {model.tune: head}",
+            allowed="a base that was trained here, or instead a variant that trains the head, {model.tune: head}",
         ) from error
 
 
-def _shared(planned: Sequence[VariantPlan], told: Callable[[Leakage], list[str]]) -> list[str]:
-    """Each line once, with the arms that it is about where they have data of their own."""
+def _by_variant(planned: Sequence[VariantPlan], lines: Callable[[Leakage], list[str]]) -> list[str]:
+    """Return each line once, with the variants that it is about unless it is about all of them."""
     trained = [one for one in planned if one.config]
-    arms: dict[str, list[str]] = defaultdict(list)
+    names_of: dict[str, list[str]] = defaultdict(list)
     for one in trained:
-        for line in told(one.sharing):
-            arms[line].append(one.name)
-    return [line if len(names) == len(trained) else f"{', '.join(names)}: {line}" for line, names in arms.items()]
+        for line in lines(one.leakage):
+            names_of[line].append(one.name)
+    return [line if len(names) == len(trained) else f"{', '.join(names)}: {line}" for line, names in names_of.items()]
 
 
-def _unlike(planned: Sequence[VariantPlan]) -> list[str]:
+def _not_comparable(planned: Sequence[VariantPlan]) -> list[str]:
     first, *others = planned
     return [
         f"{one.name} gets no difference to {first.name}: its text normaliser is {one.text}, that of {first.name} "

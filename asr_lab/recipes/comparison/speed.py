@@ -1,4 +1,4 @@
-"""What a recogniser costs to use: its speed beside another one in the same process, and the memory it takes."""
+"""Measure inference cost: relative speed in one process, and memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Speed:
-    """Speed as a share of another recogniser's: the median of the rounds, and the slowest and fastest of them."""
+    """Speed relative to another recogniser: median, slowest and fastest round."""
 
     share: float
     low: float
@@ -32,10 +32,10 @@ class Speed:
 
 
 def sample(cuts: CutSet, count: int) -> CutSet:
-    """`count` utterances, evenly over their durations; all where there are no more."""
+    """Return at most `count` utterances, spread evenly over the durations."""
     rows = sorted(cuts, key=lambda cut: (cut.duration, cut.id))
     count = min(count, len(rows))
-    return CutSet.from_cuts(rows[(2 * place + 1) * len(rows) // (2 * count)] for place in range(count))
+    return CutSet.from_cuts(rows[(2 * index + 1) * len(rows) // (2 * count)] for index in range(count))
 
 
 def batches(recognizer: Recognizer, cuts: CutSet, batch_size: int) -> list[Batch]:
@@ -44,10 +44,10 @@ def batches(recognizer: Recognizer, cuts: CutSet, batch_size: int) -> list[Batch
 
 
 def speeds(base: Recognizer, others: Mapping[str, Recognizer], inputs: list[Batch], rounds: int) -> dict[str, Speed]:
-    """The speed of each as a share of the base's, from batch to text.
+    """Return the speed of each recogniser relative to the base, from input batch to text.
 
-    In each round all recognise the same batches, and one round begins where the one before ended, so that what slows
-    the machine for a while slows all of them. A round before is not counted.
+    All transcribe the same batches in each round, in alternating order, so that a slow machine slows all of them. A
+    first warm-up round is not counted.
     """
     recognizers = {"": base, **others}
     seconds: dict[str, list[float]] = {name: [] for name in recognizers}
@@ -70,8 +70,7 @@ def _seconds(recognizer: Recognizer, inputs: Iterable[Batch]) -> float:
 
 
 def with_memory(work: Callable[[], T]) -> tuple[T, float]:
-    """(What `work` returns, the most memory in MB that it took beside what there was: of the GPU where there is one,
-    else resident)."""
+    """Return (result of `work`, peak memory in MB above that before: of the GPU if there is one, else resident)."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

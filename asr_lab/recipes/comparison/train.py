@@ -1,8 +1,7 @@
-"""Ways of fine-tuning one base, the arms of a comparison: each trained, or taken where it was trained before, then all
-held against the first on the same test utterances, in one process: error rates, speed, memory, size.
+"""Compare fine-tuning methods on one base model: train each variant, or reuse an earlier training, then measure all of
+them on the same test utterances in one process: error rates, speed, memory, size.
 
-One parent run has a child an arm that was trained, an ordinary training otherwise. The same command goes on where it
-was cut off.
+One parent run has a child run for each variant that is trained. The same command resumes an interrupted comparison.
 """
 
 from __future__ import annotations
@@ -51,23 +50,23 @@ _METRICS = {
 
 @dataclass(frozen=True)
 class Compared:
-    """A comparison that is over."""
+    """A finished comparison."""
 
     run_id: str
     run_name: str
     table: pd.DataFrame
-    """A row a variant (`recipes.comparison.measure.table`)."""
+    """One row per variant (`recipes.comparison.measure.table`)."""
     seconds: float
 
     @property
     def summary(self) -> Summary:
-        """Where the table is; it is the command's to show, in the style that is asked for."""
+        """Where the table is logged; the command itself prints it."""
         rows = {"files": "compare/table.csv, compare/arms.png of the run", "time": hms(self.seconds)}
         return Summary(title=self.run_name, parts=[("", rows)])
 
 
 def compare_arms(config: ArmsExperiment, tracker: Tracker, console: Console, *, store: ModelStore) -> Compared:
-    """Train what is not trained yet, then measure and record all arms."""
+    """Train the variants that are not trained yet, then measure and record all."""
     clock = Clock()
     use_threads(config.run.threads)
     meet()
@@ -99,7 +98,7 @@ def compare_arms(config: ArmsExperiment, tracker: Tracker, console: Console, *, 
 
 @dataclass(frozen=True)
 class _Training:
-    """The arms on their way."""
+    """The trainings of a comparison."""
 
     experiments: Experiments
     start: str
@@ -109,7 +108,7 @@ class _Training:
     console: Console
 
     def train_all(self, prefix: str) -> list[Variant]:
-        """All arms, those trained that are not there yet."""
+        """Return all variants, after training the missing ones."""
         file = self.run.checkpoints / ARMS_DONE
         known = from_rank_0({one.name: one for one in _read(file)})
         done: list[Variant] = []
@@ -150,11 +149,10 @@ def _write(file: Path, variants: list[Variant]) -> None:
 def _measure(
     config: ArmsExperiment, done: list[Variant], test: Split, store: ModelStore, console: Console
 ) -> list[Measurement]:
-    """Each arm on the test data, beside the first one."""
-
+    """Measure each variant on the test data, relative to the first one."""
     first = load_model(store.resolve(done[0].model), store.resolve)
     refuse_too_short(test, first)
-    first.hypotheses(sample(test.cuts, config.compare.utterances))  # what is made once is no arm's memory
+    first.hypotheses(sample(test.cuts, config.compare.utterances))  # one-time allocations count for no variant
     measurements: list[Measurement] = []
     for variant in done:
         folder = store.resolve(variant.model)
@@ -166,7 +164,7 @@ def _measure(
 
 
 def _record(run: Recorder, done: list[Variant], measurements: list[Measurement], notes: list[str]) -> pd.DataFrame:
-    """Table, figure, metrics, and the utterances and slices of each arm; the table."""
+    """Log table, figure, metrics, and the utterances and slices of each variant; return the table."""
     rows = table(done, measurements)
     for column, metric in _METRICS.items():
         values = rows.set_index("arm")[column].dropna()

@@ -32,7 +32,7 @@ from asr_lab.recipes.recipe import Recipe
 from asr_lab.recipes.recognition.scoring import record_scores, score, wer_interval
 from asr_lab.recipes.recognition.train import Part, Trained, train
 from asr_lab.recipes.run_spec import describe
-from asr_lab.recipes.splits import Split, check_spoken, screened
+from asr_lab.recipes.splits import Split, check_spoken, filter_split
 from asr_lab.recipes.training_loop import BEST
 from asr_lab.reports.summary import Summary
 from asr_lab.reports.table import Table
@@ -275,7 +275,7 @@ class _Course:
 
     def _validated(self, recognizer: Recognizer) -> CutSet:
         """What of the validation data a training looks at."""
-        return screened(self.splits["val"], recognizer, self.config.data.max_duration_s).cuts
+        return filter_split(self.splits["val"], recognizer, self.config.data.max_duration_s).cuts
 
     def _record(self) -> None:
         table = pd.DataFrame([asdict(one) for one in self.done])

@@ -53,8 +53,8 @@ def plan(config: PronunciationExperiment, store: ModelStore) -> PronunciationPla
     set_seed(config.run.seed)
     assessor, config, base_uri = _start(config, store)
     fastest = max(1.0, *config.augment.speed_factors)
-    train = _screened(splits["train"], assessor, config.data.max_duration_s, fastest)
-    val = _screened(splits["val"], assessor, config.data.max_duration_s)
+    train = _filter_split(splits["train"], assessor, config.data.max_duration_s, fastest)
+    val = _filter_split(splits["val"], assessor, config.data.max_duration_s)
     for name in ("test", "test_hard"):
         if name in splits:
             refuse_too_short(splits[name], assessor)
@@ -71,7 +71,7 @@ def _refuse_val_without_errors(config: PronunciationExperiment, val: Split) -> N
         )
 
 
-def _screened(split: Split, assessor: Assessor, max_duration_s: float, fastest: float = 1.0) -> FilterResult:
+def _filter_split(split: Split, assessor: Assessor, max_duration_s: float, fastest: float = 1.0) -> FilterResult:
     return filter_utterances(
         split.cuts,
         lambda cut: [CLASS_OF[phoneme] for phoneme in pronunciation(cut).spoken],

@@ -138,7 +138,7 @@ def _conclude(planned: PronunciationPlan, run: Recorder, clock: Clock, state: Tr
     run.metrics({"perf/seconds": clock.seconds, **clock.peak_memory()})
     run.text(json.dumps(state.log_history, indent=1), "training_log.json")
     found = f"best epoch {figures['epoch']:.0f} by val/{chosen} {figures[chosen]:.3f} ({SCORER}); {uri}"
-    run.note("\n\n".join([found, *notes, *planned.sharing.notes()]))
+    run.note("\n\n".join([found, *notes, *planned.leakage.notes()]))
     return Trained(run.run_id, run.name, uri, shown, notes, clock.seconds)
 
 

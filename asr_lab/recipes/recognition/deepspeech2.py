@@ -1,4 +1,4 @@
-"""Where a DeepSpeech2's training starts from: nothing, or a model that is there (fine-tuning)."""
+"""Initialise a DeepSpeech2 training: from scratch, or from a trained model."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from asr_lab.interfaces.tracking import ModelStore
 from asr_lab.models import load_model
 from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
-from asr_lab.recipes.recognition.initialization import Start, as_it_is, new_vocabulary, units_of
+from asr_lab.recipes.recognition.initialization import Start, new_vocabulary, units_of, with_model_settings
 
 _OWN = {"pretrained", "extend_vocabulary"}  # keys of `model` that are not sizes
 
 
 def start(config: DeepSpeech2Experiment, cuts: CutSet, store: ModelStore) -> Start:
-    """A new model, or the one under `model.pretrained`, for the transcripts of `cuts`."""
+    """Return a new model, or the one under `model.pretrained`, for the transcripts of `cuts`."""
     if config.model.pretrained:
         return fine_tune(config, cuts, store)
     if config.model.extend_vocabulary:
@@ -31,7 +31,7 @@ def start(config: DeepSpeech2Experiment, cuts: CutSet, store: ModelStore) -> Sta
 
 
 def from_scratch(config: DeepSpeech2Experiment, cuts: CutSet) -> Start:
-    """A new model whose vocabulary is what the transcripts of `cuts` are written with."""
+    """Return a new model with the vocabulary of the transcripts of `cuts`."""
     normalizer, vocabulary = new_vocabulary(config, cuts)
     set_seed(config.run.seed)
     sizes = config.model.model_dump(exclude=_OWN)
@@ -40,9 +40,9 @@ def from_scratch(config: DeepSpeech2Experiment, cuts: CutSet) -> Start:
 
 
 def fine_tune(config: DeepSpeech2Experiment, cuts: CutSet, store: ModelStore) -> Start:
-    """The model under `model.pretrained` with its vocabulary and text normaliser, ready to learn.
+    """Return the trainable model under `model.pretrained` with its vocabulary and text normaliser.
 
-    Raises `AsrLabError` when it is no DeepSpeech2, or sizes or text settings were asked for that are not the model's.
+    Raise `AsrLabError` if it is not a DeepSpeech2, or if the configuration sets other sizes or text settings.
     """
     uri = store.resolve_version(config.model.pretrained)
     recognizer = load_model(store.resolve(uri), store.resolve)
@@ -51,7 +51,7 @@ def fine_tune(config: DeepSpeech2Experiment, cuts: CutSet, store: ModelStore) ->
     recognizer.model.unfreeze_base_model()
     shape = recognizer.model.config
     sizes = {name: getattr(shape, name) for name in type(config.model).model_fields if name not in _OWN}
-    config = as_it_is(config, uri, sizes, recognizer.normalizer)
+    config = with_model_settings(config, uri, sizes, recognizer.normalizer)
     set_seed(config.run.seed)
     if config.model.extend_vocabulary:
         new = outside(units_of(cuts, recognizer.normalizer), recognizer.vocabulary)
@@ -60,7 +60,7 @@ def fine_tune(config: DeepSpeech2Experiment, cuts: CutSet, store: ModelStore) ->
 
 
 def extend_vocabulary(recognizer: DeepSpeech2Recognizer, units: list[str]) -> None:
-    """Give each unit a class of its own behind those there are, whose weights stay as they are bit for bit."""
+    """Add an output class for each unit; the weights of existing classes are unchanged."""
     if not units:
         return
     last, old = [(n, layer) for n, layer in recognizer.model.head.named_children() if isinstance(layer, nn.Linear)][-1]

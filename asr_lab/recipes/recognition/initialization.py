@@ -1,4 +1,4 @@
-"""Where a training starts from, whatever the model: the untrained recogniser and the configuration as it really is."""
+"""The starting point of a training: the untrained recogniser and the resolved configuration."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ E = TypeVar("E", bound=RecognitionExperiment)
 
 @dataclass(frozen=True)
 class Start:
-    """The untrained or pretrained recogniser, the configuration as it really is, and the model it came from."""
+    """The untrained or pretrained recogniser, the resolved configuration, and the URI of the base."""
 
     recognizer: Recognizer
     config: RecognitionExperiment
@@ -27,20 +27,20 @@ class Start:
 
 
 def units_of(cuts: CutSet, normalizer: TextNormalizer) -> list[str]:
-    """The transcripts, normalised, as the units that classes stand for."""
+    """Return the normalised transcripts as vocabulary units."""
     return [split_units(normalizer(manifest.text(cut)), normalizer) for cut in cuts]
 
 
 def new_vocabulary(config: RecognitionExperiment, cuts: CutSet) -> tuple[TextNormalizer, dict[str, int]]:
-    """The text normaliser of the configuration, and the vocabulary that the transcripts are written with."""
+    """Return the configured text normaliser and the vocabulary of the transcripts."""
     normalizer = TextNormalizer.of(config.data.text)
     return normalizer, build_vocabulary(units_of(cuts, normalizer))
 
 
-def as_it_is(config: E, uri: str, model: Mapping[str, Any], normalizer: TextNormalizer | None = None) -> E:
-    """The configuration with what the model under `uri` has: these keys of `model`, and its text normaliser.
+def with_model_settings(config: E, uri: str, model: Mapping[str, Any], normalizer: TextNormalizer | None = None) -> E:
+    """Return the configuration with the settings of the model `uri`: these keys of `model`, and its text normaliser.
 
-    Raises `AsrLabError` when something else was asked for.
+    Raise `AsrLabError` if the configuration sets other values.
     """
     text = asdict(normalizer) if normalizer else {}
     wrong = [
@@ -51,9 +51,9 @@ def as_it_is(config: E, uri: str, model: Mapping[str, Any], normalizer: TextNorm
     ]
     if wrong:
         raise AsrLabError(
-            f"what is asked for is not what the pretrained model is: {', '.join(wrong)}",
+            f"these keys differ from the pretrained model: {', '.join(wrong)}",
             where=uri,
-            hint="leave these keys out: fine-tuning takes over what the model has",
+            hint="leave these keys out: fine-tuning uses those of the model",
         )
     section = config.model.model_copy(update={**model, "pretrained": uri})
     data = config.data.model_copy(update={"text": config.data.text.model_copy(update=text)})

@@ -13,13 +13,13 @@ from asr_lab.data.leakage import Leakage
 from asr_lab.families import family, find
 from asr_lab.interfaces.tracking import ModelStore
 from asr_lab.models.recognizer import Recognizer
-from asr_lab.recipes.splits import Split, check_spoken, refuse_too_short, screened
+from asr_lab.recipes.splits import Split, check_spoken, filter_split, refuse_too_short
 from asr_lab.reports.summary import Summary
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """All that is known before anything is spent: the data as it will be used and the untrained model."""
+    """The plan of a training: filtered data and the untrained model."""
 
     config: RecognitionExperiment | PronunciationExperiment
     splits: dict[str, Split]
@@ -27,7 +27,7 @@ class TrainingPlan:
     val: FilterResult
     recognizer: Recognizer
     base_uri: str = ""
-    """The pinned model that is fine-tuned; empty from scratch."""
+    """Pinned URI of the model that is fine-tuned; "" from scratch."""
 
     @property
     def num_params(self) -> int:
@@ -39,7 +39,7 @@ class TrainingPlan:
 
     @property
     def sizes(self) -> dict[str, float]:
-        """Parameters and how many of them learn, as metrics."""
+        """Numbers of parameters and of trainable ones, as metrics."""
         return {
             "model/params": self.num_params,
             "model/trainable_params": self.num_trainable,
@@ -47,20 +47,20 @@ class TrainingPlan:
         }
 
     @cached_property
-    def sharing(self) -> Leakage:
-        """What is both learned from, or chosen on, and tested on."""
+    def leakage(self) -> Leakage:
+        """Speakers and utterances shared between splits."""
         return Leakage.of({name: split.cuts for name, split in self.splits.items() if name != "noise"})
 
     @property
     def warnings(self) -> list[str]:
-        """What the splits share, and what was left out of the data, and why."""
-        return self.sharing.warnings() + self.train.warnings("train") + self.val.warnings("val")
+        """Data leakage, and utterances that were left out."""
+        return self.leakage.warnings() + self.train.warnings("train") + self.val.warnings("val")
 
     @property
     def summary(self) -> Summary:
-        """What differs from the defaults, the data, and the model's size."""
-        learning = f"{self.num_trainable / 1e6:.2f} M of them learn, " if self.num_trainable < self.num_params else ""
-        size = f"{self.num_params / 1e6:.2f} M parameters, {learning}{len(self.recognizer.vocabulary)} classes"
+        """Non-default settings, the data, and the model size."""
+        trainable = f"{self.num_trainable / 1e6:.2f} M trainable, " if self.num_trainable < self.num_params else ""
+        size = f"{self.num_params / 1e6:.2f} M parameters, {trainable}{len(self.recognizer.vocabulary)} classes"
         return Summary(
             parts=[
                 ("differs from the defaults", [f"{key} = {value}" for key, value in differences(self.config).items()]),
@@ -70,44 +70,44 @@ class TrainingPlan:
         )
 
     def augmenter(self) -> SoundAugmenter:
-        """What is done to the training audio of this kind of model."""
+        """Return the augmenter of the training audio."""
         noise = self.splits["noise"].cuts if "noise" in self.splits else ()
         return self.recognizer.augmenter(self.config.augment, self.config.run.seed, noise)
 
 
 @dataclass(frozen=True)
 class RecognitionPlan(TrainingPlan):
-    """The plan of a recogniser of text."""
+    """The plan of a speech recogniser's training."""
 
     config: RecognitionExperiment
 
     @property
     def merges(self) -> bool:
-        """Whether adapters become part of the weights of the model that is kept."""
-        return self.config.merges or bool(self._only_here())
+        """Whether adapters are merged into the weights of the saved model."""
+        return self.config.merges or bool(self._local_base())
 
     @property
     def costs(self) -> dict[str, float]:
-        """Sizes, and what adapters add while they learn, which a model that is kept merged has no longer.
+        """Sizes, and the parameters that adapters add during training.
 
-        The latter is not logged: it follows from the configuration, and runs that lack it are still reproduced.
+        The latter are not logged: they follow from the configuration.
         """
         return self.sizes | {"model/added_params": self.recognizer.added_params}
 
-    def _only_here(self) -> str:
-        """The folder that a registered model's adapters would need, which is on this machine alone; "" without any."""
+    def _local_base(self) -> str:
+        """Return the local folder that the adapters of a registered model would need, or ""."""
         return self.recognizer.base_folder if self.config.run.register_as else ""
 
     @property
     def warnings(self) -> list[str]:
-        """What is to be said of the data, and what is kept in another way than it seems."""
-        folder = self._only_here()
-        whole = [f"registered as one plain model: {folder}, which its adapters would need, is on this machine alone"]
-        return super().warnings + (whole if folder else [])
+        """Warnings about the data, and about a model that is merged before it is registered."""
+        folder = self._local_base()
+        merged = [f"registered as one plain model: {folder}, which its adapters would need, is on this machine alone"]
+        return super().warnings + (merged if folder else [])
 
 
 def plan(config: RecognitionExperiment, store: ModelStore) -> RecognitionPlan:
-    """Read and check the data, and build the model or fetch the one to fine-tune; nothing is recorded."""
+    """Read and check the data, and build or load the model; nothing is recorded."""
     speech = {name: path for name, path in config.manifests().items() if name != "noise"}
     splits = {name: Split.read(name, path) for name, path in speech.items()}
     if config.data.phonemes:
@@ -118,8 +118,8 @@ def plan(config: RecognitionExperiment, store: ModelStore) -> RecognitionPlan:
     start = initialize(config, splits["train"].cuts, store)
     recognizer, longest_s = start.recognizer, config.data.max_duration_s
     fastest = max(1.0, *config.augment.speed_factors)
-    train = screened(splits["train"], recognizer, longest_s, fastest=fastest)
-    val = screened(splits["val"], recognizer, longest_s)
+    train = filter_split(splits["train"], recognizer, longest_s, fastest=fastest)
+    val = filter_split(splits["val"], recognizer, longest_s)
     if "test" in splits:
         refuse_too_short(splits["test"], recognizer)
     return RecognitionPlan(start.config, splits, train, val, recognizer, start.base_uri)

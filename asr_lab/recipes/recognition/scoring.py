@@ -1,4 +1,4 @@
-"""Scoring recognised text: a row an utterance, corpus error rates with intervals, and what a run records of it."""
+"""Score transcriptions: a table per utterance, corpus error rates with intervals, and their artifacts."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ SLICES = ("speaker", "gender", "age", "snr_db", "l1", "corpus", "block")
 def score(
     cuts: CutSet, hypotheses: Mapping[str, str], normalizer: TextNormalizer, *, in_phonemes: bool = False
 ) -> pd.DataFrame:
-    """One row an utterance: text, errors, lengths (`error_rates.score`), duration and what it can be sliced by.
+    """Return one row per utterance: text, errors, lengths (`error_rates.score`), duration and slice fields.
 
-    `in_phonemes`: its errors in phonemes too, by the language of each utterance.
+    `in_phonemes` adds phoneme errors, by the language of each utterance.
     """
     references = {cut.id: normalizer(manifest.text(cut)) for cut in cuts}
     table = error_rates.score(references, {id: normalizer(text) for id, text in hypotheses.items()})
@@ -53,7 +53,7 @@ def score(
 
 
 def wer_interval(table: pd.DataFrame) -> Interval:
-    """Corpus WER with its 95 % interval, utterances resampled."""
+    """Return the corpus WER with its 95 % interval, bootstrapped over utterances."""
     return rate_interval(error_rates.word_errors(table).to_numpy(), table["words"].to_numpy())
 
 
@@ -102,8 +102,8 @@ def record_scores(
 
 
 def embedded(cuts: CutSet) -> tuple[dict[str, str], str]:
-    """(Utterance id -> its audio as a data URI, a note on what is left out): at most 50 MB, the first ones."""
-    found: dict[str, str] = {}
+    """Return (utterance id -> audio as a data URI, note on omitted audio), up to 50 MB."""
+    audio: dict[str, str] = {}
     size = 0
     for cut in cuts:
         file = io.BytesIO()
@@ -111,12 +111,12 @@ def embedded(cuts: CutSet) -> tuple[dict[str, str], str]:
         encoded = base64.b64encode(file.getvalue()).decode()
         size += len(encoded)
         if size > _MOST_AUDIO:
-            return found, f"The audio of {len(cuts) - len(found)} utterances is left out: the page would be too large."
-        found[cut.id] = f"data:audio/ogg;base64,{encoded}"
-    return found, ""
+            return audio, f"The audio of {len(cuts) - len(audio)} utterances is left out: the page would be too large."
+        audio[cut.id] = f"data:audio/ogg;base64,{encoded}"
+    return audio, ""
 
 
 def record_predictions(run: Recorder, table: pd.DataFrame, split: str) -> None:
-    """Log all that is said of each utterance as JSON lines."""
+    """Log the table as JSON lines."""
     lines = table.to_json(orient="records", lines=True, force_ascii=False)
     run.text(lines, f"eval/{split}_predictions.jsonl")

@@ -1,7 +1,7 @@
 """Train a recogniser: manifests -> vocabulary -> batches -> model -> metrics -> a run, and a version of the model.
 
 What differs between families is where their training starts from (`deepspeech2.py`, `wav2vec2.py`: the family's
-`initialization`) and what the recogniser itself says of its batches and its folder.
+`initialization`), and the recogniser's own batches and folder.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ class Trained:
     history: list[dict[str, Any]] = field(default_factory=list)
     """Trainer's log: `epoch`, `step`, and `loss` or `eval_wer` and the like."""
     costs: Mapping[str, float] = field(default_factory=dict)
-    """Its size, time and memory, by the names of metrics."""
+    """Size, time and memory, by metric name."""
     reused: bool = False
-    """Whether it is an earlier run that was taken as it is."""
+    """Whether an earlier run was reused."""
 
     @property
     def summary(self) -> Summary:
@@ -76,29 +76,29 @@ class Trained:
         return Summary(title=self.run_name, parts=[("", rows)])
 
     @classmethod
-    def of(cls, past: FinishedRun, planned: RecognitionPlan) -> Trained:
-        """An earlier training that was the same as what is planned."""
-        costs = planned.costs | {name: past.metrics[name] for name in COSTS if name in past.metrics}
-        wer, seconds = past.metrics["best/val_wer"], past.metrics["perf/seconds"]
-        return cls(past.run_id, past.name, past.model_uri, wer, None, seconds, costs=costs, reused=True)
+    def of(cls, earlier: FinishedRun, planned: RecognitionPlan) -> Trained:
+        """Reuse an earlier training of the same signature."""
+        costs = planned.costs | {name: earlier.metrics[name] for name in COSTS if name in earlier.metrics}
+        wer, seconds = earlier.metrics["best/val_wer"], earlier.metrics["perf/seconds"]
+        return cls(earlier.run_id, earlier.name, earlier.model_uri, wer, None, seconds, costs=costs, reused=True)
 
 
 @dataclass(frozen=True)
 class Part:
-    """How a training belongs to a larger run; by default to none."""
+    """The role of a training within a larger run; by default none."""
 
     family: str = ""
-    """That of the larger run."""
+    """Family of the larger run."""
     kind: str = "train"
     parent: str = ""
     name: str = ""
-    """What the run is called, whatever differs from the defaults."""
+    """Full name of the run, in place of a generated one."""
     compared: bool = False
-    """The larger run has told what the splits share."""
+    """Whether the larger run has reported data leakage already."""
     reuse: bool = False
-    """Take a finished run of the same signature instead of training once more."""
+    """Whether to reuse a finished run of the same signature."""
     conclude: Callable[[Recorder, Trained], object] = lambda run, trained: None
-    """Called with the run before it ends."""
+    """Called before the run ends."""
 
 
 def train(
@@ -110,21 +110,21 @@ def train(
     own: bool = False,
     part: Part = Part(),
 ) -> Trained:
-    """Train, keep the best epoch, test it, and register it under `run.register_as`.
+    """Train, test the best epoch, and register it under `run.register_as`.
 
-    `store` gives the model to fine-tune; without one it must be a folder.
+    `store` resolves the model to fine-tune; without one it must be a folder.
     """
     clock = Clock()
     use_threads(config.run.threads)
     planned = plan(config, store or FolderStore())
     config = planned.config
-    told = planned.sharing.warnings() if part.compared else []
+    reported = planned.leakage.warnings() if part.compared else []
     for warning in planned.warnings:
-        if warning not in told:
+        if warning not in reported:
             console.print(f"[yellow]warning[/] {warning}")
     spec = _describe(planned, part)
-    if part.reuse and (past := from_rank_0(tracker.finished(spec))):
-        return Trained.of(past, planned)
+    if part.reuse and (earlier := from_rank_0(tracker.finished(spec))):
+        return Trained.of(earlier, planned)
     with tracker.start(spec, own=own or bool(part.parent)) as run:
         begin(planned, run, console)
         run.text(json.dumps(planned.recognizer.vocabulary, ensure_ascii=False), "vocab.json")
@@ -161,7 +161,7 @@ def _keepers(config: RecognitionExperiment, recognizer: Recognizer, folder: Path
 
 @torch.inference_mode()
 def _validate(planned: RecognitionPlan) -> Sums:
-    """Loss and errors on this rank's share of the validation data, each utterance read once."""
+    """Return loss and errors on this rank's share of the validation data."""
     recognizer, config = planned.recognizer, planned.config
     rank, world_size = rank_and_world_size()
     order = InOrder(planned.val.cuts, config.train.batch_size, rank=rank, world_size=world_size)
@@ -172,14 +172,14 @@ def _validate(planned: RecognitionPlan) -> Sums:
         loss += float(output.loss) * len(batch["cut_ids"])
         texts = recognizer.decode(output.logits, output.logit_lengths)
         hypotheses |= dict(zip(batch["cut_ids"], texts, strict=True))
-    heard = CutSet.from_cuts(cut for batch in order.batches for cut in batch)
-    return count(loss, score(heard, hypotheses, recognizer.normalizer, in_phonemes=config.data.phonemes))
+    validated = CutSet.from_cuts(cut for batch in order.batches for cut in batch)
+    return count(loss, score(validated, hypotheses, recognizer.normalizer, in_phonemes=config.data.phonemes))
 
 
 def _conclude(planned: RecognitionPlan, run: Recorder, clock: Clock, state: TrainerState, store: ModelStore) -> Trained:
-    """Test the best epoch, log models, figures and the training log, register."""
+    """Test the best epoch, log models, metrics and the training log, and register."""
     config, folder = planned.config, run.checkpoints
-    best, kept = _best(planned, folder, store)
+    best, best_folder = _best(planned, folder, store)
     figures = json.loads((folder / BEST / "best.json").read_text())
     run.metrics({"best/val_wer": figures["wer"], "best/val_cer": figures["cer"], "best/epoch": figures["epoch"]})
     tested = None
@@ -187,7 +187,7 @@ def _conclude(planned: RecognitionPlan, run: Recorder, clock: Clock, state: Trai
     for name, cuts in chosen.items():
         table = score(cuts, best.hypotheses(cuts), best.normalizer, in_phonemes=config.data.phonemes)
         tested = record_scores(run, table, name, f"{run.name} on {name}", step=int(state.global_step) + 1)
-    size = sum(file.stat().st_size for file in kept.glob("*.safetensors"))
+    size = sum(file.stat().st_size for file in best_folder.glob("*.safetensors"))
     costs = {"model/size_mb": size / 1e6, "perf/seconds": clock.seconds, **clock.peak_memory()}
     run.metrics(costs)
     if not run.minimal:
@@ -195,20 +195,20 @@ def _conclude(planned: RecognitionPlan, run: Recorder, clock: Clock, state: Trai
     run.text(json.dumps(state.log_history, indent=1), "training_log.json")
     model = RegisteredModel(
         name=config.run.register_as or config.recipe,
-        files={"model": kept},
+        files={"model": best_folder},
         tags={"asr_lab.family": config.recipe, "asr_lab.val_wer": f"{figures['wer']:.4f}"},
     )
     uri = run.model(model, register=bool(config.run.register_as))
     test = tested if "test" in planned.splits else None
-    found = f", test/wer {test.value:.1%} ({test.low:.1%} to {test.high:.1%})" if test else ""
-    figure = f"best epoch {figures['epoch']:.0f}: val/wer {figures['wer']:.1%}{found}; {uri}"
-    run.note("\n\n".join([figure, *planned.sharing.notes()]))
+    test_wer = f", test/wer {test.value:.1%} ({test.low:.1%} to {test.high:.1%})" if test else ""
+    figure = f"best epoch {figures['epoch']:.0f}: val/wer {figures['wer']:.1%}{test_wer}; {uri}"
+    run.note("\n\n".join([figure, *planned.leakage.notes()]))
     costs |= planned.costs
     return Trained(run.run_id, run.name, uri, figures["wer"], test, clock.seconds, state.log_history, costs)
 
 
 def _best(planned: RecognitionPlan, folder: Path, store: ModelStore) -> tuple[Recognizer, Path]:
-    """The recogniser of the best epoch, and its folder as it is kept: as one plain model where that is asked for."""
+    """Return the recogniser of the best epoch and its folder, merged into one plain model if the plan says so."""
     best = load_model(folder / BEST, store.resolve)
     if not planned.merges:
         return best, folder / BEST

@@ -1,4 +1,4 @@
-"""Where the training of a wav2vec2 starts from: nothing, a pretrained base, or a model that was trained here."""
+"""Initialise a wav2vec2 training: from scratch, from a pretrained base, or from a model trained with asr_lab."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from asr_lab.interfaces.tracking import ModelStore
 from asr_lab.models.wav2vec2 import bases, tuning
 from asr_lab.models.wav2vec2.network import SpeechCTC
 from asr_lab.models.wav2vec2.recognizer import Wav2Vec2Recognizer, load_recognizer
-from asr_lab.recipes.recognition.initialization import Start, as_it_is, new_vocabulary
+from asr_lab.recipes.recognition.initialization import Start, new_vocabulary, with_model_settings
 
 
 def start(config: Wav2Vec2Experiment, cuts: CutSet, store: ModelStore) -> Start:
-    """A model for the transcripts of `cuts`, of which what `model.tune` says learns."""
+    """Return a model for the transcripts of `cuts`, trainable as `model.tune` says."""
     set_seed(config.run.seed)
     begun = _begin(config, cuts, store)
     if config.train.gradient_checkpointing:  # the reentrant kind loses the gradients above a frozen part
@@ -34,16 +34,16 @@ def _begin(config: Wav2Vec2Experiment, cuts: CutSet, store: ModelStore) -> Start
     if not base:
         return _from_scratch(config, cuts)
     if bases.on_hub(base):
-        return _from_elsewhere(config, cuts, bases.Source.of(base))
+        return _from_pretrained(config, cuts, bases.Source.of(base))
     base = store.resolve_version(base)
     source = bases.Source.of(base, store.resolve)
     if _was_trained_here(Path(source.place), base):
-        return _from_here(config, cuts, base, store)
-    return _from_elsewhere(config, cuts, source)
+        return _from_trained(config, cuts, base, store)
+    return _from_pretrained(config, cuts, source)
 
 
 def _from_scratch(config: Wav2Vec2Experiment, cuts: CutSet) -> Start:
-    """A network of the sizes asked for, all of which learns."""
+    """Return a new, fully trainable network of the configured sizes."""
     normalizer, vocabulary = new_vocabulary(config, cuts)
     shape = bases.for_ctc(bases.tiny(config.model), len(vocabulary), asdict(normalizer))
     model = SpeechCTC(bases.from_scratch(shape))
@@ -51,8 +51,8 @@ def _from_scratch(config: Wav2Vec2Experiment, cuts: CutSet) -> Start:
     return Start(Wav2Vec2Recognizer(model, vocabulary, normalizer, feature_extractor=extractor), config)
 
 
-def _from_elsewhere(config: Wav2Vec2Experiment, cuts: CutSet, source: bases.Source) -> Start:
-    """A base of the hub or a folder that was not trained here, with a new head and vocabulary."""
+def _from_pretrained(config: Wav2Vec2Experiment, cuts: CutSet, source: bases.Source) -> Start:
+    """Return a base of the hub or of a folder that asr_lab did not write, with a new head and vocabulary."""
     if config.model.head == "keep":
         raise AsrLabError(
             "model.head=keep is for a base that was trained here: the text normaliser of others is not known",
@@ -62,7 +62,7 @@ def _from_elsewhere(config: Wav2Vec2Experiment, cuts: CutSet, source: bases.Sour
     shape, base = source.config(), source.base
     if bases.on_hub(base) and not source.revision and getattr(shape, "_commit_hash", None):
         base = f"{base}@{shape._commit_hash}"  # the same base for ever
-    config = as_it_is(config, base, bases.sizes(shape))
+    config = with_model_settings(config, base, bases.sizes(shape))
     normalizer, vocabulary = new_vocabulary(config, cuts)
     network = source.network(bases.for_ctc(shape, len(vocabulary), asdict(normalizer)))
     bases.draw_head(network)
@@ -73,7 +73,7 @@ def _from_elsewhere(config: Wav2Vec2Experiment, cuts: CutSet, source: bases.Sour
 
 
 def _was_trained_here(folder: Path, base: str) -> bool:
-    """Whether a folder tells its text normaliser; raises `AsrLabError` when it holds no speech encoder."""
+    """Return whether a folder names its text normaliser. Raise `AsrLabError` if it holds no speech encoder."""
     try:
         shape = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -87,26 +87,23 @@ def _was_trained_here(folder: Path, base: str) -> bool:
     return "text" in shape
 
 
-def _from_here(config: Wav2Vec2Experiment, cuts: CutSet, base: str, store: ModelStore) -> Start:
-    """A model that was trained here: its head goes on learning, and so do its adapters with `tune=lora`.
-
-    Otherwise adapters become part of the weights first.
-    """
+def _from_trained(config: Wav2Vec2Experiment, cuts: CutSet, base: str, store: ModelStore) -> Start:
+    """Continue a model trained with asr_lab, with `tune=lora` also its adapters, which are merged otherwise."""
     settings = config.model
     recognizer = load_recognizer(store.resolve(base), store.resolve, trainable=True)
     model, keeps_head = recognizer.model, settings.head != "new"
     has: dict[str, Any] = bases.sizes(model.config)
-    goes_on = isinstance(model.network, PeftModel) and settings.tune == "lora"
-    if goes_on:
+    continues_adapters = isinstance(model.network, PeftModel) and settings.tune == "lora"
+    if continues_adapters:
         _refuse_new_head(settings, base)
         has |= _adapters_of(model)
         model.plain.freeze_feature_encoder()
-    config = as_it_is(config, base, has, recognizer.normalizer if keeps_head else None)
+    config = with_model_settings(config, base, has, recognizer.normalizer if keeps_head else None)
     if not keeps_head:
         recognizer.normalizer, recognizer.vocabulary = new_vocabulary(config, cuts)
         recognizer.merge()
         bases.replace_head(model.plain, len(recognizer.vocabulary))
-    if not goes_on:
+    if not continues_adapters:
         recognizer.merge()
         tuning.choose_what_learns(model, config.model, base)
     return Start(recognizer, config, base)
@@ -122,6 +119,6 @@ def _refuse_new_head(settings: Wav2Vec2Model, base: str) -> None:
 
 
 def _adapters_of(model: SpeechCTC) -> dict[str, Any]:
-    """The keys of `model` that say what adapters it has."""
-    said = model.config.adapters
-    return {"lora": Lora(**said["lora"]), "freeze_layers": said["freeze_layers"]}
+    """Return the keys of `model` that describe its adapters."""
+    adapters = model.config.adapters
+    return {"lora": Lora(**adapters["lora"]), "freeze_layers": adapters["freeze_layers"]}

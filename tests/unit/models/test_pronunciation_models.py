@@ -23,7 +23,7 @@ from asr_lab.models.pronunciation.decisions import Decisions
 from asr_lab.models.pronunciation.loss import WeightedSum, error_loss
 from asr_lab.recipes.pronunciation.plan import _start as start
 from asr_lab.recipes.pronunciation.validation import PronunciationSums, best_f1, example_lines
-from asr_lab.training.trainer import give_a_rate_of_its_own
+from asr_lab.training.trainer import add_lr_group
 
 KINDS = ("simple", "transformer", "cross", "hierarchical")
 SMALL = {"head_size": 16, "head_layers": 1, "head_heads": 2, "cross_size": 8, "dropout": 0.0}
@@ -205,7 +205,7 @@ def test_encoder_and_the_rest_have_rates_of_their_own_and_a_frozen_one_stays():
     optimizer = torch.optim.AdamW(
         [{"params": list(assessor.model.parameters()), "weight_decay": 0.1}, {"params": [torch.zeros(1)]}], lr=1e-3
     )
-    give_a_rate_of_its_own(optimizer, assessor.model.encoder, 1e-5)
+    add_lr_group(optimizer, assessor.model.encoder, 1e-5)
     by_rate = [(group["lr"], len(group["params"]), group["weight_decay"]) for group in optimizer.param_groups]
     assert by_rate[0] == (1e-3, len(rest), 0.1)
     assert by_rate[2] == (1e-5, len(list(assessor.model.encoder.parameters())), 0.1)

@@ -12,7 +12,7 @@ from asr_lab.config.load import load
 from asr_lab.config.schema.sweep import Choices, Floats, Integers
 from asr_lab.errors import AsrLabError
 from asr_lab.sweeps.objective import Objective
-from asr_lab.sweeps.samplers import most, pruner, sampler
+from asr_lab.sweeps.samplers import max_trials, pruner, sampler
 from asr_lab.sweeps.space import Space
 from asr_lab.sweeps.storage import StorageLocation
 
@@ -58,7 +58,7 @@ def test_lists_and_conditions(made):
     trials = drawn.samples(30)
     assert {len(one["adapter.hidden_dims"]) for one in trials} == {1, 2, 3}
     assert all(("adapter.strength" in one) == (one["adapter.form"] == "residual") for one in trials)
-    drawn.refuse_impossible()
+    drawn.check_values()
     whole = drawn.config(trials[0])
     assert list(whole.adapter.hidden_dims) == trials[0]["adapter.hidden_dims"]
 
@@ -110,15 +110,15 @@ def test_keys_that_are_not_there(made, space, more, said):
 
 def test_values_that_no_trial_can_have(made):
     with pytest.raises(AsrLabError, match=r"(?s)space.model.rnn_type: no trial can have gruu: .*model.rnn_type"):
-        Space(made(TRAIN, "{model.rnn_type: [gru, gruu]}")).refuse_impossible()
+        Space(made(TRAIN, "{model.rnn_type: [gru, gruu]}")).check_values()
     with pytest.raises(AsrLabError, match=r"no trial can have 0"):
-        Space(made(TRAIN, "{train.batch_size: {low: 0, high: 8}}")).refuse_impossible()
+        Space(made(TRAIN, "{train.batch_size: {low: 0, high: 8}}")).check_values()
     with pytest.raises(AsrLabError, match="no trial can have ia3"):  # it has no rank
-        Space(made(LORA, "{model.lora.r: [4, 8], model.lora.method: [lora, ia3]}")).refuse_impossible()
+        Space(made(LORA, "{model.lora.r: [4, 8], model.lora.method: [lora, ia3]}")).check_values()
     rank = "model.lora.r: {choices: [4, 8], when: {model.lora.method: lora}}"
-    Space(made(LORA, f"{{model.lora.method: [lora, ia3], {rank}}}")).refuse_impossible()
+    Space(made(LORA, f"{{model.lora.method: [lora, ia3], {rank}}}")).check_values()
     with pytest.raises(AsrLabError, match=r"(?s)final: no trial can be trained again with it: .*train.epochs"):
-        Space(made(TRAIN, "{train.lr: [1e-3, 1e-4]}", more="final: {train.epochs: many}")).refuse_impossible()
+        Space(made(TRAIN, "{train.lr: [1e-3, 1e-4]}", more="final: {train.epochs: many}")).check_values()
 
 
 @pytest.mark.parametrize(
@@ -217,28 +217,28 @@ def test_how_many_trials_all_values_are(made):
         "model.bidirectional: {choices: [true, false], when: {model.rnn_type: lstm}}}"
     )
     grid = made(TRAIN, space, more="sampler: grid\n")
-    assert most(grid, Space(grid)) == 2 * 3 * 3 * 2
+    assert max_trials(grid, Space(grid)) == 2 * 3 * 3 * 2
     every = made(TRAIN, space, more="sampler: brute_force\n")
-    assert most(every, Space(every)) == (1 + 2) * 3 * 3
+    assert max_trials(every, Space(every)) == (1 + 2) * 3 * 3
     lists = "{adapter.hidden_dims: {of: {low: 1, high: 3}, length: [1, 2]}, adapter.form: [plain, residual]}"
     lists = made(ADAPTER, lists, "test/wer", "sampler: brute_force\n")
-    assert most(lists, Space(lists)) == (3 + 9) * 2
-    assert most(made(TRAIN, space), Space(made(TRAIN, space))) == math.inf
+    assert max_trials(lists, Space(lists)) == (3 + 9) * 2
+    assert max_trials(made(TRAIN, space), Space(made(TRAIN, space))) == math.inf
 
 
 def test_storages_that_are_none(tmp_path):
     with pytest.raises(AsrLabError, match="studies are not kept in sqlite"):
-        StorageLocation("sqlite:///sweeps.db").refuse_wrong("")
+        StorageLocation("sqlite:///sweeps.db").check("")
     with pytest.raises(AsrLabError, match="MLflow's own database"):
-        StorageLocation("postgresql://ada:secret@db/mlflow").refuse_wrong("postgresql://ada:secret@db/mlflow")
+        StorageLocation("postgresql://ada:secret@db/mlflow").check("postgresql://ada:secret@db/mlflow")
     (tmp_path / "mlflow.db").write_bytes(b"SQLite format 3\0 and more")
     with pytest.raises(AsrLabError, match="MLflow's own database"):
-        StorageLocation(str(tmp_path / "mlflow.db")).refuse_wrong(f"sqlite:///{tmp_path}/mlflow.db")
+        StorageLocation(str(tmp_path / "mlflow.db")).check(f"sqlite:///{tmp_path}/mlflow.db")
     (tmp_path / "notes.txt").write_text("buy milk\n")
     with pytest.raises(AsrLabError, match="not the journal of a study"):
-        StorageLocation(str(tmp_path / "notes.txt")).refuse_wrong("")
+        StorageLocation(str(tmp_path / "notes.txt")).check("")
     with pytest.raises(AsrLabError, match="cannot be used") as refused:
-        StorageLocation("postgresql://ada:secret@127.0.0.1:1/sweeps").refuse_wrong("")
+        StorageLocation("postgresql://ada:secret@127.0.0.1:1/sweeps").check("")
     assert "secret" not in str(refused.value)
 
 
@@ -249,7 +249,7 @@ def test_ready_sweeps_are_in_order(name, monkeypatch):
     if not sweep.experiment.is_file():
         pytest.skip(f"{sweep.experiment} is not there yet")
     space = Space(sweep)
-    space.refuse_impossible()
+    space.check_values()
     objective = Objective.of(sweep, space.recipe, space.usual)
     assert objective.warning(space.usual) == ""
     assert sampler(sweep, space)

@@ -63,13 +63,13 @@ def test_many_frames_go_to_disk_by_themselves(corpus, tmp_path, monkeypatch):
     assert row_cache.make_row_cache(cuts, (16, 10), "memory", tmp_path).by_id == {}
 
 
-def test_a_disk_without_room_is_told_before_the_base_hears_anything(corpus, tmp_path):
+def test_a_full_disk_is_reported_before_anything_is_encoded(corpus, tmp_path):
     cuts = manifest.read(corpus)
-    with pytest.raises(AsrLabError, match=r"frames need .* GB, .* GB are free"):
+    with pytest.raises(AsrLabError, match=r"need .* GB, .* GB are free"):
         row_cache.make_row_cache(cuts, (10**12, 1), "disk", tmp_path)
 
 
-def test_the_base_hears_each_utterance_once(recognizer, corpus):
+def test_each_utterance_is_encoded_once(recognizer, corpus):
     heard = []
     encode = recognizer.model.encode
 
@@ -104,9 +104,9 @@ def test_a_store_hears_what_is_not_there_and_gives_it_at_once(recognizer, corpus
     expected = recognizer.hypotheses(cuts)
     store = EncoderOutputCache(tmp_path, "base-and-data")
     for asked in (few, cuts):  # in two parts
-        found = store.frames(recognizer, asked, QUIET)
+        found = store.encode(recognizer, asked, QUIET)
         assert found.seconds > 0
         assert found.hypotheses(recognizer, asked, None) == {cut.id: expected[cut.id] for cut in asked}
-    other = EncoderOutputCache(tmp_path, "base-and-data").frames(recognizer, cuts, QUIET)
+    other = EncoderOutputCache(tmp_path, "base-and-data").encode(recognizer, cuts, QUIET)
     assert other.seconds == 0, "another process maps what is there"
     assert other.hypotheses(recognizer, cuts, None) == expected

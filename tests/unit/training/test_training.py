@@ -27,7 +27,7 @@ from asr_lab.tracking.store import client as tracking_client
 from asr_lab.tracking.tracker import MlflowTracker
 from asr_lab.training.callbacks import Curves, DropBrokenUpdates, KeepBest
 from asr_lab.training.encoder_outputs import ShuffledBatches
-from asr_lab.training.trainer import WHOLE, last_checkpoint, tri_stage
+from asr_lab.training.trainer import COMPLETE, last_checkpoint, tri_stage
 
 QUIET = Console(quiet=True)
 
@@ -218,8 +218,8 @@ def test_only_a_checkpoint_that_is_marked_whole_counts(tmp_path):
     for step in (9, 10, 100):
         (tmp_path / f"checkpoint-{step}").mkdir()
     assert last_checkpoint(tmp_path) is None
-    (tmp_path / "checkpoint-9" / WHOLE).touch()
-    (tmp_path / "checkpoint-10" / WHOLE).touch()
+    (tmp_path / "checkpoint-9" / COMPLETE).touch()
+    (tmp_path / "checkpoint-10" / COMPLETE).touch()
     assert last_checkpoint(tmp_path).name == "checkpoint-10"
 
 

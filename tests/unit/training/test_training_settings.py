@@ -69,7 +69,7 @@ def test_new_characters_are_told_and_get_classes_where_asked(corpus, trained, tm
     assert any("'j' x 8" in line and "'i' x 8" in line for line in planned.warnings)
     planned = plan(fine_tuning(other, trained, "model.extend_vocabulary=true"), FolderStore())
     old, new = load_recognizer(trained), planned.recognizer
-    assert planned.warnings == planned.sharing.warnings()  # nothing of characters
+    assert planned.warnings == planned.leakage.warnings()  # nothing of characters
     assert new.units == [*old.units, "i", "j"]
     assert torch.equal(new.model.head[1].weight[: len(old.units)], old.model.head[1].weight)
     tracker = MemoryTracker(tmp_path / "extended")
