@@ -52,7 +52,7 @@ def is_silence(label: str) -> bool:
 
 
 _STRESS = str.maketrans("", "", "',%=")
-_R_COLOURED = frozenset({"A@", "O@", "o@", "e@", "i@3", "U@", "3", "3:", "aI3"})  # an r behind them is theirs
+_R_COLOURED = frozenset({"A@", "O@", "o@", "e@", "i@3", "U@", "3", "3:", "aI3"})  # include a following r
 
 
 def bare_mark(mark: str) -> str:
@@ -62,12 +62,12 @@ def bare_mark(mark: str) -> str:
 
 
 def from_espeak(marks: Sequence[str]) -> list[tuple[str, ...]]:
-    """The ARPAbet phonemes of each mark, in their order; () for pauses, and for an `r` that the vowel before holds.
+    """Return the ARPAbet phonemes of each symbol; () for pauses, and for an `r` contained in the preceding vowel.
 
-    Raises `KeyError` for a mnemonic that American English does not have.
+    Raises `KeyError` for an eSpeak phoneme that American English does not have.
     """
     converted: list[tuple[str, ...]] = []
-    before = ""  # the last mark that was a sound
+    before = ""  # the previous symbol that is a sound
     for mark in map(bare_mark, marks):
         if not mark:
             converted.append(())

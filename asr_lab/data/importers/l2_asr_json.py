@@ -136,7 +136,7 @@ def _speaker(audio: Path, row: dict[str, Any]) -> str:
 
 
 def _pronunciation(row: dict[str, Any], report: ImportReport) -> Pronunciation:
-    """The phonemes of one value; raises `AsrLabError` where they cannot be used."""
+    """Return the phonemes of one value; raises `AsrLabError` if they are inconsistent."""
     canonical = _labels(row, "canonical_aligned") or _labels(row, "canonical_train_target")
     aligned, perceived = _labels(row, "perceived_aligned"), _labels(row, "perceived_train_target")
     if not canonical or not (aligned or perceived):

@@ -102,7 +102,7 @@ def _utterance(grid: Path, speaker: str, report: ImportReport) -> Cut | None:
 
 
 def _tiers(grid: Path, name: str, report: ImportReport) -> dict[str, list[Any]] | None:
-    """The intervals of each tier by its name in lower case; None where they cannot be read or no phones are there."""
+    """Return the intervals of each tier by lower-case name; None if unreadable or without `phones`."""
     try:
         read = textgrid.openTextgrid(str(grid), includeEmptyIntervals=False, reportingMode="silence")
     except (PraatioException, ValueError, LookupError, OSError) as error:

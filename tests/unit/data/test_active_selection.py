@@ -1,4 +1,4 @@
-"""What a model finds hardest, within a budget."""
+"""Active selection within a budget."""
 
 import pytest
 from conftest import make_corpus

@@ -1,4 +1,4 @@
-"""What is left out of training, and splits that share nothing."""
+"""Filtering of training utterances, and disjoint splits."""
 
 import pytest
 from conftest import make_corpus

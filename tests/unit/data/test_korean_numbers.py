@@ -1,4 +1,4 @@
-"""Numbers in Korean text, read out."""
+"""Numbers in Korean text as words."""
 
 import pytest
 from conftest import TINY, make_corpus, newest, ok

@@ -1,4 +1,4 @@
-"""What splits share: the same utterances whatever they are called, and speakers."""
+"""Leakage between splits: common utterances, also under other ids, and common speakers."""
 
 from conftest import make_corpus
 from lhotse import CutSet, MonoCut, SupervisionSegment

@@ -1,4 +1,4 @@
-"""Manifests: the contract, digests, and every way a corpus can be broken."""
+"""Manifests: the utterance contract, digests, and broken corpora."""
 
 import gzip
 import json

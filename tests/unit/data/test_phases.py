@@ -238,7 +238,7 @@ def there(folder):
 
 
 def test_a_split_removes_what_an_earlier_one_left_and_nothing_else(children, tmp_path):
-    """Whoever was tested on is learned from now: the old test would leak."""
+    """The former test speaker is now in training: the old test set would leak."""
     arguments = ("data", "split", children / "all.jsonl.gz", tmp_path)
     ok(*arguments, "--folds", "2")
     ok(*arguments, "--hold-out", "age=5", "--overwrite")

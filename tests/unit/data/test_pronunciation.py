@@ -1,4 +1,4 @@
-"""Pronunciation fields: what was said, what is told when they are wrong; ARPAbet and eSpeak's mnemonics."""
+"""Pronunciation fields and their checks; ARPAbet and eSpeak phonemes."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ THEME = Pronunciation(
 
 @pytest.fixture
 def said(tmp_path):
-    """Makes an utterance with such fields."""
+    """Return an utterance with these fields."""
     audio = tmp_path / "a.wav"
     soundfile.write(audio, np.zeros(8000), 16000)
 

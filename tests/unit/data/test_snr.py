@@ -1,4 +1,4 @@
-"""Estimates of the signal-to-noise ratio, held against noise that was added at a known one."""
+"""SNR estimates compared with noise added at a known SNR."""
 
 import json
 
@@ -17,7 +17,7 @@ LEVELS = (0, 5, 10, 15, 20)
 
 @pytest.fixture(scope="module")
 def spoken():
-    """Sentences of different voices, clean, 16 kHz."""
+    """Clean sentences of different voices at 16 kHz."""
     pytest.importorskip("espeakng_loader")
     from asr_lab.data.synthesis import voices
     from asr_lab.data.synthesis.espeak import Engine
@@ -80,7 +80,7 @@ def test_the_loudness_does_not_matter(spoken):
 @pytest.mark.parametrize("method", ["floor", "wada"])
 @pytest.mark.parametrize("snr", [2, 20])
 def test_digital_silence_is_not_the_noise_of_a_recording(spoken, method, snr):
-    """In front, behind, and as packets of 20 ms that were lost."""
+    """At the start, at the end, and as lost packets of 20 ms."""
     noisy = mix(spoken[0], generate("white", len(spoken[0]), np.random.default_rng(1)), snr)
     silence, gaps = np.zeros(1600, np.float32), noisy.copy()
     for start in range(4000, len(noisy) - 320, 6000):
@@ -111,7 +111,7 @@ def test_the_ends_of_the_scale(spoken):
 
 
 def test_the_table_is_that_of_the_paper():
-    """Amplitudes drawn as the definition says give the values of the table."""
+    """Amplitudes drawn from the definition give the values of the table."""
     draw = np.random.default_rng(0)
     levels_db, spreads = wada_table()
     assert (np.diff(spreads) >= 0).all()

@@ -1,4 +1,4 @@
-"""Forced alignment and goodness of pronunciation, against enumerating every path of tiny cases."""
+"""Forced alignment and goodness of pronunciation, compared with enumeration of all paths of small cases."""
 
 import itertools
 import time
@@ -19,7 +19,7 @@ def log_probs(num_frames, num_classes=4, seed=0):
 
 
 def likelihoods(probs):
-    """Every sequence that the frames can write -> its probability, by enumerating the paths."""
+    """Return every sequence -> probability, by enumerating the paths."""
     found = {}
     for path in itertools.product(range(probs.shape[1]), repeat=len(probs)):
         written = tuple(label for label, _ in itertools.groupby(path) if label != BLANK)
@@ -65,7 +65,7 @@ def test_padding_and_company_change_nothing():
 
 
 def said(tokens, num_classes=6, frames_each=3):
-    """Log probabilities of a model that is sure it heard the tokens, a blank before each and at the end."""
+    """Log probabilities of a model confident of the tokens, with a blank before each and at the end."""
     path = [label for token in tokens for label in (BLANK, *[token] * frames_each)] + [BLANK]
     return torch.full((len(path), num_classes), 0.01).scatter(1, torch.tensor(path)[:, None], 0.95).log()
 

@@ -1,4 +1,4 @@
-"""Child corpora as AI-Hub has them, and corpora through Lhotse's recipes."""
+"""AI-Hub corpora of children, and corpora imported by Lhotse's recipes."""
 
 import json
 
@@ -134,7 +134,7 @@ def test_ages_genders_and_levels_as_they_are_written():
 
 
 def kspon(root):
-    """Two utterances as KsponSpeech has them; only the part `train`."""
+    """Two utterances in the layout of KsponSpeech; only `train`."""
     folder = root / "KsponSpeech_01" / "KsponSpeech_0001"
     folder.mkdir(parents=True)
     for number in (1, 2):
@@ -148,7 +148,7 @@ def kspon(root):
 
 
 def kids(root):
-    """One utterance as CMU Kids has it."""
+    """One utterance in the layout of CMU Kids."""
     tables, audio = root / "cmu_kids" / "tables", root / "cmu_kids" / "kids" / "fabm" / "signal"
     tables.mkdir(parents=True)
     audio.mkdir(parents=True)

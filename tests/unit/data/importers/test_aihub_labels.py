@@ -1,4 +1,4 @@
-"""What labels of AI-Hub say: who speaks, how old, how noisy; whole recordings; keys that a user names; faults."""
+"""Labels of AI-Hub: speaker, age, SNR; dialogues; keys named by the user; faults."""
 
 import csv
 import json

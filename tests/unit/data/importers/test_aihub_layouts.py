@@ -1,4 +1,4 @@
-"""Corpora of AI-Hub as they lie on disks: backups, folders of speakers, Macs, archives, dialogues."""
+"""Layouts of AI-Hub corpora: backups, speaker folders, macOS names, archives, dialogues."""
 
 import json
 import shutil

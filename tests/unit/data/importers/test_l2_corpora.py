@@ -1,4 +1,4 @@
-"""L2-ARCTIC's folders and the older system's JSON: labels as they are typed, and what is left out is named."""
+"""L2-ARCTIC and the older system's JSON: labels with typos, and reports of what is left out."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _wav(path: Path, rate: int = 44_100) -> Path:
 
 
 def _tier(name: str, labels, number: int) -> str:
-    """A tier of an interval of 0.1 s for each label; equal ones that follow each other are one interval."""
+    """A tier with an interval of 0.1 s per label; equal neighbours are merged."""
     spans, start = [], 0
     for label, same in groupby(labels):
         end = start + len(list(same))

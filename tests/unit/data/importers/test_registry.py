@@ -1,4 +1,4 @@
-"""The table of importers: every entry can be called, and a new entry is a command."""
+"""The registry of importers: every entry can be called, and a new entry is a command."""
 
 import inspect
 import sys

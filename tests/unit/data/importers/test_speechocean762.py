@@ -1,4 +1,4 @@
-"""speechocean762: its Kaldi files, phones and scores; what is broken is told all at once."""
+"""speechocean762: Kaldi files, phones and scores; all faults in one error."""
 
 import json
 
@@ -89,7 +89,7 @@ def test_scores_and_what_was_heard(source, tmp_path):
 
 
 def test_an_old_copy_of_the_scores_tells_errors_by_score_alone(source):
-    """As GOPT's: no `mispronunciations` anywhere, which does not say that all was right."""
+    """Scores as used by GOPT, without `mispronunciations`, which does not mean correct pronunciation."""
     old = scores()
     call = old["00001a"]["words"][1]
     del call["mispronunciations"]

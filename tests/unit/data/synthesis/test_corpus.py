@@ -1,4 +1,4 @@
-"""Made corpora: reproducible bytes, the SNR that was asked for, disjoint sentences, nothing half-made."""
+"""Synthetic corpora: reproducible bytes, requested SNR, disjoint sentences, no partial output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine: voices differ, phonemes cover the speech, and a wrong voice is told with its nearest name."""
+"""The engine: voices differ, phonemes cover the speech, errors suggest the nearest voice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Made learners: the rates asked for, labels that are what was said, sounds that do change, the same bytes again."""
+"""Synthetic learners: error rates, labels equal to the speech, audible changes, reproducible bytes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _bytes(folder):
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, list]]:
-    """A voice a part, made as a user makes it."""
+    """A corpus with one voice per part, made by the command."""
     folder = tmp_path_factory.mktemp("l2") / "corpus"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(l2, "VOICES", FEW)
