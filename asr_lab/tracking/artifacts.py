@@ -9,28 +9,27 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.utils.file_utils import local_file_uri_to_path
 
 from asr_lab.errors import AsrLabError
-from asr_lab.tracking.store import shown_uri
+from asr_lab.tracking.store import explain_store_errors, shown_uri
 
 _AT_ONCE = 8  # listings of a remote store that wait side by side
 
 
 @contextmanager
 def explain_artifact_errors(what: str, where: str = "") -> Iterator[None]:
-    """Turn what MLflow, the disk, the server or an object store raise into one message of what was tried, and where."""
+    """Raise errors of the disk and of object stores as an `AsrLabError` too; else as `explain_store_errors`."""
     try:
-        yield
-    except (MlflowException, OSError) as error:  # requests' errors are OSErrors
-        text = error.message if isinstance(error, MlflowException) else error.strerror or str(error)
-        where = where or str(getattr(error, "filename", None) or shown_uri())
-        raise AsrLabError(f"{what}: {str(text).splitlines()[0]}", where=where) from error
+        with explain_store_errors(what, where):
+            yield
+    except OSError as error:  # errors of requests are OSErrors
+        text = str(error.strerror or error).splitlines()[0]
+        raise AsrLabError(f"{what}: {text}", where=where or str(error.filename or shown_uri())) from error
     except Exception as error:
-        if not type(error).__module__.startswith(("botocore", "boto3", "sqlalchemy")):
+        if not type(error).__module__.startswith(("botocore", "boto3")):
             raise
         raise AsrLabError(f"{what}: {str(error).splitlines()[0]}", where=where or shown_uri()) from error
 

@@ -26,6 +26,7 @@ from asr_lab.tracking.spool.spool import Spool, SpoolError
 from asr_lab.tracking.spool.upload_thread import Shipper
 from asr_lab.tracking.store import client as tracking_client
 from asr_lab.tracking.store import explain_store_errors, shown_uri
+from asr_lab.tracking.tags import DATA, ERROR
 
 _FLUSH_MODEL_S = 600.0  # an upload; a store that does not answer ends it at once
 _FLUSH_END_S = 10.0
@@ -102,7 +103,7 @@ class MlflowRecorder:
             source=json.dumps({"uri": dataset.source}),
             profile=json.dumps(profile),
         )
-        self.tags({f"asr_lab.data.{dataset.split}": dataset.digest})
+        self.tags({DATA + dataset.split: dataset.digest})
 
     def table(self, rows: pd.DataFrame, path: str) -> None:
         with self.spool.putting() as written:
@@ -216,7 +217,7 @@ class MlflowRecorder:
             shutil.rmtree(self.checkpoints, ignore_errors=True)
             return
         try:
-            self.tags({"asr_lab.error": reason(error)[:500]})
+            self.tags({ERROR: reason(error)[:500]})
             self.finish(status_of(kind))
         except SpoolError as full:  # must not hide what went wrong in the run
             if not isinstance(error, SpoolError):

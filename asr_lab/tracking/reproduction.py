@@ -24,6 +24,20 @@ from asr_lab.tracking.spool.created_runs import run_of_spool
 from asr_lab.tracking.spool.spool import ROOT, spools
 from asr_lab.tracking.store import client as tracking_client
 from asr_lab.tracking.store import explain_store_errors
+from asr_lab.tracking.tags import (
+    ADAPTER,
+    ADAPTER_URI,
+    BASE,
+    BASE_DIGEST,
+    DATA,
+    DIRTY,
+    FAMILY,
+    GIT_SHA,
+    HARDWARE,
+    REPRODUCED,
+    VERSIONS,
+    WORLD_SIZE,
+)
 
 IDENTICAL, CLOSE, DIFFERENT = "identical", "within tolerance", "different"
 _OF_THE_CLOCK = ("perf/", "epoch_time", "system/")
@@ -41,8 +55,8 @@ def config_of(run: Run) -> Path:
 def pinned(run: Run) -> dict[str, str]:
     """Config keys that name the very models the run used, where its configuration names them by an alias."""
     tags = run.data.tags
-    base, adapter = tags.get("asr_lab.base", ""), tags.get("asr_lab.adapter_uri", "")
-    name = tags.get("asr_lab.family", "")
+    base, adapter = tags.get(BASE, ""), tags.get(ADAPTER_URI, "")
+    name = tags.get(FAMILY, "")
     key = FAMILIES[name].from_key if name in FAMILIES else ""
     return ({key: base} if key and base else {}) | ({"evaluate.adapter": adapter} if adapter else {})
 
@@ -52,11 +66,11 @@ def circumstances(run: Run, config: Experiment) -> pd.DataFrame:
     tags = run.data.tags
     now = {**provenance.git_state(), "versions": provenance.versions(), "hardware": provenance.hardware()}
     rows = [
-        ("code", _code(tags.get("asr_lab.git_sha", ""), tags.get("asr_lab.dirty")),
+        ("code", _code(tags.get(GIT_SHA, ""), tags.get(DIRTY)),
          _code(now.get("git_sha", ""), now.get("dirty"))),
-        *_versions(tags.get("asr_lab.versions", ""), now["versions"]),
-        ("hardware", tags.get("asr_lab.hardware", ""), now["hardware"]),
-        ("processes", tags.get("asr_lab.world_size", "1"), str(rank_and_world_size()[1])),
+        *_versions(tags.get(VERSIONS, ""), now["versions"]),
+        ("hardware", tags.get(HARDWARE, ""), now["hardware"]),
+        ("processes", tags.get(WORLD_SIZE, "1"), str(rank_and_world_size()[1])),
         *_data(tags, config),
         ("seed", run.data.params.get("run.seed", ""), str(config.run.seed)),
     ]  # fmt: skip
@@ -70,12 +84,12 @@ def circumstances(run: Run, config: Experiment) -> pd.DataFrame:
 def _models(tags: Mapping[str, str], config: Experiment) -> Iterable[tuple[str, str, str]]:
     """The base by name, and base and adapter by the digests of their weights."""
     store, asked = MlflowStore(), _models_of(config)
-    if base := tags.get("asr_lab.base"):
+    if base := tags.get(BASE):
         now = _or_why(lambda: _pinned(store, asked["base"] or base))
         yield "base", base, now
-        if (digest := tags.get("asr_lab.base_digest")) and now == base:
+        if (digest := tags.get(BASE_DIGEST)) and now == base:
             yield "base digest", digest, _or_why(lambda: _base_digest(store, base))
-    if (digest := tags.get("asr_lab.adapter")) and asked["adapter"]:
+    if (digest := tags.get(ADAPTER)) and asked["adapter"]:
         yield "adapter digest", digest, _or_why(lambda: _adapter_digest(store, asked["adapter"], config))
 
 
@@ -129,7 +143,7 @@ def _versions(then: str, now: str) -> Iterable[tuple[str, str, str]]:
 
 def _data(tags: Mapping[str, str], config: Experiment) -> Iterable[tuple[str, str, str]]:
     for split, path in config.manifests().items():
-        then = tags.get(f"asr_lab.data.{split}", "")
+        then = tags.get(DATA + split, "")
         if path and then:
             try:
                 now = manifest.digest(manifest.read(path, speech=split != "noise"))
@@ -205,5 +219,5 @@ def record(repeated: str, verdict: str, table: pd.DataFrame) -> None:
     """Write the verdict and the figures side by side on the new run."""
     client = tracking_client()
     with explain_store_errors("the verdict cannot be written"):
-        client.set_tag(repeated, "asr_lab.reproduced", verdict)
+        client.set_tag(repeated, REPRODUCED, verdict)
         client.log_text(repeated, table.to_csv(index=False), "reproduce/figures.csv")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gc
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, Run, ViewType
+from mlflow.entities.model_registry import ModelVersion
 
 from asr_lab.families import FAMILIES
 from asr_lab.tracking.queries.filters import OURS
@@ -36,6 +37,7 @@ from asr_lab.tracking.tags import (
 _UNSTARTED = (  # of `mlflow run`, ended before asr_lab could mark them as its own
     f"attributes.status = 'RUNNING' and tags.`{FAMILY}` IS NULL and tags.`mlflow.project.entryPoint` IS NOT NULL"
 )
+_RUNS_PER_QUERY = 100
 _IDS = re.compile(r"m-[0-9a-f]{32}|(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
 
 
@@ -69,6 +71,10 @@ class Record:
     """Path of the manifest it learned from."""
     speakers: tuple[str, ...]
     """Whom it has metrics of (`test/wer_by_speaker/ann`), as written in their names."""
+
+    def __str__(self) -> str:
+        """Return `john (5e6f7a8b)`."""
+        return f"{self.name} ({self.run_id[:8]})"
 
     @property
     def running(self) -> bool:
@@ -164,33 +170,62 @@ def models_of(client: MlflowClient, experiment: str, run_id: str) -> Iterator[Lo
     return all_pages(client.search_logged_models, [experiment], condition)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Registration:
+    """A version of a registered model."""
+
+    name: str
+    version: str
+    aliases: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """`NAME/3 @champion`, as bundles store it."""
+        return " ".join([f"{self.name}/{self.version}", *(f"@{alias}" for alias in self.aliases)])
+
+
 @dataclass(frozen=True)
-class Registered:
-    """What the model registry holds on to: id of a run or a logged model -> as what it is registered."""
+class Registrations:
+    """Registered versions by the id of the run or logged model behind them."""
 
-    by_id: dict[str, str] = field(default_factory=dict)
+    by_id: dict[str, list[Registration]] = field(default_factory=dict)
 
-    def of(self, record: Record) -> str:
-        """As what a run, or a model it logged, is registered; "" when it is not."""
-        return next((self.by_id[id] for id in (record.run_id, *record.models) if id in self.by_id), "")
+    def of(self, *ids: str) -> str:
+        """Return the registration of the first of these runs or models that has one; "" if none has."""
+        return next((str(self.by_id[id][-1]) for id in ids if id in self.by_id), "")
 
 
-def registered(client: MlflowClient) -> Registered:
-    """Every run and logged model behind a model version, whether named by its run, its source, or its model's run."""
+def read_registrations(client: MlflowClient, run_ids: Sequence[str] | None = None) -> Registrations:
+    """Return the registered versions of these runs, or, without `run_ids`, of every run and logged model.
+
+    A version belongs to its run, to its source, and to the run of its source.
+    """
     with explain_store_errors("the model registry cannot be read"):
-        by_id: dict[str, str] = {}
-        aliases: dict[str, list[str]] = {}
-        for model in all_pages(client.search_registered_models):
+        versions = _versions(client, run_ids)
+        if run_ids is None:  # one request instead of one per name
+            models = list(all_pages(client.search_registered_models))
+        else:
+            models = [client.get_registered_model(name) for name in {version.name for version in versions}]
+        aliases: dict[tuple[str, str], list[str]] = {}
+        for model in models:
             for alias, number in model.aliases.items():
-                aliases.setdefault(f"{model.name}/{number}", []).append(f"@{alias}")
-        for version in all_pages(client.search_model_versions):  # no filter by name: a name may hold quotes
-            called = f"{version.name}/{version.version}"
+                aliases.setdefault((model.name, str(number)), []).append(alias)
+        by_id: dict[str, list[Registration]] = {}
+        for version in versions:
+            key = version.name, str(version.version)
+            registration = Registration(name=key[0], version=key[1], aliases=tuple(aliases.get(key, ())))
             ids = [*ids_in(version.source or ""), *ids_in(version.run_id or "")]
             if not version.run_id:
-                ids += [_source_run(client, id) for id in ids if id.startswith("m-")]
-            by_id |= {id: " ".join([called, *aliases.get(called, [])]) for id in ids if id}
-        return Registered(by_id)
+                ids += [client.get_logged_model(id).source_run_id or "" for id in ids if id.startswith("m-")]
+            for id in dict.fromkeys(filter(None, ids)):
+                by_id.setdefault(id, []).append(registration)
+    return Registrations(by_id)
 
 
-def _source_run(client: MlflowClient, model_id: str) -> str:
-    return client.get_logged_model(model_id).source_run_id or ""
+def _versions(client: MlflowClient, run_ids: Sequence[str] | None) -> list[ModelVersion]:
+    if run_ids is None:
+        return list(all_pages(client.search_model_versions))  # no filter by name: a name may hold quotes
+    versions: list[ModelVersion] = []
+    for start in range(0, len(run_ids), _RUNS_PER_QUERY):
+        quoted = ",".join(f"'{run_id}'" for run_id in run_ids[start : start + _RUNS_PER_QUERY])
+        versions += all_pages(client.search_model_versions, f"run_id IN ({quoted})")
+    return versions

@@ -111,8 +111,11 @@ def is_final(error: BaseException) -> bool:
 
 
 @contextmanager
-def explain_store_errors(what: str) -> Iterator[None]:
-    """Turn what MLflow and its database raise inside into one message that says what was tried, and where."""
+def explain_store_errors(what: str, where: str = "") -> Iterator[None]:
+    """Raise what MLflow and its database raise inside as an `AsrLabError`: `what` failed, why, and where.
+
+    Raises `StoreUnavailableError` where a later attempt may succeed. `where` is the tracking store by default.
+    """
     try:
         yield
     except (MlflowException, SQLAlchemyError) as error:
@@ -122,11 +125,11 @@ def explain_store_errors(what: str) -> Iterator[None]:
         is_server = urlsplit(tracking_uri()).scheme in ("http", "https")
         why, hint = _explain_refusal(message)
         if is_transient(error) or (is_server and not is_final(error)):
-            raise StoreUnavailableError(f"{what}: {why}", where=shown_uri(), hint=hint) from error
+            raise StoreUnavailableError(f"{what}: {why}", where=where or shown_uri(), hint=hint) from error
         lost = "MLFLOW_RUN_ID" in os.environ and is_missing(error)
         raise AsrLabError(
             f"{what}: {first_line(message)}",
-            where=shown_uri(),
+            where=where or shown_uri(),
             hint="type mlflow run in the project's own folder, or set MLFLOW_TRACKING_URI" if lost else "",
         ) from error
 

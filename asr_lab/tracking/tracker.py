@@ -43,6 +43,7 @@ from asr_lab.tracking.tags import (
     PROCESS,
     RESUMED_FROM,
     SIGNATURE,
+    THREADS,
     VERSIONS,
     WORLD_SIZE,
 )
@@ -192,7 +193,7 @@ def _header(spec: RunSpec) -> Header:
         COMMAND: provenance.command(),
         VERSIONS: provenance.versions(),
         HARDWARE: provenance.hardware(),
-        "asr_lab.threads": provenance.threads(),
+        THREADS: provenance.threads(),
         WORLD_SIZE: str(rank_and_world_size()[1]),
         **{f"asr_lab.{key}": value for key, value in provenance.own_code().items()},
         **({MLFLOW_PARENT_RUN_ID: spec.parent} if spec.parent else {}),

@@ -204,7 +204,7 @@ def test_what_learned_from_a_person():
     shared = made_run("shared", **learned_from("corpora/class.jsonl.gz", NAME, "bob"))
     evaluated = made_run("evaluated", tags={"asr_lab.kind": "evaluate"}, table=scores(NAME))
     said = ok("forget", NAME, "--yes")
-    assert "stays: learned from others too (--shared-models erases it)" in said
+    assert "--shared-models erases it" in said
     assert all_run_ids() - {record().info.run_id} == {shared}
     assert alone != evaluated
     assert Path("corpora/alone.jsonl.gz").is_file()  # the recordings are the user's
@@ -317,7 +317,7 @@ def test_every_bundle_of_a_run_is_found_and_those_moved_away_are_told():
     Path("away").mkdir()
     bundle.rename(Path("away") / bundle.name)
     said = ok("forget", NAME, "--yes")
-    assert "is not there: if it was moved, --bundles FOLDER searches where to" in said
+    assert "is not there" in said
     assert (
         sorted(path.name for folder in ("first", "second") for path in Path(folder).iterdir())
         == [f"both-{both[:8]}.tar.zst"] * 2

@@ -30,12 +30,12 @@ def archive(names: tuple[str, ...], to: str, purge: bool, backend: str, yes: boo
     from asr_lab.tracking.archive import purge as purging
     from asr_lab.tracking.cleanup.apply import measure
     from asr_lab.tracking.cleanup.erase import Eraser
-    from asr_lab.tracking.run_index import registered
+    from asr_lab.tracking.run_index import read_registrations
     from asr_lab.tracking.store import client as tracking_client
     from asr_lab.tracking.tags import ARCHIVED
 
     client = tracking_client()
-    held, chosen = registered(client), purging.choose(names, to, purge=purge)
+    held, chosen = read_registrations(client), purging.choose(names, to, purge=purge)
     for name, location in chosen.erased.items():
         click.echo(f"{name}: erased from the store before; it is in {location}")
     eraser = None

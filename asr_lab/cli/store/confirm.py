@@ -49,7 +49,7 @@ def ask(question: str, yes: bool) -> None:
 
 def named(runs: Iterable[Record]) -> str:
     """`base (1a2b3c4d), john (5e6f7a8b) and 12 more`: runs in a question."""
-    return listing((f"{run.name} ({run.run_id[:8]})" for run in runs), 5)
+    return listing(runs, 5)
 
 
 @contextmanager

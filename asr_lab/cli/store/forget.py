@@ -11,6 +11,7 @@ from asr_lab.cli.options import console, format_option
 from asr_lab.cli.store.confirm import backend_option, limit_retries, plan_option, progress, yes_option
 from asr_lab.cli.tables import show as show_table
 from asr_lab.errors import AsrLabError
+from asr_lab.units import counted
 
 if TYPE_CHECKING:
     from asr_lab.tracking.erasure.search import SpeakerData
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("person")
-@click.option("--bundles", multiple=True, metavar="DIR|s3://...", help="Also search the bundles there; repeatable.")
-@click.option("--shared-models", is_flag=True, help="Also erase models that learned from PERSON among others.")
+@click.option(
+    "--bundles", multiple=True, metavar="DIR|s3://...", help="Also search the bundles in this location; repeatable."
+)
+@click.option("--shared-models", is_flag=True, help="Also erase models trained on PERSON and others.")
 @backend_option
 @plan_option
 @yes_option
@@ -28,12 +31,11 @@ if TYPE_CHECKING:
 def forget(
     person: str, bundles: tuple[str, ...], shared_models: bool, backend: str, dry_run: bool, yes: bool, style: str
 ) -> None:
-    """Erase everything of PERSON: runs, adapters, registered versions, files, pages, bundles; even what is kept.
+    """Erase everything of PERSON: runs, adapters, registered versions, files, pages, bundles; pinned runs too.
 
-    What it finds is shown first. Runs that were evaluated on PERSON among others stay, without PERSON's rows and
-    without the pages they are on, and comparisons with their runs go. A manifest tells whose data a run used only
-    while it is what the run learned from. A record is left that says how much was erased, and not whose. Recordings
-    and manifests are yours: they are not touched.
+    The plan is shown first. Runs evaluated on PERSON and others lose PERSON's rows and pages, and comparisons with
+    PERSON's runs. Training data are attributed by manifests that are unchanged since the run. An erasure record
+    counts what was erased, without the name. Recordings and manifests are not touched.
 
     \b
     Examples:
@@ -47,7 +49,7 @@ def forget(
     from asr_lab.tracking.store import client as tracking_client
 
     def with_bar(records: Sequence[Record]) -> Iterator[Record]:
-        with progress("looking for them", len(records)) as done:
+        with progress("searching", len(records)) as done:
             for record in records:
                 yield record
                 done()
@@ -58,40 +60,52 @@ def forget(
     if dry_run:
         return
     if not yes and click.prompt(f"type {person} to erase all of this for good", err=True) != person:
-        raise AsrLabError("that is not the name", allowed=person, hint="nothing was erased")
+        raise AsrLabError("the name does not match", allowed=person, hint="nothing was erased")
     with progress("erasing", sum(data.counts().values())) as done:
         record = forgetting.erase(client, data, backend_store_uri=backend, done=done)
-    console(stderr=True).print(f"forgotten; the record is run {record.run_id}")
+    console(stderr=True).print(f"forgotten; the erasure record is run {record.run_id}")
 
 
 def _show(data: SpeakerData, style: str) -> None:
     import pandas as pd
 
-    rows = list(_rows(data))
+    table = pd.DataFrame(_rows(data), columns=["what", "which", "id", "then"])
     if style != "table":
-        rows += [("not known", "", doubt) for doubt in data.doubts]
-    show_table(pd.DataFrame(rows, columns=["what", "which", "then"]), style)
-    if style == "table":
-        for doubt in data.doubts:
-            click.echo(doubt)
-        known_as = sorted(data.known_as - {data.speaker})
-        if known_as:
-            click.echo(f"{data.speaker} is called {', '.join(known_as)} in tables")
-        click.echo(", ".join(f"{number} {what}" for what, number in data.counts().items()))
+        doubts = [("not known", "", "", doubt) for doubt in data.doubts]
+        show_table(pd.concat([table, pd.DataFrame(doubts, columns=list(table))]), style)
+        return
+    ids = table.pop("id")
+    table["which"] = [f"{which} ({id[:8]})" if id else which for which, id in zip(table["which"], ids, strict=True)]
+    show_table(table, style)
+    for doubt in data.doubts:
+        click.echo(doubt)
+    if other_names := sorted(data.known_as - {data.speaker}):
+        click.echo(f"{data.speaker} is called {', '.join(other_names)} in tables")
+    click.echo(", ".join(_counted(number, what) for what, number in data.counts().items()))
 
 
-def _rows(data: SpeakerData) -> Iterator[tuple[str, str, str]]:
-    """What there is, which it is, and what becomes of it."""
-    yield from (("run", one.name, "erased") for one in data.runs)
-    yield from (("version", f"{name}/{number}", "erased") for name, number in data.versions)
-    yield from (("file", str(path), "erased") for path in data.files)
-    yield from (("bundle", location, "erased") for location in data.bundles.own)
-    yield from (("bundle", location, "written anew without them") for location in data.bundles.others)
-    moved = "is not there: if it was moved, --bundles FOLDER searches where to"
-    yield from (("bundle", location, moved) for location in data.bundles.missing)
-    yield from (("run", one.name, "loses their rows and pages") for one in data.evaluated_with_others)
-    yield from (("run", one.name, "loses the comparison with them (compare/)") for one in data.compared)
-    trained = "stays: learned from others too (--shared-models erases it)"
-    yield from (("run", one.name, trained) for one in data.trained_with_others)
-    waits = "stays: not on the store yet (asr-lab sync, then forget again)"
-    yield from (("spool", str(path), waits) for path in data.unshipped_spools)
+def _counted(number: int, what: str) -> str:
+    """Return `1 run of others with their utterances`: only the counted noun is singular."""
+    noun, preposition, rest = what.partition(" of ") if " of " in what else what.partition(" with ")
+    if " and " in noun:
+        noun = "file or folder" if number == 1 else noun
+        return f"{number} {noun}"
+    return counted(number, noun.removesuffix("s")) + preposition + rest
+
+
+def _rows(data: SpeakerData) -> Iterator[tuple[str, str, str, str]]:
+    """Yield what there is, its name, the id of a run, and what happens to it."""
+    yield from (("run", one.name, one.run_id, "erased") for one in data.runs)
+    yield from (("version", f"{name}/{number}", "", "erased") for name, number in data.versions)
+    yield from (("file", str(path), "", "erased") for path in data.files)
+    yield from (("bundle", location, "", "erased") for location in data.bundles.own)
+    yield from (("bundle", location, "", "rewritten without them") for location in data.bundles.others)
+    missing = "is not there: if it was moved, pass its new folder with --bundles"
+    yield from (("bundle", location, "", missing) for location in data.bundles.missing)
+    yield from (("run", one.name, one.run_id, "loses their rows and pages") for one in data.evaluated_with_others)
+    comparison = "loses the comparison with them (compare/)"
+    yield from (("run", one.name, one.run_id, comparison) for one in data.compared)
+    trained = "stays: trained on others too (--shared-models erases it)"
+    yield from (("run", one.name, one.run_id, trained) for one in data.trained_with_others)
+    pending = "stays: not on the store yet (asr-lab sync, then forget again)"
+    yield from (("spool", str(path), "", pending) for path in data.unshipped_spools)

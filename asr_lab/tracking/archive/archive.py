@@ -16,13 +16,13 @@ from mlflow.entities import LoggedModel, Run
 from asr_lab.errors import AsrLabError
 from asr_lab.tracking import artifacts
 from asr_lab.tracking.archive import bundle
-from asr_lab.tracking.run_index import Registered, models_of, record_of
+from asr_lab.tracking.run_index import Registrations, models_of, record_of
 from asr_lab.tracking.tags import ARCHIVED, BUNDLES, RESTORING
 
 _DIGEST_MARK = "#sha256="
 
 
-def archive(client: MlflowClient, run: Run, to: str, held: Registered) -> tuple[str, int]:
+def archive(client: MlflowClient, run: Run, to: str, held: Registrations) -> tuple[str, int]:
     """Write the bundle of a run, read it back, and mark the run; (where it lies, its bytes).
 
     `to` is a folder or any place MLflow keeps artifacts (`s3://bucket/prefix`). Raises `AsrLabError` for a run that
@@ -139,7 +139,7 @@ def delete(location: str) -> None:
         artifacts.repository(folder).delete_artifacts(name)
 
 
-def _write(client: MlflowClient, run: Run, path: Path, held: Registered) -> None:
+def _write(client: MlflowClient, run: Run, path: Path, held: Registrations) -> None:
     with (
         artifacts.explain_artifact_errors(f"{run.info.run_name} cannot be archived"),
         tempfile.TemporaryDirectory() as staging,
@@ -167,7 +167,7 @@ def _write(client: MlflowClient, run: Run, path: Path, held: Registered) -> None
     bundle.verify(path)
 
 
-def describe_run(client: MlflowClient, run: Run, models: list[LoggedModel], held: Registered) -> dict[str, Any]:
+def describe_run(client: MlflowClient, run: Run, models: list[LoggedModel], held: Registrations) -> dict[str, Any]:
     """A run as `run.json` holds it."""
     info = run.info
     inputs = run.inputs.dataset_inputs if run.inputs else []
@@ -192,7 +192,7 @@ def describe_run(client: MlflowClient, run: Run, models: list[LoggedModel], held
         ],
         "outputs": [{"model_id": output.model_id, "step": output.step} for output in outputs],
         "models": [model.model_id for model in models],
-        "registered": {id: held.by_id[id] for id in (info.run_id, *record_of(run).models) if id in held.by_id},
+        "registered": {id: held.of(id) for id in (info.run_id, *record_of(run).models) if id in held.by_id},
     }
 
 

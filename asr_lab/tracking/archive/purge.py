@@ -15,7 +15,7 @@ from asr_lab.tracking.artifacts import list_files
 from asr_lab.tracking.cleanup.apply import mark
 from asr_lab.tracking.cleanup.erase import Eraser
 from asr_lab.tracking.queries.find import DeletedRunError, candidate_of, find_run, find_whole
-from asr_lab.tracking.run_index import Record, Registered, record_of
+from asr_lab.tracking.run_index import Record, Registrations, record_of
 from asr_lab.tracking.tags import ARCHIVED, PURGE_BEGUN
 
 
@@ -64,10 +64,10 @@ def _bundle_of(name: str, to: str) -> str:
     return ""
 
 
-def refuse_registered(runs: Sequence[Record], held: Registered) -> None:
+def refuse_registered(runs: Sequence[Record], held: Registrations) -> None:
     """Raise `AsrLabError` when one of the runs is registered."""
     for run in runs:
-        if name := held.of(run):
+        if name := held.of(run.run_id, *run.models):
             raise AsrLabError(f"{run.name} is registered as {name}: it cannot be erased", allowed="no --purge")
 
 

@@ -13,7 +13,7 @@ from asr_lab.tracking import artifacts
 from asr_lab.tracking.cleanup.erase import CHECKPOINTS, Eraser, local_folders, model_locations
 from asr_lab.tracking.cleanup.plan import Action, CleanupPlan, PlannedRun
 from asr_lab.tracking.cleanup.protection import is_stale, own_protection
-from asr_lab.tracking.run_index import Record, Registered, record_of, registered
+from asr_lab.tracking.run_index import Record, Registrations, read_registrations, record_of
 from asr_lab.tracking.tags import CLEANUP, KEEP, NOTE, PROCESS, PURGE_BEGUN
 
 
@@ -41,7 +41,7 @@ def apply(
     goes on from there.
     """
     eraser = Eraser(client, backend_store_uri) if planned.action == "purge" else None
-    held, left = registered(client), []
+    held, left = read_registrations(client), []
     for line in planned.going:
         if why := _changed(client, line.record, held):
             left.append(PlannedRun(line.record, False, why))
@@ -60,7 +60,7 @@ def apply(
     return left
 
 
-def _changed(client: MlflowClient, run: Record, held: Registered) -> str:
+def _changed(client: MlflowClient, run: Record, held: Registrations) -> str:
     """Why a run must stay that could go when the plan was made; "" when nothing changed."""
     with artifacts.explain_artifact_errors(f"the run {run.name} cannot be read"):
         try:

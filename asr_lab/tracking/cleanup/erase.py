@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from asr_lab.errors import AsrLabError
 from asr_lab.tracking import artifacts
 from asr_lab.tracking.cleanup.database_rows import rows_of
-from asr_lab.tracking.run_index import Record, models_of, registered
+from asr_lab.tracking.run_index import Record, Registrations, models_of, read_registrations
 
 CHECKPOINTS, SPOOL = Path("checkpoints"), Path("spool")
 """Folders of this working folder in which a run has one of its own."""
@@ -26,7 +26,7 @@ class Eraser:
     def __init__(self, client: MlflowClient, backend_store_uri: str = "", *, even_registered: bool = False) -> None:
         self.client = client
         self.rows = rows_of(backend_store_uri)
-        self.held = {} if even_registered else registered(client).by_id
+        self.held = Registrations() if even_registered else read_registrations(client)
 
     def check(self, runs: Iterable[Record]) -> None:
         """Raise `AsrLabError` when the database does not know one of the runs: before anything of them is touched."""
@@ -42,9 +42,8 @@ class Eraser:
         """Erase a run; raises `AsrLabError` when something of it is registered, or cannot be deleted."""
         self.check([run])
         models = self._models(run)
-        for id in (run.run_id, *models):
-            if id in self.held:
-                raise AsrLabError(f"{run.name} is registered as {self.held[id]}: not deleted")
+        if name := self.held.of(run.run_id, *models):
+            raise AsrLabError(f"{run.name} is registered as {name}: not deleted")
         if self.rows and not run.deleted:  # what is cut off from here on is out of sight until it is finished
             with artifacts.explain_artifact_errors(f"the run {run.name} cannot be deleted"):
                 self.client.delete_run(run.run_id)

@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from asr_lab.errors import AsrLabError, listing, nearest
 from asr_lab.tracking.cleanup.keep_best import rank_best
 from asr_lab.tracking.cleanup.protection import is_abandoned, is_stale, protected
-from asr_lab.tracking.run_index import Record, registered, scan
+from asr_lab.tracking.run_index import Record, read_registrations, scan
 from asr_lab.tracking.spool.spool import now_ms
 from asr_lab.units import age
 
@@ -95,7 +95,7 @@ def plan(client: MlflowClient, selection: Selection, action: Action, *, erases_r
     }
     matches = [one for one in records if _matches(one, selection.pattern)]
     best = rank_best(matches, selection.keep_best, selection.metric) if selection.keep_best else {}
-    protection = protected(records, registered(client), set(reasons), best, stale_too=selection.stale_running)
+    protection = protected(records, read_registrations(client), set(reasons), best, stale_too=selection.stale_running)
     lines = [
         PlannedRun(one, one.run_id not in protection, protection.get(one.run_id) or reasons[one.run_id])
         for one in records

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Sequence
 
 from asr_lab.system import processes
-from asr_lab.tracking.run_index import Record, Registered
+from asr_lab.tracking.run_index import Record, Registrations
 from asr_lab.tracking.spool.spool import now_ms
 from asr_lab.tracking.tags import ARCHIVED, KEEP, PROCESS, RESTORING
 
@@ -31,7 +31,7 @@ def is_stale(one: Record) -> bool:
 
 
 def protected(
-    records: Sequence[Record], held: Registered, selected: set[str], best: dict[str, str], *, stale_too: bool
+    records: Sequence[Record], held: Registrations, selected: set[str], best: dict[str, str], *, stale_too: bool
 ) -> dict[str, str]:
     """Run id -> why it must stay although asked for: for its own sake, or because what stays hangs on it."""
     by_id = {one.run_id: one for one in records}
@@ -46,9 +46,9 @@ def protected(
     return stays | _needed_by_others(records, selected, stays)
 
 
-def own_protection(one: Record, held: Registered, *, stale_too: bool) -> str:
+def own_protection(one: Record, held: Registrations, *, stale_too: bool) -> str:
     """Why a run must stay for its own sake, "" when it need not; `stale_too`: RUNNING in name only is none."""
-    if name := held.of(one):
+    if name := held.of(one.run_id, *one.models):
         return f"registered as {name}"
     if KEEP in one.tags:
         return "kept"

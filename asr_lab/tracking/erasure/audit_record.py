@@ -19,10 +19,9 @@ from mlflow.entities import Run
 
 from asr_lab.tracking import artifacts
 from asr_lab.tracking.store import experiment_id, search_runs
-from asr_lab.tracking.tags import KIND, NOTE
+from asr_lab.tracking.tags import FORGOTTEN, FORGOTTEN_NAMES, KIND, NOTE
 
 EXPERIMENT = "forgotten"
-_WHO, _ALSO = "asr_lab.forgotten", "asr_lab.forgotten_also"
 
 
 @dataclass(frozen=True)
@@ -40,11 +39,11 @@ def open_record(client: MlflowClient, speaker: str, counts: dict[str, int], also
     if found := unfinished_record(client, speaker):
         return found
     with artifacts.explain_artifact_errors("the record cannot be written"):
-        tags = {_WHO: _hashed(speaker, os.urandom(16)), KIND: "forget", "mlflow.user": getpass.getuser()}
+        tags = {FORGOTTEN: _hashed(speaker, os.urandom(16)), KIND: "forget", "mlflow.user": getpass.getuser()}
         tags |= {NOTE: "A person was forgotten: what was erased is counted in the parameters."}
         run = client.create_run(experiment_id(client, EXPERIMENT), tags=tags, run_name="forgotten")
         if also_called:
-            client.set_tag(run.info.run_id, _ALSO, json.dumps(sorted(also_called)))
+            client.set_tag(run.info.run_id, FORGOTTEN_NAMES, json.dumps(sorted(also_called)))
         for what, number in counts.items():
             client.log_param(run.info.run_id, what, number)
         return run
@@ -52,14 +51,14 @@ def open_record(client: MlflowClient, speaker: str, counts: dict[str, int], also
 
 def recorded_names(record: Run | None) -> set[str]:
     """How the person of an unfinished record is called in tables."""
-    return set(json.loads(record.data.tags.get(_ALSO, "[]"))) if record else set()
+    return set(json.loads(record.data.tags.get(FORGOTTEN_NAMES, "[]"))) if record else set()
 
 
 def drop_names(client: MlflowClient, record: Run) -> None:
     """Take away how the person is called in tables: nothing is left that this could find."""
     with artifacts.explain_artifact_errors("the record cannot be written"):
-        if _ALSO in client.get_run(record.info.run_id).data.tags:
-            client.delete_tag(record.info.run_id, _ALSO)
+        if FORGOTTEN_NAMES in client.get_run(record.info.run_id).data.tags:
+            client.delete_tag(record.info.run_id, FORGOTTEN_NAMES)
 
 
 def finish_record(client: MlflowClient, record: Run) -> ErasureRecord:
@@ -76,7 +75,7 @@ def unfinished_record(client: MlflowClient, speaker: str) -> Run | None:
         if experiment is None or experiment.lifecycle_stage == "deleted":
             return None
         records = search_runs(client, [experiment.experiment_id], "attributes.status = 'RUNNING'")
-        return next((one for one in records if _is(speaker, one.data.tags.get(_WHO, ""))), None)
+        return next((one for one in records if _is(speaker, one.data.tags.get(FORGOTTEN, ""))), None)
 
 
 def _hashed(speaker: str, salt: bytes) -> str:

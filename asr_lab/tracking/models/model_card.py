@@ -15,11 +15,10 @@ from mlflow.exceptions import MlflowException
 
 from asr_lab.families import FAMILIES, ModelCard
 from asr_lab.reports.numbers import format_metric
+from asr_lab.tracking.tags import BASE, DIRTY, FAMILY, LICENSE
 from asr_lab.units import hms
 
 FILE = "MODEL_CARD.md"
-LICENSE = "asr_lab.license"
-"""Tag of a version."""
 _MOST_CHARACTERS = 4900  # MLflow keeps 5,000 of a description; the gate's verdict comes behind
 _MOST_SLICES = 24
 _NOT_SAID = "not said"
@@ -36,7 +35,7 @@ class _Tags(dict[str, str]):
 def card(client: MlflowClient, run: Run, name: str) -> str:
     """The card of the model that `run` made: use, licence, data, figures, slices, origin."""
     params, tags = run.data.params, run.data.tags
-    family, base = tags.get("asr_lab.family", ""), tags.get("asr_lab.base", "")
+    family, base = tags.get(FAMILY, ""), tags.get(BASE, "")
     about = (FAMILIES[family].card if family in FAMILIES else None) or _UNKNOWN
     licence = license_of(client, run) or _NOT_SAID
     lines = [
@@ -56,7 +55,7 @@ def card(client: MlflowClient, run: Run, name: str) -> str:
         "## Origin",
         f"- command: `{tags.get('asr_lab.command', _NOT_SAID)}`",
         f"- code: {tags.get('asr_lab.git_sha', _NOT_SAID)}"
-        + (", with changes not committed" if tags.get("asr_lab.dirty") == "true" else ""),
+        + (", with changes not committed" if tags.get(DIRTY) == "true" else ""),
         f"- versions: {tags.get('asr_lab.versions', _NOT_SAID)}",
     ]
     return "\n".join(lines)[:_MOST_CHARACTERS]
@@ -65,7 +64,7 @@ def card(client: MlflowClient, run: Run, name: str) -> str:
 def license_of(client: MlflowClient, run: Run) -> str:
     """The licence that the run names, else that of its base; empty where neither does."""
     own: str = run.data.params.get("run.license", "")
-    return own or _of_version(client, run.data.tags.get("asr_lab.base", ""), LICENSE)
+    return own or _of_version(client, run.data.tags.get(BASE, ""), LICENSE)
 
 
 def _of_version(client: MlflowClient, uri: str, tag: str) -> str:

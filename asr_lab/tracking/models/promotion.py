@@ -25,8 +25,8 @@ from asr_lab.tracking.queries import score_tables, significance
 from asr_lab.tracking.queries.filters import quoted
 from asr_lab.tracking.store import client as tracking_client
 from asr_lab.tracking.store import explain_store_errors
+from asr_lab.tracking.tags import DATA, GATE, GATE_FORCED, REPLACED_BY
 
-GATE, FORCED, REPLACED = "asr_lab.gate", "asr_lab.gate_forced", "asr_lab.replaced_by"
 _SPLITS = ("test", "val")
 _BEHIND_CARD = "\n\n---\nGate: "
 _MOST_CHARACTERS = 5000  # of a description, which MLflow keeps
@@ -151,7 +151,7 @@ def judge(version: ModelVersion, alias: str, *, margin: float = 0.0, score: Scor
         delta=delta,
         margin=margin,
         utterances=len(new.table),
-        data=f"{new.split} {new.run.data.tags.get(f'asr_lab.data.{new.split}', '')}",
+        data=f"{new.split} {new.run.data.tags.get(DATA + new.split, '')}",
         runs=(new.run.info.run_id, old.run.info.run_id),
     )
 
@@ -204,7 +204,7 @@ def record(version: ModelVersion, verdict: Verdict, *, forced: str = "") -> None
     with explain_store_errors("the verdict cannot be written"):
         client.set_model_version_tag(version.name, version.version, GATE, verdict.as_json())
         if forced:
-            client.set_model_version_tag(version.name, version.version, FORCED, forced)
+            client.set_model_version_tag(version.name, version.version, GATE_FORCED, forced)
         written = client.get_model_version(version.name, version.version).description or ""
         card = written.split(_BEHIND_CARD)[0][: _MOST_CHARACTERS - len(_BEHIND_CARD + said)]
         client.update_model_version(version.name, version.version, card + _BEHIND_CARD + said)
@@ -227,7 +227,7 @@ def promote(version: ModelVersion, alias: str, verdict: Verdict) -> None:
         client.set_registered_model_alias(version.name, alias, version.version)
         if verdict.champion:
             old = verdict.champion.rpartition("/")[2]
-            client.set_model_version_tag(version.name, old, REPLACED, version.version)
+            client.set_model_version_tag(version.name, old, REPLACED_BY, version.version)
 
 
 def _uri(version: Any) -> str:

@@ -25,8 +25,8 @@ import asr_lab
 from asr_lab.families import FAMILIES
 from asr_lab.interfaces.tracking import RegisteredModel
 from asr_lab.tracking.store import silence_mlflow, without_retries
+from asr_lab.tracking.tags import CONTENT
 
-CONTENT_TAG = "asr_lab.content"
 MODEL = "model"
 """What the model that a run made is called."""
 _PACKAGE = Path(asr_lab.__file__).parent
@@ -140,7 +140,7 @@ def _logged(
 ) -> LoggedModel:
     """The run's model of this content; made where our experiments lie, not in the default one as Model.log would."""
     experiment = client.get_run(run_id).info.experiment_id
-    known = client.search_logged_models([experiment], f"tags.`{CONTENT_TAG}` = '{content}'")
+    known = client.search_logged_models([experiment], f"tags.`{CONTENT}` = '{content}'")
     for one in known:
         if one.source_run_id == run_id:
             return one
@@ -151,7 +151,7 @@ def _logged(
             source_run_id=run_id,
             model_type=name,
             params=dict(params),
-            tags={CONTENT_TAG: content},
+            tags={CONTENT: content},
         )
 
 

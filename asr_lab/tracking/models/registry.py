@@ -22,7 +22,7 @@ from asr_lab.tracking.models import model_card
 from asr_lab.tracking.queries.filters import quoted
 from asr_lab.tracking.store import client as tracking_client
 from asr_lab.tracking.store import explain_store_errors, is_final, is_missing, shown_uri, tracking_uri, without_retries
-from asr_lab.tracking.tags import BASE, BASE_DIGEST, FAMILY
+from asr_lab.tracking.tags import BASE, BASE_DIGEST, FAMILY, LICENSE
 
 CHAMPION = "champion"
 """Tag of runs and of the versions they made."""
@@ -70,7 +70,7 @@ def _made(client: MlflowClient, source: str, run_id: str, model: RegisteredModel
     tags = {FAMILY: run.data.tags[FAMILY]} if FAMILY in run.data.tags else {}
     tags |= model.tags
     if licence := model_card.license_of(client, run):
-        tags[model_card.LICENSE] = licence
+        tags[LICENSE] = licence
     client.log_text(run_id, written, model_card.FILE)
     with without_retries():
         return client.create_model_version(

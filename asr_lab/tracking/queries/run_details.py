@@ -8,13 +8,13 @@ from typing import Any
 
 import pandas as pd
 from mlflow.entities import Run
-from mlflow.entities.model_registry import ModelVersion
 
 from asr_lab.families import FAMILIES, config_class, deciding
 from asr_lab.metrics.catalog import direction
 from asr_lab.system import processes
 from asr_lab.tracking.artifacts import folder_size, local_folder
-from asr_lab.tracking.store import client, explain_store_errors
+from asr_lab.tracking.run_index import read_registrations
+from asr_lab.tracking.store import client
 from asr_lab.tracking.tags import (
     ARCHIVED,
     BASE,
@@ -28,7 +28,6 @@ from asr_lab.tracking.tags import (
 )
 
 CUT_OFF = "cut off"
-_AT_ONCE = 100  # runs in one question to the registry
 _COLUMNS = ("run", "id", "family", "kind", "state", "started", "seconds", "metric", "value", "marks", "bytes")
 
 
@@ -36,7 +35,7 @@ def overview(runs: Sequence[Run]) -> pd.DataFrame:
     """A row a run: `run, id, family, kind, state, started` (UTC), `seconds` (till now while it runs), its deciding
     `metric` and its `value`, `marks` (kept, archived, registered names), `bytes` on this disk (missing: not here).
     """
-    versions = registered(run.info.run_id for run in runs)
+    versions = registered_names([run.info.run_id for run in runs])
     rows = []
     for run in runs:
         tags, family = run.data.tags, run.data.tags.get(FAMILY, "")
@@ -79,19 +78,16 @@ def _marks(run: Run) -> list[str]:
     return kept + (["deleted"] if run.info.lifecycle_stage == "deleted" else [])
 
 
-def registered(run_ids: Iterable[str]) -> dict[str, list[str]]:
-    """Run id -> its versions in the registry, as `NAME/3@champion`."""
-    tracking, ids, found = client(), list(run_ids), dict[str, list[str]]()
-    with explain_store_errors("the registry cannot be read"):
-        versions: list[ModelVersion] = []
-        for start in range(0, len(ids), _AT_ONCE):
-            listed = ",".join(f"'{run_id}'" for run_id in ids[start : start + _AT_ONCE])
-            versions += tracking.search_model_versions(f"run_id IN ({listed})")
-        aliases = {name: tracking.get_registered_model(name).aliases for name in {made.name for made in versions}}
-    for made in sorted(versions, key=lambda made: (made.name, int(made.version))):
-        called = "".join(f"@{alias}" for alias, own in aliases[made.name].items() if str(own) == str(made.version))
-        found.setdefault(str(made.run_id), []).append(f"{made.name}/{made.version}{called}")
-    return found
+def registered_names(run_ids: Sequence[str]) -> dict[str, list[str]]:
+    """Return run id -> its registered versions, as `NAME/3@champion`, in the order of names and versions."""
+    by_id = read_registrations(client(), run_ids).by_id
+    return {
+        run_id: [
+            str(one).replace(" ", "") for one in sorted(by_id[run_id], key=lambda one: (one.name, int(one.version)))
+        ]
+        for run_id in run_ids
+        if run_id in by_id
+    }
 
 
 def size_on_disk(run: Run) -> int | None:
@@ -168,7 +164,7 @@ def relatives(run: Run) -> dict[str, str]:
     outputs = run.outputs.model_outputs if run.outputs else []
     for number, output in enumerate(outputs, 1):
         found["model" if len(outputs) == 1 else f"model {number}"] = f"models:/{output.model_id}"
-    versions = registered([run_id]).get(run_id, [])
+    versions = registered_names([run_id]).get(run_id, [])
     if versions:
         found["registered"] = ", ".join(versions)
     bases = [f"models:/{version.split('@')[0]}" for version in versions]

@@ -13,6 +13,7 @@ from asr_lab.errors import AsrLabError, listing, nearest
 from asr_lab.families import deciding, makes_adapters, shown
 from asr_lab.metrics.catalog import direction
 from asr_lab.tracking.store import client, explain_store_errors
+from asr_lab.tracking.tags import DATA, FAMILY, KIND, TEXT
 
 SEED = "run.seed"
 STD = "_std"
@@ -20,7 +21,7 @@ STD = "_std"
 
 def family_of(run: Run) -> str:
     """The family a run belongs to."""
-    return str(run.data.tags.get("asr_lab.family", ""))
+    return str(run.data.tags.get(FAMILY, ""))
 
 
 def deciding_metric(runs: Sequence[Run], wanted: str = "") -> str:
@@ -136,7 +137,7 @@ def ways(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def _way(run: Run) -> str:
-    kind = str(run.data.tags.get("asr_lab.kind", "train"))
+    kind = str(run.data.tags.get(KIND, "train"))
     if kind != "train":
         return kind  # an evaluation, an import: nothing was trained
     if makes_adapters(family_of(run)):
@@ -150,7 +151,7 @@ def not_comparable(runs: Sequence[Run], metric: str) -> str:
     What counts is the data of the metric's own split, and the text normaliser.
     """
     split, having = metric.split("/")[0], [run for run in runs if metric in run.data.metrics]
-    for tag, what in ((f"asr_lab.data.{split}", f"data ({split})"), ("asr_lab.text", "text normalisation")):
+    for tag, what in ((DATA + split, f"data ({split})"), (TEXT, "text normalisation")):
         if len({run.data.tags.get(tag) for run in having}) > 1:
             return f"these runs were evaluated on different {what}: no winner is called in {metric}"
     return ""

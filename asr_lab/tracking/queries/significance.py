@@ -13,6 +13,7 @@ from asr_lab.metrics import ratios
 from asr_lab.metrics.catalog import direction
 from asr_lab.metrics.significance import FEWEST_DIFFERING, Interval, holm
 from asr_lab.tracking.queries.score_tables import utterances
+from asr_lab.tracking.tags import DATA, TEXT
 
 SIGNIFICANT = 0.05
 
@@ -79,7 +80,7 @@ def _difference(own: pd.DataFrame, baseline: Run, run: Run, split: str, rate: st
 
 def pair(own: pd.DataFrame, baseline: Run, table: pd.DataFrame, run: Run, split: str) -> pd.DataFrame:
     """`table` in the order of `own`; raises `AsrLabError` when they are not of the same utterances and transcripts."""
-    for tag, what in ((f"asr_lab.data.{split}", f"data ({split})"), ("asr_lab.text", "text normalisation")):
+    for tag, what in ((DATA + split, f"data ({split})"), (TEXT, "text normalisation")):
         values = [one.data.tags.get(tag) for one in (baseline, run)]
         if values[0] != values[1]:
             raise AsrLabError(f"evaluated on different {what}", where=f"{tag}: {values[0]}, {values[1]}")
