@@ -20,10 +20,10 @@ from asr_lab.tracking.tags import ERROR, KIND, PROCESS, RESTORING, SIGNATURE, SP
 
 CHECKPOINTS = Path("checkpoints")
 _PATIENCE_S = 60.0
-_GOES_ON_FROM = ("checkpoint-*", PHASES_DONE, ARMS_DONE)
+_RESUMES_FROM = ("checkpoint-*", PHASES_DONE, ARMS_DONE)
 
 
-def spooled(spec: RunSpec) -> Spool | None:
+def find_in_spool(spec: RunSpec) -> Spool | None:
     """The newest run of this signature that was cut off and waits on this disk, locked; None when there is none."""
 
     def same(spool: Spool) -> bool:
@@ -31,7 +31,7 @@ def spooled(spec: RunSpec) -> Spool | None:
         if (header.signature, header.kind) != (spec.signature, spec.kind) or not processes.is_gone(header.process):
             return False
         status = spool.ended()
-        return not status or (status != "FINISHED" and _can_go_on(spool.id))
+        return not status or (status != "FINISHED" and _is_resumable(spool.id))
 
     for spool in reversed(spools(ROOT, same)):
         if _locked(spool):
@@ -47,7 +47,7 @@ def _locked(spool: Spool) -> bool:
     return spool.folder.is_dir() and spool.locked
 
 
-def on_store(client: MlflowClient, spec: RunSpec) -> str:
+def find_on_store(client: MlflowClient, spec: RunSpec) -> str:
     """The newest run of this signature that was cut off and that the store has, or "".
 
     It is RUNNING although its process is gone; or it ended otherwise than FINISHED and what it goes on from is here.
@@ -61,7 +61,7 @@ def on_store(client: MlflowClient, spec: RunSpec) -> str:
         id, began_as = run.info.run_id, run.data.tags.get(SPOOL, "")
         running = run.info.status == "RUNNING"
         gone = processes.is_gone(run.data.tags.get(PROCESS, ""))
-        if gone if running else _can_go_on(id) or _can_go_on(began_as):
+        if gone if running else _is_resumable(id) or _is_resumable(began_as):
             if began_as:
                 move_checkpoints(began_as, id)
             return str(id)
@@ -108,9 +108,9 @@ def move_checkpoints(old: str, new: str) -> None:
         (CHECKPOINTS / old).rename(CHECKPOINTS / new)
 
 
-def _can_go_on(id: str) -> bool:
+def _is_resumable(id: str) -> bool:
     """Whether there is something to go on from: checkpoints of a training, or what is done of several."""
-    return bool(id) and any(any((CHECKPOINTS / id).glob(pattern)) for pattern in _GOES_ON_FROM)
+    return bool(id) and any(any((CHECKPOINTS / id).glob(pattern)) for pattern in _RESUMES_FROM)
 
 
 def _search(client: MlflowClient, condition: str) -> list[Run]:

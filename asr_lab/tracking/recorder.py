@@ -78,12 +78,12 @@ class MlflowRecorder:
         """
         if not self.resumed:
             return {}
-        found = self.spool.last_steps()
+        steps = self.spool.last_steps()
         if self._shipper and self.spool.state.run_id:
             with suppress(AsrLabError), explain_store_errors("the run cannot be read"):
                 points = tracking_client().get_run(self.spool.state.run_id).data._metric_objs
-                found |= {point.key: max(point.step, found.get(point.key, point.step)) for point in points}
-        return found
+                steps |= {point.key: max(point.step, steps.get(point.key, point.step)) for point in points}
+        return steps
 
     def tags(self, values: Mapping[str, str]) -> None:
         self.spool.append("tags", values={key: str(value) for key, value in values.items()})
@@ -106,28 +106,28 @@ class MlflowRecorder:
         self.tags({DATA + dataset.split: dataset.digest})
 
     def table(self, rows: pd.DataFrame, path: str) -> None:
-        with self.spool.putting() as written:
+        with self.spool.new_files() as written:
             rows.to_parquet(written / Path(path).name, index=False)
         self._artifact(written, path)
 
     def text(self, content: str, path: str) -> None:
-        with self.spool.putting() as written:
+        with self.spool.new_files() as written:
             (written / Path(path).name).write_text(content, encoding="utf-8")
         self._artifact(written, path)
 
     def file(self, local: Path, folder: str = "") -> None:
-        with self.spool.putting() as written:
+        with self.spool.new_files() as written:
             (shutil.copytree if local.is_dir() else shutil.copy)(local, written / local.name)
         self._artifact(written, str(Path(folder) / local.name))
 
     def figure(self, figure: Any, path: str) -> None:
-        with self.spool.putting() as written:
+        with self.spool.new_files() as written:
             figure.savefig(written / Path(path).name)
         self._artifact(written, path)
 
     def _artifact(self, written: Path, path: str) -> None:
         folder = str(Path(path).parent)
-        file = f"{Spool.put(written)}/{Path(path).name}"
+        file = f"{Spool.path_in_spool(written)}/{Path(path).name}"
         self.spool.append("artifact", file=file, to="" if folder == "." else folder)
 
     def model(self, model: RegisteredModel, *, register: bool) -> str:
@@ -138,9 +138,9 @@ class MlflowRecorder:
         """
         if self.spec.watcher and not self.spec.watcher.wants_model():
             return ""
-        with self.spool.putting() as written:
+        with self.spool.new_files() as written:
             content = pyfunc_package.package(model, written / "model")
-        file = f"{Spool.put(written)}/model"
+        file = f"{Spool.path_in_spool(written)}/model"
         self.spool.append(
             "model",
             file=file,
@@ -178,8 +178,8 @@ class MlflowRecorder:
             self.spool.release()
         if self._leftovers and not self.spec.parent:
             self._leftovers.join(_FLUSH_END_S)
-        told = self.minimal and not self._shipper  # of a sweep that is offline: its own run says it for all of them
-        if self.spool.folder.is_dir() and not told:  # else all of it is shipped
+        reported = self.minimal and not self._shipper  # of a sweep that is offline: its own run says it for all of them
+        if self.spool.folder.is_dir() and not reported:  # else all of it is shipped
             why = trouble.what if trouble else sync.refusals(self.spool)
             why = f" ({why})" if why else ""
             model = ", a model among them," if set(self._models) - set(self.spool.state.models) else ""

@@ -81,7 +81,7 @@ class MlflowTracker:
         header = _header(spec)
         adopted = "" if own else os.environ.pop("MLFLOW_RUN_ID", "")
         seeks = spec.resumable and not self.new_run
-        orphan = orphans.spooled(spec) if seeks else None
+        orphan = orphans.find_in_spool(spec) if seeks else None
         if client and seeks:
             try:
                 with explain_store_errors("the tracking store cannot be used"):
@@ -211,13 +211,13 @@ def _header(spec: RunSpec) -> Header:
     )
 
 
-def _orphan(client: MlflowClient, spec: RunSpec, header: Header, spooled: Spool | None) -> Spool | None:
+def _orphan(client: MlflowClient, spec: RunSpec, header: Header, find_in_spool: Spool | None) -> Spool | None:
     """The run to be continued: the one that waits here, unless somebody deleted it meanwhile, or one of the store."""
-    if spooled and (not spooled.state.run_id or orphans.is_active(client, spooled.state.run_id)):
-        return spooled
-    if spooled:
-        spooled.release()
-    run_id = orphans.on_store(client, spec)
+    if find_in_spool and (not find_in_spool.state.run_id or orphans.is_active(client, find_in_spool.state.run_id)):
+        return find_in_spool
+    if find_in_spool:
+        find_in_spool.release()
+    run_id = orphans.find_on_store(client, spec)
     return Spool.create(ROOT, run_id, header, run_id=run_id) if run_id else None
 
 

@@ -180,7 +180,7 @@ def test_a_registry_that_does_not_answer_has_no_free_alias(gated, monkeypatch):
 def test_an_alias_that_moved_meanwhile_is_not_taken(gated):
     client = mlflow.MlflowClient()
     client.set_registered_model_alias("gated", "raced", "1")
-    verdict = promotion.not_judged(version(2), "raced", "for a test")
+    verdict = promotion.unassessed(version(2), "raced", "for a test")
     client.set_registered_model_alias("gated", "raced", "3")
     with pytest.raises(AsrLabError, match="@raced went to models:/gated/3 while"):
         promotion.promote(version(2), "raced", verdict)
@@ -192,7 +192,7 @@ def test_the_gate_is_told_once_behind_the_card(gated):
     card = f"a card\n\n---\nwith a line, {'x' * 4900}"
     client.update_model_version("gated", "1", card)
     for reason in ("one", "two"):
-        promotion.record(version(1), promotion.not_judged(version(1), "nobody", reason))
+        promotion.record(version(1), promotion.unassessed(version(1), "nobody", reason))
     assert version(1).description.startswith("a card\n\n---\nwith a line, xxx")
     assert version(1).description.endswith("\n\n---\nGate: two. Refused")
     assert version(1).description.count("Gate: ") == 1

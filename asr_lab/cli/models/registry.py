@@ -148,11 +148,11 @@ def _judged(version: Any, alias: str, margin: float, score: Score | None, forced
     from asr_lab.tracking.models import promotion
 
     try:
-        return promotion.judge(version, alias, margin=margin, score=score)
+        return promotion.assess(version, alias, margin=margin, score=score)
     except AsrLabError as error:
         if not forced or "already" in error.what:
             raise
-        return promotion.not_judged(version, alias, error.what)
+        return promotion.unassessed(version, alias, error.what)
 
 
 def _scoring(data: str, *, recorded: bool) -> Score:

@@ -74,7 +74,7 @@ def compare(
 
     keys = [key.strip() for key in by.split(",") if key.strip()]
     bar = partial(progress, "comparing utterances")
-    compared = comparison.compare(found, metric=metric, vs=vs or None, by=keys, ways=ways, progress=bar)
+    compared = comparison.compare(found, metric=metric, vs=vs or None, by=keys, methods=ways, progress=bar)
     page = _page(compared) if style == "html" or (log and not by) else ""  # groups have none
     _write(compared, style, out, page)
     if figure or log:

@@ -60,7 +60,7 @@ def sync(folder: Path, dry_run: bool, here: bool, dropped: str | None, yes: bool
 def _drop(folder: Path, dropped: str, yes: bool) -> None:
     from asr_lab.tracking.spool import sync as shipping
 
-    spool = shipping.one(folder, dropped)
+    spool = shipping.find_spool(folder, dropped)
     events = f"{counted(spool.waiting(), 'event')}, {spool.size() / 1e6:.1f} MB"
     click.echo(f"{shipping.name_of(spool)}: {events} in {spool.folder}: on no store, and lost then")
     if not yes:

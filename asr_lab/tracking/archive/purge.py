@@ -14,7 +14,7 @@ from asr_lab.tracking.archive import archive, bundle
 from asr_lab.tracking.artifacts import list_files
 from asr_lab.tracking.cleanup.apply import mark
 from asr_lab.tracking.cleanup.erase import Eraser
-from asr_lab.tracking.queries.find import DeletedRunError, candidate_of, find_run, find_whole
+from asr_lab.tracking.queries.find import DeletedRunError, candidate_of, find_exact, find_run
 from asr_lab.tracking.run_index import Record, Registrations, record_of
 from asr_lab.tracking.tags import ARCHIVED, PURGE_BEGUN
 
@@ -38,7 +38,7 @@ def choose(names: Iterable[str], to: str, *, purge: bool) -> Chosen:
     chosen = Chosen()
     for name in dict.fromkeys(names):
         # of a run that is only in its bundle now, the name may be a part of another's
-        if purge and not find_whole(name) and (location := _bundle_of(name, to)):
+        if purge and not find_exact(name) and (location := _bundle_of(name, to)):
             chosen.erased[name] = location
             continue
         found = find_run(name, deleted=True)

@@ -107,21 +107,21 @@ def find_version(wanted: str) -> ModelVersion:
 
 
 def _with_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion:
-    found = holder(client, name, alias)
+    found = alias_version(client, name, alias)
     if found is None:
         aliases = client.get_registered_model(name).aliases
-        raise AsrLabError(f"{name} has no @{alias}", allowed=listing(f"@{one}" for one in aliases) or "a version")
+        raise AsrLabError(f"{name} has no @{alias}", allowed=listing(f"@{other}" for other in aliases) or "a version")
     return found
 
 
-def holder(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
+def alias_version(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
     """The version that has the alias, or None; raises `AsrLabError` when the registry cannot be asked."""
     with explain_store_errors("the registry cannot be read"):
         number = client.get_registered_model(name).aliases.get(alias)
         return client.get_model_version(name, str(number)) if number else None
 
 
-def judge(version: ModelVersion, alias: str, *, margin: float = 0.0, score: Score | None = None) -> Verdict:
+def assess(version: ModelVersion, alias: str, *, margin: float = 0.0, score: Score | None = None) -> Verdict:
     """Whether the version may have the alias of the one that has it now.
 
     It must be significantly better (the paired 95 % interval lies on the better side of 0), or, with a `margin`, not
@@ -129,16 +129,16 @@ def judge(version: ModelVersion, alias: str, *, margin: float = 0.0, score: Scor
     scores of their own runs are used, which must be of the same data under the same text normaliser.
     Raises `AsrLabError` when they cannot be compared.
     """
-    champion = holder(tracking_client(), version.name, alias)
+    champion = alias_version(tracking_client(), version.name, alias)
     candidate_uri = _uri(version)
     if champion is None:
         return Verdict(candidate_uri, "", True, f"{version.name} has no @{alias} to compare with")
     if _uri(champion) == candidate_uri:
         raise AsrLabError(f"{candidate_uri} is @{alias} already", next_command=f"asr-lab promote {version.name}/N")
     new, old = (score(version), score(champion)) if score else _own_scores(version, champion)
-    placed = significance.pair(old.table, old.run, new.table, new.run, new.split)
+    aligned = significance.pair(old.table, old.run, new.table, new.run, new.split)
     rate = "error_f1" if "true_rejects" in old.table else "wer"
-    delta, num_differing = ratios.difference(old.table, placed, rate)
+    delta, num_differing = ratios.difference(old.table, aligned, rate)
     passed, reason = _decide(delta, margin, num_differing, higher=direction(f"test/{rate}") == "higher")
     return Verdict(
         candidate=candidate_uri,
@@ -156,9 +156,9 @@ def judge(version: ModelVersion, alias: str, *, margin: float = 0.0, score: Scor
     )
 
 
-def not_judged(version: ModelVersion, alias: str, why: str) -> Verdict:
+def unassessed(version: ModelVersion, alias: str, why: str) -> Verdict:
     """The verdict on a version that could not be compared with the one that has the alias."""
-    champion = holder(tracking_client(), version.name, alias)
+    champion = alias_version(tracking_client(), version.name, alias)
     return Verdict(_uri(version), _uri(champion) if champion else "", False, why)
 
 
@@ -180,7 +180,7 @@ def _own_scores(version: ModelVersion, champion: ModelVersion) -> tuple[Scored, 
     """The scores that the runs of both versions logged, of a split that is the same in both."""
     client = tracking_client()
     with explain_store_errors("the runs of the versions cannot be read"):
-        runs = [client.get_run(str(one.run_id)) for one in (version, champion)]
+        runs = [client.get_run(str(version.run_id)) for version in (version, champion)]
     why = "their runs have no scores of the same split"
     for split in _SPLITS:
         try:
@@ -199,15 +199,15 @@ def _own_scores(version: ModelVersion, champion: ModelVersion) -> tuple[Scored, 
 def record(version: ModelVersion, verdict: Verdict, *, forced: str = "") -> None:
     """Write the verdict on the version, in words too; `forced` is why it has the alias although it did not pass."""
     client = tracking_client()
-    said = verdict.reason + (f" against {verdict.champion}" if verdict.champion else "")
-    said += f". Forced: {forced}" if forced else "" if verdict.passed else ". Refused"
+    summary = verdict.reason + (f" against {verdict.champion}" if verdict.champion else "")
+    summary += f". Forced: {forced}" if forced else "" if verdict.passed else ". Refused"
     with explain_store_errors("the verdict cannot be written"):
         client.set_model_version_tag(version.name, version.version, GATE, verdict.as_json())
         if forced:
             client.set_model_version_tag(version.name, version.version, GATE_FORCED, forced)
         written = client.get_model_version(version.name, version.version).description or ""
-        card = written.split(_BEHIND_CARD)[0][: _MOST_CHARACTERS - len(_BEHIND_CARD + said)]
-        client.update_model_version(version.name, version.version, card + _BEHIND_CARD + said)
+        card = written.split(_BEHIND_CARD)[0][: _MOST_CHARACTERS - len(_BEHIND_CARD + summary)]
+        client.update_model_version(version.name, version.version, card + _BEHIND_CARD + summary)
 
 
 def promote(version: ModelVersion, alias: str, verdict: Verdict) -> None:
@@ -216,7 +216,7 @@ def promote(version: ModelVersion, alias: str, verdict: Verdict) -> None:
     Raises `AsrLabError` when it is not the one any more that the verdict is against.
     """
     client = tracking_client()
-    now = holder(client, version.name, alias)
+    now = alias_version(client, version.name, alias)
     if (_uri(now) if now else "") != verdict.champion:
         raise AsrLabError(
             f"@{alias} went to {_uri(now) if now else 'no version'} while {_uri(version)} was compared with "

@@ -17,7 +17,7 @@ from asr_lab.reports.table import Table
 from asr_lab.tracking.queries import run_tables
 from asr_lab.tracking.queries.find import find_run
 from asr_lab.tracking.queries.runs import Run
-from asr_lab.tracking.queries.significance import Evidence, evidence, verdict
+from asr_lab.tracking.queries.significance import Evidence, measure_differences, summarize
 
 _MOST_TESTED = 20  # runs up to which all are tested against the best without being asked for
 
@@ -79,7 +79,7 @@ def compare(
     metric: str = "",
     vs: str | None = None,
     by: Sequence[str] = (),
-    ways: bool = False,
+    methods: bool = False,
     progress: Progress = _no_progress,
 ) -> Comparison:
     """Compare the runs: as they are, as ways of training, or in groups that are alike in the parameters `by`.
@@ -88,8 +88,8 @@ def compare(
     against (a run that is not among them joins them); "" tests nothing, and None tests against the best where that is
     possible and there are at most 20 runs. Raises `AsrLabError` where a test that was asked for cannot be made.
     """
-    if ways:
-        return _compare_ways(runs, metric)
+    if methods:
+        return _compare_methods(runs, metric)
     baseline = find_run(vs) if vs and vs != "best" else None
     if baseline and baseline.info.run_id not in {run.info.run_id for run in runs}:
         runs = [*runs, baseline]
@@ -97,8 +97,8 @@ def compare(
     return _compare_groups(runs, by, decides) if by else _compare_runs(runs, decides, vs, baseline, progress)
 
 
-def _compare_ways(runs: Sequence[Run], metric: str) -> Comparison:
-    frame = run_tables.ways(runs)
+def _compare_methods(runs: Sequence[Run], metric: str) -> Comparison:
+    frame = run_tables.methods(runs)
     best, reasons = run_tables.best_of(frame, runs)
     decides = metric or run_tables.deciding_metric(runs)
     sentences = [*_best_sentences(frame, best), *reasons]
@@ -133,7 +133,7 @@ def _compare_runs(
     reference = baseline or next(run for run in runs if run.info.run_id == best[decides])
     try:
         with progress(len(having)) as advance:
-            found = evidence(having, decides, reference, advance, chosen=baseline is None)
+            evidence = measure_differences(having, decides, reference, advance, chosen=baseline is None)
     except AsrLabError as error:
         if vs:
             raise
@@ -142,9 +142,9 @@ def _compare_runs(
     names = {run.info.run_id: str(run.info.run_name) for run in having}
     return replace(
         compared,
-        frame=frame.join(found.differences),
-        sentences=[*sentences, *verdict(found, names)],
-        evidence=found,
+        frame=frame.join(evidence.differences),
+        sentences=[*sentences, *summarize(evidence, names)],
+        evidence=evidence,
     )
 
 

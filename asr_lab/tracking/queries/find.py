@@ -21,10 +21,10 @@ from asr_lab.tracking.queries import filters, runs
 from asr_lab.tracking.store import client, experiment_ids, explain_store_errors, search_runs
 from asr_lab.tracking.tags import RESTORED_FROM
 
-FEWEST_CHARACTERS = 4
+MIN_PREFIX = 4
 """Of an id, to name a run by its beginning."""
-_WHOLE_ID = 32  # characters
-_FEW = 20  # matches that are read at most: enough to say that a word means several runs
+_ID_LENGTH = 32  # characters
+_MOST_MATCHES = 20  # matches that are read at most: enough to say that a word means several runs
 _LISTED = 8
 _NEWEST = 1000  # runs among which the nearest names are looked for
 
@@ -62,7 +62,7 @@ class AmbiguousRunError(AsrLabError):
     """A word names several runs, which are `candidates`."""
 
     def __init__(self, word: str, candidates: Sequence[Candidate], *, next_command: str = "") -> None:
-        number = f"{_FEW} or more" if len(candidates) >= _FEW else str(len(candidates))
+        number = f"{_MOST_MATCHES} or more" if len(candidates) >= _MOST_MATCHES else str(len(candidates))
         super().__init__(
             f"{number} runs are called like {word!r}",
             allowed=listing(candidates, _LISTED),
@@ -81,15 +81,15 @@ class DeletedRunError(AsrLabError):
         self.run_id = run.run_id
 
 
-def _is_beginning(word: str) -> bool:
-    return bool(re.fullmatch(rf"[0-9a-f]{{{FEWEST_CHARACTERS},{_WHOLE_ID}}}", word.lower()))
+def _is_id_prefix(word: str) -> bool:
+    return bool(re.fullmatch(rf"[0-9a-f]{{{MIN_PREFIX},{_ID_LENGTH}}}", word.lower()))
 
 
-def _is_short_beginning(word: str) -> bool:
-    return bool(re.fullmatch(rf"[0-9a-f]{{1,{FEWEST_CHARACTERS - 1}}}", word.lower()))
+def _is_short_prefix(word: str) -> bool:
+    return bool(re.fullmatch(rf"[0-9a-f]{{1,{MIN_PREFIX - 1}}}", word.lower()))
 
 
-def _begins(word: str, run: Candidate) -> bool:
+def _has_id_prefix(word: str, run: Candidate) -> bool:
     return any(id.startswith(word.lower()) for id in (run.run_id, run.former_id))
 
 
@@ -98,20 +98,20 @@ def _by_ids(word: str) -> Sequence[str]:
 
 
 _ID = Rule(
-    matches=lambda word, run: len(word) == _WHOLE_ID and _begins(word, run),
-    filters=lambda word: _by_ids(word) if len(word) == _WHOLE_ID and _is_beginning(word) else (),
+    matches=lambda word, run: len(word) == _ID_LENGTH and _has_id_prefix(word, run),
+    filters=lambda word: _by_ids(word) if len(word) == _ID_LENGTH and _is_id_prefix(word) else (),
 )
 _NAME = Rule(matches=lambda word, run: word == run.name, filters=lambda word: [filters.named(word)])
-_BEGINNING = Rule(
-    matches=lambda word, run: _is_beginning(word) and _begins(word, run),
-    filters=lambda word: _by_ids(word) if _is_beginning(word) else (),
+_ID_PREFIX = Rule(
+    matches=lambda word, run: _is_id_prefix(word) and _has_id_prefix(word, run),
+    filters=lambda word: _by_ids(word) if _is_id_prefix(word) else (),
 )
 PART = Rule(
     matches=lambda word, run: bool(word) and filters.is_like(word, run.name),
     filters=lambda word: [f"attributes.run_name ILIKE '{filters.like(word)}'"] if word else (),
 )
-WHOLE = (_ID, _NAME, _BEGINNING)
-RULES = (*WHOLE, PART)
+EXACT = (_ID, _NAME, _ID_PREFIX)
+RULES = (*EXACT, PART)
 """In this order: the others are not asked when one has matches."""
 
 
@@ -126,11 +126,11 @@ def choose(
     all of its matches are. Raises `RunNotFoundError` for a word that is too short to name one.
     """
     for rule in rules:
-        hits = _hits(word, rule, read, candidate)
-        if rule is PART and _is_short_beginning(word):
-            raise _too_short(word, map(candidate, hits))
-        if hits:
-            return hits
+        matches = _hits(word, rule, read, candidate)
+        if rule is PART and _is_short_prefix(word):
+            raise _too_short(word, map(candidate, matches))
+        if matches:
+            return matches
     return []
 
 
@@ -140,22 +140,22 @@ def choose_among(word: str, items: Sequence[T], candidate: Callable[[T], Candida
 
 
 def _hits(word: str, rule: Rule, read: Reader[T], candidate: Callable[[T], Candidate]) -> list[T]:
-    every = _few(item for item in read(word, rule, ViewType.ALL) if rule.matches(word, candidate(item)))
-    active = [item for item in every if not candidate(item).deleted]
-    if len(every) == _FEW and len(active) < 2:  # deleted ones may hide others
+    everything = _first(item for item in read(word, rule, ViewType.ALL) if rule.matches(word, candidate(item)))
+    active = [item for item in everything if not candidate(item).deleted]
+    if len(everything) == _MOST_MATCHES and len(active) < 2:  # deleted ones may hide others
         more = (item for item in read(word, rule, ViewType.ACTIVE_ONLY) if rule.matches(word, candidate(item)))
-        active = _few(item for item in more if not candidate(item).deleted)
-    return active or every
+        active = _first(item for item in more if not candidate(item).deleted)
+    return active or everything
 
 
-def _few(items: Iterable[T]) -> list[T]:
-    return list(islice(items, _FEW))
+def _first(items: Iterable[T]) -> list[T]:
+    return list(islice(items, _MOST_MATCHES))
 
 
-def _too_short(word: str, like_it: Iterable[Candidate]) -> RunNotFoundError:
+def _too_short(word: str, similar: Iterable[Candidate]) -> RunNotFoundError:
     return RunNotFoundError(
-        f"{word!r} is too short for the beginning of an id: {FEWEST_CHARACTERS} characters are needed",
-        allowed=listing(like_it, _LISTED) or "a name, an id, or its first four or more characters",
+        f"{word!r} is too short for the beginning of an id: {MIN_PREFIX} characters are needed",
+        allowed=listing(similar, _LISTED) or "a name, an id, or its first four or more characters",
         next_command=f"asr-lab list --pattern {word}",
     )
 
@@ -172,14 +172,14 @@ def find_each(words: Sequence[str], *, deleted: bool = False) -> list[Run]:
     """The runs that words name, in their order, each once; raises as `find_run` does."""
     with explain_store_errors("the run cannot be found"):
         read = _reader()
-        found = [_only_one(word, choose(word, read, candidate_of), deleted=deleted) for word in words]
-    return list({run.info.run_id: run for run in found}.values())
+        runs_found = [_only_one(word, choose(word, read, candidate_of), deleted=deleted) for word in words]
+    return list({run.info.run_id: run for run in runs_found}.values())
 
 
-def find_whole(word: str) -> list[Run]:
+def find_exact(word: str) -> list[Run]:
     """The runs that a word may name by a whole name or by an id, and not by a part of a name; deleted ones too."""
     with explain_store_errors("the run cannot be found"):
-        return choose(word, _reader(), candidate_of, rules=WHOLE)
+        return choose(word, _reader(), candidate_of, rules=EXACT)
 
 
 def candidate_of(run: Run) -> Candidate:
@@ -198,25 +198,26 @@ def _reader() -> Reader[Run]:
     experiments = experiment_ids(store, ViewType.ALL)
 
     def read(word: str, rule: Rule, view: int) -> Iterator[Run]:
-        hits: set[str] = set()
+        matches: set[str] = set()
         for condition in rule.filters(word):
-            for run in search_runs(store, experiments, f"{condition} and {filters.OURS}", view, page_size=_FEW):
-                if run.info.run_id not in hits:
-                    hits.add(run.info.run_id)
+            query = f"{condition} and {filters.OURS}"
+            for run in search_runs(store, experiments, query, view, page_size=_MOST_MATCHES):
+                if run.info.run_id not in matches:
+                    matches.add(run.info.run_id)
                     yield run
 
     return read
 
 
-def _only_one(word: str, hits: Sequence[Run], *, deleted: bool) -> Run:
-    if not hits:
+def _only_one(word: str, matches: Sequence[Run], *, deleted: bool) -> Run:
+    if not matches:
         raise _not_found(word)
-    candidates = [candidate_of(run) for run in hits]
-    if len(hits) > 1:
+    candidates = [candidate_of(run) for run in matches]
+    if len(matches) > 1:
         raise AmbiguousRunError(word, candidates)
     if candidates[0].deleted and not deleted:
         raise DeletedRunError(candidates[0])
-    return hits[0]
+    return matches[0]
 
 
 def _not_found(word: str) -> RunNotFoundError:

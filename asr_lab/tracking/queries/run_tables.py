@@ -127,16 +127,16 @@ _COSTS = (
 )
 
 
-def ways(runs: Sequence[Run]) -> pd.DataFrame:
+def methods(runs: Sequence[Run]) -> pd.DataFrame:
     """A row a run: the way it was trained (scratch, fine-tune, adapter), its error rates, and what it cost."""
     rows = [
-        {"run": run.info.run_name, "way": _way(run), **{name: run.data.metrics.get(name) for name in _COSTS}}
+        {"run": run.info.run_name, "way": _method(run), **{name: run.data.metrics.get(name) for name in _COSTS}}
         for run in runs
     ]
     return pd.DataFrame(rows, index=[run.info.run_id for run in runs])
 
 
-def _way(run: Run) -> str:
+def _method(run: Run) -> str:
     kind = str(run.data.tags.get(KIND, "train"))
     if kind != "train":
         return kind  # an evaluation, an import: nothing was trained

@@ -31,7 +31,7 @@ class Evidence:
     """Run id -> why nothing can be said of it, also of one whose difference is there."""
 
 
-def evidence(
+def measure_differences(
     runs: Sequence[Run],
     metric: str,
     baseline: Run,
@@ -52,24 +52,22 @@ def evidence(
             allowed=f"val/ or test/ with one of {', '.join(ratios.RATIOS)}",
         )
     own = utterances(baseline, split)
-    found: dict[str, Interval] = {}
+    intervals: dict[str, Interval] = {}
     silent: dict[str, str] = {}
     for run in runs:
         if run.info.run_id != baseline.info.run_id:
             try:
-                found[run.info.run_id], num_differing = _difference(own, baseline, run, split, rate)
+                intervals[run.info.run_id], num_differing = _difference(own, baseline, run, split, rate)
                 if 0 < num_differing < FEWEST_DIFFERING:
                     silent[run.info.run_id] = f"too few utterances differ to tell ({num_differing})"
             except AsrLabError as error:
                 silent[run.info.run_id] = error.what
         on_run()
     columns = ["difference", "low", "high", "p"]
-    pairs = max(1.0, (len(found) + 1) / 2) if chosen else 1.0
-    p_values = holm([1.0 if interval.p is None else min(1.0, interval.p * pairs) for interval in found.values()])
-    rows = [
-        [interval.value, interval.low, interval.high, p] for interval, p in zip(found.values(), p_values, strict=True)
-    ]
-    return Evidence(metric, baseline, pd.DataFrame(rows, index=list(found), columns=columns, dtype=float), silent)
+    pairs = max(1.0, (len(intervals) + 1) / 2) if chosen else 1.0
+    p_values = holm([1.0 if interval.p is None else min(1.0, interval.p * pairs) for interval in intervals.values()])
+    rows = [[one.value, one.low, one.high, p] for one, p in zip(intervals.values(), p_values, strict=True)]
+    return Evidence(metric, baseline, pd.DataFrame(rows, index=list(intervals), columns=columns, dtype=float), silent)
 
 
 def _difference(own: pd.DataFrame, baseline: Run, run: Run, split: str, rate: str) -> tuple[Interval, int]:
@@ -92,22 +90,23 @@ def pair(own: pd.DataFrame, baseline: Run, table: pd.DataFrame, run: Run, split:
     return placed.reset_index()
 
 
-def verdict(found: Evidence, names: dict[str, str]) -> list[str]:
+def summarize(evidence: Evidence, names: dict[str, str]) -> list[str]:
     """What the evidence says, in sentences: who is significantly better or worse than the baseline, who is not."""
-    table, baseline = found.differences.drop(index=list(found.silent), errors="ignore"), found.baseline.info.run_name
+    table = evidence.differences.drop(index=list(evidence.silent), errors="ignore")
+    baseline = evidence.baseline.info.run_name
     sure = table["p"] < SIGNIFICANT
-    gain = table["difference"] if direction(found.metric) == "higher" else -table["difference"]
+    improvement = table["difference"] if direction(evidence.metric) == "higher" else -table["difference"]
     kinds = (
-        (f"significantly better than {baseline}", table[sure & (gain > 0)]),
-        (f"significantly worse than {baseline}", table[sure & (gain < 0)]),
+        (f"significantly better than {baseline}", table[sure & (improvement > 0)]),
+        (f"significantly worse than {baseline}", table[sure & (improvement < 0)]),
         (f"not significantly different from {baseline}", table[~sure]),
     )
     lines = [
-        f"{what} in {found.metric}: {listing((names[run_id] for run_id in part.index), 4)}"
+        f"{what} in {evidence.metric}: {listing((names[run_id] for run_id in part.index), 4)}"
         for what, part in kinds
         if len(part)
     ]
     by_reason: dict[str, list[str]] = {}
-    for run_id, reason in found.silent.items():
+    for run_id, reason in evidence.silent.items():
         by_reason.setdefault(reason, []).append(names[run_id])
     return lines + [f"no winner is called, {reason}: {listing(who, 4)}" for reason, who in by_reason.items()]

@@ -22,7 +22,7 @@ def run_of_spool(client: MlflowClient, id: str) -> str:
     return next(iter(runs_of_spool(client, id)), "")
 
 
-def on_store(client: MlflowClient, beside: Spool, id: str) -> str:
+def run_id_on_store(client: MlflowClient, beside: Spool, id: str) -> str:
     """The id on the store of a run that may have begun without it; its spool would lie beside this one.
 
     Raises `StoreUnavailableError` when the store does not have it yet.

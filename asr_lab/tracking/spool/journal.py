@@ -26,10 +26,10 @@ class Event:
     end: int
 
     @classmethod
-    def of(cls, said: Mapping[str, Any], end: int = 0) -> Event:
+    def of(cls, content: Mapping[str, Any], end: int = 0) -> Event:
         """The event of a JSON object."""
-        content = {key: value for key, value in said.items() if key not in ("kind", "at", "why")}
-        return cls(str(said["kind"]), int(said["at"]), content, end)
+        content = {key: value for key, value in content.items() if key not in ("kind", "at", "why")}
+        return cls(str(content["kind"]), int(content["at"]), content, end)
 
     @classmethod
     def parsed(cls, line: bytes, end: int) -> Event:

@@ -28,19 +28,19 @@ class Refused:
         found = []
         for line in self.file.read_bytes().split(b"\n") if self.file.is_file() else []:
             with suppress(ValueError):  # a power cut may leave such a line
-                said = json.loads(line)
-                if isinstance(said, dict) and {"kind", "at", "why"} <= said.keys():
-                    found.append(said)
+                content = json.loads(line)
+                if isinstance(content, dict) and {"kind", "at", "why"} <= content.keys():
+                    found.append(content)
         return found
 
-    def offer(self, taken: Callable[[Event], bool]) -> None:
+    def retry(self, accepts: Callable[[Event], bool]) -> None:
         """Offer them again; what is `taken` goes from the list."""
-        rest = [line for line in self.all() if not taken(Event.of(line))]
+        rest = [line for line in self.all() if not accepts(Event.of(line))]
         if rest:
             write_text(self.file, "".join(_line(line) + "\n" for line in rest))
         else:
             self.file.unlink(missing_ok=True)
 
 
-def _line(said: dict[str, Any]) -> str:
-    return json.dumps(said, ensure_ascii=False)
+def _line(content: dict[str, Any]) -> str:
+    return json.dumps(content, ensure_ascii=False)

@@ -12,7 +12,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from asr_lab.interfaces.tracking import RegisteredModel
 from asr_lab.tracking.models import pyfunc_package, registry
-from asr_lab.tracking.spool.created_runs import on_store, runs_of_spool
+from asr_lab.tracking.spool.created_runs import run_id_on_store, runs_of_spool
 from asr_lab.tracking.spool.journal import Event
 from asr_lab.tracking.spool.spool import Spool
 
@@ -62,7 +62,7 @@ class Sender:
             params=[Param(key, value) for key, value in params.items() if key not in self._known_params()]
             if params
             else [],
-            tags=[RunTag(key, self._meant(key, value)) for key, value in tags.items()],
+            tags=[RunTag(key, self._with_store_ids(key, value)) for key, value in tags.items()],
         )
         if params:
             self._known_params().update(params)
@@ -73,38 +73,38 @@ class Sender:
             self.known_params = set(self.client.get_run(self.spool.state.run_id).data.params)
         return self.known_params
 
-    def _meant(self, key: str, value: str) -> str:
+    def _with_store_ids(self, key: str, value: str) -> str:
         """A tag's value with what was known only by its place in the spool under its name on the store."""
         if key == MLFLOW_PARENT_RUN_ID:
-            return on_store(self.client, self.spool, value)
+            return run_id_on_store(self.client, self.spool, value)
         if key == MLFLOW_RUN_NOTE:
             for path, uri in self.spool.state.models.items():
                 value = value.replace(str(self.spool.folder / path), uri)
         return value
 
     def _one(self, event: Event) -> None:
-        said, run_id = event.content, self.spool.state.run_id
+        content, run_id = event.content, self.spool.state.run_id
         if event.kind == "begin":
-            self.client.update_run(run_id, status="RUNNING", name=f"{said['name']}-{run_id[:8]}")
+            self.client.update_run(run_id, status="RUNNING", name=f"{content['name']}-{run_id[:8]}")
         elif event.kind == "dataset":
-            self._dataset(said)
+            self._dataset(content)
         elif event.kind == "artifact":
-            self._artifact(said)
+            self._artifact(content)
         elif event.kind == "model":
-            self._model(said)
+            self._model(content)
         elif event.kind == "finish":
             self._drop_twins()
-            self.client.set_terminated(run_id, said["status"], end_time=event.at_ms)
+            self.client.set_terminated(run_id, content["status"], end_time=event.at_ms)
         else:
             raise KeyError("a line that cannot be read")
 
-    def _dataset(self, said: Mapping[str, Any]) -> None:
-        entity = Dataset(said["name"], said["digest"], "local", said["source"], profile=said["profile"])
-        tags = [InputTag("mlflow.data.context", said["split"])]
+    def _dataset(self, content: Mapping[str, Any]) -> None:
+        entity = Dataset(content["name"], content["digest"], "local", content["source"], profile=content["profile"])
+        tags = [InputTag("mlflow.data.context", content["split"])]
         self.client.log_inputs(self.spool.state.run_id, [DatasetInput(entity, tags)])
 
-    def _artifact(self, said: Mapping[str, Any]) -> None:
-        local, folder = self.spool.file(said["file"]), said["to"]
+    def _artifact(self, content: Mapping[str, Any]) -> None:
+        local, folder = self.spool.file(content["file"]), content["to"]
         if local.is_dir():
             self.client.log_artifacts(self.spool.state.run_id, str(local), f"{folder}/{local.name}".lstrip("/"))
         elif local.is_file():
@@ -112,22 +112,23 @@ class Sender:
         else:
             raise FileNotFoundError(f"{local} is not there any more")
 
-    def _model(self, said: Mapping[str, Any]) -> None:
-        run_id, folder = self.spool.state.run_id, self.spool.file(said["file"])
+    def _model(self, content: Mapping[str, Any]) -> None:
+        run_id, folder = self.spool.state.run_id, self.spool.file(content["file"])
         if not folder.is_dir():
             raise FileNotFoundError(f"{folder} is not there any more")
-        name, params = said["name"], self.client.get_run(run_id).data.params
-        uri = pyfunc_package.publish(self.client, run_id, folder, name=name, content=said["content"], params=params)
+        name, params = content["name"], self.client.get_run(run_id).data.params
+        uri = pyfunc_package.publish(self.client, run_id, folder, name=name, content=content["content"], params=params)
         model_id = uri.removeprefix("models:/")
         points = [
-            Metric(key, value, at_ms, step, model_id=model_id) for key, (value, at_ms, step) in said["metrics"].items()
+            Metric(key, value, at_ms, step, model_id=model_id)
+            for key, (value, at_ms, step) in content["metrics"].items()
         ]
         for start in range(0, len(points), _METRICS_AT_ONCE):
             self.client.log_batch(run_id, metrics=points[start : start + _METRICS_AT_ONCE])
-        if said["register"]:
-            model = RegisteredModel(name=name, files={}, tags=said["tags"], description=said["description"])
+        if content["register"]:
+            model = RegisteredModel(name=name, files={}, tags=content["tags"], description=content["description"])
             uri = registry.uri_of(registry.new_version(self.client, uri, run_id, model))
-        self.spool.save(models={**self.spool.state.models, said["file"]: uri})
+        self.spool.save(models={**self.spool.state.models, content["file"]: uri})
 
 
 def groups(events: Sequence[Event]) -> Iterator[list[Event]]:

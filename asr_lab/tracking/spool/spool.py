@@ -137,14 +137,14 @@ class Spool:
             return at_ms
 
     @contextmanager
-    def putting(self) -> Iterator[Path]:
+    def new_files(self) -> Iterator[Path]:
         """A new folder for files an event will name; it gets its name once they are all written."""
         target = self.folder / _FILES / new_id()[:12]
         with _writing_to(self.folder), files.whole_folder(target) as written:
             yield written
 
     @staticmethod
-    def put(written: Path) -> str:
+    def path_in_spool(written: Path) -> str:
         """The path under the spool of what was `written` to the folder of `putting`."""
         return f"{_FILES}/{written.name.split('.')[1]}"
 
@@ -213,9 +213,9 @@ class Spool:
         """The events that were set aside, with `why`."""
         return self._refused.all()
 
-    def try_refused(self, taken: Callable[[Event], bool]) -> None:
+    def retry_refused(self, accepts: Callable[[Event], bool]) -> None:
         """Offer what was set aside again; what is `taken` goes from the list."""
-        self._refused.offer(taken)
+        self._refused.retry(accepts)
 
     def remove(self) -> None:
         """Everything is shipped: the folder goes."""

@@ -87,7 +87,7 @@ def _deliver(delivery: Delivery) -> None:
     is_made = bool(spool.state.run_id)
     try:
         delivery.deliver()
-        delivery.again()
+        delivery.deliver_refused()
     finally:
         if spool.state.run_id and not is_made and not same_store(spool.header.uri, tracking_uri()):
             spool.describe(replace(spool.header, uri=tracking_uri()))
@@ -116,7 +116,7 @@ def ship_leftovers(root: Path, uri: str) -> None:
 
 def drop(root: Path, id: str) -> str:
     """Throw away what waits of one run; its name. Raises `AsrLabError` when there is no such run or it is recording."""
-    spool = one(root, id)
+    spool = find_spool(root, id)
     if not spool.lock():
         raise AsrLabError(f"{name_of(spool)} is being recorded", where=str(spool.folder))
     name = name_of(spool)
@@ -124,7 +124,7 @@ def drop(root: Path, id: str) -> str:
     return name
 
 
-def one(root: Path, word: str) -> Spool:
+def find_spool(root: Path, word: str) -> Spool:
     """The spool of a run, named by the rules of every command; its run's id on the store is its id too."""
     every = spools(root)
     hits = choose_among(word, every, _candidate)

@@ -17,7 +17,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from asr_lab.errors import AsrLabError
 from asr_lab.tracking.connection import StoreUnavailableError, without_password
-from asr_lab.tracking.spool.created_runs import on_store, run_of_spool
+from asr_lab.tracking.spool.created_runs import run_id_on_store, run_of_spool
 from asr_lab.tracking.spool.journal import Event
 from asr_lab.tracking.spool.sender import Sender, groups
 from asr_lab.tracking.spool.spool import OutsideError, Spool
@@ -50,7 +50,7 @@ class Delivery:
         Raises `StoreUnavailableError` if the store cannot take them now, `RunGoneError` if the run was deleted.
         Events shipped before the error stay shipped.
         """
-        with self._telling():
+        with self._explain_errors():
             self.make_run()
             while events := self.spool.read():
                 for group in groups(events):
@@ -61,10 +61,10 @@ class Delivery:
                     self._clear(group)
                     self.progress(len(group))
 
-    def again(self) -> None:
+    def deliver_refused(self) -> None:
         """Offer what was set aside once more; raises as `deliver` does."""
-        with self._telling():
-            self.spool.try_refused(lambda event: self._refusal([event]) is None)
+        with self._explain_errors():
+            self.spool.retry_refused(lambda event: self._refusal([event]) is None)
 
     # the run
 
@@ -77,7 +77,7 @@ class Delivery:
         self.spool.save(attempts=state.attempts + 1)
         tags = dict(header.tags) | {SPOOL: self.spool.id, PROCESS: header.process}
         if MLFLOW_PARENT_RUN_ID in tags:
-            tags[MLFLOW_PARENT_RUN_ID] = on_store(self.client, self.spool, tags[MLFLOW_PARENT_RUN_ID])
+            tags[MLFLOW_PARENT_RUN_ID] = run_id_on_store(self.client, self.spool, tags[MLFLOW_PARENT_RUN_ID])
         if not run_id:
             experiment = experiment_id(self.client, header.family)
             with without_retries():
@@ -106,7 +106,7 @@ class Delivery:
             if not is_final(error):
                 raise
             self._refuse_gone()
-            return _said(error)
+            return _error_line(error)
         return None
 
     def _clear(self, group: Sequence[Event]) -> None:
@@ -121,14 +121,14 @@ class Delivery:
     # what went wrong
 
     @contextmanager
-    def _telling(self) -> Iterator[None]:
+    def _explain_errors(self) -> Iterator[None]:
         """A store, its driver or a proxy may raise anything: the events stay, and it is said what it means."""
         try:
             yield
         except AsrLabError:
             raise
         except Exception as error:
-            raise self._meaning(error) from error
+            raise self._explained(error) from error
 
     def _refuse_gone(self) -> None:
         """Raise `RunGoneError` when it is the run itself that the store does not have."""
@@ -147,18 +147,19 @@ class Delivery:
             next_command=f"asr-lab sync --drop {self.spool.id[:8]}",
         )
 
-    def _meaning(self, error: Exception) -> AsrLabError:
+    def _explained(self, error: Exception) -> AsrLabError:
         if is_final(error) and self.spool.state.run_id:
             try:
                 self._refuse_gone()
             except RunGoneError as gone:
                 return gone
             except Exception:  # it is not there to be asked
-                return StoreUnavailableError(f"the tracking store does not answer: {_said(error)}", where=shown_uri())
-        return StoreUnavailableError(f"the tracking store does not take it: {_said(error)}", where=shown_uri())
+                what = f"the tracking store does not answer: {_error_line(error)}"
+                return StoreUnavailableError(what, where=shown_uri())
+        return StoreUnavailableError(f"the tracking store does not take it: {_error_line(error)}", where=shown_uri())
 
 
-def _said(error: Exception) -> str:
+def _error_line(error: Exception) -> str:
     """The first line of what went wrong."""
     return (first_line(str(error)) or type(error).__name__)[:200]
 

@@ -105,11 +105,11 @@ def test_a_full_disk_is_one_message_and_what_was_written_stays_whole(spool, monk
 
 
 def test_files_get_their_name_once_they_are_whole(spool, tmp_path):
-    with spool.putting() as aside:
-        (aside / "x.txt").write_text("x")
-        assert not (spool.folder / Spool.put(aside)).exists()
-    assert (spool.folder / Spool.put(aside) / "x.txt").read_text() == "x"
-    with pytest.raises(AsrLabError, match="cannot be recorded"), spool.putting():
+    with spool.new_files() as temporary:
+        (temporary / "x.txt").write_text("x")
+        assert not (spool.folder / Spool.path_in_spool(temporary)).exists()
+    assert (spool.folder / Spool.path_in_spool(temporary) / "x.txt").read_text() == "x"
+    with pytest.raises(AsrLabError, match="cannot be recorded"), spool.new_files():
         raise OSError(errno.ENOSPC, "No space left on device")
     assert len(list((spool.folder / "files").iterdir())) == 1
 
@@ -164,9 +164,9 @@ def test_what_was_refused_is_kept_and_offered_again(spool):
     for event in spool.read():
         spool.refuse(event, "a name")
     assert spool.waiting() == 4
-    spool.try_refused(lambda event: event.content["step"] == 1)
+    spool.retry_refused(lambda event: event.content["step"] == 1)
     assert [line["step"] for line in spool.refused()] == [0]
-    spool.try_refused(lambda event: True)
+    spool.retry_refused(lambda event: True)
     assert spool.refused() == []
     assert not (spool.folder / "refused.jsonl").exists()
 
