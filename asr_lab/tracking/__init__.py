@@ -1,5 +1,7 @@
-"""MLflow: recording runs, finding and judging them again, keeping models. The functions here are for notebooks:
-they return DataFrames, and import MLflow when they are called. Nothing imports torch before a model is loaded.
+"""Experiment tracking on MLflow: record, find and compare runs, and manage models.
+
+The functions here are for notebooks: they return DataFrames and import MLflow when called. Torch is imported only to
+load a model.
 """
 
 from __future__ import annotations
@@ -14,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def load_model(uri: str) -> Recognizer:
-    """A recogniser by `models:/NAME@alias`, `models:/NAME/3`, `runs:/ID/model`, or its folder.
+    """Load a recogniser by `models:/NAME@alias`, `models:/NAME/3`, `runs:/ID/model`, or its folder.
 
-    Raises `AsrLabError` when there is no such model.
+    Raises `AsrLabError` if there is no such model.
     """
     from asr_lab.models import load_model as load_folder
     from asr_lab.tracking.models.registry import MlflowStore
@@ -36,10 +38,10 @@ def find_runs(
     children: bool = False,
     limit: int = 10_000,
 ) -> pd.DataFrame:
-    """A row a run, newest first, as `asr-lab list` has it: `run, family, kind, state, started, seconds`, its deciding
-    `metric` and `value`, `marks`, `bytes`; then every parameter and metric under its own name. Indexed by run id.
+    """Return one row per run, newest first, as `asr-lab list`: `run, family, kind, state, started, seconds`, its
+    deciding `metric` and `value`, `marks`, `bytes`; then all parameters and metrics by name. Indexed by run id.
 
-    `where` is a filter in MLflow's grammar. Raises `AsrLabError` for one that is not understood.
+    `where` is a filter in MLflow's grammar. Raises `AsrLabError` if it cannot be parsed.
     """
     import pandas as pd
 
@@ -55,13 +57,12 @@ def find_runs(
 
 
 def compare_runs(runs: Sequence[str], *, metric: str = "", vs: str = "best") -> pd.DataFrame:
-    """A row a run (by name, id or its first four or more characters), best first: the parameters that differ, the
-    metrics that matter,
-    and `difference, low, high, p` to the run `vs` by paired bootstrap, p corrected for the number of comparisons (Holm;
-    for `best`, which was chosen on the same utterances, for all pairs). Indexed by run id.
+    """Return one row per run, best first: the parameters that differ, the family's main metrics, and `difference, low,
+    high, p` to the run `vs` by paired bootstrap. p is corrected for the number of comparisons (Holm; for `best`, which
+    was chosen on the same utterances, for all pairs). Indexed by run id.
 
-    Rows of which nothing can be said have no `p`, and say why under `silent`. Raises `AsrLabError` when there is no
-    `best` to compare with, because data or text normalisation differ.
+    `runs` are names, ids, or the first four or more characters of ids. The column `silent` gives the reason for a
+    missing `p`. Raises `AsrLabError` if there is no `best` because data or text normalisation differ.
     """
     from asr_lab.tracking.queries.comparison import compare
     from asr_lab.tracking.queries.find import find_each
@@ -74,9 +75,9 @@ def compare_runs(runs: Sequence[str], *, metric: str = "", vs: str = "best") -> 
 
 
 def utterances(run: str, split: str = "test") -> pd.DataFrame:
-    """A row an utterance of a run's scored split: `id, reference, hypothesis`, errors, lengths, slices.
+    """Return one row per utterance of a scored split: `id, reference, hypothesis`, errors, lengths, slices.
 
-    Raises `AsrLabError` when the run has none.
+    Raises `AsrLabError` if the run has none.
     """
     from asr_lab.tracking.queries import score_tables
     from asr_lab.tracking.queries.find import find_run
@@ -85,7 +86,7 @@ def utterances(run: str, split: str = "test") -> pd.DataFrame:
 
 
 def curves(runs: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
-    """Every logged value of the metrics: `run, metric, step, seconds` (since the run began), `value`."""
+    """Return every logged value of the metrics: `run, metric, step, seconds` (since the start of the run), `value`."""
     from asr_lab.tracking.queries import run_tables
     from asr_lab.tracking.queries.find import find_each
 

@@ -1,4 +1,4 @@
-"""Artifacts outside of MLflow's client: their size, fetching them, deleting exactly them."""
+"""Measure, download and delete artifacts, local or in an object store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 from asr_lab.errors import AsrLabError
 from asr_lab.tracking.store import explain_store_errors, shown_uri
 
-_AT_ONCE = 8  # listings of a remote store that wait side by side
+_AT_ONCE = 8  # concurrent listings of a remote store
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def explain_artifact_errors(what: str, where: str = "") -> Iterator[None]:
 
 
 def repository(uri: str) -> ArtifactRepository:
-    """MLflow's artifact repository of a URI; raises `AsrLabError` when its library is not installed."""
+    """Return MLflow's artifact repository of a URI; raises `AsrLabError` if its library is not installed."""
     try:
         return get_artifact_repository(uri)
     except ImportError as error:
@@ -45,14 +45,14 @@ def repository(uri: str) -> ArtifactRepository:
 
 
 def local_folder(uri: str) -> Path | None:
-    """The folder of an artifact URI on this machine; None when it lies elsewhere."""
+    """Return the local folder of an artifact URI; None if it is remote."""
     if ("://" in uri and not uri.startswith("file:")) or uri.startswith("mlflow-artifacts:"):
         return None
     return Path(local_file_uri_to_path(uri))
 
 
 def folder_size(folder: Path) -> int:
-    """Bytes of all files under a folder; 0 when it is not there."""
+    """Return the bytes of all files under a folder; 0 if it does not exist."""
     total = 0
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
@@ -64,13 +64,13 @@ def folder_size(folder: Path) -> int:
 
 
 def size(uri: str) -> int | None:
-    """Bytes of the artifacts under a URI; None when they cannot be listed."""
+    """Return the bytes of the artifacts under a URI; None if they cannot be listed."""
     folder = local_folder(uri)
     if folder is not None:
         return folder_size(folder)
     try:
         return _listed_size(repository(uri))
-    except Exception:  # whatever an object store raises: a size is no reason to stop
+    except Exception:  # object stores raise anything; an unknown size is no error
         return None
 
 
@@ -82,41 +82,41 @@ def _listed_size(repo: ArtifactRepository, path: str = "") -> int:
 
 
 def sizes(groups: Sequence[Sequence[str]], done: Callable[[], object]) -> list[int | None]:
-    """Bytes under each group of URIs, None for a group that cannot be listed; `done` is called after each."""
+    """Return the bytes under each group of URIs, None if it cannot be listed; call `done` after each group."""
 
     def one(uris: Sequence[str]) -> int | None:
-        found = [size(uri) for uri in uris]
+        bytes_by_uri = [size(uri) for uri in uris]
         done()
-        return None if None in found else sum(each or 0 for each in found)
+        return None if None in bytes_by_uri else sum(num_bytes or 0 for num_bytes in bytes_by_uri)
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         return list(pool.map(one, groups))
 
 
 def delete(uri: str, id: str, path: str = "") -> None:
-    """Delete the artifacts of a run or model, or those under `path`; `id` must be in the URI, so nothing else is.
+    """Delete the artifacts of a run or model, or those under `path`; the URI must contain `id`.
 
-    Deleting what is not there is no error. Of a folder on this machine, the empty folder around it goes too.
+    Missing artifacts are no error. The parent of a local folder is removed if it is empty.
     """
     if id not in uri:
-        raise AsrLabError(f"the artifacts of {id} lie in a place that is not theirs alone: not deleted", where=uri)
+        raise AsrLabError(f"the artifact URI does not contain the id {id}: not deleted", where=uri)
     with explain_artifact_errors(f"the files of {id} cannot be deleted", uri):
         repository(uri).delete_artifacts(path or None)
         folder = local_folder(uri)
         if folder is not None and not path and folder.parent.name == id:
-            with suppress(OSError):  # something of someone else's is in it, or it is gone
+            with suppress(OSError):  # not empty, or gone
                 folder.parent.rmdir()
 
 
 def is_reachable(uri: str) -> bool:
-    """False for a local folder that is missing together with all around it, as on a disk that is not mounted."""
+    """Return False for a local folder whose grandparent is missing too, as on a disk that is not mounted."""
     folder = local_folder(uri)
     return folder is None or folder.is_dir() or folder.parent.parent.is_dir()
 
 
 @contextmanager
 def local_copy(uri: str, staging: Path) -> Iterator[Path]:
-    """A local folder with the artifacts under a URI: the folder itself where it is local, else downloaded."""
+    """Yield a local folder with the artifacts under a URI, downloaded to `staging` if they are remote."""
     folder = local_folder(uri)
     if folder is None:
         staging.mkdir(parents=True, exist_ok=True)
@@ -129,7 +129,7 @@ def local_copy(uri: str, staging: Path) -> Iterator[Path]:
 
 
 def list_files(place: str, suffix: str) -> list[str]:
-    """The files of a suffix in a folder or in a place of an object store; none where it is not there."""
+    """Return the files with a suffix in a folder or object-store prefix; empty if it does not exist."""
     if "://" not in place:
         return [str(path) for path in sorted(Path(place).resolve().glob(f"*{suffix}"))]
     with explain_artifact_errors("the bundles cannot be listed", place):
@@ -138,7 +138,7 @@ def list_files(place: str, suffix: str) -> list[str]:
 
 
 def remove(path: Path) -> None:
-    """Delete a local file or folder; one that is gone already is no error."""
+    """Delete a local file or folder, if it exists."""
     with explain_artifact_errors("it cannot be deleted", str(path)):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

@@ -1,6 +1,4 @@
-"""Whether a tracking store can be used at all, found out within seconds: MLflow itself would try for minutes, or speak
-in the words of its database.
-"""
+"""Check within seconds that a tracking store can be used; MLflow itself retries for minutes."""
 
 from __future__ import annotations
 
@@ -28,14 +26,14 @@ _DATABASE_ERROR = re.compile(r"\.(Operational|Interface)Error\b|database is lock
 _PERMANENT = re.compile(r"no such (table|column)|does not exist|authentication failed|access denied", re.IGNORECASE)
 _TEMPORARY = re.compile(r"starting up|shutting down|recovery mode|too many|closed the connection|terminat")
 _PASSWORDS = (
-    (re.compile(r"(sql[+\w]*://[^:/@\s]*):\S*@"), r"\1:***@"),  # a database's may have any sign in it
+    (re.compile(r"(sql[+\w]*://[^:/@\s]*):\S*@"), r"\1:***@"),  # database passwords may contain any character
     (re.compile(r"(://[^:/@\s]*):[^/\s]*@"), r"\1:***@"),
     (re.compile(r"([?&]\w*pass(?:word|wd)?=)[^&\s]*", re.IGNORECASE), r"\1***"),
 )
 
 
 class StoreUnavailableError(AsrLabError):
-    """The tracking store is a server that does not answer, or refuses to: later it may do what it was asked."""
+    """The tracking store does not answer, or refuses for now; a later attempt may succeed."""
 
 
 def check_connection(uri: str) -> None:
@@ -56,11 +54,11 @@ def _check_health(uri: str) -> None:
         without_user = re.sub(r"//[^/@]*@", "//", uri).rstrip("/")  # /health needs no login
         urllib.request.urlopen(f"{without_user}/health", timeout=_TIMEOUT_S).close()
     except urllib.error.HTTPError as error:
-        if error.code >= 500:  # any other answer is one
+        if error.code >= 500:  # any other status is an answer
             raise _unavailable(uri, "server", f"{error.code} {error.reason}") from error
     except OSError as error:
         reason = getattr(error, "reason", error)
-        if not isinstance(reason, ssl.SSLError):  # a server is there; whom to trust is MLflow's to know
+        if not isinstance(reason, ssl.SSLError):  # the server answered; MLflow verifies certificates
             raise _unavailable(uri, "server", str(getattr(reason, "strerror", None) or reason)) from error
 
 
@@ -76,13 +74,13 @@ def _unavailable(uri: str, what: str, why: str) -> StoreUnavailableError:
     return StoreUnavailableError(
         f"the tracking {what} does not answer: {why}",
         where=without_password(uri),
-        hint="MLFLOW_TRACKING_URI names it; unset, runs are kept in sqlite:///mlflow.db",
+        hint="MLFLOW_TRACKING_URI names the store; without it, sqlite:///mlflow.db is used",
         next_command="mlflow server --host 127.0.0.1" if what == "server" else "asr-lab doctor",
     )
 
 
 def _check_login(uri: str) -> None:
-    """Once: MLflow takes a refusal for a database that starts up, and tries for hours."""
+    """Log in once; MLflow would retry for hours after a refusal."""
     try:
         engine = create_engine(uri)
         engine.connect().close()
@@ -99,16 +97,16 @@ def _check_login(uri: str) -> None:
 
 
 def without_password(uri: str) -> str:
-    """A URI, or a text with URIs in it, as it may be shown."""
+    """Mask the passwords of the URIs in a text."""
     for pattern, shown in _PASSWORDS:
         uri = pattern.sub(shown, uri)
     return uri
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether it is a database's trouble of the moment: locked, restarted, a disk that did not answer.
+    """Return whether a database error is temporary: locked, restarting, disk I/O.
 
-    MLflow hands on what SQLAlchemy says, here and from a server, under codes that tell nothing of it.
+    MLflow passes on SQLAlchemy's message, also from a server, under an unspecific error code.
     """
     chain = [error, error.__cause__]
     is_database = any(isinstance(one, OperationalError | InterfaceError) for one in chain)
@@ -117,7 +115,7 @@ def is_transient(error: BaseException) -> bool:
 
 
 def sqlite_file(uri: str) -> Path | None:
-    """The file of `sqlite:///mlflow.db`; None for a store in memory."""
+    """Return the file of `sqlite:///mlflow.db`; None for a store in memory."""
     name = re.sub(r"^sqlite(\+\w+)?:/{0,3}", "", uri).split("?")[0]
     return Path(name) if name and name != ":memory:" else None
 
@@ -128,14 +126,14 @@ def _check_sqlite_file(file: Path, uri: str) -> None:
     if not file.exists():
         above = next(folder for folder in file.absolute().parents if folder.exists())
         if not os.access(above, os.W_OK):
-            raise AsrLabError("there is no tracking store, and none may be made", where=str(file), hint=_RIGHTS)
+            raise AsrLabError("there is no tracking store, and none may be made here", where=str(file), hint=_RIGHTS)
         return
     if not os.access(file, os.R_OK | os.W_OK) or not os.access(file.absolute().parent, os.W_OK):
         raise AsrLabError("the tracking store may not be written", where=str(file), hint=_RIGHTS)
     try:
         with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    except sqlite3.OperationalError:  # locked: another process writes; MLflow waits for it
+    except sqlite3.OperationalError:  # locked by another process; MLflow waits
         return
     except sqlite3.DatabaseError as error:
         raise AsrLabError(f"the tracking store is no SQLite database: {error}", where=str(file), hint=_OTHER) from error
@@ -143,12 +141,12 @@ def _check_sqlite_file(file: Path, uri: str) -> None:
         raise AsrLabError("the database is not MLflow's", where=str(file), hint=_OTHER)
 
 
-_RIGHTS = "you need the right to write the file and its folder, where SQLite keeps its journal"
-_OTHER = "MLFLOW_TRACKING_URI names the store; a damaged one comes back from a backup"
+_RIGHTS = "write permission is needed for the file and its folder (SQLite's journal)"
+_OTHER = "MLFLOW_TRACKING_URI names the store; restore a damaged one from a backup"
 
 
 def wrong_schema(message: str, uri: str) -> AsrLabError | None:
-    """What to do when MLflow refuses a store's schema; None when the message says something else."""
+    """Return the error for a schema mismatch that MLflow reports; None for any other message."""
     found = _SCHEMA_MISMATCH.search(message)
     if not found:
         return None
@@ -162,13 +160,13 @@ def wrong_schema(message: str, uri: str) -> AsrLabError | None:
     return AsrLabError(
         "the tracking store has the schema of an older MLflow",
         where=f"{shown}, schema {found[1]}",
-        hint="make a copy of the database first; nobody can use it while it is upgraded",
+        hint="make a copy of the database first; it cannot be used during the upgrade",
         next_command=f"mlflow db upgrade {shown}",
     )
 
 
 def _is_known(revision: str) -> bool:
-    """Whether the installed MLflow has the migration."""
+    """Return whether the installed MLflow has the migration."""
     spec = find_spec("mlflow")
     assert spec is not None
     assert spec.origin

@@ -1,4 +1,4 @@
-"""What is told outside the run: a line on stderr, and, where somebody asked for it, that a run has ended."""
+"""Messages on standard error, and notifications at the end of a run (`ASR_LAB_ON_END`)."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _PATIENCE_S = 10.0
 
 
 def report(line: str) -> None:
-    """A line for whoever watches the run."""
+    """Print a line on standard error."""
     print(line, file=sys.stderr, flush=True)
 
 
 def run_ended(facts: Mapping[str, Any]) -> None:
-    """Tell `ASR_LAB_ON_END` that a run has ended: a URL gets `facts` as JSON, a shell command has them as JSON on
-    stdin and as `ASR_LAB_RUN_<NAME>` in its environment.
+    """Notify `ASR_LAB_ON_END`: a URL receives `facts` as JSON, a shell command as JSON on stdin and as
+    `ASR_LAB_RUN_<NAME>` in its environment.
 
-    Whatever goes wrong is one line on stderr; it never fails the run.
+    A failure is reported on standard error and never fails the run.
     """
     target = os.environ.get(VARIABLE, "").strip()
     if not target:
@@ -34,8 +34,8 @@ def run_ended(facts: Mapping[str, Any]) -> None:
             _post(target, body)
         else:
             _execute(target, body, facts)
-    except Exception as error:  # a message that does not arrive costs no training
-        report(f"{VARIABLE} could not be told that the run has ended: {error}")
+    except Exception as error:  # never fail the run
+        report(f"{VARIABLE}: the notification could not be sent: {error}")
 
 
 def _post(url: str, body: str) -> None:

@@ -1,4 +1,4 @@
-"""Runs whose process is gone: found again, on the disk or on the store, to be continued or closed."""
+"""Orphaned runs, whose process is gone: find them in the spool or on the store, continue or close them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _RESUMES_FROM = ("checkpoint-*", PHASES_DONE, ARMS_DONE)
 
 
 def find_in_spool(spec: RunSpec) -> Spool | None:
-    """The newest run of this signature that was cut off and waits on this disk, locked; None when there is none."""
+    """Return the newest interrupted run of this signature in the spool, locked; None if there is none."""
 
     def same(spool: Spool) -> bool:
         header = spool.header
@@ -40,7 +40,7 @@ def find_in_spool(spec: RunSpec) -> Spool | None:
 
 
 def _locked(spool: Spool) -> bool:
-    """Take a spool, though it is just being shipped, or its process is just dying."""
+    """Lock a spool, waiting while it is being shipped or its process ends."""
     until = time.monotonic() + _PATIENCE_S
     while not spool.lock() and spool.folder.is_dir() and time.monotonic() < until:
         time.sleep(0.2)
@@ -48,15 +48,15 @@ def _locked(spool: Spool) -> bool:
 
 
 def find_on_store(client: MlflowClient, spec: RunSpec) -> str:
-    """The newest run of this signature that was cut off and that the store has, or "".
+    """Return the id of the newest interrupted run of this signature on the store, or "".
 
-    It is RUNNING although its process is gone; or it ended otherwise than FINISHED and what it goes on from is here.
+    It is RUNNING although its process is gone, or FAILED or KILLED with local checkpoints to resume from.
     """
     condition = (
         f"attributes.status != 'FINISHED' and tags.`{SIGNATURE}` = '{spec.signature}' and tags.`{KIND}` = '{spec.kind}'"
     )
     for run in _search(client, condition):
-        if RESTORING in run.data.tags:  # from a bundle: it only looks like one that was cut off
+        if RESTORING in run.data.tags:  # a restore from a bundle, not an interrupted run
             continue
         id, began_as = run.info.run_id, run.data.tags.get(SPOOL, "")
         running = run.info.status == "RUNNING"
@@ -69,7 +69,7 @@ def find_on_store(client: MlflowClient, spec: RunSpec) -> str:
 
 
 def close(client: MlflowClient | None, run_id: str, status: Status, why: str) -> None:
-    """End a run whose process is gone, here and on the store; one that has ended, or is recorded still, stays."""
+    """End a run whose process is gone, in the spool and on the store; do nothing if it ended or is being recorded."""
     spool = next(iter(spools(ROOT, lambda one: run_id in (one.id, one.state.run_id))), None)
     if spool and _locked(spool):
         try:
@@ -77,7 +77,7 @@ def close(client: MlflowClient | None, run_id: str, status: Status, why: str) ->
                 spool.append("tags", values={ERROR: why})
                 spool.append("finish", status=status)
             if client:
-                with suppress(AsrLabError):  # the store is away: it waits for `asr-lab sync`
+                with suppress(AsrLabError):  # left for `asr-lab sync`
                     Delivery(spool, client).deliver()
         finally:
             (spool.release if spool.waiting() else spool.remove)()
@@ -89,12 +89,12 @@ def close(client: MlflowClient | None, run_id: str, status: Status, why: str) ->
 
 
 def is_active(client: MlflowClient, run_id: str) -> bool:
-    """Whether the store has the run and it is not deleted."""
+    """Return whether the store has the run and it is not deleted."""
     return any(run.info.run_id == run_id for run in _search(client, f"attributes.run_id = '{run_id}'"))
 
 
 def close_unstarted(client: MlflowClient) -> None:
-    """Close runs whose process died before they began in earnest: nothing could ever continue them."""
+    """Close runs whose process ended before they had a signature: they cannot be continued."""
     condition = f"attributes.status = 'RUNNING' and tags.`{PROCESS}` IS NOT NULL and tags.`{SIGNATURE}` IS NULL"
     for run in _search(client, condition):
         if RESTORING not in run.data.tags and processes.is_gone(run.data.tags[PROCESS]):
@@ -102,14 +102,14 @@ def close_unstarted(client: MlflowClient) -> None:
 
 
 def move_checkpoints(old: str, new: str) -> None:
-    """Let the checkpoints of one run be those of another."""
+    """Move the checkpoints of one run to another."""
     if (CHECKPOINTS / old).is_dir():
         shutil.rmtree(CHECKPOINTS / new, ignore_errors=True)
         (CHECKPOINTS / old).rename(CHECKPOINTS / new)
 
 
 def _is_resumable(id: str) -> bool:
-    """Whether there is something to go on from: checkpoints of a training, or what is done of several."""
+    """Return whether there are checkpoints, or a list of finished trainings, to resume from."""
     return bool(id) and any(any((CHECKPOINTS / id).glob(pattern)) for pattern in _RESUMES_FROM)
 
 

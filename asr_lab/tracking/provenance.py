@@ -1,4 +1,4 @@
-"""Where a run comes from: code, command, versions, machine, process."""
+"""Provenance of a run: code, command, versions, hardware."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LIBRARIES = ("asr_lab", "torch", "torchaudio", "transformers", "lhotse", "mlflo
 
 
 def git_state(folder: Path | None = None) -> dict[str, str]:
-    """`git_sha` and `dirty` of the checkout this code lies in; empty where it is not a checkout."""
+    """Return `git_sha` and `dirty` of the checkout of this code; empty if it is none."""
     folder = folder or Path(__file__).parent
     sha = _git(folder, "rev-parse", "HEAD")
     if not sha:
@@ -28,7 +28,7 @@ def git_state(folder: Path | None = None) -> dict[str, str]:
 
 @cache
 def own_code() -> dict[str, str]:
-    """`git_state` of the code that this process runs: what happens to the checkout later does not change it."""
+    """Return `git_state` at the first call in this process."""
     return git_state()
 
 
@@ -42,18 +42,18 @@ def _git(folder: Path, *arguments: str) -> str:
 
 @cache
 def versions() -> str:
-    """`torch 2.11.0, transformers 5.23.0, ...` of what is installed."""
-    found = []
+    """Return the installed versions: `torch 2.11.0, transformers 5.23.0, ...`."""
+    installed = []
     for name in _LIBRARIES:
         try:
-            found.append(f"{name} {version(name)}")
+            installed.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             continue
-    return ", ".join([f"python {platform.python_version()}", *found])
+    return ", ".join([f"python {platform.python_version()}", *installed])
 
 
 def hardware() -> str:
-    """`AMD EPYC 7763, 2 cores, 23 GiB`, with the GPU if torch was imported and sees one."""
+    """Return `AMD EPYC 7763, 2 cores, 23 GiB`, with the GPU if torch was imported and sees one."""
     memory = psutil.virtual_memory().total / 2**30
     text = ", ".join(part for part in (_processor(), f"{os.cpu_count()} cores", f"{memory:.0f} GiB") if part)
     torch = sys.modules.get("torch")
@@ -63,7 +63,7 @@ def hardware() -> str:
 
 
 def threads() -> str:
-    """How many threads PyTorch computes with in this process, or "" where it was not imported."""
+    """Return the number of PyTorch's threads, or "" if torch was not imported."""
     torch = sys.modules.get("torch")
     return str(torch.get_num_threads()) if torch else ""
 
@@ -77,6 +77,6 @@ def _processor() -> str:
 
 
 def command() -> str:
-    """The command line of this process, as it can be typed again."""
+    """Return the command line of this process, quoted for a shell."""
     program = Path(sys.argv[0]).name
     return shlex.join(["asr-lab" if program == "__main__.py" else program, *sys.argv[1:]])

@@ -1,4 +1,4 @@
-"""One run, being recorded: written to its spool, shipped from there in the background."""
+"""The MLflow recorder: write a run to its spool, and ship it in the background."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from asr_lab.tracking.store import client as tracking_client
 from asr_lab.tracking.store import explain_store_errors, shown_uri
 from asr_lab.tracking.tags import DATA, ERROR
 
-_FLUSH_MODEL_S = 600.0  # an upload; a store that does not answer ends it at once
+_FLUSH_MODEL_S = 600.0  # an upload; ends at once if the store does not answer
 _FLUSH_END_S = 10.0
 
 
 class MlflowRecorder:
-    """One run: what is recorded is in its spool when the call returns, and on the store soon after."""
+    """Record one run: data are in the spool when a call returns, and on the store soon after."""
 
     def __init__(
         self, spool: Spool, spec: RunSpec, *, resumed: bool, offline: bool, leftovers: threading.Thread | None
@@ -50,7 +50,7 @@ class MlflowRecorder:
 
     @property
     def run_id(self) -> str:
-        """The run's id on the store; until it is there, that of its spool."""
+        """The run's id on the store; before it is there, the id of its spool."""
         return self.spool.state.run_id or self.spool.id
 
     @property
@@ -62,7 +62,7 @@ class MlflowRecorder:
         return self.spec.watcher is not None
 
     def params(self, values: Mapping[str, Any]) -> None:
-        """Parameters; those the run has already stay as they are (MLflow refuses to change one)."""
+        """Log parameters; existing ones are not changed (MLflow refuses)."""
         self.spool.append("params", values={key: _text(value) for key, value in values.items()})
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
@@ -73,9 +73,7 @@ class MlflowRecorder:
             self.spec.watcher.on_metrics(points, step)
 
     def last_steps(self) -> dict[str, int]:
-        """By the spool, which may have what the store has not, and by one question to the store, which has what was
-        recorded into a spool that is gone; a store that does not answer is not waited for.
-        """
+        """Return the last step of each metric of a resumed run, from the spool and, if it answers, from the store."""
         if not self.resumed:
             return {}
         steps = self.spool.last_steps()
@@ -89,11 +87,11 @@ class MlflowRecorder:
         self.spool.append("tags", values={key: str(value) for key, value in values.items()})
 
     def note(self, content: str) -> None:
-        """The description that the MLflow UI shows on top of the run."""
+        """Set the description that the MLflow UI shows on top of the run."""
         self.tags({MLFLOW_RUN_NOTE: content})
 
     def dataset(self, dataset: Dataset) -> None:
-        """One of the run's datasets, as MLflow shows them: name, digest, source, size."""
+        """Log a dataset: name, digest, source, size."""
         profile = {"utterances": dataset.num_utterances, "hours": round(dataset.hours, 4)}
         self.spool.append(
             "dataset",
@@ -131,10 +129,10 @@ class MlflowRecorder:
         self.spool.append("artifact", file=file, to="" if folder == "." else folder)
 
     def model(self, model: RegisteredModel, *, register: bool) -> str:
-        """Keep a model with the run, and make it a version of `model.name` if `register`.
+        """Log a model, register it as a version of `model.name` if `register`, and return its URI.
 
-        Its URI; while the store does not answer, its folder in the spool, and `asr-lab sync` registers it. "" where a
-        watcher does not want it.
+        Without the store, return its folder in the spool; `asr-lab sync` registers it. Return "" if a watcher
+        rejects it.
         """
         if self.spec.watcher and not self.spec.watcher.wants_model():
             return ""
@@ -156,7 +154,7 @@ class MlflowRecorder:
         return self.spool.state.models.get(file) or str(self.spool.folder / file)
 
     def flush(self, patience_s: float = _FLUSH_END_S) -> bool:
-        """Try to have everything on the store now; whether it is."""
+        """Ship everything now; return whether it is on the store."""
         self.spool.journal.sync()
         return self._shipper is not None and self._shipper.flush(patience_s)
 
@@ -169,7 +167,7 @@ class MlflowRecorder:
                 run_ended(self._facts(status))
 
     def _part(self) -> None:
-        """Ship what can be shipped within seconds, and let others have the rest."""
+        """Ship what is possible within seconds, release the spool, and report what is left."""
         self.flush(_FLUSH_END_S)
         trouble = self._shipper.trouble if self._shipper else None
         if self._shipper:
@@ -178,8 +176,8 @@ class MlflowRecorder:
             self.spool.release()
         if self._leftovers and not self.spec.parent:
             self._leftovers.join(_FLUSH_END_S)
-        reported = self.minimal and not self._shipper  # of a sweep that is offline: its own run says it for all of them
-        if self.spool.folder.is_dir() and not reported:  # else all of it is shipped
+        reported = self.minimal and not self._shipper  # offline trials: the run of the sweep reports for all
+        if self.spool.folder.is_dir() and not reported:  # else all is shipped
             why = trouble.what if trouble else sync.refusals(self.spool)
             why = f" ({why})" if why else ""
             model = ", a model among them," if set(self._models) - set(self.spool.state.models) else ""
@@ -219,7 +217,7 @@ class MlflowRecorder:
         try:
             self.tags({ERROR: reason(error)[:500]})
             self.finish(status_of(kind))
-        except SpoolError as full:  # must not hide what went wrong in the run
+        except SpoolError as full:  # must not hide the error of the run
             if not isinstance(error, SpoolError):
                 report(f"{self.name} could not be closed: {full.what}")
 

@@ -1,4 +1,4 @@
-"""What housekeeping knows of each run: small records, so that tens of thousands of runs fit in memory."""
+"""Compact records of runs for housekeeping: tens of thousands fit in memory."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _IDS = re.compile(r"m-[0-9a-f]{32}|(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """A run as housekeeping sees it; times are in milliseconds since 1970."""
+    """What housekeeping needs of a run; times are in milliseconds since 1970."""
 
     run_id: str
     name: str
@@ -53,24 +53,24 @@ class Record:
     deleted: bool
     started: int
     ended: int
-    """When it ended; 0 while it runs."""
+    """End time; 0 while it runs."""
     last_sign: int
-    """When it last gave a sign of life: its newest metric, else its start."""
+    """Time of its newest metric, else its start."""
     artifact_uri: str
     experiment_id: str
     parent: str
     tags: dict[str, str]
-    """Those of its tags that housekeeping goes by."""
+    """The tags that housekeeping uses."""
     metrics: dict[str, float]
-    """The metrics that decide, and the one asked for."""
+    """The deciding metrics, and the requested one."""
     needs: tuple[str, ...]
-    """Ids of the runs and models that its base lies in."""
+    """Ids of the runs and models that contain its base."""
     models: tuple[str, ...]
     """Ids of the models it logged."""
     trained_on: str
-    """Path of the manifest it learned from."""
+    """Path of its training manifest."""
     speakers: tuple[str, ...]
-    """Whom it has metrics of (`test/wer_by_speaker/ann`), as written in their names."""
+    """Speakers in the names of its metrics (`test/wer_by_speaker/ann`)."""
 
     def __str__(self) -> str:
         """Return `john (5e6f7a8b)`."""
@@ -82,17 +82,17 @@ class Record:
 
     @property
     def purge_begun(self) -> bool:
-        """Whether some of it is erased already."""
+        """Whether it is partly erased."""
         return self.tags.get(CLEANUP, "").startswith(PURGE_BEGUN)
 
     @property
     def deleting_begun(self) -> bool:
-        """Whether it was closed to be deleted, and then was not."""
+        """Whether it was closed for deletion, but not deleted."""
         return CLEANUP in self.tags and not self.purge_begun and not self.deleted and self.status == "KILLED"
 
     @property
     def since(self) -> int:
-        """When it ended, else when it last gave a sign of life: what its age is counted from."""
+        """Start of its age: its end, else its last sign of life."""
         return self.ended or self.last_sign
 
 
@@ -101,7 +101,7 @@ _TAGS = (KEEP, ARCHIVED, BUNDLES, CLEANUP, RESTORED_FROM, RESTORING, PROCESS, SP
 
 
 def record_of(run: Run, metric: str = "") -> Record:
-    """What housekeeping knows of a run; `metric` is kept besides those that decide."""
+    """Make the record of a run, with the deciding metrics and `metric`."""
     info, tags = run.info, run.data.tags
     started = info.start_time or 0
     # the public `metrics` have no timestamps; asking for each history would be a request a run
@@ -130,14 +130,14 @@ def record_of(run: Run, metric: str = "") -> Record:
 
 
 def ids_in(text: str) -> list[str]:
-    """The ids of runs and of logged models in a URI or path."""
+    """Return the ids of runs and logged models in a URI or path."""
     return _IDS.findall(text)
 
 
 def scan(
     client: MlflowClient, *, metric: str = "", deleted: bool = False, deleted_experiments: bool = False
 ) -> list[Record]:
-    """All runs of asr_lab, newest first, with those that `mlflow run` left; `deleted`: with the deleted ones."""
+    """Return all runs of asr_lab, newest first, and unstarted ones of `mlflow run`; `deleted`: also deleted ones."""
     view = ViewType.ALL if deleted else ViewType.ACTIVE_ONLY
     with explain_store_errors("the runs cannot be read"), _seldom_collecting():
         experiments = experiment_ids(client, ViewType.ALL if deleted_experiments else ViewType.ACTIVE_ONLY)
@@ -150,10 +150,7 @@ def scan(
 
 @contextmanager
 def _seldom_collecting() -> Iterator[None]:
-    """Collect seldom while many runs are read: 10,000 of them take 4 s of CPU instead of 10 s, in the same memory.
-
-    Each run is dozens of objects, so the usual thresholds bring hundreds of collections that find nothing.
-    """
+    """Collect garbage less often: reading 10,000 runs takes 4 s of CPU instead of 10 s, in the same memory."""
     before = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
@@ -165,7 +162,7 @@ def _seldom_collecting() -> Iterator[None]:
 
 
 def models_of(client: MlflowClient, experiment: str, run_id: str) -> Iterator[LoggedModel]:
-    """The models that a run logged; softly deleted ones are not told of."""
+    """Yield the models that a run logged, without soft-deleted ones."""
     condition = f"source_run_id = '{run_id}'"
     return all_pages(client.search_logged_models, [experiment], condition)
 

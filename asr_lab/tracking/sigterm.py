@@ -1,4 +1,4 @@
-"""SIGTERM while a run is recorded: it leaves the run as Ctrl-C does, which is closed then, and not found orphaned."""
+"""SIGTERM during a run: close the run as Ctrl-C does."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from asr_lab.interfaces.tracking import Terminated
 
 
 def end_on_sigterm() -> Callable[[], None]:
-    """From now on SIGTERM raises `Terminated` in the main thread; the function that is returned undoes it.
+    """Make SIGTERM raise `Terminated` in the main thread; return a function that undoes this.
 
-    Nothing is changed where somebody else listens to it already, or in another thread.
+    Does nothing if SIGTERM has a handler already, or in another thread.
     """
     is_main = threading.current_thread() is threading.main_thread()
     if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
@@ -21,10 +21,10 @@ def end_on_sigterm() -> Callable[[], None]:
     own = os.getpid()
 
     def end(*_: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends it at once
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second signal ends the process
         if os.getpid() == own:
             raise Terminated
-        os.kill(os.getpid(), signal.SIGTERM)  # a forked loader: the run is not its own
+        os.kill(os.getpid(), signal.SIGTERM)  # a forked data loader does not own the run
 
     def undo() -> None:
         if signal.getsignal(signal.SIGTERM) is end:

@@ -1,4 +1,4 @@
-"""The tracking store: which one, and reaching it with one clear message when it cannot be reached."""
+"""Access to the tracking store: URI, client, searches, and errors as one clear message."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from asr_lab.tracking.connection import (
 )
 
 DEFAULT_URI = "sqlite:///mlflow.db"
-# MLflow tries seven times and waits for minutes; who records a run has the spool, everyone else wants an answer
+# MLflow retries for minutes by default; recording has the spool, other commands should fail fast
 _HTTP = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
@@ -40,17 +40,17 @@ _EXPERIMENTS_AT_ONCE = 1000
 
 
 def tracking_uri() -> str:
-    """`MLFLOW_TRACKING_URI`, else `sqlite:///mlflow.db` in this folder."""
+    """Return `MLFLOW_TRACKING_URI`, or `sqlite:///mlflow.db` in the working folder."""
     return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
 
 
 def shown_uri() -> str:
-    """The store as it may be shown: its password never is."""
+    """Return the store's URI without its password."""
     return without_password(tracking_uri())
 
 
 def same_store(one: str, other: str) -> bool:
-    """Whether two URIs mean the same store, seen from this folder; passwords change, and do not count."""
+    """Return whether two URIs name the same store, seen from this folder; passwords are ignored."""
     return _canonical(one) == _canonical(other)
 
 
@@ -61,10 +61,10 @@ def _canonical(uri: str) -> str:
 
 @functools.cache
 def silence_mlflow() -> None:
-    """What MLflow says of itself on every start is not for our users."""
+    """Silence the messages that MLflow logs on every start."""
     for name in ("alembic", "mlflow.tracking.fluent", "mlflow.models.model"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # a traceback of what it raises anyway
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # logs a traceback of what it raises
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     warnings.filterwarnings("ignore", message=".*An input example was not provided.*")
@@ -75,10 +75,10 @@ _check_once = functools.cache(check_connection)
 
 
 def client(*, again: bool = False) -> MlflowClient:
-    """A client of the tracking store, which is also made the one that `mlflow` itself uses.
+    """Return a client of the tracking store, and make that the store of `mlflow` itself.
 
-    Raises `AsrLabError` when the store cannot be used (a file that is none, no rights, the schema of another MLflow),
-    and `StoreUnavailableError` when it is a server that does not answer; where it once did, only `again` asks it.
+    Raises `AsrLabError` when the store cannot be used (not a database, no permission, the schema of another MLflow),
+    and `StoreUnavailableError` if a server does not answer; a server that answered once is only checked `again`.
     """
     silence_mlflow()
     for name, value in _HTTP.items():
@@ -94,7 +94,7 @@ _once = threading.Lock()
 
 @contextmanager
 def without_retries() -> Iterator[None]:
-    """Around a request that makes something: MLflow must not send it twice by itself when the answer is late."""
+    """Disable MLflow's retries: a request that creates something must not be sent twice if the answer is late."""
     name = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
     with _once:
         before = os.environ.get(name, _HTTP[name])
@@ -106,7 +106,7 @@ def without_retries() -> Iterator[None]:
 
 
 def is_final(error: BaseException) -> bool:
-    """Whether asking again would get the same answer: what was asked is wrong, not the moment."""
+    """Return whether a retry would fail in the same way."""
     return isinstance(error, MlflowException) and error.error_code in _FINAL and not is_transient(error)
 
 
@@ -130,31 +130,31 @@ def explain_store_errors(what: str, where: str = "") -> Iterator[None]:
         raise AsrLabError(
             f"{what}: {first_line(message)}",
             where=where or shown_uri(),
-            hint="type mlflow run in the project's own folder, or set MLFLOW_TRACKING_URI" if lost else "",
+            hint="call mlflow run in the project's own folder, or set MLFLOW_TRACKING_URI" if lost else "",
         ) from error
 
 
 def is_missing(error: BaseException) -> bool:
-    """Whether the store says that what was asked for is not there."""
+    """Return whether the store reports that something does not exist."""
     return isinstance(error, MlflowException) and error.error_code == "RESOURCE_DOES_NOT_EXIST"
 
 
 def first_line(message: str) -> str:
-    """The first line of what a store said, as it may be shown."""
+    """Return the first line of a message, without passwords."""
     return without_password((message.splitlines() or [""])[0])
 
 
 def _explain_refusal(message: str) -> tuple[str, str]:
-    """(Why a server did not do what it was asked, what to do about it)."""
+    """Return why a server refused a request, and a hint."""
     code = re.search(r"failed with error code (401|403)", message)
     if code is None:
         return first_line(message), ""
-    why = "the server does not know you (401)" if code[1] == "401" else "the server gives you no right to it (403)"
-    return why, "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, say who you are"
+    why = "the server requires a login (401)" if code[1] == "401" else "the server denies permission (403)"
+    return why, "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
 
 
 def all_pages(read: Callable[..., Any], *arguments: Any, **options: Any) -> Iterator[Any]:
-    """Everything that one of MLflow's searches gives, page by page."""
+    """Yield all results of one of MLflow's searches, page by page."""
     token = None
     while True:
         page = read(*arguments, **options, page_token=token)
@@ -173,19 +173,19 @@ def search_runs(
     page_size: int = 1000,
     order: str = "attributes.start_time DESC",
 ) -> Iterator[Run]:
-    """Runs by MLflow's filter grammar, newest first, page by page."""
+    """Yield runs by a filter in MLflow's grammar, newest first, page by page."""
     if experiments:
         yield from all_pages(client.search_runs, experiments, condition, view, page_size, [order])
 
 
 def experiment_ids(client: MlflowClient, view: int = ViewType.ACTIVE_ONLY) -> list[str]:
-    """Every experiment that is not deleted: runs are told by their tags, wherever they lie."""
+    """Return the ids of all experiments; runs of asr_lab are identified by tags, not by experiment."""
     experiments = all_pages(client.search_experiments, view, max_results=_EXPERIMENTS_AT_ONCE)
     return [str(experiment.experiment_id) for experiment in experiments]
 
 
 def experiment_id(client: MlflowClient, name: str) -> str:
-    """The experiment of that name, made when it is not there; one that was deleted in the UI is restored."""
+    """Return the id of an experiment; create it if it does not exist, restore it if it was deleted."""
     found = client.get_experiment_by_name(name)
     if found is None:
         return str(client.create_experiment(name))

@@ -225,8 +225,8 @@ def test_a_manifest_that_changed_since_says_nothing():
     moved = made_run("moved", params={"data.train": "corpora/moved.jsonl.gz"}, tags={"asr_lab.data.train": "d1"})
     untold = made_run("untold", params={"data.train": "corpora/reused.jsonl.gz"})
     said = ok("forget", NAME, "--shared-models", "--yes")
-    assert "corpora/reused.jsonl.gz is not what they learned from: it has changed since" in said
-    assert "from whom untold, of-bob learned is not known" in said
+    assert "corpora/reused.jsonl.gz differs from the training data" in said
+    assert "the training speakers of untold, of-bob are not known" in said
     assert "corpora/moved.jsonl.gz is not on this machine" in said
     assert all_run_ids() == {of_bob, moved, untold, record().info.run_id}
 

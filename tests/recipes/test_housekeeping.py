@@ -57,15 +57,15 @@ def test_what_finished_without_the_metric_is_not_judged_and_stays():
     odd, failed = made_run("odd", family="oddities"), made_run("failed", wer=None, status="FAILED")
     worse = made_run("worse", wer=0.5)
     plan = planned("--keep-best")
-    assert plan["sweep"]["why"] == "not judged: it has no val/wer"
-    assert plan["odd"]["why"] == "not judged: nothing decides for its family"
+    assert plan["sweep"]["why"] == "not ranked: it has no val/wer"
+    assert plan["odd"]["why"] == "not ranked: its family has no deciding metric"
     ok("cleanup", "--keep-best", "--yes")
     assert [is_there(one) for one in (judged, sweep, odd, failed, worse)] == [True, True, True, False, False]
 
 
 def test_a_metric_without_a_better_side_judges_nothing():
     made_run("one", model=True)
-    assert "no better side" in refused("cleanup", "--keep-best", "--metric", "model/score")
+    assert "direction" in refused("cleanup", "--keep-best", "--metric", "model/score")
 
 
 def test_what_is_registered_kept_archived_or_running_stays():

@@ -87,7 +87,7 @@ def test_purge_through_a_server_and_then_in_its_database(server):
     assert sorted(kept(server)) == rest
     assert client().get_run(gone).info.lifecycle_stage == "deleted"
     assert "erased already" in refused("restore", gone)
-    assert "nothing says what should go" in refused("cleanup", "--purge", "--yes")  # all that a server can do is done
+    assert "no condition selects runs" in refused("cleanup", "--purge", "--yes")  # all that a server can do is done
     wrong = "sqlite:///other.db"
     assert "no such backend store" in refused("cleanup", "--purge", "--yes", "--backend-store-uri", wrong)
     ok("cleanup", "--purge", "--yes", "--backend-store-uri", server.database)

@@ -25,22 +25,22 @@ _FIGURES = (".png", ".svg", ".pdf")
 @click.command()
 @click.argument("names", nargs=-1, metavar="[RUN]...")
 @selection_options
-@click.option("--metric", default="", help="Rank and test by this one.  [what decides for the family]")
-@click.option("--vs", default="", metavar="RUN|best", help="Test every run against it; by itself up to 20 runs.")
-@click.option("--group-by", "by", default="", metavar="KEY,...", help="Fold runs alike in these: mean, deviation, n.")
-@click.option("--utterances", is_flag=True, help="Of two runs: which utterances got better or worse, aligned.")
-@click.option("--limit", default=20, show_default=True, help="With --utterances: show so many.")
-@click.option("--ways", is_flag=True, help="Scratch, fine-tune, adapter: error rates beside time, memory and size.")
-@click.option("--curves", "figure", type=click.Path(path_type=Path), help="Draw the learning curves into this file.")
-@click.option("--log", "log", is_flag=True, help="Put table, curves and page among the artifacts of the runs.")
+@click.option("--metric", default="", help="Rank and test by this metric.  [the family's deciding metric]")
+@click.option("--vs", default="", metavar="RUN|best", help="Test every run against it; the default for up to 20 runs.")
+@click.option("--group-by", "by", default="", metavar="KEY,...", help="Group runs by parameters: mean, deviation, n.")
+@click.option("--utterances", is_flag=True, help="For two runs: utterances that changed, aligned.")
+@click.option("--limit", default=20, show_default=True, help="With --utterances: number of utterances shown.")
+@click.option("--ways", is_flag=True, help="Compare training methods: error rates, time, memory and size.")
+@click.option("--curves", "figure", type=click.Path(path_type=Path), help="Draw the learning curves to this file.")
+@click.option("--log", "log", is_flag=True, help="Log table, curves and page to the runs.")
 @click.option("--format", "style", type=click.Choice(STYLES), default="table", show_default=True)
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write there what --format makes.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write --format to this file.")
 def compare(
     names: tuple[str, ...], selection: Selection, metric: str, vs: str, by: str, utterances: bool, limit: int,
     ways: bool, figure: Path | None, log: bool, style: str, out: Path | None,
 ) -> None:  # fmt: skip
-    """Runs side by side: only the parameters that differ, the metrics that matter, the best in bold, and whether a
-    difference is more than chance (paired bootstrap on the same utterances; p corrected by Holm).
+    """Compare runs: differing parameters, main metrics with the best in bold, and significance (paired bootstrap on
+    the same utterances; p corrected by Holm).
 
     \b
     Examples:
@@ -54,7 +54,7 @@ def compare(
     """
     _refuse(vs=vs, by=by, utterances=utterances, ways=ways, figure=figure, log=log, style=style, out=out)
     if names and str(selection):
-        raise AsrLabError(f"runs by name and {selection} do not go together", allowed="names, or what they are like")
+        raise AsrLabError(f"runs by name and {selection} do not go together", allowed="names, or selection options")
     from asr_lab.tracking.queries.find import find_each, find_run
 
     if utterances:
@@ -67,7 +67,7 @@ def compare(
     found = find_each(names) if names else selection.find(status="FINISHED")
     if not found:
         raise AsrLabError(
-            f"no finished run is like {selection or 'that'}", hint=selection.hidden(), next_command="asr-lab list"
+            f"no finished run matches {selection or 'that'}", hint=selection.hidden(), next_command="asr-lab list"
         )
     from asr_lab.cli.store.confirm import progress
     from asr_lab.tracking.queries import comparison
@@ -84,7 +84,7 @@ def compare(
 def _refuse(
     *, vs: str, by: str, utterances: bool, ways: bool, figure: Path | None, log: bool, style: str, out: Path | None
 ) -> None:
-    """Options that do not go together, before anything is read."""
+    """Raise `AsrLabError` for options that exclude each other."""
     modes = [name for name, on in (("--group-by", by), ("--utterances", utterances), ("--ways", ways)) if on]
     if len(modes) > 1 or (modes and vs):
         raise AsrLabError(f"{' and '.join([*modes, *(['--vs'] if vs else [])])} do not go together")
@@ -131,7 +131,7 @@ def _page(compared: Comparison) -> str:
     )
 
 
-_MOST_CURVES = 50  # runs whose every step is fetched, the best first
+_MOST_CURVES = 50  # runs whose curves are read, the best first
 
 
 def _draw(found: Sequence[Run], compared: Comparison, file: Path | None, *, log: bool, page: str) -> None:
@@ -141,14 +141,14 @@ def _draw(found: Sequence[Run], compared: Comparison, file: Path | None, *, log:
 
     shown = compared.ranked()[:_MOST_CURVES]
     drawn = curves_figure(run_tables.curves(shown, CURVES))
-    say = console(stderr=True)
+    err = console(stderr=True)
     if len(shown) < len(found):
-        say.print(f"curves: of the {len(shown)} best of {counted(len(found), 'run')}")
+        err.print(f"curves: of the {len(shown)} best of {counted(len(found), 'run')}")
     if file:
         file.parent.mkdir(parents=True, exist_ok=True)
         drawn.savefig(file, dpi=150)
-        say.print(f"curves: {file}")
+        err.print(f"curves: {file}")
     if log:
         run_tables.log_comparison(found, compared.frame, drawn, page)
-        kept = "table, curves and page" if page else "table and curves"
-        say.print(f"{kept}: under compare/ of {counted(len(found), 'run')}")
+        logged = "table, curves and page" if page else "table and curves"
+        err.print(f"{logged}: under compare/ of {counted(len(found), 'run')}")

@@ -1,4 +1,4 @@
-"""`asr-lab compare RUN1 RUN2 --utterances`: what changed, utterance by utterance."""
+"""`asr-lab compare RUN1 RUN2 --utterances`: differences per utterance."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _STYLES = {"equal": "", "substitute": "yellow", "delete": "red", "insert": "mage
 
 
 def show_utterances(first: Run, second: Run, metric: str, limit: int, style: str, out: Path | None = None) -> None:
-    """The utterances of two runs on the same data, those that changed most first; raises `AsrLabError` else.
+    """Show the utterances of two runs, largest changes first; raises `AsrLabError` if their data differ.
 
-    `out` takes what a style other than `table` makes.
+    Styles other than `table` are written to `out`.
     """
     if style == "html":
         raise AsrLabError("--utterances has no page", allowed="--format table, json, csv, markdown or latex")
@@ -68,7 +68,7 @@ def show_utterances(first: Run, second: Run, metric: str, limit: int, style: str
 
 
 def _metric(first: Run, second: Run, wanted: str) -> str:
-    """The error rate to go by: the wanted one, or the deciding one, or one of a split that both were scored on."""
+    """Return the error rate to compare: `wanted`, the deciding one, or one of a split of both runs."""
     decides = deciding_metric([second, first], wanted)
     if not wanted:
         rate = ratios.rate_of(decides)

@@ -1,4 +1,4 @@
-"""Which runs are meant: the options that commands on many runs share."""
+"""Options that select runs, shared by several commands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Selection:
-    """What was asked for on the command line."""
+    """Values of the selection options."""
 
     pattern: str = ""
     family: str = ""
@@ -25,7 +25,7 @@ class Selection:
     children: bool = False
 
     def find(self, status: str = "", limit: int | None = None) -> list[Run]:
-        """The runs, newest first."""
+        """Return the runs, newest first."""
         from asr_lab.tracking.queries import runs
 
         most = {} if limit is None else {"limit": limit}
@@ -41,14 +41,14 @@ class Selection:
         )
 
     def hidden(self) -> str:
-        """What a hint says of runs that were left out, or "" when there are none."""
+        """Return a hint on runs that other options would include, or ""."""
         wider = {"--children": replace(self, children=True), "--archived": replace(self, archived=True)}
         helps = [option for option, selection in wider.items() if selection != self and selection.find(limit=1)]
         return f"there are some with {' or '.join(helps)}" if helps else ""
 
     def __str__(self) -> str:
-        said = {"--pattern": self.pattern, "--family": self.family, "--filter": self.where, "--since": self.since}
-        return " ".join(f"{option} {value!r}" for option, value in said.items() if value)
+        given = {"--pattern": self.pattern, "--family": self.family, "--filter": self.where, "--since": self.since}
+        return " ".join(f"{option} {value!r}" for option, value in given.items() if value)
 
 
 def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -65,10 +65,10 @@ def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 _OPTIONS = (
-    click.option("--pattern", default="", help="Glob or part of a run's name, model type or family, case-blind."),
+    click.option("--pattern", default="", help="Glob or part of a run's name, model type or family, case-insensitive."),
     click.option("--family", default="", help="Only this family, such as adapter."),
-    click.option("--filter", "where", default="", help="Conditions as MLflow writes them, joined by AND."),
-    click.option("--since", default="", help="Begun since then: 7d, 12h, or a date such as 2026-11-01."),
-    click.option("--archived", is_flag=True, help="Archived runs too."),
-    click.option("--children", is_flag=True, help="Trials of sweeps, folds and phases too."),
+    click.option("--filter", "where", default="", help="Conditions in MLflow's grammar, joined by AND."),
+    click.option("--since", default="", help="Started since: 7d, 12h, or a date such as 2026-11-01."),
+    click.option("--archived", is_flag=True, help="Include archived runs."),
+    click.option("--children", is_flag=True, help="Include trials of sweeps, folds and phases."),
 )

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 @click.command("list")
 @selection_options
-@click.option("--state", type=click.Choice(["running", "finished", "failed", "killed"]), help="Only these.")
-@click.option("--limit", default=30, show_default=True, type=click.IntRange(min=1), help="At most so many runs.")
+@click.option("--state", type=click.Choice(["running", "finished", "failed", "killed"]), help="Only this state.")
+@click.option("--limit", default=30, show_default=True, type=click.IntRange(min=1), help="Maximum number of runs.")
 @format_option
 def list_runs(selection: Selection, state: str | None, limit: int, style: str) -> None:
-    """Runs, newest first: state, age, the metric that decides for their family, what keeps them, size on disk.
+    """List runs, newest first: state, age, deciding metric, marks, size on disk.
 
     \b
     Examples:
@@ -41,7 +41,7 @@ def list_runs(selection: Selection, state: str | None, limit: int, style: str) -
     found = selection.find(status=(state or "").upper(), limit=limit)
     asked = " ".join(part for part in (str(selection), f"--state {state}" if state else "") if part)
     if not found and asked:
-        raise AsrLabError(f"no run is like {asked}", hint=selection.hidden(), next_command="asr-lab list")
+        raise AsrLabError(f"no run matches {asked}", hint=selection.hidden(), next_command="asr-lab list")
     if not found and style == "table":
         click.echo(selection.hidden() or "no runs yet; try: mlflow run . -e adapter -P name=john")
         return
@@ -52,7 +52,7 @@ def list_runs(selection: Selection, state: str | None, limit: int, style: str) -
 
 
 def _for_people(table: pd.DataFrame) -> Table:
-    """Ages, durations and sizes as people say them."""
+    """Format ages, durations and sizes."""
     now = pd.Timestamp.now("UTC").tz_localize(None)
     shown = table.drop(columns=["started", "seconds", "bytes", "kind"])
     shown.insert(4, "age", [ago((now - started).total_seconds()) for started in table["started"]])
@@ -65,8 +65,9 @@ def _for_people(table: pd.DataFrame) -> Table:
 @click.argument("run")
 @click.option("--format", "style", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def show(run: str, style: str) -> None:
-    """One RUN (its name, its id or the first four or more characters of it): what it is, what differs from the
-    defaults, its figures and curves, its data, models and relatives.
+    """Show one RUN: what differs from the defaults, metrics and curves, data, models and related runs.
+
+    RUN is a name, an id, or the first four or more characters of an id.
 
     \b
     Examples:
@@ -109,7 +110,7 @@ def _section(title: str, rows: dict[str, Any]) -> None:
 
 
 def _curves(run: Run) -> dict[str, str]:
-    """Each metric with more than one value as a line: bars, first and last value, the best and its step."""
+    """Return a line per metric with several values: bars, first and last value, the best and its step."""
     from asr_lab.metrics.catalog import CURVES
     from asr_lab.reports.sparkline import sparkline
     from asr_lab.tracking.queries import run_details, run_tables

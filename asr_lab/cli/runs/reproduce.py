@@ -18,10 +18,10 @@ _USUAL_TOLERANCE = 0.02
 @click.argument("run")
 @click.argument("keys", nargs=-1, type=click.UNPROCESSED, metavar="[KEY=VALUE]...")
 @overrides_option
-@click.option("--tolerance", type=click.FloatRange(0), help="Largest difference of a figure that still counts as the "
-              "same.  [0 where code, versions, hardware and data are the same, else 0.02]")  # fmt: skip
-@click.option("--check", "only_check", is_flag=True, help="Only say what is the same and what differs; run nothing.")
-@click.option("--anyway", is_flag=True, help="Run also on data that are not those of the run.")
+@click.option("--tolerance", type=click.FloatRange(0), help="Largest difference of a metric that counts as "
+              "equal.  [0 where code, versions, hardware and data are the same, else 0.02]")  # fmt: skip
+@click.option("--check", "only_check", is_flag=True, help="Only report what differs; run nothing.")
+@click.option("--anyway", is_flag=True, help="Run even if the data differ.")
 @format_option
 def reproduce(
     run: str,
@@ -32,10 +32,10 @@ def reproduce(
     anyway: bool,
     style: str,
 ) -> None:
-    """Run RUN again from its own configuration, as its child, and hold every figure of every step against it.
+    """Repeat RUN from its configuration, as its child, and compare all metrics at all steps.
 
-    First it says what differs: code, versions, hardware, processes, data, models, seed. Nothing is checked out or
-    installed, and registry and adapters stay as they are. KEY=VALUE names data that have moved.
+    Differences are listed first: code, versions, hardware, processes, data, models, seed. Nothing is checked out or
+    installed, and registry and adapters are not changed. KEY=VALUE gives the path of moved data.
 
     \b
     Examples:

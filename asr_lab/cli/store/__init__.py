@@ -1,1 +1,1 @@
-"""Commands that keep the store in order: cleanup, archive, forget, sync, doctor."""
+"""Commands for the tracking store: cleanup, archive, forget, sync, doctor."""

@@ -10,15 +10,15 @@ from asr_lab.units import counted, megabytes
 
 @click.command()
 @click.argument("names", nargs=-1, required=True, metavar="RUN...")
-@click.option("--to", required=True, metavar="DIR|s3://BUCKET/PREFIX", help="Where the bundles go.")
-@click.option("--purge", is_flag=True, help="Afterwards erase the runs from the store: only the bundles are left.")
+@click.option("--to", required=True, metavar="DIR|s3://BUCKET/PREFIX", help="Location of the bundles.")
+@click.option("--purge", is_flag=True, help="Then erase the runs from the store, so that only the bundles are left.")
 @backend_option
 @yes_option
 def archive(names: tuple[str, ...], to: str, purge: bool, backend: str, yes: bool) -> None:
     """Pack each RUN into a bundle: params, tags, all points of its metrics, artifacts, models, checksums.
 
-    Each bundle is read back before its run is marked as archived; from then on list and compare hide it, and no
-    cleanup touches it. `asr-lab restore` brings it back. An erasing that was cut off is finished by the same command.
+    Each bundle is verified before its run is marked as archived; then list and compare hide it, and no cleanup
+    touches it. `asr-lab restore` restores it. The same command finishes an interrupted purge.
 
     \b
     Examples:
@@ -67,9 +67,9 @@ def archive(names: tuple[str, ...], to: str, purge: bool, backend: str, yes: boo
 @click.command()
 @click.argument("names", nargs=-1, required=True, metavar="RUN|BUNDLE...")
 def restore(names: tuple[str, ...]) -> None:
-    """Bring back runs: deleted ones, archived ones, and from bundles ones that this store does not have.
+    """Restore runs: deleted ones, archived ones, and from bundles those that the store does not have.
 
-    A run from a bundle gets a new id, and is also found by the old one. Twice is the same as once.
+    A run from a bundle gets a new id, and is also found by the old one.
 
     \b
     Examples:

@@ -34,24 +34,24 @@ _VERBS = {"delete": "deleted (asr-lab restore RUN brings it back)", "purge": "er
 
 
 @click.command()
-@click.option("--days-old", type=click.FloatRange(min=0), help="Ended, or silent, for so many days.")
+@click.option("--days-old", type=click.FloatRange(min=0), help="Only runs without activity for so many days.")
 @click.option(
     "--keep-best",
     type=click.IntRange(min=1),
     is_flag=False,
     flag_value=1,
     metavar="[K]",
-    help="The best K runs (1) of each family on the same data stay, and those that cannot be judged.",
+    help="Spare the best K runs (1) of each family on the same data, and those that cannot be ranked.",
 )
-@click.option("--metric", default="", help="What --keep-best judges by.  [the one that decides for the family]")
-@click.option("--pattern", default="", help="Glob or part of a run's name, model type or family, case-blind.")
+@click.option("--metric", default="", help="Metric for --keep-best.  [the family's deciding metric]")
+@click.option("--pattern", default="", help="Glob or part of a run's name, model type or family, case-insensitive.")
 @click.option("--family", default="", help="Only this family, such as adapter.")
 @click.option("--failed", is_flag=True, help="Only runs that failed or were killed.")
 @click.option("--stale-running", is_flag=True, help="Only runs whose process is gone, or silent elsewhere for a day.")
-@click.option("--deleted", is_flag=True, help="With --purge: also what was deleted before.")
+@click.option("--deleted", is_flag=True, help="With --purge: also deleted runs.")
 @click.option("--checkpoints-only", is_flag=True, help="Delete only checkpoints; the runs stay.")
 @click.option("--purge", is_flag=True, help="Erase rows, files and logged models for good.")
-@click.option("--no-sizes", is_flag=True, help="Do not measure what would be free: quicker on a remote store.")
+@click.option("--no-sizes", is_flag=True, help="Do not measure sizes: faster on a remote store.")
 @backend_option
 @plan_option
 @yes_option
@@ -66,10 +66,10 @@ def cleanup(
     style: str,
     **selected: Any,
 ) -> None:
-    """Delete runs, after showing which and why. What is given must all hold; --failed and --stale-running add up.
+    """Delete runs, after showing which and why. All conditions must hold; --failed and --stale-running add up.
 
-    Never touched: what is registered, kept, archived or running, and parents and bases of what stays. Without --purge
-    a run is only hidden, and `asr-lab restore` brings it back.
+    Registered, pinned, archived and running runs are never deleted, nor parents and bases of runs that stay. Without
+    --purge, `asr-lab restore` restores a run.
 
     \b
     Examples:
@@ -139,7 +139,7 @@ def _show(planned: CleanupPlan, style: str) -> None:
 
 
 def _question(planned: CleanupPlan, action: Action) -> str:
-    """What is lost, and of which runs."""
+    """Return the question: what is deleted, of which runs."""
     going = [line.record for line in planned.going]
     size = "" if planned.size is None else f", {megabytes(planned.size)}"
     return f"{_LOST[action]} {named(going)} ({counted(len(going), 'run')}{size})?"
@@ -156,9 +156,9 @@ def _report(planned: CleanupPlan, left: list[PlannedRun], action: Action, *, row
 
 @click.command()
 @click.argument("names", nargs=-1, required=True, metavar="RUN...")
-@click.option("--undo", is_flag=True, help="Take the mark away.")
+@click.option("--undo", is_flag=True, help="Unpin them.")
 def keep(names: tuple[str, ...], undo: bool) -> None:
-    """Mark runs that no cleanup may touch.
+    """Pin runs, so that no cleanup deletes them.
 
     \b
     Examples:
@@ -179,7 +179,7 @@ def keep(names: tuple[str, ...], undo: bool) -> None:
 @click.command()
 @click.argument("run")
 @click.argument("text")
-@click.option("--replace", is_flag=True, help="Put it in the place of what was written so far.")
+@click.option("--replace", is_flag=True, help="Replace the existing description.")
 def note(run: str, text: str, replace: bool) -> None:
     """Add TEXT (Markdown) to the description of RUN, which the MLflow UI shows on top of it.
 

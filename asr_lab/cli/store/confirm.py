@@ -1,4 +1,4 @@
-"""What commands that remove things share: the question, the bar, and not waiting for minutes for a dead server."""
+"""Shared by commands that delete: options, confirmation, progress bar."""
 
 from __future__ import annotations
 
@@ -37,24 +37,24 @@ def backend_option(function: F) -> F:
         default="",
         envvar="MLFLOW_BACKEND_STORE_URI",
         metavar="URI",
-        help="The tracking server's database, for erasing rows: the server itself offers no way.",
+        help="The tracking server's database, to erase rows: the server cannot.",
     )(function)
 
 
 def ask(question: str, yes: bool) -> None:
-    """Go on only when the answer is yes (exit code 1 otherwise)."""
+    """Ask for confirmation; exit with code 1 unless the answer is yes."""
     if not yes:
         click.confirm(question, abort=True, err=True)
 
 
 def named(runs: Iterable[Record]) -> str:
-    """`base (1a2b3c4d), john (5e6f7a8b) and 12 more`: runs in a question."""
+    """Return `base (1a2b3c4d), john (5e6f7a8b) and 12 more`."""
     return listing(runs, 5)
 
 
 @contextmanager
 def progress(label: str, total: int) -> Iterator[Callable[[], None]]:
-    """A bar on standard error; call what it gives after each step."""
+    """Show a progress bar on standard error; call the yielded function after each step."""
     out = console(stderr=True)
     with Progress(console=out, transient=True, disable=not out.is_terminal) as bar:
         task = bar.add_task(label, total=total)
@@ -62,12 +62,12 @@ def progress(label: str, total: int) -> Iterator[Callable[[], None]]:
 
 
 def limit_retries() -> None:
-    """Find out within seconds, not minutes, that a server died while we talked to it."""
+    """Limit MLflow's retries, so that a dead server is noticed within seconds."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
 
 
 def warn_hidden_rows() -> None:
-    """Say that rows are left of what was erased through a server."""
+    """Report that a tracking server cannot erase rows."""
     console(stderr=True).print(
         "their files are gone; their rows are only hidden, as a tracking server cannot erase rows. To finish it:\n"
         "  asr-lab cleanup --purge --backend-store-uri URI-OF-THE-SERVER'S-DATABASE",

@@ -13,7 +13,7 @@ from asr_lab.cli.options import console, format_option
 @format_option
 @click.pass_context
 def doctor(context: click.Context, style: str) -> None:
-    """Check the setting-up and say what to do: packages, tracking store and its schema, artifacts, disk, GPU, eSpeak.
+    """Check the installation, and suggest fixes: packages, tracking store and its schema, artifacts, disk, GPU, eSpeak.
 
     Exit code 1 when something does not work; a warning is not a failure.
 
@@ -26,10 +26,10 @@ def doctor(context: click.Context, style: str) -> None:
 
     from asr_lab.tracking.doctor import Check, examine
 
-    found: list[Check] = []
+    checks: list[Check] = []
     out = console()
     for check in examine():
-        found.append(check)
+        checks.append(check)
         if style == "table":
             colour = {"ok": "green", "warn": "yellow", "fail": "red"}[check.state]
             line = f"[{colour}]{check.state:4}[/]  [bold]{check.name:9}[/]  {escape(check.found)}"
@@ -37,10 +37,10 @@ def doctor(context: click.Context, style: str) -> None:
             if check.advice:
                 out.print(f"                 -> {check.advice}", markup=False, soft_wrap=True)
     if style != "table":
-        import pandas as pd  # not before it is needed: the doctor is for installations in which it does not load
+        import pandas as pd  # late: doctor must run where pandas does not load
 
         from asr_lab.cli import tables
 
-        tables.show(pd.DataFrame([asdict(check) for check in found]), style)
-    if any(check.state == "fail" for check in found):
+        tables.show(pd.DataFrame([asdict(check) for check in checks]), style)
+    if any(check.state == "fail" for check in checks):
         context.exit(1)

@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("folder", default="spool", type=click.Path(path_type=Path))
-@click.option("--dry-run", is_flag=True, help="Show what waits; ship nothing.")
-@click.option("--here", is_flag=True, help="Ship to the store that is set also what was recorded for another one.")
-@click.option("--drop", "dropped", metavar="RUN", help="Throw away what waits of this run, by its name or id.")
+@click.option("--dry-run", is_flag=True, help="List pending runs; ship nothing.")
+@click.option("--here", is_flag=True, help="Also ship runs recorded for another store to the current one.")
+@click.option("--drop", "dropped", metavar="RUN", help="Discard the pending data of this run, by its name or id.")
 @click.option("--yes", is_flag=True, help="With --drop: do not ask.")
 @format_option
 def sync(folder: Path, dry_run: bool, here: bool, dropped: str | None, yes: bool, style: str) -> None:
     """Ship what runs recorded into FOLDER [spool] while the tracking store was away, or after --offline.
 
-    Every point arrives once, with the time it was logged, however often this is cut off. Runs that are recording ship
-    themselves. Runs go to the store they were recorded for: those of another one than MLFLOW_TRACKING_URI names now
-    are left, but with --here. A folder that was copied here from a machine without a network can be shipped as well.
+    Every point is stored once, with its original time, even if shipping is interrupted and repeated. Active runs ship
+    themselves. Runs recorded for another store than MLFLOW_TRACKING_URI are skipped without --here. FOLDER may be
+    copied from a machine without a network.
 
-    --format is that of what waits (with --dry-run), and of what became of it (without).
+    --format applies to the pending runs (with --dry-run) or to the result (without).
 
     \b
     Examples:
@@ -53,7 +53,7 @@ def sync(folder: Path, dry_run: bool, here: bool, dropped: str | None, yes: bool
         click.echo(f"nothing waits in {folder}")
     else:
         done = _ship(folder, int(table["events"].sum()), here) if len(table) else []
-        _tell(done, style)
+        _report(done, style)
         _refuse_rest(folder, done)
 
 
@@ -78,8 +78,8 @@ def _ship(folder: Path, total: int, here: bool) -> list[Shipped]:
         return shipping.ship(folder, lambda events: bar.advance(task, events), here=here)
 
 
-def _tell(done: list[Shipped], style: str) -> None:
-    """What became of each run: lines for people, rows for programs."""
+def _report(done: list[Shipped], style: str) -> None:
+    """Report the result for each run."""
     from asr_lab.tracking.spool import sync as shipping
     from asr_lab.tracking.store import shown_uri
 
@@ -96,7 +96,7 @@ def _tell(done: list[Shipped], style: str) -> None:
 
 
 def _refuse_rest(folder: Path, done: list[Shipped]) -> None:
-    """Raise when something waits further, and say what to type."""
+    """Raise `AsrLabError` if events are left, with the next command."""
     from asr_lab.tracking.store import shown_uri
 
     left = [one for one in done if one.left and not one.elsewhere]

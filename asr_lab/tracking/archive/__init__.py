@@ -1,1 +1,1 @@
-"""Runs packed into bundles, brought back, and erased from the store."""
+"""Archive runs into bundles, restore them, and purge them from the store."""

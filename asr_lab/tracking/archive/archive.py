@@ -1,4 +1,4 @@
-"""Archiving: each run into one bundle, in a folder or an object store, verified before the run is marked archived."""
+"""Archive runs: one bundle per run, local or in an object store, verified before the run is marked."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _DIGEST_MARK = "#sha256="
 
 
 def archive(client: MlflowClient, run: Run, to: str, held: Registrations) -> tuple[str, int]:
-    """Write the bundle of a run, read it back, and mark the run; (where it lies, its bytes).
+    """Write and verify the bundle of a run, mark the run, and return (location, bytes).
 
-    `to` is a folder or any place MLflow keeps artifacts (`s3://bucket/prefix`). Raises `AsrLabError` for a run that
-    is still running, and when the bundle cannot be written or is not what was written.
+    `to` is a folder or a URI of MLflow's artifact stores (`s3://bucket/prefix`). Raises `AsrLabError` if the run is
+    still running, or the bundle cannot be written or verified.
     """
     if run.info.status in ("RUNNING", "SCHEDULED"):
         raise AsrLabError(
-            f"{run.info.run_name} is {run.info.status}: what is not finished cannot be archived",
+            f"{run.info.run_name} is {run.info.status}: only finished runs can be archived",
             hint="one whose process is gone: asr-lab cleanup --stale-running, then restore",
         )
     record = record_of(run)
@@ -60,7 +60,7 @@ def archive(client: MlflowClient, run: Run, to: str, held: Registrations) -> tup
 
 
 def bundle_name(run: Run) -> str:
-    """`<run name>-<first 8 of the id>.tar.zst`, of letters that every file system takes."""
+    """Return `<run name>-<first 8 of the id>.tar.zst`, valid on every file system."""
     stem = (
         run.info.run_name
         if run.info.run_name.endswith(run.info.run_id[:8])
@@ -70,41 +70,41 @@ def bundle_name(run: Run) -> str:
 
 
 def safe_name(text: str) -> str:
-    """A run's name of letters that every file system takes, 150 at most."""
+    """Return a run's name as a valid file name, 150 characters at most."""
     return "".join(sign if sign.isalnum() or sign in "-_.=+" else "_" for sign in text).lstrip(".")[-150:]
 
 
 def record_location(client: MlflowClient, run: Run, location: str) -> None:
-    """Note on a run where a bundle of it lies, before it does: so nobody has to search for one."""
+    """Tag a run with the location of its bundle, before the bundle is written."""
     with artifacts.explain_artifact_errors(f"{run.info.run_name} cannot be marked as archived"):
         client.set_tag(run.info.run_id, BUNDLES, "\n".join(dict.fromkeys([location, *locations(run.data.tags)])))
 
 
 def locations(tags: Mapping[str, str]) -> list[str]:
-    """Where a run was archived to, the newest first; what lay there may have been moved since."""
+    """Return the locations that a run was archived to, newest first; bundles may have been moved."""
     newest = [parse_mark(tags[ARCHIVED])[0]] if ARCHIVED in tags else []
     return list(dict.fromkeys(newest + tags.get(BUNDLES, "").splitlines()))
 
 
 def format_mark(location: str, digest: str) -> str:
-    """The tag of an archived run: where its bundle lies, and its SHA-256."""
+    """Return the tag of an archived run: location and SHA-256 of its bundle."""
     return f"{location}{_DIGEST_MARK}{digest}"
 
 
 def parse_mark(tag: str) -> tuple[str, str]:
-    """(location, SHA-256) of a bundle from the tag of its run."""
+    """Return (location, SHA-256) from the tag of an archived run."""
     location, _, digest = tag.rpartition(_DIGEST_MARK)
     return (location, digest) if location else (tag, "")
 
 
 def _compare(path: Path, digest: str, location: str) -> None:
     if digest and bundle.digest(path) != digest:
-        raise AsrLabError("the bundle is not the one that was written: its checksum is another", where=location)
+        raise AsrLabError("the bundle has changed: its checksum differs", where=location)
 
 
 @contextmanager
 def local_copy(location: str, digest: str = "") -> Iterator[Path]:
-    """A local file of a bundle wherever it lies; raises `AsrLabError` when it is not there, or has another digest."""
+    """Yield a local copy of a bundle; raises `AsrLabError` if it does not exist or its digest differs."""
     if "://" not in location:
         path = Path(location)
         if not path.is_file():
@@ -121,7 +121,7 @@ def local_copy(location: str, digest: str = "") -> Iterator[Path]:
 
 
 def bundle_exists(location: str) -> bool:
-    """Whether a bundle lies where it was written; raises `AsrLabError` when that place cannot be asked."""
+    """Return whether a bundle exists; raises `AsrLabError` if its location cannot be read."""
     if "://" not in location:
         return Path(location).is_file()
     folder, _, name = location.rpartition("/")
@@ -129,7 +129,7 @@ def bundle_exists(location: str) -> bool:
 
 
 def delete(location: str) -> None:
-    """Delete a bundle; one that is gone already is no error."""
+    """Delete a bundle, if it exists."""
     if "://" not in location:
         with artifacts.explain_artifact_errors("the bundle cannot be deleted", location):
             Path(location).unlink(missing_ok=True)
@@ -168,7 +168,7 @@ def _write(client: MlflowClient, run: Run, path: Path, held: Registrations) -> N
 
 
 def describe_run(client: MlflowClient, run: Run, models: list[LoggedModel], held: Registrations) -> dict[str, Any]:
-    """A run as `run.json` holds it."""
+    """Return the content of `run.json`."""
     info = run.info
     inputs = run.inputs.dataset_inputs if run.inputs else []
     outputs = run.outputs.model_outputs if run.outputs else []

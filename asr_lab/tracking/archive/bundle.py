@@ -1,12 +1,12 @@
-"""Bundles: a run in one file, a zstd-compressed tar, with the SHA-256 of every member in its last one.
+"""Bundles: one run in a zstd-compressed tar; the last member holds the SHA-256 of the others.
 
-    run.json            what the run is: info, params, tags, datasets, outputs, registered versions and aliases
+    run.json            info, params, tags, datasets, outputs, registered versions and aliases
     metrics.parquet     key, step, timestamp, value: every point
     artifacts/...       the run's artifacts
     models/ID/model.json, models/ID/files/...      each logged model
     manifest.json       format, version, members: name -> size and sha256
 
-`tar --zstd -tf FILE` lists one without asr_lab. Nothing in a bundle is ever run or unpickled.
+`tar --zstd -tf FILE` lists one without asr_lab. Nothing in a bundle is executed or unpickled.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _CHUNK = 1 << 20
 
 
 class Writer:
-    """Adds members to a bundle, taking their digests on the way."""
+    """Add members to a bundle, and compute their digests."""
 
     def __init__(self, tar: tarfile.TarFile) -> None:
         self.tar = tar
@@ -48,7 +48,7 @@ class Writer:
             self._add(name, file, source.stat().st_size)
 
     def add_folder(self, name: str, folder: Path) -> None:
-        """Add every file under a folder; links are followed, so that a bundle never holds one."""
+        """Add every file under a folder; links are followed."""
         for path in sorted(folder.rglob("*")):
             if path.is_file():
                 self.add(f"{name}/{path.relative_to(folder).as_posix()}", path)
@@ -62,7 +62,7 @@ class Writer:
 
 
 class _Digesting:
-    """A file that is read once, from its beginning to its end, and digested on the way."""
+    """A file that is digested while it is read once."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file, self.digest = file, hashlib.sha256()
@@ -75,7 +75,7 @@ class _Digesting:
 
 @contextmanager
 def writing(path: Path) -> Iterator[Writer]:
-    """Write a bundle; the file gets its name only when all is in it and on the disk: its run may be erased then."""
+    """Write a bundle atomically, and sync it to disk: its run may be erased afterwards."""
     with (
         whole_file(path, sync=True) as written,
         pa.CompressedOutputStream(pa.OSFile(str(written), "wb"), "zstd") as packed,
@@ -88,21 +88,21 @@ def writing(path: Path) -> Iterator[Writer]:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a whole bundle."""
+    """Return the SHA-256 of a bundle."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def verify(path: Path) -> dict[str, Any]:
-    """Read a bundle from beginning to end, keeping nothing; its `run.json`.
+    """Verify a bundle, and return its `run.json`.
 
-    Raises `AsrLabError` when it is cut off, a member is not what the manifest says, or one would leave its place.
+    Raises `AsrLabError` if it is incomplete, a member differs from the manifest, or has an unsafe path.
     """
     return _read(path, lambda name: None)
 
 
 def extract(path: Path, folder: Path) -> dict[str, Any]:
-    """Unpack a bundle into an empty folder; its `run.json`. Raises as `verify` does; the folder is then of no use."""
+    """Unpack a bundle into an empty folder, and return its `run.json`; raises as `verify` does."""
 
     def create(name: str) -> IO[bytes]:
         target = folder / name
@@ -113,7 +113,7 @@ def extract(path: Path, folder: Path) -> dict[str, Any]:
 
 
 def peek(path: Path) -> dict[str, Any]:
-    """The `run.json` of a bundle alone, unverified: its first member."""
+    """Return the `run.json` of a bundle, its first member, unverified."""
     with _opened(path) as tar:
         first = tar.next()
         if first is None or first.name != RUN:
@@ -156,7 +156,7 @@ def _opened(path: Path) -> Iterator[tarfile.TarFile]:
         ):
             yield tar
     except (OSError, EOFError, ValueError, KeyError, tarfile.TarError) as error:
-        if isinstance(error, OSError) and error.errno is not None:  # the disk's fault, not the bundle's
+        if isinstance(error, OSError) and error.errno is not None:  # an error of the disk
             raise AsrLabError(f"the bundle cannot be unpacked: {error.strerror}", where=str(path)) from error
         raise _broken(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
 
@@ -177,7 +177,7 @@ def _check(path: Path, member: tarfile.TarInfo, found: dict[str, dict[str, Any]]
 def _copy(
     tar: tarfile.TarFile, member: tarfile.TarInfo, target: IO[bytes] | None, small: dict[str, bytes]
 ) -> dict[str, Any]:
-    """Copy a member, keep it too if it is one of those we read; its size and digest."""
+    """Copy a member, and return its size and digest; `run.json` and the manifest are also stored in `small`."""
     hashed = hashlib.sha256()
     source = tar.extractfile(member)
     assert source is not None  # a plain file

@@ -1,4 +1,4 @@
-"""`archive --purge`: runs of which only the bundles are left; what was cut off is finished by a second call."""
+"""`archive --purge`: erase archived runs, so that only bundles are left; a second call finishes an interrupted one."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from asr_lab.tracking.tags import ARCHIVED, PURGE_BEGUN
 
 @dataclass
 class Chosen:
-    """The runs that names mean, by how far an earlier call got with them."""
+    """The named runs, by the progress of an earlier call."""
 
     whole: list[Record] = field(default_factory=list)
     begun: list[Record] = field(default_factory=list)
-    """In their bundles; some of them is erased from the store."""
+    """Archived, and partly erased from the store."""
     erased: dict[str, str] = field(default_factory=dict)
-    """Name that was given -> the bundle, the only thing that is left."""
+    """Name -> bundle of a run that is erased from the store."""
 
 
 def choose(names: Iterable[str], to: str, *, purge: bool) -> Chosen:
-    """The runs that are meant. Raises `AsrLabError` for a name that means none, or one that is half erased.
+    """Return the named runs. Raises `AsrLabError` for unknown and partly erased runs.
 
-    With `purge` that is no mistake: a call before may have been cut off, or may have done it all.
+    With `purge`, these are accepted: an earlier call may have been interrupted, or complete.
     """
     chosen = Chosen()
     for name in dict.fromkeys(names):
-        # of a run that is only in its bundle now, the name may be a part of another's
+        # the name of an erased run may be part of another run's name
         if purge and not find_exact(name) and (location := _bundle_of(name, to)):
             chosen.erased[name] = location
             continue
@@ -55,7 +55,7 @@ def choose(names: Iterable[str], to: str, *, purge: bool) -> Chosen:
 
 
 def _bundle_of(name: str, to: str) -> str:
-    """The bundle of a run that the store no longer has, by the run's name or id; "" when there is none."""
+    """Return the bundle of an erased run, by its name or id; "" if there is none."""
     for location in list_files(to, bundle.SUFFIX):
         stem = PurePosixPath(location).name.removesuffix(bundle.SUFFIX)
         is_id = re.fullmatch(r"[0-9a-f]{8,32}", name)
@@ -65,13 +65,13 @@ def _bundle_of(name: str, to: str) -> str:
 
 
 def refuse_registered(runs: Sequence[Record], held: Registrations) -> None:
-    """Raise `AsrLabError` when one of the runs is registered."""
+    """Raise `AsrLabError` if one of the runs is registered."""
     for run in runs:
         if name := held.of(run.run_id, *run.models):
             raise AsrLabError(f"{run.name} is registered as {name}: it cannot be erased", allowed="no --purge")
 
 
 def purge(client: MlflowClient, eraser: Eraser, run: Record, location: str) -> None:
-    """Erase a run that is in its bundle. From its mark on it is known to be half erased, and protected no more."""
+    """Erase an archived run; its mark shows that the purge has begun."""
     mark(client, run, PURGE_BEGUN, f"archived in {location}")
     eraser.erase(run)

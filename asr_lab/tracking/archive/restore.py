@@ -1,8 +1,7 @@
-"""Bringing archived runs back: by their mark where they are still there, else from the bundle.
+"""Restore runs: undelete or unarchive them on the store, or import them from a bundle.
 
-From a bundle a run gets a new id, as MLflow gives ids itself: writing a chosen one into the database would work on one
-kind of store and one version of its tables only. The old id stays on the run as `asr_lab.restored_from`, by which
-commands find it, and by which a second call knows what the first one did.
+A run from a bundle gets a new id, since MLflow assigns ids. The old id stays in the tag `asr_lab.restored_from`, by
+which commands and a second call find the run.
 """
 
 from __future__ import annotations
@@ -40,36 +39,36 @@ from asr_lab.tracking.store import experiment_id, experiment_ids, explain_store_
 from asr_lab.tracking.tags import ARCHIVED, CLEANUP, PARENT, PROCESS, RESTORED_FROM, RESTORING, SIGNATURE, SPOOL
 
 _OF_A_PROCESS = (PROCESS, SIGNATURE, SPOOL)
-"""Tags by which a run that was cut off is found and gone on with: on a restored run only once it has its end."""
+"""Tags by which interrupted runs are resumed; restored last, when the run has ended."""
 _NOT_RESTORED = (ARCHIVED, CLEANUP, RESTORING, RESTORED_FROM, "mlflow.runName")
 
 
 @dataclass(frozen=True)
 class Restored:
-    """What became of a run."""
+    """Result of restoring a run."""
 
     run_id: str
     name: str
     how: str
     registered: tuple[str, ...] = ()
-    """As what it was registered when it was archived; the registry is left as it is."""
+    """Its registered versions when it was archived; the registry is not changed."""
 
 
 def restore(client: MlflowClient, name: str) -> Restored:
-    """Bring back a run by its name or id, deleted or archived, or by the file or URI of its bundle."""
+    """Restore a deleted or archived run by its name or id, or a run from its bundle."""
     if name.endswith(bundle.SUFFIX) or "://" in name or Path(name).is_file():
         with archive.local_copy(name) as path:
             return from_bundle(client, path, name if "://" in name else str(path.resolve()))
     try:
         found = find_run(name, deleted=True)
     except RunNotFoundError as error:
-        error.hint = "one that was erased from the store comes back from its bundle: asr-lab restore BUNDLE"
+        error.hint = "a run that was erased from the store is restored from its bundle: asr-lab restore BUNDLE"
         raise
     return back(client, record_of(found))
 
 
 def back(client: MlflowClient, run: Record) -> Restored:
-    """Bring back a run that the store still has: no longer deleted, no longer hidden as archived."""
+    """Undelete and unarchive a run that is on the store."""
     if run.purge_begun:
         raise AsrLabError(
             f"some of {run.name} is erased already",
@@ -97,10 +96,10 @@ def back(client: MlflowClient, run: Record) -> Restored:
 
 
 def from_bundle(client: MlflowClient, path: Path, location: str) -> Restored:
-    """Bring back the run of a bundle: with all points of its metrics, times, params, tags, data, artifacts and models.
+    """Restore a run from a bundle: all metric points, times, params, tags, data, artifacts and models.
 
-    Where the run is still there, or was restored before, that one is brought back; a restoring that was cut off is
-    finished. Raises `AsrLabError` for a bundle that is not whole, before anything is changed.
+    A run that still exists or was restored before is reused; an interrupted restore is finished. Raises `AsrLabError`
+    for an invalid bundle, before anything is changed.
     """
     with tempfile.TemporaryDirectory() as folder:
         about = bundle.extract(path, Path(folder))
@@ -120,7 +119,7 @@ def from_bundle(client: MlflowClient, path: Path, location: str) -> Restored:
 
 
 def _earlier(client: MlflowClient, original: str) -> Run | None:
-    """The run itself if its files are there still, else the one restored from its bundle."""
+    """Return the original run if it is intact, else the run restored from its bundle."""
     with explain_store_errors("the runs cannot be read"):
         experiments = experiment_ids(client)
         condition = f"attributes.run_id = '{original}'"
@@ -149,7 +148,7 @@ def _create(client: MlflowClient, about: dict[str, Any], original: str) -> str:
 
 
 def _fill(client: MlflowClient, run_id: str, about: dict[str, Any], folder: Path) -> None:
-    """Everything of the bundle into a run; what is there already stays as it is."""
+    """Import everything of a bundle into a run; existing data are not changed."""
     for params in _chunks([Param(key, value) for key, value in about["params"].items()], 100):
         client.log_batch(run_id, params=params)
     tags = [RunTag(key, value) for key, value in about["tags"].items() if key not in _NOT_RESTORED]
@@ -186,7 +185,7 @@ def _points(path: Path) -> Iterator[Metric]:
 
 
 def _model(client: MlflowClient, run_id: str, about: dict[str, Any], folder: Path) -> str:
-    """A logged model of the bundle, made or finished; its new id. Metrics that other runs gave it are left out."""
+    """Create or complete a logged model of the bundle, and return its new id; metrics of other runs are skipped."""
     model = json.loads((folder / "model.json").read_text())
     experiment = client.get_run(run_id).info.experiment_id
     made = next(
@@ -223,7 +222,7 @@ def _model(client: MlflowClient, run_id: str, about: dict[str, Any], folder: Pat
 
 
 def _relate(client: MlflowClient, run_id: str, about: dict[str, Any]) -> None:
-    """Tie a restored run to its parent and its children, where these were restored too."""
+    """Link a restored run to its parent and children, if these were restored too."""
     experiments = experiment_ids(client)
     if parent := about["tags"].get(PARENT):
         for found in search_runs(client, experiments, f"tags.`{RESTORED_FROM}` LIKE '{parent}%'"):

@@ -1,1 +1,1 @@
-"""Deleting runs that are not needed: which and why, and how."""
+"""Plan and carry out the deletion of runs."""

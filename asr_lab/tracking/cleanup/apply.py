@@ -1,4 +1,4 @@
-"""Carrying out a cleanup, and undoing a soft one; marks and notes on runs."""
+"""Carry out a cleanup plan; pin runs and add notes."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from asr_lab.tracking.tags import CLEANUP, KEEP, NOTE, PROCESS, PURGE_BEGUN
 def measure(
     client: MlflowClient, runs: Sequence[Record], action: Action, done: Callable[[], object]
 ) -> list[int | None]:
-    """Bytes that the action would free of each run, in their order; None where they cannot be counted."""
+    """Return the bytes that the action would free for each run; None if they cannot be measured."""
     return artifacts.sizes([_artifact_uris(client, run, action) for run in runs], done)
 
 
 def _artifact_uris(client: MlflowClient, run: Record, action: Action) -> list[str]:
-    """Where the files lie that would go."""
+    """Return the URIs of the files that would be deleted."""
     if action == "checkpoints":
         return [f"{run.artifact_uri}/{CHECKPOINTS}", str(CHECKPOINTS / run.run_id)]
     models = model_locations(client, run) if run.models else {}
@@ -35,10 +35,9 @@ def _artifact_uris(client: MlflowClient, run: Record, action: Action) -> list[st
 def apply(
     client: MlflowClient, planned: CleanupPlan, *, backend_store_uri: str = "", done: Callable[[], object]
 ) -> list[PlannedRun]:
-    """Do what the plan says; the lines that were left alone after all, as what they are had changed since.
+    """Carry out a plan; return the runs that were skipped because they changed since.
 
-    Raises `AsrLabError` at the first run that resists; what was done until then stays done, and doing it again
-    goes on from there.
+    Raises `AsrLabError` at the first run that cannot be deleted; repeating the call continues from there.
     """
     eraser = Eraser(client, backend_store_uri) if planned.action == "purge" else None
     held, left = read_registrations(client), []
@@ -61,7 +60,7 @@ def apply(
 
 
 def _changed(client: MlflowClient, run: Record, held: Registrations) -> str:
-    """Why a run must stay that could go when the plan was made; "" when nothing changed."""
+    """Return why a run must stay after all; "" if nothing changed since the plan."""
     with artifacts.explain_artifact_errors(f"the run {run.name} cannot be read"):
         try:
             now = record_of(client.get_run(run.run_id))
@@ -77,7 +76,7 @@ def _changed(client: MlflowClient, run: Record, held: Registrations) -> str:
 
 
 def mark(client: MlflowClient, run: Record, how: str, why: str) -> None:
-    """Say on a run why it goes, before it does: MLflow refuses tags on deleted runs. Stale runs are closed."""
+    """Tag a run with the reason before it is deleted (MLflow refuses later tags); close stale runs."""
     if run.deleted:
         return
     with artifacts.explain_artifact_errors(f"the run {run.name} cannot be marked"):
@@ -88,13 +87,13 @@ def mark(client: MlflowClient, run: Record, how: str, why: str) -> None:
 
 
 def delete_checkpoints(run: Record) -> None:
-    """Delete a run's checkpoints, in this working folder and among its artifacts; all else of it stays."""
+    """Delete only a run's checkpoints, in this working folder and among its artifacts."""
     artifacts.delete(run.artifact_uri, run.run_id, str(CHECKPOINTS))
     artifacts.remove(CHECKPOINTS / run.run_id)
 
 
 def keep(client: MlflowClient, runs: Sequence[Run], *, undo: bool = False) -> None:
-    """Mark runs as never to be cleaned up, or take that mark away."""
+    """Pin runs, so that no cleanup touches them, or unpin them."""
     with artifacts.explain_artifact_errors("the runs cannot be marked"):
         for run in runs:
             if not undo:
@@ -104,7 +103,7 @@ def keep(client: MlflowClient, runs: Sequence[Run], *, undo: bool = False) -> No
 
 
 def note(client: MlflowClient, run: Run, text: str, *, replace: bool = False) -> str:
-    """Add a paragraph to a run's description, or replace it; the description as it is then."""
+    """Append a paragraph to a run's description, or replace it; return the description."""
     before = "" if replace else run.data.tags.get(NOTE, "")
     content = f"{before}\n\n{text}" if before else text
     with artifacts.explain_artifact_errors("the note cannot be written"):

@@ -1,4 +1,4 @@
-"""Rows of MLflow's tracking database, deleted for good: what its API does not offer."""
+"""Permanent deletion of rows in MLflow's tracking database, which its API does not offer."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ from asr_lab.tracking.store import tracking_uri
 
 
 class Rows:
-    """Deletes rows of single runs and logged models, with what hangs on them. Deleting what is gone is no error."""
+    """Delete rows of runs and logged models with dependent rows; missing rows are no error."""
 
     def __init__(self, store: SqlAlchemyStore) -> None:
         self.store = store
 
     def has(self, run_id: str) -> bool:
-        """Whether the database knows the run, deleted or not."""
+        """Return whether the database has the run, deleted or not."""
         with self.store.ManagedSessionMaker() as session:
             return session.get(SqlRun, run_id) is not None
 
     def models_of(self, run_id: str) -> dict[str, str]:
-        """Logged model -> where its files lie, of a run; also those that are softly deleted."""
+        """Return logged model -> location of its files, including soft-deleted models."""
         with self.store.ManagedSessionMaker() as session:
             models = session.query(SqlLoggedModel).filter(SqlLoggedModel.source_run_id == run_id)
             return {model.model_id: model.artifact_location for model in models}
 
     def erase_model(self, model_id: str) -> None:
-        """Delete a logged model with its params, tags and metrics, and what says which runs made or used it."""
+        """Delete a logged model with its params, tags, metrics, and links to runs."""
         with self.store.ManagedSessionMaker(read_only=False) as session:
             _erase_edges(session, model_id)
             if model := session.get(SqlLoggedModel, model_id):
                 session.delete(model)
 
     def erase_run(self, run_id: str) -> None:
-        """Delete a run with its params, tags, metrics and inputs, and the datasets that only it has used."""
+        """Delete a run with its params, tags, metrics and inputs, and datasets that no other run uses."""
         with self.store.ManagedSessionMaker(read_only=False) as session:
             datasets = _erase_edges(session, run_id)
             _erase_unused(session, datasets)
@@ -57,7 +57,7 @@ class Rows:
             self.store._hard_delete_run(run_id)  # what `mlflow gc` calls for each run
 
     def erase_metrics(self, run_id: str, names: list[str]) -> None:
-        """Delete whole metrics of a run, every point of them, also where a model it logged has a copy."""
+        """Delete all points of metrics of a run, and their copies on its logged models."""
         with self.store.ManagedSessionMaker(read_only=False) as session:
             for table in (SqlMetric, SqlLatestMetric):
                 rows = session.query(table).filter(table.run_uuid == run_id, table.key.in_(names))
@@ -68,14 +68,14 @@ class Rows:
             copies.delete(synchronize_session=False)
 
     def overwrite_deleted(self) -> None:
-        """Leave nothing of deleted rows in the file of an sqlite database; others see to it themselves."""
+        """Vacuum an SQLite database, so that its file holds no deleted rows."""
         if self.store.engine.dialect.name == "sqlite":
             with self.store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 connection.exec_driver_sql("VACUUM")
 
 
 def _erase_edges(session: Session, id: str) -> set[str]:
-    """Delete the inputs and outputs that begin or end at a run or model; the ids of datasets among them."""
+    """Delete the inputs and outputs of a run or model; return the ids of the datasets among them."""
     edges = session.query(SqlInput).filter(or_(SqlInput.source_id == id, SqlInput.destination_id == id)).all()
     uuids = [edge.input_uuid for edge in edges]
     session.query(SqlInputTag).filter(SqlInputTag.input_uuid.in_(uuids)).delete(synchronize_session=False)
@@ -90,14 +90,14 @@ def _erase_unused(session: Session, datasets: set[str]) -> None:
 
 
 def erases_rows(backend_store_uri: str = "") -> bool:
-    """Whether rows can be erased too; not when there is only a server to talk to."""
+    """Return whether rows can be erased: not through a tracking server."""
     return urlsplit(backend_store_uri or tracking_uri()).scheme not in ("http", "https")
 
 
 def rows_of(backend_store_uri: str = "") -> Rows | None:
-    """The rows of the database, the store's own unless given; None when there is only a server to talk to.
+    """Return the rows of the database, by default the store's own; None for a tracking server.
 
-    Raises `AsrLabError` when there is no such database, or one of another MLflow's schema.
+    Raises `AsrLabError` if there is no such database, or its schema is of another MLflow.
     """
     uri = backend_store_uri or tracking_uri()
     if not erases_rows(uri):

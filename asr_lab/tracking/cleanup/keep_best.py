@@ -1,4 +1,4 @@
-"""Which runs are the best of their family on their data, and which cannot be judged."""
+"""The best runs of each family on the same data, which `cleanup --keep-best` spares."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ _TRIALS = ("trial", "seed")
 
 
 def rank_best(records: Sequence[Record], number: int, metric: str = "") -> dict[str, str]:
-    """Run id -> why it stays: it is among the best `number` of its family and data, or has nothing to be judged by.
+    """Return run id -> why it stays: among the best `number` of its family and data, or without the metric.
 
-    Only finished runs are judged, by `metric`, else by what decides for their family; of a sweep the whole, which has
-    the figures of its best trial, and no trial. Raises `AsrLabError` when no run
-    can be judged.
+    Finished runs are ranked by `metric`, or by the family's deciding metric; a sweep by its best trial, and its trials
+    not at all. Raises `AsrLabError` if no run can be ranked.
     """
     groups: dict[tuple[str, str, str], list[Record]] = {}
     stays: dict[str, str] = {}
@@ -27,7 +26,7 @@ def rank_best(records: Sequence[Record], number: int, metric: str = "") -> dict[
             continue
         by = metric or deciding(one.family, one.metrics) or deciding(one.family)
         if by not in one.metrics:
-            stays[one.run_id] = f"not judged: it has no {by}" if by else "not judged: nothing decides for its family"
+            stays[one.run_id] = f"not ranked: it has no {by}" if by else "not ranked: its family has no deciding metric"
         elif one.metrics[by] == one.metrics[by]:
             data = one.tags.get(DATA + by.split("/")[0], "")
             groups.setdefault((one.family, by, data), []).append(one)
@@ -41,7 +40,7 @@ def rank_best(records: Sequence[Record], number: int, metric: str = "") -> dict[
 def _best(group: list[Record], number: int, metric: str) -> dict[str, str]:
     side = direction(metric)
     if side == "neither":
-        raise AsrLabError(f"{metric} has no better side", allowed="such as val/wer or test/wer")
+        raise AsrLabError(f"metric {metric} has no known direction", allowed="such as val/wer or test/wer")
     ranked = sorted(group, key=lambda one: one.metrics[metric], reverse=side == "higher")
     best = enumerate(ranked[:number], 1)
     return {one.run_id: f"number {place} of {len(group)} by {metric} on its data" for place, one in best}
@@ -50,7 +49,7 @@ def _best(group: list[Record], number: int, metric: str) -> dict[str, str]:
 def _nothing_to_rank(metric: str) -> AsrLabError:
     near = nearest(metric, METRICS) if metric else ""
     return AsrLabError(
-        f"no finished run has {metric or 'a metric that decides for its family'}, so none can be called the best",
+        f"no finished run has {metric or 'a metric that decides for its family'}, so none can be ranked",
         allowed=f"a metric that the runs have{f', such as {near}' if near else ''}",
         next_command="asr-lab list",
     )

@@ -1,4 +1,4 @@
-"""Which runs can go: chosen by age, state, name and merit; never what is registered, kept, archived or running."""
+"""Plan a cleanup: select runs by age, state, name and rank; never registered, pinned, archived or running ones."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _DAY_MS = 86_400_000
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """What may go: all that is set must hold; `failed` and `stale_running` are alternatives to each other."""
+    """Conditions, all of which must hold; `failed` and `stale_running` are alternatives."""
 
     pattern: str = ""
-    """Glob or plain part of a run's name, model type or family, case-blind."""
+    """Glob or part of a run's name, model type or family; case-insensitive."""
     family: str = ""
     days_old: float | None = None
     failed: bool = False
     stale_running: bool = False
     keep_best: int = 0
-    """The best so many of each family and data stay."""
+    """Number of best runs of each family and data that stay."""
     metric: str = ""
-    """By which `keep_best` judges; "": the one that decides for the family."""
+    """Ranks the runs for `keep_best`; "": the family's deciding metric."""
     deleted: bool = False
-    """Also what was softly deleted before (for a purge)."""
+    """Also soft-deleted runs (for a purge)."""
 
     @property
     def is_empty(self) -> bool:
@@ -44,18 +44,18 @@ class Selection:
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run of a plan, and why it goes or stays."""
+    """A run of a plan: whether it is deleted, and why."""
 
     record: Record
     goes: bool
     why: str
     size: int | None = None
-    """Bytes that would be free; None where not measured."""
+    """Bytes that would be freed; None if not measured."""
 
 
 @dataclass(frozen=True)
 class CleanupPlan:
-    """What would be done. Runs that were not asked for are not in it."""
+    """The selected runs, and what happens to them."""
 
     action: Action
     lines: list[PlannedRun]
@@ -66,7 +66,7 @@ class CleanupPlan:
 
     @property
     def size(self) -> int | None:
-        """Bytes that would be free; None where those of a run were not measured."""
+        """Bytes that would be freed; None if not all are measured."""
         sizes = [line.size for line in self.going]
         return None if None in sizes else sum(size or 0 for size in sizes)
 
@@ -76,16 +76,15 @@ class CleanupPlan:
 
 
 def plan(client: MlflowClient, selection: Selection, action: Action, *, erases_rows: bool = True) -> CleanupPlan:
-    """Read everything, change nothing. Raises `AsrLabError` when nothing is asked for, or nothing is like it.
+    """Make a plan; changes nothing. Raises `AsrLabError` if there are no conditions, or no run matches.
 
-    A purge that was cut off is finished with any other. Where rows cannot be erased, a deleted run is all that is
-    left of one that was not cut off.
+    Interrupted purges are included in any purge, except, where rows cannot be erased, of deleted runs.
     """
     records = scan(client, metric=selection.metric, deleted=action == "purge")
     begun = [one for one in records if action == "purge" and one.purge_begun and (erases_rows or not one.deleted)]
     if selection.is_empty and not begun:
         raise AsrLabError(
-            "nothing says what should go",
+            "no condition selects runs",
             allowed="--days-old, --keep-best, --pattern, --family, --failed, --stale-running, --deleted",
             next_command="asr-lab cleanup --days-old 30 --keep-best 3 --dry-run",
         )
@@ -112,7 +111,7 @@ def _asked(records: Sequence[Record], selection: Selection) -> list[Record]:
     if selection.family:
         known = sorted({one.family for one in records if one.family})
         if selection.family not in known:
-            raise AsrLabError(f"no run is of the family {selection.family!r}", allowed=listing(known) or "none yet")
+            raise AsrLabError(f"no run has the family {selection.family!r}", allowed=listing(known) or "none yet")
         scope = [one for one in scope if one.family == selection.family]
     if selection.days_old is not None:
         oldest = now_ms() - selection.days_old * _DAY_MS
@@ -124,10 +123,10 @@ def _asked(records: Sequence[Record], selection: Selection) -> list[Record]:
 
 def _no_match(pattern: str, records: Sequence[Record], *, deleted: bool) -> AsrLabError:
     if deleted:
-        return AsrLabError(f"only deleted runs are like {pattern!r}", hint="--deleted --purge erases them")
+        return AsrLabError(f"only deleted runs match {pattern!r}", hint="--deleted --purge erases them")
     near = nearest(pattern, [one.name for one in records])
     return AsrLabError(
-        f"no run is like {pattern!r}" + (f"; did you mean {near!r}?" if near else ""),
+        f"no run matches {pattern!r}" + (f"; did you mean {near!r}?" if near else ""),
         allowed=listing((one.name for one in records), 8) or "there are no runs yet",
         next_command="asr-lab list",
     )
@@ -165,6 +164,7 @@ def _reason(one: Record, selection: Selection) -> str:
 
 
 def with_sizes(planned: CleanupPlan, sizes: Iterable[int | None]) -> CleanupPlan:
-    """The plan with the bytes of each line that goes, in their order."""
-    found = iter(sizes)
-    return CleanupPlan(planned.action, [replace(one, size=next(found)) if one.goes else one for one in planned.lines])
+    """Return the plan with the bytes of each run to delete, in their order."""
+    remaining = iter(sizes)
+    lines = [replace(one, size=next(remaining)) if one.goes else one for one in planned.lines]
+    return CleanupPlan(planned.action, lines)

@@ -1,4 +1,4 @@
-"""What no cleanup touches: what is registered, kept, archived or running, and what that hangs on."""
+"""Runs that no cleanup deletes: registered, pinned, archived or running ones, and those that they need."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from asr_lab.tracking.spool.spool import now_ms
 from asr_lab.tracking.tags import ARCHIVED, KEEP, PROCESS, RESTORING
 
 STALE_HOURS = 24
-"""A run of another machine that gave no sign of life for so long counts as stale."""
+"""A run of another machine without new metrics for so long counts as stale."""
 
 
 def is_abandoned(one: Record) -> bool:
-    """Whether the process that recorded it, or restored it, ran on this machine and is no more."""
+    """Return whether the process that recorded or restored the run was on this machine and is gone."""
     return processes.is_gone(one.tags.get(RESTORING) or one.tags.get(PROCESS, ""))
 
 
 def is_stale(one: Record) -> bool:
-    """Whether a run is RUNNING in name only: its process is gone, or on another machine silent for a day."""
+    """Return whether a run is RUNNING in name only: its process is gone, or without metrics for a day elsewhere."""
     if not one.running:
         return False
     if RESTORING in one.tags:
@@ -33,7 +33,7 @@ def is_stale(one: Record) -> bool:
 def protected(
     records: Sequence[Record], held: Registrations, selected: set[str], best: dict[str, str], *, stale_too: bool
 ) -> dict[str, str]:
-    """Run id -> why it must stay although asked for: for its own sake, or because what stays hangs on it."""
+    """Return run id -> why a selected run must stay: it is protected, or needed by a run that stays."""
     by_id = {one.run_id: one for one in records}
     stays: dict[str, str] = {}
     for one in records:
@@ -47,12 +47,12 @@ def protected(
 
 
 def own_protection(one: Record, held: Registrations, *, stale_too: bool) -> str:
-    """Why a run must stay for its own sake, "" when it need not; `stale_too`: RUNNING in name only is none."""
+    """Return why a run itself is protected, or ""; with `stale_too`, stale runs are not."""
     if name := held.of(one.run_id, *one.models):
         return f"registered as {name}"
     if KEEP in one.tags:
         return "kept"
-    if ARCHIVED in one.tags and not one.purge_begun:  # by archive --purge, of which the bundle is left
+    if ARCHIVED in one.tags and not one.purge_begun:  # of archive --purge; the bundle stays
         return "archived"
     if RESTORING in one.tags and not is_abandoned(one):
         return "being restored"
@@ -66,7 +66,7 @@ def own_protection(one: Record, held: Registrations, *, stale_too: bool) -> str:
 
 
 def _needed_by_others(records: Sequence[Record], selected: set[str], stays: dict[str, str]) -> dict[str, str]:
-    """Parents and bases of runs that stay, of their parents and bases, and so on."""
+    """Return the parents and bases of runs that stay, recursively, and why they stay."""
     maker = {model: one.run_id for one in records for model in one.models}
     by_id = {one.run_id: one for one in records}
     more: dict[str, str] = {}

@@ -1,1 +1,1 @@
-"""Erasing everything of a speaker: search, rewriting, the record of what was erased."""
+"""Erase everything of a speaker: search, rewrite, and the erasure record."""

@@ -1,8 +1,7 @@
-"""The record of an erasure: who asked for it, when, and how many of what went; nothing of the person.
+"""Erasure records: who erased a speaker's data, when, and how much; nothing of the speaker.
 
-The name is kept only as a salted scrypt hash. Whoever asks "was NAME forgotten, and when?" can be answered, while
-nobody reads names off the records. It hides a name from a reader, not from someone who tries every name there is:
-scrypt makes each try cost a tenth of a second.
+The name is stored as a salted scrypt hash: it can be checked whether NAME was erased, but names cannot be read. It does
+not protect against trying all names; each attempt takes a tenth of a second.
 """
 
 from __future__ import annotations
@@ -26,18 +25,18 @@ EXPERIMENT = "forgotten"
 
 @dataclass(frozen=True)
 class ErasureRecord:
-    """Where the record of an erasure is."""
+    """The run that records an erasure."""
 
     run_id: str
 
 
 def open_record(client: MlflowClient, speaker: str, counts: dict[str, int], also_called: Set[str]) -> Run:
-    """The record of an erasure that begins, or of one that was begun and cut off; RUNNING until all is erased.
+    """Create the record of an erasure, or return an unfinished one; it is RUNNING until all is erased.
 
-    Until then it holds how the person is called in tables: what says so may be erased before all else is.
+    Until then it holds the speaker's names in tables, whose source may be erased before the rest.
     """
-    if found := unfinished_record(client, speaker):
-        return found
+    if record := unfinished_record(client, speaker):
+        return record
     with artifacts.explain_artifact_errors("the record cannot be written"):
         tags = {FORGOTTEN: _hashed(speaker, os.urandom(16)), KIND: "forget", "mlflow.user": getpass.getuser()}
         tags |= {NOTE: "A person was forgotten: what was erased is counted in the parameters."}
@@ -50,26 +49,26 @@ def open_record(client: MlflowClient, speaker: str, counts: dict[str, int], also
 
 
 def recorded_names(record: Run | None) -> set[str]:
-    """How the person of an unfinished record is called in tables."""
+    """Return the speaker's names in tables from an unfinished record."""
     return set(json.loads(record.data.tags.get(FORGOTTEN_NAMES, "[]"))) if record else set()
 
 
 def drop_names(client: MlflowClient, record: Run) -> None:
-    """Take away how the person is called in tables: nothing is left that this could find."""
+    """Delete the speaker's names in tables from the record."""
     with artifacts.explain_artifact_errors("the record cannot be written"):
         if FORGOTTEN_NAMES in client.get_run(record.info.run_id).data.tags:
             client.delete_tag(record.info.run_id, FORGOTTEN_NAMES)
 
 
 def finish_record(client: MlflowClient, record: Run) -> ErasureRecord:
-    """Say that all is erased."""
+    """Mark the erasure as complete."""
     with artifacts.explain_artifact_errors("the record cannot be written"):
         client.set_terminated(record.info.run_id)
     return ErasureRecord(record.info.run_id)
 
 
 def unfinished_record(client: MlflowClient, speaker: str) -> Run | None:
-    """The record of an erasure of this person that was cut off."""
+    """Return the record of an interrupted erasure of this speaker, or None."""
     with artifacts.explain_artifact_errors("the records cannot be read"):
         experiment = client.get_experiment_by_name(EXPERIMENT)
         if experiment is None or experiment.lifecycle_stage == "deleted":

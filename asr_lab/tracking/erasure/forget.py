@@ -1,4 +1,4 @@
-"""The erasure of everything that was found of one person, whatever else protects it."""
+"""Erase all data of a speaker, including pinned and registered runs."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from asr_lab.tracking.tags import PURGE_BEGUN
 def erase(
     client: MlflowClient, data: SpeakerData, *, backend_store_uri: str = "", done: Callable[[], object]
 ) -> ErasureRecord:
-    """Erase what was found, and leave a record of it. Every step can be repeated; what was cut off is finished.
+    """Erase a speaker's data, and leave an erasure record. Steps are repeatable; a second call finishes the rest.
 
-    Raises `AsrLabError` before anything is erased when a run is not in the database, and in the end when rows are left
-    that only the server's database could erase: then it is not all gone.
+    Raises `AsrLabError` before erasing if a run is not in the database, and at the end if rows are left that only the
+    server's database can erase.
     """
     eraser = Eraser(client, backend_store_uri, even_registered=True)
     eraser.check([*data.runs, *data.evaluated_with_others, *data.compared])
     record = open_record(client, data.speaker, data.counts(), data.known_as - {data.speaker})
-    for one in data.runs:  # so that each is found again, also when what told whose it is has gone
+    for one in data.runs:  # so that a repeated call finds each run again
         mark(client, one, PURGE_BEGUN, f"forgotten, record {record.info.run_id}")
     left = _erase_among_others(client, data, eraser.rows, done)
     for location in data.bundles.own:
@@ -61,7 +61,7 @@ def erase(
 
 
 def _erase_among_others(client: MlflowClient, data: SpeakerData, rows: Rows | None, done: Callable[[], object]) -> int:
-    """Take the person out of what is about others too, bundles first; how many runs keep metrics of them."""
+    """Remove the speaker from data shared with others, bundles first; return how many runs keep their metrics."""
     for location in data.bundles.others:
         rewrite_bundles.rewrite_without(client, location, data.traces)
         done()
@@ -76,7 +76,7 @@ def _erase_among_others(client: MlflowClient, data: SpeakerData, rows: Rows | No
 
 
 def _scrub(client: MlflowClient, one: Record, speakers: Set[str], rows: Rows | None) -> int:
-    """Take people out of a run of others; 1 when metrics of theirs are left, which only the database could erase."""
+    """Remove speakers from a run; return 1 if their metrics are left, which only the database can erase."""
     with tempfile.TemporaryDirectory() as staging:
         scrub.scrub_artifacts(one.artifact_uri, speakers, Path(staging))
     with artifacts.explain_artifact_errors(f"the examples beside the checkpoints of {one.name} cannot be changed"):

@@ -1,4 +1,4 @@
-"""By which names a person is found, and where in texts they or their runs are named."""
+"""Names of a speaker in tables, and mentions of them in texts."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from asr_lab.tracking.run_index import Record
 from asr_lab.tracking.tags import KIND, SPEAKER
 
 NOBODY = "unknown"
-"""The speaker of utterances of which nobody knows whose they are."""
+"""Speaker of utterances without a known speaker."""
 
 
 def also_called(
     speaker: str, records: Sequence[Record], tables: Mapping[str, Iterable[str]]
 ) -> tuple[set[str], set[str]]:
-    """(Names by which the person's utterances are marked in tables, those that may mean others too and do not count).
+    """Return (other names of the speaker in tables, ambiguous names that are not used).
 
-    A name counts when it is the only speaker of an adapter's own corpus, and of nobody else's.
+    A name is used if it is the only speaker of an adapter's own corpus, and of no other speaker's.
     """
     theirs, others = set[str](), {NOBODY, ""}
     for one in records:
@@ -39,14 +39,14 @@ def also_called(
 
 @dataclass(frozen=True)
 class Traces:
-    """What tells in a text about many that it is also about a person."""
+    """What identifies a speaker in a text about several."""
 
     speaker: str
     known_as: Set[str]
     runs: Iterable[Record]
 
     def occur_in(self, text: str) -> bool:
-        """Whether a table or page names the person, one of their runs, or a figure of them."""
+        """Return whether a text names the speaker, one of their runs, or a metric of them."""
         forms = (text, html.unescape(text), text.replace('""', '"').replace('\\"', '"'))
         ids = [one.run_id for one in self.runs]
         figures = [f"_by_speaker/{in_a_name(name)}" for name in self.known_as]
@@ -55,5 +55,5 @@ class Traces:
 
 
 def _has_word(text: str, word: str) -> bool:
-    """Whether a word stands in a text by itself: `ann` in `ann-1a2b` and `of_ann`, not in `hannah`."""
+    """Return whether a text contains a whole word: `ann` in `ann-1a2b` and `of_ann`, not in `hannah`."""
     return word in text and re.search(rf"(?<![^\W_]){re.escape(word)}(?![^\W_])", text) is not None

@@ -1,4 +1,4 @@
-"""Where else than in the store there may be something of a person: files of this working folder, and bundles."""
+"""Data of a speaker outside the store: files in the working folder, and bundles."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ _ADAPTERS, _FEATURES, _SWEEPS = Path("adapters"), Path("features"), Path("sweeps
 
 @dataclass
 class Bundles:
-    """Bundles by what becomes of them."""
+    """Bundles by what happens to them."""
 
     own: list[str] = field(default_factory=list)
-    """Of their own runs: erased."""
+    """Of the speaker's own runs: erased."""
     others: list[str] = field(default_factory=list)
-    """Of runs that are about them among others: written anew without them."""
+    """Of runs shared with others: rewritten without the speaker."""
     missing: list[str] = field(default_factory=list)
-    """Not where they were written: moved, or deleted."""
+    """Moved or deleted."""
 
 
 def adapter_files() -> dict[str, Path]:
-    """Person -> the file of their adapter in this working folder."""
+    """Return speaker -> the file of their adapter in the working folder."""
     return {path.name.removesuffix(ADAPTER_SUFFIX): path for path in _ADAPTERS.glob(f"*{ADAPTER_SUFFIX}")}
 
 
 def local_files(speaker: str, known_as: Set[str], runs: Sequence[Record]) -> list[Path]:
-    """Files of a person in this working folder: the adapter, stored features, checkpoints, spools, sweeps."""
+    """Return a speaker's files in the working folder: adapter, features, checkpoints, spools, sweeps."""
     own = [path for name, path in adapter_files().items() if name == speaker]
     features = [path for path in _FEATURES.rglob("*") if path.name.split(".")[0] in known_as]
     spools = [path for path in _spools() if _is_of(path, speaker)]
@@ -47,18 +47,18 @@ def local_files(speaker: str, known_as: Set[str], runs: Sequence[Record]) -> lis
 
 
 def _of_sweeps(runs: Sequence[Record]) -> list[Path]:
-    """The journals of sweeps that these runs belong to, and what they found; not those of others under such a name."""
-    found = []
+    """Return the journals and results of the sweeps of these runs, not of other sweeps with the same name."""
+    files: list[Path] = []
     for name in _sweeps(runs):
         journal = _SWEEPS / f"{name}.journal"
         text = journal.read_text(encoding="utf-8", errors="replace") if journal.is_file() else ""
         if not text or any(one.run_id in text for one in runs):
-            found += [journal, Path(f"{journal}.lock"), _SWEEPS / f"{name}-best.yaml"]
-    return [path for path in found if path.is_file()]
+            files += [journal, Path(f"{journal}.lock"), _SWEEPS / f"{name}-best.yaml"]
+    return [path for path in files if path.is_file()]
 
 
 def studies_elsewhere(runs: Sequence[Record]) -> list[str]:
-    """Sweeps of these runs whose journal is not in this working folder: in a database, or wherever they were run."""
+    """Return the sweeps of these runs without a journal in the working folder: in a database or elsewhere."""
     return [name for name in _sweeps(runs) if not (_SWEEPS / f"{name}.journal").is_file()]
 
 
@@ -67,7 +67,7 @@ def _sweeps(runs: Iterable[Record]) -> list[str]:
 
 
 def unshipped_spools(traces: Traces, excluded: Iterable[Path]) -> list[Path]:
-    """Spools of others' runs that hold something of a person and would bring it to the store."""
+    """Return spools of other runs that hold data of the speaker."""
     return [path for path in _spools() if path not in set(excluded) and _mentions(path, traces)]
 
 
@@ -76,7 +76,7 @@ def _spools() -> list[Path]:
 
 
 def _is_of(spool: Path, speaker: str) -> bool:
-    """Whether a spool, perhaps of a run that no server knows yet, says that it is of this person."""
+    """Return whether a spool is of a run of this speaker."""
     names = {json.dumps(speaker, ensure_ascii=plain) for plain in (True, False)}  # header and events differ in it
     marks = [f'"{SPEAKER}":{space}{name}' for name in names for space in ("", " ")]
     return any(mark in text for text in _texts(spool) for mark in marks)
@@ -94,18 +94,18 @@ def _mentions(spool: Path, traces: Traces) -> bool:
 
 
 def bundles(own: Sequence[Record], others: Sequence[Record], searched: Sequence[str], traces: Traces) -> Bundles:
-    """The bundles that runs were archived to, wherever, and those in the folders that are searched."""
-    found = Bundles()
-    for runs, part in ((own, found.own), (others, found.others)):
+    """Return the bundles that runs were archived to, and those in the searched folders."""
+    result = Bundles()
+    for runs, part in ((own, result.own), (others, result.others)):
         for location in dict.fromkeys(place for one in runs for place in archive.locations(one.tags)):
-            (part if archive.bundle_exists(location) else found.missing).append(location)
+            (part if archive.bundle_exists(location) else result.missing).append(location)
     ids = {one.run_id for one in own}
     for location in (one for folder in searched for one in artifacts.list_files(folder, bundle.SUFFIX)):
-        if location in found.own or location in found.others:
+        if location in result.own or location in result.others:
             continue
         content = rewrite_bundles.inspect_bundle(location, traces)
         if content.speaker == traces.speaker or content.run_id in ids or content.alone:
-            found.own.append(location)
+            result.own.append(location)
         elif content.evaluated_with_others:
-            found.others.append(location)
-    return found
+            result.others.append(location)
+    return result

@@ -1,4 +1,4 @@
-"""What `asr-lab compare --log` left among the artifacts of runs: table, curves and page of all that were compared."""
+"""Comparisons that `asr-lab compare --log` logged to runs: table, curves and page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _DATA = re.compile(r'<ul>(.*?)</ul>|<script type="application/json"[^>]*>(.*?)</
 
 
 def read_comparison(uri: str, staging: Path) -> str:
-    """What table and page of a comparison say, wherever the artifacts lie; "" when there is none."""
+    """Return the text of a logged comparison's table and page; "" if there is none."""
     folder = artifacts.local_folder(uri)
     if folder is None:
         repo = artifacts.repository(uri)
@@ -20,14 +20,14 @@ def read_comparison(uri: str, staging: Path) -> str:
             if not item.is_dir and item.path.endswith((".csv", ".html")):
                 repo.download_artifacts(item.path, str(staging))
         folder = staging
-    found = []
+    texts = []
     for path in sorted((folder / FOLDER).glob("*")):
         if path.suffix in (".csv", ".html"):
             text = path.read_text(encoding="utf-8", errors="replace")
-            found.append(text if path.suffix == ".csv" else _visible_text(text))
-    return "\n".join(found)
+            texts.append(text if path.suffix == ".csv" else _visible_text(text))
+    return "\n".join(texts)
 
 
 def _visible_text(page: str) -> str:
-    """The sentences and data of a comparison's page without its programme; all of another page."""
+    """Return the sentences and data of a comparison's page without scripts; any other page unchanged."""
     return "\n".join("".join(part) for part in _DATA.findall(page)) or page

@@ -1,4 +1,4 @@
-"""Bundles searched for a person, and written anew without them."""
+"""Inspect bundles, and rewrite them without a speaker."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from asr_lab.tracking.tags import ARCHIVED, KIND, SPEAKER
 
 @dataclass(frozen=True)
 class BundleContent:
-    """Whom a bundle is about."""
+    """Speakers of a bundle."""
 
     run_id: str
     speaker: str
     alone: bool
-    """It is an evaluation of nobody else."""
+    """It is an evaluation on no other speaker."""
     evaluated_with_others: bool
 
 
 def inspect_bundle(location: str, traces: Traces) -> BundleContent:
-    """Look into a bundle; raises `AsrLabError` when it is not whole."""
+    """Inspect a bundle; raises `AsrLabError` if it is invalid."""
     with archive.local_copy(location) as path, tempfile.TemporaryDirectory() as folder:
         about = bundle.extract(path, Path(folder))
         artifacts = Path(folder) / "artifacts"
@@ -45,7 +45,7 @@ def inspect_bundle(location: str, traces: Traces) -> BundleContent:
 
 
 def rewrite_without(client: MlflowClient, location: str, traces: Traces) -> None:
-    """Write a bundle anew without people, in its place, and tell its run the new checksum."""
+    """Rewrite a bundle in place without a speaker, and update the checksum of its run."""
     with archive.local_copy(location) as path, tempfile.TemporaryDirectory() as staging:
         folder = Path(staging) / "in"
         folder.mkdir()
@@ -75,7 +75,7 @@ def rewrite_without(client: MlflowClient, location: str, traces: Traces) -> None
 
 
 def _update_checksum(client: MlflowClient, run_id: str, location: str, digest: str) -> None:
-    """The checksum goes to the run's mark if that is of this bundle, or of one that is not there any more."""
+    """Update the tag of an archived run if it refers to this bundle, or to one that no longer exists."""
     with artifacts.explain_artifact_errors(f"the run {run_id} cannot be marked"):
         try:
             run = client.get_run(run_id)

@@ -1,4 +1,4 @@
-"""Taking single people out of artifacts that are about others too: their rows, and the pages they are on."""
+"""Remove speakers from artifacts shared with others: their rows, and pages that show them."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ from asr_lab.system.files import whole_file, write_text
 from asr_lab.tracking import artifacts
 
 _COLUMNS = ("speaker", "person")
-"""Columns of a table that name whose row it is."""
+"""Columns with the speaker of a row."""
 _EXAMPLES = "examples.parquet"
-"""All that a training that was cut off has of the people it was validated on."""
+"""Validation examples of an interrupted training."""
 
 
 @dataclass
 class Scrubbed:
-    """What was changed, as paths relative to the folder."""
+    """Changed files, relative to the folder."""
 
     rewritten: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
 
 
 def count_rows_by_speaker(uri: str, staging: Path) -> Counter[str]:
-    """Speaker -> rows, of all score tables of a run (`eval/*.parquet`), and of its examples of validation."""
-    found: Counter[str] = Counter()
+    """Return speaker -> rows in the score tables (`eval/*.parquet`) and validation examples of a run."""
+    counts: Counter[str] = Counter()
     with _tables(uri, staging) as paths:
         for path in paths:
-            found.update(count_rows(path))
-    return found
+            counts.update(count_rows(path))
+    return counts
 
 
 def count_rows(path: Path) -> Counter[str]:
-    """Speaker -> rows of a table; empty for a file that is none."""
-    found: Counter[str] = Counter()
+    """Return speaker -> rows of a table; empty if the file is no table."""
+    counts: Counter[str] = Counter()
     names = pq.read_schema(path).names if _is_parquet(path) else []
     for column in [name for name in _COLUMNS if name in names]:
         values = pq.read_table(path, columns=[column]).column(column).to_pylist()
-        found.update(str(value) for value in values if value is not None)
-    return found
+        counts.update(str(value) for value in values if value is not None)
+    return counts
 
 
 @contextmanager
@@ -71,9 +71,9 @@ def _is_parquet(path: Path) -> bool:
 
 
 def scrub(folder: Path, speakers: Set[str]) -> Scrubbed:
-    """Drop the rows of people from every table under a folder, and the pages and figures that show them.
+    """Remove the rows of speakers from every table under a folder, and pages and figures that show them.
 
-    A page goes whole when an utterance of theirs is on it. A table that is left empty goes too.
+    Pages with an utterance of theirs, and tables without other rows, are deleted.
     """
     done, utterances = Scrubbed(), set(speakers)
     for path in sorted(folder.rglob("*.parquet")):
@@ -108,7 +108,7 @@ def _rows_of(table: pd.DataFrame, speakers: Set[str]) -> pd.Series:
 
 
 def _rewrite_lines(path: Path, utterances: Set[str], folder: Path, done: Scrubbed) -> None:
-    """JSON lines without those of these utterances and people."""
+    """Remove the JSON lines of these utterances and speakers."""
     lines = path.read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
     rest = [
@@ -140,7 +140,7 @@ def _remove(path: Path, folder: Path, done: Scrubbed) -> None:
 
 
 def scrub_checkpoints(folder: Path, speakers: Set[str]) -> None:
-    """Take people out of the examples of validation that lie beside a run's checkpoints (`examples.json`)."""
+    """Remove speakers from the validation examples of a run's checkpoints (`examples.json`)."""
     path = folder / "examples.json"
     rows = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
     rest = [row for row in rows if not {str(row.get(name)) for name in _COLUMNS} & speakers]
@@ -149,7 +149,7 @@ def scrub_checkpoints(folder: Path, speakers: Set[str]) -> None:
 
 
 def scrub_artifacts(uri: str, speakers: Set[str], staging: Path) -> Scrubbed:
-    """`scrub` on artifacts, wherever they lie."""
+    """Apply `scrub` to artifacts, local or remote."""
     with (
         artifacts.local_copy(uri, staging) as folder,
         artifacts.explain_artifact_errors("the artifacts cannot be changed", uri),
@@ -165,6 +165,6 @@ def scrub_artifacts(uri: str, speakers: Set[str], staging: Path) -> Scrubbed:
 
 
 def metrics_of(names: Set[str], speakers: Set[str]) -> list[str]:
-    """Those of the metrics that are about one of these people alone, such as `test/wer_by_speaker/ann`."""
+    """Return the metrics of single speakers among these, such as `test/wer_by_speaker/ann`."""
     endings = tuple(f"_by_speaker/{in_a_name(one)}" for one in speakers)
     return sorted(name for name in names if name.endswith(endings))

@@ -1,4 +1,4 @@
-"""What there is of one person, over the store, this working folder and the bundles; nothing is changed."""
+"""Find all data of a speaker in the store, the working folder and bundles; changes nothing."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ from asr_lab.tracking.tags import CLEANUP, KIND, SPEAKER
 
 @dataclass
 class SpeakerData:
-    """What there is of a person."""
+    """Data of a speaker."""
 
     speaker: str
     known_as: set[str]
-    """Under which names their utterances are marked in tables: theirs, and the speaker of their own corpora."""
+    """The speaker's names in tables: their name, and the speaker of their own corpora."""
     runs: list[Record] = field(default_factory=list)
-    """Theirs alone: erased."""
+    """Of no other speaker: erased."""
     evaluated_with_others: list[Record] = field(default_factory=list)
-    """Evaluated on them among others: their rows and pages are erased."""
+    """Evaluated on them and others: their rows and pages are erased."""
     compared: list[Record] = field(default_factory=list)
     """Compared with their runs: table, curves and page of the comparison are erased."""
     trained_with_others: list[Record] = field(default_factory=list)
-    """Trained on them among others, as the manifest on this machine says: told, and erased when asked."""
+    """Trained on them and others, by the local manifest: listed, and erased on request."""
     versions: list[tuple[str, str]] = field(default_factory=list)
     """(registered model, version)"""
     files: list[Path] = field(default_factory=list)
     bundles: locations.Bundles = field(default_factory=locations.Bundles)
     unshipped_spools: list[Path] = field(default_factory=list)
-    """Spools of others' runs that hold something of them: told, as they are not on the store yet."""
+    """Spools of other runs with data of them: only listed."""
     doubts: list[str] = field(default_factory=list)
-    """What cannot be known here, in sentences."""
+    """Sentences on what cannot be determined here."""
 
     def counts(self) -> dict[str, int]:
-        """How many of what goes; the record holds no more than this."""
+        """Return how much is erased, for the erasure record."""
         return {
             "runs": len(self.runs),
             "logged models": sum(len(run.models) for run in self.runs),
@@ -76,10 +76,10 @@ def find_speaker_data(
     shared_models: bool = False,
     each: Callable[[Sequence[Record]], Iterable[Record]] = iter,
 ) -> SpeakerData:
-    """Find everything of a person; changes nothing.
+    """Find all data of a speaker; changes nothing.
 
-    `bundles` are folders searched for bundles of runs that the store no longer has; `each` goes through the runs
-    (with a bar). Raises `AsrLabError` when nobody of that name is known.
+    `bundles` are folders with bundles of erased runs; `each` iterates over the runs, with a progress bar. Raises
+    `AsrLabError` if the speaker is unknown.
     """
     record = unfinished_record(client, speaker)
     records = scan(client, deleted=True, deleted_experiments=True)
@@ -104,7 +104,7 @@ def find_speaker_data(
 
 
 def _look_into(one: Record) -> tuple[Counter[str], str]:
-    """(Whose rows the tables of a run have, what a comparison among its artifacts says)."""
+    """Return (speaker -> rows in the tables of a run, text of its logged comparison)."""
     with (
         artifacts.explain_artifact_errors(f"the tables of {one.name} cannot be read", one.artifact_uri),
         tempfile.TemporaryDirectory() as staging,
@@ -114,7 +114,7 @@ def _look_into(one: Record) -> tuple[Counter[str], str]:
 
 
 def _own(client: MlflowClient, data: SpeakerData, records: Sequence[Record], record: str) -> list[Record]:
-    """The runs that are marked as the person's, registered as theirs, or marked by an erasing that was cut off."""
+    """Return the runs tagged or registered as the speaker's, or tagged by an interrupted erasure."""
     _own_versions(client, data, [one for one in records if one.tags.get(SPEAKER) == data.speaker])
     registered = set(_ids_of_versions(client, data))
     return [
@@ -137,7 +137,7 @@ def _sort(
     training: TrainingSpeakers,
     shared_models: bool,
 ) -> None:
-    """Put each further run where it belongs: theirs alone, evaluated on them, learned from them among others."""
+    """Sort the other runs: of this speaker only, evaluated on them, trained on them and others."""
     own = {one.run_id for one in data.runs}
     for one in records:
         if one.run_id in own:
@@ -154,7 +154,7 @@ def _sort(
 
 
 def _are_they(data: SpeakerData, one: Record, trained: set[str]) -> bool:
-    """Whether a run is about nobody else; by another name of theirs only when it is not said to be another's."""
+    """Return whether a run is only of this speaker; other names count unless it is tagged with another speaker."""
     certain = {data.speaker} if _is_of_another(one, data.speaker) else data.known_as
     return bool(trained) and trained <= certain
 
@@ -167,7 +167,7 @@ def _compared(data: SpeakerData, records: Sequence[Record], texts: Mapping[str, 
 
 
 def _own_versions(client: MlflowClient, data: SpeakerData, own: Sequence[Record]) -> None:
-    """Every version of the person's registered adapter, and every other version that one of their runs is behind."""
+    """Set the versions of the speaker's registered adapter, and of models from their runs."""
     ids = {id for one in own for id in (one.run_id, *one.models)}
     with artifacts.explain_artifact_errors("the model registry cannot be read"):
         data.versions = [
@@ -186,22 +186,22 @@ def _ids_of_versions(client: MlflowClient, data: SpeakerData) -> Iterable[str]:
 
 
 def _doubts(data: SpeakerData, records: Sequence[Record], training: TrainingSpeakers, shared: set[str]) -> list[str]:
-    said = training.doubts({one.run_id for one in data.runs})
+    doubts = training.doubts({one.run_id for one in data.runs})
     if shared:
-        said.append(f"{listing(sorted(shared))} may mean {data.speaker} and others too: not taken for them")
+        doubts.append(f"{listing(sorted(shared))} may mean {data.speaker} and others too: not taken for them")
     if studies := locations.studies_elsewhere(data.runs):
-        said.append(
+        doubts.append(
             f"the journals of the sweeps {listing(studies, 6)} are not in sweeps/: where they are kept, they may name "
             f"{data.speaker} (of a database: optuna delete-study)"
         )
     if away := [one.name for one in records if not artifacts.is_reachable(one.artifact_uri)]:
-        said.append(f"the files of {listing(away, 3)} are out of reach (a disk that is not mounted?): not looked into")
-    return said
+        doubts.append(f"the files of {listing(away, 3)} are out of reach (a disk that is not mounted?): not searched")
+    return doubts
 
 
 def _unknown(speaker: str, known: set[str]) -> AsrLabError:
     near = nearest(speaker, known)
     return AsrLabError(
         f"nothing is known of {speaker!r}" + (f"; did you mean {near!r}?" if near else ""),
-        allowed=listing(sorted(known)) or "nobody is known yet",
+        allowed=listing(sorted(known)) or "no speakers yet",
     )

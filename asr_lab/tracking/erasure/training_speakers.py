@@ -1,4 +1,4 @@
-"""From whom runs learned, as far as the manifests on this machine are those that they learned from."""
+"""Training speakers of runs, as far as their manifests are on this machine and unchanged."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from asr_lab.tracking.run_index import Record
 from asr_lab.tracking.tags import DATA
 
 _DIGEST = DATA + "train"
-_GONE, _CHANGED = "is not on this machine", "is not what they learned from: it has changed since, or they used a part"
+_GONE, _CHANGED = "is not on this machine", "differs from the training data: it has changed, or only a part was used"
 
 
 @dataclass(frozen=True)
 class TrainingSpeakers:
-    """What manifests say, and what they cannot."""
+    """Training speakers by run, and runs without known ones."""
 
     speakers: dict[str, set[str]] = field(default_factory=dict)
-    """Run id -> the speakers that it learned from."""
+    """Run id -> training speakers."""
     doubtful: dict[tuple[str, str], list[Record]] = field(default_factory=dict)
-    """(manifest, why it says nothing) -> runs that say they learned from it."""
+    """(manifest, why it is not used) -> runs trained on it."""
 
     def of(self, run: Record) -> set[str]:
-        """From whom a run learned; empty where nothing can be told."""
+        """Return the training speakers of a run; empty if unknown."""
         return self.speakers.get(run.run_id, set())
 
     def doubts(self, excluded: set[str]) -> list[str]:
-        """A sentence for each manifest that says nothing, unless all of its runs are among `but`."""
+        """Return a sentence for each unusable manifest, unless all of its runs are `excluded`."""
         result = []
         for (path, why), runs in self.doubtful.items():
             names = [run.name for run in runs if run.run_id not in excluded]
             if names:
-                result.append(f"{path} {why}; from whom {listing(names, 3)} learned is not known")
+                result.append(f"{path} {why}; the training speakers of {listing(names, 3)} are not known")
         return result
 
 
 def read_training_speakers(records: Iterable[Record]) -> TrainingSpeakers:
-    """From whom each run learned. A manifest is believed only when it has the digest that the run logged."""
+    """Read the training speakers of runs; a manifest is used only if its digest is the logged one."""
     result = TrainingSpeakers()
     by_path: dict[str, list[Record]] = {}
     for run in records:
@@ -59,7 +59,7 @@ def read_training_speakers(records: Iterable[Record]) -> TrainingSpeakers:
 
 
 def _digest(path: str) -> str:
-    """The digest of a manifest; "" when it is none."""
+    """Return the digest of a manifest; "" if it cannot be read."""
     try:
         return manifest.digest(manifest.read(path))
     except (AsrLabError, OSError):

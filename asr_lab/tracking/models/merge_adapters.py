@@ -1,4 +1,4 @@
-"""One plain model of a run's adapters, a version in the registry: it needs no base, and stays beside the adapters."""
+"""Merge a run's adapters into their base, and register the result as a plain model."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from asr_lab.tracking.store import explain_store_errors
 
 
 def register_merged(run_id: str, name: str) -> ModelVersion | None:
-    """Make the model of a run a version of `name`, its adapters part of the weights; asked twice it is made once.
+    """Register the model of a run as a version of `name`, with its adapters merged; existing versions are reused.
 
-    None where its model is plain as it is. The run's own model stays what it was. Raises `AsrLabError` when the run
-    has no model, or the base of its adapters is not there.
+    Return None if the model has no adapters. The run's own model is not changed. Raises `AsrLabError` if the run has
+    no model, or the base is missing.
     """
     run, source = registry.model_of(run_id, name)
     with _merged(source) as folder:
@@ -33,7 +33,7 @@ def register_merged(run_id: str, name: str) -> ModelVersion | None:
 
 @contextmanager
 def _merged(source: str) -> Iterator[Path | None]:
-    """A folder that is gone afterwards, with the plain model of adapters; None where there are none."""
+    """Yield a temporary folder with the merged model; None if there are no adapters."""
     from asr_lab.models import load_model
 
     store = registry.MlflowStore()

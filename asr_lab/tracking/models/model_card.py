@@ -1,4 +1,4 @@
-"""Model cards (Mitchell et al. 2019, "Model Cards for Model Reporting"): what a version is, in Markdown.
+"""Model cards in Markdown (Mitchell et al. 2019, "Model Cards for Model Reporting").
 
 The card is the version's description, where the MLflow UI shows it, and `MODEL_CARD.md` among the run's artifacts.
 """
@@ -19,7 +19,7 @@ from asr_lab.tracking.tags import BASE, DIRTY, FAMILY, LICENSE
 from asr_lab.units import hms
 
 FILE = "MODEL_CARD.md"
-_MOST_CHARACTERS = 4900  # MLflow keeps 5,000 of a description; the gate's verdict comes behind
+_MOST_CHARACTERS = 4900  # MLflow allows 5,000; the gate's verdict is appended
 _MOST_SLICES = 24
 _NOT_SAID = "not said"
 _UNKNOWN = ModelCard(use=_NOT_SAID, figures=())
@@ -33,7 +33,7 @@ class _Tags(dict[str, str]):
 
 
 def card(client: MlflowClient, run: Run, name: str) -> str:
-    """The card of the model that `run` made: use, licence, data, figures, slices, origin."""
+    """Return the card of a run's model: use, licence, data, metrics, slices, origin."""
     params, tags = run.data.params, run.data.tags
     family, base = tags.get(FAMILY, ""), tags.get(BASE, "")
     about = (FAMILIES[family].card if family in FAMILIES else None) or _UNKNOWN
@@ -62,7 +62,7 @@ def card(client: MlflowClient, run: Run, name: str) -> str:
 
 
 def license_of(client: MlflowClient, run: Run) -> str:
-    """The licence that the run names, else that of its base; empty where neither does."""
+    """Return the licence of the run, or of its base; empty if unknown."""
     own: str = run.data.params.get("run.license", "")
     return own or _of_version(client, run.data.tags.get(BASE, ""), LICENSE)
 
@@ -72,10 +72,10 @@ def _of_version(client: MlflowClient, uri: str, tag: str) -> str:
     if not (uri.startswith("models:/") and name and version.isdigit()):
         return ""
     try:
-        found: ModelVersion = client.get_model_version(name, version)
+        version_of_base: ModelVersion = client.get_model_version(name, version)
     except MlflowException:
         return ""
-    return str(found.tags.get(tag, ""))
+    return str(version_of_base.tags.get(tag, ""))
 
 
 def _data(run: Run) -> Iterable[str]:
@@ -89,12 +89,12 @@ def _data(run: Run) -> Iterable[str]:
 
 
 def _how_much(profile: str | None) -> str:
-    """`, 48 utterances, 1 min 05 s` of what a run keeps of a dataset."""
+    """Return `, 48 utterances, 1 min 05 s` for a dataset's profile."""
     try:
         known = json.loads(profile or "")
         return f", {known['utterances']} utterances, {hms(known['hours'] * 3600)}"
     except (ValueError, KeyError, TypeError):
-        return ""  # another's dataset
+        return ""  # not a dataset of asr_lab
 
 
 def _figures(names: Iterable[str], metrics: dict[str, float]) -> Iterable[str]:
@@ -108,7 +108,7 @@ def _figures(names: Iterable[str], metrics: dict[str, float]) -> Iterable[str]:
 
 
 def _slices(metrics: dict[str, float]) -> Iterable[str]:
-    # speakers are people: the card says nothing of single ones
+    # no metrics of single speakers, for privacy
     names = (name for name in sorted(metrics) if "/wer_by_" in name and "_by_speaker/" not in name)
     sliced = {name: metrics[name] for name in names if name.count("/") == 2}
     shown = [f"- {name}: {value:.1%}" for name, value in list(sliced.items())[:_MOST_SLICES]]

@@ -1,6 +1,6 @@
-"""The gate before an alias: a version takes it only where it is shown to be better, or not worse by more than asked.
+"""The gate before an alias: a version gets it if it is significantly better, or not worse than a margin.
 
-Both versions are scored on the same utterances; the verdict and what it rests on are written on the version.
+Both versions are scored on the same utterances; the verdict is recorded on the version.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _NAMED = re.compile(r"(?:models:/)?(?P<name>[^/@]+)(?:@(?P<alias>[^/]+)|/(?P<ver
 
 @dataclass(frozen=True)
 class Scored:
-    """A version's scores, a row an utterance of a split, and the run that logged them."""
+    """A version's scores, one row per utterance of a split, and the run that logged them."""
 
     table: pd.DataFrame
     run: Run
@@ -43,7 +43,7 @@ class Scored:
 
 
 def unrecorded(tags: Mapping[str, str]) -> Run:
-    """A run that no store has, for scores that are not kept."""
+    """Return a run that is on no store, for scores that are not recorded."""
     info = RunInfo("unrecorded", "", "", "FINISHED", 0, 0, "active")
     return Run(info, RunData(tags=[RunTag(key, value) for key, value in tags.items()]))
 
@@ -54,32 +54,32 @@ Score = Callable[[ModelVersion], Scored]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate found; `passed` says whether the version may have the alias."""
+    """Result of the gate; `passed`: the version may have the alias."""
 
     candidate: str
     champion: str
-    """Version that has the alias; empty where none has."""
+    """Version that has the alias; empty if none."""
     passed: bool
     reason: str
     metric: str = ""
-    """What they are compared in: `test/wer`, or `test/error_f1` of models that assess pronunciation."""
+    """Metric of the comparison: `test/wer`, or `test/error_f1` of models that assess pronunciation."""
     figure_candidate: float | None = None
     figure_champion: float | None = None
     delta: Interval | None = None
-    """Candidate's figure minus the champion's, paired."""
+    """Candidate minus champion, paired."""
     margin: float = 0.0
     utterances: int = 0
     data: str = ""
     runs: tuple[str, ...] = ()
 
     def as_json(self) -> str:
-        """The verdict as it is written on the version."""
+        """Return the verdict as JSON, as recorded on the version."""
         content = {key: value for key, value in asdict(self).items() if value not in (None, "", ())}
         return json.dumps(content | {"at": datetime.now(UTC).isoformat(timespec="seconds")})
 
 
 def find_version(wanted: str) -> ModelVersion:
-    """The version of `NAME/3`, `NAME@alias` or `NAME` (the newest); raises `AsrLabError` that names what there is."""
+    """Return the version of `NAME/3`, `NAME@alias` or `NAME` (the newest); raises `AsrLabError` if there is none."""
     parts = _NAMED.fullmatch(wanted)
     if parts is None:
         raise AsrLabError(f"not a registered model: {wanted!r}", allowed="NAME, NAME/3 or NAME@alias")
@@ -115,19 +115,18 @@ def _with_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion:
 
 
 def alias_version(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
-    """The version that has the alias, or None; raises `AsrLabError` when the registry cannot be asked."""
+    """Return the version with the alias, or None; raises `AsrLabError` if the registry cannot be read."""
     with explain_store_errors("the registry cannot be read"):
         number = client.get_registered_model(name).aliases.get(alias)
         return client.get_model_version(name, str(number)) if number else None
 
 
 def assess(version: ModelVersion, alias: str, *, margin: float = 0.0, score: Score | None = None) -> Verdict:
-    """Whether the version may have the alias of the one that has it now.
+    """Compare a version with the one that has the alias.
 
-    It must be significantly better (the paired 95 % interval lies on the better side of 0), or, with a `margin`, not
-    worse by more (the interval does not reach it: Schuirmann 1987's one side). `score` scores both anew; without it the
-    scores of their own runs are used, which must be of the same data under the same text normaliser.
-    Raises `AsrLabError` when they cannot be compared.
+    It passes if it is significantly better (the paired 95 % interval excludes 0), or, with a `margin`, not worse by
+    more (one-sided, Schuirmann 1987). `score` scores both versions; without it the scores of their runs are used, which
+    need the same data and text normaliser. Raises `AsrLabError` if they cannot be compared.
     """
     champion = alias_version(tracking_client(), version.name, alias)
     candidate_uri = _uri(version)
@@ -157,13 +156,13 @@ def assess(version: ModelVersion, alias: str, *, margin: float = 0.0, score: Sco
 
 
 def unassessed(version: ModelVersion, alias: str, why: str) -> Verdict:
-    """The verdict on a version that could not be compared with the one that has the alias."""
+    """Return a failed verdict for a version that could not be compared."""
     champion = alias_version(tracking_client(), version.name, alias)
     return Verdict(_uri(version), _uri(champion) if champion else "", False, why)
 
 
 def _decide(delta: Interval, margin: float, num_differing: int, *, higher: bool = False) -> tuple[bool, str]:
-    """Whether it passes, and why; `higher` says that more of the figure is better."""
+    """Return whether the version passes, and why; `higher`: higher values are better."""
     found = f"{delta.value:+.1%}, 95 % interval {delta.low:+.1%} to {delta.high:+.1%}"
     worst = -delta.low if higher else delta.high  # how much worse it may be
     if worst < 0 and num_differing >= FEWEST_DIFFERING:
@@ -177,7 +176,7 @@ def _decide(delta: Interval, margin: float, num_differing: int, *, higher: bool 
 
 
 def _own_scores(version: ModelVersion, champion: ModelVersion) -> tuple[Scored, Scored]:
-    """The scores that the runs of both versions logged, of a split that is the same in both."""
+    """Return the scores logged by the runs of both versions, of a split that both have."""
     client = tracking_client()
     with explain_store_errors("the runs of the versions cannot be read"):
         runs = [client.get_run(str(version.run_id)) for version in (version, champion)]
@@ -197,7 +196,7 @@ def _own_scores(version: ModelVersion, champion: ModelVersion) -> tuple[Scored, 
 
 
 def record(version: ModelVersion, verdict: Verdict, *, forced: str = "") -> None:
-    """Write the verdict on the version, in words too; `forced` is why it has the alias although it did not pass."""
+    """Record the verdict on the version; `forced`: why it gets the alias without passing."""
     client = tracking_client()
     summary = verdict.reason + (f" against {verdict.champion}" if verdict.champion else "")
     summary += f". Forced: {forced}" if forced else "" if verdict.passed else ". Refused"
@@ -211,9 +210,9 @@ def record(version: ModelVersion, verdict: Verdict, *, forced: str = "") -> None
 
 
 def promote(version: ModelVersion, alias: str, verdict: Verdict) -> None:
-    """Give the version the alias; the one that had it says by which it was replaced.
+    """Move the alias to the version; tag the previous version with its successor.
 
-    Raises `AsrLabError` when it is not the one any more that the verdict is against.
+    Raises `AsrLabError` if the alias has moved since the verdict.
     """
     client = tracking_client()
     now = alias_version(client, version.name, alias)

@@ -1,6 +1,6 @@
-"""Models as pyfuncs that plain MLflow loads: packaged when they are recorded, put on the store once it answers.
+"""Models as pyfuncs: packaged when recorded, published once the store answers.
 
-The package is made from the code that trained the model, and is complete: no store is needed for it.
+A package includes the code that trained the model; creating one needs no store.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from asr_lab.tracking.store import silence_mlflow, without_retries
 from asr_lab.tracking.tags import CONTENT
 
 MODEL = "model"
-"""What the model that a run made is called."""
+"""Name of the model of a run."""
 _PACKAGE = Path(asr_lab.__file__).parent
 _PYFUNC = _PACKAGE / "serving" / "pyfunc.py"
 _NEEDED = (
@@ -63,17 +63,17 @@ _ASSESSOR = ModelSignature(
 
 
 def _signature(model: RegisteredModel) -> ModelSignature:
-    """What the model takes and gives: one of pronunciation is told what should have been said."""
+    """Return inputs and outputs of the model; one that assesses pronunciation also takes the reference text."""
     config = model.files["model"] / "config.json" if "model" in model.files else None
-    told = json.loads(config.read_text(encoding="utf-8")) if config and config.is_file() else {}
-    of = FAMILIES.get(told.get("model_type", ""))
+    content = json.loads(config.read_text(encoding="utf-8")) if config and config.is_file() else {}
+    of = FAMILIES.get(content.get("model_type", ""))
     return _ASSESSOR if of and of.takes_text else SIGNATURE
 
 
 def package(model: RegisteredModel, folder: Path) -> str:
-    """Write the model to the new `folder` as a pyfunc; the digest of its files.
+    """Write the model to the new `folder` as a pyfunc, and return the digest of its files.
 
-    The code that reads it travels with it, so an environment without asr_lab loads it too.
+    It includes its code, so an environment without asr_lab can load it.
     """
     silence_mlflow()
     with tempfile.TemporaryDirectory() as staging:
@@ -92,19 +92,19 @@ def package(model: RegisteredModel, folder: Path) -> str:
 
 
 def _called(name: str, path: Path, staging: Path) -> Path:
-    """A folder under the name it is looked for by (MLflow keeps the name of the source); files keep their own."""
+    """Return a copy of a folder with the artifact's name (MLflow keeps the source's name); files keep theirs."""
     if not path.is_dir() or path.name == name:
         return path
     return Path(shutil.copytree(path, staging / name))
 
 
 def _digest(folder: Path) -> str:
-    whole = hashlib.sha256()
+    total = hashlib.sha256()
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         with file.open("rb") as content:
             own = hashlib.file_digest(content, "sha256").hexdigest()
-        whole.update(f"{file.relative_to(folder)} {own}\n".encode())
-    return whole.hexdigest()[:32]
+        total.update(f"{file.relative_to(folder)} {own}\n".encode())
+    return total.hexdigest()[:32]
 
 
 def publish(
@@ -117,10 +117,10 @@ def publish(
     params: Mapping[str, str],
     called: str = MODEL,
 ) -> str:
-    """Put a packaged model on the store as a model of the run; its URI `models:/m-...`.
+    """Publish a packaged model as a logged model of the run, and return its URI `models:/m-...`.
 
-    `content` is its digest: the same content of the same run is put there once, however often this is cut off. One
-    that is `called` otherwise than the run's own lies beside it: `runs:/ID/model` does not mean it.
+    `content` is its digest: the same content of the same run is published once. A model with another name (`called`)
+    is additional: `runs:/ID/model` does not refer to it.
     """
     logged = _logged(client, run_id, name, content, params, called)
     if logged.status != "READY":
@@ -138,7 +138,7 @@ def publish(
 def _logged(
     client: MlflowClient, run_id: str, name: str, content: str, params: Mapping[str, str], called: str
 ) -> LoggedModel:
-    """The run's model of this content; made where our experiments lie, not in the default one as Model.log would."""
+    """Return the run's logged model of this content, created in the run's experiment if needed."""
     experiment = client.get_run(run_id).info.experiment_id
     known = client.search_logged_models([experiment], f"tags.`{CONTENT}` = '{content}'")
     for one in known:
@@ -156,7 +156,7 @@ def _logged(
 
 
 def _link(client: MlflowClient, run_id: str, model_id: str) -> None:
-    """Make the model an output of its run; MLflow answers a second time with an error."""
+    """Make the model an output of its run, once: MLflow raises an error for duplicates."""
     outputs = client.get_run(run_id).outputs
     if model_id not in [output.model_id for output in (outputs.model_outputs if outputs else [])]:
         client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])

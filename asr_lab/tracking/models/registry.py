@@ -1,4 +1,4 @@
-"""Models under names: their versions and champions, and models found again by URI."""
+"""The model registry: versions and aliases, and models by URI."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def uri_of(version: ModelVersion) -> str:
 
 
 def new_version(client: MlflowClient, source: str, run_id: str, model: RegisteredModel) -> ModelVersion:
-    """The version of `model.name` that has this source, made if it is not there; asked twice it is made once.
+    """Return the version of `model.name` with this source, created if needed.
 
-    The first one of a name becomes its champion, and so does the first after one that was cut off or deleted.
+    A version becomes champion if its name has none.
     """
     try:
         has_champion = CHAMPION in client.get_registered_model(model.name).aliases
@@ -52,19 +52,19 @@ def new_version(client: MlflowClient, source: str, run_id: str, model: Registere
     made = next((version for version in known if version.source == source), None)
     if made is None:
         made = _made(client, source, run_id, model)
-    if not has_champion:  # there is nothing to gate against
+    if not has_champion:  # nothing to compare with
         client.set_registered_model_alias(model.name, CHAMPION, made.version)
     return made
 
 
 def aliases_of(version: ModelVersion) -> list[str]:
-    """The aliases that the version has now."""
+    """Return the aliases of a version."""
     aliases = tracking_client().get_registered_model(version.name).aliases
     return [alias for alias, number in aliases.items() if str(number) == str(version.version)]
 
 
 def _made(client: MlflowClient, source: str, run_id: str, model: RegisteredModel) -> ModelVersion:
-    """A new version with its card."""
+    """Create a version with its model card."""
     run = client.get_run(run_id)
     written = model.description or model_card.card(client, run, model.name)
     tags = {FAMILY: run.data.tags[FAMILY]} if FAMILY in run.data.tags else {}
@@ -93,9 +93,9 @@ def _create_name(client: MlflowClient, name: str) -> None:
 
 
 def register_run(run_id: str, name: str) -> ModelVersion:
-    """Make the model a run logged a version of `name`.
+    """Register the model of a run as a version of `name`.
 
-    Raises `AsrLabError` when the run has none, or nothing can be called so.
+    Raises `AsrLabError` if the run has no model, or the name is invalid.
     """
     run, source = model_of(run_id, name)
     client = tracking_client()
@@ -107,7 +107,7 @@ def register_run(run_id: str, name: str) -> ModelVersion:
 
 
 def model_of(run_id: str, name: str) -> tuple[Run, str]:
-    """A run and the URI of its model, which is to be called `name`; raises `AsrLabError` as `register_run` does."""
+    """Return a run and the URI of its model; raises `AsrLabError` as `register_run` does."""
     try:
         registered_name(name)
     except ValueError as error:
@@ -121,12 +121,12 @@ def model_of(run_id: str, name: str) -> tuple[Run, str]:
 
 
 def tags_of(run: Run) -> dict[str, str]:
-    """What a version keeps of the tags of the run it was made of."""
+    """Return the tags of a run that its versions get."""
     return {key: run.data.tags[key] for key in (BASE,) if key in run.data.tags}
 
 
 def is_adapter(version: ModelVersion) -> bool:
-    """Whether it is a person's adapter: by its own tag, else its run's, else, where the run is gone, by its name."""
+    """Return whether a version is a speaker's adapter: by its tag, its run's tag, or, without run, its name."""
     family = version.tags.get(FAMILY, "")
     if not family and version.run_id:
         with explain_store_errors("the run of the version cannot be read"):
@@ -139,7 +139,7 @@ def is_adapter(version: ModelVersion) -> bool:
 
 
 def adapter_versions() -> list[dict[str, Any]]:
-    """A row a version of each registered adapter: person, version, whether champion, base and its digest."""
+    """Return one row per version of each adapter: speaker, version, champion or not, base and its digest."""
     client = tracking_client()
     rows = [
         {
@@ -164,19 +164,19 @@ class MlflowStore:
     """Models by registry URI, `runs:/ID/model`, or folder."""
 
     def resolve(self, uri: str) -> Path:
-        """The local folder of a recogniser; raises `AsrLabError` when there is no such model."""
+        """Return the local folder of a recogniser; raises `AsrLabError` if there is no such model."""
         if _is_folder(uri):
             return _own_folder(Path(uri))
         artifacts = _download(tracking_uri(), self.resolve_version(uri)) / "artifacts"
         if any(artifacts.glob(f"*{ADAPTER_SUFFIX}")):
             raise AsrLabError(
-                f"{uri} is a person's adapter, not a recogniser",
+                f"{uri} is a speaker's adapter, not a recogniser",
                 next_command=f"asr-lab transcribe FILE.wav --adapter {uri}",
             )
         return artifacts / "model"
 
     def adapter_file(self, uri: str) -> Path:
-        """The file of a registered adapter; raises `AsrLabError` when there is none, or it is no adapter."""
+        """Return the file of a registered adapter; raises `AsrLabError` if there is none."""
         artifacts = _download(tracking_uri(), self.resolve_version(uri)) / "artifacts"
         for file in artifacts.glob(f"*{ADAPTER_SUFFIX}"):
             return file
@@ -204,12 +204,12 @@ class MlflowStore:
                     found = tracking_client().get_model_version(parts["name"], parts["version"])
             except MlflowException as error:
                 if not is_final(error):
-                    raise  # it may be there all the same
+                    raise  # it may exist
                 raise _no_such_model(uri) from error
         return uri_of(found)
 
     def exists(self, uri: str) -> bool:
-        """Whether the registry has it; raises `StoreUnavailableError` when it cannot be asked."""
+        """Return whether the model exists; raises `StoreUnavailableError` if the registry does not answer."""
         try:
             self.resolve_version(uri)
         except StoreUnavailableError:
@@ -220,7 +220,7 @@ class MlflowStore:
 
 
 def _own_folder(folder: Path) -> Path:
-    """The recogniser's own folder in that of a pyfunc; any other as it is."""
+    """Return the recogniser's folder inside a pyfunc; any other folder unchanged."""
     return folder / "artifacts" / "model" if (folder / "MLmodel").is_file() else folder
 
 

@@ -1,1 +1,1 @@
-"""Finding runs again, and comparing them."""
+"""Find, list and compare runs."""

@@ -1,5 +1,4 @@
-"""The comparison of runs behind `asr-lab compare` and `asr_lab.tracking.compare_runs`: a table, who is best, how sure
-that is, and why nothing can be said."""
+"""Comparison of runs for `asr-lab compare` and `compare_runs`: a table, the best runs, significance."""
 
 from __future__ import annotations
 
@@ -19,10 +18,10 @@ from asr_lab.tracking.queries.find import find_run
 from asr_lab.tracking.queries.runs import Run
 from asr_lab.tracking.queries.significance import Evidence, measure_differences, summarize
 
-_MOST_TESTED = 20  # runs up to which all are tested against the best without being asked for
+_MOST_TESTED = 20  # with more runs, none is tested against the best by default
 
 Progress = Callable[[int], AbstractContextManager[Callable[[], object]]]
-"""A number of steps -> a context whose value is called after each of them."""
+"""Number of steps -> a context manager; call its value after each step."""
 
 
 @contextmanager
@@ -32,29 +31,29 @@ def _no_progress(total: int) -> Iterator[Callable[[], object]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """A table of runs, or of groups of them, and the sentences underneath."""
+    """A table of runs or of groups of runs, and the sentences below it."""
 
     runs: Sequence[Run]
     metric: str
-    """By which the rows are ranked; "" when nothing decides."""
+    """Ranks the rows; "" if no metric decides."""
     frame: pd.DataFrame
-    """Best first; indexed by the runs' ids, of groups by number."""
+    """Best first; indexed by run ids, or numbers of groups."""
     best: Mapping[str, Any] = field(default_factory=dict)
     """Metric -> index of the best row."""
     sentences: Sequence[str] = ()
     evidence: Evidence | None = None
 
     def ranked(self) -> list[Run]:
-        """The runs in the order of the table."""
+        """Return the runs in the order of the table."""
         order = {run_id: place for place, run_id in enumerate(self.frame.index)}
         return sorted(self.runs, key=lambda run: order.get(run.info.run_id, len(order)))
 
     def table(self) -> Table:
-        """The table with each figure in a column of its own."""
+        """Return the table with one number per column."""
         return Table(frame=self.frame, best=self.best, formats={"difference": "change", "p": "p"})
 
     def summary_table(self) -> Table:
-        """The table with intervals and deviations in one cell beside their figure."""
+        """Return the table with intervals and standard deviations beside their values."""
         frame = self.frame.copy()
         for column in [name for name in frame if str(name).endswith(run_tables.STD)]:
             mean = str(column).removesuffix(run_tables.STD)
@@ -82,11 +81,11 @@ def compare(
     methods: bool = False,
     progress: Progress = _no_progress,
 ) -> Comparison:
-    """Compare the runs: as they are, as ways of training, or in groups that are alike in the parameters `by`.
+    """Compare runs: one by one, by training method (`methods`), or in groups with the same parameters `by`.
 
-    `metric` ranks the rows; "" takes the one that decides for the family. `vs` is a run, or `best`, that each is tested
-    against (a run that is not among them joins them); "" tests nothing, and None tests against the best where that is
-    possible and there are at most 20 runs. Raises `AsrLabError` where a test that was asked for cannot be made.
+    `metric` ranks the rows; "" selects the family's deciding metric. `vs` is the run, or `best`, that the others are
+    tested against (it is added if it is not among `runs`); "" tests nothing; None tests against the best of at most 20
+    runs if possible. Raises `AsrLabError` if a requested test is impossible.
     """
     if methods:
         return _compare_methods(runs, metric)
@@ -137,8 +136,8 @@ def _compare_runs(
     except AsrLabError as error:
         if vs:
             raise
-        said = f"no significance: {reference.info.run_name}: {error.what}"
-        return replace(compared, sentences=[*sentences, said])
+        reason = f"no significance: {reference.info.run_name}: {error.what}"
+        return replace(compared, sentences=[*sentences, reason])
     names = {run.info.run_id: str(run.info.run_name) for run in having}
     return replace(
         compared,
@@ -153,7 +152,7 @@ def _best_sentences(frame: pd.DataFrame, best: Mapping[str, Any]) -> list[str]:
 
 
 def _as_good(frame: pd.DataFrame, column: str, row: Any) -> list[str]:
-    """The names of the best row and of those that have the very same figure."""
+    """Return the names of the best row and of those with the same value."""
     tied = frame[frame[column] == frame.loc[row, column]].drop(index=row)
     return [str(name) for name in (frame.loc[row, "run"], *tied["run"])]
 

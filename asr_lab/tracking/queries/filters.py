@@ -1,6 +1,6 @@
-"""What people ask for as conditions of MLflow's search, so that the store filters and not this process.
+"""Build MLflow filters, so that the store does the filtering.
 
-MLflow's grammar has no OR, and its ILIKE no escape; a condition here may let too much through, never too little.
+MLflow's grammar has no OR, and its ILIKE no escape; a filter may return too many runs, never too few.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from asr_lab.tracking.tags import ARCHIVED, FAMILY, KIND, MODEL_TYPE, PARENT
 
 OURS = f"tags.`{FAMILY}` IS NOT NULL"
 FOLDED = ("trial", "seed", "fold", "phase")
-"""Kinds of runs that are parts of another one and are shown under it."""
+"""Kinds of runs that belong to a parent and are hidden by default."""
 
 _NAMES = ("attributes.run_name", f"tags.`{MODEL_TYPE}`", f"tags.`{FAMILY}`")
 _NOT_ARCHIVED = f"tags.`{ARCHIVED}` IS NULL"
@@ -27,7 +27,7 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 def queries(
     pattern: str, family: str, *, status: str, where: str, since: str, archived: bool, children: bool
 ) -> list[str]:
-    """Filters of MLflow whose hits, united, are what is asked for (of a pattern: at least that)."""
+    """Return MLflow filters; the union of their results holds all selected runs (for a pattern, maybe more)."""
     always = [OURS]
     if family:
         always.append(f"tags.`{FAMILY}` = {quoted(family)}")
@@ -40,7 +40,7 @@ def queries(
     if where.strip():
         always.append(where.strip())
     alike = [f"{name} ILIKE '{like(pattern)}'" for name in _NAMES] if pattern else [""]
-    # parts with a parent are left out; not by `kind !=` alone, which drops every run that has no kind
+    # `kind !=` alone would drop every run without a kind
     folded = " and ".join(f"tags.`{KIND}` != '{kind}'" for kind in FOLDED)
     parents = [""] if children else [_NO_PARENT, f"tags.`{PARENT}` IS NOT NULL and {folded}"]
     return [
@@ -50,49 +50,49 @@ def queries(
 
 
 def quoted(text: str) -> str:
-    """A text as a value in MLflow's grammar, which cannot hold both kinds of quotes."""
+    """Quote a value for MLflow's grammar; raises `AsrLabError` if it has both kinds of quotes."""
     if "'" in text and '"' in text:
-        raise AsrLabError(f"nothing can be called {text!r}", allowed="one kind of quotes at most")
+        raise AsrLabError(f"a value cannot contain both kinds of quotes: {text!r}", allowed="one kind of quotes")
     return f'"{text}"' if "'" in text else f"'{text}'"
 
 
 def named(name: str) -> str:
-    """The condition that a run is called exactly so; of a name with both kinds of quotes, at least that."""
+    """Return the filter for an exact run name; it may match more if the name has both kinds of quotes."""
     if "'" in name and '"' in name:
         return f"attributes.run_name ILIKE '{''.join(sign if _is_plain(sign) else '%' for sign in name)}'"
     return f"attributes.run_name = {quoted(name)}"
 
 
 def like(pattern: str) -> str:
-    """A glob, or a plain part of a name, for ILIKE: what ILIKE might read otherwise becomes a wildcard."""
+    """Convert a glob or a plain part of a name to an ILIKE pattern; special characters become wildcards."""
     text = re.sub(r"\[[^\]]*\]", "?", pattern) if is_glob(pattern) else f"*{pattern}*"
     return "".join("%" if sign == "*" else sign if _is_plain(sign) else "%" for sign in text.replace("?", "_"))
 
 
 def _is_plain(sign: str) -> bool:
-    """Whether a store compares it as Python does, and no grammar reads it: SQLite folds the case of ASCII only."""
+    """Return whether every store compares the character as Python does (SQLite folds the case of ASCII only)."""
     return sign in " -._=,/+@" or (sign.isalnum() and (sign.isascii() or sign.lower() == sign.upper()))
 
 
 def is_glob(pattern: str) -> bool:
-    """Whether it has the signs of a glob; if not, it is a plain part of a name."""
+    """Return whether a pattern is a glob, not a plain part of a name."""
     return any(sign in pattern for sign in "*?[")
 
 
 def is_like(pattern: str, *names: str | None) -> bool:
-    """Whether one of the names matches the glob, or has the plain part in it; case-blind."""
+    """Return whether a name matches the glob or contains the plain part; case-insensitive."""
     glob = pattern.lower() if is_glob(pattern) else f"*{pattern.lower()}*"
     return not pattern or any(fnmatch.fnmatchcase((name or "").lower(), glob) for name in names)
 
 
 def started_since(text: str, now: datetime | None = None) -> int:
-    """`7d`, `12h`, `90m`, `2w` ago, or a date (`2026-11-01`, `2026-11-01T14:30`, local time), as ms since 1970."""
+    """Parse an age (`7d`, `12h`, `90m`, `2w`) or a local date (`2026-11-01T14:30`) to ms since 1970."""
     now = now or datetime.now()
-    if found := _AGE.fullmatch(text.strip()):
-        return int((now - timedelta(**{_UNITS[found[2]]: float(found[1])})).timestamp() * 1000)
+    if parts := _AGE.fullmatch(text.strip()):
+        return int((now - timedelta(**{_UNITS[parts[2]]: float(parts[1])})).timestamp() * 1000)
     try:
         return int(datetime.fromisoformat(text.strip()).timestamp() * 1000)
     except ValueError:
         raise AsrLabError(
-            f"no time is called {text!r}", allowed="7d, 12h, 90m, 2w, or a date such as 2026-11-01"
+            f"not an age or a date: {text!r}", allowed="7d, 12h, 90m, 2w, or a date such as 2026-11-01"
         ) from None

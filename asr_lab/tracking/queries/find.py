@@ -1,7 +1,7 @@
-"""One run by a word: its id, its name, the first characters of its id, or a part of its name that no other run has.
+"""Find a run by its id, its name, the first characters of its id, or a unique part of its name.
 
-Every command and the notebook functions name runs by these rules. A run belongs to asr_lab by its tag
-`asr_lab.family`, in whatever experiment it lies.
+All commands and the notebook functions use these rules. Runs of asr_lab have the tag `asr_lab.family`, in any
+experiment.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from asr_lab.tracking.store import client, experiment_ids, explain_store_errors,
 from asr_lab.tracking.tags import RESTORED_FROM
 
 MIN_PREFIX = 4
-"""Of an id, to name a run by its beginning."""
+"""Fewest characters of an id that name a run."""
 _ID_LENGTH = 32  # characters
-_MOST_MATCHES = 20  # matches that are read at most: enough to say that a word means several runs
+_MOST_MATCHES = 20  # matches read at most: enough for an error message
 _LISTED = 8
-_NEWEST = 1000  # runs among which the nearest names are looked for
+_NEWEST = 1000  # runs searched for similar names
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Candidate:
-    """What a run can be named by."""
+    """Names and ids of a run."""
 
     run_id: str
     name: str
     former_id: str = ""
-    """The id it had before it was restored from a bundle; more may stand behind it."""
+    """Begins with the id before a restore from a bundle."""
     deleted: bool = False
 
     def __str__(self) -> str:
@@ -51,20 +51,20 @@ class Rule:
 
     matches: Callable[[str, Candidate], bool]
     filters: Callable[[str], Sequence[str]]
-    """MLflow filters for a word; the union of their hits holds every run that matches, and maybe others."""
+    """MLflow filters for a word; the union of their results holds every match, and maybe other runs."""
 
 
 class RunNotFoundError(AsrLabError):
-    """A word names no run."""
+    """No run matches."""
 
 
 class AmbiguousRunError(AsrLabError):
-    """A word names several runs, which are `candidates`."""
+    """Several runs match: `candidates`."""
 
     def __init__(self, word: str, candidates: Sequence[Candidate], *, next_command: str = "") -> None:
         number = f"{_MOST_MATCHES} or more" if len(candidates) >= _MOST_MATCHES else str(len(candidates))
         super().__init__(
-            f"{number} runs are called like {word!r}",
+            f"{word!r} matches {number} runs",
             allowed=listing(candidates, _LISTED),
             next_command=next_command or f"asr-lab list --pattern {shlex.quote(word)}",
         )
@@ -72,11 +72,11 @@ class AmbiguousRunError(AsrLabError):
 
 
 class DeletedRunError(AsrLabError):
-    """A word names a deleted run, where only one that is not deleted can be used."""
+    """The run that matches is deleted."""
 
     def __init__(self, run: Candidate) -> None:
         super().__init__(
-            f"the run {run.name} was deleted", where=run.run_id, next_command=f"asr-lab restore {run.run_id[:8]}"
+            f"the run {run.name} is deleted", where=run.run_id, next_command=f"asr-lab restore {run.run_id[:8]}"
         )
         self.run_id = run.run_id
 
@@ -112,18 +112,19 @@ PART = Rule(
 )
 EXACT = (_ID, _NAME, _ID_PREFIX)
 RULES = (*EXACT, PART)
-"""In this order: the others are not asked when one has matches."""
+"""In this order: the first rule with matches decides."""
 
 
 Reader = Callable[[str, Rule, int], Iterable[T]]
-"""(word, rule, MLflow's view: ALL or ACTIVE_ONLY) -> at least the items of that view that match."""
+"""(word, rule, MLflow's view: ALL or ACTIVE_ONLY) -> at least the matching items of that view."""
 
 
 def choose(
     word: str, read: Reader[T], candidate: Callable[[T], Candidate], *, rules: Sequence[Rule] = RULES
 ) -> list[T]:
-    """The items that a word may name, 20 at most: by the first rule that has matches, and deleted ones only where
-    all of its matches are. Raises `RunNotFoundError` for a word that is too short to name one.
+    """Return the items that match by the first rule with matches, 20 at most; deleted ones only if all are deleted.
+
+    Raises `RunNotFoundError` for a prefix of an id that is too short.
     """
     for rule in rules:
         matches = _hits(word, rule, read, candidate)
@@ -135,14 +136,14 @@ def choose(
 
 
 def choose_among(word: str, items: Sequence[T], candidate: Callable[[T], Candidate]) -> list[T]:
-    """The items of a list that a word may name; see `choose`."""
+    """Return the items of a list that match; see `choose`."""
     return choose(word, lambda word, rule, view: items, candidate)
 
 
 def _hits(word: str, rule: Rule, read: Reader[T], candidate: Callable[[T], Candidate]) -> list[T]:
     everything = _first(item for item in read(word, rule, ViewType.ALL) if rule.matches(word, candidate(item)))
     active = [item for item in everything if not candidate(item).deleted]
-    if len(everything) == _MOST_MATCHES and len(active) < 2:  # deleted ones may hide others
+    if len(everything) == _MOST_MATCHES and len(active) < 2:  # deleted runs may hide active ones
         more = (item for item in read(word, rule, ViewType.ACTIVE_ONLY) if rule.matches(word, candidate(item)))
         active = _first(item for item in more if not candidate(item).deleted)
     return active or everything
@@ -154,14 +155,14 @@ def _first(items: Iterable[T]) -> list[T]:
 
 def _too_short(word: str, similar: Iterable[Candidate]) -> RunNotFoundError:
     return RunNotFoundError(
-        f"{word!r} is too short for the beginning of an id: {MIN_PREFIX} characters are needed",
-        allowed=listing(similar, _LISTED) or "a name, an id, or its first four or more characters",
+        f"{word!r} is too short: at least {MIN_PREFIX} characters of an id are needed",
+        allowed=listing(similar, _LISTED) or "a name, an id, or the first four or more characters of an id",
         next_command=f"asr-lab list --pattern {word}",
     )
 
 
 def find_run(word: str, *, deleted: bool = False) -> Run:
-    """The run that a word names; `deleted`: a deleted one will do. Archived runs and parts of others count too.
+    """Return the run that a word names; deleted runs only with `deleted`. Archived and child runs are included.
 
     Raises `RunNotFoundError`, `AmbiguousRunError` or `DeletedRunError`.
     """
@@ -169,7 +170,7 @@ def find_run(word: str, *, deleted: bool = False) -> Run:
 
 
 def find_each(words: Sequence[str], *, deleted: bool = False) -> list[Run]:
-    """The runs that words name, in their order, each once; raises as `find_run` does."""
+    """Return the runs that words name, in their order, without duplicates; raises as `find_run` does."""
     with explain_store_errors("the run cannot be found"):
         read = _reader()
         runs_found = [_only_one(word, choose(word, read, candidate_of), deleted=deleted) for word in words]
@@ -177,13 +178,13 @@ def find_each(words: Sequence[str], *, deleted: bool = False) -> list[Run]:
 
 
 def find_exact(word: str) -> list[Run]:
-    """The runs that a word may name by a whole name or by an id, and not by a part of a name; deleted ones too."""
+    """Return the runs that match by full name or by id, including deleted ones."""
     with explain_store_errors("the run cannot be found"):
         return choose(word, _reader(), candidate_of, rules=EXACT)
 
 
 def candidate_of(run: Run) -> Candidate:
-    """What a run can be named by."""
+    """Return the names and ids of a run."""
     return Candidate(
         run_id=run.info.run_id,
         name=run.info.run_name or "",
@@ -193,7 +194,7 @@ def candidate_of(run: Run) -> Candidate:
 
 
 def _reader() -> Reader[Run]:
-    """Search the store; runs of deleted experiments are deleted, and are found as such."""
+    """Return a reader of the store that includes deleted experiments."""
     store = client()
     experiments = experiment_ids(store, ViewType.ALL)
 
@@ -221,7 +222,7 @@ def _only_one(word: str, matches: Sequence[Run], *, deleted: bool) -> Run:
 
 
 def _not_found(word: str) -> RunNotFoundError:
-    """With the names of runs like the word, else those of the newest."""
+    """Suggest similar names, or the newest runs."""
     names = [run.info.run_name or run.info.run_id for run in runs.find(limit=_NEWEST)]
     plain = {re.sub(r"-[0-9a-f]{8}$", "", name): name for name in reversed(names)}
     near = [plain[name] for name in get_close_matches(word, plain, n=5, cutoff=0.4)]

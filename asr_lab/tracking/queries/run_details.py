@@ -1,4 +1,4 @@
-"""What runs are: a row each for a list, and one of them with its configuration, figures and lineage."""
+"""Rows for a list of runs, and the details of one: configuration, metrics, lineage."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _COLUMNS = ("run", "id", "family", "kind", "state", "started", "seconds", "metri
 
 
 def overview(runs: Sequence[Run]) -> pd.DataFrame:
-    """A row a run: `run, id, family, kind, state, started` (UTC), `seconds` (till now while it runs), its deciding
-    `metric` and its `value`, `marks` (kept, archived, registered names), `bytes` on this disk (missing: not here).
+    """Return one row per run: `run, id, family, kind, state, started` (UTC), `seconds` (until now while it runs), its
+    deciding `metric` and `value`, `marks` (kept, archived, registered names), `bytes` on this disk (missing: remote).
     """
     versions = registered_names([run.info.run_id for run in runs])
     rows = []
@@ -60,14 +60,14 @@ def overview(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def state(run: Run) -> str:
-    """`running`, `finished`, `failed`, `killed`; `cut off` when it is said to run and its process is no more."""
+    """Return `running`, `finished`, `failed`, `killed`, or `cut off`: RUNNING although its process is gone."""
     if run.info.status == "RUNNING" and processes.is_gone(run.data.tags.get(PROCESS, "")):
         return CUT_OFF
     return str(run.info.status).lower()
 
 
 def seconds(run: Run) -> float:
-    """How long it took, or has been running; of one that was cut off that is not known: NaN."""
+    """Return the duration of a run, until now while it runs; NaN if it was cut off."""
     if run.info.end_time:
         return float(run.info.end_time - run.info.start_time) / 1000
     return float("nan") if state(run) == CUT_OFF else time.time() - run.info.start_time / 1000
@@ -91,18 +91,18 @@ def registered_names(run_ids: Sequence[str]) -> dict[str, list[str]]:
 
 
 def size_on_disk(run: Run) -> int | None:
-    """Bytes of its artifacts and of the models it logged; None when they are not on this machine's disk."""
+    """Return the bytes of a run's artifacts and logged models; None if they are not local."""
     folder = local_folder(run.info.artifact_uri)
     if folder is None or not folder.is_dir():
         return None
     outputs = run.outputs.model_outputs if run.outputs else []
     models = [folder.parents[1] / "models" / output.model_id for output in outputs]  # where MLflow puts them
-    return sum(folder_size(each) for each in (folder, *models))
+    return sum(folder_size(path) for path in (folder, *models))
 
 
 def details(run: Run) -> dict[str, dict[str, Any]]:
-    """A run in sections: what it is, what differs from the defaults, its configuration, its figures, its lineage
-    (data, base, parent, children, models and those made from them), and where it comes from.
+    """Return the sections of `asr-lab show`: about, differences from the defaults, configuration, metrics, lineage
+    (data, base, parent, children, models and runs based on them), and origin.
     """
     tags, metrics = run.data.tags, run.data.metrics
     config = {key: value for key, value in sorted(run.data.params.items()) if "." in key}
@@ -126,7 +126,7 @@ def _own(tags: dict[str, str], names: Iterable[str]) -> dict[str, str]:
 
 
 def differing(run: Run) -> dict[str, str]:
-    """The parameters that are not at the default of the run's recipe; empty when its recipe is not known."""
+    """Return the parameters that differ from the defaults of the run's recipe; empty if it is unknown."""
     from asr_lab.config.identity import defaults
 
     name = run.data.params.get("recipe", "")
@@ -150,7 +150,7 @@ def _data(run: Run) -> dict[str, str]:
 
 
 def relatives(run: Run) -> dict[str, str]:
-    """Runs and models that this one comes from or that come from it."""
+    """Return the runs and models that this run is derived from, or that are derived from it."""
     from asr_lab.tracking.queries import runs
 
     run_id, tags, found = run.info.run_id, run.data.tags, dict[str, str]()
@@ -181,7 +181,7 @@ def _counted(runs: Sequence[Run]) -> str:
 
 
 def best_point(points: Sequence[float], metric: str) -> int:
-    """Position of the best value of a curve; the last one where none is better than another."""
+    """Return the position of the best value of a curve; the last if the metric has no direction."""
     side = direction(metric)
     if side == "neither" or not points:
         return len(points) - 1

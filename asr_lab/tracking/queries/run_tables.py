@@ -1,4 +1,4 @@
-"""Runs side by side: what differs between them, the metrics that matter, which is best and whether one may say so."""
+"""Tables of runs: differing parameters, main metrics, best values, learning curves."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ STD = "_std"
 
 
 def family_of(run: Run) -> str:
-    """The family a run belongs to."""
+    """Return the family of a run."""
     return str(run.data.tags.get(FAMILY, ""))
 
 
 def deciding_metric(runs: Sequence[Run], wanted: str = "") -> str:
-    """The metric by which the runs are ranked: the wanted one, or that of the first family whose runs have it.
+    """Return the metric that ranks the runs: `wanted`, or the deciding one of the first family whose runs have it.
 
-    "" when no run has one that decides. Raises `AsrLabError` when none has the wanted one.
+    "" if no run has a deciding metric. Raises `AsrLabError` if no run has `wanted`.
     """
     known = {name for run in runs for name in run.data.metrics}
     if wanted and wanted not in known:
@@ -41,16 +41,16 @@ def deciding_metric(runs: Sequence[Run], wanted: str = "") -> str:
 
 
 def shown_metrics(runs: Sequence[Run], decides: str) -> list[str]:
-    """The deciding metric and those that matter for the families of the runs, of which at least one run has a value."""
+    """Return the deciding metric and the main metrics of the families, if at least one run has a value."""
     names = [decides] if decides else []
     names += [name for family in dict.fromkeys(map(family_of, runs)) for name in shown(family)]
     return [name for name in dict.fromkeys(names) if any(name in run.data.metrics for run in runs)]
 
 
 def differing_params(runs: Sequence[Run]) -> list[str]:
-    """Config keys (they have a dot) that change what is computed and are not the same in all runs.
+    """Return the config keys (they have a dot) that change the computation and differ between the runs.
 
-    A key that another family does not know makes no difference.
+    A key is compared only among the families that have it.
     """
     known: dict[str, set[str]] = {}
     for run in runs:
@@ -60,9 +60,9 @@ def differing_params(runs: Sequence[Run]) -> list[str]:
 
 
 def comparison(runs: Sequence[Run], decides: str) -> pd.DataFrame:
-    """A row a run: the parameters that differ between the runs, then the metrics that matter for their families.
+    """Return one row per run: the differing parameters, then the main metrics of the families.
 
-    Sorted by the deciding metric, best first; the index holds the runs' ids.
+    Sorted by the deciding metric, best first; indexed by run ids.
     """
     metrics, differing = shown_metrics(runs, decides), differing_params(runs)
     several_families = len(set(map(family_of, runs))) > 1
@@ -84,10 +84,9 @@ def _ranked(table: pd.DataFrame, decides: str) -> pd.DataFrame:
 
 
 def grouped(runs: Sequence[Run], by: Sequence[str], decides: str) -> tuple[pd.DataFrame, list[str], list[str]]:
-    """A row a combination of the parameters `by`: `n` runs, each metric's mean and standard deviation (`..._std`).
+    """Return one row per combination of the parameters `by`: `n` runs, mean and standard deviation (`..._std`).
 
-    Also the other parameters, but for the seed, that differ within a group, so that it holds more than repetitions;
-    and which means are those of fewer than `n` runs, because the others lack the metric.
+    Also return the parameters other than the seed that differ within a group, and the means of fewer than `n` runs.
     Raises `AsrLabError` for a parameter that no run has.
     """
     known = {key for run in runs for key in run.data.params}
@@ -128,7 +127,7 @@ _COSTS = (
 
 
 def methods(runs: Sequence[Run]) -> pd.DataFrame:
-    """A row a run: the way it was trained (scratch, fine-tune, adapter), its error rates, and what it cost."""
+    """Return one row per run: training method (scratch, fine-tune, adapter), error rates, and costs."""
     rows = [
         {"run": run.info.run_name, "way": _method(run), **{name: run.data.metrics.get(name) for name in _COSTS}}
         for run in runs
@@ -139,16 +138,16 @@ def methods(runs: Sequence[Run]) -> pd.DataFrame:
 def _method(run: Run) -> str:
     kind = str(run.data.tags.get(KIND, "train"))
     if kind != "train":
-        return kind  # an evaluation, an import: nothing was trained
+        return kind  # an evaluation or import
     if makes_adapters(family_of(run)):
         return "adapter"
     return "fine-tune" if run.data.params.get("model.pretrained") else "scratch"
 
 
 def not_comparable(runs: Sequence[Run], metric: str) -> str:
-    """Why no winner can be called in a metric among the runs that have it; "" when one can.
+    """Return why the runs cannot be ranked by a metric; "" if they can.
 
-    What counts is the data of the metric's own split, and the text normaliser.
+    They need the same data of the metric's split, and the same text normaliser.
     """
     split, having = metric.split("/")[0], [run for run in runs if metric in run.data.metrics]
     for tag, what in ((DATA + split, f"data ({split})"), (TEXT, "text normalisation")):
@@ -158,7 +157,7 @@ def not_comparable(runs: Sequence[Run], metric: str) -> str:
 
 
 def best_of(table: pd.DataFrame, runs: Sequence[Run]) -> tuple[dict[str, Any], list[str]]:
-    """Metric -> index of the row that is best in it, of the columns that have a better side; and why some have none."""
+    """Return metric -> index of its best row, for columns with a direction; and why some have none."""
     best: dict[str, Any] = {}
     reasons: dict[str, str] = {}
     for column in table.columns:
@@ -173,7 +172,7 @@ def best_of(table: pd.DataFrame, runs: Sequence[Run]) -> tuple[dict[str, Any], l
 
 
 def curves(runs: Sequence[Run], metrics: Sequence[str]) -> pd.DataFrame:
-    """Every logged value of the metrics: `run, metric, step, seconds` (since the run began), `value`."""
+    """Return every logged value of the metrics: `run, metric, step, seconds` (since the start of the run), `value`."""
     tracking = client()
     with explain_store_errors("the curves cannot be read"):
         rows = [
@@ -193,9 +192,9 @@ def curves(runs: Sequence[Run], metrics: Sequence[str]) -> pd.DataFrame:
 
 
 def log_comparison(runs: Sequence[Run], table: pd.DataFrame, figure: Any, page: str) -> None:
-    """Put a comparison's table, figure and page, if any, among the artifacts of each of its runs, under `compare/`."""
+    """Log a comparison's table, figure and page (if any) to each run, under `compare/`."""
     tracking = client()
-    with explain_store_errors("the comparison cannot be kept with its runs"):
+    with explain_store_errors("the comparison cannot be logged to its runs"):
         for run in runs:
             tracking.log_text(run.info.run_id, table.to_csv(index=False), "compare/table.csv")
             tracking.log_figure(run.info.run_id, figure, "compare/curves.png")

@@ -1,6 +1,6 @@
-"""Listing runs: by pattern, family, filter and age.
+"""List runs by pattern, family, filter and age.
 
-A run belongs to asr_lab by its tag `asr_lab.family`, in whatever experiment it lies.
+Runs of asr_lab have the tag `asr_lab.family`, in any experiment.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from asr_lab.tracking.tags import FAMILY, MODEL_TYPE
 
 _MOST_RUNS = 50_000
 _PAGE = 1000
-_FEW = 20  # at least so many are read at once
+_FEW = 20  # smallest page
 _FILTERS = "metrics.`val/wer` < 0.2, params.`train.lr` = '0.001', tags.speaker = 'john', status = 'FINISHED'"
 
 
@@ -32,7 +32,7 @@ def find(
     children: bool = True,
     limit: int = _MOST_RUNS,
 ) -> list[Run]:
-    """Runs of asr_lab, newest first.
+    """Return runs of asr_lab, newest first.
 
     `pattern` is a glob or a plain part of the run's name, model type or family, case-blind; `where` a filter in
     MLflow's grammar; `since` an age (`7d`) or a date. Without `archived`, archived runs are left out; without
@@ -42,18 +42,18 @@ def find(
     asked = filters.queries(
         pattern, family, status=status, where=where, since=since, archived=archived, children=children
     )
-    found: dict[str, Run] = {}
+    by_id: dict[str, Run] = {}
     try:
         experiments = experiment_ids(client())
         for query in asked:
             hits = search_runs(client(), experiments, query, page_size=min(_PAGE, max(limit, _FEW)))
-            found |= {run.info.run_id: run for run in islice((run for run in hits if matches(run, pattern)), limit)}
+            by_id |= {run.info.run_id: run for run in islice((run for run in hits if matches(run, pattern)), limit)}
     except MlflowException as error:
         if where and error.error_code == "INVALID_PARAMETER_VALUE":
             raise _wrong_filter(where, error) from error
         with explain_store_errors("the runs cannot be listed"):
             raise
-    return sorted(found.values(), key=lambda run: run.info.start_time or 0, reverse=True)[:limit]
+    return sorted(by_id.values(), key=lambda run: run.info.start_time or 0, reverse=True)[:limit]
 
 
 def _wrong_filter(where: str, error: MlflowException) -> AsrLabError:
@@ -64,6 +64,6 @@ def _wrong_filter(where: str, error: MlflowException) -> AsrLabError:
 
 
 def matches(run: Run, pattern: str) -> bool:
-    """Whether a run's name, model type or family is like the pattern."""
+    """Return whether a run's name, model type or family matches the pattern."""
     tags = run.data.tags
     return filters.is_like(pattern, run.info.run_name, tags.get(MODEL_TYPE), tags.get(FAMILY))

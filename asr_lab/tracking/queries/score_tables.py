@@ -1,4 +1,4 @@
-"""The score tables that runs log (`eval/<split>.parquet`): one row an utterance."""
+"""Score tables of runs (`eval/<split>.parquet`): one row per utterance."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _COLUMNS = ("id", "reference", "hypothesis")
 
 
 def scored_splits(run: Run) -> set[str]:
-    """The splits of which the run has utterances."""
+    """Return the splits with scored utterances."""
     with explain_store_errors("the artifacts cannot be listed"):
         paths = [PurePosixPath(item.path) for item in client().list_artifacts(run.info.run_id, "eval")]
     tables = {path.stem for path in paths if path.suffix == ".parquet"}
     return {name for name in tables if not name.endswith(_NO_SPLITS)}
 
 
-_NO_SPLITS = ("_confusions", "_slices", "_parts")  # tables about a split
+_NO_SPLITS = ("_confusions", "_slices", "_parts")  # other tables of a split
 
 
 def utterances(run: Run, split: str) -> pd.DataFrame:
-    """A row an utterance of a scored split: `id, reference, hypothesis`, the counts its figures are made of, slices.
+    """Return one row per utterance of a scored split: `id, reference, hypothesis`, error counts, slices.
 
-    Raises `AsrLabError` when the run has none, or when they cannot be read.
+    Raises `AsrLabError` if the run has none, or they cannot be read.
     """
     path, here = f"eval/{split}.parquet", scored_splits(run)
     if split not in here:
@@ -41,7 +41,7 @@ def utterances(run: Run, split: str) -> pd.DataFrame:
         with tempfile.TemporaryDirectory() as folder:
             file = download_artifacts(run_id=run.info.run_id, artifact_path=path, dst_path=folder)
             table = pd.read_parquet(file)
-    except Exception as error:  # each kind of artifact store, and the reader of parquet, has errors of its own
+    except Exception as error:  # artifact stores and the parquet reader raise anything
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         where = f"{path} of {run.info.run_name}"
         raise AsrLabError(f"its utterances of {split} cannot be read: {reason}", where=where) from error

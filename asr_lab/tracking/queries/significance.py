@@ -1,4 +1,4 @@
-"""Whether a difference between runs is more than chance: paired bootstrap on the utterances that both recognised."""
+"""Significance of differences between runs: paired bootstrap on the same utterances."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIGNIFICANT = 0.05
 
 @dataclass(frozen=True)
 class Evidence:
-    """How sure it is that runs differ from a baseline in a metric."""
+    """Differences of runs from a baseline in a metric, with intervals and p-values."""
 
     metric: str
     baseline: Run
@@ -28,7 +28,7 @@ class Evidence:
     """Indexed by the runs' ids: `difference` to the baseline, `low` and `high` of its 95 % interval, `p` corrected for
     the number of comparisons."""
     silent: dict[str, str] = field(default_factory=dict)
-    """Run id -> why nothing can be said of it, also of one whose difference is there."""
+    """Run id -> why there is no verdict, even if there is a difference."""
 
 
 def measure_differences(
@@ -39,16 +39,15 @@ def measure_differences(
     *,
     chosen: bool = False,
 ) -> Evidence:
-    """Each run's difference to the baseline on the same utterances. `on_run` is called after each.
+    """Measure each run's difference from the baseline on the same utterances; call `on_run` after each.
 
-    p is corrected by Holm. `chosen` says that the baseline is the best of the k runs on these same utterances: any of
-    their k (k - 1) / 2 pairs might have been tested then, and p is k / 2 times as large. Raises `AsrLabError` when the
-    baseline has no utterances to compare on.
+    p is corrected by Holm. `chosen`: the baseline is the best of the k runs on these utterances, so p is multiplied by
+    k / 2, as for all k (k - 1) / 2 pairs. Raises `AsrLabError` if the baseline has no utterances.
     """
     split, rate = metric.partition("/")[0], ratios.rate_of(metric)
     if not rate:
         raise AsrLabError(
-            f"{metric} is not a figure of single utterances: its differences have no interval",
+            f"{metric} is not computed per utterance: its differences have no interval",
             allowed=f"val/ or test/ with one of {', '.join(ratios.RATIOS)}",
         )
     own = utterances(baseline, split)
@@ -71,13 +70,13 @@ def measure_differences(
 
 
 def _difference(own: pd.DataFrame, baseline: Run, run: Run, split: str, rate: str) -> tuple[Interval, int]:
-    """(The difference, on how many utterances there is one)."""
+    """Return the difference, and the number of utterances that differ."""
     table = pair(own, baseline, utterances(run, split), run, split)
     return ratios.difference(own, table, rate)
 
 
 def pair(own: pd.DataFrame, baseline: Run, table: pd.DataFrame, run: Run, split: str) -> pd.DataFrame:
-    """`table` in the order of `own`; raises `AsrLabError` when they are not of the same utterances and transcripts."""
+    """Return `table` in the order of `own`; raises `AsrLabError` if utterances or transcripts differ."""
     for tag, what in ((DATA + split, f"data ({split})"), (TEXT, "text normalisation")):
         values = [one.data.tags.get(tag) for one in (baseline, run)]
         if values[0] != values[1]:
@@ -91,7 +90,7 @@ def pair(own: pd.DataFrame, baseline: Run, table: pd.DataFrame, run: Run, split:
 
 
 def summarize(evidence: Evidence, names: dict[str, str]) -> list[str]:
-    """What the evidence says, in sentences: who is significantly better or worse than the baseline, who is not."""
+    """Return sentences: which runs are significantly better or worse than the baseline, and which are not."""
     table = evidence.differences.drop(index=list(evidence.silent), errors="ignore")
     baseline = evidence.baseline.info.run_name
     sure = table["p"] < SIGNIFICANT

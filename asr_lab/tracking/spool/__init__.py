@@ -1,1 +1,1 @@
-"""A run on this disk first: its journal, and the shipping of it to the tracking store. Only `shipping` knows MLflow."""
+"""Local spool of runs: the journal of their events, and shipping to the tracking store."""

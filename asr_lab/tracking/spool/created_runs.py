@@ -1,4 +1,4 @@
-"""Which run of the store was made of a spool: told by a tag, for the answer that named it may have been lost."""
+"""Find the tracking run created from a spool by its tag: the create response may have been lost."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from asr_lab.tracking.tags import SPOOL
 
 
 def runs_of_spool(client: MlflowClient, id: str) -> list[str]:
-    """Ids of the runs that were made of this spool, the earliest first."""
+    """Return the ids of the runs created from this spool, the earliest first."""
     condition = f"tags.`{SPOOL}` = '{id}'"
-    found = search_runs(client, experiment_ids(client), condition, order="attributes.start_time")
-    return [str(run.info.run_id) for run in found]
+    runs = search_runs(client, experiment_ids(client), condition, order="attributes.start_time")
+    return [str(run.info.run_id) for run in runs]
 
 
 def run_of_spool(client: MlflowClient, id: str) -> str:
-    """The run that was made of this spool, or ""."""
+    """Return the id of the run created from this spool, or ""."""
     return next(iter(runs_of_spool(client, id)), "")
 
 
 def run_id_on_store(client: MlflowClient, beside: Spool, id: str) -> str:
-    """The id on the store of a run that may have begun without it; its spool would lie beside this one.
+    """Return the id on the store of a run that may have started offline, with a spool next to this one.
 
-    Raises `StoreUnavailableError` when the store does not have it yet.
+    Raises `StoreUnavailableError` if the store does not have it yet.
     """
     folder = beside.folder.parent / id
     if folder.is_dir():

@@ -1,4 +1,4 @@
-"""What a spool says of its run, and how far the store has got; each a small file that is written whole."""
+"""Header and upload state of a spool; each is a small file that is written atomically."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Header:
-    """What the run is; enough to make it on a store, and to know it again when its process was killed."""
+    """Identity of a run: enough to create it on a store, and to resume it after its process was killed."""
 
     uri: str
-    """The tracking store it was started for, with the password where it has one: the file is its owner's alone."""
+    """Tracking store of the run, with its password: only the owner can read the file."""
     family: str
     kind: str
     signature: str
     name: str
-    """Without the id's part."""
+    """Without the id."""
     started_ms: int
     tags: Mapping[str, str]
     process: str
@@ -24,13 +24,13 @@ class Header:
 
 @dataclass(frozen=True)
 class State:
-    """How far the store has got."""
+    """Progress of the upload."""
 
     run_id: str = ""
-    """On the store; empty until the run is there."""
+    """On the store; empty until the run is created."""
     offset: int = 0
-    """Bytes of the events that are shipped."""
+    """Bytes of shipped events."""
     attempts: int = 0
-    """How often the run was about to be made: an answer may have been lost."""
+    """Number of create requests: a response may have been lost."""
     models: Mapping[str, str] = field(default_factory=dict)
     """Path in the spool -> URI on the store."""

@@ -1,4 +1,4 @@
-"""A file of events, one JSON object a line, that survives the death of its writer at any moment."""
+"""A file of events, one JSON object per line, that survives a crash of its writer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CHUNK = 4_000_000  # bytes read at a time: about 8,000 events of ten metrics
 
 @dataclass(frozen=True)
 class Event:
-    """One line: `kind`, when it was logged, what it says, and the offset behind it; kind "" cannot be read."""
+    """One line: `kind`, time, content, and the offset after it; kind "" cannot be parsed."""
 
     kind: str
     at_ms: int
@@ -26,14 +26,14 @@ class Event:
     end: int
 
     @classmethod
-    def of(cls, content: Mapping[str, Any], end: int = 0) -> Event:
-        """The event of a JSON object."""
-        content = {key: value for key, value in content.items() if key not in ("kind", "at", "why")}
-        return cls(str(content["kind"]), int(content["at"]), content, end)
+    def of(cls, line: Mapping[str, Any], end: int = 0) -> Event:
+        """Make an event of a JSON object."""
+        content = {key: value for key, value in line.items() if key not in ("kind", "at", "why")}
+        return cls(str(line["kind"]), int(line["at"]), content, end)
 
     @classmethod
     def parsed(cls, line: bytes, end: int) -> Event:
-        """The event of a line."""
+        """Parse a line."""
         try:
             return cls.of(json.loads(line), end)
         except (ValueError, KeyError, TypeError):
@@ -41,7 +41,7 @@ class Event:
 
 
 class Journal:
-    """Appends to the file, and reads it from any offset; a last line without its end does not count."""
+    """Append to the file and read it from any offset; an incomplete last line is ignored."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -50,9 +50,9 @@ class Journal:
         self._dirty = False
 
     def append(self, kind: str, at_ms: int, content: Mapping[str, Any]) -> None:
-        """Write an event: it outlives this process from now on, and the machine from the next `sync` on.
+        """Write an event: it survives this process, and after `sync` the machine.
 
-        Raises `OSError` when the disk has no room; then nothing of the event is there.
+        Raises `OSError` if the disk is full; then nothing of the event is written.
         """
         line = json.dumps({"kind": kind, "at": at_ms, **content}, separators=(",", ":"), ensure_ascii=False)
         with self._writing:
@@ -63,7 +63,7 @@ class Journal:
             self._dirty = True
 
     def sync(self) -> None:
-        """Have the disk hold what was appended."""
+        """Flush what was appended to the disk."""
         if self._dirty and self._file >= 0:
             self._dirty = False
             with suppress(OSError):
@@ -76,13 +76,13 @@ class Journal:
 
     @property
     def end(self) -> int:
-        """The offset behind the last event."""
+        """The offset after the last event."""
         with suppress(FileNotFoundError):
             return self.path.stat().st_size
         return 0
 
     def read(self, offset: int) -> list[Event]:
-        """The next events from an offset on, a few thousand at most."""
+        """Return the next events from an offset, a few thousand at most."""
         if not self.path.is_file():
             return []
         with self.path.open("rb") as file:
@@ -97,18 +97,18 @@ class Journal:
         return events
 
     def count(self, offset: int) -> int:
-        """How many events stand behind an offset."""
+        """Return the number of events after an offset."""
         if not self.path.is_file():
             return 0
-        found = 0
+        number = 0
         with self.path.open("rb") as file:
             file.seek(offset)
             while data := file.read(_CHUNK):
-                found += data.count(b"\n")
-        return found
+                number += data.count(b"\n")
+        return number
 
     def last(self) -> Event | None:
-        """The last event, if it is a short one; None when the last line was cut off."""
+        """Return the last event if it is short; None if the last line is incomplete."""
         if not self.path.is_file():
             return None
         with self.path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Events that the store will not take, set aside with its reason; a line that was cut off does not count."""
+"""Events that the store refused, with its reason; an incomplete last line is ignored."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ class Refused:
         self.file = file
 
     def add(self, event: Event, why: str) -> None:
-        """Set an event aside."""
+        """Add a refused event."""
         append_lines(self.file, [_line({"kind": event.kind, "at": event.at_ms, "why": why, **event.content})])
 
     def all(self) -> list[dict[str, Any]]:
-        """The events that were set aside, with `why`."""
-        found = []
+        """Return the refused events, each with `why`."""
+        events = []
         for line in self.file.read_bytes().split(b"\n") if self.file.is_file() else []:
             with suppress(ValueError):  # a power cut may leave such a line
                 content = json.loads(line)
                 if isinstance(content, dict) and {"kind", "at", "why"} <= content.keys():
-                    found.append(content)
-        return found
+                    events.append(content)
+        return events
 
     def retry(self, accepts: Callable[[Event], bool]) -> None:
-        """Offer them again; what is `taken` goes from the list."""
+        """Retry the events; drop those that `accepts` accepts."""
         rest = [line for line in self.all() if not accepts(Event.of(line))]
         if rest:
             write_text(self.file, "".join(_line(line) + "\n" for line in rest))

@@ -1,4 +1,4 @@
-"""One request's worth of a spool's events, sent to the run it is of; sent twice they are there once."""
+"""Send a group of events to the run on the store; sending twice has the same effect as once."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Sender:
             self._one(group[0])
 
     def _drop_twins(self) -> None:
-        """Delete what a server made late of a request that was given up: empty runs of the same spool."""
+        """Delete empty runs of the same spool, created by requests that timed out."""
         if self.spool.state.attempts > 1:
             for run_id in runs_of_spool(self.client, self.spool.id):
                 if run_id != self.spool.state.run_id:
@@ -68,13 +68,13 @@ class Sender:
             self._known_params().update(params)
 
     def _known_params(self) -> set[str]:
-        """Names of the parameters that the run has: MLflow refuses to change one."""
+        """Return the names of the run's parameters: MLflow refuses to change one."""
         if self.known_params is None:
             self.known_params = set(self.client.get_run(self.spool.state.run_id).data.params)
         return self.known_params
 
     def _with_store_ids(self, key: str, value: str) -> str:
-        """A tag's value with what was known only by its place in the spool under its name on the store."""
+        """Replace paths in the spool and ids of spools in a tag by their URIs and ids on the store."""
         if key == MLFLOW_PARENT_RUN_ID:
             return run_id_on_store(self.client, self.spool, value)
         if key == MLFLOW_RUN_NOTE:
@@ -132,7 +132,7 @@ class Sender:
 
 
 def groups(events: Sequence[Event]) -> Iterator[list[Event]]:
-    """What goes in one request: up to 1000 metric points with params and tags; everything else alone."""
+    """Yield requests: up to 1000 metric points with params and tags; any other event alone."""
     group: list[Event] = []
     points = 0
     for event in events:

@@ -1,13 +1,13 @@
-"""A run's events on the local disk, before and until the tracking store has them.
+"""A run's events on the local disk until the tracking store has them.
 
-    spool/<id>/header.json   what the run is, and the store it is meant for
-               events.jsonl  one event a line, appended; a last line that was cut off does not count
+    spool/<id>/header.json   the run's identity and its store
+               events.jsonl  one event per line, appended; an incomplete last line is ignored
                files/<name>  copies of artifacts and packaged models that events name
-               state.json    how far the store has got, and the run's id there
-               refused.jsonl events that the store will never take, with its reason
+               state.json    progress of the upload, and the run's id on the store
+               refused.jsonl events that the store refused, with its reason
                lock          held by the process that records or ships
 
-Nothing here knows MLflow.
+Independent of MLflow.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ _HEADER, _EVENTS, _STATE, _REFUSED, _FILES = "header.json", "events.jsonl", "sta
 
 
 class SpoolError(AsrLabError):
-    """This disk does not take what is recorded."""
+    """The spool cannot be written."""
 
 
 class OutsideError(AsrLabError):
-    """An event names a file that is not the spool's own."""
+    """An event names a file outside its spool."""
 
 
 def new_id() -> str:
-    """An id of a run that no server has given one yet."""
+    """Return an id for a run that the store has not created yet."""
     return uuid.uuid4().hex
 
 
@@ -51,7 +51,7 @@ def now_ms() -> int:
 
 
 class Spool:
-    """The spool of one run. Only the process that holds its lock appends to it or ships it."""
+    """The spool of one run. Only the process that holds its lock appends or ships."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.id = folder, folder.name
@@ -62,16 +62,16 @@ class Spool:
 
     @classmethod
     def create(cls, root: Path, id: str, header: Header, run_id: str = "") -> Self:
-        """A new spool, locked by this process; one of that id that was left by a dead process is gone on with.
+        """Create a spool and lock it; continue one of that id that a dead process left.
 
-        Raises `AsrLabError` when another process has it, or the disk has no room.
+        Raises `AsrLabError` if another process holds it, or the disk is full.
         """
         folder = root / id
         new = not (folder / _HEADER).is_file()
         own = folder
         if new:
             with _writing_to(folder):
-                own = files.prepare(folder)  # nobody ships it before it is ours
+                own = files.prepare(folder)  # not visible before it is locked
                 own.mkdir()
                 files.write_text(own / _HEADER, json.dumps(asdict(header)), mode=0o600)
         spool = cls(own)
@@ -90,7 +90,7 @@ class Spool:
         return spool
 
     def describe(self, header: Header) -> None:
-        """Say who records from now on; when the run began stays."""
+        """Replace the header, except the start time."""
         self.header = replace(header, started_ms=self.header.started_ms)
         with _writing_to(self.folder):
             files.write_text(self.folder / _HEADER, json.dumps(asdict(self.header)), mode=0o600)
@@ -98,7 +98,7 @@ class Spool:
     # the lock
 
     def lock(self) -> bool:
-        """Take the spool for this process; False when it is taken. The kernel frees it when the process dies."""
+        """Lock the spool; return False if another holds it. The kernel releases the lock when the process ends."""
         if not self._lock.take():
             return False
         if not (self.folder / _HEADER).is_file():  # it was shipped and removed meanwhile
@@ -109,16 +109,16 @@ class Spool:
 
     @property
     def locked(self) -> bool:
-        """Whether this process has it."""
+        """Whether this process holds the lock."""
         return self._lock.held
 
     def release(self) -> None:
-        """Let others have it."""
+        """Release the lock."""
         self.journal.close()
         self._lock.release()
 
     def rename(self, id: str) -> None:
-        """Give the folder the name of the run's id; before anything is appended."""
+        """Rename the folder to the run's id; only before anything is appended."""
         target = self.folder.with_name(id)
         self._lock.rename(target)
         self.folder, self.id = target, id
@@ -127,9 +127,9 @@ class Spool:
     # writing
 
     def append(self, kind: str, **content: Any) -> int:
-        """Write an event with the time of now, which is returned (ms).
+        """Write an event, and return its time (ms).
 
-        Raises `SpoolError` when the disk has no room; what was written before stays whole.
+        Raises `SpoolError` if the disk is full; earlier events stay valid.
         """
         with _writing_to(self.folder):
             at_ms = now_ms()
@@ -138,21 +138,20 @@ class Spool:
 
     @contextmanager
     def new_files(self) -> Iterator[Path]:
-        """A new folder for files an event will name; it gets its name once they are all written."""
+        """Yield a temporary folder for files of an event; it is renamed once they are all written."""
         target = self.folder / _FILES / new_id()[:12]
         with _writing_to(self.folder), files.whole_folder(target) as written:
             yield written
 
     @staticmethod
     def path_in_spool(written: Path) -> str:
-        """The path under the spool of what was `written` to the folder of `putting`."""
+        """Return the path in the spool of a folder of `new_files`."""
         return f"{_FILES}/{written.name.split('.')[1]}"
 
     def file(self, named: str) -> Path:
-        """What an event names, a file or folder in a folder of `files/`; it may be gone.
+        """Return the path of a file or folder that an event names, in a folder of `files/`; it may be missing.
 
-        Raises `OutsideError` for a path or a link that leads elsewhere: a spool that was copied from somewhere may
-        name anything.
+        Raises `OutsideError` for a path or link that leads out of the spool: a copied spool may name anything.
         """
         own = self.folder.resolve() / _FILES
         path = (self.folder / named).resolve()
@@ -166,38 +165,38 @@ class Spool:
     # reading
 
     def read(self) -> list[Event]:
-        """The next events that are not shipped, a few thousand at most; empty when there are none."""
+        """Return the next unshipped events, a few thousand at most."""
         return self.journal.read(self.state.offset)
 
     def waiting(self) -> int:
-        """How many events are not shipped; those that were refused among them."""
+        """Return the number of events not shipped, including refused ones."""
         return self.journal.count(self.state.offset) + len(self.refused())
 
     def last_steps(self) -> dict[str, int]:
-        """Metric -> the last step at which it was logged, of all events that are still here, shipped or not."""
-        found: dict[str, int] = {}
+        """Return metric -> its last step, of all events in the spool, shipped or not."""
+        steps: dict[str, int] = {}
         offset = 0
         while events := self.journal.read(offset):
             offset = events[-1].end
             for event in events:
                 if event.kind == "metrics":
                     step = int(event.content["step"])
-                    found |= {name: max(step, found.get(name, step)) for name in event.content["values"]}
-        return found
+                    steps |= {name: max(step, steps.get(name, step)) for name in event.content["values"]}
+        return steps
 
     def ended(self) -> str:
-        """The status of a run that has ended (`FINISHED`, ...), or "" for one that was cut off."""
+        """Return the final status of the run (`FINISHED`, ...), or "" if it was interrupted."""
         last = self.journal.last()
         return str(last.content["status"]) if last and last.kind == "finish" else ""
 
     def size(self) -> int:
-        """Bytes on disk."""
+        """Return the bytes on disk."""
         return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
 
     # what is shipped
 
     def save(self, **changes: Any) -> None:
-        """Note how far the store has got."""
+        """Save the progress of the upload."""
         self.state = replace(self.state, **changes)
         files.write_text(self.folder / _STATE, json.dumps(asdict(self.state)))
 
@@ -206,19 +205,19 @@ class Spool:
         return State(**json.loads(file.read_text())) if file.is_file() else State()
 
     def refuse(self, event: Event, why: str) -> None:
-        """Set an event aside that the store will not take."""
+        """Add an event that the store refused."""
         self._refused.add(event, why)
 
     def refused(self) -> list[dict[str, Any]]:
-        """The events that were set aside, with `why`."""
+        """Return the refused events, each with `why`."""
         return self._refused.all()
 
     def retry_refused(self, accepts: Callable[[Event], bool]) -> None:
-        """Offer what was set aside again; what is `taken` goes from the list."""
+        """Retry the refused events; drop those that `accepts` accepts."""
         self._refused.retry(accepts)
 
     def remove(self) -> None:
-        """Everything is shipped: the folder goes."""
+        """Delete the spool; everything is shipped."""
         gone = self.folder.with_name(f".{self.id}.shipped")
         shutil.rmtree(gone, ignore_errors=True)  # an earlier one's, whose process was killed here
         self._lock.rename(gone)  # at once for all who look
@@ -229,16 +228,16 @@ class Spool:
 
 
 def spools(root: Path, wanted: Callable[[Spool], bool] = lambda _: True) -> list[Spool]:
-    """The spools of a folder, in the order in which their runs began: a parent stands before its children."""
-    found = []
+    """Return the spools of a folder by start time: a parent precedes its children."""
+    spools = []
     for header in root.glob(f"[!.]*/{_HEADER}"):
         with suppress(OSError, ValueError, TypeError):  # it is being removed
-            found.append(Spool(header.parent))
-    return sorted(filter(wanted, found), key=lambda spool: spool.header.started_ms)
+            spools.append(Spool(header.parent))
+    return sorted(filter(wanted, spools), key=lambda spool: spool.header.started_ms)
 
 
 def sweep(root: Path) -> None:
-    """Remove what processes that were killed left half made or half removed; nothing of it is waiting."""
+    """Remove incomplete spools of killed processes; they hold no pending events."""
     for folder in root.glob(".*.shipped"):
         shutil.rmtree(folder, ignore_errors=True)
     for folder in root.glob(".*.writing"):
@@ -251,17 +250,17 @@ def sweep(root: Path) -> None:
 
 @contextmanager
 def _writing_to(folder: Path) -> Iterator[None]:
-    """Around the writing of spools: one message where the disk has no room for them."""
+    """Raise `SpoolError` if the disk is full."""
     try:
         yield
     except FileNotFoundError:
-        raise  # what should be copied is not there
+        raise  # the source of a copy is missing
     except OSError as error:
         place = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.is_dir())
         free = shutil.disk_usage(place).free
         raise SpoolError(
             f"the run cannot be recorded: {error.strerror or error} ({free / 1e6:,.0f} MB are free)",
             where=str(folder),
-            hint="what was recorded before is whole: make room, and the same command goes on from the last checkpoint",
+            hint="earlier records are intact: free disk space, and the same command resumes from the last checkpoint",
             next_command="asr-lab sync",
         ) from error

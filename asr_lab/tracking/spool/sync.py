@@ -1,4 +1,4 @@
-"""What waits in a folder of spools, and shipping it: by `asr-lab sync`, and beside the next run."""
+"""List and ship the spools of a folder: `asr-lab sync`, and in the background of the next run."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from asr_lab.tracking.store import client, explain_store_errors, same_store, tra
 
 @dataclass(frozen=True)
 class Shipped:
-    """What became of one spool."""
+    """Result of shipping one spool."""
 
     name: str
     run_id: str
-    """On the store; empty when the run is not there."""
+    """On the store; empty if the run is not there."""
     events: int
-    """Shipped now."""
+    """Number shipped now."""
     left: int
     store: str
-    """The one it was recorded for, as it may be shown."""
+    """The store it was recorded for, without password."""
     trouble: str = ""
     elsewhere: bool = False
-    """Whether it was left because that is another store than this one."""
+    """Not shipped, because it was recorded for another store."""
 
 
 def waiting(root: Path) -> pd.DataFrame:
-    """A row a spool: `run`, `id`, `state` (waiting, recording, or how the run ended), `events`, `mb`, `store`."""
+    """Return one row per spool: `run`, `id`, `state` (recording, cut off, final status), `events`, `mb`, `store`."""
     rows = []
     for spool in spools(root):
         free = spool.lock()
@@ -55,10 +55,10 @@ def waiting(root: Path) -> pd.DataFrame:
 
 
 def ship(root: Path, progress: Callable[[int], None] = lambda _: None, *, here: bool = False) -> list[Shipped]:
-    """Ship every spool that no living process has; one that fails does not keep back the others.
+    """Ship every spool that is not locked by another process; a failure does not stop the others.
 
-    One that was recorded for another store than the one that is set is left, but with `here`.
-    Raises `StoreUnavailableError` when the store does not answer at all.
+    Spools recorded for another store are skipped, unless `here`. Raises `StoreUnavailableError` if the store does not
+    answer.
     """
     with explain_store_errors("the tracking store cannot be used"):
         store = client(again=True)
@@ -82,7 +82,7 @@ def ship(root: Path, progress: Callable[[int], None] = lambda _: None, *, here: 
 
 
 def _deliver(delivery: Delivery) -> None:
-    """Ship all of it; the store on which the run was made is its own from then on."""
+    """Ship a spool; the store where its run is created becomes its store."""
     spool = delivery.spool
     is_made = bool(spool.state.run_id)
     try:
@@ -94,18 +94,18 @@ def _deliver(delivery: Delivery) -> None:
 
 
 def outcome(done: Sequence[Shipped]) -> pd.DataFrame:
-    """A row a spool: `run`, `run_id`, `shipped`, `left` (events), the `store` it was recorded for, `trouble`."""
+    """Return one row per spool: `run`, `run_id`, `shipped`, `left` (events), its `store`, `trouble`."""
     columns = ["run", "run_id", "shipped", "left", "store", "trouble"]
     rows = [(one.name, one.run_id, one.events, one.left, one.store, one.trouble) for one in done]
     return pd.DataFrame(rows, columns=columns)
 
 
 def ship_leftovers(root: Path, uri: str) -> None:
-    """Ship in the background what earlier runs for the same store left here; whatever goes wrong waits further."""
+    """Ship the spools of earlier runs for the same store; errors leave them for later."""
     with suppress(Exception):
         store = client()
         for spool in spools(root, lambda spool: same_store(spool.header.uri, uri)):
-            with suppress(Exception):  # one that fails does not keep back the others
+            with suppress(Exception):  # a failure does not stop the others
                 if spool.lock():
                     try:
                         Delivery(spool, store).deliver()
@@ -115,7 +115,7 @@ def ship_leftovers(root: Path, uri: str) -> None:
 
 
 def drop(root: Path, id: str) -> str:
-    """Throw away what waits of one run; its name. Raises `AsrLabError` when there is no such run or it is recording."""
+    """Delete the spool of a run, and return its name; raises `AsrLabError` if there is none or it is recording."""
     spool = find_spool(root, id)
     if not spool.lock():
         raise AsrLabError(f"{name_of(spool)} is being recorded", where=str(spool.folder))
@@ -125,19 +125,19 @@ def drop(root: Path, id: str) -> str:
 
 
 def find_spool(root: Path, word: str) -> Spool:
-    """The spool of a run, named by the rules of every command; its run's id on the store is its id too."""
-    every = spools(root)
-    hits = choose_among(word, every, _candidate)
-    if len(hits) > 1:
-        raise AmbiguousRunError(word, [_candidate(spool) for spool in hits], next_command="asr-lab sync --dry-run")
-    if not hits:
+    """Return the spool of a run by its name, its id, or its id on the store, as all commands name runs."""
+    candidates = spools(root)
+    matches = choose_among(word, candidates, _candidate)
+    if len(matches) > 1:
+        raise AmbiguousRunError(word, [_candidate(spool) for spool in matches], next_command="asr-lab sync --dry-run")
+    if not matches:
         raise RunNotFoundError(
-            f"no run {word!r} waits here",
+            f"no pending run {word!r}",
             where=str(root),
-            allowed=listing(map(name_of, every)) or "nothing waits",
+            allowed=listing(map(name_of, candidates)) or "nothing is pending",
             next_command="asr-lab sync --dry-run",
         )
-    return hits[0]
+    return matches[0]
 
 
 def _candidate(spool: Spool) -> Candidate:
@@ -145,12 +145,12 @@ def _candidate(spool: Spool) -> Candidate:
 
 
 def name_of(spool: Spool) -> str:
-    """What the run of a spool is called."""
+    """Return the name of the run of a spool."""
     return f"{spool.header.name}-{(spool.state.run_id or spool.id)[:8]}"
 
 
 def refusals(spool: Spool) -> str:
-    """What the store will never take of it, in words; "" when there is nothing."""
+    """Describe the refused events; "" if there are none."""
     refused = spool.refused()
     if not refused:
         return ""

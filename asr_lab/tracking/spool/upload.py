@@ -1,7 +1,7 @@
-"""A spool's events, sent to the tracking store in batches; sent twice they are there once.
+"""Upload a spool's events to the tracking store in batches.
 
-What may be sent again after a crash between the sending and the noting of it: metric points (the store knows a point
-by key, value, time and step), params, tags, datasets, artifacts, runs, models and versions (looked up first).
+Uploads are idempotent, since a crash may repeat one: metric points are identified by key, value, time and step; params,
+tags, datasets and artifacts are overwritten; runs, models and versions are looked up first.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from asr_lab.tracking.tags import PROCESS, SPOOL
 
 
 class RunGoneError(AsrLabError):
-    """The run was deleted on the store: nothing can be recorded into it."""
+    """The run was deleted on the store."""
 
 
 @dataclass
@@ -36,9 +36,9 @@ class Delivery:
     spool: Spool
     client: MlflowClient
     progress: Callable[[int], None] = lambda _: None
-    """Told how many more events the store has."""
+    """Called with the number of events of each request."""
     stopped: Callable[[], bool] = lambda: False
-    """Asked before each request whether to leave the rest."""
+    """Called before each request; True leaves the rest."""
     sender: Sender = field(init=False)
 
     def __post_init__(self) -> None:
@@ -62,18 +62,18 @@ class Delivery:
                     self.progress(len(group))
 
     def deliver_refused(self) -> None:
-        """Offer what was set aside once more; raises as `deliver` does."""
+        """Retry the refused events; raises as `deliver` does."""
         with self._explain_errors():
             self.spool.retry_refused(lambda event: self._refusal([event]) is None)
 
     # the run
 
     def make_run(self) -> None:
-        """Have the run on the store: made now, or earlier by a request whose answer was lost."""
+        """Create the run on the store, or find it if the response to an earlier request was lost."""
         state, header = self.spool.state, self.spool.header
         if state.run_id:
             return
-        run_id = run_of_spool(self.client, self.spool.id)  # also one of another copy of this spool
+        run_id = run_of_spool(self.client, self.spool.id)  # also if created by a copy of this spool
         self.spool.save(attempts=state.attempts + 1)
         tags = dict(header.tags) | {SPOOL: self.spool.id, PROCESS: header.process}
         if MLFLOW_PARENT_RUN_ID in tags:
@@ -88,7 +88,7 @@ class Delivery:
     # the events
 
     def _send(self, group: Sequence[Event]) -> None:
-        """Send a group; when it is refused, its events one by one, and set aside those that are."""
+        """Send a group; if it is refused, send its events one by one and set aside the refused ones."""
         if self._refusal(group) is None:
             return
         for event in group:
@@ -97,7 +97,7 @@ class Delivery:
                 self.spool.refuse(event, why)
 
     def _refusal(self, group: Sequence[Event]) -> str | None:
-        """Send; why the store will never take it, or None when it did."""
+        """Send a group; return why the store refuses it for good, or None."""
         try:
             self.sender.send(group)
         except Exception as error:
@@ -110,7 +110,7 @@ class Delivery:
         return None
 
     def _clear(self, group: Sequence[Event]) -> None:
-        """Free the disk of what the store has."""
+        """Delete the local files of shipped events."""
         refused = {line.get("file") for line in self.spool.refused()}
         for event in group:
             file = event.content.get("file")
@@ -122,7 +122,7 @@ class Delivery:
 
     @contextmanager
     def _explain_errors(self) -> Iterator[None]:
-        """A store, its driver or a proxy may raise anything: the events stay, and it is said what it means."""
+        """Turn any error of a store, its driver or a proxy into an `AsrLabError`; the events stay."""
         try:
             yield
         except AsrLabError:
@@ -131,7 +131,7 @@ class Delivery:
             raise self._explained(error) from error
 
     def _refuse_gone(self) -> None:
-        """Raise `RunGoneError` when it is the run itself that the store does not have."""
+        """Raise `RunGoneError` if the store does not have the run."""
         run_id = self.spool.state.run_id
         try:
             if self.client.get_run(run_id).info.lifecycle_stage == "active":
@@ -143,7 +143,7 @@ class Delivery:
             f"run {run_id[:8]} was deleted, or belongs to another store: what it recorded waits",
             where=f"{self.spool.folder}, recorded for {without_password(self.spool.header.uri)}; "
             f"the store is {shown_uri()}",
-            hint="restore it, set MLFLOW_TRACKING_URI to its store, or drop what waits",
+            hint="restore it, set MLFLOW_TRACKING_URI to its store, or drop the spool",
             next_command=f"asr-lab sync --drop {self.spool.id[:8]}",
         )
 
@@ -153,17 +153,17 @@ class Delivery:
                 self._refuse_gone()
             except RunGoneError as gone:
                 return gone
-            except Exception:  # it is not there to be asked
+            except Exception:  # the store does not answer
                 what = f"the tracking store does not answer: {_error_line(error)}"
                 return StoreUnavailableError(what, where=shown_uri())
-        return StoreUnavailableError(f"the tracking store does not take it: {_error_line(error)}", where=shown_uri())
+        return StoreUnavailableError(f"the tracking store refused the request: {_error_line(error)}", where=shown_uri())
 
 
 def _error_line(error: Exception) -> str:
-    """The first line of what went wrong."""
+    """Return the first line of an error."""
     return (first_line(str(error)) or type(error).__name__)[:200]
 
 
 def _too_large(error: Exception) -> bool:
-    """Whether a server says that a file is larger than it takes."""
+    """Return whether a server rejected a file as too large."""
     return getattr(getattr(error, "response", None), "status_code", 0) == 413

@@ -1,4 +1,4 @@
-"""A thread that ships a run's spool while the run goes on, and never makes it wait."""
+"""A thread that ships a spool in the background of its run."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _LONGEST_PAUSE_S = 60.0
 
 
 class Shipper:
-    """Ships `spool` every few seconds; when the store is away, again after 5, 10, 20 ... 60 s."""
+    """Ship `spool` every few seconds; if the store does not answer, retry after 5, 10, 20 ... 60 s."""
 
     def __init__(self, spool: Spool) -> None:
         self.spool = spool
         self.trouble: AsrLabError | None = None
-        """Why the last attempt failed; None when it did not."""
+        """Error of the last attempt; None if it succeeded."""
         self._change = threading.Condition()
         self._asked = self._stopped = self._busy = False
         self._failures = 0
@@ -28,11 +28,11 @@ class Shipper:
         self._thread.start()
 
     def flush(self, patience_s: float) -> bool:
-        """Ship all there is at once, for `patience_s` at most or until an attempt fails; whether it is shipped."""
+        """Ship everything now, for at most `patience_s` or until an attempt fails; return whether it is shipped."""
         target = self.spool.journal.end
         with self._change:
             self._asked = True
-            enough = self._failures + (2 if self._busy else 1)  # an attempt that is under way is an old one
+            enough = self._failures + (2 if self._busy else 1)  # an attempt in progress may miss the newest events
             self._change.notify_all()
             self._change.wait_for(
                 lambda: self.spool.state.offset >= target or self._failures >= enough, timeout=patience_s
@@ -40,7 +40,7 @@ class Shipper:
         return self.spool.state.offset >= target
 
     def stop(self, patience_s: float = 1.0) -> bool:
-        """End the thread, which has the spool no more; False when it hangs in a request, and lets go of it later."""
+        """End the thread, which then releases the spool; return False if a request is still in progress."""
         with self._change:
             self._stopped = True
             self._change.notify_all()
@@ -75,7 +75,7 @@ class Shipper:
                 )
             self._delivery.deliver()
             self.trouble = None
-        except Exception as error:  # nothing may end this thread
+        except Exception as error:  # must not end this thread
             self._delivery = None
             self.trouble = error if isinstance(error, AsrLabError) else AsrLabError(f"{type(error).__name__}: {error}")
         return self.trouble is None
