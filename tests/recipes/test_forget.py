@@ -261,8 +261,17 @@ def much_of_a_person() -> str:
     return both
 
 
-_STEPS = ("mark", "rebundle.without", "scrub.scrub_artifacts", "archive.delete", "_delete_versions", "files.remove",
-          "Eraser.erase", "drop_names", "finish_record")  # fmt: skip
+_STEPS = (
+    "mark",
+    "rewrite_bundles.rewrite_without",
+    "scrub.scrub_artifacts",
+    "archive.delete",
+    "_delete_versions",
+    "artifacts.remove",
+    "Eraser.erase",
+    "drop_names",
+    "finish_record",
+)
 
 
 @pytest.mark.parametrize(("stop", "after"), [(step, 0) for step in _STEPS] + [("mark", 1), ("Eraser.erase", 2)])
