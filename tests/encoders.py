@@ -46,7 +46,7 @@ def speech(kind: str = "wav2vec2", norm: str = "layer", **more) -> SpeechCTC:
 
 def tuned(model: SpeechCTC, base: str = "nobody/base", **settings) -> SpeechCTC:
     """The model of which only what the settings say learns."""
-    tuning.choose_what_learns(model, Wav2Vec2Model(pretrained="a base", **settings), base)
+    tuning.set_trainable(model, Wav2Vec2Model(pretrained="a base", **settings), base)
     return model
 
 

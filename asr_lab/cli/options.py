@@ -32,7 +32,7 @@ def console(*, stderr: bool = False, width: int | None = None) -> Console:
     return Console(width=width if stream.isatty() or width else 400, stderr=stderr)
 
 
-def say_where_to_look(out: Console, run_id: str, width: int = 5) -> None:
+def print_where_to_look(out: Console, run_id: str, width: int = 5) -> None:
     """Say how to look at the run that a command has made; `width` is that of the labels above."""
     out.print(f"  {'look':{width}} asr-lab show {run_id[:8]}, or mlflow ui")
 

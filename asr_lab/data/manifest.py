@@ -23,7 +23,7 @@ from lhotse.cut import Cut
 
 from asr_lab.data.audio import probe
 from asr_lab.errors import AsrLabError, listing
-from asr_lab.system.files import whole_file
+from asr_lab.system.files import atomic_file
 
 SUFFIX = ".jsonl.gz"
 _OWN = ("speaker", "gender", "language", "text")  # fields of a supervision itself
@@ -164,7 +164,7 @@ def write(cuts: Iterable[Cut], path: Path, *, speech: bool = True) -> CutSet:
     check(rows, where=str(path), speech=speech)
     root = path.parent.resolve()
     with (
-        whole_file(path) as written,
+        atomic_file(path) as written,
         written.open("wb") as raw,
         gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as file,
     ):  # same contents, same bytes

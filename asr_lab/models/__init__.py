@@ -1,4 +1,4 @@
-"""Loading a model of any family from its folder. Nothing heavy is imported before it is asked for."""
+"""Load a model of any family from its folder. Heavy libraries are imported only when a model is loaded."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from asr_lab.models.recognizer import Recognizer
 
 Resolve = Callable[[str], Path]
-"""A model's URI, such as `models:/NAME/3`, as its local folder."""
+"""Resolves a model's URI, such as `models:/NAME/3`, to a local folder."""
 
 
 class Loader(Protocol):
-    """Turns a model's folder into a recogniser."""
+    """Loads a recogniser from a model folder."""
 
     def __call__(self, folder: Path, resolve: Resolve | None = None) -> Recognizer: ...
 
 
 def load_model(folder: Path | str, resolve: Resolve | None = None) -> Recognizer:
-    """Any model of asr_lab from its folder; raises `AsrLabError` when the folder is not one.
+    """Load any model of asr_lab from its folder; raise `AsrLabError` if the folder is not one.
 
-    `resolve` finds the base of a model that is kept as adapters alone, where it is one of a registry.
+    `resolve` locates the base model of saved adapters when that is a registry URI.
     """
     folder = Path(folder)
     try:

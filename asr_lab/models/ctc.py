@@ -1,10 +1,10 @@
-"""CTC (Graves et al. 2006): over padded batches, and over frames in one row at the cost of the classes that occur.
+"""CTC loss (Graves et al. 2006): over padded batches, and over concatenated utterances without padding.
 
-In a row, only the blank and the labels of a batch enter the recursion; all other classes are folded into one. So it
-runs on a few dozen columns, and over the V columns there is one pass forward and one backward. The numbers are those
-of `torch.nn.functional.ctc_loss` after `log_softmax`.
+For concatenated utterances only the blank and the labels of the batch enter the recursion; all other classes are
+merged into one. The recursion then runs on a few dozen columns instead of V. The results equal those of
+`torch.nn.functional.ctc_loss` after `log_softmax`.
 
-Legend: B utterances, N = frames of all of them in one row, V classes, K classes that occur, U frames, L labels.
+Legend: B utterances, N frames of all utterances, V classes, K classes that occur, U frames, L labels.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from torch.nn.utils.rnn import pad_sequence
 
 
 def ctc_loss(logits_BUV: Tensor, lengths_B: Tensor, labels_BL: Tensor, *, blank: int) -> Tensor:
-    """CTC (Graves et al. 2006): each utterance's loss over its number of labels, then the mean of the batch ().
+    """Compute the CTC loss per label of each utterance, and return the mean over the batch ().
 
-    Labels are padded by a negative number. An utterance with fewer frames than its labels need counts 0.
+    Labels are padded by a negative number. An utterance with too few frames for its labels counts 0.
     """
-    kept_BL = labels_BL >= 0
+    real_BL = labels_BL >= 0
     log_probs_UBV = logits_BUV.float().log_softmax(dim=-1).transpose(0, 1)
     return nn.functional.ctc_loss(
-        log_probs_UBV, labels_BL[kept_BL], lengths_B, kept_BL.sum(dim=1), blank=blank, zero_infinity=True
+        log_probs_UBV, labels_BL[real_BL], lengths_B, real_BL.sum(dim=1), blank=blank, zero_infinity=True
     )
 
 
 class _Folded(torch.autograd.Function):
-    """Log-probabilities (N, K + 1) of some classes, and of all others together, under the softmax over all V.
+    """Log-probabilities (N, K + 1) of K classes, and of all others together, under the softmax over all V classes.
 
-    They sum to 1, as PyTorch's CTC takes for granted: its gradient is that of the logits, softmax minus occupancy,
-    so what comes back is spread over the V logits as it is.
+    PyTorch's CTC assumes normalised input: its gradient is already that of the logits (softmax minus occupancy), so
+    `backward` only distributes it over the V logits.
     """
 
     @staticmethod
@@ -51,13 +51,13 @@ class _Folded(torch.autograd.Function):
 
 
 def flat_ctc_loss(logits_NV: Tensor, lengths_B: Tensor, labels_BL: Tensor, *, blank: int) -> Tensor:
-    """Each utterance's loss over its number of labels, then the mean of the batch ().
+    """Compute the CTC loss of concatenated utterances per label, and return the mean over the batch ().
 
-    `lengths_B` are the frames of each utterance in the row of N; labels are padded by a negative number. An utterance
-    with fewer frames than its labels need counts 0.
+    `lengths_B` is the number of frames of each utterance; labels are padded by a negative number. An utterance with
+    too few frames for its labels counts 0.
     """
-    kept_BL = labels_BL >= 0
-    used = torch.cat([labels_BL.new_tensor([blank]), labels_BL[kept_BL]])
+    real_BL = labels_BL >= 0
+    used = torch.cat([labels_BL.new_tensor([blank]), labels_BL[real_BL]])
     classes_K, renamed = torch.unique(used, return_inverse=True)
     apply: Any = _Folded.apply
     folded_NK: Tensor = apply(logits_NV.float(), classes_K)
@@ -66,7 +66,7 @@ def flat_ctc_loss(logits_NV: Tensor, lengths_B: Tensor, labels_BL: Tensor, *, bl
         log_probs_BUK.transpose(0, 1),
         renamed[1:],
         lengths_B,
-        kept_BL.sum(dim=1),
+        real_BL.sum(dim=1),
         blank=int(renamed[0]),
         zero_infinity=True,
     )

@@ -1,7 +1,7 @@
 """DeepSpeech2 for CTC, the network of KoSpeech (sooftware/KoSpeech), after Amodei et al. 2016, arXiv:1512.02595.
 
-Two masked convolutions, N x (batch norm, ReLU, RNN), layer norm, linear. In evaluation the numbers are KoSpeech's; in
-training the batch norms of the recurrent part see real frames alone, where KoSpeech's see padding too.
+Two masked convolutions, N x (batch norm, ReLU, RNN), layer norm, linear. In evaluation the outputs equal KoSpeech's; in
+training the batch norms of the recurrent layers ignore padding, which KoSpeech's include.
 
 Legend: B utterances, T feature frames, U = ceil(T/2) output frames of 20 ms, F mel bins, C channels,
 H = hidden size x directions, V classes, L labels.
@@ -25,7 +25,7 @@ RNNS: dict[str, Callable[..., nn.RNNBase]] = {"gru": nn.GRU, "lstm": nn.LSTM, "r
 
 
 class DeepSpeech2Config(PretrainedConfig):  # type: ignore[misc]
-    """Sizes of a DeepSpeech2; `text` holds the settings of the text normaliser it was trained with."""
+    """Configuration of a DeepSpeech2; `text` holds the settings of its text normaliser."""
 
     model_type = "deepspeech2"
 
@@ -54,7 +54,7 @@ class DeepSpeech2Config(PretrainedConfig):  # type: ignore[misc]
 
     @property
     def rnn_output_size(self) -> int:
-        """Values a frame of the recurrent part, which an adapter reads."""
+        """Size of the encoder outputs, which are the input of an adapter."""
         return int(self.hidden_size) * (2 if self.bidirectional else 1)
 
 
@@ -68,7 +68,7 @@ class DeepSpeech2Output(ModelOutput):  # type: ignore[misc]
 
 
 def output_length(feature_lengths: Tensor) -> Tensor:
-    """Frames after the convolutions: U = ceil(T/2)."""
+    """Return the number of frames after the convolutions: U = ceil(T/2)."""
     return (feature_lengths - 1).div(2, rounding_mode="floor") + 1
 
 
@@ -77,12 +77,12 @@ def _zero_padding(x_BCFT: Tensor, lengths_B: Tensor) -> Tensor:
     return x_BCFT * (frames < lengths_B[:, None])[:, None, None, :]
 
 
-def _as_weights_lie(gradient: Tensor) -> Tensor:
+def _contiguous(gradient: Tensor) -> Tensor:
     return gradient.clone(memory_format=torch.contiguous_format)
 
 
 class MaskedConvolutions(nn.Module):
-    """(B, T, F) -> (B, U, C x F/4), every padded frame zero after every step (KoSpeech's MaskCNN)."""
+    """(B, T, F) -> (B, U, C x F/4), with padded frames set to zero after each layer (KoSpeech's MaskCNN)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -94,13 +94,13 @@ class MaskedConvolutions(nn.Module):
             nn.BatchNorm2d(channels),
             nn.Hardtanh(0, 20, inplace=True),
         )
-        for parameter in self.layers.parameters():  # channels_last below: DDP wants gradients as weights lie
-            parameter.register_hook(_as_weights_lie)  # type: ignore[no-untyped-call]
+        for parameter in self.layers.parameters():  # DDP needs gradients in the memory format of the weights
+            parameter.register_hook(_contiguous)  # type: ignore[no-untyped-call]
 
     def forward(self, features_BTF: Tensor, feature_lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         lengths_B = output_length(feature_lengths_B)
         x_BCFT = _zero_padding(features_BTF.transpose(1, 2).unsqueeze(1), feature_lengths_B)
-        x_BCFT = x_BCFT.to(memory_format=torch.channels_last)  # the convolutions take half the time on CPU
+        x_BCFT = x_BCFT.to(memory_format=torch.channels_last)  # halves the time of the convolutions on CPU
         for layer in self.layers:
             x_BCFT = _zero_padding(layer(x_BCFT), lengths_B)
         batch, channels, bins, num_frames = x_BCFT.shape
@@ -108,23 +108,23 @@ class MaskedConvolutions(nn.Module):
 
 
 class Padding:
-    """Which of B x U padded frames are real, and where each goes when its utterance is turned round."""
+    """Mask of the real frames of a padded batch, and the frame order of reversed utterances."""
 
     def __init__(self, lengths_B: Tensor, num_frames: int) -> None:
         frames_U = torch.arange(num_frames, device=lengths_B.device)
         self.real_BU = frames_U < lengths_B[:, None]
-        self.turned_BU = torch.where(self.real_BU, lengths_B[:, None] - 1 - frames_U, frames_U)
+        self.reversed_BU = torch.where(self.real_BU, lengths_B[:, None] - 1 - frames_U, frames_U)
 
-    def turn_round(self, x_BUH: Tensor) -> Tensor:
-        """Each utterance backwards within its length; twice gives it back."""
-        return x_BUH.gather(1, self.turned_BU[:, :, None].expand_as(x_BUH))
+    def reverse(self, x_BUH: Tensor) -> Tensor:
+        """Reverse the real frames of each utterance."""
+        return x_BUH.gather(1, self.reversed_BU[:, :, None].expand_as(x_BUH))
 
 
 class RecurrentLayer(nn.Module):
     """Batch norm, ReLU, RNN; directions are concatenated.
 
-    The backward RNN reads each utterance turned round within its own length. That gives the numbers of PyTorch's
-    packed bidirectional RNN at half the training time on CPU, where the gradient of packing costs as much as the RNN.
+    The backward RNN reads each utterance reversed within its own length. The outputs equal those of PyTorch's packed
+    bidirectional RNN at half the training time on CPU, where the gradient of packing costs as much as the RNN.
     """
 
     def __init__(self, rnn_type: str, input_size: int, hidden_size: int, bidirectional: bool) -> None:
@@ -137,14 +137,14 @@ class RecurrentLayer(nn.Module):
         active_BUH = self._normalize(x_BUH, padding)
         outputs = [self.forward_rnn(active_BUH)[0]]
         if self.backward_rnn is not None:
-            backward_BUH, _ = self.backward_rnn(padding.turn_round(active_BUH))
-            outputs.append(padding.turn_round(backward_BUH))
+            backward_BUH, _ = self.backward_rnn(padding.reverse(active_BUH))
+            outputs.append(padding.reverse(backward_BUH))
         return torch.cat(outputs, dim=-1)
 
     def _normalize(self, x_BUH: Tensor, padding: Padding) -> Tensor:
         if not self.training:
             return torch.relu(self.batch_norm(x_BUH.flatten(0, 1))).view_as(x_BUH)
-        active_BUH = torch.zeros_like(x_BUH)  # statistics of real frames alone
+        active_BUH = torch.zeros_like(x_BUH)  # statistics over real frames only
         normed = torch.relu(self.batch_norm(x_BUH[padding.real_BU]))
         active_BUH[padding.real_BU] = normed.to(active_BUH.dtype)
         return active_BUH
@@ -153,7 +153,7 @@ class RecurrentLayer(nn.Module):
 class KoSpeechLayerNorm(nn.Module):
     """The layer norm of KoSpeech in February 2021: (x - mean) / (unbiased standard deviation + 1e-6).
 
-    PyTorch's takes the biased variance and adds its epsilon under the root: about 1e-3 apart.
+    PyTorch's uses the biased variance and adds epsilon under the root; outputs differ by about 1e-3.
     """
 
     def __init__(self, size: int) -> None:
@@ -167,9 +167,9 @@ class KoSpeechLayerNorm(nn.Module):
 
 
 def output_layer(config: DeepSpeech2Config) -> nn.Sequential:
-    """(B, U, H) -> logits (B, U, V), in the three forms that KoSpeech's output layer has had.
+    """Build the output layer (B, U, H) -> (B, U, V) in one of the three forms of KoSpeech.
 
-    `layer_norm`: of its later commits and of openspeech; `kospeech_layer_norm`: of February 2021; `mlp`: of v1.
+    `layer_norm`: later commits, and openspeech; `kospeech_layer_norm`: February 2021; `mlp`: v1.
     """
     size, classes = config.rnn_output_size, config.vocab_size
     if config.head == "mlp":
@@ -185,7 +185,7 @@ class DeepSpeech2ForCTC(PreTrainedModel):  # type: ignore[misc]
     config_class = DeepSpeech2Config
     base_model_prefix = "deepspeech2"
     main_input_name = "input_features"
-    accepts_loss_kwargs = False  # the loss below does not know Trainer's num_items_in_batch
+    accepts_loss_kwargs = False  # the loss does not use Trainer's num_items_in_batch
 
     def __init__(self, config: DeepSpeech2Config) -> None:
         super().__init__(config)
@@ -199,10 +199,10 @@ class DeepSpeech2ForCTC(PreTrainedModel):  # type: ignore[misc]
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        """PyTorch's own initialisation stands."""
+        """Keep PyTorch's initialisation."""
 
     def encode(self, input_features: Tensor, feature_lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """The recurrent part's output (B, U, H) and its lengths (B,): what the head, or an adapter, reads."""
+        """Compute encoder outputs (B, U, H), the input of the head or an adapter, and their lengths (B,)."""
         encoded_BUH, lengths_B = self.conv(input_features, feature_lengths)
         padding = Padding(lengths_B, encoded_BUH.size(1))
         for layer in self.rnn_layers:
@@ -212,7 +212,7 @@ class DeepSpeech2ForCTC(PreTrainedModel):  # type: ignore[misc]
     def forward(
         self, input_features: Tensor, feature_lengths: Tensor, labels: Tensor | None = None
     ) -> DeepSpeech2Output:
-        """Logits (B, U, V) of features (B, T, 80); with labels (B, L), padded by -100, the CTC loss too."""
+        """Compute logits (B, U, V) of features (B, T, 80), and the CTC loss given labels (B, L), padded by -100."""
         encoded_BUH, lengths_B = self.encode(input_features, feature_lengths)
         logits_BUV = self.head(encoded_BUH)
         loss = None
@@ -221,9 +221,9 @@ class DeepSpeech2ForCTC(PreTrainedModel):  # type: ignore[misc]
         return DeepSpeech2Output(loss=loss, logits=logits_BUV, logit_lengths=lengths_B)
 
     def freeze_base_model(self) -> None:
-        """No parameter learns, and batch norms keep their statistics."""
+        """Freeze all parameters and the statistics of batch norms."""
         self.requires_grad_(False).eval()
 
     def unfreeze_base_model(self) -> None:
-        """Every parameter learns again."""
+        """Make all parameters trainable."""
         self.requires_grad_(True)

@@ -1,4 +1,4 @@
-"""A DeepSpeech2 as it is kept and used, and optionally one person's adapter."""
+"""A DeepSpeech2 recogniser, optionally with a speaker adapter."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from asr_lab.units import FRAME_LENGTH, FRAME_LENGTH_S, FRAME_SHIFT_S, NUM_MEL_B
 
 @dataclass
 class DeepSpeech2Recognizer(Recognizer):
-    """A DeepSpeech2 with all it needs to hear and to write."""
+    """A DeepSpeech2 with its vocabulary and text normaliser, and optionally a speaker adapter."""
 
     model: DeepSpeech2ForCTC
     adapter: MLPAdapter | None = None
@@ -53,7 +53,7 @@ class DeepSpeech2Recognizer(Recognizer):
         return Collator(extract, self.encode_text if labelled else None, augmenter)
 
     def base(self, uri: str = "") -> Base:
-        """What an adapter for this recogniser must fit."""
+        """Return what an adapter for this recogniser has to match."""
         config = self.model.config
         return Base(
             digest=weights_digest(self.model),
@@ -63,45 +63,45 @@ class DeepSpeech2Recognizer(Recognizer):
             uri=uri,
         )
 
-    def carry(self, manager: AdapterManager, adapter: str, uri: str = "") -> None:
+    def attach_adapter(self, manager: AdapterManager, adapter: str, uri: str = "") -> None:
         self.adapter = manager.load_adapter(adapter, self.base(uri), blank=self.blank, device=self.model.device)
 
     def logits(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        frames_BUH, lengths_B = self.frames(batch)
-        return self.head(frames_BUH), lengths_B
+        encoded_BUH, lengths_B = self.encode(batch)
+        return self.head(encoded_BUH), lengths_B
 
-    def head(self, frames_BUH: Tensor) -> Tensor:
-        """Logits (B, U, V) of encoded frames: the adapter's where there is one, else the base's."""
+    def head(self, encoded_BUH: Tensor) -> Tensor:
+        """Compute logits (B, U, V) of encoder outputs (B, U, H), with the adapter if there is one."""
         if self.adapter is None:
-            return self._base_logits(frames_BUH)
-        adds = self.adapter.residual  # a plain adapter stands in the place of the base's head
-        logits: Tensor = self.adapter(frames_BUH, self._base_logits(frames_BUH) if adds else None).logits
+            return self._base_logits(encoded_BUH)
+        adds = self.adapter.residual  # a plain adapter replaces the base's head
+        logits: Tensor = self.adapter(encoded_BUH, self._base_logits(encoded_BUH) if adds else None).logits
         return logits
 
-    def _base_logits(self, frames_BUH: Tensor) -> Tensor:
-        logits: Tensor = self.model.head(frames_BUH)
+    def _base_logits(self, encoded_BUH: Tensor) -> Tensor:
+        logits: Tensor = self.model.head(encoded_BUH)
         return logits
 
     @torch.inference_mode()
-    def frames(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Encoded frames (B, U, H) and lengths (B,) of a batch of features."""
+    def encode(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Compute encoder outputs (B, U, H) and lengths (B,) of a batch of features."""
         self.model.eval()
         on_device = for_model(batch, self.model.device)
         encoded: tuple[Tensor, Tensor] = self.model.encode(on_device["input_features"], on_device["feature_lengths"])
         return encoded
 
-    def encoded(
+    def iterate_encoder_outputs(
         self, cuts: CutSet, batch_size: int = 16, progress: Progress | None = None, num_workers: int = 0
     ) -> Iterator[tuple[list[str], Tensor, Tensor]]:
-        """(ids, frames (B, U, H), lengths (B,)) of every utterance once, in batches of like duration."""
+        """Yield (ids, encoder outputs (B, U, H), lengths (B,)) in batches of similar duration."""
         for batch in loader(InOrder(cuts, batch_size), self.collator(), num_workers):
-            frames, lengths = self.frames(batch)
-            yield batch["cut_ids"], frames, lengths
+            encoded, lengths = self.encode(batch)
+            yield batch["cut_ids"], encoded, lengths
             if progress:
                 progress(len(batch["cut_ids"]))
 
     def save(self, folder: Path) -> None:
-        """Write the recogniser (without its adapter) as an ordinary transformers folder."""
+        """Save as a transformers model folder, without the adapter."""
         self.model.config.text = asdict(self.normalizer)
         self.model.save_pretrained(folder)
         write_tokenizer(folder, self.vocabulary, pad=self.units[self.blank])
@@ -109,7 +109,7 @@ class DeepSpeech2Recognizer(Recognizer):
 
 
 def load_recognizer(folder: Path, resolve: Callable[[str], Path] | None = None) -> DeepSpeech2Recognizer:
-    """A recogniser from its folder; raises `AsrLabError` when the folder is not one."""
+    """Load a recogniser from its folder; raise `AsrLabError` if the folder is not one."""
     check_folder(folder, "config.json", "model.safetensors", "vocab.json")
     config = DeepSpeech2Config.from_pretrained(folder)
     vocabulary = read_vocabulary(folder, config.vocab_size)

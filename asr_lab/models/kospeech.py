@@ -1,4 +1,4 @@
-"""KoSpeech's and openspeech's DeepSpeech2 checkpoints as models here (sooftware/KoSpeech, v1.0 to its last commit)."""
+"""Convert DeepSpeech2 checkpoints of KoSpeech (sooftware/KoSpeech, v1.0 to its last commit) and openspeech."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _RENAMED = (
     (re.compile(r"^(rnn_layers\.\d+)\.rnn\.((?:weight|bias)_[ih]h_l0)$"), r"\1.forward_rnn.\2"),
     (re.compile(r"^(rnn_layers\.\d+)\.rnn\.((?:weight|bias)_[ih]h_l0)_reverse$"), r"\1.backward_rnn.\2"),
     (re.compile(r"^fc\.0\.(weight|bias)$"), r"head.0.\1"),  # nn.LayerNorm
-    (re.compile(r"^fc\.0\.gamma$"), "head.0.weight"),  # a layer norm of their own
+    (re.compile(r"^fc\.0\.gamma$"), "head.0.weight"),  # KoSpeech's own layer norm
     (re.compile(r"^fc\.0\.beta$"), "head.0.bias"),
     (re.compile(r"^fc\.([012])\.linear\.(weight|bias)$"), r"head.\1.\2"),
 )
@@ -34,17 +34,17 @@ _JAMO = re.compile(r"[\u1100-\u11ff]")
 
 
 def import_checkpoint(checkpoint: Path, vocab: Path) -> DeepSpeech2Recognizer:
-    """A KoSpeech checkpoint with its vocabulary file as an ordinary recogniser; its numbers stay what they are.
+    """Convert a KoSpeech checkpoint and its vocabulary file to a recogniser with the same outputs.
 
-    Raises `AsrLabError` when the checkpoint is of another architecture or has keys that cannot be placed, or when the
-    vocabulary has another length.
+    Raise `AsrLabError` if the checkpoint is of another architecture or has unknown keys, or if the size of the
+    vocabulary does not match.
     """
     weights = {_PREFIXES.sub("", name): tensor.float() for name, tensor in read_weights(checkpoint).items()}
     config = _shape(weights, checkpoint)
     vocabulary = read_vocabulary(vocab)
     if len(vocabulary) != config.vocab_size:
         raise AsrLabError(
-            f"the checkpoint has {config.vocab_size} classes, the vocabulary {len(vocabulary)} units with the blank",
+            f"the checkpoint has {config.vocab_size} classes, the vocabulary {len(vocabulary)} units and blank",
             where=f"{checkpoint}, {vocab}",
             allowed="the vocabulary that the checkpoint was trained with",
         )
@@ -55,7 +55,7 @@ def import_checkpoint(checkpoint: Path, vocab: Path) -> DeepSpeech2Recognizer:
 
 
 def convert_state_dict(kospeech: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """KoSpeech's state dict as one for `DeepSpeech2ForCTC`; raises `AsrLabError` that lists keys it cannot place."""
+    """Convert a KoSpeech state dict to `DeepSpeech2ForCTC`; raise `AsrLabError` listing unknown keys."""
     converted: dict[str, Tensor] = {}
     unknown = []
     for key, tensor in kospeech.items():
@@ -66,12 +66,12 @@ def convert_state_dict(kospeech: Mapping[str, Tensor]) -> dict[str, Tensor]:
         else:
             unknown.append(key)
     if unknown:
-        raise AsrLabError(f"{len(unknown)} keys are not of a DeepSpeech2 that is known here: {listing(unknown)}")
+        raise AsrLabError(f"{len(unknown)} keys do not belong to a supported DeepSpeech2: {listing(unknown)}")
     return converted
 
 
 def _normalizer(vocabulary: Mapping[str, int]) -> TextNormalizer:
-    """What brings a transcript into the units that the vocabulary has."""
+    """Return a text normaliser that maps transcripts to the units of the vocabulary."""
     jamo = any(_JAMO.fullmatch(unit) for unit in vocabulary)
     return TextNormalizer(
         lowercase=not any(len(unit) == 1 and unit.isupper() for unit in vocabulary),
@@ -81,7 +81,7 @@ def _normalizer(vocabulary: Mapping[str, int]) -> TextNormalizer:
 
 
 def _shape(weights: Mapping[str, Tensor], where: Path) -> DeepSpeech2Config:
-    """The sizes, read off the tensors; raises `AsrLabError` when this is no DeepSpeech2 on 80 mel bins."""
+    """Infer the sizes from the tensors; raise `AsrLabError` if this is not a DeepSpeech2 on 80 mel bins."""
     head = next((name for key, name in _HEADS.items() if key in weights), "")
     conv, hidden = weights.get("conv.conv.sequential.0.weight"), weights.get("rnn_layers.0.rnn.weight_hh_l0")
     last = weights.get("fc.2.linear.weight" if head == "mlp" else "fc.1.linear.weight")
@@ -95,9 +95,9 @@ def _shape(weights: Mapping[str, Tensor], where: Path) -> DeepSpeech2Config:
     gates, rest = divmod(int(hidden.shape[0]), int(hidden.shape[1]))
     if input_size != channels * NUM_MEL_BINS // 4 or rest or gates not in _GATES:
         raise AsrLabError(
-            f"its first RNN reads {input_size} values of {channels} channels",
+            f"the first RNN has {input_size} inputs from {channels} channels",
             where=str(where),
-            allowed=f"a model on {NUM_MEL_BINS} mel bins ({channels * NUM_MEL_BINS // 4} values)",
+            allowed=f"a model on {NUM_MEL_BINS} mel bins ({channels * NUM_MEL_BINS // 4} inputs)",
         )
     layers = {int(key.split(".")[1]) for key in weights if key.startswith("rnn_layers.")}
     return DeepSpeech2Config(
@@ -113,16 +113,16 @@ def _shape(weights: Mapping[str, Tensor], where: Path) -> DeepSpeech2Config:
 
 def _fill(model: DeepSpeech2ForCTC, weights: dict[str, Tensor], where: Path) -> None:
     wanted = model.state_dict()
-    for name in wanted:  # older PyTorch did not count batches
+    for name in wanted:  # older PyTorch has no counter of batches
         if name.endswith("num_batches_tracked"):
             weights.setdefault(name, torch.tensor(0))
     faults = [f"{name} is missing" for name in wanted if name not in weights]
-    faults += [f"{name} has no place" for name in weights if name not in wanted]
+    faults += [f"{name} is unknown" for name in weights if name not in wanted]
     faults += [
         f"{name} has the shape {tuple(weights[name].shape)} instead of {tuple(tensor.shape)}"
         for name, tensor in wanted.items()
         if name in weights and weights[name].shape != tensor.shape
     ]
     if faults:
-        raise AsrLabError(f"the checkpoint is no whole DeepSpeech2: {listing(faults)}", where=str(where))
+        raise AsrLabError(f"the checkpoint is not a complete DeepSpeech2: {listing(faults)}", where=str(where))
     model.load_state_dict(weights)

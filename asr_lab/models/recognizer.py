@@ -1,7 +1,7 @@
-"""A recogniser as it is kept and used, whatever its network: with vocabulary and text normaliser.
+"""A recogniser of any family: a network with its vocabulary and text normaliser.
 
-Its folder is what `save_pretrained` writes (`config.json`, weights as safetensors) with the CTC tokenizer's files and
-`preprocessor_config.json` beside them.
+A model folder holds what `save_pretrained` writes (`config.json`, weights as safetensors), the files of the CTC
+tokenizer, and `preprocessor_config.json`.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from asr_lab.models.adapter import AdapterManager
 
 Progress = Callable[[int], None]
 
-disable_progress_bar()  # transformers' own, one for every file read or written
+disable_progress_bar()  # of transformers, one per file read or written
 
 
 class CTCOutput(Protocol):
-    """What every network's `forward` gives: `loss` (), `logits` (B, U, V) and their `logit_lengths` (B,)."""
+    """Output of a network's `forward`: `loss` (), `logits` (B, U, V) and `logit_lengths` (B,)."""
 
     loss: Tensor | None
     logits: Tensor
@@ -41,20 +41,20 @@ class CTCOutput(Protocol):
 
 @dataclass
 class Recognizer(ABC):
-    """A network with all it needs to hear and to write."""
+    """A network with its vocabulary and text normaliser."""
 
     model: Any
     vocabulary: dict[str, int]
     normalizer: TextNormalizer
 
     model_type: ClassVar[str]
-    """Which recipe trains it, and what it is called where nobody names it."""
+    """The family that trains it; also the default name of its runs and models."""
     augmenter: ClassVar[type[SoundAugmenter]] = Augmenter
-    """What is done to its training audio."""
+    """Augmentation of its training audio."""
 
     @property
     def units(self) -> list[str]:
-        """Class -> character."""
+        """The unit (a character) of each class."""
         return sorted(self.vocabulary, key=self.vocabulary.__getitem__)
 
     @property
@@ -63,66 +63,66 @@ class Recognizer(ABC):
 
     @property
     def min_samples(self) -> int:
-        """The shortest signal that the network can hear."""
+        """Number of samples of the shortest signal the network can process."""
         return 1
 
     @abstractmethod
     def output_frames(self, num_samples: int) -> int:
-        """Frames of the output for a signal of so many samples."""
+        """Return the number of output frames for a signal of `num_samples` samples."""
 
     @abstractmethod
     def extract(self, samples: Signal) -> Tensor:
-        """What the network hears of a signal (num_samples,)."""
+        """Compute the network's input features of a signal (num_samples,)."""
 
     @abstractmethod
     def collator(self, *, labelled: bool = False, augmenter: SoundAugmenter | None = None) -> Collator:
-        """What makes batches for the network, with or without labels."""
+        """Return a collator that makes batches for the network, with or without labels."""
 
     @abstractmethod
     def logits(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """(logits (B, U, V), lengths (B,)) of a batch."""
+        """Compute (logits (B, U, V), lengths (B,)) of a batch."""
 
     @abstractmethod
     def save(self, folder: Path) -> None:
-        """Write the recogniser as a folder that `load_model` and transformers read."""
+        """Save as a folder that `load_model` and transformers can load."""
 
     @property
     def added_params(self) -> int:
-        """Parameters of adapters inside the network (LoRA and the like); 0 without any."""
+        """Number of parameters of adapters inside the network (LoRA and similar); 0 without adapters."""
         return 0
 
     @property
     def base_folder(self) -> str:
-        """The folder of this machine that such adapters' base lies in; "" without any, or where others find it too."""
+        """Local folder of the adapters' base model; "" without adapters, or if the base is on the hub or registered."""
         return ""
 
     def merge(self) -> None:  # noqa: B027 - most have none
-        """Make such adapters part of the weights; a recogniser without any stays as it is."""
+        """Merge adapters into the weights; do nothing without adapters."""
 
-    def carry(self, manager: AdapterManager, adapter: str, uri: str = "") -> None:
-        """Recognise with a person's adapter (its name or file) from now on; refused if made for another base."""
+    def attach_adapter(self, manager: AdapterManager, adapter: str, uri: str = "") -> None:
+        """Use a speaker's adapter, given by name or file; raise `AsrLabError` if it was made for another base."""
         raise AsrLabError(
-            f"a person's adapter is for a deepspeech2, this model is a {self.model_type}",
+            f"speaker adapters are supported for deepspeech2 only; this model is a {self.model_type}",
             where=uri,
-            allowed="without --adapter; or fine-tune it to the person by model.pretrained",
+            allowed="no --adapter; or fine-tune the model on the speaker's data with model.pretrained",
         )
 
     def encode_text(self, text: str) -> list[int]:
-        """A transcript as classes, normalised first."""
+        """Normalise a transcript and return its classes."""
         return encode(self.spell(text), self.vocabulary)
 
     def spell(self, text: str) -> str:
-        """A transcript as the units that classes stand for, normalised first."""
+        """Normalise a transcript and split it into units, separated by spaces."""
         return split_units(self.normalizer(text), self.normalizer)
 
     def decode(self, logits_BUV: Tensor, lengths_B: Tensor) -> list[str]:
-        """The text of each utterance, greedily."""
+        """Decode each utterance greedily."""
         units = self.units
         return [to_text(path, units) for path in best_path(logits_BUV, lengths_B, self.blank)]
 
     @torch.inference_mode()
     def transcribe(self, signals: Iterable[Signal], batch_size: int = 8) -> Iterator[str]:
-        """The text of each signal (num_samples,), in order."""
+        """Transcribe signals (num_samples,), in order."""
         rows, collator = list(signals), self.collator()
         for start in range(0, len(rows), batch_size):
             yield from self.decode(
@@ -130,37 +130,37 @@ class Recognizer(ABC):
             )
 
     @torch.inference_mode()
-    def heard(
+    def iterate_logits(
         self, cuts: CutSet, batch_size: int = 16, progress: Progress | None = None
     ) -> Iterator[tuple[list[str], Tensor, Tensor]]:
-        """(ids, logits (B, U, V), lengths (B,)) of every utterance once, in batches of like duration."""
+        """Yield (ids, logits (B, U, V), lengths (B,)) in batches of similar duration."""
         for batch in loader(InOrder(cuts, batch_size), self.collator()):
             yield batch["cut_ids"], *self.logits(batch)
             if progress:
                 progress(len(batch["cut_ids"]))
 
     def hypotheses(self, cuts: CutSet, batch_size: int = 16, progress: Progress | None = None) -> dict[str, str]:
-        """Utterance id -> recognised text."""
-        found: dict[str, str] = {}
-        for ids, logits, lengths in self.heard(cuts, batch_size, progress):
-            found |= zip(ids, self.decode(logits, lengths), strict=True)
-        return found
+        """Transcribe all utterances; return a mapping of utterance id to text."""
+        hypotheses: dict[str, str] = {}
+        for ids, logits, lengths in self.iterate_logits(cuts, batch_size, progress):
+            hypotheses |= zip(ids, self.decode(logits, lengths), strict=True)
+        return hypotheses
 
 
 def best_device() -> torch.device:
-    """The GPU where there is one, else the CPU."""
+    """Return the GPU if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def check_folder(folder: Path, *needed: str) -> None:
-    """Raise `AsrLabError` when the folder lacks one of these files."""
-    lacking = [name for name in needed if not (folder / name).is_file()]
-    if lacking:
-        raise AsrLabError(f"not a model folder: it lacks {', '.join(lacking)}", where=str(folder))
+    """Raise `AsrLabError` if one of the `needed` files is missing."""
+    missing = [name for name in needed if not (folder / name).is_file()]
+    if missing:
+        raise AsrLabError(f"not a model folder: {', '.join(missing)} missing", where=str(folder))
 
 
 def read_vocabulary(folder: Path, classes: int) -> dict[str, int]:
-    """The vocabulary of a model folder; raises `AsrLabError` when it is not that of a head with so many classes."""
+    """Read the vocabulary of a model folder; raise `AsrLabError` if it does not have exactly `classes` units."""
     vocabulary: dict[str, int] = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
     if sorted(vocabulary.values()) != list(range(classes)):
         raise AsrLabError(
@@ -172,7 +172,7 @@ def read_vocabulary(folder: Path, classes: int) -> dict[str, int]:
 
 
 def write_tokenizer(folder: Path, vocabulary: dict[str, int], *, pad: str, **more: object) -> None:
-    """The files of transformers' `Wav2Vec2CTCTokenizer`, which reads them as they are."""
+    """Write the files that transformers' `Wav2Vec2CTCTokenizer` loads."""
     write_json(folder / "vocab.json", vocabulary)
     write_json(
         folder / "tokenizer_config.json",
@@ -190,5 +190,5 @@ def write_tokenizer(folder: Path, vocabulary: dict[str, int], *, pad: str, **mor
 
 
 def write_json(path: Path, content: object) -> None:
-    """A JSON file for people too: indented, in every script."""
+    """Write an indented JSON file, without escaping non-ASCII characters."""
     path.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")

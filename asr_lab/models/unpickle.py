@@ -1,7 +1,7 @@
-"""Weights out of PyTorch files whose classes are not here: whole pickled modules, read without running their code.
+"""Read weights from pickled PyTorch modules without importing their classes or running their code.
 
-Only what rebuilds tensors and plain containers is real. Every other class becomes an inert stand-in that keeps its
-state; what could act (`os`, `builtins.eval`, ...) is refused. Nothing foreign is imported or called.
+Only functions that rebuild tensors and plain containers are called. Every other class becomes an inert placeholder that
+stores its state; anything that could execute code (`os`, `builtins.eval`, ...) is refused.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from asr_lab.errors import AsrLabError
 
 
 def _only_to_call(function: Callable[..., Any]) -> Any:
-    """The function as a thing without attributes: a pickle can set those of what it names."""
+    """Wrap a function in an object without attributes, since a pickle can set attributes of what it names."""
     return type(function.__name__, (), {"__slots__": (), "__call__": staticmethod(function)})()
 
 
@@ -33,7 +33,7 @@ _REAL = {
     **{("torch._utils", function.__name__): _only_to_call(function) for function in _REBUILDS},
 }
 _CONTAINERS = {kind.__name__: kind for kind in (set, frozenset, list, dict, tuple, bytearray, complex, range, slice)}
-# named as in `defaultdict(int)`; stand-ins do
+# types used as arguments, as in `defaultdict(int)`; replaced by placeholders
 _HARMLESS = {"int", "long", "float", "str", "unicode", "bool", "bytes", "object"}
 _ACTING = {"os", "posix", "nt", "sys", "subprocess", "shutil", "socket", "ctypes", "importlib", "runpy", "pty", "code"}
 _ACTING |= {"webbrowser", "commands", "pickle", "_pickle", "marshal", "signal", "multiprocessing", "threading"}
@@ -41,13 +41,13 @@ _NESTED = ("state_dict", "model_state_dict", "model", "net", "network")
 
 
 class Inert:
-    """Stands for an object of a class that is not here: keeps its state, does nothing."""
+    """Placeholder for an object of an unavailable class; stores its state and does nothing else."""
 
     def __new__(cls, *_: Any, **__: Any) -> Inert:
         return object.__new__(cls)
 
     def __init__(self, *_: Any, **__: Any) -> None:
-        """Whatever the pickle gives it is not used."""
+        """Ignore the arguments that the pickle passes."""
 
     def __setstate__(self, state: Any) -> None:
         for part in state if isinstance(state, tuple) else (state,):
@@ -55,17 +55,17 @@ class Inert:
                 self.__dict__.update(part)
 
     def append(self, item: Any) -> None:
-        """What the pickle of a list's subclass calls."""
+        """Do nothing; called for subclasses of list."""
 
     def extend(self, items: Any) -> None:
-        """What the pickle of a list's subclass calls."""
+        """Do nothing; called for subclasses of list."""
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        """What the pickle of a dictionary's subclass calls."""
+        """Do nothing; called for subclasses of dict."""
 
 
 class Refused(pickle.UnpicklingError):
-    """The file asks for something that could act."""
+    """Raised for a file that could execute code."""
 
 
 class _Unpickler(pickle.Unpickler):
@@ -92,9 +92,9 @@ _PICKLE: Any = SimpleNamespace(Unpickler=_Unpickler, load=_load, __name__="asr_l
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Name -> tensor of a checkpoint: a state dict, one under `state_dict` and the like, or a whole pickled module.
+    """Read the tensors of a checkpoint by name: a state dict, one nested under `state_dict`, or a pickled module.
 
-    Raises `AsrLabError` when the file is missing, cut off, would run code, or holds no weights.
+    Raise `AsrLabError` if the file is missing, truncated, would execute code, or holds no weights.
     """
     if not path.is_file():
         raise AsrLabError("no such file", where=str(path))
@@ -106,13 +106,13 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise
     except Refused as error:
         raise AsrLabError(f"refused: {error}", where=str(path), allowed="a checkpoint of a network") from error
-    except Exception as error:  # bytes from anywhere break in every way there is
+    except Exception as error:  # a corrupt file can raise anything
         why = (str(error).splitlines() or [""])[0] or type(error).__name__
-        raise AsrLabError(f"not a PyTorch checkpoint, or cut off: {why}", where=str(path)) from error
+        raise AsrLabError(f"not a PyTorch checkpoint, or truncated: {why}", where=str(path)) from error
     weights = _weights(content)
     if not weights:
-        held = f"; it holds {', '.join(map(str, content))[:200]}" if isinstance(content, Mapping) else ""
-        raise AsrLabError(f"the file holds no weights{held}", where=str(path), hint="KoSpeech's model.pt has them")
+        keys = f"; its keys: {', '.join(map(str, content))[:200]}" if isinstance(content, Mapping) else ""
+        raise AsrLabError(f"the file holds no weights{keys}", where=str(path), hint="use KoSpeech's model.pt")
     return weights
 
 
@@ -130,11 +130,11 @@ def _weights(content: Any) -> dict[str, Tensor]:
         return {}
     own = {str(name): value.detach() for name, value in content.items() if isinstance(value, Tensor)}
     nested = (_weights(content[name]) for name in _NESTED if name in content)
-    return next((found for found in nested if found), own)
+    return next((weights for weights in nested if weights), own)
 
 
 def _of_module(module: Inert, prefix: str) -> Iterator[tuple[str, Tensor]]:
-    """As `nn.Module.state_dict`, and also modules in plain lists, whose weights a state dict would lack."""
+    """Yield what `nn.Module.state_dict` contains, and also the weights of modules in plain lists."""
     state = vars(module)
     for kind in ("_parameters", "_buffers"):
         for name, value in (state.get(kind) or {}).items():

@@ -26,7 +26,7 @@ from asr_lab.recipes.recipe import Outcome, Recipe
 from asr_lab.recipes.recognition.scoring import embedded, record_predictions, record_scores, score
 from asr_lab.recipes.run_spec import describe
 from asr_lab.recipes.splits import Split, refuse_too_short
-from asr_lab.reports.summary import Summary, between
+from asr_lab.reports.summary import Summary, interval_text
 from asr_lab.reports.table import Table
 from asr_lab.system.resources import Clock
 from asr_lab.system.threads import use_threads
@@ -60,7 +60,7 @@ class EvaluatedRecognition:
     def summary(self) -> Summary:
         """Error rates, also of slices with few values."""
         rows = {
-            f"{self.split}/wer": f"{self.wer.value:.1%}, {between(self.wer.low, self.wer.high)}",
+            f"{self.split}/wer": f"{self.wer.value:.1%}, {interval_text(self.wer.low, self.wer.high)}",
             f"{self.split}/cer": f"{error_rates.cer(self.table):.1%}",
         }
         if "phonemes" in self.table:
@@ -85,7 +85,7 @@ def with_adapter(store: ModelStore, model: str, adapter: str, folder: str) -> tu
     uri = store.resolve_version(model or (info.base if info else "") or CHAMPION)
     recognizer = load_model(store.resolve(uri), store.resolve)
     if adapter:
-        recognizer.carry(manager, adapter, uri)
+        recognizer.attach_adapter(manager, adapter, uri)
     return recognizer, uri
 
 

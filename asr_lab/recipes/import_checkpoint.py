@@ -10,7 +10,7 @@ from asr_lab.errors import AsrLabError, listing
 from asr_lab.interfaces.tracking import RegisteredModel, Tracker
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.recipes.run_spec import describe
-from asr_lab.system.files import explain_unwritable, whole_folder
+from asr_lab.system.files import atomic_folder, explain_unwritable
 
 _OF_A_MODEL = {"config.json", "model.safetensors", "vocab.json", "tokenizer_config.json", "preprocessor_config.json"}
 
@@ -22,7 +22,7 @@ def write(recognizer: DeepSpeech2Recognizer, out: Path, *, overwrite: bool = Fal
     """
     out = out.absolute()
     _check_destination(out, overwrite)
-    with explain_unwritable("the model", out), whole_folder(out, replaces=True) as written:
+    with explain_unwritable("the model", out), atomic_folder(out, replaces=True) as written:
         recognizer.save(written)
 
 

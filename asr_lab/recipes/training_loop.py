@@ -13,8 +13,8 @@ from asr_lab.data.batches import EpochBatches, loader
 from asr_lab.errors import AsrLabError
 from asr_lab.interfaces.tracking import Recorder
 from asr_lab.recipes.recognition.plan import TrainingPlan
-from asr_lab.system.distributed import from_rank_0, meet, rank_and_world_size
-from asr_lab.system.files import explain_unwritable, whole_folder
+from asr_lab.system.distributed import connect_processes, from_rank_0, rank_and_world_size
+from asr_lab.system.files import atomic_folder, explain_unwritable
 from asr_lab.training.callbacks import Curves, DropBrokenUpdates, ProgressReport, Recording, SaveEvery
 from asr_lab.training.trainer import AsrTrainer, Tally, last_checkpoint
 
@@ -57,7 +57,7 @@ def fit(
         world_size=world_size,
         accumulate=config.train.accumulate,
     )
-    meet()  # to agree on a folder
+    connect_processes()  # to agree on a folder
     folder = Path(from_rank_0(str(run.checkpoints)))
     curves = Curves(run, run.last_steps())
     trainer = AsrTrainer(
@@ -87,7 +87,7 @@ def fit(
         with (
             explain_unwritable("the final model", final),
             trainer.averaged_weights(),
-            whole_folder(final, replaces=True) as written,
+            atomic_folder(final, replaces=True) as written,
         ):
             recognizer.save(written)
     return trainer.state

@@ -22,6 +22,6 @@ class Summary:
     """What the reader should beware of."""
 
 
-def between(low: float, high: float, style: str = ".1%") -> str:
+def interval_text(low: float, high: float, style: str = ".1%") -> str:
     """A 95 % interval in words: `95 % interval 20.1% to 24.5%`."""
     return f"95 % interval {low:{style}} to {high:{style}}"

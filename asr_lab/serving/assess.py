@@ -13,7 +13,7 @@ from asr_lab.errors import AsrLabError
 from asr_lab.models.pronunciation.assessor import Assessor
 
 
-def judged(assessor: Assessor, samples: Signal, row: Mapping[str, Any], *, where: str = "") -> dict[str, str]:
+def assess_row(assessor: Assessor, samples: Signal, row: Mapping[str, Any], *, where: str = "") -> dict[str, str]:
     """`text`, the phonemes that were heard, and `phonemes`, a JSON list with an object for each canonical one.
 
     Raises `AsrLabError` that says `where` when nobody can say what should have been said, or it does not fit the audio.

@@ -25,7 +25,7 @@ from asr_lab.errors import AsrLabError
 from asr_lab.families import family
 from asr_lab.models import load_model
 from asr_lab.models.adapter import AdapterManager
-from asr_lab.serving.assess import judged
+from asr_lab.serving.assess import assess_row
 
 if TYPE_CHECKING:
     from asr_lab.models.pronunciation.assessor import Assessor
@@ -44,14 +44,14 @@ class SpeechRecognizer(PythonModel):
         self.recognizer = load_model(folder, _base_folder)
         adapter = context.artifacts.get("adapter")
         if adapter:
-            self.recognizer.carry(AdapterManager(), str(adapter), base_uri)
+            self.recognizer.attach_adapter(AdapterManager(), str(adapter), base_uri)
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         signals = [_signal(value, f"row {number}") for number, value in enumerate(model_input["audio"])]
         if family(self.recognizer.model_type).takes_text and {"text", "phonemes"} & set(model_input):
             rows = zip(signals, model_input.drop(columns="audio").to_dict("records"), strict=True)
             found = [
-                judged(cast("Assessor", self.recognizer), *row, where=f"row {number}")
+                assess_row(cast("Assessor", self.recognizer), *row, where=f"row {number}")
                 for number, row in enumerate(rows)
             ]
             return pd.DataFrame(found, columns=["text", "phonemes"], index=model_input.index)

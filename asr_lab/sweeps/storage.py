@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial
 from sqlalchemy.exc import SQLAlchemyError
 
 from asr_lab.errors import AsrLabError
-from asr_lab.system.append_log import drop_cut_off
+from asr_lab.system.append_log import drop_partial_line
 from asr_lab.system.locks import lock_on
 
 FOLDER = Path("sweeps")
@@ -154,7 +154,7 @@ class _Journal(JournalFileBackend):
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
         with lock_on(self._lock_file), Path(self._file_path).open("r+b") as file:
-            drop_cut_off(file.fileno())
+            drop_partial_line(file.fileno())
             file.seek(0, os.SEEK_END)
             file.write(lines)
             file.flush()

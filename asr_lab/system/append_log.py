@@ -9,7 +9,7 @@ from pathlib import Path
 _BLOCK = 65_536
 
 
-def drop_cut_off(file: int) -> None:
+def drop_partial_line(file: int) -> None:
     """Take away a last line that was not written to its end; `file` is a descriptor open for reading and writing."""
     end = keep = os.fstat(file).st_size
     while keep > 0:
@@ -23,13 +23,13 @@ def drop_cut_off(file: int) -> None:
         os.ftruncate(file, keep)
 
 
-def write_whole(file: int, data: bytes) -> None:
+def write_complete(file: int, data: bytes) -> None:
     """Write lines to a descriptor that appends; when the disk has no room (`OSError`), none of them is there half."""
     try:
         while data:
             data = data[os.write(file, data) :]
     except OSError:
-        drop_cut_off(file)
+        drop_partial_line(file)
         raise
 
 
@@ -37,7 +37,7 @@ def append_lines(path: Path, lines: Sequence[str]) -> None:
     """Append lines to a file that is opened for them alone; a last one that was cut off goes. Raises `OSError`."""
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
     try:
-        drop_cut_off(file)
-        write_whole(file, "".join(f"{line}\n" for line in lines).encode())
+        drop_partial_line(file)
+        write_complete(file, "".join(f"{line}\n" for line in lines).encode())
     finally:
         os.close(file)

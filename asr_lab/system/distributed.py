@@ -26,7 +26,7 @@ def is_launched() -> bool:
     return "RANK" in os.environ or rank_and_world_size()[1] != 1
 
 
-def meet() -> None:
+def connect_processes() -> None:
     """Let the processes of `torchrun` find each other, so that they can agree; nothing where there is one."""
     if rank_and_world_size()[1] > 1:
         import torch

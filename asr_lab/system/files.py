@@ -23,7 +23,7 @@ def temporary(path: Path) -> Path:
 
 
 @contextmanager
-def whole_file(path: Path, *, sync: bool = False) -> Iterator[Path]:
+def atomic_file(path: Path, *, sync: bool = False) -> Iterator[Path]:
     """Yields where to write; the file takes the place of `path` once that is done, and is gone where it fails.
 
     `sync` waits for the disk before: for what a loss of power must not take.
@@ -43,7 +43,7 @@ def whole_file(path: Path, *, sync: bool = False) -> Iterator[Path]:
 def write_bytes(path: Path, content: bytes, *, mode: int = 0o666) -> None:
     """Write a file whole; `mode` is that of `open`, less the umask."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-    with whole_file(path) as written, os.fdopen(os.open(written, flags, mode), "wb") as file:
+    with atomic_file(path) as written, os.fdopen(os.open(written, flags, mode), "wb") as file:
         file.write(content)
 
 
@@ -53,7 +53,7 @@ def write_text(path: Path, text: str, *, mode: int = 0o666) -> None:
 
 
 @contextmanager
-def whole_folder(path: Path, *, replaces: bool = False) -> Iterator[Path]:
+def atomic_folder(path: Path, *, replaces: bool = False) -> Iterator[Path]:
     """Yields a new folder; it becomes `path` once it is written, and is gone where that fails.
 
     A folder with anything in it is in the way (`AsrLabError`), unless this one `replaces` it. Then this process is

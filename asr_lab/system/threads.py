@@ -76,7 +76,7 @@ def use_threads(number: int) -> None:
     torch.set_num_threads(number or choose().number)
 
 
-def go_on_with(number: int) -> None:
+def restore_threads(number: int) -> None:
     """Compute with as many threads as before a cut, unless their number was asked for: other sums round otherwise."""
     import torch
 

@@ -15,7 +15,7 @@ from transformers import TrainerCallback
 
 from asr_lab.interfaces.tracking import Recorder
 from asr_lab.system.distributed import from_rank_0
-from asr_lab.system.files import explain_unwritable, restore_former, whole_folder, write_text
+from asr_lab.system.files import atomic_folder, explain_unwritable, restore_former, write_text
 
 _LOGGED = {
     "loss": "train/loss",
@@ -114,7 +114,7 @@ class KeepBest(TrainerCallback):  # type: ignore[misc]
         return now["epoch"] - last["epoch"]
 
     def _keep(self, now: dict[str, float]) -> None:
-        with explain_unwritable("the best model", self.folder), whole_folder(self.folder, replaces=True) as written:
+        with explain_unwritable("the best model", self.folder), atomic_folder(self.folder, replaces=True) as written:
             self.save(written)
             (written / "best.json").write_text(json.dumps(now))
 

@@ -55,7 +55,7 @@ class EncoderOutputs:
         rows = rows or make_row_cache(cuts, (config.rnn_output_size, config.vocab_size), where, folder)
         with Progress(console=console, transient=True) as bar:
             task = bar.add_task("one pass of the base", total=len(cuts))
-            for ids, frames_BUH, lengths_B in recognizer.encoded(
+            for ids, frames_BUH, lengths_B in recognizer.iterate_encoder_outputs(
                 cuts, batch_size, lambda done: bar.advance(task, done), num_workers
             ):
                 real = torch.arange(frames_BUH.size(1), device=frames_BUH.device) < lengths_B[:, None]
@@ -82,7 +82,7 @@ class EncoderOutputs:
         """Return scale -> utterance id -> hypothesis of a residual adapter whose output is multiplied by the scale."""
         by_scale: dict[float, dict[str, str]] = {scale: {} for scale in scales}
         for ids, frames, logits, lengths in self._batches(cuts, recognizer.model.device):
-            added = adapter.before_softmax(frames)
+            added = adapter.added_logits(frames)
             for scale in scales:
                 by_scale[scale] |= _decoded(recognizer, ids, logits + scale * added, lengths)
         return by_scale

@@ -34,7 +34,7 @@ from asr_lab.config.schema import Loop, PronunciationTrain, Train
 from asr_lab.data.batches import NOT_FOR_THE_MODEL, Indices
 from asr_lab.metrics import error_rates
 from asr_lab.system.files import explain_unwritable
-from asr_lab.system.threads import go_on_with
+from asr_lab.system.threads import restore_threads
 from asr_lab.training.ema import WeightAverage
 
 COMPLETE = "COMPLETE"  # the marker file that ends a checkpoint
@@ -176,7 +176,7 @@ class AsrTrainer(Trainer):  # type: ignore[misc]
         if checkpoint and (epochs := _stopped_after(checkpoint)):
             self.args.num_train_epochs = epochs
         if checkpoint and (threads := checkpoint / THREADS).is_file():  # older ones have none
-            go_on_with(int(threads.read_text()))
+            restore_threads(int(threads.read_text()))
         self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
     def get_train_dataloader(self) -> DataLoader[Any]:

@@ -65,7 +65,7 @@ def made_person(folder: Path, utterances: int) -> Split:
 def plain_pass(planned: AdaptationPlan) -> float:
     """Seconds of one plain forward pass of the base over what an adapter hears, head and all."""
     began = time.perf_counter()
-    for _, frames_BUH, _ in planned.recognizer.encoded(planned.training_cuts):
+    for _, frames_BUH, _ in planned.recognizer.iterate_encoder_outputs(planned.training_cuts):
         with torch.inference_mode():
             planned.recognizer.model.head(frames_BUH)
     return time.perf_counter() - began

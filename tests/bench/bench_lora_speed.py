@@ -41,7 +41,7 @@ def recognizer(rank: int = 0, *, merged: bool = False, **lora: str) -> Wav2Vec2R
     model = SpeechCTC(Wav2Vec2ForCTC(config))
     if rank:
         settings = Wav2Vec2Model(pretrained="xlsr", tune="lora", lora={"r": rank, **lora})
-        tuning.choose_what_learns(model, settings, "xlsr")
+        tuning.set_trainable(model, settings, "xlsr")
     made = Wav2Vec2Recognizer(
         model.to(best_device()).eval(), dict(JAMO), TextNormalizer(), feature_extractor=bases.usual_extractor(config)
     )

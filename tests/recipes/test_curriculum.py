@@ -426,15 +426,15 @@ import os, signal
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.cli import cli
 
-heard, batches = Recognizer.heard, []
+iterate_logits, batches = Recognizer.iterate_logits, []
 
-def heard_till(*arguments):
+def killed_at_the_fourth(*arguments):
     batches.append(1)
     if len(batches) == 4:
         os.kill(os.getpid(), signal.SIGKILL)
-    return heard(*arguments)
+    return iterate_logits(*arguments)
 
-Recognizer.heard = heard_till
+Recognizer.iterate_logits = killed_at_the_fourth
 cli({arguments})
 """
 
@@ -449,13 +449,13 @@ def test_a_selection_goes_on_where_it_was_killed(school, monkeypatch):
     with kept.open("a") as file:
         file.write('{"id": "half a li')
     anew = []
-    heard = Recognizer.heard
+    iterate_logits = Recognizer.iterate_logits
 
     def counted(self, cuts, *rest):
         anew.extend(cut.id for cut in cuts)
-        return heard(self, cuts, *rest)
+        return iterate_logits(self, cuts, *rest)
 
-    monkeypatch.setattr(Recognizer, "heard", counted)
+    monkeypatch.setattr(Recognizer, "iterate_logits", counted)
     assert "48 of them" in ok(*select)
     assert len(set(anew)) == len(anew) == 90 - 48
     assert not kept.exists()

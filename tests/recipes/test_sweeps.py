@@ -131,13 +131,13 @@ def person(place, monkeypatch):
 @pytest.mark.slow
 def test_an_adapters_sweep_from_nothing_to_a_config_that_runs_again(person, monkeypatch):
     heard: list[str] = []
-    encoded = DeepSpeech2Recognizer.encoded
+    encoded = DeepSpeech2Recognizer.iterate_encoder_outputs
 
     def counting(self, cuts, *more, **named):
         heard.extend(cut.id for cut in cuts)
         return encoded(self, cuts, *more, **named)
 
-    monkeypatch.setattr(DeepSpeech2Recognizer, "encoded", counting)
+    monkeypatch.setattr(DeepSpeech2Recognizer, "iterate_encoder_outputs", counting)
     said = ok("sweep", "person.yaml", "--dry-run")
     assert "8 to 32, by logarithm" in said
     assert not runs_of("sweep")

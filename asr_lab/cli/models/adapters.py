@@ -12,7 +12,7 @@ import click
 from asr_lab.cli.options import console, format_option
 from asr_lab.cli.tables import show
 from asr_lab.errors import AsrLabError
-from asr_lab.system.files import explain_unwritable, whole_file
+from asr_lab.system.files import atomic_file, explain_unwritable
 
 if TYPE_CHECKING:
     from asr_lab.models.adapter import AdapterInfo
@@ -138,7 +138,7 @@ def export(name: str, to: Path, folder: Path, plain: bool, data: str | None, ove
     target = AdapterManager(to).path(found.adapter_name)
     _keep(target, overwrite)
     if not plain or found.form == "plain":
-        with explain_unwritable("the adapter", target, hint=""), whole_file(target) as written:
+        with explain_unwritable("the adapter", target, hint=""), atomic_file(target) as written:
             shutil.copyfile(file, written)
         AdapterManager().get_adapter_info(str(target))
         click.echo(f"{target}: {found.form}, {target.stat().st_size / 1e6:.2f} MB")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from asr_lab.cli.options import console, say_where_to_look
+from asr_lab.cli.options import console, print_where_to_look
 from asr_lab.cli.tables import show
 from asr_lab.cli.training.training_options import recording
 from asr_lab.config.identity import flat
@@ -88,7 +88,7 @@ def show_outcome(done: Outcome | None, out: Console | None = None) -> None:
     out = out or console()
     out.print()
     show_summary(done.summary, out)
-    say_where_to_look(out, done.run_id)
+    print_where_to_look(out, done.run_id)
 
 
 def show_summary(summary: Summary, out: Console) -> None:

@@ -18,7 +18,7 @@ from asr_lab.cli.options import (
     keys_help,
     offline_option,
     overrides_option,
-    say_where_to_look,
+    print_where_to_look,
 )
 from asr_lab.cli.tables import show
 from asr_lab.cli.training.experiments import make_demo_base, make_demo_corpus, show_outcome, show_plan
@@ -139,7 +139,7 @@ def _tell(result: SweepResult, out: Console, *, retrain: bool) -> None:
     out.print(f"  {'best':11} {result.file}")
     if not retrain:
         out.print(f"  {'run it':11} {result.command}")
-    say_where_to_look(out, result.run_id, 11)
+    print_where_to_look(out, result.run_id, 11)
 
 
 def _retrain(result: SweepResult, backends: Backends, out: Console) -> None:

@@ -27,7 +27,7 @@ from asr_lab.data.synthesis.voices import PERSONS, SPEAKERS, Speaker
 from asr_lab.data.synthesis.worker import Job, Utterance
 from asr_lab.data.synthesis.worker_pool import Spoken, speak_all
 from asr_lab.errors import AsrLabError
-from asr_lab.system.files import whole_folder
+from asr_lab.system.files import atomic_folder
 
 __all__ = ["PERSONS", "SPEAKERS", "SynthSpec", "demo_manifests", "make_demo", "plan", "synthesize"]
 
@@ -152,7 +152,7 @@ def write_corpus(
     target = out.resolve()
     shutil.rmtree(target.with_name(f"{target.name}.making"), ignore_errors=True)  # of a killed earlier version
     names = list(dict.fromkeys(one.manifest for one in planned))
-    with whole_folder(target) as folder_in_progress:
+    with atomic_folder(target) as folder_in_progress:
         phones = speak_all(_jobs(planned, folder_in_progress), progress, workers)
         for name in names:
             made = [

@@ -13,7 +13,7 @@ from asr_lab.metrics.pronunciation.intervals import f1_difference, f1_interval, 
 from asr_lab.metrics.pronunciation.legacy import legacy
 from asr_lab.metrics.pronunciation.parts import parts
 from asr_lab.metrics.pronunciation.scoring import score_figures
-from asr_lab.metrics.pronunciation.sequences import per, phone_errors, said, with_phone_errors
+from asr_lab.metrics.pronunciation.sequences import per, perceived_sequence, phone_errors, with_phone_errors
 from asr_lab.metrics.pronunciation.thresholds import choose_phone_thresholds, choose_threshold
 from asr_lab.metrics.pronunciation.trivial import flag_all, trivial
 
@@ -38,10 +38,10 @@ __all__ = [
     "overall",
     "parts",
     "per",
+    "perceived_sequence",
     "phone_errors",
     "pr_auc_difference",
     "pr_auc_interval",
-    "said",
     "score_figures",
     "scored",
     "trivial",

@@ -15,7 +15,7 @@ import pandas as pd
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from asr_lab.metrics.pronunciation.phonemes import by_phoneme
-from asr_lab.metrics.pronunciation.sequences import heard
+from asr_lab.metrics.pronunciation.sequences import recognised_by_canonical
 from asr_lab.metrics.pronunciation.thresholds import Threshold, cut
 
 SCORER = "canonical-anchored"
@@ -40,7 +40,7 @@ def decoded(table: pd.DataFrame) -> pd.DataFrame:
 
     It has no threshold; what was recognised is the diagnosis.
     """
-    found = [heard(*row) for row in zip(table["canonical"], table["recognised"], strict=True)]
+    found = [recognised_by_canonical(*row) for row in zip(table["canonical"], table["recognised"], strict=True)]
     told = table.assign(diagnosis=found)
     phonemes = by_phoneme(told, "diagnosis")
     flags = (phonemes["diagnosis"] != phonemes["canonical"]).to_numpy().astype(np.int64)

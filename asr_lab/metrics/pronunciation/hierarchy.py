@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from asr_lab.metrics.pronunciation.detection import Figures, figures
-from asr_lab.metrics.pronunciation.sequences import Pair, align, said
+from asr_lab.metrics.pronunciation.sequences import Pair, align, perceived_sequence
 
 SCORER = "hierarchy"
 
@@ -38,7 +38,7 @@ def hierarchy(table: pd.DataFrame) -> Figures:
 
 def hierarchy_counts(table: pd.DataFrame) -> pd.DataFrame:
     """How many phonemes of each utterance are of each kind (`accepted` is TA, the two diagnoses together are TR)."""
-    spoken = [said(*row) for row in zip(table["perceived"], table["insertions"], strict=True)]
+    spoken = [perceived_sequence(*row) for row in zip(table["perceived"], table["insertions"], strict=True)]
     rows = zip(table["canonical"], spoken, table["recognised"], strict=True)
     return pd.DataFrame([count(*row) for row in rows], columns=list(_KINDS), index=table.index).fillna(0).astype(int)
 

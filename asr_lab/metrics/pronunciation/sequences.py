@@ -13,7 +13,7 @@ from asr_lab.metrics.significance import Interval, rate_interval
 Pair = tuple[str | None, str | None]
 
 
-def said(perceived: Sequence[str], insertions: Iterable[Sequence[str]]) -> list[str]:
+def perceived_sequence(perceived: Sequence[str], insertions: Iterable[Sequence[str]]) -> list[str]:
     """What was said, in order: what stands for each canonical phoneme unless deleted, with what was inserted between.
 
     `insertions` are N + 1 lists, before the first and behind each of the N of `perceived`; an empty one is none at all.
@@ -34,7 +34,7 @@ def with_phone_errors(table: pd.DataFrame) -> pd.DataFrame:
     `reference` is what was said and `hypothesis` what was recognised, phonemes with a space between: the columns by
     which runs are compared utterance by utterance.
     """
-    spoken = [said(*row) for row in zip(table["perceived"], table["insertions"], strict=True)]
+    spoken = [perceived_sequence(*row) for row in zip(table["perceived"], table["insertions"], strict=True)]
     counted = [phone_errors(*row) for row in zip(spoken, table["recognised"], strict=True)]
     return table.assign(
         reference=[" ".join(row) for row in spoken],
@@ -90,6 +90,6 @@ def _costs(reference: Sequence[str], hypothesis: Sequence[str]) -> list[list[int
     return rows
 
 
-def heard(canonical: Sequence[str], recognised: Sequence[str]) -> list[str]:
+def recognised_by_canonical(canonical: Sequence[str], recognised: Sequence[str]) -> list[str]:
     """What was recognised in the place of each canonical phoneme, `<del>` where nothing was."""
     return [DELETED if other is None else other for one, other in align(canonical, recognised) if one is not None]

@@ -1,4 +1,4 @@
-"""One person's small MLP beside the frozen base's output layer (`network`), and the file it travels in (`file`)."""
+"""Speaker adapters: a small MLP on a frozen base model (`network`) and its file format (`file`)."""
 
 from asr_lab.models.adapter.file import AdapterInfo, AdapterManager, Base, check_name
 from asr_lab.models.adapter.network import AdapterOutput, MLPAdapter, vocabulary_digest, weights_digest

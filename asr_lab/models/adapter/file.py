@@ -1,9 +1,9 @@
-"""The file an adapter travels in, `{name}_adapter.pt`, and the folder of a project's adapters.
+"""The adapter file format, `{name}_adapter.pt`, and the folder of a project's adapters.
 
-It is a `torch.save` dictionary that others already hold: `adapter_state_dict` (keys of the sequential: `0.weight`,
+A file is a `torch.save` dictionary as older systems write it: `adapter_state_dict` (keys of the sequential: `0.weight`,
 `0.bias`, `3.weight`, ...), `input_dim`, `hidden_dims`, `output_dim`, `adapter_name`. A residual adapter has
 `residual_state_dict` *instead of* `adapter_state_dict`, so that an older reader fails instead of printing garbage.
-Here the file also says which base it belongs to (`base_digest`, `vocabulary_digest`), and is refused on another one.
+New files also record their base model (`base_digest`, `vocabulary_digest`) and cannot be loaded on another one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.models.adapter.network import MLPAdapter
-from asr_lab.system.files import explain_unwritable, whole_file
+from asr_lab.system.files import atomic_file, explain_unwritable
 
 SUFFIX = "_adapter.pt"
 PLAIN, RESIDUAL = "adapter_state_dict", "residual_state_dict"
@@ -30,7 +30,7 @@ _REQUIRED = ("input_dim", "hidden_dims", "output_dim", "adapter_name")
 
 
 def check_name(name: str) -> str:
-    """The name, if it is one; raises `AsrLabError` for anything that could be a path."""
+    """Return a valid adapter name; raise `AsrLabError` for anything that could be a path."""
     if not _NAME.fullmatch(name):
         raise AsrLabError(
             f"not an adapter name: {name!r}",
@@ -41,7 +41,7 @@ def check_name(name: str) -> str:
 
 @dataclass(frozen=True)
 class AdapterInfo:
-    """What an adapter file says of itself; what an older system's file does not say is empty."""
+    """Metadata of an adapter file; fields that files of older systems lack are empty."""
 
     adapter_name: str
     form: str
@@ -62,7 +62,7 @@ class AdapterInfo:
 
 @dataclass(frozen=True)
 class Base:
-    """What an adapter must fit: the base's digests and sizes."""
+    """Digests and sizes of the base model, which an adapter has to match."""
 
     digest: str
     vocabulary_digest: str
@@ -72,24 +72,24 @@ class Base:
 
 
 class AdapterManager:
-    """The adapter files of a folder."""
+    """Saves and loads the adapter files of a folder."""
 
     def __init__(self, folder: Path | str = "adapters") -> None:
         self.folder = Path(folder)
 
     def path(self, name: str) -> Path:
-        """`{folder}/{name}_adapter.pt`; the name is checked."""
+        """Return `{folder}/{name}_adapter.pt`; raise `AsrLabError` for an invalid name."""
         return self.folder / f"{check_name(name)}{SUFFIX}"
 
     def names(self) -> list[str]:
-        """Names of the adapters there are."""
+        """Return the names of the adapters in the folder."""
         return sorted(path.name.removesuffix(SUFFIX) for path in self.folder.glob(f"*{SUFFIX}"))
 
     def save_adapter(self, name: str, adapter: MLPAdapter, base: Base | None, **more: Any) -> Path:
-        """Write the file whole; `more` (numbers and text) is kept beside the weights.
+        """Write an adapter file atomically; `more` (numbers and text) is stored beside the weights.
 
-        Without a `base` the file says nothing of one. Raises `AsrLabError` when it cannot be written, such as on a
-        full disk; a former file of that name is then as it was.
+        Without a `base` the file records none. Raise `AsrLabError` if it cannot be written, for example on a full
+        disk; an existing file of that name is then unchanged.
         """
         weights = {key: value.detach().cpu() for key, value in adapter.layers.state_dict().items()}
         content = {
@@ -106,7 +106,7 @@ class AdapterManager:
         return _write(content, self.path(name))
 
     def find(self, name_or_file: str) -> Path:
-        """The file of a name, or the file itself; raises `AsrLabError` that lists the adapters there are."""
+        """Return the file of an adapter, given by name or path; raise `AsrLabError` listing the adapters if missing."""
         given = Path(name_or_file)
         path = given if given.suffix == ".pt" else self.path(name_or_file)
         if not path.is_file():
@@ -119,15 +119,15 @@ class AdapterManager:
         return path
 
     def get_adapter_info(self, name_or_file: str) -> AdapterInfo:
-        """What the file says of itself; the weights stay on disk (memory-mapped, never read)."""
+        """Return the metadata of an adapter; its weights are memory-mapped, not read."""
         return _info(*self._read(name_or_file))
 
     def load_adapter(
         self, name_or_file: str, base: Base, *, blank: int, device: torch.device | str = "cpu"
     ) -> MLPAdapter:
-        """The adapter, ready to recognise on `base`; refused on another base, with a warning if it cannot be told.
+        """Load an adapter for `base`; warn if the file does not record its base.
 
-        Raises `AsrLabError` too when the weights are not those of the sizes that the file names.
+        Raise `AsrLabError` if it was made for another base, or if the weights do not have the recorded sizes.
         """
         path, content = self._read(name_or_file)
         info = _info(path, content)
@@ -146,8 +146,8 @@ class AdapterManager:
 
 
 def _write(content: Mapping[str, Any], path: Path) -> Path:
-    former = "a former file of that name is as it was"
-    with explain_unwritable("the adapter", path, hint=former), whole_file(path, sync=True) as written:
+    hint = "an existing file of that name is unchanged"
+    with explain_unwritable("the adapter", path, hint=hint), atomic_file(path, sync=True) as written:
         torch.save(content, written)
     return path
 
@@ -155,17 +155,17 @@ def _write(content: Mapping[str, Any], path: Path) -> Path:
 def _read(path: Path) -> dict[str, Any]:
     try:
         content = _load(path)
-    except Exception as error:  # bytes from anywhere break in every way there is
+    except Exception as error:  # a corrupt file can raise anything
         if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in str(error):
-            raise AsrLabError("refused: this file would run code when read", where=str(path)) from error
+            raise AsrLabError("refused: loading this file would run code", where=str(path)) from error
         why = (str(error).splitlines() or [""])[0] or type(error).__name__
-        raise AsrLabError(f"not an adapter file, or cut off: {why}", where=str(path)) from error
+        raise AsrLabError(f"not an adapter file, or truncated: {why}", where=str(path)) from error
     if not isinstance(content, dict) or not any(isinstance(content.get(key), dict) for key in (PLAIN, RESIDUAL)):
         raise AsrLabError(f"not an adapter file: it has neither {PLAIN} nor {RESIDUAL}", where=str(path))
     missing = [key for key in _REQUIRED if key not in content]
     if missing:
         raise AsrLabError(
-            f"not an adapter file: it lacks {listing(missing)}", where=str(path), allowed=listing(_REQUIRED)
+            f"not an adapter file: {listing(missing)} missing", where=str(path), allowed=listing(_REQUIRED)
         )
     return content
 
@@ -180,10 +180,10 @@ def _load(path: Path) -> Any:
 
 
 def _info(path: Path, content: Mapping[str, Any]) -> AdapterInfo:
-    """Raises `AsrLabError` when sizes are not numbers or weights not tensors."""
+    """Extract the metadata; raise `AsrLabError` if sizes are not numbers or weights not tensors."""
     form = "residual" if RESIDUAL in content else "plain"
     weights = content[RESIDUAL if form == "residual" else PLAIN]
-    strangers = [str(key) for key, value in weights.items() if not isinstance(value, Tensor)]
+    invalid = [str(key) for key, value in weights.items() if not isinstance(value, Tensor)]
     try:
         hidden = content["hidden_dims"]
         widths = tuple(int(width) for width in (hidden if isinstance(hidden, list | tuple) else [hidden]))
@@ -191,8 +191,8 @@ def _info(path: Path, content: Mapping[str, Any]) -> AdapterInfo:
         blank = int(content.get("blank", 0))
     except (TypeError, ValueError) as error:
         raise AsrLabError(f"not an adapter file: its sizes are not numbers ({error})", where=str(path)) from error
-    if strangers or not widths or min(*widths, input_dim, output_dim) < 1:
-        fault = f"{listing(strangers)} is no tensor" if strangers else f"hidden_dims {list(widths)}"
+    if invalid or not widths or min(*widths, input_dim, output_dim) < 1:
+        fault = f"{listing(invalid)} is not a tensor" if invalid else f"hidden_dims {list(widths)}"
         raise AsrLabError(f"not an adapter file: {fault}", where=str(path))
     metrics = content.get("metrics") or {}
     return AdapterInfo(
@@ -221,21 +221,19 @@ def _check_weights(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor], 
         if key in weights and weights[key].shape != tensor.shape
     ]
     if faults:
-        raise AsrLabError(
-            f"the weights are not those of the sizes that the file names: {listing(faults)}", where=str(path)
-        )
+        raise AsrLabError(f"the weights do not have the sizes recorded in the file: {listing(faults)}", where=str(path))
 
 
 def _check_fits(info: AdapterInfo, base: Base, path: Path) -> None:
     if (info.input_dim, info.output_dim) != (base.input_dim, base.output_dim):
         raise AsrLabError(
-            f"the adapter reads {info.input_dim} values and knows {info.output_dim} classes, "
-            f"the base gives {base.input_dim} and has {base.output_dim}",
+            f"the adapter has {info.input_dim} inputs and {info.output_dim} classes, "
+            f"the base has {base.input_dim} outputs and {base.output_dim} classes",
             where=str(path),
             hint=f"it was made for the base {info.base or 'of an older system'}",
         )
     if not info.base_digest:
-        warnings.warn(f"{path} does not say which base it belongs to: not checked", stacklevel=3)
+        warnings.warn(f"{path} does not record its base model: not checked", stacklevel=3)
         return
     if info.vocabulary_digest != base.vocabulary_digest:
         raise AsrLabError("the adapter was made for another vocabulary", where=str(path), hint=f"its base: {info.base}")

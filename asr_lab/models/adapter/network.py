@@ -1,11 +1,11 @@
-"""The adapter's network, in two forms.
+"""The adapter network, in two forms.
 
-*Plain*, as older systems have it: the MLP stands in the place of the base's output layer. *Residual*: what the MLP
-says is added to the base's own logits; its last layer starts at zero, so an adapter that has learned nothing yet is
-exactly its base (residual adapters: Tomanek et al. 2021, arXiv:2109.06952; zero start: Houlsby et al. 2019,
-arXiv:1902.00751, near-identity initialisation).
+*Plain*, as in older systems: the MLP replaces the base model's output layer. *Residual*: the output of the MLP is added
+to the base model's logits; its last layer is initialised to zero, so that an untrained adapter equals its base
+(residual adapters: Tomanek et al. 2021, arXiv:2109.06952; near-identity initialisation: Houlsby et al. 2019,
+arXiv:1902.00751).
 
-Legend: B utterances, U frames, N = frames of all utterances of a batch in one row, H base output, V classes, L labels.
+Legend: B utterances, U frames, N frames of all utterances of a batch, H encoder output size, V classes, L labels.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class AdapterOutput(ModelOutput):  # type: ignore[misc]
 
 
 class MLPAdapter(nn.Module):
-    """`Linear - ReLU - Dropout` for each hidden layer, then `Linear - LogSoftmax`: frames (..., H) -> (..., V)."""
+    """`Linear - ReLU - Dropout` per hidden layer, then `Linear - LogSoftmax`: encoder outputs (..., H) -> (..., V)."""
 
     accepts_loss_kwargs = False
 
@@ -63,46 +63,46 @@ class MLPAdapter(nn.Module):
         frame_lengths: Tensor | None = None,
         labels: Tensor | None = None,
     ) -> AdapterOutput:
-        """Log-probabilities (..., V) of frames (..., H); the residual form adds to `base_logits` (..., V).
+        """Compute log-probabilities (..., V) of encoder outputs (..., H); the residual form adds `base_logits`.
 
-        In training the frames are those of all utterances in one row (N, H), so that no padding is computed; with
-        their lengths (B,) and labels (B, L), padded by -100, the CTC loss comes instead of log-probabilities.
+        In training, `frames` (N, H) are those of all utterances concatenated, without padding; with `frame_lengths`
+        (B,) and `labels` (B, L), padded by -100, return the CTC loss instead of log-probabilities.
         """
-        logits = self.before_softmax(frames)
+        logits = self.added_logits(frames)
         if self.residual:
-            assert base_logits is not None, "a residual adapter adds to its base's logits"
+            assert base_logits is not None, "a residual adapter needs the logits of its base"
             logits = logits + base_logits
         if labels is None or frame_lengths is None:
             return AdapterOutput(logits=self.layers[-1](logits))
         return AdapterOutput(loss=flat_ctc_loss(logits, frame_lengths, labels, blank=self.blank))
 
-    def before_softmax(self, frames: Tensor) -> Tensor:
-        """What the MLP says (..., V) of frames (..., H); the residual form adds it to the base's logits."""
-        said: Tensor = self.layers[:-1](frames)
-        return said
+    def added_logits(self, frames: Tensor) -> Tensor:
+        """Compute the MLP's output (..., V) before the softmax; the residual form adds it to the base's logits."""
+        logits: Tensor = self.layers[:-1](frames)
+        return logits
 
     @torch.no_grad()
-    def weaken(self, strength: float) -> None:
-        """Let a residual adapter add only this share of what it says: its last layer is linear, so it is scaled."""
+    def scale_output(self, scale: float) -> None:
+        """Scale the output of a residual adapter by scaling the weights of its last, linear layer."""
         assert self.residual
         last = self.layers[-2]
         assert isinstance(last, nn.Linear)
-        last.weight.mul_(strength)
-        last.bias.mul_(strength)
+        last.weight.mul_(scale)
+        last.bias.mul_(scale)
 
     def freeze(self) -> None:
-        """No parameter learns."""
+        """Freeze all parameters."""
         self.requires_grad_(False)
 
     def unfreeze(self) -> None:
-        """Every parameter learns again."""
+        """Make all parameters trainable."""
         self.requires_grad_(True)
 
 
-class Imitation(nn.Module):
-    """Lets an adapter learn to say what its base says: the mean over frames of KL(base || adapter).
+class Distillation(nn.Module):
+    """Distils the base model into an adapter; the loss is the mean over frames of KL(base || adapter).
 
-    Knowledge distillation (Hinton et al. 2015, arXiv:1503.02531) at temperature 1; no transcript is needed.
+    Knowledge distillation (Hinton et al. 2015, arXiv:1503.02531) at temperature 1; needs no transcripts.
     """
 
     accepts_loss_kwargs = False
@@ -112,20 +112,20 @@ class Imitation(nn.Module):
         self.adapter = adapter
 
     def forward(self, frames: Tensor, base_logits: Tensor, **_: Tensor) -> AdapterOutput:
-        """The loss () of frames (N, H) whose base logits are (N, V)."""
+        """Compute the loss () of encoder outputs (N, H) with base logits (N, V)."""
         own, wanted = self.adapter(frames).logits, base_logits.log_softmax(dim=-1)
         return AdapterOutput(loss=nn.functional.kl_div(own, wanted, log_target=True, reduction="batchmean"))
 
 
 def weights_digest(module: nn.Module) -> str:
-    """SHA-256 (32 hexadecimal digits) of every parameter and buffer, by name: the same before and after adapting."""
-    whole = hashlib.sha256()
+    """Return the SHA-256 (32 hexadecimal digits) of all parameters and buffers with their names."""
+    digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
-        whole.update(name.encode())
-        whole.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
-    return whole.hexdigest()[:32]
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()[:32]
 
 
 def vocabulary_digest(units: list[str]) -> str:
-    """SHA-256 (32 hexadecimal digits) of the classes in their order."""
+    """Return the SHA-256 (32 hexadecimal digits) of the units in class order."""
     return hashlib.sha256("\n".join(units).encode()).hexdigest()[:32]

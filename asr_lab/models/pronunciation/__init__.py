@@ -1,1 +1,1 @@
-"""Models of pronunciation assessment: what was said (CTC), and what of the canonical phonemes was said wrong."""
+"""Pronunciation assessment models: phoneme recognition (CTC) and errors of the canonical phonemes."""

@@ -1,6 +1,6 @@
-"""A model of pronunciation assessment as it is kept and used.
+"""A pronunciation assessment model with its phonemes, input processing and decision thresholds.
 
-Its folder holds `config.json`, weights as safetensors, the phonemes (`vocab.json`), what makes its input
+A model folder holds `config.json`, weights as safetensors, the phonemes (`vocab.json`), the feature extractor
 (`preprocessor_config.json`), and what was fitted on validation data (`decisions.json`).
 """
 
@@ -25,7 +25,7 @@ from asr_lab.decoding.gop import gop_batch
 from asr_lab.decoding.greedy import best_path
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.models.adapter import vocabulary_digest
-from asr_lab.models.pronunciation.batches import CLASS_OF, PronunciationCollator, questions
+from asr_lab.models.pronunciation.batches import CLASS_OF, PronunciationCollator, canonical_tensors
 from asr_lab.models.pronunciation.config import DIAGNOSES, UNITS, PronunciationConfig
 from asr_lab.models.pronunciation.decisions import Decisions
 from asr_lab.models.pronunciation.network import PronunciationModel, PronunciationOutput
@@ -41,26 +41,26 @@ from asr_lab.units import SAMPLE_RATE
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """What the model says of an utterance of N canonical phonemes."""
+class PhonemeAssessment:
+    """Predictions for an utterance with N canonical phonemes."""
 
     recognised: list[str]
-    """Phonemes that were heard, greedily."""
+    """Phonemes decoded greedily."""
     error_score: list[float]
-    """N probabilities that the phoneme was said wrong."""
+    """N probabilities that the phoneme was mispronounced."""
     gop: list[float]
-    """N goodness-of-pronunciation scores, higher is worse, of what was heard without knowing the text."""
+    """N goodness-of-pronunciation scores of the text-independent logits; higher is worse."""
     diagnosis: list[str] | None
-    """N phonemes (or `<del>`, `<unk>`) most likely said in their place; None where the model has no such output."""
+    """N phonemes (or `<del>`, `<unk>`) most likely spoken instead; None if the model has no such output."""
     score: list[float] | None
-    """N scores of 0 to 2; None where the model has no such output."""
+    """N scores of 0 to 2; None if the model has no such output."""
     spans: list[tuple[float, float]]
-    """N times [start_s, end_s] by forced alignment."""
+    """N spans (start_s, end_s) by forced alignment."""
 
 
 @dataclass
 class Assessor(EncoderRecognizer):
-    """A model of pronunciation; as a recogniser its text is phonemes with spaces between."""
+    """A pronunciation assessment model; as a recogniser it outputs phonemes separated by spaces."""
 
     model: PronunciationModel
     decisions: Decisions = field(default_factory=Decisions, kw_only=True)
@@ -69,7 +69,7 @@ class Assessor(EncoderRecognizer):
 
     @property
     def kind(self) -> str:
-        """Its type with that of its head, as runs and the registry call it: `pronunciation-cross`."""
+        """Model type with the type of its head, as in run and registry names: `pronunciation-cross`."""
         return f"{self.model_type}-{self.model.config.head}"
 
     @property
@@ -78,7 +78,7 @@ class Assessor(EncoderRecognizer):
 
     @property
     def frame_shift_s(self) -> float:
-        """Seconds from a frame to the next."""
+        """Seconds between frames."""
         samples = 1
         for stride in self.shape.conv_stride:
             samples *= stride
@@ -96,9 +96,9 @@ class Assessor(EncoderRecognizer):
 
     @torch.inference_mode()
     def logits(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """What was heard, without knowing what should have been said."""
-        heard = {key: batch[key] for key in ("input_values", "attention_mask")}
-        output = self.model.eval()(**for_model(heard, self.model.device))
+        """Compute logits that do not depend on the canonical phonemes."""
+        inputs = {key: batch[key] for key in ("input_values", "attention_mask")}
+        output = self.model.eval()(**for_model(inputs, self.model.device))
         return output.free_logits, output.logit_lengths
 
     def spell(self, text: str) -> str:
@@ -108,45 +108,45 @@ class Assessor(EncoderRecognizer):
         return [CLASS_OF[phoneme] for phoneme in text.split()]
 
     def decode(self, logits_BUV: Tensor, lengths_B: Tensor) -> list[str]:
-        return [" ".join(phonemes) for phonemes in heard_phonemes(logits_BUV, lengths_B, self.blank)]
+        return [" ".join(phonemes) for phonemes in decode_phonemes(logits_BUV, lengths_B, self.blank)]
 
     @torch.inference_mode()
-    def judge(self, batch: Batch) -> list[Judgement]:
-        """What the model says of each utterance of a batch with canonical phonemes."""
-        wanted = ("input_values", "attention_mask", "canonical", "words")
-        output = self.model.eval()(**for_model({key: batch[key] for key in wanted}, self.model.device))
-        return judgements(output, batch["canonical"], self.blank, self.frame_shift_s)
+    def assess_batch(self, batch: Batch) -> list[PhonemeAssessment]:
+        """Assess each utterance of a batch with canonical phonemes."""
+        names = ("input_values", "attention_mask", "canonical", "words")
+        output = self.model.eval()(**for_model({key: batch[key] for key in names}, self.model.device))
+        return to_assessments(output, batch["canonical"], self.blank, self.frame_shift_s)
 
-    def judged(
+    def iterate_assessments(
         self, cuts: CutSet, batch_size: int = 16, progress: Progress | None = None
-    ) -> Iterator[tuple[str, Judgement]]:
-        """(id, what the model says) of every utterance, in batches of like duration."""
+    ) -> Iterator[tuple[str, PhonemeAssessment]]:
+        """Yield (id, assessment) of all utterances, in batches of similar duration."""
         for batch in loader(InOrder(cuts, batch_size), self.collator()):
-            yield from zip(batch["cut_ids"], self.judge(batch), strict=True)
+            yield from zip(batch["cut_ids"], self.assess_batch(batch), strict=True)
             if progress:
                 progress(len(batch["cut_ids"]))
 
-    def assess(self, samples: Signal, canonical: Sequence[str], words: Sequence[int] = ()) -> Judgement:
-        """What the model says of a signal (num_samples,) that should have been these phonemes."""
-        return self.judge(self._asked([samples], [canonical], [words]))[0]
+    def assess(self, samples: Signal, canonical: Sequence[str], words: Sequence[int] = ()) -> PhonemeAssessment:
+        """Assess a signal (num_samples,) against its canonical phonemes."""
+        return self.assess_batch(self._make_batch([samples], [canonical], [words]))[0]
 
     @torch.inference_mode()
     def error_scores(self, signals: Sequence[Signal], canonical: Sequence[Sequence[str]]) -> list[list[float]]:
-        """The probability of an error of each phoneme that the signals should have been."""
-        batch = self._asked(signals, canonical, [()] * len(canonical))
+        """Return the error probability of each canonical phoneme of each signal."""
+        batch = self._make_batch(signals, canonical, [()] * len(canonical))
         scores_BN = self.model.eval()(**for_model(batch, self.model.device)).error_logits.float().sigmoid()
         return [row[: len(own)].tolist() for row, own in zip(scores_BN, canonical, strict=True)]
 
-    def _asked(
+    def _make_batch(
         self, signals: Sequence[Signal], canonical: Sequence[Sequence[str]], words: Sequence[Sequence[int]]
     ) -> Batch:
-        """A batch of signals and what they should have been; raises `AsrLabError` for what are no phonemes."""
+        """Make a batch of signals and canonical phonemes; raise `AsrLabError` for unknown phonemes or none."""
         unknown = sorted({phoneme for one in canonical for phoneme in one} - set(UNITS[1:]))
         if unknown or not all(canonical):
-            what = f"unknown phonemes: {listing(unknown)}" if unknown else "no phonemes to be said"
+            what = f"unknown phonemes: {listing(unknown)}" if unknown else "no canonical phonemes"
             raise AsrLabError(what, allowed=listing(UNITS[1:], 50))
-        places = [own or [0] * len(text) for own, text in zip(words, canonical, strict=True)]
-        return self.collator().pad([self.extract(one) for one in signals]) | questions(canonical, places)
+        indices = [own or [0] * len(text) for own, text in zip(words, canonical, strict=True)]
+        return self.collator().pad([self.extract(one) for one in signals]) | canonical_tensors(canonical, indices)
 
     def save(self, folder: Path) -> None:
         self.model.config.architectures = [type(self.model).__name__]
@@ -157,38 +157,40 @@ class Assessor(EncoderRecognizer):
         self.decisions.save(folder)
 
 
-def heard_phonemes(logits_BUV: Tensor, lengths_B: Tensor, blank: int) -> list[list[str]]:
-    """The phonemes of each utterance, greedily."""
-    return [[UNITS[place] for place in path] for path in best_path(logits_BUV, lengths_B, blank)]
+def decode_phonemes(logits_BUV: Tensor, lengths_B: Tensor, blank: int) -> list[list[str]]:
+    """Decode the phonemes of each utterance greedily."""
+    return [[UNITS[index] for index in path] for path in best_path(logits_BUV, lengths_B, blank)]
 
 
-def judgements(output: PronunciationOutput, canonical_BN: Tensor, blank: int, frame_shift_s: float) -> list[Judgement]:
-    """A network's output of a batch as what is said of each utterance."""
+def to_assessments(
+    output: PronunciationOutput, canonical_BN: Tensor, blank: int, frame_shift_s: float
+) -> list[PhonemeAssessment]:
+    """Convert the network's output of a batch to one assessment per utterance."""
     tokens = [row[row >= 0].tolist() for row in canonical_BN]
     log_probs_BUV = output.free_logits.float().log_softmax(dim=-1)
     scores = gop_batch(log_probs_BUV, output.logit_lengths, tokens, blank)
-    recognised = heard_phonemes(output.logits, output.logit_lengths, blank)
-    told, found = output.diagnosis_logits, []
+    recognised = decode_phonemes(output.logits, output.logit_lengths, blank)
+    diagnosis_logits, assessments = output.diagnosis_logits, []
     for place, count in enumerate(map(len, tokens)):
         spans = output.spans[place, :count].tolist()
-        best = [] if told is None else told[place, :count].argmax(dim=-1).tolist()
-        found.append(
-            Judgement(
+        best = [] if diagnosis_logits is None else diagnosis_logits[place, :count].argmax(dim=-1).tolist()
+        assessments.append(
+            PhonemeAssessment(
                 recognised=recognised[place],
                 error_score=output.error_logits[place, :count].float().sigmoid().tolist(),
                 gop=scores[place].tolist(),
-                diagnosis=None if told is None else [DIAGNOSES[one] for one in best],
+                diagnosis=None if diagnosis_logits is None else [DIAGNOSES[one] for one in best],
                 score=None if output.scores is None else output.scores[place, :count].float().tolist(),
                 spans=[(round(a * frame_shift_s, 3), round((b + 1) * frame_shift_s, 3)) for a, b in spans],
             )
         )
-    return found
+    return assessments
 
 
 def load_recognizer(folder: Path, resolve: Callable[[str], Path] | None = None) -> Assessor:
-    """A model of pronunciation from its folder; raises `AsrLabError` when the folder is not one.
+    """Load a pronunciation model from its folder.
 
-    It is not one either when its phonemes are not those that its classes were trained on.
+    Raise `AsrLabError` if the folder is not one, or if its phonemes are not those the model was trained with.
     """
     check_folder(folder, "config.json", "model.safetensors", "vocab.json", "preprocessor_config.json")
     config = PronunciationConfig.from_pretrained(folder)
@@ -201,13 +203,13 @@ def load_recognizer(folder: Path, resolve: Callable[[str], Path] | None = None) 
 
 
 def read_inventory(folder: Path, config: PronunciationConfig) -> dict[str, int]:
-    """The phonemes of a model folder; raises `AsrLabError` when they are not those it was trained with."""
+    """Read the phonemes of a model folder; raise `AsrLabError` if they are not those it was trained with."""
     vocabulary = read_vocabulary(folder, config.vocab_size)
     units = sorted(vocabulary, key=vocabulary.__getitem__)
     if tuple(units) != UNITS or vocabulary_digest(units) != getattr(config, "inventory", ""):
-        strange = [unit for unit in units if unit not in UNITS] or ["their order"]
+        unknown = [unit for unit in units if unit not in UNITS] or ["their order"]
         raise AsrLabError(
-            f"the phoneme inventory does not match the checkpoint: {listing(strange)}",
+            f"the phoneme inventory does not match the checkpoint: {listing(unknown)}",
             where=str(folder / "vocab.json"),
             allowed=json.dumps(dict(zip(UNITS[:4], range(4), strict=True))) + " ...: the file as it was saved",
         )

@@ -1,6 +1,6 @@
-"""Batches of pronunciation: sound, canonical phonemes, and what was said of them.
+"""Batches for pronunciation models: audio, canonical phonemes and their annotation.
 
-Shapes: B utterances, N canonical phonemes, L phonemes that were said.
+Shapes: B utterances, N canonical phonemes, L spoken phonemes.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _NO_SCORE = -1.0
 
 @dataclass(frozen=True, kw_only=True)
 class PronunciationCollator(SoundCollator):
-    """Sound as `SoundCollator` has it, with `canonical` (B, N) and `words` (B, N), padded with -100.
+    """Adds `canonical` (B, N) and `words` (B, N), padded with -100, to the batches of `SoundCollator`.
 
-    `labelled`: with `labels` (B, L), `label_lengths`, `errors` (B, N), `diagnoses` (B, N) and, where every utterance
-    has them, `scores` (B, N) too.
+    With `labelled`, also `labels` (B, L), `label_lengths`, `errors` (B, N), `diagnoses` (B, N) and, if every utterance
+    has them, `scores` (B, N).
     """
 
     labelled: bool = False
@@ -37,31 +37,33 @@ class PronunciationCollator(SoundCollator):
         batch = self.inputs(indices)
         batch["cut_ids"] = [cut.id for cut, _ in indices]
         if self.labelled:
-            return batch | answers([pronunciation(cut) for cut, _ in indices])
-        asked = [(manifest.field(cut, "canonical"), manifest.field(cut, "canonical_words")) for cut, _ in indices]
-        return batch | questions([text for text, _ in asked], [words or [0] * len(text) for text, words in asked])
+            return batch | label_tensors([pronunciation(cut) for cut, _ in indices])
+        rows = [(manifest.field(cut, "canonical"), manifest.field(cut, "canonical_words")) for cut, _ in indices]
+        words = [own or [0] * len(canonical) for canonical, own in rows]
+        return batch | canonical_tensors([canonical for canonical, _ in rows], words)
 
 
-def questions(canonical: Sequence[Sequence[str]], words: Sequence[Sequence[int]]) -> Batch:
-    """What should have been said, and the word each phoneme belongs to."""
+def canonical_tensors(canonical: Sequence[Sequence[str]], words: Sequence[Sequence[int]]) -> Batch:
+    """Return the canonical phonemes and the word index of each phoneme as padded tensors."""
     return {
         "canonical": _padded([[CLASS_OF[phoneme] for phoneme in one] for one in canonical]),
         "words": _padded(words),
     }
 
 
-def answers(said: Sequence[Pronunciation]) -> Batch:
-    """What should have been said, and all that is known of what was."""
-    labels = [[CLASS_OF[phoneme] for phoneme in one.spoken] for one in said]
-    batch = questions([one.canonical for one in said], [one.words or [0] * len(one.canonical) for one in said])
+def label_tensors(annotations: Sequence[Pronunciation]) -> Batch:
+    """Return the canonical phonemes, spoken phonemes, errors, diagnoses and scores as padded tensors."""
+    labels = [[CLASS_OF[phoneme] for phoneme in one.spoken] for one in annotations]
+    words = [one.words or [0] * len(one.canonical) for one in annotations]
+    batch = canonical_tensors([one.canonical for one in annotations], words)
     batch |= {
         "labels": _padded(labels),
         "label_lengths": torch.tensor([len(one) for one in labels]),
-        "errors": _padded([one.errors for one in said]),
-        "diagnoses": _padded([[_DIAGNOSIS_OF[phoneme] for phoneme in one.perceived] for one in said]),
+        "errors": _padded([one.errors for one in annotations]),
+        "diagnoses": _padded([[_DIAGNOSIS_OF[phoneme] for phoneme in one.perceived] for one in annotations]),
     }
-    if all(one.scores is not None for one in said):
-        rows = [torch.tensor(one.scores) for one in said]
+    if all(one.scores is not None for one in annotations):
+        rows = [torch.tensor(one.scores) for one in annotations]
         batch["scores"] = pad_sequence(rows, batch_first=True, padding_value=_NO_SCORE)
     return batch
 

@@ -1,4 +1,4 @@
-"""The shape of a model of pronunciation assessment, as its `config.json` holds it."""
+"""Configuration of a pronunciation assessment model, saved as `config.json`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from asr_lab.data.pronunciation import DELETED, UNKNOWN
 
 BLANK = "<pad>"
 UNITS: tuple[str, ...] = (BLANK, *PHONEMES, UNKNOWN)
-"""Class of the phoneme logits -> what it stands for; the blank is the first."""
+"""Unit of each class of the phoneme logits; the blank is the first."""
 DIAGNOSES: tuple[str, ...] = (*PHONEMES, DELETED, UNKNOWN)
-"""Class of the diagnosis -> what was said in the place of a canonical phoneme."""
+"""Unit of each diagnosis class: what was spoken instead of a canonical phoneme."""
 
 
 class PronunciationConfig(PretrainedConfig):  # type: ignore[misc]
-    """Sizes of a model; `encoder` is the configuration of its encoder, `front_end` what feeds that."""
+    """Sizes of a model; `encoder` is the configuration of its encoder, `front_end` the encoder's input."""
 
     model_type = "pronunciation"
 
@@ -57,6 +57,6 @@ class PronunciationConfig(PretrainedConfig):  # type: ignore[misc]
 
     @property
     def encoder_config(self) -> Any:
-        """The encoder's configuration as transformers has it."""
+        """The encoder's configuration as a transformers object."""
         sizes = {key: value for key, value in self.encoder.items() if key != "model_type"}
         return AutoConfig.for_model(self.encoder["model_type"], **sizes)

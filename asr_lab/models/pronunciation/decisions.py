@@ -1,7 +1,7 @@
-"""What is fitted on validation data once the network is trained, and kept beside it as `decisions.json`.
+"""Decision parameters fitted on validation data after training, saved with the model as `decisions.json`.
 
-Thresholds above which a phoneme counts as wrong, the fusion of the error head with GOP, and the calibration of the
-learner's scores. Without the file the threshold is one half.
+Thresholds for flagging a phoneme, the fusion of the error head with GOP, and the calibration of the learner's scores.
+Without the file the threshold is 0.5.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FILE = "decisions.json"
 
 @dataclass(frozen=True)
 class Decisions:
-    """What turns scores into verdicts; `fitted_on` is the digest of the data they were fitted on."""
+    """Thresholds, fusion and calibration; `fitted_on` is the digest of the data they were fitted on."""
 
     threshold: float = 0.5
     gop_thresholds: Mapping[str, float] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class Decisions:
 
     @classmethod
     def fit(cls, table: pd.DataFrame, digest: str) -> Decisions:
-        """Those that do best on a (validation) assessment table; plain ones where all its phonemes are alike."""
+        """Fit on a (validation) assessment table; return the defaults if it has no errors, or only errors."""
         errors = {error for row in table["errors"] for error in row}
         if errors != {0, 1}:
             return cls(fitted_on=digest)
@@ -59,7 +59,7 @@ class Decisions:
 
     @classmethod
     def load(cls, folder: Path) -> Decisions:
-        """Those of a model folder, or the plain ones where it has none; raises `AsrLabError` for a broken file."""
+        """Load from a model folder, or return the defaults without a file; raise `AsrLabError` for an invalid file."""
         if not (folder / FILE).is_file():
             return cls()
         try:

@@ -1,8 +1,8 @@
-"""A log-mel front end for encoders of the wav2vec2 family that start from nothing.
+"""A log-mel front end for wav2vec2 encoders trained from scratch.
 
-It stands in the place of their seven convolutions over samples, which want more speech than a tiny encoder gets. Its
-filter bank counts frames as a convolution of 400 samples every 160 does, two convolutions follow, and lengths and masks
-come out of the encoder's configuration as usual.
+It replaces the seven convolutions over samples, which need more speech than a tiny encoder is trained on. The filter
+bank has the frames of a convolution of 400 samples with stride 160, followed by two convolutions; lengths and masks are
+derived from the encoder's configuration as usual.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from asr_lab.models.wav2vec2.bases import groups_of
 from asr_lab.units import NUM_MEL_BINS, SAMPLE_RATE
 
 _KERNELS, _STRIDES = (400, 3, 3), (160, 1, 2)
-_FLOOR = 1e-5  # of the energies, for samples of unit variance
+_FLOOR = 1e-5  # smallest energy, for samples of unit variance
 
 
 def tiny(settings: PronunciationModel) -> Any:
-    """The shape of an encoder of the sizes asked for, a frame every 20 ms, to be used with `LogMel`."""
+    """Return the configuration of a tiny encoder for `LogMel`, with a frame every 20 ms."""
     channels = settings.hidden_size
     return Wav2Vec2Config(
         hidden_size=channels,
@@ -38,7 +38,7 @@ def tiny(settings: PronunciationModel) -> Any:
         num_conv_pos_embeddings=32,
         num_conv_pos_embedding_groups=groups_of(channels),
         hidden_dropout=settings.dropout,
-        attention_dropout=0.0,  # drawing it costs a fifth of an update on CPU
+        attention_dropout=0.0,  # costs a fifth of an update on CPU
         activation_dropout=0.0,
         feat_proj_dropout=0.0,
         final_dropout=0.0,
@@ -48,21 +48,21 @@ def tiny(settings: PronunciationModel) -> Any:
 
 
 class LogMel(nn.Module):
-    """Samples (B, N) -> channels (B, C, U): 80 log-mel energies less their mean over the utterance, convolved."""
+    """Samples (B, N) -> channels (B, C, U): 80 log-mel energies, normalised per utterance and convolved."""
 
     lengths: list[int] | None = None
-    """Frames of 10 ms of each utterance in the batch to come (set by `Hearing`); None: all are real."""
+    """Number of 10 ms frames of each utterance of the batch (set by `BatchMasking`); None: no padding."""
 
     def __init__(self, config: Any) -> None:
         super().__init__()
-        with torch.device("cpu"):  # transformers builds networks on `meta`, where the filters cannot be computed
+        with torch.device("cpu"):  # transformers builds networks on `meta`, which cannot compute the filters
             self.energies = MelSpectrogram(
                 SAMPLE_RATE, n_fft=_KERNELS[0], hop_length=_STRIDES[0], n_mels=NUM_MEL_BINS, f_min=20.0, center=False
             )
         sizes = (NUM_MEL_BINS, *config.conv_dim[1:])
         self.convolutions = nn.ModuleList(
-            nn.Conv1d(sizes[place], sizes[place + 1], kernel, stride)
-            for place, (kernel, stride) in enumerate(
+            nn.Conv1d(sizes[index], sizes[index + 1], kernel, stride)
+            for index, (kernel, stride) in enumerate(
                 zip(config.conv_kernel[1:], config.conv_stride[1:], strict=True),
             )
         )
@@ -75,7 +75,7 @@ class LogMel(nn.Module):
         return x_BCT
 
     def _normalized(self, energies_BFT: Tensor) -> Tensor:
-        """Less each bin's mean over the real frames, by the deviation of all bins together."""
+        """Subtract each bin's mean over the real frames, and divide by the deviation over all bins."""
         frames_T = torch.arange(energies_BFT.size(-1), device=energies_BFT.device)
         lengths_B = torch.tensor(self.lengths or [len(frames_T)] * len(energies_BFT), device=energies_BFT.device)
         real_B1T = (frames_T < lengths_B[:, None])[:, None, :]

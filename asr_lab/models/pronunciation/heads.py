@@ -1,8 +1,8 @@
-"""What lies between encoder and logits in the four models; each says what of the common way it does differently.
+"""Heads of the four model types, between the encoder and the output layers.
 
-The common way: frames become two streams, one to recognise phonemes from and one to tell errors from; each canonical
-phoneme attends to the frames around its aligned span (Xu et al. 2021 pool them); what it found and its embedding make
-its state, from which error, diagnosis and score are told.
+All heads derive two streams of frames, for phoneme recognition and for error detection. Each canonical phoneme attends
+to the frames around its aligned span (Xu et al. 2021 pool them); the result and the phoneme's embedding form its state,
+from which error, diagnosis and score are predicted. `SimpleHead` is the common base.
 
 Legend: B utterances, U frames, N canonical phonemes, C encoder channels, H head size, V classes, A attention heads.
 """
@@ -12,12 +12,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from asr_lab.models.pronunciation.alignment import OUTSIDE, places_of
+from asr_lab.models.pronunciation.alignment import OUTSIDE, frame_offsets
 from asr_lab.models.pronunciation.config import PronunciationConfig
 
 
 class WindowedAttention(nn.Module):
-    """Phonemes (B, N, H) look at the frames (B, U, H) around their spans, biased by the place of each frame."""
+    """Attention of phonemes (B, N, H) to the frames (B, U, H) around their spans, with a bias per frame offset."""
 
     def __init__(self, size: int, heads: int, window: int, dropout: float) -> None:
         super().__init__()
@@ -28,40 +28,40 @@ class WindowedAttention(nn.Module):
         nn.init.zeros_(self.bias.weight)
 
     def forward(self, phonemes_BNH: Tensor, frames_BUH: Tensor, spans_BN2: Tensor, real_BU: Tensor) -> Tensor:
-        places_BNU = places_of(spans_BN2, frames_BUH.size(1), self.window)
-        seen_BNU = (places_BNU != OUTSIDE) & real_BU[:, None]
-        bias_BNUA = self.bias(places_BNU.clamp(-self.window, self.window) + self.window)
-        bias_BANU = bias_BNUA.permute(0, 3, 1, 2).masked_fill(~seen_BNU[:, None], float("-inf"))
+        offsets_BNU = frame_offsets(spans_BN2, frames_BUH.size(1), self.window)
+        visible_BNU = (offsets_BNU != OUTSIDE) & real_BU[:, None]
+        bias_BNUA = self.bias(offsets_BNU.clamp(-self.window, self.window) + self.window)
+        bias_BANU = bias_BNUA.permute(0, 3, 1, 2).masked_fill(~visible_BNU[:, None], float("-inf"))
         query, key, value = (
             x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for x in (self.query(phonemes_BNH), self.key(frames_BUH), self.value(frames_BUH))
         )
         dropout = self.dropout if self.training else 0.0
-        found = nn.functional.scaled_dot_product_attention(query, key, value, bias_BANU.to(query.dtype), dropout)
-        out: Tensor = self.out(found.transpose(1, 2).flatten(-2))
+        attended = nn.functional.scaled_dot_product_attention(query, key, value, bias_BANU.to(query.dtype), dropout)
+        out: Tensor = self.out(attended.transpose(1, 2).flatten(-2))
         return out
 
 
 class CrossAttention(nn.Module):
-    """One stream (B, Q, H) hears of another (B, K, H) through attention of a width of its own."""
+    """Attention of one stream (B, Q, H) to another (B, K, H), with its own width."""
 
     def __init__(self, size: int, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.into, self.key, self.value = nn.Linear(size, width), nn.Linear(size, width), nn.Linear(size, width)
         self.attention = nn.MultiheadAttention(width, heads, dropout, batch_first=True)
         self.out = nn.Linear(width, size)
-        nn.init.zeros_(self.out.weight)  # it starts as if there were no other stream
+        nn.init.zeros_(self.out.weight)  # the other stream has no effect at first
         nn.init.zeros_(self.out.bias)
 
     def forward(self, x_BQH: Tensor, other_BKH: Tensor, real_BK: Tensor) -> Tensor:
         query, key, value = self.into(x_BQH), self.key(other_BKH), self.value(other_BKH)
-        heard, _ = self.attention(query, key, value, key_padding_mask=~real_BK, need_weights=False)
-        out: Tensor = self.out(heard)
+        attended, _ = self.attention(query, key, value, key_padding_mask=~real_BK, need_weights=False)
+        out: Tensor = self.out(attended)
         return out
 
 
 def self_attention(config: PronunciationConfig, layers: int) -> nn.TransformerEncoder:
-    """So many layers of self-attention (norms first) on (B, *, H), which start as if they were not there."""
+    """Build `layers` pre-norm self-attention layers on (B, *, H), initialised to the identity."""
     size = config.head_size
     layer = nn.TransformerEncoderLayer(
         size, config.head_heads, 4 * size, config.dropout, "gelu", batch_first=True, norm_first=True
@@ -75,13 +75,13 @@ def self_attention(config: PronunciationConfig, layers: int) -> nn.TransformerEn
 
 
 def attend(layers: nn.Module, x_BTH: Tensor, real_BT: Tensor) -> Tensor:
-    """Self-attention that neither sees padding nor leaves anything in it."""
+    """Apply self-attention that ignores padding and sets it to zero."""
     out_BTH: Tensor = layers(x_BTH, src_key_padding_mask=~real_BT)
     return out_BTH * real_BT[..., None]
 
 
 class SimpleHead(nn.Module):
-    """Linear on frames, attention within the window, MLP with the canonical embedding."""
+    """Linear projection of frames, attention within the window, MLP with the canonical embedding."""
 
     def __init__(self, config: PronunciationConfig, channels: int, num_layers: int) -> None:
         super().__init__()
@@ -97,30 +97,30 @@ class SimpleHead(nn.Module):
         )
 
     def streams(self, hidden_LBUC: tuple[Tensor, ...], real_BU: Tensor) -> tuple[Tensor, Tensor]:
-        """Frames (B, U, H) to recognise phonemes from, and frames to tell errors from."""
+        """Compute the frames (B, U, H) for phoneme recognition and those for error detection."""
         frames_BUH = self.frame_norm(self.projection(hidden_LBUC[-1]))
         return frames_BUH, frames_BUH
 
     def phonemes(
         self, frames_BUH: Tensor, real_BU: Tensor, logits_BUV: Tensor, canonical_BN: Tensor, spans_BN2: Tensor
     ) -> Tensor:
-        """The state (B, N, H) of each canonical phoneme: its embedding and what the frames around its span say.
+        """Compute the state (B, N, H) of each canonical phoneme from its embedding and the frames around its span.
 
-        Frames tell what CTC makes of them too; the errors' gradient does not reach CTC that way.
+        The frames include the CTC log-probabilities, detached from the gradient of the errors.
         """
         evidence_BUV = logits_BUV.detach().float().log_softmax(dim=-1).clamp_min(-12.0)
-        heard_BUH = frames_BUH + self.evidence(evidence_BUV.to(frames_BUH.dtype))
+        values_BUH = frames_BUH + self.evidence(evidence_BUV.to(frames_BUH.dtype))
         embedded_BNH = self.embedding(canonical_BN)
-        found_BNH = self.pooling(embedded_BNH, heard_BUH, spans_BN2, real_BU)
-        state: Tensor = self.state(torch.cat([embedded_BNH, found_BNH], dim=-1))
+        pooled_BNH = self.pooling(embedded_BNH, values_BUH, spans_BN2, real_BU)
+        state: Tensor = self.state(torch.cat([embedded_BNH, pooled_BNH], dim=-1))
         return state
 
     def in_context(self, phonemes_BNH: Tensor, real_BN: Tensor, words_BN: Tensor | None) -> Tensor:
-        """The states when they know of each other; here they do not."""
+        """Add context from other phonemes to the states; this head adds none."""
         return phonemes_BNH
 
-    def heard_with_text(self, frames_BUH: Tensor, phonemes_BNH: Tensor, real_BN: Tensor) -> Tensor | None:
-        """Frames to recognise phonemes from that know what should have been said; None: they shall not."""
+    def frames_with_text(self, frames_BUH: Tensor, phonemes_BNH: Tensor, real_BN: Tensor) -> Tensor | None:
+        """Compute text-dependent frames for phoneme recognition; None if the head has none."""
         return None
 
 
@@ -137,8 +137,8 @@ class TransformerHead(SimpleHead):
 
 
 class CrossHead(SimpleHead):
-    """A stream for each task, and what each tells the other: phonemes hear frames, frames hear phonemes (gated, as in
-    Peng et al. 2022). Alignment and GOP rest on what was recognised before it knew the text.
+    """One stream per task with cross-attention both ways: phonemes attend to frames, frames to phonemes (gated, as in
+    Peng et al. 2022). Alignment and GOP use the text-independent logits.
     """
 
     def __init__(self, config: PronunciationConfig, channels: int, num_layers: int) -> None:
@@ -158,23 +158,23 @@ class CrossHead(SimpleHead):
     def in_context(self, phonemes_BNH: Tensor, real_BN: Tensor, words_BN: Tensor | None) -> Tensor:
         return attend(self.phoneme_layers, phonemes_BNH, real_BN)
 
-    def heard_with_text(self, frames_BUH: Tensor, phonemes_BNH: Tensor, real_BN: Tensor) -> Tensor | None:
-        told_BUH = self.to_frames(frames_BUH, phonemes_BNH, real_BN)
-        gate_BUH = torch.sigmoid(self.gate(torch.cat([frames_BUH, told_BUH], dim=-1)))
-        with_text_BUH: Tensor = frames_BUH + gate_BUH * told_BUH
+    def frames_with_text(self, frames_BUH: Tensor, phonemes_BNH: Tensor, real_BN: Tensor) -> Tensor | None:
+        attended_BUH = self.to_frames(frames_BUH, phonemes_BNH, real_BN)
+        gate_BUH = torch.sigmoid(self.gate(torch.cat([frames_BUH, attended_BUH], dim=-1)))
+        with_text_BUH: Tensor = frames_BUH + gate_BUH * attended_BUH
         return with_text_BUH
 
 
 class HierarchicalHead(SimpleHead):
-    """Each task mixes the encoder's layers by weights it learns, errors hear recognition through a gate, and phonemes
-    know their word and their utterance.
+    """Each task mixes the encoder's layers with learned weights, error detection receives the recognition stream
+    through a gate, and phonemes attend to their word and utterance.
     """
 
     def __init__(self, config: PronunciationConfig, channels: int, num_layers: int) -> None:
         super().__init__(config, channels, num_layers)
         size = config.head_size
         top_L = torch.nn.functional.one_hot(torch.tensor(num_layers - 1), num_layers).float()
-        self.low, self.high = nn.Parameter(3 * top_L), nn.Parameter(top_L)  # nearly, and mostly, the top layer at first
+        self.low, self.high = nn.Parameter(3 * top_L), nn.Parameter(top_L)  # favour the top layer at first
         self.layer_norm = nn.LayerNorm(channels)
         self.shared_layers = self_attention(config, 1)
         self.error_layers, self.error_norm = self_attention(config, 1), nn.LayerNorm(size)
@@ -199,7 +199,7 @@ class HierarchicalHead(SimpleHead):
 
 
 def _means(phonemes_BNH: Tensor, groups_BN: Tensor, real_BN: Tensor) -> Tensor:
-    """For each phoneme the mean (B, N, H) of the real ones of its group."""
+    """Return for each phoneme the mean (B, N, H) over the real phonemes of its group."""
     together_BNM = (groups_BN[:, :, None] == groups_BN[:, None, :]) & real_BN[:, None, :]
     share_BNM = together_BNM / together_BNM.sum(dim=-1, keepdim=True).clamp_min(1)
     return share_BNM.to(phonemes_BNH.dtype) @ phonemes_BNH

@@ -1,7 +1,7 @@
 """Multi-task pronunciation assessment: phoneme CTC, and logits anchored to the canonical phonemes.
 
-An encoder of the wav2vec2 family (its own front end, or log-mel for a tiny one), a head of one of four kinds
-(`heads`), and outputs for each canonical phoneme: error, diagnosis (what was said instead), score.
+An encoder of the wav2vec2 family (with its own front end, or log-mel for a tiny one), one of four heads (`heads`), and
+outputs for each canonical phoneme: error, diagnosis (the phoneme spoken instead), score.
 
 Legend: B utterances, T samples, U frames of 20 ms, C channels, H head size, V classes, N canonical phonemes, L labels,
 K diagnoses.
@@ -19,21 +19,21 @@ from transformers.utils import ModelOutput
 
 from asr_lab.config.schema import PronunciationLoss
 from asr_lab.models.ctc import ctc_loss
-from asr_lab.models.pronunciation.alignment import spans_of
+from asr_lab.models.pronunciation.alignment import align_spans
 from asr_lab.models.pronunciation.config import DIAGNOSES, PronunciationConfig
 from asr_lab.models.pronunciation.front_end import LogMel
 from asr_lab.models.pronunciation.heads import HEADS
 from asr_lab.models.pronunciation.loss import WeightedSum, diagnosis_loss, error_loss, score_loss
-from asr_lab.models.wav2vec2.network import Hearing, keep_still
+from asr_lab.models.wav2vec2.network import BatchMasking, freeze_batch_norms
 
 TOP_SCORE = 2.0
 
 
 @dataclass
 class PronunciationOutput(ModelOutput):  # type: ignore[misc]
-    """`loss` (); `logits` (B, U, V) of what was said, and `free_logits`, of what was heard without knowing the text;
-    `logit_lengths` (B,). With canonical phonemes: `spans` (B, N, 2) in frames, `error_logits` (B, N),
-    `diagnosis_logits` (B, N, K) and `scores` (B, N) where the model has them.
+    """`loss` (); `logits` (B, U, V) of the spoken phonemes, and text-independent `free_logits`; `logit_lengths` (B,).
+    With canonical phonemes: `spans` (B, N, 2) in frames, `error_logits` (B, N), and `diagnosis_logits` (B, N, K) and
+    `scores` (B, N) if the model has them.
     """
 
     loss: Tensor | None = None
@@ -47,12 +47,12 @@ class PronunciationOutput(ModelOutput):  # type: ignore[misc]
 
 
 class PronunciationModel(PreTrainedModel):  # type: ignore[misc]
-    """From samples and canonical phonemes to what was said and what of it is wrong."""
+    """Recognises phonemes from samples, and detects which canonical phonemes were mispronounced."""
 
     config_class = PronunciationConfig
     base_model_prefix = "pronunciation"
     main_input_name = "input_values"
-    accepts_loss_kwargs = False  # the loss below does not know Trainer's num_items_in_batch
+    accepts_loss_kwargs = False  # the loss does not use Trainer's num_items_in_batch
 
     def __init__(self, config: PronunciationConfig) -> None:
         super().__init__(config)
@@ -60,7 +60,7 @@ class PronunciationModel(PreTrainedModel):  # type: ignore[misc]
         self.encoder = AutoModel.from_config(shape)
         if config.front_end == "log_mel":
             self.encoder.feature_extractor = LogMel(shape)
-        self.hearing = Hearing(self.encoder)
+        self.masking = BatchMasking(self.encoder)
         self.head = HEADS[config.head](config, shape.hidden_size, shape.num_hidden_layers)
         self.error = nn.Linear(config.head_size, 1)
         self.diagnosis = nn.Linear(config.head_size, len(DIAGNOSES)) if config.diagnosis else None
@@ -71,11 +71,11 @@ class PronunciationModel(PreTrainedModel):  # type: ignore[misc]
 
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
-        keep_still(self)
+        freeze_batch_norms(self)
         return self
 
     def _init_weights(self, module: nn.Module) -> None:
-        """PyTorch's own initialisation stands."""
+        """Keep PyTorch's initialisation."""
 
     def forward(
         self,
@@ -90,24 +90,24 @@ class PronunciationModel(PreTrainedModel):  # type: ignore[misc]
         time_mask: Tensor | None = None,
         channel_mask: Tensor | None = None,
     ) -> PronunciationOutput:
-        """Samples (B, T), real where `attention_mask` is, and canonical phonemes (B, N) with their word indices.
+        """Compute logits and losses of samples (B, T) and canonical phonemes (B, N) with their word indices.
 
-        With `labels` (B, L), what was said, `errors` (B, N), `diagnoses` (B, N) and `scores` (B, N) come their losses.
-        All are padded by negative numbers. Frames (B, U) and channels (B, C) where the masks are true are hidden.
+        `labels` (B, L) are the spoken phonemes; `errors`, `diagnoses` and `scores` are (B, N). All are padded by
+        negative numbers. Frames (B, U) and channels (B, C) are masked where `time_mask` and `channel_mask` are true.
         """
-        with self.hearing.batch(attention_mask.sum(dim=-1), time_mask, channel_mask) as lengths_B:
+        with self.masking.batch(attention_mask.sum(dim=-1), time_mask, channel_mask) as lengths_B:
             hidden = self.encoder(input_values, attention_mask=attention_mask, output_hidden_states=True)
         layers = (*hidden.hidden_states[:-1], hidden.last_hidden_state)
         real_BU = torch.arange(layers[-1].size(1), device=lengths_B.device) < lengths_B[:, None]
         frames_BUH, error_frames_BUH = self.head.streams(layers, real_BU)
         free_BUV = logits_BUV = self.head.phoneme_logits(frames_BUH)
         output = PronunciationOutput(free_logits=free_BUV, logit_lengths=lengths_B)
-        if canonical is not None and self._judges():
-            spans_BN2 = spans_of(free_BUV, lengths_B, canonical, int(self.config.pad_token_id))
+        if canonical is not None and self._assesses():
+            spans_BN2 = align_spans(free_BUV, lengths_B, canonical, int(self.config.pad_token_id))
             real_BN, known_BN = canonical >= 0, canonical.clamp_min(0)
             phonemes_BNH = self.head.phonemes(error_frames_BUH, real_BU, free_BUV, known_BN, spans_BN2)
             phonemes_BNH = self.head.in_context(phonemes_BNH, real_BN, words)
-            with_text_BUH = self.head.heard_with_text(frames_BUH, phonemes_BNH, real_BN)
+            with_text_BUH = self.head.frames_with_text(frames_BUH, phonemes_BNH, real_BN)
             if with_text_BUH is not None:
                 logits_BUV = self.head.phoneme_logits(with_text_BUH)
             output.spans = spans_BN2
@@ -119,8 +119,8 @@ class PronunciationModel(PreTrainedModel):  # type: ignore[misc]
             output.loss = self.weighted(self._losses(output, labels, errors, diagnoses, scores))
         return output
 
-    def _judges(self) -> bool:
-        """Whether anything is told of canonical phonemes: not while a plain recogniser is trained."""
+    def _assesses(self) -> bool:
+        """Whether canonical phonemes are assessed: always, except when training a phoneme recogniser alone."""
         return not self.training or any(self.weighted.weights[task] for task in ("errors", "diagnosis", "scores"))
 
     def _losses(
@@ -131,7 +131,7 @@ class PronunciationModel(PreTrainedModel):  # type: ignore[misc]
         diagnoses: Tensor | None,
         scores: Tensor | None,
     ) -> dict[str, Tensor]:
-        """The loss of each task that there are answers for; of what was said, the mean with and without the text."""
+        """Return the loss of each task with labels; for phonemes the mean with and without the text."""
         blank = int(self.config.pad_token_id)
         losses = {"phonemes": ctc_loss(output.logits, output.logit_lengths, labels, blank=blank)}
         if output.logits is not output.free_logits:

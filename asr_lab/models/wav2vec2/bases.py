@@ -1,4 +1,4 @@
-"""Where a network of the wav2vec2 family comes from: the hub, a folder, a registry, or nothing."""
+"""Load base models of the wav2vec2 family from the hub, a folder or a registry, or initialise them from scratch."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _KERNELS, _STRIDES = (10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2)  # Baevski et
 
 
 def on_hub(base: str) -> bool:
-    """Whether a base is meant by its hub id: neither a registry's URI nor a folder that exists."""
+    """Whether `base` is a hub id: neither a registry URI nor an existing folder."""
     return not base.startswith(_IN_A_REGISTRY) and not Path(base).is_dir() and bool(_HUB_ID.fullmatch(base))
 
 
 def split_revision(base: str) -> tuple[str, str | None]:
-    """`NAME@REVISION` of the hub as its two parts; any other base as it is."""
+    """Split a hub id `NAME@REVISION`; return any other base unchanged with None."""
     if not on_hub(base):
         return base, None
     name, _, revision = base.partition("@")
@@ -42,16 +42,16 @@ def split_revision(base: str) -> tuple[str, str | None]:
 
 @dataclass(frozen=True)
 class Source:
-    """What `from_pretrained` is given."""
+    """Arguments of `from_pretrained`."""
 
     base: str
-    """As the user calls it, for messages."""
-    place: str
+    """The base as the user gave it, for messages."""
+    location: str
     revision: str | None = None
 
     @classmethod
     def of(cls, base: str, resolve: Callable[[str], Path] | None = None) -> Source:
-        """A hub id, a folder, or a registry's URI, which `resolve` finds; raises `AsrLabError` when it is none."""
+        """Resolve a hub id, a folder, or a registry URI (with `resolve`); raise `AsrLabError` for anything else."""
         if on_hub(base):
             return cls(base, *split_revision(base))
         if Path(base).is_dir():
@@ -65,7 +65,7 @@ class Source:
         )
 
     def config(self) -> Any:
-        """The shape of the base; raises `AsrLabError` when it is no speech encoder that is known here."""
+        """Load the configuration; raise `AsrLabError` if it is not a supported speech encoder."""
         config = self._read(AutoConfig.from_pretrained)
         if config.model_type not in FAMILY:
             raise AsrLabError(
@@ -75,49 +75,49 @@ class Source:
             )
         if getattr(config, "add_adapter", False):
             raise AsrLabError(
-                "the base has convolutions behind its encoder (add_adapter), which leave CTC too few frames",
+                "the base has convolutions after its encoder (add_adapter), which leave too few frames for CTC",
                 where=self.base,
                 allowed="a base without them",
             )
         return config
 
     def network(self, config: Any, *, with_head: bool = False) -> Any:
-        """The weights of the base in a `*ForCTC` of this shape.
+        """Load the weights of the base into a `*ForCTC` with this configuration.
 
-        A head of another size, or none, is drawn anew unless the base is to come `with_head`. Raises `AsrLabError` when
-        other weights are not there or do not fit: transformers would draw them, and say so in its log alone.
+        A missing head, or one of another size, is initialised unless `with_head`. Raise `AsrLabError` if other weights
+        are missing or do not fit: transformers would initialise them with no more than a log message.
         """
-        network, told = self._read(
+        network, loading = self._read(
             AutoModelForCTC.from_pretrained,
             config=config,
             ignore_mismatched_sizes=True,
             dtype=torch.float32,
             output_loading_info=True,
         )
-        drawn = {*told["missing_keys"], *(key for key, *_ in told["mismatched_keys"])}
-        unmasked = {key for key in drawn if key.endswith(_MASK)}  # a fine-tuned base need not have it
+        drawn = {*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])}
+        unmasked = {key for key in drawn if key.endswith(_MASK)}  # a fine-tuned base may lack it
         head = set() if with_head else {key for key in drawn if key.startswith(_HEAD)}
-        if lacking := sorted(drawn - unmasked - head):
+        if missing := sorted(drawn - unmasked - head):
             raise AsrLabError(
-                f"the weights do not fit the base's config.json: {len(lacking)} are not there or of another shape, "
-                f"such as {listing(lacking, 3)}",
+                f"the weights do not fit the base's config.json: {len(missing)} are missing or of another shape, "
+                f"such as {listing(missing, 3)}",
                 where=self.base,
-                allowed="weights and config.json of one model, as save_pretrained writes them",
+                allowed="weights and config.json of the same model, as save_pretrained writes them",
             )
-        for key in unmasked:  # the same in every reading
+        for key in unmasked:  # instead of random values
             network.get_parameter(key).data.zero_()
         return network
 
     def feature_extractor(self, config: Any) -> Any:
-        """What makes a base's input of samples; the usual one where the base does not say.
+        """Load the base's feature extractor, or return the default one if it has none.
 
-        Raises `AsrLabError` when it cannot be read, or is for sound of another rate.
+        Raise `AsrLabError` if it cannot be read, or if it expects another sampling rate.
         """
-        folder = Path(self.place)
+        folder = Path(self.location)
         if folder.is_dir() and not any((folder / name).exists() for name in _PREPROCESSORS):
             return usual_extractor(config)
         try:
-            extractor = Wav2Vec2FeatureExtractor.from_pretrained(self.place, revision=self.revision)
+            extractor = Wav2Vec2FeatureExtractor.from_pretrained(self.location, revision=self.revision)
         except (OSError, ValueError) as error:
             if folder.is_dir():
                 what = f"the base's {_PREPROCESSORS[0]} cannot be read: {str(error).splitlines()[0]}"
@@ -125,30 +125,30 @@ class Source:
             return usual_extractor(config)
         if extractor.sampling_rate != SAMPLE_RATE:
             raise AsrLabError(
-                f"the base hears sound of {extractor.sampling_rate} Hz",
+                f"the base model expects {extractor.sampling_rate} Hz audio",
                 where=self.base,
-                allowed=f"bases for {SAMPLE_RATE} Hz",
+                allowed=f"base models for {SAMPLE_RATE} Hz",
             )
         return extractor
 
     def _read(self, reader: Callable[..., T], **more: Any) -> T:
         try:
             with _quiet():
-                return reader(self.place, revision=self.revision, **more)
+                return reader(self.location, revision=self.revision, **more)
         except (OSError, ValueError) as error:
             why = (str(error).splitlines() or [""])[0]
             if not on_hub(self.base):
                 raise AsrLabError(f"the base cannot be read: {why}", where=self.base) from error
             raise AsrLabError(
-                f"the base {self.base!r} is neither on this machine nor within reach on the hub: {why}",
+                f"the base {self.base!r} is not cached here, and the hub cannot be reached: {why}",
                 allowed="a folder, which needs no network: model.pretrained=FOLDER",
-                next_command=f"hf download {self.place} --local-dir FOLDER, where there is a network",
+                next_command=f"hf download {self.location} --local-dir FOLDER, on a machine with network access",
             ) from error
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without transformers' report on a head that is new: that is what is meant."""
+    """Silence transformers' warning about a new head, which is intended."""
     log = logging.getLogger("transformers")
     level = log.level
     log.setLevel(logging.ERROR)
@@ -159,15 +159,15 @@ def _quiet() -> Iterator[None]:
 
 
 def usual_extractor(config: Any) -> Any:
-    """Samples to zero mean and unit variance; an attention mask where the convolutions have layer norms."""
+    """Return the default extractor: zero mean and unit variance, and a mask if the convolutions have layer norms."""
     return Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=config.feat_extract_norm == "layer")
 
 
 def for_ctc(config: Any, num_classes: int, text: Mapping[str, Any]) -> Any:
-    """The shape with a head of so many classes, the blank the first; what goes wrong in training by default is off.
+    """Set up the configuration for CTC training with `num_classes` classes; the first is the blank.
 
-    The model's own masking (ours is in its place) and layer drop (it hinders DDP) are off, and an utterance with fewer
-    frames than labels counts 0 instead of infinity. `text` holds the settings of the text normaliser.
+    The model's own masking (replaced by ours) and layer drop (incompatible with DDP) are disabled, and an utterance
+    with fewer frames than labels counts 0 instead of infinity. `text` holds the settings of the text normaliser.
     """
     config.vocab_size, config.pad_token_id, config.text = num_classes, 0, dict(text)
     config.apply_spec_augment, config.layerdrop = False, 0.0
@@ -176,7 +176,7 @@ def for_ctc(config: Any, num_classes: int, text: Mapping[str, Any]) -> Any:
 
 
 def tiny(settings: Wav2Vec2Model) -> Any:
-    """A shape of the sizes asked for, otherwise like XLS-R (layer norms first, biased convolutions)."""
+    """Return the configuration of a tiny model, otherwise like XLS-R (pre-norm, convolutions with bias)."""
     return Wav2Vec2Config(
         hidden_size=settings.hidden_size,
         num_hidden_layers=settings.num_layers,
@@ -198,12 +198,12 @@ def tiny(settings: Wav2Vec2Model) -> Any:
 
 
 def groups_of(size: int) -> int:
-    """Groups of a convolution over so many channels: 16, or the largest power of two that divides them."""
+    """Return the groups of a convolution over `size` channels: the largest power of two up to 16 that divides it."""
     return max(groups for groups in (16, 8, 4, 2, 1) if size % groups == 0)
 
 
 def sizes(config: Any) -> dict[str, Any]:
-    """The keys of `model` that are sizes, as a base has them."""
+    """Return the size keys of the config section `model` with the values of a base."""
     return {
         "hidden_size": config.hidden_size,
         "num_layers": config.num_hidden_layers,
@@ -214,18 +214,18 @@ def sizes(config: Any) -> dict[str, Any]:
 
 
 def from_scratch(config: Any) -> Any:
-    """A network of this shape, its weights drawn."""
+    """Return a network with random weights."""
     return Wav2Vec2ForCTC(config)
 
 
 def draw_head(network: Any) -> None:
-    """A new head, drawn as transformers draws it, whatever the base had there."""
+    """Initialise the head as transformers does."""
     nn.init.normal_(network.lm_head.weight, std=network.config.initializer_range)
     nn.init.zeros_(network.lm_head.bias)
 
 
 def replace_head(network: Any, num_classes: int) -> None:
-    """A new head of so many classes."""
+    """Replace the head by a new one with `num_classes` classes."""
     old = network.lm_head
     network.lm_head = nn.Linear(old.in_features, num_classes).to(old.weight.device)
     network.config.vocab_size = num_classes

@@ -1,4 +1,4 @@
-"""Batches of sound for the wav2vec2 family: samples, what of them is real, and the masks of SpecAugment.
+"""Batches for the wav2vec2 family: samples, attention mask, and the masks of SpecAugment.
 
 Shapes: B utterances, N samples, U frames of 20 ms, C channels.
 """
@@ -20,21 +20,21 @@ from asr_lab.data.batches import Batch, Collator, Index
 class SoundCollator(Collator):
     """Reads, augments and pads a batch of samples.
 
-    Returns `input_values` (B, N) and `attention_mask` (B, N) instead of features; with a `FrameMasker`, `time_mask`
-    (B, U) and `channel_mask` (B, C) too.
+    A batch has `input_values` (B, N) and `attention_mask` (B, N) instead of features; with a `FrameMasker` also
+    `time_mask` (B, U) and `channel_mask` (B, C).
     """
 
     output_frames: Callable[[int], int]
     num_channels: int
 
     def inputs(self, indices: Sequence[Index]) -> Batch:
-        heard = [self._features(cut, epoch) for cut, epoch in indices]
-        batch = self.pad(heard)
+        signals = [self._features(cut, epoch) for cut, epoch in indices]
+        batch = self.pad(signals)
         if isinstance(self.augmenter, FrameMasker):
             frames, channels = zip(
                 *(
                     self.augmenter.masks(self.output_frames(len(samples)), self.num_channels, cut.id, epoch)
-                    for samples, (cut, epoch) in zip(heard, indices, strict=True)
+                    for samples, (cut, epoch) in zip(signals, indices, strict=True)
                 ),
                 strict=True,
             )
@@ -43,7 +43,7 @@ class SoundCollator(Collator):
 
     @staticmethod
     def pad(features: Sequence[Tensor]) -> Batch:
-        """A batch of signals (num_samples,) each."""
+        """Pad signals (num_samples,) to a batch."""
         lengths_B = torch.tensor([len(one) for one in features])
         values_BN = pad_sequence(list(features), batch_first=True)
         return {

@@ -1,9 +1,9 @@
-"""The convolutions that make frames of sound, as matrix products: on a CPU more than twice as fast to train.
+"""The convolutions of the feature extractor as matrix products: more than twice as fast to train on CPU.
 
-transformers keeps channels before frames, so that layer norm and activation run over transposed memory, forward and
-back, and each convolution copies its input into yet another layout. Here frames stay before channels in memory, and a
-convolution is a product for each half of its kernel, of views that need no copy. Same weights, same names, same
-results but for rounding. On a GPU, cuDNN's convolutions stay.
+In transformers channels come before frames, so that layer norm and activation run over transposed memory, forward and
+backward, and each convolution copies its input into another layout. Here frames come before channels, and a
+convolution is one product for each half of its kernel, on views without copies. Weights and their names are the same,
+results equal up to rounding. On a GPU, cuDNN's convolutions are used.
 
 Legend: B utterances, C and D channels in and out, T and U frames in and out.
 """
@@ -20,7 +20,7 @@ _STRIDE, _KERNELS = 2, (2, 3)
 
 
 class FramesFirst(GradientCheckpointingLayer):  # type: ignore[misc]
-    """A convolution (B, C, T) -> (B, D, U) with what follows it, each frame's channels side by side in memory."""
+    """A convolution (B, C, T) -> (B, D, U) with norm and activation; the channels of a frame are contiguous."""
 
     def __init__(self, layer: Any) -> None:
         super().__init__()
@@ -37,22 +37,22 @@ class FramesFirst(GradientCheckpointingLayer):  # type: ignore[misc]
 
 
 def frames_first(layers: Any) -> None:
-    """Put `FramesFirst` in the place of those layers whose convolution it knows and whose norm is over channels."""
-    for place, layer in enumerate(layers):
-        if _known(layer.conv) and isinstance(getattr(layer, "layer_norm", None), nn.LayerNorm | None):
-            layers[place] = FramesFirst(layer)
+    """Replace layers by `FramesFirst` if their convolution is supported and their norm is over channels."""
+    for index, layer in enumerate(layers):
+        if _is_supported(layer.conv) and isinstance(getattr(layer, "layer_norm", None), nn.LayerNorm | None):
+            layers[index] = FramesFirst(layer)
 
 
-def _known(conv: nn.Conv1d) -> bool:
+def _is_supported(conv: nn.Conv1d) -> bool:
     plain = conv.padding == (0,) and conv.dilation == (1,) and conv.groups == 1
     halves = conv.stride == (_STRIDE,) and conv.kernel_size[0] in _KERNELS
     return plain and (conv.in_channels == 1 or halves)
 
 
 def _convolved(conv: nn.Conv1d, x_BCT: Tensor) -> Tensor:
-    """What the convolution makes of (B, C, T), as (B, U, D)."""
+    """Apply the convolution to (B, C, T); return (B, U, D)."""
     (kernel,), (stride,), weight_DCK = conv.kernel_size, conv.stride, conv.weight
-    if conv.in_channels == 1:  # of sound, which wants no gradient even where transformers asks for one
+    if conv.in_channels == 1:  # the signal needs no gradient, even if transformers requests one
         return linear(x_BCT.detach()[:, 0].unfold(1, kernel, stride), weight_DCK[:, 0], conv.bias)
     x_BTC = x_BCT.transpose(1, 2)
     num_frames = (x_BTC.size(1) - kernel) // stride + 1

@@ -1,9 +1,8 @@
-"""A CTC model of transformers' wav2vec2 family, trained as it should be (Baevski et al. 2020, arXiv:2006.11477).
+"""CTC training of transformers' wav2vec2 family (Baevski et al. 2020, arXiv:2006.11477).
 
-Around the model as transformers has it, which stays what is saved: the loss of each utterance over its number of
-labels (so that accumulated batches of equally many utterances make the gradient of the large one; the last batch of a
-bucket may have fewer, which then count more), our masks in the place of the model's own, and group norms that do not
-see padding.
+Wraps the transformers model, which is saved unchanged, and replaces three parts: the loss is per label (so that
+accumulated batches of equal size have the gradient of one large batch; the utterances of a smaller last batch weigh
+more), our own masks replace the model's SpecAugment, and group norms ignore padding.
 
 Legend: B utterances, N samples, U frames of 20 ms, C channels, V classes, L labels.
 """
@@ -37,14 +36,14 @@ class SpeechOutput(ModelOutput):  # type: ignore[misc]
 
 
 def num_frames(num_samples: Length, kernels: Sequence[int], strides: Sequence[int]) -> Length:
-    """Frames that convolutions without padding make of so many samples; below 1 where there are too few."""
+    """Return the number of frames that unpadded convolutions produce; below 1 for too few samples."""
     for kernel, stride in zip(kernels, strides, strict=True):
         num_samples = (num_samples - kernel) // stride + 1
     return num_samples
 
 
 def receptive_field(kernels: Sequence[int], strides: Sequence[int]) -> int:
-    """The fewest samples that make a frame: 400 (25 ms) for the usual seven convolutions."""
+    """Return the number of samples of one frame: 400 (25 ms) for the usual seven convolutions."""
     samples = 1
     for kernel, stride in zip(reversed(kernels), reversed(strides), strict=True):
         samples = (samples - 1) * stride + kernel
@@ -52,13 +51,13 @@ def receptive_field(kernels: Sequence[int], strides: Sequence[int]) -> int:
 
 
 class UnpaddedGroupNorm(nn.GroupNorm):
-    """A group norm over the frames of each utterance alone: with those of its padding, every result would change.
+    """A group norm over the real frames of each utterance, with the weight names of the norm it replaces.
 
-    Its weights are called as those of the layer that it stands for.
+    Including padded frames would change all outputs.
     """
 
     lengths: list[int] | None = None
-    """Frames of each utterance in the batch to come."""
+    """Number of frames of each utterance of the batch."""
 
     @classmethod
     def of(cls, norm: nn.GroupNorm) -> UnpaddedGroupNorm:
@@ -76,8 +75,8 @@ class UnpaddedGroupNorm(nn.GroupNorm):
         return torch.cat([pad(row, (0, longest - row.size(-1))) for row in rows])
 
 
-class Hearing:
-    """How an encoder of the family hears a padded batch: under our masks, and with norms that see no padding."""
+class BatchMasking:
+    """Applies our masks to an encoder's padded batches, and makes its norms ignore padding."""
 
     def __init__(self, encoder: Any) -> None:
         self.encoder = encoder
@@ -85,7 +84,7 @@ class Hearing:
         encoder.feature_projection.register_forward_hook(self._mask)
         front = encoder.feature_extractor
         self._norms: list[Any] = [front] if hasattr(front, "lengths") else []
-        """What must know the frames of each utterance behind the first convolution, or a filter bank in its place."""
+        """Modules that need the number of frames of each utterance after the first convolution or the filter bank."""
         first = next(iter(getattr(front, "conv_layers", ())), None)
         frames_first(getattr(front, "conv_layers", []))
         if first is not None and isinstance(getattr(first, "layer_norm", None), nn.GroupNorm):
@@ -94,18 +93,18 @@ class Hearing:
 
     @contextmanager
     def batch(self, samples_B: Tensor, time_mask: Tensor | None, channel_mask: Tensor | None) -> Iterator[Tensor]:
-        """Within it the encoder hears signals of so many samples; their lengths in frames (B,)."""
+        """Set lengths and masks for one forward pass; yield the lengths in frames (B,)."""
         config = self.encoder.config
         for norm in self._norms:
             norm.lengths = num_frames(samples_B, config.conv_kernel[:1], config.conv_stride[:1]).tolist()
         self._masks = (time_mask, channel_mask) if time_mask is not None and channel_mask is not None else None
         yield num_frames(samples_B, config.conv_kernel, config.conv_stride)
-        if not torch.is_grad_enabled():  # else activations may be computed once more, on the way back
+        if not torch.is_grad_enabled():  # else gradient checkpointing may recompute activations in backward
             for norm in self._norms:
                 norm.lengths = None
 
     def _mask(self, module: nn.Module, inputs: Any, output: Any) -> Any:
-        """Masked frames become the embedding that the base learned for them (0 where it has none), channels 0."""
+        """Replace masked frames by the base's mask embedding (0 if it has none), and masked channels by 0."""
         if self._masks is None:
             return None
         time_BU, channel_BC = self._masks
@@ -115,28 +114,28 @@ class Hearing:
         return (masked_BUC, *output[1:]) if isinstance(output, tuple) else masked_BUC
 
 
-def keep_still(model: nn.Module) -> None:
-    """Batch norms that do not learn keep their statistics too (those of HuBERT's positions, for one)."""
+def freeze_batch_norms(model: nn.Module) -> None:
+    """Freeze the statistics of frozen batch norms (HuBERT's positional embedding has one)."""
     for part in model.modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm) and not part.weight.requires_grad:
             part.eval()
 
 
 class SpeechCTC(nn.Module):
-    """`network`, a `*ForCTC` of transformers or its `PeftModel`, from samples to logits and loss."""
+    """Computes logits and loss of `network`, a `*ForCTC` of transformers or its `PeftModel`."""
 
-    accepts_loss_kwargs = False  # the loss below does not know Trainer's num_items_in_batch
+    accepts_loss_kwargs = False  # the loss does not use Trainer's num_items_in_batch
 
     def __init__(self, network: Any) -> None:
         super().__init__()
         self.network = network
-        self.hearing = Hearing(self.encoder)
+        self.masking = BatchMasking(self.encoder)
         self.register_state_dict_post_hook(_without_frozen)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_post_hook(_frozen_are_there)  # type: ignore[no-untyped-call]
 
     @property
     def plain(self) -> Any:
-        """The model of transformers, within its adapters where it has some."""
+        """The transformers model, without the wrapper of peft."""
         return self.network.get_base_model() if isinstance(self.network, PeftModel) else self.network
 
     @property
@@ -154,7 +153,7 @@ class SpeechCTC(nn.Module):
 
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
-        keep_still(self)
+        freeze_batch_norms(self)
         return self
 
     def forward(
@@ -165,10 +164,11 @@ class SpeechCTC(nn.Module):
         time_mask: Tensor | None = None,
         channel_mask: Tensor | None = None,
     ) -> SpeechOutput:
-        """Logits (B, U, V) of samples (B, N), real where `attention_mask` (B, N) is; with labels (B, L), padded by
-        -100, the CTC loss too. Frames (B, U) and channels (B, C) where the masks are true are hidden from the encoder.
+        """Compute logits (B, U, V) of samples (B, N), and the CTC loss given labels (B, L), padded by -100.
+
+        Frames (B, U) and channels (B, C) are masked where `time_mask` and `channel_mask` are true.
         """
-        with self.hearing.batch(attention_mask.sum(dim=-1), time_mask, channel_mask) as lengths_B:
+        with self.masking.batch(attention_mask.sum(dim=-1), time_mask, channel_mask) as lengths_B:
             logits_BUV = self.network(input_values, attention_mask=attention_mask).logits
         loss = None
         if labels is not None:
@@ -181,7 +181,7 @@ def _frozen(module: nn.Module) -> set[str]:
 
 
 def _without_frozen(module: nn.Module, state: dict[str, Tensor], prefix: str, _: Any) -> None:
-    """What does not learn is in the base, and need not be in every checkpoint."""
+    """Remove frozen weights from a checkpoint; they are those of the base."""
     for name in _frozen(module):
         state.pop(prefix + name, None)
 

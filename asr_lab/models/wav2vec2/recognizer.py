@@ -1,7 +1,6 @@
-"""A model of the wav2vec2 family as it is kept and used: plain, or as adapters on a base that lies elsewhere.
+"""Recognisers of the wav2vec2 family: a plain model, or adapters (peft) on a base model stored elsewhere.
 
-Plain transformers reads the folder of a plain model; of adapters, `peft` does, on the base in the shape of the
-`config.json` that lies beside them:
+transformers loads the folder of a plain model; `peft` loads adapters, on a base with the `config.json` of their folder:
 
     config = AutoConfig.from_pretrained(FOLDER)
     base = AutoModelForCTC.from_pretrained(BASE, config=config, ignore_mismatched_sizes=True)
@@ -40,7 +39,7 @@ _PROCESSOR = "Wav2Vec2Processor"
 
 @dataclass
 class EncoderRecognizer(Recognizer):
-    """A recogniser on an encoder of the family, which makes frames of samples by convolutions."""
+    """A recogniser with an encoder of the family, whose convolutions turn samples into frames."""
 
     feature_extractor: Any = field(kw_only=True)
 
@@ -59,7 +58,7 @@ class EncoderRecognizer(Recognizer):
         return max(0, num_frames(num_samples, self.shape.conv_kernel, self.shape.conv_stride))
 
     def extract(self, samples: Signal) -> Tensor:
-        """The signal (num_samples,) as the encoder wants it; raises `AsrLabError` when no frame can be made of it."""
+        """Normalise a signal (num_samples,) for the encoder; raise `AsrLabError` if it is shorter than a frame."""
         if len(samples) < self.min_samples:
             raise AsrLabError(
                 f"the audio is too short for this model: {len(samples) / SAMPLE_RATE * 1000:.1f} ms",
@@ -70,7 +69,7 @@ class EncoderRecognizer(Recognizer):
 
 @dataclass
 class Wav2Vec2Recognizer(EncoderRecognizer):
-    """A speech encoder with CTC head and all it needs to hear and to write."""
+    """A speech encoder with CTC head, vocabulary, text normaliser and feature extractor."""
 
     model: SpeechCTC
 
@@ -96,23 +95,23 @@ class Wav2Vec2Recognizer(EncoderRecognizer):
 
     @property
     def added_params(self) -> int:
-        """Parameters of its adapters; 0 without any."""
+        """Number of parameters of its adapters; 0 without adapters."""
         network = self.model.network
         if not isinstance(network, PeftModel):
             return 0
-        marks = network.base_model.prefix  # `lora_`, and so on: how peft calls what it adds
-        return sum(one.numel() for name, one in network.named_parameters() if marks in name)
+        prefix = network.base_model.prefix  # of the parameters that peft adds, such as `lora_`
+        return sum(one.numel() for name, one in network.named_parameters() if prefix in name)
 
     @property
     def base_folder(self) -> str:
-        """The folder of this machine that its adapters' base lies in; "" without any, or where others find it too."""
+        """Local folder of the adapters' base model; "" without adapters, or if the base is on the hub or registered."""
         if not isinstance(self.model.network, PeftModel):
             return ""
         base = str(self.model.network.active_peft_config.base_model_name_or_path)
         return base if Path(base).is_dir() else ""
 
     def merge(self) -> None:
-        """Fold adapters into the weights they stand beside: one plain model of the same logits."""
+        """Merge adapters into the weights: one plain model with the same logits."""
         if isinstance(self.model.network, PeftModel):
             self.model.network = self.model.network.merge_and_unload()
 
@@ -120,8 +119,8 @@ class Wav2Vec2Recognizer(EncoderRecognizer):
         network, config = self.model.network, self.model.config
         config.text, config.architectures = asdict(self.normalizer), [type(self.model.plain).__name__]
         if isinstance(network, PeftModel):
-            network.save_pretrained(folder, save_embedding_layers=False)  # it would look for embeddings of words
-            (folder / "README.md").unlink(missing_ok=True)  # an empty card of peft's
+            network.save_pretrained(folder, save_embedding_layers=False)  # else peft searches for word embeddings
+            (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
             config.save_pretrained(folder)
         else:
             network.save_pretrained(folder)
@@ -132,9 +131,9 @@ class Wav2Vec2Recognizer(EncoderRecognizer):
 def load_recognizer(
     folder: Path, resolve: Callable[[str], Path] | None = None, *, trainable: bool = False
 ) -> Wav2Vec2Recognizer:
-    """A recogniser from its folder; `resolve` finds the base of adapters where it is one of a registry.
+    """Load a recogniser from its folder; `resolve` locates a base model that is a registry URI.
 
-    Raises `AsrLabError` when the folder is not one, its vocabulary does not match its head, or its base is not there.
+    Raise `AsrLabError` if the folder is not one, its vocabulary does not match its head, or its base is missing.
     """
     check_folder(folder, "config.json", "vocab.json")
     config = AutoConfig.from_pretrained(folder)
@@ -149,10 +148,10 @@ def load_recognizer(
 
 
 def base_of(folder: Path) -> str:
-    """The base of adapters, as they call it: a hub id with its revision, a folder, or a registry's URI."""
-    said = PeftConfig.from_pretrained(folder)
-    name = str(said.base_model_name_or_path)
-    return f"{name}@{said.revision}" if said.revision else name
+    """Return the base model of adapters: a hub id with its revision, a folder, or a registry URI."""
+    config = PeftConfig.from_pretrained(folder)
+    name = str(config.base_model_name_or_path)
+    return f"{name}@{config.revision}" if config.revision else name
 
 
 def _adapted(folder: Path, config: Any, resolve: Callable[[str], Path] | None, trainable: bool) -> Any:
@@ -160,7 +159,7 @@ def _adapted(folder: Path, config: Any, resolve: Callable[[str], Path] | None, t
         network = Source.of(base_of(folder), resolve).network(config)
     except AsrLabError as error:
         raise AsrLabError(
-            f"the base of these adapters is not there: {error.what}",
+            f"the base model of these adapters is missing: {error.what}",
             where=str(folder),
             allowed=error.allowed,
             hint="train with --merged, or asr-lab register RUN --merged, for a model that needs no base",
@@ -168,8 +167,8 @@ def _adapted(folder: Path, config: Any, resolve: Callable[[str], Path] | None, t
     digest = getattr(config, "adapters", {}).get("base_digest", "")
     if digest and digest != weights_digest(encoder_of(network)):
         raise AsrLabError(
-            "the base of these adapters has changed since they were trained",
+            "the base model of these adapters has changed since they were trained",
             where=f"{folder}, {base_of(folder)}",
-            allowed="the base as it was",
+            allowed="the unchanged base model",
         )
     return PeftModel.from_pretrained(network, folder, is_trainable=trainable)

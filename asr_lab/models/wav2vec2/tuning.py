@@ -1,6 +1,6 @@
-"""Which part of a model of the wav2vec2 family learns: all of it, upper layers, the head, or adapters (peft).
+"""Select the trainable part of a wav2vec2 model: all layers, upper layers, the head, or adapters (peft).
 
-What is frozen lies below everything that learns, and its input needs no gradient: so it runs without one.
+Frozen layers are below all trainable ones and need no gradient, so they run without one.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from asr_lab.models.wav2vec2.bases import split_revision
 from asr_lab.models.wav2vec2.network import SpeechCTC
 
 HEAD = "lm_head"
-_PAST_ADAPTERS = {"wavlm": ("q_proj", "k_proj", "v_proj", "out_proj")}
-"""Layers whose weights a model reads itself instead of calling them: what peft puts around them has no effect."""
+_BYPASSED = {"wavlm": ("q_proj", "k_proj", "v_proj", "out_proj")}
+"""Layers whose weights a model uses directly instead of calling the layer, so that adapters on them have no effect."""
 
 
 def encoder_of(network: Any) -> Any:
-    """Everything below the head of a `*ForCTC`."""
+    """Return the encoder of a `*ForCTC`: everything below the head."""
     return getattr(network, network.base_model_prefix)
 
 
-def choose_what_learns(model: SpeechCTC, settings: Wav2Vec2Model, base: str) -> None:
-    """Freeze what `settings.tune` leaves as it is, and put adapters in where it asks for them."""
+def set_trainable(model: SpeechCTC, settings: Wav2Vec2Model, base: str) -> None:
+    """Freeze layers and insert adapters according to `settings.tune`."""
     network = model.plain
     network.requires_grad_(True)
     if settings.tune == "full":
@@ -43,7 +43,7 @@ def choose_what_learns(model: SpeechCTC, settings: Wav2Vec2Model, base: str) -> 
     if settings.tune == "upper":
         _unfreeze_upper(network, settings.freeze_layers)
     elif settings.tune == "lora":
-        digest = weights_digest(encoder_of(network)) if Path(base).is_dir() else ""  # others stay as they are
+        digest = weights_digest(encoder_of(network)) if Path(base).is_dir() else ""  # other bases cannot change
         model.network = _with_adapters(network, settings.lora, settings.freeze_layers, base)
         network.config.adapters = {
             "lora": settings.lora.model_dump(),
@@ -53,24 +53,23 @@ def choose_what_learns(model: SpeechCTC, settings: Wav2Vec2Model, base: str) -> 
 
 
 def _check_depth(network: Any, freeze_layers: int, where: str) -> None:
-    """Raise `AsrLabError` when so many frozen layers would leave none that learns."""
+    """Raise `AsrLabError` if `freeze_layers` would leave no trainable layer."""
     count = len(encoder_of(network).encoder.layers)
     if freeze_layers >= count:
         raise AsrLabError(
-            f"model.freeze_layers={freeze_layers} leaves none of the base's {count} layers to learn",
+            f"model.freeze_layers={freeze_layers} leaves none of the base's {count} layers trainable",
             where=where,
             allowed=f"0 to {count - 1}, or model.tune=head",
         )
 
 
 def _freeze_all_but_head(network: Any) -> None:
-    """The encoder stays as it is; the feature extractor is told, or it would ask for a gradient of the sound."""
-    network.freeze_feature_encoder()
+    network.freeze_feature_encoder()  # else it requests a gradient of the signal
     encoder_of(network).requires_grad_(False)
 
 
 def _unfreeze_upper(network: Any, freeze_layers: int) -> None:
-    """Let the layers from this one on learn, and the norm behind them where the model has it there."""
+    """Make the layers from `freeze_layers` on trainable, and the final layer norm if the model has one."""
     stack = encoder_of(network).encoder
     stack.layers[freeze_layers:].requires_grad_(True)
     if network.config.do_stable_layer_norm:
@@ -78,9 +77,9 @@ def _unfreeze_upper(network: Any, freeze_layers: int) -> None:
 
 
 def _with_adapters(network: Any, settings: Lora, freeze_layers: int, base: str) -> Any:
-    """The network as a `PeftModel` of `base`: adapters on layers from `freeze_layers` on, and the head, learn.
+    """Wrap the network as a `PeftModel` of `base`, with adapters from layer `freeze_layers` on and a trainable head.
 
-    Raises `AsrLabError` when a target names no layer, or one that adapters cannot reach.
+    Raise `AsrLabError` if a target names no layer, or one on which adapters have no effect.
     """
     prefix = f"{network.base_model_prefix}.encoder.layers"
     chosen = "|".join(map(str, range(freeze_layers, len(encoder_of(network).encoder.layers))))
@@ -88,23 +87,23 @@ def _with_adapters(network: Any, settings: Lora, freeze_layers: int, base: str) 
     names = "|".join(map(re.escape, settings.targets))
     config = _METHODS[settings.method](settings, f"{re.escape(prefix)}\\.({chosen})\\.(.+\\.)?({names})")
     adapted = peft.get_peft_model(network, config)
-    config.base_model_name_or_path, config.revision = split_revision(base)  # after peft, which has a name of its own
+    config.base_model_name_or_path, config.revision = split_revision(base)  # peft sets its own before
     return adapted
 
 
 def _check_targets(network: Any, settings: Lora, base: str) -> None:
     layer = encoder_of(network).encoder.layers[0]
     linear = {name.rpartition(".")[2] for name, one in layer.named_modules() if isinstance(one, nn.Linear)}
-    past = _PAST_ADAPTERS.get(network.config.model_type, ())
-    usable = sorted(linear - set(past))
+    bypassed = _BYPASSED.get(network.config.model_type, ())
+    usable = sorted(linear - set(bypassed))
     unknown = [name for name in settings.targets if name not in linear]
     if unknown:
         what = f"model.lora.targets: the base's layers have no linear layer {listing(unknown)}"
         raise AsrLabError(what, where=base, allowed=listing(usable))
-    if useless := [name for name in settings.targets if name in past]:
+    if useless := [name for name in settings.targets if name in bypassed]:
         raise AsrLabError(
             f"model.lora.targets: adapters on {listing(useless)} have no effect in a {network.config.model_type}: "
-            "its attention reads their weights itself",
+            "its attention uses their weights directly",
             where=base,
             allowed=listing(usable),
         )

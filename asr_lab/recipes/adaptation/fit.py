@@ -15,7 +15,7 @@ from asr_lab.data.splits import halves
 from asr_lab.interfaces.tracking import Recorder
 from asr_lab.metrics import error_rates
 from asr_lab.models.adapter import MLPAdapter
-from asr_lab.models.adapter.network import Imitation
+from asr_lab.models.adapter.network import Distillation
 from asr_lab.recipes.adaptation.plan import AdaptationPlan
 from asr_lab.recipes.recognition.scoring import score
 from asr_lab.training.callbacks import Curves, DropBrokenUpdates, Recording
@@ -36,7 +36,7 @@ def fit(planned: AdaptationPlan, outputs: EncoderOutputs, cuts: CutSet, run: Rec
     if adapter.residual:
         configured = planned.config.adapter.strength
         scale = _best_scale(planned, outputs, cuts) if configured == "auto" else configured
-        adapter.weaken(scale)
+        adapter.scale_output(scale)
         if run:
             run.metrics({"adapter/strength": scale})
     return adapter
@@ -75,12 +75,12 @@ def _best_scale(planned: AdaptationPlan, outputs: EncoderOutputs, cuts: CutSet) 
 def distil(adapter: MLPAdapter, config: AdapterExperiment, outputs: EncoderOutputs, cuts: CutSet) -> float:
     """Distil the cached logits into the adapter; return the mean training loss."""
     settings = config.train.model_copy(update={"epochs": config.train.imitate_epochs})
-    trainer = _trainer(Imitation(adapter), config, settings, outputs, {cut.id: [] for cut in cuts}, [])
+    trainer = _trainer(Distillation(adapter), config, settings, outputs, {cut.id: [] for cut in cuts}, [])
     return float(trainer.train().training_loss)
 
 
 def _trainer(
-    model: MLPAdapter | Imitation,
+    model: MLPAdapter | Distillation,
     config: AdapterExperiment,
     settings: AdapterTrain,
     outputs: EncoderOutputs,

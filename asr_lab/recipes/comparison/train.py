@@ -29,7 +29,7 @@ from asr_lab.recipes.splits import Split, refuse_too_short
 from asr_lab.recipes.training_loop import BEST
 from asr_lab.reports.arms_figure import arms_figure
 from asr_lab.reports.summary import Summary
-from asr_lab.system.distributed import from_rank_0, is_first, meet
+from asr_lab.system.distributed import connect_processes, from_rank_0, is_first
 from asr_lab.system.files import write_text
 from asr_lab.system.resources import Clock
 from asr_lab.system.threads import use_threads
@@ -69,7 +69,7 @@ def compare_arms(config: ArmsExperiment, tracker: Tracker, console: Console, *, 
     """Train the variants that are not trained yet, then measure and record all."""
     clock = Clock()
     use_threads(config.run.threads)
-    meet()
+    connect_processes()
     planned = plan_comparison(config, store)
     start, splits = planned.start, planned.splits
     spec = describe(

@@ -36,7 +36,7 @@ from asr_lab.recipes.splits import Split, check_spoken, filter_split
 from asr_lab.recipes.training_loop import BEST
 from asr_lab.reports.summary import Summary
 from asr_lab.reports.table import Table
-from asr_lab.system.distributed import from_rank_0, meet
+from asr_lab.system.distributed import connect_processes, from_rank_0
 from asr_lab.system.files import write_text
 from asr_lab.system.resources import Clock
 from asr_lab.system.threads import use_threads
@@ -85,7 +85,7 @@ def curriculum(
     """
     clock = Clock()
     use_threads(config.run.threads)
-    meet()
+    connect_processes()
     planned = plan(config, store)
     splits, learned = planned.splits, planned.learned
     start = _start(config, store, only, resume_from)

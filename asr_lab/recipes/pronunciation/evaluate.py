@@ -24,7 +24,7 @@ from asr_lab.recipes.recognition.scoring import embedded, record_predictions
 from asr_lab.recipes.run_spec import describe
 from asr_lab.recipes.splits import Split
 from asr_lab.reports.learner import learner_page
-from asr_lab.reports.summary import Summary, between
+from asr_lab.reports.summary import Summary, interval_text
 from asr_lab.reports.table import Table
 from asr_lab.system.resources import Clock
 
@@ -50,7 +50,7 @@ class EvaluatedPronunciation:
     def summary(self) -> Summary:
         intervals = {"error_f1": self.assessed.f1["model"], "pr_auc": self.assessed.pr_auc}
         rows = {
-            name: f"{found.value:.3f}, {between(found.low, found.high, '.3f')} ({SCORER})"
+            name: f"{found.value:.3f}, {interval_text(found.low, found.high, '.3f')} ({SCORER})"
             for name, found in intervals.items()
             if found
         }

@@ -91,7 +91,7 @@ def _start(config: PronunciationExperiment, store: ModelStore) -> tuple[Assessor
         return _assessor(config, model, bases.usual_extractor(shape)), config, ""
     if not bases.on_hub(base):
         base = store.resolve_version(base)
-        folder = Path(bases.Source.of(base, store.resolve).place)
+        folder = Path(bases.Source.of(base, store.resolve).location)
         if _is_ours(folder):
             return _from_ours(config, base, folder)
     return _from_elsewhere(config, bases.Source.of(base, store.resolve))

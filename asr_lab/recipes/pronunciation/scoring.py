@@ -37,7 +37,7 @@ _MOST_PARTS = 60  # of a kind (L1, speaker, phoneme) that become metrics
 
 def assess(assessor: Assessor, cuts: CutSet, batch_size: int = 16, progress: Progress | None = None) -> pd.DataFrame:
     """The assessment table: one row an utterance, reference beside what the model says (no verdicts yet)."""
-    said = dict(assessor.judged(cuts, batch_size, progress))
+    said = dict(assessor.iterate_assessments(cuts, batch_size, progress))
     rows = []
     for cut in cuts:
         truth, judged = pronunciation(cut), said[cut.id]

@@ -22,8 +22,8 @@ from asr_lab.data.batches import InOrder, for_model, loader
 from asr_lab.data.pronunciation import pronunciation
 from asr_lab.interfaces.tracking import Recorder
 from asr_lab.metrics.pronunciation import phone_errors
-from asr_lab.metrics.pronunciation.sequences import heard
-from asr_lab.models.pronunciation.assessor import Assessor, heard_phonemes
+from asr_lab.metrics.pronunciation.sequences import recognised_by_canonical
+from asr_lab.models.pronunciation.assessor import Assessor, decode_phonemes
 from asr_lab.system.distributed import rank_and_world_size
 from asr_lab.system.files import write_text
 
@@ -88,7 +88,7 @@ class Validator:
         for cuts, batch in zip(order.batches, loader(order, self.assessor.collator(labelled=True)), strict=True):
             output = self.assessor.model(**for_model(batch, self.assessor.model.device))
             loss += float(output.loss) * len(cuts)
-            recognised = heard_phonemes(output.logits, output.logit_lengths, self.assessor.blank)
+            recognised = decode_phonemes(output.logits, output.logit_lengths, self.assessor.blank)
             for cut, phonemes in zip(cuts, recognised, strict=True):
                 errors, length = phone_errors(pronunciation(cut).spoken, phonemes)
                 edits, phones = edits + errors, phones + length
@@ -112,7 +112,7 @@ def _example(cut: Cut, recognised: list[str], scores: list[float]) -> dict[str, 
         "text": manifest.text(cut),
         "canonical": list(truth.canonical),
         "perceived": list(truth.perceived),
-        "recognised": heard(truth.canonical, recognised),
+        "recognised": recognised_by_canonical(truth.canonical, recognised),
         "errors": list(truth.errors),
         "error_score": [round(score, 3) for score in scores[: len(truth.canonical)]],
     }

@@ -30,9 +30,9 @@ from asr_lab.recipes.recognition.plan import RecognitionPlan, plan
 from asr_lab.recipes.recognition.scoring import record_scores, score
 from asr_lab.recipes.run_spec import describe
 from asr_lab.recipes.training_loop import BEST, begin, fit
-from asr_lab.reports.summary import Summary, between
+from asr_lab.reports.summary import Summary, interval_text
 from asr_lab.system.distributed import from_rank_0, is_first, rank_and_world_size
-from asr_lab.system.files import explain_unwritable, whole_folder
+from asr_lab.system.files import atomic_folder, explain_unwritable
 from asr_lab.system.resources import Clock
 from asr_lab.system.threads import use_threads
 from asr_lab.training.callbacks import KeepBest
@@ -71,7 +71,7 @@ class Trained:
     def summary(self) -> Summary:
         rows = {"val/wer": f"{self.val_wer:.1%}"}
         if self.test:
-            rows["test/wer"] = f"{self.test.value:.1%}, {between(self.test.low, self.test.high)}"
+            rows["test/wer"] = f"{self.test.value:.1%}, {interval_text(self.test.low, self.test.high)}"
         rows |= {"model": self.model_uri, "time": hms(self.seconds)}
         return Summary(title=self.run_name, parts=[("", rows)])
 
@@ -214,7 +214,7 @@ def _best(planned: RecognitionPlan, folder: Path, store: ModelStore) -> tuple[Re
         return best, folder / BEST
     best.merge()
     merged = folder / "merged"
-    with explain_unwritable("the merged model", merged), whole_folder(merged, replaces=True) as written:
+    with explain_unwritable("the merged model", merged), atomic_folder(merged, replaces=True) as written:
         best.save(written)
     return best, merged
 

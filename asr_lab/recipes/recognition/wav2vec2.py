@@ -67,7 +67,7 @@ def _from_pretrained(config: Wav2Vec2Experiment, cuts: CutSet, source: bases.Sou
     network = source.network(bases.for_ctc(shape, len(vocabulary), asdict(normalizer)))
     bases.draw_head(network)
     model = SpeechCTC(network)
-    tuning.choose_what_learns(model, config.model, base)
+    tuning.set_trainable(model, config.model, base)
     extractor = source.feature_extractor(shape)
     return Start(Wav2Vec2Recognizer(model, vocabulary, normalizer, feature_extractor=extractor), config, base)
 
@@ -105,7 +105,7 @@ def _from_trained(config: Wav2Vec2Experiment, cuts: CutSet, base: str, store: Mo
         bases.replace_head(model.plain, len(recognizer.vocabulary))
     if not continues_adapters:
         recognizer.merge()
-        tuning.choose_what_learns(model, config.model, base)
+        tuning.set_trainable(model, config.model, base)
     return Start(recognizer, config, base)
 
 

@@ -145,7 +145,7 @@ def _transcribe_batch(cuts: list[Cut], recognizer: Recognizer, left_out: dict[st
     """Return the predictions for a batch; unreadable utterances are added to `left_out`."""
     predictions: dict[str, Prediction] = {}
     try:
-        for ids, logits, lengths in recognizer.heard(CutSet.from_cuts(cuts), len(cuts)):
+        for ids, logits, lengths in recognizer.iterate_logits(CutSet.from_cuts(cuts), len(cuts)):
             texts, scores = recognizer.decode(logits, lengths), confidence(logits, lengths, recognizer.blank)
             predictions |= zip(ids, map(Prediction, texts, scores), strict=True)
     except AsrLabError as error:

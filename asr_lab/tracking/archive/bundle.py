@@ -24,7 +24,7 @@ from typing import IO, Any
 import pyarrow as pa
 
 from asr_lab.errors import AsrLabError
-from asr_lab.system.files import whole_file
+from asr_lab.system.files import atomic_file
 
 SUFFIX = ".tar.zst"
 FORMAT, VERSION = "asr_lab-run", 1
@@ -77,7 +77,7 @@ class _Digesting:
 def writing(path: Path) -> Iterator[Writer]:
     """Write a bundle atomically, and sync it to disk: its run may be erased afterwards."""
     with (
-        whole_file(path, sync=True) as written,
+        atomic_file(path, sync=True) as written,
         pa.CompressedOutputStream(pa.OSFile(str(written), "wb"), "zstd") as packed,
         tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as tar,
     ):

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from asr_lab.metrics.catalog import in_a_name
-from asr_lab.system.files import whole_file, write_text
+from asr_lab.system.files import atomic_file, write_text
 from asr_lab.tracking import artifacts
 
 _COLUMNS = ("speaker", "person")
@@ -129,7 +129,7 @@ def _rewrite(path: Path, rest: pd.DataFrame, folder: Path, done: Scrubbed) -> No
     if rest.empty:
         _remove(path, folder, done)
         return
-    with whole_file(path) as written:
+    with atomic_file(path) as written:
         rest.to_parquet(written, index=False)
     done.rewritten.append(path.relative_to(folder).as_posix())
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asr_lab.system.append_log import drop_cut_off, write_whole
+from asr_lab.system.append_log import drop_partial_line, write_complete
 
 _CHUNK = 4_000_000  # bytes read at a time: about 8,000 events of ten metrics
 
@@ -58,8 +58,8 @@ class Journal:
         with self._writing:
             if self._file < 0:
                 self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-                drop_cut_off(self._file)
-            write_whole(self._file, line.encode() + b"\n")
+                drop_partial_line(self._file)
+            write_complete(self._file, line.encode() + b"\n")
             self._dirty = True
 
     def sync(self) -> None:

@@ -140,7 +140,7 @@ class Spool:
     def new_files(self) -> Iterator[Path]:
         """Yield a temporary folder for files of an event; it is renamed once they are all written."""
         target = self.folder / _FILES / new_id()[:12]
-        with _writing_to(self.folder), files.whole_folder(target) as written:
+        with _writing_to(self.folder), files.atomic_folder(target) as written:
             yield written
 
     @staticmethod

@@ -24,9 +24,9 @@ from asr_lab.metrics.pronunciation import (
     legacy,
     parts,
     per,
+    perceived_sequence,
     pr_auc_difference,
     pr_auc_interval,
-    said,
     score_figures,
     trivial,
     undefined,
@@ -44,8 +44,8 @@ def flat(table, column):
 
 
 def test_what_was_said_has_insertions_and_no_deletions():
-    assert said(["D", "AH", "<del>"], [["S"], [], ["AH", "K"], ["T"]]) == ["S", "D", "AH", "AH", "K", "T"]
-    assert said(["D", "<unk>"], []) == ["D", "<unk>"]
+    assert perceived_sequence(["D", "AH", "<del>"], [["S"], [], ["AH", "K"], ["T"]]) == ["S", "D", "AH", "AH", "K", "T"]
+    assert perceived_sequence(["D", "<unk>"], []) == ["D", "<unk>"]
 
 
 def test_an_alignment_is_the_one_of_kaldi():
@@ -113,7 +113,7 @@ def test_the_hierarchy_does_not_see_what_only_the_recogniser_inserts():
      ("T", ["S"], "misdiagnosed"), ("T", [], "misdiagnosed"), ("K", [], "falsely_rejected")],
 )  # fmt: skip
 def test_a_phoneme_in_the_hierarchy(spoken, recognised, kind):
-    assert dict(count(["K"], said([spoken], []), recognised)) == {kind: 1}
+    assert dict(count(["K"], perceived_sequence([spoken], []), recognised)) == {kind: 1}
 
 
 def test_detection_agrees_with_scikit_learn():

@@ -12,7 +12,7 @@ import torch
 
 from asr_lab.errors import AsrLabError
 from asr_lab.models.adapter import AdapterManager, Base, MLPAdapter, check_name, weights_digest
-from asr_lab.models.adapter.network import Imitation
+from asr_lab.models.adapter.network import Distillation
 
 BASE = Base(digest="d" * 32, vocabulary_digest="v" * 32, input_dim=12, output_dim=5, uri="models:/deepspeech2/1")
 
@@ -180,7 +180,7 @@ def test_imitating_the_base_brings_a_plain_adapter_near_it():
     torch.manual_seed(0)
     head, frames = torch.nn.Linear(12, 5), torch.randn(400, 12)
     network = MLPAdapter(12, (64,), 5, dropout=0.0)
-    imitation, wanted = Imitation(network), head(frames).detach() * 4
+    imitation, wanted = Distillation(network), head(frames).detach() * 4
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
     first = float(imitation(frames=frames, base_logits=wanted).loss)
     for _ in range(200):
@@ -203,7 +203,7 @@ def test_imitating_the_base_brings_a_plain_adapter_near_it():
         (lambda c: c.update(hidden_dims=[8, 7]), r"3.weight has the shape \(6, 8\) instead of \(7, 8\)"),
         (lambda c: c.update(hidden_dims=["wide"]), "sizes are not numbers"),
         (lambda c: c.update(hidden_dims=[0]), "hidden_dims"),
-        (lambda c: c["adapter_state_dict"].update({"0.bias": "x"}), "is no tensor"),
+        (lambda c: c["adapter_state_dict"].update({"0.bias": "x"}), "is not a tensor"),
     ],
 )
 def test_a_file_that_is_wrong_is_one_message(tmp_path, change, message):

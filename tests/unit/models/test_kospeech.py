@@ -264,10 +264,10 @@ def test_a_defaultdict_beside_the_weights_does_no_harm(tmp_path, vocab):
 @pytest.mark.parametrize("content", [b"<html>not found</html>", b"PK\x03\x04 cut", b"", b"\x80\x02" + b"(" * 5000])
 def test_what_is_no_checkpoint_is_not_said_to_run_code(content, tmp_path):
     (tmp_path / "model.pt").write_bytes(content)
-    with pytest.raises(AsrLabError, match=r"not a PyTorch checkpoint, or cut off: ."):
+    with pytest.raises(AsrLabError, match=r"not a PyTorch checkpoint, or truncated: ."):
         read_weights(tmp_path / "model.pt")
     (tmp_path / "x_adapter.pt").write_bytes(content)
-    with pytest.raises(AsrLabError, match=r"not an adapter file, or cut off: ."):
+    with pytest.raises(AsrLabError, match=r"not an adapter file, or truncated: ."):
         AdapterManager(tmp_path).get_adapter_info("x")
 
 
@@ -302,7 +302,7 @@ def test_files_that_hold_no_weights(tmp_path, vocab):
         read_weights(tmp_path / "trainer_states.pt")
     torch.save(theirs().state_dict(), tmp_path / "model.pt")
     (tmp_path / "cut.pt").write_bytes((tmp_path / "model.pt").read_bytes()[:3000])
-    with pytest.raises(AsrLabError, match="cut off"):
+    with pytest.raises(AsrLabError, match="truncated"):
         read_weights(tmp_path / "cut.pt")
     (tmp_path / "text.pt").write_text("hello")
     with pytest.raises(AsrLabError):

@@ -16,8 +16,8 @@ from asr_lab.interfaces.in_memory import FolderStore
 from asr_lab.metrics.pronunciation import Fusion
 from asr_lab.models import load_model
 from asr_lab.models.pronunciation import front_end
-from asr_lab.models.pronunciation.alignment import OUTSIDE, places_of, spans_of
-from asr_lab.models.pronunciation.batches import CLASS_OF, answers
+from asr_lab.models.pronunciation.alignment import OUTSIDE, align_spans, frame_offsets
+from asr_lab.models.pronunciation.batches import CLASS_OF, label_tensors
 from asr_lab.models.pronunciation.config import DIAGNOSES, UNITS
 from asr_lab.models.pronunciation.decisions import Decisions
 from asr_lab.models.pronunciation.loss import WeightedSum, error_loss
@@ -56,7 +56,7 @@ def batch(*lengths: int, phonemes: tuple[int, ...] = (5, 3)):
         truths.append(
             Pronunciation(canonical=canonical, perceived=perceived, errors=errors, words=words, scores=scores)
         )
-    told = answers(truths)
+    told = label_tensors(truths)
     told.pop("label_lengths")
     return {"input_values": values, "attention_mask": mask, **told}
 
@@ -122,7 +122,7 @@ def test_an_error_logit_looks_at_its_window_alone():
     state = model.head.phonemes(frames, real, logits, torch.tensor([[3, 4, 5]]), spans)
     state[0, 1].sum().backward()
     assert frames.grad[0].abs().sum(-1).nonzero().flatten().tolist() == [8, 9, 10, 11, 12]
-    places = places_of(spans, 30, window=2)[0, 0].tolist()
+    places = frame_offsets(spans, 30, window=2)[0, 0].tolist()
     assert places[:8] == [OUTSIDE, -2, -1, 0, 0, 1, 2, OUTSIDE]
 
 
@@ -131,8 +131,8 @@ def test_spans_follow_a_path_that_is_known_and_crowded_audio_is_cut_evenly():
     for frame, label in enumerate((0, 2, 2, 0, 2, 3)):
         sure[0, frame, label] = 0.0
     canonical = torch.tensor([[2, 2, 3, -100]])
-    assert spans_of(sure, torch.tensor([6]), canonical, 0)[0, :3].tolist() == [[1, 2], [4, 4], [5, 5]]
-    assert spans_of(sure, torch.tensor([2]), canonical, 0)[0, :3].tolist() == [[0, 0], [0, 0], [1, 1]]
+    assert align_spans(sure, torch.tensor([6]), canonical, 0)[0, :3].tolist() == [[1, 2], [4, 4], [5, 5]]
+    assert align_spans(sure, torch.tensor([2]), canonical, 0)[0, :3].tolist() == [[0, 0], [0, 0], [1, 1]]
 
 
 def test_losses_are_those_of_their_formulas():

@@ -224,7 +224,7 @@ def test_a_vocabulary_that_does_not_match_the_head(tmp_path):
 def test_adapters_whose_base_has_moved(tmp_path):
     recognizer(adapted(tmp_path)).save(tmp_path / "kept")
     (tmp_path / "base").rename(tmp_path / "elsewhere")
-    with pytest.raises(AsrLabError, match="the base of these adapters is not there") as said:
+    with pytest.raises(AsrLabError, match="base model of these adapters") as said:
         load_model(tmp_path / "kept")
     assert str(tmp_path / "kept") in said.value.where
     assert "merged" in said.value.hint
@@ -239,7 +239,7 @@ def test_adapters_whose_base_has_changed(tmp_path):
 
 def test_a_hub_id_without_a_network(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(AsrLabError, match="neither on this machine nor within reach on the hub") as said:
+    with pytest.raises(AsrLabError, match="nobody/has-this") as said:
         bases.Source.of("nobody/has-this@v1").config()
     assert "model.pretrained=FOLDER" in said.value.allowed
     assert said.value.next_command.startswith("hf download nobody/has-this --local-dir")
@@ -300,7 +300,7 @@ def test_weights_that_do_not_fit_the_base_are_not_drawn(tmp_path, change):
 def test_a_kept_model_without_its_head(tmp_path):
     recognizer(speech()).save(tmp_path)
     keep_weights(tmp_path, {key: value for key, value in weights_of(tmp_path).items() if "lm_head" not in key})
-    with pytest.raises(AsrLabError, match=r"2 are not there or of another shape, such as lm_head.bias, lm_head.weight"):
+    with pytest.raises(AsrLabError, match=r"lm_head.bias, lm_head.weight"):
         load_model(tmp_path)
 
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from asr_lab.system.distributed import from_rank_0, is_first, is_launched, meet, rank_and_world_size
+from asr_lab.system.distributed import connect_processes, from_rank_0, is_first, is_launched, rank_and_world_size
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def test_a_process_alone(launched):
         assert (rank_and_world_size(), is_first()) == ((0, 1), True)
     launched()
     assert not is_launched()
-    meet()
+    connect_processes()
     assert from_rank_0("own") == "own"
 
 
@@ -40,8 +40,8 @@ def test_one_of_several(launched):
 
 def test_the_rank_is_known_without_torch():
     code = (
-        "import sys; from asr_lab.system.distributed import meet, rank_and_world_size; "
-        "meet(); rank_and_world_size(); sys.exit('torch' in sys.modules)"
+        "import sys; from asr_lab.system.distributed import connect_processes, rank_and_world_size; "
+        "connect_processes(); rank_and_world_size(); sys.exit('torch' in sys.modules)"
     )
     alone = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
     assert subprocess.run([sys.executable, "-c", code], env=alone).returncode == 0
@@ -49,8 +49,8 @@ def test_the_rank_is_known_without_torch():
 
 def test_ranks_agree_on_what_rank_0_has():
     code = (
-        "from asr_lab.system.distributed import from_rank_0, meet, rank_and_world_size as place; "
-        "meet(); print(from_rank_0(f'of {place()[0]}'))"
+        "from asr_lab.system.distributed import from_rank_0, connect_processes, rank_and_world_size as place; "
+        "connect_processes(); print(from_rank_0(f'of {place()[0]}'))"
     )
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -11,11 +11,11 @@ import pytest
 
 from asr_lab.errors import AsrLabError
 from asr_lab.system.files import (
+    atomic_file,
+    atomic_folder,
     explain_unwritable,
     restore_former,
     temporary,
-    whole_file,
-    whole_folder,
     write_bytes,
     write_text,
 )
@@ -34,7 +34,7 @@ def test_a_file_is_replaced_whole_in_folders_that_are_made(tmp_path):
     file = tmp_path / "a" / "b" / "x.txt"
     write_text(file, "가\n")
     write_bytes(file, b"new")
-    with whole_file(file, sync=True) as written:
+    with atomic_file(file, sync=True) as written:
         written.write_text("newest")
         assert file.read_bytes() == b"new"
     assert (file.read_text(), names(file.parent)) == ("newest", ["x.txt"])
@@ -51,7 +51,7 @@ def test_a_writer_that_fails_half_way_leaves_the_old_file_and_no_temporary(tmp_p
     file.write_text("old")
 
     def fail_half_way() -> None:
-        with whole_file(file) as written:
+        with atomic_file(file) as written:
             written.write_text("ha")
             raise KeyboardInterrupt
 
@@ -84,7 +84,7 @@ def test_a_place_that_cannot_be_written_is_one_message(tmp_path):
         write_text(tmp_path / "file" / "x", "")
     assert told.value.where == str(tmp_path / "file" / "x")
     place = Path("/proc/nowhere/x")
-    with pytest.raises(AsrLabError) as told, explain_unwritable("the model", place), whole_folder(place):
+    with pytest.raises(AsrLabError) as told, explain_unwritable("the model", place), atomic_folder(place):
         pass
     assert told.value.what.startswith("the model")
 
@@ -103,7 +103,7 @@ def test_a_process_that_is_killed_at_it_leaves_the_old_file_and_later_its_tempor
     file = tmp_path / "x.txt"
     file.write_text("old")
     killed = python(
-        "with whole_file(Path(sys.argv[1])) as written:\n"
+        "with atomic_file(Path(sys.argv[1])) as written:\n"
         "    written.write_text('half'); print('writing', flush=True); import time; time.sleep(600)",
         file,
     )
@@ -141,16 +141,16 @@ def test_processes_that_write_one_file_at_once_write_it_whole(tmp_path):
 
 
 def test_a_folder_gets_its_name_once_it_is_whole(tmp_path):
-    with whole_folder(tmp_path / "made" / "folder") as written:
+    with atomic_folder(tmp_path / "made" / "folder") as written:
         (written / "x").write_text("x")
         assert names(tmp_path / "made") == [written.name]
     assert names(tmp_path / "made" / "folder") == ["x"]
-    with pytest.raises(AsrLabError) as told, whole_folder(tmp_path / "made" / "folder"):
+    with pytest.raises(AsrLabError) as told, atomic_folder(tmp_path / "made" / "folder"):
         pass
     assert told.value.where == str(tmp_path / "made" / "folder")
 
     def fail_half_way() -> None:
-        with whole_folder(tmp_path / "made" / "folder", replaces=True) as written:
+        with atomic_folder(tmp_path / "made" / "folder", replaces=True) as written:
             (written / "y").write_text("y")
             raise ValueError("half")
 
@@ -158,7 +158,7 @@ def test_a_folder_gets_its_name_once_it_is_whole(tmp_path):
         fail_half_way()
     assert (names(tmp_path / "made"), names(tmp_path / "made" / "folder")) == (["folder"], ["x"])
     (tmp_path / "empty").mkdir()
-    with whole_folder(tmp_path / "empty") as written:
+    with atomic_folder(tmp_path / "empty") as written:
         (written / "x").touch()
     assert names(tmp_path / "empty") == ["x"]
 
@@ -167,7 +167,7 @@ def test_a_folder_that_replaces_another(tmp_path):
     folder = tmp_path / "model"
     for content in ("first", "second"):
         (tmp_path / ".model.1.writing").mkdir()  # of a process that was killed just now
-        with whole_folder(folder, replaces=True) as written:
+        with atomic_folder(folder, replaces=True) as written:
             (written / content).touch()
         assert (names(tmp_path), names(folder)) == (["model"], [content])
 

@@ -57,16 +57,16 @@ def test_what_goes_on_has_as_many_as_before(machine, monkeypatch):
     try:
         machine(2, 2.0)
         threads.use_threads(0)
-        threads.go_on_with(2)
+        threads.restore_threads(2)
         assert torch.get_num_threads() == 2
-        threads.go_on_with(64)  # of another machine
+        threads.restore_threads(64)  # of another machine
         assert torch.get_num_threads() == 2
         threads.use_threads(1)
-        threads.go_on_with(2)
+        threads.restore_threads(2)
         assert torch.get_num_threads() == 1, "run.threads=1 was asked for"
         monkeypatch.setenv("OMP_NUM_THREADS", "1")
         threads.use_threads(0)
-        threads.go_on_with(2)
+        threads.restore_threads(2)
         assert torch.get_num_threads() == 1, "OMP_NUM_THREADS=1 was set"
     finally:
         threads.use_threads(before)

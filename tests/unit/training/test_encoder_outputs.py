@@ -48,7 +48,7 @@ def test_frames_and_logits_are_those_of_the_base(recognizer, corpus):
     cuts = manifest.read(corpus)
     frames = EncoderOutputs.of(recognizer, cuts, QUIET, where="memory", batch_size=5)
     assert frames.hypotheses(recognizer, cuts, None) == recognizer.hypotheses(cuts)
-    for ids, whole, lengths in recognizer.encoded(cuts, batch_size=5):
+    for ids, whole, lengths in recognizer.iterate_encoder_outputs(cuts, batch_size=5):
         for id, row, length in zip(ids, whole, lengths.tolist(), strict=True):
             own, logits = frames.rows.get(id)
             assert torch.equal(own, row[:length])
@@ -95,7 +95,7 @@ def test_strengths_scale_what_a_residual_adapter_adds(recognizer, corpus):
     assert found[0.0] == frames.hypotheses(recognizer, cuts, None)
     assert found[1.0] == frames.hypotheses(recognizer, cuts, adapter)
     assert found[1.0] != found[0.0]
-    adapter.weaken(0.5)
+    adapter.scale_output(0.5)
     assert found[0.5] == frames.hypotheses(recognizer, cuts, adapter)
 
 
