@@ -37,7 +37,7 @@ def _begin(config: Wav2Vec2Experiment, cuts: CutSet, store: ModelStore) -> Start
         return _from_pretrained(config, cuts, bases.Source.of(base))
     base = store.resolve_version(base)
     source = bases.Source.of(base, store.resolve)
-    if _was_trained_here(Path(source.place), base):
+    if _was_trained_here(Path(source.location), base):
         return _from_trained(config, cuts, base, store)
     return _from_pretrained(config, cuts, source)
 
