@@ -62,6 +62,19 @@ def test_imports_point_down(file):
             assert room in ONLY_IN[parts[0]], f"{room} imports {name}"
 
 
+SAME_PART = {"plan.py", "train.py", "evaluate.py", "scoring.py", "network.py", "recognizer.py", "batches.py", "config.py"}
+"""What each recipe, or each kind of model, has one of."""
+
+
+def test_a_name_means_one_file_in_a_room():
+    names: dict[tuple[str, str], list[str]] = {}
+    for file in FILES:
+        path = file.relative_to(PACKAGE)
+        if len(path.parts) > 1 and path.name not in SAME_PART | {"__init__.py"}:
+            names.setdefault((path.parts[0], path.name), []).append(str(path))
+    assert not [paths for paths in names.values() if len(paths) > 1]
+
+
 def test_rooms_form_no_cycle():
     arrows: dict[str, set[str]] = {}
     for file in FILES:
