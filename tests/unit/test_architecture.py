@@ -62,7 +62,16 @@ def test_imports_point_down(file):
             assert room in ONLY_IN[parts[0]], f"{room} imports {name}"
 
 
-SAME_PART = {"plan.py", "train.py", "evaluate.py", "scoring.py", "network.py", "recognizer.py", "batches.py", "config.py"}
+SAME_PART = {
+    "plan.py",
+    "train.py",
+    "evaluate.py",
+    "scoring.py",
+    "network.py",
+    "recognizer.py",
+    "batches.py",
+    "config.py",
+}
 """What each recipe, or each kind of model, has one of."""
 
 
