@@ -298,7 +298,7 @@ def test_a_vocabulary_of_another_length_names_both_lengths(tmp_path, vocab):
 
 def test_files_that_hold_no_weights(tmp_path, vocab):
     torch.save({"optimizer": {}, "trainset_list": [1], "validset": 2, "epoch": 3}, tmp_path / "trainer_states.pt")
-    with pytest.raises(AsrLabError, match="no weights.*optimizer"):
+    with pytest.raises(AsrLabError, match=r"no weights.*optimizer"):
         read_weights(tmp_path / "trainer_states.pt")
     torch.save(theirs().state_dict(), tmp_path / "model.pt")
     (tmp_path / "cut.pt").write_bytes((tmp_path / "model.pt").read_bytes()[:3000])
