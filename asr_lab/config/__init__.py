@@ -1,1 +1,1 @@
-"""Configuration: what can be set (`schema`), how it is read (`load`), and what makes a run itself (`identity`)."""
+"""Configuration: settings (`schema`), reading (`load`), and signatures and names of runs (`identity`)."""

@@ -1,4 +1,4 @@
-"""Dotted keys (`train.lr`) and nested mappings, one as the other."""
+"""Convert between dotted keys (`train.lr`) and nested mappings."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from typing import Any
 
 
 def nest(pairs: Mapping[str, Any], into: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Dotted keys as nested dictionaries, laid over `into` (which stays as it is)."""
-    whole: dict[str, Any] = dict(into or {})
+    """Convert dotted keys to nested dictionaries, merged into a copy of `into`."""
+    nested: dict[str, Any] = dict(into or {})
     for key, value in pairs.items():
         head, dot, tail = key.partition(".")
         if dot:
-            inner = whole.get(head)
-            whole[head] = nest({tail: value}, inner if isinstance(inner, Mapping) else {})
+            inner = nested.get(head)
+            nested[head] = nest({tail: value}, inner if isinstance(inner, Mapping) else {})
         elif isinstance(value, Mapping):
-            inner = whole.get(head)
-            whole[head] = nest(value, inner if isinstance(inner, Mapping) else {})
+            inner = nested.get(head)
+            nested[head] = nest(value, inner if isinstance(inner, Mapping) else {})
         else:
-            whole[head] = value
-    return whole
+            nested[head] = value
+    return nested
 
 
-def leaves(said: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested mappings as dotted keys, each with its value."""
-    for key, value in said.items():
+def leaves(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the dotted key and value of each leaf of nested mappings."""
+    for key, value in nested.items():
         if isinstance(value, Mapping):
             yield from leaves(value, f"{prefix}{key}.")
         else:

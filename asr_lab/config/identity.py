@@ -1,4 +1,4 @@
-"""What makes a run itself: what differs from the defaults, its signature, its name, its parameters."""
+"""Identity of a run: differences from the defaults, signature, name and parameters."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOT_IDENTITY = {"run.name", "run.register_as", "run.threads", "train.num_workers
 NOT_IDENTITY |= {"adapter.save_dir", "adapter.frames", "train.save_every", "run.license", "run.intended_use"}
 NOT_IDENTITY |= {"train.gradient_checkpointing", "model.merged"}
 NOT_IDENTITY |= {"train.examples", "evaluate.save_predictions", "evaluate.learners"}
-"""Keys that change how a run is called, kept or hurried, but not what it computes."""
+"""Keys that affect names, storage or speed of a run, but not its results."""
 
 _UNNAMED = {
     "recipe",
@@ -38,37 +38,37 @@ _UNNAMED = {
 
 _OF_A_BASE = {f"model.{size}" for size in ("hidden_size", "num_layers", "num_heads", "conv_channels", "dropout")}
 _OF_A_BASE |= {"model.rnn_type", "model.bidirectional"}
-"""Sizes that `model.pretrained` brings along."""
+"""Sizes that are taken from `model.pretrained`."""
 
 
 def flat(config: BaseModel) -> dict[str, Any]:
-    """The configuration as dotted keys and plain values: a run's parameters."""
+    """Return the configuration as dotted keys and plain values, as logged as parameters of a run."""
     return dict(leaves(config.model_dump(mode="json")))
 
 
 def defaults(kind: type[BaseModel]) -> dict[str, Any]:
-    """The default of every key that has one, as `flat` writes them."""
-    found: dict[str, Any] = {}
+    """Return the defaults of all keys that have one, in the format of `flat`."""
+    values: dict[str, Any] = {}
     for name, info in kind.model_fields.items():
         if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
-            found |= {f"{name}.{key}": value for key, value in defaults(info.annotation).items()}
+            values |= {f"{name}.{key}": value for key, value in defaults(info.annotation).items()}
         elif info.default is not PydanticUndefined:
             value = info.default
-            found[name] = list(value) if isinstance(value, tuple) else value
-    return found
+            values[name] = list(value) if isinstance(value, tuple) else value
+    return values
 
 
 def differences(config: BaseModel) -> dict[str, Any]:
-    """What differs from the defaults of the recipe, as dotted keys."""
+    """Return the dotted keys and values that differ from the defaults of the recipe."""
     usual = defaults(type(config))
     return {key: value for key, value in flat(config).items() if key not in usual or usual[key] != value}
 
 
 def signature(config: BaseModel, data: Mapping[str, str]) -> str:
-    """Eight hexadecimal digits of what the run computes: its recipe, its differences and its data's digests.
+    """Return eight hexadecimal digits that identify the recipe, its settings and its data.
 
-    Paths of manifests do not count, what is in them does (`data`: split -> digest), so a moved corpus is the same
-    experiment and a changed one is another.
+    Data counts by the digest of its content (`data`: split -> digest), not by path: a moved corpus has the same
+    signature, a changed one does not.
     """
     paths = {f"data.{split}" for split in data} | {f"{phase}.train" for phase in data}
     paths |= {"evaluate.data", "evaluate.adapter", "pool.data"}
@@ -79,12 +79,12 @@ def signature(config: BaseModel, data: Mapping[str, str]) -> str:
 
 
 def run_name(config: BaseModel, name: str, limit: int = 60) -> str:
-    """`<name>-<what differs>`: `base-batch_size=32-lr=0.001`; the recorder appends the run's id."""
-    found = differences(config)
-    unnamed = _UNNAMED | NOT_IDENTITY | (_OF_A_BASE if found.get("model.pretrained") else set())
+    """Return `<name>-<differences>`, such as `base-batch_size=32-lr=0.001`; the recorder appends the run's id."""
+    changed = differences(config)
+    unnamed = _UNNAMED | NOT_IDENTITY | (_OF_A_BASE if changed.get("model.pretrained") else set())
     parts = [
         f"{key.rsplit('.', 1)[-1]}={_short(value)}"
-        for key, value in found.items()
+        for key, value in changed.items()
         if key not in unnamed and not key.startswith("data.")
     ]
     return "-".join([name, *parts])[:limit].rstrip("-=.,")
@@ -92,14 +92,16 @@ def run_name(config: BaseModel, name: str, limit: int = 60) -> str:
 
 def _short(value: Any) -> str:
     if isinstance(value, float):
-        value = f"{value:.4g}"  # what a search draws has seventeen digits
+        value = f"{value:.4g}"  # sampled values have seventeen digits
     text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
     return re.sub(r"[^\w.,@-]+", "_", text)[-24:]
 
 
 def dump_yaml(config: BaseModel) -> str:
-    """The configuration as YAML that runs again, the `config.yaml` of a run: the whole, or of one of several trainings
-    what was set, for what was not is each training's own."""
+    """Return the configuration as YAML, which can be run again.
+
+    A configuration of several trainings contains only what was set, since defaults differ between the trainings.
+    """
     family = FAMILIES.get(getattr(config, "recipe", ""))
     content = config.model_dump(mode="json", exclude_unset=family is not None and family.several)
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)

@@ -1,4 +1,4 @@
-"""From YAML and `key=value` to a checked configuration; every mistake is told at once, with the nearest name."""
+"""Read and validate a configuration from YAML and `key=value`; all errors are reported at once."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _NEXT_KEY = re.compile(r",(?=\s*[A-Za-z_][\w.]*\s*=)")
 
 
 def parse_overrides(texts: Iterable[str]) -> dict[str, Any]:
-    """`["a.b=1", "c=2,d=x"]` -> `{"a.b": 1, "c": 2, "d": "x"}`; values are YAML, lists may be `512,256`.
+    """Parse `["a.b=1", "c=2,d=x"]` to `{"a.b": 1, "c": 2, "d": "x"}`; values are YAML, lists may be `512,256`.
 
-    Names of the older systems become their config keys (`ALIASES`); `load` turns those that depend on the family.
+    Names of older systems are replaced by config keys (`ALIASES`); `load` replaces those that depend on the family.
     """
     pairs: dict[str, Any] = {}
     depend = {name for family in FAMILIES.values() for name in family.aliases}
@@ -48,7 +48,7 @@ def _value(text: str) -> Any:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file that holds a mapping; nested or dotted keys."""
+    """Read a YAML file that contains a mapping with nested or dotted keys."""
     if not path.is_file():
         known = sorted(str(p) for p in Path("experiments").glob("*/*.yaml"))
         raise AsrLabError("no such config file", where=str(path), allowed=listing(known) or "a YAML file")
@@ -64,10 +64,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def load(path: Path | None, overrides: Mapping[str, Any], *recipes: str) -> Any:
-    """Read `path` (None: defaults alone), lay `overrides` (dotted keys) over it, and check the whole.
+    """Read `path` (None: defaults only), apply `overrides` (dotted keys), and validate the result.
 
-    `recipes` are those that the file may be for, the first the one where it says nothing; none: what it says.
-    Names that say the file's type of model follow an override of it. Raises `AsrLabError` that lists all errors.
+    `recipes` are the recipes that the file may be for, the first one the default; without any, the file names its
+    recipe. Names that end in the file's model type follow an override of the type. Raise `AsrLabError` listing all
+    errors.
     """
     given = nest(read_yaml(path) if path else {})
     named = overrides.get("recipe", given.get("recipe", recipes[0] if recipes else ""))
@@ -89,7 +90,7 @@ def load(path: Path | None, overrides: Mapping[str, Any], *recipes: str) -> Any:
 
 
 def _named_by_type(given: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, str]:
-    """Names in a file that end in its `model.type`, such as `pronunciation-cross`, by an override of the type."""
+    """Update names in a file that end in its `model.type`, such as `pronunciation-cross`, after an override of it."""
     model, run, new = given.get("model"), given.get("run"), overrides.get("model.type")
     if not (isinstance(model, Mapping) and isinstance(run, Mapping) and isinstance(new, str)):
         return {}
@@ -98,8 +99,8 @@ def _named_by_type(given: Mapping[str, Any], overrides: Mapping[str, Any]) -> di
 
 
 def validate(kind: type[E], content: Mapping[str, Any], where: str) -> E:
-    """`content` as a `kind`, or one `AsrLabError` that names each wrong key and value."""
-    content = _as_written(kind, content)
+    """Validate `content` as a `kind`; raise one `AsrLabError` that lists all invalid keys and values."""
+    content = _completed(kind, content)
     try:
         return kind.model_validate(content)
     except ValidationError as error:
@@ -109,42 +110,42 @@ def validate(kind: type[E], content: Mapping[str, Any], where: str) -> E:
         raise AsrLabError(what, where=where) from error
 
 
-def _as_written(kind: type[BaseModel], content: Mapping[str, Any]) -> dict[str, Any]:
-    """`hidden_dims: 256` means `[256]`; a section nothing was said of is an empty one."""
-    whole = dict(content)
+def _completed(kind: type[BaseModel], content: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert `hidden_dims: 256` to `[256]`, and add missing sections as empty ones."""
+    completed = dict(content)
     for name, info in kind.model_fields.items():
         annotation = info.annotation
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            if isinstance(whole.setdefault(name, {}), Mapping):
-                whole[name] = _as_written(annotation, whole[name])
-        elif name not in whole:
+            if isinstance(completed.setdefault(name, {}), Mapping):
+                completed[name] = _completed(annotation, completed[name])
+        elif name not in completed:
             continue
-        elif get_args(annotation)[1:] == (Ellipsis,) and not isinstance(whole[name], list | tuple):
-            whole[name] = [] if whole[name] == "" else [whole[name]]
-    return whole
+        elif get_args(annotation)[1:] == (Ellipsis,) and not isinstance(completed[name], list | tuple):
+            completed[name] = [] if completed[name] == "" else [completed[name]]
+    return completed
 
 
 def keys(kind: type[BaseModel], prefix: str = "") -> dict[str, str]:
-    """Every dotted key of a configuration with its help text."""
-    found: dict[str, str] = {}
+    """Return all dotted keys of a configuration with their help texts."""
+    texts: dict[str, str] = {}
     for name, info in kind.model_fields.items():
         annotation = info.annotation
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            found |= keys(annotation, f"{prefix}{name}.")
+            texts |= keys(annotation, f"{prefix}{name}.")
         else:
-            found[prefix + name] = " ".join((info.description or "").split())
-    return found
+            texts[prefix + name] = " ".join((info.description or "").split())
+    return texts
 
 
 def required(kind: type[BaseModel], prefix: str = "") -> set[str]:
-    """The dotted keys of a configuration that have to be given."""
-    found: set[str] = set()
+    """Return the dotted keys of a configuration that have no default."""
+    names: set[str] = set()
     for name, info in kind.model_fields.items():
         if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
-            found |= required(info.annotation, f"{prefix}{name}.")
+            names |= required(info.annotation, f"{prefix}{name}.")
         elif info.is_required():
-            found.add(prefix + name)
-    return found
+            names.add(prefix + name)
+    return names
 
 
 def _explain(kind: type[BaseModel], problem: Any) -> str:
@@ -158,6 +159,6 @@ def _explain(kind: type[BaseModel], problem: Any) -> str:
     if problem["type"] == "missing":
         return f"{key}: required, but not set"
     if problem["type"] == "value_error" and isinstance(problem["input"], Mapping):
-        return str(problem["ctx"]["error"])  # of several keys together; it names them
+        return str(problem["ctx"]["error"])  # concerns several keys; the message names them
     message = str(problem["msg"]).removeprefix("Value error, ")
     return f"{key}: {message[0].lower()}{message[1:]}, not {problem['input']!r}"

@@ -1,4 +1,4 @@
-"""Names that people give, where not every name will do."""
+"""Validation of user-given names."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ _REFUSED = '/:@"'  # signs of URIs, and of MLflow's filters, which cannot hold b
 
 
 def registered_name(name: str) -> str:
-    """The name, if a model can be registered under it and found again by `models:/NAME@alias`.
+    """Return the name if a model can be registered under it and loaded by `models:/NAME@alias`.
 
-    Raises `ValueError` that says which signs it has that no such name may have.
+    Raise `ValueError` listing the characters that are not allowed.
     """
     wrong = sorted({sign for sign in name if sign in _REFUSED or not sign.isprintable()})
     if wrong or name != name.strip() or name in ("", ".", ".."):

@@ -89,7 +89,7 @@ def test_recordings_that_are_there_twice_are_not_parted_by_chance(home):
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        (["data.sizes=2,4"], "data.learn_from is for one person"),
+        (["data.sizes=2,4"], "data.sizes needs data.each"),
         (["adapter.form=plain", "adapter.strength=0.5"], "a plain one has none"),
         (["train.imitate_epochs=9"], "is for adapter.form=plain"),
         (["--each", "speaker"], "either --each or --name"),

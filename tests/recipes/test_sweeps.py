@@ -199,7 +199,7 @@ def test_error_against_size_keeps_the_models_of_the_front(person):
 
 
 def test_what_is_wrong_is_said_before_anything_runs(person):
-    other = [("objective=val/wer", "no adapter logs the metric 'val/wer'"), ("space.train.lr.low=1", "turned round")]
+    other = [("objective=val/wer", "no adapter logs the metric 'val/wer'"), ("space.train.lr.low=1", "is above")]
     other += [
         ("space.train.lrr=0.1,0.2", "did you mean train.lr?"),
         ("adapter.dropuot=0.1", "did you mean adapter.dropout"),

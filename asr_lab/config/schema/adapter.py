@@ -1,4 +1,4 @@
-"""Adapting a recogniser to one person."""
+"""Configuration of speaker adaptation."""
 
 from __future__ import annotations
 
@@ -11,75 +11,76 @@ from asr_lab.config.schema.loop import Loop
 
 
 class Adapter(Section):
-    """One person's MLP on the frozen base's RNN output."""
+    """A speaker's MLP on the encoder outputs of a frozen base model."""
 
     name: str
-    """Whose adapter it is: letters, digits, `-`, `_` and Korean syllables; it names file and registry entry."""
+    """Name of the speaker, used for the file and the registry entry: letters, digits, `-`, `_`, Korean syllables."""
     base: str = "models:/deepspeech2@champion"
-    """The frozen base: a registry URI, `runs:/ID/model`, or a folder."""
+    """The frozen base model: a registry URI, `runs:/ID/model`, or a folder."""
     form: Literal["residual", "plain"] = "residual"
-    """`residual`: what the MLP says is added to the base's own logits, and starts at nothing. `plain`: the MLP stands
-    in the place of the base's output layer, as in the files of older systems (compared in experiments/RESULTS.md)."""
+    """`residual`: the output of the MLP, zero at first, is added to the base's logits. `plain`: the MLP replaces the
+    base's output layer, as in files of older systems (compared in experiments/RESULTS.md)."""
     strength: Literal["auto"] | Share = "auto"
-    """The share of what a residual adapter has learned that it adds; 0 is the base. `auto`: the one with the fewest
-    character errors when an adapter that learned from half of the utterances hears the other half."""
+    """Scale of a residual adapter's output; 0 is the base. `auto`: the scale with the fewest character errors when an
+    adapter trained on half of the utterances transcribes the other half."""
     hidden_dims: tuple[Positive, ...] = Field(default=(512, 256), min_length=1)
     """Width of each hidden layer."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     save_dir: str = "adapters"
     """Folder of the `{name}_adapter.pt` files."""
     frames: Literal["auto", "memory", "disk"] = "auto"
-    """Where the base's frames are kept; `auto`: on disk when they would take more than half of the free memory."""
+    """Where encoder outputs are cached; `auto`: on disk if they would take more than half of the free memory."""
 
     @model_validator(mode="after")
     def _strength_of_what(self) -> Self:
         if self.form == "plain" and self.strength != "auto":
-            raise ValueError("adapter.strength is that of a residual adapter; a plain one has none")
+            raise ValueError("adapter.strength has no effect with adapter.form=plain; a plain one has none")
         return self
 
 
 class AdapterData(Section):
-    """One person's utterances."""
+    """The speaker's utterances."""
 
     train: str = ""
     """Manifest to adapt on; empty: the demo corpus' speaker of that name."""
     test: str = ""
-    """Manifest held out for the figures; empty: a share of `train` is held out."""
+    """Test manifest; empty: a share of `train` is held out."""
     test_share: Share = 0.3
-    """Share of the utterances held out when there is no `test`."""
+    """Share of the utterances held out for testing without `test`."""
     cross_fit: int | str = ""
-    """A field of the utterances (such as `block`), or a number of folds to draw: adapt on all folds but one and test
-    on that one, for each in turn; the figures then cover every utterance once, and the adapter kept learns from all."""
+    """Cross-validation by a field of the utterances (such as `block`) or a number of random folds: train on all folds
+    but one and test on that one, in turn. The metrics cover every utterance once; the saved adapter is trained on all.
+    """
     learn_from: int = Field(default=0, ge=0)
-    """Learn from so many utterances, drawn by the seed (of each fold, when cross-fitting); 0: from all there are."""
+    """Number of training utterances, drawn at random (from each fold with `cross_fit`); 0: all."""
     each: str = ""
-    """A field of the utterances (such as `speaker`): an adapter for each of its values, and figures of them pooled."""
+    """A field of the utterances (such as `speaker`): train one adapter per value, and pool their metrics."""
     sizes: tuple[Positive, ...] = ()
-    """With `each`: measure also adapters that learned from so many utterances, such as 2,5,10."""
+    """With `each`: also evaluate adapters trained on fewer utterances, such as 2,5,10."""
     interval_unit: Literal["utterance", "word"] = "utterance"
-    """What is resampled for the interval of the difference; `word` where each word is a recording of its own."""
+    """Resampling unit of the confidence interval; `word` if each word is a separate recording."""
 
     @model_validator(mode="after")
     def _sizes_of_whom(self) -> Self:
         if self.sizes and not self.each:
-            raise ValueError("data.sizes is for data.each; data.learn_from is for one person")
+            raise ValueError("data.sizes needs data.each; use data.learn_from for a single adapter")
         return self
 
 
 class AdapterTrain(Loop):
-    """The training loop of an adapter; the learning rate is high because only an MLP learns."""
+    """The training loop of an adapter; the learning rate is high because only an MLP is trained."""
 
     batch_size: Positive = 4
-    """Small, for one person has little data: an update for every four utterances."""
+    """Utterances per update; small because a single speaker has little data."""
     imitate_epochs: int = Field(default=3, ge=0)
-    """Epochs in which a plain adapter first learns what its base says (distillation; no transcripts are needed), so
-    that it starts no worse; a residual one starts there by itself."""
+    """Epochs of distillation from the base before training a plain adapter (no transcripts needed), so that it starts
+    at the accuracy of the base; a residual one does so by itself."""
     lr: float = Field(default=2e-3, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
 
 
 class AdapterExperiment(Experiment):
-    """Adapt a recogniser to one person."""
+    """Adapt a recogniser to one speaker."""
 
     recipe: Literal["adapter"] = "adapter"
     adapter: Adapter
@@ -92,7 +93,7 @@ class AdapterExperiment(Experiment):
         if self.adapter.form == "residual" and self.train.imitate_epochs != usual:
             raise ValueError("train.imitate_epochs is for adapter.form=plain; a residual adapter starts at its base")
         if self.data.each and self.run.register_as:
-            raise ValueError("run.register_as is one name; with data.each each adapter is registered under its own")
+            raise ValueError("run.register_as is one name; with data.each, adapters are registered by their own names")
         return self
 
     def without_traces(self, folder: str) -> Self:

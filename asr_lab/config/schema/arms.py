@@ -1,4 +1,4 @@
-"""Comparing ways of fine-tuning one base: arms that differ in a few keys, trained and held against each other."""
+"""Configuration of a comparison of fine-tuning methods: methods that differ in a few keys, trained and compared."""
 
 from __future__ import annotations
 
@@ -18,22 +18,21 @@ UNTOUCHED = "untouched"
 
 
 _OF_ALL = ("data.test", "run.register_as")
-"""Keys that no arm has of its own."""
+"""Keys that all methods share."""
 
 
 class Comparison(Section):
-    """How the speed of arms is measured once they are trained: each in turn with the first one, in one process."""
+    """Measurement of inference speed after training: each method alternates with the first one, in one process."""
 
     utterances: Positive = 16
-    """So many test utterances, of all durations, are recognised again and again."""
+    """Number of test utterances, of all durations, that are transcribed repeatedly."""
     batch_size: Positive = 8
     rounds: Positive = 7
-    """How often each arm recognises them; the median counts."""
+    """Number of repetitions; the median is reported."""
 
 
 class ArmsExperiment(Experiment):
-    """Train the arms of a comparison and compare them; each is a wav2vec2 experiment of these sections and its own
-    keys."""
+    """Train and compare fine-tuning methods; each is a wav2vec2 experiment with these sections and its own keys."""
 
     recipe: Literal["arms"] = "arms"
     data: Data = Data()
@@ -41,8 +40,8 @@ class ArmsExperiment(Experiment):
     model: Wav2Vec2Model = Wav2Vec2Model()
     train: Wav2Vec2Train = Wav2Vec2Train()
     arms: dict[str, Any] = Field(min_length=2)
-    """Name -> keys in which the arm differs (`r32: {model.lora.r: 32}`), or `untouched`: `model.pretrained` as it is.
-    The first one is what the others are held against."""
+    """Name -> keys in which the method differs (`r32: {model.lora.r: 32}`), or `untouched`: `model.pretrained` without
+    training. The others are compared with the first one."""
     compare: Comparison = Comparison()
 
     @field_validator("arms")
@@ -72,5 +71,5 @@ class ArmsExperiment(Experiment):
 
 
 def _of_all(keys: Mapping[str, Any] | str) -> list[str]:
-    """The keys of an arm that are not its own to set."""
+    """Return the keys of a method that all methods have to share."""
     return [key for key, _ in leaves(keys) if key in _OF_ALL] if isinstance(keys, Mapping) else []

@@ -1,4 +1,4 @@
-"""What is done to training audio."""
+"""Configuration of the augmentation of training audio."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from asr_lab.config.schema.base import Section, Share
 
 
 class Sound(Section):
-    """What is done to the sound, whatever model hears it; seeded by (seed, epoch, utterance)."""
+    """Augmentation of the waveform, for all models; seeded by (seed, epoch, utterance)."""
 
     speed_factors: tuple[Annotated[float, Field(gt=0.5, lt=2)], ...] = (1.0,)
     """Speed perturbation: one of these factors for each utterance (Ko et al. 2015 use 0.9, 1.0, 1.1)."""
     speed_share: Share = 1.0
-    """Share of the utterances that speed perturbation draws a factor for, anew each epoch."""
+    """Share of the utterances with speed perturbation, drawn anew each epoch."""
     noise_snr_db: tuple[float, ...] = Field(default=(), max_length=2)
-    """Background noise at a signal-to-noise ratio drawn between these (dB), such as 5,20; empty: no noise."""
+    """Range of the signal-to-noise ratio of added background noise (dB), such as 5,20; empty: no noise."""
     noise: str = "pink"
-    """`pink`, `white`, or a manifest of recordings of which pieces are cut (they need no transcript)."""
+    """`pink`, `white`, or a manifest of noise recordings (they need no transcript)."""
     noise_share: Share = 0.5
-    """Share of the utterances that get noise, drawn anew each epoch."""
+    """Share of the utterances with noise, drawn anew each epoch."""
 
     @property
     def noise_manifest(self) -> str:
-        """The manifest that noise is cut from; empty where noise is made, or there is none."""
+        """The manifest of noise recordings; empty for synthetic noise, or none."""
         return self.noise if self.noise_snr_db and self.noise not in ("pink", "white") else ""
 
     @field_validator("noise_snr_db")
@@ -37,7 +37,7 @@ class Sound(Section):
 
 
 class Augment(Sound):
-    """What is done to training audio, seeded by (seed, epoch, utterance), so a resumed run repeats it."""
+    """Augmentation of filter banks, seeded by (seed, epoch, utterance), so that a resumed run repeats it."""
 
     time_masks: int = Field(default=2, ge=0)
     """SpecAugment (Park et al. 2019): number of time masks."""
@@ -50,8 +50,8 @@ class Augment(Sound):
 
 
 class Wav2Vec2Augment(Sound):
-    """What is done to training audio; SpecAugment (Park et al. 2019) masks the encoder's input frames and channels,
-    in the place of the masking that the base brings along."""
+    """Augmentation for the wav2vec2 family; SpecAugment (Park et al. 2019) masks the encoder's input frames and
+    channels, and replaces the masking of the base model."""
 
     time_masks: int = Field(default=2, ge=0)
     """SpecAugment: number of time masks."""

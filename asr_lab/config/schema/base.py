@@ -1,4 +1,4 @@
-"""What every experiment has: sections, the run, the text and the data."""
+"""Configuration sections that all experiments share: run, text and data."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SomeShare = Annotated[float, Field(gt=0, le=1)]
 
 
 class Run(Section):
-    """How the run is called and kept."""
+    """Name, seed and registration of the run."""
 
     name: str = ""
     """First part of the run's name in MLflow; empty: the model's name."""
@@ -35,11 +35,11 @@ class Run(Section):
     register_as: str = ""
     """Name in the model registry under which the best model becomes a version; empty: not registered."""
     threads: int = 0
-    """CPU threads of PyTorch; 0: one for each core that is free when the run begins, or OMP_NUM_THREADS."""
+    """CPU threads of PyTorch; 0: OMP_NUM_THREADS, or the number of idle cores when the run starts."""
     license: str = ""
-    """Licence of the model for its card, such as `apache-2.0`; empty: that of its base, where it says so."""
+    """Licence for the model card, such as `apache-2.0`; empty: that of the base model, if known."""
     intended_use: str = ""
-    """What the model is meant for, for its card."""
+    """Intended use, for the model card."""
 
     @field_validator("register_as")
     @classmethod
@@ -48,61 +48,61 @@ class Run(Section):
 
 
 class Text(Section):
-    """The text normaliser, applied alike to transcripts for training and to references for scoring."""
+    """The text normaliser, applied to training transcripts and to references for scoring."""
 
     unicode: Literal["NFC", "NFKC"] = "NFC"
-    """Unicode normal form; NFC keeps Korean syllables whole."""
+    """Unicode normal form; NFC keeps Korean syllables composed."""
     lowercase: bool = True
-    """Fold the case (Unicode case folding is not used: `lower()`)."""
+    """Convert to lower case (`str.lower`, not Unicode case folding)."""
     strip_punctuation: bool = True
-    """Drop punctuation and symbols, but for the apostrophe inside a word."""
+    """Remove punctuation and symbols, except apostrophes inside words."""
     transcription: Literal["plain", "spelling", "phonetic"] = "plain"
-    """KsponSpeech's `(70%)/(칠십 퍼센트)`: which of the two is meant; its noise marks (`b/ l/ n/ o/ u/ + *`) go.
-    `plain`: transcripts are as they are, but for AI-Hub's tags: `(FP:어)` is 어 in all three."""
+    """Which variant of KsponSpeech's `(70%)/(칠십 퍼센트)` to use; its noise marks (`b/ l/ n/ o/ u/ + *`) are removed.
+    `plain`: transcripts are unchanged. AI-Hub's tag `(FP:어)` becomes 어 in all three."""
     numbers: Literal["keep", "korean"] = "keep"
-    """`korean`: digits are read out as Korean words, `3개` as 세 개, `3층` as 삼 층; `keep`: they stay."""
+    """`korean`: write digits as Korean words, `3개` as 세 개, `3층` as 삼 층; `keep`: leave them unchanged."""
     units: Literal["characters", "jamo"] = "characters"
-    """What a class stands for: a character (a Korean syllable is one), or a jamo of a syllable. Error rates are those
-    of composed text either way."""
+    """Output units: characters (a Korean syllable is one), or jamo. Error rates are computed on composed text either
+    way."""
 
 
 class Data(Section):
-    """Which utterances are learned from, chosen on and tested on. Manifests are Lhotse cuts, `*.jsonl.gz`."""
+    """Training, validation and test data. Manifests are Lhotse cuts, `*.jsonl.gz`."""
 
     train: str = Field(default="corpora/demo/train.jsonl.gz", min_length=1)
-    """Manifest to learn from."""
+    """Training manifest."""
     val: str = Field(default="corpora/demo/val.jsonl.gz", min_length=1)
-    """Manifest on which the best epoch is chosen; never the test data."""
+    """Validation manifest, used to choose the best epoch; not the test data."""
     test: str = "corpora/demo/test.jsonl.gz"
-    """Manifest of the final figures; empty: no test."""
+    """Test manifest; empty: no test."""
     text: Text = Text()
     max_duration_s: float = Field(default=20.0, gt=0)
-    """Longer utterances (seconds) are left out of training, counted and named."""
+    """Longer utterances (seconds) are excluded from training and reported."""
     phonemes: bool = False
-    """Score in phonemes too (`val/per` of each epoch, `test/per`), by eSpeak NG and the utterances' language."""
+    """Also compute phoneme error rates (`val/per` per epoch, `test/per`) with eSpeak NG, by language."""
 
 
 class Experiment(Section):
-    """What is run once: the first two fields of every family's configuration."""
+    """Fields that the configurations of all families share."""
 
     recipe: str
     """The family (`asr_lab.families`)."""
     run: Run = Run()
 
     def manifests(self) -> dict[str, str]:
-        """Split -> manifest, of those that are named."""
+        """Return the manifest of each split that is set."""
         data = getattr(self, "data", None)
         named = {split: str(getattr(data, split, "")) for split in SPLITS}
         noise = getattr(getattr(self, "augment", None), "noise_manifest", "")
         return {split: path for split, path in {**named, "noise": noise}.items() if path}
 
     def without_traces(self, folder: str) -> Self:
-        """The same, with what it would write outside its run written into `folder`."""
+        """Return a copy that writes all files outside the run into `folder`."""
         return self
 
 
 class RecognitionModel(Section):
-    """The first field of every recogniser's network."""
+    """Fields that the networks of all recognisers share."""
 
     pretrained: str = ""
-    """The model that training starts from; empty: from scratch."""
+    """Model to fine-tune; empty: train from scratch."""

@@ -1,4 +1,4 @@
-"""Fine-tuning by a curriculum of phases: more data, weaker steps, and a gate behind each phase."""
+"""Configuration of curriculum fine-tuning: phases of growing data and smaller steps, with a gate after each."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ from asr_lab.config.schema.wav2vec2 import Wav2Vec2Model, Wav2Vec2Train
 
 
 class Phase(Section):
-    """One phase: what it learns from, how, and what it must reach."""
+    """One phase: its data, training settings and target."""
 
     train: str = ""
-    """Manifest to learn from, which holds all of the phase before; empty: `share` of `data.train`."""
+    """Training manifest, a superset of the previous phase's; empty: `share` of `data.train`."""
     share: SomeShare = 1.0
-    """Share of `data.train`; each phase holds all of the one before."""
+    """Share of `data.train`; each phase includes the data of the previous one."""
     epochs: Positive = 5
     lr: AboveZero = 1e-4
     """Peak learning rate."""
     warmup_steps: Count = 0
-    """Updates spent warming up, in the place of `train.warmup_share` but at most half of all; 0: that share."""
+    """Warm-up updates, instead of `train.warmup_share`, at most half of all updates; 0: use that share."""
     grad_clip: NotNegative = 1.0
     """Largest gradient norm; 0: no clipping."""
     augment_strength: Share = 1.0
     """Scales the widths of SpecAugment's masks; 0: none."""
     speed_share: Share = 0.0
-    """Share of the utterances at another speed (`curriculum.speed_factors`)."""
+    """Share of the utterances with speed perturbation (`curriculum.speed_factors`)."""
     patience: Positive = 3
-    """Epochs without a better validation WER after which the phase stops."""
+    """Stop the phase after this many epochs without a better validation WER."""
     min_delta: Share = 0.005
-    """How much lower (0.01 is one point) the WER must be to count as better for `patience`."""
+    """Smallest decrease of the WER (0.01 is one point) that counts as better for `patience`."""
     target: Share = 0.15
-    """Validation WER that is aimed at."""
+    """Target validation WER."""
     accept: Share = 0.18
-    """Highest validation WER with which the curriculum goes on."""
+    """Highest validation WER with which the curriculum continues."""
     unfreeze: bool = False
-    """Merge the adapters into the base and let everything learn, the convolutions too; skipped where the phase before
-    met its target, or its validation WER had stopped falling."""
+    """Merge adapters into the base and train all layers, including the convolutions; skipped if the previous phase met
+    its target, or if its validation WER had stopped improving."""
 
     @model_validator(mode="after")
     def _a_gate(self) -> Self:
@@ -61,7 +61,7 @@ class Phase(Section):
 
 
 class Phase1(Phase):
-    """Start: little data, light augmentation."""
+    """First phase: little data, light augmentation."""
 
     share: SomeShare = 0.2
     epochs: Positive = 10
@@ -75,7 +75,7 @@ class Phase1(Phase):
 
 
 class Phase2(Phase):
-    """Domain: most of the data, full augmentation."""
+    """Second phase: most of the data, full augmentation."""
 
     share: SomeShare = 0.6
     epochs: Positive = 8
@@ -87,7 +87,7 @@ class Phase2(Phase):
 
 
 class Phase3(Phase):
-    """Refine: all of the data."""
+    """Third phase: all data."""
 
     warmup_steps: Count = 500
     augment_strength: Share = 0.75
@@ -95,7 +95,7 @@ class Phase3(Phase):
 
 
 class Phase4(Phase):
-    """Soft unfreezing: everything learns a little; over-fitting is its risk."""
+    """Fourth phase: fine-tune all layers with a small learning rate; it may overfit."""
 
     epochs: Positive = 2
     lr: AboveZero = 5e-5
@@ -109,18 +109,18 @@ class Phase4(Phase):
 
 
 class Curriculum(Section):
-    """How the phases are cut out of the data."""
+    """How the data of the phases is selected."""
 
     order: Literal["stratified", "file"] = "stratified"
-    """`stratified`: each phase has the ages, SNRs and durations of the whole; `file`: the first of the manifest."""
+    """`stratified`: each phase has the distribution of ages, SNRs and durations of all data; `file`: manifest order."""
     hard_share: Share | None = None
     """Share of hard utterances (low SNR, long) in each phase; empty: as in the data."""
     speed_factors: tuple[float, ...] = (0.9, 1.1)
-    """The other speeds of `speed_share`."""
+    """Factors of speed perturbation."""
 
 
 class CurriculumExperiment(Experiment):
-    """Fine-tune a base of the wav2vec2 family by four phases, each from the best of the one before."""
+    """Fine-tune a base of the wav2vec2 family in four phases, each from the best of the previous one."""
 
     recipe: Literal["curriculum"] = "curriculum"
     data: Data = Data()
@@ -148,8 +148,8 @@ class CurriculumExperiment(Experiment):
 
     def phase(self, number: int) -> Phase:
         """Phase 1 to 4."""
-        found: Phase = getattr(self, f"phase{number}")
-        return found
+        phase: Phase = getattr(self, f"phase{number}")
+        return phase
 
 
 _NAMES = {"augment.strength": "augment_strength", "augment.speed_factors": "speed_share"}

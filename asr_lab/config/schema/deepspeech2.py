@@ -1,4 +1,4 @@
-"""Training a DeepSpeech2."""
+"""Configuration of DeepSpeech2 training."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from asr_lab.config.schema.recognition import RecognitionExperiment
 
 
 class DeepSpeech2Model(RecognitionModel):
-    """DeepSpeech2 (Amodei et al. 2016) as in KoSpeech; the small size here is the demo's."""
+    """DeepSpeech2 (Amodei et al. 2016) as in KoSpeech; the default sizes are those of the demo."""
 
     pretrained: str = ""
-    """Fine-tune: the model whose weights, vocabulary and text normaliser training starts from (a folder,
-    `models:/NAME@alias`, `runs:/ID/model`); its sizes are taken over. Empty: from scratch."""
+    """Model to fine-tune: a folder, `models:/NAME@alias` or `runs:/ID/model`, with its sizes, vocabulary and text
+    normaliser. Empty: train from scratch."""
     extend_vocabulary: bool = False
-    """With `pretrained`: give characters that it does not know classes of their own."""
+    """With `pretrained`: add classes for characters that are not in its vocabulary."""
     rnn_type: Literal["gru", "lstm", "rnn"] = "gru"
     hidden_size: Positive = 256
-    """Units of each direction."""
+    """Hidden units per direction."""
     num_layers: Positive = 2
     bidirectional: bool = True
     conv_channels: Positive = 16
-    """Channels of both convolutions; KoSpeech has 32, which doubles the cost on CPU at this size."""
+    """Channels of both convolutions; KoSpeech uses 32, which doubles the cost on CPU at this size."""
     head: Literal["layer_norm", "kospeech_layer_norm", "mlp"] = "layer_norm"
-    """The output layer as in KoSpeech's later commits, of February 2021, or v1 (imported models have their own)."""
+    """Output layer: that of KoSpeech's later commits, of February 2021, or of v1."""
 
 
 class DeepSpeech2Experiment(RecognitionExperiment):

@@ -1,4 +1,4 @@
-"""Scoring a recogniser."""
+"""Configuration of an evaluation."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from asr_lab.config.schema.base import Experiment, Positive, Section
 
 
 class Evaluation(Section):
-    """What is scored, and how."""
+    """Model, data and outputs of the evaluation."""
 
     model: str
     """The recogniser: a registry URI, `runs:/ID/model`, or a folder."""
     data: str
     """Manifest to score on."""
     adapter: str = ""
-    """A person's adapter: its name, its file or its registry URI; empty: the base alone."""
+    """A speaker's adapter: its name, file or registry URI; empty: the base model alone."""
     adapter_dir: str = "adapters"
     """Folder of the `{name}_adapter.pt` files."""
     split: str = "test"
     """Name of the data in metrics and artifacts (`test/wer`, `eval/test.parquet`)."""
     batch_size: Positive = 16
     audio: bool = False
-    """Put the audio into the page, to listen to; only where asked, for it is people's voices."""
+    """Embed the audio in the HTML page; off by default, since voices are personal data."""
     save_predictions: bool = False
-    """Keep all that is said of each utterance as `eval/<split>_predictions.jsonl` too, to be read without pandas."""
+    """Also save all predictions as `eval/<split>_predictions.jsonl`, one JSON object per utterance."""
     learners: bool = False
-    """For a model of pronunciation: a page for each speaker, with their audio, under `learners/`."""
+    """For a pronunciation model: one page per speaker, with audio, under `learners/`."""
     phonemes: bool = False
-    """Score in phonemes too (`test/per`), by eSpeak NG and the utterances' language."""
+    """Also compute the phoneme error rate (`test/per`) with eSpeak NG, by the utterances' language."""
 
 
 class EvaluateExperiment(Experiment):

@@ -1,4 +1,4 @@
-"""Putting evaluations together."""
+"""Configuration of pooled evaluations."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from asr_lab.config.schema.base import Experiment, Section
 
 
 class Pool(Section):
-    """Evaluations of parts, and what they are parts of."""
+    """The evaluations to pool, and their data."""
 
     runs: tuple[str, ...] = Field(min_length=1)
-    """Ids of the runs whose score tables are put together."""
+    """Ids of the evaluation runs to pool."""
     data: str
-    """Manifest of all their utterances, of which each was scored by exactly one of the runs."""
+    """Manifest of all utterances; each has to be scored by exactly one of the runs."""
     split: str = "test"
-    """Which of their splits is meant, and what it is called here."""
+    """Name of the split, in the runs and in the pooled evaluation."""
 
 
 class PoolExperiment(Experiment):
-    """One evaluation of those of several parts, such as the folds of a cross-fit."""
+    """Pool evaluations of several parts, such as the folds of a cross-validation."""
 
     recipe: Literal["pool"] = "pool"
     pool: Pool

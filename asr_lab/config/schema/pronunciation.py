@@ -1,4 +1,4 @@
-"""Training a model that hears which phonemes were said, and which of those that should have been said are wrong."""
+"""Configuration of the training of pronunciation assessment models."""
 
 from __future__ import annotations
 
@@ -17,50 +17,50 @@ class PronunciationData(Section):
     """Utterances with canonical and perceived phonemes (`asr_lab.data.pronunciation`). Manifests are `*.jsonl.gz`."""
 
     train: str = Field(default="corpora/l2/train.jsonl.gz", min_length=1)
-    """Manifest to learn from."""
+    """Training manifest."""
     val: str = Field(default="corpora/l2/val.jsonl.gz", min_length=1)
-    """Manifest on which the best epoch, thresholds, fusion and calibration are chosen; never the test data."""
+    """Validation manifest, used to choose the best epoch, thresholds, fusion and calibration; not the test data."""
     test: str = "corpora/l2/test.jsonl.gz"
-    """Manifest of the final figures; empty: no test."""
+    """Test manifest; empty: no test."""
     test_hard: str = ""
-    """A further manifest of speakers unlike those learned from; its figures are `test_hard/...`. Empty: none."""
+    """Second test manifest, of speakers unlike the training speakers; its metrics are `test_hard/...`. Empty: none."""
     max_duration_s: float = Field(default=20.0, gt=0)
-    """Longer utterances (seconds) are left out of training, counted and named."""
+    """Longer utterances (seconds) are excluded from training and reported."""
 
 
 class PronunciationModel(Section):
     """An encoder of the wav2vec2 family, phoneme CTC, and an error logit for each canonical phoneme."""
 
     type: Literal["simple", "transformer", "cross", "hierarchical"] = "cross"
-    """How errors are told. `simple`: frames around each aligned phoneme and its embedding -> MLP. `transformer`:
-    self-attention over the frames first. `cross`: canonical phonemes and frames attend to each other. `hierarchical`:
-    each task mixes the encoder's layers by weights of its own; phonemes know their word and their utterance."""
+    """Type of the head. `simple`: an MLP on each phoneme's embedding and the frames around its aligned span.
+    `transformer`: self-attention over the frames first. `cross`: canonical phonemes and frames attend to each other.
+    `hierarchical`: each task mixes the encoder's layers; phonemes attend to their word and utterance."""
     pretrained: str = ""
     """The encoder: a hub id (`facebook/wav2vec2-large-xlsr-53`, also with `@REVISION`), a folder, `models:/NAME@alias`
-    or `runs:/ID/model`, a model of this recipe too. Its sizes are taken over. Empty: from scratch, sizes below."""
+    or `runs:/ID/model`, also a pronunciation model; with its sizes. Empty: from scratch, with the sizes below."""
     freeze_features: bool = True
-    """The convolutions of a pretrained encoder's own front end stay as they are."""
+    """Freeze the convolutions of a pretrained encoder's front end."""
     hidden_size: Positive = 144
-    """Width of an encoder from scratch, which hears log-mel energies instead of samples."""
+    """Width of an encoder from scratch, whose input is log-mel energies instead of samples."""
     num_layers: Positive = 4
     """Layers of an encoder from scratch."""
     num_heads: Positive = 4
     """Attention heads of a layer of an encoder from scratch."""
     head_size: Positive = 128
-    """Width of what comes behind the encoder (1024 beside a large one)."""
+    """Width of the head (1024 with a large encoder)."""
     head_layers: Positive = 2
-    """Self-attention layers behind the encoder; `simple` has none."""
+    """Self-attention layers of the head; `simple` has none."""
     head_heads: Positive = 4
-    """Attention heads behind the encoder (8 beside a large one)."""
+    """Attention heads of the head (8 with a large encoder)."""
     cross_size: Positive = 64
-    """Width of the attention between the two tasks of `cross` (512 beside a large encoder)."""
+    """Width of the attention between the two tasks of `cross` (512 with a large encoder)."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     window: int = Field(default=2, ge=0)
-    """Frames of 20 ms before and behind a phoneme's aligned span that its error logit may attend to."""
+    """Frames of 20 ms before and after a phoneme's aligned span that it attends to."""
     diagnosis: bool = True
-    """Tell what was said in the place of each canonical phoneme too."""
+    """Also predict the phoneme spoken instead of each canonical phoneme."""
     scores: bool = False
-    """Predict a score of 0 to 2 for each canonical phoneme too, where the data has them."""
+    """Also predict a score of 0 to 2 for each canonical phoneme, if the data has scores."""
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
@@ -73,44 +73,44 @@ class PronunciationModel(Section):
 
 
 class PronunciationLoss(Section):
-    """What the tasks' losses count, and how errors, which are rare, are weighed."""
+    """Weights of the tasks' losses, and of errors, which are rare."""
 
     weights: Literal["fixed", "uncertainty"] = "fixed"
-    """`uncertainty`: each task's weight is learned (Kendall et al. 2018, arXiv:1705.07115), from the ones below."""
+    """`uncertainty`: learn each task's weight (Kendall et al. 2018, arXiv:1705.07115), starting from those below."""
     phonemes: float = Field(default=1.0, ge=0)
-    """Weight of CTC on what was said."""
+    """Weight of the CTC loss of the spoken phonemes."""
     errors: float = Field(default=1.0, ge=0)
-    """Weight of the error of each canonical phoneme (binary cross-entropy)."""
+    """Weight of error detection (binary cross-entropy)."""
     diagnosis: float = Field(default=0.3, ge=0)
-    """Weight of what was said in its place (cross-entropy); no effect without `model.diagnosis`."""
+    """Weight of the diagnosis (cross-entropy); no effect without `model.diagnosis`."""
     scores: float = Field(default=1.0, ge=0)
     """Weight of the score (squared error); no effect without `model.scores`."""
     balance: Literal["none", "class", "focal"] = "none"
-    """`class`: an error counts `error_weight` times; `focal`: sure answers count little (Lin et al. 2017)."""
+    """`class`: errors have the weight `error_weight`; `focal`: confident predictions count less (Lin et al. 2017)."""
     error_weight: float = Field(default=4.0, gt=0)
-    """With `class`: how much more an error counts than what was said right."""
+    """With `class`: weight of an error relative to a correct phoneme."""
     focal_gamma: float = Field(default=2.0, ge=0)
     """With `focal`: the exponent."""
 
 
 class PronunciationTrain(Train):
-    """The training loop; encoder and what is behind it have learning rates of their own."""
+    """The training loop; encoder and head have separate learning rates."""
 
     lr: float = Field(default=1e-3, gt=0)
-    """Peak learning rate of everything behind the encoder."""
+    """Peak learning rate of the head."""
     encoder_lr: float = Field(default=1e-3, ge=0)
-    """Peak learning rate of the encoder (1e-5 for a large pretrained one); 0: it stays as it is."""
+    """Peak learning rate of the encoder (1e-5 for a large pretrained one); 0: freeze it."""
     batch_size: Positive = 8
     weight_decay: float = Field(default=0.01, ge=0)
     grad_clip: float = Field(default=1.0, ge=0)
     choose: Literal["error_f1", "per", "loss"] = "error_f1"  # type: ignore[assignment]  # other figures than of text
-    """Which validation figure says what is best; the other two have folders of their own among the checkpoints."""
+    """Validation metric that selects the best epoch; the best checkpoints of the other two are saved separately."""
     examples: int = Field(default=2, ge=0)
-    """Validation utterances that are shown after each epoch, true and predicted, and logged as a table."""
+    """Number of validation utterances to print after each epoch with their predictions, and to log as a table."""
 
 
 class PronunciationExperiment(Experiment):
-    """Train a model of pronunciation assessment."""
+    """Train a pronunciation assessment model."""
 
     recipe: Literal["pronunciation"] = "pronunciation"
     data: PronunciationData = PronunciationData()

@@ -1,4 +1,4 @@
-"""Training a recogniser of text, whatever its network."""
+"""Configuration that the training of all text recognisers shares."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from asr_lab.config.schema.loop import Train
 
 
 class RecognitionExperiment(Experiment):
-    """Train a recogniser: what the recognition recipe needs of a family's configuration."""
+    """Train a recogniser: the sections that the recognition recipe uses."""
 
     data: Data = Data()
     augment: Sound = Sound()
@@ -17,5 +17,5 @@ class RecognitionExperiment(Experiment):
 
     @property
     def merges(self) -> bool:
-        """Whether adapters are asked to become part of the weights of the model that is kept."""
+        """Whether to merge adapters into the weights of the saved model."""
         return False

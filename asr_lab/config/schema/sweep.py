@@ -1,4 +1,4 @@
-"""A sweep: an experiment, the space of its keys that is searched, and what is sought in it."""
+"""Configuration of a sweep: an experiment, the search space of its keys, and the objective."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from asr_lab.config.dotted import leaves
 from asr_lab.config.schema.base import Positive, Section
 
 Choice = bool | int | float | str | tuple[bool | int | float | str, ...]
-_DOMAIN = {"type", "low", "high", "choices", "of"}  # keys that tell a domain from a section of keys
+_DOMAIN = {"type", "low", "high", "choices", "of"}  # keys that distinguish a domain from a section of keys
 
 
 class Domain(Section):
     """The values that a key may take."""
 
     when: dict[str, tuple[bool | int | float | str, ...]] = Field(default_factory=dict)
-    """Search this key only where others that stand before it have one of these values, such as `model.tune: lora`;
-    elsewhere it keeps what the experiment says."""
+    """Search this key only if preceding keys have one of these values, such as `model.tune: lora`; otherwise use the
+    value of the experiment."""
 
 
 class Range(Domain):
     """Numbers between two bounds, both included."""
 
     log: bool = False
-    """Draw evenly in the logarithm: for learning rates and sizes."""
+    """Sample on a logarithmic scale, for learning rates and sizes."""
 
     def wrong(self) -> str:
-        """What is wrong with the bounds, or ""."""
+        """Return what is wrong with the bounds, or ""."""
         low, high, step = (getattr(self, name) for name in ("low", "high", "step"))
         if low > high:
-            return f"low={low} is above high={high}: the range is turned round"
+            return f"low={low} is above high={high}"
         if self.log and low <= 0:
             return f"low={low} has no logarithm; log=true needs a low above 0"
         if self.log and step not in (None, 1):
@@ -59,11 +59,11 @@ class Floats(Range):
     low: float
     high: float
     step: float | None = None
-    """Only `low`, `low + step`, ...; empty: any number."""
+    """Sample only `low`, `low + step`, ...; empty: any number."""
 
 
 class Choices(Domain):
-    """One of some values; a list is a value too."""
+    """One of several values; a value may be a list."""
 
     type: Literal["categorical"] = "categorical"
     choices: tuple[Choice, ...] = Field(min_length=1)
@@ -74,16 +74,16 @@ class Lists(Domain):
 
     type: Literal["list"] = "list"
     of: Annotated[Integers | Floats | Choices, Field(discriminator="type")]
-    """What each place of the list may hold."""
+    """Domain of the elements."""
     length: tuple[Positive, Positive]
-    """Shortest and longest."""
+    """Shortest and longest list."""
 
 
 AnyDomain = Annotated[Integers | Floats | Choices | Lists, Field(discriminator="type")]
 
 
 class Sampler(Section):
-    """What proposes the next trial (Optuna's samplers)."""
+    """Optuna's sampler, which proposes the next trial."""
 
     name: Literal["tpe", "random", "gp", "qmc", "nsga2", "nsga3", "cmaes", "grid", "brute_force"] = "tpe"
     """`tpe`: tree-structured Parzen estimator (Bergstra et al. 2011); `grid`: every combination of choices."""
@@ -92,47 +92,48 @@ class Sampler(Section):
 
 
 class Pruner(Section):
-    """What stops trials early that do not look good (Optuna's pruners)."""
+    """Optuna's pruner, which stops unpromising trials early."""
 
     name: Literal["none", "median", "percentile", "successive_halving", "hyperband", "threshold", "patient"] = "none"
     options: dict[str, Any] = Field(default_factory=dict)
     """Arguments of Optuna's class, such as `n_warmup_steps: 3`."""
     metric: str = ""
-    """The metric it looks at while a trial runs; empty: what ranks the runs of the recipe, such as `val/wer`, or
-    `fold/wer` where an adapter is cross-fitted."""
+    """The metric reported while a trial runs; empty: the one that ranks runs of the recipe, such as `val/wer`, or
+    `fold/wer` for a cross-validated adapter."""
 
 
 class SweepExperiment(Section):
-    """Search the space of an experiment's keys for the values with the best figures."""
+    """Search an experiment's keys for the values with the best metrics."""
 
     recipe: Literal["sweep"] = "sweep"
     name: str = ""
-    """Name of the study, and of its files in `sweeps/`; empty: that of the config file."""
+    """Name of the study and of its files in `sweeps/`; empty: the name of the config file."""
     experiment: Path
     """The experiment whose keys are searched: a config file of `train` or `adapter`."""
     fixed: dict[str, Any] = Field(default_factory=dict)
-    """Keys of the experiment that are the same in each trial."""
+    """Keys of the experiment that are the same in all trials."""
     space: dict[str, AnyDomain]
-    """Key of the experiment -> the values that are tried: `{low: 1e-4, high: 1e-2, log: true}`, `[2, 4, 8]`,
+    """Key of the experiment -> its domain: `{low: 1e-4, high: 1e-2, log: true}`, `[2, 4, 8]`,
     `{choices: [[256], [512, 256]]}`, `{of: {low: 32, high: 512}, length: [1, 3]}`; each may have a `when`."""
     objective: dict[str, Literal["", "lower", "higher"]]
-    """The metric that is sought to be best, or two (Pareto); which way is better is asked for only where the catalog of
-    metrics does not say."""
+    """The metric to optimise, or two (Pareto front); a direction is needed only for metrics that are not in the
+    catalog."""
     trials: Positive = 20
     timeout_s: float = Field(default=0.0, ge=0)
-    """No trial is begun after so many seconds; 0: no limit."""
+    """Start no trial after this many seconds; 0: no limit."""
     seeds: Positive = 1
-    """Train each trial with so many seeds (`run.seed` and those behind it); the objective is their mean."""
+    """Number of seeds per trial (`run.seed` and the following); the objective is their mean."""
     seed: int = 0
-    """Seed of the sampler. With several workers the order in which they finish counts too."""
+    """Seed of the sampler. With several workers, results also depend on the order in which they finish."""
     sampler: Sampler = Sampler()
     pruner: Pruner = Pruner()
     models: Literal["best", "all", "none"] = "best"
-    """Which trials keep their model: those that are the best when they end (with several seeds none), all, or none."""
+    """Which trials save their model: those that are the best when they end (none with several seeds), all, or none."""
     final: dict[str, Any] = Field(default_factory=dict)
-    """With `--retrain`: keys that are laid over the best trial's for the last training, such as the whole data."""
+    """With `--retrain`: keys that override those of the best trial in the final training, such as `data.train`."""
     heartbeat_s: Positive = 30
-    """On PostgreSQL: how often a running trial says so; one that has been silent twice as long is tried again."""
+    """On PostgreSQL: seconds between heartbeats of a running trial; a trial without one for twice as long is repeated.
+    """
 
     @field_validator("space", mode="before")
     @classmethod
@@ -183,7 +184,7 @@ def _wrong(domain: AnyDomain) -> str:
 
 
 def _domains(said: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    """The domains of nested or dotted keys, each with its type."""
+    """Yield the domains of nested or dotted keys, each with its type."""
     for key, value in said.items():
         if isinstance(value, list | tuple):
             yield prefix + key, {"type": "categorical", "choices": value}
@@ -194,7 +195,7 @@ def _domains(said: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
 
 
 def _typed(value: Any) -> Any:
-    """A domain that says its type: that of its bounds where it does not say it itself."""
+    """Add the type to a domain, inferred from its bounds if it is not given."""
     if not isinstance(value, Mapping):
         return value
     made = dict(value)

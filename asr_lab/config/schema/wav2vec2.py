@@ -1,4 +1,4 @@
-"""Training a recogniser of the wav2vec2 family: from a pretrained base, or a tiny one from scratch."""
+"""Configuration of wav2vec2 training: from a pretrained base model, or a tiny model from scratch."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from asr_lab.config.schema.recognition import RecognitionExperiment
 
 
 class Lora(Section):
-    """Low-rank adaptation (Hu et al. 2022, arXiv:2106.09685) by peft; other methods of peft take its place by name."""
+    """Low-rank adaptation (Hu et al. 2022, arXiv:2106.09685), or another method of peft."""
 
     method: Literal["lora", "dora", "rslora", "loha", "lokr", "ia3"] = "lora"
     """`dora`: weight-decomposed (Liu et al. 2024); `rslora`: scaled by alpha / sqrt(r) (Kalajdzievski 2023); `loha`,
     `lokr`: Hadamard and Kronecker products (Yeh et al. 2024); `ia3`: learned scales alone (Liu et al. 2022)."""
     r: Positive = 16
-    """Rank; no effect on `ia3`."""
+    """Rank; no effect with `ia3`."""
     alpha: Positive = 32
-    """What is added counts alpha / r times; no effect on `ia3`."""
+    """The adapters' output is scaled by alpha / r; no effect with `ia3`."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
-    """Dropout before the adapters; no effect on `ia3`."""
+    """Dropout before the adapters; no effect with `ia3`."""
     targets: tuple[str, ...] = Field(default=("q_proj", "k_proj", "v_proj"), min_length=1)
     """Names of the linear layers within each encoder layer."""
 
@@ -38,33 +38,33 @@ class Lora(Section):
 
 
 class Wav2Vec2Model(RecognitionModel):
-    """wav2vec 2.0, XLS-R, HuBERT or WavLM with a CTC head; the sizes are those of a tiny one from scratch."""
+    """wav2vec 2.0, XLS-R, HuBERT or WavLM with a CTC head; the default sizes are those of a tiny model from scratch."""
 
     pretrained: str = ""
-    """The base: a hub id (`facebook/wav2vec2-xls-r-300m`, also with `@REVISION`), a folder (no network is needed),
-    `models:/NAME@alias` or `runs:/ID/model`; its sizes are taken over. Empty: from scratch, with the sizes below."""
+    """The base model: a hub id (`facebook/wav2vec2-xls-r-300m`, also with `@REVISION`), a folder (needs no network),
+    `models:/NAME@alias` or `runs:/ID/model`, with its sizes. Empty: from scratch, with the sizes below."""
     head: Literal["auto", "new", "keep"] = "auto"
-    """CTC head and vocabulary: new ones for the transcripts at hand, or those of the base with its text normaliser.
-    `auto`: kept where the base was trained here, else new."""
+    """CTC head and vocabulary: `new` for the training transcripts, or `keep` those of the base with its text
+    normaliser. `auto`: keep them if the base was trained with asr_lab, else new."""
     tune: Literal["full", "upper", "head", "lora"] = "full"
-    """What learns beside the head: every layer, those above `freeze_layers`, none, or adapters on those above."""
+    """What to train besides the head: all layers, those above `freeze_layers`, none, or adapters on those above."""
     freeze_layers: int = Field(default=8, ge=0)
-    """With `upper` and `lora`: so many lower encoder layers stay as they are, and run without gradient."""
+    """With `upper` and `lora`: number of lower encoder layers to freeze; they run without gradient."""
     freeze_features: bool = True
-    """The convolutional feature extractor stays as it is, and runs without gradient (never so from scratch)."""
+    """Freeze the convolutional feature extractor, which then runs without gradient (not from scratch)."""
     lora: Lora = Lora()
     merged: bool = False
-    """With `lora`: keep one plain model instead of the adapters, which need their base to be there. So it is anyway
-    where the model is registered and its base is a folder, which other machines do not have."""
+    """With `lora`: save one plain model instead of adapters, which need their base model. A registered model whose base
+    is a local folder is always merged, since other machines do not have that folder."""
     hidden_size: Positive = 192
     num_layers: Positive = 4
     """Encoder layers."""
     num_heads: Positive = 4
     """Attention heads of a layer."""
     conv_channels: Positive = 96
-    """Channels of the seven convolutions, which make a frame of 20 ms of 400 samples."""
+    """Channels of the seven convolutions."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
-    """Of attention and hidden layers; a base brings its own along."""
+    """Dropout of attention and hidden layers; a base model has its own."""
 
     @model_validator(mode="after")
     def _nothing_without_effect(self) -> Self:
@@ -94,11 +94,11 @@ class Wav2Vec2Train(Train):
     """The training loop of a recogniser of the wav2vec2 family."""
 
     lr: float = Field(default=5e-4, gt=0)
-    """Peak learning rate; full fine-tuning of a large base wants some 1e-4 or less."""
+    """Peak learning rate; use about 1e-4 or less for full fine-tuning of a large base."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     grad_clip: float = Field(default=1.0, ge=0)
     gradient_checkpointing: bool = False
-    """Compute activations twice instead of keeping them: less memory, a third more time."""
+    """Recompute activations in the backward pass: less memory, a third more time."""
 
 
 class Wav2Vec2Experiment(RecognitionExperiment):
