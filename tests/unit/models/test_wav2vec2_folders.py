@@ -292,7 +292,7 @@ def test_weights_that_do_not_fit_the_base_are_not_drawn(tmp_path, change):
     base = base_folder(tmp_path)
     keep_weights(base, change(weights_of(base)))
     source = bases.Source.of(str(base))
-    with pytest.raises(AsrLabError, match=r"weights do not fit the base's config.json: \d+ are not there") as said:
+    with pytest.raises(AsrLabError, match=r"weights do not fit the base's config.json: \d+ are missing") as said:
         source.network(bases.for_ctc(source.config(), len(VOCABULARY), {}))
     assert said.value.where == str(base)
 
@@ -312,7 +312,7 @@ def test_convolutions_behind_the_encoder_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("content", "what"),
     [
-        ('{"feature_extractor_type": "Wav2Vec2FeatureExtractor", "sampling_rate": 8000}', "sound of 8000 Hz"),
+        ('{"feature_extractor_type": "Wav2Vec2FeatureExtractor", "sampling_rate": 8000}', "8000 Hz"),
         ("{bad", "preprocessor_config.json cannot be read"),
     ],
 )
