@@ -233,7 +233,7 @@ def test_registered_adapters_are_used_by_their_uri(home):
     file, uri = home / "john/audio/j02.wav", "models:/deepspeech2-adapter-john@champion"
     assert ok("transcribe", file, "--adapter", uri) == ok("transcribe", file, "--adapter", "john")
     ok("evaluate", "--adapter", uri, "--data", "john/all.jsonl.gz", "--model", "models:/deepspeech2/1")
-    assert "is a person's adapter" in refused("transcribe", file, "--model", uri)
+    assert "adapter, not a recogniser" in refused("transcribe", file, "--model", uri)
     assert "is not an adapter" in refused("transcribe", file, "--adapter", "models:/deepspeech2/1")
 
 
