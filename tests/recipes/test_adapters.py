@@ -64,7 +64,7 @@ def test_everyone_is_tested_on_their_own_utterances(class_of_three, home):
     local = mlflow.artifacts.download_artifacts(run_id=parent.info.run_id, artifact_path="eval/growth.parquet")
     assert list(pd.read_parquet(local)["learned_from"]) == [2, 5]
     assert "bob" not in pd.read_parquet(scores_of("amy"))["speaker"].unique()
-    assert "data.sizes=5: amy has 5 utterances" in refused("adapter", *data, "data.sizes=5")
+    assert "data.sizes=5: amy has 5" in refused("adapter", *data, "data.sizes=5")
     only_amy = [cut for cut in cuts if cut.id.startswith("amy") and number[cut.id] >= 5]
     manifest.write(only_amy, home / "class" / "amy.jsonl.gz")
     said = refused("adapter", "--each", "speaker", "--data", "class/learn.jsonl.gz", "data.test=class/amy.jsonl.gz")

@@ -204,7 +204,7 @@ def test_what_is_wrong_is_said_before_anything_runs(person):
         ("space.train.lrr=0.1,0.2", "did you mean train.lr?"),
         ("adapter.dropuot=0.1", "did you mean adapter.dropout"),
     ]
-    other += [("data.each=speaker", "one person at a time"), ("experiment=nowhere.yaml", "no such config file")]
+    other += [("data.each=speaker", "one speaker"), ("experiment=nowhere.yaml", "no such config file")]
     for key, message in other:
         assert message in refused("sweep", "person.yaml", "name=wrong", key)
     mlflow_db = os.environ["MLFLOW_TRACKING_URI"].removeprefix("sqlite:///")
