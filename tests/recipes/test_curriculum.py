@@ -22,7 +22,7 @@ from forks import Forked
 
 from asr_lab.data import manifest
 from asr_lab.models.recognizer import Recognizer
-from asr_lab.recipes.curriculum.train import train as recipe
+from asr_lab.recipes.curriculum import train as recipe
 from asr_lab.recipes.recognition.scoring import score, wer_interval
 from asr_lab.recipes.recognition.train import train
 from asr_lab.recipes.selection.inference_cache import InferenceCache, Prediction
