@@ -147,9 +147,12 @@ class AdapterManager:
 
 def _write(content: Mapping[str, Any], path: Path) -> Path:
     hint = "an existing file of that name is unchanged"
-    with explain_unwritable("the adapter", path, hint=hint), atomic_file(path, sync=True) as written:
-        with written.open("wb") as file:  # given a path, torch writes its name into the file
-            torch.save(content, file)
+    with (
+        explain_unwritable("the adapter", path, hint=hint),
+        atomic_file(path, sync=True) as written,
+        written.open("wb") as file,  # given a path, torch writes its name into the file
+    ):
+        torch.save(content, file)
     return path
 
 
