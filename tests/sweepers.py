@@ -41,7 +41,20 @@ SWEEP = {
 }
 
 
-class Sleeper:
+class Training:
+    """What a function trains; nothing is shared by its trials."""
+
+    def __init__(self, train) -> None:
+        self.train = train
+
+    def __call__(self, config, tracker) -> None:
+        self.train(config, tracker)
+
+    def prepare(self, some, console) -> dict[str, float]:
+        return {}
+
+
+class Sleeper(Training):
     """Trains nothing."""
 
     def __init__(self, sleep: float, waits: bool) -> None:

@@ -300,7 +300,9 @@ def made_mlflows(database: str) -> None:
 
 
 def backends_of(train, *, offline: bool = False) -> Backends:
-    return Backends(partial(MlflowTracker, offline=offline), FolderStore, lambda recipe, store, folder: train)
+    return Backends(
+        partial(MlflowTracker, offline=offline), FolderStore, lambda recipe, store, folder: sweepers.Training(train)
+    )
 
 
 def swept(train, *, asked: int = 4, plan=None, offline: bool = False, timeout_s: float = 0, **more):
