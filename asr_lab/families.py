@@ -53,7 +53,7 @@ class Family:
     makes_adapters: bool = False
     """Its models are adapters of another's model, not whole ones."""
     takes_text: bool = False
-    """Its models are told the text that should have been said."""
+    """Its models take the canonical text or phonemes beside the audio."""
     initialization: str = ""
     """For the recognition recipe: the function that makes or fetches the model which training starts from."""
 
@@ -176,8 +176,8 @@ FAMILIES: dict[str, Family] = {
         needs={"test/": "data.test", "test_hard/": "data.test_hard"},
         trials=_TRAIN_TRIALS,
         card=ModelCard(
-            use="Telling which phonemes of a sentence that a learner was asked to say were mispronounced, for speakers "
-            "like those of its training data. It gives evidence to a teacher or a learner; it grades nobody.",
+            use="Detecting which phonemes of a prompted sentence a learner mispronounced, for speakers "
+            "like those of its training data. It is evidence for a teacher or a learner, not a grade.",
             figures=(
                 "val/error_f1",
                 "test/error_f1",
@@ -190,7 +190,7 @@ FAMILIES: dict[str, Family] = {
                 "test_hard/per",
             ),
             scoring="Mispronunciation detection and phoneme error rate over the corpus, counted as `{scorer}`; `gop` "
-            "and `trivial` are the same figures of goodness of pronunciation and of a predictor that finds no errors.",
+            "and `trivial` are the baselines: goodness of pronunciation, and a predictor that reports no error.",
         ),
     ),
     "curriculum": Family(
@@ -241,7 +241,7 @@ FAMILIES: dict[str, Family] = {
         watched=("fold/wer",),
         trials="asr_lab.sweeps.trial_training:Adapters",
         card=ModelCard(
-            use="Transcribing one person, with the base it belongs to. It knows the person's voice: share it as such.",
+            use="Transcribing one speaker, with the base it was trained on. It is personal data.",
             figures=("test/wer_base", "test/wer", "test/cer", "test/wer_delta"),
         ),
     ),

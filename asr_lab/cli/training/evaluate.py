@@ -20,7 +20,7 @@ from asr_lab.config.load import load
 @overrides_option
 @offline_option
 @click.option("--audio", is_flag=True, help="Put the audio into the page; it is people's voices, so only where asked.")
-@click.option("--save-predictions", is_flag=True, help="Keep all that is said of each utterance as JSON lines too.")
+@click.option("--save-predictions", is_flag=True, help="Log all predictions of each utterance as JSON lines too.")
 @click.option("--learner-pages", is_flag=True, help="Pronunciation: a page for each speaker, with their audio.")
 def evaluate(
     model: str | None,

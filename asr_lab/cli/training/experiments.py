@@ -1,4 +1,4 @@
-"""Planning and running an experiment of any family, and showing its plan or what came of it."""
+"""Plan or run an experiment of any family, and print its plan or outcome."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def run(
     stderr: bool = False,
     **more: Any,
 ) -> Outcome | None:
-    """Show an experiment's plan, or run it; what came of it, None of a plan and of torchrun's other processes.
+    """Print an experiment's plan, or run it and return its outcome: None for a plan and in torchrun's other processes.
 
-    With `demo`, an experiment on the demo's corpus has corpus and base made where they are not there; progress goes
-    to stderr where asked. `more` is handed to the recipe.
+    With `demo`, create the demo's corpus and base if the experiment uses them and they are missing. `stderr`: print
+    progress there. `more` is passed to the recipe.
     """
     from asr_lab.recipes.recipe import recipe_of
     from asr_lab.tracking.models.registry import MlflowStore

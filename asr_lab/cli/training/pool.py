@@ -34,15 +34,15 @@ def pool(names: tuple[str, ...], data: str, name: str, split: str) -> None:
     from asr_lab.tracking.queries.score_tables import utterances
     from asr_lab.tracking.tracker import MlflowTracker
 
-    found = find_each(names)
-    text = _shared(found, "asr_lab.text", "were scored after different text normalisation")
-    model_type = _shared(found, "asr_lab.model_type", "are of different kinds of models")
+    runs = find_each(names)
+    text = _shared(runs, "asr_lab.text", "were scored after different text normalisation")
+    model_type = _shared(runs, "asr_lab.model_type", "are of different kinds of models")
     config = PoolExperiment(
-        run=Run(name=name), pool=Pool(runs=tuple(run.info.run_id for run in found), data=data, split=split)
+        run=Run(name=name), pool=Pool(runs=tuple(run.info.run_id for run in runs), data=data, split=split)
     )
     done = recipe(
         config,
-        {str(run.info.run_name): utterances(run, split) for run in found},
+        {str(run.info.run_name): utterances(run, split) for run in runs},
         text=text,
         model_type=model_type,
         tracker=MlflowTracker(),
@@ -50,9 +50,9 @@ def pool(names: tuple[str, ...], data: str, name: str, split: str) -> None:
     show_outcome(done)
 
 
-def _shared(found: Sequence[Any], tag: str, told: str) -> str:
-    """A tag that all runs have in common; raises `AsrLabError` where they do not."""
-    values = {str(run.data.tags.get(tag, "")): str(run.info.run_name) for run in found}
+def _shared(runs: Sequence[Any], tag: str, fault: str) -> str:
+    """Return the tag that all runs have in common; raise `AsrLabError` with the `fault` if they differ."""
+    values = {str(run.data.tags.get(tag, "")): str(run.info.run_name) for run in runs}
     if len(values) > 1:
-        raise AsrLabError(f"these runs {told}: {listing(f'{name} ({value})' for value, name in values.items())}")
+        raise AsrLabError(f"these runs {fault}: {listing(f'{name} ({value})' for value, name in values.items())}")
     return values.popitem()[0]

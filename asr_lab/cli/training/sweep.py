@@ -86,6 +86,9 @@ def sweep(
     from asr_lab.tracking.store import tracking_uri
     from asr_lab.tracking.tracker import MlflowTracker
 
+    asked = _asked(trials, experiment)
+    if dry_run:
+        experiment = experiment.model_copy(update={"trials": asked})
     planned: StudyPlan = sweeping.plan(experiment, config.stem, storage, tracking_uri())
     if dry_run:
         show_plan(planned, out)
@@ -93,7 +96,6 @@ def sweep(
     for warning in planned.warnings:
         console(stderr=True).print(f"[yellow]warning[/] {warning}")
     backends = Backends(partial(MlflowTracker, offline=offline), MlflowStore)
-    asked = _asked(trials, experiment)
     if not join:
         MlflowTracker(offline=offline).announce(planned.space.recipe)
     usual = planned.space.usual
