@@ -15,7 +15,7 @@ from asr_lab.families import family, find
 from asr_lab.interfaces.tracking import FinishedRun, ModelStore, Recorder, RunSpec, Tracker
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.recipes.adaptation.plan import AdaptationPlan, load_base, plan
-from asr_lab.recipes.adaptation.train import adapt, all_cuts
+from asr_lab.recipes.adaptation.train import adapt
 from asr_lab.recipes.recipe import Outcome, recipe_of
 from asr_lab.recipes.splits import Split
 from asr_lab.system.threads import use_threads
@@ -89,9 +89,7 @@ class Adapters:
         key = "-".join([self._base(planned.base_uri)[2][:16], *digests])
         if key not in self._caches:
             self._caches[key] = EncoderOutputCache(self.folder, key)
-        return self._caches[key].encode(
-            planned.recognizer, all_cuts(planned), console, planned.config.train.num_workers
-        )
+        return self._caches[key].encode(planned.recognizer, planned.all_cuts, console, planned.config.train.num_workers)
 
 
 def retrain(config: Experiment, tracker: Tracker, store: ModelStore, console: Console, *, parent: str) -> Outcome:

@@ -116,7 +116,7 @@ def as_plain(
     outputs = EncoderOutputs.of(recognizer, cuts, console)
     teacher_outputs = _teacher_outputs(outputs, teacher, cuts)
     student = MLPAdapter(info.input_dim, info.hidden_dims, info.output_dim, dropout=0.0, blank=recognizer.blank)
-    distil(student, config, teacher_outputs, cuts)
+    distil(student, config.train, teacher_outputs, cuts, config.run.seed)
     created = AdapterManager(to).save_adapter(info.adapter_name, student, base, created=_now())
     hypotheses = {
         own: outputs.hypotheses(recognizer, cuts, own.eval().to(recognizer.model.device)) for own in (teacher, student)

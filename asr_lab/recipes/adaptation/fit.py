@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 from lhotse import CutSet
-from transformers import TrainerCallback
+from transformers import TrainerCallback, set_seed
 
-from asr_lab.config.schema import AdapterExperiment, AdapterTrain
+from asr_lab.config.schema import Adapter, AdapterExperiment, AdapterTrain
 from asr_lab.data import manifest
 from asr_lab.data.splits import halves
 from asr_lab.interfaces.tracking import Recorder
 from asr_lab.metrics import error_rates
 from asr_lab.models.adapter import MLPAdapter
 from asr_lab.models.adapter.network import Distillation
-from asr_lab.recipes.adaptation.plan import AdaptationPlan
+from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.recipes.recognition.scoring import score
 from asr_lab.training.callbacks import Curves, DropBrokenUpdates, Recording
 from asr_lab.training.encoder_outputs import EncoderOutputs, encoder_output_loader
@@ -26,94 +27,124 @@ _FEW = 20  # utterances below which both halves are scored
 SCALES = (0.0, 0.125, 0.25, 0.5, 1.0)
 
 
-def fit(planned: AdaptationPlan, outputs: EncoderOutputs, cuts: CutSet, run: Recorder | None = None) -> MLPAdapter:
-    """Train a new adapter on the encoder outputs of `cuts`; its curve is recorded into `run`.
+@dataclass(frozen=True)
+class Fold:
+    """Training and test utterances."""
 
-    A plain adapter is first distilled from the base. The scale of a residual adapter is chosen on held-out utterances.
-    The weights of the last epoch are used.
-    """
-    adapter = _train(planned, outputs, cuts, run)
-    if adapter.residual:
-        configured = planned.config.adapter.strength
-        scale = _best_scale(planned, outputs, cuts) if configured == "auto" else configured
-        adapter.scale_output(scale)
-        if run:
-            run.metrics({"adapter/strength": scale})
-    return adapter
+    train: CutSet
+    test: CutSet
 
 
-def _train(planned: AdaptationPlan, outputs: EncoderOutputs, cuts: CutSet, run: Recorder | None = None) -> MLPAdapter:
-    adapter, config = planned.adapter(), planned.config
-    if not adapter.residual and config.train.imitate_epochs:
-        loss = distil(adapter, config, outputs, cuts)
-        if run:
-            run.metrics({"train/imitation_loss": loss})
-    labels = {cut.id: planned.recognizer.encode_text(manifest.text(cut)) for cut in cuts}
-    callbacks = [Recording(Curves(run)), DropBrokenUpdates(Curves(run))] if run else []
-    _trainer(adapter, config, config.train, outputs, labels, callbacks).train()
-    return adapter.eval().to(planned.recognizer.model.device)
+@dataclass(frozen=True)
+class AdapterTrainer:
+    """Trains adapters of one base on its encoder outputs, as the experiment says, and scores them."""
+
+    recognizer: DeepSpeech2Recognizer
+    outputs: EncoderOutputs
+    config: AdapterExperiment
+
+    def fit(self, cuts: CutSet, run: Recorder | None = None) -> MLPAdapter:
+        """Train a new adapter on the encoder outputs of `cuts`; its curve is recorded into `run`.
+
+        A plain adapter is first distilled from the base. The scale of a residual adapter is chosen on held-out
+        utterances. The weights of the last epoch are used.
+        """
+        adapter = self._train(cuts, run)
+        if adapter.residual:
+            configured = self.config.adapter.strength
+            scale = self._best_scale(cuts) if configured == "auto" else configured
+            adapter.scale_output(scale)
+            if run:
+                run.metrics({"adapter/strength": scale})
+        return adapter
+
+    def measure(
+        self, folds: Sequence[Fold], adapter: MLPAdapter | None = None, run: Recorder | None = None
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Score base and adapted recogniser on the same held-out utterances.
+
+        With one fold, `adapter` is the one trained on it; with several, an adapter is trained for each.
+        """
+        hypotheses: dict[str, str] = {}
+        for number, fold in enumerate(folds):
+            own = adapter if adapter and len(folds) == 1 else self.fit(fold.train)
+            of_fold = self.outputs.hypotheses(self.recognizer, fold.test, own)
+            hypotheses |= of_fold
+            if run and len(folds) > 1:
+                run.metrics({"fold/wer": error_rates.wer(self._score(fold.test, of_fold))}, number)
+        tested = CutSet.from_cuts(cut for fold in folds for cut in fold.test)
+        base = self.outputs.hypotheses(self.recognizer, tested, None)
+        return self._score(tested, base), self._score(tested, hypotheses)
+
+    def _score(self, cuts: CutSet, hypotheses: Mapping[str, str]) -> pd.DataFrame:
+        return score(cuts, hypotheses, self.recognizer.normalizer)
+
+    def _train(self, cuts: CutSet, run: Recorder | None = None) -> MLPAdapter:
+        train, seed = self.config.train, self.config.run.seed
+        adapter = new_adapter(self.recognizer, self.config.adapter, seed)
+        if not adapter.residual and train.imitate_epochs:
+            loss = distil(adapter, train, self.outputs, cuts, seed)
+            if run:
+                run.metrics({"train/imitation_loss": loss})
+        labels = {cut.id: self.recognizer.encode_text(manifest.text(cut)) for cut in cuts}
+        callbacks = [Recording(Curves(run)), DropBrokenUpdates(Curves(run))] if run else []
+        _trainer(adapter, train, self.outputs, labels, seed, callbacks).train()
+        return adapter.eval().to(self.recognizer.model.device)
+
+    def _best_scale(self, cuts: CutSet) -> float:
+        """Return the scale with the fewest character errors on one half, of an adapter trained on the other half.
+
+        With few utterances both halves are scored, each by the adapter of the other. Ties go to the lower scale.
+        """
+        by = self.config.data.cross_fit
+        errors = dict.fromkeys(SCALES, 0)
+        pair = halves(cuts, by if isinstance(by, str) else "", seed=self.config.run.seed)
+        if not all(map(len, pair)):
+            return 1.0  # a single utterance: nothing can be held out
+        for training_cuts, held_out in (pair, pair[::-1]) if len(cuts) < _FEW else (pair,):
+            adapter = self._train(training_cuts)
+            by_scale = self.outputs.hypotheses_by_scale(self.recognizer, held_out, adapter, SCALES)
+            for scale, hypotheses in by_scale.items():
+                errors[scale] += int(error_rates.character_errors(self._score(held_out, hypotheses)).sum())
+        return min(SCALES, key=lambda scale: (errors[scale], scale))
 
 
-def _best_scale(planned: AdaptationPlan, outputs: EncoderOutputs, cuts: CutSet) -> float:
-    """Return the scale with the fewest character errors on one half, of an adapter trained on the other half.
-
-    With few utterances both halves are scored, each by the adapter of the other. Ties go to the lower scale.
-    """
-    recognizer, by = planned.recognizer, planned.config.data.cross_fit
-    errors = dict.fromkeys(SCALES, 0)
-    pair = halves(cuts, by if isinstance(by, str) else "", seed=planned.config.run.seed)
-    if not all(map(len, pair)):
-        return 1.0  # a single utterance: nothing can be held out
-    for training_cuts, held_out in (pair, pair[::-1]) if len(cuts) < _FEW else (pair,):
-        adapter = _train(planned, outputs, training_cuts)
-        for scale, hypotheses in outputs.hypotheses_by_scale(recognizer, held_out, adapter, SCALES).items():
-            table = score(held_out, hypotheses, recognizer.normalizer)
-            errors[scale] += int(error_rates.character_errors(table).sum())
-    return min(SCALES, key=lambda scale: (errors[scale], scale))
+def new_adapter(recognizer: DeepSpeech2Recognizer, settings: Adapter, seed: int) -> MLPAdapter:
+    """Return an untrained adapter of the recogniser, its weights drawn from `seed`."""
+    set_seed(seed)
+    base = recognizer.model.config
+    return MLPAdapter(
+        base.rnn_output_size,
+        settings.hidden_dims,
+        base.vocab_size,
+        dropout=settings.dropout,
+        blank=recognizer.blank,
+        residual=settings.form == "residual",
+    )
 
 
-def distil(adapter: MLPAdapter, config: AdapterExperiment, outputs: EncoderOutputs, cuts: CutSet) -> float:
+def distil(adapter: MLPAdapter, train: AdapterTrain, outputs: EncoderOutputs, cuts: CutSet, seed: int) -> float:
     """Distil the cached logits into the adapter; return the mean training loss."""
-    settings = config.train.model_copy(update={"epochs": config.train.imitate_epochs})
-    trainer = _trainer(Distillation(adapter), config, settings, outputs, {cut.id: [] for cut in cuts}, [])
+    settings = train.model_copy(update={"epochs": train.imitate_epochs})
+    trainer = _trainer(Distillation(adapter), settings, outputs, {cut.id: [] for cut in cuts}, seed, [])
     return float(trainer.train().training_loss)
 
 
 def _trainer(
     model: MLPAdapter | Distillation,
-    config: AdapterExperiment,
     settings: AdapterTrain,
     outputs: EncoderOutputs,
     labels: Mapping[str, list[int]],
+    seed: int,
     callbacks: list[TrainerCallback],
 ) -> AsrTrainer:
     return AsrTrainer(
         model,
-        encoder_output_loader(outputs, labels, settings.batch_size, seed=config.run.seed),
+        encoder_output_loader(outputs, labels, settings.batch_size, seed=seed),
         None,
         settings,
         folder=Path("checkpoints"),  # none are written: an adapter learns within seconds
-        seed=config.run.seed,
+        seed=seed,
         callbacks=callbacks,
         checkpoints=False,
     )
-
-
-def measure(
-    planned: AdaptationPlan, outputs: EncoderOutputs, adapter: MLPAdapter | None = None, run: Recorder | None = None
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Score base and adapted recogniser on the same held-out utterances.
-
-    With one fold, `adapter` is the one trained on it; with several, an adapter is trained for each.
-    """
-    recognizer, normalizer = planned.recognizer, planned.recognizer.normalizer
-    adapted: dict[str, str] = {}
-    for number, fold in enumerate(planned.folds):
-        own = adapter if adapter and len(planned.folds) == 1 else fit(planned, outputs, fold.train)
-        hypotheses = outputs.hypotheses(recognizer, fold.test, own)
-        adapted |= hypotheses
-        if run and len(planned.folds) > 1:
-            run.metrics({"fold/wer": error_rates.wer(score(fold.test, hypotheses, normalizer))}, number)
-    tested = CutSet.from_cuts(cut for fold in planned.folds for cut in fold.test)
-    plain = outputs.hypotheses(recognizer, tested, None)
-    return score(tested, plain, normalizer), score(tested, adapted, normalizer)

@@ -18,7 +18,7 @@ from asr_lab.errors import AsrLabError, listing
 from asr_lab.interfaces.tracking import ModelStore, Recorder, Tracker
 from asr_lab.models.adapter import check_name
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
-from asr_lab.recipes.adaptation.fit import measure
+from asr_lab.recipes.adaptation.fit import AdapterTrainer
 from asr_lab.recipes.adaptation.improvement import Improvement
 from asr_lab.recipes.adaptation.plan import AdaptationPlan, load_base, plan
 from asr_lab.recipes.adaptation.train import Adapted, adapt, encode
@@ -158,7 +158,8 @@ def adapt_group(group: GroupPlan, tracker: Tracker, console: Console) -> Adapted
             adapted.append(adapt(one, tracker, console, outputs=outputs, parent=run.run_id))
             for size in config.data.sizes:
                 smaller = _of_speaker(one.config, one.config.adapter.name, size)
-                tables = measure(plan(smaller, base_uri, one.recognizer, *one.splits.values()), outputs)
+                folds = plan(smaller, base_uri, one.recognizer, *one.splits.values()).folds
+                tables = AdapterTrainer(one.recognizer, outputs, smaller).measure(folds)
                 by_size.setdefault(size, []).append(_improvement(config, *tables))
         pooled = _pooled(config, [one.improvement for one in adapted])
         full_size = round(mean(len(fold.train) for one in planned for fold in one.folds))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lhotse import CutSet
 from lhotse.cut import Cut
-from transformers import set_seed
 
 from asr_lab.config.schema import AdapterExperiment
 from asr_lab.data import manifest
@@ -16,21 +16,14 @@ from asr_lab.data.splits import draw, folds, hold_out_share
 from asr_lab.errors import AsrLabError
 from asr_lab.interfaces.tracking import ModelStore, RunSpec
 from asr_lab.models import load_model
-from asr_lab.models.adapter import MLPAdapter, check_name
+from asr_lab.models.adapter import check_name
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
+from asr_lab.recipes.adaptation.fit import Fold, new_adapter
 from asr_lab.recipes.run_spec import describe
 from asr_lab.recipes.splits import Split, filter_split
 from asr_lab.reports.summary import Summary
 
 FEWEST = 4  # utterances of a speaker if some of them are held out
-
-
-@dataclass(frozen=True)
-class Fold:
-    """Training and test utterances."""
-
-    train: CutSet
-    test: CutSet
 
 
 @dataclass(frozen=True)
@@ -44,6 +37,7 @@ class AdaptationPlan:
     usable: FilterResult
     folds: list[Fold]
     """One fold, or several with cross-fitting, which together test each utterance once."""
+    spec: RunSpec
 
     @property
     def training_cuts(self) -> CutSet:
@@ -52,30 +46,24 @@ class AdaptationPlan:
         return draw(self.usable.cuts, data.learn_from, seed=self.config.run.seed)
 
     @property
+    def all_cuts(self) -> CutSet:
+        """Every utterance that is trained or tested on, once."""
+        cuts: list[Cut] = [*self.usable.cuts, *(cut for fold in self.folds for cut in fold.test)]
+        return CutSet.from_cuts({cut.id: cut for cut in cuts}.values())
+
+    @property
     def warnings(self) -> list[str]:
         return self.usable.warnings("train")
 
     @property
     def summary(self) -> Summary:
-        return Summary(title=f"{self.base_uri} + {self.adapter()}", parts=[("", [str(self)])])
+        adapter = new_adapter(self.recognizer, self.config.adapter, self.config.run.seed)
+        return Summary(title=f"{self.base_uri} + {adapter}", parts=[("", [str(self)])])
 
     def __str__(self) -> str:
         tested = sum(len(fold.test) for fold in self.folds)
         turns = f", in {len(self.folds)} folds" if len(self.folds) > 1 else ""
         return f"{self.config.adapter.name}: learn from {len(self.training_cuts)} utterances, test on {tested}{turns}"
-
-    def adapter(self) -> MLPAdapter:
-        """A new adapter, its weights drawn from the run's seed."""
-        set_seed(self.config.run.seed)
-        settings, base = self.config.adapter, self.recognizer.model.config
-        return MLPAdapter(
-            base.rnn_output_size,
-            settings.hidden_dims,
-            base.vocab_size,
-            dropout=settings.dropout,
-            blank=self.recognizer.blank,
-            residual=settings.form == "residual",
-        )
 
 
 def load_base(uri: str, store: ModelStore) -> tuple[str, DeepSpeech2Recognizer]:
@@ -111,9 +99,9 @@ def plan(
     usable = filter_split(Split("train", config.data.train, training_cuts, ""), recognizer, float("inf"))
     pinned = config.adapter.model_copy(update={"base": base_uri})
     config = config.model_copy(update={"adapter": pinned})
-    return AdaptationPlan(
-        config, base_uri, recognizer, {"train": train, "test": tested}, usable, _folds(config, usable, tested)
-    )
+    splits = {"train": train, "test": tested}
+    spec = _run_spec(config, splits, recognizer.normalizer.name)
+    return AdaptationPlan(config, base_uri, recognizer, splits, usable, _folds(config, usable, tested), spec)
 
 
 def _check_count(config: AdapterExperiment, train: Split) -> None:
@@ -186,18 +174,15 @@ def _check_overlap(train: CutSet, test: CutSet) -> None:
         )
 
 
-def run_spec(planned: AdaptationPlan, parent: str = "") -> RunSpec:
-    """Describe the run of this plan; `parent` is the id of the parent run."""
-    config = planned.config
+def _run_spec(config: AdapterExperiment, splits: Mapping[str, Split], text: str) -> RunSpec:
     return describe(
         config,
         family="adapter",
         kind="train",
         model_type="deepspeech2-adapter",
         name=config.run.name or config.adapter.name,
-        data={name: split.digest for name, split in planned.splits.items()} | {"base": planned.base_uri},
-        parent=parent,
-        base=planned.base_uri,
+        data={name: split.digest for name, split in splits.items()} | {"base": config.adapter.base},
+        base=config.adapter.base,
         speaker=config.adapter.name,
-        text=planned.recognizer.normalizer.name,
+        text=text,
     )

@@ -6,20 +6,18 @@ Each utterance is encoded once, whatever the number of epochs; the base is score
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lhotse import CutSet
-from lhotse.cut import Cut
 from rich.console import Console
 
 from asr_lab.interfaces.tracking import Recorder, RegisteredModel, Tracker
 from asr_lab.models.adapter import AdapterManager, Base, MLPAdapter
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
-from asr_lab.recipes.adaptation.fit import fit, measure
+from asr_lab.recipes.adaptation.fit import AdapterTrainer
 from asr_lab.recipes.adaptation.improvement import Improvement
-from asr_lab.recipes.adaptation.plan import AdaptationPlan, run_spec
+from asr_lab.recipes.adaptation.plan import AdaptationPlan
 from asr_lab.reports.summary import Summary
 from asr_lab.system.resources import Clock
 from asr_lab.system.threads import use_threads
@@ -84,23 +82,27 @@ def adapt(
     for warning in planned.warnings:
         console.print(f"[yellow]warning[/] {warning}")
     base = recognizer.base(planned.base_uri)
-    with tracker.start(run_spec(planned, parent), own=bool(parent)) as run:
+    with tracker.start(replace(planned.spec, parent=parent), own=bool(parent)) as run:
         for split in planned.splits.values():
             run.dataset(split.dataset())
         console.print(f"adapting {planned.base_uri} to [bold]{config.adapter.name}[/]: {run.name}")
         outputs = outputs or encode(planned, console, run.checkpoints)
+        trainer = AdapterTrainer(recognizer, outputs, config)
         began = time.monotonic()
-        adapter = fit(planned, outputs, planned.training_cuts, run)
+        adapter = trainer.fit(planned.training_cuts, run)
         training_seconds = time.monotonic() - began
         improvement = Improvement.of(
-            *measure(planned, outputs, adapter, run), unit=config.data.interval_unit, seed=config.run.seed
+            *trainer.measure(planned.folds, adapter, run), unit=config.data.interval_unit, seed=config.run.seed
         )
-        improvement.record(run, config.adapter.name, planned.base_uri)
+        improvement.record(run, config.adapter.name, base.uri)
         _prove_untouched(recognizer, base, run)
-        file = _write(planned, adapter, base, improvement, run, folder)
+        file = _write(
+            AdapterManager(folder or config.adapter.save_dir), config.adapter.name, adapter, base, improvement
+        )
+        run.file(file)
         sizes = _sizes(recognizer, adapter, file)
         run.metrics(sizes)
-        uri = _register(planned, file, base, run)
+        uri = _register(config.run.register_as or f"deepspeech2-adapter-{config.adapter.name}", file, base, run)
         spent = {
             "perf/seconds": clock.seconds,
             "perf/training_seconds": training_seconds,
@@ -128,20 +130,15 @@ def adapt(
 
 def encode(planned: AdaptationPlan, console: Console, folder: Path) -> EncoderOutputs:
     """Encode every utterance of the speaker once; `folder` is for outputs that do not fit into memory."""
+    settings = planned.config
     return EncoderOutputs.of(
         planned.recognizer,
-        all_cuts(planned),
+        planned.all_cuts,
         console,
-        where=planned.config.adapter.frames,
+        where=settings.adapter.frames,
         folder=folder,
-        num_workers=planned.config.train.num_workers,
+        num_workers=settings.train.num_workers,
     )
-
-
-def all_cuts(planned: AdaptationPlan) -> CutSet:
-    """Return every utterance of the speaker that is trained or tested on, once."""
-    cuts: list[Cut] = [*planned.usable.cuts, *(cut for fold in planned.folds for cut in fold.test)]
-    return CutSet.from_cuts({cut.id: cut for cut in cuts}.values())
 
 
 def _prove_untouched(recognizer: DeepSpeech2Recognizer, before: Base, run: Recorder) -> None:
@@ -151,41 +148,21 @@ def _prove_untouched(recognizer: DeepSpeech2Recognizer, before: Base, run: Recor
     run.tags({"asr_lab.base_digest": before.digest, "asr_lab.base_digest_after": after})
 
 
-def _write(
-    planned: AdaptationPlan,
-    adapter: MLPAdapter,
-    base: Base,
-    improvement: Improvement,
-    run: Recorder,
-    folder: Path | None,
-) -> Path:
-    """Write the adapter file, and log a copy."""
-    settings = planned.config.adapter
-    file = AdapterManager(folder or settings.save_dir).save_adapter(
-        settings.name,
-        adapter,
-        base,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        metrics={name: improvement.metrics()[name] for name in ("test/wer_base", "test/wer")},
-    )
-    run.file(file)
-    return file
+def _write(manager: AdapterManager, name: str, adapter: MLPAdapter, base: Base, improvement: Improvement) -> Path:
+    wer = {key: value for key, value in improvement.metrics().items() if key in ("test/wer_base", "test/wer")}
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    return manager.save_adapter(name, adapter, base, created=created, metrics=wer)
 
 
-def _register(planned: AdaptationPlan, file: Path, base: Base, run: Recorder) -> str:
-    """Register the adapter; return its URI."""
+def _register(name: str, file: Path, base: Base, run: Recorder) -> str:
+    """Register the adapter, with its base if that is a folder: no registry has it. Return its URI."""
     model = RegisteredModel(
-        name=planned.config.run.register_as or f"deepspeech2-adapter-{planned.config.adapter.name}",
-        files={"adapter": file} | _own_base(planned),
-        base_uri=planned.base_uri,
-        tags={"asr_lab.base": planned.base_uri, "asr_lab.base_digest": base.digest},
+        name=name,
+        files={"adapter": file} | ({"model": Path(base.uri)} if Path(base.uri).is_dir() else {}),
+        base_uri=base.uri,
+        tags={"asr_lab.base": base.uri, "asr_lab.base_digest": base.digest},
     )
     return run.model(model, register=True)
-
-
-def _own_base(planned: AdaptationPlan) -> dict[str, Path]:
-    """Return the base as an artifact if it is a folder: it cannot be resolved from the registry."""
-    return {"model": Path(planned.base_uri)} if Path(planned.base_uri).is_dir() else {}
 
 
 def _sizes(recognizer: DeepSpeech2Recognizer, adapter: MLPAdapter, file: Path) -> dict[str, float]:
