@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +14,9 @@ from asr_lab.errors import AsrLabError
 from asr_lab.units import counted
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from asr_lab.tracking.queries.comparison import Comparison
-    from asr_lab.tracking.queries.runs import Run
 
 STYLES = ("table", "json", "csv", "markdown", "latex", "html")
 _FIGURES = (".png", ".svg", ".pdf")
@@ -75,10 +75,12 @@ def compare(
     keys = [key.strip() for key in by.split(",") if key.strip()]
     bar = partial(progress, "comparing utterances")
     compared = comparison.compare(found, metric=metric, vs=vs or None, by=keys, methods=ways, progress=bar)
-    page = _page(compared) if style == "html" or (log and not by) else ""  # groups have none
+    paged = style == "html" or (log and not by)  # groups have no page
+    drawn = _curves(compared) if paged or figure or log else None
+    page = _page(compared, drawn) if paged and drawn is not None else ""
     _write(compared, style, out, page)
-    if figure or log:
-        _draw(found, compared, figure, log=log, page=page)
+    if drawn is not None and (figure or log):
+        _draw(compared, drawn, figure, log=log, page=page)
 
 
 def _refuse(
@@ -115,40 +117,43 @@ def _write(compared: Comparison, style: str, out: Path | None, page: str) -> Non
         click.echo(line, err=True)
 
 
-def _page(compared: Comparison) -> str:
+def _curves(compared: Comparison) -> pd.DataFrame:
+    """Return the learning curves of the best runs."""
     from asr_lab.metrics.catalog import CURVES
-    from asr_lab.reports.comparison import comparison_page
     from asr_lab.tracking.queries.run_tables import curves
 
-    shown = compared.ranked()[:_MOST_CURVES]
+    if len(compared.runs) > _MOST_CURVES:
+        console(stderr=True).print(f"curves: of the {_MOST_CURVES} best of {counted(len(compared.runs), 'run')}")
+    return curves(compared.ranked()[:_MOST_CURVES], CURVES)
+
+
+_MOST_CURVES = 50  # runs whose curves are read, the best first
+
+
+def _page(compared: Comparison, curves: pd.DataFrame) -> str:
+    from asr_lab.reports.comparison import comparison_page
+
     return comparison_page(
         compared.frame,
         metric=compared.metric,
         best=compared.best,
         sentences=compared.sentences,
         baseline=compared.evidence.baseline.info.run_id if compared.evidence else "",
-        curves=curves(shown, CURVES),
+        curves=curves,
     )
 
 
-_MOST_CURVES = 50  # runs whose curves are read, the best first
-
-
-def _draw(found: Sequence[Run], compared: Comparison, file: Path | None, *, log: bool, page: str) -> None:
-    from asr_lab.metrics.catalog import CURVES
+def _draw(compared: Comparison, curves: pd.DataFrame, file: Path | None, *, log: bool, page: str) -> None:
     from asr_lab.reports.curves import curves_figure
-    from asr_lab.tracking.queries import run_tables
+    from asr_lab.tracking.queries.run_tables import log_comparison
 
-    shown = compared.ranked()[:_MOST_CURVES]
-    drawn = curves_figure(run_tables.curves(shown, CURVES))
+    drawn = curves_figure(curves)
     err = console(stderr=True)
-    if len(shown) < len(found):
-        err.print(f"curves: of the {len(shown)} best of {counted(len(found), 'run')}")
     if file:
         file.parent.mkdir(parents=True, exist_ok=True)
         drawn.savefig(file, dpi=150)
         err.print(f"curves: {file}")
     if log:
-        run_tables.log_comparison(found, compared.frame, drawn, page)
+        log_comparison(compared.runs, compared.frame, drawn, page)
         logged = "table, curves and page" if page else "table and curves"
-        err.print(f"{logged}: under compare/ of {counted(len(found), 'run')}")
+        err.print(f"{logged}: under compare/ of {counted(len(compared.runs), 'run')}")

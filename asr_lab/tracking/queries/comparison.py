@@ -9,15 +9,26 @@ from typing import Any
 
 import pandas as pd
 
-from asr_lab.errors import AsrLabError, listing
+from asr_lab.errors import AsrLabError, listing, nearest
+from asr_lab.families import makes_adapters
+from asr_lab.metrics.catalog import direction
 from asr_lab.metrics.ratios import rate_of
 from asr_lab.reports.numbers import format_metric, format_value
 from asr_lab.reports.table import Table
-from asr_lab.tracking.queries import run_tables
 from asr_lab.tracking.queries.find import find_run
+from asr_lab.tracking.queries.run_tables import (
+    deciding_metric,
+    differing_params,
+    family_of,
+    not_comparable,
+    shown_metrics,
+)
 from asr_lab.tracking.queries.runs import Run
 from asr_lab.tracking.queries.significance import Evidence, measure_differences, summarize
+from asr_lab.tracking.tags import KIND
 
+_SEED = "run.seed"
+_STD = "_std"
 _MOST_TESTED = 20  # with more runs, none is tested against the best by default
 
 Progress = Callable[[int], AbstractContextManager[Callable[[], object]]]
@@ -55,8 +66,8 @@ class Comparison:
     def summary_table(self) -> Table:
         """Return the table with intervals and standard deviations beside their values."""
         frame = self.frame.copy()
-        for column in [name for name in frame if str(name).endswith(run_tables.STD)]:
-            mean = str(column).removesuffix(run_tables.STD)
+        for column in [name for name in frame if str(name).endswith(_STD)]:
+            mean = str(column).removesuffix(_STD)
             pairs = zip(frame[mean].tolist(), frame.pop(column).tolist(), strict=True)
             frame[mean] = [_with_spread(mean, value, spread) for value, spread in pairs]
         if self.evidence:
@@ -69,7 +80,7 @@ class Comparison:
 
 def _with_spread(column: str, value: float, spread: float) -> str:
     figure = format_metric(column, value)
-    return figure if pd.isna(spread) else f"{figure} ± {format_metric(column + run_tables.STD, spread)}"
+    return figure if pd.isna(spread) else f"{figure} ± {format_metric(column + _STD, spread)}"
 
 
 def compare(
@@ -92,21 +103,21 @@ def compare(
     baseline = find_run(vs) if vs and vs != "best" else None
     if baseline and baseline.info.run_id not in {run.info.run_id for run in runs}:
         runs = [*runs, baseline]
-    decides = run_tables.deciding_metric(runs, metric)
+    decides = deciding_metric(runs, metric)
     return _compare_groups(runs, by, decides) if by else _compare_runs(runs, decides, vs, baseline, progress)
 
 
 def _compare_methods(runs: Sequence[Run], metric: str) -> Comparison:
-    frame = run_tables.methods(runs)
-    best, reasons = run_tables.best_of(frame, runs)
-    decides = metric or run_tables.deciding_metric(runs)
+    frame = _methods(runs)
+    best, reasons = _best_of(frame, runs)
+    decides = metric or deciding_metric(runs)
     sentences = [*_best_sentences(frame, best), *reasons]
     return Comparison(runs=runs, metric=decides, frame=frame, best=best, sentences=sentences)
 
 
 def _compare_groups(runs: Sequence[Run], by: Sequence[str], decides: str) -> Comparison:
-    frame, within, fewer = run_tables.grouped(runs, by, decides)
-    best, reasons = run_tables.best_of(frame, runs)
+    frame, within, fewer = _grouped(runs, by, decides)
+    best, reasons = _best_of(frame, runs)
     named = {column: ", ".join(f"{key}={frame.loc[row, key]}" for key in by) for column, row in best.items()}
     sentences = [f"best mean {column}: {name}" for column, name in named.items()] + reasons
     if within:
@@ -119,8 +130,8 @@ def _compare_groups(runs: Sequence[Run], by: Sequence[str], decides: str) -> Com
 def _compare_runs(
     runs: Sequence[Run], decides: str, vs: str | None, baseline: Run | None, progress: Progress
 ) -> Comparison:
-    frame = run_tables.comparison(runs, decides)
-    best, reasons = run_tables.best_of(frame, runs)
+    frame = _table(runs, decides)
+    best, reasons = _best_of(frame, runs)
     sentences = [*_best_sentences(frame, best), *reasons, *_without_metric(runs, decides)]
     compared = Comparison(runs=runs, metric=decides, frame=frame, best=best, sentences=sentences)
     having = [run for run in runs if decides in run.data.metrics]
@@ -162,3 +173,103 @@ def _without_metric(runs: Sequence[Run], decides: str) -> list[str]:
         return ["none of these runs has a metric that decides for its family"]
     names = [run.info.run_name for run in runs if decides not in run.data.metrics]
     return [f"without {decides}: {listing(names, 4)}"] if names else []
+
+
+def _table(runs: Sequence[Run], decides: str) -> pd.DataFrame:
+    """Return one row per run: the differing parameters, then the main metrics of the families.
+
+    Sorted by the deciding metric, best first; indexed by run ids.
+    """
+    metrics, differing = shown_metrics(runs, decides), differing_params(runs)
+    several_families = len(set(map(family_of, runs))) > 1
+    rows: list[dict[str, Any]] = []
+    for run in runs:
+        row: dict[str, Any] = {"run": run.info.run_name}
+        if several_families:
+            row["family"] = family_of(run)
+        row |= {name: run.data.params.get(name, "") for name in differing}
+        row |= {name: run.data.metrics.get(name) for name in metrics}
+        rows.append(row)
+    return _ranked(pd.DataFrame(rows, index=[run.info.run_id for run in runs]), decides)
+
+
+def _ranked(table: pd.DataFrame, decides: str) -> pd.DataFrame:
+    if not decides:
+        return table
+    return table.sort_values(decides, ascending=direction(decides) != "higher", na_position="last", kind="stable")
+
+
+def _grouped(runs: Sequence[Run], by: Sequence[str], decides: str) -> tuple[pd.DataFrame, list[str], list[str]]:
+    """Return one row per combination of the parameters `by`: `n` runs, mean and standard deviation (`..._std`).
+
+    Also return the parameters other than the seed that differ within a group, and the means of fewer than `n` runs.
+    Raises `AsrLabError` for a parameter that no run has.
+    """
+    known = {key for run in runs for key in run.data.params}
+    for key in by:
+        if key not in known:
+            near = nearest(key, known)
+            raise AsrLabError(
+                f"no run has the parameter {key!r}" + (f"; did you mean {near!r}?" if near else ""),
+                allowed=listing(differing_params(runs) or sorted(known)),
+            )
+    groups: dict[tuple[str, ...], list[Run]] = {}
+    for run in runs:
+        groups.setdefault(tuple(run.data.params.get(key, "") for key in by), []).append(run)
+    rows, fewer = [], []
+    for values, members in groups.items():
+        row: dict[str, Any] = dict(zip(by, values, strict=True)) | {"n": len(members)}
+        for name in shown_metrics(runs, decides):
+            figures = pd.Series([run.data.metrics[name] for run in members if name in run.data.metrics], dtype=float)
+            row |= {name: figures.mean(), name + _STD: figures.std(ddof=1)}
+            if 0 < len(figures) < len(members):
+                fewer.append(f"{name} of {', '.join(values)} ({len(figures)} of {len(members)})")
+        rows.append(row)
+    within = {key for members in groups.values() for key in differing_params(members)}
+    return _ranked(pd.DataFrame(rows), decides), sorted(within - {_SEED, *by}), fewer
+
+
+_COSTS = (
+    "test/wer",
+    "test/wer_low",
+    "test/wer_high",
+    "test/cer",
+    "perf/seconds",
+    "perf/peak_memory_mb",
+    "model/size_mb",
+    "model/trainable_params",
+    "model/trainable_share",
+)
+
+
+def _methods(runs: Sequence[Run]) -> pd.DataFrame:
+    """Return one row per run: training method (scratch, fine-tune, adapter), error rates, and costs."""
+    rows = [
+        {"run": run.info.run_name, "way": _method(run), **{name: run.data.metrics.get(name) for name in _COSTS}}
+        for run in runs
+    ]
+    return pd.DataFrame(rows, index=[run.info.run_id for run in runs])
+
+
+def _method(run: Run) -> str:
+    kind = str(run.data.tags.get(KIND, "train"))
+    if kind != "train":
+        return kind  # an evaluation or import
+    if makes_adapters(family_of(run)):
+        return "adapter"
+    return "fine-tune" if run.data.params.get("model.pretrained") else "scratch"
+
+
+def _best_of(table: pd.DataFrame, runs: Sequence[Run]) -> tuple[dict[str, Any], list[str]]:
+    """Return metric -> index of its best row, for columns with a direction; and why some have none."""
+    best: dict[str, Any] = {}
+    reasons: dict[str, str] = {}
+    for column in table.columns:
+        side = direction(column)
+        if side == "neither" or not pd.api.types.is_numeric_dtype(table[column]) or table[column].isna().all():
+            continue
+        if reason := not_comparable(runs, column):
+            reasons.setdefault(reason.partition(":")[0], reason)
+            continue
+        best[column] = table[column].idxmin() if side == "lower" else table[column].idxmax()
+    return best, list(reasons.values())

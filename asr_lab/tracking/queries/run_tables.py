@@ -1,4 +1,4 @@
-"""Tables of runs: differing parameters, main metrics, best values, learning curves."""
+"""What runs can be compared by: their family, deciding and main metrics, differing parameters, learning curves."""
 
 from __future__ import annotations
 
@@ -10,13 +10,10 @@ from mlflow.entities import Run
 
 from asr_lab.config.identity import NOT_IDENTITY
 from asr_lab.errors import AsrLabError, listing, nearest
-from asr_lab.families import deciding, makes_adapters, shown
+from asr_lab.families import deciding, shown
 from asr_lab.metrics.catalog import direction
 from asr_lab.tracking.store import client, explain_store_errors
-from asr_lab.tracking.tags import DATA, FAMILY, KIND, TEXT
-
-SEED = "run.seed"
-STD = "_std"
+from asr_lab.tracking.tags import DATA, FAMILY, TEXT
 
 
 def family_of(run: Run) -> str:
@@ -59,91 +56,6 @@ def differing_params(runs: Sequence[Run]) -> list[str]:
     return [key for key in keys if len({run.data.params.get(key) for run in runs if key in known[family_of(run)]}) > 1]
 
 
-def comparison(runs: Sequence[Run], decides: str) -> pd.DataFrame:
-    """Return one row per run: the differing parameters, then the main metrics of the families.
-
-    Sorted by the deciding metric, best first; indexed by run ids.
-    """
-    metrics, differing = shown_metrics(runs, decides), differing_params(runs)
-    several_families = len(set(map(family_of, runs))) > 1
-    rows: list[dict[str, Any]] = []
-    for run in runs:
-        row: dict[str, Any] = {"run": run.info.run_name}
-        if several_families:
-            row["family"] = family_of(run)
-        row |= {name: run.data.params.get(name, "") for name in differing}
-        row |= {name: run.data.metrics.get(name) for name in metrics}
-        rows.append(row)
-    return _ranked(pd.DataFrame(rows, index=[run.info.run_id for run in runs]), decides)
-
-
-def _ranked(table: pd.DataFrame, decides: str) -> pd.DataFrame:
-    if not decides:
-        return table
-    return table.sort_values(decides, ascending=direction(decides) != "higher", na_position="last", kind="stable")
-
-
-def grouped(runs: Sequence[Run], by: Sequence[str], decides: str) -> tuple[pd.DataFrame, list[str], list[str]]:
-    """Return one row per combination of the parameters `by`: `n` runs, mean and standard deviation (`..._std`).
-
-    Also return the parameters other than the seed that differ within a group, and the means of fewer than `n` runs.
-    Raises `AsrLabError` for a parameter that no run has.
-    """
-    known = {key for run in runs for key in run.data.params}
-    for key in by:
-        if key not in known:
-            near = nearest(key, known)
-            raise AsrLabError(
-                f"no run has the parameter {key!r}" + (f"; did you mean {near!r}?" if near else ""),
-                allowed=listing(differing_params(runs) or sorted(known)),
-            )
-    groups: dict[tuple[str, ...], list[Run]] = {}
-    for run in runs:
-        groups.setdefault(tuple(run.data.params.get(key, "") for key in by), []).append(run)
-    rows, fewer = [], []
-    for values, members in groups.items():
-        row: dict[str, Any] = dict(zip(by, values, strict=True)) | {"n": len(members)}
-        for name in shown_metrics(runs, decides):
-            figures = pd.Series([run.data.metrics[name] for run in members if name in run.data.metrics], dtype=float)
-            row |= {name: figures.mean(), name + STD: figures.std(ddof=1)}
-            if 0 < len(figures) < len(members):
-                fewer.append(f"{name} of {', '.join(values)} ({len(figures)} of {len(members)})")
-        rows.append(row)
-    within = {key for members in groups.values() for key in differing_params(members)}
-    return _ranked(pd.DataFrame(rows), decides), sorted(within - {SEED, *by}), fewer
-
-
-_COSTS = (
-    "test/wer",
-    "test/wer_low",
-    "test/wer_high",
-    "test/cer",
-    "perf/seconds",
-    "perf/peak_memory_mb",
-    "model/size_mb",
-    "model/trainable_params",
-    "model/trainable_share",
-)
-
-
-def methods(runs: Sequence[Run]) -> pd.DataFrame:
-    """Return one row per run: training method (scratch, fine-tune, adapter), error rates, and costs."""
-    rows = [
-        {"run": run.info.run_name, "way": _method(run), **{name: run.data.metrics.get(name) for name in _COSTS}}
-        for run in runs
-    ]
-    return pd.DataFrame(rows, index=[run.info.run_id for run in runs])
-
-
-def _method(run: Run) -> str:
-    kind = str(run.data.tags.get(KIND, "train"))
-    if kind != "train":
-        return kind  # an evaluation or import
-    if makes_adapters(family_of(run)):
-        return "adapter"
-    return "fine-tune" if run.data.params.get("model.pretrained") else "scratch"
-
-
 def not_comparable(runs: Sequence[Run], metric: str) -> str:
     """Return why the runs cannot be ranked by a metric; "" if they can.
 
@@ -154,21 +66,6 @@ def not_comparable(runs: Sequence[Run], metric: str) -> str:
         if len({run.data.tags.get(tag) for run in having}) > 1:
             return f"these runs were evaluated on different {what}: no winner is called in {metric}"
     return ""
-
-
-def best_of(table: pd.DataFrame, runs: Sequence[Run]) -> tuple[dict[str, Any], list[str]]:
-    """Return metric -> index of its best row, for columns with a direction; and why some have none."""
-    best: dict[str, Any] = {}
-    reasons: dict[str, str] = {}
-    for column in table.columns:
-        side = direction(column)
-        if side == "neither" or not pd.api.types.is_numeric_dtype(table[column]) or table[column].isna().all():
-            continue
-        if reason := not_comparable(runs, column):
-            reasons.setdefault(reason.partition(":")[0], reason)
-            continue
-        best[column] = table[column].idxmin() if side == "lower" else table[column].idxmax()
-    return best, list(reasons.values())
 
 
 def curves(runs: Sequence[Run], metrics: Sequence[str]) -> pd.DataFrame:
