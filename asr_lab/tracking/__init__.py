@@ -87,7 +87,7 @@ def utterances(run: str, split: str = "test") -> pd.DataFrame:
 
 def curves(runs: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
     """Return every logged value of the metrics: `run, metric, step, seconds` (since the start of the run), `value`."""
-    from asr_lab.tracking.queries import run_tables
+    from asr_lab.tracking.queries import curves as learning_curves
     from asr_lab.tracking.queries.find import find_each
 
-    return run_tables.curves(find_each(runs), metrics)
+    return learning_curves.curves(find_each(runs), metrics)

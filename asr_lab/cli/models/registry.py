@@ -64,7 +64,7 @@ def _best(metric: str, pattern: str, family: str) -> Any:
     """The best finished run that logged a model."""
     from asr_lab.interfaces.tracking import REPRODUCE
     from asr_lab.metrics.catalog import direction
-    from asr_lab.tracking.queries import run_tables, runs
+    from asr_lab.tracking.queries import comparison, runs
 
     if direction(metric) == "neither":
         raise AsrLabError(f"{metric!r} has no better side", allowed="a metric such as val/wer, test/wer or val/loss")
@@ -83,7 +83,7 @@ def _best(metric: str, pattern: str, family: str) -> Any:
         raise AsrLabError(
             f"none of {len(found)} finished runs has {metric} and a model", allowed=listing(have) or "no metric yet"
         )
-    reason = run_tables.not_comparable(able, metric)
+    reason = comparison.not_comparable(able, metric)
     if reason:
         raise AsrLabError(reason, hint="--pattern and --family choose runs of the same data")
     return (min if direction(metric) == "lower" else max)(able, key=lambda run: run.data.metrics[metric])

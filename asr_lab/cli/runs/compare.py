@@ -120,7 +120,7 @@ def _write(compared: Comparison, style: str, out: Path | None, page: str) -> Non
 def _curves(compared: Comparison) -> pd.DataFrame:
     """Return the learning curves of the best runs."""
     from asr_lab.metrics.catalog import CURVES
-    from asr_lab.tracking.queries.run_tables import curves
+    from asr_lab.tracking.queries.curves import curves
 
     if len(compared.runs) > _MOST_CURVES:
         console(stderr=True).print(f"curves: of the {_MOST_CURVES} best of {counted(len(compared.runs), 'run')}")
@@ -145,7 +145,7 @@ def _page(compared: Comparison, curves: pd.DataFrame) -> str:
 
 def _draw(compared: Comparison, curves: pd.DataFrame, file: Path | None, *, log: bool, page: str) -> None:
     from asr_lab.reports.curves import curves_figure
-    from asr_lab.tracking.queries.run_tables import log_comparison
+    from asr_lab.tracking.queries.curves import log_comparison
 
     drawn = curves_figure(curves)
     err = console(stderr=True)

@@ -113,10 +113,10 @@ def _curves(run: Run) -> dict[str, str]:
     """Return a line per metric with several values: bars, first and last value, the best and its step."""
     from asr_lab.metrics.catalog import CURVES
     from asr_lab.reports.sparkline import sparkline
-    from asr_lab.tracking.queries import run_details, run_tables
+    from asr_lab.tracking.queries import curves, run_details
 
     drawn = {}
-    for name, points in run_tables.curves([run], (*CURVES, "val/cer")).groupby("metric", sort=False):
+    for name, points in curves.curves([run], (*CURVES, "val/cer")).groupby("metric", sort=False):
         values = points.sort_values("step")["value"].tolist()
         if len(values) > 1:
             best = run_details.best_point(values, name)

@@ -9,23 +9,17 @@ from typing import Any
 
 import pandas as pd
 
+from asr_lab.config.identity import NOT_IDENTITY
 from asr_lab.errors import AsrLabError, listing, nearest
-from asr_lab.families import makes_adapters
+from asr_lab.families import deciding, makes_adapters, shown
 from asr_lab.metrics.catalog import direction
 from asr_lab.metrics.ratios import rate_of
 from asr_lab.reports.numbers import format_metric, format_value
 from asr_lab.reports.table import Table
 from asr_lab.tracking.queries.find import find_run
-from asr_lab.tracking.queries.run_tables import (
-    deciding_metric,
-    differing_params,
-    family_of,
-    not_comparable,
-    shown_metrics,
-)
 from asr_lab.tracking.queries.runs import Run
 from asr_lab.tracking.queries.significance import Evidence, measure_differences, summarize
-from asr_lab.tracking.tags import KIND
+from asr_lab.tracking.tags import DATA, FAMILY, KIND, TEXT
 
 _SEED = "run.seed"
 _STD = "_std"
@@ -180,13 +174,13 @@ def _table(runs: Sequence[Run], decides: str) -> pd.DataFrame:
 
     Sorted by the deciding metric, best first; indexed by run ids.
     """
-    metrics, differing = shown_metrics(runs, decides), differing_params(runs)
-    several_families = len(set(map(family_of, runs))) > 1
+    metrics, differing = _shown_metrics(runs, decides), _differing_params(runs)
+    several_families = len(set(map(_family_of, runs))) > 1
     rows: list[dict[str, Any]] = []
     for run in runs:
         row: dict[str, Any] = {"run": run.info.run_name}
         if several_families:
-            row["family"] = family_of(run)
+            row["family"] = _family_of(run)
         row |= {name: run.data.params.get(name, "") for name in differing}
         row |= {name: run.data.metrics.get(name) for name in metrics}
         rows.append(row)
@@ -211,7 +205,7 @@ def _grouped(runs: Sequence[Run], by: Sequence[str], decides: str) -> tuple[pd.D
             near = nearest(key, known)
             raise AsrLabError(
                 f"no run has the parameter {key!r}" + (f"; did you mean {near!r}?" if near else ""),
-                allowed=listing(differing_params(runs) or sorted(known)),
+                allowed=listing(_differing_params(runs) or sorted(known)),
             )
     groups: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
@@ -219,13 +213,13 @@ def _grouped(runs: Sequence[Run], by: Sequence[str], decides: str) -> tuple[pd.D
     rows, fewer = [], []
     for values, members in groups.items():
         row: dict[str, Any] = dict(zip(by, values, strict=True)) | {"n": len(members)}
-        for name in shown_metrics(runs, decides):
+        for name in _shown_metrics(runs, decides):
             figures = pd.Series([run.data.metrics[name] for run in members if name in run.data.metrics], dtype=float)
             row |= {name: figures.mean(), name + _STD: figures.std(ddof=1)}
             if 0 < len(figures) < len(members):
                 fewer.append(f"{name} of {', '.join(values)} ({len(figures)} of {len(members)})")
         rows.append(row)
-    within = {key for members in groups.values() for key in differing_params(members)}
+    within = {key for members in groups.values() for key in _differing_params(members)}
     return _ranked(pd.DataFrame(rows), decides), sorted(within - {_SEED, *by}), fewer
 
 
@@ -255,7 +249,7 @@ def _method(run: Run) -> str:
     kind = str(run.data.tags.get(KIND, "train"))
     if kind != "train":
         return kind  # an evaluation or import
-    if makes_adapters(family_of(run)):
+    if makes_adapters(_family_of(run)):
         return "adapter"
     return "fine-tune" if run.data.params.get("model.pretrained") else "scratch"
 
@@ -273,3 +267,55 @@ def _best_of(table: pd.DataFrame, runs: Sequence[Run]) -> tuple[dict[str, Any], 
             continue
         best[column] = table[column].idxmin() if side == "lower" else table[column].idxmax()
     return best, list(reasons.values())
+
+
+def _family_of(run: Run) -> str:
+    """Return the family of a run."""
+    return str(run.data.tags.get(FAMILY, ""))
+
+
+def deciding_metric(runs: Sequence[Run], wanted: str = "") -> str:
+    """Return the metric that ranks the runs: `wanted`, or the deciding one of the first family whose runs have it.
+
+    "" if no run has a deciding metric. Raises `AsrLabError` if no run has `wanted`.
+    """
+    known = {name for run in runs for name in run.data.metrics}
+    if wanted and wanted not in known:
+        near = nearest(wanted, known)
+        raise AsrLabError(
+            f"none of the runs has the metric {wanted!r}" + (f"; did you mean {near!r}?" if near else ""),
+            allowed=listing(sorted(name for name in known if direction(name) != "neither")),
+        )
+    families = dict.fromkeys(_family_of(run) for run in runs)
+    return wanted or next((metric for name in families if (metric := deciding(name, known))), "")
+
+
+def _shown_metrics(runs: Sequence[Run], decides: str) -> list[str]:
+    """Return the deciding metric and the main metrics of the families, if at least one run has a value."""
+    names = [decides] if decides else []
+    names += [name for family in dict.fromkeys(map(_family_of, runs)) for name in shown(family)]
+    return [name for name in dict.fromkeys(names) if any(name in run.data.metrics for run in runs)]
+
+
+def _differing_params(runs: Sequence[Run]) -> list[str]:
+    """Return the config keys (they have a dot) that change the computation and differ between the runs.
+
+    A key is compared only among the families that have it.
+    """
+    known: dict[str, set[str]] = {}
+    for run in runs:
+        known.setdefault(_family_of(run), set()).update(key for key in run.data.params if "." in key)
+    keys = sorted(set().union(*known.values()) - NOT_IDENTITY)
+    return [key for key in keys if len({run.data.params.get(key) for run in runs if key in known[_family_of(run)]}) > 1]
+
+
+def not_comparable(runs: Sequence[Run], metric: str) -> str:
+    """Return why the runs cannot be ranked by a metric; "" if they can.
+
+    They need the same data of the metric's split, and the same text normaliser.
+    """
+    split, having = metric.split("/")[0], [run for run in runs if metric in run.data.metrics]
+    for tag, what in ((DATA + split, f"data ({split})"), (TEXT, "text normalisation")):
+        if len({run.data.tags.get(tag) for run in having}) > 1:
+            return f"these runs were evaluated on different {what}: no winner is called in {metric}"
+    return ""
