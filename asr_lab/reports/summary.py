@@ -20,6 +20,9 @@ class Summary:
     parts: Sequence[tuple[str, Content]] = ()
     notes: Sequence[str] = ()
     """What the reader should beware of."""
+    model: str = ""
+    """URI of the model that was made; "" if none was."""
+    next_commands: Sequence[str] = ()
 
 
 def interval_text(low: float, high: float, style: str = ".1%") -> str:

@@ -27,7 +27,7 @@ def train(*more: str) -> str:
 
 @pytest.fixture(scope="module")
 def gated(home):
-    """A name with a champion that is hardly trained, a good version, and one that is as bad in another way."""
+    """A name with a version that is hardly trained, a good one, and one that is as bad in another way."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
@@ -44,6 +44,8 @@ def champion() -> str:
 
 
 def test_the_gate(gated, home):
+    assert champion() == "2"  # the first version that is better than no output
+    ok("promote", "gated/1", "--force", "for a test")
     assert champion() == "1"
     said = refused("promote", "gated/3")
     assert "does not become @champion: not significantly better" in said
@@ -158,8 +160,10 @@ def test_a_training_whose_model_could_not_be_registered_does_not_begin():
 def test_a_name_with_a_quote_works(gated):
     assert "models:/o'brien/1" in ok("register", gated[0], "--name", "o'brien")
     assert "models:/o'brien/1" in ok("register", gated[0], "--name", "o'brien")  # it is that already
-    ok("register", gated[1], "--name", "o'brien")
-    assert "models:/o'brien/2 is @champion now" in ok("promote", "o'brien")
+    assert "o'brien has no champion: val/wer" in ok("register", gated[0], "--name", "o'brien")
+    assert "does not become @champion: val/wer" in refused("promote", "o'brien")
+    assert "champion" not in ok("register", gated[1], "--name", "o'brien")  # it is the first that learned
+    assert "the champion is models:/o'brien/2" in ok("register", gated[0], "--name", "o'brien")
     assert MlflowStore().resolve_version("models:/o'brien@champion") == MlflowStore().resolve_version(
         "models:/o'brien/latest"
     )

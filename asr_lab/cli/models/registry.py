@@ -44,8 +44,8 @@ def register(run: str | None, best: str | None, pattern: str, family: str, name:
     whole = register_merged(chosen.info.run_id, name) if merged else None
     version = whole or registry.register_run(chosen.info.run_id, name)
     click.echo(f"{chosen.info.run_name} is {registry.uri_of(version)}")
-    if registry.CHAMPION not in (registry.aliases_of(version)):
-        click.echo(f"  to make it the champion: asr-lab promote {version.name}/{version.version}")
+    if standing := registry.standing(registry.uri_of(version)):
+        click.echo(f"  {standing}")
     if merged and not whole:
         click.echo("  --merged changes nothing: its model is a plain one already", err=True)
     if not whole and (base := _folder_of_base(chosen)):

@@ -85,9 +85,16 @@ def show_outcome(done: Outcome | None, out: Console | None = None) -> None:
     """The figures of a finished run, and where to look at them; nothing of none."""
     if done is None:
         return
+    from asr_lab.tracking.models import registry
+
     out = out or console()
     out.print()
-    show_summary(done.summary, out)
+    summary = done.summary
+    show_summary(summary, out)
+    if standing := registry.standing(summary.model):
+        out.print(f"  [yellow]note[/] {escape(standing)}")
+    for command in summary.next_commands:
+        out.print(f"  [dim]next[/] {escape(command)}", soft_wrap=True)
     print_where_to_look(out, done.run_id)
 
 

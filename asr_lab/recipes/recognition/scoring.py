@@ -15,7 +15,7 @@ from asr_lab.data.audio import read_cut
 from asr_lab.data.phonemes import phonemes
 from asr_lab.data.text import TextNormalizer
 from asr_lab.interfaces.tracking import Recorder
-from asr_lab.metrics import error_rates
+from asr_lab.metrics import error_rates, floor
 from asr_lab.metrics.catalog import in_a_name
 from asr_lab.metrics.significance import Interval, rate_interval
 from asr_lab.metrics.slices import slices
@@ -55,6 +55,20 @@ def score(
 def wer_interval(table: pd.DataFrame) -> Interval:
     """Return the corpus WER with its 95 % interval, bootstrapped over utterances."""
     return rate_interval(error_rates.word_errors(table).to_numpy(), table["words"].to_numpy())
+
+
+def not_learned(table: pd.DataFrame, split: str) -> list[str]:
+    """Return what to try with a recogniser that is not better than no output on a split; nothing if it is."""
+    interval = wer_interval(table)
+    metrics = {f"{split}/wer": interval.value, f"{split}/wer_low": interval.low, f"{split}/wer_high": interval.high}
+    if not (why := floor.why_below(metrics)):
+        return []
+    empty = int((table["hypothesis"] == "").sum())
+    silent = f"; {empty} of {len(table)} utterances are recognised as nothing" if empty else ""
+    return [
+        f"it has not learned to recognise speech: {why}{silent}. Train longer (train.epochs) or with another train.lr, "
+        "and check transcripts and audio: asr-lab data check MANIFEST"
+    ]
 
 
 def record_scores(

@@ -7,7 +7,7 @@ What differs between families is where their training starts from (`deepspeech2.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from asr_lab.models import load_model
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.recipes.recipe import Recipe
 from asr_lab.recipes.recognition.plan import RecognitionPlan, plan
-from asr_lab.recipes.recognition.scoring import record_scores, score
+from asr_lab.recipes.recognition.scoring import not_learned, record_scores, score
 from asr_lab.recipes.run_spec import describe
 from asr_lab.recipes.training_loop import BEST, begin, fit
 from asr_lab.reports.summary import Summary, interval_text
@@ -66,6 +66,7 @@ class Trained:
     """Size, time and memory, by metric name."""
     reused: bool = False
     """Whether an earlier run was reused."""
+    notes: Sequence[str] = ()
 
     @property
     def summary(self) -> Summary:
@@ -73,7 +74,10 @@ class Trained:
         if self.test:
             rows["test/wer"] = f"{self.test.value:.1%}, {interval_text(self.test.low, self.test.high)}"
         rows |= {"model": self.model_uri, "time": hms(self.seconds)}
-        return Summary(title=self.run_name, parts=[("", rows)])
+        use = f"asr-lab transcribe FILE.wav --model {self.model_uri}"
+        return Summary(
+            title=self.run_name, parts=[("", rows)], notes=self.notes, model=self.model_uri, next_commands=[use]
+        )
 
     @classmethod
     def of(cls, earlier: FinishedRun, planned: RecognitionPlan) -> Trained:
@@ -182,11 +186,12 @@ def _conclude(planned: RecognitionPlan, run: Recorder, clock: Clock, state: Trai
     best, best_folder = _best(planned, folder, store)
     figures = json.loads((folder / BEST / "best.json").read_text())
     run.metrics({"best/val_wer": figures["wer"], "best/val_cer": figures["cer"], "best/epoch": figures["epoch"]})
-    tested = None
+    tested, notes = None, []
     chosen = {"val": planned.val.cuts} | {n: s.cuts for n, s in planned.splits.items() if n == "test"}
     for name, cuts in chosen.items():
         table = score(cuts, best.hypotheses(cuts), best.normalizer, in_phonemes=config.data.phonemes)
         tested = record_scores(run, table, name, f"{run.name} on {name}", step=int(state.global_step) + 1)
+        notes += not_learned(table, name)
     size = sum(file.stat().st_size for file in best_folder.glob("*.safetensors"))
     costs = {"model/size_mb": size / 1e6, "perf/seconds": clock.seconds, **clock.peak_memory()}
     run.metrics(costs)
@@ -202,9 +207,11 @@ def _conclude(planned: RecognitionPlan, run: Recorder, clock: Clock, state: Trai
     test = tested if "test" in planned.splits else None
     test_wer = f", test/wer {test.value:.1%} ({test.low:.1%} to {test.high:.1%})" if test else ""
     figure = f"best epoch {figures['epoch']:.0f}: val/wer {figures['wer']:.1%}{test_wer}; {uri}"
-    run.note("\n\n".join([figure, *planned.leakage.notes()]))
+    run.note("\n\n".join([figure, *notes, *planned.leakage.notes()]))
     costs |= planned.costs
-    return Trained(run.run_id, run.name, uri, figures["wer"], test, clock.seconds, state.log_history, costs)
+    return Trained(
+        run.run_id, run.name, uri, figures["wer"], test, clock.seconds, state.log_history, costs, notes=notes
+    )
 
 
 def _best(planned: RecognitionPlan, folder: Path, store: ModelStore) -> tuple[Recognizer, Path]:

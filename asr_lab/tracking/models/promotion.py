@@ -18,7 +18,7 @@ from mlflow.entities import Run, RunData, RunInfo, RunTag
 from mlflow.entities.model_registry import ModelVersion
 
 from asr_lab.errors import AsrLabError, listing, nearest
-from asr_lab.metrics import ratios
+from asr_lab.metrics import floor, ratios
 from asr_lab.metrics.catalog import direction
 from asr_lab.metrics.significance import FEWEST_DIFFERING, Interval
 from asr_lab.tracking.queries import score_tables, significance
@@ -125,13 +125,15 @@ def assess(version: ModelVersion, alias: str, *, margin: float = 0.0, score: Sco
     """Compare a version with the one that has the alias.
 
     It passes if it is significantly better (the paired 95 % interval excludes 0), or, with a `margin`, not worse by
-    more (one-sided, Schuirmann 1987). `score` scores both versions; without it the scores of their runs are used, which
-    need the same data and text normaliser. Raises `AsrLabError` if they cannot be compared.
+    more (one-sided, Schuirmann 1987). The first one passes if its run shows that it beats no output.
+    `score` scores both versions; without it the scores of their runs are used, which need the same data and text
+    normaliser. Raises `AsrLabError` if they cannot be compared.
     """
     champion = alias_version(tracking_client(), version.name, alias)
     candidate_uri = _uri(version)
     if champion is None:
-        return Verdict(candidate_uri, "", True, f"{version.name} has no @{alias} to compare with")
+        below = _below_floor(version)
+        return Verdict(candidate_uri, "", not below, below or f"{version.name} has no @{alias} to compare with")
     if _uri(champion) == candidate_uri:
         raise AsrLabError(f"{candidate_uri} is @{alias} already", next_command=f"asr-lab promote {version.name}/N")
     new, old = (score(version), score(champion)) if score else _own_scores(version, champion)
@@ -153,6 +155,13 @@ def assess(version: ModelVersion, alias: str, *, margin: float = 0.0, score: Sco
         data=f"{new.split} {new.run.data.tags.get(DATA + new.split, '')}",
         runs=(new.run.info.run_id, old.run.info.run_id),
     )
+
+
+def _below_floor(version: ModelVersion) -> str:
+    if not version.run_id:
+        return ""
+    with explain_store_errors("the run of the version cannot be read"):
+        return floor.why_below(tracking_client().get_run(version.run_id).data.metrics)
 
 
 def unassessed(version: ModelVersion, alias: str, why: str) -> Verdict:

@@ -17,6 +17,7 @@ from asr_lab.config.names import registered_name
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.families import makes_adapters
 from asr_lab.interfaces.tracking import MERGED, RegisteredModel
+from asr_lab.metrics import floor
 from asr_lab.tracking.connection import StoreUnavailableError, without_password
 from asr_lab.tracking.models import model_card
 from asr_lab.tracking.queries.filters import quoted
@@ -39,7 +40,7 @@ def uri_of(version: ModelVersion) -> str:
 def new_version(client: MlflowClient, source: str, run_id: str, model: RegisteredModel) -> ModelVersion:
     """Return the version of `model.name` with this source, created if needed.
 
-    A version becomes champion if its name has none.
+    A version becomes champion if its name has none, and its run shows that it is better than no output (`floor`).
     """
     try:
         has_champion = CHAMPION in client.get_registered_model(model.name).aliases
@@ -52,15 +53,27 @@ def new_version(client: MlflowClient, source: str, run_id: str, model: Registere
     made = next((version for version in known if version.source == source), None)
     if made is None:
         made = _made(client, source, run_id, model)
-    if not has_champion:  # nothing to compare with
+    if not has_champion and not floor.why_below(client.get_run(run_id).data.metrics):
         client.set_registered_model_alias(model.name, CHAMPION, made.version)
     return made
 
 
-def aliases_of(version: ModelVersion) -> list[str]:
-    """Return the aliases of a version."""
-    aliases = tracking_client().get_registered_model(version.name).aliases
-    return [alias for alias, number in aliases.items() if str(number) == str(version.version)]
+def standing(uri: str) -> str:
+    """Return why a version is not the champion of its name, and what to do; "" if it is, or `uri` is none."""
+    parts = _REGISTRY_URI.fullmatch(uri)
+    if parts is None or not parts["version"]:
+        return ""
+    client, name, number = tracking_client(), parts["name"], parts["version"]
+    with explain_store_errors("the registry cannot be read"):
+        champion = client.get_registered_model(name).aliases.get(CHAMPION)
+        if str(champion) == number:
+            return ""
+        if champion:
+            return f"the champion is models:/{name}/{champion}; to compare: asr-lab promote {name}/{number}"
+        run_id = client.get_model_version(name, number).run_id
+        why = floor.why_below(client.get_run(run_id).data.metrics) if run_id else ""
+    reason = f": {why}" if why else ""
+    return f"{name} has no champion{reason}; to make it one: asr-lab promote {name}/{number} --force WHY"
 
 
 def _made(client: MlflowClient, source: str, run_id: str, model: RegisteredModel) -> ModelVersion:
@@ -233,7 +246,17 @@ def _newest(uri: str) -> ModelVersion:
 
 
 def _no_such_model(uri: str) -> AsrLabError:
-    names = [model.name for model in tracking_client().search_registered_models()]
+    models = {model.name: model for model in tracking_client().search_registered_models()}
+    parts = _REGISTRY_URI.fullmatch(uri)
+    if parts and parts["alias"] and (model := models.get(parts["name"])):
+        newest = uri_of(_newest(f"models:/{model.name}/latest"))
+        return AsrLabError(
+            f"{model.name} has no @{parts['alias']}",
+            where=shown_uri(),
+            allowed=listing([newest, *(f"models:/{model.name}@{alias}" for alias in model.aliases)]),
+            next_command=f"asr-lab promote {newest.removeprefix('models:/')} --alias {parts['alias']}",
+        )
+    names = list(models)
     return AsrLabError(
         f"no model {uri!r}",
         where=shown_uri(),
