@@ -15,8 +15,8 @@ from typing import Any, Literal, Protocol, Self
 import pandas as pd
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
-REPRODUCE = "reproduce"
-"""Kind of a run that reproduces another one."""
+REPRODUCE, SWEEP = "reproduce", "sweep"
+"""Kinds of a run that reproduces another one, and of one whose child runs are trials."""
 MERGED = "asr_lab.merged"
 """Tag of a run whose adapters were merged into the saved weights: a different model with the same signature."""
 PHASES_DONE, ARMS_DONE = "phases.json", "arms.json"

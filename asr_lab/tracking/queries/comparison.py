@@ -12,6 +12,7 @@ import pandas as pd
 from asr_lab.config.identity import NOT_IDENTITY
 from asr_lab.errors import AsrLabError, listing, nearest
 from asr_lab.families import deciding, makes_adapters, shown
+from asr_lab.interfaces.tracking import SWEEP
 from asr_lab.metrics.catalog import direction
 from asr_lab.metrics.ratios import rate_of
 from asr_lab.reports.numbers import format_metric, format_value
@@ -97,8 +98,19 @@ def compare(
     baseline = find_run(vs) if vs and vs != "best" else None
     if baseline and baseline.info.run_id not in {run.info.run_id for run in runs}:
         runs = [*runs, baseline]
-    decides = deciding_metric(runs, metric)
-    return _compare_groups(runs, by, decides) if by else _compare_runs(runs, decides, vs, baseline, progress)
+    compared, sweeps = _without_sweeps(runs)
+    decides = deciding_metric(compared, metric)
+    done = _compare_groups(compared, by, decides) if by else _compare_runs(compared, decides, vs, baseline, progress)
+    return replace(done, sentences=[*done.sentences, *sweeps])
+
+
+def _without_sweeps(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
+    """Leave out the runs of sweeps if there are others: their metrics are those of a trial; return a note on them."""
+    sweeps = [run for run in runs if run.data.tags.get(KIND) == SWEEP]
+    if not sweeps or len(sweeps) == len(runs):
+        return list(runs), []
+    names = listing((str(run.info.run_name) for run in sweeps), 4)
+    return [run for run in runs if run not in sweeps], [f"left out, as sweeps have the figures of a trial: {names}"]
 
 
 def _compare_methods(runs: Sequence[Run], metric: str) -> Comparison:
@@ -300,22 +312,23 @@ def _shown_metrics(runs: Sequence[Run], decides: str) -> list[str]:
 def _differing_params(runs: Sequence[Run]) -> list[str]:
     """Return the config keys (they have a dot) that change the computation and differ between the runs.
 
-    A key is compared only among the families that have it.
+    A key is compared among the runs that have it.
     """
-    known: dict[str, set[str]] = {}
+    values: dict[str, set[str]] = {}
     for run in runs:
-        known.setdefault(_family_of(run), set()).update(key for key in run.data.params if "." in key)
-    keys = sorted(set().union(*known.values()) - NOT_IDENTITY)
-    return [key for key in keys if len({run.data.params.get(key) for run in runs if key in known[_family_of(run)]}) > 1]
+        for key, value in run.data.params.items():
+            if "." in key and key not in NOT_IDENTITY:
+                values.setdefault(key, set()).add(value)
+    return sorted(key for key, different in values.items() if len(different) > 1)
 
 
 def not_comparable(runs: Sequence[Run], metric: str) -> str:
     """Return why the runs cannot be ranked by a metric; "" if they can.
 
-    They need the same data of the metric's split, and the same text normaliser.
+    They need the same data of the metric's split, and the same text normaliser, where they are known.
     """
     split, having = metric.split("/")[0], [run for run in runs if metric in run.data.metrics]
     for tag, what in ((DATA + split, f"data ({split})"), (TEXT, "text normalisation")):
-        if len({run.data.tags.get(tag) for run in having}) > 1:
+        if len({run.data.tags[tag] for run in having if tag in run.data.tags}) > 1:
             return f"these runs were evaluated on different {what}: no winner is called in {metric}"
     return ""
