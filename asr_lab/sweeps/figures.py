@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
 from optuna.importance import get_param_importances
 from optuna.study import Study
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from optuna.visualization import matplotlib as drawn
 
 _FEWEST = 2  # trials with figures, without which nothing can be drawn
@@ -21,7 +21,8 @@ _WIDE = 3.2  # inches of a panel
 def figures(study: Study, metrics: tuple[str, ...]) -> dict[str, Figure]:
     """Return name -> figure: history, importance, parallel coordinates, slices, contours, Pareto front.
 
-    Figures that need more trials or another space are left out.
+    Figures that need more trials or another space are left out; of an objective in which all trials tie, all but its
+    history.
     """
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len(done) < _FEWEST:
@@ -45,12 +46,20 @@ def _wanted(study: Study, metrics: tuple[str, ...]) -> Iterator[tuple[str, Calla
         of = _of(study, place, metric, several=len(metrics) > 1)
         end = f"-{place + 1}" if len(metrics) > 1 else ""
         yield f"history{end}", of(drawn.plot_optimization_history)
+        if all_tie(study.get_trials(deepcopy=False), place):
+            continue
         yield f"importance{end}", of(drawn.plot_param_importances)
         yield f"parallel{end}", of(drawn.plot_parallel_coordinate)
         yield f"slice{end}", of(drawn.plot_slice)
         yield f"contour{end}", of(drawn.plot_contour, params=lambda target: _important(study, target))
     if len(metrics) == 1 and any(len(trial.intermediate_values) > 1 for trial in study.get_trials(deepcopy=False)):
         yield "intermediate", lambda: drawn.plot_intermediate_values(study)
+
+
+def all_tie(trials: Iterable[FrozenTrial], place: int) -> bool:
+    """Whether several finished trials have the same value of an objective: no parameter can be said to matter."""
+    values = [trial.values[place] for trial in trials if trial.state == TrialState.COMPLETE]
+    return len(values) > 1 and len(set(values)) == 1
 
 
 def _of(study: Study, place: int, metric: str, *, several: bool) -> Callable[..., Callable[[], Any]]:

@@ -102,7 +102,12 @@ class SweepResult:
         lines = [", ".join(f"{count} {state}" for state, count in self.counts().items())]
         lines += [f"trial {trial.number}: {values_line(trial, self.plan.objective)}" for trial in self.best[:5]]
         warning = self.plan.objective.warning(self.plan.space.usual)
-        return lines + ([f"Note: {warning}"] if warning else [])
+        tied = [
+            f"Note: all finished trials have the same {metric}: no parameter is shown to matter"
+            for place, metric in enumerate(self.plan.objective.metrics)
+            if figures.all_tie(self.trials, place)
+        ]
+        return lines + ([f"Note: {warning}"] if warning else []) + tied
 
     def yaml(self) -> str:
         """Return the best trial's configuration as YAML, with its origin in a comment."""
