@@ -10,6 +10,7 @@ from dataclasses import replace
 import pandas as pd
 from matplotlib.figure import Figure
 
+from asr_lab.reports.fonts import fitted
 from asr_lab.reports.page import render
 from asr_lab.reports.table import Table
 
@@ -40,7 +41,7 @@ def splits_figure(table: pd.DataFrame) -> Figure:
 def png(figure: Figure) -> bytes:
     """A figure as a PNG file."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
+    fitted(figure).savefig(buffer, format="png", dpi=120)
     return buffer.getvalue()
 
 

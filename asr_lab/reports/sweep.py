@@ -11,6 +11,7 @@ from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from asr_lab.reports.fonts import fitted
 from asr_lab.reports.page import render
 from asr_lab.reports.table import Table
 
@@ -19,7 +20,7 @@ def svg(figure: Figure) -> str:
     """A figure as an SVG element for a page; its ids are its own."""
     buffer = io.StringIO()
     with rc_context({"svg.fonttype": "none"}):  # text as text: smaller, and it can be found and copied
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
+        fitted(figure).savefig(buffer, format="svg", metadata={"Date": None})
     drawn = buffer.getvalue()
     return drawn[drawn.index("<svg") :]
 

@@ -119,8 +119,10 @@ class MlflowRecorder:
         self._artifact(written, str(Path(folder) / local.name))
 
     def figure(self, figure: Any, path: str) -> None:
+        from asr_lab.reports.fonts import fitted
+
         with self.spool.new_files() as written:
-            figure.savefig(written / Path(path).name)
+            fitted(figure).savefig(written / Path(path).name)
         self._artifact(written, path)
 
     def _artifact(self, written: Path, path: str) -> None:

@@ -145,13 +145,14 @@ def _page(compared: Comparison, curves: pd.DataFrame) -> str:
 
 def _draw(compared: Comparison, curves: pd.DataFrame, file: Path | None, *, log: bool, page: str) -> None:
     from asr_lab.reports.curves import curves_figure
+    from asr_lab.reports.fonts import fitted
     from asr_lab.tracking.queries.curves import log_comparison
 
     drawn = curves_figure(curves)
     err = console(stderr=True)
     if file:
         file.parent.mkdir(parents=True, exist_ok=True)
-        drawn.savefig(file, dpi=150)
+        fitted(drawn).savefig(file, dpi=150)
         err.print(f"curves: {file}")
     if log:
         log_comparison(compared.runs, compared.frame, drawn, page)

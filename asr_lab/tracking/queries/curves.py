@@ -33,10 +33,12 @@ def curves(runs: Sequence[Run], metrics: Sequence[str]) -> pd.DataFrame:
 
 def log_comparison(runs: Sequence[Run], table: pd.DataFrame, figure: Any, page: str) -> None:
     """Log a comparison's table, figure and page (if any) to each run, under `compare/`."""
+    from asr_lab.reports.fonts import fitted
+
     tracking = client()
     with explain_store_errors("the comparison cannot be logged to its runs"):
         for run in runs:
             tracking.log_text(run.info.run_id, table.to_csv(index=False), "compare/table.csv")
-            tracking.log_figure(run.info.run_id, figure, "compare/curves.png")
+            tracking.log_figure(run.info.run_id, fitted(figure), "compare/curves.png")
             if page:
                 tracking.log_text(run.info.run_id, page, "compare/comparison.html")
