@@ -27,7 +27,7 @@ from asr_lab.recipes.recognition.train import Part, Trained, train
 from asr_lab.recipes.run_spec import describe
 from asr_lab.recipes.splits import Split, refuse_too_short
 from asr_lab.recipes.training_loop import BEST
-from asr_lab.reports.arms_figure import arms_figure
+from asr_lab.reports.methods_figure import methods_figure
 from asr_lab.reports.summary import Summary
 from asr_lab.system.distributed import connect_processes, from_rank_0, is_first
 from asr_lab.system.files import write_text
@@ -174,7 +174,7 @@ def _record(run: Recorder, done: list[Variant], measurements: list[Measurement],
     by_slice = [slices(one.scores).assign(arm=variant.name) for variant, one in zip(done, measurements, strict=True)]
     run.table(pd.concat(by_slice), "eval/arms_slices.parquet")
     run.text(rows.to_csv(index=False), "compare/table.csv")
-    run.figure(arms_figure(rows), "compare/arms.png")
+    run.figure(methods_figure(rows), "compare/arms.png")
     run.tags({"asr_lab.compared": ",".join(variant.run_id or variant.model for variant in done)})
     run.note("\n".join([*sentences(rows), *(f"- Note: {line}" for line in notes)]))
     return rows
