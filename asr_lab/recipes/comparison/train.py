@@ -45,7 +45,7 @@ _METRICS = {
     "trainable_params": "model/trainable_params",
     "added_params": "model/added_params",
 }
-"""Column of the table -> metric, `_by_arm/NAME` behind it."""
+"""Column of the table -> metric; logged as `METRIC_by_arm/NAME`."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class _Training:
                 done.append(Variant(name, self.start))
                 continue
             if name in known:
-                self.console.print(f"arm {name} is done: {known[name].run_name}")
+                self.console.print(f"method {name} is done: {known[name].run_name}")
             done.append(known.get(name) or from_rank_0(self._train(name, experiment, f"{prefix}-{name}")))
             _write(file, done)
         return done
@@ -133,7 +133,7 @@ class _Training:
         part = Part(parent=self.run.run_id, name=called, compared=True, reuse=True, conclude=save_model)
         trained = train(experiment, self.tracker, self.console, store=self.store, part=part)
         if trained.reused:
-            self.console.print(f"arm {name} was trained before: {trained.run_name}")
+            self.console.print(f"method {name} is already trained: {trained.run_name}")
         model = str(folder) if folder.is_dir() else trained.model_uri
         return Variant(name, model, trained.run_id, trained.run_name, trained.costs)
 

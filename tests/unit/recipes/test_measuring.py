@@ -45,7 +45,7 @@ def test_differences_are_to_the_first_and_corrected_for_their_number(rows):
     assert by_arm.loc["base", ["difference", "p"]].isna().all()
     assert by_arm["trainable_params"].tolist() == [0, 4000, 0]
     assert "**r16**: test/wer 6.2%" in sentences(rows)[1]
-    assert "as it is" in sentences(rows)[0]
+    assert "untouched" in sentences(rows)[0]
 
 
 def test_arms_of_other_text_normalisers_have_no_difference():
