@@ -64,8 +64,8 @@ def compare(
             raise AsrLabError(f"--utterances compares two runs, not {len(names)}", next_command="asr-lab list")
         show_utterances(find_run(names[0]), find_run(names[1]), metric, limit, style, out)
         return
-    found = find_each(names) if names else selection.find(status="FINISHED")
-    if not found:
+    runs = find_each(names) if names else selection.find(status="FINISHED")
+    if not runs:
         raise AsrLabError(
             f"no finished run matches {selection or 'that'}", hint=selection.hidden(), next_command="asr-lab list"
         )
@@ -74,11 +74,11 @@ def compare(
 
     keys = [key.strip() for key in by.split(",") if key.strip()]
     bar = partial(progress, "comparing utterances")
-    compared = comparison.compare(found, metric=metric, vs=vs or None, by=keys, methods=ways, progress=bar)
+    compared = comparison.compare(runs, metric=metric, vs=vs or None, by=keys, methods=ways, progress=bar)
     page = _page(compared) if style == "html" or (log and not by) else ""  # groups have none
     _write(compared, style, out, page)
     if figure or log:
-        _draw(found, compared, figure, log=log, page=page)
+        _draw(runs, compared, figure, log=log, page=page)
 
 
 def _refuse(
@@ -134,7 +134,7 @@ def _page(compared: Comparison) -> str:
 _MOST_CURVES = 50  # runs whose curves are read, the best first
 
 
-def _draw(found: Sequence[Run], compared: Comparison, file: Path | None, *, log: bool, page: str) -> None:
+def _draw(runs: Sequence[Run], compared: Comparison, file: Path | None, *, log: bool, page: str) -> None:
     from asr_lab.metrics.catalog import CURVES
     from asr_lab.reports.curves import curves_figure
     from asr_lab.tracking.queries import run_tables
@@ -142,13 +142,13 @@ def _draw(found: Sequence[Run], compared: Comparison, file: Path | None, *, log:
     shown = compared.ranked()[:_MOST_CURVES]
     drawn = curves_figure(run_tables.curves(shown, CURVES))
     err = console(stderr=True)
-    if len(shown) < len(found):
-        err.print(f"curves: of the {len(shown)} best of {counted(len(found), 'run')}")
+    if len(shown) < len(runs):
+        err.print(f"curves: of the {len(shown)} best of {counted(len(runs), 'run')}")
     if file:
         file.parent.mkdir(parents=True, exist_ok=True)
         drawn.savefig(file, dpi=150)
         err.print(f"curves: {file}")
     if log:
-        run_tables.log_comparison(found, compared.frame, drawn, page)
+        run_tables.log_comparison(runs, compared.frame, drawn, page)
         logged = "table, curves and page" if page else "table and curves"
-        err.print(f"{logged}: under compare/ of {counted(len(found), 'run')}")
+        err.print(f"{logged}: under compare/ of {counted(len(runs), 'run')}")
