@@ -38,6 +38,7 @@ from asr_lab.tracking.tags import (
     VERSIONS,
     WORLD_SIZE,
 )
+from asr_lab.units import counted
 
 IDENTICAL, CLOSE, DIFFERENT = "identical", "within tolerance", "different"
 _OF_THE_CLOCK = ("perf/", "epoch_time", "system/")
@@ -160,7 +161,7 @@ def arrived(repeated: str) -> str:
     for spool in spools(ROOT):
         if repeated in (spool.id, spool.state.run_id):
             raise AsrLabError(
-                f"no verdict: the repetition has ended, and {spool.waiting()} events of it wait for the tracking store",
+                f"no verdict: the repetition has ended, with {counted(spool.waiting(), 'event')} still in its spool",
                 where=str(spool.folder),
                 hint="once they are there, asr-lab compare sets both runs side by side",
                 next_command="asr-lab sync",

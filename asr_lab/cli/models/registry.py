@@ -10,6 +10,7 @@ import click
 
 from asr_lab.cli.options import console
 from asr_lab.errors import AsrLabError, listing
+from asr_lab.interfaces.tags import BASE
 
 if TYPE_CHECKING:
     from asr_lab.tracking.models.promotion import Score, Scored, Verdict
@@ -55,7 +56,7 @@ def register(run: str | None, best: str | None, pattern: str, family: str, name:
 
 def _folder_of_base(run: Any) -> str:
     """Return the local base folder that the run's adapters need; "" if they need none."""
-    params, base = run.data.params, str(run.data.tags.get("asr_lab.base", ""))
+    params, base = run.data.params, str(run.data.tags.get(BASE, ""))
     adapters = params.get("model.tune") == "lora" and params.get("model.merged") != "True"
     return base if adapters and not params.get("run.register_as") and Path(base).is_absolute() else ""
 
@@ -65,6 +66,7 @@ def _best(metric: str, pattern: str, family: str) -> Any:
     from asr_lab.interfaces.tracking import REPRODUCE
     from asr_lab.metrics.catalog import direction
     from asr_lab.tracking.queries import run_tables, runs
+    from asr_lab.tracking.tags import KIND
 
     if direction(metric) == "neither":
         raise AsrLabError(
@@ -73,7 +75,7 @@ def _best(metric: str, pattern: str, family: str) -> Any:
     finished = [
         run
         for run in runs.find(pattern, family, status="FINISHED", archived=False)
-        if run.data.tags.get("asr_lab.kind") != REPRODUCE  # the reproduced run already counts
+        if run.data.tags.get(KIND) != REPRODUCE  # the reproduced run already counts
     ]
     able = [
         run
@@ -165,7 +167,7 @@ def _scoring(data: str, *, recorded: bool) -> Score:
     from asr_lab.tracking.tracker import MlflowTracker
 
     def score(version: Any) -> Scored:
-        base = version.tags.get("asr_lab.base", "") if is_adapter(version) else ""
+        base = version.tags.get(BASE, "") if is_adapter(version) else ""
         keys = {"evaluate.data": data, "evaluate.model": base or uri_of(version)}
         keys |= {"evaluate.adapter": uri_of(version)} if base else {}
         experiment = load(None, keys, "evaluate")

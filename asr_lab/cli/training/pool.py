@@ -32,11 +32,12 @@ def pool(names: tuple[str, ...], data: str, name: str, split: str) -> None:
     from asr_lab.recipes.pool_evaluations import pool as recipe
     from asr_lab.tracking.queries.find import find_each
     from asr_lab.tracking.queries.score_tables import utterances
+    from asr_lab.tracking.tags import MODEL_TYPE, TEXT
     from asr_lab.tracking.tracker import MlflowTracker
 
     runs = find_each(names)
-    text = _shared(runs, "asr_lab.text", "have different text normalisers")
-    model_type = _shared(runs, "asr_lab.model_type", "have models of different types")
+    text = _shared(runs, TEXT, "have different text normalisers")
+    model_type = _shared(runs, MODEL_TYPE, "have models of different types")
     config = PoolExperiment(
         run=Run(name=name), pool=Pool(runs=tuple(run.info.run_id for run in runs), data=data, split=split)
     )

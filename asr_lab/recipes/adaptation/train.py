@@ -14,6 +14,7 @@ from lhotse import CutSet
 from lhotse.cut import Cut
 from rich.console import Console
 
+from asr_lab.interfaces.tags import BASE, BASE_DIGEST, BASE_DIGEST_AFTER
 from asr_lab.interfaces.tracking import Recorder, RegisteredModel, Tracker
 from asr_lab.models.adapter import AdapterManager, Base, MLPAdapter
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
@@ -148,7 +149,7 @@ def _prove_untouched(recognizer: DeepSpeech2Recognizer, before: Base, run: Recor
     """Log the digest of the base before and after training, and assert that they are the same."""
     after = recognizer.base().digest
     assert after == before.digest, "the frozen base changed while its adapter was trained"
-    run.tags({"asr_lab.base_digest": before.digest, "asr_lab.base_digest_after": after})
+    run.tags({BASE_DIGEST: before.digest, BASE_DIGEST_AFTER: after})
 
 
 def _write(
@@ -178,7 +179,7 @@ def _register(planned: AdaptationPlan, file: Path, base: Base, run: Recorder) ->
         name=planned.config.run.register_as or f"deepspeech2-adapter-{planned.config.adapter.name}",
         files={"adapter": file} | _own_base(planned),
         base_uri=planned.base_uri,
-        tags={"asr_lab.base": planned.base_uri, "asr_lab.base_digest": base.digest},
+        tags={BASE: planned.base_uri, BASE_DIGEST: base.digest},
     )
     return run.model(model, register=True)
 

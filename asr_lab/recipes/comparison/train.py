@@ -16,6 +16,7 @@ import pandas as pd
 from rich.console import Console
 
 from asr_lab.config.schema import ArmsExperiment, Wav2Vec2Experiment
+from asr_lab.interfaces.tags import COMPARED
 from asr_lab.interfaces.tracking import ARMS_DONE, ModelStore, Recorder, Tracker, is_tracked_uri
 from asr_lab.metrics.slices import slices
 from asr_lab.models import load_model
@@ -175,7 +176,7 @@ def _record(run: Recorder, done: list[Variant], measurements: list[Measurement],
     run.table(pd.concat(by_slice), "eval/arms_slices.parquet")
     run.text(rows.to_csv(index=False), "compare/table.csv")
     run.figure(methods_figure(rows), "compare/arms.png")
-    run.tags({"asr_lab.compared": ",".join(variant.run_id or variant.model for variant in done)})
+    run.tags({COMPARED: ",".join(variant.run_id or variant.model for variant in done)})
     run.note("\n".join([*sentences(rows), *(f"- Note: {line}" for line in notes)]))
     return rows
 

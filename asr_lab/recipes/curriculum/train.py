@@ -21,6 +21,7 @@ from asr_lab.config.schema import CurriculumExperiment
 from asr_lab.data import manifest
 from asr_lab.data.curriculum import check_disjoint
 from asr_lab.errors import AsrLabError
+from asr_lab.interfaces.tags import FAMILY, GATE, OVERFITS, PHASE, TEXT, VAL
 from asr_lab.interfaces.tracking import PHASES_DONE, ModelStore, Recorder, RegisteredModel, Tracker, is_tracked_uri
 from asr_lab.metrics.catalog import Format
 from asr_lab.models import load_model
@@ -231,8 +232,8 @@ class _Phases:
             """Save model and outcome before the run ends, since an ended run is not resumed."""
             done = done_of(trained)
             gate = done.gate(before)
-            overfitted = {"asr_lab.overfits": "true"} if done.overfits else {}
-            child.tags({"asr_lab.phase": str(number), "asr_lab.gate": gate.verdict, **overfitted})
+            overfitted = {OVERFITS: "true"} if done.overfits else {}
+            child.tags({PHASE: str(number), GATE: gate.verdict, **overfitted})
             child.metrics({"gate/target": gate.target, "gate/accept": gate.accept})
             shutil.copytree(child.checkpoints / BEST, saved, dirs_exist_ok=True)
             self._write([*self.done, done])
@@ -249,7 +250,7 @@ class _Phases:
     def _pass(self, gate: Gate, model: str) -> None:
         """Raise `AsrLabError`, and tag the run, if the last phase, which started from `model`, misses its gate."""
         if not gate.passes:
-            self.run.tags({"asr_lab.gate": f"phase {gate.number} {gate.verdict}"})
+            self.run.tags({GATE: f"phase {gate.number} {gate.verdict}"})
             self._record()
             raise gate.refuse(self.done[-1].run_name, "" if model == self.own else model)
 
@@ -292,7 +293,7 @@ class _Phases:
         last, config = self.done[-1], self.config
         folder = self.store.resolve(last.model)
         recognizer = load_model(folder, self.store.resolve)
-        self.run.tags({"asr_lab.text": recognizer.normalizer.name})
+        self.run.tags({TEXT: recognizer.normalizer.name})
         chosen = {"val": self._validated(recognizer)} | {n: s.cuts for n, s in self.splits.items() if n == "test"}
         for name, cuts in chosen.items():
             hypotheses, phonemes = recognizer.hypotheses(cuts), config.data.phonemes
@@ -305,7 +306,7 @@ class _Phases:
         model = RegisteredModel(
             name=config.run.register_as or "wav2vec2",
             files={"model": folder},
-            tags={"asr_lab.family": "curriculum", "asr_lab.val_wer": f"{last.wer:.4f}"},
+            tags={FAMILY: "curriculum", f"{VAL}wer": f"{last.wer:.4f}"},
         )
         return self.run.model(model, register=bool(config.run.register_as))
 

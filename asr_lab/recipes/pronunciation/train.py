@@ -13,6 +13,7 @@ from transformers import TrainerCallback, TrainerState
 
 from asr_lab.config.schema import PronunciationExperiment
 from asr_lab.interfaces.in_memory import FolderStore
+from asr_lab.interfaces.tags import FAMILY, VAL
 from asr_lab.interfaces.tracking import ModelStore, Recorder, RegisteredModel, Tracker
 from asr_lab.metrics.pronunciation import SCORER
 from asr_lab.models.pronunciation.assessor import Assessor, load_recognizer
@@ -150,7 +151,7 @@ def _log_models(planned: PronunciationPlan, run: Recorder, best: Assessor, figur
     model = RegisteredModel(
         name=config.run.register_as or best.kind,
         files={"model": folder / BEST},
-        tags={"asr_lab.family": config.recipe, f"asr_lab.val_{config.train.choose}": f"{figure:.4f}"},
+        tags={FAMILY: config.recipe, f"{VAL}{config.train.choose}": f"{figure:.4f}"},
     )
     return run.model(model, register=bool(config.run.register_as))
 
