@@ -1,4 +1,4 @@
-"""Whether a run can be repeated here, and whether its repetition found the same figures."""
+"""Check whether a run can be reproduced here, and compare the metrics of its reproduction."""
 
 from __future__ import annotations
 
@@ -100,9 +100,9 @@ def _models_of(config: Experiment) -> dict[str, str]:
     return {"base": str(base), "adapter": str(keys.get("evaluate.adapter") or "")}
 
 
-def _or_why(found: Callable[[], str]) -> str:
+def _or_why(value: Callable[[], str]) -> str:
     try:
-        return found()
+        return value()
     except StoreUnavailableError:
         raise
     except AsrLabError as error:
@@ -212,8 +212,8 @@ def _largest(then: Mapping[int, float], now: Mapping[int, float]) -> float:
 
 def verdict_of(table: pd.DataFrame) -> str:
     """The worst verdict of the table."""
-    found = set(table["verdict"])
-    return next(verdict for verdict in (DIFFERENT, CLOSE, IDENTICAL) if verdict in found or verdict == IDENTICAL)
+    verdicts = set(table["verdict"])
+    return next(verdict for verdict in (DIFFERENT, CLOSE, IDENTICAL) if verdict in verdicts or verdict == IDENTICAL)
 
 
 def record(repeated: str, verdict: str, table: pd.DataFrame) -> None:

@@ -46,12 +46,12 @@ def list_runs(selection: Selection, state: str | None, limit: int, style: str) -
         click.echo(selection.hidden() or "no runs yet; try: mlflow run . -e adapter -P name=john")
         return
     table = run_details.overview(runs)
-    show_table(table if style in ("json", "csv") else _for_people(table), style)
+    show_table(table if style in ("json", "csv") else _formatted(table), style)
     if style == "table" and len(runs) == limit:
         console(stderr=True).print(f"the {limit} newest; more with --limit")
 
 
-def _for_people(table: pd.DataFrame) -> Table:
+def _formatted(table: pd.DataFrame) -> Table:
     """Format ages, durations and sizes."""
     now = pd.Timestamp.now("UTC").tz_localize(None)
     shown = table.drop(columns=["started", "seconds", "bytes", "kind"])
