@@ -18,6 +18,7 @@ from rich.console import Console
 from asr_lab.config import identity
 from asr_lab.config.schema import SweepExperiment
 from asr_lab.errors import AsrLabError
+from asr_lab.interfaces.tags import SPEAKER, SWEEP
 from asr_lab.interfaces.tracking import ModelStore, Recorder, RunKeeper, RunSpec
 from asr_lab.sweeps import samplers, trial_states
 from asr_lab.sweeps.leader_election import leading
@@ -131,7 +132,7 @@ def _spec(planned: StudyPlan) -> RunSpec:
         signature=identity.signature(config, {"study": planned.name}),
         params=identity.flat(config),
         config_yaml=identity.dump_yaml(config),
-        tags={"asr_lab.sweep": planned.name} | ({"asr_lab.speaker": speaker} if speaker else {}),
+        tags={SWEEP: planned.name} | ({SPEAKER: speaker} if speaker else {}),
         registers=False,
     )
 
