@@ -1,4 +1,4 @@
-"""What a user did wrong, told once and clearly: what, where, what is allowed, and the next command."""
+"""User errors: what is wrong, where, what is allowed, and the next command."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class AsrLabError(Exception):
 
 
 def reason(error: BaseException) -> str:
-    """Why something failed: what asr_lab raises says it, any other is told with its kind, which may be all it says."""
+    """Return why something failed; for errors of other libraries with their class, which may be all they say."""
     text, kind = str(error), type(error)
     if text and kind.__module__.startswith(f"{__package__}."):
         return text
@@ -38,13 +38,13 @@ def reason(error: BaseException) -> str:
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """The valid name most like `name`, or "" when none is near."""
+    """Return the valid name most similar to `name`, or "" if none is similar."""
     close = get_close_matches(name, list(valid), n=1, cutoff=0.5)
     return close[0] if close else ""
 
 
 def listing(names: Iterable[object], limit: int = 12) -> str:
-    """`a, b, c and 5 more`: names for a message, never a wall of them."""
+    """Format names for a message: `a, b, c and 5 more`."""
     shown = [str(name) for name in names]
     rest = len(shown) - limit
     return ", ".join(shown[:limit]) + (f" and {rest} more" if rest > 0 else "")
@@ -54,9 +54,9 @@ _NOT_WRITTEN = re.compile(r"PytorchStreamWriter|inline_container|iostream|unexpe
 
 
 def not_written(error: BaseException) -> str:
-    """Why a file could not be written, or "" when the error says something else.
+    """Return why a file could not be written, or "" for another kind of error.
 
-    A full disk is an `OSError` to Python; torch and safetensors tell it as errors of their own.
+    A full disk is an `OSError` to Python; torch and safetensors raise errors of their own.
     """
     lines = str(error).splitlines()
     if isinstance(error, OSError) or any(_NOT_WRITTEN.search(line) for line in lines):

@@ -1,7 +1,7 @@
 """The one table of families: how each is configured and run, which figures count, and what its models are for.
 
 A family is a kind of run: a recogniser that is trained, a speaker's adapter, an evaluation, a sweep. Whatever has to
-tell one from another asks here, so a new family is an entry of this table beside its own files. Code is named as
+distinguish families asks here, so a new family is an entry of this table beside its own files. Code is named as
 `"module:attribute"` and imported when it is asked for: nothing here is heavy.
 """
 

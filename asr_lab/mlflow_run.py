@@ -47,7 +47,7 @@ LONG_OPTIONS = [
     "help",
 ]
 
-# Each says that the user has conda, or has told MLflow how to use it.
+# Each shows that conda is installed, or that MLflow is configured to use it.
 CONDA_SETTINGS = ("CONDA_EXE", "MLFLOW_CONDA_HOME", "MLFLOW_CONDA_CREATE_ENV_CMD")
 
 CONDA = """#!/bin/sh

@@ -1,11 +1,11 @@
-"""Sample rates, hops and the conversions between seconds, samples and frames; times and sizes for people."""
+"""Sample rates, hops and the conversions between seconds, samples and frames; durations and sizes as text."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
 
-SAMPLE_RATE = 16_000  # Hz; every model here hears this rate, other rates are resampled on reading
+SAMPLE_RATE = 16_000  # Hz; input rate of all models, other rates are resampled on reading
 FRAME_SHIFT_S = 0.010  # s; hop of the filter bank
 FRAME_LENGTH_S = 0.020  # s; window of the filter bank (KoSpeech's 20 ms)
 FRAME_SHIFT = int(SAMPLE_RATE * FRAME_SHIFT_S)  # 160 samples
@@ -29,7 +29,7 @@ def frames_needed(labels: Sequence[int]) -> int:
 
 
 def hms(seconds: float) -> str:
-    """A duration for people: `7.3 s`, `2 min 05 s`, `3 h 12 min`."""
+    """Format a duration: `7.3 s`, `2 min 05 s`, `3 h 12 min`."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -39,7 +39,7 @@ def hms(seconds: float) -> str:
 
 
 def age(seconds: float) -> str:
-    """How old something is, for people: `0 min`, `5 min`, `3 h`, `2 d`."""
+    """Format an age: `0 min`, `5 min`, `3 h`, `2 d`."""
     for size, unit in ((86_400, "d"), (3600, "h")):
         if seconds >= size:
             return f"{int(seconds // size)} {unit}"
@@ -47,17 +47,17 @@ def age(seconds: float) -> str:
 
 
 def ago(seconds: float) -> str:
-    """How long ago, for people: `now`, `5 min ago`, `3 h ago`, `2 d ago`."""
+    """Format a time in the past: `now`, `5 min ago`, `3 h ago`, `2 d ago`."""
     return f"{age(seconds)} ago" if seconds >= 60 else "now"
 
 
 def counted(number: int, noun: str) -> str:
-    """How many, for people: `1 run`, `3 runs`."""
+    """Format a count: `1 run`, `3 runs`."""
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def megabytes(num_bytes: float | None) -> str:
-    """A size for people: `12 kB`, `3.4 MB`, `1.2 GB`; a dash where it is not known."""
+    """Format a size: `12 kB`, `3.4 MB`, `1.2 GB`; a dash if unknown."""
     if num_bytes is None or num_bytes != num_bytes:
         return "-"
     for size, unit in ((1e9, "GB"), (1e6, "MB")):

@@ -96,7 +96,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="asr-lab")
 def cli() -> None:
-    """Train, adapt, evaluate and compare speech recognisers; every run is kept in MLflow.
+    """Train, adapt, evaluate and compare speech recognisers; every run is recorded in MLflow.
 
     \b
     Examples:
@@ -105,7 +105,7 @@ def cli() -> None:
       asr-lab compare --pattern john
       asr-lab transcribe recording.wav --adapter john
 
-    Runs and models are kept in MLFLOW_TRACKING_URI, else in sqlite:///mlflow.db of this folder.
+    Runs and models are stored in MLFLOW_TRACKING_URI, else in sqlite:///mlflow.db of this folder.
     The documentation: asr-lab guide
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

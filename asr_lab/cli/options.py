@@ -1,4 +1,4 @@
-"""Options and ways of speaking that commands share."""
+"""Options, console and help text shared by commands."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from asr_lab.families import config_class
 F = TypeVar("F", bound=Callable[..., Any])
 
 TAKES_CONFIG_KEYS = {"ignore_unknown_options": True, "allow_extra_args": True}
-"""Context settings of a command that takes `key=value` and `--key value` for any config key."""
+"""Context settings of a command that takes any config key as `key=value` or `--key value`."""
 
 
 def console(*, stderr: bool = False, width: int | None = None) -> Console:
-    """Where people read; as wide as the terminal, and never folded where there is none (a file, a pipe).
+    """Return a console as wide as the terminal; lines are not wrapped in files and pipes.
 
-    Numbers and paths are not coloured: a colour means something here.
+    Numbers and paths are not highlighted, since colours have a meaning.
     """
     stream = sys.stderr if stderr else sys.stdout
     return Console(width=width if stream.isatty() or width else 400, stderr=stderr)
 
 
 def print_where_to_look(out: Console, run_id: str, width: int = 5) -> None:
-    """Say how to look at the run that a command has made; `width` is that of the labels above."""
+    """Print how to show the run of a command; `width` is that of the labels above."""
     out.print(f"  {'look':{width}} asr-lab show {run_id[:8]}, or mlflow ui")
 
 
@@ -44,25 +44,25 @@ def overrides_option(function: F) -> F:
         "texts",
         multiple=True,
         metavar="KEY=VALUE,...",
-        help="Config keys to change, by commas.",
+        help="Config keys to override, separated by commas.",
     )(function)
 
 
 def new_run_option(function: F) -> F:
     """`--new-run`."""
-    return click.option("--new-run", is_flag=True, help="Do not continue a run that was cut off; start anew.")(function)
+    return click.option("--new-run", is_flag=True, help="Start a new run; do not resume an interrupted one.")(function)
 
 
 def offline_option(function: F) -> F:
     """`--offline`."""
     return click.option(
-        "--offline", is_flag=True, help="Record into the folder spool alone; asr-lab sync ships it to the store later."
+        "--offline", is_flag=True, help="Record into the folder spool only; asr-lab sync uploads it to the store later."
     )(function)
 
 
 def dry_run_option(function: F) -> F:
     """`--dry-run`."""
-    return click.option("--dry-run", is_flag=True, help="Check config and data, show sizes, spend and record nothing.")(
+    return click.option("--dry-run", is_flag=True, help="Check config and data, show sizes; train and record nothing.")(
         function
     )
 
@@ -79,20 +79,20 @@ def format_option(function: F) -> F:
 
 
 def config_keys(texts: Sequence[str], arguments: Sequence[str]) -> dict[str, Any]:
-    """`--overrides` and what else stood on the command line, as dotted keys."""
+    """Return `--overrides` and the other arguments of the command line as dotted keys."""
     return parse_overrides(texts) | parse_overrides(_pairs(arguments))
 
 
 def _pairs(arguments: Sequence[str]) -> list[str]:
-    """`key=value`, `--key=value` and `--key value` as `key=value` texts."""
+    """Convert `key=value`, `--key=value` and `--key value` to `key=value` texts."""
     pairs: list[str] = []
     rest = list(arguments)
     while rest:
         word = rest.pop(0)
-        if option := _meant(word):
+        if option := _missing_option(word):
             raise AsrLabError(f"not an override: {word!r}", hint=f"did you mean {option} {word}?")
-        if word in ("true", "false"):  # behind a flag
-            raise AsrLabError(f"not an override: {word!r}", hint="a flag such as --dry-run or --merged stands alone")
+        if word in ("true", "false"):  # after a flag
+            raise AsrLabError(f"not an override: {word!r}", hint="a flag such as --dry-run or --merged takes no value")
         if not word.startswith("--") or "=" in word:
             pairs.append(word.removeprefix("--"))
         elif rest:
@@ -103,8 +103,8 @@ def _pairs(arguments: Sequence[str]) -> list[str]:
     return [key.replace("-", "_") + equals + value if equals else key for key, equals, value in parts]
 
 
-def _meant(word: str) -> str:
-    """The option of this command that a model or a manifest without a key was probably meant for, or ""."""
+def _missing_option(word: str) -> str:
+    """Return the option of this command that a bare model or manifest probably belongs to, or ""."""
     fitting = {"--model": word.startswith(("models:/", "runs:/")), "--data": word.endswith(".jsonl.gz")}
     context = click.get_current_context(silent=True)
     known = {name for option in context.command.params for name in option.opts} if context and "=" not in word else ()
@@ -112,18 +112,18 @@ def _meant(word: str) -> str:
 
 
 def given(values: Mapping[str, Any], config: Path | None, recipe: str) -> dict[str, Any]:
-    """The options that were given, as config keys.
+    """Return the options that the user gave, as config keys.
 
-    `mlflow run` passes every option, given or not: there, one at its default leaves the config file its say.
+    `mlflow run` passes all options: there, one at its default does not override the config file.
     """
     chosen = {key: value for key, value in values.items() if value not in (None, "")}
     if "MLFLOW_RUN_ID" not in os.environ:
         return chosen
-    usual, said = defaults(config_class(recipe)), _dotted(read_yaml(config)) if config else set()
+    usual, in_file = defaults(config_class(recipe)), _dotted(read_yaml(config)) if config else set()
     return {
         key: value
         for key, value in chosen.items()
-        if key not in said or list(map(str, _listed(value))) != list(map(str, _listed(usual.get(key))))
+        if key not in in_file or list(map(str, _listed(value))) != list(map(str, _listed(usual.get(key))))
     }
 
 
@@ -132,19 +132,19 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _dotted(content: Mapping[str, Any], prefix: str = "") -> set[str]:
-    found: set[str] = set()
+    names: set[str] = set()
     for key, value in content.items():
-        found |= _dotted(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key}
-    return found
+        names |= _dotted(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key}
+    return names
 
 
 def keys_help(*recipes: str) -> str:
-    """The config keys of recipes with the older option names that stand for them, for `--help`.
+    """Return the config keys of recipes, and their older option names, for `--help`.
 
-    A key of several recipes is told once, with the first.
+    A key of several recipes is listed once, with the first.
     """
     lines: list[str] = []
-    told: dict[str, str] = {}
+    listed: dict[str, str] = {}
     for recipe in recipes:
         kind, new = config_class(recipe), dict[str, str]()
         usual = defaults(kind) | dict.fromkeys(required(kind), "required")
@@ -152,9 +152,9 @@ def keys_help(*recipes: str) -> str:
             default = usual.get(key, "none")
             shown = ",".join(map(str, default)) if isinstance(default, list) else default
             new[key] = f"  {key} [{shown}]" + (f"  {text}" if text else "")
-        heading = "Config keys (key=value):" if not told else f"Other keys of recipe={recipe}, or others than above:"
-        lines += [*([] if not told else ["\n\b"]), *([] if told else ["\b"]), heading]
-        lines += [line for key, line in new.items() if told.get(key) != line]
-        told |= new
-    older = [f"{old} = {new}" for old, new in ALIASES.items() if new in told]
-    return "\n".join([*lines, "\n\b", "Older option names that are understood:", *(f"  {line}" for line in older)])
+        heading = "Config keys (key=value):" if not listed else f"Other keys or defaults of recipe={recipe}:"
+        lines += [*([] if not listed else ["\n\b"]), *([] if listed else ["\b"]), heading]
+        lines += [line for key, line in new.items() if listed.get(key) != line]
+        listed |= new
+    older = [f"{old} = {new}" for old, new in ALIASES.items() if new in listed]
+    return "\n".join([*lines, "\n\b", "Accepted older option names:", *(f"  {line}" for line in older)])

@@ -12,8 +12,8 @@ def registered_name(name: str) -> str:
     """
     wrong = sorted({sign for sign in name if sign in _REFUSED or not sign.isprintable()})
     if wrong or name != name.strip() or name in ("", ".", ".."):
-        found = f" (here: {' '.join(wrong)})" if wrong else ""
+        here = f" (here: {' '.join(wrong)})" if wrong else ""
         raise ValueError(
-            f'no model can be registered as {name!r}: names have none of / : @ " in them{found}, and no spaces around'
+            f'no model can be registered as {name!r}: names have none of / : @ " in them{here}, and no spaces around'
         )
     return name

@@ -10,6 +10,7 @@ from typing import Any, Self
 import pandas as pd
 
 from asr_lab.errors import AsrLabError
+from asr_lab.interfaces.tags import ERROR
 from asr_lab.interfaces.tracking import MERGED, Dataset, FinishedRun, RegisteredModel, RunSpec, Status, status_of
 
 
@@ -112,7 +113,7 @@ class MemoryTracker:
     def close(self, run_id: str, status: Status, why: str) -> None:
         for run in self.runs:
             if run.run_id == run_id and run.status is None:
-                run.tags({"asr_lab.error": why})
+                run.tags({ERROR: why})
                 run.finish(status)
 
 

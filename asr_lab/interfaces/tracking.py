@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol, Self
 import pandas as pd
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
-REPRODUCE, SWEEP = "reproduce", "sweep"
+REPRODUCE, SWEEP_KIND = "reproduce", "sweep"
 """Kinds of a run that reproduces another one, and of one whose child runs are trials."""
 MERGED = "asr_lab.merged"
 """Tag of a run whose adapters were merged into the saved weights: a different model with the same signature."""

@@ -1,1 +1,1 @@
-"""What is measured, how surely, and which figure decides."""
+"""Error rates, confidence intervals, slices, and the catalog of metrics."""

@@ -1,4 +1,4 @@
-"""Every metric by name: its direction, its unit and how its figure is written."""
+"""Catalog of metrics: direction, unit and format of each."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from functools import cache
 from typing import Literal
 
 Format = Literal["number", "percent", "change", "p", "bytes", "duration"]
-"""How a figure is written: four significant digits, percent with one decimal, percent with its sign, a p-value of three
-decimals; a size from bytes (`3.4 MB`) and a duration from seconds (`2 min 5 s`)."""
+"""How a value is formatted: four significant digits, percent with one decimal, percent with its sign, a p-value with
+three decimals; a size from bytes (`3.4 MB`) and a duration from seconds (`2 min 5 s`)."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure that runs log; `better` says which way is up, "neither" for what only describes."""
+    """A metric that runs log; `better` is its direction, "neither" for a descriptive one."""
 
     better: Literal["lower", "higher", "neither"]
     unit: str = ""
@@ -23,7 +23,7 @@ class Metric:
 
 
 def _described(metric: Metric) -> Metric:
-    """The same figure where it only describes."""
+    """Return the same metric without a direction."""
     return replace(metric, better="neither")
 
 
@@ -45,12 +45,12 @@ _PRONUNCIATION: dict[str, Metric] = {
     "score_pcc": Metric("higher"),
     "score_mse": Metric("lower"),
 }
-"""Figures of pronunciation assessment, of `val` and `test`; of a model's other ways (fused with GOP, of what it freely
-recognises, by the counting of published results) too. The same of what stands beside it only describe (`test/gop/...`,
-`test/trivial/...`, `test/flag_all/...`), as do the older system's (`legacy/...`)."""
+"""Metrics of pronunciation assessment on `val` and `test`, and of a model's variants (fused with GOP, from its free
+recognition, counted as in published results). Those of baselines (`test/gop/...`, `test/trivial/...`,
+`test/flag_all/...`) and of the older system (`legacy/...`) have no direction."""
 _TESTS = ("test", "test_hard")
-_WAYS = ("fused", "decoded", "hierarchy")
-_BESIDE = ("gop", "trivial", "flag_all")
+_VARIANTS = ("fused", "decoded", "hierarchy")
+_BASELINES = ("gop", "trivial", "flag_all")
 _LEGACY = (
     "token_accuracy",
     "sequence_accuracy",
@@ -68,7 +68,7 @@ FIGURES: dict[str, Metric] = {
     "utterances": _COUNT,
     **_PRONUNCIATION,
 }
-"""The figures of a scored split by the last part of their name (`SPLIT/wer`), whatever the split is called."""
+"""Metrics of a scored split by the last part of their name (`SPLIT/wer`), for any name of a split."""
 
 METRICS: dict[str, Metric] = {
     "train/loss": Metric("lower"),
@@ -115,11 +115,16 @@ METRICS: dict[str, Metric] = {
     **{f"sweep/{name}": _COUNT for name in ("trials", "finished", "pruned", "failed", "running", "best_trial")},
     "test_hard/per": _RATE,
     **{f"{split}/{name}": metric for split in ("val", *_TESTS) for name, metric in _PRONUNCIATION.items()},
-    **{f"{test}/{way}/{name}": metric for test in _TESTS for way in _WAYS for name, metric in _PRONUNCIATION.items()},
     **{
-        f"{test}/{way}/{name}": _described(FIGURES[name])
+        f"{test}/{variant}/{name}": metric
         for test in _TESTS
-        for way in _BESIDE
+        for variant in _VARIANTS
+        for name, metric in _PRONUNCIATION.items()
+    },
+    **{
+        f"{test}/{baseline}/{name}": _described(FIGURES[name])
+        for test in _TESTS
+        for baseline in _BASELINES
         for name in ("per", *_PRONUNCIATION)
     },
     **{
@@ -135,33 +140,33 @@ METRICS: dict[str, Metric] = {
 }
 
 CURVES = ("train/loss", "val/loss", "val/wer", "val/error_f1", "val/per")
-"""The metrics that are drawn over a run's time."""
+"""Metrics plotted over training time."""
 
 
 def direction(name: str) -> Literal["lower", "higher", "neither"]:
-    """Which way a metric is better; sliced ones (`val/wer_by_age/5`) go as the whole."""
+    """Return the direction of a metric; a slice (`val/wer_by_age/5`) has that of its metric."""
     metric = METRICS.get(name) or METRICS.get(name.split("_by_")[0])
     return metric.better if metric else "neither"
 
 
 def format_of(name: str) -> Format:
-    """How a metric's figure is written, also one derived from a metric by its name; "number" where it is not known.
+    """Return the format of a metric, or of one derived from it by its name; "number" if it is unknown.
 
-    Slices (`val/wer_by_age/5`), bounds and deviations (`_low`, `_high`, `_std`, `_base`) are written as the whole, a
-    `_delta` of rates with its sign, a `_p` as a p-value; `best/val_wer` is a `val/wer`, and `SPLIT/wer`,
-    `SPLIT/WAY/wer` and `wer` alone are written alike (`FIGURES`).
+    Slices (`val/wer_by_age/5`), bounds and deviations (`_low`, `_high`, `_std`, `_base`) have the format of their
+    metric, a `_delta` of rates has a sign, a `_p` is a p-value; `best/val_wer` has the format of `val/wer`;
+    `SPLIT/wer`, `SPLIT/VARIANT/wer` and `wer` have the same (`FIGURES`).
     """
     return _format(name) or "number"
 
 
 @cache
 def _format(name: str) -> Format | None:
-    whole = name.split("_by_")[0]
-    if metric := METRICS.get(whole) or FIGURES.get(whole.rpartition("/")[2]):
+    metric_name = name.split("_by_")[0]
+    if metric := METRICS.get(metric_name) or FIGURES.get(metric_name.rpartition("/")[2]):
         return metric.format
-    if whole.startswith("best/"):
-        return _format(whole.removeprefix("best/").replace("_", "/", 1))
-    base, underscore, part = whole.rpartition("_")
+    if metric_name.startswith("best/"):
+        return _format(metric_name.removeprefix("best/").replace("_", "/", 1))
+    base, underscore, part = metric_name.rpartition("_")
     of_base = _format(base) if underscore else None
     if of_base == "percent" and part == "delta":
         return "change"
@@ -173,7 +178,7 @@ def _format(name: str) -> Format | None:
 
 
 def in_a_name(value: str) -> str:
-    """A slice's value as part of a metric's name (MLflow: letters of any script, digits, `_ - .` and spaces)."""
+    """Escape a slice's value for a metric name (MLflow: letters of any script, digits, `_ - .` and spaces)."""
     plain = value.replace("+", "_up")
     name = re.sub(r"[^\w. -]", "_", plain).strip(".") or "_"
-    return name if name == plain else f"{name}-{zlib.crc32(value.encode()) & 0xFFFF:04x}"  # or two might become one
+    return name if name == plain else f"{name}-{zlib.crc32(value.encode()) & 0xFFFF:04x}"  # keeps two values distinct

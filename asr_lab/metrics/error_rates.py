@@ -14,10 +14,10 @@ SCORER = f"jiwer {version('jiwer')}"
 
 
 def score(references: Mapping[str, str], hypotheses: Mapping[str, str]) -> pd.DataFrame:
-    """One row an utterance: `id, reference, hypothesis`, the errors and lengths in words and in characters.
+    """One row per utterance: `id, reference, hypothesis`, and the errors and lengths in words and in characters.
 
-    Both sides must be normalised alike. Characters include the spaces between words. An utterance without a
-    hypothesis counts as recognised as nothing.
+    Both sides must be normalised alike. Characters include the spaces between words. A missing hypothesis counts as
+    empty.
     """
     ids = list(references)
     refs = [references[id] for id in ids]
@@ -37,17 +37,17 @@ def score(references: Mapping[str, str], hypotheses: Mapping[str, str]) -> pd.Da
 
 
 def with_phonemes(table: pd.DataFrame, phonemes: Callable[[str, str], Sequence[str]]) -> pd.DataFrame:
-    """The table with the errors and lengths of each utterance in phonemes, `phonemes(text, language)` telling them.
+    """Add the errors and lengths of each utterance in phonemes, from `phonemes(text, language)`.
 
-    It needs the column `language`. Texts that are said alike have no errors.
+    The table needs the column `language`. Homophones make no errors.
     """
-    said = {
+    pronounced = {
         side: [
             " ".join(phonemes(text, language)) for text, language in zip(table[side], table["language"], strict=True)
         ]
         for side in ("reference", "hypothesis")
     }
-    output = jiwer.process_words(said["reference"] or [""], said["hypothesis"] or [""])
+    output = jiwer.process_words(pronounced["reference"] or [""], pronounced["hypothesis"] or [""])
     counted = {f"phoneme_{column}": counts for column, counts in _counts(output, len(table)).items()}
     return table.assign(**counted, phonemes=[len(row) for row in output.references[: len(table)]])
 
@@ -55,13 +55,13 @@ def with_phonemes(table: pd.DataFrame, phonemes: Callable[[str, str], Sequence[s
 def _counts(output: Any, rows: int) -> dict[str, list[int]]:
     counted: dict[str, list[int]] = {"substitutions": [], "deletions": [], "insertions": []}
     for chunks in output.alignments[:rows]:
-        found = {"substitute": 0, "delete": 0, "insert": 0, "equal": 0}
+        edits = {"substitute": 0, "delete": 0, "insert": 0, "equal": 0}
         for chunk in chunks:
             reference = chunk.ref_end_idx - chunk.ref_start_idx
-            found[chunk.type] += max(reference, chunk.hyp_end_idx - chunk.hyp_start_idx)
-        counted["substitutions"].append(found["substitute"])
-        counted["deletions"].append(found["delete"])
-        counted["insertions"].append(found["insert"])
+            edits[chunk.type] += max(reference, chunk.hyp_end_idx - chunk.hyp_start_idx)
+        counted["substitutions"].append(edits["substitute"])
+        counted["deletions"].append(edits["delete"])
+        counted["insertions"].append(edits["insert"])
     return counted
 
 
@@ -100,7 +100,7 @@ def _rate(errors: int, length: int) -> float:
 
 
 def errors_by_word(reference: str, hypothesis: str) -> list[int]:
-    """Errors at each reference word: its own, and those inserted behind it (before the first: at the first)."""
+    """Count the errors at each reference word: its own and those inserted after it (before the first: at the first)."""
     words = reference.split()
     if not words:
         return []
@@ -129,7 +129,7 @@ def alignment(reference: str, hypothesis: str) -> list[tuple[str, str, str]]:
 
 
 def confusions(table: pd.DataFrame) -> pd.DataFrame:
-    """What was taken for what, in words and in characters, the most frequent first.
+    """Confusions of words and of characters, the most frequent first.
 
     Columns `unit` (word, character), `kind` (substitute, delete, insert), `reference`, `hypothesis`, `count`, and
     `share` of all errors of the unit.
@@ -148,6 +148,6 @@ def confusions(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _characters(reference: str, hypothesis: str) -> list[tuple[str, str, str]]:
-    """As `alignment`, character by character; a space is written `_`."""
+    """Like `alignment`, by character; a space becomes `_`."""
     spaced = (" ".join(text.replace(" ", "_")) for text in (reference, hypothesis))
     return alignment(*spaced)

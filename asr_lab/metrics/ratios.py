@@ -1,4 +1,4 @@
-"""Figures of a corpus that are a ratio of sums over its utterances: their differences can be tested, pair by pair."""
+"""Metrics that are a ratio of sums over utterances; their differences can be tested on paired utterances."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from asr_lab.metrics import error_rates
 from asr_lab.metrics.significance import Interval, difference_interval, differing, ratio_difference_interval
 
 Counts = tuple[pd.Series, pd.Series]
-"""What is summed above and below the line, of each utterance."""
+"""Numerator and denominator of each utterance."""
 
 
 def f1_counts(table: pd.DataFrame) -> Counts:
-    """(2 TR, 2 TR + FR + FA): F1 of the phonemes that are wrong, of those that were flagged."""
+    """Return (2 TR, 2 TR + FR + FA), the counts of F1 of flagged phonemes against mispronounced ones."""
     twice = 2 * table["true_rejects"]
     return twice, twice + table["false_rejects"] + table["false_accepts"]
 
@@ -36,38 +36,38 @@ def _cer(table: pd.DataFrame) -> Counts:
 
 
 def _per(table: pd.DataFrame) -> Counts:
-    """Of phonemes that were recognised as such, or of those that texts are made of."""
+    """Return counts of recognised phonemes (pronunciation), or of the phonemes of texts."""
     if "phone_errors" in table:
         return table["phone_errors"], table["phones"]
     return error_rates.phoneme_errors(table), table["phonemes"]
 
 
 RATIOS: Mapping[str, Callable[[pd.DataFrame], Counts]] = {"wer": _wer, "cer": _cer, "per": _per, "error_f1": _f1}
-"""A metric's name behind its split -> its counts."""
+"""Name of a metric without its split -> its counts."""
 
 
 def rate_of(metric: str) -> str:
-    """`error_f1` of `test/error_f1`; "" of a metric that is no ratio of sums over utterances."""
+    """Return `error_f1` for `test/error_f1`; "" for a metric that is not a ratio of sums over utterances."""
     rate = metric.partition("/")[2]
     return rate if rate in RATIOS else ""
 
 
 def counts(table: pd.DataFrame, rate: str) -> Counts:
-    """The counts of each utterance; raises `AsrLabError` when the table has not got them."""
+    """Return the counts of each utterance; raises `AsrLabError` if the table lacks their columns."""
     try:
         return RATIOS[rate](table)
     except KeyError as error:
-        raise AsrLabError(f"its utterances have no {error.args[0]}: no {rate} can be made of them") from error
+        raise AsrLabError(f"its utterances have no {error.args[0]}, which {rate} needs") from error
 
 
 def value(table: pd.DataFrame, rate: str) -> float:
-    """The figure of the corpus; NaN where there is nothing below the line."""
+    """Return the ratio of the corpus; NaN if the denominator is 0."""
     above, below = counts(table, rate)
     return float(above.sum() / below.sum()) if below.sum() else float("nan")
 
 
 def difference(table_a: pd.DataFrame, table_b: pd.DataFrame, rate: str) -> tuple[Interval, int]:
-    """(The figure of B minus that of A on the same utterances in the same order, how many utterances differ)."""
+    """Return (the ratio of B minus that of A on the same utterances in the same order, how many utterances differ)."""
     (above_a, below_a), (above_b, below_b) = (
         [column.to_numpy(dtype=np.int64) for column in counts(table, rate)] for table in (table_a, table_b)
     )

@@ -1,9 +1,9 @@
-"""How sure a figure is: bootstrap intervals over utterances (Bisani and Ney 2004, "Bootstrap estimates for
-confidence intervals in ASR performance evaluation").
+"""Bootstrap confidence intervals over utterances (Bisani and Ney 2004, "Bootstrap estimates for confidence intervals
+in ASR performance evaluation").
 
-Utterances are drawn with replacement, as many as there are, ten thousand times. Columns are packed into one integer a
-row, so that a resample is one gather and one sum; a corpus of very many utterances is drawn as a multinomial over its
-distinct rows instead, which is the same distribution.
+Each of ten thousand resamples draws as many utterances as there are, with replacement. The columns of a row are packed
+into one integer, so a resample is one gather and one sum; a large corpus is drawn as a multinomial over its distinct
+rows instead, which is the same distribution.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ import numpy.typing as npt
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
 FEWEST_DIFFERING = 6
-"""Utterances that must differ: even if all speak for one side, 5 do so by chance with p = 2 / 2^5 = 0.06."""
-_CELLS_AT_ONCE = 2_000_000  # few enough for a processor's cache
-_INDEX_COST, _MULTINOMIAL_COST = 5.0, 50.0  # ns a row drawn, and a distinct row counted
+"""Fewest utterances that must differ: even if all 5 favour one side, chance does so with p = 2 / 2^5 = 0.06."""
+_CELLS_AT_ONCE = 2_000_000  # fit into the processor's cache
+_INDEX_COST, _MULTINOMIAL_COST = 5.0, 50.0  # ns per row drawn, and per distinct row counted
 
 Counts = Sequence[int] | npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with the bounds of its 95 % percentile interval; `p` of a difference is two-sided."""
+    """A metric with its 95 % percentile interval; the `p` of a difference is two-sided."""
 
     value: float
     low: float
@@ -36,12 +36,12 @@ class Interval:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether the interval does not touch 0."""
+        """Return whether 0 lies outside the interval."""
         return self.low > 0 or self.high < 0
 
 
 def _resampled_sums(rows: npt.NDArray[np.int64], resamples: int, seed: int) -> npt.NDArray[np.float64]:
-    """Column sums (resamples, columns) of rows (n, columns) drawn n at a time with replacement."""
+    """Return column sums (resamples, columns) of rows (n, columns) drawn n at a time with replacement."""
     draw = np.random.default_rng(seed)
     bits = 64 // rows.shape[1] - 1
     if (rows.sum(axis=0) < 0).any() or (rows.max(axis=0) * len(rows) >= 2**bits).any():
@@ -54,7 +54,7 @@ def _resampled_sums(rows: npt.NDArray[np.int64], resamples: int, seed: int) -> n
 def _by_index(
     rows: npt.NDArray[np.int64], resamples: int, draw: np.random.Generator, bits: int
 ) -> npt.NDArray[np.float64]:
-    """Sums of drawn rows; each row is one integer that holds its columns side by side, `bits` wide."""
+    """Sum drawn rows, each packed into one integer whose columns are `bits` wide."""
     num_rows, num_columns = rows.shape
     shifts = bits * np.arange(num_columns)
     packed = (rows << shifts).sum(axis=1)
@@ -71,7 +71,7 @@ def _by_index(
 def _by_distinct_rows(
     rows: npt.NDArray[np.int64], resamples: int, draw: np.random.Generator
 ) -> npt.NDArray[np.float64]:
-    """The same sums, drawn as how often each distinct row comes."""
+    """Return the same sums, drawing the count of each distinct row."""
     distinct, counts = np.unique(rows, axis=0, return_counts=True)
     step = max(1, _CELLS_AT_ONCE // len(distinct))
     parts = []
@@ -82,7 +82,7 @@ def _by_distinct_rows(
 
 
 def rate_interval(errors: Counts, lengths: Counts, *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
-    """The corpus error rate (sum of errors / sum of lengths) with its interval; NaN when the lengths sum to 0."""
+    """Return the corpus error rate (sum of errors / sum of lengths) and its interval; NaN if the lengths sum to 0."""
     rows = np.stack([np.asarray(errors, dtype=np.int64), np.asarray(lengths, dtype=np.int64)], axis=1)
     if rows[:, 1].sum() == 0:
         return Interval(float("nan"), float("nan"), float("nan"))
@@ -95,10 +95,10 @@ def rate_interval(errors: Counts, lengths: Counts, *, resamples: int = RESAMPLES
 def difference_interval(
     errors_a: Counts, errors_b: Counts, lengths: Counts, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Interval:
-    """Rate of B minus rate of A on the same utterances (paired), with its interval and two-sided p.
+    """Return the rate of B minus the rate of A on the same utterances (paired), its interval and two-sided p.
 
-    A negative value says that B makes fewer errors. Where few utterances differ the bootstrap is surer than they
-    allow: p is never below what an exact sign test could reach with as many.
+    A negative value means that B makes fewer errors. The bootstrap is overconfident if few utterances differ, so p is
+    never below the smallest p of an exact sign test on as many.
     """
     columns = [np.asarray(column, dtype=np.int64) for column in (errors_a, errors_b, lengths)]
     rows = np.stack(columns, axis=1)
@@ -113,7 +113,7 @@ def difference_interval(
 def ratio_difference_interval(
     parts_a: Counts, wholes_a: Counts, parts_b: Counts, wholes_b: Counts, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Interval:
-    """As `difference_interval`, of ratios of sums that do not have the same denominators, such as F1."""
+    """Like `difference_interval`, for ratios of sums with different denominators, such as F1."""
     columns = [np.asarray(column, dtype=np.int64) for column in (parts_a, wholes_a, parts_b, wholes_b)]
     rows = np.stack(columns, axis=1)
     totals = rows.sum(axis=0)
@@ -126,19 +126,19 @@ def ratio_difference_interval(
 
 
 def of_resampled(value: float, resampled: npt.NDArray[np.float64], num_differing: int) -> Interval:
-    """A difference with the interval and p that its resamples tell; `num_differing` utterances tell A and B apart."""
-    least = 2 * 0.5**num_differing  # of a test that flips the signs of as many differences
+    """Return a difference with the interval and p of its resamples; A and B differ on `num_differing` utterances."""
+    least = 2 * 0.5**num_differing  # smallest p of a sign test
     return Interval(value, *bounds(resampled), min(1.0, max(least, _two_sided_p(resampled, value))))
 
 
 def differing(errors_a: Counts, errors_b: Counts) -> int:
-    """On how many utterances A and B do not make the same number of errors: no other tells them apart."""
+    """Count the utterances on which A and B make different numbers of errors."""
     return int((np.asarray(errors_a, dtype=np.int64) != np.asarray(errors_b, dtype=np.int64)).sum())
 
 
 def _two_sided_p(differences: npt.NDArray[np.float64], value: float) -> float:
-    """The share of resamples beyond 0, twice; where there is none, what a normal distribution of their spread says,
-    for many comparisons need p below what ten thousand resamples can show.
+    """Return twice the share of resamples beyond 0; if there is none, the p of a normal distribution with their spread,
+    since corrections for many comparisons need a p below the resolution of ten thousand resamples.
     """
     tail = min((differences <= 0).sum(), (differences >= 0).sum())
     p = min(1.0, 2 * (float(tail) + 1) / (len(differences) + 1))
@@ -147,15 +147,15 @@ def _two_sided_p(differences: npt.NDArray[np.float64], value: float) -> float:
 
 
 def bounds(values: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """Low and high end of the 95 % percentile interval of resampled values."""
+    """Return the low and high end of the 95 % percentile interval of resampled values."""
     outside = (1 - CONFIDENCE) / 2
     low, high = np.quantile(values, [outside, 1 - outside])
     return float(low), float(high)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """The p values of several comparisons, corrected so that the chance of one false claim among them stays what it
-    says (Holm 1979, "A simple sequentially rejective multiple test procedure"); in their order, each at most 1.
+    """Correct the p values of several comparisons for the family-wise error rate (Holm 1979, "A simple sequentially
+    rejective multiple test procedure"); in their order, each at most 1.
     """
     corrected = [1.0] * len(p_values)
     largest = 0.0

@@ -1,4 +1,4 @@
-"""Error rates of parts of a corpus: by speaker, gender, age, noise and duration, each with its interval."""
+"""Error rates by slice of a corpus (speaker, gender, age, SNR, duration, ...), each with its interval."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from asr_lab.data.bins import labelled, ordered
 from asr_lab.metrics import error_rates
 from asr_lab.metrics.significance import rate_interval
 
-FEW_WORDS = 50  # below which a slice says little
+FEW_WORDS = 50  # a slice with fewer is marked
 
 COLUMNS: Mapping[str, str] = {
     "speaker": "speaker",
@@ -21,24 +21,24 @@ COLUMNS: Mapping[str, str] = {
     "l1": "l1",
     "block": "block",
 }
-"""Slice -> the column of a score table it is made of."""
+"""Slice -> its column of a score table."""
 
 
 def labels(table: pd.DataFrame) -> pd.DataFrame:
-    """The slice each utterance belongs to: a column a slice, of those the table has at least two values of."""
-    found = {}
+    """Return the slices of each utterance, one column per slice with at least two values."""
+    labelled_columns = {}
     for name, column in COLUMNS.items():
         if column in table:
             values = labelled(table[column], column)
             if values.nunique() > 1:
-                found[name] = values
-    return pd.DataFrame(found, index=table.index)
+                labelled_columns[name] = values
+    return pd.DataFrame(labelled_columns, index=table.index)
 
 
 def slices(table: pd.DataFrame) -> pd.DataFrame:
-    """A row a slice and value: `slice, value, utterances, words, errors, wer, low, high, cer, few`.
+    """Return one row per slice and value: `slice, value, utterances, words, errors, wer, low, high, cer, few`.
 
-    `table` is what `error_rates.score` gives with the columns to slice by; `few` marks slices of less than 50 words.
+    `table` is that of `error_rates.score` with the columns to slice by; `few` marks slices with fewer than 50 words.
     """
     rows = []
     errors = error_rates.word_errors(table)

@@ -10,6 +10,7 @@ from rich.console import Console
 from asr_lab.config.schema import Experiment
 from asr_lab.errors import AsrLabError
 from asr_lab.families import family
+from asr_lab.interfaces.tags import REPRODUCES
 from asr_lab.interfaces.tracking import REPRODUCE, FinishedRun, ModelStore, Recorder, RunSpec, Tracker
 from asr_lab.recipes.recipe import recipe_of
 
@@ -24,7 +25,7 @@ class _AsChild:
     def start(self, spec: RunSpec, *, own: bool = False) -> Recorder:
         if spec.parent:  # a child of the reproduction
             return self.tracker.start(replace(spec, registers=False, resumable=False), own=True)
-        tags = {**spec.tags, "asr_lab.reproduces": self.parent}
+        tags = {**spec.tags, REPRODUCES: self.parent}
         repeated = replace(spec, parent=self.parent, kind=REPRODUCE, tags=tags, registers=False, resumable=False)
         return self.tracker.start(repeated, own=True)
 

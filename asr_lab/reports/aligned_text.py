@@ -1,4 +1,4 @@
-"""Hypotheses under their reference, word under word, as lines of text."""
+"""Hypotheses aligned below their reference, as lines of text."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Cell:
     width: int
 
     def __len__(self) -> int:
-        """Its own width in terminal cells: a Korean syllable takes two."""
+        """Return its own width in terminal cells; a Korean syllable takes two."""
         return cell_len(self.text)
 
 
 def side_by_side(reference: str, hypotheses: Sequence[str]) -> list[list[Cell]]:
-    """A line for the reference and one for each hypothesis, all of the same columns.
+    """Return a line for the reference and one per hypothesis, with the same columns.
 
-    A column is a word of the reference, or a place where a hypothesis has a word more.
+    A column is a word of the reference, or an insertion of a hypothesis.
     """
     slots = [_slots(reference, hypothesis) for hypothesis in hypotheses]
     words = reference.split()
@@ -48,13 +48,13 @@ def side_by_side(reference: str, hypotheses: Sequence[str]) -> list[list[Cell]]:
 
 
 def _slots(reference: str, hypothesis: str) -> list[tuple[list[str], tuple[str, str]]]:
-    """For each word of the reference, and for its end: the words added before it, and what it was taken for."""
+    """Return, for each word of the reference and for its end, the words inserted before it and its hypothesis."""
     slots: list[tuple[list[str], tuple[str, str]]] = []
     added: list[str] = []
-    for kind, _, heard in alignment(reference, hypothesis):
+    for kind, _, recognised in alignment(reference, hypothesis):
         if kind == "insert":
-            added.append(heard)
+            added.append(recognised)
         else:
-            slots.append((added, (heard or _LEFT_OUT, kind)))
+            slots.append((added, (recognised or _LEFT_OUT, kind)))
             added = []
     return [*slots, (added, ("", "equal"))]

@@ -1,6 +1,6 @@
-"""One page that shows, utterance by utterance, what was said and what was recognised, to be searched and filtered.
+"""Page of references and hypotheses aligned, with search and filters.
 
-It is a single file that loads nothing. Audio is in it only where asked: voices are private.
+It is a single file that loads nothing. It contains audio only on request: voices are private.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ def alignment_page(
     audio: Mapping[str, str] | None = None,
     note: str = "",
 ) -> str:
-    """HTML of a scored split (`recipes.recognition.scoring.score`): figures, `slices`, confusions, each utterance.
+    """Render a scored split (`recipes.recognition.scoring.score`): metrics, `slices`, confusions, each utterance.
 
-    `audio` is utterance id -> data URI. Of more than 20,000 utterances the worst are shown.
+    `audio` maps utterance id to data URI. Only the 20,000 worst utterances are shown.
     """
     rows = _worst(table)
     if len(rows) < len(table):
@@ -75,7 +75,7 @@ def _row(row: pd.Series, by: Mapping[Any, str]) -> dict[str, Any]:
 
 
 def _slices(slices: pd.DataFrame) -> list[dict[str, Any]]:
-    """WER of each slice with its interval as a bar (percent of its rail); one of few words is grey."""
+    """Return the WER of each slice with its interval as a bar (percent of its width); one with few words is grey."""
     most = max(float(slices["high"].max()), 1e-9) if len(slices) else 1.0
     return [
         {
@@ -94,6 +94,6 @@ def _slices(slices: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def _confusions(found: pd.DataFrame) -> list[dict[str, Any]]:
-    words = found[found["unit"] == "word"].head(_MOST_CONFUSIONS).rename(columns={"count": "times"})
+def _confusions(counts: pd.DataFrame) -> list[dict[str, Any]]:
+    words = counts[counts["unit"] == "word"].head(_MOST_CONFUSIONS).rename(columns={"count": "times"})
     return [row | {"share": f"{row['share']:.1%}"} for row in words.to_dict("records")]

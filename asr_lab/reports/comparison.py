@@ -1,4 +1,4 @@
-"""One page that compares runs: a table to sort, what is significant, parallel coordinates, and metric curves.
+"""Page that compares runs: a sortable table, significance, parallel coordinates, and metric curves.
 
 It is a single file that loads nothing.
 """
@@ -16,7 +16,7 @@ from asr_lab.reports.numbers import format_metric
 from asr_lab.reports.page import render
 
 _EVIDENCE = ("difference", "low", "high", "p")
-_MOST_POINTS = 300  # of a curve that are drawn
+_MOST_POINTS = 300  # per curve
 
 
 def comparison_page(
@@ -28,10 +28,10 @@ def comparison_page(
     baseline: str,
     curves: pd.DataFrame,
 ) -> str:
-    """HTML of a comparison: a row a run (`run`, parameters, metrics, and `difference, low, high, p` where tested).
+    """Render a comparison: one row per run (`run`, parameters, metrics, and `difference, low, high, p` if tested).
 
-    `best` is column -> index of the row in bold; `baseline` the index of the row tested against, or ""; `curves` has
-    the columns `run, metric, step, seconds, value`.
+    `best` maps a column to the index of its bold row; `baseline` is the index of the row tested against, or "";
+    `curves` has the columns `run, metric, step, seconds, value`.
     """
     records = zip(table.index, table.to_dict("records"), strict=True)
     columns = [str(name) for name in table.columns if name not in _EVIDENCE]
@@ -66,19 +66,19 @@ def _row(index: str, row: Mapping[Any, Any], columns: Sequence[str]) -> dict[str
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON has it: no NaN, no infinity."""
+    """Return a JSON value; NaN and infinity become null."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if isinstance(value, str | int | None) else str(value)
 
 
 def _curves(curves: pd.DataFrame) -> dict[str, dict[str, list[list[float]]]]:
-    """Metric -> run -> (minutes, value) of at most 300 of its points, the last one among them."""
-    found: dict[str, dict[str, list[list[float]]]] = {}
+    """Map metric and run to (minutes, value) of at most 300 of its points, including the last."""
+    by_metric: dict[str, dict[str, list[list[float]]]] = {}
     for (metric, run), points in curves.groupby(["metric", "run"], sort=False):
         part = points[points["value"].map(math.isfinite)].sort_values(["step", "seconds"])
         if len(part) > 1:
             thinned = part.iloc[:: -max(1, math.ceil(len(part) / _MOST_POINTS))][::-1]
             pairs = zip(thinned["seconds"], thinned["value"], strict=True)
-            found.setdefault(str(metric), {})[str(run)] = [[round(s / 60, 4), round(v, 6)] for s, v in pairs]
-    return found
+            by_metric.setdefault(str(metric), {})[str(run)] = [[round(s / 60, 4), round(v, 6)] for s, v in pairs]
+    return by_metric

@@ -1,4 +1,4 @@
-"""What a learner says instead of what is written: phoneme by phoneme, and what is confused most."""
+"""Canonical and recognised phonemes aligned, and the confusions of a learner."""
 
 from __future__ import annotations
 
@@ -15,61 +15,62 @@ _MOST_WORDS = 4
 
 
 def lined_up(row: Mapping[Any, Any]) -> list[dict[str, Any]]:
-    """The phonemes of an utterance of a `scored` table in order, and between them those that were heard in addition.
+    """Return the canonical phonemes of an utterance of a `scored` table in order, with insertions between them.
 
-    Each has `kind` (equal, substitute, delete, insert: what was heard beside what was written), `written`, `heard`,
-    `word` (its number); a written one also `points`, `flag`, `diagnosis` and, where known, `error` and `said`.
+    Each has `kind` (equal, substitute, delete, insert: the recognised phoneme against the canonical one), `canonical`,
+    `recognised` and `word` (its number); a canonical one also `points`, `flag`, `diagnosis` and, with an annotation,
+    `error` and `perceived`.
     """
-    found: list[dict[str, Any]] = []
+    cells: list[dict[str, Any]] = []
     words = list(row.get("words", ())) or [0] * len(row["canonical"])
     place = 0
-    for written, heard in align(list(row["canonical"]), list(row["recognised"])):
-        if written is None:
+    for canonical, recognised in align(list(row["canonical"]), list(row["recognised"])):
+        if canonical is None:
             near = words[max(0, place - 1)] if words else 0
-            found.append({"kind": "insert", "written": "", "heard": heard, "word": int(near)})
+            cells.append({"kind": "insert", "canonical": "", "recognised": recognised, "word": int(near)})
             continue
-        kind = "delete" if heard is None else "equal" if heard == written else "substitute"
-        cell = {"kind": kind, "written": written, "heard": heard or "", "word": int(words[place])}
+        kind = "delete" if recognised is None else "equal" if recognised == canonical else "substitute"
+        cell = {"kind": kind, "canonical": canonical, "recognised": recognised or "", "word": int(words[place])}
         cell |= {"points": round(row["phone_points"][place]), "flag": int(row["flags"][place])}
-        cell["diagnosis"] = _diagnosis(row, place, written, heard or DELETED)
+        cell["diagnosis"] = _diagnosis(row, place, canonical, recognised or DELETED)
         if "errors" in row and "perceived" in row:
-            cell |= {"error": int(row["errors"][place]), "said": str(row["perceived"][place])}
-        found.append(cell)
+            cell |= {"error": int(row["errors"][place]), "perceived": str(row["perceived"][place])}
+        cells.append(cell)
         place += 1
-    return found
+    return cells
 
 
-def _diagnosis(row: Mapping[Any, Any], place: int, written: str, heard: str) -> str:
-    """What was said instead of a flagged phoneme: the model's diagnosis, or what was heard; "" when neither knows."""
-    told = str(row["diagnosis"][place]) if "diagnosis" in row else written
-    return next((one for one in (told, heard) if one != written), "")
+def _diagnosis(row: Mapping[Any, Any], place: int, canonical: str, recognised: str) -> str:
+    """Return the model's diagnosis of a phoneme, else the recognised phoneme; "" if both are the canonical one."""
+    diagnosis = str(row["diagnosis"][place]) if "diagnosis" in row else canonical
+    return next((one for one in (diagnosis, recognised) if one != canonical), "")
 
 
 def spelled(row: Mapping[Any, Any]) -> dict[int, str]:
-    """Number of a word -> its spelling, where the text has as many words as the phonemes belong to."""
+    """Map the number of each word to its spelling; empty if the text has another number of words."""
     numbers = list(dict.fromkeys(int(one) for one in row.get("words", ())))
     texts = str(row.get("text", "")).split()
     return dict(zip(numbers, texts, strict=True)) if len(numbers) == len(texts) else {}
 
 
 def confusions(table: pd.DataFrame) -> pd.DataFrame:
-    """What is confused with what, the most frequent first: `canonical, said, times, of, words`.
+    """Return the confusions of a `scored` table, the most frequent first: `canonical, produced, times, of, words`.
 
-    Of a `scored` table. A flagged phoneme is taken for its diagnosis; `said` is "" where that is not known, `<del>`
-    where it was left out. Phonemes that were added have a `canonical` of "" and count when heard at least twice. `of`
-    is how often the phoneme is written at all, `words` are some in which it happened.
+    `produced` is the diagnosis of a flagged phoneme: "" if unknown, `<del>` for a deletion. An inserted phoneme has a
+    `canonical` of "" and counts if it was recognised at least twice. `of` counts the canonical phoneme; `words` are up
+    to four examples.
     """
     times: Counter[tuple[str, str]] = Counter()
-    written: Counter[str] = Counter()
+    canonical_counts: Counter[str] = Counter()
     words: dict[tuple[str, str], list[str]] = {}
     for row in table.to_dict("records"):
         texts = spelled(row)
         for cell in lined_up(row):
-            written[cell["written"]] += 1
+            canonical_counts[cell["canonical"]] += 1
             if cell["kind"] == "insert":
-                key = ("", str(cell["heard"]))
+                key = ("", str(cell["recognised"]))
             elif cell["flag"]:
-                key = (str(cell["written"]), str(cell["diagnosis"]))
+                key = (str(cell["canonical"]), str(cell["diagnosis"]))
             else:
                 continue
             times[key] += 1
@@ -77,13 +78,13 @@ def confusions(table: pd.DataFrame) -> pd.DataFrame:
     rows = [
         {
             "canonical": canonical,
-            "said": said,
+            "produced": produced,
             "times": number,
-            "of": written[canonical] if canonical else 0,
-            "words": [word for word in dict.fromkeys(words[canonical, said]) if word][:_MOST_WORDS],
+            "of": canonical_counts[canonical] if canonical else 0,
+            "words": [word for word in dict.fromkeys(words[canonical, produced]) if word][:_MOST_WORDS],
         }
-        for (canonical, said), number in times.items()
+        for (canonical, produced), number in times.items()
         if canonical or number > 1
     ]
-    found = pd.DataFrame(rows, columns=["canonical", "said", "times", "of", "words"])
-    return found.sort_values(["times", "canonical", "said"], ascending=[False, True, True], ignore_index=True)
+    frame = pd.DataFrame(rows, columns=["canonical", "produced", "times", "of", "words"])
+    return frame.sort_values(["times", "canonical", "produced"], ascending=[False, True, True], ignore_index=True)

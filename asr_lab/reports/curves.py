@@ -11,9 +11,9 @@ from asr_lab.metrics.catalog import CURVES
 
 
 def curves_figure(curves: pd.DataFrame) -> Figure:
-    """A panel a metric, a line a run, over the seconds since the run began.
+    """Plot one panel per metric and one line per run, against seconds since the start of the run.
 
-    Columns of `curves`: `run, metric, step, seconds, value`. Error rates are drawn in percent.
+    Columns of `curves`: `run, metric, step, seconds, value`. Error rates are in percent.
     """
     metrics = [name for name in CURVES if (curves["metric"] == name).any()]
     figure = Figure(figsize=(4.2 * max(len(metrics), 1), 3.8), layout="constrained")

@@ -1,4 +1,4 @@
-"""How well errors are found at every threshold, as a figure."""
+"""Precision-recall figure of mispronunciation detection."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _NAMES = {"error_score": "model", "gop": "GOP", "fused": "model and GOP"}
 
 
 def detection_figure(table: pd.DataFrame, title: str) -> Figure:
-    """Precision over recall of the error class of a `flagged` table, for each column of error scores that it has.
+    """Plot precision against recall of the error class of a `flagged` table, for each of its columns of error scores.
 
-    The dot is where the model's own threshold lies, the dotted line what flagging at random would reach.
+    The dot is the model's own threshold, the dotted line the precision of flagging at random.
     """
     figure = Figure(figsize=(5.5, 4), layout="constrained")
     axes = figure.subplots()

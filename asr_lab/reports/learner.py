@@ -1,6 +1,6 @@
-"""One page for a learner: what to work on, and each utterance with its phonemes, what was heard, and scores of 0-100.
+"""A learner's page: what to practise, and each utterance with canonical and recognised phonemes and scores of 0-100.
 
-It is a single file that loads nothing. Audio is in it only where given: voices are private.
+It is a single file that loads nothing. It contains audio only on request: voices are private.
 """
 
 from __future__ import annotations
@@ -28,57 +28,57 @@ def learner_page(
     audio: Mapping[str, str] | None = None,
     note: str = "",
 ) -> str:
-    """HTML of a learner's utterances: a `metrics.pronunciation.flagged` table, one row each.
+    """Render a learner's utterances, a `metrics.pronunciation.flagged` table, as HTML.
 
-    Where `errors` and `perceived` are known, the model's flags are shown beside the truth. `audio` is utterance id ->
-    data URI, `model` the name of what assessed.
+    With `errors` and `perceived`, the model's flags are compared with the annotation. `audio` maps utterance id to data
+    URI; `model` is the name of the assessing model.
     """
-    told = scored(table, calibration)
-    known = {"errors", "perceived"} <= set(told)
-    rows = told.to_dict("records")
+    table = scored(table, calibration)
+    known = {"errors", "perceived"} <= set(table)
+    rows = table.to_dict("records")
     content = {
         "rows": [_row(row) for row in rows],
-        "audio": {str(id): uri for id, uri in (audio or {}).items() if id in set(told["id"])},
+        "audio": {str(id): uri for id, uri in (audio or {}).items() if id in set(table["id"])},
         "known": known,
         "ipa": {phoneme: made.ipa for phoneme in _phonemes(rows) if (made := sound(phoneme))},
     }
     return render(
         "learner",
         title=f"Pronunciation of {learner}",
-        points=f"{overall(told):.0f}" if len(told) else "-",
-        summary=_summary(told, model),
+        points=f"{overall(table):.0f}" if len(table) else "-",
+        summary=_summary(table, model),
         meaning=f"{calibration.meaning} {_CALIBRATED.format(number=calibration.phonemes)} {note}".strip(),
-        truth=_truth(told) if known else "",
-        work=_work(told),
-        sounds=_sounds(told),
+        truth=_truth(table) if known else "",
+        work=_work(table),
+        sounds=_sounds(table),
         data=content,
     )
 
 
 _CALIBRATED = (
-    "The score of a word, an utterance and of all of it is the mean of its phonemes. "
+    "The scores of words, of utterances and of the learner are means over their phonemes. "
     "Calibrated on {number:,} phonemes of the validation data."
 )
 
 
-def _summary(told: pd.DataFrame, model: str) -> str:
-    number, flags = sum(map(len, told["canonical"])), sum(map(sum, told["flags"]))
-    first = {str(value) for value in told["l1"]} if "l1" in told else set()
-    parts = [f"{len(told)} utterances", f"{number:,} phonemes", f"{flags:,} of them flagged"]
+def _summary(table: pd.DataFrame, model: str) -> str:
+    number, flags = sum(map(len, table["canonical"])), sum(map(sum, table["flags"]))
+    first = {str(value) for value in table["l1"]} if "l1" in table else set()
+    parts = [f"{len(table)} utterances", f"{number:,} phonemes", f"{flags:,} of them flagged"]
     parts += [f"first language {first.pop().capitalize()}"] if len(first) == 1 else []
     return ", ".join(parts) + (f"; assessed by {model}" if model else "")
 
 
-def _truth(told: pd.DataFrame) -> str:
-    """How right the flags are, where that is known."""
-    found = detection(told)
-    if found["error_f1"] is None:
-        return "Beside the annotation: none of these phonemes is marked as wrong there."
+def _truth(table: pd.DataFrame) -> str:
+    """Describe precision, recall and F1 of the flags against the annotation."""
+    figures = detection(table)
+    if figures["error_f1"] is None:
+        return "The annotation marks none of these phonemes as mispronounced."
     shown = [
-        f"{name} {found[key]:.0%}" if found[key] is not None else f"{name} undefined (nothing was flagged)"
+        f"{name} {figures[key]:.0%}" if figures[key] is not None else f"{name} undefined (nothing was flagged)"
         for name, key in (("precision", "error_precision"), ("recall", "error_recall"), ("F1", "error_f1"))
     ]
-    return f"The flags beside the annotation (counting {SCORER}): {', '.join(shown)}."
+    return f"Flags compared with the annotation ({SCORER} counting): {', '.join(shown)}."
 
 
 def _phonemes(rows: Sequence[Mapping[Any, Any]]) -> set[str]:
@@ -87,7 +87,7 @@ def _phonemes(rows: Sequence[Mapping[Any, Any]]) -> set[str]:
 
 
 def _row(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """An utterance as the page's script reads it: its words, and in each the phonemes in order."""
+    """Return an utterance for the page's script: its words, each with its phonemes in order."""
     words: list[dict[str, Any]] = []
     texts, points = spelled(row), row["word_points"]
     for cell in lined_up(row):
@@ -106,39 +106,44 @@ def _row(row: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _named(phoneme: str) -> dict[str, str]:
-    """A phoneme for the template's `named`; without IPA and example where none is known."""
+    """Return a phoneme for the template's `named`; IPA and example are "" if unknown."""
     made = sound(phoneme)
     return {"phoneme": phoneme, "ipa": made.ipa if made else "", "as_in": made.as_in if made else ""}
 
 
-def _work(told: pd.DataFrame) -> list[dict[str, Any]]:
-    """The most frequent confusions with advice; `kind` is added, left out, said as (another) or unclear."""
+def _kind(canonical: str, produced: str) -> str:
+    if not canonical:
+        return "added"
+    return "left out" if produced == DELETED else "pronounced as" if produced else "unclear"
+
+
+def _work(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the most frequent confusions with advice; `kind` is as in `_kind`."""
     rows = []
-    for row in confusions(told).head(_MOST_CONFUSIONS).to_dict("records"):
-        canonical, said = str(row["canonical"]), str(row["said"])
-        kind = "added" if not canonical else "left out" if said == DELETED else "said as" if said else "unclear"
+    for row in confusions(table).head(_MOST_CONFUSIONS).to_dict("records"):
+        canonical, produced = str(row["canonical"]), str(row["produced"])
         rows.append(
             {
-                "kind": kind,
+                "kind": _kind(canonical, produced),
                 "canonical": _named(canonical),
-                "said": _named(said),
+                "produced": _named(produced),
                 "often": f"{row['times']} of {row['of']}" if row["of"] else str(row["times"]),
                 "words": row["words"],
-                "advice": advice(canonical, said),
+                "advice": advice(canonical, produced),
             }
         )
     return rows
 
 
-def _sounds(told: pd.DataFrame) -> list[dict[str, Any]]:
-    """The score of each phoneme, the lowest first."""
-    flat = told[["canonical", "phone_points", "flags"]].explode(["canonical", "phone_points", "flags"])
+def _sounds(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the score of each phoneme, the lowest first."""
+    flat = table[["canonical", "phone_points", "flags"]].explode(["canonical", "phone_points", "flags"])
     flat = flat.astype({"phone_points": float, "flags": int})
-    found = flat.groupby("canonical").agg(
+    sounds = flat.groupby("canonical").agg(
         points=("phone_points", "mean"), flags=("flags", "sum"), times=("flags", "size")
     )
     return [
         {"sound": _named(str(phoneme)), "points": f"{row['points']:.0f}",
          "flagged": f"{row['flags']:.0f} of {row['times']:.0f}"}
-        for phoneme, row in found.sort_values("points").iterrows()
+        for phoneme, row in sounds.sort_values("points").iterrows()
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""How an adapter's gain grows with the number of utterances it learns from."""
+"""Learning curve of an adapter: WER against the number of training utterances."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 
 def growth_figure(growth: pd.DataFrame) -> Figure:
-    """WER against utterances learned from (columns `learned_from`, `wer`, `wer_base`, `wer_delta_low`, `_high`).
+    """Plot WER against training utterances (columns `learned_from`, `wer`, `wer_base`, `wer_delta_low`, `_high`).
 
     The bars are the 95 % interval of the difference to the base, drawn from the base's WER.
     """
@@ -21,7 +21,7 @@ def growth_figure(growth: pd.DataFrame) -> Figure:
                   textcoords="offset points", color="0.35")  # fmt: skip
     for size, value in zip(growth["learned_from"], wer, strict=True):
         axes.annotate(f"{value:.1f}", (size, value), (6, 6), textcoords="offset points")
-    axes.set_xlabel("utterances learned from")
+    axes.set_xlabel("training utterances")
     axes.set_ylabel("WER, % (bars: 95 % interval of the difference to the base)")
     axes.set_xlim(left=0)
     axes.spines[["top", "right"]].set_visible(False)

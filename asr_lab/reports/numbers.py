@@ -1,4 +1,4 @@
-"""Figures as people read them."""
+"""Formatting of values for display."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from asr_lab.units import hms, megabytes
 
 
 def format_value(value: object, how: Format = "number") -> str:
-    """The text of a cell: a figure as `how` says, other values as they are, a gap as a dash; nothing that a terminal
-    acts on."""
+    """Return the text of a cell: numbers in the format `how`, a missing value as a dash, without control characters."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "-"
     if how == "duration" and isinstance(value, int | float):
@@ -30,5 +29,5 @@ def format_value(value: object, how: Format = "number") -> str:
 
 
 def format_metric(name: str, value: object) -> str:
-    """The figure of a metric as the catalog has it written."""
+    """Format the value of a metric as the catalog specifies."""
     return format_value(value, format_of(name))

@@ -1,4 +1,4 @@
-"""HTML from `templates/`: everything that is filled in is escaped, unless it is `Markup`."""
+"""HTML from `templates/`; values are escaped unless they are `Markup`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 
 def render(template: str, **values: Any) -> str:
-    """`templates/TEMPLATE.html` filled with `values`; an undefined value is an error."""
+    """Render `templates/TEMPLATE.html` with `values`; an undefined value is an error."""
     return _environment().get_template(f"{template}.html").render(values)
 
 

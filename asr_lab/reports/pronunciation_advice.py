@@ -1,6 +1,6 @@
-"""What to tell a learner about a phoneme: how it is written in IPA, a word that has it, and how it is made.
+"""Advice on a phoneme: its IPA symbol, an example word, and its articulation.
 
-The sentences of `advice.json` are what is commonly taught about the articulation of English (of General American).
+The sentences of `advice.json` describe the articulation of General American English as commonly taught.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from asr_lab.data.pronunciation import DELETED
 
 @dataclass(frozen=True)
 class Sound:
-    """A phoneme for people."""
+    """A phoneme as shown to a learner."""
 
     ipa: str
     as_in: str
@@ -24,22 +24,22 @@ class Sound:
 
 
 def sound(phoneme: str) -> Sound | None:
-    """What is known of an ARPAbet phoneme; None of what is none, such as `<unk>`."""
-    found = _advice()["phonemes"].get(phoneme)
-    return Sound(*found) if found else None
+    """Look up an ARPAbet phoneme; None for any other symbol, such as `<unk>`."""
+    entry = _advice()["phonemes"].get(phoneme)
+    return Sound(*entry) if entry else None
 
 
-def advice(canonical: str, said: str) -> str:
-    """What to do about a confusion: its own sentence, or how the canonical phoneme is made.
+def advice(canonical: str, produced: str) -> str:
+    """Return advice on a confusion: its own sentence, or the articulation of the canonical phoneme.
 
-    `said` may be `<del>`; a `canonical` of "" means that `said` was inserted.
+    `produced` may be `<del>`; a `canonical` of "" means that `produced` was inserted.
     """
     known = _advice()
     if not canonical:
         return str(known["inserted"])
-    own = known["confusions"].get(f"{canonical}>{said}")
+    own = known["confusions"].get(f"{canonical}>{produced}")
     made = sound(canonical)
-    if own is None and said == DELETED:
+    if own is None and produced == DELETED:
         return f"{known['left_out']} {made.how if made else ''}".strip()
     return str(own) if own else made.how if made else ""
 

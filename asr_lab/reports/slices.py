@@ -9,7 +9,7 @@ _MOST_VALUES = 20
 
 
 def slices_figure(slices: pd.DataFrame) -> Figure:
-    """WER with its 95 % interval of each slice (`metrics.slices.slices`), a panel a kind; speakers only when few."""
+    """Plot the WER of each slice (`metrics.slices.slices`) with its 95 % interval, one panel per kind of slice."""
     counts = slices["slice"].value_counts()
     names = [name for name in slices["slice"].unique() if counts[name] <= _MOST_VALUES]
     shown = [slices[slices["slice"] == name] for name in names]

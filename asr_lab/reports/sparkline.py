@@ -1,4 +1,4 @@
-"""A curve in one line of text."""
+"""A curve as one line of text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 
 def sparkline(values: Sequence[float], width: int = 40) -> str:
-    """Values as bars from the smallest to the largest; of more than `width`, means of neighbours; a gap for NaN."""
+    """Draw values as bars; more than `width` values are averaged in groups, NaN is a gap."""
     size = max(1, math.ceil(len(values) / width))
     parts = [values[start : start + size] for start in range(0, len(values), size)]
     finite = [[value for value in part if math.isfinite(value)] for part in parts]

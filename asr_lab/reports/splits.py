@@ -1,4 +1,4 @@
-"""A page that proves a split: who is in which part, and how alike the parts are."""
+"""Page about a split: the speakers of each part, and the distributions of the parts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NAMES = {"age": "age, years", "snr_db": "SNR, dB", "duration_s": "duration, s"}
 
 
 def splits_figure(table: pd.DataFrame) -> Figure:
-    """A panel a field: the share of hours of each bin in each part (`distribution.distributions`), side by side."""
+    """Plot one panel per field: the share of hours of each bin in each part (`distribution.distributions`)."""
     fields = list(dict.fromkeys(table["field"]))
     parts = [name for name in table.columns if name.endswith("_share")]
     figure = Figure(figsize=(4.4 * max(len(fields), 1), 3.6), layout="constrained")
@@ -39,7 +39,7 @@ def splits_figure(table: pd.DataFrame) -> Figure:
 
 
 def png(figure: Figure) -> bytes:
-    """A figure as a PNG file."""
+    """Return a figure as the bytes of a PNG file."""
     buffer = io.BytesIO()
     fitted(figure).savefig(buffer, format="png", dpi=120)
     return buffer.getvalue()
@@ -55,9 +55,9 @@ def splits_page(
     members: Mapping[str, Sequence[str]],
     figure: bytes,
 ) -> str:
-    """One HTML file that loads nothing: `sentences` on top, then sizes, overlap, distributions and who is where.
+    """Render one HTML file that loads nothing: `sentences`, then sizes, overlap, distributions and speakers.
 
-    `members` is part -> its speakers (or values of another field); `figure` a PNG.
+    `members` maps a part to its speakers (or values of another field); `figure` is a PNG.
     """
     return render(
         "splits",

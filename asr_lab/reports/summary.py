@@ -1,4 +1,4 @@
-"""What people read of a plan or of a finished run: a title, then tables and lines, whatever shows them."""
+"""Summary of a plan or a finished run: a title, then tables and lines."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ Content: TypeAlias = Table | Mapping[str, str] | Sequence[str]
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """The parts are shown in their order, each under its heading ("" for none)."""
+    """Parts are shown in order, each under its heading ("" for none)."""
 
     title: str = ""
     parts: Sequence[tuple[str, Content]] = ()
     notes: Sequence[str] = ()
-    """What the reader should beware of."""
+    """Warnings and remarks."""
     model: str = ""
     """URI of the model that was made; "" if none was."""
     next_commands: Sequence[str] = ()
 
 
 def interval_text(low: float, high: float, style: str = ".1%") -> str:
-    """A 95 % interval in words: `95 % interval 20.1% to 24.5%`."""
+    """Return a 95 % interval as text: `95 % interval 20.1% to 24.5%`."""
     return f"95 % interval {low:{style}} to {high:{style}}"

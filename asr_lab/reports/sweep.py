@@ -1,4 +1,4 @@
-"""The page of a sweep: what was found, its figures, and every trial."""
+"""Page of a sweep: its results, figures and trials."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from asr_lab.reports.table import Table
 
 
 def svg(figure: Figure) -> str:
-    """A figure as an SVG element for a page; its ids are its own."""
+    """Return a figure as an SVG element."""
     buffer = io.StringIO()
-    with rc_context({"svg.fonttype": "none"}):  # text as text: smaller, and it can be found and copied
+    with rc_context({"svg.fonttype": "none"}):  # text instead of paths: smaller, searchable
         fitted(figure).savefig(buffer, format="svg", metadata={"Date": None})
     drawn = buffer.getvalue()
     return drawn[drawn.index("<svg") :]
@@ -28,9 +28,9 @@ def svg(figure: Figure) -> str:
 def sweep_page(
     title: str, sentences: Sequence[str], pictures: Mapping[str, str], table: pd.DataFrame, best: Sequence[int]
 ) -> str:
-    """One HTML file that loads nothing: `sentences`, then `pictures` (heading -> SVG), then a row a trial.
+    """Render one HTML file that loads nothing: `sentences`, `pictures` (heading -> SVG), and one row per trial.
 
-    `best` are the trials (column `trial`) that stand out.
+    `best` are the highlighted trials (column `trial`).
     """
     numbered = enumerate(pictures.items())
     return render(
@@ -43,5 +43,5 @@ def sweep_page(
 
 
 def _own_ids(picture: str, place: int) -> str:
-    """Pictures of one page must not share ids: the clip paths of one would be those of another."""
+    """Make the ids of a picture unique on its page, so that pictures do not share clip paths."""
     return re.sub(r'(id="|url\(#|href="#)', rf"\g<1>p{place}-", picture)

@@ -1,4 +1,4 @@
-"""One table in every form that commands and pages show it in: a DataFrame with how its figures are written."""
+"""A DataFrame with formats, rendered for terminals, files and pages."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from asr_lab.reports.numbers import format_value
 Side = Literal["left", "right"]
 
 STYLES = ("table", "json", "csv", "markdown", "latex")
-_LONGEST = 36  # characters of the longest cell of a terminal
-_SHORT_KEYS = ("model.", "train.", "augment.", "run.")  # whose last part says enough for a heading
+_LONGEST = 36  # longest cell in a terminal, in characters
+_SHORT_KEYS = ("model.", "train.", "augment.", "run.")  # prefixes left out of headings
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A row an entry, a column a field. JSON and CSV hold the values as they are, the other forms what people read."""
+    """A table to show. JSON and CSV have the raw values, the other styles formatted ones."""
 
     frame: pd.DataFrame
     formats: Mapping[str, Format] = field(default_factory=dict)
-    """Column -> how its figures are written; of a column that is not here its metric's (`catalog.format_of`)."""
+    """Column -> format of its values; otherwise that of the metric (`catalog.format_of`)."""
     metric_columns: Mapping[str, str] = field(default_factory=dict)
-    """Column of figures of several metrics -> the column that names the metric of each row."""
+    """Column with values of several metrics -> column with the metric of each row."""
     headings: Mapping[str, str] = field(default_factory=dict)
-    """Column -> what stands over it; its name where it is not here."""
+    """Column -> heading; otherwise its name."""
     best: Mapping[str, Any] = field(default_factory=dict)
-    """Column -> index label of the row whose cell is set in bold."""
+    """Column -> index label of the row with the bold cell."""
     align: Mapping[str, Side] = field(default_factory=dict)
-    """Column -> side; figures, and columns with a best cell, stand right."""
+    """Column -> alignment; otherwise numbers and columns with a best cell are right-aligned."""
 
     def text(self, style: str) -> str:
-        """The table in one of `STYLES`."""
+        """Render the table in one of `STYLES`."""
         forms: dict[str, Callable[[], str]] = {
             "table": self.terminal,
             "json": self.json,
@@ -49,8 +49,8 @@ class Table:
         return forms[style]()
 
     def terminal(self, *, shorten: bool = False, bold: bool = False) -> str:
-        """As wide as it needs to be. `shorten` cuts the middle out of long names; `bold` sets headings and best cells
-        in bold, by ANSI codes."""
+        """Render plain text. `shorten` cuts the middle out of long names; `bold` sets headings and best cells in bold
+        by ANSI codes."""
         columns = self._cells()
         if not columns:
             return "\n"
@@ -65,7 +65,7 @@ class Table:
     def _terminal_column(
         self, name: str, texts: list[str], placed: Collection[tuple[str, int]], shorten: bool, bold: bool
     ) -> tuple[int, list[str]]:
-        """(Width, heading and cells of that width)."""
+        """Return (width, heading and cells padded to it)."""
         shown = [self.headings.get(name) or _short_heading(name, map(str, self.frame.columns))]
         shown += [_shortened(text) if shorten else text for text in texts]
         lengths = [cell_len(text) for text in shown]
@@ -78,13 +78,13 @@ class Table:
         return width, padded
 
     def markdown(self) -> str:
-        """A pipe table, best cells between asterisks."""
+        """Render a pipe table with best cells between asterisks."""
         head, *rows = self._rows(lambda text: re.sub(r"([\\|<*`])", r"\\\1", text), "**{}**")
         lines = [f"| {' | '.join(row)} |" for row in (head, *rows)]
         return "\n".join([lines[0], "|" + "---|" * len(head), *lines[1:]])
 
     def latex(self) -> str:
-        """A `tabular` with rules of booktabs."""
+        """Render a `tabular` with rules of booktabs."""
         rows = self._rows(_escape_latex, r"\textbf{{{}}}")
         body = [" & ".join(row) + r" \\" for row in rows]
         columns = "l" + "r" * (len(rows[0]) - 1)
@@ -92,15 +92,15 @@ class Table:
         return "\n".join([*parts, r"\end{tabular}"])
 
     def csv(self) -> str:
-        """The values as they are, with a line of column names."""
+        """Render the raw values with a header line."""
         return str(self.frame.to_csv(index=False))
 
     def json(self) -> str:
-        """The values as they are, a list of objects."""
+        """Render the raw values as a list of objects."""
         return str(self.frame.to_json(orient="records", force_ascii=False, indent=2, date_format="iso"))
 
     def html(self, *, best_rows: Collection[Hashable] = ()) -> Markup:
-        """A `<table>`; figures have the class `n`, the rows of `best_rows` (index labels) the class `best`."""
+        """Render a `<table>`; numbers have the class `n`, the rows of `best_rows` (index labels) the class `best`."""
         from asr_lab.reports.page import render
 
         cells = self._cells()
@@ -113,7 +113,7 @@ class Table:
         return Markup(render("table", head=list(head), rows=rows))
 
     def _cells(self) -> dict[str, list[str]]:
-        """Column -> the text of its cells."""
+        """Map each column to the text of its cells."""
         return {str(name): self._column(str(name), self.frame[name].tolist()) for name in self.frame.columns}
 
     def _column(self, name: str, values: list[Any]) -> list[str]:
@@ -124,7 +124,7 @@ class Table:
         return [format_value(value, how) for value in values]
 
     def _best_cells(self) -> set[tuple[str, int]]:
-        """(Column, row number) of what is set in bold."""
+        """Return (column, row number) of each bold cell."""
         places = {label: place for place, label in enumerate(self.frame.index)}
         return {(name, places[label]) for name, label in self.best.items() if label in places and name in self.frame}
 
@@ -134,7 +134,7 @@ class Table:
         return bool(pd.api.types.is_numeric_dtype(self.frame[name])) or name in self.best
 
     def _rows(self, clean: Callable[[str], str], bold: str) -> list[list[str]]:
-        """Headings, then the rows, each text made fit for its form by `clean`."""
+        """Return the headings, then the rows, each text escaped by `clean`."""
         cells, placed = self._cells(), self._best_cells()
         rows = [[clean(self.headings.get(name, name)) for name in cells]]
         for place in range(len(self.frame)):
@@ -144,14 +144,14 @@ class Table:
 
 
 def _short_heading(column: str, columns: Any) -> str:
-    """`hidden_size` of `model.hidden_size`, where no other column ends so."""
+    """Return `hidden_size` for `model.hidden_size` if no other column has that last part."""
     last = column.rpartition(".")[2]
     alone = sum(name.rpartition(".")[2] == last for name in columns) == 1
     return last if alone and column.startswith(_SHORT_KEYS) else column
 
 
 def _shortened(text: str) -> str:
-    """Names of runs and paths begin with what they are, and end in what tells them apart."""
+    """Cut the middle: names of runs and paths differ at their end."""
     short = len(text) <= _LONGEST or " " in text
     return text if short else f"{text[: _LONGEST // 2 - 1]}…{text[-(_LONGEST // 2) :]}"
 

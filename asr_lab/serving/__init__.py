@@ -1,1 +1,1 @@
-"""Using models: as MLflow pyfuncs, and to transcribe files."""
+"""Inference: MLflow pyfuncs, and transcription of files."""

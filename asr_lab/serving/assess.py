@@ -1,4 +1,4 @@
-"""Judge the pronunciation of a recording: what should have been said as text or phonemes, what was said as a table."""
+"""Assess the pronunciation of a recording against its text or canonical phonemes."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from asr_lab.models.pronunciation.assessor import Assessor
 
 
 def assess_row(assessor: Assessor, samples: Signal, row: Mapping[str, Any], *, where: str = "") -> dict[str, str]:
-    """`text`, the phonemes that were heard, and `phonemes`, a JSON list with an object for each canonical one.
+    """Return `text`, the recognised phonemes, and `phonemes`, a JSON list with an object per canonical phoneme.
 
-    Raises `AsrLabError` that says `where` when nobody can say what should have been said, or it does not fit the audio.
+    Raises `AsrLabError` with `where` if the row has no text or phonemes, or more of them than the audio has frames.
     """
     try:
         canonical, words = expected(row)
-        found = assessor.assess(samples, canonical, words)
+        assessment = assessor.assess(samples, canonical, words)
     except AsrLabError as error:
         error.where = error.where or where
         raise
     threshold = assessor.decisions.threshold
-    told = [
+    objects = [
         {
             "phoneme": phoneme,
             "word": words[place],
-            "error_score": round(found.error_score[place], 4),
-            "wrong": found.error_score[place] >= threshold,
-            "said": found.diagnosis[place] if found.diagnosis else None,
-            "start_s": found.spans[place][0],
-            "end_s": found.spans[place][1],
+            "error_score": round(assessment.error_score[place], 4),
+            "wrong": assessment.error_score[place] >= threshold,
+            "said": assessment.diagnosis[place] if assessment.diagnosis else None,
+            "start_s": assessment.spans[place][0],
+            "end_s": assessment.spans[place][1],
         }
         for place, phoneme in enumerate(canonical)
     ]
-    return {"text": " ".join(found.recognised), "phonemes": json.dumps(told)}
+    return {"text": " ".join(assessment.recognised), "phonemes": json.dumps(objects)}
 
 
 def expected(row: Mapping[str, Any]) -> tuple[list[str], list[int]]:
-    """(Canonical phonemes, the index of the word of each) of a row's `phonemes`, else of its English `text`.
+    """Return (canonical phonemes, word index of each) of a row's `phonemes`, else of its English `text`.
 
-    In `phonemes` `|` may stand between words. Raises `AsrLabError` when there is neither.
+    In `phonemes`, `|` may separate words. Raises `AsrLabError` if the row has neither.
     """
     given, text = row.get("phonemes"), row.get("text")
     if isinstance(given, str) and given.strip():
@@ -52,5 +52,5 @@ def expected(row: Mapping[str, Any]) -> tuple[list[str], list[int]]:
         espeak.require("a text is made into phonemes")
         spoken = [[sound.phoneme for sound in word] for word in read(text)]
     else:
-        raise AsrLabError("nothing says what should have been said", allowed="a column `text` or `phonemes`")
+        raise AsrLabError("the expected pronunciation is missing", allowed="a column `text` or `phonemes`")
     return [one for word in spoken for one in word], [place for place, word in enumerate(spoken) for _ in word]

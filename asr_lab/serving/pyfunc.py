@@ -3,9 +3,9 @@
 Input: a table with a column `audio` of bytes (a WAV, FLAC, OGG or MP3 file each; base64 text is understood too).
 Output: a table with a column `text`. An adapter's model fetches its base by the pinned URI it was made for.
 
-A model of pronunciation also takes a column `text` (what should have been said, in English) or `phonemes` (the same in
-ARPAbet, with spaces between). Its `text` is the phonemes it heard; `phonemes` is a JSON list with an object for each
-canonical phoneme: `phoneme, word, error_score, wrong, said, start_s, end_s`.
+A pronunciation model also takes a column `text` (the English sentence to pronounce) or `phonemes` (the same in ARPAbet,
+separated by spaces). Its `text` is the recognised phonemes; `phonemes` is a JSON list with an object per canonical
+phoneme: `phoneme, word, error_score, wrong, said, start_s, end_s`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class SpeechRecognizer(PythonModel):
     """Recognises the audio of each row."""
 
     def load_context(self, context: Any) -> None:
-        """Load the recogniser, or the adapter and the base it belongs to."""
+        """Load the recogniser, or the adapter and its base."""
         own = context.artifacts.get("model")
         base_uri = (context.model_config or {}).get("base_uri", "")
         folder = Path(own) if own else _base_folder(base_uri)
@@ -50,11 +50,11 @@ class SpeechRecognizer(PythonModel):
         signals = [_signal(value, f"row {number}") for number, value in enumerate(model_input["audio"])]
         if family(self.recognizer.model_type).takes_text and {"text", "phonemes"} & set(model_input):
             rows = zip(signals, model_input.drop(columns="audio").to_dict("records"), strict=True)
-            found = [
+            assessed = [
                 assess_row(cast("Assessor", self.recognizer), *row, where=f"row {number}")
                 for number, row in enumerate(rows)
             ]
-            return pd.DataFrame(found, columns=["text", "phonemes"], index=model_input.index)
+            return pd.DataFrame(assessed, columns=["text", "phonemes"], index=model_input.index)
         texts = self.recognizer.transcribe(signals, batch_size=int((params or {}).get("batch_size", 8)))
         return pd.DataFrame({"text": list(texts)}, index=model_input.index)
 
@@ -64,11 +64,11 @@ def _base_folder(uri: str) -> Path:
 
 
 def _signal(value: object, where: str) -> Signal:
-    """The samples of a file's bytes, or of their base64; raises `AsrLabError` that says `where`."""
+    """Return the samples of a file's bytes, or of their base64; raises `AsrLabError` with `where`."""
     try:
         content = base64.b64decode(value) if isinstance(value, str) else value
     except binascii.Error as error:
-        raise AsrLabError(f"`audio` is a text that is no base64: {error}", where=where, allowed=_AUDIO) from error
+        raise AsrLabError(f"`audio` is not valid base64: {error}", where=where, allowed=_AUDIO) from error
     if not isinstance(content, bytes | bytearray):
         raise AsrLabError(f"`audio` is {content!r}", where=where, allowed=_AUDIO)
     return read_audio(io.BytesIO(content), where=where)

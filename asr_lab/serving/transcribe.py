@@ -1,4 +1,4 @@
-"""Transcribe audio files with a recogniser that may carry a person's adapter."""
+"""Transcribe audio files, optionally with a speaker's adapter."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from asr_lab.units import SAMPLE_RATE
 
 @dataclass(frozen=True)
 class Transcript:
-    """What a file says; `error` where it could not be read; `note` on what was done to its audio."""
+    """The text of a file; `error` if it could not be read; `note` on conversions of its audio."""
 
     file: str
     text: str = ""
@@ -25,7 +25,7 @@ class Transcript:
 
 
 def transcribe(recognizer: Recognizer, files: Sequence[Path]) -> Iterator[Transcript]:
-    """A transcript of each file, in order; one that cannot be read does not stop the others."""
+    """Yield a transcript of each file, in order; an unreadable file yields one with `error`."""
     for file in files:
         try:
             text = next(recognizer.transcribe([read_file(file)]))

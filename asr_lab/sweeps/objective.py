@@ -42,7 +42,7 @@ class Objective:
             if not prune_on:
                 raise AsrLabError(
                     "an adapter is not validated while it trains: there is nothing to prune by",
-                    allowed="pruner: none, or data.cross_fit, whose folds are looked at one by one",
+                    allowed="pruner: none, or data.cross_fit, which prunes after each fold",
                 )
             _check_logged(prune_on, logged, recipe, settings)
             _check_same_direction(prune_on, next(iter(sweep.objective)), directions[0])

@@ -49,7 +49,7 @@ def sampler(sweep: SweepExperiment, space: Space, *draws: int) -> samplers.BaseS
         options["search_space"] = space.grid()
         draws = ()  # all of them walk through one grid
     if name in ("qmc",):
-        draws = ()  # one sequence, told apart by the trial's number
+        draws = ()  # one sequence, indexed by the trial's number
     options.setdefault("seed", int(np.random.SeedSequence([sweep.seed, *draws]).generate_state(1)[0]))
     made: samplers.BaseSampler = _made(f"sampler={name}", _SAMPLERS[name], options)
     return made

@@ -66,7 +66,7 @@ class StorageLocation:
         scheme = self.uri.partition("://")[0] if self.is_database else ""
         if self.is_database and not scheme.startswith("postgresql"):
             raise AsrLabError(
-                f"studies are not kept in {scheme}",
+                f"studies cannot be stored in {scheme}",
                 where=self.shown,
                 allowed="a journal file (its path), or postgresql://USER@HOST/DATABASE for many machines",
             )
@@ -113,10 +113,10 @@ class _ExplainErrors:
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, SQLAlchemyError | ImportError):
-            said = str(getattr(error, "orig", None) or error).strip().splitlines()
+            lines = str(getattr(error, "orig", None) or error).strip().splitlines()
             hint = 'pip install "psycopg[binary]"' if isinstance(error, ImportError) else ""
             raise AsrLabError(
-                f"the sweep's database cannot be used: {said[0] if said else error}",
+                f"the sweep's database cannot be used: {lines[0] if lines else error}",
                 where=self.location.shown,
                 hint=hint,
             ) from error

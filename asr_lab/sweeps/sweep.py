@@ -18,7 +18,8 @@ from rich.console import Console
 from asr_lab.config import identity
 from asr_lab.config.schema import SweepExperiment
 from asr_lab.errors import AsrLabError
-from asr_lab.interfaces.tracking import SWEEP, ModelStore, Recorder, RunKeeper, RunSpec
+from asr_lab.interfaces.tags import SPEAKER, SWEEP
+from asr_lab.interfaces.tracking import SWEEP_KIND, ModelStore, Recorder, RunKeeper, RunSpec
 from asr_lab.sweeps import samplers, trial_states
 from asr_lab.sweeps.leader_election import leading
 from asr_lab.sweeps.objective import Objective
@@ -125,13 +126,13 @@ def _spec(planned: StudyPlan) -> RunSpec:
     speaker = "" if "adapter.name" in config.space else str(planned.space.usual.get("adapter.name") or "")
     return RunSpec(
         family=planned.space.recipe,
-        kind=SWEEP,
+        kind=SWEEP_KIND,
         model_type="sweep",
         name=planned.name,
         signature=identity.signature(config, {"study": planned.name}),
         params=identity.flat(config),
         config_yaml=identity.dump_yaml(config),
-        tags={"asr_lab.sweep": planned.name} | ({"asr_lab.speaker": speaker} if speaker else {}),
+        tags={SWEEP: planned.name} | ({SPEAKER: speaker} if speaker else {}),
         registers=False,
     )
 

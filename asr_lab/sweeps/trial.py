@@ -14,6 +14,7 @@ from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
 from asr_lab.errors import AsrLabError
+from asr_lab.interfaces.tags import SWEEP, TRIAL
 from asr_lab.interfaces.tracking import FinishedRun, PrunedError, Recorder, RunSpec, Tracker
 from asr_lab.sweeps.objective import Objective
 from asr_lab.sweeps.trial_states import RUN, SEEDS
@@ -97,7 +98,7 @@ class TrialTracker:
 
     def _trial_run(self, spec: RunSpec) -> Recorder:
         number = self.trial.number
-        tags = {**spec.tags, "asr_lab.trial": str(number), "asr_lab.sweep": self.name}
+        tags = {**spec.tags, TRIAL: str(number), SWEEP: self.name}
         self.spec = replace(spec, kind="trial", name=f"{self.name}-{number:03d}", tags=tags, resumable=False)
         self.run = self.inner.start(self.spec, own=True)
         try:

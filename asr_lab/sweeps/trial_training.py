@@ -12,6 +12,7 @@ from rich.console import Console
 
 from asr_lab.config.schema import AdapterExperiment, Experiment
 from asr_lab.families import family, find
+from asr_lab.interfaces.tags import FROM_SWEEP
 from asr_lab.interfaces.tracking import FinishedRun, ModelStore, Recorder, RunSpec, Tracker
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.recipes.adaptation.plan import AdaptationPlan, load_base, plan
@@ -105,7 +106,7 @@ class _From:
     sweep: str
 
     def start(self, spec: RunSpec, *, own: bool = False) -> Recorder:
-        return self.inner.start(replace(spec, tags={**spec.tags, "asr_lab.from_sweep": self.sweep}), own=own)
+        return self.inner.start(replace(spec, tags={**spec.tags, FROM_SWEEP: self.sweep}), own=own)
 
     def finished(self, spec: RunSpec) -> FinishedRun | None:
         return self.inner.finished(spec)

@@ -91,7 +91,7 @@ def prepare(path: Path, left_over_s: float = LEFT_OVER_S) -> Path:
     own = temporary(path)
     # earlier versions had no number in the name, or ended it in `part`
     name = re.compile(rf"\.{re.escape(path.name)}(\.\d+)?\.(writing|part)")
-    with suppress(OSError):  # one is renamed just now, or may not be looked at
+    with suppress(OSError):  # one was just renamed, or is not readable
         for other in path.parent.iterdir():
             if name.fullmatch(other.name) and (other == own or time.time() - other.stat().st_mtime > left_over_s):
                 shutil.rmtree(other) if other.is_dir() else other.unlink()

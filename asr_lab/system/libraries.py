@@ -72,7 +72,7 @@ def is_tested_pair() -> bool:
 
 
 def tested_pairs() -> str:
-    """`torch 2.14.1 with torchaudio 2.11.1, ...`, for people."""
+    """Format combinations: `torch 2.14.1 with torchaudio 2.11.1, ...`."""
     return ", ".join(f"torch {torch} with torchaudio {torchaudio}" for torch, torchaudio in TESTED)
 
 
@@ -96,8 +96,8 @@ def load_errors(modules: Iterable[str] = PAIR) -> dict[str, str]:
     names = list(modules)
     errors: dict[str, str] = {}
     while names:
-        last, found, ending = _load(names)
-        errors |= found
+        last, new_errors, ending = _load(names)
+        errors |= new_errors
         if not ending:
             break
         errors[last] = ending
@@ -204,13 +204,13 @@ def _mend_pair(hint: str) -> BrokenLibraryError:
     label = f"+{build}" if build else ""
     change = [name for name in PAIR if has[name] != wanted[name] + label]
     missing = [name for name in PAIR if has[name] == _MISSING]
-    said = " and ".join(f"{name} {number}" for name, number in has.items())
+    versions = " and ".join(f"{name} {number}" for name, number in has.items())
     same = all(_release(has[name]) == wanted[name] for name in PAIR)  # pip would find nothing to do
     words = [installer(), "install", *(["--force-reinstall", "--no-deps"] if same else [])]
     words += [f"{name}=={wanted[name]}" for name in change or PAIR]
     words += ["--index-url", f"{_PYTORCH_WHEELS}{build}"] if build else []
     return BrokenLibraryError(
-        f"{missing[0]} is {_MISSING}" if missing else f"{said} do not load together",
+        f"{missing[0]} is {_MISSING}" if missing else f"{versions} do not load together",
         hint=hint,
         allowed=" with ".join(f"{name} {number}{label}" for name, number in wanted.items()) + " fits",
         next_command=" ".join(words),

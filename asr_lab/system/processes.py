@@ -1,4 +1,4 @@
-"""Processes told apart, so that what one of them left unfinished can be told from what it is still doing."""
+"""Identity of processes, to distinguish abandoned work from work in progress."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import psutil
 
 
 def process_mark() -> str:
-    """`host|pid|start`: this very process, told apart from a later one of the same number."""
+    """Return `host|pid|start`, which distinguishes this process from a later one with the same number."""
     return f"{socket.gethostname()}|{os.getpid()}|{psutil.Process().create_time():.0f}"
 
 

@@ -17,7 +17,7 @@ class Clock:
         import torch
 
         self.began = time.monotonic()
-        with suppress(OSError):  # Linux: start the record of the largest size anew
+        with suppress(OSError):  # Linux: reset the peak
             Path("/proc/self/clear_refs").write_text("5")
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
@@ -30,17 +30,17 @@ class Clock:
         """The most memory as metrics: of this process, and what PyTorch had of the GPU where there is one."""
         import torch
 
-        found = {"perf/peak_memory_mb": self.peak_memory_mb()}
+        memory = {"perf/peak_memory_mb": self.peak_memory_mb()}
         if torch.cuda.is_available():
-            found["perf/peak_gpu_memory_mb"] = torch.cuda.max_memory_allocated() / 1e6
-        return found
+            memory["perf/peak_gpu_memory_mb"] = torch.cuda.max_memory_allocated() / 1e6
+        return memory
 
     @staticmethod
     def peak_memory_mb() -> float:
-        """Largest resident size of this process, in MB (10^6 bytes); since its start where Linux does not tell."""
+        """Largest resident size of this process, in MB (10^6 bytes); since its start where Linux does not report it."""
         with suppress(OSError):
             status = Path("/proc/self/status").read_text()
-            if found := re.search(r"VmHWM:\s+(\d+) kB", status):
-                return int(found[1]) * 1024 / 1e6
+            if match := re.search(r"VmHWM:\s+(\d+) kB", status):
+                return int(match[1]) * 1024 / 1e6
         largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return largest / 1e6 if sys.platform == "darwin" else largest * 1024 / 1e6

@@ -47,12 +47,12 @@ def find_runs(
 
     from asr_lab.tracking.queries import run_details, runs
 
-    found = runs.find(
+    matches = runs.find(
         pattern, family, where=where, since=since, status=status, archived=archived, children=children, limit=limit
     )
-    ids = pd.Index([run.info.run_id for run in found], name="run_id")
-    table = run_details.overview(found).drop(columns="id").set_index(ids)
-    values = pd.DataFrame([run.data.params | run.data.metrics for run in found], index=ids)
+    ids = pd.Index([run.info.run_id for run in matches], name="run_id")
+    table = run_details.overview(matches).drop(columns="id").set_index(ids)
+    values = pd.DataFrame([run.data.params | run.data.metrics for run in matches], index=ids)
     return table.join(values[sorted(values)] if len(values) else values)
 
 

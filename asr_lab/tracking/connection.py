@@ -147,19 +147,19 @@ _OTHER = "MLFLOW_TRACKING_URI names the store; restore a damaged one from a back
 
 def wrong_schema(message: str, uri: str) -> AsrLabError | None:
     """Return the error for a schema mismatch that MLflow reports; None for any other message."""
-    found = _SCHEMA_MISMATCH.search(message)
-    if not found:
+    mismatch = _SCHEMA_MISMATCH.search(message)
+    if not mismatch:
         return None
     shown = without_password(uri)
-    if found[1] != "None" and not _is_known(found[1]):
+    if mismatch[1] != "None" and not _is_known(mismatch[1]):
         return AsrLabError(
             "the tracking store was made or upgraded by a newer MLflow than this one",
-            where=f"{shown}, schema {found[1]}",
+            where=f"{shown}, schema {mismatch[1]}",
             next_command="pip install --upgrade mlflow",
         )
     return AsrLabError(
         "the tracking store has the schema of an older MLflow",
-        where=f"{shown}, schema {found[1]}",
+        where=f"{shown}, schema {mismatch[1]}",
         hint="make a copy of the database first; it cannot be used during the upgrade",
         next_command=f"mlflow db upgrade {shown}",
     )

@@ -35,11 +35,11 @@ _SLOW_S = 1.0
 
 @dataclass(frozen=True)
 class Check:
-    """What was looked at, how it is, what was found, and what to do where it is not well."""
+    """Name, state and result of a check, and a remedy unless it passed."""
 
     name: str
     state: State
-    found: str
+    result: str
     advice: str = ""
 
 
@@ -51,10 +51,10 @@ def examine() -> Iterator[Check]:
     for check in checks:
         if needs.get(check) in failed:
             continue
-        found = _tried(check)
-        if found.state == "fail":
+        done = _tried(check)
+        if done.state == "fail":
             failed.add(check)
-        yield found
+        yield done
 
 
 def _tried(check: Callable[[], Check]) -> Check:
@@ -107,10 +107,10 @@ def store() -> Check:
     with explain_store_errors("the store does not answer"):
         number = len(experiment_ids(tracking))
     took = time.monotonic() - began
-    found = f"{uri}: {number} experiments, {1000 * took:.0f} ms"
+    result = f"{uri}: {number} experiments, {1000 * took:.0f} ms"
     if took > _SLOW_S:
-        return Check("store", "warn", found, "a store near by, or PostgreSQL behind mlflow server, answers faster")
-    return Check("store", "ok", found)
+        return Check("store", "warn", result, "a nearby store, or PostgreSQL behind mlflow server, answers faster")
+    return Check("store", "ok", result)
 
 
 def schema() -> Check:
@@ -119,7 +119,7 @@ def schema() -> Check:
 
     uri, own = tracking_uri(), version("mlflow")
     if not uri.startswith("http"):
-        return Check("schema", "ok", f"that of MLflow {own}")  # MLflow refuses any other, and `store` told it
+        return Check("schema", "ok", f"that of MLflow {own}")  # MLflow refuses any other, as `store` reports
     from mlflow.utils import credentials, rest_utils
 
     ask: Any = rest_utils.http_request
@@ -141,7 +141,7 @@ def artifacts() -> Check:
     if file and not file.exists():
         return Check("artifacts", "ok", "none yet, the first run makes their folder")
     tracking = client()
-    roots = [found.artifact_location for found in tracking.search_experiments(max_results=1)]
+    roots = [experiment.artifact_location for experiment in tracking.search_experiments(max_results=1)]
     if not roots:
         return Check("artifacts", "warn", "there is no experiment to try it in", "asr-lab train makes one")
     root, name = roots[0], f"doctor-{uuid.uuid4().hex}"
@@ -174,17 +174,17 @@ def disk() -> Check:
 
 
 def gpu() -> Check:
-    """Whether PyTorch sees a GPU; one that the driver has and PyTorch does not is worth a word."""
+    """Check whether PyTorch has a GPU; warn if only the driver has one."""
     done = subprocess.run([sys.executable, "-c", _GPU], capture_output=True, text=True, check=True)
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    if found["names"]:
-        return Check("gpu", "ok", f"{', '.join(found['names'])}, CUDA {found['cuda']}")
-    if found["mps"]:
+    devices: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    if devices["names"]:
+        return Check("gpu", "ok", f"{', '.join(devices['names'])}, CUDA {devices['cuda']}")
+    if devices["mps"]:
         return Check("gpu", "ok", "Apple MPS")
     if shutil.which("nvidia-smi"):
         advice = (
-            f"the driver must support CUDA {found['cuda']}: look at nvidia-smi, update the driver"
-            if found["cuda"]
+            f"the driver must support CUDA {devices['cuda']}: see nvidia-smi, update the driver"
+            if devices["cuda"]
             else "this PyTorch is a build for CPUs; how to install the other one: asr-lab guide install"
         )
         return Check("gpu", "warn", "nvidia-smi is there, but PyTorch sees no GPU", advice)

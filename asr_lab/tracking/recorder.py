@@ -27,6 +27,7 @@ from asr_lab.tracking.spool.upload_thread import Shipper
 from asr_lab.tracking.store import client as tracking_client
 from asr_lab.tracking.store import explain_store_errors, shown_uri
 from asr_lab.tracking.tags import DATA, ERROR
+from asr_lab.units import counted
 
 _FLUSH_MODEL_S = 600.0  # an upload; ends at once if the store does not answer
 _FLUSH_END_S = 10.0
@@ -183,7 +184,10 @@ class MlflowRecorder:
             why = trouble.what if trouble else sync.refusals(self.spool)
             why = f" ({why})" if why else ""
             model = ", a model among them," if set(self._models) - set(self.spool.state.models) else ""
-            what = f"{self.spool.waiting()} events{model} wait in {self.spool.folder}{why}"
+            waiting = self.spool.waiting()
+            what = (
+                f"{counted(waiting, 'event')}{model} {'waits' if waiting == 1 else 'wait'} in {self.spool.folder}{why}"
+            )
             report(f"{self.name}: {what}; asr-lab sync ships them")
 
     def _facts(self, status: Status) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Whether a run can be repeated here, and whether its repetition found the same figures."""
+"""Check whether a run can be reproduced here, and compare the metrics of its reproduction."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ from asr_lab.tracking.tags import (
     VERSIONS,
     WORLD_SIZE,
 )
+from asr_lab.units import counted
 
 IDENTICAL, CLOSE, DIFFERENT = "identical", "within tolerance", "different"
 _OF_THE_CLOCK = ("perf/", "epoch_time", "system/")
@@ -99,9 +100,9 @@ def _models_of(config: Experiment) -> dict[str, str]:
     return {"base": str(base), "adapter": str(keys.get("evaluate.adapter") or "")}
 
 
-def _or_why(found: Callable[[], str]) -> str:
+def _or_why(value: Callable[[], str]) -> str:
     try:
-        return found()
+        return value()
     except StoreUnavailableError:
         raise
     except AsrLabError as error:
@@ -160,7 +161,7 @@ def arrived(repeated: str) -> str:
     for spool in spools(ROOT):
         if repeated in (spool.id, spool.state.run_id):
             raise AsrLabError(
-                f"no verdict: the repetition has ended, and {spool.waiting()} events of it wait for the tracking store",
+                f"no verdict: the repetition has ended, with {counted(spool.waiting(), 'event')} still in its spool",
                 where=str(spool.folder),
                 hint="once they are there, asr-lab compare sets both runs side by side",
                 next_command="asr-lab sync",
@@ -211,8 +212,8 @@ def _largest(then: Mapping[int, float], now: Mapping[int, float]) -> float:
 
 def verdict_of(table: pd.DataFrame) -> str:
     """The worst verdict of the table."""
-    found = set(table["verdict"])
-    return next(verdict for verdict in (DIFFERENT, CLOSE, IDENTICAL) if verdict in found or verdict == IDENTICAL)
+    verdicts = set(table["verdict"])
+    return next(verdict for verdict in (DIFFERENT, CLOSE, IDENTICAL) if verdict in verdicts or verdict == IDENTICAL)
 
 
 def record(repeated: str, verdict: str, table: pd.DataFrame) -> None:

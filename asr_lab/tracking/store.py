@@ -186,9 +186,9 @@ def experiment_ids(client: MlflowClient, view: int = ViewType.ACTIVE_ONLY) -> li
 
 def experiment_id(client: MlflowClient, name: str) -> str:
     """Return the id of an experiment; create it if it does not exist, restore it if it was deleted."""
-    found = client.get_experiment_by_name(name)
-    if found is None:
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
         return str(client.create_experiment(name))
-    if found.lifecycle_stage == "deleted":
-        client.restore_experiment(found.experiment_id)
-    return str(found.experiment_id)
+    if experiment.lifecycle_stage == "deleted":
+        client.restore_experiment(experiment.experiment_id)
+    return str(experiment.experiment_id)

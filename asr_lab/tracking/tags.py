@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-FAMILY = "asr_lab.family"
-"""Marks a run of asr_lab, in whatever experiment it is."""
-KIND, MODEL_TYPE, SIGNATURE, TEXT = "asr_lab.kind", "asr_lab.model_type", "asr_lab.signature", "asr_lab.text"
+from asr_lab.interfaces.tags import BASE as BASE
+from asr_lab.interfaces.tags import BASE_DIGEST as BASE_DIGEST
+from asr_lab.interfaces.tags import ERROR as ERROR
+from asr_lab.interfaces.tags import FAMILY as FAMILY
+from asr_lab.interfaces.tags import GATE as GATE
+from asr_lab.interfaces.tags import SPEAKER as SPEAKER
+from asr_lab.interfaces.tags import SWEEP as SWEEP
+from asr_lab.interfaces.tags import TEXT as TEXT
+
+KIND, MODEL_TYPE, SIGNATURE = "asr_lab.kind", "asr_lab.model_type", "asr_lab.signature"
 DATA = "asr_lab.data."
 """Prefix; followed by the name of a split: the digest of its manifest."""
-BASE, BASE_DIGEST = "asr_lab.base", "asr_lab.base_digest"
 ADAPTER, ADAPTER_URI = "asr_lab.adapter", "asr_lab.adapter_uri"
 """The digest of the adapter that a run evaluated, and its URI."""
-SPEAKER, SWEEP = "asr_lab.speaker", "asr_lab.sweep"
-PROCESS, SPOOL, ERROR = "asr_lab.process", "asr_lab.spool", "asr_lab.error"
+PROCESS, SPOOL = "asr_lab.process", "asr_lab.spool"
 RESUMED_FROM, CONTINUED_BY = "asr_lab.resumed_from", "asr_lab.continued_by"
 COMMAND, GIT_SHA, DIRTY = "asr_lab.command", "asr_lab.git_sha", "asr_lab.dirty"
 VERSIONS, HARDWARE, WORLD_SIZE = "asr_lab.versions", "asr_lab.hardware", "asr_lab.world_size"
@@ -22,9 +27,9 @@ BUNDLES = "asr_lab.bundles"
 RESTORED_FROM, RESTORING = "asr_lab.restored_from", "asr_lab.restoring"
 FORGOTTEN, FORGOTTEN_NAMES = "asr_lab.forgotten", "asr_lab.forgotten_also"
 """Of an erasure record: the hashed name of the speaker, and, until all is erased, other names in tables."""
-GATE, GATE_FORCED, REPLACED_BY = "asr_lab.gate", "asr_lab.gate_forced", "asr_lab.replaced_by"
+GATE_FORCED, REPLACED_BY = "asr_lab.gate_forced", "asr_lab.replaced_by"
 LICENSE = "asr_lab.license"
-"""Of registered versions, as the three above."""
+"""Of registered versions, as the two above."""
 CONTENT = "asr_lab.content"
 """Of a logged model: the digest of its files."""
 PARENT = "mlflow.parentRunId"

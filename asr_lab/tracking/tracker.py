@@ -59,7 +59,7 @@ class MlflowTracker:
     def announce(self, family: str) -> None:
         """Mark the run that MLflow handed to this process as ours, before anything long begins.
 
-        Killed before it starts in earnest, it can be told by its dead process and closed.
+        If it is killed before it starts recording, its dead process identifies it, and it is closed.
         """
         run_id = os.environ.get("MLFLOW_RUN_ID", "")
         if not run_id or self.offline:
@@ -126,11 +126,11 @@ class MlflowTracker:
             return None
         try:
             alike = f"tags.`{SIGNATURE}` = '{spec.signature}' and tags.`{KIND}` = '{spec.kind}'"
-            found = runs.find(where=alike, status="FINISHED", archived=False)
+            finished = runs.find(where=alike, status="FINISHED", archived=False)
         except StoreUnavailableError:
             return None  # the run that is started will say so
-        fitting = (run for run in found if _is_merged(run) == (MERGED in spec.tags))
-        return next(filter(None, map(_past, fitting)), None)
+        fitting = (run for run in finished if _is_merged(run) == (MERGED in spec.tags))
+        return next(filter(None, map(_finished, fitting)), None)
 
     def _client(self, adopted: str, *, tidies: bool = True) -> MlflowClient | None:
         """None where the store does not answer; raises `AsrLabError` when it does not have the adopted run.
@@ -173,11 +173,11 @@ class MlflowTracker:
 
 
 def _is_merged(run: Run) -> bool:
-    """Whether its adapters became part of the weights it kept; runs from before the tag say it by what was asked."""
+    """Return whether the run merged its adapters into the saved weights; older runs have only the param."""
     return MERGED in run.data.tags or run.data.params.get("model.merged") == "True"
 
 
-def _past(run: Run) -> FinishedRun | None:
+def _finished(run: Run) -> FinishedRun | None:
     models = run.outputs.model_outputs if run.outputs else []
     uri = f"models:/{models[-1].model_id}" if models else ""
     return FinishedRun(run.info.run_id, str(run.info.run_name), uri, dict(run.data.metrics)) if uri else None

@@ -90,7 +90,7 @@ def test_recordings_that_are_there_twice_are_not_parted_by_chance(home):
     ("keys", "said"),
     [
         (["data.sizes=2,4"], "data.sizes needs data.each"),
-        (["adapter.form=plain", "adapter.strength=0.5"], "a plain one has none"),
+        (["adapter.form=plain", "adapter.strength=0.5"], "a plain adapter has no scale"),
         (["train.imitate_epochs=9"], "is for adapter.form=plain"),
         (["--each", "speaker"], "either --each or --name"),
         (["train.patience=3"], "no such key"),
@@ -190,7 +190,7 @@ def test_export_and_import(home):
 
 
 def test_a_plain_file_can_always_be_written(home):
-    assert "has to learn it" in refused("adapters", "export", "john", "older", "--plain")
+    assert "needs the speaker's audio" in refused("adapters", "export", "john", "older", "--plain")
     said = ok("adapters", "export", "john", "older", "--plain", "--data", "john/all.jsonl.gz")
     assert "plain" in said
     content = torch.load(home / "older" / "john_adapter.pt", weights_only=True)

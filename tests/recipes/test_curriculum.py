@@ -182,7 +182,7 @@ def test_the_parent_is_judged_by_what_its_gates_saw(school):
 
 def test_a_missed_gate_stops_with_a_checklist(school):
     said = refused("curriculum", "kids.yaml", "phase1.target=0", "phase1.accept=0", "phase1.epochs=1", "run.seed=3")
-    for part in ("missed", "the curriculum stops", "transcripts", "noise", "CONFIG --phase 1, when"):
+    for part in ("missed", "the curriculum stops", "transcripts", "noise", "CONFIG --phase 1, after"):
         assert part in said, part
     parent = newest("curriculum", "curriculum")
     assert parent.info.status == "FAILED"

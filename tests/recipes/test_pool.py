@@ -69,10 +69,10 @@ def test_folds_come_together_again_and_are_held_against_the_base(children, store
     assert "8 utterances were scored by several" in told
     assert "16 utterances are not in it" in told
     scored(store / "cross" / "fold3" / "test.jsonl.gz", "othertext", wrong=set(), text="raw")
-    assert "different text normalisation" in refused("pool", "fold1", "fold2", "othertext", "--data", children)
+    assert "different text normalisers" in refused("pool", "fold1", "fold2", "othertext", "--data", children)
     scored(store / "cross" / "fold3" / "test.jsonl.gz", "lora", wrong=set(), model_type="wav2vec2-lora")
     told = refused("pool", "fold1", "fold2", "lora", "--data", children)
-    assert "different kinds of models" in told
+    assert "models of different types" in told
     assert "(wav2vec2-lora)" in told
 
 

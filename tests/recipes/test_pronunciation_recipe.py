@@ -154,7 +154,7 @@ def test_a_training_that_is_cut_off_goes_on_in_the_same_run(at_school, monkeypat
 
 
 def test_mistakes_are_one_message(at_school):
-    assert "no phoneme of the validation data is wrong" in refused("train", "cross.yaml", "data.val=c/right.jsonl.gz")
+    assert "has no mispronounced phoneme" in refused("train", "cross.yaml", "data.val=c/right.jsonl.gz")
     assert "train.encoder_lr" in refused("train", "cross.yaml", "train.encoder_rate=1")
     assert "are for recognisers of text" in refused(
         "evaluate", "--model", "models:/pronunciation-cross@champion", "--data", "c/test.jsonl.gz",

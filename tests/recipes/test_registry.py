@@ -131,8 +131,8 @@ def test_the_best_run_is_registered(gated):
     said = ok("register", "--best", "val/wer", "--family", "deepspeech2", "--pattern", "gated-*", "--name", "picked")
     assert gated[1] in said
     assert "none of" in refused("register", "--best", "val/loss", "--pattern", "john", "--name", "picked")
-    assert "no better side" in refused("register", "--best", "train/lr", "--name", "picked")
-    assert "one run is registered" in refused("register", "--name", "picked")
+    assert "no known direction" in refused("register", "--best", "train/lr", "--name", "picked")
+    assert "give either RUN or --best METRIC" in refused("register", "--name", "picked")
 
 
 def test_the_best_run_has_a_figure_is_not_archived_and_repeats_no_other(gated):

@@ -598,7 +598,7 @@ def test_a_deepspeech2_is_pruned_by_its_validation(store, corpus):
         "recipe: sweep\nexperiment: ds2.yaml\nspace: {train.lr: [1e-3, 1e-4]}\nobjective: val/loss\n"
         "pruner: {name: threshold, options: {upper: 0.0}, metric: val/loss}\n"
     )
-    assert "no trial was finished" in refused("sweep", "sizes.yaml", "--trials", "1")
+    assert "no trial finished" in refused("sweep", "sizes.yaml", "--trials", "1")
     (trial,) = runs_of("trial")
     assert trial.info.status == "KILLED"
     assert "pruned after 1 reports: val/loss" in trial.data.tags["asr_lab.error"]

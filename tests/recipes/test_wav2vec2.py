@@ -167,7 +167,7 @@ def test_merging_is_for_adapters(home):
     said = refused("train", "other.yaml", *ON[:3], "--merged")
     assert "--merged is for adapters (model.tune=lora); the recipe 'deepspeech2' trains none" in said
     assert "it is for model.tune=lora" in refused("train", "w.yaml", *ON, f"model.pretrained={TINY}", "--merged")
-    assert "--merged stands alone" in refused("train", "w.yaml", *ON, "--merged", "true")
+    assert "--merged takes no value" in refused("train", "w.yaml", *ON, "--merged", "true")
 
 
 def test_adapters_that_are_trained_are_registered_as_one_plain_model(home):
@@ -197,7 +197,7 @@ def test_adapters_that_are_trained_are_registered_as_one_plain_model(home):
 def test_of_a_plain_model_nothing_is_merged():
     said = ok("register", base_run().info.run_id[:8], "--name", "tiny", "--merged")
     assert "models:/tiny/1" in said
-    assert "--merged changes nothing" in said
+    assert "--merged has no effect: the model has no adapters" in said
 
 
 @pytest.mark.parametrize(("kind", "norm", "tune_"), [("wav2vec2", "group", "upper"), ("hubert", "layer", "lora"),
@@ -216,7 +216,7 @@ def test_bases_of_others_get_a_new_head_and_vocabulary(home, kind, norm, tune_):
 def test_a_registered_model_needs_no_folder_of_this_machine(home):
     base = base_folder(home / "mine")
     kept = tune("model.tune=lora", "model.freeze_layers=2", f"model.pretrained={base}", "train.epochs=1")
-    assert f"load only where {base} is" in ok("register", kept.info.run_id[:8], "--name", "adapters-alone")
+    assert f"load only on a machine with {base}" in ok("register", kept.info.run_id[:8], "--name", "adapters-alone")
     said = ok("train", "w.yaml", *ON, f"model.pretrained={base}", "model.tune=lora", "model.freeze_layers=2",
               "train.epochs=1", "run.register_as=alone")  # fmt: skip
     assert "registered as one plain model" in said
@@ -386,7 +386,7 @@ def test_each_arm_is_a_training_under_it(ways):
 def test_what_was_trained_before_is_taken_and_what_is_new_is_trained(ways):
     _, _, table = ways
     said = ok("arms", "ways.yaml", "arms.head.model.tune=head", "run.name=more", "--format", "json")
-    assert said.count("was trained before: ways-") == 2
+    assert said.count("is already trained: ways-") == 2
     assert "fine-tuning more-head-" in said
     rows = pd.DataFrame(json.loads(said[said.index("[\n") : said.rindex("]") + 1])).set_index("arm")
     assert list(rows.index) == ["base", "broken", "r4", "head"]
@@ -409,7 +409,7 @@ def test_killed_the_same_command_goes_on_with_the_arm(home):
     parent = newest("wav2vec2", "arms")
     said = ok(*keys)
     assert f"continuing {parent.info.run_name}" in said
-    assert "arm broken is done" in said
+    assert "method broken is done" in said
     assert "continuing ways-r4" in said
     assert mlflow.MlflowClient().get_run(parent.info.run_id).info.status == "FINISHED"
 
@@ -432,7 +432,7 @@ def test_an_arm_of_adapters_is_none_that_was_merged(ways):
     assert "fine-tuning apart-r2-" in said
     rows = pd.DataFrame(json.loads(said[said.index("[\n") : said.rindex("]") + 1])).set_index("arm")
     assert rows.loc["r2", "added_params"] == 2 * 64 * 2 * 3
-    assert "arm r2 was trained before: apart-r2-" in ok(
+    assert "method r2 is already trained: apart-r2-" in ok(
         "arms", "ways.yaml", *arms, "run.name=again", "compare.rounds=3"
     )
 
@@ -452,7 +452,7 @@ def test_ended_by_hand_the_same_command_goes_on_with_the_arms(home, monkeypatch)
     parent = newest("wav2vec2", "arms")
     said = ok(*keys)
     assert f"continuing {parent.info.run_name}" in said
-    assert "arm broken is done" in said
+    assert "method broken is done" in said
     assert mlflow.MlflowClient().get_run(parent.info.run_id).info.status == "FINISHED"
 
 
@@ -478,7 +478,7 @@ def test_a_plan_of_arms_tells_their_sizes_and_spends_nothing(ways):
         (("run.register_as=x",), "asr-lab register RUN"),
         (
             ("arms.r4.run.register_as=x", "arms.broken.data.test=corpus/all.jsonl.gz"),
-            "arms.broken.data.test, arms.r4.run.register_as: arms have one test",
+            "arms.broken.data.test, arms.r4.run.register_as: all methods share data.test",
         ),
         (("model.pretrained=facebook/wav2vec2-xls-r-300m",), "arms.base: the untouched base"),
     ],

@@ -25,7 +25,7 @@ _dir_option = click.option(
 
 @click.group()
 def adapters() -> None:
-    """The adapters there are: list them, look into one, hand them on, bring them in.
+    """List, inspect, export and import adapters.
 
     \b
     Examples:
@@ -38,10 +38,10 @@ def adapters() -> None:
 
 @adapters.command("list")
 @_dir_option
-@click.option("--registry", is_flag=True, help="Those in the model registry instead of those in the folder.")
+@click.option("--registry", is_flag=True, help="List the adapters of the model registry instead of the folder.")
 @format_option
 def list_adapters(folder: Path, registry: bool, style: str) -> None:
-    """The adapters of a folder, or of the registry, a row each."""
+    """List the adapters of a folder, or of the registry."""
     import pandas as pd
 
     rows = _registered() if registry else _in_folder(folder)
@@ -67,7 +67,7 @@ def _row(info: AdapterInfo) -> dict[str, Any]:
     return {
         "name": info.adapter_name,
         "form": info.form,
-        "base": info.base or "not known",
+        "base": info.base or "unknown",
         "hidden_dims": ",".join(map(str, info.hidden_dims)),
         "params": info.num_params,
         "size_mb": info.size_bytes / 1e6,
@@ -86,15 +86,15 @@ def _registered() -> list[dict[str, Any]]:
 @adapters.command()
 @click.argument("name")
 @_dir_option
-@click.option("--json", "as_json", is_flag=True, help="As a JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def info(name: str, folder: Path, as_json: bool) -> None:
-    """What an adapter's file says of itself; its weights are not read. NAME: a name, a file, or a registry URI."""
+    """Show the metadata of an adapter, without reading its weights. NAME: a name, a file, or a registry URI."""
     import json
 
     from asr_lab.models.adapter import AdapterManager
 
-    file, found = _find(name, AdapterManager(folder))
-    rows = {"file": str(file), **asdict(found)}
+    file, metadata = _find(name, AdapterManager(folder))
+    rows = {"file": str(file), **asdict(metadata)}
     if as_json:
         click.echo(json.dumps(rows, ensure_ascii=False))
         return
@@ -102,12 +102,12 @@ def info(name: str, folder: Path, as_json: bool) -> None:
     for key, value in rows.items():
         shown = ", ".join(f"{k} {v:.1%}" for k, v in value.items()) if isinstance(value, dict) else value
         out.print(f"  {key:18} {shown if shown not in ('', ()) else '-'}")
-    if not found.base_digest:
-        out.print("  [yellow]it does not say which base it belongs to; import it with --base to bind it[/]")
+    if not metadata.base_digest:
+        out.print("  [yellow]its base is unknown; import it with --base to bind it to one[/]")
 
 
 def _find(name: str, manager: Any) -> tuple[Path, AdapterInfo]:
-    """The file of a name, file or registry URI, and what it says."""
+    """Return the file of a name, file or registry URI, and its metadata."""
     if name.startswith(("models:/", "runs:/")):
         from asr_lab.tracking.models.registry import MlflowStore
 
@@ -120,9 +120,9 @@ def _find(name: str, manager: Any) -> tuple[Path, AdapterInfo]:
 @click.argument("name")
 @click.argument("to", type=_PATH)
 @_dir_option
-@click.option("--plain", is_flag=True, help="In the plain form of older systems; a residual one is learned anew by it.")
-@click.option("--data", help="With --plain: manifest of the person's audio, for the plain one to learn on.")
-@click.option("--overwrite", is_flag=True, help="Replace a file that is there already.")
+@click.option("--plain", is_flag=True, help="Convert to the plain form of older systems, by distillation.")
+@click.option("--data", help="With --plain: manifest of the speaker's audio, to distil on.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 def export(name: str, to: Path, folder: Path, plain: bool, data: str | None, overwrite: bool) -> None:
     """Write an adapter's file to the folder TO. NAME: a name, a file, or a registry URI.
 
@@ -134,23 +134,23 @@ def export(name: str, to: Path, folder: Path, plain: bool, data: str | None, ove
     """
     from asr_lab.models.adapter import AdapterManager
 
-    file, found = _find(name, AdapterManager(folder))
-    target = AdapterManager(to).path(found.adapter_name)
-    _keep(target, overwrite)
-    if not plain or found.form == "plain":
+    file, metadata = _find(name, AdapterManager(folder))
+    target = AdapterManager(to).path(metadata.adapter_name)
+    _check_overwrite(target, overwrite)
+    if not plain or metadata.form == "plain":
         with explain_unwritable("the adapter", target, hint=""), atomic_file(target) as written:
             shutil.copyfile(file, written)
         AdapterManager().get_adapter_info(str(target))
-        click.echo(f"{target}: {found.form}, {target.stat().st_size / 1e6:.2f} MB")
+        click.echo(f"{target}: {metadata.form}, {target.stat().st_size / 1e6:.2f} MB")
         return
     if not data:
         raise AsrLabError(
-            f"{found.adapter_name} is residual: a plain one has to learn it on the person's audio",
+            f"{metadata.adapter_name} is residual: conversion to a plain one needs the speaker's audio",
             next_command=f"asr-lab adapters export {name} {to} --plain --data MANIFEST",
         )
-    if not found.base:
+    if not metadata.base:
         raise AsrLabError(
-            f"{found.adapter_name} does not say which base it belongs to, and cannot speak without one",
+            f"the base of {metadata.adapter_name} is unknown, and the conversion needs it",
             where=str(file),
             next_command=f"asr-lab adapters import {file} --base models:/deepspeech2@champion --overwrite",
         )
@@ -158,13 +158,13 @@ def export(name: str, to: Path, folder: Path, plain: bool, data: str | None, ove
     from asr_lab.recipes.adaptation.plan import load_base
     from asr_lab.tracking.models.registry import MlflowStore
 
-    _, recognizer = load_base(found.base, MlflowStore())
-    done = as_plain(found, file, recognizer, data, to, console())
+    _, recognizer = load_base(metadata.base, MlflowStore())
+    done = as_plain(metadata, file, recognizer, data, to, console())
     click.echo(f"{done.file}: plain, {done.file.stat().st_size / 1e6:.2f} MB")
     click.echo(f"  WER on {data}: residual {done.wer_residual:.1%}, plain {done.wer_plain:.1%}")
 
 
-def _keep(target: Path, overwrite: bool) -> None:
+def _check_overwrite(target: Path, overwrite: bool) -> None:
     if target.exists() and not overwrite:
         raise AsrLabError(f"{target} would be replaced", allowed="another name or folder, or --overwrite")
 
@@ -172,14 +172,14 @@ def _keep(target: Path, overwrite: bool) -> None:
 @adapters.command("import")
 @click.argument("file", type=_PATH)
 @_dir_option
-@click.option("--name", help="Whose adapter it becomes.  [what the file says]")
-@click.option("--base", help="The base it was made for: checked against it, and bound to it from now on.")
-@click.option("--register", is_flag=True, help="Make it a version of deepspeech2-adapter-NAME; needs a base.")
-@click.option("--overwrite", is_flag=True, help="Replace an adapter of that name.")
+@click.option("--name", help="Name of the adapter.  [the one in the file]")
+@click.option("--base", help="Its base model: the adapter is checked against it and bound to it.")
+@click.option("--register", is_flag=True, help="Register it as deepspeech2-adapter-NAME; needs a base.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing adapter of that name.")
 def import_adapter(
     file: Path, folder: Path, name: str | None, base: str | None, register: bool, overwrite: bool
 ) -> None:
-    """Bring in an adapter's FILE from elsewhere, also from an older system. One that would run code is refused.
+    """Import an adapter's FILE, also of an older system. A file that would run code is refused.
 
     \b
     Examples:
@@ -193,13 +193,14 @@ def import_adapter(
     from asr_lab.tracking.tracker import MlflowTracker
 
     target = AdapterManager(folder)
-    known = AdapterManager().get_adapter_info(str(file))
-    whose = check_name(name or known.adapter_name)
-    _keep(target.path(whose), overwrite)
-    found = recipe.bring_in(file, whose, target, load_base(base, MlflowStore()) if base else None)
-    click.echo(f"{target.path(whose)}: {found.form}, {found.num_params} parameters, base {found.base or 'not known'}")
-    if not found.base_digest:
-        click.echo("  it cannot be checked against a base: give --base if you know it")
+    name = check_name(name or AdapterManager().get_adapter_info(str(file)).adapter_name)
+    _check_overwrite(target.path(name), overwrite)
+    imported = recipe.bring_in(file, name, target, load_base(base, MlflowStore()) if base else None)
+    click.echo(
+        f"{target.path(name)}: {imported.form}, {imported.num_params} parameters, base {imported.base or 'unknown'}"
+    )
+    if not imported.base_digest:
+        click.echo("  it was not checked against a base: give --base if you know it")
     if register:
-        uri = recipe.register(found, target.path(whose), MlflowTracker(new_run=True))
+        uri = recipe.register(imported, target.path(name), MlflowTracker(new_run=True))
         click.echo(f"  registered as {uri}")

@@ -15,13 +15,13 @@ _PATH = click.Path(path_type=Path)
 @click.argument("checkpoint", type=_PATH)
 @click.option("--vocab", required=True, type=_PATH, help="The vocabulary file it was trained with (id,char,freq).")
 @click.option("--out", required=True, type=_PATH, help="Folder of the model.")
-@click.option("--register", "name", help="Make it a version of this name in the registry too.")
-@click.option("--overwrite", is_flag=True, help="Replace a folder that is there already.")
+@click.option("--register", "name", help="Also register it under this name.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing folder.")
 def import_kospeech(checkpoint: Path, vocab: Path, out: Path, name: str | None, overwrite: bool) -> None:
-    """Make a KoSpeech or openspeech DeepSpeech2 CHECKPOINT an ordinary model: evaluate, adapt, fine-tune, register it.
+    """Convert a KoSpeech or openspeech DeepSpeech2 CHECKPOINT to a model of asr-lab, to evaluate, adapt or fine-tune.
 
-    State dicts and whole pickled models are read (KoSpeech need not be installed); code in the file is never run.
-    What the model says stays the same, whichever of KoSpeech's three output layers it has.
+    Reads state dicts and pickled models without running code from the file; KoSpeech need not be installed. The outputs
+    of the model do not change, for each of KoSpeech's three output layers.
 
     \b
     Examples:
@@ -40,7 +40,7 @@ def import_kospeech(checkpoint: Path, vocab: Path, out: Path, name: str | None, 
     rows = {
         "network": f"{shape.num_layers} x {shape.hidden_size} {direction} {shape.rnn_type}",
         "head": shape.head,
-        "classes": f"{shape.vocab_size}, the blank is {recognizer.blank}",
+        "classes": f"{shape.vocab_size}, blank {recognizer.blank}",
         "units": f"{recognizer.normalizer.units}, text {recognizer.normalizer.name}",
         "parameters": f"{params / 1e6:.2f} M",
     }

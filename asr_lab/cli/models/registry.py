@@ -10,6 +10,7 @@ import click
 
 from asr_lab.cli.options import console
 from asr_lab.errors import AsrLabError, listing
+from asr_lab.interfaces.tags import BASE
 
 if TYPE_CHECKING:
     from asr_lab.tracking.models.promotion import Score, Scored, Verdict
@@ -17,16 +18,16 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("run", required=False)
-@click.option("--best", metavar="METRIC", help="The run that is best in this metric, instead of RUN.")
+@click.option("--best", metavar="METRIC", help="Register the run with the best value of this metric, instead of RUN.")
 @click.option("--pattern", default="", help="With --best: glob or part of a run's name, model type or family.")
 @click.option("--family", default="", help="With --best: only this family, such as deepspeech2.")
 @click.option("--name", required=True, help="Name in the model registry, such as deepspeech2.")
-@click.option("--merged", is_flag=True, help="Of adapters make one plain model first, which needs no base.")
+@click.option("--merged", is_flag=True, help="Merge adapters into their base first, so that the model needs no base.")
 def register(run: str | None, best: str | None, pattern: str, family: str, name: str, merged: bool) -> None:
-    """Make the model of RUN, or of the best run, a version of NAME, with its model card.
+    """Register the model of RUN, or of the best run, as a version of NAME with a model card.
 
-    The first version becomes @champion; later ones through the gate of `asr-lab promote`. What --merged makes, plain
-    transformers reads (AutoModelForCTC.from_pretrained); the run keeps its adapters.
+    The first version becomes @champion; later ones do so by `asr-lab promote`. Plain transformers can load a merged
+    model (AutoModelForCTC.from_pretrained); the run itself does not change.
 
     \b
     Examples:
@@ -39,49 +40,52 @@ def register(run: str | None, best: str | None, pattern: str, family: str, name:
     from asr_lab.tracking.queries.find import find_run
 
     if bool(run) == bool(best):
-        raise AsrLabError("one run is registered: RUN or --best METRIC", next_command="asr-lab register --help")
+        raise AsrLabError("give either RUN or --best METRIC", next_command="asr-lab register --help")
     chosen = find_run(run) if run else _best(str(best), pattern, family)
-    whole = register_merged(chosen.info.run_id, name) if merged else None
-    version = whole or registry.register_run(chosen.info.run_id, name)
+    merged_version = register_merged(chosen.info.run_id, name) if merged else None
+    version = merged_version or registry.register_run(chosen.info.run_id, name)
     click.echo(f"{chosen.info.run_name} is {registry.uri_of(version)}")
     if standing := registry.standing(registry.uri_of(version)):
         click.echo(f"  {standing}")
-    if merged and not whole:
-        click.echo("  --merged changes nothing: its model is a plain one already", err=True)
-    if not whole and (base := _folder_of_base(chosen)):
-        click.echo(f"  warning: these are adapters alone, which load only where {base} is; with --merged", err=True)
-        click.echo("  they become one plain model that needs no base", err=True)
+    if merged and not merged_version:
+        click.echo("  --merged has no effect: the model has no adapters", err=True)
+    if not merged_version and (base := _folder_of_base(chosen)):
+        click.echo(f"  warning: these adapters load only on a machine with {base};", err=True)
+        click.echo("  --merged registers a model that needs no base", err=True)
 
 
 def _folder_of_base(run: Any) -> str:
-    """The folder of a machine that the adapters which the run kept need; "" where they need none."""
-    params, base = run.data.params, str(run.data.tags.get("asr_lab.base", ""))
+    """Return the local base folder that the run's adapters need; "" if they need none."""
+    params, base = run.data.params, str(run.data.tags.get(BASE, ""))
     adapters = params.get("model.tune") == "lora" and params.get("model.merged") != "True"
     return base if adapters and not params.get("run.register_as") and Path(base).is_absolute() else ""
 
 
 def _best(metric: str, pattern: str, family: str) -> Any:
-    """The best finished run that logged a model."""
+    """Return the best finished run that logged a model."""
     from asr_lab.interfaces.tracking import REPRODUCE
     from asr_lab.metrics.catalog import direction
     from asr_lab.tracking.queries import comparison, runs
+    from asr_lab.tracking.tags import KIND
 
     if direction(metric) == "neither":
-        raise AsrLabError(f"{metric!r} has no better side", allowed="a metric such as val/wer, test/wer or val/loss")
-    found = [
+        raise AsrLabError(
+            f"metric {metric!r} has no known direction", allowed="a metric such as val/wer, test/wer or val/loss"
+        )
+    finished = [
         run
         for run in runs.find(pattern, family, status="FINISHED", archived=False)
-        if run.data.tags.get("asr_lab.kind") != REPRODUCE  # what it repeats counts already
+        if run.data.tags.get(KIND) != REPRODUCE  # the reproduced run already counts
     ]
     able = [
         run
-        for run in found
+        for run in finished
         if not math.isnan(run.data.metrics.get(metric, math.nan)) and run.outputs and run.outputs.model_outputs
     ]
     if not able:
-        have = sorted({name for run in found for name in run.data.metrics if direction(name) != "neither"})
+        have = sorted({name for run in finished for name in run.data.metrics if direction(name) != "neither"})
         raise AsrLabError(
-            f"none of {len(found)} finished runs has {metric} and a model", allowed=listing(have) or "no metric yet"
+            f"none of {len(finished)} finished runs has {metric} and a model", allowed=listing(have) or "no metric yet"
         )
     reason = comparison.not_comparable(able, metric)
     if reason:
@@ -91,23 +95,21 @@ def _best(metric: str, pattern: str, family: str) -> Any:
 
 @click.command()
 @click.argument("model")
-@click.option("--alias", default="champion", show_default=True, help="The alias to give.")
+@click.option("--alias", default="champion", show_default=True, help="Alias to give.")
 @click.option(
     "--non-inferior",
     "margin",
     type=click.FloatRange(0, 1),
     default=0.0,
-    help="Let it pass if it is not worse by this much (0.01 is one point of WER).",
+    help="Margin of a non-inferiority test (0.01 is one point of WER): pass if it is not worse by this much.",
 )
-@click.option("--data", default="", help="Manifest on which both are scored now.  [the scores of their own runs]")
-@click.option(
-    "--force", "forced", metavar="WHY", default="", help="Give the alias whatever the gate says; WHY is kept."
-)
-@click.option("--dry-run", is_flag=True, help="Say what the gate finds; write nothing.")
+@click.option("--data", default="", help="Manifest to evaluate both on.  [compare the scores of their runs]")
+@click.option("--force", "forced", metavar="WHY", default="", help="Give the alias in any case; WHY is recorded.")
+@click.option("--dry-run", is_flag=True, help="Only show the result of the test.")
 def promote(model: str, alias: str, margin: float, data: str, forced: str, dry_run: bool) -> None:
-    """Give MODEL (NAME, NAME/3 or NAME@alias) an alias, if it is significantly better than the version that has it.
+    """Give MODEL (NAME, NAME/3 or NAME@alias) an alias if it is significantly better than the version that has it.
 
-    Both are compared on the same utterances by a paired bootstrap; the verdict is written on the version.
+    Both are compared on the same utterances by a paired bootstrap; the verdict is recorded with the version.
 
     \b
     Examples:
@@ -120,7 +122,7 @@ def promote(model: str, alias: str, margin: float, data: str, forced: str, dry_r
 
     version = promotion.find_version(model)
     score = _scoring(data, recorded=not dry_run) if data else None
-    verdict = _judged(version, alias, margin, score, forced)
+    verdict = _assess(version, alias, margin, score, forced)
     out = console()
     uri = f"models:/{version.name}/{version.version}"
     out.print(f"[bold]{uri}[/] for @{alias}")
@@ -133,18 +135,17 @@ def promote(model: str, alias: str, margin: float, data: str, forced: str, dry_r
     if dry_run:
         out.print("nothing was written (--dry-run)")
         return
-    given = verdict.passed or bool(forced)
     promotion.record(version, verdict, forced="" if verdict.passed else forced)
-    if not given:
+    if not (verdict.passed or forced):
         raise AsrLabError(
             f"{uri} does not become @{alias}: {verdict.reason}",
-            hint='--non-inferior 0.01 asks for less; --force "why" gives it all the same, and is kept',
+            hint='--non-inferior 0.01 is a weaker condition; --force "why" gives it in any case, and is recorded',
         )
     promotion.promote(version, alias, verdict)
     out.print(f"{uri} is @{alias} now" + (", by force" if not verdict.passed else ""))
 
 
-def _judged(version: Any, alias: str, margin: float, score: Score | None, forced: str) -> Verdict:
+def _assess(version: Any, alias: str, margin: float, score: Score | None, forced: str) -> Verdict:
     from asr_lab.tracking.models import promotion
 
     try:
@@ -156,7 +157,7 @@ def _judged(version: Any, alias: str, margin: float, score: Score | None, forced
 
 
 def _scoring(data: str, *, recorded: bool) -> Score:
-    """Scores a version on the manifest, `recorded` as an evaluation, or leaving no trace."""
+    """Return a function that scores a version on the manifest; `recorded`: as an evaluation run."""
     from asr_lab.config.load import load
     from asr_lab.interfaces.in_memory import MemoryTracker
     from asr_lab.recipes.evaluate import evaluate
@@ -166,7 +167,7 @@ def _scoring(data: str, *, recorded: bool) -> Score:
     from asr_lab.tracking.tracker import MlflowTracker
 
     def score(version: Any) -> Scored:
-        base = version.tags.get("asr_lab.base", "") if is_adapter(version) else ""
+        base = version.tags.get(BASE, "") if is_adapter(version) else ""
         keys = {"evaluate.data": data, "evaluate.model": base or uri_of(version)}
         keys |= {"evaluate.adapter": uri_of(version)} if base else {}
         experiment = load(None, keys, "evaluate")

@@ -14,12 +14,12 @@ from asr_lab.errors import AsrLabError
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--adapter", default="", help="A person's adapter: its name, its file, or its registry URI.")
+@click.option("--adapter", default="", help="A speaker's adapter: name, file, or registry URI.")
 @click.option("--model", default="", help="The recogniser.  [the adapter's base, else models:/deepspeech2@champion]")
 @click.option("--adapter-dir", default="adapters", show_default=True, help="Folder of the adapter files.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a file.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per file.")
 def transcribe(files: tuple[Path, ...], adapter: str, model: str, adapter_dir: str, as_json: bool) -> None:
-    """Print what each of FILES says.
+    """Transcribe audio FILES.
 
     \b
     Examples:

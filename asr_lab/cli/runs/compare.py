@@ -64,8 +64,8 @@ def compare(
             raise AsrLabError(f"--utterances compares two runs, not {len(names)}", next_command="asr-lab list")
         show_utterances(find_run(names[0]), find_run(names[1]), metric, limit, style, out)
         return
-    found = find_each(names) if names else selection.find(status="FINISHED")
-    if not found:
+    runs = find_each(names) if names else selection.find(status="FINISHED")
+    if not runs:
         raise AsrLabError(
             f"no finished run matches {selection or 'that'}", hint=selection.hidden(), next_command="asr-lab list"
         )
@@ -74,7 +74,7 @@ def compare(
 
     keys = [key.strip() for key in by.split(",") if key.strip()]
     bar = partial(progress, "comparing utterances")
-    compared = comparison.compare(found, metric=metric, vs=vs or None, by=keys, methods=ways, progress=bar)
+    compared = comparison.compare(runs, metric=metric, vs=vs or None, by=keys, methods=ways, progress=bar)
     paged = style == "html" or (log and not by)  # groups have no page
     drawn = _curves(compared) if paged or figure or log else None
     page = _page(compared, drawn) if paged and drawn is not None else ""

@@ -72,7 +72,7 @@ def _metric(first: Run, second: Run, wanted: str) -> str:
     decides = deciding_metric([second, first], wanted)
     if not wanted:
         rate = ratios.rate_of(decides)
-        if rate and direction(decides) == "higher":  # F1: of what was recognised in an utterance there is an error rate
+        if rate and direction(decides) == "higher":  # F1 has no errors per utterance, but PER has
             decides = f"{decides.partition('/')[0]}/per"
         both = scored_splits(first) & scored_splits(second)
         if both and decides.partition("/")[0] not in both:
@@ -86,7 +86,7 @@ def _metric(first: Run, second: Run, wanted: str) -> str:
 
 
 def _print(changed: pd.DataFrame, first: Run, second: Run, limit: int) -> None:
-    out, names = console(), ("said", str(first.info.run_name), str(second.info.run_name))
+    out, names = console(), ("reference", str(first.info.run_name), str(second.info.run_name))
     width = max(map(len, names))
     for row in changed.head(limit).itertuples():
         word = "better" if row.change < 0 else "worse" if row.change > 0 else "other"

@@ -38,20 +38,20 @@ def list_runs(selection: Selection, state: str | None, limit: int, style: str) -
     """
     from asr_lab.tracking.queries import run_details
 
-    found = selection.find(status=(state or "").upper(), limit=limit)
+    runs = selection.find(status=(state or "").upper(), limit=limit)
     asked = " ".join(part for part in (str(selection), f"--state {state}" if state else "") if part)
-    if not found and asked:
+    if not runs and asked:
         raise AsrLabError(f"no run matches {asked}", hint=selection.hidden(), next_command="asr-lab list")
-    if not found and style == "table":
+    if not runs and style == "table":
         click.echo(selection.hidden() or "no runs yet; try: mlflow run . -e adapter -P name=john")
         return
-    table = run_details.overview(found)
-    show_table(table if style in ("json", "csv") else _for_people(table), style)
-    if style == "table" and len(found) == limit:
+    table = run_details.overview(runs)
+    show_table(table if style in ("json", "csv") else _formatted(table), style)
+    if style == "table" and len(runs) == limit:
         console(stderr=True).print(f"the {limit} newest; more with --limit")
 
 
-def _for_people(table: pd.DataFrame) -> Table:
+def _formatted(table: pd.DataFrame) -> Table:
     """Format ages, durations and sizes."""
     now = pd.Timestamp.now("UTC").tz_localize(None)
     shown = table.drop(columns=["started", "seconds", "bytes", "kind"])
@@ -77,10 +77,10 @@ def show(run: str, style: str) -> None:
     from asr_lab.tracking.queries import run_details
     from asr_lab.tracking.queries.find import find_run
 
-    found = find_run(run)
-    sections = run_details.details(found)
+    shown = find_run(run)
+    sections = run_details.details(shown)
     if style == "json":
-        head = {"run": found.info.run_name, "id": found.info.run_id}
+        head = {"run": shown.info.run_name, "id": shown.info.run_id}
         click.echo(json.dumps(head | sections, ensure_ascii=False, indent=2))
         return
     about = sections["about"]
@@ -88,13 +88,13 @@ def show(run: str, style: str) -> None:
     size = about.pop("bytes")
     about["on disk"] = "not here" if size is None else megabytes(size)
     out = console()
-    out.print(f"[bold]{escape(found.info.run_name)}[/]  {found.info.run_id}")
+    out.print(f"[bold]{escape(shown.info.run_name)}[/]  {shown.info.run_id}")
     for title, rows in sections.items():
         if title == "metrics":
             rows = {name: format_metric(name, value) for name, value in rows.items()}
         _section(_TITLES.get(title, title), rows)
         if title == "metrics":
-            _section("curves", _curves(found))
+            _section("curves", _curves(shown))
 
 
 _TITLES = {"differs": "differs from the defaults"}

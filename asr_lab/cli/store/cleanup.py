@@ -170,9 +170,9 @@ def keep(names: tuple[str, ...], undo: bool) -> None:
     from asr_lab.tracking.queries.find import find_each
     from asr_lab.tracking.store import client
 
-    found = find_each(names)
-    apply.keep(client(), found, undo=undo)
-    for run in found:
+    runs = find_each(names)
+    apply.keep(client(), runs, undo=undo)
+    for run in runs:
         click.echo(f"{run.info.run_name}: {'no longer kept' if undo else 'kept'}")
 
 
@@ -195,6 +195,6 @@ def note(run: str, text: str, replace: bool) -> None:
     from asr_lab.tracking.queries.find import find_run
     from asr_lab.tracking.store import client
 
-    found = find_run(run)
-    apply.note(client(), found, text, replace=replace)
-    click.echo(f"{found.info.run_name}: noted")
+    noted = find_run(run)
+    apply.note(client(), noted, text, replace=replace)
+    click.echo(f"{noted.info.run_name}: noted")

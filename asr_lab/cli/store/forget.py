@@ -63,7 +63,7 @@ def forget(
         raise AsrLabError("the name does not match", allowed=person, hint="nothing was erased")
     with progress("erasing", sum(data.counts().values())) as done:
         record = forgetting.erase(client, data, backend_store_uri=backend, done=done)
-    console(stderr=True).print(f"forgotten; the erasure record is run {record.run_id}")
+    console(stderr=True).print(f"erased; the erasure record is run {record.run_id}")
 
 
 def _show(data: SpeakerData, style: str) -> None:

@@ -25,18 +25,18 @@ from asr_lab.errors import AsrLabError
 
 
 @click.command(context_settings=TAKES_CONFIG_KEYS, epilog=keys_help("adapter"))
-@click.option("--name", help="Whose adapter: letters, digits, `-`, `_`, Korean syllables.")
+@click.option("--name", help="Name of the speaker: letters, digits, `-`, `_`, Korean syllables.")
 @click.option(
-    "--base", help="The frozen base: registry URI, runs:/ID/model, or folder.  [models:/deepspeech2@champion]"
+    "--base", help="The frozen base model: registry URI, runs:/ID/model, or folder.  [models:/deepspeech2@champion]"
 )
 @click.option(
     "--data",
     help="Manifest, or folder with train and test manifests.  [the demo corpus' speaker of that name]",
 )
-@click.option("--each", help="An adapter for each value of a field of DATA, such as speaker; figures are pooled.")
+@click.option("--each", help="Train one adapter per value of a field of DATA, such as speaker; metrics are pooled.")
 @click.option("--hidden-dims", help="Width of each hidden layer.  [512,256]")
-@click.option("--epochs", help="Epochs.  [10]")
-@click.option("--config", type=click.Path(path_type=Path), help="A config file, laid under the options.")
+@click.option("--epochs", help="Number of epochs.  [10]")
+@click.option("--config", type=click.Path(path_type=Path), help="Config file; options override it.")
 @click.argument("keys", nargs=-1, type=click.UNPROCESSED, metavar="[KEY=VALUE]...")
 @overrides_option
 @dry_run_option

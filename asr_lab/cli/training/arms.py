@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 def arms(
     config: Path, keys: tuple[str, ...], texts: tuple[str, ...], dry_run: bool, new_run: bool, offline: bool, style: str
 ) -> None:
-    """Fine-tune one base in several ways, its arms, and compare them on the same test utterances: WER with intervals
-    and paired differences to the first arm, speed as a share of the first arm's, memory, parameters; table and figure.
+    """Compare fine-tuning methods on one base model: accuracy, speed, memory, parameters; as a table and a figure. WER
+    has intervals and paired differences to the first method; speed is relative to the first method.
 
     \b
     Examples:
@@ -37,20 +37,20 @@ def arms(
       asr-lab arms experiments/arms/tiny.yaml arms.r16.model.lora.alpha=16 train.epochs=3
       asr-lab arms experiments/arms/tiny.yaml --format markdown
 
-    Arms that were trained before (same configuration, same data) are taken as they are; --new-run trains all of them.
-    The same command goes on where it was cut off.
+    Methods that are already trained (same configuration, same data) are reused; --new-run trains all of them. The same
+    command resumes an interrupted comparison.
     """
     experiment = load(config, config_keys(texts, keys), "arms")
     done = run(experiment, dry_run=dry_run, new_run=new_run, offline=offline, stderr=style != "table")
     if done is None:
         return
     table = cast("Compared", done).table
-    show(_for_people(table) if style in ("table", "markdown", "latex") else Table(frame=table), style)
+    show(_formatted(table) if style in ("table", "markdown", "latex") else Table(frame=table), style)
     show_outcome(done, console(stderr=style != "table"))
 
 
-def _for_people(rows: pd.DataFrame) -> Table:
-    """The table with intervals in one cell, and headings in words."""
+def _formatted(rows: pd.DataFrame) -> Table:
+    """Return the table with each interval in one cell, and readable headings."""
     import pandas as pd
 
     def between(row: Any, name: str, sign: str = "") -> str:
@@ -59,8 +59,8 @@ def _for_people(rows: pd.DataFrame) -> Table:
 
     def cells(row: Any) -> dict[str, Any]:
         return {
-            "arm": row.arm,
-            "learned": f"{row.trainable_params:,}",
+            "method": row.arm,
+            "trained": f"{row.trainable_params:,}",
             "added": f"{row.added_params:,}",
             "test/wer": row.wer,
             "95 % interval": between(row, "wer"),
@@ -73,7 +73,7 @@ def _for_people(rows: pd.DataFrame) -> Table:
             "memory MB": row.memory_mb,
             "training MB": row.training_memory_mb,
             "training": "-" if pd.isna(row.training_s) else hms(row.training_s),
-            "kept MB": row.size_mb,
+            "size MB": row.size_mb,
             "run": row.run or "-",
         }
 
@@ -83,6 +83,6 @@ def _for_people(rows: pd.DataFrame) -> Table:
 
 
 def _speed(row: Any) -> str:
-    """The median share with its slowest and fastest round: what a busy machine makes of it is seen."""
+    """Format the median share with its slowest and fastest round, which show how busy the machine was."""
     low, high = row.speed_share_low, row.speed_share_high
     return f"{row.speed_share:.0%}" + (f" ({low:.0%} to {high:.0%})" if low < high else "")

@@ -14,14 +14,14 @@ from asr_lab.cli.training.training_options import loaded, merged_option, trainin
 @click.command(context_settings=TAKES_CONFIG_KEYS, epilog=keys_help("curriculum"))
 @training_options
 @merged_option
-@click.option("--phase", default="all", show_default=True, help="all, or one of 1, 2, 3, 4.")
-@click.option("--resume-from", default="", metavar="RUN|DIR", help="Start from the best model of this run, or folder.")
+@click.option("--phase", default="all", show_default=True, help="all, or 1, 2, 3 or 4.")
+@click.option("--resume-from", default="", metavar="RUN|DIR", help="Start from the best model of this run or folder.")
 def curriculum(
     config: Path, keys: tuple[str, ...], phase: str, resume_from: str, texts: tuple[str, ...], dry_run: bool,
     new_run: bool, offline: bool, merged: bool,
 ) -> None:  # fmt: skip
-    """Fine-tune a base of the wav2vec2 family by phases: more data each, from the best of the one before, with a gate
-    behind each. A phase between its target and its lowest acceptable WER goes on, one that misses it stops.
+    """Fine-tune a base of the wav2vec2 family in phases of growing data, each from the best model of the previous one.
+    After each phase a gate checks its WER: up to phaseN.accept the curriculum continues, above it stops.
 
     \b
     Examples:
@@ -30,7 +30,7 @@ def curriculum(
       asr-lab curriculum experiments/curriculum/korean-children.yaml phase2.lr=1e-4 phase2.accept=0.25
       asr-lab curriculum experiments/curriculum/korean-children.yaml --phase 3 --resume-from children-phase2-1a2b3c4d
 
-    The same command continues a curriculum that was cut off; phases that are done are not repeated.
+    The same command resumes an interrupted curriculum; finished phases are not repeated.
     """
     experiment = loaded(config, config_keys(texts, keys), "curriculum", merged=merged)
     from asr_lab.recipes.curriculum.phases import chosen
@@ -43,7 +43,7 @@ def curriculum(
 
 
 def _model(resume_from: str) -> str:
-    """The URI of what is resumed from: a folder or a URI as it is, of a run its model."""
+    """Return a folder or a URI as given, or the URI of a run's model."""
     if not resume_from or ":/" in resume_from or Path(resume_from).is_dir():
         return resume_from
 

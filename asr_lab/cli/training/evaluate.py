@@ -13,15 +13,15 @@ from asr_lab.config.load import load
 
 @click.command(context_settings=TAKES_CONFIG_KEYS, epilog=keys_help("evaluate"))
 @click.option("--model", help="The recogniser: registry URI, runs:/ID/model, or folder.")
-@click.option("--data", help="Manifest to score on.")
-@click.option("--adapter", help="A person's adapter: its name, its file, or its registry URI.")
-@click.option("--config", type=click.Path(path_type=Path), help="A config file, laid under the options.")
+@click.option("--data", help="Manifest of the test data.")
+@click.option("--adapter", help="A speaker's adapter: name, file, or registry URI.")
+@click.option("--config", type=click.Path(path_type=Path), help="Config file; options override it.")
 @click.argument("keys", nargs=-1, type=click.UNPROCESSED, metavar="[KEY=VALUE]...")
 @overrides_option
 @offline_option
-@click.option("--audio", is_flag=True, help="Put the audio into the page; it is people's voices, so only where asked.")
-@click.option("--save-predictions", is_flag=True, help="Log all predictions of each utterance as JSON lines too.")
-@click.option("--learner-pages", is_flag=True, help="Pronunciation: a page for each speaker, with their audio.")
+@click.option("--audio", is_flag=True, help="Include the audio in the page; off by default, as voices are private.")
+@click.option("--save-predictions", is_flag=True, help="Also log all predictions of each utterance as JSON lines.")
+@click.option("--learner-pages", is_flag=True, help="Pronunciation: log a page with audio for each speaker.")
 def evaluate(
     model: str | None,
     data: str | None,
@@ -34,8 +34,8 @@ def evaluate(
     learner_pages: bool,
     offline: bool,
 ) -> None:
-    """WER with its interval and CER of a recogniser on a manifest and its slices (age, gender, noise, duration),
-    recorded as a run with a page that shows, filters and, where asked, plays every utterance.
+    """Evaluate a recogniser on a manifest: WER with its interval and CER, in total and by slice (age, gender, SNR,
+    duration), recorded as a run with a page of all utterances to filter and, with --audio, to play.
 
     \b
     Examples:

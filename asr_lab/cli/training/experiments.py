@@ -57,7 +57,7 @@ def run(
 
 
 def make_demo_corpus(manifests: Iterable[str], out: Console, *, make: bool = True) -> None:
-    """Make the demo's corpus where one of the manifests is of it and it is not there."""
+    """Create the demo corpus if one of the manifests belongs to it and it is missing."""
     from asr_lab.recipes import demo
 
     if any(demo.is_demo(path) for path in manifests):
@@ -65,7 +65,7 @@ def make_demo_corpus(manifests: Iterable[str], out: Console, *, make: bool = Tru
 
 
 def make_demo_base(keys: Mapping[str, Any], tracker: Tracker, store: ModelStore, out: Console) -> None:
-    """Train the demo's base where adapters are to be trained on it and on the demo's corpus, and it is not there."""
+    """Train the demo's base if adapters are trained on it and on the demo corpus, and it is missing."""
     from asr_lab.recipes import demo
 
     on_demo = any(demo.is_demo(str(keys.get(f"data.{split}") or "")) for split in SPLITS)
@@ -74,7 +74,7 @@ def make_demo_base(keys: Mapping[str, Any], tracker: Tracker, store: ModelStore,
 
 
 def show_plan(planned: Plan, out: Console) -> None:
-    """What `--dry-run` shows, whatever is planned."""
+    """Print a plan, for `--dry-run`."""
     show_summary(planned.summary, out)
     for warning in planned.warnings:
         out.print(f"  [yellow]warning[/] {escape(warning)}")
@@ -82,7 +82,7 @@ def show_plan(planned: Plan, out: Console) -> None:
 
 
 def show_outcome(done: Outcome | None, out: Console | None = None) -> None:
-    """The figures of a finished run, and where to look at them; nothing of none."""
+    """Print the outcome of a finished run, if any, and how to show it."""
     if done is None:
         return
     from asr_lab.tracking.models import registry
@@ -99,7 +99,7 @@ def show_outcome(done: Outcome | None, out: Console | None = None) -> None:
 
 
 def show_summary(summary: Summary, out: Console) -> None:
-    """A title, tables and lines, notes."""
+    """Print title, tables, lines and notes of a summary."""
     if summary.title:
         out.print(f"[bold]{escape(summary.title)}[/]")
     for heading, content in summary.parts:

@@ -13,14 +13,14 @@ from asr_lab.errors import AsrLabError, listing
 
 @click.command()
 @click.argument("names", nargs=-1, required=True, metavar="RUN...")
-@click.option("--data", required=True, metavar="MANIFEST", help="What the runs' test data are parts of.")
-@click.option("--name", default="", help="What the evaluation is called.  [pool]")
-@click.option("--split", default="test", show_default=True, help="Which of their splits.")
+@click.option("--data", required=True, metavar="MANIFEST", help="Manifest that contains the test data of all runs.")
+@click.option("--name", default="", help="Name of the evaluation.  [pool]")
+@click.option("--split", default="test", show_default=True, help="Split to pool.")
 def pool(names: tuple[str, ...], data: str, name: str, split: str) -> None:
-    """One evaluation of several runs' test utterances, of which each was scored by exactly one run.
+    """Pool the test utterances of several runs into one evaluation; each utterance was scored by exactly one run.
 
-    What `asr-lab data split --folds` parted comes together again: corpus WER with its interval, CER, slices and page,
-    recorded as a run that `asr-lab compare` holds against any other on MANIFEST.
+    Combines the folds of `asr-lab data split --folds`: corpus WER with its interval, CER, slices and page, recorded as
+    a run that `asr-lab compare` can compare with any other on MANIFEST.
 
     \b
     Examples:
@@ -32,11 +32,12 @@ def pool(names: tuple[str, ...], data: str, name: str, split: str) -> None:
     from asr_lab.recipes.pool_evaluations import pool as recipe
     from asr_lab.tracking.queries.find import find_each
     from asr_lab.tracking.queries.score_tables import utterances
+    from asr_lab.tracking.tags import MODEL_TYPE, TEXT
     from asr_lab.tracking.tracker import MlflowTracker
 
     runs = find_each(names)
-    text = _shared(runs, "asr_lab.text", "were scored after different text normalisation")
-    model_type = _shared(runs, "asr_lab.model_type", "are of different kinds of models")
+    text = _shared(runs, TEXT, "have different text normalisers")
+    model_type = _shared(runs, MODEL_TYPE, "have models of different types")
     config = PoolExperiment(
         run=Run(name=name), pool=Pool(runs=tuple(run.info.run_id for run in runs), data=data, split=split)
     )

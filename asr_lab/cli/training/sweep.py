@@ -35,20 +35,18 @@ if TYPE_CHECKING:
     from asr_lab.sweeps.study import StudyPlan
     from asr_lab.sweeps.worker import Backends
 
-_SHOWN = 10  # trials in the table at the end
+_SHOWN = 10  # trials in the final table
 
 
 @click.command(context_settings=TAKES_CONFIG_KEYS, epilog=keys_help("sweep"))
 @click.argument("config", type=click.Path(path_type=Path))
 @click.argument("keys", nargs=-1, type=click.UNPROCESSED, metavar="[KEY=VALUE]...")
-@click.option(
-    "--trials", type=click.IntRange(min=1), help="How many trials there shall be, with those there are.  [20]"
-)
-@click.option("--timeout", type=click.FloatRange(min=0), help="Begin no trial after so many seconds.")
+@click.option("--trials", type=click.IntRange(min=1), help="Total number of trials, including existing ones.  [20]")
+@click.option("--timeout", type=click.FloatRange(min=0), help="Start no trial after this many seconds.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes on this machine.")
-@click.option("--storage", default="", help="A journal's path, or postgresql://... for many machines.")
-@click.option("--join", is_flag=True, help="Take part in a sweep that was begun elsewhere, on the same storage.")
-@click.option("--retrain", is_flag=True, help="Train the best trial again at the end, with the keys under `final`.")
+@click.option("--storage", default="", help="Path of a journal file, or postgresql://... for several machines.")
+@click.option("--join", is_flag=True, help="Join a sweep that was started elsewhere on the same storage.")
+@click.option("--retrain", is_flag=True, help="Finally train the best trial again, with the keys under `final`.")
 @overrides_option
 @dry_run_option
 @offline_option
@@ -65,7 +63,7 @@ def sweep(
     dry_run: bool,
     offline: bool,
 ) -> None:
-    """Search the keys of an experiment for the values with the best figures: CONFIG names both.
+    """Search the keys of an experiment for the values with the best metrics; CONFIG defines both.
 
     \b
     Examples:
@@ -75,8 +73,8 @@ def sweep(
       asr-lab sweep experiments/sweeps/lora.yaml --storage postgresql://asr@db/sweeps            on one machine,
       asr-lab sweep experiments/sweeps/lora.yaml --storage postgresql://asr@db/sweeps --join     on the others
 
-    KEY is one of the sweep's (`seeds=3`, `space.train.lr.high=0.1`) or one of the experiment's, fixed for all trials.
-    The same command goes on with a sweep that was cut off, and with a larger --trials, with one that was finished.
+    KEY is a key of the sweep (`seeds=3`, `space.train.lr.high=0.1`) or of the experiment, then fixed for all trials.
+    The same command resumes an interrupted sweep; with larger --trials it extends a finished one.
     """
     experiment = _loaded(config, config_keys(texts, keys))
     out = console()
@@ -104,33 +102,33 @@ def sweep(
     seconds = experiment.timeout_s if timeout is None else timeout
     if join:
         count = sweeping.join(planned, backends, out, timeout_s=seconds, workers=workers)
-        out.print(f"trials run here: {count}; the process that leads the sweep says what was found")
+        out.print(f"trials run here: {count}; the leading process reports the results")
         return
     result = sweeping.sweep(planned, backends, out, asked=asked, timeout_s=seconds, workers=workers)
-    _tell(result, out, retrain=retrain)
+    _report(result, out, retrain=retrain)
     if retrain:
         _retrain(result, backends, out)
 
 
 def _loaded(config: Path, chosen: Mapping[str, Any]) -> SweepExperiment:
-    """The sweep; keys that are not its own are the experiment's."""
+    """Load the sweep; keys that are not its own belong to the experiment."""
     own = SweepExperiment.model_fields
-    laid = {key if key.partition(".")[0] in own else f"fixed.{key}": value for key, value in chosen.items()}
-    result: SweepExperiment = load(config, laid, "sweep")
+    overrides = {key if key.partition(".")[0] in own else f"fixed.{key}": value for key, value in chosen.items()}
+    result: SweepExperiment = load(config, overrides, "sweep")
     return result
 
 
 def _asked(trials: int | None, experiment: SweepExperiment) -> int:
-    """How many trials are asked for; `mlflow run` passes its default unasked: there the config has its say."""
+    """Return the requested number of trials; under `mlflow run` a default value does not override the config."""
     usual = SweepExperiment.model_fields["trials"].default
     by_default = trials is None or (trials == usual and "MLFLOW_RUN_ID" in os.environ)
     return experiment.trials if by_default or trials is None else trials
 
 
-def _tell(result: SweepResult, out: Console, *, retrain: bool) -> None:
+def _report(result: SweepResult, out: Console, *, retrain: bool) -> None:
     if not result.best:
         raise AsrLabError(
-            "no trial was finished", where=result.run_name, next_command="asr-lab list --children --state failed"
+            "no trial finished", where=result.run_name, next_command="asr-lab list --children --state failed"
         )
     table = result.table().head(_SHOWN)
     out.print()
@@ -145,7 +143,7 @@ def _tell(result: SweepResult, out: Console, *, retrain: bool) -> None:
 
 
 def _retrain(result: SweepResult, backends: Backends, out: Console) -> None:
-    """The best trial's configuration with the keys of `final`, trained as any other experiment."""
+    """Train the best trial's configuration with the keys of `final`."""
     from asr_lab.sweeps.trial_training import retrain
 
     show_outcome(

@@ -19,8 +19,8 @@ def train(
     config: Path, keys: tuple[str, ...], texts: tuple[str, ...], dry_run: bool, new_run: bool, offline: bool,
     merged: bool,
 ) -> None:  # fmt: skip
-    """Train the model that CONFIG describes; the best epoch is kept, tested and registered. Of several configs, one
-    after the other, each may start from what those before it registered.
+    """Train the model that CONFIG describes; the best epoch is saved, tested and registered. Several configs are
+    trained in order, and each may start from models that earlier ones registered.
 
     \b
     Examples:
@@ -34,7 +34,7 @@ def train(
       asr-lab train experiments/pronunciation/encoder.yaml experiments/pronunciation/cross.yaml
       torchrun --nproc-per-node 2 -m asr_lab train experiments/deepspeech2/base.yaml
 
-    The same command continues a run that was cut off.
+    The same command resumes an interrupted run.
     """
     more = [Path(key) for key in keys if key.endswith((".yaml", ".yml")) and "=" not in key]
     settings = config_keys(texts, [key for key in keys if Path(key) not in more])

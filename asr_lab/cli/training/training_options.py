@@ -1,4 +1,4 @@
-"""What commands that train share: CONFIG with its options, and who of torchrun's processes records."""
+"""Shared by commands that train: CONFIG with its options, and the recording process of torchrun."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def merged_option(function: F) -> F:
     return click.option(
         "--merged",
         is_flag=True,
-        help="Keep one plain model instead of adapters that need their base (model.merged=true).",
+        help="Save one merged model instead of adapters that need their base (model.merged=true).",
     )(function)
 
 
 def loaded(config: Path, settings: Mapping[str, Any], *recipes: str, merged: bool = False) -> Experiment:
-    """The experiment of a file and the settings over it, `merged` where its model can be.
+    """Load the experiment of a file with settings on top, and with `merged` set its `model.merged`.
 
-    Raises `AsrLabError` as `load` does, and where the recipe has no adapters to merge.
+    Raises `AsrLabError` like `load`, and if the recipe has no adapters to merge.
     """
     experiment: Experiment = load(config, settings, *recipes)
     if not merged:
@@ -63,10 +63,7 @@ def loaded(config: Path, settings: Mapping[str, Any], *recipes: str, merged: boo
 
 
 def recording(out: Console, *, new_run: bool, offline: bool) -> tuple[Tracker, Console, bool]:
-    """(Tracker, console, whether this process is the first): of torchrun's processes the first one records and speaks.
-
-    The others do neither.
-    """
+    """Return (tracker, console, whether this is the first process): only the first process records and prints."""
     from rich.console import Console
 
     from asr_lab.interfaces.in_memory import MemoryTracker

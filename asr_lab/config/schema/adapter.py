@@ -32,9 +32,9 @@ class Adapter(Section):
     """Where encoder outputs are cached; `auto`: on disk if they would take more than half of the free memory."""
 
     @model_validator(mode="after")
-    def _strength_of_what(self) -> Self:
+    def _scale_needs_residual(self) -> Self:
         if self.form == "plain" and self.strength != "auto":
-            raise ValueError("adapter.strength has no effect with adapter.form=plain; a plain one has none")
+            raise ValueError("adapter.strength has no effect with adapter.form=plain: a plain adapter has no scale")
         return self
 
 
@@ -61,7 +61,7 @@ class AdapterData(Section):
     """Resampling unit of the confidence interval; `word` if each word is a separate recording."""
 
     @model_validator(mode="after")
-    def _sizes_of_whom(self) -> Self:
+    def _sizes_need_each(self) -> Self:
         if self.sizes and not self.each:
             raise ValueError("data.sizes needs data.each; use data.learn_from for a single adapter")
         return self

@@ -49,24 +49,24 @@ class ArmsExperiment(Experiment):
     def _keys_or_untouched(cls, arms: dict[str, Any]) -> dict[str, Any]:
         for name, own in arms.items():
             if not re.fullmatch(r"[A-Za-z0-9][\w-]{0,29}", name):
-                raise ValueError(f"an arm is called by letters, digits, - and _, not {name!r}")
+                raise ValueError(f"{name!r} is not a name for a method; letters, digits, - and _ are allowed")
             if own != UNTOUCHED and not isinstance(own, Mapping):
-                raise ValueError(f"arms.{name} is keys of a wav2vec2 experiment, or {UNTOUCHED!r}: {own!r} is neither")
+                raise ValueError(f"arms.{name}={own!r} is neither a section of wav2vec2 keys nor {UNTOUCHED!r}")
         return arms
 
     @model_validator(mode="after")
     def _comparable(self) -> Self:
         if not self.data.test:
-            raise ValueError("data.test: arms are compared on test data; name a manifest")
+            raise ValueError("data.test: methods are compared on test data; name a manifest")
         if self.run.register_as:
-            raise ValueError("run.register_as has no effect on arms; asr-lab register RUN registers the one you choose")
+            raise ValueError("run.register_as has no effect on a comparison; use asr-lab register RUN afterwards")
         if own := [f"arms.{name}.{key}" for name, keys in self.arms.items() for key in _of_all(keys)]:
             raise ValueError(
-                f"{listing(own)}: arms have one test, data.test of the whole, and none is registered before they are "
-                "compared; leave these keys out (asr-lab register RUN registers the one you choose)"
+                f"{listing(own)}: all methods share data.test, and none is registered by the comparison; leave these "
+                "keys out (asr-lab register RUN registers the one you choose)"
             )
         if UNTOUCHED in self.arms.values() and not self.model.pretrained:
-            raise ValueError(f"model.pretrained: an arm is the {UNTOUCHED} base, so name one")
+            raise ValueError(f"model.pretrained: a method is the {UNTOUCHED} base, so name one")
         return self
 
 

@@ -54,9 +54,7 @@ class Phase(Section):
     @model_validator(mode="after")
     def _a_gate(self) -> Self:
         if self.accept < self.target:
-            raise ValueError(
-                f"accept={self.accept} is below target={self.target}: it is the higher WER that still does"
-            )
+            raise ValueError(f"accept={self.accept} is below target={self.target}: it is the highest WER that passes")
         return self
 
 

@@ -137,24 +137,24 @@ class SweepExperiment(Section):
 
     @field_validator("space", mode="before")
     @classmethod
-    def _domains(cls, said: Any) -> Any:
-        return dict(_domains(said, "")) if isinstance(said, Mapping) else said
+    def _domains(cls, value: Any) -> Any:
+        return dict(_domains(value, "")) if isinstance(value, Mapping) else value
 
     @field_validator("fixed", "final", mode="before")
     @classmethod
-    def _keys(cls, said: Any) -> Any:
-        return dict(leaves(said)) if isinstance(said, Mapping) else said
+    def _keys(cls, value: Any) -> Any:
+        return dict(leaves(value)) if isinstance(value, Mapping) else value
 
     @field_validator("objective", mode="before")
     @classmethod
-    def _metrics(cls, said: Any) -> Any:
-        names = [said] if isinstance(said, str) else said
+    def _metrics(cls, value: Any) -> Any:
+        names = [value] if isinstance(value, str) else value
         return dict.fromkeys(names, "") if isinstance(names, list | tuple) else names
 
     @field_validator("sampler", "pruner", mode="before")
     @classmethod
-    def _by_name(cls, said: Any) -> Any:
-        return {"name": said} if isinstance(said, str) else said
+    def _by_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
@@ -183,9 +183,9 @@ def _wrong(domain: AnyDomain) -> str:
     return "a choice is there twice" if len(set(map(repr, domain.choices))) < len(domain.choices) else ""
 
 
-def _domains(said: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+def _domains(space: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     """Yield the domains of nested or dotted keys, each with its type."""
-    for key, value in said.items():
+    for key, value in space.items():
         if isinstance(value, list | tuple):
             yield prefix + key, {"type": "categorical", "choices": value}
         elif isinstance(value, Mapping) and not _DOMAIN & value.keys():
@@ -198,15 +198,15 @@ def _typed(value: Any) -> Any:
     """Add the type to a domain, inferred from its bounds if it is not given."""
     if not isinstance(value, Mapping):
         return value
-    made = dict(value)
-    if "type" not in made:
-        bounds = [made.get("low"), made.get("high"), made.get("step", 1)]
+    domain = dict(value)
+    if "type" not in domain:
+        bounds = [domain.get("low"), domain.get("high"), domain.get("step", 1)]
         numbers = "int" if all(isinstance(bound, int) for bound in bounds) else "float"
-        made["type"] = "categorical" if "choices" in made else "list" if "of" in made else numbers
-    if "of" in made:
-        made["of"] = _typed(made["of"])
-    if isinstance(made.get("length"), int):
-        made["length"] = (made["length"], made["length"])
-    if isinstance(made.get("when"), Mapping):
-        made["when"] = {key: one if isinstance(one, list | tuple) else [one] for key, one in leaves(made["when"])}
-    return made
+        domain["type"] = "categorical" if "choices" in domain else "list" if "of" in domain else numbers
+    if "of" in domain:
+        domain["of"] = _typed(domain["of"])
+    if isinstance(domain.get("length"), int):
+        domain["length"] = (domain["length"], domain["length"])
+    if isinstance(domain.get("when"), Mapping):
+        domain["when"] = {key: one if isinstance(one, list | tuple) else [one] for key, one in leaves(domain["when"])}
+    return domain

@@ -1,6 +1,6 @@
-"""How well mispronunciations are found. All take the assessment table: one row an utterance.
+"""Metrics of mispronunciation detection. All take the assessment table: one row per utterance.
 
-Columns: `id`, `canonical` (N phonemes), `perceived` (N, `<del>` where one was left out), `insertions` (N + 1 lists),
+Columns: `id`, `canonical` (N phonemes), `perceived` (N, `<del>` for a deleted one), `insertions` (N + 1 lists),
 `errors` (N of 0 and 1), `recognised` (phonemes by free recognition); error scores (N, higher is more likely wrong) in
 `error_score`, `gop`, `fused`; and where known `diagnosis` (N), `score`, `phone_scores` (N), `speaker`, `l1`.
 """

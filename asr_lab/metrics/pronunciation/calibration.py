@@ -1,9 +1,8 @@
-"""Scores from 0 to 100 that mean something: calibrated on validation.
+"""Scores from 0 to 100, calibrated on validation data.
 
-A phoneme's score is the chance in percent that it was said right, as often as that came true in the validation data
-(Platt 1999, "Probabilistic outputs for support vector machines"): monotone in the error score, so that the ranking
-stays. The score of a word, an utterance or a learner is the mean of its phonemes: the share of them that is expected to
-be right.
+A phoneme's score is the probability, in percent, that it was pronounced correctly (Platt scaling: Platt 1999,
+"Probabilistic outputs for support vector machines"). It is monotone in the error score, so the ranking does not change.
+The score of a word, an utterance or a learner is the mean of its phonemes: their expected share of correct ones.
 """
 
 from __future__ import annotations
@@ -36,21 +35,21 @@ class Calibration:
     """At most 0: the likelier an error, the lower the score."""
     intercept: float
     target: Target
-    """What it is calibrated to: phonemes said right, or the mean score of experts as a share of the best."""
+    """The target: correctly pronounced phonemes, or the mean score of experts as a share of the best score."""
     phonemes: int
-    """How many it was fitted on."""
+    """Number of phonemes it was fitted on."""
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values, for a JSON file beside the model."""
+        """Return plain values, for a JSON file beside the model."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Calibration:
-        """Of what `to_json` gave."""
+        """Restore from the values of `to_json`."""
         return cls(**values)
 
     def scores(self, error_scores: Sequence[float]) -> npt.NDArray[np.float64]:
-        """The scores, 0-100, of the phonemes of an utterance."""
+        """Return the scores, 0-100, of the phonemes of an utterance."""
         shares: npt.NDArray[np.float64] = 1 / (
             1 + np.exp(-self.slope * log_odds(error_scores, self.column) - self.intercept)
         )
@@ -58,14 +57,14 @@ class Calibration:
 
     @property
     def meaning(self) -> str:
-        """What a score says, for people."""
+        """Describe what a score means, for users."""
         if self.target == "experts":
-            return "A phoneme's score is what experts are expected to give it, 100 for their best."
-        return "A phoneme's score is the chance, in percent, that it was said right."
+            return "A phoneme's score is the score that experts are expected to give it; 100 is their best."
+        return "A phoneme's score is the probability, in percent, that it was pronounced correctly."
 
 
 def calibrate(table: pd.DataFrame, column: str = "error_score", target: Target = "right") -> Calibration:
-    """The calibration that fits a (validation) table; raises `AsrLabError` where there is nothing to fit."""
+    """Fit a calibration to a (validation) table; raises `AsrLabError` if all its phonemes are correct, or all wrong."""
     if target == "experts":
         phonemes = by_phoneme(table, column, "phone_scores").dropna(subset="phone_scores")
         wanted = phonemes["phone_scores"].to_numpy(dtype=np.float64) / BEST_SCORE
@@ -74,24 +73,24 @@ def calibrate(table: pd.DataFrame, column: str = "error_score", target: Target =
         wanted = 1.0 - phonemes["errors"].to_numpy(dtype=np.float64)
     if not len(wanted) or wanted.min() == wanted.max():
         raise AsrLabError(
-            "all phonemes of the validation data are alike: scores cannot be calibrated",
-            allowed="validation data with right and with mispronounced phonemes",
+            "scores cannot be calibrated: the validation data has only correct phonemes, or only mispronounced ones",
+            allowed="validation data with correct and with mispronounced phonemes",
         )
     odds = log_odds(phonemes[column], column)
-    sides = np.repeat([1, 0], len(wanted))  # a share is so much of a right one, and the rest of a wrong one
+    sides = np.repeat([1, 0], len(wanted))  # a share of s is a correct phoneme of weight s and a wrong one of 1 - s
     fitted = LogisticRegression(C=1e6).fit(
         np.tile(odds, 2)[:, None], sides, sample_weight=np.concatenate([wanted, 1 - wanted])
     )
     slope, intercept = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
-    if slope > 0:  # scores that say the contrary say nothing
+    if slope > 0:  # scores that rank the wrong way carry no information
         slope, intercept = 0.0, float(np.log(wanted.mean() / (1 - wanted.mean())))
     return Calibration(column, slope, intercept, target, len(wanted))
 
 
 def scored(table: pd.DataFrame, calibration: Calibration) -> pd.DataFrame:
-    """The table with the scores of phonemes (`phone_points`), words (`word_points`) and utterances (`points`), 0-100.
+    """Add the scores of phonemes (`phone_points`), words (`word_points`) and utterances (`points`), 0-100.
 
-    `word_points` has a value for each word of `words` in order, and is empty where words are not known.
+    `word_points` has a value for each word of `words` in order, and is empty if the words are unknown.
     """
     points = [calibration.scores(row) for row in table[calibration.column]]
     words = table["words"] if "words" in table else [[] for _ in points]
@@ -103,16 +102,15 @@ def scored(table: pd.DataFrame, calibration: Calibration) -> pd.DataFrame:
 
 
 def overall(table: pd.DataFrame) -> float:
-    """The score of all phonemes of a `scored` table; NaN of none."""
+    """Return the mean score of all phonemes of a `scored` table; NaN if it has none."""
     points = np.concatenate([np.asarray(row, dtype=np.float64) for row in table["phone_points"]] or [np.array([])])
     return float(points.mean()) if len(points) else float("nan")
 
 
 def calibration_error(table: pd.DataFrame, calibration: Calibration) -> float:
-    """How far scores are from what came true: the mean difference, in points, over ten equally large bins of phonemes.
+    """Return the expected calibration error in points, over ten equally large bins of phonemes.
 
-    (The expected calibration error of Naeini et al. 2015, "Obtaining well calibrated probabilities using Bayesian
-    binning".)
+    Naeini et al. 2015, "Obtaining well calibrated probabilities using Bayesian binning".
     """
     phonemes = by_phoneme(table, calibration.column, "errors")
     points = calibration.scores(phonemes[calibration.column])
@@ -125,5 +123,5 @@ def calibration_error(table: pd.DataFrame, calibration: Calibration) -> float:
 def _of_words(points: npt.NDArray[np.float64], words: Sequence[int]) -> list[float]:
     if not len(words):
         return []
-    found = pd.Series(points).groupby(np.asarray(words), sort=False).mean()
-    return [float(value) for value in found]
+    means = pd.Series(points).groupby(np.asarray(words), sort=False).mean()
+    return [float(value) for value in means]

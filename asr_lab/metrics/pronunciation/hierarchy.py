@@ -1,11 +1,11 @@
-"""The counting of published results on L2-ARCTIC: canonical, said and recognised phonemes aligned pair by pair.
+"""Metrics counted as in published results on L2-ARCTIC: canonical, perceived and recognised phonemes aligned in pairs.
 
-It is that of `ins_del_sub_cor_analysis.py` in cageyoko/CTC-Attention-Mispronunciation (Fu et al. 2021,
+The counting is that of `ins_del_sub_cor_analysis.py` in cageyoko/CTC-Attention-Mispronunciation (Fu et al. 2021,
 arXiv:2104.08428), after the hierarchy of Leung et al. 2019 (ICASSP, "CNN-RNN-CTC based end-to-end mispronunciation
 detection and diagnosis"): phonemes that the learner inserted are errors too. On that repository's committed sequences
 (900 utterances of L2-ARCTIC) it gives their figures: F1 0.4929 for CNN-RNN-CTC, 0.5594 for attention with augmentation.
 
-Phonemes that only the recogniser inserts are never counted: read it with the phoneme error rate beside it.
+Phonemes that only the recogniser inserts are not counted, so read it together with the phoneme error rate.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _KINDS = ("accepted", "falsely_rejected", "falsely_accepted", "diagnosed", "misd
 
 
 def hierarchy(table: pd.DataFrame) -> Figures:
-    """The figures of detection of an assessment table, of its column `recognised`, insertions counted."""
+    """Return the detection metrics of an assessment table, from its column `recognised`, with insertions."""
     counts = hierarchy_counts(table).sum()
     rejected = int(counts["diagnosed"] + counts["misdiagnosed"])
     return figures(
@@ -37,42 +37,42 @@ def hierarchy(table: pd.DataFrame) -> Figures:
 
 
 def hierarchy_counts(table: pd.DataFrame) -> pd.DataFrame:
-    """How many phonemes of each utterance are of each kind (`accepted` is TA, the two diagnoses together are TR)."""
+    """Count the phonemes of each kind per utterance (`accepted` is TA, the two diagnoses together are TR)."""
     spoken = [perceived_sequence(*row) for row in zip(table["perceived"], table["insertions"], strict=True)]
     rows = zip(table["canonical"], spoken, table["recognised"], strict=True)
     return pd.DataFrame([count(*row) for row in rows], columns=list(_KINDS), index=table.index).fillna(0).astype(int)
 
 
 def count(canonical: Sequence[str], spoken: Sequence[str], recognised: Sequence[str]) -> Counter[str]:
-    """The phonemes of an utterance by kind: each that was said, and each that was left out."""
+    """Count the perceived and the deleted phonemes of an utterance by kind."""
     expected = align(canonical, spoken)
-    in_said = _by_reference(align(spoken, recognised))
+    in_spoken = _by_reference(align(spoken, recognised))
     in_canonical = _by_reference(align(canonical, recognised))
-    found: Counter[str] = Counter()
-    n = m = 0  # places in the canonical sequence, and in what was said
-    for phoneme, said_one in expected:
-        if said_one is None and phoneme is not None:
-            found[_left_out(phoneme, in_canonical[n])] += 1
-        elif said_one is not None:
-            found[_said(phoneme, said_one, in_said[m])] += 1
-        n, m = n + (phoneme is not None), m + (said_one is not None)
-    return found
+    counts: Counter[str] = Counter()
+    n = m = 0  # positions in the canonical and in the perceived sequence
+    for phoneme, perceived in expected:
+        if perceived is None and phoneme is not None:
+            counts[_deleted_kind(phoneme, in_canonical[n])] += 1
+        elif perceived is not None:
+            counts[_perceived_kind(phoneme, perceived, in_spoken[m])] += 1
+        n, m = n + (phoneme is not None), m + (perceived is not None)
+    return counts
 
 
 def _by_reference(pairs: Sequence[Pair]) -> list[str | None]:
-    """What the hypothesis has for each phoneme of the reference."""
+    """Return the hypothesis of each phoneme of the reference."""
     return [other for one, other in pairs if one is not None]
 
 
-def _left_out(canonical: str, recognised: str | None) -> str:
-    """The kind of a phoneme that the learner left out."""
+def _deleted_kind(canonical: str, recognised: str | None) -> str:
+    """Return the kind of a phoneme that the learner deleted."""
     if recognised is None:
         return "diagnosed"
     return "falsely_accepted" if recognised == canonical else "misdiagnosed"
 
 
-def _said(canonical: str | None, spoken: str, recognised: str | None) -> str:
-    """The kind of a phoneme that was said, for a canonical one or (None) inserted."""
+def _perceived_kind(canonical: str | None, spoken: str, recognised: str | None) -> str:
+    """Return the kind of a perceived phoneme; `canonical` is None if it was inserted."""
     if spoken == canonical:
         return "accepted" if recognised == spoken else "falsely_rejected"
     if recognised == spoken:

@@ -1,4 +1,4 @@
-"""How sure F1 and PR-AUC are: bootstrap over utterances, of one detector and of two on the same utterances."""
+"""Bootstrap intervals of F1 and PR-AUC over utterances, for one detector and for the difference of two."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from asr_lab.metrics.ratios import difference, f1_counts
 from asr_lab.metrics.significance import Interval, bounds, of_resampled, rate_interval
 
 AUC_RESAMPLES = 1000
-"""Fewer than of F1: each one ranks all phonemes anew."""
-_AT_ONCE = 100  # resamples, so that what they need stays small
+"""Fewer than for F1, since each one ranks all phonemes again."""
+_AT_ONCE = 100  # resamples, to bound memory
 
 
 def f1_interval(table: pd.DataFrame) -> Interval | None:
-    """F1 of the error class with its interval; None without errors."""
+    """Return F1 of the error class with its interval; None without errors."""
     if not table["true_rejects"].sum() + table["false_accepts"].sum():
         return None
     twice, whole = f1_counts(table)
@@ -27,14 +27,14 @@ def f1_interval(table: pd.DataFrame) -> Interval | None:
 
 
 def f1_difference(table_a: pd.DataFrame, table_b: pd.DataFrame) -> Interval | None:
-    """F1 of B minus F1 of A on the same utterances in the same order (above 0: B is better); None without errors."""
+    """Return F1 of B minus F1 of A on the same utterances in the same order; None without errors."""
     if not table_a["true_rejects"].sum() + table_a["false_accepts"].sum():
         return None
     return difference(table_a, table_b, "error_f1")[0]
 
 
 def pr_auc_interval(table: pd.DataFrame, column: str, *, resamples: int = AUC_RESAMPLES) -> Interval | None:
-    """PR-AUC of a column of error scores with its interval; None unless there are errors and correct phonemes."""
+    """Return PR-AUC of a column of error scores with its interval; None unless there are correct and wrong phonemes."""
     if by_phoneme(table, "errors")["errors"].nunique() < 2:
         return None
     value, drawn = _average_precisions(table, column, resamples)
@@ -44,7 +44,7 @@ def pr_auc_interval(table: pd.DataFrame, column: str, *, resamples: int = AUC_RE
 def pr_auc_difference(
     table_a: pd.DataFrame, column_a: str, table_b: pd.DataFrame, column_b: str, *, resamples: int = AUC_RESAMPLES
 ) -> Interval | None:
-    """PR-AUC of B minus PR-AUC of A on the same utterances in the same order; None as `pr_auc_interval`."""
+    """Return PR-AUC of B minus that of A on the same utterances in the same order; None as in `pr_auc_interval`."""
     if by_phoneme(table_a, "errors")["errors"].nunique() < 2:
         return None
     (value_a, drawn_a), (value_b, drawn_b) = (
@@ -59,7 +59,7 @@ def _differ(scores_a: Sequence[float], scores_b: Sequence[float]) -> bool:
 
 
 def _average_precisions(table: pd.DataFrame, column: str, resamples: int) -> tuple[float, npt.NDArray[np.float64]]:
-    """(Average precision, that of each resample). The same draws for every table of as many utterances: pairs stay."""
+    """Return (average precision, that of each resample); tables of equal length have the same draws, so they pair."""
     steps, num_rows = _steps(table, column), len(table)
     draw = np.random.default_rng(0)
     parts = []
@@ -71,9 +71,9 @@ def _average_precisions(table: pd.DataFrame, column: str, resamples: int) -> tup
 
 
 def _steps(table: pd.DataFrame, column: str) -> tuple[csr_matrix, csr_matrix]:
-    """(Phonemes, errors among them) that each utterance adds from one step of recall to the next, scores falling.
+    """Return (phonemes, errors) that each utterance adds at each step of recall, by descending score.
 
-    A step is a score that at least one error has; both are (steps, utterances), and nearly all of it is 0.
+    A step is a score that at least one error has; both are sparse (steps, utterances).
     """
     phonemes = by_phoneme(table, column, "errors").sort_values(column, ascending=False, kind="stable")
     scores, rows = phonemes[column].to_numpy(dtype=np.float64), phonemes["row"].to_numpy()
@@ -81,7 +81,7 @@ def _steps(table: pd.DataFrame, column: str) -> tuple[csr_matrix, csr_matrix]:
     ends = np.flatnonzero(np.append(scores[1:] < scores[:-1], True))
     alike = np.searchsorted(ends, np.arange(len(scores)))  # phonemes of the same score
     of_errors = np.unique(alike[wrong])
-    step = np.searchsorted(of_errors, alike)  # those behind the last error add nothing
+    step = np.searchsorted(of_errors, alike)  # phonemes after the last error add nothing
     shape = (len(of_errors) + 1, len(table))
     added = csr_matrix((np.ones(len(rows)), (step, rows)), shape)[:-1]
     hit = csr_matrix((np.ones(wrong.sum()), (step[wrong], rows[wrong])), shape)[:-1]
@@ -89,8 +89,8 @@ def _steps(table: pd.DataFrame, column: str) -> tuple[csr_matrix, csr_matrix]:
 
 
 def _average_precision(added: csr_matrix, hit: csr_matrix, times: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Sum over the steps of recall gained x precision, of R resamples; `times` (n, R) each utterance was drawn."""
-    gained = hit @ times
-    hits, flags = np.cumsum(gained, axis=0), np.cumsum(added @ times, axis=0)
-    found: npt.NDArray[np.float64] = (gained * hits / np.maximum(flags, 1)).sum(axis=0) / np.maximum(hits[-1], 1)
-    return found
+    """Return the average precision of R resamples; `times` (n, R) is how often each utterance was drawn."""
+    new_hits = hit @ times
+    hits, flags = np.cumsum(new_hits, axis=0), np.cumsum(added @ times, axis=0)
+    averages: npt.NDArray[np.float64] = (new_hits * hits / np.maximum(flags, 1)).sum(axis=0) / np.maximum(hits[-1], 1)
+    return averages

@@ -1,4 +1,4 @@
-"""An assessment table phoneme by phoneme."""
+"""An assessment table with one row per phoneme."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import pandas as pd
 
 
 def by_phoneme(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
-    """A row a canonical phoneme: `row` (the utterance's place in the table), `canonical`, and the columns given.
+    """Return one row per canonical phoneme: `row` (the utterance's index), `canonical`, and the given columns.
 
-    A column has a list of N values an utterance, as many as `canonical`, or one value for all of it.
+    A column has a list of N values per utterance, as many as `canonical`, or one value.
     """
     lengths = np.array([len(row) for row in table["canonical"]], dtype=np.int64)
-    found = {"row": np.repeat(np.arange(len(table)), lengths)}
+    exploded = {"row": np.repeat(np.arange(len(table)), lengths)}
     for name in dict.fromkeys(("canonical", *columns)):
         values = table[name]
-        found[name] = _joined(values) if _has_lists(values) else np.repeat(values.to_numpy(), lengths)
-    return pd.DataFrame(found)
+        exploded[name] = _joined(values) if _has_lists(values) else np.repeat(values.to_numpy(), lengths)
+    return pd.DataFrame(exploded)
 
 
 def _has_lists(values: pd.Series) -> bool:

@@ -1,4 +1,4 @@
-"""Sequences of phonemes: aligned, their errors counted, and the phoneme error rate of a corpus."""
+"""Sequences of phonemes: alignment, error counts, and the phoneme error rate of a corpus."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Pair = tuple[str | None, str | None]
 
 
 def perceived_sequence(perceived: Sequence[str], insertions: Iterable[Sequence[str]]) -> list[str]:
-    """What was said, in order: what stands for each canonical phoneme unless deleted, with what was inserted between.
+    """Return the perceived phonemes in order, without deleted ones and with inserted ones.
 
-    `insertions` are N + 1 lists, before the first and behind each of the N of `perceived`; an empty one is none at all.
+    `insertions` are N + 1 lists, before the first and after each of the N of `perceived`; empty if there are none.
     """
     added = [list(part) for part in insertions] or [[] for _ in range(len(perceived) + 1)]
     own = [[] if phoneme == DELETED else [phoneme] for phoneme in perceived]
@@ -24,15 +24,15 @@ def perceived_sequence(perceived: Sequence[str], insertions: Iterable[Sequence[s
 
 
 def phone_errors(reference: Sequence[str], recognised: Sequence[str]) -> tuple[int, int]:
-    """(Substituted, deleted and inserted phonemes, phonemes of the reference)."""
+    """Return (substituted, deleted and inserted phonemes, phonemes of the reference)."""
     return int(Levenshtein.distance(list(reference), list(recognised))), len(reference)
 
 
 def with_phone_errors(table: pd.DataFrame) -> pd.DataFrame:
-    """The assessment table with `phone_errors` and `phones` of each utterance, and both sides as texts.
+    """Add `phone_errors` and `phones` of each utterance, and both sides as text.
 
-    `reference` is what was said and `hypothesis` what was recognised, phonemes with a space between: the columns by
-    which runs are compared utterance by utterance.
+    `reference` has the perceived and `hypothesis` the recognised phonemes, separated by spaces: the columns by which
+    runs are compared per utterance.
     """
     spoken = [perceived_sequence(*row) for row in zip(table["perceived"], table["insertions"], strict=True)]
     counted = [phone_errors(*row) for row in zip(spoken, table["recognised"], strict=True)]
@@ -45,17 +45,17 @@ def with_phone_errors(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def per(table: pd.DataFrame) -> Interval:
-    """The phoneme error rate of the corpus, recognised against said, with its interval; NaN where nothing was said."""
+    """Return the PER of the corpus, recognised against perceived, with its interval; NaN without perceived phonemes."""
     counted = table if "phone_errors" in table else with_phone_errors(table)
     return rate_interval(counted["phone_errors"].to_numpy(), counted["phones"].to_numpy())
 
 
 def align(reference: Sequence[str], hypothesis: Sequence[str]) -> list[Pair]:
-    """(Reference phoneme, hypothesis phoneme) in order, None in the place of one that is not there.
+    """Return (reference phoneme, hypothesis phoneme) in order, None for a gap.
 
     Of the alignments with the fewest errors it is the one of Kaldi's `align-text`: traced back from the end, a pair
-    before a deletion before an insertion. Which one is taken moves the F1 of published results by two points, which is
-    why no library's is used here: they choose others.
+    before a deletion before an insertion. The choice moves the F1 of published results by two points; libraries choose
+    others, so none is used here.
     """
     costs = _costs(reference, hypothesis)
     m, n = len(reference), len(hypothesis)
@@ -77,7 +77,7 @@ def align(reference: Sequence[str], hypothesis: Sequence[str]) -> list[Pair]:
 
 
 def _costs(reference: Sequence[str], hypothesis: Sequence[str]) -> list[list[int]]:
-    """Edits from the first m of the one to the first n of the other, at [m][n]."""
+    """Return the edit distance from the first m phonemes to the first n of the other, at [m][n]."""
     rows = [list(range(len(hypothesis) + 1))]
     for m, phoneme in enumerate(reference, start=1):
         above, left = rows[-1], m
@@ -91,5 +91,5 @@ def _costs(reference: Sequence[str], hypothesis: Sequence[str]) -> list[list[int
 
 
 def recognised_by_canonical(canonical: Sequence[str], recognised: Sequence[str]) -> list[str]:
-    """What was recognised in the place of each canonical phoneme, `<del>` where nothing was."""
+    """Return the recognised phoneme aligned with each canonical one, `<del>` for none."""
     return [DELETED if other is None else other for one, other in align(canonical, recognised) if one is not None]

@@ -13,6 +13,7 @@ from rich.console import Console
 from asr_lab.config.schema import Adapter, AdapterExperiment
 from asr_lab.data import manifest
 from asr_lab.errors import AsrLabError
+from asr_lab.interfaces.tags import BASE, BASE_DIGEST
 from asr_lab.interfaces.tracking import RegisteredModel, Tracker
 from asr_lab.metrics import error_rates
 from asr_lab.models.adapter import AdapterInfo, AdapterManager, Base, MLPAdapter
@@ -88,7 +89,7 @@ def register(info: AdapterInfo, file: Path, tracker: Tracker) -> str:
             name=f"deepspeech2-adapter-{info.adapter_name}",
             files={"adapter": file},
             base_uri=info.base,
-            tags={"asr_lab.base": info.base, "asr_lab.base_digest": info.base_digest},
+            tags={BASE: info.base, BASE_DIGEST: info.base_digest},
         )
         return run.model(model, register=True)
 

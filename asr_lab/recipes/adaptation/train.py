@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from asr_lab.interfaces.tags import BASE, BASE_DIGEST, BASE_DIGEST_AFTER
 from asr_lab.interfaces.tracking import Recorder, RegisteredModel, Tracker
 from asr_lab.models.adapter import AdapterManager, Base, MLPAdapter
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
@@ -145,7 +146,7 @@ def _prove_untouched(recognizer: DeepSpeech2Recognizer, before: Base, run: Recor
     """Log the digest of the base before and after training, and assert that they are the same."""
     after = recognizer.base().digest
     assert after == before.digest, "the frozen base changed while its adapter was trained"
-    run.tags({"asr_lab.base_digest": before.digest, "asr_lab.base_digest_after": after})
+    run.tags({BASE_DIGEST: before.digest, BASE_DIGEST_AFTER: after})
 
 
 def _write(manager: AdapterManager, name: str, adapter: MLPAdapter, base: Base, improvement: Improvement) -> Path:
@@ -160,7 +161,7 @@ def _register(name: str, file: Path, base: Base, run: Recorder) -> str:
         name=name,
         files={"adapter": file} | ({"model": Path(base.uri)} if Path(base.uri).is_dir() else {}),
         base_uri=base.uri,
-        tags={"asr_lab.base": base.uri, "asr_lab.base_digest": base.digest},
+        tags={BASE: base.uri, BASE_DIGEST: base.digest},
     )
     return run.model(model, register=True)
 

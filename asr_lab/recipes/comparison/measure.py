@@ -67,13 +67,13 @@ def measure(
     (recognizer, hypotheses), memory_mb = with_memory(lambda: _recognise(load(), cuts, settings.batch_size))
     scores = score(cuts, hypotheses, recognizer.normalizer)
     added = recognizer.added_params
-    others = {} if first is None else {"as it is": recognizer}
+    others = {} if first is None else {"separate": recognizer}
     if added:
         others["merged"] = _merged(load())
     timed = batches(recognizer, sample(cuts, settings.utterances), settings.batch_size)
     by_model = speeds(first or recognizer, others, timed, settings.rounds)
     size_mb = sum(file.stat().st_size for file in folder.glob("*.safetensors")) / 1e6
-    own, merged = by_model.get("as it is", _ITSELF), by_model.get("merged", _NO_SPEED)
+    own, merged = by_model.get("separate", _ITSELF), by_model.get("merged", _NO_SPEED)
     return Measurement(scores, own, merged, memory_mb, size_mb, added, recognizer.normalizer.name)
 
 
@@ -134,7 +134,7 @@ def sentences(rows: pd.DataFrame) -> list[str]:
     """Return one line per variant, for the run's description."""
     lines = []
     for row in rows.itertuples():
-        trained = f"{row.trainable_params:,} parameters trained" if row.trainable_params else "as it is"
+        trained = f"{row.trainable_params:,} parameters trained" if row.trainable_params else "untouched"
         difference = "" if pd.isna(row.difference) else f", difference {row.difference:+.1%}, p {row.p:.3g}"
         run = f"; `{row.run}`" if row.run else ""
         lines.append(

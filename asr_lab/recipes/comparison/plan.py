@@ -67,9 +67,9 @@ class ComparisonPlan:
         """One row per variant: base, trained parameters, epochs."""
         rows = []
         for one in self.variants:
-            row: dict[str, Any] = {"arm": one.name, "from": self.start or "scratch"}
+            row: dict[str, Any] = {"method": one.name, "from": self.start or "scratch"}
             if one.config:
-                row |= {"parameters": f"{one.num_params:,}", "that learn": f"{one.num_trainable:,}"}
+                row |= {"parameters": f"{one.num_params:,}", "trainable": f"{one.num_trainable:,}"}
                 row |= {"epochs": one.config.train.epochs, "lr": one.config.train.lr}
             rows.append(row)
         return Summary(parts=[("", Table(frame=pd.DataFrame(rows).astype(object).fillna("-")))])
@@ -101,8 +101,8 @@ def experiments(config: ArmsExperiment, start: str) -> dict[str, Wav2Vec2Experim
     wrong: list[str] = []
     for name, own in config.arms.items():
         try:
-            as_it_is = own == UNTOUCHED
-            trainings[name] = None if as_it_is else validate(Wav2Vec2Experiment, nest(own, shared), f"arms.{name}")
+            untouched = own == UNTOUCHED
+            trainings[name] = None if untouched else validate(Wav2Vec2Experiment, nest(own, shared), f"arms.{name}")
         except AsrLabError as error:
             wrong.append(f"arms.{name}: {error.what}")
     if wrong:
@@ -161,7 +161,7 @@ def _not_comparable(planned: Sequence[VariantPlan]) -> list[str]:
     first, *others = planned
     return [
         f"{one.name} gets no difference to {first.name}: its text normaliser is {one.text}, that of {first.name} "
-        f"{first.text}, so their errors are counted in other texts"
+        f"{first.text}, so their errors are not comparable"
         for one in others
         if one.text != first.text
     ]

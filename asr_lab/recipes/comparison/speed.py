@@ -65,7 +65,7 @@ def speeds(base: Recognizer, others: Mapping[str, Recognizer], inputs: list[Batc
 def _seconds(recognizer: Recognizer, inputs: Iterable[Batch]) -> float:
     began = time.perf_counter()
     for batch in inputs:
-        recognizer.decode(*recognizer.logits(batch))  # the text is on the CPU: nothing is left to wait for
+        recognizer.decode(*recognizer.logits(batch))  # the text is on the CPU, so the device has finished
     return time.perf_counter() - began
 
 
@@ -76,7 +76,7 @@ def with_memory(work: Callable[[], T]) -> tuple[T, float]:
         torch.cuda.empty_cache()
         before = torch.cuda.memory_allocated() / 1e6
     else:
-        with suppress(OSError, AttributeError):  # glibc: what was freed goes back, or it would be taken again unseen
+        with suppress(OSError, AttributeError):  # glibc: return freed memory, whose reuse raises no peak
             ctypes.CDLL("libc.so.6").malloc_trim(0)
         before = psutil.Process().memory_info().rss / 1e6
     clock = Clock()

@@ -16,6 +16,7 @@ import pandas as pd
 from rich.console import Console
 
 from asr_lab.config.schema import ArmsExperiment, Wav2Vec2Experiment
+from asr_lab.interfaces.tags import COMPARED
 from asr_lab.interfaces.tracking import ARMS_DONE, ModelStore, Recorder, Tracker, is_tracked_uri
 from asr_lab.metrics.slices import slices
 from asr_lab.models import load_model
@@ -27,7 +28,7 @@ from asr_lab.recipes.recognition.train import Part, Trained, train
 from asr_lab.recipes.run_spec import describe
 from asr_lab.recipes.splits import Split, refuse_too_short
 from asr_lab.recipes.training_loop import BEST
-from asr_lab.reports.arms_figure import arms_figure
+from asr_lab.reports.methods_figure import methods_figure
 from asr_lab.reports.summary import Summary
 from asr_lab.system.distributed import connect_processes, from_rank_0, is_first
 from asr_lab.system.files import write_text
@@ -45,7 +46,7 @@ _METRICS = {
     "trainable_params": "model/trainable_params",
     "added_params": "model/added_params",
 }
-"""Column of the table -> metric, `_by_arm/NAME` behind it."""
+"""Column of the table -> metric; logged as `METRIC_by_arm/NAME`."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ class _Training:
                 done.append(Variant(name, self.start))
                 continue
             if name in known:
-                self.console.print(f"arm {name} is done: {known[name].run_name}")
+                self.console.print(f"method {name} is done: {known[name].run_name}")
             done.append(known.get(name) or from_rank_0(self._train(name, experiment, f"{prefix}-{name}")))
             _write(file, done)
         return done
@@ -133,7 +134,7 @@ class _Training:
         part = Part(parent=self.run.run_id, name=called, compared=True, reuse=True, conclude=save_model)
         trained = train(experiment, self.tracker, self.console, store=self.store, part=part)
         if trained.reused:
-            self.console.print(f"arm {name} was trained before: {trained.run_name}")
+            self.console.print(f"method {name} is already trained: {trained.run_name}")
         model = str(folder) if folder.is_dir() else trained.model_uri
         return Variant(name, model, trained.run_id, trained.run_name, trained.costs)
 
@@ -174,8 +175,8 @@ def _record(run: Recorder, done: list[Variant], measurements: list[Measurement],
     by_slice = [slices(one.scores).assign(arm=variant.name) for variant, one in zip(done, measurements, strict=True)]
     run.table(pd.concat(by_slice), "eval/arms_slices.parquet")
     run.text(rows.to_csv(index=False), "compare/table.csv")
-    run.figure(arms_figure(rows), "compare/arms.png")
-    run.tags({"asr_lab.compared": ",".join(variant.run_id or variant.model for variant in done)})
+    run.figure(methods_figure(rows), "compare/arms.png")
+    run.tags({COMPARED: ",".join(variant.run_id or variant.model for variant in done)})
     run.note("\n".join([*sentences(rows), *(f"- Note: {line}" for line in notes)]))
     return rows
 

@@ -1,1 +1,1 @@
-"""Fine-tuning by phases of growing data."""
+"""Curriculum fine-tuning: phases of growing data."""

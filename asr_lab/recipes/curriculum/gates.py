@@ -1,4 +1,4 @@
-"""The gate behind a phase: whether the curriculum goes on, and what to look at when it does not."""
+"""Gate after a phase: decide whether the curriculum continues, and list checks if it does not."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ Verdict = Literal["met", "accepted", "missed", "no better"]
 
 CHECKLIST = (
     "transcripts: asr-lab data check, and the worst utterances of eval/val.html",
-    "noise: the slices by SNR of the run; asr-lab data snr fills in what is not given",
-    "the phase's data: its ages, SNRs and durations against those of the validation data (asr-lab data stats)",
-    "the steps: train/loss and grad_norm of the run; a lower phaseN.lr, or more epochs",
+    "noise: the run's slices by SNR; asr-lab data snr estimates missing SNRs",
+    "data: compare ages, SNRs and durations of the phase with the validation data (asr-lab data stats)",
+    "optimisation: train/loss and grad_norm of the run; try a lower phaseN.lr, or more epochs",
 )
 
 
 @dataclass(frozen=True)
 class Gate:
-    """What a phase reached, and what it had to reach."""
+    """Validation WER of a phase, its target and its limit."""
 
     number: int
     wer: float
     target: float
     accept: float
     before: float | None = None
-    """Validation WER of the model that the phase started from; None where its head is new."""
+    """Validation WER of the phase's initial model; None if its head is new."""
 
     @property
     def verdict(self) -> Verdict:
-        """`met`, `accepted` (between target and lowest acceptable), `missed`, or `no better` than before."""
+        """Return `met`, `accepted` (between target and limit), `missed`, or `no better` than the initial model."""
         if self.wer > self.accept:
             return "missed"
-        if self.before is not None and self.wer >= self.before > 0:  # without an error, there is nothing to beat
+        if self.before is not None and self.wer >= self.before > 0:  # a WER of 0 cannot improve
             return "no better"
         return "met" if self.wer <= self.target else "accepted"
 
     @property
-    def goes_on(self) -> bool:
+    def passes(self) -> bool:
         return self.verdict in ("met", "accepted")
 
     def __str__(self) -> str:
@@ -47,22 +47,22 @@ class Gate:
         return f"phase {self.number}: val/wer {self.wer:.1%} ({asked}{since}): {self.verdict}"
 
     def refuse(self, run: str, start: str) -> AsrLabError:
-        """What the user reads when the curriculum stops at this run.
+        """Return the error with which the curriculum stops at this run.
 
-        `start` is the model that the phase began with; "": the configuration's base.
+        `start` is the initial model of the phase; "": the base of the configuration.
         """
         resumed = f" --resume-from {start}" if start else ""
         lines = "\n    ".join(f"- {line}" for line in CHECKLIST)
         return AsrLabError(
-            f"{self}; the curriculum stops. Look at\n    {lines}",
+            f"{self}; the curriculum stops. Check\n    {lines}",
             where=run,
-            hint="the same command stops here again; with --new-run, or a changed configuration, it starts anew",
-            next_command=f"asr-lab curriculum CONFIG --phase {self.number}{resumed}, when that is done",
+            hint="the same command stops here again; --new-run, or a changed configuration, restarts the curriculum",
+            next_command=f"asr-lab curriculum CONFIG --phase {self.number}{resumed}, after these checks",
         )
 
 
 def overfits(history: list[dict[str, Any]]) -> bool:
-    """Whether the training loss went on falling behind the best epoch while the validation WER rose."""
+    """Return whether, after the best epoch, the training loss fell further while the validation WER rose."""
     wers = [(row["epoch"], row["eval_wer"]) for row in history if "eval_wer" in row]
     losses = [(row["epoch"], row["loss"]) for row in history if "loss" in row]
     if len(wers) < 2 or not losses:
@@ -74,6 +74,6 @@ def overfits(history: list[dict[str, Any]]) -> bool:
 
 
 def still_falling(history: list[dict[str, Any]]) -> bool:
-    """Whether the last epoch had the lowest validation WER of all."""
+    """Return whether the last epoch had the lowest validation WER."""
     wers = [row["eval_wer"] for row in history if "eval_wer" in row]
     return bool(wers) and wers[-1] == min(wers) and wers.count(wers[-1]) == 1

@@ -1,4 +1,4 @@
-"""The phases of a curriculum: what each learns from, the training that it is, and what is kept of it."""
+"""Phases of a curriculum: data, training configuration, and outcome of each."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ NUMBERS = (1, 2, 3, 4)
 
 @dataclass(frozen=True)
 class Done:
-    """A phase that is over."""
+    """A finished phase."""
 
     number: int
     run_id: str
     run_name: str
     model: str
-    """Its best model: a URI, or a folder where the tracking store does not have it yet."""
+    """Its best model: a URI, or a folder if the model is not in the tracking store yet."""
     wer: float
     target: float
     accept: float
@@ -37,7 +37,7 @@ class Done:
 
     @classmethod
     def of(cls, gate: Gate, trained: Trained, model: str) -> Done:
-        """What is kept of a training and its gate."""
+        """Build it from a training and its gate."""
         return cls(
             number=gate.number,
             run_id=trained.run_id,
@@ -53,32 +53,32 @@ class Done:
         )
 
     def gate(self, before: float | None) -> Gate:
-        """The gate behind it; `before` is the validation WER of what it started from."""
+        """Return its gate; `before` is the validation WER of its initial model."""
         return Gate(self.number, self.wer, self.target, self.accept, before)
 
 
-def parts(config: CurriculumExperiment, whole: CutSet) -> dict[int, CutSet]:
-    """What each phase learns from; raises `AsrLabError` when the phases are not nested."""
+def training_data(config: CurriculumExperiment, train: CutSet) -> dict[int, CutSet]:
+    """Return the training data of each phase; raises `AsrLabError` if the phases are not nested."""
     numbers = [number for number in NUMBERS if not config.phase(number).train]
     shares = sorted({config.phase(number).share for number in numbers})
     settings = config.curriculum
-    made = (
-        phases(whole, shares, order=settings.order, hard_share=settings.hard_share, seed=config.run.seed)
+    nested = (
+        phases(train, shares, order=settings.order, hard_share=settings.hard_share, seed=config.run.seed)
         if shares
         else {}
     )
-    by_share = dict(zip(shares, made.values(), strict=True))
-    found = {
+    by_share = dict(zip(shares, nested.values(), strict=True))
+    by_phase = {
         number: manifest.read(phase.train) if phase.train else by_share[phase.share]
         for number in NUMBERS
         for phase in [config.phase(number)]
     }
-    check_nested({f"phase {number}": cuts for number, cuts in found.items()})
-    return found
+    check_nested({f"phase {number}": cuts for number, cuts in by_phase.items()})
+    return by_phase
 
 
 def chosen(text: str) -> tuple[int, ...]:
-    """`all`, or the number of one phase; raises `AsrLabError` for anything else."""
+    """Parse `all` or the number of one phase; raises `AsrLabError` for anything else."""
     if text == "all":
         return NUMBERS
     if text in map(str, NUMBERS):
@@ -86,19 +86,19 @@ def chosen(text: str) -> tuple[int, ...]:
     raise AsrLabError(f"no phase {text!r}", allowed="all, 1, 2, 3 or 4")
 
 
-def of_phase(config: CurriculumExperiment, number: int, learn_from: Path, pretrained: str) -> Wav2Vec2Experiment:
-    """The training that a phase is."""
+def of_phase(config: CurriculumExperiment, number: int, manifest_path: Path, pretrained: str) -> Wav2Vec2Experiment:
+    """Return the training configuration of a phase."""
     phase, settings = config.phase(number), config.curriculum
     name = f"{config.run.name or 'curriculum'}-phase{number}"
     if phase.unfreeze:
         model = Wav2Vec2Model(pretrained=pretrained, freeze_features=False)
     else:
-        head = config.model.head if number == 1 else "auto"  # a new one is new once
+        head = config.model.head if number == 1 else "auto"  # only the first phase has a new head
         model = config.model.model_copy(update={"pretrained": pretrained, "head": head})
     steps = ("epochs", "lr", "warmup_steps", "grad_clip", "patience", "min_delta")
     return Wav2Vec2Experiment(
         run=config.run.model_copy(update={"name": name, "register_as": ""}),
-        data=config.data.model_copy(update={"train": str(learn_from)}),
+        data=config.data.model_copy(update={"train": str(manifest_path)}),
         augment=config.augment.model_copy(
             update={
                 "strength": phase.augment_strength,

@@ -1,7 +1,7 @@
-"""Fine-tune by a curriculum: phases of growing data, each from the best of the one before, with a gate behind each.
+"""Curriculum fine-tuning: phases of growing data, each from the best model of the previous one, with a gate after each.
 
-One parent run has a child a phase. The same command goes on where it was cut off: phases that are done are not
-repeated, and the one that was cut off continues from its last checkpoint.
+One parent run has a child run per phase. The same command resumes an interrupted curriculum: finished phases are not
+repeated, and the interrupted one continues from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from asr_lab.config.schema import CurriculumExperiment
 from asr_lab.data import manifest
 from asr_lab.data.curriculum import check_disjoint
 from asr_lab.errors import AsrLabError
+from asr_lab.interfaces.tags import FAMILY, GATE, OVERFITS, PHASE, TEXT, VAL
 from asr_lab.interfaces.tracking import PHASES_DONE, ModelStore, Recorder, RegisteredModel, Tracker, is_tracked_uri
 from asr_lab.metrics.catalog import Format
 from asr_lab.models import load_model
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.models.wav2vec2.bases import on_hub
 from asr_lab.recipes.curriculum.gates import Gate
-from asr_lab.recipes.curriculum.phases import NUMBERS, Done, of_phase, parts
+from asr_lab.recipes.curriculum.phases import NUMBERS, Done, of_phase, training_data
 from asr_lab.recipes.recipe import Recipe
 from asr_lab.recipes.recognition.scoring import record_scores, score, wer_interval
 from asr_lab.recipes.recognition.train import Part, Trained, train
@@ -47,13 +48,13 @@ _GATES: dict[str, Format] = {"target_wer": "percent", "accept_wer": "percent"}
 
 @dataclass(frozen=True)
 class Finished:
-    """A curriculum that is over."""
+    """A finished curriculum."""
 
     run_id: str
     run_name: str
     done: list[Done]
     skipped: dict[int, str]
-    """Phase -> why it was left out."""
+    """Phase -> reason for skipping it."""
     model_uri: str
     seconds: float
 
@@ -63,7 +64,7 @@ class Finished:
         return Summary(title=self.run_name, parts=[("", Table(frame=self.table(), formats=_GATES)), ("", rows)])
 
     def table(self) -> pd.DataFrame:
-        """A row a phase, for people."""
+        """Return one row per phase, for display."""
         columns = ["number", "run_name", "wer", "target", "accept", "verdict", "seconds"]
         table = pd.DataFrame([asdict(one) for one in self.done], columns=columns)
         names = {"number": "phase", "run_name": "run", "target": "target_wer", "accept": "accept_wer"}
@@ -79,15 +80,15 @@ def curriculum(
     only: Sequence[int] = NUMBERS,
     resume_from: str = "",
 ) -> Finished:
-    """Run the phases `only`, the first from the model `resume_from` where one is given, else from `model.pretrained`.
+    """Run the phases `only`, the first from the model `resume_from` if given, else from `model.pretrained`.
 
-    Raises `AsrLabError` where a phase misses its gate; its run and the parent are marked.
+    Raises `AsrLabError` if a phase misses its gate; its run and the parent are tagged.
     """
     clock = Clock()
     use_threads(config.run.threads)
     connect_processes()
     planned = plan(config, store)
-    splits, learned = planned.splits, planned.learned
+    splits, training = planned.splits, planned.training
     start = _start(config, store, only, resume_from)
     spec = describe(
         config,
@@ -95,7 +96,7 @@ def curriculum(
         kind="curriculum",
         model_type="wav2vec2",
         name=config.run.name or "curriculum",
-        data=_digests(splits, learned) | {"start": start, "only": str(list(only))},
+        data=_digests(splits, training) | {"start": start, "only": str(list(only))},
         base=start,
     )
     with tracker.start(spec) as run:
@@ -103,26 +104,26 @@ def curriculum(
         for split in splits.values():
             run.dataset(split.dataset())
         own = "" if resume_from else start
-        course = _Course(config, tracker, store, console, run, splits, learned, spec.signature, own)
-        course.walk(only, start, course.wer_of(resume_from) if resume_from else None)
-        uri = course.conclude()
+        phases = _Phases(config, tracker, store, console, run, splits, training, spec.signature, own)
+        phases.run_all(only, start, phases.wer_of(resume_from) if resume_from else None)
+        uri = phases.conclude()
         run.metrics({"perf/seconds": clock.seconds})
-        return Finished(run.run_id, run.name, course.done, course.skipped, uri, clock.seconds)
+        return Finished(run.run_id, run.name, phases.done, phases.skipped, uri, clock.seconds)
 
 
 @dataclass(frozen=True)
 class CurriculumPlan:
-    """The splits, and what each phase learns from."""
+    """The splits, and the training data of each phase."""
 
     config: CurriculumExperiment
     splits: dict[str, Split]
-    learned: dict[int, CutSet]
+    training: dict[int, CutSet]
     warnings: list[str] = field(default_factory=list)
 
     @property
     def summary(self) -> Summary:
-        """A row a phase, and the data."""
-        rows = [self._row(number, cuts) for number, cuts in self.learned.items()]
+        """One row per phase, and the splits."""
+        rows = [self._row(number, cuts) for number, cuts in self.training.items()]
         splits = {
             name: f"{len(split.cuts):6} utterances, {split.hours:.2f} h, digest {split.digest[:8]}"
             for name, split in self.splits.items()
@@ -140,36 +141,36 @@ class CurriculumPlan:
             "patience": phase.patience,
             "target_wer": phase.target,
             "accept_wer": phase.accept,
-            "learns": "everything" if phase.unfreeze else self.config.model.tune,
+            "trains": "all layers" if phase.unfreeze else self.config.model.tune,
         }
 
 
 def plan(config: CurriculumExperiment, store: ModelStore) -> CurriculumPlan:
-    """The splits and what each phase learns from: nobody learned from is validated or tested on."""
+    """Plan the phases; raises `AsrLabError` if a training speaker is in the validation or test data."""
     paths = {"train": config.data.train, "val": config.data.val, "test": config.data.test}
     splits = {name: Split.read(name, path) for name, path in paths.items() if path}
     check_disjoint({name: split.cuts for name, split in splits.items()})
-    learned = parts(config, splits["train"].cuts)
+    training = training_data(config, splits["train"].cuts)
     if config.data.phonemes:
         check_spoken(splits)
     held_out = {name: split.cuts for name, split in splits.items() if name != "train"}
-    for number, cuts in learned.items():
-        if config.phase(number).train:  # the others are shares of data.train
+    for number, cuts in training.items():
+        if config.phase(number).train:  # otherwise a share of data.train
             check_disjoint({f"phase {number}": cuts, **held_out})
-    return CurriculumPlan(config, splits, learned)
+    return CurriculumPlan(config, splits, training)
 
 
-def _digests(splits: dict[str, Split], learned: dict[int, CutSet]) -> dict[str, str]:
-    """What the curriculum learns from and is judged by: another selection is another curriculum."""
+def _digests(splits: dict[str, Split], training: dict[int, CutSet]) -> dict[str, str]:
+    """Return the digests of all data, for the signature."""
     of_splits = {name: split.digest for name, split in splits.items()}
-    return of_splits | {f"phase{number}": manifest.digest(cuts) for number, cuts in learned.items()}
+    return of_splits | {f"phase{number}": manifest.digest(cuts) for number, cuts in training.items()}
 
 
 def _start(config: CurriculumExperiment, store: ModelStore, only: Sequence[int], resume_from: str) -> str:
-    """The pinned model of the first phase; raises `AsrLabError` when a later phase has none to start from."""
+    """Return the pinned initial model; raises `AsrLabError` if a later phase is to start without one."""
     if min(only) > 1 and not resume_from:
         raise AsrLabError(
-            f"phase {min(only)} starts from the best model of phase {min(only) - 1}, and none is named",
+            f"phase {min(only)} starts from the best model of phase {min(only) - 1}, which is not given",
             allowed="--resume-from RUN, a model's folder, or --phase all",
             next_command="asr-lab list --family curriculum --children",
         )
@@ -178,8 +179,8 @@ def _start(config: CurriculumExperiment, store: ModelStore, only: Sequence[int],
 
 
 @dataclass
-class _Course:
-    """A curriculum on its way."""
+class _Phases:
+    """The phases of a running curriculum."""
 
     config: CurriculumExperiment
     tracker: Tracker
@@ -187,79 +188,79 @@ class _Course:
     console: Console
     run: Recorder
     splits: dict[str, Split]
-    learned: dict[int, CutSet]
+    training: dict[int, CutSet]
     signature: str
     own: str
-    """The base of the configuration where the first phase starts from it, else ""."""
+    """The base of the configuration if the first phase starts from it, else ""."""
     done: list[Done] = field(default_factory=list)
     skipped: dict[int, str] = field(default_factory=dict)
 
-    def walk(self, only: Sequence[int], start: str, before: float | None) -> None:
-        """One phase after the other, but for those that are done or not needed."""
+    def run_all(self, only: Sequence[int], start: str, before: float | None) -> None:
+        """Run the phases in order, except those that are done or not needed."""
         known = from_rank_0({one.number: one for one in _read(self.run.checkpoints / PHASES_DONE)})
         self._write(list(known.values()))
         for number in only:
             model, wer = (self.done[-1].model, self.done[-1].wer) if self.done else (start, before)
             if number in known:
                 self.console.print(f"phase {number} is done: {known[number].run_name}")
-                self._keep(known[number])
+                self._add(known[number])
                 self._pass(known[number].gate(wer), model)
-            elif reason := self._needless(number):
+            elif reason := self._skip_reason(number):
                 self.skipped[number] = reason
                 self.console.print(f"phase {number} is skipped: {reason}")
             else:
                 self._phase(number, model, wer)
 
-    def _needless(self, number: int) -> str:
-        """Why a phase that unfreezes is left out; "" when it is not."""
+    def _skip_reason(self, number: int) -> str:
+        """Return why a phase that unfreezes all layers is skipped; "" if it is not."""
         last = self.done[-1] if self.done else None
         if last is None or not self.config.phase(number).unfreeze:
             return ""
         if last.verdict == "met":
             return f"phase {last.number} met its target"
-        return "" if last.falling else f"the validation WER of phase {last.number} had stopped falling"
+        return "" if last.falling else f"the validation WER of phase {last.number} had stopped improving"
 
     def _phase(self, number: int, model: str, before: float | None) -> None:
-        """Train a phase, judge it, and keep what came of it; raises `AsrLabError` when its gate stays shut."""
-        phase, kept = self.config.phase(number), self.run.checkpoints / f"phase{number}"
+        """Train a phase, apply its gate, and save its model; raises `AsrLabError` if it misses the gate."""
+        phase, saved = self.config.phase(number), self.run.checkpoints / f"phase{number}"
 
         def done_of(trained: Trained) -> Done:
             gate = Gate(number, trained.val_wer, phase.target, phase.accept, before)
-            return Done.of(gate, trained, trained.model_uri if is_tracked_uri(trained.model_uri) else str(kept))
+            return Done.of(gate, trained, trained.model_uri if is_tracked_uri(trained.model_uri) else str(saved))
 
-        def judge(child: Recorder, trained: Trained) -> None:
-            """What is known of the phase, on the disk before its run ends: an ended one is not continued."""
+        def save(child: Recorder, trained: Trained) -> None:
+            """Save model and outcome before the run ends, since an ended run is not resumed."""
             done = done_of(trained)
             gate = done.gate(before)
-            overfitted = {"asr_lab.overfits": "true"} if done.overfits else {}
-            child.tags({"asr_lab.phase": str(number), "asr_lab.gate": gate.verdict, **overfitted})
+            overfitted = {OVERFITS: "true"} if done.overfits else {}
+            child.tags({PHASE: str(number), GATE: gate.verdict, **overfitted})
             child.metrics({"gate/target": gate.target, "gate/accept": gate.accept})
-            shutil.copytree(child.checkpoints / BEST, kept, dirs_exist_ok=True)
+            shutil.copytree(child.checkpoints / BEST, saved, dirs_exist_ok=True)
             self._write([*self.done, done])
 
         config = of_phase(self.config, number, self._manifest(number), model)
-        part = Part(family="curriculum", kind="phase", parent=self.run.run_id, name=config.run.name, conclude=judge)
+        part = Part(family="curriculum", kind="phase", parent=self.run.run_id, name=config.run.name, conclude=save)
         trained = from_rank_0(train(config, self.tracker, self.console, store=self.store, part=part))
         done = from_rank_0(done_of(trained))
         gate = done.gate(before)
-        self._keep(done)
-        self.console.print(f"{gate}" + (", over-fitted" if done.overfits else ""))
+        self._add(done)
+        self.console.print(f"{gate}" + (", overfitted" if done.overfits else ""))
         self._pass(gate, model)
 
     def _pass(self, gate: Gate, model: str) -> None:
-        """Raise `AsrLabError`, and mark the run, where the gate behind the last phase, from `model`, stays shut."""
-        if not gate.goes_on:
-            self.run.tags({"asr_lab.gate": f"phase {gate.number} {gate.verdict}"})
+        """Raise `AsrLabError`, and tag the run, if the last phase, which started from `model`, misses its gate."""
+        if not gate.passes:
+            self.run.tags({GATE: f"phase {gate.number} {gate.verdict}"})
             self._record()
             raise gate.refuse(self.done[-1].run_name, "" if model == self.own else model)
 
     def _manifest(self, number: int) -> Path:
-        """Where the phase's utterances are written: it stays, for the phase's `config.yaml` names it."""
+        """Write the phase's manifest and return its path, which the phase's `config.yaml` refers to."""
         path = Path("phases") / self.signature / f"phase{number}{manifest.SUFFIX}"
-        manifest.write(self.learned[number], path)  # again where it is continued: the audio may have moved
+        manifest.write(self.training[number], path)  # also when resuming: the audio may have moved
         return path
 
-    def _keep(self, done: Done) -> None:
+    def _add(self, done: Done) -> None:
         self.done.append(done)
         step = done.number
         self.run.metrics({"phase/val_wer": done.wer, "phase/target": done.target, "phase/accept": done.accept}, step)
@@ -268,13 +269,13 @@ class _Course:
         write_text(self.run.checkpoints / PHASES_DONE, json.dumps([asdict(one) for one in done]))
 
     def wer_of(self, model: str) -> float:
-        """The validation WER of a model that phases start from, on what gates are judged by."""
+        """Return the validation WER of an initial model, on the same utterances as the gates."""
         recognizer = load_model(self.store.resolve(model), self.store.resolve)
         cuts = self._validated(recognizer)
         return wer_interval(score(cuts, recognizer.hypotheses(cuts), recognizer.normalizer)).value
 
     def _validated(self, recognizer: Recognizer) -> CutSet:
-        """What of the validation data a training looks at."""
+        """Return the validation utterances that a training uses."""
         return filter_split(self.splits["val"], recognizer, self.config.data.max_duration_s).cuts
 
     def _record(self) -> None:
@@ -285,27 +286,27 @@ class _Course:
         self.run.note("\n".join(lines))
 
     def conclude(self) -> str:
-        """Score the last phase's model, and register it under `run.register_as`; its URI."""
+        """Score the last phase's model, and register it under `run.register_as`; return its URI."""
         self._record()
         if not self.done:
             return ""
         last, config = self.done[-1], self.config
         folder = self.store.resolve(last.model)
         recognizer = load_model(folder, self.store.resolve)
-        self.run.tags({"asr_lab.text": recognizer.normalizer.name})
+        self.run.tags({TEXT: recognizer.normalizer.name})
         chosen = {"val": self._validated(recognizer)} | {n: s.cuts for n, s in self.splits.items() if n == "test"}
         for name, cuts in chosen.items():
             hypotheses, phonemes = recognizer.hypotheses(cuts), config.data.phonemes
             table = score(cuts, hypotheses, recognizer.normalizer, in_phonemes=phonemes)
             record_scores(self.run, table, name, f"{self.run.name} on {name}")
         if config.run.register_as and recognizer.base_folder:
-            recognizer.merge()  # the folder of its base is on this machine alone
+            recognizer.merge()  # its base is a folder on this machine
             folder = self.run.checkpoints / "merged"
             recognizer.save(folder)
         model = RegisteredModel(
             name=config.run.register_as or "wav2vec2",
             files={"model": folder},
-            tags={"asr_lab.family": "curriculum", "asr_lab.val_wer": f"{last.wer:.4f}"},
+            tags={FAMILY: "curriculum", f"{VAL}wer": f"{last.wer:.4f}"},
         )
         return self.run.model(model, register=bool(config.run.register_as))
 

@@ -1,4 +1,4 @@
-"""Score a model of pronunciation on a manifest: its verdicts by its own thresholds, beside what it has to beat."""
+"""Evaluate a pronunciation model on a manifest with its own thresholds, and compare it with baselines."""
 
 from __future__ import annotations
 
@@ -31,28 +31,28 @@ from asr_lab.system.resources import Clock
 
 @dataclass(frozen=True)
 class EvaluatedPronunciation:
-    """The figures of one evaluation."""
+    """A finished evaluation."""
 
     run_id: str
     run_name: str
     assessed: scoring.Assessed
     predictors: pd.DataFrame
-    """A row a predictor (`scoring.summary`)."""
+    """One row per predictor (`scoring.summary`)."""
     notes: list[str]
     seconds: float
 
     @property
     def table(self) -> pd.DataFrame:
-        """A row an utterance."""
+        """One row per utterance."""
         return self.assessed.table
 
     @property
     def summary(self) -> Summary:
         intervals = {"error_f1": self.assessed.f1["model"], "pr_auc": self.assessed.pr_auc}
         rows = {
-            name: f"{found.value:.3f}, {interval_text(found.low, found.high, '.3f')} ({SCORER})"
-            for name, found in intervals.items()
-            if found
+            name: f"{interval.value:.3f}, {interval_text(interval.low, interval.high, '.3f')} ({SCORER})"
+            for name, interval in intervals.items()
+            if interval
         }
         rows["utterances"] = f"{len(self.table)}, {self.seconds:.1f} s"
         return Summary(title=self.run_name, parts=[("", Table(frame=self.predictors)), ("", rows)], notes=self.notes)
@@ -61,7 +61,7 @@ class EvaluatedPronunciation:
 def evaluate_pronunciation(
     planned: EvaluationPlan, tracker: Tracker, console: Console, store: ModelStore
 ) -> EvaluatedPronunciation:
-    """Figures, table and parts of a split, recorded as a run of kind `evaluate`; nothing is chosen here."""
+    """Score a split and record it as a run of kind `evaluate`; no threshold is chosen here."""
     config, settings, split, uri = planned.config, planned.config.evaluate, planned.split, planned.uri
     clock, assessor = Clock(), planned.recognizer
     assert isinstance(assessor, Assessor)  # its family names this function
@@ -69,7 +69,7 @@ def evaluate_pronunciation(
         raise AsrLabError(
             "evaluate.phonemes and --adapter are for recognisers of text",
             where=uri,
-            allowed="neither: a model of pronunciation always says phonemes",
+            allowed="neither: the output of a pronunciation model is phonemes",
         )
     check_pronunciations(split.cuts, settings.data)
     scoring.refuse_crowded(split, assessor)
@@ -111,9 +111,9 @@ def evaluate_pronunciation(
 def _record_learners(
     run: Recorder, split: Split, assessed: scoring.Assessed, decisions: Decisions, uri: str
 ) -> list[str]:
-    """Log a page for each speaker, with their audio; what is left out, a line each."""
+    """Log a page with audio for each speaker; return one line per omission."""
     if decisions.calibration is None:
-        return ["no learners' pages: scores of 0-100 are calibrated on validation data with errors, which it had not"]
+        return ["no learner pages: the model has no calibration of scores, its validation data had no errors"]
     notes = []
     for speaker, rows in assessed.table.groupby("speaker"):
         mine = set(rows["id"])

@@ -1,4 +1,4 @@
-"""A training of pronunciation assessment before anything is spent: data checked, and where the model starts from."""
+"""Plan a training of pronunciation assessment: check the data, and build the initial model."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from asr_lab.units import SAMPLE_RATE
 
 @dataclass(frozen=True)
 class PronunciationPlan(TrainingPlan):
-    """All that is known before anything is spent."""
+    """The plan of a training."""
 
     config: PronunciationExperiment
     recognizer: Assessor
 
     @property
     def tested(self) -> list[str]:
-        """The splits that the best model is tested on, validation among them."""
+        """The splits that the best model is evaluated on, including validation."""
         return [name for name in SPLITS[1:] if name in self.splits]
 
 
 def plan(config: PronunciationExperiment, store: ModelStore) -> PronunciationPlan:
-    """Read and check the data, and build the model; nothing is recorded."""
+    """Read and check the data, and build the model; record nothing."""
     speech = {name: path for name, path in config.manifests().items() if name != "noise"}
     splits = {name: Split.read(name, path) for name, path in speech.items()}
     for split in splits.values():
@@ -65,7 +65,7 @@ def plan(config: PronunciationExperiment, store: ModelStore) -> PronunciationPla
 def _refuse_val_without_errors(config: PronunciationExperiment, val: Split) -> None:
     if config.train.choose == "error_f1" and not any(any(pronunciation(cut).errors) for cut in val.cuts):
         raise AsrLabError(
-            "no phoneme of the validation data is wrong, so no epoch has an F1 of errors to be chosen by",
+            "train.choose=error_f1 needs errors, and the validation data has no mispronounced phoneme",
             where=val.path,
             allowed="validation data with errors, or train.choose=per",
         )
@@ -83,7 +83,7 @@ def _filter_split(split: Split, assessor: Assessor, max_duration_s: float, faste
 
 
 def _start(config: PronunciationExperiment, store: ModelStore) -> tuple[Assessor, PronunciationExperiment, str]:
-    """The model before training, the configuration as it really is, and the URI of what it starts from."""
+    """Return (initial model, resolved configuration, URI of the base)."""
     base = config.model.pretrained
     if not base:
         shape = front_end.tiny(config.model)
@@ -92,32 +92,29 @@ def _start(config: PronunciationExperiment, store: ModelStore) -> tuple[Assessor
     if not bases.on_hub(base):
         base = store.resolve_version(base)
         folder = Path(bases.Source.of(base, store.resolve).location)
-        if _is_ours(folder):
-            return _from_ours(config, base, folder)
-    return _from_elsewhere(config, bases.Source.of(base, store.resolve))
+        if _is_pronunciation_model(folder):
+            return _from_pronunciation_model(config, base, folder)
+    return _from_encoder(config, bases.Source.of(base, store.resolve))
 
 
-def _from_elsewhere(
+def _from_encoder(
     config: PronunciationExperiment, source: bases.Source
 ) -> tuple[Assessor, PronunciationExperiment, str]:
-    """With an encoder of the wav2vec2 family, of the hub, a folder or a registry."""
+    """Start from an encoder of the wav2vec2 family: from the hub, a folder or the registry."""
     shape, base = source.config(), source.base
     if bases.on_hub(base) and not source.revision and getattr(shape, "_commit_hash", None):
-        base = f"{base}@{shape._commit_hash}"  # the same base for ever
+        base = f"{base}@{shape._commit_hash}"  # pins the revision
     shape = bases.for_ctc(shape, len(CLASS_OF), {})
     model = network.PronunciationModel(_shape(config, shape, "own"))
     model.encoder.load_state_dict(encoder_of(source.network(shape)).state_dict())
-    config = _as_it_is(config, base, model.config)
+    config = _resolved(config, base, model.config)
     return _assessor(config, model, source.feature_extractor(shape)), config, base
 
 
-def _from_ours(
+def _from_pronunciation_model(
     config: PronunciationExperiment, base: str, folder: Path
 ) -> tuple[Assessor, PronunciationExperiment, str]:
-    """With the encoder of a model of this recipe, and all of its head that fits: what a plain recogniser learned, too.
-
-    A head of the same kind and sizes goes on learning; of another one the layers that it shares do.
-    """
+    """Start from a model of this recipe: its encoder, and the weights of its head with the same names and shapes."""
     old = load_recognizer(folder)
     shape = old.model.encoder.config
     model = network.PronunciationModel(_shape(config, shape, old.model.config.front_end))
@@ -128,12 +125,12 @@ def _from_ours(
         if name in own and own[name].shape == value.shape and not name.startswith("weighted.")
     }
     model.load_state_dict(fitting, strict=False)
-    config = _as_it_is(config, base, model.config)
+    config = _resolved(config, base, model.config)
     return _assessor(config, model, old.feature_extractor), config, base
 
 
 def _assessor(config: PronunciationExperiment, model: network.PronunciationModel, extractor: Any) -> Assessor:
-    """The model with its phonemes; of the encoder learns what the configuration says."""
+    """Return the model with its phonemes, and freeze its encoder as configured."""
     if config.train.encoder_lr == 0:
         model.encoder.requires_grad_(False)
     elif config.model.pretrained and config.model.freeze_features and model.config.front_end == "own":
@@ -153,9 +150,9 @@ def _shape(config: PronunciationExperiment, encoder: Any, front: str) -> Pronunc
     )
 
 
-def _as_it_is(config: PronunciationExperiment, base: str, shape: PronunciationConfig) -> PronunciationExperiment:
-    """The configuration with the encoder's own sizes; raises `AsrLabError` when others were asked for."""
-    encoder, asked = shape.encoder_config, config.model
+def _resolved(config: PronunciationExperiment, base: str, shape: PronunciationConfig) -> PronunciationExperiment:
+    """Return the configuration with the encoder's sizes; raises `AsrLabError` if it sets others."""
+    encoder, settings = shape.encoder_config, config.model
     has = {
         "hidden_size": encoder.hidden_size,
         "num_layers": encoder.num_hidden_layers,
@@ -163,20 +160,20 @@ def _as_it_is(config: PronunciationExperiment, base: str, shape: PronunciationCo
     }
     usual = PronunciationModel.model_fields
     wrong = [
-        f"model.{name}={getattr(asked, name)} (it has {value})"
+        f"model.{name}={getattr(settings, name)} (it has {value})"
         for name, value in has.items()
-        if getattr(asked, name) not in (value, usual[name].default)
+        if getattr(settings, name) not in (value, usual[name].default)
     ]
     if wrong:
         raise AsrLabError(
-            f"what is asked for is not what the pretrained encoder is: {', '.join(wrong)}",
+            f"the pretrained encoder has other sizes: {', '.join(wrong)}",
             where=base,
-            hint="leave these keys out: they are taken over",
+            hint="leave these keys out: they are those of the encoder",
         )
-    return config.model_copy(update={"model": asked.model_copy(update={**has, "pretrained": base})})
+    return config.model_copy(update={"model": settings.model_copy(update={**has, "pretrained": base})})
 
 
-def _is_ours(folder: Path) -> bool:
+def _is_pronunciation_model(folder: Path) -> bool:
     try:
         shape = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -1,7 +1,7 @@
-"""A model of pronunciation on a split: its table, what is decided by it, and how that is recorded.
+"""Score a pronunciation model on a split: assessment table, flags, metrics, and their record.
 
-Beside the model stand a predictor that hears nothing, one that flags everything, GOP with thresholds of each phoneme,
-the model fused with GOP, and the model asked about the wrong text.
+Baselines are a predictor without audio, one that flags everything, and GOP with a threshold per phoneme; variants are
+the model fused with GOP, and the model given the wrong text.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from asr_lab.units import frames_needed, num_samples
 
 _MOST_WRONG_TEXTS = 100
 _BATCH = 16
-_MOST_PARTS = 60  # of a kind (L1, speaker, phoneme) that become metrics
+_MOST_PARTS = 60  # largest number of values per kind (L1, speaker, phoneme) logged as metrics
 
 
 def assess(assessor: Assessor, cuts: CutSet, batch_size: int = 16, progress: Progress | None = None) -> pd.DataFrame:
-    """The assessment table: one row an utterance, reference beside what the model says (no verdicts yet)."""
-    said = dict(assessor.iterate_assessments(cuts, batch_size, progress))
+    """Return the assessment table: one row per utterance with annotation and prediction, without flags."""
+    assessments = dict(assessor.iterate_assessments(cuts, batch_size, progress))
     rows = []
     for cut in cuts:
-        truth, judged = pronunciation(cut), said[cut.id]
+        truth, assessment = pronunciation(cut), assessments[cut.id]
         row: dict[str, Any] = {
             "id": cut.id,
             "text": manifest.text(cut),
@@ -50,12 +50,12 @@ def assess(assessor: Assessor, cuts: CutSet, batch_size: int = 16, progress: Pro
             "perceived": list(truth.perceived),
             "insertions": [list(slot) for slot in truth.insertions],
             "errors": list(truth.errors),
-            "recognised": judged.recognised,
-            "error_score": judged.error_score,
-            "gop": judged.gop,
-            "spans": [list(span) for span in judged.spans],
+            "recognised": assessment.recognised,
+            "error_score": assessment.error_score,
+            "gop": assessment.gop,
+            "spans": [list(span) for span in assessment.spans],
         }
-        optional = {"diagnosis": judged.diagnosis, "score": judged.score, "phone_scores": truth.scores}
+        optional = {"diagnosis": assessment.diagnosis, "score": assessment.score, "phone_scores": truth.scores}
         row |= {name: list(values) for name, values in optional.items() if values is not None}
         row |= {name: manifest.field(cut, name) for name in SLICES if manifest.field(cut, name) not in (None, "")}
         rows.append(row)
@@ -64,7 +64,7 @@ def assess(assessor: Assessor, cuts: CutSet, batch_size: int = 16, progress: Pro
 
 @dataclass(frozen=True)
 class Assessed:
-    """A split's table with the model's verdicts, and its figures by name (None where undefined)."""
+    """A split's table with the model's flags, and its metrics by name (None if undefined)."""
 
     table: pd.DataFrame
     figures: Mapping[str, float | None]
@@ -72,16 +72,16 @@ class Assessed:
     """Predictor (`model`, `gop`, `fused`) -> F1 of the error class with its interval."""
     pr_auc: Interval | None
     over_gop: Mapping[str, Interval]
-    """`error_f1` and `pr_auc` of the model less those of GOP on the same utterances; empty where undefined."""
+    """`error_f1` and `pr_auc` of the model minus those of GOP on the same utterances; without undefined ones."""
 
 
 def decide(table: pd.DataFrame, decisions: Decisions) -> Assessed:
-    """Verdicts and figures of a table, and those of what stands beside the model under a name of their own."""
+    """Compute flags and metrics of the model; those of baselines and variants are prefixed with their name."""
     own = metrics.flagged(table, "error_score", decisions.threshold)
     flagged, figures = {"model": own}, {"model": metrics.detection(own, "error_score")}
     if decisions.gop_thresholds:
-        heard = table.drop(columns="diagnosis", errors="ignore")
-        flagged["gop"] = metrics.flagged(heard, "gop", decisions.gop_thresholds)
+        without_diagnosis = table.drop(columns="diagnosis", errors="ignore")
+        flagged["gop"] = metrics.flagged(without_diagnosis, "gop", decisions.gop_thresholds)
         figures["gop"] = metrics.detection(flagged["gop"], "gop")
     if decisions.fusion:
         own = metrics.fused(own, decisions.fusion)
@@ -92,28 +92,28 @@ def decide(table: pd.DataFrame, decisions: Decisions) -> Assessed:
         "flag_all": metrics.flag_all(table),
         "hierarchy": metrics.hierarchy(table),
     }
-    found: dict[str, float | None] = {"per": metrics.per(table).value, **figures.pop("model")}
-    found |= metrics.score_figures(table)
-    found |= {f"{name}/{key}": value for name, one in figures.items() for key, value in one.items()}
+    values: dict[str, float | None] = {"per": metrics.per(table).value, **figures.pop("model")}
+    values |= metrics.score_figures(table)
+    values |= {f"{name}/{key}": value for name, one in figures.items() for key, value in one.items()}
     f1 = {name: metrics.f1_interval(one) for name, one in flagged.items()}
     auc, over = metrics.pr_auc_interval(own, "error_score"), _over_gop(flagged)
     bounds = {"error_f1": f1["model"], "pr_auc": auc, **{f"over_gop/{name}": one for name, one in over.items()}}
     for name, interval in bounds.items():
         if interval:
-            found |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
-    found |= {f"over_gop/{name}": one.value for name, one in over.items()}
-    return Assessed(own, found, f1, auc, over)
+            values |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
+    values |= {f"over_gop/{name}": one.value for name, one in over.items()}
+    return Assessed(own, values, f1, auc, over)
 
 
 def _over_gop(flagged: Mapping[str, pd.DataFrame]) -> dict[str, Interval]:
     if "gop" not in flagged:
         return {}
     gop, own = flagged["gop"], flagged["model"]
-    found = {
+    differences = {
         "error_f1": metrics.f1_difference(gop, own),
         "pr_auc": metrics.pr_auc_difference(gop, "gop", own, "error_score"),
     }
-    return {name: interval for name, interval in found.items() if interval}
+    return {name: interval for name, interval in differences.items() if interval}
 
 
 def refuse_crowded(split: Split, assessor: Assessor) -> None:
@@ -123,7 +123,7 @@ def refuse_crowded(split: Split, assessor: Assessor) -> None:
         raise AsrLabError(
             f"{len(crowded)} utterances have more phonemes than frames: {listing(crowded, 5)}",
             where=split.path,
-            hint="their audio is cut off, or their text is another one's",
+            hint="their audio is truncated, or they have the text of another utterance",
         )
 
 
@@ -133,9 +133,9 @@ def _fits(assessor: Assessor, cut: Cut, canonical: Sequence[str]) -> bool:
 
 
 def wrong_text(assessor: Assessor, cuts: CutSet, assessed: Assessed, threshold: float) -> dict[str, float]:
-    """How much is flagged when utterances are held against another one's sentence, and when against their own.
+    """Return the share of flagged phonemes for the text of another utterance, and for the right text.
 
-    The former of at most a hundred utterances. A model that listens flags far more of a sentence that was not said.
+    The former is measured on at most 100 utterances. A model that uses the audio flags far more of a wrong text.
     """
     chosen = sorted(cuts, key=lambda cut: (cut.duration, cut.id))[-_MOST_WRONG_TEXTS:]
     texts = [pronunciation(cut).canonical for cut in chosen]
@@ -157,7 +157,7 @@ def wrong_text(assessor: Assessor, cuts: CutSet, assessed: Assessed, threshold: 
 def record(
     run: Recorder, assessed: Assessed, split: str, *, step: int = 0, more: Mapping[str, float] | None = None
 ) -> list[str]:
-    """Log a split's figures, their parts and its table under `eval/`; what is undefined and why, a line each."""
+    """Log a split's metrics, their parts and its table under `eval/`; return notes, such as undefined metrics."""
     table = assessed.table
     known = {f"{split}/{name}": value for name, value in assessed.figures.items() if value is not None}
     known |= {f"{split}/{name}": value for name, value in (more or {}).items()}
@@ -174,9 +174,10 @@ def record(
     if assessed.pr_auc and not run.minimal:
         run.figure(detection_figure(table, split), f"eval/{split}_detection.png")
     over = [f"{name} {_signed(one)}" for name, one in assessed.over_gop.items()]
-    notes = [f"{split}: the model over GOP, with 95 % intervals: {', '.join(over)}"] if over else []
-    told = metrics.undefined({k: v for k, v in assessed.figures.items() if "/" not in k and "score" not in k}, split)
-    return [*notes, told] if told else notes
+    notes = [f"{split}: difference of the model to GOP, with 95 % intervals: {', '.join(over)}"] if over else []
+    main = {name: value for name, value in assessed.figures.items() if "/" not in name and "score" not in name}
+    undefined = metrics.undefined(main, split)
+    return [*notes, undefined] if undefined else notes
 
 
 def _signed(interval: Interval) -> str:
@@ -184,14 +185,14 @@ def _signed(interval: Interval) -> str:
 
 
 def summary(assessed: Mapping[str, Assessed]) -> pd.DataFrame:
-    """A row a split and predictor: what a person wants to see first."""
+    """Return one row per split and predictor, with the main metrics."""
     rows: list[dict[str, object]] = []
-    for split, found in assessed.items():
+    for split, one in assessed.items():
         for name in ("model", "fused", "gop", "trivial", "flag_all"):
             prefix = "" if name == "model" else f"{name}/"
-            values = {key: found.figures.get(prefix + key) for key in _SHOWN}
+            values = {key: one.figures.get(prefix + key) for key in _SHOWN}
             if any(value is not None for value in values.values()):
-                interval = found.f1.get(name)
+                interval = one.f1.get(name)
                 bounds = f"{interval.low:.1%} to {interval.high:.1%}" if interval else ""
                 first = {"split": split, "predictor": name, "error_f1": values["error_f1"], "95 % interval": bounds}
                 rows.append({**first, **values})

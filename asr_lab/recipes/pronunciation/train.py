@@ -1,4 +1,4 @@
-"""Train a model of pronunciation assessment: manifests -> model -> verdicts on validation -> figures -> a run."""
+"""Train a model of pronunciation assessment: data, training, thresholds on validation, evaluation, record."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from transformers import TrainerCallback, TrainerState
 
 from asr_lab.config.schema import PronunciationExperiment
 from asr_lab.interfaces.in_memory import FolderStore
+from asr_lab.interfaces.tags import FAMILY, VAL
 from asr_lab.interfaces.tracking import ModelStore, Recorder, RegisteredModel, Tracker
 from asr_lab.metrics.pronunciation import SCORER
 from asr_lab.models.pronunciation.assessor import Assessor, load_recognizer
@@ -32,7 +33,7 @@ from asr_lab.training.callbacks import KeepBest, KeepEach
 from asr_lab.units import hms
 
 _HIGHER = {"error_f1": True, "per": False, "loss": False}
-"""What a best epoch is kept by -> whether more is better."""
+"""Criterion of the best epoch -> whether higher is better."""
 
 _NO_ERROR_HEAD = (
     "loss.errors=0: only phoneme recognition was trained; errors are detected by GOP, not in the rows model and fused"
@@ -47,13 +48,13 @@ class Trained:
     run_name: str
     model_uri: str
     table: pd.DataFrame
-    """A row a split and predictor (`assessment.summary`)."""
+    """One row per split and predictor (`scoring.summary`)."""
     notes: list[str]
     seconds: float
 
     @property
     def summary(self) -> Summary:
-        """Model, trivial predictors, GOP and fusion on each split, one below the other."""
+        """Model, trivial predictors, GOP and fusion on each split."""
         rows = {"model": self.model_uri, "time": hms(self.seconds)}
         return Summary(title=self.run_name, parts=[("", Table(frame=self.table)), ("", rows)], notes=self.notes)
 
@@ -66,7 +67,7 @@ def train(
     store: ModelStore | None = None,
     own: bool = False,
 ) -> Trained:
-    """Train, keep the best epochs, choose thresholds on validation, test, and register under `run.register_as`."""
+    """Train, save the best epochs, choose thresholds on validation, test, and register under `run.register_as`."""
     clock = Clock()
     use_threads(config.run.threads)
     planned = plan(config, store or FolderStore())
@@ -101,7 +102,7 @@ def _folder_of(criterion: str, chosen: str) -> str:
 def _keepers(
     planned: PronunciationPlan, run: Recorder, console: Console, validator: Validator, folder: Path
 ) -> list[TrainerCallback]:
-    """What keeps the best epoch by each figure; patience counts by the one that is chosen."""
+    """Return callbacks that save the best epoch by each criterion; patience applies to the chosen one."""
     settings, save = planned.config.train, planned.recognizer.save
     keepers = []
     for name, higher in _HIGHER.items():
@@ -134,23 +135,23 @@ def _conclude(planned: PronunciationPlan, run: Recorder, clock: Clock, state: Tr
     run.table(shown, "summary.parquet")
     size = sum(file.stat().st_size for file in (folder / BEST).glob("*.safetensors"))
     run.metrics({"model/size_mb": size / 1e6})
-    uri = _keep_model(planned, run, best, figures[chosen])
+    uri = _log_models(planned, run, best, figures[chosen])
     run.metrics({"perf/seconds": clock.seconds, **clock.peak_memory()})
     run.text(json.dumps(state.log_history, indent=1), "training_log.json")
-    found = f"best epoch {figures['epoch']:.0f} by val/{chosen} {figures[chosen]:.3f} ({SCORER}); {uri}"
-    run.note("\n\n".join([found, *notes, *planned.leakage.notes()]))
+    best_epoch = f"best epoch {figures['epoch']:.0f} by val/{chosen} {figures[chosen]:.3f} ({SCORER}); {uri}"
+    run.note("\n\n".join([best_epoch, *notes, *planned.leakage.notes()]))
     return Trained(run.run_id, run.name, uri, shown, notes, clock.seconds)
 
 
-def _keep_model(planned: PronunciationPlan, run: Recorder, best: Assessor, figure: float) -> str:
-    """Log the best model, and the best ones by the other figures as files; the URI of the former."""
+def _log_models(planned: PronunciationPlan, run: Recorder, best: Assessor, figure: float) -> str:
+    """Log the best model, and those of the other criteria as files; return the URI of the former."""
     config, folder = planned.config, run.checkpoints
     for other in sorted(folder.glob(f"{BEST}-*")) if not run.minimal else ():
         run.file(other)
     model = RegisteredModel(
         name=config.run.register_as or best.kind,
         files={"model": folder / BEST},
-        tags={"asr_lab.family": config.recipe, f"asr_lab.val_{config.train.choose}": f"{figure:.4f}"},
+        tags={FAMILY: config.recipe, f"{VAL}{config.train.choose}": f"{figure:.4f}"},
     )
     return run.model(model, register=bool(config.run.register_as))
 

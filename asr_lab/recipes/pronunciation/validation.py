@@ -1,4 +1,4 @@
-"""What is counted on validation data after each epoch of pronunciation training, and the examples that are shown."""
+"""Validation metrics after each epoch of pronunciation training, and printed examples."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from asr_lab.models.pronunciation.assessor import Assessor, decode_phonemes
 from asr_lab.system.distributed import rank_and_world_size
 from asr_lab.system.files import write_text
 
-_BINS = 500  # of the probability of an error: thresholds that F1 is tried at
+_BINS = 500  # of the probability of an error; their bounds are the candidate thresholds
 
 
 @dataclass(frozen=True)
 class PronunciationSums:
-    """The tally: loss, errors of recognition, and histograms of the error head's answers to right and wrong phonemes.
+    """Sums over utterances: loss, recognition errors, and histograms of error scores of correct and wrong phonemes.
 
-    Histograms add up over ranks, and the best F1 of all thresholds between bins can be read off them.
+    Histograms add up over ranks; the best F1 over thresholds between bins is computed from them.
     """
 
     loss: float
@@ -53,17 +53,17 @@ class PronunciationSums:
         return cls(loss, utterances, phone_errors, phones, bins[:_BINS], bins[_BINS:])
 
     def metrics(self) -> dict[str, float]:
-        """`eval_loss`, `eval_per`, and where anything is wrong `eval_error_f1` at its best threshold."""
-        found = {
+        """Return `eval_loss`, `eval_per`, and with any error `eval_error_f1` at its best threshold."""
+        values = {
             "eval_loss": self.loss / max(self.utterances, 1),
             "eval_per": self.phone_errors / max(self.phones, 1),
         }
         f1 = best_f1(np.asarray(self.right), np.asarray(self.wrong))
-        return found if f1 is None else {**found, "eval_error_f1": f1}
+        return values if f1 is None else {**values, "eval_error_f1": f1}
 
 
 def best_f1(right: npt.NDArray[np.float64], wrong: npt.NDArray[np.float64]) -> float | None:
-    """The best F1 of the error class over thresholds between bins of both histograms; None where nothing is wrong."""
+    """Return the best F1 of the error class over thresholds between bins of both histograms; None without errors."""
     if not wrong.sum():
         return None
     hits, false = wrong[::-1].cumsum(), right[::-1].cumsum()
@@ -71,7 +71,7 @@ def best_f1(right: npt.NDArray[np.float64], wrong: npt.NDArray[np.float64]) -> f
 
 
 class Validator:
-    """Counts on this rank's share of the validation data; `examples` are rows of the first utterances, if any."""
+    """Compute sums on this rank's share of the validation data; `examples` are rows of the first utterances."""
 
     def __init__(self, assessor: Assessor, cuts: CutSet, batch_size: int, num_examples: int) -> None:
         self.assessor, self.cuts, self.batch_size = assessor, cuts, batch_size
@@ -119,15 +119,15 @@ def _example(cut: Cut, recognised: list[str], scores: list[float]) -> dict[str, 
 
 
 def example_lines(row: dict[str, Any]) -> list[str]:
-    """An example for people: what should have been said, what was, and what the model says, one above the other.
+    """Render an example: canonical, perceived and recognised phonemes, annotated and predicted errors, in columns.
 
-    `!` marks an error; where the model sees one, it stands by its probability in tenths.
+    `!` marks an error; a prediction is the probability in tenths.
     """
     marks = ["!" if error else "." for error in row["errors"]]
     sure = [str(min(9, int(10 * score))) if score >= 0.1 else "." for score in row["error_score"]]
     lines = [
         ("canonical", row["canonical"]),
-        ("said", row["perceived"]),
+        ("perceived", row["perceived"]),
         ("recognised", row["recognised"]),
         ("wrong", marks),
         ("predicted", sure),
@@ -140,9 +140,9 @@ def example_lines(row: dict[str, Any]) -> list[str]:
 
 
 class ShowExamples(TrainerCallback):  # type: ignore[misc]
-    """Prints the validator's examples after each epoch, and logs those of all epochs as a table.
+    """Print the validator's examples after each epoch, and log those of all epochs as a table.
 
-    They are kept in a file beside the checkpoints, so a resumed training goes on with its table.
+    A file beside the checkpoints stores them, so a resumed training continues its table.
     """
 
     def __init__(self, validator: Validator, run: Recorder, console: Console, folder: Path) -> None:

@@ -83,7 +83,7 @@ def record_scores(
 ) -> Interval:
     """Log a split's WER with interval, CER, those of its slices, and under `eval/` its tables, page and figure.
 
-    A table in phonemes has its PER logged too. Of a brief run there are no pages and figures.
+    A table in phonemes has its PER logged too. A minimal run logs no pages and figures.
 
     `step` lies behind those of a curve of the same name: MLflow shows the value of the largest step. `audio` is
     utterance id -> data URI for the page.

@@ -21,6 +21,7 @@ from transformers import TrainerCallback, TrainerState
 from asr_lab.config.schema import RecognitionExperiment
 from asr_lab.data.batches import InOrder, for_model, loader
 from asr_lab.interfaces.in_memory import FolderStore
+from asr_lab.interfaces.tags import FAMILY, VAL
 from asr_lab.interfaces.tracking import FinishedRun, ModelStore, Recorder, RegisteredModel, RunSpec, Tracker
 from asr_lab.metrics.significance import Interval
 from asr_lab.models import load_model
@@ -201,7 +202,7 @@ def _conclude(planned: RecognitionPlan, run: Recorder, clock: Clock, state: Trai
     model = RegisteredModel(
         name=config.run.register_as or config.recipe,
         files={"model": best_folder},
-        tags={"asr_lab.family": config.recipe, "asr_lab.val_wer": f"{figures['wer']:.4f}"},
+        tags={FAMILY: config.recipe, f"{VAL}wer": f"{figures['wer']:.4f}"},
     )
     uri = run.model(model, register=bool(config.run.register_as))
     test = tested if "test" in planned.splits else None

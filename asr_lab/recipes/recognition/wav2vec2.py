@@ -112,7 +112,7 @@ def _from_trained(config: Wav2Vec2Experiment, cuts: CutSet, base: str, store: Mo
 def _refuse_new_head(settings: Wav2Vec2Model, base: str) -> None:
     if settings.head == "new":
         raise AsrLabError(
-            "model.head=new on a model of adapters: new adapters would have no base that is kept",
+            "model.head=new on a model of adapters: new adapters would have no saved base",
             where=base,
             allowed="model.head=keep, or a base that was trained with model.merged=true",
         )

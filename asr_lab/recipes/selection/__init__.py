@@ -1,1 +1,1 @@
-"""Active selection: which utterances of a pool are worth transcribing."""
+"""Active selection: choose the utterances of a pool to transcribe next."""

@@ -122,13 +122,13 @@ def peek(path: Path) -> dict[str, Any]:
 
 
 def _read(path: Path, create: Callable[[str], IO[bytes] | None]) -> dict[str, Any]:
-    found: dict[str, dict[str, Any]] = {}
+    members: dict[str, dict[str, Any]] = {}
     small: dict[str, bytes] = {}
     with _opened(path) as tar:
         for member in tar:
-            _check(path, member, found)
+            _check(path, member, members)
             target = create(member.name)
-            found[member.name] = _copy(tar, member, target, small)
+            members[member.name] = _copy(tar, member, target, small)
     if MANIFEST not in small or RUN not in small:
         raise _broken(path, f"it has no {MANIFEST}" if MANIFEST not in small else f"it has no {RUN}")
     manifest = _json(path, small[MANIFEST])
@@ -138,9 +138,9 @@ def _read(path: Path, create: Callable[[str], IO[bytes] | None]) -> dict[str, An
             where=str(path),
             allowed=f"{FORMAT} {VERSION}",
         )
-    del found[MANIFEST]
-    for name in sorted(found.keys() | manifest["members"].keys()):
-        if found.get(name) != manifest["members"].get(name):
+    del members[MANIFEST]
+    for name in sorted(members.keys() | manifest["members"].keys()):
+        if members.get(name) != manifest["members"].get(name):
             raise _broken(path, f"{name} is not what the manifest says")
     return _json(path, small[RUN])
 
@@ -161,14 +161,14 @@ def _opened(path: Path) -> Iterator[tarfile.TarFile]:
         raise _broken(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
 
 
-def _check(path: Path, member: tarfile.TarInfo, found: dict[str, dict[str, Any]]) -> None:
+def _check(path: Path, member: tarfile.TarInfo, members: dict[str, dict[str, Any]]) -> None:
     parts = PurePosixPath(member.name).parts
     safe = parts and not member.name.startswith("/") and ".." not in parts and "\\" not in member.name
     if not safe or str(PurePosixPath(member.name)) != member.name or "\0" in member.name:
         raise _broken(path, f"the member {member.name!r} would leave its place")
     if not member.isreg():
         raise _broken(path, f"the member {member.name!r} is not a plain file")
-    if member.name in found:
+    if member.name in members:
         raise _broken(path, f"the member {member.name!r} is there twice")
     if member.size > shutil.disk_usage(path.parent).total:
         raise _broken(path, f"the member {member.name!r} would be larger than the disk")
@@ -181,19 +181,19 @@ def _copy(
     hashed = hashlib.sha256()
     source = tar.extractfile(member)
     assert source is not None  # a plain file
-    kept = bytearray()
+    content = bytearray()
     try:
         while chunk := source.read(_CHUNK):
             hashed.update(chunk)
             if target:
                 target.write(chunk)
             if member.name in (MANIFEST, RUN):
-                kept += chunk
+                content += chunk
     finally:
         if target:
             target.close()
     if member.name in (MANIFEST, RUN):
-        small[member.name] = bytes(kept)
+        small[member.name] = bytes(content)
     return {"size": member.size, "sha256": hashed.hexdigest()}
 
 
@@ -205,12 +205,12 @@ def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 
 def _json(path: Path, content: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(content)
+        value = json.loads(content)
     except ValueError as error:
         raise _broken(path, f"what should be JSON is not: {error}") from error
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise _broken(path, "what should be a JSON object is not")
-    return found
+    return value
 
 
 def _broken(path: Path, why: str) -> AsrLabError:

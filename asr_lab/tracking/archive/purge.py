@@ -41,13 +41,13 @@ def choose(names: Iterable[str], to: str, *, purge: bool) -> Chosen:
         if purge and not find_exact(name) and (location := _bundle_of(name, to)):
             chosen.erased[name] = location
             continue
-        found = find_run(name, deleted=True)
-        run = record_of(found)
+        match = find_run(name, deleted=True)
+        run = record_of(match)
         if run.purge_begun and not (purge and ARCHIVED in run.tags):
             more = "asr-lab archive --purge" if ARCHIVED in run.tags else "asr-lab cleanup --purge"
             raise AsrLabError(f"some of {run.name} is erased already", next_command=f"{more}, which erases the rest")
         if run.deleted and not run.purge_begun:
-            raise DeletedRunError(candidate_of(found))
+            raise DeletedRunError(candidate_of(match))
         part = chosen.begun if run.purge_begun else chosen.whole
         if run not in part:
             part.append(run)

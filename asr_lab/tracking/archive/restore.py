@@ -60,11 +60,11 @@ def restore(client: MlflowClient, name: str) -> Restored:
         with archive.local_copy(name) as path:
             return from_bundle(client, path, name if "://" in name else str(path.resolve()))
     try:
-        found = find_run(name, deleted=True)
+        run = find_run(name, deleted=True)
     except RunNotFoundError as error:
         error.hint = "a run that was erased from the store is restored from its bundle: asr-lab restore BUNDLE"
         raise
-    return back(client, record_of(found))
+    return back(client, record_of(run))
 
 
 def back(client: MlflowClient, run: Record) -> Restored:
@@ -225,8 +225,8 @@ def _relate(client: MlflowClient, run_id: str, about: dict[str, Any]) -> None:
     """Link a restored run to its parent and children, if these were restored too."""
     experiments = experiment_ids(client)
     if parent := about["tags"].get(PARENT):
-        for found in search_runs(client, experiments, f"tags.`{RESTORED_FROM}` LIKE '{parent}%'"):
-            client.set_tag(run_id, PARENT, found.info.run_id)
+        for restored in search_runs(client, experiments, f"tags.`{RESTORED_FROM}` LIKE '{parent}%'"):
+            client.set_tag(run_id, PARENT, restored.info.run_id)
     for child in search_runs(client, experiments, f"tags.`{PARENT}` = '{about['run_id']}'"):
         client.set_tag(child.info.run_id, PARENT, run_id)
 

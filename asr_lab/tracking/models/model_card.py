@@ -15,21 +15,21 @@ from mlflow.exceptions import MlflowException
 
 from asr_lab.families import FAMILIES, ModelCard
 from asr_lab.reports.numbers import format_metric
-from asr_lab.tracking.tags import BASE, DIRTY, FAMILY, LICENSE
+from asr_lab.tracking.tags import BASE, COMMAND, DIRTY, FAMILY, GIT_SHA, LICENSE, MODEL_TYPE, VERSIONS
 from asr_lab.units import hms
 
 FILE = "MODEL_CARD.md"
 _MOST_CHARACTERS = 4900  # MLflow allows 5,000; the gate's verdict is appended
 _MOST_SLICES = 24
-_NOT_SAID = "not said"
-_UNKNOWN = ModelCard(use=_NOT_SAID, figures=())
+_MISSING = "not given"
+_UNKNOWN = ModelCard(use=_MISSING, figures=())
 
 
 class _Tags(dict[str, str]):
     """A run's tags by their last name, for the text of a card."""
 
     def __missing__(self, key: str) -> str:
-        return self.get(f"asr_lab.{key}", _NOT_SAID)
+        return self.get(f"asr_lab.{key}", _MISSING)
 
 
 def card(client: MlflowClient, run: Run, name: str) -> str:
@@ -37,10 +37,10 @@ def card(client: MlflowClient, run: Run, name: str) -> str:
     params, tags = run.data.params, run.data.tags
     family, base = tags.get(FAMILY, ""), tags.get(BASE, "")
     about = (FAMILIES[family].card if family in FAMILIES else None) or _UNKNOWN
-    licence = license_of(client, run) or _NOT_SAID
+    licence = license_of(client, run) or _MISSING
     lines = [
         f"# {name}",
-        f"{tags.get('asr_lab.model_type', family)} by run `{run.info.run_name}` ({run.info.run_id})",
+        f"{tags.get(MODEL_TYPE, family)} by run `{run.info.run_name}` ({run.info.run_id})",
         "## Intended use",
         params.get("run.intended_use") or about.use,
         "## Licence and base",
@@ -53,10 +53,10 @@ def card(client: MlflowClient, run: Run, name: str) -> str:
         *_figures(about.figures, run.data.metrics),
         *_slices(run.data.metrics),
         "## Origin",
-        f"- command: `{tags.get('asr_lab.command', _NOT_SAID)}`",
-        f"- code: {tags.get('asr_lab.git_sha', _NOT_SAID)}"
+        f"- command: `{tags.get(COMMAND, _MISSING)}`",
+        f"- code: {tags.get(GIT_SHA, _MISSING)}"
         + (", with changes not committed" if tags.get(DIRTY) == "true" else ""),
-        f"- versions: {tags.get('asr_lab.versions', _NOT_SAID)}",
+        f"- versions: {tags.get(VERSIONS, _MISSING)}",
     ]
     return "\n".join(lines)[:_MOST_CHARACTERS]
 
@@ -85,7 +85,7 @@ def _data(run: Run) -> Iterable[str]:
         much = _how_much(one.dataset.profile)
         yield f"- {split}: {one.dataset.name}{much}, digest `{one.dataset.digest}`"
     if not inputs:
-        yield _NOT_SAID
+        yield _MISSING
 
 
 def _how_much(profile: str | None) -> str:

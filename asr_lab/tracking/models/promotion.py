@@ -97,21 +97,21 @@ def find_version(wanted: str) -> ModelVersion:
     if parts["alias"]:
         return _with_alias(client, parts["name"], parts["alias"])
     newest = max(versions, key=lambda version: int(version.version))
-    found = (
+    versions = (
         [version for version in versions if str(version.version) == parts["version"]] if parts["version"] else [newest]
     )
-    if not found:
+    if not versions:
         numbers = sorted(int(version.version) for version in versions)
         raise AsrLabError(f"{parts['name']} has no version {parts['version']}", allowed=listing(numbers))
-    return found[0]
+    return versions[0]
 
 
 def _with_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion:
-    found = alias_version(client, name, alias)
-    if found is None:
+    version = alias_version(client, name, alias)
+    if version is None:
         aliases = client.get_registered_model(name).aliases
         raise AsrLabError(f"{name} has no @{alias}", allowed=listing(f"@{other}" for other in aliases) or "a version")
-    return found
+    return version
 
 
 def alias_version(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
@@ -172,16 +172,16 @@ def unassessed(version: ModelVersion, alias: str, why: str) -> Verdict:
 
 def _decide(delta: Interval, margin: float, num_differing: int, *, higher: bool = False) -> tuple[bool, str]:
     """Return whether the version passes, and why; `higher`: higher values are better."""
-    found = f"{delta.value:+.1%}, 95 % interval {delta.low:+.1%} to {delta.high:+.1%}"
+    difference = f"{delta.value:+.1%}, 95 % interval {delta.low:+.1%} to {delta.high:+.1%}"
     worst = -delta.low if higher else delta.high  # how much worse it may be
     if worst < 0 and num_differing >= FEWEST_DIFFERING:
-        return True, f"significantly better: {found}"
+        return True, f"significantly better: {difference}"
     if margin > 0 and worst < margin:
-        return True, f"not worse by {margin:.1%} or more: {found}"
+        return True, f"not worse by {margin:.1%} or more: {difference}"
     if margin > 0:
-        return False, f"it may be worse by {margin:.1%} or more: {found}"
+        return False, f"it may be worse by {margin:.1%} or more: {difference}"
     few = f", and {num_differing} utterances that differ are too few to tell" if worst < 0 else ""
-    return False, f"not significantly better: {found}{few}"
+    return False, f"not significantly better: {difference}{few}"
 
 
 def _own_scores(version: ModelVersion, champion: ModelVersion) -> tuple[Scored, Scored]:

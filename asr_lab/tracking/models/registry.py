@@ -212,14 +212,14 @@ class MlflowStore:
         with explain_store_errors("the registry cannot be read"):
             try:
                 if parts["alias"]:
-                    found = tracking_client().get_model_version_by_alias(parts["name"], parts["alias"])
+                    version = tracking_client().get_model_version_by_alias(parts["name"], parts["alias"])
                 else:
-                    found = tracking_client().get_model_version(parts["name"], parts["version"])
+                    version = tracking_client().get_model_version(parts["name"], parts["version"])
             except MlflowException as error:
                 if not is_final(error):
                     raise  # it may exist
                 raise _no_such_model(uri) from error
-        return uri_of(found)
+        return uri_of(version)
 
     def exists(self, uri: str) -> bool:
         """Return whether the model exists; raises `StoreUnavailableError` if the registry does not answer."""

@@ -12,7 +12,7 @@ import pandas as pd
 from asr_lab.config.identity import NOT_IDENTITY
 from asr_lab.errors import AsrLabError, listing, nearest
 from asr_lab.families import deciding, makes_adapters, shown
-from asr_lab.interfaces.tracking import SWEEP
+from asr_lab.interfaces.tracking import SWEEP_KIND
 from asr_lab.metrics.catalog import direction
 from asr_lab.metrics.ratios import rate_of
 from asr_lab.reports.numbers import format_metric, format_value
@@ -106,7 +106,7 @@ def compare(
 
 def _without_sweeps(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
     """Leave out the runs of sweeps if there are others: their metrics are those of a trial; return a note on them."""
-    sweeps = [run for run in runs if run.data.tags.get(KIND) == SWEEP]
+    sweeps = [run for run in runs if run.data.tags.get(KIND) == SWEEP_KIND]
     if not sweeps or len(sweeps) == len(runs):
         return list(runs), []
     names = listing((str(run.info.run_name) for run in sweeps), 4)

@@ -173,8 +173,8 @@ def find_each(words: Sequence[str], *, deleted: bool = False) -> list[Run]:
     """Return the runs that words name, in their order, without duplicates; raises as `find_run` does."""
     with explain_store_errors("the run cannot be found"):
         read = _reader()
-        runs_found = [_only_one(word, choose(word, read, candidate_of), deleted=deleted) for word in words]
-    return list({run.info.run_id: run for run in runs_found}.values())
+        matches = [_only_one(word, choose(word, read, candidate_of), deleted=deleted) for word in words]
+    return list({run.info.run_id: run for run in matches}.values())
 
 
 def find_exact(word: str) -> list[Run]:

@@ -74,8 +74,8 @@ def seconds(run: Run) -> float:
 
 
 def _marks(run: Run) -> list[str]:
-    kept = [word for tag, word in ((KEEP, "kept"), (ARCHIVED, "archived")) if tag in run.data.tags]
-    return kept + (["deleted"] if run.info.lifecycle_stage == "deleted" else [])
+    marks = [word for tag, word in ((KEEP, "kept"), (ARCHIVED, "archived")) if tag in run.data.tags]
+    return marks + (["deleted"] if run.info.lifecycle_stage == "deleted" else [])
 
 
 def registered_names(run_ids: Sequence[str]) -> dict[str, list[str]]:
@@ -142,35 +142,35 @@ def _text(value: Any) -> str:
 
 
 def _data(run: Run) -> dict[str, str]:
-    found = {}
+    datasets = {}
     for used in run.inputs.dataset_inputs if run.inputs else []:
         split = next((tag.value for tag in used.tags if tag.key == "mlflow.data.context"), "data")
-        found[f"{split} data"] = f"{used.dataset.name}, digest {used.dataset.digest}"
-    return found
+        datasets[f"{split} data"] = f"{used.dataset.name}, digest {used.dataset.digest}"
+    return datasets
 
 
 def relatives(run: Run) -> dict[str, str]:
     """Return the runs and models that this run is derived from, or that are derived from it."""
     from asr_lab.tracking.queries import runs
 
-    run_id, tags, found = run.info.run_id, run.data.tags, dict[str, str]()
+    run_id, tags, related = run.info.run_id, run.data.tags, dict[str, str]()
     for tag, label in ((PARENT, "part of"), (RESUMED_FROM, "resumed from"),
                        (CONTINUED_BY, "continued by")):  # fmt: skip
         if other := tags.get(tag):
-            found[label] = other[:8]
+            related[label] = other[:8]
     children = runs.find(where=f"tags.`{PARENT}` = '{run_id}'")
     if children:
-        found["children"] = _counted(children)
+        related["children"] = _counted(children)
     outputs = run.outputs.model_outputs if run.outputs else []
     for number, output in enumerate(outputs, 1):
-        found["model" if len(outputs) == 1 else f"model {number}"] = f"models:/{output.model_id}"
+        related["model" if len(outputs) == 1 else f"model {number}"] = f"models:/{output.model_id}"
     versions = registered_names([run_id]).get(run_id, [])
     if versions:
-        found["registered"] = ", ".join(versions)
+        related["registered"] = ", ".join(versions)
     bases = [f"models:/{version.split('@')[0]}" for version in versions]
     if used := [other for base in bases for other in runs.find(where=f"tags.`{BASE}` = '{base}'")]:
-        found["base of"] = _counted(used)
-    return found
+        related["base of"] = _counted(used)
+    return related
 
 
 def _counted(runs: Sequence[Run]) -> str:

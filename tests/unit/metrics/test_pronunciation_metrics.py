@@ -137,7 +137,7 @@ def test_figures_that_are_undefined_are_none_and_told():
         "error_f1", "error_precision", "error_recall", "far", "der", "correct_diagnosis", "roc_auc", "pr_auc"
     }  # fmt: skip
     assert undefined(found, "test").startswith("test: error_f1, error_precision")
-    assert undefined(found, "test").endswith("undefined: no phoneme of it is wrong")
+    assert undefined(found, "test").endswith("undefined: it has no mispronounced phoneme")
     quiet = detection(flagged(by_hand(), "error_score", 2.0), "error_score")
     assert undefined(quiet, "test") == "test: error_precision, der, correct_diagnosis undefined: nothing was flagged"
     told = flagged(table, "error_score", 0.5)

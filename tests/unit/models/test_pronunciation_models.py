@@ -195,7 +195,7 @@ def test_any_encoder_of_the_family_keeps_its_own_front_end(tmp_path, base, norm)
     output = assessor.model(**batch(8000, 5000))
     output.loss.backward()
     assert output.logits.shape[1] == assessor.output_frames(8000) == 24
-    with pytest.raises(AsrLabError, match="not what the pretrained encoder is"):
+    with pytest.raises(AsrLabError, match="the pretrained encoder has other sizes"):
         start(PronunciationExperiment(model=Settings(pretrained=str(folder), hidden_size=64, **SMALL)), FolderStore())
 
 
@@ -236,7 +236,7 @@ def test_an_example_stands_one_above_the_other():
     assert example_lines(row) == [
         "    u1  key",
         "      canonical  K IY",
-        "      said       K <del>",
+        "      perceived  K <del>",
         "      recognised K IH",
         "      wrong      . !",
         "      predicted  . 8",

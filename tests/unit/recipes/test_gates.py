@@ -22,12 +22,12 @@ from asr_lab.recipes.curriculum.gates import Gate, overfits, still_falling
 def test_a_verdict(wer, before, verdict):
     gate = Gate(1, wer, target=0.25, accept=0.30, before=before)
     assert gate.verdict == verdict
-    assert gate.goes_on == (verdict in ("met", "accepted"))
+    assert gate.passes == (verdict in ("met", "accepted"))
 
 
-def test_what_stops_a_curriculum_says_what_to_look_at():
+def test_a_missed_gate_lists_what_to_check():
     error = Gate(2, 0.4, target=0.18, accept=0.22).refuse("child-phase2-1a2b3c4d", "models:/m-1")
-    for part in ("phase 2: val/wer 40.0%", "target 18.0%", "missed", "transcripts", "noise", "the phase's data"):
+    for part in ("phase 2: val/wer 40.0%", "target 18.0%", "missed", "transcripts", "noise", "data: compare"):
         assert part in error.what, part
     assert "--phase 2 --resume-from models:/m-1" in error.next_command
 
@@ -35,7 +35,7 @@ def test_what_stops_a_curriculum_says_what_to_look_at():
 def test_the_base_of_the_configuration_is_not_resumed_from():
     """Of a base of the hub there is no run."""
     error = Gate(1, 0.4, target=0.18, accept=0.22).refuse("child-phase1-1a2b3c4d", "")
-    assert "--phase 1, when" in error.next_command
+    assert "--phase 1, after" in error.next_command
 
 
 def history(*epochs):

@@ -10,7 +10,7 @@ from encoders import recognizer, speech, tuned
 from asr_lab.metrics import error_rates
 from asr_lab.recipes.comparison.measure import Measurement, Variant, sentences, table
 from asr_lab.recipes.comparison.speed import Speed, speeds, with_memory
-from asr_lab.reports.arms_figure import arms_figure
+from asr_lab.reports.methods_figure import methods_figure
 
 NAN = float("nan")
 REFERENCES = {str(number): "a b c d" for number in range(40)}
@@ -45,7 +45,7 @@ def test_differences_are_to_the_first_and_corrected_for_their_number(rows):
     assert by_arm.loc["base", ["difference", "p"]].isna().all()
     assert by_arm["trainable_params"].tolist() == [0, 4000, 0]
     assert "**r16**: test/wer 6.2%" in sentences(rows)[1]
-    assert "as it is" in sentences(rows)[0]
+    assert "untouched" in sentences(rows)[0]
 
 
 def test_arms_of_other_text_normalisers_have_no_difference():
@@ -58,20 +58,20 @@ def test_arms_of_other_text_normalisers_have_no_difference():
     assert "difference" not in sentences(rows.reset_index())[1]
 
 
-def test_added_is_what_was_added_while_learning():
+def test_added_counts_parameters_added_in_training():
     costs = {"model/trainable_params": 9843.0, "model/added_params": 9216.0}
     arms = [Variant("base", "models:/b/1"), Variant("merged", "models:/m-1", "id1", "ways-merged", costs)]
     assert table(arms, [arm(40, added=96), arm(10)])["added_params"].tolist() == [96, 9216]
 
 
-def test_a_figure_has_a_line_an_arm_and_a_bar_for_merged_adapters(rows):
-    figure = arms_figure(rows)
-    wer, speed, learned, *_ = figure.axes
+def test_a_figure_has_a_line_per_method_and_a_bar_for_merged_adapters(rows):
+    figure = methods_figure(rows)
+    wer, speed, trained, *_ = figure.axes
     assert [label.get_text() for label in wer.get_yticklabels()] == ["base", "r16", "full"]
     widths = [bar.get_width() for bar in speed.patches]
     np.testing.assert_allclose(widths[:3], [100, 90, 100])
     assert 101 in np.round(widths)
-    assert learned.get_xscale() == "log"
+    assert trained.get_xscale() == "log"
 
 
 class Slow:

@@ -28,7 +28,7 @@ from asr_lab.reports.pronunciation_advice import _advice, advice, sound
 AS_IT_IS = Calibration("error_score", -1.0, 0.0, "right", 100)
 
 
-def told(table=None):
+def assessed(table=None):
     return flagged(by_hand() if table is None else table, "error_score", 0.5)
 
 
@@ -36,36 +36,36 @@ def content_of(page):
     return json.loads(page.split('id="data">')[1].split("</script>")[0])
 
 
-def test_phonemes_are_lined_up_with_what_was_heard_and_with_the_truth():
-    row = scored(told(), AS_IT_IS).to_dict("records")[0]
+def test_canonical_phonemes_are_aligned_with_recognised_and_perceived_ones():
+    row = scored(assessed(), AS_IT_IS).to_dict("records")[0]
     cells = lined_up(row)
-    assert [(cell["kind"], cell["written"], cell["heard"], cell["word"]) for cell in cells] == [
+    assert [(cell["kind"], cell["canonical"], cell["recognised"], cell["word"]) for cell in cells] == [
         ("substitute", "DH", "D", 0), ("equal", "AH", "AH", 0), ("equal", "K", "K", 1), ("equal", "AE", "AE", 1),
         ("equal", "T", "T", 1),
     ]  # fmt: skip
-    assert [(cell["flag"], cell["error"], cell["said"], cell["points"]) for cell in cells] == [
+    assert [(cell["flag"], cell["error"], cell["perceived"], cell["points"]) for cell in cells] == [
         (1, 1, "D", 10), (0, 0, "AH", 80), (1, 0, "K", 40), (0, 1, "<del>", 60), (0, 0, "T", 90)
     ]  # fmt: skip
     added = lined_up({**row, "recognised": ["S", "DH", "AH", "K", "T", "T"]})
-    assert [(cell["kind"], cell["written"] or cell["heard"]) for cell in added] == [
+    assert [(cell["kind"], cell["canonical"] or cell["recognised"]) for cell in added] == [
         ("insert", "S"), ("equal", "DH"), ("equal", "AH"), ("equal", "K"), ("substitute", "AE"), ("equal", "T")
     ]  # fmt: skip
     left_out = lined_up({**row, "recognised": ["AH", "K", "AE", "T"]})
-    assert (left_out[0]["kind"], left_out[0]["heard"]) == ("delete", "")
+    assert (left_out[0]["kind"], left_out[0]["recognised"]) == ("delete", "")
 
 
 def test_confusions_are_those_that_were_flagged():
-    table = scored(told(), AS_IT_IS)
-    found = confusions(table).set_index(["canonical", "said"])
-    assert found["times"].to_dict() == {("AA", "AH"): 1, ("DH", "D"): 1, ("K", "T"): 1}
-    assert found.loc[("DH", "D"), "words"] == ["the"]
-    assert found.loc[("K", "T"), "of"] == 3
+    table = scored(assessed(), AS_IT_IS)
+    rows = confusions(table).set_index(["canonical", "produced"])
+    assert rows["times"].to_dict() == {("AA", "AH"): 1, ("DH", "D"): 1, ("K", "T"): 1}
+    assert rows.loc[("DH", "D"), "words"] == ["the"]
+    assert rows.loc[("K", "T"), "of"] == 3
     silent = table.drop(columns="diagnosis").assign(
         recognised=[["DH", "AH", "K", "AE", "T", "S", "S"], ["K", "K", "AA"]]
     )
-    found = confusions(silent)[["canonical", "said", "times"]].to_numpy().tolist()
-    assert ["DH", "", 1] in found  # flagged, and nobody knows for what
-    assert ["", "S", 2] in found
+    rows = confusions(silent)[["canonical", "produced", "times"]].to_numpy().tolist()
+    assert ["DH", "", 1] in rows  # flagged without a diagnosis
+    assert ["", "S", 2] in rows
 
 
 def test_every_phoneme_and_confusion_has_advice():
@@ -73,9 +73,9 @@ def test_every_phoneme_and_confusion_has_advice():
     for phoneme in PHONEMES:
         assert sound(phoneme).how.endswith(".")
     for pair, sentence in _advice()["confusions"].items():
-        canonical, said = pair.split(">")
-        assert {canonical, said} <= set(PHONEMES)
-        assert advice(canonical, said) == sentence
+        canonical, produced = pair.split(">")
+        assert {canonical, produced} <= set(PHONEMES)
+        assert advice(canonical, produced) == sentence
     assert "between the teeth" in advice("DH", "D")
     assert advice("K", "<del>").endswith(sound("K").how)
     assert advice("SH", "L") == sound("SH").how
@@ -85,7 +85,9 @@ def test_every_phoneme_and_confusion_has_advice():
 
 def test_the_page_holds_the_learner_and_runs_nothing_of_them():
     evil = by_hand().assign(text=["</script><script>alert(1)</script>", "$title <b>"], id=["cat", "<i>"])
-    page = learner_page(told(evil), AS_IT_IS, learner="Ana <b>", audio={"cat": "data:audio/ogg;base64,AA", "x": "no"})
+    page = learner_page(
+        assessed(evil), AS_IT_IS, learner="Ana <b>", audio={"cat": "data:audio/ogg;base64,AA", "x": "no"}
+    )
     assert page.count("<script") == 2
     assert "Ana &lt;b&gt;" in page
     content = content_of(page)
@@ -98,12 +100,12 @@ def test_the_page_holds_the_learner_and_runs_nothing_of_them():
 
 
 def test_words_are_spelled_and_have_scores():
-    words = content_of(learner_page(told(), AS_IT_IS, learner="ana"))["rows"][0]["words"]
+    words = content_of(learner_page(assessed(), AS_IT_IS, learner="ana"))["rows"][0]["words"]
     assert [(word["text"], word["points"], len(word["phonemes"])) for word in words] == [("the", 45, 2), ("cat", 63, 3)]
 
 
 def test_a_learner_without_annotation_or_words_has_a_page():
-    table = told().drop(columns=["errors", "perceived", "insertions", "words", "l1"])
+    table = assessed().drop(columns=["errors", "perceived", "insertions", "words", "l1"])
     page = learner_page(table, AS_IT_IS, learner="ana")
     content = content_of(page)
     assert content["known"] is False
@@ -114,21 +116,21 @@ def test_a_learner_without_annotation_or_words_has_a_page():
     assert "precision undefined (nothing was flagged)" in quiet
 
 
-def test_a_table_that_was_kept_makes_the_same_page_and_figures(tmp_path):
-    table = with_phone_errors(told())
+def test_a_saved_table_makes_the_same_page_and_figures(tmp_path):
+    table = with_phone_errors(assessed())
     table.to_parquet(tmp_path / "test.parquet")
-    kept = pd.read_parquet(tmp_path / "test.parquet")
-    assert learner_page(kept, AS_IT_IS, learner="ana") == learner_page(table, AS_IT_IS, learner="ana")
+    saved = pd.read_parquet(tmp_path / "test.parquet")
+    assert learner_page(saved, AS_IT_IS, learner="ana") == learner_page(table, AS_IT_IS, learner="ana")
     for figures in (hierarchy, trivial, score_figures, legacy):
-        assert figures(kept) == figures(table)
-    assert flagged(kept, "error_score", 0.5)["flags"].tolist() == table["flags"].tolist()
-    pd.testing.assert_frame_equal(parts(kept), parts(table))
+        assert figures(saved) == figures(table)
+    assert flagged(saved, "error_score", 0.5)["flags"].tolist() == table["flags"].tolist()
+    pd.testing.assert_frame_equal(parts(saved), parts(table))
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="Chromium is not installed")
 def test_the_page_shows_and_filters_in_a_browser(tmp_path):
     file = tmp_path / "page.html"
-    file.write_text(learner_page(told(at_random(20, skill=0.5)), AS_IT_IS, learner="ana"), encoding="utf-8")
+    file.write_text(learner_page(assessed(at_random(20, skill=0.5)), AS_IT_IS, learner="ana"), encoding="utf-8")
     done = subprocess.run(
         [
             *("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--dump-dom"),

@@ -57,7 +57,7 @@ def test_columns_nobody_knows_are_no_harm_and_audio_alone_is_recognised(served):
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ({"text": " "}, "nothing says what should have been said"),
+        ({"text": " "}, "the expected pronunciation is missing"),
         ({"text": "..."}, "0 words"),
         ({"text": "고양이"}, "letters that are not English"),
         ({"phonemes": "K AX"}, "unknown phonemes: AX"),

@@ -227,7 +227,7 @@ def test_how_many_trials_all_values_are(made):
 
 
 def test_storages_that_are_none(tmp_path):
-    with pytest.raises(AsrLabError, match="studies are not kept in sqlite"):
+    with pytest.raises(AsrLabError, match="studies cannot be stored in sqlite"):
         StorageLocation("sqlite:///sweeps.db").check("")
     with pytest.raises(AsrLabError, match="MLflow's own database"):
         StorageLocation("postgresql://ada:secret@db/mlflow").check("postgresql://ada:secret@db/mlflow")

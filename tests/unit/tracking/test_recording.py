@@ -89,7 +89,7 @@ def test_a_name_that_mlflow_refuses_keeps_nothing_back(client, store, capsys):
         log(run, range(3))
         run.metrics({"wer(%)": 0.5})
         log(run, range(3, 6))
-    assert "1 events wait" in capsys.readouterr().err
+    assert "1 event waits" in capsys.readouterr().err
     assert_points(store / "mlflow.db", run.run_id, range(6))
     assert client.get_run(run.run_id).info.status == "FINISHED"
     (done,) = sync.ship(ROOT)

@@ -1,4 +1,4 @@
-"""Arms of a comparison as a figure: what each is worth beside what it costs."""
+"""Figure of a comparison of methods: accuracy and cost of each."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 
-def arms_figure(rows: pd.DataFrame) -> Figure:
-    """A line an arm of the table (`recipes.measuring.table`), a panel each for WER, speed, parameters that learned,
-    memory of recognising, and memory of training."""
+def methods_figure(rows: pd.DataFrame) -> Figure:
+    """Plot one line per method of the table (`recipes.comparison.measure.table`), with panels for WER, speed, trained
+    parameters, inference memory and training memory."""
     figure = Figure(figsize=(15, 1.5 + 0.5 * len(rows)), layout="constrained")
     panels = figure.subplots(1, 5, sharey=True)
     places = list(range(len(rows)))
-    wer, speed, learned, memory, training = panels
+    wer, speed, trained, memory, training = panels
     _wer(wer, rows, places)
     _speed(speed, rows, places)
-    _bars(learned, places, rows["trainable_params"].where(rows["trainable_params"] > 0))
-    learned.set(xscale="log", xlabel="parameters that learned")
+    _bars(trained, places, rows["trainable_params"].where(rows["trainable_params"] > 0))
+    trained.set(xscale="log", xlabel="trained parameters")
     _bars(memory, places, rows["memory_mb"])
-    memory.set_xlabel("memory of recognising, MB")
+    memory.set_xlabel("inference memory, MB")
     _bars(training, places, rows["training_memory_mb"].astype(float))
-    training.set_xlabel("memory of training, MB")
+    training.set_xlabel("training memory, MB")
     for axes in panels:
         axes.grid(axis="x", alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
@@ -33,7 +33,7 @@ def arms_figure(rows: pd.DataFrame) -> Figure:
 def _speed(axes: Axes, rows: pd.DataFrame, places: list[int]) -> None:
     axes.set_xlabel(f"speed, % of {rows['arm'].iloc[0]}")
     merges = rows["merged_speed_share"].notna().any()
-    _bars(axes, places, rows["speed_share"] * 100, "as it is kept", offset=-0.18 if merges else 0.0)
+    _bars(axes, places, rows["speed_share"] * 100, "as saved", offset=-0.18 if merges else 0.0)
     if merges:
         _bars(axes, places, rows["merged_speed_share"] * 100, "adapters merged", offset=0.18)
         axes.legend(fontsize=8, frameon=False, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
