@@ -33,6 +33,11 @@ _UNNAMED = {
     "pool.data",
     "adapter.base",
     "model.pretrained",
+    "data.train",
+    "data.val",
+    "data.test",
+    "data.test_hard",
+    "data.each",
 }
 
 
@@ -82,11 +87,7 @@ def run_name(config: BaseModel, name: str, limit: int = 60) -> str:
     """Return `<name>-<differences>`, such as `base-batch_size=32-lr=0.001`; the recorder appends the run's id."""
     changed = differences(config)
     unnamed = _UNNAMED | NOT_IDENTITY | (_OF_A_BASE if changed.get("model.pretrained") else set())
-    parts = [
-        f"{key.rsplit('.', 1)[-1]}={_short(value)}"
-        for key, value in changed.items()
-        if key not in unnamed and not key.startswith("data.")
-    ]
+    parts = [f"{key.rsplit('.', 1)[-1]}={_short(value)}" for key, value in changed.items() if key not in unnamed]
     return "-".join([name, *parts])[:limit].rstrip("-=.,")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from asr_lab.cli.data.manifest_output import overwrite_option
-from asr_lab.cli.data.split_report import left_out, write_parts
+from asr_lab.cli.data.split_report import HELD_OUT, left_out, write_parts
 from asr_lab.errors import AsrLabError
 
 _PATH = click.Path(path_type=Path)
@@ -90,7 +90,7 @@ def split(
         field, equals, value = hold_out.partition("=")
         if not equals:
             raise AsrLabError(f"--hold-out {hold_out!r}", allowed="FIELD=VALUE, such as speaker=george")
-        cuts, parts["held-out"] = splits.hold_out(cuts, field, value.split(","))
+        cuts, parts[HELD_OUT] = splits.hold_out(cuts, field, value.split(","))
     if folds:
         by_fold = stratified_splits.stratified_folds(cuts, folds, val=val, fields=fields, hard=hard, by=by, seed=seed)
         tested = {f"fold{number}": rows["test"] for number, rows in enumerate(by_fold, start=1)}

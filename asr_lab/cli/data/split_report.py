@@ -16,6 +16,7 @@ from asr_lab.reports.table import Table
 from asr_lab.system.files import write_bytes
 
 Kind = Literal["split", "phases"]
+HELD_OUT = "held-out"
 _MAX_GAP = 0.25  # largest difference of a bin's share of the hours without a warning
 
 
@@ -31,13 +32,14 @@ def write_parts(
     report: Mapping[str, Any],
     notes: Sequence[str] = (),
 ) -> None:
-    """Write manifests, page and figure of parts of `source`; `report` are the parts to compare."""
+    """Write manifests, page and figure of parts of `source`; `report` are the parts to compare, beside the held-out."""
     from asr_lab.data import manifest
 
     paths = {name: out / f"{name}{manifest.SUFFIX}" for name in parts}
     left_over = [path for path in _written_by(kind, out) if path not in paths.values()]
     check_overwrite([*paths.values(), out / f"{kind}.html", out / f"{kind}.png"], overwrite, left_over)
-    page, figure, sentences = _report(kind, report, hard, by, notes)
+    held_out = {name: cuts for name, cuts in parts.items() if name == HELD_OUT}
+    page, figure, sentences = _report(kind, report, held_out, hard, by, notes)
     remove_stale(left_over, source)
     for name, rows in parts.items():
         print_summary(manifest.write(rows, paths[name]), paths[name])
@@ -79,20 +81,21 @@ def left_out(before_split: Mapping[str, Any], after_split: Mapping[str, Any]) ->
 
 
 def _report(
-    kind: Kind, parts: Mapping[str, Any], hard: Any, by: str, notes: Sequence[str]
+    kind: Kind, parts: Mapping[str, Any], held_out: Mapping[str, Any], hard: Any, by: str, notes: Sequence[str]
 ) -> tuple[str, bytes, Sequence[str]]:
     from asr_lab.data import split_statistics
     from asr_lab.data.splits import groups
     from asr_lab.data.stratified_splits import FIELDS
     from asr_lab.reports.splits import png, splits_figure, splits_page
 
-    sizes = split_statistics.sizes(parts, hard, by)
+    listed = {**parts, **held_out}
+    sizes = split_statistics.sizes(listed, hard, by)
     table = split_statistics.distributions(parts, FIELDS)
-    overlap = split_statistics.shared(parts, by)
-    members = {name: sorted(groups(cuts, by)) for name, cuts in parts.items()}
+    overlap = split_statistics.shared(listed, by)
+    members = {name: sorted(groups(cuts, by)) for name, cuts in listed.items()}
     if kind == "split":
         both = int(overlap[f"{by}s_in_both"].sum())
-        proof = f"{both} {by}s are in two splits, of {sum(len(names) for names in members.values())}"
+        proof = f"{both} {by}s are in two splits, of {len(set().union(*members.values()))}"
     else:
         sizes = sizes.assign(share=sizes["hours"] / sizes["hours"].iloc[-1])
         proof = "nested: " + " in ".join(f"{name} ({len(cuts)} utterances)" for name, cuts in parts.items())

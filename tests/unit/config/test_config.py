@@ -117,6 +117,11 @@ def test_run_name_leaves_out_the_sizes_that_a_base_brings_along():
     assert run_name(Wav2Vec2Experiment(model=model), "xlsr") == "xlsr-tune=lora-freeze_layers=12"
 
 
+def test_a_runs_name_tells_how_data_is_read_but_not_where_it_lies():
+    config = load(None, {"data.train": "a/b.jsonl.gz", "data.text.units": "jamo"}, "deepspeech2")
+    assert run_name(config, "base") == "base-units=jamo"
+
+
 def test_configuration_is_frozen():
     with pytest.raises(ValueError, match="frozen"):
         DeepSpeech2Experiment().train.lr = 1.0

@@ -261,6 +261,13 @@ def test_a_split_removes_what_an_earlier_one_left_and_nothing_else(children, tmp
     assert there(tmp_path) == {train, val, *others}
 
 
+def test_the_page_of_a_split_shows_what_was_held_out(children, tmp_path):
+    ok("data", "split", children / "all.jsonl.gz", tmp_path, "--hold-out", "age=5")
+    page = (tmp_path / "split.html").read_text()
+    assert "<summary>held-out: 4</summary>" in page  # its speakers
+    assert "train and held-out" in page
+
+
 def test_phases_remove_earlier_ones_and_keep_what_was_selected(children, tmp_path):
     arguments = ("data", "phases", children / "all.jsonl.gz", tmp_path)
     ok(*arguments)
