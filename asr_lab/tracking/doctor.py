@@ -35,11 +35,11 @@ _SLOW_S = 1.0
 
 @dataclass(frozen=True)
 class Check:
-    """Name, state and result of a check, and a remedy unless it passed."""
+    """Name, state and result (`found`) of a check, and a remedy unless it passed."""
 
     name: str
     state: State
-    result: str
+    found: str
     advice: str = ""
 
 

@@ -32,7 +32,7 @@ def doctor(context: click.Context, style: str) -> None:
         checks.append(check)
         if style == "table":
             colour = {"ok": "green", "warn": "yellow", "fail": "red"}[check.state]
-            line = f"[{colour}]{check.state:4}[/]  [bold]{check.name:9}[/]  {escape(check.result)}"
+            line = f"[{colour}]{check.state:4}[/]  [bold]{check.name:9}[/]  {escape(check.found)}"
             out.print(line, soft_wrap=True)
             if check.advice:
                 out.print(f"                 -> {check.advice}", markup=False, soft_wrap=True)

@@ -199,7 +199,7 @@ def test_packages_that_do_not_fit_are_named(database, monkeypatch):
     assert doctor.torch_pair().state == "warn"  # it loads all the same
     found = doctor.packages()
     assert found.state == "fail"
-    assert "jiwer 3.0, needed: >=4,<5" in found.result
+    assert "jiwer 3.0, needed: >=4,<5" in found.found
     assert "'torchaudio>=2.11,<2.12'" in found.advice
 
 
