@@ -207,7 +207,7 @@ def test_a_file_of_an_older_system_is_bound_to_its_base(home):
     older |= {"adapter_state_dict": content["residual_state_dict"], "adapter_name": "old-timer"}
     torch.save(older, home / "old.pt")
     said = ok("adapters", "import", "old.pt")
-    assert "base not known" in said
+    assert "base unknown" in said
     assert "cannot be checked" in said
     said = refused("adapters", "import", "old.pt", "--register", "--overwrite")
     assert "--base" in said

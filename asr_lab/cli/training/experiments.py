@@ -94,7 +94,7 @@ def show_outcome(done: Outcome | None, out: Console | None = None) -> None:
     if standing := registry.standing(summary.model):
         out.print(f"  [yellow]note[/] {escape(standing)}")
     for command in summary.next_commands:
-        out.print(f"  [dim]next[/] {escape(command)}", soft_wrap=True)
+        out.print(f"  {'next':5} {escape(command)}", soft_wrap=True)
     print_where_to_look(out, done.run_id)
 
 

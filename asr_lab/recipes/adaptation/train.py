@@ -55,12 +55,17 @@ class Adapted:
 
     @property
     def summary(self) -> Summary:
-        rows = self.rows() | {"use it": f"asr-lab transcribe FILE.wav --adapter {self.name}"}
         is_shown = self.improvement.delta.excludes_zero and self.improvement.delta.value < 0
         notes = (
             [] if is_shown else ["no improvement is shown: the interval of the difference includes 0, or the WER rose"]
         )
-        return Summary(title=f"{self.name}'s adapter on {self.base}", parts=[("", rows)], notes=notes)
+        return Summary(
+            title=f"{self.name}'s adapter on {self.base}",
+            parts=[("", self.rows())],
+            notes=notes,
+            model=self.model_uri,
+            next_commands=[f"asr-lab transcribe FILE.wav --adapter {self.name}"],
+        )
 
 
 def adapt(

@@ -61,7 +61,12 @@ class Finished:
     @property
     def summary(self) -> Summary:
         rows = {"model": self.model_uri, "time": hms(self.seconds)}
-        return Summary(title=self.run_name, parts=[("", Table(frame=self.table(), formats=_GATES)), ("", rows)])
+        return Summary(
+            title=self.run_name,
+            parts=[("", Table(frame=self.table(), formats=_GATES)), ("", rows)],
+            model=self.model_uri,
+            next_commands=[f"asr-lab transcribe FILE.wav --model {self.model_uri}"],
+        )
 
     def table(self) -> pd.DataFrame:
         """Return one row per phase, for display."""

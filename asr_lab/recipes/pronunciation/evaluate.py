@@ -114,11 +114,18 @@ def _record_learners(
     """Log a page with audio for each speaker; return one line per omission."""
     if decisions.calibration is None:
         return ["no learner pages: the model has no calibration of scores, its validation data had no errors"]
+    per, trivial = assessed.figures["per"], assessed.figures["trivial/per"]
+    if per is not None and trivial is not None and not per < trivial:
+        return [f"no learner pages: the model's PER of {per:.1%} is not below the {trivial:.1%} of reporting no error"]
+    f1 = assessed.f1["model"]
+    quality = [f"PER {per:.1%} (of reporting no error: {trivial:.1%})"] if per is not None and trivial else []
+    quality += [f"error F1 {f1.value:.2f}, {interval_text(f1.low, f1.high, '.2f')}"] if f1 else []
+    model = f"{uri}; on this data: {', '.join(quality)}" if quality else uri
     notes = []
     for speaker, rows in assessed.table.groupby("speaker"):
         mine = set(rows["id"])
         audio, left_out = embedded(split.cuts.filter(partial(_is_of, mine)))
-        page = learner_page(rows, decisions.calibration, learner=str(speaker), model=uri, audio=audio, note=left_out)
+        page = learner_page(rows, decisions.calibration, learner=str(speaker), model=model, audio=audio, note=left_out)
         run.text(page, f"learners/{in_a_name(str(speaker))}.html")
         notes += [f"{speaker}: {left_out}"] if left_out else []
     return notes

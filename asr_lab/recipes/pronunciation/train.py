@@ -56,7 +56,14 @@ class Trained:
     def summary(self) -> Summary:
         """Model, trivial predictors, GOP and fusion on each split."""
         rows = {"model": self.model_uri, "time": hms(self.seconds)}
-        return Summary(title=self.run_name, parts=[("", Table(frame=self.table)), ("", rows)], notes=self.notes)
+        use = f"asr-lab evaluate --model {self.model_uri} --data MANIFEST --learner-pages"
+        return Summary(
+            title=self.run_name,
+            parts=[("", Table(frame=self.table)), ("", rows)],
+            notes=self.notes,
+            model=self.model_uri,
+            next_commands=[use],
+        )
 
 
 def train(
