@@ -32,7 +32,7 @@ def school(tmp_path_factory):
         )
         Path("cross.yaml").write_text(
             "recipe: pronunciation\nrun: {register_as: pronunciation-cross}\ntrain: {epochs: 7, examples: 1}\n"
-            f"model: {{type: cross, pretrained: models:/pronunciation-encoder@champion}}\n{DATA}"
+            f"model: {{type: cross, pretrained: models:/pronunciation-encoder/1}}\n{DATA}"
         )
         said = ok("train", "encoder.yaml", "cross.yaml", *TINY)
         folder.joinpath("said.txt").write_text(said)
