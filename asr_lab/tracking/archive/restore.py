@@ -33,9 +33,10 @@ from asr_lab.errors import AsrLabError
 from asr_lab.system import processes
 from asr_lab.tracking import artifacts
 from asr_lab.tracking.archive import archive, bundle
+from asr_lab.tracking.moved_store import refuse_moved
 from asr_lab.tracking.queries.find import RunNotFoundError, find_run
 from asr_lab.tracking.run_index import Record, models_of, record_of
-from asr_lab.tracking.store import experiment_id, experiment_ids, explain_store_errors, search_runs
+from asr_lab.tracking.store import experiment_id, experiment_ids, explain_store_errors, search_runs, tracking_uri
 from asr_lab.tracking.tags import ARCHIVED, CLEANUP, PARENT, PROCESS, RESTORED_FROM, RESTORING, SIGNATURE, SPOOL
 
 _OF_A_PROCESS = (PROCESS, SIGNATURE, SPOOL)
@@ -101,6 +102,7 @@ def from_bundle(client: MlflowClient, path: Path, location: str) -> Restored:
     A run that still exists or was restored before is reused; an interrupted restore is finished. Raises `AsrLabError`
     for an invalid bundle, before anything is changed.
     """
+    refuse_moved(tracking_uri())
     with tempfile.TemporaryDirectory() as folder:
         about = bundle.extract(path, Path(folder))
         original = f"{about['run_id']} sha256:{bundle.digest(path)}"

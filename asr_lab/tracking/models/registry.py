@@ -19,6 +19,7 @@ from asr_lab.families import makes_adapters
 from asr_lab.interfaces.tracking import MERGED, RegisteredModel
 from asr_lab.tracking.connection import StoreUnavailableError, without_password
 from asr_lab.tracking.models import model_card
+from asr_lab.tracking.moved_store import refuse_moved
 from asr_lab.tracking.queries.filters import quoted
 from asr_lab.tracking.store import client as tracking_client
 from asr_lab.tracking.store import explain_store_errors, is_final, is_missing, shown_uri, tracking_uri, without_retries
@@ -98,6 +99,7 @@ def register_run(run_id: str, name: str) -> ModelVersion:
     Raises `AsrLabError` if the run has no model, or the name is invalid.
     """
     run, source = model_of(run_id, name)
+    refuse_moved(tracking_uri())
     client = tracking_client()
     with explain_store_errors("the model cannot be registered"):
         known = client.search_model_versions(f"name = {quoted(name)} and run_id = '{run_id}'")

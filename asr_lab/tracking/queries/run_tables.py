@@ -12,7 +12,8 @@ from asr_lab.config.identity import NOT_IDENTITY
 from asr_lab.errors import AsrLabError, listing, nearest
 from asr_lab.families import deciding, makes_adapters, shown
 from asr_lab.metrics.catalog import direction
-from asr_lab.tracking.store import client, explain_store_errors
+from asr_lab.tracking.moved_store import refuse_moved
+from asr_lab.tracking.store import client, explain_store_errors, tracking_uri
 from asr_lab.tracking.tags import DATA, FAMILY, KIND, TEXT
 
 SEED = "run.seed"
@@ -194,6 +195,7 @@ def curves(runs: Sequence[Run], metrics: Sequence[str]) -> pd.DataFrame:
 def log_comparison(runs: Sequence[Run], table: pd.DataFrame, figure: Any, page: str) -> None:
     """Log a comparison's table, figure and page (if any) to each run, under `compare/`."""
     tracking = client()
+    refuse_moved(tracking_uri())
     with explain_store_errors("the comparison cannot be logged to its runs"):
         for run in runs:
             tracking.log_text(run.info.run_id, table.to_csv(index=False), "compare/table.csv")
