@@ -85,15 +85,14 @@ def warn_moved(uri: str, folder: Path) -> None:
 
 def find_moved(uri: str) -> MovedStore | None:
     """Return the locations of an SQLite store that are in its former folder; None if there are none."""
-    file = sqlite_file(uri) if uri.startswith("sqlite") else None
-    if file is None or not file.is_file():
+    file = _file_of(uri)
+    if file is None:
         return None
-    file = file.resolve()
     try:
         with closing(connect(file, "rw")) as database:  # rolls back what a killed process began
             roots = {root for query in _ROOTS for (root,) in database.execute(query) if root}
             origin = _Origin(file, _experiments(database), _remembered_file(database))
-    except sqlite3.OperationalError:  # the schema of an older MLflow, or locked: MLflow itself raises
+    except sqlite3.DatabaseError:  # no store, one of an older MLflow, or a locked one: MLflow itself raises
         return None
     former = {root: folder for root in roots if (folder := origin.former_folder(root))}
     moves = dict.fromkeys(sorted(former.values(), key=str), file.parent)
@@ -104,12 +103,17 @@ def find_moved(uri: str) -> MovedStore | None:
     return MovedStore(file, frozenset(former) | frozenset(more), moves | dict(more.values()), is_copy)
 
 
-def _remember_file(uri: str) -> None:
+def _file_of(uri: str) -> Path | None:
+    """Return the existing file of an SQLite store; None for any other store."""
     file = sqlite_file(uri) if uri.startswith("sqlite") else None
-    if file is None or not file.is_file():
+    return file.resolve() if file and file.is_file() else None
+
+
+def _remember_file(uri: str) -> None:
+    file = _file_of(uri)
+    if file is None:
         return
-    file = file.resolve()
-    with suppress(sqlite3.OperationalError), closing(connect(file, "rw")) as database, database:
+    with suppress(sqlite3.DatabaseError), closing(connect(file, "rw")) as database, database:
         if _remembered_file(database) != file:
             database.execute("DELETE FROM experiment_tags WHERE key = ?", [STORE])
             insert = "INSERT INTO experiment_tags (key, value, experiment_id) SELECT ?, ?, min(experiment_id)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -98,6 +99,7 @@ def relocate(planned: Relocation) -> Path:
             database.execute("BEGIN IMMEDIATE")  # nobody writes from here on
             with closing(connect(file)) as before:
                 before.backup(copy)
+            shutil.copymode(file, backup)
             _rewrite(database, planned)
     except sqlite3.Error as error:
         backup.unlink(missing_ok=True)
@@ -143,7 +145,7 @@ def _changes(database: sqlite3.Connection, moves: Mapping[PurePath, Path]) -> It
         condition = {"tags": f"NOT {_BUNDLES}", "trace_tags": f"NOT ({_TRACES})"}.get(table, "1")
         yield from _column(database, table, column, condition, lambda value: _each_text(value, if_there))
     yield from _column(database, "trace_tags", "value", _TRACES, always)
-    yield from _column(database, "tags", "value", _BUNDLES, lambda text: "\n".join(map(always, text.split("\n"))))
+    yield from _column(database, "tags", "value", _BUNDLES, lambda text: "\n".join(map(always, text.splitlines())))
 
 
 def _column(

@@ -54,7 +54,7 @@ def rewrite(folder: Path, table: str, column: str, old: str, new: str) -> None:
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory):
-    """A project with old runs: a registered one, john's, and a failed one with a bundle."""
+    """A project with old runs: a registered one, john's, a failed one, one in a bundle, and one in nothing else."""
     folder = tmp_path_factory.mktemp("template") / "project"
     folder.mkdir()
     with pytest.MonkeyPatch.context() as patch:
@@ -67,6 +67,7 @@ def template(tmp_path_factory):
         client().log_text(failed, "weights", "checkpoints/checkpoint-1/weights.bin")
         made_run("bundled", days=30)
         ok("archive", "bundled", "--to", "bundles")
+        ok("archive", made_run("gone", days=30), "--to", "bundles", "--purge", "--yes")
         folder.joinpath("corpus").mkdir()
         folder.joinpath("corpus/all.jsonl.gz").write_text("")
         client().log_param(failed, "data.train", str(folder / "corpus/all.jsonl.gz"))
@@ -106,7 +107,7 @@ def copied(project, tmp_path, monkeypatch):
     ids=" ".join,
 )
 def test_what_writes_files_is_refused_in_a_copy(command, project, copied):
-    bundle = next(Path("bundles").glob("*.tar.zst"))
+    bundle = next(Path("bundles").glob("gone-*"))
     spool = Spool.create(Path("spool"), "a" * 32, header("sqlite:///mlflow.db"))
     spool.append("begin", name="pending")
     spool.release()
@@ -176,6 +177,7 @@ def test_a_relocated_copy_stands_alone(project, copied):
     assert find_moved(f"sqlite:///{copied}/mlflow.db") is None
     assert "nothing to do" in ok("doctor", "--relocate", "--yes")
     assert len(list(copied.glob("mlflow.db.*.bak"))) == 1
+    assert backup.stat().st_mode == (copied / "mlflow.db").stat().st_mode
     ok("forget", "john", "--yes")
     ok("cleanup", "--days-old", "1", "--purge", "--yes")
     assert not list(copied.rglob("weights.bin"))
@@ -200,7 +202,7 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("name", ["plain", "with space", "한국어", "a#b"])
+@pytest.mark.parametrize("name", ["plain", "with space, 한국어 #1"])
 @pytest.mark.parametrize("form", FORMS)
 def test_a_moved_project_is_made_whole(form, name, project, tmp_path, monkeypatch):
     old = FORMS[form](project)

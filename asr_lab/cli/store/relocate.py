@@ -14,11 +14,13 @@ def relocate_store(*, dry_run: bool, yes: bool, style: str) -> None:
     import pandas as pd
 
     from asr_lab.tracking import relocation
+    from asr_lab.tracking.connection import check_connection
     from asr_lab.tracking.store import shown_uri, tracking_uri
 
+    check_connection(tracking_uri())
     planned = relocation.plan(tracking_uri())
     if planned is None:
-        click.echo(f"nothing to do: no path of {shown_uri()} names a former folder")
+        click.echo(f"nothing to do: no path of {shown_uri()} names a former folder", err=style != "table")
         return
     rows = [(table, column, number) for (table, column), number in planned.counts().items()]
     show(pd.DataFrame(rows, columns=["table", "column", "paths"]), style)

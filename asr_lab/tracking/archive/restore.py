@@ -100,7 +100,7 @@ def _plan_bundle(client: MlflowClient, word: str) -> Planned:
             raise AsrLabError("no such bundle", where=word)
         name = word.rpartition("/")[2].removesuffix(bundle.SUFFIX)  # its content is only read once
         return Planned(name, f"will be restored from {word}", location=word)
-    about, location = bundle.peek(Path(word)), str(Path(word).resolve())
+    about, location = bundle.verify(Path(word)), str(Path(word).resolve())
     earlier = _earlier(client, about["run_id"])
     if earlier and RESTORING not in earlier.data.tags:
         return _plan_run(client, record_of(earlier))
