@@ -337,6 +337,13 @@ def test_a_server_s_database_is_checked_too(project, copied, monkeypatch):
         Eraser(tracking, f"sqlite:///{copied}/mlflow.db")
 
 
+def test_only_sqlite_stores_are_relocated(store, monkeypatch):
+    (store / "mlflow.db").write_bytes(b"no database, although its name says so")
+    assert "no SQLite database" in refused("doctor", "--relocate")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "databricks")
+    assert "only an SQLite store" in refused("doctor", "--relocate")
+
+
 def header(uri: str) -> Header:
     return Header(
         uri=uri, family="x", kind="train", signature="s", name="pending", started_ms=1, tags={}, process="other|1|1"

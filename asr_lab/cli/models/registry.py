@@ -68,8 +68,8 @@ def _intended(run: Any, name: str, merged: bool) -> str:
 
     registry.model_of(run.info.run_id, name)
     if known := registry.known_version(run.info.run_id, name, merged=merged):
-        return f"{candidate_of(run)} is registered already as {registry.uri_of(known)}"
-    what = "with its adapters merged becomes" if merged else "becomes"
+        return f"{candidate_of(run)} is {known.name}/{known.version} already"
+    what = "becomes, with any adapters merged," if merged else "becomes"
     then = "" if registry.has_champion(name) else ", the champion"
     return f"{candidate_of(run)} {what} a new version of {name}{then}"
 

@@ -6,6 +6,7 @@ import click
 
 from asr_lab.cli.store.confirm import ask
 from asr_lab.cli.tables import show
+from asr_lab.errors import AsrLabError
 from asr_lab.units import counted
 
 
@@ -18,6 +19,13 @@ def relocate_store(*, dry_run: bool, yes: bool, style: str) -> None:
     from asr_lab.tracking.store import shown_uri, tracking_uri
 
     check_connection(tracking_uri())
+    if not tracking_uri().startswith("sqlite"):
+        raise AsrLabError(
+            "only an SQLite store can be relocated",
+            where=shown_uri(),
+            hint="a tracking server's: stop it, and run this where its database is",
+            next_command="MLFLOW_TRACKING_URI=sqlite:///mlflow.db asr-lab doctor --relocate",
+        )
     planned = relocation.plan(tracking_uri())
     if planned is None:
         click.echo(f"nothing to do: no path of {shown_uri()} names a former folder", err=style != "table")
