@@ -135,8 +135,10 @@ def artifacts() -> Check:
     """Whether an artifact can be written, read and removed where new runs would put theirs."""
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
+    from asr_lab.tracking.moved_store import refuse_moved
     from asr_lab.tracking.store import client, tracking_uri
 
+    refuse_moved(tracking_uri())
     file = sqlite_file(tracking_uri()) if tracking_uri().startswith("sqlite") else None
     if file and not file.exists():
         return Check("artifacts", "ok", "none yet, the first run makes their folder")

@@ -10,6 +10,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,6 +28,7 @@ from asr_lab.tracking.connection import (
     without_password,
     wrong_schema,
 )
+from asr_lab.tracking.moved_store import warn_moved
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 # MLflow retries for minutes by default; recording has the spool, other commands should fail fast
@@ -84,6 +86,7 @@ def client(*, again: bool = False) -> MlflowClient:
     for name, value in _HTTP.items():
         os.environ.setdefault(name, value)
     (check_connection if again else _check_once)(tracking_uri())
+    warn_moved(tracking_uri(), Path.cwd())
     set_tracking_uri(tracking_uri())
     with explain_store_errors("the tracking store cannot be used"):  # such as one of an older schema
         return MlflowClient()

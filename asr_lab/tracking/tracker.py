@@ -23,6 +23,7 @@ from asr_lab.system import libraries, processes
 from asr_lab.system.distributed import rank_and_world_size
 from asr_lab.tracking import orphans, provenance
 from asr_lab.tracking.connection import StoreUnavailableError
+from asr_lab.tracking.moved_store import refuse_moved
 from asr_lab.tracking.notifications import report
 from asr_lab.tracking.queries import runs
 from asr_lab.tracking.recorder import MlflowRecorder
@@ -66,6 +67,7 @@ class MlflowTracker:
             return
         try:
             with explain_store_errors("the run that MLflow made cannot be used"):
+                refuse_moved(tracking_uri())
                 tags = {FAMILY: family, PROCESS: processes.process_mark()}
                 tracking_client().log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
         except StoreUnavailableError:
@@ -142,6 +144,7 @@ class MlflowTracker:
         try:
             with explain_store_errors("the tracking store cannot be used"):
                 client = tracking_client()
+                refuse_moved(tracking_uri())
                 if tidies:
                     orphans.close_unstarted(client)
                 if adopted:

@@ -1,11 +1,13 @@
 """Every command and the notebook functions take the same run for a word, or refuse it alike."""
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from conftest import ok, refused
+from conftest import ok, refused, run
 from empty_store import empty_store
 from made import client, made_run
 
@@ -84,9 +86,14 @@ def test_the_finder_and_the_notebook_agree(runs):
         ("reproduce", "WORD"),
         ("compare", "WORD"),
         ("compare", "left", "--vs", "WORD"),
+        ("compare", "left", "WORD", "--utterances"),
+        ("pool", "WORD", "--data", "x.jsonl.gz"),
         ("archive", "WORD", "--to", "bundles"),
         ("archive", "WORD", "--to", "bundles", "--purge", "--yes"),
         ("restore", "WORD"),
+        ("archive", "WORD", "--to", "bundles", "--dry-run"),
+        ("restore", "WORD", "--dry-run"),
+        ("register", "WORD", "--name", "x", "--dry-run"),
     ],
     ids=" ".join,
 )
@@ -140,6 +147,77 @@ def test_what_is_erased_is_named_before(runs):
     assert f"delete many-7 ({ids[7][:8]}) (1 run," in answered.output
     assert not list(Path("bundles").glob("many*"))
     assert all(client().get_run(id).info.lifecycle_stage == "active" for id in ids)
+
+
+def dump() -> list[str]:
+    """Everything in the database of the working folder."""
+    with closing(sqlite3.connect("mlflow.db")) as database:
+        return list(database.iterdump())
+
+
+def test_what_will_happen_is_shown_by_name_before_it_does(runs):
+    one, other = made_run("plan-one", model=True, register="planned"), made_run("plan-two", model=True)
+    made_run("plan-john", tags={"asr_lab.speaker": "joanna"})
+    client().delete_run(other)
+    bundle = ok("archive", "left", "--to", "plans").split(": ")[-1].split(",")[0]
+    before = dump()
+    for command, *shown in (
+        (("archive", "plan-one", "--to", "plans"), f"plan-one ({one[:8]}) -> ", "plans/plan-one"),
+        (("archive", "plan-john", "--to", "plans", "--purge"), "plan-john (", "erased from the store"),
+        (("restore", "plan-two", bundle), f"plan-two ({other[:8]}) will no longer be deleted", "left (", "archived"),
+        (("register", "plan-one", "--name", "fresh"), f"plan-one ({one[:8]}) becomes a new version of fresh", "champ"),
+        (("register", one, "--name", "planned"), f"plan-one ({one[:8]}) is planned/1 already"),
+        (("register", "plan-one", "--name", "fresh", "--merged"), "with any adapters merged"),
+        (("promote", "planned", "--alias", "candidate"), "models:/planned/1 (plan-one) for @candidate"),
+        (("forget", "joanna"), "plan-john ("),
+        (("cleanup", "--pattern", "plan-john"), "plan-john"),
+    ):
+        said = ok(*command, "--dry-run")
+        assert all(part in said for part in shown), said
+        assert dump() == before, command
+    assert [path.name for path in Path("plans").iterdir()] == [Path(bundle).name]
+    assert f"plan-one ({one[:8]}) becomes" in ok("register", "plan-one", "--name", "fresh")
+    assert "(plan-one) for @champion, now models:/fresh/1 (plan-one)" in run("promote", "fresh").output
+
+
+def test_of_several_words_one_that_is_refused_stops_all(runs):
+    good, running = made_run("several-good"), made_run("several-running", status="RUNNING")
+    deleted = made_run("several-deleted")
+    client().delete_run(deleted)
+    before = dump()
+    refused("archive", good, running, "--to", "stops")
+    refused("archive", good, "pair", "--to", "stops")
+    refused("restore", deleted, "nowhere.tar.zst")
+    refused("restore", deleted, "pair")
+    refused("keep", good, "pair")
+    refused("compare", good, "pair")
+    refused("pool", good, "pair", "--data", "x.jsonl.gz")
+    assert dump() == before
+    assert not Path("stops").exists()
+
+
+def test_a_file_called_like_a_run_is_no_bundle(runs):
+    hidden = made_run("likewise")
+    client().delete_run(hidden)
+    Path("likewise").write_text("no bundle")
+    assert "is no longer deleted" in ok("restore", "likewise")
+    assert "not whole" in refused("restore", "./likewise")
+
+
+def test_bundles_of_two_runs_of_a_name_are_told_apart(runs):
+    first, second = made_run("namesake"), made_run("namesake")
+    ok("archive", first, second, "--to", "namesakes", "--purge", "--yes")
+    said = refused("archive", "namesake", "--to", "namesakes", "--purge", "--yes")
+    assert first[:8] in said
+    assert second[:8] in said
+    assert first[:8] in ok("archive", first, "--to", "namesakes", "--purge", "--yes")
+
+
+@pytest.mark.parametrize("alias", ["latest", "Latest", "v1", "V22", "", "with space", "a/b", "x" * 256, "@champion"])
+def test_an_alias_that_no_version_can_have_is_refused_before_all_else(alias, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")  # is not even asked
+    said = refused("promote", "nothing", "--alias", alias, "--data", "nowhere.jsonl.gz")
+    assert f"no version can have the alias {alias!r}" in said
 
 
 def test_what_is_only_in_its_bundle_is_no_part_of_another_name(runs):

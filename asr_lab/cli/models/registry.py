@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.markup import escape
 
 from asr_lab.cli.options import console
+from asr_lab.cli.store.confirm import plan_option
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.interfaces.tags import BASE
 
@@ -23,7 +25,10 @@ if TYPE_CHECKING:
 @click.option("--family", default="", help="With --best: only this family, such as deepspeech2.")
 @click.option("--name", required=True, help="Name in the model registry, such as deepspeech2.")
 @click.option("--merged", is_flag=True, help="Merge adapters into their base first, so that the model needs no base.")
-def register(run: str | None, best: str | None, pattern: str, family: str, name: str, merged: bool) -> None:
+@plan_option
+def register(
+    run: str | None, best: str | None, pattern: str, family: str, name: str, merged: bool, dry_run: bool
+) -> None:
     """Register the model of RUN, or of the best run, as a version of NAME with a model card.
 
     The first version becomes @champion; later ones do so by `asr-lab promote`. Plain transformers can load a merged
@@ -32,7 +37,7 @@ def register(run: str | None, best: str | None, pattern: str, family: str, name:
     \b
     Examples:
       asr-lab register base-1a2b3c4d --name deepspeech2
-      asr-lab register --best val/wer --family deepspeech2 --pattern "base-*" --name deepspeech2
+      asr-lab register --best val/wer --family deepspeech2 --pattern "base-*" --name deepspeech2 --dry-run
       asr-lab register korean-lora-1a2b3c4d --name wav2vec2-korean --merged
     """
     from asr_lab.tracking.models import registry
@@ -42,6 +47,9 @@ def register(run: str | None, best: str | None, pattern: str, family: str, name:
     if bool(run) == bool(best):
         raise AsrLabError("give either RUN or --best METRIC", next_command="asr-lab register --help")
     chosen = find_run(run) if run else _best(str(best), pattern, family)
+    click.echo(_intended(chosen, name, merged))
+    if dry_run:
+        return
     merged_version = register_merged(chosen.info.run_id, name) if merged else None
     version = merged_version or registry.register_run(chosen.info.run_id, name)
     click.echo(f"{chosen.info.run_name} is {registry.uri_of(version)}")
@@ -52,6 +60,20 @@ def register(run: str | None, best: str | None, pattern: str, family: str, name:
     if not merged_version and (base := _folder_of_base(chosen)):
         click.echo(f"  warning: these adapters load only on a machine with {base};", err=True)
         click.echo("  --merged registers a model that needs no base", err=True)
+
+
+def _intended(run: Any, name: str, merged: bool) -> str:
+    """What will be registered; raises `AsrLabError` if it cannot be."""
+    from asr_lab.metrics.floor import why_below
+    from asr_lab.tracking.models import registry
+    from asr_lab.tracking.queries.find import candidate_of
+
+    registry.model_of(run.info.run_id, name)
+    if known := registry.known_version(run.info.run_id, name, merged=merged):
+        return f"{candidate_of(run)} is {known.name}/{known.version} already"
+    what = "becomes, with any adapters merged," if merged else "becomes"
+    then = "" if registry.has_champion(name) or why_below(run.data.metrics) else ", the champion"
+    return f"{candidate_of(run)} {what} a new version of {name}{then}"
 
 
 def _folder_of_base(run: Any) -> str:
@@ -120,12 +142,15 @@ def promote(model: str, alias: str, margin: float, data: str, forced: str, dry_r
     """
     from asr_lab.tracking.models import promotion
 
+    promotion.check_alias(alias)
     version = promotion.find_version(model)
-    score = _scoring(data, recorded=not dry_run) if data else None
-    verdict = _assess(version, alias, margin, score, forced)
     out = console()
     uri = f"models:/{version.name}/{version.version}"
-    out.print(f"[bold]{uri}[/] for @{alias}")
+    holder = promotion.holder_of(version.name, alias)
+    now = f", now {promotion.shown(holder)}" if holder else ""
+    out.print(f"[bold]{escape(promotion.shown(version))}[/] for @{alias}{escape(now)}")
+    score = _scoring(data, recorded=not dry_run) if data else None
+    verdict = _assess(version, alias, margin, score, forced)
     if verdict.delta:
         rate = {"wer": "WER", "error_f1": "error F1"}[verdict.metric.partition("/")[2]]
         out.print(f"  {verdict.champion}  {rate} {verdict.figure_champion:.1%}")

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import click
 
-from asr_lab.cli.store.confirm import ask, backend_option, limit_retries, named, progress, warn_hidden_rows, yes_option
+from asr_lab.cli.store.confirm import (
+    ask,
+    backend_option,
+    limit_retries,
+    named,
+    plan_option,
+    progress,
+    warn_hidden_rows,
+    yes_option,
+)
 from asr_lab.units import counted, megabytes
 
 
@@ -13,8 +22,9 @@ from asr_lab.units import counted, megabytes
 @click.option("--to", required=True, metavar="DIR|s3://BUCKET/PREFIX", help="Location of the bundles.")
 @click.option("--purge", is_flag=True, help="Then erase the runs from the store, so that only the bundles are left.")
 @backend_option
+@plan_option
 @yes_option
-def archive(names: tuple[str, ...], to: str, purge: bool, backend: str, yes: bool) -> None:
+def archive(names: tuple[str, ...], to: str, purge: bool, backend: str, dry_run: bool, yes: bool) -> None:
     """Pack each RUN into a bundle: params, tags, all points of its metrics, artifacts, models, checksums.
 
     Each bundle is verified before its run is marked as archived; then list and compare hide it, and no cleanup
@@ -23,6 +33,7 @@ def archive(names: tuple[str, ...], to: str, purge: bool, backend: str, yes: boo
     \b
     Examples:
       asr-lab archive john-5e6f7a8b base-1a2b3c4d --to /mnt/archive
+      asr-lab archive john-5e6f7a8b --to /mnt/archive --purge --dry-run
       asr-lab archive base-1a2b3c4d --to s3://lab/runs --purge
     """
     limit_retries()
@@ -32,16 +43,22 @@ def archive(names: tuple[str, ...], to: str, purge: bool, backend: str, yes: boo
     from asr_lab.tracking.cleanup.erase import Eraser
     from asr_lab.tracking.run_index import read_registrations
     from asr_lab.tracking.store import client as tracking_client
-    from asr_lab.tracking.tags import ARCHIVED
 
     client = tracking_client()
     held, chosen = read_registrations(client), purging.choose(names, to, purge=purge)
     for name, location in chosen.erased.items():
         click.echo(f"{name}: erased from the store before; it is in {location}")
-    eraser = None
     going = chosen.whole + chosen.begun
-    if purge and going:
+    if purge:
         purging.refuse_registered(going, held)
+    for run in going:
+        then = "" if not purge else ", then erased from the store"
+        then = then if run in chosen.whole else "; what is left of it is erased from the store"
+        click.echo(f"{run} -> {chosen.locations[run.run_id]}{then}")
+    if dry_run:
+        return
+    eraser = None
+    if purge and going:
         eraser = Eraser(client, backend)
         eraser.check(going)
         if not yes:
@@ -50,14 +67,13 @@ def archive(names: tuple[str, ...], to: str, purge: bool, backend: str, yes: boo
             total = "" if None in sizes else f", {megabytes(sum(size or 0 for size in sizes))}"
             runs = f"{named(going)} ({counted(len(going), 'run')}{total})"
             ask(f"erase from the store rows, artifacts and models of {runs} once archived in {to}?", yes)
-    where = {run.run_id: archiving.parse_mark(run.tags[ARCHIVED])[0] for run in chosen.begun}
     for run in chosen.whole:
-        where[run.run_id], size = archiving.archive(client, client.get_run(run.run_id), to, held)
-        click.echo(f"{run.name}: {where[run.run_id]}, {megabytes(size)}")
+        location, size = archiving.archive(client, client.get_run(run.run_id), to, held)
+        click.echo(f"{run.name}: {location}, {megabytes(size)}")
     if eraser:
         with progress("erasing", len(going)) as done:
             for run in going:
-                purging.purge(client, eraser, run, where[run.run_id])
+                purging.purge(client, eraser, run, chosen.locations[run.run_id])
                 done()
         click.echo(f"{counted(len(going), 'run')} erased from the store; asr-lab restore BUNDLE brings one back")
         if not eraser.rows:
@@ -66,14 +82,15 @@ def archive(names: tuple[str, ...], to: str, purge: bool, backend: str, yes: boo
 
 @click.command()
 @click.argument("names", nargs=-1, required=True, metavar="RUN|BUNDLE...")
-def restore(names: tuple[str, ...]) -> None:
+@plan_option
+def restore(names: tuple[str, ...], dry_run: bool) -> None:
     """Restore runs: deleted ones, archived ones, and from bundles those that the store does not have.
 
     A run from a bundle gets a new id, and is also found by the old one.
 
     \b
     Examples:
-      asr-lab restore john-5e6f7a8b
+      asr-lab restore john-5e6f7a8b --dry-run
       asr-lab restore /mnt/archive/base-1a2b3c4d.tar.zst
       asr-lab restore s3://lab/runs/base-1a2b3c4d.tar.zst
     """
@@ -82,8 +99,11 @@ def restore(names: tuple[str, ...]) -> None:
     from asr_lab.tracking.store import client as tracking_client
 
     client = tracking_client()
-    for name in names:
-        done = restoring.restore(client, name)
+    planned = restoring.plan(client, names)
+    for one in planned:
+        click.echo(f"{one.name} {one.what}")
+    for one in [] if dry_run else planned:
+        done = restoring.restore(client, one)
         click.echo(f"{done.name} ({done.run_id[:8]}) {done.how}")
         for registered in done.registered:
             model = registered.split("/")[0]

@@ -87,7 +87,9 @@ def cleanup(
     from asr_lab.tracking.cleanup import apply
     from asr_lab.tracking.cleanup import plan as planning
     from asr_lab.tracking.cleanup.database_rows import erases_rows
+    from asr_lab.tracking.moved_store import refuse_moved
     from asr_lab.tracking.store import client as tracking_client
+    from asr_lab.tracking.store import tracking_uri
 
     client = tracking_client()
     action: Action = "purge" if purge else "checkpoints" if checkpoints_only else "delete"
@@ -100,6 +102,7 @@ def cleanup(
     _show(planned, style)
     if dry_run or not planned.going:
         return
+    refuse_moved(tracking_uri(), backend)
     ask(_question(planned, action), yes)
     with progress("cleaning up", len(planned.going)) as done:
         left = apply.apply(client, planned, backend_store_uri=backend, done=done)

@@ -7,21 +7,36 @@ from dataclasses import asdict
 import click
 
 from asr_lab.cli.options import console, format_option
+from asr_lab.cli.store.confirm import plan_option, yes_option
+from asr_lab.cli.store.relocate import relocate_store
+from asr_lab.errors import AsrLabError
 
 
 @click.command()
+@click.option("--relocate", is_flag=True, help="Rewrite the paths of a store that was copied or moved.")
+@plan_option
+@yes_option
 @format_option
 @click.pass_context
-def doctor(context: click.Context, style: str) -> None:
+def doctor(context: click.Context, relocate: bool, dry_run: bool, yes: bool, style: str) -> None:
     """Check the installation, and suggest fixes: packages, tracking store and its schema, artifacts, disk, GPU, eSpeak.
 
     Exit code 1 when something does not work; a warning is not a failure.
 
+    --relocate: the database of a copied or moved project names the files of its former folder. The paths are shown,
+    and rewritten after a question; a copy of the database is kept.
+
     \b
     Examples:
       asr-lab doctor
+      asr-lab doctor --relocate
       MLFLOW_TRACKING_URI=http://tracking:5000 asr-lab doctor --format json
     """
+    if relocate:
+        relocate_store(dry_run=dry_run, yes=yes, style=style)
+        return
+    if dry_run or yes:
+        raise AsrLabError("the examination changes nothing", allowed="--dry-run and --yes together with --relocate")
     from rich.markup import escape
 
     from asr_lab.tracking.doctor import Check, examine

@@ -25,20 +25,12 @@ _DIGEST_MARK = "#sha256="
 def archive(client: MlflowClient, run: Run, to: str, held: Registrations) -> tuple[str, int]:
     """Write and verify the bundle of a run, mark the run, and return (location, bytes).
 
-    `to` is a folder or a URI of MLflow's artifact stores (`s3://bucket/prefix`). Raises `AsrLabError` if the run is
-    still running, or the bundle cannot be written or verified.
+    `to` is a folder or a URI of MLflow's artifact stores (`s3://bucket/prefix`). Raises `AsrLabError` if the run
+    cannot be archived, or the bundle cannot be written or verified.
     """
-    if run.info.status in ("RUNNING", "SCHEDULED"):
-        raise AsrLabError(
-            f"{run.info.run_name} is {run.info.status}: only finished runs can be archived",
-            hint="one whose process is gone: asr-lab cleanup --stale-running, then restore",
-        )
-    record = record_of(run)
-    if record.purge_begun or RESTORING in run.data.tags:
-        half = "some of it is erased already" if record.purge_begun else "it is half restored"
-        raise AsrLabError(f"{run.info.run_name} cannot be archived: {half}")
+    refuse_unfinished(run)
+    location = location_of(run, to)
     name = bundle_name(run)
-    location = f"{to.rstrip('/')}/{name}" if "://" in to else str(Path(to).resolve() / name)
     record_location(client, run, location)
     if "://" in to:
         with tempfile.TemporaryDirectory() as staging:
@@ -57,6 +49,24 @@ def archive(client: MlflowClient, run: Run, to: str, held: Registrations) -> tup
     with artifacts.explain_artifact_errors(f"{run.info.run_name} cannot be marked as archived"):
         client.set_tag(run.info.run_id, ARCHIVED, format_mark(location, digest))
     return location, size
+
+
+def refuse_unfinished(run: Run) -> None:
+    """Raise `AsrLabError` if a run is still running, partly erased, or half restored."""
+    if run.info.status in ("RUNNING", "SCHEDULED"):
+        raise AsrLabError(
+            f"{run.info.run_name} is {run.info.status}: only finished runs can be archived",
+            hint="one whose process is gone: asr-lab cleanup --stale-running, then restore",
+        )
+    record = record_of(run)
+    if record.purge_begun or RESTORING in run.data.tags:
+        half = "some of it is erased already" if record.purge_begun else "it is half restored"
+        raise AsrLabError(f"{run.info.run_name} cannot be archived: {half}")
+
+
+def location_of(run: Run, to: str) -> str:
+    """Return where the bundle of a run is written."""
+    return f"{to.rstrip('/')}/{bundle_name(run)}" if "://" in to else str(Path(to).resolve() / bundle_name(run))
 
 
 def bundle_name(run: Run) -> str:

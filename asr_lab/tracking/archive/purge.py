@@ -14,7 +14,14 @@ from asr_lab.tracking.archive import archive, bundle
 from asr_lab.tracking.artifacts import list_files
 from asr_lab.tracking.cleanup.apply import mark
 from asr_lab.tracking.cleanup.erase import Eraser
-from asr_lab.tracking.queries.find import DeletedRunError, candidate_of, find_exact, find_run
+from asr_lab.tracking.queries.find import (
+    AmbiguousRunError,
+    Candidate,
+    DeletedRunError,
+    candidate_of,
+    find_exact,
+    find_run,
+)
 from asr_lab.tracking.run_index import Record, Registrations, record_of
 from asr_lab.tracking.tags import ARCHIVED, PURGE_BEGUN
 
@@ -24,6 +31,8 @@ class Chosen:
     """The named runs, by the progress of an earlier call."""
 
     whole: list[Record] = field(default_factory=list)
+    locations: dict[str, str] = field(default_factory=dict)
+    """Run id -> location of its bundle."""
     begun: list[Record] = field(default_factory=list)
     """Archived, and partly erased from the store."""
     erased: dict[str, str] = field(default_factory=dict)
@@ -31,7 +40,7 @@ class Chosen:
 
 
 def choose(names: Iterable[str], to: str, *, purge: bool) -> Chosen:
-    """Return the named runs. Raises `AsrLabError` for unknown and partly erased runs.
+    """Return the named runs. Raises `AsrLabError` for unknown, running and partly erased runs.
 
     With `purge`, these are accepted: an earlier call may have been interrupted, or complete.
     """
@@ -48,20 +57,30 @@ def choose(names: Iterable[str], to: str, *, purge: bool) -> Chosen:
             raise AsrLabError(f"some of {run.name} is erased already", next_command=f"{more}, which erases the rest")
         if run.deleted and not run.purge_begun:
             raise DeletedRunError(candidate_of(match))
-        part = chosen.begun if run.purge_begun else chosen.whole
-        if run not in part:
-            part.append(run)
+        if run.run_id in chosen.locations:
+            continue
+        if run.purge_begun:
+            chosen.begun.append(run)
+            chosen.locations[run.run_id] = archive.parse_mark(run.tags[ARCHIVED])[0]
+        else:
+            archive.refuse_unfinished(match)
+            chosen.whole.append(run)
+            chosen.locations[run.run_id] = archive.location_of(match, to)
     return chosen
 
 
 def _bundle_of(name: str, to: str) -> str:
-    """Return the bundle of an erased run, by its name or id; "" if there is none."""
+    """Return the bundle of an erased run, by its name or id; "" if there is none, and an error if several fit."""
+    fitting: dict[str, Candidate] = {}
     for location in list_files(to, bundle.SUFFIX):
         stem = PurePosixPath(location).name.removesuffix(bundle.SUFFIX)
         is_id = re.fullmatch(r"[0-9a-f]{8,32}", name)
         if archive.safe_name(name) in (stem, stem[:-9]) or (is_id and stem.endswith(f"-{name[:8]}")):
-            return location
-    return ""
+            fitting[location] = Candidate(run_id=stem[-8:], name=stem)
+    if len(fitting) > 1:
+        command = f"asr-lab archive {next(iter(fitting.values())).name} --to {to} --purge"
+        raise AmbiguousRunError(name, list(fitting.values()), next_command=command)
+    return next(iter(fitting), "")
 
 
 def refuse_registered(runs: Sequence[Record], held: Registrations) -> None:

@@ -33,9 +33,10 @@ from asr_lab.errors import AsrLabError
 from asr_lab.system import processes
 from asr_lab.tracking import artifacts
 from asr_lab.tracking.archive import archive, bundle
+from asr_lab.tracking.moved_store import refuse_moved
 from asr_lab.tracking.queries.find import RunNotFoundError, find_run
 from asr_lab.tracking.run_index import Record, models_of, record_of
-from asr_lab.tracking.store import experiment_id, experiment_ids, explain_store_errors, search_runs
+from asr_lab.tracking.store import experiment_id, experiment_ids, explain_store_errors, search_runs, tracking_uri
 from asr_lab.tracking.tags import ARCHIVED, CLEANUP, PARENT, PROCESS, RESTORED_FROM, RESTORING, SIGNATURE, SPOOL
 
 _OF_A_PROCESS = (PROCESS, SIGNATURE, SPOOL)
@@ -54,21 +55,69 @@ class Restored:
     """Its registered versions when it was archived; the registry is not changed."""
 
 
-def restore(client: MlflowClient, name: str) -> Restored:
-    """Restore a deleted or archived run by its name or id, or a run from its bundle."""
-    if name.endswith(bundle.SUFFIX) or "://" in name or Path(name).is_file():
-        with archive.local_copy(name) as path:
-            return from_bundle(client, path, name if "://" in name else str(path.resolve()))
+@dataclass(frozen=True)
+class Planned:
+    """A run to restore."""
+
+    name: str
+    what: str
+    """What will happen to it."""
+    run: Record | None = None
+    location: str = ""
+    """Of the bundle of a run that is not on the store."""
+
+
+def plan(client: MlflowClient, words: Iterable[str]) -> list[Planned]:
+    """Return what `restore` will do with runs, by their names or ids, and with bundles; changes nothing.
+
+    A word that names a run means the run, even if a file has the same name. Raises `AsrLabError` as `restore` does.
+    """
+    planned = [_plan(client, word) for word in words]
+    return list({one.run.run_id if one.run else one.location: one for one in planned}.values())
+
+
+def _plan(client: MlflowClient, word: str) -> Planned:
+    if word.endswith(bundle.SUFFIX) or "://" in word or ("/" in word and Path(word).is_file()):
+        return _plan_bundle(client, word)
     try:
-        run = find_run(name, deleted=True)
+        run = find_run(word, deleted=True)
     except RunNotFoundError as error:
+        if Path(word).is_file():
+            return _plan_bundle(client, word)
         error.hint = "a run that was erased from the store is restored from its bundle: asr-lab restore BUNDLE"
         raise
-    return back(client, record_of(run))
+    return _plan_run(client, record_of(run))
 
 
-def back(client: MlflowClient, run: Record) -> Restored:
-    """Undelete and unarchive a run that is on the store."""
+def _plan_run(client: MlflowClient, run: Record) -> Planned:
+    states = _hidden(client, run)
+    return Planned(str(run), f"will no longer be {' and '.join(states)}" if states else "is there: nothing to do", run)
+
+
+def _plan_bundle(client: MlflowClient, word: str) -> Planned:
+    if "://" in word:
+        if not archive.bundle_exists(word):
+            raise AsrLabError("no such bundle", where=word)
+        name = word.rpartition("/")[2].removesuffix(bundle.SUFFIX)  # its content is only read once
+        return Planned(name, f"will be restored from {word}", location=word)
+    about, location = bundle.verify(Path(word)), str(Path(word).resolve())
+    earlier = _earlier(client, about["run_id"])
+    if earlier and RESTORING not in earlier.data.tags:
+        return _plan_run(client, record_of(earlier))
+    what = "will be completed" if earlier else "will be restored as a new run"
+    return Planned(f"{about['name']} ({about['run_id'][:8]})", f"{what} from {location}", location=location)
+
+
+def restore(client: MlflowClient, planned: Planned) -> Restored:
+    """Restore a deleted or archived run, or one from its bundle."""
+    if planned.run:
+        return back(client, planned.run)
+    with archive.local_copy(planned.location) as path:
+        return from_bundle(client, path, planned.location)
+
+
+def _hidden(client: MlflowClient, run: Record) -> list[str]:
+    """Return which of `deleted` and `archived` a run is; raises `AsrLabError` if it cannot be brought back."""
     if run.purge_begun:
         raise AsrLabError(
             f"some of {run.name} is erased already",
@@ -76,7 +125,6 @@ def back(client: MlflowClient, run: Record) -> Restored:
         )
     if RESTORING in run.tags:
         raise AsrLabError(f"{run.name} is half restored", next_command="asr-lab restore BUNDLE, the one it came from")
-    how = []
     with artifacts.explain_artifact_errors(f"{run.name} cannot be restored"):
         experiment = client.get_experiment(run.experiment_id)
         if experiment.lifecycle_stage == "deleted":
@@ -84,12 +132,17 @@ def back(client: MlflowClient, run: Record) -> Restored:
                 f"the experiment {experiment.name} of {run.name} is deleted",
                 next_command=f"mlflow experiments restore -x {run.experiment_id}",
             )
+    return [state for state, holds in (("deleted", run.deleted), ("archived", ARCHIVED in run.tags)) if holds]
+
+
+def back(client: MlflowClient, run: Record) -> Restored:
+    """Undelete and unarchive a run that is on the store."""
+    how = [f"is no longer {state}" for state in _hidden(client, run)]
+    with artifacts.explain_artifact_errors(f"{run.name} cannot be restored"):
         if run.deleted:
             client.restore_run(run.run_id)
-            how.append("is no longer deleted")
         if ARCHIVED in run.tags:
             client.delete_tag(run.run_id, ARCHIVED)
-            how.append("is no longer archived")
         if CLEANUP in run.tags:
             client.delete_tag(run.run_id, CLEANUP)
     return Restored(run.run_id, run.name, " and ".join(how) or "is there: nothing to do")
@@ -101,6 +154,7 @@ def from_bundle(client: MlflowClient, path: Path, location: str) -> Restored:
     A run that still exists or was restored before is reused; an interrupted restore is finished. Raises `AsrLabError`
     for an invalid bundle, before anything is changed.
     """
+    refuse_moved(tracking_uri())
     with tempfile.TemporaryDirectory() as folder:
         about = bundle.extract(path, Path(folder))
         original = f"{about['run_id']} sha256:{bundle.digest(path)}"

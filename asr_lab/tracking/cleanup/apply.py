@@ -13,7 +13,9 @@ from asr_lab.tracking import artifacts
 from asr_lab.tracking.cleanup.erase import CHECKPOINTS, Eraser, local_folders, model_locations
 from asr_lab.tracking.cleanup.plan import Action, CleanupPlan, PlannedRun
 from asr_lab.tracking.cleanup.protection import is_stale, own_protection
+from asr_lab.tracking.moved_store import refuse_moved
 from asr_lab.tracking.run_index import Record, Registrations, read_registrations, record_of
+from asr_lab.tracking.store import tracking_uri
 from asr_lab.tracking.tags import CLEANUP, KEEP, NOTE, PROCESS, PURGE_BEGUN
 
 
@@ -39,6 +41,7 @@ def apply(
 
     Raises `AsrLabError` at the first run that cannot be deleted; repeating the call continues from there.
     """
+    refuse_moved(tracking_uri())
     eraser = Eraser(client, backend_store_uri) if planned.action == "purge" else None
     held, left = read_registrations(client), []
     for line in planned.going:

@@ -14,7 +14,9 @@ from mlflow import MlflowClient
 from asr_lab.errors import AsrLabError
 from asr_lab.tracking import artifacts
 from asr_lab.tracking.cleanup.database_rows import rows_of
+from asr_lab.tracking.moved_store import refuse_moved
 from asr_lab.tracking.run_index import Record, Registrations, models_of, read_registrations
+from asr_lab.tracking.store import tracking_uri
 
 CHECKPOINTS, SPOOL = Path("checkpoints"), Path("spool")
 """Folders in the working folder with one folder per run."""
@@ -24,6 +26,7 @@ class Eraser:
     """Erase runs. Steps are repeatable and a run's row is deleted last, so that an interrupted call can be repeated."""
 
     def __init__(self, client: MlflowClient, backend_store_uri: str = "", *, even_registered: bool = False) -> None:
+        refuse_moved(tracking_uri(), backend_store_uri)
         self.client = client
         self.rows = rows_of(backend_store_uri)
         self.held = Registrations() if even_registered else read_registrations(client)

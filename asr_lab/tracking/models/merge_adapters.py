@@ -13,8 +13,9 @@ from mlflow.entities.model_registry import ModelVersion
 from asr_lab.interfaces.tracking import MERGED, RegisteredModel
 from asr_lab.system.files import explain_unwritable
 from asr_lab.tracking.models import pyfunc_package, registry
+from asr_lab.tracking.moved_store import refuse_moved
 from asr_lab.tracking.store import client as tracking_client
-from asr_lab.tracking.store import explain_store_errors
+from asr_lab.tracking.store import explain_store_errors, tracking_uri
 
 
 def register_merged(run_id: str, name: str) -> ModelVersion | None:
@@ -24,6 +25,7 @@ def register_merged(run_id: str, name: str) -> ModelVersion | None:
     no model, or the base is missing.
     """
     run, source = registry.model_of(run_id, name)
+    refuse_moved(tracking_uri())
     with _merged(source) as folder:
         if not folder:
             return None

@@ -16,6 +16,8 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Run, RunData, RunInfo, RunTag
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.utils.validation import _validate_model_alias_name, _validate_model_alias_name_reserved
 
 from asr_lab.errors import AsrLabError, listing, nearest
 from asr_lab.metrics import floor, ratios
@@ -24,7 +26,7 @@ from asr_lab.metrics.significance import FEWEST_DIFFERING, Interval
 from asr_lab.tracking.queries import score_tables, significance
 from asr_lab.tracking.queries.filters import quoted
 from asr_lab.tracking.store import client as tracking_client
-from asr_lab.tracking.store import explain_store_errors
+from asr_lab.tracking.store import explain_store_errors, is_missing
 from asr_lab.tracking.tags import DATA, GATE, GATE_FORCED, REPLACED_BY
 
 _SPLITS = ("test", "val")
@@ -76,6 +78,36 @@ class Verdict:
         """Return the verdict as JSON, as recorded on the version."""
         content = {key: value for key, value in asdict(self).items() if value not in (None, "", ())}
         return json.dumps(content | {"at": datetime.now(UTC).isoformat(timespec="seconds")})
+
+
+def check_alias(alias: str) -> None:
+    """Raise `AsrLabError` if MLflow gives no version this alias."""
+    try:
+        _validate_model_alias_name(alias)
+        _validate_model_alias_name_reserved(alias)
+    except MlflowException as error:
+        raise AsrLabError(
+            f"no version can have the alias {alias!r}",
+            where=error.message.splitlines()[0],
+            allowed="letters, digits, - and _; neither latest nor v and a number",
+        ) from error
+
+
+def shown(version: ModelVersion) -> str:
+    """Return `models:/NAME/3 (RUN)`, with the name of the run behind a version if the store has it."""
+    with explain_store_errors("the run of the version cannot be read"):
+        try:
+            run = tracking_client().get_run(version.run_id).info.run_name if version.run_id else ""
+        except MlflowException as error:
+            if not is_missing(error):
+                raise
+            run = ""
+    return f"{_uri(version)} ({run})" if run else _uri(version)
+
+
+def holder_of(name: str, alias: str) -> ModelVersion | None:
+    """Return the version that has an alias now, or None."""
+    return alias_version(tracking_client(), name, alias)
 
 
 def find_version(wanted: str) -> ModelVersion:

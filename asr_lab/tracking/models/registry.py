@@ -20,6 +20,7 @@ from asr_lab.interfaces.tracking import MERGED, RegisteredModel
 from asr_lab.metrics import floor
 from asr_lab.tracking.connection import StoreUnavailableError, without_password
 from asr_lab.tracking.models import model_card
+from asr_lab.tracking.moved_store import refuse_moved
 from asr_lab.tracking.queries.filters import quoted
 from asr_lab.tracking.store import client as tracking_client
 from asr_lab.tracking.store import explain_store_errors, is_final, is_missing, shown_uri, tracking_uri, without_retries
@@ -111,12 +112,30 @@ def register_run(run_id: str, name: str) -> ModelVersion:
     Raises `AsrLabError` if the run has no model, or the name is invalid.
     """
     run, source = model_of(run_id, name)
+    if known := known_version(run_id, name):
+        return known
+    refuse_moved(tracking_uri())
     client = tracking_client()
     with explain_store_errors("the model cannot be registered"):
-        known = client.search_model_versions(f"name = {quoted(name)} and run_id = '{run_id}'")
-        if own := [version for version in known if MERGED not in version.tags]:
-            return own[0]
         return new_version(client, source, run_id, RegisteredModel(name=name, files={}, tags=tags_of(run)))
+
+
+def known_version(run_id: str, name: str, *, merged: bool = False) -> ModelVersion | None:
+    """Return the version of `name` that a run's model is already, with its adapters merged or not; None if none."""
+    with explain_store_errors("the registry cannot be read"):
+        known = tracking_client().search_model_versions(f"name = {quoted(name)} and run_id = '{run_id}'")
+    return next((version for version in known if (MERGED in version.tags) == merged), None)
+
+
+def has_champion(name: str) -> bool:
+    """Return whether a version of `name` is the champion; a new version becomes it otherwise."""
+    with explain_store_errors("the registry cannot be read"):
+        try:
+            return CHAMPION in tracking_client().get_registered_model(name).aliases
+        except MlflowException as error:
+            if is_missing(error):
+                return False
+            raise
 
 
 def model_of(run_id: str, name: str) -> tuple[Run, str]:

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 from mlflow.entities import Run
 
-from asr_lab.tracking.store import client, explain_store_errors
+from asr_lab.tracking.moved_store import refuse_moved
+from asr_lab.tracking.store import client, explain_store_errors, tracking_uri
 
 
 def curves(runs: Sequence[Run], metrics: Sequence[str]) -> pd.DataFrame:
@@ -36,6 +37,7 @@ def log_comparison(runs: Sequence[Run], table: pd.DataFrame, figure: Any, page: 
     from asr_lab.reports.fonts import fitted
 
     tracking = client()
+    refuse_moved(tracking_uri())
     with explain_store_errors("the comparison cannot be logged to its runs"):
         for run in runs:
             tracking.log_text(run.info.run_id, table.to_csv(index=False), "compare/table.csv")

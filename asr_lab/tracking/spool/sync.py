@@ -11,6 +11,7 @@ import pandas as pd
 
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.tracking.connection import without_password
+from asr_lab.tracking.moved_store import refuse_moved
 from asr_lab.tracking.queries.find import AmbiguousRunError, Candidate, RunNotFoundError, choose_among
 from asr_lab.tracking.spool.spool import Spool, spools, sweep
 from asr_lab.tracking.spool.upload import Delivery
@@ -62,6 +63,7 @@ def ship(root: Path, progress: Callable[[int], None] = lambda _: None, *, here: 
     """
     with explain_store_errors("the tracking store cannot be used"):
         store = client(again=True)
+        refuse_moved(tracking_uri())
     done = []
     for spool in spools(root):
         if not spool.lock():

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ok, refused, run
-from empty_store import empty_store
+from empty_store import empty_store, moved
 
 from asr_lab.errors import AsrLabError
 from asr_lab.system import libraries
@@ -43,6 +43,7 @@ def database(sound, store, monkeypatch):
     """A copy of it, which is the store."""
     file = store / "copy.db"
     shutil.copy(sound, file)
+    moved(file, str(sound.parent), str(store))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{file}")
     return file
 
@@ -182,6 +183,7 @@ def test_artifacts_that_cannot_be_written(sound, store, monkeypatch):
 
     file = store / "copy.db"
     shutil.copy(sound, file)
+    moved(file, str(sound.parent), str(store))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{file}")
     client = MlflowClient(f"sqlite:///{file}")
     (store / "in-the-way").write_text("")
