@@ -7,25 +7,36 @@ from dataclasses import asdict
 import click
 
 from asr_lab.cli.options import console, format_option
+from asr_lab.cli.store.confirm import ask, yes_option
+from asr_lab.errors import AsrLabError
 
 
 @click.command()
+@click.option(
+    "--upgrade", is_flag=True, help="Upgrade the store of an older MLflow, and keep a copy of an SQLite file."
+)
+@yes_option
 @format_option
 @click.pass_context
-def doctor(context: click.Context, style: str) -> None:
+def doctor(context: click.Context, upgrade: bool, yes: bool, style: str) -> None:
     """Check the installation, and suggest fixes: packages, tracking store and its schema, artifacts, disk, GPU, eSpeak.
 
-    Exit code 1 when something does not work; a warning is not a failure.
+    Exit code 1 when something does not work; a warning is not a failure. Nothing is changed without --upgrade, and no
+    other command upgrades a store: the MLflow that made it could not open it any more. Of a database server no copy
+    can be kept here, so --upgrade asks first.
 
     \b
     Examples:
       asr-lab doctor
+      asr-lab doctor --upgrade
       MLFLOW_TRACKING_URI=http://tracking:5000 asr-lab doctor --format json
     """
     from rich.markup import escape
 
     from asr_lab.tracking.doctor import Check, examine
 
+    if upgrade:
+        _upgrade(yes)
     checks: list[Check] = []
     out = console()
     for check in examine():
@@ -44,3 +55,27 @@ def doctor(context: click.Context, style: str) -> None:
         tables.show(pd.DataFrame([asdict(check) for check in checks]), style)
     if any(check.state == "fail" for check in checks):
         context.exit(1)
+
+
+def _upgrade(yes: bool) -> None:
+    from asr_lab.tracking import migrations
+    from asr_lab.tracking.connection import tracking_uri, without_password
+
+    uri, out = tracking_uri(), console(stderr=True)
+    shown = without_password(uri)
+    if uri.startswith("http"):
+        raise AsrLabError(
+            "a tracking server cannot be upgraded from here",
+            where=shown,
+            next_command="MLFLOW_TRACKING_URI=URI-OF-THE-SERVER'S-DATABASE asr-lab doctor --upgrade",
+        )
+    if not migrations.needs_upgrade(uri):
+        out.print(f"{shown} needs no upgrade", markup=False)
+        return
+    if not uri.startswith("sqlite"):
+        ask(
+            f"No copy of {shown} can be kept here, and there is no way back. Upgrade it?",
+            yes,
+        )
+    kept = migrations.upgrade(uri)
+    out.print(f"{shown} is upgraded" + (f"; the copy from before: {kept}" if kept else ""), markup=False)
