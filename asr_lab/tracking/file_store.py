@@ -26,7 +26,7 @@ def refuse(uri: str) -> None:
         database = path.absolute().parent / "mlflow.db"
         raise _migrate(path, database if not database.exists() else path.absolute().with_suffix(".db"))
     raise AsrLabError(
-        f"the tracking URI is a {'file' if path.is_file() else 'folder'}, which MLflow does not take as a store",
+        "the tracking URI is a path, which MLflow does not take as a store",
         where=f"MLFLOW_TRACKING_URI={uri}",
         allowed="sqlite:///FILE.db, postgresql://..., http://...",
         next_command=f"export MLFLOW_TRACKING_URI=sqlite:///{path if path.is_file() else 'mlflow.db'}",
@@ -52,10 +52,10 @@ def _has_run(database: Path) -> bool:
 
 def _migrate(folder: Path, database: Path) -> AsrLabError:
     uri = f"sqlite:///{database}"
-    other = "" if database == Path("mlflow.db") else f"; then set MLFLOW_TRACKING_URI={uri}"
+    explicit = f"then export MLFLOW_TRACKING_URI={uri}; " if database.is_absolute() else ""
     return AsrLabError(
         "the tracking store is a folder of files, which this MLflow does not read: migrate it to a database",
         where=str(folder),
-        hint=f"artifacts stay in {folder}, so keep it; for MLflow's pages: mlflow ui --backend-store-uri {uri}{other}",
+        hint=f"{explicit}keep {folder}, where the artifacts stay; its pages are mlflow ui --backend-store-uri {uri}",
         next_command=f"mlflow migrate-filestore --source {shlex.quote(str(folder))} --target {shlex.quote(uri)}",
     )

@@ -93,7 +93,7 @@ def client(*, again: bool = False) -> MlflowClient:
 def has_tables() -> bool:
     """Return whether the tracking store was used before: a command that only reads creates none."""
     uri = tracking_uri()
-    return not uri.startswith("sqlite") or check_connection(uri) is State.READY
+    return uri.startswith("http") or check_connection(uri) is State.READY
 
 
 _once = threading.Lock()
