@@ -61,8 +61,9 @@ def older_tables(uri: str) -> None:
         for statement in (
             "INSERT INTO experiments (experiment_id, name, artifact_location, lifecycle_stage)"
             " VALUES (0, 'Default', '/nowhere', 'active')",
-            "INSERT INTO runs (run_uuid, name, status, experiment_id, lifecycle_stage, artifact_uri, start_time, user_id)"
-            " VALUES ('0123456789abcdef0123456789abcdef', 'before', 'FINISHED', 0, 'active', '/nowhere', 1, 'me')",
+            "INSERT INTO runs (run_uuid, name, user_id, status, experiment_id, lifecycle_stage, artifact_uri,"
+            " start_time)"
+            " VALUES ('0123456789abcdef0123456789abcdef', 'before', 'me', 'FINISHED', 0, 'active', '/nowhere', 1)",
             "INSERT INTO tags (run_uuid, key, value)"
             " VALUES ('0123456789abcdef0123456789abcdef', 'asr_lab.family', 'adapter')",
             "INSERT INTO params (run_uuid, key, value) VALUES ('0123456789abcdef0123456789abcdef', 'rank', '8')",
