@@ -26,9 +26,9 @@ from asr_lab.tracking.connection import (
     check_connection,
     is_transient,
     sqlite_file,
-    tracking_uri,
     without_password,
 )
+from asr_lab.tracking.connection import tracking_uri as tracking_uri
 from asr_lab.tracking.migrations import make_ready
 from asr_lab.tracking.notifications import report
 from asr_lab.tracking.schema import State
