@@ -211,7 +211,7 @@ def test_a_store_of_files_is_told_with_the_way_out(files_of_mlflow_2, monkeypatc
     assert Path(words[3]).resolve() == files_of_mlflow_2 / "mlruns"
 
 
-@pytest.mark.parametrize("empty_database_too", [False, True])
+@pytest.mark.parametrize("empty_database_too", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_store_of_files_in_the_folder_is_told_and_can_be_migrated(files_of_mlflow_2, folder, empty_database_too):
     shutil.copytree(files_of_mlflow_2, folder, dirs_exist_ok=True)
     if empty_database_too:  # an earlier version made one when runs were listed
