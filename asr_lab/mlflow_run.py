@@ -12,7 +12,8 @@ run, its parameters, its status from the exit code.
 
 The same moment is used to refuse, before MLflow has made a run, what cannot work: `--env-manager uv` without uv, and
 libraries that do not load. Where torch and torchaudio are not of a pair that was tested, they are loaded in a process
-of its own, which takes some seconds.
+of its own, which takes some seconds. The tracking store is checked too, and its tables are created where there are
+none, as `asr-lab` does it.
 
 As a part of every `import mlflow` this never imports mlflow (it is half imported), costs next to nothing
 and raises nothing else: whatever is unexpected is left to MLflow.
@@ -180,7 +181,8 @@ def prepare() -> None:
     )
     if manager == "local" or without_conda:
         refuse_broken_libraries()
-    prepare_store()
+    if not any(word.startswith("--env-file") for word in sys.argv):  # which may name the store, and is not read yet
+        prepare_store()
     _runs_this_project = True
     if without_conda:
         stand_in(file)

@@ -73,9 +73,6 @@ def _upgrade(yes: bool) -> None:
         out.print(f"{shown} needs no upgrade", markup=False)
         return
     if not uri.startswith("sqlite"):
-        ask(
-            f"No copy of {shown} can be kept here, and there is no way back. Upgrade it?",
-            yes,
-        )
+        ask(f"No copy of {shown} can be kept here, and there is no way back. Upgrade it?", yes)
     kept = migrations.upgrade(uri)
     out.print(f"{shown} is upgraded" + (f"; the copy from before: {kept}" if kept else ""), markup=False)
