@@ -12,7 +12,8 @@ run, its parameters, its status from the exit code.
 
 The same moment is used to refuse, before MLflow has made a run, what cannot work: `--env-manager uv` without uv, and
 libraries that do not load. Where torch and torchaudio are not of a pair that was tested, they are loaded in a process
-of its own, which takes some seconds.
+of its own, which takes some seconds. The tracking store is checked too, and its tables are created where there are
+none, as `asr-lab` does it.
 
 As a part of every `import mlflow` this never imports mlflow (it is half imported), costs next to nothing
 and raises nothing else: whatever is unexpected is left to MLflow.
@@ -62,13 +63,23 @@ conda() {{ :; }}
 
 
 class CondaFreeProjects:
-    """What the entry point names. It provides no experiment: that this module is imported is the point."""
+    """What the entry point names: the experiment of a `mlflow run` of this project that is told none.
+
+    It is MLflow's default experiment, unless that is deleted; in other commands MLflow decides.
+    """
 
     def in_context(self) -> bool:
-        return False
+        return _runs_this_project
 
-    def get_experiment_id(self) -> None:
-        return None
+    def get_experiment_id(self) -> str:
+        from mlflow import MlflowClient
+
+        from asr_lab.tracking.store import default_experiment_id
+
+        return default_experiment_id(MlflowClient())
+
+
+_runs_this_project = False
 
 
 def project_call(argv: Sequence[str], orig_argv: Sequence[str]) -> tuple[str, str] | None:
@@ -139,30 +150,52 @@ def refuse_broken_libraries() -> None:
         raise SystemExit(f"asr_lab: {error}") from None
 
 
+def prepare_store() -> None:
+    """Check the tracking store, and create its tables where there are none; end this process if it cannot be used."""
+    from asr_lab.errors import AsrLabError
+    from asr_lab.tracking import connection, migrations
+
+    uri = connection.tracking_uri()
+    try:
+        migrations.make_ready(uri)
+    except AsrLabError as error:
+        raise SystemExit(f"asr_lab: {error}") from None
+    if uri == connection.DEFAULT_URI:  # MLflow's own default is ./mlruns where that has experiments from before
+        os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{Path('mlflow.db').absolute()}"
+
+
 def prepare() -> None:
-    """Set up the stand-in when this process is a `mlflow run` that would look for conda in vain."""
+    """Prepare a `mlflow run` of this project: libraries, store, and the stand-in where there is no conda."""
+    global _runs_this_project
     call = project_call(sys.argv, sys.orig_argv)
     if call is None:
         return
     uri, manager = call
-    if manager == "uv" and not shutil.which("uv") and conda_file(uri):
-        raise SystemExit("asr_lab: --env-manager uv needs uv, which is not there: pip install uv")
-    if manager == "local" and conda_file(uri):
-        refuse_broken_libraries()
-    if manager:
-        return
-    if os.name != "posix" or shutil.which("conda") or any(map(os.environ.get, CONDA_SETTINGS)):
-        return
     file = conda_file(uri)
     if file is None:
         return
-    refuse_broken_libraries()
+    if manager == "uv" and not shutil.which("uv"):
+        raise SystemExit("asr_lab: --env-manager uv needs uv, which is not there: pip install uv")
+    without_conda = not (
+        manager or os.name != "posix" or shutil.which("conda") or any(map(os.environ.get, CONDA_SETTINGS))
+    )
+    if manager == "local" or without_conda:
+        refuse_broken_libraries()
+    if not any(word.startswith("--env-file") for word in sys.argv):  # which may name the store, and is not read yet
+        prepare_store()
+    _runs_this_project = True
+    if without_conda:
+        stand_in(file)
+
+
+def stand_in(conda_yaml: Path) -> None:
+    """Let MLflow find a conda whose environment is the one it runs in, until this process ends."""
     temporary = tempfile.gettempdir()
     if shlex.quote(temporary) != temporary:  # MLflow sources this path without quotes
         temporary = "/tmp"
     home = Path(tempfile.mkdtemp(prefix="asr_lab-", dir=temporary))
     atexit.register(shutil.rmtree, home, ignore_errors=True)
-    write_stand_in(home, file.read_text(), str(Path(sys.executable).parent))
+    write_stand_in(home, conda_yaml.read_text(), str(Path(sys.executable).parent))
     os.environ["MLFLOW_CONDA_HOME"] = str(home)
     print(
         f"asr_lab: no conda here, so this runs in the environment mlflow runs in, {sys.prefix} "

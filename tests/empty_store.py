@@ -39,3 +39,34 @@ def moved(file: Path, old: str, new: str) -> str:
                         (old, new, old),
                     )
     return f"sqlite:///{file}"
+
+
+MLFLOW_2_9 = "acf3f17fdcc7"
+"""The schema of MLflow 2.9."""
+
+
+def older_tables(uri: str) -> None:
+    """Make the tables of MLflow 2.9 in an empty database by MLflow's own migrations, with an experiment and a run."""
+    import sqlalchemy
+    from alembic import command
+    from mlflow.store.db import utils
+
+    engine = sqlalchemy.create_engine(uri)
+    utils.InitialBase.metadata.create_all(engine)
+    config = utils._get_alembic_config(uri)
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, MLFLOW_2_9)
+    with engine.begin() as connection:
+        for statement in (
+            "INSERT INTO experiments (experiment_id, name, artifact_location, lifecycle_stage)"
+            " VALUES (0, 'Default', '/nowhere', 'active')",
+            "INSERT INTO runs (run_uuid, name, user_id, status, experiment_id, lifecycle_stage, artifact_uri,"
+            " start_time)"
+            " VALUES ('0123456789abcdef0123456789abcdef', 'before', 'me', 'FINISHED', 0, 'active', '/nowhere', 1)",
+            "INSERT INTO tags (run_uuid, key, value)"
+            " VALUES ('0123456789abcdef0123456789abcdef', 'asr_lab.family', 'adapter')",
+            "INSERT INTO params (run_uuid, key, value) VALUES ('0123456789abcdef0123456789abcdef', 'rank', '8')",
+        ):
+            connection.execute(sqlalchemy.text(statement))
+    engine.dispose()

@@ -10,18 +10,19 @@ import ssl
 import urllib.error
 import urllib.request
 from contextlib import closing
-from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from asr_lab.errors import AsrLabError
+from asr_lab.tracking import file_store, schema
+from asr_lab.tracking.schema import Query, State
 
+DEFAULT_URI = "sqlite:///mlflow.db"
 _TIMEOUT_S = 3.0
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
-_SCHEMA_MISMATCH = re.compile(r"out-of-date database schema \(found version (\w+)")
 _DATABASE_ERROR = re.compile(r"\.(Operational|Interface)Error\b|database is locked|disk I/O error")
 _PERMANENT = re.compile(r"no such (table|column)|does not exist|authentication failed|access denied", re.IGNORECASE)
 _TEMPORARY = re.compile(r"starting up|shutting down|recovery mode|too many|closed the connection|terminat")
@@ -36,17 +37,32 @@ class StoreUnavailableError(AsrLabError):
     """The tracking store does not answer, or refuses for now; a later attempt may succeed."""
 
 
-def check_connection(uri: str) -> None:
-    """Raise `StoreUnavailableError` if a server does not answer, `AsrLabError` if the URI cannot be a store."""
+def tracking_uri() -> str:
+    """Return `MLFLOW_TRACKING_URI`, or `sqlite:///mlflow.db` in the working folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+
+
+def check_connection(uri: str) -> State:
+    """Return what is at a tracking URI: `READY` (also a server that answers), `EMPTY` or `UNFINISHED`.
+
+    Nothing is changed. Raises `StoreUnavailableError` if it does not answer, `AsrLabError` if it cannot be used: a
+    folder, no permission, not MLflow's, the schema of another MLflow.
+    """
     scheme = urlsplit(uri).scheme.split("+")[0]
     if scheme == "sqlite":
-        if file := sqlite_file(uri):
-            _check_sqlite_file(file, uri)
-    elif scheme in ("http", "https"):
+        file = sqlite_file(uri)
+        found = _check_sqlite_file(file, uri) if file else State.READY
+        if not os.environ.get("MLFLOW_TRACKING_URI"):  # MLflow's own default would be the file store
+            file_store.refuse_default(file if found is State.READY else None)
+        return found
+    if scheme in ("http", "https"):
         _check_health(uri)
     elif scheme in _PORTS:
         _check_port(uri, _PORTS[scheme])
-        _check_login(uri)
+        return _check_database(uri)
+    elif scheme in ("", "file"):
+        file_store.refuse(uri)
+    return State.READY
 
 
 def _check_health(uri: str) -> None:
@@ -79,12 +95,17 @@ def _unavailable(uri: str, what: str, why: str) -> StoreUnavailableError:
     )
 
 
-def _check_login(uri: str) -> None:
+def _check_database(uri: str) -> State:
     """Log in once; MLflow would retry for hours after a refusal."""
     try:
         engine = create_engine(uri)
-        engine.connect().close()
-        engine.dispose()
+        try:
+            with engine.connect() as connection:
+                tables = set(inspect(connection).get_table_names())
+                own = tables if tables & {"alembic_version", "experiments"} else set()  # others may share the database
+                return _state(own, lambda sql: connection.execute(text(sql)).all(), uri)
+        finally:
+            engine.dispose()
     except (SQLAlchemyError, ImportError) as error:
         if _TEMPORARY.search(str(error)):
             raise _unavailable(uri, "database", str(error).splitlines()[0]) from error
@@ -94,6 +115,12 @@ def _check_login(uri: str) -> None:
             where=without_password(uri),
             next_command=f"pip install '{missing}[binary]'" if missing == "psycopg" else "",
         ) from error
+
+
+def _state(tables: set[str], query: Query, uri: str) -> State:
+    found = schema.state(tables, query)
+    schema.refuse(found, schema.revision(tables, query), without_password(uri))
+    return found
 
 
 def without_password(uri: str) -> str:
@@ -120,54 +147,39 @@ def sqlite_file(uri: str) -> Path | None:
     return Path(name) if name and name != ":memory:" else None
 
 
-def _check_sqlite_file(file: Path, uri: str) -> None:
+def _check_sqlite_file(file: Path, uri: str) -> State:
     if file.is_dir():
         raise AsrLabError("the tracking store is a folder, not a file", where=uri, allowed="sqlite:///FILE.db")
     if not file.exists():
         above = next(folder for folder in file.absolute().parents if folder.exists())
         if not os.access(above, os.W_OK):
             raise AsrLabError("there is no tracking store, and none may be made here", where=str(file), hint=_RIGHTS)
-        return
+        return State.EMPTY
     if not os.access(file, os.R_OK | os.W_OK) or not os.access(file.absolute().parent, os.W_OK):
         raise AsrLabError("the tracking store may not be written", where=str(file), hint=_RIGHTS)
     try:
-        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    except sqlite3.OperationalError:  # locked by another process; MLflow waits
-        return
+        with closing(open_sqlite(file)) as connection:
+            return _state(*tables_of(connection), uri)
+    except sqlite3.OperationalError as error:
+        raise StoreUnavailableError(f"the tracking store cannot be read: {error}", where=str(file)) from error
     except sqlite3.DatabaseError as error:
         raise AsrLabError(f"the tracking store is no SQLite database: {error}", where=str(file), hint=_OTHER) from error
-    if tables and "experiments" not in tables:
-        raise AsrLabError("the database is not MLflow's", where=str(file), hint=_OTHER)
+
+
+def open_sqlite(file: Path, timeout_s: float = 20.0) -> sqlite3.Connection:
+    """Open a database that exists, without implicit transactions; rolls back what a killed process left half-written.
+
+    `timeout_s` is how long a lock of another process is waited for.
+    """
+    uri = f"{file.absolute().as_uri()}?mode=rw"
+    return sqlite3.connect(uri, uri=True, timeout=timeout_s, isolation_level=None)
+
+
+def tables_of(connection: sqlite3.Connection) -> tuple[set[str], Query]:
+    """Return the names of the tables, and what asks the database."""
+    names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
+    return {name for (name,) in names}, lambda sql: connection.execute(sql).fetchall()
 
 
 _RIGHTS = "write permission is needed for the file and its folder (SQLite's journal)"
 _OTHER = "MLFLOW_TRACKING_URI names the store; restore a damaged one from a backup"
-
-
-def wrong_schema(message: str, uri: str) -> AsrLabError | None:
-    """Return the error for a schema mismatch that MLflow reports; None for any other message."""
-    mismatch = _SCHEMA_MISMATCH.search(message)
-    if not mismatch:
-        return None
-    shown = without_password(uri)
-    if mismatch[1] != "None" and not _is_known(mismatch[1]):
-        return AsrLabError(
-            "the tracking store was made or upgraded by a newer MLflow than this one",
-            where=f"{shown}, schema {mismatch[1]}",
-            next_command="pip install --upgrade mlflow",
-        )
-    return AsrLabError(
-        "the tracking store has the schema of an older MLflow",
-        where=f"{shown}, schema {mismatch[1]}",
-        hint="make a copy of the database first; it cannot be used during the upgrade",
-        next_command=f"mlflow db upgrade {shown}",
-    )
-
-
-def _is_known(revision: str) -> bool:
-    """Return whether the installed MLflow has the migration."""
-    spec = find_spec("mlflow")
-    assert spec is not None
-    assert spec.origin
-    return any((Path(spec.origin).parent / "store/db_migrations/versions").glob(f"{revision}_*.py"))

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from asr_lab.errors import AsrLabError
 from asr_lab.system import libraries
-from asr_lab.tracking.connection import sqlite_file, without_password
+from asr_lab.tracking.connection import without_password
 from asr_lab.units import megabytes
 
 State = Literal["ok", "warn", "fail"]
@@ -96,12 +96,11 @@ def torch_pair() -> Check:
 
 def store() -> Check:
     """Whether the tracking store answers, and how fast."""
-    from asr_lab.tracking.store import client, experiment_ids, explain_store_errors, tracking_uri
+    from asr_lab.tracking.store import client, experiment_ids, explain_store_errors, has_tables, tracking_uri
 
     uri = without_password(tracking_uri())
-    file = sqlite_file(tracking_uri()) if uri.startswith("sqlite") else None
-    if file and not file.exists():
-        return Check("store", "ok", f"{uri}: none yet, the first run makes it")
+    if not has_tables():
+        return Check("store", "ok", f"{uri}: none yet, or not complete; the first run makes it")
     tracking = client()
     began = time.monotonic()
     with explain_store_errors("the store does not answer"):
@@ -136,11 +135,10 @@ def artifacts() -> Check:
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     from asr_lab.tracking.moved_store import refuse_moved
-    from asr_lab.tracking.store import client, tracking_uri
+    from asr_lab.tracking.store import client, has_tables, tracking_uri
 
     refuse_moved(tracking_uri())
-    file = sqlite_file(tracking_uri()) if tracking_uri().startswith("sqlite") else None
-    if file and not file.exists():
+    if not has_tables():
         return Check("artifacts", "ok", "none yet, the first run makes their folder")
     tracking = client()
     roots = [experiment.artifact_location for experiment in tracking.search_experiments(max_results=1)]

@@ -10,6 +10,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 from mlflow import MlflowClient, set_tracking_uri
 from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
+from mlflow.tracking.default_experiment import DEFAULT_EXPERIMENT_ID
 from sqlalchemy.exc import SQLAlchemyError
 
 from asr_lab.errors import AsrLabError
@@ -26,11 +28,13 @@ from asr_lab.tracking.connection import (
     is_transient,
     sqlite_file,
     without_password,
-    wrong_schema,
 )
+from asr_lab.tracking.connection import tracking_uri as tracking_uri
+from asr_lab.tracking.migrations import make_ready
 from asr_lab.tracking.moved_store import warn_moved
+from asr_lab.tracking.notifications import report
+from asr_lab.tracking.schema import State
 
-DEFAULT_URI = "sqlite:///mlflow.db"
 # MLflow retries for minutes by default; recording has the spool, other commands should fail fast
 _HTTP = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -39,11 +43,6 @@ _HTTP = {
 }
 _FINAL = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST"}
 _EXPERIMENTS_AT_ONCE = 1000
-
-
-def tracking_uri() -> str:
-    """Return `MLFLOW_TRACKING_URI`, or `sqlite:///mlflow.db` in the working folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
 
 
 def shown_uri() -> str:
@@ -73,23 +72,31 @@ def silence_mlflow() -> None:
     warnings.filterwarnings("ignore", message=".*Add type hints to the `predict` method.*")
 
 
-_check_once = functools.cache(check_connection)
+_make_ready_once = functools.cache(make_ready)
 
 
 def client(*, again: bool = False) -> MlflowClient:
     """Return a client of the tracking store, and make that the store of `mlflow` itself.
 
-    Raises `AsrLabError` when the store cannot be used (not a database, no permission, the schema of another MLflow),
-    and `StoreUnavailableError` if a server does not answer; a server that answered once is only checked `again`.
+    A database without tables gets them; one of another MLflow is refused, and left as it is. Raises `AsrLabError` when
+    the store cannot be used (not a database, no permission, the schema of another MLflow), and `StoreUnavailableError`
+    if a server does not answer; a server that answered once is only checked `again`.
     """
     silence_mlflow()
     for name, value in _HTTP.items():
         os.environ.setdefault(name, value)
-    (check_connection if again else _check_once)(tracking_uri())
-    warn_moved(tracking_uri(), Path.cwd())
-    set_tracking_uri(tracking_uri())
-    with explain_store_errors("the tracking store cannot be used"):  # such as one of an older schema
+    uri = tracking_uri()
+    (make_ready if again or uri.startswith("sqlite") else _make_ready_once)(uri)
+    warn_moved(uri, Path.cwd())
+    set_tracking_uri(uri)
+    with explain_store_errors("the tracking store cannot be used"):
         return MlflowClient()
+
+
+def has_tables() -> bool:
+    """Return whether the tracking store was used before: a command that only reads creates none."""
+    uri = tracking_uri()
+    return uri.startswith("http") or check_connection(uri) is State.READY
 
 
 _once = threading.Lock()
@@ -123,8 +130,6 @@ def explain_store_errors(what: str, where: str = "") -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError) as error:
         message = str(error)
-        if schema := wrong_schema(message, tracking_uri()):
-            raise schema from error
         is_server = urlsplit(tracking_uri()).scheme in ("http", "https")
         why, hint = _explain_refusal(message)
         if is_transient(error) or (is_server and not is_final(error)):
@@ -188,10 +193,33 @@ def experiment_ids(client: MlflowClient, view: int = ViewType.ACTIVE_ONLY) -> li
 
 
 def experiment_id(client: MlflowClient, name: str) -> str:
-    """Return the id of an experiment; create it if it does not exist, restore it if it was deleted."""
-    experiment = client.get_experiment_by_name(name)
-    if experiment is None:
+    """Return the id of the experiment of this name; create it if it does not exist.
+
+    A deleted experiment keeps its name and stays deleted with its runs: `NAME-2`, `NAME-3`, ... takes its place.
+    """
+    for number in count(1):
+        called = name if number == 1 else f"{name}-{number}"
+        found = client.get_experiment_by_name(called)
+        if found is None:
+            if number > 1:
+                report(f"the experiment {name} is deleted and stays so; new runs go to {called}")
+            return _created(client, called)
+        if found.lifecycle_stage != "deleted":
+            return str(found.experiment_id)
+    raise AssertionError
+
+
+def default_experiment_id(client: MlflowClient) -> str:
+    """Return the id of MLflow's default experiment, or of the one that takes its place if it is deleted."""
+    default = client.get_experiment(DEFAULT_EXPERIMENT_ID)
+    return experiment_id(client, default.name) if default.lifecycle_stage == "deleted" else DEFAULT_EXPERIMENT_ID
+
+
+def _created(client: MlflowClient, name: str) -> str:
+    try:
         return str(client.create_experiment(name))
-    if experiment.lifecycle_stage == "deleted":
-        client.restore_experiment(experiment.experiment_id)
-    return str(experiment.experiment_id)
+    except MlflowException as error:
+        found = client.get_experiment_by_name(name) if error.error_code == "RESOURCE_ALREADY_EXISTS" else None
+        if found is None:
+            raise
+        return str(found.experiment_id)  # another process was faster

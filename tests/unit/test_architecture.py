@@ -13,7 +13,7 @@ PACKAGE = Path(asr_lab.__file__).parent
 
 # a room may import from its own level and from those below
 LEVELS = (
-    ("cli", "__main__"),
+    ("cli", "__main__", "mlflow_run"),
     ("sweeps", "serving", "tracking"),
     ("recipes",),
     ("training",),
@@ -22,7 +22,7 @@ LEVELS = (
     ("decoding", "metrics"),
     ("data",),
     ("config",),
-    ("mlflow_run", "build_backend"),
+    ("build_backend",),
     ("system",),
     ("families",),
     ("errors", "units", ""),

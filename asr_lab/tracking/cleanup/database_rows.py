@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from urllib.parse import urlsplit
 
 from mlflow.exceptions import MlflowException
@@ -21,7 +20,8 @@ from sqlalchemy import or_
 from sqlalchemy.orm import Session
 
 from asr_lab.errors import AsrLabError
-from asr_lab.tracking.store import tracking_uri
+from asr_lab.tracking.connection import check_connection, tracking_uri, without_password
+from asr_lab.tracking.schema import State
 
 
 class Rows:
@@ -102,11 +102,13 @@ def rows_of(backend_store_uri: str = "") -> Rows | None:
     uri = backend_store_uri or tracking_uri()
     if not erases_rows(uri):
         return None
-    if uri.startswith("sqlite:///") and not os.path.exists(uri.removeprefix("sqlite:///")):  # noqa: PTH110 (may be relative)
-        raise AsrLabError("there is no such backend store", where=uri)
+    if check_connection(uri) is not State.READY:
+        raise AsrLabError("there is no such backend store", where=without_password(uri))
     try:
         return Rows(SqlAlchemyStore(uri, "mlruns"))
     except MlflowException as error:
-        raise AsrLabError(f"the backend store cannot be used: {error.message.splitlines()[0]}", where=uri) from error
+        raise AsrLabError(
+            f"the backend store cannot be used: {error.message.splitlines()[0]}", where=without_password(uri)
+        ) from error
     except ImportError as error:
         raise AsrLabError(f"this needs the package {error.name}", hint=f"pip install {error.name}") from error

@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from asr_lab.tracking import artifacts
-from asr_lab.tracking.store import experiment_id, search_runs
+from asr_lab.tracking.store import experiment_id, experiment_ids, search_runs
 from asr_lab.tracking.tags import FORGOTTEN, FORGOTTEN_NAMES, KIND, NOTE
 
 EXPERIMENT = "forgotten"
@@ -70,10 +70,8 @@ def finish_record(client: MlflowClient, record: Run) -> ErasureRecord:
 def unfinished_record(client: MlflowClient, speaker: str) -> Run | None:
     """Return the record of an interrupted erasure of this speaker, or None."""
     with artifacts.explain_artifact_errors("the records cannot be read"):
-        experiment = client.get_experiment_by_name(EXPERIMENT)
-        if experiment is None or experiment.lifecycle_stage == "deleted":
-            return None
-        records = search_runs(client, [experiment.experiment_id], "attributes.status = 'RUNNING'")
+        condition = f"attributes.status = 'RUNNING' and tags.`{FORGOTTEN}` LIKE '%'"
+        records = search_runs(client, experiment_ids(client), condition)
         return next((one for one in records if _is(speaker, one.data.tags.get(FORGOTTEN, ""))), None)
 
 

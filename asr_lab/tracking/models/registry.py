@@ -23,7 +23,15 @@ from asr_lab.tracking.models import model_card
 from asr_lab.tracking.moved_store import refuse_moved
 from asr_lab.tracking.queries.filters import quoted
 from asr_lab.tracking.store import client as tracking_client
-from asr_lab.tracking.store import explain_store_errors, is_final, is_missing, shown_uri, tracking_uri, without_retries
+from asr_lab.tracking.store import (
+    explain_store_errors,
+    has_tables,
+    is_final,
+    is_missing,
+    shown_uri,
+    tracking_uri,
+    without_retries,
+)
 from asr_lab.tracking.tags import BASE, BASE_DIGEST, FAMILY, LICENSE
 
 CHAMPION = "champion"
@@ -172,6 +180,8 @@ def is_adapter(version: ModelVersion) -> bool:
 
 def adapter_versions() -> list[dict[str, Any]]:
     """Return one row per version of each adapter: speaker, version, champion or not, base and its digest."""
+    if not has_tables():
+        return []
     client = tracking_client()
     rows = [
         {

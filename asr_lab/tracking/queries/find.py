@@ -18,7 +18,7 @@ from mlflow.entities import Run, ViewType
 
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.tracking.queries import filters, runs
-from asr_lab.tracking.store import client, experiment_ids, explain_store_errors, search_runs
+from asr_lab.tracking.store import client, experiment_ids, explain_store_errors, has_tables, search_runs
 from asr_lab.tracking.tags import RESTORED_FROM
 
 MIN_PREFIX = 4
@@ -195,6 +195,8 @@ def candidate_of(run: Run) -> Candidate:
 
 def _reader() -> Reader[Run]:
     """Return a reader of the store that includes deleted experiments."""
+    if not has_tables():
+        return lambda word, rule, view: ()
     store = client()
     experiments = experiment_ids(store, ViewType.ALL)
 

@@ -80,7 +80,7 @@ def _marks(run: Run) -> list[str]:
 
 def registered_names(run_ids: Sequence[str]) -> dict[str, list[str]]:
     """Return run id -> its registered versions, as `NAME/3@champion`, in the order of names and versions."""
-    by_id = read_registrations(client(), run_ids).by_id
+    by_id = read_registrations(client(), run_ids).by_id if run_ids else {}
     return {
         run_id: [
             str(one).replace(" ", "") for one in sorted(by_id[run_id], key=lambda one: (one.name, int(one.version)))

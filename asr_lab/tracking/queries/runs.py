@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 
 from asr_lab.errors import AsrLabError
 from asr_lab.tracking.queries import filters
-from asr_lab.tracking.store import client, experiment_ids, explain_store_errors, search_runs
+from asr_lab.tracking.store import client, experiment_ids, explain_store_errors, has_tables, search_runs
 from asr_lab.tracking.tags import FAMILY, MODEL_TYPE
 
 _MOST_RUNS = 50_000
@@ -43,6 +43,8 @@ def find(
         pattern, family, status=status, where=where, since=since, archived=archived, children=children
     )
     by_id: dict[str, Run] = {}
+    if not has_tables():
+        return []
     try:
         experiments = experiment_ids(client())
         for query in asked:

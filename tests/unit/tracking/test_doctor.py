@@ -90,9 +90,7 @@ def test_an_older_schema_says_how_to_upgrade(database):
     older = "cfd24bdc0731"  # of MLflow 1.0
     with sqlite3.connect(database) as connection:
         connection.execute(REVISION, (older,))
-    told_alike(
-        "the schema of an older MLflow", older, f"mlflow db upgrade sqlite:///{database}", "copy of the database"
-    )
+    told_alike("the schema of an older MLflow", older, "asr-lab doctor --upgrade")
 
 
 def test_a_newer_schema_says_to_upgrade_mlflow(database):

@@ -1,0 +1,99 @@
+"""Schema of a tracking database: which MLflow it is of, and whether it is complete. It is only read here."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Collection, Sequence
+from enum import Enum, auto
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from asr_lab.errors import AsrLabError
+
+Query = Callable[[str], Sequence[Any]]
+"""SQL -> the rows of its result."""
+_REVISION = re.compile(r"^(revision|down_revision)\b[^=\n]*=\s*[\"'](\w+)", re.MULTILINE)
+MIGRATED = "_alembic_tmp_"
+"""Begins the name of a table that a migration is writing."""
+_OWN = {prefix + table for table in ("experiments", "runs", "registered_models") for prefix in ("", MIGRATED)}
+
+
+class State(Enum):
+    """What a tracking database is to this MLflow."""
+
+    EMPTY = auto()
+    """No tables."""
+    UNFINISHED = auto()
+    """Some of the tables, without data: another process is creating them, or was killed while it did."""
+    READY = auto()
+    OLDER = auto()
+    NEWER = auto()
+    FOREIGN = auto()
+    """Not a database of MLflow."""
+
+
+class OlderStoreError(AsrLabError):
+    """The store has the schema of an older MLflow."""
+
+
+@functools.cache
+def _migrations() -> dict[str, str]:
+    """Return each schema revision that the installed MLflow knows, with the one before it; reads text, some ms."""
+    spec = find_spec("mlflow")
+    assert spec is not None
+    assert spec.origin
+    files = (Path(spec.origin).parent / "store/db_migrations/versions").glob("*.py")
+    found = [dict(_REVISION.findall(file.read_text(encoding="utf-8"))) for file in files]
+    return {one["revision"]: one.get("down_revision", "") for one in found if "revision" in one}
+
+
+def newest() -> str:
+    """Return the schema revision of the installed MLflow."""
+    (head,) = set(_migrations()) - set(_migrations().values())
+    return head
+
+
+def revision(tables: Collection[str], query: Query) -> str:
+    """Return the schema revision of a database, or ""."""
+    rows = query("SELECT version_num FROM alembic_version") if "alembic_version" in tables else ()
+    return str(rows[0][0]) if rows else ""
+
+
+def state(tables: Collection[str], query: Query) -> State:
+    """Classify a database by its tables and their contents."""
+    if not tables:
+        return State.EMPTY
+    if not _OWN.intersection(tables):
+        return State.FOREIGN
+    found = revision(tables, query)
+    if found == newest():
+        return State.READY
+    if found and found not in _migrations():
+        return State.NEWER
+    has_data = any(query(f"SELECT 1 FROM {table} LIMIT 1") for table in _OWN.intersection(tables))
+    return State.OLDER if has_data else State.UNFINISHED
+
+
+def refuse(found: State, schema: str, shown_uri: str) -> None:
+    """Raise `AsrLabError` for a database that cannot be used as it is; nothing is changed."""
+    where = f"{shown_uri}, schema {schema or 'unknown'}"
+    if found is State.FOREIGN:
+        raise AsrLabError(
+            "the database is not MLflow's", where=shown_uri, hint="MLFLOW_TRACKING_URI names the tracking store"
+        )
+    if found is State.NEWER:
+        raise AsrLabError(
+            f"the tracking store was made or upgraded by a newer MLflow than the installed {version('mlflow')}",
+            where=where,
+            next_command="pip install --upgrade mlflow",
+        )
+    if found is State.OLDER:
+        raise OlderStoreError(
+            "the tracking store has the schema of an older MLflow; it is left as it is",
+            where=where,
+            hint="end what uses it before; after the upgrade that MLflow cannot open it",
+            next_command="asr-lab doctor --upgrade",
+        )
