@@ -12,6 +12,7 @@ Independent of MLflow.
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import time
@@ -30,6 +31,7 @@ from asr_lab.tracking.spool.journal import Event, Journal
 from asr_lab.tracking.spool.refused import Refused
 
 ROOT = Path("spool")
+_INTACT = "earlier records are intact, and the same command resumes from the last checkpoint"
 _HEADER, _EVENTS, _STATE, _REFUSED, _FILES = "header.json", "events.jsonl", "state.json", "refused.jsonl", "files"
 
 
@@ -64,7 +66,7 @@ class Spool:
     def create(cls, root: Path, id: str, header: Header, run_id: str = "") -> Self:
         """Create a spool and lock it; continue one of that id that a dead process left.
 
-        Raises `AsrLabError` if another process holds it, or the disk is full.
+        Raises `AsrLabError` if another process holds it, and `LockError` or `SpoolError` if it cannot be written.
         """
         folder = root / id
         new = not (folder / _HEADER).is_file()
@@ -76,15 +78,13 @@ class Spool:
                 files.write_text(own / _HEADER, json.dumps(asdict(header)), mode=0o600)
         spool = cls(own)
         try:
-            if not spool.lock():
-                raise BlockingIOError
-            if new:
-                spool.rename(id)
-        except OSError as error:  # another one was faster
+            if not spool.lock() or (new and not spool._publish(folder)):
+                raise AsrLabError(f"run {id[:8]} is being recorded by another process", where=str(folder))
+        except BaseException:
             spool.release()
             if new:
                 shutil.rmtree(own, ignore_errors=True)
-            raise AsrLabError(f"run {id[:8]} is being recorded by another process", where=str(folder)) from error
+            raise
         if run_id:
             spool.save(run_id=run_id)
         return spool
@@ -98,7 +98,10 @@ class Spool:
     # the lock
 
     def lock(self) -> bool:
-        """Lock the spool; return False if another holds it. The kernel releases the lock when the process ends."""
+        """Lock the spool; return False if another holds it. The kernel releases the lock when the process ends.
+
+        Raises `LockError` if it cannot be locked.
+        """
         if not self._lock.take():
             return False
         if not (self.folder / _HEADER).is_file():  # it was shipped and removed meanwhile
@@ -123,6 +126,17 @@ class Spool:
         self._lock.rename(target)
         self.folder, self.id = target, id
         self.journal, self._refused = Journal(target / _EVENTS), Refused(target / _REFUSED)
+
+    def _publish(self, folder: Path) -> bool:
+        """Make a new, locked spool visible; return False if another process was faster."""
+        with _writing_to(folder):
+            try:
+                self.rename(folder.name)
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise
+                return False
+        return True
 
     # writing
 
@@ -196,9 +210,11 @@ class Spool:
     # what is shipped
 
     def save(self, **changes: Any) -> None:
-        """Save the progress of the upload."""
-        self.state = replace(self.state, **changes)
-        files.write_text(self.folder / _STATE, json.dumps(asdict(self.state)))
+        """Save the progress of the upload; raises `SpoolError` if it cannot be written."""
+        state = replace(self.state, **changes)
+        with _writing_to(self.folder):
+            files.write_text(self.folder / _STATE, json.dumps(asdict(state)))
+        self.state = state
 
     def _read_state(self) -> State:
         file = self.folder / _STATE
@@ -206,7 +222,8 @@ class Spool:
 
     def refuse(self, event: Event, why: str) -> None:
         """Add an event that the store refused."""
-        self._refused.add(event, why)
+        with _writing_to(self.folder):
+            self._refused.add(event, why)
 
     def refused(self) -> list[dict[str, Any]]:
         """Return the refused events, each with `why`."""
@@ -227,12 +244,23 @@ class Spool:
             self.folder.parent.rmdir()  # when it was the last
 
 
-def spools(root: Path, wanted: Callable[[Spool], bool] = lambda _: True) -> list[Spool]:
-    """Return the spools of a folder by start time: a parent precedes its children."""
+def spools(
+    root: Path,
+    wanted: Callable[[Spool], bool] = lambda _: True,
+    unreadable: Callable[[Path, Exception], object] = lambda *_: None,
+) -> list[Spool]:
+    """Return the spools of a folder by start time: a parent precedes its children.
+
+    `unreadable` is called with the folder of each that cannot be read, and why.
+    """
     spools = []
     for header in root.glob(f"[!.]*/{_HEADER}"):
-        with suppress(OSError, ValueError, TypeError):  # it is being removed
+        try:
             spools.append(Spool(header.parent))
+        except FileNotFoundError:
+            continue  # it is being removed
+        except (OSError, ValueError, TypeError) as error:
+            unreadable(header.parent, error)
     return sorted(filter(wanted, spools), key=lambda spool: spool.header.started_ms)
 
 
@@ -250,17 +278,15 @@ def sweep(root: Path) -> None:
 
 @contextmanager
 def _writing_to(folder: Path) -> Iterator[None]:
-    """Raise `SpoolError` if the disk is full."""
+    """Raise `SpoolError` if the folder cannot be written."""
     try:
         yield
     except FileNotFoundError:
         raise  # the source of a copy is missing
     except OSError as error:
-        place = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.is_dir())
-        free = shutil.disk_usage(place).free
         raise SpoolError(
-            f"the run cannot be recorded: {error.strerror or error} ({free / 1e6:,.0f} MB are free)",
+            f"the run cannot be recorded: {error.strerror or error}{files.free_space(folder, error)}",
             where=str(folder),
-            hint="earlier records are intact: free disk space, and the same command resumes from the last checkpoint",
-            next_command="asr-lab sync",
+            hint="; ".join(filter(None, (files.remedy(error), _INTACT))),
+            next_command="asr-lab sync" if error.errno in files.FULL else "",
         ) from error
