@@ -6,7 +6,7 @@ import json
 import shutil
 import threading
 from collections.abc import Mapping
-from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,18 +14,18 @@ from typing import Any, Self
 import pandas as pd
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
-from asr_lab.errors import AsrLabError, reason
+from asr_lab.errors import reason
 from asr_lab.families import deciding
 from asr_lab.interfaces.tracking import Dataset, RegisteredModel, RunSpec, Status, status_of
+from asr_lab.tracking.logged_points import LoggedPoints
 from asr_lab.tracking.models import pyfunc_package
 from asr_lab.tracking.notifications import report, run_ended
 from asr_lab.tracking.orphans import CHECKPOINTS
 from asr_lab.tracking.sigterm import end_on_sigterm
 from asr_lab.tracking.spool import sync
-from asr_lab.tracking.spool.spool import Spool, SpoolError
+from asr_lab.tracking.spool.spool import Spool, SpoolError, now_ms
 from asr_lab.tracking.spool.upload_thread import Shipper
-from asr_lab.tracking.store import client as tracking_client
-from asr_lab.tracking.store import explain_store_errors, shown_uri
+from asr_lab.tracking.store import shown_uri
 from asr_lab.tracking.tags import DATA, ERROR
 
 _FLUSH_MODEL_S = 600.0  # an upload; ends at once if the store does not answer
@@ -66,22 +66,24 @@ class MlflowRecorder:
         self.spool.append("params", values={key: _text(value) for key, value in values.items()})
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """Log metrics; a resumed run logs no point that it has."""
         points = {name: float(value) for name, value in values.items()}
-        at_ms = self.spool.append("metrics", step=step, values=points)
+        at_ms = now_ms()
+        new = self._logged.new(points, step) if self._logged else points
+        if new:
+            at_ms = self.spool.append("metrics", step=step, values=new)
         self._latest |= {name: (value, at_ms, step) for name, value in points.items()}
         if self.spec.watcher:
             self.spec.watcher.on_metrics(points, step)
 
+    @cached_property
+    def _logged(self) -> LoggedPoints | None:
+        """What the run that is resumed has logged; None for a new run."""
+        return LoggedPoints(self.spool, asks_store=self._shipper is not None) if self.resumed else None
+
     def last_steps(self) -> dict[str, int]:
         """Return the last step of each metric of a resumed run, from the spool and, if it answers, from the store."""
-        if not self.resumed:
-            return {}
-        steps = self.spool.last_steps()
-        if self._shipper and self.spool.state.run_id:
-            with suppress(AsrLabError), explain_store_errors("the run cannot be read"):
-                points = tracking_client().get_run(self.spool.state.run_id).data._metric_objs
-                steps |= {point.key: max(point.step, steps.get(point.key, point.step)) for point in points}
-        return steps
+        return dict(self._logged.last_steps) if self._logged else {}
 
     def tags(self, values: Mapping[str, str]) -> None:
         self.spool.append("tags", values={key: str(value) for key, value in values.items()})

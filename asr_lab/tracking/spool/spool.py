@@ -31,6 +31,7 @@ from asr_lab.tracking.spool.journal import Event, Journal
 from asr_lab.tracking.spool.refused import Refused
 
 ROOT = Path("spool")
+_MOST_POINTS = 5000
 _INTACT = "earlier records are intact, and the same command resumes from the last checkpoint"
 _HEADER, _EVENTS, _STATE, _REFUSED, _FILES = "header.json", "events.jsonl", "state.json", "refused.jsonl", "files"
 
@@ -186,17 +187,20 @@ class Spool:
         """Return the number of events not shipped, including refused ones."""
         return self.journal.count(self.state.offset) + len(self.refused())
 
-    def last_steps(self) -> dict[str, int]:
-        """Return metric -> its last step, of all events in the spool, shipped or not."""
-        steps: dict[str, int] = {}
+    def points(self) -> dict[str, dict[int, float]]:
+        """Return metric -> step -> value of all events in the spool, shipped or not: the newest thousands of each."""
+        points: dict[str, dict[int, float]] = {}
         offset = 0
         while events := self.journal.read(offset):
             offset = events[-1].end
             for event in events:
                 if event.kind == "metrics":
-                    step = int(event.content["step"])
-                    steps |= {name: max(step, steps.get(name, step)) for name in event.content["values"]}
-        return steps
+                    for name, value in event.content["values"].items():
+                        points.setdefault(name, {})[int(event.content["step"])] = value
+            for steps in points.values():
+                for old in sorted(steps)[:-_MOST_POINTS]:
+                    del steps[old]
+        return points
 
     def ended(self) -> str:
         """Return the final status of the run (`FINISHED`, ...), or "" if it was interrupted."""
