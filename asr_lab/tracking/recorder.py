@@ -17,11 +17,11 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from asr_lab.errors import reason
 from asr_lab.families import deciding
 from asr_lab.interfaces.tracking import Dataset, RegisteredModel, RunSpec, Status, status_of
+from asr_lab.system.stopping import handle, held
 from asr_lab.tracking.logged_points import LoggedPoints
 from asr_lab.tracking.models import pyfunc_package
 from asr_lab.tracking.notifications import report, run_ended
 from asr_lab.tracking.orphans import CHECKPOINTS
-from asr_lab.tracking.sigterm import end_on_sigterm
 from asr_lab.tracking.spool import sync
 from asr_lab.tracking.spool.spool import Spool, SpoolError, now_ms
 from asr_lab.tracking.spool.upload_thread import Shipper
@@ -200,14 +200,20 @@ class MlflowRecorder:
         }
 
     def __enter__(self) -> Self:
-        self._undo = end_on_sigterm()
-        return self
+        self._undo = handle()
+        try:
+            with held():  # raises what came since the run was begun
+                return self
+        except BaseException as error:
+            self.__exit__(type(error), error, None)
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self._close(kind, error)
+            with held():
+                self._close(kind, error)
         finally:
             self._undo()
 
