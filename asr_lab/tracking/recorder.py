@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -14,10 +16,12 @@ from typing import Any, Self
 import pandas as pd
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
-from asr_lab.errors import reason
+from asr_lab.errors import AsrLabError, reason
 from asr_lab.families import deciding
 from asr_lab.interfaces.tracking import Dataset, RegisteredModel, RunSpec, Status, status_of
+from asr_lab.system.console_log import ConsoleLog, listen
 from asr_lab.system.stopping import handle, held
+from asr_lab.tracking import code_state
 from asr_lab.tracking.logged_points import LoggedPoints
 from asr_lab.tracking.models import pyfunc_package
 from asr_lab.tracking.notifications import report, run_ended
@@ -26,7 +30,7 @@ from asr_lab.tracking.spool import sync
 from asr_lab.tracking.spool.spool import Spool, SpoolError, now_ms
 from asr_lab.tracking.spool.upload_thread import Shipper
 from asr_lab.tracking.store import shown_uri
-from asr_lab.tracking.tags import DATA, ERROR
+from asr_lab.tracking.tags import CHANGES, DATA, ERROR
 
 _FLUSH_MODEL_S = 600.0  # an upload; ends at once if the store does not answer
 _FLUSH_END_S = 10.0
@@ -42,11 +46,16 @@ class MlflowRecorder:
         self.checkpoints = CHECKPOINTS / spool.id
         self._models: list[str] = []
         self._latest: dict[str, tuple[float, int, int]] = {}
+        spool.seal_console()  # of the process that is resumed
         spool.append("begin", name=spec.name)
         self.tags(dict(spool.header.tags))
         self.params(spec.params)
         self.text(spec.config_yaml, "config.yaml")
         self._shipper = None if offline else Shipper(spool)
+        self._console: ConsoleLog | None = None
+        self._code = threading.Thread(target=self._record_code, daemon=True)
+        if not spec.parent:
+            self._code.start()
 
     @property
     def run_id(self) -> str:
@@ -108,27 +117,22 @@ class MlflowRecorder:
     def table(self, rows: pd.DataFrame, path: str) -> None:
         with self.spool.new_files() as written:
             rows.to_parquet(written / Path(path).name, index=False)
-        self._artifact(written, path)
+        self.spool.artifact(written, path)
 
     def text(self, content: str, path: str) -> None:
         with self.spool.new_files() as written:
             (written / Path(path).name).write_text(content, encoding="utf-8")
-        self._artifact(written, path)
+        self.spool.artifact(written, path)
 
     def file(self, local: Path, folder: str = "") -> None:
         with self.spool.new_files() as written:
             (shutil.copytree if local.is_dir() else shutil.copy)(local, written / local.name)
-        self._artifact(written, str(Path(folder) / local.name))
+        self.spool.artifact(written, str(Path(folder) / local.name))
 
     def figure(self, figure: Any, path: str) -> None:
         with self.spool.new_files() as written:
             figure.savefig(written / Path(path).name)
-        self._artifact(written, path)
-
-    def _artifact(self, written: Path, path: str) -> None:
-        folder = str(Path(path).parent)
-        file = f"{Spool.path_in_spool(written)}/{Path(path).name}"
-        self.spool.append("artifact", file=file, to="" if folder == "." else folder)
+        self.spool.artifact(written, path)
 
     def model(self, model: RegisteredModel, *, register: bool) -> str:
         """Log a model, register it as a version of `model.name` if `register`, and return its URI.
@@ -160,7 +164,31 @@ class MlflowRecorder:
         self.spool.journal.sync()
         return self._shipper is not None and self._shipper.flush(patience_s)
 
+    def _record_code(self) -> None:
+        """Log the installed packages, and what of the code was not committed."""
+        with suppress(SpoolError):
+            self.text(code_state.packages(), code_state.PACKAGES)
+            if changes := code_state.own_patch():
+                self.text(changes, code_state.PATCH)
+                self.tags({CHANGES: code_state.digest(changes)})
+
+    def _log_console(self) -> None:
+        """Keep what is printed, from now on and before, with the run."""
+        with suppress(OSError):
+            log = listen()
+            log.open(self.spool.console(), code_state.masked)
+            self._console = log
+
+    def _close_logs(self) -> None:
+        if self._code.is_alive():
+            self._code.join()
+        if self._console:
+            self._console.close()
+        with suppress(SpoolError):  # no room: the run ends all the same
+            self.spool.seal_console()
+
     def finish(self, status: Status) -> None:
+        self._close_logs()
         try:
             self.spool.append("finish", status=status)
             self._part()
@@ -201,6 +229,8 @@ class MlflowRecorder:
 
     def __enter__(self) -> Self:
         self._undo = handle()
+        if not self.spec.parent:
+            self._log_console()
         try:
             with held():  # raises what came since the run was begun
                 return self
@@ -222,6 +252,9 @@ class MlflowRecorder:
             self.finish("FINISHED")
             shutil.rmtree(self.checkpoints, ignore_errors=True)
             return
+        if self._console:
+            is_known = isinstance(error, AsrLabError | KeyboardInterrupt | SystemExit)
+            self._console.add(f"{reason(error)}\n" if is_known else "".join(traceback.format_exception(error)))
         try:
             self.tags({ERROR: reason(error)[:500]})
             self.finish(status_of(kind))

@@ -3,6 +3,7 @@
     spool/<id>/header.json   the run's identity and its store
                events.jsonl  one event per line, appended; an incomplete last line is ignored
                files/<name>  copies of artifacts and packaged models that events name
+               console/      what the process prints, until it is an artifact
                state.json    progress of the upload, and the run's id on the store
                refused.jsonl events that the store refused, with its reason
                lock          held by the process that records or ships
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 import time
 import uuid
@@ -33,6 +35,7 @@ from asr_lab.tracking.spool.refused import Refused
 ROOT = Path("spool")
 _MOST_POINTS = 5000
 _INTACT = "earlier records are intact, and the same command resumes from the last checkpoint"
+_CONSOLE = "console"
 _HEADER, _EVENTS, _STATE, _REFUSED, _FILES = "header.json", "events.jsonl", "state.json", "refused.jsonl", "files"
 
 
@@ -162,6 +165,24 @@ class Spool:
     def path_in_spool(written: Path) -> str:
         """Return the path in the spool of a folder of `new_files`."""
         return f"{_FILES}/{written.name.split('.')[1]}"
+
+    def artifact(self, written: Path, path: str) -> None:
+        """Append the event of an artifact, whose file of the same name is in a folder of `new_files`."""
+        folder = str(Path(path).parent)
+        file = f"{self.path_in_spool(written)}/{Path(path).name}"
+        self.append("artifact", file=file, to="" if folder == "." else folder)
+
+    def console(self) -> Path:
+        """Return where this process logs what it prints; each process that records the run has a file of its own."""
+        return self.folder / _CONSOLE / f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.getpid()}.log"
+
+    def seal_console(self) -> None:
+        """Make artifacts of what processes printed that log no more; the end of a run stays its last event."""
+        for log in sorted((self.folder / _CONSOLE).glob("*.log")) if not self.ended() else ():
+            with self.new_files() as written:
+                shutil.copy(log, written)
+            self.artifact(written, f"{_CONSOLE}/{log.name}")
+            log.unlink()
 
     def file(self, named: str) -> Path:
         """Return the path of a file or folder that an event names, in a folder of `files/`; it may be missing.

@@ -102,6 +102,7 @@ def _ship_one(spool: Spool, store: MlflowClient, progress: Callable[[int], None]
     before, elsewhere, error = spool.waiting(), False, None
     try:
         if spool.lock():
+            spool.seal_console()
             elsewhere = not here and not same_store(spool.header.uri, tracking_uri())
             if not elsewhere:
                 _deliver(Delivery(spool, store, progress))
@@ -171,6 +172,7 @@ def ship_leftovers(root: Path, uri: str) -> None:
             with suppress(Exception):  # a failure does not stop the others
                 if spool.lock():
                     try:
+                        spool.seal_console()
                         Delivery(spool, store).deliver()
                     finally:
                         spool.release() if spool.waiting() else spool.remove()

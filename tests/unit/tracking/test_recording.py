@@ -61,6 +61,7 @@ def test_a_run_that_is_continued_knows_what_it_has(client, store, monkeypatch, s
     first.metrics({"val/wer": 0.5}, 4)
     for step in range(3):
         first.metrics({"model/params": 7.0, "fold/wer": math.nan}, step)
+    first._code.join()
     if shipped:
         assert first.flush()
         first._shipper.stop(60)
