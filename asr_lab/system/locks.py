@@ -46,7 +46,7 @@ class LockError(AsrLabError):
 class _Lock(FileLock):
     """Raises `LockError`, or filelock's `Timeout` when another process has it."""
 
-    def acquire(self, *arguments: Any, **options: Any) -> AcquireReturnProxy:
+    def acquire(self, *arguments: Any, **options: Any) -> AcquireReturnProxy[Any]:
         try:
             return super().acquire(*arguments, **options)
         except Timeout:

@@ -31,8 +31,7 @@ _SECRETS = re.compile(
     re.IGNORECASE,
 )
 _BINARY = re.compile(r"^(Binary files .* differ|GIT binary patch)$", re.MULTILINE)
-_DIFF = ("diff", "HEAD", "--no-color", "--no-ext-diff", "--no-textconv", "--no-renames")
-_DIFF += ("--src-prefix=a/", "--dst-prefix=b/")
+_AS_EVER = ("--no-color", "--no-ext-diff", "--no-textconv", "--no-renames", "--src-prefix=a/", "--dst-prefix=b/")
 _LEFT_OUT = "left out: "
 _SECRET_NAME = re.compile(r"PASSW|TOKEN|SECRET|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY", re.IGNORECASE)
 
@@ -63,7 +62,7 @@ def patch(folder: Path | None = None) -> str:
 def _joined(root: Path, names: list[str], without: list[str], environment: Mapping[str, str]) -> str:
     parts: list[str] = []
     for name in names:
-        text = _git(root, *_DIFF, "--", name, environment=environment) if _is_source(name) else ""
+        text = _git(root, "diff", "HEAD", *_AS_EVER, "--", name, environment=environment) if _is_source(name) else ""
         large = len(text) > _MOST_OF_FILE or sum(map(len, parts)) + len(text) > _MOST
         if not text or large or _BINARY.search(text) or has_secret(text):
             without.append(name)
