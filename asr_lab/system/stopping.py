@@ -217,7 +217,8 @@ def ending_quietly(stopped: Callable[[BaseException, Around], None]) -> Iterator
 
     Ends this process with 128 + the number of the signal.
     """
-    handle()
+    undo = handle()
+    sys.unraisablehook = _send_again_if_ignored
     around = Around()
     try:
         around.watch()
@@ -226,3 +227,18 @@ def ending_quietly(stopped: Callable[[BaseException, Around], None]) -> Iterator
         with held(raises=False):
             stopped(error, around)
         sys.exit(error.code if isinstance(error, Terminated) else 128 + signal.SIGINT)
+    finally:
+        undo()
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # what comes now ends the process, without a traceback
+
+
+def _send_again_if_ignored(ignored: Any) -> None:
+    """Send a signal again whose exception Python ignores, as in a callback of a weak reference."""
+    if issubclass(ignored.exc_type, KeyboardInterrupt | Terminated):
+        number = getattr(ignored.exc_value, "number", signal.SIGINT)
+        send = threading.Timer(0.05, os.kill, (os.getpid(), number))  # not here: it would be ignored again
+        send.daemon = True
+        send.start()
+    else:
+        sys.__unraisablehook__(ignored)

@@ -103,6 +103,29 @@ def test_a_signal_that_an_import_swallows_is_sent_again(tmp_path):
     assert ended(process)[1] == ["stopped KeyboardInterrupt False"]
 
 
+def test_a_signal_in_a_callback_that_may_not_raise_is_sent_again():
+    code = """
+class Slow:
+    def __del__(self):
+        ready()
+        time.sleep(60)
+
+with ending_quietly(stopped):
+    Slow()
+    time.sleep(60)
+"""
+    process = start(code)
+    process.send_signal(signal.SIGINT)
+    assert ended(process) == (128 + signal.SIGINT, ["stopped KeyboardInterrupt False"])
+
+
+def test_a_signal_while_python_ends_leaves_no_traceback():
+    code = "import atexit\natexit.register(lambda: (ready(), time.sleep(60)))"
+    process = start(code + WAIT.replace("ready()", "pass").replace("time.sleep(60)", "pass"))
+    process.send_signal(signal.SIGINT)
+    assert ended(process) == (-signal.SIGINT, [])
+
+
 @pytest.mark.parametrize("dies", ["before", "after"])
 def test_a_command_ends_with_the_mlflow_run_around_it(tmp_path, dies):
     around = subprocess.Popen(["sleep", "600"])
