@@ -13,7 +13,7 @@ run, its parameters, its status from the exit code.
 The same moment is used to refuse, before MLflow has made a run, what cannot work: `--env-manager uv` without uv, and
 libraries that do not load. Where torch and torchaudio are not of a pair that was tested, they are loaded in a process
 of its own, which takes some seconds. The tracking store is checked too, and its tables are created where there are
-none, as `asr-lab` does it.
+none, as `asr-lab` does it. And the command ends with `mlflow run`, however that ends.
 
 As a part of every `import mlflow` this never imports mlflow (it is half imported), costs next to nothing
 and raises nothing else: whatever is unexpected is left to MLflow.
@@ -32,10 +32,12 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 PROJECT_NAME = "asr_lab"
@@ -164,6 +166,39 @@ def prepare_store() -> None:
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{Path('mlflow.db').absolute()}"
 
 
+def stop_with_command() -> None:
+    """End the command of the run with this process, and this process by SIGTERM and SIGHUP as by Ctrl-C."""
+    from asr_lab.system.stopping import MLFLOW_RUN
+
+    folder = tempfile.mkdtemp(prefix="asr_lab-")
+    os.environ[MLFLOW_RUN] = f"{os.getpid()} {folder}"
+    atexit.register(end_killed, Path(folder))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
+    usual = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            print("stopped", file=sys.stderr)
+        else:
+            usual(kind, error, trace)
+
+    sys.excepthook = hook
+
+
+def end_killed(folder: Path) -> None:
+    """End as KILLED the run of a command that was stopped: MLflow has just called it FAILED."""
+    from asr_lab.system.stopping import KILLED
+
+    file = folder / KILLED
+    run_id = file.read_text() if file.is_file() else ""
+    shutil.rmtree(folder, ignore_errors=True)
+    if run_id:
+        with contextlib.suppress(Exception):  # the store is away: it could not call it FAILED either
+            sys.modules["mlflow"].MlflowClient().set_terminated(run_id, "KILLED")
+
+
 def prepare() -> None:
     """Prepare a `mlflow run` of this project: libraries, store, and the stand-in where there is no conda."""
     global _runs_this_project
@@ -174,6 +209,7 @@ def prepare() -> None:
     file = conda_file(uri)
     if file is None:
         return
+    stop_with_command()
     if manager == "uv" and not shutil.which("uv"):
         raise SystemExit("asr_lab: --env-manager uv needs uv, which is not there: pip install uv")
     without_conda = not (

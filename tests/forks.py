@@ -129,6 +129,9 @@ def _import_everything() -> None:
             import_module(module.name)
     for name in ("mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store", "mlflow.server.handlers", "uvicorn"):
         import_module(name)
+    from asr_lab.tracking import code_state
+
+    code_state.packages(), code_state.own_patch()
     assert threading.active_count() == 1, "a process with threads is not forked"
     gc.collect()
     gc.freeze()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import warnings
 from importlib import import_module
 from typing import Any
@@ -12,6 +13,7 @@ import click
 from asr_lab import __version__
 from asr_lab.errors import AsrLabError, nearest
 from asr_lab.system import libraries
+from asr_lab.system.stopping import Terminated, ending_quietly
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("asr_lab.cli.training.train:train", "Train a recogniser from a config."),
@@ -87,6 +89,8 @@ class LazyGroup(click.Group):
             raise click.ClickException(str(error)) from error
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
+        except KeyboardInterrupt as stop:  # click itself would say "Aborted!" and exit with 1
+            raise Terminated(signal.SIGINT) from stop
         except Exception as error:
             if broken := libraries.explain(error):
                 raise click.ClickException(str(broken)) from error
@@ -113,5 +117,8 @@ def cli() -> None:
 
 
 def main() -> None:
-    """The `asr-lab` script."""
-    cli(prog_name="asr-lab")
+    """The script of earlier installations; `asr_lab.__main__` is quiet from the first import on."""
+    from asr_lab.cli.stopped import report_stop
+
+    with ending_quietly(report_stop):
+        cli(prog_name="asr-lab")

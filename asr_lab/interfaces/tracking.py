@@ -5,7 +5,6 @@ A recipe receives a `Tracker`, starts a run and records into it; it resolves mod
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,8 @@ from typing import Any, Literal, Protocol, Self
 
 import pandas as pd
 
+from asr_lab.system.stopping import Terminated
+
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 REPRODUCE, SWEEP_KIND = "reproduce", "sweep"
 """Kinds of a run that reproduces another one, and of one whose child runs are trials."""
@@ -21,16 +22,6 @@ MERGED = "asr_lab.merged"
 """Tag of a run whose adapters were merged into the saved weights: a different model with the same signature."""
 PHASES_DONE, ARMS_DONE = "phases.json", "arms.json"
 """Files in a run's checkpoint folder that list its finished trainings, so that the run can be resumed."""
-
-
-class Terminated(SystemExit):
-    """SIGTERM was received, from a cluster, `torchrun` or `kill`; the exit code is 143."""
-
-    def __init__(self) -> None:
-        super().__init__(128 + signal.SIGTERM)
-
-    def __str__(self) -> str:
-        return "SIGTERM"
 
 
 class PrunedError(Exception):

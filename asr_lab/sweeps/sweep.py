@@ -5,8 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
+import signal
 import time
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.context import SpawnProcess
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
@@ -31,6 +34,7 @@ from asr_lab.sweeps.study import ASKED, PARENT, UNTIL, StudyPlan
 from asr_lab.sweeps.worker import GAVE_UP, Backends, Job, Worker, work
 from asr_lab.system.processes import is_gone, process_mark
 from asr_lab.system.resources import Clock
+from asr_lab.system.stopping import held
 from asr_lab.system.threads import choose, use_threads
 
 _LOOK_EVERY_S = 0.5
@@ -214,7 +218,8 @@ def _in_processes(job: Job, study: Study, tracker: RunKeeper, workers: int, prog
             while wanted and len(alive) < workers:
                 made += 1
                 process = context.Process(target=work, args=(job, made, errors), name=f"worker {made}")
-                process.start()
+                with _without_ctrl_c():
+                    process.start()
                 pids.add(process.pid or 0)
                 alive.append(process)
             time.sleep(_LOOK_EVERY_S)
@@ -228,7 +233,18 @@ def _in_processes(job: Job, study: Study, tracker: RunKeeper, workers: int, prog
             if not alive and not more and not _wait(job, study, tracker, progress):
                 return pids
     finally:
-        for process in alive:
-            process.terminate()
-        for process in alive:
-            process.join()
+        with held():
+            for process in alive:
+                process.terminate()
+            for process in alive:
+                process.join()
+
+
+@contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Start processes that Ctrl-C does not reach, from their first moment: the leader closes their trials."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])

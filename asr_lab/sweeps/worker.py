@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
-from typing import Any
 
 from optuna.exceptions import TrialPruned, UpdateFinishedTrialError
 from optuna.study import Study
@@ -27,6 +24,7 @@ from asr_lab.sweeps.trial import TrialTracker
 from asr_lab.sweeps.trial_states import FIGURES, PROCESS, REASON, SURPLUS, is_surplus, try_again, work_left
 from asr_lab.sweeps.trial_training import Training, training_of
 from asr_lab.system.processes import process_mark
+from asr_lab.system.stopping import end_with
 from asr_lab.system.threads import use_threads
 
 GAVE_UP = 3
@@ -180,7 +178,8 @@ class Worker:
 def work(job: Job, number: int, errors: SimpleQueue[AsrLabError]) -> None:
     """Run a worker process; when it gives up, put the reason into `errors` and exit with `GAVE_UP`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # handled by the leader: it sends one SIGTERM, which closes the trial
-    _end_with_parent()
+    if parent := multiprocessing.parent_process():
+        end_with(parent.pid or 0)  # no worker goes on without its leader
     try:
         _work(job, number)
     except AsrLabError as error:
@@ -194,16 +193,3 @@ def _work(job: Job, number: int) -> None:
     worker = Worker(job, job.plan.open(tracker, draws=(job.joined, number)), tracker, store)
     while worker.has_work():
         worker.run_one()
-
-
-def _end_with_parent() -> None:
-    """Send SIGTERM to this process when its parent dies, so that no worker continues without a leader."""
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-
-    def wait(process: Any) -> None:
-        process.join()
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=wait, args=(parent,), daemon=True).start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -103,7 +104,7 @@ def explain_unwritable(
     what: str,
     path: Path,
     *,
-    hint: str = "what was written before is whole: make room, and the same command goes on from there",
+    hint: str = "what was written before is whole: the same command goes on from there",
     removes: bool = False,
 ) -> Iterator[None]:
     """Around the writing of `path`: one `AsrLabError` where it fails, as on a full disk or in a read-only folder.
@@ -120,7 +121,39 @@ def explain_unwritable(
             raise
         if removes:
             shutil.rmtree(path, ignore_errors=True)
-        free = shutil.disk_usage(next(parent for parent in path.absolute().parents if parent.is_dir())).free
+        known = remedy(error) if isinstance(error, OSError) else _MAKE_ROOM
         raise AsrLabError(
-            f"{what} cannot be written: {why} ({free / 1e6:,.0f} MB are free)", where=str(path), hint=hint
+            f"{what} cannot be written: {why}{free_space(path, error)}",
+            where=str(path),
+            hint="; ".join(filter(None, (known, hint))),
         ) from error
+
+
+_MAKE_ROOM = "make room on the disk"
+LOCKLESS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_REMEDIES = {
+    **dict.fromkeys(FULL, _MAKE_ROOM),
+    errno.EROFS: "the file system is read-only: work in a folder that can be written",
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "write permission is needed for the folder and its files"),
+    **dict.fromkeys(
+        LOCKLESS, "this file system has no working locks (NFS without its lock service): use a folder on a local disk"
+    ),
+    **dict.fromkeys((errno.EIO, errno.ESTALE), "the disk or the network file system fails: see dmesg, and mount"),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "too many files are open: raise ulimit -n"),
+}
+
+
+def remedy(error: OSError) -> str:
+    """What helps against an error of the file system; "" where the error says all there is to say."""
+    return _REMEDIES.get(error.errno or 0, "")
+
+
+def free_space(path: Path, error: BaseException) -> str:
+    """` (12 MB are free)` on the disk of a path, unless the error is about something else."""
+    if isinstance(error, OSError) and remedy(error) not in ("", _MAKE_ROOM):
+        return ""
+    with suppress(OSError):
+        place = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.is_dir())
+        return f" ({shutil.disk_usage(place).free / 1e6:,.0f} MB are free)"
+    return ""

@@ -3,14 +3,22 @@
 They are `flock` locks. A forked child has no part in them (filelock closes its copy of the descriptor), so a loader's
 worker that outlives a killed training does not hold the lock of its run. What another program runs does not inherit
 them either.
+
+Where a file system has no locks, there is no substitute: a file that stands for a lock outlives its process, and no
+other machine can tell. It is refused there, with the way to a local disk.
 """
 
 from __future__ import annotations
 
 import fcntl
+import shlex
 from pathlib import Path
+from typing import Any
 
-from filelock import BaseFileLock, FileLock
+from filelock import AcquireReturnProxy, BaseFileLock, FileLock, Timeout
+
+from asr_lab.errors import AsrLabError
+from asr_lab.system.files import LOCKLESS, remedy
 
 LOCK = "lock"
 """The file that a folder is locked by."""
@@ -18,9 +26,38 @@ LOCK = "lock"
 _POLL_S = 0.01
 
 
+class LockError(AsrLabError):
+    """A file cannot be locked, whoever else may want to."""
+
+    def __init__(self, error: OSError, folder: Path) -> None:
+        """`folder`: what to move to a local disk where the file system has no locks."""
+        lockless = error.errno in LOCKLESS
+        name = shlex.quote(str(folder))
+        super().__init__(
+            f"{folder} cannot be locked: {error.strerror or error}",
+            where=str(error.filename or folder.absolute()),
+            hint=remedy(error),
+            next_command=f"d=$(mktemp -d /var/tmp/asr_lab-XXXXXX) && mv {name} $d/moved && ln -s $d/moved {name}"
+            if lockless
+            else "",
+        )
+
+
+class _Lock(FileLock):
+    """Raises `LockError`, or filelock's `Timeout` when another process has it."""
+
+    def acquire(self, *arguments: Any, **options: Any) -> AcquireReturnProxy[Any]:
+        try:
+            return super().acquire(*arguments, **options)
+        except Timeout:
+            raise
+        except OSError as error:
+            raise LockError(error, Path(self.lock_file).parent) from error
+
+
 def lock_on(file: Path) -> BaseFileLock:
-    """A lock to wait for: `with lock_on(file): ...`; threads exclude each other too."""
-    return FileLock(file, poll_interval=_POLL_S)
+    """A lock to wait for: `with lock_on(file): ...`; threads exclude each other too. Entering raises `LockError`."""
+    return _Lock(file, poll_interval=_POLL_S)
 
 
 class FolderLock:
@@ -34,7 +71,7 @@ class FolderLock:
         self._lock: BaseFileLock | None = None
 
     def take(self) -> bool:
-        """Take it; False when it is taken, or the folder is gone or cannot be written."""
+        """Take it; False when it is taken, or the folder is gone. Raises `LockError` where it cannot be locked."""
         file = self.folder / LOCK
         if self.held or not self.folder.is_dir():
             return False
@@ -42,7 +79,11 @@ class FolderLock:
         try:
             _refuse_older(file)
             lock.acquire()
-        except OSError:  # filelock's `Timeout` too
+        except (Timeout, BlockingIOError):
+            return False
+        except OSError as error:
+            if self.folder.is_dir():
+                raise LockError(error, self.folder.parent) from error
             return False
         self._lock = lock
         return True
@@ -65,7 +106,7 @@ class FolderLock:
 
 
 def _refuse_older(file: Path) -> None:
-    """Raise `OSError` where an earlier version has the lock: its kind (`lockf`) is one that `flock` does not see."""
+    """Raise `BlockingIOError` where an earlier version has the lock: `flock` does not see its kind (`lockf`)."""
     if file.exists():
         with file.open("r+b") as opened:
             fcntl.lockf(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)

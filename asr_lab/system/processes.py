@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
@@ -38,3 +40,13 @@ def is_gone(mark: str) -> bool:
         return bool(process.status() == psutil.STATUS_ZOMBIE) or abs(process.create_time() - float(start)) > 2
     except psutil.NoSuchProcess:
         return True
+
+
+def is_served(run_id: str) -> bool:
+    """Whether a process of this machine is an `mlflow run`, which may be about to start this run, or its command."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            words = [Path(word).name for word in process.cmdline()]
+            if ("mlflow" in words[:3] and "run" in words) or process.environ().get("MLFLOW_RUN_ID") == run_id:
+                return True
+    return False

@@ -73,6 +73,7 @@ def close(client: MlflowClient | None, run_id: str, status: Status, why: str) ->
     spool = next(iter(spools(ROOT, lambda one: run_id in (one.id, one.state.run_id))), None)
     if spool and _locked(spool):
         try:
+            spool.seal_console()
             if not spool.ended():
                 spool.append("tags", values={ERROR: why})
                 spool.append("finish", status=status)

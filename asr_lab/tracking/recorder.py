@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+import traceback
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,16 +19,18 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from asr_lab.errors import AsrLabError, reason
 from asr_lab.families import deciding
 from asr_lab.interfaces.tracking import Dataset, RegisteredModel, RunSpec, Status, status_of
+from asr_lab.system.console_log import ConsoleLog, listen
+from asr_lab.system.stopping import handle, held
+from asr_lab.tracking import code_state
+from asr_lab.tracking.logged_points import LoggedPoints
 from asr_lab.tracking.models import pyfunc_package
 from asr_lab.tracking.notifications import report, run_ended
 from asr_lab.tracking.orphans import CHECKPOINTS
-from asr_lab.tracking.sigterm import end_on_sigterm
 from asr_lab.tracking.spool import sync
-from asr_lab.tracking.spool.spool import Spool, SpoolError
+from asr_lab.tracking.spool.spool import Spool, SpoolError, now_ms
 from asr_lab.tracking.spool.upload_thread import Shipper
-from asr_lab.tracking.store import client as tracking_client
-from asr_lab.tracking.store import explain_store_errors, shown_uri
-from asr_lab.tracking.tags import DATA, ERROR
+from asr_lab.tracking.store import shown_uri
+from asr_lab.tracking.tags import CHANGES, DATA, ERROR
 from asr_lab.units import counted
 
 _FLUSH_MODEL_S = 600.0  # an upload; ends at once if the store does not answer
@@ -43,11 +47,16 @@ class MlflowRecorder:
         self.checkpoints = CHECKPOINTS / spool.id
         self._models: list[str] = []
         self._latest: dict[str, tuple[float, int, int]] = {}
+        spool.seal_console()  # of the process that is resumed
         spool.append("begin", name=spec.name)
         self.tags(dict(spool.header.tags))
         self.params(spec.params)
         self.text(spec.config_yaml, "config.yaml")
         self._shipper = None if offline else Shipper(spool)
+        self._console: ConsoleLog | None = None
+        self._code = threading.Thread(target=self._record_code, daemon=True)
+        if not spec.parent:
+            self._code.start()
 
     @property
     def run_id(self) -> str:
@@ -67,22 +76,24 @@ class MlflowRecorder:
         self.spool.append("params", values={key: _text(value) for key, value in values.items()})
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """Log metrics; a resumed run logs no point that it has."""
         points = {name: float(value) for name, value in values.items()}
-        at_ms = self.spool.append("metrics", step=step, values=points)
+        at_ms = now_ms()
+        new = self._logged.new(points, step) if self._logged else points
+        if new:
+            at_ms = self.spool.append("metrics", step=step, values=new)
         self._latest |= {name: (value, at_ms, step) for name, value in points.items()}
         if self.spec.watcher:
             self.spec.watcher.on_metrics(points, step)
 
+    @cached_property
+    def _logged(self) -> LoggedPoints | None:
+        """What the run that is resumed has logged; None for a new run."""
+        return LoggedPoints(self.spool, asks_store=self._shipper is not None) if self.resumed else None
+
     def last_steps(self) -> dict[str, int]:
         """Return the last step of each metric of a resumed run, from the spool and, if it answers, from the store."""
-        if not self.resumed:
-            return {}
-        steps = self.spool.last_steps()
-        if self._shipper and self.spool.state.run_id:
-            with suppress(AsrLabError), explain_store_errors("the run cannot be read"):
-                points = tracking_client().get_run(self.spool.state.run_id).data._metric_objs
-                steps |= {point.key: max(point.step, steps.get(point.key, point.step)) for point in points}
-        return steps
+        return dict(self._logged.last_steps) if self._logged else {}
 
     def tags(self, values: Mapping[str, str]) -> None:
         self.spool.append("tags", values={key: str(value) for key, value in values.items()})
@@ -107,29 +118,24 @@ class MlflowRecorder:
     def table(self, rows: pd.DataFrame, path: str) -> None:
         with self.spool.new_files() as written:
             rows.to_parquet(written / Path(path).name, index=False)
-        self._artifact(written, path)
+        self.spool.artifact(written, path)
 
     def text(self, content: str, path: str) -> None:
         with self.spool.new_files() as written:
             (written / Path(path).name).write_text(content, encoding="utf-8")
-        self._artifact(written, path)
+        self.spool.artifact(written, path)
 
     def file(self, local: Path, folder: str = "") -> None:
         with self.spool.new_files() as written:
             (shutil.copytree if local.is_dir() else shutil.copy)(local, written / local.name)
-        self._artifact(written, str(Path(folder) / local.name))
+        self.spool.artifact(written, str(Path(folder) / local.name))
 
     def figure(self, figure: Any, path: str) -> None:
         from asr_lab.reports.fonts import fitted
 
         with self.spool.new_files() as written:
             fitted(figure).savefig(written / Path(path).name)
-        self._artifact(written, path)
-
-    def _artifact(self, written: Path, path: str) -> None:
-        folder = str(Path(path).parent)
-        file = f"{Spool.path_in_spool(written)}/{Path(path).name}"
-        self.spool.append("artifact", file=file, to="" if folder == "." else folder)
+        self.spool.artifact(written, path)
 
     def model(self, model: RegisteredModel, *, register: bool) -> str:
         """Log a model, register it as a version of `model.name` if `register`, and return its URI.
@@ -161,7 +167,31 @@ class MlflowRecorder:
         self.spool.journal.sync()
         return self._shipper is not None and self._shipper.flush(patience_s)
 
+    def _record_code(self) -> None:
+        """Log the installed packages, and what of the code was not committed."""
+        with suppress(SpoolError):
+            self.text(code_state.packages(), code_state.PACKAGES)
+            if changes := code_state.own_patch():
+                self.text(changes, code_state.PATCH)
+                self.tags({CHANGES: code_state.digest(changes)})
+
+    def _log_console(self) -> None:
+        """Keep what is printed, from now on and before, with the run."""
+        with suppress(OSError):
+            log = listen()
+            log.open(self.spool.console(), code_state.masked)
+            self._console = log
+
+    def _close_logs(self) -> None:
+        if self._code.is_alive():
+            self._code.join()
+        if self._console:
+            self._console.close()
+        with suppress(SpoolError):  # no room: the run ends all the same
+            self.spool.seal_console()
+
     def finish(self, status: Status) -> None:
+        self._close_logs()
         try:
             self.spool.append("finish", status=status)
             self._part()
@@ -204,14 +234,22 @@ class MlflowRecorder:
         }
 
     def __enter__(self) -> Self:
-        self._undo = end_on_sigterm()
-        return self
+        self._undo = handle()
+        if not self.spec.parent:
+            self._log_console()
+        try:
+            with held():  # raises what came since the run was begun
+                return self
+        except BaseException as error:
+            self.__exit__(type(error), error, None)
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self._close(kind, error)
+            with held():
+                self._close(kind, error)
         finally:
             self._undo()
 
@@ -220,6 +258,9 @@ class MlflowRecorder:
             self.finish("FINISHED")
             shutil.rmtree(self.checkpoints, ignore_errors=True)
             return
+        if self._console:
+            is_known = isinstance(error, AsrLabError | KeyboardInterrupt | SystemExit)
+            self._console.add(f"{reason(error)}\n" if is_known else "".join(traceback.format_exception(error)))
         try:
             self.tags({ERROR: reason(error)[:500]})
             self.finish(status_of(kind))

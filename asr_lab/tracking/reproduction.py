@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+import mlflow
 import pandas as pd
 from mlflow.entities import Metric, Run
 from mlflow.exceptions import MlflowException
@@ -14,10 +15,11 @@ from mlflow.exceptions import MlflowException
 from asr_lab.config import identity
 from asr_lab.config.schema import Experiment
 from asr_lab.data import manifest
-from asr_lab.errors import AsrLabError
+from asr_lab.errors import AsrLabError, listing
 from asr_lab.families import FAMILIES, family
 from asr_lab.system.distributed import rank_and_world_size
-from asr_lab.tracking import provenance
+from asr_lab.tracking import code_state, provenance
+from asr_lab.tracking.code_state import PACKAGES, PATCH
 from asr_lab.tracking.connection import StoreUnavailableError
 from asr_lab.tracking.models.registry import MlflowStore
 from asr_lab.tracking.spool.created_runs import run_of_spool
@@ -29,6 +31,7 @@ from asr_lab.tracking.tags import (
     ADAPTER_URI,
     BASE,
     BASE_DIGEST,
+    CHANGES,
     DATA,
     DIRTY,
     FAMILY,
@@ -41,6 +44,7 @@ from asr_lab.tracking.tags import (
 from asr_lab.units import counted
 
 IDENTICAL, CLOSE, DIFFERENT = "identical", "within tolerance", "different"
+_RESTORED = "restored"
 _OF_THE_CLOCK = ("perf/", "epoch_time", "system/")
 
 
@@ -66,9 +70,10 @@ def circumstances(run: Run, config: Experiment) -> pd.DataFrame:
     """A row a circumstance (code, versions, hardware, processes, data, seed, models): `what, then, now, same`."""
     tags = run.data.tags
     now = {**provenance.git_state(), "versions": provenance.versions(), "hardware": provenance.hardware()}
+    changes = code_state.patch() if now.get("dirty") == "true" else ""
     rows = [
-        ("code", _code(tags.get(GIT_SHA, ""), tags.get(DIRTY)),
-         _code(now.get("git_sha", ""), now.get("dirty"))),
+        ("code", _code(tags.get(GIT_SHA, ""), tags.get(DIRTY), tags.get(CHANGES, "")),
+         _code(now.get("git_sha", ""), now.get("dirty"), code_state.digest(changes) if changes else "")),
         *_versions(tags.get(VERSIONS, ""), now["versions"]),
         ("hardware", tags.get(HARDWARE, ""), now["hardware"]),
         ("processes", tags.get(WORLD_SIZE, "1"), str(rank_and_world_size()[1])),
@@ -130,8 +135,30 @@ def _adapter_digest(store: MlflowStore, adapter: str, config: Experiment) -> str
     return manifest.file_digest(AdapterManager(str(identity.flat(config)["evaluate.adapter_dir"])).find(adapter))
 
 
-def _code(sha: str, dirty: str | None) -> str:
-    return (sha[:12] + (" with changes" if dirty == "true" else "")) if sha else "no checkout"
+def _code(sha: str, dirty: str | None, changes: str) -> str:
+    """Return the commit, and the digest of the patch of what was not committed, if that is known."""
+    return (sha[:12] + (f" with changes {changes}".rstrip() if dirty == "true" else "")) if sha else "no checkout"
+
+
+def restoring(run: Run) -> list[str]:
+    """Return the commands that restore the code and the packages of a run, and what they cannot restore."""
+    client, run_id, tags = tracking_client(), run.info.run_id, run.data.tags
+    with explain_store_errors("the artifacts cannot be listed"):
+        kept = {file.path for file in client.list_artifacts(run_id, "code")}
+        changes = mlflow.artifacts.load_text(f"runs:/{run_id}/{PATCH}") if PATCH in kept else ""
+    commands = [f"git checkout {tags[GIT_SHA]}"] if GIT_SHA in tags else []
+    if kept:
+        commands.append(f"mlflow artifacts download --run-id {run_id} --artifact-path code --dst-path {_RESTORED}")
+    if "diff --git" in changes:
+        commands.append(f"git apply {_RESTORED}/{PATCH}")
+    if PACKAGES in kept:
+        commands.append(f"pip install -r {_RESTORED}/{PACKAGES}")
+    without = code_state.left_out(changes)
+    if without:
+        commands.append(f"# changed then too, and not kept (secret, binary, data or large): {listing(without)}")
+    elif tags.get(DIRTY) == "true" and PATCH not in kept:
+        commands.append("# what was not committed is not kept with this run")
+    return commands
 
 
 def _versions(then: str, now: str) -> Iterable[tuple[str, str, str]]:

@@ -21,6 +21,7 @@ from asr_lab.errors import AsrLabError
 from asr_lab.interfaces.tracking import MERGED, FinishedRun, RunSpec, Status
 from asr_lab.system import libraries, processes
 from asr_lab.system.distributed import rank_and_world_size
+from asr_lab.system.stopping import held
 from asr_lab.tracking import orphans, provenance
 from asr_lab.tracking.connection import StoreUnavailableError
 from asr_lab.tracking.moved_store import refuse_moved
@@ -81,7 +82,6 @@ class MlflowTracker:
         libraries.require()
         client = self._client("" if own else os.environ.get("MLFLOW_RUN_ID", ""), tidies=not spec.parent)
         header = _header(spec)
-        adopted = "" if own else os.environ.pop("MLFLOW_RUN_ID", "")
         seeks = spec.resumable and not self.new_run
         orphan = orphans.find_in_spool(spec) if seeks else None
         if client and seeks:
@@ -90,13 +90,14 @@ class MlflowTracker:
                     orphan = _orphan(client, spec, header, orphan)
             except StoreUnavailableError as away:
                 client = self._go_on_without(away)
-        if adopted:
-            spool = Spool.create(ROOT, adopted, header, run_id=adopted)
-            if orphan:
-                _hand_over(orphan, spool)
-        else:
-            spool = orphan or self._new(client, header)
-        return self._record(spool, spec, header, resumed=orphan is not None, ship=client is not None)
+        with held(raises=False):  # `with` the recorder, which closes the run then
+            if not own and (adopted := os.environ.pop("MLFLOW_RUN_ID", "")):
+                spool = Spool.create(ROOT, adopted, header, run_id=adopted)
+                if orphan:
+                    _hand_over(orphan, spool)
+            else:
+                spool = orphan or self._new(client, header)
+            return self._record(spool, spec, header, resumed=orphan is not None, ship=client is not None)
 
     def reopen(self, spec: RunSpec, run_id: str) -> MlflowRecorder:
         """Go on recording into a run, ended or not; a new one where it is deleted, or MLflow handed one to us."""
@@ -107,8 +108,9 @@ class MlflowTracker:
         if "MLFLOW_RUN_ID" in os.environ or not (waits or (client and orphans.is_active(client, run_id))):
             return self.start(spec)
         header = _header(spec)
-        spool = Spool.create(ROOT, run_id, header, run_id="" if waits else run_id)
-        return self._record(spool, spec, header, resumed=True, ship=client is not None)
+        with held(raises=False):
+            spool = Spool.create(ROOT, run_id, header, run_id="" if waits else run_id)
+            return self._record(spool, spec, header, resumed=True, ship=client is not None)
 
     def close(self, run_id: str, status: Status, why: str) -> None:
         """End a run whose process is gone: what waits of it is shipped, and its checkpoints go."""
@@ -227,6 +229,7 @@ def _orphan(client: MlflowClient, spec: RunSpec, header: Header, find_in_spool: 
 def _hand_over(orphan: Spool, adopted: Spool) -> None:
     """The adopted run goes on where the orphan was cut off; the orphan is closed."""
     orphans.move_checkpoints(orphan.id, adopted.id)
+    orphan.seal_console()
     orphan.append("tags", values={CONTINUED_BY: adopted.id})
     orphan.append("finish", status="KILLED")
     orphan.release()

@@ -14,7 +14,7 @@ from rich.console import Console
 from transformers import TrainerCallback
 
 from asr_lab.interfaces.tracking import Recorder
-from asr_lab.system.distributed import from_rank_0
+from asr_lab.system.distributed import from_rank_0, rank_and_world_size
 from asr_lab.system.files import atomic_folder, explain_unwritable, restore_former, write_text
 
 _LOGGED = {
@@ -23,6 +23,9 @@ _LOGGED = {
     "grad_norm": "grad_norm",
 }
 _VALIDATED = "eval_"
+SAVE_EVERY_S = 480.0
+"""With an update and the writing of the checkpoint, a kill costs ten minutes at most."""
+_ASKED_EVERY = 10  # updates between two questions to rank 0
 
 
 def _our_name(key: str) -> str:
@@ -137,17 +140,31 @@ class KeepEach(TrainerCallback):  # type: ignore[misc]
 
 
 class SaveEvery(TrainerCallback):  # type: ignore[misc]
-    """Saves a checkpoint every `updates` updates, in addition to those at the end of an epoch.
+    """Saves a checkpoint every `updates` updates, or `SAVE_EVERY_S` after the last one, beside those of epochs.
 
     None at the last update of an epoch: resuming there would skip the validation of that epoch.
     """
 
     def __init__(self, updates: int) -> None:
         self.updates = updates
+        self.saved = math.inf
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.saved = time.monotonic()
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.saved = time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if self.updates and state.global_step % self.updates == 0 and not float(state.epoch).is_integer():
+        if self._is_due(state.global_step) and not float(state.epoch).is_integer():
             control.should_save = True
+
+    def _is_due(self, update: int) -> bool:
+        if self.updates:
+            return update % self.updates == 0
+        if rank_and_world_size()[1] > 1 and update % _ASKED_EVERY:
+            return False
+        return from_rank_0(time.monotonic() - self.saved >= SAVE_EVERY_S)
 
 
 class DropBrokenUpdates(TrainerCallback):  # type: ignore[misc]

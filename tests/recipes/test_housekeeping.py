@@ -1,8 +1,11 @@
 """cleanup, keep, note, and the undoing of them, as a user runs them, and what is in MLflow afterwards."""
 
 import json
+import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -181,6 +184,20 @@ def test_what_mlflow_run_left_behind_is_stale_too():
     assert set(planned("--stale-running")) == {"left"}
     ok("cleanup", "--stale-running", "--yes")
     assert not is_there(left.info.run_id)
+
+
+def test_what_mlflow_run_may_be_about_to_start_is_not_stale():
+    """Without a mark of a process: an `mlflow run` of this machine, or a command that has the run's id, may be it."""
+    left = client().create_run("0", tags={"mlflow.project.entryPoint": "train"}, run_name="left").info.run_id
+    Path("mlflow").write_text("import time\ntime.sleep(600)")
+    for words, environment in ((("mlflow", "run", "."), {}), (("mlflow",), {"MLFLOW_RUN_ID": left})):
+        alive = subprocess.Popen([sys.executable, *words], env={**os.environ, **environment})
+        try:
+            assert not planned("--stale-running")
+        finally:
+            alive.kill()
+            alive.wait()
+    assert planned("--stale-running")["left"]["why"] == "its process is gone"
 
 
 def test_failed_ones_of_a_pattern():

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import psutil
 import pytest
 from broken import broken_library
 
@@ -191,3 +195,47 @@ def test_with_conda_mlflow_uses_it(tmp_path: Path) -> None:
     assert said(done) == []
     assert "env create -n mlflow-" in (tmp_path / "asked").read_text()
     assert project.statuses() == ["FINISHED"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("whole_group", "number"), [(True, signal.SIGINT), (False, signal.SIGTERM), (False, signal.SIGKILL)]
+)
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc")
+def test_a_command_that_is_stopped_while_it_imports(tmp_path: Path, whole_group: bool, number: int) -> None:
+    """Its run is killed, whoever receives the signal, and nothing runs on."""
+    project = Project(tmp_path / "lab")
+    (project.folder / "MLproject").write_text(
+        "name: asr_lab\nconda_env: conda.yaml\nentry_points:\n  main: {command: 'python -m asr_lab train a.yaml'}\n"
+    )
+    project.environment["PYTHONPATH"] = str(Path(__file__).parents[2])
+    process = subprocess.Popen(
+        [MLFLOW, "run", "."],
+        cwd=project.folder,
+        env=project.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    lines = iter(process.stdout.readline, "")
+    assert any("Running command" in line for line in lines)
+    while not any(map(has_begun, psutil.Process(process.pid).children(recursive=True))):
+        assert process.poll() is None
+        time.sleep(0.01)
+    (os.killpg if whole_group else os.kill)(process.pid, number)
+    rest = process.stdout.read()  # until the command has ended too
+    process.wait(60)
+    assert "Traceback" not in rest
+    assert rest.count("stopped; the same command continues") == 1
+    assert project.statuses() == ["KILLED"]
+
+
+def has_begun(process: psutil.Process) -> bool:
+    """Whether it is the command, and handles signals."""
+    with suppress(OSError, psutil.Error):
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        caught = int(status.partition("SigCgt:")[2].split()[0], 16)
+        return "asr_lab" in process.cmdline() and bool(caught >> (signal.SIGTERM - 1) & 1)
+    return False

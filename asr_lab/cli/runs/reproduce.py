@@ -12,6 +12,7 @@ from asr_lab.errors import AsrLabError, listing
 from asr_lab.system.distributed import is_launched
 
 _USUAL_TOLERANCE = 0.02
+_NOT_CODE = ("hardware", "processes", "seed", "data ", "base", "adapter")  # any other difference is code or a package
 
 
 @click.command(context_settings=TAKES_CONFIG_KEYS)
@@ -34,8 +35,9 @@ def reproduce(
 ) -> None:
     """Repeat RUN from its configuration, as its child, and compare all metrics at all steps.
 
-    Differences are listed first: code, versions, hardware, processes, data, models, seed. Nothing is checked out or
-    installed, and registry and adapters are not changed. KEY=VALUE gives the path of moved data.
+    Differences are listed first: code, versions, hardware, processes, data, models, seed; with them the commands that
+    restore code and packages, also what was not committed. Nothing is checked out or installed, and registry and
+    adapters are not changed. KEY=VALUE gives the path of moved data.
 
     \b
     Examples:
@@ -58,6 +60,10 @@ def reproduce(
     if style == "table" or only_check:
         show(then_and_now, style)
     differing = then_and_now[~then_and_now["same"]]
+    if style == "table" and not differing["what"].str.startswith(_NOT_CODE).all():
+        out.print("to restore its code and packages:")
+        for line in reproduction.restoring(original):
+            out.print(f"  {line}", markup=False, highlight=False)
     if only_check:
         return
     changed = [what for what in differing["what"] if what.startswith(("data ", "base", "adapter"))]

@@ -92,14 +92,15 @@ def _report(done: list[Shipped], style: str) -> None:
     for one in done:
         where = f" as run {one.run_id}" if one.run_id else ""
         if not one.elsewhere:
-            out.print(f"{one.name}: {counted(one.events, 'event')} shipped{where}")
+            left = f", {one.left} left" if one.left else ""
+            out.print(f"{one.name}: {counted(one.events, 'event')} shipped{where}{left}")
 
 
 def _refuse_rest(folder: Path, done: list[Shipped]) -> None:
     """Raise `AsrLabError` if events are left, with the next command."""
     from asr_lab.tracking.store import shown_uri
 
-    left = [one for one in done if one.left and not one.elsewhere]
+    left = [one for one in done if (one.left or one.trouble) and not one.elsewhere]
     elsewhere = [one for one in done if one.elsewhere]
     stores = sorted({one.store for one in elsewhere})
     command = "asr-lab sync" + (f" {folder}" if folder != Path("spool") else "")
@@ -109,7 +110,7 @@ def _refuse_rest(folder: Path, done: list[Shipped]) -> None:
         raise AsrLabError(
             f"{events} of {counted(len(left), 'run')} still wait: {left[0].trouble}",
             hint=redirect,
-            next_command=f"{command} --dry-run",
+            next_command=left[0].next_command or f"{command} --dry-run",
         )
     if elsewhere:
         raise AsrLabError(

@@ -55,4 +55,4 @@ class Train(Loop):
     """Decay of a moving average of the weights (Polyak and Juditsky 1992), such as 0.999; the average is validated and
     saved. 0: no average."""
     save_every: int = Field(default=0, ge=0)
-    """Updates between checkpoints within an epoch; 0: only one checkpoint at the end of each epoch."""
+    """Updates between checkpoints within an epoch; 0: every eight minutes. Each epoch ends with one anyway."""

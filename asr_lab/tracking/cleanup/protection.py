@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from asr_lab.system import processes
 from asr_lab.tracking.run_index import Record, Registrations
 from asr_lab.tracking.spool.spool import now_ms
+from asr_lab.tracking.store import tracking_uri
 from asr_lab.tracking.tags import ARCHIVED, KEEP, PROCESS, RESTORING
 
 STALE_HOURS = 24
@@ -16,18 +17,19 @@ STALE_HOURS = 24
 
 def is_abandoned(one: Record) -> bool:
     """Return whether the process that recorded or restored the run was on this machine and is gone."""
-    return processes.is_gone(one.tags.get(RESTORING) or one.tags.get(PROCESS, ""))
+    mark = one.tags.get(RESTORING) or one.tags.get(PROCESS, "")
+    if not mark and one.running and not one.family:  # of an `mlflow run` that ended before its command marked it
+        return tracking_uri().startswith("sqlite") and not processes.is_served(one.run_id)
+    return processes.is_gone(mark)
 
 
 def is_stale(one: Record) -> bool:
     """Return whether a run is RUNNING in name only: its process is gone, or without metrics for a day elsewhere."""
     if not one.running:
         return False
-    if RESTORING in one.tags:
+    if RESTORING in one.tags or one.tags.get(PROCESS, "").split("|")[0] == socket.gethostname():
         return is_abandoned(one)
-    if one.tags.get(PROCESS, "").split("|")[0] == socket.gethostname():
-        return is_abandoned(one)
-    return one.last_sign < now_ms() - STALE_HOURS * 3_600_000
+    return is_abandoned(one) or one.last_sign < now_ms() - STALE_HOURS * 3_600_000
 
 
 def protected(

@@ -73,7 +73,7 @@ def _is_parquet(path: Path) -> bool:
 def scrub(folder: Path, speakers: Set[str]) -> Scrubbed:
     """Remove the rows of speakers from every table under a folder, and pages and figures that show them.
 
-    Pages with an utterance of theirs, and tables without other rows, are deleted.
+    Pages with an utterance of theirs, tables without other rows, and logs of what was printed are deleted.
     """
     done, utterances = Scrubbed(), set(speakers)
     for path in sorted(folder.rglob("*.parquet")):
@@ -94,6 +94,10 @@ def scrub(folder: Path, speakers: Set[str]) -> Scrubbed:
         text = page.read_text(encoding="utf-8", errors="replace")
         if any(utterance in text for utterance in utterances):
             _remove(page, folder, done)
+    for log in sorted(folder.rglob("console/*.log")):  # it may show examples, without saying whose
+        text = log.read_text(encoding="utf-8", errors="replace")
+        if done.rewritten or done.removed or any(utterance in text for utterance in utterances):
+            _remove(log, folder, done)
     return done
 
 

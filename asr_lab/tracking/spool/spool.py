@@ -3,6 +3,7 @@
     spool/<id>/header.json   the run's identity and its store
                events.jsonl  one event per line, appended; an incomplete last line is ignored
                files/<name>  copies of artifacts and packaged models that events name
+               console/      what the process prints, until it is an artifact
                state.json    progress of the upload, and the run's id on the store
                refused.jsonl events that the store refused, with its reason
                lock          held by the process that records or ships
@@ -12,7 +13,9 @@ Independent of MLflow.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import time
 import uuid
@@ -30,6 +33,9 @@ from asr_lab.tracking.spool.journal import Event, Journal
 from asr_lab.tracking.spool.refused import Refused
 
 ROOT = Path("spool")
+_MOST_POINTS = 5000
+_INTACT = "earlier records are intact, and the same command resumes from the last checkpoint"
+_CONSOLE = "console"
 _HEADER, _EVENTS, _STATE, _REFUSED, _FILES = "header.json", "events.jsonl", "state.json", "refused.jsonl", "files"
 
 
@@ -64,7 +70,7 @@ class Spool:
     def create(cls, root: Path, id: str, header: Header, run_id: str = "") -> Self:
         """Create a spool and lock it; continue one of that id that a dead process left.
 
-        Raises `AsrLabError` if another process holds it, or the disk is full.
+        Raises `AsrLabError` if another process holds it, and `LockError` or `SpoolError` if it cannot be written.
         """
         folder = root / id
         new = not (folder / _HEADER).is_file()
@@ -76,15 +82,13 @@ class Spool:
                 files.write_text(own / _HEADER, json.dumps(asdict(header)), mode=0o600)
         spool = cls(own)
         try:
-            if not spool.lock():
-                raise BlockingIOError
-            if new:
-                spool.rename(id)
-        except OSError as error:  # another one was faster
+            if not spool.lock() or (new and not spool._publish(folder)):
+                raise AsrLabError(f"run {id[:8]} is being recorded by another process", where=str(folder))
+        except BaseException:
             spool.release()
             if new:
                 shutil.rmtree(own, ignore_errors=True)
-            raise AsrLabError(f"run {id[:8]} is being recorded by another process", where=str(folder)) from error
+            raise
         if run_id:
             spool.save(run_id=run_id)
         return spool
@@ -98,7 +102,10 @@ class Spool:
     # the lock
 
     def lock(self) -> bool:
-        """Lock the spool; return False if another holds it. The kernel releases the lock when the process ends."""
+        """Lock the spool; return False if another holds it. The kernel releases the lock when the process ends.
+
+        Raises `LockError` if it cannot be locked.
+        """
         if not self._lock.take():
             return False
         if not (self.folder / _HEADER).is_file():  # it was shipped and removed meanwhile
@@ -124,6 +131,17 @@ class Spool:
         self.folder, self.id = target, id
         self.journal, self._refused = Journal(target / _EVENTS), Refused(target / _REFUSED)
 
+    def _publish(self, folder: Path) -> bool:
+        """Make a new, locked spool visible; return False if another process was faster."""
+        with _writing_to(folder):
+            try:
+                self.rename(folder.name)
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise
+                return False
+        return True
+
     # writing
 
     def append(self, kind: str, **content: Any) -> int:
@@ -147,6 +165,24 @@ class Spool:
     def path_in_spool(written: Path) -> str:
         """Return the path in the spool of a folder of `new_files`."""
         return f"{_FILES}/{written.name.split('.')[1]}"
+
+    def artifact(self, written: Path, path: str) -> None:
+        """Append the event of an artifact, whose file of the same name is in a folder of `new_files`."""
+        folder = str(Path(path).parent)
+        file = f"{self.path_in_spool(written)}/{Path(path).name}"
+        self.append("artifact", file=file, to="" if folder == "." else folder)
+
+    def console(self) -> Path:
+        """Return where this process logs what it prints; each process that records the run has a file of its own."""
+        return self.folder / _CONSOLE / f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.getpid()}.log"
+
+    def seal_console(self) -> None:
+        """Make artifacts of what processes printed that log no more; the end of a run stays its last event."""
+        for log in sorted((self.folder / _CONSOLE).glob("*.log")) if not self.ended() else ():
+            with self.new_files() as written:
+                shutil.copy(log, written)
+            self.artifact(written, f"{_CONSOLE}/{log.name}")
+            log.unlink()
 
     def file(self, named: str) -> Path:
         """Return the path of a file or folder that an event names, in a folder of `files/`; it may be missing.
@@ -172,17 +208,20 @@ class Spool:
         """Return the number of events not shipped, including refused ones."""
         return self.journal.count(self.state.offset) + len(self.refused())
 
-    def last_steps(self) -> dict[str, int]:
-        """Return metric -> its last step, of all events in the spool, shipped or not."""
-        steps: dict[str, int] = {}
+    def points(self) -> dict[str, dict[int, float]]:
+        """Return metric -> step -> value of all events in the spool, shipped or not: the newest thousands of each."""
+        points: dict[str, dict[int, float]] = {}
         offset = 0
         while events := self.journal.read(offset):
             offset = events[-1].end
             for event in events:
                 if event.kind == "metrics":
-                    step = int(event.content["step"])
-                    steps |= {name: max(step, steps.get(name, step)) for name in event.content["values"]}
-        return steps
+                    for name, value in event.content["values"].items():
+                        points.setdefault(name, {})[int(event.content["step"])] = value
+            for steps in points.values():
+                for old in sorted(steps)[:-_MOST_POINTS]:
+                    del steps[old]
+        return points
 
     def ended(self) -> str:
         """Return the final status of the run (`FINISHED`, ...), or "" if it was interrupted."""
@@ -196,9 +235,11 @@ class Spool:
     # what is shipped
 
     def save(self, **changes: Any) -> None:
-        """Save the progress of the upload."""
-        self.state = replace(self.state, **changes)
-        files.write_text(self.folder / _STATE, json.dumps(asdict(self.state)))
+        """Save the progress of the upload; raises `SpoolError` if it cannot be written."""
+        state = replace(self.state, **changes)
+        with _writing_to(self.folder):
+            files.write_text(self.folder / _STATE, json.dumps(asdict(state)))
+        self.state = state
 
     def _read_state(self) -> State:
         file = self.folder / _STATE
@@ -206,7 +247,8 @@ class Spool:
 
     def refuse(self, event: Event, why: str) -> None:
         """Add an event that the store refused."""
-        self._refused.add(event, why)
+        with _writing_to(self.folder):
+            self._refused.add(event, why)
 
     def refused(self) -> list[dict[str, Any]]:
         """Return the refused events, each with `why`."""
@@ -227,12 +269,23 @@ class Spool:
             self.folder.parent.rmdir()  # when it was the last
 
 
-def spools(root: Path, wanted: Callable[[Spool], bool] = lambda _: True) -> list[Spool]:
-    """Return the spools of a folder by start time: a parent precedes its children."""
+def spools(
+    root: Path,
+    wanted: Callable[[Spool], bool] = lambda _: True,
+    unreadable: Callable[[Path, Exception], object] = lambda *_: None,
+) -> list[Spool]:
+    """Return the spools of a folder by start time: a parent precedes its children.
+
+    `unreadable` is called with the folder of each that cannot be read, and why.
+    """
     spools = []
     for header in root.glob(f"[!.]*/{_HEADER}"):
-        with suppress(OSError, ValueError, TypeError):  # it is being removed
+        try:
             spools.append(Spool(header.parent))
+        except FileNotFoundError:
+            continue  # it is being removed
+        except (OSError, ValueError, TypeError) as error:
+            unreadable(header.parent, error)
     return sorted(filter(wanted, spools), key=lambda spool: spool.header.started_ms)
 
 
@@ -250,17 +303,15 @@ def sweep(root: Path) -> None:
 
 @contextmanager
 def _writing_to(folder: Path) -> Iterator[None]:
-    """Raise `SpoolError` if the disk is full."""
+    """Raise `SpoolError` if the folder cannot be written."""
     try:
         yield
     except FileNotFoundError:
         raise  # the source of a copy is missing
     except OSError as error:
-        place = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.is_dir())
-        free = shutil.disk_usage(place).free
         raise SpoolError(
-            f"the run cannot be recorded: {error.strerror or error} ({free / 1e6:,.0f} MB are free)",
+            f"the run cannot be recorded: {error.strerror or error}{files.free_space(folder, error)}",
             where=str(folder),
-            hint="earlier records are intact: free disk space, and the same command resumes from the last checkpoint",
-            next_command="asr-lab sync",
+            hint="; ".join(filter(None, (files.remedy(error), _INTACT))),
+            next_command="asr-lab sync" if error.errno in files.FULL else "",
         ) from error

@@ -8,10 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
+from mlflow import MlflowClient
 
 from asr_lab.errors import AsrLabError, listing
+from asr_lab.system import processes
+from asr_lab.system.files import remedy
+from asr_lab.system.locks import LockError
 from asr_lab.tracking.connection import without_password
-from asr_lab.tracking.moved_store import refuse_moved
 from asr_lab.tracking.queries.find import AmbiguousRunError, Candidate, RunNotFoundError, choose_among
 from asr_lab.tracking.spool.spool import Spool, spools, sweep
 from asr_lab.tracking.spool.upload import Delivery
@@ -31,32 +34,37 @@ class Shipped:
     store: str
     """The store it was recorded for, without password."""
     trouble: str = ""
+    next_command: str = ""
     elsewhere: bool = False
     """Not shipped, because it was recorded for another store."""
 
 
 def waiting(root: Path) -> pd.DataFrame:
-    """Return one row per spool: `run`, `id`, `state` (recording, cut off, final status), `events`, `mb`, `store`."""
-    rows = []
-    for spool in spools(root):
-        free = spool.lock()
-        spool.release()
-        rows.append(
-            {
-                "run": name_of(spool),
-                "id": spool.id[:8],
-                "state": (spool.ended() or "cut off") if free else "recording",
-                "events": spool.waiting(),
-                "refused": len(spool.refused()),
-                "mb": spool.size() / 1e6,
-                "store": without_password(spool.header.uri),
-            }
-        )
+    """Return one row per spool: `run`, `id`, `state`, `events`, `refused`, `mb`, `store`.
+
+    The state is recording, cut off, cannot be locked, cannot be read, or the final status. Raises `AsrLabError` if the
+    folder cannot be read.
+    """
+    _check_readable(root)
+    rows: list[dict[str, object]] = []
+    found = spools(root, unreadable=lambda folder, _: rows.append(_unreadable_row(folder)))
+    rows += [
+        {
+            "run": name_of(spool),
+            "id": spool.id[:8],
+            "state": _state(spool),
+            "events": spool.waiting(),
+            "refused": len(spool.refused()),
+            "mb": spool.size() / 1e6,
+            "store": without_password(spool.header.uri),
+        }
+        for spool in found
+    ]
     return pd.DataFrame(rows, columns=["run", "id", "state", "events", "refused", "mb", "store"])
 
 
 def ship(root: Path, progress: Callable[[int], None] = lambda _: None, *, here: bool = False) -> list[Shipped]:
-    """Ship every spool that is not locked by another process; a failure does not stop the others.
+    """Ship every spool that no other process has locked; a failure does not stop the others.
 
     Spools recorded for another store are skipped, unless `here`. Raises `StoreUnavailableError` if the store does not
     answer.
@@ -64,23 +72,78 @@ def ship(root: Path, progress: Callable[[int], None] = lambda _: None, *, here: 
     with explain_store_errors("the tracking store cannot be used"):
         store = client(again=True)
         refuse_moved(tracking_uri())
-    done = []
-    for spool in spools(root):
-        if not spool.lock():
-            continue
-        before, trouble = spool.waiting(), ""
-        elsewhere = not here and not same_store(spool.header.uri, tracking_uri())
-        try:
+    done: list[Shipped | None] = []
+    found = spools(root, unreadable=lambda folder, error: done.append(_unreadable(folder, error)))
+    done += [_ship_one(spool, store, progress, here=here) for spool in found]
+    sweep(root)
+    return [one for one in done if one]
+
+
+def _unreadable(folder: Path, error: Exception) -> Shipped:
+    why = remedy(error) if isinstance(error, OSError) else "made by another version of asr_lab, or damaged"
+    trouble = f"{folder} cannot be read: {getattr(error, 'strerror', '') or error}; {why}".rstrip("; ")
+    return Shipped(folder.name[:8], "", 0, 0, "", trouble)
+
+
+def _unreadable_row(folder: Path) -> dict[str, object]:
+    empty: dict[str, object] = {"events": 0, "refused": 0, "mb": 0.0, "store": ""}
+    return {"run": folder.name, "id": folder.name[:8], "state": "cannot be read", **empty}
+
+
+def _check_readable(root: Path) -> None:
+    try:
+        if root.exists():
+            next(root.iterdir(), None)  # `glob` would take it for empty
+    except OSError as error:
+        raise AsrLabError(f"{root} cannot be read: {error.strerror}", hint=remedy(error)) from error
+
+
+def _ship_one(spool: Spool, store: MlflowClient, progress: Callable[[int], None], *, here: bool) -> Shipped | None:
+    """Ship a spool; None if another process has shipped it meanwhile."""
+    before, elsewhere, error = spool.waiting(), False, None
+    try:
+        if spool.lock():
+            spool.seal_console()
+            elsewhere = not here and not same_store(spool.header.uri, tracking_uri())
             if not elsewhere:
                 _deliver(Delivery(spool, store, progress))
-        except AsrLabError as error:
-            trouble = str(error)
-        left, meant = spool.waiting(), without_password(spool.header.uri)
-        trouble = trouble or ("recorded for another store" if elsewhere else refusals(spool))
-        done.append(Shipped(name_of(spool), spool.state.run_id, before - left, left, meant, trouble, elsewhere))
-        spool.release() if left or trouble or elsewhere else spool.remove()
-    sweep(root)
-    return done
+        elif spool.folder.is_dir():
+            error = _held(spool)
+        else:
+            return None
+    except AsrLabError as failed:
+        error = failed
+    except OSError as failed:
+        error = AsrLabError(f"{spool.folder}: {failed.strerror or failed}", hint=remedy(failed))
+    left, meant = spool.waiting(), without_password(spool.header.uri)
+    trouble = str(AsrLabError(error.what, where=error.where, hint=error.hint)) if error else ""
+    trouble = trouble or ("recorded for another store" if elsewhere else refusals(spool))
+    next_command = error.next_command if error else ""
+    run = Shipped(name_of(spool), spool.state.run_id, before - left, left, meant, trouble, next_command, elsewhere)
+    if spool.locked:
+        spool.release() if left or trouble else spool.remove()
+    return run
+
+
+def _held(spool: Spool) -> AsrLabError:
+    host, pid = processes.host_and_pid(spool.header.process)
+    gone = processes.is_gone(spool.header.process)
+    return AsrLabError(
+        f"{name_of(spool)} is locked by another process",
+        where=f"{spool.folder}, begun by process {pid} on {host}{', which is gone' if gone else ''}",
+        hint="another command ships it, or the file system denies locks: try again"
+        if gone
+        else "a running training ships what it recorded, or says at its end what is left",
+    )
+
+
+def _state(spool: Spool) -> str:
+    try:
+        free = spool.lock()
+    except LockError:
+        return "cannot be locked"
+    spool.release()
+    return (spool.ended() or "cut off") if free else "recording"
 
 
 def _deliver(delivery: Delivery) -> None:
@@ -110,6 +173,7 @@ def ship_leftovers(root: Path, uri: str) -> None:
             with suppress(Exception):  # a failure does not stop the others
                 if spool.lock():
                     try:
+                        spool.seal_console()
                         Delivery(spool, store).deliver()
                     finally:
                         spool.release() if spool.waiting() else spool.remove()

@@ -68,12 +68,12 @@ def test_a_full_disk_leaves_the_old_file_and_is_one_message(tmp_path):
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, usual[1]))
     try:
-        with pytest.raises(AsrLabError) as told, explain_unwritable("it", file, hint="make room"):
+        with pytest.raises(AsrLabError) as told, explain_unwritable("it", file, hint="nothing is lost"):
             write_bytes(file, b"x" * 5000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, usual)
         signal.signal(signal.SIGXFSZ, handler)
-    assert (told.value.where, told.value.hint) == (str(file), "make room")
+    assert (told.value.where, told.value.hint) == (str(file), "make room on the disk; nothing is lost")
     assert "File too large" in told.value.what
     assert (file.read_text(), names(tmp_path)) == ("old", ["x.txt"])
 

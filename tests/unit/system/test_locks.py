@@ -1,7 +1,9 @@
 """Locks: one process at a time, and none for one that is gone, however it went and whatever it left running."""
 
+import errno
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from asr_lab.system.locks import LOCK, FolderLock, lock_on
+from asr_lab.system.locks import LOCK, FolderLock, LockError, lock_on
 
 TAKE = """
 import os, sys, time
@@ -95,12 +97,41 @@ def test_a_folder_is_renamed_with_its_lock(tmp_path):
     lock.release()
 
 
-def test_a_folder_that_is_gone_or_cannot_be_written_is_not_taken(tmp_path):
+def test_a_folder_that_is_gone_is_not_taken(tmp_path):
     assert not FolderLock(tmp_path / "gone").take()
     assert not (tmp_path / "gone").exists()
-    assert not FolderLock(Path("/proc/self")).take()  # root may write to read-only folders
+
+
+def test_what_cannot_be_locked_is_no_lock_of_another_process(tmp_path):
     (tmp_path / LOCK).mkdir()
-    assert not FolderLock(tmp_path).take()
+    with pytest.raises(LockError):
+        FolderLock(tmp_path).take()
+    with pytest.raises(LockError), lock_on(tmp_path / LOCK):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("number", "helps"),
+    [(errno.ENOLCK, "local disk"), (errno.EOPNOTSUPP, "local disk"), (errno.EROFS, "read-only"), (errno.EIO, "dmesg")],
+)
+def test_a_file_system_without_locks_is_refused_with_the_way_out(tmp_path, monkeypatch, number, helps):
+    def fail(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    folder = tmp_path / "with space" / "one"
+    folder.mkdir(parents=True)
+    for taking in (FolderLock(folder).take, lock_on(folder.parent / "x").acquire):
+        with pytest.raises(LockError) as raised:
+            taking()
+        assert os.strerror(number) in raised.value.what
+        assert helps in raised.value.hint
+        if number in (errno.ENOLCK, errno.EOPNOTSUPP):
+            subprocess.run(["bash", "-c", raised.value.next_command], check=True)
+            assert (folder.parent.is_symlink(), folder.is_dir()) == (True, True)
+            shutil.rmtree(folder.parent.resolve().parent)
+            folder.parent.unlink()
+            folder.mkdir(parents=True)
 
 
 def test_an_asr_lab_of_before_that_has_it_keeps_it(tmp_path):

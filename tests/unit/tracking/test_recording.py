@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import count
@@ -14,6 +15,7 @@ from outages import NAMES, assert_points, gone, log, offline, rows, spec
 
 from asr_lab.interfaces.tracking import RegisteredModel
 from asr_lab.tracking.spool import sync
+from asr_lab.tracking.spool.created_runs import run_of_spool
 from asr_lab.tracking.spool.spool import ROOT, Spool, SpoolError, spools
 from asr_lab.tracking.spool.upload import Delivery
 from asr_lab.tracking.store import client as tracking_client
@@ -57,6 +59,9 @@ def test_a_run_that_is_continued_knows_what_it_has(client, store, monkeypatch, s
     assert first.last_steps() == {}  # a new run
     log(first, range(6, 9))
     first.metrics({"val/wer": 0.5}, 4)
+    for step in range(3):
+        first.metrics({"model/params": 7.0, "fold/wer": math.nan}, step)
+    first._code.join()
     if shipped:
         assert first.flush()
         first._shipper.stop(60)
@@ -64,9 +69,19 @@ def test_a_run_that_is_continued_knows_what_it_has(client, store, monkeypatch, s
     assert ROOT.exists() != shipped
     with MlflowTracker(offline=not shipped).start(spec()) as run:
         assert run.resumed
-        assert run.last_steps() == dict.fromkeys(NAMES, 8) | {"val/wer": 4}
+        assert run.last_steps() == dict.fromkeys(NAMES, 8) | {"val/wer": 4, "model/params": 2, "fold/wer": 2}
         log(run, range(2))
         assert run.last_steps()[NAMES[0]] == 8  # the last is the highest
+        for step in range(4):
+            run.metrics({"model/params": 7.0 if step != 1 else 8.0, "fold/wer": math.nan}, step)
+        run_id = run.run_id
+    sync.ship(ROOT)
+    run_id = run_of_spool(client, run_id) or run_id
+    points = {name: client.get_metric_history(run_id, name) for name in ("model/params", "fold/wer")}
+    assert sorted(point.step for point in points["fold/wer"]) == [0, 1, 2, 3]
+    assert sorted((point.step, point.value) for point in points["model/params"]) == [
+        (0, 7), (1, 7), (1, 8), (2, 7), (3, 7)
+    ]  # fmt: skip
 
 
 def test_a_model_has_the_figures_of_its_run(client, store, monkeypatch):
@@ -206,6 +221,8 @@ def test_a_hook_that_nobody_answers_fails_nothing(store, monkeypatch, capsys):
 
 def test_two_deliveries_of_a_run_in_one_process_do_not_meet(store):
     run = MlflowTracker().start(spec())
-    assert sync.ship(ROOT) == []  # it is being recorded
+    (left,) = sync.ship(ROOT)  # it is being recorded
+    assert left.events == 0
+    assert left.trouble
     run.finish("FINISHED")
     assert not ROOT.exists()

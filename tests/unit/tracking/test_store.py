@@ -14,8 +14,8 @@ from outages import Training, assert_points, log, rows, spec
 from sqlalchemy.exc import OperationalError
 
 from asr_lab.errors import AsrLabError
+from asr_lab.system.stopping import handle
 from asr_lab.tracking.connection import StoreUnavailableError, check_connection, is_transient, without_password
-from asr_lab.tracking.sigterm import end_on_sigterm
 from asr_lab.tracking.spool import sync
 from asr_lab.tracking.spool.spool import ROOT
 from asr_lab.tracking.store import explain_store_errors, is_final, same_store
@@ -127,9 +127,9 @@ def test_a_run_that_is_terminated_is_closed_as_killed(store):
 
 
 def test_a_forked_loader_dies_of_sigterm_as_ever():
-    undo = end_on_sigterm()
+    undo = handle()
     assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
-    end_on_sigterm()()  # of a run inside the run: changes nothing
+    handle()()  # of a run inside the run: changes nothing
     ready, say = os.pipe()
     child = os.fork()
     if not child:

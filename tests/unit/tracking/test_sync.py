@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from conftest import ok, refused, run
 from outages import assert_points, gone, offline, rows, spec
 
 from asr_lab.system.files import write_text
+from asr_lab.system.locks import LockError
 from asr_lab.tracking.spool import sync
 from asr_lab.tracking.spool.created_runs import run_of_spool
 from asr_lab.tracking.spool.spool import ROOT, Spool, spools
@@ -64,6 +68,42 @@ def test_a_copy_of_a_spool_makes_no_second_run(store):
     ok("sync", "copied/spool")
     assert only_run() == run_id
     assert_points(store / "mlflow.db", run_id, range(5))
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EIO, errno.EROFS])
+def test_what_cannot_be_locked_is_left_behind_aloud(monkeypatch, number):
+    ids = {offline(signature="a"), offline(signature="b")}
+
+    def fail(*_):
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", fail)
+        assert os.strerror(number) in refused("sync")
+        assert set(sync.waiting(ROOT)["state"]) == {"cannot be locked"}
+        with pytest.raises(LockError):  # a new run is not taken for one of another process
+            MlflowTracker(offline=True).start(spec(signature="c"))
+    assert {spool.id for spool in spools(ROOT)} == ids
+    ok("sync")
+    assert not ROOT.exists()
+
+
+def test_what_another_process_records_is_left_behind_aloud():
+    with MlflowTracker(offline=True).start(spec()) as run:
+        assert run.run_id[:8] in refused("sync")
+        assert sync.waiting(ROOT)["state"].tolist() == ["recording"]
+    ok("sync")
+
+
+def test_a_spool_that_cannot_be_read_is_left_behind_aloud(store):
+    whole, broken = offline(signature="a"), offline(signature="b")
+    (ROOT / broken / "header.json").write_text('{"of": "a later version"}')
+    assert broken in refused("sync")
+    assert [path.name for path in ROOT.iterdir()] == [broken]
+    assert sync.waiting(ROOT)["state"].tolist() == ["cannot be read"]
+    assert whole not in refused("sync")
+    store.joinpath("file").touch()
+    assert "Not a directory" in refused("sync", "file")
 
 
 def test_a_broken_spool_keeps_back_no_other(store, monkeypatch):

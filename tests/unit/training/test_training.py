@@ -25,9 +25,10 @@ from asr_lab.tracking.spool import sync
 from asr_lab.tracking.spool.spool import ROOT
 from asr_lab.tracking.store import client as tracking_client
 from asr_lab.tracking.tracker import MlflowTracker
+from asr_lab.training import callbacks
 from asr_lab.training.callbacks import Curves, DropBrokenUpdates, KeepBest
 from asr_lab.training.encoder_outputs import ShuffledBatches
-from asr_lab.training.trainer import COMPLETE, last_checkpoint, tri_stage
+from asr_lab.training.trainer import COMPLETE, AsrTrainer, last_checkpoint, tri_stage
 
 QUIET = Console(quiet=True)
 
@@ -133,9 +134,10 @@ class _Cut(KeyboardInterrupt):
     """As if the process had been killed."""
 
 
-@pytest.mark.parametrize("save_every", [0, 1])
-def test_a_training_cut_off_continues_to_the_same_weights(corpus, tmp_path, monkeypatch, save_every):
+@pytest.mark.parametrize(("save_every", "seconds"), [(0, 480), (1, 480), (0, 0)])
+def test_a_training_cut_off_continues_to_the_same_weights(corpus, tmp_path, monkeypatch, save_every, seconds):
     """In the validation of an epoch: it is made up for, whatever checkpoints there are besides those of epochs."""
+    monkeypatch.setattr(callbacks, "SAVE_EVERY_S", seconds)
     monkeypatch.chdir(tmp_path)
     config = tiny(corpus, "train.epochs=3", f"train.save_every={save_every}")
     whole = MemoryTracker(tmp_path / "whole")
@@ -162,6 +164,37 @@ def test_a_training_cut_off_continues_to_the_same_weights(corpus, tmp_path, monk
     assert one == other
     epochs = [step for step, _ in cut.runs[1].all_metrics["val/wer"]]
     assert len(epochs) == 2  # the third epoch, and the final figures: two epochs were not trained again
+
+
+def test_a_kill_costs_no_epoch_that_takes_long(corpus, tmp_path, monkeypatch):
+    """Cut off within the only epoch, whose clock runs fast: the checkpoints are minutes apart, and one is continued."""
+    monkeypatch.chdir(tmp_path)
+    ticks = itertools.count(step=100)  # the callbacks read the clock once or twice an update
+    monkeypatch.setattr(callbacks, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
+    config, saved = tiny(corpus, "train.epochs=1", "train.batch_size=1"), []
+    save, done = AsrTrainer._save_checkpoint, AsrTrainer.training_step
+
+    def saving(trainer, *arguments):
+        saved.append(trainer.state.global_step)
+        save(trainer, *arguments)
+
+    def dies_at_the_end(trainer, *arguments, **options):
+        if trainer.state.global_step == len(trainer.loader) - 1:
+            raise _Cut
+        return done(trainer, *arguments, **options)
+
+    monkeypatch.setattr(AsrTrainer, "_save_checkpoint", saving)
+    tracker = MemoryTracker(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(AsrTrainer, "training_step", dies_at_the_end)
+        with pytest.raises(KeyboardInterrupt):
+            recipe.train(config, tracker, QUIET)
+    assert len(saved) >= 2
+    assert all(later - earlier > 1 for earlier, later in itertools.pairwise(saved))  # not every update
+    (tmp_path / "memory0").rename(tmp_path / "memory1")
+    last = saved[-1]
+    recipe.train(config, tracker, QUIET)
+    assert tracker.runs[1].all_metrics["train/loss"][0][0] > last
 
 
 @pytest.mark.parametrize("offline", [False, True])
