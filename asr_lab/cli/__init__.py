@@ -12,6 +12,7 @@ import click
 from asr_lab import __version__
 from asr_lab.errors import AsrLabError, nearest
 from asr_lab.system import libraries
+from asr_lab.system.terminal import visible
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("asr_lab.cli.training.train:train", "Train a recogniser from a config."),
@@ -84,7 +85,7 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except AsrLabError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(visible(str(error))) from error
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
         except Exception as error:

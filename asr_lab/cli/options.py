@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from rich.console import Console
 
 from asr_lab.config.identity import defaults
 from asr_lab.config.load import keys, parse_overrides, read_yaml, required
 from asr_lab.config.schema import ALIASES
 from asr_lab.errors import AsrLabError
 from asr_lab.families import config_class
+from asr_lab.system.terminal import Console, visible
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,6 +30,11 @@ def console(*, stderr: bool = False, width: int | None = None) -> Console:
     """
     stream = sys.stderr if stderr else sys.stdout
     return Console(width=width if stream.isatty() or width else 400, stderr=stderr)
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Print a text; what a terminal would act on in it is shown."""
+    click.echo(visible(text), err=err)
 
 
 def print_where_to_look(out: Console, run_id: str, width: int = 5) -> None:

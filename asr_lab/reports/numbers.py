@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from asr_lab.metrics.catalog import Format, format_of
+from asr_lab.system.terminal import one_line
 from asr_lab.units import hms, megabytes
 
 
@@ -18,8 +19,7 @@ def format_value(value: object, how: Format = "number") -> str:
     if how == "bytes" and isinstance(value, int | float):
         return megabytes(value)
     if not isinstance(value, float):
-        text = str(value)
-        return text if text.isprintable() else "".join(sign if sign.isprintable() else " " for sign in text)
+        return one_line(value)
     if how == "p":
         return "< 0.001" if value < 0.001 else f"{value:.3f}"
     if how == "percent":

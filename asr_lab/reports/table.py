@@ -12,7 +12,9 @@ from markupsafe import Markup
 from rich.cells import cell_len
 
 from asr_lab.metrics.catalog import Format, format_of
+from asr_lab.reports.markdown import escape_markdown
 from asr_lab.reports.numbers import format_value
+from asr_lab.system.terminal import one_line, visible
 
 Side = Literal["left", "right"]
 
@@ -66,7 +68,7 @@ class Table:
         self, name: str, texts: list[str], placed: Collection[tuple[str, int]], shorten: bool, bold: bool
     ) -> tuple[int, list[str]]:
         """(Width, heading and cells of that width)."""
-        shown = [self.headings.get(name) or _short_heading(name, map(str, self.frame.columns))]
+        shown = [self.headings.get(name) or one_line(_short_heading(name, map(str, self.frame.columns)))]
         shown += [_shortened(text) if shorten else text for text in texts]
         lengths = [cell_len(text) for text in shown]
         width, right = max(lengths), self._is_right(name)
@@ -79,25 +81,25 @@ class Table:
 
     def markdown(self) -> str:
         """A pipe table, best cells between asterisks."""
-        head, *rows = self._rows(lambda text: re.sub(r"([\\|<*`])", r"\\\1", text), "**{}**")
+        head, *rows = self._rows(escape_markdown, "**{}**")
         lines = [f"| {' | '.join(row)} |" for row in (head, *rows)]
         return "\n".join([lines[0], "|" + "---|" * len(head), *lines[1:]])
 
     def latex(self) -> str:
         """A `tabular` with rules of booktabs."""
         rows = self._rows(_escape_latex, r"\textbf{{{}}}")
-        body = [" & ".join(row) + r" \\" for row in rows]
+        body = [re.sub(r"^(?=[\[*])", "{}", " & ".join(row)) + r" \\" for row in rows]  # or an option of what precedes
         columns = "l" + "r" * (len(rows[0]) - 1)
         parts = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", body[0], r"\midrule", *body[1:], r"\bottomrule"]
         return "\n".join([*parts, r"\end{tabular}"])
 
     def csv(self) -> str:
-        """The values as they are, with a line of column names."""
-        return str(self.frame.to_csv(index=False))
+        """The values as they are, with a line of column names (`csv_text`)."""
+        return csv_text(self.frame)
 
     def json(self) -> str:
         """The values as they are, a list of objects."""
-        return str(self.frame.to_json(orient="records", force_ascii=False, indent=2, date_format="iso"))
+        return visible(self.frame.to_json(orient="records", force_ascii=False, indent=2, date_format="iso"))
 
     def html(self, *, best_rows: Collection[Hashable] = ()) -> Markup:
         """A `<table>`; figures have the class `n`, the rows of `best_rows` (index labels) the class `best`."""
@@ -156,13 +158,31 @@ def _shortened(text: str) -> str:
     return text if short else f"{text[: _LONGEST // 2 - 1]}…{text[-(_LONGEST // 2) :]}"
 
 
+def csv_text(frame: pd.DataFrame) -> str:
+    """Return the rows as CSV; a text that a spreadsheet would take for a formula begins with an apostrophe there."""
+    return visible(str(frame.rename(columns=_no_formula).map(_no_formula).to_csv(index=False)))
+
+
+_FORMULA = re.compile(r"[=+\-@\t\r].")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?%?|[+-]?(inf|nan)", re.IGNORECASE)
+
+
+def _no_formula(value: Any) -> Any:
+    is_formula = isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value)
+    return f"'{value}" if is_formula else value
+
+
 _LATEX = {sign: "\\" + sign for sign in "&%_#${}"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "`": r"\textasciigrave{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
     "±": r"$\pm$",
 }
 
 
 def _escape_latex(text: str) -> str:
-    return "".join(_LATEX.get(sign, sign) for sign in text)
+    return re.sub("-(?=-)", "-{}", "".join(_LATEX.get(sign, sign) for sign in text))  # no dashes of hyphens

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from asr_lab.cli.data.manifest_output import parse_range, print_summary, progress_bar
+from asr_lab.cli.options import echo
 from asr_lab.cli.tables import show
 from asr_lab.errors import AsrLabError, listing
 
@@ -101,7 +102,7 @@ def _learners(out: Path, seed: int, given: dict[str, Any]) -> None:
     for name, path in made.manifests.items():
         print_summary(manifest.read(path), path)
         if left := made.dropped.get(name):
-            click.echo(f"  {len(left)} more were left out: eSpeak changed their phonemes")
+            echo(f"  {len(left)} more were left out: eSpeak changed their phonemes")
 
 
 def _refuse_options(given: dict[str, Any], foreign: tuple[str, ...], when: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asr_lab.cli.options import console, format_option
+from asr_lab.cli.options import console, echo, format_option
 from asr_lab.cli.tables import show
 from asr_lab.errors import AsrLabError
 from asr_lab.system.files import atomic_file, explain_unwritable
@@ -46,7 +46,7 @@ def list_adapters(folder: Path, registry: bool, style: str) -> None:
 
     rows = _registered() if registry else _in_folder(folder)
     if not rows and style == "table":
-        click.echo(f"no adapters in {'the registry' if registry else folder} yet; try: asr-lab adapter --name NAME")
+        echo(f"no adapters in {'the registry' if registry else folder} yet; try: asr-lab adapter --name NAME")
         return
     show(pd.DataFrame(rows), style)
 
@@ -96,14 +96,14 @@ def info(name: str, folder: Path, as_json: bool) -> None:
     file, found = _find(name, AdapterManager(folder))
     rows = {"file": str(file), **asdict(found)}
     if as_json:
-        click.echo(json.dumps(rows, ensure_ascii=False))
+        echo(json.dumps(rows, ensure_ascii=False))
         return
     out = console()
     for key, value in rows.items():
         shown = ", ".join(f"{k} {v:.1%}" for k, v in value.items()) if isinstance(value, dict) else value
         out.print(f"  {key:18} {shown if shown not in ('', ()) else '-'}")
     if not found.base_digest:
-        out.print("  [yellow]it does not say which base it belongs to; import it with --base to bind it[/]")
+        out.say("  [yellow]it does not say which base it belongs to; import it with --base to bind it[/]")
 
 
 def _find(name: str, manager: Any) -> tuple[Path, AdapterInfo]:
@@ -141,7 +141,7 @@ def export(name: str, to: Path, folder: Path, plain: bool, data: str | None, ove
         with explain_unwritable("the adapter", target, hint=""), atomic_file(target) as written:
             shutil.copyfile(file, written)
         AdapterManager().get_adapter_info(str(target))
-        click.echo(f"{target}: {found.form}, {target.stat().st_size / 1e6:.2f} MB")
+        echo(f"{target}: {found.form}, {target.stat().st_size / 1e6:.2f} MB")
         return
     if not data:
         raise AsrLabError(
@@ -160,8 +160,8 @@ def export(name: str, to: Path, folder: Path, plain: bool, data: str | None, ove
 
     _, recognizer = load_base(found.base, MlflowStore())
     done = as_plain(found, file, recognizer, data, to, console())
-    click.echo(f"{done.file}: plain, {done.file.stat().st_size / 1e6:.2f} MB")
-    click.echo(f"  WER on {data}: residual {done.wer_residual:.1%}, plain {done.wer_plain:.1%}")
+    echo(f"{done.file}: plain, {done.file.stat().st_size / 1e6:.2f} MB")
+    echo(f"  WER on {data}: residual {done.wer_residual:.1%}, plain {done.wer_plain:.1%}")
 
 
 def _keep(target: Path, overwrite: bool) -> None:
@@ -197,9 +197,9 @@ def import_adapter(
     whose = check_name(name or known.adapter_name)
     _keep(target.path(whose), overwrite)
     found = recipe.bring_in(file, whose, target, load_base(base, MlflowStore()) if base else None)
-    click.echo(f"{target.path(whose)}: {found.form}, {found.num_params} parameters, base {found.base or 'not known'}")
+    echo(f"{target.path(whose)}: {found.form}, {found.num_params} parameters, base {found.base or 'not known'}")
     if not found.base_digest:
-        click.echo("  it cannot be checked against a base: give --base if you know it")
+        echo("  it cannot be checked against a base: give --base if you know it")
     if register:
         uri = recipe.register(found, target.path(whose), MlflowTracker(new_run=True))
-        click.echo(f"  registered as {uri}")
+        echo(f"  registered as {uri}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asr_lab.cli.options import console
+from asr_lab.cli.options import console, echo
 from asr_lab.errors import AsrLabError, listing
 
 if TYPE_CHECKING:
@@ -43,14 +43,14 @@ def register(run: str | None, best: str | None, pattern: str, family: str, name:
     chosen = find_run(run) if run else _best(str(best), pattern, family)
     whole = register_merged(chosen.info.run_id, name) if merged else None
     version = whole or registry.register_run(chosen.info.run_id, name)
-    click.echo(f"{chosen.info.run_name} is {registry.uri_of(version)}")
+    echo(f"{chosen.info.run_name} is {registry.uri_of(version)}")
     if registry.CHAMPION not in (registry.aliases_of(version)):
-        click.echo(f"  to make it the champion: asr-lab promote {version.name}/{version.version}")
+        echo(f"  to make it the champion: asr-lab promote {version.name}/{version.version}")
     if merged and not whole:
-        click.echo("  --merged changes nothing: its model is a plain one already", err=True)
+        echo("  --merged changes nothing: its model is a plain one already", err=True)
     if not whole and (base := _folder_of_base(chosen)):
-        click.echo(f"  warning: these are adapters alone, which load only where {base} is; with --merged", err=True)
-        click.echo("  they become one plain model that needs no base", err=True)
+        echo(f"  warning: these are adapters alone, which load only where {base} is; with --merged", err=True)
+        echo("  they become one plain model that needs no base", err=True)
 
 
 def _folder_of_base(run: Any) -> str:
@@ -123,7 +123,7 @@ def promote(model: str, alias: str, margin: float, data: str, forced: str, dry_r
     verdict = _judged(version, alias, margin, score, forced)
     out = console()
     uri = f"models:/{version.name}/{version.version}"
-    out.print(f"[bold]{uri}[/] for @{alias}")
+    out.say("[bold]{}[/] for @{}", uri, alias)
     if verdict.delta:
         rate = {"wer": "WER", "error_f1": "error F1"}[verdict.metric.partition("/")[2]]
         out.print(f"  {verdict.champion}  {rate} {verdict.figure_champion:.1%}")

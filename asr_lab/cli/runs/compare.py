@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from asr_lab.cli.options import console
+from asr_lab.cli.options import console, echo
 from asr_lab.cli.runs.filter_options import Selection, selection_options
 from asr_lab.errors import AsrLabError
 from asr_lab.units import counted
@@ -106,13 +106,13 @@ def _write(compared: Comparison, style: str, out: Path | None, page: str) -> Non
     if style == "table":
         tables.show(compared.summary_table(), style)
         for line in compared.sentences:
-            console().print(line, markup=False)
+            console().print(line)
         return
     table = compared.table() if style in ("json", "csv") else compared.summary_table()
     text = page if style == "html" else table.text(style)
     tables.write(text, out)
     for line in compared.sentences if style != "html" else []:
-        click.echo(line, err=True)
+        echo(line, err=True)
 
 
 def _page(compared: Comparison) -> str:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import pandas as pd
-from rich.markup import escape
 
-from asr_lab.cli.options import console, format_option
+from asr_lab.cli.options import console, echo, format_option
 from asr_lab.cli.runs.filter_options import Selection, selection_options
 from asr_lab.cli.tables import show as show_table
 from asr_lab.errors import AsrLabError
@@ -43,7 +42,7 @@ def list_runs(selection: Selection, state: str | None, limit: int, style: str) -
     if not found and asked:
         raise AsrLabError(f"no run matches {asked}", hint=selection.hidden(), next_command="asr-lab list")
     if not found and style == "table":
-        click.echo(selection.hidden() or "no runs yet; try: mlflow run . -e adapter -P name=john")
+        echo(selection.hidden() or "no runs yet; try: mlflow run . -e adapter -P name=john")
         return
     table = run_details.overview(found)
     show_table(table if style in ("json", "csv") else _for_people(table), style)
@@ -81,14 +80,14 @@ def show(run: str, style: str) -> None:
     sections = run_details.details(found)
     if style == "json":
         head = {"run": found.info.run_name, "id": found.info.run_id}
-        click.echo(json.dumps(head | sections, ensure_ascii=False, indent=2))
+        echo(json.dumps(head | sections, ensure_ascii=False, indent=2))
         return
     about = sections["about"]
     about["took"] = "not known" if about["took"] is None else hms(about["took"])
     size = about.pop("bytes")
     about["on disk"] = "not here" if size is None else megabytes(size)
     out = console()
-    out.print(f"[bold]{escape(found.info.run_name)}[/]  {found.info.run_id}")
+    out.say("[bold]{}[/]  {}", found.info.run_name, found.info.run_id)
     for title, rows in sections.items():
         if title == "metrics":
             rows = {name: format_metric(name, value) for name, value in rows.items()}
@@ -103,10 +102,10 @@ _TITLES = {"differs": "differs from the defaults"}
 def _section(title: str, rows: dict[str, Any]) -> None:
     if rows:
         out = console()
-        out.print(f"[bold]{title}[/]")
+        out.say("[bold]{}[/]", title)
         width = max(len(label) for label in rows)
         for label, value in rows.items():
-            out.print(f"  {label:{width}}  {format_value(value)}", markup=False, soft_wrap=True)
+            out.print(f"  {label:{width}}  {format_value(value)}", soft_wrap=True)
 
 
 def _curves(run: Run) -> dict[str, str]:

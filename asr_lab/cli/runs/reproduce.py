@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import click
-from rich.markup import escape
 
 from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, console, format_option, overrides_option
 from asr_lab.cli.tables import show
@@ -54,7 +53,7 @@ def reproduce(
     out, err = console(), console(stderr=True)
     then_and_now = reproduction.circumstances(original, config)
     if style == "table":
-        out.print(f"[bold]{escape(original.info.run_name)}[/]")
+        out.say("[bold]{}[/]", original.info.run_name)
     if style == "table" or only_check:
         show(then_and_now, style)
     differing = then_and_now[~then_and_now["same"]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from asr_lab.cli.options import echo
 from asr_lab.cli.store.confirm import ask, backend_option, limit_retries, named, progress, warn_hidden_rows, yes_option
 from asr_lab.units import counted, megabytes
 
@@ -37,7 +38,7 @@ def archive(names: tuple[str, ...], to: str, purge: bool, backend: str, yes: boo
     client = tracking_client()
     held, chosen = read_registrations(client), purging.choose(names, to, purge=purge)
     for name, location in chosen.erased.items():
-        click.echo(f"{name}: erased from the store before; it is in {location}")
+        echo(f"{name}: erased from the store before; it is in {location}")
     eraser = None
     going = chosen.whole + chosen.begun
     if purge and going:
@@ -53,13 +54,13 @@ def archive(names: tuple[str, ...], to: str, purge: bool, backend: str, yes: boo
     where = {run.run_id: archiving.parse_mark(run.tags[ARCHIVED])[0] for run in chosen.begun}
     for run in chosen.whole:
         where[run.run_id], size = archiving.archive(client, client.get_run(run.run_id), to, held)
-        click.echo(f"{run.name}: {where[run.run_id]}, {megabytes(size)}")
+        echo(f"{run.name}: {where[run.run_id]}, {megabytes(size)}")
     if eraser:
         with progress("erasing", len(going)) as done:
             for run in going:
                 purging.purge(client, eraser, run, where[run.run_id])
                 done()
-        click.echo(f"{counted(len(going), 'run')} erased from the store; asr-lab restore BUNDLE brings one back")
+        echo(f"{counted(len(going), 'run')} erased from the store; asr-lab restore BUNDLE brings one back")
         if not eraser.rows:
             warn_hidden_rows()
 
@@ -84,7 +85,7 @@ def restore(names: tuple[str, ...]) -> None:
     client = tracking_client()
     for name in names:
         done = restoring.restore(client, name)
-        click.echo(f"{done.name} ({done.run_id[:8]}) {done.how}")
+        echo(f"{done.name} ({done.run_id[:8]}) {done.how}")
         for registered in done.registered:
             model = registered.split("/")[0]
-            click.echo(f"  it was registered as {registered}; asr-lab register {done.run_id[:8]} --name {model}")
+            echo(f"  it was registered as {registered}; asr-lab register {done.run_id[:8]} --name {model}")

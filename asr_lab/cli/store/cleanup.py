@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asr_lab.cli.options import console, format_option
+from asr_lab.cli.options import console, echo, format_option
 from asr_lab.cli.store.confirm import (
     ask,
     backend_option,
@@ -132,10 +132,10 @@ def _show(planned: CleanupPlan, style: str) -> None:
         if part:
             show_table(pd.DataFrame([row(line) for line in part[:_MOST_SHOWN]]), style)
         if len(part) > _MOST_SHOWN:
-            click.echo(f"  and {len(part) - _MOST_SHOWN} more (--format csv shows all)")
+            echo(f"  and {len(part) - _MOST_SHOWN} more (--format csv shows all)")
     going, staying = len(planned.going), len(planned.staying)
     total = "" if planned.size is None else f", {megabytes(planned.size)}"
-    click.echo(f"{going} {'goes' if going == 1 else 'go'}{total}; {staying} of those asked for stay")
+    echo(f"{going} {'goes' if going == 1 else 'go'}{total}; {staying} of those asked for stay")
 
 
 def _question(planned: CleanupPlan, action: Action) -> str:
@@ -148,7 +148,7 @@ def _question(planned: CleanupPlan, action: Action) -> str:
 def _report(planned: CleanupPlan, left: list[PlannedRun], action: Action, *, rows: bool) -> None:
     out = console(stderr=True)
     for line in left:
-        out.print(f"left alone: {line.record.name}, {line.why}", markup=False)
+        out.print(f"left alone: {line.record.name}, {line.why}")
     out.print(f"{counted(len(planned.going) - len(left), 'run')} {_VERBS[action]}")
     if action == "purge" and not rows:
         warn_hidden_rows()
@@ -173,7 +173,7 @@ def keep(names: tuple[str, ...], undo: bool) -> None:
     found = find_each(names)
     apply.keep(client(), found, undo=undo)
     for run in found:
-        click.echo(f"{run.info.run_name}: {'no longer kept' if undo else 'kept'}")
+        echo(f"{run.info.run_name}: {'no longer kept' if undo else 'kept'}")
 
 
 @click.command()
@@ -197,4 +197,4 @@ def note(run: str, text: str, replace: bool) -> None:
 
     found = find_run(run)
     apply.note(client(), found, text, replace=replace)
-    click.echo(f"{found.info.run_name}: noted")
+    echo(f"{found.info.run_name}: noted")

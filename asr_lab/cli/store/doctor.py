@@ -8,6 +8,8 @@ import click
 
 from asr_lab.cli.options import console, format_option
 
+_STATES = {"ok": "[green]{}[/]", "warn": "[yellow]{}[/]", "fail": "[red]{}[/]"}
+
 
 @click.command()
 @format_option
@@ -22,8 +24,6 @@ def doctor(context: click.Context, style: str) -> None:
       asr-lab doctor
       MLFLOW_TRACKING_URI=http://tracking:5000 asr-lab doctor --format json
     """
-    from rich.markup import escape
-
     from asr_lab.tracking.doctor import Check, examine
 
     checks: list[Check] = []
@@ -31,11 +31,9 @@ def doctor(context: click.Context, style: str) -> None:
     for check in examine():
         checks.append(check)
         if style == "table":
-            colour = {"ok": "green", "warn": "yellow", "fail": "red"}[check.state]
-            line = f"[{colour}]{check.state:4}[/]  [bold]{check.name:9}[/]  {escape(check.found)}"
-            out.print(line, soft_wrap=True)
+            out.say(_STATES[check.state] + "  [bold]{}[/]  {}", f"{check.state:4}", f"{check.name:9}", check.found)
             if check.advice:
-                out.print(f"                 -> {check.advice}", markup=False, soft_wrap=True)
+                out.print(f"                 -> {check.advice}", soft_wrap=True)
     if style != "table":
         import pandas as pd  # late: doctor must run where pandas does not load
 

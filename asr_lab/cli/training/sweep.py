@@ -29,11 +29,10 @@ from asr_lab.errors import AsrLabError
 from asr_lab.reports.table import Table
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from asr_lab.sweeps.results import SweepResult
     from asr_lab.sweeps.study import StudyPlan
     from asr_lab.sweeps.worker import Backends
+    from asr_lab.system.terminal import Console
 
 _SHOWN = 10  # trials in the table at the end
 
@@ -94,7 +93,7 @@ def sweep(
         show_plan(planned, out)
         return
     for warning in planned.warnings:
-        console(stderr=True).print(f"[yellow]warning[/] {warning}")
+        console(stderr=True).say("[yellow]warning[/] {}", warning)
     backends = Backends(partial(MlflowTracker, offline=offline), MlflowStore)
     if not join:
         MlflowTracker(offline=offline).announce(planned.space.recipe)
@@ -135,9 +134,9 @@ def _tell(result: SweepResult, out: Console, *, retrain: bool) -> None:
     table = result.table().head(_SHOWN)
     out.print()
     show(Table(frame=table, best=dict.fromkeys(result.plan.objective.metrics[:1], table.index[0])), "table")
-    out.print(f"[bold]{result.run_name}[/]")
+    out.say("[bold]{}[/]", result.run_name)
     for line in result.sentences():
-        out.print(f"  {line}", markup=False)
+        out.print(f"  {line}")
     out.print(f"  {'best':11} {result.file}")
     if not retrain:
         out.print(f"  {'run it':11} {result.command}")

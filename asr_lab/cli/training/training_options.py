@@ -14,9 +14,8 @@ from asr_lab.config.schema import Experiment
 from asr_lab.errors import AsrLabError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from asr_lab.interfaces.tracking import Tracker
+    from asr_lab.system.terminal import Console
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -67,10 +66,9 @@ def recording(out: Console, *, new_run: bool, offline: bool) -> tuple[Tracker, C
 
     The others do neither.
     """
-    from rich.console import Console
-
     from asr_lab.interfaces.in_memory import MemoryTracker
     from asr_lab.system.distributed import is_first
+    from asr_lab.system.terminal import Console
     from asr_lab.tracking.tracker import MlflowTracker
 
     if is_first():

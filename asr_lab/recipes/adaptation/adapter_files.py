@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 from lhotse import CutSet
-from rich.console import Console
 
 from asr_lab.config.schema import Adapter, AdapterExperiment
 from asr_lab.data import manifest
@@ -21,6 +20,7 @@ from asr_lab.recipes.adaptation.fit import distil
 from asr_lab.recipes.recognition.scoring import score
 from asr_lab.recipes.run_spec import describe
 from asr_lab.recipes.splits import Split
+from asr_lab.system.terminal import Console
 from asr_lab.system.threads import use_threads
 from asr_lab.training.encoder_outputs import EncoderOutputs
 from asr_lab.training.row_cache import make_row_cache

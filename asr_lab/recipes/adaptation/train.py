@@ -12,7 +12,6 @@ from pathlib import Path
 
 from lhotse import CutSet
 from lhotse.cut import Cut
-from rich.console import Console
 
 from asr_lab.interfaces.tracking import Recorder, RegisteredModel, Tracker
 from asr_lab.models.adapter import AdapterManager, Base, MLPAdapter
@@ -20,8 +19,10 @@ from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.recipes.adaptation.fit import fit, measure
 from asr_lab.recipes.adaptation.improvement import Improvement
 from asr_lab.recipes.adaptation.plan import AdaptationPlan, run_spec
+from asr_lab.reports.markdown import escape_markdown
 from asr_lab.reports.summary import Summary
 from asr_lab.system.resources import Clock
+from asr_lab.system.terminal import Console
 from asr_lab.system.threads import use_threads
 from asr_lab.training.encoder_outputs import EncoderOutputs
 
@@ -82,12 +83,12 @@ def adapt(
     config, recognizer = planned.config, planned.recognizer
     use_threads(config.run.threads)
     for warning in planned.warnings:
-        console.print(f"[yellow]warning[/] {warning}")
+        console.say("[yellow]warning[/] {}", warning)
     base = recognizer.base(planned.base_uri)
     with tracker.start(run_spec(planned, parent), own=bool(parent)) as run:
         for split in planned.splits.values():
             run.dataset(split.dataset())
-        console.print(f"adapting {planned.base_uri} to [bold]{config.adapter.name}[/]: {run.name}")
+        console.say("adapting {} to [bold]{}[/]: {}", planned.base_uri, config.adapter.name, run.name)
         outputs = outputs or encode(planned, console, run.checkpoints)
         began = time.monotonic()
         adapter = fit(planned, outputs, planned.training_cuts, run)
@@ -122,7 +123,7 @@ def adapt(
             training_seconds=training_seconds,
             peak_memory_mb=spent["perf/peak_memory_mb"],
         )
-        run.note("\n".join(f"- **{label}** {text}" for label, text in adapted.rows().items()))
+        run.note("\n".join(f"- **{label}** {escape_markdown(text)}" for label, text in adapted.rows().items()))
         return adapted
 
 

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
 from transformers import TrainerCallback, TrainerState
 
 from asr_lab.config.schema import PronunciationExperiment
@@ -23,10 +22,12 @@ from asr_lab.recipes.pronunciation.validation import ShowExamples, Validator
 from asr_lab.recipes.recipe import Recipe
 from asr_lab.recipes.run_spec import describe
 from asr_lab.recipes.training_loop import BEST, begin, fit
+from asr_lab.reports.markdown import escape_markdown
 from asr_lab.reports.summary import Summary
 from asr_lab.reports.table import Table
 from asr_lab.system.distributed import is_first
 from asr_lab.system.resources import Clock
+from asr_lab.system.terminal import Console
 from asr_lab.system.threads import use_threads
 from asr_lab.training.callbacks import KeepBest, KeepEach
 from asr_lab.units import hms
@@ -72,7 +73,7 @@ def train(
     planned = plan(config, store or FolderStore())
     config = planned.config
     for warning in planned.warnings:
-        console.print(f"[yellow]warning[/] {warning}")
+        console.say("[yellow]warning[/] {}", warning)
     spec = describe(
         config,
         family=config.recipe,
@@ -137,7 +138,9 @@ def _conclude(planned: PronunciationPlan, run: Recorder, clock: Clock, state: Tr
     uri = _keep_model(planned, run, best, figures[chosen])
     run.metrics({"perf/seconds": clock.seconds, **clock.peak_memory()})
     run.text(json.dumps(state.log_history, indent=1), "training_log.json")
-    found = f"best epoch {figures['epoch']:.0f} by val/{chosen} {figures[chosen]:.3f} ({SCORER}); {uri}"
+    found = (
+        f"best epoch {figures['epoch']:.0f} by val/{chosen} {figures[chosen]:.3f} ({SCORER}); {escape_markdown(uri)}"
+    )
     run.note("\n\n".join([found, *notes, *planned.leakage.notes()]))
     return Trained(run.run_id, run.name, uri, shown, notes, clock.seconds)
 

@@ -14,6 +14,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from asr_lab.families import FAMILIES, ModelCard
+from asr_lab.reports.markdown import code_span, escape_markdown
 from asr_lab.reports.numbers import format_metric
 from asr_lab.tracking.tags import BASE, DIRTY, FAMILY, LICENSE
 from asr_lab.units import hms
@@ -39,13 +40,13 @@ def card(client: MlflowClient, run: Run, name: str) -> str:
     about = (FAMILIES[family].card if family in FAMILIES else None) or _UNKNOWN
     licence = license_of(client, run) or _NOT_SAID
     lines = [
-        f"# {name}",
-        f"{tags.get('asr_lab.model_type', family)} by run `{run.info.run_name}` ({run.info.run_id})",
+        f"# {escape_markdown(name)}",
+        f"{tags.get('asr_lab.model_type', family)} by run {code_span(run.info.run_name)} ({run.info.run_id})",
         "## Intended use",
-        params.get("run.intended_use") or about.use,
+        "\n".join(map(escape_markdown, params.get("run.intended_use", "").splitlines())) or about.use,
         "## Licence and base",
-        f"- licence: {licence}",
-        f"- base: {base or 'none, trained from scratch'}",
+        f"- licence: {escape_markdown(licence)}",
+        f"- base: {escape_markdown(base) or 'none, trained from scratch'}",
         "## Data",
         *_data(run),
         "## Figures",
@@ -53,7 +54,7 @@ def card(client: MlflowClient, run: Run, name: str) -> str:
         *_figures(about.figures, run.data.metrics),
         *_slices(run.data.metrics),
         "## Origin",
-        f"- command: `{tags.get('asr_lab.command', _NOT_SAID)}`",
+        f"- command: {code_span(tags.get('asr_lab.command', _NOT_SAID))}",
         f"- code: {tags.get('asr_lab.git_sha', _NOT_SAID)}"
         + (", with changes not committed" if tags.get(DIRTY) == "true" else ""),
         f"- versions: {tags.get('asr_lab.versions', _NOT_SAID)}",
@@ -83,7 +84,7 @@ def _data(run: Run) -> Iterable[str]:
     for one in inputs:
         split = next((tag.value for tag in one.tags if tag.key == "mlflow.data.context"), "data")
         much = _how_much(one.dataset.profile)
-        yield f"- {split}: {one.dataset.name}{much}, digest `{one.dataset.digest}`"
+        yield f"- {split}: {escape_markdown(one.dataset.name)}{much}, digest `{one.dataset.digest}`"
     if not inputs:
         yield _NOT_SAID
 
@@ -111,6 +112,6 @@ def _slices(metrics: dict[str, float]) -> Iterable[str]:
     # no metrics of single speakers, for privacy
     names = (name for name in sorted(metrics) if "/wer_by_" in name and "_by_speaker/" not in name)
     sliced = {name: metrics[name] for name in names if name.count("/") == 2}
-    shown = [f"- {name}: {value:.1%}" for name, value in list(sliced.items())[:_MOST_SLICES]]
+    shown = [f"- {escape_markdown(name)}: {value:.1%}" for name, value in list(sliced.items())[:_MOST_SLICES]]
     more = len(sliced) - len(shown)
     return ["### Slices", *shown, *([f"- and {more} more, in the run"] if more else [])] if shown else []

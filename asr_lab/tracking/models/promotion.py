@@ -21,6 +21,7 @@ from asr_lab.errors import AsrLabError, listing, nearest
 from asr_lab.metrics import ratios
 from asr_lab.metrics.catalog import direction
 from asr_lab.metrics.significance import FEWEST_DIFFERING, Interval
+from asr_lab.reports.markdown import escape_markdown
 from asr_lab.tracking.queries import score_tables, significance
 from asr_lab.tracking.queries.filters import quoted
 from asr_lab.tracking.store import client as tracking_client
@@ -200,6 +201,7 @@ def record(version: ModelVersion, verdict: Verdict, *, forced: str = "") -> None
     client = tracking_client()
     summary = verdict.reason + (f" against {verdict.champion}" if verdict.champion else "")
     summary += f". Forced: {forced}" if forced else "" if verdict.passed else ". Refused"
+    summary = escape_markdown(summary)
     with explain_store_errors("the verdict cannot be written"):
         client.set_model_version_tag(version.name, version.version, GATE, verdict.as_json())
         if forced:

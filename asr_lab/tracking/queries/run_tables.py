@@ -12,6 +12,7 @@ from asr_lab.config.identity import NOT_IDENTITY
 from asr_lab.errors import AsrLabError, listing, nearest
 from asr_lab.families import deciding, makes_adapters, shown
 from asr_lab.metrics.catalog import direction
+from asr_lab.reports.table import csv_text
 from asr_lab.tracking.store import client, explain_store_errors
 from asr_lab.tracking.tags import DATA, FAMILY, KIND, TEXT
 
@@ -196,7 +197,7 @@ def log_comparison(runs: Sequence[Run], table: pd.DataFrame, figure: Any, page: 
     tracking = client()
     with explain_store_errors("the comparison cannot be logged to its runs"):
         for run in runs:
-            tracking.log_text(run.info.run_id, table.to_csv(index=False), "compare/table.csv")
+            tracking.log_text(run.info.run_id, csv_text(table), "compare/table.csv")
             tracking.log_figure(run.info.run_id, figure, "compare/curves.png")
             if page:
                 tracking.log_text(run.info.run_id, page, "compare/comparison.html")
