@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from asr_lab.config.identity import defaults
-from asr_lab.config.load import keys, parse_overrides, read_yaml, required
+from asr_lab.config.load import keys, parse_overrides, parse_words, read_yaml, required
 from asr_lab.config.schema import ALIASES
 from asr_lab.errors import AsrLabError
 from asr_lab.families import config_class
@@ -83,9 +84,19 @@ def format_option(function: F) -> F:
     )(function)
 
 
+class Finite(click.FloatRange):
+    """A number that is not infinite and not NaN, which click takes for within any range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return number
+
+
 def config_keys(texts: Sequence[str], arguments: Sequence[str]) -> dict[str, Any]:
     """`--overrides` and what else stood on the command line, as dotted keys."""
-    return parse_overrides(texts) | parse_overrides(_pairs(arguments))
+    return parse_overrides(texts) | parse_words(_pairs(arguments))
 
 
 def _pairs(arguments: Sequence[str]) -> list[str]:

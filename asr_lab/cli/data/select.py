@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from asr_lab.cli.data.manifest_output import check_overwrite, overwrite_option, print_summary, progress_bar
-from asr_lab.cli.options import echo
+from asr_lab.cli.options import Finite, echo
 from asr_lab.reports.table import csv_text
 from asr_lab.system.files import write_text
 
@@ -28,9 +28,11 @@ _PATH = click.Path(path_type=Path)
 @click.option("--model", required=True, help="The recogniser: registry URI, runs:/ID/model, or folder.")
 @click.option("--by", type=click.Choice(["auto", "wer", "confidence"]), default="auto", show_default=True,
               help="Measure of difficulty; auto: the WER if there are transcripts.")  # fmt: skip
-@click.option("--share", default=0.1, show_default=True, help="Share of the duration of POOL to choose.")
-@click.option("--speaker-share", default=0.2, show_default=True, help="Largest share of that for one speaker.")
-@click.option("--max-wer", type=float, help="Leave out utterances above this WER (1.5): probably wrong transcripts.")
+@click.option("--share", type=Finite(), default=0.1, show_default=True, help="Share of the duration of POOL to choose.")
+@click.option(
+    "--speaker-share", type=Finite(), default=0.2, show_default=True, help="Largest share of that for one speaker."
+)
+@click.option("--max-wer", type=Finite(), help="Leave out utterances above this WER (1.5): probably wrong transcripts.")
 @click.option("--add-to", type=_PATH, help="Training manifest so far: not chosen again, and included in OUT.")
 @click.option("--used", type=_PATH, multiple=True, help="Further manifests whose utterances are not chosen.")
 @overwrite_option

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asr_lab.cli.options import console, echo
+from asr_lab.cli.options import Finite, console, echo
 from asr_lab.errors import AsrLabError, listing
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _best(metric: str, pattern: str, family: str) -> Any:
 @click.option(
     "--non-inferior",
     "margin",
-    type=click.FloatRange(0, 1),
+    type=Finite(0, 1),
     default=0.0,
     help="Let it pass if it is not worse by this much (0.01 is one point of WER).",
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, console, format_option, overrides_option
+from asr_lab.cli.options import TAKES_CONFIG_KEYS, Finite, config_keys, console, format_option, overrides_option
 from asr_lab.cli.tables import show
 from asr_lab.config.load import load
 from asr_lab.errors import AsrLabError, listing
@@ -17,7 +17,7 @@ _USUAL_TOLERANCE = 0.02
 @click.argument("run")
 @click.argument("keys", nargs=-1, type=click.UNPROCESSED, metavar="[KEY=VALUE]...")
 @overrides_option
-@click.option("--tolerance", type=click.FloatRange(0), help="Largest difference of a metric that counts as "
+@click.option("--tolerance", type=Finite(0), help="Largest difference of a metric that counts as "
               "equal.  [0 where code, versions, hardware and data are the same, else 0.02]")  # fmt: skip
 @click.option("--check", "only_check", is_flag=True, help="Only report what differs; run nothing.")
 @click.option("--anyway", is_flag=True, help="Run even if the data differ.")

@@ -12,6 +12,7 @@ import click
 
 from asr_lab.cli.options import (
     TAKES_CONFIG_KEYS,
+    Finite,
     config_keys,
     console,
     dry_run_option,
@@ -43,7 +44,7 @@ _SHOWN = 10  # trials in the table at the end
 @click.option(
     "--trials", type=click.IntRange(min=1), help="How many trials there shall be, with those there are.  [20]"
 )
-@click.option("--timeout", type=click.FloatRange(min=0), help="Begin no trial after so many seconds.")
+@click.option("--timeout", type=Finite(min=0), help="Begin no trial after so many seconds.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes on this machine.")
 @click.option("--storage", default="", help="A journal's path, or postgresql://... for many machines.")
 @click.option("--join", is_flag=True, help="Take part in a sweep that was begun elsewhere, on the same storage.")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+import math
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -12,7 +13,14 @@ from asr_lab.config.names import registered_name
 class Section(BaseModel):
     """A frozen group of settings; the docstring under a field is its help text."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _no_negative_zero(cls, value: Any) -> Any:
+        if isinstance(value, float) and value == 0 and math.copysign(1, value) < 0:
+            raise ValueError("input should be 0")
+        return value
 
 
 SPLITS = ("train", "val", "test", "test_hard")
