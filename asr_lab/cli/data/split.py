@@ -10,6 +10,7 @@ import click
 
 from asr_lab.cli.data.manifest_output import overwrite_option
 from asr_lab.cli.data.split_report import left_out, write_parts
+from asr_lab.cli.options import Finite
 from asr_lab.errors import AsrLabError
 
 _PATH = click.Path(path_type=Path)

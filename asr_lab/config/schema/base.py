@@ -17,9 +17,11 @@ class Section(BaseModel):
 
     @field_validator("*")
     @classmethod
-    def _no_negative_zero(cls, value: Any) -> Any:
+    def _can_be_kept(cls, value: Any) -> Any:
         if isinstance(value, float) and value == 0 and math.copysign(1, value) < 0:
             raise ValueError("input should be 0")
+        if isinstance(value, str) and not value.isprintable() and value != value.encode(errors="ignore").decode():
+            raise ValueError("input should be a text in UTF-8")
         return value
 
 

@@ -86,6 +86,11 @@ def test_numbers_are_finite(number, tmp_path):
         load(file, {}, "sweep")
 
 
+def test_a_text_that_no_store_can_keep_is_refused():
+    with pytest.raises(AsrLabError, match="UTF-8"):
+        load(None, {"run.name": "x\udcff"}, "deepspeech2")
+
+
 @pytest.mark.parametrize("value", ["007", "no", "2026-11-29", "[x]", "{a}", "1.5"])
 def test_a_text_that_yaml_reads_as_something_else_is_refused_with_advice(value, tmp_path):
     file = tmp_path / "base.yaml"
