@@ -13,6 +13,7 @@ from asr_lab.cli.options import console, echo, format_option
 from asr_lab.cli.tables import show
 from asr_lab.errors import AsrLabError
 from asr_lab.system.files import atomic_file, explain_unwritable
+from asr_lab.system.times import local_time, parse_time
 
 if TYPE_CHECKING:
     from asr_lab.models.adapter import AdapterInfo
@@ -73,7 +74,7 @@ def _row(info: AdapterInfo) -> dict[str, Any]:
         "size_mb": info.size_bytes / 1e6,
         "wer_base": info.metrics.get("test/wer_base", float("nan")),
         "wer": info.metrics.get("test/wer", float("nan")),
-        "created": info.created[:16],
+        "created": _local(info.created),
     }
 
 
@@ -99,11 +100,17 @@ def info(name: str, folder: Path, as_json: bool) -> None:
         echo(json.dumps(rows, ensure_ascii=False))
         return
     out = console()
+    rows["created"] = _local(found.created)
     for key, value in rows.items():
         shown = ", ".join(f"{k} {v:.1%}" for k, v in value.items()) if isinstance(value, dict) else value
         out.print(f"  {key:18} {shown if shown not in ('', ()) else '-'}")
     if not found.base_digest:
         out.say("  [yellow]it does not say which base it belongs to; import it with --base to bind it[/]")
+
+
+def _local(created: str) -> str:
+    """Return the time in an adapter's file in local time; files of older systems have none."""
+    return local_time(parse_time(created)) if created else ""
 
 
 def _find(name: str, manager: Any) -> tuple[Path, AdapterInfo]:

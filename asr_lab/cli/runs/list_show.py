@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 @click.option("--limit", default=30, show_default=True, type=click.IntRange(min=1), help="Maximum number of runs.")
 @format_option
 def list_runs(selection: Selection, state: str | None, limit: int, style: str) -> None:
-    """List runs, newest first: state, age, deciding metric, marks, size on disk.
+    """List runs, newest first: state, start, age, deciding metric, marks, size on disk.
 
     \b
     Examples:
@@ -52,10 +54,11 @@ def list_runs(selection: Selection, state: str | None, limit: int, style: str) -
 
 def _for_people(table: pd.DataFrame) -> Table:
     """Format ages, durations and sizes."""
-    now = pd.Timestamp.now("UTC").tz_localize(None)
-    shown = table.drop(columns=["started", "seconds", "bytes", "kind"])
-    shown.insert(4, "age", [ago((now - started).total_seconds()) for started in table["started"]])
-    shown.insert(5, "took", [hms(took) if took == took else "-" for took in table["seconds"]])
+    shown = table.drop(columns=["seconds", "bytes", "kind"])
+    ages = [time.time() - datetime.fromisoformat(started).timestamp() for started in table["started"]]
+    shown["started"] = table["started"].str.replace("T", " ")
+    shown.insert(5, "age", list(map(ago, ages)))
+    shown.insert(6, "took", [hms(took) if took == took else "-" for took in table["seconds"]])
     shown["size"] = ["-" if pd.isna(size) else megabytes(size) for size in table["bytes"]]
     return Table(frame=shown, metric_columns={"value": "metric"})
 
@@ -83,6 +86,7 @@ def show(run: str, style: str) -> None:
         echo(json.dumps(head | sections, ensure_ascii=False, indent=2))
         return
     about = sections["about"]
+    about["started"] = about["started"].replace("T", " ")
     about["took"] = "not known" if about["took"] is None else hms(about["took"])
     size = about.pop("bytes")
     about["on disk"] = "not here" if size is None else megabytes(size)

@@ -19,6 +19,7 @@ from asr_lab.cli.store.confirm import (
 )
 from asr_lab.cli.tables import show as show_table
 from asr_lab.errors import AsrLabError
+from asr_lab.system.times import parse_days
 from asr_lab.units import age, counted, megabytes
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ _VERBS = {"delete": "deleted (asr-lab restore RUN brings it back)", "purge": "er
 
 
 @click.command()
-@click.option("--days-old", type=click.FloatRange(min=0), help="Only runs without activity for so many days.")
+@click.option("--days-old", metavar="DAYS|TIME", help="Only runs without activity for so many days, or since a time.")
 @click.option(
     "--keep-best",
     type=click.IntRange(min=1),
@@ -83,6 +84,8 @@ def cleanup(
         raise AsrLabError("--purge erases whole runs, --checkpoints-only leaves them", allowed="one of the two")
     if selected["deleted"] and not purge:
         raise AsrLabError("--deleted means what is deleted already", allowed="together with --purge")
+    if selected["days_old"] is not None:
+        selected["days_old"] = parse_days(selected["days_old"])
     limit_retries()
     from asr_lab.tracking.cleanup import apply
     from asr_lab.tracking.cleanup import plan as planning

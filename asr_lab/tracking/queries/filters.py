@@ -8,9 +8,9 @@ from __future__ import annotations
 import fnmatch
 import itertools
 import re
-from datetime import datetime, timedelta
 
 from asr_lab.errors import AsrLabError
+from asr_lab.system.times import parse_time
 from asr_lab.tracking.tags import ARCHIVED, FAMILY, KIND, MODEL_TYPE, PARENT
 
 OURS = f"tags.`{FAMILY}` IS NOT NULL"
@@ -20,8 +20,6 @@ FOLDED = ("trial", "seed", "fold", "phase")
 _NAMES = ("attributes.run_name", f"tags.`{MODEL_TYPE}`", f"tags.`{FAMILY}`")
 _NOT_ARCHIVED = f"tags.`{ARCHIVED}` IS NULL"
 _NO_PARENT = f"tags.`{PARENT}` IS NULL"
-_AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([mhdw])")
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def queries(
@@ -34,7 +32,7 @@ def queries(
     if status:
         always.append(f"attributes.status = {quoted(status)}")
     if since:
-        always.append(f"attributes.start_time >= {started_since(since)}")
+        always.append(f"attributes.start_time >= {parse_time(since)}")
     if not archived:
         always.append(_NOT_ARCHIVED)
     if where.strip():
@@ -83,16 +81,3 @@ def is_like(pattern: str, *names: str | None) -> bool:
     """Return whether a name matches the glob or contains the plain part; case-insensitive."""
     glob = pattern.lower() if is_glob(pattern) else f"*{pattern.lower()}*"
     return not pattern or any(fnmatch.fnmatchcase((name or "").lower(), glob) for name in names)
-
-
-def started_since(text: str, now: datetime | None = None) -> int:
-    """Parse an age (`7d`, `12h`, `90m`, `2w`) or a local date (`2026-11-01T14:30`) to ms since 1970."""
-    now = now or datetime.now()
-    if parts := _AGE.fullmatch(text.strip()):
-        return int((now - timedelta(**{_UNITS[parts[2]]: float(parts[1])})).timestamp() * 1000)
-    try:
-        return int(datetime.fromisoformat(text.strip()).timestamp() * 1000)
-    except ValueError:
-        raise AsrLabError(
-            f"not an age or a date: {text!r}", allowed="7d, 12h, 90m, 2w, or a date such as 2026-11-01"
-        ) from None

@@ -12,6 +12,7 @@ from mlflow.entities import Run
 from asr_lab.families import FAMILIES, config_class, deciding
 from asr_lab.metrics.catalog import direction
 from asr_lab.system import processes
+from asr_lab.system.times import local_time
 from asr_lab.tracking.artifacts import folder_size, local_folder
 from asr_lab.tracking.run_index import read_registrations
 from asr_lab.tracking.store import client
@@ -32,8 +33,9 @@ _COLUMNS = ("run", "id", "family", "kind", "state", "started", "seconds", "metri
 
 
 def overview(runs: Sequence[Run]) -> pd.DataFrame:
-    """Return one row per run: `run, id, family, kind, state, started` (UTC), `seconds` (until now while it runs), its
-    deciding `metric` and `value`, `marks` (kept, archived, registered names), `bytes` on this disk (missing: remote).
+    """Return one row per run: `run, id, family, kind, state, started` (ISO 8601, local time), `seconds` (until now
+    while it runs), its deciding `metric` and `value`, `marks` (kept, archived, registered names), `bytes` on this disk
+    (missing: remote).
     """
     versions = registered_names([run.info.run_id for run in runs])
     rows = []
@@ -47,7 +49,7 @@ def overview(runs: Sequence[Run]) -> pd.DataFrame:
                 "family": family,
                 "kind": tags.get(KIND, ""),
                 "state": state(run),
-                "started": pd.Timestamp(run.info.start_time, unit="ms"),
+                "started": local_time(run.info.start_time, "T"),
                 "seconds": round(seconds(run), 1),
                 "metric": metric,
                 "value": run.data.metrics.get(metric),
@@ -107,7 +109,8 @@ def details(run: Run) -> dict[str, dict[str, Any]]:
     tags, metrics = run.data.tags, run.data.metrics
     config = {key: value for key, value in sorted(run.data.params.items()) if "." in key}
     took = seconds(run)
-    about = {"state": state(run), "took": None if took != took else round(took, 1), "bytes": size_on_disk(run)}
+    about = {"state": state(run), "started": local_time(run.info.start_time, "T")}
+    about |= {"took": None if took != took else round(took, 1), "bytes": size_on_disk(run)}
     return {
         "about": about | _own(tags, _ABOUT),
         "differs": differing(run),
