@@ -87,7 +87,7 @@ def run_name(config: BaseModel, name: str, limit: int = 60) -> str:
         for key, value in changed.items()
         if key not in unnamed and not key.startswith("data.")
     ]
-    return "-".join([name, *parts])[:limit].rstrip("-=.,")
+    return "-".join([name, *parts])[: max(limit, len(name))].rstrip("-=.,")
 
 
 def _short(value: Any) -> str:

@@ -14,6 +14,8 @@ def format_value(value: object, how: Format = "number") -> str:
     acts on."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "-"
+    if isinstance(value, float) and math.isinf(value):
+        return not_finite(value)
     if how == "duration" and isinstance(value, int | float):
         return hms(value)
     if how == "bytes" and isinstance(value, int | float):
@@ -27,6 +29,11 @@ def format_value(value: object, how: Format = "number") -> str:
     if how == "change":
         return f"{value:+.1%}"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def not_finite(value: float) -> str:
+    """`NaN`, `inf` or `-inf`."""
+    return "NaN" if math.isnan(value) else str(float(value))
 
 
 def format_metric(name: str, value: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from rich.cells import cell_len
 
 from asr_lab.metrics.catalog import Format, format_of
 from asr_lab.reports.markdown import escape_markdown
-from asr_lab.reports.numbers import format_value
+from asr_lab.reports.numbers import format_value, not_finite
 from asr_lab.system.terminal import one_line, visible
 
 Side = Literal["left", "right"]
@@ -36,6 +37,8 @@ class Table:
     """Column -> what stands over it; its name where it is not here."""
     best: Mapping[str, Any] = field(default_factory=dict)
     """Column -> index label of the row whose cell is set in bold."""
+    not_numbers: Collection[tuple[Any, str]] = ()
+    """(Index label, column) of figures that are NaN; other gaps were not measured."""
     align: Mapping[str, Side] = field(default_factory=dict)
     """Column -> side; figures, and columns with a best cell, stand right."""
 
@@ -95,11 +98,11 @@ class Table:
 
     def csv(self) -> str:
         """The values as they are, with a line of column names (`csv_text`)."""
-        return csv_text(self.frame)
+        return csv_text(self._exported())
 
     def json(self) -> str:
         """The values as they are, a list of objects."""
-        return visible(self.frame.to_json(orient="records", force_ascii=False, indent=2, date_format="iso"))
+        return visible(self._exported().to_json(orient="records", force_ascii=False, indent=2, date_format="iso"))
 
     def html(self, *, best_rows: Collection[Hashable] = ()) -> Markup:
         """A `<table>`; figures have the class `n`, the rows of `best_rows` (index labels) the class `best`."""
@@ -114,9 +117,24 @@ class Table:
         ]
         return Markup(render("table", head=list(head), rows=rows))
 
+    def _exported(self) -> pd.DataFrame:
+        """The values; `NaN`, `inf` and `-inf` as texts, since JSON has none of them and CSV takes NaN for a gap."""
+        frame = self.frame.copy()
+        for name in frame.select_dtypes("floating").columns:
+            nan = [(label, name) in self.not_numbers for label in frame.index]
+            odd = [known or math.isinf(value) for known, value in zip(nan, frame[name], strict=True)]
+            if any(odd):
+                frame[name] = frame[name].astype(object).mask(odd, frame[name].map(not_finite))
+        return frame
+
     def _cells(self) -> dict[str, list[str]]:
         """Column -> the text of its cells."""
-        return {str(name): self._column(str(name), self.frame[name].tolist()) for name in self.frame.columns}
+        cells = {str(name): self._column(str(name), self.frame[name].tolist()) for name in self.frame.columns}
+        for place, label in enumerate(self.frame.index):
+            for name in cells:
+                if (label, name) in self.not_numbers:
+                    cells[name][place] = "NaN"
+        return cells
 
     def _column(self, name: str, values: list[Any]) -> list[str]:
         if name in self.metric_columns:

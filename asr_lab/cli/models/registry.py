@@ -65,6 +65,7 @@ def _best(metric: str, pattern: str, family: str) -> Any:
     from asr_lab.interfaces.tracking import REPRODUCE
     from asr_lab.metrics.catalog import direction
     from asr_lab.tracking.queries import run_tables, runs
+    from asr_lab.tracking.queries.runs import metrics_of
 
     if direction(metric) == "neither":
         raise AsrLabError(f"{metric!r} has no better side", allowed="a metric such as val/wer, test/wer or val/loss")
@@ -76,7 +77,7 @@ def _best(metric: str, pattern: str, family: str) -> Any:
     able = [
         run
         for run in found
-        if not math.isnan(run.data.metrics.get(metric, math.nan)) and run.outputs and run.outputs.model_outputs
+        if math.isfinite(metrics_of(run).get(metric, math.nan)) and run.outputs and run.outputs.model_outputs
     ]
     if not able:
         have = sorted({name for run in found for name in run.data.metrics if direction(name) != "neither"})

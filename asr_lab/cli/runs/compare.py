@@ -128,6 +128,7 @@ def _page(compared: Comparison) -> str:
         sentences=compared.sentences,
         baseline=compared.evidence.baseline.info.run_id if compared.evidence else "",
         curves=curves(shown, CURVES),
+        not_numbers=compared.not_numbers,
     )
 
 
@@ -149,6 +150,6 @@ def _draw(found: Sequence[Run], compared: Comparison, file: Path | None, *, log:
         drawn.savefig(file, dpi=150)
         err.print(f"curves: {file}")
     if log:
-        run_tables.log_comparison(found, compared.frame, drawn, page)
+        run_tables.log_comparison(found, compared.table(), drawn, page)
         logged = "table, curves and page" if page else "table and curves"
         err.print(f"{logged}: under compare/ of {counted(len(found), 'run')}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,10 @@ def list_runs(selection: Selection, state: str | None, limit: int, style: str) -
         echo(selection.hidden() or "no runs yet; try: mlflow run . -e adapter -P name=john")
         return
     table = run_details.overview(found)
-    show_table(table if style in ("json", "csv") else _for_people(table), style)
+    shown = Table(frame=table) if style in ("json", "csv") else _for_people(table)
+    values = [run.data.metrics.get(metric) for run, metric in zip(found, table["metric"], strict=True)]
+    nan = [(place, "value") for place, value in enumerate(values) if value is not None and value != value]
+    show_table(replace(shown, not_numbers=nan), style)
     if style == "table" and len(found) == limit:
         console(stderr=True).print(f"the {limit} newest; more with --limit")
 

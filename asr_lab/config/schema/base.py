@@ -38,7 +38,7 @@ SomeShare = Annotated[float, Field(gt=0, le=1)]
 class Run(Section):
     """Name, seed and registration of the run."""
 
-    name: str = ""
+    name: str = Field(default="", max_length=200)
     """First part of the run's name in MLflow; empty: the model's name."""
     seed: int = 0
     """Seed of weights, data order and augmentation."""

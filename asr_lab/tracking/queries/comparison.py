@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from asr_lab.errors import AsrLabError, listing
+from asr_lab.metrics.catalog import Format
 from asr_lab.metrics.ratios import rate_of
 from asr_lab.reports.numbers import format_metric, format_value
 from asr_lab.reports.table import Table
@@ -42,6 +43,8 @@ class Comparison:
     """Metric -> index of the best row."""
     sentences: Sequence[str] = ()
     evidence: Evidence | None = None
+    not_numbers: Collection[tuple[Any, str]] = ()
+    """(Index, metric) of values that are NaN; other gaps were not measured."""
 
     def ranked(self) -> list[Run]:
         """Return the runs in the order of the table."""
@@ -50,7 +53,8 @@ class Comparison:
 
     def table(self) -> Table:
         """Return the table with one number per column."""
-        return Table(frame=self.frame, best=self.best, formats={"difference": "change", "p": "p"})
+        formats: dict[str, Format] = {"difference": "change", "p": "p"}
+        return Table(frame=self.frame, best=self.best, formats=formats, not_numbers=self.not_numbers)
 
     def summary_table(self) -> Table:
         """Return the table with intervals and standard deviations beside their values."""
@@ -64,7 +68,7 @@ class Comparison:
             texts = [f"{low:+.1%} to {high:+.1%}" if low == low else "-" for low, high in bounds]
             frame.insert(list(frame).index("difference") + 1, "95 % interval", texts)
             frame["p"] = [format_value(p, "p") for p in frame["p"].tolist()]
-        return Table(frame=frame, best=self.best, formats={"difference": "change"})
+        return Table(frame=frame, best=self.best, formats={"difference": "change"}, not_numbers=self.not_numbers)
 
 
 def _with_spread(column: str, value: float, spread: float) -> str:
@@ -101,11 +105,12 @@ def _compare_methods(runs: Sequence[Run], metric: str) -> Comparison:
     best, reasons = run_tables.best_of(frame, runs)
     decides = metric or run_tables.deciding_metric(runs)
     sentences = [*_best_sentences(frame, best), *reasons]
-    return Comparison(runs=runs, metric=decides, frame=frame, best=best, sentences=sentences)
+    nan = run_tables.not_numbers(runs)
+    return Comparison(runs=runs, metric=decides, frame=frame, best=best, sentences=sentences, not_numbers=nan)
 
 
 def _compare_groups(runs: Sequence[Run], by: Sequence[str], decides: str) -> Comparison:
-    frame, within, fewer = run_tables.grouped(runs, by, decides)
+    frame, within, fewer, nan = run_tables.grouped(runs, by, decides)
     best, reasons = run_tables.best_of(frame, runs)
     named = {column: ", ".join(f"{key}={frame.loc[row, key]}" for key in by) for column, row in best.items()}
     sentences = [f"best mean {column}: {name}" for column, name in named.items()] + reasons
@@ -113,7 +118,7 @@ def _compare_groups(runs: Sequence[Run], by: Sequence[str], decides: str) -> Com
         sentences.append(f"runs of one group differ in more than the seed: {listing(within, 6)}")
     if fewer:
         sentences.append(f"means of fewer than n runs: {listing(fewer, 4)}")
-    return Comparison(runs=runs, metric=decides, frame=frame, best=best, sentences=sentences)
+    return Comparison(runs=runs, metric=decides, frame=frame, best=best, sentences=sentences, not_numbers=nan)
 
 
 def _compare_runs(
@@ -122,7 +127,8 @@ def _compare_runs(
     frame = run_tables.comparison(runs, decides)
     best, reasons = run_tables.best_of(frame, runs)
     sentences = [*_best_sentences(frame, best), *reasons, *_without_metric(runs, decides)]
-    compared = Comparison(runs=runs, metric=decides, frame=frame, best=best, sentences=sentences)
+    nan = run_tables.not_numbers(runs)
+    compared = Comparison(runs=runs, metric=decides, frame=frame, best=best, sentences=sentences, not_numbers=nan)
     having = [run for run in runs if decides in run.data.metrics]
     testable = bool(rate_of(decides)) and 1 < len(having) <= _MOST_TESTED and decides in best
     if not vs and not (vs is None and testable):

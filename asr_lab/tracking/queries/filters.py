@@ -54,16 +54,17 @@ def quoted(text: str) -> str:
     return f'"{text}"' if "'" in text else f"'{text}'"
 
 
-def named(name: str) -> str:
-    """Return the filter for an exact run name; it may match more if the name has both kinds of quotes."""
-    if "'" in name and '"' in name:
-        return f"attributes.run_name ILIKE '{''.join(sign if _is_plain(sign) else '%' for sign in name)}'"
-    return f"attributes.run_name = {quoted(name)}"
+def equals(column: str, text: str) -> str:
+    """Return the filter for an exact value; it may match more if the value has both kinds of quotes."""
+    if "'" in text and '"' in text:
+        return f"{column} ILIKE '{''.join(sign if _is_plain(sign) else '%' for sign in text)}'"
+    return f"{column} = {quoted(text)}"
 
 
 def like(pattern: str) -> str:
     """Convert a glob or a plain part of a name to an ILIKE pattern; special characters become wildcards."""
-    text = re.sub(r"\[[^\]]*\]", "?", pattern) if is_glob(pattern) else f"*{pattern}*"
+    anywhere = re.sub(r"\[[^]]*.?", "*", pattern)
+    text = pattern if is_glob(pattern) and "[" not in pattern else f"*{anywhere}*"
     return "".join("%" if sign == "*" else sign if _is_plain(sign) else "%" for sign in text.replace("?", "_"))
 
 
@@ -78,6 +79,11 @@ def is_glob(pattern: str) -> bool:
 
 
 def is_like(pattern: str, *names: str | None) -> bool:
-    """Return whether a name matches the glob or contains the plain part; case-insensitive."""
-    glob = pattern.lower() if is_glob(pattern) else f"*{pattern.lower()}*"
-    return not pattern or any(fnmatch.fnmatchcase((name or "").lower(), glob) for name in names)
+    """Return whether a name matches the glob or contains the plain part; case-insensitive.
+
+    What may be a set of characters, as `[x]`, may be a part too: a name as it is printed is a pattern for itself.
+    """
+    plain, lower = pattern.lower(), [(name or "").lower() for name in names]
+    if not is_glob(pattern) or ("[" in pattern and any(plain in name for name in lower)):
+        return any(plain in name for name in lower)
+    return any(fnmatch.fnmatchcase(name, plain) for name in lower)

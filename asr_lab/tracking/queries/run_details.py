@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from math import isfinite
 from typing import Any
 
 import pandas as pd
@@ -11,9 +12,12 @@ from mlflow.entities import Run
 
 from asr_lab.families import FAMILIES, config_class, deciding
 from asr_lab.metrics.catalog import direction
+from asr_lab.reports.numbers import not_finite
 from asr_lab.system import processes
 from asr_lab.system.times import local_time
 from asr_lab.tracking.artifacts import folder_size, local_folder
+from asr_lab.tracking.queries.filters import equals
+from asr_lab.tracking.queries.runs import metrics_of
 from asr_lab.tracking.run_index import read_registrations
 from asr_lab.tracking.store import client
 from asr_lab.tracking.tags import (
@@ -52,7 +56,7 @@ def overview(runs: Sequence[Run]) -> pd.DataFrame:
                 "started": local_time(run.info.start_time, "T"),
                 "seconds": round(seconds(run), 1),
                 "metric": metric,
-                "value": run.data.metrics.get(metric),
+                "value": metrics_of(run).get(metric),
                 "marks": ", ".join([*_marks(run), *versions.get(run.info.run_id, ())]),
                 "bytes": size_on_disk(run),
             }
@@ -106,7 +110,7 @@ def details(run: Run) -> dict[str, dict[str, Any]]:
     """Return the sections of `asr-lab show`: about, differences from the defaults, configuration, metrics, lineage
     (data, base, parent, children, models and runs based on them), and origin.
     """
-    tags, metrics = run.data.tags, run.data.metrics
+    tags, metrics = run.data.tags, metrics_of(run)
     config = {key: value for key, value in sorted(run.data.params.items()) if "." in key}
     took = seconds(run)
     about = {"state": state(run), "started": local_time(run.info.start_time, "T")}
@@ -115,7 +119,7 @@ def details(run: Run) -> dict[str, dict[str, Any]]:
         "about": about | _own(tags, _ABOUT),
         "differs": differing(run),
         "config": config,
-        "metrics": {name: None if value != value else value for name, value in sorted(metrics.items())},
+        "metrics": {name: value if isfinite(value) else not_finite(value) for name, value in sorted(metrics.items())},
         "lineage": _data(run) | _own(tags, ("base",)) | relatives(run),
         "origin": _own(tags, ("command", "git_sha", "dirty", "versions", "hardware")),
     }
@@ -171,7 +175,8 @@ def relatives(run: Run) -> dict[str, str]:
     if versions:
         found["registered"] = ", ".join(versions)
     bases = [f"models:/{version.split('@')[0]}" for version in versions]
-    if used := [other for base in bases for other in runs.find(where=f"tags.`{BASE}` = '{base}'")]:
+    based = [other for base in bases for other in runs.find(where=equals(f"tags.`{BASE}`", base))]
+    if used := [other for other in based if other.data.tags[BASE] in bases]:
         found["base of"] = _counted(used)
     return found
 
@@ -186,6 +191,7 @@ def _counted(runs: Sequence[Run]) -> str:
 def best_point(points: Sequence[float], metric: str) -> int:
     """Return the position of the best value of a curve; the last if the metric has no direction."""
     side = direction(metric)
-    if side == "neither" or not points:
+    finite = [place for place, value in enumerate(points) if isfinite(value)]
+    if side == "neither" or not finite:
         return len(points) - 1
-    return (min if side == "lower" else max)(range(len(points)), key=points.__getitem__)
+    return (min if side == "lower" else max)(finite, key=points.__getitem__)

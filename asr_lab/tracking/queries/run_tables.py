@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
+import numpy as np
 import pandas as pd
 from mlflow.entities import Run
 
@@ -12,7 +13,8 @@ from asr_lab.config.identity import NOT_IDENTITY
 from asr_lab.errors import AsrLabError, listing, nearest
 from asr_lab.families import deciding, makes_adapters, shown
 from asr_lab.metrics.catalog import direction
-from asr_lab.reports.table import csv_text
+from asr_lab.reports.table import Table
+from asr_lab.tracking.queries.runs import metrics_of
 from asr_lab.tracking.store import client, explain_store_errors
 from asr_lab.tracking.tags import DATA, FAMILY, KIND, TEXT
 
@@ -73,7 +75,7 @@ def comparison(runs: Sequence[Run], decides: str) -> pd.DataFrame:
         if several_families:
             row["family"] = family_of(run)
         row |= {name: run.data.params.get(name, "") for name in differing}
-        row |= {name: run.data.metrics.get(name) for name in metrics}
+        row |= {name: metrics_of(run).get(name) for name in metrics}
         rows.append(row)
     return _ranked(pd.DataFrame(rows, index=[run.info.run_id for run in runs]), decides)
 
@@ -84,11 +86,15 @@ def _ranked(table: pd.DataFrame, decides: str) -> pd.DataFrame:
     return table.sort_values(decides, ascending=direction(decides) != "higher", na_position="last", kind="stable")
 
 
-def grouped(runs: Sequence[Run], by: Sequence[str], decides: str) -> tuple[pd.DataFrame, list[str], list[str]]:
+Groups: TypeAlias = tuple[pd.DataFrame, list[str], list[str], set[tuple[int, str]]]
+
+
+def grouped(runs: Sequence[Run], by: Sequence[str], decides: str) -> Groups:
     """Return one row per combination of the parameters `by`: `n` runs, mean and standard deviation (`..._std`).
 
-    Also return the parameters other than the seed that differ within a group, and the means of fewer than `n` runs.
-    Raises `AsrLabError` for a parameter that no run has.
+    Also return the parameters other than the seed that differ within a group, the means of fewer than `n` runs, and
+    the means, (index, metric), that are NaN because one of a run is. Raises `AsrLabError` for a parameter that no run
+    has.
     """
     known = {key for run in runs for key in run.data.params}
     for key in by:
@@ -101,17 +107,21 @@ def grouped(runs: Sequence[Run], by: Sequence[str], decides: str) -> tuple[pd.Da
     groups: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
         groups.setdefault(tuple(run.data.params.get(key, "") for key in by), []).append(run)
-    rows, fewer = [], []
+    rows, fewer, measured = [], [], list[list[str]]()
     for values, members in groups.items():
         row: dict[str, Any] = dict(zip(by, values, strict=True)) | {"n": len(members)}
+        measured.append([])
         for name in shown_metrics(runs, decides):
-            figures = pd.Series([run.data.metrics[name] for run in members if name in run.data.metrics], dtype=float)
-            row |= {name: figures.mean(), name + STD: figures.std(ddof=1)}
+            figures = pd.Series([metrics_of(run)[name] for run in members if name in run.data.metrics], dtype=float)
+            row |= {name: figures.mean(skipna=False), name + STD: figures.std(ddof=1, skipna=False)}
+            if len(figures):
+                measured[-1].append(name)
             if 0 < len(figures) < len(members):
                 fewer.append(f"{name} of {', '.join(values)} ({len(figures)} of {len(members)})")
         rows.append(row)
     within = {key for members in groups.values() for key in differing_params(members)}
-    return _ranked(pd.DataFrame(rows), decides), sorted(within - {SEED, *by}), fewer
+    nan = {(place, name) for place, row in enumerate(rows) for name in measured[place] if pd.isna(row[name])}
+    return _ranked(pd.DataFrame(rows), decides), sorted(within - {SEED, *by}), fewer, nan
 
 
 _COSTS = (
@@ -130,7 +140,7 @@ _COSTS = (
 def methods(runs: Sequence[Run]) -> pd.DataFrame:
     """Return one row per run: training method (scratch, fine-tune, adapter), error rates, and costs."""
     rows = [
-        {"run": run.info.run_name, "way": _method(run), **{name: run.data.metrics.get(name) for name in _COSTS}}
+        {"run": run.info.run_name, "way": _method(run), **{name: metrics_of(run).get(name) for name in _COSTS}}
         for run in runs
     ]
     return pd.DataFrame(rows, index=[run.info.run_id for run in runs])
@@ -163,13 +173,21 @@ def best_of(table: pd.DataFrame, runs: Sequence[Run]) -> tuple[dict[str, Any], l
     reasons: dict[str, str] = {}
     for column in table.columns:
         side = direction(column)
-        if side == "neither" or not pd.api.types.is_numeric_dtype(table[column]) or table[column].isna().all():
+        if side == "neither" or not pd.api.types.is_numeric_dtype(table[column]):
+            continue
+        finite = table[column][np.isfinite(table[column].astype(float))]
+        if finite.empty:
             continue
         if reason := not_comparable(runs, column):
             reasons.setdefault(reason.partition(":")[0], reason)
             continue
-        best[column] = table[column].idxmin() if side == "lower" else table[column].idxmax()
+        best[column] = finite.idxmin() if side == "lower" else finite.idxmax()
     return best, list(reasons.values())
+
+
+def not_numbers(runs: Sequence[Run]) -> set[tuple[str, str]]:
+    """Return (run id, metric) of the metrics whose value is NaN, which a table of figures takes for a gap."""
+    return {(run.info.run_id, name) for run in runs for name, value in run.data.metrics.items() if value != value}
 
 
 def curves(runs: Sequence[Run], metrics: Sequence[str]) -> pd.DataFrame:
@@ -192,12 +210,12 @@ def curves(runs: Sequence[Run], metrics: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["run", "metric", "step", "seconds", "value"])
 
 
-def log_comparison(runs: Sequence[Run], table: pd.DataFrame, figure: Any, page: str) -> None:
+def log_comparison(runs: Sequence[Run], table: Table, figure: Any, page: str) -> None:
     """Log a comparison's table, figure and page (if any) to each run, under `compare/`."""
     tracking = client()
     with explain_store_errors("the comparison cannot be logged to its runs"):
         for run in runs:
-            tracking.log_text(run.info.run_id, csv_text(table), "compare/table.csv")
+            tracking.log_text(run.info.run_id, table.csv(), "compare/table.csv")
             tracking.log_figure(run.info.run_id, figure, "compare/curves.png")
             if page:
                 tracking.log_text(run.info.run_id, page, "compare/comparison.html")
