@@ -86,6 +86,8 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except AsrLabError as error:
             raise click.ClickException(visible(str(error))) from error
+        except click.UsageError as error:
+            raise click.UsageError(visible(error.format_message()), error.ctx) from error
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
         except Exception as error:

@@ -16,7 +16,7 @@ from asr_lab.config.load import keys, parse_overrides, parse_words, read_yaml, r
 from asr_lab.config.schema import ALIASES
 from asr_lab.errors import AsrLabError
 from asr_lab.families import config_class
-from asr_lab.system.terminal import Console, visible
+from asr_lab.system.terminal import Console, one_line
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,8 +34,8 @@ def console(*, stderr: bool = False, width: int | None = None) -> Console:
 
 
 def echo(text: str, *, err: bool = False) -> None:
-    """Print a text; what a terminal would act on in it is shown."""
-    click.echo(visible(text), err=err)
+    """Print a line; line breaks and what a terminal would act on in it are shown."""
+    click.echo(one_line(text), err=err)
 
 
 def print_where_to_look(out: Console, run_id: str, width: int = 5) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -182,7 +183,7 @@ def load(path: Path | None, overrides: Mapping[str, Any], *recipes: str) -> Any:
         raise AsrLabError(
             f"this config is for the recipe {named!r}, not {' or '.join(map(repr, recipes))}",
             where=where,
-            next_command=f"asr-lab {family.command} {option}{path}",
+            next_command=f"asr-lab {family.command} {option}{shlex.quote(str(path))}",
         )
     known = {**ALIASES, **family.aliases}
     renamed = {known.get(key, key): value for key, value in overrides.items()}
@@ -262,4 +263,12 @@ def _explain(kind: type[BaseModel], problem: Any) -> str:
         problem["input"], str | None
     )
     advice = "; a text that YAML reads as something else stands in quotes" if unquoted else ""
-    return f"{key}: {message[0].lower()}{message[1:]}, not {problem['input']!r}" + advice
+    return f"{key}: {message[0].lower()}{message[1:]}, not {_brief(problem['input'])}" + advice
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+
+
+_LONGEST_SHOWN = 200  # characters of a value in a message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -153,13 +154,13 @@ def export(name: str, to: Path, folder: Path, plain: bool, data: str | None, ove
     if not data:
         raise AsrLabError(
             f"{found.adapter_name} is residual: a plain one has to learn it on the person's audio",
-            next_command=f"asr-lab adapters export {name} {to} --plain --data MANIFEST",
+            next_command=f"asr-lab adapters export {name} {shlex.quote(str(to))} --plain --data MANIFEST",
         )
     if not found.base:
         raise AsrLabError(
             f"{found.adapter_name} does not say which base it belongs to, and cannot speak without one",
             where=str(file),
-            next_command=f"asr-lab adapters import {file} --base models:/deepspeech2@champion --overwrite",
+            next_command=f"asr-lab adapters import {shlex.quote(str(file))} --base models:/NAME@champion --overwrite",
         )
     from asr_lab.recipes.adaptation.adapter_files import as_plain
     from asr_lab.recipes.adaptation.plan import load_base

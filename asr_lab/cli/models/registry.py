@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,7 @@ def register(run: str | None, best: str | None, pattern: str, family: str, name:
     version = whole or registry.register_run(chosen.info.run_id, name)
     echo(f"{chosen.info.run_name} is {registry.uri_of(version)}")
     if registry.CHAMPION not in (registry.aliases_of(version)):
-        echo(f"  to make it the champion: asr-lab promote {version.name}/{version.version}")
+        echo(f"  to make it the champion: asr-lab promote {shlex.quote(f'{version.name}/{version.version}')}")
     if merged and not whole:
         echo("  --merged changes nothing: its model is a plain one already", err=True)
     if not whole and (base := _folder_of_base(chosen)):

@@ -106,7 +106,7 @@ def _write(compared: Comparison, style: str, out: Path | None, page: str) -> Non
     if style == "table":
         tables.show(compared.summary_table(), style)
         for line in compared.sentences:
-            console().print(line)
+            console().say("{}", line)
         return
     table = compared.table() if style in ("json", "csv") else compared.summary_table()
     text = page if style == "html" else table.text(style)

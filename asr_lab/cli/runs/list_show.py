@@ -14,6 +14,7 @@ import pandas as pd
 from asr_lab.cli.options import console, echo, format_option
 from asr_lab.cli.runs.filter_options import Selection, selection_options
 from asr_lab.cli.tables import show as show_table
+from asr_lab.cli.tables import write
 from asr_lab.errors import AsrLabError
 from asr_lab.reports.numbers import format_metric, format_value
 from asr_lab.reports.table import Table
@@ -87,7 +88,7 @@ def show(run: str, style: str) -> None:
     sections = run_details.details(found)
     if style == "json":
         head = {"run": found.info.run_name, "id": found.info.run_id}
-        echo(json.dumps(head | sections, ensure_ascii=False, indent=2))
+        write(json.dumps(head | sections, ensure_ascii=False, indent=2))
         return
     about = sections["about"]
     about["started"] = about["started"].replace("T", " ")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import click
 
 from asr_lab.cli.options import TAKES_CONFIG_KEYS, Finite, config_keys, console, format_option, overrides_option
@@ -64,7 +66,7 @@ def reproduce(
         raise AsrLabError(
             f"{listing(changed)}: not what the run had",
             allowed="the same data, or --anyway",
-            next_command=f"asr-lab reproduce {run} data.train=PATH, where they have moved",
+            next_command=f"asr-lab reproduce {shlex.quote(run)} data.train=PATH, where they have moved",
         )
     if tolerance is None:
         tolerance = _USUAL_TOLERANCE if len(differing) else 0.0

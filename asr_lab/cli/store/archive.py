@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import click
 
 from asr_lab.cli.options import echo
@@ -88,4 +90,4 @@ def restore(names: tuple[str, ...]) -> None:
         echo(f"{done.name} ({done.run_id[:8]}) {done.how}")
         for registered in done.registered:
             model = registered.split("/")[0]
-            echo(f"  it was registered as {registered}; asr-lab register {done.run_id[:8]} --name {model}")
+            echo(f"  it was registered as {registered}; asr-lab register {done.run_id[:8]} --name {shlex.quote(model)}")

@@ -151,7 +151,7 @@ def _question(planned: CleanupPlan, action: Action) -> str:
 def _report(planned: CleanupPlan, left: list[PlannedRun], action: Action, *, rows: bool) -> None:
     out = console(stderr=True)
     for line in left:
-        out.print(f"left alone: {line.record.name}, {line.why}")
+        out.say("left alone: {}, {}", line.record.name, line.why)
     out.print(f"{counted(len(planned.going) - len(left), 'run')} {_VERBS[action]}")
     if action == "purge" and not rows:
         warn_hidden_rows()

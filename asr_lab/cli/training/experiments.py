@@ -106,7 +106,7 @@ def _show_part(content: Content, out: Console) -> None:
             show(content, "table")
         return
     for line in _labelled(content) if isinstance(content, Mapping) else content:
-        out.print(f"  {line}")
+        out.say("  {}", line)
 
 
 def _labelled(rows: Mapping[str, Any]) -> list[str]:

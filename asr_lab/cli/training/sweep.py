@@ -137,7 +137,7 @@ def _tell(result: SweepResult, out: Console, *, retrain: bool) -> None:
     show(Table(frame=table, best=dict.fromkeys(result.plan.objective.metrics[:1], table.index[0])), "table")
     out.say("[bold]{}[/]", result.run_name)
     for line in result.sentences():
-        out.print(f"  {line}")
+        out.say("  {}", line)
     out.print(f"  {'best':11} {result.file}")
     if not retrain:
         out.print(f"  {'run it':11} {result.command}")

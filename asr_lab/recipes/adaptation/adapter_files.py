@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -68,7 +69,7 @@ def register(info: AdapterInfo, file: Path, tracker: Tracker) -> str:
         raise AsrLabError(
             f"{info.adapter_name} does not say which registered base it belongs to",
             where=str(file),
-            next_command=f"asr-lab adapters import {file} --base models:/deepspeech2@champion --register",
+            next_command=f"asr-lab adapters import {shlex.quote(str(file))} --base models:/NAME@champion --register",
         )
     digest = manifest.file_digest(file)
     spec = describe(

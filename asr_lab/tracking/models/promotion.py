@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -134,7 +135,9 @@ def assess(version: ModelVersion, alias: str, *, margin: float = 0.0, score: Sco
     if champion is None:
         return Verdict(candidate_uri, "", True, f"{version.name} has no @{alias} to compare with")
     if _uri(champion) == candidate_uri:
-        raise AsrLabError(f"{candidate_uri} is @{alias} already", next_command=f"asr-lab promote {version.name}/N")
+        raise AsrLabError(
+            f"{candidate_uri} is @{alias} already", next_command=f"asr-lab promote {shlex.quote(version.name)}/N"
+        )
     new, old = (score(version), score(champion)) if score else _own_scores(version, champion)
     aligned = significance.pair(old.table, old.run, new.table, new.run, new.split)
     rate = "error_f1" if "true_rejects" in old.table else "wer"
@@ -192,7 +195,7 @@ def _own_scores(version: ModelVersion, champion: ModelVersion) -> tuple[Scored, 
     raise AsrLabError(
         f"{_uri(version)} and {_uri(champion)} cannot be compared: {why}",
         allowed="--data MANIFEST, on which both are scored now",
-        next_command=f"asr-lab promote {version.name}/{version.version} --data MANIFEST",
+        next_command=f"asr-lab promote {shlex.quote(f'{version.name}/{version.version}')} --data MANIFEST",
     )
 
 
@@ -222,7 +225,7 @@ def promote(version: ModelVersion, alias: str, verdict: Verdict) -> None:
         raise AsrLabError(
             f"@{alias} went to {_uri(now) if now else 'no version'} while {_uri(version)} was compared with "
             f"{verdict.champion or 'none'}",
-            next_command=f"asr-lab promote {version.name}/{version.version}",
+            next_command=f"asr-lab promote {shlex.quote(f'{version.name}/{version.version}')}",
         )
     with explain_store_errors("the alias cannot be moved"):
         client.set_registered_model_alias(version.name, alias, version.version)

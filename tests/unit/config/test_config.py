@@ -87,7 +87,7 @@ def test_numbers_are_finite(number, tmp_path):
 
 
 def test_a_text_that_no_store_can_keep_is_refused():
-    with pytest.raises(AsrLabError, match="(?i)unicode|UTF-8"):
+    with pytest.raises(AsrLabError, match=r"(?i)unicode|UTF-8"):
         load(None, {"run.name": "x\udcff", "data.test": "y\udcff"}, "deepspeech2")
 
 
