@@ -113,7 +113,7 @@ def details(run: Run) -> dict[str, dict[str, Any]]:
     tags, metrics = run.data.tags, metrics_of(run)
     config = {key: value for key, value in sorted(run.data.params.items()) if "." in key}
     took = seconds(run)
-    about = {"state": state(run), "started": local_time(run.info.start_time, "T")}
+    about: dict[str, Any] = {"state": state(run), "started": local_time(run.info.start_time, "T")}
     about |= {"took": None if took != took else round(took, 1), "bytes": size_on_disk(run)}
     return {
         "about": about | _own(tags, _ABOUT),
