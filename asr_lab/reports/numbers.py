@@ -36,6 +36,11 @@ def not_finite(value: float) -> str:
     return "NaN" if math.isnan(value) else str(float(value))
 
 
+def format_logged(name: str, value: float) -> str:
+    """The figure of a metric that was logged, so that NaN is no gap."""
+    return format_metric(name, value) if math.isfinite(value) else not_finite(value)
+
+
 def format_metric(name: str, value: object) -> str:
     """The figure of a metric as the catalog has it written."""
     return format_value(value, format_of(name))

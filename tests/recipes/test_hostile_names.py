@@ -1,10 +1,13 @@
 """Names that are markup, formulas, quotes, wildcards or commands of a terminal, through the commands as a user runs
 them: they are shown as they are, found by themselves, and do nothing."""
 
+import csv
 import io
 import json
 import math
 import re
+import shutil
+from dataclasses import replace
 
 import mlflow
 import pandas as pd
@@ -12,10 +15,12 @@ import pytest
 from conftest import make_corpus, ok, refused, run
 from empty_store import empty_store
 from made import client, made_run
+from outages import spec
 
 from asr_lab.metrics import error_rates
 from asr_lab.reports.markdown import code_span
 from asr_lab.system.terminal import one_line, visible
+from asr_lab.tracking.tracker import MlflowTracker
 
 NAMES = [
     *("x[/bold]", "[x] y", "[red]x", "p%_q\\`z", "a'b\"c", "<img src=x onerror=alert(1)>|", "=1+1", "007", "[", "no"),
@@ -202,3 +207,43 @@ def test_a_training_with_a_hostile_name_is_recorded_as_it_is_called(store):
     assert card.startswith(r"# m\|\`x")
     assert code_span(made["run"]) in card
     assert calm(ok("show", made["run"])).startswith(made["run"])
+
+
+FILE = "[red]x[/]|`$_\x1b[2J\u202e"
+
+
+@pytest.mark.slow
+def test_files_with_hostile_names(at_home, home, tmp_path):
+    audio = tmp_path / f"{FILE}.wav"
+    audio.parent.mkdir()  # there is a slash in the name
+    shutil.copy(next((home / "corpus" / "audio").glob("*.wav")), audio)
+    said = calm(ok("transcribe", audio, audio))
+    assert all(line.startswith(f"{one_line(audio)}: ") for line in said.splitlines())
+    (row,) = (json.loads(line) for line in calm(ok("transcribe", audio, "--json")).splitlines())
+    assert row["file"] == str(audio)
+    broken = audio.with_name(f"broken{audio.name}")
+    broken.write_bytes(b"RIFF")
+    assert one_line(broken) in calm(refused("transcribe", broken))
+    table = tmp_path / f"{FILE}.csv"
+    with table.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("audio", "text", "speaker"), (str(audio), "abba [cab]", FILE)])
+    out = tmp_path / "out" / FILE
+    assert one_line(out) in calm(ok("data", "import", "csv", table, out))
+    manifest = next(out.glob("*.jsonl.gz"))
+    for command in (["data", "stats", manifest], ["data", "check", manifest, manifest]):
+        calm(ok(*command))
+    model = ["--model", "models:/deepspeech2@champion", "--data", manifest]
+    assert one_line(manifest) in calm(run("evaluate", *model, "evaluate.split=[x]", "--dry-run").output)
+    calm(run("evaluate", *model).output)
+
+
+def test_pending_runs_with_hostile_names(store):
+    name = "[red]x[/]|\x1b[2J"
+    with MlflowTracker(offline=True).start(replace(spec(), name=name)) as made:
+        made.metrics({"val/wer": 0.5})
+        made.note(f"by {code_span(name)}")
+    assert one_line(name) in calm(ok("sync", "--dry-run"))
+    result = run("sync", "--drop", made.name)
+    assert f"throw away what waits of {one_line(made.name)}?" in calm(result.output)
+    assert one_line(name) in calm(ok("sync"))
+    assert calm(ok("show", "x[/]")).startswith(one_line(name))

@@ -16,7 +16,7 @@ from asr_lab.cli.runs.filter_options import Selection, selection_options
 from asr_lab.cli.tables import show as show_table
 from asr_lab.cli.tables import write
 from asr_lab.errors import AsrLabError
-from asr_lab.reports.numbers import format_metric, format_value
+from asr_lab.reports.numbers import format_logged, format_metric, format_value
 from asr_lab.reports.table import Table
 from asr_lab.units import ago, hms, megabytes
 
@@ -129,6 +129,6 @@ def _curves(run: Run) -> dict[str, str]:
         if len(values) > 1:
             best = run_details.best_point(values, name)
             step = points.sort_values("step")["step"].tolist()[best]
-            first, last, top = (format_metric(name, values[place]) for place in (0, -1, best))
+            first, last, top = (format_logged(name, values[place]) for place in (0, -1, best))
             drawn[name] = f"{sparkline(values)}  {first} -> {last}, best {top} at step {step}"
     return drawn

@@ -15,7 +15,8 @@ from mlflow.exceptions import MlflowException
 
 from asr_lab.families import FAMILIES, ModelCard
 from asr_lab.reports.markdown import code_span, escape_markdown
-from asr_lab.reports.numbers import format_metric
+from asr_lab.reports.numbers import format_logged, format_metric
+from asr_lab.tracking.queries.runs import metrics_of
 from asr_lab.tracking.tags import BASE, DIRTY, FAMILY, LICENSE
 from asr_lab.units import hms
 
@@ -51,8 +52,8 @@ def card(client: MlflowClient, run: Run, name: str) -> str:
         *_data(run),
         "## Figures",
         about.scoring.format_map(_Tags(tags)),
-        *_figures(about.figures, run.data.metrics),
-        *_slices(run.data.metrics),
+        *_figures(about.figures, metrics_of(run)),
+        *_slices(metrics_of(run)),
         "## Origin",
         f"- command: {code_span(tags.get('asr_lab.command', _NOT_SAID))}",
         f"- code: {tags.get('asr_lab.git_sha', _NOT_SAID)}"
@@ -103,7 +104,7 @@ def _figures(names: Iterable[str], metrics: dict[str, float]) -> Iterable[str]:
         if name not in metrics:
             continue
         low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
-        written = [format_metric(name, value) for value in (metrics[name], low, high)]
+        written = [format_logged(name, metrics[name]), *(format_metric(name, bound) for bound in (low, high))]
         interval = f" (95 % interval {written[1]} to {written[2]})" if low is not None and high is not None else ""
         yield f"- {name}: {written[0]}{interval}"
 
@@ -112,6 +113,7 @@ def _slices(metrics: dict[str, float]) -> Iterable[str]:
     # no metrics of single speakers, for privacy
     names = (name for name in sorted(metrics) if "/wer_by_" in name and "_by_speaker/" not in name)
     sliced = {name: metrics[name] for name in names if name.count("/") == 2}
-    shown = [f"- {escape_markdown(name)}: {value:.1%}" for name, value in list(sliced.items())[:_MOST_SLICES]]
+    some = list(sliced.items())[:_MOST_SLICES]
+    shown = [f"- {escape_markdown(name)}: {format_logged(name, value)}" for name, value in some]
     more = len(sliced) - len(shown)
     return ["### Slices", *shown, *([f"- and {more} more, in the run"] if more else [])] if shown else []
