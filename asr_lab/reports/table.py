@@ -121,8 +121,8 @@ class Table:
         """The values; `NaN`, `inf` and `-inf` as texts, since JSON has none of them and CSV takes NaN for a gap."""
         frame = self.frame.copy()
         for name in frame.select_dtypes("floating").columns:
-            nan = [(label, name) in self.not_numbers for label in frame.index]
-            odd = [known or math.isinf(value) for known, value in zip(nan, frame[name], strict=True)]
+            nan = {label for label, column in self.not_numbers if column == name}
+            odd = [label in nan or math.isinf(value) for label, value in frame[name].items()]
             if any(odd):
                 frame[name] = frame[name].astype(object).mask(odd, frame[name].map(not_finite))
         return frame
@@ -130,10 +130,10 @@ class Table:
     def _cells(self) -> dict[str, list[str]]:
         """Column -> the text of its cells."""
         cells = {str(name): self._column(str(name), self.frame[name].tolist()) for name in self.frame.columns}
-        for place, label in enumerate(self.frame.index):
-            for name in cells:
-                if (label, name) in self.not_numbers:
-                    cells[name][place] = "NaN"
+        places = {label: place for place, label in enumerate(self.frame.index)}
+        for label, name in self.not_numbers:
+            if label in places and name in cells:
+                cells[name][places[label]] = "NaN"
         return cells
 
     def _column(self, name: str, values: list[Any]) -> list[str]:
@@ -181,7 +181,7 @@ def csv_text(frame: pd.DataFrame) -> str:
     return visible(str(frame.rename(columns=_no_formula).map(_no_formula).to_csv(index=False)))
 
 
-_FORMULA = re.compile(r"[=+\-@\t\r].")
+_FORMULA = re.compile(r"[=+\-@\t\r].", re.DOTALL)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?%?|[+-]?(inf|nan)", re.IGNORECASE)
 
 

@@ -233,8 +233,7 @@ def test_files_with_hostile_names(at_home, home, tmp_path):
     for command in (["data", "stats", manifest], ["data", "check", manifest, manifest]):
         calm(ok(*command))
     model = ["--model", "models:/deepspeech2@champion", "--data", manifest]
-    assert one_line(manifest) in calm(run("evaluate", *model, "evaluate.split=[x]", "--dry-run").output)
-    calm(run("evaluate", *model).output)
+    assert "test/wer" in calm(ok("evaluate", *model))
 
 
 def test_pending_runs_with_hostile_names(store):
