@@ -22,7 +22,7 @@ class AsrLabError(Exception):
 
     def __str__(self) -> str:
         lines = [self.what]
-        labelled = (("where", self.where), ("allowed", self.allowed), ("hint", self.hint))
+        labelled = (("where", self.where.replace("\n", "\\n")), ("allowed", self.allowed), ("hint", self.hint))
         lines += [f"  {label}: {text}" for label, text in labelled if text]
         if self.next_command:
             lines.append(f"  try: {self.next_command}")
@@ -45,7 +45,7 @@ def nearest(name: str, valid: Iterable[str]) -> str:
 
 def listing(names: Iterable[object], limit: int = 12) -> str:
     """Format names for a message: `a, b, c and 5 more`."""
-    shown = [str(name) for name in names]
+    shown = [str(name).replace("\n", "\\n") for name in names]
     rest = len(shown) - limit
     return ", ".join(shown[:limit]) + (f" and {rest} more" if rest > 0 else "")
 

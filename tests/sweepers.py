@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 
 import yaml
-from rich.console import Console
 
 from asr_lab.config.load import load
 from asr_lab.interfaces.in_memory import FolderStore
@@ -25,6 +24,7 @@ from asr_lab.sweeps import sweep as sweeping
 from asr_lab.sweeps.worker import Backends
 from asr_lab.system import processes
 from asr_lab.system.files import write_text
+from asr_lab.system.terminal import Console
 from asr_lab.tracking.tracker import MlflowTracker
 
 SWEEP = {

@@ -14,6 +14,7 @@ from asr_lab import __version__
 from asr_lab.errors import AsrLabError, nearest
 from asr_lab.system import libraries
 from asr_lab.system.stopping import Terminated, ending_quietly
+from asr_lab.system.terminal import visible
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("asr_lab.cli.training.train:train", "Train a recogniser from a config."),
@@ -86,7 +87,9 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except AsrLabError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(visible(str(error))) from error
+        except click.UsageError as error:
+            raise click.UsageError(visible(error.format_message()), error.ctx) from error
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
         except KeyboardInterrupt as stop:  # click itself would say "Aborted!" and exit with 1

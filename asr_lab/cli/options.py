@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -9,13 +10,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from rich.console import Console
 
 from asr_lab.config.identity import defaults
-from asr_lab.config.load import keys, parse_overrides, read_yaml, required
+from asr_lab.config.load import keys, parse_overrides, parse_words, read_yaml, required
 from asr_lab.config.schema import ALIASES
 from asr_lab.errors import AsrLabError
 from asr_lab.families import config_class
+from asr_lab.system.terminal import Console, one_line
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,6 +31,11 @@ def console(*, stderr: bool = False, width: int | None = None) -> Console:
     """
     stream = sys.stderr if stderr else sys.stdout
     return Console(width=width if stream.isatty() or width else 400, stderr=stderr)
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Print a line; line breaks and what a terminal would act on in it are shown."""
+    click.echo(one_line(text), err=err)
 
 
 def print_where_to_look(out: Console, run_id: str, width: int = 5) -> None:
@@ -78,9 +84,19 @@ def format_option(function: F) -> F:
     )(function)
 
 
+class Finite(click.FloatRange):
+    """A number that is not infinite and not NaN, which click takes for within any range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return number
+
+
 def config_keys(texts: Sequence[str], arguments: Sequence[str]) -> dict[str, Any]:
     """Return `--overrides` and the other arguments of the command line as dotted keys."""
-    return parse_overrides(texts) | parse_overrides(_pairs(arguments))
+    return parse_overrides(texts) | parse_words(_pairs(arguments))
 
 
 def _pairs(arguments: Sequence[str]) -> list[str]:

@@ -8,9 +8,10 @@ from pathlib import Path
 import click
 import pandas as pd
 
-from asr_lab.cli.options import console
+from asr_lab.cli.options import console, echo
 from asr_lab.reports.table import Table
 from asr_lab.system.files import explain_unwritable, write_text
+from asr_lab.system.terminal import visible
 
 
 def show(table: Table | pd.DataFrame, style: str) -> None:
@@ -27,8 +28,8 @@ def show(table: Table | pd.DataFrame, style: str) -> None:
 def write(text: str, out: Path | None = None) -> None:
     """Print a text, or write it into a file, whole or not at all, and say where it is."""
     if not out:
-        click.echo(text, nl=not text.endswith("\n"))
+        click.echo(visible(text).removesuffix("\n"))
         return
     with explain_unwritable("it", out, hint=""):
         write_text(out, text)
-    click.echo(f"{out}: {len(text) / 1000:.0f} kB", err=True)
+    echo(f"{out}: {len(text) / 1000:.0f} kB", err=True)

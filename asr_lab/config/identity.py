@@ -88,7 +88,7 @@ def run_name(config: BaseModel, name: str, limit: int = 60) -> str:
     changed = differences(config)
     unnamed = _UNNAMED | NOT_IDENTITY | (_OF_A_BASE if changed.get("model.pretrained") else set())
     parts = [f"{key.rsplit('.', 1)[-1]}={_short(value)}" for key, value in changed.items() if key not in unnamed]
-    return "-".join([name, *parts])[:limit].rstrip("-=.,")
+    return "-".join([name, *parts])[: max(limit, len(name))].rstrip("-=.,")
 
 
 def _short(value: Any) -> str:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from asr_lab.config.dotted import nest
 from asr_lab.config.schema import ALIASES
@@ -18,31 +22,118 @@ from asr_lab.families import FAMILIES, config_class
 E = TypeVar("E", bound=BaseModel)
 
 _NEXT_KEY = re.compile(r",(?=\s*[A-Za-z_][\w.]*\s*=)")
+_QUOTED = re.compile(r"""=\s*("(?:[^"\\]|\\.)*"|'(?:[^']|'')*')\s*(?=,|$)""")
+_WHOLE = re.compile(r"[+-]?\d+")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+_WORDS = ("true", "false", "yes", "no", "on", "off", "null", "~")
 
 
 def parse_overrides(texts: Iterable[str]) -> dict[str, Any]:
-    """Parse `["a.b=1", "c=2,d=x"]` to `{"a.b": 1, "c": 2, "d": "x"}`; values are YAML, lists may be `512,256`.
+    """Parse lists of overrides, `["a.b=1", "c=2,d=x"]`, to `{"a.b": 1, "c": 2, "d": "x"}`.
 
-    Names of older systems are replaced by config keys (`ALIASES`); `load` replaces those that depend on the family.
+    A text with `,KEY=`, or with spaces around it, stands in quotes: `run.name="a,b=c",run.seed=1`. Values are read as
+    those of `parse_words`.
     """
     pairs: dict[str, Any] = {}
-    depend = {name for family in FAMILIES.values() for name in family.aliases}
-    for part in (part.strip() for text in texts for part in _NEXT_KEY.split(text)):
-        if not part:
-            continue
-        key, equals, value = part.partition("=")
-        if not equals:
-            raise AsrLabError(f"not an override: {part!r}", allowed="key=value, such as train.batch_size=16")
-        key = key.strip()
-        pairs[key if key in depend else ALIASES.get(key, key)] = _value(value.strip())
+    for text in texts:
+        for part in filter(str.strip, _split(text)):
+            key, equals, value = part.partition("=")
+            value = value.strip()
+            quoted = bool(equals and _QUOTED.fullmatch(equals + value))
+            pairs |= _pair(part, key, str(_value(value)) if quoted and _is_text(_type_of(key)) else value)
     return pairs
+
+
+def parse_words(words: Iterable[str]) -> dict[str, Any]:
+    """Parse `KEY=VALUE` words of a command line; the value of a key that holds text is taken literally.
+
+    Other values: numbers, lists as `512,256` or `[512, 256]`, true, false and null. Names of older systems are
+    replaced by config keys (`ALIASES`); `load` replaces those that depend on the family.
+    """
+    pairs: dict[str, Any] = {}
+    for word in words:
+        key, _, value = word.partition("=")
+        pairs |= _pair(word, key, value) if _is_text(_type_of(key)) else parse_overrides([word])
+    return pairs
+
+
+def _split(text: str) -> list[str]:
+    """Split at commas before a key, but not in quoted values."""
+    quoted = [found.span(1) for found in _QUOTED.finditer(text)]
+    commas = [found.start() for found in _NEXT_KEY.finditer(text)]
+    ends = [comma for comma in commas if not any(first < comma < last for first, last in quoted)]
+    return [text[start:end] for start, end in zip([0, *(end + 1 for end in ends)], [*ends, None], strict=True)]
+
+
+def _pair(part: str, key: str, value: str) -> dict[str, Any]:
+    if "=" not in part:
+        raise AsrLabError(f"not an override: {part.strip()!r}", allowed="key=value, such as train.batch_size=16")
+    key = key.strip()
+    depends = any(key in family.aliases for family in FAMILIES.values())
+    return {key if depends else ALIASES.get(key, key): _read(value, _type_of(key))}
+
+
+@cache
+def _types() -> dict[str, Any]:
+    """Return key -> type, of the keys and older option names of all families."""
+    known: dict[str, Any] = {}
+    for name, family in FAMILIES.items():
+        own = {key: info.annotation for key, info in _fields(config_class(name))}
+        known = {key: own[new] for key, new in family.aliases.items() if new in own} | own | known
+    return {old: known[new] for old, new in ALIASES.items() if new in known} | known
+
+
+def _type_of(key: str) -> Any:
+    """Return the type of a key, also of one of the experiments in a sweep or a comparison; `Any` if it is unknown."""
+    inner = re.sub(r"^(fixed|final|arms\.[^.]*)\.", "", key.strip())
+    return _types().get(inner, Any)
+
+
+def _leaves(kind: Any) -> list[Any]:
+    """Return the types of a union, or the type alone."""
+    kind = kind.__origin__ if get_origin(kind) is Annotated else kind
+    return [leaf for one in get_args(kind) for leaf in _leaves(one)] if get_origin(kind) in _UNIONS else [kind]
+
+
+_UNIONS = (Union, UnionType)
+
+
+def _is_text(kind: Any) -> bool:
+    """Return whether a type holds text alone (or null)."""
+    leaves = [leaf for leaf in _leaves(kind) if leaf is not NoneType]
+    return all(leaf in (str, Path) or _is_choice(leaf) for leaf in leaves)
+
+
+def _is_choice(kind: Any) -> bool:
+    return get_origin(kind) is Literal and all(isinstance(one, str) for one in get_args(kind))
+
+
+def _read(text: str, kind: Any) -> Any:
+    """Read the value of a key of this type; what does not fit it is left for `validate` to refuse."""
+    leaves = _leaves(kind)
+    if NoneType in leaves and text.strip() in ("", "null"):
+        return None
+    if _is_text(kind):
+        return text
+    text = text.strip()
+    if get_origin(kind) is tuple:
+        items = _value(text) if text.startswith("[") else [item.strip() for item in text.split(",") if item.strip()]
+        return [_read(item, get_args(kind)[0]) if isinstance(item, str) else item for item in items]
+    return _number(text) if any(leaf is str or _is_choice(leaf) for leaf in leaves) else _value(text)
+
+
+def _number(text: str) -> Any:
+    """Return a decimal number, or the text; YAML would take 010 for 8 and 1:30 for 90."""
+    return int(text) if _WHOLE.fullmatch(text) else float(text) if _NUMBER.fullmatch(text) else text
 
 
 def _value(text: str) -> Any:
     if "," in text and not text.startswith(("[", "{", "'", '"')):
         return [_value(item.strip()) for item in text.split(",") if item.strip()]
+    if not text.startswith(("[", "{", "'", '"')) and text.lower() not in _WORDS:
+        return _number(text)
     try:
-        return yaml.safe_load(text) if text else ""
+        return yaml.safe_load(text)
     except yaml.YAMLError:
         return text
 
@@ -60,7 +151,18 @@ def read_yaml(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(content, dict):
         raise AsrLabError("a config file holds `key: value` lines", where=str(path))
+    if odd := list(_odd_keys(content)):
+        raise AsrLabError(
+            f"keys that YAML does not read as texts: {listing(odd)}", where=str(path), allowed='"no": ...'
+        )
     return content
+
+
+def _odd_keys(content: Any) -> Iterator[Any]:
+    for key, value in content.items() if isinstance(content, Mapping) else ():
+        if not isinstance(key, str):
+            yield key
+        yield from _odd_keys(value)
 
 
 def load(path: Path | None, overrides: Mapping[str, Any], *recipes: str) -> Any:
@@ -81,7 +183,7 @@ def load(path: Path | None, overrides: Mapping[str, Any], *recipes: str) -> Any:
         raise AsrLabError(
             f"this config is for the recipe {named!r}, not {' or '.join(map(repr, recipes))}",
             where=where,
-            next_command=f"asr-lab {family.command} {option}{path}",
+            next_command=f"asr-lab {family.command} {option}{shlex.quote(str(path))}",
         )
     known = {**ALIASES, **family.aliases}
     renamed = {known.get(key, key): value for key, value in overrides.items()}
@@ -127,25 +229,21 @@ def _completed(kind: type[BaseModel], content: Mapping[str, Any]) -> dict[str, A
 
 def keys(kind: type[BaseModel], prefix: str = "") -> dict[str, str]:
     """Return all dotted keys of a configuration with their help texts."""
-    texts: dict[str, str] = {}
-    for name, info in kind.model_fields.items():
-        annotation = info.annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            texts |= keys(annotation, f"{prefix}{name}.")
-        else:
-            texts[prefix + name] = " ".join((info.description or "").split())
-    return texts
+    return {key: " ".join((info.description or "").split()) for key, info in _fields(kind, prefix)}
 
 
 def required(kind: type[BaseModel], prefix: str = "") -> set[str]:
     """Return the dotted keys of a configuration that have no default."""
-    names: set[str] = set()
+    return {key for key, info in _fields(kind, prefix) if info.is_required()}
+
+
+def _fields(kind: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Yield all dotted keys of a configuration with their fields."""
     for name, info in kind.model_fields.items():
         if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
-            names |= required(info.annotation, f"{prefix}{name}.")
-        elif info.is_required():
-            names.add(prefix + name)
-    return names
+            yield from _fields(info.annotation, f"{prefix}{name}.")
+        else:
+            yield prefix + name, info
 
 
 def _explain(kind: type[BaseModel], problem: Any) -> str:
@@ -161,4 +259,16 @@ def _explain(kind: type[BaseModel], problem: Any) -> str:
     if problem["type"] == "value_error" and isinstance(problem["input"], Mapping):
         return str(problem["ctx"]["error"])  # concerns several keys; the message names them
     message = str(problem["msg"]).removeprefix("Value error, ")
-    return f"{key}: {message[0].lower()}{message[1:]}, not {problem['input']!r}"
+    unquoted = problem["type"] in ("string_type", "path_type", "literal_error") and not isinstance(
+        problem["input"], str | None
+    )
+    advice = "; a text that YAML reads as something else stands in quotes" if unquoted else ""
+    return f"{key}: {message[0].lower()}{message[1:]}, not {_brief(problem['input'])}" + advice
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+
+
+_LONGEST_SHOWN = 200  # characters of a value in a message

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 _REFUSED = '/:@"'  # signs of URIs, and of MLflow's filters, which cannot hold both kinds of quotes
 
+_LONGEST = 200  # characters; stores keep 250 or so, with what is added
+
 
 def registered_name(name: str) -> str:
     """Return the name if a model can be registered under it and loaded by `models:/NAME@alias`.
@@ -11,6 +13,8 @@ def registered_name(name: str) -> str:
     Raise `ValueError` listing the characters that are not allowed.
     """
     wrong = sorted({sign for sign in name if sign in _REFUSED or not sign.isprintable()})
+    if len(name) > _LONGEST:
+        raise ValueError(f"no model can be registered by a name of {len(name):,} characters: {_LONGEST} at most")
     if wrong or name != name.strip() or name in ("", ".", ".."):
         here = f" (here: {' '.join(wrong)})" if wrong else ""
         raise ValueError(

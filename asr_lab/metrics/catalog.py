@@ -177,8 +177,11 @@ def _format(name: str) -> Format | None:
     return of_base if part in ("low", "high", "std", "base", "delta") else None
 
 
+_MOST_OF_A_NAME = 100  # characters; MLflow allows 250 for a metric
+
+
 def in_a_name(value: str) -> str:
     """Escape a slice's value for a metric name (MLflow: letters of any script, digits, `_ - .` and spaces)."""
     plain = value.replace("+", "_up")
-    name = re.sub(r"[^\w. -]", "_", plain).strip(".") or "_"
+    name = re.sub(r"[^\w. -]", "_", plain).strip(".")[:_MOST_OF_A_NAME] or "_"
     return name if name == plain else f"{name}-{zlib.crc32(value.encode()) & 0xFFFF:04x}"  # keeps two values distinct

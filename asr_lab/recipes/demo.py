@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import Progress
 
 from asr_lab.config.load import load
@@ -12,6 +11,7 @@ from asr_lab.config.schema import Adapter, AdapterExperiment
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.interfaces.tracking import ModelStore, Tracker
 from asr_lab.recipes.recognition.train import train
+from asr_lab.system.terminal import Console
 
 CORPUS = Path("corpora/demo")
 BASE = str(Adapter.model_fields["base"].default)

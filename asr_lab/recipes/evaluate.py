@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import pandas as pd
-from rich.console import Console
 from rich.progress import Progress
 
 from asr_lab.config import schema
@@ -29,6 +28,7 @@ from asr_lab.recipes.splits import Split, refuse_too_short
 from asr_lab.reports.summary import Summary, interval_text
 from asr_lab.reports.table import Table
 from asr_lab.system.resources import Clock
+from asr_lab.system.terminal import Console
 from asr_lab.system.threads import use_threads
 
 _MOST_VALUES = 20  # of a slice that is printed

@@ -10,6 +10,7 @@ from asr_lab.errors import AsrLabError, listing
 from asr_lab.interfaces.tracking import RegisteredModel, Tracker
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.recipes.run_spec import describe
+from asr_lab.reports.markdown import code_span
 from asr_lab.system.files import atomic_folder, explain_unwritable
 
 _OF_A_MODEL = {"config.json", "model.safetensors", "vocab.json", "tokenizer_config.json", "preprocessor_config.json"}
@@ -61,5 +62,5 @@ def register(recognizer: DeepSpeech2Recognizer, folder: Path, checkpoint: Path, 
     with tracker.start(spec) as run:
         count = sum(parameter.numel() for parameter in recognizer.model.parameters())
         run.metrics({"model/params": count, "model/size_mb": (folder / "model.safetensors").stat().st_size / 1e6})
-        run.note(f"imported from `{checkpoint.name}` (SHA-256 {digest})")
+        run.note(f"imported from {code_span(checkpoint.name)} (SHA-256 {digest})")
         return run.model(RegisteredModel(name=name, files={"model": folder}), register=True)

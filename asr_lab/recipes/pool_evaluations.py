@@ -13,6 +13,7 @@ from asr_lab.recipes.evaluate import EvaluatedRecognition
 from asr_lab.recipes.recognition.scoring import record_scores
 from asr_lab.recipes.run_spec import describe
 from asr_lab.recipes.splits import Split
+from asr_lab.reports.markdown import escape_markdown
 from asr_lab.system.resources import Clock
 
 
@@ -38,7 +39,7 @@ def pool(
     with tracker.start(spec) as run:
         run.dataset(split.dataset())
         interval = record_scores(run, table, settings.split, f"{run.name} on {settings.data}")
-        run.note(f"Each utterance scored by one of {listing(tables)}.")
+        run.note(f"Each utterance scored by one of {listing(map(escape_markdown, tables))}.")
         return EvaluatedRecognition(run.run_id, run.name, interval, table, settings.split, clock.seconds)
 
 

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from rich.console import Console
-
 from asr_lab.config.schema import Experiment
 from asr_lab.families import family, find
 from asr_lab.interfaces.tracking import ModelStore, Tracker
 from asr_lab.reports.summary import Summary
+from asr_lab.system.terminal import Console
 
 
 class Plan(Protocol):

@@ -5,14 +5,13 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass, replace
 
-from rich.console import Console
-
 from asr_lab.config.schema import Experiment
 from asr_lab.errors import AsrLabError
 from asr_lab.families import family
 from asr_lab.interfaces.tags import REPRODUCES
 from asr_lab.interfaces.tracking import REPRODUCE, FinishedRun, ModelStore, Recorder, RunSpec, Tracker
 from asr_lab.recipes.recipe import recipe_of
+from asr_lab.system.terminal import Console
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,7 @@ def refuse_too_short(split: Split, recognizer: Recognizer) -> None:
             f"{len(short)} utterances are too short to be recognised: {listing(short, 5)}",
             where=split.path,
             allowed=f"at least {shortest(recognizer)}",
-            next_command=f"asr-lab data check {split.path}",
+            next_command=f"asr-lab data check {shlex.quote(str(split.path))}",
         )
 
 

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from rich.console import Console
 from transformers import TrainerCallback, TrainerState
 
 from asr_lab.data.batches import EpochBatches, loader
@@ -15,6 +14,7 @@ from asr_lab.interfaces.tracking import Recorder
 from asr_lab.recipes.recognition.plan import TrainingPlan
 from asr_lab.system.distributed import connect_processes, from_rank_0, rank_and_world_size
 from asr_lab.system.files import atomic_folder, explain_unwritable
+from asr_lab.system.terminal import Console
 from asr_lab.training.callbacks import Curves, DropBrokenUpdates, ProgressReport, Recording, SaveEvery
 from asr_lab.training.trainer import AsrTrainer, Tally, last_checkpoint
 
@@ -25,11 +25,8 @@ BEST = "model"
 def begin(planned: TrainingPlan, run: Recorder, console: Console) -> None:
     """Print what is trained, and record data and sizes."""
     doing = "continuing" if run.resumed else "fine-tuning" if planned.base_uri else "training"
-    console.print(
-        f"{doing} [bold]{run.name}[/]: "
-        f"{planned.num_params / 1e6:.2f} M parameters, {len(planned.train.cuts)} utterances, "
-        f"{planned.splits['train'].hours * 60:.1f} min",
-    )
+    sizes = f"{planned.num_params / 1e6:.2f} M parameters, {len(planned.train.cuts)} utterances"
+    console.say("{} [bold]{}[/]: {}, {} min", doing, run.name, sizes, f"{planned.splits['train'].hours * 60:.1f}")
     for split in planned.splits.values():
         run.dataset(split.dataset())
     run.metrics(planned.sizes)

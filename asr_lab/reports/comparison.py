@@ -6,7 +6,7 @@ It is a single file that loads nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -27,11 +27,13 @@ def comparison_page(
     sentences: Sequence[str],
     baseline: str,
     curves: pd.DataFrame,
+    not_numbers: Collection[tuple[Any, str]] = (),
 ) -> str:
     """Render a comparison: one row per run (`run`, parameters, metrics, and `difference, low, high, p` if tested).
 
     `best` maps a column to the index of its bold row; `baseline` is the index of the row tested against, or "";
-    `curves` has the columns `run, metric, step, seconds, value`.
+    `curves` has the columns `run, metric, step, seconds, value`; `not_numbers` are the cells, (index, column), that
+    are NaN.
     """
     records = zip(table.index, table.to_dict("records"), strict=True)
     columns = [str(name) for name in table.columns if name not in _EVIDENCE]
@@ -40,7 +42,7 @@ def comparison_page(
         "baseline": baseline,
         "best": {column: str(row) for column, row in best.items()},
         "columns": [_column(table, name) for name in columns],
-        "rows": [_row(str(index), row, columns) for index, row in records],
+        "rows": [_row(index, row, columns, not_numbers) for index, row in records],
         "tested": "p" in table,
         "curves": _curves(curves),
         "formats": {str(name): format_of(str(name)) for name in curves["metric"].unique()},
@@ -55,12 +57,14 @@ def _column(table: pd.DataFrame, name: str) -> dict[str, Any]:
     return {"name": name, "figure": figure, "better": better, "format": format_of(name)}
 
 
-def _row(index: str, row: Mapping[Any, Any], columns: Sequence[str]) -> dict[str, Any]:
+def _row(
+    index: Any, row: Mapping[Any, Any], columns: Sequence[str], not_numbers: Collection[tuple[Any, str]]
+) -> dict[str, Any]:
     tested = {name: _plain(row[name]) for name in _EVIDENCE if name in row}
     return {
-        "id": index,
+        "id": str(index),
         "values": [_plain(row[name]) for name in columns],
-        "shown": [format_metric(name, row[name]) for name in columns],
+        "shown": ["NaN" if (index, name) in not_numbers else format_metric(name, row[name]) for name in columns],
         "tested": tested if tested.get("p") is not None else None,
     }
 

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from asr_lab.metrics.catalog import CURVES
+from asr_lab.reports.figure_text import figure_text
 
 
 def curves_figure(curves: pd.DataFrame) -> Figure:
@@ -25,7 +26,7 @@ def curves_figure(curves: pd.DataFrame) -> Figure:
             own = curves[(curves["run"] == run) & (curves["metric"] == metric)].sort_values(["seconds", "step"])
             if len(own):
                 values = own["value"] * (100 if rate else 1)
-                axes.plot(own["seconds"] / 60, values, color=f"C{number}", marker=".", label=run)
+                axes.plot(own["seconds"] / 60, values, color=f"C{number}", marker=".", label=figure_text(run))
         axes.set_title(metric + (", %" if rate else ""), loc="left", fontsize=10)
         axes.set_xlabel("minutes since the run began")
         axes.set_ylim(bottom=0)

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve
 
 from asr_lab.metrics.pronunciation.phonemes import by_phoneme
+from asr_lab.reports.figure_text import figure_text
 
 _NAMES = {"error_score": "model", "gop": "GOP", "fused": "model and GOP"}
 
@@ -27,7 +28,7 @@ def detection_figure(table: pd.DataFrame, title: str) -> Figure:
     if flagged.any():
         axes.plot((wrong & flagged).sum() / wrong.sum(), (wrong & flagged).sum() / flagged.sum(), "ko", markersize=5)
     axes.axhline(wrong.mean(), color="0.5", linestyle=":")
-    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall of errors", ylabel="precision", title=title)
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall of errors", ylabel="precision", title=figure_text(title))
     axes.legend(loc="lower left", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     return figure

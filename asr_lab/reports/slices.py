@@ -5,6 +5,8 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
+from asr_lab.reports.figure_text import figure_text
+
 _MOST_VALUES = 20
 
 
@@ -21,7 +23,8 @@ def slices_figure(slices: pd.DataFrame) -> Figure:
         for place, row in enumerate(part.itertuples()):
             bar = [[max(row.wer - row.low, 0) * 100], [max(row.high - row.wer, 0) * 100]]
             axes.errorbar(row.wer * 100, place, xerr=bar, fmt="o", color="0.6" if row.few else "C0", capsize=3)
-        axes.set_yticks(range(len(part)), [f"{row.value}  (n={row.utterances})" for row in part.itertuples()])
+        labels = [f"{figure_text(row.value)}  (n={row.utterances})" for row in part.itertuples()]
+        axes.set_yticks(range(len(part)), labels)
         axes.set_ylim(len(part) - 0.5, -0.5)
         axes.set_title(name, loc="left", fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pandas as pd
 from matplotlib.figure import Figure
 
+from asr_lab.reports.figure_text import figure_text
 from asr_lab.reports.fonts import fitted
 from asr_lab.reports.page import render
 from asr_lab.reports.table import Table
@@ -29,7 +30,7 @@ def splits_figure(table: pd.DataFrame) -> Figure:
         for place, part in enumerate(parts):
             at = [bin + (place - (len(parts) - 1) / 2) * width for bin in range(len(rows))]
             axes.bar(at, rows[part] * 100, width, color=f"C{place}", label=part.removesuffix("_share"))
-        axes.set_xticks(range(len(rows)), list(rows["bin"]), rotation=40, ha="right", fontsize=8)
+        axes.set_xticks(range(len(rows)), list(map(figure_text, rows["bin"])), rotation=40, ha="right", fontsize=8)
         axes.set_title(_NAMES.get(field, field), loc="left", fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("share of the part's hours, %")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +13,9 @@ from markupsafe import Markup
 from rich.cells import cell_len
 
 from asr_lab.metrics.catalog import Format, format_of
-from asr_lab.reports.numbers import format_value
+from asr_lab.reports.markdown import escape_markdown
+from asr_lab.reports.numbers import format_value, not_finite
+from asr_lab.system.terminal import one_line, visible
 
 Side = Literal["left", "right"]
 
@@ -34,6 +37,8 @@ class Table:
     """Column -> heading; otherwise its name."""
     best: Mapping[str, Any] = field(default_factory=dict)
     """Column -> index label of the row with the bold cell."""
+    not_numbers: Collection[tuple[Any, str]] = ()
+    """(Index label, column) of figures that are NaN; other gaps were not measured."""
     align: Mapping[str, Side] = field(default_factory=dict)
     """Column -> alignment; otherwise numbers and columns with a best cell are right-aligned."""
 
@@ -66,7 +71,7 @@ class Table:
         self, name: str, texts: list[str], placed: Collection[tuple[str, int]], shorten: bool, bold: bool
     ) -> tuple[int, list[str]]:
         """Return (width, heading and cells padded to it)."""
-        shown = [self.headings.get(name) or _short_heading(name, map(str, self.frame.columns))]
+        shown = [self.headings.get(name) or one_line(_short_heading(name, map(str, self.frame.columns)))]
         shown += [_shortened(text) if shorten else text for text in texts]
         lengths = [cell_len(text) for text in shown]
         width, right = max(lengths), self._is_right(name)
@@ -79,25 +84,25 @@ class Table:
 
     def markdown(self) -> str:
         """Render a pipe table with best cells between asterisks."""
-        head, *rows = self._rows(lambda text: re.sub(r"([\\|<*`])", r"\\\1", text), "**{}**")
+        head, *rows = self._rows(escape_markdown, "**{}**")
         lines = [f"| {' | '.join(row)} |" for row in (head, *rows)]
         return "\n".join([lines[0], "|" + "---|" * len(head), *lines[1:]])
 
     def latex(self) -> str:
         """Render a `tabular` with rules of booktabs."""
         rows = self._rows(_escape_latex, r"\textbf{{{}}}")
-        body = [" & ".join(row) + r" \\" for row in rows]
+        body = [re.sub(r"^(?=[\[*])", "{}", " & ".join(row)) + r" \\" for row in rows]  # or an option of what precedes
         columns = "l" + "r" * (len(rows[0]) - 1)
         parts = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", body[0], r"\midrule", *body[1:], r"\bottomrule"]
         return "\n".join([*parts, r"\end{tabular}"])
 
     def csv(self) -> str:
-        """Render the raw values with a header line."""
-        return str(self.frame.to_csv(index=False))
+        """Render the raw values with a header line (`csv_text`)."""
+        return csv_text(self._exported())
 
     def json(self) -> str:
         """Render the raw values as a list of objects."""
-        return str(self.frame.to_json(orient="records", force_ascii=False, indent=2, date_format="iso"))
+        return visible(self._exported().to_json(orient="records", force_ascii=False, indent=2, date_format="iso"))
 
     def html(self, *, best_rows: Collection[Hashable] = ()) -> Markup:
         """Render a `<table>`; numbers have the class `n`, the rows of `best_rows` (index labels) the class `best`."""
@@ -112,9 +117,24 @@ class Table:
         ]
         return Markup(render("table", head=list(head), rows=rows))
 
+    def _exported(self) -> pd.DataFrame:
+        """The values; `NaN`, `inf` and `-inf` as texts, since JSON has none of them and CSV takes NaN for a gap."""
+        frame = self.frame.copy()
+        for name in frame.select_dtypes("floating").columns:
+            nan = {label for label, column in self.not_numbers if column == name}
+            odd = [label in nan or math.isinf(value) for label, value in frame[name].items()]
+            if any(odd):
+                frame[name] = frame[name].astype(object).mask(odd, frame[name].map(not_finite))
+        return frame
+
     def _cells(self) -> dict[str, list[str]]:
         """Map each column to the text of its cells."""
-        return {str(name): self._column(str(name), self.frame[name].tolist()) for name in self.frame.columns}
+        cells = {str(name): self._column(str(name), self.frame[name].tolist()) for name in self.frame.columns}
+        places = {label: place for place, label in enumerate(self.frame.index)}
+        for label, name in self.not_numbers:
+            if label in places and name in cells:
+                cells[name][places[label]] = "NaN"
+        return cells
 
     def _column(self, name: str, values: list[Any]) -> list[str]:
         if name in self.metric_columns:
@@ -156,13 +176,31 @@ def _shortened(text: str) -> str:
     return text if short else f"{text[: _LONGEST // 2 - 1]}…{text[-(_LONGEST // 2) :]}"
 
 
+def csv_text(frame: pd.DataFrame) -> str:
+    """Return the rows as CSV; a text that a spreadsheet would take for a formula begins with an apostrophe there."""
+    return visible(str(frame.rename(columns=_no_formula).map(_no_formula).to_csv(index=False)))
+
+
+_FORMULA = re.compile(r"[=+\-@\t\r].", re.DOTALL)
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?%?|[+-]?(inf|nan)", re.IGNORECASE)
+
+
+def _no_formula(value: Any) -> Any:
+    is_formula = isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value)
+    return f"'{value}" if is_formula else value
+
+
 _LATEX = {sign: "\\" + sign for sign in "&%_#${}"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "`": r"\textasciigrave{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
     "±": r"$\pm$",
 }
 
 
 def _escape_latex(text: str) -> str:
-    return "".join(_LATEX.get(sign, sign) for sign in text)
+    return re.sub("-(?=-)", "-{}", "".join(_LATEX.get(sign, sign) for sign in text))  # no dashes of hyphens

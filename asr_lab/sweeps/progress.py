@@ -7,7 +7,6 @@ from typing import Self
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from asr_lab.errors import listing
@@ -15,6 +14,7 @@ from asr_lab.reports.numbers import format_metric
 from asr_lab.sweeps import trial_states
 from asr_lab.sweeps.objective import Objective
 from asr_lab.system.processes import host_and_pid
+from asr_lab.system.terminal import Console
 
 
 class TrialProgress:
@@ -26,8 +26,9 @@ class TrialProgress:
         self._waits = False
         self._reported = {trial.number for trial in trial_states.over(trials)}
         self._bar = Progress(
-            TextColumn("trial"), MofNCompleteColumn(), BarColumn(), TextColumn("best {task.fields[best]}"),
-            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console, transient=True,
+            TextColumn("trial"), MofNCompleteColumn(), BarColumn(),
+            TextColumn("best {task.fields[best]}", markup=False), TimeElapsedColumn(),
+            TextColumn("left"), TimeRemainingColumn(), console=console, transient=True,
             disable=not console.is_terminal,
         )  # fmt: skip
         self._task = self._bar.add_task(
@@ -56,7 +57,7 @@ class TrialProgress:
             if not self.console.is_terminal:
                 number = len(self._reported)
                 line = f"trial {number} of {self.asked}: {result_line(trial, self.objective)}; best {best}"
-                self.console.print(line, markup=False)
+                self.console.print(line)
 
     def report_waiting(self, study: Study) -> None:
         """Print, once, which trials of other processes are awaited."""
@@ -67,7 +68,7 @@ class TrialProgress:
         processes = [(trial.number, str(trial.user_attrs.get(trial_states.PROCESS, ""))) for trial in running]
         where = [(number, *host_and_pid(process)) for number, process in processes]
         awaited = listing(f"{number} (process {pid} on {host})" for number, host, pid in where)
-        self.console.print(f"waiting for trials that others run: {awaited}", markup=False)
+        self.console.print(f"waiting for trials that others run: {awaited}")
 
 
 def result_line(trial: FrozenTrial, objective: Objective) -> str:

@@ -14,7 +14,9 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState
 from asr_lab.config import identity
 from asr_lab.config.schema import Experiment
 from asr_lab.interfaces.tracking import Recorder
+from asr_lab.reports.markdown import code_span, escape_markdown
 from asr_lab.reports.sweep import svg, sweep_page
+from asr_lab.reports.table import csv_text
 from asr_lab.sweeps import figures, trial_states
 from asr_lab.sweeps.progress import best_line, values_line
 from asr_lab.sweeps.storage import FOLDER
@@ -121,7 +123,7 @@ def record(result: SweepResult, study: Study, run: Recorder) -> None:
     counts = result.counts()
     run.metrics({f"sweep/{state}": count for state, count in counts.items()} | {"sweep/trials": len(result.trials)})
     table = result.table()
-    run.text(table.to_csv(index=False), "trials.csv")
+    run.text(csv_text(table), "trials.csv")
     if result.best:
         values: Sequence[float] = result.best[0].values
         figures_of_best = result.best[0].user_attrs.get(trial_states.FIGURES, {})
@@ -137,8 +139,8 @@ def record(result: SweepResult, study: Study, run: Recorder) -> None:
     best = [trial.number for trial in result.best]
     run.text(sweep_page(run.name, result.sentences(), pictures, table, best), "sweep.html")
     note = [
-        *result.sentences(),
-        f"again: `{result.command}`" if result.best else best_line(study, result.plan.objective),
+        *map(escape_markdown, result.sentences()),
+        f"again: {code_span(result.command)}" if result.best else best_line(study, result.plan.objective),
     ]
     run.note("\n".join(f"- {line}" for line in note))
 

@@ -16,7 +16,6 @@ from pathlib import Path
 
 from optuna.study import Study
 from optuna.trial import TrialState
-from rich.console import Console
 
 from asr_lab.config import identity
 from asr_lab.config.schema import SweepExperiment
@@ -35,6 +34,7 @@ from asr_lab.sweeps.worker import GAVE_UP, Backends, Job, Worker, work
 from asr_lab.system.processes import is_gone, process_mark
 from asr_lab.system.resources import Clock
 from asr_lab.system.stopping import held
+from asr_lab.system.terminal import Console
 from asr_lab.system.threads import choose, use_threads
 
 _LOOK_EVERY_S = 0.5
@@ -87,7 +87,7 @@ def _led(
             planned, run.run_id, asked, _until(timeout_s), _threads(workers), run.checkpoints / "frames", backends
         )
         study.set_user_attr(UNTIL, job.until if timeout_s else None)
-        console.print(f"{'continuing' if parent else 'sweep'} [bold]{run.name}[/] in {planned.location.shown}")
+        console.say("{} [bold]{}[/] in {}", "continuing" if parent else "sweep", run.name, planned.location.shown)
         _prepare(job, store, run, console)
         with TrialProgress(console, study, planned.objective, asked) as progress:
             try:

@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from rich.console import Console
-
 from asr_lab.config.schema import AdapterExperiment, Experiment
 from asr_lab.families import family, find
 from asr_lab.interfaces.tags import FROM_SWEEP
@@ -19,6 +17,7 @@ from asr_lab.recipes.adaptation.plan import AdaptationPlan, load_base, plan
 from asr_lab.recipes.adaptation.train import adapt
 from asr_lab.recipes.recipe import Outcome, recipe_of
 from asr_lab.recipes.splits import Split
+from asr_lab.system.terminal import Console
 from asr_lab.system.threads import use_threads
 from asr_lab.training.encoder_output_cache import EncoderOutputCache
 from asr_lab.training.encoder_outputs import EncoderOutputs

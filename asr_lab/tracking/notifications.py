@@ -10,13 +10,15 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
+from asr_lab.system.terminal import visible
+
 VARIABLE = "ASR_LAB_ON_END"
 _PATIENCE_S = 10.0
 
 
 def report(line: str) -> None:
     """Print a line on standard error."""
-    print(line, file=sys.stderr, flush=True)
+    print(visible(line), file=sys.stderr, flush=True)
 
 
 def run_ended(facts: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import pandas as pd
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
+from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, MAX_TAG_VAL_LENGTH
 
 from asr_lab.errors import AsrLabError, reason
 from asr_lab.families import deciding
@@ -73,7 +74,8 @@ class MlflowRecorder:
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Log parameters; existing ones are not changed (MLflow refuses)."""
-        self.spool.append("params", values={key: _text(value) for key, value in values.items()})
+        texts = {key: self._kept(key, _text(value), MAX_PARAM_VAL_LENGTH) for key, value in values.items()}
+        self.spool.append("params", values=texts)
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Log metrics; a resumed run logs no point that it has."""
@@ -96,7 +98,14 @@ class MlflowRecorder:
         return dict(self._logged.last_steps) if self._logged else {}
 
     def tags(self, values: Mapping[str, str]) -> None:
-        self.spool.append("tags", values={key: str(value) for key, value in values.items()})
+        texts = {key: self._kept(key, str(value), MAX_TAG_VAL_LENGTH) for key, value in values.items()}
+        self.spool.append("tags", values=texts)
+
+    def _kept(self, key: str, text: str, most: int) -> str:
+        """Return what MLflow keeps of a text, and report a loss."""
+        if len(text) > most:
+            report(f"{self.name}: {key} has {len(text):,} characters, of which MLflow keeps {most:,}")
+        return text[:most]
 
     def note(self, content: str) -> None:
         """Set the description that the MLflow UI shows on top of the run."""

@@ -17,6 +17,7 @@ from asr_lab.config.schema import Experiment
 from asr_lab.data import manifest
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.families import FAMILIES, family
+from asr_lab.reports.table import csv_text
 from asr_lab.system.distributed import rank_and_world_size
 from asr_lab.tracking import code_state, provenance
 from asr_lab.tracking.code_state import PACKAGES, PATCH
@@ -248,4 +249,4 @@ def record(repeated: str, verdict: str, table: pd.DataFrame) -> None:
     client = tracking_client()
     with explain_store_errors("the verdict cannot be written"):
         client.set_tag(repeated, REPRODUCED, verdict)
-        client.log_text(repeated, table.to_csv(index=False), "reproduce/figures.csv")
+        client.log_text(repeated, csv_text(table), "reproduce/figures.csv")

@@ -14,6 +14,7 @@ from mlflow.entities.model_registry import ModelVersion
 
 from asr_lab.families import FAMILIES
 from asr_lab.tracking.queries.filters import OURS
+from asr_lab.tracking.queries.runs import metrics_of
 from asr_lab.tracking.store import all_pages, experiment_ids, explain_store_errors, search_runs
 from asr_lab.tracking.tags import (
     ARCHIVED,
@@ -121,7 +122,7 @@ def record_of(run: Run, metric: str = "") -> Record:
         experiment_id=info.experiment_id,
         parent=tags.get(PARENT, ""),
         tags={name: value for name, value in tags.items() if name in _TAGS or name.startswith(DATA)},
-        metrics={name: run.data.metrics[name] for name in {metric, *_DECIDE} if name in run.data.metrics},
+        metrics={name: value for name, value in metrics_of(run).items() if name in {metric, *_DECIDE}},
         needs=tuple(id for base in bases if base.startswith(("runs:/", "models:/m-")) for id in ids_in(base)),
         models=tuple(output.model_id for output in run.outputs.model_outputs) if run.outputs else (),
         trained_on=run.data.params.get("data.train", ""),

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from transformers import TrainerCallback
 
 from asr_lab.interfaces.tracking import Recorder
 from asr_lab.system.distributed import from_rank_0, rank_and_world_size
 from asr_lab.system.files import atomic_folder, explain_unwritable, restore_former, write_text
+from asr_lab.system.terminal import Console
 
 _LOGGED = {
     "loss": "train/loss",

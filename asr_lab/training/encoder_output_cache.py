@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from lhotse import CutSet
-from rich.console import Console
 from torch import Tensor
 
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.system.files import write_text
 from asr_lab.system.locks import LOCK, lock_on
+from asr_lab.system.terminal import Console
 from asr_lab.training.encoder_outputs import EncoderOutputs
 from asr_lab.training.row_cache import Columns, check_disk_space
 

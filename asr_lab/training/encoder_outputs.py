@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from lhotse import CutSet
-from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -23,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from asr_lab.data.batches import LABEL_PADDING
 from asr_lab.models.adapter import MLPAdapter
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
+from asr_lab.system.terminal import Console
 from asr_lab.training.row_cache import RowCache, Where, make_row_cache
 
 

@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
-from rich.console import Console
 from rich.progress import track
 
 from asr_lab.config.schema import AdapterExperiment
@@ -30,6 +29,7 @@ from asr_lab.recipes.adaptation.fit import AdapterTrainer
 from asr_lab.recipes.adaptation.plan import AdaptationPlan, plan
 from asr_lab.recipes.adaptation.train import encode
 from asr_lab.recipes.splits import Split
+from asr_lab.system.terminal import Console
 from asr_lab.system.threads import use_threads
 from asr_lab.units import SAMPLE_RATE
 

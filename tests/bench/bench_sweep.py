@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from rich.console import Console
+from asr_lab.system.terminal import Console
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 

@@ -21,7 +21,6 @@ import pytest
 import sweepers
 from conftest import TINY, WORDS, artifacts, make_corpus, ok, refused
 from made import made_run
-from rich.console import Console
 from servers import postgres_database
 
 from asr_lab.errors import AsrLabError
@@ -35,6 +34,7 @@ from asr_lab.sweeps.study import ASKED, COORDINATOR
 from asr_lab.sweeps.trial_states import PROCESS
 from asr_lab.sweeps.worker import Backends
 from asr_lab.system.processes import process_mark
+from asr_lab.system.terminal import Console
 from asr_lab.tracking.tracker import MlflowTracker
 
 SCRIPT = Path(sweepers.__file__)

@@ -110,3 +110,35 @@ def test_rooms_form_no_cycle():
 def test_showing_runs_imports_no_torch(module):
     code = f"import sys, {module}; sys.exit(any(m in sys.modules for m in ('torch', 'transformers', 'lhotse')))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+PRINTS = {"system/terminal.py", "cli/options.py", "cli/tables.py", "cli/guide.py"}
+"""Where text is made fit for a terminal, and where what is made so is printed; all else prints by these."""
+OTHER_PROCESS = {
+    "mlflow_run.py",
+    "cli/stopped.py",
+    "data/synthesis/worker.py",
+    "system/libraries.py",
+    "system/threads.py",
+}
+"""Files that print in processes of their own, or what has no names in it."""
+
+
+def test_text_is_printed_in_one_way_and_only_templates_are_markup():
+    for file in FILES:
+        path = file.relative_to(PACKAGE).as_posix()
+        if path in PRINTS:
+            continue
+        assert not [name for name in imports_of(file) if name.startswith(("rich.console", "rich.markup"))], path
+        calls = [node for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+        for call in calls:
+            name, first = ast.unparse(call.func), ast.unparse(call.args[0]) if call.args else ""
+            assert name not in ("click.echo", "click.secho", "click.style", "Text.from_markup"), path
+            assert name != "print" or path in OTHER_PROCESS or first.startswith("visible("), path
+            assert name not in ("click.confirm", "click.prompt") or first.startswith("one_line("), path
+            if call.args and name.endswith((".say", ".status", ".add_task")):
+                formatted = [part for part in ast.walk(call.args[0]) if isinstance(part, ast.JoinedStr)]
+                assert not formatted, f"{path}: a name in a template is markup; give it as a value"
+            markup = [ast.unparse(word.value) for word in call.keywords if word.arg == "markup"]
+            assert markup in ([], ["False"]), path
+            assert path == "reports/table.py" or not name.endswith(".to_csv"), f"{path}: csv_text writes CSV"

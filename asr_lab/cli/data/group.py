@@ -13,7 +13,7 @@ from asr_lab.cli.data.select import select
 from asr_lab.cli.data.snr import snr
 from asr_lab.cli.data.split import phases, split
 from asr_lab.cli.data.synth import synth
-from asr_lab.cli.options import format_option
+from asr_lab.cli.options import echo, format_option
 from asr_lab.cli.tables import show
 from asr_lab.errors import AsrLabError
 
@@ -61,8 +61,8 @@ def stats(manifest_path: Path, by: str, style: str) -> None:
         print_summary(cuts, manifest_path)
         normalizer = TextNormalizer()
         counted = "".join(c for c, _ in sorted(characters(cuts, normalizer).items()) if c != " ")
-        click.echo(f"  digest {manifest.digest(cuts)}")
-        click.echo(f"  {len(counted)} characters ({normalizer.name}): {counted[:200]}")
+        echo(f"  digest {manifest.digest(cuts)}")
+        echo(f"  {len(counted)} characters ({normalizer.name}): {counted[:200]}")
 
 
 def _confusions(annotated_cuts: list[Any], by: str) -> None:
@@ -75,7 +75,7 @@ def _confusions(annotated_cuts: list[Any], by: str) -> None:
     if by != "l1" and any(manifest.field(cut, "l1") for cut in annotated_cuts):
         show(errors_by(annotated_cuts, "l1"), "table")
     most = [f"{a or '+'}>{b} {n}" for (a, b), n in confusions(annotated_cuts).most_common(16)]
-    click.echo(f"  confusions (canonical>perceived, + is an insertion): {', '.join(most) or 'none'}")
+    echo(f"  confusions (canonical>perceived, + is an insertion): {', '.join(most) or 'none'}")
 
 
 @data.command()
@@ -105,15 +105,15 @@ def check(manifests: tuple[Path, ...], disjoint: str | None, nested: bool) -> No
     cuts_by_path = {str(path): manifest.read(path) for path in manifests}
     if disjoint:
         lacking = curriculum.check_disjoint(cuts_by_path, disjoint)
-        click.echo(f"no {disjoint} is in two of {len(cuts_by_path)} manifests")
+        echo(f"no {disjoint} is in two of {len(cuts_by_path)} manifests")
         if lacking:
-            click.echo(f"  warning: {lacking} utterances have no {disjoint} and were not compared", err=True)
+            echo(f"  warning: {lacking} utterances have no {disjoint} and were not compared", err=True)
     if nested:
         curriculum.check_nested(cuts_by_path)
-        click.echo(f"each of {len(cuts_by_path)} manifests contains the previous one")
+        echo(f"each of {len(cuts_by_path)} manifests contains the previous one")
     for path, cuts in cuts_by_path.items():
         if annotated_cuts := annotated(cuts, path):
-            click.echo(f"{path}: the pronunciation labels of {len(annotated_cuts)} utterances are consistent")
+            echo(f"{path}: the pronunciation labels of {len(annotated_cuts)} utterances are consistent")
         _check_audio(cuts, path)
 
 
@@ -130,8 +130,8 @@ def _check_audio(cuts: Any, path: str) -> None:
 
         faults, notes = check_audio(cuts, advance)
     for note in notes:
-        click.echo(note)
+        echo(note)
     if faults:
         lines = "\n    ".join(faults[:20]) + (f"\n    and {len(faults) - 20} more" if len(faults) > 20 else "")
         raise AsrLabError(f"{len(faults)} of {len(cuts)} utterances cannot be used:\n    {lines}", where=path)
-    click.echo(f"{path}: all {len(cuts)} utterances can be used")
+    echo(f"{path}: all {len(cuts)} utterances can be used")

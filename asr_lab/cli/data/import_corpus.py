@@ -17,6 +17,7 @@ from asr_lab.cli.data.manifest_output import (
     progress_bar,
     remove_stale,
 )
+from asr_lab.cli.options import echo
 from asr_lab.data.importers import registry
 from asr_lab.data.importers.contract import SKIP_FAULTY, Importer, Option
 from asr_lab.data.importers.import_report import ImportReport
@@ -102,14 +103,14 @@ def import_corpus(
     with progress_bar(f"importing {' '.join(positional.values()) or kind}") as progress:
         result = registry.import_corpus(kind, source, out, given, progress)
     for line in result.report.lines():
-        click.echo(line)
+        echo(line)
     if lists_faults:
         _write_faults(out / FAULTS, result.report)
     paths = {split: out / f"{split}{manifest.SUFFIX}" for split in result.splits}
     for split, cuts in result.splits.items():
         print_summary(manifest.write(cuts, paths[split]), paths[split])
     for warning in result.warnings:
-        click.echo(warning)
+        echo(warning)
     if importer.has_splits:
         splits = {out / f"{name}{manifest.SUFFIX}" for name in _SPLITS}
         remove_stale([path for path in existing if path in splits - set(paths.values())], source)
@@ -161,7 +162,7 @@ def _pairs(texts: Iterable[str], flag: str) -> dict[str, str]:
 def _write_faults(path: Path, report: ImportReport) -> None:
     if report.faults:
         write_bytes(path, report.as_table())
-        click.echo(f"{path}: the {len(report.faults)} faults")
+        echo(f"{path}: the {len(report.faults)} faults")
     elif path.exists():
         path.unlink()
-        click.echo(f"{path}: removed, there are no faults any more")
+        echo(f"{path}: removed, there are no faults any more")

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from rich.progress import Progress
 
-from asr_lab.cli.options import console
+from asr_lab.cli.options import console, echo
 from asr_lab.errors import AsrLabError
 
 
@@ -48,7 +48,7 @@ def remove_stale(paths: Sequence[Path], source: Path) -> None:
         )
     for path in paths:
         path.unlink()
-        click.echo(f"removed {path} of an earlier call")
+        echo(f"removed {path} of an earlier call")
         if path.parent.name.startswith("fold") and not any(path.parent.iterdir()):
             path.parent.rmdir()
 
@@ -74,8 +74,8 @@ def print_summary(cuts: Any, path: Path) -> None:
     other = sum(cut.recording.sampling_rate != SAMPLE_RATE for cut in cuts)
     speakers = {manifest.supervision(cut).speaker for cut in cuts}
     seconds = hms(sum(cut.duration for cut in cuts))
-    click.echo(f"{path}: {len(cuts)} utterances of {len(speakers)} speakers, {seconds}")
+    echo(f"{path}: {len(cuts)} utterances of {len(speakers)} speakers, {seconds}")
     if several:
-        click.echo(f"  {several} have several channels, mixed to one when read")
+        echo(f"  {several} have several channels, mixed to one when read")
     if other:
-        click.echo(f"  {other} are not at {SAMPLE_RATE} Hz, resampled when read")
+        echo(f"  {other} are not at {SAMPLE_RATE} Hz, resampled when read")

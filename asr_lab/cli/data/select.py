@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from asr_lab.cli.data.manifest_output import check_overwrite, overwrite_option, print_summary, progress_bar
+from asr_lab.cli.options import Finite, echo
+from asr_lab.reports.table import csv_text
+from asr_lab.system.files import write_text
 
 if TYPE_CHECKING:
     from lhotse import CutSet
@@ -25,9 +28,11 @@ _PATH = click.Path(path_type=Path)
 @click.option("--model", required=True, help="The recogniser: registry URI, runs:/ID/model, or folder.")
 @click.option("--by", type=click.Choice(["auto", "wer", "confidence"]), default="auto", show_default=True,
               help="Measure of difficulty; auto: the WER if there are transcripts.")  # fmt: skip
-@click.option("--share", default=0.1, show_default=True, help="Share of the duration of POOL to choose.")
-@click.option("--speaker-share", default=0.2, show_default=True, help="Largest share of that for one speaker.")
-@click.option("--max-wer", type=float, help="Leave out utterances above this WER (1.5): probably wrong transcripts.")
+@click.option("--share", type=Finite(), default=0.1, show_default=True, help="Share of the duration of POOL to choose.")
+@click.option(
+    "--speaker-share", type=Finite(), default=0.2, show_default=True, help="Largest share of that for one speaker."
+)
+@click.option("--max-wer", type=Finite(), help="Leave out utterances above this WER (1.5): probably wrong transcripts.")
 @click.option("--add-to", type=_PATH, help="Training manifest so far: not chosen again, and included in OUT.")
 @click.option("--used", type=_PATH, multiple=True, help="Further manifests whose utterances are not chosen.")
 @overwrite_option
@@ -63,20 +68,20 @@ def select(
     criterion: By = "wer" if by == "wer" or (by == "auto" and transcribed) else "confidence"
     selection = _choose(candidates, model, criterion, budget, max_wer=max_wer, cache=cache)
     written = manifest.write([*(previous or ()), *selection.cuts], out, speech=transcribed)
-    selection.table.to_csv(report, index=False)
+    write_text(report, csv_text(selection.table))
     cache.delete()
     mean = _mean_difficulty(selection.table)
-    click.echo(f"{len(selection.cuts)} of {len(candidates)} utterances chosen, {mean}; see {report}")
+    echo(f"{len(selection.cuts)} of {len(candidates)} utterances chosen, {mean}; see {report}")
     if selection.recalled:
-        click.echo(f"  {selection.recalled} of them were already transcribed by an interrupted call")
+        echo(f"  {selection.recalled} of them were already transcribed by an interrupted call")
     if selection.left_out:
-        click.echo(f"  warning: {_left_out(selection.left_out)}", err=True)
+        echo(f"  warning: {_left_out(selection.left_out)}", err=True)
     if selection.note:
-        click.echo(f"  warning: {selection.note} (--speaker-share)", err=True)
+        echo(f"  warning: {selection.note} (--speaker-share)", err=True)
     if transcribed:
         print_summary(written, out)
     else:
-        click.echo(f"{out}: {len(written)} utterances, some without a transcript, which they need for training")
+        echo(f"{out}: {len(written)} utterances, some without a transcript, which they need for training")
 
 
 def _choose(

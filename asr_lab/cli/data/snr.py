@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from asr_lab.cli.data.manifest_output import check_overwrite, overwrite_option, print_summary, progress_bar
+from asr_lab.cli.options import echo
 from asr_lab.cli.tables import show
 from asr_lab.errors import listing
 from asr_lab.reports.table import Table
@@ -53,9 +54,9 @@ def snr(manifest_path: Path, out: Path | None, method: str, workers: int, overwr
         estimated, faults = fill_snr(list(cuts), journal, method=chosen, workers=workers, progress=progress)
     written = manifest.write(cuts, target)
     journal.unlink(missing_ok=True)
-    click.echo(f"{estimated + len(faults)} of {len(cuts)} utterances had no snr_db: {estimated} estimated by {method}")
+    echo(f"{estimated + len(faults)} of {len(cuts)} utterances had no snr_db: {estimated} estimated by {method}")
     if faults:
-        click.echo(
+        echo(
             f"  warning: {len(faults)} cannot be read and have none: {listing(faults, _MOST_NAMED)}; "
             f"asr-lab data check {target} lists them all",
             err=True,

@@ -10,6 +10,7 @@ import click
 
 from asr_lab.cli.data.manifest_output import overwrite_option
 from asr_lab.cli.data.split_report import HELD_OUT, left_out, write_parts
+from asr_lab.cli.options import Finite
 from asr_lab.errors import AsrLabError
 
 _PATH = click.Path(path_type=Path)
@@ -27,10 +28,12 @@ def _hard_options(function: Any) -> Any:
         ("--hard-snr", "DB", "Utterances below this SNR are hard."),
     )
     for name, unit, text in bounds:
-        bound = click.option(name, default=10.0, show_default=True, callback=_number, metavar=unit, help=text)
+        bound = click.option(
+            name, type=Finite(), default=10.0, show_default=True, callback=_number, metavar=unit, help=text
+        )
         function = bound(function)
     share = "Share of hard utterances in each part, by hours (0.25); leaves out others."
-    function = click.option("--hard-share", type=click.FloatRange(0, 1), callback=_number, help=share)(function)
+    function = click.option("--hard-share", type=Finite(0, 1), callback=_number, help=share)(function)
     return function
 
 
@@ -39,8 +42,8 @@ def _hard_options(function: Any) -> Any:
 @click.argument("out", type=_PATH)
 @click.option("--by", default="speaker", show_default=True, help="Field of which no value is in two splits.")
 @click.option("--hold-out", metavar="FIELD=VALUE,...", help="Write these utterances to held-out.jsonl.gz first.")
-@click.option("--val", default=0.1, show_default=True, help="Share of the validation split.")
-@click.option("--test", type=float, help="Share of the test split.  [0.1]")
+@click.option("--val", type=Finite(), default=0.1, show_default=True, help="Share of the validation split.")
+@click.option("--test", type=Finite(), help="Share of the test split.  [0.1]")
 @click.option("--folds", type=click.IntRange(min=2), help="Cross-validation: OUT/fold1, ...; each speaker tested once.")
 @click.option(
     "--stratify",

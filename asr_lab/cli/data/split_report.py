@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import click
-
 from asr_lab.cli.data.manifest_output import check_overwrite, print_summary, remove_stale
+from asr_lab.cli.options import echo
 from asr_lab.cli.tables import show
 from asr_lab.errors import listing
 from asr_lab.reports.table import Table
@@ -46,8 +45,8 @@ def write_parts(
     write_bytes(out / f"{kind}.png", figure)
     write_bytes(out / f"{kind}.html", page.encode())
     for sentence in sentences:
-        click.echo(sentence)
-    click.echo(f"report: {out / f'{kind}.html'}")
+        echo(sentence)
+    echo(f"report: {out / f'{kind}.html'}")
 
 
 def _written_by(kind: Kind, out: Path) -> list[Path]:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from asr_lab.cli.data.manifest_output import parse_range, print_summary, progress_bar
+from asr_lab.cli.options import Finite, echo
 from asr_lab.cli.tables import show
 from asr_lab.errors import AsrLabError, listing
 
@@ -26,8 +27,8 @@ _PATH = click.Path(path_type=Path)
 @click.option("--snr", help="Background noise at this SNR in dB: 20, or 10,30 to draw it per utterance.")
 @click.option("--noise", type=click.Choice(["pink", "white"]), help="Kind of noise.  [pink]")
 @click.option("--l2", help="English of learners with these comma-separated first languages, or `all`.")
-@click.option("--error-scale", type=float, help="l2: factor of the error rates of the first languages.  [1]")
-@click.option("--correct", type=float, help="l2: share of sentences without errors, at the same error rate.  [0.2]")
+@click.option("--error-scale", type=Finite(), help="l2: factor of the error rates of the first languages.  [1]")
+@click.option("--correct", type=Finite(), help="l2: share of sentences without errors, at the same error rate.  [0.2]")
 @click.option("--seed", default=0, show_default=True, help="Same seed, same bytes.")
 @click.option("--list", "list_speakers", is_flag=True, help="Only list the named speakers.")
 def synth(out: Path, list_speakers: bool, seed: int, **options: Any) -> None:
@@ -101,7 +102,7 @@ def _learners(out: Path, seed: int, given: dict[str, Any]) -> None:
     for name, path in made.manifests.items():
         print_summary(manifest.read(path), path)
         if left := made.dropped.get(name):
-            click.echo(f"  {len(left)} more were left out: eSpeak changed their phonemes")
+            echo(f"  {len(left)} more were left out: eSpeak changed their phonemes")
 
 
 def _refuse_options(given: dict[str, Any], foreign: tuple[str, ...], when: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -9,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asr_lab.cli.options import console, format_option
+from asr_lab.cli.options import console, echo, format_option
 from asr_lab.cli.tables import show
 from asr_lab.errors import AsrLabError
 from asr_lab.system.files import atomic_file, explain_unwritable
+from asr_lab.system.times import local_time, parse_time
 
 if TYPE_CHECKING:
     from asr_lab.models.adapter import AdapterInfo
@@ -46,7 +48,7 @@ def list_adapters(folder: Path, registry: bool, style: str) -> None:
 
     rows = _registered() if registry else _in_folder(folder)
     if not rows and style == "table":
-        click.echo(f"no adapters in {'the registry' if registry else folder} yet; try: asr-lab adapter --name NAME")
+        echo(f"no adapters in {'the registry' if registry else folder} yet; try: asr-lab adapter --name NAME")
         return
     show(pd.DataFrame(rows), style)
 
@@ -73,7 +75,7 @@ def _row(info: AdapterInfo) -> dict[str, Any]:
         "size_mb": info.size_bytes / 1e6,
         "wer_base": info.metrics.get("test/wer_base", float("nan")),
         "wer": info.metrics.get("test/wer", float("nan")),
-        "created": info.created[:16],
+        "created": _local(info.created),
     }
 
 
@@ -96,14 +98,20 @@ def info(name: str, folder: Path, as_json: bool) -> None:
     file, metadata = _find(name, AdapterManager(folder))
     rows = {"file": str(file), **asdict(metadata)}
     if as_json:
-        click.echo(json.dumps(rows, ensure_ascii=False))
+        echo(json.dumps(rows, ensure_ascii=False))
         return
     out = console()
+    rows["created"] = _local(metadata.created)
     for key, value in rows.items():
         shown = ", ".join(f"{k} {v:.1%}" for k, v in value.items()) if isinstance(value, dict) else value
         out.print(f"  {key:18} {shown if shown not in ('', ()) else '-'}")
     if not metadata.base_digest:
-        out.print("  [yellow]its base is unknown; import it with --base to bind it to one[/]")
+        out.say("  [yellow]its base is unknown; import it with --base to bind it to one[/]")
+
+
+def _local(created: str) -> str:
+    """Return the time in an adapter's file in local time; files of older systems have none."""
+    return local_time(parse_time(created)) if created else ""
 
 
 def _find(name: str, manager: Any) -> tuple[Path, AdapterInfo]:
@@ -141,18 +149,18 @@ def export(name: str, to: Path, folder: Path, plain: bool, data: str | None, ove
         with explain_unwritable("the adapter", target, hint=""), atomic_file(target) as written:
             shutil.copyfile(file, written)
         AdapterManager().get_adapter_info(str(target))
-        click.echo(f"{target}: {metadata.form}, {target.stat().st_size / 1e6:.2f} MB")
+        echo(f"{target}: {metadata.form}, {target.stat().st_size / 1e6:.2f} MB")
         return
     if not data:
         raise AsrLabError(
             f"{metadata.adapter_name} is residual: conversion to a plain one needs the speaker's audio",
-            next_command=f"asr-lab adapters export {name} {to} --plain --data MANIFEST",
+            next_command=f"asr-lab adapters export {name} {shlex.quote(str(to))} --plain --data MANIFEST",
         )
     if not metadata.base:
         raise AsrLabError(
             f"the base of {metadata.adapter_name} is unknown, and the conversion needs it",
             where=str(file),
-            next_command=f"asr-lab adapters import {file} --base models:/deepspeech2@champion --overwrite",
+            next_command=f"asr-lab adapters import {shlex.quote(str(file))} --base models:/NAME@champion --overwrite",
         )
     from asr_lab.recipes.adaptation.adapter_files import as_plain
     from asr_lab.recipes.adaptation.plan import load_base
@@ -160,8 +168,8 @@ def export(name: str, to: Path, folder: Path, plain: bool, data: str | None, ove
 
     _, recognizer = load_base(metadata.base, MlflowStore())
     done = as_plain(metadata, file, recognizer, data, to, console())
-    click.echo(f"{done.file}: plain, {done.file.stat().st_size / 1e6:.2f} MB")
-    click.echo(f"  WER on {data}: residual {done.wer_residual:.1%}, plain {done.wer_plain:.1%}")
+    echo(f"{done.file}: plain, {done.file.stat().st_size / 1e6:.2f} MB")
+    echo(f"  WER on {data}: residual {done.wer_residual:.1%}, plain {done.wer_plain:.1%}")
 
 
 def _check_overwrite(target: Path, overwrite: bool) -> None:
@@ -196,11 +204,9 @@ def import_adapter(
     name = check_name(name or AdapterManager().get_adapter_info(str(file)).adapter_name)
     _check_overwrite(target.path(name), overwrite)
     imported = recipe.bring_in(file, name, target, load_base(base, MlflowStore()) if base else None)
-    click.echo(
-        f"{target.path(name)}: {imported.form}, {imported.num_params} parameters, base {imported.base or 'unknown'}"
-    )
+    echo(f"{target.path(name)}: {imported.form}, {imported.num_params} parameters, base {imported.base or 'unknown'}")
     if not imported.base_digest:
-        click.echo("  it was not checked against a base: give --base if you know it")
+        echo("  it was not checked against a base: give --base if you know it")
     if register:
         uri = recipe.register(imported, target.path(name), MlflowTracker(new_run=True))
-        click.echo(f"  registered as {uri}")
+        echo(f"  registered as {uri}")

@@ -49,6 +49,6 @@ def import_kospeech(checkpoint: Path, vocab: Path, out: Path, name: str | None, 
         used = register(recognizer, out, checkpoint, name, MlflowTracker(new_run=True))
         rows["registered"] = used
     rows["next"] = f"asr-lab evaluate --model {used} --data MANIFEST"
-    terminal.print(f"[bold]{out}[/]")
+    terminal.say("[bold]{}[/]", out)
     for label, value in rows.items():
         terminal.print(f"  {label:11} {value}")

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.markup import escape
 
-from asr_lab.cli.options import console
+from asr_lab.cli.options import Finite, console, echo
 from asr_lab.cli.store.confirm import plan_option
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.interfaces.tags import BASE
@@ -47,19 +46,19 @@ def register(
     if bool(run) == bool(best):
         raise AsrLabError("give either RUN or --best METRIC", next_command="asr-lab register --help")
     chosen = find_run(run) if run else _best(str(best), pattern, family)
-    click.echo(_intended(chosen, name, merged))
+    echo(_intended(chosen, name, merged))
     if dry_run:
         return
     merged_version = register_merged(chosen.info.run_id, name) if merged else None
     version = merged_version or registry.register_run(chosen.info.run_id, name)
-    click.echo(f"{chosen.info.run_name} is {registry.uri_of(version)}")
+    echo(f"{chosen.info.run_name} is {registry.uri_of(version)}")
     if standing := registry.standing(registry.uri_of(version)):
-        click.echo(f"  {standing}")
+        echo(f"  {standing}")
     if merged and not merged_version:
-        click.echo("  --merged has no effect: the model has no adapters", err=True)
+        echo("  --merged has no effect: the model has no adapters", err=True)
     if not merged_version and (base := _folder_of_base(chosen)):
-        click.echo(f"  warning: these adapters load only on a machine with {base};", err=True)
-        click.echo("  --merged registers a model that needs no base", err=True)
+        echo(f"  warning: these adapters load only on a machine with {base};", err=True)
+        echo("  --merged registers a model that needs no base", err=True)
 
 
 def _intended(run: Any, name: str, merged: bool) -> str:
@@ -88,6 +87,7 @@ def _best(metric: str, pattern: str, family: str) -> Any:
     from asr_lab.interfaces.tracking import REPRODUCE
     from asr_lab.metrics.catalog import direction
     from asr_lab.tracking.queries import comparison, runs
+    from asr_lab.tracking.queries.runs import metrics_of
     from asr_lab.tracking.tags import KIND
 
     if direction(metric) == "neither":
@@ -102,7 +102,7 @@ def _best(metric: str, pattern: str, family: str) -> Any:
     able = [
         run
         for run in finished
-        if not math.isnan(run.data.metrics.get(metric, math.nan)) and run.outputs and run.outputs.model_outputs
+        if math.isfinite(metrics_of(run).get(metric, math.nan)) and run.outputs and run.outputs.model_outputs
     ]
     if not able:
         have = sorted({name for run in finished for name in run.data.metrics if direction(name) != "neither"})
@@ -121,7 +121,7 @@ def _best(metric: str, pattern: str, family: str) -> Any:
 @click.option(
     "--non-inferior",
     "margin",
-    type=click.FloatRange(0, 1),
+    type=Finite(0, 1),
     default=0.0,
     help="Margin of a non-inferiority test (0.01 is one point of WER): pass if it is not worse by this much.",
 )
@@ -148,7 +148,7 @@ def promote(model: str, alias: str, margin: float, data: str, forced: str, dry_r
     uri = f"models:/{version.name}/{version.version}"
     holder = promotion.holder_of(version.name, alias)
     now = f", now {promotion.shown(holder)}" if holder else ""
-    out.print(f"[bold]{escape(promotion.shown(version))}[/] for @{alias}{escape(now)}")
+    out.say("[bold]{}[/] for @{}{}", promotion.shown(version), alias, now)
     score = _scoring(data, recorded=not dry_run) if data else None
     verdict = _assess(version, alias, margin, score, forced)
     if verdict.delta:

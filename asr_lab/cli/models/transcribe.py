@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from asr_lab.cli.options import console
+from asr_lab.cli.options import console, echo
 from asr_lab.errors import AsrLabError
 
 
@@ -40,13 +40,12 @@ def transcribe(files: tuple[Path, ...], adapter: str, model: str, adapter_dir: s
     for transcript in transcripts(recognizer, files):
         failed += bool(transcript.error)
         if as_json:
-            click.echo(json.dumps(asdict(transcript), ensure_ascii=False))
+            echo(json.dumps(asdict(transcript), ensure_ascii=False))
         elif transcript.error:
-            err.print(f"{transcript.file}: [red]{transcript.error}[/]", soft_wrap=True)
+            err.say("{}: [red]{}[/]", transcript.file, transcript.error)
         else:
-            lead = f"{transcript.file}: " if len(files) > 1 else ""
-            out.print(f"{lead}{transcript.text}", markup=False, soft_wrap=True)
+            out.say("{}{}", f"{transcript.file}: " if len(files) > 1 else "", transcript.text)
             if transcript.note:
-                err.print(f"[dim]{transcript.file}: {transcript.note}[/]", soft_wrap=True)
+                err.say("[dim]{}: {}[/]", transcript.file, transcript.note)
     if failed:
         raise AsrLabError(f"{failed} of {len(files)} files could not be read")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from asr_lab.cli.options import console
+from asr_lab.cli.options import console, echo
 from asr_lab.cli.runs.filter_options import Selection, selection_options
 from asr_lab.errors import AsrLabError
 from asr_lab.units import counted
@@ -108,13 +108,13 @@ def _write(compared: Comparison, style: str, out: Path | None, page: str) -> Non
     if style == "table":
         tables.show(compared.summary_table(), style)
         for line in compared.sentences:
-            console().print(line, markup=False)
+            console().say("{}", line)
         return
     table = compared.table() if style in ("json", "csv") else compared.summary_table()
     text = page if style == "html" else table.text(style)
     tables.write(text, out)
     for line in compared.sentences if style != "html" else []:
-        click.echo(line, err=True)
+        echo(line, err=True)
 
 
 def _curves(compared: Comparison) -> pd.DataFrame:
@@ -140,6 +140,7 @@ def _page(compared: Comparison, curves: pd.DataFrame) -> str:
         sentences=compared.sentences,
         baseline=compared.evidence.baseline.info.run_id if compared.evidence else "",
         curves=curves,
+        not_numbers=compared.not_numbers,
     )
 
 
@@ -155,6 +156,6 @@ def _draw(compared: Comparison, curves: pd.DataFrame, file: Path | None, *, log:
         fitted(drawn).savefig(file, dpi=150)
         err.print(f"curves: {file}")
     if log:
-        log_comparison(compared.runs, compared.frame, drawn, page)
+        log_comparison(compared.runs, compared.table(), drawn, page)
         logged = "table, curves and page" if page else "table and curves"
         err.print(f"{logged}: under compare/ of {counted(len(compared.runs), 'run')}")

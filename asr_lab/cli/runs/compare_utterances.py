@@ -90,8 +90,7 @@ def _print(changed: pd.DataFrame, first: Run, second: Run, limit: int) -> None:
     width = max(map(len, names))
     for row in changed.head(limit).itertuples():
         word = "better" if row.change < 0 else "worse" if row.change > 0 else "other"
-        out.print(f"[bold]{word}[/]  {row.errors_1} -> {row.errors_2} errors  ", end="")
-        out.print(Text(str(row.id)), soft_wrap=True)
+        out.say("[bold]{}[/]  {} -> {} errors  {}", word, row.errors_1, row.errors_2, row.id)
         lines = side_by_side(row.reference, (row.hypothesis_1, row.hypothesis_2))
         for name, line in zip(names, lines, strict=True):
             out.print(Text(f"  {name:{width}}  ").append_text(_line(line)), soft_wrap=True)

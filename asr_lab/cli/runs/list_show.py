@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 import pandas as pd
-from rich.markup import escape
 
-from asr_lab.cli.options import console, format_option
+from asr_lab.cli.options import console, echo, format_option
 from asr_lab.cli.runs.filter_options import Selection, selection_options
 from asr_lab.cli.tables import show as show_table
+from asr_lab.cli.tables import write
 from asr_lab.errors import AsrLabError
-from asr_lab.reports.numbers import format_metric, format_value
+from asr_lab.reports.numbers import format_logged, format_metric, format_value
 from asr_lab.reports.table import Table
 from asr_lab.units import ago, hms, megabytes
 
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--limit", default=30, show_default=True, type=click.IntRange(min=1), help="Maximum number of runs.")
 @format_option
 def list_runs(selection: Selection, state: str | None, limit: int, style: str) -> None:
-    """List runs, newest first: state, age, deciding metric, marks, size on disk.
+    """List runs, newest first: state, start, age, deciding metric, marks, size on disk.
 
     \b
     Examples:
@@ -43,20 +46,24 @@ def list_runs(selection: Selection, state: str | None, limit: int, style: str) -
     if not runs and asked:
         raise AsrLabError(f"no run matches {asked}", hint=selection.hidden(), next_command="asr-lab list")
     if not runs and style == "table":
-        click.echo(selection.hidden() or "no runs yet; try: mlflow run . -e adapter -P name=john")
+        echo(selection.hidden() or "no runs yet; try: mlflow run . -e adapter -P name=john")
         return
     table = run_details.overview(runs)
-    show_table(table if style in ("json", "csv") else _formatted(table), style)
+    made = Table(frame=table) if style in ("json", "csv") else _formatted(table)
+    values = [run.data.metrics.get(metric) for run, metric in zip(runs, table["metric"], strict=True)]
+    nan = [(place, "value") for place, value in enumerate(values) if value is not None and value != value]
+    show_table(replace(made, not_numbers=nan), style)
     if style == "table" and len(runs) == limit:
         console(stderr=True).print(f"the {limit} newest; more with --limit")
 
 
 def _formatted(table: pd.DataFrame) -> Table:
     """Format ages, durations and sizes."""
-    now = pd.Timestamp.now("UTC").tz_localize(None)
-    shown = table.drop(columns=["started", "seconds", "bytes", "kind"])
-    shown.insert(4, "age", [ago((now - started).total_seconds()) for started in table["started"]])
-    shown.insert(5, "took", [hms(took) if took == took else "-" for took in table["seconds"]])
+    shown = table.drop(columns=["seconds", "bytes", "kind"])
+    ages = [time.time() - datetime.fromisoformat(started).timestamp() for started in table["started"]]
+    shown["started"] = table["started"].str.replace("T", " ")
+    shown.insert(5, "age", list(map(ago, ages)))
+    shown.insert(6, "took", [hms(took) if took == took else "-" for took in table["seconds"]])
     shown["size"] = ["-" if pd.isna(size) else megabytes(size) for size in table["bytes"]]
     return Table(frame=shown, metric_columns={"value": "metric"})
 
@@ -81,14 +88,15 @@ def show(run: str, style: str) -> None:
     sections = run_details.details(shown)
     if style == "json":
         head = {"run": shown.info.run_name, "id": shown.info.run_id}
-        click.echo(json.dumps(head | sections, ensure_ascii=False, indent=2))
+        write(json.dumps(head | sections, ensure_ascii=False, indent=2))
         return
     about = sections["about"]
+    about["started"] = about["started"].replace("T", " ")
     about["took"] = "not known" if about["took"] is None else hms(about["took"])
     size = about.pop("bytes")
     about["on disk"] = "not here" if size is None else megabytes(size)
     out = console()
-    out.print(f"[bold]{escape(shown.info.run_name)}[/]  {shown.info.run_id}")
+    out.say("[bold]{}[/]  {}", shown.info.run_name, shown.info.run_id)
     for title, rows in sections.items():
         if title == "metrics":
             rows = {name: format_metric(name, value) for name, value in rows.items()}
@@ -103,10 +111,10 @@ _TITLES = {"differs": "differs from the defaults"}
 def _section(title: str, rows: dict[str, Any]) -> None:
     if rows:
         out = console()
-        out.print(f"[bold]{title}[/]")
+        out.say("[bold]{}[/]", title)
         width = max(len(label) for label in rows)
         for label, value in rows.items():
-            out.print(f"  {label:{width}}  {format_value(value)}", markup=False, soft_wrap=True)
+            out.print(f"  {label:{width}}  {format_value(value)}", soft_wrap=True)
 
 
 def _curves(run: Run) -> dict[str, str]:
@@ -121,6 +129,6 @@ def _curves(run: Run) -> dict[str, str]:
         if len(values) > 1:
             best = run_details.best_point(values, name)
             step = points.sort_values("step")["step"].tolist()[best]
-            first, last, top = (format_metric(name, values[place]) for place in (0, -1, best))
+            first, last, top = (format_logged(name, values[place]) for place in (0, -1, best))
             drawn[name] = f"{sparkline(values)}  {first} -> {last}, best {top} at step {step}"
     return drawn

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import click
-from rich.markup import escape
+import shlex
 
-from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, console, format_option, overrides_option
+import click
+
+from asr_lab.cli.options import TAKES_CONFIG_KEYS, Finite, config_keys, console, format_option, overrides_option
 from asr_lab.cli.tables import show
 from asr_lab.config.load import load
 from asr_lab.errors import AsrLabError, listing
@@ -19,7 +20,7 @@ _NOT_CODE = ("hardware", "processes", "seed", "data ", "base", "adapter")  # any
 @click.argument("run")
 @click.argument("keys", nargs=-1, type=click.UNPROCESSED, metavar="[KEY=VALUE]...")
 @overrides_option
-@click.option("--tolerance", type=click.FloatRange(0), help="Largest difference of a metric that counts as "
+@click.option("--tolerance", type=Finite(0), help="Largest difference of a metric that counts as "
               "equal.  [0 where code, versions, hardware and data are the same, else 0.02]")  # fmt: skip
 @click.option("--check", "only_check", is_flag=True, help="Only report what differs; run nothing.")
 @click.option("--anyway", is_flag=True, help="Run even if the data differ.")
@@ -56,7 +57,7 @@ def reproduce(
     out, err = console(), console(stderr=True)
     then_and_now = reproduction.circumstances(original, config)
     if style == "table":
-        out.print(f"[bold]{escape(original.info.run_name)}[/]")
+        out.say("[bold]{}[/]", original.info.run_name)
     if style == "table" or only_check:
         show(then_and_now, style)
     differing = then_and_now[~then_and_now["same"]]
@@ -71,7 +72,7 @@ def reproduce(
         raise AsrLabError(
             f"{listing(changed)}: not what the run had",
             allowed="the same data, or --anyway",
-            next_command=f"asr-lab reproduce {run} data.train=PATH, where they have moved",
+            next_command=f"asr-lab reproduce {shlex.quote(run)} data.train=PATH, where they have moved",
         )
     if tolerance is None:
         tolerance = _USUAL_TOLERANCE if len(differing) else 0.0

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
+
 import click
 
+from asr_lab.cli.options import echo
 from asr_lab.cli.store.confirm import (
     ask,
     backend_option,
@@ -47,14 +50,14 @@ def archive(names: tuple[str, ...], to: str, purge: bool, backend: str, dry_run:
     client = tracking_client()
     held, chosen = read_registrations(client), purging.choose(names, to, purge=purge)
     for name, location in chosen.erased.items():
-        click.echo(f"{name}: erased from the store before; it is in {location}")
+        echo(f"{name}: erased from the store before; it is in {location}")
     going = chosen.whole + chosen.begun
     if purge:
         purging.refuse_registered(going, held)
     for run in going:
         then = "" if not purge else ", then erased from the store"
         then = then if run in chosen.whole else "; what is left of it is erased from the store"
-        click.echo(f"{run} -> {chosen.locations[run.run_id]}{then}")
+        echo(f"{run} -> {chosen.locations[run.run_id]}{then}")
     if dry_run:
         return
     eraser = None
@@ -69,13 +72,13 @@ def archive(names: tuple[str, ...], to: str, purge: bool, backend: str, dry_run:
             ask(f"erase from the store rows, artifacts and models of {runs} once archived in {to}?", yes)
     for run in chosen.whole:
         location, size = archiving.archive(client, client.get_run(run.run_id), to, held)
-        click.echo(f"{run.name}: {location}, {megabytes(size)}")
+        echo(f"{run.name}: {location}, {megabytes(size)}")
     if eraser:
         with progress("erasing", len(going)) as done:
             for run in going:
                 purging.purge(client, eraser, run, chosen.locations[run.run_id])
                 done()
-        click.echo(f"{counted(len(going), 'run')} erased from the store; asr-lab restore BUNDLE brings one back")
+        echo(f"{counted(len(going), 'run')} erased from the store; asr-lab restore BUNDLE brings one back")
         if not eraser.rows:
             warn_hidden_rows()
 
@@ -101,10 +104,10 @@ def restore(names: tuple[str, ...], dry_run: bool) -> None:
     client = tracking_client()
     planned = restoring.plan(client, names)
     for one in planned:
-        click.echo(f"{one.name} {one.what}")
+        echo(f"{one.name} {one.what}")
     for one in [] if dry_run else planned:
         done = restoring.restore(client, one)
-        click.echo(f"{done.name} ({done.run_id[:8]}) {done.how}")
+        echo(f"{done.name} ({done.run_id[:8]}) {done.how}")
         for registered in done.registered:
             model = registered.split("/")[0]
-            click.echo(f"  it was registered as {registered}; asr-lab register {done.run_id[:8]} --name {model}")
+            echo(f"  it was registered as {registered}; asr-lab register {done.run_id[:8]} --name {shlex.quote(model)}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asr_lab.cli.options import console, format_option
+from asr_lab.cli.options import console, echo, format_option
 from asr_lab.cli.store.confirm import (
     ask,
     backend_option,
@@ -19,6 +19,7 @@ from asr_lab.cli.store.confirm import (
 )
 from asr_lab.cli.tables import show as show_table
 from asr_lab.errors import AsrLabError
+from asr_lab.system.times import parse_days
 from asr_lab.units import age, counted, megabytes
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ _VERBS = {"delete": "deleted (asr-lab restore RUN brings it back)", "purge": "er
 
 
 @click.command()
-@click.option("--days-old", type=click.FloatRange(min=0), help="Only runs without activity for so many days.")
+@click.option("--days-old", metavar="DAYS|TIME", help="Only runs without activity for so many days, or since a time.")
 @click.option(
     "--keep-best",
     type=click.IntRange(min=1),
@@ -83,6 +84,8 @@ def cleanup(
         raise AsrLabError("--purge erases whole runs, --checkpoints-only leaves them", allowed="one of the two")
     if selected["deleted"] and not purge:
         raise AsrLabError("--deleted means what is deleted already", allowed="together with --purge")
+    if selected["days_old"] is not None:
+        selected["days_old"] = parse_days(selected["days_old"])
     limit_retries()
     from asr_lab.tracking.cleanup import apply
     from asr_lab.tracking.cleanup import plan as planning
@@ -135,10 +138,10 @@ def _show(planned: CleanupPlan, style: str) -> None:
         if part:
             show_table(pd.DataFrame([row(line) for line in part[:_MOST_SHOWN]]), style)
         if len(part) > _MOST_SHOWN:
-            click.echo(f"  and {len(part) - _MOST_SHOWN} more (--format csv shows all)")
+            echo(f"  and {len(part) - _MOST_SHOWN} more (--format csv shows all)")
     going, staying = len(planned.going), len(planned.staying)
     total = "" if planned.size is None else f", {megabytes(planned.size)}"
-    click.echo(f"{going} {'goes' if going == 1 else 'go'}{total}; {staying} of those asked for stay")
+    echo(f"{going} {'goes' if going == 1 else 'go'}{total}; {staying} of those asked for stay")
 
 
 def _question(planned: CleanupPlan, action: Action) -> str:
@@ -151,7 +154,7 @@ def _question(planned: CleanupPlan, action: Action) -> str:
 def _report(planned: CleanupPlan, left: list[PlannedRun], action: Action, *, rows: bool) -> None:
     out = console(stderr=True)
     for line in left:
-        out.print(f"left alone: {line.record.name}, {line.why}", markup=False)
+        out.say("left alone: {}, {}", line.record.name, line.why)
     out.print(f"{counted(len(planned.going) - len(left), 'run')} {_VERBS[action]}")
     if action == "purge" and not rows:
         warn_hidden_rows()
@@ -176,7 +179,7 @@ def keep(names: tuple[str, ...], undo: bool) -> None:
     runs = find_each(names)
     apply.keep(client(), runs, undo=undo)
     for run in runs:
-        click.echo(f"{run.info.run_name}: {'no longer kept' if undo else 'kept'}")
+        echo(f"{run.info.run_name}: {'no longer kept' if undo else 'kept'}")
 
 
 @click.command()
@@ -200,4 +203,4 @@ def note(run: str, text: str, replace: bool) -> None:
 
     noted = find_run(run)
     apply.note(client(), noted, text, replace=replace)
-    click.echo(f"{noted.info.run_name}: noted")
+    echo(f"{noted.info.run_name}: noted")

@@ -12,6 +12,7 @@ from rich.progress import Progress
 
 from asr_lab.cli.options import console
 from asr_lab.errors import listing
+from asr_lab.system.terminal import one_line
 
 if TYPE_CHECKING:
     from asr_lab.tracking.run_index import Record
@@ -44,7 +45,7 @@ def backend_option(function: F) -> F:
 def ask(question: str, yes: bool) -> None:
     """Ask for confirmation; exit with code 1 unless the answer is yes."""
     if not yes:
-        click.confirm(question, abort=True, err=True)
+        click.confirm(one_line(question), abort=True, err=True)
 
 
 def named(runs: Iterable[Record]) -> str:

@@ -11,6 +11,8 @@ from asr_lab.cli.store.confirm import ask, plan_option, yes_option
 from asr_lab.cli.store.relocate import relocate_store
 from asr_lab.errors import AsrLabError
 
+_STATES = {"ok": "[green]{}[/]", "warn": "[yellow]{}[/]", "fail": "[red]{}[/]"}
+
 
 @click.command()
 @click.option("--relocate", is_flag=True, help="Rewrite the paths of a store that was copied or moved.")
@@ -44,8 +46,6 @@ def doctor(context: click.Context, relocate: bool, upgrade: bool, dry_run: bool,
         return
     if dry_run or (yes and not upgrade):
         raise AsrLabError("--dry-run goes with --relocate, --yes with --relocate or --upgrade")
-    from rich.markup import escape
-
     from asr_lab.tracking.doctor import Check, examine
 
     if upgrade:
@@ -55,11 +55,9 @@ def doctor(context: click.Context, relocate: bool, upgrade: bool, dry_run: bool,
     for check in examine():
         checks.append(check)
         if style == "table":
-            colour = {"ok": "green", "warn": "yellow", "fail": "red"}[check.state]
-            line = f"[{colour}]{check.state:4}[/]  [bold]{check.name:9}[/]  {escape(check.found)}"
-            out.print(line, soft_wrap=True)
+            out.say(_STATES[check.state] + "  [bold]{}[/]  {}", f"{check.state:4}", f"{check.name:9}", check.found)
             if check.advice:
-                out.print(f"                 -> {check.advice}", markup=False, soft_wrap=True)
+                out.print(f"                 -> {check.advice}", soft_wrap=True)
     if style != "table":
         import pandas as pd  # late: doctor must run where pandas does not load
 

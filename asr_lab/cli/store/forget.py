@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from asr_lab.cli.options import console, format_option
+from asr_lab.cli.options import console, echo, format_option
 from asr_lab.cli.store.confirm import backend_option, limit_retries, plan_option, progress, yes_option
 from asr_lab.cli.tables import show as show_table
 from asr_lab.errors import AsrLabError
+from asr_lab.system.terminal import one_line
 from asr_lab.units import counted
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def forget(
     _show(data, style)
     if dry_run:
         return
-    if not yes and click.prompt(f"type {person} to erase all of this for good", err=True) != person:
+    if not yes and click.prompt(one_line(f"type {person} to erase all of this for good"), err=True) != person:
         raise AsrLabError("the name does not match", allowed=person, hint="nothing was erased")
     with progress("erasing", sum(data.counts().values())) as done:
         record = forgetting.erase(client, data, backend_store_uri=backend, done=done)
@@ -78,10 +79,10 @@ def _show(data: SpeakerData, style: str) -> None:
     table["which"] = [f"{which} ({id[:8]})" if id else which for which, id in zip(table["which"], ids, strict=True)]
     show_table(table, style)
     for doubt in data.doubts:
-        click.echo(doubt)
+        echo(doubt)
     if other_names := sorted(data.known_as - {data.speaker}):
-        click.echo(f"{data.speaker} is called {', '.join(other_names)} in tables")
-    click.echo(", ".join(_counted(number, what) for what, number in data.counts().items()))
+        echo(f"{data.speaker} is called {', '.join(other_names)} in tables")
+    echo(", ".join(_counted(number, what) for what, number in data.counts().items()))
 
 
 def _counted(number: int, what: str) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import click
-
+from asr_lab.cli.options import echo
 from asr_lab.cli.store.confirm import ask
 from asr_lab.cli.tables import show
 from asr_lab.errors import AsrLabError
@@ -28,15 +27,15 @@ def relocate_store(*, dry_run: bool, yes: bool, style: str) -> None:
         )
     planned = relocation.plan(tracking_uri())
     if planned is None:
-        click.echo(f"nothing to do: no path of {shown_uri()} names a former folder", err=style != "table")
+        echo(f"nothing to do: no path of {shown_uri()} names a former folder", err=style != "table")
         return
     rows = [(table, column, number) for (table, column), number in planned.counts().items()]
     show(pd.DataFrame(rows, columns=["table", "column", "paths"]), style)
     total = counted(sum(number for *_, number in rows), "path")
     for former, folder in planned.moved.moves.items():
-        click.echo(f"{former} becomes {folder}", err=style != "table")
+        echo(f"{former} becomes {folder}", err=style != "table")
     if dry_run:
         return
     ask(f"rewrite {total} in {planned.moved.file}?", yes)
     backup = relocation.relocate(planned)
-    click.echo(f"{total} rewritten; the database as it was: {backup}", err=style != "table")
+    echo(f"{total} rewritten; the database as it was: {backup}", err=style != "table")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from asr_lab.cli.options import console, format_option
+from asr_lab.cli.options import console, echo, format_option
+from asr_lab.cli.store.confirm import ask
 from asr_lab.cli.tables import show
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.units import counted
@@ -50,7 +51,7 @@ def sync(folder: Path, dry_run: bool, here: bool, dropped: str | None, yes: bool
     elif dry_run:
         show(table, style)
     elif table.empty and style == "table":
-        click.echo(f"nothing waits in {folder}")
+        echo(f"nothing waits in {folder}")
     else:
         done = _ship(folder, int(table["events"].sum()), here) if len(table) else []
         _report(done, style)
@@ -62,10 +63,9 @@ def _drop(folder: Path, dropped: str, yes: bool) -> None:
 
     spool = shipping.find_spool(folder, dropped)
     events = f"{counted(spool.waiting(), 'event')}, {spool.size() / 1e6:.1f} MB"
-    click.echo(f"{shipping.name_of(spool)}: {events} in {spool.folder}: on no store, and lost then")
-    if not yes:
-        click.confirm(f"throw away what waits of {shipping.name_of(spool)}?", abort=True)
-    click.echo(f"{shipping.drop(folder, spool.id)}: dropped")
+    echo(f"{shipping.name_of(spool)}: {events} in {spool.folder}: on no store, and lost then")
+    ask(f"throw away what waits of {shipping.name_of(spool)}?", yes)
+    echo(f"{shipping.drop(folder, spool.id)}: dropped")
 
 
 def _ship(folder: Path, total: int, here: bool) -> list[Shipped]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
-
 from asr_lab.cli.options import console, print_where_to_look
 from asr_lab.cli.tables import show
 from asr_lab.cli.training.training_options import recording
@@ -16,11 +14,10 @@ from asr_lab.config.schema.base import SPLITS
 from asr_lab.reports.table import Table
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from asr_lab.interfaces.tracking import ModelStore, Tracker
     from asr_lab.recipes.recipe import Outcome, Plan
     from asr_lab.reports.summary import Content, Summary
+    from asr_lab.system.terminal import Console
 
 NOTHING_DONE = "nothing was trained or recorded (--dry-run)"
 
@@ -77,7 +74,7 @@ def show_plan(planned: Plan, out: Console) -> None:
     """Print a plan, for `--dry-run`."""
     show_summary(planned.summary, out)
     for warning in planned.warnings:
-        out.print(f"  [yellow]warning[/] {escape(warning)}")
+        out.say("  [yellow]warning[/] {}", warning)
     out.print(NOTHING_DONE)
 
 
@@ -92,22 +89,22 @@ def show_outcome(done: Outcome | None, out: Console | None = None) -> None:
     summary = done.summary
     show_summary(summary, out)
     if standing := registry.standing(summary.model):
-        out.print(f"  [yellow]note[/] {escape(standing)}")
+        out.say("  [yellow]note[/] {}", standing)
     for command in summary.next_commands:
-        out.print(f"  {'next':5} {escape(command)}", soft_wrap=True)
+        out.say("  next  {}", command)
     print_where_to_look(out, done.run_id)
 
 
 def show_summary(summary: Summary, out: Console) -> None:
     """Print title, tables, lines and notes of a summary."""
     if summary.title:
-        out.print(f"[bold]{escape(summary.title)}[/]")
+        out.say("[bold]{}[/]", summary.title)
     for heading, content in summary.parts:
         if heading:
-            out.print(f"[bold]{escape(heading)}[/]")
+            out.say("[bold]{}[/]", heading)
         _show_part(content, out)
     for note in summary.notes:
-        out.print(f"  [yellow]note[/] {escape(note)}")
+        out.say("  [yellow]note[/] {}", note)
 
 
 def _show_part(content: Content, out: Console) -> None:
@@ -116,7 +113,7 @@ def _show_part(content: Content, out: Console) -> None:
             show(content, "table")
         return
     for line in _labelled(content) if isinstance(content, Mapping) else content:
-        out.print(f"  {line}", markup=False)
+        out.say("  {}", line)
 
 
 def _labelled(rows: Mapping[str, Any]) -> list[str]:

@@ -12,6 +12,7 @@ import click
 
 from asr_lab.cli.options import (
     TAKES_CONFIG_KEYS,
+    Finite,
     config_keys,
     console,
     dry_run_option,
@@ -29,11 +30,10 @@ from asr_lab.errors import AsrLabError
 from asr_lab.reports.table import Table
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from asr_lab.sweeps.results import SweepResult
     from asr_lab.sweeps.study import StudyPlan
     from asr_lab.sweeps.worker import Backends
+    from asr_lab.system.terminal import Console
 
 _SHOWN = 10  # trials in the final table
 
@@ -42,7 +42,7 @@ _SHOWN = 10  # trials in the final table
 @click.argument("config", type=click.Path(path_type=Path))
 @click.argument("keys", nargs=-1, type=click.UNPROCESSED, metavar="[KEY=VALUE]...")
 @click.option("--trials", type=click.IntRange(min=1), help="Total number of trials, including existing ones.  [20]")
-@click.option("--timeout", type=click.FloatRange(min=0), help="Start no trial after this many seconds.")
+@click.option("--timeout", type=Finite(min=0), help="Start no trial after this many seconds.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes on this machine.")
 @click.option("--storage", default="", help="Path of a journal file, or postgresql://... for several machines.")
 @click.option("--join", is_flag=True, help="Join a sweep that was started elsewhere on the same storage.")
@@ -92,7 +92,7 @@ def sweep(
         show_plan(planned, out)
         return
     for warning in planned.warnings:
-        console(stderr=True).print(f"[yellow]warning[/] {warning}")
+        console(stderr=True).say("[yellow]warning[/] {}", warning)
     backends = Backends(partial(MlflowTracker, offline=offline), MlflowStore)
     if not join:
         MlflowTracker(offline=offline).announce(planned.space.recipe)
@@ -133,9 +133,9 @@ def _report(result: SweepResult, out: Console, *, retrain: bool) -> None:
     table = result.table().head(_SHOWN)
     out.print()
     show(Table(frame=table, best=dict.fromkeys(result.plan.objective.metrics[:1], table.index[0])), "table")
-    out.print(f"[bold]{result.run_name}[/]")
+    out.say("[bold]{}[/]", result.run_name)
     for line in result.sentences():
-        out.print(f"  {line}", markup=False)
+        out.say("  {}", line)
     out.print(f"  {'best':11} {result.file}")
     if not retrain:
         out.print(f"  {'run it':11} {result.command}")

@@ -14,9 +14,8 @@ from asr_lab.config.schema import Experiment
 from asr_lab.errors import AsrLabError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from asr_lab.interfaces.tracking import Tracker
+    from asr_lab.system.terminal import Console
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -64,10 +63,9 @@ def loaded(config: Path, settings: Mapping[str, Any], *recipes: str, merged: boo
 
 def recording(out: Console, *, new_run: bool, offline: bool) -> tuple[Tracker, Console, bool]:
     """Return (tracker, console, whether this is the first process): only the first process records and prints."""
-    from rich.console import Console
-
     from asr_lab.interfaces.in_memory import MemoryTracker
     from asr_lab.system.distributed import is_first
+    from asr_lab.system.terminal import Console
     from asr_lab.tracking.tracker import MlflowTracker
 
     if is_first():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+import math
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -12,7 +13,16 @@ from asr_lab.config.names import registered_name
 class Section(BaseModel):
     """A frozen group of settings; the docstring under a field is its help text."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _can_be_kept(cls, value: Any) -> Any:
+        if isinstance(value, float) and value == 0 and math.copysign(1, value) < 0:
+            raise ValueError("input should be 0")
+        if isinstance(value, str) and not value.isprintable() and value != value.encode(errors="ignore").decode():
+            raise ValueError("input should be a text in UTF-8")
+        return value
 
 
 SPLITS = ("train", "val", "test", "test_hard")
@@ -28,7 +38,7 @@ SomeShare = Annotated[float, Field(gt=0, le=1)]
 class Run(Section):
     """Name, seed and registration of the run."""
 
-    name: str = ""
+    name: str = Field(default="", max_length=200)
     """First part of the run's name in MLflow; empty: the model's name."""
     seed: int = 0
     """Seed of weights, data order and augmentation."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 from lhotse import CutSet
-from rich.console import Console
 
 from asr_lab.config.schema import Adapter, AdapterExperiment
 from asr_lab.data import manifest
@@ -22,6 +22,7 @@ from asr_lab.recipes.adaptation.fit import distil
 from asr_lab.recipes.recognition.scoring import score
 from asr_lab.recipes.run_spec import describe
 from asr_lab.recipes.splits import Split
+from asr_lab.system.terminal import Console
 from asr_lab.system.threads import use_threads
 from asr_lab.training.encoder_outputs import EncoderOutputs
 from asr_lab.training.row_cache import make_row_cache
@@ -69,7 +70,7 @@ def register(info: AdapterInfo, file: Path, tracker: Tracker) -> str:
         raise AsrLabError(
             f"{info.adapter_name} does not say which registered base it belongs to",
             where=str(file),
-            next_command=f"asr-lab adapters import {file} --base models:/deepspeech2@champion --register",
+            next_command=f"asr-lab adapters import {shlex.quote(str(file))} --base models:/NAME@champion --register",
         )
     digest = manifest.file_digest(file)
     spec = describe(

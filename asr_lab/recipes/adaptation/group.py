@@ -9,7 +9,6 @@ from statistics import mean
 import pandas as pd
 from lhotse import CutSet
 from lhotse.cut import Cut
-from rich.console import Console
 
 from asr_lab.config.schema import AdapterExperiment
 from asr_lab.data import manifest
@@ -29,6 +28,7 @@ from asr_lab.reports.learning_curve import growth_figure
 from asr_lab.reports.summary import Summary
 from asr_lab.reports.table import Table
 from asr_lab.system.resources import Clock
+from asr_lab.system.terminal import Console
 from asr_lab.system.threads import use_threads
 
 
@@ -153,7 +153,7 @@ def adapt_group(group: GroupPlan, tracker: Tracker, console: Console) -> Adapted
         run.dataset(split.dataset())
         adapted, by_size = [], dict[int, list[Improvement]]()
         for number, one in enumerate(planned, 1):
-            console.print(f"[dim]{number} of {len(planned)}[/] ", end="")
+            console.say("[dim]{} of {}[/] ", number, len(planned), end="")
             outputs = encode(one, console, run.checkpoints)
             adapted.append(adapt(one, tracker, console, outputs=outputs, parent=run.run_id))
             for size in config.data.sizes:

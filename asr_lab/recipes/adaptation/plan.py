@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -110,7 +111,7 @@ def _check_count(config: AdapterExperiment, train: Split) -> None:
             f"{config.adapter.name} has {len(train.cuts)} utterances: too few to train on some and test on others",
             where=train.path,
             allowed=f"at least {FEWEST}, or a manifest of its own to test on",
-            next_command=f"asr-lab adapter --name {config.adapter.name} --data {train.path} data.test=MANIFEST",
+            next_command=f"asr-lab adapter --name {config.adapter.name} --data {shlex.quote(train.path)} data.test=...",
         )
 
 

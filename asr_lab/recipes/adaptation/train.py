@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rich.console import Console
-
 from asr_lab.interfaces.tags import BASE, BASE_DIGEST, BASE_DIGEST_AFTER
 from asr_lab.interfaces.tracking import Recorder, RegisteredModel, Tracker
 from asr_lab.models.adapter import AdapterManager, Base, MLPAdapter
@@ -19,8 +17,10 @@ from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.recipes.adaptation.fit import AdapterTrainer
 from asr_lab.recipes.adaptation.improvement import Improvement
 from asr_lab.recipes.adaptation.plan import AdaptationPlan
+from asr_lab.reports.markdown import escape_markdown
 from asr_lab.reports.summary import Summary
 from asr_lab.system.resources import Clock
+from asr_lab.system.terminal import Console
 from asr_lab.system.threads import use_threads
 from asr_lab.training.encoder_outputs import EncoderOutputs
 
@@ -86,12 +86,12 @@ def adapt(
     config, recognizer = planned.config, planned.recognizer
     use_threads(config.run.threads)
     for warning in planned.warnings:
-        console.print(f"[yellow]warning[/] {warning}")
+        console.say("[yellow]warning[/] {}", warning)
     base = recognizer.base(planned.base_uri)
     with tracker.start(replace(planned.spec, parent=parent), own=bool(parent)) as run:
         for split in planned.splits.values():
             run.dataset(split.dataset())
-        console.print(f"adapting {planned.base_uri} to [bold]{config.adapter.name}[/]: {run.name}")
+        console.say("adapting {} to [bold]{}[/]: {}", planned.base_uri, config.adapter.name, run.name)
         outputs = outputs or encode(planned, console, run.checkpoints)
         trainer = AdapterTrainer(recognizer, outputs, config)
         began = time.monotonic()
@@ -130,7 +130,7 @@ def adapt(
             training_seconds=training_seconds,
             peak_memory_mb=spent["perf/peak_memory_mb"],
         )
-        run.note("\n".join(f"- **{label}** {text}" for label, text in adapted.rows().items()))
+        run.note("\n".join(f"- **{label}** {escape_markdown(text)}" for label, text in adapted.rows().items()))
         return adapted
 
 

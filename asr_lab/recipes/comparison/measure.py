@@ -16,6 +16,7 @@ from asr_lab.metrics.significance import difference_interval, holm
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.recipes.comparison.speed import Speed, batches, sample, speeds, with_memory
 from asr_lab.recipes.recognition.scoring import score, wer_interval
+from asr_lab.reports.markdown import code_span
 
 _ITSELF = Speed(1.0, 1.0, 1.0)
 _NO_SPEED = Speed(float("nan"), float("nan"), float("nan"))
@@ -136,7 +137,7 @@ def sentences(rows: pd.DataFrame) -> list[str]:
     for row in rows.itertuples():
         trained = f"{row.trainable_params:,} parameters trained" if row.trainable_params else "untouched"
         difference = "" if pd.isna(row.difference) else f", difference {row.difference:+.1%}, p {row.p:.3g}"
-        run = f"; `{row.run}`" if row.run else ""
+        run = f"; {code_span(row.run)}" if row.run else ""
         lines.append(
             f"- **{row.arm}**: test/wer {row.wer:.1%} ({row.wer_low:.1%} to {row.wer_high:.1%}){difference}; "
             f"speed {row.speed_share:.0%}; {trained}{run}"

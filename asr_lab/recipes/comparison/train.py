@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
 
 from asr_lab.config.schema import ArmsExperiment, Wav2Vec2Experiment
 from asr_lab.interfaces.tags import COMPARED
@@ -28,11 +27,14 @@ from asr_lab.recipes.recognition.train import Part, Trained, train
 from asr_lab.recipes.run_spec import describe
 from asr_lab.recipes.splits import Split, refuse_too_short
 from asr_lab.recipes.training_loop import BEST
+from asr_lab.reports.markdown import escape_markdown
 from asr_lab.reports.methods_figure import methods_figure
 from asr_lab.reports.summary import Summary
+from asr_lab.reports.table import csv_text
 from asr_lab.system.distributed import connect_processes, from_rank_0, is_first
 from asr_lab.system.files import write_text
 from asr_lab.system.resources import Clock
+from asr_lab.system.terminal import Console
 from asr_lab.system.threads import use_threads
 from asr_lab.units import hms
 
@@ -84,11 +86,11 @@ def compare_arms(config: ArmsExperiment, tracker: Tracker, console: Console, *, 
         **({"base": start} if start else {}),
     )
     with tracker.start(spec) as run:
-        console.print(f"{'continuing' if run.resumed else 'comparing'} [bold]{run.name}[/]")
+        console.say("{} [bold]{}[/]", "continuing" if run.resumed else "comparing", run.name)
         for split in splits.values():
             run.dataset(split.dataset())
         for warning in planned.warnings:
-            console.print(f"[yellow]warning[/] {warning}")
+            console.say("[yellow]warning[/] {}", warning)
         done = _Training(planned.experiments, start, run, tracker, store, console).train_all(config.run.name or "arms")
         if not is_first():
             return Compared(run.run_id, run.name, pd.DataFrame(), clock.seconds)
@@ -157,7 +159,7 @@ def _measure(
     measurements: list[Measurement] = []
     for variant in done:
         folder = store.resolve(variant.model)
-        with console.status(f"measuring {variant.name}"):
+        with console.status("measuring"):
             load = partial(load_model, folder, store.resolve)
             measurements.append(measure(folder, load, test.cuts, None if variant is done[0] else first, config.compare))
         console.print(f"  {variant.name}: {measurements[-1]}")
@@ -174,10 +176,10 @@ def _record(run: Recorder, done: list[Variant], measurements: list[Measurement],
         run.table(one.scores, f"eval/{variant.name}.parquet")
     by_slice = [slices(one.scores).assign(arm=variant.name) for variant, one in zip(done, measurements, strict=True)]
     run.table(pd.concat(by_slice), "eval/arms_slices.parquet")
-    run.text(rows.to_csv(index=False), "compare/table.csv")
+    run.text(csv_text(rows), "compare/table.csv")
     run.figure(methods_figure(rows), "compare/arms.png")
     run.tags({COMPARED: ",".join(variant.run_id or variant.model for variant in done)})
-    run.note("\n".join([*sentences(rows), *(f"- Note: {line}" for line in notes)]))
+    run.note("\n".join([*sentences(rows), *(f"- Note: {escape_markdown(line)}" for line in notes)]))
     return rows
 
 

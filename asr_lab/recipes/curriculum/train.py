@@ -15,7 +15,6 @@ from typing import Any
 
 import pandas as pd
 from lhotse import CutSet
-from rich.console import Console
 
 from asr_lab.config.schema import CurriculumExperiment
 from asr_lab.data import manifest
@@ -35,11 +34,13 @@ from asr_lab.recipes.recognition.train import Part, Trained, train
 from asr_lab.recipes.run_spec import describe
 from asr_lab.recipes.splits import Split, check_spoken, filter_split
 from asr_lab.recipes.training_loop import BEST
+from asr_lab.reports.markdown import code_span, escape_markdown
 from asr_lab.reports.summary import Summary
 from asr_lab.reports.table import Table
 from asr_lab.system.distributed import connect_processes, from_rank_0
 from asr_lab.system.files import write_text
 from asr_lab.system.resources import Clock
+from asr_lab.system.terminal import Console
 from asr_lab.system.threads import use_threads
 from asr_lab.units import hms
 
@@ -105,7 +106,7 @@ def curriculum(
         base=start,
     )
     with tracker.start(spec) as run:
-        console.print(f"{'continuing' if run.resumed else 'curriculum'} [bold]{run.name}[/] from {start}")
+        console.say("{} [bold]{}[/] from {}", "continuing" if run.resumed else "curriculum", run.name, start)
         for split in splits.values():
             run.dataset(split.dataset())
         own = "" if resume_from else start
@@ -286,8 +287,11 @@ class _Phases:
     def _record(self) -> None:
         table = pd.DataFrame([asdict(one) for one in self.done])
         self.run.table(table, "phases.parquet")
-        lines = [f"- phase {one.number}: val/wer {one.wer:.1%}, {one.verdict}; `{one.run_name}`" for one in self.done]
-        lines += [f"- phase {number}: skipped, {reason}" for number, reason in self.skipped.items()]
+        lines = [
+            f"- phase {one.number}: val/wer {one.wer:.1%}, {one.verdict}; {code_span(one.run_name)}"
+            for one in self.done
+        ]
+        lines += [f"- phase {number}: skipped, {escape_markdown(reason)}" for number, reason in self.skipped.items()]
         self.run.note("\n".join(lines))
 
     def conclude(self) -> str:

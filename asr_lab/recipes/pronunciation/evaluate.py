@@ -7,7 +7,6 @@ from functools import partial
 
 import pandas as pd
 from lhotse.cut import Cut
-from rich.console import Console
 from rich.progress import Progress
 
 from asr_lab.data.pronunciation import check_pronunciations
@@ -27,6 +26,7 @@ from asr_lab.reports.learner import learner_page
 from asr_lab.reports.summary import Summary, interval_text
 from asr_lab.reports.table import Table
 from asr_lab.system.resources import Clock
+from asr_lab.system.terminal import Console
 
 
 @dataclass(frozen=True)

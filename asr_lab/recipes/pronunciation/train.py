@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
 from transformers import TrainerCallback, TrainerState
 
 from asr_lab.config.schema import PronunciationExperiment
@@ -24,10 +23,12 @@ from asr_lab.recipes.pronunciation.validation import ShowExamples, Validator
 from asr_lab.recipes.recipe import Recipe
 from asr_lab.recipes.run_spec import describe
 from asr_lab.recipes.training_loop import BEST, begin, fit
+from asr_lab.reports.markdown import escape_markdown
 from asr_lab.reports.summary import Summary
 from asr_lab.reports.table import Table
 from asr_lab.system.distributed import is_first
 from asr_lab.system.resources import Clock
+from asr_lab.system.terminal import Console
 from asr_lab.system.threads import use_threads
 from asr_lab.training.callbacks import KeepBest, KeepEach
 from asr_lab.units import hms
@@ -80,7 +81,7 @@ def train(
     planned = plan(config, store or FolderStore())
     config = planned.config
     for warning in planned.warnings:
-        console.print(f"[yellow]warning[/] {warning}")
+        console.say("[yellow]warning[/] {}", warning)
     spec = describe(
         config,
         family=config.recipe,
@@ -145,8 +146,8 @@ def _conclude(planned: PronunciationPlan, run: Recorder, clock: Clock, state: Tr
     uri = _log_models(planned, run, best, figures[chosen])
     run.metrics({"perf/seconds": clock.seconds, **clock.peak_memory()})
     run.text(json.dumps(state.log_history, indent=1), "training_log.json")
-    best_epoch = f"best epoch {figures['epoch']:.0f} by val/{chosen} {figures[chosen]:.3f} ({SCORER}); {uri}"
-    run.note("\n\n".join([best_epoch, *notes, *planned.leakage.notes()]))
+    best_epoch = f"best epoch {figures['epoch']:.0f} by val/{chosen} {figures[chosen]:.3f} ({SCORER})"
+    run.note("\n\n".join([f"{best_epoch}; {escape_markdown(uri)}", *notes, *planned.leakage.notes()]))
     return Trained(run.run_id, run.name, uri, shown, notes, clock.seconds)
 
 

@@ -14,7 +14,6 @@ import pandas as pd
 import torch
 from lhotse import CutSet
 from lhotse.cut import Cut
-from rich.console import Console
 from transformers import TrainerCallback
 
 from asr_lab.data import manifest
@@ -26,6 +25,7 @@ from asr_lab.metrics.pronunciation.sequences import recognised_by_canonical
 from asr_lab.models.pronunciation.assessor import Assessor, decode_phonemes
 from asr_lab.system.distributed import rank_and_world_size
 from asr_lab.system.files import write_text
+from asr_lab.system.terminal import Console
 
 _BINS = 500  # of the probability of an error; their bounds are the candidate thresholds
 
@@ -157,5 +157,5 @@ class ShowExamples(TrainerCallback):  # type: ignore[misc]
         rows += [{"epoch": epoch, **row} for row in self.validator.examples]
         write_text(self.file, json.dumps(rows, ensure_ascii=False))
         for row in self.validator.examples:
-            self.console.print("\n".join(example_lines(row)), markup=False)
+            self.console.print("\n".join(example_lines(row)))
         self.run.table(pd.DataFrame(rows), "examples.parquet")

@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from lhotse import CutSet
-from rich.console import Console
 from transformers import TrainerCallback, TrainerState
 
 from asr_lab.config.schema import RecognitionExperiment
@@ -31,10 +30,12 @@ from asr_lab.recipes.recognition.plan import RecognitionPlan, plan
 from asr_lab.recipes.recognition.scoring import not_learned, record_scores, score
 from asr_lab.recipes.run_spec import describe
 from asr_lab.recipes.training_loop import BEST, begin, fit
+from asr_lab.reports.markdown import escape_markdown
 from asr_lab.reports.summary import Summary, interval_text
 from asr_lab.system.distributed import from_rank_0, is_first, rank_and_world_size
 from asr_lab.system.files import atomic_folder, explain_unwritable
 from asr_lab.system.resources import Clock
+from asr_lab.system.terminal import Console
 from asr_lab.system.threads import use_threads
 from asr_lab.training.callbacks import KeepBest
 from asr_lab.training.trainer import Sums, count
@@ -126,7 +127,7 @@ def train(
     reported = planned.leakage.warnings() if part.compared else []
     for warning in planned.warnings:
         if warning not in reported:
-            console.print(f"[yellow]warning[/] {warning}")
+            console.say("[yellow]warning[/] {}", warning)
     spec = _describe(planned, part)
     if part.reuse and (earlier := from_rank_0(tracker.finished(spec))):
         return Trained.of(earlier, planned)
@@ -207,7 +208,7 @@ def _conclude(planned: RecognitionPlan, run: Recorder, clock: Clock, state: Trai
     uri = run.model(model, register=bool(config.run.register_as))
     test = tested if "test" in planned.splits else None
     test_wer = f", test/wer {test.value:.1%} ({test.low:.1%} to {test.high:.1%})" if test else ""
-    figure = f"best epoch {figures['epoch']:.0f}: val/wer {figures['wer']:.1%}{test_wer}; {uri}"
+    figure = f"best epoch {figures['epoch']:.0f}: val/wer {figures['wer']:.1%}{test_wer}; {escape_markdown(uri)}"
     run.note("\n\n".join([figure, *notes, *planned.leakage.notes()]))
     costs |= planned.costs
     return Trained(

@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
+from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
 
+from asr_lab.errors import AsrLabError
 from asr_lab.tracking import artifacts
 from asr_lab.tracking.cleanup.erase import CHECKPOINTS, Eraser, local_folders, model_locations
 from asr_lab.tracking.cleanup.plan import Action, CleanupPlan, PlannedRun
@@ -109,6 +111,12 @@ def note(client: MlflowClient, run: Run, text: str, *, replace: bool = False) ->
     """Append a paragraph to a run's description, or replace it; return the description."""
     before = "" if replace else run.data.tags.get(NOTE, "")
     content = f"{before}\n\n{text}" if before else text
+    if len(content) > MAX_TAG_VAL_LENGTH:
+        raise AsrLabError(
+            f"the description would have {len(content):,} characters",
+            where=run.info.run_name,
+            allowed=f"{MAX_TAG_VAL_LENGTH:,}, which MLflow keeps; --replace replaces the {len(before):,} there are",
+        )
     with artifacts.explain_artifact_errors("the note cannot be written"):
         client.set_tag(run.info.run_id, NOTE, content)
     return content

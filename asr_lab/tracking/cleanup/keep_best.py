@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from asr_lab.errors import AsrLabError, nearest
@@ -27,7 +28,7 @@ def rank_best(records: Sequence[Record], number: int, metric: str = "") -> dict[
         by = metric or deciding(one.family, one.metrics) or deciding(one.family)
         if by not in one.metrics:
             stays[one.run_id] = f"not ranked: it has no {by}" if by else "not ranked: its family has no deciding metric"
-        elif one.metrics[by] == one.metrics[by]:
+        elif math.isfinite(one.metrics[by]):
             data = one.tags.get(DATA + by.split("/")[0], "")
             groups.setdefault((one.family, by, data), []).append(one)
     if not groups:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -12,6 +11,7 @@ from mlflow import MlflowClient
 from asr_lab.errors import AsrLabError, listing, nearest
 from asr_lab.tracking.cleanup.keep_best import rank_best
 from asr_lab.tracking.cleanup.protection import is_abandoned, is_stale, protected
+from asr_lab.tracking.queries.filters import is_like
 from asr_lab.tracking.run_index import Record, read_registrations, scan
 from asr_lab.tracking.spool.spool import now_ms
 from asr_lab.units import age
@@ -139,8 +139,7 @@ def _in_state(one: Record, selection: Selection) -> bool:
 
 
 def _matches(one: Record, pattern: str) -> bool:
-    glob = pattern.lower() if any(sign in pattern for sign in "*?[") else f"*{pattern.lower()}*"
-    return any(fnmatch.fnmatchcase(text.lower(), glob) for text in (one.name, one.model_type, one.family))
+    return is_like(pattern, one.name, one.model_type, one.family)
 
 
 def _reason(one: Record, selection: Selection) -> str:

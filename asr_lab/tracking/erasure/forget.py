@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 from collections.abc import Callable, Set
 from pathlib import Path
@@ -51,7 +52,7 @@ def erase(
         raise AsrLabError(
             f"not all is erased: rows of {len(data.runs) + left} runs are still in the server's database",
             hint="their files are gone; a tracking server cannot erase rows",
-            next_command=f"asr-lab forget {data.speaker} --backend-store-uri URI-OF-THE-SERVER'S-DATABASE",
+            next_command=f"asr-lab forget {shlex.quote(data.speaker)} --backend-store-uri URI-OF-THE-SERVER'S-DATABASE",
         )
     drop_names(client, record)
     if eraser.rows:

@@ -47,7 +47,8 @@ class Traces:
 
     def occur_in(self, text: str) -> bool:
         """Return whether a text names the speaker, one of their runs, or a metric of them."""
-        forms = (text, html.unescape(text), text.replace('""', '"').replace('\\"', '"'))
+        of_markdown = re.sub(r"\\([^\w\s])", r"\1", text)
+        forms = (text, html.unescape(text), text.replace('""', '"').replace('\\"', '"'), of_markdown)
         ids = [one.run_id for one in self.runs]
         figures = [f"_by_speaker/{in_a_name(name)}" for name in self.known_as]
         words = [word for word in (self.speaker, *figures, *(one.name for one in self.runs)) if word]

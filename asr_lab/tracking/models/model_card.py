@@ -14,7 +14,9 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from asr_lab.families import FAMILIES, ModelCard
-from asr_lab.reports.numbers import format_metric
+from asr_lab.reports.markdown import code_span, escape_markdown
+from asr_lab.reports.numbers import format_logged, format_metric
+from asr_lab.tracking.queries.runs import metrics_of
 from asr_lab.tracking.tags import BASE, COMMAND, DIRTY, FAMILY, GIT_SHA, LICENSE, MODEL_TYPE, VERSIONS
 from asr_lab.units import hms
 
@@ -39,21 +41,21 @@ def card(client: MlflowClient, run: Run, name: str) -> str:
     about = (FAMILIES[family].card if family in FAMILIES else None) or _UNKNOWN
     licence = license_of(client, run) or _MISSING
     lines = [
-        f"# {name}",
-        f"{tags.get(MODEL_TYPE, family)} by run `{run.info.run_name}` ({run.info.run_id})",
+        f"# {escape_markdown(name)}",
+        f"{tags.get(MODEL_TYPE, family)} by run {code_span(run.info.run_name)} ({run.info.run_id})",
         "## Intended use",
-        params.get("run.intended_use") or about.use,
+        "\n".join(map(escape_markdown, params.get("run.intended_use", "").splitlines())) or about.use,
         "## Licence and base",
-        f"- licence: {licence}",
-        f"- base: {base or 'none, trained from scratch'}",
+        f"- licence: {escape_markdown(licence)}",
+        f"- base: {escape_markdown(base) or 'none, trained from scratch'}",
         "## Data",
         *_data(run),
         "## Figures",
         about.scoring.format_map(_Tags(tags)),
-        *_figures(about.figures, run.data.metrics),
-        *_slices(run.data.metrics),
+        *_figures(about.figures, metrics_of(run)),
+        *_slices(metrics_of(run)),
         "## Origin",
-        f"- command: `{tags.get(COMMAND, _MISSING)}`",
+        f"- command: {code_span(tags.get(COMMAND, _MISSING))}",
         f"- code: {tags.get(GIT_SHA, _MISSING)}"
         + (", with changes not committed" if tags.get(DIRTY) == "true" else ""),
         f"- versions: {tags.get(VERSIONS, _MISSING)}",
@@ -83,7 +85,7 @@ def _data(run: Run) -> Iterable[str]:
     for one in inputs:
         split = next((tag.value for tag in one.tags if tag.key == "mlflow.data.context"), "data")
         much = _how_much(one.dataset.profile)
-        yield f"- {split}: {one.dataset.name}{much}, digest `{one.dataset.digest}`"
+        yield f"- {split}: {escape_markdown(one.dataset.name)}{much}, digest `{one.dataset.digest}`"
     if not inputs:
         yield _MISSING
 
@@ -102,7 +104,7 @@ def _figures(names: Iterable[str], metrics: dict[str, float]) -> Iterable[str]:
         if name not in metrics:
             continue
         low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
-        written = [format_metric(name, value) for value in (metrics[name], low, high)]
+        written = [format_logged(name, metrics[name]), *(format_metric(name, bound) for bound in (low, high))]
         interval = f" (95 % interval {written[1]} to {written[2]})" if low is not None and high is not None else ""
         yield f"- {name}: {written[0]}{interval}"
 
@@ -111,6 +113,7 @@ def _slices(metrics: dict[str, float]) -> Iterable[str]:
     # no metrics of single speakers, for privacy
     names = (name for name in sorted(metrics) if "/wer_by_" in name and "_by_speaker/" not in name)
     sliced = {name: metrics[name] for name in names if name.count("/") == 2}
-    shown = [f"- {name}: {value:.1%}" for name, value in list(sliced.items())[:_MOST_SLICES]]
+    some = list(sliced.items())[:_MOST_SLICES]
+    shown = [f"- {escape_markdown(name)}: {format_logged(name, value)}" for name, value in some]
     more = len(sliced) - len(shown)
     return ["### Slices", *shown, *([f"- and {more} more, in the run"] if more else [])] if shown else []

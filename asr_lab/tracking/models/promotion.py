@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from asr_lab.errors import AsrLabError, listing, nearest
 from asr_lab.metrics import floor, ratios
 from asr_lab.metrics.catalog import direction
 from asr_lab.metrics.significance import FEWEST_DIFFERING, Interval
+from asr_lab.reports.markdown import escape_markdown
 from asr_lab.tracking.queries import score_tables, significance
 from asr_lab.tracking.queries.filters import quoted
 from asr_lab.tracking.store import client as tracking_client
@@ -167,7 +169,9 @@ def assess(version: ModelVersion, alias: str, *, margin: float = 0.0, score: Sco
         below = _below_floor(version)
         return Verdict(candidate_uri, "", not below, below or f"{version.name} has no @{alias} to compare with")
     if _uri(champion) == candidate_uri:
-        raise AsrLabError(f"{candidate_uri} is @{alias} already", next_command=f"asr-lab promote {version.name}/N")
+        raise AsrLabError(
+            f"{candidate_uri} is @{alias} already", next_command=f"asr-lab promote {shlex.quote(version.name)}/N"
+        )
     new, old = (score(version), score(champion)) if score else _own_scores(version, champion)
     aligned = significance.pair(old.table, old.run, new.table, new.run, new.split)
     rate = "error_f1" if "true_rejects" in old.table else "wer"
@@ -232,7 +236,7 @@ def _own_scores(version: ModelVersion, champion: ModelVersion) -> tuple[Scored, 
     raise AsrLabError(
         f"{_uri(version)} and {_uri(champion)} cannot be compared: {why}",
         allowed="--data MANIFEST, on which both are scored now",
-        next_command=f"asr-lab promote {version.name}/{version.version} --data MANIFEST",
+        next_command=f"asr-lab promote {shlex.quote(f'{version.name}/{version.version}')} --data MANIFEST",
     )
 
 
@@ -241,6 +245,7 @@ def record(version: ModelVersion, verdict: Verdict, *, forced: str = "") -> None
     client = tracking_client()
     summary = verdict.reason + (f" against {verdict.champion}" if verdict.champion else "")
     summary += f". Forced: {forced}" if forced else "" if verdict.passed else ". Refused"
+    summary = escape_markdown(summary)
     with explain_store_errors("the verdict cannot be written"):
         client.set_model_version_tag(version.name, version.version, GATE, verdict.as_json())
         if forced:
@@ -261,7 +266,7 @@ def promote(version: ModelVersion, alias: str, verdict: Verdict) -> None:
         raise AsrLabError(
             f"@{alias} went to {_uri(now) if now else 'no version'} while {_uri(version)} was compared with "
             f"{verdict.champion or 'none'}",
-            next_command=f"asr-lab promote {version.name}/{version.version}",
+            next_command=f"asr-lab promote {shlex.quote(f'{version.name}/{version.version}')}",
         )
     with explain_store_errors("the alias cannot be moved"):
         client.set_registered_model_alias(version.name, alias, version.version)

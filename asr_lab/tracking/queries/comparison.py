@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
+import numpy as np
 import pandas as pd
 
 from asr_lab.config.identity import NOT_IDENTITY
 from asr_lab.errors import AsrLabError, listing, nearest
 from asr_lab.families import deciding, makes_adapters, shown
 from asr_lab.interfaces.tracking import SWEEP_KIND
-from asr_lab.metrics.catalog import direction
+from asr_lab.metrics.catalog import Format, direction
 from asr_lab.metrics.ratios import rate_of
 from asr_lab.reports.numbers import format_metric, format_value
 from asr_lab.reports.table import Table
 from asr_lab.tracking.queries.find import find_run
-from asr_lab.tracking.queries.runs import Run
+from asr_lab.tracking.queries.runs import Run, metrics_of
 from asr_lab.tracking.queries.significance import Evidence, measure_differences, summarize
 from asr_lab.tracking.tags import DATA, FAMILY, KIND, TEXT
 
@@ -48,6 +49,8 @@ class Comparison:
     """Metric -> index of the best row."""
     sentences: Sequence[str] = ()
     evidence: Evidence | None = None
+    not_numbers: Collection[tuple[Any, str]] = ()
+    """(Index, metric) of values that are NaN; other gaps were not measured."""
 
     def ranked(self) -> list[Run]:
         """Return the runs in the order of the table."""
@@ -56,7 +59,8 @@ class Comparison:
 
     def table(self) -> Table:
         """Return the table with one number per column."""
-        return Table(frame=self.frame, best=self.best, formats={"difference": "change", "p": "p"})
+        formats: dict[str, Format] = {"difference": "change", "p": "p"}
+        return Table(frame=self.frame, best=self.best, formats=formats, not_numbers=self.not_numbers)
 
     def summary_table(self) -> Table:
         """Return the table with intervals and standard deviations beside their values."""
@@ -70,7 +74,7 @@ class Comparison:
             texts = [f"{low:+.1%} to {high:+.1%}" if low == low else "-" for low, high in bounds]
             frame.insert(list(frame).index("difference") + 1, "95 % interval", texts)
             frame["p"] = [format_value(p, "p") for p in frame["p"].tolist()]
-        return Table(frame=frame, best=self.best, formats={"difference": "change"})
+        return Table(frame=frame, best=self.best, formats={"difference": "change"}, not_numbers=self.not_numbers)
 
 
 def _with_spread(column: str, value: float, spread: float) -> str:
@@ -118,11 +122,12 @@ def _compare_methods(runs: Sequence[Run], metric: str) -> Comparison:
     best, reasons = _best_of(frame, runs)
     decides = metric or deciding_metric(runs)
     sentences = [*_best_sentences(frame, best), *reasons]
-    return Comparison(runs=runs, metric=decides, frame=frame, best=best, sentences=sentences)
+    nan = _not_numbers(runs)
+    return Comparison(runs=runs, metric=decides, frame=frame, best=best, sentences=sentences, not_numbers=nan)
 
 
 def _compare_groups(runs: Sequence[Run], by: Sequence[str], decides: str) -> Comparison:
-    frame, within, fewer = _grouped(runs, by, decides)
+    frame, within, fewer, nan = _grouped(runs, by, decides)
     best, reasons = _best_of(frame, runs)
     named = {column: ", ".join(f"{key}={frame.loc[row, key]}" for key in by) for column, row in best.items()}
     sentences = [f"best mean {column}: {name}" for column, name in named.items()] + reasons
@@ -130,7 +135,7 @@ def _compare_groups(runs: Sequence[Run], by: Sequence[str], decides: str) -> Com
         sentences.append(f"runs of one group differ in more than the seed: {listing(within, 6)}")
     if fewer:
         sentences.append(f"means of fewer than n runs: {listing(fewer, 4)}")
-    return Comparison(runs=runs, metric=decides, frame=frame, best=best, sentences=sentences)
+    return Comparison(runs=runs, metric=decides, frame=frame, best=best, sentences=sentences, not_numbers=nan)
 
 
 def _compare_runs(
@@ -139,7 +144,8 @@ def _compare_runs(
     frame = _table(runs, decides)
     best, reasons = _best_of(frame, runs)
     sentences = [*_best_sentences(frame, best), *reasons, *_without_metric(runs, decides)]
-    compared = Comparison(runs=runs, metric=decides, frame=frame, best=best, sentences=sentences)
+    nan = _not_numbers(runs)
+    compared = Comparison(runs=runs, metric=decides, frame=frame, best=best, sentences=sentences, not_numbers=nan)
     having = [run for run in runs if decides in run.data.metrics]
     testable = bool(rate_of(decides)) and 1 < len(having) <= _MOST_TESTED and decides in best
     if not vs and not (vs is None and testable):
@@ -194,7 +200,7 @@ def _table(runs: Sequence[Run], decides: str) -> pd.DataFrame:
         if several_families:
             row["family"] = _family_of(run)
         row |= {name: run.data.params.get(name, "") for name in differing}
-        row |= {name: run.data.metrics.get(name) for name in metrics}
+        row |= {name: metrics_of(run).get(name) for name in metrics}
         rows.append(row)
     return _ranked(pd.DataFrame(rows, index=[run.info.run_id for run in runs]), decides)
 
@@ -205,11 +211,15 @@ def _ranked(table: pd.DataFrame, decides: str) -> pd.DataFrame:
     return table.sort_values(decides, ascending=direction(decides) != "higher", na_position="last", kind="stable")
 
 
-def _grouped(runs: Sequence[Run], by: Sequence[str], decides: str) -> tuple[pd.DataFrame, list[str], list[str]]:
+_Groups: TypeAlias = tuple[pd.DataFrame, list[str], list[str], set[tuple[int, str]]]
+
+
+def _grouped(runs: Sequence[Run], by: Sequence[str], decides: str) -> _Groups:
     """Return one row per combination of the parameters `by`: `n` runs, mean and standard deviation (`..._std`).
 
-    Also return the parameters other than the seed that differ within a group, and the means of fewer than `n` runs.
-    Raises `AsrLabError` for a parameter that no run has.
+    Also return the parameters other than the seed that differ within a group, the means of fewer than `n` runs, and
+    the means, (index, metric), that are NaN because one of a run is. Raises `AsrLabError` for a parameter that no run
+    has.
     """
     known = {key for run in runs for key in run.data.params}
     for key in by:
@@ -222,17 +232,21 @@ def _grouped(runs: Sequence[Run], by: Sequence[str], decides: str) -> tuple[pd.D
     groups: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
         groups.setdefault(tuple(run.data.params.get(key, "") for key in by), []).append(run)
-    rows, fewer = [], []
+    rows, fewer, measured = [], [], list[list[str]]()
     for values, members in groups.items():
         row: dict[str, Any] = dict(zip(by, values, strict=True)) | {"n": len(members)}
+        measured.append([])
         for name in _shown_metrics(runs, decides):
-            figures = pd.Series([run.data.metrics[name] for run in members if name in run.data.metrics], dtype=float)
-            row |= {name: figures.mean(), name + _STD: figures.std(ddof=1)}
+            figures = pd.Series([metrics_of(run)[name] for run in members if name in run.data.metrics], dtype=float)
+            row |= {name: figures.mean(skipna=False), name + _STD: figures.std(ddof=1, skipna=False)}
+            if len(figures):
+                measured[-1].append(name)
             if 0 < len(figures) < len(members):
                 fewer.append(f"{name} of {', '.join(values)} ({len(figures)} of {len(members)})")
         rows.append(row)
     within = {key for members in groups.values() for key in _differing_params(members)}
-    return _ranked(pd.DataFrame(rows), decides), sorted(within - {_SEED, *by}), fewer
+    nan = {(place, name) for place, row in enumerate(rows) for name in measured[place] if pd.isna(row[name])}
+    return _ranked(pd.DataFrame(rows), decides), sorted(within - {_SEED, *by}), fewer, nan
 
 
 _COSTS = (
@@ -251,7 +265,7 @@ _COSTS = (
 def _methods(runs: Sequence[Run]) -> pd.DataFrame:
     """Return one row per run: training method (scratch, fine-tune, adapter), error rates, and costs."""
     rows = [
-        {"run": run.info.run_name, "way": _method(run), **{name: run.data.metrics.get(name) for name in _COSTS}}
+        {"run": run.info.run_name, "way": _method(run), **{name: metrics_of(run).get(name) for name in _COSTS}}
         for run in runs
     ]
     return pd.DataFrame(rows, index=[run.info.run_id for run in runs])
@@ -272,12 +286,15 @@ def _best_of(table: pd.DataFrame, runs: Sequence[Run]) -> tuple[dict[str, Any], 
     reasons: dict[str, str] = {}
     for column in table.columns:
         side = direction(column)
-        if side == "neither" or not pd.api.types.is_numeric_dtype(table[column]) or table[column].isna().all():
+        if side == "neither" or not pd.api.types.is_numeric_dtype(table[column]):
+            continue
+        finite = table[column][np.isfinite(table[column].astype(float))]
+        if finite.empty:
             continue
         if reason := not_comparable(runs, column):
             reasons.setdefault(reason.partition(":")[0], reason)
             continue
-        best[column] = table[column].idxmin() if side == "lower" else table[column].idxmax()
+        best[column] = finite.idxmin() if side == "lower" else finite.idxmax()
     return best, list(reasons.values())
 
 
@@ -332,3 +349,8 @@ def not_comparable(runs: Sequence[Run], metric: str) -> str:
         if len({run.data.tags[tag] for run in having if tag in run.data.tags}) > 1:
             return f"these runs were evaluated on different {what}: no winner is called in {metric}"
     return ""
+
+
+def _not_numbers(runs: Sequence[Run]) -> set[tuple[str, str]]:
+    """Return (run id, metric) of the metrics whose value is NaN, which a table of figures takes for a gap."""
+    return {(run.info.run_id, name) for run in runs for name, value in run.data.metrics.items() if value != value}

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from mlflow.entities import Run
 
+from asr_lab.reports.table import Table
 from asr_lab.tracking.moved_store import refuse_moved
 from asr_lab.tracking.store import client, explain_store_errors, tracking_uri
 
@@ -32,7 +33,7 @@ def curves(runs: Sequence[Run], metrics: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["run", "metric", "step", "seconds", "value"])
 
 
-def log_comparison(runs: Sequence[Run], table: pd.DataFrame, figure: Any, page: str) -> None:
+def log_comparison(runs: Sequence[Run], table: Table, figure: Any, page: str) -> None:
     """Log a comparison's table, figure and page (if any) to each run, under `compare/`."""
     from asr_lab.reports.fonts import fitted
 
@@ -40,7 +41,7 @@ def log_comparison(runs: Sequence[Run], table: pd.DataFrame, figure: Any, page: 
     refuse_moved(tracking_uri())
     with explain_store_errors("the comparison cannot be logged to its runs"):
         for run in runs:
-            tracking.log_text(run.info.run_id, table.to_csv(index=False), "compare/table.csv")
+            tracking.log_text(run.info.run_id, table.csv(), "compare/table.csv")
             tracking.log_figure(run.info.run_id, fitted(figure), "compare/curves.png")
             if page:
                 tracking.log_text(run.info.run_id, page, "compare/comparison.html")

@@ -8,9 +8,9 @@ from __future__ import annotations
 import fnmatch
 import itertools
 import re
-from datetime import datetime, timedelta
 
 from asr_lab.errors import AsrLabError
+from asr_lab.system.times import parse_time
 from asr_lab.tracking.tags import ARCHIVED, FAMILY, KIND, MODEL_TYPE, PARENT
 
 OURS = f"tags.`{FAMILY}` IS NOT NULL"
@@ -20,8 +20,6 @@ FOLDED = ("trial", "seed", "fold", "phase")
 _NAMES = ("attributes.run_name", f"tags.`{MODEL_TYPE}`", f"tags.`{FAMILY}`")
 _NOT_ARCHIVED = f"tags.`{ARCHIVED}` IS NULL"
 _NO_PARENT = f"tags.`{PARENT}` IS NULL"
-_AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([mhdw])")
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def queries(
@@ -34,7 +32,7 @@ def queries(
     if status:
         always.append(f"attributes.status = {quoted(status)}")
     if since:
-        always.append(f"attributes.start_time >= {started_since(since)}")
+        always.append(f"attributes.start_time >= {parse_time(since)}")
     if not archived:
         always.append(_NOT_ARCHIVED)
     if where.strip():
@@ -56,16 +54,17 @@ def quoted(text: str) -> str:
     return f'"{text}"' if "'" in text else f"'{text}'"
 
 
-def named(name: str) -> str:
-    """Return the filter for an exact run name; it may match more if the name has both kinds of quotes."""
-    if "'" in name and '"' in name:
-        return f"attributes.run_name ILIKE '{''.join(sign if _is_plain(sign) else '%' for sign in name)}'"
-    return f"attributes.run_name = {quoted(name)}"
+def equals(column: str, text: str) -> str:
+    """Return the filter for an exact value; it may match more if the value has both kinds of quotes."""
+    if "'" in text and '"' in text:
+        return f"{column} ILIKE '{''.join(sign if _is_plain(sign) else '%' for sign in text)}'"
+    return f"{column} = {quoted(text)}"
 
 
 def like(pattern: str) -> str:
     """Convert a glob or a plain part of a name to an ILIKE pattern; special characters become wildcards."""
-    text = re.sub(r"\[[^\]]*\]", "?", pattern) if is_glob(pattern) else f"*{pattern}*"
+    anywhere = re.sub(r"\[[^]]*.?", "*", pattern)
+    text = pattern if is_glob(pattern) and "[" not in pattern else f"*{anywhere}*"
     return "".join("%" if sign == "*" else sign if _is_plain(sign) else "%" for sign in text.replace("?", "_"))
 
 
@@ -80,19 +79,11 @@ def is_glob(pattern: str) -> bool:
 
 
 def is_like(pattern: str, *names: str | None) -> bool:
-    """Return whether a name matches the glob or contains the plain part; case-insensitive."""
-    glob = pattern.lower() if is_glob(pattern) else f"*{pattern.lower()}*"
-    return not pattern or any(fnmatch.fnmatchcase((name or "").lower(), glob) for name in names)
+    """Return whether a name matches the glob or contains the plain part; case-insensitive.
 
-
-def started_since(text: str, now: datetime | None = None) -> int:
-    """Parse an age (`7d`, `12h`, `90m`, `2w`) or a local date (`2026-11-01T14:30`) to ms since 1970."""
-    now = now or datetime.now()
-    if parts := _AGE.fullmatch(text.strip()):
-        return int((now - timedelta(**{_UNITS[parts[2]]: float(parts[1])})).timestamp() * 1000)
-    try:
-        return int(datetime.fromisoformat(text.strip()).timestamp() * 1000)
-    except ValueError:
-        raise AsrLabError(
-            f"not an age or a date: {text!r}", allowed="7d, 12h, 90m, 2w, or a date such as 2026-11-01"
-        ) from None
+    What may be a set of characters, as `[x]`, may be a part too: a name as it is printed is a pattern for itself.
+    """
+    plain, lower = pattern.lower(), [(name or "").lower() for name in names]
+    if not is_glob(pattern) or ("[" in pattern and any(plain in name for name in lower)):
+        return any(plain in name for name in lower)
+    return any(fnmatch.fnmatchcase(name, plain) for name in lower)

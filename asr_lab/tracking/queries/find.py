@@ -101,7 +101,9 @@ _ID = Rule(
     matches=lambda word, run: len(word) == _ID_LENGTH and _has_id_prefix(word, run),
     filters=lambda word: _by_ids(word) if len(word) == _ID_LENGTH and _is_id_prefix(word) else (),
 )
-_NAME = Rule(matches=lambda word, run: word == run.name, filters=lambda word: [filters.named(word)])
+_NAME = Rule(
+    matches=lambda word, run: word == run.name, filters=lambda word: [filters.equals("attributes.run_name", word)]
+)
 _ID_PREFIX = Rule(
     matches=lambda word, run: _is_id_prefix(word) and _has_id_prefix(word, run),
     filters=lambda word: _by_ids(word) if _is_id_prefix(word) else (),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from math import isfinite
 from typing import Any
 
 import pandas as pd
@@ -11,8 +12,12 @@ from mlflow.entities import Run
 
 from asr_lab.families import FAMILIES, config_class, deciding
 from asr_lab.metrics.catalog import direction
+from asr_lab.reports.numbers import not_finite
 from asr_lab.system import processes
+from asr_lab.system.times import local_time
 from asr_lab.tracking.artifacts import folder_size, local_folder
+from asr_lab.tracking.queries.filters import equals
+from asr_lab.tracking.queries.runs import metrics_of
 from asr_lab.tracking.run_index import read_registrations
 from asr_lab.tracking.store import client
 from asr_lab.tracking.tags import (
@@ -32,8 +37,9 @@ _COLUMNS = ("run", "id", "family", "kind", "state", "started", "seconds", "metri
 
 
 def overview(runs: Sequence[Run]) -> pd.DataFrame:
-    """Return one row per run: `run, id, family, kind, state, started` (UTC), `seconds` (until now while it runs), its
-    deciding `metric` and `value`, `marks` (kept, archived, registered names), `bytes` on this disk (missing: remote).
+    """Return one row per run: `run, id, family, kind, state, started` (ISO 8601, local time), `seconds` (until now
+    while it runs), its deciding `metric` and `value`, `marks` (kept, archived, registered names), `bytes` on this disk
+    (missing: remote).
     """
     versions = registered_names([run.info.run_id for run in runs])
     rows = []
@@ -47,10 +53,10 @@ def overview(runs: Sequence[Run]) -> pd.DataFrame:
                 "family": family,
                 "kind": tags.get(KIND, ""),
                 "state": state(run),
-                "started": pd.Timestamp(run.info.start_time, unit="ms"),
+                "started": local_time(run.info.start_time, "T"),
                 "seconds": round(seconds(run), 1),
                 "metric": metric,
-                "value": run.data.metrics.get(metric),
+                "value": metrics_of(run).get(metric),
                 "marks": ", ".join([*_marks(run), *versions.get(run.info.run_id, ())]),
                 "bytes": size_on_disk(run),
             }
@@ -104,15 +110,16 @@ def details(run: Run) -> dict[str, dict[str, Any]]:
     """Return the sections of `asr-lab show`: about, differences from the defaults, configuration, metrics, lineage
     (data, base, parent, children, models and runs based on them), and origin.
     """
-    tags, metrics = run.data.tags, run.data.metrics
+    tags, metrics = run.data.tags, metrics_of(run)
     config = {key: value for key, value in sorted(run.data.params.items()) if "." in key}
     took = seconds(run)
-    about = {"state": state(run), "took": None if took != took else round(took, 1), "bytes": size_on_disk(run)}
+    about: dict[str, Any] = {"state": state(run), "started": local_time(run.info.start_time, "T")}
+    about |= {"took": None if took != took else round(took, 1), "bytes": size_on_disk(run)}
     return {
         "about": about | _own(tags, _ABOUT),
         "differs": differing(run),
         "config": config,
-        "metrics": {name: None if value != value else value for name, value in sorted(metrics.items())},
+        "metrics": {name: value if isfinite(value) else not_finite(value) for name, value in sorted(metrics.items())},
         "lineage": _data(run) | _own(tags, ("base",)) | relatives(run),
         "origin": _own(tags, ("command", "git_sha", "dirty", "versions", "hardware")),
     }
@@ -168,7 +175,8 @@ def relatives(run: Run) -> dict[str, str]:
     if versions:
         related["registered"] = ", ".join(versions)
     bases = [f"models:/{version.split('@')[0]}" for version in versions]
-    if used := [other for base in bases for other in runs.find(where=f"tags.`{BASE}` = '{base}'")]:
+    based = [other for base in bases for other in runs.find(where=equals(f"tags.`{BASE}`", base))]
+    if used := [other for other in based if other.data.tags[BASE] in bases]:
         related["base of"] = _counted(used)
     return related
 
@@ -183,6 +191,7 @@ def _counted(runs: Sequence[Run]) -> str:
 def best_point(points: Sequence[float], metric: str) -> int:
     """Return the position of the best value of a curve; the last if the metric has no direction."""
     side = direction(metric)
-    if side == "neither" or not points:
+    finite = [place for place, value in enumerate(points) if isfinite(value)]
+    if side == "neither" or not finite:
         return len(points) - 1
-    return (min if side == "lower" else max)(range(len(points)), key=points.__getitem__)
+    return (min if side == "lower" else max)(finite, key=points.__getitem__)

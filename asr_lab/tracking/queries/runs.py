@@ -5,6 +5,8 @@ Runs of asr_lab have the tag `asr_lab.family`, in any experiment.
 
 from __future__ import annotations
 
+import math
+import sys
 from itertools import islice
 
 from mlflow.entities import Run as Run
@@ -63,6 +65,15 @@ def _wrong_filter(where: str, error: MlflowException) -> AsrLabError:
         f"the filter {where!r} is not understood: {error.message.splitlines()[0]}",
         allowed=f"conditions joined by AND, such as {_FILTERS}",
     )
+
+
+def metrics_of(run: Run) -> dict[str, float]:
+    """Return the last values of a run's metrics; infinity, which MLflow keeps as the largest number, is infinity."""
+    largest = sys.float_info.max
+    return {
+        name: math.copysign(math.inf, value) if abs(value) == largest else value
+        for name, value in run.data.metrics.items()
+    }
 
 
 def matches(run: Run, pattern: str) -> bool:

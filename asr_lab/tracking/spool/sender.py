@@ -11,6 +11,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunT
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from asr_lab.interfaces.tracking import RegisteredModel
+from asr_lab.reports.markdown import escape_markdown
 from asr_lab.tracking.models import pyfunc_package, registry
 from asr_lab.tracking.spool.created_runs import run_id_on_store, runs_of_spool
 from asr_lab.tracking.spool.journal import Event
@@ -79,7 +80,7 @@ class Sender:
             return run_id_on_store(self.client, self.spool, value)
         if key == MLFLOW_RUN_NOTE:
             for path, uri in self.spool.state.models.items():
-                value = value.replace(str(self.spool.folder / path), uri)
+                value = value.replace(str(self.spool.folder / path), escape_markdown(uri))
         return value
 
     def _one(self, event: Event) -> None:

@@ -15,6 +15,7 @@ from asr_lab.system import processes
 from asr_lab.system.files import remedy
 from asr_lab.system.locks import LockError
 from asr_lab.tracking.connection import without_password
+from asr_lab.tracking.moved_store import refuse_moved
 from asr_lab.tracking.queries.find import AmbiguousRunError, Candidate, RunNotFoundError, choose_among
 from asr_lab.tracking.spool.spool import Spool, spools, sweep
 from asr_lab.tracking.spool.upload import Delivery

@@ -6,7 +6,7 @@ import pytest
 from conftest import ROOT, refused
 
 from asr_lab.config.identity import differences, dump_yaml, flat, run_name, signature
-from asr_lab.config.load import load, parse_overrides
+from asr_lab.config.load import load, parse_overrides, parse_words
 from asr_lab.config.schema import ALIASES, DeepSpeech2Experiment, Wav2Vec2Experiment
 from asr_lab.errors import AsrLabError
 from asr_lab.families import FAMILIES, config_class
@@ -16,10 +16,102 @@ def test_overrides_are_split_at_commas_before_a_key_only():
     parsed = parse_overrides(["hidden_dims=512,256,train.lr=2e-3", "num_epochs=3", "run.name=a b"])
     assert parsed == {
         "adapter.hidden_dims": [512, 256],
-        "train.lr": "2e-3",
+        "train.lr": 0.002,
         "train.epochs": 3,
         "run.name": "a b",
     }
+
+
+TEXTS = [
+    *("user@host 100% #1", "007", "no", "2026-11-29", "a: b", "a=b,c=d", "null", "1e5", "~", "[x]", "{a}", "'x'", '"x'),
+    *('"x"', " x ", "train.lr=5,train.epochs=3", "", "True", "1:30", "!!str x", "&a", "*a", "- x", "a\nb", "\\n", "%"),
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_the_value_of_a_key_that_holds_text_is_literal(text):
+    typed = {"run.name": text, "experiment_name": text, "data.test": text, "fixed.run.name": text}
+    parsed = parse_words([f"{key}={value}" for key, value in typed.items()])
+    assert parsed == {"run.name": text, "data.test": text, "fixed.run.name": text}
+    assert load(None, {"run.name": parsed["run.name"]}, "deepspeech2").run.name == text
+    quoted = "'" + text.replace("'", "''") + "'"
+    if "\n" not in text:  # YAML folds lines
+        assert parse_overrides([f"run.name={quoted},train.epochs=3"]) == {"run.name": text, "train.epochs": 3}
+
+
+def test_lists_of_overrides_split_at_keys_outside_quotes():
+    assert parse_overrides(['run.name="a,b=c",run.seed=1 , run.license=a b,data.test=']) == {
+        "run.name": "a,b=c", "run.seed": 1, "run.license": "a b", "data.test": "",
+    }  # fmt: skip
+    assert parse_overrides(["run.name=a,b=c"]) == {"run.name": "a", "b": "c"}  # b is refused by `load`
+    assert parse_overrides([r'run.name="\q",run.seed=1']) == {"run.name": r'"\q"', "run.seed": 1}
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        ("train.epochs=010", 10),
+        ("data.cross_fit=5", 5),
+        ("data.cross_fit=no", "no"),
+        ("data.cross_fit=block", "block"),
+        ("adapter.strength=auto", "auto"),
+        ("adapter.strength=5e-1", 0.5),
+        ("train.mixed_precision=no", "no"),
+        ("model.lora.targets=0123,1e5, no", ["0123", "1e5", "no"]),
+        ('model.lora.targets=["a,b", c]', ["a,b", "c"]),
+        ("adapter.hidden_dims=512,256", [512, 256]),
+        ("curriculum.hard_share=null", None),
+        ("data.phonemes=yes", True),
+        ("arms.r32.model.lora.r=3", 3),
+        ("sampler.options={n_startup_trials: 5}", {"n_startup_trials": 5}),
+    ],
+)
+def test_other_values_are_read_by_the_type_of_their_key(word, value):
+    ((_, parsed),) = parse_words([word]).items()
+    assert parsed == value
+    assert type(parsed) is type(value)
+
+
+NOT_FINITE = ["inf", "-inf", "nan", ".inf", ".NaN", "1e400", "1e999", "Infinity", "-0.0", "1:30", "1,5"]
+
+
+@pytest.mark.parametrize("number", NOT_FINITE)
+def test_numbers_are_finite(number, tmp_path):
+    with pytest.raises(AsrLabError, match=r"train\.weight_decay"):
+        load(None, parse_words([f"train.weight_decay={number}"]), "deepspeech2")
+    file = tmp_path / "sweep.yaml"
+    space = f"{{train.lr: {{low: 1.0e-4, high: {number if ':' not in number else '.inf'}}}}}"
+    file.write_text(f"recipe: sweep\nexperiment: x.yaml\nobjective: val/wer\nspace: {space}\n")
+    with pytest.raises(AsrLabError):
+        load(file, {}, "sweep")
+
+
+def test_a_text_that_no_store_can_keep_is_refused():
+    with pytest.raises(AsrLabError, match=r"(?i)unicode|UTF-8"):
+        load(None, {"run.name": "x\udcff", "data.test": "y\udcff"}, "deepspeech2")
+
+
+@pytest.mark.parametrize("value", ["007", "no", "2026-11-29", "[x]", "{a}", "1.5"])
+def test_a_text_that_yaml_reads_as_something_else_is_refused_with_advice(value, tmp_path):
+    file = tmp_path / "base.yaml"
+    file.write_text(f"recipe: deepspeech2\nrun: {{name: {value}}}\n")
+    with pytest.raises(AsrLabError, match=r"run\.name.*quotes"):
+        load(file, {})
+    file.write_text(f'recipe: deepspeech2\nrun: {{name: "{value}"}}\n')
+    assert load(file, {}).run.name == value
+    file.write_text(f"recipe: deepspeech2\nrun: {{{value}: 1}}\n")
+    with pytest.raises(AsrLabError):
+        load(file, {})
+
+
+def test_every_key_is_read_by_one_type_in_all_families():
+    from asr_lab.config.load import _fields, _read
+
+    kinds: dict[str, set[str]] = {}
+    for name in FAMILIES:
+        for key, info in _fields(config_class(name)):
+            kinds.setdefault(key, set()).add(repr(_read("007", info.annotation)))
+    assert {key: kind for key, kind in kinds.items() if len(kind) > 1} == {}
 
 
 def test_what_is_no_override_is_told_as_it_was_typed():

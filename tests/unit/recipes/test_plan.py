@@ -3,13 +3,13 @@
 import pytest
 from conftest import make_corpus
 from learners import TINY, learners
-from rich.console import Console
 
 from asr_lab.config.load import load, parse_overrides
 from asr_lab.data import manifest
 from asr_lab.interfaces.in_memory import FolderStore, MemoryTracker
 from asr_lab.recipes.recipe import recipe_of
 from asr_lab.recipes.recognition.train import Part, train
+from asr_lab.system.terminal import Console
 
 SIZES = {
     "deepspeech2": ["model.hidden_size=16", "model.conv_channels=4", "train.epochs=1", "train.batch_size=6"],

@@ -1,6 +1,7 @@
 """Names, transcripts and sentences that hold HTML or a script are text in every page, and nothing in them runs."""
 
 from html.parser import HTMLParser
+from xml.sax.saxutils import escape
 
 import pandas as pd
 import pytest
@@ -12,10 +13,13 @@ from asr_lab.metrics.significance import Interval
 from asr_lab.metrics.slices import slices
 from asr_lab.reports.alignment import alignment_page
 from asr_lab.reports.comparison import comparison_page
+from asr_lab.reports.curves import curves_figure
 from asr_lab.reports.learner import learner_page
+from asr_lab.reports.slices import slices_figure
 from asr_lab.reports.splits import splits_page
-from asr_lab.reports.sweep import sweep_page
+from asr_lab.reports.sweep import svg, sweep_page
 from asr_lab.reports.table import Table
+from asr_lab.system.terminal import one_line
 
 EVIL = "x\"'></script></title></style><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7 * 7 }}"
 
@@ -77,3 +81,13 @@ def test_what_is_filled_in_is_text(make, scripts, images):
     assert (tags.scripts, tags.images, tags.handlers) == (scripts, images, [])
     assert "{{ 7 * 7 }}" in tags.text
     assert page.count(">alert(1)") == 0
+
+
+@pytest.mark.parametrize("name", ["a$b$", r"$\frac{$", "_x", "$", "\x1b[31m\n", r"\$"])
+def test_names_in_figures_are_no_formulas_and_in_the_legend(name):
+    points = {"run": [name, name, "other"], "metric": "val/wer", "step": [1, 2, 1], "seconds": [1.0, 2.0, 3.0]}
+    page = svg(curves_figure(pd.DataFrame(points).assign(value=[0.5, 0.4, 0.6])))
+    assert escape(one_line(name)) in page
+    rates = {"utterances": 1, "wer": 0.5, "low": 0.4, "high": 0.6, "few": False}
+    parts = pd.DataFrame([{"slice": "speaker", "value": name, **rates}])
+    assert escape(one_line(name)) in svg(slices_figure(parts))

@@ -1,5 +1,6 @@
 """The table in each of its forms."""
 
+import io
 import json
 
 import pandas as pd
@@ -52,6 +53,37 @@ def test_markdown_and_latex_escape_their_signs():
     ]
     assert r"base-1 & \textbf{25.0\%} & 1 & +50.0\% \\" in TABLE.latex().splitlines()
     assert Table(frame=pd.DataFrame({"a_b": ["1 ± 2"]})).latex().splitlines()[2:5:2] == [r"a\_b \\", r"1 $\pm$ 2 \\"]
+
+
+HOSTILE = ["x[/b]", "*x", "[x] y", "<img src=x onerror=1>", "`a`|b", "_x_ a_b", "~^\\{}$&%#--", "a\x1b\nb", "&lt;"]
+
+
+def test_names_are_text_in_every_form():
+    table = Table(frame=pd.DataFrame({"run": HOSTILE}))
+    assert [row[2:-2] for row in table.markdown().splitlines()[2:]] == [
+        r"x\[/b\]", r"\*x", r"\[x\] y", r"\<img src=x onerror=1>", r"\`a\`\|b", r"\_x\_ a_b", r"\~^\\{}\$\&%#--",
+        r"a\\u001b\\nb", r"\&lt;",
+    ]  # fmt: skip
+    assert table.latex().splitlines()[4:-2] == [
+        r"x[/b] \\",
+        r"{}*x \\",
+        r"{}[x] y \\",
+        r"\textless{}img src=x onerror=1\textgreater{} \\",
+        r"\textasciigrave{}a\textasciigrave{}\textbar{}b \\",
+        r"\_x\_ a\_b \\",
+        r"\textasciitilde{}\textasciicircum{}\textbackslash{}\{\}\$\&\%\#-{}- \\",
+        r"a\textbackslash{}u001b\textbackslash{}nb \\",
+        r"\&lt; \\",
+    ]
+    assert [row["run"] for row in json.loads(table.json())] == HOSTILE
+    assert [line[1:-1] for line in table.terminal().splitlines()[3:-1]][7].rstrip() == r"a\u001b\nb"
+
+
+def test_no_text_is_a_formula_in_a_spreadsheet():
+    texts = ["=1+2", "+cmd|' /C calc'!A0", "@x", "-x", "-", "-0.5", "+3e5", "a=b"]
+    table = pd.read_csv(io.StringIO(Table(frame=pd.DataFrame({"=x": texts, "n": -1.5})).csv()), dtype=str)
+    assert table["'=x"].tolist() == ["'=1+2", "'+cmd|' /C calc'!A0", "'@x", "'-x", "-", "-0.5", "+3e5", "a=b"]
+    assert set(table["n"]) == {"-1.5"}
 
 
 def test_programs_get_the_values_as_they_are():

@@ -61,7 +61,7 @@ def test_korean_takes_two_cells_a_syllable():
         (125.0, "duration", "2 min 05 s"),
         (math.nan, "percent", "-"),
         (None, "bytes", "-"),
-        ("a\x1b[31mb\n", "number", "a [31mb "),
+        ("a\x1b[31mb\n", "number", r"a\u001b[31mb\n"),
     ],
 )
 def test_figures_for_people(value, how, text):

@@ -2,12 +2,11 @@
 
 import fnmatch
 import sqlite3
-from datetime import datetime
 
 import pytest
 
 from asr_lab.errors import AsrLabError
-from asr_lab.tracking.queries.filters import is_like, like, queries, quoted, started_since
+from asr_lab.tracking.queries.filters import is_like, like, queries, quoted
 
 NAMES = (
     "base-1",
@@ -57,17 +56,6 @@ def test_a_value_has_one_kind_of_quotes():
     assert quoted("plain") == "'plain'"
     with pytest.raises(AsrLabError, match="quotes"):
         quoted('it\'s "x"')
-
-
-def test_times():
-    now = datetime(2026, 11, 21, 12)
-    assert started_since("2h", now) == int(datetime(2026, 11, 21, 10).timestamp() * 1000)
-    assert started_since("7d", now) == int(datetime(2026, 11, 14, 12).timestamp() * 1000)
-    assert started_since("90m", now) == started_since("1.5h", now)
-    assert started_since("2026-11-01") == int(datetime(2026, 11, 1).timestamp() * 1000)
-    for wrong in ("yesterday", "7", "7y", "2026-13-01", ""):
-        with pytest.raises(AsrLabError, match="not an age or a date"):
-            started_since(wrong, now)
 
 
 def test_a_family_is_a_value_and_nothing_else():

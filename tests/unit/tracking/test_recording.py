@@ -226,3 +226,15 @@ def test_two_deliveries_of_a_run_in_one_process_do_not_meet(store):
     assert left.trouble
     run.finish("FINISHED")
     assert not ROOT.exists()
+
+
+def test_what_mlflow_would_cut_is_reported_in_a_line_of_ours(client, capsys, caplog):
+    with MlflowTracker().start(spec()) as run:
+        run.params({"run.intended_use": "p" * 9000, "run.license": "x" * 6000})
+        run.note("n" * 9000)
+        run.tags({"asr_lab.speaker": "a" * 8000})
+    kept = client.get_run(run.run_id)
+    assert (kept.data.params["run.intended_use"], kept.data.tags["mlflow.note.content"]) == ("p" * 6000, "n" * 8000)
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split()[1] for line in said if "9,000" in line] == ["run.intended_use", "mlflow.note.content"]
+    assert not [record for record in caplog.records if "truncated" in record.message]

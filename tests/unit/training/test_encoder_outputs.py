@@ -4,7 +4,6 @@ import io
 
 import pytest
 import torch
-from rich.console import Console
 
 from asr_lab.data import manifest
 from asr_lab.data.text import TextNormalizer, build_vocabulary
@@ -12,6 +11,7 @@ from asr_lab.errors import AsrLabError
 from asr_lab.models.adapter import MLPAdapter
 from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
+from asr_lab.system.terminal import Console
 from asr_lab.training import row_cache
 from asr_lab.training.encoder_output_cache import EncoderOutputCache
 from asr_lab.training.encoder_outputs import EncoderOutputs, encoder_output_loader

@@ -10,7 +10,6 @@ import pytest
 import torch
 from conftest import make_corpus
 from outages import gone
-from rich.console import Console
 
 from asr_lab.config.load import load, parse_overrides
 from asr_lab.config.schema import Augment, Train
@@ -21,6 +20,7 @@ from asr_lab.data.features import extract
 from asr_lab.interfaces.in_memory import FolderStore, MemoryTracker
 from asr_lab.recipes.recognition import train as recipe
 from asr_lab.recipes.recognition.plan import plan
+from asr_lab.system.terminal import Console
 from asr_lab.tracking.spool import sync
 from asr_lab.tracking.spool.spool import ROOT
 from asr_lab.tracking.store import client as tracking_client

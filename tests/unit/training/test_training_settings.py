@@ -8,7 +8,6 @@ import soundfile
 import torch
 from conftest import make_corpus, tone_word
 from lhotse import CutSet
-from rich.console import Console
 
 from asr_lab.config.load import load, parse_overrides
 from asr_lab.config.schema import Augment, Train
@@ -20,6 +19,7 @@ from asr_lab.interfaces.in_memory import FolderStore, MemoryTracker
 from asr_lab.models.deepspeech2_recognizer import load_recognizer
 from asr_lab.recipes.recognition import train as recipe
 from asr_lab.recipes.recognition.plan import plan
+from asr_lab.system.terminal import Console
 from asr_lab.training.trainer import schedule
 
 QUIET = Console(quiet=True)
