@@ -77,6 +77,8 @@ def compare(
     compared = comparison.compare(found, metric=metric, vs=vs or None, by=keys, methods=ways, progress=bar)
     page = _page(compared) if style == "html" or (log and not by) else ""  # groups have none
     _write(compared, style, out, page)
+    if style == "table" and 1 < len(found) <= _MOST_IN_A_LINE:
+        _print_where_to_look(found)
     if figure or log:
         _draw(found, compared, figure, log=log, page=page)
 
@@ -129,6 +131,16 @@ def _page(compared: Comparison) -> str:
         baseline=compared.evidence.baseline.info.run_id if compared.evidence else "",
         curves=curves(shown, CURVES),
     )
+
+
+_MOST_IN_A_LINE = 10  # runs of a command or an address
+
+
+def _print_where_to_look(found: Sequence[Run]) -> None:
+    from asr_lab.tracking.ui.addresses import page_of_comparison, where_to_look
+
+    page = where_to_look(page_of_comparison(found), [run.info.run_id for run in found])
+    console(stderr=True).print(f"look: {page}", soft_wrap=True, markup=False)
 
 
 _MOST_CURVES = 50  # runs whose curves are read, the best first
