@@ -34,10 +34,10 @@ def console(*, stderr: bool = False, width: int | None = None) -> Console:
 
 def print_where_to_look(out: Console, run_id: str, width: int = 5) -> None:
     """Say how to look at the run that a command has made; `width` is that of the labels above."""
-    from asr_lab.tracking.ui.addresses import page_of_run, where_to_look
+    from asr_lab.tracking.ui.addresses import where_to_look
 
-    page = where_to_look(page_of_run(run_id), [run_id])
-    out.print(f"  {'look':{width}} asr-lab show {run_id[:8]}, or {page}", soft_wrap=True, markup=False)
+    look = f"asr-lab show {run_id[:8]}, or {where_to_look(run_id)}"
+    out.print(f"  {'look':{width}} {look}", soft_wrap=True, markup=False)
 
 
 def overrides_option(function: F) -> F:

@@ -144,8 +144,8 @@ class Recorder(Protocol):
 
     def dataset(self, dataset: Dataset) -> None: ...
 
-    def table(self, rows: pd.DataFrame, path: str) -> None:
-        """Log a table as a parquet artifact, such as `eval/test.parquet`."""
+    def table(self, rows: pd.DataFrame, path: str, *, shown: bool = False) -> None:
+        """Log a table as a parquet artifact, such as `eval/test.parquet`; `shown`: also for the MLflow UI, in part."""
 
     def text(self, content: str, path: str) -> None:
         """Log a text artifact, such as `config.yaml` or `eval/test.html`."""

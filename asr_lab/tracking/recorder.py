@@ -12,11 +12,14 @@ from types import TracebackType
 from typing import Any, Self
 
 import pandas as pd
-from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
+from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_RUN_NOTE
 
 from asr_lab.errors import AsrLabError, reason
 from asr_lab.families import deciding
 from asr_lab.interfaces.tracking import Dataset, RegisteredModel, RunSpec, Status, status_of
+from asr_lab.metrics.catalog import SYSTEM
+from asr_lab.reports.headline import headline
+from asr_lab.tracking import system_metrics
 from asr_lab.tracking.models import pyfunc_package
 from asr_lab.tracking.notifications import report, run_ended
 from asr_lab.tracking.orphans import CHECKPOINTS
@@ -26,8 +29,11 @@ from asr_lab.tracking.spool.spool import Spool, SpoolError
 from asr_lab.tracking.spool.upload_thread import Shipper
 from asr_lab.tracking.store import client as tracking_client
 from asr_lab.tracking.store import explain_store_errors, shown_uri
+from asr_lab.tracking.system_metrics import SystemMetrics
 from asr_lab.tracking.tags import DATA, ERROR
 
+MOST_SHOWN_ROWS = 1000
+"""Of a table in the UI, which loads it whole."""
 _FLUSH_MODEL_S = 600.0  # an upload; ends at once if the store does not answer
 _FLUSH_END_S = 10.0
 
@@ -42,11 +48,15 @@ class MlflowRecorder:
         self.checkpoints = CHECKPOINTS / spool.id
         self._models: list[str] = []
         self._latest: dict[str, tuple[float, int, int]] = {}
+        self._datasets: dict[str, tuple[str, str]] = {}
+        self._note = self._described = ""
+        self._shown_tables: list[dict[str, str]] = []
         spool.append("begin", name=spec.name)
         self.tags(dict(spool.header.tags))
         self.params(spec.params)
         self.text(spec.config_yaml, "config.yaml")
         self._shipper = None if offline else Shipper(spool)
+        self._system: SystemMetrics | None = None
 
     @property
     def run_id(self) -> str:
@@ -87,8 +97,16 @@ class MlflowRecorder:
         self.spool.append("tags", values={key: str(value) for key, value in values.items()})
 
     def note(self, content: str) -> None:
-        """Set the description that the MLflow UI shows on top of the run."""
-        self.tags({MLFLOW_RUN_NOTE: content})
+        """Set the description that the MLflow UI shows on top of the run, below its result in one line."""
+        self._note = content
+        self._describe()
+
+    def _describe(self) -> None:
+        result = headline(self.spec.family, {name: value for name, (value, *_) in self._latest.items()})
+        description = "\n\n".join(filter(None, (result, self._note)))
+        if description != self._described:
+            self._described = description
+            self.tags({MLFLOW_RUN_NOTE: description})
 
     def dataset(self, dataset: Dataset) -> None:
         """Log a dataset: name, digest, source, size."""
@@ -101,12 +119,21 @@ class MlflowRecorder:
             source=json.dumps({"uri": dataset.source}),
             profile=json.dumps(profile),
         )
+        self._datasets[dataset.split] = (dataset.name, dataset.digest)
         self.tags({DATA + dataset.split: dataset.digest})
 
-    def table(self, rows: pd.DataFrame, path: str) -> None:
+    def table(self, rows: pd.DataFrame, path: str, *, shown: bool = False) -> None:
         with self.spool.new_files() as written:
             rows.to_parquet(written / Path(path).name, index=False)
         self._artifact(written, path)
+        if shown:
+            self._show(rows, str(Path(path).with_suffix(".json")))
+
+    def _show(self, rows: pd.DataFrame, path: str) -> None:
+        """Log the first rows as `mlflow.log_table` does: the UI compares such tables of runs, row by row."""
+        self.text(rows[:MOST_SHOWN_ROWS].to_json(orient="split", index=False), path)
+        self._shown_tables.append({"path": path, "type": "table"})
+        self.tags({MLFLOW_LOGGED_ARTIFACTS: json.dumps(self._shown_tables)})
 
     def text(self, content: str, path: str) -> None:
         with self.spool.new_files() as written:
@@ -148,6 +175,7 @@ class MlflowRecorder:
             tags=dict(model.tags),
             description=model.description,
             metrics=self._latest,
+            datasets=self._datasets,
         )
         self.flush(_FLUSH_MODEL_S)
         self._models.append(file)
@@ -160,6 +188,9 @@ class MlflowRecorder:
 
     def finish(self, status: Status) -> None:
         try:
+            if self._system:
+                self._system.stop()
+            self._describe()
             self.spool.append("finish", status=status)
             self._part()
         finally:
@@ -199,7 +230,13 @@ class MlflowRecorder:
 
     def __enter__(self) -> Self:
         self._undo = end_on_sigterm()
+        if not self.minimal and system_metrics.is_wanted():
+            first = max((step + 1 for name, step in self.last_steps().items() if name.startswith(SYSTEM)), default=0)
+            self._system = SystemMetrics(self._record_system, first)
         return self
+
+    def _record_system(self, values: Mapping[str, float], step: int) -> None:
+        self.spool.append("metrics", step=step, values=dict(values))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -215,7 +252,9 @@ class MlflowRecorder:
             shutil.rmtree(self.checkpoints, ignore_errors=True)
             return
         try:
-            self.tags({ERROR: reason(error)[:500]})
+            why = reason(error)[:500]
+            self.tags({ERROR: why})
+            self._note = "\n\n".join(filter(None, (f"{status_of(kind)}: {why}", self._note)))
             self.finish(status_of(kind))
         except SpoolError as full:  # must not hide the error of the run
             if not isinstance(error, SpoolError):

@@ -16,6 +16,7 @@ from asr_lab.config.schema import Experiment
 from asr_lab.data import manifest
 from asr_lab.errors import AsrLabError
 from asr_lab.families import FAMILIES, family
+from asr_lab.metrics.catalog import SYSTEM
 from asr_lab.system.distributed import rank_and_world_size
 from asr_lab.tracking import provenance
 from asr_lab.tracking.connection import StoreUnavailableError
@@ -40,7 +41,7 @@ from asr_lab.tracking.tags import (
 )
 
 IDENTICAL, CLOSE, DIFFERENT = "identical", "within tolerance", "different"
-_OF_THE_CLOCK = ("perf/", "epoch_time", "system/")
+_OF_THE_CLOCK = ("perf/", "epoch_time", SYSTEM)
 
 
 def config_of(run: Run) -> Path:

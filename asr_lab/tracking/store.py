@@ -67,7 +67,6 @@ def silence_mlflow() -> None:
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # logs a traceback of what it raises
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    warnings.filterwarnings("ignore", message=".*An input example was not provided.*")
     warnings.filterwarnings("ignore", message=".*Add type hints to the `predict` method.*")
 
 

@@ -137,10 +137,10 @@ _MOST_IN_A_LINE = 10  # runs of a command or an address
 
 
 def _print_where_to_look(found: Sequence[Run]) -> None:
-    from asr_lab.tracking.ui.addresses import page_of_comparison, where_to_look
+    from asr_lab.tracking.ui.addresses import where_to_look
 
-    page = where_to_look(page_of_comparison(found), [run.info.run_id for run in found])
-    console(stderr=True).print(f"look: {page}", soft_wrap=True, markup=False)
+    look = where_to_look(*(run.info.run_id for run in found))
+    console(stderr=True).print(f"look: {look}", soft_wrap=True, markup=False)
 
 
 _MOST_CURVES = 50  # runs whose curves are read, the best first

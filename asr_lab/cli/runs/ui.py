@@ -50,10 +50,8 @@ def ui(names: tuple[str, ...], family: str, port: int | None, no_browser: bool) 
     views.describe_all(client(), newest)
 
     def show(server: str) -> None:
-        if len(chosen) > 1:
-            page = addresses.page_of_comparison(chosen)
-        elif chosen:
-            page = addresses.page_of_run(chosen[0].info.run_id)
+        if chosen:
+            page = addresses.page_of_runs(chosen)
         elif shown:
             saved_view = addresses.takes_saved_views(server)
             page = addresses.page_of_experiment(shown.info.experiment_id, saved_view=saved_view)

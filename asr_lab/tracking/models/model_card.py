@@ -14,6 +14,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from asr_lab.families import FAMILIES, ModelCard
+from asr_lab.reports.headline import headline
 from asr_lab.reports.numbers import format_metric
 from asr_lab.tracking.tags import BASE, DIRTY, FAMILY, LICENSE
 from asr_lab.units import hms
@@ -39,6 +40,7 @@ def card(client: MlflowClient, run: Run, name: str) -> str:
     about = (FAMILIES[family].card if family in FAMILIES else None) or _UNKNOWN
     licence = license_of(client, run) or _NOT_SAID
     lines = [
+        summary(run, name),
         f"# {name}",
         f"{tags.get('asr_lab.model_type', family)} by run `{run.info.run_name}` ({run.info.run_id})",
         "## Intended use",
@@ -59,6 +61,12 @@ def card(client: MlflowClient, run: Run, name: str) -> str:
         f"- versions: {tags.get('asr_lab.versions', _NOT_SAID)}",
     ]
     return "\n".join(lines)[:_MOST_CHARACTERS]
+
+
+def summary(run: Run, name: str) -> str:
+    """Return the first line of a card: the model's result, or what it is where it has none."""
+    family = run.data.tags.get(FAMILY, "")
+    return headline(family, run.data.metrics) or f"{name} by run {run.info.run_name}"
 
 
 def license_of(client: MlflowClient, run: Run) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 from mlflow.entities import Run
 
 from asr_lab.families import FAMILIES, config_class, deciding
-from asr_lab.metrics.catalog import direction
+from asr_lab.metrics.catalog import SYSTEM, direction
 from asr_lab.system import processes
 from asr_lab.tracking.artifacts import folder_size, local_folder
 from asr_lab.tracking.run_index import read_registrations
@@ -106,13 +106,14 @@ def details(run: Run) -> dict[str, dict[str, Any]]:
     """
     tags, metrics = run.data.tags, run.data.metrics
     config = {key: value for key, value in sorted(run.data.params.items()) if "." in key}
+    shown = sorted(pair for pair in metrics.items() if not pair[0].startswith(SYSTEM))
     took = seconds(run)
     about = {"state": state(run), "took": None if took != took else round(took, 1), "bytes": size_on_disk(run)}
     return {
         "about": about | _own(tags, _ABOUT),
         "differs": differing(run),
         "config": config,
-        "metrics": {name: None if value != value else value for name, value in sorted(metrics.items())},
+        "metrics": {name: None if value != value else value for name, value in shown},
         "lineage": _data(run) | _own(tags, ("base",)) | relatives(run),
         "origin": _own(tags, ("command", "git_sha", "dirty", "versions", "hardware")),
     }

@@ -117,10 +117,11 @@ class Sender:
         if not folder.is_dir():
             raise FileNotFoundError(f"{folder} is not there any more")
         name, params = content["name"], self.client.get_run(run_id).data.params
+        datasets = content.get("datasets", {})  # none in older spools
         uri = pyfunc_package.publish(self.client, run_id, folder, name=name, content=content["content"], params=params)
         model_id = uri.removeprefix("models:/")
         points = [
-            Metric(key, value, at_ms, step, model_id=model_id)
+            Metric(key, value, at_ms, step, model_id, *datasets.get(key.partition("/")[0], (None, None)))
             for key, (value, at_ms, step) in content["metrics"].items()
         ]
         for start in range(0, len(points), _METRICS_AT_ONCE):

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from urllib.parse import urlencode, urlsplit
 
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
 
-from asr_lab.tracking.store import tracking_uri
+from asr_lab.errors import AsrLabError
+from asr_lab.tracking.store import client, tracking_uri
 from asr_lab.tracking.ui.views import KEY
 
 _TRAINING = {"workflowType": "machine_learning"}
@@ -27,23 +30,24 @@ def server() -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}".rstrip("/")
 
 
-def where_to_look(page: str, run_ids: Sequence[str]) -> str:
-    """Return the address of a page of runs on the tracking server; without a server the command that opens it."""
+def where_to_look(*run_ids: str) -> str:
+    """Return the address of a run's page, or of the comparison of several, on the tracking server; the command that
+    opens it where the store is no server, or does not have the run yet.
+    """
     if address := server():
-        return f"{address}/{page}"
+        with suppress(AsrLabError, MlflowException):
+            return f"{address}/{page_of_runs([client().get_run(run_id) for run_id in run_ids])}"
     return "asr-lab ui " + " ".join(f"--run {run_id[:8]}" for run_id in run_ids)
 
 
-def page_of_run(run_id: str) -> str:
-    """Return the page of one run, by its id alone."""
-    return f"#/runs/{run_id}?{urlencode(_TRAINING)}"
-
-
-def page_of_comparison(runs: Sequence[Run]) -> str:
-    """Return the page that compares runs."""
-    ids = json.dumps([run.info.run_id for run in runs])
-    experiments = json.dumps(sorted({run.info.experiment_id for run in runs}))
-    return "#/compare-runs?" + urlencode({"runs": ids, "experiments": experiments} | _TRAINING)
+def page_of_runs(runs: Sequence[Run]) -> str:
+    """Return the page of a run, or the one that compares several."""
+    experiments = sorted({run.info.experiment_id for run in runs})
+    ids = [run.info.run_id for run in runs]
+    if len(runs) == 1:
+        return f"#/experiments/{experiments[0]}/runs/{ids[0]}?{urlencode(_TRAINING)}"
+    compared = {"runs": json.dumps(ids), "experiments": json.dumps(experiments)}
+    return f"#/compare-runs?{urlencode(compared | _TRAINING)}"
 
 
 def page_of_experiment(experiment_id: str, *, saved_view: bool) -> str:

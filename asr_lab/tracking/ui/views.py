@@ -54,6 +54,13 @@ def describe(client: MlflowClient, experiment: Experiment, families: Sequence[st
         client.set_experiment_tag(experiment.experiment_id, key, value)
 
 
+def describe_new(client: MlflowClient, experiment_id: str, family: str) -> None:
+    """Write the view of an experiment that has none."""
+    experiment = client.get_experiment(experiment_id)
+    if TAG not in experiment.tags:
+        describe(client, experiment, [family])
+
+
 def describe_all(client: MlflowClient, runs: Iterable[Run]) -> None:
     """Write the views of the experiments that the runs are in."""
     families: dict[str, dict[str, None]] = {}
@@ -100,7 +107,7 @@ def _state(families: Sequence[str]) -> dict[str, Any]:
         "modelVersionFilter": "All Runs",
         "selectedColumns": [_RESULT, *figures, *behind],
         "columnOrder": [_RESULT, *figures, "duration", *behind],
-        "columnWidths": {_RESULT: 400} | dict.fromkeys(figures, 95),  # pixels
+        "columnWidths": {_RESULT: 330} | dict.fromkeys(figures, 95),  # pixels
         "runsHiddenMode": "FIRST_10_RUNS",
         "compareRunCharts": charts,
         "compareRunSections": sections,
