@@ -130,8 +130,11 @@ class MlflowRecorder:
             self._show(rows, str(Path(path).with_suffix(".json")))
 
     def _show(self, rows: pd.DataFrame, path: str) -> None:
-        """Log the first rows as `mlflow.log_table` does: the UI compares such tables of runs, row by row."""
-        self.text(rows[:MOST_SHOWN_ROWS].to_json(orient="split", index=False), path)
+        """Log the first utterances as `mlflow.log_table` does: the UI compares such tables of runs, row by row."""
+        utterances = rows["id"].astype(str) + ": " + rows["reference"]
+        first = {"utterance": utterances, "hypothesis": rows["hypothesis"]}  # what the UI groups by, and compares
+        shown = pd.DataFrame(first).join(rows.drop(columns="hypothesis"))[:MOST_SHOWN_ROWS]
+        self.text(shown.to_json(orient="split", index=False), path)
         self._shown_tables.append({"path": path, "type": "table"})
         self.tags({MLFLOW_LOGGED_ARTIFACTS: json.dumps(self._shown_tables)})
 

@@ -127,7 +127,7 @@ def _charts(families: Sequence[str], metrics: Sequence[str]) -> tuple[list[dict[
     known = list(dict.fromkeys(name for family in families for name in logged(family)))
     decides = [name for family in families if (name := deciding(family))]
     curves = [name for name in dict.fromkeys([*decides, *CURVES, *_LOOP_CURVES]) if name in _OVER_TIME & set(known)]
-    results = [name for name in metrics if name not in curves and not name.startswith("model/")]
+    results = [name for name in metrics if name not in curves and not name.endswith(_NO_RESULTS)]
     cost = [name for name in known if name.startswith(("model/", "perf/", "epoch_time"))]
     content = {
         "Curves": (curves, "LINE", True),
@@ -147,6 +147,7 @@ def _charts(families: Sequence[str], metrics: Sequence[str]) -> tuple[list[dict[
     return sections, charts
 
 
+_NO_RESULTS = ("_low", "_high", "/size_mb", "/trainable_params")
 _OVER_TIME = {*CURVES, *_LOOP_CURVES}
 
 
