@@ -61,7 +61,7 @@ class Browser:
 
 
 @contextmanager
-def browser(folder: Path, width: int = 1400, height: int = 1400) -> Iterator[Browser]:
+def browser(folder: Path, width: int = 2600, height: int = 1600) -> Iterator[Browser]:
     """A browser that ends with the block; its profile lies in the folder."""
     port = free_port()
     driver = subprocess.Popen([DRIVER, f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -178,8 +178,7 @@ def test_open_prints_the_page_and_writes_it(tmp_path):
 def test_other_signals_end_it_as_ctrl_c_does(number):
     before = signal.getsignal(number)
     with pytest.raises(KeyboardInterrupt), _ended_by_signals():
-        os.kill(os.getpid(), number)
-        time.sleep(1)
+        signal.raise_signal(number)
     assert signal.getsignal(number) is before
 
 
