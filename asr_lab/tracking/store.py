@@ -62,7 +62,7 @@ def _canonical(uri: str) -> str:
 @functools.cache
 def silence_mlflow() -> None:
     """Silence the messages that MLflow logs on every start."""
-    for name in ("alembic", "mlflow.tracking.fluent", "mlflow.models.model"):
+    for name in ("alembic", "mlflow.tracking.fluent", "mlflow.models.model", "mlflow.pyfunc"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # logs a traceback of what it raises
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
