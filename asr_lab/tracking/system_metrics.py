@@ -1,6 +1,7 @@
-"""CPU, memory, disk, network and GPU of this machine during a run, under MLflow's names (`system/...`).
+"""CPU, memory and GPU of this machine during a run, under MLflow's names (`system/...`).
 
-MLflow's own monitor writes to the store, and waits for it; this one writes to the run's spool.
+MLflow's own monitor writes to the store, and waits for it; this one writes to the run's spool. It records less: the UI
+lists these figures before all others of a run.
 """
 
 from __future__ import annotations
@@ -17,9 +18,7 @@ from mlflow.environment_variables import (
 )
 from mlflow.system_metrics.metrics.base_metrics_monitor import BaseMetricsMonitor
 from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
-from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
 from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
-from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
 
 from asr_lab.metrics.catalog import SYSTEM
 
@@ -34,7 +33,7 @@ class SystemMetrics:
     def __init__(self, write: Callable[[Mapping[str, float], int], object], first_step: int = 0) -> None:
         self._write, self._step = write, first_step
         self._stopped = threading.Event()
-        self._monitors: list[BaseMetricsMonitor] = [CPUMonitor(), DiskMonitor(), NetworkMonitor(), *_gpu()]
+        self._monitors: list[BaseMetricsMonitor] = [CPUMonitor(), *_gpu()]
         self._thread = threading.Thread(target=self._run, daemon=True, name="system metrics")
         self._thread.start()
 
