@@ -127,7 +127,7 @@ class MlflowRecorder:
             rows.to_parquet(written / Path(path).name, index=False)
         self._artifact(written, path)
         if shown:
-            self._show(rows, str(Path(path).with_suffix(".json")))
+            self._show(rows, f"tables/{Path(path).stem}.json")
 
     def _show(self, rows: pd.DataFrame, path: str) -> None:
         """Log the first utterances as `mlflow.log_table` does: the UI compares such tables of runs, row by row."""

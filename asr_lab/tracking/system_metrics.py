@@ -77,10 +77,10 @@ def _gpu() -> list[BaseMetricsMonitor]:
     with suppress(Exception):  # no library, no driver
         return [GPUMonitor()]
     torch = sys.modules.get("torch")
-    return [_TorchGPUMonitor()] if torch and torch.cuda.is_available() else []
+    return [_TorchGPUMonitor()] if torch and torch.cuda.is_available() else []  # type: ignore[no-untyped-call]
 
 
-class _TorchGPUMonitor(BaseMetricsMonitor):  # type: ignore[misc]
+class _TorchGPUMonitor(BaseMetricsMonitor):
     def collect_metrics(self) -> None:
         import torch
 

@@ -74,7 +74,7 @@ def test_curves_come_first_and_are_drawn(page, address):
 
 def test_utterances_of_a_split_are_shown_with_what_was_recognised(page, address):
     table = address("--family", "deepspeech2").replace("=TABLE", "=ARTIFACT")
-    text = page.open(table, "eval/val.json", "u00: ")
+    text = page.open(table, "tables/val.json", "u00: ")
     assert in_order(text, "Group by:", "utterance", "Compare:", "hypothesis", "corpus/all", "u00: ", "u01: ")
 
 

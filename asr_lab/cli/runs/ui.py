@@ -35,6 +35,7 @@ def ui(names: tuple[str, ...], family: str, port: int | None, no_browser: bool) 
         raise AsrLabError("--run and --family do not go together")
     from asr_lab.tracking.queries import runs
     from asr_lab.tracking.queries.find import find_each
+    from asr_lab.tracking.queries.run_tables import family_of
     from asr_lab.tracking.store import client, tracking_uri
     from asr_lab.tracking.ui import addresses, views
     from asr_lab.tracking.ui.server import local_server
@@ -44,7 +45,7 @@ def ui(names: tuple[str, ...], family: str, port: int | None, no_browser: bool) 
         raise AsrLabError(f"the store is a server: {served}", allowed="--port only without a server")
     chosen = find_each(names)
     newest = runs.find(limit=_NEWEST)
-    shown = next((run for run in newest if not family or views.family_of(run) == family), None)
+    shown = next((run for run in newest if not family or family_of(run) == family), None)
     if family and shown is None:
         raise AsrLabError(f"no run of the family {family!r}", next_command="asr-lab list")
     views.describe_all(client(), newest)

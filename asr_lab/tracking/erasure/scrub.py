@@ -90,7 +90,7 @@ def scrub(folder: Path, speakers: Set[str]) -> Scrubbed:
             _remove(figure, folder, done)
     for lines in sorted(folder.rglob("*.jsonl")):
         _rewrite_lines(lines, utterances, folder, done)
-    for table in sorted(folder.rglob("eval/*.json")):
+    for table in sorted(folder.rglob("tables/*.json")):
         _rewrite_shown(table, utterances, folder, done)
     for page in sorted(folder.rglob("*.html")):
         text = page.read_text(encoding="utf-8", errors="replace")

@@ -62,9 +62,9 @@ def test_utterances_are_logged_as_mlflow_logs_tables_up_to_a_cap():
         run.table(table(3), "eval/test.parquet", shown=True)
         run.table(table(3), "eval/other.parquet")
     logged = json.loads(client().get_run(run.run_id).data.tags["mlflow.loggedArtifacts"])
-    assert logged == [{"path": f"eval/{split}.json", "type": "table"} for split in ("val", "test")]
+    assert logged == [{"path": f"tables/{split}.json", "type": "table"} for split in ("val", "test")]
     experiment = client().get_run(run.run_id).info.experiment_id
-    shown = client().load_table(experiment, "eval/val.json", run_ids=[run.run_id])
+    shown = client().load_table(experiment, "tables/val.json", run_ids=[run.run_id])
     assert len(shown) == MOST_SHOWN_ROWS
     assert list(shown)[:2] == ["utterance", "hypothesis"]
     assert shown["utterance"][2] == "u2: word 2"
@@ -72,14 +72,14 @@ def test_utterances_are_logged_as_mlflow_logs_tables_up_to_a_cap():
 
 
 def test_a_speaker_who_is_forgotten_leaves_the_shown_table(tmp_path):
-    folder = tmp_path / "artifacts" / "eval"
-    folder.mkdir(parents=True)
-    table(4).to_parquet(folder / "val.parquet")
-    (folder / "val.json").write_text(table(4).to_json(orient="split", index=False))
-    assert "eval/val.json" in scrub(folder.parent, {"ann"}).rewritten
-    left = json.loads((folder / "val.json").read_text())
-    assert [row[0] for row in left["data"]] == ["u0", "u2"]
-    assert scrub(folder.parent, {"nobody"}).rewritten == []
+    for name in ("eval", "tables"):
+        (tmp_path / name).mkdir()
+    table(4).to_parquet(tmp_path / "eval" / "val.parquet")
+    shown = tmp_path / "tables" / "val.json"
+    shown.write_text(table(4).to_json(orient="split", index=False))
+    assert scrub(tmp_path, {"ann"}).rewritten == ["eval/val.parquet", "tables/val.json"]
+    assert [row[0] for row in json.loads(shown.read_text())["data"]] == ["u0", "u2"]
+    assert scrub(tmp_path, {"nobody"}).rewritten == []
 
 
 def samples(run_id: str) -> list[int]:
