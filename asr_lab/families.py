@@ -307,6 +307,11 @@ def deciding(name: str, known: Container[str] | None = None) -> str:
     return next((metric for metric in decides if known is None or metric in known), "")
 
 
+def logged(name: str) -> tuple[str, ...]:
+    """The metrics that runs of a family log; none of a family that is not known."""
+    return FAMILIES[name].logs if name in FAMILIES else ()
+
+
 def shown(name: str) -> tuple[str, ...]:
     """The metrics of a row of a family in a table of runs; none of a family that is not known."""
     return FAMILIES[name].shows if name in FAMILIES else ()

@@ -10,6 +10,10 @@ manager was asked for, and there is no conda, `MLFLOW_CONDA_HOME` is pointed at 
 "the environment exists" and activates the one `mlflow` itself runs in. MLflow does the rest as always: the
 run, its parameters, its status from the exit code.
 
+The same moment is used to name the run: MLflow makes it with a name such as `aged-elk-662`, asks no plugin for another
+(run contexts are for `mlflow.start_run` alone), and takes one only by `--run-name`, which is added where it was not
+given. The run renames itself once its configuration is read.
+
 The same moment is used to refuse, before MLflow has made a run, what cannot work: `--env-manager uv` without uv, and
 libraries that do not load. Where torch and torchaudio are not of a pair that was tested, they are loaded in a process
 of its own, which takes some seconds. The tracking store is checked too, and its tables are created where there are
@@ -30,6 +34,7 @@ import getopt
 import hashlib
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -104,6 +109,27 @@ def project_call(argv: Sequence[str], orig_argv: Sequence[str]) -> tuple[str, st
     if backend != "local" or "--help" in options or len(arguments) != 1:
         return None
     return arguments[0], options.get("--env-manager", "")
+
+
+def provisional_name(argv: Sequence[str]) -> str:
+    """A name for the run of `mlflow run`, by its entry point and parameters: `adapter-john`; "" if it was given one.
+
+    Raises `getopt.GetoptError` on an option `mlflow run` does not have.
+    """
+    pairs, _ = getopt.gnu_getopt(_behind_group(argv)[1:], SHORT_OPTIONS, LONG_OPTIONS)
+    options = dict(pairs)
+    if "--run-name" in options or "--run-id" in options:
+        return ""
+    given = dict(value.partition("=")[::2] for key, value in pairs if key in ("-P", "--param-list"))
+    entry = options.get("-e", options.get("--entry-point", "main"))
+    entry, default = ("adapter", "john") if entry == "main" else (entry, "")
+    about = given.get("run.name") or given.get("name") or Path(given.get("config", default)).stem
+    return "-".join(filter(None, (entry, re.sub(r"[^\w.@-]+", "_", about)[:40])))
+
+
+def _behind_group(argv: Sequence[str]) -> list[str]:
+    """The words of `mlflow` from its command on."""
+    return getopt.getopt(list(argv[1:]), "", ["env-file="])[1]
 
 
 def conda_file(uri: str) -> Path | None:
@@ -210,6 +236,9 @@ def prepare() -> None:
     if file is None:
         return
     stop_with_command()
+    if name := provisional_name(sys.argv):
+        behind = len(sys.argv) - len(_behind_group(sys.argv)) + 1
+        sys.argv[behind:behind] = ["--run-name", name]
     if manager == "uv" and not shutil.which("uv"):
         raise SystemExit("asr_lab: --env-manager uv needs uv, which is not there: pip install uv")
     without_conda = not (

@@ -40,6 +40,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "list": ("asr_lab.cli.runs.list_show:list_runs", "List runs, newest first."),
     "show": ("asr_lab.cli.runs.list_show:show", "Show one run."),
     "compare": ("asr_lab.cli.runs.compare:compare", "Compare runs: what differs, and which is best."),
+    "ui": ("asr_lab.cli.runs.ui:ui", "Open the MLflow UI at the figures that count."),
+    "open": ("asr_lab.cli.runs.ui:open_run", "Open a run's page: aligned text, a learner, a sweep."),
     "keep": ("asr_lab.cli.store.cleanup:keep", "Pin runs, so that no cleanup deletes them."),
     "note": ("asr_lab.cli.store.cleanup:note", "Add a note to a run."),
     "cleanup": ("asr_lab.cli.store.cleanup:cleanup", "Delete runs that are not needed, after showing which and why."),

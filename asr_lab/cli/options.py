@@ -40,7 +40,9 @@ def echo(text: str, *, err: bool = False) -> None:
 
 def print_where_to_look(out: Console, run_id: str, width: int = 5) -> None:
     """Print how to show the run of a command; `width` is that of the labels above."""
-    out.print(f"  {'look':{width}} asr-lab show {run_id[:8]}, or mlflow ui")
+    from asr_lab.tracking.ui.addresses import where_to_look
+
+    out.print(f"  {'look':{width}} asr-lab show {run_id[:8]}, or {where_to_look(run_id)}", soft_wrap=True)
 
 
 def overrides_option(function: F) -> F:

@@ -56,7 +56,7 @@ class MemoryRecorder:
         self.datasets.append(dataset)
         self.tags({f"asr_lab.data.{dataset.split}": dataset.digest})
 
-    def table(self, rows: pd.DataFrame, path: str) -> None:
+    def table(self, rows: pd.DataFrame, path: str, *, shown: bool = False) -> None:
         self.artifacts[path] = rows
 
     def text(self, content: str, path: str) -> None:

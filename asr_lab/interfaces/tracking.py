@@ -135,8 +135,12 @@ class Recorder(Protocol):
 
     def dataset(self, dataset: Dataset) -> None: ...
 
-    def table(self, rows: pd.DataFrame, path: str) -> None:
-        """Log a table as a parquet artifact, such as `eval/test.parquet`."""
+    def table(self, rows: pd.DataFrame, path: str, *, shown: bool = False) -> None:
+        """Log a table as a parquet artifact, such as `eval/test.parquet`.
+
+        `shown`: a table of utterances (`id, reference, hypothesis`) whose first
+        thousand the MLflow UI is to show.
+        """
 
     def text(self, content: str, path: str) -> None:
         """Log a text artifact, such as `config.yaml` or `eval/test.html`."""

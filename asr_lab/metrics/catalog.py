@@ -139,6 +139,8 @@ METRICS: dict[str, Metric] = {
     **{f"legacy/{name}": Metric("neither", format="percent") for name in _LEGACY},
 }
 
+SYSTEM = "system/"
+"""Prefix of the metrics of the machine during a run, which MLflow names."""
 CURVES = ("train/loss", "val/loss", "val/wer", "val/error_f1", "val/per")
 """Metrics plotted over training time."""
 

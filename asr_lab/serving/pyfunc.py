@@ -26,6 +26,7 @@ from asr_lab.families import family
 from asr_lab.models import load_model
 from asr_lab.models.adapter import AdapterManager
 from asr_lab.serving.assess import assess_row
+from asr_lab.serving.logged_model import stored_uri
 
 if TYPE_CHECKING:
     from asr_lab.models.pronunciation.assessor import Assessor
@@ -60,7 +61,8 @@ class SpeechRecognizer(PythonModel):
 
 
 def _base_folder(uri: str) -> Path:
-    return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri)) / "artifacts" / "model"
+    stored = stored_uri(mlflow.MlflowClient(), uri)
+    return Path(mlflow.artifacts.download_artifacts(artifact_uri=stored)) / "artifacts" / "model"
 
 
 def _signal(value: object, where: str) -> Signal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import platform
 import shlex
@@ -13,7 +14,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil
+from mlflow.entities import SourceType
+from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_SOURCE_NAME, MLFLOW_SOURCE_TYPE, MLFLOW_USER
 
+SHOWN_WHOLE = SourceType.to_string(SourceType.JOB)
+"""Kind of source whose name the UI shows whole; of a local one, only what stands behind the last slash."""
 _LIBRARIES = ("asr_lab", "torch", "torchaudio", "transformers", "lhotse", "mlflow", "jiwer", "peft")
 
 
@@ -30,6 +35,20 @@ def git_state(folder: Path | None = None) -> dict[str, str]:
 def own_code() -> dict[str, str]:
     """Return `git_state` at the first call in this process."""
     return git_state()
+
+
+def origin() -> dict[str, str]:
+    """Return the user, the command and the commit as the MLflow UI reads them."""
+    source = {MLFLOW_SOURCE_NAME: command(), MLFLOW_SOURCE_TYPE: SHOWN_WHOLE}
+    commit = own_code().get("git_sha", "")
+    return {MLFLOW_USER: _user()} | source | ({MLFLOW_GIT_COMMIT: commit} if commit else {})
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a user without a name, as in containers
+        return str(os.getuid()) if hasattr(os, "getuid") else "unknown"
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -14,15 +14,17 @@ from types import TracebackType
 from typing import Any, Self
 
 import pandas as pd
-from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
+from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_RUN_NOTE
 from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, MAX_TAG_VAL_LENGTH
 
 from asr_lab.errors import AsrLabError, reason
 from asr_lab.families import deciding
 from asr_lab.interfaces.tracking import Dataset, RegisteredModel, RunSpec, Status, status_of
+from asr_lab.metrics.catalog import SYSTEM
+from asr_lab.reports.headline import headline
 from asr_lab.system.console_log import ConsoleLog, listen
 from asr_lab.system.stopping import handle, held
-from asr_lab.tracking import code_state
+from asr_lab.tracking import code_state, system_metrics
 from asr_lab.tracking.logged_points import LoggedPoints
 from asr_lab.tracking.models import pyfunc_package
 from asr_lab.tracking.notifications import report, run_ended
@@ -31,9 +33,12 @@ from asr_lab.tracking.spool import sync
 from asr_lab.tracking.spool.spool import Spool, SpoolError, now_ms
 from asr_lab.tracking.spool.upload_thread import Shipper
 from asr_lab.tracking.store import shown_uri
+from asr_lab.tracking.system_metrics import SystemMetrics
 from asr_lab.tracking.tags import CHANGES, DATA, ERROR
 from asr_lab.units import counted
 
+MOST_SHOWN_ROWS = 1000
+"""Of a table in the UI, which loads it whole."""
 _FLUSH_MODEL_S = 600.0  # an upload; ends at once if the store does not answer
 _FLUSH_END_S = 10.0
 
@@ -49,6 +54,9 @@ class MlflowRecorder:
         self._models: list[str] = []
         self._latest: dict[str, tuple[float, int, int]] = {}
         spool.seal_console()  # of the process that is resumed
+        self._datasets: dict[str, tuple[str, str]] = {}
+        self._note = self._described = ""
+        self._shown_tables: list[dict[str, str]] = []
         spool.append("begin", name=spec.name)
         self.tags(dict(spool.header.tags))
         self.params(spec.params)
@@ -58,6 +66,7 @@ class MlflowRecorder:
         self._code = threading.Thread(target=self._record_code, daemon=True)
         if not spec.parent:
             self._code.start()
+        self._system: SystemMetrics | None = None
 
     @property
     def run_id(self) -> str:
@@ -108,8 +117,16 @@ class MlflowRecorder:
         return text[:most]
 
     def note(self, content: str) -> None:
-        """Set the description that the MLflow UI shows on top of the run."""
-        self.tags({MLFLOW_RUN_NOTE: content})
+        """Set the description that the MLflow UI shows on top of the run, below its result in one line."""
+        self._note = content
+        self._describe()
+
+    def _describe(self) -> None:
+        result = headline(self.spec.family, {name: value for name, (value, *_) in self._latest.items()})
+        description = "\n\n".join(filter(None, (result, self._note)))
+        if description != self._described:
+            self._described = description
+            self.tags({MLFLOW_RUN_NOTE: description})
 
     def dataset(self, dataset: Dataset) -> None:
         """Log a dataset: name, digest, source, size."""
@@ -122,12 +139,24 @@ class MlflowRecorder:
             source=json.dumps({"uri": dataset.source}),
             profile=json.dumps(profile),
         )
+        self._datasets[dataset.split] = (dataset.name, dataset.digest)
         self.tags({DATA + dataset.split: dataset.digest})
 
-    def table(self, rows: pd.DataFrame, path: str) -> None:
+    def table(self, rows: pd.DataFrame, path: str, *, shown: bool = False) -> None:
         with self.spool.new_files() as written:
             rows.to_parquet(written / Path(path).name, index=False)
         self.spool.artifact(written, path)
+        if shown:
+            self._show(rows, f"tables/{Path(path).stem}.json")
+
+    def _show(self, rows: pd.DataFrame, path: str) -> None:
+        """Log the first utterances as `mlflow.log_table` does: the UI compares such tables of runs, row by row."""
+        utterances = rows["id"].astype(str) + ": " + rows["reference"]
+        first = {"utterance": utterances, "hypothesis": rows["hypothesis"]}  # what the UI groups by, and compares
+        shown = pd.DataFrame(first).join(rows.drop(columns="hypothesis"))[:MOST_SHOWN_ROWS]
+        self.text(shown.to_json(orient="split", index=False), path)
+        self._shown_tables.append({"path": path, "type": "table"})
+        self.tags({MLFLOW_LOGGED_ARTIFACTS: json.dumps(self._shown_tables)})
 
     def text(self, content: str, path: str) -> None:
         with self.spool.new_files() as written:
@@ -166,6 +195,7 @@ class MlflowRecorder:
             tags=dict(model.tags),
             description=model.description,
             metrics=self._latest,
+            datasets=self._datasets,
         )
         self.flush(_FLUSH_MODEL_S)
         self._models.append(file)
@@ -202,6 +232,9 @@ class MlflowRecorder:
     def finish(self, status: Status) -> None:
         self._close_logs()
         try:
+            if self._system:
+                self._system.stop()
+            self._describe()
             self.spool.append("finish", status=status)
             self._part()
         finally:
@@ -246,12 +279,18 @@ class MlflowRecorder:
         self._undo = handle()
         if not self.spec.parent:
             self._log_console()
+        if not self.minimal and system_metrics.is_wanted():
+            first = max((step + 1 for name, step in self.last_steps().items() if name.startswith(SYSTEM)), default=0)
+            self._system = SystemMetrics(self._record_system, first)
         try:
             with held():  # raises what came since the run was begun
                 return self
         except BaseException as error:
             self.__exit__(type(error), error, None)
             raise
+
+    def _record_system(self, values: Mapping[str, float], step: int) -> None:
+        self.spool.append("metrics", step=step, values=dict(values))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -271,7 +310,9 @@ class MlflowRecorder:
             is_known = isinstance(error, AsrLabError | KeyboardInterrupt | SystemExit)
             self._console.add(f"{reason(error)}\n" if is_known else "".join(traceback.format_exception(error)))
         try:
-            self.tags({ERROR: reason(error)[:500]})
+            why = reason(error)[:500]
+            self.tags({ERROR: why})
+            self._note = "\n\n".join(filter(None, (f"{status_of(kind)}: {why}", self._note)))
             self.finish(status_of(kind))
         except SpoolError as full:  # must not hide the error of the run
             if not isinstance(error, SpoolError):

@@ -17,6 +17,7 @@ from asr_lab.config.schema import Experiment
 from asr_lab.data import manifest
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.families import FAMILIES, family
+from asr_lab.metrics.catalog import SYSTEM
 from asr_lab.reports.table import csv_text
 from asr_lab.system.distributed import rank_and_world_size
 from asr_lab.tracking import code_state, provenance
@@ -46,7 +47,7 @@ from asr_lab.units import counted
 
 IDENTICAL, CLOSE, DIFFERENT = "identical", "within tolerance", "different"
 _RESTORED = "restored"
-_OF_THE_CLOCK = ("perf/", "epoch_time", "system/")
+_OF_THE_CLOCK = ("perf/", "epoch_time", SYSTEM)
 
 
 def config_of(run: Run) -> Path:

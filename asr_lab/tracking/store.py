@@ -63,12 +63,11 @@ def _canonical(uri: str) -> str:
 @functools.cache
 def silence_mlflow() -> None:
     """Silence the messages that MLflow logs on every start."""
-    for name in ("alembic", "mlflow.tracking.fluent", "mlflow.models.model"):
+    for name in ("alembic", "mlflow.tracking.fluent", "mlflow.models.model", "mlflow.pyfunc"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # logs a traceback of what it raises
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    warnings.filterwarnings("ignore", message=".*An input example was not provided.*")
     warnings.filterwarnings("ignore", message=".*Add type hints to the `predict` method.*")
 
 

@@ -49,6 +49,7 @@ from asr_lab.tracking.tags import (
     VERSIONS,
     WORLD_SIZE,
 )
+from asr_lab.tracking.ui import colors
 
 
 class MlflowTracker:
@@ -81,7 +82,8 @@ class MlflowTracker:
         """
         libraries.require()
         client = self._client("" if own else os.environ.get("MLFLOW_RUN_ID", ""), tidies=not spec.parent)
-        header = _header(spec)
+        adopted = "" if own else os.environ.get("MLFLOW_RUN_ID", "")
+        header = _header(spec, adopted=bool(adopted))
         seeks = spec.resumable and not self.new_run
         orphan = orphans.find_in_spool(spec) if seeks else None
         if client and seeks:
@@ -91,7 +93,8 @@ class MlflowTracker:
             except StoreUnavailableError as away:
                 client = self._go_on_without(away)
         with held(raises=False):  # `with` the recorder, which closes the run then
-            if not own and (adopted := os.environ.pop("MLFLOW_RUN_ID", "")):
+            if adopted:
+                os.environ.pop("MLFLOW_RUN_ID")
                 spool = Spool.create(ROOT, adopted, header, run_id=adopted)
                 if orphan:
                     _hand_over(orphan, spool)
@@ -188,21 +191,23 @@ def _finished(run: Run) -> FinishedRun | None:
     return FinishedRun(run.info.run_id, str(run.info.run_name), uri, dict(run.data.metrics)) if uri else None
 
 
-def _header(spec: RunSpec) -> Header:
-    tags = {
+def _header(spec: RunSpec, *, adopted: bool = False) -> Header:
+    tags = {  # in the order in which the MLflow UI shows them: what people read, then what programs read
+        **({} if adopted else provenance.origin()),  # MLflow wrote the project and its entry point
+        colors.TAG: colors.run_color(spec.family, spec.signature),
+        **({MLFLOW_PARENT_RUN_ID: spec.parent} if spec.parent else {}),
         FAMILY: spec.family,
         KIND: spec.kind,
         MODEL_TYPE: spec.model_type,
-        SIGNATURE: spec.signature,
-        PROCESS: processes.process_mark(),
+        **spec.tags,
         COMMAND: provenance.command(),
+        **{f"asr_lab.{key}": value for key, value in provenance.own_code().items()},
         VERSIONS: provenance.versions(),
         HARDWARE: provenance.hardware(),
         THREADS: provenance.threads(),
         WORLD_SIZE: str(rank_and_world_size()[1]),
-        **{f"asr_lab.{key}": value for key, value in provenance.own_code().items()},
-        **({MLFLOW_PARENT_RUN_ID: spec.parent} if spec.parent else {}),
-        **spec.tags,
+        SIGNATURE: spec.signature,
+        PROCESS: processes.process_mark(),
     }
     return Header(
         uri=tracking_uri(),

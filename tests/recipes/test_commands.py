@@ -22,7 +22,7 @@ def test_train_says_what_it_did(home):
     said = (home / "train.txt").read_text()
     assert "epoch 8/8" in said
     assert "models:/deepspeech2/1" in said
-    assert "mlflow ui" in said
+    assert "asr-lab ui --run" in said
 
 
 def test_train_leaves_the_run_of_the_contract(home):
@@ -102,7 +102,7 @@ def test_adapter_says_what_it_is_worth(home):
         "trainable share",
         "MB",
         "peak memory",
-        "mlflow ui",
+        "asr-lab ui --run",
         "asr-lab transcribe",
     ):
         assert part in said, part

@@ -62,7 +62,7 @@ def test_from_a_fresh_clone_to_two_persons_recognisers(tmp_path):
         "training it (once)",
         "john's adapter",
         "95 % interval",
-        "mlflow ui",
+        "asr-lab ui --run",
     ):
         assert part in said, part
     again = mlflow_run(folder, "-e", "adapter", "-P", "name=jane")

@@ -39,6 +39,23 @@ def test_a_run_that_leaves_the_environment_to_mlflow(words: list[str], uri: str)
 
 
 @pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["."], "adapter-john"),
+        ([".", "-e", "adapter", "-P", "name=mina"], "adapter-mina"),
+        (["-etrain", "-P", "config=experiments/deepspeech2/base.yaml", "."], "train-base"),
+        ([".", "--entry-point=sweep", "--param-list", "config=my sweep.yaml"], "sweep-my_sweep"),
+        ([".", "-e", "train", "-P", "run.name=first"], "train-first"),
+        ([".", "-e", "evaluate", "-P", "model=models:/x/1"], "evaluate"),
+        ([".", "--run-name", "mine"], ""),
+        ([".", "--run-id=0123"], ""),
+    ],
+)
+def test_a_run_is_named_before_its_code_starts(words: list[str], name: str) -> None:
+    assert mlflow_run.provisional_name(["/bin/mlflow", "run", *words]) == name
+
+
+@pytest.mark.parametrize(
     "words",
     [
         [],

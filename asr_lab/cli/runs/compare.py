@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,6 +80,8 @@ def compare(
     drawn = _curves(compared) if paged or figure or log else None
     page = _page(compared, drawn) if paged and drawn is not None else ""
     _write(compared, style, out, page)
+    if style == "table" and 1 < len(runs) <= _MOST_IN_A_LINE:
+        _print_where_to_look(run.info.run_id for run in runs)
     if drawn is not None and (figure or log):
         _draw(compared, drawn, figure, log=log, page=page)
 
@@ -142,6 +145,15 @@ def _page(compared: Comparison, curves: pd.DataFrame) -> str:
         curves=curves,
         not_numbers=compared.not_numbers,
     )
+
+
+_MOST_IN_A_LINE = 10  # runs of a command or an address
+
+
+def _print_where_to_look(run_ids: Iterable[str]) -> None:
+    from asr_lab.tracking.ui.addresses import where_to_look
+
+    console(stderr=True).print(f"look: {where_to_look(*run_ids)}", soft_wrap=True)
 
 
 def _draw(compared: Comparison, curves: pd.DataFrame, file: Path | None, *, log: bool, page: str) -> None:

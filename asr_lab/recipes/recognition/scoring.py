@@ -103,7 +103,7 @@ def record_scores(
         if kinds[row.slice] <= _MOST_SLICES:
             metrics[f"{split}/wer_by_{row.slice}/{in_a_name(row.value)}"] = row.wer
     run.metrics(metrics, step)
-    run.table(table, f"eval/{split}.parquet")
+    run.table(table, f"eval/{split}.parquet", shown=not run.minimal)
     if run.minimal:
         return interval
     run.table(error_rates.confusions(table), f"eval/{split}_confusions.parquet")

@@ -90,6 +90,8 @@ def scrub(folder: Path, speakers: Set[str]) -> Scrubbed:
             _remove(figure, folder, done)
     for lines in sorted(folder.rglob("*.jsonl")):
         _rewrite_lines(lines, utterances, folder, done)
+    for table in sorted(folder.rglob("tables/*.json")):
+        _rewrite_shown(table, utterances, folder, done)
     for page in sorted(folder.rglob("*.html")):
         text = page.read_text(encoding="utf-8", errors="replace")
         if any(utterance in text for utterance in utterances):
@@ -127,6 +129,16 @@ def _rewrite_lines(path: Path, utterances: Set[str], folder: Path, done: Scrubbe
         return
     write_text(path, "\n".join(rest) + "\n")
     done.rewritten.append(path.relative_to(folder).as_posix())
+
+
+def _rewrite_shown(path: Path, utterances: Set[str], folder: Path, done: Scrubbed) -> None:
+    """Remove the rows of these utterances and speakers from a table of `mlflow.log_table`; it stays, if empty."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    named = [place for place, name in enumerate(content["columns"]) if name in ("id", *_COLUMNS)]
+    rest = [row for row in content["data"] if not {str(row[place]) for place in named} & utterances]
+    if len(rest) < len(content["data"]):
+        write_text(path, json.dumps(content | {"data": rest}, ensure_ascii=False))
+        done.rewritten.append(path.relative_to(folder).as_posix())
 
 
 def _rewrite(path: Path, rest: pd.DataFrame, folder: Path, done: Scrubbed) -> None:

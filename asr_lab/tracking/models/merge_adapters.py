@@ -56,5 +56,5 @@ def _publish(run: Run, name: str, folder: Path) -> ModelVersion:
     package, tags = folder.with_name("package"), registry.tags_of(run) | {MERGED: "true"}
     content = pyfunc_package.package(RegisteredModel(name=name, files={"model": folder}), package)
     params = run.data.params | {"model.merged": "True"}
-    uri = pyfunc_package.publish(client, run_id, package, name=name, content=content, params=params, called="merged")
+    uri = pyfunc_package.publish(client, run_id, package, name=name, content=content, params=params, variant="merged")
     return registry.new_version(client, uri, run_id, RegisteredModel(name=name, files={}, tags=tags))

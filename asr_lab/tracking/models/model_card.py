@@ -14,6 +14,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from asr_lab.families import FAMILIES, ModelCard
+from asr_lab.reports.headline import headline
 from asr_lab.reports.markdown import code_span, escape_markdown
 from asr_lab.reports.numbers import format_logged, format_metric
 from asr_lab.tracking.queries.runs import metrics_of
@@ -41,6 +42,7 @@ def card(client: MlflowClient, run: Run, name: str) -> str:
     about = (FAMILIES[family].card if family in FAMILIES else None) or _UNKNOWN
     licence = license_of(client, run) or _MISSING
     lines = [
+        summary(run, name),
         f"# {escape_markdown(name)}",
         f"{tags.get(MODEL_TYPE, family)} by run {code_span(run.info.run_name)} ({run.info.run_id})",
         "## Intended use",
@@ -61,6 +63,12 @@ def card(client: MlflowClient, run: Run, name: str) -> str:
         f"- versions: {tags.get(VERSIONS, _MISSING)}",
     ]
     return "\n".join(lines)[:_MOST_CHARACTERS]
+
+
+def summary(run: Run, name: str) -> str:
+    """Return the first line of a card: the model's result, or what it is where it has none."""
+    family = run.data.tags.get(FAMILY, "")
+    return headline(family, run.data.metrics) or escape_markdown(f"{name} by run {run.info.run_name}")
 
 
 def license_of(client: MlflowClient, run: Run) -> str:

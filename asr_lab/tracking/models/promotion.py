@@ -29,7 +29,7 @@ from asr_lab.tracking.queries import score_tables, significance
 from asr_lab.tracking.queries.filters import quoted
 from asr_lab.tracking.store import client as tracking_client
 from asr_lab.tracking.store import explain_store_errors, is_missing
-from asr_lab.tracking.tags import DATA, GATE, GATE_FORCED, REPLACED_BY
+from asr_lab.tracking.tags import DATA, GATE, GATE_FORCED, REPLACED_BY, VERDICT
 
 _SPLITS = ("test", "val")
 _BEHIND_CARD = "\n\n---\nGate: "
@@ -248,6 +248,7 @@ def record(version: ModelVersion, verdict: Verdict, *, forced: str = "") -> None
     summary = escape_markdown(summary)
     with explain_store_errors("the verdict cannot be written"):
         client.set_model_version_tag(version.name, version.version, GATE, verdict.as_json())
+        client.set_model_version_tag(version.name, version.version, VERDICT, summary)
         if forced:
             client.set_model_version_tag(version.name, version.version, GATE_FORCED, forced)
         written = client.get_model_version(version.name, version.version).description or ""

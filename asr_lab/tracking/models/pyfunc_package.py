@@ -6,7 +6,9 @@ A package includes the code that trained the model; creating one needs no store.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -14,21 +16,28 @@ from importlib.metadata import version
 from pathlib import Path
 
 import mlflow
+import numpy as np
+import pandas as pd
+import soundfile
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, LoggedModelOutput
 from mlflow.models import Model
 from mlflow.models.model import MLMODEL_FILE_NAME
 from mlflow.models.signature import ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_SOURCE_NAME, MLFLOW_SOURCE_TYPE, MLFLOW_USER
 
 import asr_lab
 from asr_lab.families import FAMILIES
 from asr_lab.interfaces.tracking import RegisteredModel
 from asr_lab.tracking.store import silence_mlflow, without_retries
 from asr_lab.tracking.tags import CONTENT
+from asr_lab.units import SAMPLE_RATE
 
-MODEL = "model"
-"""Name of the model of a run."""
+_ORIGIN = (MLFLOW_USER, MLFLOW_SOURCE_NAME, MLFLOW_SOURCE_TYPE, MLFLOW_GIT_COMMIT)
+"""Tags of a run that its models have too."""
+_FORBIDDEN = re.compile(r"""[/:.%"']""")
+"""Characters that the name of a logged model cannot have."""
 _PACKAGE = Path(asr_lab.__file__).parent
 _PYFUNC = _PACKAGE / "serving" / "pyfunc.py"
 _NEEDED = (
@@ -70,6 +79,13 @@ def _signature(model: RegisteredModel) -> ModelSignature:
     return _ASSESSOR if of and of.takes_text else SIGNATURE
 
 
+def _input_example() -> pd.DataFrame:
+    """Return a request with half a second of silence: what the model page shows, and what serving takes."""
+    file = io.BytesIO()
+    soundfile.write(file, np.zeros(SAMPLE_RATE // 2, np.int16), SAMPLE_RATE, format="FLAC")
+    return pd.DataFrame({"audio": [file.getvalue()]})
+
+
 def package(model: RegisteredModel, folder: Path) -> str:
     """Write the model to the new `folder` as a pyfunc, and return the digest of its files.
 
@@ -85,6 +101,7 @@ def package(model: RegisteredModel, folder: Path) -> str:
             code_paths=[str(_PACKAGE)],
             pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in _NEEDED],
             signature=_signature(model),
+            input_example=_input_example(),
         )
     for cache in folder.rglob("__pycache__"):
         shutil.rmtree(cache)
@@ -115,16 +132,16 @@ def publish(
     name: str,
     content: str,
     params: Mapping[str, str],
-    called: str = MODEL,
+    variant: str = "",
 ) -> str:
     """Publish a packaged model as a logged model of the run, and return its URI `models:/m-...`.
 
-    `content` is its digest: the same content of the same run is published once. A model with another name (`called`)
-    is additional: `runs:/ID/model` does not refer to it.
+    `content` is its digest: the same content of the same run is published once. A `variant` is additional:
+    `runs:/ID/model` does not refer to it.
     """
-    logged = _logged(client, run_id, name, content, params, called)
+    logged = _logged(client, run_id, name, content, params, variant)
     if logged.status != "READY":
-        if called == MODEL:
+        if not variant:
             _link(client, run_id, logged.model_id)
         described = Model.load(str(folder))
         described.model_id = described.model_uuid = logged.model_id
@@ -136,10 +153,11 @@ def publish(
 
 
 def _logged(
-    client: MlflowClient, run_id: str, name: str, content: str, params: Mapping[str, str], called: str
+    client: MlflowClient, run_id: str, name: str, content: str, params: Mapping[str, str], variant: str
 ) -> LoggedModel:
     """Return the run's logged model of this content, created in the run's experiment if needed."""
-    experiment = client.get_run(run_id).info.experiment_id
+    run = client.get_run(run_id)
+    experiment = run.info.experiment_id
     known = client.search_logged_models([experiment], f"tags.`{CONTENT}` = '{content}'")
     for one in known:
         if one.source_run_id == run_id:
@@ -147,11 +165,11 @@ def _logged(
     with without_retries():
         return client.create_logged_model(
             experiment,
-            name=called,
+            name=_FORBIDDEN.sub("_", "-".join(filter(None, (name, variant)))),
             source_run_id=run_id,
             model_type=name,
             params=dict(params),
-            tags={CONTENT: content},
+            tags={CONTENT: content} | {key: run.data.tags[key] for key in _ORIGIN if key in run.data.tags},
         )
 
 

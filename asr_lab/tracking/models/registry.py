@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from asr_lab.config.names import registered_name
 from asr_lab.errors import AsrLabError, listing
-from asr_lab.families import makes_adapters
+from asr_lab.families import FAMILIES, makes_adapters
 from asr_lab.interfaces.tracking import MERGED, RegisteredModel
 from asr_lab.metrics import floor
+from asr_lab.serving.logged_model import stored_uri
 from asr_lab.tracking.connection import StoreUnavailableError, without_password
 from asr_lab.tracking.models import model_card
 from asr_lab.tracking.moved_store import refuse_moved
@@ -56,7 +59,7 @@ def new_version(client: MlflowClient, source: str, run_id: str, model: Registere
     except MlflowException as error:
         if not is_missing(error):
             raise
-        _create_name(client, model.name)
+        _create_name(client, model.name, run_id)
         has_champion = False
     known = client.search_model_versions(f"name = {quoted(model.name)} and run_id = '{run_id}'")
     made = next((version for version in known if version.source == source), None)
@@ -95,7 +98,7 @@ def _made(client: MlflowClient, source: str, run_id: str, model: RegisteredModel
         tags[LICENSE] = licence
     client.log_text(run_id, written, model_card.FILE)
     with without_retries():
-        return client.create_model_version(
+        made = client.create_model_version(
             model.name,
             source,
             run_id=run_id,
@@ -104,11 +107,23 @@ def _made(client: MlflowClient, source: str, run_id: str, model: RegisteredModel
             await_creation_for=0,
             model_id=source.removeprefix("models:/"),  # a server refuses the source without it
         )
+    _name_on_model(client, source.removeprefix("models:/"), made)
+    return made
 
 
-def _create_name(client: MlflowClient, name: str) -> None:
+def _name_on_model(client: MlflowClient, model_id: str, made: ModelVersion) -> None:
+    """Name the version on its logged model, as a server does and a database alone does not."""
+    known = json.loads(client.get_logged_model(model_id).tags.get(MLFLOW_MODEL_VERSIONS, "[]"))
+    names = [one for one in known if (one["name"], str(one["version"])) != (made.name, str(made.version))]
+    names.append({"name": made.name, "version": made.version})
+    client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: json.dumps(names)})
+
+
+def _create_name(client: MlflowClient, name: str, run_id: str) -> None:
+    family = client.get_run(run_id).data.tags.get(FAMILY, "")
+    about = FAMILIES[family].card if family in FAMILIES else None
     try:
-        client.create_registered_model(name)
+        client.create_registered_model(name, description=about.use if about else None)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was faster
             raise
@@ -296,9 +311,9 @@ def _no_such_model(uri: str) -> AsrLabError:
 
 @functools.lru_cache(maxsize=8)
 def _download(store: str, uri: str) -> Path:
-    tracking_client()
+    client = tracking_client()
     try:
-        return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
+        return Path(mlflow.artifacts.download_artifacts(artifact_uri=stored_uri(client, uri)))
     except (MlflowException, OSError) as error:
         raise AsrLabError(
             f"the model {uri!r} cannot be read: {without_password(str(error))}", where=without_password(store)

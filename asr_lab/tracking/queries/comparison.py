@@ -19,9 +19,9 @@ from asr_lab.metrics.ratios import rate_of
 from asr_lab.reports.numbers import format_metric, format_value
 from asr_lab.reports.table import Table
 from asr_lab.tracking.queries.find import find_run
-from asr_lab.tracking.queries.runs import Run, metrics_of
+from asr_lab.tracking.queries.runs import Run, family_of, metrics_of
 from asr_lab.tracking.queries.significance import Evidence, measure_differences, summarize
-from asr_lab.tracking.tags import DATA, FAMILY, KIND, TEXT
+from asr_lab.tracking.tags import DATA, KIND, TEXT
 
 _SEED = "run.seed"
 _STD = "_std"
@@ -193,12 +193,12 @@ def _table(runs: Sequence[Run], decides: str) -> pd.DataFrame:
     Sorted by the deciding metric, best first; indexed by run ids.
     """
     metrics, differing = _shown_metrics(runs, decides), _differing_params(runs)
-    several_families = len(set(map(_family_of, runs))) > 1
+    several_families = len(set(map(family_of, runs))) > 1
     rows: list[dict[str, Any]] = []
     for run in runs:
         row: dict[str, Any] = {"run": run.info.run_name}
         if several_families:
-            row["family"] = _family_of(run)
+            row["family"] = family_of(run)
         row |= {name: run.data.params.get(name, "") for name in differing}
         row |= {name: metrics_of(run).get(name) for name in metrics}
         rows.append(row)
@@ -275,7 +275,7 @@ def _method(run: Run) -> str:
     kind = str(run.data.tags.get(KIND, "train"))
     if kind != "train":
         return kind  # an evaluation or import
-    if makes_adapters(_family_of(run)):
+    if makes_adapters(family_of(run)):
         return "adapter"
     return "fine-tune" if run.data.params.get("model.pretrained") else "scratch"
 
@@ -298,11 +298,6 @@ def _best_of(table: pd.DataFrame, runs: Sequence[Run]) -> tuple[dict[str, Any], 
     return best, list(reasons.values())
 
 
-def _family_of(run: Run) -> str:
-    """Return the family of a run."""
-    return str(run.data.tags.get(FAMILY, ""))
-
-
 def deciding_metric(runs: Sequence[Run], wanted: str = "") -> str:
     """Return the metric that ranks the runs: `wanted`, or the deciding one of the first family whose runs have it.
 
@@ -315,14 +310,14 @@ def deciding_metric(runs: Sequence[Run], wanted: str = "") -> str:
             f"none of the runs has the metric {wanted!r}" + (f"; did you mean {near!r}?" if near else ""),
             allowed=listing(sorted(name for name in known if direction(name) != "neither")),
         )
-    families = dict.fromkeys(_family_of(run) for run in runs)
+    families = dict.fromkeys(family_of(run) for run in runs)
     return wanted or next((metric for name in families if (metric := deciding(name, known))), "")
 
 
 def _shown_metrics(runs: Sequence[Run], decides: str) -> list[str]:
     """Return the deciding metric and the main metrics of the families, if at least one run has a value."""
     names = [decides] if decides else []
-    names += [name for family in dict.fromkeys(map(_family_of, runs)) for name in shown(family)]
+    names += [name for family in dict.fromkeys(map(family_of, runs)) for name in shown(family)]
     return [name for name in dict.fromkeys(names) if any(name in run.data.metrics for run in runs)]
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from mlflow.entities import Run
 
 from asr_lab.families import FAMILIES, config_class, deciding
-from asr_lab.metrics.catalog import direction
+from asr_lab.metrics.catalog import SYSTEM, direction
 from asr_lab.reports.numbers import not_finite
 from asr_lab.system import processes
 from asr_lab.system.times import local_time
@@ -112,6 +112,7 @@ def details(run: Run) -> dict[str, dict[str, Any]]:
     """
     tags, metrics = run.data.tags, metrics_of(run)
     config = {key: value for key, value in sorted(run.data.params.items()) if "." in key}
+    shown = sorted(pair for pair in metrics.items() if not pair[0].startswith(SYSTEM))
     took = seconds(run)
     about: dict[str, Any] = {"state": state(run), "started": local_time(run.info.start_time, "T")}
     about |= {"took": None if took != took else round(took, 1), "bytes": size_on_disk(run)}
@@ -119,7 +120,7 @@ def details(run: Run) -> dict[str, dict[str, Any]]:
         "about": about | _own(tags, _ABOUT),
         "differs": differing(run),
         "config": config,
-        "metrics": {name: value if isfinite(value) else not_finite(value) for name, value in sorted(metrics.items())},
+        "metrics": {name: value if isfinite(value) else not_finite(value) for name, value in shown},
         "lineage": _data(run) | _own(tags, ("base",)) | relatives(run),
         "origin": _own(tags, ("command", "git_sha", "dirty", "versions", "hardware")),
     }

@@ -67,6 +67,11 @@ def _wrong_filter(where: str, error: MlflowException) -> AsrLabError:
     )
 
 
+def family_of(run: Run) -> str:
+    """Return the family of a run."""
+    return str(run.data.tags.get(FAMILY, ""))
+
+
 def metrics_of(run: Run) -> dict[str, float]:
     """Return the last values of a run's metrics; infinity, which MLflow keeps as the largest number, is infinity."""
     largest = sys.float_info.max

@@ -11,6 +11,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunT
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from asr_lab.interfaces.tracking import RegisteredModel
+from asr_lab.reports.headline import headline
 from asr_lab.reports.markdown import escape_markdown
 from asr_lab.tracking.models import pyfunc_package, registry
 from asr_lab.tracking.spool.created_runs import run_id_on_store, runs_of_spool
@@ -118,18 +119,26 @@ class Sender:
         if not folder.is_dir():
             raise FileNotFoundError(f"{folder} is not there any more")
         name, params = content["name"], self.client.get_run(run_id).data.params
+        datasets = content.get("datasets", {})  # none in older spools
         uri = pyfunc_package.publish(self.client, run_id, folder, name=name, content=content["content"], params=params)
         model_id = uri.removeprefix("models:/")
         points = [
-            Metric(key, value, at_ms, step, model_id=model_id)
+            Metric(key, value, at_ms, step, model_id, *datasets.get(_split_of(key), (None, None)))
             for key, (value, at_ms, step) in content["metrics"].items()
         ]
+        if result := headline(self.spool.header.family, {point.key: point.value for point in points}):
+            self.client.set_logged_model_tags(model_id, {MLFLOW_RUN_NOTE: result})
         for start in range(0, len(points), _METRICS_AT_ONCE):
             self.client.log_batch(run_id, metrics=points[start : start + _METRICS_AT_ONCE])
         if content["register"]:
             model = RegisteredModel(name=name, files={}, tags=content["tags"], description=content["description"])
             uri = registry.uri_of(registry.new_version(self.client, uri, run_id, model))
         self.spool.save(models={**self.spool.state.models, content["file"]: uri})
+
+
+def _split_of(metric: str) -> str:
+    """Return the split that a metric is of; scores of the base alone are of the same utterances."""
+    return metric.partition("/")[0].removeprefix("base_")
 
 
 def groups(events: Sequence[Event]) -> Iterator[list[Event]]:

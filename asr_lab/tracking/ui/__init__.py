@@ -1,0 +1,1 @@
+"""The MLflow UI, made for speech: saved views, addresses of pages, and a server for this machine."""
