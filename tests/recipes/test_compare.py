@@ -526,7 +526,7 @@ def test_on_each_kind_of_store(kind, tmp_path, monkeypatch):
         with contextlib.suppress(ConnectionRefusedError):
             while True:  # its workers die a moment later
                 socket.create_connection((uri.hostname, uri.port)).close()
-        store._check_once.cache_clear()  # as in a process of its own
+        store._make_ready_once.cache_clear()  # as in a process of its own
         assert "does not answer" in refused("list", "--since", "1h")
 
 
