@@ -86,6 +86,17 @@ def format_option(function: F) -> F:
     )(function)
 
 
+class Renamed(click.Option):
+    """An option with former names, which still work; help shows the first one alone."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        names, self.opts = self.opts, self.opts[:1]
+        try:
+            return super().get_help_record(ctx)
+        finally:
+            self.opts = names
+
+
 class Finite(click.FloatRange):
     """A number that is not infinite and not NaN, which click takes for within any range."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
@@ -21,8 +20,17 @@ def show(table: Table | pd.DataFrame, style: str) -> None:
         write(made.text(style))
         return
     out = console()
-    bold = out.is_terminal and not out.is_dumb_terminal
-    click.echo(made.terminal(shorten=sys.stdout.isatty(), bold=bold), nl=False, color=bold)
+    if not out.is_terminal:
+        click.echo(made.terminal(), nl=False)
+        return
+    shown, left_out = made.fitted(out.width, shorten=True)
+    if shown.width(shorten=True) > out.width:
+        click.echo(made.blocks(), nl=False)
+        return
+    bold = not out.is_dumb_terminal
+    click.echo(shown.terminal(shorten=True, bold=bold), nl=False, color=bold)
+    if left_out:
+        echo(f"not shown in {out.width} columns: {', '.join(left_out)}", err=True)
 
 
 def write(text: str, out: Path | None = None) -> None:

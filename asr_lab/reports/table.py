@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Hashable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import pandas as pd
@@ -39,6 +39,8 @@ class Table:
     """Column -> index label of the row with the bold cell."""
     not_numbers: Collection[tuple[Any, str]] = ()
     """(Index label, column) of figures that are NaN; other gaps were not measured."""
+    expendable: Sequence[str] = ()
+    """Columns that a narrow terminal does without, the first ones first."""
     align: Mapping[str, Side] = field(default_factory=dict)
     """Column -> alignment; otherwise numbers and columns with a best cell are right-aligned."""
 
@@ -56,22 +58,52 @@ class Table:
     def terminal(self, *, shorten: bool = False, bold: bool = False) -> str:
         """Render plain text. `shorten` cuts the middle out of long names; `bold` sets headings and best cells in bold
         by ANSI codes."""
-        columns = self._cells()
-        if not columns:
+        if not len(self.frame.columns):
             return "\n"
-        placed = self._best_cells()
-        lines = [self._terminal_column(name, texts, placed, shorten, bold) for name, texts in columns.items()]
+        lines = self._terminal_columns(shorten=shorten, bold=bold)
         widths = [width for width, _ in lines]
         blank = " " * (sum(widths) + 2 * len(widths))
         rule = f" {'─' * (len(blank) - 2)} "
         rows = [f" {'  '.join(cells)} " for cells in zip(*(cells for _, cells in lines), strict=True)]
         return "\n".join([blank, rows[0], rule, *rows[1:], blank, ""])
 
+    def fitted(self, columns: int, *, shorten: bool = False) -> tuple[Table, list[str]]:
+        """Return the table without the expendable columns that a terminal of this width has no room for; and those."""
+        table, left_out = self, list[str]()
+        for name in self.expendable:
+            if table.width(shorten=shorten) <= columns:
+                break
+            if name in table.frame:
+                table = replace(table, frame=table.frame.drop(columns=name))
+                left_out.append(name)
+        return table, left_out
+
+    def width(self, *, shorten: bool = False) -> int:
+        """Return the width of `terminal`, in columns of the terminal."""
+        return sum(width + 2 for width, _ in self._terminal_columns(shorten=shorten))
+
+    def blocks(self) -> str:
+        """Return a block of lines per row, a line per column: for a terminal that is too narrow for `terminal`."""
+        cells = self._cells()
+        names = [self._heading(name) for name in cells]
+        indent = max(map(cell_len, names), default=0)
+        blocks = [
+            "".join(
+                f" {name}{' ' * (indent - cell_len(name))}  {text}\n" for name, text in zip(names, row, strict=True)
+            )
+            for row in zip(*cells.values(), strict=True)
+        ]
+        return "\n".join(["", *blocks, ""])
+
+    def _terminal_columns(self, *, shorten: bool, bold: bool = False) -> list[tuple[int, list[str]]]:
+        placed = self._best_cells()
+        return [self._terminal_column(name, texts, placed, shorten, bold) for name, texts in self._cells().items()]
+
     def _terminal_column(
         self, name: str, texts: list[str], placed: Collection[tuple[str, int]], shorten: bool, bold: bool
     ) -> tuple[int, list[str]]:
         """Return (width, heading and cells padded to it)."""
-        shown = [self.headings.get(name) or one_line(_short_heading(name, map(str, self.frame.columns)))]
+        shown = [self._heading(name)]
         shown += [_shortened(text) if shorten else text for text in texts]
         lengths = [cell_len(text) for text in shown]
         width, right = max(lengths), self._is_right(name)
@@ -81,6 +113,9 @@ class Table:
             cell = gap + text if right else text + gap
             padded.append(f"\x1b[1m{cell}\x1b[0m" if bold and (place == -1 or (name, place) in placed) else cell)
         return width, padded
+
+    def _heading(self, name: str) -> str:
+        return self.headings.get(name) or one_line(_short_heading(name, map(str, self.frame.columns)))
 
     def markdown(self) -> str:
         """Render a pipe table with best cells between asterisks."""

@@ -497,7 +497,7 @@ def test_a_base_that_changes_the_champion_does_not_change_an_old_adapter(home):
     """The adapter names the version it was made for; another base under the same alias is refused."""
     arguments = ["data.train=corpus/all.jsonl.gz", "data.val=corpus/all.jsonl.gz", *TINY, "train.epochs=1"]
     ok("train", "base.yaml", *arguments, "run.seed=9", "run.register_as=second")
-    said = refused("evaluate", "--model", "models:/second@champion", "--data", "john/all.jsonl.gz", "--adapter", "john")
+    said = refused("evaluate", "--model", "models:/second/1", "--data", "john/all.jsonl.gz", "--adapter", "john")
     assert "made for another base" in said
 
 

@@ -448,7 +448,7 @@ def test_ended_by_hand_the_same_command_goes_on_with_the_arms(home, monkeypatch)
     (home / "ways.yaml").write_text(ARMS)
     with monkeypatch.context() as patch:
         patch.setattr(recipe, "train", train_until)
-        assert typed(*keys).exit_code == 1
+        assert typed(*keys).exit_code == 130
     parent = newest("wav2vec2", "arms")
     said = ok(*keys)
     assert f"continuing {parent.info.run_name}" in said

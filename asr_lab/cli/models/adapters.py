@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from asr_lab.cli.completion import AdapterName
 from asr_lab.cli.options import console, echo, format_option
 from asr_lab.cli.tables import show
 from asr_lab.errors import AsrLabError
@@ -86,10 +87,11 @@ def _registered() -> list[dict[str, Any]]:
 
 
 @adapters.command()
-@click.argument("name")
+@click.argument("name", type=AdapterName())
 @_dir_option
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
-def info(name: str, folder: Path, as_json: bool) -> None:
+@click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--json", "as_json", is_flag=True, hidden=True, help="As --format json.")
+def info(name: str, folder: Path, style: str, as_json: bool) -> None:
     """Show the metadata of an adapter, without reading its weights. NAME: a name, a file, or a registry URI."""
     import json
 
@@ -97,7 +99,7 @@ def info(name: str, folder: Path, as_json: bool) -> None:
 
     file, metadata = _find(name, AdapterManager(folder))
     rows = {"file": str(file), **asdict(metadata)}
-    if as_json:
+    if as_json or style == "json":
         echo(json.dumps(rows, ensure_ascii=False))
         return
     out = console()
@@ -125,7 +127,7 @@ def _find(name: str, manager: Any) -> tuple[Path, AdapterInfo]:
 
 
 @adapters.command()
-@click.argument("name")
+@click.argument("name", type=AdapterName())
 @click.argument("to", type=_PATH)
 @_dir_option
 @click.option("--plain", is_flag=True, help="Convert to the plain form of older systems, by distillation.")

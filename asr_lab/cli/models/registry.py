@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from asr_lab.cli.completion import ModelName, RunName
 from asr_lab.cli.options import Finite, console, echo
 from asr_lab.cli.store.confirm import plan_option
 from asr_lab.errors import AsrLabError, listing
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("run", required=False)
+@click.argument("run", required=False, type=RunName())
 @click.option("--best", metavar="METRIC", help="Register the run with the best value of this metric, instead of RUN.")
 @click.option("--pattern", default="", help="With --best: glob or part of a run's name, model type or family.")
 @click.option("--family", default="", help="With --best: only this family, such as deepspeech2.")
@@ -116,7 +117,7 @@ def _best(metric: str, pattern: str, family: str) -> Any:
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", type=ModelName())
 @click.option("--alias", default="champion", show_default=True, help="Alias to give.")
 @click.option(
     "--non-inferior",

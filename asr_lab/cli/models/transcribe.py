@@ -8,23 +8,25 @@ from pathlib import Path
 
 import click
 
+from asr_lab.cli.completion import AdapterName
 from asr_lab.cli.options import console, echo
 from asr_lab.errors import AsrLabError
 
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--adapter", default="", help="A speaker's adapter: name, file, or registry URI.")
+@click.option("--adapter", type=AdapterName(), default="", help="A speaker's adapter: name, file, or registry URI.")
 @click.option("--model", default="", help="The recogniser.  [the adapter's base, else models:/deepspeech2@champion]")
 @click.option("--adapter-dir", default="adapters", show_default=True, help="Folder of the adapter files.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per file.")
-def transcribe(files: tuple[Path, ...], adapter: str, model: str, adapter_dir: str, as_json: bool) -> None:
+@click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--json", "as_json", is_flag=True, hidden=True, help="As --format json.")
+def transcribe(files: tuple[Path, ...], adapter: str, model: str, adapter_dir: str, style: str, as_json: bool) -> None:
     """Transcribe audio FILES.
 
     \b
     Examples:
       asr-lab transcribe recording.wav --adapter john
-      asr-lab transcribe *.flac --model models:/deepspeech2/1 --json
+      asr-lab transcribe *.flac --model models:/deepspeech2/1 --format json
     """
     missing = [str(file) for file in files if not file.is_file()]
     if len(missing) == len(files):
@@ -39,7 +41,7 @@ def transcribe(files: tuple[Path, ...], adapter: str, model: str, adapter_dir: s
     out, err = console(), console(stderr=True)
     for transcript in transcripts(recognizer, files):
         failed += bool(transcript.error)
-        if as_json:
+        if as_json or style == "json":
             echo(json.dumps(asdict(transcript), ensure_ascii=False))
         elif transcript.error:
             err.say("{}: [red]{}[/]", transcript.file, transcript.error)

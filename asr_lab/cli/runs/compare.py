@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from asr_lab.cli.completion import RunName
 from asr_lab.cli.options import console, echo
 from asr_lab.cli.runs.filter_options import Selection, selection_options
 from asr_lab.errors import AsrLabError
@@ -24,10 +25,16 @@ _FIGURES = (".png", ".svg", ".pdf")
 
 
 @click.command()
-@click.argument("names", nargs=-1, metavar="[RUN]...")
+@click.argument("names", nargs=-1, metavar="[RUN]...", type=RunName())
 @selection_options
 @click.option("--metric", default="", help="Rank and test by this metric.  [the family's deciding metric]")
-@click.option("--vs", default="", metavar="RUN|best", help="Test every run against it; the default for up to 20 runs.")
+@click.option(
+    "--vs",
+    default="",
+    type=RunName(),
+    metavar="RUN|best",
+    help="Test every run against it; the default for up to 20 runs.",
+)
 @click.option("--group-by", "by", default="", metavar="KEY,...", help="Group runs by parameters: mean, deviation, n.")
 @click.option("--utterances", is_flag=True, help="For two runs: utterances that changed, aligned.")
 @click.option("--limit", default=20, show_default=True, help="With --utterances: number of utterances shown.")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import pandas as pd
 
+from asr_lab.cli.completion import RunName
 from asr_lab.cli.options import console, echo, format_option
 from asr_lab.cli.runs.filter_options import Selection, selection_options
 from asr_lab.cli.tables import show as show_table
@@ -65,11 +66,13 @@ def _formatted(table: pd.DataFrame) -> Table:
     shown.insert(5, "age", list(map(ago, ages)))
     shown.insert(6, "took", [hms(took) if took == took else "-" for took in table["seconds"]])
     shown["size"] = ["-" if pd.isna(size) else megabytes(size) for size in table["bytes"]]
-    return Table(frame=shown, metric_columns={"value": "metric"})
+    return Table(
+        frame=shown, metric_columns={"value": "metric"}, expendable=("started", "took", "size", "family", "id")
+    )
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", type=RunName())
 @click.option("--format", "style", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def show(run: str, style: str) -> None:
     """Show one RUN: what differs from the defaults, metrics and curves, data, models and related runs.

@@ -6,6 +6,7 @@ import shlex
 
 import click
 
+from asr_lab.cli.completion import ConfigKey, RunName
 from asr_lab.cli.options import TAKES_CONFIG_KEYS, Finite, config_keys, console, format_option, overrides_option
 from asr_lab.cli.tables import show
 from asr_lab.config.load import load
@@ -17,8 +18,8 @@ _NOT_CODE = ("hardware", "processes", "seed", "data ", "base", "adapter")  # any
 
 
 @click.command(context_settings=TAKES_CONFIG_KEYS)
-@click.argument("run")
-@click.argument("keys", nargs=-1, type=click.UNPROCESSED, metavar="[KEY=VALUE]...")
+@click.argument("run", type=RunName())
+@click.argument("keys", nargs=-1, type=ConfigKey(), metavar="[KEY=VALUE]...")
 @overrides_option
 @click.option("--tolerance", type=Finite(0), help="Largest difference of a metric that counts as "
               "equal.  [0 where code, versions, hardware and data are the same, else 0.02]")  # fmt: skip

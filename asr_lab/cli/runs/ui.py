@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from asr_lab.cli.completion import RunName
 from asr_lab.cli.options import console, echo
 from asr_lab.errors import AsrLabError
 from asr_lab.system.browser import open_page
@@ -14,7 +15,14 @@ _NEWEST = 1000  # runs whose experiments get a view
 
 
 @click.command()
-@click.option("--run", "names", multiple=True, metavar="RUN", help="Open this run; given several times, compare them.")
+@click.option(
+    "--run",
+    "names",
+    type=RunName(),
+    multiple=True,
+    metavar="RUN",
+    help="Open this run; given several times, compare them.",
+)
 @click.option("--family", default="", help="Open the experiment of this family's newest run.  [of the newest run]")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the server.  [a free one]")
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
@@ -76,7 +84,7 @@ def ui(names: tuple[str, ...], family: str, port: int | None, no_browser: bool) 
 
 
 @click.command("open")
-@click.argument("run")
+@click.argument("run", type=RunName())
 @click.argument("page", default="")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the page to this file.")
 @click.option("--no-browser", is_flag=True, help="Only print the path.")
@@ -106,6 +114,6 @@ def open_run(run: str, page: str, out: Path | None, no_browser: bool) -> None:
     others = [path for path in known if path != chosen]
     if others and not page:
         console(stderr=True).print(f"{chosen}; also {', '.join(others)}")
-    echo(file)
+    echo(str(file))
     if not out and not no_browser:
         open_page(file.absolute().as_uri())

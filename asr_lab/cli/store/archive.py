@@ -6,7 +6,8 @@ import shlex
 
 import click
 
-from asr_lab.cli.options import echo
+from asr_lab.cli.completion import RunName
+from asr_lab.cli.options import Renamed, echo
 from asr_lab.cli.store.confirm import (
     ask,
     backend_option,
@@ -21,8 +22,10 @@ from asr_lab.units import counted, megabytes
 
 
 @click.command()
-@click.argument("names", nargs=-1, required=True, metavar="RUN...")
-@click.option("--to", required=True, metavar="DIR|s3://BUCKET/PREFIX", help="Location of the bundles.")
+@click.argument("names", nargs=-1, required=True, metavar="RUN...", type=RunName())
+@click.option(
+    "--out", "--to", "to", cls=Renamed, required=True, metavar="DIR|s3://BUCKET/PREFIX", help="Location of the bundles."
+)
 @click.option("--purge", is_flag=True, help="Then erase the runs from the store, so that only the bundles are left.")
 @backend_option
 @plan_option
@@ -35,9 +38,9 @@ def archive(names: tuple[str, ...], to: str, purge: bool, backend: str, dry_run:
 
     \b
     Examples:
-      asr-lab archive john-5e6f7a8b base-1a2b3c4d --to /mnt/archive
-      asr-lab archive john-5e6f7a8b --to /mnt/archive --purge --dry-run
-      asr-lab archive base-1a2b3c4d --to s3://lab/runs --purge
+      asr-lab archive john-5e6f7a8b base-1a2b3c4d --out /mnt/archive
+      asr-lab archive john-5e6f7a8b --out /mnt/archive --purge --dry-run
+      asr-lab archive base-1a2b3c4d --out s3://lab/runs --purge
     """
     limit_retries()
     from asr_lab.tracking.archive import archive as archiving
@@ -84,7 +87,7 @@ def archive(names: tuple[str, ...], to: str, purge: bool, backend: str, dry_run:
 
 
 @click.command()
-@click.argument("names", nargs=-1, required=True, metavar="RUN|BUNDLE...")
+@click.argument("names", nargs=-1, required=True, metavar="RUN|BUNDLE...", type=RunName())
 @plan_option
 def restore(names: tuple[str, ...], dry_run: bool) -> None:
     """Restore runs: deleted ones, archived ones, and from bundles those that the store does not have.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from asr_lab.cli.completion import RunName
 from asr_lab.cli.options import console, echo, format_option
 from asr_lab.cli.store.confirm import (
     ask,
@@ -161,7 +162,7 @@ def _report(planned: CleanupPlan, left: list[PlannedRun], action: Action, *, row
 
 
 @click.command()
-@click.argument("names", nargs=-1, required=True, metavar="RUN...")
+@click.argument("names", nargs=-1, required=True, metavar="RUN...", type=RunName())
 @click.option("--undo", is_flag=True, help="Unpin them.")
 def keep(names: tuple[str, ...], undo: bool) -> None:
     """Pin runs, so that no cleanup deletes them.
@@ -183,7 +184,7 @@ def keep(names: tuple[str, ...], undo: bool) -> None:
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", type=RunName())
 @click.argument("text")
 @click.option("--replace", is_flag=True, help="Replace the existing description.")
 def note(run: str, text: str, replace: bool) -> None:

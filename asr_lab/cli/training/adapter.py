@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from asr_lab.cli.completion import ConfigKey
 from asr_lab.cli.options import (
     TAKES_CONFIG_KEYS,
     config_keys,
@@ -37,7 +38,7 @@ from asr_lab.errors import AsrLabError
 @click.option("--hidden-dims", help="Width of each hidden layer.  [512,256]")
 @click.option("--epochs", help="Number of epochs.  [10]")
 @click.option("--config", type=click.Path(path_type=Path), help="Config file; options override it.")
-@click.argument("keys", nargs=-1, type=click.UNPROCESSED, metavar="[KEY=VALUE]...")
+@click.argument("keys", nargs=-1, type=ConfigKey(("adapter",)), metavar="[KEY=VALUE]...")
 @overrides_option
 @dry_run_option
 @new_run_option

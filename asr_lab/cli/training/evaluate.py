@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from asr_lab.cli.completion import AdapterName, ConfigKey
 from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, keys_help, offline_option, overrides_option
 from asr_lab.cli.training.experiments import run, show_outcome
 from asr_lab.config.load import load
@@ -14,9 +15,9 @@ from asr_lab.config.load import load
 @click.command(context_settings=TAKES_CONFIG_KEYS, epilog=keys_help("evaluate"))
 @click.option("--model", help="The recogniser: registry URI, runs:/ID/model, or folder.")
 @click.option("--data", help="Manifest of the test data.")
-@click.option("--adapter", help="A speaker's adapter: name, file, or registry URI.")
+@click.option("--adapter", type=AdapterName(), help="A speaker's adapter: name, file, or registry URI.")
 @click.option("--config", type=click.Path(path_type=Path), help="Config file; options override it.")
-@click.argument("keys", nargs=-1, type=click.UNPROCESSED, metavar="[KEY=VALUE]...")
+@click.argument("keys", nargs=-1, type=ConfigKey(("evaluate",)), metavar="[KEY=VALUE]...")
 @overrides_option
 @offline_option
 @click.option("--audio", is_flag=True, help="Include the audio in the page; off by default, as voices are private.")

@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
+from asr_lab.cli.completion import RunName
 from asr_lab.cli.training.experiments import show_outcome
 from asr_lab.errors import AsrLabError, listing
 
 
 @click.command()
-@click.argument("names", nargs=-1, required=True, metavar="RUN...")
+@click.argument("names", nargs=-1, required=True, metavar="RUN...", type=RunName())
 @click.option("--data", required=True, metavar="MANIFEST", help="Manifest that contains the test data of all runs.")
 @click.option("--name", default="", help="Name of the evaluation.  [pool]")
 @click.option("--split", default="test", show_default=True, help="Split to pool.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from asr_lab.cli.completion import ConfigKey
 from asr_lab.cli.options import (
     TAKES_CONFIG_KEYS,
     Finite,
@@ -40,7 +41,7 @@ _SHOWN = 10  # trials in the final table
 
 @click.command(context_settings=TAKES_CONFIG_KEYS, epilog=keys_help("sweep"))
 @click.argument("config", type=click.Path(path_type=Path))
-@click.argument("keys", nargs=-1, type=click.UNPROCESSED, metavar="[KEY=VALUE]...")
+@click.argument("keys", nargs=-1, type=ConfigKey(("sweep",)), metavar="[KEY=VALUE]...")
 @click.option("--trials", type=click.IntRange(min=1), help="Total number of trials, including existing ones.  [20]")
 @click.option("--timeout", type=Finite(min=0), help="Start no trial after this many seconds.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes on this machine.")
@@ -132,7 +133,8 @@ def _report(result: SweepResult, out: Console, *, retrain: bool) -> None:
         )
     table = result.table().head(_SHOWN)
     out.print()
-    show(Table(frame=table, best=dict.fromkeys(result.plan.objective.metrics[:1], table.index[0])), "table")
+    best = dict.fromkeys(result.plan.objective.metrics[:1], table.index[0])
+    show(Table(frame=table, best=best, expendable=("run", "why")), "table")
     out.say("[bold]{}[/]", result.run_name)
     for line in result.sentences():
         out.say("  {}", line)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from asr_lab.cli.completion import ConfigKey
 from asr_lab.cli.options import dry_run_option, new_run_option, offline_option, overrides_option
 from asr_lab.config.load import keys, load
 from asr_lab.config.schema import Experiment
@@ -27,7 +28,7 @@ def training_options(function: F) -> F:
         new_run_option,
         dry_run_option,
         overrides_option,
-        click.argument("keys", nargs=-1, type=click.UNPROCESSED, metavar="[KEY=VALUE]..."),
+        click.argument("keys", nargs=-1, type=ConfigKey(), metavar="[KEY=VALUE]..."),
         click.argument("config", type=click.Path(path_type=Path)),
     ):
         function = option(function)

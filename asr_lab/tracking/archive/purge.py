@@ -78,7 +78,7 @@ def _bundle_of(name: str, to: str) -> str:
         if archive.safe_name(name) in (stem, stem[:-9]) or (is_id and stem.endswith(f"-{name[:8]}")):
             fitting[location] = Candidate(run_id=stem[-8:], name=stem)
     if len(fitting) > 1:
-        command = f"asr-lab archive {next(iter(fitting.values())).name} --to {to} --purge"
+        command = f"asr-lab archive {next(iter(fitting.values())).name} --out {to} --purge"
         raise AmbiguousRunError(name, list(fitting.values()), next_command=command)
     return next(iter(fitting), "")
 

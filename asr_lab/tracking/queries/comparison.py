@@ -74,7 +74,21 @@ class Comparison:
             texts = [f"{low:+.1%} to {high:+.1%}" if low == low else "-" for low, high in bounds]
             frame.insert(list(frame).index("difference") + 1, "95 % interval", texts)
             frame["p"] = [format_value(p, "p") for p in frame["p"].tolist()]
-        return Table(frame=frame, best=self.best, formats={"difference": "change"}, not_numbers=self.not_numbers)
+        return Table(
+            frame=frame,
+            best=self.best,
+            formats={"difference": "change"},
+            not_numbers=self.not_numbers,
+            expendable=self._expendable(),
+        )
+
+    def _expendable(self) -> list[str]:
+        """Return the other metrics, then the parameters, each from the last one on; of groups no parameter."""
+        others = [str(name) for name in reversed(list(self.frame)) if name not in ("run", "n", "way", self.metric)]
+        metrics = [name for name in others if "/" in name]
+        tested = ("difference", "low", "high", "p")
+        is_grouped = "n" in self.frame
+        return metrics + [name for name in others if name not in (*metrics, *tested) and not is_grouped]
 
 
 def _with_spread(column: str, value: float, spread: float) -> str:

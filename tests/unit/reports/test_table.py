@@ -115,3 +115,19 @@ def test_thousands_of_rows_are_quick():
     began = time.process_time()
     table.terminal()
     assert time.process_time() - began < 4
+
+
+def test_a_narrow_terminal_does_without_expendable_columns_in_their_order():
+    frame = pd.DataFrame([{"run": "korean-children", "took": "1 min 00 s", "size": "6 kB", "value": 0.5}])
+    table = Table(frame=frame, expendable=("took", "missing", "size"))
+    assert table.fitted(200) == (table, [])
+    narrower, left_out = table.fitted(table.width() - 1)
+    assert left_out == ["took"]
+    assert list(narrower.frame) == ["run", "size", "value"]
+    assert max(map(len, narrower.terminal().splitlines())) == narrower.width()
+    assert table.fitted(10)[1] == ["took", "size"]
+
+
+def test_a_block_a_row_where_no_table_fits():
+    frame = pd.DataFrame([{"run": "a", "train.lr": 0.1}, {"run": "b", "train.lr": 0.2}])
+    assert Table(frame=frame).blocks() == "\n run  a\n lr   0.1\n\n run  b\n lr   0.2\n\n"
