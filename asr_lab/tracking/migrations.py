@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import closing, contextmanager
 from itertools import count
 from pathlib import Path
@@ -64,9 +64,10 @@ def _create_in_file(file: Path, uri: str) -> None:
         _migrate(f"sqlite:///{template}", create=True)
         with closing(sqlite3.connect(template)) as made:
             script = list(made.iterdump())[1:-1]  # without BEGIN and COMMIT
+            names = set(tables_of(made)[0]) | schema.created_tables()
         file.parent.mkdir(parents=True, exist_ok=True)
         deadline = time.monotonic() + _PATIENCE_S
-        while not _fill(file, script) and check_connection(uri) is not State.READY:
+        while not _fill(file, script, names) and check_connection(uri) is not State.READY:
             if time.monotonic() > deadline:
                 raise StoreUnavailableError(
                     "another process is creating the tracking store", where=str(file), hint="try again in a minute"
@@ -74,13 +75,18 @@ def _create_in_file(file: Path, uri: str) -> None:
             time.sleep(_POLL_S)
 
 
-def _fill(file: Path, script: list[str]) -> bool:
-    """Write the tables, unless there are some that another process is writing, or has written."""
+def _fill(file: Path, script: list[str], names: Set[str]) -> bool:
+    """Write the tables, unless there are some that another process is writing, or has written.
+
+    Raises `AsrLabError` if there are others than those `names`: the database is not MLflow's alone.
+    """
     with closing(sqlite3.connect(file, timeout=20.0, isolation_level=None)) as database:
         database.execute("BEGIN EXCLUSIVE")  # which SQLite rolls back when the process is killed
         tables, query = tables_of(database)
-        found = schema.state(tables, query)
-        if found is State.EMPTY or (found is State.UNFINISHED and _age_s(file) > _STALE_S):
+        state = schema.state(tables, query)
+        if state is State.EMPTY or (state is State.UNFINISHED and _age_s(file) > _STALE_S):
+            if any(table not in names and not table.startswith(MIGRATED) for table in tables):
+                schema.refuse(State.FOREIGN, "", f"sqlite:///{file}")
             for statement in (*(f'DROP TABLE "{table}"' for table in tables), *script, "COMMIT"):
                 database.execute(statement)
             return True
@@ -146,6 +152,9 @@ def upgrade(uri: str) -> Path | None:
                 )
             with closing(open_sqlite(work)) as upgraded:
                 upgraded.backup(store)  # one transaction
+        except BaseException:
+            kept.unlink(missing_ok=True)  # the store is as it was
+            raise
         finally:
             work.unlink(missing_ok=True)
     return kept

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from asr_lab.errors import AsrLabError, listing
-from asr_lab.tracking.connection import sqlite_file
+from asr_lab.tracking.connection import StoreUnavailableError, sqlite_file
 from asr_lab.tracking.notifications import report
 from asr_lab.tracking.tags import STORE
 
@@ -92,8 +92,12 @@ def find_moved(uri: str) -> MovedStore | None:
         with closing(connect(file, "rw")) as database:  # rolls back what a killed process began
             roots = {root for query in _ROOTS for (root,) in database.execute(query) if root}
             origin = _Origin(file, _experiments(database), _remembered_file(database))
-    except sqlite3.DatabaseError:  # no store, one of an older MLflow, or a locked one: MLflow itself raises
-        return None
+    except sqlite3.DatabaseError as error:
+        if "locked" in str(error):
+            raise StoreUnavailableError(
+                "the tracking store is in use by another process", where=str(file), hint="try again in a minute"
+            ) from error
+        return None  # no store, or one of an older MLflow: MLflow itself raises
     former = {root: folder for root in roots if (folder := origin.former_folder(root))}
     moves = dict.fromkeys(sorted(former.values(), key=str), file.parent)
     more = {root: move for root in roots - former.keys() if (move := origin.move_with(root, moves))}
@@ -111,7 +115,7 @@ def _file_of(uri: str) -> Path | None:
 
 def _remember_file(uri: str) -> None:
     file = _file_of(uri)
-    if file is None:
+    if file is None or os.environ.get(VARIABLE):  # in a copy it would hide the original
         return
     with suppress(sqlite3.DatabaseError), closing(connect(file, "rw")) as database, database:
         if _remembered_file(database) != file:

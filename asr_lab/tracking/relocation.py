@@ -197,9 +197,16 @@ def _is_absolute(value: str) -> bool:
 def _refuse_missing(moved: MovedStore, changes: list[Change]) -> None:
     """Raise `AsrLabError` if artifacts are only in the former folder, or a link leads back to them."""
     missing = []
-    for one in changes:
-        if (one.table, one.column) not in _ARTIFACTS:
-            continue
+    artifacts = [one for one in changes if (one.table, one.column) in _ARTIFACTS]
+    of_runs = [(local_path(one.old), local_path(one.new)) for one in artifacts if one.table != "experiments"]
+    if of_runs and not any(path and exists(path) for pair in of_runs for path in pair):
+        former, folder = next(iter(moved.moves.items()))
+        raise AsrLabError(
+            f"the artifacts are neither in {former} nor in {folder}",
+            where=str(moved.file),
+            hint="nothing was changed: mount the disk that has them, or copy them",
+        )
+    for one in artifacts:
         old, new = local_path(one.old), local_path(one.new)
         assert old is not None
         assert isinstance(new, Path)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, Run, ViewType
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.utils.mlflow_tags import MLFLOW_SOURCE_NAME
 
 from asr_lab.families import FAMILIES
 from asr_lab.tracking.queries.filters import OURS
@@ -98,7 +99,7 @@ class Record:
 
 
 _DECIDE = {name for family in FAMILIES.values() for name in family.decides}
-_TAGS = (KEEP, ARCHIVED, BUNDLES, CLEANUP, RESTORED_FROM, RESTORING, PROCESS, SPEAKER, KIND, SWEEP)
+_TAGS = (KEEP, ARCHIVED, BUNDLES, CLEANUP, RESTORED_FROM, RESTORING, PROCESS, SPEAKER, KIND, SWEEP, MLFLOW_SOURCE_NAME)
 
 
 def record_of(run: Run, metric: str = "") -> Record:

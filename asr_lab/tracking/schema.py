@@ -16,9 +16,12 @@ from asr_lab.errors import AsrLabError
 Query = Callable[[str], Sequence[Any]]
 """SQL -> the rows of its result."""
 _REVISION = re.compile(r"^(revision|down_revision)\b[^=\n]*=\s*[\"'](\w+)", re.MULTILINE)
+_CREATED = re.compile(r"create_table\(\s*[\"'](\w+)")
 MIGRATED = "_alembic_tmp_"
 """Begins the name of a table that a migration is writing."""
 _OWN = {prefix + table for table in ("experiments", "runs", "registered_models") for prefix in ("", MIGRATED)}
+_FILLED = {"alembic_version", "workspaces"}
+"""Tables in which migrations themselves write rows."""
 
 
 class State(Enum):
@@ -42,12 +45,21 @@ class OlderStoreError(AsrLabError):
 @functools.cache
 def _migrations() -> dict[str, str]:
     """Return each schema revision that the installed MLflow knows, with the one before it; reads text, some ms."""
+    assigned = [dict(_REVISION.findall(text)) for text in _migration_files()]
+    return {one["revision"]: one.get("down_revision", "") for one in assigned if "revision" in one}
+
+
+def created_tables() -> set[str]:
+    """Return the names of the tables that any migration creates."""
+    return {name for text in _migration_files() for name in _CREATED.findall(text)}
+
+
+def _migration_files() -> list[str]:
     spec = find_spec("mlflow")
     assert spec is not None
     assert spec.origin
     files = (Path(spec.origin).parent / "store/db_migrations/versions").glob("*.py")
-    found = [dict(_REVISION.findall(file.read_text(encoding="utf-8"))) for file in files]
-    return {one["revision"]: one.get("down_revision", "") for one in found if "revision" in one}
+    return [file.read_text(encoding="utf-8") for file in files]
 
 
 def newest() -> str:
@@ -68,12 +80,12 @@ def state(tables: Collection[str], query: Query) -> State:
         return State.EMPTY
     if not _OWN.intersection(tables):
         return State.FOREIGN
-    found = revision(tables, query)
-    if found == newest():
+    version_num = revision(tables, query)
+    if version_num == newest():
         return State.READY
-    if found and found not in _migrations():
+    if version_num and version_num not in _migrations():
         return State.NEWER
-    has_data = any(query(f"SELECT 1 FROM {table} LIMIT 1") for table in _OWN.intersection(tables))
+    has_data = any(query(f'SELECT 1 FROM "{table}" LIMIT 1') for table in set(tables) - _FILLED)
     return State.OLDER if has_data else State.UNFINISHED
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from conftest import asr_lab, ok, refused, run
+from conftest import ROOT, asr_lab, ok, refused, run
 from made import all_run_ids, client, made_model, made_run, made_version
 
 pytestmark = pytest.mark.usefixtures("store")
@@ -188,7 +188,9 @@ def test_what_mlflow_run_left_behind_is_stale_too():
 
 def test_what_mlflow_run_may_be_about_to_start_is_not_stale():
     """Without a mark of a process: an `mlflow run` of this machine, or a command that has the run's id, may be it."""
-    left = client().create_run("0", tags={"mlflow.project.entryPoint": "train"}, run_name="left").info.run_id
+    tags = {"mlflow.project.entryPoint": "train", "mlflow.source.name": f"file://{ROOT}"}
+    client().create_run("0", tags=tags | {"mlflow.source.name": "file:///a/project#of/others"}, run_name="theirs")
+    left = client().create_run("0", tags=tags, run_name="left").info.run_id
     Path("mlflow").write_text("import time\ntime.sleep(600)")
     for words, environment in ((("mlflow", "run", "."), {}), (("mlflow",), {"MLFLOW_RUN_ID": left})):
         alive = subprocess.Popen([sys.executable, *words], env={**os.environ, **environment})
@@ -197,7 +199,8 @@ def test_what_mlflow_run_may_be_about_to_start_is_not_stale():
         finally:
             alive.kill()
             alive.wait()
-    assert planned("--stale-running")["left"]["why"] == "its process is gone"
+    (plan,) = planned("--stale-running").items()
+    assert (plan[0], plan[1]["why"]) == ("left", "its process is gone")
 
 
 def test_failed_ones_of_a_pattern():

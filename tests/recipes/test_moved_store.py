@@ -17,7 +17,8 @@ from made import client, log_scores, made_run, scores
 
 from asr_lab.errors import AsrLabError
 from asr_lab.system import libraries
-from asr_lab.tracking import doctor, relocation
+from asr_lab.tracking import doctor, moved_store, relocation
+from asr_lab.tracking.connection import StoreUnavailableError
 from asr_lab.tracking.moved_store import MovedStoreError, find_moved, refuse_moved
 from asr_lab.tracking.spool.header import Header
 from asr_lab.tracking.spool.spool import Spool
@@ -116,6 +117,34 @@ def test_what_writes_files_is_refused_in_a_copy(command, project, copied):
     assert "asr-lab doctor --relocate" in said
     assert str(project) in said
     assert (content(project), content(copied)) == before
+
+
+def test_a_store_whose_disk_is_away_is_not_relocated(project, tmp_path, monkeypatch):
+    """A project that keeps its artifacts on another disk, which is not mounted."""
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    shutil.copy(project / "mlflow.db", folder)
+    project.rename(tmp_path / "unmounted")
+    stand_in(folder, monkeypatch)
+    before = content(folder)
+    refused("doctor", "--relocate", "--yes")
+    assert content(folder) == before
+
+
+def test_a_folder_that_was_allowed_once_is_no_copy_s_own(project, copied, monkeypatch):
+    monkeypatch.setenv("ASR_LAB_ARTIFACT_ROOTS", str(project))
+    refuse_moved("sqlite:///mlflow.db")
+    monkeypatch.delenv("ASR_LAB_ARTIFACT_ROOTS")
+    with pytest.raises(MovedStoreError):
+        refuse_moved("sqlite:///mlflow.db")
+
+
+def test_a_locked_store_is_not_taken_for_one_in_its_place(copied, monkeypatch):
+    monkeypatch.setattr(moved_store, "_PATIENCE_S", 0.1)
+    with closing(sqlite3.connect("mlflow.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreUnavailableError):
+            refuse_moved("sqlite:///mlflow.db")
 
 
 def test_no_training_records_into_a_copy(project, copied):

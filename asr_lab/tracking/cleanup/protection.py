@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Sequence
+from pathlib import Path
+
+from mlflow.utils.mlflow_tags import MLFLOW_SOURCE_NAME
 
 from asr_lab.system import processes
 from asr_lab.tracking.run_index import Record, Registrations
@@ -19,8 +23,19 @@ def is_abandoned(one: Record) -> bool:
     """Return whether the process that recorded or restored the run was on this machine and is gone."""
     mark = one.tags.get(RESTORING) or one.tags.get(PROCESS, "")
     if not mark and one.running and not one.family:  # of an `mlflow run` that ended before its command marked it
-        return tracking_uri().startswith("sqlite") and not processes.is_served(one.run_id)
+        is_here = tracking_uri().startswith("sqlite") and _is_of_project(one.tags.get(MLFLOW_SOURCE_NAME, ""))
+        return is_here and not processes.is_served(one.run_id)
     return processes.is_gone(mark)
+
+
+def _is_of_project(source: str) -> bool:
+    """Return whether a run's source is a folder of this machine with the MLproject of asr_lab."""
+    folder, _, subfolder = source.removeprefix("file://").partition("#")
+    file = Path(folder, subfolder.lstrip("/"), "MLproject")
+    try:
+        return bool(re.search(r"^name:\s*asr_lab\s*$", file.read_text(encoding="utf-8"), re.MULTILINE))
+    except (OSError, ValueError):
+        return False
 
 
 def is_stale(one: Record) -> bool:

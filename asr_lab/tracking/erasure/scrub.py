@@ -133,7 +133,12 @@ def _rewrite_lines(path: Path, utterances: Set[str], folder: Path, done: Scrubbe
 
 def _rewrite_shown(path: Path, utterances: Set[str], folder: Path, done: Scrubbed) -> None:
     """Remove the rows of these utterances and speakers from a table of `mlflow.log_table`; it stays, if empty."""
-    content = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return
+    if not (isinstance(content, dict) and {"columns", "data"} <= content.keys()):
+        return  # a file of somebody else
     named = [place for place, name in enumerate(content["columns"]) if name in ("id", *_COLUMNS)]
     rest = [row for row in content["data"] if not {str(row[place]) for place in named} & utterances]
     if len(rest) < len(content["data"]):

@@ -131,13 +131,13 @@ def find_version(wanted: str) -> ModelVersion:
     if parts["alias"]:
         return _with_alias(client, parts["name"], parts["alias"])
     newest = max(versions, key=lambda version: int(version.version))
-    versions = (
+    matches = (
         [version for version in versions if str(version.version) == parts["version"]] if parts["version"] else [newest]
     )
-    if not versions:
+    if not matches:
         numbers = sorted(int(version.version) for version in versions)
         raise AsrLabError(f"{parts['name']} has no version {parts['version']}", allowed=listing(numbers))
-    return versions[0]
+    return matches[0]
 
 
 def _with_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion:

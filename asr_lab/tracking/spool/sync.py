@@ -104,9 +104,10 @@ def _ship_one(spool: Spool, store: MlflowClient, progress: Callable[[int], None]
     before, elsewhere, error = spool.waiting(), False, None
     try:
         if spool.lock():
-            spool.seal_console()
             elsewhere = not here and not same_store(spool.header.uri, tracking_uri())
             if not elsewhere:
+                spool.seal_console()
+                before = spool.waiting()
                 _deliver(Delivery(spool, store, progress))
         elif spool.folder.is_dir():
             error = _held(spool)

@@ -174,6 +174,29 @@ def test_a_half_made_store_is_mended(older):
     assert asked(older, "SELECT count(*) FROM sqlite_master WHERE name LIKE '_alembic_tmp%'") == [(0,)]
 
 
+@pytest.mark.parametrize("statement", ["INSERT INTO samples VALUES (1)", "SELECT 1"])
+def test_a_database_that_is_not_of_mlflow_alone_is_not_mended(older, statement):
+    """Its empty table `experiments` looks like that of a half-made store."""
+    half_made(older, 60)
+    asked(older, "CREATE TABLE samples (x INTEGER)", statement)
+    os.utime(older, (time.time() - 60,) * 2)
+    before = older.read_bytes()
+    with pytest.raises(AsrLabError):
+        client()
+    assert older.read_bytes() == before
+
+
+def test_no_copy_is_left_of_an_upgrade_that_failed(older, monkeypatch):
+    def fail(uri, *, create):
+        raise AsrLabError("no")
+
+    monkeypatch.setattr(migrations, "_migrate", fail)
+    for _ in range(2):
+        with pytest.raises(AsrLabError):
+            migrations.upgrade(tracking_uri())
+    assert [file.name for file in older.parent.glob("*.db*")] == [older.name]
+
+
 def test_a_store_that_another_process_is_making_is_left_to_it(older, monkeypatch):
     half_made(older, 0)
     before = older.read_bytes()
