@@ -38,11 +38,12 @@ def echo(text: str, *, err: bool = False) -> None:
     click.echo(one_line(text), err=err)
 
 
-def print_where_to_look(out: Console, run_id: str, width: int = 5) -> None:
-    """Print how to show the run of a command; `width` is that of the labels above."""
+def print_where_to_look(out: Console, *run_ids: str, width: int = 5) -> None:
+    """Print how to show the runs of a command; `width` is that of the labels above."""
     from asr_lab.tracking.ui.addresses import where_to_look
 
-    out.print(f"  {'look':{width}} asr-lab show {run_id[:8]}, or {where_to_look(run_id)}", soft_wrap=True)
+    shown = f"asr-lab show {run_ids[0][:8]}, or " if len(run_ids) == 1 else ""
+    out.print(f"  {'look':{width}} {shown}{where_to_look(*run_ids)}", soft_wrap=True)
 
 
 def overrides_option(function: F) -> F:
@@ -99,6 +100,9 @@ class Renamed(click.Option):
 
 class Finite(click.FloatRange):
     """A number that is not infinite and not NaN, which click takes for within any range."""
+
+    def _describe_range(self) -> str:
+        return "finite" if self.min is None and self.max is None else super()._describe_range()
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)

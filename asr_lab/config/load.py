@@ -23,8 +23,8 @@ E = TypeVar("E", bound=BaseModel)
 
 _NEXT_KEY = re.compile(r",(?=\s*[A-Za-z_][\w.]*\s*=)")
 _QUOTED = re.compile(r"""=\s*("(?:[^"\\]|\\.)*"|'(?:[^']|'')*')\s*(?=,|$)""")
-_WHOLE = re.compile(r"[+-]?\d+")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+_WHOLE = re.compile(r"[+-]?\d{1,300}")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$", re.IGNORECASE)
 _WORDS = ("true", "false", "yes", "no", "on", "off", "null", "~")
 
 
@@ -133,9 +133,25 @@ def _value(text: str) -> Any:
     if not text.startswith(("[", "{", "'", '"')) and text.lower() not in _WORDS:
         return _number(text)
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader=_Decimal)
     except yaml.YAMLError:
         return text
+
+
+class _Decimal(yaml.SafeLoader):
+    """YAML whose numbers are decimal and finite, and which has no dates."""
+
+    def construct_number(self, node: yaml.ScalarNode) -> Any:
+        return _number(str(self.construct_scalar(node)))
+
+
+_NUMBER_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "timestamp")}
+_Decimal.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in known if tag not in _NUMBER_TAGS]
+    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Decimal.add_implicit_resolver("!number", _NUMBER, list("+-.0123456789"))
+_Decimal.add_constructor("!number", _Decimal.construct_number)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -16,7 +16,9 @@ def why_below(metrics: Mapping[str, float]) -> str:
     counts where it was logged. Without any of these metrics nothing is known against the model: "".
     """
     for split in _SPLITS:
-        checks = ((f"{split}/wer", _above_nothing), (f"{split}/error_f1", _below_f1), (f"{split}/per", _above_nothing))
+        if f"{split}/wer" in metrics:
+            return _above_nothing(metrics, f"{split}/wer")
+        checks = ((f"{split}/error_f1", _below_f1), (f"{split}/per", _above_nothing))
         reasons = [check(metrics, name) for name, check in checks if name in metrics]
         if reasons:
             return reasons[0] if all(reasons) else ""

@@ -23,7 +23,7 @@ def fitted(figure: Figure) -> Figure:
     texts = [text for text in figure.findobj(Text) if text.get_text()]
     for text in texts:
         text.set_parse_math(_TICK in text.get_text())  # a dollar in a name begins no formula
-    needed = {sign for text in texts for sign in text.get_text() if sign.isprintable()} - _characters(_path(_USUAL))
+    needed = {sign for text in texts for sign in text.get_text() if not sign.isspace()} - _characters(_path(_USUAL))
     if needed:
         families, lacking = _families(frozenset(needed))
         for text in texts:

@@ -19,7 +19,7 @@ _NAMES = {"age": "age, years", "snr_db": "SNR, dB", "duration_s": "duration, s"}
 
 
 def splits_figure(table: pd.DataFrame) -> Figure:
-    """Plot one panel per field: the share of hours of each bin in each part (`distribution.distributions`)."""
+    """Plot one panel per field: the share of hours of each bin in each part (`data.split_statistics.distributions`)."""
     fields = list(dict.fromkeys(table["field"]))
     parts = [name for name in table.columns if name.endswith("_share")]
     figure = Figure(figsize=(4.4 * max(len(fields), 1), 3.6), layout="constrained")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -48,7 +49,7 @@ def import_kospeech(checkpoint: Path, vocab: Path, out: Path, name: str | None, 
     if name:
         used = register(recognizer, out, checkpoint, name, MlflowTracker(new_run=True))
         rows["registered"] = used
-    rows["next"] = f"asr-lab evaluate --model {used} --data MANIFEST"
+    rows["next"] = f"asr-lab evaluate --model {shlex.quote(used)} --data MANIFEST"
     terminal.say("[bold]{}[/]", out)
     for label, value in rows.items():
         terminal.print(f"  {label:11} {value}")

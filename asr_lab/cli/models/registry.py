@@ -31,8 +31,8 @@ def register(
 ) -> None:
     """Register the model of RUN, or of the best run, as a version of NAME with a model card.
 
-    The first version becomes @champion; later ones do so by `asr-lab promote`. Plain transformers can load a merged
-    model (AutoModelForCTC.from_pretrained); the run itself does not change.
+    The first version that beats no output becomes @champion; later ones do so by `asr-lab promote`. Plain transformers
+    can load a merged model (AutoModelForCTC.from_pretrained); the run itself does not change.
 
     \b
     Examples:

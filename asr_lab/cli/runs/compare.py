@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from asr_lab.cli.completion import RunName
-from asr_lab.cli.options import console, echo
+from asr_lab.cli.options import console, echo, print_where_to_look
 from asr_lab.cli.runs.filter_options import Selection, selection_options
 from asr_lab.errors import AsrLabError
 from asr_lab.units import counted
@@ -74,9 +73,8 @@ def compare(
         return
     runs = find_each(names) if names else selection.find(status="FINISHED")
     if not runs:
-        raise AsrLabError(
-            f"no finished run matches {selection or 'that'}", hint=selection.hidden(), next_command="asr-lab list"
-        )
+        what = f"no finished run matches {selection}" if str(selection) else "no finished runs yet"
+        raise AsrLabError(what, hint=selection.hidden(), next_command="asr-lab list")
     from asr_lab.cli.store.confirm import progress
     from asr_lab.tracking.queries import comparison
 
@@ -88,7 +86,7 @@ def compare(
     page = _page(compared, drawn) if paged and drawn is not None else ""
     _write(compared, style, out, page)
     if style == "table" and 1 < len(runs) <= _MOST_IN_A_LINE:
-        _print_where_to_look(run.info.run_id for run in runs)
+        print_where_to_look(console(stderr=True), *(run.info.run_id for run in runs))
     if drawn is not None and (figure or log):
         _draw(compared, drawn, figure, log=log, page=page)
 
@@ -155,12 +153,6 @@ def _page(compared: Comparison, curves: pd.DataFrame) -> str:
 
 
 _MOST_IN_A_LINE = 10  # runs of a command or an address
-
-
-def _print_where_to_look(run_ids: Iterable[str]) -> None:
-    from asr_lab.tracking.ui.addresses import where_to_look
-
-    console(stderr=True).print(f"look: {where_to_look(*run_ids)}", soft_wrap=True)
 
 
 def _draw(compared: Comparison, curves: pd.DataFrame, file: Path | None, *, log: bool, page: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -41,6 +42,8 @@ def ui(names: tuple[str, ...], family: str, port: int | None, no_browser: bool) 
     """
     if names and family:
         raise AsrLabError("--run and --family do not go together")
+    from mlflow.exceptions import MlflowException
+
     from asr_lab.tracking.queries import runs
     from asr_lab.tracking.queries.find import find_each
     from asr_lab.tracking.queries.runs import family_of
@@ -56,7 +59,9 @@ def ui(names: tuple[str, ...], family: str, port: int | None, no_browser: bool) 
     shown = next((run for run in newest if not family or family_of(run) == family), None)
     if family and shown is None:
         raise AsrLabError(f"no run of the family {family!r}", next_command="asr-lab list")
-    views.describe_all(client(), newest)
+    if not chosen:
+        with suppress(AsrLabError, MlflowException):  # who may not write opens the page as well
+            views.describe_all(client(), newest)
 
     def show(server: str) -> None:
         if chosen:

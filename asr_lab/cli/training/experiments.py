@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from asr_lab.cli.options import console, print_where_to_look
@@ -11,6 +12,7 @@ from asr_lab.cli.training.training_options import recording
 from asr_lab.config.identity import flat
 from asr_lab.config.schema import Experiment
 from asr_lab.config.schema.base import SPLITS
+from asr_lab.errors import AsrLabError
 from asr_lab.reports.table import Table
 
 if TYPE_CHECKING:
@@ -82,14 +84,17 @@ def show_outcome(done: Outcome | None, out: Console | None = None) -> None:
     """Print the outcome of a finished run, if any, and how to show it."""
     if done is None:
         return
+    from mlflow.exceptions import MlflowException
+
     from asr_lab.tracking.models import registry
 
     out = out or console()
     out.print()
     summary = done.summary
     show_summary(summary, out)
-    if standing := registry.standing(summary.model):
-        out.say("  [yellow]note[/] {}", standing)
+    with suppress(AsrLabError, MlflowException):  # the run is over, whatever became of the store
+        if standing := registry.standing(summary.model):
+            out.say("  [yellow]note[/] {}", standing)
     for command in summary.next_commands:
         out.say("  next  {}", command)
     print_where_to_look(out, done.run_id)

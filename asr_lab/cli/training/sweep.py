@@ -141,7 +141,7 @@ def _report(result: SweepResult, out: Console, *, retrain: bool) -> None:
     out.print(f"  {'best':11} {result.file}")
     if not retrain:
         out.print(f"  {'run it':11} {result.command}")
-    print_where_to_look(out, result.run_id, 11)
+    print_where_to_look(out, result.run_id, width=11)
 
 
 def _retrain(result: SweepResult, backends: Backends, out: Console) -> None:

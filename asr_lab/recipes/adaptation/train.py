@@ -5,6 +5,7 @@ Each utterance is encoded once, whatever the number of epochs; the base is score
 
 from __future__ import annotations
 
+import shlex
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -59,12 +60,13 @@ class Adapted:
         notes = (
             [] if is_shown else ["no improvement is shown: the interval of the difference includes 0, or the WER rose"]
         )
+        known = self.name if self.file.parent == AdapterManager().folder else str(self.file)
         return Summary(
             title=f"{self.name}'s adapter on {self.base}",
             parts=[("", self.rows())],
             notes=notes,
             model=self.model_uri,
-            next_commands=[f"asr-lab transcribe FILE.wav --adapter {self.name}"],
+            next_commands=[f"asr-lab transcribe FILE.wav --adapter {shlex.quote(known)}"],
         )
 
 

@@ -42,7 +42,7 @@ class Gate:
         return self.verdict in ("met", "accepted")
 
     def __str__(self) -> str:
-        asked = f"target {self.target:.1%}, lowest acceptable {self.accept:.1%}"
+        asked = f"target {self.target:.1%}, accepted up to {self.accept:.1%}"
         since = f", before {self.before:.1%}" if self.before is not None else ""
         return f"phase {self.number}: val/wer {self.wer:.1%} ({asked}{since}): {self.verdict}"
 

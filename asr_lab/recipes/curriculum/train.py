@@ -7,6 +7,7 @@ repeated, and the interrupted one continues from its last checkpoint.
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -66,7 +67,7 @@ class Finished:
             title=self.run_name,
             parts=[("", Table(frame=self.table(), formats=_GATES)), ("", rows)],
             model=self.model_uri,
-            next_commands=[f"asr-lab transcribe FILE.wav --model {self.model_uri}"],
+            next_commands=[f"asr-lab transcribe FILE.wav --model {shlex.quote(self.model_uri)}"],
         )
 
     def table(self) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -57,7 +58,7 @@ class Trained:
     def summary(self) -> Summary:
         """Model, trivial predictors, GOP and fusion on each split."""
         rows = {"model": self.model_uri, "time": hms(self.seconds)}
-        use = f"asr-lab evaluate --model {self.model_uri} --data MANIFEST --learner-pages"
+        use = f"asr-lab evaluate --model {shlex.quote(self.model_uri)} --data MANIFEST --learner-pages"
         return Summary(
             title=self.run_name,
             parts=[("", Table(frame=self.table)), ("", rows)],

@@ -7,6 +7,7 @@ What differs between families is where their training starts from (`deepspeech2.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -76,7 +77,7 @@ class Trained:
         if self.test:
             rows["test/wer"] = f"{self.test.value:.1%}, {interval_text(self.test.low, self.test.high)}"
         rows |= {"model": self.model_uri, "time": hms(self.seconds)}
-        use = f"asr-lab transcribe FILE.wav --model {self.model_uri}"
+        use = f"asr-lab transcribe FILE.wav --model {shlex.quote(self.model_uri)}"
         return Summary(
             title=self.run_name, parts=[("", rows)], notes=self.notes, model=self.model_uri, next_commands=[use]
         )
@@ -188,12 +189,12 @@ def _conclude(planned: RecognitionPlan, run: Recorder, clock: Clock, state: Trai
     best, best_folder = _best(planned, folder, store)
     figures = json.loads((folder / BEST / "best.json").read_text())
     run.metrics({"best/val_wer": figures["wer"], "best/val_cer": figures["cer"], "best/epoch": figures["epoch"]})
-    tested, notes = None, []
+    tested, notes = None, list[str]()
     chosen = {"val": planned.val.cuts} | {n: s.cuts for n, s in planned.splits.items() if n == "test"}
     for name, cuts in chosen.items():
         table = score(cuts, best.hypotheses(cuts), best.normalizer, in_phonemes=config.data.phonemes)
         tested = record_scores(run, table, name, f"{run.name} on {name}", step=int(state.global_step) + 1)
-        notes += not_learned(table, name)
+        notes = not_learned(table, name) or notes
     size = sum(file.stat().st_size for file in best_folder.glob("*.safetensors"))
     costs = {"model/size_mb": size / 1e6, "perf/seconds": clock.seconds, **clock.peak_memory()}
     run.metrics(costs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,6 @@ from asr_lab.tracking.store import (
 from asr_lab.tracking.tags import BASE, BASE_DIGEST, FAMILY, LICENSE
 
 CHAMPION = "champion"
-"""Tag of runs and of the versions they made."""
 ADAPTER_NAME = "deepspeech2-adapter-"
 ADAPTER_SUFFIX = "_adapter.pt"
 _REGISTRY_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/]+)|/(?P<version>\d+))")
@@ -76,16 +76,17 @@ def standing(uri: str) -> str:
     if parts is None or not parts["version"]:
         return ""
     client, name, number = tracking_client(), parts["name"], parts["version"]
+    promote = f"asr-lab promote {shlex.quote(f'{name}/{number}')}"
     with explain_store_errors("the registry cannot be read"):
         champion = client.get_registered_model(name).aliases.get(CHAMPION)
         if str(champion) == number:
             return ""
         if champion:
-            return f"the champion is models:/{name}/{champion}; to compare: asr-lab promote {name}/{number}"
+            return f"the champion is models:/{name}/{champion}; to compare: {promote}"
         run_id = client.get_model_version(name, number).run_id
         why = floor.why_below(client.get_run(run_id).data.metrics) if run_id else ""
-    reason = f": {why}" if why else ""
-    return f"{name} has no champion{reason}; to make it one: asr-lab promote {name}/{number} --force WHY"
+    reason, force = (f": {why}", " --force WHY") if why else ("", "")
+    return f"{name} has no champion{reason}; to make it one: {promote}{force}"
 
 
 def _made(client: MlflowClient, source: str, run_id: str, model: RegisteredModel) -> ModelVersion:

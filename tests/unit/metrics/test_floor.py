@@ -16,6 +16,7 @@ from asr_lab.metrics.floor import why_below
         {"val/wer": 0.2, "val/wer_high": 0.3, "test/wer": 1.0, "test/wer_high": 1.0},
         {"val/wer": math.nan},
         {"val/per": 1.0},
+        {"test/wer": 1.2, "test/wer_high": 1.3, "test/per": 0.95},
         {"val/error_f1": 0.0, "val/per": 0.2, "val/trivial/per": 0.15},
         {"val/error_f1": 0.0, "val/per": 1.0},
         {"test/error_f1": 0.5, "test/error_f1_low": 0.3, "test/flag_all/error_f1": 0.35, "test/trivial/error_f1": 0.0},
