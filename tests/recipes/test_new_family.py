@@ -36,7 +36,7 @@ def test_every_command_knows_a_new_family(toy, store):
     assert {"model.width", "val/cer", "model/params"} <= set(compared)
     assert "model.width" in ok("show", trained.info.run_id[:8])
 
-    evaluated = ok("evaluate", "--model", "models:/toy@champion", "--data", toy)
+    evaluated = ok("evaluate", "--model", "models:/toy/1", "--data", toy)
     assert "test/cer" in evaluated
     again = ok("reproduce", trained.info.run_id[:8])
     assert "reproduced" in again
@@ -45,8 +45,8 @@ def test_every_command_knows_a_new_family(toy, store):
     version = mlflow.MlflowClient().get_model_version("toy", "2")
     assert ENTRY.card.use in version.description
     assert f"val/cer: {trained.data.metrics['val/cer']:.1%}" in version.description
-    assert "unknown" not in ok("transcribe", str(toy.parent / "audio" / "u00.wav"), "--model", "models:/toy@champion")
-    tuned = ok("train", "toy.yaml", *SHORT, "model.pretrained=models:/toy@champion", "--dry-run")
+    assert "unknown" not in ok("transcribe", str(toy.parent / "audio" / "u00.wav"), "--model", "models:/toy/1")
+    tuned = ok("train", "toy.yaml", *SHORT, "model.pretrained=models:/toy/1", "--dry-run")
     assert "fine-tuned from models:/toy/1" in tuned
 
 
