@@ -1,15 +1,19 @@
 """`asr-lab guide` as a user runs it, and the commands of its pages as they stand there."""
 
+import json
 import os
 import pty
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 from conftest import ROOT, ok, run
 from documents import GUIDE, SHELL, blocks
 from empty_store import empty_store
+from forks import Forked
 
 from asr_lab.cli.guide import TOPICS, read_page, resolve_topic
 from asr_lab.errors import AsrLabError
@@ -80,6 +84,50 @@ def test_a_terminal_shows_it_formatted(columns):
         assert raw not in shown
 
 
+SHIM = """\
+#!{python} -IS
+import json, os, socket, sys
+server = socket.socket(socket.AF_UNIX)
+server.connect({address!r})
+request = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
+socket.send_fds(server, [len(request).to_bytes(4, "big")], [1, 2])
+server.sendall(request)
+sys.exit(int(server.makefile().readline()))
+"""
+
+
+def serve_commands(listener: socket.socket) -> None:
+    """Run each `asr-lab` that a block starts as a fork, which needs no imports."""
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except OSError:  # closed
+            return
+        head, (out, err), *_ = socket.recv_fds(connection, 4, 2)
+        request = connection.makefile("rb").read(int.from_bytes(head, "big"))
+        words, cwd, env = json.loads(request)
+        with os.fdopen(out, "w") as stdout, os.fdopen(err, "w") as stderr:
+            process = Forked(["-m", "asr_lab", *words], cwd=cwd, env=env, stdout=stdout, stderr=stderr)
+        connection.sendall(f"{process.wait() % 256}\n".encode())
+        connection.close()
+
+
+@pytest.fixture
+def forking(tmp_path):
+    """A folder for PATH with an `asr-lab` that is a fork."""
+    address = str(tmp_path / "commands")
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(address)
+    listener.listen()
+    threading.Thread(target=serve_commands, args=(listener,), daemon=True).start()
+    command = tmp_path / "bin" / "asr-lab"
+    command.parent.mkdir()
+    command.write_text(SHIM.format(python=sys.executable, address=address))
+    command.chmod(0o755)
+    yield command.parent
+    listener.close()
+
+
 def run_block(language: str, text: str, folder: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Run a block of a page in a folder, as it stands."""
     start = ["bash", "-euo", "pipefail", "-c"] if language in SHELL else [sys.executable, "-c"]
@@ -87,12 +135,12 @@ def run_block(language: str, text: str, folder: Path, env: dict[str, str]) -> su
 
 
 @pytest.mark.slow
-def test_the_commands_of_every_page_work_as_they_stand(tmp_path):
+def test_the_commands_of_every_page_work_as_they_stand(tmp_path, forking):
     (tmp_path / "experiments").symlink_to(ROOT / "experiments")
     env = {
         **os.environ,
         "MLFLOW_TRACKING_URI": empty_store(tmp_path / "mlflow.db"),
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PATH": os.pathsep.join([str(forking), str(Path(sys.executable).parent), os.environ["PATH"]]),
         "PYTHONPATH": str(ROOT),
         "COLUMNS": "200",
     }
