@@ -29,6 +29,7 @@ def week(request, tmp_path, monkeypatch):
 def test_train_adapt_compare_register_promote_reproduce(week):
     data = ["data.train=corpus/all.jsonl.gz", "data.val=corpus/all.jsonl.gz", *TINY]
     ok("train", "base.yaml", *data, "train.epochs=1")
+    ok("promote", "deepspeech2/1", "--force", "the first one")
     ok("train", "base.yaml", *data, "train.epochs=12", "run.seed=2")
     better = newest("deepspeech2").info.run_name
     assert "models:/deepspeech2/1" in ok("adapter", "--name", "john", "--data", "john/all.jsonl.gz")

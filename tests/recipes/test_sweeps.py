@@ -116,6 +116,7 @@ def place(tmp_path_factory):
         patch.chdir(folder)
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
         ok("train", "base.yaml", f"data.train={path}", f"data.val={path}", *TINY, "train.epochs=1")
+        ok("promote", "deepspeech2", "--force", "for a test")
     return folder
 
 
