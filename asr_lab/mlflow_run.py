@@ -215,14 +215,13 @@ def stop_with_command() -> None:
 
 def end_killed(folder: Path) -> None:
     """End as KILLED the run of a command that was stopped: MLflow has just called it FAILED."""
-    from asr_lab.system.stopping import KILLED
-
-    with contextlib.suppress(OSError):
-        folder = folder.rename(f"{folder}-ended")  # from here on the command itself has to end its run
-    file = folder / KILLED
-    run_id = file.read_text() if file.is_file() else ""
-    shutil.rmtree(folder, ignore_errors=True)
-    if run_id:
+    left = []
+    try:
+        folder.rmdir()  # what is stopped later ends its run itself
+    except OSError:
+        left = [file.name for file in folder.glob("*")]
+        shutil.rmtree(folder, ignore_errors=True)
+    for run_id in left:
         with contextlib.suppress(Exception):  # the store is away: it could not call it FAILED either
             sys.modules["mlflow"].MlflowClient().set_terminated(run_id, "KILLED")
 

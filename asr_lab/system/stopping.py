@@ -18,12 +18,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from asr_lab.system.files import temporary
-
 MLFLOW_RUN = "ASR_LAB_MLFLOW_RUN"
-"""The variable in which `mlflow run` passes its command the number of its process and a folder (`Around`)."""
-KILLED = "killed"
-"""File of that folder: the id of the run that `mlflow run` has to end as KILLED."""
+"""The variable in which `mlflow run` passes its command the number of its process and a folder (`Around`).
+
+An empty file there is named by the id of a run that `mlflow run` has to end as KILLED.
+"""
 ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 """Signals that end a command as Ctrl-C does; Windows has no SIGHUP."""
 _PATIENCE_S = 30.0
@@ -207,9 +206,7 @@ class Around:
         if not self.run_id or not self._ended or self._ended():
             return False
         try:
-            written = temporary(Path(self._folder) / KILLED)
-            written.write_text(self.run_id)
-            written.rename(Path(self._folder) / KILLED)
+            (Path(self._folder) / self.run_id).touch()
         except OSError:  # it is ending
             return False
         return True
