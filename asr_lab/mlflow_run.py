@@ -1,13 +1,13 @@
 """`mlflow run .` on a machine without conda.
 
-This project has a `conda.yaml`, and for such a project MLflow uses conda unless `--env-manager` says
-otherwise: no environment variable, no field of `MLproject` and no backend option changes that. Without
+This project has a `conda.yaml`, and for such a project MLflow uses conda unless `--env-manager` names
+another: no environment variable, no field of `MLproject` and no backend option changes that. Without
 conda the command fails, and leaves a run in status RUNNING for ever.
 
 MLflow imports the modules named by its plugin entry points on every `import mlflow`, before it chooses an
 environment. That moment is used here: when the command is `mlflow run` of this project, no environment
-manager was asked for, and there is no conda, `MLFLOW_CONDA_HOME` is pointed at a stand-in that says
-"the environment exists" and activates the one `mlflow` itself runs in. MLflow does the rest as always: the
+manager was asked for, and there is no conda, `MLFLOW_CONDA_HOME` is pointed at a stand-in that reports
+the environment as existing and activates the one `mlflow` itself runs in. MLflow does the rest as always: the
 run, its parameters, its status from the exit code.
 
 The same moment is used to name the run: MLflow makes it with a name such as `aged-elk-662`, asks no plugin for another
@@ -22,7 +22,7 @@ none, as `asr-lab` does it. And the command ends with `mlflow run`, however that
 As a part of every `import mlflow` this never imports mlflow (it is half imported), costs next to nothing
 and raises nothing else: whatever is unexpected is left to MLflow.
 
-Not covered: `mlflow.projects.run(".")` from Python, where neither the command line nor a plugin hook tells
+Not covered: `mlflow.projects.run(".")` from Python, where neither the command line nor a plugin hook shows
 which project is meant. Pass `env_manager="local"` there.
 """
 
@@ -70,7 +70,7 @@ conda() {{ :; }}
 
 
 class CondaFreeProjects:
-    """What the entry point names: the experiment of a `mlflow run` of this project that is told none.
+    """What the entry point names: the experiment of a `mlflow run` of this project that was given none.
 
     It is MLflow's default experiment, unless that is deleted; in other commands MLflow decides.
     """
@@ -194,12 +194,12 @@ def prepare_store() -> None:
 
 def stop_with_command() -> None:
     """End the command of the run with this process, and this process by SIGTERM and SIGHUP as by Ctrl-C."""
-    from asr_lab.system.stopping import MLFLOW_RUN
+    from asr_lab.system.stopping import ENDING, MLFLOW_RUN
 
     folder = tempfile.mkdtemp(prefix="asr_lab-")
     os.environ[MLFLOW_RUN] = f"{os.getpid()} {folder}"
     atexit.register(end_killed, Path(folder))
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in ENDING:
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, signal.default_int_handler)
     usual = sys.excepthook
@@ -215,12 +215,13 @@ def stop_with_command() -> None:
 
 def end_killed(folder: Path) -> None:
     """End as KILLED the run of a command that was stopped: MLflow has just called it FAILED."""
-    from asr_lab.system.stopping import KILLED
-
-    file = folder / KILLED
-    run_id = file.read_text() if file.is_file() else ""
-    shutil.rmtree(folder, ignore_errors=True)
-    if run_id:
+    left = []
+    try:
+        folder.rmdir()  # what is stopped later ends its run itself
+    except OSError:
+        left = [file.name for file in folder.glob("*")]
+        shutil.rmtree(folder, ignore_errors=True)
+    for run_id in left:
         with contextlib.suppress(Exception):  # the store is away: it could not call it FAILED either
             sys.modules["mlflow"].MlflowClient().set_terminated(run_id, "KILLED")
 

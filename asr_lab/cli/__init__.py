@@ -14,7 +14,7 @@ from asr_lab import __version__
 from asr_lab.errors import AsrLabError, nearest
 from asr_lab.system import libraries
 from asr_lab.system.stopping import Terminated, ending_quietly
-from asr_lab.system.terminal import visible
+from asr_lab.system.visible_text import visible
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("asr_lab.cli.training.train:train", "Train a recogniser from a config."),

@@ -16,7 +16,8 @@ from asr_lab.config.load import keys, parse_overrides, parse_words, read_yaml, r
 from asr_lab.config.schema import ALIASES
 from asr_lab.errors import AsrLabError
 from asr_lab.families import config_class
-from asr_lab.system.terminal import Console, one_line
+from asr_lab.system.terminal import Console
+from asr_lab.system.visible_text import one_line
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -10,7 +10,7 @@ import pandas as pd
 from asr_lab.cli.options import console, echo
 from asr_lab.reports.table import Table
 from asr_lab.system.files import explain_unwritable, write_text
-from asr_lab.system.terminal import visible
+from asr_lab.system.visible_text import visible
 
 
 def show(table: Table | pd.DataFrame, style: str) -> None:

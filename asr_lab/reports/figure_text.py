@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asr_lab.system.terminal import one_line
+from asr_lab.system.visible_text import one_line
 
 
 def figure_text(value: object) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from asr_lab.system.terminal import one_line
+from asr_lab.system.visible_text import one_line
 
 _SIGNS = re.compile(r"[\\|<*`~\[\]&$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 

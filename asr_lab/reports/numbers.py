@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from asr_lab.metrics.catalog import Format, format_of
-from asr_lab.system.terminal import one_line
+from asr_lab.system.visible_text import one_line
 from asr_lab.units import hms, megabytes
 
 

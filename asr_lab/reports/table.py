@@ -15,7 +15,7 @@ from rich.cells import cell_len
 from asr_lab.metrics.catalog import Format, format_of
 from asr_lab.reports.markdown import escape_markdown
 from asr_lab.reports.numbers import format_value, not_finite
-from asr_lab.system.terminal import one_line, visible
+from asr_lab.system.visible_text import one_line, visible
 
 Side = Literal["left", "right"]
 

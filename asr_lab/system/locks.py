@@ -57,7 +57,7 @@ class _Lock(FileLock):
 
 def lock_on(file: Path) -> BaseFileLock:
     """A lock to wait for: `with lock_on(file): ...`; threads exclude each other too. Entering raises `LockError`."""
-    return _Lock(file, poll_interval=_POLL_S)
+    return _Lock(file, poll_interval=_POLL_S, fallback_to_soft=False)
 
 
 class FolderLock:
@@ -75,7 +75,7 @@ class FolderLock:
         file = self.folder / LOCK
         if self.held or not self.folder.is_dir():
             return False
-        lock = FileLock(file, timeout=0, thread_local=False, mode=0o644)
+        lock = FileLock(file, timeout=0, thread_local=False, mode=0o644, fallback_to_soft=False)
         try:
             _refuse_older(file)
             lock.acquire()

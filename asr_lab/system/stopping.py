@@ -19,9 +19,12 @@ from pathlib import Path
 from typing import Any
 
 MLFLOW_RUN = "ASR_LAB_MLFLOW_RUN"
-"""The variable by which `mlflow run` tells its command the number of its process and a folder (`Around`)."""
-KILLED = "killed"
-"""File of that folder: the id of the run that `mlflow run` has to end as KILLED."""
+"""The variable in which `mlflow run` passes its command the number of its process and a folder (`Around`).
+
+An empty file there is named by the id of a run that `mlflow run` has to end as KILLED.
+"""
+ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Signals that end a command as Ctrl-C does; Windows has no SIGHUP."""
 _PATIENCE_S = 30.0
 """How long signals wait for a run that is being closed; a later one ends the process."""
 _LOST_S = 3.0
@@ -65,11 +68,7 @@ def handle() -> Callable[[], None]:
         return lambda: None
     usual = {
         number: handler
-        for number, handler in (
-            (signal.SIGINT, signal.default_int_handler),
-            (signal.SIGTERM, signal.SIG_DFL),
-            (signal.SIGHUP, signal.SIG_DFL),
-        )
+        for number, handler in ((signal.SIGINT, signal.default_int_handler), *((one, signal.SIG_DFL) for one in ENDING))
         if signal.getsignal(number) is handler
     }
     _state.owner = os.getpid()
@@ -106,7 +105,7 @@ def _leave_to_system(number: int) -> None:
 
 
 def _raise(number: int) -> None:
-    if number == signal.SIGHUP:
+    if number == getattr(signal, "SIGHUP", None):
         _let_go_of_terminal()
     if number == signal.SIGINT:
         raise KeyboardInterrupt
@@ -173,7 +172,9 @@ def end_with(pid: int) -> Callable[[], bool]:
 def _wait_for_end(pid: int) -> None:
     try:
         other = os.pidfd_open(pid)
-    except (PermissionError, AttributeError):  # an old kernel, or none of Linux
+    except ProcessLookupError:
+        raise
+    except (OSError, AttributeError):  # an old kernel, or none of Linux
         import psutil
 
         with suppress(psutil.Error):
@@ -205,7 +206,7 @@ class Around:
         if not self.run_id or not self._ended or self._ended():
             return False
         try:
-            (Path(self._folder) / KILLED).write_text(self.run_id)
+            (Path(self._folder) / self.run_id).touch()
         except OSError:  # it is ending
             return False
         return True

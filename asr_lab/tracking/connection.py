@@ -166,12 +166,12 @@ def _check_sqlite_file(file: Path, uri: str) -> State:
         raise AsrLabError(f"the tracking store is no SQLite database: {error}", where=str(file), hint=_OTHER) from error
 
 
-def open_sqlite(file: Path, timeout_s: float = 20.0) -> sqlite3.Connection:
+def open_sqlite(file: Path, timeout_s: float = 20.0, mode: str = "rw") -> sqlite3.Connection:
     """Open a database that exists, without implicit transactions; rolls back what a killed process left half-written.
 
-    `timeout_s` is how long a lock of another process is waited for.
+    `timeout_s` is how long a lock of another process is waited for; `mode` "ro" writes nothing, and rolls nothing back.
     """
-    uri = f"{file.absolute().as_uri()}?mode=rw"
+    uri = f"{file.absolute().as_uri()}?mode={mode}"
     return sqlite3.connect(uri, uri=True, timeout=timeout_s, isolation_level=None)
 
 

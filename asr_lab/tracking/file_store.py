@@ -11,7 +11,8 @@ from urllib.parse import unquote, urlsplit
 
 from asr_lab.errors import AsrLabError
 
-_DEFAULT = "mlruns"  # beside a database it holds the artifacts alone
+ROOT = "mlruns"
+"""MLflow's folder of artifacts; where it was the default store, of runs too."""
 _NO_FOLDER = {"databricks", "databricks-uc", "uc"}
 
 
@@ -20,8 +21,8 @@ def refuse(uri: str) -> None:
     if uri in _NO_FOLDER or os.environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() in ("true", "1"):
         return
     path = Path(unquote(urlsplit(uri).path) if uri.startswith("file:") else uri)
-    if is_file_store(path / _DEFAULT):
-        path = path / _DEFAULT
+    if is_file_store(path / ROOT):
+        path = path / ROOT
     if is_file_store(path):
         database = path.absolute().parent / "mlflow.db"
         raise _migrate(path, database if not database.exists() else path.absolute().with_suffix(".db"))
@@ -35,7 +36,7 @@ def refuse(uri: str) -> None:
 
 def refuse_default(database: Path | None) -> None:
     """Raise `AsrLabError` where `./mlruns` has runs, and the default database none; `database` is one that is ready."""
-    folder = Path(_DEFAULT)
+    folder = Path(ROOT)
     if is_file_store(folder) and not (database and (_has_run(database) or not any(folder.glob("*/*/meta.yaml")))):
         raise _migrate(folder, Path("mlflow.db"))
 

@@ -2,7 +2,7 @@
 
 A location outside the store's folder belongs there on purpose, unless it is in the folder of another copy of this
 database, what it names is now in the store's folder, or the database that this one was copied from uses it too; the
-tag `asr_lab.store` tells where that is. `ASR_LAB_ARTIFACT_ROOTS` lists folders that are used on purpose in any case.
+tag `asr_lab.store` holds its path. `ASR_LAB_ARTIFACT_ROOTS` lists folders that are used on purpose in any case.
 Servers and other databases have no folder.
 """
 
@@ -20,13 +20,12 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from asr_lab.errors import AsrLabError, listing
-from asr_lab.tracking.connection import StoreUnavailableError, sqlite_file
+from asr_lab.tracking.connection import StoreUnavailableError, open_sqlite, sqlite_file
+from asr_lab.tracking.file_store import ROOT as ROOT
 from asr_lab.tracking.notifications import report
 from asr_lab.tracking.tags import STORE
 
 VARIABLE = "ASR_LAB_ARTIFACT_ROOTS"
-ROOT = "mlruns"
-"""MLflow's folder of artifacts."""
 _PATIENCE_S = 20.0
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 _SCHEME = re.compile(r"[A-Za-z][\w+.-]+:")
@@ -119,6 +118,7 @@ def _remember_file(uri: str) -> None:
         return
     with suppress(sqlite3.DatabaseError), closing(connect(file, "rw")) as database, database:
         if _remembered_file(database) != file:
+            database.execute("BEGIN IMMEDIATE")
             database.execute("DELETE FROM experiment_tags WHERE key = ?", [STORE])
             insert = "INSERT INTO experiment_tags (key, value, experiment_id) SELECT ?, ?, min(experiment_id)"
             database.execute(f"{insert} FROM experiments HAVING count(*)", [STORE, str(file)])
@@ -131,7 +131,7 @@ def _remembered_file(database: sqlite3.Connection) -> Path | None:
 
 def connect(file: Path, mode: str = "ro") -> sqlite3.Connection:
     """Open an existing database."""
-    return sqlite3.connect(f"{file.absolute().as_uri()}?mode={mode}", uri=True, timeout=_PATIENCE_S)
+    return open_sqlite(file, _PATIENCE_S, mode)
 
 
 def local_path(location: str) -> PurePath | None:

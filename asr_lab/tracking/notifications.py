@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
-from asr_lab.system.terminal import visible
+from asr_lab.system.visible_text import visible
 
 VARIABLE = "ASR_LAB_ON_END"
 _PATIENCE_S = 10.0

@@ -6,7 +6,6 @@ import getpass
 import os
 import platform
 import shlex
-import subprocess
 import sys
 from contextlib import suppress
 from functools import cache
@@ -17,18 +16,20 @@ import psutil
 from mlflow.entities import SourceType
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_SOURCE_NAME, MLFLOW_SOURCE_TYPE, MLFLOW_USER
 
+from asr_lab.tracking.code_state import checkout, git
+
 SHOWN_WHOLE = SourceType.to_string(SourceType.JOB)
 """Kind of source whose name the UI shows whole; of a local one, only what stands behind the last slash."""
 _LIBRARIES = ("asr_lab", "torch", "torchaudio", "transformers", "lhotse", "mlflow", "jiwer", "peft")
 
 
-def git_state(folder: Path | None = None) -> dict[str, str]:
+def git_state(file: Path = Path(__file__)) -> dict[str, str]:
     """Return `git_sha` and `dirty` of the checkout of this code; empty if it is none."""
-    folder = folder or Path(__file__).parent
-    sha = _git(folder, "rev-parse", "HEAD")
-    if not sha:
+    root = checkout(file)
+    sha = git(root, "rev-parse", "HEAD").strip() if root else ""
+    if not root or not sha:
         return {}
-    return {"git_sha": sha, "dirty": "true" if _git(folder, "status", "--porcelain") else "false"}
+    return {"git_sha": sha, "dirty": "true" if git(root, "status", "--porcelain") else "false"}
 
 
 @cache
@@ -49,14 +50,6 @@ def _user() -> str:
         return getpass.getuser()
     except (OSError, KeyError):  # a user without a name, as in containers
         return str(os.getuid()) if hasattr(os, "getuid") else "unknown"
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    try:
-        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 @cache

@@ -65,6 +65,8 @@ class MlflowRecorder:
         self._console: ConsoleLog | None = None
         self._code = threading.Thread(target=self._record_code, daemon=True)
         if not spec.parent:
+            if resumed:
+                self.tags({CHANGES: ""})  # those of its start are of another commit
             self._code.start()
         self._system: SystemMetrics | None = None
 

@@ -19,6 +19,7 @@ from mlflow.tracking._tracking_service import utils
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.tracking.connection import sqlite_file
 from asr_lab.tracking.moved_store import ROOT, MovedStore, connect, exists, find_moved, inside, local_path
+from asr_lab.tracking.spool.spool import ROOT as SPOOL
 from asr_lab.tracking.spool.spool import Spool, spools
 from asr_lab.tracking.store import same_store
 from asr_lab.tracking.tags import ARCHIVED, BUNDLES
@@ -234,7 +235,7 @@ def _refuse_missing(moved: MovedStore, changes: list[Change]) -> None:
 
 
 def _spools(moved: MovedStore) -> list[Spool]:
-    return spools(moved.folder / "spool", lambda spool: bool(_moved_uri(spool.header.uri, moved)))
+    return spools(moved.folder / SPOOL, lambda spool: bool(_moved_uri(spool.header.uri, moved)))
 
 
 def _moved_uri(uri: str, moved: MovedStore) -> str:

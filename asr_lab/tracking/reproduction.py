@@ -147,7 +147,8 @@ def restoring(run: Run) -> list[str]:
     client, run_id, tags = tracking_client(), run.info.run_id, run.data.tags
     with explain_store_errors("the artifacts cannot be listed"):
         kept = {file.path for file in client.list_artifacts(run_id, "code")}
-        changes = mlflow.artifacts.load_text(f"runs:/{run_id}/{PATCH}") if PATCH in kept else ""
+        has_patch = PATCH in kept and tags.get(DIRTY) == "true" and tags.get(CHANGES)  # else it is of before a resume
+        changes = mlflow.artifacts.load_text(f"runs:/{run_id}/{PATCH}") if has_patch else ""
     commands = [f"git checkout {tags[GIT_SHA]}"] if GIT_SHA in tags else []
     if kept:
         commands.append(f"mlflow artifacts download --run-id {run_id} --artifact-path code --dst-path {_RESTORED}")
@@ -158,7 +159,7 @@ def restoring(run: Run) -> list[str]:
     without = code_state.left_out(changes)
     if without:
         commands.append(f"# changed then too, and not kept (secret, binary, data or large): {listing(without)}")
-    elif tags.get(DIRTY) == "true" and PATCH not in kept:
+    elif tags.get(DIRTY) == "true" and not changes:
         commands.append("# what was not committed is not kept with this run")
     return commands
 

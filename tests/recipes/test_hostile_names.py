@@ -19,7 +19,7 @@ from outages import spec
 
 from asr_lab.metrics import error_rates
 from asr_lab.reports.markdown import code_span
-from asr_lab.system.terminal import one_line, visible
+from asr_lab.system.visible_text import one_line, visible
 from asr_lab.tracking.tracker import MlflowTracker
 
 NAMES = [

@@ -112,6 +112,11 @@ def test_showing_runs_imports_no_torch(module):
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
+def test_the_command_line_starts_without_rich():
+    code = "import sys, asr_lab.__main__, asr_lab.cli, asr_lab.cli.stopped; sys.exit('rich' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
 PRINTS = {"system/terminal.py", "cli/options.py", "cli/tables.py", "cli/guide.py"}
 """Where text is made fit for a terminal, and where what is made so is printed; all else prints by these."""
 OTHER_PROCESS = {

@@ -6,13 +6,16 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from getopt import GetoptError
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from asr_lab import mlflow_run
+from asr_lab.system.stopping import MLFLOW_RUN, Around
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -176,6 +179,30 @@ def test_importing_never_raises_and_never_imports_mlflow(tmp_path: Path, mlproje
         [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_command_that_leaves_its_run_to_mlflow_run_is_never_missed(tmp_path: Path, monkeypatch) -> None:
+    """Both end at once; one of them ends the run, whoever is first."""
+    ended: list[str] = []
+    client = SimpleNamespace(set_terminated=lambda run_id, _: ended.append(run_id))
+    monkeypatch.setitem(sys.modules, "mlflow", SimpleNamespace(MlflowClient=lambda: client))
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for number in range(300):
+            (folder := tmp_path / str(number)).mkdir()
+            monkeypatch.setenv("MLFLOW_RUN_ID", str(number))
+            monkeypatch.setenv(MLFLOW_RUN, f"{os.getpid()} {folder}")
+            around = Around()
+            around._ended = lambda: False
+            thread = threading.Thread(target=mlflow_run.end_killed, args=[folder])
+            thread.start()
+            left = around.kill()
+            thread.join()
+            assert left == (str(number) in ended)
+    finally:
+        sys.setswitchinterval(interval)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_this_repository_is_the_project_and_its_parameters_are_strings() -> None:

@@ -12,7 +12,7 @@ from rich.progress import Progress
 
 from asr_lab.cli.options import console
 from asr_lab.errors import listing
-from asr_lab.system.terminal import one_line
+from asr_lab.system.visible_text import one_line
 
 if TYPE_CHECKING:
     from asr_lab.tracking.run_index import Record

@@ -11,7 +11,7 @@ from asr_lab.cli.options import console, echo, format_option
 from asr_lab.cli.store.confirm import backend_option, limit_retries, plan_option, progress, yes_option
 from asr_lab.cli.tables import show as show_table
 from asr_lab.errors import AsrLabError
-from asr_lab.system.terminal import one_line
+from asr_lab.system.visible_text import one_line
 from asr_lab.units import counted
 
 if TYPE_CHECKING:

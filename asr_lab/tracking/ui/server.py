@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import IO
 
 from asr_lab.errors import AsrLabError
+from asr_lab.system.stopping import held
 from asr_lab.tracking.connection import StoreUnavailableError, check_connection, without_password
 
 HOST = "127.0.0.1"
 _PATIENCE_S, _GRACE_S = 120.0, 10.0
-_ENDING = ("SIGTERM", "SIGHUP")
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class LocalServer:
 def local_server(store: str, port: int = 0) -> Iterator[LocalServer]:
     """Serve the UI on `store` at `port` of this machine (0: a free one); the end of the block ends all its processes.
 
-    SIGTERM and a closed terminal end the block as Ctrl-C does. Raises `AsrLabError` if the port is taken, or the server
+    Signals wait until that is done. Raises `AsrLabError` if the port is taken, or the server
     does not start.
     """
     port = _free_port(port)
@@ -57,14 +57,15 @@ def local_server(store: str, port: int = 0) -> Iterator[LocalServer]:
         "MLFLOW_BACKEND_STORE_URI": store,  # the command line, with a password, could be read by everyone
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
-    with tempfile.TemporaryFile() as log, _ended_by_signals():
+    with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True)
         try:
             served = LocalServer(f"http://{HOST}:{port}", process, log)
             _wait_until_ready(served)
             yield served
         finally:
-            _end(process)
+            with held():
+                _end(process)
 
 
 def _free_port(port: int) -> int:
@@ -96,17 +97,3 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             os.killpg(process.pid, number)
         with suppress(subprocess.TimeoutExpired):
             process.wait(patience_s)
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    def end(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    numbers = [getattr(signal, name) for name in _ENDING if hasattr(signal, name)]
-    before = {number: signal.signal(number, end) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

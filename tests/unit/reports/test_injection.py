@@ -19,7 +19,7 @@ from asr_lab.reports.slices import slices_figure
 from asr_lab.reports.splits import splits_page
 from asr_lab.reports.sweep import svg, sweep_page
 from asr_lab.reports.table import Table
-from asr_lab.system.terminal import one_line
+from asr_lab.system.visible_text import one_line
 
 EVIL = "x\"'></script></title></style><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7 * 7 }}"
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from asr_lab.system.files import LOCKLESS
 from asr_lab.system.locks import LOCK, FolderLock, LockError, lock_on
 
 TAKE = """
@@ -112,7 +113,11 @@ def test_what_cannot_be_locked_is_no_lock_of_another_process(tmp_path):
 
 @pytest.mark.parametrize(
     ("number", "helps"),
-    [(errno.ENOLCK, "local disk"), (errno.EOPNOTSUPP, "local disk"), (errno.EROFS, "read-only"), (errno.EIO, "dmesg")],
+    [
+        *((number, "local disk") for number in LOCKLESS),
+        (errno.EROFS, "read-only"),
+        (errno.EIO, "dmesg"),
+    ],
 )
 def test_a_file_system_without_locks_is_refused_with_the_way_out(tmp_path, monkeypatch, number, helps):
     def fail(*_):
@@ -126,7 +131,7 @@ def test_a_file_system_without_locks_is_refused_with_the_way_out(tmp_path, monke
             taking()
         assert os.strerror(number) in raised.value.what
         assert helps in raised.value.hint
-        if number in (errno.ENOLCK, errno.EOPNOTSUPP):
+        if number in LOCKLESS:
             subprocess.run(["bash", "-c", raised.value.next_command], check=True)
             assert (folder.parent.is_symlink(), folder.is_dir()) == (True, True)
             shutil.rmtree(folder.parent.resolve().parent)

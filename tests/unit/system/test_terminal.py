@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from asr_lab.system.terminal import Console, one_line, visible
+from asr_lab.system.terminal import Console
+from asr_lab.system.visible_text import one_line, visible
 
 
 def printed(show) -> str:
