@@ -42,8 +42,6 @@ def ui(names: tuple[str, ...], family: str, port: int | None, no_browser: bool) 
     """
     if names and family:
         raise AsrLabError("--run and --family do not go together")
-    from mlflow.exceptions import MlflowException
-
     from asr_lab.tracking.queries import runs
     from asr_lab.tracking.queries.find import find_each
     from asr_lab.tracking.queries.runs import family_of
@@ -60,7 +58,7 @@ def ui(names: tuple[str, ...], family: str, port: int | None, no_browser: bool) 
     if family and shown is None:
         raise AsrLabError(f"no run of the family {family!r}", next_command="asr-lab list")
     if not chosen:
-        with suppress(AsrLabError, MlflowException):  # who may not write opens the page as well
+        with suppress(AsrLabError):  # who may not write opens the page as well
             views.describe_all(client(), newest)
 
     def show(server: str) -> None:

@@ -84,15 +84,13 @@ def show_outcome(done: Outcome | None, out: Console | None = None) -> None:
     """Print the outcome of a finished run, if any, and how to show it."""
     if done is None:
         return
-    from mlflow.exceptions import MlflowException
-
     from asr_lab.tracking.models import registry
 
     out = out or console()
     out.print()
     summary = done.summary
     show_summary(summary, out)
-    with suppress(AsrLabError, MlflowException):  # the run is over, whatever became of the store
+    with suppress(AsrLabError):  # the run is over, whatever became of the store
         if standing := registry.standing(summary.model):
             out.say("  [yellow]note[/] {}", standing)
     for command in summary.next_commands:
