@@ -21,7 +21,7 @@ from typing import Any
 from lhotse import AudioSource, CutSet, MonoCut, MultiCut, Recording, SupervisionSegment
 from lhotse.cut import Cut
 
-from asr_lab.data.audio import probe
+from asr_lab.data.audio import PCM_WIDTH, pcm_width, probe
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.system.files import atomic_file
 
@@ -63,6 +63,7 @@ def utterance(
         duration=info.frames / info.samplerate,
         channel_ids=list(range(info.channels)),
     )
+    width = {PCM_WIDTH: bits} if (bits := pcm_width(audio, info)) else {}
     channel: Any = recording.channel_ids if info.channels > 1 else 0
     supervision = SupervisionSegment(
         id=id,
@@ -74,7 +75,7 @@ def utterance(
         language=language or None,
         speaker=speaker,
         gender=gender or None,
-        custom={"corpus": corpus, "audio_digest": file_digest(audio), **custom},
+        custom={"corpus": corpus, "audio_digest": file_digest(audio), **width, **custom},
     )
     kind = MultiCut if info.channels > 1 else MonoCut
     return kind(
