@@ -176,7 +176,8 @@ def read_audio(
 ) -> Signal:
     """Read a path or an open file like `read_file`, optionally a segment of it or some channels.
 
-    `where` names it in messages; `pcm` is its format if it has no header. Raises `AsrLabError` also if the segment goes beyond the end.
+    `where` names it in messages; `pcm` is its format if it has no header. Raises `AsrLabError` also if the segment goes
+    beyond the end.
     """
     with _opened(source, where, pcm) as file:
         rate = file.samplerate

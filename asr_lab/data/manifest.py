@@ -27,6 +27,7 @@ from asr_lab.system.files import atomic_file
 
 SUFFIX = ".jsonl.gz"
 _OWN = ("speaker", "gender", "language", "text")  # fields of a supervision itself
+_OVER_S = 0.02  # tolerance for supervisions that end after their cut, by rounding
 DIGEST_LENGTH = 32  # hexadecimal digits; MLflow refuses digests of more than 36 characters
 
 
@@ -133,6 +134,9 @@ def check(cuts: Sequence[Cut], where: str = "", *, speech: bool = True) -> None:
             "Lhotse's cuts.trim_to_supervisions() makes one utterance of each"
         )
     single = [cut for cut in cuts if len(cut.supervisions) == 1 and speech]
+    outside = [f"{cut.id} ({_span(cut)})" for cut in single if _has_valid_times(cut) and not _is_inside(cut)]
+    if outside:
+        problems.append(f"{len(outside)} utterances whose supervision is not inside the cut (s): {listing(outside)}")
     untranscribed = [cut.id for cut in single if not text(cut).strip()]
     if untranscribed:
         problems.append(f"{len(untranscribed)} utterances without a transcript: {listing(untranscribed)}")
@@ -144,9 +148,24 @@ def check(cuts: Sequence[Cut], where: str = "", *, speech: bool = True) -> None:
 
 
 def _has_valid_times(cut: Cut) -> bool:
-    times = (cut.start, cut.duration)
-    numbers = all(isinstance(time, int | float) and math.isfinite(time) for time in times)
-    return numbers and cut.start >= 0 and cut.duration > 0
+    return _are_times(cut.start, cut.duration) and cut.start >= 0 and cut.duration > 0
+
+
+def _is_inside(cut: Cut) -> bool:
+    """Return whether the supervision of a cut is a stretch of it."""
+    start, duration = supervision(cut).start, supervision(cut).duration
+    if not _are_times(start, duration) or duration <= 0:
+        return False
+    return -_OVER_S <= start < cut.duration and start + duration <= cut.duration + _OVER_S
+
+
+def _are_times(*values: Any) -> bool:
+    return all(isinstance(value, int | float) and math.isfinite(value) for value in values)
+
+
+def _span(cut: Cut) -> str:
+    segment = supervision(cut)
+    return f"{segment.start} + {segment.duration} of {cut.duration}"
 
 
 def check_files(cuts: Iterable[Cut], where: str = "") -> None:
