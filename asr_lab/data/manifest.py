@@ -1,7 +1,7 @@
 """Manifests: Lhotse cuts with one supervision each, as `*.jsonl.gz`.
 
 An utterance (built by `utterance`) is a cut with one supervision that has `text`, `speaker`, `gender`, `language` and,
-in `custom`, optional fields: `age` (years), `snr_db` (with `snr_by` if estimated), `l1`, `corpus`, `audio_digest`.
+in `custom`, optional fields: `age` (years), `snr_db` (with `snr_by` if estimated), `l1`, `corpus`, `audio_digest`, `guessed`.
 Paths are relative to the folder of the manifest, so that a corpus folder can be moved.
 """
 
@@ -22,6 +22,7 @@ from lhotse import AudioSource, CutSet, MonoCut, MultiCut, Recording, Supervisio
 from lhotse.cut import Cut
 
 from asr_lab.data.audio import PCM_WIDTH, pcm_width, probe
+from asr_lab.data.guesses import GUESSED
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.system.files import atomic_file
 
@@ -248,6 +249,7 @@ def _identity(cut: Cut) -> dict[str, Any]:
     custom = dict((segment.custom if segment else None) or {})
     if "audio_digest" not in custom:
         custom["audio_digest"] = file_digest(Path(cut.recording.sources[0].source))
+    custom.pop(GUESSED, None)  # how a field is known, not what it is
     if custom.pop("snr_by", None):  # estimated, hence determined by the audio
         custom.pop("snr_db", None)
     return {

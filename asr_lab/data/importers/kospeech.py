@@ -13,7 +13,7 @@ from pathlib import Path
 import soundfile
 from lhotse.cut import Cut
 
-from asr_lab.data import manifest
+from asr_lab.data import guesses, manifest
 from asr_lab.data.audio import read_file, without_silence
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
@@ -76,6 +76,7 @@ def import_kospeech(
         for done, line in enumerate(lines, 1):
             cuts.append(_without_silence(line, root, out))
             progress(done, len(lines))
+    report.notes.append(f"{len(lines)} utterances name no speaker: their folder is used")
     if vocabulary:
         report.notes.append(_compare_ids(lines, vocabulary))
     return ImportResult(splits={"all": cuts}, report=report)
@@ -131,7 +132,7 @@ def _without_silence(line: _Line, root: Path, out: Path) -> Cut:
 
 
 def _utterance(line: _Line, audio: Path) -> Cut:
-    return manifest.utterance(
+    cut = manifest.utterance(
         id=line.utterance_id,
         audio=audio,
         text=line.text,
@@ -139,6 +140,9 @@ def _utterance(line: _Line, audio: Path) -> Cut:
         language="ko",
         corpus="kospeech",
     )
+    guesses.mark(manifest.supervision(cut), "speaker")
+    guesses.mark_korean(manifest.supervision(cut))
+    return cut
 
 
 def _compare_ids(lines: list[_Line], vocabulary: Mapping[str, int]) -> str:

@@ -13,7 +13,7 @@ from lhotse import CutSet
 from lhotse.audio.backend import audio_backend
 from lhotse.cut import Cut
 
-from asr_lab.data import manifest
+from asr_lab.data import guesses, manifest
 from asr_lab.data.curriculum import check_disjoint
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
@@ -77,7 +77,7 @@ def import_lhotse(
 
 def _notes(splits: Mapping[str, Sequence[Cut]]) -> list[str]:
     """Return notes on utterances without a speaker, and on speakers in two parts."""
-    unnamed = sum(manifest.field(cut, "speaker_is_folder") is True for cuts in splits.values() for cut in cuts)
+    unnamed = sum(bool(manifest.field(cut, guesses.GUESSED)) for cuts in splits.values() for cut in cuts)
     notes = [f"{unnamed} utterances name no speaker: their folder is used"] if unnamed else []
     try:
         check_disjoint(splits)
@@ -151,7 +151,7 @@ def _utterance(cut: Cut, corpus: str) -> Cut:
     segment.gender = _GENDERS.get((segment.gender or "").lower(), segment.gender)
     if not segment.speaker:
         segment.speaker = Path(str(cut.recording.sources[0].source)).parent.name
-        segment.custom["speaker_is_folder"] = True
+        guesses.mark(segment, "speaker")
     return cut
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from lhotse.cut import Cut
 
-from asr_lab.data import manifest
+from asr_lab.data import guesses, manifest
 from asr_lab.data.importers.aihub import dialogues
 from asr_lab.data.importers.aihub.details import age_of, gender_of, snr_of
 from asr_lab.data.importers.aihub.folders import Location, parse_split, split_of_location
@@ -103,6 +103,7 @@ class Reader:
         if not text:
             raise lacking("text", label, path, self._keys)
         cut = _utterance(id, audio, text, speaker, **self._details(details))
+        guesses.mark_korean(manifest.supervision(cut))
         if not speaker:
             number = "" if "speaker" in self._keys.named else value_of(label, "speaker_number")
             self._unnamed.append(UnnamedSpeaker(cut, location, number, lacking("speaker", label, path, self._keys)))
@@ -113,6 +114,7 @@ class Reader:
     ) -> Iterator[Cut]:
         """Yield an utterance per segment; faults of single segments are reported."""
         recording_cut, speakers, label = _utterance(id, audio, "", ""), dialogues.speakers(content), flat(content)
+        named = {value_of(flat(segment), "speaker", self._keys) for segment in segments}
         for number, segment in enumerate(segments):
             fields = flat(segment)
             try:
@@ -121,16 +123,22 @@ class Reader:
                     self._silent += 1
                     continue
                 name = value_of(fields, "speaker", self._keys)
-                single_speaker = len(speakers) < 2  # the fields of the whole recording are those of its speaker
+                single_speaker = (
+                    len({*speakers, *named}) < 2
+                )  # the fields of the whole recording are those of its speaker
                 sources = [fields, flat(speakers.get(name, {})), *([label] if single_speaker else [])]
                 details = {field: self._first(sources, field, row if single_speaker else {}) for field in _DETAILS}
                 speaker = dialogues.speaker_id(name, id) if name else self._first([label], "speaker", row)
                 if not speaker:
                     raise lacking("speaker", fields, path, self._keys)
-                yield dialogues.segment_cut(
+                cut = dialogues.segment_cut(
                     recording_cut, segment, number, text=text, speaker=speaker, **self._details(details)
                 )
-                self._local += bool(name) and speaker != name
+                is_local = bool(name) and speaker != name
+                self._local += is_local
+                guesses.mark(manifest.supervision(cut), *["speaker"] * is_local)
+                guesses.mark_korean(manifest.supervision(cut))
+                yield cut
             except AsrLabError as error:
                 self._report.add_error(f"{id}-{number:04}", error)
 
