@@ -1,8 +1,8 @@
 """Manifests: Lhotse cuts with one supervision each, as `*.jsonl.gz`.
 
 An utterance (built by `utterance`) is a cut with one supervision that has `text`, `speaker`, `gender`, `language` and,
-in `custom`, optional fields: `age` (years), `snr_db` (with `snr_by` if estimated), `l1`, `corpus`, `audio_digest`, `guessed`.
-Paths are relative to the folder of the manifest, so that a corpus folder can be moved.
+in `custom`, optional fields: `age` (years), `snr_db` (with `snr_by` if estimated), `l1`, `corpus`, `audio_digest`,
+`guessed`. Paths are relative to the folder of the manifest, so that a corpus folder can be moved.
 """
 
 from __future__ import annotations

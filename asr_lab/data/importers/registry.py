@@ -55,7 +55,7 @@ IMPORTERS: dict[str, Importer] = {
         function=f"{_HERE}.kospeech:import_kospeech",
         options=(
             _AUDIO,
-            Option(name="vocab", kind="path", help="vocabulary file, to check the ids of the transcripts."),
+            Option(name="vocab", kind="path", help="vocabulary (.csv, .vocab), to check the ids of the transcripts."),
             Option(name="drop_silence", kind="flag", help="write FLAC without silence, as KoSpeech reads PCM."),
             *_PCM,
         ),

@@ -123,9 +123,7 @@ class Reader:
                     self._silent += 1
                     continue
                 name = value_of(fields, "speaker", self._keys)
-                single_speaker = (
-                    len({*speakers, *named}) < 2
-                )  # the fields of the whole recording are those of its speaker
+                single_speaker = len({*speakers, *named}) < 2  # whose fields are those of the whole recording
                 sources = [fields, flat(speakers.get(name, {})), *([label] if single_speaker else [])]
                 details = {field: self._first(sources, field, row if single_speaker else {}) for field in _DETAILS}
                 speaker = dialogues.speaker_id(name, id) if name else self._first([label], "speaker", row)
