@@ -127,8 +127,12 @@ def _check_target(line: _Line, root: Path, out: Path) -> None:
     """Raise `AsrLabError` if the output would be outside `out`, or replace its source."""
     if line.file.is_absolute() or ".." in line.file.parts:
         raise AsrLabError("a path that leaves the folder cannot be written without silence", where=line.path)
-    if _target(line, out).resolve() == (root / line.file).resolve():
-        raise AsrLabError("the file without silence would replace its original: choose another --out", where=line.path)
+    if root.resolve().is_relative_to((out / "audio").resolve()):
+        raise AsrLabError(
+            "the file without silence would lie among the originals, or replace one",
+            where=line.path,
+            allowed="another folder OUT",
+        )
 
 
 def _without_silence(line: _Line, root: Path, out: Path) -> Cut:
