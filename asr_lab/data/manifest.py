@@ -157,7 +157,7 @@ def _is_inside(cut: Cut) -> bool:
     start, duration = supervision(cut).start, supervision(cut).duration
     if not _are_times(start, duration) or duration <= 0:
         return False
-    return -_OVER_S <= start < cut.duration and start + duration <= cut.duration + _OVER_S
+    return bool(-_OVER_S <= start < cut.duration and start + duration <= cut.duration + _OVER_S)
 
 
 def _are_times(*values: Any) -> bool:

@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 
 _HERE = "asr_lab.data.importers"
 _AUDIO = Option(name="audio", kind="path", help="folder the audio paths start from.  [that of SOURCE]")
-_PCM = (
+PCM = (
     Option(name="pcm_rate", kind="integer", help="samples a second of audio without a header.  [16000]"),
     Option(name="pcm_width", kind="integer", help="bits of a sample of audio without a header: 8, 16, 24, 32.  [16]"),
     Option(name="pcm_channels", kind="integer", help="channels of audio without a header.  [1]"),
 )
+"""The format of headerless audio, an option of `import_corpus` rather than of the import functions."""
 
 IMPORTERS: dict[str, Importer] = {
     "fsdd": Importer(
@@ -57,7 +58,7 @@ IMPORTERS: dict[str, Importer] = {
             _AUDIO,
             Option(name="vocab", kind="path", help="vocabulary (.csv, .vocab), to check the ids of the transcripts."),
             Option(name="drop_silence", kind="flag", help="write FLAC without silence, as KoSpeech reads PCM."),
-            *_PCM,
+            *PCM,
         ),
         file_names=("transcripts*.txt",),
     ),
@@ -73,7 +74,7 @@ IMPORTERS: dict[str, Importer] = {
             ),
             Option(name="as_one", kind="flag", help="merge all splits into all.jsonl.gz, for asr-lab data split."),
             Option(name=SKIP_FAULTY, kind="flag", help="leave out faulty utterances, and list them in OUT/faults.tsv."),
-            *_PCM,
+            *PCM,
         ),
         has_splits=True,
         markers=("[0-9].Training*", "[0-9].Validation*", "subset_metadata*.csv"),
@@ -96,13 +97,13 @@ IMPORTERS: dict[str, Importer] = {
     "csv": Importer(
         description="CSV with the columns audio, text, speaker, ...",
         function=f"{_HERE}.table:import_csv",
-        options=_PCM,
+        options=PCM,
         file_names=("*.csv",),
     ),
     "jsonl": Importer(
         description="JSON lines with the keys audio, text, speaker, ...",
         function=f"{_HERE}.table:import_jsonl",
-        options=_PCM,
+        options=PCM,
         file_names=("*.jsonl",),
     ),
 }
