@@ -146,13 +146,18 @@ def _opened(source: Path | BinaryIO, where: str, pcm: Pcm | None = None) -> Iter
                 opened = stack.enter_context(source.open("rb")).fileno()  # not the name: soundfile believes .raw
             yield stack.enter_context(soundfile.SoundFile(opened, **settings, closefd=False))
     except soundfile.LibsndfileError as error:
-        kind = kind_of(_head(source, HEAD_BYTES)) if isinstance(source, Path) else "unknown"
         raise AsrLabError(
             f"not an audio file, or cut off: {getattr(error, 'error_string', str(error)).strip()}",
             where=where,
             allowed="complete WAV, FLAC, OGG or MP3 files",
-            hint=f"its first bytes are those of {kind}" if kind else _NO_HEADER,
+            hint=_what_it_is(source) if isinstance(source, Path) else "",
         ) from error
+
+
+def _what_it_is(path: Path) -> str:
+    """Return a hint on a file that libsndfile does not read."""
+    kind = kind_of(_head(path, HEAD_BYTES))
+    return f"its first bytes are those of {kind}" if kind else _NO_HEADER
 
 
 def read_file(path: Path) -> Signal:

@@ -8,7 +8,7 @@ import soundfile
 from conftest import ok, refused
 
 from asr_lab.data import manifest
-from asr_lab.data.audio import Pcm, headerless, probe, read_cut, read_file
+from asr_lab.data.audio import Pcm, headerless, probe, read_audio, read_cut, read_file
 from asr_lab.data.containers import kind_of
 from asr_lab.errors import AsrLabError
 
@@ -86,6 +86,12 @@ def test_headerless_audio_of_any_format_is_read_again_from_the_manifest(tmp_path
     samples = read_cut(again)
     assert len(samples) == 32000
     assert abs(np.abs(samples).max() - 0.15) < 0.02
+
+
+def test_bytes_without_a_name_have_no_way_round():
+    with pytest.raises(AsrLabError, match="not an audio file") as caught:
+        read_audio(io.BytesIO(raw(WAVE)), "upload")
+    assert (caught.value.where, caught.value.hint) == ("upload", "")
 
 
 def test_half_a_sample_is_told(tmp_path):
