@@ -25,9 +25,11 @@ class CorpusView:
 
     def __init__(self, source: Path, out: Path, folder: Path) -> None:
         self.folder, self._out = folder, out
-        self.root = folder / (source.resolve().name or "corpus")
+        self.root = folder / (source.resolve().name or "corpus") if source.is_dir() else source
+        """What a recipe gets as the corpus; a file is given as it is."""
         self._copies: dict[Path, tuple[Path, os.stat_result]] = {}
-        self._fill(source.resolve(), self.root, ())
+        if source.is_dir():
+            self._fill(source.resolve(), self.root, ())
 
     def _fill(self, original: Path, view: Path, above: tuple[Path, ...]) -> None:
         view.mkdir()
@@ -68,7 +70,7 @@ class CorpusView:
 
 @contextmanager
 def corpus_view(source: Path, out: Path) -> Iterator[CorpusView]:
-    """Yield a view of the folder `source`; it is gone afterwards, and so is an empty `out`."""
+    """Yield a view of the corpus `source`; it is gone afterwards, and so is an empty `out`."""
     made = [folder for folder in (out, *out.parents) if not folder.exists()]
     out.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=".corpus-", dir=out)).resolve()

@@ -55,8 +55,8 @@ def import_kospeech(
     """Import a transcripts file; paths are relative to `audio`, by default its folder.
 
     Subwords and separated graphemes are joined. With a vocabulary file (characters, subwords or graphemes), the ids of
-    each line are compared with its text. `drop_silence` writes FLAC files without
-    silence to `out/audio`, as KoSpeech reads PCM. Raises one `AsrLabError` that names every faulty line.
+    each line are compared with its text. `drop_silence` writes FLAC files without silence to `out/audio`, as KoSpeech
+    reads PCM. Raises one `AsrLabError` that names every faulty line.
     """
     root, report = audio or source.parent, ImportReport()
     units = read_units(vocab) if vocab else None

@@ -48,8 +48,6 @@ def import_lhotse(
     """
     recipe = _recipe(name)
     chosen = _DEFAULTS.get(name, {}) | _options(name, recipe, option or {})
-    if not source.is_dir():
-        raise AsrLabError("not a folder", where=str(source), allowed="the folder of the corpus, as Lhotse expects it")
     report = ImportReport()
     with corpus_view(source, out) as view:
         read = {part: list(_cuts(manifests)) for part, manifests in _parts(_prepared(recipe, view, source, chosen))}

@@ -87,6 +87,13 @@ def test_out_may_lie_in_the_corpus_and_texts_are_copies(tmp_path):
     assert not out.exists()
 
 
+def test_a_corpus_that_is_a_file_is_given_as_it_is(tmp_path):
+    (tmp_path / "corpus.tar").write_bytes(b"x")
+    with corpus_view(tmp_path / "corpus.tar", tmp_path / "out") as view:
+        assert view.root == tmp_path / "corpus.tar"
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_reading_that_was_chosen_is_obeyed(tmp_path):
     options = (*PARTS, "--option", "normalize_text=default")
     ok("data", "import", "lhotse", "ksponspeech", kspon(tmp_path / "in"), tmp_path / "out", *options)
