@@ -56,8 +56,8 @@ MARKS = (
     Mark("@이름1", "a hidden name or number", "removed", re.compile(rf"(?<![\w@#])@(?i:{_HIDDEN})\d*(?![A-Za-z\d])")),
     Mark("((xx))", "words not understood", "removed", re.compile(r"\(\(\s*[xX]*\s*\)\)")),
     Mark("((뭐라고))", "words hardly understood", "kept", re.compile(r"\(\(([^()]+)\)\)")),
-    Mark("-그-", "a word broken off", "kept", re.compile(r"(?<!\S)-([가-힣]+)-?" + _END)),
-    Mark("*그", "a word hardly understood, or a term", "kept", re.compile(r"(?<!\S)\*+(?=[가-힣])()")),
+    Mark("-그-", "a word broken off", "kept", re.compile(rf"(?<!\S)-([가-힣][가-힣 ]*(?=-)|[^\W\d_]+)-?{_END}")),
+    Mark("*그", "a word hardly understood, or a term", "kept", re.compile(r"(?<!\S)\*+(?=\w)()")),
     Mark("그+ 그* 아/", "stutter, unclear word, filler (ETRI)", "kept", re.compile(rf"(?<=[가-힣])[/+*]+{_END}()")),
     Mark("어~", "a lengthened sound", "kept", re.compile(r"(?<=[가-힣])~+(?=[\s.,?!]|$)()")),
 )
