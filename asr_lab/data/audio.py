@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,19 +15,59 @@ import soundfile
 import soxr
 from lhotse.cut import Cut
 
+from asr_lab.data.containers import HEAD_BYTES, kind_of
 from asr_lab.errors import AsrLabError
 from asr_lab.units import FRAME_LENGTH, SAMPLE_RATE
 
 Signal = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Pcm:
+    """Format of audio without a header: little-endian integers, by default as in KsponSpeech."""
+
+    rate: int = SAMPLE_RATE
+    width: int = 16
+    """Bits of a sample: 8 (unsigned, as in WAV), 16, 24 or 32."""
+    channels: int = 1
+
+    def __post_init__(self) -> None:
+        if self.rate < 1 or self.width not in (8, 16, 24, 32) or self.channels < 1:
+            raise AsrLabError(
+                f"no format of headerless audio: {self.rate} Hz, {self.width} bits, {self.channels} channels",
+                allowed="a rate and channels above 0, and 8, 16, 24 or 32 bits",
+            )
+
+    @property
+    def frame_bytes(self) -> int:
+        return self.width // 8 * self.channels
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Arguments of `soundfile.SoundFile`."""
+        subtype = "PCM_U8" if self.width == 8 else f"PCM_{self.width}"
+        endian = {} if self.width == 8 else {"endian": "LITTLE"}
+        return {"samplerate": self.rate, "channels": self.channels, "format": "RAW", "subtype": subtype, **endian}
+
+
 HEADERLESS_SUFFIXES = (".pcm",)
-HEADERLESS: dict[str, Any] = {
-    "samplerate": SAMPLE_RATE,
-    "channels": 1,
-    "format": "RAW",
-    "subtype": "PCM_16",
-    "endian": "LITTLE",
-}
-"""Format assumed for files without a header: 16-bit samples, as in KsponSpeech."""
+PCM_WIDTH = "pcm_width"
+"""Custom field: bits of a sample of headerless audio that is not `.pcm` of 16 bits."""
+_NO_HEADER = (
+    "it has no header: headerless PCM is read if it is named .pcm, or with --pcm-rate, --pcm-width and --pcm-channels "
+    "of asr-lab data import"
+)
+_declared: ContextVar[Pcm | None] = ContextVar("declared", default=None)
+
+
+@contextmanager
+def headerless(pcm: Pcm | None) -> Iterator[None]:
+    """Read all files without a header, of any name, as `pcm`; None: only `.pcm`, in the default format."""
+    token = _declared.set(pcm)
+    try:
+        yield
+    finally:
+        _declared.reset(token)
 
 
 def probe(path: Path) -> Any:
@@ -39,11 +81,17 @@ def probe(path: Path) -> Any:
     with _opened(path, str(path)) as file:
         file.seek(max(0, file.frames - 1))
         readable = file.frames == 0 or len(file.read(1)) == 1
-        if not readable or _riff_is_cut(path) or _ends_in_half_a_sample(path):
+        if not readable or _riff_is_cut(path):
             raise AsrLabError("the audio file is cut off: it holds less than its header says", where=str(path))
         if file.frames == 0:
             raise AsrLabError("the audio file holds no samples", where=str(path))
         return file
+
+
+def pcm_width(path: Path, info: Any) -> int:
+    """Return the bits of a sample of headerless audio, by what `probe` returned; 0 for others, and the default."""
+    bits = int(info.subtype.lstrip("PCM_SU")) if info.format == "RAW" else 0
+    return 0 if bits == Pcm.width and path.suffix.lower() in HEADERLESS_SUFFIXES else bits
 
 
 def _check_there(path: Path) -> None:
@@ -53,33 +101,63 @@ def _check_there(path: Path) -> None:
 
 def _riff_is_cut(path: Path) -> bool:
     """Return whether a WAV file is shorter than its header says; libsndfile reads such files without an error."""
-    with path.open("rb") as file:
-        head = file.read(12)
+    head = _head(path, 12)
     if head[:4] != b"RIFF" or head[8:] != b"WAVE" or head[4:8] == b"\xff\xff\xff\xff":
         return False
     return 8 + int.from_bytes(head[4:8], "little") > path.stat().st_size + 1  # + 1: an odd chunk may lack its pad
 
 
-def _ends_in_half_a_sample(path: Path) -> bool:
-    return path.suffix.lower() in HEADERLESS_SUFFIXES and path.stat().st_size % 2 == 1
+def _head(path: Path, size: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(size)
+
+
+def _pcm_of(path: Path, given: Pcm | None) -> Pcm | None:
+    """Return the format of a file without a header, None for others; its bytes say whether it has one, not its name.
+
+    Raises `AsrLabError` if it is not whole samples.
+    """
+    default = Pcm() if path.suffix.lower() in HEADERLESS_SUFFIXES else None
+    pcm = given or _declared.get() or default
+    if pcm is None or kind_of(_head(path, HEAD_BYTES)):
+        return None
+    if rest := path.stat().st_size % pcm.frame_bytes:
+        raise AsrLabError(
+            f"headerless audio that ends within a sample: {path.stat().st_size} bytes are {rest} more than whole "
+            f"samples of {pcm.width} bits in {pcm.channels} channel{'s' * (pcm.channels > 1)}",
+            where=str(path),
+            allowed="complete files",
+            hint="it is cut off, or of another format, which asr-lab data import takes: --pcm-width, --pcm-channels",
+        )
+    return pcm
 
 
 @contextmanager
-def _opened(source: Path | BinaryIO, where: str) -> Iterator[Any]:
+def _opened(source: Path | BinaryIO, where: str, pcm: Pcm | None = None) -> Iterator[Any]:
     """Open a sound file; raise errors of libsndfile as `AsrLabError`."""
-    if isinstance(source, Path):
-        _check_there(source)
-    headerless = HEADERLESS if isinstance(source, Path) and source.suffix.lower() in HEADERLESS_SUFFIXES else {}
     try:
-        with soundfile.SoundFile(str(source) if isinstance(source, Path) else source, **headerless) as file:
-            yield file
-    except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: headerless audio, such as .raw
-        reason = getattr(error, "error_string", str(error)).strip()
+        with ExitStack() as stack:
+            settings: dict[str, Any] = {}
+            opened: Any = source
+            if isinstance(source, Path):
+                _check_there(source)
+                found = _pcm_of(source, pcm)
+                settings = found.settings if found else {}
+                opened = stack.enter_context(source.open("rb")).fileno()  # not the name: soundfile believes .raw
+            yield stack.enter_context(soundfile.SoundFile(opened, **settings, closefd=False))
+    except soundfile.LibsndfileError as error:
         raise AsrLabError(
-            f"not an audio file, or cut off: {reason}",
+            f"not an audio file, or cut off: {getattr(error, 'error_string', str(error)).strip()}",
             where=where,
             allowed="complete WAV, FLAC, OGG or MP3 files",
+            hint=_what_it_is(source) if isinstance(source, Path) else "",
         ) from error
+
+
+def _what_it_is(path: Path) -> str:
+    """Return a hint on a file that libsndfile does not read."""
+    kind = kind_of(_head(path, HEAD_BYTES))
+    return f"its first bytes are those of {kind}" if kind else _NO_HEADER
 
 
 def read_file(path: Path) -> Signal:
@@ -96,15 +174,17 @@ def read_audio(
     source: Path | BinaryIO,
     where: str,
     *,
+    pcm: Pcm | None = None,
     start_s: float = 0.0,
     duration_s: float | None = None,
     channels: Sequence[int] | None = None,
 ) -> Signal:
     """Read a path or an open file like `read_file`, optionally a segment of it or some channels.
 
-    `where` names it in messages. Raises `AsrLabError` also if the segment goes beyond the end.
+    `where` names it in messages; `pcm` is its format if it has no header. Raises `AsrLabError` also if the segment goes
+    beyond the end.
     """
-    with _opened(source, where) as file:
+    with _opened(source, where, pcm) as file:
         rate = file.samplerate
         file.seek(min(round(start_s * rate), file.frames))
         wanted = file.frames - file.tell() if duration_s is None else round(duration_s * rate)
@@ -149,10 +229,20 @@ def read_cut(cut: Cut) -> Signal:
     return read_audio(
         Path(source.source),
         source.source,
+        pcm=_pcm_of_cut(cut),
         start_s=cut.start,
         duration_s=cut.duration,
         channels=[source.channels.index(channel) for channel in wanted],
     )
+
+
+def _pcm_of_cut(cut: Cut) -> Pcm | None:
+    """Return the format of a recording if it has no header."""
+    recording = cut.recording
+    width = (cut.supervisions[0].custom or {}).get(PCM_WIDTH) if cut.supervisions else None
+    if width is None and Path(recording.sources[0].source).suffix.lower() not in HEADERLESS_SUFFIXES:
+        return None
+    return Pcm(recording.sampling_rate, width or Pcm.width, len(recording.channel_ids))
 
 
 def without_silence(samples: Signal, top_db: float = 30.0) -> Signal:

@@ -13,6 +13,9 @@ thousands: 한두 명, 이삼 년, 이삼십 분. Other ranges are 삼에서 오
 The result is one of several correct readings: 서른 명 is also read 삼십 명, and 1번 becomes 한 번 (once), not 일 번
 (number one). `1만` and `1천` are 만 and 천, `1억` is 일억. `3대 1` without a counter after the 1 is a score (삼 대 일).
 `-5도` is 영하 오 도; elsewhere a minus is 마이너스.
+
+`10:30` is a time (열 시 삼십 분), `5:3` a ratio or score (오 대 삼), `2026-11-30` a date. `1/2` is 이분의 일; `11/30`
+is read as a date, since such fractions are rare, and `24/7`, which is neither, number by number. `6·25` is 육이오.
 """
 
 from __future__ import annotations
@@ -47,6 +50,7 @@ _COUNTERS = "|".join(sorted((*_NATIVE, *_SINO), key=len, reverse=True))
 _MONEY = {"₩": "원", "￦": "원", "$": "달러", "€": "유로", "£": "파운드", "¥": "엔", "￥": "엔"}
 _SIGNS = {
     **_MONEY,
+    "%p": "퍼센트포인트", "‰": "퍼밀", "㎢": "제곱킬로미터", "㎥": "세제곱미터", "㎐": "헤르츠",
     "%": "퍼센트", "℃": "도", "°c": "도", "°": "도", "㎡": "제곱미터", "m²": "제곱미터", "m2": "제곱미터",
     "㎏": "킬로그램", "kg": "킬로그램", "g": "그램", "㎎": "밀리그램", "mg": "밀리그램",
     "㎞": "킬로미터", "km": "킬로미터", "m": "미터", "㎝": "센티미터", "cm": "센티미터",
@@ -56,7 +60,7 @@ _SIGNS = {
 
 _CURRENCY = f"[{''.join(_MONEY)}]"
 _LETTERS = r"(?:(?i:[kcm]m|[km]g|ml)|m[²2]|[mglL])(?![A-Za-z²³]|(?<=2)\d|/[hs])"  # 3m and 5KG, but 3M and 5G are names
-_SIGN = rf"(?:{_CURRENCY}(?!\d)|[%℃㎡㎏㎎㎞㎝㎜㎖ℓ]|°[cC]?|{_LETTERS})"
+_SIGN = rf"(?:{_CURRENCY}(?!\d)|%p(?![A-Za-z])|[%‰℃㎡㎢㎥㎐㎏㎎㎞㎝㎜㎖ℓ]|°[cC]?|{_LETTERS})"
 _PARTICLE = r"(?:[은는이가을를의에로와과만]|으로|부터|까지|보다|처럼|하고)"  # stand behind a number without a space
 _POWER = r"(?:[십백천억]|만(?!큼)|조(?!각))"
 _WHOLE = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)"
@@ -77,7 +81,19 @@ _NUMBER = re.compile(
     rf"|(?!{_SCORE})(?=(?P<counter>{_COUNTERS}))|(?={_PARTICLE})|(?=(?P<word>[가-힣]))|)"
 )
 
-_WIDE_DIGITS = str.maketrans("０１２３４５６７８９", "0123456789")
+_WIDE = str.maketrans("０１２３４５６７８９％＄：／", "0123456789%$:/")
+_MONTH, _DAY = r"0?([1-9]|1[0-2])", r"0?([1-9]|[12]\d|3[01])"
+_DATE = re.compile(rf"(?<![\d./-])((?:1\d|2[01])\d\d)([-./])[ ]?{_MONTH}\2[ ]?{_DAY}일?(?![\d/-]|\.\d)")
+_SHORT_DATE = re.compile(rf"(?<![\d.])(\d\d)\.{_MONTH}\.{_DAY}(?![\d.])")
+_TIME = r"(?<![\d:.,])0?(\d|1\d|2[0-4]):([0-5]\d)(?::([0-5]\d))?(?![\d:]|\.\d)"
+_TIMES = re.compile(rf"{_TIME}(?:시|분|초)?")
+_TIME_RANGE = re.compile(rf"({_TIME})[ ]?-[ ]?(?={_TIME})")
+_RATIO = re.compile(r"(?<![\d:.,])(\d{1,3})([ ]?):\2(\d{1,3})(?![\d:]|[.,]\d)")
+_SLASH = re.compile(r"(?<![\d./])([1-9]\d{0,3})[/⁄]([1-9]\d{0,3})(?![\d/]|[.,]\d)")
+_FRACTION_SIGNS = {"½": (1, 2), "⅓": (1, 3), "⅔": (2, 3), "¼": (1, 4), "¾": (3, 4), "⅕": (1, 5), "⅛": (1, 8)}
+_FRACTION_SIGN = re.compile(f"(\\d?)([{''.join(_FRACTION_SIGNS)}])")
+_NAMED_DAY = re.compile(r"(?<![\d·.])(\d{1,2})·(\d{1,2})(?![\d·.])")
+_DOTTED_TELEPHONE = re.compile(r"(?<![\d.])(0\d{1,2})\.(\d{3,4})\.(\d{4})(?!\d|\.\d)")
 _YEARS = r"(?:19|20)\d\d-(?:19|20)\d\d"
 _TELEPHONE = re.compile(
     rf"(?<![\d,.])0\d*(?:-\d+)+|(?<![\d,.-])(?:1[568]\d\d-\d{{4}}|\d+(?:-\d+)+-\d{{4}}"
@@ -95,11 +111,56 @@ _HALF = re.compile(rf"(\d[ ]?(?:{_COUNTERS}))반(?=[은이을에쯤만]|까지|�
 
 def read_out(text: str) -> str:
     """Return the text with its numbers as words."""
-    text = _TELEPHONE.sub(_one_after_another, text.translate(_WIDE_DIGITS))
+    text = _dates_and_times(text.translate(_WIDE))
+    text = _SLASH.sub(_fraction_or_date, _FRACTION_SIGN.sub(_fraction_sign, text))
+    text = _NAMED_DAY.sub(_named_day, text)
+    text = _TELEPHONE.sub(_one_after_another, _DOTTED_TELEPHONE.sub(r"\1-\2-\3", text))
     text = _HYPHEN.sub(_as_range, text)
     text = _TO_WITH_UNIT.sub(r"\1\3에서 ", text)
     text = _HALF.sub(r"\1 반", text)
     return _NUMBER.sub(_words, text)
+
+
+def _dates_and_times(text: str) -> str:
+    """Write dates, times and ratios in figures with counters: 2026년 11월 30일, 10시 30분, 5 대 3 in words."""
+    text = _SHORT_DATE.sub(r"\1년 \2월 \3일", _DATE.sub(r"\1년 \3월 \4일", text))
+    text = _TIMES.sub(_clock, _TIME_RANGE.sub(r"\1~", text))
+    return _RATIO.sub(lambda match: f"{sino(int(match[1]))} 대 {sino(int(match[3]))}", text)
+
+
+def _clock(match: re.Match[str]) -> str:
+    hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    parts = [f"{hours}시", f"{minutes}분" if minutes or seconds else "", f"{seconds}초" if seconds else ""]
+    return " ".join(filter(None, parts))
+
+
+def _fraction_or_date(match: re.Match[str]) -> str:
+    above, below = int(match[1]), int(match[2])
+    if match.string.startswith("분기", match.end()):  # 1/4분기, a quarter of the year
+        return f"{_apart(match)}{sino(above)}{sino(below)}"
+    if above <= 12 and 11 <= below <= 31:
+        return f"{above}월 {below}일"
+    return _fraction(match, above, below) if above < below else match[0]
+
+
+def _fraction_sign(match: re.Match[str]) -> str:
+    whole = f"{sino(int(match[1]))}과 " if match[1] else ""
+    return _fraction(match, *_FRACTION_SIGNS[match[2]], whole=whole)
+
+
+def _fraction(match: re.Match[str], above: int, below: int, whole: str = "") -> str:
+    """Return 사분의 삼, as a word of its own before a word that is no particle."""
+    rest = match.string[match.end() :]
+    apart = " " if re.match("[가-힣]", rest) and not re.match(_PARTICLE, rest) else ""
+    return f"{_apart(match)}{whole}{sino(below)}분의 {sino(above)}{apart}"
+
+
+def _named_day(match: re.Match[str]) -> str:
+    """Return 육이오 for 6·25, 십이십이 for 12·12, and neighbours: 이삼 for 2·3."""
+    month, day = int(match[1]), match[2]
+    apart = " " if re.match("[가-힣]", match.string[match.end() :]) else ""
+    words = sino(int(day)) if month > 9 else "".join(_DIGITS[int(digit)] for digit in day)
+    return f"{_apart(match)}{sino(month)}{words}{apart}"
 
 
 def _one_after_another(match: re.Match[str]) -> str:

@@ -1,8 +1,8 @@
 """Manifests: Lhotse cuts with one supervision each, as `*.jsonl.gz`.
 
 An utterance (built by `utterance`) is a cut with one supervision that has `text`, `speaker`, `gender`, `language` and,
-in `custom`, optional fields: `age` (years), `snr_db` (with `snr_by` if estimated), `l1`, `corpus`, `audio_digest`.
-Paths are relative to the folder of the manifest, so that a corpus folder can be moved.
+in `custom`, optional fields: `age` (years), `snr_db` (with `snr_by` if estimated), `l1`, `corpus`, `audio_digest`,
+`guessed`. Paths are relative to the folder of the manifest, so that a corpus folder can be moved.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ from typing import Any
 from lhotse import AudioSource, CutSet, MonoCut, MultiCut, Recording, SupervisionSegment
 from lhotse.cut import Cut
 
-from asr_lab.data.audio import probe
+from asr_lab.data.audio import PCM_WIDTH, pcm_width, probe
+from asr_lab.data.guesses import GUESSED
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.system.files import atomic_file
 
 SUFFIX = ".jsonl.gz"
 _OWN = ("speaker", "gender", "language", "text")  # fields of a supervision itself
+_OVER_S = 0.02  # tolerance for supervisions that end after their cut, by rounding
 DIGEST_LENGTH = 32  # hexadecimal digits; MLflow refuses digests of more than 36 characters
 
 
@@ -63,6 +65,7 @@ def utterance(
         duration=info.frames / info.samplerate,
         channel_ids=list(range(info.channels)),
     )
+    width = {PCM_WIDTH: bits} if (bits := pcm_width(audio, info)) else {}
     channel: Any = recording.channel_ids if info.channels > 1 else 0
     supervision = SupervisionSegment(
         id=id,
@@ -74,7 +77,7 @@ def utterance(
         language=language or None,
         speaker=speaker,
         gender=gender or None,
-        custom={"corpus": corpus, "audio_digest": file_digest(audio), **custom},
+        custom={"corpus": corpus, "audio_digest": file_digest(audio), **width, **custom},
     )
     kind = MultiCut if info.channels > 1 else MonoCut
     return kind(
@@ -132,6 +135,9 @@ def check(cuts: Sequence[Cut], where: str = "", *, speech: bool = True) -> None:
             "Lhotse's cuts.trim_to_supervisions() makes one utterance of each"
         )
     single = [cut for cut in cuts if len(cut.supervisions) == 1 and speech]
+    outside = [f"{cut.id} ({_span(cut)})" for cut in single if _has_valid_times(cut) and not _is_inside(cut)]
+    if outside:
+        problems.append(f"{len(outside)} utterances whose supervision is not inside the cut (s): {listing(outside)}")
     untranscribed = [cut.id for cut in single if not text(cut).strip()]
     if untranscribed:
         problems.append(f"{len(untranscribed)} utterances without a transcript: {listing(untranscribed)}")
@@ -143,9 +149,24 @@ def check(cuts: Sequence[Cut], where: str = "", *, speech: bool = True) -> None:
 
 
 def _has_valid_times(cut: Cut) -> bool:
-    times = (cut.start, cut.duration)
-    numbers = all(isinstance(time, int | float) and math.isfinite(time) for time in times)
-    return numbers and cut.start >= 0 and cut.duration > 0
+    return _are_times(cut.start, cut.duration) and cut.start >= 0 and cut.duration > 0
+
+
+def _is_inside(cut: Cut) -> bool:
+    """Return whether the supervision of a cut is a stretch of it."""
+    start, duration = supervision(cut).start, supervision(cut).duration
+    if not _are_times(start, duration) or duration <= 0:
+        return False
+    return bool(-_OVER_S <= start < cut.duration and start + duration <= cut.duration + _OVER_S)
+
+
+def _are_times(*values: Any) -> bool:
+    return all(isinstance(value, int | float) and math.isfinite(value) for value in values)
+
+
+def _span(cut: Cut) -> str:
+    segment = supervision(cut)
+    return f"{segment.start} + {segment.duration} of {cut.duration}"
 
 
 def check_files(cuts: Iterable[Cut], where: str = "") -> None:
@@ -228,6 +249,7 @@ def _identity(cut: Cut) -> dict[str, Any]:
     custom = dict((segment.custom if segment else None) or {})
     if "audio_digest" not in custom:
         custom["audio_digest"] = file_digest(Path(cut.recording.sources[0].source))
+    custom.pop(GUESSED, None)  # how a field is known, not what it is
     if custom.pop("snr_by", None):  # estimated, hence determined by the audio
         custom.pop("snr_db", None)
     return {

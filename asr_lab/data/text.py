@@ -10,17 +10,14 @@ from dataclasses import dataclass
 
 from asr_lab.config.schema import Text
 from asr_lab.data.korean_numbers import read_out
+from asr_lab.data.transcript_marks import DUAL, without_marks
 
 BLANK, UNKNOWN, SPACE = "<pad>", "<unk>", "|"
 
 # KsponSpeech: `b/ (70%)/(칠십 퍼센트) 확률+ 뭐*` marks noise, spelling and pronunciation, stutter, unclear speech
-_DUAL = re.compile(r"\(([^()]*)\)\s*/\s*\(([^()]*)\)")
 _NOISE_MARK = re.compile(r"(?<![A-Za-z])[blnou]/")
 _BETWEEN_WORDS = re.compile(r"(?<=[\w%])[/+*]+(?=\w)")  # 24/7 and 1+1 are two words; the marks stand behind a word
 _OTHER_MARKS = str.maketrans("", "", "/+*")
-
-# Other AI-Hub corpora: `(FP:어) 학교 (SN:에) 가요 (NO:)` marks a filler, a word in noise, noise alone
-_TAG = re.compile(r"\([A-Z]{1,3}:([^()]*)\)")
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ class TextNormalizer:
         return "-".join(parts)
 
     def __call__(self, text: str) -> str:
-        text = _TAG.sub(r"\1", text)
+        text = without_marks(text)
         if self.transcription != "plain":
             text = _one_of_two(text, phonetic=self.transcription == "phonetic")
         text = unicodedata.normalize(self.unicode, text)  # type: ignore[arg-type]
@@ -67,7 +64,7 @@ class TextNormalizer:
 
 def _one_of_two(text: str, *, phonetic: bool) -> str:
     """Resolve KsponSpeech's dual transcription and remove its marks; `#` becomes 샾, `%` 퍼센트, as in KoSpeech."""
-    text = _DUAL.sub(r"\2" if phonetic else r"\1", text)
+    text = DUAL.sub(r"\2" if phonetic else r"\1", text)
     text = _BETWEEN_WORDS.sub(" ", _NOISE_MARK.sub(" ", text)).translate(_OTHER_MARKS)
     return text.replace("#", "샾").replace("%", "퍼센트") if phonetic else text
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from asr_lab.data.importers.kospeech import BLANK, read_vocabulary
+from asr_lab.data.importers.kospeech_units import BLANK, read_vocabulary
 from asr_lab.data.text import TextNormalizer
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC

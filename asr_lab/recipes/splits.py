@@ -12,6 +12,7 @@ from lhotse import CutSet
 from asr_lab.data import manifest
 from asr_lab.data.filtering import FilterResult, filter_transcribed
 from asr_lab.data.phonemes import check_languages
+from asr_lab.data.transcript_marks import DUAL
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.interfaces.tracking import Dataset
 from asr_lab.models.recognizer import Recognizer
@@ -58,6 +59,7 @@ class Split:
 
 def filter_split(split: Split, recognizer: Recognizer, max_duration_s: float, *, fastest: float = 1.0) -> FilterResult:
     """Return the utterances that can be trained on; `fastest` is the highest speed perturbation factor."""
+    refuse_two_readings(split, recognizer)
     return filter_transcribed(
         split.cuts,
         recognizer.spell,
@@ -68,6 +70,21 @@ def filter_split(split: Split, recognizer: Recognizer, max_duration_s: float, *,
         min_duration_s=recognizer.min_samples * fastest / SAMPLE_RATE,
         where=split.path,
     )
+
+
+def refuse_two_readings(split: Split, recognizer: Recognizer) -> None:
+    """Raise `AsrLabError` if transcripts hold two readings and the normaliser keeps both."""
+    if recognizer.normalizer.transcription != "plain":
+        return
+    dual = [cut.id for cut in split.cuts if DUAL.search(manifest.text(cut))]
+    if dual:
+        raise AsrLabError(
+            f"{len(dual)} transcripts hold two readings, (one)/(other), and the plain transcription is both: "
+            f"{listing(dual, 3)}",
+            where=split.path,
+            allowed="data.text.transcription=spelling for the first readings, phonetic for the second, "
+            "or transcripts with one reading",
+        )
 
 
 def refuse_too_short(split: Split, recognizer: Recognizer) -> None:

@@ -6,9 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import soundfile
-
-from asr_lab.data.audio import read_file
+from asr_lab.data.audio import probe, read_file
 from asr_lab.errors import AsrLabError
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.units import SAMPLE_RATE
@@ -36,7 +34,7 @@ def transcribe(recognizer: Recognizer, files: Sequence[Path]) -> Iterator[Transc
 
 
 def _note(file: Path) -> str:
-    info = soundfile.info(str(file))
+    info = probe(file)
     done = []
     if info.channels > 1:
         done.append(f"{info.channels} channels mixed to one")

@@ -610,7 +610,7 @@ def test_kospeech_transcripts_that_are_wrong_are_told_all_at_once(home, kospeech
     assert faults == [
         (2, "no such audio file"),
         (3, "not three columns"),
-        (4, "the audio file is cut off"),
+        (4, "headerless audio that ends within a sample"),
         (5, "duplicate utterance"),
     ]
     assert not (home / "kospeech" / "wrong").exists()

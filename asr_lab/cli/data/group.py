@@ -93,7 +93,7 @@ def check(manifests: tuple[Path, ...], disjoint: str | None, nested: bool) -> No
       asr-lab data check train.jsonl.gz val.jsonl.gz test.jsonl.gz --disjoint speaker
       asr-lab data check phase1.jsonl.gz phase2.jsonl.gz phase3.jsonl.gz --nested
     """
-    from asr_lab.data import curriculum, manifest
+    from asr_lab.data import curriculum, guesses, manifest
     from asr_lab.data.pronunciation_stats import annotated
 
     if len(set(manifests)) < 2 and (disjoint or nested):
@@ -115,6 +115,8 @@ def check(manifests: tuple[Path, ...], disjoint: str | None, nested: bool) -> No
         if annotated_cuts := annotated(cuts, path):
             echo(f"{path}: the pronunciation labels of {len(annotated_cuts)} utterances are consistent")
         _check_audio(cuts, path)
+        for note in guesses.notes(cuts):
+            echo(f"  {note}")
 
 
 def _check_audio(cuts: Any, path: str) -> None:

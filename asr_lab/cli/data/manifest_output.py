@@ -66,8 +66,9 @@ def parse_range(text: str, what: str) -> tuple[float, float]:
 
 
 def print_summary(cuts: Any, path: Path) -> None:
-    """Print the size of a manifest, and the conversions applied when its audio is read."""
-    from asr_lab.data import manifest
+    """Print the size of a manifest, the conversions when its audio is read, its marks, and what was guessed."""
+    from asr_lab.data import guesses, manifest
+    from asr_lab.data.transcript_marks import MarkCounts
     from asr_lab.units import SAMPLE_RATE, hms
 
     several = sum(len(cut.recording.channel_ids) > 1 for cut in cuts)
@@ -79,3 +80,5 @@ def print_summary(cuts: Any, path: Path) -> None:
         echo(f"  {several} have several channels, mixed to one when read")
     if other:
         echo(f"  {other} are not at {SAMPLE_RATE} Hz, resampled when read")
+    for note in (*MarkCounts.of(map(manifest.text, cuts)).notes(), *guesses.notes(cuts)):
+        echo(f"  {note}")

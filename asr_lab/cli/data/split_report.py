@@ -82,7 +82,7 @@ def left_out(before_split: Mapping[str, Any], after_split: Mapping[str, Any]) ->
 def _report(
     kind: Kind, parts: Mapping[str, Any], held_out: Mapping[str, Any], hard: Any, by: str, notes: Sequence[str]
 ) -> tuple[str, bytes, Sequence[str]]:
-    from asr_lab.data import split_statistics
+    from asr_lab.data import guesses, split_statistics
     from asr_lab.data.splits import groups
     from asr_lab.data.stratified_splits import FIELDS
     from asr_lab.reports.splits import png, splits_figure, splits_page
@@ -104,6 +104,7 @@ def _report(
         f"hard ({hard.words}): "
         + ", ".join(f"{part} {share:.1%}" for part, share in zip(sizes["part"], sizes["hard_share"], strict=True)),
         *notes,
+        *guesses.notes(cut for cuts in listed.values() for cut in cuts),
     ]
     shares = Table(frame=table, formats=dict.fromkeys((name for name in table if name.endswith("_share")), "percent"))
     of_parts = Table(frame=sizes, formats={"share": "percent", "hard_share": "percent"})

@@ -67,8 +67,9 @@ class Text(Section):
     strip_punctuation: bool = True
     """Remove punctuation and symbols, except apostrophes inside words."""
     transcription: Literal["plain", "spelling", "phonetic"] = "plain"
-    """Which variant of KsponSpeech's `(70%)/(칠십 퍼센트)` to use; its noise marks (`b/ l/ n/ o/ u/ + *`) are removed.
-    `plain`: transcripts are unchanged. AI-Hub's tag `(FP:어)` becomes 어 in all three."""
+    """Which variant of KsponSpeech's `(70%)/(칠십 퍼센트)` to use. `plain`: neither, for transcripts with one reading;
+    others are refused. Marks of Korean corpora (`b/`, `{laughing}`, `#@이름#`) are removed in all three, and `(FP:어)`
+    becomes 어."""
     numbers: Literal["keep", "korean"] = "keep"
     """`korean`: write digits as Korean words, `3개` as 세 개, `3층` as 삼 층; `keep`: leave them unchanged."""
     units: Literal["characters", "jamo"] = "characters"

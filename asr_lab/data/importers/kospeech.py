@@ -5,31 +5,33 @@ KsponSpeech, prepared by KoSpeech, has no speakers: the folder of a file is used
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import soundfile
 from lhotse.cut import Cut
 
-from asr_lab.data import manifest
+from asr_lab.data import guesses, manifest
 from asr_lab.data.audio import read_file, without_silence
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
-from asr_lab.data.text import SPACE
+from asr_lab.data.importers.kospeech_units import Units, plain, read_units, unit_of
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.units import SAMPLE_RATE
-
-BLANK = "<blank>"  # KoSpeech appends it to the units of the vocabulary
 
 
 @dataclass(frozen=True)
 class _Line:
     number: int
     path: str
-    text: str
+    transcript: str
+    """As it is in the file: text, or units separated by spaces."""
     ids: str
+
+    @property
+    def text(self) -> str:
+        return plain(self.transcript)
 
     @property
     def file(self) -> Path:
@@ -52,12 +54,15 @@ def import_kospeech(
 ) -> ImportResult:
     """Import a transcripts file; paths are relative to `audio`, by default its folder.
 
-    With a vocabulary file, the ids of each line are compared with its text. `drop_silence` writes FLAC files without
-    silence to `out/audio`, as KoSpeech reads PCM. Raises one `AsrLabError` that names every faulty line.
+    Subwords and separated graphemes are joined. With a vocabulary file (characters, subwords or graphemes), the ids of
+    each line are compared with its text. `drop_silence` writes FLAC files without silence to `out/audio`, as KoSpeech
+    reads PCM. Raises one `AsrLabError` that names every faulty line.
     """
     root, report = audio or source.parent, ImportReport()
-    vocabulary = read_vocabulary(vocab) if vocab else None
+    units = read_units(vocab) if vocab else None
     lines = _read(source, report)
+    if units and vocab:
+        _check_unit(lines, units, vocab)
     _check_ids(lines, source, report)
     cuts: list[Cut] = []
     for done, line in enumerate(lines, 1):
@@ -76,8 +81,11 @@ def import_kospeech(
         for done, line in enumerate(lines, 1):
             cuts.append(_without_silence(line, root, out))
             progress(done, len(lines))
-    if vocabulary:
-        report.notes.append(_compare_ids(lines, vocabulary))
+    report.notes.append(f"{len(lines)} utterances name no speaker: their folder is used")
+    for unit, number in Counter(filter(None, (unit_of(line.transcript) for line in lines))).items():
+        report.notes.append(f"{number} transcripts are written in {unit}s: joined to text")
+    if units:
+        report.notes.append(_compare_ids(lines, units))
     return ImportResult(splits={"all": cuts}, report=report)
 
 
@@ -119,8 +127,12 @@ def _check_target(line: _Line, root: Path, out: Path) -> None:
     """Raise `AsrLabError` if the output would be outside `out`, or replace its source."""
     if line.file.is_absolute() or ".." in line.file.parts:
         raise AsrLabError("a path that leaves the folder cannot be written without silence", where=line.path)
-    if _target(line, out).resolve() == (root / line.file).resolve():
-        raise AsrLabError("the file without silence would replace its original: choose another --out", where=line.path)
+    if root.resolve().is_relative_to((out / "audio").resolve()):
+        raise AsrLabError(
+            "the file without silence would lie among the originals, or replace one",
+            where=line.path,
+            allowed="another folder OUT",
+        )
 
 
 def _without_silence(line: _Line, root: Path, out: Path) -> Cut:
@@ -131,7 +143,7 @@ def _without_silence(line: _Line, root: Path, out: Path) -> Cut:
 
 
 def _utterance(line: _Line, audio: Path) -> Cut:
-    return manifest.utterance(
+    cut = manifest.utterance(
         id=line.utterance_id,
         audio=audio,
         text=line.text,
@@ -139,41 +151,30 @@ def _utterance(line: _Line, audio: Path) -> Cut:
         language="ko",
         corpus="kospeech",
     )
+    guesses.mark(manifest.supervision(cut), "speaker")
+    guesses.mark_korean(manifest.supervision(cut))
+    return cut
 
 
-def _compare_ids(lines: list[_Line], vocabulary: Mapping[str, int]) -> str:
-    """Return a note on lines whose ids differ from their text; KoSpeech omits characters without an id."""
-    wrong = []
-    for line in lines:
-        classes = (vocabulary.get(SPACE if character == " " else character) for character in line.text)
-        if line.ids and line.ids.split() != [str(index) for index in classes if index is not None]:
-            wrong.append(f"line {line.number}")
+def _compare_ids(lines: list[_Line], units: Units) -> str:
+    """Return a note on lines whose ids differ from their text."""
+    wrong = [
+        f"line {line.number}"
+        for line in lines
+        if line.ids and line.ids.split() != [str(index) for index in units.encode(line.transcript)]
+    ]
     if not wrong:
         return f"the ids of all {len(lines)} lines are those of their text"
     return f"{len(wrong)} lines have ids that are not those of their text: {listing(wrong, 5)}; the text counts"
 
 
-def read_vocabulary(path: Path) -> dict[str, int]:
-    """Read KoSpeech's `id,char,freq` or `id,grpm,freq` (UTF-8 or CP949) as unit -> class, with the blank last.
-
-    Raises `AsrLabError` if the file is not a vocabulary, or its ids are not 0, 1, 2, ...
-    """
-    if not path.is_file():
-        raise AsrLabError("no such vocabulary file", where=str(path))
-    content = path.read_bytes()
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = content.decode("cp949", errors="replace")
-    rows = list(csv.reader(text.splitlines()))
-    if not rows or rows[0][:1] != ["id"] or any(len(row) < 2 for row in rows if row):
-        raise AsrLabError("not a vocabulary file", where=str(path), allowed="lines id,char,freq under such a header")
-    units = [(row[0], SPACE if row[1] == " " else row[1]) for row in rows[1:] if row]
-    if [number for number, _ in units] != [str(index) for index in range(len(units))]:
-        raise AsrLabError("the ids are not 0, 1, 2, ... in order", where=str(path))
-    vocabulary = {unit: index for index, (_, unit) in enumerate(units)}
-    if len(vocabulary) < len(units):
-        twice = sorted({unit for index, (_, unit) in enumerate(units) if vocabulary[unit] != index})
-        raise AsrLabError(f"units that occur twice: {listing(twice)}", where=str(path))
-    vocabulary.setdefault(BLANK, len(units))
-    return vocabulary
+def _check_unit(lines: list[_Line], units: Units, vocab: Path) -> None:
+    """Raise `AsrLabError` if the vocabulary is of another unit than the transcripts."""
+    for line in lines:
+        written = unit_of(line.transcript)
+        if written != units.unit and "subword" in (written, units.unit):
+            raise AsrLabError(
+                f"the vocabulary is of {units.unit}s, and line {line.number} is written in {written or 'character'}s",
+                where=str(vocab),
+                allowed="the vocabulary that KoSpeech's preprocessing wrote with the transcripts",
+            )

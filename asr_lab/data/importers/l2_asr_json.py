@@ -19,7 +19,7 @@ from typing import Any
 from lhotse.cut import Cut
 from rapidfuzz.distance import Levenshtein
 
-from asr_lab.data import manifest
+from asr_lab.data import guesses, manifest
 from asr_lab.data.arpabet import is_silence, phoneme_of
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
@@ -114,7 +114,7 @@ def _utterance(audio: Path, row: dict[str, Any], file: Path, report: ImportRepor
         report.remarks["have no words, their canonical phonemes are the text"].append(name)
     l1, gender = SPEAKERS.get(speaker, ("", ""))
     try:
-        return manifest.utterance(
+        cut = manifest.utterance(
             id=name,
             audio=audio,
             text=text or " ".join(annotation.canonical),
@@ -128,6 +128,9 @@ def _utterance(audio: Path, row: dict[str, Any], file: Path, report: ImportRepor
     except AsrLabError as error:
         report.add(name, "its audio cannot be read", error.what, file=audio)
         return None
+    named = row.get("spk_id") or speaker in SPEAKERS
+    guesses.mark(manifest.supervision(cut), *([] if named else ["speaker"]), *([] if text else ["text"]))
+    return cut
 
 
 def _speaker(audio: Path, row: dict[str, Any]) -> str:

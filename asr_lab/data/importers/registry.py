@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asr_lab.data.importers.contract import SKIP_FAULTY, Importer, ImportResult, Option, Progress, no_progress
 from asr_lab.errors import AsrLabError, listing, nearest
 
+if TYPE_CHECKING:
+    from asr_lab.data.audio import Pcm
+
 _HERE = "asr_lab.data.importers"
 _AUDIO = Option(name="audio", kind="path", help="folder the audio paths start from.  [that of SOURCE]")
+PCM = (
+    Option(name="pcm_rate", kind="integer", help="samples a second of audio without a header.  [16000]"),
+    Option(name="pcm_width", kind="integer", help="bits of a sample of audio without a header: 8, 16, 24, 32.  [16]"),
+    Option(name="pcm_channels", kind="integer", help="channels of audio without a header.  [1]"),
+)
+"""The format of headerless audio, an option of `import_corpus` rather than of the import functions."""
 
 IMPORTERS: dict[str, Importer] = {
     "fsdd": Importer(
@@ -47,8 +56,9 @@ IMPORTERS: dict[str, Importer] = {
         function=f"{_HERE}.kospeech:import_kospeech",
         options=(
             _AUDIO,
-            Option(name="vocab", kind="path", help="vocabulary file, to check the ids of the transcripts."),
+            Option(name="vocab", kind="path", help="vocabulary (.csv, .vocab), to check the ids of the transcripts."),
             Option(name="drop_silence", kind="flag", help="write FLAC without silence, as KoSpeech reads PCM."),
+            *PCM,
         ),
         file_names=("transcripts*.txt",),
     ),
@@ -64,6 +74,7 @@ IMPORTERS: dict[str, Importer] = {
             ),
             Option(name="as_one", kind="flag", help="merge all splits into all.jsonl.gz, for asr-lab data split."),
             Option(name=SKIP_FAULTY, kind="flag", help="leave out faulty utterances, and list them in OUT/faults.tsv."),
+            *PCM,
         ),
         has_splits=True,
         markers=("[0-9].Training*", "[0-9].Validation*", "subset_metadata*.csv"),
@@ -86,11 +97,13 @@ IMPORTERS: dict[str, Importer] = {
     "csv": Importer(
         description="CSV with the columns audio, text, speaker, ...",
         function=f"{_HERE}.table:import_csv",
+        options=PCM,
         file_names=("*.csv",),
     ),
     "jsonl": Importer(
         description="JSON lines with the keys audio, text, speaker, ...",
         function=f"{_HERE}.table:import_jsonl",
+        options=PCM,
         file_names=("*.jsonl",),
     ),
 }
@@ -113,13 +126,25 @@ def import_corpus(
         raise AsrLabError(f"{kind} has no option {listing(unsupported)}", allowed=own)
     if not source.exists():
         raise AsrLabError("no such file or folder", where=str(source))
+    from asr_lab.data.audio import headerless
+
     try:
-        return importer.load()(source, out, progress=progress, **settings)
+        with headerless(_pcm(settings)):
+            return importer.load()(source, out, progress=progress, **settings)
     except AsrLabError as error:
         if not error.next_command and (other := _other_kind(kind, source)):
             error.hint = "; ".join(filter(None, (error.hint, f"it looks like {other}: {IMPORTERS[other].description}")))
             error.next_command = f"asr-lab data import {other} {source} {out}"
         raise
+
+
+def _pcm(settings: dict[str, Any]) -> Pcm | None:
+    """Remove the format of headerless audio from the settings, and return it; None if none is given."""
+    from asr_lab.data.audio import Pcm
+
+    found = {name: settings.pop(f"pcm_{name}", None) for name in ("rate", "width", "channels")}
+    given = {name: value for name, value in found.items() if value is not None}
+    return Pcm(**given) if given else None
 
 
 def _other_kind(kind: str, source: Path) -> str:

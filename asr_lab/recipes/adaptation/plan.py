@@ -21,7 +21,7 @@ from asr_lab.models.adapter import check_name
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.recipes.adaptation.fit import Fold, new_adapter
 from asr_lab.recipes.run_spec import describe
-from asr_lab.recipes.splits import Split, filter_split
+from asr_lab.recipes.splits import Split, filter_split, refuse_two_readings
 from asr_lab.reports.summary import Summary
 
 FEWEST = 4  # utterances of a speaker if some of them are held out
@@ -98,6 +98,7 @@ def plan(
     _check_copies(config, train)
     training_cuts, tested = _train_and_test(config, train, tested)
     usable = filter_split(Split("train", config.data.train, training_cuts, ""), recognizer, float("inf"))
+    refuse_two_readings(tested, recognizer)
     pinned = config.adapter.model_copy(update={"base": base_uri})
     config = config.model_copy(update={"adapter": pinned})
     splits = {"train": train, "test": tested}

@@ -13,7 +13,7 @@ from asr_lab.data.leakage import Leakage
 from asr_lab.families import family, find
 from asr_lab.interfaces.tracking import ModelStore
 from asr_lab.models.recognizer import Recognizer
-from asr_lab.recipes.splits import Split, check_spoken, filter_split, refuse_too_short
+from asr_lab.recipes.splits import Split, check_spoken, filter_split, refuse_too_short, refuse_two_readings
 from asr_lab.reports.summary import Summary
 
 
@@ -121,5 +121,6 @@ def plan(config: RecognitionExperiment, store: ModelStore) -> RecognitionPlan:
     train = filter_split(splits["train"], recognizer, longest_s, fastest=fastest)
     val = filter_split(splits["val"], recognizer, longest_s)
     if "test" in splits:
+        refuse_two_readings(splits["test"], recognizer)
         refuse_too_short(splits["test"], recognizer)
     return RecognitionPlan(start.config, splits, train, val, recognizer, start.base_uri)

@@ -217,3 +217,26 @@ def test_audio_that_is_gone_is_told_so_when_it_is_read(corpus):
     said = refused("data", "check", corpus)
     assert "u03: no such audio file" in said
     assert "1 of 24 utterances cannot be used" in said
+
+
+@pytest.mark.parametrize(
+    ("start", "duration"),
+    [(5.0, 1.0), (0.0, 3.0), (-2.0, 1.0), (0.5, 0.7), (0.0, 0.0), (0.5, -0.2), (float("nan"), 1.0)],
+)
+def test_a_supervision_outside_its_cut_is_refused(tmp_path, corpus, start, duration):
+    with gzip.open(corpus, "rt", encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file]
+    rows[0]["supervisions"][0] |= {"start": start, "duration": duration}
+    with gzip.open(corpus, "wt", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+    said = refused("data", "check", corpus)
+    assert "1 utterances whose supervision is not inside the cut" in said
+    assert rows[0]["id"] in said
+
+
+def test_a_supervision_may_be_a_part_of_its_cut_or_differ_by_rounding(corpus):
+    for start, longer in ((0.2, -0.3), (0.0, 0.009), (-0.001, 0.0)):
+        cuts = list(manifest.read(corpus))
+        segment = manifest.supervision(cuts[0])
+        segment.start, segment.duration = start, cuts[0].duration + longer
+        manifest.check(cuts)

@@ -62,6 +62,8 @@ def import_aihub(
     if report.faults and not (skip_faulty and splits):
         skip = "--skip-faulty leaves them out and lists them in OUT/faults.tsv" if splits else ""
         report.refuse(source, hints=(_unpack(folder.archives), skip))
+    if not splits:
+        report.refuse(source, "no utterance has words", hints=report.notes)
     if as_one:
         splits = {"all": [cut for cuts in splits.values() for cut in cuts]}
     _check_speakers(splits, source)

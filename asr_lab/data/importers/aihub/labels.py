@@ -3,7 +3,8 @@
 The corpora use different keys. Free conversation of children (자유대화 음성) has `발화정보.stt`,
 `녹음자정보.recorderId / age / gender`; read speech and commands have
 `전사정보.TransLabelText`, `화자정보.SpeakerName / Age / Gender`, `기본정보.NumberOfSpeaker` and
-`음성정보.SignalToNoiseRatio`; others have plain English keys.
+`음성정보.SignalToNoiseRatio`; others have plain English keys. Dialects have `form` (or both in `(said)/(standard)`),
+`dialect_form`, and `standard_form`, its translation.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from asr_lab.errors import AsrLabError, listing, nearest
 
 NAMES: dict[str, tuple[str, ...]] = {
     "text": (
-        "stt", "TransLabelText", "RefinedLabelText", "OrgLabelText", "LabelText", "transcription", "transcript", "text",
-        "sentence", "script", "AnswerLabelText", "전사", "전사텍스트", "standard_form",
+        "dialect_form", "stt", "TransLabelText", "RefinedLabelText", "OrgLabelText", "LabelText", "transcription",
+        "transcript", "text",
+        "sentence", "script", "AnswerLabelText", "전사", "전사텍스트",
     ),
     "speaker": (
         "recorderId", "speaker_id", "speakerId", "SpeakerName", "spk_id", "speaker", "spk", "화자ID", "화자",
@@ -153,6 +155,18 @@ def _as_text(value: Any, field: str) -> str:
     """Return a value as text, "" if it means unknown; but 없음 (nothing) may be a transcript."""
     text = "" if isinstance(value, list | dict) or value is None else str(value).strip()
     return "" if text.lower() in (_NOTHING if field == "text" else _NOT_KNOWN) else text
+
+
+def dialect_forms(row: Mapping[str, Any]) -> tuple[str, str]:
+    """Return (what a speaker of dialect said, its translation); "" for those that a label has not.
+
+    `dialect` and `standard` count only beside each other, because other fields have these names too.
+    """
+    forms = {(key.rpartition(".")[0], _bare(key.rpartition(".")[2])): _as_text(row[key], "text") for key in row}
+    for (parent, name), said in forms.items():
+        if name == "dialectform" or (name == "dialect" and (parent, "standard") in forms):
+            return said, forms.get((parent, name.replace("dialect", "standard")), "")
+    return "", next((text for (_, name), text in forms.items() if name == "standardform"), "")
 
 
 def lacking(field: str, row: Mapping[str, Any], where: Path, keys: Keys | None = None) -> AsrLabError:

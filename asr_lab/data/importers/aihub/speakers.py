@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lhotse.cut import Cut
 
-from asr_lab.data import manifest
+from asr_lab.data import guesses, manifest
 from asr_lab.data.importers.aihub.folders import Location, within_split
 from asr_lab.errors import AsrLabError
 
@@ -34,7 +34,9 @@ def assign_speakers(unnamed: Sequence[UnnamedSpeaker]) -> tuple[list[UnnamedSpea
     numbered = [one for one in unnamed if one.number]
     by_number = numbered if _are_speakers(numbered) else []
     for one in by_number:
-        manifest.supervision(one.cut).speaker = one.number
+        segment = manifest.supervision(one.cut)
+        segment.speaker = one.number
+        guesses.mark(segment, "speaker")
     named = {id(one) for one in by_number}
     rest = [one for one in unnamed if id(one) not in named]
     if len({_folder(one.location) for one in rest}) < 2:
@@ -43,7 +45,7 @@ def assign_speakers(unnamed: Sequence[UnnamedSpeaker]) -> tuple[list[UnnamedSpea
     for one in in_folder:
         segment = manifest.supervision(one.cut)
         segment.speaker = _folder(one.location)
-        segment.custom = {**(segment.custom or {}), "speaker_is_folder": True}
+        guesses.mark(segment, "speaker")
     notes = [f"{len(in_folder)} utterances name no speaker: their folder is used"] if in_folder else []
     return [one for one in rest if not _folder(one.location)], notes
 

@@ -9,14 +9,16 @@ from typing import Any
 
 from lhotse.cut import Cut
 
-from asr_lab.data import manifest
+from asr_lab.data import guesses, manifest
 from asr_lab.data.importers.aihub import dialogues
 from asr_lab.data.importers.aihub.details import age_of, gender_of, snr_of
 from asr_lab.data.importers.aihub.folders import Location, parse_split, split_of_location
-from asr_lab.data.importers.aihub.labels import Keys, flat, lacking, read_label, value_of
+from asr_lab.data.importers.aihub.labels import Keys, dialect_forms, flat, lacking, read_label, value_of
 from asr_lab.data.importers.aihub.metadata_table import Row
 from asr_lab.data.importers.aihub.speakers import UnnamedSpeaker, assign_speakers
 from asr_lab.data.importers.import_report import ImportReport
+from asr_lab.data.text import TextNormalizer
+from asr_lab.data.transcript_marks import spoken_dialect
 from asr_lab.errors import AsrLabError, listing
 
 _SPLITS = ("train", "val", "test", "all")
@@ -38,7 +40,7 @@ class Reader:
         self._unnamed: list[UnnamedSpeaker] = []
         self._not_read: dict[str, Counter[str]] = defaultdict(Counter)
         self._notes: list[str] = []
-        self._moved = self._silent = self._local = 0
+        self._moved = self._silent = self._local = self._translated = self._wordless = 0
 
     def read(self, id: str, audio: Path, location: Location, label: Path | AsrLabError | None, row: Row) -> None:
         """Add the utterances of one recording, or its fault."""
@@ -56,7 +58,9 @@ class Reader:
             self._report.add_error(id, error)
             return
         self._moved += split_of_location(location) not in ("all", split)
-        self._cuts += [(cut, split) for cut in cuts]
+        spoken = [cut for cut in cuts if TextNormalizer()(manifest.text(cut))]
+        self._wordless += len(cuts) - len(spoken)
+        self._cuts += [(cut, split) for cut in spoken]
 
     def splits(self) -> dict[str, list[Cut]]:
         """Return the utterances by split, after all are read; those without a speaker become faults."""
@@ -76,6 +80,8 @@ class Reader:
         counted = (
             (self._moved, "utterances are in the folder of another split: the split of the table is used"),
             (self._silent, "segments of recordings have no text: left out"),
+            (self._wordless, "utterances have no words but marks and signs: left out"),
+            (self._translated, "texts are translations of dialect: their labels do not have what was said"),
             (self._local, "segments name their speaker by a number or a letter: local to its recording"),
         )
         not_read = [
@@ -90,19 +96,35 @@ class Reader:
         if not any(self._text(row) for row in rows):
             return False
         named = all(value_of(row, "speaker", self._keys) for row in rows)
-        return named or not value_of(dialogues.outside(label), "text", self._keys)
+        return named or not self._text(dialogues.outside(label), is_segment=False)
 
-    def _text(self, segment: dict[str, Any]) -> str:
-        text = value_of(segment, "text", self._keys)
-        return text if text or "text" in self._keys.named else value_of(segment, "form")
+    def _text(self, row: dict[str, Any], *, is_segment: bool = True) -> str:
+        return self._text_and_kind(row, is_segment=is_segment)[0]
+
+    def _text_and_kind(self, row: dict[str, Any], *, is_segment: bool = True) -> tuple[str, bool]:
+        """Return (what was said, False); (its translation, True) if a label of dialect has nothing else."""
+        said, standard = dialect_forms(row)
+        text = value_of(row, "text", self._keys)
+        if "text" not in self._keys.named:
+            text = said or text or (value_of(row, "form") if is_segment or standard else "")
+            if not text:
+                return standard, bool(standard)
+        return spoken_dialect(text) if said or standard else text, False
+
+    def _mark(self, cut: Cut, *, is_translation: bool) -> None:
+        """Mark what is guessed of an utterance."""
+        guesses.mark(manifest.supervision(cut), *["text"] * is_translation)
+        guesses.mark_korean(manifest.supervision(cut))
+        self._translated += is_translation
 
     def _recording(self, id: str, audio: Path, location: Location, path: Path, label: dict[str, Any], row: Row) -> Cut:
-        text = value_of(label, "text", self._keys)
+        text, is_translation = self._text_and_kind(label, is_segment=False)
         speaker = self._first([label], "speaker", row)
         details = {field: self._first([label], field, row) for field in _DETAILS}
         if not text:
             raise lacking("text", label, path, self._keys)
         cut = _utterance(id, audio, text, speaker, **self._details(details))
+        self._mark(cut, is_translation=is_translation)
         if not speaker:
             number = "" if "speaker" in self._keys.named else value_of(label, "speaker_number")
             self._unnamed.append(UnnamedSpeaker(cut, location, number, lacking("speaker", label, path, self._keys)))
@@ -113,24 +135,29 @@ class Reader:
     ) -> Iterator[Cut]:
         """Yield an utterance per segment; faults of single segments are reported."""
         recording_cut, speakers, label = _utterance(id, audio, "", ""), dialogues.speakers(content), flat(content)
+        named = {value_of(flat(segment), "speaker", self._keys) for segment in segments}
         for number, segment in enumerate(segments):
             fields = flat(segment)
             try:
-                text = self._text(fields)
+                text, is_translation = self._text_and_kind(fields)
                 if not text:
                     self._silent += 1
                     continue
                 name = value_of(fields, "speaker", self._keys)
-                single_speaker = len(speakers) < 2  # the fields of the whole recording are those of its speaker
+                single_speaker = len({*speakers, *named}) < 2  # whose fields are those of the whole recording
                 sources = [fields, flat(speakers.get(name, {})), *([label] if single_speaker else [])]
                 details = {field: self._first(sources, field, row if single_speaker else {}) for field in _DETAILS}
                 speaker = dialogues.speaker_id(name, id) if name else self._first([label], "speaker", row)
                 if not speaker:
                     raise lacking("speaker", fields, path, self._keys)
-                yield dialogues.segment_cut(
+                cut = dialogues.segment_cut(
                     recording_cut, segment, number, text=text, speaker=speaker, **self._details(details)
                 )
-                self._local += bool(name) and speaker != name
+                is_local = bool(name) and speaker != name
+                self._local += is_local
+                guesses.mark(manifest.supervision(cut), *["speaker"] * is_local)
+                self._mark(cut, is_translation=is_translation)
+                yield cut
             except AsrLabError as error:
                 self._report.add_error(f"{id}-{number:04}", error)
 

@@ -169,9 +169,10 @@ def test_a_child_corpus_by_lhotses_recipe(tmp_path):
 
 
 def test_parts_options_and_missing_speakers(tmp_path):
-    options = ("--option", "dataset_parts=train", "--option", "normalize_text=none")
+    options = ("--option", "dataset_parts=train")
     said = ok("data", "import", "lhotse", "ksponspeech", kspon(tmp_path / "in"), tmp_path / "out", *options)
     assert "2 utterances name no speaker: their folder is used" in said
+    assert "2 transcripts hold two readings" in said
     cut = manifest.read(tmp_path / "out" / "train.jsonl.gz")[0]
     assert manifest.supervision(cut).text == "b/ (3개)/(세 개) 있어+"
     assert manifest.supervision(cut).speaker == "KsponSpeech_0001"
