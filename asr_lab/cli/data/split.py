@@ -203,6 +203,6 @@ def _fields(cuts: Any, stratify: str | None) -> list[str]:
 
     if stratify is None:
         known = list(stratified_splits.labels(cuts))
-        return known if {"age", "snr_db"} & set(known) else []
+        return known if {"age", "age_group", "snr_db"} & set(known) else []
     names = [name.strip() for name in stratify.split(",") if name.strip()]
     return [] if names == ["none"] else stratified_splits.present(cuts, names)

@@ -6,6 +6,7 @@ KsponSpeech, prepared by KoSpeech, has no speakers: the folder of a file is used
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import soundfile
 from lhotse.cut import Cut
 
-from asr_lab.data import manifest
+from asr_lab.data import manifest, text_files
 from asr_lab.data.audio import read_file, without_silence
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
@@ -48,6 +49,7 @@ def import_kospeech(
     audio: Path | None = None,
     vocab: Path | None = None,
     drop_silence: bool = False,
+    skip_faulty: bool = False,
     progress: Progress = no_progress,
 ) -> ImportResult:
     """Import a transcripts file; paths are relative to `audio`, by default its folder.
@@ -57,27 +59,28 @@ def import_kospeech(
     """
     root, report = audio or source.parent, ImportReport()
     vocabulary = read_vocabulary(vocab) if vocab else None
-    lines = _read(source, report)
-    _check_ids(lines, source, report)
+    lines = _once(_read(source, report), source, report)
     cuts: list[Cut] = []
+    read: list[_Line] = []
     for done, line in enumerate(lines, 1):
         try:
             if drop_silence:
                 _check_target(line, root, out)
             cuts.append(_utterance(line, root / line.file))
+            read.append(line)
         except AsrLabError as error:
             report.add_error(line.path, error, file=source, line=line.number)
         if not drop_silence:
             progress(done, len(lines))
-    if report.faults:
-        report.refuse(source, allowed=f"path <tab> text <tab> ids, with the audio under {root}")
+    allowed = f"path <tab> text <tab> ids, with the audio under {root}"
+    report.settle(source, skip_faulty=skip_faulty, is_left=bool(cuts), allowed=allowed)
     if drop_silence:
         cuts = []
-        for done, line in enumerate(lines, 1):
+        for done, line in enumerate(read, 1):
             cuts.append(_without_silence(line, root, out))
-            progress(done, len(lines))
+            progress(done, len(read))
     if vocabulary:
-        report.notes.append(_compare_ids(lines, vocabulary))
+        report.notes.append(_compare_ids(read, vocabulary))
     return ImportResult(splits={"all": cuts}, report=report)
 
 
@@ -89,7 +92,7 @@ def _read(transcripts: Path, report: ImportReport) -> list[_Line]:
     except UnicodeDecodeError:
         content = transcripts.read_text(encoding="cp949", errors="replace")
     lines = []
-    for number, row in enumerate(content.splitlines(), start=1):
+    for number, row in enumerate(text_files.lines(content), start=1):
         fields = row.split("\t")
         if not row.strip():
             continue
@@ -102,13 +105,15 @@ def _read(transcripts: Path, report: ImportReport) -> list[_Line]:
     return lines
 
 
-def _check_ids(lines: list[_Line], transcripts: Path, report: ImportReport) -> None:
+def _once(lines: list[_Line], transcripts: Path, report: ImportReport) -> list[_Line]:
+    """Return the lines without those of an utterance that an earlier line has, which become faults."""
     first_lines: dict[str, _Line] = {}
     for line in lines:
         first = first_lines.setdefault(line.utterance_id, line)
         if first is not line:
             other = f"{first.path} of line {first.number} is the same utterance"
             report.add(line.path, "duplicate utterance", other, file=transcripts, line=line.number)
+    return list(first_lines.values())
 
 
 def _target(line: _Line, out: Path) -> Path:
@@ -165,7 +170,7 @@ def read_vocabulary(path: Path) -> dict[str, int]:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = content.decode("cp949", errors="replace")
-    rows = list(csv.reader(text.splitlines()))
+    rows = list(csv.reader(io.StringIO(text, newline="")))
     if not rows or rows[0][:1] != ["id"] or any(len(row) < 2 for row in rows if row):
         raise AsrLabError("not a vocabulary file", where=str(path), allowed="lines id,char,freq under such a header")
     units = [(row[0], SPACE if row[1] == " " else row[1]) for row in rows[1:] if row]

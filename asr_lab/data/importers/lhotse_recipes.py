@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from lhotse import CutSet
@@ -14,14 +16,16 @@ from lhotse.audio.backend import audio_backend
 from lhotse.cut import Cut
 
 from asr_lab.data import manifest
+from asr_lab.data.audio import probe
 from asr_lab.data.curriculum import check_disjoint
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
+from asr_lab.data.importers.details import age_of, gender_of, is_unknown
 from asr_lab.data.importers.import_report import ImportReport
+from asr_lab.data.importers.lhotse_losses import Watch, add_losses, audio_files, watched
 from asr_lab.errors import AsrLabError, listing, nearest
 
 _LANGUAGES = {"english": "en", "korean": "ko", "mandarin": "zh", "chinese": "zh", "japanese": "ja"}
 _RENAMED = {"speaker_age": "age"}
-_GENDERS = {"m": "male", "f": "female", "male": "male", "female": "female"}
 
 
 def recipes() -> dict[str, Callable[..., Any]]:
@@ -34,9 +38,17 @@ def recipes() -> dict[str, Callable[..., Any]]:
 
 
 def import_lhotse(
-    source: Path, out: Path, *, name: str, option: Mapping[str, str] | None = None, progress: Progress = no_progress
+    source: Path,
+    out: Path,
+    *,
+    name: str,
+    option: Mapping[str, str] | None = None,
+    skip_faulty: bool = False,
+    progress: Progress = no_progress,
 ) -> ImportResult:
     """Import the parts that Lhotse's recipe `name` returns, or `all`; one utterance per supervision.
+
+    What the recipe drops is reported. If it fails, `skip_faulty` runs it again without the audio that cannot be read.
 
     `option` are arguments of the recipe (JSON values, or texts); recipes that need an output folder get `out/lhotse`.
     Raises `AsrLabError` for an unknown recipe or option, and if the recipe fails, with its message.
@@ -46,18 +58,28 @@ def import_lhotse(
     first, *others = inspect.signature(recipe).parameters.values()
     if any(one.name == "output_dir" and one.default is inspect.Parameter.empty for one in others):
         chosen.setdefault("output_dir", out / "lhotse")
-    try:
-        with audio_backend("LibsndfileBackend"):  # Lhotse's default may need external programs
-            prepared = recipe(**{first.name: source}, **chosen)
-    except Exception as error:  # recipes raise anything for missing files or keys
-        raise AsrLabError(
-            f"Lhotse's recipe for {name} failed: {type(error).__name__}: {error}",
-            where=str(source),
-            hint="the folder must have the layout that Lhotse's recipe expects: "
-            + (inspect.getdoc(inspect.getmodule(recipe)) or "").partition("\n\n")[0][:200],
-        ) from error
     report = ImportReport()
-    read = {part: list(_cuts(manifests)) for part, manifests in _parts(prepared)}
+
+    def prepare(folder: Path) -> tuple[dict[str, list[Cut]], Watch]:
+        with audio_backend("LibsndfileBackend"), watched(source) as watch:  # the default may need external programs
+            prepared = recipe(**{first.name: folder}, **chosen)
+        return {part: list(_cuts(manifests, report)) for part, manifests in _parts(prepared)}, watch
+
+    try:
+        read, watch = prepare(source)
+    except AsrLabError:
+        raise
+    except Exception as error:  # recipes raise anything for missing files or keys
+        refusal = _failed(name, recipe, source, error)
+        if not skip_faulty or not (faulty := _unreadable(source, report)):
+            raise refusal from error
+        with TemporaryDirectory() as folder:
+            _link(source, Path(folder), faulty)
+            try:
+                read, watch = prepare(Path(folder))
+            except Exception as again:
+                raise refusal from again
+            _resolve(cut for cuts in read.values() for cut in cuts)
     parts = {part: with_text for part, cuts in read.items() if (with_text := [cut for cut in cuts if _text(cut)])}
     total, done = sum(map(len, parts.values())), 0
     if not total:
@@ -66,13 +88,57 @@ def import_lhotse(
     for part, cuts in parts.items():
         splits[part] = []
         for cut in cuts:
-            splits[part].append(_utterance(cut, name))
+            try:
+                splits[part].append(_utterance(cut, name, report))
+            except AsrLabError as error:
+                report.add_error(manifest.supervision(cut).id, error)
             done += 1
             progress(done, total)
     for cut in (cut for cuts in read.values() for cut in cuts if not _text(cut)):
         report.add(manifest.supervision(cut).id, "no word as Lhotse reads it")
+    add_losses(report, watch, source, (cut for cuts in read.values() for cut in cuts))
+    splits = {part: cuts for part, cuts in splits.items() if cuts}
+    if not splits:
+        report.refuse(source)
     report.notes += _notes(splits)
     return ImportResult(splits=splits, report=report)
+
+
+def _failed(name: str, recipe: Callable[..., Any], source: Path, error: Exception) -> AsrLabError:
+    return AsrLabError(
+        f"Lhotse's recipe for {name} failed: {type(error).__name__}: {error}",
+        where=str(source),
+        hint="the folder must have the layout that Lhotse's recipe expects: "
+        + (inspect.getdoc(inspect.getmodule(recipe)) or "").partition("\n\n")[0][:200],
+    )
+
+
+def _unreadable(source: Path, report: ImportReport) -> set[Path]:
+    """Return the audio files that cannot be read, as faults of the report."""
+    faulty = set()
+    for path in sorted(audio_files(source)):
+        try:
+            probe(path)
+        except AsrLabError as error:
+            report.add_error(path.stem, error)
+            faulty.add(path)
+    return faulty
+
+
+def _link(source: Path, folder: Path, left_out: Set[Path]) -> None:
+    """Make a folder with links to the files of another one, except some."""
+    for where, _, names in os.walk(source):
+        inner = folder / Path(where).relative_to(source)
+        inner.mkdir(exist_ok=True)
+        for name in names:
+            if Path(where, name) not in left_out:
+                (inner / name).symlink_to(Path(where, name).resolve())
+
+
+def _resolve(cuts: Iterable[Cut]) -> None:
+    for cut in cuts:
+        for one in cut.recording.sources:
+            one.source = str(Path(str(one.source)).resolve())
 
 
 def _notes(splits: Mapping[str, Sequence[Cut]]) -> list[str]:
@@ -126,35 +192,63 @@ def _parts(prepared: Any, prefix: str = "") -> Iterator[tuple[str, Mapping[str, 
             yield from _parts(inner, f"{prefix}-{name}" if prefix else str(name))
 
 
-def _cuts(prepared: Mapping[str, Any]) -> Iterator[Cut]:
+def _cuts(prepared: Mapping[str, Any], report: ImportReport) -> Iterator[Cut]:
+    """Yield a cut per supervision; supervisions that get none become faults."""
     cuts = prepared.get("cuts") or CutSet.from_manifests(
         recordings=prepared["recordings"], supervisions=prepared["supervisions"]
     )
-    yield from cuts.trim_to_supervisions(keep_overlapping=False)
+    lost = {} if prepared.get("cuts") else {segment.id: segment for segment in prepared["supervisions"]}
+    for cut in cuts.trim_to_supervisions(keep_overlapping=False):
+        lost.pop(manifest.supervision(cut).id, None)
+        yield cut
+    for id, segment in lost.items():
+        report.add(id, "Lhotse has no recording for it", segment.recording_id)
 
 
 def _text(cut: Cut) -> str:
     return manifest.text(cut).strip()
 
 
-def _utterance(cut: Cut, corpus: str) -> Cut:
-    """Convert a cut to the utterance contract: language as a code, age and audio digest in `custom`."""
+def _utterance(cut: Cut, corpus: str, report: ImportReport) -> Cut:
+    """Convert a cut to the utterance contract: language as a code, age and audio digest in `custom`.
+
+    Raises `AsrLabError` if its audio cannot be read.
+    """
     segment = manifest.supervision(cut)
     cut.id = segment.id
-    for source in cut.recording.sources:
-        source.source = str(Path(str(source.source)).resolve())
+    _resolve([cut])
     custom = {_RENAMED.get(key, key): value for key, value in (segment.custom or {}).items() if value is not None}
     digest = _digest(Path(str(cut.recording.sources[0].source)))
     segment.text = _text(cut)
-    segment.custom = {"corpus": corpus, "audio_digest": digest, **custom}
+    segment.custom = {"corpus": corpus, "audio_digest": digest, **_with_age(custom, report)}
     segment.language = _LANGUAGES.get((segment.language or "").lower(), segment.language)
-    segment.gender = _GENDERS.get((segment.gender or "").lower(), segment.gender)
+    segment.gender = _gender(segment.gender, report)
     if not segment.speaker:
         segment.speaker = Path(str(cut.recording.sources[0].source)).parent.name
         segment.custom["speaker_is_folder"] = True
     return cut
 
 
+def _with_age(custom: Mapping[str, Any], report: ImportReport) -> dict[str, Any]:
+    """Return the fields with an age given as text as years or a group."""
+    text = custom.get("age")
+    if not isinstance(text, str):
+        return dict(custom)
+    fields = age_of(text)
+    if "age_range" in fields:
+        report.unknown_values["age"][text] += 1
+    return {key: value for key, value in custom.items() if key != "age"} | fields
+
+
+def _gender(text: str | None, report: ImportReport) -> str | None:
+    if text is None or is_unknown(text):
+        return None
+    if not (gender := gender_of(text)):
+        report.unknown_values["gender"][text] += 1
+    return gender or text
+
+
 @lru_cache(maxsize=64)
 def _digest(path: Path) -> str:
+    probe(path)
     return manifest.file_digest(path)

@@ -59,9 +59,7 @@ def import_aihub(
     named.check_met()
     splits = reader.splits()
     report.notes += reader.notes()
-    if report.faults and not (skip_faulty and splits):
-        skip = "--skip-faulty leaves them out and lists them in OUT/faults.tsv" if splits else ""
-        report.refuse(source, hints=(_unpack(folder.archives), skip))
+    report.settle(source, skip_faulty=skip_faulty, is_left=bool(splits), hints=(_unpack(folder.archives),))
     if as_one:
         splits = {"all": [cut for cuts in splits.values() for cut in cuts]}
     _check_speakers(splits, source)
@@ -98,15 +96,18 @@ def _recordings(folder: Folder, table: Mapping[Location, Row] | None, report: Im
     paired = pair(folder.audio, folder.labels)
     if unpaired := len(folder.labels) - len(paired):
         report.notes.append(f"{unpaired} labels have no audio: left out")
+        report.left_out["a label without audio"] += unpaired
     if table is None:
         once, duplicates = without_duplicates(folder, paired)
         rows: dict[Path, Row] = {path: {} for path in once}
         report.notes += duplicates
+        report.left_out["a recording that is also in another folder"] += len(folder.audio) - len(rows)
     else:
         rows, missing = recordings_of(table, folder.audio)
         for name, error in missing:
             report.add_error(name, error)
         if unlisted := len(folder.audio) - len(rows):
             report.notes.append(f"{unlisted} recordings are not in the table: left out")
+            report.left_out["a recording that is not in the table"] += unlisted
     doubtful = {path: ambiguous_labels[where] for path, where in folder.audio.items() if where in ambiguous_labels}
     return _Recordings(rows, {**doubtful, **paired})

@@ -11,11 +11,11 @@ from lhotse.cut import Cut
 
 from asr_lab.data import manifest
 from asr_lab.data.importers.aihub import dialogues
-from asr_lab.data.importers.aihub.details import age_of, gender_of, snr_of
 from asr_lab.data.importers.aihub.folders import Location, parse_split, split_of_location
 from asr_lab.data.importers.aihub.labels import Keys, flat, lacking, read_label, value_of
 from asr_lab.data.importers.aihub.metadata_table import Row
 from asr_lab.data.importers.aihub.speakers import UnnamedSpeaker, assign_speakers
+from asr_lab.data.importers.details import age_of, gender_of, snr_of
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.errors import AsrLabError, listing
 
@@ -119,6 +119,7 @@ class Reader:
                 text = self._text(fields)
                 if not text:
                     self._silent += 1
+                    self._report.left_out["a segment without text"] += 1
                     continue
                 name = value_of(fields, "speaker", self._keys)
                 single_speaker = len(speakers) < 2  # the fields of the whole recording are those of its speaker
