@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 from unicodedata import normalize
 
@@ -15,6 +15,8 @@ _NAMES = {
     "text": "text txt sentence transcript transcription transcribed stt script prompt words 전사 문장 텍스트",
     "speaker": "speaker spk client reader recorder person participant subject child user 화자 녹음자 아동 발화자",
 }
+_OTHER = re.compile(r"age|gender|sex|region|dialect|accent|job|count|num|number|나이|성별|연령|지역|직업|.*수")
+_IDS = re.compile(r"id|name|code|key|no|아이디|이름|번호")
 _NUMBER = re.compile(r"[+-]?[\d.,:]+")
 _AUDIO = re.compile(r"\.(wav|flac|mp3|ogg|opus|m4a|pcm|sph|aac|raw|aiff?|wv)$", re.IGNORECASE)
 _MOST_ROWS = 2000
@@ -36,12 +38,15 @@ def proposed(rows: Sequence[Mapping[str, Any]], fields: Iterable[str], taken: It
 
 
 def _is_named(column: str, field: str) -> bool:
+    """Return whether a column, or the last part of a dotted key, has a name like that of a field."""
     split = re.sub(r"(?<=[a-z\d])(?=[A-Z])", "_", normalize("NFC", column)).lower()
-    words = re.findall(r"[^\W\d_]+", split)
+    *outer, own = (re.findall(r"[^\W\d_]+", part) for part in split.split("."))
+    if any(_OTHER.fullmatch(word) for word in own):
+        return False
+    words = own + [word for part in outer for word in part if all(map(_IDS.fullmatch, own))]
     known = _NAMES.get(field, field).split()
-    return any(word in known or any(ord(one[0]) > 127 and one in word for one in known) for word in words) or bool(
-        nearest(field, [column])
-    )
+    alike = any(word in known or any(ord(one[0]) > 127 and one in word for one in known) for word in words)
+    return alike or bool(nearest(field, ["_".join(own)]))
 
 
 def _fits(field: str, values: Sequence[str], rows: int) -> bool:
@@ -59,6 +64,12 @@ def _fits(field: str, values: Sequence[str], rows: int) -> bool:
 
 def _is_sentence(value: str) -> bool:
     return len(value.split()) > _MOST_WORDS or bool(re.search(r"[.?!…。？！]$", value))
+
+
+def audio_folder(folder: Path, name: str) -> Path | None:
+    """Return the folder within `folder` that a path starts from, None if there is none within two levels."""
+    candidates = (folder, *(one for pattern in ("*/", "*/*/") for one in sorted(folder.glob(pattern))))
+    return next((one for one in candidates if (one / name).is_file()), None)
 
 
 def check_speakers(named: str, speakers: Sequence[str], texts: Sequence[str]) -> None:

@@ -19,7 +19,7 @@ from lhotse.utils import fastcopy
 from asr_lab.data import manifest
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.details import age_of, gender_of, is_unknown
-from asr_lab.data.importers.hints import check_speakers, proposed
+from asr_lab.data.importers.hints import audio_folder, check_speakers, proposed
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.data.importers.pieces import PieceColumns, cut_piece
 from asr_lab.data.text_files import Row, lines, read_table, read_text
@@ -79,13 +79,17 @@ def _read_jsonl(table: Path, report: ImportReport) -> list[Row]:
         try:
             row = json.loads(line)
         except ValueError as error:
-            report.add(f"line {number}", "not JSON", str(error), file=table, line=number)
+            report.add(f"line {number}", "not JSON", _reason(error), file=table, line=number)
             continue
         if isinstance(row, dict):
             rows.append(Row(number, row))
         else:
             report.add(f"line {number}", "not a JSON object", line[:60], file=table, line=number)
     return rows
+
+
+def _reason(error: ValueError) -> str:
+    return f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
 
 
 def _import_table(
@@ -103,7 +107,8 @@ def _import_table(
     rows = _renamed(rows, keys, table)
     _check_columns([row.values for row in rows], table)
     cuts = import_rows(rows, table, audio or table.parent, report, progress)
-    report.settle(table, skip_faulty=skip_faulty, is_left=bool(cuts))
+    hints = [] if cuts or audio else [_audio_hint(rows, table)]
+    report.settle(table, skip_faulty=skip_faulty, is_left=bool(cuts), hints=hints)
     if "speaker" in keys:
         named = f"the values of --keys speaker={keys['speaker']}"
         speakers = [str(manifest.supervision(cut).speaker) for cut in cuts]
@@ -163,6 +168,13 @@ def _renamed(rows: Sequence[Row], keys: Mapping[str, str], table: Path) -> list[
     ]
 
 
+def _audio_hint(rows: Sequence[Row], table: Path) -> str:
+    """Return a hint on the folder that the audio paths start from, if it is below that of the table."""
+    name = next((str(row.values["audio"]) for row in rows if row.values.get("audio")), "")
+    folder = audio_folder(table.parent, name) if name else None
+    return f"--audio {folder}" if folder and folder != table.parent else ""
+
+
 def _check_columns(rows: Sequence[Mapping[str, Any]], table: Path) -> None:
     columns = list(dict.fromkeys(str(name) for row in rows for name in row if name is not None))
     lacking = [name for name in NEEDED if name not in columns]
@@ -171,6 +183,7 @@ def _check_columns(rows: Sequence[Mapping[str, Any]], table: Path) -> None:
     near = proposed(rows, lacking, taken=NEEDED)
     keys = ",".join(f"{field}={column}" for field, column in near.items())
     kind = "jsonl" if table.suffix == ".jsonl" else "csv"
+    more = _audio_hint([Row(0, {"audio": row.get(near.get("audio", "audio"))}) for row in rows], table)
     hints = ["did you mean " + ", ".join(f"{column} for {field}?" for field, column in near.items())] if near else []
     if "speaker" in lacking and "speaker" not in near:
         hints.append("no column looks like that of a speaker: add one, with the same name for all of a speaker")
@@ -179,7 +192,9 @@ def _check_columns(rows: Sequence[Mapping[str, Any]], table: Path) -> None:
         where=str(table),
         allowed=f"columns {', '.join(NEEDED)}, or --keys FIELD=COLUMN,...; it has {listing(columns, 30)}",
         hint="; ".join(hints),
-        next_command=f"asr-lab data import {kind} {table} OUT --keys {keys}" if set(near) == set(lacking) else "",
+        next_command=f"asr-lab data import {kind} {table} OUT --keys {keys} {more}".strip()
+        if set(near) == set(lacking)
+        else "",
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lhotse.cut import Cut
 
+from asr_lab.data import manifest
 from asr_lab.data.curriculum import check_disjoint
 from asr_lab.data.importers.aihub.folders import AUDIO, Folder, Location, scan_folder
 from asr_lab.data.importers.aihub.labels import Keys
@@ -20,6 +21,7 @@ from asr_lab.data.importers.aihub.metadata_table import Row, read_table, recordi
 from asr_lab.data.importers.aihub.pairs import ids, pair, unique_files, without_duplicates
 from asr_lab.data.importers.aihub.utterances import Reader
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
+from asr_lab.data.importers.hints import check_speakers
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.errors import AsrLabError, listing
 
@@ -40,7 +42,8 @@ def import_aihub(
     """
     if not source.is_dir():
         raise AsrLabError("not a folder", where=str(source), allowed="a folder with WAV files and their JSON labels")
-    named = Keys(keys or {})
+    keys = keys or {}
+    named = Keys(keys)
     folder, table = scan_folder(source), read_table(source)
     if not folder.audio:
         raise AsrLabError(
@@ -59,7 +62,13 @@ def import_aihub(
     named.check_met()
     splits = reader.splits()
     report.notes += reader.notes()
-    report.settle(source, skip_faulty=skip_faulty, is_left=bool(splits), hints=(_unpack(folder.archives),))
+    report.settle(
+        source, skip_faulty=skip_faulty, is_left=bool(splits), hints=(*reader.hints(), _unpack(folder.archives))
+    )
+    if "speaker" in named.named:
+        cuts = [cut for one in splits.values() for cut in one]
+        speakers = [str(manifest.supervision(cut).speaker) for cut in cuts]
+        check_speakers(f"the values of --keys speaker={keys['speaker']}", speakers, list(map(manifest.text, cuts)))
     if as_one:
         splits = {"all": [cut for cuts in splits.values() for cut in cuts]}
     _check_speakers(splits, source)

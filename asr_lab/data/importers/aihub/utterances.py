@@ -16,6 +16,7 @@ from asr_lab.data.importers.aihub.labels import Keys, flat, lacking, read_label,
 from asr_lab.data.importers.aihub.metadata_table import Row
 from asr_lab.data.importers.aihub.speakers import UnnamedSpeaker, assign_speakers
 from asr_lab.data.importers.details import age_of, gender_of, snr_of
+from asr_lab.data.importers.hints import proposed
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.errors import AsrLabError, listing
 
@@ -39,6 +40,7 @@ class Reader:
         self._not_read: dict[str, Counter[str]] = defaultdict(Counter)
         self._notes: list[str] = []
         self._moved = self._silent = self._local = 0
+        self._lacking: dict[str, list[dict[str, Any]]] = defaultdict(list)
 
     def read(self, id: str, audio: Path, location: Location, label: Path | AsrLabError | None, row: Row) -> None:
         """Add the utterances of one recording, or its fault."""
@@ -84,6 +86,14 @@ class Reader:
         ]
         return self._notes + [f"{count} {what}" for count, what in counted if count] + not_read
 
+    def hints(self) -> list[str]:
+        """Return the option that names a key for each field that labels lack, if one has a name and values like it."""
+        return [
+            f"--keys {field}={key}, such as {str(labels[0].get(key))[:40]!r}"
+            for field, labels in self._lacking.items()
+            for key in proposed(labels, [field]).values()
+        ]
+
     def _are_utterances(self, segments: list[dict[str, Any]], label: dict[str, Any]) -> bool:
         """Return whether segments are utterances; without speakers and beside a complete text, they are words."""
         rows = [flat(segment) for segment in segments]
@@ -101,9 +111,11 @@ class Reader:
         speaker = self._first([label], "speaker", row)
         details = {field: self._first([label], field, row) for field in _DETAILS}
         if not text:
+            self._lacking["text"].append(label)
             raise lacking("text", label, path, self._keys)
         cut = _utterance(id, audio, text, speaker, **self._details(details))
         if not speaker:
+            self._lacking["speaker"].append(label)
             number = "" if "speaker" in self._keys.named else value_of(label, "speaker_number")
             self._unnamed.append(UnnamedSpeaker(cut, location, number, lacking("speaker", label, path, self._keys)))
         return cut
