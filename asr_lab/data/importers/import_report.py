@@ -108,7 +108,8 @@ class ImportReport:
             lines.append(f"{self.unknown_labels.total()} labels that are no phonemes: {labels}")
         for name, values in self.unknown_values.items():
             texts = listing((f"{value!r} {n} times" for value, n in values.most_common()), _MOST_EXAMPLES)
-            lines.append(f"{values.total()} values of {name} are not known, and kept as they are: {texts}")
+            kept = "age_range" if name == "age" else "they are"
+            lines.append(f"{values.total()} values of {name} are not known, and kept as {kept}: {texts}")
         for remark, items in self.remarks.items():
             lines.append(f"{len(items)} {remark}: {listing(items, _MOST_EXAMPLES)}")
         return lines + self.notes

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,7 @@ def add_losses(report: ImportReport, watch: Watch, source: Path, cuts: Iterable[
     used = {id for cut in cuts for id in _names(cut)} | {fault.item for fault in report.faults}
     audio = {path.stem for path in audio_files(source)}
     lost: set[str] = set()
-    for table in watch.opened:
+    for table in _tables(watch, source):
         for item, line in _rows_without(table, used):
             if item not in lost:
                 why = "Lhotse's recipe leaves it out" if item in audio else "its audio file is not there"
@@ -98,6 +98,18 @@ def add_losses(report: ImportReport, watch: Watch, source: Path, cuts: Iterable[
         report.notes.append(f"{len(unused)} audio files under {source} are in no utterance: {listing(unused, 6)}")
 
 
+def rows_without_audio(watch: Watch, source: Path, faulty: Set[Path]) -> dict[Path, dict[int, str]]:
+    """Return table -> line -> name, for the rows of the tables of utterances whose audio is not there, or faulty."""
+    there = {path.stem for path in audio_files(source) if path not in faulty}
+    rows = {table: {line: name for name, line in _rows_without(table, there)} for table in _tables(watch, source)}
+    return {table: lines for table, lines in rows.items() if lines}
+
+
+def _tables(watch: Watch, source: Path) -> list[Path]:
+    """Return the files that the recipe opened, as paths under `source`."""
+    return [source / table.relative_to(source.resolve()) for table in watch.opened]
+
+
 def _names(cut: Cut) -> set[str]:
     """Return the names by which a table may list an utterance."""
     files = {Path(str(source.source)).stem for source in cut.recording.sources}
@@ -113,7 +125,7 @@ def audio_files(source: Path) -> Iterator[Path]:
 def _rows_without(table: Path, used: set[str]) -> Iterator[tuple[str, int]]:
     """Yield (name, line) of each row of a table that is in no utterance; none for a table of something else.
 
-    Rows are those with names of audio files; without any, those that begin with the id of an utterance.
+    Rows are those with names of audio files; without any, a third at least begins with the id of an utterance.
     """
     if not table.is_file():
         return
@@ -125,6 +137,6 @@ def _rows_without(table: Path, used: set[str]) -> Iterator[tuple[str, int]]:
         named = [(match[0], line) for line, text in rows if (match := _KEY.match(text))]
         if named and named[0][0] not in used:
             named = named[1:]  # a header
-        is_of_utterances = 2 * sum(name in used for name, _ in named) >= len(named) > 0
+        is_of_utterances = 3 * sum(name in used for name, _ in named) >= len(named) > 0
     if is_of_utterances:
         yield from ((name, line) for name, line in named if name not in used)

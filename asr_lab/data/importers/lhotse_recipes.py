@@ -20,8 +20,8 @@ from asr_lab.data.audio import probe
 from asr_lab.data.curriculum import check_disjoint
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.details import age_of, gender_of, is_unknown
-from asr_lab.data.importers.import_report import ImportReport
-from asr_lab.data.importers.lhotse_losses import Watch, add_losses, audio_files, watched
+from asr_lab.data.importers.import_report import SKIP, ImportReport
+from asr_lab.data.importers.lhotse_losses import add_losses, audio_files, rows_without_audio, watched
 from asr_lab.errors import AsrLabError, listing, nearest
 
 _LANGUAGES = {"english": "en", "korean": "ko", "mandarin": "zh", "chinese": "zh", "japanese": "ja"}
@@ -60,26 +60,35 @@ def import_lhotse(
         chosen.setdefault("output_dir", out / "lhotse")
     report = ImportReport()
 
-    def prepare(folder: Path) -> tuple[dict[str, list[Cut]], Watch]:
-        with audio_backend("LibsndfileBackend"), watched(source) as watch:  # the default may need external programs
-            prepared = recipe(**{first.name: folder}, **chosen)
-        return {part: list(_cuts(manifests, report)) for part, manifests in _parts(prepared)}, watch
+    def prepare(folder: Path) -> dict[str, list[Cut]]:
+        prepared = recipe(**{first.name: folder}, **chosen)
+        return {part: list(_cuts(manifests, report)) for part, manifests in _parts(prepared)}
 
-    try:
-        read, watch = prepare(source)
-    except AsrLabError:
-        raise
-    except Exception as error:  # recipes raise anything for missing files or keys
-        refusal = _failed(name, recipe, source, error)
-        if not skip_faulty or not (faulty := _unreadable(source, report)):
-            raise refusal from error
-        with TemporaryDirectory() as folder:
-            _link(source, Path(folder), faulty)
-            try:
-                read, watch = prepare(Path(folder))
-            except Exception as again:
-                raise refusal from again
-            _resolve(cut for cuts in read.values() for cut in cuts)
+    with audio_backend("LibsndfileBackend"), watched(source) as watch:  # the default may need external programs
+        try:
+            read = prepare(source)
+        except AsrLabError:
+            raise
+        except Exception as error:  # recipes raise anything for missing files or keys
+            refusal = _failed(name, recipe, source, error)
+            faulty = _unreadable(source, report)
+            rows = rows_without_audio(watch, source, faulty)
+            if (faulty or rows) and not skip_faulty:
+                named = [
+                    *sorted(path.name for path in faulty),
+                    *(item for own in rows.values() for item in own.values()),
+                ]
+                refusal.hint = f"audio that is not there, or cannot be read: {listing(dict.fromkeys(named), 6)}; {SKIP}"
+            if not skip_faulty or not (faulty or rows):
+                raise refusal from error
+            watch.warnings.clear()
+            with TemporaryDirectory() as folder:
+                _link(source, Path(folder), faulty, rows)
+                try:
+                    read = prepare(Path(folder))
+                except Exception as again:
+                    raise refusal from again
+                _resolve(cut for cuts in read.values() for cut in cuts)
     parts = {part: with_text for part, cuts in read.items() if (with_text := [cut for cut in cuts if _text(cut)])}
     total, done = sum(map(len, parts.values())), 0
     if not total:
@@ -125,14 +134,19 @@ def _unreadable(source: Path, report: ImportReport) -> set[Path]:
     return faulty
 
 
-def _link(source: Path, folder: Path, left_out: Set[Path]) -> None:
-    """Make a folder with links to the files of another one, except some."""
+def _link(source: Path, folder: Path, left_out: Set[Path], rows: Mapping[Path, Mapping[int, str]]) -> None:
+    """Make a folder with links to the files of another one, except some, and copies of tables without some lines."""
     for where, _, names in os.walk(source):
         inner = folder / Path(where).relative_to(source)
         inner.mkdir(exist_ok=True)
-        for name in names:
-            if Path(where, name) not in left_out:
-                (inner / name).symlink_to(Path(where, name).resolve())
+        for path in (Path(where, name) for name in names if Path(where, name) not in left_out):
+            if path in rows:
+                kept = path.read_bytes().splitlines(keepends=True)
+                (inner / path.name).write_bytes(
+                    b"".join(line for number, line in enumerate(kept, 1) if number not in rows[path])
+                )
+            else:
+                (inner / path.name).symlink_to(path.resolve())
 
 
 def _resolve(cuts: Iterable[Cut]) -> None:
@@ -232,7 +246,7 @@ def _utterance(cut: Cut, corpus: str, report: ImportReport) -> Cut:
 def _with_age(custom: Mapping[str, Any], report: ImportReport) -> dict[str, Any]:
     """Return the fields with an age given as text as years or a group."""
     text = custom.get("age")
-    if not isinstance(text, str):
+    if not isinstance(text, str) or not text:
         return dict(custom)
     fields = age_of(text)
     if "age_range" in fields:
@@ -241,8 +255,8 @@ def _with_age(custom: Mapping[str, Any], report: ImportReport) -> dict[str, Any]
 
 
 def _gender(text: str | None, report: ImportReport) -> str | None:
-    if text is None or is_unknown(text):
-        return None
+    if not text or is_unknown(text):
+        return text and None
     if not (gender := gender_of(text)):
         report.unknown_values["gender"][text] += 1
     return gender or text

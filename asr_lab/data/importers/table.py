@@ -244,7 +244,7 @@ class _RowImporter:
     def notes(self, names: Iterable[Any]) -> list[str]:
         """Return a note on the columns that are understood, and on those only kept."""
         columns = dict.fromkeys(str(name) for name in names if name is not None)
-        known = {*_KNOWN, *_NUMBERS, "age", *self._pieces.columns}
+        known = {*_KNOWN, *_NUMBERS, "age", "age_group", "l1", *self._pieces.columns}
         understood = listing((name for name in columns if name in known), 30)
         kept = listing((name for name in columns if name not in known), 30)
         return [f"columns understood: {understood}" + (f"; only kept as fields: {kept}" if kept else "")]

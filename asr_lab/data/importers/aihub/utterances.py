@@ -139,6 +139,7 @@ class Reader:
                 details = {field: self._first(sources, field, row if single_speaker else {}) for field in _DETAILS}
                 speaker = dialogues.speaker_id(name, id) if name else self._first([label], "speaker", row)
                 if not speaker:
+                    self._lacking["speaker"].append(fields)
                     raise lacking("speaker", fields, path, self._keys)
                 yield dialogues.segment_cut(
                     recording_cut, segment, number, text=text, speaker=speaker, **self._details(details)
@@ -156,8 +157,9 @@ class Reader:
         """Return age, gender and SNR for the manifest; count values that cannot be parsed."""
         gender = gender_of(texts["gender"])
         details = {**age_of(texts["age"]), **({"gender": gender} if gender else {}), **snr_of(texts["snr_db"])}
+        known = {*details, *(["age"] if "age_group" in details else [])}
         for field, text in texts.items():
-            if text and field not in details:
+            if text and field not in known:
                 self._not_read[field][text] += 1
         return details
 
