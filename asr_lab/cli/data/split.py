@@ -48,7 +48,7 @@ def _hard_options(function: Any) -> Any:
 @click.option(
     "--stratify",
     metavar="FIELD,...",
-    help="Fields to stratify by, or none.  [age,snr_db,duration if ages or SNRs are known]",
+    help="Fields to stratify by, or none.  [age,age_group,snr_db,duration if any of the first three is known]",
 )
 @_hard_options
 @click.option("--seed", default=0, show_default=True)

@@ -21,7 +21,7 @@ from asr_lab.data.curriculum import check_disjoint
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.details import age_of, gender_of, is_unknown
 from asr_lab.data.importers.import_report import SKIP, ImportReport
-from asr_lab.data.importers.lhotse_losses import add_losses, audio_files, rows_without_audio, watched
+from asr_lab.data.importers.lhotse_losses import Watch, add_losses, audio_files, rows_without_audio, watched
 from asr_lab.errors import AsrLabError, listing, nearest
 
 _LANGUAGES = {"english": "en", "korean": "ko", "mandarin": "zh", "chinese": "zh", "japanese": "ja"}
@@ -55,40 +55,12 @@ def import_lhotse(
     """
     recipe = _recipe(name)
     chosen = _options(name, recipe, option or {})
-    first, *others = inspect.signature(recipe).parameters.values()
+    _, *others = inspect.signature(recipe).parameters.values()
     if any(one.name == "output_dir" and one.default is inspect.Parameter.empty for one in others):
         chosen.setdefault("output_dir", out / "lhotse")
     report = ImportReport()
-
-    def prepare(folder: Path) -> dict[str, list[Cut]]:
-        prepared = recipe(**{first.name: folder}, **chosen)
-        return {part: list(_cuts(manifests, report)) for part, manifests in _parts(prepared)}
-
     with audio_backend("LibsndfileBackend"), watched(source) as watch:  # the default may need external programs
-        try:
-            read = prepare(source)
-        except AsrLabError:
-            raise
-        except Exception as error:  # recipes raise anything for missing files or keys
-            refusal = _failed(name, recipe, source, error)
-            faulty = _unreadable(source, report)
-            rows = rows_without_audio(watch, source, faulty)
-            if (faulty or rows) and not skip_faulty:
-                named = [
-                    *sorted(path.name for path in faulty),
-                    *(item for own in rows.values() for item in own.values()),
-                ]
-                refusal.hint = f"audio that is not there, or cannot be read: {listing(dict.fromkeys(named), 6)}; {SKIP}"
-            if not skip_faulty or not (faulty or rows):
-                raise refusal from error
-            watch.warnings.clear()
-            with TemporaryDirectory() as folder:
-                _link(source, Path(folder), faulty, rows)
-                try:
-                    read = prepare(Path(folder))
-                except Exception as again:
-                    raise refusal from again
-                _resolve(cut for cuts in read.values() for cut in cuts)
+        read = _read(name, source, chosen, report, watch, skip_faulty)
     parts = {part: with_text for part, cuts in read.items() if (with_text := [cut for cut in cuts if _text(cut)])}
     total, done = sum(map(len, parts.values())), 0
     if not total:
@@ -113,13 +85,43 @@ def import_lhotse(
     return ImportResult(splits=splits, report=report)
 
 
-def _failed(name: str, recipe: Callable[..., Any], source: Path, error: Exception) -> AsrLabError:
-    return AsrLabError(
-        f"Lhotse's recipe for {name} failed: {type(error).__name__}: {error}",
-        where=str(source),
-        hint="the folder must have the layout that Lhotse's recipe expects: "
-        + (inspect.getdoc(inspect.getmodule(recipe)) or "").partition("\n\n")[0][:200],
-    )
+def _read(
+    name: str, source: Path, chosen: Mapping[str, Any], report: ImportReport, watch: Watch, skip_faulty: bool
+) -> dict[str, list[Cut]]:
+    """Return the cuts of each part; if the recipe fails, `skip_faulty` runs it without the rows and files at fault."""
+    recipe = _recipe(name)
+
+    def prepare(folder: Path) -> dict[str, list[Cut]]:
+        prepared = recipe(folder, **chosen)
+        return {part: list(_cuts(manifests, report)) for part, manifests in _parts(prepared)}
+
+    try:
+        return prepare(source)
+    except AsrLabError:
+        raise
+    except Exception as error:  # recipes raise anything for missing files or keys
+        faulty = _unreadable(source, report)
+        rows = rows_without_audio(watch, source, faulty)
+        refusal = AsrLabError(
+            f"Lhotse's recipe for {name} failed: {type(error).__name__}: {error}",
+            where=str(source),
+            hint="the folder must have the layout that Lhotse's recipe expects: "
+            + (inspect.getdoc(inspect.getmodule(recipe)) or "").partition("\n\n")[0][:200],
+        )
+        if (faulty or rows) and not skip_faulty:
+            names = [*sorted(path.name for path in faulty), *(name for own in rows.values() for name in own.values())]
+            refusal.hint = f"audio that is not there, or cannot be read: {listing(dict.fromkeys(names), 6)}; {SKIP}"
+        if not skip_faulty or not (faulty or rows):
+            raise refusal from error
+    watch.warnings.clear()
+    with TemporaryDirectory() as folder:
+        _link(source, Path(folder), faulty, rows)
+        try:
+            read = prepare(Path(folder))
+        except Exception as error:
+            raise refusal from error
+        _resolve(cut for cuts in read.values() for cut in cuts)
+    return read
 
 
 def _unreadable(source: Path, report: ImportReport) -> set[Path]:
