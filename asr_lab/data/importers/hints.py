@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
@@ -31,7 +32,10 @@ def proposed(rows: Sequence[Mapping[str, Any]], fields: Iterable[str], taken: It
     found: dict[str, str] = {}
     for field in fields:
         alike = [name for name in columns if name not in found.values() and _fits(field, values[name], len(sample))]
-        named = [name for name in alike if _is_named(name, field)]
+        named = [name for name in alike if _is_named(name, field) and not set(",=") & set(name)]
+        if field == "speaker":
+            texts = {str(row.get(found.get("text", "text"))).strip() for row in sample}
+            named = [name for name in named if not set(values[name]) <= texts]
         if best := next(iter(named), alike[0] if field == "audio" and alike else ""):
             found[field] = best
     return found
@@ -64,6 +68,11 @@ def _fits(field: str, values: Sequence[str], rows: int) -> bool:
 
 def _is_sentence(value: str) -> bool:
     return len(value.split()) > _MOST_WORDS or bool(re.search(r"[.?!…。？！]$", value))
+
+
+def quoted(argument: str) -> str:
+    """Quote an argument of a command where a shell needs it; letters of any language need none."""
+    return argument if re.fullmatch(r"[\w@%+=:,./-]+", argument) else shlex.quote(argument)
 
 
 def audio_folder(folder: Path, name: str) -> Path | None:

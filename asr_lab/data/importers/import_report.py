@@ -86,7 +86,9 @@ class ImportReport:
 
     def dropped(self) -> Counter[str]:
         """Count what is left out by reason, with a fault or without."""
-        return self.counts() + self.left_out
+        with_lines = {fault.item for fault in self.faults if fault.line}
+        kinds = [fault.kind for fault in self.faults if fault.line or fault.item not in with_lines]
+        return Counter(kinds) + self.left_out
 
     def settle(
         self, source: Path, *, skip_faulty: bool, is_left: bool, allowed: str = "", hints: Iterable[str] = ()

@@ -41,7 +41,8 @@ def import_kaldi(
     cuts = import_rows(rows, source / "text", audio or source, report, progress, corpus=source.name)
     report.read = len(texts)
     report.notes.clear()
-    report.settle(source, skip_faulty=skip_faulty, is_left=bool(cuts))
+    hints = [] if cuts or audio else ["--audio FOLDER, from which the paths of wav.scp start"]
+    report.settle(source, skip_faulty=skip_faulty, is_left=bool(cuts), hints=hints)
     return ImportResult(splits={"all": cuts}, report=report)
 
 

@@ -143,10 +143,10 @@ def _link(source: Path, folder: Path, left_out: Set[Path], rows: Mapping[Path, M
         inner.mkdir(exist_ok=True)
         for path in (Path(where, name) for name in names if Path(where, name) not in left_out):
             if path in rows:
-                kept = path.read_bytes().splitlines(keepends=True)
-                (inner / path.name).write_bytes(
-                    b"".join(line for number, line in enumerate(kept, 1) if number not in rows[path])
+                kept = (
+                    line for number, line in enumerate(path.read_bytes().split(b"\n"), 1) if number not in rows[path]
                 )
+                (inner / path.name).write_bytes(b"\n".join(kept))
             else:
                 (inner / path.name).symlink_to(path.resolve())
 

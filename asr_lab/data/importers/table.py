@@ -19,7 +19,7 @@ from lhotse.utils import fastcopy
 from asr_lab.data import manifest
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.details import age_of, gender_of, is_unknown
-from asr_lab.data.importers.hints import audio_folder, check_speakers, proposed
+from asr_lab.data.importers.hints import audio_folder, check_speakers, proposed, quoted
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.data.importers.pieces import PieceColumns, cut_piece
 from asr_lab.data.text_files import Row, lines, read_table, read_text
@@ -172,7 +172,7 @@ def _audio_hint(rows: Sequence[Row], table: Path) -> str:
     """Return a hint on the folder that the audio paths start from, if it is below that of the table."""
     name = next((str(row.values["audio"]) for row in rows if row.values.get("audio")), "")
     folder = audio_folder(table.parent, name) if name else None
-    return f"--audio {folder}" if folder and folder != table.parent else ""
+    return f"--audio {quoted(str(folder))}" if folder and folder != table.parent else ""
 
 
 def _check_columns(rows: Sequence[Mapping[str, Any]], table: Path) -> None:
@@ -184,6 +184,7 @@ def _check_columns(rows: Sequence[Mapping[str, Any]], table: Path) -> None:
     keys = ",".join(f"{field}={column}" for field, column in near.items())
     kind = "jsonl" if table.suffix == ".jsonl" else "csv"
     more = _audio_hint([Row(0, {"audio": row.get(near.get("audio", "audio"))}) for row in rows], table)
+    again = f"asr-lab data import {kind} {quoted(str(table))} OUT --keys {quoted(keys)} {more}".strip()
     hints = ["did you mean " + ", ".join(f"{column} for {field}?" for field, column in near.items())] if near else []
     if "speaker" in lacking and "speaker" not in near:
         hints.append("no column looks like that of a speaker: add one, with the same name for all of a speaker")
@@ -192,9 +193,7 @@ def _check_columns(rows: Sequence[Mapping[str, Any]], table: Path) -> None:
         where=str(table),
         allowed=f"columns {', '.join(NEEDED)}, or --keys FIELD=COLUMN,...; it has {listing(columns, 30)}",
         hint="; ".join(hints),
-        next_command=f"asr-lab data import {kind} {table} OUT --keys {keys} {more}".strip()
-        if set(near) == set(lacking)
-        else "",
+        next_command=again if set(near) == set(lacking) else "",
     )
 
 

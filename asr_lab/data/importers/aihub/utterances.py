@@ -16,7 +16,7 @@ from asr_lab.data.importers.aihub.labels import Keys, flat, lacking, read_label,
 from asr_lab.data.importers.aihub.metadata_table import Row
 from asr_lab.data.importers.aihub.speakers import UnnamedSpeaker, assign_speakers
 from asr_lab.data.importers.details import age_of, gender_of, snr_of
-from asr_lab.data.importers.hints import proposed
+from asr_lab.data.importers.hints import proposed, quoted
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.errors import AsrLabError, listing
 
@@ -89,7 +89,7 @@ class Reader:
     def hints(self) -> list[str]:
         """Return the option that names a key for each field that labels lack, if one has a name and values like it."""
         return [
-            f"--keys {field}={key}, such as {str(labels[0].get(key))[:40]!r}"
+            f"--keys {quoted(f'{field}={key}')}, such as {str(labels[0].get(key))[:40]!r}"
             for field, labels in self._lacking.items()
             for key in proposed(labels, [field]).values()
         ]
