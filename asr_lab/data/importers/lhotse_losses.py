@@ -24,6 +24,7 @@ _AUDIO_NAME = re.compile(rf"([^\s\"'|,;<>=:(){{}}\[\]/\\]+)\.(?:{_SUFFIXES})(?![
 _IS_AUDIO = re.compile(rf"\.(?:{_SUFFIXES})$", re.IGNORECASE)
 _KEY = re.compile(r"[^\s|,;:]+")
 _PATH = re.compile(r"\S*/\S+")
+_MARKS = "'\",.:;"
 _MOST_WARNINGS = 5
 
 
@@ -32,10 +33,12 @@ class Watch(logging.Handler):
 
     current: Watch | None = None
 
-    def __init__(self, source: Path) -> None:
+    def __init__(self, root: Path) -> None:
         super().__init__(logging.WARNING)
-        self._source = source.resolve()
+        self.roots = [root]
+        """The folder of the corpus, and those with copies of its files or links to them."""
         self.opened: dict[Path, None] = {}
+        """Relative to the folder of the corpus."""
         self.warnings: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -45,9 +48,10 @@ class Watch(logging.Handler):
     def opening(self, path: Any) -> None:
         """Keep a file of the corpus that is no audio."""
         if isinstance(path, str | os.PathLike):
-            file = Path(os.fsdecode(path)).resolve()
-            if file.is_relative_to(self._source) and not _IS_AUDIO.search(file.name):
-                self.opened[file] = None
+            file = Path(os.fsdecode(path)).absolute()
+            for root in (form for one in self.roots for form in (one.absolute(), one.resolve())):
+                if file.is_relative_to(root) and not _IS_AUDIO.search(file.name):
+                    self.opened[file.relative_to(root)] = None
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
@@ -84,13 +88,13 @@ def add_losses(report: ImportReport, watch: Watch, source: Path, cuts: Iterable[
                 lost.add(item)
     other: Counter[str] = Counter()
     for warning in watch.warnings:
-        path = _PATH.search(warning)
-        item = Path(path[0].strip("'\",.:;")).stem if path else ""
-        if not item or item in used:
+        path = next((text for text in _PATH.findall(warning) if _IS_AUDIO.search(text.strip(_MARKS))), "")
+        item = Path(path.strip(_MARKS)).stem
+        if not path or item in used:
             other[warning] += 1
         elif item not in lost:
             kind = _PATH.sub("", warning).strip(" :.") or "Lhotse warns of it"
-            report.add(item, kind.replace(": ", " "), path[0] if path else "")
+            report.add(item, kind.replace(": ", " "), path)
             lost.add(item)
     if other:
         report.notes.append(f"Lhotse's recipe warned {other.total()} times: {listing(other, _MOST_WARNINGS)}")
@@ -107,7 +111,7 @@ def rows_without_audio(watch: Watch, source: Path, faulty: Set[Path]) -> dict[Pa
 
 def _tables(watch: Watch, source: Path) -> list[Path]:
     """Return the files that the recipe opened, as paths under `source`."""
-    return [source / table.relative_to(source.resolve()) for table in watch.opened]
+    return [source / table for table in watch.opened]
 
 
 def _names(cut: Cut) -> set[str]:
@@ -127,9 +131,8 @@ def _rows_without(table: Path, used: set[str]) -> Iterator[tuple[str, int]]:
 
     Rows are those with names of audio files; without any, a third at least begins with the id of an utterance.
     """
-    if not table.is_file():
-        return
-    rows = list(enumerate(lines(table.read_text(encoding="utf-8", errors="replace")), start=1))
+    content = table.read_bytes() if table.is_file() else b""
+    rows = list(enumerate(lines(content.decode(errors="replace") if b"\0" not in content else ""), start=1))
     named = [(match[1], line) for line, text in rows for match in _AUDIO_NAME.finditer(text)]
     if named:
         is_of_utterances = any(name in used for name, _ in named)

@@ -116,6 +116,7 @@ def _read(
     watch.warnings.clear()
     with TemporaryDirectory() as folder:
         _link(source, Path(folder), faulty, rows)
+        watch.roots.append(Path(folder))
         try:
             read = prepare(Path(folder))
         except Exception as error:
