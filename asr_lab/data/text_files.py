@@ -31,7 +31,7 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise AsrLabError(
-            f"the table is not UTF-8: line {line}: {error.reason}", where=str(path), hint="save it as UTF-8"
+            f"the file is not UTF-8: line {line}: {error.reason}", where=str(path), hint="save it as UTF-8"
         ) from error
 
 

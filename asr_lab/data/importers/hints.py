@@ -16,6 +16,7 @@ _NAMES = {
     "text": "text txt sentence transcript transcription transcribed stt script prompt words 전사 문장 텍스트",
     "speaker": "speaker spk client reader recorder person participant subject child user 화자 녹음자 아동 발화자",
 }
+_DETAILS = {"gender": "gender sex 성별", "age": "age speaker_age 나이 연령 연령대"}
 _OTHER = re.compile(r"age|gender|sex|region|dialect|accent|job|count|num|number|나이|성별|연령|지역|직업|.*수")
 _IDS = re.compile(r"id|name|code|key|no|아이디|이름|번호")
 _NUMBER = re.compile(r"[+-]?[\d.,:]+")
@@ -39,6 +40,13 @@ def proposed(rows: Sequence[Mapping[str, Any]], fields: Iterable[str], taken: It
         if best := next(iter(named), alike[0] if field == "audio" and alike else ""):
             found[field] = best
     return found
+
+
+def other_names(columns: Iterable[str]) -> str:
+    """Return the option that reads columns with ages and genders under other names: `gender=성별,age=나이`."""
+    bare = {normalize("NFC", name).strip().lower(): name for name in columns}
+    found = {field: bare[name] for field, names in _DETAILS.items() for name in names.split() if name in bare}
+    return quoted(",".join(f"{field}={name}" for field, name in found.items())) if found else ""
 
 
 def _is_named(column: str, field: str) -> bool:

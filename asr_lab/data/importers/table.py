@@ -19,7 +19,7 @@ from lhotse.utils import fastcopy
 from asr_lab.data import manifest
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.details import age_of, gender_of, is_unknown
-from asr_lab.data.importers.hints import audio_folder, check_speakers, proposed, quoted
+from asr_lab.data.importers.hints import audio_folder, check_speakers, other_names, proposed, quoted
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.data.importers.pieces import PieceColumns, cut_piece
 from asr_lab.data.text_files import Row, lines, read_table, read_text
@@ -245,8 +245,11 @@ class _RowImporter:
         columns = dict.fromkeys(str(name) for name in names if name is not None)
         known = {*_KNOWN, *_NUMBERS, "age", "age_group", "l1", *self._pieces.columns}
         understood = listing((name for name in columns if name in known), 30)
-        kept = listing((name for name in columns if name not in known), 30)
-        return [f"columns understood: {understood}" + (f"; only kept as fields: {kept}" if kept else "")]
+        kept = [name for name in columns if name not in known]
+        notes = [f"columns understood: {understood}" + (f"; only kept as fields: {listing(kept, 30)}" if kept else "")]
+        if more := other_names(kept):
+            notes.append(f"ages and genders are read with --keys {more}")
+        return notes
 
     def _digest(self, path: Path) -> str:
         """Return the digest of a file, which may have many pieces; "" leaves it to the utterance."""

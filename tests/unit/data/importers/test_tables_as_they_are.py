@@ -378,6 +378,29 @@ def test_ages_and_genders_as_they_are_written(folder):
     assert result.report.unknown_values == {"gender": {"robot": 1}}
 
 
+def test_ages_and_genders_under_other_names_are_hinted_at(folder):
+    source = table(folder, "audio,text,speaker,성별,나이\na.wav,cab,ann,여,20대\n")
+    assert "--keys gender=성별,age=나이\n" in ok("data", "import", "csv", source, folder / "out")
+    (cut,) = cuts_of(source, keys={"gender": "성별", "age": "나이"})
+    assert [manifest.field(cut, name) for name in ("gender", "age_group", "성별")] == ["female", "20-29", None]
+
+
+def test_the_json_of_l2_asr_names_pieces_too(folder):
+    row = {"canonical_aligned": "hh ae t", "perceived_train_target": "hh ae t", "wrd": "hat", "spk_id": "YKWK"}
+    rows = {
+        "long.wav": row | {"start": 0.5, "end": 1.5},
+        "a.wav": row | {"duration": 1.0},
+        "b.wav": row | {"duration": 9.0},
+        "none.wav": row,
+    }
+    (folder / "train.json").write_text(json.dumps(rows))
+    with pytest.raises(AsrLabError, match="1 audio files are not there"):
+        cuts_of(folder / "train.json", "l2-json")
+    result = import_corpus("l2-json", folder / "train.json", folder / "out", {"skip_faulty": True})
+    assert [(cut.start, cut.duration) for cut in result.splits["train"]] == [(0.5, 1.0), (0.0, 1.0)]
+    assert result.summary.startswith("4 utterances read, 2 imported, 2 left out")
+
+
 def test_age_groups_are_stratified_by_and_sliced_by(folder):
     rows = [{"id": str(n), "speaker": f"s{n}", "age": "20대" if n % 2 else "60+"} for n in range(8)]
     ok("data", "import", "jsonl", jsonl(folder, *rows), folder / "out")
