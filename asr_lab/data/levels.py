@@ -15,6 +15,7 @@ from lhotse.cut import Cut
 from asr_lab.data import manifest
 from asr_lab.data.audio import read_cut
 from asr_lab.data.snr import Method, estimate
+from asr_lab.data.text_files import lines
 from asr_lab.errors import AsrLabError
 
 _AT_ONCE = 256  # utterances between two writes of the journal
@@ -77,7 +78,7 @@ def _key(cut: Cut) -> str:
 def _noted(journal: Path, method: Method) -> dict[str, float]:
     estimates: dict[str, float] = {}
     with suppress(OSError):
-        for line in journal.read_text(encoding="utf-8").splitlines():
+        for line in lines(journal.read_text(encoding="utf-8")):
             with suppress(ValueError):  # the last line may be cut off
                 key, by, level = json.loads(line)
                 if by == method:

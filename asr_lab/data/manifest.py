@@ -53,7 +53,8 @@ def utterance(
 ) -> Cut:
     """Return an utterance: a Lhotse cut of a complete audio file.
 
-    Further keywords (`age`, `snr_db`, `l1`, `block`, ...) become `custom` fields of the supervision. Raises
+    Further keywords (`age`, `snr_db`, `l1`, `block`, ...) become `custom` fields of the supervision; an `audio_digest`
+    saves reading the file again. Raises
     `AsrLabError` if the file is missing, empty or not audio.
     """
     info = probe(audio)
@@ -77,7 +78,12 @@ def utterance(
         language=language or None,
         speaker=speaker,
         gender=gender or None,
-        custom={"corpus": corpus, "audio_digest": file_digest(audio), **width, **custom},
+        custom={
+            "corpus": corpus,
+            "audio_digest": custom.pop("audio_digest", "") or file_digest(audio),
+            **width,
+            **custom,
+        },
     )
     kind = MultiCut if info.channels > 1 else MonoCut
     return kind(

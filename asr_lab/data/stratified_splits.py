@@ -19,7 +19,7 @@ from asr_lab.data.bins import labelled
 from asr_lab.data.splits import groups, split_by
 from asr_lab.errors import AsrLabError, listing, nearest
 
-FIELDS = ("age", "snr_db", "duration_s")
+FIELDS = ("age", "age_group", "snr_db", "duration_s")
 _SIZE_WEIGHT = 2.0  # of a split's hours against those of one of its bins
 _PROPOSALS = 60_000  # moves and swaps of groups
 _START_TEMPERATURE = 0.05  # of the annealing, in squared shares

@@ -16,6 +16,7 @@ COLUMNS: Mapping[str, str] = {
     "speaker": "speaker",
     "gender": "gender",
     "age": "age",
+    "age_group": "age_group",
     "snr": "snr_db",
     "duration": "duration_s",
     "l1": "l1",

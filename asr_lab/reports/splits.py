@@ -15,7 +15,7 @@ from asr_lab.reports.fonts import fitted
 from asr_lab.reports.page import render
 from asr_lab.reports.table import Table
 
-_NAMES = {"age": "age, years", "snr_db": "SNR, dB", "duration_s": "duration, s"}
+_NAMES = {"age": "age, years", "age_group": "age group, years", "snr_db": "SNR, dB", "duration_s": "duration, s"}
 
 
 def splits_figure(table: pd.DataFrame) -> Figure:

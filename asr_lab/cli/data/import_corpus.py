@@ -19,7 +19,7 @@ from asr_lab.cli.data.manifest_output import (
 )
 from asr_lab.cli.options import echo
 from asr_lab.data.importers import registry
-from asr_lab.data.importers.contract import SKIP_FAULTY, Importer, Option
+from asr_lab.data.importers.contract import Importer, Option
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.system.files import write_bytes
@@ -88,6 +88,8 @@ def import_corpus(
       asr-lab data import aihub child_subset_100h corpora/children     (WAV, JSON labels, subset_metadata*.csv)
       asr-lab data import lhotse cmu_kids LDC97S63 corpora/cmu-kids    (any recipe of Lhotse's)
       asr-lab data import csv mina/table.csv corpora/mina       (columns audio, text, speaker, ...)
+      asr-lab data import csv en/train.tsv corpora/cv --audio en/clips --keys audio=path,text=sentence,speaker=client_id
+      asr-lab data import kaldi data/train corpora/train               (wav.scp, text, utt2spk, segments)
     """
     from asr_lab.data import manifest
 
@@ -97,15 +99,13 @@ def import_corpus(
     if not source.exists():
         raise AsrLabError("no such file or folder", where=str(source))
     existing = sorted(out.glob(f"{'*' if importer.has_splits else 'all'}{manifest.SUFFIX}"))
-    lists_faults = importer.accepts(SKIP_FAULTY)
-    check_overwrite([*existing, out / FAULTS] if lists_faults else existing, overwrite)
+    check_overwrite([*existing, out / FAULTS], overwrite)
     given = positional | {own.name: _value(own, options[own.name]) for own in importer.options if not own.positional}
     with progress_bar(f"importing {' '.join(positional.values()) or kind}") as progress:
         result = registry.import_corpus(kind, source, out, given, progress)
-    for line in result.report.lines():
+    for line in (*result.report.lines(), result.summary):
         echo(line)
-    if lists_faults:
-        _write_faults(out / FAULTS, result.report)
+    _write_faults(out / FAULTS, result.report)
     paths = {split: out / f"{split}{manifest.SUFFIX}" for split in result.splits}
     for split, cuts in result.splits.items():
         print_summary(manifest.write(cuts, paths[split]), paths[split])

@@ -71,7 +71,7 @@ def print_summary(cuts: Any, path: Path) -> None:
     from asr_lab.data.transcript_marks import MarkCounts
     from asr_lab.units import SAMPLE_RATE, hms
 
-    several = sum(len(cut.recording.channel_ids) > 1 for cut in cuts)
+    several = sum(cut.num_channels > 1 for cut in cuts)
     other = sum(cut.recording.sampling_rate != SAMPLE_RATE for cut in cuts)
     speakers = {manifest.supervision(cut).speaker for cut in cuts}
     seconds = hms(sum(cut.duration for cut in cuts))

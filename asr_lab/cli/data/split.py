@@ -48,7 +48,7 @@ def _hard_options(function: Any) -> Any:
 @click.option(
     "--stratify",
     metavar="FIELD,...",
-    help="Fields to stratify by, or none.  [age,snr_db,duration if ages or SNRs are known]",
+    help="Fields to stratify by, or none.  [age,age_group,snr_db,duration if any of the first three is known]",
 )
 @_hard_options
 @click.option("--seed", default=0, show_default=True)
@@ -203,6 +203,6 @@ def _fields(cuts: Any, stratify: str | None) -> list[str]:
 
     if stratify is None:
         known = list(stratified_splits.labels(cuts))
-        return known if {"age", "snr_db"} & set(known) else []
+        return known if {"age", "age_group", "snr_db"} & set(known) else []
     names = [name.strip() for name in stratify.split(",") if name.strip()]
     return [] if names == ["none"] else stratified_splits.present(cuts, names)

@@ -120,12 +120,14 @@ def _own_folder(out: Path, given: dict[str, Any]) -> AsrLabError:
 
 def _sentences(path: Path) -> tuple[str, ...]:
     """Return the distinct lines of a text file, or transcripts of a manifest."""
+    from asr_lab.data import text_files
+
     if path.name.endswith(".jsonl.gz"):
         from asr_lab.data import manifest
 
         lines = [manifest.text(cut) for cut in manifest.read(path)]
     elif path.is_file():
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = text_files.lines(text_files.read_text(path))
     else:
         raise AsrLabError("no such file", where=str(path), allowed="a text file, or a manifest")
     return tuple(dict.fromkeys(line.strip().lower() for line in lines if line.strip()))

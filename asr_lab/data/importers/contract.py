@@ -33,6 +33,17 @@ class ImportResult:
     report: ImportReport
 
     @property
+    def summary(self) -> str:
+        """How many utterances were read, imported and left out, and why: the same for every importer."""
+        dropped = self.report.dropped()
+        kept = sum(map(len, self.splits.values()))
+        if (unexplained := self.report.read - kept - dropped.total()) > 0:
+            dropped["the importer does not say why"] += unexplained
+        why = "; ".join(f"{reason}: {count}" for reason, count in dropped.most_common())
+        total = kept + dropped.total()
+        return f"{total} utterances read, {kept} imported, {dropped.total()} left out" + (f" ({why})" if why else "")
+
+    @property
     def warnings(self) -> list[str]:
         """Warnings about imported utterances."""
         short = [cut.id for cuts in self.splits.values() for cut in cuts if cut.duration < MIN_DURATION_S]

@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -21,10 +21,22 @@ _SMALL = 1 << 20  # bytes
 
 
 class CorpusView:
-    """Links to and copies of the files of a corpus, in a temporary folder under `out`."""
+    """Links to and copies of the files of a corpus, in a temporary folder under `out`.
 
-    def __init__(self, source: Path, out: Path, folder: Path) -> None:
-        self.folder, self._out = folder, out
+    The files `left_out` are not in it, and of the tables in `rows` these lines (from 1) are not.
+    """
+
+    def __init__(
+        self,
+        source: Path,
+        out: Path,
+        folder: Path,
+        left_out: Iterable[Path] = (),
+        rows: Mapping[Path, Collection[int]] | None = None,
+    ) -> None:
+        self.folder, self._out, self._source = folder, out, source.resolve()
+        self._left_out = {path.resolve() for path in left_out}
+        self._rows = {path.resolve(): lines for path, lines in (rows or {}).items()}
         self.root = folder / (source.resolve().name or "corpus") if source.is_dir() else source
         """What a recipe gets as the corpus; a file is given as it is."""
         self._copies: dict[Path, tuple[Path, os.stat_result]] = {}
@@ -37,7 +49,12 @@ class CorpusView:
         stems = Counter(path.stem for path in entries if path.suffix.lower() in _RECORDINGS)
         for path in entries:
             target, resolved = view / path.name, path.resolve()
-            if path.is_dir() and resolved not in (*above, original, self._out.resolve()):
+            if resolved in self._left_out:
+                continue
+            if resolved in self._rows:
+                content = enumerate(path.read_bytes().split(b"\n"), 1)
+                target.write_bytes(b"\n".join(line for number, line in content if number not in self._rows[resolved]))
+            elif path.is_dir() and resolved not in (*above, original, self._out.resolve()):
                 self._fill(resolved, target, (*above, original))
             elif path.is_file() and self._may_be_written(path, stems):
                 shutil.copy2(path, target)
@@ -56,6 +73,8 @@ class CorpusView:
         """Return where a recording lies for good: the original, or `out/audio` for one that was written here."""
         if not path.is_relative_to(self.folder) or path.is_symlink():
             return path.resolve()
+        if not path.exists():  # the recipe names what is not there
+            return self._source / path.relative_to(self.root) if path.is_relative_to(self.root) else path
         original, before = self._copies.get(path, (path, None))
         now = path.stat()
         if before and (now.st_size, now.st_mtime_ns) == (before.st_size, before.st_mtime_ns):
@@ -69,13 +88,15 @@ class CorpusView:
 
 
 @contextmanager
-def corpus_view(source: Path, out: Path) -> Iterator[CorpusView]:
+def corpus_view(
+    source: Path, out: Path, left_out: Iterable[Path] = (), rows: Mapping[Path, Collection[int]] | None = None
+) -> Iterator[CorpusView]:
     """Yield a view of the corpus `source`; it is gone afterwards, and so is an empty `out`."""
     made = [folder for folder in (out, *out.parents) if not folder.exists()]
     out.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=".corpus-", dir=out)).resolve()
     try:
-        yield CorpusView(source, out, folder)
+        yield CorpusView(source, out, folder, left_out, rows)
     finally:
         shutil.rmtree(folder)
         with suppress(OSError):  # not empty

@@ -17,14 +17,15 @@ import soundfile
 from lhotse.cut import Cut
 
 from asr_lab.data import manifest
-from asr_lab.data.audio import read_file
+from asr_lab.data.audio import probe, read_file
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
-from asr_lab.errors import AsrLabError, listing
+from asr_lab.errors import AsrLabError
 from asr_lab.units import SAMPLE_RATE
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _NAME = re.compile(r"(?P<digit>\d)_(?P<speaker>[^_]+)_(?P<index>\d+)\.wav")
+_ALLOWED = "{digit}_{speaker}_{index}.wav"
 _GAP_S = 0.05  # silence between joined digits
 
 
@@ -36,6 +37,7 @@ def import_fsdd(
     blocks: int = 10,
     copies: int = 1,
     seed: int = 0,
+    skip_faulty: bool = False,
     progress: Progress = no_progress,
 ) -> ImportResult:
     """Import the recordings; with `join=(1, 5)`, strings of one to five digits written to `out/audio`.
@@ -45,18 +47,13 @@ def import_fsdd(
     """
     if join is not None and join[0] < 1:
         raise AsrLabError(f"strings of {join[0]} digits cannot be made", allowed="--join 1-5, or 3")
-    files = sorted(source.glob("*.wav"))
-    named = [(path, _NAME.fullmatch(path.name)) for path in files]
-    odd = [path.name for path, match in named if match is None]
-    if odd or not files:
-        raise AsrLabError(
-            f"{len(odd)} files are not of the Free Spoken Digit Dataset: {listing(odd)}" if odd else "no WAV files",
-            where=str(source),
-            allowed="{digit}_{speaker}_{index}.wav",
-        )
+    files, report = sorted(source.glob("*.wav")), ImportReport()
+    if not files:
+        raise AsrLabError("no WAV files", where=str(source), allowed=_ALLOWED)
+    named = [(path, match) for path in files if (match := _checked(path, report))]
+    report.settle(source, skip_faulty=skip_faulty, is_left=bool(named), allowed=_ALLOWED)
     by_speaker: dict[str, list[tuple[int, int, Path]]] = defaultdict(list)
     for path, match in named:
-        assert match is not None
         by_speaker[match["speaker"]].append((int(match["index"]), int(match["digit"]), path))
     cuts: list[Cut] = []
     for speaker, rows in sorted(by_speaker.items()):
@@ -68,7 +65,21 @@ def import_fsdd(
             for copy in range(copies):
                 cuts += _strings(speaker, rows, block_of, join, copy, out, random.Random(f"{seed} {speaker} {copy}"))
         progress(len(cuts), 0)
-    return ImportResult(splits={"all": cuts}, report=ImportReport())
+    return ImportResult(splits={"all": cuts}, report=report)
+
+
+def _checked(path: Path, report: ImportReport) -> re.Match[str] | None:
+    """Return the match of a file's name, None if the name or the audio has a fault."""
+    match = _NAME.fullmatch(path.name)
+    if match is None:
+        report.add(path.name, "not a name of the Free Spoken Digit Dataset", file=path)
+        return None
+    try:
+        probe(path)
+    except AsrLabError as error:
+        report.add_error(path.name, error)
+        return None
+    return match
 
 
 def _single(speaker: str, digit: int, index: int, path: Path, block: int) -> Cut:

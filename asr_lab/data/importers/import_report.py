@@ -12,6 +12,8 @@ from typing import NoReturn
 
 from asr_lab.errors import AsrLabError, listing
 
+SKIP = "--skip-faulty leaves them out and lists them in OUT/faults.tsv"
+
 _MOST_FAULTS = 20
 _MOST_EXAMPLES = 6
 
@@ -59,6 +61,12 @@ class ImportReport:
     remarks: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     """Remark -> the imported items that it applies to."""
     notes: list[str] = field(default_factory=list)
+    read: int = 0
+    """The utterances of the source, if they are counted on their own; else those imported and left out."""
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Why utterances are left out that have no fault -> how many."""
+    unknown_values: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    """Field -> the values of it that are not known."""
 
     def add(self, item: str, kind: str, detail: str = "", *, file: Path | str = "", line: int = 0) -> None:
         """Add the fault of an item."""
@@ -76,6 +84,19 @@ class ImportReport:
         """Count the faults by kind."""
         return Counter(fault.kind for fault in self.faults)
 
+    def dropped(self) -> Counter[str]:
+        """Count what is left out by reason, with a fault or without."""
+        with_lines = {fault.item for fault in self.faults if fault.line}
+        kinds = [fault.kind for fault in self.faults if fault.line or fault.item not in with_lines]
+        return Counter(kinds) + self.left_out
+
+    def settle(
+        self, source: Path, *, skip_faulty: bool, is_left: bool, allowed: str = "", hints: Iterable[str] = ()
+    ) -> None:
+        """Refuse the import if there are faults, unless they are to be left out and anything is left."""
+        if self.faults and not (skip_faulty and is_left):
+            self.refuse(source, allowed=allowed, hints=(*hints, SKIP if is_left else ""))
+
     def lines(self) -> list[str]:
         """Return a line per kind of fault with examples, then unknown labels, remarks and notes."""
         lines = []
@@ -87,6 +108,10 @@ class ImportReport:
         if self.unknown_labels:
             labels = listing((f"{label!r} {n} times" for label, n in self.unknown_labels.most_common()), 20)
             lines.append(f"{self.unknown_labels.total()} labels that are no phonemes: {labels}")
+        for name, values in self.unknown_values.items():
+            texts = listing((f"{value!r} {n} times" for value, n in values.most_common()), _MOST_EXAMPLES)
+            kept = "age_range" if name == "age" else "they are"
+            lines.append(f"{values.total()} values of {name} are not known, and kept as {kept}: {texts}")
         for remark, items in self.remarks.items():
             lines.append(f"{len(items)} {remark}: {listing(items, _MOST_EXAMPLES)}")
         return lines + self.notes

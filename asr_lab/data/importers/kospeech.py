@@ -12,7 +12,7 @@ from pathlib import Path
 import soundfile
 from lhotse.cut import Cut
 
-from asr_lab.data import guesses, manifest
+from asr_lab.data import guesses, manifest, text_files
 from asr_lab.data.audio import read_file, without_silence
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
@@ -50,6 +50,7 @@ def import_kospeech(
     audio: Path | None = None,
     vocab: Path | None = None,
     drop_silence: bool = False,
+    skip_faulty: bool = False,
     progress: Progress = no_progress,
 ) -> ImportResult:
     """Import a transcripts file; paths are relative to `audio`, by default its folder.
@@ -60,32 +61,33 @@ def import_kospeech(
     """
     root, report = audio or source.parent, ImportReport()
     units = read_units(vocab) if vocab else None
-    lines = _read(source, report)
+    lines = _once(_read(source, report), source, report)
     if units and vocab:
         _check_unit(lines, units, vocab)
-    _check_ids(lines, source, report)
     cuts: list[Cut] = []
+    read: list[_Line] = []
     for done, line in enumerate(lines, 1):
         try:
             if drop_silence:
                 _check_target(line, root, out)
             cuts.append(_utterance(line, root / line.file))
+            read.append(line)
         except AsrLabError as error:
             report.add_error(line.path, error, file=source, line=line.number)
         if not drop_silence:
             progress(done, len(lines))
-    if report.faults:
-        report.refuse(source, allowed=f"path <tab> text <tab> ids, with the audio under {root}")
+    allowed = f"path <tab> text <tab> ids, with the audio under {root}"
+    report.settle(source, skip_faulty=skip_faulty, is_left=bool(cuts), allowed=allowed)
     if drop_silence:
         cuts = []
-        for done, line in enumerate(lines, 1):
+        for done, line in enumerate(read, 1):
             cuts.append(_without_silence(line, root, out))
-            progress(done, len(lines))
-    report.notes.append(f"{len(lines)} utterances name no speaker: their folder is used")
-    for unit, number in Counter(filter(None, (unit_of(line.transcript) for line in lines))).items():
+            progress(done, len(read))
+    report.notes.append(f"{len(read)} utterances name no speaker: their folder is used")
+    for unit, number in Counter(filter(None, (unit_of(line.transcript) for line in read))).items():
         report.notes.append(f"{number} transcripts are written in {unit}s: joined to text")
     if units:
-        report.notes.append(_compare_ids(lines, units))
+        report.notes.append(_compare_ids(read, units))
     return ImportResult(splits={"all": cuts}, report=report)
 
 
@@ -97,7 +99,7 @@ def _read(transcripts: Path, report: ImportReport) -> list[_Line]:
     except UnicodeDecodeError:
         content = transcripts.read_text(encoding="cp949", errors="replace")
     lines = []
-    for number, row in enumerate(content.splitlines(), start=1):
+    for number, row in enumerate(text_files.lines(content), start=1):
         fields = row.split("\t")
         if not row.strip():
             continue
@@ -110,13 +112,15 @@ def _read(transcripts: Path, report: ImportReport) -> list[_Line]:
     return lines
 
 
-def _check_ids(lines: list[_Line], transcripts: Path, report: ImportReport) -> None:
+def _once(lines: list[_Line], transcripts: Path, report: ImportReport) -> list[_Line]:
+    """Return the lines without those of an utterance that an earlier line has, which become faults."""
     first_lines: dict[str, _Line] = {}
     for line in lines:
         first = first_lines.setdefault(line.utterance_id, line)
         if first is not line:
             other = f"{first.path} of line {first.number} is the same utterance"
             report.add(line.path, "duplicate utterance", other, file=transcripts, line=line.number)
+    return list(first_lines.values())
 
 
 def _target(line: _Line, out: Path) -> Path:

@@ -16,6 +16,7 @@ from typing import Literal
 from unicodedata import normalize
 
 from asr_lab.data.text import SPACE
+from asr_lab.data.text_files import lines
 from asr_lab.errors import AsrLabError, listing
 
 Unit = Literal["character", "subword", "grapheme"]
@@ -88,7 +89,7 @@ def _lines(path: Path) -> list[str]:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = content.decode("cp949", errors="replace")
-    return text.splitlines()
+    return lines(text)
 
 
 def read_vocabulary(path: Path) -> dict[str, int]:

@@ -24,6 +24,7 @@ from asr_lab.data.arpabet import is_silence, phoneme_of
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.data.importers.l2arctic import SPEAKERS
+from asr_lab.data.importers.pieces import PieceColumns, cut_piece
 from asr_lab.data.pronunciation import DELETED, UNKNOWN, Pronunciation
 from asr_lab.errors import AsrLabError, listing
 
@@ -31,19 +32,25 @@ _PARTS = {"train": "train", "val": "val", "valid": "val", "dev": "val", "eval": 
 
 
 def import_l2_asr_json(
-    source: Path, out: Path, *, audio: Path | None = None, progress: Progress = no_progress
+    source: Path,
+    out: Path,
+    *,
+    audio: Path | None = None,
+    skip_faulty: bool = False,
+    progress: Progress = no_progress,
 ) -> ImportResult:
     """Import a JSON file, or the train, val and eval files of a folder.
 
     `eval` becomes `test`; a single file with another name becomes `all`. Audio paths are relative to the folder
-    `audio`, by default that of the JSON file. Raises `AsrLabError` if audio is missing, or no utterance is left.
+    `audio`, by default that of the JSON file. Values that cannot be used are left out and reported. Raises
+    `AsrLabError` if audio is missing, unless `skip_faulty`, or no utterance is left.
     """
     files = _files(source)
     report = ImportReport()
     rows = {part: _rows(path) for part, path in files.items()}
     paths = [_audio(key, files[part], audio) for part, part_rows in rows.items() for key in part_rows]
     missing = [str(path) for path in paths if not path.is_file()]
-    if missing:
+    if missing and not skip_faulty:
         raise AsrLabError(
             f"{len(missing)} audio files are not there: {listing(missing, 3)}",
             where=str(source),
@@ -114,7 +121,7 @@ def _utterance(audio: Path, row: dict[str, Any], file: Path, report: ImportRepor
         report.remarks["have no words, their canonical phonemes are the text"].append(name)
     l1, gender = SPEAKERS.get(speaker, ("", ""))
     try:
-        cut = manifest.utterance(
+        whole = manifest.utterance(
             id=name,
             audio=audio,
             text=text or " ".join(annotation.canonical),
@@ -129,8 +136,13 @@ def _utterance(audio: Path, row: dict[str, Any], file: Path, report: ImportRepor
         report.add(name, "its audio cannot be read", error.what, file=audio)
         return None
     named = row.get("spk_id") or speaker in SPEAKERS
-    guesses.mark(manifest.supervision(cut), *([] if named else ["speaker"]), *([] if text else ["text"]))
-    return cut
+    guesses.mark(manifest.supervision(whole), *([] if named else ["speaker"]), *([] if text else ["text"]))
+    try:
+        piece = PieceColumns.of([row]).piece(row, whole)
+    except AsrLabError as error:
+        report.add_error(name, error, file=file)
+        return None
+    return cut_piece(whole, piece) if piece else whole
 
 
 def _speaker(audio: Path, row: dict[str, Any]) -> str:

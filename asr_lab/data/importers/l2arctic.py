@@ -46,10 +46,12 @@ def part_of(speaker: str) -> str:
     return "test" if speaker in _TEST else "val" if speaker in _VAL else "train"
 
 
-def import_l2arctic(source: Path, out: Path, *, progress: Progress = no_progress) -> ImportResult:
+def import_l2arctic(
+    source: Path, out: Path, *, skip_faulty: bool = False, progress: Progress = no_progress
+) -> ImportResult:
     """Import the annotated utterances of the speakers' folders under `source` as `train`, `val`, `test`.
 
-    Unreadable files are left out and reported. Raises `AsrLabError` if nothing is left.
+    Unreadable files are left out and reported, with `skip_faulty` or without. Raises `AsrLabError` if nothing is left.
     """
     grids = sorted(source.rglob("annotation/*.TextGrid"))
     report = ImportReport()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,13 @@ from lhotse.audio.backend import audio_backend
 from lhotse.cut import Cut
 
 from asr_lab.data import guesses, manifest
+from asr_lab.data.audio import probe
 from asr_lab.data.curriculum import check_disjoint
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.corpus_view import CorpusView, corpus_view
-from asr_lab.data.importers.import_report import ImportReport
+from asr_lab.data.importers.details import age_of, gender_of, is_unknown
+from asr_lab.data.importers.import_report import SKIP, ImportReport
+from asr_lab.data.importers.lhotse_losses import Watch, add_losses, audio_files, rows_without_audio, watched
 from asr_lab.data.text import TextNormalizer
 from asr_lab.errors import AsrLabError, listing, nearest
 
@@ -25,7 +29,6 @@ _LANGUAGES = {"english": "en", "korean": "ko", "mandarin": "zh", "chinese": "zh"
 _DEFAULTS: dict[str, dict[str, Any]] = {"ksponspeech": {"normalize_text": "none"}}
 """Arguments of recipes whose own defaults lose what was said: Lhotse drops KsponSpeech's pronunciation."""
 _RENAMED = {"speaker_age": "age"}
-_GENDERS = {"m": "male", "f": "female", "male": "male", "female": "female"}
 
 
 def recipes() -> dict[str, Callable[..., Any]]:
@@ -38,52 +41,120 @@ def recipes() -> dict[str, Callable[..., Any]]:
 
 
 def import_lhotse(
-    source: Path, out: Path, *, name: str, option: Mapping[str, str] | None = None, progress: Progress = no_progress
+    source: Path,
+    out: Path,
+    *,
+    name: str,
+    option: Mapping[str, str] | None = None,
+    skip_faulty: bool = False,
+    progress: Progress = no_progress,
 ) -> ImportResult:
     """Import the parts that Lhotse's recipe `name` returns, or `all`; one utterance per supervision.
+
+    What the recipe drops is reported. If it fails, `skip_faulty` runs it again without the audio that cannot be read.
 
     `option` are arguments of the recipe (JSON values, or texts). Recordings that the recipe writes are moved to
     `out/audio`; nothing is written to `source`. Raises `AsrLabError` for an unknown recipe or option, and if the recipe
     fails, with its message.
     """
-    recipe = _recipe(name)
-    chosen = _DEFAULTS.get(name, {}) | _options(name, recipe, option or {})
+    chosen = _DEFAULTS.get(name, {}) | _options(name, _recipe(name), option or {})
     report = ImportReport()
-    with corpus_view(source, out) as view:
-        read = {part: list(_cuts(manifests)) for part, manifests in _parts(_prepared(recipe, view, source, chosen))}
-        parts = {part: spoken for part, cuts in read.items() if (spoken := [cut for cut in cuts if _has_words(cut)])}
-        total, done = sum(map(len, parts.values())), 0
-        if not total:
-            raise AsrLabError(f"Lhotse found no utterance of {name}", where=str(source))
-        splits: dict[str, list[Cut]] = {}
-        for part, cuts in parts.items():
-            splits[part] = []
-            for cut in cuts:
-                splits[part].append(_utterance(cut, name, view))
-                done += 1
-                progress(done, total)
+    with audio_backend("LibsndfileBackend"), watched(source) as watch:  # the default may need external programs
+        read = _read(name, source, out, chosen, report, watch, skip_faulty)
+    parts = {part: spoken for part, cuts in read.items() if (spoken := [cut for cut in cuts if _has_words(cut)])}
+    total, done = sum(map(len, parts.values())), 0
+    if not total:
+        raise AsrLabError(f"Lhotse found no utterance of {name}", where=str(source))
+    splits: dict[str, list[Cut]] = {}
+    for part, cuts in parts.items():
+        splits[part] = []
+        for cut in cuts:
+            try:
+                splits[part].append(_utterance(cut, name, report))
+            except AsrLabError as error:
+                report.add_error(manifest.supervision(cut).id, error)
+            done += 1
+            progress(done, total)
     for cut in (cut for cuts in read.values() for cut in cuts if not _has_words(cut)):
         report.add(manifest.supervision(cut).id, "no word as Lhotse reads it")
+    add_losses(report, watch, source, (cut for cuts in read.values() for cut in cuts))
+    splits = {part: cuts for part, cuts in splits.items() if cuts}
+    if not splits:
+        report.refuse(source)
     report.notes += _notes(splits)
     return ImportResult(splits=splits, report=report)
 
 
-def _prepared(recipe: Callable[..., Any], view: CorpusView, source: Path, chosen: Mapping[str, Any]) -> Any:
-    """Run a recipe on a view of the corpus; if it needs an output folder, it gets one of the view."""
-    first, *others = inspect.signature(recipe).parameters.values()
-    needs_output = any(one.name == "output_dir" and one.default is inspect.Parameter.empty for one in others)
-    output = {"output_dir": view.folder / "lhotse"} if needs_output else {}
+class _RecipeError(Exception):
+    """What a recipe raised."""
+
+
+def _read(
+    name: str, source: Path, out: Path, chosen: Mapping[str, Any], report: ImportReport, watch: Watch, skip_faulty: bool
+) -> dict[str, list[Cut]]:
+    """Return the cuts of each part; if the recipe fails, `skip_faulty` runs it without the rows and files at fault."""
+    recipe = _recipe(name)
     try:
-        with audio_backend("LibsndfileBackend"):  # Lhotse's default may need external programs
-            return recipe(**{first.name: view.root}, **output | dict(chosen))
-    except Exception as error:  # recipes raise anything for missing files or keys
-        told = str(error).replace(str(view.root), str(source))
-        raise AsrLabError(
-            f"Lhotse's recipe for {recipe.__name__.removeprefix('prepare_')} failed: {type(error).__name__}: {told}",
+        return _prepared(recipe, corpus_view(source, out), source, chosen, report, watch)
+    except _RecipeError as error:
+        faulty = _unreadable(source, report)
+        rows = rows_without_audio(watch, source, faulty)
+        refusal = AsrLabError(
+            f"Lhotse's recipe for {name} failed: {error}",
             where=str(source),
             hint="the folder must have the layout that Lhotse's recipe expects: "
             + (inspect.getdoc(inspect.getmodule(recipe)) or "").partition("\n\n")[0][:200],
-        ) from error
+        )
+        if (faulty or rows) and not skip_faulty:
+            names = [*sorted(path.name for path in faulty), *(name for own in rows.values() for name in own.values())]
+            refusal.hint = f"audio that is not there, or cannot be read: {listing(dict.fromkeys(names), 6)}; {SKIP}"
+        if not skip_faulty or not (faulty or rows):
+            raise refusal from error
+    watch.warnings.clear()
+    try:
+        return _prepared(recipe, corpus_view(source, out, faulty, rows), source, chosen, report, watch)
+    except _RecipeError as error:
+        raise refusal from error
+
+
+def _prepared(
+    recipe: Callable[..., Any],
+    corpus: AbstractContextManager[CorpusView],
+    source: Path,
+    chosen: Mapping[str, Any],
+    report: ImportReport,
+    watch: Watch,
+) -> dict[str, list[Cut]]:
+    """Run a recipe on a view of the corpus; if it needs an output folder, it gets one of the view."""
+    _, *others = inspect.signature(recipe).parameters.values()
+    needs_output = any(one.name == "output_dir" and one.default is inspect.Parameter.empty for one in others)
+    with corpus as view:
+        watch.roots.append(view.root)
+        output = {"output_dir": view.folder / "lhotse"} if needs_output else {}
+        try:
+            prepared = recipe(view.root, **output | dict(chosen))
+            read = {part: list(_cuts(manifests, report)) for part, manifests in _parts(prepared)}
+        except AsrLabError:
+            raise
+        except Exception as error:  # recipes raise anything for missing files or keys
+            text = str(error).replace(str(view.root), str(source))
+            raise _RecipeError(f"{type(error).__name__}: {text}") from error
+        for recording in {id(cut.recording): cut.recording for cuts in read.values() for cut in cuts}.values():
+            for one in recording.sources:
+                one.source = str(view.kept(Path(str(one.source))))
+    return read
+
+
+def _unreadable(source: Path, report: ImportReport) -> set[Path]:
+    """Return the audio files that cannot be read, as faults of the report."""
+    faulty = set()
+    for path in sorted(audio_files(source)):
+        try:
+            probe(path)
+        except AsrLabError as error:
+            report.add_error(path.stem, error)
+            faulty.add(path)
+    return faulty
 
 
 def _notes(splits: Mapping[str, Sequence[Cut]]) -> list[str]:
@@ -137,35 +208,62 @@ def _parts(prepared: Any, prefix: str = "") -> Iterator[tuple[str, Mapping[str, 
             yield from _parts(inner, f"{prefix}-{name}" if prefix else str(name))
 
 
-def _cuts(prepared: Mapping[str, Any]) -> Iterator[Cut]:
+def _cuts(prepared: Mapping[str, Any], report: ImportReport) -> Iterator[Cut]:
+    """Yield a cut per supervision; supervisions that get none become faults."""
     cuts = prepared.get("cuts") or CutSet.from_manifests(
         recordings=prepared["recordings"], supervisions=prepared["supervisions"]
     )
-    yield from cuts.trim_to_supervisions(keep_overlapping=False)
+    lost = {} if prepared.get("cuts") else {segment.id: segment for segment in prepared["supervisions"]}
+    for cut in cuts.trim_to_supervisions(keep_overlapping=False):
+        lost.pop(manifest.supervision(cut).id, None)
+        yield cut
+    for id, segment in lost.items():
+        report.add(id, "Lhotse has no recording for it", segment.recording_id)
 
 
 def _has_words(cut: Cut) -> bool:
     return bool(TextNormalizer()(manifest.text(cut)))
 
 
-def _utterance(cut: Cut, corpus: str, view: CorpusView) -> Cut:
-    """Convert a cut to the utterance contract: language as a code, age and audio digest in `custom`."""
+def _utterance(cut: Cut, corpus: str, report: ImportReport) -> Cut:
+    """Convert a cut to the utterance contract: language as a code, age and audio digest in `custom`.
+
+    Raises `AsrLabError` if its audio cannot be read.
+    """
     segment = manifest.supervision(cut)
     cut.id = segment.id
-    for source in cut.recording.sources:
-        source.source = str(view.kept(Path(str(source.source))))
     custom = {_RENAMED.get(key, key): value for key, value in (segment.custom or {}).items() if value is not None}
     digest = _digest(Path(str(cut.recording.sources[0].source)))
     segment.text = manifest.text(cut).strip()
-    segment.custom = {"corpus": corpus, "audio_digest": digest, **custom}
+    segment.custom = {"corpus": corpus, "audio_digest": digest, **_with_age(custom, report)}
     segment.language = _LANGUAGES.get((segment.language or "").lower(), segment.language)
-    segment.gender = _GENDERS.get((segment.gender or "").lower(), segment.gender)
+    segment.gender = _gender(segment.gender, report)
     if not segment.speaker:
         segment.speaker = Path(str(cut.recording.sources[0].source)).parent.name
         guesses.mark(segment, "speaker")
     return cut
 
 
+def _with_age(custom: Mapping[str, Any], report: ImportReport) -> dict[str, Any]:
+    """Return the fields with an age given as text as years or a group."""
+    text = custom.get("age")
+    if not isinstance(text, str) or not text:
+        return dict(custom)
+    fields = age_of(text)
+    if "age_range" in fields:
+        report.unknown_values["age"][text] += 1
+    return {key: value for key, value in custom.items() if key != "age"} | fields
+
+
+def _gender(text: str | None, report: ImportReport) -> str | None:
+    if not text or is_unknown(text):
+        return text and None
+    if not (gender := gender_of(text)):
+        report.unknown_values["gender"][text] += 1
+    return gender or text
+
+
 @lru_cache(maxsize=64)
 def _digest(path: Path) -> str:
+    probe(path)
     return manifest.file_digest(path)

@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from asr_lab.data.audio import Pcm
 
 _HERE = "asr_lab.data.importers"
+_KEYS = Option(
+    name="keys",
+    kind="pairs",
+    metavar="FIELD=KEY,...",
+    help="keys or columns of the fields: text=, speaker=, age=, ... (csv, jsonl: also audio=, id=).",
+)
 _AUDIO = Option(name="audio", kind="path", help="folder the audio paths start from.  [that of SOURCE]")
 PCM = (
     Option(name="pcm_rate", kind="integer", help="samples a second of audio without a header.  [16000]"),
@@ -20,6 +26,8 @@ PCM = (
     Option(name="pcm_channels", kind="integer", help="channels of audio without a header.  [1]"),
 )
 """The format of headerless audio, an option of `import_corpus` rather than of the import functions."""
+
+_SKIP = Option(name=SKIP_FAULTY, kind="flag", help="leave out faulty utterances, and list them in OUT/faults.tsv.")
 
 IMPORTERS: dict[str, Importer] = {
     "fsdd": Importer(
@@ -30,25 +38,27 @@ IMPORTERS: dict[str, Importer] = {
             Option(name="blocks", kind="integer", default=10, help="blocks of indices."),
             Option(name="copies", kind="integer", default=1, help="number of different ways to join the recordings."),
             Option(name="seed", kind="integer", default=0, help="seed of the strings."),
+            _SKIP,
         ),
         markers=("[0-9]_*_[0-9]*.wav",),
     ),
     "speechocean762": Importer(
         description="speechocean762: Kaldi files in train/ and test/, with experts' scores",
         function=f"{_HERE}.speechocean762:import_speechocean762",
-        options=(Option(name="scores", kind="path", help="the experts' scores.  [SOURCE/resource/scores.json]"),),
+        options=(Option(name="scores", kind="path", help="the experts' scores.  [SOURCE/resource/scores.json]"), _SKIP),
         markers=("resource/text-phone", "resource/scores.json"),
     ),
     "l2-arctic": Importer(
         description="L2-ARCTIC: a folder for each speaker, with annotated TextGrids; split by speakers",
         function=f"{_HERE}.l2arctic:import_l2arctic",
+        options=(_SKIP,),
         has_splits=True,
         markers=("*/annotation/*.TextGrid",),
     ),
     "l2-json": Importer(
         description="JSON files of L2_ASR (train, val, eval), keyed by the path of a WAV",
         function=f"{_HERE}.l2_asr_json:import_l2_asr_json",
-        options=(_AUDIO,),
+        options=(_AUDIO, _SKIP),
         has_splits=True,
     ),
     "kospeech": Importer(
@@ -59,6 +69,7 @@ IMPORTERS: dict[str, Importer] = {
             Option(name="vocab", kind="path", help="vocabulary (.csv, .vocab), to check the ids of the transcripts."),
             Option(name="drop_silence", kind="flag", help="write FLAC without silence, as KoSpeech reads PCM."),
             *PCM,
+            _SKIP,
         ),
         file_names=("transcripts*.txt",),
     ),
@@ -66,15 +77,9 @@ IMPORTERS: dict[str, Importer] = {
         description="AI-Hub: WAV files and a JSON label for each, in 1.Training, 2.Validation, 3.Test",
         function=f"{_HERE}.aihub.importer:import_aihub",
         options=(
-            Option(
-                name="keys",
-                kind="pairs",
-                metavar="FIELD=KEY,...",
-                help="keys of the labels: text=, speaker=, age=, gender=, snr_db=.",
-            ),
+            _KEYS,
             Option(name="as_one", kind="flag", help="merge all splits into all.jsonl.gz, for asr-lab data split."),
-            Option(name=SKIP_FAULTY, kind="flag", help="leave out faulty utterances, and list them in OUT/faults.tsv."),
-            *PCM,
+            _SKIP,
         ),
         has_splits=True,
         markers=("[0-9].Training*", "[0-9].Validation*", "subset_metadata*.csv"),
@@ -91,19 +96,26 @@ IMPORTERS: dict[str, Importer] = {
                 metavar="KEY=VALUE",
                 help="an option of the recipe; may be repeated.",
             ),
+            _SKIP,
         ),
         has_splits=True,
     ),
+    "kaldi": Importer(
+        description="a folder of Kaldi's: wav.scp, text, utt2spk, and segments, spk2gender, ... if they are there",
+        function=f"{_HERE}.kaldi:import_kaldi",
+        options=(_AUDIO, _SKIP),
+        markers=("wav.scp",),
+    ),
     "csv": Importer(
-        description="CSV with the columns audio, text, speaker, ...",
+        description="CSV (or tabs, semicolons) with the columns audio, text, speaker, ...",
         function=f"{_HERE}.table:import_csv",
-        options=PCM,
-        file_names=("*.csv",),
+        options=(_KEYS, _AUDIO, *PCM, _SKIP),
+        file_names=("*.csv", "*.tsv"),
     ),
     "jsonl": Importer(
         description="JSON lines with the keys audio, text, speaker, ...",
         function=f"{_HERE}.table:import_jsonl",
-        options=PCM,
+        options=(_KEYS, _AUDIO, *PCM, _SKIP),
         file_names=("*.jsonl",),
     ),
 }

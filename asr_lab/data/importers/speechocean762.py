@@ -18,15 +18,14 @@ from lhotse.cut import Cut
 from asr_lab.data import manifest
 from asr_lab.data.arpabet import PHONEMES
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
+from asr_lab.data.importers.details import age_of, gender_of
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.data.importers.speechocean762_scores import WRONG_BELOW, has_mispronunciations, read_scores, score_fields
+from asr_lab.data.text_files import lines, read_text
 from asr_lab.errors import AsrLabError, listing
 
 PARTS = ("train", "test")
 _PHONE = re.compile(r"([A-Z]+)[012]?(?:_[BIES])?")
-_GENDERS = {"m": "male", "f": "female"}
-
-
 _OLD_COPY = (
     f"an old copy of the scores, without `mispronunciations`: phones with a score below {WRONG_BELOW} count as errors "
     "with an unknown perceived phone"
@@ -42,7 +41,12 @@ class _Part:
 
 
 def import_speechocean762(
-    source: Path, out: Path, *, scores: Path | None = None, progress: Progress = no_progress
+    source: Path,
+    out: Path,
+    *,
+    scores: Path | None = None,
+    skip_faulty: bool = False,
+    progress: Progress = no_progress,
 ) -> ImportResult:
     """Import the existing parts, with `part`, `age`, `canonical`, and scores if available.
 
@@ -53,11 +57,10 @@ def import_speechocean762(
     if not folders:
         raise AsrLabError("neither train/ nor test/ is there", where=str(source), allowed="speechocean762's own folder")
     report = ImportReport()
-    parts = [_read_part(folder, report) for folder in folders]
+    parts = [_read_part(folder, report, skip_faulty) for folder in folders]
     words = _canonical(source / "resource" / "text-phone", report)
     all_scores = read_scores(scores or source / "resource" / "scores.json", report, required=scores is not None)
-    if report.faults:
-        report.refuse(source)
+    report.settle(source, skip_faulty=skip_faulty, is_left=any(part.tables["text"] for part in parts))
     cuts: list[Cut] = []
     by_score = not has_mispronunciations(all_scores)
     total = sum(len(part.tables["text"]) for part in parts)
@@ -75,20 +78,26 @@ def import_speechocean762(
             except AsrLabError as error:
                 report.add_error(id, error)
             progress(len(cuts), total)
-    if report.faults:
-        report.refuse(source)
+    report.settle(source, skip_faulty=skip_faulty, is_left=bool(cuts))
     if all_scores and by_score:
         report.notes.append(_OLD_COPY)
     return ImportResult(splits={"all": cuts}, report=report)
 
 
-def _read_part(folder: Path, report: ImportReport) -> _Part:
+def _read_part(folder: Path, report: ImportReport, skip_faulty: bool) -> _Part:
+    """Read the files of a part; utterances that other files lack are faults of those, or one by one if left out."""
     names = ("wav.scp", "text", "utt2spk", "spk2age", "spk2gender")
+    if (folder / "segments").is_file():
+        raise AsrLabError(
+            "segments names pieces of files, and speechocean762 has whole ones",
+            where=str(folder / "segments"),
+            next_command=f"asr-lab data import kaldi {folder} OUT --audio {folder.parent}",
+        )
     tables = {name: _two_columns(folder / name, report) for name in names}
     needed = {"wav.scp": tables["text"], "utt2spk": tables["text"]}
     needed |= dict.fromkeys(("spk2age", "spk2gender"), dict.fromkeys(tables["utt2spk"].values(), ""))
     for name, keys in needed.items():
-        if lacking := sorted(set(keys) - set(tables[name])):
+        if not skip_faulty and (lacking := sorted(set(keys) - set(tables[name]))):
             what = "utterances" if keys is tables["text"] else "speakers"
             report.add(name, f"{what} are missing", f"{len(lacking)}: {listing(lacking, 5)}", file=folder / name)
     return _Part(folder, tables)
@@ -100,7 +109,7 @@ def _two_columns(path: Path, report: ImportReport) -> dict[str, str]:
         report.add(path.name, "the file is missing", file=path)
         return {}
     rows: dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(lines(read_text(path)), start=1):
         if not line.strip():
             continue
         key, *value = line.split(maxsplit=1)
@@ -132,19 +141,23 @@ def _canonical(path: Path, report: ImportReport) -> dict[str, list[list[str]]]:
 
 def _utterance(id: str, part: _Part, source: Path, custom: dict[str, Any]) -> Cut:
     tables = part.tables
-    speaker = tables["utt2spk"][id]
+    speaker = tables["utt2spk"].get(id, "")
+    for name, key in {"wav.scp": id, "utt2spk": id, "spk2age": speaker, "spk2gender": speaker}.items():
+        if key not in tables[name]:
+            raise AsrLabError(f"it is not in {name}: {key}", where=str(part.folder / name))
     age, gender = tables["spk2age"][speaker], tables["spk2gender"][speaker]
-    if not age.isdigit() or gender not in _GENDERS:
+    ages = age_of(age)
+    if not {"age", "age_group"} & set(ages) or not gender_of(gender):
         raise AsrLabError(f"unknown age or gender: {age!r} and {gender!r} of speaker {speaker}")
     return manifest.utterance(
         id=id,
         audio=source / tables["wav.scp"][id],
         text=tables["text"][id],
         speaker=speaker,
-        gender=_GENDERS[gender],
+        gender=gender_of(gender),
         language="en",
         corpus="speechocean762",
-        age=int(age),
+        **ages,
         l1="mandarin",
         part=part.folder.name,
         **custom,

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from asr_lab.data.arpabet import PHONEMES, VOWELS
+from asr_lab.data.text_files import lines
 from asr_lab.errors import AsrLabError, nearest
 
 Position = Literal["", "initial", "final", "cluster", "single"]
@@ -77,7 +78,7 @@ def _positions(word: Sequence[str], index: int) -> set[str]:
 
 def _accent(name: str, error_rate: float, table: str) -> Accent:
     """Parse lines such as `T> .3 final, L>R .2, K>K UH .1 final`: realisation, weight, position."""
-    cells = [cell.strip() for line in table.strip().splitlines() for cell in line.split(",") if cell.strip()]
+    cells = [cell.strip() for line in lines(table.strip()) for cell in line.split(",") if cell.strip()]
     return Accent(name=name, error_rate=error_rate, confusions=tuple(_confusion(cell) for cell in cells))
 
 

@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from asr_lab.data.text_files import lines
 from asr_lab.errors import AsrLabError, listing
 
 Samples = npt.NDArray[np.float32]
@@ -167,7 +168,7 @@ def voice_names() -> dict[str, str]:
     files = [path for path in sorted((_data() / "lang").rglob("*")) if path.is_file()]
     names: dict[str, str] = {}
     for path in files:
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in lines(path.read_text(encoding="utf-8", errors="replace")):
             if line.startswith("language "):
                 names.setdefault(line.split()[1].lower(), path.name.lower())
     return names | {path.name.lower(): path.name.lower() for path in files}

@@ -29,7 +29,7 @@ _MOST_AUDIO = 50_000_000  # bytes in a page
 _MOST_SLICES = 20  # of a kind: the metrics of more would bury the others
 
 
-SLICES = ("speaker", "gender", "age", "snr_db", "l1", "corpus", "block")
+SLICES = ("speaker", "gender", "age", "age_group", "snr_db", "l1", "corpus", "block")
 
 
 def score(

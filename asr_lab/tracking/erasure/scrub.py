@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from asr_lab.data import text_files
 from asr_lab.metrics.catalog import in_a_name
 from asr_lab.system.files import atomic_file, write_text
 from asr_lab.tracking import artifacts
@@ -115,7 +116,7 @@ def _rows_of(table: pd.DataFrame, speakers: Set[str]) -> pd.Series:
 
 def _rewrite_lines(path: Path, utterances: Set[str], folder: Path, done: Scrubbed) -> None:
     """Remove the JSON lines of these utterances and speakers."""
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = text_files.lines(path.read_text(encoding="utf-8"))
     rows = [json.loads(line) for line in lines]
     rest = [
         line

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lhotse.cut import Cut
 
+from asr_lab.data import manifest
 from asr_lab.data.curriculum import check_disjoint
 from asr_lab.data.importers.aihub.folders import AUDIO, Folder, Location, scan_folder
 from asr_lab.data.importers.aihub.labels import Keys
@@ -20,6 +21,7 @@ from asr_lab.data.importers.aihub.metadata_table import Row, read_table, recordi
 from asr_lab.data.importers.aihub.pairs import ids, pair, unique_files, without_duplicates
 from asr_lab.data.importers.aihub.utterances import Reader
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
+from asr_lab.data.importers.hints import check_speakers
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.errors import AsrLabError, listing
 
@@ -40,7 +42,8 @@ def import_aihub(
     """
     if not source.is_dir():
         raise AsrLabError("not a folder", where=str(source), allowed="a folder with WAV files and their JSON labels")
-    named = Keys(keys or {})
+    keys = keys or {}
+    named = Keys(keys)
     folder, table = scan_folder(source), read_table(source)
     if not folder.audio:
         raise AsrLabError(
@@ -59,11 +62,15 @@ def import_aihub(
     named.check_met()
     splits = reader.splits()
     report.notes += reader.notes()
-    if report.faults and not (skip_faulty and splits):
-        skip = "--skip-faulty leaves them out and lists them in OUT/faults.tsv" if splits else ""
-        report.refuse(source, hints=(_unpack(folder.archives), skip))
+    report.settle(
+        source, skip_faulty=skip_faulty, is_left=bool(splits), hints=(*reader.hints(), _unpack(folder.archives))
+    )
     if not splits:
         report.refuse(source, "no utterance has words", hints=report.notes)
+    if "speaker" in named.named:
+        cuts = [cut for one in splits.values() for cut in one]
+        speakers = [str(manifest.supervision(cut).speaker) for cut in cuts]
+        check_speakers(f"the values of --keys speaker={keys['speaker']}", speakers, list(map(manifest.text, cuts)))
     if as_one:
         splits = {"all": [cut for cuts in splits.values() for cut in cuts]}
     _check_speakers(splits, source)
@@ -100,15 +107,18 @@ def _recordings(folder: Folder, table: Mapping[Location, Row] | None, report: Im
     paired = pair(folder.audio, folder.labels)
     if unpaired := len(folder.labels) - len(paired):
         report.notes.append(f"{unpaired} labels have no audio: left out")
+        report.left_out["a label without audio"] += unpaired
     if table is None:
         once, duplicates = without_duplicates(folder, paired)
         rows: dict[Path, Row] = {path: {} for path in once}
         report.notes += duplicates
+        report.left_out["a recording that is also in another folder"] += len(folder.audio) - len(rows)
     else:
         rows, missing = recordings_of(table, folder.audio)
         for name, error in missing:
             report.add_error(name, error)
         if unlisted := len(folder.audio) - len(rows):
             report.notes.append(f"{unlisted} recordings are not in the table: left out")
+            report.left_out["a recording that is not in the table"] += unlisted
     doubtful = {path: ambiguous_labels[where] for path, where in folder.audio.items() if where in ambiguous_labels}
     return _Recordings(rows, {**doubtful, **paired})

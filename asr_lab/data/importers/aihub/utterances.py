@@ -11,11 +11,12 @@ from lhotse.cut import Cut
 
 from asr_lab.data import guesses, manifest
 from asr_lab.data.importers.aihub import dialogues
-from asr_lab.data.importers.aihub.details import age_of, gender_of, snr_of
 from asr_lab.data.importers.aihub.folders import Location, parse_split, split_of_location
 from asr_lab.data.importers.aihub.labels import Keys, dialect_forms, flat, lacking, read_label, value_of
 from asr_lab.data.importers.aihub.metadata_table import Row
 from asr_lab.data.importers.aihub.speakers import UnnamedSpeaker, assign_speakers
+from asr_lab.data.importers.details import age_of, gender_of, snr_of
+from asr_lab.data.importers.hints import proposed, quoted
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.data.text import TextNormalizer
 from asr_lab.data.transcript_marks import spoken_dialect
@@ -41,6 +42,7 @@ class Reader:
         self._not_read: dict[str, Counter[str]] = defaultdict(Counter)
         self._notes: list[str] = []
         self._moved = self._silent = self._local = self._translated = self._wordless = 0
+        self._lacking: dict[str, list[dict[str, Any]]] = defaultdict(list)
 
     def read(self, id: str, audio: Path, location: Location, label: Path | AsrLabError | None, row: Row) -> None:
         """Add the utterances of one recording, or its fault."""
@@ -90,6 +92,14 @@ class Reader:
         ]
         return self._notes + [f"{count} {what}" for count, what in counted if count] + not_read
 
+    def hints(self) -> list[str]:
+        """Return the option that names a key for each field that labels lack, if one has a name and values like it."""
+        return [
+            f"--keys {quoted(f'{field}={key}')}, such as {str(labels[0].get(key))[:40]!r}"
+            for field, labels in self._lacking.items()
+            for key in proposed(labels, [field]).values()
+        ]
+
     def _are_utterances(self, segments: list[dict[str, Any]], label: dict[str, Any]) -> bool:
         """Return whether segments are utterances; without speakers and beside a complete text, they are words."""
         rows = [flat(segment) for segment in segments]
@@ -122,10 +132,12 @@ class Reader:
         speaker = self._first([label], "speaker", row)
         details = {field: self._first([label], field, row) for field in _DETAILS}
         if not text:
+            self._lacking["text"].append(label)
             raise lacking("text", label, path, self._keys)
         cut = _utterance(id, audio, text, speaker, **self._details(details))
         self._mark(cut, is_translation=is_translation)
         if not speaker:
+            self._lacking["speaker"].append(label)
             number = "" if "speaker" in self._keys.named else value_of(label, "speaker_number")
             self._unnamed.append(UnnamedSpeaker(cut, location, number, lacking("speaker", label, path, self._keys)))
         return cut
@@ -142,6 +154,7 @@ class Reader:
                 text, is_translation = self._text_and_kind(fields)
                 if not text:
                     self._silent += 1
+                    self._report.left_out["a segment without text"] += 1
                     continue
                 name = value_of(fields, "speaker", self._keys)
                 single_speaker = len({*speakers, *named}) < 2  # whose fields are those of the whole recording
@@ -149,6 +162,7 @@ class Reader:
                 details = {field: self._first(sources, field, row if single_speaker else {}) for field in _DETAILS}
                 speaker = dialogues.speaker_id(name, id) if name else self._first([label], "speaker", row)
                 if not speaker:
+                    self._lacking["speaker"].append(fields)
                     raise lacking("speaker", fields, path, self._keys)
                 cut = dialogues.segment_cut(
                     recording_cut, segment, number, text=text, speaker=speaker, **self._details(details)
@@ -170,8 +184,9 @@ class Reader:
         """Return age, gender and SNR for the manifest; count values that cannot be parsed."""
         gender = gender_of(texts["gender"])
         details = {**age_of(texts["age"]), **({"gender": gender} if gender else {}), **snr_of(texts["snr_db"])}
+        known = {*details, *(["age"] if "age_group" in details else [])}
         for field, text in texts.items():
-            if text and field not in details:
+            if text and field not in known:
                 self._not_read[field][text] += 1
         return details
 

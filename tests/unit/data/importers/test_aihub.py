@@ -8,8 +8,8 @@ import soundfile
 from conftest import ok, refused, run, tone_word
 
 from asr_lab.data import manifest
-from asr_lab.data.importers.aihub.details import age_of, gender_of, snr_of
 from asr_lab.data.importers.aihub.labels import value_of
+from asr_lab.data.importers.details import age_of, gender_of, snr_of
 
 FOLDERS = {"train": "1.Training", "val": "2.Validation_split", "test": "3.Test"}
 
@@ -121,8 +121,8 @@ def test_every_fault_is_named_and_nothing_is_written(tmp_path):
 
 def test_ages_genders_and_levels_as_they_are_written():
     assert age_of("만 7세") == age_of("7") == {"age": 7}
-    assert age_of("10~19") == {"age_range": "10~19"}
-    assert age_of("20대") == {"age_range": "20대"}
+    assert age_of("10~19") == {"age_group": "10-19"}
+    assert age_of("20대") == {"age_group": "20-29"}
     assert age_of("") == {}
     assert [gender_of(text) for text in ("남", "여성", "Female", "m", "?")] == ["male", "female", "female", "male", ""]
     assert snr_of("12.5 dB") == {"snr_db": 12.5}

@@ -10,7 +10,7 @@ from conftest import ok, refused, tone_word
 
 from asr_lab.data import manifest
 from asr_lab.data.audio import read_cut
-from asr_lab.data.importers.aihub.details import age_of, gender_of, snr_of
+from asr_lab.data.importers.details import age_of, gender_of, snr_of
 
 
 def put(root, name, label, seconds=0.0):
@@ -112,12 +112,9 @@ def test_ages_in_years(text, age):
         "초2",
         "2015",
         "2015년생",
-        "7세 미만",
         "-1",
         "0",
         "999",
-        "10~19",
-        "20대",
         "7세(6세)",
         "만",
     ],
@@ -126,7 +123,28 @@ def test_what_is_no_age_in_years_is_kept_as_it_is(text):
     assert age_of(text) == {"age_range": text}
 
 
+@pytest.mark.parametrize(
+    ("text", "group"),
+    [
+        ("20대", "20-29"), ("20대 초반", "20-29"), ("twenties", "20-29"), ("Teens", "10-19"), ("20s", "20-29"),
+        ("20's", "20-29"), ("20-29", "20-29"), ("만 20~29세", "20-29"), ("18 – 24 years", "18-24"),
+        ("19 - 29", "19-29"),
+        ("60세 이상", "60+"), ("60+", "60+"), ("over 60", "60+"), ("7세 미만", "0-6"), ("< 19", "0-18"),
+        ("10~19", "10-19"),
+    ],
+)  # fmt: skip
+def test_decades_and_ranges_are_age_groups(text, group):
+    assert age_of(text) == {"age_group": group}
+
+
+def test_ages_that_are_said_to_be_unknown_are_none():
+    assert [age_of(text) for text in ("", "unknown", "N/A", "미상", "do_not_wish_to_say")] == [{}] * 5
+
+
 def test_genders_and_levels():
+    assert {gender_of(text) for text in ("female_feminine", "F", "woman", "여성")} == {"female"}
+    assert {gender_of(text) for text in ("male_masculine", "m", "Man", "남")} == {"male"}
+    assert {gender_of(text) for text in ("non-binary", "Other")} == {"other"}
     assert {gender_of(text) for text in ("여자아이", "여자 아이", "여학생", "Girl")} == {"female"}
     assert {gender_of(text) for text in ("남자아이", "남학생", "소년")} == {"male"}
     levels = {"약 20dB": 20, "+12": 12, ".5": 0.5, "-3.5 dB": -3.5, "15㏈": 15, "20~30dB": None, "high": None}
@@ -172,7 +190,7 @@ def test_each_segment_of_a_recording_is_an_utterance(tmp_path):
         7,
         "female",
     ]
-    assert [manifest.field(second, name) for name in ("speaker", "age", "age_range")] == ["mum3", None, "30대"]
+    assert [manifest.field(second, name) for name in ("speaker", "age", "age_group")] == ["mum3", None, "30-39"]
     samples, _ = soundfile.read(tmp_path / "in" / "원천데이터" / "talk1.wav", dtype="float32")
     assert np.array_equal(read_cut(first), samples[8000:20000])
     assert "all 2 utterances can be used" in ok("data", "check", tmp_path / "out" / "all.jsonl.gz")
