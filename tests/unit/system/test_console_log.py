@@ -58,6 +58,7 @@ def test_secrets_are_hidden_and_a_long_log_loses_its_middle(tmp_path):
 
 def test_streams_print_as_before(tmp_path, capsys):
     log = listen()
+    log.open(tmp_path / "before.log", str)  # what other tests printed
     log.open(tmp_path / "x.log", str)
     print("out")
     print("err", file=sys.stderr)
