@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from browser import browser, needs_browser
 from conftest import newest, ok
@@ -91,8 +93,14 @@ def test_pages_and_figures_open_among_the_artifacts(page, address):
     base = newest("deepspeech2")
     run = address("--run", base.info.run_id)
     page.open(run.replace("?", "/artifacts/eval/val.html?"), "val.html")
-    frame = page.run("return document.querySelector('iframe').contentDocument?.body?.innerText ?? 'closed'")
-    assert "48 utterances" in frame or frame == "closed"  # to scripts, as a page that may not run any
+    for _ in range(60):
+        frames = page.run(
+            "return [...document.querySelectorAll('iframe')].map(f => f.contentDocument?.body?.innerText)"
+        )
+        if any(text is None or "48 utterances" in text for text in frames):  # None: closed to scripts
+            return
+        time.sleep(0.5)
+    raise AssertionError(frames)
 
 
 def test_models_are_named_after_what_they_are(page, address):

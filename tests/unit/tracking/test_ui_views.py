@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -179,7 +178,10 @@ def test_open_prints_the_page_and_writes_it(tmp_path):
 def test_ctrl_c_ends_the_server_with_all_its_processes():
     made_run("base", wer=0.2)
     ui = subprocess.Popen(
-        [sys.executable, "-m", "asr_lab", "ui", "--no-browser"], stdout=subprocess.PIPE, text=True, env=os.environ
+        [sys.executable, "-m", "asr_lab", "ui", "--no-browser"],
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in what a shell runs behind itself
     )
     try:
         address = ui.stdout.readline().strip()
