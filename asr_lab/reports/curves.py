@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from asr_lab.metrics.catalog import CURVES
-from asr_lab.reports.figure_text import figure_text
+from asr_lab.reports.fonts import figure_text
 
 
 def curves_figure(curves: pd.DataFrame) -> Figure:

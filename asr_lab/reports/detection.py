@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve
 
 from asr_lab.metrics.pronunciation.phonemes import by_phoneme
-from asr_lab.reports.figure_text import figure_text
+from asr_lab.reports.fonts import figure_text
 
 _NAMES = {"error_score": "model", "gop": "GOP", "fused": "model and GOP"}
 

@@ -1,4 +1,4 @@
-"""Fonts for what figures are labelled with: names and texts in any script."""
+"""What figures are labelled with: names and texts in any script, as they are."""
 
 from __future__ import annotations
 
@@ -9,10 +9,18 @@ from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from asr_lab.system.visible_text import one_line
+
 _USUAL = "DejaVu Sans"  # comes with matplotlib
 _PREFERRED = ("Noto Sans CJK", "Noto Sans", "NanumGothic", "Nanum", "Malgun", "Apple SD", "AppleGothic", "Source Han")
 _TICK = r"\mathdefault"  # in the labels that matplotlib writes itself, such as powers of ten
 _NO_FONT = "Last Resort"  # a box for every character
+
+
+def figure_text(value: object) -> str:
+    """Return a text as matplotlib shows it in a legend; `fitted` sees to its characters."""
+    text = one_line(value)
+    return f" {text}" if text.startswith("_") else text
 
 
 def fitted(figure: Figure) -> Figure:

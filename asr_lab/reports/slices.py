@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
-from asr_lab.reports.figure_text import figure_text
+from asr_lab.reports.fonts import figure_text
 
 _MOST_VALUES = 20
 

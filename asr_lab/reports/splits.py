@@ -10,8 +10,7 @@ from dataclasses import replace
 import pandas as pd
 from matplotlib.figure import Figure
 
-from asr_lab.reports.figure_text import figure_text
-from asr_lab.reports.fonts import fitted
+from asr_lab.reports.fonts import figure_text, fitted
 from asr_lab.reports.page import render
 from asr_lab.reports.table import Table
 

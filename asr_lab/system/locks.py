@@ -37,7 +37,7 @@ class LockError(AsrLabError):
             f"{folder} cannot be locked: {error.strerror or error}",
             where=str(error.filename or folder.absolute()),
             hint=remedy(error),
-            next_command=f"d=$(mktemp -d /var/tmp/asr_lab-XXXXXX) && mv {name} $d/moved && ln -s $d/moved {name}"
+            next_command=f"d=$(mktemp -d -p /var/tmp) && mv {name} $d/moved && ln -s $d/moved {name}"
             if lockless
             else "",
         )

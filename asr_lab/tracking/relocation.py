@@ -96,7 +96,6 @@ def relocate(planned: Relocation) -> Path:
     backup = file.with_name(f"{file.name}.{datetime.now():%Y%m%d-%H%M%S}.bak")
     try:
         with closing(connect(file, "rw")) as database, closing(sqlite3.connect(backup)) as copy:
-            database.isolation_level = None
             database.execute("BEGIN IMMEDIATE")  # nobody writes from here on
             with closing(connect(file)) as before:
                 before.backup(copy)

@@ -147,7 +147,7 @@ def promote(model: str, alias: str, margin: float, data: str, forced: str, dry_r
     version = promotion.find_version(model)
     out = console()
     uri = f"models:/{version.name}/{version.version}"
-    holder = promotion.holder_of(version.name, alias)
+    holder = promotion.alias_version(version.name, alias)
     now = f", now {promotion.shown(holder)}" if holder else ""
     out.say("[bold]{}[/] for @{}{}", promotion.shown(version), alias, now)
     score = _scoring(data, recorded=not dry_run) if data else None

@@ -54,7 +54,7 @@ class AdaptedGroup:
         growth = self.growth if len(self.growth) > 1 else self.growth[:0]
         return Summary(
             parts=[
-                ("", Table(frame=self.by_speaker()[["person", "utterances", *_SHOWN]])),
+                ("", Table(frame=self.by_speaker()[["person", "utterances", *_SHOWN]], headings={"person": "speaker"})),
                 ("", Table(frame=growth[["learned_from", *_SHOWN]])),
                 (f"{len(self.adapted)} speakers, pooled", self.improvement.rows()),
             ]

@@ -112,15 +112,6 @@ def extract(path: Path, folder: Path) -> dict[str, Any]:
     return _read(path, create)
 
 
-def peek(path: Path) -> dict[str, Any]:
-    """Return the `run.json` of a bundle, its first member, unverified."""
-    with _opened(path) as tar:
-        first = tar.next()
-        if first is None or first.name != RUN:
-            raise _broken(path, f"its first member is not {RUN}")
-        return _json(path, _content(tar, first))
-
-
 def _read(path: Path, create: Callable[[str], IO[bytes] | None]) -> dict[str, Any]:
     members: dict[str, dict[str, Any]] = {}
     small: dict[str, bytes] = {}

@@ -11,7 +11,6 @@ import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import pandas as pd
 from mlflow import MlflowClient
@@ -25,6 +24,7 @@ from asr_lab.metrics import floor, ratios
 from asr_lab.metrics.catalog import direction
 from asr_lab.metrics.significance import FEWEST_DIFFERING, Interval
 from asr_lab.reports.markdown import escape_markdown
+from asr_lab.tracking.models.registry import uri_of
 from asr_lab.tracking.queries import score_tables, significance
 from asr_lab.tracking.queries.filters import quoted
 from asr_lab.tracking.store import client as tracking_client
@@ -104,12 +104,7 @@ def shown(version: ModelVersion) -> str:
             if not is_missing(error):
                 raise
             run = ""
-    return f"{_uri(version)} ({run})" if run else _uri(version)
-
-
-def holder_of(name: str, alias: str) -> ModelVersion | None:
-    """Return the version that has an alias now, or None."""
-    return alias_version(tracking_client(), name, alias)
+    return f"{uri_of(version)} ({run})" if run else uri_of(version)
 
 
 def find_version(wanted: str) -> ModelVersion:
@@ -141,15 +136,16 @@ def find_version(wanted: str) -> ModelVersion:
 
 
 def _with_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion:
-    version = alias_version(client, name, alias)
+    version = alias_version(name, alias)
     if version is None:
         aliases = client.get_registered_model(name).aliases
         raise AsrLabError(f"{name} has no @{alias}", allowed=listing(f"@{other}" for other in aliases) or "a version")
     return version
 
 
-def alias_version(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
+def alias_version(name: str, alias: str) -> ModelVersion | None:
     """Return the version with the alias, or None; raises `AsrLabError` if the registry cannot be read."""
+    client = tracking_client()
     with explain_store_errors("the registry cannot be read"):
         number = client.get_registered_model(name).aliases.get(alias)
         return client.get_model_version(name, str(number)) if number else None
@@ -163,12 +159,12 @@ def assess(version: ModelVersion, alias: str, *, margin: float = 0.0, score: Sco
     `score` scores both versions; without it the scores of their runs are used, which need the same data and text
     normaliser. Raises `AsrLabError` if they cannot be compared.
     """
-    champion = alias_version(tracking_client(), version.name, alias)
-    candidate_uri = _uri(version)
+    champion = alias_version(version.name, alias)
+    candidate_uri = uri_of(version)
     if champion is None:
         below = _below_floor(version)
         return Verdict(candidate_uri, "", not below, below or f"{version.name} has no @{alias} to compare with")
-    if _uri(champion) == candidate_uri:
+    if uri_of(champion) == candidate_uri:
         raise AsrLabError(
             f"{candidate_uri} is @{alias} already", next_command=f"asr-lab promote {shlex.quote(version.name)}/N"
         )
@@ -179,7 +175,7 @@ def assess(version: ModelVersion, alias: str, *, margin: float = 0.0, score: Sco
     passed, reason = _decide(delta, margin, num_differing, higher=direction(f"test/{rate}") == "higher")
     return Verdict(
         candidate=candidate_uri,
-        champion=_uri(champion),
+        champion=uri_of(champion),
         passed=passed,
         reason=reason,
         metric=f"{new.split}/{rate}",
@@ -202,8 +198,8 @@ def _below_floor(version: ModelVersion) -> str:
 
 def unassessed(version: ModelVersion, alias: str, why: str) -> Verdict:
     """Return a failed verdict for a version that could not be compared."""
-    champion = alias_version(tracking_client(), version.name, alias)
-    return Verdict(_uri(version), _uri(champion) if champion else "", False, why)
+    champion = alias_version(version.name, alias)
+    return Verdict(uri_of(version), uri_of(champion) if champion else "", False, why)
 
 
 def _decide(delta: Interval, margin: float, num_differing: int, *, higher: bool = False) -> tuple[bool, str]:
@@ -234,7 +230,7 @@ def _own_scores(version: ModelVersion, champion: ModelVersion) -> tuple[Scored, 
         except AsrLabError as error:
             why = why if "no utterances" in error.what else error.what
     raise AsrLabError(
-        f"{_uri(version)} and {_uri(champion)} cannot be compared: {why}",
+        f"{uri_of(version)} and {uri_of(champion)} cannot be compared: {why}",
         allowed="--data MANIFEST, on which both are scored now",
         next_command=f"asr-lab promote {shlex.quote(f'{version.name}/{version.version}')} --data MANIFEST",
     )
@@ -262,10 +258,10 @@ def promote(version: ModelVersion, alias: str, verdict: Verdict) -> None:
     Raises `AsrLabError` if the alias has moved since the verdict.
     """
     client = tracking_client()
-    now = alias_version(client, version.name, alias)
-    if (_uri(now) if now else "") != verdict.champion:
+    now = alias_version(version.name, alias)
+    if (uri_of(now) if now else "") != verdict.champion:
         raise AsrLabError(
-            f"@{alias} went to {_uri(now) if now else 'no version'} while {_uri(version)} was compared with "
+            f"@{alias} went to {uri_of(now) if now else 'no version'} while {uri_of(version)} was compared with "
             f"{verdict.champion or 'none'}",
             next_command=f"asr-lab promote {shlex.quote(f'{version.name}/{version.version}')}",
         )
@@ -274,7 +270,3 @@ def promote(version: ModelVersion, alias: str, verdict: Verdict) -> None:
         if verdict.champion:
             old = verdict.champion.rpartition("/")[2]
             client.set_model_version_tag(version.name, old, REPLACED_BY, version.version)
-
-
-def _uri(version: Any) -> str:
-    return f"models:/{version.name}/{version.version}"

@@ -54,13 +54,9 @@ def new_version(client: MlflowClient, source: str, run_id: str, model: Registere
 
     A version becomes champion if its name has none, and its run shows that it is better than no output (`floor`).
     """
-    try:
-        has_champion = CHAMPION in client.get_registered_model(model.name).aliases
-    except MlflowException as error:
-        if not is_missing(error):
-            raise
+    has_champion = _has_champion(client, model.name)
+    if has_champion is None:
         _create_name(client, model.name, run_id)
-        has_champion = False
     known = client.search_model_versions(f"name = {quoted(model.name)} and run_id = '{run_id}'")
     made = next((version for version in known if version.source == source), None)
     if made is None:
@@ -154,12 +150,17 @@ def known_version(run_id: str, name: str, *, merged: bool = False) -> ModelVersi
 def has_champion(name: str) -> bool:
     """Return whether a version of `name` is the champion; a new version becomes it otherwise."""
     with explain_store_errors("the registry cannot be read"):
-        try:
-            return CHAMPION in tracking_client().get_registered_model(name).aliases
-        except MlflowException as error:
-            if is_missing(error):
-                return False
+        return bool(_has_champion(tracking_client(), name))
+
+
+def _has_champion(client: MlflowClient, name: str) -> bool | None:
+    """Return whether a version of `name` is the champion; None if there is no such name."""
+    try:
+        return CHAMPION in client.get_registered_model(name).aliases
+    except MlflowException as error:
+        if not is_missing(error):
             raise
+        return None
 
 
 def model_of(run_id: str, name: str) -> tuple[Run, str]:

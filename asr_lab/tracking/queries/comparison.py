@@ -78,6 +78,7 @@ class Comparison:
             frame=frame,
             best=self.best,
             formats={"difference": "change"},
+            headings={"way": "method"},
             not_numbers=self.not_numbers,
             expendable=self._expendable(),
         )
