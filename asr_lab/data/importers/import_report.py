@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
@@ -79,6 +79,22 @@ class ImportReport:
         self.faults.append(
             Fault(item=item, kind=kind, detail=detail, file=where, line=line, allowed=error.allowed, hint=error.hint)
         )
+
+    def add_joined(self, what: str, side: Collection[str], ids: Collection[str], *, file: Path) -> None:
+        """Count what a side file, joined by ids, leaves unmatched on either side; none matched is a fault of it.
+
+        An empty side file is one that is not there.
+        """
+        if not side:
+            return
+        matched = len(set(side).intersection(ids))
+        if not matched:
+            few = f"its ids: {listing(map(str, side), 3)}; the utterances': {listing(ids, 3)}"
+            self.add(file.name, f"{what} of none of the {len(ids)} utterances", few, file=file)
+        if lacking := len(ids) - matched:
+            self.notes.append(f"{lacking} of {len(ids)} utterances have no {what} in {file.name}")
+        if unused := len(side) - matched:
+            self.notes.append(f"{unused} of {len(side)} {what} in {file.name} are of no utterance, and not used")
 
     def counts(self) -> Counter[str]:
         """Count the faults by kind."""

@@ -20,7 +20,7 @@ from asr_lab.data.arpabet import PHONEMES
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.details import age_of, gender_of
 from asr_lab.data.importers.import_report import ImportReport
-from asr_lab.data.importers.speechocean762_scores import WRONG_BELOW, has_mispronunciations, read_scores, score_fields
+from asr_lab.data.importers.speechocean762_scores import WRONG_BELOW, lacks_mispronunciations, read_scores, score_fields
 from asr_lab.data.text_files import lines, read_text
 from asr_lab.errors import AsrLabError, listing
 
@@ -60,9 +60,12 @@ def import_speechocean762(
     parts = [_read_part(folder, report, skip_faulty) for folder in folders]
     words = _canonical(source / "resource" / "text-phone", report)
     all_scores = read_scores(scores or source / "resource" / "scores.json", report, required=scores is not None)
-    report.settle(source, skip_faulty=skip_faulty, is_left=any(part.tables["text"] for part in parts))
+    ids = [id for part in parts for id in part.tables["text"]]
+    report.add_joined("phones", words, ids, file=source / "resource" / "text-phone")
+    report.add_joined("scores", all_scores, ids, file=scores or source / "resource" / "scores.json")
+    report.settle(source, skip_faulty=skip_faulty, is_left=bool(ids))
     cuts: list[Cut] = []
-    by_score = not has_mispronunciations(all_scores)
+    by_score = lacks_mispronunciations(all_scores)
     total = sum(len(part.tables["text"]) for part in parts)
     for part in parts:
         for id in sorted(part.tables["text"]):
@@ -79,7 +82,7 @@ def import_speechocean762(
                 report.add_error(id, error)
             progress(len(cuts), total)
     report.settle(source, skip_faulty=skip_faulty, is_left=bool(cuts))
-    if all_scores and by_score:
+    if by_score:
         report.notes.append(_OLD_COPY)
     return ImportResult(splits={"all": cuts}, report=report)
 

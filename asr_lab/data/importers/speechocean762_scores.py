@@ -1,8 +1,8 @@
 """The experts' scores of speechocean762: `scores.json`, and the perceived phones.
 
 Each utterance has words with `phones`, `phones-accuracy` (0-2, means of five experts), `accuracy` (0-10), and, where
-phones were mispronounced, `mispronunciations`. A perceived label that is no phone (`IR`, `AR`, `TR`, ... of copies
-before July 2024) is `<unk>`, and counted.
+phones were mispronounced, `mispronunciations`. A perceived label of two phones (`EH R` for ER) is a phone, with the other one
+inserted after it; one that is no phone (`IR`, `AR`, `TR`, ... of copies before July 2024) is `<unk>`, and counted.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from asr_lab.data.arpabet import PHONEMES, phoneme_of
 from asr_lab.data.importers.import_report import ImportReport
@@ -20,6 +20,16 @@ from asr_lab.errors import AsrLabError
 WRONG_BELOW = 0.5
 """Score below which a phone counts as mispronounced: 3,403 phones, as many as entries under `mispronunciations`."""
 _PHONE = re.compile(r"([A-Z]+)[012]?")
+
+
+class _Label(NamedTuple):
+    """What was perceived of one canonical phone."""
+
+    perceived: str
+    error: int = 0
+    accented: int = 0
+    inserted: tuple[str, ...] = ()
+    """The phones perceived after it."""
 
 
 def read_scores(path: Path, report: ImportReport, *, required: bool) -> dict[str, Any]:
@@ -39,20 +49,28 @@ def read_scores(path: Path, report: ImportReport, *, required: bool) -> dict[str
     return content
 
 
-def has_mispronunciations(scores: dict[str, Any]) -> bool:
-    """Return whether any word has `mispronunciations`; only then their absence means correct pronunciation."""
-    rows = (row for scored in scores.values() if isinstance(scored, dict) for row in scored.get("words") or ())
-    return any(isinstance(row, dict) and row.get("mispronunciations") for row in rows)
+def lacks_mispronunciations(scores: dict[str, Any]) -> bool:
+    """Return whether the file is a copy without `mispronunciations`, so that their absence says nothing.
+
+    It is one if no word has them, though some phone's score is that of a mispronounced one.
+    """
+    words = [row for scored in scores.values() if isinstance(scored, dict) for row in scored.get("words") or ()]
+    if any(not isinstance(row, dict) or "mispronunciations" in row for row in words):
+        return False
+    try:
+        return any(min(map(float, row["phones-accuracy"]), default=2) < WRONG_BELOW for row in words)
+    except (KeyError, TypeError, ValueError):
+        return False  # refused where it is read
 
 
 def score_fields(
     scored: dict[str, Any], canonical: list[list[str]], report: ImportReport, *, by_score: bool = False
 ) -> dict[str, Any]:
-    """Return `scores` of sentence, words and phones, and `perceived`, `errors`, `accented`.
+    """Return `scores` of sentence, words and phones, and `perceived`, `errors`, `accented`, `insertions` if any.
 
     An entry under `mispronunciations` is an error; `AH*` is an accented AH. Phones of a word with accuracy 0 and no
-    entries, which was not read, are `<del>`. `by_score`: without any entries in the file, phones below `WRONG_BELOW`
-    are errors.
+    entries, which was not read, are `<del>`. `by_score`: phones below `WRONG_BELOW` are errors, for a file that lacks
+    entries.
     """
     try:
         rows = scored["words"]
@@ -71,35 +89,31 @@ def score_fields(
         raise AsrLabError(f"its scores are not as speechocean762 writes them: {error!r}") from error
     if len(of_phones) != len(labels):
         raise AsrLabError(f"not as many scores as phones: {len(of_phones)} and {len(labels)}")
-    perceived, errors, accented = (list(column) for column in zip(*labels, strict=True))
+    insertions = [[], *(list(label.inserted) for label in labels)]
     return {
         "canonical": [phone for word in phones for phone in word],
         "canonical_words": [index for index, word in enumerate(phones) for _ in word],
-        "perceived": perceived,
-        "errors": errors,
-        "accented": accented,
+        "perceived": [label.perceived for label in labels],
+        "errors": [label.error for label in labels],
+        "accented": [label.accented for label in labels],
+        **({"insertions": insertions} if any(insertions) else {}),
         "scores": {"sentence": sentence, "words": of_words, "phones": of_phones},
     }
 
 
-def _phone_labels(
-    row: dict[str, Any], word: list[str], report: ImportReport, by_score: bool
-) -> list[tuple[str, int, int]]:
-    """Return (perceived, error, accented) of each phone of a word."""
+def _phone_labels(row: dict[str, Any], word: list[str], report: ImportReport, by_score: bool) -> list[_Label]:
+    """Return the label of each phone of a word."""
     entries = {int(entry["index"]): str(entry["pronounced-phone"]) for entry in row.get("mispronunciations") or []}
     if strange := [index for index in entries if not 0 <= index < len(word)]:
         raise ValueError(f"a mispronunciation of phone {strange[0]} of {len(word)}")
     if float(row["accuracy"]) == 0 and not entries:
-        return [(DELETED, 1, 0)] * len(word)
+        return [_Label(DELETED, error=1)] * len(word)
     if by_score:
         low = [float(score) < WRONG_BELOW for score in row["phones-accuracy"]]
-        return [(UNKNOWN, 1, 0) if wrong else (phone, 0, 0) for phone, wrong in zip(word, low, strict=True)]
-    labels = []
-    for index, phone in enumerate(word):
-        label = entries.get(index)
-        perceived = phone if label is None else _perceived(label, report)
-        labels.append((perceived, int(label is not None), int(label is not None and label.endswith("*"))))
-    return labels
+        return [_Label(UNKNOWN, error=1) if wrong else _Label(phone) for phone, wrong in zip(word, low, strict=True)]
+    return [
+        _perceived(entries[index], report) if index in entries else _Label(phone) for index, phone in enumerate(word)
+    ]
 
 
 def _bare(phone: str) -> str:
@@ -109,11 +123,14 @@ def _bare(phone: str) -> str:
     return match[1]
 
 
-def _perceived(label: str, report: ImportReport) -> str:
-    """Return the perceived phone, `<del>` or `<unk>`; labels that are no phones are counted and become `<unk>`."""
+def _perceived(label: str, report: ImportReport) -> _Label:
+    """Return a mispronounced phone as `<del>`, `<unk>`, or the first of its phones, the others inserted after it."""
+    accented = int(label.endswith("*"))
     if label.lower() in (DELETED, UNKNOWN):
-        return label.lower()
-    phone = phoneme_of(label)
-    if phone is None:
+        return _Label(label.lower(), error=1)
+    phones = [phoneme_of(part) for part in label.split()]
+    known = [phone for phone in phones if phone is not None]
+    if not phones or len(known) < len(phones):
         report.unknown_labels[label] += 1
-    return phone or UNKNOWN
+        return _Label(UNKNOWN, error=1, accented=accented)
+    return _Label(known[0], error=1, accented=accented, inserted=tuple(known[1:]))

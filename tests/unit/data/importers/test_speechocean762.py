@@ -85,7 +85,7 @@ def test_scores_and_what_was_heard(source, tmp_path):
     assert manifest.field(child, "accented") == [0, 0, 0, 1, 0]
     said = pronunciation(child)
     assert (said.scores, said.words) == ((2.0,) * 5, (0, 0, 1, 1, 1))
-    assert result.report.lines() == []
+    assert result.report.lines() == ["1 of 2 utterances have no scores in scores.json"]
 
 
 def test_an_old_copy_of_the_scores_tells_errors_by_score_alone(source):
@@ -101,6 +101,50 @@ def test_an_old_copy_of_the_scores_tells_errors_by_score_alone(source):
     assert child.perceived == ("<del>", "<del>", "K", "<unk>", "L")
     assert child.errors == (1, 1, 0, 1, 0)
     assert any("an old copy of the scores" in note for note in result.report.notes)
+
+
+def test_a_speaker_without_mispronunciations_is_no_old_copy(source):
+    """The file omits `mispronunciations` where there are none."""
+    words = [word("WE", ["W", "IY0"], 10), word("CALL", ["K", "AO0", "L"], 10)]
+    (source / "resource" / "scores.json").write_text(json.dumps(scores(words=words)))
+    result = imported(source)
+    child = pronunciation(next(cut for cut in result.splits["all"] if cut.id == "00001a"))
+    assert child.errors == (0,) * 5
+    assert not any("copy" in note for note in result.report.notes)
+    words[1] |= {"mispronunciations": [], "phones-accuracy": [2.0, 0.4, 2.0]}  # a copy that writes empty lists
+    (source / "resource" / "scores.json").write_text(json.dumps(scores(words=words)))
+    result = imported(source)
+    child = pronunciation(next(cut for cut in result.splits["all"] if cut.id == "00001a"))
+    assert child.errors == (0,) * 5
+    assert not any("copy" in note for note in result.report.notes)
+
+
+@pytest.mark.parametrize(
+    ("label", "perceived", "accented"), [("OW R", "OW", 0), ("ow0 R*", "OW", 1), ("UH  R", "UH", 0)]
+)
+def test_two_phones_for_one_are_a_phone_and_an_insertion(source, tmp_path, label, perceived, accented):
+    words = [word("WE", ["W", "IY0"], 9), word("CALL", ["K", "AO0", "L"], 6, (1, "AO", label))]
+    (source / "resource" / "scores.json").write_text(json.dumps(scores(words=words)))
+    result = imported(source)
+    manifest.write(result.splits["all"], tmp_path / "all.jsonl.gz")
+    child = pronunciation(next(cut for cut in manifest.read(tmp_path / "all.jsonl.gz") if cut.id == "00001a"))
+    assert child.perceived == ("W", "IY", "K", perceived, "L")
+    assert child.insertions == ((), (), (), (), ("R",), ())
+    assert (child.errors, child.accented) == ((0, 0, 0, 1, 0), (0, 0, 0, accented, 0))
+    assert not result.report.unknown_labels
+
+
+@pytest.mark.parametrize("side", ["scores.json", "text-phone"])
+def test_a_side_file_whose_ids_match_nothing_is_refused(source, side):
+    if side == "scores.json":
+        (source / "resource" / side).write_text(json.dumps({"1a": scores()["00001a"]}))
+    else:
+        (source / "resource" / side).write_text("1a.0\tW_B IY0_E\n")
+    with pytest.raises(ImportRefusedError) as refused:
+        imported(source)
+    (fault,) = refused.value.report.faults
+    assert (fault.item, fault.file) == (side, str(source / "resource" / side))
+    assert fault.detail == "its ids: 1a; the utterances': 00001a, 00002b"
 
 
 def test_phones_that_are_none_are_unknown_and_counted(source):
