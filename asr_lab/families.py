@@ -60,7 +60,7 @@ class Family:
     decides: tuple[str, ...] = ()
     """The metric by which its runs are ranked: the first of these that a run has."""
     shows: tuple[str, ...] = ()
-    """The metrics of its row in a table of runs."""
+    """The metrics of its row in `compare`, in MLflow's UI, and in a table of trials; `list` has the deciding one."""
     logs: tuple[str, ...] = ()
     """The metrics its runs log, beside those of slices; some only with a setting (`needs`)."""
     needs: Mapping[str, str] = field(default_factory=dict)

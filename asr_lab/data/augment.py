@@ -17,7 +17,9 @@ from asr_lab.data.audio import Signal, change_speed, read_cut
 
 _SPEED, _MASKS, _NOISE = range(3)  # each has a random stream of its own
 _FRAME_S = 0.02  # s; hop of the encoders of the wav2vec2 family
-_MAX_MASKED_SHARE = 1 / 3  # of an utterance that one time mask covers, so that short ones are not masked entirely
+# of an utterance that one time mask of wav2vec2's features covers, so that short ones are not masked entirely;
+# DeepSpeech2's is the setting `augment.time_mask_share`
+_MAX_MASKED_SHARE = 1 / 3
 
 
 class SoundAugmenter:

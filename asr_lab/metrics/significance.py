@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 RESAMPLES = 10_000
+"""Of every interval but that of an area under a curve (`pronunciation.intervals.AUC_RESAMPLES`)."""
 CONFIDENCE = 0.95
 FEWEST_DIFFERING = 6
 """Fewest utterances that must differ: even if all 5 favour one side, chance does so with p = 2 / 2^5 = 0.06."""

@@ -13,8 +13,8 @@ from mlflow.entities import Run
 from asr_lab.errors import AsrLabError
 from asr_lab.interfaces.tracking import ARMS_DONE, PHASES_DONE, RunSpec, Status
 from asr_lab.system import processes
+from asr_lab.tracking.spool.delivery import Delivery
 from asr_lab.tracking.spool.spool import ROOT, Spool, spools
-from asr_lab.tracking.spool.upload import Delivery
 from asr_lab.tracking.store import experiment_ids, search_runs
 from asr_lab.tracking.tags import ERROR, KIND, PROCESS, RESTORING, SIGNATURE, SPOOL
 

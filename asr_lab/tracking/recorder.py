@@ -30,8 +30,8 @@ from asr_lab.tracking.models import pyfunc_package
 from asr_lab.tracking.notifications import report, run_ended
 from asr_lab.tracking.orphans import CHECKPOINTS
 from asr_lab.tracking.spool import sync
+from asr_lab.tracking.spool.shipper import Shipper
 from asr_lab.tracking.spool.spool import Spool, SpoolError, now_ms
-from asr_lab.tracking.spool.upload_thread import Shipper
 from asr_lab.tracking.store import shown_uri
 from asr_lab.tracking.system_metrics import SystemMetrics
 from asr_lab.tracking.tags import CHANGES, DATA, ERROR

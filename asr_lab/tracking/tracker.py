@@ -30,9 +30,9 @@ from asr_lab.tracking.queries import runs
 from asr_lab.tracking.recorder import MlflowRecorder
 from asr_lab.tracking.spool import sync
 from asr_lab.tracking.spool.created_runs import run_of_spool
+from asr_lab.tracking.spool.delivery import Delivery
 from asr_lab.tracking.spool.header import Header
 from asr_lab.tracking.spool.spool import ROOT, Spool, new_id, now_ms
-from asr_lab.tracking.spool.upload import Delivery
 from asr_lab.tracking.store import client as tracking_client
 from asr_lab.tracking.store import explain_store_errors, shown_uri, tracking_uri
 from asr_lab.tracking.tags import (

@@ -11,7 +11,7 @@ from asr_lab.errors import AsrLabError
 from asr_lab.system.distributed import rank_and_world_size
 from asr_lab.tracking import reproduction
 from asr_lab.tracking.connection import StoreUnavailableError
-from asr_lab.tracking.spool.upload import Delivery
+from asr_lab.tracking.spool.delivery import Delivery
 
 pytestmark = pytest.mark.usefixtures("at_home")
 

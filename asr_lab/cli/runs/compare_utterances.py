@@ -15,9 +15,9 @@ from asr_lab.metrics.catalog import direction
 from asr_lab.reports.aligned_text import Cell, side_by_side
 from asr_lab.reports.table import Table
 from asr_lab.tracking.queries.comparison import deciding_metric
+from asr_lab.tracking.queries.evidence import pair
 from asr_lab.tracking.queries.runs import Run
 from asr_lab.tracking.queries.score_tables import scored_splits, utterances
-from asr_lab.tracking.queries.significance import pair
 
 _STYLES = {"equal": "", "substitute": "yellow", "delete": "red", "insert": "magenta"}
 

@@ -26,6 +26,7 @@ class Adapter(Section):
     hidden_dims: tuple[Positive, ...] = Field(default=(512, 256), min_length=1)
     """Width of each hidden layer."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Dropout after each hidden layer."""
     save_dir: str = "adapters"
     """Folder of the `{name}_adapter.pt` files."""
     frames: Literal["auto", "memory", "disk"] = "auto"

@@ -1,8 +1,8 @@
 """The experts' scores of speechocean762: `scores.json`, and the perceived phones.
 
 Each utterance has words with `phones`, `phones-accuracy` (0-2, means of five experts), `accuracy` (0-10), and, where
-phones were mispronounced, `mispronunciations`. A perceived label of two phones (`EH R` for ER) is a phone, with the other one
-inserted after it; one that is no phone (`IR`, `AR`, `TR`, ... of copies before July 2024) is `<unk>`, and counted.
+phones were mispronounced, `mispronunciations`. A perceived label of two phones (`EH R` for ER) is a phone, and another
+one inserted after it; one that is no phone (`IR`, `AR`, `TR`, ... of copies before July 2024) is `<unk>`, and counted.
 """
 
 from __future__ import annotations

@@ -18,9 +18,9 @@ from asr_lab.metrics.catalog import Format, direction
 from asr_lab.metrics.ratios import rate_of
 from asr_lab.reports.numbers import format_metric, format_value
 from asr_lab.reports.table import Table
+from asr_lab.tracking.queries.evidence import Evidence, measure_differences, summarize
 from asr_lab.tracking.queries.find import find_run
 from asr_lab.tracking.queries.runs import Run, family_of, metrics_of
-from asr_lab.tracking.queries.significance import Evidence, measure_differences, summarize
 from asr_lab.tracking.tags import DATA, KIND, TEXT
 
 _SEED = "run.seed"

@@ -17,8 +17,8 @@ from asr_lab.system.locks import LockError
 from asr_lab.tracking.connection import without_password
 from asr_lab.tracking.moved_store import refuse_moved
 from asr_lab.tracking.queries.find import AmbiguousRunError, Candidate, RunNotFoundError, choose_among
+from asr_lab.tracking.spool.delivery import Delivery
 from asr_lab.tracking.spool.spool import Spool, spools, sweep
-from asr_lab.tracking.spool.upload import Delivery
 from asr_lab.tracking.store import client, explain_store_errors, same_store, tracking_uri
 
 

@@ -16,8 +16,8 @@ from outages import NAMES, assert_points, gone, log, offline, rows, spec
 from asr_lab.interfaces.tracking import RegisteredModel
 from asr_lab.tracking.spool import sync
 from asr_lab.tracking.spool.created_runs import run_of_spool
+from asr_lab.tracking.spool.delivery import Delivery
 from asr_lab.tracking.spool.spool import ROOT, Spool, SpoolError, spools
-from asr_lab.tracking.spool.upload import Delivery
 from asr_lab.tracking.store import client as tracking_client
 from asr_lab.tracking.tracker import MlflowTracker
 
@@ -34,7 +34,7 @@ def test_sent_again_from_the_beginning_everything_is_there_once(client, store, m
     offline()
     (spool,) = spools(ROOT)
     assert spool.lock()
-    kept = "asr_lab.tracking.spool.upload.Delivery._clear"
+    kept = "asr_lab.tracking.spool.delivery.Delivery._clear"
     monkeypatch.setattr(kept, lambda *_: None)
     for _ in range(3):
         spool.save(offset=0)

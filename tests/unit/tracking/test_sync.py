@@ -18,8 +18,8 @@ from asr_lab.system.files import write_text
 from asr_lab.system.locks import LockError
 from asr_lab.tracking.spool import sync
 from asr_lab.tracking.spool.created_runs import run_of_spool
+from asr_lab.tracking.spool.delivery import Delivery
 from asr_lab.tracking.spool.spool import ROOT, Spool, spools
-from asr_lab.tracking.spool.upload import Delivery
 from asr_lab.tracking.store import client as tracking_client
 from asr_lab.tracking.tracker import MlflowTracker
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 
 from asr_lab.errors import AsrLabError
+from asr_lab.tracking.spool.delivery import Delivery
 from asr_lab.tracking.spool.spool import Spool
-from asr_lab.tracking.spool.upload import Delivery
 from asr_lab.tracking.store import client
 
 _EVERY_S = 5.0
@@ -14,7 +14,10 @@ _LONGEST_PAUSE_S = 60.0
 
 
 class Shipper:
-    """Ship `spool` every few seconds; if the store does not answer, retry after 5, 10, 20 ... 60 s."""
+    """Ship `spool` every few seconds; if the store does not answer, retry after 5, 10, 20 ... 60 s.
+
+    At the end of a run `flush` tries once; what fails waits in the spool for `asr-lab sync`.
+    """
 
     def __init__(self, spool: Spool) -> None:
         self.spool = spool
