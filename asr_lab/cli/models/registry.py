@@ -87,7 +87,7 @@ def _best(metric: str, pattern: str, family: str) -> Any:
     """Return the best finished run that logged a model."""
     from asr_lab.interfaces.tracking import REPRODUCE
     from asr_lab.metrics.catalog import direction
-    from asr_lab.tracking.queries import comparison, runs
+    from asr_lab.tracking.queries import run_set, runs
     from asr_lab.tracking.queries.runs import metrics_of
     from asr_lab.tracking.tags import KIND
 
@@ -110,7 +110,7 @@ def _best(metric: str, pattern: str, family: str) -> Any:
         raise AsrLabError(
             f"none of {len(finished)} finished runs has {metric} and a model", allowed=listing(have) or "no metric yet"
         )
-    reason = comparison.not_comparable(able, metric)
+    reason = run_set.not_comparable(able, metric)
     if reason:
         raise AsrLabError(reason, hint="--pattern and --family choose runs of the same data")
     return (min if direction(metric) == "lower" else max)(able, key=lambda run: run.data.metrics[metric])

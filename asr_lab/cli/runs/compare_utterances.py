@@ -14,8 +14,8 @@ from asr_lab.metrics import ratios
 from asr_lab.metrics.catalog import direction
 from asr_lab.reports.aligned_text import Cell, side_by_side
 from asr_lab.reports.table import Table
-from asr_lab.tracking.queries.comparison import deciding_metric
 from asr_lab.tracking.queries.evidence import pair
+from asr_lab.tracking.queries.run_set import deciding_metric
 from asr_lab.tracking.queries.runs import Run
 from asr_lab.tracking.queries.score_tables import scored_splits, utterances
 

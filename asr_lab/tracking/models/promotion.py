@@ -25,7 +25,7 @@ from asr_lab.metrics.catalog import direction
 from asr_lab.metrics.significance import FEWEST_DIFFERING, Interval
 from asr_lab.reports.markdown import escape_markdown
 from asr_lab.tracking.models.registry import uri_of
-from asr_lab.tracking.queries import score_tables, significance
+from asr_lab.tracking.queries import evidence, score_tables
 from asr_lab.tracking.queries.filters import quoted
 from asr_lab.tracking.store import client as tracking_client
 from asr_lab.tracking.store import explain_store_errors, is_missing
@@ -169,7 +169,7 @@ def assess(version: ModelVersion, alias: str, *, margin: float = 0.0, score: Sco
             f"{candidate_uri} is @{alias} already", next_command=f"asr-lab promote {shlex.quote(version.name)}/N"
         )
     new, old = (score(version), score(champion)) if score else _own_scores(version, champion)
-    aligned = significance.pair(old.table, old.run, new.table, new.run, new.split)
+    aligned = evidence.pair(old.table, old.run, new.table, new.run, new.split)
     rate = "error_f1" if "true_rejects" in old.table else "wer"
     delta, num_differing = ratios.difference(old.table, aligned, rate)
     passed, reason = _decide(delta, margin, num_differing, higher=direction(f"test/{rate}") == "higher")
@@ -225,7 +225,7 @@ def _own_scores(version: ModelVersion, champion: ModelVersion) -> tuple[Scored, 
     for split in _SPLITS:
         try:
             new, old = (Scored(score_tables.utterances(run, split), run, split) for run in runs)
-            significance.pair(old.table, old.run, new.table, new.run, split)
+            evidence.pair(old.table, old.run, new.table, new.run, split)
             return new, old
         except AsrLabError as error:
             why = why if "no utterances" in error.what else error.what

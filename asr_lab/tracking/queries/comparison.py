@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from dataclasses import dataclass, field
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from asr_lab.config.identity import NOT_IDENTITY
-from asr_lab.errors import AsrLabError, listing, nearest
-from asr_lab.families import deciding, makes_adapters, shown
+from asr_lab.errors import AsrLabError, listing
 from asr_lab.interfaces.tracking import SWEEP_KIND
-from asr_lab.metrics.catalog import Format, direction
+from asr_lab.metrics.catalog import Format
 from asr_lab.metrics.ratios import rate_of
 from asr_lab.reports.numbers import format_metric, format_value
 from asr_lab.reports.table import Table
 from asr_lab.tracking.queries.evidence import Evidence, measure_differences, summarize
 from asr_lab.tracking.queries.find import find_run
-from asr_lab.tracking.queries.runs import Run, family_of, metrics_of
-from asr_lab.tracking.tags import DATA, KIND, TEXT
+from asr_lab.tracking.queries.run_set import STD, Ranking, RunSet, deciding_metric
+from asr_lab.tracking.queries.runs import Run
+from asr_lab.tracking.tags import KIND
 
-_SEED = "run.seed"
-_STD = "_std"
 _MOST_TESTED = 20  # with more runs, none is tested against the best by default
 
 Progress = Callable[[int], AbstractContextManager[Callable[[], object]]]
@@ -65,8 +61,8 @@ class Comparison:
     def summary_table(self) -> Table:
         """Return the table with intervals and standard deviations beside their values."""
         frame = self.frame.copy()
-        for column in [name for name in frame if str(name).endswith(_STD)]:
-            mean = str(column).removesuffix(_STD)
+        for column in [name for name in frame if str(name).endswith(STD)]:
+            mean = str(column).removesuffix(STD)
             pairs = zip(frame[mean].tolist(), frame.pop(column).tolist(), strict=True)
             frame[mean] = [_with_spread(mean, value, spread) for value, spread in pairs]
         if self.evidence:
@@ -94,7 +90,7 @@ class Comparison:
 
 def _with_spread(column: str, value: float, spread: float) -> str:
     figure = format_metric(column, value)
-    return figure if pd.isna(spread) else f"{figure} ± {format_metric(column + _STD, spread)}"
+    return figure if pd.isna(spread) else f"{figure} ± {format_metric(column + STD, spread)}"
 
 
 def compare(
@@ -112,81 +108,48 @@ def compare(
     tested against (it is added if it is not among `runs`); "" tests nothing; None tests against the best of at most 20
     runs if possible. Raises `AsrLabError` if a requested test is impossible.
     """
-    if methods:
-        return _compare_methods(runs, metric)
     baseline = find_run(vs) if vs and vs != "best" else None
     if baseline and baseline.info.run_id not in {run.info.run_id for run in runs}:
         runs = [*runs, baseline]
-    compared, sweeps = _without_sweeps(runs)
-    decides = deciding_metric(compared, metric)
-    done = _compare_groups(compared, by, decides) if by else _compare_runs(compared, decides, vs, baseline, progress)
-    return replace(done, sentences=[*done.sentences, *sweeps])
+    runs, sweeps = (runs, []) if methods else _without_sweeps(runs)
+    compared = RunSet(runs, (methods and metric) or deciding_metric(runs, metric))
+    if methods or by:
+        ranking = compared.methods() if methods else compared.groups(by)
+        sentences, evidence = _best_rows(ranking, by), None
+    else:
+        ranking = compared.each()
+        evidence, notes = _evidence(compared, ranking, vs, baseline, progress)
+        sentences = [*_best_rows(ranking), *notes]
+    return Comparison(
+        runs=runs,
+        metric=compared.metric,
+        frame=ranking.frame.join(evidence.differences) if evidence else ranking.frame,
+        best=ranking.best,
+        sentences=[*sentences, *sweeps],
+        evidence=evidence,
+        not_numbers=ranking.not_numbers,
+    )
 
 
-def _without_sweeps(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
+def _without_sweeps(runs: Sequence[Run]) -> tuple[Sequence[Run], list[str]]:
     """Leave out the runs of sweeps if there are others: their metrics are those of a trial; return a note on them."""
     sweeps = [run for run in runs if run.data.tags.get(KIND) == SWEEP_KIND]
     if not sweeps or len(sweeps) == len(runs):
-        return list(runs), []
+        return runs, []
     names = listing((str(run.info.run_name) for run in sweeps), 4)
     return [run for run in runs if run not in sweeps], [f"left out, as sweeps have the figures of a trial: {names}"]
 
 
-def _compare_methods(runs: Sequence[Run], metric: str) -> Comparison:
-    frame = _methods(runs)
-    best, reasons = _best_of(frame, runs)
-    decides = metric or deciding_metric(runs)
-    sentences = [*_best_sentences(frame, best), *reasons]
-    nan = _not_numbers(runs)
-    return Comparison(runs=runs, metric=decides, frame=frame, best=best, sentences=sentences, not_numbers=nan)
-
-
-def _compare_groups(runs: Sequence[Run], by: Sequence[str], decides: str) -> Comparison:
-    frame, within, fewer, nan = _grouped(runs, by, decides)
-    best, reasons = _best_of(frame, runs)
-    named = {column: ", ".join(f"{key}={frame.loc[row, key]}" for key in by) for column, row in best.items()}
-    sentences = [f"best mean {column}: {name}" for column, name in named.items()] + reasons
-    if within:
-        sentences.append(f"runs of one group differ in more than the seed: {listing(within, 6)}")
-    if fewer:
-        sentences.append(f"means of fewer than n runs: {listing(fewer, 4)}")
-    return Comparison(runs=runs, metric=decides, frame=frame, best=best, sentences=sentences, not_numbers=nan)
-
-
-def _compare_runs(
-    runs: Sequence[Run], decides: str, vs: str | None, baseline: Run | None, progress: Progress
-) -> Comparison:
-    frame = _table(runs, decides)
-    best, reasons = _best_of(frame, runs)
-    sentences = [*_best_sentences(frame, best), *reasons, *_without_metric(runs, decides)]
-    nan = _not_numbers(runs)
-    compared = Comparison(runs=runs, metric=decides, frame=frame, best=best, sentences=sentences, not_numbers=nan)
-    having = [run for run in runs if decides in run.data.metrics]
-    testable = bool(rate_of(decides)) and 1 < len(having) <= _MOST_TESTED and decides in best
-    if not vs and not (vs is None and testable):
-        return compared
-    if baseline is None and decides not in best:
-        raise AsrLabError("there is no best run to compare with" + "".join(f"; {reason}" for reason in reasons))
-    reference = baseline or next(run for run in runs if run.info.run_id == best[decides])
-    try:
-        with progress(len(having)) as advance:
-            evidence = measure_differences(having, decides, reference, advance, chosen=baseline is None)
-    except AsrLabError as error:
-        if vs:
-            raise
-        reason = f"no significance: {reference.info.run_name}: {error.what}"
-        return replace(compared, sentences=[*sentences, reason])
-    names = {run.info.run_id: str(run.info.run_name) for run in having}
-    return replace(
-        compared,
-        frame=frame.join(evidence.differences),
-        sentences=[*sentences, *summarize(evidence, names)],
-        evidence=evidence,
-    )
-
-
-def _best_sentences(frame: pd.DataFrame, best: Mapping[str, Any]) -> list[str]:
-    return [f"best {column}: {listing(_as_good(frame, column, row), 4)}" for column, row in best.items()]
+def _best_rows(ranking: Ranking, by: Sequence[str] = ()) -> list[str]:
+    """Name the best row of each metric, by its parameters if rows are groups; then the notes of the ranking."""
+    sentences = []
+    for column, row in ranking.best.items():
+        if by:
+            named = ", ".join(f"{key}={ranking.frame.loc[row, key]}" for key in by)
+            sentences.append(f"best mean {column}: {named}")
+        else:
+            sentences.append(f"best {column}: {listing(_as_good(ranking.frame, column, row), 4)}")
+    return sentences + ranking.reasons
 
 
 def _as_good(frame: pd.DataFrame, column: str, row: Any) -> list[str]:
@@ -195,172 +158,23 @@ def _as_good(frame: pd.DataFrame, column: str, row: Any) -> list[str]:
     return [str(name) for name in (frame.loc[row, "run"], *tied["run"])]
 
 
-def _without_metric(runs: Sequence[Run], decides: str) -> list[str]:
-    if not decides:
-        return ["none of these runs has a metric that decides for its family"]
-    names = [run.info.run_name for run in runs if decides not in run.data.metrics]
-    return [f"without {decides}: {listing(names, 4)}"] if names else []
-
-
-def _table(runs: Sequence[Run], decides: str) -> pd.DataFrame:
-    """Return one row per run: the differing parameters, then the main metrics of the families.
-
-    Sorted by the deciding metric, best first; indexed by run ids.
-    """
-    metrics, differing = _shown_metrics(runs, decides), _differing_params(runs)
-    several_families = len(set(map(family_of, runs))) > 1
-    rows: list[dict[str, Any]] = []
-    for run in runs:
-        row: dict[str, Any] = {"run": run.info.run_name}
-        if several_families:
-            row["family"] = family_of(run)
-        row |= {name: run.data.params.get(name, "") for name in differing}
-        row |= {name: metrics_of(run).get(name) for name in metrics}
-        rows.append(row)
-    return _ranked(pd.DataFrame(rows, index=[run.info.run_id for run in runs]), decides)
-
-
-def _ranked(table: pd.DataFrame, decides: str) -> pd.DataFrame:
-    if not decides:
-        return table
-    return table.sort_values(decides, ascending=direction(decides) != "higher", na_position="last", kind="stable")
-
-
-_Groups: TypeAlias = tuple[pd.DataFrame, list[str], list[str], set[tuple[int, str]]]
-
-
-def _grouped(runs: Sequence[Run], by: Sequence[str], decides: str) -> _Groups:
-    """Return one row per combination of the parameters `by`: `n` runs, mean and standard deviation (`..._std`).
-
-    Also return the parameters other than the seed that differ within a group, the means of fewer than `n` runs, and
-    the means, (index, metric), that are NaN because one of a run is. Raises `AsrLabError` for a parameter that no run
-    has.
-    """
-    known = {key for run in runs for key in run.data.params}
-    for key in by:
-        if key not in known:
-            near = nearest(key, known)
-            raise AsrLabError(
-                f"no run has the parameter {key!r}" + (f"; did you mean {near!r}?" if near else ""),
-                allowed=listing(_differing_params(runs) or sorted(known)),
-            )
-    groups: dict[tuple[str, ...], list[Run]] = {}
-    for run in runs:
-        groups.setdefault(tuple(run.data.params.get(key, "") for key in by), []).append(run)
-    rows, fewer, measured = [], [], list[list[str]]()
-    for values, members in groups.items():
-        row: dict[str, Any] = dict(zip(by, values, strict=True)) | {"n": len(members)}
-        measured.append([])
-        for name in _shown_metrics(runs, decides):
-            figures = pd.Series([metrics_of(run)[name] for run in members if name in run.data.metrics], dtype=float)
-            row |= {name: figures.mean(skipna=False), name + _STD: figures.std(ddof=1, skipna=False)}
-            if len(figures):
-                measured[-1].append(name)
-            if 0 < len(figures) < len(members):
-                fewer.append(f"{name} of {', '.join(values)} ({len(figures)} of {len(members)})")
-        rows.append(row)
-    within = {key for members in groups.values() for key in _differing_params(members)}
-    nan = {(place, name) for place, row in enumerate(rows) for name in measured[place] if pd.isna(row[name])}
-    return _ranked(pd.DataFrame(rows), decides), sorted(within - {_SEED, *by}), fewer, nan
-
-
-_COSTS = (
-    "test/wer",
-    "test/wer_low",
-    "test/wer_high",
-    "test/cer",
-    "perf/seconds",
-    "perf/peak_memory_mb",
-    "model/size_mb",
-    "model/trainable_params",
-    "model/trainable_share",
-)
-
-
-def _methods(runs: Sequence[Run]) -> pd.DataFrame:
-    """Return one row per run: training method (scratch, fine-tune, adapter), error rates, and costs."""
-    rows = [
-        {"run": run.info.run_name, "way": _method(run), **{name: metrics_of(run).get(name) for name in _COSTS}}
-        for run in runs
-    ]
-    return pd.DataFrame(rows, index=[run.info.run_id for run in runs])
-
-
-def _method(run: Run) -> str:
-    kind = str(run.data.tags.get(KIND, "train"))
-    if kind != "train":
-        return kind  # an evaluation or import
-    if makes_adapters(family_of(run)):
-        return "adapter"
-    return "fine-tune" if run.data.params.get("model.pretrained") else "scratch"
-
-
-def _best_of(table: pd.DataFrame, runs: Sequence[Run]) -> tuple[dict[str, Any], list[str]]:
-    """Return metric -> index of its best row, for columns with a direction; and why some have none."""
-    best: dict[str, Any] = {}
-    reasons: dict[str, str] = {}
-    for column in table.columns:
-        side = direction(column)
-        if side == "neither" or not pd.api.types.is_numeric_dtype(table[column]):
-            continue
-        finite = table[column][np.isfinite(table[column].astype(float))]
-        if finite.empty:
-            continue
-        if reason := not_comparable(runs, column):
-            reasons.setdefault(reason.partition(":")[0], reason)
-            continue
-        best[column] = finite.idxmin() if side == "lower" else finite.idxmax()
-    return best, list(reasons.values())
-
-
-def deciding_metric(runs: Sequence[Run], wanted: str = "") -> str:
-    """Return the metric that ranks the runs: `wanted`, or the deciding one of the first family whose runs have it.
-
-    "" if no run has a deciding metric. Raises `AsrLabError` if no run has `wanted`.
-    """
-    known = {name for run in runs for name in run.data.metrics}
-    if wanted and wanted not in known:
-        near = nearest(wanted, known)
-        raise AsrLabError(
-            f"none of the runs has the metric {wanted!r}" + (f"; did you mean {near!r}?" if near else ""),
-            allowed=listing(sorted(name for name in known if direction(name) != "neither")),
-        )
-    families = dict.fromkeys(family_of(run) for run in runs)
-    return wanted or next((metric for name in families if (metric := deciding(name, known))), "")
-
-
-def _shown_metrics(runs: Sequence[Run], decides: str) -> list[str]:
-    """Return the deciding metric and the main metrics of the families, if at least one run has a value."""
-    names = [decides] if decides else []
-    names += [name for family in dict.fromkeys(map(family_of, runs)) for name in shown(family)]
-    return [name for name in dict.fromkeys(names) if any(name in run.data.metrics for run in runs)]
-
-
-def _differing_params(runs: Sequence[Run]) -> list[str]:
-    """Return the config keys (they have a dot) that change the computation and differ between the runs.
-
-    A key is compared among the runs that have it.
-    """
-    values: dict[str, set[str]] = {}
-    for run in runs:
-        for key, value in run.data.params.items():
-            if "." in key and key not in NOT_IDENTITY:
-                values.setdefault(key, set()).add(value)
-    return sorted(key for key, different in values.items() if len(different) > 1)
-
-
-def not_comparable(runs: Sequence[Run], metric: str) -> str:
-    """Return why the runs cannot be ranked by a metric; "" if they can.
-
-    They need the same data of the metric's split, and the same text normaliser, where they are known.
-    """
-    split, having = metric.split("/")[0], [run for run in runs if metric in run.data.metrics]
-    for tag, what in ((DATA + split, f"data ({split})"), (TEXT, "text normalisation")):
-        if len({run.data.tags[tag] for run in having if tag in run.data.tags}) > 1:
-            return f"these runs were evaluated on different {what}: no winner is called in {metric}"
-    return ""
-
-
-def _not_numbers(runs: Sequence[Run]) -> set[tuple[str, str]]:
-    """Return (run id, metric) of the metrics whose value is NaN, which a table of figures takes for a gap."""
-    return {(run.info.run_id, name) for run in runs for name, value in run.data.metrics.items() if value != value}
+def _evidence(
+    compared: RunSet, ranking: Ranking, vs: str | None, baseline: Run | None, progress: Progress
+) -> tuple[Evidence | None, list[str]]:
+    """Test the runs against `baseline`, or the best of them, as `vs` of `compare` says; return sentences on it, too."""
+    metric, best = compared.metric, ranking.best
+    having = [run for run in compared.runs if metric in run.data.metrics]
+    testable = bool(rate_of(metric)) and 1 < len(having) <= _MOST_TESTED and metric in best
+    if not vs and not (vs is None and testable):
+        return None, []
+    if baseline is None and metric not in best:
+        raise AsrLabError("; ".join(["there is no best run to compare with", *ranking.reasons]))
+    reference = baseline or next(run for run in compared.runs if run.info.run_id == best[metric])
+    try:
+        with progress(len(having)) as advance:
+            evidence = measure_differences(having, metric, reference, advance, chosen=baseline is None)
+    except AsrLabError as error:
+        if vs:
+            raise
+        return None, [f"no significance: {reference.info.run_name}: {error.what}"]
+    return evidence, summarize(evidence, {run.info.run_id: str(run.info.run_name) for run in having})
