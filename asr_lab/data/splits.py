@@ -46,16 +46,19 @@ def split_by(cuts: CutSet, shares: Mapping[str, float], *, by: str = "speaker", 
             allowed=f"as many values of {by!r} as splits; found {listing(sorted(by_group))}",
             hint=" or ".join([*fewer, "--by another field, such as block"]),
         )
-    total = sum(cut.duration for cut in cuts)
+    seconds = {group: sum(cut.duration for cut in rows) for group, rows in by_group.items()}
+    total = sum(seconds.values())
     order = sorted(by_group)
     random.Random(seed).shuffle(order)
-    order.sort(key=lambda group: -_seconds(by_group[group]))
+    order.sort(key=lambda group: -seconds[group])
     members: dict[str, list[Cut]] = {name: [] for name in wanted}
+    lacking = {name: share * total for name, share in wanted.items()}
     for position, group in enumerate(order):
         empty = [name for name in wanted if not members[name]]
         candidates = empty if len(empty) >= len(order) - position else list(wanted)
-        target = max(candidates, key=lambda name: wanted[name] * total - _seconds(members[name]))
+        target = max(candidates, key=lacking.__getitem__)
         members[target] += by_group[group]
+        lacking[target] -= seconds[group]
     return {name: CutSet.from_cuts(sorted(rows, key=lambda cut: cut.id)) for name, rows in members.items()}
 
 
@@ -120,7 +123,3 @@ def halves(cuts: CutSet, by: str = "", *, seed: int = 0) -> tuple[CutSet, CutSet
     random.Random(seed).shuffle(units)
     first = {id for unit in units[: len(units) // 2] for id in unit}
     return cuts.filter(lambda cut: cut.id in first).to_eager(), cuts.filter(lambda cut: cut.id not in first).to_eager()
-
-
-def _seconds(cuts: Sequence[Cut]) -> float:
-    return float(sum(cut.duration for cut in cuts))
