@@ -17,6 +17,7 @@ _KEYS = Option(
     name="keys",
     kind="pairs",
     metavar="FIELD=KEY,...",
+    alias="--columns",
     help="keys or columns of the fields: text=, speaker=, age=, ... (csv, jsonl: also audio=, id=).",
 )
 _AUDIO = Option(name="audio", kind="path", help="folder the audio paths start from.  [that of SOURCE]")
@@ -27,6 +28,16 @@ PCM = (
 )
 """The format of headerless audio, an option of `import_corpus` rather than of the import functions."""
 
+SPEAKERS = (
+    Option(
+        name="speaker_from",
+        metavar="PATTERN",
+        help="speaker of each utterance: the group of this regular expression in its audio path, or its id, such as "
+        "'(?P<speaker>PA_\\d+)'.",
+    ),
+    Option(name="one_speaker", metavar="NAME", help="speaker of all utterances."),
+)
+"""For corpora whose utterances may lack a speaker."""
 _SKIP = Option(name=SKIP_FAULTY, kind="flag", help="leave out faulty utterances, and list them in OUT/faults.tsv.")
 
 IMPORTERS: dict[str, Importer] = {
