@@ -28,22 +28,31 @@ def without_suffix(name: str) -> str:
 
 
 class AudioPaths:
-    """The audio files under a folder, by the names in a table; folders are listed once."""
+    """The audio files under folders, by the names in a table; folders are listed once."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, root: Path, *others: Path) -> None:
+        self._roots = (root, *others)
         self._listed: dict[Path, dict[str, list[Path]]] = {}
 
     def find(self, name: str) -> Path:
-        """Return the file of a name, relative to the folder or absolute; raises `AsrLabError` if it is not there."""
+        """Return the file of a name, absolute or relative to the first of the folders that has it.
+
+        Raises `AsrLabError` if it is not there.
+        """
         if _URL.match(name) and not name.lower().startswith("file://"):
             raise AsrLabError(f"audio is on another machine: {name}", allowed="files", hint="download them first")
         name = name.removeprefix("file://")
-        path = self._root / name
+        for other in self._roots[1:]:
+            if not (self._roots[0] / name).is_file() and (other / name).is_file():
+                return other / name
+        return self._below(self._roots[0], name)
+
+    def _below(self, root: Path, name: str) -> Path:
+        path = root / name
         if path.is_file():
             return path
         if "\\" in name and not re.match(r"[A-Za-z]:", name):
-            path = self._root / name.replace("\\", "/")
+            path = root / name.replace("\\", "/")
         folder = Path(path.anchor) if path.is_absolute() else Path()
         *outer, last = path.parts[1:] if path.is_absolute() else path.parts
         for part in outer:

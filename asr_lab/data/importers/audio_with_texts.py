@@ -16,8 +16,8 @@ from unicodedata import normalize
 from asr_lab.data.importers.audio_paths import is_audio_name, without_suffix
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
-from asr_lab.data.importers.speakers import Speakers
-from asr_lab.data.importers.table import import_rows
+from asr_lab.data.importers.speaker_options import Speakers
+from asr_lab.data.importers.table_rows import import_rows
 from asr_lab.data.text_files import Row, lines, read_text
 from asr_lab.errors import AsrLabError, listing
 
@@ -148,6 +148,7 @@ class _Named:
         return normalize("NFC", name.strip().strip('"').replace("\\", "/")).removeprefix("./") in self.by_name
 
 
+_AT_THE_END = re.compile(r"(.*)\(([^()]+)\)\s*")
 _SPLITTERS: dict[str, Callable[[str], list[str]]] = {
     "::": lambda line: line.split("::", 1),
     "|": lambda line: line.split("|"),
@@ -159,7 +160,6 @@ _SPLITTERS: dict[str, Callable[[str], list[str]]] = {
         list(_AT_THE_END.fullmatch(line).groups()[::-1]) if _AT_THE_END.fullmatch(line) else []
     ),
 }
-_AT_THE_END = re.compile(r"(.*)\(([^()]+)\)\s*")
 
 
 def _form(table: Path, named: _Named) -> tuple[str, int]:

@@ -26,8 +26,9 @@ from asr_lab.data.containers import HEAD_BYTES, kind_of
 from asr_lab.data.importers.audio_paths import AudioPaths, without_suffix
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
-from asr_lab.data.importers.speakers import Speakers
-from asr_lab.data.importers.table import import_rows, read_jsonl, renamed
+from asr_lab.data.importers.speaker_options import Speakers
+from asr_lab.data.importers.table import read_jsonl, renamed
+from asr_lab.data.importers.table_rows import import_rows
 from asr_lab.data.media import written_audio
 from asr_lab.data.text_files import Row, read_table
 from asr_lab.errors import AsrLabError, listing
