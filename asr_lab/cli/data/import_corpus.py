@@ -9,6 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from asr_lab.cli.data.import_help import note_kind, write_help_of_kind
 from asr_lab.cli.data.manifest_output import (
     check_overwrite,
     overwrite_option,
@@ -36,6 +37,14 @@ class _ImportCommand(click.Command):
         self.params = [*_parameters(), *(own for own in self.params if own.name == "overwrite")]
         return super().make_context(*args, **extra)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        note_kind(ctx, args)
+        return super().parse_args(ctx, args)
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        if not write_help_of_kind(self, ctx, formatter):
+            super().format_help(ctx, formatter)
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Kinds"):
             formatter.write_dl([(name, importer.description) for name, importer in registry.IMPORTERS.items()])
@@ -58,9 +67,10 @@ def _click_option(flag: str, importers: Mapping[str, Option]) -> click.Option:
     """Return the option of one or several kinds of corpus; options of the same name have the same type."""
     option = next(iter(importers.values()))
     is_flag = option.kind == "flag"
+    kinds = "all kinds" if len(importers) == len(registry.IMPORTERS) else ", ".join(importers)
     return click.Option(
-        [flag],
-        help=f"{', '.join(importers)}: {option.help}",
+        [flag, option.alias] if option.alias else [flag],
+        help=f"{kinds}: {option.help}",
         type=None if is_flag else _TYPES.get(option.kind, click.STRING),
         is_flag=is_flag,
         default=False if is_flag else option.default,

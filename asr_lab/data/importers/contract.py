@@ -70,6 +70,8 @@ class Option:
     help: str
     kind: Literal["text", "integer", "flag", "path", "range", "pairs"] = "text"
     """`range` is `1-5` as (1, 5); `pairs` is `KEY=VALUE,...`, or one pair per use if `multiple`."""
+    alias: str = ""
+    """Another name on the command line, with dashes."""
     default: Any = None
     multiple: bool = False
     positional: bool = False
@@ -89,6 +91,8 @@ class Importer:
     description: str
     function: str
     """`module:function` of the `ImportFunction`."""
+    layout: str = ""
+    """What SOURCE looks like, as lines to show: files, columns, how speakers are named."""
     options: tuple[Option, ...] = ()
     has_splits: bool = False
     """Whether it writes a manifest per split, else only `all`."""
