@@ -18,6 +18,7 @@ from asr_lab.metrics.catalog import Format, direction
 from asr_lab.metrics.ratios import rate_of
 from asr_lab.reports.numbers import format_metric, format_value
 from asr_lab.reports.table import Table
+from asr_lab.tracking.queries import trained_on
 from asr_lab.tracking.queries.find import find_run
 from asr_lab.tracking.queries.runs import Run, family_of, metrics_of
 from asr_lab.tracking.queries.significance import Evidence, measure_differences, summarize
@@ -120,7 +121,7 @@ def compare(
     compared, sweeps = _without_sweeps(runs)
     decides = deciding_metric(compared, metric)
     done = _compare_groups(compared, by, decides) if by else _compare_runs(compared, decides, vs, baseline, progress)
-    return replace(done, sentences=[*done.sentences, *sweeps])
+    return replace(done, sentences=[*done.sentences, *trained_on.sentences(compared, decides), *sweeps])
 
 
 def _without_sweeps(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
@@ -136,7 +137,7 @@ def _compare_methods(runs: Sequence[Run], metric: str) -> Comparison:
     frame = _methods(runs)
     best, reasons = _best_of(frame, runs)
     decides = metric or deciding_metric(runs)
-    sentences = [*_best_sentences(frame, best), *reasons]
+    sentences = [*_best_sentences(frame, best), *reasons, *trained_on.sentences(runs, "test/")]
     nan = _not_numbers(runs)
     return Comparison(runs=runs, metric=decides, frame=frame, best=best, sentences=sentences, not_numbers=nan)
 
