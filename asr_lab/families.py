@@ -83,7 +83,8 @@ _LOOP = ("train/loss", "train/lr", "grad_norm", "epoch_time")
 _SIZES = ("model/params", "model/trainable_params", "model/trainable_share", "model/size_mb")
 _COSTS = ("perf/seconds", "perf/peak_memory_mb")
 _BEST = ("best/epoch", "perf/utterances_per_second")
-_ERROR_RATES = ("wer", "wer_low", "wer_high", "cer", "utterances")
+_TRAINED_ON = ("trained_utterances", "training_speakers")
+_ERROR_RATES = ("wer", "wer_low", "wer_high", "cer", "utterances", *_TRAINED_ON)
 _ASSESSMENT = (
     "error_f1", "error_precision", "error_recall", "far", "frr", "der", "correct_diagnosis", "accuracy", "roc_auc",
     "pr_auc", "score_pcc", "score_mse",
@@ -171,6 +172,7 @@ FAMILIES: dict[str, Family] = {
             *_COSTS,
             "val/loss",
             *(f"{split}/{name}" for split in ("val", "test", "test_hard") for name in ("per", *_ASSESSMENT)),
+            *(f"{split}/{name}" for split in ("test", "test_hard") for name in _TRAINED_ON),
             *_BEST,
         ),
         needs={"test/": "data.test", "test_hard/": "data.test_hard"},

@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from itertools import combinations
+from pathlib import Path
+from typing import Any
 
 from lhotse import CutSet
 from lhotse.cut import Cut
@@ -79,3 +81,43 @@ def _identities(cut: Cut) -> Iterator[tuple[str, ...]]:
         yield ("digest", str(digest), *times)
     for source in cut.recording.sources if cut.has_recording else ():
         yield ("file", os.path.normpath(source.source), *times)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What a manifest shares with some utterances."""
+
+    digest: str
+    """Digest of the manifest (`manifest.digest`)."""
+    utterances: frozenset[str]
+    """Ids of the utterances that are in it, by the keys of `same_utterances`."""
+    speakers: frozenset[str]
+    """Their speakers that are in it."""
+
+
+def scan(path: Path, cuts: CutSet) -> Scan:
+    """Look for utterances in a manifest, which is read once, row by row, and not built as cuts.
+
+    Raises `AsrLabError` if it cannot be read.
+    """
+    ids_of: dict[tuple[str, ...], set[str]] = {}
+    for cut in cuts:
+        for key in _identities(cut):
+            ids_of.setdefault(key, set()).add(cut.id)
+    wanted = {str(manifest.field(cut, "speaker") or "") for cut in cuts} - {""}
+    utterances, speakers = set[str](), set[str]()
+
+    def look(row: Mapping[str, Any]) -> None:
+        segment, start, duration = row["supervisions"][0], row["start"], row["duration"]
+        speakers.update(wanted & {segment.get("speaker") or ""})
+        times = (f"{start:.4f}", f"{duration:.4f}", str(row["channel"]))
+        keys: list[tuple[str, ...]] = [(row["id"], str(segment.get("speaker")), segment.get("text") or "")]
+        if digest := (segment.get("custom") or {}).get("audio_digest"):
+            keys.append(("digest", str(digest), *times))
+        sources = (row.get("recording") or {}).get("sources", [])
+        keys += [("file", os.path.normpath(source["source"]), *times) for source in sources]
+        for key in keys:
+            utterances.update(ids_of.get(key, ()))
+
+    digest = manifest.digest_rows(path, look)
+    return Scan(digest, frozenset(utterances), frozenset(speakers))

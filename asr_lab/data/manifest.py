@@ -14,7 +14,7 @@ import math
 import os
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +213,30 @@ def read(path: Path | str, *, speech: bool = True) -> CutSet:
     Raises `AsrLabError` if the file is missing, truncated or not a manifest, or violates the utterance contract.
     """
     path = Path(path)
+    cuts: list[Cut] = []
+    _each_row(path, lambda row: cuts.append(_built(row)))
+    check(cuts, where=str(path), speech=speech)
+    return CutSet.from_cuts(cuts)
+
+
+def digest_rows(path: Path, look: Callable[[Mapping[str, Any]], None]) -> str:
+    """Call `look` with each row of a manifest of speech, with absolute audio paths, and return its `digest`.
+
+    No cuts are built, which is several times as fast as `read` and `digest`. Raises `AsrLabError` as `read` does if the
+    file is missing or not a manifest.
+    """
+    lines: list[str] = []
+
+    def add(row: dict[str, Any]) -> None:
+        lines.append(_line(row, row["supervisions"][0], row["recording"]["sources"][0]["source"]))
+        look(row)
+
+    _each_row(path, add)
+    return _total(lines)
+
+
+def _each_row(path: Path, use: Callable[[dict[str, Any]], None]) -> None:
+    """Call `use` with each row of a manifest, its audio paths absolute."""
     if not path.is_file():
         raise AsrLabError(
             "no such manifest",
@@ -220,24 +244,28 @@ def read(path: Path | str, *, speech: bool = True) -> CutSet:
             allowed=f"a file of Lhotse cuts ({SUFFIX})",
             next_command="asr-lab data synth, or asr-lab data import --help",
         )
+    root = path.parent.resolve()
     try:
         with gzip.open(path, "rt", encoding="utf-8") as file:
-            cuts = [_located(json.loads(line), path.parent.resolve()) for line in file]
+            for line in file:
+                use(_located(json.loads(line), root))
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise AsrLabError(
             f"the manifest is cut off or not a {SUFFIX} file: {error}",
             where=str(path),
             next_command="asr-lab data import --help" if path.suffix in (".json", ".jsonl", ".csv") else "",
         ) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise AsrLabError(f"a line of the manifest is not a Lhotse cut: {error!r}", where=str(path)) from error
-    check(cuts, where=str(path), speech=speech)
-    return CutSet.from_cuts(cuts)
 
 
-def _located(row: dict[str, Any], root: Path) -> Cut:
+def _located(row: dict[str, Any], root: Path) -> dict[str, Any]:
     for source in row["recording"]["sources"]:
         source["source"] = str(root / source["source"])  # an absolute source stays as it is
+    return row
+
+
+def _built(row: dict[str, Any]) -> Cut:
     kind = MultiCut if row.get("type") == "MultiCut" else MonoCut
     return kind.from_dict({key: value for key, value in row.items() if key != "type"})
 
@@ -248,25 +276,37 @@ def digest(cuts: Iterable[Cut]) -> str:
     Estimated SNRs are not included. Two runs used the same test data if and only if its digests are equal. Audio is
     included by the `audio_digest` that importers write; `asr-lab data check` compares it with the files.
     """
+    return _total(_identity(cut) for cut in cuts)
+
+
+def _total(lines: Iterable[str]) -> str:
     sha = hashlib.sha256()
-    for line in sorted(json.dumps(_identity(cut), sort_keys=True, ensure_ascii=False) for cut in cuts):
+    for line in sorted(lines):
         sha.update(line.encode() + b"\n")
     return sha.hexdigest()[:DIGEST_LENGTH]
 
 
-def _identity(cut: Cut) -> dict[str, Any]:
+def _identity(cut: Cut) -> str:
     segment = supervision(cut) if cut.supervisions else None
-    custom = dict((segment.custom if segment else None) or {})
+    own = {name: getattr(segment, name, None) for name in (*_OWN, "custom")}
+    of_cut = {name: getattr(cut, name) for name in ("id", "start", "duration", "channel")}
+    return _line(of_cut, own, cut.recording.sources[0].source)
+
+
+def _line(cut: Mapping[str, Any], segment: Mapping[str, Any], source: str) -> str:
+    """Return what identifies an utterance, as JSON; `source` is its audio file."""
+    custom = dict(segment.get("custom") or {})
     if "audio_digest" not in custom:
-        custom["audio_digest"] = file_digest(Path(cut.recording.sources[0].source))
+        custom["audio_digest"] = file_digest(Path(source))
     custom.pop(GUESSED, None)  # how a field is known, not what it is
     if custom.pop("snr_by", None):  # estimated, hence determined by the audio
         custom.pop("snr_db", None)
-    return {
-        "id": cut.id,
-        "start": round(cut.start, 4),
-        "duration": round(cut.duration, 4),
-        "channel": cut.channel,
-        **{name: getattr(segment, name, None) for name in _OWN},
+    identity = {
+        "id": cut["id"],
+        "start": round(cut["start"], 4),
+        "duration": round(cut["duration"], 4),
+        "channel": cut["channel"],
+        **{name: segment.get(name) for name in _OWN},
         "custom": custom,
     }
+    return json.dumps(identity, sort_keys=True, ensure_ascii=False)

@@ -11,7 +11,16 @@ import pandas as pd
 
 from asr_lab.errors import AsrLabError
 from asr_lab.interfaces.tags import ERROR
-from asr_lab.interfaces.tracking import MERGED, Dataset, FinishedRun, RegisteredModel, RunSpec, Status, status_of
+from asr_lab.interfaces.tracking import (
+    MERGED,
+    Dataset,
+    FinishedRun,
+    Lineage,
+    RegisteredModel,
+    RunSpec,
+    Status,
+    status_of,
+)
 
 
 class MemoryRecorder:
@@ -133,3 +142,6 @@ class FolderStore:
 
     def exists(self, uri: str) -> bool:
         return Path(uri).is_dir()
+
+    def lineage(self, uri: str, adapter: str = "") -> Lineage:
+        return Lineage(unknown=[f"{one}: no run is known" for one in (uri, adapter) if one])

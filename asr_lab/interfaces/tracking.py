@@ -5,7 +5,7 @@ A recipe receives a `Tracker`, starts a run and records into it; it resolves mod
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -184,6 +184,34 @@ class RunKeeper(Tracker, Protocol):
         """End a run whose process has ended, and delete its checkpoints; do nothing if it is closed already."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainingData:
+    """Data that a run behind a model was trained on."""
+
+    run: str
+    """Name of the run."""
+    source: str
+    """Path of the manifest, as it was given."""
+    digest: str
+    part: tuple[str, str] | None = None
+    """(field, value) of the utterances that were used, of which the digest is; None: all of the manifest."""
+    held_out: tuple[float, int] | None = None
+    """(share, seed) of utterances that were held out from it for testing."""
+    drawn: tuple[int, int] | None = None
+    """(number, seed) of utterances drawn from the rest; None: all."""
+    personal: bool = False
+    """Whether it is of the speaker that the model is for: his speech in other data is intended."""
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """What a model was trained on: by its own run, by those of the models it started from, by an adapter's."""
+
+    data: Sequence[TrainingData] = ()
+    unknown: Sequence[str] = ()
+    """A line on each model or run whose training data are not known."""
+
+
 class ModelStore(Protocol):
     """Resolves model URIs."""
 
@@ -197,6 +225,12 @@ class ModelStore(Protocol):
         """Return an immutable URI of the same model: an alias becomes a version."""
 
     def exists(self, uri: str) -> bool: ...
+
+    def lineage(self, uri: str, adapter: str = "") -> Lineage:
+        """Return the training data behind a model, and behind an adapter (a file or a URI) for it.
+
+        What is not known is listed; nothing is raised.
+        """
 
 
 def status_of(kind: type[BaseException] | None) -> Status:

@@ -66,6 +66,8 @@ FIGURES: dict[str, Metric] = {
     "cer": _RATE,
     "per": _RATE,
     "utterances": _COUNT,
+    "trained_utterances": _COUNT,
+    "training_speakers": _COUNT,
     **_PRONUNCIATION,
 }
 """Metrics of a scored split by the last part of their name (`SPLIT/wer`), for any name of a split."""
@@ -79,7 +81,11 @@ METRICS: dict[str, Metric] = {
     "val/loss": FIGURES["loss"],
     **{f"{split}/{name}": FIGURES[name] for split in ("val", "test") for name in ("wer", "cer", "per")},
     **{f"{split}/wer_{bound}": _described(_RATE) for split in ("val", "test") for bound in ("low", "high")},
-    **{f"{split}/utterances": _COUNT for split in ("val", *_TESTS)},
+    **{
+        f"{split}/{name}": FIGURES[name]
+        for split in ("val", *_TESTS)
+        for name in ("utterances", "trained_utterances", "training_speakers")
+    },
     "best/val_wer": _RATE,
     "best/val_cer": _described(_RATE),
     "best/val_error_f1": _described(_SHARE),

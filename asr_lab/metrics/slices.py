@@ -21,6 +21,8 @@ COLUMNS: Mapping[str, str] = {
     "duration": "duration_s",
     "l1": "l1",
     "block": "block",
+    "trained_on": "trained_on",
+    "training_speaker": "training_speaker",
 }
 """Slice -> its column of a score table."""
 

@@ -25,6 +25,9 @@ from asr_lab.recipes.recipe import Outcome, Recipe
 from asr_lab.recipes.recognition.scoring import embedded, record_predictions, record_scores, score
 from asr_lab.recipes.run_spec import describe
 from asr_lab.recipes.splits import Split, refuse_too_short
+from asr_lab.recipes.training_overlap import Overlap
+from asr_lab.recipes.training_overlap import overlap as overlap_with
+from asr_lab.reports.markdown import escape_markdown
 from asr_lab.reports.summary import Summary, interval_text
 from asr_lab.reports.table import Table
 from asr_lab.system.resources import Clock
@@ -55,6 +58,7 @@ class EvaluatedRecognition:
     """One row per utterance (`recipes.recognition.scoring.score`)."""
     split: str
     seconds: float
+    notes: list[str] = field(default_factory=list)
 
     @property
     def summary(self) -> Summary:
@@ -71,7 +75,7 @@ class EvaluatedRecognition:
         columns = short[["slice", "value", "utterances", "wer", "low", "high", "cer"]]
         table = Table(frame=columns, formats={"low": "percent", "high": "percent"})
         page = {"page": f"eval/{self.split}.html of the run"}
-        return Summary(title=self.run_name, parts=[("", rows), ("", table), ("", page)])
+        return Summary(title=self.run_name, parts=[("", rows), ("", table), ("", page)], notes=self.notes)
 
 
 def with_adapter(store: ModelStore, model: str, adapter: str, folder: str) -> tuple[Recognizer, str]:
@@ -115,6 +119,8 @@ class EvaluationPlan:
     recognizer: Recognizer
     uri: str
     """Pinned URI of the model."""
+    overlap: Overlap = field(default_factory=Overlap)
+    """What of the data the model, its base or the adapter was trained on."""
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -130,7 +136,15 @@ def plan(config: EvaluateExperiment, store: ModelStore) -> EvaluationPlan:
         check_languages(split.cuts, settings.data)
     recognizer, uri = with_adapter(store, settings.model, settings.adapter, settings.adapter_dir)
     refuse_too_short(split, recognizer)
-    return EvaluationPlan(config, split, recognizer, uri)
+    overlap = overlap_with(split, store.lineage(uri, _adapter_of(settings, store)))
+    return EvaluationPlan(config, split, recognizer, uri, overlap)
+
+
+def _adapter_of(settings: schema.Evaluation, store: ModelStore) -> str:
+    """Return the pinned URI or the file of the adapter; "" without one."""
+    if settings.adapter.startswith(_OF_A_STORE):
+        return store.resolve_version(settings.adapter)
+    return str(AdapterManager(settings.adapter_dir).find(settings.adapter)) if settings.adapter else ""
 
 
 def evaluate(config: EvaluateExperiment, tracker: Tracker, console: Console, *, store: ModelStore) -> Evaluation:
@@ -170,9 +184,12 @@ def evaluate_recognition(
             hypotheses = recognizer.hypotheses(split.cuts, settings.batch_size, lambda done: bar.advance(task, done))
         seconds = clock.seconds
         table = score(split.cuts, hypotheses, recognizer.normalizer, in_phonemes=settings.phonemes)
+        table = planned.overlap.mark(table)
         audio, note = embedded(split.cuts) if settings.audio else ({}, "")
         title = f"{run.name} on {settings.data}"
         interval = record_scores(run, table, settings.split, title, audio=audio, note=note)
+        notes = planned.overlap.record(run, table, settings.split)
+        run.note("\n\n".join(map(escape_markdown, notes)))
         if settings.save_predictions:
             record_predictions(run, table, settings.split)
         speech = sum(cut.duration for cut in split.cuts)
@@ -183,7 +200,7 @@ def evaluate_recognition(
                 **clock.peak_memory(),
             }
         )
-        return EvaluatedRecognition(run.run_id, run.name, interval, table, settings.split, clock.seconds)
+        return EvaluatedRecognition(run.run_id, run.name, interval, table, settings.split, clock.seconds, notes)
 
 
 RECIPE = Recipe(plan, evaluate)

@@ -1,14 +1,18 @@
 """Versions as people handle them: the best run registered, the gate before an alias, model cards."""
 
 import json
+from pathlib import Path
 
 import mlflow
+import numpy as np
 import pytest
-from conftest import TINY, artifacts, newest, ok, refused
+from conftest import TINY, WORDS, artifacts, make_corpus, newest, ok, refused
 from made import made_run
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
+from asr_lab.data import manifest
+from asr_lab.data.splits import hold_out_share
 from asr_lab.errors import AsrLabError
 from asr_lab.tracking.models import promotion, registry
 from asr_lab.tracking.models.registry import MlflowStore
@@ -20,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("at_home")
 def train(*more: str) -> str:
     """Train and register another version of `gated`; its run's name."""
     corpus = "corpus/all.jsonl.gz"
-    data = [f"data.train={corpus}", f"data.val={corpus}"]
+    data = [f"data.train={corpus}", "data.val=held/all.jsonl.gz"]
     ok("train", "base.yaml", *data, *TINY, "run.register_as=gated", "run.name=gated", *more)
     return newest("deepspeech2").info.run_name
 
@@ -31,6 +35,8 @@ def gated(home):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
+        rng = np.random.default_rng(9)
+        make_corpus(home / "held", {f"h{n:02d}": " ".join(rng.choice(WORDS, 2)) for n in range(24)}, seed=9)
         worse = ["train.epochs=1", "run.license=cc-by-4.0", "run.intended_use=Nothing but tests."]
         return [train(*worse), train("train.epochs=20"), train("train.epochs=1", "run.seed=7")]
 
@@ -111,7 +117,23 @@ def test_a_person_s_adapter_passes_the_gate_too():
     last = max(int(one.version) for one in versions)
     name = f"deepspeech2-adapter-john/{last}"
     assert "does not become @champion" in refused("promote", name)
-    ok("promote", name, "--data", "john/all.jsonl.gz", "--non-inferior", "1")
+    everything = ("promote", name, "--data", "john/all.jsonl.gz", "--non-inferior", "1")
+    assert "of 20 utterances are training data of models:/deepspeech2-adapter-john/" in refused(*everything)
+    _, held_out = hold_out_share(manifest.read("john/all.jsonl.gz"), 0.3, seed=0)
+    manifest.write(held_out, Path("john/held-out.jsonl.gz"))
+    ok("promote", name, "--data", "john/held-out.jsonl.gz", "--non-inferior", "1")
+
+
+def test_a_version_is_not_promoted_on_its_training_data(gated):
+    client = mlflow.MlflowClient()
+    client.set_registered_model_alias("gated", "learned", "1")
+    on_all = ("promote", "gated/2", "--alias", "learned", "--data", "corpus/all.jsonl.gz")
+    said = refused(*on_all)
+    assert "24 of 24 utterances are training data of models:/gated/2" in said or "48 of 48" in said
+    assert "significantly better" in said
+    assert client.get_model_version_by_alias("gated", "learned").version == "1"
+    ok(*on_all, "--force", "known speech is what it is for")
+    assert client.get_model_version_by_alias("gated", "learned").version == "2"
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ def week(request, tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
     rng = np.random.default_rng(1)
     make_corpus(tmp_path / "corpus", {f"u{i:02d}": " ".join(rng.choice(WORDS, 2)) for i in range(48)})
+    make_corpus(tmp_path / "val", {f"v{i:02d}": " ".join(rng.choice(WORDS, 2)) for i in range(24)}, seed=2)
     make_corpus(tmp_path / "john", {f"j{i:02d}": " ".join(rng.choice(WORDS, 2)) for i in range(20)}, speaker="john")
     (tmp_path / "base.yaml").write_text("recipe: deepspeech2\nrun: {name: base, register_as: deepspeech2}\n")
     with tracking_store(request.param, tmp_path) as env:
@@ -27,7 +28,7 @@ def week(request, tmp_path, monkeypatch):
 
 
 def test_train_adapt_compare_register_promote_reproduce(week):
-    data = ["data.train=corpus/all.jsonl.gz", "data.val=corpus/all.jsonl.gz", *TINY]
+    data = ["data.train=corpus/all.jsonl.gz", "data.val=val/all.jsonl.gz", *TINY]
     ok("train", "base.yaml", *data, "train.epochs=1")
     ok("promote", "deepspeech2/1", "--force", "the first one")
     ok("train", "base.yaml", *data, "train.epochs=12", "run.seed=2")

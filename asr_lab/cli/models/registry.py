@@ -165,7 +165,8 @@ def promote(model: str, alias: str, margin: float, data: str, forced: str, dry_r
     if not (verdict.passed or forced):
         raise AsrLabError(
             f"{uri} does not become @{alias}: {verdict.reason}",
-            hint='--non-inferior 0.01 is a weaker condition; --force "why" gives it in any case, and is recorded',
+            hint="--non-inferior 0.01 is a weaker condition, --data MANIFEST scores other utterances; "
+            '--force "why" gives it in any case, and is recorded',
         )
     promotion.promote(version, alias, verdict)
     out.print(f"{uri} is @{alias} now" + (", by force" if not verdict.passed else ""))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import mean
 
 import pandas as pd
@@ -14,7 +14,7 @@ from asr_lab.config.schema import AdapterExperiment
 from asr_lab.data import manifest
 from asr_lab.data.splits import groups
 from asr_lab.errors import AsrLabError, listing
-from asr_lab.interfaces.tracking import ModelStore, Recorder, Tracker
+from asr_lab.interfaces.tracking import Lineage, ModelStore, Recorder, Tracker
 from asr_lab.models.adapter import check_name
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.recipes.adaptation.fit import AdapterTrainer
@@ -24,6 +24,7 @@ from asr_lab.recipes.adaptation.train import Adapted, adapt, encode
 from asr_lab.recipes.recipe import Outcome, Recipe
 from asr_lab.recipes.run_spec import describe
 from asr_lab.recipes.splits import Split
+from asr_lab.recipes.training_overlap import overlap
 from asr_lab.reports.learning_curve import growth_figure
 from asr_lab.reports.summary import Summary
 from asr_lab.reports.table import Table
@@ -209,7 +210,19 @@ def _figures(improvement: Improvement) -> dict[str, float]:
 def plan_adapters(config: AdapterExperiment, store: ModelStore) -> AdaptationPlan | GroupPlan:
     """Plan one speaker's adapter, or with `data.each` one for each value of that field."""
     base = load_base(config.adapter.base, store)
-    return plan_group(config, *base) if config.data.each else plan(config, *base)
+    lineage = store.lineage(base[0])
+    if not config.data.each:
+        return _with_overlap([plan(config, *base)], lineage)[0]
+    group = plan_group(config, *base)
+    return replace(group, speakers=_with_overlap(group.speakers, lineage))
+
+
+def _with_overlap(planned: Sequence[AdaptationPlan], lineage: Lineage) -> list[AdaptationPlan]:
+    """Return plans with what of their tests the base was trained on; its manifests are read once."""
+    tested = CutSet.from_cuts({cut.id: cut for one in planned for fold in one.folds for cut in fold.test}.values())
+    digest = planned[0].splits["test"].digest if len(planned) == 1 else ""
+    known = overlap(Split("test", planned[0].splits["test"].path, tested, digest), lineage)
+    return [replace(one, overlap=known) for one in planned]
 
 
 def run(config: AdapterExperiment, tracker: Tracker, console: Console, *, store: ModelStore) -> Outcome:

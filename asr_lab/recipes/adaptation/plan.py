@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lhotse import CutSet
 from lhotse.cut import Cut
@@ -22,6 +22,7 @@ from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.recipes.adaptation.fit import Fold, new_adapter
 from asr_lab.recipes.run_spec import describe
 from asr_lab.recipes.splits import Split, filter_split, refuse_two_readings
+from asr_lab.recipes.training_overlap import Overlap
 from asr_lab.reports.summary import Summary
 
 FEWEST = 4  # utterances of a speaker if some of them are held out
@@ -39,6 +40,8 @@ class AdaptationPlan:
     folds: list[Fold]
     """One fold, or several with cross-fitting, which together test each utterance once."""
     spec: RunSpec
+    overlap: Overlap = field(default_factory=Overlap)
+    """What of the tested utterances the base was trained on."""
 
     @property
     def training_cuts(self) -> CutSet:

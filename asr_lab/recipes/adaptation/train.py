@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import shlex
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from asr_lab.interfaces.tags import BASE, BASE_DIGEST, BASE_DIGEST_AFTER
+from asr_lab.data.manifest import file_digest
+from asr_lab.interfaces.tags import ADAPTER_FILE, BASE, BASE_DIGEST, BASE_DIGEST_AFTER
 from asr_lab.interfaces.tracking import Recorder, RegisteredModel, Tracker
 from asr_lab.models.adapter import AdapterManager, Base, MLPAdapter
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
@@ -42,6 +43,8 @@ class Adapted:
     seconds: float
     training_seconds: float
     peak_memory_mb: float
+    overlaps: list[str] = field(default_factory=list)
+    """Notes on tested utterances that the base was trained on."""
 
     def rows(self) -> dict[str, str]:
         """Return label -> result in words."""
@@ -64,7 +67,7 @@ class Adapted:
         return Summary(
             title=f"{self.name}'s adapter on {self.base}",
             parts=[("", self.rows())],
-            notes=notes,
+            notes=[*notes, *self.overlaps],
             model=self.model_uri,
             next_commands=[f"asr-lab transcribe FILE.wav --adapter {shlex.quote(known)}"],
         )
@@ -99,15 +102,16 @@ def adapt(
         began = time.monotonic()
         adapter = trainer.fit(planned.training_cuts, run)
         training_seconds = time.monotonic() - began
-        improvement = Improvement.of(
-            *trainer.measure(planned.folds, adapter, run), unit=config.data.interval_unit, seed=config.run.seed
-        )
+        tables = [planned.overlap.mark(table) for table in trainer.measure(planned.folds, adapter, run)]
+        improvement = Improvement.of(*tables, unit=config.data.interval_unit, seed=config.run.seed)
         improvement.record(run, config.adapter.name, base.uri)
+        notes = planned.overlap.record(run, improvement.adapted, "test")
         _prove_untouched(recognizer, base, run)
         file = _write(
             AdapterManager(folder or config.adapter.save_dir), config.adapter.name, adapter, base, improvement
         )
         run.file(file)
+        run.tags({ADAPTER_FILE: file_digest(file)})
         sizes = _sizes(recognizer, adapter, file)
         run.metrics(sizes)
         uri = _register(config.run.register_as or f"deepspeech2-adapter-{config.adapter.name}", file, base, run)
@@ -131,8 +135,10 @@ def adapt(
             seconds=spent["perf/seconds"],
             training_seconds=training_seconds,
             peak_memory_mb=spent["perf/peak_memory_mb"],
+            overlaps=notes,
         )
-        run.note("\n".join(f"- **{label}** {escape_markdown(text)}" for label, text in adapted.rows().items()))
+        rows = [f"- **{label}** {escape_markdown(text)}" for label, text in adapted.rows().items()]
+        run.note("\n".join([*rows, *(f"- {escape_markdown(note)}" for note in notes)]))
         return adapted
 
 

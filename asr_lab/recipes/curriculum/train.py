@@ -35,6 +35,7 @@ from asr_lab.recipes.recognition.train import Part, Trained, train
 from asr_lab.recipes.run_spec import describe
 from asr_lab.recipes.splits import Split, check_spoken, filter_split
 from asr_lab.recipes.training_loop import BEST
+from asr_lab.recipes.training_overlap import overlap
 from asr_lab.reports.markdown import code_span, escape_markdown
 from asr_lab.reports.summary import Summary
 from asr_lab.reports.table import Table
@@ -305,10 +306,14 @@ class _Phases:
         recognizer = load_model(folder, self.store.resolve)
         self.run.tags({TEXT: recognizer.normalizer.name})
         chosen = {"val": self._validated(recognizer)} | {n: s.cuts for n, s in self.splits.items() if n == "test"}
+        lineage = self.store.lineage(last.model)
         for name, cuts in chosen.items():
             hypotheses, phonemes = recognizer.hypotheses(cuts), config.data.phonemes
             table = score(cuts, hypotheses, recognizer.normalizer, in_phonemes=phonemes)
-            record_scores(self.run, table, name, f"{self.run.name} on {name}")
+            known = overlap(self.splits[name], lineage)
+            record_scores(self.run, known.mark(table), name, f"{self.run.name} on {name}")
+            for note in known.record(self.run, known.mark(table), name):
+                self.console.say("[yellow]note[/] {}: {}", name, note)
         if config.run.register_as and recognizer.base_folder:
             recognizer.merge()  # its base is a folder on this machine
             folder = self.run.checkpoints / "merged"

@@ -23,6 +23,7 @@ from asr_lab.recipes.recognition.scoring import embedded, record_predictions
 from asr_lab.recipes.run_spec import describe
 from asr_lab.recipes.splits import Split
 from asr_lab.reports.learner import learner_page
+from asr_lab.reports.markdown import escape_markdown
 from asr_lab.reports.summary import Summary, interval_text
 from asr_lab.reports.table import Table
 from asr_lab.system.resources import Clock
@@ -90,9 +91,11 @@ def evaluate_pronunciation(
             task = bar.add_task("assessing", total=len(split.cuts))
             table = scoring.assess(assessor, split.cuts, settings.batch_size, lambda done: bar.advance(task, done))
         seconds = clock.seconds
-        assessed = scoring.decide(table, assessor.decisions)
+        assessed = scoring.decide(planned.overlap.mark(table), assessor.decisions)
         more = scoring.wrong_text(assessor, split.cuts, assessed, assessor.decisions.threshold)
         notes = scoring.record(run, assessed, settings.split, more=more)
+        notes += planned.overlap.record(run, assessed.table, settings.split)
+        run.note("\n\n".join(map(escape_markdown, notes)))
         if settings.save_predictions:
             record_predictions(run, assessed.table, settings.split)
         if settings.learners:

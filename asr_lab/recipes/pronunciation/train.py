@@ -14,7 +14,7 @@ from transformers import TrainerCallback, TrainerState
 from asr_lab.config.schema import PronunciationExperiment
 from asr_lab.interfaces.in_memory import FolderStore
 from asr_lab.interfaces.tags import FAMILY, VAL
-from asr_lab.interfaces.tracking import ModelStore, Recorder, RegisteredModel, Tracker
+from asr_lab.interfaces.tracking import Lineage, ModelStore, Recorder, RegisteredModel, Tracker
 from asr_lab.metrics.pronunciation import SCORER
 from asr_lab.models.pronunciation.assessor import Assessor, load_recognizer
 from asr_lab.models.pronunciation.decisions import Decisions
@@ -24,6 +24,7 @@ from asr_lab.recipes.pronunciation.validation import ShowExamples, Validator
 from asr_lab.recipes.recipe import Recipe
 from asr_lab.recipes.run_spec import describe
 from asr_lab.recipes.training_loop import BEST, begin, fit
+from asr_lab.recipes.training_overlap import in_training
 from asr_lab.reports.markdown import escape_markdown
 from asr_lab.reports.summary import Summary
 from asr_lab.reports.table import Table
@@ -101,7 +102,7 @@ def train(
         state = fit(planned, run, console, validator, partial(_keepers, planned, run, console, validator))
         if not is_first():
             return Trained(run.run_id, run.name, "", pd.DataFrame(), [], clock.seconds)
-        return _conclude(planned, run, clock, state)
+        return _conclude(planned, run, clock, state, store or FolderStore())
 
 
 def _folder_of(criterion: str, chosen: str) -> str:
@@ -122,7 +123,9 @@ def _keepers(
     return [KeepEach(keepers), ShowExamples(validator, run, console, folder)]
 
 
-def _conclude(planned: PronunciationPlan, run: Recorder, clock: Clock, state: TrainerState) -> Trained:
+def _conclude(
+    planned: PronunciationPlan, run: Recorder, clock: Clock, state: TrainerState, store: ModelStore
+) -> Trained:
     """Decide on validation, test the best epoch, log tables, figures and the model, register."""
     config, folder = planned.config, run.checkpoints
     best = load_recognizer(folder / BEST)
@@ -134,12 +137,17 @@ def _conclude(planned: PronunciationPlan, run: Recorder, clock: Clock, state: Tr
     best.decisions.save(folder / BEST)
     run.text(json.dumps(figures), "best.json")
     notes = [] if config.loss.errors else [_NO_ERROR_HEAD]
-    assessed = {}
+    assessed, overlaps = {}, list[str]()
+    step, lineage = int(state.global_step) + 1, Lineage() if run.minimal else planned.lineage(store)
     for name, table in tables.items():
-        assessed[name] = scoring.decide(table, best.decisions)
+        split = planned.splits[name]
+        overlap = in_training(split, split.cuts, lineage, planned.train.cuts, run.name)
+        assessed[name] = scoring.decide(overlap.mark(table), best.decisions)
         cuts, threshold = planned.splits[name].cuts, best.decisions.threshold
         more = scoring.wrong_text(best, cuts, assessed[name], threshold) if name != "val" else {}
-        notes += scoring.record(run, assessed[name], name, step=int(state.global_step) + 1, more=more)
+        notes += scoring.record(run, assessed[name], name, step=step, more=more)
+        overlaps += overlap.record(run, assessed[name].table, name, step)
+    notes += dict.fromkeys(overlaps if planned.base_uri else [])  # otherwise leakage, which is reported before
     shown = scoring.summary(assessed)
     run.table(shown, "summary.parquet")
     size = sum(file.stat().st_size for file in (folder / BEST).glob("*.safetensors"))

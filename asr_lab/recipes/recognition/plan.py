@@ -11,7 +11,7 @@ from asr_lab.data.augment import SoundAugmenter
 from asr_lab.data.filtering import FilterResult
 from asr_lab.data.leakage import Leakage
 from asr_lab.families import family, find
-from asr_lab.interfaces.tracking import ModelStore
+from asr_lab.interfaces.tracking import Lineage, ModelStore
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.recipes.splits import Split, check_spoken, filter_split, refuse_too_short, refuse_two_readings
 from asr_lab.reports.summary import Summary
@@ -68,6 +68,10 @@ class TrainingPlan:
                 ("model", [*([f"fine-tuned from {self.base_uri}"] if self.base_uri else []), size]),
             ]
         )
+
+    def lineage(self, store: ModelStore) -> Lineage:
+        """Return what the model that is fine-tuned was trained on."""
+        return store.lineage(self.base_uri) if self.base_uri else Lineage()
 
     def augmenter(self) -> SoundAugmenter:
         """Return the augmenter of the training audio."""

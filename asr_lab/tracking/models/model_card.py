@@ -13,10 +13,12 @@ from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from asr_lab.config.schema.base import SPLITS
 from asr_lab.families import FAMILIES, ModelCard
 from asr_lab.reports.headline import headline
 from asr_lab.reports.markdown import code_span, escape_markdown
 from asr_lab.reports.numbers import format_logged, format_metric
+from asr_lab.tracking.queries import trained_on
 from asr_lab.tracking.queries.runs import metrics_of
 from asr_lab.tracking.tags import BASE, COMMAND, DIRTY, FAMILY, GIT_SHA, LICENSE, MODEL_TYPE, VERSIONS
 from asr_lab.units import hms
@@ -55,6 +57,7 @@ def card(client: MlflowClient, run: Run, name: str) -> str:
         "## Figures",
         about.scoring.format_map(_Tags(tags)),
         *_figures(about.figures, metrics_of(run)),
+        *_trained_on(run),
         *_slices(metrics_of(run)),
         "## Origin",
         f"- command: {code_span(tags.get(COMMAND, _MISSING))}",
@@ -115,6 +118,14 @@ def _figures(names: Iterable[str], metrics: dict[str, float]) -> Iterable[str]:
         written = [format_logged(name, metrics[name]), *(format_metric(name, bound) for bound in (low, high))]
         interval = f" (95 % interval {written[1]} to {written[2]})" if low is not None and high is not None else ""
         yield f"- {name}: {written[0]}{interval}"
+
+
+def _trained_on(run: Run) -> Iterable[str]:
+    for split in SPLITS[1:]:
+        if known := trained_on.describe(run, split):
+            yield f"- {split} is partly training data: {known}"
+    if doubts := trained_on.unchecked(run):
+        yield f"- not checked whether these data were trained on: {escape_markdown(doubts)}"
 
 
 def _slices(metrics: dict[str, float]) -> Iterable[str]:

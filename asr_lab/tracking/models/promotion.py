@@ -25,7 +25,7 @@ from asr_lab.metrics.catalog import direction
 from asr_lab.metrics.significance import FEWEST_DIFFERING, Interval
 from asr_lab.reports.markdown import escape_markdown
 from asr_lab.tracking.models.registry import uri_of
-from asr_lab.tracking.queries import evidence, score_tables
+from asr_lab.tracking.queries import evidence, score_tables, trained_on
 from asr_lab.tracking.queries.filters import quoted
 from asr_lab.tracking.store import client as tracking_client
 from asr_lab.tracking.store import explain_store_errors, is_missing
@@ -155,7 +155,8 @@ def assess(version: ModelVersion, alias: str, *, margin: float = 0.0, score: Sco
     """Compare a version with the one that has the alias.
 
     It passes if it is significantly better (the paired 95 % interval excludes 0), or, with a `margin`, not worse by
-    more (one-sided, Schuirmann 1987). The first one passes if its run shows that it beats no output.
+    more (one-sided, Schuirmann 1987), and was trained on none of the utterances. The first one passes if its run shows
+    that it beats no output.
     `score` scores both versions; without it the scores of their runs are used, which need the same data and text
     normaliser. Raises `AsrLabError` if they cannot be compared.
     """
@@ -163,7 +164,8 @@ def assess(version: ModelVersion, alias: str, *, margin: float = 0.0, score: Sco
     candidate_uri = uri_of(version)
     if champion is None:
         below = _below_floor(version)
-        return Verdict(candidate_uri, "", not below, below or f"{version.name} has no @{alias} to compare with")
+        reason = below or f"{version.name} has no @{alias} to compare with"
+        return Verdict(candidate_uri, "", not below, "; ".join([reason, *_doubts(_run_of(version))]))
     if uri_of(champion) == candidate_uri:
         raise AsrLabError(
             f"{candidate_uri} is @{alias} already", next_command=f"asr-lab promote {shlex.quote(version.name)}/N"
@@ -173,6 +175,10 @@ def assess(version: ModelVersion, alias: str, *, margin: float = 0.0, score: Sco
     rate = "error_f1" if "true_rejects" in old.table else "wer"
     delta, num_differing = ratios.difference(old.table, aligned, rate)
     passed, reason = _decide(delta, margin, num_differing, higher=direction(f"test/{rate}") == "higher")
+    if trained := _on_training_data(new, candidate_uri):
+        passed, reason = False, f"{trained}; {reason}"
+    of_champion = _on_training_data(old, uri_of(champion))
+    reason = "; ".join(filter(None, [reason, of_champion, *_doubts(new.run)]))
     return Verdict(
         candidate=candidate_uri,
         champion=uri_of(champion),
@@ -190,10 +196,32 @@ def assess(version: ModelVersion, alias: str, *, margin: float = 0.0, score: Sco
 
 
 def _below_floor(version: ModelVersion) -> str:
-    if not version.run_id:
+    """Return why a first version may not have an alias: it is no better than no output, or tested on training data."""
+    run = _run_of(version)
+    if run is None:
         return ""
+    metrics = run.data.metrics
+    split = next((split for split in _SPLITS if f"{split}/utterances" in metrics), "")
+    trained = metrics.get(f"{split}/trained_utterances")
+    on_training_data = f"{split} figures of {uri_of(version)} rest on training data: {trained_on.describe(run, split)}"
+    return floor.why_below(metrics) or (on_training_data if trained else "")
+
+
+def _run_of(version: ModelVersion) -> Run | None:
+    if not version.run_id:
+        return None
     with explain_store_errors("the run of the version cannot be read"):
-        return floor.why_below(tracking_client().get_run(version.run_id).data.metrics)
+        return tracking_client().get_run(version.run_id)
+
+
+def _on_training_data(scored: Scored, uri: str) -> str:
+    number = trained_on.trained_rows(scored.table)
+    return f"{number} of {len(scored.table)} utterances are training data of {uri}" if number else ""
+
+
+def _doubts(run: Run | None) -> list[str]:
+    unchecked = trained_on.unchecked(run) if run else ""
+    return [f"overlap with training data is not fully known: {unchecked}"] if unchecked else []
 
 
 def unassessed(version: ModelVersion, alias: str, why: str) -> Verdict:

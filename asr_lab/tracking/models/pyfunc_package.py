@@ -105,7 +105,7 @@ def package(model: RegisteredModel, folder: Path) -> str:
         )
     for cache in folder.rglob("__pycache__"):
         shutil.rmtree(cache)
-    return _digest(folder / "artifacts")
+    return files_digest(folder / "artifacts")
 
 
 def _called(name: str, path: Path, staging: Path) -> Path:
@@ -115,12 +115,13 @@ def _called(name: str, path: Path, staging: Path) -> Path:
     return Path(shutil.copytree(path, staging / name))
 
 
-def _digest(folder: Path) -> str:
+def files_digest(folder: Path, prefix: str = "") -> str:
+    """Return the digest of the files of a folder and their paths, as if it were in the folder `prefix`."""
     total = hashlib.sha256()
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         with file.open("rb") as content:
             own = hashlib.file_digest(content, "sha256").hexdigest()
-        total.update(f"{file.relative_to(folder)} {own}\n".encode())
+        total.update(f"{prefix}{file.relative_to(folder)} {own}\n".encode())
     return total.hexdigest()[:32]
 
 

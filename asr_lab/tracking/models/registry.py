@@ -19,7 +19,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 from asr_lab.config.names import registered_name
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.families import FAMILIES, makes_adapters
-from asr_lab.interfaces.tracking import MERGED, RegisteredModel
+from asr_lab.interfaces.tracking import MERGED, Lineage, RegisteredModel
 from asr_lab.metrics import floor
 from asr_lab.serving.logged_model import stored_uri
 from asr_lab.tracking.connection import StoreUnavailableError, without_password
@@ -276,6 +276,12 @@ class MlflowStore:
         except AsrLabError:
             return False
         return True
+
+    def lineage(self, uri: str, adapter: str = "") -> Lineage:
+        """Return the training data of the runs behind a model and an adapter; what is not known is listed."""
+        from asr_lab.tracking.models.lineage import trace
+
+        return trace(uri, adapter)
 
 
 def _own_folder(folder: Path) -> Path:

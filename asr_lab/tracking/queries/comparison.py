@@ -15,6 +15,7 @@ from asr_lab.metrics.catalog import Format
 from asr_lab.metrics.ratios import rate_of
 from asr_lab.reports.numbers import format_metric, format_value
 from asr_lab.reports.table import Table
+from asr_lab.tracking.queries import trained_on
 from asr_lab.tracking.queries.evidence import Evidence, measure_differences, summarize
 from asr_lab.tracking.queries.find import find_run
 from asr_lab.tracking.queries.run_set import STD, Ranking, RunSet, deciding_metric
@@ -125,7 +126,7 @@ def compare(
         metric=compared.metric,
         frame=ranking.frame.join(evidence.differences) if evidence else ranking.frame,
         best=ranking.best,
-        sentences=[*sentences, *sweeps],
+        sentences=[*sentences, *trained_on.sentences(runs, "test/" if methods else compared.metric), *sweeps],
         evidence=evidence,
         not_numbers=ranking.not_numbers,
     )
