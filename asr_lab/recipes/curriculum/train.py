@@ -23,7 +23,7 @@ from asr_lab.data.curriculum import check_disjoint
 from asr_lab.errors import AsrLabError
 from asr_lab.interfaces.tags import FAMILY, GATE, OVERFITS, PHASE, TEXT, VAL
 from asr_lab.interfaces.tracking import PHASES_DONE, ModelStore, Recorder, RegisteredModel, Tracker, is_tracked_uri
-from asr_lab.metrics.catalog import Format
+from asr_lab.metrics.catalog import Format, of_best_epoch
 from asr_lab.models import load_model
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.models.wav2vec2.bases import on_hub
@@ -309,6 +309,8 @@ class _Phases:
             hypotheses, phonemes = recognizer.hypotheses(cuts), config.data.phonemes
             table = score(cuts, hypotheses, recognizer.normalizer, in_phonemes=phonemes)
             record_scores(self.run, table, name, f"{self.run.name} on {name}")
+            if name == "val":  # under the name that its phases have
+                self.run.metrics({of_best_epoch("val/wer"): wer_interval(table).value})
         if config.run.register_as and recognizer.base_folder:
             recognizer.merge()  # its base is a folder on this machine
             folder = self.run.checkpoints / "merged"

@@ -27,6 +27,7 @@ from asr_lab.reports.markdown import escape_markdown
 from asr_lab.tracking.models.registry import uri_of
 from asr_lab.tracking.queries import score_tables, significance
 from asr_lab.tracking.queries.filters import quoted
+from asr_lab.tracking.queries.runs import metrics_of
 from asr_lab.tracking.store import client as tracking_client
 from asr_lab.tracking.store import explain_store_errors, is_missing
 from asr_lab.tracking.tags import DATA, GATE, GATE_FORCED, REPLACED_BY, VERDICT
@@ -193,7 +194,7 @@ def _below_floor(version: ModelVersion) -> str:
     if not version.run_id:
         return ""
     with explain_store_errors("the run of the version cannot be read"):
-        return floor.why_below(tracking_client().get_run(version.run_id).data.metrics)
+        return floor.why_below(metrics_of(tracking_client().get_run(version.run_id)))
 
 
 def unassessed(version: ModelVersion, alias: str, why: str) -> Verdict:

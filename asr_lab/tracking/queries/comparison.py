@@ -161,7 +161,7 @@ def _compare_runs(
     sentences = [*_best_sentences(frame, best), *reasons, *_without_metric(runs, decides)]
     nan = _not_numbers(runs)
     compared = Comparison(runs=runs, metric=decides, frame=frame, best=best, sentences=sentences, not_numbers=nan)
-    having = [run for run in runs if decides in run.data.metrics]
+    having = [run for run in runs if decides in metrics_of(run)]
     testable = bool(rate_of(decides)) and 1 < len(having) <= _MOST_TESTED and decides in best
     if not vs and not (vs is None and testable):
         return compared
@@ -198,7 +198,7 @@ def _as_good(frame: pd.DataFrame, column: str, row: Any) -> list[str]:
 def _without_metric(runs: Sequence[Run], decides: str) -> list[str]:
     if not decides:
         return ["none of these runs has a metric that decides for its family"]
-    names = [run.info.run_name for run in runs if decides not in run.data.metrics]
+    names = [run.info.run_name for run in runs if decides not in metrics_of(run)]
     return [f"without {decides}: {listing(names, 4)}"] if names else []
 
 
@@ -252,7 +252,7 @@ def _grouped(runs: Sequence[Run], by: Sequence[str], decides: str) -> _Groups:
         row: dict[str, Any] = dict(zip(by, values, strict=True)) | {"n": len(members)}
         measured.append([])
         for name in _shown_metrics(runs, decides):
-            figures = pd.Series([metrics_of(run)[name] for run in members if name in run.data.metrics], dtype=float)
+            figures = pd.Series([metrics_of(run)[name] for run in members if name in metrics_of(run)], dtype=float)
             row |= {name: figures.mean(skipna=False), name + _STD: figures.std(ddof=1, skipna=False)}
             if len(figures):
                 measured[-1].append(name)
@@ -318,7 +318,7 @@ def deciding_metric(runs: Sequence[Run], wanted: str = "") -> str:
 
     "" if no run has a deciding metric. Raises `AsrLabError` if no run has `wanted`.
     """
-    known = {name for run in runs for name in run.data.metrics}
+    known = {name for run in runs for name in metrics_of(run)}
     if wanted and wanted not in known:
         near = nearest(wanted, known)
         raise AsrLabError(
@@ -333,7 +333,7 @@ def _shown_metrics(runs: Sequence[Run], decides: str) -> list[str]:
     """Return the deciding metric and the main metrics of the families, if at least one run has a value."""
     names = [decides] if decides else []
     names += [name for family in dict.fromkeys(map(family_of, runs)) for name in shown(family)]
-    return [name for name in dict.fromkeys(names) if any(name in run.data.metrics for run in runs)]
+    return [name for name in dict.fromkeys(names) if any(name in metrics_of(run) for run in runs)]
 
 
 def _differing_params(runs: Sequence[Run]) -> list[str]:
@@ -354,7 +354,7 @@ def not_comparable(runs: Sequence[Run], metric: str) -> str:
 
     They need the same data of the metric's split, and the same text normaliser, where they are known.
     """
-    split, having = metric.split("/")[0], [run for run in runs if metric in run.data.metrics]
+    split, having = metric.split("/")[0], [run for run in runs if metric in metrics_of(run)]
     for tag, what in ((DATA + split, f"data ({split})"), (TEXT, "text normalisation")):
         if len({run.data.tags[tag] for run in having if tag in run.data.tags}) > 1:
             return f"these runs were evaluated on different {what}: no winner is called in {metric}"
@@ -363,4 +363,4 @@ def not_comparable(runs: Sequence[Run], metric: str) -> str:
 
 def _not_numbers(runs: Sequence[Run]) -> set[tuple[str, str]]:
     """Return (run id, metric) of the metrics whose value is NaN, which a table of figures takes for a gap."""
-    return {(run.info.run_id, name) for run in runs for name, value in run.data.metrics.items() if value != value}
+    return {(run.info.run_id, name) for run in runs for name, value in metrics_of(run).items() if value != value}
