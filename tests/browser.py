@@ -43,11 +43,11 @@ class Browser:
         return self.wait_for(*expected)
 
     def wait_for(self, *expected: str) -> str:
-        deadline = time.monotonic() + _PATIENCE_S
-        while not all(one in (text := self.text()) for one in expected):
-            missing = [one for one in expected if one not in text]
+        deadline, text = time.monotonic() + _PATIENCE_S, self.text()
+        while missing := [one for one in expected if one not in text]:
             assert time.monotonic() < deadline, f"not seen within {_PATIENCE_S} s: {missing}\n{text[-3000:]}"
             time.sleep(0.3)
+            text = self.text()
         return text
 
     def text(self) -> str:
@@ -55,6 +55,13 @@ class Browser:
 
     def run(self, script: str) -> Any:
         return self._post("/execute/sync", script=script, args=[])
+
+    def emulate(self, width: int, *, dark: bool) -> None:
+        """Be a screen of this width, in CSS pixels, whose user prefers dark or light pages."""
+        screen = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": False}
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self._post("/goog/cdp/execute", cmd="Emulation.setDeviceMetricsOverride", params=screen)
+        self._post("/goog/cdp/execute", cmd="Emulation.setEmulatedMedia", params={"features": [scheme]})
 
     def close(self) -> None:
         urllib.request.urlopen(urllib.request.Request(self.session, method="DELETE"), timeout=_PATIENCE_S).close()

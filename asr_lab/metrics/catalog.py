@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Literal
+from typing import Literal, TypeVar
 
 Format = Literal["number", "percent", "change", "p", "bytes", "duration"]
 """How a value is formatted: four significant digits, percent with one decimal, percent with its sign, a p-value with
 three decimals; a size from bytes (`3.4 MB`) and a duration from seconds (`2 min 5 s`)."""
 
 
+Direction = Literal["lower", "higher", "neither"]
+
+
 @dataclass(frozen=True)
 class Metric:
     """A metric that runs log; `better` is its direction, "neither" for a descriptive one."""
 
-    better: Literal["lower", "higher", "neither"]
+    better: Direction
     unit: str = ""
     format: Format = "number"
 
@@ -88,8 +92,10 @@ METRICS: dict[str, Metric] = {
     },
     "best/val_wer": _RATE,
     "best/val_cer": _described(_RATE),
+    "best/val_per": _described(_RATE),
     "best/val_error_f1": _described(_SHARE),
     "best/epoch": _COUNT,
+    "best/step": _COUNT,
     "fold/wer": _RATE,
     "test/wer_base": _described(_RATE),
     "test/cer_base": _described(_RATE),
@@ -149,9 +155,38 @@ SYSTEM = "system/"
 """Prefix of the metrics of the machine during a run, which MLflow names."""
 CURVES = ("train/loss", "val/loss", "val/wer", "val/error_f1", "val/per")
 """Metrics plotted over training time."""
+VALIDATED = ("val/loss", "val/wer", "val/cer", "val/per", "val/error_f1")
+"""Metrics that have a point for each epoch; that of the best epoch has another name (`of_best_epoch`)."""
+BEST_STEP = "best/step"
+"""The step of the best epoch, of runs whose `VALIDATED` metrics end with the last epoch."""
+
+T = TypeVar("T")
 
 
-def direction(name: str) -> Literal["lower", "higher", "neither"]:
+def of_best_epoch(name: str) -> str:
+    """Return the name of a validated metric's value in the best epoch: `best/val_wer` for `val/wer`; else the name."""
+    return f"best/{name.replace('/', '_')}" if name in VALIDATED else name
+
+
+def figures(metrics: Mapping[str, T]) -> dict[str, T]:
+    """Return the last values of a run's metrics, but on validation those of the best epoch, whose model is the run's.
+
+    Older runs, without `best/step`, logged that value as the last point of the curve: they stay as they are.
+    """
+    if BEST_STEP not in metrics:
+        return dict(metrics)
+    return {**metrics, **{name: metrics[best] for name in VALIDATED if (best := of_best_epoch(name)) in metrics}}
+
+
+def of_the_model(metrics: Mapping[str, T]) -> dict[str, T]:
+    """Return the last values of a run's metrics without those of the last epoch that the best epoch has too."""
+    if BEST_STEP not in metrics:
+        return dict(metrics)
+    doubles = [name for name in VALIDATED if of_best_epoch(name) in metrics]
+    return {name: value for name, value in metrics.items() if name not in doubles}
+
+
+def direction(name: str) -> Direction:
     """Return the direction of a metric; a slice (`val/wer_by_age/5`) has that of its metric."""
     metric = METRICS.get(name) or METRICS.get(name.split("_by_")[0])
     return metric.better if metric else "neither"

@@ -90,6 +90,12 @@ def fit(
     return trainer.state
 
 
+def best_step(state: TrainerState, epoch: float) -> int:
+    """Return the number of updates at the end of an epoch that was validated."""
+    ends = (entry["step"] for entry in state.log_history if entry.get("epoch") == epoch and "eval_loss" in entry)
+    return int(next(ends, state.global_step))
+
+
 def _check_best_epoch(folder: Path, lr: float) -> None:
     """Raise `AsrLabError` if no epoch was saved as the best."""
     if not any(folder.glob("*/best.json")):

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from asr_lab.metrics.catalog import direction, format_of
-from asr_lab.reports.numbers import format_metric
+from asr_lab.reports.numbers import format_metric, json_value
 from asr_lab.reports.page import render
 
 _EVIDENCE = ("difference", "low", "high", "p")
@@ -60,20 +60,13 @@ def _column(table: pd.DataFrame, name: str) -> dict[str, Any]:
 def _row(
     index: Any, row: Mapping[Any, Any], columns: Sequence[str], not_numbers: Collection[tuple[Any, str]]
 ) -> dict[str, Any]:
-    tested = {name: _plain(row[name]) for name in _EVIDENCE if name in row}
+    tested = {name: json_value(row[name]) for name in _EVIDENCE if name in row}
     return {
         "id": str(index),
-        "values": [_plain(row[name]) for name in columns],
+        "values": [json_value(row[name]) for name in columns],
         "shown": ["NaN" if (index, name) in not_numbers else format_metric(name, row[name]) for name in columns],
         "tested": tested if tested.get("p") is not None else None,
     }
-
-
-def _plain(value: Any) -> Any:
-    """Return a JSON value; NaN and infinity become null."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if isinstance(value, str | int | None) else str(value)
 
 
 def _curves(curves: pd.DataFrame) -> dict[str, dict[str, list[list[float]]]]:

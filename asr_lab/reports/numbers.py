@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from asr_lab.metrics.catalog import Format, format_of
 from asr_lab.system.visible_text import one_line
@@ -43,3 +44,10 @@ def format_logged(name: str, value: float) -> str:
 def format_metric(name: str, value: object) -> str:
     """Format the value of a metric as the catalog specifies."""
     return format_value(value, format_of(name))
+
+
+def json_value(value: Any) -> Any:
+    """Return a value of a page's data; NaN and infinity become null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, str | int | None) else str(value)

@@ -14,6 +14,7 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState
 from asr_lab.config import identity
 from asr_lab.config.schema import Experiment
 from asr_lab.interfaces.tracking import Recorder
+from asr_lab.metrics.catalog import Direction
 from asr_lab.reports.markdown import code_span, escape_markdown
 from asr_lab.reports.sweep import svg, sweep_page
 from asr_lab.reports.table import csv_text
@@ -27,11 +28,12 @@ _HEADINGS = {
     "pareto": "Pareto front",
     "history": "History",
     "importance": "Which parameters matter",
-    "parallel": "Parallel coordinates",
     "slice": "Parameter by parameter",
     "contour": "Pairs of parameters",
     "intermediate": "While they trained",
 }
+_PARALLEL = "parallel"
+"""The figure that the page draws itself, to the width of the screen."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,16 @@ class SweepResult:
         rising = [direction == "minimize" for direction in self.plan.objective.directions]
         return table.sort_values(list(metrics), ascending=rising, na_position="last", kind="stable")
 
+    def axes(self) -> dict[str, Direction]:
+        """Return parameters and objectives with their directions, for the parallel coordinates."""
+        names = dict.fromkeys(name for trial in self.trials for name in trial.params)
+        objective = self.plan.objective
+        sides: dict[str, Direction] = {
+            metric: "lower" if side == "minimize" else "higher"
+            for metric, side in zip(objective.metrics, objective.directions, strict=True)
+        }
+        return {**dict.fromkeys(names, "neither"), **sides}
+
     def sentences(self) -> list[str]:
         """Return a summary, one line per entry."""
         lines = [", ".join(f"{count} {state}" for state, count in self.counts().items())]
@@ -134,10 +146,12 @@ def record(result: SweepResult, study: Study, run: Recorder) -> None:
     drawn = figures.figures(study, result.plan.objective.metrics)
     for name, figure in drawn.items():
         run.figure(figure, f"figures/{name}.png")
-    pictures = {_heading(name, result.plan.objective.metrics): svg(figure) for name, figure in drawn.items()}
+    static = {name: figure for name, figure in drawn.items() if not name.startswith(_PARALLEL)}
+    pictures = {_heading(name, result.plan.objective.metrics): svg(figure) for name, figure in static.items()}
     figures.close(drawn)
     best = [trial.number for trial in result.best]
-    run.text(sweep_page(run.name, result.sentences(), pictures, table, best), "sweep.html")
+    axes = result.axes() if len(static) < len(drawn) else {}
+    run.text(sweep_page(run.name, result.sentences(), pictures, table, best, axes), "sweep.html")
     note = [
         *map(escape_markdown, result.sentences()),
         f"again: {code_span(result.command)}" if result.best else best_line(study, result.plan.objective),

@@ -16,6 +16,7 @@ from optuna.trial import Trial, TrialState
 from asr_lab.errors import AsrLabError
 from asr_lab.interfaces.tags import SWEEP, TRIAL
 from asr_lab.interfaces.tracking import FinishedRun, PrunedError, Recorder, RunSpec, Tracker
+from asr_lab.metrics.catalog import figures
 from asr_lab.sweeps.objective import Objective
 from asr_lab.sweeps.trial_states import RUN, SEEDS
 
@@ -27,6 +28,11 @@ class Watch:
         self.trial, self.objective, self.models, self.prunes = trial, objective, models, prunes
         self.latest: dict[str, float] = {}
         self._reports = 0
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """The last values, on validation those of the best epoch."""
+        return figures(self.latest)
 
     def on_metrics(self, values: Mapping[str, float], step: int) -> None:
         """Report to Optuna by epoch, from 1: updates are not comparable between batch sizes."""
@@ -43,7 +49,7 @@ class Watch:
     def wants_model(self) -> bool:
         if self.models != "best":
             return self.models == "all"
-        own = [self.latest.get(name, math.nan) for name in self.objective.metrics]
+        own = [self.figures.get(name, math.nan) for name in self.objective.metrics]
         signs = [-1 if direction == "maximize" else 1 for direction in self.objective.directions]
         return not any(math.isnan(value) for value in own) and not any(
             all(sign * other <= sign * value for sign, other, value in zip(signs, values, own, strict=True))
@@ -138,7 +144,7 @@ class TrialTracker:
 
     def means(self) -> dict[str, float]:
         """Return the mean of each metric that all trainings logged, and the standard deviation of the objective."""
-        latest = [watch.latest for watch in self.watches]
+        latest = [watch.figures for watch in self.watches]
         shared = set.intersection(*(set(one) for one in latest)) if latest else set()
         metrics = {name: mean(one[name] for one in latest) for name in sorted(shared)}
         if len(latest) > 1:

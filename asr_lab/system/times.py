@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from asr_lab.errors import AsrLabError
 
@@ -13,8 +13,9 @@ _SECONDS = {
     "d": 86_400, "day": 86_400, "w": 604_800, "week": 604_800,
 }  # fmt: skip
 _PART = re.compile(r"\s*(\d{1,15}(?:\.\d{1,15})?)\s*([a-z]+)", re.IGNORECASE)
+_DAYS = {"today": 0, "yesterday": 1}
 _LONGEST_S = 100 * 365 * 86_400
-_ALLOWED = "an age such as 7d, 12h or 2 weeks, or a time such as 2026-11-01 or 2026-11-01 14:30:00+09:00"
+_ALLOWED = "an age such as 7d, 12h or 2 weeks, yesterday, or a time such as 2026-11-01 or 2026-11-01 14:30:00+09:00"
 
 
 def local_time(ms: float, sep: str = " ") -> str:
@@ -23,15 +24,18 @@ def local_time(ms: float, sep: str = " ") -> str:
 
 
 def parse_time(text: str, now: float | None = None) -> int:
-    """Parse an age (`7d`, `2 weeks`, `3 h ago`) or a date, with a time or without, to ms since 1970.
+    """Parse an age (`7d`, `2 weeks`, `3 h ago`), a day (`today`, `yesterday`) or a date to ms since 1970.
 
-    Ages are counted back from `now` (seconds since 1970) in hours of 60 minutes, whatever clocks are changed
-    meanwhile. A time without offset is local; of a local time that there is twice, the first is meant. Raises
-    `AsrLabError`.
+    A date may have a time. Ages are counted back from `now` (seconds since 1970) in hours of 60 minutes, whatever
+    clocks are changed meanwhile. A time without offset is local; of a local time that there is twice, the first is
+    meant. Raises `AsrLabError`.
     """
-    age = _age(text)
+    age, now = _age(text), time.time() if now is None else now
     if age is not None:
-        return int(((time.time() if now is None else now) - age) * 1000)
+        return int((now - age) * 1000)
+    if text.strip().lower() in _DAYS:  # from midnight
+        day = datetime.fromtimestamp(now).date() - timedelta(days=_DAYS[text.strip().lower()])
+        return int(datetime.combine(day, datetime.min.time()).timestamp() * 1000)
     try:
         when = datetime.fromisoformat(re.sub(r"\s+(?=[+-]\d\d:?\d\d$)", "", text.strip())).timestamp()
     except (ValueError, OverflowError, OSError):

@@ -53,7 +53,7 @@ def find_runs(
     ids = pd.Index([run.info.run_id for run in matches], name="run_id")
     table = run_details.overview(matches).drop(columns="id").set_index(ids)
     table["started"] = pd.to_datetime(table["started"], utc=True)
-    values = pd.DataFrame([run.data.params | run.data.metrics for run in matches], index=ids)
+    values = pd.DataFrame([run.data.params | runs.metrics_of(run) for run in matches], index=ids)
     return table.join(values[sorted(values)] if len(values) else values)
 
 

@@ -20,7 +20,7 @@ from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, MAX_TAG_VAL_LENGTH
 from asr_lab.errors import AsrLabError, reason
 from asr_lab.families import deciding
 from asr_lab.interfaces.tracking import Dataset, RegisteredModel, RunSpec, Status, status_of
-from asr_lab.metrics.catalog import SYSTEM
+from asr_lab.metrics.catalog import SYSTEM, figures, of_the_model
 from asr_lab.reports.headline import headline
 from asr_lab.system.console_log import ConsoleLog, listen
 from asr_lab.system.stopping import handle, held
@@ -124,7 +124,7 @@ class MlflowRecorder:
         self._describe()
 
     def _describe(self) -> None:
-        result = headline(self.spec.family, {name: value for name, (value, *_) in self._latest.items()})
+        result = headline(self.spec.family, {name: value for name, (value, *_) in figures(self._latest).items()})
         description = "\n\n".join(filter(None, (result, self._note)))
         if description != self._described:
             self._described = description
@@ -196,7 +196,7 @@ class MlflowRecorder:
             register=register and self.spec.registers,
             tags=dict(model.tags),
             description=model.description,
-            metrics=self._latest,
+            metrics=of_the_model(self._latest),
             datasets=self._datasets,
         )
         self.flush(_FLUSH_MODEL_S)
@@ -265,8 +265,9 @@ class MlflowRecorder:
             report(f"{self.name}: {what}; asr-lab sync ships them")
 
     def _facts(self, status: Status) -> dict[str, Any]:
-        metric = deciding(self.spec.family, self._latest) or deciding(self.spec.family)
-        point = self._latest.get(metric)
+        latest = figures(self._latest)
+        metric = deciding(self.spec.family, latest) or deciding(self.spec.family)
+        point = latest.get(metric)
         return {
             "name": self.name,
             "id": self.run_id,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import mlflow
@@ -17,13 +17,14 @@ from asr_lab.config.schema import Experiment
 from asr_lab.data import manifest
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.families import FAMILIES, family
-from asr_lab.metrics.catalog import SYSTEM
+from asr_lab.metrics.catalog import BEST_STEP, SYSTEM, VALIDATED
 from asr_lab.reports.table import csv_text
 from asr_lab.system.distributed import rank_and_world_size
 from asr_lab.tracking import code_state, provenance
 from asr_lab.tracking.code_state import PACKAGES, PATCH
 from asr_lab.tracking.connection import StoreUnavailableError
 from asr_lab.tracking.models.registry import MlflowStore
+from asr_lab.tracking.queries.runs import metrics_of
 from asr_lab.tracking.spool.created_runs import run_of_spool
 from asr_lab.tracking.spool.spool import ROOT, spools
 from asr_lab.tracking.store import client as tracking_client
@@ -210,18 +211,32 @@ def figures(original: str, repeated: str, tolerance: float) -> pd.DataFrame:
     `largest` is the largest difference, relative where the figure is above 1. What the clock says is left out.
     """
     client = tracking_client()
+
+    def history(run: Run, name: str) -> list[Metric]:
+        return list(client.get_metric_history(run.info.run_id, name))
+
     with explain_store_errors("the figures cannot be compared"):
         runs = [client.get_run(run_id) for run_id in (original, repeated)]
-        names = sorted({name for run in runs for name in run.data.metrics if not name.startswith(_OF_THE_CLOCK)})
+        known = [metrics_of(run) for run in runs]
+        once = _of_two_ages(runs)
+        names = sorted({name for one in known for name in one if not name.startswith((*_OF_THE_CLOCK, *once))})
         rows = []
         for name in names:
-            then, now = (_last(client.get_metric_history(run.info.run_id, name)) for run in runs)
+            then, now = (
+                {0: one[name]} if once and name in VALIDATED and name in one else _last(history(run, name))
+                for run, one in zip(runs, known, strict=True)
+            )
             largest = _largest(then, now)
             verdict = IDENTICAL if largest == 0 else CLOSE if largest <= tolerance else DIFFERENT
-            old, new = (run.data.metrics.get(name, math.nan) for run in runs)
+            old, new = (one.get(name, math.nan) for one in known)
             points = f"{len(then)}" if len(then) == len(now) else f"{len(then)}, {len(now)}"
             rows.append((name, old, new, points, largest, verdict))
     return pd.DataFrame(rows, columns=["metric", "then", "now", "points", "largest", "verdict"])
+
+
+def _of_two_ages(runs: Sequence[Run]) -> tuple[str, ...]:
+    """Return ("best/",) if one of two runs has the figures of the best epoch as the last points of its curves."""
+    return ("best/",) if len({BEST_STEP in run.data.metrics for run in runs}) > 1 else ()
 
 
 def _last(points: Iterable[Metric]) -> dict[int, float]:

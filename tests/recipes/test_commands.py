@@ -46,7 +46,7 @@ def test_train_leaves_the_run_of_the_contract(home):
     metrics = found.data.metrics
     for name in ("train/loss", "train/lr", "grad_norm", "epoch_time", "val/loss", "val/wer", "val/cer"):
         assert name in metrics, name
-    assert metrics["val/wer_low"] <= metrics["val/wer"] <= metrics["val/wer_high"]
+    assert metrics["val/wer_low"] <= metrics["best/val_wer"] <= metrics["val/wer_high"]
     assert {item.dataset.name for item in found.inputs.dataset_inputs} == {"corpus/all"}
     assert {"config.yaml", "vocab.json", "eval", "final"} <= artifacts(found.info.run_id)
     assert artifacts(found.info.run_id, "eval") == {"eval/val.parquet", "eval/val.html", "eval/val_confusions.parquet"}
@@ -67,7 +67,28 @@ def test_the_parquet_adds_up_to_the_metric(home, tmp_path):
         "speaker",
     } <= set(table)
     errors = table[["substitutions", "deletions", "insertions"]].to_numpy().sum()
-    assert errors / table["words"].sum() == pytest.approx(found.data.metrics["val/wer"])
+    assert errors / table["words"].sum() == pytest.approx(found.data.metrics["best/val_wer"])
+
+
+def test_a_curve_ends_with_the_last_epoch_and_the_figure_is_of_the_best(home):
+    found = newest("deepspeech2")
+    points = mlflow.MlflowClient().get_metric_history(found.info.run_id, "val/wer")
+    assert len({point.step for point in points}) == len(points) == 8
+    logged = found.data.metrics
+    by_step = {point.step: point.value for point in points}
+    assert by_step[logged["best/step"]] == logged["best/val_wer"] == min(by_step.values())
+    for filter, number in ((f"<= {logged['best/val_wer']}", 1), (f"< {logged['best/val_wer']}", 0)):
+        asked = ("list", "--family", "deepspeech2", "--filter", f"metrics.`val/wer` {filter}", "--format", "json")
+        rows = json.loads(ok(*asked)) if number else []
+        assert rows or "no run matches" in refused(*asked)
+        assert [row["value"] for row in rows] == [logged["best/val_wer"]] * number
+
+
+def test_why_a_model_is_no_champion_is_told_once(home):
+    keys = ("data.train=corpus/all.jsonl.gz", "data.val=corpus/all.jsonl.gz", *TINY, "train.epochs=1", "train.lr=1e-6")
+    text = ok("train", "base.yaml", *keys, "run.name=dull", "run.register_as=dull")
+    assert text.count("is not better than") == 1
+    assert "dull has no champion; to make it one: asr-lab promote dull/1 --force WHY" in text
 
 
 def test_config_yaml_of_a_run_runs_again(home):

@@ -21,6 +21,7 @@ from empty_store import empty_store, moved
 from forks import Forked
 
 from asr_lab.data import manifest
+from asr_lab.metrics.catalog import of_best_epoch
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.recipes.curriculum import train as recipe
 from asr_lab.recipes.recognition.scoring import score, wer_interval
@@ -103,7 +104,7 @@ def test_a_parent_has_a_child_a_phase(finished):
     assert parent.info.status == "FINISHED"
     phases = children(parent.info.run_id)
     assert {"1", "2", "3"} <= set(phases)
-    wers = [phases[number].data.metrics["val/wer"] for number in "123"]
+    wers = [phases[number].data.metrics["best/val_wer"] for number in "123"]
     assert wers == sorted(wers, reverse=True)  # each beats the one before, or there is nothing left to beat
     for number, run in phases.items():
         assert run.info.run_name == f"kids-phase{number}-{run.info.run_id[:8]}"
@@ -173,7 +174,8 @@ def test_the_parent_is_judged_by_what_its_gates_saw(school):
     (child,) = children(parent.info.run_id).values()
     assert parent.data.metrics["val/utterances"] == child.data.metrics["val/utterances"] < 30
     for name in ("val/wer", "val/cer", "val/per", "test/wer", "test/per"):
-        assert parent.data.metrics[name] == child.data.metrics[name], name
+        assert parent.data.metrics[name] == child.data.metrics[of_best_epoch(name)], name
+    assert parent.data.metrics["best/val_wer"] == parent.data.metrics["val/wer"]
     heard = manifest.read("val.jsonl.gz").filter(lambda cut: cut.duration <= longest_s).to_eager()
     weak = load_model("models:/weak/1")
     before = wer_interval(score(heard, weak.hypotheses(heard), weak.normalizer)).value
@@ -424,6 +426,7 @@ def test_what_cannot_be_heard_is_left_out_and_named(school):
 
 KILLED = """
 import os, signal
+from asr_lab.metrics.catalog import of_best_epoch
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.cli import cli
 

@@ -67,12 +67,13 @@ def _intended(run: Any, name: str, merged: bool) -> str:
     from asr_lab.metrics.floor import why_below
     from asr_lab.tracking.models import registry
     from asr_lab.tracking.queries.find import candidate_of
+    from asr_lab.tracking.queries.runs import metrics_of
 
     registry.model_of(run.info.run_id, name)
     if known := registry.known_version(run.info.run_id, name, merged=merged):
         return f"{candidate_of(run)} is {known.name}/{known.version} already"
     what = "becomes, with any adapters merged," if merged else "becomes"
-    then = "" if registry.has_champion(name) or why_below(run.data.metrics) else ", the champion"
+    then = "" if registry.has_champion(name) or why_below(metrics_of(run)) else ", the champion"
     return f"{candidate_of(run)} {what} a new version of {name}{then}"
 
 
@@ -106,14 +107,14 @@ def _best(metric: str, pattern: str, family: str) -> Any:
         if math.isfinite(metrics_of(run).get(metric, math.nan)) and run.outputs and run.outputs.model_outputs
     ]
     if not able:
-        have = sorted({name for run in finished for name in run.data.metrics if direction(name) != "neither"})
+        have = sorted({name for run in finished for name in metrics_of(run) if direction(name) != "neither"})
         raise AsrLabError(
             f"none of {len(finished)} finished runs has {metric} and a model", allowed=listing(have) or "no metric yet"
         )
     reason = run_set.not_comparable(able, metric)
     if reason:
         raise AsrLabError(reason, hint="--pattern and --family choose runs of the same data")
-    return (min if direction(metric) == "lower" else max)(able, key=lambda run: run.data.metrics[metric])
+    return (min if direction(metric) == "lower" else max)(able, key=lambda run: metrics_of(run)[metric])
 
 
 @click.command()

@@ -68,7 +68,7 @@ _OPTIONS = (
     click.option("--pattern", default="", help="Glob or part of a run's name, model type or family, case-insensitive."),
     click.option("--family", default="", help="Only this family, such as adapter."),
     click.option("--filter", "where", default="", help="Conditions in MLflow's grammar, joined by AND."),
-    click.option("--since", default="", help="Started since: 7d, 2 weeks, 2026-11-01, or as list prints it."),
+    click.option("--since", default="", help="Started since: 7d, yesterday, 2026-11-01, or as list prints it."),
     click.option("--archived", is_flag=True, help="Include archived runs."),
     click.option("--children", is_flag=True, help="Include trials of sweeps, folds and phases."),
 )

@@ -41,6 +41,7 @@ def list_runs(selection: Selection, state: str | None, limit: int, style: str) -
       asr-lab list --pattern sweep --children --archived --limit 200
     """
     from asr_lab.tracking.queries import run_details
+    from asr_lab.tracking.queries.runs import metrics_of
 
     runs = selection.find(status=(state or "").upper(), limit=limit)
     asked = " ".join(part for part in (str(selection), f"--state {state}" if state else "") if part)
@@ -51,7 +52,7 @@ def list_runs(selection: Selection, state: str | None, limit: int, style: str) -
         return
     table = run_details.overview(runs)
     made = Table(frame=table) if style in ("json", "csv") else _formatted(table)
-    values = [run.data.metrics.get(metric) for run, metric in zip(runs, table["metric"], strict=True)]
+    values = [metrics_of(run).get(metric) for run, metric in zip(runs, table["metric"], strict=True)]
     nan = [(place, "value") for place, value in enumerate(values) if value is not None and value != value]
     show_table(replace(made, not_numbers=nan), style)
     if style == "table" and len(runs) == limit:

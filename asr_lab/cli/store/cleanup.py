@@ -36,7 +36,11 @@ _VERBS = {"delete": "deleted (asr-lab restore RUN brings it back)", "purge": "er
 
 
 @click.command()
-@click.option("--days-old", metavar="DAYS|TIME", help="Only runs without activity for so many days, or since a time.")
+@click.option(
+    "--days-old",
+    metavar="DAYS|TIME",
+    help="Only runs without activity for so many days, or since a time as for list --since.",
+)
 @click.option(
     "--keep-best",
     type=click.IntRange(min=1),

@@ -96,7 +96,7 @@ def show_outcome(done: Outcome | None, out: Console | None = None) -> None:
     summary = done.summary
     show_summary(summary, out)
     with suppress(AsrLabError):  # the run is over, whatever became of the store
-        if standing := registry.standing(summary.model):
+        if standing := registry.standing(summary.model, "\n".join(summary.notes)):
             out.say("  [yellow]note[/] {}", standing)
     for command in summary.next_commands:
         out.say("  next  {}", command)

@@ -14,6 +14,7 @@ from asr_lab.cli.completion import ConfigKey
 from asr_lab.cli.options import (
     TAKES_CONFIG_KEYS,
     Finite,
+    Renamed,
     config_keys,
     console,
     dry_run_option,
@@ -43,7 +44,14 @@ _SHOWN = 10  # trials in the final table
 @click.argument("config", type=click.Path(path_type=Path))
 @click.argument("keys", nargs=-1, type=ConfigKey(("sweep",)), metavar="[KEY=VALUE]...")
 @click.option("--trials", type=click.IntRange(min=1), help="Total number of trials, including existing ones.  [20]")
-@click.option("--timeout", type=Finite(min=0), help="Start no trial after this many seconds.")
+@click.option(
+    "--timeout-s",
+    "--timeout",
+    "timeout_s",
+    cls=Renamed,
+    type=Finite(min=0),
+    help="Start no trial after so many seconds.",
+)
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes on this machine.")
 @click.option("--storage", default="", help="Path of a journal file, or postgresql://... for several machines.")
 @click.option("--join", is_flag=True, help="Join a sweep that was started elsewhere on the same storage.")
@@ -55,7 +63,7 @@ def sweep(
     config: Path,
     keys: tuple[str, ...],
     trials: int | None,
-    timeout: float | None,
+    timeout_s: float | None,
     workers: int,
     storage: str,
     join: bool,
@@ -70,7 +78,7 @@ def sweep(
     Examples:
       asr-lab sweep experiments/sweeps/adapter.yaml --trials 30
       asr-lab sweep experiments/sweeps/adapter.yaml --dry-run
-      asr-lab sweep experiments/sweeps/deepspeech2.yaml --workers 2 --timeout 3600 train.epochs=5
+      asr-lab sweep experiments/sweeps/deepspeech2.yaml --workers 2 --timeout-s 3600 train.epochs=5
       asr-lab sweep experiments/sweeps/lora.yaml --storage postgresql://asr@db/sweeps            on one machine,
       asr-lab sweep experiments/sweeps/lora.yaml --storage postgresql://asr@db/sweeps --join     on the others
 
@@ -100,7 +108,7 @@ def sweep(
     usual = planned.space.usual
     make_demo_corpus([str(usual.get(f"data.{split}") or "") for split in SPLITS], out)
     make_demo_base(usual, backends.make_tracker(), backends.make_store(), out)
-    seconds = experiment.timeout_s if timeout is None else timeout
+    seconds = experiment.timeout_s if timeout_s is None else timeout_s
     if join:
         count = sweeping.join(planned, backends, out, timeout_s=seconds, workers=workers)
         out.print(f"trials run here: {count}; the leading process reports the results")

@@ -23,7 +23,7 @@ from asr_lab.data.curriculum import check_disjoint
 from asr_lab.errors import AsrLabError
 from asr_lab.interfaces.tags import FAMILY, GATE, OVERFITS, PHASE, TEXT, VAL
 from asr_lab.interfaces.tracking import PHASES_DONE, ModelStore, Recorder, RegisteredModel, Tracker, is_tracked_uri
-from asr_lab.metrics.catalog import Format
+from asr_lab.metrics.catalog import Format, of_best_epoch
 from asr_lab.models import load_model
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.models.wav2vec2.bases import on_hub
@@ -311,9 +311,12 @@ class _Phases:
             hypotheses, phonemes = recognizer.hypotheses(cuts), config.data.phonemes
             table = score(cuts, hypotheses, recognizer.normalizer, in_phonemes=phonemes)
             known = overlap(self.splits[name], lineage)
-            record_scores(self.run, known.mark(table), name, f"{self.run.name} on {name}")
-            for note in known.record(self.run, known.mark(table), name):
+            table = known.mark(table)
+            record_scores(self.run, table, name, f"{self.run.name} on {name}")
+            for note in known.record(self.run, table, name):
                 self.console.say("[yellow]note[/] {}: {}", name, note)
+            if name == "val":  # under the name that its phases have
+                self.run.metrics({of_best_epoch("val/wer"): wer_interval(table).value})
         if config.run.register_as and recognizer.base_folder:
             recognizer.merge()  # its base is a folder on this machine
             folder = self.run.checkpoints / "merged"

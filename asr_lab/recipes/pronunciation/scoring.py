@@ -20,7 +20,7 @@ from asr_lab.data.pronunciation import pronunciation
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.interfaces.tracking import Recorder
 from asr_lab.metrics import pronunciation as metrics
-from asr_lab.metrics.catalog import in_a_name
+from asr_lab.metrics.catalog import in_a_name, of_best_epoch
 from asr_lab.metrics.significance import Interval
 from asr_lab.models.pronunciation.assessor import Assessor
 from asr_lab.models.pronunciation.decisions import Decisions
@@ -155,9 +155,18 @@ def wrong_text(assessor: Assessor, cuts: CutSet, assessed: Assessed, threshold: 
 
 
 def record(
-    run: Recorder, assessed: Assessed, split: str, *, step: int = 0, more: Mapping[str, float] | None = None
+    run: Recorder,
+    assessed: Assessed,
+    split: str,
+    *,
+    step: int = 0,
+    of_best: bool = False,
+    more: Mapping[str, float] | None = None,
 ) -> list[str]:
-    """Log a split's metrics, their parts and its table under `eval/`; return notes, such as undefined metrics."""
+    """Log a split's metrics, their parts and its table under `eval/`; return notes, such as undefined metrics.
+
+    `of_best`: of the best epoch, so that validated metrics are logged as `best/val_error_f1`.
+    """
     table = assessed.table
     known = {f"{split}/{name}": value for name, value in assessed.figures.items() if value is not None}
     known |= {f"{split}/{name}": value for name, value in (more or {}).items()}
@@ -168,7 +177,8 @@ def record(
     for row in by_part.itertuples():
         if counts[row.part] <= _MOST_PARTS and row.error_f1 == row.error_f1:
             known[f"{split}/error_f1_by_{row.part}/{in_a_name(str(row.value))}"] = row.error_f1
-    run.metrics({**known, f"{split}/utterances": len(table)}, step)
+    known[f"{split}/utterances"] = len(table)
+    run.metrics({of_best_epoch(name) if of_best else name: value for name, value in known.items()}, step)
     run.table(table, f"eval/{split}.parquet")
     run.table(by_part, f"eval/{split}_parts.parquet")
     if assessed.pr_auc and not run.minimal:

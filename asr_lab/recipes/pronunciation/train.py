@@ -15,6 +15,7 @@ from asr_lab.config.schema import PronunciationExperiment
 from asr_lab.interfaces.in_memory import FolderStore
 from asr_lab.interfaces.tags import FAMILY, VAL
 from asr_lab.interfaces.tracking import Lineage, ModelStore, Recorder, RegisteredModel, Tracker
+from asr_lab.metrics.catalog import BEST_STEP
 from asr_lab.metrics.pronunciation import SCORER
 from asr_lab.models.pronunciation.assessor import Assessor, load_recognizer
 from asr_lab.models.pronunciation.decisions import Decisions
@@ -23,7 +24,7 @@ from asr_lab.recipes.pronunciation.plan import PronunciationPlan, plan
 from asr_lab.recipes.pronunciation.validation import ShowExamples, Validator
 from asr_lab.recipes.recipe import Recipe
 from asr_lab.recipes.run_spec import describe
-from asr_lab.recipes.training_loop import BEST, begin, fit
+from asr_lab.recipes.training_loop import BEST, begin, best_step, fit
 from asr_lab.recipes.training_overlap import in_training
 from asr_lab.reports.markdown import escape_markdown
 from asr_lab.reports.summary import Summary
@@ -131,7 +132,7 @@ def _conclude(
     best = load_recognizer(folder / BEST)
     figures = json.loads((folder / BEST / "best.json").read_text())
     chosen = config.train.choose
-    run.metrics({f"best/val_{chosen}": figures[chosen], "best/epoch": figures["epoch"]})
+    run.metrics({"best/epoch": figures["epoch"], BEST_STEP: best_step(state, figures["epoch"])})
     tables = {name: scoring.assess(best, planned.splits[name].cuts) for name in planned.tested}
     best.decisions = Decisions.fit(tables["val"], planned.splits["val"].digest)
     best.decisions.save(folder / BEST)
@@ -145,7 +146,7 @@ def _conclude(
         assessed[name] = scoring.decide(overlap.mark(table), best.decisions)
         cuts, threshold = planned.splits[name].cuts, best.decisions.threshold
         more = scoring.wrong_text(best, cuts, assessed[name], threshold) if name != "val" else {}
-        notes += scoring.record(run, assessed[name], name, step=step, more=more)
+        notes += scoring.record(run, assessed[name], name, step=step, of_best=True, more=more)
         overlaps += overlap.record(run, assessed[name].table, name, step)
     notes += dict.fromkeys(overlaps if planned.base_uri else [])  # otherwise leakage, which is reported before
     shown = scoring.summary(assessed)

@@ -16,7 +16,7 @@ from asr_lab.data.phonemes import phonemes
 from asr_lab.data.text import TextNormalizer
 from asr_lab.interfaces.tracking import Recorder
 from asr_lab.metrics import error_rates, floor
-from asr_lab.metrics.catalog import in_a_name
+from asr_lab.metrics.catalog import in_a_name, of_best_epoch
 from asr_lab.metrics.significance import Interval, rate_interval
 from asr_lab.metrics.slices import slices
 from asr_lab.reports.alignment import alignment_page
@@ -78,6 +78,7 @@ def record_scores(
     title: str,
     *,
     step: int = 0,
+    of_best: bool = False,
     audio: Mapping[str, str] | None = None,
     note: str = "",
 ) -> Interval:
@@ -85,8 +86,8 @@ def record_scores(
 
     A table in phonemes has its PER logged too. A minimal run logs no pages and figures.
 
-    `step` lies behind those of a curve of the same name: MLflow shows the value of the largest step. `audio` is
-    utterance id -> data URI for the page.
+    `of_best`: the split is scored with the best epoch, so `best/val_wer` is logged in place of a point behind those of
+    the epochs. `audio` is utterance id -> data URI for the page.
     """
     interval, by_slice = wer_interval(table), slices(table)
     metrics = {
@@ -102,7 +103,7 @@ def record_scores(
     for row in by_slice.itertuples():
         if kinds[row.slice] <= _MOST_SLICES:
             metrics[f"{split}/wer_by_{row.slice}/{in_a_name(row.value)}"] = row.wer
-    run.metrics(metrics, step)
+    run.metrics({of_best_epoch(name) if of_best else name: value for name, value in metrics.items()}, step)
     run.table(table, f"eval/{split}.parquet", shown=not run.minimal)
     if run.minimal:
         return interval

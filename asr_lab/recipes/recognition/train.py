@@ -23,6 +23,7 @@ from asr_lab.data.batches import InOrder, for_model, loader
 from asr_lab.interfaces.in_memory import FolderStore
 from asr_lab.interfaces.tags import FAMILY, VAL
 from asr_lab.interfaces.tracking import FinishedRun, Lineage, ModelStore, Recorder, RegisteredModel, RunSpec, Tracker
+from asr_lab.metrics.catalog import BEST_STEP
 from asr_lab.metrics.significance import Interval
 from asr_lab.models import load_model
 from asr_lab.models.recognizer import Recognizer
@@ -30,7 +31,7 @@ from asr_lab.recipes.recipe import Recipe
 from asr_lab.recipes.recognition.plan import RecognitionPlan, plan
 from asr_lab.recipes.recognition.scoring import not_learned, record_scores, score
 from asr_lab.recipes.run_spec import describe
-from asr_lab.recipes.training_loop import BEST, begin, fit
+from asr_lab.recipes.training_loop import BEST, begin, best_step, fit
 from asr_lab.recipes.training_overlap import in_training
 from asr_lab.reports.markdown import escape_markdown
 from asr_lab.reports.summary import Summary, interval_text
@@ -189,14 +190,14 @@ def _conclude(planned: RecognitionPlan, run: Recorder, clock: Clock, state: Trai
     config, folder = planned.config, run.checkpoints
     best, best_folder = _best(planned, folder, store)
     figures = json.loads((folder / BEST / "best.json").read_text())
-    run.metrics({"best/val_wer": figures["wer"], "best/val_cer": figures["cer"], "best/epoch": figures["epoch"]})
+    run.metrics({"best/epoch": figures["epoch"], BEST_STEP: best_step(state, figures["epoch"])})
     tested, notes, overlaps = None, list[str](), list[str]()
     chosen = {"val": planned.val.cuts} | {n: s.cuts for n, s in planned.splits.items() if n == "test"}
     step, lineage = int(state.global_step) + 1, Lineage() if run.minimal else planned.lineage(store)
     for name, cuts in chosen.items():
         overlap = in_training(planned.splits[name], cuts, lineage, planned.train.cuts, run.name)
         table = overlap.mark(score(cuts, best.hypotheses(cuts), best.normalizer, in_phonemes=config.data.phonemes))
-        tested = record_scores(run, table, name, f"{run.name} on {name}", step=step)
+        tested = record_scores(run, table, name, f"{run.name} on {name}", step=step, of_best=True)
         notes = not_learned(table, name) or notes
         overlaps += overlap.record(run, table, name, step)
     notes += dict.fromkeys(overlaps if planned.base_uri else [])  # otherwise leakage, which is reported before

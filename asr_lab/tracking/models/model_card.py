@@ -71,7 +71,7 @@ def card(client: MlflowClient, run: Run, name: str) -> str:
 def summary(run: Run, name: str) -> str:
     """Return the first line of a card: the model's result, or what it is where it has none."""
     family = run.data.tags.get(FAMILY, "")
-    return headline(family, run.data.metrics) or escape_markdown(f"{name} by run {run.info.run_name}")
+    return headline(family, metrics_of(run)) or escape_markdown(f"{name} by run {run.info.run_name}")
 
 
 def license_of(client: MlflowClient, run: Run) -> str:

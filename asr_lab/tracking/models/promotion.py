@@ -27,6 +27,7 @@ from asr_lab.reports.markdown import escape_markdown
 from asr_lab.tracking.models.registry import uri_of
 from asr_lab.tracking.queries import evidence, score_tables, trained_on
 from asr_lab.tracking.queries.filters import quoted
+from asr_lab.tracking.queries.runs import metrics_of
 from asr_lab.tracking.store import client as tracking_client
 from asr_lab.tracking.store import explain_store_errors, is_missing
 from asr_lab.tracking.tags import DATA, GATE, GATE_FORCED, REPLACED_BY, VERDICT
@@ -200,7 +201,7 @@ def _below_floor(version: ModelVersion) -> str:
     run = _run_of(version)
     if run is None:
         return ""
-    metrics = run.data.metrics
+    metrics = metrics_of(run)
     split = next((split for split in _SPLITS if f"{split}/utterances" in metrics), "")
     trained = metrics.get(f"{split}/trained_utterances")
     on_training_data = f"{split} figures of {uri_of(version)} rest on training data: {trained_on.describe(run, split)}"

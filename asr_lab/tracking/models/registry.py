@@ -26,6 +26,7 @@ from asr_lab.tracking.connection import StoreUnavailableError, without_password
 from asr_lab.tracking.models import model_card
 from asr_lab.tracking.moved_store import refuse_moved
 from asr_lab.tracking.queries.filters import quoted
+from asr_lab.tracking.queries.runs import metrics_of
 from asr_lab.tracking.store import client as tracking_client
 from asr_lab.tracking.store import (
     explain_store_errors,
@@ -61,13 +62,16 @@ def new_version(client: MlflowClient, source: str, run_id: str, model: Registere
     made = next((version for version in known if version.source == source), None)
     if made is None:
         made = _made(client, source, run_id, model)
-    if not has_champion and not floor.why_below(client.get_run(run_id).data.metrics):
+    if not has_champion and not floor.why_below(metrics_of(client.get_run(run_id))):
         client.set_registered_model_alias(model.name, CHAMPION, made.version)
     return made
 
 
-def standing(uri: str) -> str:
-    """Return why a version is not the champion of its name, and what to do; "" if it is, or `uri` is none."""
+def standing(uri: str, explained: str = "") -> str:
+    """Return why a version is not the champion of its name, and what to do; "" if it is, or `uri` is none.
+
+    A reason that `explained` has is not repeated.
+    """
     parts = _REGISTRY_URI.fullmatch(uri)
     if parts is None or not parts["version"]:
         return ""
@@ -80,8 +84,9 @@ def standing(uri: str) -> str:
         if champion:
             return f"the champion is models:/{name}/{champion}; to compare: {promote}"
         run_id = client.get_model_version(name, number).run_id
-        why = floor.why_below(client.get_run(run_id).data.metrics) if run_id else ""
-    reason, force = (f": {why}", " --force WHY") if why else ("", "")
+        why = floor.why_below(metrics_of(client.get_run(run_id))) if run_id else ""
+    reason = f": {why}" if why and why not in explained else ""
+    force = " --force WHY" if why else ""
     return f"{name} has no champion{reason}; to make it one: {promote}{force}"
 
 

@@ -19,7 +19,7 @@ from asr_lab.tracking.queries import trained_on
 from asr_lab.tracking.queries.evidence import Evidence, measure_differences, summarize
 from asr_lab.tracking.queries.find import find_run
 from asr_lab.tracking.queries.run_set import STD, Ranking, RunSet, deciding_metric
-from asr_lab.tracking.queries.runs import Run
+from asr_lab.tracking.queries.runs import Run, metrics_of
 from asr_lab.tracking.tags import KIND
 
 _MOST_TESTED = 20  # with more runs, none is tested against the best by default
@@ -164,7 +164,7 @@ def _evidence(
 ) -> tuple[Evidence | None, list[str]]:
     """Test the runs against `baseline`, or the best of them, as `vs` of `compare` says; return sentences on it, too."""
     metric, best = compared.metric, ranking.best
-    having = [run for run in compared.runs if metric in run.data.metrics]
+    having = [run for run in compared.runs if metric in metrics_of(run)]
     testable = bool(rate_of(metric)) and 1 < len(having) <= _MOST_TESTED and metric in best
     if not vs and not (vs is None and testable):
         return None, []

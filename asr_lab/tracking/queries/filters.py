@@ -10,6 +10,8 @@ import itertools
 import re
 
 from asr_lab.errors import AsrLabError
+from asr_lab.metrics import catalog
+from asr_lab.metrics.catalog import VALIDATED
 from asr_lab.system.times import parse_time
 from asr_lab.tracking.tags import ARCHIVED, FAMILY, KIND, MODEL_TYPE, PARENT
 
@@ -45,6 +47,14 @@ def queries(
         " and ".join([part for part in (name, parent) if part] + always)
         for name, parent in itertools.product(alike, parents)
     ]
+
+
+_VALIDATED_IN_FILTER = re.compile(rf"(metrics?\.[`\"])({'|'.join(map(re.escape, VALIDATED))})(?=[`\"])")
+
+
+def of_best_epoch(where: str) -> str:
+    """Return a filter with the names that validated metrics have in the best epoch: `best/val_wer` for `val/wer`."""
+    return _VALIDATED_IN_FILTER.sub(lambda match: match[1] + catalog.of_best_epoch(match[2]), where)
 
 
 def quoted(text: str) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 from mlflow.entities import Run
 
 from asr_lab.families import FAMILIES, config_class, deciding
-from asr_lab.metrics.catalog import SYSTEM, direction
+from asr_lab.metrics.catalog import BEST_STEP, SYSTEM, VALIDATED, direction, of_best_epoch
 from asr_lab.reports.numbers import not_finite
 from asr_lab.system import processes
 from asr_lab.system.times import local_time
@@ -45,7 +45,8 @@ def overview(runs: Sequence[Run]) -> pd.DataFrame:
     rows = []
     for run in runs:
         tags, family = run.data.tags, run.data.tags.get(FAMILY, "")
-        metric = deciding(family, run.data.metrics) or deciding(family)
+        metrics = metrics_of(run)
+        metric = deciding(family, metrics) or deciding(family)
         rows.append(
             {
                 "run": run.info.run_name,
@@ -56,7 +57,7 @@ def overview(runs: Sequence[Run]) -> pd.DataFrame:
                 "started": local_time(run.info.start_time, "T"),
                 "seconds": round(seconds(run), 1),
                 "metric": metric,
-                "value": metrics_of(run).get(metric),
+                "value": metrics.get(metric),
                 "marks": ", ".join([*_marks(run), *versions.get(run.info.run_id, ())]),
                 "bytes": size_on_disk(run),
             }
@@ -112,7 +113,8 @@ def details(run: Run) -> dict[str, dict[str, Any]]:
     """
     tags, metrics = run.data.tags, metrics_of(run)
     config = {key: value for key, value in sorted(run.data.params.items()) if "." in key}
-    shown = sorted(pair for pair in metrics.items() if not pair[0].startswith(SYSTEM))
+    doubles = {of_best_epoch(name) for name in VALIDATED} if BEST_STEP in metrics else set()
+    shown = sorted(pair for pair in metrics.items() if not pair[0].startswith(SYSTEM) and pair[0] not in doubles)
     took = seconds(run)
     about: dict[str, Any] = {"state": state(run), "started": local_time(run.info.start_time, "T")}
     about |= {"took": None if took != took else round(took, 1), "bytes": size_on_disk(run)}

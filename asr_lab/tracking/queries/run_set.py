@@ -59,7 +59,7 @@ class RunSet:
         """The deciding metric and the main metrics of the families, if at least one run has a value."""
         names = [self.metric] if self.metric else []
         names += [name for family in dict.fromkeys(map(family_of, self.runs)) for name in shown(family)]
-        return [name for name in dict.fromkeys(names) if any(name in run.data.metrics for run in self.runs)]
+        return [name for name in dict.fromkeys(names) if any(name in metrics_of(run) for run in self.runs)]
 
     def each(self) -> Ranking:
         """Rank the runs one by one: the differing parameters, then the main metrics of the families."""
@@ -95,7 +95,7 @@ class RunSet:
         for place, (values, members) in enumerate(groups.items()):
             row: dict[str, Any] = dict(zip(by, values, strict=True)) | {"n": len(members)}
             for name in self.shown_metrics:
-                figures = pd.Series([metrics_of(run)[name] for run in members if name in run.data.metrics], dtype=float)
+                figures = pd.Series([metrics_of(run)[name] for run in members if name in metrics_of(run)], dtype=float)
                 row |= {name: figures.mean(skipna=False), name + STD: figures.std(ddof=1, skipna=False)}
                 if len(figures) and pd.isna(row[name]):
                     nan.add((place, name))
@@ -147,13 +147,13 @@ class RunSet:
     def _without_metric(self) -> list[str]:
         if not self.metric:
             return ["none of these runs has a metric that decides for its family"]
-        names = [run.info.run_name for run in self.runs if self.metric not in run.data.metrics]
+        names = [run.info.run_name for run in self.runs if self.metric not in metrics_of(run)]
         return [f"without {self.metric}: {listing(names, 4)}"] if names else []
 
     def _not_numbers(self) -> set[tuple[str, str]]:
         """Return (run id, metric) of the metrics whose value is NaN, which a table of figures takes for a gap."""
         return {
-            (run.info.run_id, name) for run in self.runs for name, value in run.data.metrics.items() if value != value
+            (run.info.run_id, name) for run in self.runs for name, value in metrics_of(run).items() if value != value
         }
 
 
@@ -162,7 +162,7 @@ def deciding_metric(runs: Sequence[Run], wanted: str = "") -> str:
 
     "" if no run has a deciding metric. Raises `AsrLabError` if no run has `wanted`.
     """
-    known = {name for run in runs for name in run.data.metrics}
+    known = {name for run in runs for name in metrics_of(run)}
     if wanted and wanted not in known:
         near = nearest(wanted, known)
         raise AsrLabError(
@@ -191,7 +191,7 @@ def not_comparable(runs: Sequence[Run], metric: str) -> str:
 
     They need the same data of the metric's split, and the same text normaliser, where they are known.
     """
-    split, having = metric.split("/")[0], [run for run in runs if metric in run.data.metrics]
+    split, having = metric.split("/")[0], [run for run in runs if metric in metrics_of(run)]
     for tag, what in ((DATA + split, f"data ({split})"), (TEXT, "text normalisation")):
         if len({run.data.tags[tag] for run in having if tag in run.data.tags}) > 1:
             return f"these runs were evaluated on different {what}: no winner is called in {metric}"

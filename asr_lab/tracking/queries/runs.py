@@ -13,6 +13,7 @@ from mlflow.entities import Run as Run
 from mlflow.exceptions import MlflowException
 
 from asr_lab.errors import AsrLabError
+from asr_lab.metrics.catalog import BEST_STEP, figures
 from asr_lab.tracking.queries import filters
 from asr_lab.tracking.store import client, experiment_ids, explain_store_errors, has_tables, search_runs
 from asr_lab.tracking.tags import FAMILY, MODEL_TYPE
@@ -37,21 +38,27 @@ def find(
     """Return runs of asr_lab, newest first.
 
     `pattern` is a glob or a plain part of the run's name, model type or family, case-blind; `where` a filter in
-    MLflow's grammar; `since` an age (`7d`) or a date. Without `archived`, archived runs are left out; without
-    `children`, the trials of sweeps, folds and phases, which belong to another run. Raises `AsrLabError` for a filter
-    or a time that is not understood.
+    MLflow's grammar, in which `val/wer` is that of the best epoch; `since` an age (`7d`) or a date. Without `archived`,
+    archived runs are left out; without `children`, the trials of sweeps, folds and phases, which belong to another run.
+    Raises `AsrLabError` for a filter or a time that is not understood.
     """
-    asked = filters.queries(
-        pattern, family, status=status, where=where, since=since, archived=archived, children=children
-    )
+    by_best = filters.of_best_epoch(where)
+    asked = [
+        (query, None if where == by_best else one == by_best)
+        for one in dict.fromkeys((where, by_best))
+        for query in filters.queries(
+            pattern, family, status=status, where=one, since=since, archived=archived, children=children
+        )
+    ]
     by_id: dict[str, Run] = {}
     if not has_tables():
         return []
     try:
         experiments = experiment_ids(client())
-        for query in asked:
+        for query, has_best in asked:
             hits = search_runs(client(), experiments, query, page_size=min(_PAGE, max(limit, _FEW)))
-            by_id |= {run.info.run_id: run for run in islice((run for run in hits if matches(run, pattern)), limit)}
+            hits = (run for run in hits if has_best in (None, BEST_STEP in run.data.metrics) and matches(run, pattern))
+            by_id |= {run.info.run_id: run for run in islice(hits, limit)}
     except MlflowException as error:
         if where and error.error_code == "INVALID_PARAMETER_VALUE":
             raise _wrong_filter(where, error) from error
@@ -73,11 +80,11 @@ def family_of(run: Run) -> str:
 
 
 def metrics_of(run: Run) -> dict[str, float]:
-    """Return the last values of a run's metrics; infinity, which MLflow keeps as the largest number, is infinity."""
+    """Return a run's last values, on validation those of the best epoch; what MLflow keeps of infinity is infinity."""
     largest = sys.float_info.max
     return {
         name: math.copysign(math.inf, value) if abs(value) == largest else value
-        for name, value in run.data.metrics.items()
+        for name, value in figures(run.data.metrics).items()
     }
 
 

@@ -11,6 +11,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunT
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from asr_lab.interfaces.tracking import RegisteredModel
+from asr_lab.metrics.catalog import figures
 from asr_lab.reports.headline import headline
 from asr_lab.reports.markdown import escape_markdown
 from asr_lab.tracking.models import pyfunc_package, registry
@@ -126,7 +127,7 @@ class Sender:
             Metric(key, value, at_ms, step, model_id, *datasets.get(_split_of(key), (None, None)))
             for key, (value, at_ms, step) in content["metrics"].items()
         ]
-        if result := headline(self.spool.header.family, {point.key: point.value for point in points}):
+        if result := headline(self.spool.header.family, figures({point.key: point.value for point in points})):
             self.client.set_logged_model_tags(model_id, {MLFLOW_RUN_NOTE: result})
         for start in range(0, len(points), _METRICS_AT_ONCE):
             self.client.log_batch(run_id, metrics=points[start : start + _METRICS_AT_ONCE])

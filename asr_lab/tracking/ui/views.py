@@ -18,7 +18,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_EXPERIMENT_PRIMARY_METRIC_GREATER_IS
 from mlflow.utils.mlflow_tags import MLFLOW_EXPERIMENT_PRIMARY_METRIC_NAME as PRIMARY_METRIC
 
 from asr_lab.families import FAMILIES, deciding, logged, shown
-from asr_lab.metrics.catalog import CURVES, direction
+from asr_lab.metrics.catalog import CURVES, direction, of_best_epoch
 from asr_lab.tracking.queries.runs import family_of
 from asr_lab.tracking.store import explain_store_errors
 from asr_lab.tracking.tags import NOTE
@@ -47,8 +47,10 @@ def describe(client: MlflowClient, experiment: Experiment, families: Sequence[st
     decides = next(filter(None, map(deciding, families)), "")
     once = {EXPERIMENT_KIND: "custom_model_development", NOTE: _note(families, decides)}
     if decides:
-        once |= {PRIMARY_METRIC: decides, HIGHER_IS_BETTER: str(direction(decides) == "higher")}
-    missing = {key: value for key, value in once.items() if key not in experiment.tags}
+        once |= {PRIMARY_METRIC: of_best_epoch(decides), HIGHER_IS_BETTER: str(direction(decides) == "higher")}
+    former = {PRIMARY_METRIC: decides}  # what we wrote before the best epoch had names of its own
+    tags = experiment.tags
+    missing = {key: value for key, value in once.items() if tags.get(key) in {None, former.get(key)} - {value}}
     view = saved_view(families)
     for key, value in (missing | ({TAG: view} if experiment.tags.get(TAG) != view else {})).items():
         client.set_experiment_tag(experiment.experiment_id, key, value)
@@ -84,7 +86,7 @@ def metric_columns(families: Sequence[str]) -> list[str]:
     known = {name for family in families for name in logged(family)}
     names = [part for name in first for part in (name, *sorted(bounds & known & _bounds(name), reverse=True))]
     names += [name for family in families for name in shown(family)]
-    return list(dict.fromkeys(names))[:_MOST_METRICS]
+    return list(dict.fromkeys(map(of_best_epoch, names)))[:_MOST_METRICS]
 
 
 def _bounds(name: str) -> set[str]:
@@ -99,7 +101,7 @@ def _state(families: Sequence[str]) -> dict[str, Any]:
     sections, charts = _charts(families, metrics)
     return {
         "searchFilter": "",
-        "orderByKey": f"metrics.`{decides}`" if decides else "attributes.start_time",
+        "orderByKey": f"metrics.`{of_best_epoch(decides)}`" if decides else "attributes.start_time",
         "orderByAsc": direction(decides) == "lower",
         "startTime": "ALL",
         "lifecycleFilter": "Active",
@@ -180,5 +182,5 @@ def _chart(metric: str, kind: str, section: str) -> dict[str, Any]:
 
 def _note(families: Sequence[str], decides: str) -> str:
     known = [name for name in families if name in FAMILIES]
-    ranked = f", ranked by {decides} ({direction(decides)} is better)" if decides else ""
+    ranked = f", ranked by {of_best_epoch(decides)} ({direction(decides)} is better)" if decides else ""
     return f"Runs of asr-lab: {', '.join(known)}{ranked}. The view asr-lab (menu Views) shows their figures."

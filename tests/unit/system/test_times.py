@@ -54,7 +54,7 @@ def test_ages_are_hours_whatever_the_clocks_do(zone, text, hours):
 
 
 ABSURD = ["-3d", "-1", "1000000000000d", "1e999", "1e9 d", "nan d", "inf", "9" * 400 + "d", "3 parsecs", "d", "", " "]
-ABSURD += ["0000-01-01", "0001-01-01", "1969-12-31 00:00+00:00", "10000-01-01", "yesterday", "2026-13-01", "2026-11-31"]
+ABSURD += ["0000-01-01", "0001-01-01", "1969-12-31 00:00+00:00", "10000-01-01", "tomorrow", "2026-13-01", "2026-11-31"]
 
 
 @pytest.mark.parametrize("text", ABSURD)
@@ -62,6 +62,12 @@ def test_what_is_no_time_is_one_message(text):
     for parse in (parse_time, parse_days):
         with pytest.raises(AsrLabError):
             parse(text)
+
+
+def test_a_day_by_its_name_begins_at_midnight(zone):
+    midnight = datetime.fromtimestamp(NOW).replace(hour=0).timestamp() * 1000
+    assert parse_time("today", NOW) == midnight
+    assert parse_time(" Yesterday", NOW) == midnight - 86_400_000
 
 
 def test_days_are_a_number_an_age_or_a_time(zone):

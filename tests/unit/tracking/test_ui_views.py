@@ -20,6 +20,7 @@ from made import client, made_run
 from servers import free_port
 
 from asr_lab.families import FAMILIES, deciding
+from asr_lab.metrics.catalog import of_best_epoch
 from asr_lab.tracking.ui import addresses, views
 from asr_lab.tracking.ui.colors import run_color
 from asr_lab.tracking.ui.server import local_server
@@ -33,7 +34,7 @@ def state_of(tag: str) -> dict:
 @pytest.mark.parametrize("family", [name for name in FAMILIES if deciding(name)])
 def test_a_view_begins_with_what_decides(family):
     state = state_of(views.saved_view([family]))
-    decides = deciding(family)
+    decides = of_best_epoch(deciding(family))
     assert state["columnOrder"][:2] == ["attributes.`Description`", f"metrics.`{decides}`"]
     assert set(state["columnOrder"]) - {"duration"} == set(state["selectedColumns"])
     assert state["orderByKey"] == f"metrics.`{decides}`"
@@ -44,7 +45,7 @@ def test_a_view_begins_with_what_decides(family):
 
 def test_a_view_of_several_families_has_the_figures_of_all():
     columns = views.metric_columns(["adapter", "pronunciation"])
-    assert {"test/wer", "test/wer_low", "test/wer_base", "val/error_f1"} <= set(columns)
+    assert {"test/wer", "test/wer_low", "test/wer_base", "best/val_error_f1"} <= set(columns)
     assert columns.index("test/wer") < columns.index("test/wer_base")
 
 
@@ -58,11 +59,12 @@ def test_what_people_wrote_on_an_experiment_stays_and_the_view_is_renewed():
     id = run.info.experiment_id
     client().set_experiment_tag(id, "mlflow.note.content", "our corpus of 2026")
     client().set_experiment_tag(id, views.TAG, "an older view")
+    client().set_experiment_tag(id, "mlflow.experiment.primaryMetric.name", "val/wer")  # as we wrote it
     views.describe_all(client(), [run])
     tags = client().get_experiment(id).tags
     assert tags["mlflow.note.content"] == "our corpus of 2026"
-    assert state_of(tags[views.TAG])["orderByKey"] == "metrics.`val/wer`"
-    assert tags["mlflow.experiment.primaryMetric.name"] == "val/wer"
+    assert state_of(tags[views.TAG])["orderByKey"] == "metrics.`best/val_wer`"
+    assert tags["mlflow.experiment.primaryMetric.name"] == "best/val_wer"
     assert tags["mlflow.experiment.primaryMetric.greaterIsBetter"] == "False"
 
 
