@@ -29,6 +29,10 @@ class AsrLabError(Exception):
         return "\n".join(lines)
 
 
+class UnavailableError(AsrLabError):
+    """What was asked for does not answer, or refuses for now; a later attempt may succeed."""
+
+
 def reason(error: BaseException) -> str:
     """Return why something failed; for errors of other libraries with their class, which may be all they say."""
     text, kind = str(error), type(error)
@@ -37,9 +41,9 @@ def reason(error: BaseException) -> str:
     return f"{kind.__name__}: {text}" if text else kind.__name__
 
 
-def nearest(name: str, valid: Iterable[str]) -> str:
-    """Return the valid name most similar to `name`, or "" if none is similar."""
-    close = get_close_matches(name, list(valid), n=1, cutoff=0.5)
+def nearest(name: str, valid: Iterable[str], similarity: float = 0.5) -> str:
+    """Return the valid name most similar to `name`, or "" if none is similar (0 to 1)."""
+    close = get_close_matches(name, list(valid), n=1, cutoff=similarity)
     return close[0] if close else ""
 
 

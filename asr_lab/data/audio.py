@@ -213,6 +213,14 @@ def read_audio(
     return _clean(samples if channels is None else samples[:, list(channels)], rate, where)
 
 
+def check_samples(samples: npt.NDArray[Any], where: str = "") -> Signal:
+    """Return samples (num_samples,) at `SAMPLE_RATE` as float32; raise `AsrLabError` if they are none, or too few."""
+    if samples.ndim != 1 or samples.dtype.kind != "f":
+        what = f"the samples are {samples.dtype} of the shape {samples.shape}"
+        raise AsrLabError(what, where=where, allowed="floats in [-1, 1] of the shape (num_samples,), at 16 kHz")
+    return _clean(samples.astype(np.float32)[:, None], SAMPLE_RATE, where)
+
+
 def _clean(samples: npt.NDArray[np.float32], rate: int, where: str) -> Signal:
     if not np.isfinite(samples).all():
         bad = int((~np.isfinite(samples)).sum())

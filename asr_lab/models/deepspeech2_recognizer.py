@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -19,8 +19,11 @@ from asr_lab.data.text import TextNormalizer
 from asr_lab.models.adapter import AdapterManager, Base, MLPAdapter, vocabulary_digest, weights_digest
 from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
 from asr_lab.models.recognizer import (
+    AdapterKind,
+    LoadAdapter,
     Progress,
     Recognizer,
+    SpeakerAdapter,
     best_device,
     check_folder,
     read_vocabulary,
@@ -38,6 +41,7 @@ class DeepSpeech2Recognizer(Recognizer):
     adapter: MLPAdapter | None = None
 
     model_type: ClassVar[str] = "deepspeech2"
+    adapter_kind: ClassVar[AdapterKind] = AdapterKind("deepspeech2-adapter-{}", folder=False)
 
     @property
     def min_samples(self) -> int:
@@ -66,20 +70,49 @@ class DeepSpeech2Recognizer(Recognizer):
     def attach_adapter(self, manager: AdapterManager, adapter: str, uri: str = "") -> None:
         self.adapter = manager.load_adapter(adapter, self.base(uri), blank=self.blank, device=self.model.device)
 
+    @property
+    def takes_adapters(self) -> bool:
+        return True
+
+    def adapter_loader(self, uri: str = "") -> LoadAdapter:
+        manager, base = AdapterManager(), self.base(uri)
+
+        def load(path: Path) -> SpeakerAdapter:
+            adapter = manager.load_adapter(str(path), base, blank=self.blank, device=self.model.device)
+            return SpeakerAdapter(manager.get_adapter_info(str(path)).adapter_name, adapter)
+
+        return load
+
     def logits(self, batch: Batch) -> tuple[Tensor, Tensor]:
         encoded_BUH, lengths_B = self.encode(batch)
         return self.head(encoded_BUH), lengths_B
 
-    def head(self, encoded_BUH: Tensor) -> Tensor:
-        """Compute logits (B, U, V) of encoder outputs (B, U, H), with the adapter if there is one."""
-        if self.adapter is None:
-            return self._base_logits(encoded_BUH)
-        adds = self.adapter.residual  # a plain adapter replaces the base's head
-        logits: Tensor = self.adapter(encoded_BUH, self._base_logits(encoded_BUH) if adds else None).logits
+    @torch.inference_mode()
+    def adapted_logits(self, batch: Batch, adapters: Sequence[SpeakerAdapter | None]) -> tuple[Tensor, Tensor]:
+        """Compute (logits (B, U, V), lengths (B,)): the base once, each adapter on the real frames of its rows."""
+        encoded_BUH, lengths_B = self.encode(batch)
+        logits_BUV = encoded_BUH.new_zeros(*encoded_BUH.shape[:2], self.model.config.vocab_size)
+        real_BU = torch.arange(encoded_BUH.size(1), device=lengths_B.device) < lengths_B[:, None]
+        rows_of: dict[SpeakerAdapter | None, list[int]] = {}
+        for row, adapter in enumerate(adapters):
+            rows_of.setdefault(adapter, []).append(row)
+        for adapter, rows in rows_of.items():
+            real = torch.zeros_like(real_BU)
+            real[rows] = real_BU[rows]
+            logits_BUV[real] = self.head(encoded_BUH[real], adapter.weights if adapter else None)
+        return logits_BUV, lengths_B
+
+    def head(self, encoded: Tensor, adapter: MLPAdapter | None = None) -> Tensor:
+        """Compute logits (..., V) of encoder outputs (..., H), with an adapter, by default the attached one."""
+        adapter = adapter or self.adapter
+        if adapter is None:
+            return self._base_logits(encoded)
+        adds = adapter.residual  # a plain adapter replaces the base's head
+        logits: Tensor = adapter(encoded, self._base_logits(encoded) if adds else None).logits
         return logits
 
-    def _base_logits(self, encoded_BUH: Tensor) -> Tensor:
-        logits: Tensor = self.model.head(encoded_BUH)
+    def _base_logits(self, encoded: Tensor) -> Tensor:
+        logits: Tensor = self.model.head(encoded)
         return logits
 
     @torch.inference_mode()

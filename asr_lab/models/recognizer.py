@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -24,8 +24,10 @@ from asr_lab.data.batches import Batch, Collator, InOrder, loader
 from asr_lab.data.containers import refuse_pointers
 from asr_lab.data.text import SPACE, UNKNOWN, TextNormalizer, encode, split_units
 from asr_lab.decoding.greedy import best_path, to_text
+from asr_lab.decoding.words import Word, words
 from asr_lab.errors import AsrLabError
 from asr_lab.models.adapter import AdapterManager
+from asr_lab.units import SAMPLE_RATE
 
 Progress = Callable[[int], None]
 
@@ -40,6 +42,30 @@ class CTCOutput(Protocol):
     logit_lengths: Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class SpeakerAdapter:
+    """A speaker's adapter, loaded for one base."""
+
+    speaker: str
+    """As the file says; "" if it says nothing."""
+    weights: Any
+    """What the base's family computes with."""
+
+
+@dataclass(frozen=True)
+class AdapterKind:
+    """How the adapters of a family are registered and stored."""
+
+    registered: str = "{}"
+    """The registered name of the adapter called `{}`."""
+    folder: bool = True
+    """An adapter is a model folder (LoRA and similar), else a file."""
+
+
+LoadAdapter = Callable[[Path], SpeakerAdapter]
+"""Loads an adapter's file or folder; raises `AsrLabError` if it was made for another base or vocabulary."""
+
+
 @dataclass
 class Recognizer(ABC):
     """A network with its vocabulary and text normaliser."""
@@ -50,6 +76,7 @@ class Recognizer(ABC):
 
     model_type: ClassVar[str]
     """The family that trains it; also the default name of its runs and models."""
+    adapter_kind: ClassVar[AdapterKind] = AdapterKind()
     augmenter: ClassVar[type[SoundAugmenter]] = Augmenter
     """Augmentation of its training audio."""
 
@@ -71,6 +98,12 @@ class Recognizer(ABC):
     def output_frames(self, num_samples: int) -> int:
         """Return the number of output frames for a signal of `num_samples` samples."""
 
+    @property
+    def frame_shift_s(self) -> float:
+        """Seconds between output frames."""
+        minute = 60 * SAMPLE_RATE
+        return 60 / (self.output_frames(2 * minute) - self.output_frames(minute))
+
     @abstractmethod
     def extract(self, samples: Signal) -> Tensor:
         """Compute the network's input features of a signal (num_samples,)."""
@@ -78,6 +111,11 @@ class Recognizer(ABC):
     @abstractmethod
     def collator(self, *, labelled: bool = False, augmenter: SoundAugmenter | None = None) -> Collator:
         """Return a collator that makes batches for the network, with or without labels."""
+
+    @property
+    def takes_adapters(self) -> bool:
+        """Whether `adapter_loader` returns anything."""
+        return False
 
     @abstractmethod
     def logits(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -108,6 +146,15 @@ class Recognizer(ABC):
             allowed="no --adapter; or fine-tune the model on the speaker's data with model.pretrained",
         )
 
+    def adapter_loader(self, uri: str = "") -> LoadAdapter:
+        """Return what loads adapters for this base, whose URI is `uri`; raise `AsrLabError` if it takes none."""
+        raise AsrLabError(f"a {self.model_type} takes no speaker's adapter", where=uri)
+
+    def adapted_logits(self, batch: Batch, adapters: Sequence[SpeakerAdapter | None]) -> tuple[Tensor, Tensor]:
+        """Compute (logits (B, U, V), lengths (B,)) of a batch, each row with its own adapter or with none."""
+        assert not any(adapters), "adapter_loader loads none"
+        return self.logits(batch)
+
     def encode_text(self, text: str) -> list[int]:
         """Normalise a transcript and return its classes."""
         return encode(self.spell(text), self.vocabulary)
@@ -120,6 +167,10 @@ class Recognizer(ABC):
         """Decode each utterance greedily."""
         units = self.units
         return [to_text(path, units) for path in best_path(logits_BUV, lengths_B, self.blank)]
+
+    def words(self, logits_UV: Tensor) -> list[Word]:
+        """Return the words of an utterance's logits (U, V), with times and confidence; their texts are `decode`'s."""
+        return words(logits_UV, self.units, self.blank, self.frame_shift_s)
 
     @torch.inference_mode()
     def transcribe(self, signals: Iterable[Signal], batch_size: int = 8) -> Iterator[str]:

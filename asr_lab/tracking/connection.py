@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
-from asr_lab.errors import AsrLabError
+from asr_lab.errors import AsrLabError, UnavailableError
 from asr_lab.tracking import file_store, schema
 from asr_lab.tracking.schema import Query, State
 
@@ -33,7 +33,7 @@ _PASSWORDS = (
 )
 
 
-class StoreUnavailableError(AsrLabError):
+class StoreUnavailableError(UnavailableError):
     """The tracking store does not answer, or refuses for now; a later attempt may succeed."""
 
 

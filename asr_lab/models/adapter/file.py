@@ -11,7 +11,7 @@ from __future__ import annotations
 import pickle
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from asr_lab.errors import AsrLabError, listing
+from asr_lab.errors import AsrLabError, listing, nearest
 from asr_lab.models.adapter.network import MLPAdapter
 from asr_lab.system.files import atomic_file, explain_unwritable
 
 SUFFIX = "_adapter.pt"
 PLAIN, RESIDUAL = "adapter_state_dict", "residual_state_dict"
 _NAME = re.compile(r"[A-Za-z0-9_\-가-힣]{1,64}")
+_MISSPELT = 0.65  # similarity: jahn is a slip for john, jane another person
 _REQUIRED = ("input_dim", "hidden_dims", "output_dim", "adapter_name")
 
 
@@ -37,6 +38,18 @@ def check_name(name: str) -> str:
             allowed="letters, digits, `-`, `_` and Korean syllables, at most 64",
         )
     return name
+
+
+def no_adapter(name_or_file: str, names: Iterable[str], *, where: str = "") -> AsrLabError:
+    """Return the error for an adapter that is missing among `names`: the nearest name, else how to train one."""
+    known, name = sorted(set(names)), Path(name_or_file).name.removesuffix(SUFFIX)
+    near = nearest(name, known, _MISSPELT)
+    return AsrLabError(
+        f"no adapter {name_or_file!r}" + (f"; did you mean {near!r}?" if near else ""),
+        where=where,
+        allowed=listing(known) or "none yet",
+        next_command="" if near else f"mlflow run . -e adapter -P name={name}",
+    )
 
 
 @dataclass(frozen=True)
@@ -110,12 +123,7 @@ class AdapterManager:
         given = Path(name_or_file)
         path = given if given.suffix == ".pt" else self.path(name_or_file)
         if not path.is_file():
-            raise AsrLabError(
-                f"no adapter {name_or_file!r}",
-                where=str(path),
-                allowed=listing(self.names()) or "none yet",
-                next_command=f"mlflow run . -e adapter -P name={path.name.removesuffix(SUFFIX)}",
-            )
+            raise no_adapter(name_or_file, self.names(), where=str(path))
         return path
 
     def get_adapter_info(self, name_or_file: str) -> AdapterInfo:

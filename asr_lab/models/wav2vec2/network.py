@@ -163,13 +163,16 @@ class SpeechCTC(nn.Module):
         labels: Tensor | None = None,
         time_mask: Tensor | None = None,
         channel_mask: Tensor | None = None,
+        adapter_names: Sequence[str] | None = None,
     ) -> SpeechOutput:
         """Compute logits (B, U, V) of samples (B, N), and the CTC loss given labels (B, L), padded by -100.
 
-        Frames (B, U) and channels (B, C) are masked where `time_mask` and `channel_mask` are true.
+        Frames (B, U) and channels (B, C) are masked where `time_mask` and `channel_mask` are true. `adapter_names`:
+        peft's, one for each row.
         """
+        of_rows = {"adapter_names": list(adapter_names)} if adapter_names else {}
         with self.masking.batch(attention_mask.sum(dim=-1), time_mask, channel_mask) as lengths_B:
-            logits_BUV = self.network(input_values, attention_mask=attention_mask).logits
+            logits_BUV = self.network(input_values, attention_mask=attention_mask, **of_rows).logits
         loss = None
         if labels is not None:
             loss = ctc_loss(logits_BUV, lengths_B, labels, blank=int(self.config.pad_token_id))

@@ -10,7 +10,7 @@ transformers loads the folder of a plain model; `peft` loads adapters, on a base
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,14 +26,23 @@ from asr_lab.data.batches import Batch, for_model
 from asr_lab.data.text import TextNormalizer
 from asr_lab.errors import AsrLabError
 from asr_lab.models.adapter import weights_digest
-from asr_lab.models.recognizer import Recognizer, best_device, check_folder, read_vocabulary, write_tokenizer
+from asr_lab.models.recognizer import (
+    LoadAdapter,
+    Recognizer,
+    SpeakerAdapter,
+    best_device,
+    check_folder,
+    read_vocabulary,
+    write_tokenizer,
+)
 from asr_lab.models.wav2vec2.bases import Source
 from asr_lab.models.wav2vec2.batches import SoundCollator
 from asr_lab.models.wav2vec2.network import SpeechCTC, num_frames, receptive_field
+from asr_lab.models.wav2vec2.speakers import CONFIG, SpeakerNetworks
 from asr_lab.models.wav2vec2.tuning import encoder_of
 from asr_lab.units import SAMPLE_RATE
 
-ADAPTERS = "adapter_config.json"
+ADAPTERS = CONFIG
 _PROCESSOR = "Wav2Vec2Processor"
 
 
@@ -73,6 +82,9 @@ class Wav2Vec2Recognizer(EncoderRecognizer):
 
     model: SpeechCTC
 
+    speakers: SpeakerNetworks | None = field(default=None, kw_only=True)
+    """Speakers' adapters on this base, once one was loaded."""
+
     model_type: ClassVar[str] = "wav2vec2"
 
     @property
@@ -92,6 +104,28 @@ class Wav2Vec2Recognizer(EncoderRecognizer):
     def logits(self, batch: Batch) -> tuple[Tensor, Tensor]:
         output = self.model.eval()(**for_model(batch, self.model.device))
         return output.logits, output.logit_lengths
+
+    @property
+    def takes_adapters(self) -> bool:
+        return not isinstance(self.model.network, PeftModel)
+
+    def adapter_loader(self, uri: str = "") -> LoadAdapter:
+        """Return what loads model folders of adapters (LoRA and similar) on this base; several speakers share it."""
+        if isinstance(self.model.network, PeftModel):
+            raise AsrLabError(
+                "this model has adapters itself, which take no speaker's adapter beside them",
+                where=uri,
+                allowed="their base as --model, with one of them as --adapter",
+            )
+        self.speakers = SpeakerNetworks(self.model, self.units, uri)
+        return self.speakers.load
+
+    @torch.inference_mode()
+    def adapted_logits(self, batch: Batch, adapters: Sequence[SpeakerAdapter | None]) -> tuple[Tensor, Tensor]:
+        if not any(adapters):
+            return self.logits(batch)
+        assert self.speakers is not None, "adapter_loader made them"
+        return self.speakers.logits(for_model(batch, self.model.device), adapters)
 
     @property
     def added_params(self) -> int:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import re
 import shutil
 import tempfile
@@ -28,7 +27,6 @@ from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_SOURCE_NAME, MLFLOW_SOURCE_TYPE, MLFLOW_USER
 
 import asr_lab
-from asr_lab.families import FAMILIES
 from asr_lab.interfaces.tracking import RegisteredModel
 from asr_lab.tracking.store import silence_mlflow, without_retries
 from asr_lab.tracking.tags import CONTENT
@@ -54,29 +52,29 @@ _NEEDED = (
     "mlflow",
 )
 SIGNATURE = ModelSignature(
-    inputs=Schema([ColSpec("binary", "audio")]),
-    outputs=Schema([ColSpec("string", "text")]),
-    params=ParamSchema([ParamSpec("batch_size", "long", 8)]),
-)
-_ASSESSOR = ModelSignature(
     inputs=Schema(
         [
             ColSpec("binary", "audio"),
-            ColSpec("string", "text", required=False),
+            ColSpec("string", "adapter", required=False),
+            ColSpec("string", "text", required=False),  # of a pronunciation model
             ColSpec("string", "phonemes", required=False),
         ]
     ),
-    outputs=Schema([ColSpec("string", "text"), ColSpec("string", "phonemes", required=False)]),
-    params=SIGNATURE.params,
+    outputs=Schema(
+        [
+            ColSpec("string", "text"),
+            *(ColSpec("string", name, required=False) for name in ("words", "adapter", "phonemes", "error")),
+        ]
+    ),
+    params=ParamSchema(
+        [
+            ParamSpec("batch_size", "long", None),
+            ParamSpec("adapter", "string", ""),
+            ParamSpec("words", "boolean", False),
+        ]
+    ),
 )
-
-
-def _signature(model: RegisteredModel) -> ModelSignature:
-    """Return inputs and outputs of the model; one that assesses pronunciation also takes the reference text."""
-    config = model.files["model"] / "config.json" if "model" in model.files else None
-    content = json.loads(config.read_text(encoding="utf-8")) if config and config.is_file() else {}
-    of = FAMILIES.get(content.get("model_type", ""))
-    return _ASSESSOR if of and of.takes_text else SIGNATURE
+"""Of all families: MLflow drops what a signature does not declare, and what a model cannot do it refuses itself."""
 
 
 def _input_example() -> pd.DataFrame:
@@ -100,7 +98,7 @@ def package(model: RegisteredModel, folder: Path) -> str:
             model_config={"base_uri": model.base_uri} if model.base_uri else None,
             code_paths=[str(_PACKAGE)],
             pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in _NEEDED],
-            signature=_signature(model),
+            signature=SIGNATURE,
             input_example=_input_example(),
         )
     for cache in folder.rglob("__pycache__"):

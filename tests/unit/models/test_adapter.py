@@ -140,6 +140,20 @@ def test_a_missing_adapter_lists_those_there_are(tmp_path):
         manager.get_adapter_info("jane")
 
 
+def test_a_slip_is_no_new_person(tmp_path):
+    manager = AdapterManager(tmp_path)
+    for name in ("john", "mina-2"):
+        manager.save_adapter(name, adapter(), BASE)
+    for slip, meant in (("jahn", "john"), ("jhon", "john"), ("mina2", "mina-2")):
+        with pytest.raises(AsrLabError, match=f"did you mean '{meant}'") as refused:
+            manager.find(slip)
+        assert not refused.value.next_command
+    with pytest.raises(AsrLabError) as refused:
+        manager.find("jane")
+    assert "did you mean" not in refused.value.what
+    assert "name=jane" in refused.value.next_command
+
+
 def residual() -> MLPAdapter:
     torch.manual_seed(0)
     return MLPAdapter(12, (8, 6), 5, residual=True)

@@ -1,5 +1,8 @@
 """DeepSpeech2: shapes, padding, directions, learning, keeping."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -110,6 +113,35 @@ def test_one_batch_can_be_learned_by_heart():
         loss.backward()
         optimizer.step()
     assert loss.item() < 0.1 * first
+
+
+LONG = """
+import resource
+import torch
+from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
+resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
+torch.set_num_threads(1)
+network = DeepSpeech2ForCTC(DeepSpeech2Config(vocab_size=7, hidden_size=8, conv_channels=4)).eval()
+with torch.inference_mode():
+    print(network(torch.zeros(1, 60_000, 80), torch.tensor([60_000])).logit_lengths.item())
+"""
+
+
+def test_ten_minutes_take_no_more_address_space_than_a_small_machine_has():
+    done = subprocess.run([sys.executable, "-c", LONG], capture_output=True, text=True)
+    assert done.stdout.split() == ["30000"], done.stderr
+
+
+def test_the_memory_format_of_the_convolutions_changes_no_number():
+    network = model().eval()
+    features, lengths = torch.randn(2, 300, 80), torch.tensor([300, 211])
+    with torch.inference_mode():
+        own, _ = network.conv(features, lengths)
+        plain = features.transpose(1, 2).unsqueeze(1) * (torch.arange(300) < lengths[:, None])[:, None, None, :]
+        frames = torch.arange(150) < output_length(lengths)[:, None]
+        for layer in network.conv.layers:
+            plain = layer(plain) * frames[:, None, None, :]
+    torch.testing.assert_close(own, plain.permute(0, 3, 1, 2).flatten(2), atol=1e-5, rtol=0)
 
 
 def test_saved_and_loaded_gives_the_same_numbers(tmp_path):

@@ -1,0 +1,46 @@
+"""Whether a recording can hold speech at all: recognisers write letters for steady noise, which they never saw alone.
+
+A signal of noise is steady in time (the level of each band of 1 kHz hardly changes) and without structure in frequency
+(the bins of a band are exponentially distributed: spectral flatness 0.56 in expectation, whatever the colour of the
+noise). A sung vowel is steady but harmonic, speech changes. Of 3,560 recordings of FSDD, speechocean762 and synthetic
+speech none is taken for noise, nor with white noise at 5 dB; at 0 dB 2 % of FSDD's digits are. Brown noise, whose level
+in 32 ms changes as much, is not recognised.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from asr_lab.data.audio import Signal
+
+_WINDOW, _HOP, _BINS = 512, 256, 32  # samples; frequency bins of a band: 32 ms every 16 ms, bands of 1 kHz
+_STEP = 1 / 32768  # of 16 bits
+_SILENT = 4 * _STEP  # a peak that is nothing but rounding and dither
+_STEADY_DB = 1.25  # standard deviation of a band's level over time: 1.0 to 1.2 of noise, above 1.4 of speech
+_FLAT = 0.47  # spectral flatness in a band: 0.50 to 0.58 of noise, 0.38 of a vowel
+_PARTS = 8  # of a frame, none of which may be digital silence
+_MOST_FRAMES = 4000  # 64 s
+
+
+def no_speech(samples: Signal) -> str:
+    """Return why a signal (num_samples,) holds no speech, `silence` or `steady noise`; "" if it may hold some."""
+    if len(samples) == 0 or float(np.ptp(samples)) <= 2 * _SILENT:
+        return "silence"
+    power_TBK = _powers(samples)
+    if len(power_TBK) < 2:
+        return ""
+    level_TB = power_TBK.mean(axis=2)
+    flatness = float((np.exp(np.log(power_TBK).mean(axis=2)) / level_TB).mean())
+    steadiness_db = float((10 * np.log10(level_TB)).std(axis=0).mean())
+    return "steady noise" if steadiness_db < _STEADY_DB and flatness > _FLAT else ""
+
+
+def _powers(samples: Signal) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    """Return the power of each frame, band and bin (T, B, K); frames of digital silence and offsets are left out."""
+    window = np.hanning(_WINDOW + 1)[:-1]
+    padded = np.pad(samples, (0, max(0, _WINDOW - len(samples))))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::_HOP]
+    frames = frames[:: max(1, len(frames) // _MOST_FRAMES)]
+    recorded = frames[np.ptp(frames.reshape(len(frames), _PARTS, -1), axis=2).min(axis=1) > _STEP]
+    power = np.abs(np.fft.rfft(recorded * window, axis=1))[:, 1 : _WINDOW // 2 + 1] ** 2
+    return (power + 1e-12).reshape(len(power), _WINDOW // 2 // _BINS, _BINS)

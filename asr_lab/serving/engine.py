@@ -1,0 +1,212 @@
+"""Recognition for the command line, the pyfunc and servers: requests in, results in order out, of any family.
+
+On a CPU, utterances are computed one at a time: batches do not pay there (wav2vec2 of 65 s of speech on one thread: one
+at a time 453 ms, sorted batches of 8 1,275 ms). On a GPU, batches of similar duration are made within a memory budget.
+Texts do not depend on it. Speakers with adapters share one base, whatever the batch.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from lhotse.cut import Cut
+
+from asr_lab.data.audio import Signal, check_samples, probe, read_audio, read_cut, read_file
+from asr_lab.data.speech_activity import no_speech
+from asr_lab.decoding.words import Word
+from asr_lab.errors import AsrLabError
+from asr_lab.models.recognizer import Recognizer
+from asr_lab.serving.adapter_cache import AdapterCache, VersionedAdapter
+from asr_lab.units import SAMPLE_RATE
+
+_GPU_BATCH_S = 480.0
+"""Seconds of padded audio in a batch on a GPU; a batch that does not fit is halved."""
+_GPU_WINDOW = 256
+"""Requests that are sorted together on a GPU."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """An utterance to transcribe."""
+
+    audio: Signal | bytes | Path | Cut
+    """Samples at `SAMPLE_RATE`, a file's bytes, a file, or an utterance of a manifest."""
+    adapter: str = ""
+    """A speaker's adapter: name, file or registry URI; "" for none."""
+    name: str = ""
+    """What error messages call it, for audio that has no path."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """The transcript of a request, or its `error`."""
+
+    text: str = ""
+    words: tuple[Word, ...] = ()
+    """Each with rising times; empty unless asked for."""
+    duration_s: float = 0.0
+    speaker: str = ""
+    """Whose adapter was used."""
+    adapter: str = ""
+    """Its version: a registry URI, or a file with its digest."""
+    note: str = ""
+    """On conversions of the audio, and why there is no text."""
+    error: AsrLabError | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Prepared:
+    """A request as the network takes it."""
+
+    place: int
+    features: Any
+    duration_s: float
+    adapter: VersionedAdapter | None
+    note: str
+
+
+@dataclass
+class Engine:
+    """Transcribes with a recogniser and adapters of speakers; for any number of threads."""
+
+    recognizer: Recognizer
+    adapters: AdapterCache | None = None
+    lock: Any = field(default_factory=threading.RLock, repr=False)
+    """Networks hold state in a forward pass, and torch spreads one over the cores."""
+
+    def transcribe(
+        self, requests: Iterable[Request | AsrLabError], *, words: bool = False, batch_size: int = 0
+    ) -> Iterator[Result]:
+        """Yield the result of each request, in order; one that fails, or is an error, has it and stops no other.
+
+        `words`: with times and confidence. `batch_size`: most utterances of a batch; 0: one on a CPU, as many as the
+        seconds allowed hold on a GPU.
+        """
+        for several in _windows(requests, max(_GPU_WINDOW if self._on_gpu else 1, batch_size)):
+            yield from self._window(several, words, batch_size)
+
+    @property
+    def _on_gpu(self) -> bool:
+        return bool(self.recognizer.model.device.type != "cpu")
+
+    def _window(self, requests: Sequence[Request | AsrLabError], words: bool, batch_size: int) -> list[Result]:
+        results: dict[int, Result] = {}
+        prepared: list[_Prepared] = []
+        for place, request in enumerate(requests):
+            try:
+                if isinstance(request, AsrLabError):
+                    raise request
+                one = self._prepare(place, request)
+            except AsrLabError as error:
+                results[place] = Result(error=error)
+                continue
+            if isinstance(one, Result):
+                results[place] = one
+            else:
+                prepared.append(one)
+        for batch in self._batches(prepared, batch_size):
+            results |= self._compute(batch, words)
+        return [results[place] for place in range(len(requests))]
+
+    def _prepare(self, place: int, request: Request) -> _Prepared | Result:
+        """Read a request; return its result where nothing is to be computed. Raises `AsrLabError`."""
+        adapter = self.adapter(request.adapter)
+        samples, note = read_samples(request)
+        duration_s = len(samples) / SAMPLE_RATE
+        features = self.recognizer.extract(samples)
+        if reason := no_speech(samples):
+            used = {"speaker": adapter.speaker, "adapter": adapter.version} if adapter else {}
+            return Result(duration_s=duration_s, note=", ".join(filter(None, (note, f"no speech: {reason}"))), **used)
+        return _Prepared(place=place, features=features, duration_s=duration_s, adapter=adapter, note=note)
+
+    def adapter(self, wanted: str) -> VersionedAdapter | None:
+        """Return an adapter, None for ""; raise `AsrLabError` if it is unknown, or made for another base."""
+        if not wanted:
+            return None
+        if self.adapters is None:
+            raise AsrLabError(f"no adapter {wanted!r}: this model takes none", allowed="no adapter")
+        with self.lock:  # one of LoRA changes the network
+            return self.adapters.get(wanted)
+
+    def _batches(self, prepared: list[_Prepared], batch_size: int) -> Iterator[list[_Prepared]]:
+        """Split into batches of similar duration, within the size and the seconds allowed."""
+        most = batch_size or (_GPU_WINDOW if self._on_gpu else 1)
+        batch: list[_Prepared] = []
+        for one in sorted(prepared, key=lambda one: -one.duration_s):
+            longest = batch[0].duration_s if batch else one.duration_s
+            if batch and (len(batch) == most or (self._on_gpu and longest * (len(batch) + 1) > _GPU_BATCH_S)):
+                yield batch
+                batch = []
+            batch.append(one)
+        if batch:
+            yield batch
+
+    @torch.inference_mode()
+    def _compute(self, batch: Sequence[_Prepared], words: bool) -> dict[int, Result]:
+        try:
+            with self.lock:
+                inputs = self.recognizer.collator().pad([one.features for one in batch])
+                adapters = [one.adapter.adapter if one.adapter else None for one in batch]
+                logits_BUV, lengths_B = self.recognizer.adapted_logits(inputs, adapters)
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            if len(batch) > 1:
+                half = len(batch) // 2
+                return self._compute(batch[:half], words) | self._compute(batch[half:], words)
+            what = f"out of memory: {batch[0].duration_s:.0f} s of audio in one piece"
+            return {batch[0].place: Result(error=AsrLabError(what, hint="cut the recording into shorter ones"))}
+        texts = self.recognizer.decode(logits_BUV, lengths_B)
+        results = {}
+        for one, text, logits_UV, length in zip(batch, texts, logits_BUV, lengths_B.tolist(), strict=True):
+            results[one.place] = Result(
+                text=text,
+                words=tuple(self.recognizer.words(logits_UV[: int(length)])) if words else (),
+                duration_s=one.duration_s,
+                speaker=one.adapter.speaker if one.adapter else "",
+                adapter=one.adapter.version if one.adapter else "",
+                note=one.note,
+            )
+        return results
+
+
+def _windows(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    rest = iter(items)
+    while several := list(itertools.islice(rest, size)):
+        yield several
+
+
+def read_samples(request: Request) -> tuple[Signal, str]:
+    """Return the samples of a request, and a note on their conversion; raises `AsrLabError`."""
+    audio = request.audio
+    if isinstance(audio, Cut):
+        return read_cut(audio), ""
+    if isinstance(audio, Path):
+        return read_file(audio), _note(audio)
+    if isinstance(audio, bytes | bytearray):
+        return read_audio(io.BytesIO(audio), where=request.name), ""
+    return check_samples(audio, request.name), ""
+
+
+def _note(file: Path) -> str:
+    info = probe(file)
+    done = []
+    if info.channels > 1:
+        done.append(f"{info.channels} channels mixed to one")
+    if info.samplerate != SAMPLE_RATE:
+        done.append(f"resampled from {info.samplerate} Hz")
+    return ", ".join(done)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return known or "allocate memory" in str(error) or "not enough memory" in str(error)

@@ -1,0 +1,52 @@
+"""What holds no speech, and what only sounds as if."""
+
+import numpy as np
+import pytest
+from conftest import FSDD, tone_word
+
+from asr_lab.data.audio import read_file
+from asr_lab.data.speech_activity import no_speech
+
+RATE = 16_000
+
+
+def noise(seconds: float, slope: float = 0.0, level: float = 0.1) -> np.ndarray:
+    """Noise whose power falls with frequency: 0 white, 1 pink."""
+    spectrum = np.fft.rfft(np.random.default_rng(0).standard_normal(int(seconds * RATE)))
+    signal = np.fft.irfft(spectrum / np.maximum(1, np.arange(len(spectrum))) ** (slope / 2))
+    return (level * signal / signal.std()).astype(np.float32)
+
+
+@pytest.mark.parametrize("level", [0, 1e-5, 1e-4])
+def test_silence(level):
+    assert no_speech(np.full(RATE, level, np.float32)) == "silence"
+
+
+@pytest.mark.parametrize("seconds", [0.3, 1, 10])
+@pytest.mark.parametrize("slope", [0, 1])
+@pytest.mark.parametrize("level", [0.001, 0.1])
+def test_steady_noise(seconds, slope, level):
+    pause = np.zeros(int(seconds * RATE / 3), np.float32)
+    assert no_speech(noise(seconds, slope, level)) == "steady noise"
+    assert no_speech(np.concatenate([pause, noise(seconds, slope, level), pause])) == "steady noise"
+
+
+def test_a_sung_vowel_and_a_whisper_may_be_speech():
+    time = np.arange(2 * RATE) / RATE
+    vowel = sum(0.05 / n * np.sin(2 * np.pi * 120 * n * time) for n in range(1, 60))
+    assert not no_speech(vowel.astype(np.float32) + noise(2, level=0.001))
+    assert not no_speech((noise(2) * (1 + np.sin(2 * np.pi * 3 * time))).astype(np.float32))
+
+
+def test_speech_is_never_taken_for_noise():
+    words = [tone_word(word, np.random.default_rng(0)) for word in ("a", "cab", "fad beef")]
+    assert not any(no_speech(one) for one in words)
+    assert not any(no_speech(one[: RATE // 50]) for one in words)
+    assert not any(no_speech((one + noise(2)[: len(one)] * 0.3).astype(np.float32)) for one in words)
+
+
+@pytest.mark.skipif(not FSDD.is_dir(), reason="FSDD is not there")
+def test_no_digit_of_fsdd_is_taken_for_noise():
+    files = sorted(FSDD.glob("*.wav"))[::20]
+    assert len(files) == 100
+    assert not [file.name for file in files if no_speech(read_file(file))]
