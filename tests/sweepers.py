@@ -1,6 +1,7 @@
 """A sweep whose trials train nothing, as a process of its own: to be killed, to be joined, to be timed.
 
-    python tests/sweepers.py --trials 8 [--workers 2] [--storage URL] [--join] [--host NAME] [--sleep 0.2] [--wait]
+    python tests/sweepers.py --trials 8 [--workers 2] [--storage URL] [--join] [--host NAME]
+        [--clock 600] [--sleep 0.2] [--wait]
 
 Its trials sleep (`--wait`: until the file `go` is there) and log a figure that a parabola of the learning rate gives;
 each leaves a line in `begun.txt`.
@@ -36,7 +37,7 @@ SWEEP = {
         "model.hidden_size": {"low": 32, "high": 256, "log": True},
     },
     "objective": "val/wer",
-    "heartbeat_s": 1,
+    "heartbeat_s": 3,
     "models": "none",
 }
 
@@ -98,11 +99,14 @@ def main() -> None:
     parser.add_argument("--storage", default="")
     parser.add_argument("--join", action="store_true")
     parser.add_argument("--host", default="")
+    parser.add_argument("--clock", type=float, default=0.0, help="Seconds by which the clock of the host is off.")
     parser.add_argument("--sleep", type=float, default=0.2)
     parser.add_argument("--wait", action="store_true")
     asked = parser.parse_args()
     if asked.host:
         processes.socket.gethostname = lambda: asked.host
+    clock = time.time
+    time.time = lambda: clock() + asked.clock
     backends = Backends(MlflowTracker, FolderStore, partial(sleeper, sleep=asked.sleep, waits=asked.wait))
     plan, console = planned(asked.storage), Console(width=200)
     if asked.join:

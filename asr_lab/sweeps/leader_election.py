@@ -1,59 +1,63 @@
-"""Elect the one process that leads a sweep: it creates the run of the study and reports the result."""
+"""Elect the one process that leads a sweep: it creates the run of the study and reports the result.
+
+It has a lock of the storage, which its death frees: no clock decides.
+"""
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from optuna.study import Study
+import optuna
+from optuna.exceptions import OptunaError
 
 from asr_lab.errors import AsrLabError
+from asr_lab.sweeps.storage_locks import Lock
 from asr_lab.sweeps.study import COORDINATOR, StudyPlan
-from asr_lab.system.processes import host_and_pid, is_elsewhere, is_gone, process_mark
+from asr_lab.system.processes import host_and_pid, is_gone
 
-_SILENT_S = 120.0  # after which a leader on another machine counts as gone
-_SIGN_EVERY_S = 30.0
+
+class Leadership:
+    """That this process leads a sweep."""
+
+    def __init__(self, planned: StudyPlan) -> None:
+        self._planned = planned
+        self._lock: Lock = planned.location.lock(f"leader of {planned.name}")
+
+    def check(self) -> None:
+        """Raise `AsrLabError` if another process leads, which may be since the database was restarted."""
+        with self._planned.location.explain_errors():
+            leads = self._lock.take()
+        if not leads:
+            who = _leader(self._planned)
+            raise AsrLabError(
+                f"the sweep {self._planned.name!r} is being run by {who}",
+                where=self._planned.location.shown,
+                hint="--join takes part in it",
+            )
+
+    def release(self) -> None:
+        """Let another process lead."""
+        self._lock.release()
 
 
 @contextmanager
-def leading(study: Study, planned: StudyPlan) -> Iterator[str]:
-    """Lead the study. Raise `AsrLabError` if another process does.
-
-    Yield the machine of a former leader that stopped signing, or "".
-    """
-    former = _former(study, planned)
-    over = threading.Event()
-
-    def sign() -> None:
-        study.set_user_attr(COORDINATOR, f"{process_mark()}@{time.time():.0f}")
-
-    def signing() -> None:
-        while not over.wait(_SIGN_EVERY_S):
-            sign()
-
-    sign()
-    thread = threading.Thread(target=signing, daemon=True)
-    thread.start()
+def leading(planned: StudyPlan) -> Iterator[Leadership]:
+    """Lead the sweep. Raise `AsrLabError` if another process does."""
+    leadership = Leadership(planned)
+    leadership.check()
     try:
-        yield former
+        yield leadership
     finally:
-        over.set()
-        thread.join()
-        study.set_user_attr(COORDINATOR, "")
+        leadership.release()
 
 
-def _former(study: Study, planned: StudyPlan) -> str:
-    """Return the machine of a leader that stopped signing, or "". Raise `AsrLabError` if it still leads."""
-    mark, _, seen = str(study.user_attrs.get(COORDINATOR) or "").rpartition("@")
-    if not mark:
-        return ""
+def _leader(planned: StudyPlan) -> str:
+    """Return which process leads, as far as the study says so."""
+    try:
+        study = optuna.load_study(study_name=planned.name, storage=planned.location.open(lambda *_: None))
+    except (AsrLabError, OptunaError, KeyError, RuntimeError):  # it is just being made
+        return "another process"
+    mark = str(study.user_attrs.get(COORDINATOR) or "")
     host, pid = host_and_pid(mark)
-    if time.time() - float(seen) < _SILENT_S if is_elsewhere(mark) else not is_gone(mark):
-        raise AsrLabError(
-            f"the sweep {planned.name!r} is being run by process {pid} on {host}",
-            where=planned.location.shown,
-            hint="--join takes part in it",
-        )
-    return host if is_elsewhere(mark) else ""
+    return "another process" if not host or is_gone(mark) else f"process {pid} on {host}"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import sqlalchemy
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
@@ -19,8 +21,10 @@ from optuna.trial import FrozenTrial
 from sqlalchemy.exc import SQLAlchemyError
 
 from asr_lab.errors import AsrLabError
+from asr_lab.sweeps.storage_locks import AdvisoryLock, FileLock, Lock, RunningProcesses
 from asr_lab.system.append_log import drop_partial_line
 from asr_lab.system.locks import lock_on
+from asr_lab.system.processes import is_elsewhere, is_gone, is_in_sight
 
 FOLDER = Path("sweeps")
 _FLUSHED = {JournalOperation.CREATE_STUDY, JournalOperation.SET_TRIAL_STATE_VALUES}
@@ -54,7 +58,7 @@ class StorageLocation:
         return self._tables() >= {"studies"} if self.is_database else Path(self.uri).is_file()
 
     def _tables(self) -> set[str]:
-        with self._explain_errors():
+        with self.explain_errors():
             engine = sqlalchemy.create_engine(self.uri)
             try:
                 return set(sqlalchemy.inspect(engine).get_table_names())
@@ -90,17 +94,74 @@ class StorageLocation:
         if not self.is_database:
             Path(self.uri).parent.mkdir(parents=True, exist_ok=True)
             return JournalStorage(_Journal(self.uri))
-        with self._explain_errors():
-            return RDBStorage(
-                self.uri,
-                engine_kwargs={"pool_pre_ping": True},
-                heartbeat_interval=self.heartbeat_s,
-                heartbeat_stale_trial_callback=lost,
-                skip_table_creation=not first,
-            )
+        with self.explain_errors():
+            making = AdvisoryLock(self.uri, "tables of Optuna")  # two that make them at once hinder each other
+            if first:
+                making.wait()
+            try:
+                storage = RDBStorage(
+                    self.uri,
+                    engine_kwargs={"pool_pre_ping": True},
+                    heartbeat_interval=self.heartbeat_s,
+                    heartbeat_stale_trial_callback=lost,
+                    skip_table_creation=not first,
+                )
+            finally:
+                making.release()
+        _in_utc(storage.engine)
+        return storage
 
-    def _explain_errors(self) -> _ExplainErrors:
+    def lock(self, name: str) -> Lock:
+        """Return a lock of this name, not taken."""
+        if self.is_database:
+            return AdvisoryLock(self.uri, name)
+        return FileLock(self._locks / quote(name, safe=" "))
+
+    @property
+    def _locks(self) -> Path:
+        return Path(f"{self.uri}.locks")
+
+    def running(self) -> AbstractContextManager[None]:
+        """Within it, this process counts as one that runs trials; in a database their heartbeats show it."""
+        return nullcontext() if self.is_database else RunningProcesses(self._locks).entered()
+
+    def has_died(self, mark: str) -> bool:
+        """Whether a process that ran a trial is gone; in a database, False of other machines: heartbeats show it."""
+        if self.is_database:
+            return is_in_sight(mark) and is_gone(mark)
+        processes = RunningProcesses(self._locks)
+        if processes.knows(mark):
+            return not processes.is_running(mark)
+        return is_elsewhere(mark) or is_gone(mark)
+
+    def now(self) -> float:
+        """Return the time in seconds since the epoch by the clock of the storage, one for all machines."""
+        if not self.is_database:
+            with tempfile.TemporaryFile(dir=Path(self.uri).parent) as file:
+                return os.fstat(file.fileno()).st_mtime
+        with self.explain_errors():
+            engine = sqlalchemy.create_engine(self.uri)
+            try:
+                with engine.connect() as connection:
+                    return float(connection.scalar(sqlalchemy.text("SELECT extract(epoch FROM clock_timestamp())")))
+            finally:
+                engine.dispose()
+
+    def explain_errors(self) -> _ExplainErrors:
+        """Return a context that raises errors of the database as `AsrLabError`."""
         return _ExplainErrors(self)
+
+
+def _in_utc(engine: sqlalchemy.Engine) -> None:
+    """Let all machines write heartbeats in one time zone: Optuna stores them without, and `PGTZ` differs."""
+
+    @sqlalchemy.event.listens_for(engine, "connect")
+    def set_zone(connection: Any, _: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SET TIME ZONE 'UTC'")
+        connection.commit()
+
+    engine.dispose()  # of those that are open
 
 
 class _ExplainErrors:

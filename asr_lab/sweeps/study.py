@@ -29,7 +29,7 @@ from asr_lab.sweeps.trial_states import lose
 WHAT, PARENT, ASKED, UNTIL = "what", "parent", "asked", "until"
 COORDINATOR, PINNED = "coordinator", "pinned"
 """User attributes of a study: what is searched, its MLflow run, the number of trials, when the last one may begin
-(seconds since the epoch), its leader, and the model versions that aliases meant when it began."""
+(by the clock of the storage), its leader, and the model versions that aliases meant when it began."""
 _MODELS = ("adapter.base", "model.pretrained")
 _SAMPLES = 5  # trials that a plan shows
 

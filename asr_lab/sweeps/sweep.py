@@ -8,7 +8,7 @@ import shutil
 import signal
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.context import SpawnProcess
 from multiprocessing.queues import SimpleQueue
@@ -29,7 +29,8 @@ from asr_lab.sweeps.progress import TrialProgress
 from asr_lab.sweeps.results import SweepResult, record
 from asr_lab.sweeps.space import Space
 from asr_lab.sweeps.storage import FOLDER, StorageLocation
-from asr_lab.sweeps.study import ASKED, PARENT, UNTIL, StudyPlan
+from asr_lab.sweeps.study import ASKED, COORDINATOR, PARENT, UNTIL, StudyPlan
+from asr_lab.sweeps.trial_states import LostTrials
 from asr_lab.sweeps.worker import GAVE_UP, Backends, Job, Worker, work
 from asr_lab.system.processes import is_gone, process_mark
 from asr_lab.system.resources import Clock
@@ -59,14 +60,21 @@ def sweep(
 ) -> SweepResult:
     """Run trials until there are `asked`, including earlier calls; return the result, recorded as one run."""
     tracker, store = backends.make_tracker(), backends.make_store()
-    study = planned.open(tracker, first=True)
-    planned.claim(study, store)
-    with leading(study, planned) as former:
-        trial_states.reclaim(study, tracker, gone=former)
+    with leading(planned) as leadership:
+        study = planned.open(tracker, first=True)
+        planned.claim(study, store)
+        study.set_user_attr(COORDINATOR, process_mark())
+        lost = LostTrials(study, tracker, planned.location.has_died)
+        lost.retry()
         if asked > (most := samplers.max_trials(planned.space.sweep, planned.space)):
             console.print(f"there are {most} trials at most: {planned.space.sweep.sampler.name} tries all values once")
         study.set_user_attr(ASKED, min(asked, most))
-        return _led(planned, backends, study, tracker, store, console, timeout_s, workers)
+
+        def look() -> None:
+            leadership.check()
+            lost.retry()
+
+        return _led(planned, backends, study, tracker, store, console, timeout_s, workers, look)
 
 
 def _led(
@@ -78,6 +86,7 @@ def _led(
     console: Console,
     timeout_s: float,
     workers: int,
+    look: Callable[[], None],
 ) -> SweepResult:
     spec, parent, asked = _spec(planned), study.user_attrs.get(PARENT, ""), study.user_attrs[ASKED]
     with tracker.reopen(spec, parent) if parent else tracker.start(spec) as run:
@@ -86,12 +95,12 @@ def _led(
         job = Job(
             planned, run.run_id, asked, _until(timeout_s), _threads(workers), run.checkpoints / "frames", backends
         )
-        study.set_user_attr(UNTIL, job.until if timeout_s else None)
+        study.set_user_attr(UNTIL, planned.location.now() + timeout_s if timeout_s else None)
         console.say("{} [bold]{}[/] in {}", "continuing" if parent else "sweep", run.name, planned.location.shown)
         _prepare(job, store, run, console)
         with TrialProgress(console, study, planned.objective, asked) as progress:
             try:
-                _work(job, study, tracker, store, workers, progress)
+                _work(job, study, tracker, store, workers, progress, look)
             except AsrLabError:
                 record(SweepResult.of(planned, study, run), study, run)
                 raise
@@ -106,19 +115,22 @@ def join(planned: StudyPlan, backends: Backends, console: Console, *, timeout_s:
     tracker, store = backends.make_tracker(), backends.make_store()
     joined = zlib.crc32(process_mark().encode())
     study = planned.open(tracker, draws=(joined,))
-    planned.claim(study, store)
     parent, asked = study.user_attrs.get(PARENT, ""), int(study.user_attrs.get(ASKED, 0))
     if not parent:
         raise AsrLabError(
             f"the study {planned.name!r} has no run yet", where=planned.location.shown, hint="it is just being begun"
         )
+    planned.claim(study, store)
     folder = _joined_folder()
-    until = min(_until(timeout_s), float(study.user_attrs.get(UNTIL) or "inf"))
+    until = _until(timeout_s)
+    if leaders := study.user_attrs.get(UNTIL):
+        until = min(until, time.monotonic() + float(leaders) - planned.location.now())
+    lost = LostTrials(study, tracker, planned.location.has_died)
     job = Job(planned, parent, asked, until, _threads(workers), folder, backends, joined=joined)
     before = {trial.number for trial in trial_states.over(study.get_trials(deepcopy=False))}
     try:
         with TrialProgress(console, study, planned.objective, asked) as progress:
-            pids = _work(job, study, tracker, store, workers, progress)
+            pids = _work(job, study, tracker, store, workers, progress, lost.retry)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     ended = trial_states.over(trial_states.counted(study.get_trials(deepcopy=False)))
@@ -142,7 +154,7 @@ def _spec(planned: StudyPlan) -> RunSpec:
 
 
 def _until(timeout_s: float) -> float:
-    return time.time() + timeout_s if timeout_s else float("inf")
+    return time.monotonic() + timeout_s if timeout_s else float("inf")
 
 
 def _joined_folder() -> Path:
@@ -165,27 +177,37 @@ def _prepare(job: Job, store: ModelStore, run: Recorder, console: Console) -> No
 
 
 def _work(
-    job: Job, study: Study, tracker: RunKeeper, store: ModelStore, workers: int, progress: TrialProgress
+    job: Job,
+    study: Study,
+    tracker: RunKeeper,
+    store: ModelStore,
+    workers: int,
+    progress: TrialProgress,
+    look: Callable[[], None],
 ) -> set[int]:
-    """Run trials here or in processes until there are enough, retrying those of dead processes; return process ids."""
+    """Run trials here or in processes until there are enough; return process ids.
+
+    `look` is called between trials: it retries those of dead processes.
+    """
     if workers > 1:
-        return _in_processes(job, study, tracker, workers, progress)
+        return _in_processes(job, study, workers, progress, look)
     use_threads(job.threads)
     worker = Worker(job, study, tracker, store)
-    while True:
-        while worker.has_work():
-            worker.run_one()
-            progress.report(study)
-        if not _wait(job, study, tracker, progress):
-            return {os.getpid()}
+    with job.plan.location.running():
+        while True:
+            while worker.has_work():
+                worker.run_one()
+                progress.report(study)
+            if not _wait(job, study, progress, look):
+                return {os.getpid()}
 
 
-def _wait(job: Job, study: Study, tracker: RunKeeper, progress: TrialProgress) -> bool:
+def _wait(job: Job, study: Study, progress: TrialProgress, look: Callable[[], None]) -> bool:
     """Wait for trials that others run; return whether there is work again because one of them was lost."""
     while True:
-        trial_states.reclaim(study, tracker)
+        look()
         trials = study.get_trials(deepcopy=False)
-        if time.time() < job.until and trial_states.work_left(trials, job.asked):
+        if time.monotonic() < job.until and trial_states.work_left(trials, job.asked):
             return True
         if not any(trial.state == TrialState.RUNNING for trial in trial_states.counted(trials)):
             return False
@@ -205,7 +227,7 @@ def _gave_up(job: Job, errors: SimpleQueue[AsrLabError]) -> AsrLabError:
     return error
 
 
-def _in_processes(job: Job, study: Study, tracker: RunKeeper, workers: int, progress: TrialProgress) -> set[int]:
+def _in_processes(job: Job, study: Study, workers: int, progress: TrialProgress, look: Callable[[], None]) -> set[int]:
     context = multiprocessing.get_context("spawn")
     errors: SimpleQueue[AsrLabError] = context.SimpleQueue()
     made = 0
@@ -214,7 +236,7 @@ def _in_processes(job: Job, study: Study, tracker: RunKeeper, workers: int, prog
     try:
         while True:
             trials = study.get_trials(deepcopy=False)
-            wanted = time.time() < job.until and trial_states.work_left(trials, job.asked)
+            wanted = time.monotonic() < job.until and trial_states.work_left(trials, job.asked)
             while wanted and len(alive) < workers:
                 made += 1
                 process = context.Process(target=work, args=(job, made, errors), name=f"worker {made}")
@@ -225,12 +247,12 @@ def _in_processes(job: Job, study: Study, tracker: RunKeeper, workers: int, prog
             time.sleep(_LOOK_EVERY_S)
             dead = [one for one in alive if not one.is_alive()]
             alive = [one for one in alive if one.is_alive()]
-            trial_states.reclaim(study, tracker)
+            look()
             progress.report(study)
             if any(one.exitcode in (1, GAVE_UP) for one in dead) or made - workers > _MOST_DEATHS + job.asked:
                 raise _gave_up(job, errors)
             more = wanted and trial_states.work_left(study.get_trials(deepcopy=False), job.asked)
-            if not alive and not more and not _wait(job, study, tracker, progress):
+            if not alive and not more and not _wait(job, study, progress, look):
                 return pids
     finally:
         with held():

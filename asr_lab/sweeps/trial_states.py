@@ -7,8 +7,8 @@ is surplus. Neither counts.
 from __future__ import annotations
 
 import copy
-from collections.abc import Container, Sequence
-from datetime import datetime
+import time
+from collections.abc import Callable, Container, Sequence
 
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RetryHeartbeatStaleTrialCallback, fail_stale_trials
@@ -16,7 +16,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from asr_lab.interfaces.tracking import RunKeeper
-from asr_lab.system.processes import host_and_pid, is_elsewhere, is_gone
+from asr_lab.system.processes import host_and_pid, is_elsewhere
 
 PROCESS, RUN, SEEDS, SURPLUS, REASON, FIGURES = "process", "run", "seeds", "surplus", "reason", "figures"
 """User attributes of a trial: its process, its MLflow run, the runs of its seeds, whether it is surplus, why it failed,
@@ -73,24 +73,28 @@ def try_again(study: Study, trial: FrozenTrial, *, however_often: bool = False) 
     (_retry_always if however_often else _retry)(study, plain)
 
 
-def reclaim(study: Study, tracker: RunKeeper, gone: str = "") -> int:
-    """Retry the trials whose process on this machine has ended, or that ran on the machine `gone`; return their number.
+class LostTrials:
+    """The trials of a study whose process has ended."""
 
-    In a database, trials whose heartbeat has stopped are retried too, but not counted.
-    """
-    fail_stale_trials(study)  # calls `lose`; does nothing without heartbeats
-    num_lost = 0
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        mark = trial.user_attrs.get(PROCESS)
-        began = trial.datetime_start or datetime.now()
-        unmarked = not mark and (datetime.now() - began).total_seconds() > _UNMARKED_S
-        lost = mark and (is_gone(mark) or (gone and host_and_pid(mark)[0] == gone))
-        if not (unmarked or lost):
-            continue
-        try:
-            study.tell(trial.number, state=TrialState.FAIL)
-        except (ValueError, UpdateFinishedTrialError):
-            continue  # somebody else was faster
-        lose(tracker, study, trial)
-        num_lost += 1
-    return num_lost
+    def __init__(self, study: Study, tracker: RunKeeper, has_died: Callable[[str], bool]) -> None:
+        """`has_died` returns whether the process of a mark is gone."""
+        self._study, self._tracker, self._has_died = study, tracker, has_died
+        self._unmarked: dict[int, float] = {}
+
+    def retry(self) -> None:
+        """Fail them and enqueue copies; in a database also those whose heartbeat has stopped."""
+        fail_stale_trials(self._study)  # calls `lose`; does nothing without heartbeats
+        running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        for trial in running:
+            mark = trial.user_attrs.get(PROCESS)
+            if not (self._has_died(mark) if mark else self._has_waited(trial.number)):
+                continue
+            try:
+                self._study.tell(trial.number, state=TrialState.FAIL)
+            except (ValueError, UpdateFinishedTrialError):
+                continue  # somebody else was faster
+            lose(self._tracker, self._study, trial)
+
+    def _has_waited(self, number: int) -> bool:
+        """Whether a trial has had no process for so long, since it was first seen, that it will never have one."""
+        return time.monotonic() - self._unmarked.setdefault(number, time.monotonic()) > _UNMARKED_S

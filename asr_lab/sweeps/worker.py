@@ -51,7 +51,7 @@ class Job:
     asked: int
     """Number of trials to reach."""
     until: float
-    """No trial begins after this time (seconds since the epoch); infinite: no limit."""
+    """No trial begins after this time (of `time.monotonic`); infinite: no limit."""
     threads: int
     shared: Path
     """Folder of files that trials share."""
@@ -81,7 +81,7 @@ class Worker:
     def has_work(self) -> bool:
         """Return whether another trial may begin now."""
         trials = self.study.get_trials(deepcopy=False)
-        return time.time() < self.job.until and work_left(trials, self.job.asked)
+        return time.monotonic() < self.job.until and work_left(trials, self.job.asked)
 
     def run_one(self) -> None:
         """Run one trial. Raise `AsrLabError` if several in a row failed, and re-raise an interruption."""
@@ -191,5 +191,6 @@ def _work(job: Job, number: int) -> None:
     tracker, store = job.backends.make_tracker(), job.backends.make_store()
     use_threads(job.threads)
     worker = Worker(job, job.plan.open(tracker, draws=(job.joined, number)), tracker, store)
-    while worker.has_work():
-        worker.run_one()
+    with job.plan.location.running():
+        while worker.has_work():
+            worker.run_one()

@@ -60,6 +60,17 @@ def lock_on(file: Path) -> BaseFileLock:
     return _Lock(file, poll_interval=_POLL_S, fallback_to_soft=False)
 
 
+def take_lock(file: Path) -> BaseFileLock | None:
+    """Take the lock of a file, whose folder is made; None when another one has it. Raises `LockError`."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lock = _Lock(file, timeout=0, thread_local=False, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        return None
+    return lock
+
+
 class FolderLock:
     """The lock of one folder, which is taken or not taken, never waited for: one process has it, and one object there.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,7 +13,30 @@ import psutil
 
 def process_mark() -> str:
     """Return `host|pid|start`, which distinguishes this process from a later one with the same number."""
-    return f"{socket.gethostname()}|{os.getpid()}|{psutil.Process().create_time():.0f}"
+    return f"{socket.gethostname()}|{os.getpid()}|{_start(os.getpid())}"
+
+
+def _start(pid: int) -> str:
+    """Return `ticks.boot.space`: clock ticks from the boot to the start of the process, which boot, and which table of
+    processes (of a container); where that is not known, the time of its start. No clock that is set changes the first.
+
+    Raises psutil's `NoSuchProcess`.
+    """
+    if not (table := _table()):
+        return f"{psutil.Process(pid).create_time():.0f}"
+    try:
+        ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError as error:
+        raise psutil.NoSuchProcess(pid) from error
+    return f"{ticks}.{table}"
+
+
+def _table() -> str:
+    """Return `boot.space` of this process; "" where there is no Linux."""
+    if not sys.platform.startswith("linux"):
+        return ""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+    return f"{boot}.{Path('/proc/self/ns/pid').stat().st_ino}"
 
 
 def host_and_pid(mark: str) -> tuple[str, int]:
@@ -27,6 +51,14 @@ def is_elsewhere(mark: str) -> bool:
     return host_and_pid(mark)[0] != socket.gethostname()
 
 
+def is_in_sight(mark: str) -> bool:
+    """Whether the marked process, if it still runs, is one of those that this process can see.
+
+    False for one of another machine or container of the same name, and of this machine before it was started anew.
+    """
+    return not is_elsewhere(mark) and mark.rpartition("|")[2].partition(".")[2] == _table()
+
+
 def is_gone(mark: str) -> bool:
     """Whether the marked process ran on this machine and is no more; False where that cannot be known."""
     try:
@@ -35,9 +67,16 @@ def is_gone(mark: str) -> bool:
         return False
     if host != socket.gethostname():
         return False
+    _, _, table = start.partition(".")
+    if table and table.partition(".")[0] != _table().partition(".")[0]:
+        return True  # this machine was started anew
+    if table and table != _table():
+        return False  # of another container
     try:
         process = psutil.Process(int(pid))
-        return bool(process.status() == psutil.STATUS_ZOMBIE) or abs(process.create_time() - float(start)) > 2
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return True
+        return _start(int(pid)) != start if table else abs(process.create_time() - float(start)) > 2
     except psutil.NoSuchProcess:
         return True
 

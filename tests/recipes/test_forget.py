@@ -107,6 +107,8 @@ def test_the_sweeps_of_a_person_go_and_those_of_others_stay():
     for sweep, run_id in (("rates", ids["rates"]), ("later", "0" * 32)):
         Path(f"sweeps/{sweep}.journal").write_text(json.dumps({"user_attr": {"parent": run_id}}))
         Path(f"sweeps/{sweep}.journal.lock").touch()
+        Path(f"sweeps/{sweep}.journal.locks").mkdir()
+        Path(f"sweeps/{sweep}.journal.locks/leader of {sweep}").touch()
         Path(f"sweeps/{sweep}-best.yaml").write_text("adapter.name: " + (NAME if sweep == "rates" else "bob"))
     said = " ".join(ok("forget", NAME, "--yes").split())
     assert "the journals of the sweeps away are not in sweeps/" in said
@@ -114,6 +116,7 @@ def test_the_sweeps_of_a_person_go_and_those_of_others_stay():
     assert {path.name for path in Path("sweeps").iterdir()} == {
         "later.journal",
         "later.journal.lock",
+        "later.journal.locks",
         "later-best.yaml",
     }
 
