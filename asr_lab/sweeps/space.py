@@ -13,9 +13,11 @@ from asr_lab.config.dotted import leaves, nest
 from asr_lab.config.identity import defaults
 from asr_lab.config.load import keys, load, read_yaml
 from asr_lab.config.schema import Experiment, SweepExperiment
+from asr_lab.config.schema.base import SPLITS
 from asr_lab.config.schema.sweep import AnyDomain, Choices, Floats, Integers, Lists
 from asr_lab.errors import AsrLabError, listing, nearest
 from asr_lab.families import config_class, sweepable
+from asr_lab.recipes.own_data import Splits, complete
 
 _SAMPLES = 12  # drawn to see whether a value can go with any others
 
@@ -35,8 +37,13 @@ class Space:
                 allowed=listing(sweepable()),
             )
         self.kind = config_class(self.recipe)
-        self.usual = defaults(self.kind) | dict(leaves(nest(content))) | sweep.fixed
+        self._given = dict(leaves(nest(content))) | sweep.fixed
+        self.usual = defaults(self.kind) | self._given
         self._check_keys()
+        own = self._own_splits({})
+        self.notes = own.notes
+        """A line on each split that is not given."""
+        self.usual |= {f"data.{split}": path for split, path in own.paths.items()}
         if self.usual.get("data.each"):
             raise AsrLabError("a sweep adapts to one speaker", allowed="adapter.name and data.train of one speaker")
 
@@ -73,8 +80,15 @@ class Space:
 
     def config(self, chosen: Mapping[str, Any]) -> Experiment:
         """Return the experiment with these values. Raise `AsrLabError` if they are inconsistent."""
-        made: Experiment = load(self.sweep.experiment, {**self.sweep.fixed, **chosen}, self.recipe)
+        own = {f"data.{split}": path for split, path in self._own_splits(chosen).paths.items()}
+        made: Experiment = load(self.sweep.experiment, {**own, **self.sweep.fixed, **chosen}, self.recipe)
         return made
+
+    def _own_splits(self, chosen: Mapping[str, Any]) -> Splits:
+        """Return the splits that are not given, beside those that are."""
+        given = self._given | dict(chosen)
+        paths = {split: str(given[f"data.{split}"]) for split in SPLITS if f"data.{split}" in given}
+        return complete(self.kind, paths)
 
     def samples(self, count: int, fixed: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """Draw random samples, with some of Optuna's parameters fixed."""

@@ -46,7 +46,7 @@ class StudyPlan:
     @property
     def warnings(self) -> list[str]:
         warning = self.objective.warning(self.space.usual)
-        return [warning] if warning else []
+        return self.space.notes + ([warning] if warning else [])
 
     @property
     def summary(self) -> Summary:

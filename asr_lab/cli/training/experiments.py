@@ -36,13 +36,18 @@ def run(
 ) -> Outcome | None:
     """Print an experiment's plan, or run it and return its outcome: None for a plan and in torchrun's other processes.
 
+    Splits that the experiment does not name are those of the corpus whose split it names (`with_own_splits`).
     With `demo`, create the demo's corpus and base if the experiment uses them and they are missing. `stderr`: print
     progress there. `more` is passed to the recipe.
     """
+    from asr_lab.recipes.own_data import with_own_splits
     from asr_lab.recipes.recipe import recipe_of
     from asr_lab.tracking.models.registry import MlflowStore
 
     out, recipe, store = console(stderr=stderr), recipe_of(experiment), MlflowStore()
+    experiment, notes = with_own_splits(experiment)
+    for note in notes:
+        out.say("  [yellow]note[/] {}", note)
     if demo:
         make_demo_corpus(experiment.manifests().values(), out, make=not dry_run)
     if dry_run:

@@ -78,7 +78,10 @@ class Text(Section):
 
 
 class Data(Section):
-    """Training, validation and test data. Manifests are Lhotse cuts, `*.jsonl.gz`."""
+    """Training, validation and test data. Manifests are Lhotse cuts, `*.jsonl.gz`.
+
+    The defaults are the demo corpus and hold together: with one split given, the others are those beside it.
+    """
 
     train: str = Field(default="corpora/demo/train.jsonl.gz", min_length=1)
     """Training manifest."""

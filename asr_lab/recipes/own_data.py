@@ -1,0 +1,131 @@
+"""The splits of a configuration that names only some: those of the same corpus, never those of the demo.
+
+The demo corpus is the default of `data.train`, `data.val` and `data.test` together. Once one of them is given, a split
+that is not given is the manifest beside it, or the configuration is refused.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from asr_lab.config.dotted import leaves
+from asr_lab.config.identity import defaults
+from asr_lab.config.load import validate
+from asr_lab.config.schema import ArmsExperiment, CurriculumExperiment, Experiment
+from asr_lab.config.schema.base import SPLITS
+from asr_lab.data.manifest import SUFFIX
+from asr_lab.data.manifest_folder import sibling
+from asr_lab.errors import AsrLabError, listing
+
+E = TypeVar("E", bound=Experiment)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The manifests of all splits, and a line on each that was not given."""
+
+    paths: Mapping[str, str]
+    """Split -> manifest; only those that were not given."""
+    notes: list[str]
+
+
+def with_own_splits(config: E) -> tuple[E, list[str]]:
+    """Return the configuration with the splits that it does not name, and a line on each of these.
+
+    Nothing changes if all splits are given, or none. Raises `AsrLabError` if a split that is needed is neither given
+    nor beside the others.
+    """
+    data = getattr(config, "data", None)
+    if data is None:
+        return config, []
+    given = {split: str(getattr(data, split)) for split in SPLITS if split in data.model_fields_set}
+    completed = complete(type(config), given, _of_parts(config))
+    if not completed.paths:
+        return config, completed.notes
+    content = config.model_dump(exclude_unset=True)
+    content = {**content, "data": {**content.get("data", {}), **completed.paths}}
+    return validate(type(config), content, "the command line"), completed.notes
+
+
+def complete(kind: type[Experiment], given: Mapping[str, str], parts: Mapping[str, str] | None = None) -> Splits:
+    """Return the splits that are not `given` (split -> manifest) to a kind of experiment.
+
+    `parts` are further manifests that are given: config key -> manifest of training data.
+    """
+    usual = {key.removeprefix("data."): str(value) for key, value in defaults(kind).items() if key.startswith("data.")}
+    usual = {split: usual[split] for split in SPLITS if usual.get(split)}
+    named = {f"data.{split}": path for split, path in given.items() if path} | dict(parts or {})
+    missing = [split for split in usual if split not in given]
+    if not usual or not named:
+        return Splits({}, [])  # everything is the demo's
+    if not missing:
+        return Splits({}, _of_the_demo(usual, named))
+    key = next((f"data.{split}" for split in SPLITS if f"data.{split}" in named), next(iter(named)))
+    split, beside = key.removeprefix("data.") if key.startswith("data.") else "train", Path(named[key])
+    paths, notes = {}, []
+    for wanted in missing:
+        of_the_demo = Path(usual[wanted])
+        if of_the_demo.parent == beside.parent:
+            continue  # its default is the manifest beside the given one
+        if not beside.is_file():
+            raise AsrLabError("no such manifest", where=str(beside), allowed=f"a file of Lhotse cuts ({SUFFIX})")
+        if found := sibling(beside, split, wanted):
+            paths[wanted] = str(found)
+            notes.append(f"data.{wanted} is {found}, which lies beside {key}")
+        elif wanted == "test":
+            paths[wanted] = ""
+            notes.append(f"not tested: data.test is not given, and no test{SUFFIX} belongs to {key}={beside}")
+        else:
+            raise _missing(key, beside, [one for one in missing if one not in paths], named)
+    return Splits(paths, notes + _of_the_demo(usual, named))
+
+
+def _of_parts(config: Experiment) -> dict[str, str]:
+    """Return key -> manifest of the data that parts of an experiment are given: phases, methods."""
+    if isinstance(config, CurriculumExperiment):
+        numbered = {f"phase{number}.train": config.phase(number).train for number in (1, 2, 3, 4)}
+        return {key: path for key, path in numbered.items() if path}
+    if isinstance(config, ArmsExperiment):
+        parts = {
+            f"arms.{name}.{key}": str(value)
+            for name, own in config.arms.items()
+            if isinstance(own, Mapping)
+            for key, value in leaves(own)
+            if key in ("data.train", "data.val")
+        }
+        return parts if "train" in config.data.model_fields_set or not parts else _refuse_methods(config, parts)
+    return {}
+
+
+def _refuse_methods(config: ArmsExperiment, parts: Mapping[str, str]) -> Any:
+    absent = [f"data.{split}" for split in ("train", "val", "test") if split not in config.data.model_fields_set]
+    raise AsrLabError(
+        f"{listing(parts, 3)} is given, but not what all methods share: {listing(absent)}",
+        allowed=f"{' '.join(f'{key}=MANIFEST' for key in absent)}; the demo's are used only where no data are given",
+    )
+
+
+def _missing(key: str, beside: Path, missing: Iterable[str], named: Mapping[str, str]) -> AsrLabError:
+    keys = [f"data.{split}" for split in missing]
+    given = listing(f"{name}={path}" for name, path in named.items())
+    return AsrLabError(
+        f"{given} {'is' if len(named) == 1 else 'are'} given, but not {listing(keys)}, and nothing beside {key} is it",
+        where=str(beside.parent),
+        allowed=f"{' '.join(f'{name}=MANIFEST' for name in keys)}; the demo's are used only where no data are given",
+        next_command=f"asr-lab data split {shlex.quote(str(beside))} {shlex.quote(str(beside.parent))}"
+        if key == "data.train"
+        else "",
+    )
+
+
+def _of_the_demo(usual: Mapping[str, str], named: Mapping[str, str]) -> list[str]:
+    """Return a line if some of the given manifests lie in the folder of the demo, and others do not."""
+    folder = Path(next(iter(usual.values()))).parent
+    demo = [f"{key}={path}" for key, path in named.items() if folder in Path(path).parents]
+    if not demo or len(demo) == len(named):
+        return []
+    return [f"beside data of your own the configuration names the demo's: {listing(demo)}"]
