@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -15,7 +16,8 @@ import soundfile
 import soxr
 from lhotse.cut import Cut
 
-from asr_lab.data.containers import HEAD_BYTES, kind_of
+from asr_lab.data.containers import HEAD_BYTES, LFS_HINT, LFS_POINTER, kind_of
+from asr_lab.data.media import decode, needs_decoder
 from asr_lab.errors import AsrLabError
 from asr_lab.units import FRAME_LENGTH, SAMPLE_RATE
 
@@ -141,6 +143,7 @@ def _opened(source: Path | BinaryIO, where: str, pcm: Pcm | None = None) -> Iter
             opened: Any = source
             if isinstance(source, Path):
                 _check_there(source)
+                source = stack.enter_context(_decoded(source))
                 found = _pcm_of(source, pcm)
                 settings = found.settings if found else {}
                 opened = stack.enter_context(source.open("rb")).fileno()  # not the name: soundfile believes .raw
@@ -154,9 +157,22 @@ def _opened(source: Path | BinaryIO, where: str, pcm: Pcm | None = None) -> Iter
         ) from error
 
 
+@contextmanager
+def _decoded(path: Path) -> Iterator[Path]:
+    """Yield a file that libsndfile reads: a temporary FLAC of one that needs a decoder."""
+    if not needs_decoder(path):
+        yield path
+        return
+    with TemporaryDirectory(prefix="asr_lab-") as folder:
+        decode(path, Path(folder, "audio.flac"))
+        yield Path(folder, "audio.flac")
+
+
 def _what_it_is(path: Path) -> str:
     """Return a hint on a file that libsndfile does not read."""
     kind = kind_of(_head(path, HEAD_BYTES))
+    if kind == LFS_POINTER:
+        return f"it is {kind}: {LFS_HINT}"
     return f"its first bytes are those of {kind}" if kind else _NO_HEADER
 
 

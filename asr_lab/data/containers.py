@@ -5,7 +5,12 @@ from __future__ import annotations
 HEAD_BYTES = 8192
 """Bytes to read for `kind_of`: two frames of any MPEG audio."""
 
+LFS_POINTER = "a Git LFS pointer"
+"""A few lines of text in place of a large file, which `git lfs pull` fetches."""
+LFS_HINT = "git lfs pull, in its repository, fetches the file itself"
+
 _MARKS = (
+    (0, b"version https://git-lfs.github.com/spec/", LFS_POINTER),
     (0, b"RIFF", "WAV"),
     (0, b"RIFX", "WAV"),
     (0, b"RF64", "WAV"),
@@ -39,7 +44,7 @@ _MPEG_RATES = (44100, 48000, 32000)
 def kind_of(head: bytes) -> str:
     """Return the kind of a file with these first bytes; "" if they name none, as in headerless audio.
 
-    MPEG audio without a tag needs two frames in sequence: the mark of one is also a pair of quiet samples.
+    MPEG audio and AAC without a tag need two frames in sequence: the mark of one is also a pair of quiet samples.
     """
     for start, mark, kind in _MARKS:
         if head[start : start + len(mark)] == mark and (kind not in _FORMS or head[8:12] in _FORMS[kind]):
@@ -47,6 +52,9 @@ def kind_of(head: bytes) -> str:
     length = _mpeg_frame(head)
     if length and _mpeg_frame(head[length:]) and head[length + 1] == head[1]:
         return "MP3"
+    length = _adts_frame(head)
+    if length and _adts_frame(head[length:]):
+        return "AAC"
     return "a text" if _is_text(head) else ""
 
 
@@ -61,6 +69,14 @@ def _mpeg_frame(head: bytes) -> int:
     bits = 1000 * (_MPEG_1_KBPS if is_mpeg_1 else _MPEG_2_KBPS)[bitrate]
     hertz = _MPEG_RATES[rate] >> {3: 0, 2: 1, 0: 2}[version]
     return (144 if is_mpeg_1 else 72) * bits // hertz + (head[2] >> 1 & 1)
+
+
+def _adts_frame(head: bytes) -> int:
+    """Return the number of bytes of the frame of AAC (ADTS) that starts here, 0 if none does."""
+    if len(head) < 7 or head[0] != 0xFF or head[1] & 0xF6 != 0xF0:  # 12 bits of synchronisation, layer 0
+        return 0
+    length = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
+    return length if length >= 7 and head[2] >> 2 & 15 < 13 else 0
 
 
 def _is_text(head: bytes) -> bool:

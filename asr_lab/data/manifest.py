@@ -23,6 +23,7 @@ from lhotse.cut import Cut
 
 from asr_lab.data.audio import PCM_WIDTH, pcm_width, probe
 from asr_lab.data.guesses import GUESSED
+from asr_lab.data.media import readable
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.system.files import atomic_file
 
@@ -54,9 +55,12 @@ def utterance(
     """Return an utterance: a Lhotse cut of a complete audio file.
 
     Further keywords (`age`, `snr_db`, `l1`, `block`, ...) become `custom` fields of the supervision; an `audio_digest`
-    saves reading the file again. Raises
-    `AsrLabError` if the file is missing, empty or not audio.
+    saves reading the file again. Within an import, audio that needs a decoder is written as FLAC. Raises `AsrLabError`
+    if the file is missing, empty or not audio.
     """
+    if (source := readable(audio)) != audio:
+        audio = source
+        custom.pop("audio_digest", None)
     info = probe(audio)
     recording = Recording(
         id=id,

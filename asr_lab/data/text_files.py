@@ -6,15 +6,21 @@ transcripts.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
+from unicodedata import normalize
 
+from asr_lab.data.containers import HEAD_BYTES, LFS_HINT, LFS_POINTER, kind_of
 from asr_lab.errors import AsrLabError, listing
 
 _DELIMITERS = ",\t;|"
+_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+_SEPARATOR = re.compile(r"\"?sep=(.)\"?\r?\n", re.IGNORECASE)  # a first line that Excel writes
 
 
 class Row(NamedTuple):
@@ -24,15 +30,54 @@ class Row(NamedTuple):
     values: dict[str, Any]
 
 
-def read_text(path: Path) -> str:
-    """Read a file in UTF-8, with or without a byte order mark, without changing its line ends."""
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
+def read_text(path: Path, notes: list[str] | None = None) -> str:
+    """Read a text file without changing its line ends: UTF-8, UTF-16 with its mark, or CP949 as of Korean Excel.
+
+    `notes` gets a note on an encoding that is not UTF-8. Raises `AsrLabError` for other encodings, and for what is no
+    text: a Git LFS pointer, an archive.
+    """
+    content = path.read_bytes()
+    if kind_of(content[:HEAD_BYTES]) == LFS_POINTER:
+        raise AsrLabError(f"not the file, but {LFS_POINTER}", where=str(path), hint=LFS_HINT)
+    text, encoding = _decoded(content, path)
+    if notes is not None and encoding:
+        notes.append(f"{path.name} is read as {encoding}")
+    return text
+
+
+def _decoded(content: bytes, path: Path) -> tuple[str, str]:
+    """Return (text, its encoding if that is not UTF-8)."""
+    for mark, encoding in _MARKS.items():
+        if content.startswith(mark):
+            return content.decode(encoding, errors="replace").removeprefix(
+                "\ufeff"
+            ), "" if "8" in encoding else "UTF-16"
+    if b"\0" in content:
+        kind = kind_of(content[:HEAD_BYTES]) or "with NUL bytes"
         raise AsrLabError(
-            f"the file is not UTF-8: line {line}: {error.reason}", where=str(path), hint="save it as UTF-8"
-        ) from error
+            f"not a text file: it is {kind}",
+            where=str(path),
+            allowed="UTF-8, UTF-16 with a byte order mark, or CP949",
+            hint="if it is UTF-16 without its mark, save it as UTF-8",
+        )
+    try:
+        return content.decode(), ""
+    except UnicodeDecodeError as error:
+        fault = error
+    try:
+        text = content.decode("cp949")
+    except UnicodeDecodeError:
+        text = ""
+    foreign = [character for character in text if ord(character) > 127]
+    if not foreign or 2 * sum("가" <= character <= "힣" for character in foreign) < len(foreign):
+        line = content[: fault.start].count(b"\n") + 1
+        raise AsrLabError(
+            f"the file is neither UTF-8 nor Korean in CP949: line {line}: {fault.reason}",
+            where=str(path),
+            allowed="UTF-8, UTF-16 with a byte order mark, or CP949",
+            hint="save it as UTF-8",
+        )
+    return text, "CP949"
 
 
 def lines(text: str) -> list[str]:
@@ -41,17 +86,20 @@ def lines(text: str) -> list[str]:
     return rows if rows[-1] else rows[:-1]
 
 
-def read_table(path: Path) -> list[Row]:
+def read_table(path: Path, notes: list[str] | None = None) -> list[Row]:
     """Read delimited values with a header; commas, tabs, semicolons or bars, whichever the header has most of.
 
     A cell may be quoted, and then hold delimiters and line ends. Tables with tabs often quote nothing, and then quotes
-    are text. Raises `AsrLabError` for quotes that are not closed, and for columns of the same name.
+    are text. Columns are in NFC; rows without any value are none. `notes` gets a note on an encoding that is not UTF-8.
+    Raises `AsrLabError` for quotes that are not closed, and for columns of the same name.
     """
-    text = read_text(path)
+    text, before = read_text(path, notes), 0
+    if named := _SEPARATOR.match(text):
+        text, before = text[named.end() :], 1
     header = next(iter(lines(text)), "")
-    delimiter = max(_DELIMITERS, key=header.count)
+    delimiter = named[1] if named else max(_DELIMITERS, key=header.count)
     try:
-        numbered = _cells(text, delimiter=delimiter, strict=True)
+        numbered = _cells(text, before, delimiter=delimiter, strict=True)
     except csv.Error as error:
         if delimiter != "\t":
             line, reason = error.args
@@ -60,24 +108,36 @@ def read_table(path: Path) -> list[Row]:
                 where=str(path),
                 allowed='a cell with quotes in quotes, and those within doubled: "she said ""yes"""',
             ) from error
-        numbered = _cells(text, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+        numbered = _cells(text, before, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+    else:
+        if delimiter == "\t" and any("\n" in cell or "\t" in cell for _, cells in numbered for cell in cells):
+            numbered = _unless_quoted(text, before) or numbered
     if not numbered:
         return []
     _, columns = numbered[0]
-    columns = [name.strip() for name in columns]
+    columns = [normalize("NFC", name.strip()) for name in columns]
     if twice := sorted({name for name in columns if name and columns.count(name) > 1}):
         raise AsrLabError(f"several columns are named {listing(twice)}", where=str(path))
     return [Row(line, _named(columns, cells)) for line, cells in numbered[1:]]
 
 
-def _cells(text: str, **dialect: Any) -> list[tuple[int, list[str]]]:
-    """Return (first line, cells) of each row that is not empty; an error has its line and reason."""
-    reader, first, rows = csv.reader(io.StringIO(text, newline=""), **dialect), 1, []
+def _unless_quoted(text: str, before: int) -> list[tuple[int, list[str]]]:
+    """Return the rows of a table with tabs as if quotes were text; [] if they differ in their number of cells."""
+    numbered = _cells(text, before, delimiter="\t", quoting=csv.QUOTE_NONE)
+    return numbered if len({len(cells) for _, cells in numbered}) == 1 else []
+
+
+def _cells(text: str, before: int, **dialect: Any) -> list[tuple[int, list[str]]]:
+    """Return (first line, cells) of each row that is not empty; an error has its line and reason.
+
+    `before` lines of the file are not in the text.
+    """
+    reader, first, rows = csv.reader(io.StringIO(text, newline=""), **dialect), before + 1, []
     try:
         for cells in reader:
-            if cells:
+            if any(cell.strip() for cell in cells):
                 rows.append((first, cells))
-            first = reader.line_num + 1
+            first = before + reader.line_num + 1
     except csv.Error as error:
         raise csv.Error(first, str(error)) from error
     return rows

@@ -11,6 +11,7 @@ from typing import Any
 
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
+from asr_lab.data.importers.speakers import WAYS, Speakers
 from asr_lab.data.importers.table import import_rows
 from asr_lab.data.text_files import Row, lines, read_text
 from asr_lab.errors import AsrLabError
@@ -26,19 +27,31 @@ def import_kaldi(
     out: Path,
     *,
     audio: Path | None = None,
+    speaker_from: str | None = None,
+    one_speaker: str | None = None,
     skip_faulty: bool = False,
     progress: Progress = no_progress,
 ) -> ImportResult:
     """Import the utterances of `text`; audio paths are relative to the folder `audio`, by default `source`.
 
-    Raises one `AsrLabError` that names every faulty line.
+    Speakers are those of `utt2spk`, or as `speaker_from` and `one_speaker` say. Raises one `AsrLabError` that names
+    every faulty line.
     """
-    if missing := [name for name in _NEEDED if not (source / name).is_file()]:
-        raise AsrLabError(f"no {', '.join(missing)}", where=str(source), allowed=f"a folder with {', '.join(_NEEDED)}")
+    speakers = Speakers.of(speaker_from, one_speaker)
+    needed = [name for name in _NEEDED if name != "utt2spk" or not speakers.are_given]
+    if missing := [name for name in needed if not (source / name).is_file()]:
+        raise AsrLabError(
+            f"no {', '.join(missing)}",
+            where=str(source),
+            allowed=f"a folder with {', '.join(_NEEDED)}",
+            hint=WAYS if missing == ["utt2spk"] else "",
+        )
     report = ImportReport()
     texts = _entries(source / "text", report)
-    rows = _rows(source, texts, report)
-    cuts = import_rows(rows, source / "text", audio or source, report, progress, corpus=source.name)
+    rows = _rows(source, texts, report, needs_speaker=not speakers.are_given)
+    cuts = import_rows(
+        rows, source / "text", audio or source, report, progress, corpus=source.resolve().name, speakers=speakers
+    )
     report.read = len(texts)
     report.notes.clear()
     hints = [] if cuts or audio else ["--audio FOLDER, from which the paths of wav.scp start"]
@@ -58,7 +71,7 @@ def _entries(path: Path, report: ImportReport) -> dict[str, Row]:
     return entries
 
 
-def _rows(source: Path, texts: dict[str, Row], report: ImportReport) -> list[Row]:
+def _rows(source: Path, texts: dict[str, Row], report: ImportReport, *, needs_speaker: bool) -> list[Row]:
     """Return a row of a table for each utterance of `text`; those that lack something become faults."""
     files = {name: _entries(source / name, report) for name in ("wav.scp", "utt2spk", "segments")}
     more = {name: _entries(source / name, report) for name in (*_OF_UTTERANCES, *_OF_SPEAKERS)}
@@ -66,11 +79,8 @@ def _rows(source: Path, texts: dict[str, Row], report: ImportReport) -> list[Row
     rows = []
     for id, (line, fields) in texts.items():
         try:
-            row: dict[str, Any] = {
-                "id": id,
-                "text": fields["value"],
-                "speaker": _value(files["utt2spk"], id, "utt2spk"),
-            }
+            row: dict[str, Any] = {"id": id, "text": fields["value"]}
+            row["speaker"] = _value(files["utt2spk"], id, "utt2spk") if needs_speaker else ""
             recording = id
             if has_segments:
                 recording, times = _segment(_value(files["segments"], id, "segments"))

@@ -14,9 +14,11 @@ from lhotse.cut import Cut
 
 from asr_lab.data import guesses, manifest, text_files
 from asr_lab.data.audio import read_file, without_silence
+from asr_lab.data.importers.audio_paths import AudioPaths
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.data.importers.kospeech_units import Units, plain, read_units, unit_of
+from asr_lab.data.importers.speakers import Speakers
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.units import SAMPLE_RATE
 
@@ -50,6 +52,8 @@ def import_kospeech(
     audio: Path | None = None,
     vocab: Path | None = None,
     drop_silence: bool = False,
+    speaker_from: str | None = None,
+    one_speaker: str | None = None,
     skip_faulty: bool = False,
     progress: Progress = no_progress,
 ) -> ImportResult:
@@ -64,13 +68,15 @@ def import_kospeech(
     lines = _once(_read(source, report), source, report)
     if units and vocab:
         _check_unit(lines, units, vocab)
+    speakers = Speakers.of(speaker_from, one_speaker, guesses=True, paths=[line.path for line in lines])
+    paths = AudioPaths(root)
     cuts: list[Cut] = []
     read: list[_Line] = []
     for done, line in enumerate(lines, 1):
         try:
             if drop_silence:
                 _check_target(line, root, out)
-            cuts.append(_utterance(line, root / line.file))
+            cuts.append(_utterance(line, paths.find(line.file.as_posix()), speakers))
             read.append(line)
         except AsrLabError as error:
             report.add_error(line.path, error, file=source, line=line.number)
@@ -81,9 +87,10 @@ def import_kospeech(
     if drop_silence:
         cuts = []
         for done, line in enumerate(read, 1):
-            cuts.append(_without_silence(line, root, out))
+            cuts.append(_without_silence(line, paths, out, speakers))
             progress(done, len(read))
-    report.notes.append(f"{len(read)} utterances name no speaker: their folder is used")
+    if not speakers.are_given:
+        report.notes.append(f"{len(read)} utterances name no speaker: their folder is used")
     for unit, number in Counter(filter(None, (unit_of(line.transcript) for line in read))).items():
         report.notes.append(f"{number} transcripts are written in {unit}s: joined to text")
     if units:
@@ -94,12 +101,8 @@ def import_kospeech(
 def _read(transcripts: Path, report: ImportReport) -> list[_Line]:
     if not transcripts.is_file():
         raise AsrLabError("no such transcripts file", where=str(transcripts))
-    try:
-        content = transcripts.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        content = transcripts.read_text(encoding="cp949", errors="replace")
     lines = []
-    for number, row in enumerate(text_files.lines(content), start=1):
+    for number, row in enumerate(text_files.lines(text_files.read_text(transcripts, report.notes)), start=1):
         fields = row.split("\t")
         if not row.strip():
             continue
@@ -139,23 +142,26 @@ def _check_target(line: _Line, root: Path, out: Path) -> None:
         )
 
 
-def _without_silence(line: _Line, root: Path, out: Path) -> Cut:
+def _without_silence(line: _Line, paths: AudioPaths, out: Path, speakers: Speakers) -> Cut:
     target = _target(line, out)
     target.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(str(target), without_silence(read_file(root / line.file)), SAMPLE_RATE, subtype="PCM_16")
-    return _utterance(line, target)
+    soundfile.write(
+        str(target), without_silence(read_file(paths.find(line.file.as_posix()))), SAMPLE_RATE, subtype="PCM_16"
+    )
+    return _utterance(line, target, speakers)
 
 
-def _utterance(line: _Line, audio: Path) -> Cut:
+def _utterance(line: _Line, audio: Path, speakers: Speakers) -> Cut:
+    speaker, is_guessed = speakers.speaker("", line.path, line.utterance_id)
     cut = manifest.utterance(
         id=line.utterance_id,
         audio=audio,
         text=line.text,
-        speaker=line.file.parent.name or "unknown",
+        speaker=speaker,
         language="ko",
         corpus="kospeech",
     )
-    guesses.mark(manifest.supervision(cut), "speaker")
+    guesses.mark(manifest.supervision(cut), *["speaker"] * is_guessed)
     guesses.mark_korean(manifest.supervision(cut))
     return cut
 

@@ -25,6 +25,7 @@ from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.data.importers.l2arctic import SPEAKERS
 from asr_lab.data.importers.pieces import PieceColumns, cut_piece
+from asr_lab.data.importers.speakers import Speakers
 from asr_lab.data.pronunciation import DELETED, UNKNOWN, Pronunciation
 from asr_lab.errors import AsrLabError, listing
 
@@ -36,6 +37,8 @@ def import_l2_asr_json(
     out: Path,
     *,
     audio: Path | None = None,
+    speaker_from: str | None = None,
+    one_speaker: str | None = None,
     skip_faulty: bool = False,
     progress: Progress = no_progress,
 ) -> ImportResult:
@@ -46,7 +49,7 @@ def import_l2_asr_json(
     `AsrLabError` if audio is missing, unless `skip_faulty`, or no utterance is left.
     """
     files = _files(source)
-    report = ImportReport()
+    report, speakers = ImportReport(), Speakers.of(speaker_from, one_speaker)
     rows = {part: _rows(path) for part, path in files.items()}
     paths = [_audio(key, files[part], audio) for part, part_rows in rows.items() for key in part_rows]
     missing = [str(path) for path in paths if not path.is_file()]
@@ -61,7 +64,7 @@ def import_l2_asr_json(
     for part, part_rows in rows.items():
         splits[part] = []
         for key, row in part_rows.items():
-            if (cut := _utterance(_audio(key, files[part], audio), row, files[part], report)) is not None:
+            if (cut := _utterance(_audio(key, files[part], audio), row, files[part], report, speakers)) is not None:
                 splits[part].append(cut)
             done += 1
             progress(done, total)
@@ -106,16 +109,16 @@ def _audio(key: str, file: Path, audio: Path | None) -> Path:
     return (audio or file.parent) / key
 
 
-def _utterance(audio: Path, row: dict[str, Any], file: Path, report: ImportReport) -> Cut | None:
+def _utterance(audio: Path, row: dict[str, Any], file: Path, report: ImportReport, speakers: Speakers) -> Cut | None:
     name = _speaker(audio, row) + "-" + audio.stem
     try:
+        speaker = speakers.speaker("", str(audio))[0] if speakers.are_given else _speaker(audio, row)
         annotation = _pronunciation(row, report)
     except AsrLabError as error:
         report.add_error(name, error, file=file)
         return None
     if _contradicts(row, annotation):
         report.remarks["have error labels that contradict the phonemes, which count"].append(name)
-    speaker = _speaker(audio, row)
     text = str(row.get("wrd") or row.get("text") or "").strip()
     if not text:
         report.remarks["have no words, their canonical phonemes are the text"].append(name)
@@ -135,7 +138,7 @@ def _utterance(audio: Path, row: dict[str, Any], file: Path, report: ImportRepor
     except AsrLabError as error:
         report.add(name, "its audio cannot be read", error.what, file=audio)
         return None
-    named = row.get("spk_id") or speaker in SPEAKERS
+    named = row.get("spk_id") or speaker in SPEAKERS or speakers.are_given
     guesses.mark(manifest.supervision(whole), *([] if named else ["speaker"]), *([] if text else ["text"]))
     try:
         piece = PieceColumns.of([row]).piece(row, whole)

@@ -22,6 +22,7 @@ from asr_lab.data.importers.corpus_view import CorpusView, corpus_view
 from asr_lab.data.importers.details import age_of, gender_of, is_unknown
 from asr_lab.data.importers.import_report import SKIP, ImportReport
 from asr_lab.data.importers.lhotse_losses import Watch, add_losses, audio_files, rows_without_audio, watched
+from asr_lab.data.importers.speakers import Speakers
 from asr_lab.data.text import TextNormalizer
 from asr_lab.errors import AsrLabError, listing, nearest
 
@@ -46,6 +47,8 @@ def import_lhotse(
     *,
     name: str,
     option: Mapping[str, str] | None = None,
+    speaker_from: str | None = None,
+    one_speaker: str | None = None,
     skip_faulty: bool = False,
     progress: Progress = no_progress,
 ) -> ImportResult:
@@ -58,7 +61,7 @@ def import_lhotse(
     fails, with its message.
     """
     chosen = _DEFAULTS.get(name, {}) | _options(name, _recipe(name), option or {})
-    report = ImportReport()
+    report, speakers = ImportReport(), Speakers.of(speaker_from, one_speaker)
     with audio_backend("LibsndfileBackend"), watched(source) as watch:  # the default may need external programs
         read = _read(name, source, out, chosen, report, watch, skip_faulty)
     parts = {part: spoken for part, cuts in read.items() if (spoken := [cut for cut in cuts if _has_words(cut)])}
@@ -70,7 +73,7 @@ def import_lhotse(
         splits[part] = []
         for cut in cuts:
             try:
-                splits[part].append(_utterance(cut, name, report))
+                splits[part].append(_utterance(cut, name, report, speakers))
             except AsrLabError as error:
                 report.add_error(manifest.supervision(cut).id, error)
             done += 1
@@ -225,7 +228,7 @@ def _has_words(cut: Cut) -> bool:
     return bool(TextNormalizer()(manifest.text(cut)))
 
 
-def _utterance(cut: Cut, corpus: str, report: ImportReport) -> Cut:
+def _utterance(cut: Cut, corpus: str, report: ImportReport, speakers: Speakers) -> Cut:
     """Convert a cut to the utterance contract: language as a code, age and audio digest in `custom`.
 
     Raises `AsrLabError` if its audio cannot be read.
@@ -238,6 +241,8 @@ def _utterance(cut: Cut, corpus: str, report: ImportReport) -> Cut:
     segment.custom = {"corpus": corpus, "audio_digest": digest, **_with_age(custom, report)}
     segment.language = _LANGUAGES.get((segment.language or "").lower(), segment.language)
     segment.gender = _gender(segment.gender, report)
+    if speakers.are_given:
+        segment.speaker, _ = speakers.speaker("", str(cut.recording.sources[0].source), cut.id)
     if not segment.speaker:
         segment.speaker = Path(str(cut.recording.sources[0].source)).parent.name
         guesses.mark(segment, "speaker")

@@ -18,7 +18,7 @@ _KEYS = Option(
     kind="pairs",
     metavar="FIELD=KEY,...",
     alias="--columns",
-    help="keys or columns of the fields: text=, speaker=, age=, ... (csv, jsonl: also audio=, id=).",
+    help="keys or columns of the fields: text=, speaker=, age=, ...; in tables also audio=, id=.",
 )
 _AUDIO = Option(name="audio", kind="path", help="folder the audio paths start from.  [that of SOURCE]")
 PCM = (
@@ -40,37 +40,131 @@ SPEAKERS = (
 """For corpora whose utterances may lack a speaker."""
 _SKIP = Option(name=SKIP_FAULTY, kind="flag", help="leave out faulty utterances, and list them in OUT/faults.tsv.")
 
+_TRANSCRIPTS = Option(name="transcripts", kind="path", help="the file of transcripts, if several may be it.")
+
 IMPORTERS: dict[str, Importer] = {
-    "fsdd": Importer(
-        description="Free Spoken Digit Dataset: a folder of {digit}_{speaker}_{index}.wav",
-        function=f"{_HERE}.fsdd:import_fsdd",
-        options=(
-            Option(name="join", kind="range", help="join digits into strings of this length, such as 1-5."),
-            Option(name="blocks", kind="integer", default=10, help="blocks of indices."),
-            Option(name="copies", kind="integer", default=1, help="number of different ways to join the recordings."),
-            Option(name="seed", kind="integer", default=0, help="seed of the strings."),
-            _SKIP,
+    "csv": Importer(
+        description="a table: CSV with a header, with commas, semicolons or tabs, in UTF-8, UTF-16 or CP949",
+        function=f"{_HERE}.table:import_csv",
+        options=(_KEYS, _AUDIO, *SPEAKERS, *PCM, _SKIP),
+        file_names=("*.csv", "*.tsv"),
+        layout="""\
+TABLE.csv      audio,text,speaker[,id,age,gender,language,start,end,...]
+               paths relative to the table; further columns are kept as fields""",
+    ),
+    "jsonl": Importer(
+        description="a table of JSON lines with the keys audio, text, speaker, ...",
+        function=f"{_HERE}.table:import_jsonl",
+        options=(_KEYS, _AUDIO, *SPEAKERS, *PCM, _SKIP),
+        file_names=("*.jsonl",),
+        layout="""\
+TABLE.jsonl    {"audio": "a.wav", "text": "...", "speaker": "mina", "offset": 0.5, "duration": 1.2}""",
+    ),
+    "folder": Importer(
+        description="a folder of audio with a .txt beside each, or with all transcripts in one file",
+        function=f"{_HERE}.audio_with_texts:import_folder",
+        options=(_TRANSCRIPTS, *SPEAKERS, *PCM, _SKIP),
+        layout="""\
+mina/1.wav     mina/1.txt (or .lab), at any depth; or one file of lines
+               1_0001.wav|text    1_0001<tab>text    1_0001 text    1_0001.wav :: text
+               speakers: --speaker-from, --one-speaker, else several folders are guessed to be speakers""",
+    ),
+    "nemo": Importer(
+        description="manifests of NeMo: JSON lines with audio_filepath, duration, text, and perhaps offset",
+        function=f"{_HERE}.nemo:import_nemo",
+        options=(_AUDIO, *SPEAKERS, *PCM, _SKIP),
+        has_splits=True,
+        file_names=("*.json", "*.jsonl"),
+        layout="""\
+MANIFEST.json  {"audio_filepath": "a.wav", "offset": 0.5, "duration": 1.2, "text": "...", "speaker": "mina"}
+               or a folder with one manifest each of train, val (dev), test in their names""",
+    ),
+    "kaldi": Importer(
+        description="a data folder of Kaldi's",
+        function=f"{_HERE}.kaldi:import_kaldi",
+        options=(_AUDIO, *SPEAKERS, *PCM, _SKIP),
+        markers=("wav.scp",),
+        layout="""\
+wav.scp        utterance (with segments: recording) and the path of a file; commands are refused
+text           utterance and its transcript
+utt2spk        utterance and speaker; not needed with --speaker-from
+segments, spk2gender, spk2age, utt2lang, utt2gender, utt2age   if they are there""",
+    ),
+    "huggingface": Importer(
+        description="data of Hugging Face: an audio folder, parquet with audio, or what save_to_disk wrote",
+        function=f"{_HERE}.huggingface:import_huggingface",
+        options=(_KEYS, *SPEAKERS, _SKIP),
+        has_splits=True,
+        markers=(
+            "metadata.csv",
+            "metadata.jsonl",
+            "*/metadata.csv",
+            "*/metadata.jsonl",
+            "*/*/metadata.csv",
+            "*/*/metadata.jsonl",
+            "dataset_dict.json",
+            "dataset_info.json",
+            "*.parquet",
+            "*/*.parquet",
         ),
-        markers=("[0-9]_*_[0-9]*.wav",),
+        file_names=("*.parquet", "metadata.csv", "metadata.jsonl"),
+        layout="""\
+train/metadata.csv (or .jsonl)      file_name, transcription (or text, sentence)
+data/train-00000-of-00002.parquet   audio (with its bytes, or paths), text, speaker_id, ...
+train/data-00000-of-00001.arrow     with state.json, of save_to_disk
+                                    --columns names columns of other names""",
     ),
-    "speechocean762": Importer(
-        description="speechocean762: Kaldi files in train/ and test/, with experts' scores",
-        function=f"{_HERE}.speechocean762:import_speechocean762",
-        options=(Option(name="scores", kind="path", help="the experts' scores.  [SOURCE/resource/scores.json]"), _SKIP),
-        markers=("resource/text-phone", "resource/scores.json"),
+    "cuts": Importer(
+        description="manifests of Lhotse: cuts, or recordings and supervisions, as JSON lines, .gz or not",
+        function=f"{_HERE}.lhotse_cuts:import_cuts",
+        options=(_AUDIO, *SPEAKERS, *PCM, _SKIP),
+        markers=("*cuts*.jsonl.gz", "*supervisions*.jsonl.gz"),
+        file_names=("*.jsonl.gz", "*.jsonl"),
+        layout="""\
+cuts.jsonl.gz  MonoCut, MultiCut, MixedCut; what has transforms, padding or mixtures is rendered to FLAC
+               or a folder with *recordings*.jsonl.gz and *supervisions*.jsonl.gz""",
     ),
-    "l2-arctic": Importer(
-        description="L2-ARCTIC: a folder for each speaker, with annotated TextGrids; split by speakers",
-        function=f"{_HERE}.l2arctic:import_l2arctic",
+    "librispeech": Importer(
+        description="LibriSpeech, or any folder of it: *.trans.txt beside the audio",
+        function=f"{_HERE}.trans_txt:import_librispeech",
         options=(_SKIP,),
         has_splits=True,
-        markers=("*/annotation/*.TextGrid",),
+        markers=("*-*.trans.txt", "*/*-*.trans.txt", "*/*/*-*.trans.txt", "*/*/*/*-*.trans.txt"),
+        layout="""\
+SPEAKERS.TXT   train-clean-100/103/1240/103-1240.trans.txt, 103-1240-0000.flac, ...
+               SOURCE is the corpus, a subset, a speaker or a chapter""",
     ),
-    "l2-json": Importer(
-        description="JSON files of L2_ASR (train, val, eval), keyed by the path of a WAV",
-        function=f"{_HERE}.l2_asr_json:import_l2_asr_json",
+    "zeroth": Importer(
+        description="Zeroth-Korean as it lies, or any folder of it",
+        function=f"{_HERE}.trans_txt:import_zeroth",
+        options=(_SKIP,),
+        has_splits=True,
+        markers=("AUDIO_INFO", "*/*/*/*_*.trans.txt", "*/*/*_*.trans.txt", "*/*_*.trans.txt", "*_*.trans.txt"),
+        layout="""\
+AUDIO_INFO     train_data_01/003/106/106_003.trans.txt, 106_003_0001.flac, ...   test_data_01/...""",
+    ),
+    "commonvoice": Importer(
+        description="Common Voice of any release: the folder of a language, or one of its tables",
+        function=f"{_HERE}.commonvoice:import_commonvoice",
         options=(_AUDIO, _SKIP),
         has_splits=True,
+        markers=("clips", "*/clips"),
+        layout="""\
+train.tsv, dev.tsv, test.tsv (else validated.tsv)   client_id, path, sentence, age, gender, ...
+clips/common_voice_ko_1.mp3""",
+    ),
+    "ksponspeech": Importer(
+        description="KsponSpeech as it lies: PCM with a .txt each in CP949, and the lists KsponSpeech_scripts/*.trn",
+        function=f"{_HERE}.ksponspeech:import_ksponspeech",
+        options=(*SPEAKERS, *PCM, _SKIP),
+        has_splits=True,
+        markers=("KsponSpeech_*", "*/KsponSpeech_*"),
+        file_names=("*.trn",),
+        layout="""\
+KsponSpeech_01/KsponSpeech_0001/KsponSpeech_000001.pcm, .txt
+KsponSpeech_eval/eval_clean/KsponSpeech_E00001.pcm
+KsponSpeech_scripts/train.trn, dev.trn, eval_clean.trn, eval_other.trn   PATH :: TRANSCRIPT
+               both readings stay: data.text.transcription chooses one""",
     ),
     "kospeech": Importer(
         description="KoSpeech's transcripts.txt: path, text and ids, as for KsponSpeech",
@@ -79,21 +173,36 @@ IMPORTERS: dict[str, Importer] = {
             _AUDIO,
             Option(name="vocab", kind="path", help="vocabulary (.csv, .vocab), to check the ids of the transcripts."),
             Option(name="drop_silence", kind="flag", help="write FLAC without silence, as KoSpeech reads PCM."),
+            *SPEAKERS,
             *PCM,
             _SKIP,
         ),
         file_names=("transcripts*.txt",),
+        layout="""\
+transcripts.txt   path.pcm<tab>text<tab>ids, with paths from its folder or --audio""",
     ),
     "aihub": Importer(
-        description="AI-Hub: WAV files and a JSON label for each, in 1.Training, 2.Validation, 3.Test",
+        description="AI-Hub: recordings and JSON labels, in 1.Training, 2.Validation, 3.Test",
         function=f"{_HERE}.aihub.importer:import_aihub",
         options=(
             _KEYS,
+            *SPEAKERS,
             Option(name="as_one", kind="flag", help="merge all splits into all.jsonl.gz, for asr-lab data split."),
+            *PCM,
             _SKIP,
         ),
         has_splits=True,
-        markers=("[0-9].Training*", "[0-9].Validation*", "subset_metadata*.csv"),
+        markers=(
+            "[0-9].Training*",
+            "[0-9].Validation*",
+            "subset_metadata*.csv",
+            "Training/*데이터*",
+            "*/Training/*데이터*",
+        ),
+        layout="""\
+1.Training/원천데이터/S001/0000.wav    1.Training/라벨링데이터/S001/0000.json   2.Validation/...
+a label is for one recording, for segments of it, or for several (NAME-N.wav, NAME-S.wav; a list that names files)
+subset_metadata*.csv    beside them: only its rows are imported""",
     ),
     "lhotse": Importer(
         description="any corpus with a recipe in Lhotse, by the name of the recipe",
@@ -107,27 +216,47 @@ IMPORTERS: dict[str, Importer] = {
                 metavar="KEY=VALUE",
                 help="an option of the recipe; may be repeated.",
             ),
+            *SPEAKERS,
             _SKIP,
         ),
         has_splits=True,
+        layout="what the recipe expects: asr-lab data import lhotse NOTHING SOURCE OUT lists the recipes",
     ),
-    "kaldi": Importer(
-        description="a folder of Kaldi's: wav.scp, text, utt2spk, and segments, spk2gender, ... if they are there",
-        function=f"{_HERE}.kaldi:import_kaldi",
-        options=(_AUDIO, _SKIP),
-        markers=("wav.scp",),
+    "speechocean762": Importer(
+        description="speechocean762: Kaldi files in train/ and test/, with experts' scores",
+        function=f"{_HERE}.speechocean762:import_speechocean762",
+        options=(Option(name="scores", kind="path", help="the experts' scores.  [SOURCE/resource/scores.json]"), _SKIP),
+        markers=("resource/text-phone", "resource/scores.json"),
+        layout="train/, test/ (wav.scp, text, utt2spk, spk2age, spk2gender), WAVE/, resource/scores.json, text-phone",
     ),
-    "csv": Importer(
-        description="CSV (or tabs, semicolons) with the columns audio, text, speaker, ...",
-        function=f"{_HERE}.table:import_csv",
-        options=(_KEYS, _AUDIO, *PCM, _SKIP),
-        file_names=("*.csv", "*.tsv"),
+    "l2-arctic": Importer(
+        description="L2-ARCTIC: a folder for each speaker, with annotated TextGrids; split by speakers",
+        function=f"{_HERE}.l2arctic:import_l2arctic",
+        options=(_SKIP,),
+        has_splits=True,
+        markers=("*/annotation/*.TextGrid",),
+        layout="ABA/wav/arctic_a0001.wav, ABA/annotation/arctic_a0001.TextGrid, ABA/transcript/arctic_a0001.txt",
     ),
-    "jsonl": Importer(
-        description="JSON lines with the keys audio, text, speaker, ...",
-        function=f"{_HERE}.table:import_jsonl",
-        options=(_KEYS, _AUDIO, *PCM, _SKIP),
-        file_names=("*.jsonl",),
+    "l2-json": Importer(
+        description="JSON files of L2_ASR (train, val, eval), keyed by the path of a WAV",
+        function=f"{_HERE}.l2_asr_json:import_l2_asr_json",
+        options=(_AUDIO, *SPEAKERS, _SKIP),
+        has_splits=True,
+        layout="""\
+train.json     {"ABA/wav/a.wav": {"wrd": "...", "canonical_aligned": "...", "perceived_train_target": "..."}}""",
+    ),
+    "fsdd": Importer(
+        description="Free Spoken Digit Dataset",
+        function=f"{_HERE}.fsdd:import_fsdd",
+        options=(
+            Option(name="join", kind="range", help="join digits into strings of this length, such as 1-5."),
+            Option(name="blocks", kind="integer", default=10, help="blocks of indices."),
+            Option(name="copies", kind="integer", default=1, help="number of different ways to join the recordings."),
+            Option(name="seed", kind="integer", default=0, help="seed of the strings."),
+            _SKIP,
+        ),
+        markers=("[0-9]_*_[0-9]*.wav",),
+        layout="{digit}_{speaker}_{index}.wav",
     ),
 }
 """Kind of corpus -> importer."""
@@ -150,10 +279,14 @@ def import_corpus(
     if not source.exists():
         raise AsrLabError("no such file or folder", where=str(source))
     from asr_lab.data.audio import headerless
+    from asr_lab.data.media import writing_audio
 
     try:
-        with headerless(_pcm(settings)):
-            return importer.load()(source, out, progress=progress, **settings)
+        with headerless(_pcm(settings)), writing_audio(out / "audio", source) as audio:
+            result = importer.load()(source, out, progress=progress, **settings)
+            if audio.num_decoded:
+                result.report.notes.append(f"{audio.num_decoded} files are decoded to FLAC in {out / 'audio'}")
+            return result
     except AsrLabError as error:
         if not error.next_command and (other := _other_kind(kind, source)):
             error.hint = "; ".join(filter(None, (error.hint, f"it looks like {other}: {IMPORTERS[other].description}")))

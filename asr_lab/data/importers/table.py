@@ -10,18 +10,21 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+from unicodedata import normalize
 
 from lhotse.cut import Cut
 from lhotse.utils import fastcopy
 
-from asr_lab.data import manifest
+from asr_lab.data import guesses, manifest
+from asr_lab.data.importers.audio_paths import AudioPaths, without_suffix
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.details import age_of, gender_of, is_unknown
 from asr_lab.data.importers.hints import audio_folder, check_speakers, other_names, proposed, quoted
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.data.importers.pieces import PieceColumns, cut_piece
+from asr_lab.data.importers.speakers import WAYS, Speakers
 from asr_lab.data.text_files import Row, lines, read_table, read_text
 from asr_lab.errors import AsrLabError, listing, nearest
 
@@ -29,6 +32,8 @@ NEEDED = ("audio", "text", "speaker")
 _KNOWN = {"id", "gender", "language", "corpus", *NEEDED}
 _NUMBERS = {"snr_db": float, "block": int}
 _NAMED = ("audio", "text", "speaker", "id", "gender", "language", "age", "snr_db", "start", "end", "duration")
+_OF_OTHERS = {"nemo": {"audio_filepath"}, "cuts": {"supervisions", "tracks"}, "huggingface": {"file_name"}}
+"""Kind of corpus -> columns that only it has."""
 _AGES = "years (7, 7세), months (72개월), or a group (20-29, twenties, 20대, 60+)"
 
 
@@ -38,16 +43,21 @@ def import_csv(
     *,
     keys: Mapping[str, str] | None = None,
     audio: Path | None = None,
+    speaker_from: str | None = None,
+    one_speaker: str | None = None,
     skip_faulty: bool = False,
     progress: Progress = no_progress,
 ) -> ImportResult:
     """Import a CSV table with a header; raises one `AsrLabError` that names every faulty row.
 
     `keys` names the columns of fields; audio paths are relative to the folder `audio`, by default that of the table.
+    Speakers are those of the column, or as `speaker_from` and `one_speaker` say.
     """
     _check_there(source)
-    rows = read_table(source)
-    return _import_table(source, rows, ImportReport(), keys or {}, audio, skip_faulty, progress)
+    report = ImportReport()
+    rows = read_table(source, report.notes)
+    speakers = Speakers.of(speaker_from, one_speaker)
+    return _import_table(source, rows, report, keys or {}, audio, speakers, skip_faulty, progress)
 
 
 def import_jsonl(
@@ -56,14 +66,17 @@ def import_jsonl(
     *,
     keys: Mapping[str, str] | None = None,
     audio: Path | None = None,
+    speaker_from: str | None = None,
+    one_speaker: str | None = None,
     skip_faulty: bool = False,
     progress: Progress = no_progress,
 ) -> ImportResult:
     """Import JSON lines as `import_csv` does; raises one `AsrLabError` that names every faulty row."""
     _check_there(source)
     report = ImportReport()
-    rows = _read_jsonl(source, report)
-    return _import_table(source, rows, report, keys or {}, audio, skip_faulty, progress)
+    rows = read_jsonl(source, report)
+    speakers = Speakers.of(speaker_from, one_speaker)
+    return _import_table(source, rows, report, keys or {}, audio, speakers, skip_faulty, progress)
 
 
 def _check_there(table: Path) -> None:
@@ -71,19 +84,22 @@ def _check_there(table: Path) -> None:
         raise AsrLabError("no such table", where=str(table), allowed="a file")
 
 
-def _read_jsonl(table: Path, report: ImportReport) -> list[Row]:
+def read_jsonl(table: Path, report: ImportReport) -> list[Row]:
+    """Read JSON lines; those that are no objects become faults."""
     rows = []
-    for number, line in enumerate(lines(read_text(table)), start=1):
+    for number, line in enumerate(lines(read_text(table, report.notes)), start=1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
         except ValueError as error:
             report.add(f"line {number}", "not JSON", _reason(error), file=table, line=number)
+            report.read += 1
             continue
         if isinstance(row, dict):
-            rows.append(Row(number, row))
+            rows.append(Row(number, {normalize("NFC", key): value for key, value in row.items()}))
         else:
+            report.read += 1
             report.add(f"line {number}", "not a JSON object", line[:60], file=table, line=number)
     return rows
 
@@ -98,21 +114,23 @@ def _import_table(
     report: ImportReport,
     keys: Mapping[str, str],
     audio: Path | None,
+    speakers: Speakers,
     skip_faulty: bool,
     progress: Progress,
 ) -> ImportResult:
     if not rows:
         report.settle(table, skip_faulty=skip_faulty, is_left=False)
         raise AsrLabError("the table has no rows", where=str(table))
-    rows = _renamed(rows, keys, table)
-    _check_columns([row.values for row in rows], table)
-    cuts = import_rows(rows, table, audio or table.parent, report, progress)
+    rows = renamed(rows, keys, table)
+    _check_columns([row.values for row in rows], table, needs_speaker=not speakers.are_given)
+    cuts = import_rows(rows, table, audio or table.parent, report, progress, speakers=speakers)
     hints = [] if cuts or audio else [_audio_hint(rows, table)]
     report.settle(table, skip_faulty=skip_faulty, is_left=bool(cuts), hints=hints)
-    if "speaker" in keys:
-        named = f"the values of --keys speaker={keys['speaker']}"
-        speakers = [str(manifest.supervision(cut).speaker) for cut in cuts]
-        check_speakers(named, speakers, [manifest.text(cut) for cut in cuts])
+    if "speaker" in keys and not speakers.are_given:
+        names = [str(manifest.supervision(cut).speaker) for cut in cuts]
+        check_speakers(
+            f"the values of --columns speaker={keys['speaker']}", names, [manifest.text(cut) for cut in cuts]
+        )
     return ImportResult(splits={"all": cuts}, report=report)
 
 
@@ -124,13 +142,15 @@ def import_rows(
     progress: Progress = no_progress,
     *,
     corpus: str = "",
+    speakers: Speakers | None = None,
 ) -> list[Cut]:
     """Return the utterances of rows with `audio`, `text`, `speaker`, ...; faults are those of lines of `table`."""
-    importer = _RowImporter(table, audio, report, PieceColumns.of([row.values for row in rows]), corpus or table.stem)
+    pieces = PieceColumns.of([row.values for row in rows])
+    importer = _RowImporter(audio, report, pieces, corpus or table.stem, speakers or Speakers())
     first_lines: dict[str, int] = {}
     cuts: list[Cut] = []
     for done, row in enumerate(rows, start=1):
-        item = str(row.values.get("id") or row.values.get("audio") or f"row {done}")
+        item = str(row.values.get("id") or row.values.get("audio") or f"line {row.line}")
         try:
             cut = importer.utterance(row.values)
             if (first := first_lines.setdefault(cut.id, row.line)) != row.line:
@@ -139,16 +159,17 @@ def import_rows(
         except AsrLabError as error:
             report.add_error(item, error, file=table, line=row.line)
         progress(done, len(rows))
-    report.read = len(rows) + sum(fault.kind in ("not JSON", "not a JSON object") for fault in report.faults)
+    report.read += len(rows)
     report.notes += importer.notes(name for row in rows for name in row.values)
     return cuts
 
 
-def _renamed(rows: Sequence[Row], keys: Mapping[str, str], table: Path) -> list[Row]:
+def renamed(rows: Sequence[Row], keys: Mapping[str, str], table: Path) -> list[Row]:
     """Return the rows with the columns named by `keys` under the names of their fields."""
+    keys = {field: normalize("NFC", key) for field, key in keys.items()}
     columns = dict.fromkeys(str(name) for row in rows for name in row.values if name is not None)
     if unknown := [field for field in keys if field not in _NAMED]:
-        raise AsrLabError(f"--keys has no field {listing(unknown)}", allowed=listing(_NAMED))
+        raise AsrLabError(f"--columns has no field {listing(unknown)}", allowed=listing(_NAMED))
     if lacking := [key for key in keys.values() if key not in columns]:
         near = [close for key in lacking if (close := nearest(key, columns))]
         raise AsrLabError(
@@ -175,23 +196,30 @@ def _audio_hint(rows: Sequence[Row], table: Path) -> str:
     return f"--audio {quoted(str(folder))}" if folder and folder != table.parent else ""
 
 
-def _check_columns(rows: Sequence[Mapping[str, Any]], table: Path) -> None:
+def _check_columns(rows: Sequence[Mapping[str, Any]], table: Path, *, needs_speaker: bool) -> None:
     columns = list(dict.fromkeys(str(name) for row in rows for name in row if name is not None))
-    lacking = [name for name in NEEDED if name not in columns]
+    lacking = [name for name in NEEDED if name not in columns and (needs_speaker or name != "speaker")]
     if not lacking:
         return
+    if other := next((kind for kind, marks in _OF_OTHERS.items() if marks & set(columns)), ""):
+        raise AsrLabError(
+            f"the table lacks {listing(lacking)}",
+            where=str(table),
+            hint=f"its columns are those of {other}",
+            next_command=f"asr-lab data import {other} {quoted(str(table))} OUT",
+        )
     near = proposed(rows, lacking, taken=NEEDED)
     keys = ",".join(f"{field}={column}" for field, column in near.items())
     kind = "jsonl" if table.suffix == ".jsonl" else "csv"
     more = _audio_hint([Row(0, {"audio": row.get(near.get("audio", "audio"))}) for row in rows], table)
-    again = f"asr-lab data import {kind} {quoted(str(table))} OUT --keys {quoted(keys)} {more}".strip()
+    again = f"asr-lab data import {kind} {quoted(str(table))} OUT --columns {quoted(keys)} {more}".strip()
     hints = ["did you mean " + ", ".join(f"{column} for {field}?" for field, column in near.items())] if near else []
     if "speaker" in lacking and "speaker" not in near:
-        hints.append("no column looks like that of a speaker: add one, with the same name for all of a speaker")
+        hints.append(f"no column looks like that of a speaker: {WAYS}")
     raise AsrLabError(
         f"the table lacks {listing(lacking)}",
         where=str(table),
-        allowed=f"columns {', '.join(NEEDED)}, or --keys FIELD=COLUMN,...; it has {listing(columns, 30)}",
+        allowed=f"columns {', '.join(NEEDED)}, or --columns FIELD=COLUMN,...; it has {listing(columns, 30)}",
         hint="; ".join(hints),
         next_command=again if set(near) == set(lacking) else "",
     )
@@ -200,9 +228,11 @@ def _check_columns(rows: Sequence[Mapping[str, Any]], table: Path) -> None:
 class _RowImporter:
     """Converts the rows of a table to utterances."""
 
-    def __init__(self, table: Path, audio: Path, report: ImportReport, pieces: PieceColumns, corpus: str) -> None:
-        self._table, self._audio, self._report, self._corpus = table, audio, report, corpus
-        self._pieces = pieces
+    def __init__(
+        self, audio: Path, report: ImportReport, pieces: PieceColumns, corpus: str, speakers: Speakers
+    ) -> None:
+        self._report, self._corpus, self._pieces, self._speakers = report, corpus, pieces, speakers
+        self._root, self._paths = audio, AudioPaths(audio)
         self._digests: dict[Path, str] = {}
 
     def utterance(self, row: Mapping[Any, Any]) -> Cut:
@@ -217,11 +247,10 @@ class _RowImporter:
         text = _text(row, "text")
         if not text:
             raise AsrLabError("the transcript is missing", where=name)
-        if not (speaker := _text(row, "speaker")):
-            raise AsrLabError("the speaker is missing", where=name)
-        path = self._audio / name
+        speaker, is_guessed = self._speakers.speaker(_text(row, "speaker"), name, _text(row, "id"))
+        path = self._paths.find(name)
         whole = manifest.utterance(
-            id=_text(row, "id") or Path(name).with_suffix("").as_posix().replace("/", "-"),
+            id=_text(row, "id") or self._id_of(name),
             audio=path,
             text=text,
             speaker=speaker,
@@ -231,6 +260,7 @@ class _RowImporter:
             audio_digest=self._digest(path),
             **self._custom(row),
         )
+        guesses.mark(manifest.supervision(whole), *["speaker"] * is_guessed)
         piece = self._pieces.piece(row, whole)
         if piece is None:
             return whole
@@ -248,8 +278,15 @@ class _RowImporter:
         kept = [name for name in columns if name not in known]
         notes = [f"columns understood: {understood}" + (f"; only kept as fields: {listing(kept, 30)}" if kept else "")]
         if more := other_names(kept):
-            notes.append(f"ages and genders are read with --keys {more}")
+            notes.append(f"ages and genders are read with --columns {more}")
         return notes
+
+    def _id_of(self, name: str) -> str:
+        """Return the id of an utterance that has none: its path, from the folder of the audio if it is below."""
+        path = PurePosixPath(without_suffix(normalize("NFC", name).removeprefix("file://").replace("\\", "/")))
+        root = PurePosixPath(normalize("NFC", self._root.absolute().as_posix()))
+        inner = path.relative_to(root) if path.is_relative_to(root) else path
+        return "-".join(part for part in inner.parts if part not in ("/", ".", ".."))
 
     def _digest(self, path: Path) -> str:
         """Return the digest of a file, which may have many pieces; "" leaves it to the utterance."""

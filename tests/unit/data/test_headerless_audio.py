@@ -52,8 +52,8 @@ def test_noise_of_any_level_names_no_kind(level, bits):
 @pytest.mark.parametrize(
     ("head", "kind"),
     [
-        (b"\0\0\0\x20ftypM4A isom" + b"\0" * 400, "MP4 (m4a)"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n" * 9, "a text"),
+        (b"\x89PNG" + b"\0" * 400, "an image"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n" * 9, "a Git LFS pointer"),
         ("안녕하세요 저는 글입니다\n".encode() * 20, "a text"),
         (b"PK\x03\x04" + b"\0" * 400, "a ZIP archive"),
     ],

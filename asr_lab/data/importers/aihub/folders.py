@@ -16,8 +16,8 @@ from unicodedata import normalize
 
 from asr_lab.errors import AsrLabError
 
-AUDIO = (".wav", ".flac", ".pcm")
-_SUFFIXES = (*AUDIO, ".json", ".mp3", ".txt", ".raw")
+AUDIO = (".wav", ".flac", ".pcm", ".mp3", ".m4a", ".raw")
+_SUFFIXES = (*AUDIO, ".json", ".txt")
 _ARCHIVES = re.compile(r".*\.(zip|tar|tgz|tar\.gz|7z|(zip\.)?part\d*|z\d\d)", flags=re.IGNORECASE)
 _NOT_OURS = "__MACOSX"
 _SPLITS = {

@@ -1,4 +1,4 @@
-"""Import AI-Hub corpora: WAV files with a JSON label each, in `1.Training`, `2.Validation` and `3.Test`.
+"""Import AI-Hub corpora: recordings with JSON labels, in `1.Training`, `2.Validation` and `3.Test`.
 
 An optional table beside the folders (`subset_metadata_with_test.csv`, else `subset_metadata.csv`) has the speaker, age,
 SNR and split of utterances: then only its rows are imported, and its values take precedence over labels and folders. A
@@ -19,10 +19,12 @@ from asr_lab.data.importers.aihub.folders import AUDIO, Folder, Location, scan_f
 from asr_lab.data.importers.aihub.labels import Keys
 from asr_lab.data.importers.aihub.metadata_table import Row, read_table, recordings_of
 from asr_lab.data.importers.aihub.pairs import ids, pair, unique_files, without_duplicates
+from asr_lab.data.importers.aihub.shared_labels import Entry, shared_labels
 from asr_lab.data.importers.aihub.utterances import Reader
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.hints import check_speakers
 from asr_lab.data.importers.import_report import ImportReport
+from asr_lab.data.importers.speakers import Speakers
 from asr_lab.errors import AsrLabError, listing
 
 
@@ -31,14 +33,17 @@ def import_aihub(
     out: Path,
     *,
     keys: Mapping[str, str] | None = None,
+    speaker_from: str | None = None,
+    one_speaker: str | None = None,
     as_one: bool = False,
     skip_faulty: bool = False,
     progress: Progress = no_progress,
 ) -> ImportResult:
     """Import a corpus by its splits, or as `all` without splits; `as_one` merges splits into `all`.
 
-    `keys` names nonstandard keys of fields (`text`, `speaker`, `age`, `gender`, `snr_db`). Raises one `AsrLabError`
-    that names every fault, with `skip_faulty` only if no utterance is left; and one for speakers in two splits.
+    `keys` names nonstandard keys of fields (`text`, `speaker`, `age`, `gender`, `snr_db`); `speaker_from` and
+    `one_speaker` say who speaks in a recording. Raises one `AsrLabError` that names every fault, with `skip_faulty`
+    only if no utterance is left; and one for speakers in two splits.
     """
     if not source.is_dir():
         raise AsrLabError("not a folder", where=str(source), allowed="a folder with WAV files and their JSON labels")
@@ -54,7 +59,7 @@ def import_aihub(
         )
     report = ImportReport()
     recordings = _recordings(folder, table, report)
-    reader = Reader(named, report)
+    reader = Reader(named, report, Speakers.of(speaker_from, one_speaker))
     names = ids({path: folder.audio[path] for path in recordings.rows})
     for done, path in enumerate(sorted(recordings.rows, key=names.__getitem__), start=1):
         reader.read(names[path], path, folder.audio[path], recordings.labels.get(path), recordings.rows[path])
@@ -96,7 +101,7 @@ class _Recordings:
     """The recordings to import, with their rows of the table and their labels."""
 
     rows: dict[Path, Row]
-    labels: dict[Path, Path | AsrLabError]
+    labels: dict[Path, Path | Entry | AsrLabError]
 
 
 def _recordings(folder: Folder, table: Mapping[Location, Row] | None, report: ImportReport) -> _Recordings:
@@ -105,11 +110,18 @@ def _recordings(folder: Folder, table: Mapping[Location, Row] | None, report: Im
     for where, error in ambiguous_audio.items():
         report.add_error("/".join(where), error)
     paired = pair(folder.audio, folder.labels)
-    if unpaired := len(folder.labels) - len(paired):
+    rest = {path: where for path, where in folder.audio.items() if path not in paired}
+    unused = set(folder.labels) - set(paired.values())
+    shared = shared_labels(rest, {path: folder.labels[path] for path in sorted(unused)}) if rest and unused else {}
+    several = {one.path for one in shared.values() if isinstance(one, Entry)}
+    if several:
+        report.notes.append(f"{len(shared)} recordings have a label with others, {len(several)} labels")
+    if unpaired := len(unused - several):
         report.notes.append(f"{unpaired} labels have no audio: left out")
         report.left_out["a label without audio"] += unpaired
     if table is None:
-        once, duplicates = without_duplicates(folder, paired)
+        of_several = {path: one.path for path, one in shared.items() if isinstance(one, Entry)}
+        once, duplicates = without_duplicates(folder, {**of_several, **paired})
         rows: dict[Path, Row] = {path: {} for path in once}
         report.notes += duplicates
         report.left_out["a recording that is also in another folder"] += len(folder.audio) - len(rows)
@@ -121,4 +133,4 @@ def _recordings(folder: Folder, table: Mapping[Location, Row] | None, report: Im
             report.notes.append(f"{unlisted} recordings are not in the table: left out")
             report.left_out["a recording that is not in the table"] += unlisted
     doubtful = {path: ambiguous_labels[where] for path, where in folder.audio.items() if where in ambiguous_labels}
-    return _Recordings(rows, {**doubtful, **paired})
+    return _Recordings(rows, {**doubtful, **shared, **paired})

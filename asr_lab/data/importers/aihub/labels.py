@@ -17,17 +17,20 @@ from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 
+from asr_lab.data.importers.speakers import WAYS
+from asr_lab.data.text_files import read_text
 from asr_lab.errors import AsrLabError, listing, nearest
 
 NAMES: dict[str, tuple[str, ...]] = {
     "text": (
         "dialect_form", "stt", "TransLabelText", "RefinedLabelText", "OrgLabelText", "LabelText", "transcription",
         "transcript", "text",
-        "sentence", "script", "AnswerLabelText", "전사", "전사텍스트",
+        "sentence", "script", "AnswerLabelText", "전사", "전사텍스트", "tr", "origin_text",
     ),
     "speaker": (
         "recorderId", "speaker_id", "speakerId", "SpeakerName", "spk_id", "speaker", "spk", "화자ID", "화자",
         "participant_id", "child_id", "recorder.id", "speaker.id", "child.id", "녹음자정보.id", "화자정보.id",
+        "reciter.id",
     ),
     "speaker_number": ("NumberOfSpeaker",),
     "form": ("form", "original_form"),
@@ -52,17 +55,18 @@ _NOT_KNOWN = (*_NOTHING, "없음", "미상", "모름", "알수없음", "알 수 
 
 
 def read_label(path: Path) -> dict[str, Any]:
-    """Read a label as a JSON object, in UTF-8 or cp949; raises `AsrLabError` if it is none."""
-    raw = path.read_bytes()
+    """Read a label as a JSON object, in UTF-8 or cp949; a list of several is its `utterance`.
+
+    Raises `AsrLabError` if it is none.
+    """
     try:
-        try:
-            content = json.loads(raw.decode("utf-8-sig"))
-        except UnicodeDecodeError:
-            content = json.loads(raw.decode("cp949"))
+        content = json.loads(read_text(path))
     except ValueError as error:
         raise AsrLabError(f"the label is not JSON: {error}", where=str(path)) from error
+    if isinstance(content, list) and content and all(isinstance(one, dict) for one in content):
+        return dict(content[0]) if len(content) == 1 else {"utterance": content}
     if not isinstance(content, dict):
-        raise AsrLabError("the label is not a JSON object", where=str(path))
+        raise AsrLabError("the label is not a JSON object, or a list of them", where=str(path))
     return content
 
 
@@ -179,5 +183,5 @@ def lacking(field: str, row: Mapping[str, Any], where: Path, keys: Keys | None =
         f"no {field} in the label",
         where=str(where),
         allowed=f"one of the keys {listing(names, 20)}; found: {listing(row, 30)}",
-        hint=f"--keys {field}=KEY names another",
+        hint=f"--keys {field}=KEY names another" + (f"; {WAYS}" if field == "speaker" else ""),
     )

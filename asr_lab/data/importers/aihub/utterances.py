@@ -14,10 +14,12 @@ from asr_lab.data.importers.aihub import dialogues
 from asr_lab.data.importers.aihub.folders import Location, parse_split, split_of_location
 from asr_lab.data.importers.aihub.labels import Keys, dialect_forms, flat, lacking, read_label, value_of
 from asr_lab.data.importers.aihub.metadata_table import Row
+from asr_lab.data.importers.aihub.shared_labels import Entry
 from asr_lab.data.importers.aihub.speakers import UnnamedSpeaker, assign_speakers
 from asr_lab.data.importers.details import age_of, gender_of, snr_of
 from asr_lab.data.importers.hints import proposed, quoted
 from asr_lab.data.importers.import_report import ImportReport
+from asr_lab.data.importers.speakers import Speakers
 from asr_lab.data.text import TextNormalizer
 from asr_lab.data.transcript_marks import spoken_dialect
 from asr_lab.errors import AsrLabError, listing
@@ -34,8 +36,8 @@ _NOT_READ = {
 class Reader:
     """Collects utterances, faults and notes, recording by recording."""
 
-    def __init__(self, keys: Keys, report: ImportReport) -> None:
-        self._report = report
+    def __init__(self, keys: Keys, report: ImportReport, speakers: Speakers) -> None:
+        self._report, self._speakers = report, speakers
         self._keys = keys
         self._cuts: list[tuple[Cut, str]] = []
         self._unnamed: list[UnnamedSpeaker] = []
@@ -44,18 +46,20 @@ class Reader:
         self._moved = self._silent = self._local = self._translated = self._wordless = 0
         self._lacking: dict[str, list[dict[str, Any]]] = defaultdict(list)
 
-    def read(self, id: str, audio: Path, location: Location, label: Path | AsrLabError | None, row: Row) -> None:
+    def read(
+        self, id: str, audio: Path, location: Location, label: Path | Entry | AsrLabError | None, row: Row
+    ) -> None:
         """Add the utterances of one recording, or its fault."""
         try:
             split = parse_split(named) if (named := value_of(row, "split")) else split_of_location(location)
-            if not isinstance(label, Path):
+            if not isinstance(label, Path | Entry):
                 raise label or AsrLabError("there is no label", where=f"{'/'.join(location)}.json")
-            content = read_label(label)
+            path, content = (label, read_label(label)) if isinstance(label, Path) else (label.path, label.content)
             segments = dialogues.segments(content)
             if self._are_utterances(segments, flat(content)):
-                cuts = list(self._segments(id, audio, label, content, segments, row))
+                cuts = list(self._segments(id, audio, location, path, content, segments, row))
             else:
-                cuts = [self._recording(id, audio, location, label, flat(content), row)]
+                cuts = [self._recording(id, audio, location, path, flat(content), row)]
         except AsrLabError as error:
             self._report.add_error(id, error)
             return
@@ -129,7 +133,7 @@ class Reader:
 
     def _recording(self, id: str, audio: Path, location: Location, path: Path, label: dict[str, Any], row: Row) -> Cut:
         text, is_translation = self._text_and_kind(label, is_segment=False)
-        speaker = self._first([label], "speaker", row)
+        speaker = self._of_recording(id, location) or self._first([label], "speaker", row)
         details = {field: self._first([label], field, row) for field in _DETAILS}
         if not text:
             self._lacking["text"].append(label)
@@ -143,7 +147,14 @@ class Reader:
         return cut
 
     def _segments(
-        self, id: str, audio: Path, path: Path, content: Mapping[str, Any], segments: list[dict[str, Any]], row: Row
+        self,
+        id: str,
+        audio: Path,
+        location: Location,
+        path: Path,
+        content: Mapping[str, Any],
+        segments: list[dict[str, Any]],
+        row: Row,
     ) -> Iterator[Cut]:
         """Yield an utterance per segment; faults of single segments are reported."""
         recording_cut, speakers, label = _utterance(id, audio, "", ""), dialogues.speakers(content), flat(content)
@@ -160,7 +171,8 @@ class Reader:
                 single_speaker = len({*speakers, *named}) < 2  # whose fields are those of the whole recording
                 sources = [fields, flat(speakers.get(name, {})), *([label] if single_speaker else [])]
                 details = {field: self._first(sources, field, row if single_speaker else {}) for field in _DETAILS}
-                speaker = dialogues.speaker_id(name, id) if name else self._first([label], "speaker", row)
+                speaker = dialogues.speaker_id(name, id) if name else self._of_recording(id, location)
+                speaker = speaker or self._first([label], "speaker", row)
                 if not speaker:
                     self._lacking["speaker"].append(fields)
                     raise lacking("speaker", fields, path, self._keys)
@@ -174,6 +186,10 @@ class Reader:
                 yield cut
             except AsrLabError as error:
                 self._report.add_error(f"{id}-{number:04}", error)
+
+    def _of_recording(self, id: str, location: Location) -> str:
+        """Return the speaker of a recording as the user says, "" if that is nothing."""
+        return self._speakers.speaker("", "/".join(location), id)[0] if self._speakers.are_given else ""
 
     def _first(self, labels: list[dict[str, Any]], field: str, row: Row) -> str:
         """Return the value in the table, else in the first label that has one."""

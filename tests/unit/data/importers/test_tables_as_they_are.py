@@ -319,7 +319,7 @@ def test_columns_that_look_like_the_fields_are_proposed(folder):
     with pytest.raises(AsrLabError) as error:
         cuts_of(source, "csv")
     keys = "audio=path,text=sentence,speaker=client_id"
-    assert error.value.next_command.endswith(f"--keys {keys} --audio {folder / 'clips'}")
+    assert error.value.next_command.endswith(f"--columns {keys} --audio {folder / 'clips'}")
     out = folder / "out"
     printed = ok("data", "import", "csv", source, out, "--keys", keys, "--audio", folder / "clips")
     assert "3 utterances of 2 speakers" in printed
@@ -380,7 +380,7 @@ def test_ages_and_genders_as_they_are_written(folder):
 
 def test_ages_and_genders_under_other_names_are_hinted_at(folder):
     source = table(folder, "audio,text,speaker,성별,나이\na.wav,cab,ann,여,20대\n")
-    assert "--keys gender=성별,age=나이\n" in ok("data", "import", "csv", source, folder / "out")
+    assert "--columns gender=성별,age=나이\n" in ok("data", "import", "csv", source, folder / "out")
     (cut,) = cuts_of(source, keys={"gender": "성별", "age": "나이"})
     assert [manifest.field(cut, name) for name in ("gender", "age_group", "성별")] == ["female", "20-29", None]
 

@@ -1,0 +1,223 @@
+"""Import a folder of audio with a text file beside each, or with the transcripts of all in one file.
+
+mina/1.wav   mina/1.txt          or one file of lines:   1_0001.wav|text   1_0001<tab>text   1_0001.wav :: text
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from unicodedata import normalize
+
+from asr_lab.data.importers.audio_paths import is_audio_name, without_suffix
+from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
+from asr_lab.data.importers.import_report import ImportReport
+from asr_lab.data.importers.speakers import Speakers
+from asr_lab.data.importers.table import import_rows
+from asr_lab.data.text_files import Row, lines, read_text
+from asr_lab.errors import AsrLabError, listing
+
+_BESIDE = (".txt", ".lab", ".normalized.txt")
+_ONE_FILE = (".txt", ".tsv", ".csv", ".trn", ".lst", ".list", ".text", "")
+_LAYOUT = (
+    "audio with a .txt of the same name beside each; or one file with a line NAME|TEXT, NAME<tab>TEXT or NAME TEXT each"
+)
+
+
+def import_folder(
+    source: Path,
+    out: Path,
+    *,
+    transcripts: Path | None = None,
+    speaker_from: str | None = None,
+    one_speaker: str | None = None,
+    skip_faulty: bool = False,
+    progress: Progress = no_progress,
+) -> ImportResult:
+    """Import the audio under a folder as `all`; `transcripts` names the file of transcripts if several may be it.
+
+    Without `speaker_from` and `one_speaker`, several folders of audio are guessed to be speakers. Raises one
+    `AsrLabError` that names every file without a transcript and every line without a file.
+    """
+    if not source.is_dir():
+        raise AsrLabError("not a folder", where=str(source), allowed=_LAYOUT)
+    audio, texts = _scan(source, out)
+    if not audio:
+        raise AsrLabError("no audio files", where=str(source), allowed=_LAYOUT)
+    report = ImportReport()
+    named = _Named.of(source, audio)
+    if transcripts is None and (beside := _beside(audio, texts)):
+        table, rows = source, list(_rows_beside(audio, beside, source, report))
+    else:
+        table = transcripts or _file_of_transcripts(source, texts, named)
+        rows = list(_rows_of_file(table, named, source, report))
+        without = sorted(set(audio) - {source / str(row.values["audio"]) for row in rows})
+        for path in without:
+            report.add(path.relative_to(source).as_posix(), "no transcript", file=table)
+            report.read += 1
+    speakers = Speakers.of(speaker_from, one_speaker, guesses=True, paths=[str(row.values["audio"]) for row in rows])
+    cuts = import_rows(rows, table, source, report, progress, corpus=source.resolve().name, speakers=speakers)
+    report.notes[:] = [note for note in report.notes if not note.startswith("columns understood")]
+    report.settle(source, skip_faulty=skip_faulty, is_left=bool(cuts))
+    return ImportResult(splits={"all": cuts}, report=report)
+
+
+def _scan(source: Path, out: Path) -> tuple[list[Path], list[Path]]:
+    """Return the audio and the text files under a folder, but for hidden ones and what lies in OUT."""
+    audio, texts = [], []
+    for folder, folders, names in os.walk(source):
+        inner = Path(folder)
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".") and name != "__MACOSX" and inner / name != out
+        )
+        for name in sorted(name for name in names if not name.startswith(".")):
+            if is_audio_name(name):
+                audio.append(inner / name)
+            elif Path(name).suffix.lower() in _ONE_FILE:
+                texts.append(inner / name)
+    return audio, texts
+
+
+def _beside(audio: Sequence[Path], texts: Sequence[Path]) -> dict[Path, Path]:
+    """Return recording -> the text file beside it; {} if fewer than half have one."""
+    by_name = {(path.parent, normalize("NFC", path.name)): path for path in texts}
+    found = {}
+    for path in audio:
+        stem = normalize("NFC", without_suffix(path.name))
+        for suffix in _BESIDE:
+            if text := by_name.get((path.parent, stem + suffix)):
+                found[path] = text
+    return found if 2 * len(found) >= len(audio) else {}
+
+
+def _rows_beside(
+    audio: Sequence[Path], beside: Mapping[Path, Path], source: Path, report: ImportReport
+) -> Iterator[Row]:
+    encodings: Counter[str] = Counter()
+    for path in audio:
+        name = path.relative_to(source).as_posix()
+        notes: list[str] = []
+        try:
+            if path not in beside:
+                raise AsrLabError("no text file beside it", allowed=f"{without_suffix(path.name)}.txt")
+            text = " ".join(read_text(beside[path], notes).split())
+            if not text:
+                raise AsrLabError("its text file is empty")
+        except AsrLabError as error:
+            report.add_error(name, error, file=beside.get(path, path))
+            report.read += 1
+            continue
+        encodings.update(note.rpartition(" is read as ")[2] for note in notes)
+        yield Row(0, {"audio": name, "text": text})
+    report.notes += [f"{number} text files are read as {encoding}" for encoding, number in encodings.items()]
+
+
+@dataclass(frozen=True)
+class _Named:
+    """The audio files by the names that transcripts may use: with and without folders and suffix, in NFC."""
+
+    by_name: Mapping[str, Path | None]
+    """None for a name of several files."""
+
+    @classmethod
+    def of(cls, source: Path, audio: Sequence[Path]) -> _Named:
+        by_name: dict[str, list[Path]] = defaultdict(list)
+        for path in audio:
+            inner = normalize("NFC", path.relative_to(source).as_posix())
+            parts = inner.split("/")
+            for start in range(len(parts)):
+                end = "/".join(parts[start:])
+                for name in {end, without_suffix(end)}:
+                    by_name[name].append(path)
+        return cls({name: paths[0] if len(paths) == 1 else None for name, paths in by_name.items()})
+
+    def path(self, name: str) -> Path:
+        """Return the file of a name; raises `AsrLabError` if there is none, or are several."""
+        key = normalize("NFC", name.strip().strip('"').replace("\\", "/")).removeprefix("./")
+        if key not in self.by_name:
+            raise AsrLabError(f"no audio file of that name: {name.strip()[:60]}")
+        if (path := self.by_name[key]) is None:
+            raise AsrLabError(f"several audio files of that name: {name}", allowed="the name with its folder")
+        return path
+
+    def has(self, name: str) -> bool:
+        return normalize("NFC", name.strip().strip('"').replace("\\", "/")).removeprefix("./") in self.by_name
+
+
+_SPLITTERS: dict[str, Callable[[str], list[str]]] = {
+    "::": lambda line: line.split("::", 1),
+    "|": lambda line: line.split("|"),
+    "tabs": lambda line: line.split("\t"),
+    "spaces": lambda line: line.split(None, 1),
+    ":": lambda line: line.split(":", 1),
+    ",": lambda line: line.split(",", 1),
+    "(NAME) at the end": lambda line: (
+        list(_AT_THE_END.fullmatch(line).groups()[::-1]) if _AT_THE_END.fullmatch(line) else []
+    ),
+}
+_AT_THE_END = re.compile(r"(.*)\(([^()]+)\)\s*")
+
+
+def _form(table: Path, named: _Named) -> tuple[str, int]:
+    """Return how the lines of a file separate names of audio files and texts, and how many lines do."""
+    rows = [line for line in lines(read_text(table)) if line.strip()]
+    counts = {
+        form: sum(len(cells := split(line)) > 1 and named.has(cells[0]) for line in rows)
+        for form, split in _SPLITTERS.items()
+    }
+    best = max(counts, key=counts.__getitem__)
+    return best, counts[best] if 2 * counts[best] >= len(rows) else 0
+
+
+def _file_of_transcripts(source: Path, texts: Sequence[Path], named: _Named) -> Path:
+    found = {}
+    for path in texts:
+        try:
+            _, number = _form(path, named)
+        except AsrLabError:  # no text
+            continue
+        if number:
+            found[path] = number
+    if len(found) == 1:
+        return next(iter(found))
+    looked = f"; text files are {listing((path.relative_to(source) for path in texts), 6)}" if texts else ""
+    raise AsrLabError(
+        f"several files may hold the transcripts: {listing(path.relative_to(source) for path in found)}"
+        if found
+        else f"no transcripts of the {len(named.by_name)} audio files{looked}",
+        where=str(source),
+        allowed=_LAYOUT,
+        hint="--transcripts FILE names the file"
+        if found
+        else "a table with a header is imported with "
+        "asr-lab data import csv TABLE OUT --columns audio=COLUMN,text=COLUMN,speaker=COLUMN",
+    )
+
+
+def _rows_of_file(table: Path, named: _Named, source: Path, report: ImportReport) -> Iterator[Row]:
+    if not table.is_file():
+        raise AsrLabError("no such file of transcripts", where=str(table))
+    form, number = _form(table, named)
+    if not number:
+        raise AsrLabError("its lines do not begin with names of the audio files", where=str(table), allowed=_LAYOUT)
+    more = 0
+    for line, content in enumerate(lines(read_text(table, report.notes)), start=1):
+        if not content.strip():
+            continue
+        name, *cells = _SPLITTERS[form](content) or [content]
+        try:
+            path = named.path(name)
+        except AsrLabError as error:
+            report.add_error(name.strip()[:60], error, file=table, line=line)
+            report.read += 1
+            continue
+        more += len(cells) > 1
+        yield Row(line, {"audio": path.relative_to(source).as_posix(), "text": (cells or [""])[0].strip()})
+    what = {"::": "::", "|": "bars", ":": "colons", ",": "commas"}.get(form, form)
+    report.notes.append(f"transcripts are those of {table.name}: names and texts, separated by {what}")
+    if more:
+        report.notes.append(f"{more} lines have more than two columns: the second is the text, others are not read")

@@ -1,0 +1,90 @@
+"""Import manifests of NeMo: JSON lines with `audio_filepath`, `text`, `duration` and perhaps `offset`.
+
+As NeMo reads them, a duration without an offset is that of the start of the file. Speakers are in `speaker`, if at all.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lhotse.cut import Cut
+
+from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
+from asr_lab.data.importers.import_report import ImportReport
+from asr_lab.data.importers.speakers import Speakers
+from asr_lab.data.importers.table import import_rows, read_jsonl
+from asr_lab.data.text_files import Row
+from asr_lab.errors import AsrLabError
+
+_PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test"}
+_RENAMED = {"audio_filepath": "audio", "lang": "language", "speaker_id": "speaker", "spk_id": "speaker"}
+_SUFFIXES = (".json", ".jsonl")
+
+
+def import_nemo(
+    source: Path,
+    out: Path,
+    *,
+    audio: Path | None = None,
+    speaker_from: str | None = None,
+    one_speaker: str | None = None,
+    skip_faulty: bool = False,
+    progress: Progress = no_progress,
+) -> ImportResult:
+    """Import a manifest as `all`, or the manifests of a folder by the split in their names.
+
+    Paths are relative to `audio`, by default the folder of the manifest. Raises one `AsrLabError` that names every
+    faulty line.
+    """
+    report = ImportReport()
+    files = _files(source)
+    splits: dict[str, list[Cut]] = {}
+    for part, path in files.items():
+        rows = [_row(row) for row in read_jsonl(path, report)]
+        if not rows and not report.faults:
+            raise AsrLabError("the manifest has no lines", where=str(path))
+        if rows and not any("audio" in row.values for row in rows):
+            raise AsrLabError(
+                "no line has audio_filepath",
+                where=str(path),
+                allowed="lines of JSON with audio_filepath, text, duration",
+            )
+        paths = [str(row.values.get("audio")) for row in rows]
+        speakers = Speakers.of(speaker_from, one_speaker, guesses=True, paths=paths)
+        splits[part] = import_rows(rows, path, audio or path.parent, report, progress, speakers=speakers)
+    report.notes[:] = dict.fromkeys(report.notes)
+    report.settle(
+        source,
+        skip_faulty=skip_faulty,
+        is_left=any(splits.values()),
+        hints=[] if audio else ["--audio FOLDER, from which the paths of audio_filepath start"],
+    )
+    return ImportResult(splits={part: cuts for part, cuts in splits.items() if cuts}, report=report)
+
+
+def _files(source: Path) -> dict[str, Path]:
+    """Return part -> manifest."""
+    if source.is_file():
+        return {"all": source}
+    named: dict[str, list[Path]] = {}
+    for path in sorted(path for path in source.iterdir() if path.suffix in _SUFFIXES):
+        words = path.stem.lower().replace("-", "_").split("_")
+        if part := next((_PARTS[word] for word in words if word in _PARTS), ""):
+            named.setdefault(part, []).append(path)
+    if not named or any(len(paths) > 1 for paths in named.values()):
+        twice = [path.name for paths in named.values() if len(paths) > 1 for path in paths]
+        raise AsrLabError(
+            f"several manifests of one split: {', '.join(twice)}" if twice else "no manifest of train, val or test",
+            where=str(source),
+            allowed="one file with train, one with val or dev, one with test in its name; or a single manifest",
+        )
+    return {part: paths[0] for part, paths in named.items()}
+
+
+def _row(row: Row) -> Row:
+    """Return a line with the names of our columns; a duration alone starts at 0."""
+    values: dict[str, Any] = {_RENAMED.get(name, name): value for name, value in row.values.items()}
+    if values.get("duration") is not None and values.get("offset") is None:
+        values["offset"] = 0.0
+    return Row(row.line, values)

@@ -1,0 +1,89 @@
+"""Who speaks: by the corpus, by a pattern in the path, one speaker for all, or a guess that is marked as such."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from unicodedata import normalize
+
+from asr_lab.errors import AsrLabError
+
+UNKNOWN = "unknown"
+_ALLOWED = "a regular expression with the group (?P<speaker>...), or with one group"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speakers:
+    """Determines the speakers of a corpus; with `guesses`, those that it does not name are guessed."""
+
+    pattern: re.Pattern[str] | None = None
+    one: str = ""
+    guesses: bool = False
+    folders: frozenset[str] = frozenset()
+    """The folders of the audio files: several are taken for speakers, if speakers are guessed."""
+
+    @classmethod
+    def of(
+        cls,
+        speaker_from: str | None = None,
+        one_speaker: str | None = None,
+        *,
+        guesses: bool = False,
+        paths: Iterable[str] = (),
+    ) -> Speakers:
+        """Make it from the options of an importer; raises `AsrLabError` for a pattern that is none."""
+        if speaker_from and one_speaker:
+            raise AsrLabError("--speaker-from and --one-speaker exclude each other", allowed="one of them")
+        folders = frozenset(map(_folder, paths)) if guesses else frozenset()
+        pattern = _compiled(speaker_from) if speaker_from else None
+        return cls(pattern=pattern, one=one_speaker or "", guesses=guesses, folders=folders)
+
+    @property
+    def are_given(self) -> bool:
+        """Whether the user says who speaks, so that the corpus need not."""
+        return bool(self.pattern or self.one)
+
+    def speaker(self, named: str, path: str, id: str = "") -> tuple[str, bool]:
+        """Return (speaker, whether it is guessed) of an utterance, for which the corpus names `named` or nobody.
+
+        Raises `AsrLabError` if the pattern is in neither the path nor the id, or the speaker is missing.
+        """
+        if self.one:
+            return self.one, False
+        if self.pattern:
+            return _matched(self.pattern, path, id), False
+        if named:
+            return named, False
+        if not self.guesses:
+            raise AsrLabError("the speaker is missing", where=path, hint=WAYS)
+        folder = _folder(path) if len(self.folders) > 1 else ""
+        return folder or UNKNOWN, True
+
+
+WAYS = "--speaker-from '(?P<speaker>PATTERN)' finds speakers in the audio paths, --one-speaker NAME is for a single one"
+
+
+def _folder(path: str) -> str:
+    return PurePosixPath(normalize("NFC", path).replace("\\", "/")).parent.name
+
+
+def _compiled(text: str) -> re.Pattern[str]:
+    try:
+        pattern = re.compile(normalize("NFC", text))
+    except re.error as error:
+        raise AsrLabError(f"--speaker-from {text!r} is no regular expression: {error}", allowed=_ALLOWED) from error
+    if "speaker" not in pattern.groupindex and pattern.groups != 1:
+        raise AsrLabError(f"--speaker-from {text!r} has {pattern.groups} groups", allowed=_ALLOWED)
+    return pattern
+
+
+def _matched(pattern: re.Pattern[str], *texts: str) -> str:
+    group = "speaker" if "speaker" in pattern.groupindex else 1
+    for text in filter(None, texts):
+        if (match := pattern.search(normalize("NFC", text).replace("\\", "/"))) and match[group]:
+            return str(match[group])
+    raise AsrLabError(
+        f"--speaker-from matches neither path nor id: {texts[0]}", allowed=f"what matches {pattern.pattern}"
+    )

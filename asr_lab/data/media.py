@@ -1,0 +1,167 @@
+"""Decode what libsndfile does not read (m4a, aac, webm, mp4, ...) to FLAC, with PyAV, or with ffmpeg where it is.
+
+PyAV is the extra `media` of asr_lab; ffmpeg is used if it is on PATH and PyAV is not there.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from importlib.util import find_spec
+from pathlib import Path
+from unicodedata import normalize
+
+import soundfile
+
+from asr_lab.data.containers import HEAD_BYTES, kind_of
+from asr_lab.errors import AsrLabError
+from asr_lab.system.files import temporary
+
+MEDIA = ("MP4 (m4a)", "WebM", "AAC", "AMR", "WMA", "WavPack")
+"""Kinds of files, by their first bytes, that need a decoder."""
+_WAYS = "PyAV (pip install 'asr_lab[media]'), or ffmpeg on PATH"
+_FFMPEG_S = 3600
+
+
+def needs_decoder(path: Path) -> bool:
+    """Return whether a file is of a kind that libsndfile does not read."""
+    with path.open("rb") as file:
+        return kind_of(file.read(HEAD_BYTES)) in MEDIA
+
+
+def decode(path: Path, target: Path) -> None:
+    """Write the first audio stream of a file as FLAC of 16 bits, at its own rate, with its channels.
+
+    Raises `AsrLabError` if there is neither PyAV nor ffmpeg, or the file cannot be decoded.
+    """
+    if find_spec("av"):
+        _with_pyav(path, target)
+    elif command := shutil.which("ffmpeg"):
+        _with_ffmpeg(command, path, target)
+    else:
+        with path.open("rb") as file:
+            kind = kind_of(file.read(HEAD_BYTES))
+        raise AsrLabError(
+            f"{kind} needs a decoder, and there is none",
+            where=str(path),
+            allowed=_WAYS,
+            hint="or convert the files to WAV or FLAC elsewhere",
+        )
+
+
+def _with_pyav(path: Path, target: Path) -> None:
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.audio:
+                raise AsrLabError("no audio in the file", where=str(path))
+            stream = container.streams.audio[0]
+            rate, layout = stream.rate, stream.layout
+            resampler = av.AudioResampler(format="s16", layout=layout, rate=rate)
+            channels = layout.nb_channels
+            with soundfile.SoundFile(target, "w", rate, channels, subtype="PCM_16", format="FLAC") as written:
+                for frame in container.decode(stream):
+                    for piece in resampler.resample(frame):
+                        written.write(piece.to_ndarray().reshape(-1, channels))
+                for piece in resampler.resample(None):
+                    written.write(piece.to_ndarray().reshape(-1, channels))
+    except (av.error.FFmpegError, soundfile.LibsndfileError, ValueError) as error:
+        raise _undecodable(path, str(error)) from error
+
+
+def _with_ffmpeg(command: str, path: Path, target: Path) -> None:
+    reading = ["-nostdin", "-v", "error", "-xerror", "-y", "-i", f"file:{path}", "-map", "0:a:0"]
+    done = subprocess.run(
+        [command, *reading, "-sample_fmt", "s16", "-f", "flac", f"file:{target}"],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=_FFMPEG_S,
+        check=False,
+    )
+    if done.returncode:
+        raise _undecodable(path, (done.stderr.strip().splitlines() or ["no reason given"])[-1])
+
+
+def _undecodable(path: Path, why: str) -> AsrLabError:
+    return AsrLabError(f"the audio cannot be decoded, or is cut off: {why}", where=str(path))
+
+
+class WrittenAudio:
+    """Audio that an import writes into a folder; `remove` takes back what was written."""
+
+    def __init__(self, folder: Path, root: Path) -> None:
+        self._folder, self._root = folder, root if root.is_dir() else root.parent
+        self._written: list[Path] = []
+        self._decoded: dict[Path, Path] = {}
+
+    def target(self, name: str) -> Path:
+        """Return where a file of this relative name is written; it must be within the folder."""
+        path = self._folder / normalize("NFC", name)
+        if not path.resolve().is_relative_to(self._folder.resolve()):
+            raise AsrLabError(f"a name that leaves the folder: {name}")
+        self._written.append(path)
+        return path
+
+    def readable(self, path: Path) -> Path:
+        """Return the FLAC of a file that needs a decoder, which is written the first time; other files as they are."""
+        if not path.is_file() or not needs_decoder(path):
+            return path
+        if path not in self._decoded:
+            inner = path.relative_to(self._root) if path.is_relative_to(self._root) else Path(*path.parts[-2:])
+            target = self.target(f"{inner.as_posix()}.flac")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            written = temporary(target)  # atomic_file lists the folder, for each of many files
+            try:
+                decode(path, written)
+                written.replace(target)
+            finally:
+                written.unlink(missing_ok=True)
+            self._decoded[path] = target
+        return self._decoded[path]
+
+    @property
+    def num_decoded(self) -> int:
+        return len(self._decoded)
+
+    def remove(self) -> None:
+        """Remove the files that were written, and the folders that are empty then."""
+        for path in self._written:
+            path.unlink(missing_ok=True)
+        for folder in sorted({parent for path in self._written for parent in path.parents}, reverse=True):
+            if folder.is_relative_to(self._folder.parent) and folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+
+_current: ContextVar[WrittenAudio | None] = ContextVar("written_audio", default=None)
+
+
+@contextmanager
+def writing_audio(folder: Path, root: Path) -> Iterator[WrittenAudio]:
+    """Write what an import decodes into `folder`, under the paths from `root`; an error takes it back."""
+    audio = WrittenAudio(folder, root)
+    token = _current.set(audio)
+    try:
+        yield audio
+    except BaseException:
+        audio.remove()
+        raise
+    finally:
+        _current.reset(token)
+
+
+def written_audio() -> WrittenAudio:
+    """Return the audio that the current import writes."""
+    audio = _current.get()
+    assert audio is not None, "only imports write audio"
+    return audio
+
+
+def readable(path: Path) -> Path:
+    """Return a file that libsndfile reads: the path itself, or, within an import, the FLAC of what needs a decoder."""
+    audio = _current.get()
+    return audio.readable(path) if audio else path
