@@ -77,8 +77,7 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            near = nearest(args[0], COMMANDS)
-            ctx.fail(f"no such command {args[0]!r}" + (f"; did you mean {near!r}?" if near else ""))
+            ctx.fail(f"no such command {args[0]!r}" + _similar(args[0]))
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -91,7 +90,7 @@ class LazyGroup(click.Group):
         except AsrLabError as error:
             raise click.ClickException(visible(str(error))) from error
         except click.UsageError as error:
-            raise click.UsageError(visible(error.format_message()), error.ctx) from error
+            raise click.UsageError(visible(error.format_message()) + _example(error), error.ctx) from error
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
         except KeyboardInterrupt as stop:  # click itself would say "Aborted!" and exit with 1
@@ -100,6 +99,23 @@ class LazyGroup(click.Group):
             if broken := libraries.explain(error):
                 raise click.ClickException(str(broken)) from error
             raise
+
+
+def _similar(name: str) -> str:
+    """Return the question for a command that does not exist: the same one of a group, or one with a similar name."""
+    group = "data"
+    below = import_module(COMMANDS[group][0].partition(":")[0]).data.commands
+    near = f"{group} {name}" if name in below else nearest(name, [*COMMANDS, *below])
+    near = f"{group} {near}" if near in below and near not in COMMANDS else near
+    return f"; did you mean {near!r}?" if near else ""
+
+
+def _example(error: click.UsageError) -> str:
+    """Return the first example of the command whose arguments are missing, "" for other errors."""
+    command = error.ctx.command if error.ctx and isinstance(error, click.MissingParameter) else None
+    _, marker, examples = (command.help or "" if command else "").partition("Examples:\n")
+    first = next((line.strip() for line in examples.splitlines() if line.strip()), "") if marker else ""
+    return f"\n  try: {first.partition('   ')[0]}" if first else ""
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from asr_lab.config.dotted import nest
+from asr_lab.config.nearby import nearby_configs
 from asr_lab.config.schema import ALIASES
 from asr_lab.errors import AsrLabError, listing, nearest
 from asr_lab.families import FAMILIES, config_class
@@ -157,8 +158,13 @@ _Decimal.add_constructor("!number", _Decimal.construct_number)
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file that contains a mapping with nested or dotted keys."""
     if not path.is_file():
-        known = sorted(str(p) for p in Path("experiments").glob("*/*.yaml"))
-        raise AsrLabError("no such config file", where=str(path), allowed=listing(known) or "a YAML file")
+        known = nearby_configs()
+        raise AsrLabError(
+            "no such config file",
+            where=str(path),
+            allowed=listing(known) or "a YAML file",
+            next_command="" if known else "asr-lab init",
+        )
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -10,6 +10,7 @@ import click
 from asr_lab.cli.data.export_corpus import export_corpus
 from asr_lab.cli.data.import_corpus import import_corpus
 from asr_lab.cli.data.manifest_output import print_summary, progress_bar
+from asr_lab.cli.data.next_steps import whole_manifest
 from asr_lab.cli.data.select import select
 from asr_lab.cli.data.snr import snr
 from asr_lab.cli.data.split import phases, split
@@ -47,6 +48,7 @@ def stats(manifest_path: Path, by: str, style: str) -> None:
     \b
     Examples:
       asr-lab data stats corpora/demo/train.jsonl.gz
+      asr-lab data stats corpora/mine                      a folder with all.jsonl.gz
       asr-lab data stats corpora/l2/train.jsonl.gz --by l1
     """
     from asr_lab.data import manifest
@@ -54,6 +56,7 @@ def stats(manifest_path: Path, by: str, style: str) -> None:
     from asr_lab.data.stats import by_field, characters
     from asr_lab.data.text import TextNormalizer
 
+    manifest_path = whole_manifest(manifest_path)
     cuts = manifest.read(manifest_path)
     annotated_cuts = annotated(cuts, str(manifest_path))
     table = by_field(cuts, by)
@@ -98,6 +101,7 @@ def check(manifests: tuple[Path, ...], disjoint: str | None, nested: bool) -> No
     from asr_lab.data import curriculum, guesses, manifest
     from asr_lab.data.pronunciation_stats import annotated
 
+    manifests = tuple(one for path in manifests for one in _manifests(path))
     if len(set(manifests)) < 2 and (disjoint or nested):
         raise AsrLabError(
             f"{'--disjoint' if disjoint else '--nested'} compares manifests, and only one is given",
@@ -119,6 +123,13 @@ def check(manifests: tuple[Path, ...], disjoint: str | None, nested: bool) -> No
         _check_audio(cuts, path)
         for note in guesses.notes(cuts):
             echo(f"  {note}")
+
+
+def _manifests(path: Path) -> list[Path]:
+    """Return the manifests of a folder; of another path itself."""
+    from asr_lab.data.manifest import SUFFIX
+
+    return (sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else []) or [whole_manifest(path)]
 
 
 def _check_audio(cuts: Any, path: str) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 import click
 
 from asr_lab.cli.data.manifest_output import overwrite_option
+from asr_lab.cli.data.next_steps import split_command, train_command, whole_manifest
 from asr_lab.cli.data.split_report import HELD_OUT, left_out, write_parts
-from asr_lab.cli.options import Finite
+from asr_lab.cli.options import Finite, echo
 from asr_lab.errors import AsrLabError
 
 _PATH = click.Path(path_type=Path)
@@ -39,7 +40,7 @@ def _hard_options(function: Any) -> Any:
 
 @click.command()
 @click.argument("manifest_path", metavar="MANIFEST", type=_PATH)
-@click.argument("out", type=_PATH)
+@click.argument("out", type=_PATH, required=False)
 @click.option("--by", default="speaker", show_default=True, help="Field of which no value is in two splits.")
 @click.option("--hold-out", metavar="FIELD=VALUE,...", help="Write these utterances to held-out.jsonl.gz first.")
 @click.option("--val", type=Finite(), default=0.1, show_default=True, help="Share of the validation split.")
@@ -55,7 +56,7 @@ def _hard_options(function: Any) -> Any:
 @overwrite_option
 def split(
     manifest_path: Path,
-    out: Path,
+    out: Path | None,
     by: str,
     hold_out: str | None,
     val: float,
@@ -74,9 +75,13 @@ def split(
     OUT/split.html and split.png. --folds writes several such splits, whose test parts together are MANIFEST;
     `asr-lab pool` combines their evaluations. --overwrite removes all manifests of an earlier split in OUT.
 
+    MANIFEST may be a folder with all.jsonl.gz; OUT is by default the folder of MANIFEST.
+
     \b
     Examples:
+      asr-lab data split corpora/mine
       asr-lab data split corpora/mine/all.jsonl.gz corpora/mine
+      asr-lab data split corpora/me --by text              one speaker: no sentence is in two splits
       asr-lab data split corpora/children/all.jsonl.gz corpora/children --stratify age,snr_db,duration --hard-share 0.25
       asr-lab data split corpora/children/all.jsonl.gz corpora/children --folds 3
       asr-lab data split corpora/fsdd/all.jsonl.gz corpora/no-george --hold-out speaker=george --by block --test 0
@@ -85,6 +90,8 @@ def split(
     from asr_lab.data.curriculum import Hard, check_disjoint, with_hard_share
 
     share = _test_share(val, test, folds, hard_share)
+    manifest_path = whole_manifest(manifest_path)
+    out = out or manifest_path.parent
     cuts = manifest.read(manifest_path)
     fields = _fields(cuts, stratify)
     hard = Hard(below_snr_db=hard_snr, from_duration_s=hard_duration)
@@ -102,10 +109,15 @@ def split(
         write_parts("split", parts, out, overwrite, source=manifest_path, hard=hard, by=by, report=tested)
         return
     shares = {"train": 1 - val - share, "val": val, "test": share}
-    if fields:
-        result = stratified_splits.stratified_split(cuts, shares, fields=fields, hard=hard, by=by, seed=seed)
-    else:
-        result = splits.split_by(cuts, shares, by=by, seed=seed)
+    try:
+        if fields:
+            result = stratified_splits.stratified_split(cuts, shares, fields=fields, hard=hard, by=by, seed=seed)
+        else:
+            result = splits.split_by(cuts, shares, by=by, seed=seed)
+    except AsrLabError as error:
+        if by == "speaker" and (speakers := len(splits.groups(cuts, by))) < len(shares):
+            error.next_command = split_command(manifest_path, out, speakers)
+        raise
     notes = []
     if hard_share is not None:
         unfiltered = result
@@ -117,6 +129,8 @@ def split(
     write_parts(
         "split", result | parts, out, overwrite, source=manifest_path, hard=hard, by=by, report=result, notes=notes
     )
+    if {"train", "val"} <= set(result):
+        echo(f"  next  {train_command(out)}")
 
 
 @click.command()

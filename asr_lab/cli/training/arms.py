@@ -10,8 +10,7 @@ import click
 from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, console, format_option, keys_help
 from asr_lab.cli.tables import show
 from asr_lab.cli.training.experiments import run, show_outcome
-from asr_lab.cli.training.training_options import training_options
-from asr_lab.config.load import load
+from asr_lab.cli.training.training_options import loaded, training_options
 from asr_lab.reports.table import Table
 from asr_lab.units import hms
 
@@ -25,8 +24,9 @@ if TYPE_CHECKING:
 @training_options
 @format_option
 def arms(
-    config: Path, keys: tuple[str, ...], texts: tuple[str, ...], dry_run: bool, new_run: bool, offline: bool, style: str
-) -> None:
+    config: Path | None, keys: tuple[str, ...], data: str | None, texts: tuple[str, ...], dry_run: bool, new_run: bool,
+    offline: bool, style: str,
+) -> None:  # fmt: skip
     """Compare fine-tuning methods on one base model: accuracy, speed, memory, parameters; as a table and a figure. WER
     has intervals and paired differences to the first method; speed is relative to the first method.
 
@@ -40,7 +40,7 @@ def arms(
     Methods that are already trained (same configuration, same data) are reused; --new-run trains all of them. The same
     command resumes an interrupted comparison.
     """
-    experiment = load(config, config_keys(texts, keys), "arms")
+    experiment = loaded(config, config_keys(texts, keys), "arms", command="arms", data=data)
     done = run(experiment, dry_run=dry_run, new_run=new_run, offline=offline, stderr=style != "table")
     if done is None:
         return

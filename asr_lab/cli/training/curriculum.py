@@ -17,8 +17,8 @@ from asr_lab.cli.training.training_options import loaded, merged_option, trainin
 @click.option("--phase", default="all", show_default=True, help="all, or 1, 2, 3 or 4.")
 @click.option("--resume-from", default="", metavar="RUN|DIR", help="Start from the best model of this run or folder.")
 def curriculum(
-    config: Path, keys: tuple[str, ...], phase: str, resume_from: str, texts: tuple[str, ...], dry_run: bool,
-    new_run: bool, offline: bool, merged: bool,
+    config: Path | None, keys: tuple[str, ...], phase: str, resume_from: str, data: str | None, texts: tuple[str, ...],
+    dry_run: bool, new_run: bool, offline: bool, merged: bool,
 ) -> None:  # fmt: skip
     """Fine-tune a base of the wav2vec2 family in phases of growing data, each from the best model of the previous one.
     After each phase a gate checks its WER: up to phaseN.accept the curriculum continues, above it stops.
@@ -32,7 +32,8 @@ def curriculum(
 
     The same command resumes an interrupted curriculum; finished phases are not repeated.
     """
-    experiment = loaded(config, config_keys(texts, keys), "curriculum", merged=merged)
+    settings = config_keys(texts, keys)
+    experiment = loaded(config, settings, "curriculum", command="curriculum", data=data, merged=merged)
     from asr_lab.recipes.curriculum.phases import chosen
 
     only = chosen(phase)

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
 from asr_lab.cli.completion import AdapterName, ConfigKey
-from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, keys_help, offline_option, overrides_option
+from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, echo, keys_help, offline_option, overrides_option
 from asr_lab.cli.training.experiments import run, show_outcome
 from asr_lab.config.load import load
+from asr_lab.data.importers.hints import quoted
+from asr_lab.errors import AsrLabError
+
+_USAGE = "asr-lab evaluate MODEL MANIFEST"
+_TABLES = (".jsonl.gz", ".jsonl", ".json", ".csv", ".tsv", ".txt", ".xlsx")
 
 
 @click.command(context_settings=TAKES_CONFIG_KEYS, epilog=keys_help("evaluate"))
 @click.option("--model", help="The recogniser: registry URI, runs:/ID/model, or folder.")
-@click.option("--data", help="Manifest of the test data.")
+@click.option("--data", help="Manifest of the test data, or a folder with test.jsonl.gz.")
 @click.option("--adapter", type=AdapterName(), help="A speaker's adapter: name, file, or registry URI.")
 @click.option("--config", type=click.Path(path_type=Path), help="Config file; options override it.")
-@click.argument("keys", nargs=-1, type=ConfigKey(("evaluate",)), metavar="[KEY=VALUE]...")
+@click.argument("keys", nargs=-1, type=ConfigKey(("evaluate",)), metavar="[MODEL] [MANIFEST] [KEY=VALUE]...")
 @overrides_option
 @offline_option
 @click.option("--audio", is_flag=True, help="Include the audio in the page; off by default, as voices are private.")
@@ -40,15 +47,81 @@ def evaluate(
 
     \b
     Examples:
-      asr-lab evaluate --model models:/deepspeech2@champion --data corpora/demo/test.jsonl.gz
+      asr-lab evaluate models:/deepspeech2@champion corpora/demo/test.jsonl.gz
       asr-lab evaluate --model models:/deepspeech2@champion --adapter john \\
           --data corpora/demo/persons/john/test.jsonl.gz --audio
       asr-lab evaluate --model models:/pronunciation-cross@champion --data corpora/l2/test-hard.jsonl.gz \\
           --save-predictions --learner-pages
     """
-    options = {"evaluate.model": model, "evaluate.data": data, "evaluate.adapter": adapter}
+    named, rest = _positional(keys, {"model": model or "", "data": data or ""})
+    options = {f"evaluate.{name}": value for name, value in named.items()} | {"evaluate.adapter": adapter}
     flags = {"audio": audio, "save_predictions": save_predictions, "learners": learner_pages}
     options |= {f"evaluate.{name}": "true" for name, given in flags.items() if given}
     chosen = {key: value for key, value in options.items() if value}
-    experiment = load(config, chosen | config_keys(texts, keys), "evaluate")
+    settings = chosen | config_keys(texts, rest)
+    if config is None:
+        _check_complete(settings)
+    experiment = load(config, settings, "evaluate")
     show_outcome(run(experiment, dry_run=False, offline=offline, demo=False))
+
+
+def _positional(words: Sequence[str], options: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """Return the model and the data of options and words, which are told apart by their look, and the other words.
+
+    Raises `AsrLabError` if there are two models, or two manifests.
+    """
+    given = {name: [value] for name, value in options.items() if value}
+    rest, words = list[str](), list(words)
+    while words:
+        word = words.pop(0)
+        if word.startswith("--"):
+            rest += [word, *([] if "=" in word else words[:1])]
+            words = words if "=" in word else words[1:]
+        elif _is_data(word):
+            given.setdefault("data", []).append(word)
+        elif "=" in word or word in ("true", "false"):  # the latter after a flag
+            rest.append(word)
+        else:
+            given.setdefault("model", []).append(word)
+    for name, several in given.items():
+        if len(several) > 1:
+            kind = "models" if name == "model" else "manifests"
+            raise AsrLabError(f"{len(several)} {kind}: {', '.join(several)}", allowed=f"{_USAGE} KEY=VALUE ...")
+    chosen = {name: value for name, (value,) in given.items()}
+    if "data" in chosen and Path(chosen["data"]).is_dir():
+        chosen["data"] = _test_of(Path(chosen["data"]))
+    return chosen, rest
+
+
+def _is_data(word: str) -> bool:
+    """Return whether a word looks like a manifest, a table, or a folder of manifests."""
+    path = Path(word)
+    is_table = path.name.endswith(_TABLES) and (path.is_file() or "=" not in word)
+    return is_table or (path.is_dir() and next(path.glob("*.jsonl.gz"), None) is not None)
+
+
+def _test_of(folder: Path) -> str:
+    """Return the test manifest of a folder, and print it."""
+    from asr_lab.data.manifest_folder import split_manifests
+
+    if "test" not in (splits := split_manifests(folder)):
+        raise AsrLabError(
+            "the folder has no test.jsonl.gz",
+            where=str(folder),
+            allowed=f"one of its manifests: {', '.join(map(str, splits.values()))}",
+        )
+    echo(f"data: {splits['test']}")
+    return str(splits["test"])
+
+
+def _check_complete(settings: Mapping[str, Any]) -> None:
+    """Raise `AsrLabError` with the command if the model or the manifest is missing."""
+    model, data = (str(settings.get(f"evaluate.{name}") or "") for name in ("model", "data"))
+    if not (model and data):
+        lacking = " and ".join(name for name, given in (("MODEL", model), ("MANIFEST", data)) if not given)
+        example = (quoted(model or "models:/NAME@champion"), quoted(data or "corpora/mine/test.jsonl.gz"))
+        raise AsrLabError(
+            f"{lacking}: required, but not given",
+            allowed="a model (models:/NAME@champion, runs:/ID/model, a folder) and a manifest (*.jsonl.gz)",
+            next_command=f"asr-lab evaluate {' '.join(example)}",
+        )

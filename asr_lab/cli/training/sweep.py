@@ -24,11 +24,13 @@ from asr_lab.cli.options import (
     print_where_to_look,
 )
 from asr_lab.cli.tables import show
+from asr_lab.cli.training.data_folder import checked_config, data_option, recipe_of_config, split_keys
 from asr_lab.cli.training.experiments import make_demo_base, make_demo_corpus, show_outcome, show_plan
-from asr_lab.config.load import load
+from asr_lab.config.load import load, read_yaml
 from asr_lab.config.schema import SweepExperiment
 from asr_lab.config.schema.base import SPLITS
 from asr_lab.errors import AsrLabError
+from asr_lab.families import sweepable
 from asr_lab.reports.table import Table
 
 if TYPE_CHECKING:
@@ -41,8 +43,9 @@ _SHOWN = 10  # trials in the final table
 
 
 @click.command(context_settings=TAKES_CONFIG_KEYS, epilog=keys_help("sweep"))
-@click.argument("config", type=click.Path(path_type=Path))
+@click.argument("config", metavar="CONFIG", required=False, type=click.Path(path_type=Path))
 @click.argument("keys", nargs=-1, type=ConfigKey(("sweep",)), metavar="[KEY=VALUE]...")
+@data_option
 @click.option("--trials", type=click.IntRange(min=1), help="Total number of trials, including existing ones.  [20]")
 @click.option(
     "--timeout-s",
@@ -60,8 +63,9 @@ _SHOWN = 10  # trials in the final table
 @dry_run_option
 @offline_option
 def sweep(
-    config: Path,
+    config: Path | None,
     keys: tuple[str, ...],
+    data: str | None,
     trials: int | None,
     timeout_s: float | None,
     workers: int,
@@ -85,7 +89,8 @@ def sweep(
     KEY is a key of the sweep (`seeds=3`, `space.train.lr.high=0.1`) or of the experiment, then fixed for all trials.
     The same command resumes an interrupted sweep; with larger --trials it extends a finished one.
     """
-    experiment = _loaded(config, config_keys(texts, keys))
+    config = checked_config(config, data, "sweep", ("sweep",))
+    experiment = _loaded(config, config_keys(texts, keys), data)
     out = console()
     from asr_lab.sweeps import sweep as sweeping
     from asr_lab.sweeps.worker import Backends
@@ -119,9 +124,15 @@ def sweep(
         _retrain(result, backends, out)
 
 
-def _loaded(config: Path, chosen: Mapping[str, Any]) -> SweepExperiment:
-    """Load the sweep; keys that are not its own belong to the experiment."""
+def _loaded(config: Path, chosen: Mapping[str, Any], data: str | None) -> SweepExperiment:
+    """Load the sweep; keys that are not its own belong to the experiment. Of a folder of `data`, trials train on train
+    and are ranked on val.
+    """
     own = SweepExperiment.model_fields
+    if data:
+        inner = Path(str(chosen.get("experiment") or read_yaml(config).get("experiment", "")))
+        splits = split_keys(data, recipe_of_config(inner, sweepable()))
+        chosen = {key: path for key, path in splits.items() if key in ("data.train", "data.val")} | dict(chosen)
     overrides = {key if key.partition(".")[0] in own else f"fixed.{key}": value for key, value in chosen.items()}
     result: SweepExperiment = load(config, overrides, "sweep")
     return result

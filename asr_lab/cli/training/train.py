@@ -16,8 +16,8 @@ from asr_lab.families import taken_by
 @training_options
 @merged_option
 def train(
-    config: Path, keys: tuple[str, ...], texts: tuple[str, ...], dry_run: bool, new_run: bool, offline: bool,
-    merged: bool,
+    config: Path | None, keys: tuple[str, ...], data: str | None, texts: tuple[str, ...], dry_run: bool, new_run: bool,
+    offline: bool, merged: bool,
 ) -> None:  # fmt: skip
     """Train the model that CONFIG describes; the best epoch is saved, tested and registered. Several configs are
     trained in order, and each may start from models that earlier ones registered.
@@ -27,7 +27,7 @@ def train(
       asr-lab train experiments/deepspeech2/base.yaml
       asr-lab train experiments/deepspeech2/base.yaml train.batch_size=32 model.hidden_size=320
       asr-lab train experiments/deepspeech2/base.yaml --dry-run
-      asr-lab train experiments/wav2vec2/xlsr-lora.yaml data.train=... data.val=... data.test=...
+      asr-lab train experiments/wav2vec2/xlsr-lora.yaml --data corpora/mine
       asr-lab train experiments/wav2vec2/xlsr-lora.yaml data.train=... --merged
       asr-lab train experiments/deepspeech2/finetune.yaml model.pretrained=models:/deepspeech2@champion
       asr-lab train experiments/pronunciation/cross.yaml main_lr=2e-4 data.train=...
@@ -39,5 +39,6 @@ def train(
     more = [Path(key) for key in keys if key.endswith((".yaml", ".yml")) and "=" not in key]
     settings = config_keys(texts, [key for key in keys if Path(key) not in more])
     families = taken_by("train")
-    for experiment in [loaded(one, settings, *families, merged=merged) for one in (config, *more)]:
+    configs = (config, *more)
+    for experiment in [loaded(one, settings, *families, command="train", data=data, merged=merged) for one in configs]:
         show_outcome(run(experiment, dry_run=dry_run, new_run=new_run, offline=offline))

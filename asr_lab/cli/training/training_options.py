@@ -10,6 +10,7 @@ import click
 
 from asr_lab.cli.completion import ConfigKey
 from asr_lab.cli.options import dry_run_option, new_run_option, offline_option, overrides_option
+from asr_lab.cli.training.data_folder import checked_config, data_option, recipe_of_config, split_keys
 from asr_lab.config.load import keys, load
 from asr_lab.config.schema import Experiment
 from asr_lab.errors import AsrLabError
@@ -22,14 +23,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def training_options(function: F) -> F:
-    """`CONFIG [KEY=VALUE]... --overrides --dry-run --new-run --offline`."""
+    """`CONFIG [KEY=VALUE]... --data --overrides --dry-run --new-run --offline`."""
     for option in (
+        data_option,
         offline_option,
         new_run_option,
         dry_run_option,
         overrides_option,
         click.argument("keys", nargs=-1, type=ConfigKey(), metavar="[KEY=VALUE]..."),
-        click.argument("config", type=click.Path(path_type=Path)),
+        click.argument("config", metavar="CONFIG", required=False, type=click.Path(path_type=Path)),
     ):
         function = option(function)
     return function
@@ -44,11 +46,22 @@ def merged_option(function: F) -> F:
     )(function)
 
 
-def loaded(config: Path, settings: Mapping[str, Any], *recipes: str, merged: bool = False) -> Experiment:
-    """Load the experiment of a file with settings on top, and with `merged` set its `model.merged`.
+def loaded(
+    config: Path | None,
+    settings: Mapping[str, Any],
+    *recipes: str,
+    command: str,
+    data: str | None = None,
+    merged: bool = False,
+) -> Experiment:
+    """Load the experiment of a file with the manifests of the folder `data` and settings on top, and with `merged` set
+    its `model.merged`.
 
-    Raises `AsrLabError` like `load`, and if the recipe has no adapters to merge.
+    Raises `AsrLabError` like `load`, if there is no configuration, and if the recipe has no adapters to merge.
     """
+    config = checked_config(config, data, command, recipes)
+    splits = split_keys(data, str(settings.get("recipe") or recipe_of_config(config, recipes))) if data else {}
+    settings = {**splits, **settings}
     experiment: Experiment = load(config, settings, *recipes)
     if not merged:
         return experiment

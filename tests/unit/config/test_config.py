@@ -115,14 +115,13 @@ def test_every_key_is_read_by_one_type_in_all_families():
 
 
 def test_what_is_no_override_is_told_as_it_was_typed():
-    said = refused("evaluate", "models:/wav2vec2-korean/1")
-    assert "not an override: 'models:/wav2vec2-korean/1'" in said
-    assert "did you mean --model models:/wav2vec2-korean/1?" in said
-    assert "did you mean --data my-corpus/test.jsonl.gz?" in refused("evaluate", "my-corpus/test.jsonl.gz")
+    said = refused("adapter", "my-corpus/test.jsonl.gz")
+    assert "not an override: 'my-corpus/test.jsonl.gz'" in said
+    assert "did you mean --data my-corpus/test.jsonl.gz?" in said
     said = refused("train", "base.yaml", "learn-fast")
     assert "not an override: 'learn-fast'" in said
     assert "did you mean" not in refused("train", "base.yaml", "models:/wav2vec2-korean/1")
-    assert "'fast-er'" in refused("evaluate", "evaluate.batch-size=fast-er")
+    assert "'fast-er'" in refused("evaluate", "m", "d.jsonl.gz", "evaluate.batch-size=fast-er")
 
 
 def test_a_number_written_2e_3_is_a_number():
