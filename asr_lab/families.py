@@ -23,7 +23,7 @@ class ModelCard:
     """Intended use, where `run.intended_use` names none."""
     figures: tuple[str, ...]
     """The metrics that are quoted, of which a run need not have all."""
-    scoring: str = "Corpus error rates by jiwer, text normalised as `{text}`."
+    scoring: str = "Corpus error rates by {scorer}, text normalised as `{text}`."
     """How the figures were made; `{name}` is the run's tag `asr_lab.name`."""
 
 
@@ -84,7 +84,9 @@ _SIZES = ("model/params", "model/trainable_params", "model/trainable_share", "mo
 _COSTS = ("perf/seconds", "perf/peak_memory_mb")
 _BEST = ("best/epoch", "perf/utterances_per_second")
 _TRAINED_ON = ("trained_utterances", "training_speakers")
-_ERROR_RATES = ("wer", "wer_low", "wer_high", "cer", "utterances", *_TRAINED_ON)
+_ERROR_RATES = (
+    "wer", "wer_low", "wer_high", "cer", "wer_no_space", "cer_no_space", "utterances", *_TRAINED_ON,
+)  # fmt: skip
 _ASSESSMENT = (
     "error_f1", "error_precision", "error_recall", "far", "frr", "der", "correct_diagnosis", "accuracy", "roc_auc",
     "pr_auc", "score_pcc", "score_mse",
@@ -100,7 +102,15 @@ _RECOGNITION_LOGS = (
     *_BEST,
 )
 _RECOGNITION_NEEDS = {"test/": "data.test", "/per": "data.phonemes=true"}
-_RECOGNITION_FIGURES = ("val/wer", "val/cer", "test/wer", "test/cer", "test/per")
+_RECOGNITION_FIGURES = (
+    "val/wer",
+    "val/cer",
+    "test/wer",
+    "test/wer_no_space",
+    "test/cer",
+    "test/cer_no_space",
+    "test/per",
+)
 _WAV2VEC2_LOADER = "asr_lab.models.wav2vec2.recognizer:load_recognizer"
 _TRAIN_TRIALS = "asr_lab.sweeps.trial_training:Trainings"
 _RECOGNITION = "asr_lab.recipes.recognition.train:RECIPE"

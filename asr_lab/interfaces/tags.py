@@ -5,6 +5,8 @@ from __future__ import annotations
 FAMILY = "asr_lab.family"
 """Marks a run of asr_lab, in whatever experiment it is."""
 TEXT = "asr_lab.text"
+SCORER_TAG = "asr_lab.scorer"
+"""What the error rates were counted by, and how."""
 BASE, BASE_DIGEST, BASE_DIGEST_AFTER = "asr_lab.base", "asr_lab.base_digest", "asr_lab.base_digest_after"
 SPEAKER, SWEEP, TRIAL, FROM_SWEEP = "asr_lab.speaker", "asr_lab.sweep", "asr_lab.trial", "asr_lab.from_sweep"
 PHASE, OVERFITS = "asr_lab.phase", "asr_lab.overfits"

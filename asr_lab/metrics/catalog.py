@@ -64,10 +64,14 @@ _LEGACY = (
     *(f"{label}_{figure}" for label in ("correct", "incorrect") for figure in ("precision", "recall", "f1")),
 )
 
+_ERROR_RATES = ("wer", "cer", "wer_no_space", "cer_no_space", "per")
+
 FIGURES: dict[str, Metric] = {
     "loss": Metric("lower"),
     "wer": _RATE,
     "cer": _RATE,
+    "wer_no_space": _RATE,
+    "cer_no_space": _RATE,
     "per": _RATE,
     "utterances": _COUNT,
     "trained_utterances": _COUNT,
@@ -83,7 +87,7 @@ METRICS: dict[str, Metric] = {
     "grad_norm": Metric("neither"),
     "epoch_time": Metric("neither", "s"),
     "val/loss": FIGURES["loss"],
-    **{f"{split}/{name}": FIGURES[name] for split in ("val", "test") for name in ("wer", "cer", "per")},
+    **{f"{split}/{name}": FIGURES[name] for split in ("val", "test") for name in _ERROR_RATES},
     **{f"{split}/wer_{bound}": _described(_RATE) for split in ("val", "test") for bound in ("low", "high")},
     **{
         f"{split}/{name}": FIGURES[name]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from asr_lab.errors import AsrLabError
-from asr_lab.metrics import error_rates
+from asr_lab.metrics import error_rates, spacing
 from asr_lab.metrics.significance import Interval, difference_interval, differing, ratio_difference_interval
 
 Counts = tuple[pd.Series, pd.Series]
@@ -42,7 +42,22 @@ def _per(table: pd.DataFrame) -> Counts:
     return error_rates.phoneme_errors(table), table["phonemes"]
 
 
-RATIOS: Mapping[str, Callable[[pd.DataFrame], Counts]] = {"wer": _wer, "cer": _cer, "per": _per, "error_f1": _f1}
+def _wer_no_space(table: pd.DataFrame) -> Counts:
+    return table[spacing.WORDS], table["words"]
+
+
+def _cer_no_space(table: pd.DataFrame) -> Counts:
+    return table[spacing.CHARACTERS], table[spacing.LENGTH]
+
+
+RATIOS: Mapping[str, Callable[[pd.DataFrame], Counts]] = {
+    "wer": _wer,
+    "cer": _cer,
+    "per": _per,
+    "error_f1": _f1,
+    "wer_no_space": _wer_no_space,
+    "cer_no_space": _cer_no_space,
+}
 """Name of a metric without its split -> its counts."""
 
 

@@ -15,7 +15,7 @@ from asr_lab.data.phonemes import check_languages
 from asr_lab.errors import AsrLabError
 from asr_lab.families import family, find
 from asr_lab.interfaces.tracking import ModelStore, Tracker
-from asr_lab.metrics import error_rates
+from asr_lab.metrics import error_rates, spacing
 from asr_lab.metrics.significance import Interval
 from asr_lab.metrics.slices import slices
 from asr_lab.models import load_model
@@ -66,6 +66,7 @@ class EvaluatedRecognition:
         rows = {
             f"{self.split}/wer": f"{self.wer.value:.1%}, {interval_text(self.wer.low, self.wer.high)}",
             f"{self.split}/cer": f"{error_rates.cer(self.table):.1%}",
+            "without spaces": f"wer {spacing.wer_no_space(self.table):.1%}, cer {spacing.cer_no_space(self.table):.1%}",
         }
         if "phonemes" in self.table:
             rows[f"{self.split}/per"] = f"{error_rates.per(self.table):.1%}"
@@ -175,6 +176,7 @@ def evaluate_recognition(
         base=planned.uri,
         base_digest=weights_digest(recognizer.model),
         text=recognizer.normalizer.name,
+        scorer=spacing.SCORER,
         **adapter_tags,
     )
     with tracker.start(spec) as run:
@@ -184,7 +186,7 @@ def evaluate_recognition(
             hypotheses = recognizer.hypotheses(split.cuts, settings.batch_size, lambda done: bar.advance(task, done))
         seconds = clock.seconds
         table = score(split.cuts, hypotheses, recognizer.normalizer, in_phonemes=settings.phonemes)
-        table = planned.overlap.mark(table)
+        table = spacing.without_spaces(planned.overlap.mark(table))
         audio, note = embedded(split.cuts) if settings.audio else ({}, "")
         title = f"{run.name} on {settings.data}"
         interval = record_scores(run, table, settings.split, title, audio=audio, note=note)

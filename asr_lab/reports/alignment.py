@@ -14,6 +14,7 @@ from asr_lab.data.bins import ordered
 from asr_lab.metrics.error_rates import SCORER, alignment, cer, confusions, word_errors
 from asr_lab.metrics.significance import Interval
 from asr_lab.metrics.slices import labels
+from asr_lab.metrics.spacing import cer_no_space, wer_no_space, without_spaces
 from asr_lab.reports.page import render
 
 _MOST_ROWS = 20_000
@@ -42,8 +43,10 @@ def alignment_page(
         "rows": [_row(row, by.loc[index].to_dict()) for index, row in rows.iterrows()],
         "audio": dict(audio or {}),
     }
+    table = without_spaces(table)
     figures = (
         f"WER {wer.value:.1%} (95 % interval {wer.low:.1%} to {wer.high:.1%}), CER {cer(table):.1%}; "
+        f"without spaces WER {wer_no_space(table):.1%}, CER {cer_no_space(table):.1%}; "
         f"{len(table)} utterances, {int(table['words'].sum())} words; {SCORER}, corpus level."
     )
     return render(

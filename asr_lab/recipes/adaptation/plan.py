@@ -16,6 +16,7 @@ from asr_lab.data.leakage import same_utterances
 from asr_lab.data.splits import draw, folds, hold_out_share
 from asr_lab.errors import AsrLabError
 from asr_lab.interfaces.tracking import ModelStore, RunSpec
+from asr_lab.metrics.spacing import SCORER
 from asr_lab.models import load_model
 from asr_lab.models.adapter import check_name
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
@@ -190,4 +191,5 @@ def _run_spec(config: AdapterExperiment, splits: Mapping[str, Split], text: str)
         base=config.adapter.base,
         speaker=config.adapter.name,
         text=text,
+        scorer=SCORER,
     )

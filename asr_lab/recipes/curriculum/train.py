@@ -21,9 +21,10 @@ from asr_lab.config.schema import CurriculumExperiment
 from asr_lab.data import manifest
 from asr_lab.data.curriculum import check_disjoint
 from asr_lab.errors import AsrLabError
-from asr_lab.interfaces.tags import FAMILY, GATE, OVERFITS, PHASE, TEXT, VAL
+from asr_lab.interfaces.tags import FAMILY, GATE, OVERFITS, PHASE, SCORER_TAG, TEXT, VAL
 from asr_lab.interfaces.tracking import PHASES_DONE, ModelStore, Recorder, RegisteredModel, Tracker, is_tracked_uri
 from asr_lab.metrics.catalog import Format, of_best_epoch
+from asr_lab.metrics.spacing import SCORER
 from asr_lab.models import load_model
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.models.wav2vec2.bases import on_hub
@@ -304,7 +305,7 @@ class _Phases:
         last, config = self.done[-1], self.config
         folder = self.store.resolve(last.model)
         recognizer = load_model(folder, self.store.resolve)
-        self.run.tags({TEXT: recognizer.normalizer.name})
+        self.run.tags({TEXT: recognizer.normalizer.name, SCORER_TAG: SCORER})
         chosen = {"val": self._validated(recognizer)} | {n: s.cuts for n, s in self.splits.items() if n == "test"}
         lineage = self.store.lineage(last.model)
         for name, cuts in chosen.items():

@@ -15,7 +15,7 @@ from asr_lab.data.audio import read_cut
 from asr_lab.data.phonemes import phonemes
 from asr_lab.data.text import TextNormalizer
 from asr_lab.interfaces.tracking import Recorder
-from asr_lab.metrics import error_rates, floor
+from asr_lab.metrics import error_rates, floor, spacing
 from asr_lab.metrics.catalog import in_a_name, of_best_epoch
 from asr_lab.metrics.significance import Interval, rate_interval
 from asr_lab.metrics.slices import slices
@@ -84,17 +84,21 @@ def record_scores(
 ) -> Interval:
     """Log a split's WER with interval, CER, those of its slices, and under `eval/` its tables, page and figure.
 
-    A table in phonemes has its PER logged too. A minimal run logs no pages and figures.
+    Both rates are logged without spaces too; a table in phonemes has its PER logged. A minimal run logs no pages and
+    figures.
 
     `of_best`: the split is scored with the best epoch, so `best/val_wer` is logged in place of a point behind those of
     the epochs. `audio` is utterance id -> data URI for the page.
     """
+    table = spacing.without_spaces(table)
     interval, by_slice = wer_interval(table), slices(table)
     metrics = {
         f"{split}/wer": interval.value,
         f"{split}/wer_low": interval.low,
         f"{split}/wer_high": interval.high,
         f"{split}/cer": error_rates.cer(table),
+        f"{split}/wer_no_space": spacing.wer_no_space(table),
+        f"{split}/cer_no_space": spacing.cer_no_space(table),
         f"{split}/utterances": len(table),
     }
     if "phonemes" in table:

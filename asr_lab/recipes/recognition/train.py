@@ -25,6 +25,7 @@ from asr_lab.interfaces.tags import FAMILY, VAL
 from asr_lab.interfaces.tracking import FinishedRun, Lineage, ModelStore, Recorder, RegisteredModel, RunSpec, Tracker
 from asr_lab.metrics.catalog import BEST_STEP
 from asr_lab.metrics.significance import Interval
+from asr_lab.metrics.spacing import SCORER
 from asr_lab.models import load_model
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.recipes.recipe import Recipe
@@ -157,6 +158,7 @@ def _describe(planned: RecognitionPlan, part: Part) -> RunSpec:
         name=config.run.name or config.recipe,
         data={name: split.digest for name, split in planned.splits.items()},
         text=planned.recognizer.normalizer.name,
+        scorer=SCORER,
         called=part.name,
         **({"base": planned.base_uri} if planned.base_uri else {}),
         **({"merged": "true"} if planned.merges else {}),
