@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 from lhotse import AudioSource, CutSet, MonoCut, MultiCut, Recording, SupervisionSegment
 from lhotse.cut import Cut
@@ -80,7 +81,7 @@ def utterance(
         channel=channel,
         text=text,
         language=language or None,
-        speaker=speaker,
+        speaker=normalize("NFC", speaker),  # two forms of a name would be two speakers
         gender=gender or None,
         custom={
             "corpus": corpus,
