@@ -237,6 +237,12 @@ def read(path: Path | str, *, speech: bool = True) -> CutSet:
 
 
 def _located(row: dict[str, Any], root: Path) -> Cut:
+    if row.get("type") in ("MixedCut", "PaddingCut"):
+        raise AsrLabError(
+            f"{row.get('id')} is mixed or padded: a {row['type']} of Lhotse, not a stretch of a recording",
+            allowed="cuts of one recording",
+            next_command="asr-lab data import cuts MANIFEST OUT, which renders them",
+        )
     for source in row["recording"]["sources"]:
         source["source"] = str(root / source["source"])  # an absolute source stays as it is
     kind = MultiCut if row.get("type") == "MultiCut" else MonoCut

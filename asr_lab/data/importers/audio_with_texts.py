@@ -123,6 +123,7 @@ class _Named:
 
     by_name: Mapping[str, Path | None]
     """None for a name of several files."""
+    number: int
 
     @classmethod
     def of(cls, source: Path, audio: Sequence[Path]) -> _Named:
@@ -134,7 +135,7 @@ class _Named:
                 end = "/".join(parts[start:])
                 for name in {end, without_suffix(end)}:
                     by_name[name].append(path)
-        return cls({name: paths[0] if len(paths) == 1 else None for name, paths in by_name.items()})
+        return cls({name: paths[0] if len(paths) == 1 else None for name, paths in by_name.items()}, len(audio))
 
     def path(self, name: str) -> Path:
         """Return the file of a name; raises `AsrLabError` if there is none, or are several."""
@@ -188,7 +189,7 @@ def _file_of_transcripts(source: Path, texts: Sequence[Path], named: _Named) -> 
     raise AsrLabError(
         f"several files may hold the transcripts: {listing(path.relative_to(source) for path in found)}"
         if found
-        else f"no transcripts of the {len(named.by_name)} audio files{looked}",
+        else f"no transcripts of the {named.number} audio files{looked}",
         where=str(source),
         allowed=_LAYOUT,
         hint="--transcripts FILE names the file"

@@ -458,12 +458,20 @@ def test_a_first_line_of_excel_names_the_separator_and_lines_are_counted_from_it
     assert texts(read("csv", source, skip_faulty=True)) == {"all": ["가, 나; 다"]}
 
 
-@pytest.mark.parametrize("content", ["audio,text\na.wav,caf\xe9 na\xefve\n".encode("latin-1"), b"a\0u\0d\0i\0o\0"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "audio,text\na.wav,caf\xe9 na\xefve\n".encode("latin-1"),
+        b"a\0u\0d\0i\0o\0",
+        b"\xef\xbb\xbfaudio,text,speaker\na.wav,\xb0\xa1,x\n",
+        "audio,text".encode("utf-16") + b"\n",
+    ],
+)
 def test_other_encodings_are_refused(tmp_path, content):
     (tmp_path / "t.csv").write_bytes(content)
     with pytest.raises(AsrLabError) as error:
         read("csv", tmp_path / "t.csv")
-    assert "CP949" in error.value.allowed
+    assert "UTF-8" in error.value.allowed + error.value.hint
 
 
 @pytest.mark.parametrize(("disk", "table"), [("NFD", "NFC"), ("NFC", "NFD"), ("NFD", "NFD")])
