@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 from lhotse import AudioSource, CutSet, MonoCut, MultiCut, Recording, SupervisionSegment
 from lhotse.cut import Cut
@@ -80,7 +81,7 @@ def utterance(
         channel=channel,
         text=text,
         language=language or None,
-        speaker=speaker,
+        speaker=normalize("NFC", speaker),  # two forms of a name would be two speakers
         gender=gender or None,
         custom={
             "corpus": corpus,
@@ -260,6 +261,12 @@ def _each_row(path: Path, use: Callable[[dict[str, Any]], None]) -> None:
 
 
 def _located(row: dict[str, Any], root: Path) -> dict[str, Any]:
+    if row.get("type") in ("MixedCut", "PaddingCut"):
+        raise AsrLabError(
+            f"{row.get('id')} is mixed or padded: a {row['type']} of Lhotse, not a stretch of a recording",
+            allowed="cuts of one recording",
+            next_command="asr-lab data import cuts MANIFEST OUT, which renders them",
+        )
     for source in row["recording"]["sources"]:
         source["source"] = str(root / source["source"])  # an absolute source stays as it is
     return row

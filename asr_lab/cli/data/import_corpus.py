@@ -96,9 +96,14 @@ def import_corpus(
       asr-lab data import l2-json data corpora/l2                   (train, val, eval .json of the older system)
       asr-lab data import kospeech KsponSpeech/transcripts.txt corpora/kspon --audio KsponSpeech
       asr-lab data import aihub child_subset_100h corpora/children     (WAV, JSON labels, subset_metadata*.csv)
+      asr-lab data import aihub 208 corpora/patients --speaker-from '(?P<speaker>PA_\\d+)'
       asr-lab data import lhotse cmu_kids LDC97S63 corpora/cmu-kids    (any recipe of Lhotse's)
       asr-lab data import csv mina/table.csv corpora/mina       (columns audio, text, speaker, ...)
-      asr-lab data import csv en/train.tsv corpora/cv --audio en/clips --keys audio=path,text=sentence,speaker=client_id
+      asr-lab data import csv 녹음.csv corpora/mina --columns audio=파일명,text=내용 --one-speaker mina
+      asr-lab data import folder recordings corpora/mine --speaker-from '^([a-z]+)_'   (a .txt beside each audio)
+      asr-lab data import nemo train_manifest.json corpora/nemo        (audio_filepath, offset, duration, text)
+      asr-lab data import huggingface zeroth corpora/zeroth            (metadata.csv, parquet, save_to_disk)
+      asr-lab data import ksponspeech KsponSpeech corpora/kspon        (as it lies: .pcm, .txt, *.trn)
       asr-lab data import kaldi data/train corpora/train               (wav.scp, text, utt2spk, segments)
     """
     from asr_lab.data import manifest

@@ -6,6 +6,7 @@ keyed by recordings, else by utterances.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -131,5 +132,11 @@ def _file(text: str) -> str:
             f"wav.scp has a command, not a file: {text[:60]}",
             allowed="the path of a file",
             hint="write the outputs of the commands to files, and their paths to wav.scp",
+        )
+    if re.search(r"\.ark(:\d+)?$", text):
+        raise AsrLabError(
+            f"wav.scp has an archive of Kaldi's, not a file: {text[:60]}",
+            allowed="the path of a file",
+            hint="wav-copy of Kaldi writes the recordings of an archive to files",
         )
     return text

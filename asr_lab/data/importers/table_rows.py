@@ -108,9 +108,6 @@ class _RowImporter:
         if piece is None:
             return whole
         cut = cut_piece(whole, piece)
-        custom = manifest.supervision(cut).custom or {}
-        custom = {key: value for key, value in custom.items() if key not in self._pieces.columns}
-        cut.supervisions = [fastcopy(manifest.supervision(cut), custom=custom)]
         return cut if _text(row, "id") else _with_id(cut, f"{cut.id}-{_ms(piece.start)}-{_ms(piece.end)}")
 
     def notes(self, names: Iterable[Any]) -> list[str]:
@@ -149,7 +146,7 @@ class _RowImporter:
         for key, value in row.items():
             if key == "age":
                 more |= _age(value)
-            elif key not in _KNOWN and value not in (None, ""):
+            elif key not in _KNOWN and key not in self._pieces.columns and value not in (None, ""):
                 more[key] = _typed(key, value)
         return {key: value for key, value in more.items() if not isinstance(value, float) or math.isfinite(value)}
 

@@ -56,7 +56,7 @@ def read_head(source: Source, shape: Any) -> dict[str, int]:
         )
     named = {str(tokenizer.pad_token): BLANK, str(tokenizer.unk_token): UNKNOWN}
     named |= {str(tokenizer.word_delimiter_token): SPACE}
-    return {named.get(unit, unit): index for unit, index in vocabulary.items()}
+    return {named.get(str(unit), str(unit)): index for unit, index in vocabulary.items()}
 
 
 def check_normalizer(asked: Text, vocabulary: Mapping[str, int], base: str) -> None:
