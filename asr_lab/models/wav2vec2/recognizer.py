@@ -26,7 +26,14 @@ from asr_lab.data.batches import Batch, for_model
 from asr_lab.data.text import TextNormalizer
 from asr_lab.errors import AsrLabError
 from asr_lab.models.adapter import weights_digest
-from asr_lab.models.recognizer import Recognizer, best_device, check_folder, read_vocabulary, write_tokenizer
+from asr_lab.models.recognizer import (
+    Recognizer,
+    best_device,
+    check_folder,
+    read_subwords,
+    read_vocabulary,
+    write_tokenizer,
+)
 from asr_lab.models.wav2vec2.bases import Source
 from asr_lab.models.wav2vec2.batches import SoundCollator
 from asr_lab.models.wav2vec2.network import SpeechCTC, num_frames, receptive_field
@@ -125,7 +132,8 @@ class Wav2Vec2Recognizer(EncoderRecognizer):
         else:
             network.save_pretrained(folder)
         self.feature_extractor.save_pretrained(folder)
-        write_tokenizer(folder, self.vocabulary, pad=self.units[self.blank], processor_class=_PROCESSOR)
+        pad, subwords = self.units[self.blank], self.subwords
+        write_tokenizer(folder, self.vocabulary, pad=pad, subwords=subwords, processor_class=_PROCESSOR)
 
 
 def load_recognizer(
@@ -144,7 +152,8 @@ def load_recognizer(
     model = SpeechCTC(network).to(best_device())
     normalizer = TextNormalizer(**(getattr(config, "text", None) or {}))
     extractor = own.feature_extractor(config)
-    return Wav2Vec2Recognizer(model.eval(), vocabulary, normalizer, feature_extractor=extractor)
+    subwords = read_subwords(folder, normalizer, vocabulary)
+    return Wav2Vec2Recognizer(model.eval(), vocabulary, normalizer, feature_extractor=extractor, subwords=subwords)
 
 
 def base_of(folder: Path) -> str:

@@ -17,7 +17,7 @@ from asr_lab.interfaces.tracking import ModelStore
 from asr_lab.models.wav2vec2 import bases, tuning
 from asr_lab.models.wav2vec2.network import SpeechCTC
 from asr_lab.models.wav2vec2.recognizer import Wav2Vec2Recognizer, load_recognizer
-from asr_lab.recipes.recognition.initialization import Start, new_vocabulary, with_model_settings
+from asr_lab.recipes.recognition.initialization import Start, Units, new_units, with_model_settings
 
 
 def start(config: Wav2Vec2Experiment, cuts: CutSet, store: ModelStore) -> Start:
@@ -44,11 +44,11 @@ def _begin(config: Wav2Vec2Experiment, cuts: CutSet, store: ModelStore) -> Start
 
 def _from_scratch(config: Wav2Vec2Experiment, cuts: CutSet) -> Start:
     """Return a new, fully trainable network of the configured sizes."""
-    normalizer, vocabulary = new_vocabulary(config, cuts)
-    shape = bases.for_ctc(bases.tiny(config.model), len(vocabulary), asdict(normalizer))
+    units = new_units(config, cuts)
+    shape = bases.for_ctc(bases.tiny(config.model), len(units.vocabulary), asdict(units.normalizer))
     model = SpeechCTC(bases.from_scratch(shape))
     extractor = bases.usual_extractor(shape)
-    return Start(Wav2Vec2Recognizer(model, vocabulary, normalizer, feature_extractor=extractor), config)
+    return Start(_recognizer(model, units, extractor), config)
 
 
 def _from_pretrained(config: Wav2Vec2Experiment, cuts: CutSet, source: bases.Source) -> Start:
@@ -63,13 +63,19 @@ def _from_pretrained(config: Wav2Vec2Experiment, cuts: CutSet, source: bases.Sou
     if bases.on_hub(base) and not source.revision and getattr(shape, "_commit_hash", None):
         base = f"{base}@{shape._commit_hash}"  # the same base for ever
     config = with_model_settings(config, base, bases.sizes(shape))
-    normalizer, vocabulary = new_vocabulary(config, cuts)
-    network = source.network(bases.for_ctc(shape, len(vocabulary), asdict(normalizer)))
+    units = new_units(config, cuts)
+    network = source.network(bases.for_ctc(shape, len(units.vocabulary), asdict(units.normalizer)))
     bases.draw_head(network)
     model = SpeechCTC(network)
     tuning.set_trainable(model, config.model, base)
     extractor = source.feature_extractor(shape)
-    return Start(Wav2Vec2Recognizer(model, vocabulary, normalizer, feature_extractor=extractor), config, base)
+    return Start(_recognizer(model, units, extractor), config, base)
+
+
+def _recognizer(model: SpeechCTC, units: Units, extractor: Any) -> Wav2Vec2Recognizer:
+    return Wav2Vec2Recognizer(
+        model, units.vocabulary, units.normalizer, feature_extractor=extractor, subwords=units.subwords
+    )
 
 
 def _was_trained_here(folder: Path, base: str) -> bool:
@@ -98,9 +104,11 @@ def _from_trained(config: Wav2Vec2Experiment, cuts: CutSet, base: str, store: Mo
         _refuse_new_head(settings, base)
         has |= _adapters_of(model)
         model.plain.freeze_feature_encoder()
-    config = with_model_settings(config, base, has, recognizer.normalizer if keeps_head else None)
+    config = with_model_settings(config, base, has, recognizer if keeps_head else None)
     if not keeps_head:
-        recognizer.normalizer, recognizer.vocabulary = new_vocabulary(config, cuts)
+        units = new_units(config, cuts)
+        recognizer.normalizer, recognizer.vocabulary = units.normalizer, units.vocabulary
+        recognizer.subwords = units.subwords
         recognizer.merge()
         bases.replace_head(model.plain, len(recognizer.vocabulary))
     if not continues_adapters:
