@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from lhotse import CutSet
@@ -56,7 +56,7 @@ class FilterResult:
 
 def filter_transcribed(
     cuts: CutSet,
-    normalize: Callable[[str], str],
+    spell: Callable[[str], Sequence[str]],
     encode: Callable[[str], list[int]],
     vocabulary: dict[str, int],
     max_duration_s: float,
@@ -65,7 +65,7 @@ def filter_transcribed(
     min_duration_s: float = 0.0,
     where: str = "",
 ) -> FilterResult:
-    """Filter by the characters of the transcripts, and count those outside the vocabulary."""
+    """Filter by the units of the transcripts, and count characters outside the vocabulary."""
     result = filter_utterances(
         cuts,
         lambda cut: encode(manifest.text(cut)),
@@ -74,7 +74,7 @@ def filter_transcribed(
         min_duration_s=min_duration_s,
         where=where,
     )
-    texts = (normalize(manifest.text(cut)) for cut in result.cuts)
+    texts = (spell(manifest.text(cut)) for cut in result.cuts)
     return replace(result, unknown_characters=outside(texts, vocabulary))
 
 

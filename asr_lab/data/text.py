@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from asr_lab.config.schema import Text
 from asr_lab.data.korean_numbers import read_out
 from asr_lab.data.transcript_marks import DUAL, without_marks
+from asr_lab.errors import AsrLabError
 
 BLANK, UNKNOWN, SPACE = "<pad>", "<unk>", "|"
+WORD_START = "▁"
+"""Begins the first subword of a word (U+2581, as in SentencePiece)."""
 
 # KsponSpeech: `b/ (70%)/(칠십 퍼센트) 확률+ 뭐*` marks noise, spelling and pronunciation, stutter, unclear speech
 _NOISE_MARK = re.compile(r"(?<![A-Za-z])[blnou]/")
@@ -33,7 +37,7 @@ class TextNormalizer:
 
     @classmethod
     def of(cls, settings: Text) -> TextNormalizer:
-        return cls(**settings.model_dump())
+        return cls(**settings.model_dump(exclude={"vocab_size"}))
 
     @property
     def name(self) -> str:
@@ -86,25 +90,35 @@ def _without_punctuation(text: str) -> str:
     return "".join(characters)
 
 
-def split_units(text: str, normalizer: TextNormalizer) -> str:
-    """Split normalised text into the units of the vocabulary: characters, or jamo."""
+class Splitter(Protocol):
+    """Splits normalised text into subwords (`data.subwords.Subwords`)."""
+
+    def split(self, text: str) -> list[str]: ...
+
+
+def split_units(text: str, normalizer: TextNormalizer, subwords: Splitter | None = None) -> Sequence[str]:
+    """Split normalised text into the units of the vocabulary: characters or jamo, with spaces, or subwords."""
+    if normalizer.units == "bpe":
+        if subwords is None:
+            raise AsrLabError("units=bpe need subwords, and this recogniser has none", allowed="characters, or jamo")
+        return subwords.split(text)
     return unicodedata.normalize("NFD", text) if normalizer.units == "jamo" else text
 
 
-def build_vocabulary(texts: Iterable[str]) -> dict[str, int]:
+def build_vocabulary(texts: Iterable[Sequence[str]]) -> dict[str, int]:
     """Return character -> class: the CTC blank (`<pad>`), `<unk>`, the word boundary `|`, then characters."""
     characters = {character for text in texts for character in text} - {" ", SPACE}
     return {unit: index for index, unit in enumerate([BLANK, UNKNOWN, SPACE, *sorted(characters)])}
 
 
-def encode(text: str, vocabulary: dict[str, int]) -> list[int]:
-    """Encode normalised text as classes; unknown characters become `<unk>`, or are dropped if there is none."""
+def encode(text: Sequence[str], vocabulary: dict[str, int]) -> list[int]:
+    """Encode the units of a text as classes; unknown characters become `<unk>`, or are dropped if there is none."""
     unknown = vocabulary.get(UNKNOWN)
     classes = (vocabulary.get(SPACE if character == " " else character, unknown) for character in text)
     return [index for index in classes if index is not None]
 
 
-def outside(texts: Iterable[str], vocabulary: dict[str, int]) -> Counter[str]:
+def outside(texts: Iterable[Sequence[str]], vocabulary: dict[str, int]) -> Counter[str]:
     """Count the characters outside the vocabulary."""
     counts = Counter(character for text in texts for character in text if character != " ")
     return Counter({character: n for character, n in counts.items() if character not in vocabulary})

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from asr_lab.data.text import SPACE
+from asr_lab.data.text import SPACE, WORD_START
 
 _SPECIAL = re.compile(r"</?\w+>")
 
@@ -38,7 +38,7 @@ def confidence(logits_BTV: Tensor, lengths_B: Tensor, blank: int) -> list[float]
 
 
 def to_text(sequence: Sequence[int], units: Sequence[str]) -> str:
-    """Convert classes to text: word boundaries to spaces, jamo to syllables; drop `<unk>`, `<eos>` and the like."""
+    """Convert classes to text: word boundaries and beginnings to spaces, jamo to syllables; drop `<unk>` and others."""
     characters = (units[index] for index in sequence)
     text = "".join(" " if unit == SPACE else unit for unit in characters if not _SPECIAL.fullmatch(unit))
-    return " ".join(unicodedata.normalize("NFC", text).split())
+    return " ".join(unicodedata.normalize("NFC", text.replace(WORD_START, " ")).split())

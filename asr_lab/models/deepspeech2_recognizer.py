@@ -26,6 +26,7 @@ from asr_lab.models.recognizer import (
     SpeakerAdapter,
     best_device,
     check_folder,
+    read_subwords,
     read_vocabulary,
     write_json,
     write_tokenizer,
@@ -137,7 +138,7 @@ class DeepSpeech2Recognizer(Recognizer):
         """Save as a transformers model folder, without the adapter."""
         self.model.config.text = asdict(self.normalizer)
         self.model.save_pretrained(folder)
-        write_tokenizer(folder, self.vocabulary, pad=self.units[self.blank])
+        write_tokenizer(folder, self.vocabulary, pad=self.units[self.blank], subwords=self.subwords)
         write_json(folder / "preprocessor_config.json", _PREPROCESSOR)
 
 
@@ -147,7 +148,9 @@ def load_recognizer(folder: Path, resolve: Callable[[str], Path] | None = None) 
     config = DeepSpeech2Config.from_pretrained(folder)
     vocabulary = read_vocabulary(folder, config.vocab_size)
     model = DeepSpeech2ForCTC.from_pretrained(folder, config=config)
-    return DeepSpeech2Recognizer(model.eval().to(best_device()), vocabulary, TextNormalizer(**config.text))
+    normalizer = TextNormalizer(**config.text)
+    subwords = read_subwords(folder, normalizer, vocabulary)
+    return DeepSpeech2Recognizer(model.eval().to(best_device()), vocabulary, normalizer, subwords=subwords)
 
 
 _PREPROCESSOR = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -22,7 +22,8 @@ from asr_lab.data.audio import Signal
 from asr_lab.data.augment import Augmenter, SoundAugmenter
 from asr_lab.data.batches import Batch, Collator, InOrder, loader
 from asr_lab.data.containers import refuse_pointers
-from asr_lab.data.text import SPACE, UNKNOWN, TextNormalizer, encode, split_units
+from asr_lab.data.subwords import Subwords
+from asr_lab.data.text import SPACE, UNKNOWN, WORD_START, TextNormalizer, encode, split_units
 from asr_lab.decoding.greedy import best_path, to_text
 from asr_lab.decoding.words import Word, words
 from asr_lab.errors import AsrLabError
@@ -73,6 +74,8 @@ class Recognizer(ABC):
     model: Any
     vocabulary: dict[str, int]
     normalizer: TextNormalizer
+    subwords: Subwords | None = field(default=None, kw_only=True)
+    """Splits text into units with `units=bpe`; None with characters and jamo."""
 
     model_type: ClassVar[str]
     """The family that trains it; also the default name of its runs and models."""
@@ -82,7 +85,7 @@ class Recognizer(ABC):
 
     @property
     def units(self) -> list[str]:
-        """The unit (a character) of each class."""
+        """The unit (a character, a jamo, a subword) of each class."""
         return sorted(self.vocabulary, key=self.vocabulary.__getitem__)
 
     @property
@@ -159,9 +162,9 @@ class Recognizer(ABC):
         """Normalise a transcript and return its classes."""
         return encode(self.spell(text), self.vocabulary)
 
-    def spell(self, text: str) -> str:
-        """Normalise a transcript and split it into units, separated by spaces."""
-        return split_units(self.normalizer(text), self.normalizer)
+    def spell(self, text: str) -> Sequence[str]:
+        """Normalise a transcript and split it into units."""
+        return split_units(self.normalizer(text), self.normalizer, self.subwords)
 
     def decode(self, logits_BUV: Tensor, lengths_B: Tensor) -> list[str]:
         """Decode each utterance greedily."""
@@ -224,8 +227,17 @@ def read_vocabulary(folder: Path, classes: int) -> dict[str, int]:
     return vocabulary
 
 
-def write_tokenizer(folder: Path, vocabulary: dict[str, int], *, pad: str, **more: object) -> None:
-    """Write the files that transformers' `Wav2Vec2CTCTokenizer` loads."""
+def read_subwords(folder: Path, normalizer: TextNormalizer, vocabulary: dict[str, int]) -> Subwords | None:
+    """Read the subwords of a model folder; None if its units are others. Raise `AsrLabError` if they are missing."""
+    return Subwords.read(folder, vocabulary) if normalizer.units == "bpe" else None
+
+
+def write_tokenizer(
+    folder: Path, vocabulary: dict[str, int], *, pad: str, subwords: Subwords | None = None, **more: object
+) -> None:
+    """Write the files that transformers' `Wav2Vec2CTCTokenizer` loads, and the subwords."""
+    if subwords:
+        subwords.save(folder)
     write_json(folder / "vocab.json", vocabulary)
     write_json(
         folder / "tokenizer_config.json",
@@ -233,7 +245,7 @@ def write_tokenizer(folder: Path, vocabulary: dict[str, int], *, pad: str, **mor
             "tokenizer_class": "Wav2Vec2CTCTokenizer",
             "pad_token": pad,
             "unk_token": UNKNOWN if UNKNOWN in vocabulary else pad,
-            "word_delimiter_token": SPACE,
+            "word_delimiter_token": WORD_START if subwords else SPACE,
             "bos_token": None,
             "eos_token": None,
             "do_lower_case": False,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from asr_lab.config.schema import DeepSpeech2Experiment
 from asr_lab.data import manifest
+from asr_lab.data.subwords import FILE
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.interfaces.tracking import RegisteredModel, Tracker
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
@@ -13,7 +14,14 @@ from asr_lab.recipes.run_spec import describe
 from asr_lab.reports.markdown import code_span
 from asr_lab.system.files import atomic_folder, explain_unwritable
 
-_OF_A_MODEL = {"config.json", "model.safetensors", "vocab.json", "tokenizer_config.json", "preprocessor_config.json"}
+_OF_A_MODEL = {
+    "config.json",
+    "model.safetensors",
+    "vocab.json",
+    "tokenizer_config.json",
+    "preprocessor_config.json",
+    FILE,
+}
 
 
 def write(recognizer: DeepSpeech2Recognizer, out: Path, *, overwrite: bool = False) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from asr_lab.config.names import registered_name
 
@@ -72,9 +72,19 @@ class Text(Section):
     becomes 어."""
     numbers: Literal["keep", "korean"] = "keep"
     """`korean`: write digits as Korean words, `3개` as 세 개, `3층` as 삼 층; `keep`: leave them unchanged."""
-    units: Literal["characters", "jamo"] = "characters"
-    """Output units: characters (a Korean syllable is one), or jamo. Error rates are computed on composed text either
-    way."""
+    units: Literal["characters", "jamo", "bpe"] = "characters"
+    """Output units: characters (a Korean syllable is one), jamo, or subwords by byte-pair encoding (`vocab_size`) of
+    the training transcripts. Error rates are computed on composed text and whole words in any case."""
+    vocab_size: int = Field(default=2000, ge=4)
+    """With `units=bpe`: number of classes, with blank and `<unk>`; more than the characters of the transcripts."""
+
+    @model_validator(mode="after")
+    def _size_needs_subwords(self) -> Self:
+        if self.units != "bpe" and self.vocab_size != Text.model_fields["vocab_size"].default:
+            raise ValueError(
+                f"data.text.vocab_size has no effect with units={self.units}: it is for data.text.units=bpe"
+            )
+        return self
 
 
 class Data(Section):

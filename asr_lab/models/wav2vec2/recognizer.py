@@ -32,6 +32,7 @@ from asr_lab.models.recognizer import (
     SpeakerAdapter,
     best_device,
     check_folder,
+    read_subwords,
     read_vocabulary,
     write_tokenizer,
 )
@@ -159,7 +160,8 @@ class Wav2Vec2Recognizer(EncoderRecognizer):
         else:
             network.save_pretrained(folder)
         self.feature_extractor.save_pretrained(folder)
-        write_tokenizer(folder, self.vocabulary, pad=self.units[self.blank], processor_class=_PROCESSOR)
+        pad, subwords = self.units[self.blank], self.subwords
+        write_tokenizer(folder, self.vocabulary, pad=pad, subwords=subwords, processor_class=_PROCESSOR)
 
 
 def load_recognizer(
@@ -178,7 +180,8 @@ def load_recognizer(
     model = SpeechCTC(network).to(best_device())
     normalizer = TextNormalizer(**(getattr(config, "text", None) or {}))
     extractor = own.feature_extractor(config)
-    return Wav2Vec2Recognizer(model.eval(), vocabulary, normalizer, feature_extractor=extractor)
+    subwords = read_subwords(folder, normalizer, vocabulary)
+    return Wav2Vec2Recognizer(model.eval(), vocabulary, normalizer, feature_extractor=extractor, subwords=subwords)
 
 
 def base_of(folder: Path) -> str:

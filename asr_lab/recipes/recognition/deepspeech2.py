@@ -10,13 +10,14 @@ from torch import nn
 from transformers import set_seed
 
 from asr_lab.config.schema import DeepSpeech2Experiment
+from asr_lab.data import manifest
 from asr_lab.data.text import outside
 from asr_lab.errors import AsrLabError
 from asr_lab.interfaces.tracking import ModelStore
 from asr_lab.models import load_model
 from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
-from asr_lab.recipes.recognition.initialization import Start, new_vocabulary, units_of, with_model_settings
+from asr_lab.recipes.recognition.initialization import Start, new_units, with_model_settings
 
 _OWN = {"pretrained", "extend_vocabulary"}  # keys of `model` that are not sizes
 
@@ -32,11 +33,12 @@ def start(config: DeepSpeech2Experiment, cuts: CutSet, store: ModelStore) -> Sta
 
 def from_scratch(config: DeepSpeech2Experiment, cuts: CutSet) -> Start:
     """Return a new model with the vocabulary of the transcripts of `cuts`."""
-    normalizer, vocabulary = new_vocabulary(config, cuts)
+    units = new_units(config, cuts)
     set_seed(config.run.seed)
     sizes = config.model.model_dump(exclude=_OWN)
-    shape = DeepSpeech2Config(vocab_size=len(vocabulary), text=asdict(normalizer), **sizes)
-    return Start(DeepSpeech2Recognizer(DeepSpeech2ForCTC(shape), vocabulary, normalizer), config)
+    shape = DeepSpeech2Config(vocab_size=len(units.vocabulary), text=asdict(units.normalizer), **sizes)
+    model = DeepSpeech2ForCTC(shape)
+    return Start(DeepSpeech2Recognizer(model, units.vocabulary, units.normalizer, subwords=units.subwords), config)
 
 
 def fine_tune(config: DeepSpeech2Experiment, cuts: CutSet, store: ModelStore) -> Start:
@@ -51,10 +53,10 @@ def fine_tune(config: DeepSpeech2Experiment, cuts: CutSet, store: ModelStore) ->
     recognizer.model.unfreeze_base_model()
     shape = recognizer.model.config
     sizes = {name: getattr(shape, name) for name in type(config.model).model_fields if name not in _OWN}
-    config = with_model_settings(config, uri, sizes, recognizer.normalizer)
+    config = with_model_settings(config, uri, sizes, recognizer)
     set_seed(config.run.seed)
     if config.model.extend_vocabulary:
-        new = outside(units_of(cuts, recognizer.normalizer), recognizer.vocabulary)
+        new = outside((recognizer.spell(manifest.text(cut)) for cut in cuts), recognizer.vocabulary)
         extend_vocabulary(recognizer, sorted(new))
     return Start(recognizer, config, uri)
 

@@ -10,6 +10,7 @@ from lhotse import CutSet
 
 from asr_lab.config.schema import RecognitionExperiment
 from asr_lab.data import manifest
+from asr_lab.data.subwords import Subwords
 from asr_lab.data.text import TextNormalizer, build_vocabulary, split_units
 from asr_lab.errors import AsrLabError
 from asr_lab.models.recognizer import Recognizer
@@ -26,23 +27,35 @@ class Start:
     base_uri: str = ""
 
 
-def units_of(cuts: CutSet, normalizer: TextNormalizer) -> list[str]:
-    """Return the normalised transcripts as vocabulary units."""
-    return [split_units(normalizer(manifest.text(cut)), normalizer) for cut in cuts]
+@dataclass(frozen=True)
+class Units:
+    """The text normaliser, the vocabulary, and with `units=bpe` the subwords."""
+
+    normalizer: TextNormalizer
+    vocabulary: dict[str, int]
+    subwords: Subwords | None = None
 
 
-def new_vocabulary(config: RecognitionExperiment, cuts: CutSet) -> tuple[TextNormalizer, dict[str, int]]:
-    """Return the configured text normaliser and the vocabulary of the transcripts."""
+def new_units(config: RecognitionExperiment, cuts: CutSet) -> Units:
+    """Return the configured text normaliser and the units of the transcripts.
+
+    Raise `AsrLabError` if the vocabulary is too small for subwords.
+    """
     normalizer = TextNormalizer.of(config.data.text)
-    return normalizer, build_vocabulary(units_of(cuts, normalizer))
+    texts = [normalizer(manifest.text(cut)) for cut in cuts]
+    if normalizer.units == "bpe":
+        subwords = Subwords.learn(texts, config.data.text.vocab_size)
+        return Units(normalizer, subwords.vocabulary(), subwords)
+    return Units(normalizer, build_vocabulary(split_units(text, normalizer) for text in texts))
 
 
-def with_model_settings(config: E, uri: str, model: Mapping[str, Any], normalizer: TextNormalizer | None = None) -> E:
+def with_model_settings(config: E, uri: str, model: Mapping[str, Any], recognizer: Recognizer | None = None) -> E:
     """Return the configuration with the settings of the model `uri`: these keys of `model`, and its text normaliser.
 
-    Raise `AsrLabError` if the configuration sets other values.
+    `recognizer` is the model if its units are kept. Raise `AsrLabError` if the configuration sets other values.
     """
-    text = asdict(normalizer) if normalizer else {}
+    text = asdict(recognizer.normalizer) if recognizer else {}
+    text |= {"vocab_size": len(recognizer.vocabulary)} if recognizer and recognizer.subwords else {}
     wrong = [
         f"{prefix}.{name}={getattr(asked, name)} (it has {name}={has[name]})"
         for prefix, asked, has in (("model", config.model, model), ("data.text", config.data.text, text))

@@ -12,13 +12,14 @@ from peft import PeftModel
 from transformers import set_seed
 
 from asr_lab.config.schema import Lora, Wav2Vec2Experiment, Wav2Vec2Model
-from asr_lab.data.text import BLANK, TextNormalizer
+from asr_lab.data import manifest
+from asr_lab.data.text import BLANK, TextNormalizer, split_units
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.interfaces.tracking import ModelStore
 from asr_lab.models.wav2vec2 import bases, foreign_heads, tuning
 from asr_lab.models.wav2vec2.network import SpeechCTC
 from asr_lab.models.wav2vec2.recognizer import Wav2Vec2Recognizer, load_recognizer
-from asr_lab.recipes.recognition.initialization import Start, new_vocabulary, units_of, with_model_settings
+from asr_lab.recipes.recognition.initialization import Start, Units, new_units, with_model_settings
 
 
 def start(config: Wav2Vec2Experiment, cuts: CutSet, store: ModelStore) -> Start:
@@ -45,11 +46,11 @@ def _begin(config: Wav2Vec2Experiment, cuts: CutSet, store: ModelStore) -> Start
 
 def _from_scratch(config: Wav2Vec2Experiment, cuts: CutSet) -> Start:
     """Return a new, fully trainable network of the configured sizes."""
-    normalizer, vocabulary = new_vocabulary(config, cuts)
-    shape = bases.for_ctc(bases.tiny(config.model), len(vocabulary), asdict(normalizer))
+    units = new_units(config, cuts)
+    shape = bases.for_ctc(bases.tiny(config.model), len(units.vocabulary), asdict(units.normalizer))
     model = SpeechCTC(bases.from_scratch(shape))
     extractor = bases.usual_extractor(shape)
-    return Start(Wav2Vec2Recognizer(model, vocabulary, normalizer, feature_extractor=extractor), config)
+    return Start(_recognizer(model, units, extractor), config)
 
 
 def _from_pretrained(config: Wav2Vec2Experiment, cuts: CutSet, source: bases.Source) -> Start:
@@ -58,29 +59,33 @@ def _from_pretrained(config: Wav2Vec2Experiment, cuts: CutSet, source: bases.Sou
     if bases.on_hub(base) and not source.revision and getattr(shape, "_commit_hash", None):
         base = f"{base}@{shape._commit_hash}"  # the same base for ever
     config = with_model_settings(config, base, bases.sizes(shape))
-    if keeps := config.model.head == "keep":
-        normalizer, vocabulary = _kept_vocabulary(config, cuts, source, shape)
-    else:
-        normalizer, vocabulary = new_vocabulary(config, cuts)
-    blank = vocabulary[BLANK]
-    network = source.network(bases.for_ctc(shape, len(vocabulary), asdict(normalizer), blank=blank), with_head=keeps)
+    keeps = config.model.head == "keep"
+    units = _kept_units(config, cuts, source, shape) if keeps else new_units(config, cuts)
+    blank = units.vocabulary[BLANK]
+    settings = bases.for_ctc(shape, len(units.vocabulary), asdict(units.normalizer), blank=blank)
+    network = source.network(settings, with_head=keeps)
     if not keeps:
         bases.draw_head(network)
     model = SpeechCTC(network)
     tuning.set_trainable(model, config.model, base)
     extractor = source.feature_extractor(shape)
-    return Start(Wav2Vec2Recognizer(model, vocabulary, normalizer, feature_extractor=extractor), config, base)
+    return Start(_recognizer(model, units, extractor), config, base)
 
 
-def _kept_vocabulary(
-    config: Wav2Vec2Experiment, cuts: CutSet, source: bases.Source, shape: Any
-) -> tuple[TextNormalizer, dict[str, int]]:
+def _recognizer(model: SpeechCTC, units: Units, extractor: Any) -> Wav2Vec2Recognizer:
+    return Wav2Vec2Recognizer(
+        model, units.vocabulary, units.normalizer, feature_extractor=extractor, subwords=units.subwords
+    )
+
+
+def _kept_units(config: Wav2Vec2Experiment, cuts: CutSet, source: bases.Source, shape: Any) -> Units:
     """Return the configured text normaliser and the vocabulary of the base's own head."""
     vocabulary = foreign_heads.read_head(source, shape)
     foreign_heads.check_normalizer(config.data.text, vocabulary, source.base)
     normalizer = TextNormalizer.of(config.data.text)
-    foreign_heads.check_units(units_of(cuts, normalizer), vocabulary, normalizer, source.base)
-    return normalizer, vocabulary
+    texts = ["".join(split_units(normalizer(manifest.text(cut)), normalizer)) for cut in cuts]
+    foreign_heads.check_units(texts, vocabulary, normalizer, source.base)
+    return Units(normalizer, vocabulary)
 
 
 def _was_trained_here(folder: Path, base: str) -> bool:
@@ -109,9 +114,11 @@ def _from_trained(config: Wav2Vec2Experiment, cuts: CutSet, base: str, store: Mo
         _refuse_new_head(settings, base)
         has |= _adapters_of(model)
         model.plain.freeze_feature_encoder()
-    config = with_model_settings(config, base, has, recognizer.normalizer if keeps_head else None)
+    config = with_model_settings(config, base, has, recognizer if keeps_head else None)
     if not keeps_head:
-        recognizer.normalizer, recognizer.vocabulary = new_vocabulary(config, cuts)
+        units = new_units(config, cuts)
+        recognizer.normalizer, recognizer.vocabulary = units.normalizer, units.vocabulary
+        recognizer.subwords = units.subwords
         recognizer.merge()
         bases.replace_head(model.plain, len(recognizer.vocabulary))
     if not continues_adapters:

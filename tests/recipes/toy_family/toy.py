@@ -15,7 +15,7 @@ from asr_lab.data.features import extract
 from asr_lab.data.text import TextNormalizer
 from asr_lab.models.ctc import ctc_loss
 from asr_lab.models.recognizer import Recognizer, check_folder, read_vocabulary, write_json, write_tokenizer
-from asr_lab.recipes.recognition.initialization import Start, new_vocabulary
+from asr_lab.recipes.recognition.initialization import Start, new_units
 from asr_lab.units import FRAME_LENGTH, NUM_MEL_BINS, num_frames
 
 
@@ -110,6 +110,6 @@ def start(config: ToyExperiment, cuts, store) -> Start:
     if config.model.pretrained:
         uri = store.resolve_version(config.model.pretrained)
         return Start(load_recognizer(store.resolve(uri), store.resolve), config, uri)
-    normalizer, vocabulary = new_vocabulary(config, cuts)
-    shape = ToyConfig(vocab_size=len(vocabulary), width=config.model.width, text=asdict(normalizer))
-    return Start(ToyRecognizer(ToyForCTC(shape), vocabulary, normalizer), config)
+    units = new_units(config, cuts)
+    shape = ToyConfig(vocab_size=len(units.vocabulary), width=config.model.width, text=asdict(units.normalizer))
+    return Start(ToyRecognizer(ToyForCTC(shape), units.vocabulary, units.normalizer, subwords=units.subwords), config)

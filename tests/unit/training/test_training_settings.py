@@ -194,6 +194,7 @@ TEXTS = {
     "syllables": ("가나 다", "가나 다", 0),
     "jamo": ("가나 닭", "가나 닭", 0),
     "latin": ("Cab dad!", "cab dad", 0),
+    "bpe": ("가나다 가나!", "가나다 가나", 0),
 }
 
 
@@ -205,7 +206,7 @@ def test_korean_syllables_jamo_and_latin_are_trained_on(kind, tmp_path):
     for cut in cuts:
         cut.supervisions[0].text = said
     manifest.write(cuts, sounds)
-    more = ["data.text.units=jamo"] if kind == "jamo" else []
+    more = {"jamo": ["data.text.units=jamo"], "bpe": ["data.text.units=bpe", "data.text.vocab_size=9"]}.get(kind, [])
     tracker = MemoryTracker(tmp_path / "runs")
     recipe.train(experiment(sounds, "train.epochs=1", *more), tracker, QUIET)
     recognizer = load_recognizer(tmp_path / "runs" / "memory0" / "model")
@@ -214,7 +215,8 @@ def test_korean_syllables_jamo_and_latin_are_trained_on(kind, tmp_path):
     classes = recognizer.encode_text(said)
     units = recognizer.units
     assert ("ᆰ" in units) == (kind == "jamo")
-    assert ("다" in units) == (kind == "syllables")
+    assert ("다" in units) == (kind in ("syllables", "bpe"))
+    assert ("▁가나" in units) == (kind == "bpe")
     logits = torch.full((1, 2 * len(classes), len(units)), -9.0)
     logits[0, torch.arange(len(classes)) * 2, torch.tensor(classes)] = 9.0
     logits[0, torch.arange(len(classes)) * 2 + 1, recognizer.blank] = 9.0
