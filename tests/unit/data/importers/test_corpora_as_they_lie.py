@@ -549,6 +549,38 @@ def test_audio_that_needs_a_decoder_becomes_flac(tmp_path, name, codec, rate):
     assert any("decoded to FLAC" in note for note in result.report.notes)
 
 
+@needs_pyav
+def test_media_that_are_cut_off_are_refused(tmp_path):
+    encode(tmp_path / "a.webm", "libopus", 48000)
+    (tmp_path / "a.webm").write_bytes((tmp_path / "a.webm").read_bytes()[:9000])
+    source = corpora.text(tmp_path / "t.csv", "audio,text,speaker\na.webm,가,x\n")
+    assert faults("csv", source) == [(2, "the audio cannot be decoded")]
+
+
+FFMPEG = """#!/bin/sh
+echo "  Duration: 00:00:{seconds}, start: 0.000000" >&2
+for last; do :; done
+cp {file} "${{last#file:}}"
+"""
+
+
+@pytest.mark.parametrize(("seconds", "is_whole"), [("00.60", True), ("09.00", False)])
+def test_ffmpeg_decodes_where_pyav_is_not_there(tmp_path, monkeypatch, seconds, is_whole):
+    """A stand-in for ffmpeg: it says how long the input is, and writes a FLAC of 0.6 s."""
+    script = corpora.text(tmp_path / "bin" / "ffmpeg", FFMPEG.format(seconds=seconds, file=tmp_path / "done.flac"))
+    script.chmod(0o755)
+    corpora.sound(tmp_path / "done.flac", 0.6)
+    (tmp_path / "a.m4a").write_bytes(b"\0\0\0\x20ftypM4A isom" + b"\0" * 400)
+    source = corpora.text(tmp_path / "t.csv", "audio,text,speaker\na.m4a,가,x\n")
+    monkeypatch.setattr("asr_lab.data.media.find_spec", lambda name: None)
+    monkeypatch.setenv("PATH", str(script.parent), prepend=":")
+    if is_whole:
+        (cut,) = read("csv", source).splits["all"]
+        assert cut.recording.sources[0].source == str(tmp_path / "out" / "audio" / "a.m4a.flac")
+    else:
+        assert faults("csv", source) == [(2, "the audio cannot be decoded")]
+
+
 def test_without_a_decoder_both_ways_are_named(tmp_path, monkeypatch):
     (tmp_path / "a.m4a").write_bytes(b"\0\0\0\x20ftypM4A isom" + b"\0" * 400)
     source = corpora.text(tmp_path / "t.csv", "audio,text,speaker\na.m4a,가,x\n")
