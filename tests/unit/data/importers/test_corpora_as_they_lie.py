@@ -269,6 +269,15 @@ def test_audio_folders_of_hugging_face(tmp_path, table):
     assert (speakers(named), guessed(named)) == ({"train", "validation"}, {None})
 
 
+def test_one_table_for_all_splits_is_split_by_folders_which_are_no_speakers(tmp_path):
+    for name in ("train/x.wav", "test/y.wav"):
+        corpora.sound(tmp_path / "h" / name)
+    corpora.text(tmp_path / "h" / "metadata.csv", "file_name,text\ntrain/x.wav,가\ntest/y.wav,나\n")
+    result = read("huggingface", tmp_path / "h")
+    assert texts(result) == {"train": ["가"], "test": ["나"]}
+    assert (speakers(result), guessed(result)) == ({"unknown"}, {"speaker"})
+
+
 def test_parquet_with_audio_and_what_save_to_disk_writes(tmp_path):
     result = read("huggingface", corpora.parquet(tmp_path / "p"))
     assert {part: [cut.id for cut in cuts] for part, cuts in result.splits.items()} == {
@@ -388,6 +397,8 @@ def test_a_text_beside_each_recording(tmp_path):
     assert [manifest.text(cut) for cut in result.splits["all"]] == ["그는 1 번 웃었다", "그는 2 번 웃었다"] * 2
     assert (speakers(result), guessed(result)) == ({"mina", "juno"}, {"speaker"})
     assert "2 text files are read as CP949" in result.report.notes
+    (tmp_path / "t" / "mina" / "2.txt").rename(tmp_path / "t" / "mina" / "2.LAB")
+    assert len(read("folder", tmp_path / "t").splits["all"]) == 4
     (tmp_path / "t" / "mina" / "1.txt").unlink()
     assert [kind for _, kind in faults("folder", tmp_path / "t")] == ["no text file beside it"]
 
