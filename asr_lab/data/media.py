@@ -80,7 +80,7 @@ def _with_pyav(path: Path, target: Path, *, has_duration: bool) -> float:
                         samples = piece.to_ndarray().reshape(-1, channels)[:left]
                         written.write(samples)
                         left -= len(samples)
-            return float(container.duration or 0) / av.time_base
+            return float((container.duration or 0) / av.time_base)
     except (av.error.FFmpegError, soundfile.LibsndfileError, ValueError) as error:
         raise _undecodable(path, str(error)) from error
 
