@@ -5,12 +5,15 @@ PyAV is the extra `media` of asr_lab; ffmpeg is used if it is on PATH and PyAV i
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from unicodedata import normalize
 
@@ -24,6 +27,9 @@ MEDIA = ("MP4 (m4a)", "WebM", "AAC", "AMR", "WMA", "WavPack")
 """Kinds of files, by their first bytes, that need a decoder."""
 _WAYS = "PyAV (pip install 'asr_lab[media]'), or ffmpeg on PATH"
 _FFMPEG_S = 3600
+_DURATION = re.compile(r"Duration: (?P<h>\d+):(?P<m>\d+):(?P<s>[\d.]+)")
+_WITHOUT_DURATION = ("AAC", "AMR")  # it is estimated from their size
+_TOLERANCE_S = 0.5
 
 
 def needs_decoder(path: Path) -> bool:
@@ -37,22 +43,26 @@ def decode(path: Path, target: Path) -> None:
 
     Raises `AsrLabError` if there is neither PyAV nor ffmpeg, or the file cannot be decoded.
     """
+    with path.open("rb") as file:
+        kind = kind_of(file.read(HEAD_BYTES))
     if find_spec("av"):
-        _with_pyav(path, target)
+        expected_s = _with_pyav(path, target, has_duration=kind not in _WITHOUT_DURATION)
     elif command := shutil.which("ffmpeg"):
-        _with_ffmpeg(command, path, target)
+        expected_s = _with_ffmpeg(command, path, target)
     else:
-        with path.open("rb") as file:
-            kind = kind_of(file.read(HEAD_BYTES))
         raise AsrLabError(
             f"{kind} needs a decoder, and there is none",
             where=str(path),
             allowed=_WAYS,
             hint="or convert the files to WAV or FLAC elsewhere",
         )
+    decoded_s = soundfile.info(str(target)).duration
+    if kind not in _WITHOUT_DURATION and decoded_s < expected_s - max(_TOLERANCE_S, expected_s / 20):
+        raise _undecodable(path, f"{decoded_s:.2f} s of the {expected_s:.2f} s of its header")
 
 
-def _with_pyav(path: Path, target: Path) -> None:
+def _with_pyav(path: Path, target: Path, *, has_duration: bool) -> float:
+    """Decode, and return the seconds that the header names, 0 if none."""
     import av
 
     try:
@@ -60,21 +70,24 @@ def _with_pyav(path: Path, target: Path) -> None:
             if not container.streams.audio:
                 raise AsrLabError("no audio in the file", where=str(path))
             stream = container.streams.audio[0]
-            rate, layout = stream.rate, stream.layout
-            resampler = av.AudioResampler(format="s16", layout=layout, rate=rate)
-            channels = layout.nb_channels
+            rate, channels = stream.rate, stream.layout.nb_channels
+            resampler = av.AudioResampler(format="s16", layout=stream.layout, rate=rate)
+            is_exact = has_duration and stream.duration
+            left = round(stream.duration * stream.time_base * rate) if is_exact else sys.maxsize  # the rest is padding
             with soundfile.SoundFile(target, "w", rate, channels, subtype="PCM_16", format="FLAC") as written:
-                for frame in container.decode(stream):
+                for frame in chain(container.decode(stream), (None,)):
                     for piece in resampler.resample(frame):
-                        written.write(piece.to_ndarray().reshape(-1, channels))
-                for piece in resampler.resample(None):
-                    written.write(piece.to_ndarray().reshape(-1, channels))
+                        samples = piece.to_ndarray().reshape(-1, channels)[:left]
+                        written.write(samples)
+                        left -= len(samples)
+            return float((container.duration or 0) / av.time_base)
     except (av.error.FFmpegError, soundfile.LibsndfileError, ValueError) as error:
         raise _undecodable(path, str(error)) from error
 
 
-def _with_ffmpeg(command: str, path: Path, target: Path) -> None:
-    reading = ["-nostdin", "-v", "error", "-xerror", "-y", "-i", f"file:{path}", "-map", "0:a:0"]
+def _with_ffmpeg(command: str, path: Path, target: Path) -> float:
+    """Decode, and return the seconds that the header names, 0 if none."""
+    reading = ["-nostdin", "-hide_banner", "-nostats", "-xerror", "-y", "-i", f"file:{path}", "-map", "0:a:0"]
     done = subprocess.run(
         [command, *reading, "-sample_fmt", "s16", "-f", "flac", f"file:{target}"],
         capture_output=True,
@@ -85,6 +98,8 @@ def _with_ffmpeg(command: str, path: Path, target: Path) -> None:
     )
     if done.returncode:
         raise _undecodable(path, (done.stderr.strip().splitlines() or ["no reason given"])[-1])
+    match = _DURATION.search(done.stderr)
+    return 3600 * int(match["h"]) + 60 * int(match["m"]) + float(match["s"]) if match else 0.0
 
 
 def _undecodable(path: Path, why: str) -> AsrLabError:

@@ -59,9 +59,9 @@ def _decoded(content: bytes, path: Path) -> tuple[str, str]:
                 ) from error
             return text, "" if encoding == "utf-8-sig" else "UTF-16"
     if b"\0" in content:
-        kind = kind_of(content[:HEAD_BYTES]) or "with NUL bytes"
+        kind = kind_of(content[:HEAD_BYTES])
         raise AsrLabError(
-            f"not a text file: it is {kind}",
+            f"not a text file: it is {kind}" if kind else "not a text file: it has NUL bytes",
             where=str(path),
             allowed="UTF-8, UTF-16 with a byte order mark, or CP949",
             hint="if it is UTF-16 without its mark, save it as UTF-8",

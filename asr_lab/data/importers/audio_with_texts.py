@@ -78,17 +78,17 @@ def _scan(source: Path, out: Path) -> tuple[list[Path], list[Path]]:
         for name in sorted(name for name in names if not name.startswith(".")):
             if is_audio_name(name):
                 audio.append(inner / name)
-            elif Path(name).suffix.lower() in _ONE_FILE:
+            elif Path(name).suffix.lower() in (*_BESIDE, *_ONE_FILE):
                 texts.append(inner / name)
     return audio, texts
 
 
 def _beside(audio: Sequence[Path], texts: Sequence[Path]) -> dict[Path, Path]:
     """Return recording -> the text file beside it; {} if fewer than half have one."""
-    by_name = {(path.parent, normalize("NFC", path.name)): path for path in texts}
+    by_name = {(path.parent, normalize("NFC", path.name).lower()): path for path in texts}
     found = {}
     for path in audio:
-        stem = normalize("NFC", without_suffix(path.name))
+        stem = normalize("NFC", without_suffix(path.name)).lower()
         for suffix in _BESIDE:
             if text := by_name.get((path.parent, stem + suffix)):
                 found[path] = text

@@ -22,7 +22,7 @@ import pyarrow.parquet
 import soundfile
 from lhotse.cut import Cut
 
-from asr_lab.data.containers import HEAD_BYTES, kind_of
+from asr_lab.data.containers import HEAD_BYTES, LFS_HINT, LFS_POINTER, kind_of
 from asr_lab.data.importers.audio_paths import AudioPaths, without_suffix
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
@@ -69,7 +69,7 @@ def import_huggingface(
         paths = [str(row.values.get("audio")) for row in rows]
         speakers = Speakers.of(speaker_from, one_speaker, guesses=True, paths=paths)
         splits[part] += import_rows(
-            rows, file, file.parent, report, progress, corpus=source.resolve().name, speakers=speakers
+            rows, file, file.parent, report, progress, corpus=source.resolve().stem, speakers=speakers
         )
     report.notes[:] = dict.fromkeys(report.notes)
     report.settle(source, skip_faulty=skip_faulty, is_left=any(splits.values()))
@@ -187,7 +187,8 @@ def _records(file: Path) -> Iterator[dict[str, Any]]:
         with file.open("rb") as opened:
             kind = kind_of(opened.read(HEAD_BYTES))
         what = f"not the file, but {kind}" if kind else f"not a file of that kind, or cut off: {error}"
-        raise AsrLabError(what, where=str(file), allowed=_LAYOUT) from error
+        hint = LFS_HINT if kind == LFS_POINTER else ""
+        raise AsrLabError(what, where=str(file), allowed=_LAYOUT, hint=hint) from error
 
 
 def _arrow_batches(opened: Any) -> Iterator[Any]:

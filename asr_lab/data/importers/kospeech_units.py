@@ -16,7 +16,7 @@ from typing import Literal
 from unicodedata import normalize
 
 from asr_lab.data.text import SPACE
-from asr_lab.data.text_files import lines
+from asr_lab.data.text_files import lines, read_text
 from asr_lab.errors import AsrLabError, listing
 
 Unit = Literal["character", "subword", "grapheme"]
@@ -77,19 +77,14 @@ def _lines(path: Path) -> list[str]:
     """Return the lines of a vocabulary file, in UTF-8 or CP949."""
     if not path.is_file():
         raise AsrLabError("no such vocabulary file", where=str(path))
-    content = path.read_bytes()
-    if b"\0" in content:
+    if b"\0" in path.read_bytes():
         raise AsrLabError(
             "not a vocabulary file",
             where=str(path),
             allowed="lines id,char,freq or id,grpm,freq under such a header; lines of a piece and its score",
             hint=f"SentencePiece writes {path.with_suffix('.vocab').name} beside its model",
         )
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = content.decode("cp949", errors="replace")
-    return lines(text)
+    return lines(read_text(path))
 
 
 def read_vocabulary(path: Path) -> dict[str, int]:

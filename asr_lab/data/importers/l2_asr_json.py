@@ -27,6 +27,7 @@ from asr_lab.data.importers.l2arctic import SPEAKERS
 from asr_lab.data.importers.pieces import PieceColumns, cut_piece
 from asr_lab.data.importers.speaker_options import Speakers
 from asr_lab.data.pronunciation import DELETED, UNKNOWN, Pronunciation
+from asr_lab.data.text_files import read_text
 from asr_lab.errors import AsrLabError, listing
 
 _PARTS = {"train": "train", "val": "val", "valid": "val", "dev": "val", "eval": "test", "test": "test"}
@@ -97,7 +98,7 @@ def _part(stem: str) -> str | None:
 
 def _rows(path: Path) -> dict[str, dict[str, Any]]:
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
+        rows = json.loads(read_text(path))
     except ValueError as error:
         raise AsrLabError(f"not JSON: {error}", where=str(path)) from error
     if not isinstance(rows, dict) or not all(isinstance(row, dict) for row in rows.values()):

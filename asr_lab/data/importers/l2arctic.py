@@ -20,6 +20,7 @@ from asr_lab.data.arpabet import is_silence, phoneme_of
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.data.pronunciation import DELETED, UNKNOWN, Pronunciation
+from asr_lab.data.text_files import read_text
 from asr_lab.errors import AsrLabError, listing
 
 SPEAKERS: dict[str, tuple[str, str]] = {
@@ -87,10 +88,15 @@ def _utterance(grid: Path, speaker: str, report: ImportReport) -> Cut | None:
             return None
     l1, gender = SPEAKERS[speaker]
     try:
+        text = read_text(transcript).strip()
+    except AsrLabError as error:
+        report.add_error(name, error, file=transcript)
+        return None
+    try:
         return manifest.utterance(
             id=f"{speaker}-{grid.stem}",
             audio=audio,
-            text=transcript.read_text(encoding="utf-8", errors="replace").strip(),
+            text=text,
             speaker=speaker,
             gender=gender,
             language="en",

@@ -58,11 +58,12 @@ def import_nemo(
             rows, path, audio or path.parent, report, progress, speakers=speakers, also_from=working
         )
     report.notes[:] = dict.fromkeys(report.notes)
+    is_missing = "no such audio file" in report.counts()
     report.settle(
         source,
         skip_faulty=skip_faulty,
         is_left=any(splits.values()),
-        hints=[] if audio else ["--audio FOLDER, from which the paths of audio_filepath start"],
+        hints=["--audio FOLDER, from which the paths of audio_filepath start"] if is_missing and not audio else [],
     )
     return ImportResult(splits={part: cuts for part, cuts in splits.items() if cuts}, report=report)
 

@@ -220,7 +220,7 @@ subset_metadata*.csv    beside them: only its rows are imported""",
             _SKIP,
         ),
         has_splits=True,
-        layout="what the recipe expects: asr-lab data import lhotse NOTHING SOURCE OUT lists the recipes",
+        layout="what the recipe expects; a name that is none lists the recipes",
     ),
     "speechocean762": Importer(
         description="speechocean762: Kaldi files in train/ and test/, with experts' scores",

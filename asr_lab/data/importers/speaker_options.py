@@ -11,6 +11,14 @@ from unicodedata import normalize
 from asr_lab.errors import AsrLabError
 
 UNKNOWN = "unknown"
+_NO_SPEAKERS = frozenset(
+    (
+        *("train", "training", "val", "valid", "validation", "dev", "test", "eval", "evaluation", "all"),
+        *("eval_clean", "eval_other", "data", "dataset", "corpus", "audio", "wav", "wavs", "flac", "mp3", "clips"),
+        *("sound", "sounds", "recordings", "speech", "files", "음성", "녹음", "오디오"),
+    )
+)
+"""Names of folders that are not those of speakers."""
 _ALLOWED = "a regular expression with the group (?P<speaker>...), or with one group"
 
 
@@ -66,7 +74,9 @@ WAYS = "--speaker-from '(?P<speaker>PATTERN)' finds speakers in the audio paths,
 
 
 def _folder(path: str) -> str:
-    return PurePosixPath(normalize("NFC", path).replace("\\", "/")).parent.name
+    """Return the folder of a path that may be a speaker's, "" for `train`, `wavs` and the like."""
+    name = PurePosixPath(normalize("NFC", path).replace("\\", "/")).parent.name
+    return "" if name.lower() in _NO_SPEAKERS else name
 
 
 def _compiled(text: str) -> re.Pattern[str]:

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
+from asr_lab.data import text_files
 from asr_lab.data.importers.aihub.folders import Location, location, split_of, split_of_location
 from asr_lab.data.importers.aihub.labels import value_of, values_of
 from asr_lab.data.importers.aihub.pairs import Endings, all_same, preferred
@@ -36,17 +35,16 @@ def read_table(source: Path) -> dict[Location, Row] | None:
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
-    """Read the rows, in UTF-8 or cp949 (Korean Excel)."""
-    for encoding in ("utf-8-sig", "cp949"):
-        try:
-            rows = pd.read_csv(path, dtype=str, keep_default_na=False, encoding=encoding).to_dict("records")
-            return [{str(key): value for key, value in row.items()} for row in rows]
-        except UnicodeDecodeError as error:
-            fault: Exception = error
-        except ValueError as error:
-            fault = error
-            break
-    raise AsrLabError(f"the table cannot be read: {fault}", where=str(path), hint="save it as CSV in UTF-8") from fault
+    """Read the rows; raises `AsrLabError` if one has more cells than there are columns."""
+    rows = text_files.read_table(path)
+    if longer := [row.line for row in rows if None in row.values]:
+        raise AsrLabError(
+            f"lines with more cells than columns: {listing(longer, 6)}",
+            where=str(path),
+            hint='a text with a comma needs quotes: "well, yes"',
+        )
+    columns = dict.fromkeys(str(name) for row in rows[:1] for name in row.values)
+    return [dict.fromkeys(columns, "") | row.values for row in rows]
 
 
 def _named(rows: Sequence[Row]) -> dict[Location, Row]:

@@ -269,6 +269,15 @@ def test_audio_folders_of_hugging_face(tmp_path, table):
     assert (speakers(named), guessed(named)) == ({"train", "validation"}, {None})
 
 
+def test_one_table_for_all_splits_is_split_by_folders_which_are_no_speakers(tmp_path):
+    for name in ("train/x.wav", "test/y.wav"):
+        corpora.sound(tmp_path / "h" / name)
+    corpora.text(tmp_path / "h" / "metadata.csv", "file_name,text\ntrain/x.wav,가\ntest/y.wav,나\n")
+    result = read("huggingface", tmp_path / "h")
+    assert texts(result) == {"train": ["가"], "test": ["나"]}
+    assert (speakers(result), guessed(result)) == ({"unknown"}, {"speaker"})
+
+
 def test_parquet_with_audio_and_what_save_to_disk_writes(tmp_path):
     result = read("huggingface", corpora.parquet(tmp_path / "p"))
     assert {part: [cut.id for cut in cuts] for part, cuts in result.splits.items()} == {
@@ -388,6 +397,8 @@ def test_a_text_beside_each_recording(tmp_path):
     assert [manifest.text(cut) for cut in result.splits["all"]] == ["그는 1 번 웃었다", "그는 2 번 웃었다"] * 2
     assert (speakers(result), guessed(result)) == ({"mina", "juno"}, {"speaker"})
     assert "2 text files are read as CP949" in result.report.notes
+    (tmp_path / "t" / "mina" / "2.txt").rename(tmp_path / "t" / "mina" / "2.LAB")
+    assert len(read("folder", tmp_path / "t").splits["all"]) == 4
     (tmp_path / "t" / "mina" / "1.txt").unlink()
     assert [kind for _, kind in faults("folder", tmp_path / "t")] == ["no text file beside it"]
 
@@ -547,6 +558,38 @@ def test_audio_that_needs_a_decoder_becomes_flac(tmp_path, name, codec, rate):
     assert cut.recording.sources[0].source == str(tmp_path / "out" / "audio" / f"{name}.flac")
     assert len(read_cut(cut)) == 16000
     assert any("decoded to FLAC" in note for note in result.report.notes)
+
+
+@needs_pyav
+def test_media_that_are_cut_off_are_refused(tmp_path):
+    encode(tmp_path / "a.webm", "libopus", 48000)
+    (tmp_path / "a.webm").write_bytes((tmp_path / "a.webm").read_bytes()[:9000])
+    source = corpora.text(tmp_path / "t.csv", "audio,text,speaker\na.webm,가,x\n")
+    assert faults("csv", source) == [(2, "the audio cannot be decoded")]
+
+
+FFMPEG = """#!/bin/sh
+echo "  Duration: 00:00:{seconds}, start: 0.000000" >&2
+for last; do :; done
+cp {file} "${{last#file:}}"
+"""
+
+
+@pytest.mark.parametrize(("seconds", "is_whole"), [("00.60", True), ("09.00", False)])
+def test_ffmpeg_decodes_where_pyav_is_not_there(tmp_path, monkeypatch, seconds, is_whole):
+    """A stand-in for ffmpeg: it says how long the input is, and writes a FLAC of 0.6 s."""
+    script = corpora.text(tmp_path / "bin" / "ffmpeg", FFMPEG.format(seconds=seconds, file=tmp_path / "done.flac"))
+    script.chmod(0o755)
+    corpora.sound(tmp_path / "done.flac", 0.6)
+    (tmp_path / "a.m4a").write_bytes(b"\0\0\0\x20ftypM4A isom" + b"\0" * 400)
+    source = corpora.text(tmp_path / "t.csv", "audio,text,speaker\na.m4a,가,x\n")
+    monkeypatch.setattr("asr_lab.data.media.find_spec", lambda name: None)
+    monkeypatch.setenv("PATH", str(script.parent), prepend=":")
+    if is_whole:
+        (cut,) = read("csv", source).splits["all"]
+        assert cut.recording.sources[0].source == str(tmp_path / "out" / "audio" / "a.m4a.flac")
+    else:
+        assert faults("csv", source) == [(2, "the audio cannot be decoded")]
 
 
 def test_without_a_decoder_both_ways_are_named(tmp_path, monkeypatch):
