@@ -250,7 +250,7 @@ class _RowImporter:
         speaker, is_guessed = self._speakers.speaker(_text(row, "speaker"), name, _text(row, "id"))
         path = self._paths.find(name)
         whole = manifest.utterance(
-            id=_text(row, "id") or self._id_of(name),
+            id=_text(row, "id") or self._id_of(str(path.absolute()) if path in self._paths.searched else name),
             audio=path,
             text=text,
             speaker=speaker,
@@ -279,6 +279,11 @@ class _RowImporter:
         notes = [f"columns understood: {understood}" + (f"; only kept as fields: {listing(kept, 30)}" if kept else "")]
         if more := other_names(kept):
             notes.append(f"ages and genders are read with --columns {more}")
+        if searched := self._paths.searched:
+            file, named = next(iter(searched.items()))
+            notes.append(
+                f"{len(searched)} files are not where the table says, and are found by name: {named} is {file}"
+            )
         return notes
 
     def _id_of(self, name: str) -> str:
