@@ -238,7 +238,8 @@ def read_cut(cut: Cut) -> Signal:
     if len(recording.sources) != 1 or recording.transforms:
         raise AsrLabError(
             f"utterance {cut.id} has several sources or transforms",
-            allowed="one audio file an utterance; Lhotse's cuts.save_audios() writes them",
+            allowed="one audio file an utterance",
+            next_command="asr-lab data import cuts MANIFEST OUT, which renders them",
         )
     (source,) = recording.sources
     wanted = cut.channel if isinstance(cut.channel, list) else [cut.channel]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from asr_lab.errors import AsrLabError, listing
+
 HEAD_BYTES = 8192
 """Bytes to read for `kind_of`: two frames of any MPEG audio."""
 
@@ -39,6 +43,18 @@ _FORMS = {"WAV": (b"WAVE",), "AIFF": (b"AIFF", b"AIFC")}  # the form type of RIF
 _MPEG_1_KBPS = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
 _MPEG_2_KBPS = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 _MPEG_RATES = (44100, 48000, 32000)
+
+
+def refuse_pointers(folder: Path) -> None:
+    """Raise `AsrLabError` if files of a folder are Git LFS pointers, as of a model cloned without git-lfs."""
+    pointers = [path.name for path in sorted(folder.iterdir()) if path.is_file() and _is_pointer(path)]
+    if pointers:
+        raise AsrLabError(f"not the file, but {LFS_POINTER}: {listing(pointers, 4)}", where=str(folder), hint=LFS_HINT)
+
+
+def _is_pointer(path: Path) -> bool:
+    with path.open("rb") as file:
+        return kind_of(file.read(64)) == LFS_POINTER
 
 
 def kind_of(head: bytes) -> str:

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 from lhotse import AudioSource, CutSet, MonoCut, MultiCut, Recording, SupervisionSegment
 from lhotse.cut import Cut
@@ -80,7 +81,7 @@ def utterance(
         channel=channel,
         text=text,
         language=language or None,
-        speaker=speaker,
+        speaker=normalize("NFC", speaker),  # two forms of a name would be two speakers
         gender=gender or None,
         custom={
             "corpus": corpus,
@@ -236,6 +237,12 @@ def read(path: Path | str, *, speech: bool = True) -> CutSet:
 
 
 def _located(row: dict[str, Any], root: Path) -> Cut:
+    if row.get("type") in ("MixedCut", "PaddingCut"):
+        raise AsrLabError(
+            f"{row.get('id')} is mixed or padded: a {row['type']} of Lhotse, not a stretch of a recording",
+            allowed="cuts of one recording",
+            next_command="asr-lab data import cuts MANIFEST OUT, which renders them",
+        )
     for source in row["recording"]["sources"]:
         source["source"] = str(root / source["source"])  # an absolute source stays as it is
     kind = MultiCut if row.get("type") == "MultiCut" else MonoCut

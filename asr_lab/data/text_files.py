@@ -49,9 +49,15 @@ def _decoded(content: bytes, path: Path) -> tuple[str, str]:
     """Return (text, its encoding if that is not UTF-8)."""
     for mark, encoding in _MARKS.items():
         if content.startswith(mark):
-            return content.decode(encoding, errors="replace").removeprefix(
-                "\ufeff"
-            ), "" if "8" in encoding else "UTF-16"
+            try:
+                text = content.decode(encoding).removeprefix("\ufeff")
+            except UnicodeDecodeError as error:
+                raise AsrLabError(
+                    f"the file begins as {encoding.upper()}, and is not: byte {error.start}: {error.reason}",
+                    where=str(path),
+                    hint="it is cut off or damaged; save it as UTF-8",
+                ) from error
+            return text, "" if encoding == "utf-8-sig" else "UTF-16"
     if b"\0" in content:
         kind = kind_of(content[:HEAD_BYTES]) or "with NUL bytes"
         raise AsrLabError(

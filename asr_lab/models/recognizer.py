@@ -21,6 +21,7 @@ from transformers.utils.logging import disable_progress_bar
 from asr_lab.data.audio import Signal
 from asr_lab.data.augment import Augmenter, SoundAugmenter
 from asr_lab.data.batches import Batch, Collator, InOrder, loader
+from asr_lab.data.containers import refuse_pointers
 from asr_lab.data.text import SPACE, UNKNOWN, TextNormalizer, encode, split_units
 from asr_lab.decoding.greedy import best_path, to_text
 from asr_lab.errors import AsrLabError
@@ -153,10 +154,11 @@ def best_device() -> torch.device:
 
 
 def check_folder(folder: Path, *needed: str) -> None:
-    """Raise `AsrLabError` if one of the `needed` files is missing."""
+    """Raise `AsrLabError` if one of the `needed` files is missing, or any is a Git LFS pointer."""
     missing = [name for name in needed if not (folder / name).is_file()]
     if missing:
         raise AsrLabError(f"not a model folder: {', '.join(missing)} missing", where=str(folder))
+    refuse_pointers(folder)
 
 
 def read_vocabulary(folder: Path, classes: int) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""`asr-lab data synth | import | snr | split | phases | select | stats | check`."""
+"""`asr-lab data synth | import | export | snr | split | phases | select | stats | check`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from asr_lab.cli.data.export_corpus import export_corpus
 from asr_lab.cli.data.import_corpus import import_corpus
 from asr_lab.cli.data.manifest_output import print_summary, progress_bar
 from asr_lab.cli.data.next_steps import whole_manifest
@@ -28,6 +29,7 @@ def data() -> None:
 
 data.add_command(synth)
 data.add_command(import_corpus)
+data.add_command(export_corpus)
 data.add_command(snr)
 data.add_command(split)
 data.add_command(phases)

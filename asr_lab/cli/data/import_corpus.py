@@ -100,7 +100,9 @@ def import_corpus(ctx: click.Context, /, words: tuple[str, ...], overwrite: bool
       asr-lab data import l2-arctic L2-ARCTIC corpora/l2-arctic     (train, val, test by speakers)
       asr-lab data import kospeech KsponSpeech/transcripts.txt corpora/kspon --audio KsponSpeech
       asr-lab data import aihub child_subset_100h corpora/children     (WAV, JSON labels, subset_metadata*.csv)
+      asr-lab data import aihub 208 corpora/patients --speaker-from '(?P<speaker>PA_\\d+)'
       asr-lab data import lhotse cmu_kids LDC97S63 corpora/cmu-kids    (any recipe of Lhotse's)
+      asr-lab data import folder recordings corpora/mine --speaker-from '^([a-z]+)_'   (a .txt beside each audio)
       asr-lab data import KIND --help                           the layout of a kind, and its options
     """
     from asr_lab.data import manifest

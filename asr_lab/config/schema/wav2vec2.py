@@ -45,7 +45,8 @@ class Wav2Vec2Model(RecognitionModel):
     `models:/NAME@alias` or `runs:/ID/model`, with its sizes. Empty: from scratch, with the sizes below."""
     head: Literal["auto", "new", "keep"] = "auto"
     """CTC head and vocabulary: `new` for the training transcripts, or `keep` those of the base with its text
-    normaliser. `auto`: keep them if the base was trained with asr_lab, else new."""
+    normaliser, which `data.text` must name if others trained it. `auto`: keep them if the base was trained with
+    asr_lab, else new."""
     tune: Literal["full", "upper", "head", "lora"] = "full"
     """What to train besides the head: all layers, those above `freeze_layers`, none, or adapters on those above."""
     freeze_layers: int = Field(default=8, ge=0)

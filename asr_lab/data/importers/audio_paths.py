@@ -17,8 +17,8 @@ SUFFIXES = (
     *("m4a", "mp4", "aac", "webm", "amr", "3gp", "wma", "wv", "mov", "mkv"),
 )
 _SUFFIX = re.compile(rf"\.({'|'.join(SUFFIXES)})$", re.IGNORECASE)
-_MOST_FILES = 1_000_000  # that are searched for a name alone
 _WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
+_MOST_FILES = 1_000_000  # that are searched for a name alone
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
@@ -33,33 +33,37 @@ def without_suffix(name: str) -> str:
 
 
 class AudioPaths:
-    """The audio files under a folder, by the names in a table; folders are listed once.
+    """The audio files under folders, by the names in a table; folders are listed once.
 
-    `deep`: a name without a folder may be that of a file in a folder below.
+    With `searches`, what is not where its name says is searched below the first folder: an absolute path of another
+    machine (`C:\\rec\\wav\\1.wav`) is the file with the longest end of it (`wav/1.wav`), and a name without a folder is
+    the only file of this name.
     """
 
-    def __init__(self, root: Path, *, deep: bool = True) -> None:
-        self._root, self._deep = root, deep
+    def __init__(self, root: Path, *others: Path, searches: bool = False) -> None:
+        self._roots, self._searches = (root, *others), searches
         self._listed: dict[Path, dict[str, list[Path]]] = {}
-        self._below: dict[str, list[Path]] | None = None
+        self._by_name: dict[str, list[Path]] = {}
         self.searched: dict[Path, str] = {}
-        """The files that are not where their name says, with that name: of another machine, or of a folder below."""
+        """The files that were searched for, with the names of the table."""
 
     def find(self, name: str) -> Path:
-        """Return the file of a name, relative to the folder or absolute.
+        """Return the file of a name, absolute or relative to the first of the folders that has it.
 
-        An absolute path that is not there (`C:\\rec\\wav\\1.wav`, of another machine) is the file with the longest end
-        of it (`wav/1.wav`) in the folder; a name alone is the only file with it below. Raises `AsrLabError` if there is
-        no such file, there are several, or two names end in the same one.
+        Raises `AsrLabError` if it is not there, if several files have its name, or if two names are of one file that is
+        searched for.
         """
-        fault = AsrLabError("no such audio file", where=name)
-        if not _WINDOWS.match(name):
-            try:
-                return self._there(name)
-            except AsrLabError as error:
-                fault = error
-        if not (path := self._by_end(name)):
-            raise fault
+        if _URL.match(name) and not name.lower().startswith("file://"):
+            raise AsrLabError(f"audio is on another machine: {name}", allowed="files", hint="download them first")
+        name = name.removeprefix("file://")
+        for other in self._roots[1:]:
+            if not (self._roots[0] / name).is_file() and (other / name).is_file():
+                return other / name
+        try:
+            return self._below(self._roots[0], name)
+        except AsrLabError:
+            if not self._searches or not (path := self._search(name)):
+                raise
         if self.searched.setdefault(path, name) != name:
             raise AsrLabError(
                 f"two names are of one file, {path}: this one and {self.searched[path]}",
@@ -68,49 +72,47 @@ class AudioPaths:
             )
         return path
 
-    def _by_end(self, name: str) -> Path | None:
-        """Return the file below the folder with the longest end of an absolute path, or with a name; None if none is.
+    def _search(self, name: str) -> Path | None:
+        """Return the file with the longest end of an absolute path, or with a name; None if there is none.
 
         Raises `AsrLabError` if several files have the name.
         """
-        path = PureWindowsPath(name) if _WINDOWS.match(name) else PurePosixPath(name)
-        *ends, last = ["/".join(path.parts[start:]) for start in range(bool(path.anchor), len(path.parts))] or [""]
-        for end in [*ends, last] if path.anchor else []:
+        root = self._roots[0]
+        path = PureWindowsPath(name) if _WINDOWS.match(name) else PurePosixPath(name.replace("\\", "/"))
+        inner = path.parts[1:] if path.anchor else path.parts
+        for start in range(len(inner)) if path.anchor else ():
             try:
-                return self._there(end)
+                return self._below(root, "/".join(inner[start:]))
             except AsrLabError:
                 continue
-        if not last or not self._deep or ("/" in last or "\\" in last) or (ends and not path.anchor):
+        if not inner or (len(inner) > 1 and not path.anchor):
             return None
-        files = self._index().get(normalize("NFC", last), [])
+        files = self._named(inner[-1])
         if len(files) > 1:
             raise AsrLabError(
-                f"{len(files)} files have this name: {listing((one.relative_to(self._root) for one in files), 4)}",
+                f"{len(files)} files have this name: {listing((one.relative_to(root) for one in files), 4)}",
                 where=name,
                 allowed="paths with the folders",
             )
         return files[0] if files else None
 
-    def _index(self) -> dict[str, list[Path]]:
-        """Return the audio files below the folder by name in NFC, with and without suffix."""
-        if self._below is None:
-            self._below = defaultdict(list)
-            for path in islice(_audio_below(self._root), _MOST_FILES):
-                name = normalize("NFC", path.name)
-                for one in {name, without_suffix(name)}:
-                    self._below[one].append(path)
-        return self._below
+    def _named(self, name: str) -> list[Path]:
+        """Return the audio files below the first folder with a name in NFC, with or without a suffix."""
+        if not self._by_name:
+            index: dict[str, list[Path]] = defaultdict(list)
+            for path in islice(_audio_below(self._roots[0]), _MOST_FILES):
+                own = normalize("NFC", path.name)
+                for one in {own, without_suffix(own)}:
+                    index[one].append(path)
+            self._by_name = dict(index) or {"": []}
+        return self._by_name.get(normalize("NFC", name), [])
 
-    def _there(self, name: str) -> Path:
-        """Return the file of a name; raises `AsrLabError` if it is not there."""
-        if _URL.match(name) and not name.lower().startswith("file://"):
-            raise AsrLabError(f"audio is on another machine: {name}", allowed="files", hint="download them first")
-        name = name.removeprefix("file://")
-        path = self._root / name
+    def _below(self, root: Path, name: str) -> Path:
+        path = root / name
         if path.is_file():
             return path
         if "\\" in name and not re.match(r"[A-Za-z]:", name):
-            path = self._root / name.replace("\\", "/")
+            path = root / name.replace("\\", "/")
         folder = Path(path.anchor) if path.is_absolute() else Path()
         *outer, last = path.parts[1:] if path.is_absolute() else path.parts
         for part in outer:

@@ -5,6 +5,7 @@ mina/1.wav   mina/1.txt          or one file of lines:   1_0001.wav|text   1_000
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 from collections import Counter, defaultdict
@@ -16,8 +17,8 @@ from unicodedata import normalize
 from asr_lab.data.importers.audio_paths import is_audio_name, without_suffix
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
-from asr_lab.data.importers.speakers import Speakers
-from asr_lab.data.importers.table import import_rows
+from asr_lab.data.importers.speaker_options import Speakers
+from asr_lab.data.importers.table_rows import import_rows
 from asr_lab.data.text_files import Row, lines, read_text
 from asr_lab.errors import AsrLabError, listing
 
@@ -122,6 +123,7 @@ class _Named:
 
     by_name: Mapping[str, Path | None]
     """None for a name of several files."""
+    number: int
 
     @classmethod
     def of(cls, source: Path, audio: Sequence[Path]) -> _Named:
@@ -133,7 +135,7 @@ class _Named:
                 end = "/".join(parts[start:])
                 for name in {end, without_suffix(end)}:
                     by_name[name].append(path)
-        return cls({name: paths[0] if len(paths) == 1 else None for name, paths in by_name.items()})
+        return cls({name: paths[0] if len(paths) == 1 else None for name, paths in by_name.items()}, len(audio))
 
     def path(self, name: str) -> Path:
         """Return the file of a name; raises `AsrLabError` if there is none, or are several."""
@@ -148,18 +150,17 @@ class _Named:
         return normalize("NFC", name.strip().strip('"').replace("\\", "/")).removeprefix("./") in self.by_name
 
 
+_NUMBER = re.compile(r"[\d.,:+-]*")
+_AT_THE_END = re.compile(r"(.*)\(([^()]+)\)\s*")
 _SPLITTERS: dict[str, Callable[[str], list[str]]] = {
     "::": lambda line: line.split("::", 1),
     "|": lambda line: line.split("|"),
     "tabs": lambda line: line.split("\t"),
     "spaces": lambda line: line.split(None, 1),
     ":": lambda line: line.split(":", 1),
-    ",": lambda line: line.split(",", 1),
-    "(NAME) at the end": lambda line: (
-        list(_AT_THE_END.fullmatch(line).groups()[::-1]) if _AT_THE_END.fullmatch(line) else []
-    ),
+    ",": lambda line: next(csv.reader([line])),
+    "(NAME) at the end": lambda line: [*match.groups()[::-1]] if (match := _AT_THE_END.fullmatch(line)) else [],
 }
-_AT_THE_END = re.compile(r"(.*)\(([^()]+)\)\s*")
 
 
 def _form(table: Path, named: _Named) -> tuple[str, int]:
@@ -188,7 +189,7 @@ def _file_of_transcripts(source: Path, texts: Sequence[Path], named: _Named) -> 
     raise AsrLabError(
         f"several files may hold the transcripts: {listing(path.relative_to(source) for path in found)}"
         if found
-        else f"no transcripts of the {len(named.by_name)} audio files{looked}",
+        else f"no transcripts of the {named.number} audio files{looked}",
         where=str(source),
         allowed=_LAYOUT,
         hint="--transcripts FILE names the file"
@@ -204,20 +205,42 @@ def _rows_of_file(table: Path, named: _Named, source: Path, report: ImportReport
     form, number = _form(table, named)
     if not number:
         raise AsrLabError("its lines do not begin with names of the audio files", where=str(table), allowed=_LAYOUT)
-    more = 0
-    for line, content in enumerate(lines(read_text(table, report.notes)), start=1):
-        if not content.strip():
-            continue
-        name, *cells = _SPLITTERS[form](content) or [content]
+    split = _SPLITTERS[form]
+    rows = [(line, text) for line, text in enumerate(lines(read_text(table, report.notes)), start=1) if text.strip()]
+    several = _check_columns([split(text) for _, text in rows], form, named, table)
+    for line, content in rows:
+        name, *cells = split(content) or [content]
         try:
             path = named.path(name)
         except AsrLabError as error:
             report.add_error(name.strip()[:60], error, file=table, line=line)
             report.read += 1
             continue
-        more += len(cells) > 1
         yield Row(line, {"audio": path.relative_to(source).as_posix(), "text": (cells or [""])[0].strip()})
-    what = {"::": "::", "|": "bars", ":": "colons", ",": "commas"}.get(form, form)
+    what = {"|": "bars", ":": "colons", ",": "commas"}.get(form, form)
     report.notes.append(f"transcripts are those of {table.name}: names and texts, separated by {what}")
-    if more:
-        report.notes.append(f"{more} lines have more than two columns: the second is the text, others are not read")
+    if several:
+        report.notes.append(f"{several} lines have more than two columns: the second is the text, others are not read")
+
+
+def _check_columns(rows: Sequence[list[str]], form: str, named: _Named, table: Path) -> int:
+    """Return the number of lines with more than two columns; raise `AsrLabError` if it is not clear which is the text.
+
+    The second column is the text in KSS and LJSpeech (`a.wav|text|text`), a speaker in other lists (`a.wav|3|text`).
+    """
+    several = [cells for cells in rows if len(cells) > 2]
+    seconds = [cells[1].strip() for cells in rows if len(cells) > 1]
+    has_header = len(rows) > 1 and not named.has(rows[0][0]) and all(named.has(cells[0]) for cells in rows[1:] if cells)
+    repeats = len(seconds) > 3 and 2 * len(set(seconds)) <= len(seconds)
+    is_unclear = several and (form != "|" or repeats or all(_NUMBER.fullmatch(text) for text in seconds))
+    if form in ("tabs", ",", "|") and (has_header or is_unclear):
+        raise AsrLabError(
+            "its first line is a header" if has_header else f"it has {max(map(len, rows))} columns, and no header",
+            where=str(table),
+            allowed="names and texts alone, or a table with a header",
+            hint=""
+            if has_header
+            else "a first line with the names of the columns, such as audio,speaker,text, makes it a table",
+            next_command=f"asr-lab data import csv {table} OUT --columns audio=COLUMN,text=COLUMN,speaker=COLUMN",
+        )
+    return len(several)

@@ -5,18 +5,19 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path, PurePath
 from typing import Any
 from unicodedata import normalize
 
-from asr_lab.errors import AsrLabError, nearest
+from asr_lab.errors import AsrLabError
 
 _NAMES = {
-    "audio": "audio file path wav clip filename filepath 파일 경로 음성 오디오",
+    "audio": "audio file path wav clip filename filepath 파일 음성 오디오 녹음 경로",
     "text": "text txt sentence transcript transcription transcribed stt script prompt words 전사 문장 텍스트 "
-    "내용 대본 대사",
+    "내용 대사 대본 스크립트 본문 자막",
     "speaker": "speaker spk client reader recorder person participant subject child user 화자 녹음자 아동 발화자 "
-    "참여자 낭독자 이름 성명",
+    "참여자 피험자 대상자 환자 성우 낭독자 이름 성명",
 }
 _DETAILS = {"gender": "gender sex 성별", "age": "age speaker_age 나이 연령 연령대"}
 _OTHER = re.compile(r"age|gender|sex|region|dialect|accent|job|count|num|number|나이|성별|연령|지역|직업|.*수")
@@ -24,6 +25,7 @@ _IDS = re.compile(r"id|name|code|key|no|아이디|이름|번호")
 _NUMBER = re.compile(r"[+-]?[\d.,:]+")
 _AUDIO = re.compile(r"\.(wav|flac|mp3|ogg|opus|m4a|pcm|sph|aac|raw|aiff?|wv)$", re.IGNORECASE)
 _MOST_ROWS = 2000
+_SPELLED_ALIKE = 0.75  # of the letters
 _MOST_WORDS = 4  # of a speaker's name
 
 
@@ -66,7 +68,7 @@ def _is_named(column: str, field: str) -> bool:
     words = own + [word for part in outer for word in part if all(map(_IDS.fullmatch, own))]
     known = _NAMES.get(field, field).split()
     alike = any(word in known or any(ord(one[0]) > 127 and one in word for one in known) for word in words)
-    return alike or bool(nearest(field, ["_".join(own)]))
+    return alike or bool(get_close_matches(field, ["_".join(own)], cutoff=_SPELLED_ALIKE))
 
 
 def _fits(field: str, values: Sequence[str], rows: int) -> bool:

@@ -26,8 +26,9 @@ from asr_lab.data.containers import HEAD_BYTES, kind_of
 from asr_lab.data.importers.audio_paths import AudioPaths, without_suffix
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
-from asr_lab.data.importers.speakers import Speakers
-from asr_lab.data.importers.table import import_rows, read_jsonl, renamed
+from asr_lab.data.importers.speaker_options import Speakers
+from asr_lab.data.importers.table import read_jsonl, renamed
+from asr_lab.data.importers.table_rows import import_rows
 from asr_lab.data.media import written_audio
 from asr_lab.data.text_files import Row, read_table
 from asr_lab.errors import AsrLabError, listing
@@ -83,24 +84,16 @@ def _sets(source: Path) -> list[tuple[str, Path]]:
         return [("all", source)]
     tables = [path for name in TABLES for path in sorted(source.rglob(name))]
     arrow = [path for path in sorted(source.rglob("*.arrow")) if not path.name.startswith("cache-")]
-    files = tables or sorted(source.rglob("*.parquet")) or [path for path in arrow if _is_saved(path)]
-    if not files:
-        unsaved = "; *.arrow without state.json are a cache of datasets, not what save_to_disk writes" if arrow else ""
-        raise AsrLabError(f"no data set of Hugging Face{unsaved}", where=str(source), allowed=_LAYOUT)
+    if not (files := tables or sorted(source.rglob("*.parquet")) or arrow):
+        raise AsrLabError("no data set of Hugging Face", where=str(source), allowed=_LAYOUT)
     return [(_part(path, source), path) for path in files]
-
-
-def _is_saved(path: Path) -> bool:
-    return (path.parent / "state.json").is_file()
 
 
 def _part(path: Path, source: Path) -> str:
     """Return the split of a file by its name, `train-00000-of-00002.parquet`, or a folder, else `all`."""
-    inner = path.relative_to(source)
-    for name in (re.split(r"[-._]", path.stem)[0] if path.name not in TABLES else "", *inner.parts[-2::-1]):
-        if (word := name.lower()) in _PARTS:
-            return _PARTS[word]
-    return "all"
+    own = [] if path.name in TABLES else re.split(r"[-._]", path.stem.lower())
+    names = [*own[::-1], *(name.lower() for name in path.relative_to(source).parts[-2::-1])]
+    return next((_PARTS[name] for name in names if name in _PARTS), "all")
 
 
 def _by_folder(splits: Mapping[str, Sequence[Cut]]) -> dict[str, list[Cut]]:
@@ -186,7 +179,7 @@ def _records(file: Path) -> Iterator[dict[str, Any]]:
                 opened = stack.enter_context(pyarrow.parquet.ParquetFile(file))
                 batches = opened.iter_batches(_ROWS_AT_ONCE)
             else:
-                batches = iter(pyarrow.ipc.open_stream(stack.enter_context(pyarrow.memory_map(str(file)))))
+                batches = _arrow_batches(stack.enter_context(pyarrow.memory_map(str(file))))
             for batch in batches:
                 for start in range(0, batch.num_rows, _ROWS_AT_ONCE):
                     yield from batch.slice(start, _ROWS_AT_ONCE).to_pylist()
@@ -195,6 +188,15 @@ def _records(file: Path) -> Iterator[dict[str, Any]]:
             kind = kind_of(opened.read(HEAD_BYTES))
         what = f"not the file, but {kind}" if kind else f"not a file of that kind, or cut off: {error}"
         raise AsrLabError(what, where=str(file), allowed=_LAYOUT) from error
+
+
+def _arrow_batches(opened: Any) -> Iterator[Any]:
+    """Yield the batches of an Arrow stream, as datasets writes it, or an Arrow file."""
+    try:
+        yield from pyarrow.ipc.open_stream(opened)
+    except pyarrow.ArrowInvalid:
+        reader = pyarrow.ipc.open_file(opened)
+        yield from (reader.get_batch(number) for number in range(reader.num_record_batches))
 
 
 def _audio(value: Mapping[str, Any], file: Path, part: str, written: Counter[str]) -> tuple[str, str]:

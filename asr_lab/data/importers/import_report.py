@@ -14,6 +14,7 @@ from asr_lab.errors import AsrLabError, listing
 
 SKIP = "--skip-faulty leaves them out and lists them in OUT/faults.tsv"
 
+_WITHOUT_LINES = (".parquet", ".arrow")
 _MOST_FAULTS = 20
 _MOST_EXAMPLES = 6
 
@@ -39,8 +40,9 @@ class Fault:
 
     @property
     def location(self) -> str:
-        """File and line."""
-        return f"{self.file}, line {self.line}" if self.line else self.file
+        """File and line, or the row of a file without lines."""
+        what = "row" if self.file.endswith(_WITHOUT_LINES) else "line"
+        return f"{self.file}, {what} {self.line}" if self.line else self.file
 
 
 class ImportRefusedError(AsrLabError):

@@ -6,13 +6,14 @@ keyed by recordings, else by utterances.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
-from asr_lab.data.importers.speakers import WAYS, Speakers
-from asr_lab.data.importers.table import import_rows
+from asr_lab.data.importers.speaker_options import WAYS, Speakers
+from asr_lab.data.importers.table_rows import import_rows
 from asr_lab.data.text_files import Row, lines, read_text
 from asr_lab.errors import AsrLabError
 
@@ -32,10 +33,10 @@ def import_kaldi(
     skip_faulty: bool = False,
     progress: Progress = no_progress,
 ) -> ImportResult:
-    """Import the utterances of `text`; audio paths are relative to the folder `audio`, by default `source`.
+    """Import the utterances of `text`, with the speakers of `utt2spk`, or as `speaker_from` and `one_speaker` say.
 
-    Speakers are those of `utt2spk`, or as `speaker_from` and `one_speaker` say. Raises one `AsrLabError` that names
-    every faulty line.
+    Audio paths are relative to `audio`, by default `source`, or else, as in Kaldi, the working folder. Raises one
+    `AsrLabError` that names every faulty line.
     """
     speakers = Speakers.of(speaker_from, one_speaker)
     needed = [name for name in _NEEDED if name != "utt2spk" or not speakers.are_given]
@@ -50,7 +51,14 @@ def import_kaldi(
     texts = _entries(source / "text", report)
     rows = _rows(source, texts, report, needs_speaker=not speakers.are_given)
     cuts = import_rows(
-        rows, source / "text", audio or source, report, progress, corpus=source.resolve().name, speakers=speakers
+        rows,
+        source / "text",
+        audio or source,
+        report,
+        progress,
+        corpus=source.resolve().name,
+        speakers=speakers,
+        also_from=None if audio else Path(),
     )
     report.read = len(texts)
     report.notes.clear()
@@ -124,5 +132,11 @@ def _file(text: str) -> str:
             f"wav.scp has a command, not a file: {text[:60]}",
             allowed="the path of a file",
             hint="write the outputs of the commands to files, and their paths to wav.scp",
+        )
+    if re.search(r"\.ark(:\d+)?$", text):
+        raise AsrLabError(
+            f"wav.scp has an archive of Kaldi's, not a file: {text[:60]}",
+            allowed="the path of a file",
+            hint="wav-copy of Kaldi writes the recordings of an archive to files",
         )
     return text

@@ -18,7 +18,7 @@ from asr_lab.data.importers.audio_paths import AudioPaths
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.data.importers.kospeech_units import Units, plain, read_units, unit_of
-from asr_lab.data.importers.speakers import Speakers
+from asr_lab.data.importers.speaker_options import Speakers
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.units import SAMPLE_RATE
 

@@ -14,8 +14,8 @@ from lhotse.cut import Cut
 
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
-from asr_lab.data.importers.speakers import Speakers
-from asr_lab.data.importers.table import import_rows
+from asr_lab.data.importers.speaker_options import Speakers
+from asr_lab.data.importers.table_rows import import_rows
 from asr_lab.data.text_files import Row, lines, read_text
 from asr_lab.errors import AsrLabError
 

@@ -25,7 +25,7 @@ from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.data.importers.l2arctic import SPEAKERS
 from asr_lab.data.importers.pieces import PieceColumns, cut_piece
-from asr_lab.data.importers.speakers import Speakers
+from asr_lab.data.importers.speaker_options import Speakers
 from asr_lab.data.pronunciation import DELETED, UNKNOWN, Pronunciation
 from asr_lab.errors import AsrLabError, listing
 

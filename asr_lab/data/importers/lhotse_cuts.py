@@ -28,7 +28,7 @@ from asr_lab.data.audio import probe
 from asr_lab.data.importers.audio_paths import AudioPaths
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
-from asr_lab.data.importers.speakers import Speakers
+from asr_lab.data.importers.speaker_options import Speakers
 from asr_lab.data.media import written_audio
 from asr_lab.errors import AsrLabError, listing, reason
 
@@ -94,7 +94,7 @@ class _Reader:
         self._report, self.num_rendered = report, 0
         self._files = _files(source)
         self.file = self._files.get("cuts") or self._files["supervisions"]
-        self._roots = [AudioPaths(root) for root in ([audio] if audio else [self.file.parent, Path()])]
+        self._paths = AudioPaths(audio) if audio else AudioPaths(self.file.parent, Path())
 
     def cuts(self) -> Iterator[tuple[int, Cut]]:
         """Yield (line, cut); lines that are no cuts become faults."""
@@ -163,19 +163,11 @@ class _Reader:
                 if source.type not in ("file", "memory"):
                     raise AsrLabError(f"the audio is a {source.type}: {str(source.source)[:60]}", allowed="files")
                 if source.type == "file":
-                    path = self._found(str(source.source))
+                    path = self._paths.find(str(source.source))
                     probe(path)
                     source.source = str(path.resolve())
             if isinstance(track, MonoCut | MultiCut) and not track.recording:
                 raise AsrLabError("a cut of features, without a recording")
-
-    def _found(self, name: str) -> Path:
-        for paths in self._roots:
-            try:
-                return paths.find(name)
-            except AsrLabError as error:
-                fault = error
-        raise fault
 
     @staticmethod
     def _check_spoken(cut: Cut) -> None:

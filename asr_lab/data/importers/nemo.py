@@ -12,8 +12,9 @@ from lhotse.cut import Cut
 
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
-from asr_lab.data.importers.speakers import Speakers
-from asr_lab.data.importers.table import import_rows, read_jsonl
+from asr_lab.data.importers.speaker_options import Speakers
+from asr_lab.data.importers.table import read_jsonl
+from asr_lab.data.importers.table_rows import import_rows
 from asr_lab.data.text_files import Row
 from asr_lab.errors import AsrLabError
 
@@ -34,8 +35,8 @@ def import_nemo(
 ) -> ImportResult:
     """Import a manifest as `all`, or the manifests of a folder by the split in their names.
 
-    Paths are relative to `audio`, by default the folder of the manifest. Raises one `AsrLabError` that names every
-    faulty line.
+    Paths are relative to `audio`, by default the folder of the manifest, or else, as in NeMo, the working folder.
+    Raises one `AsrLabError` that names every faulty line.
     """
     report = ImportReport()
     files = _files(source)
@@ -52,7 +53,10 @@ def import_nemo(
             )
         paths = [str(row.values.get("audio")) for row in rows]
         speakers = Speakers.of(speaker_from, one_speaker, guesses=True, paths=paths)
-        splits[part] = import_rows(rows, path, audio or path.parent, report, progress, speakers=speakers)
+        working = None if audio else Path()
+        splits[part] = import_rows(
+            rows, path, audio or path.parent, report, progress, speakers=speakers, also_from=working
+        )
     report.notes[:] = dict.fromkeys(report.notes)
     report.settle(
         source,

@@ -74,9 +74,9 @@ def audio_root(folder: Path, names: Sequence[str]) -> Path | None:
     if not names:
         return None
     for candidate in islice(_folders(folder), _MOST_FOLDERS):
-        if _are_files(AudioPaths(candidate, deep=False), names):
+        if _are_files(AudioPaths(candidate), names):
             return candidate
-    return folder if _are_files(AudioPaths(folder), names) else None
+    return folder if _are_files(AudioPaths(folder, searches=True), names) else None
 
 
 def _are_files(paths: AudioPaths, names: Sequence[str]) -> bool:

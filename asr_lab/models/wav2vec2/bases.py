@@ -15,6 +15,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCTC, Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
 
 from asr_lab.config.schema import Wav2Vec2Model
+from asr_lab.data.containers import refuse_pointers
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.units import SAMPLE_RATE
 
@@ -55,6 +56,7 @@ class Source:
         if on_hub(base):
             return cls(base, *split_revision(base))
         if Path(base).is_dir():
+            refuse_pointers(Path(base))
             return cls(base, base)
         if resolve and base.startswith(_IN_A_REGISTRY):
             return cls(base, str(resolve(base)))
@@ -163,13 +165,13 @@ def usual_extractor(config: Any) -> Any:
     return Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=config.feat_extract_norm == "layer")
 
 
-def for_ctc(config: Any, num_classes: int, text: Mapping[str, Any]) -> Any:
-    """Set up the configuration for CTC training with `num_classes` classes; the first is the blank.
+def for_ctc(config: Any, num_classes: int, text: Mapping[str, Any], *, blank: int = 0) -> Any:
+    """Set up the configuration for CTC training with `num_classes` classes, of which one is the blank.
 
     The model's own masking (replaced by ours) and layer drop (incompatible with DDP) are disabled, and an utterance
     with fewer frames than labels counts 0 instead of infinity. `text` holds the settings of the text normaliser.
     """
-    config.vocab_size, config.pad_token_id, config.text = num_classes, 0, dict(text)
+    config.vocab_size, config.pad_token_id, config.text = num_classes, blank, dict(text)
     config.apply_spec_augment, config.layerdrop = False, 0.0
     config.ctc_zero_infinity, config.ctc_loss_reduction = True, "mean"
     return config

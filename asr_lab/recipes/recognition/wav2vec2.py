@@ -12,12 +12,13 @@ from peft import PeftModel
 from transformers import set_seed
 
 from asr_lab.config.schema import Lora, Wav2Vec2Experiment, Wav2Vec2Model
+from asr_lab.data.text import BLANK, TextNormalizer
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.interfaces.tracking import ModelStore
-from asr_lab.models.wav2vec2 import bases, tuning
+from asr_lab.models.wav2vec2 import bases, foreign_heads, tuning
 from asr_lab.models.wav2vec2.network import SpeechCTC
 from asr_lab.models.wav2vec2.recognizer import Wav2Vec2Recognizer, load_recognizer
-from asr_lab.recipes.recognition.initialization import Start, new_vocabulary, with_model_settings
+from asr_lab.recipes.recognition.initialization import Start, new_vocabulary, units_of, with_model_settings
 
 
 def start(config: Wav2Vec2Experiment, cuts: CutSet, store: ModelStore) -> Start:
@@ -52,24 +53,34 @@ def _from_scratch(config: Wav2Vec2Experiment, cuts: CutSet) -> Start:
 
 
 def _from_pretrained(config: Wav2Vec2Experiment, cuts: CutSet, source: bases.Source) -> Start:
-    """Return a base of the hub or of a folder that asr_lab did not write, with a new head and vocabulary."""
-    if config.model.head == "keep":
-        raise AsrLabError(
-            "model.head=keep is for a base that was trained here: the text normaliser of others is not known",
-            where=source.base,
-            allowed="model.head=new",
-        )
+    """Return a base of the hub or of a folder that asr_lab did not write, with a new head, or with its own (`keep`)."""
     shape, base = source.config(), source.base
     if bases.on_hub(base) and not source.revision and getattr(shape, "_commit_hash", None):
         base = f"{base}@{shape._commit_hash}"  # the same base for ever
     config = with_model_settings(config, base, bases.sizes(shape))
-    normalizer, vocabulary = new_vocabulary(config, cuts)
-    network = source.network(bases.for_ctc(shape, len(vocabulary), asdict(normalizer)))
-    bases.draw_head(network)
+    if keeps := config.model.head == "keep":
+        normalizer, vocabulary = _kept_vocabulary(config, cuts, source, shape)
+    else:
+        normalizer, vocabulary = new_vocabulary(config, cuts)
+    blank = vocabulary[BLANK]
+    network = source.network(bases.for_ctc(shape, len(vocabulary), asdict(normalizer), blank=blank), with_head=keeps)
+    if not keeps:
+        bases.draw_head(network)
     model = SpeechCTC(network)
     tuning.set_trainable(model, config.model, base)
     extractor = source.feature_extractor(shape)
     return Start(Wav2Vec2Recognizer(model, vocabulary, normalizer, feature_extractor=extractor), config, base)
+
+
+def _kept_vocabulary(
+    config: Wav2Vec2Experiment, cuts: CutSet, source: bases.Source, shape: Any
+) -> tuple[TextNormalizer, dict[str, int]]:
+    """Return the configured text normaliser and the vocabulary of the base's own head."""
+    vocabulary = foreign_heads.read_head(source, shape)
+    foreign_heads.check_normalizer(config.data.text, vocabulary, source.base)
+    normalizer = TextNormalizer.of(config.data.text)
+    foreign_heads.check_units(units_of(cuts, normalizer), vocabulary, normalizer, source.base)
+    return normalizer, vocabulary
 
 
 def _was_trained_here(folder: Path, base: str) -> bool:

@@ -24,7 +24,7 @@ from asr_lab.data.importers.aihub.utterances import Reader
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.hints import check_speakers
 from asr_lab.data.importers.import_report import ImportReport
-from asr_lab.data.importers.speakers import Speakers
+from asr_lab.data.importers.speaker_options import Speakers
 from asr_lab.errors import AsrLabError, listing
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 
-from asr_lab.data.importers.speakers import WAYS
+from asr_lab.data.importers.speaker_options import WAYS
 from asr_lab.data.text_files import read_text
 from asr_lab.errors import AsrLabError, listing, nearest
 

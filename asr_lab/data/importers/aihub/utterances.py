@@ -19,7 +19,7 @@ from asr_lab.data.importers.aihub.speakers import UnnamedSpeaker, assign_speaker
 from asr_lab.data.importers.details import age_of, gender_of, snr_of
 from asr_lab.data.importers.hints import proposed, quoted
 from asr_lab.data.importers.import_report import ImportReport
-from asr_lab.data.importers.speakers import Speakers
+from asr_lab.data.importers.speaker_options import Speakers
 from asr_lab.data.text import TextNormalizer
 from asr_lab.data.transcript_marks import spoken_dialect
 from asr_lab.errors import AsrLabError, listing

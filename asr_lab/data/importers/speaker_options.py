@@ -51,11 +51,11 @@ class Speakers:
         Raises `AsrLabError` if the pattern is in neither the path nor the id, or the speaker is missing.
         """
         if self.one:
-            return self.one, False
+            return normalize("NFC", self.one), False
         if self.pattern:
             return _matched(self.pattern, path, id), False
         if named:
-            return named, False
+            return normalize("NFC", named), False
         if not self.guesses:
             raise AsrLabError("the speaker is missing", where=path, hint=WAYS)
         folder = _folder(path) if len(self.folders) > 1 else ""

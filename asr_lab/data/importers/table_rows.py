@@ -1,0 +1,194 @@
+"""Rows of any table as utterances: `audio`, `text`, `speaker`, and what else a row has."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+from unicodedata import normalize
+
+from lhotse.cut import Cut
+from lhotse.utils import fastcopy
+
+from asr_lab.data import guesses, manifest
+from asr_lab.data.importers.audio_paths import AudioPaths, without_suffix
+from asr_lab.data.importers.contract import Progress, no_progress
+from asr_lab.data.importers.details import age_of, gender_of, is_unknown
+from asr_lab.data.importers.hints import other_names
+from asr_lab.data.importers.import_report import ImportReport
+from asr_lab.data.importers.pieces import PieceColumns, cut_piece
+from asr_lab.data.importers.speaker_options import Speakers
+from asr_lab.data.text_files import Row
+from asr_lab.errors import AsrLabError, listing
+
+NEEDED = ("audio", "text", "speaker")
+_KNOWN = {"id", "gender", "language", "corpus", *NEEDED}
+_NUMBERS = {"snr_db": float, "block": int}
+_AGES = "years (7, 7세), months (72개월), or a group (20-29, twenties, 20대, 60+)"
+
+
+def import_rows(
+    rows: Sequence[Row],
+    table: Path,
+    audio: Path,
+    report: ImportReport,
+    progress: Progress = no_progress,
+    *,
+    corpus: str = "",
+    speakers: Speakers | None = None,
+    also_from: Path | None = None,
+    searches: bool = False,
+) -> list[Cut]:
+    """Return the utterances of rows with `audio`, `text`, `speaker`, ...; faults are those of lines of `table`.
+
+    Audio paths start from the folder `audio`, or else from `also_from`; with `searches`, paths of another machine and
+    names without a folder are searched below `audio`, which is noted.
+    """
+    pieces = PieceColumns.of([row.values for row in rows])
+    paths = AudioPaths(audio, *([also_from] if also_from else []), searches=searches)
+    importer = _RowImporter(audio, paths, report, pieces, corpus or table.stem, speakers or Speakers())
+    first_lines: dict[str, int] = {}
+    cuts: list[Cut] = []
+    for done, row in enumerate(rows, start=1):
+        item = str(row.values.get("id") or row.values.get("audio") or f"line {row.line}")
+        try:
+            cut = importer.utterance(row.values)
+            if (first := first_lines.setdefault(cut.id, row.line)) != row.line:
+                raise AsrLabError(f"duplicate id: that of line {first}")
+            cuts.append(cut)
+        except AsrLabError as error:
+            report.add_error(item, error, file=table, line=row.line)
+        progress(done, len(rows))
+    report.read += len(rows)
+    report.notes += importer.notes(name for row in rows for name in row.values)
+    return cuts
+
+
+class _RowImporter:
+    """Converts the rows of a table to utterances."""
+
+    def __init__(
+        self,
+        audio: Path,
+        paths: AudioPaths,
+        report: ImportReport,
+        pieces: PieceColumns,
+        corpus: str,
+        speakers: Speakers,
+    ) -> None:
+        self._report, self._corpus, self._pieces, self._speakers = report, corpus, pieces, speakers
+        self._root, self._paths = audio, paths
+        self._digests: dict[Path, str] = {}
+
+    def utterance(self, row: Mapping[Any, Any]) -> Cut:
+        """Return the utterance of a row; raises `AsrLabError` if it has a fault."""
+        if None in row:
+            raise AsrLabError("more fields than columns", hint='a text with a comma needs quotes: "well, yes"')
+        name = row.get("audio")
+        if not name:
+            raise AsrLabError("the audio file is not named")
+        if not isinstance(name, str):
+            raise AsrLabError(f"audio is not a path: {str(name)[:60]}", allowed="the path of a file")
+        text = _text(row, "text")
+        if not text:
+            raise AsrLabError("the transcript is missing", where=name)
+        speaker, is_guessed = self._speakers.speaker(_text(row, "speaker"), name, _text(row, "id"))
+        path = self._paths.find(name)
+        whole = manifest.utterance(
+            id=_text(row, "id") or self._id_of(str(path.absolute()) if path in self._paths.searched else name),
+            audio=path,
+            text=text,
+            speaker=speaker,
+            gender=self._gender(str(row.get("gender") or "")),
+            language=str(row.get("language") or ""),
+            corpus=str(row.get("corpus") or self._corpus),
+            audio_digest=self._digest(path),
+            **self._custom(row),
+        )
+        guesses.mark(manifest.supervision(whole), *["speaker"] * is_guessed)
+        piece = self._pieces.piece(row, whole)
+        if piece is None:
+            return whole
+        cut = cut_piece(whole, piece)
+        return cut if _text(row, "id") else _with_id(cut, f"{cut.id}-{_ms(piece.start)}-{_ms(piece.end)}")
+
+    def notes(self, names: Iterable[Any]) -> list[str]:
+        """Return a note on the columns that are understood, and on those only kept."""
+        columns = dict.fromkeys(str(name) for name in names if name is not None)
+        known = {*_KNOWN, *_NUMBERS, "age", "age_group", "l1", *self._pieces.columns}
+        understood = listing((name for name in columns if name in known), 30)
+        kept = [name for name in columns if name not in known]
+        notes = [f"columns understood: {understood}" + (f"; only kept as fields: {listing(kept, 30)}" if kept else "")]
+        if more := other_names(kept):
+            notes.append(f"ages and genders are read with --columns {more}")
+        if searched := self._paths.searched:
+            file, named = next(iter(searched.items()))
+            found = f"{len(searched)} files are not where the table says, and are found by name"
+            notes.append(f"{found}: {named} is {file}")
+        return notes
+
+    def _id_of(self, name: str) -> str:
+        """Return the id of an utterance that has none: its path, from the folder of the audio if it is below."""
+        path = PurePosixPath(without_suffix(normalize("NFC", name).removeprefix("file://").replace("\\", "/")))
+        root = PurePosixPath(normalize("NFC", self._root.absolute().as_posix()))
+        inner = path.relative_to(root) if path.is_relative_to(root) else path
+        return "-".join(part for part in inner.parts if part not in ("/", ".", ".."))
+
+    def _digest(self, path: Path) -> str:
+        """Return the digest of a file, which may have many pieces; "" leaves it to the utterance."""
+        if self._pieces.columns and path.is_file() and path not in self._digests:
+            self._digests[path] = manifest.file_digest(path)
+        return self._digests.get(path, "")
+
+    def _gender(self, text: str) -> str:
+        if is_unknown(text):
+            return ""
+        if not (gender := gender_of(text)):
+            self._report.unknown_values["gender"][text] += 1
+        return gender or text
+
+    def _custom(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        more: dict[str, Any] = {}
+        for key, value in row.items():
+            if key == "age":
+                more |= _age(value)
+            elif key not in _KNOWN and key not in self._pieces.columns and value not in (None, ""):
+                more[key] = _typed(key, value)
+        return {key: value for key, value in more.items() if not isinstance(value, float) or math.isfinite(value)}
+
+
+def _text(row: Mapping[str, Any], name: str) -> str:
+    return "" if (value := row.get(name)) is None else str(value).strip()
+
+
+def _ms(seconds: float) -> str:
+    return f"{round(1000 * seconds):07d}"
+
+
+def _with_id(cut: Cut, id: str) -> Cut:
+    recording = fastcopy(cut.recording, id=id)
+    supervision = fastcopy(manifest.supervision(cut), id=id, recording_id=id)
+    return fastcopy(cut, id=id, recording=recording, supervisions=[supervision])
+
+
+def _age(value: Any) -> dict[str, Any]:
+    """Return `age` for a number, `age` or `age_group` for a text; raises `AsrLabError` if it is no age."""
+    if value is None or isinstance(value, int | float):
+        return {} if value is None else {"age": value}
+    try:
+        return {"age": float(value)} if value else {}
+    except ValueError:
+        fields = age_of(str(value))
+    if "age_range" in fields:
+        raise AsrLabError(f"age is not a number: {value!r}", allowed=_AGES)
+    return fields
+
+
+def _typed(key: str, value: Any) -> Any:
+    if key not in _NUMBERS or not isinstance(value, str):
+        return value
+    try:
+        return _NUMBERS[key](value)
+    except ValueError as error:
+        raise AsrLabError(f"{key} is not a number: {value!r}") from error
