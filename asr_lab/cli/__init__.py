@@ -17,6 +17,7 @@ from asr_lab.system.stopping import Terminated, ending_quietly
 from asr_lab.system.visible_text import visible
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("asr_lab.cli.training.init:init", "Begin a project: configurations, a sample table, the next commands."),
     "train": ("asr_lab.cli.training.train:train", "Train a recogniser from a config."),
     "curriculum": (
         "asr_lab.cli.training.curriculum:curriculum",

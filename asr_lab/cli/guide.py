@@ -23,6 +23,10 @@ class Topic:
 
 
 TOPICS: dict[str, Topic] = {
+    "own-data": Topic(
+        summary="begin with your own recordings: project, import, split, training, transcripts, in five commands",
+        commands=("init",),
+    ),
     "train": Topic(
         summary="train or fine-tune a recogniser: from scratch, LoRA, a curriculum of phases, several methods compared",
         commands=("train", "curriculum", "arms", "sync"),

@@ -18,14 +18,16 @@ from asr_lab.cli.data.manifest_output import (
     progress_bar,
     remove_stale,
 )
+from asr_lab.cli.data.next_steps import import_command, print_after_import
 from asr_lab.cli.options import echo
 from asr_lab.data.importers import registry
 from asr_lab.data.importers.contract import Importer, Option
 from asr_lab.data.importers.import_report import ImportReport
-from asr_lab.errors import AsrLabError, listing
+from asr_lab.errors import AsrLabError, listing, nearest
 from asr_lab.system.files import write_bytes
 
 FAULTS = "faults.tsv"
+_TWO = 2  # SOURCE and OUT
 _SPLITS = ("train", "val", "test", "all")
 _TYPES = {"integer": click.INT, "path": click.Path(path_type=Path)}
 
@@ -57,8 +59,7 @@ def _parameters() -> list[click.Parameter]:
             if not option.positional:
                 importers.setdefault(option.flag, {})[kind] = option
     return [
-        click.Argument(["kind"], type=click.Choice(list(registry.IMPORTERS))),
-        click.Argument(["arguments"], metavar="[NAME] SOURCE OUT", nargs=-1, required=True),
+        click.Argument(["words"], metavar="[KIND [NAME]] SOURCE OUT", nargs=-1, required=True),
         *(_click_option(flag, own) for flag, own in importers.items()),
     ]
 
@@ -83,40 +84,36 @@ def _click_option(flag: str, importers: Mapping[str, Option]) -> click.Option:
 @click.command("import", cls=_ImportCommand)
 @overwrite_option
 @click.pass_context
-def import_corpus(
-    ctx: click.Context, /, kind: str, arguments: tuple[str, ...], overwrite: bool, **options: Any
-) -> None:
+def import_corpus(ctx: click.Context, /, words: tuple[str, ...], overwrite: bool, **options: Any) -> None:
     """Import the corpus at SOURCE: write the manifest OUT/all.jsonl.gz, or one per split if the corpus has splits.
+
+    Without KIND the corpus is recognised by its files and columns; what it is taken for, by what, and the command that
+    names it are printed first. Where several kinds fit, or none, nothing is imported.
 
     \b
     Examples:
+      asr-lab data import mina/table.csv corpora/mina           a table: audio, text, speaker, ... or 파일명, 내용, 화자
+      asr-lab data import recordings corpora/mine               a folder: audio with texts, Kaldi, AI-Hub, ...
+      asr-lab data import me.csv corpora/me --speaker me        a table without speakers
+      asr-lab data import csv a.csv corpora/a --audio wavs --columns audio=path,text=sentence,speaker=client_id
       asr-lab data import fsdd free-spoken-digit-dataset/recordings corpora/fsdd --join 1-5
-      asr-lab data import speechocean762 speechocean762 corpora/speechocean762
       asr-lab data import l2-arctic L2-ARCTIC corpora/l2-arctic     (train, val, test by speakers)
-      asr-lab data import l2-json data corpora/l2                   (train, val, eval .json of the older system)
       asr-lab data import kospeech KsponSpeech/transcripts.txt corpora/kspon --audio KsponSpeech
       asr-lab data import aihub child_subset_100h corpora/children     (WAV, JSON labels, subset_metadata*.csv)
       asr-lab data import aihub 208 corpora/patients --speaker-from '(?P<speaker>PA_\\d+)'
       asr-lab data import lhotse cmu_kids LDC97S63 corpora/cmu-kids    (any recipe of Lhotse's)
-      asr-lab data import csv mina/table.csv corpora/mina       (columns audio, text, speaker, ...)
-      asr-lab data import csv 녹음.csv corpora/mina --columns audio=파일명,text=내용 --one-speaker mina
       asr-lab data import folder recordings corpora/mine --speaker-from '^([a-z]+)_'   (a .txt beside each audio)
-      asr-lab data import nemo train_manifest.json corpora/nemo        (audio_filepath, offset, duration, text)
-      asr-lab data import huggingface zeroth corpora/zeroth            (metadata.csv, parquet, save_to_disk)
-      asr-lab data import ksponspeech KsponSpeech corpora/kspon        (as it lies: .pcm, .txt, *.trn)
-      asr-lab data import kaldi data/train corpora/train               (wav.scp, text, utt2spk, segments)
+      asr-lab data import KIND --help                           the layout of a kind, and its options
     """
     from asr_lab.data import manifest
 
+    kind, source, out, given = _asked(ctx, words, options)
     importer = registry.IMPORTERS[kind]
-    _check_options(ctx, kind, importer, options)
-    positional, source, out = _locations(ctx, kind, importer, arguments)
     if not source.exists():
         raise AsrLabError("no such file or folder", where=str(source))
     existing = sorted(out.glob(f"{'*' if importer.has_splits else 'all'}{manifest.SUFFIX}"))
     check_overwrite([*existing, out / FAULTS], overwrite)
-    given = positional | {own.name: _value(own, options[own.name]) for own in importer.options if not own.positional}
-    with progress_bar(f"importing {' '.join(positional.values()) or kind}") as progress:
+    with progress_bar(f"importing {given.get('name') or kind}") as progress:
         result = registry.import_corpus(kind, source, out, given, progress)
     for line in (*result.report.lines(), result.summary):
         echo(line)
@@ -129,6 +126,55 @@ def import_corpus(
     if importer.has_splits:
         splits = {out / f"{name}{manifest.SUFFIX}" for name in _SPLITS}
         remove_stale([path for path in existing if path in splits - set(paths.values())], source)
+    print_after_import(result.splits, out)
+
+
+def _asked(
+    ctx: click.Context, words: tuple[str, ...], options: Mapping[str, Any]
+) -> tuple[str, Path, Path, dict[str, Any]]:
+    """Return (kind, source, out, options) as the command line names them, or as the source is recognised."""
+    is_kind = words[0] in registry.IMPORTERS and not (len(words) == _TWO and Path(words[0]).exists())
+    if is_kind:
+        kind, importer = words[0], registry.IMPORTERS[words[0]]
+        _check_options(ctx, kind, importer, options)
+        positional, source, out = _locations(ctx, kind, importer, words[1:])
+        own = [one for one in importer.options if not one.positional]
+        return kind, source, out, positional | {one.name: _value(one, options[one.name]) for one in own}
+    if len(words) == 1:
+        raise AsrLabError(
+            "OUT, the folder for the manifest, is not given",
+            allowed="asr-lab data import SOURCE OUT",
+            next_command=import_command(Path(words[0])),
+        )
+    if len(words) > _TWO:
+        near = nearest(words[0], registry.IMPORTERS)
+        ctx.fail(
+            f"no kind of corpus {words[0]!r}"
+            + (f"; did you mean {near!r}?" if near else "")
+            + f" It is one of {listing(registry.IMPORTERS, 30)}; or only SOURCE OUT, quoted if they have spaces"
+        )
+    return _recognized(ctx, Path(words[0]), Path(words[1]), options)
+
+
+def _recognized(
+    ctx: click.Context, source: Path, out: Path, options: Mapping[str, Any]
+) -> tuple[str, Path, Path, dict[str, Any]]:
+    """Recognise the source, and print what it is taken for with the command that names it."""
+    from asr_lab.data.importers.recognition import recognize
+
+    found = recognize(source, out)
+    importer = found.importer
+    _check_options(ctx, found.kind, importer, options)
+    given = {
+        one.name: _value(one, options[one.name])
+        for one in importer.options
+        if not one.positional and ctx.get_parameter_source(one.name) is ParameterSource.COMMANDLINE
+    }
+    found = found.with_options(given)
+    echo(found.sentence)
+    echo(f"  as  {found.command(out)}")
+    usual = {one.name: _value(one, options[one.name]) for one in importer.options if not one.positional}
+    return found.kind, found.source, out, usual | dict(found.settings)
 
 
 def _check_options(ctx: click.Context, kind: str, importer: Importer, options: Mapping[str, Any]) -> None:
@@ -149,7 +195,8 @@ def _locations(
     positional = [option for option in importer.options if option.positional]
     expected = [*(option.flag for option in positional), "SOURCE", "OUT"]
     if len(arguments) != len(expected):
-        ctx.fail(f"{kind} takes {' '.join(expected)}, not {len(arguments)} arguments")
+        needed = f"asr-lab data import {kind} {' '.join(expected)}"
+        ctx.fail(f"{kind} takes {' '.join(expected)}, not {len(arguments)} arguments\n  try: {needed}")
     values = {option.name: value for option, value in zip(positional, arguments, strict=False)}
     return values, Path(arguments[-2]), Path(arguments[-1])
 

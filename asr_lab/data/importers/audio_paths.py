@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import defaultdict
-from pathlib import Path
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from unicodedata import normalize
 
 from asr_lab.errors import AsrLabError, listing
@@ -14,6 +17,8 @@ SUFFIXES = (
     *("m4a", "mp4", "aac", "webm", "amr", "3gp", "wma", "wv", "mov", "mkv"),
 )
 _SUFFIX = re.compile(rf"\.({'|'.join(SUFFIXES)})$", re.IGNORECASE)
+_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
+_MOST_FILES = 1_000_000  # that are searched for a name alone
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
@@ -28,16 +33,25 @@ def without_suffix(name: str) -> str:
 
 
 class AudioPaths:
-    """The audio files under folders, by the names in a table; folders are listed once."""
+    """The audio files under folders, by the names in a table; folders are listed once.
 
-    def __init__(self, root: Path, *others: Path) -> None:
-        self._roots = (root, *others)
+    With `searches`, what is not where its name says is searched below the first folder: an absolute path of another
+    machine (`C:\\rec\\wav\\1.wav`) is the file with the longest end of it (`wav/1.wav`), and a name without a folder is
+    the only file of this name.
+    """
+
+    def __init__(self, root: Path, *others: Path, searches: bool = False) -> None:
+        self._roots, self._searches = (root, *others), searches
         self._listed: dict[Path, dict[str, list[Path]]] = {}
+        self._by_name: dict[str, list[Path]] = {}
+        self.searched: dict[Path, str] = {}
+        """The files that were searched for, with the names of the table."""
 
     def find(self, name: str) -> Path:
         """Return the file of a name, absolute or relative to the first of the folders that has it.
 
-        Raises `AsrLabError` if it is not there.
+        Raises `AsrLabError` if it is not there, if several files have its name, or if two names are of one file that is
+        searched for.
         """
         if _URL.match(name) and not name.lower().startswith("file://"):
             raise AsrLabError(f"audio is on another machine: {name}", allowed="files", hint="download them first")
@@ -45,7 +59,53 @@ class AudioPaths:
         for other in self._roots[1:]:
             if not (self._roots[0] / name).is_file() and (other / name).is_file():
                 return other / name
-        return self._below(self._roots[0], name)
+        try:
+            return self._below(self._roots[0], name)
+        except AsrLabError:
+            if not self._searches or not (path := self._search(name)):
+                raise
+        if self.searched.setdefault(path, name) != name:
+            raise AsrLabError(
+                f"two names are of one file, {path}: this one and {self.searched[path]}",
+                where=name,
+                hint="paths from the folder of the table on are not ambiguous",
+            )
+        return path
+
+    def _search(self, name: str) -> Path | None:
+        """Return the file with the longest end of an absolute path, or with a name; None if there is none.
+
+        Raises `AsrLabError` if several files have the name.
+        """
+        root = self._roots[0]
+        path = PureWindowsPath(name) if _WINDOWS.match(name) else PurePosixPath(name.replace("\\", "/"))
+        inner = path.parts[1:] if path.anchor else path.parts
+        for start in range(len(inner)) if path.anchor else ():
+            try:
+                return self._below(root, "/".join(inner[start:]))
+            except AsrLabError:
+                continue
+        if not inner or (len(inner) > 1 and not path.anchor):
+            return None
+        files = self._named(inner[-1])
+        if len(files) > 1:
+            raise AsrLabError(
+                f"{len(files)} files have this name: {listing((one.relative_to(root) for one in files), 4)}",
+                where=name,
+                allowed="paths with the folders",
+            )
+        return files[0] if files else None
+
+    def _named(self, name: str) -> list[Path]:
+        """Return the audio files below the first folder with a name in NFC, with or without a suffix."""
+        if not self._by_name:
+            index: dict[str, list[Path]] = defaultdict(list)
+            for path in islice(_audio_below(self._roots[0]), _MOST_FILES):
+                own = normalize("NFC", path.name)
+                for one in {own, without_suffix(own)}:
+                    index[one].append(path)
+            self._by_name = dict(index) or {"": []}
+        return self._by_name.get(normalize("NFC", name), [])
 
     def _below(self, root: Path, name: str) -> Path:
         path = root / name
@@ -90,3 +150,9 @@ class AudioPaths:
             return alike[0]
         hint = f"there is {listing(sorted(one.name for one in alike), 4)}" if alike else ""
         raise AsrLabError("no such audio file", where=str(path), hint=hint)
+
+
+def _audio_below(root: Path) -> Iterator[Path]:
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(folder) / name for name in sorted(names) if is_audio_name(name) and not name.startswith("."))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -13,6 +13,8 @@ from asr_lab.errors import listing
 
 if TYPE_CHECKING:
     from lhotse.cut import Cut
+
+    from asr_lab.data.importers.source_view import Source
 
 MIN_DURATION_S = 0.025  # one frame of wav2vec2, the shortest input that any model here accepts
 SKIP_FAULTY = "skip_faulty"
@@ -85,6 +87,22 @@ class Option:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reading:
+    """One way to read a source, and why."""
+
+    what: str
+    """What it is taken for: `a data folder of Kaldi's`."""
+    evidence: tuple[str, ...]
+    """What was seen there: files, columns."""
+    file: str = ""
+    """The file in the folder to import, if not the folder itself."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the importer that it needs: columns, the folder of the audio."""
+    is_general: bool = False
+    """A table, or audio with texts: a corpus with a layout of its own takes precedence."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Importer:
     """One kind of corpus."""
 
@@ -96,10 +114,9 @@ class Importer:
     options: tuple[Option, ...] = ()
     has_splits: bool = False
     """Whether it writes a manifest per split, else only `all`."""
-    markers: tuple[str, ...] = ()
-    """Glob patterns of paths in a folder with this kind of corpus."""
-    file_names: tuple[str, ...] = ()
-    """Glob patterns of SOURCE if it is a file."""
+    recognizer: str = ""
+    """`module:function` of what looks at a `Source` and returns its `Reading`s, [] for another kind of corpus; "" if
+    the kind has no layout of its own."""
 
     def load(self) -> ImportFunction:
         """Return the function, importing its module."""
@@ -107,11 +124,13 @@ class Importer:
         function: ImportFunction = getattr(import_module(module), name)
         return function
 
-    def recognizes(self, source: Path) -> bool:
-        """Return whether SOURCE looks like this kind of corpus."""
-        if source.is_dir():
-            return any(next(source.glob(pattern), None) for pattern in self.markers)
-        return any(source.match(pattern) for pattern in self.file_names)
+    def readings(self, source: Source) -> list[Reading]:
+        """Return the ways to read SOURCE as this kind of corpus, by a look at some of its files."""
+        if not self.recognizer:
+            return []
+        module, _, name = self.recognizer.partition(":")
+        found: list[Reading] = getattr(import_module(module), name)(source)
+        return found
 
     def accepts(self, option: str) -> bool:
         """Return whether it has an option of this name."""

@@ -15,9 +15,9 @@ from asr_lab.errors import AsrLabError
 _NAMES = {
     "audio": "audio file path wav clip filename filepath 파일 음성 오디오 녹음 경로",
     "text": "text txt sentence transcript transcription transcribed stt script prompt words 전사 문장 텍스트 "
-    "내용 대사 스크립트 본문 자막",
+    "내용 대사 대본 스크립트 본문 자막",
     "speaker": "speaker spk client reader recorder person participant subject child user 화자 녹음자 아동 발화자 "
-    "참여자 피험자 대상자 환자 성우",
+    "참여자 피험자 대상자 환자 성우 낭독자 이름 성명",
 }
 _DETAILS = {"gender": "gender sex 성별", "age": "age speaker_age 나이 연령 연령대"}
 _OTHER = re.compile(r"age|gender|sex|region|dialect|accent|job|count|num|number|나이|성별|연령|지역|직업|.*수")
@@ -48,9 +48,15 @@ def proposed(rows: Sequence[Mapping[str, Any]], fields: Iterable[str], taken: It
 
 def other_names(columns: Iterable[str]) -> str:
     """Return the option that reads columns with ages and genders under other names: `gender=성별,age=나이`."""
+    found = other_fields(columns)
+    return quoted(",".join(f"{field}={name}" for field, name in found.items())) if found else ""
+
+
+def other_fields(columns: Iterable[str]) -> dict[str, str]:
+    """Return field -> column, of ages and genders that have other names than their field."""
     bare = {normalize("NFC", name).strip().lower(): name for name in columns}
     found = {field: bare[name] for field, names in _DETAILS.items() for name in names.split() if name in bare}
-    return quoted(",".join(f"{field}={name}" for field, name in found.items())) if found else ""
+    return {field: name for field, name in found.items() if field not in bare}
 
 
 def _is_named(column: str, field: str) -> bool:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asr_lab.data.importers.contract import SKIP_FAULTY, Importer, ImportResult, Option, Progress, no_progress
+from asr_lab.data.importers.readings import Recognized, readings
+from asr_lab.data.importers.source_view import Source
 from asr_lab.errors import AsrLabError, listing, nearest
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ SPEAKERS = (
         help="speaker of each utterance: the group of this regular expression in its audio path, or its id, such as "
         "'(?P<speaker>PA_\\d+)'.",
     ),
-    Option(name="one_speaker", metavar="NAME", help="speaker of all utterances."),
+    Option(name="one_speaker", alias="--speaker", metavar="NAME", help="speaker of all utterances."),
 )
 """For corpora whose utterances may lack a speaker."""
 _SKIP = Option(name=SKIP_FAULTY, kind="flag", help="leave out faulty utterances, and list them in OUT/faults.tsv.")
@@ -46,8 +48,8 @@ IMPORTERS: dict[str, Importer] = {
     "csv": Importer(
         description="a table: CSV with a header, with commas, semicolons or tabs, in UTF-8, UTF-16 or CP949",
         function=f"{_HERE}.table:import_csv",
+        recognizer=f"{_HERE}.recognizers:csv",
         options=(_KEYS, _AUDIO, *SPEAKERS, *PCM, _SKIP),
-        file_names=("*.csv", "*.tsv"),
         layout="""\
 TABLE.csv      audio,text,speaker[,id,age,gender,language,start,end,...]
                paths relative to the table; further columns are kept as fields""",
@@ -55,14 +57,15 @@ TABLE.csv      audio,text,speaker[,id,age,gender,language,start,end,...]
     "jsonl": Importer(
         description="a table of JSON lines with the keys audio, text, speaker, ...",
         function=f"{_HERE}.table:import_jsonl",
+        recognizer=f"{_HERE}.recognizers:jsonl",
         options=(_KEYS, _AUDIO, *SPEAKERS, *PCM, _SKIP),
-        file_names=("*.jsonl",),
         layout="""\
 TABLE.jsonl    {"audio": "a.wav", "text": "...", "speaker": "mina", "offset": 0.5, "duration": 1.2}""",
     ),
     "folder": Importer(
         description="a folder of audio with a .txt beside each, or with all transcripts in one file",
         function=f"{_HERE}.audio_with_texts:import_folder",
+        recognizer=f"{_HERE}.recognizers:folder",
         options=(_TRANSCRIPTS, *SPEAKERS, *PCM, _SKIP),
         layout="""\
 mina/1.wav     mina/1.txt (or .lab), at any depth; or one file of lines
@@ -72,9 +75,9 @@ mina/1.wav     mina/1.txt (or .lab), at any depth; or one file of lines
     "nemo": Importer(
         description="manifests of NeMo: JSON lines with audio_filepath, duration, text, and perhaps offset",
         function=f"{_HERE}.nemo:import_nemo",
+        recognizer=f"{_HERE}.recognizers:nemo",
         options=(_AUDIO, *SPEAKERS, *PCM, _SKIP),
         has_splits=True,
-        file_names=("*.json", "*.jsonl"),
         layout="""\
 MANIFEST.json  {"audio_filepath": "a.wav", "offset": 0.5, "duration": 1.2, "text": "...", "speaker": "mina"}
                or a folder with one manifest each of train, val (dev), test in their names""",
@@ -82,8 +85,8 @@ MANIFEST.json  {"audio_filepath": "a.wav", "offset": 0.5, "duration": 1.2, "text
     "kaldi": Importer(
         description="a data folder of Kaldi's",
         function=f"{_HERE}.kaldi:import_kaldi",
+        recognizer=f"{_HERE}.recognizers:kaldi",
         options=(_AUDIO, *SPEAKERS, *PCM, _SKIP),
-        markers=("wav.scp",),
         layout="""\
 wav.scp        utterance (with segments: recording) and the path of a file; commands are refused
 text           utterance and its transcript
@@ -93,21 +96,9 @@ segments, spk2gender, spk2age, utt2lang, utt2gender, utt2age   if they are there
     "huggingface": Importer(
         description="data of Hugging Face: an audio folder, parquet with audio, or what save_to_disk wrote",
         function=f"{_HERE}.huggingface:import_huggingface",
+        recognizer=f"{_HERE}.recognizers:huggingface",
         options=(_KEYS, *SPEAKERS, _SKIP),
         has_splits=True,
-        markers=(
-            "metadata.csv",
-            "metadata.jsonl",
-            "*/metadata.csv",
-            "*/metadata.jsonl",
-            "*/*/metadata.csv",
-            "*/*/metadata.jsonl",
-            "dataset_dict.json",
-            "dataset_info.json",
-            "*.parquet",
-            "*/*.parquet",
-        ),
-        file_names=("*.parquet", "metadata.csv", "metadata.jsonl"),
         layout="""\
 train/metadata.csv (or .jsonl)      file_name, transcription (or text, sentence)
 data/train-00000-of-00002.parquet   audio (with its bytes, or paths), text, speaker_id, ...
@@ -117,9 +108,8 @@ train/data-00000-of-00001.arrow     with state.json, of save_to_disk
     "cuts": Importer(
         description="manifests of Lhotse: cuts, or recordings and supervisions, as JSON lines, .gz or not",
         function=f"{_HERE}.lhotse_cuts:import_cuts",
+        recognizer=f"{_HERE}.recognizers:cuts",
         options=(_AUDIO, *SPEAKERS, *PCM, _SKIP),
-        markers=("*cuts*.jsonl.gz", "*supervisions*.jsonl.gz"),
-        file_names=("*.jsonl.gz", "*.jsonl"),
         layout="""\
 cuts.jsonl.gz  MonoCut, MultiCut, MixedCut; what has transforms, padding or mixtures is rendered to FLAC
                or a folder with *recordings*.jsonl.gz and *supervisions*.jsonl.gz""",
@@ -127,9 +117,9 @@ cuts.jsonl.gz  MonoCut, MultiCut, MixedCut; what has transforms, padding or mixt
     "librispeech": Importer(
         description="LibriSpeech, or any folder of it: *.trans.txt beside the audio",
         function=f"{_HERE}.trans_txt:import_librispeech",
+        recognizer=f"{_HERE}.recognizers:librispeech",
         options=(_SKIP,),
         has_splits=True,
-        markers=("*-*.trans.txt", "*/*-*.trans.txt", "*/*/*-*.trans.txt", "*/*/*/*-*.trans.txt"),
         layout="""\
 SPEAKERS.TXT   train-clean-100/103/1240/103-1240.trans.txt, 103-1240-0000.flac, ...
                SOURCE is the corpus, a subset, a speaker or a chapter""",
@@ -137,18 +127,18 @@ SPEAKERS.TXT   train-clean-100/103/1240/103-1240.trans.txt, 103-1240-0000.flac, 
     "zeroth": Importer(
         description="Zeroth-Korean as it lies, or any folder of it",
         function=f"{_HERE}.trans_txt:import_zeroth",
+        recognizer=f"{_HERE}.recognizers:zeroth",
         options=(_SKIP,),
         has_splits=True,
-        markers=("AUDIO_INFO", "*/*/*/*_*.trans.txt", "*/*/*_*.trans.txt", "*/*_*.trans.txt", "*_*.trans.txt"),
         layout="""\
 AUDIO_INFO     train_data_01/003/106/106_003.trans.txt, 106_003_0001.flac, ...   test_data_01/...""",
     ),
     "commonvoice": Importer(
         description="Common Voice of any release: the folder of a language, or one of its tables",
         function=f"{_HERE}.commonvoice:import_commonvoice",
+        recognizer=f"{_HERE}.recognizers:commonvoice",
         options=(_AUDIO, _SKIP),
         has_splits=True,
-        markers=("clips", "*/clips"),
         layout="""\
 train.tsv, dev.tsv, test.tsv (else validated.tsv)   client_id, path, sentence, age, gender, ...
 clips/common_voice_ko_1.mp3""",
@@ -156,10 +146,9 @@ clips/common_voice_ko_1.mp3""",
     "ksponspeech": Importer(
         description="KsponSpeech as it lies: PCM with a .txt each in CP949, and the lists KsponSpeech_scripts/*.trn",
         function=f"{_HERE}.ksponspeech:import_ksponspeech",
+        recognizer=f"{_HERE}.recognizers:ksponspeech",
         options=(*SPEAKERS, *PCM, _SKIP),
         has_splits=True,
-        markers=("KsponSpeech_*", "*/KsponSpeech_*"),
-        file_names=("*.trn",),
         layout="""\
 KsponSpeech_01/KsponSpeech_0001/KsponSpeech_000001.pcm, .txt
 KsponSpeech_eval/eval_clean/KsponSpeech_E00001.pcm
@@ -169,6 +158,7 @@ KsponSpeech_scripts/train.trn, dev.trn, eval_clean.trn, eval_other.trn   PATH ::
     "kospeech": Importer(
         description="KoSpeech's transcripts.txt: path, text and ids, as for KsponSpeech",
         function=f"{_HERE}.kospeech:import_kospeech",
+        recognizer=f"{_HERE}.recognizers:kospeech",
         options=(
             _AUDIO,
             Option(name="vocab", kind="path", help="vocabulary (.csv, .vocab), to check the ids of the transcripts."),
@@ -177,13 +167,13 @@ KsponSpeech_scripts/train.trn, dev.trn, eval_clean.trn, eval_other.trn   PATH ::
             *PCM,
             _SKIP,
         ),
-        file_names=("transcripts*.txt",),
         layout="""\
 transcripts.txt   path.pcm<tab>text<tab>ids, with paths from its folder or --audio""",
     ),
     "aihub": Importer(
         description="AI-Hub: recordings and JSON labels, in 1.Training, 2.Validation, 3.Test",
         function=f"{_HERE}.aihub.importer:import_aihub",
+        recognizer=f"{_HERE}.recognizers:aihub",
         options=(
             _KEYS,
             *SPEAKERS,
@@ -192,13 +182,6 @@ transcripts.txt   path.pcm<tab>text<tab>ids, with paths from its folder or --aud
             _SKIP,
         ),
         has_splits=True,
-        markers=(
-            "[0-9].Training*",
-            "[0-9].Validation*",
-            "subset_metadata*.csv",
-            "Training/*데이터*",
-            "*/Training/*데이터*",
-        ),
         layout="""\
 1.Training/원천데이터/S001/0000.wav    1.Training/라벨링데이터/S001/0000.json   2.Validation/...
 a label is for one recording, for segments of it, or for several (NAME-N.wav, NAME-S.wav; a list that names files)
@@ -225,21 +208,22 @@ subset_metadata*.csv    beside them: only its rows are imported""",
     "speechocean762": Importer(
         description="speechocean762: Kaldi files in train/ and test/, with experts' scores",
         function=f"{_HERE}.speechocean762:import_speechocean762",
+        recognizer=f"{_HERE}.recognizers:speechocean762",
         options=(Option(name="scores", kind="path", help="the experts' scores.  [SOURCE/resource/scores.json]"), _SKIP),
-        markers=("resource/text-phone", "resource/scores.json"),
         layout="train/, test/ (wav.scp, text, utt2spk, spk2age, spk2gender), WAVE/, resource/scores.json, text-phone",
     ),
     "l2-arctic": Importer(
         description="L2-ARCTIC: a folder for each speaker, with annotated TextGrids; split by speakers",
         function=f"{_HERE}.l2arctic:import_l2arctic",
+        recognizer=f"{_HERE}.recognizers:l2arctic",
         options=(_SKIP,),
         has_splits=True,
-        markers=("*/annotation/*.TextGrid",),
         layout="ABA/wav/arctic_a0001.wav, ABA/annotation/arctic_a0001.TextGrid, ABA/transcript/arctic_a0001.txt",
     ),
     "l2-json": Importer(
         description="JSON files of L2_ASR (train, val, eval), keyed by the path of a WAV",
         function=f"{_HERE}.l2_asr_json:import_l2_asr_json",
+        recognizer=f"{_HERE}.recognizers:l2_json",
         options=(_AUDIO, *SPEAKERS, _SKIP),
         has_splits=True,
         layout="""\
@@ -248,6 +232,7 @@ train.json     {"ABA/wav/a.wav": {"wrd": "...", "canonical_aligned": "...", "per
     "fsdd": Importer(
         description="Free Spoken Digit Dataset",
         function=f"{_HERE}.fsdd:import_fsdd",
+        recognizer=f"{_HERE}.recognizers:fsdd",
         options=(
             Option(name="join", kind="range", help="join digits into strings of this length, such as 1-5."),
             Option(name="blocks", kind="integer", default=10, help="blocks of indices."),
@@ -255,7 +240,6 @@ train.json     {"ABA/wav/a.wav": {"wrd": "...", "canonical_aligned": "...", "per
             Option(name="seed", kind="integer", default=0, help="seed of the strings."),
             _SKIP,
         ),
-        markers=("[0-9]_*_[0-9]*.wav",),
         layout="{digit}_{speaker}_{index}.wav",
     ),
 }
@@ -288,9 +272,9 @@ def import_corpus(
                 result.report.notes.append(f"{audio.num_decoded} files are decoded to FLAC in {out / 'audio'}")
             return result
     except AsrLabError as error:
-        if not error.next_command and (other := _other_kind(kind, source)):
-            error.hint = "; ".join(filter(None, (error.hint, f"it looks like {other}: {IMPORTERS[other].description}")))
-            error.next_command = f"asr-lab data import {other} {source} {out}"
+        if not error.next_command and (other := _other_reading(kind, source, out)):
+            error.hint = "; ".join(filter(None, (error.hint, f"it looks like {other.kind}: {other.sentence}")))
+            error.next_command = other.command(out)
         raise
 
 
@@ -303,8 +287,7 @@ def _pcm(settings: dict[str, Any]) -> Pcm | None:
     return Pcm(**given) if given else None
 
 
-def _other_kind(kind: str, source: Path) -> str:
-    """Return the kind that `source` looks like, "" if it looks like the requested one or none."""
-    if IMPORTERS[kind].recognizes(source):
-        return ""
-    return next((name for name, importer in IMPORTERS.items() if importer.recognizes(source)), "")
+def _other_reading(kind: str, source: Path, out: Path) -> Recognized | None:
+    """Return how `source` can be read otherwise than requested; None if it looks like the requested kind or none."""
+    others = readings(Source(source, without=out), IMPORTERS)
+    return None if not others or kind in {one.kind for one in others} else others[0]

@@ -113,7 +113,7 @@ def _import_table(
         raise AsrLabError("the table has no rows", where=str(table))
     rows = renamed(rows, keys, table)
     _check_columns([row.values for row in rows], table, needs_speaker=not speakers.are_given)
-    cuts = import_rows(rows, table, audio or table.parent, report, progress, speakers=speakers)
+    cuts = import_rows(rows, table, audio or table.parent, report, progress, speakers=speakers, searches=True)
     hints = [] if cuts or audio else [_audio_hint(rows, table)]
     report.settle(table, skip_faulty=skip_faulty, is_left=bool(cuts), hints=hints)
     if "speaker" in keys and not speakers.are_given:

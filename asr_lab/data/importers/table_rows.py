@@ -38,13 +38,16 @@ def import_rows(
     corpus: str = "",
     speakers: Speakers | None = None,
     also_from: Path | None = None,
+    searches: bool = False,
 ) -> list[Cut]:
     """Return the utterances of rows with `audio`, `text`, `speaker`, ...; faults are those of lines of `table`.
 
-    Audio paths start from the folder `audio`, or else from `also_from`.
+    Audio paths start from the folder `audio`, or else from `also_from`; with `searches`, paths of another machine and
+    names without a folder are searched below `audio`, which is noted.
     """
     pieces = PieceColumns.of([row.values for row in rows])
-    importer = _RowImporter(audio, also_from, report, pieces, corpus or table.stem, speakers or Speakers())
+    paths = AudioPaths(audio, *([also_from] if also_from else []), searches=searches)
+    importer = _RowImporter(audio, paths, report, pieces, corpus or table.stem, speakers or Speakers())
     first_lines: dict[str, int] = {}
     cuts: list[Cut] = []
     for done, row in enumerate(rows, start=1):
@@ -68,14 +71,14 @@ class _RowImporter:
     def __init__(
         self,
         audio: Path,
-        also_from: Path | None,
+        paths: AudioPaths,
         report: ImportReport,
         pieces: PieceColumns,
         corpus: str,
         speakers: Speakers,
     ) -> None:
         self._report, self._corpus, self._pieces, self._speakers = report, corpus, pieces, speakers
-        self._root, self._paths = audio, AudioPaths(audio, *([also_from] if also_from else []))
+        self._root, self._paths = audio, paths
         self._digests: dict[Path, str] = {}
 
     def utterance(self, row: Mapping[Any, Any]) -> Cut:
@@ -93,7 +96,7 @@ class _RowImporter:
         speaker, is_guessed = self._speakers.speaker(_text(row, "speaker"), name, _text(row, "id"))
         path = self._paths.find(name)
         whole = manifest.utterance(
-            id=_text(row, "id") or self._id_of(name),
+            id=_text(row, "id") or self._id_of(str(path.absolute()) if path in self._paths.searched else name),
             audio=path,
             text=text,
             speaker=speaker,
@@ -119,6 +122,10 @@ class _RowImporter:
         notes = [f"columns understood: {understood}" + (f"; only kept as fields: {listing(kept, 30)}" if kept else "")]
         if more := other_names(kept):
             notes.append(f"ages and genders are read with --columns {more}")
+        if searched := self._paths.searched:
+            file, named = next(iter(searched.items()))
+            found = f"{len(searched)} files are not where the table says, and are found by name"
+            notes.append(f"{found}: {named} is {file}")
         return notes
 
     def _id_of(self, name: str) -> str:

@@ -10,9 +10,10 @@ import soundfile
 from conftest import ok, refused, run, tone_word
 
 from asr_lab.data import manifest
-from asr_lab.data.importers.contract import Importer, ImportResult, Option
+from asr_lab.data.importers.contract import Importer, ImportResult, Option, Reading
 from asr_lab.data.importers.import_report import ImportRefusedError, ImportReport
 from asr_lab.data.importers.registry import IMPORTERS, PCM, import_corpus
+from asr_lab.data.importers.source_view import Source
 from asr_lab.errors import AsrLabError
 
 
@@ -30,7 +31,7 @@ def test_the_options_of_the_table_are_those_of_the_function(kind):
             assert parameters[option.name].default == default, option.name
 
 
-def import_toy(source, out, *, speaker="nobody", scale=None, loud=False, progress):
+def import_toy(source, out, *, voice="nobody", scale=None, loud=False, progress):
     """A file `NAME.toy` is an utterance NAME."""
     report = ImportReport()
     cuts = []
@@ -40,11 +41,16 @@ def import_toy(source, out, *, speaker="nobody", scale=None, loud=False, progres
             continue
         audio = path.with_suffix(".wav")
         soundfile.write(audio, tone_word(text, np.random.default_rng(0)), 16000)
-        cuts.append(manifest.utterance(id=path.stem, audio=audio, text=text, speaker=speaker, scale=scale, loud=loud))
+        cuts.append(manifest.utterance(id=path.stem, audio=audio, text=text, speaker=voice, scale=scale, loud=loud))
         progress(len(cuts), 0)
     if not cuts:
         report.refuse(source)
     return ImportResult(splits={"all": cuts}, report=report)
+
+
+def toys(source: Source) -> list[Reading]:
+    seen = source.top(".toy")
+    return [Reading(what="toys", evidence=tuple(seen))] if seen else []
 
 
 @pytest.fixture
@@ -52,14 +58,18 @@ def toy(tmp_path, monkeypatch):
     """A corpus of one utterance and one fault, and its importer in the table."""
     module = ModuleType("toy_importer")
     module.import_toy = import_toy
+    module.toys = toys
     monkeypatch.setitem(sys.modules, "toy_importer", module)
     options = (
-        Option(name="speaker", default="nobody", help="who speaks."),
+        Option(name="voice", default="nobody", help="who speaks."),
         Option(name="scale", kind="range", help="a range."),
         Option(name="loud", kind="flag", help="a flag."),
     )
     importer = Importer(
-        description="files that end in .toy", function="toy_importer:import_toy", options=options, markers=("*.toy",)
+        description="files that end in .toy",
+        function="toy_importer:import_toy",
+        recognizer="toy_importer:toys",
+        options=options,
     )
     monkeypatch.setitem(IMPORTERS, "toy", importer)
     folder = tmp_path / "in"
@@ -73,7 +83,7 @@ def test_an_importer_in_the_table_is_a_command(toy, tmp_path):
     help_text = ok("data", "import", "--help")
     assert "files that end in .toy" in help_text
     assert "toy: who speaks." in help_text
-    printed = ok("data", "import", "toy", toy, tmp_path / "out", "--speaker", "ann", "--scale", "1-5", "--loud")
+    printed = ok("data", "import", "toy", toy, tmp_path / "out", "--voice", "ann", "--scale", "1-5", "--loud")
     assert "1 left out: no text: b\n" in printed
     assert "1 utterances of 1 speakers" in printed
     cut = manifest.read(tmp_path / "out" / "all.jsonl.gz")["a"]
@@ -81,7 +91,7 @@ def test_an_importer_in_the_table_is_a_command(toy, tmp_path):
     assert fields == ["ann", [1, 5], True]
     assert "would be replaced" in refused("data", "import", "toy", toy, tmp_path / "out")
     ok("data", "import", "toy", toy, tmp_path / "out", "--overwrite")
-    assert "--speaker has no effect on csv" in refused("data", "import", "csv", toy, tmp_path, "--speaker", "ann")
+    assert "--voice has no effect on csv" in refused("data", "import", "csv", toy, tmp_path, "--voice", "ann")
 
 
 def test_a_kind_that_is_not_in_the_table_is_no_command(tmp_path):

@@ -1,0 +1,141 @@
+"""Recognise what a user wants to import: which importer reads it, by what is seen there, with which options.
+
+Each importer of the registry names a function that looks at a source. Where several readings are possible, or none,
+nothing is imported.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from asr_lab.data.importers.audio_paths import is_audio_name
+from asr_lab.data.importers.hints import quoted
+from asr_lab.data.importers.readings import Recognized, readings
+from asr_lab.data.importers.registry import IMPORTERS
+from asr_lab.data.importers.source_view import Source
+from asr_lab.errors import AsrLabError, listing
+
+_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar", ".egg", ".alz")
+_SHEETS = (".xlsx", ".xls", ".ods", ".numbers", ".hwp", ".hwpx", ".docx", ".gsheet")
+_MOST_INNER = 60
+
+
+def recognize(source: Path, out: Path) -> Recognized:
+    """Return how a source is read.
+
+    Raises `AsrLabError` that names the readings if several are possible, and otherwise what was looked for, each with
+    the next command.
+    """
+    if not source.exists():
+        raise AsrLabError("no such file or folder", where=str(source), next_command="asr-lab data import --help")
+    _refuse_files(source, out)
+    found = readings(Source(source, without=out), IMPORTERS)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise AsrLabError(
+            f"it can be read in {len(found)} ways:\n    " + "\n    ".join(one.sentence for one in found),
+            where=str(source),
+            allowed="one of them, named",
+            next_command=("\n" + " " * 7).join(one.command(out) for one in found),
+        )
+    raise _unknown(source, out)
+
+
+def _refuse_files(source: Path, out: Path) -> None:
+    """Raise `AsrLabError` for a file that something else has to be done with first."""
+    name = source.name.lower()
+    if source.is_dir():
+        return
+    if name.endswith(_ARCHIVES):
+        folder = source.with_name(name.partition(".")[0])
+        unpack = f"unzip {quoted(str(source))} -d" if name.endswith(".zip") else f"tar -xf {quoted(str(source))} -C"
+        raise AsrLabError(
+            "an archive: unpack it first",
+            where=str(source),
+            allowed="a folder, or a table",
+            next_command=f"mkdir -p {quoted(str(folder))} && {unpack} {quoted(str(folder))}, "
+            f"then asr-lab data import {quoted(str(folder))} {quoted(str(out))}",
+        )
+    if name.endswith(_SHEETS):
+        table = source.with_suffix(".csv")
+        raise AsrLabError(
+            f"a {source.suffix} file is not read",
+            where=str(source),
+            allowed="CSV, with commas, semicolons or tabs",
+            hint="in Excel: File > Save As > CSV UTF-8 (Comma delimited)",
+            next_command=f"asr-lab data import {quoted(str(table))} {quoted(str(out))}",
+        )
+    if is_audio_name(name):
+        raise AsrLabError(
+            "one recording, without a transcript",
+            where=str(source),
+            allowed="a table with the columns audio, text, speaker, or a folder",
+            hint=f"asr-lab transcribe {quoted(str(source))} --model MODEL transcribes it",
+            next_command="asr-lab init, which writes a sample table",
+        )
+    if name.endswith((".yaml", ".yml")):
+        raise AsrLabError(
+            "a configuration, not data",
+            where=str(source),
+            allowed="a table, or a folder",
+            next_command=f"asr-lab train {quoted(str(source))}",
+        )
+
+
+def _unknown(source: Path, out: Path) -> AsrLabError:
+    """Return the refusal of a source that no importer recognises."""
+    looked_for = "; ".join(f"{kind}: {importer.description}" for kind, importer in IMPORTERS.items())
+    if not source.is_dir():
+        return AsrLabError(
+            "it is not recognised",
+            where=str(source),
+            allowed=f"a table with a header and audio, text, speaker; or {looked_for}",
+            next_command=f"asr-lab data import KIND {quoted(str(source))} {quoted(str(out))}",
+        )
+    view = Source(source, without=out)
+    if manifests := view.top(".jsonl.gz"):
+        return AsrLabError(
+            f"a folder of manifests ({listing(manifests, 4)}) needs no import",
+            where=str(source),
+            next_command=f"asr-lab data stats {quoted(str(source / manifests[0]))}",
+        )
+    if inner := _inner(view, out):
+        return AsrLabError(
+            "it is not recognised itself, but folders in it are:\n    "
+            + "\n    ".join(one.sentence for one in inner[:6]),
+            where=str(source),
+            next_command=("\n" + " " * 7).join(
+                one.command(out if len(inner) == 1 else out / one.source.name) for one in inner[:6]
+            ),
+        )
+    if view.audio:
+        return AsrLabError(
+            f"{len(view.audio)} recordings such as {view.audio[0]}, and no transcripts",
+            where=str(source),
+            allowed="a .txt beside each recording, one file with a line NAME<tab>TEXT for each, or a table with the "
+            "columns audio, text, speaker",
+            hint=f"it holds {view.suffixes()}",
+            next_command=f"asr-lab init {quoted(str(source))}, which writes a sample table",
+        )
+    return AsrLabError(
+        "it is not recognised",
+        where=str(source),
+        allowed=looked_for,
+        hint=f"it holds {view.suffixes()}" if view.files else "the folder is empty",
+        next_command=f"asr-lab data import KIND {quoted(str(source))} {quoted(str(out))}",
+    )
+
+
+def _inner(view: Source, out: Path) -> list[Recognized]:
+    """Return the readings of folders within a folder, down to two levels; those of the upper level if there are any."""
+    for depth in (1, 2):
+        folders = dict.fromkeys("/".join(name.split("/")[:depth]) for name in view.files if name.count("/") >= depth)
+        found = [
+            one[0]
+            for name in list(folders)[:_MOST_INNER]
+            if len(one := readings(Source(view.path / name, without=out), IMPORTERS)) == 1
+        ]
+        if found:
+            return found
+    return []
