@@ -32,7 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "adapters": ("asr_lab.cli.models.adapters:adapters", "List, inspect, export and import adapters."),
     "evaluate": ("asr_lab.cli.training.evaluate:evaluate", "Score a recogniser on a manifest."),
     "pool": ("asr_lab.cli.training.pool:pool", "One evaluation of several runs' parts, such as folds."),
-    "transcribe": ("asr_lab.cli.models.transcribe:transcribe", "Transcribe audio files."),
+    "transcribe": ("asr_lab.cli.models.transcribe:transcribe", "Transcribe files, folders and manifests."),
     "data": ("asr_lab.cli.data.group:data", "Make, import, split, describe and check corpora."),
     "import-kospeech": (
         "asr_lab.cli.models.import_kospeech:import_kospeech",

@@ -19,20 +19,26 @@ _SILENT = 4 * _STEP  # a peak that is nothing but rounding and dither
 _STEADY_DB = 1.25  # standard deviation of a band's level over time: 1.0 to 1.2 of noise, above 1.4 of speech
 _FLAT = 0.47  # spectral flatness in a band: 0.50 to 0.58 of noise, 0.38 of a vowel
 _PARTS = 8  # of a frame, none of which may be digital silence
-_MOST_FRAMES = 4000  # 64 s
+_BLOCK = 64_000  # samples: steadiness is that of 4 s, so that one word in a minute of noise is not missed
 
 
 def no_speech(samples: Signal) -> str:
     """Return why a signal (num_samples,) holds no speech, `silence` or `steady noise`; "" if it may hold some."""
     if len(samples) == 0 or float(np.ptp(samples)) <= 2 * _SILENT:
         return "silence"
+    starts = [*range(0, max(1, len(samples) - _BLOCK), _BLOCK), max(0, len(samples) - _BLOCK)]
+    return "steady noise" if all(_is_noise(samples[start : start + _BLOCK]) for start in starts) else ""
+
+
+def _is_noise(samples: Signal) -> bool:
+    """Whether at most 4 s are steady noise, or digital silence beside such."""
     power_TBK = _powers(samples)
     if len(power_TBK) < 2:
-        return ""
+        return float(np.ptp(samples)) <= 2 * _SILENT
     level_TB = power_TBK.mean(axis=2)
     flatness = float((np.exp(np.log(power_TBK).mean(axis=2)) / level_TB).mean())
     steadiness_db = float((10 * np.log10(level_TB)).std(axis=0).mean())
-    return "steady noise" if steadiness_db < _STEADY_DB and flatness > _FLAT else ""
+    return steadiness_db < _STEADY_DB and flatness > _FLAT
 
 
 def _powers(samples: Signal) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
@@ -40,7 +46,6 @@ def _powers(samples: Signal) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]
     window = np.hanning(_WINDOW + 1)[:-1]
     padded = np.pad(samples, (0, max(0, _WINDOW - len(samples))))
     frames = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::_HOP]
-    frames = frames[:: max(1, len(frames) // _MOST_FRAMES)]
     recorded = frames[np.ptp(frames.reshape(len(frames), _PARTS, -1), axis=2).min(axis=1) > _STEP]
     power = np.abs(np.fft.rfft(recorded * window, axis=1))[:, 1 : _WINDOW // 2 + 1] ** 2
     return (power + 1e-12).reshape(len(power), _WINDOW // 2 // _BINS, _BINS)

@@ -124,8 +124,12 @@ class Engine:
         duration_s = len(samples) / SAMPLE_RATE
         features = self.recognizer.extract(samples)
         if reason := no_speech(samples):
-            used = {"speaker": adapter.speaker, "adapter": adapter.version} if adapter else {}
-            return Result(duration_s=duration_s, note=", ".join(filter(None, (note, f"no speech: {reason}"))), **used)
+            return Result(
+                duration_s=duration_s,
+                speaker=adapter.speaker if adapter else "",
+                adapter=adapter.version if adapter else "",
+                note=", ".join(filter(None, (note, f"no speech: {reason}"))),
+            )
         return _Prepared(place=place, features=features, duration_s=duration_s, adapter=adapter, note=note)
 
     def adapter(self, wanted: str) -> VersionedAdapter | None:

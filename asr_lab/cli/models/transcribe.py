@@ -3,51 +3,198 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from asr_lab.cli.completion import AdapterName
 from asr_lab.cli.options import console, echo
 from asr_lab.errors import AsrLabError
+from asr_lab.system.terminal import Console
+from asr_lab.units import hms
+
+if TYPE_CHECKING:
+    from asr_lab.serving.engine import Engine
+    from asr_lab.serving.sources import Source
+    from asr_lab.serving.transcribe import Job, Speed
+
+_PATH = click.Path(path_type=Path)
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--adapter", type=AdapterName(), default="", help="A speaker's adapter: name, file, or registry URI.")
+@click.argument("files", nargs=-1, required=True, type=_PATH, metavar="FILE|FOLDER|MANIFEST|-...")
+@click.option(
+    "--adapter", "adapters", type=AdapterName(), multiple=True, help="A speaker's adapter: name, file, or registry URI."
+)
+@click.option("--adapter-by", type=click.Choice(["speaker"]), help="Each utterance with the adapter of its speaker.")
 @click.option("--model", default="", help="The recogniser.  [the adapter's base, else models:/deepspeech2@champion]")
 @click.option("--adapter-dir", default="adapters", show_default=True, help="Folder of the adapter files.")
+@click.option("--out", type=_PATH, help="Write into this .txt, .jsonl, .srt, .vtt, .ctm or .textgrid; {} is a name.")
+@click.option("--resume", is_flag=True, help="With --out: transcribe only what is missing, has changed, or failed.")
+@click.option("--overwrite", is_flag=True, help="Replace the file of --out.")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes of one thread each.  [one per free core]")
 @click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--json", "as_json", is_flag=True, hidden=True, help="As --format json.")
-def transcribe(files: tuple[Path, ...], adapter: str, model: str, adapter_dir: str, style: str, as_json: bool) -> None:
-    """Transcribe audio FILES.
+def transcribe(
+    files: tuple[Path, ...],
+    adapters: tuple[str, ...],
+    adapter_by: str | None,
+    model: str,
+    adapter_dir: str,
+    out: Path | None,
+    resume: bool,
+    overwrite: bool,
+    workers: int | None,
+    style: str,
+    as_json: bool,
+) -> None:
+    """Transcribe audio: files, folders, manifests (.jsonl.gz), or - for standard input.
+
+    A file that cannot be read is named and skipped; the exit code is then 1. With --out, results are kept in a journal
+    as they come: after an interruption, the same command with --resume goes on. References in a manifest give the WER.
 
     \b
     Examples:
       asr-lab transcribe recording.wav --adapter john
-      asr-lab transcribe *.flac --model models:/deepspeech2/1 --format json
+      asr-lab transcribe recordings/ --model models:/deepspeech2/1 --out texts.jsonl --resume
+      asr-lab transcribe talk.flac --out talk.srt
+      asr-lab transcribe recordings/ --out "subtitles/{}.vtt"
+      asr-lab transcribe corpora/demo/test.jsonl.gz --adapter-by speaker --out test.ctm
     """
-    missing = [str(file) for file in files if not file.is_file()]
-    if len(missing) == len(files):
-        raise AsrLabError("no such audio file", where=", ".join(missing))
-    from asr_lab.recipes.evaluate import with_adapter
-    from asr_lab.serving.transcribe import transcribe as transcripts
-    from asr_lab.tracking.models.registry import MlflowStore
+    chosen = _chosen(adapters, adapter_by)
+    if (resume or overwrite) and out is None:
+        raise AsrLabError(f"--{'resume' if resume else 'overwrite'} needs --out: there is no file to go on with")
+    as_json = as_json or style == "json"
+    if out is not None and as_json:
+        raise AsrLabError("--format is for the terminal; the suffix of --out is its format", allowed="--out NAME.jsonl")
+    from asr_lab.serving import transcribe as job_of
+    from asr_lab.serving.sources import find_sources
 
-    chosen = model or ("" if adapter else "models:/deepspeech2@champion")
-    recognizer, _ = with_adapter(MlflowStore(), chosen, adapter, adapter_dir)
-    failed = 0
-    out, err = console(), console(stderr=True)
-    for transcript in transcripts(recognizer, files):
-        failed += bool(transcript.error)
-        if as_json or style == "json":
-            echo(json.dumps(asdict(transcript), ensure_ascii=False))
-        elif transcript.error:
-            err.say("{}: [red]{}[/]", transcript.file, transcript.error)
+    sources = find_sources(files, sys.stdin.buffer)
+    if out is not None:
+        sources = job_of.unique(sources)
+        job_of.check_out(out, sources, resume=resume, overwrite=overwrite)
+    speakers = _speakers(sources) if adapter_by else []
+    count = job_of.usable_workers(workers or 0, len(sources))
+    engine, uri = _open(model, [*filter(None, [chosen]), *speakers], adapter_dir, count)
+    job = job_of.Job(sources, (lambda source: source.speaker) if adapter_by else (lambda _: chosen), count)
+    if out is not None:
+        _into_file(engine, job, out, uri, resume=resume)
+    else:
+        _onto_terminal(engine, job, as_json=as_json)
+
+
+def _chosen(adapters: tuple[str, ...], adapter_by: str | None) -> str:
+    """Return the one adapter; raise `AsrLabError` for several."""
+    if len(adapters) > 1:
+        raise AsrLabError(
+            f"--adapter was given {len(adapters)} times: {', '.join(adapters)}",
+            allowed="one, for all files; --adapter-by speaker takes the adapter of each utterance's speaker",
+        )
+    if adapters and adapter_by:
+        raise AsrLabError("--adapter and --adapter-by exclude each other", allowed="one of them")
+    return adapters[0] if adapters else ""
+
+
+def _speakers(sources: list[Source]) -> list[str]:
+    unknown = [source.name for source in sources if not source.speaker]
+    if unknown:
+        raise AsrLabError(
+            f"--adapter-by speaker: the speaker of {len(unknown)} of {len(sources)} is not known",
+            where=unknown[0],
+            allowed="a manifest (.jsonl.gz), which names the speakers",
+        )
+    return sorted({source.speaker for source in sources})
+
+
+def _open(model: str, adapters: list[str], folder: str, workers: int) -> tuple[Engine, str]:
+    from asr_lab.serving.opening import open_engine
+    from asr_lab.system.threads import use_threads
+    from asr_lab.tracking.models.registry import MlflowStore, adapter_versions
+
+    if workers > 1:
+        use_threads(1)  # forked processes have no part in a pool of threads
+    return open_engine(MlflowStore(), model, adapters, folder, lambda: {str(row["name"]) for row in adapter_versions()})
+
+
+def _onto_terminal(engine: Engine, job: Job, *, as_json: bool) -> None:
+    from asr_lab.serving.transcribe import transcribe as transcripts
+
+    out, err, rows = console(), console(stderr=True), []
+    for _, row in transcripts(engine, job, words=as_json):
+        if as_json:
+            echo(json.dumps(row, ensure_ascii=False))
+        elif row["error"]:
+            err.say("{}: [red]{}[/]", row["file"], row["error"])
         else:
-            out.say("{}{}", f"{transcript.file}: " if len(files) > 1 else "", transcript.text)
-            if transcript.note:
-                err.say("[dim]{}: {}[/]", transcript.file, transcript.note)
+            out.say("{}{}", f"{row['file']}: " if len(job.sources) > 1 else "", row["text"])
+        if row["note"] and not as_json:
+            err.say("[dim]{}: {}[/]", row["file"], row["note"])
+        if row["error"] or "reference" in row:
+            rows.append({name: row.get(name) for name in ("error", "reference", "text")})
+    _report_wer(engine, iter(rows), err)
+    _end(sum(bool(row["error"]) for row in rows), len(job.sources))
+
+
+def _into_file(engine: Engine, job: Job, out: Path, uri: str, *, resume: bool) -> None:
+    from dataclasses import replace
+
+    from asr_lab.serving.transcribe import Speed, write
+    from asr_lab.serving.transcribe import transcribe as transcripts
+    from asr_lab.serving.transcript_journal import TranscriptJournal
+    from asr_lab.system.files import explain_unwritable
+
+    journal, err = TranscriptJournal(out), console(stderr=True)
+    with explain_unwritable("the journal", journal.path):
+        journal.begin({"model": uri, "adapter": job.adapters(engine)}, resume=resume)
+    rest = [source for source in job.sources if not journal.is_done(source)]
+    if len(rest) < len(job.sources):
+        err.say("{} of {} were transcribed before", len(job.sources) - len(rest), len(job.sources))
+    speed = Speed(time.monotonic())
+    for source, row in _with_progress(transcripts(engine, replace(job, sources=rest), words=True), len(rest), speed):
+        with explain_unwritable("the journal", journal.path):
+            journal.add(source, row)
+        if row["error"]:
+            err.say("{}: [red]{}[/]", row["file"], row["error"])
+    files = write(out, job.sources, journal)
+    err.say("{}", str(files[0]) if len(files) == 1 else f"{len(files)} files as {out}")
+    if rest:
+        passed = hms(time.monotonic() - speed.began)
+        err.say("  {} of speech in {}: {}", hms(speed.speech_s), passed, speed.text)
+    _report_wer(engine, journal.rows(job.sources), err)
+    _end(sum(bool(row["error"]) for row in journal.rows(job.sources)), len(job.sources), resume=True)
+
+
+def _with_progress(
+    results: Iterator[tuple[Source, dict[str, Any]]], count: int, speed: Speed
+) -> Iterator[tuple[Source, dict[str, Any]]]:
+    """Yield the results; show how many are done, the speed and what is left on a terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"))
+    err = console(stderr=True)
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task("transcribing", total=count, speed="")
+        for source, row in results:
+            speed.done, speed.speech_s = speed.done + 1, speed.speech_s + row["duration_s"]
+            bar.update(task, completed=speed.done, speed=f"{speed.text}, {speed.left(count - speed.done)} left")
+            yield source, row
+
+
+def _report_wer(engine: Engine, rows: Iterator[Any], err: Console) -> None:
+    from asr_lab.reports.summary import interval_text
+    from asr_lab.serving.transcribe import word_error_rate
+
+    if scored := word_error_rate(rows, engine.recognizer.normalizer):
+        wer, count = scored
+        err.say("  WER {}, {}, on {} utterances", f"{wer.value:.1%}", interval_text(wer.low, wer.high), count)
+
+
+def _end(failed: int, count: int, *, resume: bool = False) -> None:
     if failed:
-        raise AsrLabError(f"{failed} of {len(files)} files could not be read")
+        hint = "the same command with --resume transcribes those alone" if resume else ""
+        raise AsrLabError(f"{failed} of {count} files could not be read", hint=hint)

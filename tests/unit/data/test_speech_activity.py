@@ -38,6 +38,17 @@ def test_a_sung_vowel_and_a_whisper_may_be_speech():
     assert not no_speech((noise(2) * (1 + np.sin(2 * np.pi * 3 * time))).astype(np.float32))
 
 
+def test_one_word_in_minutes_of_noise_may_be_speech():
+    signal = noise(120, level=0.01)
+    word = tone_word("cab", np.random.default_rng(0))
+    for start in (0, 63_500, len(signal) - len(word)):
+        beside = signal.copy()
+        beside[start : start + len(word)] += word
+        assert not no_speech(beside)
+    assert no_speech(signal) == "steady noise"
+    assert no_speech(np.concatenate([signal, np.zeros(5 * RATE, np.float32)])) == "steady noise"
+
+
 def test_speech_is_never_taken_for_noise():
     words = [tone_word(word, np.random.default_rng(0)) for word in ("a", "cab", "fad beef")]
     assert not any(no_speech(one) for one in words)

@@ -1,0 +1,69 @@
+"""Open an engine: a model by its URI, and the adapters that a job uses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+from asr_lab.config.schema import Adapter
+from asr_lab.errors import AsrLabError, listing
+from asr_lab.interfaces.tracking import ModelStore
+from asr_lab.models import load_model
+from asr_lab.models.adapter import AdapterManager
+from asr_lab.serving.adapter_cache import MOST, AdapterCache
+from asr_lab.serving.engine import Engine
+
+_CHAMPION = str(Adapter.model_fields["base"].default)
+_OF_A_STORE = ("models:/", "runs:/")
+
+
+def open_engine(
+    store: ModelStore,
+    model: str,
+    adapters: Sequence[str],
+    folder: str,
+    registered: Callable[[], Iterable[str]] = tuple,
+) -> tuple[Engine, str]:
+    """Return an engine of a model with all these adapters loaded, and the pinned URI of the model.
+
+    Without `model`, the base named in the first adapter's file is used, else the champion. An alias means one version
+    for the whole job. Raises one `AsrLabError` that names the adapters that are missing, or do not fit.
+    """
+    uri = store.resolve_version(model or _base_of(store, adapters, folder) or _CHAMPION)
+    recognizer = load_model(store.resolve(uri), store.resolve)
+    if not adapters:
+        return Engine(recognizer), uri
+    cache = AdapterCache(
+        recognizer.adapter_loader(uri),
+        store,
+        kind=recognizer.adapter_kind,
+        folder=folder,
+        names=registered,
+        most=max(MOST, len(adapters)),
+        alias_s=math.inf,
+    )
+    faults: list[AsrLabError] = []
+    for adapter in adapters:
+        try:
+            cache.get(adapter)
+        except AsrLabError as error:
+            faults.append(error)
+    if len(faults) > 1:
+        raise AsrLabError(
+            f"{len(faults)} of {len(adapters)} adapters cannot be used: {listing(one.what for one in faults)}",
+            where=faults[0].where,
+            allowed=faults[0].allowed,
+        )
+    if faults:
+        raise faults[0]
+    return Engine(recognizer, cache), uri
+
+
+def _base_of(store: ModelStore, adapters: Sequence[str], folder: str) -> str:
+    """Return the base named in the file of the first adapter that is there; "" if none says."""
+    manager = AdapterManager(folder)
+    for adapter in adapters:
+        local = str(store.adapter_file(adapter)) if adapter.startswith(_OF_A_STORE) else adapter
+        if local.endswith(".pt") or manager.path(local).is_file():
+            return manager.get_adapter_info(local).base
+    return ""

@@ -1,0 +1,84 @@
+"""What is to be transcribed: files, folders, manifests, and audio from standard input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from lhotse.cut import Cut
+
+from asr_lab.data import manifest
+from asr_lab.errors import AsrLabError, listing
+
+AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf", ".sph", ".w64", ".pcm")
+OTHER_AUDIO = (".m4a", ".mp4", ".aac", ".webm", ".wma", ".amr")
+"""Suffixes of the files of a folder that are transcribed; those that cannot be read are named, not passed over."""
+STDIN = "-"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """An utterance to transcribe, and what is known of it."""
+
+    name: str
+    """The path of a file, or the id of a manifest's utterance."""
+    audio: Path | Cut | bytes
+    speaker: str = ""
+    reference: str | None = None
+    """The transcript in the manifest; None if there is none."""
+
+    @property
+    def state(self) -> str:
+        """What changes when the audio is replaced: size and time of its file."""
+        path = Path(self.audio.recording.sources[0].source) if isinstance(self.audio, Cut) else self.audio
+        if not isinstance(path, Path) or not path.is_file():
+            return ""
+        return f"{path.stat().st_size}|{path.stat().st_mtime_ns}"
+
+
+def find_sources(given: Iterable[Path], stdin: BinaryIO) -> list[Source]:
+    """Return the utterances of files, folders (with those below), manifests (`.jsonl.gz`), and `-`.
+
+    A missing file is a source too, whose reading fails. Raises `AsrLabError` if a folder holds no audio, a manifest
+    cannot be read, or nothing of what was given is there.
+    """
+    paths = list(given)
+    missing = [str(path) for path in paths if str(path) != STDIN and not path.exists()]
+    if len(missing) == len(paths):
+        raise AsrLabError("no such audio file", where=", ".join(missing))
+    return [source for path in paths for source in _of(path, stdin)]
+
+
+def _of(path: Path, stdin: BinaryIO) -> Iterator[Source]:
+    if str(path) == STDIN:
+        yield Source(name=STDIN, audio=stdin.read())
+    elif path.is_dir():
+        yield from _of_folder(path)
+    elif path.name.endswith(manifest.SUFFIX):
+        yield from _of_manifest(path)
+    else:
+        yield Source(name=str(path), audio=path)
+
+
+def _of_folder(folder: Path) -> Iterator[Source]:
+    files = [
+        file
+        for file in sorted(folder.rglob("*"))
+        if file.suffix.lower() in AUDIO + OTHER_AUDIO
+        and file.is_file()
+        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+    ]
+    if not files:
+        raise AsrLabError("the folder holds no audio files", where=str(folder), allowed=listing(AUDIO, len(AUDIO)))
+    for file in files:
+        yield Source(name=str(file), audio=file)
+
+
+def _of_manifest(path: Path) -> Iterator[Source]:
+    for cut in manifest.read(path, speech=False):
+        spoken = cut.supervisions[0] if len(cut.supervisions) == 1 else None
+        text = (spoken.text or "").strip() if spoken else ""
+        speaker = (spoken.speaker or "") if spoken else ""
+        yield Source(name=cut.id, audio=cut, speaker=speaker, reference=text or None)

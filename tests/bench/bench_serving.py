@@ -1,0 +1,183 @@
+"""How fast the recognition engine is beside other ways, in one run: only the ratios of a line count.
+
+For each family, utterances of mixed lengths by a plain loop over the network (features, forward pass, greedy decoding,
+one at a time), and by the engine, with batches, one adapter, and an adapter per row. For wav2vec2 also by transformers'
+own pipeline, on the same weights. Weights are drawn; speed does not depend on them. Ways alternate in each round, on a
+CPU by processor time; the first round is not counted.
+
+    OMP_NUM_THREADS=1 python tests/bench/bench_serving.py --rounds 5
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+from transformers import AutoConfig, AutoModelForCTC
+
+from asr_lab.data.audio import Signal
+from asr_lab.data.text import BLANK, SPACE, UNKNOWN, TextNormalizer
+from asr_lab.models.adapter import AdapterManager, MLPAdapter
+from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
+from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
+from asr_lab.models.recognizer import Recognizer, best_device
+from asr_lab.models.wav2vec2 import bases
+from asr_lab.models.wav2vec2.network import SpeechCTC
+from asr_lab.models.wav2vec2.recognizer import Wav2Vec2Recognizer
+from asr_lab.serving.adapter_cache import AdapterCache
+from asr_lab.serving.engine import Engine, Request
+from asr_lab.units import SAMPLE_RATE
+
+UNITS = {unit: index for index, unit in enumerate([BLANK, UNKNOWN, SPACE, *"abcdefghijklmnopqrstuvwx"])}
+TINY = {
+    "hidden_size": 192,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "intermediate_size": 768,
+    "conv_dim": (96,) * 7,
+    "feat_extract_norm": "layer",
+    "do_stable_layer_norm": True,
+}
+XLSR = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True} | {
+    "hidden_size": 1024,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "intermediate_size": 4096,
+}
+
+Way = Callable[[], object]
+
+
+def deepspeech2() -> DeepSpeech2Recognizer:
+    """One of the demo's sizes: 2.15 M parameters."""
+    torch.manual_seed(0)
+    model = DeepSpeech2ForCTC(DeepSpeech2Config(vocab_size=len(UNITS))).eval().to(best_device())
+    return DeepSpeech2Recognizer(model, dict(UNITS), TextNormalizer())
+
+
+def wav2vec2(sizes: dict[str, object]) -> Wav2Vec2Recognizer:
+    """One of these sizes."""
+    torch.manual_seed(0)
+    config = bases.for_ctc(AutoConfig.for_model("wav2vec2", **sizes), len(UNITS), {})
+    model = SpeechCTC(AutoModelForCTC.from_config(config)).eval().to(best_device())
+    return Wav2Vec2Recognizer(
+        model, dict(UNITS), TextNormalizer(), feature_extractor=bases.usual_extractor(model.config)
+    )
+
+
+def signals(count: int, longest_s: float) -> list[Signal]:
+    """Noise that changes, so that it is taken for speech, of a tenth to the whole of `longest_s`, in random order."""
+    draw = np.random.default_rng(0)
+    made = []
+    for seconds in draw.permutation(np.linspace(longest_s / 10, longest_s, count)):
+        time_s = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+        made.append((draw.normal(0, 0.1, len(time_s)) * (1 + np.sin(20 * time_s))).astype(np.float32))
+    return made
+
+
+def plain_loop(recognizer: Recognizer, given: Sequence[Signal]) -> Way:
+    """The network alone, one utterance at a time."""
+    return lambda: list(recognizer.transcribe(given, batch_size=1))
+
+
+def engine(own: Engine, given: Sequence[Signal], batch_size: int, adapters: Sequence[str] = ("",)) -> Way:
+    """The engine, with these adapters in turn."""
+    requests = [Request(audio=one, adapter=adapters[place % len(adapters)]) for place, one in enumerate(given)]
+    return lambda: list(own.transcribe(requests, batch_size=batch_size))
+
+
+def pipeline(recognizer: Recognizer, given: Sequence[Signal], folder: Path, batch_size: int) -> Way:
+    """transformers' own, on the same weights."""
+    recognizer.save(folder)
+    made = transformers.pipeline("automatic-speech-recognition", model=str(folder), device=best_device())
+    inputs = [{"raw": one, "sampling_rate": SAMPLE_RATE} for one in given]
+    return lambda: made([dict(one) for one in inputs], batch_size=batch_size)
+
+
+def people(recognizer: DeepSpeech2Recognizer, folder: Path, count: int) -> Engine:
+    """An engine with `count` adapters, `p0` and so on, of 512-256 each."""
+    base = recognizer.base()
+    for number in range(count):
+        torch.manual_seed(number)
+        adapter = MLPAdapter(base.input_dim, (512, 256), base.output_dim, residual=True)
+        AdapterManager(folder).save_adapter(f"p{number}", adapter, base)
+    cache = AdapterCache(recognizer.adapter_loader(), kind=recognizer.adapter_kind, folder=folder)
+    return Engine(recognizer, cache)
+
+
+def measure(ways: dict[str, Way], rounds: int) -> dict[str, list[float]]:
+    """Return the seconds of each way in each round."""
+    clock = time.perf_counter if torch.cuda.is_available() else time.process_time
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(rounds + 1):
+        for name in list(ways) if number % 2 else list(reversed(ways)):
+            began = clock()
+            ways[name]()
+            if number:
+                seconds[name].append(clock() - began)
+    return seconds
+
+
+def report(title: str, seconds: dict[str, list[float]], reference: str, speech_s: float) -> None:
+    print(f"\n{title}: {speech_s:.0f} s of speech, speed beside the {reference}")
+    for name, own in seconds.items():
+        shares = [one / other for one, other in zip(seconds[reference], own, strict=True)]
+        spread = f"{min(shares):.2f} to {max(shares):.2f}"
+        factor = statistics.median(own) / speech_s
+        print(f"  {name:34} {statistics.median(shares):5.2f} ({spread})  real-time factor {factor:.5f}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--utterances", type=int, default=16)
+    parser.add_argument("--seconds", type=float, default=12.0, help="of the longest; the shortest has a tenth")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--xlsr", action="store_true", help="wav2vec2 of XLS-R's 300 M parameters, as for a GPU")
+    wanted = parser.parse_args()
+    print(
+        f"{best_device()}, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}, torch {torch.__version__}"
+    )
+    given = signals(wanted.utterances, wanted.seconds)
+    speech_s = sum(map(len, given)) / SAMPLE_RATE
+    with tempfile.TemporaryDirectory() as staging:
+        recognizer = deepspeech2()
+        own = people(recognizer, Path(staging), 16)
+        names = [f"p{number}" for number in range(16)]
+        ways = {
+            "plain loop": plain_loop(recognizer, given),
+            "engine": engine(own, given, 0),
+            "engine, batches of 16": engine(own, given, 16),
+            "engine, one adapter": engine(own, given, 0, ["p0"]),
+            "engine, 16 adapters": engine(own, given, 0, names),
+            "engine, one adapter, batches of 16": engine(own, given, 16, ["p0"]),
+            "engine, 16 adapters, batches of 16": engine(own, given, 16, names),
+        }
+        seconds = measure(ways, wanted.rounds)
+        report("DeepSpeech2 of the demo's sizes", seconds, "plain loop", speech_s)
+        for size, of in (("", "one at a time"), (", batches of 16", "in batches of 16")):
+            pairs = zip(seconds[f"engine, one adapter{size}"], seconds[f"engine, 16 adapters{size}"], strict=True)
+            print(f"  16 adapters beside one, {of}: {statistics.median(one / many for one, many in pairs):.3f}")
+        encoder = wav2vec2(XLSR if wanted.xlsr else TINY)
+        folder = Path(staging) / "wav2vec2"
+        ways = {
+            "pipeline of transformers": pipeline(encoder, given, folder, 1),
+            "pipeline, batches of 16": pipeline(encoder, given, folder, 16),
+            "plain loop": plain_loop(encoder, given),
+            "engine": engine(Engine(encoder), given, 0),
+            "engine, batches of 16": engine(Engine(encoder), given, 16),
+        }
+        same = [one["text"] for one in ways["pipeline of transformers"]()] == [one.text for one in ways["engine"]()]
+        title = f"wav2vec2 of {'XLS-R' if wanted.xlsr else 'tiny.yaml'}'s sizes ({'same' if same else 'OTHER'} texts)"
+        report(title, measure(ways, wanted.rounds), "pipeline of transformers", speech_s)
+
+
+if __name__ == "__main__":
+    main()
