@@ -1,6 +1,6 @@
 """A sweep whose trials train nothing, as a process of its own: to be killed, to be joined, to be timed.
 
-    python tests/sweepers.py --trials 8 [--workers 2] [--storage URL] [--join] [--host NAME]
+    python tests/sweepers.py --trials 8 [--engine local --jobs 2] [--storage URL] [--join] [--host NAME]
         [--clock 600] [--sleep 0.2] [--wait]
 
 Its trials sleep (`--wait`: until the file `go` is there) and log a figure that a parabola of the learning rate gives;
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -19,12 +20,15 @@ from pathlib import Path
 import yaml
 
 from asr_lab.config.load import load
+from asr_lab.engines.engine import Resources, make_engine
+from asr_lab.errors import AsrLabError
 from asr_lab.interfaces.in_memory import FolderStore
 from asr_lab.recipes.run_spec import describe
 from asr_lab.sweeps import sweep as sweeping
 from asr_lab.sweeps.worker import Backends
 from asr_lab.system import processes
 from asr_lab.system.files import write_text
+from asr_lab.system.stopping import ending_quietly
 from asr_lab.system.terminal import Console
 from asr_lab.tracking.tracker import MlflowTracker
 
@@ -95,7 +99,10 @@ def planned(storage: str = "", **more):
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--trials", type=int, default=8)
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--engine", default="")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--job", type=int, default=0)
+    parser.add_argument("--broken", action="store_true", help="Jobs have no tracking store.")
     parser.add_argument("--storage", default="")
     parser.add_argument("--join", action="store_true")
     parser.add_argument("--host", default="")
@@ -107,14 +114,34 @@ def main() -> None:
         processes.socket.gethostname = lambda: asked.host
     clock = time.time
     time.time = lambda: clock() + asked.clock
-    backends = Backends(MlflowTracker, FolderStore, partial(sleeper, sleep=asked.sleep, waits=asked.wait))
+    tracker = partial(unreachable) if asked.broken and asked.job else MlflowTracker
+    backends = Backends(tracker, FolderStore, partial(sleeper, sleep=asked.sleep, waits=asked.wait))
     plan, console = planned(asked.storage), Console(width=200)
-    if asked.join:
-        sweeping.join(plan, backends, console, timeout_s=0, workers=asked.workers)
+    if asked.job:
+        sweeping.run_job(plan, backends, asked.job)
         return
-    result = sweeping.sweep(plan, backends, console, asked=asked.trials, timeout_s=0, workers=asked.workers)
+    jobs = jobs_of(asked.engine, asked.jobs) if asked.engine else None
+    if asked.join:
+        sweeping.join(plan, backends, console, timeout_s=0, jobs=jobs)
+        return
+    result = sweeping.sweep(plan, backends, console, asked=asked.trials, timeout_s=0, jobs=jobs)
     print(result.table().to_string())
 
 
+def unreachable() -> MlflowTracker:
+    raise AsrLabError("the store of runs is out of reach")
+
+
+def jobs_of(engine: str, count: int) -> sweeping.Jobs:
+    """Jobs of this program, with what it was told."""
+    words = [sys.executable, *sys.argv]
+    engine = make_engine(engine, Path("jobs"), Resources())
+    return sweeping.Jobs(engine, count, lambda number: [*words, "--job", str(number)])
+
+
 if __name__ == "__main__":
-    main()
+    with ending_quietly(lambda *_: None):
+        try:
+            main()
+        except AsrLabError as error:
+            sys.exit(f"Error: {error}")

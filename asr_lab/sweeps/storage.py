@@ -118,6 +118,11 @@ class StorageLocation:
         return FileLock(self._locks / quote(name, safe=" "))
 
     @property
+    def jobs_folder(self) -> Path:
+        """Where the jobs of a sweep write their logs."""
+        return FOLDER / "jobs" if self.is_database else Path(f"{self.uri}.jobs")
+
+    @property
     def _locks(self) -> Path:
         return Path(f"{self.uri}.locks")
 

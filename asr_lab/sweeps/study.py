@@ -27,9 +27,10 @@ from asr_lab.sweeps.storage import StorageLocation
 from asr_lab.sweeps.trial_states import lose
 
 WHAT, PARENT, ASKED, UNTIL = "what", "parent", "asked", "until"
-COORDINATOR, PINNED = "coordinator", "pinned"
+COORDINATOR, PINNED, JOBS, SHARED = "coordinator", "pinned", "jobs", "shared"
 """User attributes of a study: what is searched, its MLflow run, the number of trials, when the last one may begin
-(by the clock of the storage), its leader, and the model versions that aliases meant when it began."""
+(by the clock of the storage), its leader, the model versions that aliases meant when it began, its jobs by engine,
+and the folder of what its trials share."""
 _MODELS = ("adapter.base", "model.pretrained")
 _SAMPLES = 5  # trials that a plan shows
 

@@ -1,17 +1,13 @@
-"""Run a sweep: create the study once, run its trials in workers, and record the result."""
+"""Run a sweep: create the study once, run its trials here or by jobs of an engine, and record the result."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
-import signal
 import time
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from multiprocessing.context import SpawnProcess
-from multiprocessing.queues import SimpleQueue
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from optuna.study import Study
@@ -19,6 +15,8 @@ from optuna.trial import TrialState
 
 from asr_lab.config import identity
 from asr_lab.config.schema import SweepExperiment
+from asr_lab.engines.crew import Crew
+from asr_lab.engines.engine import Engine
 from asr_lab.errors import AsrLabError
 from asr_lab.interfaces.tags import SPEAKER, SWEEP
 from asr_lab.interfaces.tracking import SWEEP_KIND, ModelStore, Recorder, RunKeeper, RunSpec
@@ -29,9 +27,9 @@ from asr_lab.sweeps.progress import TrialProgress
 from asr_lab.sweeps.results import SweepResult, record
 from asr_lab.sweeps.space import Space
 from asr_lab.sweeps.storage import FOLDER, StorageLocation
-from asr_lab.sweeps.study import ASKED, COORDINATOR, PARENT, UNTIL, StudyPlan
+from asr_lab.sweeps.study import ASKED, COORDINATOR, JOBS, PARENT, SHARED, UNTIL, StudyPlan
 from asr_lab.sweeps.trial_states import LostTrials
-from asr_lab.sweeps.worker import GAVE_UP, Backends, Job, Worker, work
+from asr_lab.sweeps.worker import Backends, Job, Worker
 from asr_lab.system.processes import is_gone, process_mark
 from asr_lab.system.resources import Clock
 from asr_lab.system.stopping import held
@@ -40,7 +38,18 @@ from asr_lab.system.threads import choose, use_threads
 
 _LOOK_EVERY_S = 0.5
 _CHECKPOINTS, _JOINED = Path("checkpoints"), "joined-"
-_MOST_DEATHS = 3  # of workers beyond one a trial: they die before they begin one
+_MOST_DEATHS = 3  # of jobs beyond one a trial: they die before they begin one
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """The jobs that run the trials of a sweep."""
+
+    engine: Engine
+    count: int
+    """How many run at a time."""
+    command: Callable[[int], Sequence[str]]
+    """What the job of a number runs, which comes to `run_job`."""
 
 
 def plan(config: SweepExperiment, name: str, storage: str, tracking_uri: str) -> StudyPlan:
@@ -56,7 +65,7 @@ def plan(config: SweepExperiment, name: str, storage: str, tracking_uri: str) ->
 
 
 def sweep(
-    planned: StudyPlan, backends: Backends, console: Console, *, asked: int, timeout_s: float, workers: int = 1
+    planned: StudyPlan, backends: Backends, console: Console, *, asked: int, timeout_s: float, jobs: Jobs | None = None
 ) -> SweepResult:
     """Run trials until there are `asked`, including earlier calls; return the result, recorded as one run."""
     tracker, store = backends.make_tracker(), backends.make_store()
@@ -74,7 +83,7 @@ def sweep(
             leadership.check()
             lost.retry()
 
-        return _led(planned, backends, study, tracker, store, console, timeout_s, workers, look)
+        return _led(planned, backends, study, tracker, store, console, timeout_s, jobs, look)
 
 
 def _led(
@@ -85,22 +94,25 @@ def _led(
     store: ModelStore,
     console: Console,
     timeout_s: float,
-    workers: int,
+    jobs: Jobs | None,
     look: Callable[[], None],
 ) -> SweepResult:
     spec, parent, asked = _spec(planned), study.user_attrs.get(PARENT, ""), study.user_attrs[ASKED]
     with tracker.reopen(spec, parent) if parent else tracker.start(spec) as run:
         study.set_user_attr(PARENT, run.run_id)
         clock = Clock()
-        job = Job(
-            planned, run.run_id, asked, _until(timeout_s), _threads(workers), run.checkpoints / "frames", backends
-        )
+        shared = run.checkpoints / "frames"
+        job = Job(planned, run.run_id, asked, _until(timeout_s), choose().number, shared, backends)
+        study.set_user_attr(SHARED, str(shared.absolute()))
         study.set_user_attr(UNTIL, planned.location.now() + timeout_s if timeout_s else None)
         console.say("{} [bold]{}[/] in {}", "continuing" if parent else "sweep", run.name, planned.location.shown)
         _prepare(job, store, run, console)
         with TrialProgress(console, study, planned.objective, asked) as progress:
             try:
-                _work(job, study, tracker, store, workers, progress, look)
+                if jobs:
+                    _by_jobs(job, study, jobs, progress, look, lambda ids: study.set_user_attr(JOBS, ids))
+                else:
+                    _here(job, study, tracker, store, progress, look)
             except AsrLabError:
                 record(SweepResult.of(planned, study, run), study, run)
                 raise
@@ -110,31 +122,56 @@ def _led(
     return result
 
 
-def join(planned: StudyPlan, backends: Backends, console: Console, *, timeout_s: float, workers: int = 1) -> int:
+def join(
+    planned: StudyPlan, backends: Backends, console: Console, *, timeout_s: float, jobs: Jobs | None = None
+) -> int:
     """Join a sweep that another process leads; return the number of trials run here."""
     tracker, store = backends.make_tracker(), backends.make_store()
-    joined = zlib.crc32(process_mark().encode())
-    study = planned.open(tracker, draws=(joined,))
-    parent, asked = study.user_attrs.get(PARENT, ""), int(study.user_attrs.get(ASKED, 0))
+    study = planned.open(tracker, draws=(zlib.crc32(process_mark().encode()),))
+    folder = _joined_folder()
+    job = _joined(planned, backends, study, store, folder, _until(timeout_s))
+    lost = LostTrials(study, tracker, planned.location.has_died)
+    before = {trial.number for trial in trial_states.over(study.get_trials(deepcopy=False))}
+    try:
+        with TrialProgress(console, study, planned.objective, job.asked) as progress:
+            if jobs:
+                pids = _by_jobs(job, study, jobs, progress, lost.retry, lambda ids: None)
+            else:
+                pids = _here(job, study, tracker, store, progress, lost.retry)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    ended = trial_states.over(trial_states.counted(study.get_trials(deepcopy=False)))
+    return sum(trial_states.was_run_by(pids, trial) for trial in ended if trial.number not in before)
+
+
+def run_job(planned: StudyPlan, backends: Backends, number: int) -> None:
+    """Run trials of a sweep that another process leads, until none may begin; `number` seeds what it proposes."""
+    tracker, store = backends.make_tracker(), backends.make_store()
+    study = planned.open(tracker, draws=(0, number))
+    folder = _joined_folder()
+    shared = Path(str(study.user_attrs.get(SHARED) or folder))
+    job = _joined(planned, backends, study, store, shared if shared.is_dir() else folder, _until(0))
+    use_threads(job.threads)
+    worker = Worker(job, study, tracker, store)
+    try:
+        with planned.location.running():
+            while worker.has_work():
+                worker.run_one()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _joined(planned: StudyPlan, backends: Backends, study: Study, store: ModelStore, shared: Path, until: float) -> Job:
+    """Return the settings that the leader stored. Raise `AsrLabError` if there are none yet."""
+    parent = study.user_attrs.get(PARENT, "")
     if not parent:
         raise AsrLabError(
             f"the study {planned.name!r} has no run yet", where=planned.location.shown, hint="it is just being begun"
         )
     planned.claim(study, store)
-    folder = _joined_folder()
-    until = _until(timeout_s)
     if leaders := study.user_attrs.get(UNTIL):
         until = min(until, time.monotonic() + float(leaders) - planned.location.now())
-    lost = LostTrials(study, tracker, planned.location.has_died)
-    job = Job(planned, parent, asked, until, _threads(workers), folder, backends, joined=joined)
-    before = {trial.number for trial in trial_states.over(study.get_trials(deepcopy=False))}
-    try:
-        with TrialProgress(console, study, planned.objective, asked) as progress:
-            pids = _work(job, study, tracker, store, workers, progress, lost.retry)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    ended = trial_states.over(trial_states.counted(study.get_trials(deepcopy=False)))
-    return sum(trial_states.was_run_by(pids, trial) for trial in ended if trial.number not in before)
+    return Job(planned, parent, int(study.user_attrs.get(ASKED, 0)), until, choose().number, shared, backends)
 
 
 def _spec(planned: StudyPlan) -> RunSpec:
@@ -165,10 +202,6 @@ def _joined_folder() -> Path:
     return _CHECKPOINTS / f"{_JOINED}{process_mark()}"
 
 
-def _threads(workers: int) -> int:
-    return max(1, choose().number // workers)
-
-
 def _prepare(job: Job, store: ModelStore, run: Recorder, console: Console) -> None:
     """Compute once what the trials share."""
     training = job.backends.training_of(job.plan.space.recipe, store, job.shared)
@@ -176,21 +209,15 @@ def _prepare(job: Job, store: ModelStore, run: Recorder, console: Console) -> No
         run.metrics(spent)
 
 
-def _work(
+def _here(
     job: Job,
     study: Study,
     tracker: RunKeeper,
     store: ModelStore,
-    workers: int,
     progress: TrialProgress,
     look: Callable[[], None],
 ) -> set[int]:
-    """Run trials here or in processes until there are enough; return process ids.
-
-    `look` is called between trials: it retries those of dead processes.
-    """
-    if workers > 1:
-        return _in_processes(job, study, workers, progress, look)
+    """Run trials in this process until there are enough; return its number. `look` retries those of dead processes."""
     use_threads(job.threads)
     worker = Worker(job, study, tracker, store)
     with job.plan.location.running():
@@ -215,58 +242,42 @@ def _wait(job: Job, study: Study, progress: TrialProgress, look: Callable[[], No
         time.sleep(_LOOK_EVERY_S)
 
 
-def _gave_up(job: Job, errors: SimpleQueue[AsrLabError]) -> AsrLabError:
-    if errors.empty():  # it crashed, or was killed repeatedly
-        return AsrLabError(
-            "the workers of the sweep end before their trials do",
-            where=job.plan.name,
-            next_command="asr-lab list --children --state failed",
-        )
-    error = errors.get()
-    error.what = f"a worker gave up: {error.what}"
-    return error
+def _by_jobs(
+    job: Job,
+    study: Study,
+    jobs: Jobs,
+    progress: TrialProgress,
+    look: Callable[[], None],
+    note: Callable[[dict[str, list[str]]], None],
+) -> set[int]:
+    """Have jobs run trials until there are enough; return their processes, as far as they are on this machine.
 
-
-def _in_processes(job: Job, study: Study, workers: int, progress: TrialProgress, look: Callable[[], None]) -> set[int]:
-    context = multiprocessing.get_context("spawn")
-    errors: SimpleQueue[AsrLabError] = context.SimpleQueue()
-    made = 0
-    pids: set[int] = set()
-    alive: list[SpawnProcess] = []
+    `note` stores the ids of those that are there, so that the next process that leads finds them.
+    """
+    name = jobs.engine.name
+    crew = Crew(jobs.engine, jobs.command, most=job.asked + jobs.count + _MOST_DEATHS)
+    crew.adopt(study.user_attrs.get(JOBS, {}).get(name, ()))
+    noted: list[str] = []
     try:
         while True:
             trials = study.get_trials(deepcopy=False)
             wanted = time.monotonic() < job.until and trial_states.work_left(trials, job.asked)
-            while wanted and len(alive) < workers:
-                made += 1
-                process = context.Process(target=work, args=(job, made, errors), name=f"worker {made}")
-                with _without_ctrl_c():
-                    process.start()
-                pids.add(process.pid or 0)
-                alive.append(process)
+            if wanted:
+                left = job.asked - len(trial_states.over(trial_states.counted(trials)))
+                crew.fill(min(jobs.count, max(1, left)))
+            else:
+                crew.cancel(waiting=True)
+            if crew.ids != noted:
+                noted = crew.ids
+                note({name: noted})
             time.sleep(_LOOK_EVERY_S)
-            dead = [one for one in alive if not one.is_alive()]
-            alive = [one for one in alive if one.is_alive()]
+            crew.look()
             look()
             progress.report(study)
-            if any(one.exitcode in (1, GAVE_UP) for one in dead) or made - workers > _MOST_DEATHS + job.asked:
-                raise _gave_up(job, errors)
             more = wanted and trial_states.work_left(study.get_trials(deepcopy=False), job.asked)
-            if not alive and not more and not _wait(job, study, progress, look):
-                return pids
+            if not crew.tasks and not more and not _wait(job, study, progress, look):
+                note({})
+                return crew.pids
     finally:
         with held():
-            for process in alive:
-                process.terminate()
-            for process in alive:
-                process.join()
-
-
-@contextmanager
-def _without_ctrl_c() -> Iterator[None]:
-    """Start processes that Ctrl-C does not reach, from their first moment: the leader closes their trials."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+            crew.cancel()

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
 from optuna.exceptions import TrialPruned, UpdateFinishedTrialError
@@ -24,17 +20,14 @@ from asr_lab.sweeps.trial import TrialTracker
 from asr_lab.sweeps.trial_states import FIGURES, PROCESS, REASON, SURPLUS, is_surplus, try_again, work_left
 from asr_lab.sweeps.trial_training import Training, training_of
 from asr_lab.system.processes import process_mark
-from asr_lab.system.stopping import end_with
-from asr_lab.system.threads import use_threads
 
-GAVE_UP = 3
 TAKEN_OVER = "this process was silent for so long that others try the trial again"
 _GIVE_UP = 3  # trials in a row that fail: it is not their values
 
 
 @dataclass(frozen=True)
 class Backends:
-    """Factories for tracking, models and training; sent to worker processes."""
+    """Factories for tracking, models and training."""
 
     make_tracker: Callable[[], RunKeeper]
     make_store: Callable[[], ModelStore]
@@ -43,7 +36,7 @@ class Backends:
 
 @dataclass(frozen=True)
 class Job:
-    """The settings of a worker; sent to worker processes."""
+    """The settings of a worker."""
 
     plan: StudyPlan
     parent: str
@@ -56,8 +49,6 @@ class Job:
     shared: Path
     """Folder of files that trials share."""
     backends: Backends
-    joined: int = 0
-    """Number of a process that joined the sweep, which seeds its sampler; 0 for the leader."""
 
 
 class _SurplusError(Exception):
@@ -173,24 +164,3 @@ class Worker:
         trial.set_user_attr(FIGURES, {name: means[name] for name in shown(self.recipe) if name in means})
         tracker.conclude(None)
         return values
-
-
-def work(job: Job, number: int, errors: SimpleQueue[AsrLabError]) -> None:
-    """Run a worker process; when it gives up, put the reason into `errors` and exit with `GAVE_UP`."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # handled by the leader: it sends one SIGTERM, which closes the trial
-    if parent := multiprocessing.parent_process():
-        end_with(parent.pid or 0)  # no worker goes on without its leader
-    try:
-        _work(job, number)
-    except AsrLabError as error:
-        errors.put(error)
-        sys.exit(GAVE_UP)
-
-
-def _work(job: Job, number: int) -> None:
-    tracker, store = job.backends.make_tracker(), job.backends.make_store()
-    use_threads(job.threads)
-    worker = Worker(job, job.plan.open(tracker, draws=(job.joined, number)), tracker, store)
-    with job.plan.location.running():
-        while worker.has_work():
-            worker.run_one()

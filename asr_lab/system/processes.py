@@ -13,7 +13,15 @@ import psutil
 
 def process_mark() -> str:
     """Return `host|pid|start`, which distinguishes this process from a later one with the same number."""
-    return f"{socket.gethostname()}|{os.getpid()}|{_start(os.getpid())}"
+    return mark_of(os.getpid())
+
+
+def mark_of(pid: int) -> str:
+    """Return the mark of a process of this machine; of one that has ended already, a mark of none."""
+    try:
+        return f"{socket.gethostname()}|{pid}|{_start(pid)}"
+    except psutil.NoSuchProcess:
+        return f"{socket.gethostname()}|{pid}|0"
 
 
 def _start(pid: int) -> str:

@@ -23,6 +23,8 @@ MLFLOW_RUN = "ASR_LAB_MLFLOW_RUN"
 
 An empty file there is named by the id of a run that `mlflow run` has to end as KILLED.
 """
+JOB = "ASR_LAB_JOB"
+"""The variable by which an engine says that a command is its job (`_end_as_job`)."""
 ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 """Signals that end a command as Ctrl-C does; Windows has no SIGHUP."""
 _PATIENCE_S = 30.0
@@ -185,6 +187,15 @@ def _wait_for_end(pid: int) -> None:
     polled.poll()
 
 
+def _end_as_job() -> None:
+    """End with the process that started this one; and by the signal with which Slurm announces the end of the time."""
+    os.environ.pop("MLFLOW_RUN_ID", None)  # the run of who submits it
+    announced = getattr(signal, "SIGUSR2", None)
+    if announced:
+        signal.signal(announced, _received)
+    end_with(os.getppid())
+
+
 class Around:
     """The `mlflow run` that started this command, and the run it made; both may be missing."""
 
@@ -220,6 +231,8 @@ def ending_quietly(stopped: Callable[[BaseException, Around], None]) -> Iterator
     """
     undo = handle()
     sys.unraisablehook = _send_again_if_ignored
+    if os.environ.pop(JOB, ""):
+        _end_as_job()
     around = Around()
     try:
         around.watch()

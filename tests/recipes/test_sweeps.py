@@ -2,7 +2,6 @@
 failed, joined; and an adapter's base that hears each utterance once."""
 
 import io
-import multiprocessing
 import os
 import signal
 import socket
@@ -251,7 +250,7 @@ def test_killed_and_gone_on_with(sweeper):
 
 @pytest.mark.slow
 def test_a_worker_that_dies_is_replaced(sweeper):
-    process = sweeper("--trials", 8, "--workers", 2, "--wait")
+    process = sweeper("--trials", 8, "--engine", "local", "--wait")
     wait_for(lambda: len({pid for _, pid, _ in begun()}) == 2)
     victim = begun()[-1]
     os.kill(int(victim[1]), signal.SIGKILL)
@@ -264,6 +263,36 @@ def test_a_worker_that_dies_is_replaced(sweeper):
     assert by_status(runs_of("trial")) == {"FAILED": 1, "FINISHED": 8}
     numbers = sorted(int(run.data.tags["asr_lab.trial"]) for run in runs_of("trial"))
     assert numbers == sorted(set(numbers))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["local", "slurm-local"])
+def test_a_job_and_the_driver_are_killed_and_all_trials_are_counted_once(sweeper, engine):
+    if engine == "slurm-local":
+        pytest.importorskip("submitit", reason="submitit is not installed")
+    command = ("--trials", 8, "--engine", engine, "--wait")
+    driver = sweeper(*command)
+    wait_for(lambda: len({pid for _, pid, _ in begun()}) == 2)
+    os.kill(int(begun()[-1][1]), signal.SIGKILL)
+    wait_for(lambda: len(begun()) == 3)
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.wait()
+    driver = sweeper(*command)
+    wait_for(lambda: Path("log.txt").read_text().count("continuing sleepers"))
+    Path("go").touch()
+    ended_well(driver)
+    finished = [run for run in runs_of("trial") if run.info.status == "FINISHED"]
+    assert len(finished) == len({run.data.tags["asr_lab.trial"] for run in finished}) == 8
+    assert {run.info.status for run in runs_of("trial")} <= {"FINISHED", "FAILED", "KILLED"}, "nothing is left running"
+    study = optuna.load_study(
+        study_name="sleepers", storage=StorageLocation("sweeps/sleepers.journal").open(print, first=False)
+    )
+    assert [trial.state.name for trial in trial_states.counted(study.get_trials())] == ["COMPLETE"] * 8
+    (parent,) = runs_of("sweep")
+    assert parent.info.status == "FINISHED"
+    assert parent.data.metrics["sweep/trials"] == 8
+    pids = {int(pid) for _, pid, _ in begun()}
+    wait_for(lambda: not any(map(psutil.pid_exists, pids)), 60)
 
 
 @pytest.mark.slow
@@ -578,18 +607,11 @@ def test_what_a_killed_process_shared_is_taken_away_by_the_next(sleepers):
     assert [folder.exists() for folder in (dead, living, elsewhere)] == [False, True, True]
 
 
-def not_in_a_worker() -> MlflowTracker:
-    """A tracker that only the leader can have."""
-    if multiprocessing.parent_process():
-        raise AsrLabError("the store of runs is out of reach")
-    return MlflowTracker()
-
-
 @pytest.mark.slow
-def test_why_a_worker_gave_up_is_said(sleepers):
-    backends = Backends(not_in_a_worker, FolderStore, sweepers.sleeper)
-    with pytest.raises(AsrLabError, match="a worker gave up: the store of runs is out of reach"):
-        sweeping.sweep(sweepers.planned(), backends, QUIET, asked=4, timeout_s=0, workers=2)
+def test_why_a_job_gave_up_is_said(sweeper):
+    process = sweeper("--trials", 4, "--engine", "local", "--broken")
+    assert process.wait(timeout=300) == 1
+    assert "a job gave up: the store of runs is out of reach" in Path("log.txt").read_text()
     assert runs_of("sweep")[0].info.status == "FAILED"
 
 

@@ -14,7 +14,7 @@ PACKAGE = Path(asr_lab.__file__).parent
 # a room may import from its own level and from those below
 LEVELS = (
     ("cli", "__main__", "mlflow_run"),
-    ("sweeps", "serving", "tracking"),
+    ("sweeps", "serving", "tracking", "engines"),
     ("recipes",),
     ("training",),
     ("interfaces", "reports"),
@@ -28,7 +28,13 @@ LEVELS = (
     ("errors", "units", ""),
 )
 LEVEL = {room: height for height, rooms in enumerate(reversed(LEVELS)) for room in rooms}
-ONLY_IN = {"mlflow": {"tracking", "serving"}, "optuna": {"sweeps"}, "click": {"cli"}}
+ONLY_IN = {
+    "mlflow": {"tracking", "serving"},
+    "optuna": {"sweeps"},
+    "click": {"cli"},
+    "submitit": {"engines"},
+    "ray": {"engines"},
+}
 
 
 def imports_of(file: Path) -> list[str]:

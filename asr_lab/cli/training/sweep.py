@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,16 +31,22 @@ from asr_lab.cli.training.experiments import make_demo_base, make_demo_corpus, s
 from asr_lab.config.load import load, read_yaml
 from asr_lab.config.schema import SweepExperiment
 from asr_lab.config.schema.base import SPLITS
+from asr_lab.engines.engine import ENGINES, make_engine, parse_resources, python_command
 from asr_lab.errors import AsrLabError
 from asr_lab.families import sweepable
 from asr_lab.reports.table import Table
+from asr_lab.system.processes import process_mark
 
 if TYPE_CHECKING:
     from asr_lab.sweeps.results import SweepResult
+    from asr_lab.sweeps.storage import StorageLocation
     from asr_lab.sweeps.study import StudyPlan
+    from asr_lab.sweeps.sweep import Jobs
     from asr_lab.sweeps.worker import Backends
     from asr_lab.system.terminal import Console
 
+STORAGE = "ASR_LAB_STORAGE"
+"""The variable that stands for `--storage`, by which jobs get it: other users see the words of a command."""
 _SHOWN = 10  # trials in the final table
 
 
@@ -56,8 +64,26 @@ _SHOWN = 10  # trials in the final table
     help="Start no trial after so many seconds.",
 )
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes on this machine.")
-@click.option("--storage", default="", help="Path of a journal file, or postgresql://... for several machines.")
-@click.option("--join", is_flag=True, help="Join a sweep that was started elsewhere on the same storage.")
+@click.option(
+    "--engine", type=click.Choice(list(ENGINES)), help="Where jobs run the trials; --workers 4: 4 `local` ones."
+)
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Jobs at a time, with --engine.")
+@click.option(
+    "--resources",
+    "resources",
+    multiple=True,
+    metavar="NAME=AMOUNT,...",
+    help="What a job gets: cpus, gpus, memory_gb, hours, or an option of Slurm such as partition.",
+)
+@click.option(
+    "--storage",
+    default="",
+    envvar=STORAGE,
+    help="Path of a journal file, or postgresql://... for several machines.",
+    show_envvar=True,
+)
+@click.option("--join", is_flag=True, hidden=True)
+@click.option("--job", type=int, hidden=True)
 @click.option("--retrain", is_flag=True, help="Finally train the best trial again, with the keys under `final`.")
 @overrides_option
 @dry_run_option
@@ -69,8 +95,12 @@ def sweep(
     trials: int | None,
     timeout_s: float | None,
     workers: int,
+    engine: str | None,
+    jobs: int,
+    resources: tuple[str, ...],
     storage: str,
     join: bool,
+    job: int | None,
     retrain: bool,
     texts: tuple[str, ...],
     dry_run: bool,
@@ -83,8 +113,8 @@ def sweep(
       asr-lab sweep experiments/sweeps/adapter.yaml --trials 30
       asr-lab sweep experiments/sweeps/adapter.yaml --dry-run
       asr-lab sweep experiments/sweeps/deepspeech2.yaml --workers 2 --timeout-s 3600 train.epochs=5
-      asr-lab sweep experiments/sweeps/lora.yaml --storage postgresql://asr@db/sweeps            on one machine,
-      asr-lab sweep experiments/sweeps/lora.yaml --storage postgresql://asr@db/sweeps --join     on the others
+      asr-lab sweep experiments/sweeps/lora.yaml --storage postgresql://asr@db/sweeps \\
+          --engine slurm --jobs 16 --resources=gpus=1,partition=gpu
 
     KEY is a key of the sweep (`seeds=3`, `space.train.lr.high=0.1`) or of the experiment, then fixed for all trials.
     The same command resumes an interrupted sweep; with larger --trials it extends a finished one.
@@ -108,6 +138,12 @@ def sweep(
     for warning in planned.warnings:
         console(stderr=True).say("[yellow]warning[/] {}", warning)
     backends = Backends(partial(MlflowTracker, offline=offline), MlflowStore)
+    if job is not None:
+        sweeping.run_job(planned, backends, job)
+        return
+    words = [str(config), *(word for text in texts for word in ("--overrides", text)), *keys]
+    words += [*(["--data", data] if data else []), *["--offline"] * offline]
+    own = _jobs(engine, jobs, workers, resources, words, planned.location, first=_first_number(join))
     if not join:
         MlflowTracker(offline=offline).announce(planned.space.recipe)
     usual = planned.space.usual
@@ -115,13 +151,51 @@ def sweep(
     make_demo_base(usual, backends.make_tracker(), backends.make_store(), out)
     seconds = experiment.timeout_s if timeout_s is None else timeout_s
     if join:
-        count = sweeping.join(planned, backends, out, timeout_s=seconds, workers=workers)
+        count = sweeping.join(planned, backends, out, timeout_s=seconds, jobs=own)
         out.print(f"trials run here: {count}; the leading process reports the results")
         return
-    result = sweeping.sweep(planned, backends, out, asked=asked, timeout_s=seconds, workers=workers)
+    result = sweeping.sweep(planned, backends, out, asked=asked, timeout_s=seconds, jobs=own)
     _report(result, out, retrain=retrain)
     if retrain:
         _retrain(result, backends, out)
+
+
+def _jobs(
+    engine: str | None,
+    count: int,
+    workers: int,
+    resources: Sequence[str],
+    words: Sequence[str],
+    location: StorageLocation,
+    *,
+    first: int,
+) -> Jobs | None:
+    """Return the jobs that run the trials, numbered from `first` + 1; None if this process does."""
+    from asr_lab.sweeps.sweep import Jobs
+    from asr_lab.system.threads import choose
+
+    if engine and workers > 1:
+        raise AsrLabError("--workers and --engine are given", allowed="--workers 4, or --engine local --jobs 4")
+    if not engine and (count > 1 or resources):
+        raise AsrLabError(
+            "--jobs and --resources need an engine", allowed=f"--engine {' | '.join(ENGINES)}, or --workers"
+        )
+    if not engine and workers == 1:
+        return None
+    name, count = (engine, count) if engine else ("local", workers)
+    asked = parse_resources(resources)
+    if name == "local" and not asked.cpus:
+        asked = replace(asked, cpus=max(1, choose().number // count))
+
+    def command(number: int) -> Sequence[str]:
+        return python_command("sweep", *words, "--job", str(first + number))
+
+    return Jobs(make_engine(name, location.jobs_folder, asked, {STORAGE: location.uri}), count, command)
+
+
+def _first_number(join: bool) -> int:
+    """Return a number before those of the jobs, which seed what they propose: other than the leader's."""
+    return zlib.crc32(process_mark().encode()) if join else 0
 
 
 def _loaded(config: Path, chosen: Mapping[str, Any], data: str | None) -> SweepExperiment:

@@ -1,0 +1,1 @@
+"""Where commands run: processes of this machine, or jobs of Slurm."""
