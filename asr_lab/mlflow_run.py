@@ -207,10 +207,21 @@ def stop_with_command() -> None:
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if issubclass(kind, KeyboardInterrupt):
             print("stopped", file=sys.stderr)
+        elif any(one.__name__ == "MlflowException" for one in kind.__mro__):
+            print(f"asr_lab: {refused_by_mlflow(str(error))}", file=sys.stderr)
         else:
             usual(kind, error, trace)
 
     sys.excepthook = hook
+
+
+def refused_by_mlflow(message: str) -> str:
+    """Explain what MLflow raises where it makes no run, such as for an experiment that is deleted or not there."""
+    why = message.strip().partition("\n")[0].removesuffix(".")
+    again = "mlflow experiments search --view all lists the experiments"
+    if "state is deleted" in why and (id := re.search(r"experiment (\d+)", why)):
+        again = f"mlflow experiments restore -x {id[1]} brings it back with its runs, or give another --experiment-name"
+    return f"MLflow makes no run: {why}; {again}"
 
 
 def end_killed(folder: Path) -> None:

@@ -11,6 +11,8 @@ from asr_lab.cli import COMMANDS
 from asr_lab.system.distributed import is_first
 from asr_lab.system.stopping import Around
 
+_ANEW = ("adapter", "evaluate", "pool")
+"""Commands whose runs are not resumed; all others that train continue theirs."""
 _PATIENCE_S = 25.0
 
 
@@ -20,8 +22,13 @@ def report_stop(error: BaseException, around: Around) -> None:
         return
     command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
     trains = COMMANDS.get(command, ("", ""))[0].startswith("asr_lab.cli.training.")
+    then = (
+        f"; the same command {'begins anew' if command in _ANEW else 'continues'}"
+        if trains or command == "sync"
+        else ""
+    )
     with suppress(OSError):
-        print("stopped" + ("; the same command continues" if trains else ""), file=sys.stderr, flush=True)
+        print(f"stopped{then}", file=sys.stderr, flush=True)
     unused = "MLFLOW_RUN_ID" in os.environ  # a run that is recorded was closed on the way out
     if trains and not around.kill() and unused:
         _kill_unused(around.run_id, str(error) or type(error).__name__)

@@ -13,9 +13,11 @@ from contextlib import suppress
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import mlflow
 import psutil
 import pytest
 from broken import broken_library
+from empty_store import empty_store
 
 BIN = Path(sys.executable).parent
 MLFLOW = BIN / "mlflow"
@@ -104,6 +106,18 @@ def test_without_conda(tmp_path: Path) -> None:
     done = project.run("-P", "text=a b;c")
     assert_ran_here(project, done)
     assert "says: a b;c" in done.stdout.splitlines()
+
+
+def test_an_experiment_that_is_deleted_is_one_message(tmp_path: Path) -> None:
+    project = Project(tmp_path / "lab")
+    client = mlflow.MlflowClient(empty_store(tmp_path / "lab" / "store.db"))
+    client.delete_experiment(client.create_experiment("gone"))
+    for option, value, expected in (("name", "gone", "mlflow experiments restore -x 1"), ("id", "77", "id=77")):
+        done = project.run(f"--experiment-{option}", value)
+        assert done.returncode == 1
+        assert "Traceback" not in done.stdout
+        assert expected in said(done)[-1]
+    assert project.statuses() == []
 
 
 @pytest.mark.slow
