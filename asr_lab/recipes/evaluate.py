@@ -63,10 +63,11 @@ class EvaluatedRecognition:
     @property
     def summary(self) -> Summary:
         """Error rates, also of slices with few values."""
+        table = spacing.without_spaces(self.table)
         rows = {
             f"{self.split}/wer": f"{self.wer.value:.1%}, {interval_text(self.wer.low, self.wer.high)}",
             f"{self.split}/cer": f"{error_rates.cer(self.table):.1%}",
-            "without spaces": f"wer {spacing.wer_no_space(self.table):.1%}, cer {spacing.cer_no_space(self.table):.1%}",
+            "without spaces": f"wer {spacing.wer_no_space(table):.1%}, cer {spacing.cer_no_space(table):.1%}",
         }
         if "phonemes" in self.table:
             rows[f"{self.split}/per"] = f"{error_rates.per(self.table):.1%}"
@@ -74,9 +75,9 @@ class EvaluatedRecognition:
         by_slice = slices(self.table)
         short = by_slice[by_slice.groupby("slice")["value"].transform("size") <= _MOST_VALUES]
         columns = short[["slice", "value", "utterances", "wer", "low", "high", "cer"]]
-        table = Table(frame=columns, formats={"low": "percent", "high": "percent"})
+        shown = Table(frame=columns, formats={"low": "percent", "high": "percent"})
         page = {"page": f"eval/{self.split}.html of the run"}
-        return Summary(title=self.run_name, parts=[("", rows), ("", table), ("", page)], notes=self.notes)
+        return Summary(title=self.run_name, parts=[("", rows), ("", shown), ("", page)], notes=self.notes)
 
 
 def with_adapter(store: ModelStore, model: str, adapter: str, folder: str) -> tuple[Recognizer, str]:

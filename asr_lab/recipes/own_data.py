@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from asr_lab.config.dotted import leaves
 from asr_lab.config.identity import defaults
@@ -97,13 +97,15 @@ def _of_parts(config: Experiment) -> dict[str, str]:
             for key, value in leaves(own)
             if key in ("data.train", "data.val")
         }
-        return parts if "train" in config.data.model_fields_set or not parts else _refuse_methods(config, parts)
+        if parts and "train" not in config.data.model_fields_set:
+            raise _shared_data_missing(config, parts)
+        return parts
     return {}
 
 
-def _refuse_methods(config: ArmsExperiment, parts: Mapping[str, str]) -> Any:
+def _shared_data_missing(config: ArmsExperiment, parts: Mapping[str, str]) -> AsrLabError:
     absent = [f"data.{split}" for split in ("train", "val", "test") if split not in config.data.model_fields_set]
-    raise AsrLabError(
+    return AsrLabError(
         f"{listing(parts, 3)} is given, but not what all methods share: {listing(absent)}",
         allowed=f"{' '.join(f'{key}=MANIFEST' for key in absent)}; the demo's are used only where no data are given",
     )

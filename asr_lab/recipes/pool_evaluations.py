@@ -9,10 +9,12 @@ import pandas as pd
 from asr_lab.config.schema.pool import PoolExperiment
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.interfaces.tracking import Tracker
+from asr_lab.metrics.spacing import SCORER, without_spaces
 from asr_lab.recipes.evaluate import EvaluatedRecognition
 from asr_lab.recipes.recognition.scoring import record_scores
 from asr_lab.recipes.run_spec import describe
 from asr_lab.recipes.splits import Split
+from asr_lab.recipes.training_overlap import TRAINED_ON, TRAINING_SPEAKER, counts
 from asr_lab.reports.markdown import escape_markdown
 from asr_lab.system.resources import Clock
 
@@ -35,17 +37,22 @@ def pool(
         name=config.run.name or "pool",
         data={settings.split: split.digest},
         text=text,
+        scorer=SCORER,
     )
     with tracker.start(spec) as run:
         run.dataset(split.dataset())
         interval = record_scores(run, table, settings.split, f"{run.name} on {settings.data}")
+        if {TRAINED_ON, TRAINING_SPEAKER} & set(table):
+            run.metrics({f"{settings.split}/{name}": number for name, number in counts(table).items()})
         run.note(f"Each utterance scored by one of {listing(map(escape_markdown, tables))}.")
         return EvaluatedRecognition(run.run_id, run.name, interval, table, settings.split, clock.seconds)
 
 
 def pooled(tables: Mapping[str, pd.DataFrame], ids: list[str], where: str) -> pd.DataFrame:
     """Concatenate the tables in the order of `ids`. Raise `AsrLabError` unless each id is in exactly one of them."""
-    table = pd.concat(tables.values(), ignore_index=True)
+    table = pd.concat([without_spaces(one) for one in tables.values()], ignore_index=True)
+    for column in {TRAINED_ON, TRAINING_SPEAKER} & set(table):  # only tables with an overlap have them
+        table[column] = table[column].fillna("no")
     twice = sorted(set(table["id"][table["id"].duplicated()]))
     others, missing = sorted(set(table["id"]) - set(ids)), sorted(set(ids) - set(table["id"]))
     faults = {"were scored by several runs": twice, "were scored by none": missing, "are not in it": others}

@@ -10,7 +10,8 @@ import pandas as pd
 from lhotse import CutSet
 
 from asr_lab.data import manifest
-from asr_lab.data.leakage import same_utterances, scan
+from asr_lab.data.guesses import GUESSED
+from asr_lab.data.leakage import Leakage, same_utterances, scan
 from asr_lab.data.splits import draw, groups, hold_out_share
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.interfaces.tags import OVERLAP, UNCHECKED
@@ -48,9 +49,8 @@ class Overlap:
         """Log the overlap with a table that is marked; return notes, with the error rates of both parts."""
         if not self.checked:
             return []
-        known, speakers = _count(table, TRAINED_ON), table.loc[_is(table, TRAINING_SPEAKER), ["speaker"]].nunique()
-        num_speakers = int(speakers.iloc[0]) if len(speakers) else 0
-        run.metrics({f"{split}/trained_utterances": known, f"{split}/training_speakers": num_speakers}, step)
+        known, num_speakers = counts(table).values()
+        run.metrics({f"{split}/{name}": number for name, number in counts(table).items()}, step)
         notes = []
         if known:
             notes.append(self._of_utterances(table, split, known))
@@ -79,16 +79,18 @@ class Overlap:
         return f"{known} of {everyone} speakers are training speakers: {parts}"
 
 
+def counts(table: pd.DataFrame) -> dict[str, int]:
+    """Return the numbers of utterances trained on and of training speakers of a table that is marked."""
+    speakers = table.loc[_is(table, TRAINING_SPEAKER), "speaker"].nunique() if TRAINING_SPEAKER in table else 0
+    return {"trained_utterances": int(_is(table, TRAINED_ON).sum()), "training_speakers": int(speakers)}
+
+
 def _yes_or_no(column: pd.Series) -> pd.Series:
     return column.map({True: "yes", False: "no"})
 
 
 def _is(table: pd.DataFrame, column: str) -> pd.Series:
     return table[column] == "yes" if column in table else pd.Series(False, index=table.index)
-
-
-def _count(table: pd.DataFrame, column: str) -> int:
-    return int(_is(table, column).sum())
 
 
 def _parts(table: pd.DataFrame, split: str, column: str, own: str, others: str) -> str:
@@ -113,15 +115,19 @@ def overlap(split: Split, lineage: Lineage) -> Overlap:
     cuts, found = split.cuts, _Found(unchecked=list(lineage.unknown))
     for source, of_source in _by_source(lineage.data):
         found.add(cuts, split.digest, Path(source), of_source)
+    if found.speakers and any("speaker" in str(manifest.field(cut, GUESSED) or "").split(",") for cut in cuts):
+        found.unchecked.append("speakers are guessed, so training speakers are too")
     return found.overlap()
 
 
-def in_training(split: Split, cuts: CutSet, lineage: Lineage, train: CutSet, run: str) -> Overlap:
-    """Return the overlap of the scored `cuts` of a split with the training data of `run`, and of the base before it."""
-    before = overlap(split, lineage)
-    shared = frozenset(same_utterances(cuts, train))
-    alone = len(_speakers(train) | _speakers(cuts)) == 1
-    speakers = before.speakers | (frozenset() if alone else _speakers(train) & _speakers(cuts))
+def in_training(split: Split, cuts: CutSet, lineage: Lineage, train: CutSet, leakage: Leakage, run: str) -> Overlap:
+    """Return the overlap of the scored `cuts` of a split with the training data of `run`, and of the base before it.
+
+    `leakage` is that between the splits of the run, which says whether there is anything to look for.
+    """
+    before, pair = overlap(split, lineage), f"train and {split.name}"
+    shared = frozenset(same_utterances(cuts, train)) if pair in leakage.utterances else frozenset()
+    speakers = before.speakers | set(leakage.speakers.get(pair, ()))
     runs = [*before.runs, *([run] if shared else [])]
     return Overlap(before.utterances | shared, speakers, runs, before.unchecked, checked=True)
 

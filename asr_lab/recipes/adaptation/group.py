@@ -15,6 +15,7 @@ from asr_lab.data import manifest
 from asr_lab.data.splits import groups
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.interfaces.tracking import Lineage, ModelStore, Recorder, Tracker
+from asr_lab.metrics.spacing import SCORER
 from asr_lab.models.adapter import check_name
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.recipes.adaptation.fit import AdapterTrainer
@@ -149,6 +150,7 @@ def adapt_group(group: GroupPlan, tracker: Tracker, console: Console) -> Adapted
         data={"train": split.digest, "base": base_uri},
         base=base_uri,
         text=planned[0].recognizer.normalizer.name,
+        scorer=SCORER,
     )
     with tracker.start(spec) as run:
         run.dataset(split.dataset())

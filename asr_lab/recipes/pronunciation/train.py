@@ -142,7 +142,7 @@ def _conclude(
     step, lineage = int(state.global_step) + 1, Lineage() if run.minimal else planned.lineage(store)
     for name, table in tables.items():
         split = planned.splits[name]
-        overlap = in_training(split, split.cuts, lineage, planned.train.cuts, run.name)
+        overlap = in_training(split, split.cuts, lineage, planned.train.cuts, planned.leakage, run.name)
         assessed[name] = scoring.decide(overlap.mark(table), best.decisions)
         cuts, threshold = planned.splits[name].cuts, best.decisions.threshold
         more = scoring.wrong_text(best, cuts, assessed[name], threshold) if name != "val" else {}

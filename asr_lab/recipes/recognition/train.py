@@ -197,7 +197,8 @@ def _conclude(planned: RecognitionPlan, run: Recorder, clock: Clock, state: Trai
     chosen = {"val": planned.val.cuts} | {n: s.cuts for n, s in planned.splits.items() if n == "test"}
     step, lineage = int(state.global_step) + 1, Lineage() if run.minimal else planned.lineage(store)
     for name, cuts in chosen.items():
-        overlap = in_training(planned.splits[name], cuts, lineage, planned.train.cuts, run.name)
+        split, train_cuts = planned.splits[name], planned.train.cuts
+        overlap = in_training(split, cuts, lineage, train_cuts, planned.leakage, run.name)
         table = overlap.mark(score(cuts, best.hypotheses(cuts), best.normalizer, in_phonemes=config.data.phonemes))
         tested = record_scores(run, table, name, f"{run.name} on {name}", step=step, of_best=True)
         notes = not_learned(table, name) or notes
