@@ -424,7 +424,7 @@ def test_split_and_import_never_replace_without_being_told(home, tmp_path):
     ("content", "message"),
     [
         (b"audio,text,speaker\na.wav,well, yes,ann\n", "more fields than columns"),
-        ("audio,text,speaker\na.wav,학교,ann\n".encode("cp949"), "not UTF-8"),
+        ("audio,text,speaker\na.wav,café naïf,ann\n".encode("latin-1"), "neither UTF-8"),
         (b"audio,text,speaker\n", "no rows"),
     ],
 )
