@@ -22,6 +22,7 @@ from asr_lab.cli.data.next_steps import import_command, print_after_import
 from asr_lab.cli.options import echo
 from asr_lab.data.importers import registry
 from asr_lab.data.importers.contract import Importer, Option
+from asr_lab.data.importers.hints import quoted
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.errors import AsrLabError, listing, nearest
 from asr_lab.system.files import write_bytes
@@ -146,12 +147,18 @@ def _asked(
             allowed="asr-lab data import SOURCE OUT",
             next_command=import_command(Path(words[0])),
         )
+    if len(words) > _TWO and (spaced := Path(" ".join(words[:-1]))).exists():
+        raise AsrLabError(
+            "a path with spaces stands in quotes",
+            where=str(spaced),
+            next_command=f"asr-lab data import {quoted(str(spaced))} {quoted(words[-1])}",
+        )
     if len(words) > _TWO:
         near = nearest(words[0], registry.IMPORTERS)
         ctx.fail(
             f"no kind of corpus {words[0]!r}"
             + (f"; did you mean {near!r}?" if near else "")
-            + f" It is one of {listing(registry.IMPORTERS, 30)}; or only SOURCE OUT, quoted if they have spaces"
+            + f"; the kinds are {listing(registry.IMPORTERS, 30)}, and without any it is recognised: SOURCE OUT"
         )
     return _recognized(ctx, Path(words[0]), Path(words[1]), options)
 

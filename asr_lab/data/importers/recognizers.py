@@ -122,7 +122,8 @@ def folder(source: Source) -> list[Reading]:
 
 def header_of_table(path: Path) -> bool:
     """Return whether a file is a table whose header names a column of audio or text."""
-    return bool(header(path)) and "audio" in table_settings(path).get("keys", {})
+    columns = header(path)
+    return bool(columns) and "audio" in {*columns, *table_settings(path).get("keys", {})}
 
 
 def nemo(source: Source) -> list[Reading]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asr_lab.data.importers.contract import SKIP_FAULTY, Importer, ImportResult, Option, Progress, no_progress
+from asr_lab.data.importers.hints import quoted
 from asr_lab.data.importers.readings import Recognized, readings
 from asr_lab.data.importers.source_view import Source
 from asr_lab.errors import AsrLabError, listing, nearest
@@ -275,6 +277,7 @@ def import_corpus(
         if not error.next_command and (other := _other_reading(kind, source, out)):
             error.hint = "; ".join(filter(None, (error.hint, f"it looks like {other.kind}: {other.sentence}")))
             error.next_command = other.command(out)
+        error.next_command = re.sub(r"\bOUT\b", lambda _: quoted(str(out)), error.next_command)
         raise
 
 

@@ -112,7 +112,7 @@ def _import_table(
         report.settle(table, skip_faulty=skip_faulty, is_left=False)
         raise AsrLabError("the table has no rows", where=str(table))
     rows = renamed(rows, keys, table)
-    _check_columns([row.values for row in rows], table, needs_speaker=not speakers.are_given)
+    _check_columns([row.values for row in rows], table, keys, needs_speaker=not speakers.are_given)
     cuts = import_rows(rows, table, audio or table.parent, report, progress, speakers=speakers, searches=True)
     hints = [] if cuts or audio else [_audio_hint(rows, table)]
     report.settle(table, skip_faulty=skip_faulty, is_left=bool(cuts), hints=hints)
@@ -156,7 +156,9 @@ def _audio_hint(rows: Sequence[Row], table: Path) -> str:
     return f"--audio {quoted(str(folder))}" if folder and folder != table.parent else ""
 
 
-def _check_columns(rows: Sequence[Mapping[str, Any]], table: Path, *, needs_speaker: bool) -> None:
+def _check_columns(
+    rows: Sequence[Mapping[str, Any]], table: Path, named: Mapping[str, str], *, needs_speaker: bool
+) -> None:
     columns = list(dict.fromkeys(str(name) for row in rows for name in row if name is not None))
     lacking = [name for name in NEEDED if name not in columns and (needs_speaker or name != "speaker")]
     if not lacking:
@@ -169,10 +171,12 @@ def _check_columns(rows: Sequence[Mapping[str, Any]], table: Path, *, needs_spea
             next_command=f"asr-lab data import {other} {quoted(str(table))} OUT",
         )
     near = proposed(rows, lacking, taken=NEEDED)
-    keys = ",".join(f"{field}={column}" for field, column in near.items())
+    keys = ",".join(f"{field}={column}" for field, column in {**named, **near}.items())
     kind = "jsonl" if table.suffix == ".jsonl" else "csv"
     more = _audio_hint([Row(0, {"audio": row.get(near.get("audio", "audio"))}) for row in rows], table)
-    again = f"asr-lab data import {kind} {quoted(str(table))} OUT --columns {quoted(keys)} {more}".strip()
+    one = "--speaker NAME" if "speaker" in lacking and "speaker" not in near else ""
+    options = [f"--columns {quoted(keys)}" if keys else "", more, one]
+    again = " ".join([f"asr-lab data import {kind} {quoted(str(table))} OUT", *filter(None, options)])
     hints = ["did you mean " + ", ".join(f"{column} for {field}?" for field, column in near.items())] if near else []
     if "speaker" in lacking and "speaker" not in near:
         hints.append(f"no column looks like that of a speaker: {WAYS}")
@@ -181,5 +185,5 @@ def _check_columns(rows: Sequence[Mapping[str, Any]], table: Path, *, needs_spea
         where=str(table),
         allowed=f"columns {', '.join(NEEDED)}, or --columns FIELD=COLUMN,...; it has {listing(columns, 30)}",
         hint="; ".join(hints),
-        next_command=again if set(near) == set(lacking) else "",
+        next_command=again if set(lacking) <= {*near, "speaker"} else "",
     )

@@ -17,8 +17,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from asr_lab.config.names import registered_name
+from asr_lab.config.nearby import nearby_configs
 from asr_lab.errors import AsrLabError, listing
-from asr_lab.families import FAMILIES, makes_adapters
+from asr_lab.families import FAMILIES, makes_adapters, taken_by
 from asr_lab.interfaces.tracking import MERGED, Lineage, RegisteredModel
 from asr_lab.metrics import floor
 from asr_lab.serving.logged_model import stored_uri
@@ -313,12 +314,12 @@ def _no_such_model(uri: str) -> AsrLabError:
             allowed=listing([newest, *(f"models:/{model.name}@{alias}" for alias in model.aliases)]),
             next_command=f"asr-lab promote {newest.removeprefix('models:/')} --alias {parts['alias']}",
         )
-    names = list(models)
+    names, configs = list(models), nearby_configs(*taken_by("train"))
     return AsrLabError(
         f"no model {uri!r}",
         where=shown_uri(),
         allowed=listing(names) or "the registry is empty",
-        next_command="asr-lab train experiments/deepspeech2/base.yaml",
+        next_command=f"asr-lab train {configs[0]}" if configs else "asr-lab init",
     )
 
 

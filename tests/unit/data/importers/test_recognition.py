@@ -198,8 +198,11 @@ def test_a_table_without_speakers_takes_one_from_the_option(tmp_path):
     rows = "".join(f"wav/{audio},{text}\n" for audio, text, _ in ROWS)
     source = table(tmp_path / "in", f"파일명,내용\n{rows}")
     said = refused("data", "import", source, tmp_path / "out")
-    assert "--one-speaker" in said
     assert not (tmp_path / "out").exists()
+    command = re.search(r"try: asr-lab (.*)", said)[1]
+    assert command.endswith("--speaker NAME")
+    ok(*shlex.split(command.replace("NAME", "me")))
+    shutil.rmtree(tmp_path / "out")
     assert {speaker for _, speaker in imported(source, tmp_path / "out", "--speaker", "me").values()} == {"me"}
 
 
@@ -281,7 +284,19 @@ def test_out_is_asked_for_and_unknown_kinds_are_not_guessed(tmp_path):
     assert done.exit_code == 2
     assert "'csv'" in done.output
     assert run("data", "import", "csv", source).exit_code == 2
+    assert f"data import '{source}' out" in refused("data", "import", *str(source).split(), "out")
     assert "--join has no effect on csv" in refused("data", "import", source, tmp_path / "out", "--join", "1-5")
+
+
+def test_a_file_below_is_found_by_its_name_unless_two_have_it(tmp_path):
+    source = table(
+        tmp_path / "in", "파일명,내용,화자\n001,안녕하세요,kim\n002,만나서 반갑습니다,lee\n003,또 봐요,kim\n"
+    )
+    (tmp_path / "in" / "a" / "b").mkdir(parents=True)
+    (tmp_path / "in" / "wav").rename(tmp_path / "in" / "a" / "b" / "wav")
+    assert imported(source, tmp_path / "out") == EXPECTED
+    corpora.sound(tmp_path / "in" / "c" / "001.wav")
+    assert "2 files have this name" in refused("data", "import", source, tmp_path / "out", "--overwrite")
 
 
 def test_a_lone_object_is_no_table_of_json_lines(tmp_path):

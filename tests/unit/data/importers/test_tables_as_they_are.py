@@ -332,7 +332,8 @@ def test_what_is_no_speaker_is_not_proposed(folder, column):
     with pytest.raises(AsrLabError) as error:
         cuts_of(source)
     assert "for speaker?" not in error.value.hint
-    assert error.value.next_command == ""
+    assert error.value.next_command.endswith("--speaker NAME")
+    assert "--columns" not in error.value.next_command
 
 
 @pytest.mark.parametrize("column", ["sentence", "path"])
