@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 from asr_lab.config.schema import Adapter
 from asr_lab.errors import AsrLabError, listing
@@ -15,6 +17,7 @@ from asr_lab.serving.engine import Engine
 
 _CHAMPION = str(Adapter.model_fields["base"].default)
 _OF_A_STORE = ("models:/", "runs:/")
+_REGISTERED = re.compile(r"[^/@:]+(?P<which>@[^/]+|/\d+)?")
 
 
 def open_engine(
@@ -26,10 +29,11 @@ def open_engine(
 ) -> tuple[Engine, str]:
     """Return an engine of a model with all these adapters loaded, and the pinned URI of the model.
 
-    Without `model`, the base named in the first adapter's file is used, else the champion. An alias means one version
-    for the whole job. Raises one `AsrLabError` that names the adapters that are missing, or do not fit.
+    `model` is a URI, a folder, or a registered name. Without it, the base named in the first adapter's file is used,
+    else the champion. An alias means one version for the whole job. Raises one `AsrLabError` that names the adapters
+    that are missing, or do not fit.
     """
-    uri = store.resolve_version(model or _base_of(store, adapters, folder) or _CHAMPION)
+    uri = store.resolve_version(_as_uri(model) or _base_of(store, adapters, folder) or _CHAMPION)
     recognizer = load_model(store.resolve(uri), store.resolve)
     if not adapters:
         return Engine(recognizer), uri
@@ -57,6 +61,13 @@ def open_engine(
     if faults:
         raise faults[0]
     return Engine(recognizer, cache), uri
+
+
+def _as_uri(model: str) -> str:
+    """Return the URI of a registered `NAME` (its champion), `NAME@alias` or `NAME/3`; folders and URIs unchanged."""
+    if Path(model).is_dir() or not (parts := _REGISTERED.fullmatch(model)):
+        return model
+    return f"models:/{model}" if parts["which"] else f"models:/{model}@champion"
 
 
 def _base_of(store: ModelStore, adapters: Sequence[str], folder: str) -> str:

@@ -24,7 +24,7 @@ import transformers
 from transformers import AutoConfig, AutoModelForCTC
 
 from asr_lab.data.audio import Signal
-from asr_lab.data.text import BLANK, SPACE, UNKNOWN, TextNormalizer
+from asr_lab.data.text import BLANK, SPACE, TextNormalizer
 from asr_lab.models.adapter import AdapterManager, MLPAdapter
 from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
@@ -36,7 +36,7 @@ from asr_lab.serving.adapter_cache import AdapterCache
 from asr_lab.serving.engine import Engine, Request
 from asr_lab.units import SAMPLE_RATE
 
-UNITS = {unit: index for index, unit in enumerate([BLANK, UNKNOWN, SPACE, *"abcdefghijklmnopqrstuvwx"])}
+UNITS = {unit: index for index, unit in enumerate([BLANK, SPACE, *"abcdefghijklmnopqrstuvwx"])}
 TINY = {
     "hidden_size": 192,
     "num_hidden_layers": 4,

@@ -42,6 +42,13 @@ def test_a_folder_gives_what_its_files_give(folder):
     assert ok("transcribe", folder, "--workers", "2") == said
 
 
+def test_a_model_is_given_by_name_too(folder):
+    said = [ok("transcribe", folder / "j00.wav", "--model", name) for name in ("deepspeech2", "deepspeech2/1")]
+    assert said == [ok("transcribe", folder / "j00.wav", "--model", "models:/deepspeech2@champion")] * 2
+    assert "deepspeech2" in refused("transcribe", folder / "j00.wav", "--model", "deepspech2")
+    assert "not a model" in refused("transcribe", folder / "j00.wav", "--model", "no/such/folder")
+
+
 def test_a_folder_without_audio_is_one_message(folder):
     for file in folder.rglob("*.wav"):
         file.unlink()

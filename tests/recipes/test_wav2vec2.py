@@ -116,6 +116,12 @@ def test_lora_starts_from_the_base_and_serves_with_it(home):
     served = mlflow.pyfunc.load_model("models:/tiny-lora@champion")
     (text,) = served.predict(pd.DataFrame({"audio": [audio]}))["text"]
     assert text == ok("transcribe", "test/audio/v00.wav", "--model", "models:/tiny-lora@champion").strip()
+    for name in ("tiny-lora", "models:/tiny-lora/1"):  # beside others on the base
+        row = json.loads(ok("transcribe", "test/audio/v00.wav", "--model", TINY, "--adapter", name, "--json"))
+        assert (row["text"], row["adapter"]) == (text, "models:/tiny-lora/1")
+        shared = mlflow.pyfunc.load_model(TINY).predict(pd.DataFrame({"audio": [audio]}), params={"adapter": name})
+        assert (shared["text"][0], shared["adapter"][0]) == (text, "models:/tiny-lora/1")
+    assert "no adapter 'nobody'" in refused("transcribe", "test/audio/v00.wav", "--model", TINY, "--adapter", "nobody")
     ok("evaluate", "--model", "models:/tiny-lora@champion", "--data", "test/all.jsonl.gz")
     assert newest("evaluate", "evaluate").data.metrics["test/wer"] == wer(run)
 
