@@ -109,7 +109,8 @@ def test_a_crew_adopts_what_still_runs(engine):
     done = engine.submit([sys.executable, "-c", ""])
     ended(done)
     later = Crew(engine, lambda number: SLEEP, most=3)
-    later.adopt([*crew.ids, done.id])
+    elsewhere = crew.ids[0].replace(crew.ids[0].partition("|")[0], "elsewhere")
+    later.adopt([*crew.ids, done.id, elsewhere])
     assert later.ids == crew.ids
     later.fill(1)
     assert len(later.tasks) == 1, "there is one already"
