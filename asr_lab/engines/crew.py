@@ -18,6 +18,8 @@ class Crew:
         """`command` of the number of a job; `most` jobs are submitted in all, or they end before they do anything."""
         self.engine, self._command, self._most = engine, command, most
         self._made = 0
+        self._last: Task | None = None
+        self._cancelled: set[str] = set()
         self.tasks: list[Task] = []
         self.pids: set[int] = set()
         """Processes of this machine that were started."""
@@ -51,8 +53,6 @@ class Crew:
             if task.state() == "ended" and task.exit_code() in (1, 2):
                 raise AsrLabError(f"a job gave up: {_reason(task)}", where=str(task.log))
 
-    _last: Task | None = None
-
     def _where(self) -> dict[str, str]:
         return {"where": str(self._last.log), "hint": _reason(self._last)} if self._last else {}
 
@@ -60,7 +60,9 @@ class Crew:
         """End all jobs, and wait for it; or only those that have not begun."""
         chosen = [task for task in self.tasks if not waiting or task.state() == "waiting"]
         for task in chosen:
-            task.cancel()
+            if not waiting or task.id not in self._cancelled:
+                task.cancel()
+            self._cancelled.add(task.id)
         if not waiting:
             for task in chosen:
                 task.wait(_CANCEL_S)

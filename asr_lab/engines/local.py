@@ -13,7 +13,7 @@ import psutil
 
 from asr_lab.engines.engine import Resources, State, refuse_options
 from asr_lab.errors import AsrLabError
-from asr_lab.system.processes import host_and_pid, is_gone, mark_of
+from asr_lab.system.processes import host_and_pid, is_gone, is_in_sight, mark_of
 from asr_lab.system.stopping import JOB
 
 
@@ -80,7 +80,7 @@ class LocalTask:
 
 
 class EarlierTask:
-    """A process that an earlier one started: how it ended is not known."""
+    """A process that an earlier one started: how it ended is not known. One of another machine counts as lost."""
 
     def __init__(self, id: str, log: Path, cancelled_by: signal.Signals = signal.SIGTERM) -> None:
         """`id`: the mark of a process."""
@@ -88,7 +88,7 @@ class EarlierTask:
         self.pid = host_and_pid(id)[1]
 
     def state(self) -> State:
-        return "lost" if is_gone(self.id) else "running"
+        return "running" if is_in_sight(self.id) and not is_gone(self.id) else "lost"
 
     def exit_code(self) -> int:
         return 0

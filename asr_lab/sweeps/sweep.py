@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,7 +110,8 @@ def _led(
         with TrialProgress(console, study, planned.objective, asked) as progress:
             try:
                 if jobs:
-                    _by_jobs(job, study, jobs, progress, look, lambda ids: study.set_user_attr(JOBS, ids))
+                    earlier = study.user_attrs.get(JOBS, {})
+                    _by_jobs(job, study, jobs, progress, look, earlier, lambda ids: study.set_user_attr(JOBS, ids))
                 else:
                     _here(job, study, tracker, store, progress, look)
             except AsrLabError:
@@ -135,7 +136,7 @@ def join(
     try:
         with TrialProgress(console, study, planned.objective, job.asked) as progress:
             if jobs:
-                pids = _by_jobs(job, study, jobs, progress, lost.retry, lambda ids: None)
+                pids = _by_jobs(job, study, jobs, progress, lost.retry, {}, lambda ids: None)
             else:
                 pids = _here(job, study, tracker, store, progress, lost.retry)
     finally:
@@ -248,15 +249,17 @@ def _by_jobs(
     jobs: Jobs,
     progress: TrialProgress,
     look: Callable[[], None],
+    earlier: Mapping[str, Sequence[str]],
     note: Callable[[dict[str, list[str]]], None],
 ) -> set[int]:
     """Have jobs run trials until there are enough; return their processes, as far as they are on this machine.
 
-    `note` stores the ids of those that are there, so that the next process that leads finds them.
+    `earlier` are the ids of jobs that a former leader submitted. `note` stores those that are there, so that the next
+    leader finds them.
     """
     name = jobs.engine.name
     crew = Crew(jobs.engine, jobs.command, most=job.asked + jobs.count + _MOST_DEATHS)
-    crew.adopt(study.user_attrs.get(JOBS, {}).get(name, ()))
+    crew.adopt(earlier.get(name, ()))
     noted: list[str] = []
     try:
         while True:

@@ -109,7 +109,8 @@ def test_a_crew_adopts_what_still_runs(engine):
     done = engine.submit([sys.executable, "-c", ""])
     ended(done)
     later = Crew(engine, lambda number: SLEEP, most=3)
-    later.adopt([*crew.ids, done.id])
+    elsewhere = crew.ids[0].replace(crew.ids[0].partition("|")[0], "elsewhere")
+    later.adopt([*crew.ids, done.id, elsewhere])
     assert later.ids == crew.ids
     later.fill(1)
     assert len(later.tasks) == 1, "there is one already"
@@ -164,6 +165,8 @@ FAKE = {
 @pytest.fixture
 def slurm(tmp_path, monkeypatch):
     """Programs of these names in place of Slurm's."""
+    submitit = pytest.importorskip("submitit", reason="submitit is not installed")
+    submitit.SlurmJob.watcher.clear()
     monkeypatch.chdir(tmp_path)
     for name, content in FAKE.items():
         file = tmp_path / "bin" / name
@@ -202,3 +205,18 @@ def test_a_slurm_that_refuses_says_why(slurm):
     Path("bin/srun").unlink()
     with pytest.raises(AsrLabError, match="srun"):
         engine_of("slurm", slurm).submit(["true"])
+
+
+def test_jobs_that_wait_are_cancelled_once(slurm):
+    Path("bin/scancel").write_text('#!/bin/sh\necho "$@" >> cancelled\n')
+    Path("state").write_text("PENDING")
+    crew = Crew(engine_of("slurm", slurm), lambda number: ["true"], most=1)
+    crew.fill(1)
+    crew.cancel(waiting=True)
+    crew.cancel(waiting=True)
+    assert Path("cancelled").read_text() == "77\n"
+    Path("state").write_text("CANCELLED")
+    crew.tasks[0]._job.watcher.clear()
+    crew.tasks[0]._job._results_timeout_s = 0
+    crew.look()
+    assert crew.tasks == []
