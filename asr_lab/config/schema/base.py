@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from asr_lab.config.names import registered_name
 
@@ -14,6 +14,18 @@ class Section(BaseModel):
     """A frozen group of settings; the docstring under a field is its help text."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers_are_no_truths(cls, given: Any) -> Any:
+        """Let `yes` and `true` be refused for a number: pydantic takes them for 1."""
+        if not isinstance(given, dict):
+            return given
+        numbers = {name for name, field in cls.model_fields.items() if field.annotation in (int, float)}
+        return {
+            name: str(value).lower() if isinstance(value, bool) and name in numbers else value
+            for name, value in given.items()
+        }
 
     @field_validator("*")
     @classmethod

@@ -159,6 +159,10 @@ def _compare_runs(
     frame = _table(runs, decides)
     best, reasons = _best_of(frame, runs)
     sentences = [*_best_sentences(frame, best), *reasons, *_without_metric(runs, decides)]
+    if len(runs) == 1 and not vs:
+        best, sentences = {}, ["one run alone: nothing is compared"]
+    elif decides and decides not in best and not reasons and direction(decides) != "neither":
+        sentences.append(f"no run has a finite {decides}")
     nan = _not_numbers(runs)
     compared = Comparison(runs=runs, metric=decides, frame=frame, best=best, sentences=sentences, not_numbers=nan)
     having = [run for run in runs if decides in metrics_of(run)]
