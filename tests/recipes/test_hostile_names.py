@@ -154,7 +154,12 @@ def test_nan_and_infinity_are_told_apart_from_gaps(store):
         "good": "0.2",
     }
     assert "best val/wer: good" in ok("compare")
-    assert "best" not in ok("compare", "nan", "inf", "gap")
+    none = ok("compare", "nan", "inf", "gap")
+    assert "best" not in none
+    assert "no run has a finite val/wer" in none
+    alone = ok("compare", "good")
+    assert "nothing is compared" in alone
+    assert "best" not in alone
     groups = {
         row["run.seed"]: row
         for row in json.loads(ok("compare", "--group-by", "run.seed", "--format", "json").partition("\n]")[0] + "\n]")

@@ -66,6 +66,8 @@ def _formatted(table: pd.DataFrame) -> Table:
     shown["started"] = table["started"].str.replace("T", " ")
     shown.insert(5, "age", list(map(ago, ages)))
     shown.insert(6, "took", [hms(took) if took == took else "-" for took in table["seconds"]])
+    if not shown["marks"].any():
+        shown = shown.drop(columns="marks")
     shown["size"] = ["-" if pd.isna(size) else megabytes(size) for size in table["bytes"]]
     return Table(
         frame=shown, metric_columns={"value": "metric"}, expendable=("started", "took", "size", "family", "id")

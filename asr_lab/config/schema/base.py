@@ -15,6 +15,18 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers_are_no_truths(cls, given: Any) -> Any:
+        """Let `yes` and `true` be refused for a number: pydantic takes them for 1."""
+        if not isinstance(given, dict):
+            return given
+        numbers = {name for name, field in cls.model_fields.items() if field.annotation in (int, float)}
+        return {
+            name: str(value).lower() if isinstance(value, bool) and name in numbers else value
+            for name, value in given.items()
+        }
+
     @field_validator("*")
     @classmethod
     def _can_be_kept(cls, value: Any) -> Any:

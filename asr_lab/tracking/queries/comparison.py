@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -119,6 +119,8 @@ def compare(
         sentences, evidence = _best_rows(ranking, by), None
     else:
         ranking = compared.each()
+        if len(runs) == 1 and not vs:
+            ranking = replace(ranking, best={}, reasons=["one run alone: nothing is compared"])
         evidence, notes = _evidence(compared, ranking, vs, baseline, progress)
         sentences = [*_best_rows(ranking), *notes]
     return Comparison(

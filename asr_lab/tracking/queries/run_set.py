@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -73,7 +73,11 @@ class RunSet:
             row |= {name: run.data.params.get(name, "") for name in differing}
             row |= {name: metrics_of(run).get(name) for name in self.shown_metrics}
             rows.append(row)
-        return self._ranking(self._sorted(self._indexed(rows)), self._without_metric(), self._not_numbers())
+        ranking = self._ranking(self._sorted(self._indexed(rows)), self._without_metric(), self._not_numbers())
+        if self.metric in ranking.best or not self.metric or direction(self.metric) == "neither":
+            return ranking
+        is_measured = not not_comparable(self.runs, self.metric)
+        return replace(ranking, reasons=[*ranking.reasons, *[f"no run has a finite {self.metric}"] * is_measured])
 
     def methods(self) -> Ranking:
         """List the runs by training method (scratch, fine-tune, adapter): error rates and costs."""

@@ -72,7 +72,22 @@ def test_other_values_are_read_by_the_type_of_their_key(word, value):
     assert type(parsed) is type(value)
 
 
-NOT_FINITE = ["inf", "-inf", "nan", ".inf", ".NaN", "1e400", "1e999", "Infinity", "-0.0", "1:30", "1,5"]
+NOT_FINITE = [
+    "inf",
+    "-inf",
+    "nan",
+    ".inf",
+    ".NaN",
+    "1e400",
+    "1e999",
+    "Infinity",
+    "-0.0",
+    "1:30",
+    "1,5",
+    "yes",
+    "true",
+    "off",
+]
 
 
 @pytest.mark.parametrize("number", NOT_FINITE)
