@@ -60,11 +60,17 @@ _LEGACY = (
     *(f"{label}_{figure}" for label in ("correct", "incorrect") for figure in ("precision", "recall", "f1")),
 )
 
+_OF_DECODING = ("perplexity", "sentences_in_lm", "confidence_ece", "confidence_auc")
+
 FIGURES: dict[str, Metric] = {
     "loss": Metric("lower"),
     "wer": _RATE,
     "cer": _RATE,
     "per": _RATE,
+    "perplexity": Metric("lower"),
+    "sentences_in_lm": _COUNT,
+    "confidence_ece": _RATE,
+    "confidence_auc": Metric("higher"),
     "utterances": _COUNT,
     **_PRONUNCIATION,
 }
@@ -80,6 +86,7 @@ METRICS: dict[str, Metric] = {
     **{f"{split}/{name}": FIGURES[name] for split in ("val", "test") for name in ("wer", "cer", "per")},
     **{f"{split}/wer_{bound}": _described(_RATE) for split in ("val", "test") for bound in ("low", "high")},
     **{f"{split}/utterances": _COUNT for split in ("val", *_TESTS)},
+    **{f"{split}/{name}": FIGURES[name] for split in ("val", "test") for name in _OF_DECODING},
     "best/val_wer": _RATE,
     "best/val_cer": _described(_RATE),
     "best/val_error_f1": _described(_SHARE),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -22,6 +22,7 @@ from asr_lab.data.audio import Signal
 from asr_lab.data.augment import Augmenter, SoundAugmenter
 from asr_lab.data.batches import Batch, Collator, InOrder, loader
 from asr_lab.data.text import SPACE, UNKNOWN, TextNormalizer, encode, split_units
+from asr_lab.decoding.contract import Decoder
 from asr_lab.decoding.greedy import best_path, to_text
 from asr_lab.errors import AsrLabError
 from asr_lab.models.adapter import AdapterManager
@@ -46,6 +47,8 @@ class Recognizer(ABC):
     model: Any
     vocabulary: dict[str, int]
     normalizer: TextNormalizer
+    decoder: Decoder | None = field(default=None, kw_only=True)
+    """Reads text off the network's output in the place of greedy decoding."""
 
     model_type: ClassVar[str]
     """The family that trains it; also the default name of its runs and models."""
@@ -116,7 +119,13 @@ class Recognizer(ABC):
         return split_units(self.normalizer(text), self.normalizer)
 
     def decode(self, logits_BUV: Tensor, lengths_B: Tensor) -> list[str]:
-        """Decode each utterance greedily."""
+        """Decode each utterance, greedily where no decoder is set."""
+        if self.decoder:
+            return self.decoder.decode(logits_BUV.float().log_softmax(dim=-1), lengths_B)
+        return self.decode_greedily(logits_BUV, lengths_B)
+
+    def decode_greedily(self, logits_BUV: Tensor, lengths_B: Tensor) -> list[str]:
+        """Decode each utterance by its best path."""
         units = self.units
         return [to_text(path, units) for path in best_path(logits_BUV, lengths_B, self.blank)]
 

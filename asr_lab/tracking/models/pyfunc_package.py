@@ -40,6 +40,7 @@ _FORBIDDEN = re.compile(r"""[/:.%"']""")
 """Characters that the name of a logged model cannot have."""
 _PACKAGE = Path(asr_lab.__file__).parent
 _PYFUNC = _PACKAGE / "serving" / "pyfunc.py"
+_LM_PYFUNC = _PACKAGE / "serving" / "lm_pyfunc.py"
 _NEEDED = (
     "torch",
     "torchaudio",
@@ -70,17 +71,27 @@ _ASSESSOR = ModelSignature(
     params=SIGNATURE.params,
 )
 
+_LANGUAGE_MODEL = ModelSignature(
+    inputs=Schema([ColSpec("string", "text")]),
+    outputs=Schema([ColSpec("double", "log10_probability"), ColSpec("double", "perplexity")]),
+)
+
 
 def _signature(model: RegisteredModel) -> ModelSignature:
-    """Return inputs and outputs of the model; one that assesses pronunciation also takes the reference text."""
+    """Return inputs and outputs of the model: one that assesses pronunciation also takes the reference text, a language
+    model takes text alone."""
+    if "lm" in model.files:
+        return _LANGUAGE_MODEL
     config = model.files["model"] / "config.json" if "model" in model.files else None
     content = json.loads(config.read_text(encoding="utf-8")) if config and config.is_file() else {}
     of = FAMILIES.get(content.get("model_type", ""))
     return _ASSESSOR if of and of.takes_text else SIGNATURE
 
 
-def _input_example() -> pd.DataFrame:
-    """Return a request with half a second of silence: what the model page shows, and what serving takes."""
+def _input_example(model: RegisteredModel) -> pd.DataFrame:
+    """Return a request with half a second of silence, or a sentence: what the model page shows, and serving takes."""
+    if "lm" in model.files:
+        return pd.DataFrame({"text": ["this is a sentence"]})
     file = io.BytesIO()
     soundfile.write(file, np.zeros(SAMPLE_RATE // 2, np.int16), SAMPLE_RATE, format="FLAC")
     return pd.DataFrame({"audio": [file.getvalue()]})
@@ -95,13 +106,13 @@ def package(model: RegisteredModel, folder: Path) -> str:
     with tempfile.TemporaryDirectory() as staging:
         mlflow.pyfunc.save_model(
             folder,
-            python_model=str(_PYFUNC),
+            python_model=str(_LM_PYFUNC if "lm" in model.files else _PYFUNC),
             artifacts={name: str(_called(name, path, Path(staging))) for name, path in model.files.items()},
             model_config={"base_uri": model.base_uri} if model.base_uri else None,
             code_paths=[str(_PACKAGE)],
             pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in _NEEDED],
             signature=_signature(model),
-            input_example=_input_example(),
+            input_example=_input_example(model),
         )
     for cache in folder.rglob("__pycache__"):
         shutil.rmtree(cache)
