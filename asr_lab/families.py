@@ -268,6 +268,25 @@ FAMILIES: dict[str, Family] = {
             *_COSTS,
             "perf/real_time_factor",
             *(f"test/{rate}" for rate in (*_ERROR_RATES, "per", *_ASSESSMENT)),
+            *(f"test/{name}" for name in ("sentences_in_lm", "confidence_ece", "confidence_auc")),
+        ),
+        needs={
+            "/sentences_in_lm": "decode.lm",
+            **dict.fromkeys(("/confidence_ece", "/confidence_auc"), "evaluate.confidence=true"),
+        },
+    ),
+    "lm": Family(
+        config="asr_lab.config.schema:LanguageModelExperiment",
+        recipe="asr_lab.recipes.language_model:RECIPE",
+        command="lm",
+        decides=("test/perplexity",),
+        shows=("test/perplexity", "model/params", "model/size_mb"),
+        logs=("val/perplexity", "test/perplexity", "model/params", "model/size_mb"),
+        needs={"/perplexity": "lm.tests"},
+        card=ModelCard(
+            use="Decoding speech recognition with words like those of its text: decode.lm of asr-lab evaluate.",
+            figures=("val/perplexity", "test/perplexity", "model/params"),
+            scoring="Perplexity with the end of each sentence counted, text normalised as `{text}`.",
         ),
     ),
     "sweep": Family(

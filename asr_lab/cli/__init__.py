@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "adapter": ("asr_lab.cli.training.adapter:adapter", "Adapt a recogniser to one person."),
     "adapters": ("asr_lab.cli.models.adapters:adapters", "List, inspect, export and import adapters."),
     "evaluate": ("asr_lab.cli.training.evaluate:evaluate", "Score a recogniser on a manifest."),
+    "lm": ("asr_lab.cli.models.lm:lm", "Train an n-gram language model to decode with."),
     "pool": ("asr_lab.cli.training.pool:pool", "One evaluation of several runs' parts, such as folds."),
     "transcribe": ("asr_lab.cli.models.transcribe:transcribe", "Transcribe files, folders and manifests."),
     "data": ("asr_lab.cli.data.group:data", "Make, import, split, describe and check corpora."),

@@ -36,8 +36,8 @@ TOPICS: dict[str, Topic] = {
         commands=("adapter", "adapters"),
     ),
     "evaluate": Topic(
-        summary="score a model on a manifest, pool folds, transcribe files",
-        commands=("evaluate", "pool", "transcribe"),
+        summary="score a model on a manifest, decode with a language model, pool folds, transcribe files",
+        commands=("evaluate", "lm", "pool", "transcribe"),
     ),
     "compare": Topic(
         summary="list, show and compare runs, with confidence intervals; the same in a notebook",

@@ -18,7 +18,7 @@ from asr_lab.families import FAMILIES
 NOT_IDENTITY = {"run.name", "run.register_as", "run.threads", "train.num_workers", "evaluate.audio"}
 NOT_IDENTITY |= {"adapter.save_dir", "adapter.frames", "train.save_every", "run.license", "run.intended_use"}
 NOT_IDENTITY |= {"train.gradient_checkpointing", "model.merged"}
-NOT_IDENTITY |= {"train.examples", "evaluate.save_predictions", "evaluate.learners"}
+NOT_IDENTITY |= {"train.examples", "evaluate.save_predictions", "evaluate.learners", "evaluate.confidence"}
 """Keys that affect names, storage or speed of a run, but not its results."""
 
 _UNNAMED = {
@@ -32,6 +32,9 @@ _UNNAMED = {
     "pool.runs",
     "pool.data",
     "adapter.base",
+    "lm.texts",
+    "lm.tests",
+    "lm.out",
     "model.pretrained",
     "data.train",
     "data.val",
@@ -77,6 +80,8 @@ def signature(config: BaseModel, data: Mapping[str, str]) -> str:
     """
     paths = {f"data.{split}" for split in data} | {f"{phase}.train" for phase in data}
     paths |= {"evaluate.data", "evaluate.adapter", "pool.data"}
+    paths |= {"decode.lm"} if "lm" in data else set()
+    paths |= {"lm.texts", "lm.tests", "lm.out"}
     paths |= {"augment.noise"} if "noise" in data else set()
     counted = {k: v for k, v in differences(config).items() if k not in NOT_IDENTITY | paths}
     content = {"recipe": type(config).__name__, "config": counted, "data": dict(data)}

@@ -137,6 +137,9 @@ class FolderStore:
     def adapter_file(self, uri: str) -> Path:
         raise AsrLabError(f"no such adapter {uri!r}", allowed="an adapter's name or file")
 
+    def language_model_file(self, uri: str) -> Path:
+        raise AsrLabError(f"no such language model {uri!r}", allowed="an ARPA file")
+
     def resolve_version(self, uri: str) -> str:
         return str(Path(uri).resolve())
 

@@ -221,6 +221,9 @@ class ModelStore(Protocol):
     def adapter_file(self, uri: str) -> Path:
         """Return the local file of a registered adapter, such as `models:/deepspeech2-adapter-NAME@alias`."""
 
+    def language_model_file(self, uri: str) -> Path:
+        """Return the local ARPA file of a registered language model."""
+
     def resolve_version(self, uri: str) -> str:
         """Return an immutable URI of the same model: an alias becomes a version."""
 

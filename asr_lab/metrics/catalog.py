@@ -65,6 +65,7 @@ _LEGACY = (
 )
 
 _ERROR_RATES = ("wer", "cer", "wer_no_space", "cer_no_space", "per")
+_OF_DECODING = ("perplexity", "sentences_in_lm", "confidence_ece", "confidence_auc")
 
 FIGURES: dict[str, Metric] = {
     "loss": Metric("lower"),
@@ -73,6 +74,10 @@ FIGURES: dict[str, Metric] = {
     "wer_no_space": _RATE,
     "cer_no_space": _RATE,
     "per": _RATE,
+    "perplexity": Metric("lower"),
+    "sentences_in_lm": _COUNT,
+    "confidence_ece": _RATE,
+    "confidence_auc": Metric("higher"),
     "utterances": _COUNT,
     "trained_utterances": _COUNT,
     "training_speakers": _COUNT,
@@ -94,6 +99,7 @@ METRICS: dict[str, Metric] = {
         for split in ("val", *_TESTS)
         for name in ("utterances", "trained_utterances", "training_speakers")
     },
+    **{f"{split}/{name}": FIGURES[name] for split in ("val", "test") for name in _OF_DECODING},
     "best/val_wer": _RATE,
     "best/val_cer": _described(_RATE),
     "best/val_per": _described(_RATE),

@@ -24,6 +24,7 @@ from asr_lab.data.batches import Batch, Collator, InOrder, loader
 from asr_lab.data.containers import refuse_pointers
 from asr_lab.data.subwords import Subwords
 from asr_lab.data.text import SPACE, UNKNOWN, WORD_START, TextNormalizer, encode, split_units
+from asr_lab.decoding.contract import Decoder
 from asr_lab.decoding.greedy import best_path, to_text
 from asr_lab.decoding.words import Word, words
 from asr_lab.errors import AsrLabError
@@ -76,6 +77,8 @@ class Recognizer(ABC):
     normalizer: TextNormalizer
     subwords: Subwords | None = field(default=None, kw_only=True)
     """Splits text into units with `units=bpe`; None with characters and jamo."""
+    decoder: Decoder | None = field(default=None, kw_only=True)
+    """Reads text off the network's output in the place of greedy decoding."""
 
     model_type: ClassVar[str]
     """The family that trains it; also the default name of its runs and models."""
@@ -167,7 +170,13 @@ class Recognizer(ABC):
         return split_units(self.normalizer(text), self.normalizer, self.subwords)
 
     def decode(self, logits_BUV: Tensor, lengths_B: Tensor) -> list[str]:
-        """Decode each utterance greedily."""
+        """Decode each utterance, greedily where no decoder is set."""
+        if self.decoder:
+            return self.decoder.decode(logits_BUV.float().log_softmax(dim=-1), lengths_B)
+        return self.decode_greedily(logits_BUV, lengths_B)
+
+    def decode_greedily(self, logits_BUV: Tensor, lengths_B: Tensor) -> list[str]:
+        """Decode each utterance by its best path."""
         units = self.units
         return [to_text(path, units) for path in best_path(logits_BUV, lengths_B, self.blank)]
 

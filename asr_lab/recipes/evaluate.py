@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -21,6 +22,7 @@ from asr_lab.metrics.slices import slices
 from asr_lab.models import load_model
 from asr_lab.models.adapter import AdapterManager, weights_digest
 from asr_lab.models.recognizer import Recognizer
+from asr_lab.recipes.decoding import Decoding, decode, decoding_notes, prepare, record_decoding, tuned
 from asr_lab.recipes.recipe import Outcome, Recipe
 from asr_lab.recipes.recognition.scoring import embedded, record_predictions, record_scores, score
 from asr_lab.recipes.run_spec import describe
@@ -58,7 +60,8 @@ class EvaluatedRecognition:
     """One row per utterance (`recipes.recognition.scoring.score`)."""
     split: str
     seconds: float
-    notes: list[str] = field(default_factory=list)
+    notes: Sequence[str] = ()
+    next_commands: Sequence[str] = ()
 
     @property
     def summary(self) -> Summary:
@@ -77,7 +80,12 @@ class EvaluatedRecognition:
         columns = short[["slice", "value", "utterances", "wer", "low", "high", "cer"]]
         shown = Table(frame=columns, formats={"low": "percent", "high": "percent"})
         page = {"page": f"eval/{self.split}.html of the run"}
-        return Summary(title=self.run_name, parts=[("", rows), ("", shown), ("", page)], notes=self.notes)
+        return Summary(
+            title=self.run_name,
+            parts=[("", rows), ("", shown), ("", page)],
+            notes=self.notes,
+            next_commands=self.next_commands,
+        )
 
 
 def with_adapter(store: ModelStore, model: str, adapter: str, folder: str) -> tuple[Recognizer, str]:
@@ -121,6 +129,7 @@ class EvaluationPlan:
     recognizer: Recognizer
     uri: str
     """Pinned URI of the model."""
+    decoding: Decoding
     overlap: Overlap = field(default_factory=Overlap)
     """What of the data the model, its base or the adapter was trained on."""
     warnings: list[str] = field(default_factory=list)
@@ -139,7 +148,7 @@ def plan(config: EvaluateExperiment, store: ModelStore) -> EvaluationPlan:
     recognizer, uri = with_adapter(store, settings.model, settings.adapter, settings.adapter_dir)
     refuse_too_short(split, recognizer)
     overlap = overlap_with(split, store.lineage(uri, _adapter_of(settings, store)))
-    return EvaluationPlan(config, split, recognizer, uri, overlap)
+    return EvaluationPlan(config, split, recognizer, uri, prepare(config, recognizer, store), overlap)
 
 
 def _adapter_of(settings: schema.Evaluation, store: ModelStore) -> str:
@@ -162,10 +171,11 @@ def evaluate_recognition(
     planned: EvaluationPlan, tracker: Tracker, console: Console, store: ModelStore
 ) -> EvaluatedRecognition:
     """Log WER with interval, CER, and the table and page of the utterances."""
-    config, settings, split, recognizer = planned.config, planned.config.evaluate, planned.split, planned.recognizer
-    clock = Clock()
+    settings, split, recognizer = planned.config.evaluate, planned.split, planned.recognizer
     if settings.learners:
         raise AsrLabError("learners' pages are made by models of pronunciation", where=planned.uri)
+    config, decoding = tuned(planned.config, planned.decoding, recognizer, split.cuts, console)
+    clock = Clock()
     adapter_tags = _adapter_tags(settings, store)
     spec = describe(
         config,
@@ -173,20 +183,22 @@ def evaluate_recognition(
         kind="evaluate",
         model_type=f"{recognizer.model_type}-adapter" if settings.adapter else recognizer.model_type,
         name=config.run.name or f"evaluate-{adapter_tags.get('speaker', 'base')}",
-        data={settings.split: split.digest, "base": planned.uri, "adapter": adapter_tags.get("adapter", "")},
+        data={settings.split: split.digest, "base": planned.uri, "adapter": adapter_tags.get("adapter", "")}
+        | decoding.digests,
         base=planned.uri,
         base_digest=weights_digest(recognizer.model),
         text=recognizer.normalizer.name,
         scorer=spacing.SCORER,
         **adapter_tags,
+        **decoding.tags,
     )
     with tracker.start(spec) as run:
         run.dataset(split.dataset())
         with Progress(console=console, transient=True) as bar:
             task = bar.add_task("transcribing", total=len(split.cuts))
-            hypotheses = recognizer.hypotheses(split.cuts, settings.batch_size, lambda done: bar.advance(task, done))
+            decoded = decode(decoding, recognizer, split.cuts, settings, lambda done: bar.advance(task, done))
         seconds = clock.seconds
-        table = score(split.cuts, hypotheses, recognizer.normalizer, in_phonemes=settings.phonemes)
+        table = score(split.cuts, decoded.texts, recognizer.normalizer, in_phonemes=settings.phonemes)
         table = spacing.without_spaces(planned.overlap.mark(table))
         audio, note = embedded(split.cuts) if settings.audio else ({}, "")
         title = f"{run.name} on {settings.data}"
@@ -203,7 +215,11 @@ def evaluate_recognition(
                 **clock.peak_memory(),
             }
         )
-        return EvaluatedRecognition(run.run_id, run.name, interval, table, settings.split, clock.seconds, notes)
+        record_decoding(run, decoding, decoded, table, settings.split)
+        of_decoding, commands = decoding_notes(decoding, decoded, table, config)
+        return EvaluatedRecognition(
+            run.run_id, run.name, interval, table, settings.split, clock.seconds, [*notes, *of_decoding], commands
+        )
 
 
 RECIPE = Recipe(plan, evaluate)

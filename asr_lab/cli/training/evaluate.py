@@ -29,6 +29,11 @@ _TABLES = (".jsonl.gz", ".jsonl", ".json", ".csv", ".tsv", ".txt", ".xlsx")
 @offline_option
 @click.option("--audio", is_flag=True, help="Include the audio in the page; off by default, as voices are private.")
 @click.option("--save-predictions", is_flag=True, help="Also log all predictions of each utterance as JSON lines.")
+@click.option(
+    "--tune",
+    is_flag=True,
+    help="Search the weights of decode.lm for the lowest WER on DATA, which should be validation data.",
+)
 @click.option("--learner-pages", is_flag=True, help="Pronunciation: log a page with audio for each speaker.")
 def evaluate(
     model: str | None,
@@ -39,6 +44,7 @@ def evaluate(
     texts: tuple[str, ...],
     audio: bool,
     save_predictions: bool,
+    tune: bool,
     learner_pages: bool,
     offline: bool,
 ) -> None:
@@ -52,10 +58,12 @@ def evaluate(
           --data corpora/demo/persons/john/test.jsonl.gz --audio
       asr-lab evaluate --model models:/pronunciation-cross@champion --data corpora/l2/test-hard.jsonl.gz \\
           --save-predictions --learner-pages
+      asr-lab evaluate --model models:/deepspeech2@champion --data corpora/demo/val.jsonl.gz decode.lm=demo.arpa --tune
     """
     named, rest = _positional(keys, {"model": model or "", "data": data or ""})
     options = {f"evaluate.{name}": value for name, value in named.items()} | {"evaluate.adapter": adapter}
-    flags = {"audio": audio, "save_predictions": save_predictions, "learners": learner_pages}
+    flags = {"audio": audio, "save_predictions": save_predictions, "learners": learner_pages, "tune": tune}
+    options |= {"evaluate.split": "val"} if tune else {}
     options |= {f"evaluate.{name}": "true" for name, given in flags.items() if given}
     chosen = {key: value for key, value in options.items() if value}
     settings = chosen | config_keys(texts, rest)

@@ -10,8 +10,10 @@ from asr_lab.config.schema.arms import UNTOUCHED, ArmsExperiment, Comparison
 from asr_lab.config.schema.augment import Augment, Sound, Wav2Vec2Augment
 from asr_lab.config.schema.base import Data, Experiment, RecognitionModel, Run, Section, Text
 from asr_lab.config.schema.curriculum import Curriculum, CurriculumExperiment, Phase
+from asr_lab.config.schema.decode import Decode
 from asr_lab.config.schema.deepspeech2 import DeepSpeech2Experiment, DeepSpeech2Model
 from asr_lab.config.schema.evaluate import EvaluateExperiment, Evaluation
+from asr_lab.config.schema.language_model import LanguageModel, LanguageModelExperiment
 from asr_lab.config.schema.loop import Loop, Train
 from asr_lab.config.schema.pronunciation import (
     PronunciationData,
@@ -37,11 +39,14 @@ __all__ = [
     "Curriculum",
     "CurriculumExperiment",
     "Data",
+    "Decode",
     "DeepSpeech2Experiment",
     "DeepSpeech2Model",
     "EvaluateExperiment",
     "Evaluation",
     "Experiment",
+    "LanguageModel",
+    "LanguageModelExperiment",
     "Loop",
     "Lora",
     "Phase",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
+
+from pydantic import model_validator
 
 from asr_lab.config.schema.base import Experiment, Positive, Section
+from asr_lab.config.schema.decode import Decode
 
 
 class Evaluation(Section):
@@ -29,6 +32,11 @@ class Evaluation(Section):
     """For a pronunciation model: one page per speaker, with audio, under `learners/`."""
     phonemes: bool = False
     """Also compute the phoneme error rate (`test/per`) with eSpeak NG, by the utterances' language."""
+    tune: bool = False
+    """Search `decode.lm_weight` and `decode.word_score` for the lowest WER on the data, which is to be validation
+    data."""
+    confidence: bool = False
+    """Also log each word with its times and confidence (`eval/<split>_words.parquet`)."""
 
 
 class EvaluateExperiment(Experiment):
@@ -36,6 +44,15 @@ class EvaluateExperiment(Experiment):
 
     recipe: Literal["evaluate"] = "evaluate"
     evaluate: Evaluation
+    decode: Decode = Decode()
+
+    @model_validator(mode="after")
+    def _can_be_tuned(self) -> Self:
+        if self.evaluate.tune and not self.decode.lm:
+            raise ValueError("evaluate.tune (--tune) searches the weights of a language model: it needs decode.lm")
+        if self.decode.calibration and not self.evaluate.confidence:
+            raise ValueError("decode.calibration has no effect without evaluate.confidence=true")
+        return self
 
     def manifests(self) -> dict[str, str]:
         return {self.evaluate.split: self.evaluate.data}

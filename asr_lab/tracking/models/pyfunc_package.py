@@ -38,6 +38,7 @@ _FORBIDDEN = re.compile(r"""[/:.%"']""")
 """Characters that the name of a logged model cannot have."""
 _PACKAGE = Path(asr_lab.__file__).parent
 _PYFUNC = _PACKAGE / "serving" / "pyfunc.py"
+_LM_PYFUNC = _PACKAGE / "serving" / "lm_pyfunc.py"
 _NEEDED = (
     "torch",
     "torchaudio",
@@ -76,9 +77,16 @@ SIGNATURE = ModelSignature(
 )
 """Of all families: MLflow drops what a signature does not declare, and what a model cannot do it refuses itself."""
 
+_LANGUAGE_MODEL = ModelSignature(
+    inputs=Schema([ColSpec("string", "text")]),
+    outputs=Schema([ColSpec("double", "log10_probability"), ColSpec("double", "perplexity")]),
+)
 
-def _input_example() -> pd.DataFrame:
-    """Return a request with half a second of silence: what the model page shows, and what serving takes."""
+
+def _input_example(model: RegisteredModel) -> pd.DataFrame:
+    """Return a request with half a second of silence, or a sentence: what the model page shows, and serving takes."""
+    if "lm" in model.files:
+        return pd.DataFrame({"text": ["this is a sentence"]})
     file = io.BytesIO()
     soundfile.write(file, np.zeros(SAMPLE_RATE // 2, np.int16), SAMPLE_RATE, format="FLAC")
     return pd.DataFrame({"audio": [file.getvalue()]})
@@ -93,13 +101,13 @@ def package(model: RegisteredModel, folder: Path) -> str:
     with tempfile.TemporaryDirectory() as staging:
         mlflow.pyfunc.save_model(
             folder,
-            python_model=str(_PYFUNC),
+            python_model=str(_LM_PYFUNC if "lm" in model.files else _PYFUNC),
             artifacts={name: str(_called(name, path, Path(staging))) for name, path in model.files.items()},
             model_config={"base_uri": model.base_uri} if model.base_uri else None,
             code_paths=[str(_PACKAGE)],
             pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in _NEEDED],
-            signature=SIGNATURE,
-            input_example=_input_example(),
+            signature=_LANGUAGE_MODEL if "lm" in model.files else SIGNATURE,
+            input_example=_input_example(model),
         )
     for cache in folder.rglob("__pycache__"):
         shutil.rmtree(cache)

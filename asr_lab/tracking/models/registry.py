@@ -43,6 +43,7 @@ from asr_lab.tracking.tags import BASE, BASE_DIGEST, FAMILY, LICENSE
 CHAMPION = "champion"
 ADAPTER_NAME = "deepspeech2-adapter-"
 ADAPTER_SUFFIX = "_adapter.pt"
+ARPA_SUFFIX = ".arpa"
 _REGISTRY_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/]+)|/(?P<version>\d+))")
 
 
@@ -238,6 +239,11 @@ class MlflowStore:
                 f"{uri} is a speaker's adapter, not a recogniser",
                 next_command=f"asr-lab transcribe FILE.wav --adapter {uri}",
             )
+        if any(artifacts.glob(f"*{ARPA_SUFFIX}")):
+            raise AsrLabError(
+                f"{uri} is a language model, not a recogniser",
+                next_command=f"asr-lab evaluate --model MODEL --data DATA decode.lm={uri}",
+            )
         return artifacts / "model"
 
     def adapter_file(self, uri: str) -> Path:
@@ -246,6 +252,15 @@ class MlflowStore:
         for file in artifacts.glob(f"*{ADAPTER_SUFFIX}"):
             return file
         raise AsrLabError(f"{uri} is not an adapter", next_command="asr-lab adapters list --registry")
+
+    def language_model_file(self, uri: str) -> Path:
+        """Return the ARPA file of a registered language model; raises `AsrLabError` if it is another model."""
+        artifacts = _download(tracking_uri(), self.resolve_version(uri)) / "artifacts"
+        for file in artifacts.glob(f"*{ARPA_SUFFIX}"):
+            return file
+        raise AsrLabError(
+            f"{uri} is not a language model", next_command="asr-lab lm TEXT --out NAME.arpa --register NAME"
+        )
 
     def resolve_version(self, uri: str) -> str:
         """An alias as the version it means today; other URIs as they are."""

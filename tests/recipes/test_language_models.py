@@ -1,0 +1,215 @@
+"""Language models, their weights and hot words, as a user makes and uses them."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from conftest import WORDS, artifacts, make_corpus, newest, ok, refused, tone_word
+
+pytest.importorskip("flashlight", reason="the extra lm is not installed")
+pytestmark = pytest.mark.usefixtures("at_home")
+
+BASE = ["evaluate", "--model", "models:/deepspeech2/1", "run.threads=1"]
+HARD = "hard/all.jsonl.gz"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def made(home):
+    """Two language models, and utterances that the base finds hard: another speaker's, with noise."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        rng = np.random.default_rng(7)
+        texts = {f"h{i:02d}": " ".join(rng.choice(WORDS, 2)) for i in range(24)}
+        make_corpus(home / "hard", texts, speaker="ida")
+        for file in (home / "hard" / "audio").iterdir():
+            signal, rate = soundfile.read(file)
+            soundfile.write(file, signal + rng.normal(0, 0.01, len(signal)), rate, subtype="PCM_16")
+        ok("lm", "corpus/all.jsonl.gz", "--order", "2", "--out", "words.arpa")
+        Path("few.txt").write_text("dad bed\nbed dad\n\ncafe egg\n")
+        ok("lm", "few.txt", "--order", "2", "--out", "few.arpa")
+
+
+def scored(*arguments: str) -> tuple[mlflow.entities.Run, pd.DataFrame, str]:
+    """The run of an evaluation, its table and its output."""
+    output = ok(*BASE, *arguments)
+    run = newest("evaluate", "evaluate")
+    split = run.data.params["evaluate.split"]
+    path = mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/eval/{split}.parquet")
+    return run, pd.read_parquet(path), output
+
+
+def test_a_model_of_words_lowers_the_error_rate_and_the_run_says_what_decoded():
+    greedy, before, _ = scored("--data", HARD)
+    run, after, output = scored("--data", HARD, "decode.lm=words.arpa")
+    assert run.data.metrics["test/wer"] < greedy.data.metrics["test/wer"]
+    assert set(" ".join(after["hypothesis"]).split()) <= set(WORDS) | set(" ".join(before["hypothesis"]).split())
+    assert run.data.tags["asr_lab.decoder"] == "beam 50, 2-gram of words"
+    assert run.data.tags["asr_lab.lm"] == "words.arpa"
+    assert len(run.data.tags["asr_lab.lm_digest"]) == len(run.data.tags["asr_lab.lm_text"]) == 32
+    assert run.data.tags["asr_lab.signature"] != greedy.data.tags["asr_lab.signature"]
+    assert not {name for name in greedy.data.tags if "lm" in name.split("asr_lab.")[-1] or "decoder" in name}
+    known = int(run.data.metrics["test/sentences_in_lm"])
+    assert f"{known} of 24 sentences" in output
+    compared = ok("compare", greedy.info.run_id, run.info.run_id, "--format", "json")
+    assert "decode.lm" in compared
+    assert "words.arpa" in compared
+
+
+def test_the_signature_is_of_the_file_not_of_its_path():
+    first, _, _ = scored("--data", HARD, "decode.lm=words.arpa")
+    Path("copy.arpa").write_bytes(Path("words.arpa").read_bytes())
+    same, _, _ = scored("--data", HARD, "decode.lm=copy.arpa")
+    other, _, _ = scored("--data", HARD, "decode.lm=few.arpa")
+    signatures = [run.data.tags["asr_lab.signature"] for run in (first, same, other)]
+    assert signatures[0] == signatures[1] != signatures[2]
+
+
+def test_weights_are_searched_on_validation_data_and_logged():
+    run, _, output = scored("--data", HARD, "decode.lm=words.arpa", "decode.lm_weight=1.25", "--tune")
+    tried = pd.read_parquet(mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/eval/val_weights.parquet"))
+    assert 1.25 in set(tried["lm_weight"])
+    assert tried["wer"].min() < tried["wer"].max()
+    assert run.data.metrics["val/wer"] == pytest.approx(tried["wer"].min())
+    assert "test/wer" not in run.data.metrics
+    chosen = [f"decode.{name}={float(run.data.params[f'decode.{name}']):g}" for name in ("lm_weight", "word_score")]
+    assert f"--data TEST decode.lm=words.arpa {' '.join(chosen)}" in output
+
+
+def test_hot_words_are_recognised_and_idle_ones_named():
+    run, table, output = scored("--data", HARD, "decode.hot_words=cafe,bad egg,fee", "decode.hot_word_score=6")
+    counts = pd.read_parquet(
+        mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/eval/test_hot_words.parquet")
+    ).set_index("word")
+    assert list(counts.index) == ["cafe", "bad egg", "fee"]
+    assert counts["hot"]["cafe"] == sum(text.split().count("cafe") for text in table["hypothesis"])
+    assert counts["hot"]["cafe"] >= counts["without"]["cafe"]
+    idle = [word for word, row in counts.iterrows() if row["hot"] == row["without"]]
+    assert all(word in output.split("without effect on this data:")[1].splitlines()[0] for word in idle)
+    assert run.data.tags["asr_lab.decoder"] == "beam 50, 3 hot words"
+
+
+def test_words_have_times_confidence_and_a_calibration():
+    run, table, output = scored("--data", HARD, "evaluate.confidence=true")
+    words = pd.read_parquet(mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/eval/test_words.parquet"))
+    assert len(words) == sum(len(text.split()) for text in table["hypothesis"])
+    assert words["confidence"].between(0, 1).all()
+    assert (words["start_s"] < words["end_s"]).all()
+    for _, own in words.groupby("id"):
+        assert own["start_s"].is_monotonic_increasing
+    errors = int(table[["substitutions", "insertions"]].to_numpy().sum())
+    assert int((~words["right"]).sum()) == errors
+    fitted = output.split("decode.calibration=")[1].split()[0]
+    calibrated, again, _ = scored("--data", HARD, "evaluate.confidence=true", f"decode.calibration={fitted}")
+    assert calibrated.data.metrics["test/confidence_ece"] < run.data.metrics["test/confidence_ece"] + 0.02
+    assert calibrated.data.metrics["test/confidence_auc"] == pytest.approx(run.data.metrics["test/confidence_auc"])
+    assert list(again["hypothesis"]) == list(table["hypothesis"])
+
+
+def test_a_registered_model_is_a_version_that_scores_text(home):
+    output = ok("lm", "corpus/all.jsonl.gz", "--test", HARD, "--out", "kept.arpa", "--register", "words-lm")
+    assert "models:/words-lm/1" in output
+    run = newest("lm")
+    assert run.data.metrics["test/perplexity"] > 1
+    version = mlflow.MlflowClient().get_model_version_by_alias("words-lm", "champion")
+    assert version.tags["asr_lab.lm_text"] == run.data.tags["asr_lab.lm_text"]
+    assert "MODEL_CARD.md" in artifacts(run.info.run_id)
+    scores = mlflow.pyfunc.load_model("models:/words-lm/1").predict(pd.DataFrame({"text": ["dad bed", "zzz zzz"]}))
+    assert scores["log10_probability"][0] > scores["log10_probability"][1]
+    evaluated, _, _ = scored("--data", HARD, "decode.lm=models:/words-lm@champion")
+    assert evaluated.data.tags["asr_lab.lm"] == "models:/words-lm/1"
+    assert "language model" in refused("transcribe", "corpus/audio/u00.wav", "--model", "models:/words-lm/1")
+    assert "not a language model" in refused(*BASE, "--data", HARD, "decode.lm=models:/deepspeech2/1")
+
+
+def test_units_of_a_text_are_a_model_too():
+    output = ok("lm", "corpus/all.jsonl.gz", "--units", "characters", "--order", "4", "--out", "units.arpa")
+    assert "4-gram of characters" in output
+    run, _, _ = scored("--data", HARD, "decode.lm=units.arpa", "decode.lm_weight=0.5")
+    assert run.data.tags["asr_lab.decoder"] == "beam 50, 4-gram of units"
+
+
+@pytest.mark.parametrize(
+    ("given", "part"),
+    [
+        (["decode.beam=20"], "decode.beam has no effect"),
+        (["decode.hot_words=cab", "decode.lm_weight=2"], "decode.lm_weight has no effect"),
+        (["decode.lm=words.arpa", "decode.hot_word_score=2"], "decode.hot_word_score has no effect"),
+        (["decode.calibration=1,0"], "decode.calibration has no effect"),
+        (["decode.lm=words.arpa", "evaluate.confidence=true", "decode.calibration=1"], "two numbers"),
+        (["--tune"], "needs decode.lm"),
+        (["decode.lm=absent.arpa"], "no such language model"),
+        (["decode.lm=few.txt"], "ARPA"),
+        (["decode.lm=words.arpa", "decode.lm_weight=-1"], "greater than or equal to 0"),
+        (["decode.hot_words=xylophone"], "cannot write: xylophone"),
+        (["decode.lm=words.arpa", "decode.hot_words=cab", "decode.lm_weight=0"], "above 0"),
+    ],
+)
+def test_what_would_have_no_effect_or_cannot_be_is_refused(given, part):
+    before = newest("deepspeech2").info.run_id
+    assert part in refused(*BASE, "--data", HARD, *given)
+    assert newest("deepspeech2").info.run_id == before
+
+
+@pytest.mark.parametrize(
+    ("given", "part"),
+    [
+        (["corpus/all.jsonl.gz"], "lm.out: required"),
+        (["--out", "x.arpa"], "lm.texts: required"),
+        (["few.txt", "--out", "x.txt"], ".arpa"),
+        (["few.txt", "--out", "x.arpa", "--order", "7"], "less than or equal to 6"),
+        (["few.txt", "--out", "words.arpa"], "--overwrite"),
+        (["absent.txt", "--out", "x.arpa"], "no such text"),
+        (["corpus/audio/u00.wav", "--out", "x.arpa"], "UTF-8"),
+        (["empty.txt", "--out", "x.arpa"], "no sentences"),
+    ],
+)
+def test_what_makes_no_model_is_refused_and_nothing_written(given, part):
+    Path("empty.txt").write_text("\n ...\n")
+    kept = Path("words.arpa").read_bytes()
+    assert part in refused("lm", *given)
+    assert not list(Path().glob("*x.arpa*"))
+    assert Path("words.arpa").read_bytes() == kept
+
+
+def test_without_the_extra_the_message_says_what_to_install(monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *more: find(name, *more) if name != "flashlight" else None
+    )
+    assert "pip install 'asr_lab[lm]'" in refused(*BASE, "--data", HARD, "decode.lm=words.arpa")
+
+
+def test_test_sentences_in_the_text_are_warned_of_and_empty_lines_counted():
+    output = ok("lm", "few.txt", "--test", "few.txt", "--out", "again.arpa", "--dry-run")
+    assert "3 of 3 sentences of few.txt are in the text" in output
+    assert "1 lines without words" in output
+    assert not Path("again.arpa").exists()
+
+
+@pytest.mark.slow
+def test_the_last_word_of_files_about_30_seconds_long_is_not_cut_off(home):
+    """Joined sounds of words, the last one's end at the file's end; 29.0 to 31.0 s in steps of 0.1 s."""
+    from asr_lab.config.schema import Decode
+    from asr_lab.decoding.beam import beam_decoder
+    from asr_lab.models import load_model
+    from asr_lab.tracking.models.registry import MlflowStore
+
+    rng = np.random.default_rng(3)
+    recognizer = load_model(MlflowStore().resolve("models:/deepspeech2/1"))
+    sounds = np.concatenate([tone_word(" ".join(rng.choice(WORDS, 2)), rng) for _ in range(40)])
+    last = tone_word("dad bed", rng)
+    lengths = [round(16_000 * tenths / 10) for tenths in range(290, 311)]
+    signals = [np.concatenate([sounds[: length - len(last)], last]) for length in lengths]
+    units, blank = recognizer.units, recognizer.blank
+    search = beam_decoder(Decode(lm="words.arpa"), Path("words.arpa"), units, blank, recognizer.spell)
+    for signal in signals:
+        logits_BUV, lengths_B = recognizer.logits(recognizer.collator().pad([recognizer.extract(signal)]))
+        log_probs_BUV = logits_BUV.log_softmax(dim=-1)
+        for text in (*recognizer.decode(logits_BUV, lengths_B), *search.decode(log_probs_BUV, lengths_B)):
+            assert text.split()[-1] == "bed", len(signal)

@@ -1,0 +1,73 @@
+"""Times and confidence of words, and what their calibration is worth."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from asr_lab.decoding.confidence import aligned_words
+from asr_lab.errors import AsrLabError
+from asr_lab.metrics.word_confidence import Calibration, calibrate, calibration_error, ranking, right_words
+
+UNITS = {"<pad>": 0, "|": 1, "a": 2, "b": 3}
+
+
+def encode(word: str) -> list[int]:
+    return [UNITS[letter] for letter in word if letter in UNITS]
+
+
+def frames(*rows: tuple[int, float]) -> torch.Tensor:
+    """Log probabilities with the given class at the given probability, the rest shared."""
+    probabilities = torch.tensor([[p if c == best else (1 - p) / 3 for c in range(4)] for best, p in rows])
+    return probabilities.log()
+
+
+def test_words_have_rising_frames_and_the_mean_probability_of_their_units():
+    log_probs = frames((0, 0.9), (2, 0.5), (2, 0.8), (1, 0.9), (0, 0.9), (3, 0.2), (2, 0.8), (0, 0.9))
+    ab, ba = aligned_words(log_probs, "a ba", encode, UNITS["|"], 0)
+    assert (ab.text, ab.start, ab.end, ab.confidence) == ("a", 1, 3, pytest.approx(0.8))
+    assert (ba.text, ba.start, ba.end, ba.confidence) == ("ba", 5, 7, pytest.approx((0.2 * 0.8) ** 0.5))
+    assert aligned_words(log_probs, "", encode, UNITS["|"], 0) == []
+    assert [word.text for word in aligned_words(log_probs, "zz a", encode, UNITS["|"], 0)] == ["a"]
+
+
+def test_equal_neighbours_without_a_boundary():
+    log_probs = frames((2, 0.9), (0, 0.9), (2, 0.9), (0, 0.9))
+    first, second = aligned_words(log_probs, "a a", encode, None, 0)
+    assert first.end <= second.start
+
+
+def test_a_text_that_does_not_fit_is_refused():
+    with pytest.raises(AsrLabError):
+        aligned_words(frames((2, 0.9)), "ab", encode, 1, 0)
+
+
+def test_the_right_words_of_a_hypothesis():
+    assert right_words("the cat sat", "the bat sat down") == [True, False, True, False]
+    assert right_words("the cat", "") == []
+
+
+def drawn(slope: float, intercept: float, words: int = 20_000) -> pd.DataFrame:
+    """Words whose chance of being right is that of a known calibration."""
+    rng = np.random.default_rng(0)
+    confidence = rng.uniform(0.02, 0.98, words)
+    return pd.DataFrame(
+        {"confidence": confidence, "right": rng.uniform(size=words) < Calibration(slope, intercept)(confidence)}
+    )
+
+
+def test_a_known_calibration_is_recovered_and_has_no_error():
+    words = drawn(0.5, 1.0)
+    fitted = calibrate(words)
+    assert (fitted.slope, fitted.intercept) == (pytest.approx(0.5, abs=0.05), pytest.approx(1.0, abs=0.05))
+    calibrated = words.assign(confidence=fitted(words["confidence"]))
+    assert calibration_error(calibrated) < 0.02 < calibration_error(words)
+    assert ranking(calibrated) == pytest.approx(ranking(words))
+
+
+@pytest.mark.parametrize("right", [[True, True], [False, False], []])
+def test_words_of_one_kind_calibrate_nothing(right):
+    words = pd.DataFrame({"confidence": [0.5] * len(right), "right": np.array(right, dtype=bool)})
+    with pytest.raises(AsrLabError):
+        calibrate(words)
+    assert np.isnan(ranking(words))
