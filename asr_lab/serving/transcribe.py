@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -96,18 +96,17 @@ def check_out(out: Path, sources: Sequence[Source], *, resume: bool, overwrite: 
             f"{out} holds one recording, and there are {len(sources)}",
             allowed=f"one file each: --out {out.with_name(f'{EACH}{out.suffix}')}, or .txt, .jsonl, .ctm",
         )
-    if EACH in out.name:
-        files: dict[Path, str] = {}
-        for source in sources:
-            if other := files.get(_file_of(out, source.name)):
-                where = str(_file_of(out, source.name))
-                raise AsrLabError(
-                    f"{other} and {source.name} would be one file", where=where, allowed="one folder each"
-                )
-            files[_file_of(out, source.name)] = source.name
-        return
-    if out.exists() and not (resume or overwrite):
-        raise AsrLabError(f"{out} would be replaced", allowed="--resume to go on, --overwrite, or another --out")
+    files: dict[Path, str] = {}
+    for source in sources:
+        file = _file_of(out, source.name)
+        if EACH in out.name and file in files:
+            raise AsrLabError(f"{files[file]} and {source.name} would be one file", where=str(file))
+        files[file] = source.name
+    there = [str(file) for file in files if file.exists()]
+    goes_on = resume and TranscriptJournal(out).path.is_file()
+    if there and not (goes_on or overwrite):
+        allowed = "--overwrite, or another --out" + ("" if resume else "; --resume goes on with a call that made them")
+        raise AsrLabError(f"{listing(there, 3)} would be replaced", allowed=allowed)
 
 
 def unique(sources: Sequence[Source]) -> list[Source]:
@@ -120,8 +119,11 @@ def unique(sources: Sequence[Source]) -> list[Source]:
     return list(by_name.values())
 
 
-def write(out: Path, sources: Sequence[Source], journal: TranscriptJournal) -> list[Path]:
-    """Write the results there are into the output, or one file per recording; return the files."""
+def write(out: Path, sources: Sequence[Source], journal: TranscriptJournal, new: Container[str]) -> list[Path]:
+    """Write the results there are into the output, or one file per recording; return the files.
+
+    Of files per recording, those that are there stay as they are, but for `new` results, by the names of sources.
+    """
     if EACH not in out.name:
         _write(out, journal.rows(sources))
         return [out]
@@ -129,7 +131,8 @@ def write(out: Path, sources: Sequence[Source], journal: TranscriptJournal) -> l
     for row in journal.rows(sources):
         if not row.get("error"):
             files.append(_file_of(out, row["file"]))
-            _write(files[-1], iter([row]))
+            if row["file"] in new or not files[-1].exists():
+                _write(files[-1], iter([row]))
     return files
 
 

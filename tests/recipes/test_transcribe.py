@@ -149,6 +149,22 @@ def test_one_file_of_subtitles_for_each_recording(folder, tmp_path, suffix):
     assert sorted(file.stem for file in (tmp_path / "subs").glob(f"*.{suffix}")) == [f"j0{n}" for n in range(6)]
 
 
+def test_what_another_made_or_corrected_is_not_replaced(folder, tmp_path):
+    out, subs = tmp_path / "t.txt", tmp_path / "{}.srt"
+    out.write_text("by hand")
+    for option in ((), ("--resume",)):
+        assert "would be replaced" in refused("transcribe", folder, "--out", out, *option)
+    (tmp_path / "j03.srt").write_text("by hand")
+    assert "j03.srt would be replaced" in refused("transcribe", folder, "--out", subs)
+    ok("transcribe", folder, "--out", subs, "--overwrite")
+    (tmp_path / "j04.srt").write_text("corrected")
+    (tmp_path / "j05.srt").unlink()
+    ok("transcribe", folder, "--out", subs, "--resume")
+    assert (tmp_path / "j04.srt").read_text() == "corrected"
+    assert (tmp_path / "j05.srt").exists()
+    assert out.read_text() == "by hand"
+
+
 def test_two_recordings_of_one_name_are_refused_before_anything(folder, tmp_path):
     shutil.copy(folder / "j00.wav", folder / "below" / "j00.wav")
     assert "would be one file" in refused("transcribe", folder, "--out", tmp_path / "subs" / "{}.srt")

@@ -35,7 +35,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--adapter-dir", default="adapters", show_default=True, help="Folder of the adapter files.")
 @click.option("--out", type=_PATH, help="Write into this .txt, .jsonl, .srt, .vtt, .ctm or .textgrid; {} is a name.")
 @click.option("--resume", is_flag=True, help="With --out: transcribe only what is missing, has changed, or failed.")
-@click.option("--overwrite", is_flag=True, help="Replace the file of --out.")
+@click.option("--overwrite", is_flag=True, help="Replace what is there of --out.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes of one thread each.  [one per free core]")
 @click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--json", "as_json", is_flag=True, hidden=True, help="As --format json.")
@@ -68,6 +68,8 @@ def transcribe(
     chosen = _chosen(adapters, adapter_by)
     if (resume or overwrite) and out is None:
         raise AsrLabError(f"--{'resume' if resume else 'overwrite'} needs --out: there is no file to go on with")
+    if resume and overwrite:
+        raise AsrLabError("--resume and --overwrite exclude each other", allowed="one of them")
     as_json = as_json or style == "json"
     if out is not None and as_json:
         raise AsrLabError("--format is for the terminal; the suffix of --out is its format", allowed="--out NAME.jsonl")
@@ -160,7 +162,7 @@ def _into_file(engine: Engine, job: Job, out: Path, uri: str, *, resume: bool) -
             journal.add(source, row)
         if row["error"]:
             err.say("{}: [red]{}[/]", row["file"], row["error"])
-    files = write(out, job.sources, journal)
+    files = write(out, job.sources, journal, {source.name for source in rest})
     err.say("{}", str(files[0]) if len(files) == 1 else f"{len(files)} files as {out}")
     if rest:
         passed = hms(time.monotonic() - speed.began)
