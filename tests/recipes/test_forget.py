@@ -108,6 +108,8 @@ def test_the_sweeps_of_a_person_go_and_those_of_others_stay():
         Path(f"sweeps/{sweep}.journal").write_text(json.dumps({"user_attr": {"parent": run_id}}))
         Path(f"sweeps/{sweep}.journal.lock").touch()
         Path(f"sweeps/{sweep}.journal.locks").mkdir()
+        Path(f"sweeps/{sweep}.journal.jobs").mkdir()
+        Path(f"sweeps/{sweep}.journal.jobs/1.log").write_text(NAME if sweep == "rates" else "bob")
         Path(f"sweeps/{sweep}.journal.locks/leader of {sweep}").touch()
         Path(f"sweeps/{sweep}-best.yaml").write_text("adapter.name: " + (NAME if sweep == "rates" else "bob"))
     said = " ".join(ok("forget", NAME, "--yes").split())
@@ -117,6 +119,7 @@ def test_the_sweeps_of_a_person_go_and_those_of_others_stay():
         "later.journal",
         "later.journal.lock",
         "later.journal.locks",
+        "later.journal.jobs",
         "later-best.yaml",
     }
 

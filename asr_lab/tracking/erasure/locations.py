@@ -53,7 +53,8 @@ def _of_sweeps(runs: Sequence[Record]) -> list[Path]:
         journal = _SWEEPS / f"{name}.journal"
         text = journal.read_text(encoding="utf-8", errors="replace") if journal.is_file() else ""
         if not text or any(one.run_id in text for one in runs):
-            files += [journal, Path(f"{journal}.lock"), Path(f"{journal}.locks"), _SWEEPS / f"{name}-best.yaml"]
+            beside = [Path(f"{journal}.{kind}") for kind in ("lock", "locks", "jobs")]
+            files += [journal, *beside, _SWEEPS / f"{name}-best.yaml"]
     return [path for path in files if path.exists()]
 
 
