@@ -15,7 +15,7 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -136,7 +136,7 @@ class BeamDecoder:
             "beam_size": settings.beam,
             "beam_size_token": min(len(self.units), _MOST_TOKENS),
             "beam_threshold": _THRESHOLD,
-            "lm_weight": settings.lm_weight if settings.lm else 1.0,
+            "lm_weight": 1.0 if _is_flat(settings) and not self.of_units else settings.lm_weight,
             "sil_score": 0.0,
             "log_add": False,
             "criterion_type": flashlight.CriterionType.CTC,
@@ -154,7 +154,8 @@ class BeamDecoder:
         for classes in own:
             trie.insert(classes, unknown, of_unknown)
         trie.smear(flashlight.SmearingMode.MAX)
-        word_score = settings.word_score if settings.lm else settings.hot_word_score
+        word_score = settings.word_score if settings.lm else 0.0
+        word_score += settings.hot_word_score if self.hot and _is_flat(settings) else 0.0
         chosen = flashlight.LexiconDecoderOptions(**options, word_score=word_score, unk_score=float("-inf"))
         return flashlight.LexiconDecoder(chosen, trie, self.lm, boundary, self.blank, unknown, [], False)
 
@@ -189,7 +190,7 @@ def beam_decoder(settings: Decode, lm: Path | None, units: Sequence[str], blank:
     own = lexicon(model.words, spell, units) if model and not of_units else Lexicon({})
     listed = list(units) if of_units else [*dict.fromkeys([*own.spellings, *hot]), UNKNOWN]
     with tempfile.TemporaryDirectory() as folder:
-        loaded, words = _load(_scored(model, settings, hot, Path(folder)), listed)
+        loaded, words = _load(_scored(model, settings, own.spellings, hot, Path(folder)), listed)
     return BeamDecoder(units, blank, settings, own, hot, loaded, words, _name(settings, model), of_units)
 
 
@@ -213,17 +214,30 @@ def _check_units(model: Arpa, units: Sequence[str]) -> None:
         )
 
 
-def _scored(model: Arpa | None, settings: Decode, hot: Mapping[str, Spelling], folder: Path) -> Path:
-    """Return the file to search with: hot words raised and `<unk>` lowered, or a model of hot words alone."""
+def _is_flat(settings: Decode) -> bool:
+    """Whether all words of the lexicon are scored alike: without a language model, or with one of weight 0."""
+    return not settings.lm or not settings.lm_weight
+
+
+def _scored(
+    model: Arpa | None, settings: Decode, words: Iterable[str], hot: Mapping[str, Spelling], folder: Path
+) -> Path:
+    """Return the file to search with: hot words raised and `<unk>` lowered, in the model or in a flat one.
+
+    KenLM takes no score above 0: in a flat one, other words are lowered instead of hot ones raised, which `word_score`
+    makes up for.
+    """
     path = folder / "scored.arpa"
-    if model is None:
-        scores: dict[Ngram, float] = {(BEGIN,): NEVER, (END,): 0.0, (BEGIN, END): 0.0}
-        scores |= {(UNKNOWN,): -settings.hot_word_score, **{(word,): 0.0 for word in hot}}
+    if model is not None and model.of_units:
+        return model.path
+    if model is None or _is_flat(settings):
+        usual = -settings.hot_word_score if hot else 0.0
+        unknown = min(0.0, usual + settings.unknown_score) if model else usual
+        scores: dict[Ngram, float] = {(BEGIN,): NEVER, (END,): 0.0, (BEGIN, END): 0.0, (UNKNOWN,): unknown}
+        scores |= {(word,): usual for word in words} | {(word,): 0.0 for word in hot}
         lines = arpa_lines(NgramModel(scores, {}))
         path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         return path
-    if model.of_units or not settings.lm_weight:
-        return model.path
     raised = dict.fromkeys(hot, settings.hot_word_score / settings.lm_weight)
     raised[UNKNOWN] = settings.unknown_score / settings.lm_weight
     lowest = min(model.words.values()) if model.unknown is None else model.unknown

@@ -148,7 +148,7 @@ def tuned(
     if not config.evaluate.tune or decoding.decoder is None or decoding.lm is None:
         return config, decoding
     scores = [given.word_score] if decoding.decoder.of_units else sorted({*WORD_SCORES, given.word_score})
-    weights = sorted({*LM_WEIGHTS, given.lm_weight} - ({0.0} if given.hot_words else set()))
+    weights = sorted({*LM_WEIGHTS, given.lm_weight})
     references = {cut.id: recognizer.normalizer(manifest.text(cut)) for cut in cuts}
     rows = []
     with Progress(console=console, transient=True) as bar:

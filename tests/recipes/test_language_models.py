@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+import torch
 from conftest import WORDS, artifacts, make_corpus, newest, ok, refused, tone_word
 
 pytest.importorskip("flashlight", reason="the extra lm is not installed")
@@ -147,7 +148,6 @@ def test_units_of_a_text_are_a_model_too():
         (["decode.lm=few.txt"], "ARPA"),
         (["decode.lm=words.arpa", "decode.lm_weight=-1"], "greater than or equal to 0"),
         (["decode.hot_words=xylophone"], "cannot write: xylophone"),
-        (["decode.lm=words.arpa", "decode.hot_words=cab", "decode.lm_weight=0"], "above 0"),
     ],
 )
 def test_what_would_have_no_effect_or_cannot_be_is_refused(given, part):
@@ -209,7 +209,8 @@ def test_the_last_word_of_files_about_30_seconds_long_is_not_cut_off(home):
     units, blank = recognizer.units, recognizer.blank
     search = beam_decoder(Decode(lm="words.arpa"), Path("words.arpa"), units, blank, recognizer.spell)
     for signal in signals:
-        logits_BUV, lengths_B = recognizer.logits(recognizer.collator().pad([recognizer.extract(signal)]))
+        with torch.inference_mode():
+            logits_BUV, lengths_B = recognizer.logits(recognizer.collator().pad([recognizer.extract(signal)]))
         log_probs_BUV = logits_BUV.log_softmax(dim=-1)
         for text in (*recognizer.decode(logits_BUV, lengths_B), *search.decode(log_probs_BUV, lengths_B)):
             assert text.split()[-1] == "bed", len(signal)

@@ -57,8 +57,6 @@ class Decode(Section):
             raise ValueError(f"decode.{weights[0]} has no effect without decode.lm")
         if "hot_word_score" in changed and not self.hot_words:
             raise ValueError("decode.hot_word_score has no effect without decode.hot_words")
-        if self.lm and self.hot_words and not self.lm_weight:
-            raise ValueError("decode.hot_words raise words of the language model: decode.lm_weight should be above 0")
         return self
 
     @property
