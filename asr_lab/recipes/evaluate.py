@@ -197,7 +197,7 @@ def evaluate_recognition(
             }
         )
         record_decoding(run, decoding, decoded, table, settings.split)
-        notes, commands = decoding_notes(decoding, decoded, table, config)
+        notes, commands = decoding_notes(decoding, decoded, table, config, recognizer.normalizer.name)
         return EvaluatedRecognition(
             run.run_id, run.name, interval, table, settings.split, clock.seconds, notes, commands
         )
