@@ -234,7 +234,8 @@ def _scored(
         usual = -settings.hot_word_score if hot else 0.0
         unknown = min(0.0, usual + settings.unknown_score) if model else usual
         scores: dict[Ngram, float] = {(BEGIN,): NEVER, (END,): 0.0, (BEGIN, END): 0.0, (UNKNOWN,): unknown}
-        scores |= {(word,): usual for word in words} | {(word,): 0.0 for word in hot}
+        scores.update(((word,), usual) for word in words)
+        scores.update(((word,), 0.0) for word in hot)
         lines = arpa_lines(NgramModel(scores, {}))
         path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         return path

@@ -77,13 +77,15 @@ class Decoded:
 def prepare(config: EvaluateExperiment, recognizer: Recognizer, store: ModelStore) -> Decoding:
     """Make the decoder for a recogniser, and set it there; raises `AsrLabError` as `beam_decoder` does."""
     settings = config.decode
+    asked = {"decode.lm": settings.lm, "decode.hot_words": settings.hot_words}
+    asked_for = [key for key, value in (asked | {"evaluate.confidence": config.evaluate.confidence}).items() if value]
+    if asked_for and family(recognizer.model_type).takes_text:
+        raise AsrLabError(
+            f"{asked_for[0]} is for recognisers of words; this model is of the family {recognizer.model_type}",
+            where=config.evaluate.model,
+        )
     if not settings.is_beam:
         return Decoding(settings)
-    if family(recognizer.model_type).takes_text:
-        raise AsrLabError(
-            f"language models and hot words are for recognisers of words; this model is a {recognizer.model_type}",
-            where="decode.lm" if settings.lm else "decode.hot_words",
-        )
     if recognizer.subwords:
         raise AsrLabError(
             "language models and hot words are for recognisers of characters or jamo; this model's units are bpe",
@@ -220,10 +222,15 @@ def word_table(decoding: Decoding, decoded: Decoded, table: pd.DataFrame) -> pd.
 
 
 def decoding_notes(
-    decoding: Decoding, decoded: Decoded, table: pd.DataFrame, config: EvaluateExperiment
+    decoding: Decoding, decoded: Decoded, table: pd.DataFrame, config: EvaluateExperiment, text: str
 ) -> tuple[list[str], list[str]]:
-    """Return warnings and remarks on how a split was decoded, and what to type next."""
+    """Return warnings and remarks on how a split was decoded, and what to type next; `text` names the normaliser."""
     notes: list[str] = []
+    if decoding.lm and decoding.lm.header and decoding.lm.header.text != text:
+        notes.append(
+            f"the text of the language model was normalised as {decoding.lm.header.text}, the recogniser's as {text}: "
+            "asr-lab lm --model MODEL normalises as the recogniser does"
+        )
     if decoding.lm and decoding.decoder:
         notes += _lm_notes(decoding.lm, decoding.decoder, table["reference"])
     if decoding.settings.hot_words:

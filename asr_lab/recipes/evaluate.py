@@ -216,7 +216,8 @@ def evaluate_recognition(
             }
         )
         record_decoding(run, decoding, decoded, table, settings.split)
-        of_decoding, commands = decoding_notes(decoding, decoded, table, config)
+        normalizer = recognizer.normalizer.name
+        of_decoding, commands = decoding_notes(decoding, decoded, table, config, normalizer)
         return EvaluatedRecognition(
             run.run_id, run.name, interval, table, settings.split, clock.seconds, [*notes, *of_decoding], commands
         )

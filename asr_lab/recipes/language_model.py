@@ -22,6 +22,7 @@ from asr_lab.recipes.run_spec import describe
 from asr_lab.reports.summary import Summary
 from asr_lab.system.files import explain_unwritable
 from asr_lab.system.terminal import Console
+from asr_lab.units import counted
 
 
 @dataclass(frozen=True)
@@ -206,7 +207,7 @@ def _tested(model: NgramModel, sentences: Sentences, known: set[str], units: Uni
 
 
 def _warnings(sentences: Sentences, tests: Mapping[str, TestFigures]) -> list[str]:
-    lines = [f"{sentences.empty} lines without words were left out"] if sentences.empty else []
+    lines = [f"{counted(sentences.empty, 'line')} without words left out"] if sentences.empty else []
     for path, figures in tests.items():
         if figures.known:
             lines.append(

@@ -26,7 +26,7 @@ def class_of_three(home):
     return "class/all.jsonl.gz"
 
 
-def test_everyone_of_a_manifest_gets_an_adapter_and_the_figures_are_pooled(class_of_three):
+def test_each_speaker_of_a_manifest_gets_an_adapter_and_the_figures_are_pooled(class_of_three):
     said = ok(
         "adapter", "--each", "speaker", "--data", class_of_three, "data.cross_fit=2", "data.sizes=2", "train.epochs=2"
     )
@@ -52,7 +52,7 @@ def test_everyone_of_a_manifest_gets_an_adapter_and_the_figures_are_pooled(class
         assert client.get_model_version_by_alias(f"deepspeech2-adapter-{name}", "champion")
 
 
-def test_everyone_is_tested_on_their_own_utterances(class_of_three, home):
+def test_each_speaker_is_tested_on_their_own_utterances(class_of_three, home):
     cuts = list(manifest.read(home / class_of_three))
     number = {cut.id: int(cut.id.split("-")[1]) for cut in cuts}
     manifest.write([cut for cut in cuts if number[cut.id] < 5], home / "class" / "learn.jsonl.gz")
@@ -100,7 +100,7 @@ def test_keys_without_effect_are_refused(keys, said):
     assert said in refused("adapter", "--name", "john", "--data", "john/all.jsonl.gz", *keys)
 
 
-def test_everyone_needs_their_data():
+def test_each_speaker_needs_data():
     assert "--each needs --data" in refused("adapter", "--each", "speaker")
     named = ["--each", "speaker", "--data", "john/all.jsonl.gz", "run.register_as=them"]
     assert "run.register_as is one name" in refused("adapter", *named)

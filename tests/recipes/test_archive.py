@@ -175,7 +175,7 @@ def test_what_is_half_erased_is_never_packed_over_its_bundle(full, monkeypatch):
     assert bundle.read_bytes() == content
 
 
-def test_another_database_than_the_runs_is_told_before_anything_is_done(full):
+def test_another_database_than_the_runs_is_reported_before_anything_is_done(full):
     shutil.copy("mlflow.db", "other.db")
     later = made_run("later")
     said = refused(
@@ -381,7 +381,7 @@ def test_bad_bundles_are_refused_and_change_nothing(full, tmp_path):
     ok("restore", bundle)
 
 
-def test_another_bundle_in_the_place_of_the_archived_one_is_told(full):
+def test_another_bundle_in_the_place_of_the_archived_one_is_reported(full):
     other = made_run("other")
     first, second = bundle_of(full), bundle_of(other)
     shutil.copy(second, first)

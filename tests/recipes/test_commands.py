@@ -84,7 +84,7 @@ def test_a_curve_ends_with_the_last_epoch_and_the_figure_is_of_the_best(home):
         assert [row["value"] for row in rows] == [logged["best/val_wer"]] * number
 
 
-def test_why_a_model_is_no_champion_is_told_once(home):
+def test_why_a_model_is_no_champion_is_reported_once(home):
     keys = ("data.train=corpus/all.jsonl.gz", "data.val=corpus/all.jsonl.gz", *TINY, "train.epochs=1", "train.lr=1e-6")
     text = ok("train", "base.yaml", *keys, "run.name=dull", "run.register_as=dull")
     assert text.count("is not better than") == 1
@@ -252,7 +252,7 @@ def test_adapter_needs_a_name(home):
     assert "adapter.name: required" in refused("adapter", "--data", "john/all.jsonl.gz")
 
 
-def test_config_mistakes_are_told(home):
+def test_config_mistakes_are_reported(home):
     said = refused("train", "base.yaml", "train.batchsize=4", "train.lr=fast")
     assert "did you mean train.batch_size?" in said
     assert "'fast'" in said
@@ -265,7 +265,7 @@ def test_missing_data_is_one_message_and_no_run(home):
     assert len(json.loads(ok("list", "--format", "json", "--limit", "1000"))) == count
 
 
-def test_testing_on_what_was_learned_is_refused(home):
+def test_testing_on_training_data_is_refused(home):
     said = refused("adapter", "--name", "x", "--data", "john/all.jsonl.gz", "data.test=john/all.jsonl.gz")
     assert "20 utterances are both" in said
     renamed = [cut.with_id(f"again-{cut.id}") for cut in manifest.read("john/all.jsonl.gz")]
@@ -408,7 +408,7 @@ def test_synth_makes_a_corpus_of_named_speakers(home, tmp_path):
     assert "10-30" in refused("data", "synth", tmp_path / "d", "--snr", "30,10")
 
 
-def test_split_and_import_never_replace_without_being_told(home, tmp_path):
+def test_split_and_import_never_replace_without_overwrite(home, tmp_path):
     table = csv_table(tmp_path, ["a.wav,cab,ann,7", "b.wav,cab,bob,8"])
     ok("data", "import", "csv", table, tmp_path / "out")
     path = tmp_path / "out" / "all.jsonl.gz"
@@ -621,7 +621,7 @@ def test_import_kospeech_transcripts(home, kospeech_files):
     assert all(quiet[id] < cut.duration - 1.5 for id, cut in cuts.items())
 
 
-def test_kospeech_transcripts_that_are_wrong_are_told_all_at_once(home, kospeech_files):
+def test_kospeech_transcripts_that_are_wrong_are_reported_all_at_once(home, kospeech_files):
     odd = kospeech_files / "a" / "odd.pcm"
     odd.write_bytes(b"\0" * 6001)
     lines = ["a/one.pcm\t가", "a/none.pcm\t나\t6", "only", "a/odd.pcm\t나\t6", "a/one.pcm\t가\t5"]

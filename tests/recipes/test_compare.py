@@ -132,7 +132,7 @@ def three():
     return [IDS[name] for name in THREE]
 
 
-def test_a_difference_is_told_from_chance():
+def test_a_difference_is_distinguished_from_chance():
     said = ok("compare", *three(), "--metric", "test/wer")
     assert f"best test/wer: {called('good')}" in said
     assert f"significantly worse than {called('good')} in test/wer: {called('bad')}" in said
@@ -185,7 +185,7 @@ def test_no_winner_across_data_or_text(name, why):
     assert f"significantly worse than {called('good')}" in said
 
 
-def test_a_metric_is_judged_by_its_own_split():
+def test_a_metric_is_assessed_by_its_own_split():
     """Other test data says nothing about val/wer."""
     said = ok("compare", IDS["good"], IDS["elsewhere"], "--metric", "val/wer")
     assert f"best val/wer: {called('elsewhere')}" in said

@@ -165,7 +165,7 @@ def test_one_phase_starts_from_a_run(finished):
     assert "phase 1" not in said.split("phase 2")[0]
 
 
-def test_the_parent_is_judged_by_what_its_gates_saw(school):
+def test_the_parent_is_assessed_by_what_its_gates_saw(school):
     """Validation data is screened in both, and both are scored in phonemes where that is asked for."""
     longest_s = float(np.median([cut.duration for cut in manifest.read("val.jsonl.gz")]))
     keys = (f"data.max_duration_s={longest_s}", "data.phonemes=true", "run.register_as=")
@@ -362,7 +362,7 @@ def test_the_hardest_utterances_are_selected(school):
     assert re.search(r"warning: \d+\.\d s chosen of \d+\.\d s requested: the cap of 5% per speaker", said)
 
 
-def test_selected_utterances_are_added_to_what_was_learned_from(school):
+def test_selected_utterances_are_added_to_the_training_data(school):
     ok("data", "phases", "train.jsonl.gz", "parts", "--shares", "0.3,1.0")
     ok("data", "select", "train.jsonl.gz", "parts/next.jsonl.gz", "--model", "models:/weak/1", "--add-to",
        "parts/phase1.jsonl.gz")  # fmt: skip
@@ -403,7 +403,7 @@ def with_broken(name):
     return rows
 
 
-def test_what_cannot_be_heard_is_left_out_and_named(school):
+def test_what_cannot_be_transcribed_is_left_out_and_named(school):
     rows = with_broken("broken")
     said = typed("data", "select", "broken.jsonl.gz", "b.jsonl.gz", "--model", "models:/weak/1", "--share", "0.5",
                  "--speaker-share", "1")  # fmt: skip
@@ -468,7 +468,7 @@ def test_a_selection_goes_on_where_it_was_killed(school, monkeypatch):
     assert [cut.id for cut in manifest.read("cut.jsonl.gz")] == [cut.id for cut in manifest.read("through.jsonl.gz")]
 
 
-def test_what_another_model_heard_is_heard_again(school, tmp_path):
+def test_what_another_model_transcribed_is_transcribed_again(school, tmp_path):
     cuts = list(manifest.read("val.jsonl.gz"))
     cache = InferenceCache(tmp_path / "heard.jsonl")
     cache.append(cuts[:2], {cut.id: Prediction("cab", 0.5) for cut in cuts}, "one")

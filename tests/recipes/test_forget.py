@@ -205,7 +205,7 @@ def test_another_name_counts_only_when_it_is_nobody_elses():
     assert len(tables) == 5
 
 
-def test_what_learned_from_a_person():
+def test_what_was_trained_on_a_person():
     alone = made_run("alone", **learned_from("corpora/alone.jsonl.gz", NAME, NAME))
     shared = made_run("shared", **learned_from("corpora/class.jsonl.gz", NAME, "bob"))
     evaluated = made_run("evaluated", tags={"asr_lab.kind": "evaluate"}, table=scores(NAME))
@@ -216,7 +216,7 @@ def test_what_learned_from_a_person():
     assert Path("corpora/alone.jsonl.gz").is_file()  # the recordings are the user's
 
 
-def test_models_that_learned_from_others_too_go_when_asked():
+def test_models_trained_on_others_too_go_when_asked():
     made_run("shared", register="deepspeech2", **learned_from("corpora/class.jsonl.gz", NAME, "bob"))
     ok("forget", NAME, "--shared-models", "--yes")
     assert all_run_ids() == {record().info.run_id}
@@ -314,7 +314,7 @@ def test_what_a_server_leaves_is_erased_in_its_database(monkeypatch):
     assert mentions(NAME) == mentions("spk01") == []
 
 
-def test_every_bundle_of_a_run_is_found_and_those_moved_away_are_told():
+def test_every_bundle_of_a_run_is_found_and_those_moved_away_are_reported():
     own, both, moved = (
         adapter_of(NAME),
         made_run("both", table=scores("bob", NAME)),
@@ -414,7 +414,7 @@ def test_the_real_comparison_names_its_runs():
     assert mentions(NAME) == []
 
 
-def test_a_run_that_the_database_does_not_know_is_told_before_anything_is_erased():
+def test_a_run_that_the_database_does_not_know_is_reported_before_anything_is_erased():
     first = adapter_of(NAME)
     shutil.copy("mlflow.db", "other.db")
     later = made_run("later", table=scores("bob", NAME))

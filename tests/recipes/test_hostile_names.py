@@ -138,7 +138,7 @@ def test_a_message_shows_what_was_typed(store, words):
         assert calm(result.output).count("\n") >= 1
 
 
-def test_nan_and_infinity_are_told_apart_from_gaps(store):
+def test_nan_and_infinity_are_distinguished_from_gaps(store):
     values = {"nan": math.nan, "inf": math.inf, "gap": None, "good": 0.2}
     for name, value in values.items():
         made_run(name, wer=value, params={"run.seed": "1" if name in ("nan", "good") else "2"})

@@ -55,7 +55,7 @@ def test_the_best_of_other_data_and_of_another_metric_stay():
     assert "val/wer" in refused("cleanup", "--keep-best", "--metric", "val/werr", "--dry-run")
 
 
-def test_what_finished_without_the_metric_is_not_judged_and_stays():
+def test_what_finished_without_the_metric_is_not_ranked_and_stays():
     judged, sweep = made_run("judged", wer=0.1), made_run("sweep", wer=None)
     odd, failed = made_run("odd", family="oddities"), made_run("failed", wer=None, status="FAILED")
     worse = made_run("worse", wer=0.5)
@@ -66,7 +66,7 @@ def test_what_finished_without_the_metric_is_not_judged_and_stays():
     assert [is_there(one) for one in (judged, sweep, odd, failed, worse)] == [True, True, True, False, False]
 
 
-def test_a_metric_without_a_better_side_judges_nothing():
+def test_a_metric_without_a_better_side_ranks_nothing():
     made_run("one", model=True)
     assert "direction" in refused("cleanup", "--keep-best", "--metric", "model/score")
 
@@ -168,7 +168,7 @@ def test_a_cleanup_of_stale_runs_that_was_cut_off_is_finished(stop, monkeypatch)
     assert [is_there(one) for one in (stale, killed)] == [False, True]
 
 
-def test_the_database_of_another_server_is_told_before_runs_are_marked():
+def test_the_database_of_another_server_is_reported_before_runs_are_marked():
     made_run("mine")
     shutil.copy("mlflow.db", "other.db")
     later = made_run("later", status="FAILED")

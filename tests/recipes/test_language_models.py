@@ -188,8 +188,17 @@ def test_without_the_extra_the_message_says_what_to_install(monkeypatch):
 def test_test_sentences_in_the_text_are_warned_of_and_empty_lines_counted():
     output = ok("lm", "few.txt", "--test", "few.txt", "--out", "again.arpa", "--dry-run")
     assert "3 of 3 sentences of few.txt are in the text" in output
-    assert "1 lines without words" in output
+    assert "1 line without words" in output
     assert not Path("again.arpa").exists()
+
+
+def test_another_normaliser_is_reported():
+    ok("lm", "few.txt", "--out", "cased.arpa", "text.lowercase=false")
+    _, _, output = scored("--data", HARD, "decode.lm=cased.arpa")
+    assert "nfc-nopunct" in output
+    ok("lm", "few.txt", "--out", "same.arpa", "--model", "models:/deepspeech2/1")
+    _, _, output = scored("--data", HARD, "decode.lm=same.arpa")
+    assert "normalised as" not in output
 
 
 @pytest.mark.slow

@@ -150,7 +150,7 @@ def test_a_failing_entry_point_fails_the_run(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [(), ("--env-manager", "local")])
-def test_libraries_that_do_not_load_are_told_before_there_is_a_run(tmp_path: Path, words: tuple[str, ...]) -> None:
+def test_libraries_that_do_not_load_are_reported_before_there_is_a_run(tmp_path: Path, words: tuple[str, ...]) -> None:
     project = Project(tmp_path / "lab")
     folder = broken_library(tmp_path / "path", "torchaudio", "2.11.7", "raise OSError('undefined symbol: torch_x')")
     project.environment["PYTHONPATH"] = str(folder)

@@ -204,7 +204,7 @@ def test_a_file_called_like_a_run_is_no_bundle(runs):
     assert "not whole" in refused("restore", "./likewise")
 
 
-def test_bundles_of_two_runs_of_a_name_are_told_apart(runs):
+def test_bundles_of_two_runs_of_a_name_are_distinguished(runs):
     first, second = made_run("namesake"), made_run("namesake")
     ok("archive", first, second, "--to", "namesakes", "--purge", "--yes")
     said = refused("archive", "namesake", "--to", "namesakes", "--purge", "--yes")

@@ -297,7 +297,7 @@ def test_a_deleted_run_is_said_and_can_be_dropped(folder, steady):
     assert "nothing waits" in sync(folder, steady.uri)
 
 
-def test_a_failing_run_is_failed_and_its_end_is_told(folder, steady):
+def test_a_failing_run_is_failed_and_its_end_is_reported(folder, steady):
     command = "cat > told.json; echo $ASR_LAB_RUN_STATUS > status.txt; exit 3"
     training = Training(folder, steady.uri, 20, "fails", ASR_LAB_ON_END=command)
     assert "ASR_LAB_ON_END" in training.finish(code=1)

@@ -51,7 +51,7 @@ def table_of(run, path: str) -> pd.DataFrame:
     return pd.read_parquet(mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path=path))
 
 
-def test_training_prints_examples_and_beats_hearing_nothing(at_school):
+def test_training_prints_examples_and_beats_predicting_nothing(at_school):
     said = Path("said.txt").read_text()
     assert said.index("recognised") < said.index("predicted")
     assert "models:/pronunciation-encoder/1" in said
@@ -117,7 +117,7 @@ def test_compare_tests_the_difference_of_f1(at_school):
     assert encoder["p"] < 0.05
 
 
-def test_the_registered_model_judges_a_recording_by_its_phonemes(at_school):
+def test_the_registered_model_assesses_a_recording_by_its_phonemes(at_school):
     served = mlflow.pyfunc.load_model("models:/pronunciation-cross@champion")
     row = table_of(newest("pronunciation"), "eval/test.parquet").iloc[0]
     audio = Path("c/audio", f"{row['id']}.wav").read_bytes()

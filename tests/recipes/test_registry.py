@@ -213,7 +213,7 @@ def test_an_alias_that_moved_meanwhile_is_not_taken(gated):
     assert str(client.get_model_version_by_alias("gated", "raced").version) == "3"
 
 
-def test_the_gate_is_told_once_behind_the_card(gated):
+def test_the_gate_is_reported_once_behind_the_card(gated):
     client, own = mlflow.MlflowClient(), version(1).description
     card = f"a card\n\n---\nwith a line, {'x' * 4900}"
     client.update_model_version("gated", "1", card)

@@ -39,7 +39,7 @@ def test_a_run_is_reproduced_to_the_last_bit_and_leaves_the_registry_alone(famil
     assert [point.value for point in curves[0]] == [point.value for point in curves[1]]
 
 
-def test_an_evaluation_and_everyone(home):
+def test_an_evaluation_and_each_speaker(home):
     ok("evaluate", "--model", "models:/deepspeech2/1", "--data", "john/all.jsonl.gz")
     assert "reproduced, identical" in ok("reproduce", newest("evaluate", "evaluate").info.run_id, "--tolerance", "0")
     ok("adapter", "--each", "speaker", "--data", "john/all.jsonl.gz", "data.cross_fit=2", "train.epochs=1")
@@ -82,7 +82,7 @@ def test_moved_data_are_named(home):
         (home / "gone").rename(home / "john")
 
 
-def test_figures_that_differ_are_told_and_kept(home):
+def test_figures_that_differ_are_reported_and_kept(home):
     original = newest("deepspeech2").info.run_id
     mlflow.MlflowClient().log_metric(original, "val/wer", 0.9, step=999)
     said = refused("reproduce", original)

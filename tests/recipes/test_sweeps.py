@@ -510,7 +510,7 @@ def test_a_trial_that_others_took_over_is_not_counted_twice(sleepers, begun_alre
     assert "others try the trial again" in runs_of("trial")[1].data.tags["asr_lab.error"]
 
 
-def test_a_cleanup_judges_sweeps_and_not_their_trials(sleepers):
+def test_a_cleanup_ranks_sweeps_and_not_their_trials(sleepers):
     made_run("lone", wer=0.3)
     parent = made_run("whole", wer=0.2, tags={"asr_lab.kind": "sweep"})
     for number in range(3):

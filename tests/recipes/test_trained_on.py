@@ -32,7 +32,7 @@ def evaluated(data: Path | str, *more: str):
     return said, newest("evaluate", "evaluate")
 
 
-def test_a_mix_is_told_with_the_figures_of_its_parts(mixed):
+def test_a_mix_is_reported_with_the_figures_of_its_parts(mixed):
     said, run = evaluated(mixed)
     metrics, tags = run.data.metrics, run.data.tags
     assert (metrics["test/trained_utterances"], metrics["test/training_speakers"]) == (8, 1)
@@ -50,7 +50,7 @@ def test_a_mix_is_told_with_the_figures_of_its_parts(mixed):
     assert f"{run.info.run_name} (8 of 11 utterances trained on, 1 training speaker)" in " ".join(said.split())
 
 
-def test_new_speech_is_told_to_be_new(mixed):
+def test_new_speech_is_reported_to_be_new(mixed):
     _, run = evaluated("new/all.jsonl.gz")
     assert run.data.metrics["test/trained_utterances"] == run.data.metrics["test/training_speakers"] == 0
     assert not {"asr_lab.overlap", "asr_lab.overlap_unchecked"} & set(run.data.tags)
@@ -88,7 +88,7 @@ def test_an_adapter_s_held_out_part_is_new(home):
 
 
 @pytest.mark.parametrize("change", ["gone", "changed"])
-def test_what_cannot_be_checked_is_told(mixed, home, change):
+def test_what_cannot_be_checked_is_reported(mixed, home, change):
     kept = shutil.move("corpus/all.jsonl.gz", "corpus/kept")
     try:
         if change == "changed":

@@ -350,7 +350,7 @@ def test_arms_are_trained_and_held_against_the_first(ways):
     assert "its interval" in said
 
 
-def test_what_makes_arms_not_comparable_is_told_before_and_after(ways):
+def test_what_makes_arms_not_comparable_is_reported_before_and_after(ways):
     """Of other texts no difference is given; what was added counts though it was merged; shared data is named once."""
     raw = ("arms.raw.model.tune=head", "arms.raw.model.head=new", "arms.raw.data.text.lowercase=false")
     merged = (

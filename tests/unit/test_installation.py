@@ -64,7 +64,7 @@ def test_every_command_of_the_readme_that_installs_takes_the_lock():
     )
 
 
-def test_an_old_python_is_told_before_anything_is_downloaded():
+def test_an_old_python_is_reported_before_anything_is_downloaded():
     code = "import sys; sys.version_info = (3, 10, 1); import asr_lab.build_backend"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1

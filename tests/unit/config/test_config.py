@@ -129,7 +129,7 @@ def test_every_key_is_read_by_one_type_in_all_families():
     assert {key: kind for key, kind in kinds.items() if len(kind) > 1} == {}
 
 
-def test_what_is_no_override_is_told_as_it_was_typed():
+def test_what_is_no_override_is_reported_as_it_was_typed():
     said = refused("adapter", "my-corpus/test.jsonl.gz")
     assert "not an override: 'my-corpus/test.jsonl.gz'" in said
     assert "did you mean --data my-corpus/test.jsonl.gz?" in said
@@ -149,7 +149,7 @@ def test_a_single_hidden_layer_may_be_written_as_a_number():
     assert config.adapter.hidden_dims == (256,)
 
 
-def test_all_errors_are_told_at_once_with_the_nearest_key():
+def test_all_errors_are_reported_at_once_with_the_nearest_key():
     wrong = parse_overrides(["train.batchsize=32", "train.lr=fast", "model.rnn_type=grr", "train.epochs=0"])
     with pytest.raises(AsrLabError) as caught:
         load(None, wrong, "deepspeech2")

@@ -32,7 +32,7 @@ def test_no_speaker_fills_more_than_his_part(cuts):
     assert [id for id in chosen if id.startswith("a")] == ["a0", "a1", "a2"]
 
 
-def test_what_the_cap_on_a_speaker_cost_is_told(cuts):
+def test_what_the_cap_on_a_speaker_cost_is_reported(cuts):
     difficulty = {cut.id: float(cut.id.startswith("a")) for cut in cuts}
     seconds = sum(cut.duration for cut in cuts)
 
@@ -51,7 +51,7 @@ def test_one_is_taken_of_the_smallest_budget(cuts):
 
 
 @pytest.mark.parametrize("shares", [{"share": 0}, {"share": 1.5}, {"speaker_share": 0}])
-def test_shares_are_shares_before_anything_is_heard(shares):
+def test_shares_are_shares_before_anything_is_transcribed(shares):
     with pytest.raises(AsrLabError, match="above 0"):
         Budget(**shares)
 

@@ -94,7 +94,7 @@ def test_bytes_without_a_name_have_no_way_round():
     assert (caught.value.where, caught.value.hint) == ("upload", "")
 
 
-def test_half_a_sample_is_told(tmp_path):
+def test_half_a_sample_is_reported(tmp_path):
     (tmp_path / "a.pcm").write_bytes(raw(WAVE)[:-1])
     with pytest.raises(AsrLabError, match="ends within a sample: 31999 bytes are 1 more"):
         read_file(tmp_path / "a.pcm")

@@ -24,7 +24,7 @@ def test_nothing_is_said_of_splits_that_share_nothing():
     assert found.warnings() == found.notes() == []
 
 
-def test_each_pair_is_told_with_its_speakers():
+def test_each_pair_is_reported_with_its_speakers():
     found = Leakage.of({"train": TRAIN, "val": spoken(d="ann", e="bob", f="fay"), "test": spoken(g="fay")})
     (said,) = found.warnings()
     assert said.startswith("the splits share speakers, ")
@@ -33,7 +33,7 @@ def test_each_pair_is_told_with_its_speakers():
     assert noted.endswith(": train and val 2, val and test 1")  # names nobody, so nobody has to be forgotten in it
 
 
-def test_utterances_are_told_beside_their_speakers():
+def test_utterances_are_reported_beside_their_speakers():
     utterances, speakers = Leakage.of({"train": TRAIN, "test": spoken(c=None, a="ann", d="dan")}).warnings()
     assert utterances.startswith("the splits share utterances, ")
     assert utterances.endswith(": train and test 2 (a, c)")

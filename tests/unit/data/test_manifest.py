@@ -206,13 +206,13 @@ def test_a_cut_off_file_is_not_transcribed(tmp_path):
         read_file(audio)
 
 
-def test_missing_audio_is_told_without_opening_any(corpus):
+def test_missing_audio_is_reported_without_opening_any(corpus):
     (corpus.parent / "audio" / "u03.wav").unlink()
     with pytest.raises(AsrLabError, match=r"1 audio files are not there: .*u03"):
         manifest.check_files(manifest.read(corpus), where=str(corpus))
 
 
-def test_audio_that_is_gone_is_told_so_when_it_is_read(corpus):
+def test_missing_audio_is_reported_when_it_is_read(corpus):
     (corpus.parent / "audio" / "u03.wav").unlink()
     said = refused("data", "check", corpus)
     assert "u03: no such audio file" in said

@@ -308,7 +308,7 @@ def two(tmp_path):
     return tmp_path / "all.jsonl.gz"
 
 
-def test_two_speakers_are_told_what_they_allow(two, tmp_path):
+def test_what_two_speakers_allow_is_reported(two, tmp_path):
     out = tmp_path / "out"
     assert "hint: --test 0 or --val 0 or --by another field" in refused("data", "split", two, out)
     said = refused("data", "split", two, out, "--folds", "2")

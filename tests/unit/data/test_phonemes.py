@@ -98,7 +98,7 @@ def test_utterances_without_a_language_are_named_before_anything_is_spent(store)
     assert "1 utterances have no supported language for phonemes: b" in said
 
 
-def test_korean_consonants_of_a_place_are_told_apart():
+def test_korean_consonants_of_a_place_are_distinguished():
     """Lax, tense and aspirated stops are three phonemes in any position; codas are lax."""
     for lax, tense, aspirated in ("가까카", "다따타", "바빠파", "자짜차"):
         marks = [phonemes(syllable, "ko")[0] for syllable in (lax, tense, aspirated)]

@@ -61,7 +61,7 @@ def test_one_utterance_says_what_it_lacks(said):
         pronunciation(said(canonical=["B", "IY"], perceived=["B", "IY"], errors=[0]))
 
 
-def test_every_fault_of_a_manifest_is_told_at_once(said):
+def test_every_fault_of_a_manifest_is_reported_at_once(said):
     fine = {"canonical": ["B", "IY"], "perceived": ["B", "IY"], "errors": [0, 0]}
     check_pronunciations([said(**fine)])
     wrong = [

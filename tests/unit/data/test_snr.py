@@ -50,7 +50,7 @@ def test_mean_error_on_speech_with_known_noise(spoken, kind):
     assert by_wada[:, :3].mean() < 1.5  # up to 10 dB, where it matters
 
 
-def test_people_talking_in_the_background_are_heard_as_less_noise_than_they_are(spoken):
+def test_people_talking_in_the_background_are_estimated_as_less_noise_than_they_are(spoken):
     draw = np.random.default_rng(0)
     talk = [np.resize(np.concatenate([spoken[i] for i in draw.permutation(len(spoken))]), 400_000) for _ in range(8)]
     crowd = np.sum([voice / voice.std() for voice in talk], axis=0).astype(np.float32)

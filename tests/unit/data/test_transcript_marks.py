@@ -52,7 +52,7 @@ def test_what_is_no_mark_stays(text):
 @pytest.mark.parametrize(
     "unknown", ["{foo}", "&zip-code&", "#@새것#", "@손님", "[um]", "<unk>", "xx", "○○", "(fil:어)", "%뭐", "$뭐"]
 )
-def test_what_looks_like_a_mark_and_is_in_no_table_is_counted_and_told(unknown):
+def test_what_looks_like_a_mark_and_is_in_no_table_is_counted_and_reported(unknown):
     counts = MarkCounts.of([f"네 {unknown} 가요", f"{unknown}", "네"])
     assert counts.unknown == {unknown: 2}
     assert f"{unknown} in 2" in counts.notes()[-1]

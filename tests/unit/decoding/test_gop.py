@@ -101,7 +101,7 @@ def test_spans_of_equal_neighbours_are_apart():
     assert align(probs, [], BLANK) == []
 
 
-def test_too_few_frames_are_told():
+def test_too_few_frames_are_reported():
     assert frames_needed([1, 1, 2]) == 4
     assert len(align(log_probs(4), [1, 1, 2], BLANK)) == 3
     for run in (align, gop):

@@ -60,7 +60,7 @@ def test_errors_by_word_add_up(reference, hypothesis, errors):
     assert sum(errors) == error_rates.word_errors(table).sum()
 
 
-def test_alignment_pairs_what_was_said_with_what_was_heard():
+def test_alignment_pairs_references_with_hypotheses():
     pairs = error_rates.alignment("a b c", "a x c d")
     assert pairs == [("equal", "a", "a"), ("substitute", "b", "x"), ("equal", "c", "c"), ("insert", "", "d")]
 

@@ -130,7 +130,7 @@ def test_detection_agrees_with_scikit_learn():
     assert found["pr_auc"] == pytest.approx(sk.average_precision_score(truth, scores))
 
 
-def test_figures_that_are_undefined_are_none_and_told():
+def test_figures_that_are_undefined_are_none_and_reported():
     table = by_hand().assign(errors=[[0] * 5, [0] * 3])
     found = detection(flagged(table, "error_score", 2.0), "error_score")
     assert {name for name, value in found.items() if value is None} == {

@@ -100,7 +100,7 @@ def test_labels_that_do_not_fit_count_nothing_and_break_nothing():
     assert torch.isfinite(logits.grad).all()
 
 
-def test_one_batch_can_be_learned_by_heart():
+def test_one_batch_can_be_memorised():
     network = model(hidden_size=32).train()
     x, lengths = torch.randn(2, 40, 80), torch.tensor([40, 30])
     labels = torch.tensor([[1, 2, 3, 4], [5, 6, -100, -100]])

@@ -138,7 +138,7 @@ def kept_for_backward(model, run) -> int:
 
 @pytest.mark.parametrize("kind", ["wav2vec2", "hubert"])
 @pytest.mark.parametrize("tune", SETTINGS)
-def test_what_is_frozen_keeps_no_graph_and_hears_the_same(kind, tune):
+def test_what_is_frozen_keeps_no_graph_and_gives_the_same_logits(kind, tune):
     masks = {"time_mask": torch.ones(2, 25, dtype=torch.bool).tril(3), "channel_mask": torch.zeros(2, 32) > 1}
     heard = batch(3000, 8123, **masks)
     free, model = speech(kind), tuned(speech(kind), **SETTINGS[tune])

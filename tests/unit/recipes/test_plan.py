@@ -48,7 +48,7 @@ def test_splits_of_other_people_are_not(two, tmp_path):
     assert planned("deepspeech2", tmp_path / "ann/all.jsonl.gz", tmp_path / "bob/all.jsonl.gz", "").warnings == []
 
 
-def test_it_is_told_and_recorded_without_names(two, tmp_path):
+def test_it_is_reported_and_recorded_without_names(two, tmp_path):
     console, tracker = Console(record=True, width=300), MemoryTracker(tmp_path)
     config = planned("deepspeech2", two, tmp_path / "bob/all.jsonl.gz", "").config
     train(config, tracker, console)
@@ -62,7 +62,7 @@ def test_it_is_told_and_recorded_without_names(two, tmp_path):
     assert "bob" not in note.partition("\n")[2]
 
 
-def test_a_larger_run_that_has_told_it_is_not_repeated(two, tmp_path):
+def test_a_larger_run_that_has_reported_it_is_not_repeated(two, tmp_path):
     console = Console(record=True, width=300)
     config = planned("deepspeech2", two, two, "").config
     train(config, MemoryTracker(tmp_path), console, part=Part(compared=True))

@@ -36,7 +36,7 @@ def test_a_word_more_has_a_column_of_its_own():
     assert second == ["a", "", "b", "z"]
 
 
-def test_nothing_said_or_nothing_heard():
+def test_empty_reference_or_empty_hypothesis():
     assert lines("", "x", "") == [[""], ["x"], [""]]
     assert lines("a b", "", "a b") == [["a", "b"], ["***", "***"], ["a", "b"]]
 

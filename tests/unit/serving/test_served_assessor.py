@@ -63,7 +63,7 @@ def test_columns_nobody_knows_are_no_harm_and_audio_alone_is_recognised(served):
         ({"text": "the cat", "audio": b"no sound"}, "base64"),
     ],
 )
-def test_a_row_that_cannot_be_judged_is_named_and_stops_no_other(served, row, said):
+def test_a_row_that_cannot_be_assessed_is_named_and_stops_no_other(served, row, said):
     usual = {"audio": sound(), "text": "the cat", "phonemes": None}
     found = served.unwrap_python_model().predict(None, pd.DataFrame([usual, {**usual, "text": None, **row}]))
     assert said in found["error"][1]
@@ -72,7 +72,7 @@ def test_a_row_that_cannot_be_judged_is_named_and_stops_no_other(served, row, sa
 
 
 @pytest.mark.parametrize("audio", [None, 3.5, "not base64!"])
-def test_audio_that_is_no_file_is_told(served, audio):
+def test_audio_that_is_no_file_is_reported(served, audio):
     found = served.unwrap_python_model().predict(None, pd.DataFrame({"audio": [audio], "text": ["the cat"]}))
     assert "`audio` is" in found["error"][0]
 

@@ -101,7 +101,7 @@ def test_only_errors_of_an_import_are_explained(tmp_path, monkeypatch):
     assert libraries.explain(error_of("import asr_lab.no_such_module")) is None  # our own bug
 
 
-def test_a_library_out_of_range_is_told_with_the_range(tmp_path, monkeypatch):
+def test_a_library_out_of_range_is_reported_with_the_range(tmp_path, monkeypatch):
     broken_library(tmp_path, "peft", "0.9.0", raising("no such symbol"))
     monkeypatch.syspath_prepend(str(tmp_path))
     error = libraries.mend("peft", "OSError: no such symbol")

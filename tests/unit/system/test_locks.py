@@ -34,7 +34,7 @@ def taken_elsewhere(folder: Path) -> bool:
     return process(TAKE, folder).communicate(timeout=60)[0].strip() == "False"
 
 
-def test_one_has_it_and_others_are_told_so_at_once(tmp_path):
+def test_one_has_it_and_others_are_refused_at_once(tmp_path):
     lock, other = FolderLock(tmp_path), FolderLock(tmp_path)
     assert lock.take()
     assert (lock.held, lock.take(), other.take(), other.held) == (True, False, False, False)

@@ -29,7 +29,7 @@ def test_as_many_as_there_are_free_cores(machine, cores, busy, number):
     assert threads.choose().number == number
 
 
-def test_fewer_than_all_are_told_in_one_line(machine, capsys):
+def test_fewer_than_all_are_reported_in_one_line(machine, capsys):
     import torch
 
     before = torch.get_num_threads()

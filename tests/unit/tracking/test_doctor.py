@@ -126,7 +126,7 @@ def test_a_folder_in_the_place_of_the_store(store, monkeypatch):
     told_alike("is a folder")
 
 
-def test_a_server_that_is_away_is_told_within_seconds(store, monkeypatch):
+def test_a_server_that_is_away_is_reported_within_seconds(store, monkeypatch):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]

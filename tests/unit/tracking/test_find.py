@@ -88,7 +88,7 @@ def test_an_active_run_is_not_hidden_by_many_deleted_ones():
     assert choose_among("x", [*many, active], lambda one: one) == [active]
 
 
-def test_candidates_are_told_by_name_and_id():
+def test_candidates_are_reported_by_name_and_id():
     error = AmbiguousRunError("same", [RUNS[2], RUNS[3]])
     assert error.allowed == "same (5e6f7a8b), same (66667777)"
     assert "2 runs" in error.what

@@ -221,7 +221,7 @@ def files_of_mlflow_2(tmp_path_factory):
 
 
 @pytest.mark.parametrize("uri", ["./mlruns", "mlruns", ".", "file:./mlruns", "file://{folder}/mlruns", "{folder}"])
-def test_a_store_of_files_is_told_with_the_way_out(files_of_mlflow_2, monkeypatch, uri):
+def test_a_store_of_files_is_reported_with_the_way_out(files_of_mlflow_2, monkeypatch, uri):
     monkeypatch.chdir(files_of_mlflow_2)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.format(folder=files_of_mlflow_2))
     with pytest.raises(AsrLabError) as raised:
@@ -235,7 +235,7 @@ def test_a_store_of_files_is_told_with_the_way_out(files_of_mlflow_2, monkeypatc
 
 
 @pytest.mark.parametrize("empty_database_too", [pytest.param(False, marks=pytest.mark.slow), True])
-def test_a_store_of_files_in_the_folder_is_told_and_can_be_migrated(files_of_mlflow_2, folder, empty_database_too):
+def test_a_store_of_files_in_the_folder_is_reported_and_can_be_migrated(files_of_mlflow_2, folder, empty_database_too):
     shutil.copytree(files_of_mlflow_2, folder, dirs_exist_ok=True)
     if empty_database_too:  # an earlier version made one when runs were listed
         empty_store(folder / "mlflow.db")

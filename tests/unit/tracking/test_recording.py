@@ -189,7 +189,7 @@ def test_a_run_that_fails_on_a_full_disk_says_both(store, monkeypatch, capsys):
     assert "could not be closed: the run cannot be recorded" in capsys.readouterr().err
 
 
-def test_a_webhook_is_told_that_a_run_has_ended_and_of_children_nothing(store, monkeypatch):
+def test_a_webhook_is_called_when_a_run_ends_and_not_for_children(store, monkeypatch):
     told: list[dict] = []
 
     class Handler(BaseHTTPRequestHandler):

@@ -214,7 +214,7 @@ def test_leftovers_are_swept(tmp_path):
     assert [folder.name for folder in tmp_path.iterdir()] == [".two.writing"]  # somebody may be at it
 
 
-def test_two_that_make_a_spool_of_one_run_are_told_apart(tmp_path):
+def test_two_that_make_a_spool_of_one_run_are_distinguished(tmp_path):
     made = Spool.create(tmp_path, "one", header())
     with pytest.raises(AsrLabError, match="is being recorded by another process"):
         Spool.create(tmp_path, "one", header())

@@ -159,7 +159,7 @@ def test_where_a_run_was_made_is_its_store_from_then_on(store, monkeypatch):
     assert_points(store / "mlflow.db", only_run(), range(5))
 
 
-def test_what_became_of_each_run_is_told_to_programs_too(store):
+def test_what_became_of_each_run_is_reported_to_programs_too(store):
     assert json.loads(ok("sync", "--format", "json")) == []
     offline()
     (waits,) = json.loads(ok("sync", "--dry-run", "--format", "json"))

@@ -68,7 +68,7 @@ def test_what_people_wrote_on_an_experiment_stays_and_the_view_is_renewed():
     assert tags["mlflow.experiment.primaryMetric.greaterIsBetter"] == "False"
 
 
-def test_runs_of_a_family_are_alike_in_colour_and_told_apart():
+def test_runs_of_a_family_are_alike_in_colour_and_distinguished():
     adapters = {run_color("adapter", f"{number:08x}") for number in range(40)}
     bases = {run_color("deepspeech2", f"{number:08x}") for number in range(40)}
     assert len(adapters) > 15
@@ -153,7 +153,7 @@ def test_a_port_that_is_taken_is_refused():
 
 
 @pytest.mark.slow
-def test_a_store_that_cannot_be_served_is_told(tmp_path, monkeypatch):
+def test_a_store_that_cannot_be_served_is_reported(tmp_path, monkeypatch):
     from asr_lab.errors import AsrLabError
 
     monkeypatch.chdir(tmp_path)

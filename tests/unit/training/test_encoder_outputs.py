@@ -99,7 +99,7 @@ def test_strengths_scale_what_a_residual_adapter_adds(recognizer, corpus):
     assert found[0.5] == frames.hypotheses(recognizer, cuts, adapter)
 
 
-def test_a_store_hears_what_is_not_there_and_gives_it_at_once(recognizer, corpus, tmp_path):
+def test_a_cache_encodes_what_is_missing_and_returns_it_at_once(recognizer, corpus, tmp_path):
     cuts, few = manifest.read(corpus), manifest.read(corpus).subset(first=3)
     expected = recognizer.hypotheses(cuts)
     store = EncoderOutputCache(tmp_path, "base-and-data")

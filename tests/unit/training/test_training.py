@@ -311,7 +311,7 @@ def test_adapter_batches_cover_everybody_each_epoch():
     assert len(list(batches)) == len(batches) == 3
 
 
-def test_unknown_characters_and_long_labels_are_told(corpus, tmp_path, monkeypatch, capsys):
+def test_unknown_characters_and_long_labels_are_reported(corpus, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     val = make_corpus(tmp_path / "val", {"v1": "dad zebra", "v2": "cab"})
     planned = plan(tiny(corpus, f"data.val={val}"), FolderStore())

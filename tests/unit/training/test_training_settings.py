@@ -63,7 +63,7 @@ def test_sizes_that_contradict_the_pretrained_model_are_one_message(corpus, trai
     plan(fine_tuning(corpus, trained, "model.hidden_size=16"), FolderStore())  # what it has may be said
 
 
-def test_new_characters_are_told_and_get_classes_where_asked(corpus, trained, tmp_path):
+def test_new_characters_are_reported_and_get_classes_where_asked(corpus, trained, tmp_path):
     other = make_corpus(tmp_path / "other", {f"o{i}": "cab jig" for i in range(8)})
     planned = plan(fine_tuning(other, trained), FolderStore())
     assert any("'j' x 8" in line and "'i' x 8" in line for line in planned.warnings)

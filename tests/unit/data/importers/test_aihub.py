@@ -181,7 +181,7 @@ def test_parts_options_and_missing_speakers(tmp_path):
     )
 
 
-def test_what_lhotse_leaves_no_word_of_is_told_and_so_are_parts_that_share_speakers(tmp_path):
+def test_what_lhotse_leaves_no_word_of_is_reported_and_so_are_parts_that_share_speakers(tmp_path):
     root = kspon(tmp_path / "in")
     first, second = (root / "train.trn").read_text(encoding="utf-8").splitlines()
     (root / "train.trn").write_text(first + "\n" + second.partition(" :: ")[0] + " :: b/ n/\n", encoding="utf-8")

@@ -61,7 +61,7 @@ def test_a_recording_with_its_words_beside_it_is_of_the_dialect(tmp_path):
     assert imported(tmp_path, label)[0] == [DIALECT]
 
 
-def test_a_translation_alone_is_marked_and_told(tmp_path):
+def test_a_translation_alone_is_marked_and_reported(tmp_path):
     texts, said = imported(tmp_path, talk({"standard_form": STANDARD}, {"standard_form": "너", "form": "니"}))
     assert texts == [STANDARD, "니"]
     assert "1 texts are translations of dialect: their labels do not have what was said" in said
@@ -79,7 +79,7 @@ def test_two_readings_of_another_corpus_stay_for_the_setting_to_choose(tmp_path)
     assert "1 transcripts hold two readings" in said
 
 
-def test_marks_are_told_and_what_holds_no_word_is_left_out(tmp_path):
+def test_marks_are_reported_and_what_holds_no_word_is_left_out(tmp_path):
     forms = ["{laughing} 네 &name1&", "{laughing}", "((xx)).", "네 {foo}", "(NO:)"]
     texts, said = imported(tmp_path, talk(*({"form": form} for form in forms)))
     assert [TextNormalizer()(text) for text in texts] == ["네", "네 foo"]

@@ -118,7 +118,7 @@ def test_a_table_that_excel_saved_is_read(tmp_path):
     ("audio", "label"),
     [("원천데이터", "라벨링데이터"), ("01.원천데이터", "02.라벨링데이터"), ("TS1", "TL1"), ("sorted", "checked")],
 )
-def test_names_that_repeat_for_each_speaker_are_told_apart_by_their_folders(tmp_path, audio, label):
+def test_names_that_repeat_for_each_speaker_are_distinguished_by_their_folders(tmp_path, audio, label):
     root = tmp_path / "in"
     for number in (1, 2):
         for name in ("0000", "0001"):

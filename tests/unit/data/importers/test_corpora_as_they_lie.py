@@ -435,7 +435,7 @@ def test_columns_that_may_be_speakers_are_not_taken_for_texts(tmp_path, line):
     assert "import csv" in error.value.next_command
 
 
-def test_two_files_that_may_hold_the_transcripts_must_be_told_apart(tmp_path):
+def test_two_files_that_may_hold_the_transcripts_must_be_distinguished(tmp_path):
     source = corpora.one_file_of_texts(tmp_path / "t", "tabs")
     shutil.copy(source / "transcript.txt", source / "old.txt")
     with pytest.raises(AsrLabError) as error:

@@ -27,7 +27,7 @@ def kospeech(folder, text="가 나"):
     (folder / "transcripts.txt").write_text("".join(f"{name}\t{text}\t\n" for name in names), encoding="utf-8")
 
 
-def test_the_folder_of_kospeech_is_told_as_a_guess_by_every_command(tmp_path):
+def test_the_folder_of_kospeech_is_reported_as_a_guess_by_every_command(tmp_path):
     kospeech(tmp_path / "in")
     out = tmp_path / "out"
     said = ok("data", "import", "kospeech", tmp_path / "in" / "transcripts.txt", out)

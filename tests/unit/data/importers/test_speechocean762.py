@@ -69,7 +69,7 @@ def test_an_utterance_has_what_the_corpus_says(source):
     assert manifest.field(child, "scores") is None
 
 
-def test_scores_and_what_was_heard(source, tmp_path):
+def test_scores_and_perceived_phones(source, tmp_path):
     (source / "resource" / "scores.json").write_text(json.dumps(scores()))
     result = imported(source)
     cuts = result.splits["all"]
@@ -179,7 +179,7 @@ def test_scores_of_other_phones_are_refused(source, tmp_path):
         imported(source, scores=tmp_path / "none.json")
 
 
-def test_every_fault_is_told_at_once(source):
+def test_every_fault_is_reported_at_once(source):
     (source / "train" / "spk2age").unlink()
     (source / "train" / "text").write_text("00001a\tWE CALL\n00009z\tNOBODY\nalone\n")
     with pytest.raises(ImportRefusedError) as refused:

@@ -118,7 +118,7 @@ def test_pieces_without_an_id_have_ids_of_their_own_and_can_be_used(folder):
         ({"channel": 3}, "no such channel"),
     ],
 )
-def test_a_piece_that_is_none_is_told_by_its_line(folder, fields, kind):
+def test_a_piece_that_is_none_is_reported_by_its_line(folder, fields, kind):
     assert faults_of(jsonl(folder, {"id": "good"}, {"id": "bad", **fields})) == [(2, kind)]
 
 
@@ -136,7 +136,7 @@ def test_names_that_are_of_no_piece(name):
     assert meaning(name) is None
 
 
-def test_columns_that_are_only_kept_are_told(folder):
+def test_columns_that_are_only_kept_are_reported(folder):
     source = table(folder, "audio,text,speaker,mood\na.wav,cab,ann,glad\n")
     assert "columns understood: audio, text, speaker; only kept as fields: mood\n" in ok(
         "data", "import", "csv", source, folder / "out"
@@ -162,7 +162,7 @@ def test_the_segments_of_kaldi_are_cut(folder):
     assert [manifest.field(first, name) for name in ("text", "speaker", "gender")] == ["hello there", "ann", "female"]
 
 
-def test_lines_of_kaldi_that_are_faulty_are_told_and_can_be_left_out(folder):
+def test_lines_of_kaldi_that_are_faulty_are_reported_and_can_be_left_out(folder):
     texts = "u1 hello there\nu2 late\nu3 piped\nu4 unknown\n"
     kaldi(
         folder,

@@ -140,7 +140,7 @@ def test_sentences_are_short_words_of_a_small_vocabulary(language: str) -> None:
     assert all(word.isalpha() and word == word.lower() for word in vocabulary(language))
 
 
-def test_no_sentence_of_the_demo_is_said_twice_and_no_word_is_heard_first_in_a_test() -> None:
+def test_no_sentence_of_the_demo_is_spoken_twice_and_no_word_occurs_first_in_a_test() -> None:
     planned = plan_demo(seed=0)
     texts = [each.utterance.text for each in planned]
     assert len(set(texts)) == len(texts)
@@ -215,7 +215,7 @@ def test_what_is_there_already_is_never_overwritten(tmp_path: Path) -> None:
         (SynthSpec(language="fr"), "allowed: en, ko"),
     ],
 )
-def test_a_wrong_specification_is_told_before_anything_is_made(spec: SynthSpec, message: str) -> None:
+def test_a_wrong_specification_is_reported_before_anything_is_made(spec: SynthSpec, message: str) -> None:
     with pytest.raises(AsrLabError) as caught:
         plan(spec)
     assert message in str(caught.value)

@@ -116,7 +116,7 @@ def test_a_language_is_a_name_too() -> None:
         (Voice(name="x", voice="en-us", variant="F2"), "no voice variant 'F2'", "f2"),
     ],
 )
-def test_an_unknown_voice_is_told_with_the_nearest_names(voice: Voice, what: str, near: str) -> None:
+def test_an_unknown_voice_is_reported_with_the_nearest_names(voice: Voice, what: str, near: str) -> None:
     with pytest.raises(AsrLabError, match=what) as caught:
         Engine().synthesize("hello", voice)
     assert near in caught.value.hint

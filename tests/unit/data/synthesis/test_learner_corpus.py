@@ -118,7 +118,7 @@ def test_the_hard_part_may_be_noisy_and_the_same_specification_makes_the_same_by
     assert any(each.snr_db is not None for each in VOICES if each.part == "test-hard")
 
 
-def test_what_was_said_otherwise_than_asked_is_left_out_and_told(tmp_path, monkeypatch: pytest.MonkeyPatch):
+def test_what_was_spoken_otherwise_than_asked_is_left_out_and_reported(tmp_path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(l2, "VOICES", FEW)
     merged = ("her red cup is big", "the doctor ran to the river")  # eSpeak makes one of the two R
     texts = (*merged, "the key is here", "we need two cups", "peter took the book", "the boy is quiet")
@@ -238,7 +238,7 @@ def _at_16k(samples, rate):
     return soxr.resample(samples, rate, 16000)
 
 
-def test_an_r_behind_a_vowel_is_heard_when_it_is_said_and_gone_when_it_is_not():
+def test_an_r_behind_a_vowel_is_audible_when_spoken_and_absent_when_not():
     engine = Engine()
     (word,) = read("car")
     with_r, spoken = _spoken(engine, to_espeak([word]))
@@ -259,7 +259,7 @@ def test_an_r_behind_a_vowel_is_heard_when_it_is_said_and_gone_when_it_is_not():
         (["--error-scale", "2"], "no effect without --l2"),
     ],
 )
-def test_what_cannot_be_made_is_told_before_anything_is(arguments, message, tmp_path):
+def test_what_cannot_be_made_is_reported_before_anything_is(arguments, message, tmp_path):
     done = run("data", "synth", tmp_path / "l2", *arguments, "--utterances", 2)
     assert done.exit_code == 1
     assert message in " ".join(done.output.split())
