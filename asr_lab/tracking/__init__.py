@@ -45,13 +45,13 @@ def find_runs(
     """
     import pandas as pd
 
-    from asr_lab.tracking.queries import run_details, runs
+    from asr_lab.tracking.queries import overview, runs
 
     matches = runs.find(
         pattern, family, where=where, since=since, status=status, archived=archived, children=children, limit=limit
     )
     ids = pd.Index([run.info.run_id for run in matches], name="run_id")
-    table = run_details.overview(matches).drop(columns="id").set_index(ids)
+    table = overview.overview(matches).drop(columns="id").set_index(ids)
     table["started"] = pd.to_datetime(table["started"], utc=True)
     values = pd.DataFrame([run.data.params | runs.metrics_of(run) for run in matches], index=ids)
     return table.join(values[sorted(values)] if len(values) else values)

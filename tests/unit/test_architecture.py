@@ -109,6 +109,7 @@ def test_rooms_form_no_cycle():
         "asr_lab.cli.runs.compare",
         "asr_lab.cli.runs.list_show",
         "asr_lab.tracking.queries.runs",
+        "asr_lab.tracking.queries.overview",
         "asr_lab.tracking.queries.run_details",
         "asr_lab.tracking.spool.sync",
     ],

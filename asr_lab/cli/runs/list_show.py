@@ -40,7 +40,7 @@ def list_runs(selection: Selection, state: str | None, limit: int, style: str) -
       asr-lab list --filter "metrics.`test/wer` < 0.2" --format csv
       asr-lab list --pattern sweep --children --archived --limit 200
     """
-    from asr_lab.tracking.queries import run_details
+    from asr_lab.tracking.queries.overview import overview
     from asr_lab.tracking.queries.runs import metrics_of
 
     runs = selection.find(status=(state or "").upper(), limit=limit)
@@ -50,7 +50,7 @@ def list_runs(selection: Selection, state: str | None, limit: int, style: str) -
     if not runs and style == "table":
         echo(selection.hidden() or "no runs yet; try: mlflow run . -e adapter -P name=john")
         return
-    table = run_details.overview(runs)
+    table = overview(runs)
     made = Table(frame=table) if style in ("json", "csv") else _formatted(table)
     values = [metrics_of(run).get(metric) for run, metric in zip(runs, table["metric"], strict=True)]
     nan = [(place, "value") for place, value in enumerate(values) if value is not None and value != value]

@@ -19,9 +19,9 @@ from asr_lab.data.audio import probe
 from asr_lab.data.curriculum import check_disjoint
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.corpus_view import CorpusView, corpus_view
-from asr_lab.data.importers.details import age_of, gender_of, is_unknown
 from asr_lab.data.importers.import_report import SKIP, ImportReport
 from asr_lab.data.importers.lhotse_losses import Watch, add_losses, audio_files, rows_without_audio, watched
+from asr_lab.data.importers.speaker_fields import age_of, gender_of, is_unknown
 from asr_lab.data.importers.speaker_options import Speakers
 from asr_lab.data.text import TextNormalizer
 from asr_lab.errors import AsrLabError, listing, nearest

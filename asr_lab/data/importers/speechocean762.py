@@ -18,8 +18,8 @@ from lhotse.cut import Cut
 from asr_lab.data import manifest
 from asr_lab.data.arpabet import PHONEMES
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
-from asr_lab.data.importers.details import age_of, gender_of
 from asr_lab.data.importers.import_report import ImportReport
+from asr_lab.data.importers.speaker_fields import age_of, gender_of
 from asr_lab.data.importers.speechocean762_scores import WRONG_BELOW, lacks_mispronunciations, read_scores, score_fields
 from asr_lab.data.text_files import lines, read_text
 from asr_lab.errors import AsrLabError, listing

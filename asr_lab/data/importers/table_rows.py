@@ -14,10 +14,10 @@ from lhotse.utils import fastcopy
 from asr_lab.data import guesses, manifest
 from asr_lab.data.importers.audio_paths import AudioPaths, without_suffix
 from asr_lab.data.importers.contract import Progress, no_progress
-from asr_lab.data.importers.details import age_of, gender_of, is_unknown
 from asr_lab.data.importers.hints import other_names
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.data.importers.pieces import PieceColumns, cut_piece
+from asr_lab.data.importers.speaker_fields import age_of, gender_of, is_unknown
 from asr_lab.data.importers.speaker_options import Speakers
 from asr_lab.data.text_files import Row
 from asr_lab.errors import AsrLabError, listing

@@ -16,9 +16,9 @@ from asr_lab.data.importers.aihub.labels import Keys, dialect_forms, flat, lacki
 from asr_lab.data.importers.aihub.metadata_table import Row
 from asr_lab.data.importers.aihub.shared_labels import Entry
 from asr_lab.data.importers.aihub.speakers import UnnamedSpeaker, assign_speakers
-from asr_lab.data.importers.details import age_of, gender_of, snr_of
 from asr_lab.data.importers.hints import proposed, quoted
 from asr_lab.data.importers.import_report import ImportReport
+from asr_lab.data.importers.speaker_fields import age_of, gender_of, snr_of
 from asr_lab.data.importers.speaker_options import Speakers
 from asr_lab.data.text import TextNormalizer
 from asr_lab.data.transcript_marks import spoken_dialect

@@ -9,7 +9,7 @@ from conftest import ok, refused, run, tone_word
 
 from asr_lab.data import manifest
 from asr_lab.data.importers.aihub.labels import value_of
-from asr_lab.data.importers.details import age_of, gender_of, snr_of
+from asr_lab.data.importers.speaker_fields import age_of, gender_of, snr_of
 
 FOLDERS = {"train": "1.Training", "val": "2.Validation_split", "test": "3.Test"}
 

@@ -10,7 +10,7 @@ from conftest import ok, refused, tone_word
 
 from asr_lab.data import manifest
 from asr_lab.data.audio import read_cut
-from asr_lab.data.importers.details import age_of, gender_of, snr_of
+from asr_lab.data.importers.speaker_fields import age_of, gender_of, snr_of
 
 
 def put(root, name, label, seconds=0.0):
