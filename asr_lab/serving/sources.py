@@ -12,9 +12,12 @@ from lhotse.cut import Cut
 from asr_lab.data import manifest
 from asr_lab.errors import AsrLabError, listing
 
-AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf", ".sph", ".w64", ".pcm")
-OTHER_AUDIO = (".m4a", ".mp4", ".aac", ".webm", ".wma", ".amr")
-"""Suffixes of the files of a folder that are transcribed; those that cannot be read are named, not passed over."""
+AUDIO = (
+    ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".caf", ".sph", ".w64", ".pcm",
+    ".m4a", ".mp4", ".aac", ".webm", ".wma", ".amr", ".mov", ".3gp", ".mkv", ".mka", ".wv",
+)  # fmt: skip
+"""Suffixes of the files of a folder that are transcribed; those that cannot be read are named, not passed over. The
+second line needs a decoder (`data.media`)."""
 STDIN = "-"
 
 
@@ -66,7 +69,7 @@ def _of_folder(folder: Path) -> Iterator[Source]:
     files = [
         file
         for file in sorted(folder.rglob("*"))
-        if file.suffix.lower() in AUDIO + OTHER_AUDIO
+        if file.suffix.lower() in AUDIO
         and file.is_file()
         and not any(part.startswith(".") for part in file.relative_to(folder).parts)
     ]

@@ -1,5 +1,6 @@
 """The engine: order, errors of single requests, batch sizes, words, and many speakers over one base."""
 
+import io
 import itertools
 import shutil
 import threading
@@ -127,6 +128,49 @@ def test_a_bad_request_stops_no_other_and_keeps_the_order(crowd, tmp_path):
         texts.append([one.text for one in results])
         assert texts[-1][8] == texts[-1][9] == alone(crowd, good[1], "")
     assert texts[0] == texts[1]
+
+
+def m4a(samples: np.ndarray) -> bytes:
+    av = pytest.importorskip("av")
+    content = io.BytesIO()
+    with av.open(content, "w", format="ipod") as container:
+        stream = container.add_stream("aac", rate=16_000, layout="mono")
+        frame = av.AudioFrame.from_ndarray((samples * 32767).astype(np.int16)[None], format="s16", layout="mono")
+        frame.sample_rate = 16_000
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+    return content.getvalue()
+
+
+def test_media_are_decoded_once_from_files_and_from_bytes(crowd, tmp_path, monkeypatch):
+    from asr_lab.data import audio
+
+    content, decoded = m4a(sounds(1)[0]), []
+    whole, cut_off = tmp_path / "a.m4a", tmp_path / "b.m4a"
+    whole.write_bytes(content)
+    cut_off.write_bytes(content[: len(content) // 2])
+    monkeypatch.setattr(audio, "decode", lambda *paths, of=audio.decode: (decoded.append(paths), of(*paths)))
+    given = [Request(audio=one) for one in (whole, content, cut_off, cut_off.read_bytes())]
+    of_file, of_bytes, *faults = engine(crowd).transcribe(given)
+    assert len(decoded) == len(given)
+    assert of_file.text == of_bytes.text != ""
+    for fault in faults:
+        assert fault.error
+        assert "/" not in fault.error.what  # a path of ours
+
+
+def test_what_the_system_refuses_is_an_error_of_its_request(crowd, tmp_path, monkeypatch):
+    soundfile.write(tmp_path / "a.wav", sounds(1)[0], 16_000)
+
+    def fails(error: Exception):
+        monkeypatch.setattr("asr_lab.serving.engine.read_with_header", lambda path: (_ for _ in ()).throw(error))
+        refused, done = engine(crowd).transcribe([Request(audio=tmp_path / "a.wav"), Request(audio=sounds(1)[0])])
+        return refused.error.what, done.text
+
+    text = alone(crowd, sounds(1)[0], "")
+    for error in (PermissionError(13, "Permission denied", "/secret/a.wav"), MemoryError()):
+        what, done = fails(error)
+        assert "/secret" not in what
+        assert done == text
 
 
 def test_silence_and_steady_noise_have_no_text(crowd):
