@@ -184,7 +184,7 @@ class Engine:
         for one, text, logits_UV, length in zip(batch, texts, logits_BUV, lengths_B.tolist(), strict=True):
             results[one.place] = Result(
                 text=text,
-                words=tuple(self.recognizer.words(logits_UV[: int(length)])) if words else (),
+                words=tuple(self.recognizer.words(logits_UV[: int(length)], text)) if words else (),
                 duration_s=one.duration_s,
                 speaker=one.adapter.speaker if one.adapter else "",
                 adapter=one.adapter.version if one.adapter else "",

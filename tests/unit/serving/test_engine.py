@@ -13,6 +13,7 @@ import torch
 from conftest import tone_word
 from encoders import VOCABULARY, network, recognizer, tuned
 
+from asr_lab.data.subwords import Subwords
 from asr_lab.data.text import TextNormalizer
 from asr_lab.errors import AsrLabError, UnavailableError
 from asr_lab.models.adapter import AdapterManager, MLPAdapter
@@ -104,6 +105,28 @@ def test_words_are_those_of_the_text_with_rising_times(crowd):
         assert edges == sorted(edges)
         assert all(word.start_s < word.end_s <= result.duration_s + 0.02 for word in result.words)
         assert all(0 < word.confidence <= 1 for word in result.words)
+
+
+@pytest.mark.parametrize("units", ["characters", "bpe"])
+def test_words_are_those_of_the_text_however_it_was_decoded(units):
+    class Fixed:
+        name = "fixed"
+
+        def decode(self, log_probs_BUV, lengths_B):
+            return ["ab cad"] * len(lengths_B)
+
+    of = base()
+    if units == "bpe":
+        subwords = Subwords.learn(["ab cad abc", "cad ab bad"] * 5, 14)
+        network = base(vocab_size=len(subwords.vocabulary())).model
+        of = DeepSpeech2Recognizer(network, subwords.vocabulary(), TextNormalizer(units="bpe"), subwords=subwords)
+    for one in Engine(of).transcribe((Request(audio=one) for one in sounds(6)), words=True):
+        assert " ".join(word.text for word in one.words) == one.text != ""
+    of.decoder = Fixed()
+    for one in Engine(of).transcribe((Request(audio=one) for one in sounds(6)), words=True):
+        assert [word.text for word in one.words] == one.text.split() == ["ab", "cad"]
+        edges = [edge for word in one.words for edge in (word.start_s, word.end_s)]
+        assert edges == sorted(edges)
 
 
 def test_a_bad_request_stops_no_other_and_keeps_the_order(crowd, tmp_path):
