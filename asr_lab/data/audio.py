@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
@@ -17,7 +18,7 @@ import soxr
 from lhotse.cut import Cut
 
 from asr_lab.data.containers import HEAD_BYTES, LFS_HINT, LFS_POINTER, kind_of
-from asr_lab.data.media import decode, needs_decoder
+from asr_lab.data.media import MEDIA, decode
 from asr_lab.errors import AsrLabError
 from asr_lab.units import FRAME_LENGTH, SAMPLE_RATE
 
@@ -72,21 +73,21 @@ def headerless(pcm: Pcm | None) -> Iterator[None]:
         _declared.reset(token)
 
 
-def probe(path: Path) -> Any:
+def probe(path: Path, where: str = "") -> Any:
     """Return the header of an audio file (`samplerate`, `frames`, `channels`) after checking that it is complete.
 
-    Raises `AsrLabError` if the file is missing, empty, not audio, or truncated.
+    `where` names it in messages, by default its path. Raises `AsrLabError` if the file is missing, empty, not audio, or
+    truncated.
     """
+    where = where or str(path)
     _check_there(path)
-    if path.stat().st_size == 0:
-        raise AsrLabError("the audio file is empty (0 bytes)", where=str(path))
-    with _opened(path, str(path)) as file:
+    with _opened(path, where) as file:
         file.seek(max(0, file.frames - 1))
         readable = file.frames == 0 or len(file.read(1)) == 1
         if not readable or _riff_is_cut(path):
-            raise AsrLabError("the audio file is cut off: it holds less than its header says", where=str(path))
+            raise AsrLabError("the audio file is cut off: it holds less than its header says", where=where)
         if file.frames == 0:
-            raise AsrLabError("the audio file holds no samples", where=str(path))
+            raise AsrLabError("the audio file holds no samples", where=where)
         return file
 
 
@@ -97,8 +98,11 @@ def pcm_width(path: Path, info: Any) -> int:
 
 
 def _check_there(path: Path) -> None:
+    """Raise `AsrLabError` for a file that is missing or empty."""
     if not path.is_file():
         raise AsrLabError("no such audio file", where=str(path))
+    if path.stat().st_size == 0:
+        raise AsrLabError("the audio file is empty (0 bytes)", where=str(path))
 
 
 def _riff_is_cut(path: Path) -> bool:
@@ -143,7 +147,8 @@ def _opened(source: Path | BinaryIO, where: str, pcm: Pcm | None = None) -> Iter
             opened: Any = source
             if isinstance(source, Path):
                 _check_there(source)
-                source = stack.enter_context(_decoded(source))
+            source = stack.enter_context(_decoded(source))
+            if isinstance(source, Path):
                 found = _pcm_of(source, pcm)
                 settings = found.settings if found else {}
                 opened = stack.enter_context(source.open("rb")).fileno()  # not the name: soundfile believes .raw
@@ -158,13 +163,23 @@ def _opened(source: Path | BinaryIO, where: str, pcm: Pcm | None = None) -> Iter
 
 
 @contextmanager
-def _decoded(path: Path) -> Iterator[Path]:
-    """Yield a file that libsndfile reads: a temporary FLAC of one that needs a decoder."""
-    if not needs_decoder(path):
-        yield path
+def _decoded(source: Path | BinaryIO) -> Iterator[Path | BinaryIO]:
+    """Yield what libsndfile reads: a temporary FLAC of what needs a decoder, else the path or open file as it is."""
+    if isinstance(source, Path):
+        kind = kind_of(_head(source, HEAD_BYTES))
+    else:
+        kind = kind_of(source.read(HEAD_BYTES))
+        source.seek(0)
+    if kind not in MEDIA:
+        yield source
         return
     with TemporaryDirectory(prefix="asr_lab-") as folder:
-        decode(path, Path(folder, "audio.flac"))
+        if not isinstance(source, Path):
+            given = Path(folder, "given")
+            with given.open("wb") as file:
+                shutil.copyfileobj(source, file)
+            source = given
+        decode(source, Path(folder, "audio.flac"))
         yield Path(folder, "audio.flac")
 
 
@@ -182,8 +197,16 @@ def read_file(path: Path) -> Signal:
     Channels are averaged, other rates resampled (soxr, high quality). Raises `AsrLabError` if the file is missing,
     empty, not audio, truncated, or has samples that are not finite.
     """
-    probe(path)
-    return read_audio(path, str(path))
+    return read_with_header(path)[0]
+
+
+def read_with_header(path: Path) -> tuple[Signal, Any]:
+    """Return what `read_file` and `probe` do, decoding a file that needs a decoder once."""
+    _check_there(path)
+    with _decoded(path) as plain:
+        assert isinstance(plain, Path)
+        header = probe(plain, str(path))
+        return read_audio(plain, str(path)), header
 
 
 def read_audio(

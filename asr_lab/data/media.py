@@ -82,7 +82,7 @@ def _with_pyav(path: Path, target: Path, *, has_duration: bool) -> float:
                         left -= len(samples)
             return float((container.duration or 0) / av.time_base)
     except (av.error.FFmpegError, soundfile.LibsndfileError, ValueError) as error:
-        raise _undecodable(path, str(error)) from error
+        raise _undecodable(path, getattr(error, "strerror", None) or str(error)) from error
 
 
 def _with_ffmpeg(command: str, path: Path, target: Path) -> float:
@@ -97,7 +97,8 @@ def _with_ffmpeg(command: str, path: Path, target: Path) -> float:
         check=False,
     )
     if done.returncode:
-        raise _undecodable(path, (done.stderr.strip().splitlines() or ["no reason given"])[-1])
+        said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise _undecodable(path, said.replace(f"file:{path}: ", "").replace(str(path), path.name))
     match = _DURATION.search(done.stderr)
     return 3600 * int(match["h"]) + 60 * int(match["m"]) + float(match["s"]) if match else 0.0
 

@@ -24,6 +24,7 @@ _HEADER, _SENTENCES = "# asr_lab ", "# sentences "
 _DIGITS = 12  # of the hash of a sentence: of a million sentences, one in 280 million is taken for another
 _A_LINE = 32
 _TITLE = re.compile(r"\\(\d+)-grams:\s*")
+_COUNT = re.compile(r"ngram +(?P<order>\d+) *= *\d+")
 _MOST = -1e-6  # KenLM refuses log probabilities above 0
 
 
@@ -86,8 +87,8 @@ def read(path: Path) -> Arpa:
             header = _header(line)
         elif section == 0 and line.startswith(_SENTENCES):
             hashes |= set(line.removeprefix(_SENTENCES).split())
-        elif section == 0 and line.startswith("ngram "):
-            order = max(order, int(line.removeprefix("ngram ").partition("=")[0]))
+        elif section == 0 and (count := _COUNT.fullmatch(line)):
+            order = max(order, int(count["order"]))
         elif section == 1:
             ngram, probability, _ = _entry(line, path)
             words[ngram[0]] = probability

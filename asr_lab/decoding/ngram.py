@@ -13,6 +13,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from asr_lab.data.text import SPACE
@@ -40,11 +41,11 @@ class NgramModel:
     probabilities: Mapping[Ngram, float]
     backoffs: Mapping[Ngram, float]
 
-    @property
+    @cached_property
     def order(self) -> int:
         return max(map(len, self.probabilities))
 
-    @property
+    @cached_property
     def words(self) -> set[str]:
         """All words it knows, without marks."""
         return {ngram[0] for ngram in self.probabilities if len(ngram) == 1} - set(MARKS)

@@ -26,7 +26,7 @@ from asr_lab.data.subwords import Subwords
 from asr_lab.data.text import SPACE, UNKNOWN, WORD_START, TextNormalizer, encode, split_units
 from asr_lab.decoding.contract import Decoder
 from asr_lab.decoding.greedy import best_path, to_text
-from asr_lab.decoding.words import Word, words
+from asr_lab.decoding.words import Word, aligned_words, best_path_words
 from asr_lab.errors import AsrLabError
 from asr_lab.models.adapter import AdapterManager
 from asr_lab.units import SAMPLE_RATE
@@ -180,9 +180,16 @@ class Recognizer(ABC):
         units = self.units
         return [to_text(path, units) for path in best_path(logits_BUV, lengths_B, self.blank)]
 
-    def words(self, logits_UV: Tensor) -> list[Word]:
-        """Return the words of an utterance's logits (U, V), with times and confidence; their texts are `decode`'s."""
-        return words(logits_UV, self.units, self.blank, self.frame_shift_s)
+    def words(self, logits_UV: Tensor, text: str) -> list[Word]:
+        """Return the words of a text that was decoded from logits (U, V), with times and confidence.
+
+        Raises `AsrLabError` if there are too few frames for the text.
+        """
+        words = best_path_words(logits_UV, self.units, self.blank, self.frame_shift_s)
+        if " ".join(word.text for word in words) == text:
+            return words
+        log_probs_UV, boundary = logits_UV.float().log_softmax(dim=-1).cpu(), self.vocabulary.get(SPACE)
+        return aligned_words(log_probs_UV, text, self.encode_text, boundary, self.blank, self.frame_shift_s)
 
     @torch.inference_mode()
     def transcribe(self, signals: Iterable[Signal], batch_size: int = 8) -> Iterator[str]:

@@ -15,12 +15,11 @@ from torch import Tensor
 
 from asr_lab.config.schema import Decode, EvaluateExperiment, Evaluation
 from asr_lab.data import manifest
-from asr_lab.data.text import SPACE
 from asr_lab.decoding import arpa
 from asr_lab.decoding.arpa import Arpa
 from asr_lab.decoding.beam import BeamDecoder, beam_decoder
-from asr_lab.decoding.confidence import AlignedWord, aligned_words
 from asr_lab.decoding.contract import Decoder
+from asr_lab.decoding.words import Word
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.families import family
 from asr_lab.interfaces.tracking import ModelStore, Recorder, is_tracked_uri
@@ -70,8 +69,8 @@ class Decoded:
     texts: dict[str, str] = field(default_factory=dict)
     without_hot: dict[str, str] = field(default_factory=dict)
     """The same without hot words; empty where there are none."""
-    words: list[tuple[str, AlignedWord, float]] = field(default_factory=list)
-    """Utterance id, word, and seconds of a frame; empty unless asked for."""
+    words: list[tuple[str, Word]] = field(default_factory=list)
+    """Utterance id and word; empty unless asked for."""
 
 
 def prepare(config: EvaluateExperiment, recognizer: Recognizer, store: ModelStore) -> Decoding:
@@ -112,7 +111,7 @@ def decode(
     if not hot and not settings.confidence:
         return Decoded(recognizer.hypotheses(cuts, settings.batch_size, progress))
     cold = _without_hot(decoding, recognizer) if hot else None
-    durations, done = {cut.id: cut.duration for cut in cuts}, Decoded()
+    done = Decoded()
     for ids, logits_BUV, lengths_B in recognizer.iterate_logits(cuts, settings.batch_size, progress):
         log_probs_BUV = logits_BUV.float().log_softmax(dim=-1)
         texts = dict(zip(ids, recognizer.decode(logits_BUV, lengths_B), strict=True))
@@ -120,15 +119,10 @@ def decode(
         if cold:
             done.without_hot |= zip(ids, cold(log_probs_BUV, lengths_B), strict=True)
         for id, row_UV, length in zip(ids, log_probs_BUV, lengths_B.tolist(), strict=True):
-            words = _aligned(recognizer, row_UV[:length], texts[id]) if settings.confidence else []
-            done.words += [(id, word, durations[id] / length) for word in words]
+            text = recognizer.normalizer(texts[id])  # as it is scored
+            words = recognizer.words(row_UV[:length], text) if settings.confidence else []
+            done.words += [(id, word) for word in words]
     return done
-
-
-def _aligned(recognizer: Recognizer, log_probs_UV: Tensor, text: str) -> list[AlignedWord]:
-    boundary = recognizer.vocabulary.get(SPACE)
-    text = recognizer.normalizer(text)
-    return aligned_words(log_probs_UV.cpu(), text, recognizer.encode_text, boundary, recognizer.blank)
 
 
 def _without_hot(decoding: Decoding, recognizer: Recognizer) -> Callable[[Tensor, Tensor], list[str]]:
@@ -210,10 +204,7 @@ def word_table(decoding: Decoding, decoded: Decoded, table: pd.DataFrame) -> pd.
     """Return one row per recognised word: `id, word, start_s, end_s, confidence, right`; confidence calibrated if so
     configured."""
     right: dict[str, list[bool]] = {row.id: right_words(row.reference, row.hypothesis) for row in table.itertuples()}
-    rows = [
-        (id, word.text, round(word.start * frame_s, 3), round(word.end * frame_s, 3), word.confidence)
-        for id, word, frame_s in decoded.words
-    ]
+    rows = [(id, word.text, word.start_s, word.end_s, word.confidence) for id, word in decoded.words]
     words = pd.DataFrame(rows, columns=["id", "word", "start_s", "end_s", "confidence"])
     words["right"] = [one for id in dict.fromkeys(words["id"]) for one in right[id]]
     if decoding.settings.calibration:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import torch
 from lhotse.cut import Cut
 
-from asr_lab.data.audio import Signal, check_samples, probe, read_audio, read_cut, read_file
+from asr_lab.data.audio import Signal, check_samples, read_audio, read_cut, read_with_header
 from asr_lab.data.speech_activity import no_speech
 from asr_lab.decoding.words import Word
 from asr_lab.errors import AsrLabError
@@ -30,6 +30,7 @@ _GPU_BATCH_S = 480.0
 """Seconds of padded audio in a batch on a GPU; a batch that does not fit is halved."""
 _GPU_WINDOW = 256
 """Requests that are sorted together on a GPU."""
+_CUT_IT = "cut the recording into shorter ones"
 
 T = TypeVar("T")
 
@@ -109,6 +110,15 @@ class Engine:
             except AsrLabError as error:
                 results[place] = Result(error=error)
                 continue
+            except OSError as error:
+                what = f"the audio cannot be read: {error.strerror or type(error).__name__}"
+                results[place] = Result(error=AsrLabError(what))
+                continue
+            except (RuntimeError, MemoryError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                results[place] = Result(error=AsrLabError("out of memory: the recording is too long", hint=_CUT_IT))
+                continue
             if isinstance(one, Result):
                 results[place] = one
             else:
@@ -168,13 +178,13 @@ class Engine:
                 half = len(batch) // 2
                 return self._compute(batch[:half], words) | self._compute(batch[half:], words)
             what = f"out of memory: {batch[0].duration_s:.0f} s of audio in one piece"
-            return {batch[0].place: Result(error=AsrLabError(what, hint="cut the recording into shorter ones"))}
+            return {batch[0].place: Result(error=AsrLabError(what, hint=_CUT_IT))}
         texts = self.recognizer.decode(logits_BUV, lengths_B)
         results = {}
         for one, text, logits_UV, length in zip(batch, texts, logits_BUV, lengths_B.tolist(), strict=True):
             results[one.place] = Result(
                 text=text,
-                words=tuple(self.recognizer.words(logits_UV[: int(length)])) if words else (),
+                words=tuple(self.recognizer.words(logits_UV[: int(length)], text)) if words else (),
                 duration_s=one.duration_s,
                 speaker=one.adapter.speaker if one.adapter else "",
                 adapter=one.adapter.version if one.adapter else "",
@@ -195,14 +205,14 @@ def read_samples(request: Request) -> tuple[Signal, str]:
     if isinstance(audio, Cut):
         return read_cut(audio), ""
     if isinstance(audio, Path):
-        return read_file(audio), _note(audio)
+        samples, header = read_with_header(audio)
+        return samples, _note(header)
     if isinstance(audio, bytes | bytearray):
         return read_audio(io.BytesIO(audio), where=request.name), ""
     return check_samples(audio, request.name), ""
 
 
-def _note(file: Path) -> str:
-    info = probe(file)
+def _note(info: Any) -> str:
     done = []
     if info.channels > 1:
         done.append(f"{info.channels} channels mixed to one")

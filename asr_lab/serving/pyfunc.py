@@ -1,7 +1,8 @@
 """The model as MLflow serves it (models from code: nothing is pickled). This file travels with every logged model.
 
-Input: a table with a column `audio` of bytes (a WAV, FLAC, OGG or MP3 file each, or its base64 text); in Python also
-a path or samples (num_samples,) at 16 kHz. A column `adapter` names the speaker's registered adapter of a row.
+Input: a table with a column `audio` of bytes (a WAV, FLAC, OGG or MP3 file each, or its base64 text; also m4a, WebM and
+others where PyAV or ffmpeg is installed); in Python also a path or samples (num_samples,) at 16 kHz. A column `adapter`
+names the speaker's registered adapter of a row.
 Output: a table with a column `text`. A row that cannot be transcribed has an empty text, and the reason in a column
 `error`. With adapters, `adapter` is the version used. An adapter's model fetches its base by the pinned URI it was made
 for.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,14 @@ from lhotse.cut import Cut
 from asr_lab.data import manifest
 from asr_lab.errors import AsrLabError, listing
 
-AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf", ".sph", ".w64", ".pcm")
-OTHER_AUDIO = (".m4a", ".mp4", ".aac", ".webm", ".wma", ".amr")
-"""Suffixes of the files of a folder that are transcribed; those that cannot be read are named, not passed over."""
+AUDIO = (
+    ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".caf", ".sph", ".w64", ".pcm",
+    ".m4a", ".mp4", ".aac", ".webm", ".wma", ".amr", ".mov", ".3gp", ".mkv", ".mka", ".wv",
+)  # fmt: skip
+"""Suffixes of the files of a folder that are transcribed; those that cannot be read are named, not passed over. The
+second line needs a decoder (`data.media`)."""
 STDIN = "-"
+_DIGITS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +36,19 @@ class Source:
 
     @property
     def state(self) -> str:
-        """What changes when the audio is replaced: size and time of its file."""
-        path = Path(self.audio.recording.sources[0].source) if isinstance(self.audio, Cut) else self.audio
-        if not isinstance(path, Path) or not path.is_file():
-            return ""
-        return f"{path.stat().st_size}|{path.stat().st_mtime_ns}"
+        """What changes when the audio is replaced, or what is known of it: of a file, its size and time."""
+        if isinstance(self.audio, bytes):
+            return hashlib.sha256(self.audio).hexdigest()[:_DIGITS]
+        if isinstance(self.audio, Path):
+            return _state(self.audio)
+        cut = self.audio
+        known = (cut.start, cut.duration, str(cut.channel), self.speaker, self.reference)
+        of_row = hashlib.sha256(repr(known).encode()).hexdigest()[:_DIGITS]
+        return f"{_state(Path(cut.recording.sources[0].source))}|{of_row}"
+
+
+def _state(path: Path) -> str:
+    return f"{path.stat().st_size}|{path.stat().st_mtime_ns}" if path.is_file() else ""
 
 
 def find_sources(given: Iterable[Path], stdin: BinaryIO) -> list[Source]:
@@ -66,7 +79,7 @@ def _of_folder(folder: Path) -> Iterator[Source]:
     files = [
         file
         for file in sorted(folder.rglob("*"))
-        if file.suffix.lower() in AUDIO + OTHER_AUDIO
+        if file.suffix.lower() in AUDIO
         and file.is_file()
         and not any(part.startswith(".") for part in file.relative_to(folder).parts)
     ]

@@ -21,7 +21,7 @@ from asr_lab.metrics.significance import Interval, rate_interval
 from asr_lab.reports.transcript_files import LINES, ONE_RECORDING, SUFFIXES, TEXTGRID, write_textgrid
 from asr_lab.serving import workers as parallel
 from asr_lab.serving.engine import Engine, Request, Result
-from asr_lab.serving.sources import Source
+from asr_lab.serving.sources import AUDIO, Source
 from asr_lab.serving.transcript_journal import TranscriptJournal
 from asr_lab.system.files import atomic_file, explain_unwritable
 from asr_lab.units import hms
@@ -137,7 +137,9 @@ def write(out: Path, sources: Sequence[Source], journal: TranscriptJournal, new:
 
 
 def _file_of(out: Path, name: str) -> Path:
-    return out.with_name(out.name.replace(EACH, Path(name).stem))
+    """Return the file of a recording, without its suffix, or of an utterance, whose id may hold dots."""
+    path = Path(name)
+    return out.with_name(out.name.replace(EACH, path.stem if path.suffix.lower() in AUDIO else path.name))
 
 
 def _write(file: Path, rows: Iterator[Mapping[str, Any]]) -> None:

@@ -23,7 +23,7 @@ from asr_lab.data.batches import Batch, InOrder, for_model, loader
 from asr_lab.data.text import TextNormalizer
 from asr_lab.decoding.gop import gop_batch
 from asr_lab.decoding.greedy import best_path
-from asr_lab.decoding.words import Word, words
+from asr_lab.decoding.words import Word, best_path_words
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.models.adapter import vocabulary_digest
 from asr_lab.models.pronunciation.batches import CLASS_OF, PronunciationCollator, canonical_tensors
@@ -111,9 +111,9 @@ class Assessor(EncoderRecognizer):
     def decode(self, logits_BUV: Tensor, lengths_B: Tensor) -> list[str]:
         return [" ".join(phonemes) for phonemes in decode_phonemes(logits_BUV, lengths_B, self.blank)]
 
-    def words(self, logits_UV: Tensor) -> list[Word]:
+    def words(self, logits_UV: Tensor, text: str) -> list[Word]:
         """Return the phonemes, each as a word."""
-        return words(logits_UV, UNITS, self.blank, self.frame_shift_s, each_unit=True)
+        return best_path_words(logits_UV, UNITS, self.blank, self.frame_shift_s, each_unit=True)
 
     @torch.inference_mode()
     def assess_batch(self, batch: Batch) -> list[PhonemeAssessment]:

@@ -90,6 +90,22 @@ def test_a_file_says_what_it_was_made_of(written):
     assert set(model.words) == {word for one in drawn(0, 50) for word in one}
 
 
+def test_scoring_does_not_go_through_the_model_for_each_word():
+    class Counted(dict):
+        passes = 0
+
+        def __iter__(self):
+            Counted.passes += 1
+            return super().__iter__()
+
+    trained = ngram.train(drawn(0, 50), 3)
+    model = ngram.NgramModel(Counted(trained.probabilities), trained.backoffs)
+    for sentence in drawn(1, 20):
+        assert model.sentence(sentence) == trained.sentence(sentence)
+        assert all(word in trained.words for word in sentence if word in model.words)
+    assert Counted.passes <= 2
+
+
 def test_a_file_is_the_model(written):
     model, again = ngram.train(drawn(0, 50), 3), arpa.load(written)
     assert again.probabilities.keys() == model.probabilities.keys()
@@ -115,7 +131,14 @@ def test_a_file_of_another_toolkit_is_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"a sentence\n", b"\x1f\x8b\x08\x00\xff", b"\\data\\\nngram 1=1\n\n\\1-grams:\n-1\ta\n\\end\\\n"]
+    "content",
+    [
+        b"",
+        b"a sentence\n",
+        b"\x1f\x8b\x08\x00\xff",
+        b"\\data\\\nngram 1=1\n\n\\1-grams:\n-1\ta\n\\end\\\n",
+        b"\\data\\\nngram x=1\n\n\\1-grams:\n-1\ta\n\\end\\\n",
+    ],
 )
 def test_another_file_is_refused(tmp_path, content):
     path = tmp_path / "x.arpa"

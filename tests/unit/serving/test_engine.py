@@ -1,5 +1,6 @@
 """The engine: order, errors of single requests, batch sizes, words, and many speakers over one base."""
 
+import io
 import itertools
 import shutil
 import threading
@@ -12,6 +13,7 @@ import torch
 from conftest import tone_word
 from encoders import VOCABULARY, network, recognizer, tuned
 
+from asr_lab.data.subwords import Subwords
 from asr_lab.data.text import TextNormalizer
 from asr_lab.errors import AsrLabError, UnavailableError
 from asr_lab.models.adapter import AdapterManager, MLPAdapter
@@ -105,6 +107,28 @@ def test_words_are_those_of_the_text_with_rising_times(crowd):
         assert all(0 < word.confidence <= 1 for word in result.words)
 
 
+@pytest.mark.parametrize("units", ["characters", "bpe"])
+def test_words_are_those_of_the_text_however_it_was_decoded(units):
+    class Fixed:
+        name = "fixed"
+
+        def decode(self, log_probs_BUV, lengths_B):
+            return ["ab cad"] * len(lengths_B)
+
+    of = base()
+    if units == "bpe":
+        subwords = Subwords.learn(["ab cad abc", "cad ab bad"] * 5, 14)
+        network = base(vocab_size=len(subwords.vocabulary())).model
+        of = DeepSpeech2Recognizer(network, subwords.vocabulary(), TextNormalizer(units="bpe"), subwords=subwords)
+    for one in Engine(of).transcribe((Request(audio=one) for one in sounds(6)), words=True):
+        assert " ".join(word.text for word in one.words) == one.text != ""
+    of.decoder = Fixed()
+    for one in Engine(of).transcribe((Request(audio=one) for one in sounds(6)), words=True):
+        assert [word.text for word in one.words] == one.text.split() == ["ab", "cad"]
+        edges = [edge for word in one.words for edge in (word.start_s, word.end_s)]
+        assert edges == sorted(edges)
+
+
 def test_a_bad_request_stops_no_other_and_keeps_the_order(crowd, tmp_path):
     good, texts = sounds(2), []
     (tmp_path / "broken.wav").write_bytes(b"RIFF" + b"x" * 40)
@@ -129,6 +153,49 @@ def test_a_bad_request_stops_no_other_and_keeps_the_order(crowd, tmp_path):
     assert texts[0] == texts[1]
 
 
+def m4a(samples: np.ndarray) -> bytes:
+    av = pytest.importorskip("av")
+    content = io.BytesIO()
+    with av.open(content, "w", format="ipod") as container:
+        stream = container.add_stream("aac", rate=16_000, layout="mono")
+        frame = av.AudioFrame.from_ndarray((samples * 32767).astype(np.int16)[None], format="s16", layout="mono")
+        frame.sample_rate = 16_000
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+    return content.getvalue()
+
+
+def test_media_are_decoded_once_from_files_and_from_bytes(crowd, tmp_path, monkeypatch):
+    from asr_lab.data import audio
+
+    content, decoded = m4a(sounds(1)[0]), []
+    whole, cut_off = tmp_path / "a.m4a", tmp_path / "b.m4a"
+    whole.write_bytes(content)
+    cut_off.write_bytes(content[: len(content) // 2])
+    monkeypatch.setattr(audio, "decode", lambda *paths, of=audio.decode: (decoded.append(paths), of(*paths)))
+    given = [Request(audio=one) for one in (whole, content, cut_off, cut_off.read_bytes())]
+    of_file, of_bytes, *faults = engine(crowd).transcribe(given)
+    assert len(decoded) == len(given)
+    assert of_file.text == of_bytes.text != ""
+    for fault in faults:
+        assert fault.error
+        assert "/" not in fault.error.what  # a path of ours
+
+
+def test_what_the_system_refuses_is_an_error_of_its_request(crowd, tmp_path, monkeypatch):
+    soundfile.write(tmp_path / "a.wav", sounds(1)[0], 16_000)
+
+    def fails(error: Exception):
+        monkeypatch.setattr("asr_lab.serving.engine.read_with_header", lambda path: (_ for _ in ()).throw(error))
+        refused, done = engine(crowd).transcribe([Request(audio=tmp_path / "a.wav"), Request(audio=sounds(1)[0])])
+        return refused.error.what, done.text
+
+    text = alone(crowd, sounds(1)[0], "")
+    for error in (PermissionError(13, "Permission denied", "/secret/a.wav"), MemoryError()):
+        what, done = fails(error)
+        assert "/secret" not in what
+        assert done == text
+
+
 def test_silence_and_steady_noise_have_no_text(crowd):
     noise = np.random.default_rng(0).normal(0, 0.1, 32_000).astype(np.float32)
     padded = np.concatenate([np.zeros(16_000, np.float32), noise])
@@ -151,7 +218,7 @@ class Registry:
         self.asked += 1
         if self.away:
             raise UnavailableError("no answer")
-        if "ann" not in uri:
+        if "-ann@" not in uri:
             raise AsrLabError(f"no model {uri!r}")
         return uri.replace("@champion", f"/{self.champion}")
 
@@ -193,6 +260,9 @@ def test_a_moved_alias_is_used_after_half_a_minute_and_each_answer_names_its_ver
     assert under_way.version == first[1]
     registry.away, now[0] = True, 90.0
     assert answer() == second
+    with pytest.raises(UnavailableError):  # it may be registered
+        cache.get("anna")
+    registry.away = False
     with pytest.raises(AsrLabError, match="did you mean 'ann'"):
         cache.get("anna")
 
