@@ -8,9 +8,10 @@ import mlflow
 from mlflow.exceptions import MlflowException
 
 from asr_lab.errors import AsrLabError, UnavailableError
+from asr_lab.models.adapter import REGISTERED
 from asr_lab.serving.logged_model import stored_uri
 
-_NAME = "deepspeech2-adapter-"
+_NAME = REGISTERED.format("")
 
 
 class Registered:
@@ -26,6 +27,8 @@ class Registered:
         return files[0]
 
     def resolve_version(self, uri: str) -> str:
+        if uri.startswith("runs:/"):
+            return uri
         name, at, alias = uri.removeprefix("models:/").partition("@")
         client = mlflow.MlflowClient()
         try:
@@ -42,7 +45,7 @@ class Registered:
     @staticmethod
     def speakers() -> list[str]:
         """Return the names of the registered adapters of speakers."""
-        models = mlflow.MlflowClient().search_registered_models(f"name LIKE '{_NAME}%'")
+        models = mlflow.MlflowClient().search_registered_models(f"name LIKE '{_NAME}%'", max_results=1000)
         return [model.name.removeprefix(_NAME) for model in models]
 
 
