@@ -84,6 +84,10 @@ class Engine:
     lock: Any = field(default_factory=threading.RLock, repr=False)
     """Networks hold state in a forward pass, and torch spreads one over the cores."""
 
+    def __post_init__(self) -> None:
+        if self.adapters is not None:
+            self.adapters.lock = self.lock  # an adapter of LoRA changes the network
+
     def transcribe(
         self, requests: Iterable[Request | AsrLabError], *, words: bool = False, batch_size: int = 0
     ) -> Iterator[Result]:
@@ -148,8 +152,7 @@ class Engine:
             return None
         if self.adapters is None:
             raise AsrLabError(f"no adapter {wanted!r}: this model takes none", allowed="no adapter")
-        with self.lock:  # one of LoRA changes the network
-            return self.adapters.get(wanted)
+        return self.adapters.get(wanted)
 
     def _batches(self, prepared: list[_Prepared], batch_size: int) -> Iterator[list[_Prepared]]:
         """Split into batches of similar duration, within the size and the seconds allowed."""
