@@ -196,6 +196,21 @@ def test_what_the_system_refuses_is_an_error_of_its_request(crowd, tmp_path, mon
         assert done == text
 
 
+def test_long_recordings_are_not_all_read_before_the_first_result(crowd, monkeypatch):
+    monkeypatch.setattr("asr_lab.serving.engine._WINDOW_S", 1.0)
+    heard, read = sounds(8), []
+
+    def given():
+        for samples in heard:
+            read.append(len(samples) / 16_000)
+            yield Request(audio=samples)
+
+    results = engine(crowd).transcribe(given(), batch_size=16)
+    first = next(results)
+    assert 1.0 < sum(read) < sum(map(len, heard)) / 16_000
+    assert [first.text, *(one.text for one in results)] == [alone(crowd, one, "") for one in heard]
+
+
 def test_silence_and_steady_noise_have_no_text(crowd):
     noise = np.random.default_rng(0).normal(0, 0.1, 32_000).astype(np.float32)
     padded = np.concatenate([np.zeros(16_000, np.float32), noise])
