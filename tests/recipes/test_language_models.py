@@ -82,6 +82,20 @@ def test_weights_are_searched_on_validation_data_and_logged():
     assert f"--data TEST decode.lm=words.arpa decode.beam=20 {' '.join(chosen)}" in output
 
 
+def test_weights_of_a_folder_are_searched_on_its_validation_data():
+    test, val = Path("hard/test.jsonl.gz"), Path("hard/val.jsonl.gz")
+    given = ("evaluate", "models:/deepspeech2/1", "hard", "decode.lm=few.arpa", "--tune")
+    try:
+        test.write_bytes(Path(HARD).read_bytes())
+        assert "no val.jsonl.gz" in refused(*given)
+        val.write_bytes(Path(HARD).read_bytes())
+        ok(*given)
+        assert newest("evaluate", "evaluate").data.params["evaluate.data"] == str(val)
+    finally:
+        test.unlink()
+        val.unlink(missing_ok=True)
+
+
 def test_hot_words_are_recognised_and_idle_ones_named():
     run, table, output = scored("--data", HARD, "decode.hot_words=cafe,bad egg,fee", "decode.hot_word_score=6")
     counts = pd.read_parquet(
