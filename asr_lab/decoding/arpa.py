@@ -20,7 +20,8 @@ from asr_lab.decoding.ngram import MARKS, UNKNOWN, Ngram, NgramModel, Units, arp
 from asr_lab.errors import AsrLabError
 from asr_lab.system.files import atomic_file
 
-_HEADER, _SENTENCES = "# asr_lab ", "# sentences "
+HEADER, _SENTENCES = "# asr_lab ", "# sentences "
+"""How the first line of a file that asr_lab made begins."""
 _DIGITS = 12  # of the hash of a sentence: of a million sentences, one in 280 million is taken for another
 _A_LINE = 32
 _TITLE = re.compile(r"\\(\d+)-grams:\s*")
@@ -72,7 +73,7 @@ def write(model: NgramModel, path: Path, header: Header, sentences: Iterable[str
     """Write a model with its header, atomically; `sentences` are the normalised sentences of its text."""
     hashes = iter(sorted({sentence_hash(one) for one in sentences}))
     with atomic_file(path) as written, written.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(_HEADER + json.dumps(asdict(header)) + "\n")
+        file.write(HEADER + json.dumps(asdict(header)) + "\n")
         while some := list(islice(hashes, _A_LINE)):
             file.write(_SENTENCES + " ".join(some) + "\n")
         file.writelines(f"{line}\n" for line in arpa_lines(model))
@@ -83,7 +84,7 @@ def read(path: Path) -> Arpa:
     words: dict[str, float] = {}
     header, hashes, order = None, set[str](), 0
     for section, line in _lines(path):
-        if section == 0 and line.startswith(_HEADER):
+        if section == 0 and line.startswith(HEADER):
             header = _header(line)
         elif section == 0 and line.startswith(_SENTENCES):
             hashes |= set(line.removeprefix(_SENTENCES).split())
@@ -193,6 +194,6 @@ def _entry(line: str, path: Path) -> tuple[Ngram, float, float | None]:
 
 def _header(line: str) -> Header | None:
     try:
-        return Header(**json.loads(line.removeprefix(_HEADER)))
+        return Header(**json.loads(line.removeprefix(HEADER)))
     except (ValueError, TypeError):
         return None  # of another version

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import sys
 import tempfile
 import threading
@@ -39,6 +40,7 @@ _MOST_TOKENS = 50  # classes that are tried in a frame, the most probable first
 _THRESHOLD = 25.0  # hypotheses whose score is lower than the best one's by more are dropped
 _NOTHING = -1e4  # log probability of what the added last frame cannot be
 _STDERR = threading.Lock()
+_THROWN = re.compile(r".* threw \w+?( because `.*?')?\. ?")  # where in KenLM's code, before what is wrong
 
 Classes = tuple[int, ...]
 
@@ -190,7 +192,11 @@ def beam_decoder(settings: Decode, lm: Path | None, units: Sequence[str], blank:
     own = lexicon(model.words, spell, units) if model and not of_units else Lexicon({})
     listed = list(units) if of_units else [*dict.fromkeys([*own.spellings, *hot]), UNKNOWN]
     with tempfile.TemporaryDirectory() as folder:
-        loaded, words = _load(_scored(model, settings, own.spellings, hot, Path(folder)), listed)
+        try:
+            loaded, words = _load(_scored(model, settings, own.spellings, hot, Path(folder)), listed)
+        except AsrLabError as error:
+            error.where = error.where or str(lm or "decode.hot_words")  # not the copy that is gone
+            raise
     return BeamDecoder(units, blank, settings, own, hot, loaded, words, _name(settings, model), of_units)
 
 
@@ -256,7 +262,8 @@ def _load(path: Path, words: Sequence[str]) -> tuple[Any, Any]:
         with _silent():
             return kenlm.KenLM(str(path), listed), listed
     except Exception as error:  # of its own, untyped
-        raise AsrLabError(f"KenLM cannot read the language model: {error}", where=str(path)) from error
+        said = _THROWN.sub("", " ".join(str(error).split()))
+        raise AsrLabError(f"KenLM cannot read the language model: {said}") from error
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -51,7 +52,7 @@ class _Submitit:
         asked = self._resources
         limits = {"cpus_per_task": asked.cpus, "gpus_per_node": asked.gpus, "mem_gb": asked.memory_gb}
         return {key: value for key, value in limits.items() if value} | {
-            "timeout_min": round((asked.hours or _HOURS) * 60)
+            "timeout_min": math.ceil((asked.hours or _HOURS) * 60)  # 0 would be no limit
         }
 
 

@@ -16,7 +16,7 @@ from asr_lab.data.augment import SoundAugmenter
 from asr_lab.data.batches import Batch, Collator, InOrder, for_model, loader
 from asr_lab.data.features import extract
 from asr_lab.data.text import TextNormalizer
-from asr_lab.models.adapter import AdapterManager, Base, MLPAdapter, vocabulary_digest, weights_digest
+from asr_lab.models.adapter import REGISTERED, AdapterManager, Base, MLPAdapter, vocabulary_digest, weights_digest
 from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
 from asr_lab.models.recognizer import (
     AdapterKind,
@@ -42,7 +42,7 @@ class DeepSpeech2Recognizer(Recognizer):
     adapter: MLPAdapter | None = None
 
     model_type: ClassVar[str] = "deepspeech2"
-    adapter_kind: ClassVar[AdapterKind] = AdapterKind("deepspeech2-adapter-{}", folder=False)
+    adapter_kind: ClassVar[AdapterKind] = AdapterKind(REGISTERED, folder=False)
 
     @property
     def min_samples(self) -> int:

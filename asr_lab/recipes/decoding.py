@@ -238,10 +238,30 @@ def decoding_notes(
         + (f", as {tied - 1} others have" if tied > 1 else "")
         + f"; the highest is {highest:.1%}"
     )
-    model = f"--model {shlex.quote(config.evaluate.model)}" if config.evaluate.model else ""
-    adapter = f" --adapter {shlex.quote(config.evaluate.adapter)}" if config.evaluate.adapter else ""
-    lm = shlex.quote(f"decode.lm={config.decode.lm}")
-    return notes, [f"asr-lab evaluate {model}{adapter} --data TEST {lm} {weights}"]
+    return notes, [f"asr-lab evaluate {_options(config.evaluate)} {_decode_words(decoding.settings)}"]
+
+
+def _options(settings: Evaluation) -> str:
+    """Return the options of an evaluation of the same recogniser on other data."""
+    given = {"--model": settings.model, "--adapter": settings.adapter, "--data": "TEST"}
+    words = [f"{name} {shlex.quote(value)}" for name, value in given.items() if value]
+    if settings.adapter and settings.adapter_dir != Evaluation.model_fields["adapter_dir"].default:
+        words.append(shlex.quote(f"evaluate.adapter_dir={settings.adapter_dir}"))
+    return " ".join(words)
+
+
+def _decode_words(settings: Decode) -> str:
+    """Return what was given of decoding, with the weights, which hold for it alone; no calibration, of old weights."""
+    fields = Decode.model_fields
+    of_search = [name for name in fields if name != "calibration"]
+    changed = [name for name in of_search if name in _TUNED or getattr(settings, name) != fields[name].default]
+    return " ".join(shlex.quote(f"decode.{name}={_as_word(getattr(settings, name))}") for name in changed)
+
+
+def _as_word(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(_as_word, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _lm_notes(lm: Arpa, decoder: BeamDecoder, references: Sequence[str]) -> list[str]:

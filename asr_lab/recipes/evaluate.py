@@ -13,7 +13,7 @@ from asr_lab.config import schema
 from asr_lab.config.schema import Adapter, EvaluateExperiment
 from asr_lab.data import manifest
 from asr_lab.data.phonemes import check_languages
-from asr_lab.errors import AsrLabError
+from asr_lab.errors import AsrLabError, UnavailableError
 from asr_lab.families import family, find
 from asr_lab.interfaces.tracking import ModelStore, Tracker
 from asr_lab.metrics import error_rates, spacing
@@ -141,6 +141,7 @@ class EvaluationPlan:
 
 def plan(config: EvaluateExperiment, store: ModelStore) -> EvaluationPlan:
     """Read the data and load the recogniser, with its adapter if one is given."""
+    config = _with_registered(config, store)
     settings = config.evaluate
     split = Split.read(settings.split, settings.data)
     if settings.phonemes:
@@ -149,6 +150,20 @@ def plan(config: EvaluateExperiment, store: ModelStore) -> EvaluationPlan:
     refuse_too_short(split, recognizer)
     overlap = overlap_with(split, store.lineage(uri, _adapter_of(settings, store)))
     return EvaluationPlan(config, split, recognizer, uri, prepare(config, recognizer, store), overlap)
+
+
+def _with_registered(config: EvaluateExperiment, store: ModelStore) -> EvaluateExperiment:
+    """Replace the name of an adapter that has no file by the URI of its registered version, if there is one."""
+    settings = config.evaluate
+    if not (uri := AdapterManager(settings.adapter_dir).registered(settings.adapter)):
+        return config
+    try:
+        pinned = store.resolve_version(uri)
+    except UnavailableError:
+        raise
+    except AsrLabError:
+        return config  # the folder's names are told
+    return config.model_copy(update={"evaluate": settings.model_copy(update={"adapter": pinned})})
 
 
 def _adapter_of(settings: schema.Evaluation, store: ModelStore) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from asr_lab.reports.summary import Summary
 from asr_lab.system.files import explain_unwritable
 from asr_lab.system.terminal import Console
 from asr_lab.units import counted
+
+_TABLES = (".csv", ".tsv")
 
 
 @dataclass(frozen=True)
@@ -190,7 +193,34 @@ def _texts(path: str) -> Iterator[str]:
     content = text_files.read_text(Path(path))
     if "\0" in content:
         raise AsrLabError("not a text file", where=path, allowed="UTF-8, a sentence a line")
-    yield from text_files.lines(content)
+    lines = list(text_files.lines(content))
+    if table := "a table" if Path(path).suffix.lower() in _TABLES else _table(lines):
+        raise AsrLabError(
+            f"{table}, not a text with a sentence a line",
+            where=path,
+            allowed=f"a text file, or a manifest (*{manifest.SUFFIX})",
+            next_command=f"asr-lab data import {shlex.quote(path)} OUT",
+        )
+    yield from lines
+
+
+def _table(lines: Sequence[str]) -> str:
+    """Return what a file of rows is, whose fields would all be taken for words; "" of a text."""
+    written = [line.strip() for line in lines if line.strip()]
+    if not written:
+        return ""
+    if _is_json(written[0]):
+        return "JSON"
+    if written[0].startswith((arpa.HEADER, "\\data\\")):
+        return "a language model"
+    return "a table (each line has tabs)" if all("\t" in line for line in written) else ""
+
+
+def _is_json(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict | list)
+    except ValueError:
+        return line in ("{", "[", "[{")
 
 
 def _tested(model: NgramModel, sentences: Sentences, known: set[str], units: Units) -> TestFigures:

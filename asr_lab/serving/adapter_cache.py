@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from asr_lab.data.manifest import file_digest
 from asr_lab.errors import AsrLabError, UnavailableError
@@ -71,7 +71,9 @@ class AdapterCache:
         self._names, self._most, self._alias_s, self._clock = names, most, alias_s, clock
         self._loaded: OrderedDict[str, VersionedAdapter] = OrderedDict()
         self._versions: dict[str, tuple[float, str]] = {}
-        self._lock = threading.RLock()
+        self._asking = threading.Lock()
+        self.lock: Any = threading.RLock()
+        """Held while an adapter is loaded, not while the registry is asked: an engine shares its own."""
 
     def __len__(self) -> int:
         return len(self._loaded)
@@ -81,21 +83,29 @@ class AdapterCache:
 
         Raise `AsrLabError` if it is unknown (with the nearest name), or made for another base or vocabulary.
         """
-        with self._lock:
-            if (path := self._local(wanted)) is not None:
-                state = path.stat()
-                key = f"{path.absolute()}|{state.st_mtime_ns}|{state.st_size}|{state.st_ino}"
-                return self._cached(key, lambda: self._of_file(path))
-            version = self._version(wanted)
-            return self._cached(version, lambda: self._of_store(version))
+        if (path := self._local(wanted)) is not None:
+            state = path.stat()
+            key = f"{path.absolute()}|{state.st_mtime_ns}|{state.st_size}|{state.st_ino}"
+            return self._cached(key, lambda: path, self._of_file)
+        version = self._version(wanted)
+        return self._cached(version, lambda: self._fetched(version), lambda path: self._of_store(path, version))
 
-    def _cached(self, key: str, load: Callable[[], VersionedAdapter]) -> VersionedAdapter:
-        if key not in self._loaded:
-            self._loaded[key] = load()
+    def _cached(
+        self, key: str, fetch: Callable[[], Path], load: Callable[[Path], VersionedAdapter]
+    ) -> VersionedAdapter:
+        with self.lock:
+            if key in self._loaded:
+                self._loaded.move_to_end(key)
+                return self._loaded[key]
+        path = fetch()
+        with self.lock:
+            if key not in self._loaded:
+                self._loaded[key] = load(path)
+            self._loaded.move_to_end(key)
+            made = self._loaded[key]
             while len(self._loaded) > self._most:
                 self._loaded.popitem(last=False)
-        self._loaded.move_to_end(key)
-        return self._loaded[key]
+            return made
 
     def _local(self, wanted: str) -> Path | None:
         """Return the file, or model folder, of a name or path; None if it has to be a registered one."""
@@ -114,32 +124,46 @@ class AdapterCache:
             return VersionedAdapter(adapter, path.name, str(path))
         return VersionedAdapter(adapter, adapter.speaker, f"{path.name}#{file_digest(path)[:12]}")
 
-    def _of_store(self, version: str) -> VersionedAdapter:
+    def _fetched(self, version: str) -> Path:
         assert self._store is not None
-        path = self._store.resolve(version) if self._kind.folder else self._store.adapter_file(version)
+        return self._store.resolve(version) if self._kind.folder else self._store.adapter_file(version)
+
+    def _of_store(self, path: Path, version: str) -> VersionedAdapter:
         adapter = self._load(path)
         name = version.removeprefix("models:/").partition("/")[0]
         return VersionedAdapter(adapter, adapter.speaker or name, version)
 
     def _version(self, wanted: str) -> str:
-        """Return the registered version of a URI or name, asked for at most every `alias_s` seconds."""
+        """Return the registered version of a URI or name, asked for at most every `alias_s` seconds.
+
+        While one thread asks, the others go on with the last known version.
+        """
         uri = wanted if wanted.startswith(_OF_A_STORE) else f"models:/{self._kind.registered.format(wanted)}@champion"
         asked_at, known = self._versions.get(uri, (float("-inf"), ""))
         if known and self._clock() - asked_at < self._alias_s:
             return known
+        if not self._asking.acquire(blocking=not known):
+            return known
         try:
-            if self._store is None:
-                raise self._unknown(wanted)
-            version = self._store.resolve_version(uri)
-        except AsrLabError as error:
-            if known and isinstance(error, UnavailableError):
-                version = known
-            elif wanted.startswith(_OF_A_STORE) or isinstance(error, UnavailableError):
-                raise
-            else:
-                raise self._unknown(wanted) from error
+            version = self._asked(wanted, uri, known)
+        finally:
+            self._asking.release()
         self._versions[uri] = (self._clock(), version)
         return version
+
+    def _asked(self, wanted: str, uri: str, known: str) -> str:
+        if self._store is None:
+            raise self._unknown(wanted)
+        try:
+            return self._store.resolve_version(uri)
+        except UnavailableError:
+            if known:
+                return known
+            raise
+        except AsrLabError as error:
+            if wanted.startswith(_OF_A_STORE):
+                raise
+            raise self._unknown(wanted) from error
 
     def _unknown(self, wanted: str) -> AsrLabError:
         names = set(self._manager.names() if self._manager and not self._kind.folder else ())

@@ -8,12 +8,11 @@ Texts do not depend on it. Speakers with adapters share one base, whatever the b
 from __future__ import annotations
 
 import io
-import itertools
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from lhotse.cut import Cut
@@ -30,9 +29,9 @@ _GPU_BATCH_S = 480.0
 """Seconds of padded audio in a batch on a GPU; a batch that does not fit is halved."""
 _GPU_WINDOW = 256
 """Requests that are sorted together on a GPU."""
+_WINDOW_S = 3600.0
+"""Seconds of audio in memory, beyond which no more requests are read before their results are taken."""
 _CUT_IT = "cut the recording into shorter ones"
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +83,10 @@ class Engine:
     lock: Any = field(default_factory=threading.RLock, repr=False)
     """Networks hold state in a forward pass, and torch spreads one over the cores."""
 
+    def __post_init__(self) -> None:
+        if self.adapters is not None:
+            self.adapters.lock = self.lock  # an adapter of LoRA changes the network
+
     def transcribe(
         self, requests: Iterable[Request | AsrLabError], *, words: bool = False, batch_size: int = 0
     ) -> Iterator[Result]:
@@ -92,40 +95,39 @@ class Engine:
         `words`: with times and confidence. `batch_size`: most utterances of a batch; 0: one on a CPU, as many as the
         seconds allowed hold on a GPU.
         """
-        for several in _windows(requests, max(_GPU_WINDOW if self._on_gpu else 1, batch_size)):
-            yield from self._window(several, words, batch_size)
+        size = max(_GPU_WINDOW if self._on_gpu else 1, batch_size)
+        window: list[_Prepared | Result] = []
+        for request in requests:
+            window.append(self._prepared(len(window), request))
+            if len(window) == size or sum(one.duration_s for one in window) > _WINDOW_S:
+                yield from self._results(window, words, batch_size)
+                window = []
+        yield from self._results(window, words, batch_size)
 
     @property
     def _on_gpu(self) -> bool:
         return bool(self.recognizer.model.device.type != "cpu")
 
-    def _window(self, requests: Sequence[Request | AsrLabError], words: bool, batch_size: int) -> list[Result]:
-        results: dict[int, Result] = {}
-        prepared: list[_Prepared] = []
-        for place, request in enumerate(requests):
-            try:
-                if isinstance(request, AsrLabError):
-                    raise request
-                one = self._prepare(place, request)
-            except AsrLabError as error:
-                results[place] = Result(error=error)
-                continue
-            except OSError as error:
-                what = f"the audio cannot be read: {error.strerror or type(error).__name__}"
-                results[place] = Result(error=AsrLabError(what))
-                continue
-            except (RuntimeError, MemoryError) as error:
-                if not _is_out_of_memory(error):
-                    raise
-                results[place] = Result(error=AsrLabError("out of memory: the recording is too long", hint=_CUT_IT))
-                continue
-            if isinstance(one, Result):
-                results[place] = one
-            else:
-                prepared.append(one)
-        for batch in self._batches(prepared, batch_size):
+    def _results(self, window: Sequence[_Prepared | Result], words: bool, batch_size: int) -> list[Result]:
+        results = {place: one for place, one in enumerate(window) if isinstance(one, Result)}
+        for batch in self._batches([one for one in window if isinstance(one, _Prepared)], batch_size):
             results |= self._compute(batch, words)
-        return [results[place] for place in range(len(requests))]
+        return [results[place] for place in range(len(window))]
+
+    def _prepared(self, place: int, request: Request | AsrLabError) -> _Prepared | Result:
+        """Read a request; return its result where nothing is to be computed, as of one that cannot be read."""
+        if isinstance(request, AsrLabError):
+            return Result(error=request)
+        try:
+            return self._prepare(place, request)
+        except AsrLabError as error:
+            return Result(error=error)
+        except OSError as error:
+            return Result(error=AsrLabError(f"the audio cannot be read: {error.strerror or type(error).__name__}"))
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            return Result(error=AsrLabError("out of memory: the recording is too long", hint=_CUT_IT))
 
     def _prepare(self, place: int, request: Request) -> _Prepared | Result:
         """Read a request; return its result where nothing is to be computed. Raises `AsrLabError`."""
@@ -148,8 +150,7 @@ class Engine:
             return None
         if self.adapters is None:
             raise AsrLabError(f"no adapter {wanted!r}: this model takes none", allowed="no adapter")
-        with self.lock:  # one of LoRA changes the network
-            return self.adapters.get(wanted)
+        return self.adapters.get(wanted)
 
     def _batches(self, prepared: list[_Prepared], batch_size: int) -> Iterator[list[_Prepared]]:
         """Split into batches of similar duration, within the size and the seconds allowed."""
@@ -191,12 +192,6 @@ class Engine:
                 note=one.note,
             )
         return results
-
-
-def _windows(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    rest = iter(items)
-    while several := list(itertools.islice(rest, size)):
-        yield several
 
 
 def read_samples(request: Request) -> tuple[Signal, str]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from asr_lab.config.schema import Adapter
-from asr_lab.errors import AsrLabError, listing
+from asr_lab.errors import AsrLabError, UnavailableError, listing
 from asr_lab.interfaces.tracking import ModelStore
 from asr_lab.models import load_model
 from asr_lab.models.adapter import AdapterManager
@@ -71,10 +71,15 @@ def _as_uri(model: str) -> str:
 
 
 def _base_of(store: ModelStore, adapters: Sequence[str], folder: str) -> str:
-    """Return the base named in the file of the first adapter that is there; "" if none says."""
+    """Return the base named in the file of the first adapter that is there, or registered; "" if none says."""
     manager = AdapterManager(folder)
     for adapter in adapters:
-        local = str(store.adapter_file(adapter)) if adapter.startswith(_OF_A_STORE) else adapter
-        if local.endswith(".pt") or manager.path(local).is_file():
-            return manager.get_adapter_info(local).base
+        uri = adapter if adapter.startswith(_OF_A_STORE) else manager.registered(adapter)
+        try:
+            return manager.get_adapter_info(str(store.adapter_file(uri)) if uri else adapter).base
+        except UnavailableError:
+            raise
+        except AsrLabError:
+            if uri == adapter or adapter.endswith(".pt"):
+                raise
     return ""

@@ -80,7 +80,8 @@ class SpeechRecognizer(PythonModel):
         elif self.recognizer.takes_adapters:
             load = self.recognizer.adapter_loader(base_uri)
             kind = self.recognizer.adapter_kind
-            adapters = AdapterCache(load, store, kind=kind, folder=None, names=store.speakers)
+            names = tuple if kind.folder else store.speakers
+            adapters = AdapterCache(load, store, kind=kind, folder=None, names=names)
         self.engine = Engine(self.recognizer, adapters)
 
     def predict(

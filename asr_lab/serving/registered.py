@@ -8,24 +8,33 @@ import mlflow
 from mlflow.exceptions import MlflowException
 
 from asr_lab.errors import AsrLabError, UnavailableError
+from asr_lab.models.adapter.file import REGISTERED, SUFFIX
 from asr_lab.serving.logged_model import stored_uri
 
-_NAME = "deepspeech2-adapter-"
+_NAME = REGISTERED.format("")
 
 
 class Registered:
-    """The models of the tracking store that MLflow is set to; a `serving.adapter_cache.AdapterStore`."""
+    """The models of the tracking store that MLflow is set to; a `serving.adapter_cache.AdapterStore`.
+
+    What a store elsewhere sends is kept on disk, each version once.
+    """
+
+    def __init__(self) -> None:
+        self._folders: dict[str, Path] = {}
 
     def resolve(self, uri: str) -> Path:
-        return _artifacts(uri) / "model"
+        return self._artifacts(uri) / "model"
 
     def adapter_file(self, uri: str) -> Path:
-        files = list(_artifacts(uri).glob("*_adapter.pt"))
+        files = list(self._artifacts(uri).glob(f"*{SUFFIX}"))
         if not files:
             raise AsrLabError(f"{uri} is not an adapter", allowed="an adapter's name or URI")
         return files[0]
 
     def resolve_version(self, uri: str) -> str:
+        if uri.startswith("runs:/"):
+            return uri
         name, at, alias = uri.removeprefix("models:/").partition("@")
         client = mlflow.MlflowClient()
         try:
@@ -42,10 +51,17 @@ class Registered:
     @staticmethod
     def speakers() -> list[str]:
         """Return the names of the registered adapters of speakers."""
-        models = mlflow.MlflowClient().search_registered_models(f"name LIKE '{_NAME}%'")
+        models = mlflow.MlflowClient().search_registered_models(f"name LIKE '{_NAME}%'", max_results=1000)
         return [model.name.removeprefix(_NAME) for model in models]
 
-
-def _artifacts(uri: str) -> Path:
-    stored = stored_uri(mlflow.MlflowClient(), uri)
-    return Path(mlflow.artifacts.download_artifacts(artifact_uri=stored)) / "artifacts"
+    def _artifacts(self, uri: str) -> Path:
+        if uri in self._folders and self._folders[uri].is_dir():
+            return self._folders[uri]
+        try:
+            stored = stored_uri(mlflow.MlflowClient(), uri)
+            folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=stored)) / "artifacts"
+        except (MlflowException, OSError) as error:
+            raise UnavailableError(f"{uri} cannot be fetched from the model registry") from error
+        if "@" not in uri:
+            self._folders[uri] = folder
+        return folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,11 @@ class Source:
 
 
 def _state(path: Path) -> str:
-    return f"{path.stat().st_size}|{path.stat().st_mtime_ns}" if path.is_file() else ""
+    try:
+        state = path.stat()
+    except OSError:
+        return ""
+    return f"{state.st_size}|{state.st_mtime_ns}"
 
 
 def find_sources(given: Iterable[Path], stdin: BinaryIO) -> list[Source]:
@@ -58,7 +63,7 @@ def find_sources(given: Iterable[Path], stdin: BinaryIO) -> list[Source]:
     cannot be read, or nothing of what was given is there.
     """
     paths = list(given)
-    missing = [str(path) for path in paths if str(path) != STDIN and not path.exists()]
+    missing = [str(path) for path in paths if str(path) != STDIN and not os.path.exists(path)]  # noqa: PTH110 - no error
     if len(missing) == len(paths):
         raise AsrLabError("no such audio file", where=", ".join(missing))
     return [source for path in paths for source in _of(path, stdin)]
@@ -67,7 +72,7 @@ def find_sources(given: Iterable[Path], stdin: BinaryIO) -> list[Source]:
 def _of(path: Path, stdin: BinaryIO) -> Iterator[Source]:
     if str(path) == STDIN:
         yield Source(name=STDIN, audio=stdin.read())
-    elif path.is_dir():
+    elif os.path.isdir(path):  # noqa: PTH112 - as above
         yield from _of_folder(path)
     elif path.name.endswith(manifest.SUFFIX):
         yield from _of_manifest(path)

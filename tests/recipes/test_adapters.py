@@ -237,6 +237,25 @@ def test_registered_adapters_are_used_by_their_uri(home):
     assert "is not an adapter" in refused("transcribe", file, "--adapter", "models:/deepspeech2/1")
 
 
+def test_a_registered_name_needs_no_file_and_means_its_own_base(home, tmp_path):
+    john = ("evaluate", "--model", "models:/deepspeech2/1", "--data", "john/all.jsonl.gz", "--adapter", "john")
+    own, shared = ok(*john), ok(*john, f"evaluate.adapter_dir={tmp_path}")
+    assert [line for line in shared.splitlines() if "test/wer" in line] == [
+        line for line in own.splitlines() if "test/wer" in line
+    ]
+    tags = newest("evaluate", "evaluate").data
+    assert tags.params["evaluate.adapter"] == "models:/deepspeech2-adapter-john/1"
+    assert "did you mean 'john'" in refused(*john[:-1], "jahn")
+    file, uri = home / "john/audio/j02.wav", "models:/deepspeech2@champion"
+    expected = ok("transcribe", file, "--adapter", "john", "--adapter-dir", tmp_path)
+    mlflow.MlflowClient().delete_registered_model_alias("deepspeech2", "champion")
+    try:
+        assert ok("transcribe", file, "--adapter", "john", "--adapter-dir", tmp_path) == expected
+        assert "champion" in refused("transcribe", file, "--model", uri)
+    finally:
+        mlflow.MlflowClient().set_registered_model_alias("deepspeech2", "champion", "1")
+
+
 def test_an_adapter_that_does_harm_is_not_used(home):
     """Transcripts that have nothing to do with the sound: what is learned from them helps on no other utterance."""
     draw = np.random.default_rng(5)

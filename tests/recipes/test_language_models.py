@@ -72,14 +72,29 @@ def test_the_signature_is_of_the_file_not_of_its_path():
 
 
 def test_weights_are_searched_on_validation_data_and_logged():
-    run, _, output = scored("--data", HARD, "decode.lm=words.arpa", "decode.lm_weight=1.25", "--tune")
+    given = ("decode.lm=words.arpa", "decode.beam=20", "decode.lm_weight=1.25")
+    run, _, output = scored("--data", HARD, *given, "--tune")
     tried = pd.read_parquet(mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/eval/val_weights.parquet"))
     assert 1.25 in set(tried["lm_weight"])
     assert tried["wer"].min() < tried["wer"].max()
     assert run.data.metrics["val/wer"] == pytest.approx(tried["wer"].min())
     assert "test/wer" not in run.data.metrics
     chosen = [f"decode.{name}={float(run.data.params[f'decode.{name}']):g}" for name in ("lm_weight", "word_score")]
-    assert f"--data TEST decode.lm=words.arpa {' '.join(chosen)}" in output
+    assert f"--data TEST decode.lm=words.arpa decode.beam=20 {' '.join(chosen)}" in output
+
+
+def test_weights_of_a_folder_are_searched_on_its_validation_data():
+    test, val = Path("hard/test.jsonl.gz"), Path("hard/val.jsonl.gz")
+    given = ("evaluate", "models:/deepspeech2/1", "hard", "decode.lm=few.arpa", "--tune")
+    try:
+        test.write_bytes(Path(HARD).read_bytes())
+        assert "no val.jsonl.gz" in refused(*given)
+        val.write_bytes(Path(HARD).read_bytes())
+        ok(*given)
+        assert newest("evaluate", "evaluate").data.params["evaluate.data"] == str(val)
+    finally:
+        test.unlink()
+        val.unlink(missing_ok=True)
 
 
 def test_hot_words_are_recognised_and_idle_ones_named():

@@ -21,7 +21,7 @@ _TABLES = (".jsonl.gz", ".jsonl", ".json", ".csv", ".tsv", ".txt", ".xlsx")
 
 @click.command(context_settings=TAKES_CONFIG_KEYS, epilog=keys_help("evaluate"))
 @click.option("--model", help="The recogniser: registry URI, runs:/ID/model, or folder.")
-@click.option("--data", help="Manifest of the test data, or a folder with test.jsonl.gz.")
+@click.option("--data", help="Manifest of the test data, or a folder with test.jsonl.gz; with --tune of val.")
 @click.option("--adapter", type=AdapterName(), help="A speaker's adapter: name, file, or registry URI.")
 @click.option("--config", type=click.Path(path_type=Path), help="Config file; options override it.")
 @click.argument("keys", nargs=-1, type=ConfigKey(("evaluate",)), metavar="[MODEL] [MANIFEST] [KEY=VALUE]...")
@@ -60,10 +60,11 @@ def evaluate(
           --save-predictions --learner-pages
       asr-lab evaluate --model models:/deepspeech2@champion --data corpora/demo/val.jsonl.gz decode.lm=demo.arpa --tune
     """
-    named, rest = _positional(keys, {"model": model or "", "data": data or ""})
+    split = "val" if tune else "test"
+    named, rest = _positional(keys, {"model": model or "", "data": data or ""}, split)
     options = {f"evaluate.{name}": value for name, value in named.items()} | {"evaluate.adapter": adapter}
     flags = {"audio": audio, "save_predictions": save_predictions, "learners": learner_pages, "tune": tune}
-    options |= {"evaluate.split": "val"} if tune else {}
+    options |= {"evaluate.split": split} if tune else {}
     options |= {f"evaluate.{name}": "true" for name, given in flags.items() if given}
     chosen = {key: value for key, value in options.items() if value}
     settings = chosen | config_keys(texts, rest)
@@ -73,10 +74,11 @@ def evaluate(
     show_outcome(run(experiment, dry_run=False, offline=offline, demo=False))
 
 
-def _positional(words: Sequence[str], options: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+def _positional(words: Sequence[str], options: Mapping[str, str], split: str) -> tuple[dict[str, str], list[str]]:
     """Return the model and the data of options and words, which are told apart by their look, and the other words.
 
-    Raises `AsrLabError` if there are two models, or two manifests.
+    Of a folder of manifests, the data are that of the split. Raises `AsrLabError` if there are two models, or two
+    manifests.
     """
     given = {name: [value] for name, value in options.items() if value}
     rest, words = list[str](), list(words)
@@ -97,7 +99,7 @@ def _positional(words: Sequence[str], options: Mapping[str, str]) -> tuple[dict[
             raise AsrLabError(f"{len(several)} {kind}: {', '.join(several)}", allowed=f"{_USAGE} KEY=VALUE ...")
     chosen = {name: value for name, (value,) in given.items()}
     if "data" in chosen and Path(chosen["data"]).is_dir():
-        chosen["data"] = _test_of(Path(chosen["data"]))
+        chosen["data"] = _manifest_of(Path(chosen["data"]), split)
     return chosen, rest
 
 
@@ -108,18 +110,18 @@ def _is_data(word: str) -> bool:
     return is_table or (path.is_dir() and next(path.glob("*.jsonl.gz"), None) is not None)
 
 
-def _test_of(folder: Path) -> str:
-    """Return the test manifest of a folder, and print it."""
+def _manifest_of(folder: Path, split: str) -> str:
+    """Return the manifest of a folder's split, and print it."""
     from asr_lab.data.manifest_folder import split_manifests
 
-    if "test" not in (splits := split_manifests(folder)):
+    if split not in (splits := split_manifests(folder)):
         raise AsrLabError(
-            "the folder has no test.jsonl.gz",
+            f"the folder has no {split}.jsonl.gz",
             where=str(folder),
             allowed=f"one of its manifests: {', '.join(map(str, splits.values()))}",
         )
-    echo(f"data: {splits['test']}")
-    return str(splits["test"])
+    echo(f"data: {splits[split]}")
+    return str(splits[split])
 
 
 def _check_complete(settings: Mapping[str, Any]) -> None:

@@ -24,6 +24,8 @@ from asr_lab.models.adapter.network import MLPAdapter
 from asr_lab.system.files import atomic_file, explain_unwritable
 
 SUFFIX = "_adapter.pt"
+REGISTERED = "deepspeech2-adapter-{}"
+"""The registered name of the adapter called `{}`."""
 PLAIN, RESIDUAL = "adapter_state_dict", "residual_state_dict"
 _NAME = re.compile(r"[A-Za-z0-9_\-가-힣]{1,64}")
 _MISSPELT = 0.65  # similarity: jahn is a slip for john, jane another person
@@ -93,6 +95,12 @@ class AdapterManager:
     def path(self, name: str) -> Path:
         """Return `{folder}/{name}_adapter.pt`; raise `AsrLabError` for an invalid name."""
         return self.folder / f"{check_name(name)}{SUFFIX}"
+
+    def registered(self, name_or_file: str) -> str:
+        """Return the URI of the registered champion of a name that has no file in the folder; "" of anything else."""
+        if name_or_file.endswith(".pt") or not _NAME.fullmatch(name_or_file) or self.path(name_or_file).is_file():
+            return ""
+        return f"models:/{REGISTERED.format(name_or_file)}@champion"
 
     def names(self) -> list[str]:
         """Return the names of the adapters in the folder."""

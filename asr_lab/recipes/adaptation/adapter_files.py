@@ -16,7 +16,7 @@ from asr_lab.errors import AsrLabError
 from asr_lab.interfaces.tags import BASE, BASE_DIGEST
 from asr_lab.interfaces.tracking import RegisteredModel, Tracker
 from asr_lab.metrics import error_rates
-from asr_lab.models.adapter import AdapterInfo, AdapterManager, Base, MLPAdapter
+from asr_lab.models.adapter import REGISTERED, AdapterInfo, AdapterManager, Base, MLPAdapter
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.recipes.adaptation.fit import distil
 from asr_lab.recipes.recognition.scoring import score
@@ -87,7 +87,7 @@ def register(info: AdapterInfo, file: Path, tracker: Tracker) -> str:
         run.file(file)
         run.metrics({"model/trainable_params": info.num_params, "model/size_mb": info.size_bytes / 1e6})
         model = RegisteredModel(
-            name=f"deepspeech2-adapter-{info.adapter_name}",
+            name=REGISTERED.format(info.adapter_name),
             files={"adapter": file},
             base_uri=info.base,
             tags={BASE: info.base, BASE_DIGEST: info.base_digest},

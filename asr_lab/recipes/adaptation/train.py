@@ -14,7 +14,7 @@ from pathlib import Path
 from asr_lab.data.manifest import file_digest
 from asr_lab.interfaces.tags import ADAPTER_FILE, BASE, BASE_DIGEST, BASE_DIGEST_AFTER
 from asr_lab.interfaces.tracking import Recorder, RegisteredModel, Tracker
-from asr_lab.models.adapter import AdapterManager, Base, MLPAdapter
+from asr_lab.models.adapter import REGISTERED, AdapterManager, Base, MLPAdapter
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.recipes.adaptation.fit import AdapterTrainer
 from asr_lab.recipes.adaptation.improvement import Improvement
@@ -114,7 +114,7 @@ def adapt(
         run.tags({ADAPTER_FILE: file_digest(file)})
         sizes = _sizes(recognizer, adapter, file)
         run.metrics(sizes)
-        uri = _register(config.run.register_as or f"deepspeech2-adapter-{config.adapter.name}", file, base, run)
+        uri = _register(config.run.register_as or REGISTERED.format(config.adapter.name), file, base, run)
         spent = {
             "perf/seconds": clock.seconds,
             "perf/training_seconds": training_seconds,

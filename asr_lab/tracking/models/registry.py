@@ -28,8 +28,8 @@ from asr_lab.tracking.models import model_card
 from asr_lab.tracking.moved_store import refuse_moved
 from asr_lab.tracking.queries.filters import quoted
 from asr_lab.tracking.queries.runs import metrics_of
-from asr_lab.tracking.store import client as tracking_client
 from asr_lab.tracking.store import (
+    all_pages,
     explain_store_errors,
     has_tables,
     is_final,
@@ -38,6 +38,7 @@ from asr_lab.tracking.store import (
     tracking_uri,
     without_retries,
 )
+from asr_lab.tracking.store import client as tracking_client
 from asr_lab.tracking.tags import BASE, BASE_DIGEST, FAMILY, LICENSE
 
 CHAMPION = "champion"
@@ -216,8 +217,8 @@ def adapter_versions() -> list[dict[str, Any]]:
             "base_digest": made.tags.get(BASE_DIGEST, "")[:8],
             "uri": uri_of(made),
         }
-        for model in client.search_registered_models(f"name LIKE '{ADAPTER_NAME}%'")
-        for made in client.search_model_versions(f"name = {quoted(model.name)}")
+        for model in all_pages(client.search_registered_models, f"name LIKE '{ADAPTER_NAME}%'")
+        for made in all_pages(client.search_model_versions, f"name = {quoted(model.name)}")
     ]
     return sorted(rows, key=lambda row: (row["name"], row["version"]))
 

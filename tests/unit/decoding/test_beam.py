@@ -203,3 +203,13 @@ def test_nothing_is_written_to_the_terminal(tmp_path: Path, capfd: pytest.Captur
     found = decoder(made(tmp_path / "x.arpa", SENTENCES))
     found.decode(logits(0, 5), torch.tensor([5]))
     assert capfd.readouterr() == ("", "")
+
+
+def test_what_kenlm_refuses_is_one_sentence_about_the_user_s_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.arpa"
+    path.write_text(made(path, SENTENCES).read_text().replace("ngram 1=", "ngram 1=9"))
+    with pytest.raises(AsrLabError) as caught:
+        decoder(path)
+    assert caught.value.where == str(path)
+    assert "\n" not in caught.value.what
+    assert "threw" not in caught.value.what

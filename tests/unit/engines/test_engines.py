@@ -177,6 +177,12 @@ def slurm(tmp_path, monkeypatch):
     return tmp_path
 
 
+def test_a_few_seconds_are_not_asked_for_as_no_limit(slurm):
+    Path("state").write_text("PENDING")
+    engine_of("slurm", slurm, Resources(hours=0.005)).submit(["true"])
+    assert "#SBATCH --time=1\n" in Path("submitted.sh").read_text()
+
+
 def test_what_slurm_is_asked_for(slurm, monkeypatch):
     resources = Resources(cpus=3, gpus=2, memory_gb=8, hours=1.5, options={"partition": "gpu", "account": "speech"})
     engine = engine_of("slurm", slurm, resources)

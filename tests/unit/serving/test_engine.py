@@ -196,6 +196,21 @@ def test_what_the_system_refuses_is_an_error_of_its_request(crowd, tmp_path, mon
         assert done == text
 
 
+def test_long_recordings_are_not_all_read_before_the_first_result(crowd, monkeypatch):
+    monkeypatch.setattr("asr_lab.serving.engine._WINDOW_S", 1.0)
+    heard, read = sounds(8), []
+
+    def given():
+        for samples in heard:
+            read.append(len(samples) / 16_000)
+            yield Request(audio=samples)
+
+    results = engine(crowd).transcribe(given(), batch_size=16)
+    first = next(results)
+    assert 1.0 < sum(read) < sum(map(len, heard)) / 16_000
+    assert [first.text, *(one.text for one in results)] == [alone(crowd, one, "") for one in heard]
+
+
 def test_silence_and_steady_noise_have_no_text(crowd):
     noise = np.random.default_rng(0).normal(0, 0.1, 32_000).astype(np.float32)
     padded = np.concatenate([np.zeros(16_000, np.float32), noise])
@@ -265,6 +280,33 @@ def test_a_moved_alias_is_used_after_half_a_minute_and_each_answer_names_its_ver
     registry.away = False
     with pytest.raises(AsrLabError, match="did you mean 'ann'"):
         cache.get("anna")
+
+
+def test_a_registry_that_hangs_delays_no_other_thread(tmp_path):
+    of, now, asked, answer = base(), [0.0], threading.Event(), threading.Event()
+    adapter_file(tmp_path / "1", "ann", of, 1)
+    registry = Registry(tmp_path)
+    cache = AdapterCache(of.adapter_loader(), registry, kind=of.adapter_kind, folder=tmp_path, clock=lambda: now[0])
+    own, sound = Engine(of, cache), sounds(1)[0]
+    (first,) = own.transcribe([Request(audio=sound, adapter="ann")])
+
+    def hangs(uri: str) -> str:
+        asked.set()
+        assert answer.wait(30)
+        return first.adapter
+
+    registry.resolve_version, now[0] = hangs, 31.0
+    waiting = threading.Thread(target=cache.get, args=("ann",))
+    waiting.start()
+    try:
+        assert asked.wait(30)
+        done = [next(own.transcribe([Request(audio=sound, adapter=name)])) for name in ("ann", "")]
+        assert not answer.is_set()
+        assert (done[0].text, done[0].adapter) == (first.text, first.adapter)
+        assert done[1].text == alone((of, tmp_path), sound, "")
+    finally:
+        answer.set()
+        waiting.join()
 
 
 def test_a_replaced_file_is_used_and_the_least_recently_used_adapter_goes(tmp_path):

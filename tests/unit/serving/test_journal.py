@@ -1,12 +1,14 @@
 """What a later call takes for done: results of audio, segments and references that are as they were."""
 
 import io
+from pathlib import Path
 
 import pytest
 from conftest import make_corpus
 from lhotse import CutSet
 
 from asr_lab.data import manifest
+from asr_lab.errors import AsrLabError
 from asr_lab.serving.sources import Source, find_sources
 from asr_lab.serving.transcribe import check_out
 from asr_lab.serving.transcript_journal import TranscriptJournal
@@ -43,6 +45,15 @@ def test_a_row_of_a_manifest_that_changed_is_not_done(journal, tmp_path, change)
     changed, same = find_sources([path], io.BytesIO())
     assert not journal.is_done(changed)
     assert journal.is_done(same)
+
+
+def test_a_name_that_no_file_can_have_is_missing(tmp_path):
+    (tmp_path / "a.wav").write_bytes(b"")
+    long = Path("x" * 300 + ".wav")
+    with pytest.raises(AsrLabError, match="no such audio file"):
+        find_sources([long], io.BytesIO())
+    _, source = find_sources([tmp_path / "a.wav", long], io.BytesIO())
+    assert source.state == ""
 
 
 def test_ids_with_dots_have_a_file_each(tmp_path):
