@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "lm": ("asr_lab.cli.models.lm:lm", "Train an n-gram language model to decode with."),
     "pool": ("asr_lab.cli.training.pool:pool", "One evaluation of several runs' parts, such as folds."),
     "transcribe": ("asr_lab.cli.models.transcribe:transcribe", "Transcribe files, folders and manifests."),
+    "serve": ("asr_lab.cli.models.serve:serve", "Transcribe over HTTP, for many people."),
     "data": ("asr_lab.cli.data.group:data", "Make, import, split, describe and check corpora."),
     "import-kospeech": (
         "asr_lab.cli.models.import_kospeech:import_kospeech",

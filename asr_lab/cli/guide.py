@@ -51,6 +51,10 @@ TOPICS: dict[str, Topic] = {
         summary="register models, promote a champion, load and serve them",
         commands=("register", "promote"),
     ),
+    "serve": Topic(
+        summary="transcribe over HTTP, for many speakers, by the API of OpenAI's clients",
+        commands=("serve",),
+    ),
     "data": Topic(
         summary="import, synthesise, split, describe and check corpora",
         commands=("data",),

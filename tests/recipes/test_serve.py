@@ -1,0 +1,161 @@
+"""`asr-lab serve` as a process of its own, used by OpenAI's client as it is, and by many at once."""
+
+import http.client
+import json
+import os
+import signal
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+import psutil
+import pytest
+from conftest import ok, refused
+from servers import Process, free_port
+
+KEY = "s3cret"
+
+
+def started(home, folder, *options: str, env: dict[str, str] | None = None) -> Process:
+    """A server on the models of `home`."""
+    port = free_port()
+    command = ["-c", "from asr_lab.__main__ import main; main()", "serve", "--port", str(port), *options]
+    env = {"MLFLOW_TRACKING_URI": f"sqlite:///{home}/mlflow.db"} | (env or {})
+    server = Process(command, folder / f"serve-{port}.log", f"http://127.0.0.1:{port}/health", env)
+    server.port, server.uri = port, f"http://127.0.0.1:{port}/v1"
+    server.start()
+    return server
+
+
+@pytest.fixture(scope="module")
+def server(home, tmp_path_factory):
+    """A server with a key, and few places."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        made = started(home, tmp_path_factory.mktemp("serve"), "--max-requests", "60", env={"ASR_LAB_API_KEY": KEY})
+    yield made
+    made.kill()
+
+
+def post(server, body: bytes, model: str, key: str = KEY, more: str = "") -> tuple[int, dict, dict]:
+    """A request as it goes over the wire: status, headers and JSON of the answer."""
+    mark = uuid.uuid4().hex
+    fields = {"model": model, "response_format": "json"}
+    head = "".join(
+        f'--{mark}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in fields.items()
+    )
+    head += f'--{mark}\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
+    headers = {"Content-Type": f"multipart/form-data; boundary={mark}", "Authorization": f"Bearer {key}"}
+    content = head.encode() + body + f"\r\n--{mark}--\r\n".encode()
+    connection.request("POST", "/v1/audio/transcriptions", content, headers)
+    response = connection.getresponse()
+    answer = response.status, dict(response.getheaders()), json.loads(response.read())
+    connection.close()
+    return answer
+
+
+@pytest.fixture
+def recordings(home):
+    return [home / f"john/audio/j{number:02d}.wav" for number in range(8)]
+
+
+@pytest.mark.usefixtures("at_home")
+def test_openais_client_as_it_is(server, recordings):
+    openai = pytest.importorskip("openai", reason="the client `openai` is not installed")
+    client = openai.OpenAI(base_url=server.uri, api_key=KEY, max_retries=0)
+    assert {one.id for one in client.models.list()} == {"deepspeech2", "john"}
+    assert client.models.retrieve("john").object == "model"
+    transcribe = client.audio.transcriptions.create
+    for options in ((), ("--adapter", "john")):
+        model = options[-1] if options else "deepspeech2"
+        texts = [ok("transcribe", file, *options).strip() for file in recordings]
+        assert [transcribe(model=model, file=file).text for file in recordings] == texts
+    file = max(recordings, key=lambda one: len(ok("transcribe", one)))
+    text = ok("transcribe", file).strip()
+    assert text
+    assert transcribe(model="deepspeech2", file=file, response_format="text") == f"{text}\n"
+    assert transcribe(model="deepspeech2", file=file, response_format="srt").split("\n")[2] == text
+    assert transcribe(model="deepspeech2", file=file, response_format="vtt").startswith("WEBVTT")
+    whole = transcribe(
+        model="deepspeech2",
+        file=file,
+        response_format="verbose_json",
+        timestamp_granularities=["word", "segment"],
+        language="en",
+    )
+    assert " ".join(word.word for word in whole.words) == whole.text == text
+    assert all(0 <= word.start < word.end <= whole.duration + 0.02 for word in whole.words)
+    assert whole.segments[0].start == whole.words[0].start
+    with pytest.raises(openai.NotFoundError) as unknown:
+        transcribe(model="jahn", file=file)
+    assert (unknown.value.param, unknown.value.code) == ("model", "model_not_found")
+    with pytest.raises(openai.BadRequestError):
+        transcribe(model="john", file=("a.wav", b"no audio"))
+    with pytest.raises(openai.AuthenticationError):
+        openai.OpenAI(base_url=server.uri, api_key="wrong", max_retries=0).models.list()
+
+
+def test_a_refusal_arrives_though_the_client_still_sends(server):
+    large = b"x" * 60 * 2**20
+    for key, expected in ((KEY, 413), ("wrong", 401)):
+        status, _, answer = post(server, large, "john", key)
+        assert status == expected
+        assert answer["error"]["message"]
+
+
+def test_the_log_names_nobody(server, recordings):
+    assert post(server, recordings[0].read_bytes(), "john")[0] == 200
+    assert post(server, recordings[0].read_bytes(), "jahn")[0] == 404
+    time.sleep(0.3)
+    log = server.log.read_text()
+    requests = log[log.index("Ctrl-C") :]
+    assert "POST /v1/audio/transcriptions 200" in requests
+    assert "john" not in requests
+    assert "jahn" not in requests
+    assert KEY not in log
+    assert "Traceback" not in log
+
+
+@pytest.mark.slow
+def test_two_hundred_at_once_are_answered_or_429_and_none_mixed_up(server, recordings):
+    sounds = [file.read_bytes() for file in recordings]
+    alone = {
+        (n, model): post(server, sounds[n], model)[2]["text"] for n in range(8) for model in ("deepspeech2", "john")
+    }
+    assert len(set(alone.values())) > 4
+    asked = [(number % 8, ("deepspeech2", "john")[number // 8 % 2]) for number in range(200)]
+    memory = []
+    for _ in range(3):
+        with ThreadPoolExecutor(200) as clients:
+            answers = list(clients.map(lambda one: post(server, sounds[one[0]], one[1]), asked))
+        good = 0
+        for one, (status, headers, answer) in zip(asked, answers, strict=True):
+            assert status in (200, 429)
+            if status == 200:
+                good += 1
+                assert answer["text"] == alone[one]
+            else:
+                assert headers["retry-after"]
+        assert good >= 60
+        memory.append(psutil.Process(server.process.pid).memory_info().rss)
+    assert memory[-1] < 1.03 * memory[0]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.usefixtures("at_home")
+def test_a_signal_ends_it_without_a_traceback(home, tmp_path, recordings, number, code):
+    server = started(home, tmp_path)
+    assert post(server, recordings[0].read_bytes(), "john")[0] == 200
+    os.kill(server.process.pid, number)
+    assert server.process.wait(timeout=60) == code
+    log = server.log.read_text()
+    assert "stopped" in log
+    assert "Traceback" not in log
+
+
+@pytest.mark.usefixtures("at_home")
+def test_what_cannot_be_served_is_one_message():
+    assert "ASR_LAB_API_KEY" in refused("serve", "--host", "0.0.0.0", "--port", "0")
+    assert "deepspeech2" in refused("serve", "--model", "deepspech2", "--port", "0")
