@@ -115,17 +115,10 @@ def test_the_format_is_an_option_of_the_import(tmp_path):
     assert not (tmp_path / "no").exists()
 
 
-def test_headerless_files_are_transcribed_with_a_note(tmp_path):
-    from asr_lab.serving.transcribe import transcribe
-
-    class Recognizer:
-        def transcribe(self, signals):
-            yield from ("said" for _ in signals)
+def test_headerless_samples_are_read_for_recognition_with_a_note(tmp_path):
+    from asr_lab.serving.engine import Request, read_samples
 
     (tmp_path / "a.pcm").write_bytes(raw(WAVE))
     (tmp_path / "b.pcm").write_bytes(encoded("WAV", rate=8000))
-    files = [tmp_path / "a.pcm", tmp_path / "b.pcm"]
-    assert [(one.text, one.note) for one in transcribe(Recognizer(), files)] == [
-        ("said", ""),
-        ("said", "resampled from 8000 Hz"),
-    ]
+    notes = [read_samples(Request(audio=tmp_path / name))[1] for name in ("a.pcm", "b.pcm")]
+    assert notes == ["", "resampled from 8000 Hz"]

@@ -506,7 +506,7 @@ def test_the_columns_of_another_kind_name_its_command(tmp_path):
     source = corpora.nemo(tmp_path / "n").rename(tmp_path / "n" / "m.jsonl")
     with pytest.raises(AsrLabError) as error:
         read("jsonl", source)
-    assert error.value.next_command == f"asr-lab data import nemo {source} OUT"
+    assert error.value.next_command.startswith(f"asr-lab data import nemo {source} ")
 
 
 def test_speakers_by_a_pattern_or_one_for_all(tmp_path):
