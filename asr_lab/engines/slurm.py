@@ -6,6 +6,7 @@ import math
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -92,7 +93,7 @@ class SlurmLocalEngine(_Submitit):
 
     def submit(self, command: Sequence[str]) -> SlurmLocalTask:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with _errors_to(self._folder / "controllers.log"):
+        with _errors_to(self._folder / "controllers.log"), _interruptible():
             return SlurmLocalTask(self._submitted(command))
 
     def watch(self, id: str) -> EarlierTask:
@@ -159,6 +160,20 @@ def _environment(env: Mapping[str, str]) -> Iterator[None]:
             os.environ.pop(key, None)
             if value is not None:
                 os.environ[key] = value
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let processes that are started take SIGINT, by which they are cancelled: a shell's background jobs ignore it."""
+    is_ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    is_ignored &= threading.current_thread() is threading.main_thread()
+    if is_ignored:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        if is_ignored:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager

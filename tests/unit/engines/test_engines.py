@@ -83,6 +83,17 @@ def test_a_command_is_cancelled_also_by_a_later_process(engine):
             time.sleep(0.05)
 
 
+def test_a_command_started_in_the_background_of_a_shell_is_cancelled(engine):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell that is no terminal starts `command &`
+    try:
+        task = engine.submit(SLEEP)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    process_of_task()
+    task.cancel()
+    assert ended(task) in ("lost", "ended")
+
+
 def test_a_crew_replaces_what_is_lost_and_not_what_gives_up(engine):
     commands = {1: SLEEP, 2: [sys.executable, "-c", "print('Error: no such manifest'); exit(1)"]}
     crew = Crew(engine, commands.__getitem__, most=2)
