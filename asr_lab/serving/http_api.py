@@ -1,7 +1,8 @@
 """The HTTP API of `asr-lab serve`: the part of OpenAI's that clients of speech recognition use.
 
-`POST /v1/audio/transcriptions`, `GET /v1/models`, `GET /health`. A request holds audio and names; no path or address
-in it is followed. How many requests wait, how large they are and how long they take is limited.
+`POST /v1/audio/transcriptions`, `GET /v1/models`, `GET /health`; at `/` a page with a microphone. A request holds audio
+and names; no path or address in it is followed. How many requests wait, how large they are and how long they take is
+limited.
 """
 
 from __future__ import annotations
@@ -26,12 +27,13 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from asr_lab.data.audio import Signal, probe, read_audio
 from asr_lab.data.media import decode, needs_decoder
 from asr_lab.errors import AsrLabError, UnavailableError
+from asr_lab.reports.page import render
 from asr_lab.serving.engine import Request, Result
 from asr_lab.serving.http_errors import ApiError, sentence
 from asr_lab.serving.served_models import ServedModels
@@ -40,7 +42,11 @@ from asr_lab.system.threads import usable_cores
 from asr_lab.units import SAMPLE_RATE
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_HEALTH = "/health"
+_HEALTH, _PAGE = "/health", "/"
+_PAGE_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; media-src blob:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 _RETRY_S = "1"
 _MOST_THREADS = 4  # files are read and features computed beside the one forward pass
 _FORM_BYTES = 1 << 16
@@ -87,6 +93,10 @@ def create_app(models: ServedModels, limits: Limits | None = None, api_key: str 
     @app.get(_HEALTH)
     async def health() -> dict[str, str]:
         return {"status": "ok"}
+
+    @app.get(_PAGE)
+    async def page() -> Response:
+        return HTMLResponse(render("microphone", title="Transcribe"), headers={"Content-Security-Policy": _PAGE_POLICY})
 
     @app.get("/v1/models")
     async def list_models() -> dict[str, Any]:
@@ -242,7 +252,7 @@ class _Gate:
         facts: dict[str, Any] = {"status": 500}
         scope[_FACTS] = facts
         began = time.monotonic()
-        body = _Body(receive, self._limits.max_bytes + _FORM_BYTES)
+        body = _Body(receive, self._limits.max_bytes)
 
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -265,7 +275,7 @@ class _Gate:
             _log.info("%s %s %s: %.2f s%s", scope["method"], _route(scope), facts["status"], passed_s, speech)
 
     def _refusal(self, scope: Scope) -> ApiError | None:
-        if scope["path"] == _HEALTH:
+        if scope["path"] in (_HEALTH, _PAGE):
             return None
         headers = {name: value for name, value in scope["headers"] if name in (b"authorization", b"host")}
         if not self._api_key:
@@ -294,16 +304,18 @@ def _route(scope: Scope) -> str:
 
 
 class _Body:
-    """The body of a request; beyond `most` bytes it is read on to its end, but not kept, and refused."""
+    """The body of a request; one larger than a form with so large a file is read to its end, not kept, and refused."""
 
-    def __init__(self, receive: Receive, most: int) -> None:
-        self._receive, self._most, self._size, self._ended = receive, most, 0, False
+    def __init__(self, receive: Receive, max_bytes: int) -> None:
+        self._receive, self._max_bytes, self._most = receive, max_bytes, max_bytes + _FORM_BYTES
+        self._size, self._ended = 0, False
 
     async def receive(self) -> Message:
         message = await self._next()
         if self._size > self._most:
             await self.drain()
-            raise ApiError(413, f"the request is too large; allowed: {self._most:,} bytes", code="too_large")
+            allowed = f"a file of {self._max_bytes / 2**20:.3g} MB"
+            raise ApiError(413, f"the request is larger than this server takes; allowed: {allowed}", code="too_large")
         return message
 
     async def drain(self) -> None:

@@ -1,15 +1,21 @@
 """`asr-lab serve` as a process of its own, used by OpenAI's client as it is, and by many at once."""
 
+import base64
 import http.client
 import json
 import os
 import signal
+import socket
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import psutil
 import pytest
+import soundfile
+import soxr
+from browser import _ARGUMENTS, browser, needs_browser
 from conftest import ok, refused
 from servers import Process, free_port
 
@@ -105,6 +111,20 @@ def test_a_refusal_arrives_though_the_client_still_sends(server):
         assert answer["error"]["message"]
 
 
+def test_clients_that_go_away_leave_no_place_taken(server, recordings):
+    head = b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n"
+    head += f"Authorization: Bearer {KEY}\r\nContent-Type: multipart/form-data; boundary=x\r\n\r\n--x".encode()
+    for _ in range(70):  # more than there are places
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.sendall(head)
+    deadline, ended = time.monotonic() + 20, ("the client has gone", "transcriptions 429")
+    while sum(server.log.read_text().count(one) for one in ended) < 70 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    answers = [post(server, recordings[0].read_bytes(), "john")[0] for _ in range(5)]
+    assert answers == [200] * 5
+    assert server.log.read_text().count(ended[0]) >= 60
+
+
 def test_the_log_names_nobody(server, recordings):
     assert post(server, recordings[0].read_bytes(), "john")[0] == 200
     assert post(server, recordings[0].read_bytes(), "jahn")[0] == 404
@@ -116,6 +136,63 @@ def test_the_log_names_nobody(server, recordings):
     assert "jahn" not in requests
     assert KEY not in log
     assert "Traceback" not in log
+
+
+@needs_browser
+@pytest.mark.usefixtures("at_home")
+def test_the_page_records_and_shows_words_with_times(server, recordings, tmp_path, monkeypatch):
+    file = max(recordings, key=lambda one: soundfile.info(one).duration)
+    quiet = np.random.default_rng(0).normal(0, 0.003, 24_000)
+    spoken = np.concatenate([quiet, soundfile.read(file)[0], quiet])
+    soundfile.write(tmp_path / "microphone.wav", soxr.resample(spoken, 16_000, 48_000), 48_000, subtype="PCM_16")
+    fake = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
+    fake += (f"--use-file-for-fake-audio-capture={tmp_path}/microphone.wav%noloop",)
+    monkeypatch.setattr("browser._ARGUMENTS", (*_ARGUMENTS, *fake))
+    with browser(tmp_path, 900, 1200) as page:
+        page.open(server.uri.removesuffix("v1"), "no API key")
+        page.run(f"document.getElementById('key').value = {KEY!r}; return document.getElementById('key').onchange()")
+        page.wait_for("john")
+        names = page.run("return [...document.querySelectorAll('option')].map(one => one.value)")
+        assert names == ["deepspeech2", "john"]
+        for model, options in (("deepspeech2", ()), ("john", ("--adapter", "john"))):
+            content = base64.b64encode(file.read_bytes()).decode()
+            page.run(
+                f"document.getElementById('model').value = {model!r};"
+                f"const bytes = Uint8Array.from(atob({content!r}), one => one.charCodeAt(0));"
+                "const given = new DataTransfer(); given.items.add(new File([bytes], 'a.wav'));"
+                "const input = document.getElementById('file');"
+                "input.files = given.files; return input.onchange()"
+            )
+            words = "return [...document.querySelector('article').querySelectorAll('b')].map(one => one.innerText)"
+            assert " ".join(page.run(words)) == ok("transcribe", file, *options).strip()
+        before = server.log.read_text().count("transcriptions 200")
+        page.run("return document.getElementById('record').onclick()")
+        time.sleep(len(spoken) / 16_000 + 0.5)
+        page.run("document.getElementById('record').onclick()")
+        deadline = time.monotonic() + 30
+        while page.run("return document.querySelectorAll('article').length") < 3 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        recorded = page.run(words)
+        assert recorded  # a busy machine drops pieces of what the fake device plays
+        starts = [float(one) for one in page.run(words.replace("'b'", "'small'"))]
+        assert starts == sorted(starts)
+        assert starts[0] > 1  # the pause before it
+        assert server.log.read_text().count("transcriptions 200") == before + 1
+        assert page.run("return document.querySelector('audio').duration") > 2  # it can be played
+
+
+@needs_browser
+def test_the_page_reports_what_is_refused(server, tmp_path):
+    with browser(tmp_path, 400, 900) as page:
+        page.open(server.uri.removesuffix("v1"), "no API key")
+        page.run(f"document.getElementById('key').value = {KEY!r}; return document.getElementById('key').onchange()")
+        page.run(
+            "const given = new DataTransfer(); given.items.add(new File(['no audio'], 'a.wav'));"
+            "const input = document.getElementById('file'); input.files = given.files; return input.onchange()"
+        )
+        assert "not an audio file" in page.text()
+        assert page.run("return document.querySelectorAll('article').length") == 0
+        assert page.run("return document.documentElement.scrollWidth <= innerWidth")
 
 
 @pytest.mark.slow

@@ -328,6 +328,13 @@ def test_a_key_is_asked_for_where_there_is_one(models):
     assert api.get("/health").status_code == 200
 
 
+def test_the_page_loads_nothing_from_elsewhere(models):
+    response = client(models, key="s3cret").get("/")
+    assert response.status_code == 200
+    assert "default-src 'none'" in response.headers["content-security-policy"]
+    assert "//" not in response.text.replace("\n// ", "")
+
+
 def test_without_a_key_other_sites_names_for_this_machine_are_refused(models):
     api = client(models)
     for host in ("evil.example", "evil.example:8000", "127.0.0.1.evil.example", "[::2]:8000"):
