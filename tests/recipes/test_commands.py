@@ -89,6 +89,9 @@ def test_why_a_model_is_no_champion_is_reported_once(home):
     text = ok("train", "base.yaml", *keys, "run.name=dull", "run.register_as=dull")
     assert text.count("is not better than") == 1
     assert "dull has no champion; to make it one: asr-lab promote dull/1 --force WHY" in text
+    client = mlflow.MlflowClient()
+    client.delete_registered_model("dull")
+    client.delete_run(newest("deepspeech2").info.run_id)  # the newest is the base again
 
 
 def test_config_yaml_of_a_run_runs_again(home):
