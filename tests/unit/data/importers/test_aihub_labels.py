@@ -130,7 +130,8 @@ def test_what_is_no_age_in_years_is_kept_as_it_is(text):
         ("20's", "20-29"), ("20-29", "20-29"), ("만 20~29세", "20-29"), ("18 – 24 years", "18-24"),
         ("19 - 29", "19-29"),
         ("60세 이상", "60+"), ("60+", "60+"), ("over 60", "60+"), ("7세 미만", "0-6"), ("< 19", "0-18"),
-        ("10~19", "10-19"),
+        ("10~19", "10-19"), ("이십대", "20-29"), ("오십대 초반", "50-59"), ("mid-20s", "20-29"), ("20대-30대", "20-39"),
+        ("20~30대", "20-39"),
     ],
 )  # fmt: skip
 def test_decades_and_ranges_are_age_groups(text, group):
@@ -147,6 +148,9 @@ def test_genders_and_levels():
     assert {gender_of(text) for text in ("non-binary", "Other")} == {"other"}
     assert {gender_of(text) for text in ("여자아이", "여자 아이", "여학생", "Girl")} == {"female"}
     assert {gender_of(text) for text in ("남자아이", "남학생", "소년")} == {"male"}
+    assert {gender_of(text) for text in ("여성(F)", "w", "female/여", "Frau", "女子")} == {"female"}
+    assert {gender_of(text) for text in ("M(남)", "남성/male", "männlich")} == {"male"}
+    assert {gender_of(text) for text in ("남/여", "M/F", "혼성", "()", "x")} == {""}
     levels = {"약 20dB": 20, "+12": 12, ".5": 0.5, "-3.5 dB": -3.5, "15㏈": 15, "20~30dB": None, "high": None}
     assert {text: snr_of(text).get("snr_db") for text in levels} == levels
 
