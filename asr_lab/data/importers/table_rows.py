@@ -127,7 +127,8 @@ class _RowImporter:
         if piece is None:
             return whole
         cut = cut_piece(whole, piece)
-        return cut if _text(row, "id") else _with_id(cut, f"{cut.id}-{_ms(piece.start)}-{_ms(piece.end)}")
+        channel = "" if piece.channel is None else f"-ch{piece.channel}"
+        return cut if _text(row, "id") else _with_id(cut, f"{cut.id}-{_ms(piece.start)}-{_ms(piece.end)}{channel}")
 
     def notes(self, names: Iterable[Any]) -> list[str]:
         """Return a note on the columns that are understood, and on those only kept."""

@@ -368,6 +368,16 @@ def test_labels_of_aihub_get_a_hint_of_what_looks_like_a_speaker(tmp_path):
     assert len(cuts_of(tmp_path, "aihub", keys={"speaker": "기타.녹음자코드"})) == 4
 
 
+def test_the_channels_of_one_file_are_utterances_of_their_own(folder):
+    rows = (
+        {"audio": "stereo.wav", "채널번호": 0},
+        {"audio": "stereo.wav", "채널번호": 1, "text": "c d", "speaker": "bob"},
+    )
+    cuts = cuts_of(jsonl(folder, *rows))
+    assert [(cut.channel, manifest.text(cut)) for cut in cuts] == [(0, "a b"), (1, "c d")]
+    assert len({cut.id for cut in cuts}) == 2
+
+
 def test_one_file_with_two_texts_is_no_two_utterances(folder):
     rows = ({"id": "u1", "t0": 0.5}, {"id": "u2", "t0": 2, "text": "c d"}, {"id": "u3", "start": 3, "text": "e f"})
     assert faults_of(jsonl(folder, *rows)) == [(2, "another text for the same audio")]
