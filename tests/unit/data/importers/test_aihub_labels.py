@@ -165,6 +165,14 @@ def test_what_could_not_be_read_is_counted(tmp_path):
     assert [manifest.field(cut, "age_range") for cut in imported(tmp_path / "out")] == ["초2", "초2", None]
 
 
+def test_a_label_that_names_a_piece_of_its_recording_is_told(tmp_path):
+    for name, times in {"a": (1.0, 2.5), "b": ("00:00:00", "00:00:06"), "c": ("2024-01-01", "2024-01-02")}.items():
+        times = dict(zip(("startTime", "endTime"), times, strict=True))
+        put(tmp_path / "in", name, said_by("k1", "1") | {"File": times}, seconds=6.0)
+    said = ok("data", "import", "aihub", tmp_path / "in", tmp_path / "out")
+    assert "1 labels name a start and an end within their recording, all of which gets the text" in said
+
+
 # --- whole recordings -------------------------------------------------------------------------------------
 
 
