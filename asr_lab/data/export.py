@@ -14,7 +14,7 @@ import numpy as np
 import soundfile
 from lhotse.cut import Cut
 
-from asr_lab.data import manifest
+from asr_lab.data import guesses, manifest
 from asr_lab.data.audio import HEADERLESS_SUFFIXES, PCM_WIDTH, read_cut
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.system.files import atomic_file, atomic_folder
@@ -46,7 +46,7 @@ def export(form: str, cuts: Sequence[Cut], out: Path, *, copy_audio: bool, progr
             allowed="WAV, FLAC and the like, of one channel",
             hint="--copy-audio writes a file for each utterance",
         )
-    return {"nemo": _nemo, "kaldi": _kaldi}[form](cuts, out, copy_audio, progress)
+    return [*{"nemo": _nemo, "kaldi": _kaldi}[form](cuts, out, copy_audio, progress), *guesses.notes(cuts)]
 
 
 def _source(cut: Cut) -> Path:
@@ -83,7 +83,9 @@ def _line(cut: Cut, copy: Path | None, root: Path) -> dict[str, Any]:
     row |= {} if copy or _is_whole(cut) else {"offset": round(cut.start, 6)}
     row |= {"duration": round(cut.duration, 6), "text": manifest.text(cut), "speaker": segment.speaker}
     row |= {"lang": segment.language} if segment.language else {}
-    return row | ({"gender": segment.gender} if segment.gender else {}) | {"id": cut.id}
+    row |= {"gender": segment.gender} if segment.gender else {}
+    guessed = manifest.field(cut, guesses.GUESSED)
+    return row | ({guesses.GUESSED: guessed} if guessed else {}) | {"id": cut.id}
 
 
 def _kaldi(cuts: Sequence[Cut], out: Path, copy_audio: bool, progress: Progress) -> list[str]:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import os
+import shlex
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,6 +30,7 @@ from asr_lab.errors import AsrLabError, listing
 from asr_lab.system.files import atomic_file
 
 SUFFIX = ".jsonl.gz"
+_IMPORTED = (".json", ".jsonl", ".csv", ".tsv", ".parquet")  # what is no manifest, but can become one
 _OWN = ("speaker", "gender", "language", "text")  # fields of a supervision itself
 _OVER_S = 0.02  # tolerance for supervisions that end after their cut, by rounding
 DIGEST_LENGTH = 32  # hexadecimal digits; MLflow refuses digests of more than 36 characters
@@ -254,7 +256,7 @@ def _each_row(path: Path, use: Callable[[dict[str, Any]], None]) -> None:
         raise AsrLabError(
             f"the manifest is cut off or not a {SUFFIX} file: {error}",
             where=str(path),
-            next_command="asr-lab data import --help" if path.suffix in (".json", ".jsonl", ".csv") else "",
+            next_command=f"asr-lab data import {shlex.quote(str(path))} OUT" if path.suffix in _IMPORTED else "",
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise AsrLabError(f"a line of the manifest is not a Lhotse cut: {error!r}", where=str(path)) from error

@@ -49,7 +49,7 @@ class Mark:
 
 MARKS = (
     Mark("(FP:어)", "a tag: filler, repetition, word in noise", "kept", re.compile(r"\([A-Z]{1,3}:([^()]*)\)")),
-    Mark("{laughing}", "a sound", "no speech", re.compile(rf"[{{\[<(](?i:{_SOUNDS})[}}\]>)]")),
+    Mark("{laughing}", "a sound", "no speech", re.compile(rf"[{{\[<(]\s?(?i:{_SOUNDS})\s?\d*\s?[}}\]>)]")),
     Mark("b/", "breath, noise, laughter (ETRI)", "no speech", re.compile(rf"(?<![A-Za-z])[blnou]/(?={_END}|[가-힣])")),
     Mark("&name1&", "a hidden name or number", "removed", re.compile(rf"&(?i:{_CODES})\d*&")),
     Mark("#@이름#", "a hidden name or number", "removed", re.compile(rf"#@?(?i:{_HIDDEN})\d*@?\s?#|#@시스템#[^#\s]+#")),
@@ -64,10 +64,11 @@ MARKS = (
 """In the order in which they are applied."""
 
 _LIKE_MARKS = re.compile(
-    r"\{[^{}\s]{1,30}\}|<[^<>\s]{1,30}>|\[[^\[\]\s]{1,30}\]|(?<![A-Za-z])&[^&\s]{2,30}&|#[^#\s]{1,30}#|(?<!\S)@[가-힣]+\d*"
-    r"|\([A-Za-z_]{1,12}:[^()]*\)|(?<![A-Za-z])[xX]{2,}(?![A-Za-z])|[○◯●]+|(?<!\S)[%^$+=_][가-힣]+"
+    r"\{\s?[^{}\s]{1,30}\s?\}|<[^<>\s]{1,30}>|\[[^\[\]\s]{1,30}\]|(?<![A-Za-z])&[^&\s]{2,30}&|#[^#\s]{1,30}#|(?<!\S)@[가-힣]+\d*"
+    r"|\([^\W\d]{1,12}:[^()]*\)|\([A-Z]{2,5}/?\)|(?<!\S)[A-Z]{2,3}/(?!\S)|(?<!\S)[@][A-Z]{2,5}(?!\S)"
+    r"|(?<![A-Za-z])[xX]{2,}(?![A-Za-z])|[○◯●△▲□■◇◆☆★]+|(?<!\S)[%^$+=_][가-힣]+"
 )
-_MAYBE_MARKED = re.compile(r"[(){}\[\]<>&#@*/+~○◯●%^$=_-]|[xX]{2}")
+_MAYBE_MARKED = re.compile(r"[(){}\[\]<>&#@*/+~○◯●△▲□■◇◆☆★%^$=_-]|[xX]{2}")
 
 
 def without_marks(text: str) -> str:

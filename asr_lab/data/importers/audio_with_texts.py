@@ -139,15 +139,20 @@ class _Named:
 
     def path(self, name: str) -> Path:
         """Return the file of a name; raises `AsrLabError` if there is none, or are several."""
-        key = normalize("NFC", name.strip().strip('"').replace("\\", "/")).removeprefix("./")
-        if key not in self.by_name:
+        if (key := self._key(name)) is None:
             raise AsrLabError(f"no audio file of that name: {name.strip()[:60]}")
         if (path := self.by_name[key]) is None:
             raise AsrLabError(f"several audio files of that name: {name}", allowed="the name with its folder")
         return path
 
     def has(self, name: str) -> bool:
-        return normalize("NFC", name.strip().strip('"').replace("\\", "/")).removeprefix("./") in self.by_name
+        return self._key(name) is not None
+
+    def _key(self, name: str) -> str | None:
+        """Return the longest end of a path, perhaps of another machine, that is the name of a file here."""
+        parts = normalize("NFC", name.strip().strip('"').replace("\\", "/")).removeprefix("./").split("/")
+        ends = ("/".join(parts[start:]) for start in range(len(parts)))
+        return next((end for end in ends if end in self.by_name), None)
 
 
 _NUMBER = re.compile(r"[\d.,:+-]*")

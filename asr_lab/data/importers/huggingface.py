@@ -150,8 +150,12 @@ def _rows(file: Path, part: str, written: Counter[str], report: ImportReport) ->
             row: dict[str, Any] = {}
             for name, value in values.items():
                 row[name] = value
-                if isinstance(value, dict) and "path" in value and {"bytes", "array"} & set(value):
+                if isinstance(value, bytes) and kind_of(value[:HEAD_BYTES]) in _SUFFIX:
+                    row[name], row[_STEM] = _audio({"bytes": value}, file, part, written)
+                elif isinstance(value, dict) and {"bytes", "array"} & set(value):
                     row[name], row[_STEM] = _audio(value, file, part, written)
+                elif isinstance(value, bytes):
+                    raise AsrLabError(f"bytes that are no audio file: {name}", allowed="WAV, FLAC, OGG, MP3, M4A, WebM")
             rows.append(Row(number, row))
         except AsrLabError as error:
             report.add_error(f"row {number}", error, file=file, line=number)
@@ -206,6 +210,8 @@ def _audio(value: Mapping[str, Any], file: Path, part: str, written: Counter[str
     Bytes are written as they are, numbers as FLAC.
     """
     content, array, path = value.get("bytes"), value.get("array"), str(value.get("path") or "")
+    if array and not value.get("sampling_rate"):
+        raise AsrLabError("samples without their sampling_rate", allowed="array and sampling_rate, or bytes")
     if not content and not array:
         if not path:
             raise AsrLabError("neither audio nor a path of it in the row")

@@ -26,8 +26,9 @@ def _words(text: str) -> frozenset[str]:
 
 _TOLERANCE_S = 0.1  # of times that are rounded, and at most a tenth of the file
 _ROLES: dict[Role, str] = {
-    "start": "offset start begin beginning beg onset from starttime begintime startoffset tmin xmin tbeg 시작",
-    "end": "end ending stop finish to endtime stoptime endoffset tmax xmax tend 종료 끝 마지막",
+    "start": "offset start begin beginning beg bgn onset bos from stime starttime begintime startoffset tmin xmin tbeg "
+    "tstart 시작 처음 개시",
+    "end": "end ending stop finish eos to etime endtime stoptime endoffset tmax xmax tend 종료 끝 마지막",
     "duration": "duration dur durations length len 길이 재생 지속",
     "channel": "channel chan ch channelid 채널",
 }
@@ -44,7 +45,10 @@ _SAMPLES = _words("sample samples smp 샘플")
 _FRAMES = _words("frame frames frm 프레임")
 _FILLERS = _words(
     "time timestamp at in of the audio wav file clip clips segment seg utterance utt speech sound recording position "
-    "pos point total num number index idx id 시간 시각 시점 지점 위치 구간 음성 발화 녹음 오디오 파일"
+    "pos point total num number index idx id trim 시간 시각 시점 지점 점 위치 구간 번호 음성 발화 녹음 오디오 파일"
+)
+_JOINED = re.compile(
+    r"(start|begin|end|stop|offset|duration|dur|length)(ms|msecs?|secs?|seconds|samples?|frames?|time)"
 )
 _TIME = re.compile(r"(?P<number>[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:e[+-]?\d+)?) ?(?P<unit>[^\W\d_]*)")
 _CLOCK = re.compile(r"(?:(?P<h>\d+):)?(?P<m>\d+):(?P<s>\d+(?:[.,]\d*)?)")
@@ -71,7 +75,7 @@ class Piece(NamedTuple):
 def meaning(name: str) -> Column | None:
     """Return what a column of this name means, None for nothing of a piece: `start_ms`, `endTime`, `시작(초)`."""
     split = re.sub(r"(?<=[a-z\d])(?=[A-Z])", "_", normalize("NFKC", name)).lower()
-    words = [part for word in re.findall(r"[^\W\d_]+", split) for part in _korean_parts(word)]
+    words = [part for word in re.findall(r"[^\W\d_]+", split) for part in _parts(word)]
     roles = {_ROLE[word] for word in words if word in _ROLE}
     rest = [word for word in words if word not in _ROLE and word not in _FILLERS]
     units = [word for word in rest if word in _SECONDS or word in _SAMPLES or word in _FRAMES]
@@ -86,8 +90,10 @@ def meaning(name: str) -> Column | None:
     return Column(roles.pop(), unit)
 
 
-def _korean_parts(word: str) -> list[str]:
-    """Split `시작시간` into known words; other words stay as they are."""
+def _parts(word: str) -> list[str]:
+    """Split `시작시간` and `startms` into known words; other words stay as they are."""
+    if joined := _JOINED.fullmatch(word):
+        return [*joined.groups()]
     known = sorted((one for one in {*_ROLE, *_FILLERS, *_SECONDS} if ord(one[0]) > 127), key=len, reverse=True)
     if ord(word[0]) <= 127 or not (parts := re.findall("|".join(known), word)) or "".join(parts) != word:
         return [word]
@@ -107,6 +113,7 @@ class PieceColumns:
     def of(cls, rows: list[Mapping[str, Any]]) -> PieceColumns:
         """Find the columns in the rows of a table."""
         columns = {str(name): column for row in rows for name in row if name and (column := meaning(str(name)))}
+        columns |= {str(name): Column("span", 1.0) for row in rows for name in row if name and _is_nested(row[name])}
         if len(one_sided := [name for name in columns if name.lower() in ("from", "to")]) == 1:
             del columns[one_sided[0]]
         spans = {name for name, column in columns.items() if column.role == "span"}
@@ -209,10 +216,15 @@ def cut_piece(whole: Cut, piece: Piece) -> Cut:
 def _is_span(value: Any) -> bool:
     """Return whether a value has a start and an end: `[0.5, 1.7]`, `{"start": 0.5, "end": 1.7}`, `0.5-1.7`."""
     if isinstance(value, Mapping):
-        return any((column := meaning(str(key))) and column.role == "start" for key in value)
+        return _is_nested(value)
     if isinstance(value, list):
         return len(value) == 2 and all(isinstance(one, int | float) for one in value)
     return isinstance(value, str) and bool(re.fullmatch(r"[\[(]?\s*[\d.:]+\s*[-~,;]\s*[\d.:]+\s*[\])]?", value.strip()))
+
+
+def _is_nested(value: Any) -> bool:
+    """Return whether a value is an object with a start, whatever its name: `{"start": 0.5, "end": 1.7}`."""
+    return isinstance(value, Mapping) and any((c := meaning(str(key))) and c.role == "start" for key in value)
 
 
 def _one(times: list[tuple[str, float]]) -> float | None:

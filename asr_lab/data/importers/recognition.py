@@ -13,10 +13,12 @@ from asr_lab.data.importers.hints import quoted
 from asr_lab.data.importers.readings import Recognized, readings
 from asr_lab.data.importers.registry import IMPORTERS
 from asr_lab.data.importers.source_view import Source
+from asr_lab.data.text_files import read_table, read_text
 from asr_lab.errors import AsrLabError, listing
 
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar", ".egg", ".alz")
 _SHEETS = (".xlsx", ".xls", ".ods", ".numbers", ".hwp", ".hwpx", ".docx", ".gsheet")
+_TABLES, _LINES = (".csv", ".tsv"), (".jsonl", ".json", ".ndjson")
 _MOST_INNER = 60
 
 
@@ -85,6 +87,8 @@ def _refuse_files(source: Path, out: Path) -> None:
 
 def _unknown(source: Path, out: Path) -> AsrLabError:
     """Return the refusal of a source that no importer recognises."""
+    if source.is_file() and source.suffix.lower() in (*_TABLES, *_LINES):
+        return _no_table(source, out)
     looked_for = "; ".join(f"{kind}: {importer.description}" for kind, importer in IMPORTERS.items())
     if not source.is_dir():
         return AsrLabError(
@@ -124,6 +128,37 @@ def _unknown(source: Path, out: Path) -> AsrLabError:
         allowed=looked_for,
         hint=f"it holds {view.suffixes()}" if view.files else "the folder is empty",
         next_command=f"asr-lab data import KIND {quoted(str(source))} {quoted(str(out))}",
+    )
+
+
+def _no_table(source: Path, out: Path) -> AsrLabError:
+    """Return why a file with the suffix of a table is none."""
+    target = quoted(str(out))
+    if source.suffix.lower() in _LINES:
+        try:
+            start = read_text(source).lstrip()[:1]
+        except AsrLabError as error:
+            return error
+        lines = source.with_suffix(".lines.jsonl")
+        return AsrLabError(
+            "a JSON array, not JSON lines" if start == "[" else "no JSON lines of recordings",
+            where=str(source),
+            allowed='a line for each utterance: {"audio": "a.wav", "text": "...", "speaker": "mina"}',
+            next_command=f"jq -c '.[]' {quoted(str(source))} > {quoted(str(lines))}, "
+            f"then asr-lab data import {quoted(str(lines))} {target}"
+            if start == "["
+            else f"asr-lab data import jsonl {quoted(str(source))} {target}",
+        )
+    try:
+        rows = read_table(source)
+    except AsrLabError as error:
+        return error
+    first = listing((name or "''" for name in dict.fromkeys(rows[0].values) if name is not None), 12) if rows else ""
+    return AsrLabError(
+        f"its first line is not taken for a header: {first}" if rows else "a table without rows",
+        where=str(source),
+        allowed="a table whose first line names its columns: audio, text, speaker, ...",
+        next_command=f"asr-lab data import csv {quoted(str(source))} {target}",
     )
 
 

@@ -20,6 +20,8 @@ _KOSPEECH = re.compile(r"[^\t]+\.(pcm|wav|flac)\t[^\t]+(\t[\d ]*)?", re.IGNORECA
 _AIHUB = re.compile(r"(\d\. ?)?(Training|Validation|Test)/")
 _OF_OTHERS = ("*wav.scp", "*.trans.txt", "*.TextGrid")
 _NAME = re.compile(r'\s*"?([^|\t,;]+?)"?\s*(?:::|[|\t,;])|\s*(\S+)\s')
+_NAME_AT_THE_END = re.compile(r".*\(([^()]+)\)\s*")
+_PART = re.compile(r"[-_][^-_]*$")  # of a recording that shares its label: NAME-N.wav, NAME_A.wav
 _SHARE = 0.5  # of the recordings that must have a text
 _MOST = 4  # examples of what was seen
 
@@ -106,18 +108,25 @@ def folder(source: Source) -> list[Reading]:
         if is_audio_name(name) or PurePosixPath(name).suffix.lower() not in (*_TEXTS, ""):
             continue
         rows = [row for row in first_lines(source.file(name)) if row.strip()]
-        named = [row for row in rows if (match := _NAME.match(row)) and bare(match[1] or match[2]) in names]
-        if rows and len(named) >= _SHARE * len(rows) and not header_of_table(source.file(name)):
+        named = [row for row in rows if _named(row) & names]
+        has_header = rows and rows[0] not in named and header_of_table(source.file(name))
+        if rows and len(named) >= _SHARE * len(rows) and not has_header:
             found.append(name)
     return [
         Reading(
             what="audio with its transcripts in one file",
-            evidence=(name, f"{len(source.audio)} recordings, by whose names its lines begin"),
+            evidence=(name, f"{len(source.audio)} recordings, whose names its lines have"),
             settings={"transcripts": source.file(name)} if len(found) > 1 else {},
             is_general=True,
         )
         for name in found
     ]
+
+
+def _named(row: str) -> set[str]:
+    """Return what may be the name of a recording in a line of transcripts: its start, or `(NAME)` at its end."""
+    matches = (_NAME.match(row), _NAME_AT_THE_END.fullmatch(row))
+    return {bare(next(filter(None, match.groups()))) for match in matches if match and any(match.groups())}
 
 
 def header_of_table(path: Path) -> bool:
@@ -230,6 +239,7 @@ def aihub(source: Source) -> list[Reading]:
     labels, tables = source.matching("*.json"), source.matching("subset_metadata*.csv")
     parts = sorted({name.split("/")[0] for name in source.files if "데이터" in name or _AIHUB.match(name)})
     names = {bare(name) for name in source.audio}
+    names |= {_PART.sub("", name) for name in names}
     paired = [name for name in labels if bare(name).removesuffix(".json") in names]
     is_labelled = labels and (parts or len(paired) >= _SHARE * len(labels))
     if not source.audio or not (is_labelled or tables) or source.matching("*.arrow"):

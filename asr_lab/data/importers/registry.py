@@ -44,6 +44,8 @@ SPEAKERS = (
 """For corpora whose utterances may lack a speaker."""
 _SKIP = Option(name=SKIP_FAULTY, kind="flag", help="leave out faulty utterances, and list them in OUT/faults.tsv.")
 
+_FEW = 3  # utterances, of which each may well have a speaker of its own
+
 _TRANSCRIPTS = Option(name="transcripts", kind="path", help="the file of transcripts, if several may be it.")
 
 IMPORTERS: dict[str, Importer] = {
@@ -272,6 +274,8 @@ def import_corpus(
             result = importer.load()(source, out, progress=progress, **settings)
             if audio.num_decoded:
                 result.report.notes.append(f"{audio.num_decoded} files are decoded to FLAC in {out / 'audio'}")
+            if settings.get("speaker_from"):
+                result.report.notes += _note_on_speakers(result)
             return result
     except AsrLabError as error:
         if not error.next_command and (other := _other_reading(kind, source, out)):
@@ -279,6 +283,14 @@ def import_corpus(
             error.next_command = other.command(out)
         error.next_command = re.sub(r"\bOUT\b", lambda _: quoted(str(out)), error.next_command)
         raise
+
+
+def _note_on_speakers(result: ImportResult) -> list[str]:
+    """Return a warning if a pattern finds another speaker in each of more than two utterances."""
+    names = [str(segment.speaker) for cuts in result.splits.values() for cut in cuts for segment in cut.supervisions]
+    if len(names) < _FEW or len(set(names)) < len(names):
+        return []
+    return [f"warning: --speaker-from finds another speaker in each of the {len(names)} utterances, such as {names[0]}"]
 
 
 def _pcm(settings: dict[str, Any]) -> Pcm | None:

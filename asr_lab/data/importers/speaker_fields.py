@@ -6,7 +6,7 @@ import re
 from typing import Any
 from unicodedata import normalize
 
-_OLDEST = 120  # years; ages are below
+OLDEST = 120  # years; ages are below
 _YEARS = r"(?:세|살|years?(?: ?old)?|yrs?|y/?o?)"
 _MONTHS = r"(?:개월|months?|mos?)"
 _AGE = re.compile(
@@ -26,11 +26,14 @@ _DECADES = {
     "eighties": 80,
     "nineties": 90,
 }
+_KOREAN_TENS = {word: 10 * tens for tens, word in enumerate("이삼사오육칠팔구", start=2)}
 _DECADE = re.compile(
     r"(?:만 ?)?(?P<decade>[1-9]0) ?(?:대|'?s)(?: ?(?:초반|중반|후반|초|중|말))?"
-    rf"|(?:early |mid |late |early-|mid-|late-|in (?:his|her|their) )?(?P<word>{'|'.join(_DECADES)})"
+    rf"|(?:(?:early|mid|late)[ -]?|in (?:his|her|their) )?(?:(?P<word>{'|'.join(_DECADES)})|(?P<tens>[1-9]0)'?s)"
+    rf"|(?P<korean>{'|'.join(_KOREAN_TENS)})십대(?: ?(?:초반|중반|후반|초|중|말))?"
 )
 _RANGE = re.compile(rf"(?:만 ?)?(?P<low>\d+) ?{_YEARS}? ?(?:[-~∼〜–—]|to|부터) ?(?P<high>\d+) ?{_YEARS}?(?: ?까지)?")
+_DECADES_TO = re.compile(r"(?P<low>[1-9]0) ?대? ?[-~∼〜–—] ?(?P<high>[1-9]0) ?대")
 _FROM = re.compile(
     rf"(?:만 ?)?(?P<low>\d+) ?(?:{_YEARS}|대)? ?(?:\+|이상|and (?:over|older|above)|or (?:over|older|above))"
     rf"|(?:>=|≥|over|above) ?(?P<over>\d+) ?{_YEARS}?"
@@ -39,9 +42,11 @@ _BELOW = re.compile(rf"(?:만 ?)?(?P<high>\d+) ?{_YEARS}? ?미만|(?:<|under|bel
 _GENDERS = {
     word: gender
     for gender, words in {
-        "male": "m male man men boy masculine malemasculine transmale 남 남자 남성 남아 남자아이 남학생 소년 男 男性",
-        "female": "f female woman women girl feminine femalefeminine 여 여자 여성 여아 여자아이 여학생 소녀 女 女性",
-        "other": "other o nonbinary nb diverse 기타",
+        "male": "m male man men boy masculine malemasculine transmale männlich mann homme masculin hombre masculino "
+        "男子 남 남자 남성 남아 남자아이 남학생 소년 男 男性",
+        "female": "f w female woman women girl feminine femalefeminine weiblich frau femme féminin mujer femenino "
+        "feminino 女子 여 여자 여성 여아 여자아이 여학생 소녀 女 女性",
+        "other": "other o nonbinary nb diverse divers intersex transgender 기타",
     }.items()
     for word in words.split()
 }
@@ -82,17 +87,21 @@ def age_of(text: str) -> dict[str, Any]:
 def _group(plain: str) -> str:
     """Return `20-29` for a decade or a range, `60+` for one without an end, "" for others."""
     if match := _DECADE.fullmatch(plain):
-        low = int(match["decade"] or _DECADES[match["word"]])
+        words = {**_DECADES, **_KOREAN_TENS}
+        low = int(match["decade"] or match["tens"] or words[match["word"] or match["korean"]])
         return f"{low}-{low + 9}"
     if match := _RANGE.fullmatch(plain):
         low, high = int(match["low"]), int(match["high"])
-        return f"{low}-{high}" if low < high < _OLDEST else ""
+        return f"{low}-{high}" if low < high < OLDEST else ""
+    if match := _DECADES_TO.fullmatch(plain):
+        low, high = int(match["low"]), int(match["high"])
+        return f"{low}-{high + 9}" if low < high else ""
     if match := _FROM.fullmatch(plain):
         low = int(match["low"] or match["over"])
-        return f"{low}+" if low < _OLDEST else ""
+        return f"{low}+" if low < OLDEST else ""
     match = _BELOW.fullmatch(plain)
     below = int(match["high"] or match["under"]) if match else 0
-    return f"0-{below - 1}" if 1 < below < _OLDEST else ""
+    return f"0-{below - 1}" if 1 < below < OLDEST else ""
 
 
 def _years(plain: str) -> float | None:
@@ -102,7 +111,7 @@ def _years(plain: str) -> float | None:
     since_birth = [one for one in matches if one and one["full"]]
     ages = {_age(one) if one else 0.0 for one in (since_birth if all(matches) and since_birth else matches)}
     (age,) = ages if len(ages) == 1 else (0.0,)
-    return age if 0 < age < _OLDEST else None
+    return age if 0 < age < OLDEST else None
 
 
 def _age(match: re.Match[str]) -> float:
@@ -110,8 +119,10 @@ def _age(match: re.Match[str]) -> float:
 
 
 def gender_of(text: str) -> str:
-    """Return `male`, `female`, `other`, or "" for what is not known."""
-    return _GENDERS.get(_letters(text), "")
+    """Return `male`, `female`, `other`, or "" for what is not known or two: `여성(F)` is female, `남/여` neither."""
+    parts = [part for part in re.split(r"[()/]", normalize("NFKC", text)) if part.strip()]
+    found = {_GENDERS.get(_letters(part), "") for part in parts}
+    return found.pop() if len(found) == 1 else ""
 
 
 def snr_of(text: str) -> dict[str, float]:

@@ -17,7 +17,7 @@ from asr_lab.data.importers.contract import Progress, no_progress
 from asr_lab.data.importers.hints import other_names
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.data.importers.pieces import PieceColumns, cut_piece
-from asr_lab.data.importers.speaker_fields import age_of, gender_of, is_unknown
+from asr_lab.data.importers.speaker_fields import OLDEST, age_of, gender_of, is_unknown
 from asr_lab.data.importers.speaker_options import Speakers
 from asr_lab.data.text_files import Row
 from asr_lab.errors import AsrLabError, listing
@@ -25,7 +25,6 @@ from asr_lab.errors import AsrLabError, listing
 NEEDED = ("audio", "text", "speaker")
 _KNOWN = {"id", "gender", "language", "corpus", *NEEDED}
 _NUMBERS = {"snr_db": float, "block": int}
-_AGES = "years (7, 7세), months (72개월), or a group (20-29, twenties, 20대, 60+)"
 
 
 def import_rows(
@@ -49,6 +48,7 @@ def import_rows(
     paths = AudioPaths(audio, *([also_from] if also_from else []), searches=searches)
     importer = _RowImporter(audio, paths, report, pieces, corpus or table.stem, speakers or Speakers())
     first_lines: dict[str, int] = {}
+    said: dict[tuple[Any, ...], Row] = {}
     cuts: list[Cut] = []
     for done, row in enumerate(rows, start=1):
         item = str(row.values.get("id") or row.values.get("audio") or f"line {row.line}")
@@ -56,13 +56,29 @@ def import_rows(
             cut = importer.utterance(row.values)
             if (first := first_lines.setdefault(cut.id, row.line)) != row.line:
                 raise AsrLabError(f"duplicate id: that of line {first}")
+            _check_other_text(said.setdefault(_place(cut), row), row)
             cuts.append(cut)
         except AsrLabError as error:
             report.add_error(item, error, file=table, line=row.line)
         progress(done, len(rows))
     report.read += len(rows)
-    report.notes += importer.notes(name for row in rows for name in row.values)
+    report.notes += importer.notes(name for row in rows for name in row.values) if rows else []
     return cuts
+
+
+def _place(cut: Cut) -> tuple[Any, ...]:
+    """Return where the audio of an utterance lies: its file, its times and its channels."""
+    return cut.recording.sources[0].source, cut.start, cut.duration, str(cut.channel)
+
+
+def _check_other_text(first: Row, row: Row) -> None:
+    """Raise `AsrLabError` if two rows have the same audio, and other texts."""
+    if _text(first.values, "text") != _text(row.values, "text"):
+        raise AsrLabError(
+            f"another text for the same audio: that of line {first.line}",
+            allowed="one text for a file, or for each piece of it",
+            hint="pieces of a file are named by columns such as start and end, in seconds",
+        )
 
 
 class _RowImporter:
@@ -111,7 +127,8 @@ class _RowImporter:
         if piece is None:
             return whole
         cut = cut_piece(whole, piece)
-        return cut if _text(row, "id") else _with_id(cut, f"{cut.id}-{_ms(piece.start)}-{_ms(piece.end)}")
+        channel = "" if piece.channel is None else f"-ch{piece.channel}"
+        return cut if _text(row, "id") else _with_id(cut, f"{cut.id}-{_ms(piece.start)}-{_ms(piece.end)}{channel}")
 
     def notes(self, names: Iterable[Any]) -> list[str]:
         """Return a note on the columns that are understood, and on those only kept."""
@@ -148,11 +165,18 @@ class _RowImporter:
             self._report.unknown_values["gender"][text] += 1
         return gender or text
 
+    def _age(self, value: Any) -> dict[str, Any]:
+        """Return `age` or `age_group`, else `age_range`, which is counted."""
+        fields = _age(value)
+        if "age_range" in fields:
+            self._report.unknown_values["age"][fields["age_range"]] += 1
+        return fields
+
     def _custom(self, row: Mapping[str, Any]) -> dict[str, Any]:
         more: dict[str, Any] = {}
         for key, value in row.items():
             if key == "age":
-                more |= _age(value)
+                more |= self._age(value)
             elif key not in _KNOWN and key not in self._pieces.columns and value not in (None, ""):
                 more[key] = _typed(key, value)
         return {key: value for key, value in more.items() if not isinstance(value, float) or math.isfinite(value)}
@@ -173,16 +197,16 @@ def _with_id(cut: Cut, id: str) -> Cut:
 
 
 def _age(value: Any) -> dict[str, Any]:
-    """Return `age` for a number, `age` or `age_group` for a text; raises `AsrLabError` if it is no age."""
-    if value is None or isinstance(value, int | float):
-        return {} if value is None else {"age": value}
+    """Return `age` for a number of years, `age` or `age_group` for a text, else `age_range`; {} for none."""
     try:
-        return {"age": float(value)} if value else {}
-    except ValueError:
-        fields = age_of(str(value))
-    if "age_range" in fields:
-        raise AsrLabError(f"age is not a number: {value!r}", allowed=_AGES)
-    return fields
+        years = None if value is None or value == "" else float(value)
+    except (TypeError, ValueError):
+        return age_of(str(value))
+    if years is None or math.isnan(years):
+        return {}
+    if not 0 < years < OLDEST:
+        return {"age_range": str(value)}
+    return {"age": years if isinstance(value, str) else value}
 
 
 def _typed(key: str, value: Any) -> Any:

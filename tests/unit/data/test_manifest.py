@@ -240,3 +240,11 @@ def test_a_supervision_may_be_a_part_of_its_cut_or_differ_by_rounding(corpus):
         segment = manifest.supervision(cuts[0])
         segment.start, segment.duration = start, cuts[0].duration + longer
         manifest.check(cuts)
+
+
+def test_a_table_in_place_of_a_manifest_is_refused_with_its_import(tmp_path):
+    table = tmp_path / "내 표.csv"
+    table.write_text("audio,text,speaker\na.wav,안녕,kim\n", encoding="utf-8")
+    with pytest.raises(AsrLabError) as error:
+        manifest.read(table)
+    assert error.value.next_command == f"asr-lab data import '{table}' OUT"

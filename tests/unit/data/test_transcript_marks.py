@@ -15,6 +15,7 @@ def clean(text):
     ("marked", "said"),
     [
         ("{laughing} 네 {clearing}", "네"),
+        ("{ laughing } 네 {noise 1} [잡음2]", "네"),
         ("네{applauding} [웃음] <noise> (기침)", "네"),
         ("안녕하세요 #@이름#입니다", "안녕하세요 입니다"),
         ("#@주소# #@전번# #이름# #@URL# #@시스템#사진# 네", "네"),
@@ -50,7 +51,28 @@ def test_what_is_no_mark_stays(text):
 
 
 @pytest.mark.parametrize(
-    "unknown", ["{foo}", "&zip-code&", "#@새것#", "@손님", "[um]", "<unk>", "xx", "○○", "(fil:어)", "%뭐", "$뭐"]
+    "unknown",
+    [
+        "{foo}",
+        "&zip-code&",
+        "#@새것#",
+        "@손님",
+        "[um]",
+        "<unk>",
+        "xx",
+        "○○",
+        "(fil:어)",
+        "%뭐",
+        "$뭐",
+        "{ 새것 }",
+        "(NPS)",
+        "(BN/)",
+        "SN/",
+        "@BG",
+        "△△",
+        "□□",
+        "(간투어:음)",
+    ],
 )
 def test_what_looks_like_a_mark_and_is_in_no_table_is_counted_and_reported(unknown):
     counts = MarkCounts.of([f"네 {unknown} 가요", f"{unknown}", "네"])

@@ -87,6 +87,16 @@ def segment_cut(
     return fastcopy(recording_cut, id=name, start=start, duration=duration, supervisions=[supervision])
 
 
+def names_piece(label: Mapping[str, Any], duration: float) -> bool:
+    """Return whether the label of one utterance has a start and an end, in seconds, that are not those of all of it."""
+    own = {key.rpartition(".")[2]: value for key, value in label.items()}
+    try:
+        start, end = _seconds(own, _STARTS), _seconds(own, _ENDS)
+    except AsrLabError:
+        return False
+    return 0 <= start < end <= duration + _OVER_S and (start > _OVER_S or end < duration - _OVER_S)
+
+
 def _value(segment: Mapping[str, Any], names: tuple[str, ...]) -> Any:
     return next((segment[name] for name in names if segment.get(name) not in (None, "")), None)
 

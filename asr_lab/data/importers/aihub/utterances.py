@@ -43,7 +43,7 @@ class Reader:
         self._unnamed: list[UnnamedSpeaker] = []
         self._not_read: dict[str, Counter[str]] = defaultdict(Counter)
         self._notes: list[str] = []
-        self._moved = self._silent = self._local = self._translated = self._wordless = 0
+        self._moved = self._pieces = self._silent = self._local = self._translated = self._wordless = 0
         self._lacking: dict[str, list[dict[str, Any]]] = defaultdict(list)
 
     def read(
@@ -87,6 +87,7 @@ class Reader:
             (self._moved, "utterances are in the folder of another split: the split of the table is used"),
             (self._silent, "segments of recordings have no text: left out"),
             (self._wordless, "utterances have no words but marks and signs: left out"),
+            (self._pieces, "labels name a start and an end within their recording, all of which gets the text"),
             (self._translated, "texts are translations of dialect: their labels do not have what was said"),
             (self._local, "segments name their speaker by a number or a letter: local to its recording"),
         )
@@ -140,6 +141,7 @@ class Reader:
             raise lacking("text", label, path, self._keys)
         cut = _utterance(id, audio, text, speaker, **self._details(details))
         self._mark(cut, is_translation=is_translation)
+        self._pieces += dialogues.names_piece(dialogues.outside(label), cut.duration)
         if not speaker:
             self._lacking["speaker"].append(label)
             number = "" if "speaker" in self._keys.named else value_of(label, "speaker_number")

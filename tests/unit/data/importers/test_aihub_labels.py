@@ -130,7 +130,8 @@ def test_what_is_no_age_in_years_is_kept_as_it_is(text):
         ("20's", "20-29"), ("20-29", "20-29"), ("만 20~29세", "20-29"), ("18 – 24 years", "18-24"),
         ("19 - 29", "19-29"),
         ("60세 이상", "60+"), ("60+", "60+"), ("over 60", "60+"), ("7세 미만", "0-6"), ("< 19", "0-18"),
-        ("10~19", "10-19"),
+        ("10~19", "10-19"), ("이십대", "20-29"), ("오십대 초반", "50-59"), ("mid-20s", "20-29"), ("20대-30대", "20-39"),
+        ("20~30대", "20-39"),
     ],
 )  # fmt: skip
 def test_decades_and_ranges_are_age_groups(text, group):
@@ -147,6 +148,9 @@ def test_genders_and_levels():
     assert {gender_of(text) for text in ("non-binary", "Other")} == {"other"}
     assert {gender_of(text) for text in ("여자아이", "여자 아이", "여학생", "Girl")} == {"female"}
     assert {gender_of(text) for text in ("남자아이", "남학생", "소년")} == {"male"}
+    assert {gender_of(text) for text in ("여성(F)", "w", "female/여", "Frau", "女子")} == {"female"}
+    assert {gender_of(text) for text in ("M(남)", "남성/male", "männlich")} == {"male"}
+    assert {gender_of(text) for text in ("남/여", "M/F", "혼성", "()", "x")} == {""}
     levels = {"약 20dB": 20, "+12": 12, ".5": 0.5, "-3.5 dB": -3.5, "15㏈": 15, "20~30dB": None, "high": None}
     assert {text: snr_of(text).get("snr_db") for text in levels} == levels
 
@@ -159,6 +163,14 @@ def test_what_could_not_be_read_is_counted(tmp_path):
     assert "1 SNRs are not numbers: left out, such as 20~30dB" in said
     assert "3 genders are not known: left out, such as 아동" in said
     assert [manifest.field(cut, "age_range") for cut in imported(tmp_path / "out")] == ["초2", "초2", None]
+
+
+def test_a_label_that_names_a_piece_of_its_recording_is_told(tmp_path):
+    for name, times in {"a": (1.0, 2.5), "b": ("00:00:00", "00:00:06"), "c": ("2024-01-01", "2024-01-02")}.items():
+        times = dict(zip(("startTime", "endTime"), times, strict=True))
+        put(tmp_path / "in", name, said_by("k1", "1") | {"File": times}, seconds=6.0)
+    said = ok("data", "import", "aihub", tmp_path / "in", tmp_path / "out")
+    assert "1 labels name a start and an end within their recording, all of which gets the text" in said
 
 
 # --- whole recordings -------------------------------------------------------------------------------------

@@ -5,6 +5,8 @@ import gzip
 import importlib.util
 import json
 import shutil
+from pathlib import Path
+from unicodedata import normalize
 
 import corpora
 import numpy as np
@@ -16,6 +18,7 @@ from lhotse import MonoCut, Recording, RecordingSet, SupervisionSegment, Supervi
 from asr_lab.data import manifest
 from asr_lab.data.audio import read_cut
 from asr_lab.data.importers.import_report import ImportRefusedError
+from asr_lab.data.importers.recognition import recognize
 from asr_lab.data.importers.registry import IMPORTERS, import_corpus
 from asr_lab.errors import AsrLabError
 
@@ -278,6 +281,25 @@ def test_one_table_for_all_splits_is_split_by_folders_which_are_no_speakers(tmp_
     assert (speakers(result), guessed(result)) == ({"unknown"}, {"speaker"})
 
 
+def test_parquet_with_plain_bytes_or_samples(tmp_path):
+    import pyarrow.parquet
+
+    (tmp_path / "p").mkdir()
+    corpora.sound(tmp_path / "a.wav")
+    content = (tmp_path / "a.wav").read_bytes()
+    for part, audio in (("train", content), ("test", {"array": [0.0, 0.1] * 8000, "sampling_rate": 16000})):
+        rows = pyarrow.Table.from_pylist([{"audio": audio, "text": "가"}])
+        pyarrow.parquet.write_table(rows, tmp_path / "p" / f"{part}.parquet")
+    splits = read("huggingface", tmp_path / "p").splits
+    assert {part: len(cuts) for part, cuts in splits.items()} == {"train": 1, "test": 1}
+    (wav,) = (cut.recording.sources[0].source for cut in splits["train"])
+    assert Path(wav).read_bytes() == content
+    assert [cut.duration for cut in splits["test"]] == [1.0]
+    rows = [{"audio": b"no audio", "text": "가"}, {"audio": content, "text": "나"}]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "p" / "test.parquet")
+    assert faults("huggingface", tmp_path / "p") == [(1, "bytes that are no audio file")]
+
+
 def test_parquet_with_audio_and_what_save_to_disk_writes(tmp_path):
     result = read("huggingface", corpora.parquet(tmp_path / "p"))
     assert {part: [cut.id for cut in cuts] for part, cuts in result.splits.items()} == {
@@ -433,6 +455,22 @@ def test_columns_that_may_be_speakers_are_not_taken_for_texts(tmp_path, line):
     with pytest.raises(AsrLabError) as error:
         read("folder", source)
     assert "import csv" in error.value.next_command
+
+
+@pytest.mark.parametrize(
+    ("line", "encoding"),
+    [
+        ("소리{0}\t말 {0}\n", "utf-8-sig"),
+        ("말 {0} (소리{0})\n", "cp949"),
+        ("C:\\rec\\소리{0}.wav | 말 {0}\n", "utf-16"),
+    ],
+)
+def test_names_without_suffix_or_of_another_machine_are_no_header(tmp_path, line, encoding):
+    for number in range(3):
+        corpora.sound(tmp_path / "in" / f"{normalize('NFD', '소리')}{number}.wav")
+    (tmp_path / "in" / "transcript.txt").write_text("".join(map(line.format, range(3))), encoding=encoding)
+    assert recognize(tmp_path / "in", tmp_path / "out").kind == "folder"
+    assert texts(read("folder", tmp_path / "in")) == {"all": ["말 0", "말 1", "말 2"]}
 
 
 def test_two_files_that_may_hold_the_transcripts_must_be_distinguished(tmp_path):

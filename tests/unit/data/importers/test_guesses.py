@@ -27,6 +27,23 @@ def kospeech(folder, text="가 나"):
     (folder / "transcripts.txt").write_text("".join(f"{name}\t{text}\t\n" for name in names), encoding="utf-8")
 
 
+def test_guesses_are_told_when_they_are_exported_and_stay_marked_in_the_form_of_nemo(tmp_path):
+    kospeech(tmp_path / "in")
+    ok("data", "import", "kospeech", tmp_path / "in" / "transcripts.txt", tmp_path / "out")
+    for form, target in (("kaldi", tmp_path / "kaldi"), ("nemo", tmp_path / "n" / "train.json")):
+        said = ok("data", "export", form, tmp_path / "out" / "all.jsonl.gz", target)
+        assert WARNING.format(8, 8) in said
+    assert WARNING.format(8, 8) in ok("data", "import", tmp_path / "n", tmp_path / "again")
+    assert set(guessed(tmp_path / "again" / "train.jsonl.gz").values()) == {"speaker"}
+
+
+def test_a_pattern_that_finds_a_speaker_in_each_utterance_is_warned_of(tmp_path):
+    kospeech(tmp_path / "in")
+    command = ("data", "import", "kospeech", tmp_path / "in" / "transcripts.txt", tmp_path / "out", "--overwrite")
+    assert "another speaker in each of the 8" in ok(*command, "--speaker-from", r"(\w/\d)")
+    assert "another speaker in each" not in ok(*command, "--speaker-from", r"(\w)/")
+
+
 def test_the_folder_of_kospeech_is_reported_as_a_guess_by_every_command(tmp_path):
     kospeech(tmp_path / "in")
     out = tmp_path / "out"

@@ -259,6 +259,25 @@ def test_what_has_to_become_something_else_first(name, command, tmp_path):
     assert command.format(tmp_path) in error.value.next_command
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "why", "command"),
+    [
+        ("mac.csv", "audio,text,speaker\ra.wav,안녕,kim\r".encode(), "header", "data import csv {}"),
+        ("title.csv", "녹음 목록,,\naudio,text,speaker\na.wav,안녕,kim\n".encode(), "녹음 목록", "data import csv {}"),
+        ("unmarked.csv", "audio,text,speaker\na.wav,안녕,kim\n".encode("utf-16-le"), "NUL bytes", ""),
+        ("mixed.tsv", "audio\ttext\n가\t나\n".encode() + "다\t라\n".encode("cp949"), "line 3", ""),
+        ("workbook.csv", b"PK\x03\x04\0\0", "ZIP", ""),
+        ("array.json", b'[{"audio": "a.wav", "text": "a"}]', "array", "jq -c '.[]' {}"),
+    ],
+)
+def test_a_table_that_is_none_is_refused_for_its_own_reason(name, content, why, command, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(AsrLabError) as error:
+        recognize(tmp_path / name, tmp_path / "out")
+    assert why in error.value.what
+    assert command.format(tmp_path / name) in error.value.next_command
+
+
 def test_recordings_without_transcripts_are_counted(tmp_path):
     for number in range(3):
         corpora.sound(tmp_path / "in" / f"{number}.wav")

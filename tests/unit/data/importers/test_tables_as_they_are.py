@@ -72,6 +72,10 @@ def faults_of(source, kind="", **options):
         ({"onset": "500 ms", "dur": "1.2 s"}, 0.5, 1.7),
         ({"start": 0.5, "end": 1.7, "duration": LONG_S}, 0.5, 1.7),
         ({"from": 0.5, "to": 1.7}, 0.5, 1.7),
+        ({"startms": 500, "endms": 1700}, 0.5, 1.7),
+        ({"시작점": 0.5, "끝점": 1.7}, 0.5, 1.7),
+        ({"stime": 0.5, "etime": 1.7}, 0.5, 1.7),
+        ({"trim_start": 0.5, "trim_end": 1.7}, 0.5, 1.7),
         ({"start": 3}, 3, LONG_S),
         ({"duration": LONG_S - 0.02}, 0, LONG_S),
         ({"start": 0, "end": LONG_S + 0.05}, 0, LONG_S),
@@ -198,7 +202,8 @@ def test_lines_end_with_line_feeds_only():
 
 
 def test_separators_of_unicode_are_text(folder):
-    assert [manifest.text(cut) for cut in cuts_of(jsonl(folder, {"text": ODD, "id": "x"}, {"id": "y"}))] == [ODD, "a b"]
+    source = jsonl(folder, {"text": ODD, "id": "x"}, {"id": "y", "audio": "a.wav"})
+    assert [manifest.text(cut) for cut in cuts_of(source)] == [ODD, "a b"]
     source = table(folder, f'audio,text,speaker\r\na.wav,"{ODD}, z",x\r\nb.wav,"two\nlines",y\r\n')
     assert [manifest.text(cut) for cut in cuts_of(source)] == [f"{ODD}, z", "two\nlines"]
     transcripts = folder / "transcripts.txt"
@@ -363,6 +368,27 @@ def test_labels_of_aihub_get_a_hint_of_what_looks_like_a_speaker(tmp_path):
     assert len(cuts_of(tmp_path, "aihub", keys={"speaker": "기타.녹음자코드"})) == 4
 
 
+def test_the_channels_of_one_file_are_utterances_of_their_own(folder):
+    rows = (
+        {"audio": "stereo.wav", "채널번호": 0},
+        {"audio": "stereo.wav", "채널번호": 1, "text": "c d", "speaker": "bob"},
+    )
+    cuts = cuts_of(jsonl(folder, *rows))
+    assert [(cut.channel, manifest.text(cut)) for cut in cuts] == [(0, "a b"), (1, "c d")]
+    assert len({cut.id for cut in cuts}) == 2
+
+
+def test_one_file_with_two_texts_is_no_two_utterances(folder):
+    rows = ({"id": "u1", "t0": 0.5}, {"id": "u2", "t0": 2, "text": "c d"}, {"id": "u3", "start": 3, "text": "e f"})
+    assert faults_of(jsonl(folder, *rows)) == [(2, "another text for the same audio")]
+    assert len(cuts_of(jsonl(folder, {"id": "u1"}, {"id": "u2", "audio": "a.wav", "text": "c d"}))) == 2
+
+
+@pytest.mark.parametrize("timing", [{"start": 1, "end": 2}, {"offset": 0.5, "length": 1}])
+def test_a_piece_named_within_an_object_is_not_kept_as_a_field(folder, timing):
+    assert faults_of(jsonl(folder, {"timing": timing})) == [(1, "a piece of the audio in one column")]
+
+
 # --- ages and genders -------------------------------------------------------------------------------------
 
 
@@ -377,6 +403,15 @@ def test_ages_and_genders_as_they_are_written(folder):
         [6, None, "male"], [41.0, None, "male"], [None, None, "robot"],
     ]  # fmt: skip
     assert result.report.unknown_values == {"gender": {"robot": 1}}
+
+
+def test_an_age_that_is_none_is_counted_and_no_fault(folder):
+    ages = ["초3", 1990, "-19", "41", 7, "", None]
+    source = jsonl(folder, *({"id": str(number), "age": age} for number, age in enumerate(ages)))
+    result = import_corpus("jsonl", source, folder / "out")
+    fields = [[manifest.field(cut, name) for name in ("age", "age_range")] for cut in result.splits["all"]]
+    assert fields == [[None, "초3"], [None, "1990"], [None, "-19"], [41, None], [7, None], [None, None], [None, None]]
+    assert result.report.unknown_values["age"] == {"초3": 1, "1990": 1, "-19": 1}
 
 
 def test_ages_and_genders_under_other_names_are_hinted_at(folder):
