@@ -156,3 +156,6 @@ def test_evaluate_says_what_is_missing_or_too_much(at_home):
     assert "MODEL: required" in refused("evaluate", "john/all.jsonl.gz")
     assert "2 manifests" in refused("evaluate", "m", "john/all.jsonl.gz", "--data", "corpus/all.jsonl.gz")
     assert "2 models" in refused("evaluate", "models:/a/1", "models:/b/1", "john/all.jsonl.gz")
+    Path("recordings").mkdir(exist_ok=True)
+    said = refused("evaluate", "models:/a/1", "recordings")
+    assert next_command(said) == "asr-lab data import recordings OUT"

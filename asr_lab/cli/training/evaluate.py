@@ -94,6 +94,8 @@ def _positional(words: Sequence[str], options: Mapping[str, str], split: str) ->
         else:
             given.setdefault("model", []).append(word)
     for name, several in given.items():
+        if len(several) > 1 and name == "model":
+            _refuse_folder_without_manifest(several)
         if len(several) > 1:
             kind = "models" if name == "model" else "manifests"
             raise AsrLabError(f"{len(several)} {kind}: {', '.join(several)}", allowed=f"{_USAGE} KEY=VALUE ...")
@@ -101,6 +103,18 @@ def _positional(words: Sequence[str], options: Mapping[str, str], split: str) ->
     if "data" in chosen and Path(chosen["data"]).is_dir():
         chosen["data"] = _manifest_of(Path(chosen["data"]), split)
     return chosen, rest
+
+
+def _refuse_folder_without_manifest(words: Sequence[str]) -> None:
+    """Raise `AsrLabError` if one of the words is a folder that holds no model: it is meant as data."""
+    for folder in (Path(word) for word in words if Path(word).is_dir()):
+        if not (folder / "config.json").is_file():
+            raise AsrLabError(
+                "the folder holds no manifest",
+                where=str(folder),
+                allowed="a manifest (*.jsonl.gz), or a folder of them",
+                next_command=f"asr-lab data import {quoted(str(folder))} OUT",
+            )
 
 
 def _is_data(word: str) -> bool:
