@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import lru_cache
@@ -30,6 +31,7 @@ _LANGUAGES = {"english": "en", "korean": "ko", "mandarin": "zh", "chinese": "zh"
 _DEFAULTS: dict[str, dict[str, Any]] = {"ksponspeech": {"normalize_text": "none"}}
 """Arguments of recipes whose own defaults lose what was said: Lhotse drops KsponSpeech's pronunciation."""
 _RENAMED = {"speaker_age": "age"}
+_SEVERAL = re.compile(r"Sequence|Iterable|[Ll]ist|[Tt]uple")  # in the annotation of an argument
 
 
 def recipes() -> dict[str, Callable[..., Any]]:
@@ -184,7 +186,9 @@ def _recipe(name: str) -> Callable[..., Any]:
 
 
 def _options(name: str, recipe: Callable[..., Any], options: Mapping[str, str]) -> dict[str, Any]:
-    parameters = list(inspect.signature(recipe).parameters)[1:]
+    """Return options as the recipe takes them: JSON values, lists (`train,test`) where it takes several, or texts."""
+    declared = inspect.signature(recipe).parameters
+    parameters = list(declared)[1:]
     unknown = [key for key in options if key not in parameters]
     if unknown:
         raise AsrLabError(f"the recipe for {name} has no option {listing(unknown)}", allowed=listing(parameters))
@@ -193,7 +197,8 @@ def _options(name: str, recipe: Callable[..., Any], options: Mapping[str, str]) 
         try:
             chosen[key] = json.loads(text)
         except ValueError:
-            chosen[key] = text
+            takes_several = _SEVERAL.search(str(declared[key].annotation)) is not None
+            chosen[key] = text.split(",") if takes_several and "," in text else text
     return chosen
 
 
