@@ -401,6 +401,7 @@ def test_what_was_trained_before_is_taken_and_what_is_new_is_trained(ways):
 
 @pytest.mark.slow
 def test_killed_the_same_command_goes_on_with_the_arm(home):
+    Path("ways.yaml").write_text(ARMS)
     keys = ("arms", "ways.yaml", "run.seed=4", "arms.broken.train.epochs=2", "train.save_every=1")
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     process = subprocess.Popen([sys.executable, "-u", "-m", "asr_lab", *keys], env=environment, text=True,
