@@ -8,6 +8,7 @@ import signal
 import subprocess
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +28,7 @@ _OPTIONS = (
 _LOOK_EVERY_S = 1.0
 
 
-class _Submitit:
+class _Submitit(ABC):
     """Submits `subprocess.call` of a command line: no object of ours is pickled."""
 
     name: str
@@ -40,8 +41,9 @@ class _Submitit:
         refuse_options(self.name, resources, _OPTIONS)
         self._folder, self._resources, self._env = folder.absolute(), resources, env
 
+    @abstractmethod
     def _executor(self) -> Any:
-        raise NotImplementedError
+        """Return submitit's executor with the limits of a job."""
 
     def _submitted(self, command: Sequence[str]) -> Any:
         """Return submitit's job."""
