@@ -19,7 +19,7 @@ _BOM = "\ufeff"  # by which Excel knows UTF-8
 _TABLE = _BOM + (
     "audio,text,speaker\n"
     "recordings/001.wav,들리는 그대로 적습니다,kim\n"
-    'recordings/002.wav,"What is heard, as it is heard",lee\n'
+    'recordings/002.wav,"Every word, as it was spoken",lee\n'
 )
 _LEARNERS = (
     '{"audio": "recordings/001.wav", "text": "the cat", "speaker": "kim", "canonical": ["DH", "AH", "K", "AE", "T"], '
@@ -45,12 +45,12 @@ Other layouts (Kaldi folders, AI-Hub, KsponSpeech, LibriSpeech, a `.txt` beside 
 `asr-lab data import FOLDER OUT`, which says what it took them for. More: `asr-lab guide own-data`.
 """)
 _ROWS = """\
-One row for each recording: `audio` is its path, from the table on; `text` is what is heard; `speaker` is any name that
+One row for each recording: `audio` is its path, from the table on; `text` is its transcript; `speaker` is any name that
 is the same in all rows of a speaker. Other columns (`age`, `gender`, `snr_db`, ...) are kept. Replace the two rows."""
 _LINES = """\
-One line of JSON for each recording: `canonical` are the phonemes of the text, `perceived` as many that were heard
-(`<del>`: none, `<unk>`: no phoneme), `errors` is 0 or 1 for each. Replace the two lines, or import speechocean762 or
-L2-ARCTIC into `corpora/learners`."""
+One line of JSON for each recording: `canonical` are the phonemes of the text, `perceived` how each was pronounced
+(`<del>`: left out, `<unk>`: as no phoneme), `errors` is 0 or 1 for each. Replace the two lines, or import speechocean762
+or L2-ARCTIC into `corpora/learners`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -162,7 +162,7 @@ def _with_registered(config: EvaluateExperiment, store: ModelStore) -> EvaluateE
     except UnavailableError:
         raise
     except AsrLabError:
-        return config  # the folder's names are told
+        return config  # then the folder is searched, whose error names what is there
     return config.model_copy(update={"evaluate": settings.model_copy(update={"adapter": pinned})})
 
 

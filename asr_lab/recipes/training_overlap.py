@@ -57,8 +57,8 @@ class Overlap:
         if num_speakers and known < len(table):
             notes.append(self._of_speakers(table, split, num_speakers))
         if notes:
-            everyone = table["speaker"].nunique() if "speaker" in table else 0
-            run.tags({OVERLAP: f"{known} of {len(table)} utterances, {num_speakers} of {everyone} speakers"})
+            all_speakers = table["speaker"].nunique() if "speaker" in table else 0
+            run.tags({OVERLAP: f"{known} of {len(table)} utterances, {num_speakers} of {all_speakers} speakers"})
         if self.unchecked:
             run.tags({UNCHECKED: "; ".join(self.unchecked)})
             notes.append(f"not checked whether it was trained on these data: {'; '.join(self.unchecked)}")
@@ -72,11 +72,11 @@ class Overlap:
         return f"{known} of {len(table)} utterances were trained on ({named}): {parts}"
 
     def _of_speakers(self, table: pd.DataFrame, split: str, known: int) -> str:
-        everyone = table["speaker"].nunique()
-        if known == everyone:
+        all_speakers = table["speaker"].nunique()
+        if known == all_speakers:
             return f"all {known} speakers are training speakers: figures may be better than of new voices"
         parts = _parts(table, split, TRAINING_SPEAKER, "these", "the others")
-        return f"{known} of {everyone} speakers are training speakers: {parts}"
+        return f"{known} of {all_speakers} speakers are training speakers: {parts}"
 
 
 def counts(table: pd.DataFrame) -> dict[str, int]:

@@ -33,15 +33,15 @@ def unchecked(run: Run) -> str:
 def sentences(runs: Sequence[Run], metric: str) -> list[str]:
     """Return a line on runs whose figures of the metric's split are partly on training data, and one on unchecked."""
     split = metric.partition("/")[0]
-    told = {run.info.run_name: text for run in runs if (text := describe(run, split))}
+    overlaps = {run.info.run_name: text for run in runs if (text := describe(run, split))}
     doubtful = [run.info.run_name for run in runs if unchecked(run)]
-    lines = [f"{split} is partly training data of {listing(_each(told), _MOST_NAMED)}"] if told else []
+    lines = [f"{split} is partly training data of {listing(_each(overlaps), _MOST_NAMED)}"] if overlaps else []
     what = "training data not fully known, so overlap is not ruled out"
     return lines + ([f"{what}: {listing(doubtful, _MOST_NAMED)}"] if doubtful else [])
 
 
-def _each(told: dict[str, str]) -> list[str]:
-    return [f"{name} ({text})" for name, text in told.items()]
+def _each(overlaps: dict[str, str]) -> list[str]:
+    return [f"{name} ({text})" for name, text in overlaps.items()]
 
 
 def trained_rows(table: pd.DataFrame) -> int:
