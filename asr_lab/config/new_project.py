@@ -49,7 +49,7 @@ One row for each recording: `audio` is its path, from the table on; `text` is it
 is the same in all rows of a speaker. Other columns (`age`, `gender`, `snr_db`, ...) are kept. Replace the two rows."""
 _LINES = """\
 One line of JSON for each recording: `canonical` are the phonemes of the text, `perceived` how each was pronounced
-(`<del>`: left out, `<unk>`: as no phoneme), `errors` is 0 or 1 for each. Replace the two lines, or import speechocean762
+(`<del>`: left out, `<unk>`: as no phoneme), `errors` is 0 or 1 each. Replace the two lines, or import speechocean762
 or L2-ARCTIC into `corpora/learners`."""
 
 
