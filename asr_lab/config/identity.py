@@ -45,7 +45,7 @@ _UNNAMED = {
 
 
 _OF_A_BASE = {f"model.{size}" for size in ("hidden_size", "num_layers", "num_heads", "conv_channels", "dropout")}
-_OF_A_BASE |= {"model.rnn_type", "model.bidirectional"}
+_OF_A_BASE |= {"model.rnn_type", "model.bidirectional", "model.streaming"}
 """Sizes that are taken from `model.pretrained`."""
 
 

@@ -1,10 +1,15 @@
 """Log-mel filter banks identical to those of KoSpeech, so that its models can be used.
 
 `torchaudio.compliance.kaldi.fbank` with 80 bins, 20 ms Hamming windows every 10 ms, no dither; normalised by the mean
-and standard deviation over all frames and bins of the utterance.
+and standard deviation over all frames and bins of the utterance, or, for recognition while audio comes in, over those
+so far.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -12,6 +17,22 @@ from torchaudio.compliance import kaldi
 
 from asr_lab.data.audio import Signal
 from asr_lab.units import FRAME_LENGTH_S, FRAME_SHIFT_S, NUM_MEL_BINS, SAMPLE_RATE
+
+Normalization = Literal["utterance", "running"]
+
+_PRIOR_FRAMES = 50.0  # s/100; how many frames of typical speech come before the first one
+_PRIOR_MEAN, _PRIOR_DEVIATION = -5.3, 4.2  # log-mel energies; the mean over the demo corpus' utterances
+_SILENT = -15.9  # log-mel energy of digital silence is log(2^-23), -15.94
+# The prior is part of every model that was trained with it: other numbers are another kind of normalisation.
+
+
+@dataclass(frozen=True)
+class RunningStatistics:
+    """Sums over the log-mel energies so far, which begin with those of half a second of typical speech."""
+
+    count: float = _PRIOR_FRAMES * NUM_MEL_BINS
+    total: float = _PRIOR_FRAMES * NUM_MEL_BINS * _PRIOR_MEAN
+    squares: float = _PRIOR_FRAMES * NUM_MEL_BINS * (_PRIOR_MEAN**2 + _PRIOR_DEVIATION**2)
 
 
 def filter_bank(samples: Signal) -> Tensor:
@@ -33,6 +54,38 @@ def normalize(features: Tensor) -> Tensor:
     return (features - features.mean()) / features.std(correction=0).clamp_min(1e-5)
 
 
+def normalize_running(features: Tensor, so_far: RunningStatistics | None = None) -> tuple[Tensor, RunningStatistics]:
+    """Normalise each frame of (T, 80) by mean and deviation of the frames up to it; return the statistics after them.
+
+    Frames of digital silence do not count. A signal in pieces, each with the statistics of those before, gives the
+    same numbers as in one.
+    """
+    before = so_far or RunningStatistics()
+    exact_TF = features.double()
+    counted_T1 = (exact_TF.amax(dim=1, keepdim=True) > _SILENT).double()
+    sums_T3 = torch.cat(
+        [
+            counted_T1 * exact_TF.size(1),
+            counted_T1 * exact_TF.sum(dim=1, keepdim=True),
+            counted_T1 * exact_TF.square().sum(dim=1, keepdim=True),
+        ],
+        dim=1,
+    ).cumsum(dim=0)
+    sums_T3 += torch.tensor([before.count, before.total, before.squares], dtype=torch.double)
+    mean_T1 = sums_T3[:, 1:2] / sums_T3[:, :1]
+    deviation_T1 = (sums_T3[:, 2:] / sums_T3[:, :1] - mean_T1.square()).clamp_min(1e-10).sqrt()
+    after = RunningStatistics(*sums_T3[-1].tolist()) if len(features) else before
+    return ((exact_TF - mean_T1) / deviation_T1).float(), after
+
+
 def extract(samples: Signal) -> Tensor:
     """Return the model input: the normalised filter bank (T, 80) of a signal (num_samples,)."""
     return normalize(filter_bank(samples))
+
+
+def extract_running(samples: Signal) -> Tensor:
+    """Return the input of a streaming model: the filter bank (T, 80), normalised by the frames so far."""
+    return normalize_running(filter_bank(samples))[0]
+
+
+EXTRACTORS: dict[Normalization, Callable[[Signal], Tensor]] = {"utterance": extract, "running": extract_running}

@@ -9,23 +9,30 @@ H = hidden size x directions, V classes, L labels.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
+from asr_lab.data.features import Normalization
 from asr_lab.models.ctc import ctc_loss
 from asr_lab.units import NUM_MEL_BINS
 
+Hidden = tuple[Tensor, ...]
+"""The state of an RNN of one layer, (1, B, H): one tensor, two of an LSTM."""
 RNNS: dict[str, Callable[..., nn.RNNBase]] = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
 
 
 class DeepSpeech2Config(PretrainedConfig):  # type: ignore[misc]
-    """Configuration of a DeepSpeech2; `text` holds the settings of its text normaliser."""
+    """Configuration of a DeepSpeech2; `text` holds the settings of its text normaliser.
+
+    A `streaming` network has one direction, and was trained on features normalised by the statistics so far.
+    """
 
     model_type = "deepspeech2"
 
@@ -36,6 +43,7 @@ class DeepSpeech2Config(PretrainedConfig):  # type: ignore[misc]
         hidden_size: int = 256,
         num_layers: int = 2,
         bidirectional: bool = True,
+        streaming: bool = False,
         conv_channels: int = 32,
         head: str = "layer_norm",
         pad_token_id: int = 0,
@@ -47,10 +55,16 @@ class DeepSpeech2Config(PretrainedConfig):  # type: ignore[misc]
         self.hidden_size = hidden_size
         self.num_layers = num_layers
         self.bidirectional = bidirectional
+        self.streaming = streaming
         self.conv_channels = conv_channels
         self.head = head
         self.text = text or {}
         super().__init__(pad_token_id=pad_token_id, **rest)
+
+    @property
+    def normalization(self) -> Normalization:
+        """How its features are normalised."""
+        return "running" if self.streaming else "utterance"
 
     @property
     def rnn_output_size(self) -> int:
@@ -144,9 +158,35 @@ class RecurrentLayer(nn.Module):
             outputs.append(padding.reverse(backward_BUH))
         return torch.cat(outputs, dim=-1)
 
+    def step(
+        self, x_BUH: Tensor, lengths: Sequence[int], hidden: Sequence[Hidden | None]
+    ) -> tuple[Tensor, list[Hidden]]:
+        """Go on from the state of each stream (None: the beginning) with at least one frame; return outputs and states.
+
+        For evaluation, in one direction.
+        """
+        assert not self.training
+        assert self.backward_rnn is None
+        parts = 2 if isinstance(self.forward_rnn, nn.LSTM) else 1
+        zeros = x_BUH.new_zeros(1, 1, self.forward_rnn.hidden_size)
+        before = [torch.cat([one[part] if one else zeros for one in hidden], dim=1) for part in range(parts)]
+        active_BUH = self._active(x_BUH)
+        given = before[0] if parts == 1 else tuple(before)
+        if len(lengths) == 1:
+            outputs_BUH, after = self.forward_rnn(active_BUH, given)
+        else:
+            packed = pack_padded_sequence(active_BUH, torch.tensor(lengths), batch_first=True, enforce_sorted=False)
+            packed, after = self.forward_rnn(packed, given)
+            outputs_BUH, _ = pad_packed_sequence(packed, batch_first=True)
+        states = after if isinstance(after, tuple) else (after,)
+        return outputs_BUH, [tuple(part[:, row : row + 1] for part in states) for row in range(len(lengths))]
+
+    def _active(self, x_BUH: Tensor) -> Tensor:
+        return torch.relu(self.batch_norm(x_BUH.flatten(0, 1))).view_as(x_BUH)
+
     def _normalize(self, x_BUH: Tensor, padding: Padding) -> Tensor:
         if not self.training:
-            return torch.relu(self.batch_norm(x_BUH.flatten(0, 1))).view_as(x_BUH)
+            return self._active(x_BUH)
         active_BUH = torch.zeros_like(x_BUH)  # statistics over real frames only
         normed = torch.relu(self.batch_norm(x_BUH[padding.real_BU]))
         active_BUH[padding.real_BU] = normed.to(active_BUH.dtype)

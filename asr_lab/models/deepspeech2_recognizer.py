@@ -14,7 +14,7 @@ from torch import Tensor
 from asr_lab.data.audio import Signal
 from asr_lab.data.augment import SoundAugmenter
 from asr_lab.data.batches import Batch, Collator, InOrder, for_model, loader
-from asr_lab.data.features import extract
+from asr_lab.data.features import EXTRACTORS
 from asr_lab.data.text import TextNormalizer
 from asr_lab.models.adapter import REGISTERED, AdapterManager, Base, MLPAdapter, vocabulary_digest, weights_digest
 from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
@@ -52,9 +52,10 @@ class DeepSpeech2Recognizer(Recognizer):
         return (num_frames(num_samples) + 1) // 2
 
     def extract(self, samples: Signal) -> Tensor:
-        return extract(samples)
+        return EXTRACTORS[self.model.config.normalization](samples)
 
     def collator(self, *, labelled: bool = False, augmenter: SoundAugmenter | None = None) -> Collator:
+        extract = EXTRACTORS[self.model.config.normalization]
         return Collator(extract, self.encode_text if labelled else None, augmenter)
 
     def base(self, uri: str = "") -> Base:
@@ -74,6 +75,10 @@ class DeepSpeech2Recognizer(Recognizer):
     @property
     def takes_adapters(self) -> bool:
         return True
+
+    @property
+    def streams(self) -> bool:
+        return bool(self.model.config.streaming)
 
     def adapter_loader(self, uri: str = "") -> LoadAdapter:
         manager, base = AdapterManager(), self.base(uri)
@@ -139,7 +144,7 @@ class DeepSpeech2Recognizer(Recognizer):
         self.model.config.text = asdict(self.normalizer)
         self.model.save_pretrained(folder)
         write_tokenizer(folder, self.vocabulary, pad=self.units[self.blank], subwords=self.subwords)
-        write_json(folder / "preprocessor_config.json", _PREPROCESSOR)
+        write_json(folder / "preprocessor_config.json", _PREPROCESSOR | {"normalize": self.model.config.normalization})
 
 
 def load_recognizer(folder: Path, resolve: Callable[[str], Path] | None = None) -> DeepSpeech2Recognizer:
@@ -160,5 +165,4 @@ _PREPROCESSOR = {
     "frame_length_s": FRAME_LENGTH_S,
     "frame_shift_s": FRAME_SHIFT_S,
     "window_type": "hamming",
-    "normalize": "utterance",
 }

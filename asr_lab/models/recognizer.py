@@ -123,6 +123,11 @@ class Recognizer(ABC):
         """Whether `adapter_loader` returns anything."""
         return False
 
+    @property
+    def streams(self) -> bool:
+        """Whether it can recognise while audio comes in."""
+        return False
+
     @abstractmethod
     def logits(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Compute (logits (B, U, V), lengths (B,)) of a batch."""
