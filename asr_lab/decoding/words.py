@@ -43,9 +43,21 @@ def best_path_words(
     They are as `aligned_words` has them for that text. `each_unit`: units are words.
     """
     log_probs_U, path_U = logits_UV.float().log_softmax(dim=-1).max(dim=-1)
-    labels, lengths = torch.unique_consecutive(path_U.cpu(), return_counts=True)
+    return path_words(path_U.tolist(), log_probs_U.tolist(), units, blank, frame_shift_s, each_unit=each_unit)
+
+
+def path_words(
+    path: Sequence[int],
+    log_probs: Sequence[float],
+    units: Sequence[str],
+    blank: int,
+    frame_shift_s: float,
+    *,
+    each_unit: bool = False,
+) -> list[Word]:
+    """Return the words of a path, a class and its log probability for each frame, as `best_path_words` does."""
+    labels, lengths = torch.unique_consecutive(torch.tensor(path, dtype=torch.long), return_counts=True)
     edges = [0, *lengths.cumsum(0).tolist()]
-    values = log_probs_U.cpu().tolist()
     groups: list[list[tuple[int, int, int]]] = [[]]
     for label, (start, end) in zip(labels.tolist(), pairwise(edges), strict=True):
         if label == blank:
@@ -58,7 +70,7 @@ def best_path_words(
     for group in groups:
         if text := to_text([label for label, _, _ in group], units):
             spelt = [(start, end) for label, start, end in group if to_text([label], units)] or [group[0][1:]]
-            words.append(_word(text, spelt, [max(values[start:end]) for start, end in spelt], frame_shift_s))
+            words.append(_word(text, spelt, [max(log_probs[start:end]) for start, end in spelt], frame_shift_s))
     return words
 
 
