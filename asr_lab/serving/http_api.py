@@ -2,7 +2,7 @@
 
 `POST /v1/audio/transcriptions`, `GET /v1/models`, `GET /health`; at `/` a page with a microphone. A request holds audio
 and names; no path or address in it is followed. How many requests wait, how large they are and how long they take is
-limited.
+limited. `/v1/realtime` is in `realtime_api`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import BoundedSemaphore
 from typing import Any
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
@@ -29,6 +30,7 @@ from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from asr_lab.data.audio import Signal, probe, read_audio
 from asr_lab.data.media import decode, needs_decoder
@@ -36,16 +38,17 @@ from asr_lab.errors import AsrLabError, UnavailableError
 from asr_lab.reports.page import render
 from asr_lab.serving.engine import Request, Result
 from asr_lab.serving.http_errors import ApiError, sentence
+from asr_lab.serving.realtime_api import KEY_PROTOCOL, Realtime, StreamLimits
 from asr_lab.serving.served_models import ServedModels
 from asr_lab.serving.transcription_api import Wanted, answer
 from asr_lab.system.threads import usable_cores
 from asr_lab.units import SAMPLE_RATE
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_HEALTH, _PAGE = "/health", "/"
+_HEALTH, _PAGE, _REALTIME = "/health", "/", "/v1/realtime"
 _PAGE_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; media-src blob:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline' blob:; connect-src 'self'; "
+    "media-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _RETRY_S = "1"
 _MOST_THREADS = 4  # files are read and features computed beside the one forward pass
@@ -69,17 +72,20 @@ class Limits:
     """Requests under way at once; more are answered 429."""
     timeout_s: float = 120.0
     """From the first byte to the answer; then 504."""
+    streams: StreamLimits = field(default_factory=StreamLimits)
 
 
 def create_app(models: ServedModels, limits: Limits | None = None, api_key: str = "") -> ASGIApp:
     """Return the server's application. Without an `api_key` it answers only requests to this machine's own names."""
     chosen = limits or Limits()
     transcriber = _Transcriber(models, chosen)
+    realtime = Realtime(models, chosen.streams, chosen.max_audio_s, chosen.timeout_s)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         transcriber.close()
+        realtime.close()
 
     app = FastAPI(openapi_url=None, lifespan=lifespan)
     app.add_exception_handler(ApiError, _refused)
@@ -88,7 +94,8 @@ def create_app(models: ServedModels, limits: Limits | None = None, api_key: str 
     started = int(time.time())
 
     def described(name: str) -> dict[str, Any]:
-        return {"id": name, "object": "model", "created": started, "owned_by": "asr_lab"}
+        streams = models.engine.recognizer.streams
+        return {"id": name, "object": "model", "created": started, "owned_by": "asr_lab", "streaming": streams}
 
     @app.get(_HEALTH)
     async def health() -> dict[str, str]:
@@ -111,6 +118,14 @@ def create_app(models: ServedModels, limits: Limits | None = None, api_key: str 
     @app.post("/v1/audio/transcriptions")
     async def transcribe(request: HttpRequest) -> Response:
         return await transcriber.transcribe(request)
+
+    @app.get(_REALTIME)
+    async def no_socket() -> Response:
+        raise ApiError(426, "this address takes WebSockets; the server needs asr_lab[serve] for them")
+
+    @app.websocket(_REALTIME)
+    async def stream(socket: WebSocket) -> None:
+        socket.scope[_FACTS]["speech_s"] = await realtime.serve(socket)
 
     return _Gate(app, chosen, api_key)
 
@@ -246,6 +261,9 @@ class _Gate:
         self._app, self._limits, self._api_key = app, limits, api_key.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self._socket(scope, receive, send)
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -270,16 +288,35 @@ class _Gate:
         except Exception:
             _log.exception("a request failed")
         finally:
-            speech = f", {facts['speech_s']:.1f} s of speech" if "speech_s" in facts else ""
-            passed_s = time.monotonic() - began
-            _log.info("%s %s %s: %.2f s%s", scope["method"], _route(scope), facts["status"], passed_s, speech)
+            _log_line(scope, scope["method"], began)
+
+    async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[_FACTS] = {"status": "ended"}
+        began = time.monotonic()
+        try:
+            if refused := self._refusal(_with_key(scope)):
+                scope[_FACTS]["status"] = refused.status
+                await WebSocket(scope, receive, send).send_denial_response(refused.response())
+            else:
+                await self._app(scope, receive, send)
+        except Exception:
+            scope[_FACTS]["status"] = "failed"
+            _log.exception("a stream failed")
+        finally:
+            _log_line(scope, "WEBSOCKET", began)
 
     def _refusal(self, scope: Scope) -> ApiError | None:
         if scope["path"] in (_HEALTH, _PAGE):
             return None
-        headers = {name: value for name, value in scope["headers"] if name in (b"authorization", b"host")}
+        wanted = (b"authorization", b"host", b"origin")
+        headers = {name: value for name, value in scope["headers"] if name in wanted}
         if not self._api_key:
-            host = _host(headers.get(b"host", b"").decode("latin-1"))
+            address = headers.get(b"host", b"").decode("latin-1")
+            host = _host(address)
+            origin = headers.get(b"origin", b"").decode("latin-1")
+            if scope["type"] == "websocket" and origin and urlsplit(origin).netloc != address:
+                message = "without an API key this server takes no stream from a page of another site"
+                return ApiError(403, message, code="invalid_origin")
             if host not in LOOPBACK:  # a page of another site, whose name was made to mean this machine
                 message = f"without an API key this server answers as {' or '.join(LOOPBACK[:2])} alone"
                 return ApiError(403, message, code="invalid_host")
@@ -289,6 +326,19 @@ class _Gate:
             message = "no API key, or a wrong one; allowed: the header Authorization: Bearer KEY"
             return ApiError(401, message, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
         return None
+
+
+def _with_key(scope: Scope) -> Scope:
+    """Return the scope of a WebSocket with the key among its subprotocols, if there is one, as the header."""
+    keys = [one.removeprefix(KEY_PROTOCOL) for one in scope.get("subprotocols", ()) if one.startswith(KEY_PROTOCOL)]
+    added = [(b"authorization", f"Bearer {keys[0]}".encode("latin-1"))] if keys else []
+    return {**scope, "headers": [*added, *scope["headers"]]}
+
+
+def _log_line(scope: Scope, method: str, began: float) -> None:
+    facts = scope[_FACTS]
+    speech = f", {facts['speech_s']:.1f} s of speech" if "speech_s" in facts else ""
+    _log.info("%s %s %s: %.2f s%s", method, _route(scope), facts["status"], time.monotonic() - began, speech)
 
 
 def _host(header: str) -> str:

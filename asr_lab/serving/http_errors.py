@@ -21,10 +21,13 @@ class ApiError(Exception):
         self.status, self.message, self.param, self.code = status, message, param, code
         self.headers = dict(headers or {})
 
-    def response(self) -> JSONResponse:
+    def content(self) -> dict[str, str | None]:
+        """Return what clients are shown."""
         kind = _TYPES.get(self.status, "invalid_request_error" if self.status < 500 else "server_error")
-        error = {"message": self.message, "type": kind, "param": self.param or None, "code": self.code or None}
-        return JSONResponse({"error": error}, self.status, self.headers)
+        return {"message": self.message, "type": kind, "param": self.param or None, "code": self.code or None}
+
+    def response(self) -> JSONResponse:
+        return JSONResponse({"error": self.content()}, self.status, self.headers)
 
 
 def sentence(error: AsrLabError, private: str = "") -> str:

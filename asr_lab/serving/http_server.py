@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import socket
@@ -12,6 +13,7 @@ import uvicorn
 
 from asr_lab.errors import AsrLabError
 from asr_lab.serving.http_api import LOOPBACK, Limits, create_app
+from asr_lab.serving.realtime_api import MAX_MESSAGE
 from asr_lab.serving.served_models import ServedModels
 
 _GRACE_S = 30
@@ -28,6 +30,11 @@ def check_key(host: str, api_key: str) -> None:
             f"other machines can reach {host}, and there is no API key",
             allowed=f"ASR_LAB_API_KEY=..., or --api-key; without one: --host {LOOPBACK[0]}",
         )
+
+
+def has_websockets() -> bool:
+    """Whether streams can be served: the extra `serve` is installed."""
+    return importlib.util.find_spec("websockets") is not None
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -62,7 +69,8 @@ def run(models: ServedModels, bound: socket.socket, limits: Limits, api_key: str
         log_config=None,
         access_log=False,
         lifespan="on",
-        ws="none",
+        ws="websockets-sansio" if has_websockets() else "none",
+        ws_max_size=MAX_MESSAGE,
         server_header=False,
         backlog=_BACKLOG,
         timeout_graceful_shutdown=_GRACE_S,

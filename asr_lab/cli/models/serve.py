@@ -29,6 +29,9 @@ from asr_lab.cli.options import console
 @click.option(
     "--timeout", type=click.FloatRange(1), default=120, show_default=True, help="Seconds until an answer; then 504."
 )
+@click.option(
+    "--max-streams", type=click.IntRange(1), default=16, show_default=True, help="Most of /v1/realtime at once."
+)
 def serve(
     model: str,
     adapter_dir: str,
@@ -39,10 +42,12 @@ def serve(
     max_seconds: float,
     max_requests: int,
     timeout: float,
+    max_streams: int,
 ) -> None:
     """Transcribe over HTTP, by the API that clients of OpenAI's speech recognition use.
 
     POST /v1/audio/transcriptions takes a file, and as `model` the recogniser or a speaker, whose adapter is then used.
+    /v1/realtime (WebSockets) transcribes while audio comes in, by a model that was trained with model.streaming=true.
     Ctrl-C ends the server once requests under way are answered.
 
     \b
@@ -53,6 +58,7 @@ def serve(
     """
     from asr_lab.serving import http_server
     from asr_lab.serving.http_api import Limits
+    from asr_lab.serving.realtime_api import StreamLimits
     from asr_lab.serving.served_models import open_models
     from asr_lab.tracking.models.registry import MlflowStore, adapter_versions
 
@@ -65,7 +71,16 @@ def serve(
             out.say("model     {}", models.version)
             out.say("speakers  {}", ", ".join(models.speakers()) or "none")
             out.say("API       {}/v1  {}", address, "with the API key" if api_key else "for this machine alone")
+            if models.engine.recognizer.streams:
+                missing = "needs asr_lab[serve], which is not installed"
+                out.say("streams   {}", "/v1/realtime" if http_server.has_websockets() else missing)
             out.say("[dim]Ctrl-C ends it[/]")
 
-        limits = Limits(max_bytes=max_mb * 2**20, max_audio_s=max_seconds, max_waiting=max_requests, timeout_s=timeout)
+        limits = Limits(
+            max_bytes=max_mb * 2**20,
+            max_audio_s=max_seconds,
+            max_waiting=max_requests,
+            timeout_s=timeout,
+            streams=StreamLimits(max_streams=max_streams),
+        )
         http_server.run(models, bound, limits, api_key, ready)
