@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 _REFUSED = '/:@"'  # signs of URIs, and of MLflow's filters, which cannot hold both kinds of quotes
 
 _LONGEST = 200  # characters; stores keep 250 or so, with what is added
+_BARE = re.compile(r"[^/@:]+(?P<which>@[^/]+|/\d+)?")
 
 
 def registered_name(name: str) -> str:
@@ -21,3 +25,10 @@ def registered_name(name: str) -> str:
             f'no model can be registered as {name!r}: names have none of / : @ " in them{here}, and no spaces around'
         )
     return name
+
+
+def model_uri(model: str) -> str:
+    """Return the URI of a registered `NAME` (its champion), `NAME@alias` or `NAME/3`; others unchanged."""
+    if Path(model).is_dir() or not (parts := _BARE.fullmatch(model)):
+        return model
+    return f"models:/{model}" if parts["which"] else f"models:/{model}@champion"

@@ -140,6 +140,12 @@ class FolderStore:
     def language_model_file(self, uri: str) -> Path:
         raise AsrLabError(f"no such language model {uri!r}", allowed="an ARPA file")
 
+    def language_model_weights(self, uri: str) -> dict[str, dict[str, float]]:
+        return {}
+
+    def register_language_model_weights(self, uri: str, recognizer: str, weights: Mapping[str, float]) -> None:
+        raise AsrLabError(f"no such language model {uri!r}", allowed="an ARPA file")
+
     def resolve_version(self, uri: str) -> str:
         return str(Path(uri).resolve())
 

@@ -224,6 +224,12 @@ class ModelStore(Protocol):
     def language_model_file(self, uri: str) -> Path:
         """Return the local ARPA file of a registered language model."""
 
+    def language_model_weights(self, uri: str) -> Mapping[str, Mapping[str, float]]:
+        """Return the weights of decoding registered with a language model, by the recogniser's registered name."""
+
+    def register_language_model_weights(self, uri: str, recognizer: str, weights: Mapping[str, float]) -> None:
+        """Register weights of decoding with a language model, for a recogniser's registered name."""
+
     def resolve_version(self, uri: str) -> str:
         """Return an immutable URI of the same model: an alias becomes a version."""
 

@@ -6,7 +6,6 @@ import math
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import pandas as pd
 from lhotse import CutSet
@@ -17,21 +16,21 @@ from asr_lab.config.schema import Decode, EvaluateExperiment, Evaluation
 from asr_lab.data import manifest
 from asr_lab.decoding import arpa
 from asr_lab.decoding.arpa import Arpa
-from asr_lab.decoding.beam import BeamDecoder, beam_decoder
+from asr_lab.decoding.beam import BeamDecoder
 from asr_lab.decoding.contract import Decoder
+from asr_lab.decoding.hot_words import HotWord, hot_word_notes, occurrences
 from asr_lab.decoding.words import Word
-from asr_lab.errors import AsrLabError, listing
-from asr_lab.families import family
-from asr_lab.interfaces.tracking import ModelStore, Recorder, is_tracked_uri
+from asr_lab.errors import AsrLabError
+from asr_lab.interfaces.tracking import ModelStore, Recorder
 from asr_lab.metrics import error_rates
 from asr_lab.metrics.word_confidence import Calibration, calibrate, calibration_error, ranking, right_words
 from asr_lab.models import recognizer as recognizers
 from asr_lab.models.recognizer import Recognizer
+from asr_lab.recipes.decode_choice import WEIGHTS, check_words, choose, decoder_of, language_model_notes, weights_text
 from asr_lab.system.terminal import Console
 
 LM_WEIGHTS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
 WORD_SCORES = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0)
-_TUNED = ("lm_weight", "word_score")
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,8 @@ class Decoding:
     """Pinned URI of a registered language model; else the path of its file."""
     weights: pd.DataFrame | None = None
     """What was tried where weights were searched: `lm_weight, word_score, wer, cer`."""
+    notes: Sequence[str] = ()
+    """On weights that were taken from the registry, or were registered."""
 
     @property
     def digests(self) -> dict[str, str]:
@@ -73,34 +74,20 @@ class Decoded:
     """Utterance id and word; empty unless asked for."""
 
 
-def prepare(config: EvaluateExperiment, recognizer: Recognizer, store: ModelStore) -> Decoding:
-    """Make the decoder for a recogniser, and set it there; raises `AsrLabError` as `beam_decoder` does."""
-    settings = config.decode
-    asked = {"decode.lm": settings.lm, "decode.hot_words": settings.hot_words}
-    asked_for = [key for key, value in (asked | {"evaluate.confidence": config.evaluate.confidence}).items() if value]
-    if asked_for and family(recognizer.model_type).takes_text:
-        raise AsrLabError(
-            f"{asked_for[0]} is for recognisers of words; this model is of the family {recognizer.model_type}",
-            where=config.evaluate.model,
-        )
-    if not settings.is_beam:
-        return Decoding(settings)
-    if recognizer.subwords:
-        raise AsrLabError(
-            "language models and hot words are for recognisers of characters or jamo; this model's units are bpe",
-            where="decode.lm" if settings.lm else "decode.hot_words",
-        )
-    uri = store.resolve_version(settings.lm) if is_tracked_uri(settings.lm) else settings.lm
-    path = store.language_model_file(uri) if is_tracked_uri(uri) else Path(uri) if uri else None
-    decoder = _decoder(settings, path, recognizer)
+def prepare(config: EvaluateExperiment, recognizer: Recognizer, store: ModelStore, model: str) -> Decoding:
+    """Make the decoder for a recogniser, whose pinned URI is `model`, and set it there.
+
+    Raises `AsrLabError` as `choose` and `beam_decoder` do.
+    """
+    if config.evaluate.confidence and not config.decode.is_beam:
+        check_words(recognizer, "evaluate.confidence", config.evaluate.model)
+    chosen = choose(config.decode, recognizer, store, model, tune=config.evaluate.tune)
+    if not chosen.settings.is_beam:
+        return Decoding(chosen.settings)
+    decoder = decoder_of(chosen.settings, chosen.lm_file, recognizer)
     recognizer.decoder = decoder
-    return Decoding(settings, decoder, arpa.read(path) if path else None, uri)
-
-
-def _decoder(settings: Decode, path: Path | None, recognizer: Recognizer) -> BeamDecoder:
-    return beam_decoder(
-        settings, path, recognizer.units, recognizer.blank, lambda text: "".join(recognizer.spell(text))
-    )
+    lm = arpa.read(chosen.lm_file) if chosen.lm_file else None
+    return Decoding(chosen.settings, decoder, lm, chosen.lm_uri, notes=[chosen.note] if chosen.note else [])
 
 
 def decode(
@@ -129,7 +116,7 @@ def _without_hot(decoding: Decoding, recognizer: Recognizer) -> Callable[[Tensor
     if decoding.lm is None:
         return recognizer.decode_greedily
     settings = decoding.settings.model_copy(update={"hot_words": ()})
-    return _decoder(settings, decoding.lm.path, recognizer).decode
+    return decoder_of(settings, decoding.lm.path, recognizer).decode
 
 
 def tuned(
@@ -155,15 +142,15 @@ def tuned(
         ]
         bar.advance(task)
         for lm_weight in weights:
-            decoder = _decoder(given.model_copy(update={"lm_weight": lm_weight}), decoding.lm.path, recognizer)
+            decoder = decoder_of(given.model_copy(update={"lm_weight": lm_weight}), decoding.lm.path, recognizer)
             for word_score in scores:
                 texts = _decoded(decoder.with_word_score(word_score), outputs, recognizer)
                 table = error_rates.score(references, texts)
                 rows.append((lm_weight, word_score, error_rates.wer(table), error_rates.cer(table)))
             bar.advance(task)
-    frame = pd.DataFrame(rows, columns=[*_TUNED, "wer", "cer"])
+    frame = pd.DataFrame(rows, columns=[*WEIGHTS, "wer", "cer"])
     best = given.model_copy(update=_best(frame, given))
-    decoder = _decoder(best, decoding.lm.path, recognizer)
+    decoder = decoder_of(best, decoding.lm.path, recognizer)
     recognizer.decoder = decoder
     changed = config.model_copy(update={"decode": best})
     return changed, replace(decoding, settings=best, decoder=decoder, weights=frame)
@@ -172,7 +159,7 @@ def tuned(
 def _best(frame: pd.DataFrame, given: Decode) -> dict[str, float]:
     away = (frame["lm_weight"] - given.lm_weight).abs() + (frame["word_score"] - given.word_score).abs()
     best = frame.assign(away=away).sort_values(["wer", "cer", "away"], kind="stable").iloc[0]
-    return {name: float(best[name]) for name in _TUNED}
+    return {name: float(best[name]) for name in WEIGHTS}
 
 
 def _decoded(
@@ -216,25 +203,21 @@ def decoding_notes(
     decoding: Decoding, decoded: Decoded, table: pd.DataFrame, config: EvaluateExperiment, text: str
 ) -> tuple[list[str], list[str]]:
     """Return warnings and remarks on how a split was decoded, and what to type next; `text` names the normaliser."""
-    notes: list[str] = []
-    if decoding.lm and decoding.lm.header and decoding.lm.header.text != text:
-        notes.append(
-            f"the text of the language model was normalised as {decoding.lm.header.text}, the recogniser's as {text}: "
-            "asr-lab lm --model MODEL normalises as the recogniser does"
-        )
+    notes = list(decoding.notes)
     if decoding.lm and decoding.decoder:
-        notes += _lm_notes(decoding.lm, decoding.decoder, table["reference"])
+        notes += language_model_notes(decoding.lm, decoding.decoder.lexicon, text)
+        notes += _known_notes(decoding.lm, table["reference"])
     if decoding.settings.hot_words:
-        notes += _hot_word_notes(hot_word_counts(decoding, decoded))
+        counts = hot_word_counts(decoding, decoded).itertuples()
+        notes += hot_word_notes([HotWord(row.word, row.without, row.hot) for row in counts], "this data")
     if decoded.words:
         notes += _confidence_notes(word_table(decoding, decoded, table), decoding.settings)
     if decoding.weights is None:
         return notes, []
-    weights = " ".join(f"decode.{name}={getattr(decoding.settings, name):g}" for name in _TUNED)
     lowest, highest = decoding.weights["wer"].min(), decoding.weights["wer"].max()
     tied = int((decoding.weights["wer"] == lowest).sum())
     notes.append(
-        f"{weights} has the lowest WER of {len(decoding.weights)} weights on this data"
+        f"{weights_text(decoding.settings)} has the lowest WER of {len(decoding.weights)} weights on this data"
         + (f", as {tied - 1} others have" if tied > 1 else "")
         + f"; the highest is {highest:.1%}"
     )
@@ -254,7 +237,7 @@ def _decode_words(settings: Decode) -> str:
     """Return what was given of decoding, with the weights, which hold for it alone; no calibration, of old weights."""
     fields = Decode.model_fields
     of_search = [name for name in fields if name != "calibration"]
-    changed = [name for name in of_search if name in _TUNED or getattr(settings, name) != fields[name].default]
+    changed = [name for name in of_search if name in WEIGHTS or getattr(settings, name) != fields[name].default]
     return " ".join(shlex.quote(f"decode.{name}={_as_word(getattr(settings, name))}") for name in changed)
 
 
@@ -264,19 +247,13 @@ def _as_word(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _lm_notes(lm: Arpa, decoder: BeamDecoder, references: Sequence[str]) -> list[str]:
-    notes = []
-    if unspellable := decoder.lexicon.unspellable:
-        notes.append(
-            f"{len(unspellable)} of {len(lm.words)} words of the language model cannot be written with the "
-            f"recogniser's units, and are not recognised: {listing(unspellable, 5)}"
-        )
-    if known := known_sentences(lm, references):
-        notes.append(
-            f"{known} of {len(references)} sentences of the data are in the text of the language model: "
-            "error rates are lower than of new sentences"
-        )
-    return notes
+def _known_notes(lm: Arpa, references: Sequence[str]) -> list[str]:
+    if not (known := known_sentences(lm, references)):
+        return []
+    return [
+        f"{known} of {len(references)} sentences of the data are in the text of the language model: "
+        "error rates are lower than of new sentences"
+    ]
 
 
 def _confidence_notes(words: pd.DataFrame, settings: Decode) -> list[str]:
@@ -302,16 +279,7 @@ def hot_word_counts(decoding: Decoding, decoded: Decoded) -> pd.DataFrame:
     rows = []
     for text in decoding.decoder.hot_texts:
         counts = (
-            sum(f" {one} ".replace(" ", "  ").count(f" {text} ".replace(" ", "  ")) for one in texts.values())
-            for texts in (decoded.without_hot, decoded.texts)
+            sum(occurrences(text, one) for one in texts.values()) for texts in (decoded.without_hot, decoded.texts)
         )
         rows.append((text, *counts))
     return pd.DataFrame(rows, columns=["word", "without", "hot"])
-
-
-def _hot_word_notes(counts: pd.DataFrame) -> list[str]:
-    moved = counts[counts["without"] != counts["hot"]]
-    idle = list(counts.loc[counts["without"] == counts["hot"], "word"])
-    changes = [f"{row.word} {row.without} -> {row.hot}" for row in moved.itertuples()]
-    notes = [f"hot words, how often they are recognised: {listing(changes)}"] if changes else []
-    return notes + ([f"hot words without effect on this data: {listing(idle)}"] if idle else [])

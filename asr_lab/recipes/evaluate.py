@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import pandas as pd
 from rich.progress import Progress
 
 from asr_lab.config import schema
+from asr_lab.config.names import model_uri
 from asr_lab.config.schema import Adapter, EvaluateExperiment
 from asr_lab.data import manifest
 from asr_lab.data.phonemes import check_languages
@@ -22,6 +23,7 @@ from asr_lab.metrics.slices import slices
 from asr_lab.models import load_model
 from asr_lab.models.adapter import AdapterManager, weights_digest
 from asr_lab.models.recognizer import Recognizer
+from asr_lab.recipes.decode_choice import register_weights
 from asr_lab.recipes.decoding import Decoding, decode, decoding_notes, prepare, record_decoding, tuned
 from asr_lab.recipes.recipe import Outcome, Recipe
 from asr_lab.recipes.recognition.scoring import embedded, record_predictions, record_scores, score
@@ -149,12 +151,15 @@ def plan(config: EvaluateExperiment, store: ModelStore) -> EvaluationPlan:
     recognizer, uri = with_adapter(store, settings.model, settings.adapter, settings.adapter_dir)
     refuse_too_short(split, recognizer)
     overlap = overlap_with(split, store.lineage(uri, _adapter_of(settings, store)))
-    return EvaluationPlan(config, split, recognizer, uri, prepare(config, recognizer, store), overlap)
+    decoding = prepare(config, recognizer, store, uri)
+    config = config.model_copy(update={"decode": decoding.settings})
+    return EvaluationPlan(config, split, recognizer, uri, decoding, overlap)
 
 
 def _with_registered(config: EvaluateExperiment, store: ModelStore) -> EvaluateExperiment:
-    """Replace the name of an adapter that has no file by the URI of its registered version, if there is one."""
-    settings = config.evaluate
+    """Replace names by URIs: of a registered model, and of an adapter that has no file by its registered version."""
+    settings = config.evaluate.model_copy(update={"model": model_uri(config.evaluate.model)})
+    config = config.model_copy(update={"evaluate": settings})
     if not (uri := AdapterManager(settings.adapter_dir).registered(settings.adapter)):
         return config
     try:
@@ -190,6 +195,10 @@ def evaluate_recognition(
     if settings.learners:
         raise AsrLabError("learners' pages are made by models of pronunciation", where=planned.uri)
     config, decoding = tuned(planned.config, planned.decoding, recognizer, split.cuts, console)
+    if settings.tune and (
+        note := register_weights(decoding.settings, decoding.lm_uri, planned.uri, settings.adapter, store)
+    ):
+        decoding = replace(decoding, notes=[*decoding.notes, note])
     clock = Clock()
     adapter_tags = _adapter_tags(settings, store)
     spec = describe(

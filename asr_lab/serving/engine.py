@@ -16,13 +16,16 @@ from typing import Any
 
 import torch
 from lhotse.cut import Cut
+from torch import Tensor
 
 from asr_lab.data.audio import Signal, check_samples, read_audio, read_cut, read_with_header
 from asr_lab.data.speech_activity import no_speech
+from asr_lab.decoding.hot_words import HotWord
 from asr_lab.decoding.words import Word
 from asr_lab.errors import AsrLabError
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.serving.adapter_cache import AdapterCache, VersionedAdapter
+from asr_lab.serving.decoders import Decoders, HotWords
 from asr_lab.units import SAMPLE_RATE
 
 _GPU_BATCH_S = 480.0
@@ -44,6 +47,10 @@ class Request:
     """A speaker's adapter: name, file or registry URI; "" for none."""
     name: str = ""
     """What error messages call it, for audio that has no path."""
+    hot_words: tuple[str, ...] = ()
+    """Words and phrases to be expected, besides those of the engine's decoder."""
+    words: bool = False
+    """Whether the result is to have words with times and confidence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +65,8 @@ class Result:
     """Whose adapter was used."""
     adapter: str = ""
     """Its version: a registry URI, or a file with its digest."""
+    hot_words: tuple[HotWord, ...] = ()
+    """How often each hot word was recognised."""
     note: str = ""
     """On conversions of the audio, and why there is no text."""
     error: AsrLabError | None = None
@@ -72,46 +81,48 @@ class _Prepared:
     duration_s: float
     adapter: VersionedAdapter | None
     note: str
+    hot_words: HotWords
+    words: bool
 
 
 @dataclass
 class Engine:
-    """Transcribes with a recogniser and adapters of speakers; for any number of threads."""
+    """Transcribes with a recogniser, adapters of speakers, and decoders; for any number of threads."""
 
     recognizer: Recognizer
     adapters: AdapterCache | None = None
+    decoders: Decoders = field(default=None, repr=False)  # type: ignore[assignment]
+    """Greedy by default."""
     lock: Any = field(default_factory=threading.RLock, repr=False)
     """Networks hold state in a forward pass, and torch spreads one over the cores."""
 
     def __post_init__(self) -> None:
         if self.adapters is not None:
             self.adapters.lock = self.lock  # an adapter of LoRA changes the network
+        self.decoders = self.decoders or Decoders(self.recognizer)
 
-    def transcribe(
-        self, requests: Iterable[Request | AsrLabError], *, words: bool = False, batch_size: int = 0
-    ) -> Iterator[Result]:
+    def transcribe(self, requests: Iterable[Request | AsrLabError], *, batch_size: int = 0) -> Iterator[Result]:
         """Yield the result of each request, in order; one that fails, or is an error, has it and stops no other.
 
-        `words`: with times and confidence. `batch_size`: most utterances of a batch; 0: one on a CPU, as many as the
-        seconds allowed hold on a GPU.
+        `batch_size`: most utterances of a batch; 0: one on a CPU, as many as the seconds allowed hold on a GPU.
         """
         size = max(_GPU_WINDOW if self._on_gpu else 1, batch_size)
         window: list[_Prepared | Result] = []
         for request in requests:
             window.append(self._prepared(len(window), request))
             if len(window) == size or sum(one.duration_s for one in window) > _WINDOW_S:
-                yield from self._results(window, words, batch_size)
+                yield from self._results(window, batch_size)
                 window = []
-        yield from self._results(window, words, batch_size)
+        yield from self._results(window, batch_size)
 
     @property
     def _on_gpu(self) -> bool:
         return bool(self.recognizer.model.device.type != "cpu")
 
-    def _results(self, window: Sequence[_Prepared | Result], words: bool, batch_size: int) -> list[Result]:
+    def _results(self, window: Sequence[_Prepared | Result], batch_size: int) -> list[Result]:
         results = {place: one for place, one in enumerate(window) if isinstance(one, Result)}
         for batch in self._batches([one for one in window if isinstance(one, _Prepared)], batch_size):
-            results |= self._compute(batch, words)
+            results |= self._compute(batch)
         return [results[place] for place in range(len(window))]
 
     def _prepared(self, place: int, request: Request | AsrLabError) -> _Prepared | Result:
@@ -132,6 +143,8 @@ class Engine:
     def _prepare(self, place: int, request: Request) -> _Prepared | Result:
         """Read a request; return its result where nothing is to be computed. Raises `AsrLabError`."""
         adapter = self.adapter(request.adapter)
+        hot_words = self.decoders.hot_words(request.hot_words)
+        self.decoders.check(hot_words)
         samples, note = read_samples(request)
         duration_s = len(samples) / SAMPLE_RATE
         features = self.recognizer.extract(samples)
@@ -140,9 +153,18 @@ class Engine:
                 duration_s=duration_s,
                 speaker=adapter.speaker if adapter else "",
                 adapter=adapter.version if adapter else "",
+                hot_words=self.decoders.silent(hot_words),
                 note=", ".join(filter(None, (note, f"no speech: {reason}"))),
             )
-        return _Prepared(place=place, features=features, duration_s=duration_s, adapter=adapter, note=note)
+        return _Prepared(
+            place=place,
+            features=features,
+            duration_s=duration_s,
+            adapter=adapter,
+            note=note,
+            hot_words=hot_words,
+            words=request.words,
+        )
 
     def adapter(self, wanted: str) -> VersionedAdapter | None:
         """Return an adapter, None for ""; raise `AsrLabError` if it is unknown, or made for another base."""
@@ -166,7 +188,7 @@ class Engine:
             yield batch
 
     @torch.inference_mode()
-    def _compute(self, batch: Sequence[_Prepared], words: bool) -> dict[int, Result]:
+    def _compute(self, batch: Sequence[_Prepared]) -> dict[int, Result]:
         try:
             with self.lock:
                 inputs = self.recognizer.collator().pad([one.features for one in batch])
@@ -177,21 +199,27 @@ class Engine:
                 raise
             if len(batch) > 1:
                 half = len(batch) // 2
-                return self._compute(batch[:half], words) | self._compute(batch[half:], words)
+                return self._compute(batch[:half]) | self._compute(batch[half:])
             what = f"out of memory: {batch[0].duration_s:.0f} s of audio in one piece"
             return {batch[0].place: Result(error=AsrLabError(what, hint=_CUT_IT))}
-        texts = self.recognizer.decode(logits_BUV, lengths_B)
-        results = {}
-        for one, text, logits_UV, length in zip(batch, texts, logits_BUV, lengths_B.tolist(), strict=True):
-            results[one.place] = Result(
-                text=text,
-                words=tuple(self.recognizer.words(logits_UV[: int(length)], text)) if words else (),
-                duration_s=one.duration_s,
-                speaker=one.adapter.speaker if one.adapter else "",
-                adapter=one.adapter.version if one.adapter else "",
-                note=one.note,
-            )
-        return results
+        decoded = self.decoders.decode(logits_BUV, lengths_B, [one.hot_words for one in batch])
+        rows = zip(batch, decoded, logits_BUV, lengths_B.tolist(), strict=True)
+        return {one.place: self._result(one, *done, logits_UV[: int(length)]) for one, done, logits_UV, length in rows}
+
+    def _result(self, one: _Prepared, text: str, hot_words: tuple[HotWord, ...], logits_UV: Tensor) -> Result:
+        try:
+            words = self.decoders.calibrated(self.recognizer.words(logits_UV, text)) if one.words else ()
+        except AsrLabError as error:  # of this request alone
+            return Result(error=error)
+        return Result(
+            text=text,
+            words=words,
+            duration_s=one.duration_s,
+            speaker=one.adapter.speaker if one.adapter else "",
+            adapter=one.adapter.version if one.adapter else "",
+            hot_words=hot_words,
+            note=one.note,
+        )
 
 
 def read_samples(request: Request) -> tuple[Signal, str]:

@@ -1,8 +1,9 @@
 """The HTTP API of `asr-lab serve`: the part of OpenAI's that clients of speech recognition use.
 
-`POST /v1/audio/transcriptions`, `GET /v1/models`, `GET /health`; at `/` a page with a microphone. A request holds audio
-and names; no path or address in it is followed. How many requests wait, how large they are and how long they take is
-limited. `/v1/realtime` is in `realtime_api`.
+`POST /v1/audio/transcriptions`, `GET /v1/models`, `GET /health`, `GET /metrics`; at `/` a page with a microphone; and
+`POST /invocations` and `GET /ping` of MLflow's scoring server. A request holds audio and names; no path or address in
+it is followed. How many requests wait, how large they are and how long they take is limited. `/v1/realtime` is in
+`realtime_api`.
 """
 
 from __future__ import annotations
@@ -12,19 +13,18 @@ import hmac
 import logging
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import BoundedSemaphore
-from typing import Any
+from threading import BoundedSemaphore, Lock
+from typing import Any, BinaryIO, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
@@ -38,11 +38,17 @@ from asr_lab.errors import AsrLabError, UnavailableError
 from asr_lab.reports.page import render
 from asr_lab.serving.engine import Request, Result
 from asr_lab.serving.http_errors import ApiError, sentence
+from asr_lab.serving.invocations import ADDRESS as INVOCATIONS
+from asr_lab.serving.invocations import PING, Invocations, refusal
+from asr_lab.serving.metrics import ADDRESS as METRICS
+from asr_lab.serving.metrics import Metrics
 from asr_lab.serving.realtime_api import KEY_PROTOCOL, Realtime, StreamLimits
 from asr_lab.serving.served_models import ServedModels
 from asr_lab.serving.transcription_api import Wanted, answer
 from asr_lab.system.threads import usable_cores
 from asr_lab.units import SAMPLE_RATE
+
+T = TypeVar("T")
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _HEALTH, _PAGE, _REALTIME = "/health", "/", "/v1/realtime"
@@ -57,7 +63,7 @@ _FORM_BYTES = 1 << 16
 _DRAINED_S = 10.0
 _WIDEST = 2 * 96_000 // SAMPLE_RATE
 """Stereo of 96 kHz is the most that is held in memory for the seconds allowed."""
-_FACTS = "asr_lab.facts"
+_FACTS, _GONE = "asr_lab.facts", "the client has gone"
 _log = logging.getLogger(__name__)
 
 
@@ -80,6 +86,8 @@ def create_app(models: ServedModels, limits: Limits | None = None, api_key: str 
     chosen = limits or Limits()
     transcriber = _Transcriber(models, chosen)
     realtime = Realtime(models, chosen.streams, chosen.max_audio_s, chosen.timeout_s)
+    cache = models.engine.adapters
+    metrics = Metrics(lambda: transcriber.under_way, lambda: len(cache) if cache is not None else 0)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -101,6 +109,15 @@ def create_app(models: ServedModels, limits: Limits | None = None, api_key: str 
     async def health() -> dict[str, str]:
         return {"status": "ok"}
 
+    @app.get(PING)
+    async def ping() -> Response:
+        return Response("\n", media_type="application/json")  # as MLflow's
+
+    @app.get(METRICS)
+    async def show_metrics() -> Response:
+        content, kind = metrics.text()
+        return Response(content, headers={"Content-Type": kind})
+
     @app.get(_PAGE)
     async def page() -> Response:
         return HTMLResponse(render("microphone", title="Transcribe"), headers={"Content-Security-Policy": _PAGE_POLICY})
@@ -119,6 +136,10 @@ def create_app(models: ServedModels, limits: Limits | None = None, api_key: str 
     async def transcribe(request: HttpRequest) -> Response:
         return await transcriber.transcribe(request)
 
+    @app.post(INVOCATIONS)
+    async def invocations(request: HttpRequest) -> Response:
+        return await transcriber.invocations(request)
+
     @app.get(_REALTIME)
     async def no_socket() -> Response:
         raise ApiError(426, "this address takes WebSockets; the server needs asr_lab[serve] for them")
@@ -127,15 +148,16 @@ def create_app(models: ServedModels, limits: Limits | None = None, api_key: str 
     async def stream(socket: WebSocket) -> None:
         socket.scope[_FACTS]["speech_s"] = await realtime.serve(socket)
 
-    return _Gate(app, chosen, api_key)
+    return _Gate(app, chosen, api_key, metrics)
 
 
 class _Transcriber:
     """Transcribes requests in a few threads, with a limited number under way."""
 
     def __init__(self, models: ServedModels, limits: Limits) -> None:
-        self._models, self._limits = models, limits
-        self._places = BoundedSemaphore(limits.max_waiting)
+        self._models, self._limits, self.under_way = models, limits, 0
+        self._places, self._counting = BoundedSemaphore(limits.max_waiting), Lock()
+        self._invocations = Invocations(models, self._samples, limits.max_audio_s)
         self._threads = ThreadPoolExecutor(min(_MOST_THREADS, len(usable_cores())), "transcribe")
 
     def close(self) -> None:
@@ -143,6 +165,27 @@ class _Transcriber:
 
     async def transcribe(self, request: HttpRequest) -> Response:
         """Return the answer; raise `ApiError`."""
+
+        async def read() -> _Work[tuple[Wanted, Result]]:
+            wanted = await _read_form(request)
+            return _Work(lambda: (wanted, self._result(wanted)), wanted.upload.file.close)
+
+        wanted, result = await self._limited(read)
+        request.scope[_FACTS]["speech_s"] = result.duration_s
+        return answer(wanted, result, self._models.version)
+
+    async def invocations(self, request: HttpRequest) -> Response:
+        """Return the answer of MLflow's scoring protocol; raise `ApiError`."""
+
+        async def read() -> _Work[tuple[Response, float]]:
+            content, kind = await request.body(), request.headers.get("content-type", "")
+            return _Work(lambda: self._invocations.answer(content, kind), _nothing)
+
+        response, request.scope[_FACTS]["speech_s"] = await self._limited(read)
+        return response
+
+    async def _limited(self, read: Callable[[], Awaitable[_Work[T]]]) -> T:
+        """Return what the work of a request gives, in one of the places and within the time; raise `ApiError`."""
         if not self._places.acquire(blocking=False):
             raise ApiError(
                 429,
@@ -150,69 +193,87 @@ class _Transcriber:
                 code="too_many_requests",
                 headers={"Retry-After": _RETRY_S},
             )
-        leave: Callable[[], None] = self._places.release
+        with self._counting:
+            self.under_way += 1
+        leave: Callable[[], None] = self._leave
         try:
             async with asyncio.timeout(self._limits.timeout_s):
-                wanted = await _read_form(request)
-                future = self._threads.submit(self._result, wanted)
-                future.add_done_callback(_on_end(wanted.upload, self._places))
+                work = await read()
+                future = self._threads.submit(work.do)
+                future.add_done_callback(self._on_end(work.end))
                 leave = _nothing
-                result = await asyncio.wrap_future(future)
+                return await asyncio.wrap_future(future)
         except TimeoutError as error:
             message = f"no answer within {self._limits.timeout_s:g} s; a shorter recording takes less"
             raise ApiError(504, message, code="timeout") from error
         finally:
             leave()
-        request.scope[_FACTS]["speech_s"] = result.duration_s
-        return answer(wanted, result, self._models.version)
+
+    def _leave(self) -> None:
+        with self._counting:
+            self.under_way -= 1
+        self._places.release()
+
+    def _on_end(self, end: Callable[[], None]) -> Callable[[Future[Any]], None]:
+        """Return what follows the end of a computation, also one nobody waits for any more, or that never began."""
+
+        def ended(_: Future[Any]) -> None:
+            end()
+            self._leave()
+
+        return ended
 
     def _result(self, wanted: Wanted) -> Result:
-        adapter = _adapter(self._models, wanted.model)
-        request = Request(audio=self._samples(wanted.upload), adapter=adapter)
-        (result,) = self._models.engine.transcribe([request], words=wanted.needs_words)
+        adapter, engine = _adapter(self._models, wanted.model), self._models.engine
+        try:
+            engine.decoders.check(engine.decoders.hot_words(wanted.hot_words))
+        except AsrLabError as error:
+            raise ApiError(400, sentence(error), param="prompt", code="invalid_prompt") from error
+        samples = self._samples(wanted.upload.file, self._limits.max_audio_s)
+        request = Request(audio=samples, adapter=adapter, hot_words=wanted.hot_words, words=wanted.needs_words)
+        (result,) = engine.transcribe([request])
         if result.error:
             raise ApiError(400, sentence(result.error), param="file", code="invalid_audio")
         return result
 
-    def _samples(self, upload: UploadFile) -> Signal:
+    @staticmethod
+    def _samples(content: BinaryIO, most_s: float) -> Signal:
         """Read the audio of a request; raise `ApiError` if it is none, or more than is allowed."""
         with TemporaryDirectory(prefix="asr_lab-") as folder:
             file = Path(folder, "audio")
             with file.open("wb") as written:
-                upload.file.seek(0)
-                shutil.copyfileobj(upload.file, written)
+                content.seek(0)
+                shutil.copyfileobj(content, written)
             try:
                 if needs_decoder(file):
                     decode(file, decoded := file.with_name("audio.flac"))
                     file = decoded
                 header = probe(file)
-                self._check_length(header.frames, header.samplerate, header.channels)
+                _check_length(header.frames, header.samplerate, header.channels, most_s)
                 return read_audio(file, "")
             except AsrLabError as error:
                 message = sentence(error, private=str(Path(folder, "audio")))
                 raise ApiError(400, message, param="file", code="invalid_audio") from error
 
-    def _check_length(self, frames: int, rate: int, channels: int) -> None:
-        most_s = self._limits.max_audio_s
-        too_long = frames > most_s * rate
-        if too_long or frames * channels > most_s * SAMPLE_RATE * _WIDEST:
-            lasts = f"{frames / rate:.0f} s of audio" + ("" if too_long else f" in {channels} channels at {rate} Hz")
-            message = f"{lasts} are more than this server takes; allowed: {most_s:g} s, or fewer channels"
-            raise ApiError(413, message.removesuffix(", or fewer channels" * too_long), param="file", code="too_long")
+
+@dataclass(frozen=True)
+class _Work(Generic[T]):
+    """What is to be computed in a thread, and what follows it."""
+
+    do: Callable[[], T]
+    end: Callable[[], None]
+
+
+def _check_length(frames: int, rate: int, channels: int, most_s: float) -> None:
+    too_long = frames > most_s * rate
+    if too_long or frames * channels > most_s * SAMPLE_RATE * _WIDEST:
+        lasts = f"{frames / rate:.0f} s of audio" + ("" if too_long else f" in {channels} channels at {rate} Hz")
+        message = f"{lasts} are more than this server takes; allowed: {most_s:g} s, or fewer channels"
+        raise ApiError(413, message.removesuffix(", or fewer channels" * too_long), param="file", code="too_long")
 
 
 def _nothing() -> None:
     """Do nothing."""
-
-
-def _on_end(upload: UploadFile, places: BoundedSemaphore) -> Callable[[Future[Result]], None]:
-    """Return what follows the end of a computation, also one that nobody waits for any more, or that never began."""
-
-    def end(_: Future[Result]) -> None:
-        upload.file.close()
-        places.release()
-
-    return end
 
 
 def _adapter(models: ServedModels, name: str) -> str:
@@ -240,25 +301,27 @@ async def _read_form(request: HttpRequest) -> Wanted:
         raise
 
 
-async def _refused(_: HttpRequest, error: Exception) -> Response:
+async def _refused(request: HttpRequest, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         text = {404: "there is no such address", 405: "this address does not take this method"}
         message = text.get(error.status_code, " ".join(str(error.detail).split()))
         error = ApiError(error.status_code, message, headers=error.headers)
     assert isinstance(error, ApiError)
+    if request.scope["path"] == INVOCATIONS:
+        return refusal(error.message, error.status, headers=error.headers)
     return error.response()
 
 
-async def _failed(_: HttpRequest, error: Exception) -> Response:
+async def _failed(request: HttpRequest, error: Exception) -> Response:
     message = f"the server failed on this request ({type(error).__name__}); its log has the details"
-    return ApiError(500, message).response()
+    return await _refused(request, ApiError(500, message))
 
 
 class _Gate:
     """In front of the application: who is let in, how many bytes are read, and a line in the log for each request."""
 
-    def __init__(self, app: ASGIApp, limits: Limits, api_key: str) -> None:
-        self._app, self._limits, self._api_key = app, limits, api_key.encode()
+    def __init__(self, app: ASGIApp, limits: Limits, api_key: str, metrics: Metrics) -> None:
+        self._app, self._limits, self._api_key, self._metrics = app, limits, api_key.encode(), metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -284,11 +347,11 @@ class _Gate:
             else:
                 await self._app(scope, body.receive, sent)
         except ClientDisconnect:
-            facts["status"] = "the client has gone"
+            facts["status"] = _GONE
         except Exception:
             _log.exception("a request failed")
         finally:
-            _log_line(scope, scope["method"], began)
+            self._done(scope, scope["method"], began)
 
     async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope[_FACTS] = {"status": "ended"}
@@ -303,10 +366,18 @@ class _Gate:
             scope[_FACTS]["status"] = "failed"
             _log.exception("a stream failed")
         finally:
-            _log_line(scope, "WEBSOCKET", began)
+            self._done(scope, "WEBSOCKET", began)
+
+    def _done(self, scope: Scope, method: str, began: float) -> None:
+        """Count a request, and write its line into the log."""
+        facts, passed_s = scope[_FACTS], time.monotonic() - began
+        speech_s = facts.get("speech_s", 0.0)
+        self._metrics.count(method, _route(scope), str(facts["status"]), passed_s, speech_s)
+        speech = f", {speech_s:.1f} s of speech" if "speech_s" in facts else ""
+        _log.info("%s %s %s: %.2f s%s", method, _route(scope), facts["status"], passed_s, speech)
 
     def _refusal(self, scope: Scope) -> ApiError | None:
-        if scope["path"] in (_HEALTH, _PAGE):
+        if scope["path"] in (_HEALTH, PING, _PAGE):
             return None
         wanted = (b"authorization", b"host", b"origin")
         headers = {name: value for name, value in scope["headers"] if name in wanted}
@@ -333,12 +404,6 @@ def _with_key(scope: Scope) -> Scope:
     keys = [one.removeprefix(KEY_PROTOCOL) for one in scope.get("subprotocols", ()) if one.startswith(KEY_PROTOCOL)]
     added = [(b"authorization", f"Bearer {keys[0]}".encode("latin-1"))] if keys else []
     return {**scope, "headers": [*added, *scope["headers"]]}
-
-
-def _log_line(scope: Scope, method: str, began: float) -> None:
-    facts = scope[_FACTS]
-    speech = f", {facts['speech_s']:.1f} s of speech" if "speech_s" in facts else ""
-    _log.info("%s %s %s: %.2f s%s", method, _route(scope), facts["status"], time.monotonic() - began, speech)
 
 
 def _host(header: str) -> str:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from dataclasses import replace
 
-from asr_lab.config.schema import Adapter
+from asr_lab.config.names import model_uri
+from asr_lab.config.schema import Adapter, Decode
 from asr_lab.errors import AsrLabError, UnavailableError, listing
 from asr_lab.interfaces.tracking import ModelStore
 from asr_lab.models import load_model
 from asr_lab.models.adapter import AdapterManager
+from asr_lab.models.recognizer import Recognizer
+from asr_lab.recipes.decode_choice import choose
 from asr_lab.serving.adapter_cache import MOST, AdapterCache
+from asr_lab.serving.decoders import Decoders
 from asr_lab.serving.engine import Engine
 
 _CHAMPION = str(Adapter.model_fields["base"].default)
 _OF_A_STORE = ("models:/", "runs:/")
-_REGISTERED = re.compile(r"[^/@:]+(?P<which>@[^/]+|/\d+)?")
 
 
 def open_engine(
@@ -26,6 +28,7 @@ def open_engine(
     adapters: Sequence[str],
     folder: str,
     registered: Callable[[], Iterable[str]] = tuple,
+    decode: Decode | None = None,
 ) -> tuple[Engine, str]:
     """Return an engine of a model with all these adapters loaded, and the pinned URI of the model.
 
@@ -33,10 +36,11 @@ def open_engine(
     else the champion. An alias means one version for the whole job. Raises one `AsrLabError` that names the adapters
     that are missing, or do not fit.
     """
-    uri = store.resolve_version(_as_uri(model) or _base_of(store, adapters, folder) or _CHAMPION)
+    uri = store.resolve_version(model_uri(model) or _base_of(store, adapters, folder) or _CHAMPION)
     recognizer = load_model(store.resolve(uri), store.resolve)
+    engine = Engine(recognizer, decoders=_decoders(decode, recognizer, store, uri))
     if not adapters:
-        return Engine(recognizer), uri
+        return engine, uri
     cache = AdapterCache(
         recognizer.adapter_loader(uri),
         store,
@@ -60,14 +64,14 @@ def open_engine(
         )
     if faults:
         raise faults[0]
-    return Engine(recognizer, cache), uri
+    return replace(engine, adapters=cache), uri
 
 
-def _as_uri(model: str) -> str:
-    """Return the URI of a registered `NAME` (its champion), `NAME@alias` or `NAME/3`; folders and URIs unchanged."""
-    if Path(model).is_dir() or not (parts := _REGISTERED.fullmatch(model)):
-        return model
-    return f"models:/{model}" if parts["which"] else f"models:/{model}@champion"
+def _decoders(decode: Decode | None, recognizer: Recognizer, store: ModelStore, uri: str) -> Decoders:
+    if decode is None:
+        return Decoders(recognizer)
+    chosen = choose(decode, recognizer, store, uri)
+    return Decoders(recognizer, chosen.settings, chosen.lm_file, notes=[chosen.note] if chosen.note else [])
 
 
 def _base_of(store: ModelStore, adapters: Sequence[str], folder: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from asr_lab.config.schema import Decode
 from asr_lab.errors import AsrLabError
 from asr_lab.interfaces.tracking import ModelStore
 from asr_lab.models.adapter import AdapterManager, check_name, weights_digest
@@ -57,13 +58,15 @@ class ServedModels:
         return names
 
 
-def open_models(store: ModelStore, model: str, folder: str, registered: RegisteredRows) -> ServedModels:
+def open_models(
+    store: ModelStore, model: str, folder: str, registered: RegisteredRows, decode: Decode | None = None
+) -> ServedModels:
     """Open a model (URI, folder or registered name; "": the champion) and the adapters of `folder` and the registry.
 
     An alias of the model means one version as long as the server runs; adapters are looked up again. Raises
     `AsrLabError` if there is no such model.
     """
-    engine, uri = open_engine(store, model, (), folder)
+    engine, uri = open_engine(store, model, (), folder, decode=decode)
     recognizer = engine.recognizer
     if not recognizer.takes_adapters:
         return ServedModels(engine, uri)

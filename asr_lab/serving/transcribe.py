@@ -68,8 +68,10 @@ class Speed:
 
 def transcribe(engine: Engine, job: Job, *, words: bool) -> Iterator[tuple[Source, dict[str, Any]]]:
     """Yield each source with its result as a row, in order; an unreadable one has an `error`."""
-    requests = (Request(audio=one.audio, adapter=job.adapter_of(one), name=one.name) for one in job.sources)
-    results = parallel.transcribe(engine, requests, job.workers, words=words)
+    requests = (
+        Request(audio=one.audio, adapter=job.adapter_of(one), name=one.name, words=words) for one in job.sources
+    )
+    results = parallel.transcribe(engine, requests, job.workers)
     yield from zip(job.sources, (row_of(*pair) for pair in zip(job.sources, results, strict=True)), strict=True)
 
 
@@ -81,7 +83,8 @@ def row_of(source: Source, result: Result) -> dict[str, Any]:
     row["words"] = [asdict(word) for word in result.words]
     if source.reference is not None:
         row["reference"] = source.reference
-    more = {"speaker": result.speaker or source.speaker, "adapter": result.adapter}
+    more: dict[str, Any] = {"speaker": result.speaker or source.speaker, "adapter": result.adapter}
+    more["hot_words"] = [asdict(one) for one in result.hot_words]
     row |= {name: value for name, value in more.items() if value}
     return row | {"error": result.error.what if result.error else "", "note": result.note}
 

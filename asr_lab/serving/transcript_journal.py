@@ -35,7 +35,7 @@ class TranscriptJournal:
         append_lines(self.path, [])  # a line that was cut off goes
         with self.path.open("rb") as file:
             before = _parsed(file.readline()).get("settings", {})
-            differing = [name for name, value in settings.items() if before.get(name) != value]
+            differing = [name for name, value in settings.items() if (before.get(name) or "") != value]
             if differing:
                 changes = [f"{name} {before.get(name) or 'none'} -> {settings[name] or 'none'}" for name in differing]
                 raise AsrLabError(

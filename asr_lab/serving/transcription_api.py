@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
+from urllib.parse import quote
 
 from starlette.datastructures import FormData, UploadFile
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -15,14 +16,18 @@ from asr_lab.errors import listing, nearest
 from asr_lab.reports.transcript_files import cues, srt_lines, vtt_lines
 from asr_lab.serving.engine import Result
 from asr_lab.serving.http_errors import ApiError
+from asr_lab.serving.tables import split_hot_words
 
 FORMATS = ("json", "text", "srt", "vtt", "verbose_json")
 GRANULARITIES = ("segment", "word")
-IGNORED = ("language", "prompt", "temperature", "chunking_strategy")
+IGNORED = ("language", "temperature", "chunking_strategy")
 """Fields of OpenAI's that change nothing here; an answer names those it was given in `IGNORED_HEADER`."""
 IGNORED_HEADER = "X-Ignored-Fields"
+IDLE_HEADER = "X-Hot-Words-Without-Effect"
+"""Percent-encoded, separated by commas."""
+MOST_HOT_WORDS = 100
 _GRANULARITIES = "timestamp_granularities[]"
-_FIELDS = ("file", "model", "response_format", _GRANULARITIES, "stream", *IGNORED)
+_FIELDS = ("file", "model", "response_format", _GRANULARITIES, "prompt", "stream", *IGNORED)
 _UNKNOWN_LANGUAGE = "und"  # BCP 47: undetermined
 
 
@@ -34,6 +39,7 @@ class Wanted:
     model: str
     format: str = "json"
     granularities: tuple[str, ...] = ("segment",)
+    hot_words: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
 
     @property
@@ -60,7 +66,14 @@ class Wanted:
         if not (model := _text(form, "model")):
             raise ApiError(400, "the field `model` is missing; GET /v1/models lists the names", param="model")
         given = tuple(field for field in IGNORED if field in form)
-        return cls(upload=upload, model=model, format=format, granularities=_granularities(form, format), ignored=given)
+        return cls(
+            upload=upload,
+            model=model,
+            format=format,
+            granularities=_granularities(form, format),
+            hot_words=_hot_words(form),
+            ignored=given,
+        )
 
 
 def _text(form: FormData, field: str) -> str:
@@ -68,6 +81,14 @@ def _text(form: FormData, field: str) -> str:
     if not isinstance(value, str):
         raise ApiError(400, f"the field `{field}` is a file, and has to be text", param=field)
     return value.strip()
+
+
+def _hot_words(form: FormData) -> tuple[str, ...]:
+    words = split_hot_words(_text(form, "prompt"))
+    if len(words) > MOST_HOT_WORDS:
+        message = f"the prompt has {len(words)} hot words; allowed: {MOST_HOT_WORDS}, separated by commas"
+        raise ApiError(400, message, param="prompt")
+    return words
 
 
 def _granularities(form: FormData, format: str) -> tuple[str, ...]:
@@ -85,6 +106,8 @@ def _granularities(form: FormData, format: str) -> tuple[str, ...]:
 def answer(wanted: Wanted, result: Result, version: str) -> Response:
     """Return the response for a transcript; `version` is that of the recogniser."""
     headers = {IGNORED_HEADER: ", ".join(wanted.ignored)} if wanted.ignored else {}
+    if idle := [one.word for one in result.hot_words if not one.has_effect]:
+        headers[IDLE_HEADER] = ",".join(map(quote, idle))
     row = {"file": "", "text": result.text, "words": [asdict(word) for word in result.words]}
     if wanted.format == "srt":
         return PlainTextResponse("".join(srt_lines([row])), headers=headers)
@@ -95,6 +118,8 @@ def answer(wanted: Wanted, result: Result, version: str) -> Response:
     content: dict[str, Any] = {"text": result.text, "model": version}
     if result.adapter:
         content |= {"adapter": result.adapter, "speaker": result.speaker}
+    if result.hot_words:
+        content["hot_words"] = [asdict(one) for one in result.hot_words]
     if wanted.format == "verbose_json":
         content |= _verbose(wanted, result, row["words"])
     return JSONResponse(content, headers=headers)

@@ -25,16 +25,14 @@ _AHEAD = 4  # requests given to each process before its results are taken
 _engine: Engine | None = None
 
 
-def transcribe(
-    engine: Engine, requests: Iterable[Request], workers: int, *, words: bool, batch_size: int = 0
-) -> Iterator[Result]:
+def transcribe(engine: Engine, requests: Iterable[Request], workers: int, *, batch_size: int = 0) -> Iterator[Result]:
     """Yield the result of each request, in order; with one worker, or on a GPU, in this process.
 
     Raises `AsrLabError` if a process is killed, as for want of memory.
     """
     global _engine
     if workers < 2 or engine.recognizer.model.device.type != "cpu":
-        yield from engine.transcribe(requests, words=words, batch_size=batch_size)
+        yield from engine.transcribe(requests, batch_size=batch_size)
         return
     _engine = engine
     rest, waiting = iter(requests), deque[Future[Result]]()
@@ -42,7 +40,7 @@ def transcribe(
     try:
         while True:
             for request in islice(rest, _AHEAD * workers - len(waiting)):
-                waiting.append(pool.submit(_one, request, words))
+                waiting.append(pool.submit(_one, request))
             if not waiting:
                 return
             yield waiting.popleft().result()
@@ -62,7 +60,7 @@ def _start(parent: int) -> None:
     torch.set_num_threads(1)
 
 
-def _one(request: Request, words: bool) -> Result:
+def _one(request: Request) -> Result:
     assert _engine is not None
-    (result,) = _engine.transcribe([request], words=words)
+    (result,) = _engine.transcribe([request])
     return result

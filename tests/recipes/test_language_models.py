@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 
 import mlflow
@@ -12,6 +13,7 @@ import pytest
 import soundfile
 import torch
 from conftest import WORDS, artifacts, make_corpus, newest, ok, refused, tone_word
+from conftest import run as run_command
 
 pytest.importorskip("flashlight", reason="the extra lm is not installed")
 pytestmark = pytest.mark.usefixtures("at_home")
@@ -141,6 +143,62 @@ def test_a_registered_model_is_a_version_that_scores_text(home):
     assert evaluated.data.tags["asr_lab.lm"] == "models:/words-lm/1"
     assert "language model" in refused("transcribe", "corpus/audio/u00.wav", "--model", "models:/words-lm/1")
     assert "not a language model" in refused(*BASE, "--data", HARD, "decode.lm=models:/deepspeech2/1")
+
+
+def test_tuned_weights_are_registered_and_used_where_none_are_given():
+    ok("lm", "few.txt", "--order", "2", "--out", "tuned.arpa", "--register", "tuned-lm")
+    output = ok("evaluate", "deepspeech2/1", HARD, "decode.lm=tuned-lm", "evaluate.tune=true", "run.threads=1")
+    tuned = newest("evaluate", "evaluate").data.params
+    assert tuned["evaluate.split"] == "val"
+    assert "registered with models:/tuned-lm/1" in output
+    weights = {name: float(tuned[f"decode.{name}"]) for name in ("lm_weight", "word_score")}
+    tags = mlflow.MlflowClient().get_model_version("tuned-lm", "1").tags
+    assert json.loads(tags["asr_lab.lm_weights"]) == {"deepspeech2": weights}
+    mlflow.MlflowClient().set_model_version_tag(
+        "tuned-lm", "1", "asr_lab.lm_weights", json.dumps({"deepspeech2": {"lm_weight": 0.25, "word_score": 0.5}})
+    )
+    run, _, output = scored("--data", HARD, "decode.lm=tuned-lm")
+    assert (run.data.params["decode.lm_weight"], run.data.params["decode.word_score"]) == ("0.25", "0.5")
+    assert "decode.lm_weight=0.25 decode.word_score=0.5" in output
+    assert run.data.tags["asr_lab.lm"] == "models:/tuned-lm/1"
+    given, _, _ = scored("--data", HARD, "decode.lm=models:/tuned-lm/1", "decode.lm_weight=2")
+    assert (given.data.params["decode.lm_weight"], given.data.params["decode.word_score"]) == ("2.0", "-1.0")
+    shown = run_command("transcribe", HARD, "--model", "deepspeech2/1", "decode.lm=tuned-lm")
+    assert "decode.lm_weight=0.25 decode.word_score=0.5" in shown.stderr
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_transcribe_decodes_as_evaluate_does(tmp_path, workers):
+    given = ("decode.lm=words.arpa", "decode.hot_words=fee,cafe", "decode.hot_word_score=6")
+    _, table, output = scored("--data", HARD, *given)
+    expected = dict(zip(table["id"], table["hypothesis"], strict=True))
+    command = ("transcribe", HARD, "--model", "deepspeech2/1", "--workers", workers, "--out", tmp_path / "t.jsonl")
+    done = run_command(*command, *given)
+    rows = [json.loads(line) for line in (tmp_path / "t.jsonl").read_text().splitlines()]
+    assert {row["file"]: row["text"] for row in rows} == expected
+    assert all([word["text"] for word in row["words"]] == row["text"].split() for row in rows)
+    notes = [line for line in output.splitlines() if "hot words" in line and "note" in line]
+    assert notes
+    for note in notes:
+        assert note.strip().partition("note ")[2].replace("this data", "these recordings") in done.stderr
+    assert "other settings" in refused(*command, "decode.lm=few.arpa", "--resume")
+    assert "24 of 24 were transcribed before" in run_command(*command, *given, "--resume").stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "part"),
+    [
+        ("decode.lmm=words.arpa", "did you mean decode.lm"),
+        ("decode.beam=5", "no effect"),
+        ("decode.hot_words=xylophone", "cannot write: xylophone"),
+        ("decode.lm=absent.arpa", "no such language model"),
+        ("decode.lm=no-such-lm", "no model 'models:/no-such-lm@champion'"),
+        ("train.lr=1", "no such key"),
+    ],
+)
+def test_keys_of_transcribe_and_serve_are_checked(given, part):
+    assert part in refused("transcribe", "corpus/audio/u00.wav", "--model", "deepspeech2", given)
+    assert part in refused("serve", "--model", "deepspeech2", "--port", "0", given)
 
 
 def test_units_of_a_text_are_a_model_too():

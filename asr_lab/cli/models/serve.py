@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import click
 
-from asr_lab.cli.completion import ModelName
+from asr_lab.cli.completion import ConfigKey, ModelName
+from asr_lab.cli.decode_keys import decode_help, decode_settings
 from asr_lab.cli.options import console
 
 
-@click.command()
+@click.command(epilog=decode_help())
+@click.argument("keys", nargs=-1, type=ConfigKey(("evaluate",)), metavar="[KEY=VALUE]...")
 @click.option("--model", type=ModelName("models:/"), default="", help="The recogniser.  [models:/deepspeech2@champion]")
 @click.option("--adapter-dir", default="adapters", show_default=True, help="Folder of the adapter files.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0: other machines too; needs an API key.")
@@ -33,6 +35,7 @@ from asr_lab.cli.options import console
     "--max-streams", type=click.IntRange(1), default=16, show_default=True, help="Most of /v1/realtime at once."
 )
 def serve(
+    keys: tuple[str, ...],
     model: str,
     adapter_dir: str,
     host: str,
@@ -46,14 +49,16 @@ def serve(
 ) -> None:
     """Transcribe over HTTP, by the API that clients of OpenAI's speech recognition use.
 
-    POST /v1/audio/transcriptions takes a file, and as `model` the recogniser or a speaker, whose adapter is then used.
-    /v1/realtime (WebSockets) transcribes while audio comes in, by a model that was trained with model.streaming=true.
+    POST /v1/audio/transcriptions takes a file, as `model` the recogniser or a speaker, whose adapter is then used, and
+    as `prompt` hot words. /v1/realtime (WebSockets) transcribes while audio comes in, by a model that was trained with
+    model.streaming=true. POST /invocations takes tables as MLflow's server does. decode.* keys are those of evaluate.
     Ctrl-C ends the server once requests under way are answered.
 
     \b
     Examples:
       asr-lab serve
       asr-lab serve --model models:/deepspeech2/3 --port 8080
+      asr-lab serve decode.lm=models:/demo-lm@champion
       ASR_LAB_API_KEY=... asr-lab serve --host 0.0.0.0
     """
     from asr_lab.serving import http_server
@@ -63,12 +68,16 @@ def serve(
     from asr_lab.tracking.models.registry import MlflowStore, adapter_versions
 
     http_server.check_key(host, api_key)
+    decode = decode_settings(keys)
     out = console()
     with http_server.bind(host, port) as bound:
-        models = open_models(MlflowStore(), model, adapter_dir, adapter_versions)
+        models = open_models(MlflowStore(), model, adapter_dir, adapter_versions, decode)
+        for note in models.engine.decoders.notes():
+            out.say("note      {}", note)
 
         def ready(address: str) -> None:
             out.say("model     {}", models.version)
+            out.say("decoding  {}", models.engine.decoders.name)
             out.say("speakers  {}", ", ".join(models.speakers()) or "none")
             out.say("API       {}/v1  {}", address, "with the API key" if api_key else "for this machine alone")
             if models.engine.recognizer.streams:

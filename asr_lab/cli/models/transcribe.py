@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asr_lab.cli.completion import AdapterName
+from asr_lab.cli.decode_keys import decode_help, decode_settings, split_keys
 from asr_lab.cli.options import console, echo
 from asr_lab.errors import AsrLabError
 from asr_lab.system.terminal import Console
 from asr_lab.units import hms
 
 if TYPE_CHECKING:
+    from asr_lab.config.schema import Decode
     from asr_lab.serving.engine import Engine
     from asr_lab.serving.sources import Source
     from asr_lab.serving.transcribe import Job, Speed
@@ -25,8 +27,8 @@ if TYPE_CHECKING:
 _PATH = click.Path(path_type=Path)
 
 
-@click.command()
-@click.argument("files", nargs=-1, required=True, type=_PATH, metavar="FILE|FOLDER|MANIFEST|-...")
+@click.command(epilog=decode_help())
+@click.argument("words", nargs=-1, required=True, type=_PATH, metavar="FILE|FOLDER|MANIFEST|-... [KEY=VALUE]...")
 @click.option(
     "--adapter", "adapters", type=AdapterName(), multiple=True, help="A speaker's adapter: name, file, or registry URI."
 )
@@ -40,7 +42,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--json", "as_json", is_flag=True, hidden=True, help="As --format json.")
 def transcribe(
-    files: tuple[Path, ...],
+    words: tuple[Path, ...],
     adapters: tuple[str, ...],
     adapter_by: str | None,
     model: str,
@@ -56,6 +58,7 @@ def transcribe(
 
     A file that cannot be read is named and skipped; the exit code is then 1. With --out, results are kept in a journal
     as they come: after an interruption, the same command with --resume goes on. References in a manifest give the WER.
+    decode.* keys are those of asr-lab evaluate: a language model, hot words.
 
     \b
     Examples:
@@ -64,6 +67,7 @@ def transcribe(
       asr-lab transcribe talk.flac --out talk.srt
       asr-lab transcribe recordings/ --out "subtitles/{}.vtt"
       asr-lab transcribe corpora/demo/test.jsonl.gz --adapter-by speaker --out test.ctm
+      asr-lab transcribe talk.flac decode.lm=demo.arpa "decode.hot_words=bletchley,ada lovelace"
     """
     chosen = _chosen(adapters, adapter_by)
     if (resume or overwrite) and out is None:
@@ -76,13 +80,18 @@ def transcribe(
     from asr_lab.serving import transcribe as job_of
     from asr_lab.serving.sources import find_sources
 
-    sources = find_sources(files, sys.stdin.buffer)
+    keys, files = split_keys(map(str, words))
+    decode = decode_settings(keys)
+    if not files:
+        raise AsrLabError("there is nothing to transcribe", allowed="files, folders, manifests (.jsonl.gz), or -")
+    sources = find_sources(map(Path, files), sys.stdin.buffer)
     if out is not None:
         sources = job_of.unique(sources)
         job_of.check_out(out, sources, resume=resume, overwrite=overwrite)
     speakers = _speakers(sources) if adapter_by else []
     count = job_of.usable_workers(workers or 0, len(sources))
-    engine, uri = _open(model, [*filter(None, [chosen]), *speakers], adapter_dir, count)
+    engine, uri = _open(model, [*filter(None, [chosen]), *speakers], adapter_dir, count, decode)
+    _report_notes(engine.decoders.notes())
     job = job_of.Job(sources, (lambda source: source.speaker) if adapter_by else (lambda _: chosen), count)
     if out is not None:
         _into_file(engine, job, out, uri, resume=resume)
@@ -113,14 +122,20 @@ def _speakers(sources: list[Source]) -> list[str]:
     return sorted({source.speaker for source in sources})
 
 
-def _open(model: str, adapters: list[str], folder: str, workers: int) -> tuple[Engine, str]:
+def _open(model: str, adapters: list[str], folder: str, workers: int, decode: Decode) -> tuple[Engine, str]:
     from asr_lab.serving.opening import open_engine
     from asr_lab.system.threads import use_threads
     from asr_lab.tracking.models.registry import MlflowStore, adapter_versions
 
     if workers > 1:
         use_threads(1)  # forked processes have no part in a pool of threads
-    return open_engine(MlflowStore(), model, adapters, folder, lambda: {str(row["name"]) for row in adapter_versions()})
+    names = lambda: {str(row["name"]) for row in adapter_versions()}  # noqa: E731
+    return open_engine(MlflowStore(), model, adapters, folder, names, decode)
+
+
+def _report_notes(notes: list[str]) -> None:
+    for note in notes:
+        console(stderr=True).say("  note {}", note)
 
 
 def _onto_terminal(engine: Engine, job: Job, *, as_json: bool) -> None:
@@ -136,8 +151,9 @@ def _onto_terminal(engine: Engine, job: Job, *, as_json: bool) -> None:
             out.say("{}{}", f"{row['file']}: " if len(job.sources) > 1 else "", row["text"])
         if row["note"] and not as_json:
             err.say("[dim]{}: {}[/]", row["file"], row["note"])
-        if row["error"] or "reference" in row:
-            rows.append({name: row.get(name) for name in ("error", "reference", "text")})
+        if row["error"] or "reference" in row or "hot_words" in row:
+            rows.append({name: row[name] for name in ("error", "reference", "text", "hot_words") if name in row})
+    _report_hot_words(iter(rows))
     _report_wer(engine, iter(rows), err)
     _end(sum(bool(row["error"]) for row in rows), len(job.sources))
 
@@ -152,7 +168,8 @@ def _into_file(engine: Engine, job: Job, out: Path, uri: str, *, resume: bool) -
 
     journal, err = TranscriptJournal(out), console(stderr=True)
     with explain_unwritable("the journal", journal.path):
-        journal.begin({"model": uri, "adapter": job.adapters(engine)}, resume=resume)
+        decoding = engine.decoders.name if engine.decoders.settings.is_beam else ""
+        journal.begin({"model": uri, "adapter": job.adapters(engine), "decoding": decoding}, resume=resume)
     rest = [source for source in job.sources if not journal.is_done(source)]
     if len(rest) < len(job.sources):
         err.say("{} of {} were transcribed before", len(job.sources) - len(rest), len(job.sources))
@@ -167,6 +184,7 @@ def _into_file(engine: Engine, job: Job, out: Path, uri: str, *, resume: bool) -
     if rest:
         passed = hms(time.monotonic() - speed.began)
         err.say("  {} of speech in {}: {}", hms(speed.speech_s), passed, speed.text)
+    _report_hot_words(journal.rows(job.sources))
     _report_wer(engine, journal.rows(job.sources), err)
     _end(sum(bool(row["error"]) for row in journal.rows(job.sources)), len(job.sources), resume=True)
 
@@ -185,6 +203,14 @@ def _with_progress(
             speed.done, speed.speech_s = speed.done + 1, speed.speech_s + row["duration_s"]
             bar.update(task, completed=speed.done, speed=f"{speed.text}, {speed.left(count - speed.done)} left")
             yield source, row
+
+
+def _report_hot_words(rows: Iterator[Any]) -> None:
+    """Report how often hot words were recognised, and which were without effect."""
+    from asr_lab.decoding.hot_words import HotWord, hot_word_notes, total
+
+    counts = total([HotWord(**one) for one in row.get("hot_words", ())] for row in rows)
+    _report_notes(hot_word_notes(counts, "these recordings"))
 
 
 def _report_wer(engine: Engine, rows: Iterator[Any], err: Console) -> None:

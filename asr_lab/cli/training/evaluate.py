@@ -11,7 +11,8 @@ import click
 from asr_lab.cli.completion import AdapterName, ConfigKey
 from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, echo, keys_help, offline_option, overrides_option
 from asr_lab.cli.training.experiments import run, show_outcome
-from asr_lab.config.load import load
+from asr_lab.config.dotted import nest
+from asr_lab.config.load import load, parse_overrides, parse_words, read_yaml
 from asr_lab.data.importers.hints import quoted
 from asr_lab.errors import AsrLabError
 
@@ -20,7 +21,7 @@ _TABLES = (".jsonl.gz", ".jsonl", ".json", ".csv", ".tsv", ".txt", ".xlsx")
 
 
 @click.command(context_settings=TAKES_CONFIG_KEYS, epilog=keys_help("evaluate"))
-@click.option("--model", help="The recogniser: registry URI, runs:/ID/model, or folder.")
+@click.option("--model", help="The recogniser: registry URI or name, runs:/ID/model, or folder.")
 @click.option("--data", help="Manifest of the test data, or a folder with test.jsonl.gz; with --tune of val.")
 @click.option("--adapter", type=AdapterName(), help="A speaker's adapter: name, file, or registry URI.")
 @click.option("--config", type=click.Path(path_type=Path), help="Config file; options override it.")
@@ -60,11 +61,11 @@ def evaluate(
           --save-predictions --learner-pages
       asr-lab evaluate --model models:/deepspeech2@champion --data corpora/demo/val.jsonl.gz decode.lm=demo.arpa --tune
     """
-    split = "val" if tune else "test"
-    named, rest = _positional(keys, {"model": model or "", "data": data or ""}, split)
+    tune = tune or _tunes(keys, texts, config)
+    named, rest = _positional(keys, {"model": model or "", "data": data or ""}, "val" if tune else "test")
     options = {f"evaluate.{name}": value for name, value in named.items()} | {"evaluate.adapter": adapter}
     flags = {"audio": audio, "save_predictions": save_predictions, "learners": learner_pages, "tune": tune}
-    options |= {"evaluate.split": split} if tune else {}
+    options |= {"evaluate.split": "val"} if tune else {}
     options |= {f"evaluate.{name}": "true" for name, given in flags.items() if given}
     chosen = {key: value for key, value in options.items() if value}
     settings = chosen | config_keys(texts, rest)
@@ -72,6 +73,15 @@ def evaluate(
         _check_complete(settings)
     experiment = load(config, settings, "evaluate")
     show_outcome(run(experiment, dry_run=False, offline=offline, demo=False))
+
+
+def _tunes(words: Sequence[str], texts: Sequence[str], config: Path | None) -> bool:
+    """Return whether `evaluate.tune=true` is given as a key, or in a config file that says nothing of the split."""
+    given = parse_overrides(texts) | parse_words(word for word in words if word.startswith("evaluate.tune="))
+    if "evaluate.tune" in given:
+        return given["evaluate.tune"] is True
+    in_file = nest(read_yaml(config)).get("evaluate", {}) if config else {}
+    return isinstance(in_file, Mapping) and in_file.get("tune") is True and "split" not in in_file
 
 
 def _positional(words: Sequence[str], options: Mapping[str, str], split: str) -> tuple[dict[str, str], list[str]]:

@@ -13,7 +13,8 @@ class Decode(Section):
     """How text is read off the network's output; without a language model and hot words: greedily."""
 
     lm: str = ""
-    """Language model: an ARPA file (`asr-lab lm`) or a registry URI of one; empty: none."""
+    """Language model: an ARPA file (`asr-lab lm`), or a registry URI or registered name of one; empty: none. Without
+    weights, a registered one is used with those that `evaluate --tune` registered for the recogniser."""
     beam: Positive = 50
     """Hypotheses kept after each frame."""
     lm_weight: NotNegative = 1.0

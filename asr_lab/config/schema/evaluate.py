@@ -14,7 +14,7 @@ class Evaluation(Section):
     """Model, data and outputs of the evaluation."""
 
     model: str
-    """The recogniser: a registry URI, `runs:/ID/model`, or a folder."""
+    """The recogniser: a registry URI or registered name, `runs:/ID/model`, or a folder."""
     data: str
     """Manifest to score on."""
     adapter: str = ""

@@ -23,11 +23,12 @@ from mlflow.entities import LoggedModel, LoggedModelOutput
 from mlflow.models import Model
 from mlflow.models.model import MLMODEL_FILE_NAME
 from mlflow.models.signature import ModelSignature
-from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+from mlflow.types import ColSpec, Schema
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_SOURCE_NAME, MLFLOW_SOURCE_TYPE, MLFLOW_USER
 
 import asr_lab
 from asr_lab.interfaces.tracking import RegisteredModel
+from asr_lab.serving.signature import SIGNATURE
 from asr_lab.tracking.store import silence_mlflow, without_retries
 from asr_lab.tracking.tags import CONTENT
 from asr_lab.units import SAMPLE_RATE
@@ -52,31 +53,6 @@ _NEEDED = (
     "pandas",
     "mlflow",
 )
-SIGNATURE = ModelSignature(
-    inputs=Schema(
-        [
-            ColSpec("binary", "audio"),
-            ColSpec("string", "adapter", required=False),
-            ColSpec("string", "text", required=False),  # of a pronunciation model
-            ColSpec("string", "phonemes", required=False),
-        ]
-    ),
-    outputs=Schema(
-        [
-            ColSpec("string", "text"),
-            *(ColSpec("string", name, required=False) for name in ("words", "adapter", "phonemes", "error")),
-        ]
-    ),
-    params=ParamSchema(
-        [
-            ParamSpec("batch_size", "long", None),
-            ParamSpec("adapter", "string", ""),
-            ParamSpec("words", "boolean", False),
-        ]
-    ),
-)
-"""Of all families: MLflow drops what a signature does not declare, and what a model cannot do it refuses itself."""
-
 _LANGUAGE_MODEL = ModelSignature(
     inputs=Schema([ColSpec("string", "text")]),
     outputs=Schema([ColSpec("double", "log10_probability"), ColSpec("double", "perplexity")]),

@@ -6,6 +6,7 @@ import functools
 import json
 import re
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from asr_lab.interfaces.tracking import MERGED, Lineage, RegisteredModel
 from asr_lab.metrics import floor
 from asr_lab.serving.logged_model import stored_uri
 from asr_lab.tracking.connection import StoreUnavailableError, without_password
-from asr_lab.tracking.models import model_card
+from asr_lab.tracking.models import lm_weights, model_card
 from asr_lab.tracking.moved_store import refuse_moved
 from asr_lab.tracking.queries.filters import quoted
 from asr_lab.tracking.queries.runs import metrics_of
@@ -262,6 +263,14 @@ class MlflowStore:
         raise AsrLabError(
             f"{uri} is not a language model", next_command="asr-lab lm TEXT --out NAME.arpa --register NAME"
         )
+
+    def language_model_weights(self, uri: str) -> dict[str, dict[str, float]]:
+        """Return the weights registered with a language model, by the recogniser's name."""
+        return lm_weights.weights_of(uri)
+
+    def register_language_model_weights(self, uri: str, recognizer: str, weights: Mapping[str, float]) -> None:
+        """Register weights with a language model for a recogniser's name."""
+        lm_weights.register_weights(uri, recognizer, weights)
 
     def resolve_version(self, uri: str) -> str:
         """An alias as the version it means today; other URIs as they are."""

@@ -88,8 +88,8 @@ def test_each_row_of_a_mixed_batch_has_the_text_it_has_alone(crowd, batch_size):
 def test_batches_change_no_text_of_the_wav2vec2_family(kind):
     torch.manual_seed(1)
     own = Engine(recognizer(SpeechCTC(network(kind, "group"))))
-    given = [Request(audio=one) for one in sounds(9)]
-    by_size = [list(own.transcribe(given, words=True, batch_size=size)) for size in (1, 4, 16)]
+    given = [Request(audio=one, words=True) for one in sounds(9)]
+    by_size = [list(own.transcribe(given, batch_size=size)) for size in (1, 4, 16)]
     assert any(one.text for one in by_size[0])
     for other in by_size[1:]:
         assert [one.text for one in other] == [one.text for one in by_size[0]]
@@ -99,7 +99,7 @@ def test_batches_change_no_text_of_the_wav2vec2_family(kind):
 
 
 def test_words_are_those_of_the_text_with_rising_times(crowd):
-    for result in engine(crowd).transcribe((Request(audio=one) for one in sounds(20)), words=True):
+    for result in engine(crowd).transcribe(Request(audio=one, words=True) for one in sounds(20)):
         assert " ".join(word.text for word in result.words) == result.text
         edges = [edge for word in result.words for edge in (word.start_s, word.end_s)]
         assert edges == sorted(edges)
@@ -120,10 +120,10 @@ def test_words_are_those_of_the_text_however_it_was_decoded(units):
         subwords = Subwords.learn(["ab cad abc", "cad ab bad"] * 5, 14)
         network = base(vocab_size=len(subwords.vocabulary())).model
         of = DeepSpeech2Recognizer(network, subwords.vocabulary(), TextNormalizer(units="bpe"), subwords=subwords)
-    for one in Engine(of).transcribe((Request(audio=one) for one in sounds(6)), words=True):
+    for one in Engine(of).transcribe(Request(audio=one, words=True) for one in sounds(6)):
         assert " ".join(word.text for word in one.words) == one.text != ""
     of.decoder = Fixed()
-    for one in Engine(of).transcribe((Request(audio=one) for one in sounds(6)), words=True):
+    for one in Engine(of).transcribe(Request(audio=one, words=True) for one in sounds(6)):
         assert [word.text for word in one.words] == one.text.split() == ["ab", "cad"]
         edges = [edge for word in one.words for edge in (word.start_s, word.end_s)]
         assert edges == sorted(edges)

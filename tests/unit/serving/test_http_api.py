@@ -66,7 +66,7 @@ def post(client: TestClient, audio: bytes, model: str = "tiny", headers=None, **
 
 
 def expected(models: ServedModels, sound, adapter: str = ""):
-    (result,) = models.engine.transcribe([Request(audio=sound, adapter=adapter)], words=True)
+    (result,) = models.engine.transcribe([Request(audio=sound, adapter=adapter, words=True)])
     assert result.text
     return result
 
@@ -166,6 +166,19 @@ def test_fields_without_effect_are_named(models):
     response = post(client(models), wav(sounds(1)[0]), **fields)
     assert response.headers["x-ignored-fields"] == "language, temperature"
     assert "x-ignored-fields" not in post(client(models), wav(sounds(1)[0])).headers
+
+
+def test_the_prompt_is_hot_words_and_those_without_effect_are_named(models):
+    pytest.importorskip("flashlight", reason="the extra lm is not installed")
+    api, sound = client(models), sounds(3)[2]
+    word = expected(models, sound).text.split()[0]
+    response = post(api, wav(sound), prompt=f"{word}, aaa bbb")
+    assert [one["word"] for one in response.json()["hot_words"]] == [word, "aaa bbb"]
+    idle = [one["word"] for one in response.json()["hot_words"] if one["without"] == one["hot"]]
+    assert response.headers["x-hot-words-without-effect"].split(",") == [one.replace(" ", "%20") for one in idle]
+    assert "hot_words" not in post(api, wav(sound), prompt=" , ").json()
+    assert "xyz" in refusal(post(api, wav(sound), prompt="xyz"), 400, "prompt")
+    refusal(post(api, wav(sound), prompt=",".join(["a"] * 101)), 400, "prompt")
 
 
 NO_AUDIO = {
