@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from asr_lab.errors import AsrLabError
 from asr_lab.sweeps.storage_locks import AdvisoryLock, FileLock, Lock, RunningProcesses
+from asr_lab.system import files
 from asr_lab.system.append_log import drop_partial_line
 from asr_lab.system.locks import lock_on
 from asr_lab.system.processes import is_elsewhere, is_gone, is_in_sight
@@ -142,8 +142,7 @@ class StorageLocation:
     def now(self) -> float:
         """Return the time in seconds since the epoch by the clock of the storage, one for all machines."""
         if not self.is_database:
-            with tempfile.TemporaryFile(dir=Path(self.uri).parent) as file:
-                return os.fstat(file.fileno()).st_mtime
+            return files.now(Path(self.uri).parent)
         with self.explain_errors():
             engine = sqlalchemy.create_engine(self.uri)
             try:

@@ -6,21 +6,28 @@ import errno
 import os
 import re
 import shutil
+import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from asr_lab.errors import AsrLabError, not_written
+from asr_lab.system import processes
 
 LEFT_OVER_S = 3600.0
 """Age above which a temporary is of a process that was killed."""
 
 
+def now(folder: Path) -> float:
+    """Return the time in seconds since 1970 by the clock of the file system, one for all machines that use it."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return os.fstat(file.fileno()).st_mtime
+
+
 def temporary(path: Path) -> Path:
-    """Where this thread writes what becomes `path`: `.NAME.ID.writing` beside it."""
-    return path.with_name(f".{path.name}.{threading.get_native_id()}.writing")
+    """Where this thread, of this machine or container, writes what becomes `path`: `.NAME.ID.writing` beside it."""
+    return path.with_name(f".{path.name}.{threading.get_native_id()}-{processes.here()}.writing")
 
 
 @contextmanager
@@ -90,13 +97,18 @@ def prepare(path: Path, left_over_s: float = LEFT_OVER_S) -> Path:
     """Where this thread writes `path`: nothing yet, in a folder that is there. What killed processes left goes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     own = temporary(path)
-    # earlier versions had no number in the name, or ended it in `part`
-    name = re.compile(rf"\.{re.escape(path.name)}(\.\d+)?\.(writing|part)")
+    # earlier versions had no number in the name or only that of the thread, or ended it in `part`
+    name = re.compile(rf"\.{re.escape(path.name)}(\.\d+(-[\da-f]+)?)?\.(writing|part)")
     with suppress(OSError):  # one was just renamed, or is not readable
         for other in path.parent.iterdir():
-            if name.fullmatch(other.name) and (other == own or time.time() - other.stat().st_mtime > left_over_s):
+            if name.fullmatch(other.name) and (other == own or is_left_over(other, left_over_s)):
                 shutil.rmtree(other) if other.is_dir() else other.unlink()
     return own
+
+
+def is_left_over(path: Path, left_over_s: float = LEFT_OVER_S) -> bool:
+    """Return whether a temporary file or folder is of a process that was killed, by its age on its file system."""
+    return now(path.parent) - path.stat().st_mtime >= left_over_s
 
 
 @contextmanager

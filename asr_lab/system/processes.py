@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
 import socket
 import sys
@@ -25,8 +27,9 @@ def mark_of(pid: int) -> str:
 
 
 def _start(pid: int) -> str:
-    """Return `ticks.boot.space`: clock ticks from the boot to the start of the process, which boot, and which table of
-    processes (of a container); where that is not known, the time of its start. No clock that is set changes the first.
+    """Return `ticks.boot.space.machine`: clock ticks from the boot to the start of the process, which boot, which table
+    of processes (of a container), and which machine, if it has an id; where that is not known, the time of its start.
+    No clock that is set changes the first.
 
     Raises psutil's `NoSuchProcess`.
     """
@@ -40,11 +43,38 @@ def _start(pid: int) -> str:
 
 
 def _table() -> str:
-    """Return `boot.space` of this process; "" where there is no Linux."""
+    """Return `boot.space.machine` of this process; "" where there is no Linux."""
     if not sys.platform.startswith("linux"):
         return ""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
-    return f"{boot}.{Path('/proc/self/ns/pid').stat().st_ino}"
+    return f"{boot}.{Path('/proc/self/ns/pid').stat().st_ino}.{_machine()}"
+
+
+@functools.cache
+def _machine() -> str:
+    """Return what tells machines of one name apart, "" if there is nothing; hashed, as systemd asks for its id."""
+    with suppress(OSError):
+        if id := Path("/etc/machine-id").read_bytes().strip():
+            return hashlib.sha256(b"asr_lab" + id).hexdigest()[:8]
+    return ""
+
+
+def _parts(mark: str) -> tuple[str, str, str]:
+    """Return boot, space and machine of a mark; "" for what it does not have, as those of earlier versions."""
+    boot, space, machine, *_ = [*mark.rpartition("|")[2].split(".")[1:], "", "", ""]
+    return boot, space, machine
+
+
+def _is_of_other_machine(mark: str) -> bool:
+    """Whether a mark with the name of this machine is of another one that has this name too."""
+    machine = _parts(mark)[2]
+    return bool(machine and _machine() and machine != _machine())
+
+
+@functools.cache
+def here() -> str:
+    """Return eight hexadecimal digits that no other machine or container has: numbers of processes are one there."""
+    return hashlib.sha256(f"{socket.gethostname()}|{_table()}".encode()).hexdigest()[:8]
 
 
 def host_and_pid(mark: str) -> tuple[str, int]:
@@ -56,7 +86,7 @@ def host_and_pid(mark: str) -> tuple[str, int]:
 
 def is_elsewhere(mark: str) -> bool:
     """Whether the marked process runs on another machine, where nothing can be known of it."""
-    return host_and_pid(mark)[0] != socket.gethostname()
+    return host_and_pid(mark)[0] != socket.gethostname() or _is_of_other_machine(mark)
 
 
 def is_in_sight(mark: str) -> bool:
@@ -64,7 +94,7 @@ def is_in_sight(mark: str) -> bool:
 
     False for one of another machine or container of the same name, and of this machine before it was started anew.
     """
-    return not is_elsewhere(mark) and mark.rpartition("|")[2].partition(".")[2] == _table()
+    return not is_elsewhere(mark) and _parts(mark)[:2] == _parts(f"|.{_table()}")[:2]
 
 
 def is_gone(mark: str) -> bool:
@@ -73,18 +103,20 @@ def is_gone(mark: str) -> bool:
         host, pid, start = mark.split("|")
     except ValueError:
         return False
-    if host != socket.gethostname():
+    if host != socket.gethostname() or _is_of_other_machine(mark):
         return False
-    _, _, table = start.partition(".")
-    if table and table.partition(".")[0] != _table().partition(".")[0]:
+    ticks, _, table = start.partition(".")
+    own_boot, own_space, _ = _parts(f"|.{_table()}")
+    boot, space, _ = _parts(mark)
+    if table and boot != own_boot:
         return True  # this machine was started anew
-    if table and table != _table():
+    if table and space != own_space:
         return False  # of another container
     try:
         process = psutil.Process(int(pid))
         if process.status() == psutil.STATUS_ZOMBIE:
             return True
-        return _start(int(pid)) != start if table else abs(process.create_time() - float(start)) > 2
+        return _start(int(pid)).partition(".")[0] != ticks if table else abs(process.create_time() - float(start)) > 2
     except psutil.NoSuchProcess:
         return True
 

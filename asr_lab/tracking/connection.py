@@ -67,8 +67,7 @@ def check_connection(uri: str) -> State:
 
 def _check_health(uri: str) -> None:
     try:
-        without_user = re.sub(r"//[^/@]*@", "//", uri).rstrip("/")  # /health needs no login
-        urllib.request.urlopen(f"{without_user}/health", timeout=_TIMEOUT_S).close()
+        urllib.request.urlopen(health_address(uri), timeout=_TIMEOUT_S).close()
     except urllib.error.HTTPError as error:
         if error.code >= 500:  # any other status is an answer
             raise _unavailable(uri, "server", f"{error.code} {error.reason}") from error
@@ -76,6 +75,11 @@ def _check_health(uri: str) -> None:
         reason = getattr(error, "reason", error)
         if not isinstance(reason, ssl.SSLError):  # the server answered; MLflow verifies certificates
             raise _unavailable(uri, "server", str(getattr(reason, "strerror", None) or reason)) from error
+
+
+def health_address(uri: str) -> str:
+    """Return the page of a server that only tells that it is there; it needs no login."""
+    return re.sub(r"//[^/@]*@", "//", uri).rstrip("/") + "/health"
 
 
 def _check_port(uri: str, usual_port: int) -> None:

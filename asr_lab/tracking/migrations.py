@@ -95,7 +95,7 @@ def _fill(file: Path, script: list[str], names: Set[str]) -> bool:
 
 def _age_s(file: Path) -> float:
     parts = (part for part in (file, file.with_name(f"{file.name}-journal")) if part.exists())
-    return time.time() - max(part.stat().st_mtime for part in parts)
+    return files.now(file.absolute().parent) - max(part.stat().st_mtime for part in parts)
 
 
 def _create_in_server(uri: str) -> None:

@@ -31,7 +31,7 @@ from asr_lab.tracking.notifications import report, run_ended
 from asr_lab.tracking.orphans import CHECKPOINTS
 from asr_lab.tracking.spool import sync
 from asr_lab.tracking.spool.shipper import Shipper
-from asr_lab.tracking.spool.spool import Spool, SpoolError, now_ms
+from asr_lab.tracking.spool.spool import Spool, SpoolError
 from asr_lab.tracking.store import shown_uri
 from asr_lab.tracking.system_metrics import SystemMetrics
 from asr_lab.tracking.tags import CHANGES, DATA, ERROR
@@ -91,7 +91,7 @@ class MlflowRecorder:
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Log metrics; a resumed run logs no point that it has."""
         points = {name: float(value) for name, value in values.items()}
-        at_ms = now_ms()
+        at_ms = self.spool.now_ms()
         new = self._logged.new(points, step) if self._logged else points
         if new:
             at_ms = self.spool.append("metrics", step=step, values=new)

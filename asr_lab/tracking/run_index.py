@@ -6,7 +6,7 @@ import gc
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, Run, ViewType
@@ -143,11 +143,25 @@ def scan(
     view = ViewType.ALL if deleted else ViewType.ACTIVE_ONLY
     with explain_store_errors("the runs cannot be read"), _seldom_collecting():
         experiments = experiment_ids(client, ViewType.ALL if deleted_experiments else ViewType.ACTIVE_ONLY)
-        return [
-            record_of(run, metric)
-            for condition in (OURS, _UNSTARTED)
-            for run in search_runs(client, experiments, condition, view)
-        ]
+        return _with_signs_of_children(
+            [
+                record_of(run, metric)
+                for condition in (OURS, _UNSTARTED)
+                for run in search_runs(client, experiments, condition, view)
+            ]
+        )
+
+
+def _with_signs_of_children(records: list[Record]) -> list[Record]:
+    """Let the last sign of life of a child be one of its parent too: a sweep itself may log nothing for days."""
+    signs: dict[str, int] = {}
+    for one in records:
+        if one.parent:
+            signs[one.parent] = max(signs.get(one.parent, 0), one.last_sign, one.ended)
+    return [
+        replace(one, last_sign=max(one.last_sign, signs[one.run_id])) if one.running and one.run_id in signs else one
+        for one in records
+    ]
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from asr_lab.system import libraries, processes
 from asr_lab.system.distributed import rank_and_world_size
 from asr_lab.system.stopping import held
 from asr_lab.tracking import orphans, provenance
+from asr_lab.tracking.clock import Clock, clock_of
 from asr_lab.tracking.connection import StoreUnavailableError
 from asr_lab.tracking.moved_store import refuse_moved
 from asr_lab.tracking.notifications import report
@@ -58,6 +59,7 @@ class MlflowTracker:
     def __init__(self, *, new_run: bool = False, offline: bool = False) -> None:
         self.new_run, self.offline = new_run, offline
         self._leftovers: threading.Thread | None = None
+        self._warned_of_clock = False
 
     def announce(self, family: str) -> None:
         """Mark the run that MLflow handed to this process as ours, before anything long begins.
@@ -83,7 +85,8 @@ class MlflowTracker:
         libraries.require()
         client = self._client("" if own else os.environ.get("MLFLOW_RUN_ID", ""), tidies=not spec.parent)
         adopted = "" if own else os.environ.get("MLFLOW_RUN_ID", "")
-        header = _header(spec, adopted=bool(adopted))
+        clock = self._clock(client)
+        header = _header(spec, clock, adopted=bool(adopted))
         seeks = spec.resumable and not self.new_run
         orphan = orphans.find_in_spool(spec) if seeks else None
         if client and seeks:
@@ -100,6 +103,7 @@ class MlflowTracker:
                     _hand_over(orphan, spool)
             else:
                 spool = orphan or self._new(client, header)
+            spool.clock = clock
             return self._record(spool, spec, header, resumed=orphan is not None, ship=client is not None)
 
     def reopen(self, spec: RunSpec, run_id: str) -> MlflowRecorder:
@@ -110,9 +114,11 @@ class MlflowTracker:
             run_id = run_of_spool(client, run_id) or run_id  # it began without the store, which has it by now
         if "MLFLOW_RUN_ID" in os.environ or not (waits or (client and orphans.is_active(client, run_id))):
             return self.start(spec)
-        header = _header(spec)
+        clock = self._clock(client)
+        header = _header(spec, clock)
         with held(raises=False):
             spool = Spool.create(ROOT, run_id, header, run_id="" if waits else run_id)
+            spool.clock = clock
             return self._record(spool, spec, header, resumed=True, ship=client is not None)
 
     def close(self, run_id: str, status: Status, why: str) -> None:
@@ -162,6 +168,14 @@ class MlflowTracker:
     def _go_on_without(away: StoreUnavailableError) -> None:
         report(f"warning: {away.what} ({shown_uri()}); the run is recorded in {ROOT}/ and shipped when it does")
 
+    def _clock(self, client: MlflowClient | None) -> Clock | None:
+        """The clock of the store, of which all machines date their runs; None without the store."""
+        clock = clock_of(tracking_uri()) if client else None
+        if clock and clock.offset_s and not self._warned_of_clock:
+            self._warned_of_clock = True
+            report(f"warning: this machine's clock is {clock} the tracking store's, by which the run is dated")
+        return clock
+
     def _new(self, client: MlflowClient | None, header: Header) -> Spool:
         """The spool of a new run, called by the run's id on the store where the store answers."""
         spool = Spool.create(ROOT, new_id(), header)
@@ -191,7 +205,7 @@ def _finished(run: Run) -> FinishedRun | None:
     return FinishedRun(run.info.run_id, str(run.info.run_name), uri, dict(run.data.metrics)) if uri else None
 
 
-def _header(spec: RunSpec, *, adopted: bool = False) -> Header:
+def _header(spec: RunSpec, clock: Clock | None, *, adopted: bool = False) -> Header:
     tags = {  # in the order in which the MLflow UI shows them: what people read, then what programs read
         **({} if adopted else provenance.origin()),  # MLflow wrote the project and its entry point
         colors.TAG: colors.run_color(spec.family, spec.signature),
@@ -215,7 +229,7 @@ def _header(spec: RunSpec, *, adopted: bool = False) -> Header:
         kind=spec.kind,
         signature=spec.signature,
         name=spec.name,
-        started_ms=now_ms(),
+        started_ms=clock.now_ms() if clock else now_ms(),
         tags=tags,
         process=processes.process_mark(),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -62,7 +61,9 @@ def list_runs(selection: Selection, state: str | None, limit: int, style: str) -
 def _formatted(table: pd.DataFrame) -> Table:
     """Format ages, durations and sizes."""
     shown = table.drop(columns=["seconds", "bytes", "kind"])
-    ages = [time.time() - datetime.fromisoformat(started).timestamp() for started in table["started"]]
+    from asr_lab.tracking.clock import store_now_ms
+
+    ages = [store_now_ms() / 1000 - datetime.fromisoformat(started).timestamp() for started in table["started"]]
     shown["started"] = table["started"].str.replace("T", " ")
     shown.insert(5, "age", list(map(ago, ages)))
     shown.insert(6, "took", [hms(took) if took == took else "-" for took in table["seconds"]])

@@ -120,7 +120,7 @@ def cleanup(
 def _show(planned: CleanupPlan, style: str) -> None:
     import pandas as pd
 
-    from asr_lab.tracking.spool.spool import now_ms
+    from asr_lab.tracking.clock import store_now_ms
 
     def row(line: PlannedRun) -> dict[str, Any]:
         one = line.record
@@ -129,7 +129,7 @@ def _show(planned: CleanupPlan, style: str) -> None:
             "run": one.name,
             "id": one.run_id[:8],
             "family": one.family,
-            "age": age((now_ms() - one.since) / 1000),
+            "age": age((store_now_ms() - one.since) / 1000),
             "size" if style == "table" else "bytes": size if line.goes else None,
             "what": "goes" if line.goes else "stays",
             "why": line.why,

@@ -11,9 +11,9 @@ from mlflow import MlflowClient
 from asr_lab.errors import AsrLabError, listing, nearest
 from asr_lab.tracking.cleanup.keep_best import rank_best
 from asr_lab.tracking.cleanup.protection import is_abandoned, is_stale, protected
+from asr_lab.tracking.clock import store_now_ms
 from asr_lab.tracking.queries.filters import is_like
 from asr_lab.tracking.run_index import Record, read_registrations, scan
-from asr_lab.tracking.spool.spool import now_ms
 from asr_lab.units import age
 
 Action = Literal["delete", "purge", "checkpoints"]
@@ -114,7 +114,7 @@ def _asked(records: Sequence[Record], selection: Selection) -> list[Record]:
             raise AsrLabError(f"no run has the family {selection.family!r}", allowed=listing(known) or "none yet")
         scope = [one for one in scope if one.family == selection.family]
     if selection.days_old is not None:
-        oldest = now_ms() - selection.days_old * _DAY_MS
+        oldest = store_now_ms() - selection.days_old * _DAY_MS
         scope = [one for one in scope if one.since <= oldest]
     if selection.failed or selection.stale_running:
         return [one for one in scope if _in_state(one, selection)]
@@ -149,7 +149,7 @@ def _reason(one: Record, selection: Selection) -> str:
     if one.deleting_begun:
         reasons.append("its deletion was begun before")
     elif one.running:
-        silent = f"no sign of life for {age((now_ms() - one.last_sign) / 1000)}"
+        silent = f"no sign of life for {age((store_now_ms() - one.last_sign) / 1000)}"
         reasons.append("its process is gone" if is_abandoned(one) else silent)
     elif one.status in ("FAILED", "KILLED"):
         reasons.append(one.status.lower())

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Sequence
 from pathlib import Path
 
 from mlflow.utils.mlflow_tags import MLFLOW_SOURCE_NAME
 
 from asr_lab.system import processes
+from asr_lab.tracking.clock import store_now_ms
 from asr_lab.tracking.run_index import Record, Registrations
-from asr_lab.tracking.spool.spool import now_ms
 from asr_lab.tracking.store import tracking_uri
 from asr_lab.tracking.tags import ARCHIVED, KEEP, PROCESS, RESTORING
 
@@ -42,9 +41,9 @@ def is_stale(one: Record) -> bool:
     """Return whether a run is RUNNING in name only: its process is gone, or without metrics for a day elsewhere."""
     if not one.running:
         return False
-    if RESTORING in one.tags or one.tags.get(PROCESS, "").split("|")[0] == socket.gethostname():
+    if RESTORING in one.tags or processes.is_in_sight(one.tags.get(PROCESS, "")):
         return is_abandoned(one)
-    return is_abandoned(one) or one.last_sign < now_ms() - STALE_HOURS * 3_600_000
+    return is_abandoned(one) or one.last_sign < store_now_ms() - STALE_HOURS * 3_600_000
 
 
 def protected(

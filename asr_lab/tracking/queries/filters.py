@@ -13,6 +13,7 @@ from asr_lab.errors import AsrLabError
 from asr_lab.metrics import catalog
 from asr_lab.metrics.catalog import VALIDATED
 from asr_lab.system.times import parse_time
+from asr_lab.tracking.clock import store_now_ms
 from asr_lab.tracking.tags import ARCHIVED, FAMILY, KIND, MODEL_TYPE, PARENT
 
 OURS = f"tags.`{FAMILY}` IS NOT NULL"
@@ -34,7 +35,7 @@ def queries(
     if status:
         always.append(f"attributes.status = {quoted(status)}")
     if since:
-        always.append(f"attributes.start_time >= {parse_time(since)}")
+        always.append(f"attributes.start_time >= {parse_time(since, store_now_ms() / 1000)}")
     if not archived:
         always.append(_NOT_ARCHIVED)
     if where.strip():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 import pandas as pd
@@ -12,6 +11,7 @@ from asr_lab.families import deciding
 from asr_lab.system import processes
 from asr_lab.system.times import local_time
 from asr_lab.tracking.artifacts import folder_size, local_folder
+from asr_lab.tracking.clock import store_now_ms
 from asr_lab.tracking.queries.runs import metrics_of
 from asr_lab.tracking.run_index import read_registrations
 from asr_lab.tracking.store import client
@@ -68,7 +68,7 @@ def seconds(run: Run) -> float:
     """Return the duration of a run, until now while it runs; NaN if it was cut off."""
     if run.info.end_time:
         return float(run.info.end_time - run.info.start_time) / 1000
-    return float("nan") if state(run) == CUT_OFF else time.time() - run.info.start_time / 1000
+    return float("nan") if state(run) == CUT_OFF else max(0, store_now_ms() - run.info.start_time) / 1000
 
 
 def _marks(run: Run) -> list[str]:

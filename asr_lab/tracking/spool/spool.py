@@ -28,6 +28,7 @@ from typing import Any, Self
 from asr_lab.errors import AsrLabError
 from asr_lab.system import files
 from asr_lab.system.locks import FolderLock
+from asr_lab.tracking.clock import Clock
 from asr_lab.tracking.spool.header import Header, State
 from asr_lab.tracking.spool.journal import Event, Journal
 from asr_lab.tracking.spool.refused import Refused
@@ -61,6 +62,8 @@ class Spool:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.id = folder, folder.name
+        self.clock: Clock | None = None
+        """Of the times of events; None: this machine's."""
         self.header = Header(**json.loads((folder / _HEADER).read_text()))
         self.state = self._read_state()
         self.journal, self._refused = Journal(folder / _EVENTS), Refused(folder / _REFUSED)
@@ -150,9 +153,13 @@ class Spool:
         Raises `SpoolError` if the disk is full; earlier events stay valid.
         """
         with _writing_to(self.folder):
-            at_ms = now_ms()
+            at_ms = self.now_ms()
             self.journal.append(kind, at_ms, content)
             return at_ms
+
+    def now_ms(self) -> int:
+        """Return the time that an event would get now."""
+        return self.clock.now_ms() if self.clock else now_ms()
 
     @contextmanager
     def new_files(self) -> Iterator[Path]:
@@ -295,7 +302,7 @@ def sweep(root: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
     for folder in root.glob(".*.writing"):
         with suppress(OSError):
-            if time.time() - folder.stat().st_mtime > files.LEFT_OVER_S:
+            if files.is_left_over(folder):
                 shutil.rmtree(folder, ignore_errors=True)
     with suppress(OSError):
         root.rmdir()  # when nothing else was there

@@ -17,7 +17,7 @@ from asr_lab.sweeps.leader_election import leading
 from asr_lab.sweeps.storage import StorageLocation
 from asr_lab.sweeps.trial_states import PROCESS, LostTrials
 from asr_lab.system import processes
-from asr_lab.system.processes import is_gone, is_in_sight, process_mark
+from asr_lab.system.processes import is_elsewhere, is_gone, is_in_sight, process_mark
 
 ROUNDS = 100
 fork = multiprocessing.get_context("fork")
@@ -173,7 +173,7 @@ def test_a_trial_without_a_process_is_lost_only_after_it_was_seen_for_a_while(tm
 def test_a_mark_is_of_one_process_whatever_clock_is_set(monkeypatch):
     mark = process_mark()
     host, pid, start = mark.split("|")
-    ticks, boot, space = start.split(".")
+    ticks, boot, space, *_ = start.split(".")
     began = psutil.Process.create_time
     monkeypatch.setattr(psutil.Process, "create_time", lambda process: began(process) + 600)
     assert not is_gone(mark)
@@ -186,3 +186,8 @@ def test_a_mark_is_of_one_process_whatever_clock_is_set(monkeypatch):
     assert not is_in_sight(container)
     assert is_gone(f"{host}|{2**22 + 1}|{start}")
     assert is_gone(f"{host}|{2**22 + 1}|1763700000"), "as earlier versions wrote it"
+    monkeypatch.setattr("asr_lab.system.processes._machine", lambda: "1234abcd")
+    namesake = f"{host}|{pid}|{ticks}.01234567.{space}.5678abcd"
+    assert not is_gone(namesake), "another machine of the same name"
+    assert is_elsewhere(namesake)
+    assert is_gone(namesake.replace("5678", "1234"))

@@ -5,6 +5,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from asr_lab.system.files import (
     write_bytes,
     write_text,
 )
+from asr_lab.system.processes import here
 
 
 def names(folder: Path) -> list[str]:
@@ -111,7 +113,7 @@ def test_a_process_that_is_killed_at_it_leaves_the_old_file_and_later_its_tempor
     killed.kill()
     killed.wait()
     [left] = [name for name in names(tmp_path) if name != "x.txt"]
-    assert left == f".x.txt.{killed.pid}.writing"
+    assert left == f".x.txt.{killed.pid}-{here()}.writing"
     assert file.read_text() == "old"
     write_text(file, "new")
     assert left in names(tmp_path)  # another process may be at it
@@ -122,6 +124,14 @@ def test_a_process_that_is_killed_at_it_leaves_the_old_file_and_later_its_tempor
     os.utime(tmp_path / ".x.txt.2", (0, 0))
     write_text(file, "newest")
     assert (file.read_text(), names(tmp_path)) == ("newest", [".x.txt.2", "x.txt"])
+
+
+def test_what_another_machine_is_writing_stays_whatever_the_clock_of_this_one(tmp_path, monkeypatch):
+    theirs = temporary(tmp_path / "x").name.replace(here(), "0123abcd")  # its thread may have our number
+    (tmp_path / theirs).write_text("half")
+    monkeypatch.setattr(time, "time", lambda: 4e9)
+    write_text(tmp_path / "x", "ours")
+    assert names(tmp_path) == [theirs, "x"]
 
 
 def test_processes_that_write_one_file_at_once_write_it_whole(tmp_path):
