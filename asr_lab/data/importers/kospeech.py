@@ -19,6 +19,7 @@ from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.data.importers.kospeech_units import Units, plain, read_units, unit_of
 from asr_lab.data.importers.speaker_options import Speakers
+from asr_lab.data.media import written_audio
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.units import SAMPLE_RATE
 
@@ -87,7 +88,7 @@ def import_kospeech(
     if drop_silence:
         cuts = []
         for done, line in enumerate(read, 1):
-            cuts.append(_without_silence(line, paths, out, speakers))
+            cuts.append(_without_silence(line, paths, speakers))
             progress(done, len(read))
     if not speakers.are_given:
         report.notes.append(f"{len(read)} utterances name no speaker: their folder is used")
@@ -126,10 +127,6 @@ def _once(lines: list[_Line], transcripts: Path, report: ImportReport) -> list[_
     return list(first_lines.values())
 
 
-def _target(line: _Line, out: Path) -> Path:
-    return (out / "audio" / line.file).with_suffix(".flac")
-
-
 def _check_target(line: _Line, root: Path, out: Path) -> None:
     """Raise `AsrLabError` if the output would be outside `out`, or replace its source."""
     if line.file.is_absolute() or ".." in line.file.parts:
@@ -142,12 +139,11 @@ def _check_target(line: _Line, root: Path, out: Path) -> None:
         )
 
 
-def _without_silence(line: _Line, paths: AudioPaths, out: Path, speakers: Speakers) -> Cut:
-    target = _target(line, out)
+def _without_silence(line: _Line, paths: AudioPaths, speakers: Speakers) -> Cut:
+    samples = without_silence(read_file(paths.find(line.file.as_posix())))
+    target = written_audio().target(line.file.with_suffix(".flac").as_posix())
     target.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(
-        str(target), without_silence(read_file(paths.find(line.file.as_posix()))), SAMPLE_RATE, subtype="PCM_16"
-    )
+    soundfile.write(str(target), samples, SAMPLE_RATE, subtype="PCM_16")
     return _utterance(line, target, speakers)
 
 
