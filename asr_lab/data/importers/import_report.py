@@ -89,11 +89,19 @@ class ImportReport:
         )
 
     def add_joined(
-        self, what: str, side: Collection[str], ids: Collection[str], *, file: Path, of: str = "utterance"
+        self,
+        what: str,
+        side: Collection[str],
+        ids: Collection[str],
+        *,
+        file: Path,
+        of: str = "utterance",
+        is_of_more: bool = False,
     ) -> None:
         """Count what a side file, joined by ids, leaves unmatched on either side; none matched is a fault of it.
 
-        `of` is what has the ids. An empty side file is one that is not there.
+        `of` is what has the ids; a side file that `is_of_more`, such as all of a corpus, may leave lines unused. An
+        empty side file is one that is not there.
         """
         if not side or not ids:
             return
@@ -104,7 +112,7 @@ class ImportReport:
             self.faults.append(Fault(item=file.name, kind=kind, detail=few, file=str(file), is_of_file=True))
         elif lacking := len(ids) - matched:
             self.notes.append(f"{lacking} of {len(ids)} {of}s have no {what} in {file.name}")
-        if matched and (unused := len(side) - matched):
+        if matched and not is_of_more and (unused := len(side) - matched):
             self.notes.append(f"{unused} of {len(side)} {what} in {file.name} are of no {of}, and not used")
 
     def counts(self) -> Counter[str]:

@@ -94,8 +94,8 @@ def import_kospeech(
         report.notes.append(f"{len(read)} utterances name no speaker: their folder is used")
     for unit, number in Counter(filter(None, (unit_of(line.transcript) for line in read))).items():
         report.notes.append(f"{number} transcripts are written in {unit}s: joined to text")
-    if units:
-        report.notes.append(_compare_ids(read, units))
+    if units and vocab:
+        report.notes.append(_compare_ids(read, units, vocab))
     return ImportResult(splits={"all": cuts}, report=report)
 
 
@@ -162,13 +162,20 @@ def _utterance(line: _Line, audio: Path, speakers: Speakers) -> Cut:
     return cut
 
 
-def _compare_ids(lines: list[_Line], units: Units) -> str:
-    """Return a note on lines whose ids differ from their text."""
+def _compare_ids(lines: list[_Line], units: Units, vocab: Path) -> str:
+    """Return a note on lines whose ids differ from their text; raise `AsrLabError` if all of them do."""
     wrong = [
         f"line {line.number}"
         for line in lines
         if line.ids and line.ids.split() != [str(index) for index in units.encode(line.transcript)]
     ]
+    if len(wrong) == sum(bool(line.ids) for line in lines) > 0:
+        raise AsrLabError(
+            f"the ids of none of the {len(wrong)} lines are those of their text",
+            where=str(vocab),
+            allowed="the vocabulary that KoSpeech's preprocessing wrote with the transcripts",
+            hint="without --vocab ids are not compared: the text counts",
+        )
     if not wrong:
         return f"the ids of all {len(lines)} lines are those of their text"
     return f"{len(wrong)} lines have ids that are not those of their text: {listing(wrong, 5)}; the text counts"

@@ -138,6 +138,8 @@ class _Reader:
                 f"not recordings and supervisions of Lhotse: {reason(error)}", where=str(self.file)
             ) from error
         known = {recording.id for recording in recordings}
+        if unused := len(known - {segment.recording_id for _, segment in numbered}):
+            self._report.notes.append(f"{unused} of {len(known)} recordings have no supervision, and are not used")
         for line, segment in numbered:
             if segment.recording_id not in known:
                 self._report.add(
