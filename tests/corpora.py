@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
+from xml.sax.saxutils import escape
 
 import numpy as np
 import soundfile
@@ -288,3 +290,45 @@ def names_in_nfd(root: Path, *, on_disk: str = "NFD", in_table: str = "NFC") -> 
     sound(root / normalize(on_disk, "녹음") / normalize(on_disk, "첫째.wav"))
     row = normalize(in_table, "녹음/첫째.wav,그는 웃었다,미나")
     return text(root / "table.csv", f"audio,text,speaker\n{row}\n")
+
+
+def workbook(path: Path, sheets: dict[str, list[list[Any]]], merged: str = "") -> Path:
+    """Write an .xlsx with texts and numbers; `merged` are cells of the first sheet (`C2:C3`)."""
+    main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    links = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    package = "http://schemas.openxmlformats.org/package/2006"
+    names = [(number, escape(name)) for number, name in enumerate(sheets, start=1)]
+    book = "".join(f'<sheet name="{name}" sheetId="{number}" r:id="r{number}"/>' for number, name in names)
+    relations = "".join(
+        f'<Relationship Id="r{number}" Type="{links}/worksheet" Target="worksheets/sheet{number}.xml"/>'
+        for number, _ in names
+    )
+    types = f'<Types xmlns="{package}/content-types"><Default Extension="xml" ContentType="application/xml"/></Types>'
+    start = f'<Relationship Id="r1" Type="{links}/officeDocument" Target="xl/workbook.xml"/>'
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("[Content_Types].xml", types)
+        archive.writestr("_rels/.rels", f'<Relationships xmlns="{package}/relationships">{start}</Relationships>')
+        archive.writestr(
+            "xl/workbook.xml", f'<workbook xmlns="{main}" xmlns:r="{links}"><sheets>{book}</sheets></workbook>'
+        )
+        archive.writestr(
+            "xl/_rels/workbook.xml.rels", f'<Relationships xmlns="{package}/relationships">{relations}</Relationships>'
+        )
+        for number, rows in enumerate(sheets.values(), start=1):
+            content = "".join(
+                f'<row r="{row}">{"".join(_cell(row, place, value) for place, value in enumerate(cells))}</row>'
+                for row, cells in enumerate(rows, start=1)
+            )
+            cells = f'<mergeCells count="1"><mergeCell ref="{merged}"/></mergeCells>' if merged and number == 1 else ""
+            archive.writestr(
+                f"xl/worksheets/sheet{number}.xml",
+                f'<worksheet xmlns="{main}"><sheetData>{content}</sheetData>{cells}</worksheet>',
+            )
+    return path
+
+
+def _cell(row: int, place: int, value: Any) -> str:
+    name = f"{'ABCDEFGHIJ'[place]}{row}"
+    if isinstance(value, int | float):
+        return f'<c r="{name}"><v>{value}</v></c>'
+    return f'<c r="{name}" t="inlineStr"><is><t>{escape(value)}</t></is></c>' if value else ""

@@ -108,11 +108,12 @@ def _undecodable(path: Path, why: str) -> AsrLabError:
 
 
 class WrittenAudio:
-    """Audio that an import writes into a folder; `remove` takes back what was written."""
+    """Audio that an import writes into a folder; `remove` takes back what was written, and restores what was there."""
 
     def __init__(self, folder: Path, root: Path) -> None:
         self._folder, self._root = folder, root if root.is_dir() else root.parent
         self._written: list[Path] = []
+        self._replaced: dict[Path, Path] = {}
         self._decoded: dict[Path, Path] = {}
 
     def target(self, name: str) -> Path:
@@ -120,6 +121,9 @@ class WrittenAudio:
         path = self._folder / normalize("NFC", name)
         if not path.resolve().is_relative_to(self._folder.resolve()):
             raise AsrLabError(f"a name that leaves the folder: {name}")
+        if path.exists() and path not in self._written:
+            self._replaced[path] = temporary(path)
+            path.replace(self._replaced[path])
         self._written.append(path)
         return path
 
@@ -144,10 +148,17 @@ class WrittenAudio:
     def num_decoded(self) -> int:
         return len(self._decoded)
 
+    def complete(self) -> None:
+        """Remove what the files that were written replace."""
+        for path in self._replaced.values():
+            path.unlink(missing_ok=True)
+
     def remove(self) -> None:
-        """Remove the files that were written, and the folders that are empty then."""
+        """Remove the files that were written, and the folders that are empty then; what they replaced is back."""
         for path in self._written:
             path.unlink(missing_ok=True)
+        for path, replaced in self._replaced.items():
+            replaced.replace(path)
         for folder in sorted({parent for path in self._written for parent in path.parents}, reverse=True):
             if folder.is_relative_to(self._folder.parent) and folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
@@ -163,6 +174,7 @@ def writing_audio(folder: Path, root: Path) -> Iterator[WrittenAudio]:
     token = _current.set(audio)
     try:
         yield audio
+        audio.complete()
     except BaseException:
         audio.remove()
         raise

@@ -72,7 +72,7 @@ def check_audio(cuts: CutSet, progress: Callable[[int], None] | None = None) -> 
         else:
             faults += _changed(cut.id, Path(cut.recording.sources[0].source), manifest.field(cut, "audio_digest"))
         rates[cut.recording.sampling_rate] += 1
-        several += len(cut.recording.channel_ids) > 1
+        several += cut.num_channels > 1
         if progress:
             progress(1)
     notes = [f"{n} utterances are resampled from {r} Hz" for r, n in sorted(rates.items()) if r != SAMPLE_RATE]

@@ -1,7 +1,7 @@
-"""Read text files: lines, and tables of delimited values.
+"""Read text files: lines, and tables of delimited values or of workbooks.
 
-A line ends with LF or CR LF only. `str.splitlines` also splits at form feeds, U+0085, U+2028 and U+2029, which occur in
-transcripts.
+A line ends with LF or CR LF only, or in a text without any LF with CR, as Excel for Mac can write it.
+`str.splitlines` also splits at form feeds, U+0085, U+2028 and U+2029, which occur in transcripts.
 """
 
 from __future__ import annotations
@@ -16,10 +16,18 @@ from typing import Any, NamedTuple
 from unicodedata import normalize
 
 from asr_lab.data.containers import HEAD_BYTES, LFS_HINT, LFS_POINTER, kind_of
+from asr_lab.data.workbooks import is_workbook, read_workbook
 from asr_lab.errors import AsrLabError, listing
 
 _DELIMITERS = ",\t;|"
-_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+ENCODING_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32-le",  # before UTF-16, whose mark it begins with
+    codecs.BOM_UTF32_BE: "utf-32-be",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
+"""First bytes of a file -> its encoding."""
 _SEPARATOR = re.compile(r"\"?sep=(.)\"?\r?\n", re.IGNORECASE)  # a first line that Excel writes
 
 
@@ -47,7 +55,7 @@ def read_text(path: Path, notes: list[str] | None = None) -> str:
 
 def _decoded(content: bytes, path: Path) -> tuple[str, str]:
     """Return (text, its encoding if that is not UTF-8)."""
-    for mark, encoding in _MARKS.items():
+    for mark, encoding in ENCODING_MARKS.items():
         if content.startswith(mark):
             try:
                 text = content.decode(encoding).removeprefix("\ufeff")
@@ -57,7 +65,7 @@ def _decoded(content: bytes, path: Path) -> tuple[str, str]:
                     where=str(path),
                     hint="it is cut off or damaged; save it as UTF-8",
                 ) from error
-            return text, "" if encoding == "utf-8-sig" else "UTF-16"
+            return text, "" if encoding == "utf-8-sig" else encoding[:6].upper()
     if b"\0" in content:
         kind = kind_of(content[:HEAD_BYTES])
         raise AsrLabError(
@@ -87,18 +95,32 @@ def _decoded(content: bytes, path: Path) -> tuple[str, str]:
 
 
 def lines(text: str) -> list[str]:
-    """Split a text at LF and CR LF only; a line end at the end of the text begins no line."""
-    rows = [row.removesuffix("\r") for row in text.split("\n")]
+    """Split a text at LF and CR LF only, without any LF at CR; a line end at the end of the text begins no line."""
+    rows = [row.removesuffix("\r") for row in text.split("\n")] if "\n" in text else text.split("\r")
     return rows if rows[-1] else rows[:-1]
 
 
-def read_table(path: Path, notes: list[str] | None = None) -> list[Row]:
+def read_table(path: Path, notes: list[str] | None = None, sheet: str = "") -> list[Row]:
     """Read delimited values with a header; commas, tabs, semicolons or bars, whichever the header has most of.
+
+    Of a workbook it is the only sheet that holds a table, or `sheet`.
 
     A cell may be quoted, and then hold delimiters and line ends. Tables with tabs often quote nothing, and then quotes
     are text. Columns are in NFC; rows without any value are none. `notes` gets a note on an encoding that is not UTF-8.
     Raises `AsrLabError` for quotes that are not closed, and for columns of the same name.
     """
+    numbered = read_workbook(path, sheet, notes) if is_workbook(path) else _delimited(path, notes)
+    if not numbered:
+        return []
+    _, columns = numbered[0]
+    columns = [normalize("NFC", name.strip()) for name in columns]
+    if twice := sorted({name for name in columns if name and columns.count(name) > 1}):
+        raise AsrLabError(f"several columns are named {listing(twice)}", where=str(path))
+    return [Row(line, _named(columns, cells)) for line, cells in numbered[1:]]
+
+
+def _delimited(path: Path, notes: list[str] | None) -> list[tuple[int, list[str]]]:
+    """Return (first line, cells) of each row of delimited values, the header first."""
     text, before = read_text(path, notes), 0
     if named := _SEPARATOR.match(text):
         text, before = text[named.end() :], 1
@@ -118,13 +140,7 @@ def read_table(path: Path, notes: list[str] | None = None) -> list[Row]:
     else:
         if delimiter == "\t" and any("\n" in cell or "\t" in cell for _, cells in numbered for cell in cells):
             numbered = _unless_quoted(text, before) or numbered
-    if not numbered:
-        return []
-    _, columns = numbered[0]
-    columns = [normalize("NFC", name.strip()) for name in columns]
-    if twice := sorted({name for name in columns if name and columns.count(name) > 1}):
-        raise AsrLabError(f"several columns are named {listing(twice)}", where=str(path))
-    return [Row(line, _named(columns, cells)) for line, cells in numbered[1:]]
+    return numbered
 
 
 def _unless_quoted(text: str, before: int) -> list[tuple[int, list[str]]]:

@@ -32,6 +32,10 @@ _CODES = (
     "name|social-security-num|card-num|address|tel-num|company-name|company|account|num|affiliation|others?|location|"
     "place|id|email|url|birth|birthday|car-num|school|organization|bank-num"
 )
+_NOT_UNDERSTOOD = (
+    "inaudible|unintelligible|indiscernible|unclear|incomprehensible|crosstalk|불명|불명확|불분명|청취 ?불가|안 ?들림|"
+    "들리지 ?않음|알아들을 수 없음|식별 ?불가"
+)
 _HIDDEN = "|".join(sorted(_HIDDEN.split("|"), key=len, reverse=True))
 _END = r"(?=[\s.,?!~()\[\]{}]|$)"
 
@@ -54,10 +58,20 @@ MARKS = (
     Mark("&name1&", "a hidden name or number", "removed", re.compile(rf"&(?i:{_CODES})\d*&")),
     Mark("#@이름#", "a hidden name or number", "removed", re.compile(rf"#@?(?i:{_HIDDEN})\d*@?\s?#|#@시스템#[^#\s]+#")),
     Mark("@이름1", "a hidden name or number", "removed", re.compile(rf"(?<![\w@#])@(?i:{_HIDDEN})\d*(?![A-Za-z\d])")),
+    Mark("***에게", "a hidden name", "removed", re.compile(r"(?<![\w*])\*{2,}(?![*\d])|(?<=[가-힣])\*{2,}")),
+    Mark("ㅇㅇ이", "a hidden name", "removed", re.compile(r"(?<![ㄱ-ㅎ])([ㅇㅁ])\1+(?![ㄱ-ㅎ])|([○◯●△▲□■◇◆])\2+")),
+    Mark("(?)", "words not understood", "removed", re.compile(r"[(\[]\s?\?+\s?[)\]]")),
+    Mark(
+        "(inaudible)",
+        "words not understood",
+        "removed",
+        re.compile(rf"[{{\[<(]\s?(?i:{_NOT_UNDERSTOOD})(?: ?[\d:.]+)?\s?[}}\]>)]"),
+    ),
     Mark("((xx))", "words not understood", "removed", re.compile(r"\(\(\s*[xX]*\s*\)\)")),
     Mark("((뭐라고))", "words hardly understood", "kept", re.compile(r"\(\(([^()]+)\)\)")),
     Mark("-그-", "a word broken off", "kept", re.compile(rf"(?<!\S)-([가-힣][가-힣 ]*(?=-)|[^\W\d_]+)-?{_END}")),
     Mark("*그", "a word hardly understood, or a term", "kept", re.compile(r"(?<!\S)\*+(?=\w)()")),
+    Mark("/음", "a filler", "kept", re.compile(r"(?<!\S)/(?=[가-힣])()")),
     Mark("그+ 그* 아/", "stutter, unclear word, filler (ETRI)", "kept", re.compile(rf"(?<=[가-힣])[/+*]+{_END}()")),
     Mark("어~", "a lengthened sound", "kept", re.compile(r"(?<=[가-힣])~+(?=[\s.,?!]|$)()")),
 )
@@ -66,9 +80,12 @@ MARKS = (
 _LIKE_MARKS = re.compile(
     r"\{\s?[^{}\s]{1,30}\s?\}|<[^<>\s]{1,30}>|\[[^\[\]\s]{1,30}\]|(?<![A-Za-z])&[^&\s]{2,30}&|#[^#\s]{1,30}#|(?<!\S)@[가-힣]+\d*"
     r"|\([^\W\d]{1,12}:[^()]*\)|\([A-Z]{2,5}/?\)|(?<!\S)[A-Z]{2,3}/(?!\S)|(?<!\S)[@][A-Z]{2,5}(?!\S)"
-    r"|(?<![A-Za-z])[xX]{2,}(?![A-Za-z])|[○◯●△▲□■◇◆☆★]+|(?<!\S)[%^$+=_][가-힣]+"
+    r"|(?<![A-Za-z])[xX]{2,}(?![A-Za-z])|(?<![A-Za-z])[oO]{2,3}(?![A-Za-z])|[○◯●△▲□■◇◆☆★]+|(?<!\S)[%^$+=_][가-힣]+|(?<!\S)%[A-Za-z]+"
+    r"|\A(?i:na|none|unknown|undefined)\Z"
 )
-_MAYBE_MARKED = re.compile(r"[(){}\[\]<>&#@*/+~○◯●△▲□■◇◆☆★%^$=_-]|[xX]{2}")
+_MAYBE_MARKED = re.compile(r"[(){}\[\]<>&#@*/+~○◯●△▲□■◇◆☆★%^$=_-]|[xX]{2}|[oO]{2}|[ㅇㅁ]{2}|\A\w{2,9}\Z")
+_JAMO = re.compile(r"(?:[ㄱ-ㅎ]\s?[ㅏ-ㅣ](?:\s?[ㄱ-ㅎ]){0,3}\s?){2}|(?:[ᄀ-ᇿ] ){3}")
+"""Syllables in single jamo: `ㅇㅏㄴㄴㅕㅇ`, or conjoining ones with spaces."""
 
 
 def without_marks(text: str) -> str:
@@ -91,21 +108,24 @@ class MarkCounts:
     known: Counter[str]
     unknown: Counter[str]
     dual: int
+    jamo: int = 0
+    """Transcripts in single jamo."""
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> MarkCounts:
         known: Counter[str] = Counter()
         unknown: Counter[str] = Counter()
-        dual = 0
+        dual = jamo = 0
         for text in texts:
+            jamo += bool(_JAMO.search(text))
             if not _MAYBE_MARKED.search(text):
                 continue
             dual += bool(DUAL.search(text))
             for mark in MARKS:
                 text, times = mark.pattern.subn(r"\1" if mark.action == "kept" else " ", text)
                 known[mark.example] += times > 0
-            unknown.update(set(_LIKE_MARKS.findall(text)))
-        return cls(+known, unknown, dual)
+            unknown.update(set(_LIKE_MARKS.findall(text.strip())))
+        return cls(+known, unknown, dual, jamo)
 
     def notes(self) -> list[str]:
         """Return a line on each action, on dual transcriptions, and on what looks like a mark."""
@@ -123,6 +143,11 @@ class MarkCounts:
             lines.append(
                 f"{self.dual} transcripts hold two readings, (one)/(other): data.text.transcription=spelling trains on "
                 "the first, phonetic on the second"
+            )
+        if self.jamo:
+            lines.append(
+                f"warning: {self.jamo} transcripts are written in single jamo (ㅇㅏㄴ), which stay as they are: write "
+                "syllables (안), which data.text.units=jamo splits"
             )
         if self.unknown:
             most = ", ".join(f"{text} in {n}" for text, n in self.unknown.most_common(5))

@@ -20,6 +20,7 @@ from asr_lab.data import manifest
 from asr_lab.data.audio import probe, read_file
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
+from asr_lab.data.media import written_audio
 from asr_lab.errors import AsrLabError
 from asr_lab.units import SAMPLE_RATE
 
@@ -63,7 +64,7 @@ def import_fsdd(
             cuts += [_single(speaker, digit, index, path, block_of[index]) for index, digit, path in rows]
         else:
             for copy in range(copies):
-                cuts += _strings(speaker, rows, block_of, join, copy, out, random.Random(f"{seed} {speaker} {copy}"))
+                cuts += _strings(speaker, rows, block_of, join, copy, random.Random(f"{seed} {speaker} {copy}"))
         progress(len(cuts), 0)
     return ImportResult(splits={"all": cuts}, report=report)
 
@@ -101,7 +102,6 @@ def _strings(
     block_of: dict[int, int],
     join: tuple[int, int],
     copy: int,
-    out: Path,
     draw: random.Random,
 ) -> Iterable[Cut]:
     """Yield strings of `join` digits within a block, using each recording once."""
@@ -114,7 +114,7 @@ def _strings(
         while position < len(members):
             chosen = members[position : position + draw.randint(*join)]
             id = f"fsdd-{speaker}-b{block}-c{copy}-{number:03d}"
-            audio = out / "audio" / speaker / f"{id}.flac"
+            audio = written_audio().target(f"{speaker}/{id}.flac")
             _write_joined([path for _, _, path in chosen], audio)
             yield manifest.utterance(
                 id=id,

@@ -20,7 +20,9 @@ _NAMES = {
     "참여자 피험자 대상자 환자 성우 낭독자 이름 성명",
 }
 _DETAILS = {"gender": "gender sex 성별", "age": "age speaker_age 나이 연령 연령대"}
-_OTHER = re.compile(r"age|gender|sex|region|dialect|accent|job|count|num|number|나이|성별|연령|지역|직업|.*수")
+_OTHER = re.compile(
+    r"age|gender|sex|region|dialect|accent|job|count|num|number|.*(?:나이|성별|연령|연령대|지역|직업|방언|학년|국적|수)"
+)
 _IDS = re.compile(r"id|name|code|key|no|아이디|이름|번호")
 _NUMBER = re.compile(r"[+-]?[\d.,:]+")
 _AUDIO = re.compile(r"\.(wav|flac|mp3|ogg|opus|m4a|pcm|sph|aac|raw|aiff?|wv)$", re.IGNORECASE)
@@ -30,20 +32,43 @@ _MOST_WORDS = 4  # of a speaker's name
 
 
 def proposed(rows: Sequence[Mapping[str, Any]], fields: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
-    """Return field -> the column that has a name and values like it, for those of `fields` that have one."""
+    """Return field -> the column that has a name and values like it, for those of `fields` that have exactly one."""
+    return {field: columns[0] for field, columns in candidates(rows, fields, taken).items() if len(columns) == 1}
+
+
+def candidates(
+    rows: Sequence[Mapping[str, Any]], fields: Iterable[str], taken: Iterable[str] = ()
+) -> dict[str, list[str]]:
+    """Return field -> the columns that have a name and values like it, for those of `fields` that have any.
+
+    A column that is called as the field usually is takes precedence over one whose name has more words, and columns
+    that say the same count as the first of them.
+    """
     sample = rows[:_MOST_ROWS]
     columns = [name for name in dict.fromkeys(str(name) for row in sample for name in row) if name not in set(taken)]
     values = {name: [str(row[name]).strip() for row in sample if row.get(name) not in (None, "")] for name in columns}
-    found: dict[str, str] = {}
+    found: dict[str, list[str]] = {}
     for field in fields:
-        alike = [name for name in columns if name not in found.values() and _fits(field, values[name], len(sample))]
+        free = [name for name in columns if not any(name in names for names in found.values())]
+        alike = [name for name in free if _fits(field, values[name], len(sample))]
         named = [name for name in alike if _is_named(name, field) and not set(",=") & set(name)]
         if field == "speaker":
-            texts = {str(row.get(found.get("text", "text"))).strip() for row in sample}
+            texts = {str(row.get(name)).strip() for row in sample for name in found.get("text", ["text"])}
             named = [name for name in named if not set(values[name]) <= texts]
-        if best := next(iter(named), alike[0] if field == "audio" and alike else ""):
-            found[field] = best
+        usual = [name for name in named if normalize("NFC", name).strip().lower() in _NAMES.get(field, field).split()]
+        if best := usual or named or (alike if field == "audio" else []):
+            found[field] = _of_other_values(best, sample, only_groups=field == "speaker")
     return found
+
+
+def _of_other_values(names: Sequence[str], rows: Sequence[Mapping[str, Any]], *, only_groups: bool) -> list[str]:
+    """Return the columns without those that say what an earlier one says; of speakers, who is the same."""
+    kept: dict[tuple[Any, ...], str] = {}
+    for name in names:
+        values = [str(row.get(name) or "").strip() for row in rows]
+        first = {value: place for place, value in reversed(list(enumerate(values)))}
+        kept.setdefault(tuple(first[value] for value in values) if only_groups else tuple(values), name)
+    return list(kept.values())
 
 
 def other_names(columns: Iterable[str]) -> str:

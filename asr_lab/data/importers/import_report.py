@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
+from asr_lab.data.workbooks import SUFFIXES
 from asr_lab.errors import AsrLabError, listing
 
 SKIP = "--skip-faulty leaves them out and lists them in OUT/faults.tsv"
 
-_WITHOUT_LINES = (".parquet", ".arrow")
+_WITHOUT_LINES = (".parquet", ".arrow", *SUFFIXES)
 _MOST_FAULTS = 20
 _MOST_EXAMPLES = 6
 
@@ -32,6 +33,8 @@ class Fault:
     """Line of `file`, from 1; 0 if the fault is of the file."""
     allowed: str = ""
     hint: str = ""
+    is_of_file: bool = False
+    """Whether it is the fault of a side file, of which no utterance is left out."""
 
     @property
     def message(self) -> str:
@@ -70,6 +73,9 @@ class ImportReport:
     unknown_values: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     """Field -> the values of it that are not known."""
 
+    unnamed_speakers: Counter[str] = field(default_factory=Counter)
+    """What stands in place of a speaker's name and says that it is not known."""
+
     def add(self, item: str, kind: str, detail: str = "", *, file: Path | str = "", line: int = 0) -> None:
         """Add the fault of an item."""
         self.faults.append(Fault(item=item, kind=kind, detail=detail, file=str(file), line=line))
@@ -82,21 +88,32 @@ class ImportReport:
             Fault(item=item, kind=kind, detail=detail, file=where, line=line, allowed=error.allowed, hint=error.hint)
         )
 
-    def add_joined(self, what: str, side: Collection[str], ids: Collection[str], *, file: Path) -> None:
+    def add_joined(
+        self,
+        what: str,
+        side: Collection[str],
+        ids: Collection[str],
+        *,
+        file: Path,
+        of: str = "utterance",
+        is_of_more: bool = False,
+    ) -> None:
         """Count what a side file, joined by ids, leaves unmatched on either side; none matched is a fault of it.
 
-        An empty side file is one that is not there.
+        `of` is what has the ids; a side file that `is_of_more`, such as all of a corpus, may leave lines unused. An
+        empty side file is one that is not there.
         """
-        if not side:
+        if not side or not ids:
             return
         matched = len(set(side).intersection(ids))
         if not matched:
-            few = f"its ids: {listing(map(str, side), 3)}; the utterances': {listing(ids, 3)}"
-            self.add(file.name, f"{what} of none of the {len(ids)} utterances", few, file=file)
-        if lacking := len(ids) - matched:
-            self.notes.append(f"{lacking} of {len(ids)} utterances have no {what} in {file.name}")
-        if unused := len(side) - matched:
-            self.notes.append(f"{unused} of {len(side)} {what} in {file.name} are of no utterance, and not used")
+            few = f"its ids: {listing(map(str, side), 3)}; the {of}s': {listing(ids, 3)}"
+            kind = f"{what} of none of the {len(ids)} {of}s"
+            self.faults.append(Fault(item=file.name, kind=kind, detail=few, file=str(file), is_of_file=True))
+        elif lacking := len(ids) - matched:
+            self.notes.append(f"{lacking} of {len(ids)} {of}s have no {what} in {file.name}")
+        if matched and not is_of_more and (unused := len(side) - matched):
+            self.notes.append(f"{unused} of {len(side)} {what} in {file.name} are of no {of}, and not used")
 
     def counts(self) -> Counter[str]:
         """Count the faults by kind."""
@@ -105,7 +122,8 @@ class ImportReport:
     def dropped(self) -> Counter[str]:
         """Count what is left out by reason, with a fault or without."""
         with_lines = {fault.item for fault in self.faults if fault.line}
-        kinds = [fault.kind for fault in self.faults if fault.line or fault.item not in with_lines]
+        of_utterances = (fault for fault in self.faults if not fault.is_of_file)
+        kinds = [fault.kind for fault in of_utterances if fault.line or fault.item not in with_lines]
         return Counter(kinds) + self.left_out
 
     def settle(
@@ -130,6 +148,9 @@ class ImportReport:
             texts = listing((f"{value!r} {n} times" for value, n in values.most_common()), _MOST_EXAMPLES)
             kept = "age_range" if name == "age" else "they are"
             lines.append(f"{values.total()} values of {name} are not known, and kept as {kept}: {texts}")
+        if self.unnamed_speakers:
+            texts = listing((f"{text!r} {n} times" for text, n in self.unnamed_speakers.most_common()), _MOST_EXAMPLES)
+            lines.append(f"speakers that are not known, taken for one: {texts}")
         for remark, items in self.remarks.items():
             lines.append(f"{len(items)} {remark}: {listing(items, _MOST_EXAMPLES)}")
         return lines + self.notes

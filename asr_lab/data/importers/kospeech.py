@@ -19,6 +19,7 @@ from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.data.importers.kospeech_units import Units, plain, read_units, unit_of
 from asr_lab.data.importers.speaker_options import Speakers
+from asr_lab.data.media import written_audio
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.units import SAMPLE_RATE
 
@@ -87,14 +88,14 @@ def import_kospeech(
     if drop_silence:
         cuts = []
         for done, line in enumerate(read, 1):
-            cuts.append(_without_silence(line, paths, out, speakers))
+            cuts.append(_without_silence(line, paths, speakers))
             progress(done, len(read))
     if not speakers.are_given:
         report.notes.append(f"{len(read)} utterances name no speaker: their folder is used")
     for unit, number in Counter(filter(None, (unit_of(line.transcript) for line in read))).items():
         report.notes.append(f"{number} transcripts are written in {unit}s: joined to text")
-    if units:
-        report.notes.append(_compare_ids(read, units))
+    if units and vocab:
+        report.notes.append(_compare_ids(read, units, vocab))
     return ImportResult(splits={"all": cuts}, report=report)
 
 
@@ -126,10 +127,6 @@ def _once(lines: list[_Line], transcripts: Path, report: ImportReport) -> list[_
     return list(first_lines.values())
 
 
-def _target(line: _Line, out: Path) -> Path:
-    return (out / "audio" / line.file).with_suffix(".flac")
-
-
 def _check_target(line: _Line, root: Path, out: Path) -> None:
     """Raise `AsrLabError` if the output would be outside `out`, or replace its source."""
     if line.file.is_absolute() or ".." in line.file.parts:
@@ -142,12 +139,11 @@ def _check_target(line: _Line, root: Path, out: Path) -> None:
         )
 
 
-def _without_silence(line: _Line, paths: AudioPaths, out: Path, speakers: Speakers) -> Cut:
-    target = _target(line, out)
+def _without_silence(line: _Line, paths: AudioPaths, speakers: Speakers) -> Cut:
+    samples = without_silence(read_file(paths.find(line.file.as_posix())))
+    target = written_audio().target(line.file.with_suffix(".flac").as_posix())
     target.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(
-        str(target), without_silence(read_file(paths.find(line.file.as_posix()))), SAMPLE_RATE, subtype="PCM_16"
-    )
+    soundfile.write(str(target), samples, SAMPLE_RATE, subtype="PCM_16")
     return _utterance(line, target, speakers)
 
 
@@ -166,13 +162,20 @@ def _utterance(line: _Line, audio: Path, speakers: Speakers) -> Cut:
     return cut
 
 
-def _compare_ids(lines: list[_Line], units: Units) -> str:
-    """Return a note on lines whose ids differ from their text."""
+def _compare_ids(lines: list[_Line], units: Units, vocab: Path) -> str:
+    """Return a note on lines whose ids differ from their text; raise `AsrLabError` if all of them do."""
     wrong = [
         f"line {line.number}"
         for line in lines
         if line.ids and line.ids.split() != [str(index) for index in units.encode(line.transcript)]
     ]
+    if len(wrong) == sum(bool(line.ids) for line in lines) > 0:
+        raise AsrLabError(
+            f"the ids of none of the {len(wrong)} lines are those of their text",
+            where=str(vocab),
+            allowed="the vocabulary that KoSpeech's preprocessing wrote with the transcripts",
+            hint="without --vocab ids are not compared: the text counts",
+        )
     if not wrong:
         return f"the ids of all {len(lines)} lines are those of their text"
     return f"{len(wrong)} lines have ids that are not those of their text: {listing(wrong, 5)}; the text counts"

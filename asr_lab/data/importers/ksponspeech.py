@@ -53,6 +53,11 @@ def import_ksponspeech(
         part = _PARTS.get(path.stem, path.stem) if path in lists else "all"
         splits[part] = import_rows(located, path, folder, report, progress, corpus="ksponspeech", speakers=speakers)
     report.notes.clear()
+    listed = {
+        PurePosixPath(str(row.values["audio"]).replace("\\", "/")).stem for rows in rows_of.values() for row in rows
+    }
+    if source.is_dir() and (unlisted := sum(len(paths) for name, paths in audio.items() if name not in listed)):
+        report.notes.append(f"{unlisted} recordings are in no list, and not used")
     report.settle(source, skip_faulty=skip_faulty, is_left=any(splits.values()))
     return ImportResult(splits={part: cuts for part, cuts in splits.items() if cuts}, report=report)
 

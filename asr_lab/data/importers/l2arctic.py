@@ -52,7 +52,7 @@ def import_l2arctic(
 ) -> ImportResult:
     """Import the annotated utterances of the speakers' folders under `source` as `train`, `val`, `test`.
 
-    Unreadable files are left out and reported, with `skip_faulty` or without. Raises `AsrLabError` if nothing is left.
+    Raises one `AsrLabError` that names every fault, with `skip_faulty` only if nothing is left.
     """
     grids = sorted(source.rglob("annotation/*.TextGrid"))
     report = ImportReport()
@@ -67,6 +67,7 @@ def import_l2arctic(
     if not any(splits.values()):
         folders = "a folder of speakers: YKWK/wav/*.wav, YKWK/transcript/*.txt, YKWK/annotation/*.TextGrid"
         report.refuse(source, "no annotated utterance of L2-ARCTIC", allowed=folders)
+    report.settle(source, skip_faulty=skip_faulty, is_left=True)
     present = {manifest.supervision(cut).speaker for cuts in splits.values() for cut in cuts}
     if missing := sorted(set(SPEAKERS) - present):
         report.notes.append(f"{len(missing)} of {len(SPEAKERS)} speakers are not there: {listing(missing, 24)}")

@@ -1,7 +1,8 @@
 """Import manifests of Lhotse: cuts, or recordings and supervisions, as JSON lines, compressed or not.
 
-A cut of one file stays a reference to it. What has transforms (speed, volume, ...), is padded, mixed, or of several
-files is rendered to FLAC in `out/audio`. Sources that are commands are not run.
+Lhotse Shar, a folder with `cuts.000000.jsonl.gz` and `recording.000000.tar`, is read too. A cut of one file stays a
+reference to it. What has transforms (speed, volume, ...), is padded, mixed, of several files or in a tar is rendered to
+FLAC in `out/audio`. Sources that are commands are not run.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from asr_lab.data.audio import probe
 from asr_lab.data.importers.audio_paths import AudioPaths
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
+from asr_lab.data.importers.speaker_fields import says_no_text
 from asr_lab.data.importers.speaker_options import Speakers
 from asr_lab.data.media import written_audio
 from asr_lab.errors import AsrLabError, listing, reason
@@ -52,7 +54,8 @@ def import_cuts(
     """
     report = ImportReport()
     reader = _Reader(source, audio, report)
-    numbered = list(reader.cuts())
+    numbered = reader.cuts() if reader.is_shar else list(reader.cuts())  # those of a shar have their audio with them
+    total = len(numbered) if isinstance(numbered, list) else 0
     speakers = Speakers.of(speaker_from, one_speaker, guesses=True)
     cuts: list[Cut] = []
     for done, (line, whole) in enumerate(numbered, start=1):
@@ -60,7 +63,7 @@ def import_cuts(
             cuts += [_utterance(cut, speakers) for cut in reader.utterances(whole, line)]
         except AsrLabError as error:
             report.add_error(str(whole.id), error, file=reader.file, line=line)
-        progress(done, len(numbered))
+        progress(done, total)
     for id in [id for id, number in Counter(cut.id for cut in cuts).items() if number > 1]:
         report.add(id, "duplicate id", file=reader.file)
     cuts = list({cut.id: cut for cut in reversed(cuts)}.values())[::-1]
@@ -93,11 +96,15 @@ class _Reader:
     def __init__(self, source: Path, audio: Path | None, report: ImportReport) -> None:
         self._report, self.num_rendered = report, 0
         self._files = _files(source)
-        self.file = self._files.get("cuts") or self._files["supervisions"]
+        self.is_shar = "shar" in self._files
+        self.file = self._files.get("shar") or self._files.get("cuts") or self._files["supervisions"]
         self._paths = AudioPaths(audio) if audio else AudioPaths(self.file.parent, Path())
 
     def cuts(self) -> Iterator[tuple[int, Cut]]:
         """Yield (line, cut); lines that are no cuts become faults."""
+        if self.is_shar:
+            yield from self._of_shar()
+            return
         if "cuts" not in self._files:
             yield from self._of_recordings()
             return
@@ -107,6 +114,17 @@ class _Reader:
             except (KeyError, TypeError, ValueError, AttributeError, AssertionError) as error:
                 id = str(row.get("id", f"line {line}"))
                 self._report.add(id, "not a Lhotse cut", reason(error), file=self.file, line=line)
+
+    def _of_shar(self) -> Iterator[tuple[int, Cut]]:
+        """Yield (number, cut) of the shards of Lhotse Shar, with the audio in memory."""
+        number = 0
+        try:
+            for number, cut in enumerate(CutSet.from_shar(in_dir=self.file), start=1):
+                yield number, cut
+        except Exception as error:  # of tars, JSON and what Lhotse asserts
+            raise AsrLabError(
+                f"not shards of Lhotse, or cut off, after cut {number}: {reason(error)}", where=str(self.file)
+            ) from error
 
     def _of_recordings(self) -> Iterator[tuple[int, Cut]]:
         """Yield a cut for each recording, with its supervisions."""
@@ -120,6 +138,8 @@ class _Reader:
                 f"not recordings and supervisions of Lhotse: {reason(error)}", where=str(self.file)
             ) from error
         known = {recording.id for recording in recordings}
+        if unused := len(known - {segment.recording_id for _, segment in numbered}):
+            self._report.notes.append(f"{unused} of {len(known)} recordings have no supervision, and are not used")
         for line, segment in numbered:
             if segment.recording_id not in known:
                 self._report.add(
@@ -146,7 +166,8 @@ class _Reader:
         self._locate(whole)
         is_one = len(whole.supervisions) == 1
         for cut in [whole] if is_one else whole.trim_to_supervisions(keep_overlapping=False):
-            cut = fastcopy(cut, id=whole.id if is_one and "cuts" in self._files else manifest.supervision(cut).id)
+            own_id = is_one and "supervisions" not in self._files
+            cut = fastcopy(cut, id=whole.id if own_id else manifest.supervision(cut).id)
             self._check_spoken(cut)
             yield cut if _is_plain(cut) else self._rendered(cut)
 
@@ -171,7 +192,7 @@ class _Reader:
 
     @staticmethod
     def _check_spoken(cut: Cut) -> None:
-        if not manifest.text(cut).strip():
+        if says_no_text(manifest.text(cut)):
             raise AsrLabError("the transcript is missing")
 
     def _rendered(self, cut: Cut) -> Cut:
@@ -228,6 +249,8 @@ def _utterance(cut: Cut, speakers: Speakers) -> Cut:
 
 def _files(source: Path) -> dict[str, Path]:
     """Return what the manifests are -> file: `cuts`, or `recordings` and `supervisions`."""
+    if source.is_dir() and any(source.glob("cuts.*.jsonl*")) and any(source.glob("recording.*.tar")):
+        return {"shar": source}
     paths = [source] if source.is_file() else sorted(path for path in source.iterdir() if path.name.endswith(_ENDINGS))
     kinds: dict[str, list[Path]] = {"cuts": [], "recordings": [], "supervisions": []}
     for path in paths:

@@ -56,7 +56,7 @@ def import_lhotse(
 ) -> ImportResult:
     """Import the parts that Lhotse's recipe `name` returns, or `all`; one utterance per supervision.
 
-    What the recipe drops is reported. If it fails, `skip_faulty` runs it again without the audio that cannot be read.
+    What the recipe drops is a fault. If it fails, `skip_faulty` runs it again without the audio that cannot be read.
 
     `option` are arguments of the recipe (JSON values, or texts). Recordings that the recipe writes are moved to
     `out/audio`; nothing is written to `source`. Raises `AsrLabError` for an unknown recipe or option, and if the recipe
@@ -80,12 +80,14 @@ def import_lhotse(
                 report.add_error(manifest.supervision(cut).id, error)
             done += 1
             progress(done, total)
-    for cut in (cut for cuts in read.values() for cut in cuts if not _has_words(cut)):
-        report.add(manifest.supervision(cut).id, "no word as Lhotse reads it")
+    if wordless := [manifest.supervision(cut).id for cuts in read.values() for cut in cuts if not _has_words(cut)]:
+        report.left_out["no word as Lhotse reads it"] += len(wordless)
+        report.notes.append(f"{len(wordless)} utterances have no word as Lhotse reads it: {listing(wordless, 6)}")
     add_losses(report, watch, source, (cut for cuts in read.values() for cut in cuts))
     splits = {part: cuts for part, cuts in splits.items() if cuts}
     if not splits:
         report.refuse(source)
+    report.settle(source, skip_faulty=skip_faulty, is_left=True)
     report.notes += _notes(splits)
     return ImportResult(splits=splits, report=report)
 

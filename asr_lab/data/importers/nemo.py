@@ -1,17 +1,22 @@
 """Import manifests of NeMo: JSON lines with `audio_filepath`, `text`, `duration` and perhaps `offset`.
 
 As NeMo reads them, a duration without an offset is that of the start of the file. Speakers are in `speaker`, if at all.
+Of a tarred data set (`shard_id`, `audio_0.tar`, ...) the recordings are written to `out/audio`.
 """
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
 from lhotse.cut import Cut
 
+from asr_lab.data.importers.audio_paths import without_suffix
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
+from asr_lab.data.importers.packed_audio import from_tars, shards
+from asr_lab.data.importers.source_view import first_object
 from asr_lab.data.importers.speaker_options import Speakers
 from asr_lab.data.importers.table import read_jsonl
 from asr_lab.data.importers.table_rows import import_rows
@@ -42,7 +47,7 @@ def import_nemo(
     files = _files(source)
     splits: dict[str, list[Cut]] = {}
     for part, path in files.items():
-        rows = [_row(row) for row in read_jsonl(path, report)]
+        rows = _unpacked([_row(row) for row in read_jsonl(path, report)], path, audio or path.parent, report)
         if not rows and not report.faults:
             raise AsrLabError("the manifest has no lines", where=str(path))
         if rows and not any("audio" in row.values for row in rows):
@@ -77,6 +82,9 @@ def _files(source: Path) -> dict[str, Path]:
         words = path.stem.lower().replace("-", "_").split("_")
         if part := next((_PARTS[word] for word in words if word in _PARTS), ""):
             named.setdefault(part, []).append(path)
+    manifests = [path for path in sorted(source.glob("*.json*")) if "audio_filepath" in first_object(path)]
+    if not named and len(manifests) == 1:
+        return {"all": manifests[0]}
     if not named or any(len(paths) > 1 for paths in named.values()):
         twice = [path.name for paths in named.values() if len(paths) > 1 for path in paths]
         raise AsrLabError(
@@ -85,6 +93,31 @@ def _files(source: Path) -> dict[str, Path]:
             allowed="one file with train, one with val or dev, one with test in its name; or a single manifest",
         )
     return {part: paths[0] for part, paths in named.items()}
+
+
+def _unpacked(rows: list[Row], manifest: Path, folder: Path, report: ImportReport) -> list[Row]:
+    """Return the rows of a tarred data set with the recordings taken out of the tars; other rows as they are."""
+    of_shards: dict[int, set[str]] = defaultdict(set)
+    for row in rows:
+        if isinstance(shard := row.values.get("shard_id"), int):
+            of_shards[shard].add(str(row.values.get("audio")))
+    tars = shards(folder) if of_shards else {}
+    if not tars:
+        return rows
+    written = dict(from_tars(tars, of_shards))
+    names = Counter(name for _, name in written)
+    found = []
+    for row in rows:
+        shard, name = row.values.get("shard_id"), str(row.values.get("audio"))
+        if isinstance(shard, int) and (path := written.get((shard, name))):
+            id = without_suffix(name) if names[name] == 1 else f"{shard}-{without_suffix(name)}"
+            found.append(Row(row.line, {"id": id} | row.values | {"audio": str(path)}))
+        else:
+            tar = str(tars[shard]) if shard in tars else f"shard_id {shard}"
+            report.add(name, "it is not in the tar of its shard", tar, file=manifest, line=row.line)
+            report.read += 1
+    report.notes.append(f"{len(written)} recordings are taken out of {len(of_shards)} tars")
+    return found
 
 
 def _row(row: Row) -> Row:

@@ -150,7 +150,7 @@ class PieceColumns:
             if column.role == "channel":
                 channel = self._channel(name, value, whole)
             else:
-                times[column.role].append((name, _seconds(name, value, column.unit, rate)))
+                times[column.role].append((name, seconds(name, value, column.unit, rate)))
         start, end, lengths = _one(times["start"]), _one(times["end"]), times["duration"]
         if start is None and (end is not None or lengths) and self.starts_at_zero:
             start = 0.0
@@ -234,7 +234,7 @@ def _one(times: list[tuple[str, float]]) -> float | None:
     return times[0][1] if times else None
 
 
-def _seconds(name: str, value: Any, unit: float, rate: int) -> float:
+def seconds(name: str, value: Any, unit: float, rate: int) -> float:
     """Return a time in seconds: `0.5`, `"0,5"`, `"500 ms"`, `"00:00:12.5"`; raises `AsrLabError` if it is none."""
     text = str(value).strip().lower()
     if math.isnan(unit):

@@ -6,6 +6,7 @@ nothing is imported.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from asr_lab.data.importers.audio_paths import is_audio_name
@@ -14,11 +15,12 @@ from asr_lab.data.importers.readings import Recognized, readings
 from asr_lab.data.importers.registry import IMPORTERS
 from asr_lab.data.importers.source_view import Source
 from asr_lab.data.text_files import read_table, read_text
+from asr_lab.data.workbooks import SUFFIXES
 from asr_lab.errors import AsrLabError, listing
 
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar", ".egg", ".alz")
-_SHEETS = (".xlsx", ".xls", ".ods", ".numbers", ".hwp", ".hwpx", ".docx", ".gsheet")
-_TABLES, _LINES = (".csv", ".tsv"), (".jsonl", ".json", ".ndjson")
+_DOCUMENTS = (".numbers", ".hwp", ".hwpx", ".doc", ".docx", ".pdf", ".gsheet")
+_TABLES, _LINES = (".csv", ".tsv", *SUFFIXES), (".jsonl", ".json", ".ndjson")
 _MOST_INNER = 60
 
 
@@ -59,13 +61,13 @@ def _refuse_files(source: Path, out: Path) -> None:
             next_command=f"mkdir -p {quoted(str(folder))} && {unpack} {quoted(str(folder))}, "
             f"then asr-lab data import {quoted(str(folder))} {quoted(str(out))}",
         )
-    if name.endswith(_SHEETS):
+    if name.endswith(_DOCUMENTS):
         table = source.with_suffix(".csv")
         raise AsrLabError(
             f"a {source.suffix} file is not read",
             where=str(source),
-            allowed="CSV, with commas, semicolons or tabs",
-            hint="in Excel: File > Save As > CSV UTF-8 (Comma delimited)",
+            allowed="CSV, with commas, semicolons or tabs, or a workbook of Excel (.xlsx)",
+            hint="save its table as one of them",
             next_command=f"asr-lab data import {quoted(str(table))} {quoted(str(out))}",
         )
     if is_audio_name(name):
@@ -152,6 +154,7 @@ def _no_table(source: Path, out: Path) -> AsrLabError:
     try:
         rows = read_table(source)
     except AsrLabError as error:
+        error.next_command = re.sub(r"\bOUT\b", lambda _: target, error.next_command)
         return error
     first = listing((name or "''" for name in dict.fromkeys(rows[0].values) if name is not None), 12) if rows else ""
     return AsrLabError(

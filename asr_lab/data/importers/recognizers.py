@@ -11,8 +11,9 @@ from asr_lab.data.importers.audio_paths import is_audio_name
 from asr_lab.data.importers.contract import Reading
 from asr_lab.data.importers.source_view import Source, bare, first_lines, first_object, header
 from asr_lab.data.importers.table_columns import table_settings
+from asr_lab.data.workbooks import SUFFIXES
 
-_TABLES = (".csv", ".tsv")
+_TABLES = (".csv", ".tsv", *SUFFIXES)
 _LINES = (".jsonl", ".json", ".ndjson")
 _TEXTS = (".txt", ".tsv", ".csv", ".trn", ".lst", ".list", ".text")
 _CUTS = {"MonoCut", "MultiCut", "MixedCut", "PaddingCut"}
@@ -37,10 +38,11 @@ def csv(source: Source) -> list[Reading]:
         columns = header(source.file(name))
         if not columns or set(columns) >= {"client_id", "path", "sentence"} or "file_name" in columns:
             continue
-        settings = table_settings(source.file(name)) if source.is_folder or name.endswith(_TABLES) else {}
+        is_named_so = name.lower().endswith(_TABLES)
+        settings = table_settings(source.file(name)) if source.is_folder or is_named_so else {}
         if source.is_folder and "audio" not in {*columns, *settings.get("keys", {})}:
             continue
-        if name.endswith(".txt") and not {"audio", "text"} <= set(columns):
+        if not is_named_so and not {"audio", "text"} <= set(columns):
             continue
         found.append(
             Reading(
@@ -175,6 +177,9 @@ def huggingface(source: Source) -> list[Reading]:
 def cuts(source: Source) -> list[Reading]:
     """Lhotse's cuts, or its recordings with supervisions; not the manifests of this project."""
     names = source.top(".jsonl", ".jsonl.gz")
+    shar = [one for one in source.matching("cuts.*.jsonl*", "recording.*.tar") if "/" not in one]
+    if source.is_folder and shar and {one.partition(".")[0] for one in shar} == {"cuts", "recording"}:
+        return [Reading(what="shards of Lhotse (Shar)", evidence=(_some(shar),))]
     if source.is_folder:
         recordings = [name for name in names if "sources" in first_object(source.file(name))]
         supervisions = [name for name in names if "recording_id" in first_object(source.file(name))]

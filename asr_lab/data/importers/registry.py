@@ -46,17 +46,19 @@ _SKIP = Option(name=SKIP_FAULTY, kind="flag", help="leave out faulty utterances,
 
 _FEW = 3  # utterances, of which each may well have a speaker of its own
 
+_SHEET = Option(name="sheet", metavar="NAME", help="the sheet of a workbook, if several hold tables.")
 _TRANSCRIPTS = Option(name="transcripts", kind="path", help="the file of transcripts, if several may be it.")
 
 IMPORTERS: dict[str, Importer] = {
     "csv": Importer(
-        description="a table: CSV with a header, with commas, semicolons or tabs, in UTF-8, UTF-16 or CP949",
+        description="a table with a header: CSV with commas, semicolons or tabs, in UTF-8, UTF-16 or CP949; or Excel's",
         function=f"{_HERE}.table:import_csv",
         recognizer=f"{_HERE}.recognizers:csv",
-        options=(_KEYS, _AUDIO, *SPEAKERS, *PCM, _SKIP),
+        options=(_KEYS, _AUDIO, _SHEET, *SPEAKERS, *PCM, _SKIP),
         layout="""\
 TABLE.csv      audio,text,speaker[,id,age,gender,language,start,end,...]
-               paths relative to the table; further columns are kept as fields""",
+               paths relative to the table; further columns are kept as fields
+TABLE.xlsx     the same (.xls, .ods, ... too), with the extra `excel`""",
     ),
     "jsonl": Importer(
         description="a table of JSON lines with the keys audio, text, speaker, ...",
@@ -84,7 +86,8 @@ mina/1.wav     mina/1.txt (or .lab), at any depth; or one file of lines
         has_splits=True,
         layout="""\
 MANIFEST.json  {"audio_filepath": "a.wav", "offset": 0.5, "duration": 1.2, "text": "...", "speaker": "mina"}
-               or a folder with one manifest each of train, val (dev), test in their names""",
+               or a folder with one manifest each of train, val (dev), test in their names
+               a tarred data set: shard_id in the manifest, and audio_0.tar, ... beside it""",
     ),
     "kaldi": Importer(
         description="a data folder of Kaldi's",
@@ -92,10 +95,11 @@ MANIFEST.json  {"audio_filepath": "a.wav", "offset": 0.5, "duration": 1.2, "text
         recognizer=f"{_HERE}.recognizers:kaldi",
         options=(_AUDIO, *SPEAKERS, *PCM, _SKIP),
         layout="""\
-wav.scp        utterance (with segments: recording) and the path of a file; commands are refused
+wav.scp        utterance (with segments: recording) and the path of a file, or FILE.ark:BYTE of a WAV
+               commands are refused
 text           utterance and its transcript
 utt2spk        utterance and speaker; not needed with --speaker-from
-segments, spk2gender, spk2age, utt2lang, utt2gender, utt2age   if they are there""",
+segments, reco2file_and_channel, spk2gender, spk2age, utt2lang, utt2gender, utt2age   if they are there""",
     ),
     "huggingface": Importer(
         description="data of Hugging Face: an audio folder, parquet with audio, or what save_to_disk wrote",
@@ -116,7 +120,8 @@ train/data-00000-of-00001.arrow     with state.json, of save_to_disk
         options=(_AUDIO, *SPEAKERS, *PCM, _SKIP),
         layout="""\
 cuts.jsonl.gz  MonoCut, MultiCut, MixedCut; what has transforms, padding or mixtures is rendered to FLAC
-               or a folder with *recordings*.jsonl.gz and *supervisions*.jsonl.gz""",
+               or a folder with *recordings*.jsonl.gz and *supervisions*.jsonl.gz
+               or one of Shar: cuts.000000.jsonl.gz, recording.000000.tar""",
     ),
     "librispeech": Importer(
         description="LibriSpeech, or any folder of it: *.trans.txt beside the audio",

@@ -18,7 +18,9 @@ from typing import Any
 from unicodedata import normalize
 
 from asr_lab.data.importers.audio_paths import is_audio_name, without_suffix
-from asr_lab.data.text_files import lines
+from asr_lab.data.text_files import ENCODING_MARKS, lines, read_table
+from asr_lab.data.workbooks import SUFFIXES, is_workbook
+from asr_lab.errors import AsrLabError
 
 _MOST_FILES = 4000
 _MOST_FOLDERS = 400
@@ -110,8 +112,7 @@ def first_lines(path: Path, number: int = 20) -> list[str]:
             content = file.read(_HEAD_BYTES)
     except (OSError, EOFError, zlib.error):
         return []
-    marks = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
-    marked = next((encoding for mark, encoding in marks.items() if content.startswith(mark)), "")
+    marked = next((encoding for mark, encoding in ENCODING_MARKS.items() if content.startswith(mark)), "")
     if not marked and b"\0" in content:
         return []
     for encoding in [marked] if marked else ["utf-8-sig", "cp949"]:
@@ -136,6 +137,12 @@ def first_object(path: Path) -> dict[str, Any]:
 
 def header(path: Path) -> list[str]:
     """Return the columns of a table with a header, [] for what looks like none."""
+    if path.suffix.lower() in SUFFIXES and path.is_file() and is_workbook(path):
+        try:
+            rows_of_sheet = read_table(path)
+        except AsrLabError:
+            return []
+        return [str(name) for name in rows_of_sheet[0].values if name] if rows_of_sheet else []
     rows = [row for row in first_lines(path, 3) if not row.lower().startswith(("sep=", '"sep='))]
     first = rows[0] if rows else ""
     delimiter = max(",\t;|", key=first.count)

@@ -54,6 +54,7 @@ _UNKNOWN = re.compile(
     r"[-?.]|n/?a|nan|none|null|unk(nown)?|un(defined|specified|disclosed)|not(provid(ed|ied)|specified)|"
     "donotwishtosay|prefernottosay|없음|미상|모름|무응답|알수없음|해당없음"
 )
+_NO_TEXT = re.compile(r"-|nan|<na>|#?n/a|null|none|undefined|not ?provid(?:ed|ied)")  # not 없음, which is a word
 _SNR = re.compile(r"(?:약|about|approx\.?|ca\.?|[~≈])? ?([+-]?(?:\d+(?:\.\d*)?|\.\d+)) ?(?:db|데시벨)?")
 
 
@@ -64,6 +65,11 @@ def _plain(text: str) -> str:
 def is_unknown(text: str) -> bool:
     """Return whether a text is empty, or says that something is not known."""
     return not text.strip() or bool(_UNKNOWN.fullmatch(_letters(text)))
+
+
+def says_no_text(text: str) -> bool:
+    """Return whether a transcript is empty, or what software writes for none; `null.` is a word that was spoken."""
+    return not text.strip() or bool(_NO_TEXT.fullmatch(_plain(text)))
 
 
 def _letters(text: str) -> str:

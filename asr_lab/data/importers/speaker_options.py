@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from unicodedata import normalize
 
+from asr_lab.data.importers.speaker_fields import is_unknown
 from asr_lab.errors import AsrLabError
 
 UNKNOWN = "unknown"
@@ -56,14 +57,18 @@ class Speakers:
     def speaker(self, named: str, path: str, id: str = "") -> tuple[str, bool]:
         """Return (speaker, whether it is guessed) of an utterance, for which the corpus names `named` or nobody.
 
+        All whose name says that it is not known (`없음`, `NA`) are one speaker, who is then in one split alone.
+
         Raises `AsrLabError` if the pattern is in neither the path nor the id, or the speaker is missing.
         """
         if self.one:
             return normalize("NFC", self.one), False
         if self.pattern:
             return _matched(self.pattern, path, id), False
-        if named:
+        if named and not is_unknown(named):
             return normalize("NFC", named), False
+        if named and not self.guesses:
+            return UNKNOWN, True
         if not self.guesses:
             raise AsrLabError("the speaker is missing", where=path, hint=WAYS)
         folder = _folder(path) if len(self.folders) > 1 else ""

@@ -15,7 +15,7 @@ from unicodedata import normalize
 
 from asr_lab.data import manifest
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
-from asr_lab.data.importers.hints import audio_folder, check_speakers, proposed, quoted
+from asr_lab.data.importers.hints import audio_folder, candidates, check_speakers, quoted
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.data.importers.speaker_options import WAYS, Speakers
 from asr_lab.data.importers.table_rows import NEEDED, import_rows
@@ -33,19 +33,20 @@ def import_csv(
     *,
     keys: Mapping[str, str] | None = None,
     audio: Path | None = None,
+    sheet: str | None = None,
     speaker_from: str | None = None,
     one_speaker: str | None = None,
     skip_faulty: bool = False,
     progress: Progress = no_progress,
 ) -> ImportResult:
-    """Import a CSV table with a header; raises one `AsrLabError` that names every faulty row.
+    """Import a CSV table with a header, or one in a workbook; raises one `AsrLabError` that names every faulty row.
 
     `keys` names the columns of fields; audio paths are relative to the folder `audio`, by default that of the table.
     Speakers are those of the column, or as `speaker_from` and `one_speaker` say.
     """
     _check_there(source)
     report = ImportReport()
-    rows = read_table(source, report.notes)
+    rows = read_table(source, report.notes, sheet or "")
     speakers = Speakers.of(speaker_from, one_speaker)
     return _import_table(source, rows, report, keys or {}, audio, speakers, skip_faulty, progress)
 
@@ -170,20 +171,23 @@ def _check_columns(
             hint=f"its columns are those of {other}",
             next_command=f"asr-lab data import {other} {quoted(str(table))} OUT",
         )
-    near = proposed(rows, lacking, taken=NEEDED)
+    alike = candidates(rows, lacking, taken=NEEDED)
+    near = {field: names[0] for field, names in alike.items() if len(names) == 1}
     keys = ",".join(f"{field}={column}" for field, column in {**named, **near}.items())
     kind = "jsonl" if table.suffix == ".jsonl" else "csv"
     more = _audio_hint([Row(0, {"audio": row.get(near.get("audio", "audio"))}) for row in rows], table)
-    one = "--speaker NAME" if "speaker" in lacking and "speaker" not in near else ""
+    one = "--speaker NAME" if "speaker" in lacking and "speaker" not in alike else ""
+    keys = ",".join([keys, *(f"{field}={names[0]}" for field, names in alike.items() if len(names) > 1)]).strip(",")
     options = [f"--columns {quoted(keys)}" if keys else "", more, one]
     again = " ".join([f"asr-lab data import {kind} {quoted(str(table))} OUT", *filter(None, options)])
     hints = ["did you mean " + ", ".join(f"{column} for {field}?" for field, column in near.items())] if near else []
-    if "speaker" in lacking and "speaker" not in near:
+    hints += [f"{listing(names)} may each be the {field}" for field, names in alike.items() if len(names) > 1]
+    if "speaker" in lacking and "speaker" not in alike:
         hints.append(f"no column looks like that of a speaker: {WAYS}")
     raise AsrLabError(
         f"the table lacks {listing(lacking)}",
         where=str(table),
         allowed=f"columns {', '.join(NEEDED)}, or --columns FIELD=COLUMN,...; it has {listing(columns, 30)}",
         hint="; ".join(hints),
-        next_command=again if set(lacking) <= {*near, "speaker"} else "",
+        next_command=again if set(lacking) <= {*alike, "speaker"} else "",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,11 +18,14 @@ from asr_lab.data.importers.contract import Progress, no_progress
 from asr_lab.data.importers.hints import other_names
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.data.importers.pieces import PieceColumns, cut_piece
-from asr_lab.data.importers.speaker_fields import OLDEST, age_of, gender_of, is_unknown
-from asr_lab.data.importers.speaker_options import Speakers
+from asr_lab.data.importers.speaker_fields import OLDEST, age_of, gender_of, is_unknown, says_no_text
+from asr_lab.data.importers.speaker_options import UNKNOWN, Speakers
 from asr_lab.data.text_files import Row
+from asr_lab.data.transcript_marks import without_marks
 from asr_lab.errors import AsrLabError, listing
 
+NO_WORDS = "no words but marks and signs"
+_WORD = re.compile(r"\w")
 NEEDED = ("audio", "text", "speaker")
 _KNOWN = {"id", "gender", "language", "corpus", *NEEDED}
 _NUMBERS = {"snr_db": float, "block": int}
@@ -50,10 +54,14 @@ def import_rows(
     first_lines: dict[str, int] = {}
     said: dict[tuple[Any, ...], Row] = {}
     cuts: list[Cut] = []
+    wordless: list[str] = []
     for done, row in enumerate(rows, start=1):
         item = str(row.values.get("id") or row.values.get("audio") or f"line {row.line}")
         try:
             cut = importer.utterance(row.values)
+            if not _WORD.search(without_marks(manifest.text(cut))):
+                wordless.append(cut.id)
+                continue
             if (first := first_lines.setdefault(cut.id, row.line)) != row.line:
                 raise AsrLabError(f"duplicate id: that of line {first}")
             _check_other_text(said.setdefault(_place(cut), row), row)
@@ -62,6 +70,9 @@ def import_rows(
             report.add_error(item, error, file=table, line=row.line)
         progress(done, len(rows))
     report.read += len(rows)
+    if wordless:
+        report.left_out[NO_WORDS] += len(wordless)
+        report.remarks[f"left out: {NO_WORDS}"] += wordless
     report.notes += importer.notes(name for row in rows for name in row.values) if rows else []
     return cuts
 
@@ -107,9 +118,16 @@ class _RowImporter:
         if not isinstance(name, str):
             raise AsrLabError(f"audio is not a path: {str(name)[:60]}", allowed="the path of a file")
         text = _text(row, "text")
-        if not text:
-            raise AsrLabError("the transcript is missing", where=name)
-        speaker, is_guessed = self._speakers.speaker(_text(row, "speaker"), name, _text(row, "id"))
+        if says_no_text(text):
+            raise AsrLabError(
+                "the transcript is missing" + (f": it is {text}" if text else ""),
+                where=name,
+                hint=f"if it was spoken, write {text}. with a full stop" if text else "",
+            )
+        named = _text(row, "speaker")
+        speaker, is_guessed = self._speakers.speaker(named, name, _text(row, "id"))
+        if speaker == UNKNOWN and named and is_guessed:
+            self._report.unnamed_speakers[named] += 1
         path = self._paths.find(name)
         whole = manifest.utterance(
             id=_text(row, "id") or self._id_of(str(path.absolute()) if path in self._paths.searched else name),

@@ -18,6 +18,7 @@ from unicodedata import normalize
 
 from lhotse.cut import Cut
 
+from asr_lab.data import manifest
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.data.importers.speaker_options import Speakers
@@ -56,7 +57,7 @@ def _import(source: Path, language: str, corpus: str, skip_faulty: bool, progres
             "no transcripts", where=str(source), allowed="files NAME.trans.txt beside the audio, at any level below"
         )
     report = ImportReport()
-    genders = _genders(source)
+    table, genders = _genders(source)
     of_subset: dict[str, list[Cut]] = defaultdict(list)
     for done, path in enumerate(files, start=1):
         rows = list(_rows(path, language, genders, report))
@@ -65,6 +66,8 @@ def _import(source: Path, language: str, corpus: str, skip_faulty: bool, progres
         )
         progress(done, len(files))
     report.notes.clear()
+    speakers = {str(manifest.supervision(cut).speaker) for cuts in of_subset.values() for cut in cuts}
+    report.add_joined("gender", genders, sorted(speakers), file=table, of="speaker", is_of_more=True)
     report.settle(source, skip_faulty=skip_faulty, is_left=any(of_subset.values()))
     return ImportResult(splits=_splits(of_subset), report=report)
 
@@ -86,14 +89,14 @@ def _rows(path: Path, language: str, genders: dict[str, str], report: ImportRepo
         yield Row(number, row | ({"speaker": speaker} if speaker in above else {}))
 
 
-def _genders(source: Path) -> dict[str, str]:
-    """Return speaker -> gender, from the tables of LibriSpeech and Zeroth; their names of people are not read."""
+def _genders(source: Path) -> tuple[Path, dict[str, str]]:
+    """Return (table, speaker -> gender) of LibriSpeech or Zeroth, {} without one; names of people are not read."""
     for folder in (source.absolute(), *source.absolute().parents[:_ABOVE]):
         for name, of in (("SPEAKERS.TXT", 1), ("AUDIO_INFO", 2)):
             if (path := folder / name).is_file():
                 cells = [[cell.strip() for cell in line.split("|")] for line in lines(read_text(path))]
-                return {row[0]: row[of] for row in cells if len(row) > of and row[0].isalnum()}
-    return {}
+                return path, {row[0]: row[of] for row in cells if len(row) > of and row[0].isalnum()}
+    return source, {}
 
 
 def _subset(path: Path) -> str:

@@ -28,6 +28,11 @@ def clean(text):
         ("*그거 그거* 뭐+ 아/ 어~ 네~.", "그거 그거 뭐 아 어 네."),
         ("b/ n/ 아/ 네 o/", "아 네"),
         ("(FP:어) 네 (NO:)", "어 네"),
+        ("***에게 김** 씨 **", "에게 김 씨"),
+        ("ㅇㅇ이가 ㅁㅁㅁ ○○대학교 □□", "이가 대학교"),
+        ("네 (?) (??) [?]", "네"),
+        ("(inaudible) [unintelligible 00:12] <불명> (청취 불가) 네", "네"),
+        ("/음 네 /그거", "음 네 그거"),
     ],
 )
 def test_marks_are_no_words(marked, said):
@@ -43,6 +48,7 @@ def test_marks_are_no_words(marked, said):
         "(그래) C# a@b.com x-ray (laugh at him) -5도 2*3",
         "AT&T & B&B&C",
         "#1 #해시태그 we're {a b}",
+        "ㅋㅋ ㅇ 2**3 too (왜?) 없음 nana",
     ],
 )
 def test_what_is_no_mark_stays(text):
@@ -60,7 +66,7 @@ def test_what_is_no_mark_stays(text):
         "[um]",
         "<unk>",
         "xx",
-        "○○",
+        "OO",
         "(fil:어)",
         "%뭐",
         "$뭐",
@@ -69,8 +75,7 @@ def test_what_is_no_mark_stays(text):
         "(BN/)",
         "SN/",
         "@BG",
-        "△△",
-        "□□",
+        "%uh",
         "(간투어:음)",
     ],
 )
@@ -86,6 +91,21 @@ def test_marks_are_counted_by_transcript_and_told_by_what_becomes_of_them():
     assert counts.known == {"{laughing}": 1, "&name1&": 1, "((뭐라고))": 1}
     assert (counts.dual, counts.unknown) == (1, {})
     assert len(counts.notes()) == 4
+
+
+def test_a_transcript_of_nothing_but_a_word_for_nothing_is_reported():
+    assert MarkCounts.of(["none", "NA", "none of it", "없음"]).unknown == {"none": 1, "NA": 1}
+    assert clean("none") == "none"
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("ㅇㅏㄴㄴㅕㅇ", 1), ("ㅇ ㅏ ㄴ ㄴ ㅕ ㅇ", 1), ("ᄋ ᅡ ᆫ ᄂ", 1), ("안녕 ㅋㅋ ㅇㅋ ㅠㅠ", 0)],
+)
+def test_transcripts_in_single_jamo_are_reported(text, number):
+    counts = MarkCounts.of([text])
+    assert counts.jamo == number
+    assert len(counts.notes()) == number
 
 
 def test_every_mark_matches_its_example():

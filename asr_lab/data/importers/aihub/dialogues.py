@@ -10,6 +10,7 @@ from lhotse.cut import Cut
 from lhotse.utils import fastcopy
 
 from asr_lab.data import manifest
+from asr_lab.data.importers.pieces import Piece, cut_piece, meaning, seconds
 from asr_lab.errors import AsrLabError
 
 _LISTS = ("utterance", "utterances", "segments", "segment", "dialogs", "dialogue", "sentences", "발화")
@@ -87,14 +88,29 @@ def segment_cut(
     return fastcopy(recording_cut, id=name, start=start, duration=duration, supervisions=[supervision])
 
 
-def names_piece(label: Mapping[str, Any], duration: float) -> bool:
-    """Return whether the label of one utterance has a start and an end, in seconds, that are not those of all of it."""
-    own = {key.rpartition(".")[2]: value for key, value in label.items()}
+def piece_of(label: Mapping[str, Any], whole: Cut) -> tuple[Cut, bool]:
+    """Return (the piece of a recording that the label of one utterance names, whether its times are not understood).
+
+    A start and an end inside the recording name a piece of it, and one as long as the recording may be the place in a
+    longer one that it was cut from.
+    """
+    times = [(column, str(value)) for key, value in label.items() if (column := meaning(key.rpartition(".")[2]))]
+    starts, ends = ([one for one in times if one[0].role == role] for role in ("start", "end"))
+    if not starts or not ends:
+        return whole, False
     try:
-        start, end = _seconds(own, _STARTS), _seconds(own, _ENDS)
-    except AsrLabError:
-        return False
-    return 0 <= start < end <= duration + _OVER_S and (start > _OVER_S or end < duration - _OVER_S)
+        ((unit, start_text),), ((end_unit, end_text),) = starts, ends
+        rate = whole.recording.sampling_rate
+        start, end = (
+            seconds(column.role, text, column.unit, rate) for column, text in ((unit, start_text), (end_unit, end_text))
+        )
+    except (ValueError, AsrLabError):  # several starts, or no times
+        return whole, True
+    if abs(end - start - whole.duration) <= _OVER_S:
+        return whole, False
+    if not 0 <= start < end <= whole.duration + _OVER_S:
+        return whole, True
+    return cut_piece(whole, Piece(start, min(end, whole.duration), None)), False
 
 
 def _value(segment: Mapping[str, Any], names: tuple[str, ...]) -> Any:

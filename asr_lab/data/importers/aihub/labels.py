@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 
+from asr_lab.data.importers.speaker_fields import is_unknown, says_no_text
 from asr_lab.data.importers.speaker_options import WAYS
 from asr_lab.data.text_files import read_text
 from asr_lab.errors import AsrLabError, listing, nearest
@@ -50,8 +51,6 @@ FIELDS = ("text", "speaker", "age", "gender", "snr_db")
 """Fields whose key the user can name."""
 
 _MOST_KEYS = 100
-_NOTHING = ("", "n/a", "na", "nan", "none", "null", "unknown", "notprovided", "notprovidied", "-")
-_NOT_KNOWN = (*_NOTHING, "없음", "미상", "모름", "알수없음", "알 수 없음", "해당없음", "해당 없음", "undefined", "?")
 
 
 def read_label(path: Path) -> dict[str, Any]:
@@ -158,7 +157,7 @@ def _bare(key: str) -> str:
 def _as_text(value: Any, field: str) -> str:
     """Return a value as text, "" if it means unknown; but 없음 (nothing) may be a transcript."""
     text = "" if isinstance(value, list | dict) or value is None else str(value).strip()
-    return "" if text.lower() in (_NOTHING if field == "text" else _NOT_KNOWN) else text
+    return "" if (says_no_text if field == "text" else is_unknown)(text) else text
 
 
 def dialect_forms(row: Mapping[str, Any]) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from asr_lab.data.importers.aihub.labels import Keys, dialect_forms, flat, lacki
 from asr_lab.data.importers.aihub.metadata_table import Row
 from asr_lab.data.importers.aihub.shared_labels import Entry
 from asr_lab.data.importers.aihub.speakers import UnnamedSpeaker, assign_speakers
-from asr_lab.data.importers.hints import proposed, quoted
+from asr_lab.data.importers.hints import candidates, quoted
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.data.importers.speaker_fields import age_of, gender_of, snr_of
 from asr_lab.data.importers.speaker_options import Speakers
@@ -43,7 +43,9 @@ class Reader:
         self._unnamed: list[UnnamedSpeaker] = []
         self._not_read: dict[str, Counter[str]] = defaultdict(Counter)
         self._notes: list[str] = []
-        self._moved = self._pieces = self._silent = self._local = self._translated = self._wordless = 0
+        self._moved = self._pieces = self._odd_times = self._silent = self._local = self._translated = (
+            self._wordless
+        ) = 0
         self._lacking: dict[str, list[dict[str, Any]]] = defaultdict(list)
 
     def read(
@@ -87,7 +89,8 @@ class Reader:
             (self._moved, "utterances are in the folder of another split: the split of the table is used"),
             (self._silent, "segments of recordings have no text: left out"),
             (self._wordless, "utterances have no words but marks and signs: left out"),
-            (self._pieces, "labels name a start and an end within their recording, all of which gets the text"),
+            (self._pieces, "labels name a start and an end within their recording: cut"),
+            (self._odd_times, "labels name times that are not in their recording, all of which gets the text"),
             (self._translated, "texts are translations of dialect: their labels do not have what was said"),
             (self._local, "segments name their speaker by a number or a letter: local to its recording"),
         )
@@ -98,11 +101,11 @@ class Reader:
         return self._notes + [f"{count} {what}" for count, what in counted if count] + not_read
 
     def hints(self) -> list[str]:
-        """Return the option that names a key for each field that labels lack, if one has a name and values like it."""
+        """Return options that name a key for each field that labels lack, of keys with a name and values like it."""
         return [
-            f"--keys {quoted(f'{field}={key}')}, such as {str(labels[0].get(key))[:40]!r}"
+            " or ".join(f"--keys {quoted(f'{field}={key}')}, such as {str(labels[0].get(key))[:40]!r}" for key in keys)
             for field, labels in self._lacking.items()
-            for key in proposed(labels, [field]).values()
+            for keys in candidates(labels, [field]).values()
         ]
 
     def _are_utterances(self, segments: list[dict[str, Any]], label: dict[str, Any]) -> bool:
@@ -139,9 +142,11 @@ class Reader:
         if not text:
             self._lacking["text"].append(label)
             raise lacking("text", label, path, self._keys)
-        cut = _utterance(id, audio, text, speaker, **self._details(details))
+        whole = _utterance(id, audio, text, speaker, **self._details(details))
+        cut, is_odd = dialogues.piece_of(dialogues.outside(label), whole)
+        self._pieces += cut is not whole
+        self._odd_times += is_odd
         self._mark(cut, is_translation=is_translation)
-        self._pieces += dialogues.names_piece(dialogues.outside(label), cut.duration)
         if not speaker:
             self._lacking["speaker"].append(label)
             number = "" if "speaker" in self._keys.named else value_of(label, "speaker_number")

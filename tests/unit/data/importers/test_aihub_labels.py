@@ -165,12 +165,20 @@ def test_what_could_not_be_read_is_counted(tmp_path):
     assert [manifest.field(cut, "age_range") for cut in imported(tmp_path / "out")] == ["초2", "초2", None]
 
 
-def test_a_label_that_names_a_piece_of_its_recording_is_told(tmp_path):
-    for name, times in {"a": (1.0, 2.5), "b": ("00:00:00", "00:00:06"), "c": ("2024-01-01", "2024-01-02")}.items():
-        times = dict(zip(("startTime", "endTime"), times, strict=True))
-        put(tmp_path / "in", name, said_by("k1", "1") | {"File": times}, seconds=6.0)
+def test_a_label_that_names_a_piece_of_its_recording_is_cut(tmp_path):
+    """All of it, a piece, the place of the clip in a longer recording, and what is none of them."""
+    times = {"all": ("00:00:00", "00:00:06"), "piece": ("1.0", 2.5), "clip": (3, 9), "odd": (500, 1700)}
+    times["date"] = ("2024-01-01", "2024-01-02")
+    for name, pair in times.items():
+        more = {"File": dict(zip(("startTime", "endTime"), pair, strict=True))}
+        put(tmp_path / "in", name, said_by("k1", "1") | more, seconds=6.0)
+    several = {"말": {"시작시간": 1, "종료시간": 2}, "소음": {"시작시간": 3, "종료시간": 4}}
+    put(tmp_path / "in", "several", said_by("k1", "1") | several, seconds=6.0)
     said = ok("data", "import", "aihub", tmp_path / "in", tmp_path / "out")
-    assert "1 labels name a start and an end within their recording, all of which gets the text" in said
+    assert "1 labels name a start and an end within their recording: cut" in said
+    assert "3 labels name times that are not in their recording" in said
+    spans = {cut.id: (cut.start, cut.end) for cut in manifest.read(tmp_path / "out" / "all.jsonl.gz")}
+    assert spans == dict.fromkeys([*times, "several"], (0, 6)) | {"piece": (1, 2.5)}
 
 
 # --- whole recordings -------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import ok, run
+from conftest import ok, refused, run
 
 from asr_lab.data import manifest
 from asr_lab.data.importers.l2_asr_json import import_l2_asr_json
@@ -109,13 +109,14 @@ def test_what_cannot_be_read_is_named_and_the_rest_imported(arctic, tmp_path):
     (arctic / "SKA" / "wav" / "arctic_a0006.wav").unlink()
     _said(arctic, "JOHN", "arctic_a0007", phones=["AH0"])
     out = tmp_path / "out"
-    printed = " ".join(ok("data", "import", "l2-arctic", arctic, out).split())
+    assert "YDCK/arctic_a0209" in refused("data", "import", "l2-arctic", arctic, out)
+    printed = " ".join(ok("data", "import", "l2-arctic", arctic, out, "--skip-faulty").split())
     assert (
         "2 left out: its TextGrid cannot be read: YDCK/arctic_a0209 (IndexError), YDCK/arctic_a0272 (Unicode" in printed
     )
     assert "1 are not at 16000 Hz" in printed
     assert [len(manifest.read(out / f"{part}.jsonl.gz")) for part in ("train", "val", "test")] == [1, 1, 1]
-    report = import_l2arctic(arctic, out).report
+    report = import_l2arctic(arctic, out, skip_faulty=True).report
     assert {(fault.item, fault.kind, fault.detail) for fault in report.faults if "YDCK" not in fault.item} == {
         ("ABA/arctic_a0003", "its TextGrid has no tier `phones` but words", ""),
         ("ABA/arctic_a0004", "a canonical phoneme is unknown", "'QX'"),

@@ -245,7 +245,7 @@ def test_folders_within_a_folder_are_named(tmp_path):
     [
         ("mine.zip", "unzip"),
         ("mine.tar.gz", "tar -xf"),
-        ("mine.xlsx", "data import {}/mine.csv"),
+        ("mine.hwp", "data import {}/mine.csv"),
         ("mine.wav", "asr-lab init"),
         ("base.yaml", "asr-lab train {}/base.yaml"),
         ("nowhere", "--help"),
@@ -262,7 +262,6 @@ def test_what_has_to_become_something_else_first(name, command, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "why", "command"),
     [
-        ("mac.csv", "audio,text,speaker\ra.wav,안녕,kim\r".encode(), "header", "data import csv {}"),
         ("title.csv", "녹음 목록,,\naudio,text,speaker\na.wav,안녕,kim\n".encode(), "녹음 목록", "data import csv {}"),
         ("unmarked.csv", "audio,text,speaker\na.wav,안녕,kim\n".encode("utf-16-le"), "NUL bytes", ""),
         ("mixed.tsv", "audio\ttext\n가\t나\n".encode() + "다\t라\n".encode("cp949"), "line 3", ""),

@@ -156,7 +156,7 @@ def kaldi(folder, **files):
         "spk2gender": "ann f\nbob m\n",
     } | files
     for name, text in files.items():
-        (folder / name.replace("_", ".")).write_text(text, encoding="utf-8")
+        (folder / name.replace("wav_scp", "wav.scp")).write_text(text, encoding="utf-8")
     return folder
 
 
@@ -164,6 +164,38 @@ def test_the_segments_of_kaldi_are_cut(folder):
     first, second = cuts_of(kaldi(folder), "kaldi")
     assert [(cut.start, round(cut.end, 6)) for cut in (first, second)] == [(0.5, 1.7), (3.0, LONG_S)]
     assert [manifest.field(first, name) for name in ("text", "speaker", "gender")] == ["hello there", "ann", "female"]
+
+
+def test_the_side_of_a_recording_of_kaldi_is_its_channel(folder):
+    kaldi(
+        folder,
+        wav_scp="r-A stereo.wav\nr-B stereo.wav\nr-C a.wav\n",
+        segments="u1 r-A 0.5 1\nu2 r-B 0.5 1\nu3 r-C 0.1 1\n",
+        text="u1 hello there\nu2 the rest\nu3 alone\n",
+        utt2spk="u1 ann\nu2 bob\nu3 ann\n",
+        reco2file_and_channel="r-A st A\nr-B st B\nr-C a B\n",
+    )
+    samples, _ = soundfile.read(folder / "stereo.wav", dtype="float32")
+    first, second, third = cuts_of(folder, "kaldi")
+    assert np.allclose(read_cut(first), samples[8000:16000, 0])
+    assert np.allclose(read_cut(second), samples[8000:16000, 1])
+    assert third.channel == 0
+
+
+def test_files_of_kaldi_that_match_nothing_are_refused_and_unmatched_lines_counted(folder):
+    kaldi(folder, spk2gender="ann f\ncho f\n", utt2spk="u1 ann\nu2 bob\nu3 cho\n")
+    result = import_corpus("kaldi", folder, folder / "out")
+    assert [note for note in result.report.notes if "spk2gender" in note or "utt2spk" in note] == [
+        "1 of 3 lines in utt2spk are of no utterance, and not used",
+        "1 of 2 speakers have no lines in spk2gender",
+        "1 of 2 lines in spk2gender are of no speaker, and not used",
+    ]
+    kaldi(folder, spk2gender="ANN f\nBOB m\n")
+    with pytest.raises(ImportRefusedError) as error:
+        import_corpus("kaldi", folder, folder / "out")
+    assert [fault.item for fault in error.value.report.faults] == ["spk2gender"]
+    skipped = import_corpus("kaldi", folder, folder / "out", {"skip_faulty": True})
+    assert "2 utterances read, 2 imported, 0 left out" in skipped.summary
 
 
 def test_lines_of_kaldi_that_are_faulty_are_reported_and_can_be_left_out(folder):
@@ -306,11 +338,52 @@ def test_clips_of_common_voice_that_are_missing_are_counted(tmp_path):
     sound(tmp_path / "en" / "clips" / "cv1.wav", 0.5)
     (tmp_path / "en" / "train.tsv").write_text(head + "".join(rows))
     parts = ("--option", 'splits=["train"]')
-    printed = ok("data", "import", "lhotse", "commonvoice", tmp_path, tmp_path / "out", *parts)
+    printed = ok("data", "import", "lhotse", "commonvoice", tmp_path, tmp_path / "out", *parts, "--skip-faulty")
     assert "2 utterances read, 1 imported, 1 left out (its audio file is not there: 1)" in printed
     assert f"{tmp_path}/en/train.tsv, line 3" in (tmp_path / "out" / "faults.tsv").read_text()
     (cut,) = manifest.read(tmp_path / "out" / "en-train.jsonl.gz")
     assert [manifest.field(cut, name) for name in ("gender", "age_group", "age")] == ["female", "20-29", None]
+
+
+@pytest.mark.parametrize("text", ["nan", "NULL", "N/A", "#N/A", "<NA>", "None", "-"])
+def test_what_software_writes_for_nothing_is_no_transcript_unless_it_is_spoken(folder, text):
+    assert faults_of(jsonl(folder, {"text": text})) == [(1, "the transcript is missing")]
+    (cut,) = cuts_of(jsonl(folder, {"text": f"{text}x."}))
+    assert manifest.text(cut) == f"{text}x."
+    (cut,) = cuts_of(jsonl(folder, {"text": "없음"}))
+    assert manifest.text(cut) == "없음"
+
+
+def test_speakers_who_are_not_known_are_one_who_is_marked_as_guessed(folder):
+    rows = [{"audio": f"{name}.wav", "speaker": name_of} for name, name_of in zip("ab", ("없음", "NA"), strict=True)]
+    printed = ok("data", "import", "jsonl", jsonl(folder, {}, *rows), folder / "out")
+    assert "'없음' 1 times" in printed
+    cuts = manifest.read(folder / "out" / "all.jsonl.gz")
+    assert [manifest.field(cut, "speaker") for cut in cuts] == ["ann", "unknown", "unknown"]
+    assert [manifest.field(cut, "guessed") for cut in cuts] == [None, "speaker", "speaker"]
+
+
+def test_transcripts_of_marks_alone_are_left_out_and_counted(folder):
+    rows = ({}, {"audio": "a.wav", "text": "{laughing} ..."}, {"audio": "b.wav", "text": "b/ ((xx))"})
+    printed = ok("data", "import", "jsonl", jsonl(folder, *rows), folder / "out")
+    assert "3 utterances read, 1 imported, 2 left out (no words but marks and signs: 2)" in printed
+
+
+def test_of_two_columns_that_may_be_the_text_none_is_taken(folder):
+    head, row = "path,sentence,transcript,spk\n", "{}.wav,{},{},kim\n"
+    source = table(folder, head + row.format("a", "하나", "둘") + row.format("b", "셋", "셋"))
+    with pytest.raises(AsrLabError) as error:
+        cuts_of(source, keys={"audio": "path", "speaker": "spk"})
+    assert "sentence, transcript" in error.value.hint
+    same = table(folder, head + row.format("a", "하나", "하나") + row.format("b", "셋", "셋"))
+    assert "2 imported" in ok("data", "import", same, folder / "out")
+
+
+@pytest.mark.parametrize(("encoding", "end"), [("utf-8", "\r"), ("utf-32", "\n"), ("cp949", "\r")])
+def test_tables_of_old_macs_and_in_utf_32_are_recognised(folder, encoding, end):
+    text = end.join(["audio,text,speaker", "a.wav,하나 둘,미나", "b.wav,셋,주노", ""])
+    (folder / "t.csv").write_bytes(text.encode(encoding))
+    assert "2 utterances of 2 speakers" in ok("data", "import", folder / "t.csv", folder / "out")
 
 
 # --- hints and keys ---------------------------------------------------------------------------------------
