@@ -98,7 +98,7 @@ def test_text_comes_in_while_audio_goes_in_and_is_that_of_the_whole(models, piec
     with client(models) as api, api.websocket_connect(URL) as socket:
         for samples, name in zip(sounds(2), ("ann", "tiny"), strict=True):
             (whole,) = models.engine.transcribe(
-                [Request(audio=as_pcm(samples), adapter=name.replace("tiny", ""))], words=True
+                [Request(audio=as_pcm(samples), adapter=name.replace("tiny", ""), words=True)]
             )
             if name == "ann":
                 spoken, start_s = Spoken(socket, model=name), 0.0

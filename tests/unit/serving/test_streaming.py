@@ -51,7 +51,7 @@ def streamed(recognizer: StreamingRecognizer, samples: np.ndarray, piece: int, a
 def test_pieces_give_the_text_words_and_times_of_the_whole(engine, adapter):
     recognizer = StreamingRecognizer(engine)
     for samples in sounds(3):
-        (whole,) = engine.transcribe([Request(audio=samples, adapter=adapter)], words=True)
+        (whole,) = engine.transcribe([Request(audio=samples, adapter=adapter, words=True)])
         assert whole.text
         for piece in (3200, 8000, 32_000, 1111):
             stream = streamed(recognizer, samples, piece, adapter)
