@@ -6,12 +6,17 @@ and standard deviation over all frames and bins of the utterance.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torchaudio.compliance import kaldi
 
 from asr_lab.data.audio import Signal
 from asr_lab.units import FRAME_LENGTH_S, FRAME_SHIFT_S, NUM_MEL_BINS, SAMPLE_RATE
+
+_LOUD = 40 / 10 * math.log(10)  # 40 dB of power, as filter banks have it
+_LOWEST = -3.0
 
 
 def filter_bank(samples: Signal) -> Tensor:
@@ -33,6 +38,20 @@ def normalize(features: Tensor) -> Tensor:
     return (features - features.mean()) / features.std(correction=0).clamp_min(1e-5)
 
 
-def extract(samples: Signal) -> Tensor:
-    """Return the model input: the normalised filter bank (T, 80) of a signal (num_samples,)."""
-    return normalize(filter_bank(samples))
+def normalize_speech(features: Tensor) -> Tensor:
+    """Normalise by mean and deviation of the loud frames (within 40 dB of the loudest) of a (T, 80) matrix.
+
+    What lies more than 3 deviations below the mean is set there, so that a pause looks the same whether it is digital
+    silence or quiet noise, and neither has a part in the statistics.
+    """
+    level_T = features.mean(dim=1)
+    loud = features[level_T >= level_T.max() - _LOUD]
+    return ((features - loud.mean()) / loud.std(correction=0).clamp_min(1e-5)).clamp_min(_LOWEST)
+
+
+def extract(samples: Signal, normalization: str = "utterance") -> Tensor:
+    """Return the model input: the normalised filter bank (T, 80) of a signal (num_samples,).
+
+    `normalization` is over the `utterance`, or its `speech`: `normalize`, `normalize_speech`.
+    """
+    return (normalize if normalization == "utterance" else normalize_speech)(filter_bank(samples))

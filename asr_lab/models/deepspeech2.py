@@ -38,6 +38,7 @@ class DeepSpeech2Config(PretrainedConfig):  # type: ignore[misc]
         bidirectional: bool = True,
         conv_channels: int = 32,
         head: str = "layer_norm",
+        normalize: str = "utterance",
         pad_token_id: int = 0,
         text: dict[str, Any] | None = None,
         **rest: Any,
@@ -49,6 +50,7 @@ class DeepSpeech2Config(PretrainedConfig):  # type: ignore[misc]
         self.bidirectional = bidirectional
         self.conv_channels = conv_channels
         self.head = head
+        self.normalize = normalize
         self.text = text or {}
         super().__init__(pad_token_id=pad_token_id, **rest)
 

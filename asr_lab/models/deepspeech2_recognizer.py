@@ -52,10 +52,10 @@ class DeepSpeech2Recognizer(Recognizer):
         return (num_frames(num_samples) + 1) // 2
 
     def extract(self, samples: Signal) -> Tensor:
-        return extract(samples)
+        return extract(samples, self.model.config.normalize)
 
     def collator(self, *, labelled: bool = False, augmenter: SoundAugmenter | None = None) -> Collator:
-        return Collator(extract, self.encode_text if labelled else None, augmenter)
+        return Collator(self.extract, self.encode_text if labelled else None, augmenter)
 
     def base(self, uri: str = "") -> Base:
         """Return what an adapter for this recogniser has to match."""
@@ -139,7 +139,7 @@ class DeepSpeech2Recognizer(Recognizer):
         self.model.config.text = asdict(self.normalizer)
         self.model.save_pretrained(folder)
         write_tokenizer(folder, self.vocabulary, pad=self.units[self.blank], subwords=self.subwords)
-        write_json(folder / "preprocessor_config.json", _PREPROCESSOR)
+        write_json(folder / "preprocessor_config.json", _PREPROCESSOR | {"normalize": self.model.config.normalize})
 
 
 def load_recognizer(folder: Path, resolve: Callable[[str], Path] | None = None) -> DeepSpeech2Recognizer:
@@ -160,5 +160,4 @@ _PREPROCESSOR = {
     "frame_length_s": FRAME_LENGTH_S,
     "frame_shift_s": FRAME_SHIFT_S,
     "window_type": "hamming",
-    "normalize": "utterance",
 }

@@ -7,7 +7,7 @@ Texts do not depend on it. Speakers with adapters share one base, whatever the b
 
 from __future__ import annotations
 
-import io
+import math
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,19 +16,23 @@ from typing import Any
 
 import torch
 from lhotse.cut import Cut
+from torch import Tensor
 
-from asr_lab.data.audio import Signal, check_samples, read_audio, read_cut, read_with_header
+from asr_lab.data.audio import Signal
 from asr_lab.data.speech_activity import no_speech
 from asr_lab.decoding.words import Word
 from asr_lab.errors import AsrLabError
-from asr_lab.models.recognizer import Recognizer
+from asr_lab.models.recognizer import Recognizer, SpeakerAdapter
 from asr_lab.serving.adapter_cache import AdapterCache, VersionedAdapter
+from asr_lab.serving.long_recordings import WHOLE_S, Opened, Segmentation, Transcriber, cutting_of, open_recording
 from asr_lab.units import SAMPLE_RATE
 
 _GPU_BATCH_S = 480.0
 """Seconds of padded audio in a batch on a GPU; a batch that does not fit is halved."""
 _GPU_WINDOW = 256
 """Requests that are sorted together on a GPU."""
+_GPU_PIECES = 32
+"""Pieces of a long recording that are computed together on a GPU."""
 _WINDOW_S = 3600.0
 """Seconds of audio in memory, beyond which no more requests are read before their results are taken."""
 _CUT_IT = "cut the recording into shorter ones"
@@ -80,6 +84,8 @@ class Engine:
 
     recognizer: Recognizer
     adapters: AdapterCache | None = None
+    segmentation: Segmentation = "auto"
+    """How recordings longer than `WHOLE_S` are cut; `none`: they are not."""
     lock: Any = field(default_factory=threading.RLock, repr=False)
     """Networks hold state in a forward pass, and torch spreads one over the cores."""
 
@@ -98,7 +104,7 @@ class Engine:
         size = max(_GPU_WINDOW if self._on_gpu else 1, batch_size)
         window: list[_Prepared | Result] = []
         for request in requests:
-            window.append(self._prepared(len(window), request))
+            window.append(self._prepared(len(window), request, words, batch_size))
             if len(window) == size or sum(one.duration_s for one in window) > _WINDOW_S:
                 yield from self._results(window, words, batch_size)
                 window = []
@@ -114,12 +120,16 @@ class Engine:
             results |= self._compute(batch, words)
         return [results[place] for place in range(len(window))]
 
-    def _prepared(self, place: int, request: Request | AsrLabError) -> _Prepared | Result:
+    def _prepared(self, place: int, request: Request | AsrLabError, words: bool, batch_size: int) -> _Prepared | Result:
         """Read a request; return its result where nothing is to be computed, as of one that cannot be read."""
         if isinstance(request, AsrLabError):
             return Result(error=request)
         try:
-            return self._prepare(place, request)
+            whole_s = WHOLE_S if self.segmentation != "none" else math.inf
+            with open_recording(request.audio, request.name, whole_s) as opened:
+                if opened.samples is None:
+                    return self._transcribe_long(opened, request, words, batch_size)
+                return self._prepare(place, request, opened.samples, _note(opened.header))
         except AsrLabError as error:
             return Result(error=error)
         except OSError as error:
@@ -129,10 +139,41 @@ class Engine:
                 raise
             return Result(error=AsrLabError("out of memory: the recording is too long", hint=_CUT_IT))
 
-    def _prepare(self, place: int, request: Request) -> _Prepared | Result:
-        """Read a request; return its result where nothing is to be computed. Raises `AsrLabError`."""
+    def _transcribe_long(self, opened: Opened, request: Request, words: bool, batch_size: int) -> Result:
+        """Transcribe a recording by its stretches of speech."""
         adapter = self.adapter(request.adapter)
-        samples, note = read_samples(request)
+
+        def encode(signals: Sequence[Signal]) -> list[Tensor]:
+            features = [self.recognizer.extract(one) for one in signals]
+            own = [adapter.adapter if adapter else None] * len(signals)
+            return self._logits(features, own) if signals else []
+
+        def decode(logits_UV: Tensor) -> tuple[str, Sequence[Word]]:
+            (text,) = self.recognizer.decode(logits_UV[None], torch.tensor([len(logits_UV)]))
+            return text, self.recognizer.words(logits_UV, text) if words else ()
+
+        size = batch_size or (_GPU_PIECES if self._on_gpu else 1)
+        transcriber = Transcriber(self.recognizer, encode, decode, size)
+        text, timed, duration_s = transcriber.transcribe(opened.blocks, cutting_of(self.segmentation))
+        return Result(
+            text=text,
+            words=tuple(timed),
+            duration_s=duration_s,
+            speaker=adapter.speaker if adapter else "",
+            adapter=adapter.version if adapter else "",
+            note=", ".join(filter(None, (_note(opened.header), "" if text else "no speech"))),
+        )
+
+    @torch.inference_mode()
+    def _logits(self, features: Sequence[Tensor], adapters: Sequence[SpeakerAdapter | None]) -> list[Tensor]:
+        """Compute logits (U, V) of each row of features."""
+        with self.lock:
+            logits_BUV, lengths_B = self.recognizer.adapted_logits(self.recognizer.collator().pad(features), adapters)
+        return [logits_UV[: int(length)] for logits_UV, length in zip(logits_BUV, lengths_B, strict=True)]
+
+    def _prepare(self, place: int, request: Request, samples: Signal, note: str) -> _Prepared | Result:
+        """Compute features; return the result where nothing is to be computed. Raises `AsrLabError`."""
+        adapter = self.adapter(request.adapter)
         duration_s = len(samples) / SAMPLE_RATE
         features = self.recognizer.extract(samples)
         if reason := no_speech(samples):
@@ -196,18 +237,14 @@ class Engine:
 
 def read_samples(request: Request) -> tuple[Signal, str]:
     """Return the samples of a request, and a note on their conversion; raises `AsrLabError`."""
-    audio = request.audio
-    if isinstance(audio, Cut):
-        return read_cut(audio), ""
-    if isinstance(audio, Path):
-        samples, header = read_with_header(audio)
-        return samples, _note(header)
-    if isinstance(audio, bytes | bytearray):
-        return read_audio(io.BytesIO(audio), where=request.name), ""
-    return check_samples(audio, request.name), ""
+    with open_recording(request.audio, request.name, math.inf) as opened:
+        assert opened.samples is not None
+        return opened.samples, _note(opened.header)
 
 
 def _note(info: Any) -> str:
+    if info is None:
+        return ""
     done = []
     if info.channels > 1:
         done.append(f"{info.channels} channels mixed to one")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from asr_lab.cli.completion import ModelName
 from asr_lab.cli.options import console
+
+if TYPE_CHECKING:
+    from asr_lab.serving.long_recordings import Segmentation
 
 
 @click.command()
@@ -29,6 +34,13 @@ from asr_lab.cli.options import console
 @click.option(
     "--timeout", type=click.FloatRange(1), default=120, show_default=True, help="Seconds until an answer; then 504."
 )
+@click.option(
+    "--segment",
+    type=click.Choice(["auto", "vad", "energy", "none"]),
+    default="auto",
+    show_default=True,
+    help="How recordings over 30 s are cut: by silero-vad, by energy; auto: by silero-vad if it is installed.",
+)
 def serve(
     model: str,
     adapter_dir: str,
@@ -39,6 +51,7 @@ def serve(
     max_seconds: float,
     max_requests: int,
     timeout: float,
+    segment: Segmentation,
 ) -> None:
     """Transcribe over HTTP, by the API that clients of OpenAI's speech recognition use.
 
@@ -53,13 +66,16 @@ def serve(
     """
     from asr_lab.serving import http_server
     from asr_lab.serving.http_api import Limits
+    from asr_lab.serving.long_recordings import check_segmentation
     from asr_lab.serving.served_models import open_models
     from asr_lab.tracking.models.registry import MlflowStore, adapter_versions
 
     http_server.check_key(host, api_key)
+    check_segmentation(segment)
     out = console()
     with http_server.bind(host, port) as bound:
         models = open_models(MlflowStore(), model, adapter_dir, adapter_versions)
+        models.engine.segmentation = segment
 
         def ready(address: str) -> None:
             out.say("model     {}", models.version)
