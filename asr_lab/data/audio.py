@@ -60,6 +60,8 @@ _NO_HEADER = (
     "it has no header: headerless PCM is read if it is named .pcm, or with --pcm-rate, --pcm-width and --pcm-channels "
     "of asr-lab data import"
 )
+_BLOCK_S = 10
+"""Seconds of a block of a long recording."""
 _declared: ContextVar[Pcm | None] = ContextVar("declared", default=None)
 
 
@@ -202,11 +204,17 @@ def read_file(path: Path) -> Signal:
 
 def read_with_header(path: Path) -> tuple[Signal, Any]:
     """Return what `read_file` and `probe` do, decoding a file that needs a decoder once."""
+    with with_header(path) as (plain, header):
+        return read_audio(plain, str(path)), header
+
+
+@contextmanager
+def with_header(path: Path) -> Iterator[tuple[Path, Any]]:
+    """Yield a file that libsndfile reads, a temporary one if this one needs a decoder, and what `probe` returns."""
     _check_there(path)
     with _decoded(path) as plain:
         assert isinstance(plain, Path)
-        header = probe(plain, str(path))
-        return read_audio(plain, str(path)), header
+        yield plain, probe(plain, str(path))
 
 
 def read_audio(
@@ -229,11 +237,37 @@ def read_audio(
         wanted = file.frames - file.tell() if duration_s is None else round(duration_s * rate)
         samples = file.read(wanted, dtype="float32", always_2d=True)
     if len(samples) < wanted:
-        raise AsrLabError(
-            f"the audio is cut off: {len(samples) / rate:.2f} s of the {wanted / rate:.2f} s it should hold",
-            where=where,
-        )
+        raise _cut_off(len(samples), wanted, rate, where)
     return _clean(samples if channels is None else samples[:, list(channels)], rate, where)
+
+
+def read_blocks(
+    source: Path | BinaryIO,
+    where: str,
+    *,
+    pcm: Pcm | None = None,
+    start_s: float = 0.0,
+    duration_s: float | None = None,
+    channels: Sequence[int] | None = None,
+) -> Iterator[Signal]:
+    """Yield what `read_audio` returns in blocks of about ten seconds; raises as it does, where a block is reached."""
+    with _opened(source, where, pcm) as file:
+        rate = file.samplerate
+        file.seek(min(round(start_s * rate), file.frames))
+        wanted = left = file.frames - file.tell() if duration_s is None else round(duration_s * rate)
+        resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32") if rate != SAMPLE_RATE else None
+        while left:
+            samples = file.read(min(left, _BLOCK_S * rate), dtype="float32", always_2d=True)
+            if len(samples) == 0:
+                raise _cut_off(wanted - left, wanted, rate, where)
+            left -= len(samples)
+            mono = _mono(samples if channels is None else samples[:, list(channels)], where)
+            yield resampler.resample_chunk(mono, last=left == 0) if resampler else mono
+
+
+def _cut_off(got: int, wanted: int, rate: int, where: str) -> AsrLabError:
+    what = f"the audio is cut off: {got / rate:.2f} s of the {wanted / rate:.2f} s it should hold"
+    return AsrLabError(what, where=where)
 
 
 def check_samples(samples: npt.NDArray[Any], where: str = "") -> Signal:
@@ -244,11 +278,15 @@ def check_samples(samples: npt.NDArray[Any], where: str = "") -> Signal:
     return _clean(samples.astype(np.float32)[:, None], SAMPLE_RATE, where)
 
 
-def _clean(samples: npt.NDArray[np.float32], rate: int, where: str) -> Signal:
+def _mono(samples: npt.NDArray[np.float32], where: str) -> Signal:
     if not np.isfinite(samples).all():
         bad = int((~np.isfinite(samples)).sum())
         raise AsrLabError(f"{bad} samples are not numbers (NaN or infinite)", where=where)
-    mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
+    return np.ascontiguousarray(samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1), dtype=np.float32)
+
+
+def _clean(samples: npt.NDArray[np.float32], rate: int, where: str) -> Signal:
+    mono = _mono(samples, where)
     if rate != SAMPLE_RATE:
         mono = soxr.resample(mono, rate, SAMPLE_RATE)
     if len(mono) < FRAME_LENGTH:
@@ -265,6 +303,18 @@ def read_cut(cut: Cut) -> Signal:
 
     Raises as `read_audio` does, and for cuts with several sources or with transforms.
     """
+    path, where, part = _part(cut)
+    return read_audio(path, where, **part)
+
+
+def read_cut_blocks(cut: Cut) -> Iterator[Signal]:
+    """Yield what `read_cut` returns in blocks of about ten seconds."""
+    path, where, part = _part(cut)
+    yield from read_blocks(path, where, **part)
+
+
+def _part(cut: Cut) -> tuple[Path, str, dict[str, Any]]:
+    """Return the file of an utterance, what messages call it, and which part of it to read."""
     recording = cut.recording
     if len(recording.sources) != 1 or recording.transforms:
         raise AsrLabError(
@@ -274,14 +324,13 @@ def read_cut(cut: Cut) -> Signal:
         )
     (source,) = recording.sources
     wanted = cut.channel if isinstance(cut.channel, list) else [cut.channel]
-    return read_audio(
-        Path(source.source),
-        source.source,
-        pcm=_pcm_of_cut(cut),
-        start_s=cut.start,
-        duration_s=cut.duration,
-        channels=[source.channels.index(channel) for channel in wanted],
-    )
+    part = {
+        "pcm": _pcm_of_cut(cut),
+        "start_s": cut.start,
+        "duration_s": cut.duration,
+        "channels": [source.channels.index(channel) for channel in wanted],
+    }
+    return Path(source.source), source.source, part
 
 
 def _pcm_of_cut(cut: Cut) -> Pcm | None:

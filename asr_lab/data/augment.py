@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -11,9 +11,10 @@ import torch
 from lhotse.cut import Cut
 from torch import Tensor
 
-from asr_lab.config.schema import Augment, Sound, Wav2Vec2Augment
+from asr_lab.config.schema import Augment, Joining, Sound, Wav2Vec2Augment
 from asr_lab.data import noise
 from asr_lab.data.audio import Signal, change_speed, read_cut
+from asr_lab.data.joining import Joiner
 
 _SPEED, _MASKS, _NOISE = range(3)  # each has a random stream of its own
 _FRAME_S = 0.02  # s; hop of the encoders of the wav2vec2 family
@@ -28,11 +29,20 @@ class SoundAugmenter:
     Noise is taken from `recordings`, or generated if there are none.
     """
 
-    def __init__(self, settings: Sound, seed: int, recordings: Iterable[Cut] = ()) -> None:
+    def __init__(
+        self, settings: Sound, seed: int, recordings: Iterable[Cut] = (), utterances: Iterable[Cut] = ()
+    ) -> None:
         self.sound, self.seed, self.recordings = settings, seed, list(recordings)
+        self.joiner: Joiner | None = None
+        if isinstance(settings, Joining) and settings.join_share:
+            self.joiner = Joiner(settings, seed, list(utterances))
 
     def _draw(self, cut_id: str, epoch: int, purpose: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, epoch, purpose, zlib.crc32(cut_id.encode())])
+
+    def joined(self, signals: Sequence[Signal], cut_id: str, epoch: int) -> Signal:
+        """Return the one signal, or several with pauses between them, as `joiner` chose them."""
+        return self.joiner.join(signals, cut_id, epoch) if self.joiner and len(signals) > 1 else signals[0]
 
     def samples(self, samples: Signal, cut_id: str, epoch: int) -> Signal:
         """Return the signal at a random speed factor, with random noise."""
@@ -66,8 +76,10 @@ class SoundAugmenter:
 class Augmenter(SoundAugmenter):
     """`SoundAugmenter`, and SpecAugment on filter banks."""
 
-    def __init__(self, settings: Augment, seed: int, recordings: Iterable[Cut] = ()) -> None:
-        super().__init__(settings, seed, recordings)
+    def __init__(
+        self, settings: Augment, seed: int, recordings: Iterable[Cut] = (), utterances: Iterable[Cut] = ()
+    ) -> None:
+        super().__init__(settings, seed, recordings, utterances)
         self.settings = settings
 
     def features(self, features: Tensor, cut_id: str, epoch: int) -> Tensor:
@@ -89,8 +101,10 @@ class Augmenter(SoundAugmenter):
 class FrameMasker(SoundAugmenter):
     """`SoundAugmenter`, and SpecAugment masks on the encoder input of wav2vec2 models."""
 
-    def __init__(self, settings: Wav2Vec2Augment, seed: int, recordings: Iterable[Cut] = ()) -> None:
-        super().__init__(settings, seed, recordings)
+    def __init__(
+        self, settings: Wav2Vec2Augment, seed: int, recordings: Iterable[Cut] = (), utterances: Iterable[Cut] = ()
+    ) -> None:
+        super().__init__(settings, seed, recordings, utterances)
         self.settings = settings
 
     def masks(self, num_frames: int, num_channels: int, cut_id: str, epoch: int) -> tuple[Tensor, Tensor]:

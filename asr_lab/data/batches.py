@@ -30,6 +30,8 @@ from asr_lab.data.augment import SoundAugmenter
 from asr_lab.errors import AsrLabError
 
 Index = tuple[Cut, int]
+Chain = tuple[list[Cut], int]
+"""An utterance with those that are joined to it, and the epoch."""
 Batch = dict[str, Any]
 
 LABEL_PADDING = -100
@@ -134,25 +136,37 @@ class Collator:
     augmenter: SoundAugmenter | None = None
 
     def __call__(self, indices: Sequence[Index]) -> Batch:
-        batch = self.inputs(indices)
+        chains = self._chains(indices)
+        batch = self.inputs(chains)
         batch["cut_ids"] = [cut.id for cut, _ in indices]
         if self.encode is not None:
-            labels = [torch.tensor(self.encode(manifest.text(cut))) for cut, _ in indices]
+            texts = [" ".join(manifest.text(cut) for cut in chain) for chain, _ in chains]
+            labels = [torch.tensor(self.encode(text)) for text in texts]
             batch["labels"] = pad_sequence(labels, batch_first=True, padding_value=LABEL_PADDING).long()
             batch["label_lengths"] = torch.tensor([len(one) for one in labels])
         return batch
 
-    def inputs(self, indices: Sequence[Index]) -> Batch:
-        """Return the padded model inputs of these utterances."""
-        return self.pad([self._features(cut, epoch) for cut, epoch in indices])
+    def _chains(self, indices: Sequence[Index]) -> list[Chain]:
+        """Return each utterance with those that augmentation joins to it, and the epoch."""
+        joiner = self.augmenter.joiner if self.augmenter else None
+        if joiner is None:
+            return [([cut], epoch) for cut, epoch in indices]
+        chains = joiner.chains([cut for cut, _ in indices], indices[0][1])
+        return [(chain, epoch) for chain, (_, epoch) in zip(chains, indices, strict=True)]
 
-    def _features(self, cut: Cut, epoch: int) -> Tensor:
-        """Return the augmented features of an utterance; errors name the utterance."""
-        samples = read_cut(cut)
+    def inputs(self, chains: Sequence[Chain]) -> Batch:
+        """Return the padded model inputs of these utterances."""
+        return self.pad([self._features(chain, epoch) for chain, epoch in chains])
+
+    def _features(self, chain: Sequence[Cut], epoch: int) -> Tensor:
+        """Return the augmented features of an utterance and those joined to it; errors name the utterance."""
+        cut = chain[0]
+        signals = [read_cut(one) for one in chain]
         try:
             if self.augmenter is None:
-                return self.extract(samples)
-            features = self.extract(self.augmenter.samples(samples, cut.id, epoch))
+                return self.extract(signals[0])
+            samples = self.augmenter.samples(self.augmenter.joined(signals, cut.id, epoch), cut.id, epoch)
+            features = self.extract(samples)
         except AsrLabError as error:
             error.where = error.where or f"utterance {cut.id}"
             raise

@@ -7,6 +7,7 @@ so far.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -18,8 +19,10 @@ from torchaudio.compliance import kaldi
 from asr_lab.data.audio import Signal
 from asr_lab.units import FRAME_LENGTH_S, FRAME_SHIFT_S, NUM_MEL_BINS, SAMPLE_RATE
 
-Normalization = Literal["utterance", "running"]
+Normalization = Literal["utterance", "speech", "running"]
 
+_LOUD = 40 / 10 * math.log(10)  # 40 dB of power, as filter banks have it
+_LOWEST = -3.0
 _PRIOR_FRAMES = 50.0  # s/100; how many frames of typical speech come before the first one
 _PRIOR_MEAN, _PRIOR_DEVIATION = -5.3, 4.2  # log-mel energies; the mean over the demo corpus' utterances
 _SILENT = -15.9  # log-mel energy of digital silence is log(2^-23), -15.94
@@ -52,6 +55,17 @@ def filter_bank(samples: Signal) -> Tensor:
 def normalize(features: Tensor) -> Tensor:
     """Normalise to zero mean and unit (population) deviation over the (T, 80) matrix; digital silence stays zero."""
     return (features - features.mean()) / features.std(correction=0).clamp_min(1e-5)
+
+
+def normalize_speech(features: Tensor) -> Tensor:
+    """Normalise by mean and deviation of the loud frames (within 40 dB of the loudest) of a (T, 80) matrix.
+
+    What lies more than 3 deviations below the mean is set there, so that a pause looks the same whether it is digital
+    silence or quiet noise, and neither has a part in the statistics.
+    """
+    level_T = features.mean(dim=1)
+    loud = features[level_T >= level_T.max() - _LOUD]
+    return ((features - loud.mean()) / loud.std(correction=0).clamp_min(1e-5)).clamp_min(_LOWEST)
 
 
 def normalize_running(features: Tensor, so_far: RunningStatistics | None = None) -> tuple[Tensor, RunningStatistics]:
@@ -88,4 +102,13 @@ def extract_running(samples: Signal) -> Tensor:
     return normalize_running(filter_bank(samples))[0]
 
 
-EXTRACTORS: dict[Normalization, Callable[[Signal], Tensor]] = {"utterance": extract, "running": extract_running}
+def extract_speech(samples: Signal) -> Tensor:
+    """Return the filter bank (T, 80), normalised by its loud frames alone."""
+    return normalize_speech(filter_bank(samples))
+
+
+EXTRACTORS: dict[Normalization, Callable[[Signal], Tensor]] = {
+    "utterance": extract,
+    "speech": extract_speech,
+    "running": extract_running,
+}

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +46,7 @@ class DeepSpeech2Config(PretrainedConfig):  # type: ignore[misc]
         streaming: bool = False,
         conv_channels: int = 32,
         head: str = "layer_norm",
+        normalize: Literal["utterance", "speech"] = "utterance",
         pad_token_id: int = 0,
         text: dict[str, Any] | None = None,
         **rest: Any,
@@ -58,13 +59,14 @@ class DeepSpeech2Config(PretrainedConfig):  # type: ignore[misc]
         self.streaming = streaming
         self.conv_channels = conv_channels
         self.head = head
+        self.normalize: Literal["utterance", "speech"] = normalize
         self.text = text or {}
         super().__init__(pad_token_id=pad_token_id, **rest)
 
     @property
     def normalization(self) -> Normalization:
         """How its features are normalised."""
-        return "running" if self.streaming else "utterance"
+        return "running" if self.streaming else self.normalize
 
     @property
     def rnn_output_size(self) -> int:

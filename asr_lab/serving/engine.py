@@ -7,7 +7,7 @@ Texts do not depend on it. Speakers with adapters share one base, whatever the b
 
 from __future__ import annotations
 
-import io
+import math
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,20 +18,23 @@ import torch
 from lhotse.cut import Cut
 from torch import Tensor
 
-from asr_lab.data.audio import Signal, check_samples, read_audio, read_cut, read_with_header
+from asr_lab.data.audio import Signal
 from asr_lab.data.speech_activity import no_speech
-from asr_lab.decoding.hot_words import HotWord
+from asr_lab.decoding.hot_words import HotWord, total
 from asr_lab.decoding.words import Word
 from asr_lab.errors import AsrLabError
-from asr_lab.models.recognizer import Recognizer
+from asr_lab.models.recognizer import Recognizer, SpeakerAdapter
 from asr_lab.serving.adapter_cache import AdapterCache, VersionedAdapter
 from asr_lab.serving.decoders import Decoders, HotWords
+from asr_lab.serving.long_recordings import WHOLE_S, Opened, Segmentation, Transcriber, cutting_of, open_recording
 from asr_lab.units import SAMPLE_RATE
 
 _GPU_BATCH_S = 480.0
 """Seconds of padded audio in a batch on a GPU; a batch that does not fit is halved."""
 _GPU_WINDOW = 256
 """Requests that are sorted together on a GPU."""
+_GPU_PIECES = 32
+"""Pieces of a long recording that are computed together on a GPU."""
 _WINDOW_S = 3600.0
 """Seconds of audio in memory, beyond which no more requests are read before their results are taken."""
 _CUT_IT = "cut the recording into shorter ones"
@@ -93,6 +96,8 @@ class Engine:
     adapters: AdapterCache | None = None
     decoders: Decoders = field(default=None, repr=False)  # type: ignore[assignment]
     """Greedy by default."""
+    segmentation: Segmentation = "auto"
+    """How recordings longer than `WHOLE_S` are cut; `none`: they are not."""
     lock: Any = field(default_factory=threading.RLock, repr=False)
     """Networks hold state in a forward pass, and torch spreads one over the cores."""
 
@@ -109,7 +114,7 @@ class Engine:
         size = max(_GPU_WINDOW if self._on_gpu else 1, batch_size)
         window: list[_Prepared | Result] = []
         for request in requests:
-            window.append(self._prepared(len(window), request))
+            window.append(self._prepared(len(window), request, batch_size))
             if len(window) == size or sum(one.duration_s for one in window) > _WINDOW_S:
                 yield from self._results(window, batch_size)
                 window = []
@@ -125,12 +130,16 @@ class Engine:
             results |= self._compute(batch)
         return [results[place] for place in range(len(window))]
 
-    def _prepared(self, place: int, request: Request | AsrLabError) -> _Prepared | Result:
+    def _prepared(self, place: int, request: Request | AsrLabError, batch_size: int) -> _Prepared | Result:
         """Read a request; return its result where nothing is to be computed, as of one that cannot be read."""
         if isinstance(request, AsrLabError):
             return Result(error=request)
         try:
-            return self._prepare(place, request)
+            whole_s = WHOLE_S if self.segmentation != "none" else math.inf
+            with open_recording(request.audio, request.name, whole_s) as opened:
+                if opened.samples is None:
+                    return self._transcribe_long(opened, request, batch_size)
+                return self._prepare(place, request, opened.samples, _note(opened.header))
         except AsrLabError as error:
             return Result(error=error)
         except OSError as error:
@@ -140,12 +149,54 @@ class Engine:
                 raise
             return Result(error=AsrLabError("out of memory: the recording is too long", hint=_CUT_IT))
 
-    def _prepare(self, place: int, request: Request) -> _Prepared | Result:
-        """Read a request; return its result where nothing is to be computed. Raises `AsrLabError`."""
-        adapter = self.adapter(request.adapter)
+    def _transcribe_long(self, opened: Opened, request: Request, batch_size: int) -> Result:
+        """Transcribe a recording by its stretches of speech."""
+        adapter, hot_words = self.adapter(request.adapter), self._hot_words(request)
+        counts = [self.decoders.silent(hot_words)]
+
+        def encode(signals: Sequence[Signal]) -> list[Tensor]:
+            features = [self.recognizer.extract(one) for one in signals]
+            own = [adapter.adapter if adapter else None] * len(signals)
+            return self._logits(features, own) if signals else []
+
+        def decode(logits_UV: Tensor) -> tuple[str, Sequence[Word]]:
+            ((text, counted),) = self.decoders.decode(logits_UV[None], torch.tensor([len(logits_UV)]), [hot_words])
+            counts.append(counted)
+            return text, self._words(logits_UV, text) if request.words else ()
+
+        size = batch_size or (_GPU_PIECES if self._on_gpu else 1)
+        transcriber = Transcriber(self.recognizer, encode, decode, size)
+        text, timed, duration_s = transcriber.transcribe(opened.blocks, cutting_of(self.segmentation))
+        return Result(
+            text=text,
+            words=tuple(timed),
+            duration_s=duration_s,
+            speaker=adapter.speaker if adapter else "",
+            adapter=adapter.version if adapter else "",
+            hot_words=tuple(total(counts)),
+            note=", ".join(filter(None, (_note(opened.header), "" if text else "no speech"))),
+        )
+
+    def _hot_words(self, request: Request) -> HotWords:
+        """Return the hot words of a request; raises `AsrLabError` for one that cannot be written."""
         hot_words = self.decoders.hot_words(request.hot_words)
         self.decoders.check(hot_words)
-        samples, note = read_samples(request)
+        return hot_words
+
+    def _words(self, logits_UV: Tensor, text: str) -> tuple[Word, ...]:
+        return self.decoders.calibrated(self.recognizer.words(logits_UV, text))
+
+    @torch.inference_mode()
+    def _logits(self, features: Sequence[Tensor], adapters: Sequence[SpeakerAdapter | None]) -> list[Tensor]:
+        """Compute logits (U, V) of each row of features."""
+        with self.lock:
+            logits_BUV, lengths_B = self.recognizer.adapted_logits(self.recognizer.collator().pad(features), adapters)
+        return [logits_UV[: int(length)] for logits_UV, length in zip(logits_BUV, lengths_B, strict=True)]
+
+    def _prepare(self, place: int, request: Request, samples: Signal, note: str) -> _Prepared | Result:
+        """Compute features; return the result where nothing is to be computed. Raises `AsrLabError`."""
+        adapter = self.adapter(request.adapter)
+        hot_words = self._hot_words(request)
         duration_s = len(samples) / SAMPLE_RATE
         features = self.recognizer.extract(samples)
         if reason := no_speech(samples):
@@ -208,7 +259,7 @@ class Engine:
 
     def _result(self, one: _Prepared, text: str, hot_words: tuple[HotWord, ...], logits_UV: Tensor) -> Result:
         try:
-            words = self.decoders.calibrated(self.recognizer.words(logits_UV, text)) if one.words else ()
+            words = self._words(logits_UV, text) if one.words else ()
         except AsrLabError as error:  # of this request alone
             return Result(error=error)
         return Result(
@@ -224,18 +275,14 @@ class Engine:
 
 def read_samples(request: Request) -> tuple[Signal, str]:
     """Return the samples of a request, and a note on their conversion; raises `AsrLabError`."""
-    audio = request.audio
-    if isinstance(audio, Cut):
-        return read_cut(audio), ""
-    if isinstance(audio, Path):
-        samples, header = read_with_header(audio)
-        return samples, _note(header)
-    if isinstance(audio, bytes | bytearray):
-        return read_audio(io.BytesIO(audio), where=request.name), ""
-    return check_samples(audio, request.name), ""
+    with open_recording(request.audio, request.name, math.inf) as opened:
+        assert opened.samples is not None
+        return opened.samples, _note(opened.header)
 
 
 def _note(info: Any) -> str:
+    if info is None:
+        return ""
     done = []
     if info.channels > 1:
         done.append(f"{info.channels} channels mixed to one")

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from asr_lab.cli.completion import ConfigKey, ModelName
 from asr_lab.cli.decode_keys import decode_help, decode_settings
 from asr_lab.cli.options import console
+
+if TYPE_CHECKING:
+    from asr_lab.serving.long_recordings import Segmentation
 
 
 @click.command(epilog=decode_help())
@@ -34,6 +39,13 @@ from asr_lab.cli.options import console
 @click.option(
     "--max-streams", type=click.IntRange(1), default=16, show_default=True, help="Most of /v1/realtime at once."
 )
+@click.option(
+    "--segment",
+    type=click.Choice(["auto", "vad", "energy", "none"]),
+    default="auto",
+    show_default=True,
+    help="How recordings over 30 s are cut: by silero-vad, by energy; auto: by silero-vad if it is installed.",
+)
 def serve(
     keys: tuple[str, ...],
     model: str,
@@ -46,6 +58,7 @@ def serve(
     max_requests: int,
     timeout: float,
     max_streams: int,
+    segment: Segmentation,
 ) -> None:
     """Transcribe over HTTP, by the API that clients of OpenAI's speech recognition use.
 
@@ -63,15 +76,18 @@ def serve(
     """
     from asr_lab.serving import http_server
     from asr_lab.serving.http_api import Limits
+    from asr_lab.serving.long_recordings import check_segmentation
     from asr_lab.serving.realtime_api import StreamLimits
     from asr_lab.serving.served_models import open_models
     from asr_lab.tracking.models.registry import MlflowStore, adapter_versions
 
     http_server.check_key(host, api_key)
+    check_segmentation(segment)
     decode = decode_settings(keys)
     out = console()
     with http_server.bind(host, port) as bound:
         models = open_models(MlflowStore(), model, adapter_dir, adapter_versions, decode)
+        models.engine.segmentation = segment
         for note in models.engine.decoders.notes():
             out.say("note      {}", note)
 

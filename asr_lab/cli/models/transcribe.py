@@ -21,6 +21,7 @@ from asr_lab.units import hms
 if TYPE_CHECKING:
     from asr_lab.config.schema import Decode
     from asr_lab.serving.engine import Engine
+    from asr_lab.serving.long_recordings import Segmentation
     from asr_lab.serving.sources import Source
     from asr_lab.serving.transcribe import Job, Speed
 
@@ -39,6 +40,13 @@ _PATH = click.Path(path_type=Path)
 @click.option("--resume", is_flag=True, help="With --out: transcribe only what is missing, has changed, or failed.")
 @click.option("--overwrite", is_flag=True, help="Replace what is there of --out.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes of one thread each.  [one per free core]")
+@click.option(
+    "--segment",
+    type=click.Choice(["auto", "vad", "energy", "none"]),
+    default="auto",
+    show_default=True,
+    help="How recordings over 30 s are cut: by silero-vad, by energy; auto: by silero-vad if it is installed.",
+)
 @click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--json", "as_json", is_flag=True, hidden=True, help="As --format json.")
 def transcribe(
@@ -51,6 +59,7 @@ def transcribe(
     resume: bool,
     overwrite: bool,
     workers: int | None,
+    segment: Segmentation,
     style: str,
     as_json: bool,
 ) -> None:
@@ -78,8 +87,10 @@ def transcribe(
     if out is not None and as_json:
         raise AsrLabError("--format is for the terminal; the suffix of --out is its format", allowed="--out NAME.jsonl")
     from asr_lab.serving import transcribe as job_of
+    from asr_lab.serving.long_recordings import check_segmentation
     from asr_lab.serving.sources import find_sources
 
+    check_segmentation(segment)
     keys, files = split_keys(map(str, words))
     decode = decode_settings(keys)
     if not files:
@@ -91,6 +102,7 @@ def transcribe(
     speakers = _speakers(sources) if adapter_by else []
     count = job_of.usable_workers(workers or 0, len(sources))
     engine, uri = _open(model, [*filter(None, [chosen]), *speakers], adapter_dir, count, decode)
+    engine.segmentation = segment
     _report_notes(engine.decoders.notes())
     job = job_of.Job(sources, (lambda source: source.speaker) if adapter_by else (lambda _: chosen), count)
     if out is not None:

@@ -36,7 +36,27 @@ class Sound(Section):
         return value
 
 
-class Augment(Sound):
+class Joining(Section):
+    """Joining of utterances with pauses, as in long recordings; seeded by (seed, epoch, utterance)."""
+
+    join_share: Share = 0.0
+    """Share of the batches whose utterances are followed by others, for models of long recordings; 0: none."""
+    join_s: float = Field(default=8.0, gt=0)
+    """Longest joined utterance in seconds; the length is drawn anew for each batch."""
+    join_pause_s: tuple[Annotated[float, Field(ge=0, le=10)], ...] = Field(
+        default=(0.0, 1.0), min_length=1, max_length=2
+    )
+    """Range of the pauses between joined utterances (s): of zeros, noise, or their own background."""
+
+    @field_validator("join_pause_s")
+    @classmethod
+    def _of_rising_length(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if value[0] > value[-1]:
+            raise ValueError("the lower bound comes first")
+        return value
+
+
+class Augment(Joining, Sound):
     """Augmentation of filter banks, seeded by (seed, epoch, utterance), so that a resumed run repeats it."""
 
     time_masks: int = Field(default=2, ge=0)

@@ -32,6 +32,8 @@ class DeepSpeech2Model(RecognitionModel):
     """Channels of both convolutions; KoSpeech uses 32, which doubles the cost on CPU at this size."""
     head: Literal["layer_norm", "kospeech_layer_norm", "mlp"] = "layer_norm"
     """Output layer: that of KoSpeech's later commits, of February 2021, or of v1."""
+    normalize: Literal["utterance", "speech"] = "utterance"
+    """Filter banks are normalised by all frames (KoSpeech), or by loud ones alone, which silence does not change."""
 
     @model_validator(mode="before")
     @classmethod
@@ -46,6 +48,8 @@ class DeepSpeech2Model(RecognitionModel):
             raise ValueError(
                 "model.streaming=true needs model.bidirectional=false: a backward RNN begins at the end of the audio"
             )
+        if self.streaming and self.normalize == "speech":
+            raise ValueError("model.streaming=true normalises by the frames so far, model.normalize=speech by all")
         return self
 
 

@@ -34,7 +34,7 @@ class PronunciationCollator(SoundCollator):
     labelled: bool = False
 
     def __call__(self, indices: Sequence[Index]) -> Batch:
-        batch = self.inputs(indices)
+        batch = self.inputs(self._chains(indices))
         batch["cut_ids"] = [cut.id for cut, _ in indices]
         if self.labelled:
             return batch | label_tensors([pronunciation(cut) for cut, _ in indices])

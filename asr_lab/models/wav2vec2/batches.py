@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from asr_lab.data.augment import FrameMasker
-from asr_lab.data.batches import Batch, Collator, Index
+from asr_lab.data.batches import Batch, Chain, Collator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,14 +27,14 @@ class SoundCollator(Collator):
     output_frames: Callable[[int], int]
     num_channels: int
 
-    def inputs(self, indices: Sequence[Index]) -> Batch:
-        signals = [self._features(cut, epoch) for cut, epoch in indices]
+    def inputs(self, chains: Sequence[Chain]) -> Batch:
+        signals = [self._features(chain, epoch) for chain, epoch in chains]
         batch = self.pad(signals)
         if isinstance(self.augmenter, FrameMasker):
             frames, channels = zip(
                 *(
-                    self.augmenter.masks(self.output_frames(len(samples)), self.num_channels, cut.id, epoch)
-                    for samples, (cut, epoch) in zip(signals, indices, strict=True)
+                    self.augmenter.masks(self.output_frames(len(samples)), self.num_channels, chain[0].id, epoch)
+                    for samples, (chain, epoch) in zip(signals, chains, strict=True)
                 ),
                 strict=True,
             )

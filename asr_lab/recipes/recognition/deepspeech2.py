@@ -19,7 +19,8 @@ from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.recipes.recognition.initialization import Start, new_units, with_model_settings
 
-_OWN = {"pretrained", "extend_vocabulary"}  # keys of `model` that are not sizes
+_OWN = {"pretrained", "extend_vocabulary"}  # keys of `model` that are not of the network
+_NORMALIZE = "normalize"  # of the network's input: a model can be fine-tuned to another
 
 
 def start(config: DeepSpeech2Experiment, cuts: CutSet, store: ModelStore) -> Start:
@@ -52,6 +53,8 @@ def fine_tune(config: DeepSpeech2Experiment, cuts: CutSet, store: ModelStore) ->
         raise AsrLabError(f"the pretrained model is a {recognizer.model_type}, not a deepspeech2", where=uri)
     recognizer.model.unfreeze_base_model()
     shape = recognizer.model.config
+    if _NORMALIZE in config.model.model_fields_set:
+        shape.normalize = config.model.normalize
     sizes = {name: getattr(shape, name) for name in type(config.model).model_fields if name not in _OWN}
     config = with_model_settings(config, uri, sizes, recognizer)
     set_seed(config.run.seed)
