@@ -14,6 +14,8 @@ The same moment is used to name the run: MLflow makes it with a name such as `ag
 (run contexts are for `mlflow.start_run` alone), and takes one only by `--run-name`, which is added where it was not
 given. The run renames itself once its configuration is read.
 
+Of `mlflow server` that moment is used to look whether its store was copied or moved, which its clients cannot see.
+
 The same moment is used to refuse, before MLflow has made a run, what cannot work: `--env-manager uv` without uv, and
 libraries that do not load. Where torch and torchaudio are not of a pair that was tested, they are loaded in a process
 of its own, which takes some seconds. The tracking store is checked too, and its tables are created where there are
@@ -32,6 +34,7 @@ import atexit
 import contextlib
 import getopt
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -97,8 +100,7 @@ def project_call(argv: Sequence[str], orig_argv: Sequence[str]) -> tuple[str, st
     """
     if not argv:
         return None
-    program = orig_argv[-len(argv)].removeprefix("-m") if argv[0] == "-m" else Path(argv[0]).name
-    if program != "mlflow":
+    if _program(argv, orig_argv) != "mlflow":
         return None
     group, words = getopt.getopt(list(argv[1:]), "", ["env-file="])
     if words[:1] != ["run"] or any("CONDA" in Path(file).read_text() for _, file in group):
@@ -109,6 +111,10 @@ def project_call(argv: Sequence[str], orig_argv: Sequence[str]) -> tuple[str, st
     if backend != "local" or "--help" in options or len(arguments) != 1:
         return None
     return arguments[0], options.get("--env-manager", "")
+
+
+def _program(argv: Sequence[str], orig_argv: Sequence[str]) -> str:
+    return orig_argv[-len(argv)].removeprefix("-m") if argv[:1] == ["-m"] else Path([*argv, ""][0]).name
 
 
 def provisional_name(argv: Sequence[str]) -> str:
@@ -237,9 +243,39 @@ def end_killed(folder: Path) -> None:
             sys.modules["mlflow"].MlflowClient().set_terminated(run_id, "KILLED")
 
 
+def served_store(argv: Sequence[str], orig_argv: Sequence[str]) -> str:
+    """The store of `mlflow server` or `mlflow ui`; "" for any other command, or where MLflow chooses it."""
+    if _program(argv, orig_argv) != "mlflow" or _behind_group(argv)[:1] not in (["server"], ["ui"]):
+        return ""
+    given = ""
+    for word, after in itertools.pairwise([*_behind_group(argv), ""]):
+        name, _, value = word.partition("=")
+        if name == "--backend-store-uri":
+            given = value or after
+    return given or os.environ.get("MLFLOW_BACKEND_STORE_URI", "") or "sqlite:///mlflow.db"
+
+
+def mark_moved(uri: str) -> None:
+    """Tell the clients of a server whose store was copied or moved, and its log."""
+    from asr_lab.tracking import moved_server
+
+    if uri.startswith("sqlite") and (folders := moved_server.mark(uri)):
+        print(
+            f"asr_lab: warning: the tracking store was copied or moved: its artifacts are in {', '.join(folders)}, and "
+            "clients with asr_lab write nothing to it; with the server stopped: asr-lab doctor --relocate",
+            file=sys.stderr,
+        )
+
+
 def prepare() -> None:
-    """Prepare a `mlflow run` of this project: libraries, store, and the stand-in where there is no conda."""
+    """Prepare a `mlflow run` of this project: libraries, store, and the stand-in where there is no conda.
+
+    Of `mlflow server`, look whether its store was copied or moved.
+    """
     global _runs_this_project
+    if uri := served_store(sys.argv, sys.orig_argv):
+        mark_moved(uri)
+        return
     call = project_call(sys.argv, sys.orig_argv)
     if call is None:
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -172,6 +173,11 @@ def _dotted(content: Mapping[str, Any], prefix: str = "") -> set[str]:
     return names
 
 
+def _wrapped(line: str) -> str:
+    """Return a line of the help in lines of click's width; paths and URIs are not broken."""
+    return textwrap.fill(line, 78, subsequent_indent=6 * " ", break_long_words=False, break_on_hyphens=False)
+
+
 def keys_help(*recipes: str) -> str:
     """Return the config keys of recipes, and their older option names, for `--help`.
 
@@ -185,7 +191,7 @@ def keys_help(*recipes: str) -> str:
         for key, text in keys(kind).items():
             default = usual.get(key, "none")
             shown = ",".join(map(str, default)) if isinstance(default, list) else default
-            new[key] = f"  {key} [{shown}]" + (f"  {text}" if text else "")
+            new[key] = _wrapped(f"  {key} [{shown}]" + (f"  {text}" if text else ""))
         heading = "Config keys (key=value):" if not listed else f"Other keys or defaults of recipe={recipe}:"
         lines += [*([] if not listed else ["\n\b"]), *([] if listed else ["\b"]), heading]
         lines += [line for key, line in new.items() if listed.get(key) != line]

@@ -67,8 +67,16 @@ class MovedStore:
 
 
 def refuse_moved(*uris: str) -> None:
-    """Raise `MovedStoreError` if one of the stores was copied or moved: nothing may be written to its artifacts."""
+    """Raise `MovedStoreError` if one of the stores was copied or moved: nothing may be written to its artifacts.
+
+    Of a server, which knows its file, what it said at its start.
+    """
     for uri in filter(None, uris):
+        if uri.startswith("http"):
+            from asr_lab.tracking import moved_server  # which looks for the move with this module
+
+            moved_server.refuse(uri)
+            continue
         if moved := find_moved(uri):
             raise MovedStoreError(moved)
         _remember_file(uri)
@@ -194,7 +202,7 @@ class _Origin:
     def former_folder(self, root: str) -> PurePath | None:
         """Return the folder that the store was copied or moved from, if the location is in it."""
         path = local_path(root)
-        if path is None or _is_allowed(path):
+        if path is None or is_allowed(path):
             return None
         if isinstance(path, Path):
             for folder in _upwards(path):
@@ -210,7 +218,7 @@ class _Origin:
         A copy shares such a location with its original: it needs the files in a folder of its own.
         """
         path = local_path(root)
-        if not isinstance(path, Path) or _is_allowed(path) or inside(path, self.file.parent):
+        if not isinstance(path, Path) or is_allowed(path) or inside(path, self.file.parent):
             return None
         if former := next((one for one in moves if inside(path, one)), None):
             return former, moves[former]
@@ -259,6 +267,7 @@ class _Origin:
         return next((kind(*parts[:place]) for place in tails), None)
 
 
-def _is_allowed(path: PurePath) -> bool:
+def is_allowed(path: PurePath) -> bool:
+    """Return whether a path is in a folder of `ASR_LAB_ARTIFACT_ROOTS`."""
     roots = filter(None, os.environ.get(VARIABLE, "").split(os.pathsep))
     return any(inside(path, Path(os.path.abspath(root))) for root in roots)  # noqa: PTH100

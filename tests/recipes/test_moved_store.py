@@ -15,9 +15,10 @@ from conftest import ok, refused, run
 from empty_store import empty_store, moved
 from made import client, log_scores, made_run, scores
 
+from asr_lab import mlflow_run
 from asr_lab.errors import AsrLabError
 from asr_lab.system import libraries
-from asr_lab.tracking import doctor, moved_store, relocation
+from asr_lab.tracking import doctor, moved_server, moved_store, relocation
 from asr_lab.tracking.connection import StoreUnavailableError
 from asr_lab.tracking.moved_store import MovedStoreError, find_moved, refuse_moved
 from asr_lab.tracking.spool.header import Header
@@ -364,6 +365,32 @@ def test_a_server_s_database_is_checked_too(project, copied, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
     with pytest.raises(MovedStoreError):
         Eraser(tracking, f"sqlite:///{copied}/mlflow.db")
+
+
+def test_a_server_tells_its_clients_of_its_copied_store(project, copied, monkeypatch):
+    """The server's side is in its database, so the client of the test reads it there."""
+    theirs, ours = f"sqlite:///{copied}/mlflow.db", f"sqlite:///{project}/mlflow.db"
+    address = "http://127.0.0.1:1"
+    monkeypatch.setattr("asr_lab.tracking.store.client", lambda: mlflow.MlflowClient(theirs))
+    for words in (["server"], ["ui", "--backend-store-uri", theirs], ["server", f"--backend-store-uri={theirs}"]):
+        monkeypatch.setenv("MLFLOW_BACKEND_STORE_URI", theirs)
+        assert mlflow_run.served_store(["/bin/mlflow", *words], []) == theirs
+    assert not mlflow_run.served_store(["/bin/mlflow", "run", "."], [])
+    assert moved_server.mark(ours) == []
+    refuse_moved(address)
+    moved_server._former_folders.cache_clear()
+    mlflow_run.mark_moved(theirs)
+    with pytest.raises(AsrLabError) as refusal:
+        refuse_moved(address)
+    assert (str(project) in refusal.value.what, refusal.value.where) == (True, f"behind {address}")
+    with monkeypatch.context() as allowed:
+        allowed.setenv(moved_store.VARIABLE, str(project))
+        refuse_moved(address)
+    ok("doctor", "--relocate", "--yes")
+    assert moved_server.mark(theirs) == []
+    moved_server._former_folders.cache_clear()
+    refuse_moved(address)
+    moved_server._former_folders.cache_clear()
 
 
 def test_only_sqlite_stores_are_relocated(store, monkeypatch):

@@ -23,7 +23,8 @@ _NOT_CODE = ("hardware", "processes", "seed", "data ", "base", "adapter")  # any
 @overrides_option
 @click.option("--tolerance", type=Finite(0), help="Largest difference of a metric that counts as "
               "equal.  [0 where code, versions, hardware and data are the same, else 0.02]")  # fmt: skip
-@click.option("--check", "only_check", is_flag=True, help="Only report what differs; run nothing.")
+@click.option("--dry-run", is_flag=True, help="Only report what differs; run nothing.")
+@click.option("--check", "checks", is_flag=True, hidden=True, help="As --dry-run.")
 @click.option("--anyway", is_flag=True, help="Run even if the data differ.")
 @format_option
 def reproduce(
@@ -31,7 +32,8 @@ def reproduce(
     keys: tuple[str, ...],
     texts: tuple[str, ...],
     tolerance: float | None,
-    only_check: bool,
+    dry_run: bool,
+    checks: bool,
     anyway: bool,
     style: str,
 ) -> None:
@@ -43,7 +45,7 @@ def reproduce(
 
     \b
     Examples:
-      asr-lab reproduce base-1a2b3c4d --check
+      asr-lab reproduce base-1a2b3c4d --dry-run
       asr-lab reproduce base-1a2b3c4d
       asr-lab reproduce john-5e6f data.train=/mnt/corpora/john/all.jsonl.gz --tolerance 0.01
     """
@@ -59,14 +61,15 @@ def reproduce(
     then_and_now = reproduction.circumstances(original, config)
     if style == "table":
         out.say("[bold]{}[/]", original.info.run_name)
-    if style == "table" or only_check:
+    if style == "table" or dry_run or checks:
         show(then_and_now, style)
     differing = then_and_now[~then_and_now["same"]]
     if style == "table" and not differing["what"].str.startswith(_NOT_CODE).all():
-        out.print("to restore its code and packages:")
-        for line in reproduction.restoring(original):
+        lines = reproduction.restoring(original)
+        out.print("to restore its code and packages:" if lines else "nothing of its code and packages is recorded")
+        for line in lines:
             out.print(f"  {line}", markup=False, highlight=False)
-    if only_check:
+    if dry_run or checks:
         return
     changed = [what for what in differing["what"] if what.startswith(("data ", "base", "adapter"))]
     if changed and not anyway:

@@ -57,7 +57,7 @@ def named(runs: Iterable[Record]) -> str:
 def progress(label: str, total: int) -> Iterator[Callable[[], None]]:
     """Show a progress bar on standard error; call the yielded function after each step."""
     out = console(stderr=True)
-    with Progress(console=out, transient=True, disable=not out.is_terminal) as bar:
+    with Progress(console=out, transient=True, disable=not (out.is_terminal and total)) as bar:
         task = bar.add_task(label, total=total)
         yield lambda: bar.advance(task)
 

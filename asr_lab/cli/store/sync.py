@@ -48,10 +48,10 @@ def sync(folder: Path, dry_run: bool, here: bool, dropped: str | None, yes: bool
     table = shipping.waiting(folder)
     if dropped:
         _drop(folder, dropped, yes)
-    elif dry_run:
-        show(table, style)
     elif table.empty and style == "table":
         echo(f"nothing waits in {folder}")
+    elif dry_run:
+        show(table, style)
     else:
         done = _ship(folder, int(table["events"].sum()), here) if len(table) else []
         _report(done, style)

@@ -151,7 +151,9 @@ def _best_rows(ranking: Ranking, by: Sequence[str] = ()) -> list[str]:
             named = ", ".join(f"{key}={ranking.frame.loc[row, key]}" for key in by)
             sentences.append(f"best mean {column}: {named}")
         else:
-            sentences.append(f"best {column}: {listing(_as_good(ranking.frame, column, row), 4)}")
+            measured = ranking.frame[column].notna().sum() + sum(name == column for _, name in ranking.not_numbers)
+            alone = " (no other has one)" if len(ranking.frame) > 1 and measured == 1 else ""
+            sentences.append(f"best {column}: {listing(_as_good(ranking.frame, column, row), 4)}{alone}")
     return sentences + ranking.reasons
 
 

@@ -17,6 +17,7 @@ from typing import TypeVar
 from mlflow.entities import Run, ViewType
 
 from asr_lab.errors import AsrLabError, listing
+from asr_lab.system.visible_text import one_line
 from asr_lab.tracking.queries import filters, runs
 from asr_lab.tracking.store import client, experiment_ids, explain_store_errors, has_tables, search_runs
 from asr_lab.tracking.tags import RESTORED_FROM
@@ -26,6 +27,8 @@ MIN_PREFIX = 4
 _ID_LENGTH = 32  # characters
 _MOST_MATCHES = 20  # matches read at most: enough for an error message
 _LISTED = 8
+_ESCAPES = re.compile(r"\\(u[0-9a-f]{4}|.)")
+"""Of JSON, by which `one_line` shows what a terminal would act on."""
 _NEWEST = 1000  # runs searched for similar names
 
 T = TypeVar("T")
@@ -101,9 +104,15 @@ _ID = Rule(
     matches=lambda word, run: len(word) == _ID_LENGTH and _has_id_prefix(word, run),
     filters=lambda word: _by_ids(word) if len(word) == _ID_LENGTH and _is_id_prefix(word) else (),
 )
-_NAME = Rule(
-    matches=lambda word, run: word == run.name, filters=lambda word: [filters.equals("attributes.run_name", word)]
-)
+
+
+def _by_name(word: str) -> Sequence[str]:
+    """Return filters for a name, also as it is printed: `\\n` for a line break."""
+    printed = filters.like(_ESCAPES.sub("*", word)) if "\\" in word else ""
+    return [filters.equals("attributes.run_name", word), *([f"attributes.run_name ILIKE '{printed}'"] * bool(printed))]
+
+
+_NAME = Rule(matches=lambda word, run: word in (run.name, one_line(run.name)), filters=_by_name)
 _ID_PREFIX = Rule(
     matches=lambda word, run: _is_id_prefix(word) and _has_id_prefix(word, run),
     filters=lambda word: _by_ids(word) if _is_id_prefix(word) else (),

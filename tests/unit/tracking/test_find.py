@@ -30,6 +30,7 @@ RUNS = [
     run("f0f0f0f0", "half", former="abababab"),
     run("abababab", "half-before", deleted=True),
     run("0123aaaa", "gone-not"),
+    run("12341234", "line\nbreak \x1b[0m"),
 ]
 
 
@@ -58,6 +59,7 @@ def named_by(word: str) -> list[str]:
         ("john*4", ["1a2b3d"]),
         ('John\'s 100%_"x"', ["ccccdddd"]),
         ("100%", ["ccccdddd"]),
+        (r"line\nbreak \u001b[0m", ["12341234"]),  # as it is printed
         ("a_b", []),  # no wildcard of SQL
         ("%", ["ccccdddd"]),
         ("ada-", ["eeeeffff"]),
