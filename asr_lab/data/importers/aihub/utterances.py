@@ -20,6 +20,7 @@ from asr_lab.data.importers.hints import candidates, quoted
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.data.importers.speaker_fields import age_of, gender_of, snr_of
 from asr_lab.data.importers.speaker_options import Speakers
+from asr_lab.data.importers.table_rows import NO_WORDS
 from asr_lab.data.text import TextNormalizer
 from asr_lab.data.transcript_marks import spoken_dialect
 from asr_lab.errors import AsrLabError, listing
@@ -67,7 +68,9 @@ class Reader:
             return
         self._moved += split_of_location(location) not in ("all", split)
         spoken = [cut for cut in cuts if TextNormalizer()(manifest.text(cut))]
-        self._wordless += len(cuts) - len(spoken)
+        if wordless := len(cuts) - len(spoken):
+            self._wordless += wordless
+            self._report.left_out[NO_WORDS] += wordless
         self._cuts += [(cut, split) for cut in spoken]
 
     def splits(self) -> dict[str, list[Cut]]:

@@ -266,7 +266,8 @@ def test_what_has_to_become_something_else_first(name, command, tmp_path):
         ("unmarked.csv", "audio,text,speaker\na.wav,안녕,kim\n".encode("utf-16-le"), "NUL bytes", ""),
         ("mixed.tsv", "audio\ttext\n가\t나\n".encode() + "다\t라\n".encode("cp949"), "line 3", ""),
         ("workbook.csv", b"PK\x03\x04\0\0", "ZIP", ""),
-        ("array.json", b'[{"audio": "a.wav", "text": "a"}]', "array", "jq -c '.[]' {}"),
+        ("array.json", b"[[1, 2], [3]]", "array", "data import jsonl {}"),
+        ("bare.csv", "a.wav,안녕\nb.wav,네\n".encode(), "without a header", "--transcripts {}"),
     ],
 )
 def test_a_table_that_is_none_is_refused_for_its_own_reason(name, content, why, command, tmp_path):
