@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from typing import Any
 from unicodedata import normalize
 
+from asr_lab.data.importers.speaker_fields import says_no_text
 from asr_lab.errors import AsrLabError
 
 _NAMES = {
@@ -46,7 +47,8 @@ def candidates(
     """
     sample = rows[:_MOST_ROWS]
     columns = [name for name in dict.fromkeys(str(name) for row in sample for name in row) if name not in set(taken)]
-    values = {name: [str(row[name]).strip() for row in sample if row.get(name) not in (None, "")] for name in columns}
+    texts_of = {name: ["" if row.get(name) is None else str(row[name]).strip() for row in sample] for name in columns}
+    values = {name: [text for text in texts if not says_no_text(text)] for name, texts in texts_of.items()}
     found: dict[str, list[str]] = {}
     for field in fields:
         free = [name for name in columns if not any(name in names for names in found.values())]

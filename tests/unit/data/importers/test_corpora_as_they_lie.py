@@ -400,6 +400,16 @@ def test_commands_in_cuts_are_not_run_and_overlaps_are_faults(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+def test_a_cut_that_is_longer_than_its_supervision_is_cut_to_it(tmp_path):
+    cuts, _, _ = lhotse_cuts(tmp_path)
+    path = write_cuts(tmp_path / "cuts.jsonl", [cut for cut in cuts if cut.id == "one"])
+    (row,) = [json.loads(line) for line in path.read_text().splitlines()]
+    row["supervisions"][0] |= {"start": 0.25, "duration": 0.5}
+    result = read("cuts", corpora.lines_of_json(path, row))
+    assert [(cut.start, cut.end) for cut in result.splits["all"]] == [(0.25, 0.75)]
+    assert any("longer than their supervision" in note for note in result.report.notes)
+
+
 def test_recordings_and_supervisions_of_lhotse(tmp_path):
     _, recordings, segments = lhotse_cuts(tmp_path / "in")
     RecordingSet.from_recordings(recordings.values()).to_file(tmp_path / "in" / "x_recordings_train.jsonl.gz")
