@@ -15,8 +15,8 @@ from asr_lab.errors import AsrLabError
 
 _NAMES = {
     "audio": "audio file path wav clip filename filepath 파일 음성 오디오 녹음 경로",
-    "text": "text txt sentence transcript transcription transcribed stt script prompt words 전사 문장 텍스트 "
-    "내용 대사 대본 스크립트 본문 자막 받아쓰기 원문 문구",
+    "text": "text txt sentence transcript transcription transcribed stt script prompt words label 전사 문장 텍스트 "
+    "내용 대사 대본 스크립트 본문 자막 받아쓰기 원문 문구 라벨 정답",
     "speaker": "speaker spk client reader recorder person participant subject child user 화자 녹음자 아동 발화자 "
     "참여자 피험자 대상자 환자 성우 낭독자 이름 성명",
 }

@@ -93,10 +93,11 @@ class Source:
 
     def partners(self, suffixes: Iterable[str]) -> list[str]:
         """Return the audio files that have a file of the same name with one of the suffixes beside them."""
+        of_any_case = [one for suffix in suffixes for one in (suffix, suffix.upper())]
         return [
             name
             for name in self.audio
-            if any((self.path / f"{without_suffix(name)}{suffix}").is_file() for suffix in suffixes)
+            if any((self.path / f"{without_suffix(name)}{suffix}").is_file() for suffix in of_any_case)
         ]
 
     def suffixes(self) -> str:

@@ -33,10 +33,11 @@ def table_settings(table: Path) -> dict[str, Any]:
     if "audio" not in lacking or "audio" in keys:
         folder = audio_root(table.parent, _values(rows, keys.get("audio", "audio")))
     else:
-        for column in columns:
-            if column not in keys.values() and (folder := audio_root(table.parent, _values(rows, column))):
-                keys = {"audio": column} | keys
-                break
+        free = (column for column in columns if column not in keys.values())
+        roots = {column: root for column in free if (root := audio_root(table.parent, _values(rows, column)))}
+        if len(roots) == 1:
+            ((column, folder),) = roots.items()
+            keys = {"audio": column} | keys
     keys |= other_fields(name for name in columns if name not in keys.values())
     settings: dict[str, Any] = {"keys": {field: keys[field] for field in sorted(keys, key=_order)}} if keys else {}
     return settings | ({"audio": folder} if folder and folder != table.parent else {})
@@ -48,7 +49,7 @@ def _order(field: str) -> tuple[int, str]:
 
 def _sample(table: Path) -> list[dict[str, Any]]:
     """Return some rows, [] for what is no table."""
-    if table.suffix in (".jsonl", ".json", ".ndjson"):
+    if table.suffix in (".jsonl", ".json", ".ndjson", ".list"):
         text = "\n".join(first_lines(table, _MOST_ROWS))
         return [row for _, row in json_rows(text) if isinstance(row, dict)]
     try:

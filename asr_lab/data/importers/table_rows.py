@@ -113,6 +113,8 @@ class _RowImporter:
         if None in row:
             raise AsrLabError("more fields than columns", hint='a text with a comma needs quotes: "well, yes"')
         name = row.get("audio")
+        if isinstance(name, Mapping):  # as `datasets` writes it
+            name = name.get("path")
         if not name:
             raise AsrLabError("the audio file is not named")
         if not isinstance(name, str):

@@ -212,6 +212,25 @@ def test_columns_that_a_user_names_take_precedence(tmp_path):
     assert imported(source, tmp_path / "out", "--columns", "text=고친 내용") == EXPECTED
 
 
+def test_forms_that_toolkits_write_are_recognised(tmp_path):
+    """`Dataset.to_json` of Hugging Face, `data.list` of WeNet, suffixes in capitals, tabs in `*.trans.txt`."""
+    for name in "ab":
+        corpora.sound(tmp_path / "hf" / f"{name}.wav")
+        corpora.sound(tmp_path / "beside" / f"{name}.WAV")
+        corpora.text(tmp_path / "beside" / f"{name}.TXT", f"말 {name}")
+        corpora.sound(tmp_path / "z" / "106" / f"106_003_000{name}.flac")
+    audio = {name: {"path": f"{name}.wav", "sampling_rate": 16000} for name in "ab"}
+    rows = [{"audio": audio[name], "sentence": f"말 {name}", "speaker": "k"} for name in "ab"]
+    assert "2 imported" in ok("data", "import", corpora.lines_of_json(tmp_path / "hf/t.jsonl", *rows), tmp_path / "o1")
+    rows = [{"key": name, "wav": f"{name}.wav", "txt": f"말 {name}", "speaker": "k"} for name in "ab"]
+    source = corpora.lines_of_json(tmp_path / "hf" / "data.list", *rows)
+    assert "2 imported" in ok("data", "import", source, tmp_path / "o2")
+    assert "2 imported" in ok("data", "import", tmp_path / "beside", tmp_path / "o3")
+    lines = "".join(f"106_003_000{name}\t그는 웃었다\n" for name in "ab")
+    corpora.text(tmp_path / "z" / "106" / "106_003.trans.txt", lines)
+    assert "2 imported" in ok("data", "import", "zeroth", tmp_path / "z", tmp_path / "o4")
+
+
 def test_two_paths_of_another_machine_with_the_same_end_are_refused(tmp_path):
     table(tmp_path / "in")
     source = corpora.text(tmp_path / "in" / "b.csv", "audio,text,speaker\nC:\\a\\001.wav,x,k\nC:\\b\\001.wav,y,k\n")
