@@ -674,3 +674,18 @@ def test_one_odd_file_among_many_is_left_out_and_listed(tmp_path):
     assert "30 utterances read, 29 imported, 1 left out" in printed
     with (out / "faults.tsv").open(encoding="utf-8", newline="") as file:
         assert [row["utterance"] for row in csv.DictReader(file, delimiter="\t")] == ["7.wav"]
+
+
+def test_parquet_that_names_files_reads_them_and_names_what_is_not_there(tmp_path, monkeypatch):
+    """As `Dataset.to_parquet` writes it: paths as they were given, from the working folder."""
+    import pyarrow.parquet
+
+    corpora.sound(tmp_path / "wav" / "a.wav")
+    rows = [{"audio": {"bytes": None, "path": "wav/a.wav"}, "sentence": "하나", "client_id": "k"}]
+    (tmp_path / "data").mkdir()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "data" / "train-0.parquet")
+    with pytest.raises(ImportRefusedError) as error:
+        read("huggingface", tmp_path / "data")
+    assert [fault.item for fault in error.value.report.faults] == ["a.wav"]
+    monkeypatch.chdir(tmp_path)
+    assert texts(read("huggingface", tmp_path / "data")) == {"train": ["하나"]}
