@@ -218,7 +218,8 @@ def _audio(value: Mapping[str, Any], file: Path, part: str, written: Counter[str
     if not content and not array:
         if not path:
             raise AsrLabError("neither audio nor a path of it in the row")
-        return str(AudioPaths(file.parent, Path()).find(path).absolute()), ""
+        parts = [part for part in PurePosixPath(without_suffix(path)).parts if part not in ("/", ".", "..")]
+        return str(AudioPaths(file.parent, Path()).find(path).absolute()), "-".join(parts)
     stem = normalize("NFC", without_suffix(PurePosixPath(path.replace("\\", "/")).name)) or part
     written[stem] += 1
     stem = f"{stem}-{written[stem]:06}" if written[stem] > 1 or not path else stem
