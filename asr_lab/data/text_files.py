@@ -9,8 +9,9 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 from unicodedata import normalize
@@ -28,6 +29,7 @@ ENCODING_MARKS = {
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
 """First bytes of a file -> its encoding."""
+_BETWEEN = re.compile(r"[\s,]*")  # the elements of a JSON array
 _SEPARATOR = re.compile(r"\"?sep=(.)\"?\r?\n", re.IGNORECASE)  # a first line that Excel writes
 
 
@@ -98,6 +100,36 @@ def lines(text: str) -> list[str]:
     """Split a text at LF and CR LF only, without any LF at CR; a line end at the end of the text begins no line."""
     rows = [row.removesuffix("\r") for row in text.split("\n")] if "\n" in text else text.split("\r")
     return rows if rows[-1] else rows[:-1]
+
+
+def json_rows(text: str) -> Iterator[tuple[int, Any]]:
+    """Yield (line, value) of JSON lines, or of the elements of a JSON array; a `ValueError` for what is no JSON.
+
+    After an error in an array nothing follows.
+    """
+    start = len(text) - len(text.lstrip())
+    if not text.startswith("[", start):
+        for number, row in enumerate(lines(text), start=1):
+            if row.strip():
+                yield number, _parsed(row)
+        return
+    decoder, place, line = json.JSONDecoder(), start + 1, 1 + text.count("\n", 0, start + 1)
+    while (match := _BETWEEN.match(text, place)) and not text.startswith("]", match.end()):
+        line += text.count("\n", place, match.end())
+        try:
+            value, place = decoder.raw_decode(text, match.end())
+        except ValueError as error:
+            yield line, error
+            return
+        yield line, value
+        line += text.count("\n", match.end(), place)
+
+
+def _parsed(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        return error
 
 
 def read_table(path: Path, notes: list[str] | None = None, sheet: str = "") -> list[Row]:

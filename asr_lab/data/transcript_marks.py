@@ -22,7 +22,7 @@ _SOUNDS = (
     "laughing|laughter|laughs?|clearing|throat|singing|song|applauding|applausing|applause|clapping|coughing|coughs?|"
     "sneezing|sneeze|breathing|breath|sighing|sigh|crying|yawning|whistling|humming|shouting|screaming|noise|silence|"
     "music|beep|bgm|웃음|웃음소리|박수|박수소리|기침|기침소리|재채기|노래|한숨|숨소리|울음|울음소리|하품|휘파람|잡음|"
-    "소음|침묵|음악|목청|헛기침|콧노래|비명|고함"
+    "소음|침묵|음악|목청|헛기침|콧노래|비명|고함|웃으며|웃으면서|울며|울면서|한숨 ?쉬며|박수 ?치며|기침하며"
 )
 _HIDDEN = (
     "이름|성명|사람|인명|주소|전번|전화번호|전화|연락처|계정|아이디|번호|금융|신원|소속|기타|장소|위치|url|이메일|이모티콘|"
@@ -36,6 +36,7 @@ _NOT_UNDERSTOOD = (
     "inaudible|unintelligible|indiscernible|unclear|incomprehensible|crosstalk|불명|불명확|불분명|청취 ?불가|안 ?들림|"
     "들리지 ?않음|알아들을 수 없음|식별 ?불가"
 )
+_PLAIN_CODES = "name|company-name|address|tel-num|account|affiliation|card-num|social-security-num"  # name1, of NIKL
 _HIDDEN = "|".join(sorted(_HIDDEN.split("|"), key=len, reverse=True))
 _END = r"(?=[\s.,?!~()\[\]{}]|$)"
 
@@ -53,9 +54,19 @@ class Mark:
 
 MARKS = (
     Mark("(FP:어)", "a tag: filler, repetition, word in noise", "kept", re.compile(r"\([A-Z]{1,3}:([^()]*)\)")),
-    Mark("{laughing}", "a sound", "no speech", re.compile(rf"[{{\[<(]\s?(?i:{_SOUNDS})\s?\d*\s?[}}\]>)]")),
+    Mark(
+        "{laughing}",
+        "a sound",
+        "no speech",
+        re.compile(rf"[{{\[<(]\s?/?(?i:{_SOUNDS})\s?\d*\s?[}}\]>)]|@(?i:{_SOUNDS})@"),
+    ),
     Mark("b/", "breath, noise, laughter (ETRI)", "no speech", re.compile(rf"(?<![A-Za-z])[blnou]/(?={_END}|[가-힣])")),
-    Mark("&name1&", "a hidden name or number", "removed", re.compile(rf"&(?i:{_CODES})\d*&")),
+    Mark(
+        "&name1&",
+        "a hidden name or number",
+        "removed",
+        re.compile(rf"&(?i:{_CODES})\d*&|(?<![\w&-])(?:{_PLAIN_CODES})\d{{1,2}}(?![A-Za-z\d])"),
+    ),
     Mark("#@이름#", "a hidden name or number", "removed", re.compile(rf"#@?(?i:{_HIDDEN})\d*@?\s?#|#@시스템#[^#\s]+#")),
     Mark("@이름1", "a hidden name or number", "removed", re.compile(rf"(?<![\w@#])@(?i:{_HIDDEN})\d*(?![A-Za-z\d])")),
     Mark("***에게", "a hidden name", "removed", re.compile(r"(?<![\w*])\*{2,}(?![*\d])|(?<=[가-힣])\*{2,}")),

@@ -155,6 +155,7 @@ class _Named:
         return next((end for end in ends if end in self.by_name), None)
 
 
+_FEW = 3  # lines, which may well begin alike
 _NUMBER = re.compile(r"[\d.,:+-]*")
 _AT_THE_END = re.compile(r"(.*)\(([^()]+)\)\s*")
 _SPLITTERS: dict[str, Callable[[str], list[str]]] = {
@@ -224,6 +225,10 @@ def _rows_of_file(table: Path, named: _Named, source: Path, report: ImportReport
         yield Row(line, {"audio": path.relative_to(source).as_posix(), "text": (cells or [""])[0].strip()})
     what = {"|": "bars", ":": "colons", ",": "commas"}.get(form, form)
     report.notes.append(f"transcripts are those of {table.name}: names and texts, separated by {what}")
+    starts = Counter(word[0] for _, text in rows if (word := (split(text) or [""])[-1].split()[:1]))
+    if form == "spaces" and len(rows) > _FEW and 2 * len(starts) <= len(rows):
+        words = listing(starts, 4)
+        report.notes.append(f"warning: the texts begin with few different words: {words}; are they speakers?")
     if several:
         report.notes.append(f"{several} lines have more than two columns: the second is the text, others are not read")
 

@@ -10,12 +10,13 @@ from pathlib import Path, PurePath
 from typing import Any
 from unicodedata import normalize
 
+from asr_lab.data.importers.speaker_fields import says_no_text
 from asr_lab.errors import AsrLabError
 
 _NAMES = {
     "audio": "audio file path wav clip filename filepath 파일 음성 오디오 녹음 경로",
-    "text": "text txt sentence transcript transcription transcribed stt script prompt words 전사 문장 텍스트 "
-    "내용 대사 대본 스크립트 본문 자막 받아쓰기 원문 문구",
+    "text": "text txt sentence transcript transcription transcribed stt script prompt words label 전사 문장 텍스트 "
+    "내용 대사 대본 스크립트 본문 자막 받아쓰기 원문 문구 라벨 정답",
     "speaker": "speaker spk client reader recorder person participant subject child user 화자 녹음자 아동 발화자 "
     "참여자 피험자 대상자 환자 성우 낭독자 이름 성명",
 }
@@ -46,7 +47,8 @@ def candidates(
     """
     sample = rows[:_MOST_ROWS]
     columns = [name for name in dict.fromkeys(str(name) for row in sample for name in row) if name not in set(taken)]
-    values = {name: [str(row[name]).strip() for row in sample if row.get(name) not in (None, "")] for name in columns}
+    texts_of = {name: ["" if row.get(name) is None else str(row[name]).strip() for row in sample] for name in columns}
+    values = {name: [text for text in texts if not says_no_text(text)] for name, texts in texts_of.items()}
     found: dict[str, list[str]] = {}
     for field in fields:
         free = [name for name in columns if not any(name in names for names in found.values())]

@@ -65,6 +65,8 @@ def import_huggingface(
     written: dict[str, Counter[str]] = defaultdict(Counter)
     for part, file in _sets(source):
         rows = _with_ids(_rows(file, part, written[part], report))
+        if not rows and report.faults:
+            continue
         rows = renamed(rows, _columns(rows, keys or {}, file), file)
         paths = [str(row.values.get("audio")) for row in rows]
         speakers = Speakers.of(speaker_from, one_speaker, guesses=True, paths=paths)
@@ -158,7 +160,8 @@ def _rows(file: Path, part: str, written: Counter[str], report: ImportReport) ->
                     raise AsrLabError(f"bytes that are no audio file: {name}", allowed="WAV, FLAC, OGG, MP3, M4A, WebM")
             rows.append(Row(number, row))
         except AsrLabError as error:
-            report.add_error(f"row {number}", error, file=file, line=number)
+            item = Path(error.where).name or f"row {number}"
+            report.add_error(item, error, file=file, line=number)
             report.read += 1
     return rows
 
@@ -215,7 +218,8 @@ def _audio(value: Mapping[str, Any], file: Path, part: str, written: Counter[str
     if not content and not array:
         if not path:
             raise AsrLabError("neither audio nor a path of it in the row")
-        return str(AudioPaths(file.parent).find(path)), ""
+        parts = [part for part in PurePosixPath(without_suffix(path)).parts if part not in ("/", ".", "..")]
+        return str(AudioPaths(file.parent, Path()).find(path).absolute()), "-".join(parts)
     stem = normalize("NFC", without_suffix(PurePosixPath(path.replace("\\", "/")).name)) or part
     written[stem] += 1
     stem = f"{stem}-{written[stem]:06}" if written[stem] > 1 or not path else stem

@@ -72,7 +72,8 @@ def import_kaldi(
     report.read = len(texts)
     report.notes.clear()
     tables.add_unmatched(texts, needs_speaker=not speakers.are_given)
-    hints = [] if cuts or audio else ["--audio FOLDER, from which the paths of wav.scp start"]
+    is_missing = "no such audio file" in report.counts()
+    hints = [] if cuts or audio or not is_missing else ["--audio FOLDER, from which the paths of wav.scp start"]
     report.settle(source, skip_faulty=skip_faulty, is_left=bool(cuts), hints=hints)
     return ImportResult(splits={"all": cuts}, report=report)
 

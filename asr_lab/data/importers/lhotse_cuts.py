@@ -69,6 +69,8 @@ def import_cuts(
     cuts = list({cut.id: cut for cut in reversed(cuts)}.values())[::-1]
     if reader.num_rendered:
         report.notes.append(f"{reader.num_rendered} cuts with transforms, padding or mixtures are rendered to FLAC")
+    if reader.num_trimmed:
+        report.notes.append(f"{reader.num_trimmed} cuts are longer than their supervision: cut to it")
     report.settle(source, skip_faulty=skip_faulty, is_left=bool(cuts))
     if not cuts:
         report.refuse(source, "no cut with a supervision")
@@ -94,7 +96,7 @@ class _Reader:
     """Reads the cuts of a manifest, and makes utterances of them."""
 
     def __init__(self, source: Path, audio: Path | None, report: ImportReport) -> None:
-        self._report, self.num_rendered = report, 0
+        self._report, self.num_rendered, self.num_trimmed = report, 0, 0
         self._files = _files(source)
         self.is_shar = "shar" in self._files
         self.file = self._files.get("shar") or self._files.get("cuts") or self._files["supervisions"]
@@ -165,7 +167,9 @@ class _Reader:
             )
         self._locate(whole)
         is_one = len(whole.supervisions) == 1
-        for cut in [whole] if is_one else whole.trim_to_supervisions(keep_overlapping=False):
+        is_longer = isinstance(whole, MonoCut | MultiCut) and _is_longer(whole)
+        self.num_trimmed += is_one and is_longer
+        for cut in [whole] if is_one and not is_longer else whole.trim_to_supervisions(keep_overlapping=False):
             own_id = is_one and "supervisions" not in self._files
             cut = fastcopy(cut, id=whole.id if own_id else manifest.supervision(cut).id)
             self._check_spoken(cut)
@@ -226,6 +230,13 @@ def _is_plain(cut: Cut) -> bool:
         return False
     recording = cut.recording
     return len(recording.sources) == 1 and recording.sources[0].type == "file" and not recording.transforms
+
+
+def _is_longer(cut: Cut) -> bool:
+    """Return whether a cut has more than its supervision, which is inside it."""
+    segment = cut.supervisions[0]
+    is_inside = segment.start >= 0 and segment.end <= cut.duration
+    return bool(is_inside and segment.duration < cut.duration - manifest.OVER_S)
 
 
 def _overlap(segments: list[SupervisionSegment]) -> bool:

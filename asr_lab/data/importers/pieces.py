@@ -44,7 +44,7 @@ _SECONDS = {
 _SAMPLES = _words("sample samples smp 샘플")
 _FRAMES = _words("frame frames frm 프레임")
 _FILLERS = _words(
-    "time timestamp at in of the audio wav file clip clips segment seg utterance utt speech sound recording position "
+    "t time timestamp at in of the audio wav file clip clips segment seg utterance utt speech sound recording position "
     "pos point total num number index idx id trim 시간 시각 시점 지점 점 위치 구간 번호 음성 발화 녹음 오디오 파일"
 )
 _JOINED = re.compile(
@@ -52,6 +52,8 @@ _JOINED = re.compile(
 )
 _TIME = re.compile(r"(?P<number>[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:e[+-]?\d+)?) ?(?P<unit>[^\W\d_]*)")
 _CLOCK = re.compile(r"(?:(?P<h>\d+):)?(?P<m>\d+):(?P<s>\d+(?:[.,]\d*)?)")
+_PAIRS = (("t0", "t1"), ("t1", "t2"), ("s_time", "e_time"), ("st", "ed"), ("st_time", "ed_time"), ("ts", "te"))
+"""Names that are those of a start and an end only beside each other."""
 _CHANNELS = {"a": 0, "l": 0, "left": 0, "b": 1, "r": 1, "right": 1}
 _ALLOWED = "seconds, or a unit in the name: start_ms, duration_samples"
 
@@ -114,6 +116,10 @@ class PieceColumns:
         """Find the columns in the rows of a table."""
         columns = {str(name): column for row in rows for name in row if name and (column := meaning(str(name)))}
         columns |= {str(name): Column("span", 1.0) for row in rows for name in row if name and _is_nested(row[name])}
+        by_name = {str(name).lower(): str(name) for row in rows for name in row if name}
+        for pair in _PAIRS:
+            if set(pair) <= set(by_name) and not {column.role for column in columns.values()} & {"start", "end"}:
+                columns |= {by_name[pair[0]]: Column("start", 1.0), by_name[pair[1]]: Column("end", 1.0)}
         if len(one_sided := [name for name in columns if name.lower() in ("from", "to")]) == 1:
             del columns[one_sided[0]]
         spans = {name for name, column in columns.items() if column.role == "span"}

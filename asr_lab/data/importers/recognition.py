@@ -141,15 +141,11 @@ def _no_table(source: Path, out: Path) -> AsrLabError:
             start = read_text(source).lstrip()[:1]
         except AsrLabError as error:
             return error
-        lines = source.with_suffix(".lines.jsonl")
         return AsrLabError(
-            "a JSON array, not JSON lines" if start == "[" else "no JSON lines of recordings",
+            f"no {'JSON array' if start == '[' else 'JSON lines'} of recordings",
             where=str(source),
-            allowed='a line for each utterance: {"audio": "a.wav", "text": "...", "speaker": "mina"}',
-            next_command=f"jq -c '.[]' {quoted(str(source))} > {quoted(str(lines))}, "
-            f"then asr-lab data import {quoted(str(lines))} {target}"
-            if start == "["
-            else f"asr-lab data import jsonl {quoted(str(source))} {target}",
+            allowed='an object for each utterance: {"audio": "a.wav", "text": "...", "speaker": "mina"}',
+            next_command=f"asr-lab data import jsonl {quoted(str(source))} {target}",
         )
     try:
         rows = read_table(source)
@@ -157,6 +153,14 @@ def _no_table(source: Path, out: Path) -> AsrLabError:
         error.next_command = re.sub(r"\bOUT\b", lambda _: target, error.next_command)
         return error
     first = listing((name or "''" for name in dict.fromkeys(rows[0].values) if name is not None), 12) if rows else ""
+    if rows and is_audio_name(str(next(iter(rows[0].values)))):
+        folder = quoted(str(source.parent))
+        return AsrLabError(
+            f"a table without a header: {first}",
+            where=str(source),
+            allowed="a first line with the names of the columns, such as audio,text,speaker; or names and texts alone",
+            next_command=f"asr-lab data import folder {folder} {target} --transcripts {quoted(str(source))}",
+        )
     return AsrLabError(
         f"its first line is not taken for a header: {first}" if rows else "a table without rows",
         where=str(source),

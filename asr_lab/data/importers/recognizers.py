@@ -14,7 +14,7 @@ from asr_lab.data.importers.table_columns import table_settings
 from asr_lab.data.workbooks import SUFFIXES
 
 _TABLES = (".csv", ".tsv", *SUFFIXES)
-_LINES = (".jsonl", ".json", ".ndjson")
+_LINES = (".jsonl", ".json", ".ndjson", ".list")
 _TEXTS = (".txt", ".tsv", ".csv", ".trn", ".lst", ".list", ".text")
 _CUTS = {"MonoCut", "MultiCut", "MixedCut", "PaddingCut"}
 _KOSPEECH = re.compile(r"[^\t]+\.(pcm|wav|flac)\t[^\t]+(\t[\d ]*)?", re.IGNORECASE)
@@ -90,8 +90,8 @@ def _is_lhotse(row: Mapping[str, Any]) -> bool:
 
 
 def _is_learners(row: Mapping[str, Any]) -> bool:
-    value = next(iter(row.values()), None)
-    return isinstance(value, Mapping)
+    name, value = next(iter(row.items()), ("", None))
+    return isinstance(value, Mapping) and is_audio_name(name)
 
 
 def folder(source: Source) -> list[Reading]:

@@ -61,7 +61,7 @@ TABLE.csv      audio,text,speaker[,id,age,gender,language,start,end,...]
 TABLE.xlsx     the same (.xls, .ods, ... too), with the extra `excel`""",
     ),
     "jsonl": Importer(
-        description="a table of JSON lines with the keys audio, text, speaker, ...",
+        description="a table of JSON lines, or a JSON array, with the keys audio, text, speaker, ...",
         function=f"{_HERE}.table:import_jsonl",
         recognizer=f"{_HERE}.recognizers:jsonl",
         options=(_KEYS, _AUDIO, *SPEAKERS, *PCM, _SKIP),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import gzip
-import json
 import os
 import re
 import zlib
@@ -18,13 +17,14 @@ from typing import Any
 from unicodedata import normalize
 
 from asr_lab.data.importers.audio_paths import is_audio_name, without_suffix
-from asr_lab.data.text_files import ENCODING_MARKS, lines, read_table
+from asr_lab.data.text_files import ENCODING_MARKS, json_rows, lines, read_table
 from asr_lab.data.workbooks import SUFFIXES, is_workbook
 from asr_lab.errors import AsrLabError
 
 _MOST_FILES = 4000
 _MOST_FOLDERS = 400
 _MOST_OF_A_FOLDER = 400  # entries, of a folder of thousands
+_MOST_LINES = 400  # of the first element of a JSON array
 _HEAD_BYTES = 1 << 16
 _SKIPPED = re.compile(r"\..*|__MACOSX|Thumbs\.db|desktop\.ini", re.IGNORECASE)
 
@@ -93,10 +93,11 @@ class Source:
 
     def partners(self, suffixes: Iterable[str]) -> list[str]:
         """Return the audio files that have a file of the same name with one of the suffixes beside them."""
+        of_any_case = [one for suffix in suffixes for one in (suffix, suffix.upper())]
         return [
             name
             for name in self.audio
-            if any((self.path / f"{without_suffix(name)}{suffix}").is_file() for suffix in suffixes)
+            if any((self.path / f"{without_suffix(name)}{suffix}").is_file() for suffix in of_any_case)
         ]
 
     def suffixes(self) -> str:
@@ -126,12 +127,10 @@ def first_lines(path: Path, number: int = 20) -> list[str]:
 
 
 def first_object(path: Path) -> dict[str, Any]:
-    """Return the JSON object of the first line that is not empty, {} if it is none."""
-    line = next((line for line in first_lines(path) if line.strip()), "")
-    try:
-        value = json.loads(line)
-    except ValueError:
-        return {}
+    """Return the JSON object of the first line that is not empty, or the first of an array, {} if it is none."""
+    rows = [line for line in first_lines(path, _MOST_LINES) if line.strip()]
+    is_array = bool(rows) and rows[0].lstrip().startswith("[")
+    _, value = next(json_rows("\n".join(rows if is_array else rows[:1])), (0, None))
     return value if isinstance(value, dict) else {}
 
 

@@ -19,7 +19,7 @@ from asr_lab.data.importers.hints import audio_folder, candidates, check_speaker
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.data.importers.speaker_options import WAYS, Speakers
 from asr_lab.data.importers.table_rows import NEEDED, import_rows
-from asr_lab.data.text_files import Row, lines, read_table, read_text
+from asr_lab.data.text_files import Row, json_rows, read_table, read_text
 from asr_lab.errors import AsrLabError, listing, nearest
 
 _NAMED = ("audio", "text", "speaker", "id", "gender", "language", "age", "snr_db", "start", "end", "duration")
@@ -76,22 +76,17 @@ def _check_there(table: Path) -> None:
 
 
 def read_jsonl(table: Path, report: ImportReport) -> list[Row]:
-    """Read JSON lines; those that are no objects become faults."""
+    """Read JSON lines, or a JSON array; those that are no objects become faults."""
     rows = []
-    for number, line in enumerate(lines(read_text(table, report.notes)), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            report.add(f"line {number}", "not JSON", _reason(error), file=table, line=number)
-            report.read += 1
-            continue
+    for number, row in json_rows(read_text(table, report.notes)):
         if isinstance(row, dict):
             rows.append(Row(number, {normalize("NFC", key): value for key, value in row.items()}))
+            continue
+        report.read += 1
+        if isinstance(row, ValueError):
+            report.add(f"line {number}", "not JSON", _reason(row), file=table, line=number)
         else:
-            report.read += 1
-            report.add(f"line {number}", "not a JSON object", line[:60], file=table, line=number)
+            report.add(f"line {number}", "not a JSON object", str(row)[:60], file=table, line=number)
     return rows
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from asr_lab.data.importers.audio_paths import AudioPaths
 from asr_lab.data.importers.hints import other_fields, proposed
 from asr_lab.data.importers.source_view import first_lines
-from asr_lab.data.text_files import read_table
+from asr_lab.data.text_files import json_rows, read_table
 from asr_lab.errors import AsrLabError
 
 FIELDS = ("audio", "text", "speaker")
@@ -34,10 +33,11 @@ def table_settings(table: Path) -> dict[str, Any]:
     if "audio" not in lacking or "audio" in keys:
         folder = audio_root(table.parent, _values(rows, keys.get("audio", "audio")))
     else:
-        for column in columns:
-            if column not in keys.values() and (folder := audio_root(table.parent, _values(rows, column))):
-                keys = {"audio": column} | keys
-                break
+        free = (column for column in columns if column not in keys.values())
+        roots = {column: root for column in free if (root := audio_root(table.parent, _values(rows, column)))}
+        if len(roots) == 1:
+            ((column, folder),) = roots.items()
+            keys = {"audio": column} | keys
     keys |= other_fields(name for name in columns if name not in keys.values())
     settings: dict[str, Any] = {"keys": {field: keys[field] for field in sorted(keys, key=_order)}} if keys else {}
     return settings | ({"audio": folder} if folder and folder != table.parent else {})
@@ -49,19 +49,13 @@ def _order(field: str) -> tuple[int, str]:
 
 def _sample(table: Path) -> list[dict[str, Any]]:
     """Return some rows, [] for what is no table."""
-    if table.suffix in (".jsonl", ".json", ".ndjson"):
-        return [row for line in first_lines(table, _MOST_ROWS) if isinstance(row := _parsed(line), dict)]
+    if table.suffix in (".jsonl", ".json", ".ndjson", ".list"):
+        text = "\n".join(first_lines(table, _MOST_ROWS))
+        return [row for _, row in json_rows(text) if isinstance(row, dict)]
     try:
         return [row.values for row in read_table(table)[:_MOST_ROWS]]
     except AsrLabError:
         return []
-
-
-def _parsed(line: str) -> Any:
-    try:
-        return json.loads(line)
-    except ValueError:
-        return None
 
 
 def _values(rows: Sequence[Mapping[str, Any]], column: str) -> list[str]:

@@ -62,9 +62,9 @@ def import_rows(
             if not _WORD.search(without_marks(manifest.text(cut))):
                 wordless.append(cut.id)
                 continue
+            _check_other_text(said.setdefault(_place(cut), row), row)
             if (first := first_lines.setdefault(cut.id, row.line)) != row.line:
                 raise AsrLabError(f"duplicate id: that of line {first}")
-            _check_other_text(said.setdefault(_place(cut), row), row)
             cuts.append(cut)
         except AsrLabError as error:
             report.add_error(item, error, file=table, line=row.line)
@@ -113,6 +113,8 @@ class _RowImporter:
         if None in row:
             raise AsrLabError("more fields than columns", hint='a text with a comma needs quotes: "well, yes"')
         name = row.get("audio")
+        if isinstance(name, Mapping):  # as `datasets` writes it
+            name = name.get("path")
         if not name:
             raise AsrLabError("the audio file is not named")
         if not isinstance(name, str):

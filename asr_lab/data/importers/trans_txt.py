@@ -81,7 +81,7 @@ def _transcripts(source: Path) -> Iterator[Path]:
 def _rows(path: Path, language: str, genders: dict[str, str], report: ImportReport) -> Iterator[Row]:
     above = {normalize("NFC", folder.name) for folder in path.absolute().parents}
     for number, line in enumerate(lines(read_text(path)), start=1):
-        id, _, text = line.strip().partition(" ")
+        id, _, text = line.strip().replace("\t", " ", 1).partition(" ")
         if not id:
             continue
         speaker = re.split("[-_]", id)[0]

@@ -32,6 +32,8 @@ def clean(text):
         ("ㅇㅇ이가 ㅁㅁㅁ ○○대학교 □□", "이가 대학교"),
         ("네 (?) (??) [?]", "네"),
         ("(inaudible) [unintelligible 00:12] <불명> (청취 불가) 네", "네"),
+        ("{laughing}네{/laughing} @웃음@ (한숨 쉬며) 네", "네 네"),
+        ("name1이랑 company-name2 rename1", "이랑 rename1"),
         ("/음 네 /그거", "음 네 그거"),
     ],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lhotse.cut import Cut
@@ -16,6 +16,7 @@ from asr_lab.errors import AsrLabError
 _LISTS = ("utterance", "utterances", "segments", "segment", "dialogs", "dialogue", "sentences", "발화")
 _STARTS = ("start", "start_time", "startTime", "begin", "start_s")
 _ENDS = ("end", "end_time", "endTime", "end_s")
+_MS = 1e-3
 _OVER_S = 0.1  # tolerance for segments that end after the recording
 _LOCAL = re.compile(r"\d{1,2}|[A-Za-z]")
 
@@ -63,10 +64,14 @@ def segment_cut(
     text: str,
     speaker: str,
     gender: str = "",
+    unit: float = 1.0,
     **details: Any,
 ) -> Cut:
-    """Return a segment of a recording as an utterance; raises `AsrLabError` if it is not inside the recording."""
-    start, end = _seconds(segment, _STARTS), _seconds(segment, _ENDS)
+    """Return a segment of a recording as an utterance; raises `AsrLabError` if it is not inside the recording.
+
+    `unit` is that of the times, in seconds.
+    """
+    start, end = unit * _seconds(segment, _STARTS), unit * _seconds(segment, _ENDS)
     if not 0 <= start < end <= recording_cut.duration + _OVER_S:
         raise AsrLabError(
             f"a segment is not inside its recording: {start:g} to {end:g} s of {recording_cut.duration:g} s",
@@ -86,6 +91,15 @@ def segment_cut(
         custom={**(recording_supervision.custom or {}), **details},
     )
     return fastcopy(recording_cut, id=name, start=start, duration=duration, supervisions=[supervision])
+
+
+def unit_of(segments: Sequence[Mapping[str, Any]], duration: float) -> float:
+    """Return the unit, in seconds, of the times of the segments: 0.001 if only so they are inside their recording."""
+    try:
+        last = max(_seconds(segment, _ENDS) for segment in segments)
+    except AsrLabError:  # a fault of a segment
+        return 1.0
+    return _MS if duration / 10 < _MS * last <= duration + _OVER_S and last > duration + _OVER_S else 1.0
 
 
 def piece_of(label: Mapping[str, Any], whole: Cut) -> tuple[Cut, bool]:

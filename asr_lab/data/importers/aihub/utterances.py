@@ -20,6 +20,7 @@ from asr_lab.data.importers.hints import candidates, quoted
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.data.importers.speaker_fields import age_of, gender_of, snr_of
 from asr_lab.data.importers.speaker_options import Speakers
+from asr_lab.data.importers.table_rows import NO_WORDS
 from asr_lab.data.text import TextNormalizer
 from asr_lab.data.transcript_marks import spoken_dialect
 from asr_lab.errors import AsrLabError, listing
@@ -43,7 +44,7 @@ class Reader:
         self._unnamed: list[UnnamedSpeaker] = []
         self._not_read: dict[str, Counter[str]] = defaultdict(Counter)
         self._notes: list[str] = []
-        self._moved = self._pieces = self._odd_times = self._silent = self._local = self._translated = (
+        self._moved = self._pieces = self._odd_times = self._in_ms = self._silent = self._local = self._translated = (
             self._wordless
         ) = 0
         self._lacking: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -67,7 +68,9 @@ class Reader:
             return
         self._moved += split_of_location(location) not in ("all", split)
         spoken = [cut for cut in cuts if TextNormalizer()(manifest.text(cut))]
-        self._wordless += len(cuts) - len(spoken)
+        if wordless := len(cuts) - len(spoken):
+            self._wordless += wordless
+            self._report.left_out[NO_WORDS] += wordless
         self._cuts += [(cut, split) for cut in spoken]
 
     def splits(self) -> dict[str, list[Cut]]:
@@ -87,6 +90,7 @@ class Reader:
         """Return notes on the recordings."""
         counted = (
             (self._moved, "utterances are in the folder of another split: the split of the table is used"),
+            (self._in_ms, "recordings have segments whose times are milliseconds: in seconds they are outside"),
             (self._silent, "segments of recordings have no text: left out"),
             (self._wordless, "utterances have no words but marks and signs: left out"),
             (self._pieces, "labels name a start and an end within their recording: cut"),
@@ -166,6 +170,8 @@ class Reader:
         """Yield an utterance per segment; faults of single segments are reported."""
         recording_cut, speakers, label = _utterance(id, audio, "", ""), dialogues.speakers(content), flat(content)
         named = {value_of(flat(segment), "speaker", self._keys) for segment in segments}
+        unit = dialogues.unit_of(segments, recording_cut.duration)
+        self._in_ms += unit != 1
         for number, segment in enumerate(segments):
             fields = flat(segment)
             try:
@@ -184,7 +190,7 @@ class Reader:
                     self._lacking["speaker"].append(fields)
                     raise lacking("speaker", fields, path, self._keys)
                 cut = dialogues.segment_cut(
-                    recording_cut, segment, number, text=text, speaker=speaker, **self._details(details)
+                    recording_cut, segment, number, text=text, speaker=speaker, unit=unit, **self._details(details)
                 )
                 is_local = bool(name) and speaker != name
                 self._local += is_local

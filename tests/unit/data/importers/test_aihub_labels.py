@@ -197,6 +197,16 @@ def talk(**more):
     }
 
 
+def test_segments_in_milliseconds_are_read_so_if_seconds_cannot_be_meant(tmp_path):
+    rows = [(500, 1250, "학교에 가요"), (1500, 2000, "그래")]
+    segments = [{"start": start, "end": end, "form": form, "speaker_id": "kid7"} for start, end, form in rows]
+    put(tmp_path / "in", "talk", {"utterance": segments}, seconds=3)
+    said = ok("data", "import", "aihub", tmp_path / "in", tmp_path / "out")
+    assert "1 recordings have segments whose times are milliseconds" in said
+    cuts = manifest.read(tmp_path / "out" / "all.jsonl.gz")
+    assert [(cut.start, round(cut.end, 6)) for cut in cuts] == [(0.5, 1.25), (1.5, 2)]
+
+
 def test_each_segment_of_a_recording_is_an_utterance(tmp_path):
     put(tmp_path / "in", "talk1", {"document": [talk()]}, seconds=3)
     said = ok("data", "import", "aihub", tmp_path / "in", tmp_path / "out")

@@ -400,6 +400,16 @@ def test_commands_in_cuts_are_not_run_and_overlaps_are_faults(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+def test_a_cut_that_is_longer_than_its_supervision_is_cut_to_it(tmp_path):
+    cuts, _, _ = lhotse_cuts(tmp_path)
+    path = write_cuts(tmp_path / "cuts.jsonl", [cut for cut in cuts if cut.id == "one"])
+    (row,) = [json.loads(line) for line in path.read_text().splitlines()]
+    row["supervisions"][0] |= {"start": 0.25, "duration": 0.5}
+    result = read("cuts", corpora.lines_of_json(path, row))
+    assert [(cut.start, cut.end) for cut in result.splits["all"]] == [(0.25, 0.75)]
+    assert any("longer than their supervision" in note for note in result.report.notes)
+
+
 def test_recordings_and_supervisions_of_lhotse(tmp_path):
     _, recordings, segments = lhotse_cuts(tmp_path / "in")
     RecordingSet.from_recordings(recordings.values()).to_file(tmp_path / "in" / "x_recordings_train.jsonl.gz")
@@ -664,3 +674,18 @@ def test_one_odd_file_among_many_is_left_out_and_listed(tmp_path):
     assert "30 utterances read, 29 imported, 1 left out" in printed
     with (out / "faults.tsv").open(encoding="utf-8", newline="") as file:
         assert [row["utterance"] for row in csv.DictReader(file, delimiter="\t")] == ["7.wav"]
+
+
+def test_parquet_that_names_files_reads_them_and_names_what_is_not_there(tmp_path, monkeypatch):
+    """As `Dataset.to_parquet` writes it: paths as they were given, from the working folder."""
+    import pyarrow.parquet
+
+    corpora.sound(tmp_path / "wav" / "a.wav")
+    rows = [{"audio": {"bytes": None, "path": "wav/a.wav"}, "sentence": "하나", "client_id": "k"}]
+    (tmp_path / "data").mkdir()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "data" / "train-0.parquet")
+    with pytest.raises(ImportRefusedError) as error:
+        read("huggingface", tmp_path / "data")
+    assert [fault.item for fault in error.value.report.faults] == ["a.wav"]
+    monkeypatch.chdir(tmp_path)
+    assert texts(read("huggingface", tmp_path / "data")) == {"train": ["하나"]}

@@ -212,6 +212,25 @@ def test_columns_that_a_user_names_take_precedence(tmp_path):
     assert imported(source, tmp_path / "out", "--columns", "text=고친 내용") == EXPECTED
 
 
+def test_forms_that_toolkits_write_are_recognised(tmp_path):
+    """`Dataset.to_json` of Hugging Face, `data.list` of WeNet, suffixes in capitals, tabs in `*.trans.txt`."""
+    for name in "ab":
+        corpora.sound(tmp_path / "hf" / f"{name}.wav")
+        corpora.sound(tmp_path / "beside" / f"{name}.WAV")
+        corpora.text(tmp_path / "beside" / f"{name}.TXT", f"말 {name}")
+        corpora.sound(tmp_path / "z" / "106" / f"106_003_000{name}.flac")
+    audio = {name: {"path": f"{name}.wav", "sampling_rate": 16000} for name in "ab"}
+    rows = [{"audio": audio[name], "sentence": f"말 {name}", "speaker": "k"} for name in "ab"]
+    assert "2 imported" in ok("data", "import", corpora.lines_of_json(tmp_path / "hf/t.jsonl", *rows), tmp_path / "o1")
+    rows = [{"key": name, "wav": f"{name}.wav", "txt": f"말 {name}", "speaker": "k"} for name in "ab"]
+    source = corpora.lines_of_json(tmp_path / "hf" / "data.list", *rows)
+    assert "2 imported" in ok("data", "import", source, tmp_path / "o2")
+    assert "2 imported" in ok("data", "import", tmp_path / "beside", tmp_path / "o3")
+    lines = "".join(f"106_003_000{name}\t그는 웃었다\n" for name in "ab")
+    corpora.text(tmp_path / "z" / "106" / "106_003.trans.txt", lines)
+    assert "2 imported" in ok("data", "import", "zeroth", tmp_path / "z", tmp_path / "o4")
+
+
 def test_two_paths_of_another_machine_with_the_same_end_are_refused(tmp_path):
     table(tmp_path / "in")
     source = corpora.text(tmp_path / "in" / "b.csv", "audio,text,speaker\nC:\\a\\001.wav,x,k\nC:\\b\\001.wav,y,k\n")
@@ -266,7 +285,8 @@ def test_what_has_to_become_something_else_first(name, command, tmp_path):
         ("unmarked.csv", "audio,text,speaker\na.wav,안녕,kim\n".encode("utf-16-le"), "NUL bytes", ""),
         ("mixed.tsv", "audio\ttext\n가\t나\n".encode() + "다\t라\n".encode("cp949"), "line 3", ""),
         ("workbook.csv", b"PK\x03\x04\0\0", "ZIP", ""),
-        ("array.json", b'[{"audio": "a.wav", "text": "a"}]', "array", "jq -c '.[]' {}"),
+        ("array.json", b"[[1, 2], [3]]", "array", "data import jsonl {}"),
+        ("bare.csv", "a.wav,안녕\nb.wav,네\n".encode(), "without a header", "--transcripts {}"),
     ],
 )
 def test_a_table_that_is_none_is_refused_for_its_own_reason(name, content, why, command, tmp_path):

@@ -72,6 +72,9 @@ def faults_of(source, kind="", **options):
         ({"onset": "500 ms", "dur": "1.2 s"}, 0.5, 1.7),
         ({"start": 0.5, "end": 1.7, "duration": LONG_S}, 0.5, 1.7),
         ({"from": 0.5, "to": 1.7}, 0.5, 1.7),
+        ({"t0": 0.5, "t1": 1.7}, 0.5, 1.7),
+        ({"t_start": 0.5, "t_end": 1.7}, 0.5, 1.7),
+        ({"t1": 3}, 0, LONG_S),
         ({"startms": 500, "endms": 1700}, 0.5, 1.7),
         ({"시작점": 0.5, "끝점": 1.7}, 0.5, 1.7),
         ({"stime": 0.5, "etime": 1.7}, 0.5, 1.7),
@@ -343,6 +346,18 @@ def test_clips_of_common_voice_that_are_missing_are_counted(tmp_path):
     assert f"{tmp_path}/en/train.tsv, line 3" in (tmp_path / "out" / "faults.tsv").read_text()
     (cut,) = manifest.read(tmp_path / "out" / "en-train.jsonl.gz")
     assert [manifest.field(cut, name) for name in ("gender", "age_group", "age")] == ["female", "20-29", None]
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_json_array_is_a_table_whose_faults_have_their_lines(folder, indent):
+    rows = [{"audio": f"{name}.wav", "text": f"말 {name}", "speaker": "kim"} for name in ("a", "b", "none")]
+    source = folder / "t.json"
+    source.write_text("\n" + json.dumps(rows[:2], ensure_ascii=False, indent=indent), encoding="utf-8")
+    assert "2 imported" in ok("data", "import", source, folder / "out")
+    source.write_text(json.dumps(rows, ensure_ascii=False, indent=indent)[:-1], encoding="utf-8")
+    line = 12 if indent else 1
+    assert faults_of(source, "jsonl")[-1] == (line, "no such audio file")
+    assert "not JSON" in [kind for _, kind in faults_of(source, "jsonl")]
 
 
 @pytest.mark.parametrize("text", ["nan", "NULL", "N/A", "#N/A", "<NA>", "None", "-"])
