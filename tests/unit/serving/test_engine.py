@@ -282,6 +282,27 @@ def test_a_moved_alias_is_used_after_half_a_minute_and_each_answer_names_its_ver
         cache.get("anna")
 
 
+def test_an_unknown_name_is_asked_for_once_in_half_a_minute(tmp_path):
+    of, now, listed = base(), [0.0], []
+    registry = Registry(tmp_path)
+    cache = AdapterCache(
+        of.adapter_loader(),
+        registry,
+        kind=of.adapter_kind,
+        folder=tmp_path,
+        names=lambda: listed.append(1) or ["anne"],
+        clock=lambda: now[0],
+    )
+    for wanted in ("anna", "anna", "anna", "bob"):
+        with pytest.raises(AsrLabError) as raised:
+            cache.get(wanted)
+        assert raised.value.allowed == "anne"
+    assert (registry.asked, len(listed)) == (2, 1)
+    adapter_file(tmp_path / "1", "ann", of, 1)
+    now[0], registry.resolve_version = 31.0, lambda uri: uri.replace("@champion", "/1")
+    assert cache.get("anna").version == "models:/deepspeech2-adapter-anna/1"
+
+
 def test_a_registry_that_hangs_delays_no_other_thread(tmp_path):
     of, now, asked, answer = base(), [0.0], threading.Event(), threading.Event()
     adapter_file(tmp_path / "1", "ann", of, 1)
@@ -400,6 +421,22 @@ def test_each_row_has_its_own_peft_adapter(tmp_path, methods):
         results = list(own.transcribe((Request(audio=a, adapter=b) for a, b in rows), batch_size=size))
         assert [one.error for one in results] == [None] * len(rows)
         assert [one.text for one in results] == expected
+
+
+def test_without_a_model_the_base_that_lora_names_is_used(tmp_path):
+    from asr_lab.interfaces.in_memory import FolderStore
+    from asr_lab.serving.opening import open_engine
+
+    recognizer(SpeechCTC(network())).save(tmp_path / "base")
+    folder = peft_folder(tmp_path / "lora", tmp_path / "base", "lora", 1)
+    own, uri = open_engine(FolderStore(), "", [str(folder)], str(tmp_path / "adapters"))
+    assert uri == str(tmp_path / "base")
+    (result,) = own.transcribe([Request(audio=sounds(1)[0], adapter=str(folder))])
+    assert (result.error, result.adapter) == (None, str(folder))
+    config = folder / "adapter_config.json"
+    config.write_text(config.read_text().replace(str(tmp_path / "base"), "someone/hub-base"))
+    with pytest.raises(AsrLabError, match="of its own"):
+        open_engine(FolderStore(), "", [str(folder)], str(tmp_path / "adapters"))
 
 
 def test_peft_adapters_that_are_dropped_leave_the_network(tmp_path):
