@@ -40,7 +40,7 @@ def open_engine(
     that are missing, or do not fit.
     """
     uri = store.resolve_version(model_uri(model) or _base_of(store, adapters, folder) or _CHAMPION)
-    recognizer = load_model(store.resolve(uri), store.resolve)
+    recognizer = load_model(store.resolve(uri), store.resolve, inference=True)
     engine = Engine(recognizer, decoders=_decoders(decode, recognizer, store, uri))
     if not adapters:
         return engine, uri
