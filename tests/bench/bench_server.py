@@ -43,6 +43,7 @@ def recording(seconds: float) -> bytes:
 def serve(port: multiprocessing.Queue[str]) -> None:
     with http_server.bind("127.0.0.1", 0) as bound:
         models = ServedModels(Engine(deepspeech2()), "models:/bench/1")
+        http_server._log_to_stderr = lambda: None
         http_server.run(models, bound, Limits(), "", port.put)
 
 

@@ -104,12 +104,14 @@ def pipeline(recognizer: Recognizer, given: Sequence[Signal], folder: Path, batc
     return lambda: made([dict(one) for one in inputs], batch_size=batch_size)
 
 
-def people(recognizer: DeepSpeech2Recognizer, folder: Path, count: int) -> Engine:
-    """An engine with `count` adapters, `p0` and so on, of 512-256 each."""
+def people(recognizer: DeepSpeech2Recognizer, folder: Path, count: int, spread: float = 0.0) -> Engine:
+    """An engine with `count` adapters, `p0` and so on, of 512-256 each; `spread`: of weights that change the text."""
     base = recognizer.base()
     for number in range(count):
         torch.manual_seed(number)
         adapter = MLPAdapter(base.input_dim, (512, 256), base.output_dim, residual=True)
+        for parameter in adapter.parameters() if spread else ():
+            torch.nn.init.normal_(parameter, std=spread)
         AdapterManager(folder).save_adapter(f"p{number}", adapter, base)
     cache = AdapterCache(recognizer.adapter_loader(), kind=recognizer.adapter_kind, folder=folder)
     return Engine(recognizer, cache)
@@ -117,9 +119,9 @@ def people(recognizer: DeepSpeech2Recognizer, folder: Path, count: int) -> Engin
 
 def at_once(each: int, threads: int = 16) -> None:
     """Ask one engine `each` times from every thread, each for a speaker of its own, and count the wrong texts."""
-    given = signals(1, 0.5)[0]
+    given = signals(1, 5.0)[0]  # a tenth of it: half a second
     with tempfile.TemporaryDirectory() as staging:
-        own = people(deepspeech2(hidden_size=16, conv_channels=4), Path(staging), threads)
+        own = people(deepspeech2(hidden_size=16, conv_channels=4), Path(staging), threads, spread=1.0)
         requests = [Request(audio=given, adapter=f"p{number}") for number in range(threads)]
         alone = [next(own.transcribe([one])).text for one in requests]
         wrong = [0] * threads
@@ -134,9 +136,8 @@ def at_once(each: int, threads: int = 16) -> None:
             list(pool.map(ask, range(threads)))
     count, different = threads * each, len(set(alone))
     print(f"{threads} threads x {each}: {sum(wrong)} wrong of {count}, {different} different texts")
-    print(
-        f"  {time.monotonic() - began:.0f} s, {(time.process_time() - used) / count * 1000:.1f} ms of processor time each"
-    )
+    each_ms = (time.process_time() - used) / count * 1000
+    print(f"  {time.monotonic() - began:.0f} s, {each_ms:.1f} ms of processor time each")
 
 
 def measure(ways: dict[str, Way], rounds: int) -> dict[str, list[float]]:
