@@ -48,6 +48,8 @@ class Family:
 
     loaders: Mapping[str, str] = field(default_factory=dict)
     """`model_type` in a model folder's `config.json` -> the function that loads the folder."""
+    inference_loaders: Mapping[str, str] = field(default_factory=dict)
+    """The same, where there is a faster one for models that are neither trained nor saved."""
     evaluation: str = "asr_lab.recipes.evaluate:evaluate_recognition"
     """What scores its models on a manifest."""
     makes_adapters: bool = False
@@ -121,6 +123,7 @@ FAMILIES: dict[str, Family] = {
         recipe=_RECOGNITION,
         from_key="model.pretrained",
         loaders={"deepspeech2": "asr_lab.models.deepspeech2_recognizer:load_recognizer"},
+        inference_loaders={"deepspeech2": "asr_lab.models.deepspeech2_recognizer:load_for_inference"},
         initialization="asr_lab.recipes.recognition.deepspeech2:start",
         decides=("val/wer",),
         shows=("val/wer", "val/cer", "test/wer", "test/cer"),
@@ -326,9 +329,12 @@ def sweepable() -> tuple[str, ...]:
     return tuple(name for name, one in FAMILIES.items() if one.trials)
 
 
-def loaders() -> dict[str, str]:
-    """`model_type` of a model folder -> the function that loads it, of all families."""
-    return {kind: loader for one in FAMILIES.values() for kind, loader in one.loaders.items()}
+def loaders(*, inference: bool = False) -> dict[str, str]:
+    """`model_type` of a model folder -> the function that loads it, to be trained or for inference, of all families."""
+    made: dict[str, str] = {}
+    for one in FAMILIES.values():
+        made |= {**one.loaders, **(one.inference_loaders if inference else {})}
+    return made
 
 
 def deciding(name: str, known: Container[str] | None = None) -> str:

@@ -23,10 +23,11 @@ class Loader(Protocol):
     def __call__(self, folder: Path, resolve: Resolve | None = None) -> Recognizer: ...
 
 
-def load_model(folder: Path | str, resolve: Resolve | None = None) -> Recognizer:
+def load_model(folder: Path | str, resolve: Resolve | None = None, *, inference: bool = False) -> Recognizer:
     """Load any model of asr_lab from its folder; raise `AsrLabError` if the folder is not one.
 
-    `resolve` locates the base model of saved adapters when that is a registry URI.
+    `resolve` locates the base model of saved adapters when that is a registry URI. `inference`: it is neither trained
+    nor saved, which may need fewer libraries.
     """
     folder = Path(folder)
     try:
@@ -37,7 +38,7 @@ def load_model(folder: Path | str, resolve: Resolve | None = None) -> Recognizer
             where=str(folder),
             allowed="what asr-lab train wrote",
         ) from error
-    known = loaders()
+    known = loaders(inference=inference)
     if model_type not in known:
         raise AsrLabError(f"unknown model type {model_type!r}", where=str(folder), allowed=listing(known))
     recognizer: Recognizer = find(known[model_type])(folder, resolve)

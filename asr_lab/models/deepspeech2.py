@@ -11,17 +11,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import PretrainedConfig
 from transformers.utils import ModelOutput
 
 from asr_lab.data.features import Normalization
 from asr_lab.models.ctc import ctc_loss
 from asr_lab.units import NUM_MEL_BINS
+
+if TYPE_CHECKING:
+    from asr_lab.models.deepspeech2_pretrained import DeepSpeech2ForCTC as DeepSpeech2ForCTC
 
 Hidden = tuple[Tensor, ...]
 """The state of an RNN of one layer, (1, B, H): one tensor, two of an LSTM."""
@@ -224,16 +227,18 @@ def output_layer(config: DeepSpeech2Config) -> nn.Sequential:
     return nn.Sequential(norm, nn.Linear(size, classes, bias=False))
 
 
-class DeepSpeech2ForCTC(PreTrainedModel):  # type: ignore[misc]
-    """A recogniser: features (B, T, 80) to class logits (B, U, V)."""
+class DeepSpeech2Network(nn.Module):
+    """A recogniser: features (B, T, 80) to class logits (B, U, V). `DeepSpeech2ForCTC` is the same for transformers."""
 
-    config_class = DeepSpeech2Config
-    base_model_prefix = "deepspeech2"
-    main_input_name = "input_features"
-    accepts_loss_kwargs = False  # the loss does not use Trainer's num_items_in_batch
+    config: DeepSpeech2Config
 
     def __init__(self, config: DeepSpeech2Config) -> None:
-        super().__init__(config)
+        super().__init__()
+        self.config = config
+        self.build(config)
+
+    def build(self, config: DeepSpeech2Config) -> None:
+        """Make the layers."""
         self.conv = MaskedConvolutions(config.conv_channels)
         sizes = [config.conv_channels * NUM_MEL_BINS // 4]
         sizes += [config.rnn_output_size] * (config.num_layers - 1)
@@ -241,10 +246,10 @@ class DeepSpeech2ForCTC(PreTrainedModel):  # type: ignore[misc]
             RecurrentLayer(config.rnn_type, size, config.hidden_size, config.bidirectional) for size in sizes
         )
         self.head = output_layer(config)
-        self.post_init()
 
-    def _init_weights(self, module: nn.Module) -> None:
-        """Keep PyTorch's initialisation."""
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
 
     def encode(self, input_features: Tensor, feature_lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Compute encoder outputs (B, U, H), the input of the head or an adapter, and their lengths (B,)."""
@@ -272,3 +277,12 @@ class DeepSpeech2ForCTC(PreTrainedModel):  # type: ignore[misc]
     def unfreeze_base_model(self) -> None:
         """Make all parameters trainable."""
         self.requires_grad_(True)
+
+
+def __getattr__(name: str) -> Any:
+    """Import `DeepSpeech2ForCTC` when it is asked for: transformers' base class takes 3 s of processor time."""
+    if name != "DeepSpeech2ForCTC":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from asr_lab.models import deepspeech2_pretrained
+
+    return deepspeech2_pretrained.DeepSpeech2ForCTC

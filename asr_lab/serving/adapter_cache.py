@@ -1,8 +1,8 @@
 """Adapters of many speakers on one base: by name, file or alias, loaded once, the least recently used dropped first.
 
-An alias is asked for again every 30 seconds, a name's file is looked at each time: a moved alias or a replaced file is
-used from then on, while requests under way keep what they have. If the registry does not answer, the last known
-version stays in use.
+An alias is asked for again every 30 seconds, also one that was not there, and a name's file is looked at each time: a
+moved alias or a replaced file is used from then on, while requests under way keep what they have. If the registry does
+not answer, the last known version stays in use.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -71,6 +72,8 @@ class AdapterCache:
         self._names, self._most, self._alias_s, self._clock = names, most, alias_s, clock
         self._loaded: OrderedDict[str, VersionedAdapter] = OrderedDict()
         self._versions: dict[str, tuple[float, str]] = {}
+        self._missing: OrderedDict[str, tuple[float, AsrLabError]] = OrderedDict()
+        self._listed: tuple[float, set[str]] = (float("-inf"), set())
         self._asking = threading.Lock()
         self.lock: Any = threading.RLock()
         """Held while an adapter is loaded, not while the registry is asked: an engine shares its own."""
@@ -142,14 +145,32 @@ class AdapterCache:
         asked_at, known = self._versions.get(uri, (float("-inf"), ""))
         if known and self._clock() - asked_at < self._alias_s:
             return known
+        self._refuse_missing(uri)
         if not self._asking.acquire(blocking=not known):
             return known
         try:
+            self._refuse_missing(uri)  # another thread may have asked meanwhile
             version = self._asked(wanted, uri, known)
+        except UnavailableError:
+            raise
+        except AsrLabError as error:
+            self._missing.setdefault(uri, (self._clock(), error))
+            while len(self._missing) > self._most:
+                self._missing.popitem(last=False)
+            raise
         finally:
             self._asking.release()
         self._versions[uri] = (self._clock(), version)
         return version
+
+    def _refuse_missing(self, uri: str) -> None:
+        """Raise the error of a URI that the registry did not have a short while ago."""
+        asked_at, error = self._missing.get(uri, (float("-inf"), None))
+        if error is None:
+            return
+        if self._clock() - asked_at < self._alias_s:
+            raise copy(error) from None
+        self._missing.pop(uri, None)
 
     def _asked(self, wanted: str, uri: str, known: str) -> str:
         if self._store is None:
@@ -167,7 +188,10 @@ class AdapterCache:
 
     def _unknown(self, wanted: str) -> AsrLabError:
         names = set(self._manager.names() if self._manager and not self._kind.folder else ())
-        with suppress(AsrLabError):
-            names |= set(self._names())
+        asked_at, registered = self._listed
+        if self._clock() - asked_at >= min(self._alias_s, ALIAS_S):
+            with suppress(AsrLabError):
+                registered = set(self._names())
+            self._listed = (self._clock(), registered)
         where = str(self._manager.folder) if self._manager else ""
-        return no_adapter(wanted, names, where=where)
+        return no_adapter(wanted, names | registered, where=where)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from asr_lab.config.names import model_uri
 from asr_lab.config.schema import Adapter, Decode
@@ -19,6 +21,7 @@ from asr_lab.serving.decoders import Decoders
 from asr_lab.serving.engine import Engine
 
 _CHAMPION = str(Adapter.model_fields["base"].default)
+_PEFT = "adapter_config.json"
 _OF_A_STORE = ("models:/", "runs:/")
 
 
@@ -32,12 +35,12 @@ def open_engine(
 ) -> tuple[Engine, str]:
     """Return an engine of a model with all these adapters loaded, and the pinned URI of the model.
 
-    `model` is a URI, a folder, or a registered name. Without it, the base named in the first adapter's file is used,
-    else the champion. An alias means one version for the whole job. Raises one `AsrLabError` that names the adapters
+    `model` is a URI, a folder, or a registered name. Without it, the base that the first adapter names is used, else
+    the champion. An alias means one version for the whole job. Raises one `AsrLabError` that names the adapters
     that are missing, or do not fit.
     """
     uri = store.resolve_version(model_uri(model) or _base_of(store, adapters, folder) or _CHAMPION)
-    recognizer = load_model(store.resolve(uri), store.resolve)
+    recognizer = load_model(store.resolve(uri), store.resolve, inference=True)
     engine = Engine(recognizer, decoders=_decoders(decode, recognizer, store, uri))
     if not adapters:
         return engine, uri
@@ -75,10 +78,16 @@ def _decoders(decode: Decode | None, recognizer: Recognizer, store: ModelStore, 
 
 
 def _base_of(store: ModelStore, adapters: Sequence[str], folder: str) -> str:
-    """Return the base named in the file of the first adapter that is there, or registered; "" if none says."""
+    """Return the base named by the first adapter that is there, or registered; "" if none says.
+
+    It stands in an adapter's file, or in the model folder of LoRA and similar. Raises `AsrLabError` if what was given
+    by URI or file is no adapter.
+    """
     manager = AdapterManager(folder)
     for adapter in adapters:
         uri = adapter if adapter.startswith(_OF_A_STORE) else manager.registered(adapter)
+        if base := _base_of_folder(store, adapter):
+            return base
         try:
             return manager.get_adapter_info(str(store.adapter_file(uri)) if uri else adapter).base
         except UnavailableError:
@@ -87,3 +96,29 @@ def _base_of(store: ModelStore, adapters: Sequence[str], folder: str) -> str:
             if uri == adapter or adapter.endswith(".pt"):
                 raise
     return ""
+
+
+def _base_of_folder(store: ModelStore, adapter: str) -> str:
+    """Return the base of an adapter that is a model folder, by its folder, URI or registered name; "" of others.
+
+    Raises `AsrLabError` if its base is no model of asr_lab: then it is a recogniser of its own.
+    """
+    folder, uri = Path(adapter), model_uri(adapter)
+    if not folder.is_dir():
+        try:
+            folder = store.resolve(uri) if uri.startswith(_OF_A_STORE) else folder
+        except UnavailableError:
+            raise
+        except AsrLabError:  # of another kind, or unknown
+            return ""
+    try:
+        content = json.loads((folder / _PEFT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    base = str(content.get("base_model_name_or_path") or "")
+    if base.startswith(_OF_A_STORE) or (Path(base) / "vocab.json").is_file():
+        return base
+    raise AsrLabError(
+        f"{adapter} is a recogniser of its own: its base {base!r} recognises nothing without it",
+        next_command=f"asr-lab transcribe FILE --model {adapter}",
+    )

@@ -44,7 +44,7 @@ class SpeechRecognizer(PythonModel):
         base_uri = (context.model_config or {}).get("base_uri", "")
         store = Registered()
         folder = Path(own) if own else store.resolve(base_uri)
-        self.recognizer = load_model(folder, store.resolve)
+        self.recognizer = load_model(folder, store.resolve, inference=True)
         speaker, adapters = "", None
         if adapter := context.artifacts.get("adapter"):
             speaker = AdapterManager().get_adapter_info(str(adapter)).adapter_name

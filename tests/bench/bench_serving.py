@@ -6,6 +6,7 @@ own pipeline, on the same weights. Weights are drawn; speed does not depend on t
 CPU by processor time; the first round is not counted.
 
     OMP_NUM_THREADS=1 python tests/bench/bench_serving.py --rounds 5
+    OMP_NUM_THREADS=1 python tests/bench/bench_serving.py --each 1000    16 threads of one speaker each, and no more
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -56,10 +58,10 @@ XLSR = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias":
 Way = Callable[[], object]
 
 
-def deepspeech2() -> DeepSpeech2Recognizer:
-    """One of the demo's sizes: 2.15 M parameters."""
+def deepspeech2(**sizes: int) -> DeepSpeech2Recognizer:
+    """One of these sizes, by default the demo's: 2.15 M parameters."""
     torch.manual_seed(0)
-    model = DeepSpeech2ForCTC(DeepSpeech2Config(vocab_size=len(UNITS))).eval().to(best_device())
+    model = DeepSpeech2ForCTC(DeepSpeech2Config(vocab_size=len(UNITS), **sizes)).eval().to(best_device())
     return DeepSpeech2Recognizer(model, dict(UNITS), TextNormalizer())
 
 
@@ -102,15 +104,40 @@ def pipeline(recognizer: Recognizer, given: Sequence[Signal], folder: Path, batc
     return lambda: made([dict(one) for one in inputs], batch_size=batch_size)
 
 
-def people(recognizer: DeepSpeech2Recognizer, folder: Path, count: int) -> Engine:
-    """An engine with `count` adapters, `p0` and so on, of 512-256 each."""
+def people(recognizer: DeepSpeech2Recognizer, folder: Path, count: int, spread: float = 0.0) -> Engine:
+    """An engine with `count` adapters, `p0` and so on, of 512-256 each; `spread`: of weights that change the text."""
     base = recognizer.base()
     for number in range(count):
         torch.manual_seed(number)
         adapter = MLPAdapter(base.input_dim, (512, 256), base.output_dim, residual=True)
+        for parameter in adapter.parameters() if spread else ():
+            torch.nn.init.normal_(parameter, std=spread)
         AdapterManager(folder).save_adapter(f"p{number}", adapter, base)
     cache = AdapterCache(recognizer.adapter_loader(), kind=recognizer.adapter_kind, folder=folder)
     return Engine(recognizer, cache)
+
+
+def at_once(each: int, threads: int = 16) -> None:
+    """Ask one engine `each` times from every thread, each for a speaker of its own, and count the wrong texts."""
+    given = signals(1, 5.0)[0]  # a tenth of it: half a second
+    with tempfile.TemporaryDirectory() as staging:
+        own = people(deepspeech2(hidden_size=16, conv_channels=4), Path(staging), threads, spread=1.0)
+        requests = [Request(audio=given, adapter=f"p{number}") for number in range(threads)]
+        alone = [next(own.transcribe([one])).text for one in requests]
+        wrong = [0] * threads
+
+        def ask(number: int) -> None:
+            for _ in range(each):
+                (result,) = own.transcribe([requests[number]])
+                wrong[number] += (result.text, result.speaker) != (alone[number], f"p{number}")
+
+        began, used = time.monotonic(), time.process_time()
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(ask, range(threads)))
+    count, different = threads * each, len(set(alone))
+    print(f"{threads} threads x {each}: {sum(wrong)} wrong of {count}, {different} different texts")
+    each_ms = (time.process_time() - used) / count * 1000
+    print(f"  {time.monotonic() - began:.0f} s, {each_ms:.1f} ms of processor time each")
 
 
 def measure(ways: dict[str, Way], rounds: int) -> dict[str, list[float]]:
@@ -141,10 +168,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=12.0, help="of the longest; the shortest has a tenth")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--xlsr", action="store_true", help="wav2vec2 of XLS-R's 300 M parameters, as for a GPU")
+    parser.add_argument("--each", type=int, default=0, help="requests of each of 16 threads at once, and nothing else")
     wanted = parser.parse_args()
     print(
         f"{best_device()}, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}, torch {torch.__version__}"
     )
+    if wanted.each:
+        at_once(wanted.each)
+        return
     given = signals(wanted.utterances, wanted.seconds)
     speech_s = sum(map(len, given)) / SAMPLE_RATE
     with tempfile.TemporaryDirectory() as staging:

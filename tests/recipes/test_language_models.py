@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-import torch
 from conftest import WORDS, artifacts, make_corpus, newest, ok, refused, tone_word
 from conftest import run as run_command
 
@@ -278,21 +277,19 @@ def test_another_normaliser_is_reported():
 def test_the_last_word_of_files_about_30_seconds_long_is_not_cut_off(home):
     """Joined sounds of words, the last one's end at the file's end; 29.0 to 31.0 s in steps of 0.1 s."""
     from asr_lab.config.schema import Decode
-    from asr_lab.decoding.beam import beam_decoder
-    from asr_lab.models import load_model
+    from asr_lab.serving.engine import Request
+    from asr_lab.serving.opening import open_engine
     from asr_lab.tracking.models.registry import MlflowStore
 
     rng = np.random.default_rng(3)
-    recognizer = load_model(MlflowStore().resolve("models:/deepspeech2/1"))
     sounds = np.concatenate([tone_word(" ".join(rng.choice(WORDS, 2)), rng) for _ in range(40)])
     last = tone_word("dad bed", rng)
     lengths = [round(16_000 * tenths / 10) for tenths in range(290, 311)]
-    signals = [np.concatenate([sounds[: length - len(last)], last]) for length in lengths]
-    units, blank = recognizer.units, recognizer.blank
-    search = beam_decoder(Decode(lm="words.arpa"), Path("words.arpa"), units, blank, recognizer.spell)
-    for signal in signals:
-        with torch.inference_mode():
-            logits_BUV, lengths_B = recognizer.logits(recognizer.collator().pad([recognizer.extract(signal)]))
-        log_probs_BUV = logits_BUV.log_softmax(dim=-1)
-        for text in (*recognizer.decode(logits_BUV, lengths_B), *search.decode(log_probs_BUV, lengths_B)):
-            assert text.split()[-1] == "bed", len(signal)
+    given = [Request(audio=np.concatenate([sounds[: length - len(last)], last]), words=True) for length in lengths]
+    for settings in (Decode(), Decode(lm="words.arpa"), Decode(hot_words=("egg",))):
+        own, _ = open_engine(MlflowStore(), "deepspeech2", (), "adapters", decode=settings)
+        for length, result in zip(lengths, own.transcribe(given), strict=True):
+            assert result.text.split()[-1] == result.words[-1].text == "bed", (settings, length)
+            assert length / 16_000 - 1 < result.words[-1].end_s <= length / 16_000
+            edges = [edge for word in result.words for edge in (word.start_s, word.end_s)]
+            assert edges == sorted(edges)

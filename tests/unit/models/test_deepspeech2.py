@@ -164,3 +164,33 @@ def test_a_frozen_base_stays_as_it_is():
     assert all(torch.equal(before[name], buffer) for name, buffer in network.named_buffers())
     network.unfreeze_base_model()
     assert all(parameter.requires_grad for parameter in network.parameters())
+
+
+def test_a_network_loaded_for_inference_computes_the_same_and_needs_no_model_class(tmp_path):
+    from asr_lab.data.text import TextNormalizer
+    from asr_lab.errors import AsrLabError
+    from asr_lab.models import load_model
+    from asr_lab.models.adapter import weights_digest
+    from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
+
+    vocabulary = {unit: index for index, unit in enumerate(["<pad>", "|", *"abcde"])}
+    trained = model(vocab_size=len(vocabulary)).eval()
+    trained.conv(torch.randn(2, 40, 80), torch.tensor([40, 30]))
+    DeepSpeech2Recognizer(trained, vocabulary, TextNormalizer()).save(tmp_path)
+    whole, light = load_model(tmp_path), load_model(tmp_path, inference=True)
+    features, lengths = torch.randn(2, 40, 80), torch.tensor([40, 30])
+    batch = {"input_features": features, "feature_lengths": lengths}
+    with torch.inference_mode():
+        assert torch.equal(whole.logits(batch)[0], light.logits(batch)[0])
+    assert weights_digest(whole.model) == weights_digest(light.model)
+    code = (
+        "import sys; from asr_lab.models import load_model; load_model(sys.argv[1], inference=True);"
+        "print([one for one in ('transformers.modeling_utils', 'peft', 'datasets', 'sklearn', 'matplotlib', 'mlflow')"
+        " if one in sys.modules])"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "[]"
+    config = tmp_path / "config.json"
+    config.write_text(config.read_text().replace('"num_layers": 2', '"num_layers": 1').replace("16", "8"))
+    with pytest.raises(AsrLabError, match="weights"):
+        load_model(tmp_path, inference=True)

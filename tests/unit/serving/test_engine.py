@@ -84,18 +84,17 @@ def test_each_row_of_a_mixed_batch_has_the_text_it_has_alone(crowd, batch_size):
     assert all(one.adapter.startswith(f"{one.speaker}_adapter.pt#") for one in results if one.speaker)
 
 
-@pytest.mark.parametrize("kind", ["wav2vec2", "hubert"])
-def test_batches_change_no_text_of_the_wav2vec2_family(kind):
+@pytest.mark.parametrize("kind", ["deepspeech2", "wav2vec2", "hubert"])
+def test_batches_change_neither_text_nor_times(kind):
     torch.manual_seed(1)
-    own = Engine(recognizer(SpeechCTC(network(kind, "group"))))
-    given = [Request(audio=one, words=True) for one in sounds(9)]
+    own = Engine(base(8) if kind == "deepspeech2" else recognizer(SpeechCTC(network(kind, "group"))))
+    given = [Request(audio=one, words=True) for one in sounds(12)]
     by_size = [list(own.transcribe(given, batch_size=size)) for size in (1, 4, 16)]
     assert any(one.text for one in by_size[0])
     for other in by_size[1:]:
         assert [one.text for one in other] == [one.text for one in by_size[0]]
-        assert [[w.start_s for w in one.words] for one in other] == [
-            [w.start_s for w in one.words] for one in by_size[0]
-        ]
+        times = [[[(w.start_s, w.end_s) for w in one.words] for one in results] for results in (other, by_size[0])]
+        assert times[0] == times[1]
 
 
 def test_words_are_those_of_the_text_with_rising_times(crowd):
@@ -282,6 +281,27 @@ def test_a_moved_alias_is_used_after_half_a_minute_and_each_answer_names_its_ver
         cache.get("anna")
 
 
+def test_an_unknown_name_is_asked_for_once_in_half_a_minute(tmp_path):
+    of, now, listed = base(), [0.0], []
+    registry = Registry(tmp_path)
+    cache = AdapterCache(
+        of.adapter_loader(),
+        registry,
+        kind=of.adapter_kind,
+        folder=tmp_path,
+        names=lambda: listed.append(1) or ["anne"],
+        clock=lambda: now[0],
+    )
+    for wanted in ("anna", "anna", "anna", "bob"):
+        with pytest.raises(AsrLabError) as raised:
+            cache.get(wanted)
+        assert raised.value.allowed == "anne"
+    assert (registry.asked, len(listed)) == (2, 1)
+    adapter_file(tmp_path / "1", "ann", of, 1)
+    now[0], registry.resolve_version = 31.0, lambda uri: uri.replace("@champion", "/1")
+    assert cache.get("anna").version == "models:/deepspeech2-adapter-anna/1"
+
+
 def test_a_registry_that_hangs_delays_no_other_thread(tmp_path):
     of, now, asked, answer = base(), [0.0], threading.Event(), threading.Event()
     adapter_file(tmp_path / "1", "ann", of, 1)
@@ -345,7 +365,7 @@ def test_a_path_is_no_name_where_files_are_not_allowed(tmp_path):
             cache.get(wanted)
 
 
-@pytest.mark.parametrize("times", [12, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("times", [5, pytest.param(60, marks=pytest.mark.slow)])
 def test_threads_of_one_person_each_get_their_own_text(crowd, times):
     own, sound = engine(crowd, most=5), sounds(3)[2]
     expected = {name: alone(crowd, sound, name) for name in PEOPLE}
@@ -400,6 +420,22 @@ def test_each_row_has_its_own_peft_adapter(tmp_path, methods):
         results = list(own.transcribe((Request(audio=a, adapter=b) for a, b in rows), batch_size=size))
         assert [one.error for one in results] == [None] * len(rows)
         assert [one.text for one in results] == expected
+
+
+def test_without_a_model_the_base_that_lora_names_is_used(tmp_path):
+    from asr_lab.interfaces.in_memory import FolderStore
+    from asr_lab.serving.opening import open_engine
+
+    recognizer(SpeechCTC(network())).save(tmp_path / "base")
+    folder = peft_folder(tmp_path / "lora", tmp_path / "base", "lora", 1)
+    own, uri = open_engine(FolderStore(), "", [str(folder)], str(tmp_path / "adapters"))
+    assert uri == str(tmp_path / "base")
+    (result,) = own.transcribe([Request(audio=sounds(1)[0], adapter=str(folder))])
+    assert (result.error, result.adapter) == (None, str(folder))
+    config = folder / "adapter_config.json"
+    config.write_text(config.read_text().replace(str(tmp_path / "base"), "someone/hub-base"))
+    with pytest.raises(AsrLabError, match="of its own"):
+        open_engine(FolderStore(), "", [str(folder)], str(tmp_path / "adapters"))
 
 
 def test_peft_adapters_that_are_dropped_leave_the_network(tmp_path):
