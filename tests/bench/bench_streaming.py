@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lhotse import CutSet
 
+from asr_lab.data import manifest
 from asr_lab.data.audio import Signal, read_cut
 from asr_lab.models import load_model
 from asr_lab.models.deepspeech2_streaming import LATENCY_S
@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--utterances", type=int, default=60)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    signals = [read_cut(cut) for cut in list(CutSet.from_file(options.manifest))[: options.utterances]]
+    signals = [read_cut(cut) for cut in list(manifest.read(options.manifest))[: options.utterances]]
     results, share = transcribed(options.model, signals)
     recognizer = StreamingRecognizer(Engine(load_model(options.model)))
     print(f"{len(signals)} utterances, {sum(map(len, signals)) / SAMPLE_RATE:.0f} s; an output needs {LATENCY_S:.3f} s")
