@@ -12,11 +12,12 @@ import soundfile
 import torch
 from conftest import tone_word
 from encoders import VOCABULARY, network, recognizer, tuned
+from streams import drawn_adapter as adapter_file
 
 from asr_lab.data.subwords import Subwords
 from asr_lab.data.text import TextNormalizer
 from asr_lab.errors import AsrLabError, UnavailableError
-from asr_lab.models.adapter import AdapterManager, MLPAdapter
+from asr_lab.models.adapter import AdapterManager
 from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.models.wav2vec2.network import SpeechCTC
@@ -33,14 +34,6 @@ def base(seed: int = 0, **changes) -> DeepSpeech2Recognizer:
     with torch.no_grad():
         model.head[-1].weight.mul_(20)  # texts, not blanks alone
     return DeepSpeech2Recognizer(model, dict(VOCABULARY), TextNormalizer())
-
-
-def adapter_file(folder: Path, name: str, of: DeepSpeech2Recognizer, seed: int, *, residual: bool = True) -> Path:
-    torch.manual_seed(seed)
-    made = MLPAdapter(of.base().input_dim, (8,), len(of.units), residual=residual)
-    for parameter in made.parameters():
-        torch.nn.init.normal_(parameter, std=1.0)
-    return AdapterManager(folder).save_adapter(name, made, of.base("models:/base/1"))
 
 
 def sounds(count: int) -> list[np.ndarray]:

@@ -11,9 +11,9 @@ import pytest
 import soxr
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
+from streams import COMPLETED, DELTA, as_pcm, pcm, streaming_base
 from test_engine import adapter_file, base, sounds
 from test_http_api import Folder
-from test_streaming import streaming_base
 
 from asr_lab.serving.engine import Request
 from asr_lab.serving.http_api import Limits, create_app
@@ -23,8 +23,6 @@ from asr_lab.serving.streaming import Endpointing
 
 PATH = "/v1/realtime"
 URL = f"ws://127.0.0.1:8000{PATH}"
-COMPLETED = "conversation.item.input_audio_transcription.completed"
-DELTA = "conversation.item.input_audio_transcription.delta"
 
 
 @pytest.fixture(scope="module")
@@ -77,14 +75,6 @@ class Spoken:
         self.deltas = ""
         self.send("input_audio_buffer.commit")
         return self.next(COMPLETED)
-
-
-def pcm(samples: np.ndarray) -> bytes:
-    return np.round(32768 * samples).clip(-32768, 32767).astype("<i2").tobytes()
-
-
-def as_pcm(samples: np.ndarray) -> np.ndarray:
-    return np.frombuffer(pcm(samples), "<i2").astype(np.float32) / 32768
 
 
 def closed(socket) -> int:

@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 import pytest
-import torch
+from streams import streaming_base
 from test_engine import adapter_file, base, sounds
 
 from asr_lab.errors import AsrLabError
@@ -14,19 +14,6 @@ from asr_lab.serving.streaming import Endpointing, Stream, StreamingRecognizer, 
 
 NOTHING = np.zeros(0, np.float32)
 PEOPLE = ("", "ann", "ben")
-
-
-def streaming_base():
-    """An untrained network with much to say."""
-    of = base(streaming=True, bidirectional=False)
-    with torch.no_grad():
-        for layer in of.model.rnn_layers:
-            layer.forward_rnn.weight_ih_l0.mul_(8)
-            layer.forward_rnn.weight_hh_l0.mul_(4)
-        for name, buffer in of.model.named_buffers():
-            if name.endswith("running_var"):
-                buffer.fill_(0.3)
-    return of
 
 
 @pytest.fixture(scope="module")

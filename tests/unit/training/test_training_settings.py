@@ -176,18 +176,19 @@ def test_silent_noise_changes_nothing():
     assert np.array_equal(noise.mix(speech, np.zeros_like(speech), 5.0), speech)
 
 
-@pytest.mark.parametrize("rnn_type", ["gru", "lstm", "rnn"])
-@pytest.mark.parametrize("bidirectional", [True, False])
-def test_every_kind_of_rnn_trains_and_is_kept(rnn_type, bidirectional, corpus, tmp_path):
+_KINDS = [(kind, key) for kind in ("gru", "lstm", "rnn") for key in ("bidirectional=true", "bidirectional=false")]
+
+
+@pytest.mark.parametrize(("rnn_type", "key"), [*_KINDS, ("gru", "streaming=true")])
+def test_every_kind_of_rnn_trains_and_is_kept(rnn_type, key, corpus, tmp_path):
     tracker = MemoryTracker(tmp_path / "runs")
-    config = experiment(
-        corpus, f"model.rnn_type={rnn_type}", f"model.bidirectional={bidirectional}", "train.epochs=4", "train.lr=5e-3"
-    )
+    config = experiment(corpus, f"model.rnn_type={rnn_type}", f"model.{key}", "train.epochs=4", "train.lr=5e-3")
     recipe.train(config, tracker, QUIET)
     losses = [value for _, value in tracker.runs[0].all_metrics["train/loss"]]
     assert losses[-1] < 0.9 * losses[0]
     again = load_recognizer(tmp_path / "runs" / "memory0" / "model").model
-    assert (again.config.rnn_type, again.config.bidirectional) == (rnn_type, bidirectional)
+    assert (again.config.rnn_type, again.config.bidirectional) == (rnn_type, key == "bidirectional=true")
+    assert again.config.streaming == (key == "streaming=true")
 
 
 TEXTS = {

@@ -1,0 +1,127 @@
+"""What recognition while audio comes in costs, and how long one waits for the text, on a trained streaming model.
+
+Each utterance of a manifest goes in in pieces of 0.2, 0.5 and 2 s: processor time a piece, share of real time, and the
+time from the end of speech to the final text (the last piece and what follows it); texts are compared with those of
+whole recordings. Then many streams in one step of the network: how many one core carries in real time.
+`--against`: how much later than in another model's output words end, by their times, where both wrote the same text.
+
+    OMP_NUM_THREADS=1 python tests/bench/bench_streaming.py FOLDER corpora/demo/test.jsonl.gz --against OTHER
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from asr_lab.data import manifest
+from asr_lab.data.audio import Signal, read_cut
+from asr_lab.models import load_model
+from asr_lab.models.deepspeech2_streaming import LATENCY_S
+from asr_lab.serving.engine import Engine, Request, Result
+from asr_lab.serving.streaming import StreamingRecognizer
+from asr_lab.units import SAMPLE_RATE
+
+PIECES_S = (0.2, 0.5, 2.0)
+AT_ONCE = (1, 4, 16, 64)
+END = np.zeros(0, np.float32)
+
+
+def pieces(samples: Signal, piece_s: float) -> Iterator[Signal]:
+    size = round(piece_s * SAMPLE_RATE)
+    for start in range(0, len(samples), size):
+        yield samples[start : start + size]
+
+
+def one_by_one(recognizer: StreamingRecognizer, signals: Sequence[Signal], piece_s: float, whole: list[str]) -> str:
+    """A line of the first table."""
+    costs, ends, same, spent = [], [], 0, 0.0
+    for samples, text in zip(signals, whole, strict=True):
+        stream = recognizer.open()
+        for part in pieces(samples, piece_s):
+            began = time.process_time()
+            recognizer.accept([stream], [part], [False])
+            costs.append(time.process_time() - began)
+            spent += costs[-1]
+        began = time.process_time()
+        recognizer.accept([stream], [END], [True])
+        result = recognizer.result(stream)
+        last = time.process_time() - began
+        spent += last
+        ends.append(costs[-1] + last)
+        same += result.text == text
+    share = spent / (sum(map(len, signals)) / SAMPLE_RATE)
+    figures = [1e3 * statistics.mean(costs), 1e3 * np.quantile(costs, 0.95), share]
+    figures += [1e3 * statistics.mean(ends), 1e3 * np.quantile(ends, 0.95)]
+    row = "{:>12.1f}{:>8.1f}{:>14.4f}{:>14.1f}{:>8.1f}".format(*figures)
+    return f"{piece_s:>6.1f} s{row}{same:>8} of {len(signals)}"
+
+
+def at_once(recognizer: StreamingRecognizer, signals: Sequence[Signal], piece_s: float, count: int) -> float:
+    """Seconds of audio that a second of processor time transcribes, of so many streams in each step."""
+    joined = np.concatenate(signals)
+    streams = [recognizer.open() for _ in range(count)]
+    size, steps = round(piece_s * SAMPLE_RATE), max(3, round(6 / piece_s))
+    offsets = [number * len(joined) // count for number in range(count)]
+    spent = 0.0
+    for step in range(steps):
+        places = [(offset + step * size) % (len(joined) - size) for offset in offsets]
+        parts = [joined[place : place + size] for place in places]
+        began = time.process_time()
+        recognizer.accept(streams, parts, [False] * count)
+        spent += time.process_time() - began if step else 0  # the first warms up
+    return count * piece_s * (steps - 1) / spent
+
+
+def transcribed(folder: Path, signals: Sequence[Signal]) -> tuple[list[Result], float]:
+    """Results with words of whole recordings, and their share of real time."""
+    engine = Engine(load_model(folder))
+    list(engine.transcribe([Request(audio=signals[0])]))
+    began = time.process_time()
+    results = list(engine.transcribe([Request(audio=one) for one in signals], words=True))
+    return results, (time.process_time() - began) / (sum(map(len, signals)) / SAMPLE_RATE)
+
+
+def later(ours: Sequence[Result], theirs: Sequence[Result]) -> list[float]:
+    """How much later words end in our results, in seconds."""
+    return [
+        word.end_s - other.end_s
+        for mine, against in zip(ours, theirs, strict=True)
+        if mine.text == against.text
+        for word, other in zip(mine.words, against.words, strict=True)
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("manifest")
+    parser.add_argument("--against", type=Path)
+    parser.add_argument("--utterances", type=int, default=60)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    signals = [read_cut(cut) for cut in list(manifest.read(options.manifest))[: options.utterances]]
+    results, share = transcribed(options.model, signals)
+    recognizer = StreamingRecognizer(Engine(load_model(options.model)))
+    print(f"{len(signals)} utterances, {sum(map(len, signals)) / SAMPLE_RATE:.0f} s; an output needs {LATENCY_S:.3f} s")
+    print(f"whole recordings: {share:.4f} of real time")
+    print("   piece    ms/piece    95 %  of real time   ms to final    95 %   same text")
+    for piece_s in PIECES_S:
+        print(one_by_one(recognizer, signals, piece_s, [one.text for one in results]))
+    print("streams that one core carries, by streams in a step:")
+    print("   piece " + "".join(f"{count:>8}" for count in AT_ONCE))
+    for piece_s in PIECES_S:
+        rates = [at_once(recognizer, signals, piece_s, count) for count in AT_ONCE]
+        print(f"{piece_s:>6.1f} s " + "".join(f"{rate:>8.0f}" for rate in rates))
+    if options.against:
+        late = later(results, transcribed(options.against, signals)[0])
+        print(f"words end later by {1e3 * statistics.mean(late):.0f} ms (95 % {1e3 * np.quantile(late, 0.95):.0f} ms)")
+
+
+if __name__ == "__main__":
+    main()
