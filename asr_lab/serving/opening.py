@@ -71,7 +71,7 @@ def _as_uri(model: str) -> str:
 
 
 def _base_of(store: ModelStore, adapters: Sequence[str], folder: str) -> str:
-    """Return the base named in the file of the first adapter that is there, or registered; "" if none says."""
+    """Return the base named in the file of the first adapter that is there, or registered; "" if none names one."""
     manager = AdapterManager(folder)
     for adapter in adapters:
         uri = adapter if adapter.startswith(_OF_A_STORE) else manager.registered(adapter)

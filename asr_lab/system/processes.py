@@ -62,7 +62,7 @@ def is_elsewhere(mark: str) -> bool:
 def is_in_sight(mark: str) -> bool:
     """Whether the marked process, if it still runs, is one of those that this process can see.
 
-    False for one of another machine or container of the same name, and of this machine before it was started anew.
+    False for one of another machine or container of the same name, and of this machine before it was restarted.
     """
     return not is_elsewhere(mark) and mark.rpartition("|")[2].partition(".")[2] == _table()
 
@@ -77,7 +77,7 @@ def is_gone(mark: str) -> bool:
         return False
     _, _, table = start.partition(".")
     if table and table.partition(".")[0] != _table().partition(".")[0]:
-        return True  # this machine was started anew
+        return True  # this machine was restarted
     if table and table != _table():
         return False  # of another container
     try:

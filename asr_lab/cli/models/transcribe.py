@@ -55,7 +55,7 @@ def transcribe(
     """Transcribe audio: files, folders, manifests (.jsonl.gz), or - for standard input.
 
     A file that cannot be read is named and skipped; the exit code is then 1. With --out, results are kept in a journal
-    as they come: after an interruption, the same command with --resume goes on. References in a manifest give the WER.
+    as they come: after an interruption, add --resume to continue. References in a manifest give the WER.
 
     \b
     Examples:

@@ -34,29 +34,29 @@ def proposed(rows: Sequence[Mapping[str, Any]], fields: Iterable[str], taken: It
     sample = rows[:_MOST_ROWS]
     columns = [name for name in dict.fromkeys(str(name) for row in sample for name in row) if name not in set(taken)]
     values = {name: [str(row[name]).strip() for row in sample if row.get(name) not in (None, "")] for name in columns}
-    found: dict[str, str] = {}
+    chosen: dict[str, str] = {}
     for field in fields:
-        alike = [name for name in columns if name not in found.values() and _fits(field, values[name], len(sample))]
+        alike = [name for name in columns if name not in chosen.values() and _fits(field, values[name], len(sample))]
         named = [name for name in alike if _is_named(name, field) and not set(",=") & set(name)]
         if field == "speaker":
-            texts = {str(row.get(found.get("text", "text"))).strip() for row in sample}
+            texts = {str(row.get(chosen.get("text", "text"))).strip() for row in sample}
             named = [name for name in named if not set(values[name]) <= texts]
         if best := next(iter(named), alike[0] if field == "audio" and alike else ""):
-            found[field] = best
-    return found
+            chosen[field] = best
+    return chosen
 
 
 def other_names(columns: Iterable[str]) -> str:
     """Return the option that reads columns with ages and genders under other names: `gender=성별,age=나이`."""
-    found = other_fields(columns)
-    return quoted(",".join(f"{field}={name}" for field, name in found.items())) if found else ""
+    fields = other_fields(columns)
+    return quoted(",".join(f"{field}={name}" for field, name in fields.items())) if fields else ""
 
 
 def other_fields(columns: Iterable[str]) -> dict[str, str]:
     """Return field -> column, of ages and genders that have other names than their field."""
     bare = {normalize("NFC", name).strip().lower(): name for name in columns}
-    found = {field: bare[name] for field, names in _DETAILS.items() for name in names.split() if name in bare}
-    return {field: name for field, name in found.items() if field not in bare}
+    fields = {field: bare[name] for field, names in _DETAILS.items() for name in names.split() if name in bare}
+    return {field: name for field, name in fields.items() if field not in bare}
 
 
 def _is_named(column: str, field: str) -> bool:
