@@ -49,8 +49,8 @@ class AdapterName(click.types.StringParamType):
         """Return the names of the adapters in the folder `adapters`, and files."""
         files = Path("adapters").glob("*_adapter.pt")
         names = sorted(file.name.removesuffix("_adapter.pt") for file in files)
-        found = [CompletionItem(name) for name in names if name.startswith(incomplete)]
-        return found or [CompletionItem(incomplete, type="file")]
+        items = [CompletionItem(name) for name in names if name.startswith(incomplete)]
+        return items or [CompletionItem(incomplete, type="file")]
 
 
 class ConfigKey(click.types.StringParamType):

@@ -11,7 +11,7 @@ from asr_lab.cli import COMMANDS
 from asr_lab.system.distributed import is_first
 from asr_lab.system.stopping import Around
 
-_ANEW = ("adapter", "evaluate", "pool")
+_FROM_START = ("adapter", "evaluate", "pool")
 """Commands whose runs are not resumed; all others that train continue theirs."""
 _PATIENCE_S = 25.0
 
@@ -23,7 +23,7 @@ def report_stop(error: BaseException, around: Around) -> None:
     command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
     trains = COMMANDS.get(command, ("", ""))[0].startswith("asr_lab.cli.training.")
     then = (
-        f"; the same command {'begins anew' if command in _ANEW else 'continues'}"
+        f"; the same command {'starts again' if command in _FROM_START else 'continues'}"
         if trains or command == "sync"
         else ""
     )

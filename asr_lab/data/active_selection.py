@@ -32,6 +32,11 @@ class Budget:
             raise AsrLabError(f"shares of {self.share:g} and {self.speaker_share:g}", allowed="above 0, at most 1")
 
 
+def is_transcribed(cut: Cut) -> bool:
+    """Return whether an utterance has a transcript that is not empty."""
+    return any((segment.text or "").strip() for segment in cut.supervisions)
+
+
 def exclude_used(cuts: CutSet, used: Sequence[CutSet]) -> CutSet:
     """Return the utterances that are in none of the `used` manifests; raises `AsrLabError` if none is left."""
     used_ids = {cut.id for others in used for cut in others}

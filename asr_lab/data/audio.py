@@ -151,8 +151,8 @@ def _opened(source: Path | BinaryIO, where: str, pcm: Pcm | None = None) -> Iter
                 _check_there(source)
             source = stack.enter_context(_decoded(source))
             if isinstance(source, Path):
-                found = _pcm_of(source, pcm)
-                settings = found.settings if found else {}
+                pcm_file = _pcm_of(source, pcm)
+                settings = pcm_file.settings if pcm_file else {}
                 opened = stack.enter_context(source.open("rb")).fileno()  # not the name: soundfile believes .raw
             yield stack.enter_context(soundfile.SoundFile(opened, **settings, closefd=False))
     except soundfile.LibsndfileError as error:

@@ -39,6 +39,17 @@ def labels(cuts: Sequence[Cut] | CutSet, fields: Sequence[str] = FIELDS) -> pd.D
     return pd.DataFrame({name: labelled(column, name) for name, column in columns.items() if column.notna().any()})
 
 
+def fields_of(cuts: CutSet, names: Sequence[str] | None) -> list[str]:
+    """Return the fields to stratify by: those named, or for None `FIELDS` as known, if an age or an SNR is known.
+
+    `duration` is `duration_s`. Raises `AsrLabError` for a name that no utterance has.
+    """
+    if names is not None:
+        return present(cuts, names)
+    known = list(labels(cuts))
+    return known if {"age", "age_group", "snr_db"} & set(known) else []
+
+
 def present(cuts: CutSet, fields: Sequence[str]) -> list[str]:
     """Return the fields, `duration` as `duration_s`; raises `AsrLabError` for one that no utterance has."""
     named = ["duration_s" if name == "duration" else name for name in fields]

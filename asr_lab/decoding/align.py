@@ -33,15 +33,6 @@ def align(log_probs_UV: Tensor, tokens: Sequence[int], blank: int) -> list[Span]
     return [(end - length, end) for label, length, end in runs if label != blank]
 
 
-def align_batch(
-    log_probs_BUV: Tensor, lengths_B: Tensor, tokens: Sequence[Sequence[int]], blank: int
-) -> list[list[Span]]:
-    """Run `align` on each utterance of a padded batch; torchaudio's function takes one at a time."""
-    on_cpu = log_probs_BUV.detach().float().cpu()
-    rows = zip(on_cpu, lengths_B.tolist(), tokens, strict=True)
-    return [align(row[: int(length)], own, blank) for row, length, own in rows]
-
-
 def check_length(num_frames: int, tokens: Sequence[int]) -> None:
     """Raise `AsrLabError` if the tokens do not fit into the frames."""
     needed = frames_needed(tokens)

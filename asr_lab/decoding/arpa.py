@@ -1,8 +1,8 @@
-"""Language models as ARPA files: what a file says of itself, its words, and copies with raised words.
+"""Language models as ARPA files: their header, their words, and copies with raised words.
 
-A file that asr_lab made says in comments, which other programs skip, what text it was made of (`Header`). A file of
-another toolkit has no header. A model whose words are a recogniser's units, among them the word boundary `|`, is one
-of units: characters, syllables or jamo.
+A file that asr_lab wrote has a header (`Header`) in comments, which other programs skip: what it was estimated from.
+A file of another toolkit has none. A model whose words are a recogniser's units, among them the word boundary `|`, is
+one of units: characters, syllables or jamo.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MOST = -1e-6  # KenLM refuses log probabilities above 0
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """What a language model was made of."""
+    """What a language model was estimated from."""
 
     order: int
     units: Units
@@ -150,7 +150,7 @@ def write_raised(source: Path, path: Path, raised: Mapping[str, float], floor: f
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield (section, line) of all lines but empty ones and titles; section 0 stands before the unigrams."""
+    """Yield (section, line) of all lines but empty ones and titles; section 0 is what precedes the unigrams."""
     if not path.is_file():
         raise AsrLabError("no such language model", where=str(path), next_command=f"asr-lab lm TEXT --out {path}")
     section, begun = 0, False

@@ -65,7 +65,7 @@ class BeamDecoder:
 
     @property
     def hot_texts(self) -> list[str]:
-        """The hot words of the settings, as they stand in decoded text."""
+        """The hot words of the settings, as they are written in decoded text."""
         return [to_text([self.units.index(unit) for unit in units], self.units) for units in self.hot.values()]
 
     def decode(self, log_probs_BUV: Tensor, lengths_B: Tensor) -> list[str]:
@@ -93,7 +93,7 @@ class BeamDecoder:
         return text if self.of_units or len(text.split()) == words else plain  # a word was left unfinished
 
     def _last_frame(self) -> Tensor:
-        """A frame (1, V) in which the boundary behind the last word costs nothing: many networks do not write it."""
+        """A frame (1, V) in which the boundary after the last word costs nothing: many networks do not write it."""
         frame_1V = torch.full((1, len(self.units)), _NOTHING)
         frame_1V[0, [self.blank, self.units.index(SPACE)]] = 0.0
         return frame_1V
@@ -262,8 +262,8 @@ def _load(path: Path, words: Sequence[str]) -> tuple[Any, Any]:
         with _silent():
             return kenlm.KenLM(str(path), listed), listed
     except Exception as error:  # of its own, untyped
-        said = _THROWN.sub("", " ".join(str(error).split()))
-        raise AsrLabError(f"KenLM cannot read the language model: {said}") from error
+        message = _THROWN.sub("", " ".join(str(error).split()))
+        raise AsrLabError(f"KenLM cannot read the language model: {message}") from error
 
 
 @contextmanager

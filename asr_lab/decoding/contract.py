@@ -8,11 +8,11 @@ from torch import Tensor
 
 
 class Decoder(Protocol):
-    """Reads text off log probabilities (B, U, V). One that searches is of one thread: each thread makes its own."""
+    """Decodes log probabilities (B, U, V) to text. One that searches serves one thread: each thread makes its own."""
 
     @property
     def name(self) -> str:
-        """What tells decoders apart in logs, such as `beam 50, 3-gram of words`."""
+        """Name of the decoder in logs, such as `beam 50, 3-gram of words`."""
 
     def decode(self, log_probs_BUV: Tensor, lengths_B: Tensor) -> list[str]:
         """Return the text of each utterance; frames from each length (B,) on are ignored."""

@@ -132,7 +132,7 @@ def _substituted(log_probs_UV: Tensor, tokens_N: Tensor, left_US: Tensor, right_
     blank_before_UN, blank_after_UN = left_US[:, :-1:2], right_US[:, 2::2]
 
     first_N, last_N = (torch.full_like(left_US[0, :num_phonemes], _LOG_ZERO) for _ in range(2))
-    first_N[0], last_N[-1] = 0.0, 0.0  # nothing stands before the first, nothing behind the last
+    first_N[0], last_N[-1] = 0.0, 0.0  # nothing precedes the first, nothing follows the last
     blank_before_UN = torch.cat([first_N[None], blank_before_UN])  # by frame u: done with what is before u
     label_before_UN = torch.cat([torch.full_like(first_N, _LOG_ZERO)[None], label_before_UN])
     blank_after_UN = torch.cat([blank_after_UN, last_N[None]])  # by frame u: what is from u on

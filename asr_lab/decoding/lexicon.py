@@ -13,14 +13,14 @@ Spelling = tuple[str, ...]
 Spell = Callable[[str], str]
 """Normalises a text and splits it into units (`Recognizer.spell`)."""
 JOINT = "\u2581"
-"""Stands between the words of a phrase that is one word of a language model, which cannot hold spaces."""
+"""Joins the words of a phrase that is one word of a language model, which cannot contain spaces."""
 _MOST_ALIKE = 6  # words of one spelling that flashlight's trie holds
 _MARK = re.compile(r"</?\w+>")
 
 
 @dataclass(frozen=True)
 class Lexicon:
-    """Word of the language model -> its units, each word's boundary `|` behind it."""
+    """Word of the language model -> its units, each word followed by its boundary `|`."""
 
     spellings: Mapping[str, Spelling]
     unspellable: tuple[str, ...] = ()
@@ -28,7 +28,7 @@ class Lexicon:
 
 
 def spelling(word: str, spell: Spell, units: Iterable[str]) -> Spelling:
-    """Return the units of a word or phrase, with `|` behind each word; () if a unit is missing or nothing is left."""
+    """Return the units of a word or phrase, with `|` after each word; () if a unit is missing or nothing is left."""
     classes = set(units)
     text = spell(word)
     written = [SPACE if unit == " " else unit for unit in text]

@@ -120,7 +120,7 @@ def _counted(sentences: Iterable[Iterable[str]], order: int) -> list[Counter[Ngr
 def _adjusted(counts: list[Counter[Ngram]]) -> list[Counter[Ngram]]:
     """Replace counts below the highest order by the number of different words before the n-gram (Kneser-Ney).
 
-    Nothing stands before the beginning of a sentence: n-grams that start there keep their counts.
+    Nothing precedes the beginning of a sentence: n-grams that start there keep their counts.
     """
     adjusted = counts[-1:]
     for lower, higher in zip(counts[-2::-1], counts[:0:-1], strict=True):

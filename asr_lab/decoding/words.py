@@ -1,4 +1,4 @@
-"""The words of a decoded text with times and confidence: off the best CTC path, or aligned with the network's output.
+"""The words of a decoded text with times and confidence: from the best CTC path, or aligned with the network's output.
 
 Legend: U frames, V classes.
 """
@@ -101,7 +101,7 @@ def aligned_words(
 
 
 def _with_free_boundaries(log_probs_UV: Tensor, boundary: int | None, blank: int) -> Tensor:
-    """Let boundaries before the first word, behind the last, and several in sequence, be blanks: a text has none."""
+    """Turn boundaries before the first word, after the last and repeated ones into blanks: a text has none."""
     if boundary is None:
         return log_probs_UV
     free_UV = log_probs_UV.clone()

@@ -1,4 +1,4 @@
-"""Several jobs of one kind: so many run at a time, and those that are lost are submitted again."""
+"""Several jobs of one engine: a given number at a time, and lost ones are submitted again."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _LINES = 5
 
 
 class Crew:
-    """The jobs of one engine that do one work."""
+    """Jobs of one engine that do the same work."""
 
     def __init__(self, engine: Engine, command: Callable[[int], Sequence[str]], *, most: int) -> None:
-        """`command` of the number of a job; `most` jobs are submitted in all, or they end before they do anything."""
+        """`command`: number of a job -> what it runs; at most `most` are submitted, in case they all end at once."""
         self.engine, self._command, self._most = engine, command, most
         self._made = 0
         self._last: Task | None = None
@@ -25,12 +25,12 @@ class Crew:
         """Processes of this machine that were started."""
 
     def adopt(self, ids: Iterable[str]) -> None:
-        """Watch what an earlier process submitted and still waits or runs."""
+        """Watch the jobs of an earlier process that still wait or run."""
         tasks = [self.engine.watch(id) for id in ids]
         self.tasks += [task for task in tasks if task.state() in ("waiting", "running")]
 
     def fill(self, count: int) -> None:
-        """Submit jobs until there are so many. Raises `AsrLabError`."""
+        """Submit jobs until there are `count`. Raises `AsrLabError`."""
         while len(self.tasks) < count:
             if self._made >= self._most:
                 raise AsrLabError(f"{self._made} jobs were submitted, and ended before their work", **self._where())
@@ -41,7 +41,7 @@ class Crew:
 
     @property
     def ids(self) -> list[str]:
-        """By which a later process adopts them."""
+        """Ids by which a later process adopts the jobs."""
         return [task.id for task in self.tasks]
 
     def look(self) -> None:
@@ -57,7 +57,7 @@ class Crew:
         return {"where": str(self._last.log), "hint": _reason(self._last)} if self._last else {}
 
     def cancel(self, *, waiting: bool = False) -> None:
-        """End all jobs, and wait for it; or only those that have not begun."""
+        """Cancel all jobs, or only those that are `waiting`, and wait for their end."""
         chosen = [task for task in self.tasks if not waiting or task.state() == "waiting"]
         for task in chosen:
             if not waiting or task.id not in self._cancelled:

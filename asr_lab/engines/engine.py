@@ -18,21 +18,21 @@ State = Literal["waiting", "running", "ended", "lost"]
 
 @dataclass(frozen=True)
 class Resources:
-    """What a job needs; 0: what the engine gives."""
+    """Resources of a job; 0: the engine's default."""
 
     cpus: int = 0
     gpus: int = 0
     memory_gb: float = 0.0
     hours: float = 0.0
     options: Mapping[str, str] = field(default_factory=dict)
-    """Of the engine itself, such as Slurm's `partition`."""
+    """Options of the engine itself, such as Slurm's `partition`."""
 
 
 class Task(Protocol):
     """A command that was submitted."""
 
     id: str
-    """By which a later process can watch it."""
+    """By this a later process finds it."""
     log: Path
     """Where its output is."""
     pid: int
@@ -44,10 +44,10 @@ class Task(Protocol):
         """The exit code of a task that ended."""
 
     def cancel(self) -> None:
-        """End it: it may close what is open."""
+        """Ask it to end; it may close its run first."""
 
     def wait(self, patience_s: float) -> None:
-        """Wait until it has ended, for so long at most."""
+        """Wait for its end, at most `patience_s`."""
 
 
 class Engine(Protocol):

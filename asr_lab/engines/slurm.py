@@ -1,4 +1,4 @@
-"""Jobs of Slurm by submitit, and what it runs on this machine where there is no Slurm."""
+"""Jobs of Slurm by submitit, and the same jobs as processes of this machine where there is no Slurm."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def _environment(env: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let processes that are started take SIGINT, by which they are cancelled: a shell's background jobs ignore it."""
+    """Make started processes receive SIGINT, which cancels them: a shell's background jobs ignore it."""
     is_ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     is_ignored &= threading.current_thread() is threading.main_thread()
     if is_ignored:
@@ -180,7 +180,7 @@ def _interruptible() -> Iterator[None]:
 
 @contextmanager
 def _errors_to(log: Path) -> Iterator[None]:
-    """Let processes that are started write their errors to a log: a controller that is cancelled writes a traceback."""
+    """Redirect errors of started processes to a log: a cancelled controller writes a traceback."""
     own = os.dup(2)
     try:
         with log.open("ab") as file:

@@ -12,6 +12,7 @@ from torch import Tensor
 from asr_lab.data.importers.kospeech_units import BLANK, read_vocabulary
 from asr_lab.data.text import TextNormalizer
 from asr_lab.errors import AsrLabError, listing
+from asr_lab.models.adapter.network import weight_faults
 from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.models.unpickle import read_weights
@@ -116,13 +117,6 @@ def _fill(model: DeepSpeech2ForCTC, weights: dict[str, Tensor], where: Path) -> 
     for name in wanted:  # older PyTorch has no counter of batches
         if name.endswith("num_batches_tracked"):
             weights.setdefault(name, torch.tensor(0))
-    faults = [f"{name} is missing" for name in wanted if name not in weights]
-    faults += [f"{name} is unknown" for name in weights if name not in wanted]
-    faults += [
-        f"{name} has the shape {tuple(weights[name].shape)} instead of {tuple(tensor.shape)}"
-        for name, tensor in wanted.items()
-        if name in weights and weights[name].shape != tensor.shape
-    ]
-    if faults:
+    if faults := weight_faults(weights, wanted):
         raise AsrLabError(f"the checkpoint is not a complete DeepSpeech2: {listing(faults)}", where=str(where))
     model.load_state_dict(weights)

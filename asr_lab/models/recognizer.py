@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import torch
 from lhotse import CutSet
@@ -34,14 +34,6 @@ from asr_lab.units import SAMPLE_RATE
 Progress = Callable[[int], None]
 
 disable_progress_bar()  # of transformers, one per file read or written
-
-
-class CTCOutput(Protocol):
-    """Output of a network's `forward`: `loss` (), `logits` (B, U, V) and `logit_lengths` (B,)."""
-
-    loss: Tensor | None
-    logits: Tensor
-    logit_lengths: Tensor
 
 
 @dataclass(frozen=True, eq=False)

@@ -42,7 +42,7 @@ class Sentences:
 
 @dataclass(frozen=True)
 class TestFigures:
-    """A model on the sentences of one source."""
+    """Figures of a model on the sentences of one source."""
 
     perplexity: float
     """Per unit of the model, the end of each sentence counted; unknown ones count as `<unk>`."""
@@ -62,7 +62,7 @@ class TestFigures:
 
 @dataclass(frozen=True)
 class LanguageModelPlan:
-    """Text that was read, and the model of it."""
+    """Normalised text, and the model that was trained on it."""
 
     config: LanguageModelExperiment
     sentences: Sentences
@@ -73,7 +73,7 @@ class LanguageModelPlan:
 
     @property
     def rows(self) -> dict[str, str]:
-        """What the model is, by label."""
+        """Return label -> property of the model."""
         counts = [sum(len(one) == n for one in self.model.probabilities) for n in range(1, self.header.order + 1)]
         return {
             "model": f"{self.header.order}-gram of {self.header.units}, {len(self.model.words)} of them; "
@@ -165,14 +165,14 @@ def train(
 
 
 def read(paths: Sequence[str], normalizer: TextNormalizer) -> Sentences:
-    """Read text files (a sentence a line) and manifests; raises `AsrLabError` for a missing file or no sentence."""
+    """Read text files (one sentence per line) and manifests; raises `AsrLabError` for a missing file or no sentence."""
     texts: list[str] = []
     empty = 0
     for path in paths:
         for text in _texts(path):
             if normalizer.transcription == "plain" and DUAL.search(text):
                 raise AsrLabError(
-                    f"a text holds two readings, (one)/(other), and the plain transcription is both: {text[:60]!r}",
+                    f"a text holds two readings, (one)/(other), and the plain transcription keeps both: {text[:60]!r}",
                     where=path,
                     allowed="--model MODEL for the normaliser of a recogniser with one, or text.transcription=spelling",
                 )
@@ -180,7 +180,7 @@ def read(paths: Sequence[str], normalizer: TextNormalizer) -> Sentences:
             texts += [normalized] if normalized else []
             empty += not normalized
     if not texts:
-        raise AsrLabError("the text has no sentences", where=", ".join(paths), allowed="a sentence a line")
+        raise AsrLabError("the text has no sentences", where=", ".join(paths), allowed="one sentence per line")
     return Sentences(texts, empty)
 
 
@@ -192,11 +192,11 @@ def _texts(path: str) -> Iterator[str]:
         raise AsrLabError("no such text", where=path, allowed=f"a text file, or a manifest (*{manifest.SUFFIX})")
     content = text_files.read_text(Path(path))
     if "\0" in content:
-        raise AsrLabError("not a text file", where=path, allowed="UTF-8, a sentence a line")
+        raise AsrLabError("not a text file", where=path, allowed="UTF-8, one sentence per line")
     lines = list(text_files.lines(content))
     if table := "a table" if Path(path).suffix.lower() in _TABLES else _table(lines):
         raise AsrLabError(
-            f"{table}, not a text with a sentence a line",
+            f"{table}, not a text with one sentence per line",
             where=path,
             allowed=f"a text file, or a manifest (*{manifest.SUFFIX})",
             next_command=f"asr-lab data import {shlex.quote(path)} OUT",
@@ -205,7 +205,7 @@ def _texts(path: str) -> Iterator[str]:
 
 
 def _table(lines: Sequence[str]) -> str:
-    """Return what a file of rows is, whose fields would all be taken for words; "" of a text."""
+    """Return the format of a file whose fields would be taken for words; "" for a text."""
     written = [line.strip() for line in lines if line.strip()]
     if not written:
         return ""

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from asr_lab.config.dotted import leaves
 from asr_lab.config.identity import defaults
 from asr_lab.config.load import validate
-from asr_lab.config.schema import ArmsExperiment, CurriculumExperiment, Experiment
+from asr_lab.config.schema import Experiment
 from asr_lab.config.schema.base import SPLITS
 from asr_lab.data.manifest import SUFFIX
 from asr_lab.data.manifest_folder import sibling
@@ -43,7 +42,7 @@ def with_own_splits(config: E) -> tuple[E, list[str]]:
     if data is None:
         return config, []
     given = {split: str(getattr(data, split)) for split in SPLITS if split in data.model_fields_set}
-    completed = complete(type(config), given, _of_parts(config))
+    completed = complete(type(config), given, config.part_manifests())
     if not completed.paths:
         return config, completed.notes
     content = config.model_dump(exclude_unset=True)
@@ -82,33 +81,6 @@ def complete(kind: type[Experiment], given: Mapping[str, str], parts: Mapping[st
         else:
             raise _missing(key, beside, [one for one in missing if one not in paths], named)
     return Splits(paths, notes + _of_the_demo(usual, named))
-
-
-def _of_parts(config: Experiment) -> dict[str, str]:
-    """Return key -> manifest of the data that parts of an experiment are given: phases, methods."""
-    if isinstance(config, CurriculumExperiment):
-        numbered = {f"phase{number}.train": config.phase(number).train for number in (1, 2, 3, 4)}
-        return {key: path for key, path in numbered.items() if path}
-    if isinstance(config, ArmsExperiment):
-        parts = {
-            f"arms.{name}.{key}": str(value)
-            for name, own in config.arms.items()
-            if isinstance(own, Mapping)
-            for key, value in leaves(own)
-            if key in ("data.train", "data.val")
-        }
-        if parts and "train" not in config.data.model_fields_set:
-            raise _shared_data_missing(config, parts)
-        return parts
-    return {}
-
-
-def _shared_data_missing(config: ArmsExperiment, parts: Mapping[str, str]) -> AsrLabError:
-    absent = [f"data.{split}" for split in ("train", "val", "test") if split not in config.data.model_fields_set]
-    return AsrLabError(
-        f"{listing(parts, 3)} is given, but not what all methods share: {listing(absent)}",
-        allowed=f"{' '.join(f'{key}=MANIFEST' for key in absent)}; the demo's are used only where no data are given",
-    )
 
 
 def _missing(key: str, beside: Path, missing: Iterable[str], named: Mapping[str, str]) -> AsrLabError:

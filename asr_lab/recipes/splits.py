@@ -79,7 +79,7 @@ def refuse_two_readings(split: Split, recognizer: Recognizer) -> None:
     dual = [cut.id for cut in split.cuts if DUAL.search(manifest.text(cut))]
     if dual:
         raise AsrLabError(
-            f"{len(dual)} transcripts hold two readings, (one)/(other), and the plain transcription is both: "
+            f"{len(dual)} transcripts hold two readings, (one)/(other), and the plain transcription keeps both: "
             f"{listing(dual, 3)}",
             where=split.path,
             allowed="data.text.transcription=spelling for the first readings, phonetic for the second, "

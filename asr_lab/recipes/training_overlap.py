@@ -163,11 +163,11 @@ class _Found:
         try:
             rest = [one for one in others if one in whole]
             if rest:
-                found = scan(source, cuts)
-                changed = [one for one in rest if one.digest != found.digest]
+                scanned = scan(source, cuts)
+                changed = [one for one in rest if one.digest != scanned.digest]
                 for one in rest:
                     if one not in changed:
-                        self._note(one, set(found.utterances), set(found.speakers))
+                        self._note(one, set(scanned.utterances), set(scanned.speakers))
                 if changed:
                     self._doubt(source, "has changed", changed)
             if parts := [one for one in others if one not in whole]:

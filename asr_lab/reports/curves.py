@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from asr_lab.metrics.catalog import CURVES
-from asr_lab.reports.fonts import figure_text
+from asr_lab.reports.fonts import figure_text, fitted
 
 
 def curves_figure(curves: pd.DataFrame) -> Figure:
@@ -36,4 +36,4 @@ def curves_figure(curves: pd.DataFrame) -> Figure:
     for axes in panels:
         lines |= {label: line for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(list(lines.values()), list(lines), loc="outside lower center", fontsize=8, frameon=False)
-    return figure
+    return fitted(figure)

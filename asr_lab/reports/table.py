@@ -84,7 +84,7 @@ class Table:
 
     def blocks(self) -> str:
         """Return a block of lines per row, a line per column: for a terminal that is too narrow for `terminal`."""
-        cells = self._cells()
+        cells = self.cells()
         names = [self._heading(name) for name in cells]
         indent = max(map(cell_len, names), default=0)
         blocks = [
@@ -97,7 +97,7 @@ class Table:
 
     def _terminal_columns(self, *, shorten: bool, bold: bool = False) -> list[tuple[int, list[str]]]:
         placed = self._best_cells()
-        return [self._terminal_column(name, texts, placed, shorten, bold) for name, texts in self._cells().items()]
+        return [self._terminal_column(name, texts, placed, shorten, bold) for name, texts in self.cells().items()]
 
     def _terminal_column(
         self, name: str, texts: list[str], placed: Collection[tuple[str, int]], shorten: bool, bold: bool
@@ -143,7 +143,7 @@ class Table:
         """Render a `<table>`; numbers have the class `n`, the rows of `best_rows` (index labels) the class `best`."""
         from asr_lab.reports.page import render
 
-        cells = self._cells()
+        cells = self.cells()
         right = [self._is_right(name) for name in cells]
         head = zip((self.headings.get(name, name) for name in cells), right, strict=True)
         rows = [
@@ -162,7 +162,7 @@ class Table:
                 frame[name] = frame[name].astype(object).mask(odd, frame[name].map(not_finite))
         return frame
 
-    def _cells(self) -> dict[str, list[str]]:
+    def cells(self) -> dict[str, list[str]]:
         """Map each column to the text of its cells."""
         cells = {str(name): self._column(str(name), self.frame[name].tolist()) for name in self.frame.columns}
         places = {label: place for place, label in enumerate(self.frame.index)}
@@ -190,7 +190,7 @@ class Table:
 
     def _rows(self, clean: Callable[[str], str], bold: str) -> list[list[str]]:
         """Return the headings, then the rows, each text escaped by `clean`."""
-        cells, placed = self._cells(), self._best_cells()
+        cells, placed = self.cells(), self._best_cells()
         rows = [[clean(self.headings.get(name, name)) for name in cells]]
         for place in range(len(self.frame)):
             row = ((name, clean(texts[place])) for name, texts in cells.items())

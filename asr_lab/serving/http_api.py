@@ -414,7 +414,7 @@ def _host(header: str) -> str:
 
 
 def _route(scope: Scope) -> str:
-    """Return the address as it was declared: speakers' names are no matter of a log."""
+    """Return the address as it was declared: speakers' names do not belong in a log."""
     return str(getattr(scope.get("route"), "path", "-"))
 
 

@@ -78,7 +78,7 @@ def _decoders(decode: Decode | None, recognizer: Recognizer, store: ModelStore, 
 
 
 def _base_of(store: ModelStore, adapters: Sequence[str], folder: str) -> str:
-    """Return the base named by the first adapter that is there, or registered; "" if none says.
+    """Return the base named by the first adapter that is there, or registered; "" if none names one.
 
     It stands in an adapter's file, or in the model folder of LoRA and similar. Raises `AsrLabError` if what was given
     by URI or file is no adapter.

@@ -1,4 +1,4 @@
-"""What a server answers for: one recogniser, and the speakers whose adapters it takes, by name alone."""
+"""What a server offers: one recogniser, and the speakers whose adapters it takes, by name alone."""
 
 from __future__ import annotations
 

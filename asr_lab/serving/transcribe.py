@@ -62,7 +62,7 @@ class Speed:
         return f"{rate:.0f} hours an hour" if rate >= 10 else f"{rate:.1f} hours an hour"
 
     def left(self, rest: int) -> str:
-        """Return the time that so many more take, by those done."""
+        """Estimate the time that so many more take."""
         return hms((time.monotonic() - self.began) / max(1, self.done) * rest)
 
 
@@ -76,7 +76,7 @@ def transcribe(engine: Engine, job: Job, *, words: bool) -> Iterator[tuple[Sourc
 
 
 def row_of(source: Source, result: Result) -> dict[str, Any]:
-    """Return a result as JSON has it: `file` or `id`, `text`, what was asked for, and what there is to say."""
+    """Return a result as JSON has it: `file` or `id`, `text`, what was asked for, and notes."""
     row: dict[str, Any] = {"file": source.name, "text": result.text, "duration_s": round(result.duration_s, 3)}
     if isinstance(source.audio, Cut):
         row["audio"] = os.path.normpath(source.audio.recording.sources[0].source)
@@ -108,7 +108,7 @@ def check_out(out: Path, sources: Sequence[Source], *, resume: bool, overwrite: 
     there = [str(file) for file in files if file.exists()]
     goes_on = resume and TranscriptJournal(out).path.is_file()
     if there and not (goes_on or overwrite):
-        allowed = "--overwrite, or another --out" + ("" if resume else "; --resume goes on with a call that made them")
+        allowed = "--overwrite, or another --out" + ("" if resume else "; --resume continues the call that wrote them")
         raise AsrLabError(f"{listing(there, 3)} would be replaced", allowed=allowed)
 
 
@@ -146,7 +146,7 @@ def _file_of(out: Path, name: str) -> Path:
 
 
 def _write(file: Path, rows: Iterator[Mapping[str, Any]]) -> None:
-    hint = "what was transcribed is in the journal: the same command with --resume goes on"
+    hint = "what was transcribed is in the journal: the same command with --resume continues"
     with explain_unwritable("the transcripts", file, hint=hint), atomic_file(file) as written:
         if file.suffix.lower() == TEXTGRID:
             for row in rows:

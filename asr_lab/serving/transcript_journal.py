@@ -26,7 +26,7 @@ class TranscriptJournal:
         """Name of a source -> where its line starts, the state of its audio, whether it failed."""
 
     def begin(self, settings: Mapping[str, str], *, resume: bool) -> None:
-        """Start anew, or go on from what is there; raise `AsrLabError` if that was made with other settings."""
+        """Start again, or continue what is there; raise `AsrLabError` if that was written with other settings."""
         if not (resume and self.path.is_file()):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.path.unlink(missing_ok=True)

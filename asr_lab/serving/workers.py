@@ -46,7 +46,7 @@ def transcribe(engine: Engine, requests: Iterable[Request], workers: int, *, bat
             yield waiting.popleft().result()
     except BrokenProcessPool as error:
         what = "a process that transcribes was killed, perhaps because there was too little memory"
-        raise AsrLabError(what, hint="fewer --workers need less; --resume goes on from there") from error
+        raise AsrLabError(what, hint="fewer --workers need less memory; --resume continues") from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
         _engine = None

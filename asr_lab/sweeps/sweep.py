@@ -156,7 +156,7 @@ def run_job(planned: StudyPlan, backends: Backends, number: int) -> None:
     worker = Worker(job, study, tracker, store)
     try:
         with planned.location.running():
-            while worker.has_work():
+            while job.may_begin(study.get_trials(deepcopy=False)):
                 worker.run_one()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -223,7 +223,7 @@ def _here(
     worker = Worker(job, study, tracker, store)
     with job.plan.location.running():
         while True:
-            while worker.has_work():
+            while job.may_begin(study.get_trials(deepcopy=False)):
                 worker.run_one()
                 progress.report(study)
             if not _wait(job, study, progress, look):
@@ -235,7 +235,7 @@ def _wait(job: Job, study: Study, progress: TrialProgress, look: Callable[[], No
     while True:
         look()
         trials = study.get_trials(deepcopy=False)
-        if time.monotonic() < job.until and trial_states.work_left(trials, job.asked):
+        if job.may_begin(trials):
             return True
         if not any(trial.state == TrialState.RUNNING for trial in trial_states.counted(trials)):
             return False
@@ -264,8 +264,7 @@ def _by_jobs(
     try:
         while True:
             trials = study.get_trials(deepcopy=False)
-            wanted = time.monotonic() < job.until and trial_states.work_left(trials, job.asked)
-            if wanted:
+            if job.may_begin(trials):
                 left = job.asked - len(trial_states.over(trial_states.counted(trials)))
                 crew.fill(min(jobs.count, max(1, left)))
             else:
@@ -277,8 +276,7 @@ def _by_jobs(
             crew.look()
             look()
             progress.report(study)
-            more = wanted and trial_states.work_left(study.get_trials(deepcopy=False), job.asked)
-            if not crew.tasks and not more and not _wait(job, study, progress, look):
+            if not crew.tasks and not _wait(job, study, progress, look):
                 note({})
                 return crew.pids
     finally:

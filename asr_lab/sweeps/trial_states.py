@@ -41,12 +41,6 @@ def over(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     return [trial for trial in trials if trial.state in _OVER]
 
 
-def work_left(trials: Sequence[FrozenTrial], asked: int) -> bool:
-    """Return whether another trial may begin: one waits for a retry, or there are fewer than `asked`."""
-    own = counted(trials)
-    return any(trial.state == TrialState.WAITING for trial in own) or len(own) < asked
-
-
 def is_surplus(trials: Sequence[FrozenTrial], number: int, asked: int) -> bool:
     """Return whether a trial that has begun is one too many, because others were faster."""
     return sum(trial.number < number for trial in counted(trials)) >= asked

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from optuna.exceptions import TrialPruned, UpdateFinishedTrialError
 from optuna.study import Study
-from optuna.trial import FrozenTrial, Trial
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from asr_lab.errors import AsrLabError, reason
 from asr_lab.families import shown
 from asr_lab.interfaces.tracking import ModelStore, PrunedError, RunKeeper
 from asr_lab.sweeps.study import StudyPlan
 from asr_lab.sweeps.trial import TrialTracker
-from asr_lab.sweeps.trial_states import FIGURES, PROCESS, REASON, SURPLUS, is_surplus, try_again, work_left
+from asr_lab.sweeps.trial_states import FIGURES, PROCESS, REASON, SURPLUS, counted, is_surplus, try_again
 from asr_lab.sweeps.trial_training import Training, training_of
 from asr_lab.system.processes import process_mark
 
@@ -50,6 +50,15 @@ class Job:
     """Folder of files that trials share."""
     backends: Backends
 
+    def may_begin(self, trials: Sequence[FrozenTrial]) -> bool:
+        """Return whether another trial of the study may begin now: one waits for a retry, or fewer than `asked` count.
+
+        Take the trials at one moment: one that ends is replaced by its retry.
+        """
+        own = counted(trials)
+        has_work = len(own) < self.asked or any(trial.state == TrialState.WAITING for trial in own)
+        return has_work and time.monotonic() < self.until
+
 
 class _SurplusError(Exception):
     """There are enough trials: others were faster."""
@@ -68,11 +77,6 @@ class Worker:
         self.training = job.backends.training_of(self.recipe, store, job.shared)
         self._failed: list[str] = []
         self._own: TrialTracker | None = None
-
-    def has_work(self) -> bool:
-        """Return whether another trial may begin now."""
-        trials = self.study.get_trials(deepcopy=False)
-        return time.monotonic() < self.job.until and work_left(trials, self.job.asked)
 
     def run_one(self) -> None:
         """Run one trial. Raise `AsrLabError` if several in a row failed, and re-raise an interruption."""

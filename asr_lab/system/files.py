@@ -116,7 +116,7 @@ def explain_unwritable(
     what: str,
     path: Path,
     *,
-    hint: str = "what was written before is whole: the same command goes on from there",
+    hint: str = "what was written before is complete: the same command continues from there",
     removes: bool = False,
 ) -> Iterator[None]:
     """Around the writing of `path`: one `AsrLabError` where it fails, as on a full disk or in a read-only folder.

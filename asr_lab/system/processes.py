@@ -92,7 +92,7 @@ def is_elsewhere(mark: str) -> bool:
 def is_in_sight(mark: str) -> bool:
     """Whether the marked process, if it still runs, is one of those that this process can see.
 
-    False for one of another machine or container of the same name, and of this machine before it was started anew.
+    False for one of another machine or container of the same name, and of this machine before it was restarted.
     """
     return not is_elsewhere(mark) and _parts(mark)[:2] == _parts(f"|.{_table()}")[:2]
 
@@ -109,7 +109,7 @@ def is_gone(mark: str) -> bool:
     own_boot, own_space, _ = _parts(f"|.{_table()}")
     boot, space, _ = _parts(mark)
     if table and boot != own_boot:
-        return True  # this machine was started anew
+        return True  # this machine was restarted
     if table and space != own_space:
         return False  # of another container
     try:

@@ -28,6 +28,11 @@ class Console(console.Console):
             text.append_text(before).append(one_line(value), style)
         self.print(text.append_text(rest), soft_wrap=True, end=end)
 
+    def warn(self, lines: Iterable[str], *, indent: str = "") -> None:
+        """Print a line per warning."""
+        for line in lines:
+            self.say(f"{indent}[yellow]warning[/] {{}}", line)
+
     def render(
         self, renderable: console.RenderableType, options: console.ConsoleOptions | None = None
     ) -> Iterable[Segment]:

@@ -69,10 +69,10 @@ def compare_runs(runs: Sequence[str], *, metric: str = "", vs: str = "best") -> 
     from asr_lab.tracking.queries.find import find_each
 
     compared = compare(find_each(runs), metric=metric, vs=vs)
-    if not compared.evidence:
-        return compared.frame
-    silent = compared.evidence.silent
-    return compared.frame.assign(silent=[silent.get(run_id, "") for run_id in compared.frame.index])
+    frame = compared.report.frame
+    if "p" not in frame:
+        return frame
+    return frame.assign(silent=[compared.silent.get(run_id, "") for run_id in frame.index])
 
 
 def utterances(run: str, split: str = "test") -> pd.DataFrame:

@@ -51,10 +51,10 @@ def check_connection(uri: str) -> State:
     scheme = urlsplit(uri).scheme.split("+")[0]
     if scheme == "sqlite":
         file = sqlite_file(uri)
-        found = _check_sqlite_file(file, uri) if file else State.READY
+        state = _check_sqlite_file(file, uri) if file else State.READY
         if not os.environ.get("MLFLOW_TRACKING_URI"):  # MLflow's own default would be the file store
-            file_store.refuse_default(file if found is State.READY else None)
-        return found
+            file_store.refuse_default(file if state is State.READY else None)
+        return state
     if scheme in ("http", "https"):
         _check_health(uri)
     elif scheme in _PORTS:
@@ -122,9 +122,9 @@ def _check_database(uri: str) -> State:
 
 
 def _state(tables: set[str], query: Query, uri: str) -> State:
-    found = schema.state(tables, query)
-    schema.refuse(found, schema.revision(tables, query), without_password(uri))
-    return found
+    result = schema.state(tables, query)
+    schema.refuse(result, schema.revision(tables, query), without_password(uri))
+    return result
 
 
 def without_password(uri: str) -> str:

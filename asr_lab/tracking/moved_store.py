@@ -133,8 +133,8 @@ def _remember_file(uri: str) -> None:
 
 
 def _remembered_file(database: sqlite3.Connection) -> Path | None:
-    found = database.execute("SELECT value FROM experiment_tags WHERE key = ?", [STORE]).fetchone()
-    return Path(found[0]) if found else None
+    row = database.execute("SELECT value FROM experiment_tags WHERE key = ?", [STORE]).fetchone()
+    return Path(row[0]) if row else None
 
 
 def connect(file: Path, mode: str = "ro") -> sqlite3.Connection:

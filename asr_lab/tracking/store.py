@@ -198,13 +198,13 @@ def experiment_id(client: MlflowClient, name: str) -> str:
     """
     for number in count(1):
         called = name if number == 1 else f"{name}-{number}"
-        found = client.get_experiment_by_name(called)
-        if found is None:
+        existing = client.get_experiment_by_name(called)
+        if existing is None:
             if number > 1:
                 report(f"the experiment {name} is deleted and stays so; new runs go to {called}")
             return _created(client, called)
-        if found.lifecycle_stage != "deleted":
-            return str(found.experiment_id)
+        if existing.lifecycle_stage != "deleted":
+            return str(existing.experiment_id)
     raise AssertionError
 
 
@@ -218,7 +218,7 @@ def _created(client: MlflowClient, name: str) -> str:
     try:
         return str(client.create_experiment(name))
     except MlflowException as error:
-        found = client.get_experiment_by_name(name) if error.error_code == "RESOURCE_ALREADY_EXISTS" else None
-        if found is None:
+        existing = client.get_experiment_by_name(name) if error.error_code == "RESOURCE_ALREADY_EXISTS" else None
+        if existing is None:
             raise
-        return str(found.experiment_id)  # another process was faster
+        return str(existing.experiment_id)  # another process was faster

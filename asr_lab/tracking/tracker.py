@@ -246,7 +246,7 @@ def _orphan(client: MlflowClient, spec: RunSpec, header: Header, find_in_spool: 
 
 
 def _hand_over(orphan: Spool, adopted: Spool) -> None:
-    """The adopted run goes on where the orphan was cut off; the orphan is closed."""
+    """Continue the adopted run where the orphan was cut off; close the orphan."""
     orphans.move_checkpoints(orphan.id, adopted.id)
     orphan.seal_console()
     orphan.append("tags", values={CONTINUED_BY: adopted.id})

@@ -25,9 +25,8 @@ from asr_lab.data import manifest
 from asr_lab.data.text import BLANK, SPACE, UNKNOWN, TextNormalizer
 from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
-from asr_lab.recipes.adaptation.fit import AdapterTrainer
+from asr_lab.recipes.adaptation.fit import AdapterTrainer, encode
 from asr_lab.recipes.adaptation.plan import AdaptationPlan, plan
-from asr_lab.recipes.adaptation.train import encode
 from asr_lab.recipes.splits import Split
 from asr_lab.system.terminal import Console
 from asr_lab.system.threads import use_threads
@@ -74,7 +73,8 @@ def plain_pass(planned: AdaptationPlan) -> float:
 def whole_training(planned: AdaptationPlan, folder: Path) -> tuple[float, float]:
     """(Seconds of the whole adapter training, of it the pass of the base.)"""
     began = time.perf_counter()
-    frames = encode(planned, Console(file=io.StringIO()), folder)
+    console = Console(file=io.StringIO())
+    frames = encode(planned.recognizer, planned.all_cuts, planned.config, console, folder)
     AdapterTrainer(planned.recognizer, frames, planned.config).fit(planned.training_cuts)
     return time.perf_counter() - began, frames.seconds
 

@@ -52,7 +52,7 @@ def test_adapters_of_several_speakers(home):
     options = ("--hidden-dims", "32,16", "--epochs", "400")
     process = begun("adapter", "--each", "speaker", "--data", "group.jsonl.gz", *options)
     assert any("adapting" in line and "to ben" in line for line in process.stdout)
-    assert "stopped; the same command begins anew" in stopped(process)
+    assert "stopped; the same command starts again" in stopped(process)
     ended = dict(rows(home / "mlflow.db", "SELECT substr(name, 1, 4), status FROM runs ORDER BY start_time"))
     assert {name: ended[name] for name in ("each", "ann-", "ben-")} == {
         "each": "KILLED", "ann-": "FINISHED", "ben-": "KILLED",

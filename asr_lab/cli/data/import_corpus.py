@@ -169,19 +169,19 @@ def _recognized(
     """Recognise the source, and print what it is taken for with the command that names it."""
     from asr_lab.data.importers.recognition import recognize
 
-    found = recognize(source, out)
-    importer = found.importer
-    _check_options(ctx, found.kind, importer, options)
+    reading = recognize(source, out)
+    importer = reading.importer
+    _check_options(ctx, reading.kind, importer, options)
     given = {
         one.name: _value(one, options[one.name])
         for one in importer.options
         if not one.positional and ctx.get_parameter_source(one.name) is ParameterSource.COMMANDLINE
     }
-    found = found.with_options(given)
-    echo(found.sentence)
-    echo(f"  as  {found.command(out)}")
+    reading = reading.with_options(given)
+    echo(reading.sentence)
+    echo(f"  as  {reading.command(out)}")
     usual = {one.name: _value(one, options[one.name]) for one in importer.options if not one.positional}
-    return found.kind, found.source, out, usual | dict(found.settings)
+    return reading.kind, reading.source, out, usual | dict(reading.settings)
 
 
 def _check_options(ctx: click.Context, kind: str, importer: Importer, options: Mapping[str, Any]) -> None:

@@ -53,7 +53,7 @@ def select(
       asr-lab data select unheard.jsonl.gz hard.jsonl.gz --model runs:/1a2b3c4d/model --by confidence --share 0.02
     """
     from asr_lab.data import manifest
-    from asr_lab.data.active_selection import Budget, exclude_used
+    from asr_lab.data.active_selection import Budget, exclude_used, is_transcribed
     from asr_lab.recipes.selection.inference_cache import InferenceCache
 
     stem = out.name.removesuffix(manifest.SUFFIX)
@@ -64,7 +64,7 @@ def select(
     previous = manifest.read(add_to) if add_to else None
     taken = [one for one in (previous, *(manifest.read(path, speech=False) for path in used)) if one is not None]
     candidates = exclude_used(cuts, taken)
-    transcribed = all(any((one.text or "").strip() for one in cut.supervisions) for cut in candidates)
+    transcribed = all(map(is_transcribed, candidates))
     criterion: By = "wer" if by == "wer" or (by == "auto" and transcribed) else "confidence"
     selection = _choose(candidates, model, criterion, budget, max_wer=max_wer, cache=cache)
     written = manifest.write([*(previous or ()), *selection.cuts], out, speech=transcribed)

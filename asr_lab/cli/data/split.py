@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,50 +87,40 @@ def split(
       asr-lab data split corpora/children/all.jsonl.gz corpora/children --folds 3
       asr-lab data split corpora/fsdd/all.jsonl.gz corpora/no-george --hold-out speaker=george --by block --test 0
     """
-    from asr_lab.data import manifest, splits, stratified_splits
+    from asr_lab.data import manifest, splits
     from asr_lab.data.curriculum import Hard, check_disjoint, with_hard_share
+    from asr_lab.data.stratified_splits import fields_of, stratified_folds, stratified_split
 
     share = _test_share(val, test, folds, hard_share)
-    manifest_path = whole_manifest(manifest_path)
-    out = out or manifest_path.parent
-    cuts = manifest.read(manifest_path)
-    fields = _fields(cuts, stratify)
+    source = whole_manifest(manifest_path)
+    out = out or source.parent
+    cuts = manifest.read(source)
+    fields = fields_of(cuts, _names(stratify))
     hard = Hard(below_snr_db=hard_snr, from_duration_s=hard_duration)
-    parts: dict[str, Any] = {}
-    if hold_out:
-        field, equals, value = hold_out.partition("=")
-        if not equals:
-            raise AsrLabError(f"--hold-out {hold_out!r}", allowed="FIELD=VALUE, such as speaker=george")
-        cuts, parts[HELD_OUT] = splits.hold_out(cuts, field, value.split(","))
+    cuts, held_out = splits.hold_out(cuts, *_condition(hold_out)) if hold_out else (cuts, None)
+    parts: dict[str, Any]
     if folds:
-        by_fold = stratified_splits.stratified_folds(cuts, folds, val=val, fields=fields, hard=hard, by=by, seed=seed)
-        tested = {f"fold{number}": rows["test"] for number, rows in enumerate(by_fold, start=1)}
-        parts |= {f"fold{n}/{name}": own for n, rows in enumerate(by_fold, start=1) for name, own in rows.items()}
-        check_disjoint(tested, by)
-        write_parts("split", parts, out, overwrite, source=manifest_path, hard=hard, by=by, report=tested)
-        return
-    shares = {"train": 1 - val - share, "val": val, "test": share}
-    try:
-        if fields:
-            result = stratified_splits.stratified_split(cuts, shares, fields=fields, hard=hard, by=by, seed=seed)
-        else:
-            result = splits.split_by(cuts, shares, by=by, seed=seed)
-    except AsrLabError as error:
-        if by == "speaker" and (speakers := len(splits.groups(cuts, by))) < len(shares):
-            error.next_command = split_command(manifest_path, out, speakers)
-        raise
+        by_fold = stratified_folds(cuts, folds, val=val, fields=fields, hard=hard, by=by, seed=seed)
+        parts = {f"fold{n}/{name}": own for n, rows in enumerate(by_fold, start=1) for name, own in rows.items()}
+        compared = {f"fold{n}": rows["test"] for n, rows in enumerate(by_fold, start=1)}
+    else:
+        shares = {"train": 1 - val - share, "val": val, "test": share}
+        draw = partial(stratified_split, fields=fields, hard=hard) if fields else splits.split_by
+        try:
+            parts = compared = draw(cuts, shares, by=by, seed=seed)
+        except AsrLabError as error:
+            if by == "speaker" and (speakers := len(splits.groups(cuts, by))) < len(shares):
+                error.next_command = split_command(source, out, speakers)
+            raise
     notes = []
     if hard_share is not None:
-        unfiltered = result
-        result = {
-            name: with_hard_share(rows, hard_share, hard, seed=seed, name=name) for name, rows in unfiltered.items()
-        }
-        notes.append(left_out(unfiltered, result))
-    check_disjoint(result, by)
-    write_parts(
-        "split", result | parts, out, overwrite, source=manifest_path, hard=hard, by=by, report=result, notes=notes
-    )
-    if {"train", "val"} <= set(result):
+        parts = {name: with_hard_share(rows, hard_share, hard, seed=seed, name=name) for name, rows in compared.items()}
+        notes.append(left_out(compared, parts))
+        compared = parts
+    check_disjoint(compared, by)
+    written = parts | ({HELD_OUT: held_out} if held_out else {})
+    write_parts("split", written, out, overwrite, source=source, hard=hard, by=by, report=compared, notes=notes)
+    if {"train", "val"} <= set(parts):
         echo(f"  next  {train_command(out)}")
 
 
@@ -171,6 +162,7 @@ def phases(
       asr-lab data phases corpora/children/train.jsonl.gz corpora/hard --shares 0.1,0.3 --hard-share 0.25
     """
     from asr_lab.data import curriculum, manifest
+    from asr_lab.data.stratified_splits import fields_of
 
     cuts = manifest.read(manifest_path)
     if order == "file" and stratify is not None:
@@ -180,7 +172,7 @@ def phases(
         cuts,
         _shares(shares),
         order=order,
-        fields=_fields(cuts, stratify) or ("duration_s",),
+        fields=fields_of(cuts, _names(stratify)) or ("duration_s",),
         hard_share=hard_share,
         hard=hard,
         seed=seed,
@@ -211,12 +203,15 @@ def _shares(text: str) -> tuple[float, ...]:
         raise AsrLabError(f"--shares {text!r} are not numbers", allowed="such as 0.2,0.6,1.0") from error
 
 
-def _fields(cuts: Any, stratify: str | None) -> list[str]:
-    """Return the fields to stratify by: those given, else the default ones if an age or an SNR is known."""
-    from asr_lab.data import stratified_splits
+def _names(stratify: str | None) -> list[str] | None:
+    """Return the fields that --stratify names, [] for `none`; None if it is not given."""
+    names = [name.strip() for name in stratify.split(",") if name.strip()] if stratify is not None else None
+    return [] if names == ["none"] else names
 
-    if stratify is None:
-        known = list(stratified_splits.labels(cuts))
-        return known if {"age", "age_group", "snr_db"} & set(known) else []
-    names = [name.strip() for name in stratify.split(",") if name.strip()]
-    return [] if names == ["none"] else stratified_splits.present(cuts, names)
+
+def _condition(text: str) -> tuple[str, list[str]]:
+    """Parse FIELD=VALUE,... of --hold-out."""
+    field, equals, value = text.partition("=")
+    if not equals:
+        raise AsrLabError(f"--hold-out {text!r}", allowed="FIELD=VALUE, such as speaker=george")
+    return field, value.split(",")

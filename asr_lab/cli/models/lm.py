@@ -37,7 +37,7 @@ def lm(
     overwrite: bool,
     dry_run: bool,
 ) -> None:
-    """Train an n-gram language model (Kneser-Ney) on text files, a sentence a line, and on transcripts of manifests.
+    """Train an n-gram language model (Kneser-Ney) on text files (one sentence per line) and manifests.
 
     The recogniser's text normaliser has to be that of the text: --model takes it from there. A model of words is for
     recognisers that write word boundaries; one of characters or jamo, for recognisers of these units, knows no words.

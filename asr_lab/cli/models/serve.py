@@ -18,20 +18,22 @@ if TYPE_CHECKING:
 @click.argument("keys", nargs=-1, type=ConfigKey(("evaluate",)), metavar="[KEY=VALUE]...")
 @click.option("--model", type=ModelName("models:/"), default="", help="The recogniser.  [models:/deepspeech2@champion]")
 @click.option("--adapter-dir", default="adapters", show_default=True, help="Folder of the adapter files.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0: other machines too; needs an API key.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: any free one.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0: for other machines; needs an API key.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: any free port.")
 @click.option(
     "--api-key",
     envvar="ASR_LAB_API_KEY",
     default="",
-    help="What clients must know; better in ASR_LAB_API_KEY, where no other user sees it.",
-)
-@click.option("--max-mb", type=click.IntRange(1, 2000), default=25, show_default=True, help="Most megabytes of a file.")
-@click.option(
-    "--max-seconds", type=click.FloatRange(1), default=600, show_default=True, help="Most seconds of a recording."
+    help="Key that clients send; better in ASR_LAB_API_KEY, where no other user sees it.",
 )
 @click.option(
-    "--max-requests", type=click.IntRange(1), default=100, show_default=True, help="Most under way; others get 429."
+    "--max-mb", type=click.IntRange(1, 2000), default=25, show_default=True, help="Largest file, in megabytes."
+)
+@click.option(
+    "--max-seconds", type=click.FloatRange(1), default=600, show_default=True, help="Longest recording, in seconds."
+)
+@click.option(
+    "--max-requests", type=click.IntRange(1), default=100, show_default=True, help="Most at a time; others get 429."
 )
 @click.option(
     "--timeout", type=click.FloatRange(1), default=120, show_default=True, help="Seconds until an answer; then 504."

@@ -33,12 +33,16 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--adapter", "adapters", type=AdapterName(), multiple=True, help="A speaker's adapter: name, file, or registry URI."
 )
-@click.option("--adapter-by", type=click.Choice(["speaker"]), help="Each utterance with the adapter of its speaker.")
+@click.option("--adapter-by", type=click.Choice(["speaker"]), help="Use the adapter of each utterance's speaker.")
 @click.option("--model", default="", help="The recogniser.  [the adapter's base, else models:/deepspeech2@champion]")
 @click.option("--adapter-dir", default="adapters", show_default=True, help="Folder of the adapter files.")
-@click.option("--out", type=_PATH, help="Write into this .txt, .jsonl, .srt, .vtt, .ctm or .textgrid; {} is a name.")
+@click.option(
+    "--out",
+    type=_PATH,
+    help="Write into this .txt, .jsonl, .srt, .vtt, .ctm or .textgrid; {}: the name of each recording.",
+)
 @click.option("--resume", is_flag=True, help="With --out: transcribe only what is missing, has changed, or failed.")
-@click.option("--overwrite", is_flag=True, help="Replace what is there of --out.")
+@click.option("--overwrite", is_flag=True, help="Replace existing files of --out.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes of one thread each.  [one per free core]")
 @click.option(
     "--segment",
@@ -66,7 +70,7 @@ def transcribe(
     """Transcribe audio: files, folders, manifests (.jsonl.gz), or - for standard input.
 
     A file that cannot be read is named and skipped; the exit code is then 1. With --out, results are kept in a journal
-    as they come: after an interruption, the same command with --resume goes on. References in a manifest give the WER.
+    as they come: after an interruption, add --resume to continue. References in a manifest give the WER.
     decode.* keys are those of asr-lab evaluate: a language model, hot words.
 
     \b

@@ -15,8 +15,6 @@ from asr_lab.errors import AsrLabError
 from asr_lab.units import counted
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from asr_lab.tracking.queries.comparison import Comparison
 
 STYLES = ("table", "json", "csv", "markdown", "latex", "html")
@@ -65,11 +63,14 @@ def compare(
     from asr_lab.tracking.queries.find import find_each, find_run
 
     if utterances:
-        from asr_lab.cli.runs.compare_utterances import show_utterances
+        from asr_lab.cli.runs.compare_utterances import show_changes
+        from asr_lab.tracking.queries.utterance_changes import utterance_changes
 
         if len(names) != 2:
             raise AsrLabError(f"--utterances compares two runs, not {len(names)}", next_command="asr-lab list")
-        show_utterances(find_run(names[0]), find_run(names[1]), metric, limit, style, out)
+        first, second = find_run(names[0]), find_run(names[1])
+        changes = utterance_changes(first, second, metric)
+        show_changes(changes, limit, style, out)
         return
     runs = find_each(names) if names else selection.find(status="FINISHED")
     if not runs:
@@ -81,14 +82,8 @@ def compare(
     keys = [key.strip() for key in by.split(",") if key.strip()]
     bar = partial(progress, "comparing utterances")
     compared = comparison.compare(runs, metric=metric, vs=vs or None, by=keys, methods=ways, progress=bar)
-    paged = style == "html" or (log and not by)  # groups have no page
-    drawn = _curves(compared) if paged or figure or log else None
-    page = _page(compared, drawn) if paged and drawn is not None else ""
-    _write(compared, style, out, page)
-    if style == "table" and 1 < len(runs) <= _MOST_IN_A_LINE:
-        print_where_to_look(console(stderr=True), *(run.info.run_id for run in runs))
-    if drawn is not None and (figure or log):
-        _draw(compared, drawn, figure, log=log, page=page)
+    has_page = style == "html" or (log and not by)  # groups have no page
+    _report(compared, style, out, figure, log=log, has_page=has_page)
 
 
 def _refuse(
@@ -110,63 +105,46 @@ def _refuse(
         raise AsrLabError(f"no figure can be written as {figure.name!r}", allowed="a .png, .svg or .pdf file")
 
 
-def _write(compared: Comparison, style: str, out: Path | None, page: str) -> None:
-    from asr_lab.cli import tables
-
-    if style == "table":
-        tables.show(compared.summary_table(), style)
-        for line in compared.sentences:
-            console().say("{}", line)
-        return
-    table = compared.table() if style in ("json", "csv") else compared.summary_table()
-    text = page if style == "html" else table.text(style)
-    tables.write(text, out)
-    for line in compared.sentences if style != "html" else []:
-        echo(line, err=True)
-
-
-def _curves(compared: Comparison) -> pd.DataFrame:
-    """Return the learning curves of the best runs."""
-    from asr_lab.metrics.catalog import CURVES
-    from asr_lab.tracking.queries.curves import curves
-
-    if len(compared.runs) > _MOST_CURVES:
-        console(stderr=True).print(f"curves: of the {_MOST_CURVES} best of {counted(len(compared.runs), 'run')}")
-    return curves(compared.ranked()[:_MOST_CURVES], CURVES)
-
-
 _MOST_CURVES = 50  # runs whose curves are read, the best first
-
-
-def _page(compared: Comparison, curves: pd.DataFrame) -> str:
-    from asr_lab.reports.comparison import comparison_page
-
-    return comparison_page(
-        compared.frame,
-        metric=compared.metric,
-        best=compared.best,
-        sentences=compared.sentences,
-        baseline=compared.evidence.baseline.info.run_id if compared.evidence else "",
-        curves=curves,
-        not_numbers=compared.not_numbers,
-    )
-
-
 _MOST_IN_A_LINE = 10  # runs of a command or an address
 
 
-def _draw(compared: Comparison, curves: pd.DataFrame, file: Path | None, *, log: bool, page: str) -> None:
-    from asr_lab.reports.curves import curves_figure
-    from asr_lab.reports.fonts import fitted
-    from asr_lab.tracking.queries.curves import log_comparison
+def _report(
+    compared: Comparison, style: str, out: Path | None, figure: Path | None, *, log: bool, has_page: bool
+) -> None:
+    """Print the comparison, or write it; draw its learning curves, and log all of it to the runs."""
+    from asr_lab.cli import tables
+    from asr_lab.metrics.catalog import CURVES
+    from asr_lab.tracking.queries.curves import curves, log_comparison
 
-    drawn = curves_figure(curves)
-    err = console(stderr=True)
-    if file:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        fitted(drawn).savefig(file, dpi=150)
-        err.print(f"curves: {file}")
+    runs = compared.runs
+    report = compared.report
+    err, page, points = console(stderr=True), "", None
+    if has_page or figure or log:
+        if len(runs) > _MOST_CURVES:
+            err.print(f"curves: of the {_MOST_CURVES} best of {counted(len(runs), 'run')}")
+        points = curves(runs[:_MOST_CURVES], CURVES)
+        page = report.page(points) if has_page else ""
+    if style == "table":
+        tables.show(report.summary_table(), style)
+        for line in report.sentences:
+            console().say("{}", line)
+        if 1 < len(runs) <= _MOST_IN_A_LINE:
+            print_where_to_look(err, *(run.info.run_id for run in runs))
+    else:
+        tables.write(page if style == "html" else report.text(style), out)
+        for line in report.sentences if style != "html" else []:
+            echo(line, err=True)
+    if points is None or not (figure or log):
+        return
+    from asr_lab.reports.curves import curves_figure
+
+    drawn = curves_figure(points)
+    if figure:
+        figure.parent.mkdir(parents=True, exist_ok=True)
+        drawn.savefig(figure, dpi=150)
+        err.print(f"curves: {figure}")
     if log:
-        log_comparison(compared.runs, compared.table(), drawn, page)
+        log_comparison(runs, report.text("csv"), drawn, page)
         logged = "table, curves and page" if page else "table and curves"
-        err.print(f"{logged}: under compare/ of {counted(len(compared.runs), 'run')}")
+        err.print(f"{logged}: under compare/ of {counted(len(runs), 'run')}")

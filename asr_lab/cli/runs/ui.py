@@ -107,10 +107,10 @@ def open_run(run: str, page: str, out: Path | None, no_browser: bool) -> None:
     from asr_lab.tracking.queries import pages
     from asr_lab.tracking.queries.find import find_run
 
-    found = find_run(run)
-    known = pages.pages(found)
-    chosen = pages.choose(found, known, page)
-    file = pages.local_file(found, chosen)
+    shown = find_run(run)
+    known = pages.pages(shown)
+    chosen = pages.choose(shown, known, page)
+    file = pages.local_file(shown, chosen)
     if out:
         write_bytes(out, file.read_bytes())
         file = out

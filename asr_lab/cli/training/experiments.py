@@ -80,8 +80,7 @@ def make_demo_base(keys: Mapping[str, Any], tracker: Tracker, store: ModelStore,
 def show_plan(planned: Plan, out: Console) -> None:
     """Print a plan, for `--dry-run`."""
     show_summary(planned.summary, out)
-    for warning in planned.warnings:
-        out.say("  [yellow]warning[/] {}", warning)
+    out.warn(planned.warnings, indent="  ")
     out.print(NOTHING_DONE)
 
 

@@ -135,8 +135,7 @@ def sweep(
     if dry_run:
         show_plan(planned, out)
         return
-    for warning in planned.warnings:
-        console(stderr=True).say("[yellow]warning[/] {}", warning)
+    console(stderr=True).warn(planned.warnings)
     backends = Backends(partial(MlflowTracker, offline=offline), MlflowStore)
     if job is not None:
         sweeping.run_job(planned, backends, job)

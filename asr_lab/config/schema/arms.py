@@ -12,7 +12,7 @@ from asr_lab.config.dotted import leaves
 from asr_lab.config.schema.augment import Wav2Vec2Augment
 from asr_lab.config.schema.base import Data, Experiment, Positive, Section
 from asr_lab.config.schema.wav2vec2 import Wav2Vec2Model, Wav2Vec2Train
-from asr_lab.errors import listing
+from asr_lab.errors import AsrLabError, listing
 
 UNTOUCHED = "untouched"
 
@@ -68,6 +68,24 @@ class ArmsExperiment(Experiment):
         if UNTOUCHED in self.arms.values() and not self.model.pretrained:
             raise ValueError(f"model.pretrained: a method is the {UNTOUCHED} base, so name one")
         return self
+
+    def part_manifests(self) -> dict[str, str]:
+        """Return key -> manifest of the methods' own data; raises `AsrLabError` without manifests that all share."""
+        parts = {
+            f"arms.{name}.{key}": str(value)
+            for name, own in self.arms.items()
+            if isinstance(own, Mapping)
+            for key, value in leaves(own)
+            if key in ("data.train", "data.val")
+        }
+        if parts and "train" not in self.data.model_fields_set:
+            absent = [f"data.{split}" for split in ("train", "val", "test") if split not in self.data.model_fields_set]
+            raise AsrLabError(
+                f"{listing(parts, 3)} is given, but not what all methods share: {listing(absent)}",
+                allowed=f"{' '.join(f'{key}=MANIFEST' for key in absent)}; the demo's are used only where no data are "
+                "given",
+            )
+        return parts
 
 
 def _of_all(keys: Mapping[str, Any] | str) -> list[str]:

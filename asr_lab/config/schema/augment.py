@@ -15,13 +15,13 @@ class Sound(Section):
     speed_factors: tuple[Annotated[float, Field(gt=0.5, lt=2)], ...] = (1.0,)
     """Speed perturbation: one of these factors for each utterance (Ko et al. 2015 use 0.9, 1.0, 1.1)."""
     speed_share: Share = 1.0
-    """Share of the utterances with speed perturbation, drawn anew each epoch."""
+    """Share of the utterances with speed perturbation, drawn again in each epoch."""
     noise_snr_db: tuple[float, ...] = Field(default=(), max_length=2)
     """Range of the signal-to-noise ratio of added background noise (dB), such as 5,20; empty: no noise."""
     noise: str = "pink"
     """`pink`, `white`, or a manifest of noise recordings (they need no transcript)."""
     noise_share: Share = 0.5
-    """Share of the utterances with noise, drawn anew each epoch."""
+    """Share of the utterances with noise, drawn again in each epoch."""
 
     @property
     def noise_manifest(self) -> str:

@@ -132,6 +132,10 @@ class Experiment(Section):
         noise = getattr(getattr(self, "augment", None), "noise_manifest", "")
         return {split: path for split, path in {**named, "noise": noise}.items() if path}
 
+    def part_manifests(self) -> dict[str, str]:
+        """Return key -> manifest of the training and validation data of parts, such as phases, that have their own."""
+        return {}
+
     def without_traces(self, folder: str) -> Self:
         """Return a copy that writes all files outside the run into `folder`."""
         return self

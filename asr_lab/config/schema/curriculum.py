@@ -144,6 +144,10 @@ class CurriculumExperiment(Experiment):
             )
         return self
 
+    def part_manifests(self) -> dict[str, str]:
+        numbered = {f"phase{number}.train": self.phase(number).train for number in (1, 2, 3, 4)}
+        return {key: path for key, path in numbered.items() if path}
+
     def phase(self, number: int) -> Phase:
         """Phase 1 to 4."""
         phase: Phase = getattr(self, f"phase{number}")

@@ -14,7 +14,7 @@ class LanguageModel(Section):
     """Text, order and units of the model."""
 
     texts: tuple[str, ...] = Field(min_length=1)
-    """Its text: files with a sentence a line, and manifests."""
+    """Its text: files with one sentence per line, and manifests."""
     out: str
     """The ARPA file to write, `NAME.arpa`."""
     order: Annotated[int, Field(ge=2, le=6)] = 3

@@ -86,13 +86,13 @@ def _scan(source: Path, out: Path) -> tuple[list[Path], list[Path]]:
 def _beside(audio: Sequence[Path], texts: Sequence[Path]) -> dict[Path, Path]:
     """Return recording -> the text file beside it; {} if fewer than half have one."""
     by_name = {(path.parent, normalize("NFC", path.name).lower()): path for path in texts}
-    found = {}
+    text_of = {}
     for path in audio:
         stem = normalize("NFC", without_suffix(path.name)).lower()
         for suffix in _BESIDE:
             if text := by_name.get((path.parent, stem + suffix)):
-                found[path] = text
-    return found if 2 * len(found) >= len(audio) else {}
+                text_of[path] = text
+    return text_of if 2 * len(text_of) >= len(audio) else {}
 
 
 def _rows_beside(
@@ -181,25 +181,25 @@ def _form(table: Path, named: _Named) -> tuple[str, int]:
 
 
 def _file_of_transcripts(source: Path, texts: Sequence[Path], named: _Named) -> Path:
-    found = {}
+    counts = {}
     for path in texts:
         try:
             _, number = _form(path, named)
         except AsrLabError:  # no text
             continue
         if number:
-            found[path] = number
-    if len(found) == 1:
-        return next(iter(found))
+            counts[path] = number
+    if len(counts) == 1:
+        return next(iter(counts))
     looked = f"; text files are {listing((path.relative_to(source) for path in texts), 6)}" if texts else ""
     raise AsrLabError(
-        f"several files may hold the transcripts: {listing(path.relative_to(source) for path in found)}"
-        if found
+        f"several files may hold the transcripts: {listing(path.relative_to(source) for path in counts)}"
+        if counts
         else f"no transcripts of the {named.number} audio files{looked}",
         where=str(source),
         allowed=_LAYOUT,
         hint="--transcripts FILE names the file"
-        if found
+        if counts
         else "a table with a header is imported with "
         "asr-lab data import csv TABLE OUT --columns audio=COLUMN,text=COLUMN,speaker=COLUMN",
     )

@@ -75,11 +75,11 @@ def _tables(source: Path) -> dict[str, Path]:
             where=str(source),
             allowed="the folder of a language, with train.tsv, dev.tsv, test.tsv and clips/; or one such table",
         )
-    found = {
+    paths = {
         part: folders[0] / f"{name}.tsv" for name, part in _PARTS.items() if (folders[0] / f"{name}.tsv").is_file()
     }
-    if found:
-        return found
+    if paths:
+        return paths
     if (validated := folders[0] / "validated.tsv").is_file():
         return {"all": validated}
     raise AsrLabError("no train.tsv, dev.tsv, test.tsv or validated.tsv", where=str(folders[0]))

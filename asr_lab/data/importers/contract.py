@@ -40,7 +40,7 @@ class ImportResult:
         dropped = self.report.dropped()
         kept = sum(map(len, self.splits.values()))
         if (unexplained := self.report.read - kept - dropped.total()) > 0:
-            dropped["the importer does not say why"] += unexplained
+            dropped["the importer gives no reason"] += unexplained
         why = "; ".join(f"{reason}: {count}" for reason, count in dropped.most_common())
         total = kept + dropped.total()
         return f"{total} utterances read, {kept} imported, {dropped.total()} left out" + (f" ({why})" if why else "")
@@ -129,8 +129,8 @@ class Importer:
         if not self.recognizer:
             return []
         module, _, name = self.recognizer.partition(":")
-        found: list[Reading] = getattr(import_module(module), name)(source)
-        return found
+        result: list[Reading] = getattr(import_module(module), name)(source)
+        return result
 
     def accepts(self, option: str) -> bool:
         """Return whether it has an option of this name."""

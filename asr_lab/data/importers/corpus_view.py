@@ -70,7 +70,7 @@ class CorpusView:
         return path.stat().st_size <= _SMALL
 
     def kept(self, path: Path) -> Path:
-        """Return where a recording lies for good: the original, or `out/audio` for one that was written here."""
+        """Return the final path of a recording: the original, or `out/audio` for one that was written here."""
         if not path.is_relative_to(self.folder) or path.is_symlink():
             return path.resolve()
         if not path.exists():  # the recipe names what is not there

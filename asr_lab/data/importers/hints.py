@@ -75,15 +75,15 @@ def _of_other_values(names: Sequence[str], rows: Sequence[Mapping[str, Any]], *,
 
 def other_names(columns: Iterable[str]) -> str:
     """Return the option that reads columns with ages and genders under other names: `gender=성별,age=나이`."""
-    found = other_fields(columns)
-    return quoted(",".join(f"{field}={name}" for field, name in found.items())) if found else ""
+    fields = other_fields(columns)
+    return quoted(",".join(f"{field}={name}" for field, name in fields.items())) if fields else ""
 
 
 def other_fields(columns: Iterable[str]) -> dict[str, str]:
     """Return field -> column, of ages and genders that have other names than their field."""
     bare = {normalize("NFC", name).strip().lower(): name for name in columns}
-    found = {field: bare[name] for field, names in _DETAILS.items() for name in names.split() if name in bare}
-    return {field: name for field, name in found.items() if field not in bare}
+    fields = {field: bare[name] for field, names in _DETAILS.items() for name in names.split() if name in bare}
+    return {field: name for field, name in fields.items() if field not in bare}
 
 
 def _is_named(column: str, field: str) -> bool:

@@ -110,7 +110,7 @@ def _by_folder(splits: Mapping[str, Sequence[Cut]]) -> dict[str, list[Cut]]:
 
 
 def _columns(rows: Sequence[Row], keys: Mapping[str, str], file: Path) -> dict[str, str]:
-    """Return field -> column: as the user says, else by the usual names; raises `AsrLabError` if it is not clear."""
+    """Return field -> column, as given or by the usual names; raises `AsrLabError` if it is not clear."""
     columns = list(dict.fromkeys(str(name) for row in rows for name in row.values if name is not None))
     chosen = dict(keys)
     if "audio" not in chosen and "audio" not in columns:

@@ -1,4 +1,4 @@
-"""Import KsponSpeech as it lies: `.pcm` with a `.txt` each (CP949), or the lists `KsponSpeech_scripts/*.trn`.
+"""Import KsponSpeech as published: `.pcm` with a `.txt` each (CP949), or the lists `KsponSpeech_scripts/*.trn`.
 
 Transcripts keep both readings, `(70%)/(칠십 퍼센트)`: `data.text.transcription` chooses one. Nothing names speakers.
 """
@@ -71,13 +71,13 @@ def _above(folder: Path, source: Path) -> Path:
 
 def _audio(root: Path) -> dict[str, list[Path]]:
     """Return name without suffix -> recordings of that name under a folder."""
-    found: dict[str, list[Path]] = defaultdict(list)
+    by_stem: dict[str, list[Path]] = defaultdict(list)
     for folder, folders, names in os.walk(root):
         folders.sort()
         for name in sorted(names):
             if name.lower().endswith(_AUDIO):
-                found[PurePosixPath(name).stem].append(Path(folder, name))
-    return found
+                by_stem[PurePosixPath(name).stem].append(Path(folder, name))
+    return by_stem
 
 
 def _listed(path: Path, report: ImportReport) -> Iterator[Row]:

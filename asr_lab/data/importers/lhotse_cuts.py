@@ -273,11 +273,11 @@ def _files(source: Path) -> dict[str, Path]:
             where=str(source),
             allowed="a manifest of cuts, or the folder with recordings and supervisions",
         )
-    found = {kind: own[0] for kind, own in kinds.items() if len(own) == 1}
+    single = {kind: own[0] for kind, own in kinds.items() if len(own) == 1}
     if len(kinds["cuts"]) == 1:
-        return {"cuts": found["cuts"]}
-    if not kinds["cuts"] and {"recordings", "supervisions"} <= set(found):
-        return found
+        return {"cuts": single["cuts"]}
+    if not kinds["cuts"] and {"recordings", "supervisions"} <= set(single):
+        return single
     several = [path.name for own in kinds.values() if len(own) > 1 for path in own]
     raise AsrLabError(
         f"several manifests: {listing(several)}" if several else "no manifest of Lhotse",

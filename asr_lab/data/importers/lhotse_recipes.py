@@ -29,7 +29,7 @@ from asr_lab.errors import AsrLabError, listing, nearest
 
 _LANGUAGES = {"english": "en", "korean": "ko", "mandarin": "zh", "chinese": "zh", "japanese": "ja"}
 _DEFAULTS: dict[str, dict[str, Any]] = {"ksponspeech": {"normalize_text": "none"}}
-"""Arguments of recipes whose own defaults lose what was said: Lhotse drops KsponSpeech's pronunciation."""
+"""Arguments of recipes whose own defaults lose the spoken form: Lhotse drops KsponSpeech's pronunciation."""
 _RENAMED = {"speaker_age": "age"}
 _SEVERAL = re.compile(r"Sequence|Iterable|[Ll]ist|[Tt]uple")  # in the annotation of an argument
 

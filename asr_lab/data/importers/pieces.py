@@ -138,7 +138,7 @@ class PieceColumns:
     def piece(self, row: Mapping[str, Any], whole: Cut) -> Piece | None:
         """Return the piece of a file that a row names, None for all of it.
 
-        Raises `AsrLabError` for times that are none, contradict each other, or lie outside the file.
+        Raises `AsrLabError` for values that are no times, contradict each other, or are outside the file.
         """
         rate, length = whole.recording.sampling_rate, whole.duration
         tolerance = min(_TOLERANCE_S, length / 10)

@@ -57,7 +57,7 @@ def _text(value: Any) -> str:
 
 def readings(source: Source, importers: Mapping[str, Importer]) -> list[Recognized]:
     """Return the ways to read a source; those of general layouts only if it has none of its own."""
-    found = [
+    matches = [
         Recognized(
             kind=kind,
             importer=importer,
@@ -68,5 +68,5 @@ def readings(source: Source, importers: Mapping[str, Importer]) -> list[Recogniz
         for kind, importer in importers.items()
         for reading in importer.readings(source)
     ]
-    own = [one for one in found if not one.reading.is_general]
-    return own or found
+    own = [one for one in matches if not one.reading.is_general]
+    return own or matches

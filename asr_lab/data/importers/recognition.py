@@ -33,15 +33,15 @@ def recognize(source: Path, out: Path) -> Recognized:
     if not source.exists():
         raise AsrLabError("no such file or folder", where=str(source), next_command="asr-lab data import --help")
     _refuse_files(source, out)
-    found = readings(Source(source, without=out), IMPORTERS)
-    if len(found) == 1:
-        return found[0]
-    if found:
+    matches = readings(Source(source, without=out), IMPORTERS)
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
         raise AsrLabError(
-            f"it can be read in {len(found)} ways:\n    " + "\n    ".join(one.sentence for one in found),
+            f"it can be read in {len(matches)} ways:\n    " + "\n    ".join(one.sentence for one in matches),
             where=str(source),
             allowed="one of them, named",
-            next_command=("\n" + " " * 7).join(one.command(out) for one in found),
+            next_command=("\n" + " " * 7).join(one.command(out) for one in matches),
         )
     raise _unknown(source, out)
 
@@ -173,11 +173,11 @@ def _inner(view: Source, out: Path) -> list[Recognized]:
     """Return the readings of folders within a folder, down to two levels; those of the upper level if there are any."""
     for depth in (1, 2):
         folders = dict.fromkeys("/".join(name.split("/")[:depth]) for name in view.files if name.count("/") >= depth)
-        found = [
+        readable = [
             one[0]
             for name in list(folders)[:_MOST_INNER]
             if len(one := readings(Source(view.path / name, without=out), IMPORTERS)) == 1
         ]
-        if found:
-            return found
+        if readable:
+            return readable
     return []

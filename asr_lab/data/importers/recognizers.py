@@ -33,7 +33,7 @@ def _some(names: Sequence[str]) -> str:
 
 def csv(source: Source) -> list[Reading]:
     """Tables with a header that has a column of audio; of a file with the suffix of a table, any header."""
-    found = []
+    result = []
     for name in source.top(*_TABLES, *(() if source.is_folder else (".txt",))):
         columns = header(source.file(name))
         if not columns or set(columns) >= {"client_id", "path", "sentence"} or "file_name" in columns:
@@ -44,7 +44,7 @@ def csv(source: Source) -> list[Reading]:
             continue
         if not is_named_so and not {"audio", "text"} <= set(columns):
             continue
-        found.append(
+        result.append(
             Reading(
                 what="a table",
                 evidence=(*((name,) if source.is_folder else ()), f"columns {_columns(columns, settings)}"),
@@ -53,7 +53,7 @@ def csv(source: Source) -> list[Reading]:
                 is_general=True,
             )
         )
-    return found
+    return result
 
 
 def _columns(columns: Iterable[str], settings: Mapping[str, Any]) -> str:
@@ -63,13 +63,13 @@ def _columns(columns: Iterable[str], settings: Mapping[str, Any]) -> str:
 
 def jsonl(source: Source) -> list[Reading]:
     """JSON lines of objects that are neither of NeMo nor of Lhotse."""
-    found = []
+    result = []
     for name in source.top(*_LINES):
         row = first_object(source.file(name))
         if not row or "audio_filepath" in row or _is_lhotse(row) or not _has_audio(row) or _is_learners(row):
             continue
         settings = table_settings(source.file(name))
-        found.append(
+        result.append(
             Reading(
                 what="a table of JSON lines",
                 evidence=(*((name,) if source.is_folder else ()), f"keys {_columns(row, settings)}"),
@@ -78,7 +78,7 @@ def jsonl(source: Source) -> list[Reading]:
                 is_general=True,
             )
         )
-    return [one for one in found if "file_name" not in first_object(source.file(one.file))]
+    return [one for one in result if "file_name" not in first_object(source.file(one.file))]
 
 
 def _has_audio(row: Mapping[str, Any]) -> bool:
@@ -105,7 +105,7 @@ def folder(source: Source) -> list[Reading]:
         )
         return [Reading(what="audio with a text beside each", evidence=(evidence,), is_general=True)]
     names = {bare(name) for name in source.audio}
-    found = []
+    tables = []
     for name in source.files:
         if is_audio_name(name) or PurePosixPath(name).suffix.lower() not in (*_TEXTS, ""):
             continue
@@ -113,15 +113,15 @@ def folder(source: Source) -> list[Reading]:
         named = [row for row in rows if _named(row) & names]
         has_header = rows and rows[0] not in named and header_of_table(source.file(name))
         if rows and len(named) >= _SHARE * len(rows) and not has_header:
-            found.append(name)
+            tables.append(name)
     return [
         Reading(
             what="audio with its transcripts in one file",
             evidence=(name, f"{len(source.audio)} recordings, whose names its lines have"),
-            settings={"transcripts": source.file(name)} if len(found) > 1 else {},
+            settings={"transcripts": source.file(name)} if len(tables) > 1 else {},
             is_general=True,
         )
-        for name in found
+        for name in tables
     ]
 
 
@@ -225,18 +225,18 @@ def ksponspeech(source: Source) -> list[Reading]:
 
 def kospeech(source: Source) -> list[Reading]:
     """Lines of a path, a text and ids, separated by tabs."""
-    found = []
+    result = []
     for name in source.top(".txt"):
         rows = [row for row in first_lines(source.file(name)) if row.strip()]
         if rows and all(_KOSPEECH.fullmatch(row) for row in rows) and any(row.count("\t") == 2 for row in rows):
-            found.append(
+            result.append(
                 Reading(
                     what="transcripts of KoSpeech",
                     evidence=(*((name,) if source.is_folder else ()), "lines path<tab>text<tab>ids"),
                     file=name if source.is_folder else "",
                 )
             )
-    return found
+    return result
 
 
 def aihub(source: Source) -> list[Reading]:

@@ -134,7 +134,7 @@ SPEAKERS.TXT   train-clean-100/103/1240/103-1240.trans.txt, 103-1240-0000.flac, 
                SOURCE is the corpus, a subset, a speaker or a chapter""",
     ),
     "zeroth": Importer(
-        description="Zeroth-Korean as it lies, or any folder of it",
+        description="Zeroth-Korean as published, or any folder of it",
         function=f"{_HERE}.trans_txt:import_zeroth",
         recognizer=f"{_HERE}.recognizers:zeroth",
         options=(_SKIP,),
@@ -153,7 +153,7 @@ train.tsv, dev.tsv, test.tsv (else validated.tsv)   client_id, path, sentence, a
 clips/common_voice_ko_1.mp3""",
     ),
     "ksponspeech": Importer(
-        description="KsponSpeech as it lies: PCM with a .txt each in CP949, and the lists KsponSpeech_scripts/*.trn",
+        description="KsponSpeech as published: PCM with a .txt each in CP949, and the lists KsponSpeech_scripts/*.trn",
         function=f"{_HERE}.ksponspeech:import_ksponspeech",
         recognizer=f"{_HERE}.recognizers:ksponspeech",
         options=(*SPEAKERS, *PCM, _SKIP),
@@ -302,8 +302,8 @@ def _pcm(settings: dict[str, Any]) -> Pcm | None:
     """Remove the format of headerless audio from the settings, and return it; None if none is given."""
     from asr_lab.data.audio import Pcm
 
-    found = {name: settings.pop(f"pcm_{name}", None) for name in ("rate", "width", "channels")}
-    given = {name: value for name, value in found.items() if value is not None}
+    pcm = {name: settings.pop(f"pcm_{name}", None) for name in ("rate", "width", "channels")}
+    given = {name: value for name, value in pcm.items() if value is not None}
     return Pcm(**given) if given else None
 
 

@@ -127,8 +127,8 @@ def _age(match: re.Match[str]) -> float:
 def gender_of(text: str) -> str:
     """Return `male`, `female`, `other`, or "" for what is not known or two: `여성(F)` is female, `남/여` neither."""
     parts = [part for part in re.split(r"[()/]", normalize("NFKC", text)) if part.strip()]
-    found = {_GENDERS.get(_letters(part), "") for part in parts}
-    return found.pop() if len(found) == 1 else ""
+    genders = {_GENDERS.get(_letters(part), "") for part in parts}
+    return genders.pop() if len(genders) == 1 else ""
 
 
 def snr_of(text: str) -> dict[str, float]:

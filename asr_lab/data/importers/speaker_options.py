@@ -51,7 +51,7 @@ class Speakers:
 
     @property
     def are_given(self) -> bool:
-        """Whether the user says who speaks, so that the corpus need not."""
+        """Whether the user names the speakers, so that the corpus need not."""
         return bool(self.pattern or self.one)
 
     def speaker(self, named: str, path: str, id: str = "") -> tuple[str, bool]:

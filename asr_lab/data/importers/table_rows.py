@@ -161,8 +161,8 @@ class _RowImporter:
             notes.append(f"ages and genders are read with --columns {more}")
         if searched := self._paths.searched:
             file, named = next(iter(searched.items()))
-            found = f"{len(searched)} files are not where the table says, and are found by name"
-            notes.append(f"{found}: {named} is {file}")
+            what = f"{len(searched)} files are not where the table says, and are found by name"
+            notes.append(f"{what}: {named} is {file}")
         return notes
 
     def _id_of(self, name: str) -> str:

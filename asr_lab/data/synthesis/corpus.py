@@ -218,18 +218,24 @@ def _jobs(planned: Sequence[Planned], folder: Path) -> list[Job]:
 
 def _cut(planned: Planned, folder: Path, phones: Spoken) -> Cut:
     """Return the utterance as a cut; its alignment `phone` has eSpeak's phonemes and times in seconds."""
-    utterance = planned.utterance
-    noise: dict[str, Any] = {} if utterance.snr_db is None else {"snr_db": utterance.snr_db, "noise": utterance.noise}
-    cut = manifest.utterance(
-        id=utterance.id,
-        audio=folder / utterance.path,
-        text=utterance.text,
-        speaker=planned.speaker.name,
-        gender=planned.speaker.gender,
-        language=planned.language,
-        corpus="synth",
-        age=planned.speaker.age,
-        **noise,
-    )
+    cut = speech_cut(planned, folder, corpus="synth", language=planned.language)
     manifest.supervision(cut).alignment = {"phone": [AlignmentItem(*phone) for phone in phones]}
     return cut
+
+
+def speech_cut(planned: Planned, folder: Path, *, corpus: str, language: str, **custom: Any) -> Cut:
+    """Return an utterance of a corpus as a cut, with its speaker, its noise if any, and `custom` fields."""
+    speech, speaker = planned.utterance, planned.speaker
+    noise: dict[str, Any] = {} if speech.snr_db is None else {"snr_db": speech.snr_db, "noise": speech.noise}
+    return manifest.utterance(
+        id=speech.id,
+        audio=folder / speech.path,
+        text=speech.text,
+        speaker=speaker.name,
+        gender=speaker.gender,
+        language=language,
+        corpus=corpus,
+        age=speaker.age,
+        **custom,
+        **noise,
+    )

@@ -21,7 +21,7 @@ from asr_lab.data import manifest
 from asr_lab.data.pronunciation import DELETED, Pronunciation
 from asr_lab.data.synthesis import espeak
 from asr_lab.data.synthesis.accents import ACCENTS, accent
-from asr_lab.data.synthesis.corpus import WORKERS, Planned, Progress, write_corpus
+from asr_lab.data.synthesis.corpus import WORKERS, Planned, Progress, speech_cut, write_corpus
 from asr_lab.data.synthesis.learner_voices import PARTS, VOICES
 from asr_lab.data.synthesis.mispronunciation import Utterance, mispronounce, scale
 from asr_lab.data.synthesis.phonemize import read, spoken_phonemes, to_espeak
@@ -147,21 +147,7 @@ def _cut(learner: _PlannedLearner, folder: Path, spoken: Spoken) -> Cut | None:
     labels = label(learner.utterance, spoken)
     if labels is None:
         return None
-    planned, speech = learner.planned, learner.planned.utterance
-    noise = {} if speech.snr_db is None else {"snr_db": speech.snr_db, "noise": speech.noise}
-    cut = manifest.utterance(
-        id=speech.id,
-        audio=folder / speech.path,
-        text=speech.text,
-        speaker=planned.speaker.name,
-        gender=planned.speaker.gender,
-        language="en",
-        corpus="synth-l2",
-        age=planned.speaker.age,
-        l1=learner.l1,
-        **noise,
-        **labels.to_custom(),
-    )
+    cut = speech_cut(learner.planned, folder, corpus="synth-l2", language="en", l1=learner.l1, **labels.to_custom())
     phones = [
         AlignmentItem(one.phoneme, one.start_s, round(one.end_s - one.start_s, 3)) for one in spoken_phonemes(spoken)
     ]

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from asr_lab.errors import AsrLabError, listing, nearest
-from asr_lab.models.adapter.network import MLPAdapter
+from asr_lab.models.adapter.network import MLPAdapter, weight_faults
 from asr_lab.system.files import atomic_file, explain_unwritable
 
 SUFFIX = "_adapter.pt"
@@ -233,14 +233,7 @@ def _info(path: Path, content: Mapping[str, Any]) -> AdapterInfo:
 
 
 def _check_weights(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:
-    faults = [f"{key} is missing" for key in wanted if key not in weights]
-    faults += [f"{key} is unknown" for key in weights if key not in wanted]
-    faults += [
-        f"{key} has the shape {tuple(weights[key].shape)} instead of {tuple(tensor.shape)}"
-        for key, tensor in wanted.items()
-        if key in weights and weights[key].shape != tensor.shape
-    ]
-    if faults:
+    if faults := weight_faults(weights, wanted):
         raise AsrLabError(f"the weights do not have the sizes recorded in the file: {listing(faults)}", where=str(path))
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -124,6 +125,17 @@ def weights_digest(module: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()[:32]
+
+
+def weight_faults(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:
+    """Describe how weights by name differ from those wanted: missing, unknown, or of another shape."""
+    faults = [f"{name} is missing" for name in wanted if name not in weights]
+    faults += [f"{name} is unknown" for name in weights if name not in wanted]
+    return faults + [
+        f"{name} has the shape {tuple(weights[name].shape)} instead of {tuple(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name in weights and weights[name].shape != tensor.shape
+    ]
 
 
 def vocabulary_digest(units: list[str]) -> str:

@@ -19,6 +19,7 @@ from asr_lab.models.adapter import MLPAdapter
 from asr_lab.models.adapter.network import Distillation
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.recipes.recognition.scoring import score
+from asr_lab.system.terminal import Console
 from asr_lab.training.callbacks import Curves, DropBrokenUpdates, Recording
 from asr_lab.training.encoder_outputs import EncoderOutputs, encoder_output_loader
 from asr_lab.training.trainer import AsrTrainer
@@ -107,6 +108,14 @@ class AdapterTrainer:
             for scale, hypotheses in by_scale.items():
                 errors[scale] += int(error_rates.character_errors(self._score(held_out, hypotheses)).sum())
         return min(SCALES, key=lambda scale: (errors[scale], scale))
+
+
+def encode(
+    recognizer: DeepSpeech2Recognizer, cuts: CutSet, config: AdapterExperiment, console: Console, folder: Path
+) -> EncoderOutputs:
+    """Encode every utterance of a speaker once; `folder` is for outputs that do not fit into memory."""
+    where, num_workers = config.adapter.frames, config.train.num_workers
+    return EncoderOutputs.of(recognizer, cuts, console, where=where, folder=folder, num_workers=num_workers)
 
 
 def new_adapter(recognizer: DeepSpeech2Recognizer, settings: Adapter, seed: int) -> MLPAdapter:

@@ -18,10 +18,10 @@ from asr_lab.interfaces.tracking import Lineage, ModelStore, Recorder, Tracker
 from asr_lab.metrics.spacing import SCORER
 from asr_lab.models.adapter import check_name
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
-from asr_lab.recipes.adaptation.fit import AdapterTrainer
+from asr_lab.recipes.adaptation.fit import AdapterTrainer, encode
 from asr_lab.recipes.adaptation.improvement import Improvement
 from asr_lab.recipes.adaptation.plan import AdaptationPlan, load_base, plan
-from asr_lab.recipes.adaptation.train import Adapted, adapt, encode
+from asr_lab.recipes.adaptation.train import Adapted, adapt
 from asr_lab.recipes.recipe import Outcome, Recipe
 from asr_lab.recipes.run_spec import describe
 from asr_lab.recipes.splits import Split
@@ -157,7 +157,7 @@ def adapt_group(group: GroupPlan, tracker: Tracker, console: Console) -> Adapted
         adapted, by_size = [], dict[int, list[Improvement]]()
         for number, one in enumerate(planned, 1):
             console.say("[dim]{} of {}[/] ", number, len(planned), end="")
-            outputs = encode(one, console, run.checkpoints)
+            outputs = encode(one.recognizer, one.all_cuts, one.config, console, run.checkpoints)
             adapted.append(adapt(one, tracker, console, outputs=outputs, parent=run.run_id))
             for size in config.data.sizes:
                 smaller = _of_speaker(one.config, one.config.adapter.name, size)

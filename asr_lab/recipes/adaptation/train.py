@@ -16,7 +16,7 @@ from asr_lab.interfaces.tags import ADAPTER_FILE, BASE, BASE_DIGEST, BASE_DIGEST
 from asr_lab.interfaces.tracking import Recorder, RegisteredModel, Tracker
 from asr_lab.models.adapter import REGISTERED, AdapterManager, Base, MLPAdapter
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
-from asr_lab.recipes.adaptation.fit import AdapterTrainer
+from asr_lab.recipes.adaptation.fit import AdapterTrainer, encode
 from asr_lab.recipes.adaptation.improvement import Improvement
 from asr_lab.recipes.adaptation.plan import AdaptationPlan
 from asr_lab.reports.markdown import escape_markdown
@@ -90,14 +90,13 @@ def adapt(
     clock = Clock()
     config, recognizer = planned.config, planned.recognizer
     use_threads(config.run.threads)
-    for warning in planned.warnings:
-        console.say("[yellow]warning[/] {}", warning)
     base = recognizer.base(planned.base_uri)
+    console.warn(planned.warnings)
     with tracker.start(replace(planned.spec, parent=parent), own=bool(parent)) as run:
         for split in planned.splits.values():
             run.dataset(split.dataset())
         console.say("adapting {} to [bold]{}[/]: {}", planned.base_uri, config.adapter.name, run.name)
-        outputs = outputs or encode(planned, console, run.checkpoints)
+        outputs = outputs or encode(recognizer, planned.all_cuts, config, console, run.checkpoints)
         trainer = AdapterTrainer(recognizer, outputs, config)
         began = time.monotonic()
         adapter = trainer.fit(planned.training_cuts, run)
@@ -140,19 +139,6 @@ def adapt(
         rows = [f"- **{label}** {escape_markdown(text)}" for label, text in adapted.rows().items()]
         run.note("\n".join([*rows, *(f"- {escape_markdown(note)}" for note in notes)]))
         return adapted
-
-
-def encode(planned: AdaptationPlan, console: Console, folder: Path) -> EncoderOutputs:
-    """Encode every utterance of the speaker once; `folder` is for outputs that do not fit into memory."""
-    settings = planned.config
-    return EncoderOutputs.of(
-        planned.recognizer,
-        planned.all_cuts,
-        console,
-        where=settings.adapter.frames,
-        folder=folder,
-        num_workers=settings.train.num_workers,
-    )
 
 
 def _prove_untouched(recognizer: DeepSpeech2Recognizer, before: Base, run: Recorder) -> None:

@@ -89,8 +89,7 @@ def compare_arms(config: ArmsExperiment, tracker: Tracker, console: Console, *, 
         console.say("{} [bold]{}[/]", "continuing" if run.resumed else "comparing", run.name)
         for split in splits.values():
             run.dataset(split.dataset())
-        for warning in planned.warnings:
-            console.say("[yellow]warning[/] {}", warning)
+        console.warn(planned.warnings)
         done = _Training(planned.experiments, start, run, tracker, store, console).train_all(config.run.name or "arms")
         if not is_first():
             return Compared(run.run_id, run.name, pd.DataFrame(), clock.seconds)

@@ -83,8 +83,7 @@ def train(
     use_threads(config.run.threads)
     planned = plan(config, store or FolderStore())
     config = planned.config
-    for warning in planned.warnings:
-        console.say("[yellow]warning[/] {}", warning)
+    console.warn(planned.warnings)
     spec = describe(
         config,
         family=config.recipe,

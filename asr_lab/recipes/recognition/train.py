@@ -129,9 +129,7 @@ def train(
     planned = plan(config, store or FolderStore())
     config = planned.config
     reported = planned.leakage.warnings() if part.compared else []
-    for warning in planned.warnings:
-        if warning not in reported:
-            console.say("[yellow]warning[/] {}", warning)
+    console.warn(warning for warning in planned.warnings if warning not in reported)
     spec = _describe(planned, part)
     if part.reuse and (earlier := from_rank_0(tracker.finished(spec))):
         return Trained.of(earlier, planned)

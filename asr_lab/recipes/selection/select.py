@@ -9,7 +9,7 @@ import pandas as pd
 from lhotse import CutSet
 from lhotse.cut import Cut
 
-from asr_lab.data.active_selection import Budget, cap_warning, select_hardest
+from asr_lab.data.active_selection import Budget, cap_warning, is_transcribed, select_hardest
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.metrics import error_rates
 from asr_lab.models.recognizer import Progress, Recognizer
@@ -51,7 +51,7 @@ def select(
     Utterances with a WER above `max_wer` are not selected: their transcript is probably wrong. Raise `AsrLabError` if
     `by` is `wer` and transcripts are missing, or if no candidate is left.
     """
-    without_text = [cut.id for cut in cuts if not any((one.text or "").strip() for one in cut.supervisions)]
+    without_text = [cut.id for cut in cuts if not is_transcribed(cut)]
     if by == "wer" and without_text:
         raise AsrLabError(
             f"{len(without_text)} utterances have no transcript to compute a WER from: {listing(without_text)}",

@@ -188,12 +188,6 @@ def _copy(
     return {"size": member.size, "sha256": hashed.hexdigest()}
 
 
-def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    source = tar.extractfile(member)
-    assert source is not None
-    return source.read()
-
-
 def _json(path: Path, content: bytes) -> dict[str, Any]:
     try:
         value = json.loads(content)

@@ -34,17 +34,17 @@ def trace(uri: str, adapter: str = "") -> Lineage:
 
     A base is followed to its own base. What the store does not know is listed, and so is that it cannot be asked.
     """
-    found = _Trace()
+    result = _Trace()
     try:
         if has_tables():
             with explain_store_errors("the runs behind the model cannot be read"):
-                found.client = tracking_client()
-        found.model(uri)
+                result.client = tracking_client()
+        result.model(uri)
         if adapter:
-            found.adapter(adapter)
+            result.adapter(adapter)
     except AsrLabError as error:
-        found.unknown.append(error.what)
-    return Lineage(found.data, list(dict.fromkeys(found.unknown)))
+        result.unknown.append(error.what)
+    return Lineage(result.data, list(dict.fromkeys(result.unknown)))
 
 
 class _Trace:

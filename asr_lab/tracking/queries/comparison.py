@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,14 +11,12 @@ import pandas as pd
 
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.interfaces.tracking import SWEEP_KIND
-from asr_lab.metrics.catalog import Format
 from asr_lab.metrics.ratios import rate_of
-from asr_lab.reports.numbers import format_metric, format_value
-from asr_lab.reports.table import Table
+from asr_lab.reports.comparison import ComparisonReport
 from asr_lab.tracking.queries import trained_on
 from asr_lab.tracking.queries.evidence import Evidence, measure_differences, summarize
 from asr_lab.tracking.queries.find import find_run
-from asr_lab.tracking.queries.run_set import STD, Ranking, RunSet, deciding_metric
+from asr_lab.tracking.queries.run_set import Ranking, RunSet, deciding_metric
 from asr_lab.tracking.queries.runs import Run, metrics_of
 from asr_lab.tracking.tags import KIND
 
@@ -35,63 +33,13 @@ def _no_progress(total: int) -> Iterator[Callable[[], object]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """A table of runs or of groups of runs, and the sentences below it."""
+    """Compared runs, and what is to be reported of them."""
 
     runs: Sequence[Run]
-    metric: str
-    """Ranks the rows; "" if no metric decides."""
-    frame: pd.DataFrame
-    """Best first; indexed by run ids, or numbers of groups."""
-    best: Mapping[str, Any] = field(default_factory=dict)
-    """Metric -> index of the best row."""
-    sentences: Sequence[str] = ()
-    evidence: Evidence | None = None
-    not_numbers: Collection[tuple[Any, str]] = ()
-    """(Index, metric) of values that are NaN; other gaps were not measured."""
-
-    def ranked(self) -> list[Run]:
-        """Return the runs in the order of the table."""
-        order = {run_id: place for place, run_id in enumerate(self.frame.index)}
-        return sorted(self.runs, key=lambda run: order.get(run.info.run_id, len(order)))
-
-    def table(self) -> Table:
-        """Return the table with one number per column."""
-        formats: dict[str, Format] = {"difference": "change", "p": "p"}
-        return Table(frame=self.frame, best=self.best, formats=formats, not_numbers=self.not_numbers)
-
-    def summary_table(self) -> Table:
-        """Return the table with intervals and standard deviations beside their values."""
-        frame = self.frame.copy()
-        for column in [name for name in frame if str(name).endswith(STD)]:
-            mean = str(column).removesuffix(STD)
-            pairs = zip(frame[mean].tolist(), frame.pop(column).tolist(), strict=True)
-            frame[mean] = [_with_spread(mean, value, spread) for value, spread in pairs]
-        if self.evidence:
-            bounds = zip(frame.pop("low").tolist(), frame.pop("high").tolist(), strict=True)
-            texts = [f"{low:+.1%} to {high:+.1%}" if low == low else "-" for low, high in bounds]
-            frame.insert(list(frame).index("difference") + 1, "95 % interval", texts)
-            frame["p"] = [format_value(p, "p") for p in frame["p"].tolist()]
-        return Table(
-            frame=frame,
-            best=self.best,
-            formats={"difference": "change"},
-            headings={"way": "method"},
-            not_numbers=self.not_numbers,
-            expendable=self._expendable(),
-        )
-
-    def _expendable(self) -> list[str]:
-        """Return the other metrics, then the parameters, each from the last one on; of groups no parameter."""
-        others = [str(name) for name in reversed(list(self.frame)) if name not in ("run", "n", "way", self.metric)]
-        metrics = [name for name in others if "/" in name]
-        tested = ("difference", "low", "high", "p")
-        is_grouped = "n" in self.frame
-        return metrics + [name for name in others if name not in (*metrics, *tested) and not is_grouped]
-
-
-def _with_spread(column: str, value: float, spread: float) -> str:
-    figure = format_metric(column, value)
-    return figure if pd.isna(spread) else f"{figure} ± {format_metric(column + STD, spread)}"
+    """In the order of the report's rows, if these are runs."""
+    report: ComparisonReport
+    silent: Mapping[str, str] = field(default_factory=dict)
+    """Run id -> why there is no verdict on its difference."""
 
 
 def compare(
@@ -123,14 +71,19 @@ def compare(
             ranking = replace(ranking, best={}, reasons=["one run alone: nothing is compared"])
         evidence, notes = _evidence(compared, ranking, vs, baseline, progress)
         sentences = [*_best_rows(ranking), *notes]
-    return Comparison(
-        runs=runs,
-        metric=compared.metric,
+    place = {run_id: number for number, run_id in enumerate(ranking.frame.index)}
+    report = ComparisonReport(
         frame=ranking.frame.join(evidence.differences) if evidence else ranking.frame,
+        metric=compared.metric,
         best=ranking.best,
         sentences=[*sentences, *trained_on.sentences(runs, "test/" if methods else compared.metric), *sweeps],
-        evidence=evidence,
+        baseline=evidence.baseline.info.run_id if evidence else "",
         not_numbers=ranking.not_numbers,
+    )
+    return Comparison(
+        runs=sorted(runs, key=lambda run: place.get(run.info.run_id, 0)),
+        report=report,
+        silent=evidence.silent if evidence else {},
     )
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 from mlflow.entities import Run
 
-from asr_lab.reports.table import Table
 from asr_lab.tracking.moved_store import refuse_moved
 from asr_lab.tracking.store import client, explain_store_errors, tracking_uri
 
@@ -33,15 +32,13 @@ def curves(runs: Sequence[Run], metrics: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["run", "metric", "step", "seconds", "value"])
 
 
-def log_comparison(runs: Sequence[Run], table: Table, figure: Any, page: str) -> None:
-    """Log a comparison's table, figure and page (if any) to each run, under `compare/`."""
-    from asr_lab.reports.fonts import fitted
-
+def log_comparison(runs: Sequence[Run], table: str, figure: Any, page: str) -> None:
+    """Log a comparison's table (CSV), figure and page (if any) to each run, under `compare/`."""
     tracking = client()
     refuse_moved(tracking_uri())
     with explain_store_errors("the comparison cannot be logged to its runs"):
         for run in runs:
-            tracking.log_text(run.info.run_id, table.csv(), "compare/table.csv")
-            tracking.log_figure(run.info.run_id, fitted(figure), "compare/curves.png")
+            tracking.log_text(run.info.run_id, table, "compare/table.csv")
+            tracking.log_figure(run.info.run_id, figure, "compare/curves.png")
             if page:
                 tracking.log_text(run.info.run_id, page, "compare/comparison.html")

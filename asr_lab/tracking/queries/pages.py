@@ -20,8 +20,8 @@ _NO_PAGES = {"model", "final", "images"}
 def pages(run: Run) -> list[str]:
     """Return the paths of a run's pages, the main one first."""
     with explain_artifact_errors("the artifacts cannot be listed"):
-        found = sorted(_walk(run.info.run_id))
-    return sorted(found, key=lambda path: _FIRST.index(path) if path in _FIRST else len(_FIRST))
+        files = sorted(_walk(run.info.run_id))
+    return sorted(files, key=lambda path: _FIRST.index(path) if path in _FIRST else len(_FIRST))
 
 
 def _walk(run_id: str, folder: str = "") -> Iterator[str]:

@@ -14,11 +14,10 @@ from asr_lab.config.identity import NOT_IDENTITY
 from asr_lab.errors import AsrLabError, listing, nearest
 from asr_lab.families import deciding, makes_adapters, shown
 from asr_lab.metrics.catalog import direction
+from asr_lab.reports.comparison import STD
 from asr_lab.tracking.queries.runs import Run, family_of, metrics_of
 from asr_lab.tracking.tags import DATA, KIND, TEXT
 
-STD = "_std"
-"""Ending of the column with the standard deviation of another one."""
 _SEED = "run.seed"
 _COSTS = (
     "test/wer",

@@ -48,7 +48,7 @@ def waiting(root: Path) -> pd.DataFrame:
     """
     _check_readable(root)
     rows: list[dict[str, object]] = []
-    found = spools(root, unreadable=lambda folder, _: rows.append(_unreadable_row(folder)))
+    ready = spools(root, unreadable=lambda folder, _: rows.append(_unreadable_row(folder)))
     rows += [
         {
             "run": name_of(spool),
@@ -59,7 +59,7 @@ def waiting(root: Path) -> pd.DataFrame:
             "mb": spool.size() / 1e6,
             "store": without_password(spool.header.uri),
         }
-        for spool in found
+        for spool in ready
     ]
     return pd.DataFrame(rows, columns=["run", "id", "state", "events", "refused", "mb", "store"])
 
@@ -74,8 +74,8 @@ def ship(root: Path, progress: Callable[[int], None] = lambda _: None, *, here: 
         store = client(again=True)
         refuse_moved(tracking_uri())
     done: list[Shipped | None] = []
-    found = spools(root, unreadable=lambda folder, error: done.append(_unreadable(folder, error)))
-    done += [_ship_one(spool, store, progress, here=here) for spool in found]
+    ready = spools(root, unreadable=lambda folder, error: done.append(_unreadable(folder, error)))
+    done += [_ship_one(spool, store, progress, here=here) for spool in ready]
     sweep(root)
     return [one for one in done if one]
 

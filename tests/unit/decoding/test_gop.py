@@ -6,7 +6,7 @@ import time
 import pytest
 import torch
 
-from asr_lab.decoding.align import align, align_batch
+from asr_lab.decoding.align import align
 from asr_lab.decoding.gop import _log_cumsum, gop, gop_batch, substitutes
 from asr_lab.errors import AsrLabError
 from asr_lab.units import frames_needed
@@ -96,8 +96,6 @@ def test_what_was_said_instead_is_named():
 def test_spans_of_equal_neighbours_are_apart():
     probs = said([1, 1, 2])
     assert align(probs, [1, 1, 2], BLANK) == [(1, 4), (5, 8), (9, 12)]
-    batch = torch.nn.functional.pad(probs, (0, 0, 0, 4))[None]
-    assert align_batch(batch, torch.tensor([13]), [[1, 1, 2]], BLANK) == [[(1, 4), (5, 8), (9, 12)]]
     assert align(probs, [], BLANK) == []
 
 

@@ -12,7 +12,7 @@ from asr_lab.metrics.pronunciation import Calibration, flagged
 from asr_lab.metrics.significance import Interval
 from asr_lab.metrics.slices import slices
 from asr_lab.reports.alignment import alignment_page
-from asr_lab.reports.comparison import comparison_page
+from asr_lab.reports.comparison import ComparisonReport
 from asr_lab.reports.curves import curves_figure
 from asr_lab.reports.learner import learner_page
 from asr_lab.reports.slices import slices_figure
@@ -49,7 +49,7 @@ def comparison():
     table = pd.DataFrame({"run": [EVIL, "b"], EVIL: [EVIL, ""], "test/wer": [0.1, 0.2]}, index=[EVIL, "2"])
     curves = pd.DataFrame({"run": EVIL, "metric": EVIL, "step": [1, 2], "seconds": [1.0, 2.0], "value": [1.0, 2.0]})
     best = {"test/wer": EVIL}
-    return comparison_page(table, metric=EVIL, best=best, sentences=[EVIL], baseline=EVIL, curves=curves)
+    return ComparisonReport(frame=table, metric=EVIL, best=best, sentences=[EVIL], baseline=EVIL).page(curves)
 
 
 def learner():

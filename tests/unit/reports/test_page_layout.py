@@ -14,7 +14,7 @@ from asr_lab.metrics.pronunciation import Calibration, flagged
 from asr_lab.metrics.significance import Interval
 from asr_lab.metrics.slices import slices
 from asr_lab.reports.alignment import alignment_page
-from asr_lab.reports.comparison import comparison_page
+from asr_lab.reports.comparison import ComparisonReport
 from asr_lab.reports.learner import learner_page
 from asr_lab.reports.splits import png, splits_figure, splits_page
 from asr_lab.reports.sweep import svg, sweep_page
@@ -117,7 +117,8 @@ def comparison() -> str:
     curves = pd.concat([curve.assign(run=name, metric="val/wer") for name in names])
     sentences = [f"significantly worse than {names[0]} in val/wer: {', '.join(names[1:])}"]
     best = {"val/wer": "id0"}
-    return comparison_page(table, metric="val/wer", best=best, sentences=sentences, baseline="id0", curves=curves)
+    report = ComparisonReport(frame=table, metric="val/wer", best=best, sentences=sentences, baseline="id0")
+    return report.page(curves)
 
 
 PAGES = {"alignment": alignment, "learner": learner, "splits": splits, "sweep": sweep, "comparison": comparison}

@@ -3,7 +3,7 @@
 The corpora use different keys. Free conversation of children (자유대화 음성) has `발화정보.stt`,
 `녹음자정보.recorderId / age / gender`; read speech and commands have
 `전사정보.TransLabelText`, `화자정보.SpeakerName / Age / Gender`, `기본정보.NumberOfSpeaker` and
-`음성정보.SignalToNoiseRatio`; others have plain English keys. Dialects have `form` (or both in `(said)/(standard)`),
+`음성정보.SignalToNoiseRatio`; others have plain English keys. Dialects have `form` (or both in `(spoken)/(standard)`),
 `dialect_form`, and `standard_form`, its translation.
 """
 
@@ -161,14 +161,14 @@ def _as_text(value: Any, field: str) -> str:
 
 
 def dialect_forms(row: Mapping[str, Any]) -> tuple[str, str]:
-    """Return (what a speaker of dialect said, its translation); "" for those that a label has not.
+    """Return (the spoken form of dialect, its translation); "" for those that a label has not.
 
     `dialect` and `standard` count only beside each other, because other fields have these names too.
     """
     forms = {(key.rpartition(".")[0], _bare(key.rpartition(".")[2])): _as_text(row[key], "text") for key in row}
-    for (parent, name), said in forms.items():
+    for (parent, name), spoken in forms.items():
         if name == "dialectform" or (name == "dialect" and (parent, "standard") in forms):
-            return said, forms.get((parent, name.replace("dialect", "standard")), "")
+            return spoken, forms.get((parent, name.replace("dialect", "standard")), "")
     return "", next((text for (_, name), text in forms.items() if name == "standardform"), "")
 
 

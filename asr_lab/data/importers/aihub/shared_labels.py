@@ -37,7 +37,7 @@ class Entry:
 def shared_labels(audio: Mapping[Path, Location], labels: Mapping[Path, Location]) -> dict[Path, Entry | AsrLabError]:
     """Return recording -> its entry in a label of several, or why it has none; for recordings without a label."""
     endings, variants = Endings(audio), _variants(audio)
-    found: dict[Path, Entry | AsrLabError] = {}
+    by_recording: dict[Path, Entry | AsrLabError] = {}
     for path, where in labels.items():
         try:
             content = read_label(path)
@@ -46,22 +46,22 @@ def shared_labels(audio: Mapping[Path, Location], labels: Mapping[Path, Location
         entries = list(_entries(content))
         for name, entry in entries:
             for recording in _nearest(endings.like(location(name))[0], where, audio):
-                is_new = recording not in found
-                found[recording] = (
+                is_new = recording not in by_recording
+                by_recording[recording] = (
                     Entry(path, entry) if is_new else AsrLabError("two entries name this recording", where=str(path))
                 )
         if not entries and not segments(content):
-            found |= _of_variants(_nearest(variants.get(where[-1], []), where, audio), Entry(path, content))
-    return found
+            by_recording |= _of_variants(_nearest(variants.get(where[-1], []), where, audio), Entry(path, content))
+    return by_recording
 
 
 def _variants(audio: Mapping[Path, Location]) -> dict[str, list[Path]]:
     """Return name without a last part of letters -> recordings."""
-    found = defaultdict(list)
+    paths = defaultdict(list)
     for path, where in audio.items():
         if match := _VARIANT.fullmatch(where[-1]):
-            found[match[1]].append(path)
-    return found
+            paths[match[1]].append(path)
+    return paths
 
 
 def _of_variants(recordings: list[Path], entry: Entry) -> dict[Path, Entry | AsrLabError]:

@@ -95,7 +95,7 @@ class Reader:
             (self._wordless, "utterances have no words but marks and signs: left out"),
             (self._pieces, "labels name a start and an end within their recording: cut"),
             (self._odd_times, "labels name times that are not in their recording, all of which gets the text"),
-            (self._translated, "texts are translations of dialect: their labels do not have what was said"),
+            (self._translated, "texts are translations of dialect: their labels lack the spoken form"),
             (self._local, "segments name their speaker by a number or a letter: local to its recording"),
         )
         not_read = [
@@ -124,14 +124,14 @@ class Reader:
         return self._text_and_kind(row, is_segment=is_segment)[0]
 
     def _text_and_kind(self, row: dict[str, Any], *, is_segment: bool = True) -> tuple[str, bool]:
-        """Return (what was said, False); (its translation, True) if a label of dialect has nothing else."""
-        said, standard = dialect_forms(row)
+        """Return (the spoken form, False); (its translation, True) if a label of dialect has nothing else."""
+        spoken, standard = dialect_forms(row)
         text = value_of(row, "text", self._keys)
         if "text" not in self._keys.named:
-            text = said or text or (value_of(row, "form") if is_segment or standard else "")
+            text = spoken or text or (value_of(row, "form") if is_segment or standard else "")
             if not text:
                 return standard, bool(standard)
-        return spoken_dialect(text) if said or standard else text, False
+        return spoken_dialect(text) if spoken or standard else text, False
 
     def _mark(self, cut: Cut, *, is_translation: bool) -> None:
         """Mark what is guessed of an utterance."""
