@@ -141,7 +141,9 @@ class EvaluationPlan:
 
 def plan(config: EvaluateExperiment, store: ModelStore) -> EvaluationPlan:
     """Read the data and load the recogniser, with its adapter if one is given."""
-    config = _with_registered(config, store)
+    adapter = registered_adapter(store, config.evaluate.adapter, config.evaluate.adapter_dir)
+    if adapter != config.evaluate.adapter:
+        config = config.model_copy(update={"evaluate": config.evaluate.model_copy(update={"adapter": adapter})})
     settings = config.evaluate
     split = Split.read(settings.split, settings.data)
     if settings.phonemes:
@@ -152,18 +154,16 @@ def plan(config: EvaluateExperiment, store: ModelStore) -> EvaluationPlan:
     return EvaluationPlan(config, split, recognizer, uri, prepare(config, recognizer, store), overlap)
 
 
-def _with_registered(config: EvaluateExperiment, store: ModelStore) -> EvaluateExperiment:
-    """Replace the name of an adapter that has no file by the URI of its registered version, if there is one."""
-    settings = config.evaluate
-    if not (uri := AdapterManager(settings.adapter_dir).registered(settings.adapter)):
-        return config
+def registered_adapter(store: ModelStore, adapter: str, folder: str) -> str:
+    """Return the pinned URI of an adapter's name that has no file in the folder, if it is registered; else as it is."""
+    if not (uri := AdapterManager(folder).registered(adapter)):
+        return adapter
     try:
-        pinned = store.resolve_version(uri)
+        return store.resolve_version(uri)
     except UnavailableError:
         raise
     except AsrLabError:
-        return config  # then the folder is searched, whose error names what is there
-    return config.model_copy(update={"evaluate": settings.model_copy(update={"adapter": pinned})})
+        return adapter  # then the folder is searched, whose error names what is there
 
 
 def _adapter_of(settings: schema.Evaluation, store: ModelStore) -> str:
