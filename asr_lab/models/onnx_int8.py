@@ -19,6 +19,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 _SMALLEST = 4096  # numbers of a tensor that is worth 8 bits
 _FLOAT = TensorProto.FLOAT
+_Node = tuple[str, list[str], list[str], dict[str, int]]
 _FLOATS = ("filter_bank", "feature_extractor")
 """Modules that are computed in float: 8 bits are too few for samples and energies."""
 
@@ -105,12 +106,16 @@ def _unfolded(node: NodeProto, weights: dict[str, TensorProto], graph: Any) -> l
 
 def _step(name: str, size: int, weights_HG: Any, bias_G: Any) -> Any:
     """Return the graph of one frame of PyTorch's GRU: h' = n + z (h - n)."""
-    of_gates = [("Split", ["hw", "parts"], ["h_zr", "h_n"], {"axis": -1})]
+    of_gates: list[_Node] = [("Split", ["hw", "parts"], ["h_zr", "h_n"], {"axis": -1})]
     of_gates += [("Add", ["x_zr", "h_zr"], ["a"], {}), ("Sigmoid", ["a"], ["zr"], {})]
     of_gates += [("Split", ["zr", "halves"], ["z", "r"], {"axis": -1})]
-    of_state = [("Mul", ["r", "h_n"], ["b"], {}), ("Add", ["x_n", "b"], ["c"], {}), ("Tanh", ["c"], ["n"], {})]
+    of_state: list[_Node] = [
+        ("Mul", ["r", "h_n"], ["b"], {}),
+        ("Add", ["x_n", "b"], ["c"], {}),
+        ("Tanh", ["c"], ["n"], {}),
+    ]
     of_state += [("Sub", ["h", "n"], ["d"], {}), ("Mul", ["z", "d"], ["e"], {}), ("Add", ["n", "e"], ["h_new"], {})]
-    steps = [("MatMul", ["h", "R"], ["hr"], {}), ("Add", ["hr", "Rb"], ["hw"], {}), *of_gates, *of_state]
+    steps: list[_Node] = [("MatMul", ["h", "R"], ["hr"], {}), ("Add", ["hr", "Rb"], ["hw"], {}), *of_gates, *of_state]
     steps.append(("Identity", ["h_new"], ["h_out"], {}))
     nodes = [
         helper.make_node(kind, [f"{name}/s/{one}" for one in ins], [f"{name}/s/{one}" for one in outs], **more)
