@@ -46,7 +46,8 @@ class _Power(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, frames: Tensor) -> Tensor:
-        return torch.fft.rfft(frames, n=_FFT_SIZE).abs().square()
+        power: Tensor = torch.fft.rfft(frames, n=_FFT_SIZE).abs().square()
+        return power
 
     @staticmethod
     def symbolic(g: Any, frames: Any) -> Any:
@@ -86,7 +87,7 @@ class FilterBank(nn.Module):
         frames_BTn = frames_BTn - frames_BTn.mean(dim=-1, keepdim=True)
         before_BTn = torch.cat([frames_BTn[:, :, :1], frames_BTn[:, :, :-1]], dim=-1)
         frames_BTn = (frames_BTn - _PREEMPHASIS * before_BTn) * self.window
-        power: Tensor = _Power.apply(frames_BTn.reshape(-1, FRAME_LENGTH))  # type: ignore[no-untyped-call]
+        power: Tensor = _Power.apply(frames_BTn.reshape(-1, FRAME_LENGTH))
         energies = (power @ self.mel).clamp_min(torch.finfo(torch.float32).eps).log()
         feature_lengths_B = (lengths_B - FRAME_LENGTH).div(FRAME_SHIFT, rounding_mode="floor") + 1
         return _normalized(energies.reshape(samples_BN.size(0), -1, NUM_MEL_BINS), feature_lengths_B), feature_lengths_B

@@ -18,8 +18,9 @@ from asr_lab.data.augment import SoundAugmenter
 from asr_lab.data.batches import Batch, Collator
 from asr_lab.data.text import TextNormalizer
 from asr_lab.errors import AsrLabError, reason
+from asr_lab.models.adapter import AdapterManager
 from asr_lab.models.onnx_folder import GRAPH, exported_type, read_config, require_onnx
-from asr_lab.models.recognizer import AdapterManager, Recognizer, read_subwords, read_vocabulary
+from asr_lab.models.recognizer import Recognizer, read_subwords, read_vocabulary
 from asr_lab.models.wav2vec2.network import num_frames, receptive_field
 from asr_lab.units import SAMPLE_RATE
 
