@@ -114,6 +114,7 @@ _RECOGNITION_FIGURES = (
     "test/per",
 )
 _WAV2VEC2_LOADER = "asr_lab.models.wav2vec2.recognizer:load_recognizer"
+_EXPORTED_LOADER = "asr_lab.models.onnx_recognizer:load_recognizer"
 _TRAIN_TRIALS = "asr_lab.sweeps.trial_training:Trainings"
 _RECOGNITION = "asr_lab.recipes.recognition.train:RECIPE"
 
@@ -122,7 +123,10 @@ FAMILIES: dict[str, Family] = {
         config="asr_lab.config.schema:DeepSpeech2Experiment",
         recipe=_RECOGNITION,
         from_key="model.pretrained",
-        loaders={"deepspeech2": "asr_lab.models.deepspeech2_recognizer:load_recognizer"},
+        loaders={
+            "deepspeech2": "asr_lab.models.deepspeech2_recognizer:load_recognizer",
+            "deepspeech2-onnx": _EXPORTED_LOADER,
+        },
         inference_loaders={"deepspeech2": "asr_lab.models.deepspeech2_recognizer:load_for_inference"},
         initialization="asr_lab.recipes.recognition.deepspeech2:start",
         decides=("val/wer",),
@@ -139,7 +143,7 @@ FAMILIES: dict[str, Family] = {
         config="asr_lab.config.schema:Wav2Vec2Experiment",
         recipe=_RECOGNITION,
         from_key="model.pretrained",
-        loaders=dict.fromkeys(("wav2vec2", "hubert", "wavlm"), _WAV2VEC2_LOADER),
+        loaders=dict.fromkeys(("wav2vec2", "hubert", "wavlm"), _WAV2VEC2_LOADER) | {"wav2vec2-onnx": _EXPORTED_LOADER},
         initialization="asr_lab.recipes.recognition.wav2vec2:start",
         decides=("val/wer",),
         shows=("val/wer", "val/cer", "test/wer", "test/cer", "model/trainable_params", "model/size_mb"),

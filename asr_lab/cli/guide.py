@@ -48,8 +48,8 @@ TOPICS: dict[str, Topic] = {
         commands=("keep", "cleanup", "archive", "restore", "forget"),
     ),
     "registry": Topic(
-        summary="register models, promote a champion, load and serve them",
-        commands=("register", "promote"),
+        summary="register models, promote a champion, load, serve and export them",
+        commands=("register", "promote", "export"),
     ),
     "serve": Topic(
         summary="transcribe over HTTP, for many speakers, by the API of OpenAI's clients",

@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from asr_lab.data.audio import Signal
 from asr_lab.data.features import RunningStatistics, filter_bank, normalize_running
-from asr_lab.models.deepspeech2 import DeepSpeech2ForCTC, Hidden
+from asr_lab.models.deepspeech2 import DeepSpeech2Network, Hidden, RecurrentLayer
 from asr_lab.units import FRAME_LENGTH, FRAME_SHIFT, NUM_MEL_BINS, SAMPLE_RATE, num_frames
 
 _KERNEL = 11  # frames that both convolutions see
@@ -48,7 +48,7 @@ class StreamState:
 class StreamingEncoder:
     """The encoder of a streaming DeepSpeech2, for any number of streams and threads."""
 
-    def __init__(self, model: DeepSpeech2ForCTC) -> None:
+    def __init__(self, model: DeepSpeech2Network) -> None:
         assert model.config.streaming, "the network reads the whole utterance"
         self.model = model.eval()
         first, norm, active, second, *rest = model.conv.layers
@@ -112,6 +112,7 @@ class StreamingEncoder:
         x_BUH = pad_sequence([inputs[row] for row in rows], batch_first=True)
         layers: list[list[Hidden]] = []
         for number, layer in enumerate(self.model.rnn_layers):
+            assert isinstance(layer, RecurrentLayer)
             x_BUH, states = layer.step(x_BUH, lengths, [hidden[row][number] for row in rows])
             layers.append(states)
         for place, row in enumerate(rows):

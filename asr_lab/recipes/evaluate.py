@@ -143,8 +143,10 @@ class EvaluationPlan:
 
 def plan(config: EvaluateExperiment, store: ModelStore) -> EvaluationPlan:
     """Read the data and load the recogniser, with its adapter if one is given."""
-    config = _with_registered(config, store)
-    settings = config.evaluate
+    given = config.evaluate
+    adapter = registered_adapter(store, given.adapter, given.adapter_dir)
+    settings = given.model_copy(update={"model": model_uri(given.model), "adapter": adapter})
+    config = config.model_copy(update={"evaluate": settings})
     split = Split.read(settings.split, settings.data)
     if settings.phonemes:
         check_languages(split.cuts, settings.data)
@@ -156,19 +158,16 @@ def plan(config: EvaluateExperiment, store: ModelStore) -> EvaluationPlan:
     return EvaluationPlan(config, split, recognizer, uri, decoding, overlap)
 
 
-def _with_registered(config: EvaluateExperiment, store: ModelStore) -> EvaluateExperiment:
-    """Replace names by URIs: of a registered model, and of an adapter that has no file by its registered version."""
-    settings = config.evaluate.model_copy(update={"model": model_uri(config.evaluate.model)})
-    config = config.model_copy(update={"evaluate": settings})
-    if not (uri := AdapterManager(settings.adapter_dir).registered(settings.adapter)):
-        return config
+def registered_adapter(store: ModelStore, adapter: str, folder: str) -> str:
+    """Return the pinned URI of an adapter's name that has no file in the folder, if it is registered; else as it is."""
+    if not (uri := AdapterManager(folder).registered(adapter)):
+        return adapter
     try:
-        pinned = store.resolve_version(uri)
+        return store.resolve_version(uri)
     except UnavailableError:
         raise
     except AsrLabError:
-        return config  # then the folder is searched, whose error names what is there
-    return config.model_copy(update={"evaluate": settings.model_copy(update={"adapter": pinned})})
+        return adapter  # then the folder is searched, whose error names what is there
 
 
 def _adapter_of(settings: schema.Evaluation, store: ModelStore) -> str:

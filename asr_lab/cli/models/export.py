@@ -1,0 +1,78 @@
+"""`asr-lab export`."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from asr_lab.cli.completion import AdapterName, ModelName
+from asr_lab.cli.options import console
+from asr_lab.errors import AsrLabError
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("model", type=ModelName("models:/"))
+@click.option("--to", "form", type=click.Choice(["onnx", "int8"]), required=True, help="int8: weights of 8 bits.")
+@click.option("--out", type=_PATH, required=True, help="Folder of the exported model.")
+@click.option("--adapter", type=AdapterName(), default="", help="With this speaker's adapter: name, file, or URI.")
+@click.option("--adapter-dir", default="adapters", show_default=True, help="Folder of the adapter files.")
+@click.option("--data", default="", help="Manifest on which all texts and the WER are compared with the model's.")
+@click.option(
+    "--max-wer-increase",
+    type=click.FloatRange(0, 100),
+    default=0.5,
+    show_default=True,
+    help="Percentage points that int8 may cost on --data.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace an exported model.")
+def export(
+    model: str,
+    form: Literal["onnx", "int8"],
+    out: Path,
+    adapter: str,
+    adapter_dir: str,
+    data: str,
+    max_wer_increase: float,
+    overwrite: bool,
+) -> None:
+    """Export a recogniser to a folder that runs with onnxruntime, without asr_lab. MODEL: a URI or a folder.
+
+    The graph takes samples, of any number and length. It is compared with the model before the folder is there: logits
+    of generated signals, and with --data every text (onnx) or the WER (int8). Adapters are part of the graph. The
+    README of the folder has the lines that run it; asr-lab transcribe and evaluate take it as --model.
+
+    \b
+    Examples:
+      asr-lab export models:/deepspeech2@champion --to onnx --out exported/base --data corpora/demo/test.jsonl.gz
+      asr-lab export models:/deepspeech2@champion --adapter john --to int8 --out exported/john
+    """
+    from rich.progress import Progress
+
+    from asr_lab.recipes.export_model import check_destination, figures, plan
+    from asr_lab.recipes.export_model import export as write
+    from asr_lab.tracking.models.registry import MlflowStore
+
+    if max_wer_increase != 0.5 and not (data and form == "int8"):
+        raise AsrLabError("--max-wer-increase has no effect without --to int8 and --data")
+    check_destination(out, overwrite=overwrite)
+    terminal = console()
+    planned = plan(MlflowStore(), model, adapter=adapter, adapter_dir=adapter_dir, data=data)
+    with Progress(console=terminal, transient=True) as bar:
+        task = bar.add_task("comparing", total=len(planned.split.cuts) if planned.split else None)
+        exported = write(
+            planned,
+            form,
+            out,
+            overwrite=overwrite,
+            most_wer_increase=max_wer_increase / 100,
+            progress=lambda done: bar.advance(task, done),
+        )
+    terminal.say("[bold]{}[/]", out)
+    for label, value in figures(exported, form, planned).items():
+        terminal.say("  {}  {}", f"{label:8}", value)
+    terminal.say("  next      asr-lab transcribe FILE.wav --model {}", shlex.quote(str(out)))

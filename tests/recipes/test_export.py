@@ -1,0 +1,114 @@
+"""`asr-lab export`: what it writes runs without asr_lab, is taken by other commands, and is not there if it differs."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+from conftest import ok, refused
+
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnx")
+
+BASE, DATA = "models:/deepspeech2@champion", "corpus/all.jsonl.gz"
+pytestmark = pytest.mark.usefixtures("at_home")
+
+
+def snippet(folder, *files) -> list[str]:
+    """The lines that the README's code prints, in a Python that has neither asr_lab nor torch."""
+    code = re.search(r"```python\n(.*?)```", (folder / "README.md").read_text(encoding="utf-8"), re.DOTALL)[1]
+    blocked = "import sys; sys.modules |= dict.fromkeys(('asr_lab', 'torch', 'onnx', 'soxr', 'lhotse'))\n"
+    words = [sys.executable, "-c", blocked + code, *map(str, files)]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("form", ["onnx", "int8"])
+def test_an_exported_model_runs_alone_and_in_the_commands(form, home):
+    out = ok("export", BASE, "--to", form, "--out", f"exported/{form}", "--data", DATA)
+    assert f"exported/{form}" in out
+    folder = home / "exported" / form
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    measured = config["measured"]
+    assert config["source"]["model"] == "models:/deepspeech2/1"
+    assert measured["utterances"] == 48
+    assert measured["largest_difference"] < 1e-3
+    if form == "onnx":
+        assert measured["same_texts"] == 48
+        assert measured["wer"] == measured["wer_of_source"]
+    files = [home / "corpus" / "audio" / f"u{number:02d}.wav" for number in range(4)]
+    texts = snippet(folder, *files)
+    rows = ok("transcribe", *files, "--model", f"exported/{form}", "--format", "json").splitlines()
+    assert [json.loads(row)["text"] for row in rows] == texts
+    assert all(json.loads(row)["words"] for row in rows)
+    if form == "onnx":
+        rows = ok("transcribe", *files, "--model", BASE, "--format", "json").splitlines()
+        assert [json.loads(row)["text"] for row in rows] == texts
+        assert f"{measured['wer']:.1%}" in ok("evaluate", f"exported/{form}", DATA)
+    assert "exported already" in refused("export", f"exported/{form}", "--to", "onnx", "--out", "exported/again")
+    assert "--overwrite" in refused("export", BASE, "--to", "onnx", "--out", f"exported/{form}")
+    (folder / "vocab.json").write_text("{}", encoding="utf-8")
+    assert "vocab.json" in refused("transcribe", *files, "--model", f"exported/{form}")
+
+
+def test_a_speakers_adapter_is_part_of_the_graph(home):
+    ok("export", BASE, "--adapter", "john", "--to", "onnx", "--out", "voices/john", "--data", "john/all.jsonl.gz")
+    config = json.loads((home / "voices" / "john" / "config.json").read_text(encoding="utf-8"))
+    assert config["source"]["speaker"] == "john"
+    file = home / "john" / "audio" / "j00.wav"
+    assert ok("transcribe", file, "--model", "voices/john") == ok("transcribe", file, "--adapter", "john")
+    assert "takes no adapter" in refused("transcribe", file, "--model", "voices/john", "--adapter", "john")
+    assert "'john'" in refused("export", BASE, "--adapter", "jahn", "--to", "onnx", "--out", "voices/jahn")
+
+
+def test_a_graph_that_differs_is_refused_and_nothing_is_there(home, monkeypatch):
+    from asr_lab.models import onnx_graph, onnx_int8
+
+    write = onnx_graph.write_graph
+
+    def other(recognizer, file):
+        head = recognizer.model.head[-1].weight.data
+        head.add_(0.05)
+        write(recognizer, file)
+        head.sub_(0.05)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(onnx_graph, "write_graph", other)
+        assert "nothing was exported" in refused("export", BASE, "--to", "onnx", "--out", "bad/base")
+
+    def shuffled(source, target):
+        import onnx
+
+        model = onnx.load(source)
+        last = max((one for one in model.graph.initializer if list(one.dims)[-1:] == [10]), key=lambda one: one.dims[0])
+        values = onnx.numpy_helper.to_array(last)[:, ::-1].copy()
+        last.CopyFrom(onnx.numpy_helper.from_array(values, last.name))
+        onnx.save(model, target)
+
+    monkeypatch.setattr(onnx_int8, "quantize", shuffled)
+    assert "points" in refused("export", BASE, "--to", "int8", "--out", "bad/base", "--data", DATA)
+    assert not list((home / "bad").iterdir())
+
+
+def test_what_is_missing_or_cannot_be_exported_is_named(home, monkeypatch):
+    from importlib import util
+
+    from asr_lab.models import onnx_folder
+    from asr_lab.recipes import export_model
+
+    with monkeypatch.context() as patch:
+        patch.setattr(onnx_folder, "find_spec", lambda name: None if name == "onnx" else util.find_spec(name))
+        assert "asr_lab[export]" in refused("export", BASE, "--to", "onnx", "--out", "none")
+    with monkeypatch.context() as patch:
+        pronunciation = type("Assessor", (), {"model_type": "pronunciation", "model": torch.nn.Linear(1, 1)})()
+        patch.setattr(export_model, "with_adapter", lambda *_: (pronunciation, "models:/p/1"))
+        assert "pronunciation" in refused("export", "models:/p/1", "--to", "onnx", "--out", "none")
+    (home / "own").mkdir(exist_ok=True)
+    (home / "own" / "notes.txt").write_text("mine", encoding="utf-8")
+    assert "something else" in refused("export", BASE, "--to", "onnx", "--out", "own", "--overwrite")
+    assert "no effect" in refused("export", BASE, "--to", "onnx", "--out", "none", "--max-wer-increase", "1")
