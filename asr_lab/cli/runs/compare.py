@@ -85,8 +85,8 @@ def compare(
     drawn = _curves(compared) if paged or figure or log else None
     page = _page(compared, drawn) if paged and drawn is not None else ""
     _write(compared, style, out, page)
-    if style == "table" and 1 < len(runs) <= _MOST_IN_A_LINE:
-        print_where_to_look(console(stderr=True), *(run.info.run_id for run in runs))
+    if style == "table" and 1 < len(compared.runs) <= _MOST_IN_A_LINE:
+        print_where_to_look(console(stderr=True), *(run.info.run_id for run in compared.runs))
     if drawn is not None and (figure or log):
         _draw(compared, drawn, figure, log=log, page=page)
 
