@@ -87,6 +87,8 @@ def test_a_run_begins_with_its_result(page, address):
     assert in_order(text, "Model training", "Description", "WER ", "Metrics (")
     assert "deepspeech2-adapter-john" in text
     assert in_order(text, "asr_lab.family", "asr_lab.speaker", "asr_lab.signature", "asr_lab.process")
+    assert in_order(text, "Model metrics (", "train/loss", "test/wer", "base_test/wer", "model/params", "perf/seconds")
+    assert in_order(text, "Parameters (", "recipe", "run.seed", "adapter.name", "data.train", "train.epochs")
 
 
 def test_pages_and_figures_open_among_the_artifacts(page, address):

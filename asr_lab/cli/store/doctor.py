@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from importlib.metadata import version
 
 import click
 
@@ -44,12 +45,14 @@ def doctor(context: click.Context, relocate: bool, upgrade: bool, dry_run: bool,
     if relocate:
         relocate_store(dry_run=dry_run, yes=yes, style=style)
         return
-    if dry_run or (yes and not upgrade):
-        raise AsrLabError("--dry-run goes with --relocate, --yes with --relocate or --upgrade")
+    if (dry_run or yes) and not upgrade:
+        raise AsrLabError("--dry-run and --yes go with --relocate or --upgrade")
     from asr_lab.tracking.doctor import Check, examine
 
     if upgrade:
-        _upgrade(yes)
+        _upgrade(yes, dry_run=dry_run)
+        if dry_run:
+            return
     checks: list[Check] = []
     out = console()
     for check in examine():
@@ -68,7 +71,7 @@ def doctor(context: click.Context, relocate: bool, upgrade: bool, dry_run: bool,
         context.exit(1)
 
 
-def _upgrade(yes: bool) -> None:
+def _upgrade(yes: bool, *, dry_run: bool) -> None:
     from asr_lab.tracking import migrations
     from asr_lab.tracking.connection import tracking_uri, without_password
 
@@ -82,6 +85,10 @@ def _upgrade(yes: bool) -> None:
         )
     if not migrations.needs_upgrade(uri):
         out.print(f"{shown} needs no upgrade", markup=False)
+        return
+    if dry_run:
+        copy = "a copy of the file is kept beside it" if uri.startswith("sqlite") else "no copy can be kept here"
+        out.print(f"{shown} would be upgraded to the schema of MLflow {version('mlflow')}; {copy}", markup=False)
         return
     if not uri.startswith("sqlite"):
         ask(f"No copy of {shown} can be kept here, and there is no way back. Upgrade it?", yes)

@@ -104,6 +104,9 @@ def test_the_doctor_upgrades_when_asked_and_keeps_a_copy(older):
     before = asked(older, "SELECT * FROM runs")
     assert run("doctor").exit_code == 1
     assert asked(older, "SELECT version_num FROM alembic_version") == [(MLFLOW_2_9,)]
+    unchanged = older.read_bytes()
+    assert "would be upgraded" in run("doctor", "--upgrade", "--dry-run").stderr
+    assert older.read_bytes() == unchanged
     said = run("doctor", "--upgrade", "--format", "json")
     (store,) = [row for row in json.loads(said.stdout) if row["name"] == "store"]
     assert store["state"] == "ok"
