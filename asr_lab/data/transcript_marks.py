@@ -94,7 +94,7 @@ _LIKE_MARKS = re.compile(
     r"|(?<![A-Za-z])[xX]{2,}(?![A-Za-z])|(?<![A-Za-z])[oO]{2,3}(?![A-Za-z])|[○◯●△▲□■◇◆☆★]+|(?<!\S)[%^$+=_][가-힣]+|(?<!\S)%[A-Za-z]+"
     r"|\A(?i:na|none|unknown|undefined)\Z"
 )
-_MAYBE_MARKED = re.compile(r"[(){}\[\]<>&#@*/+~○◯●△▲□■◇◆☆★%^$=_-]|[xX]{2}|[oO]{2}|[ㅇㅁ]{2}|\A\w{2,9}\Z")
+_MAYBE_MARKED = re.compile(r"[(){}\[\]<>&#@*/+~○◯●△▲□■◇◆☆★%^$=_-]|[xX]{2}|[oO]{2}|[ㅇㅁ]{2}|[a-z]\d|\A\w{2,9}\Z")
 _JAMO = re.compile(r"(?:[ㄱ-ㅎ]\s?[ㅏ-ㅣ](?:\s?[ㄱ-ㅎ]){0,3}\s?){2}|(?:[ᄀ-ᇿ] ){3}")
 """Syllables in single jamo: `ㅇㅏㄴㄴㅕㅇ`, or conjoining ones with spaces."""
 

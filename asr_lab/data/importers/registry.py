@@ -95,11 +95,12 @@ MANIFEST.json  {"audio_filepath": "a.wav", "offset": 0.5, "duration": 1.2, "text
         recognizer=f"{_HERE}.recognizers:kaldi",
         options=(_AUDIO, *SPEAKERS, *PCM, _SKIP),
         layout="""\
-wav.scp        utterance (with segments: recording) and the path of a file, or FILE.ark:BYTE of a WAV
-               commands are refused
+wav.scp        utterance (with segments: recording) and the path of a file,
+               or FILE.ark:BYTE of a WAV; commands are refused
 text           utterance and its transcript
 utt2spk        utterance and speaker; not needed with --speaker-from
-segments, reco2file_and_channel, spk2gender, spk2age, utt2lang, utt2gender, utt2age   if they are there""",
+if they are there: segments, reco2file_and_channel, spk2gender, spk2age,
+               utt2lang, utt2gender, utt2age""",
     ),
     "huggingface": Importer(
         description="data of Hugging Face: an audio folder, parquet with audio, or what save_to_disk wrote",

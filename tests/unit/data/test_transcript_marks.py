@@ -33,7 +33,8 @@ def clean(text):
         ("네 (?) (??) [?]", "네"),
         ("(inaudible) [unintelligible 00:12] <불명> (청취 불가) 네", "네"),
         ("{laughing}네{/laughing} @웃음@ (한숨 쉬며) 네", "네 네"),
-        ("name1이랑 company-name2 rename1", "이랑 rename1"),
+        ("name1이랑 rename1", "이랑 rename1"),
+        ("company-name2 네", "네"),
         ("/음 네 /그거", "음 네 그거"),
     ],
 )
