@@ -166,8 +166,9 @@ def load_for_inference(folder: Path, resolve: Callable[[str], Path] | None = Non
     def network(config: DeepSpeech2Config) -> DeepSpeech2Network:
         with torch.device("meta"):
             made = DeepSpeech2Network(config)
+        made.to_empty(device="cpu")
         try:
-            made.load_state_dict(load_file(folder / "model.safetensors"), assign=True)
+            made.load_state_dict(load_file(folder / "model.safetensors"))
         except (RuntimeError, SafetensorError) as error:
             what = "the weights are not those of the network in config.json"
             raise AsrLabError(what, where=str(folder), allowed="the files that the model was saved with") from error

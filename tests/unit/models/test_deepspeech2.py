@@ -181,7 +181,7 @@ def test_a_network_loaded_for_inference_computes_the_same_and_needs_no_model_cla
     features, lengths = torch.randn(2, 40, 80), torch.tensor([40, 30])
     batch = {"input_features": features, "feature_lengths": lengths}
     with torch.inference_mode():
-        assert torch.equal(whole.logits(batch)[0], light.logits(batch)[0])
+        assert torch.allclose(whole.logits(batch)[0], light.logits(batch)[0], atol=1e-5)
     assert weights_digest(whole.model) == weights_digest(light.model)
     code = (
         "import sys; from asr_lab.models import load_model; load_model(sys.argv[1], inference=True);"
