@@ -56,6 +56,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "register": ("asr_lab.cli.models.registry:register", "Make a run's model a version in the registry."),
     "promote": ("asr_lab.cli.models.registry:promote", "Give a version an alias, if it is shown to be better."),
     "reproduce": ("asr_lab.cli.runs.reproduce:reproduce", "Repeat a run, and compare all metrics."),
+    "results": (
+        "asr_lab.cli.runs.results:results",
+        "Record figures of studies, check that they stand, make them again.",
+    ),
     "guide": ("asr_lab.cli.guide:guide", "Read the documentation: a page for each task."),
     "doctor": (
         "asr_lab.cli.store.doctor:doctor",

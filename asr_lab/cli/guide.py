@@ -41,7 +41,7 @@ TOPICS: dict[str, Topic] = {
     ),
     "compare": Topic(
         summary="list, show and compare runs, with confidence intervals; the same in a notebook",
-        commands=("list", "show", "compare", "ui", "open", "note", "reproduce"),
+        commands=("list", "show", "compare", "ui", "open", "note", "reproduce", "results"),
     ),
     "keep": Topic(
         summary="keep, delete, archive and restore runs; erase the data of a speaker",

@@ -12,6 +12,8 @@ from asr_lab.cli.guide import TOPICS
 from asr_lab.config.load import keys
 from asr_lab.config.schema import ALIASES
 from asr_lab.families import FAMILIES, config_class
+from asr_lab.reports.studies import read_studies
+from asr_lab.tracking.results.check import check_pages, check_settings
 
 KEYS = set(chain.from_iterable(keys(config_class(name)) for name in FAMILIES)) | set(ALIASES)
 NOT_OURS = {"--env-manager", "--key", "--ngpu", "--num_nodes", "--asr_args", "--optim_conf", "--upgrade"}
@@ -125,3 +127,12 @@ def test_a_page_begins_with_what_one_can_do_and_a_command(topic):
     assert title.startswith("# ")
     assert len(first.split()) > 15
     assert 1 < blocks(GUIDE / f"{topic}.md")[0].line < 16
+
+
+def test_results_are_made_from_studies_whose_settings_still_stand():
+    """The quick part of `asr-lab results check`; its data are made again by tests/recipes/test_results.py."""
+    folder = ROOT / "experiments" / "results"
+    studies = read_studies(folder)
+    findings = [one for name, study in studies.items() for one in check_settings(name, study, ROOT)]
+    findings += check_pages(folder, studies)
+    assert [one for one in findings if one.is_stale] == []

@@ -1,0 +1,255 @@
+"""Studies: figures in files, with what they depend on, and the pages that quote them.
+
+A study is `NAME.yaml` in a folder: the commands that make its data and its runs, and what was recorded of these runs.
+`RESULTS.md.jinja` beside it is the text, in which `{{ NAME.LABEL["test/wer"] }}` stands for a figure.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, StrictUndefined, TemplateSyntaxError, UndefinedError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from asr_lab.errors import AsrLabError, listing, nearest
+from asr_lab.metrics.catalog import Format, format_of
+from asr_lab.reports.numbers import format_value
+from asr_lab.system.files import write_text
+
+TEMPLATE = "RESULTS.md.jinja"
+QUOTES = "quotes.yaml"
+"""Lines of other pages that quote figures: page -> lines with placeholders."""
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Figure(_Record):
+    """A value, with its 95 % interval if it has one."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+class Dataset(_Record):
+    """A manifest that a run used: where, and the digest of its content."""
+
+    path: str
+    digest: str
+
+
+class RecordedRun(_Record):
+    """The figures of a run, and what they depend on."""
+
+    name: str
+    recipe: str
+    signature: str
+    """Of recipe, settings and data (`config.identity.signature`)."""
+    settings: dict[str, Any]
+    """Dotted configuration keys that differed from the defaults."""
+    defaults: dict[str, Any] = Field(default_factory=dict)
+    """The keys that did not, and their values."""
+    data: dict[str, Dataset]
+    """By split, or by whatever else the signature counts."""
+    figures: dict[str, Figure]
+    """By metric."""
+
+
+class Study(_Record):
+    """What a study needs, how it is made, and what was measured."""
+
+    about: str
+    """The study in a few words."""
+    needs: dict[str, str] = Field(default_factory=dict)
+    """Folders with data that no command makes: name -> what it is and where to get it."""
+    data_commands: tuple[str, ...] = ()
+    """Shell commands that make the data, in an empty folder beside `experiments`."""
+    commands: tuple[str, ...]
+    """Shell commands that make the runs, in the same folder."""
+    files: dict[str, str] = Field(default_factory=dict)
+    """Configurations that the commands name: path -> digest of what they set."""
+    cheap: bool = False
+    """Whether all of it is made again in some ten minutes on two cores."""
+    date: datetime.date
+    commit: str = ""
+    versions: str = ""
+    hardware: str = ""
+    runs: dict[str, RecordedRun] = Field(default_factory=dict)
+    """By label."""
+    values: dict[str, Figure] = Field(default_factory=dict)
+    """Figures of benchmarks, which are of no run, by name; ratios and plain numbers."""
+
+
+def read_study(path: Path) -> Study:
+    """Read a study; raises `AsrLabError` that names every wrong key."""
+    try:
+        return Study.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, yaml.YAMLError) as error:
+        raise AsrLabError(f"the study cannot be read: {error}", where=str(path)) from error
+    except ValidationError as error:
+        wrong = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+        raise AsrLabError(
+            f"not a study: {listing(wrong)}", where=str(path), allowed=listing(Study.model_fields)
+        ) from error
+
+
+def read_studies(folder: Path) -> dict[str, Study]:
+    """Return the studies of a folder by name; raises `AsrLabError` if there is none."""
+    studies = {path.stem: read_study(path) for path in sorted(folder.glob("*.yaml")) if path.name != QUOTES}
+    if not studies:
+        raise AsrLabError(
+            "no studies here",
+            where=str(folder),
+            allowed="a folder of NAME.yaml, as experiments/results of a checkout of asr_lab",
+            next_command="asr-lab results record LABEL=RUN --study NAME --about TEXT",
+        )
+    return studies
+
+
+def write_study(study: Study, path: Path) -> None:
+    """Write a study as YAML, with its commands as they are typed."""
+    content = study.model_dump(mode="json", exclude_defaults=True)
+    for run in content.get("runs", {}).values():
+        run["defaults"] = _InLines(run.get("defaults", {}))
+    write_text(path, yaml.dump(content, Dumper=_Yaml, sort_keys=False, allow_unicode=True, width=120))
+
+
+class _Yaml(yaml.SafeDumper):
+    """Writes texts of several lines as such, and figures in one line each."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+def _mapping(dumper: yaml.SafeDumper, content: dict[str, Any]) -> yaml.Node:
+    node = dumper.represent_mapping("tag:yaml.org,2002:map", content.items())
+    node.flow_style = bool(content) and (content.keys() <= {"value", "low", "high"} or isinstance(content, _InLines))
+    return node
+
+
+class _InLines(dict[str, Any]):
+    """A mapping that is written as lines full of pairs."""
+
+
+_Yaml.add_representer(str, _text)
+_Yaml.add_representer(dict, _mapping)
+_Yaml.add_representer(_InLines, _mapping)
+
+
+class Quoted:
+    """A figure as a page prints it."""
+
+    def __init__(self, figure: Figure, how: Format) -> None:
+        self._figure, self._how = figure, how
+
+    def __str__(self) -> str:
+        """`12.7 %`."""
+        return _spaced(self.printed)
+
+    @property
+    def printed(self) -> str:
+        """`12.7%`, as commands print it."""
+        return format_value(self._figure.value, self._how)
+
+    @property
+    def low(self) -> str:
+        """The lower bound as commands print it; "-" if there is none."""
+        return format_value(self._figure.low, self._how)
+
+    @property
+    def high(self) -> str:
+        """The upper bound."""
+        return format_value(self._figure.high, self._how)
+
+    @property
+    def interval(self) -> str:
+        """`12.7 % (9.9 to 15.4)`; the value alone if there is no interval."""
+        if self._figure.low is None:
+            return str(self)
+        return f"{self} ({self.low.removesuffix('%')} to {self.high.removesuffix('%')})"
+
+    @property
+    def rounded(self) -> str:
+        """`1.95`: two decimals, for ratios."""
+        return f"{self._figure.value:.2f}"
+
+    @property
+    def rounded_interval(self) -> str:
+        """`1.95 (1.78 to 2.12)`."""
+        figure = self._figure
+        bounds = "" if figure.low is None or figure.high is None else f" ({figure.low:.2f} to {figure.high:.2f})"
+        return self.rounded + bounds
+
+
+def _spaced(text: str) -> str:
+    return text.replace("%", " %")
+
+
+class _Figures:
+    """Figures of a run or a study by name, in a template."""
+
+    def __init__(self, where: str, figures: Mapping[str, Figure]) -> None:
+        self._where, self._figures = where, figures
+
+    def __getitem__(self, name: str) -> Quoted:
+        if name not in self._figures:
+            near = nearest(name, self._figures)
+            raise AsrLabError(
+                f"{self._where} has no figure {name!r}" + (f"; did you mean {near!r}?" if near else ""),
+                allowed=listing(sorted(self._figures)),
+            )
+        return Quoted(self._figures[name], format_of(name))
+
+
+def quoting(studies: Mapping[str, Study]) -> dict[str, dict[str, Any]]:
+    """Return what a template knows: study -> its labels (figures by metric), `values`, date, versions, hardware."""
+    return {
+        name: {
+            **{label: _Figures(f"{name}.{label}", run.figures) for label, run in study.runs.items()},
+            "values": _Figures(f"{name}.values", study.values),
+            "commands": _commands([*study.data_commands, *study.commands]),
+            **study.model_dump(include={"date", "versions", "hardware", "commit", "about"}),
+        }
+        for name, study in studies.items()
+    }
+
+
+def _commands(commands: Iterable[str]) -> str:
+    return "```sh\n" + "\n".join(command.strip() for command in commands) + "\n```"
+
+
+def render_text(text: str, studies: Mapping[str, Study], where: str) -> str:
+    """Fill in a page's placeholders; raises `AsrLabError` for one that names no figure."""
+    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
+    try:
+        return environment.from_string(text).render(quoting(studies))
+    except TemplateSyntaxError as error:
+        raise AsrLabError(f"a placeholder is not understood: {error}", where=f"{where}, line {error.lineno}") from error
+    except UndefinedError as error:
+        raise AsrLabError(f"a placeholder names no figure: {error}", where=where, allowed=listing(studies)) from error
+    except AsrLabError as error:
+        raise AsrLabError(error.what, where=where, allowed=error.allowed) from error
+
+
+def results_page(folder: Path, studies: Mapping[str, Study]) -> str:
+    """Return the page of all results, made from `TEMPLATE` and the studies."""
+    template = folder / TEMPLATE
+    if not template.is_file():
+        raise AsrLabError(f"there is no {TEMPLATE}", where=str(folder))
+    return render_text(template.read_text(encoding="utf-8"), studies, str(template))
+
+
+def quotes(folder: Path, studies: Mapping[str, Study]) -> dict[str, list[str]]:
+    """Return the lines that other pages quote figures in, as they should stand there: page -> lines."""
+    path = folder / QUOTES
+    if not path.is_file():
+        return {}
+    content: dict[str, list[str]] = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    return {page: [render_text(line, studies, str(path)) for line in lines] for page, lines in content.items()}

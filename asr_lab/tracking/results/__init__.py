@@ -1,0 +1,1 @@
+"""Studies from runs: recording figures, checking what they depend on, making them again."""
