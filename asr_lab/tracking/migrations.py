@@ -200,3 +200,9 @@ def _explain(file: Path) -> Iterator[None]:
     except sqlite3.OperationalError as error:
         kind = StoreUnavailableError if "locked" in str(error) else AsrLabError
         raise kind(f"the tracking store cannot be written: {error}", where=str(file)) from error
+    except OSError as error:
+        raise AsrLabError(
+            f"the tracking store cannot be written: {error.strerror or error}",
+            where=str(file),
+            hint=files.remedy(error),
+        ) from error

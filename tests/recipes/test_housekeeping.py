@@ -141,6 +141,15 @@ def test_parents_children_and_bases_of_what_stays_stay():
     assert plan["trial-a"]["why"] == "child of sweep, which is kept"
 
 
+def test_the_best_trial_stays_with_the_best_sweep():
+    for name, wer in (("good", 0.2), ("poor", 0.4)):
+        sweep = made_run(name, wer=wer, tags={"asr_lab.kind": "sweep"})
+        for number, one in enumerate((wer + 0.1, wer)):
+            made_run(f"{name}-{number}", wer=one, parent=sweep, tags={"asr_lab.kind": "trial"}, model=name == "good")
+    plan = planned("--keep-best", "1")
+    assert {name for name, row in plan.items() if row["what"] == "stays"} == {"good", "good-1"}
+
+
 def test_stale_runs_go_only_when_asked():
     from asr_lab.system.processes import process_mark
 

@@ -17,8 +17,8 @@ _TRIALS = ("trial", "seed")
 def rank_best(records: Sequence[Record], number: int, metric: str = "") -> dict[str, str]:
     """Return run id -> why it stays: among the best `number` of its family and data, or without the metric.
 
-    Finished runs are ranked by `metric`, or by the family's deciding metric; a sweep by its best trial, and its trials
-    not at all. Raises `AsrLabError` if no run can be ranked.
+    Finished runs are ranked by `metric`, or by the family's deciding metric; a sweep by its best trial, which
+    stays with it if it has weights, and its trials not at all. Raises `AsrLabError` if no run can be ranked.
     """
     groups: dict[tuple[str, str, str], list[Record]] = {}
     stays: dict[str, str] = {}
@@ -34,7 +34,21 @@ def rank_best(records: Sequence[Record], number: int, metric: str = "") -> dict[
     if not groups:
         raise _nothing_to_rank(metric)
     for (_, by, _), group in groups.items():
-        stays |= _best(group, number, by)
+        best = _best(group, number, by)
+        stays |= best | _best_trials(records, {one.run_id: one for one in group if one.run_id in best}, by)
+    return stays
+
+
+def _best_trials(records: Sequence[Record], staying: dict[str, Record], metric: str) -> dict[str, str]:
+    """Return the best trial that has weights of each sweep that stays, which itself has the figures alone."""
+    stays: dict[str, str] = {}
+    sign = -1 if direction(metric) == "higher" else 1
+    for sweep in (one for one in staying.values() if one.tags.get(KIND) == "sweep"):
+        trials = [one for one in records if one.parent == sweep.run_id and one.models]
+        ranked = [one for one in trials if math.isfinite(one.metrics.get(metric, math.nan))]
+        if ranked:
+            best = min(ranked, key=lambda one: sign * one.metrics[metric])
+            stays[best.run_id] = f"best trial of {sweep.name}, which stays"
     return stays
 
 

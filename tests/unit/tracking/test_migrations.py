@@ -72,6 +72,13 @@ def asked(file, *statements):
         return [database.execute(statement).fetchall() for statement in statements][-1]
 
 
+def test_a_folder_that_cannot_be_made_is_one_message(folder, monkeypatch):
+    monkeypatch.setattr("asr_lab.tracking.migrations._migrate", lambda uri, **_: Path(uri[10:]).touch())
+    with pytest.raises(AsrLabError) as refusal:
+        migrations.make_ready("sqlite:////proc/nowhere/x.db")
+    assert refusal.value.where == "/proc/nowhere/x.db"
+
+
 def test_the_newest_schema_is_read_as_mlflow_says_it():
     from mlflow.store.db.utils import _get_latest_schema_revision
 
