@@ -84,6 +84,7 @@ def _line(cut: Cut, copy: Path | None, root: Path) -> dict[str, Any]:
     row |= {"duration": round(cut.duration, 6), "text": manifest.text(cut), "speaker": segment.speaker}
     row |= {"lang": segment.language} if segment.language else {}
     row |= {"gender": segment.gender} if segment.gender else {}
+    row |= {name: value for name in ("age", "age_group") if (value := manifest.field(cut, name)) is not None}
     guessed = manifest.field(cut, guesses.GUESSED)
     return row | ({guesses.GUESSED: guessed} if guessed else {}) | {"id": cut.id}
 
@@ -91,7 +92,8 @@ def _line(cut: Cut, copy: Path | None, root: Path) -> dict[str, Any]:
 def _kaldi(cuts: Sequence[Cut], out: Path, copy_audio: bool, progress: Progress) -> list[str]:
     """Write `wav.scp`, `text`, `utt2spk`, `spk2utt`, ... with ids that begin with the speaker, as Kaldi sorts them."""
     ids = _ids(cuts)
-    files: dict[str, dict[str, str]] = {name: {} for name in ("text", "utt2spk", "wav.scp", "spk2gender", "utt2lang")}
+    names = ("text", "utt2spk", "wav.scp", "spk2gender", "utt2lang", "utt2age")
+    files: dict[str, dict[str, str]] = {name: {} for name in names}
     segments: dict[str, str] = {}
     recordings: dict[str, str] = {}
     with atomic_folder(out, replaces=True) as folder:
@@ -110,6 +112,8 @@ def _kaldi(cuts: Sequence[Cut], out: Path, copy_audio: bool, progress: Progress)
                 files["spk2gender"][speaker] = gender
             if segment.language:
                 files["utt2lang"][id] = segment.language
+            if age := manifest.field(cut, "age") or manifest.field(cut, "age_group"):
+                files["utt2age"][id] = str(age)
         of_speaker: dict[str, list[str]] = {}
         for id, speaker in files["utt2spk"].items():
             of_speaker.setdefault(speaker, []).append(id)

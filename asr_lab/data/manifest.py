@@ -32,7 +32,7 @@ from asr_lab.system.files import atomic_file
 SUFFIX = ".jsonl.gz"
 _IMPORTED = (".json", ".jsonl", ".csv", ".tsv", ".parquet")  # what is no manifest, but can become one
 _OWN = ("speaker", "gender", "language", "text")  # fields of a supervision itself
-OVER_S = 0.02  # tolerance for supervisions that end after their cut, by rounding
+_OVER_S = 0.02  # tolerance for supervisions that end after their cut, by rounding
 DIGEST_LENGTH = 32  # hexadecimal digits; MLflow refuses digests of more than 36 characters
 
 
@@ -170,7 +170,7 @@ def _is_inside(cut: Cut) -> bool:
     start, duration = supervision(cut).start, supervision(cut).duration
     if not _are_times(start, duration) or duration <= 0:
         return False
-    return bool(-OVER_S <= start < cut.duration and start + duration <= cut.duration + OVER_S)
+    return bool(-_OVER_S <= start < cut.duration and start + duration <= cut.duration + _OVER_S)
 
 
 def _are_times(*values: Any) -> bool:

@@ -151,13 +151,14 @@ def _rows(file: Path, part: str, written: Counter[str], report: ImportReport) ->
         try:
             row: dict[str, Any] = {}
             for name, value in values.items():
-                row[name] = value
+                row[name], stem = value, ""
                 if isinstance(value, bytes) and kind_of(value[:HEAD_BYTES]) in _SUFFIX:
-                    row[name], row[_STEM] = _audio({"bytes": value}, file, part, written)
+                    row[name], stem = _audio({"bytes": value}, file, part, written)
                 elif isinstance(value, dict) and {"bytes", "array"} & set(value):
-                    row[name], row[_STEM] = _audio(value, file, part, written)
+                    row[name], stem = _audio(value, file, part, written)
                 elif isinstance(value, bytes):
                     raise AsrLabError(f"bytes that are no audio file: {name}", allowed="WAV, FLAC, OGG, MP3, M4A, WebM")
+                row |= {_STEM: stem} if stem and (name == "audio" or _STEM not in row) else {}
             rows.append(Row(number, row))
         except AsrLabError as error:
             item = Path(error.where).name or f"row {number}"

@@ -34,6 +34,7 @@ from asr_lab.data.importers.speaker_options import Speakers
 from asr_lab.data.media import written_audio
 from asr_lab.errors import AsrLabError, listing, reason
 
+_OVER_S = 0.02  # of a cut beyond its supervision, by rounding
 _ENDINGS = (".jsonl", ".jsonl.gz", ".json", ".json.gz")
 
 
@@ -236,7 +237,7 @@ def _is_longer(cut: Cut) -> bool:
     """Return whether a cut has more than its supervision, which is inside it."""
     segment = cut.supervisions[0]
     is_inside = segment.start >= 0 and segment.end <= cut.duration
-    return bool(is_inside and segment.duration < cut.duration - manifest.OVER_S)
+    return bool(is_inside and segment.duration < cut.duration - _OVER_S)
 
 
 def _overlap(segments: list[SupervisionSegment]) -> bool:

@@ -124,6 +124,16 @@ def _unknown(source: Path, out: Path) -> AsrLabError:
             hint=f"it holds {view.suffixes()}",
             next_command=f"asr-lab init {quoted(str(source))}, which writes a sample table",
         )
+    if archives := [name for name in view.files if name.lower().endswith(_ARCHIVES)]:
+        first = quoted(str(source / archives[0]))
+        return AsrLabError(
+            f"{len(archives)} archives such as {archives[0]}: unpack them first",
+            where=str(source),
+            allowed="folders with audio and texts or labels",
+            next_command=f"unzip {first} -d {quoted(str(source))}"
+            if archives[0].lower().endswith(".zip")
+            else f"tar -xf {first} -C {quoted(str(source))}",
+        )
     return AsrLabError(
         "it is not recognised",
         where=str(source),

@@ -17,6 +17,7 @@ _LISTS = ("utterance", "utterances", "segments", "segment", "dialogs", "dialogue
 _STARTS = ("start", "start_time", "startTime", "begin", "start_s")
 _ENDS = ("end", "end_time", "endTime", "end_s")
 _MS = 1e-3
+_MOST_COLONS = 2  # hours:minutes:seconds
 _OVER_S = 0.1  # tolerance for segments that end after the recording
 _LOCAL = re.compile(r"\d{1,2}|[A-Za-z]")
 
@@ -95,6 +96,8 @@ def segment_cut(
 
 def unit_of(segments: Sequence[Mapping[str, Any]], duration: float) -> float:
     """Return the unit, in seconds, of the times of the segments: 0.001 if only so they are inside their recording."""
+    if any(":" in str(_value(segment, _ENDS)) for segment in segments):
+        return 1.0
     try:
         last = max(_seconds(segment, _ENDS) for segment in segments)
     except AsrLabError:  # a fault of a segment
@@ -135,6 +138,8 @@ def _seconds(segment: Mapping[str, Any], names: tuple[str, ...]) -> float:
     """Parse `12.5`, `"12.5"` or `"00:00:12.5"` as seconds."""
     value = str(_value(segment, names))
     try:
+        if value.count(":") > _MOST_COLONS:  # 00:00:01:500 has frames, or milliseconds
+            raise ValueError(value)
         return float(sum(float(part) * 60**power for power, part in enumerate(reversed(value.split(":")))))
     except ValueError as error:
         raise AsrLabError(

@@ -197,6 +197,13 @@ def talk(**more):
     }
 
 
+@pytest.mark.parametrize("times", [("00:00:01:500", "00:00:02:500"), ("00:08:20", "00:33:20")])
+def test_times_with_frames_or_outside_are_refused(tmp_path, times):
+    segment = {"start": times[0], "end": times[1], "form": "네", "speaker_id": "kid7"}
+    put(tmp_path / "in", "talk", {"utterance": [segment]}, seconds=3)
+    assert "a segment" in refused("data", "import", "aihub", tmp_path / "in", tmp_path / "out")
+
+
 def test_segments_in_milliseconds_are_read_so_if_seconds_cannot_be_meant(tmp_path):
     rows = [(500, 1250, "학교에 가요"), (1500, 2000, "그래")]
     segments = [{"start": start, "end": end, "form": form, "speaker_id": "kid7"} for start, end, form in rows]

@@ -92,7 +92,10 @@ def test_a_folder_of_nemo_manifests_is_read_by_split(tmp_path):
 @pytest.mark.parametrize("copy", [False, True])
 @pytest.mark.parametrize("form", ["nemo", "kaldi"])
 def test_what_is_exported_is_read_back(tmp_path, form, copy):
-    ok("data", "import", "nemo", corpora.nemo(tmp_path / "n"), tmp_path / "m", "--one-speaker", "미나")
+    source = corpora.nemo(tmp_path / "n")
+    rows = [json.loads(line) | {"age": "7세"} for line in source.read_text(encoding="utf-8").splitlines()]
+    corpora.lines_of_json(source, *rows)
+    ok("data", "import", "nemo", source, tmp_path / "m", "--one-speaker", "미나")
     first = manifest.read(tmp_path / "m" / "all.jsonl.gz")
     target = tmp_path / ("x.json" if form == "nemo" else "x")
     more = ["--copy-audio"] if copy else []
@@ -105,7 +108,7 @@ def test_what_is_exported_is_read_back(tmp_path, form, copy):
     for cut in first:
         other = by_text[manifest.text(cut)]
         assert manifest.field(other, "speaker") == "미나"
-        assert manifest.field(other, "language") == "ko"
+        assert (manifest.field(other, "language"), manifest.field(other, "age")) == ("ko", 7)
         assert np.allclose(read_cut(other), read_cut(cut), atol=1e-4)
     if form == "kaldi":
         rows = [line.split()[0] for line in (target / "text").read_text(encoding="utf-8").splitlines()]

@@ -297,6 +297,13 @@ def test_a_table_that_is_none_is_refused_for_its_own_reason(name, content, why, 
     assert command.format(tmp_path / name) in error.value.next_command
 
 
+def test_a_folder_of_archives_names_the_command_that_unpacks_one(tmp_path):
+    corpora.text(tmp_path / "in" / "TS1.zip", "PK")
+    with pytest.raises(AsrLabError) as error:
+        recognize(tmp_path / "in", tmp_path / "out")
+    assert error.value.next_command == f"unzip {tmp_path}/in/TS1.zip -d {tmp_path}/in"
+
+
 def test_recordings_without_transcripts_are_counted(tmp_path):
     for number in range(3):
         corpora.sound(tmp_path / "in" / f"{number}.wav")
