@@ -164,9 +164,7 @@ def load_for_inference(folder: Path, resolve: Callable[[str], Path] | None = Non
     """Load a recogniser that is neither trained nor saved, in 3 s of processor time less; raises as above."""
 
     def network(config: DeepSpeech2Config) -> DeepSpeech2Network:
-        with torch.device("meta"):
-            made = DeepSpeech2Network(config)
-        made.to_empty(device="cpu")
+        made = DeepSpeech2Network(config)  # on the meta device torch would import its compiler
         try:
             made.load_state_dict(load_file(folder / "model.safetensors"))
         except (RuntimeError, SafetensorError) as error:
