@@ -71,6 +71,7 @@ def run(models: ServedModels, bound: socket.socket, limits: Limits, api_key: str
         lifespan="on",
         ws="websockets-sansio" if has_websockets() else "none",
         ws_max_size=MAX_MESSAGE,
+        ws_per_message_deflate=False,  # samples hardly get smaller
         server_header=False,
         backlog=_BACKLOG,
         timeout_graceful_shutdown=_GRACE_S,

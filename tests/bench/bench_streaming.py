@@ -2,7 +2,9 @@
 
 Each utterance of a manifest goes in in pieces of 0.2, 0.5 and 2 s: processor time a piece, share of real time, and the
 time from the end of speech to the final text (the last piece and what follows it); texts are compared with those of
-whole recordings. Then many streams in one step of the network: how many one core carries in real time.
+whole recordings. Then many streams in one step of the network: how many one core carries in real time, and how many of
+`asr-lab serve`, with 1 and 8 clients that send as fast as it answers.
+Utterances with pauses between them, zeros or quiet noise: how many utterances were found, and their WER.
 `--against`: how much later than in another model's output words end, by their times, where both wrote the same text.
 
     OMP_NUM_THREADS=1 python tests/bench/bench_streaming.py FOLDER corpora/demo/test.jsonl.gz --against OTHER
@@ -11,20 +13,29 @@ whole recordings. Then many streams in one step of the network: how many one cor
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
+import socket
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import jiwer
 import numpy as np
+import psutil
 import torch
+from websockets.sync.client import connect
 
 from asr_lab.data import manifest
 from asr_lab.data.audio import Signal, read_cut
 from asr_lab.models import load_model
 from asr_lab.models.deepspeech2_streaming import LATENCY_S
 from asr_lab.serving.engine import Engine, Request, Result
-from asr_lab.serving.streaming import StreamingRecognizer
+from asr_lab.serving.streaming import DEFAULT_RULES, StreamingRecognizer
 from asr_lab.units import SAMPLE_RATE
 
 PIECES_S = (0.2, 0.5, 2.0)
@@ -97,6 +108,65 @@ def later(ours: Sequence[Result], theirs: Sequence[Result]) -> list[float]:
     ]
 
 
+def with_pauses(recognizer: StreamingRecognizer, signals: Sequence[Signal], references: list[str], level: float) -> str:
+    """Transcribe utterances with pauses of 1 to 1.5 s between them as one stream, cut by the rules of the server."""
+    draw, parts, texts = np.random.default_rng(0), [], []
+    for samples in signals:
+        pause = draw.normal(0, level, int(draw.uniform(1.0, 1.5) * SAMPLE_RATE)).astype(np.float32)
+        parts += [samples, pause]
+    stream = recognizer.open()
+    for part in pieces(np.concatenate(parts), PIECES_S[0]):
+        recognizer.accept([stream], [part], [False])
+        if recognizer.ends(stream, DEFAULT_RULES):
+            recognizer.accept([stream], [END], [True])
+            texts.append(recognizer.result(stream).text)
+            stream = recognizer.open()
+    recognizer.accept([stream], [END], [True])
+    texts = [text for text in (*texts, recognizer.result(stream).text) if text]
+    return f"{len(texts)} of {len(signals)}, WER {jiwer.wer(' '.join(references), ' '.join(texts)):.1%}"
+
+
+def client(address: str, samples: Signal) -> None:
+    """Send an utterance in pieces of 0.2 s, wait for its text."""
+    with connect(address, open_timeout=60) as connection:
+        given = {"format": {"type": "audio/pcm", "rate": SAMPLE_RATE}, "turn_detection": None}
+        session = {"type": "transcription", "audio": {"input": given}}
+        connection.send(json.dumps({"type": "session.update", "session": session}))
+        for part in pieces(samples, PIECES_S[0]):
+            connection.send((32767 * part).astype("<i2").tobytes())
+        connection.send(json.dumps({"type": "input_audio_buffer.commit"}))
+        while not json.loads(connection.recv(60))["type"].endswith("completed"):
+            pass
+
+
+def served(folder: Path, signals: Sequence[Signal]) -> list[float]:
+    """Seconds of audio that a second of the server's processor time transcribes, for 1 and 8 clients at once."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = ["serve", "--model", str(folder), "--port", str(port)]
+    server = subprocess.Popen([sys.executable, "-m", "asr_lab", *words], stderr=subprocess.DEVNULL)
+    try:
+        address = f"ws://127.0.0.1:{port}/v1/realtime"
+        for _ in range(600):
+            with contextlib.suppress(OSError):
+                client(address, signals[0])  # warms up
+                break
+            time.sleep(0.5)
+        rates, process = [], psutil.Process(server.pid)
+        for count in (1, 8):
+            before = process.cpu_times()
+            with ThreadPoolExecutor(count) as clients:
+                list(clients.map(lambda samples: client(address, samples), signals))
+            after = process.cpu_times()
+            spent = after.user + after.system - before.user - before.system
+            rates.append(sum(map(len, signals)) / SAMPLE_RATE / spent)
+        return rates
+    finally:
+        server.terminate()
+        server.wait()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
@@ -105,7 +175,8 @@ def main() -> None:
     parser.add_argument("--utterances", type=int, default=60)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    signals = [read_cut(cut) for cut in list(manifest.read(options.manifest))[: options.utterances]]
+    cuts = list(manifest.read(options.manifest))[: options.utterances]
+    signals, references = [read_cut(cut) for cut in cuts], [manifest.text(cut) for cut in cuts]
     results, share = transcribed(options.model, signals)
     recognizer = StreamingRecognizer(Engine(load_model(options.model)))
     print(f"{len(signals)} utterances, {sum(map(len, signals)) / SAMPLE_RATE:.0f} s; an output needs {LATENCY_S:.3f} s")
@@ -118,6 +189,10 @@ def main() -> None:
     for piece_s in PIECES_S:
         rates = [at_once(recognizer, signals, piece_s, count) for count in AT_ONCE]
         print(f"{piece_s:>6.1f} s " + "".join(f"{rate:>8.0f}" for rate in rates))
+    print(f"each alone: WER {jiwer.wer(references, [one.text for one in results]):.1%}; with pauses between them:")
+    for kind, level in (("zeros", 0.0), ("noise", 1e-3)):
+        print(f"  {kind}: {with_pauses(recognizer, signals, references, level)}")
+    print("of asr-lab serve, 1 and 8 clients: " + ", ".join(f"{rate:.0f}" for rate in served(options.model, signals)))
     if options.against:
         late = later(results, transcribed(options.against, signals)[0])
         print(f"words end later by {1e3 * statistics.mean(late):.0f} ms (95 % {1e3 * np.quantile(late, 0.95):.0f} ms)")
