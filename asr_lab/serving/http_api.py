@@ -9,27 +9,24 @@ it is followed. How many requests wait, how large they are and how long they tak
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
 import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import BoundedSemaphore, Lock
 from typing import Any, BinaryIO, Generic, TypeVar
-from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import HTMLResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
 from asr_lab.data.audio import Signal, probe, read_audio
@@ -38,11 +35,12 @@ from asr_lab.errors import AsrLabError, UnavailableError
 from asr_lab.reports.page import render
 from asr_lab.serving.engine import Request, Result
 from asr_lab.serving.http_errors import ApiError, sentence
+from asr_lab.serving.http_gate import FACTS, FORM_BYTES, Gate
 from asr_lab.serving.invocations import ADDRESS as INVOCATIONS
 from asr_lab.serving.invocations import PING, Invocations, refusal
 from asr_lab.serving.metrics import ADDRESS as METRICS
 from asr_lab.serving.metrics import Metrics
-from asr_lab.serving.realtime_api import KEY_PROTOCOL, Realtime, StreamLimits
+from asr_lab.serving.realtime_api import Realtime, StreamLimits
 from asr_lab.serving.served_models import ServedModels
 from asr_lab.serving.transcription_api import Wanted, answer
 from asr_lab.system.threads import usable_cores
@@ -50,7 +48,6 @@ from asr_lab.units import SAMPLE_RATE
 
 T = TypeVar("T")
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _HEALTH, _PAGE, _REALTIME = "/health", "/", "/v1/realtime"
 _PAGE_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline' blob:; connect-src 'self'; "
@@ -58,12 +55,8 @@ _PAGE_POLICY = (
 )
 _RETRY_S = "1"
 _MOST_THREADS = 4  # files are read and features computed beside the one forward pass
-_FORM_BYTES = 1 << 16
-"""Around the file: boundaries, and the other fields."""
-_DRAINED_S = 10.0
 _WIDEST = 2 * 96_000 // SAMPLE_RATE
 """Stereo of 96 kHz is the most that is held in memory for the seconds allowed."""
-_FACTS, _GONE = "asr_lab.facts", "the client has gone"
 _log = logging.getLogger(__name__)
 
 
@@ -146,9 +139,9 @@ def create_app(models: ServedModels, limits: Limits | None = None, api_key: str 
 
     @app.websocket(_REALTIME)
     async def stream(socket: WebSocket) -> None:
-        socket.scope[_FACTS]["speech_s"] = await realtime.serve(socket)
+        socket.scope[FACTS]["speech_s"] = await realtime.serve(socket)
 
-    return _Gate(app, chosen, api_key, metrics)
+    return Gate(app, api_key, metrics, max_bytes=chosen.max_bytes, open_to_all=(_HEALTH, PING, _PAGE))
 
 
 class _Transcriber:
@@ -171,7 +164,7 @@ class _Transcriber:
             return _Work(lambda: (wanted, self._result(wanted)), wanted.upload.file.close)
 
         wanted, result = await self._limited(read)
-        request.scope[_FACTS]["speech_s"] = result.duration_s
+        request.scope[FACTS]["speech_s"] = result.duration_s
         return answer(wanted, result, self._models.version)
 
     async def invocations(self, request: HttpRequest) -> Response:
@@ -181,7 +174,7 @@ class _Transcriber:
             content, kind = await request.body(), request.headers.get("content-type", "")
             return _Work(lambda: self._invocations.answer(content, kind), _nothing)
 
-        response, request.scope[_FACTS]["speech_s"] = await self._limited(read)
+        response, request.scope[FACTS]["speech_s"] = await self._limited(read)
         return response
 
     async def _limited(self, read: Callable[[], Awaitable[_Work[T]]]) -> T:
@@ -293,7 +286,7 @@ async def _read_form(request: HttpRequest) -> Wanted:
             f"the request is {kind[:100] or 'of no content type'}; allowed: multipart/form-data with `file`, `model`"
         )
         raise ApiError(415, message)
-    form = await request.form(max_files=1, max_fields=30, max_part_size=_FORM_BYTES // 2)
+    form = await request.form(max_files=1, max_fields=30, max_part_size=FORM_BYTES // 2)
     try:
         return Wanted.of(form)
     except ApiError:
@@ -315,133 +308,3 @@ async def _refused(request: HttpRequest, error: Exception) -> Response:
 async def _failed(request: HttpRequest, error: Exception) -> Response:
     message = f"the server failed on this request ({type(error).__name__}); its log has the details"
     return await _refused(request, ApiError(500, message))
-
-
-class _Gate:
-    """In front of the application: who is let in, how many bytes are read, and a line in the log for each request."""
-
-    def __init__(self, app: ASGIApp, limits: Limits, api_key: str, metrics: Metrics) -> None:
-        self._app, self._limits, self._api_key, self._metrics = app, limits, api_key.encode(), metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
-            await self._socket(scope, receive, send)
-            return
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        facts: dict[str, Any] = {"status": 500}
-        scope[_FACTS] = facts
-        began = time.monotonic()
-        body = _Body(receive, self._limits.max_bytes)
-
-        async def sent(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                facts["status"] = message["status"]
-                await body.drain()  # a client that still sends would not read the answer
-            await send(message)
-
-        try:
-            if refused := self._refusal(scope):
-                await refused.response()(scope, body.receive, sent)
-            else:
-                await self._app(scope, body.receive, sent)
-        except ClientDisconnect:
-            facts["status"] = _GONE
-        except Exception:
-            _log.exception("a request failed")
-        finally:
-            self._done(scope, scope["method"], began)
-
-    async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope[_FACTS] = {"status": "ended"}
-        began = time.monotonic()
-        try:
-            if refused := self._refusal(_with_key(scope)):
-                scope[_FACTS]["status"] = refused.status
-                await WebSocket(scope, receive, send).send_denial_response(refused.response())
-            else:
-                await self._app(scope, receive, send)
-        except Exception:
-            scope[_FACTS]["status"] = "failed"
-            _log.exception("a stream failed")
-        finally:
-            self._done(scope, "WEBSOCKET", began)
-
-    def _done(self, scope: Scope, method: str, began: float) -> None:
-        """Count a request, and write its line into the log."""
-        facts, passed_s = scope[_FACTS], time.monotonic() - began
-        speech_s = facts.get("speech_s", 0.0)
-        self._metrics.count(method, _route(scope), str(facts["status"]), passed_s, speech_s)
-        speech = f", {speech_s:.1f} s of speech" if "speech_s" in facts else ""
-        _log.info("%s %s %s: %.2f s%s", method, _route(scope), facts["status"], passed_s, speech)
-
-    def _refusal(self, scope: Scope) -> ApiError | None:
-        if scope["path"] in (_HEALTH, PING, _PAGE):
-            return None
-        wanted = (b"authorization", b"host", b"origin")
-        headers = {name: value for name, value in scope["headers"] if name in wanted}
-        if not self._api_key:
-            address = headers.get(b"host", b"").decode("latin-1")
-            host = _host(address)
-            origin = headers.get(b"origin", b"").decode("latin-1")
-            if scope["type"] == "websocket" and origin and urlsplit(origin).netloc != address:
-                message = "without an API key this server takes no stream from a page of another site"
-                return ApiError(403, message, code="invalid_origin")
-            if host not in LOOPBACK:  # a page of another site, whose name was made to mean this machine
-                message = f"without an API key this server answers as {' or '.join(LOOPBACK[:2])} alone"
-                return ApiError(403, message, code="invalid_host")
-            return None
-        scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
-        if scheme.lower() != b"bearer" or not hmac.compare_digest(key.strip(), self._api_key):
-            message = "no API key, or a wrong one; allowed: the header Authorization: Bearer KEY"
-            return ApiError(401, message, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
-        return None
-
-
-def _with_key(scope: Scope) -> Scope:
-    """Return the scope of a WebSocket with the key among its subprotocols, if there is one, as the header."""
-    keys = [one.removeprefix(KEY_PROTOCOL) for one in scope.get("subprotocols", ()) if one.startswith(KEY_PROTOCOL)]
-    added = [(b"authorization", f"Bearer {keys[0]}".encode("latin-1"))] if keys else []
-    return {**scope, "headers": [*added, *scope["headers"]]}
-
-
-def _host(header: str) -> str:
-    """Return the name in a `Host` header, without port and brackets."""
-    if header.startswith("["):
-        return header[1:].partition("]")[0]
-    return header.rpartition(":")[0] if ":" in header else header
-
-
-def _route(scope: Scope) -> str:
-    """Return the address as it was declared: speakers' names do not belong in a log."""
-    return str(getattr(scope.get("route"), "path", "-"))
-
-
-class _Body:
-    """The body of a request; one larger than a form with so large a file is read to its end, not kept, and refused."""
-
-    def __init__(self, receive: Receive, max_bytes: int) -> None:
-        self._receive, self._max_bytes, self._most = receive, max_bytes, max_bytes + _FORM_BYTES
-        self._size, self._ended = 0, False
-
-    async def receive(self) -> Message:
-        message = await self._next()
-        if self._size > self._most:
-            await self.drain()
-            allowed = f"a file of {self._max_bytes / 2**20:.3g} MB"
-            raise ApiError(413, f"the request is larger than this server takes; allowed: {allowed}", code="too_large")
-        return message
-
-    async def drain(self) -> None:
-        """Read what the client still sends, within reason."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_DRAINED_S):
-                while not self._ended and self._size <= 4 * self._most:
-                    await self._next()
-
-    async def _next(self) -> Message:
-        message = await self._receive()
-        self._size += len(message.get("body", b""))
-        self._ended = not message.get("more_body", False)
-        return message

@@ -12,7 +12,8 @@ from collections.abc import Callable
 import uvicorn
 
 from asr_lab.errors import AsrLabError
-from asr_lab.serving.http_api import LOOPBACK, Limits, create_app
+from asr_lab.serving.http_api import Limits, create_app
+from asr_lab.serving.http_gate import LOOPBACK
 from asr_lab.serving.realtime_api import MAX_MESSAGE
 from asr_lab.serving.served_models import ServedModels
 
@@ -94,7 +95,7 @@ def _log_to_stderr() -> None:
     """Log the requests, without texts and names, and uvicorn's warnings."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    for name, level in (("asr_lab.serving.http_api", logging.INFO), ("uvicorn.error", logging.WARNING)):
+    for name, level in (("asr_lab.serving", logging.INFO), ("uvicorn.error", logging.WARNING)):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(level)

@@ -380,11 +380,11 @@ def test_a_port_that_is_taken_is_one_message():
 
 def test_the_log_has_a_line_a_request_without_text_and_names(models, caplog):
     api, sound = client(models), sounds(1)[0]
-    with caplog.at_level(logging.INFO, "asr_lab.serving.http_api"):
+    with caplog.at_level(logging.INFO, "asr_lab.serving.http_gate"):
         text = post(api, wav(sound), "ann").json()["text"]
         api.get("/v1/models/ann")
         post(api, wav(sound), "nobody")
-    lines = [record.getMessage() for record in caplog.records if record.name == "asr_lab.serving.http_api"]
+    lines = [record.getMessage() for record in caplog.records if record.name == "asr_lab.serving.http_gate"]
     assert [line.rpartition(":")[0] for line in lines] == [
         f"POST {URL} 200",
         "GET /v1/models/{name:path} 200",

@@ -264,12 +264,12 @@ def test_who_is_let_in(models):
 
 
 def test_the_log_has_a_line_a_stream_without_text_and_names(models, caplog):
-    caplog.set_level(logging.INFO, "asr_lab.serving.http_api")
+    caplog.set_level(logging.INFO, "asr_lab.serving.http_gate")
     with client(models) as api, api.websocket_connect(f"{URL}?model=ann") as socket:
         spoken = Spoken(socket)
         spoken.speak(sounds(1)[0], 8000)
         text = spoken.commit()["transcript"]
-    lines = [record.getMessage() for record in caplog.records if record.name == "asr_lab.serving.http_api"]
+    lines = [record.getMessage() for record in caplog.records if record.name == "asr_lab.serving.http_gate"]
     (line,) = [one for one in lines if one.startswith("WEBSOCKET")]
     assert line.startswith(f"WEBSOCKET {PATH} ended: ")
     assert "s of speech" in line
