@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from lhotse.cut import Cut
 from torch import Tensor
@@ -64,8 +63,10 @@ def open_recording(audio: Signal | bytes | Path | Cut, name: str, whole_s: float
     elif isinstance(audio, Cut):
         yield Opened(None, read_cut_blocks(audio)) if audio.duration > whole_s else Opened(read_cut(audio))
     else:
-        is_file = isinstance(audio, bytes | bytearray)
-        samples = read_audio(io.BytesIO(audio), where=name) if is_file else check_samples(np.asarray(audio), name)
+        if isinstance(audio, bytes | bytearray):
+            samples = read_audio(io.BytesIO(audio), where=name)
+        else:
+            samples = check_samples(audio, name)
         is_long = len(samples) > whole_s * SAMPLE_RATE
         yield Opened(None, _blocks(samples)) if is_long else Opened(samples)
 
