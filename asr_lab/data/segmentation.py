@@ -52,9 +52,9 @@ class Cutting:
     """Shortest pause between two stretches."""
     pad_s: float = 0.05
     """Of the pause that a stretch keeps on either side."""
-    longest_s: float = 10.0
+    longest_s: float = 5.0
     """A longer stretch is cut at its quietest spots."""
-    context_s: float = 0.5
+    context_s: float = 1.0
     """Of the same stretch beyond a cut, which a piece is computed with."""
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from lhotse.cut import Cut
 from torch import Tensor
@@ -67,7 +66,7 @@ def open_recording(audio: Signal | bytes | Path | Cut, name: str, whole_s: float
         if isinstance(audio, bytes | bytearray):
             samples = read_audio(io.BytesIO(audio), where=name)
         else:
-            samples = check_samples(np.asarray(audio), name)
+            samples = check_samples(audio, name)
         is_long = len(samples) > whole_s * SAMPLE_RATE
         yield Opened(None, _blocks(samples)) if is_long else Opened(samples)
 

@@ -192,6 +192,26 @@ def test_silence_has_no_text_and_says_why(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_long_recording_is_transcribed_by_its_stretches(home, folder, tmp_path, monkeypatch):
+    parts, rate = [], 16000
+    while sum(map(len, parts)) < 45 * rate:
+        for file in sorted(folder.rglob("j*.wav")):
+            samples, rate = soundfile.read(file)
+            parts += [samples, np.zeros(round(0.4 * rate))]
+    talk, out = tmp_path / "talk.flac", tmp_path / "talk.jsonl"
+    soundfile.write(talk, np.concatenate(parts), rate)
+    ok("transcribe", talk, "--out", out, "--segment", "energy")
+    (row,) = rows(out)
+    assert row["duration_s"] == pytest.approx(sum(map(len, parts)) / rate, abs=0.01)
+    edges = [edge for word in row["words"] for edge in (word["start_s"], word["end_s"])]
+    assert edges == sorted(edges)
+    assert edges[-1] > row["duration_s"] - 3
+    assert " ".join(word["text"] for word in row["words"]) == row["text"]
+    monkeypatch.setattr("asr_lab.data.segmentation.find_spec", lambda name: None)
+    assert "silero-vad" in refused("transcribe", talk, "--segment", "vad")
+
+
+@pytest.mark.slow
 def test_a_killed_call_goes_on_and_has_every_file_once(home, tmp_path):
     many = tmp_path / "many"
     many.mkdir()

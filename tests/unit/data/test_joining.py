@@ -1,0 +1,91 @@
+"""Utterances joined with pauses: what follows what, what is in the pauses, and the labels."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_corpus
+
+from asr_lab.config.schema import Augment
+from asr_lab.data import manifest
+from asr_lab.data.augment import Augmenter
+from asr_lab.data.batches import Collator
+from asr_lab.data.features import extract, filter_bank, normalize_speech
+from asr_lab.data.joining import Joiner, quietest
+from asr_lab.units import SAMPLE_RATE
+
+
+@pytest.fixture
+def cuts(tmp_path):
+    return list(
+        manifest.read(make_corpus(tmp_path, {f"u{n}": word for n, word in enumerate(["ab", "cad", "e", "fab"])}))
+    )
+
+
+def joiner(cuts, **more):
+    return Joiner(Augment(**{"join_share": 1.0, "join_s": 4.0} | more), seed=3, cuts=cuts)
+
+
+def test_chains_depend_on_seed_and_epoch_alone_and_stay_below_the_longest(cuts):
+    own = joiner(cuts)
+    chains = own.chains(cuts, 1)
+    assert [[one.id for one in chain] for chain in chains] == [
+        [one.id for one in c] for c in joiner(cuts).chains(cuts, 1)
+    ]
+    assert [chain[0] for chain in chains] == cuts
+    assert all(len(chain) >= 1 and sum(one.duration for one in chain) <= 4.0 for chain in chains)
+    lengths = {tuple(map(len, own.chains(cuts, epoch))) for epoch in range(10)}
+    assert len(lengths) > 3
+    assert all(len(chain) == 1 for chain in joiner(cuts, join_share=0.0).chains(cuts, 1))
+    assert all(len(chain) == 1 for chain in joiner(cuts, join_s=0.1).chains(cuts, 1))
+
+
+def test_a_joined_signal_holds_every_utterance_unchanged_with_pauses_between(cuts):
+    own = joiner(cuts, join_pause_s=(0.2, 0.5))
+    draw = np.random.default_rng(0)
+    signals = [draw.normal(0, 0.1, 8000).astype(np.float32) for _ in range(3)]
+    kinds = set()
+    for epoch in range(20):
+        joined = own.join(signals, "u0", epoch)
+        np.testing.assert_array_equal(joined, own.join(signals, "u0", epoch))
+        places = [int(np.flatnonzero(joined == one[0])[0]) for one in signals]
+        for place, one in zip(places, signals, strict=True):
+            np.testing.assert_array_equal(joined[place : place + 8000], one)
+        pauses = [b - a - 8000 for a, b in itertools.pairwise(places)]
+        assert all(0.2 * SAMPLE_RATE <= one <= 0.5 * SAMPLE_RATE for one in pauses)
+        kinds.add(bool(joined[places[0] + 8000 : places[1]].any()))
+    assert kinds == {True, False}  # zeros, and something else
+
+
+def test_labels_are_those_of_all_joined_utterances(cuts):
+    augmenter = Augmenter(Augment(join_share=1.0, join_s=4.0, time_masks=0, freq_masks=0), 3, (), cuts)
+    plain = Collator(extract, lambda text: [ord(one) for one in text])
+    joining = Collator(extract, lambda text: [ord(one) for one in text], augmenter)
+    batch, indices = joining([(cut, 1) for cut in cuts]), [(cut, 1) for cut in cuts]
+    chains = augmenter.joiner.chains(cuts, 1)
+    texts = [" ".join(manifest.text(one) for one in chain) for chain in chains]
+    for row, text in zip(batch["labels"].tolist(), texts, strict=True):
+        assert "".join(chr(one) for one in row if one >= 0) == text
+    assert batch["cut_ids"] == [cut.id for cut in cuts]
+    longer = batch["feature_lengths"] > plain(indices)["feature_lengths"]
+    assert longer.tolist() == [len(chain) > 1 for chain in chains]
+
+
+def test_the_quietest_stretch():
+    signal = np.ones(SAMPLE_RATE, dtype=np.float32)
+    signal[4000:5000] = 0
+    assert not quietest(signal).any()
+    assert len(quietest(signal)) == SAMPLE_RATE // 20
+
+
+def test_silence_does_not_change_how_speech_is_normalised():
+    draw = np.random.default_rng(0)
+    speech = (draw.normal(0, 0.1, SAMPLE_RATE) * (1 + np.sin(np.arange(SAMPLE_RATE) / 900))).astype(np.float32)
+    padded = np.concatenate([speech, np.zeros(SAMPLE_RATE, dtype=np.float32)])
+    alone, with_silence = normalize_speech(filter_bank(speech)), normalize_speech(filter_bank(padded))
+    torch.testing.assert_close(with_silence[: len(alone)], alone, atol=0.05, rtol=0)  # a frame at the edge
+    assert (with_silence[len(alone) + 2 :] == -3).all()
+    assert (extract(padded)[: len(alone)] - extract(speech)).abs().max() > 1
+    silence = torch.full((20, 80), -15.9)
+    assert torch.isfinite(normalize_speech(silence)).all()
