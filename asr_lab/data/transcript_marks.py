@@ -71,9 +71,14 @@ _LIKE_MARKS = re.compile(
 _MAYBE_MARKED = re.compile(r"[(){}\[\]<>&#@*/+~○◯●△▲□■◇◆☆★%^$=_-]|[xX]{2}")
 
 
+def maybe_marked(text: str) -> bool:
+    """Return whether a transcript may hold a mark, or something that looks like one."""
+    return bool(_MAYBE_MARKED.search(text))
+
+
 def without_marks(text: str) -> str:
     """Return a transcript without the marks of the table; what is in none stays."""
-    if _MAYBE_MARKED.search(text):
+    if maybe_marked(text):
         for mark in MARKS:
             text = mark.pattern.sub(r"\1" if mark.action == "kept" else " ", text)
     return text

@@ -86,13 +86,14 @@ def split(
       asr-lab data split corpora/children/all.jsonl.gz corpora/children --folds 3
       asr-lab data split corpora/fsdd/all.jsonl.gz corpora/no-george --hold-out speaker=george --by block --test 0
     """
-    from asr_lab.data import manifest, splits, stratified_splits
+    from asr_lab.data import splits, stratified_splits
     from asr_lab.data.curriculum import Hard, check_disjoint, with_hard_share
+    from asr_lab.data.utterances import Utterances
 
     share = _test_share(val, test, folds, hard_share)
     manifest_path = whole_manifest(manifest_path)
     out = out or manifest_path.parent
-    cuts = manifest.read(manifest_path)
+    cuts: Any = Utterances.read(manifest_path)
     fields = _fields(cuts, stratify)
     hard = Hard(below_snr_db=hard_snr, from_duration_s=hard_duration)
     parts: dict[str, Any] = {}
@@ -102,7 +103,9 @@ def split(
             raise AsrLabError(f"--hold-out {hold_out!r}", allowed="FIELD=VALUE, such as speaker=george")
         cuts, parts[HELD_OUT] = splits.hold_out(cuts, field, value.split(","))
     if folds:
-        by_fold = stratified_splits.stratified_folds(cuts, folds, val=val, fields=fields, hard=hard, by=by, seed=seed)
+        by_fold = stratified_splits.stratified_folds(
+            cuts, folds, val=val, fields=fields, hard=hard.mask, by=by, seed=seed
+        )
         tested = {f"fold{number}": rows["test"] for number, rows in enumerate(by_fold, start=1)}
         parts |= {f"fold{n}/{name}": own for n, rows in enumerate(by_fold, start=1) for name, own in rows.items()}
         check_disjoint(tested, by)
@@ -111,11 +114,11 @@ def split(
     shares = {"train": 1 - val - share, "val": val, "test": share}
     try:
         if fields:
-            result = stratified_splits.stratified_split(cuts, shares, fields=fields, hard=hard, by=by, seed=seed)
+            result = stratified_splits.stratified_split(cuts, shares, fields=fields, hard=hard.mask, by=by, seed=seed)
         else:
             result = splits.split_by(cuts, shares, by=by, seed=seed)
     except AsrLabError as error:
-        if by == "speaker" and (speakers := len(splits.groups(cuts, by))) < len(shares):
+        if by == "speaker" and (speakers := len(splits.positions(cuts, by))) < len(shares):
             error.next_command = split_command(manifest_path, out, speakers)
         raise
     notes = []
@@ -170,9 +173,10 @@ def phases(
       asr-lab data phases corpora/children/train.jsonl.gz corpora/children --shares 0.2,0.6,1.0 --order file
       asr-lab data phases corpora/children/train.jsonl.gz corpora/hard --shares 0.1,0.3 --hard-share 0.25
     """
-    from asr_lab.data import curriculum, manifest
+    from asr_lab.data import curriculum
+    from asr_lab.data.utterances import Utterances
 
-    cuts = manifest.read(manifest_path)
+    cuts: Any = Utterances.read(manifest_path)
     if order == "file" and stratify is not None:
         raise AsrLabError("--stratify has no effect in file order", allowed="--order stratified")
     hard = curriculum.Hard(below_snr_db=hard_snr, from_duration_s=hard_duration)
