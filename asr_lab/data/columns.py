@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from asr_lab.data.identity import OWN
 from asr_lab.data.manifest_table import connect
-from asr_lab.data.utterances import Positions, Utterances
+from asr_lab.data.table_utterances import Positions, Utterances
 
 if TYPE_CHECKING:
     from lhotse.cut import Cut

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from asr_lab.data.columns import by_id, durations, factor, field_names, ids, seconds, take
 from asr_lab.data.leakage import shared_values
 from asr_lab.data.stratified_splits import FIELDS, labels
-from asr_lab.data.utterances import Positions
+from asr_lab.data.table_utterances import Positions
 from asr_lab.errors import AsrLabError, listing, nearest
 
 if TYPE_CHECKING:

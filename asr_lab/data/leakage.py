@@ -13,7 +13,7 @@ import numpy as np
 
 from asr_lab.data import columns
 from asr_lab.data.manifest_table import table_of
-from asr_lab.data.utterances import Utterances
+from asr_lab.data.table_utterances import Utterances
 from asr_lab.errors import listing
 
 if TYPE_CHECKING:

@@ -33,7 +33,7 @@ from asr_lab.data.identity import SUFFIX as SUFFIX
 from asr_lab.data.identity import digest_of
 from asr_lab.data.identity import file_digest as file_digest
 from asr_lab.data.media import readable
-from asr_lab.data.utterances import Utterances
+from asr_lab.data.table_utterances import Utterances
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.system.files import atomic_file
 

@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 
 from asr_lab.data.identity import DIGEST_LENGTH, SUFFIX, file_digest
 from asr_lab.data.manifest_lines import LineReader, Lines, LineWriter, read_lines
-from asr_lab.data.table_rows import IDENTITY, SCHEMA, RowReader
+from asr_lab.data.parsed_lines import IDENTITY, SCHEMA, RowReader
 from asr_lab.errors import AsrLabError
 from asr_lab.system.files import atomic_file
 from asr_lab.system.locks import LockError, lock_on

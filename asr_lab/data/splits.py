@@ -11,7 +11,7 @@ from lhotse import CutSet
 from lhotse.cut import Cut
 
 from asr_lab.data.columns import by_id, durations, factor, field_names, ids, take
-from asr_lab.data.utterances import Positions
+from asr_lab.data.table_utterances import Positions
 from asr_lab.errors import AsrLabError, listing, nearest
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 from asr_lab.data.bins import labelled
 from asr_lab.data.columns import durations, factor, field_names, joined
 from asr_lab.data.splits import assign, in_id_order, positions
-from asr_lab.data.utterances import Positions
+from asr_lab.data.table_utterances import Positions
 from asr_lab.errors import AsrLabError, listing, nearest
 
 FIELDS = ("age", "age_group", "snr_db", "duration_s")

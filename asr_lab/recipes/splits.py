@@ -13,8 +13,8 @@ from lhotse import CutSet
 from asr_lab.data import columns, manifest
 from asr_lab.data.filtering import FilterResult, filter_transcribed
 from asr_lab.data.phonemes import check_languages
+from asr_lab.data.table_utterances import Utterances
 from asr_lab.data.transcript_marks import DUAL
-from asr_lab.data.utterances import Utterances
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.interfaces.tracking import Dataset
 from asr_lab.models.recognizer import Recognizer

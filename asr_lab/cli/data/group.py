@@ -52,8 +52,8 @@ def stats(manifest_path: Path, by: str, style: str) -> None:
       asr-lab data stats corpora/l2/train.jsonl.gz --by l1
     """
     from asr_lab.data.stats import by_field, characters
+    from asr_lab.data.table_utterances import Utterances
     from asr_lab.data.text import TextNormalizer
-    from asr_lab.data.utterances import Utterances
 
     manifest_path = whole_manifest(manifest_path)
     cuts = Utterances.read(manifest_path)
@@ -111,7 +111,7 @@ def check(manifests: tuple[Path, ...], disjoint: str | None, nested: bool) -> No
       asr-lab data check phase1.jsonl.gz phase2.jsonl.gz phase3.jsonl.gz --nested
     """
     from asr_lab.data import curriculum, guesses
-    from asr_lab.data.utterances import Utterances
+    from asr_lab.data.table_utterances import Utterances
 
     manifests = tuple(one for path in manifests for one in _manifests(path))
     if len(set(manifests)) < 2 and (disjoint or nested):

@@ -88,7 +88,7 @@ def split(
     """
     from asr_lab.data import splits, stratified_splits
     from asr_lab.data.curriculum import Hard, check_disjoint, with_hard_share
-    from asr_lab.data.utterances import Utterances
+    from asr_lab.data.table_utterances import Utterances
 
     share = _test_share(val, test, folds, hard_share)
     manifest_path = whole_manifest(manifest_path)
@@ -174,7 +174,7 @@ def phases(
       asr-lab data phases corpora/children/train.jsonl.gz corpora/hard --shares 0.1,0.3 --hard-share 0.25
     """
     from asr_lab.data import curriculum
-    from asr_lab.data.utterances import Utterances
+    from asr_lab.data.table_utterances import Utterances
 
     cuts: Any = Utterances.read(manifest_path)
     if order == "file" and stratify is not None:

@@ -6,7 +6,7 @@ from accelerate.data_loader import skip_first_batches
 from lhotse import CutSet
 
 from asr_lab.data.batches import EpochBatches, buckets, loader
-from asr_lab.data.utterances import Utterances
+from asr_lab.data.table_utterances import Utterances
 from tests.unit.data.test_tables import row, written
 
 

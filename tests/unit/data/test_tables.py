@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 from lhotse import CutSet
 
-from asr_lab.data import columns, manifest, manifest_lines, manifest_table, table_rows
+from asr_lab.data import columns, manifest, manifest_lines, manifest_table, parsed_lines
 from asr_lab.data.leakage import same_utterances
 from asr_lab.data.manifest_table import FOLDER, table_of
-from asr_lab.data.utterances import Utterances
+from asr_lab.data.table_utterances import Utterances
 from asr_lab.errors import AsrLabError
 
 TEXTS = ["가나 다.", 'she said "no"', "back\\slash", "tab\tbell\x07", "é ’ 🎈", " spaced  out "]
@@ -95,8 +95,8 @@ def test_a_table_says_what_the_cuts_say(strange, monkeypatch, size):
 
 def test_duckdb_and_python_make_the_same_rows(strange):
     (lines,) = manifest_lines.read_lines(strange)
-    made = table_rows.RowReader(strange).rows(lines)
-    reference = table_rows.RowReader(strange)._by_python(lines, range(len(lines)))
+    made = parsed_lines.RowReader(strange).rows(lines)
+    reference = parsed_lines.RowReader(strange)._by_python(lines, range(len(lines)))
     for name in made.column_names:
         read = json.loads if name == "custom" else lambda value: value
         assert [*map(read, made[name].to_pylist())] == [*map(read, reference[name].to_pylist())], name

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from asr_lab.data.identity import OVER_S, OWN, digest_of
 from asr_lab.data.manifest_lines import Lines
 from asr_lab.data.manifest_table import ManifestTable, connect, sorted_digest, table_of
-from asr_lab.data.table_rows import IDENTITY, RowReader
+from asr_lab.data.parsed_lines import IDENTITY, RowReader
 from asr_lab.errors import AsrLabError
 
 if TYPE_CHECKING:
