@@ -34,7 +34,8 @@ Batch = dict[str, Any]
 
 LABEL_PADDING = -100
 NOT_FOR_THE_MODEL = ("cut_ids", "label_lengths")
-_MOST_BUCKETS = 10
+_MOST_BUCKETS = 12
+_BATCHES_A_BUCKET = 3  # at least
 
 
 class Cuts(Dataset[Index]):
@@ -69,8 +70,11 @@ class EpochBatches:
         self.cuts, self.seed, self.epoch = cuts, seed, 0
         self.rank, self.world_size, self.accumulate = rank, world_size, accumulate
         self.batch_sampler = self  # Trainer calls `loader.batch_sampler.batch_sampler.set_epoch`
-        self.bucket_N = buckets(columns.durations(cuts), min(_MOST_BUCKETS, len(cuts) // (4 * batch_size)))
         self.num_updates = -(-len(cuts) // (batch_size * self._of_an_update))
+        number = self.num_updates * self._of_an_update
+        self.ends = np.arange(number + 1) * max(len(cuts), number) // number
+        num_buckets = min(_MOST_BUCKETS, len(cuts) // (_BATCHES_A_BUCKET * batch_size))
+        self.bucket_N = buckets(columns.durations(cuts), self.ends, num_buckets)
 
     @property
     def _of_an_update(self) -> int:
@@ -84,37 +88,28 @@ class EpochBatches:
 
     def __iter__(self) -> Iterator[list[Place]]:
         together = self._of_an_update
-        order, ends, updates = epoch_order(self.bucket_N, self.num_updates, together, [self.seed, self.epoch])
-        for update in updates:
+        draw = np.random.default_rng([self.seed, self.epoch])
+        order = draw.permutation(len(self.bucket_N))
+        order = np.resize(order[np.argsort(self.bucket_N[order], kind="stable")], self.ends[-1])
+        for update in draw.permutation(self.num_updates).tolist():
             for batch in range(update * together + self.rank, (update + 1) * together, self.world_size):
-                yield [(position, self.epoch) for position in order[ends[batch] : ends[batch + 1]].tolist()]
+                chosen = order[self.ends[batch] : self.ends[batch + 1]]
+                yield [(position, self.epoch) for position in chosen.tolist()]
 
 
-def buckets(duration_s: npt.NDArray[np.float64], number: int) -> npt.NDArray[np.int8]:
-    """Return the bucket of each utterance (N,): by duration, each with about the same share of all seconds."""
-    if number < 2:
-        return np.zeros(len(duration_s), np.int8)
-    rising = np.sort(duration_s)
-    seconds = np.cumsum(rising)
-    bounds = rising[np.searchsorted(seconds, seconds[-1] * np.arange(1, number) / number)]
-    return np.searchsorted(bounds, duration_s, side="right").astype(np.int8)
+def buckets(duration_s: npt.NDArray[np.float64], ends: npt.NDArray[np.int64], number: int) -> npt.NDArray[np.int8]:
+    """Return the bucket of each utterance (N,): by duration, each with about the same share of all seconds.
 
-
-def epoch_order(
-    bucket_N: npt.NDArray[np.int8], num_updates: int, together: int, seed: Sequence[int]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], list[int]]:
-    """Return the utterances of an epoch, the ends of its batches among them, and the order of its updates.
-
-    Shuffled utterances are sorted by bucket and cut into batches of equal size, `together` of which are an update.
+    `ends` are those of the batches among N utterances: each bucket is some whole batches.
     """
-    draw = np.random.default_rng(seed)
-    order = draw.permutation(len(bucket_N))
-    order = order[np.argsort(bucket_N[order], kind="stable")]
-    number = num_updates * together
-    if number > len(order):
-        order = np.resize(order, number)
-    ends = np.arange(number + 1) * len(order) // number
-    return order, ends, draw.permutation(num_updates).tolist()
+    bucket_N = np.zeros(len(duration_s), np.int8)
+    if number > 1:
+        order = np.argsort(duration_s, kind="stable")
+        seconds = np.cumsum(duration_s[order])
+        bounds = np.searchsorted(seconds, seconds[-1] * np.arange(1, number) / number)
+        nearest = ends[np.searchsorted((ends[1:] + ends[:-1]) / 2, bounds)]
+        bucket_N[order] = np.searchsorted(nearest, np.arange(len(order)), side="right")
+    return bucket_N
 
 
 class InOrder:
