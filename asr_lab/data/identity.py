@@ -11,6 +11,8 @@ from typing import Any
 from asr_lab.errors import AsrLabError
 
 SUFFIX = ".jsonl.gz"
+FOLDER = ".tables"
+"""Where the tables of manifests are, beside them."""
 OWN = ("speaker", "gender", "language", "text")
 """Fields of a supervision itself; all others are in its `custom`."""
 GUESSED = "guessed"

@@ -26,14 +26,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from asr_lab.data.identity import DIGEST_LENGTH, SUFFIX, file_digest
+from asr_lab.data.identity import DIGEST_LENGTH, FOLDER, SUFFIX, file_digest
 from asr_lab.data.manifest_lines import LineReader, Lines, LineWriter, read_lines
 from asr_lab.data.parsed_lines import IDENTITY, SCHEMA, RowReader
 from asr_lab.errors import AsrLabError
 from asr_lab.system.files import atomic_file
 from asr_lab.system.locks import LockError, lock_on
 
-FOLDER = ".tables"
 _VERSION = 1
 _IMPORTED = (".json", ".jsonl", ".csv", ".tsv", ".parquet")  # what is no manifest, but can become one
 _PLACES = [("block", pa.int64()), ("at", pa.int32()), ("length", pa.int32())]  # of the line in the copy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ import click
 from rich.progress import Progress
 
 from asr_lab.cli.options import console, echo
+from asr_lab.data.identity import FOLDER
 from asr_lab.errors import AsrLabError
 
 
@@ -49,8 +51,8 @@ def remove_stale(paths: Sequence[Path], source: Path) -> None:
     for path in paths:
         path.unlink()
         echo(f"removed {path} of an earlier call")
-        if path.parent.name.startswith("fold") and not any(path.parent.iterdir()):
-            path.parent.rmdir()
+        if path.parent.name.startswith("fold") and {one.name for one in path.parent.iterdir()} <= {FOLDER}:
+            shutil.rmtree(path.parent)
 
 
 def parse_range(text: str, what: str) -> tuple[float, float]:

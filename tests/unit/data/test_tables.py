@@ -10,8 +10,9 @@ import pytest
 from lhotse import CutSet
 
 from asr_lab.data import columns, manifest, manifest_lines, manifest_table, parsed_lines
+from asr_lab.data.identity import FOLDER
 from asr_lab.data.leakage import same_utterances
-from asr_lab.data.manifest_table import FOLDER, table_of
+from asr_lab.data.manifest_table import table_of
 from asr_lab.data.table_utterances import Utterances
 from asr_lab.errors import AsrLabError
 
