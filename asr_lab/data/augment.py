@@ -12,7 +12,7 @@ from lhotse.cut import Cut
 from torch import Tensor
 
 from asr_lab.config.schema import Augment, Joining, Sound, Wav2Vec2Augment
-from asr_lab.data import noise
+from asr_lab.data import columns, noise
 from asr_lab.data.audio import Signal, change_speed, read_cut
 from asr_lab.data.joining import Joiner
 
@@ -35,7 +35,7 @@ class SoundAugmenter:
         self.sound, self.seed, self.recordings = settings, seed, list(recordings)
         self.joiner: Joiner | None = None
         if isinstance(settings, Joining) and settings.join_share:
-            self.joiner = Joiner(settings, seed, list(utterances))
+            self.joiner = Joiner(settings, seed, columns.indexed(utterances))
 
     def _draw(self, cut_id: str, epoch: int, purpose: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, epoch, purpose, zlib.crc32(cut_id.encode())])

@@ -1,30 +1,29 @@
-"""Batches of similar duration for transformers' Trainer, from Lhotse's sampler.
+"""Batches of similar duration for transformers' Trainer.
 
-An index is `(cut, epoch)`: the sampler chooses utterances, the collator reads and augments them. Trainer needs a fixed
-number of batches per epoch and a `batch_sampler` that it can skip on resume; `EpochBatches` adds both to Lhotse's
-sampler.
+A sampler chooses utterances by `(position, epoch)`; the dataset, in a worker if there are any, makes `(cut, epoch)` of
+it, and the collator reads and augments that. The batches of an epoch are a function of the durations, the seed and the
+epoch, so nothing has to be kept to go on within one: Trainer skips what was done, which builds no cut.
 
-Shapes: B utterances, T feature frames, F mel bins, L labels.
+Shapes: N utterances, B of a batch, T feature frames, F mel bins, L labels.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import cycle, islice
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from lhotse import CutSet
 from lhotse.cut import Cut
-from lhotse.dataset import DynamicBucketingSampler, SimpleCutSampler
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
-from asr_lab.data import manifest
+from asr_lab.data import columns, manifest
 from asr_lab.data.audio import Signal, read_cut
 from asr_lab.data.augment import SoundAugmenter
 from asr_lab.errors import AsrLabError
@@ -32,29 +31,32 @@ from asr_lab.errors import AsrLabError
 Index = tuple[Cut, int]
 Chain = tuple[list[Cut], int]
 """An utterance with those that are joined to it, and the epoch."""
+Place = tuple[int, int]
 Batch = dict[str, Any]
 
 LABEL_PADDING = -100
 NOT_FOR_THE_MODEL = ("cut_ids", "label_lengths")
-_MOST_BUCKETS = 10
-_TOP_UP_EPOCH = 1_000_000  # an epoch that no training reaches, to fill up epochs with too few batches
-
-warnings.filterwarnings("ignore", message=".*DynamicBucketingSampler with an eagerly read CutSet.*")
+_MOST_BUCKETS = 12
+_BATCHES_A_BUCKET = 3  # at least
 
 
-class Indices(Dataset[Index]):
-    """A map-style dataset that returns the index."""
+class Cuts(Dataset[Index]):
+    """Utterances by `(position, epoch)`, a map-style dataset."""
 
-    def __getitem__(self, index: Index) -> Index:
-        return index
+    def __init__(self, cuts: CutSet) -> None:
+        self.cuts = columns.indexed(cuts)
+
+    def __getitem__(self, place: Place) -> Index:
+        position, epoch = place
+        return self.cuts[position], epoch
 
 
 class EpochBatches:
     """Batch sampler for one rank: buckets of similar duration, shuffled by (seed, epoch).
 
-    Trainer reads `len` once, so every epoch has the number of batches of epoch 0: longer epochs of Lhotse's sampler
-    are truncated, shorter ones filled up. Updates are shuffled again because Lhotse visits its buckets in the same
-    order every epoch. Updates do not depend on the number of ranks: two ranks equal one with `accumulate` 2.
+    Each utterance is in one batch of an epoch, and every epoch has the same number of batches, of about the same size,
+    `batch_size` at most. Where there are fewer utterances than an update has batches, some are in several. Updates do
+    not depend on the number of ranks: two ranks equal one with `accumulate` 2.
     """
 
     def __init__(
@@ -67,10 +69,14 @@ class EpochBatches:
         world_size: int = 1,
         accumulate: int = 1,
     ) -> None:
-        self.cuts, self.batch_size, self.seed = cuts, batch_size, seed
-        self.rank, self.world_size, self.accumulate, self.epoch = rank, world_size, accumulate, 0
+        self.cuts, self.seed, self.epoch = cuts, seed, 0
+        self.rank, self.world_size, self.accumulate = rank, world_size, accumulate
         self.batch_sampler = self  # Trainer calls `loader.batch_sampler.batch_sampler.set_epoch`
-        self.num_updates = -(-sum(1 for _ in self._epoch(0)) // self._of_an_update)
+        self.num_updates = -(-len(cuts) // (batch_size * self._of_an_update))
+        number = self.num_updates * self._of_an_update
+        self.ends = np.arange(number + 1) * max(len(cuts), number) // number
+        num_buckets = min(_MOST_BUCKETS, len(cuts) // (_BATCHES_A_BUCKET * batch_size))
+        self.bucket_N = buckets(columns.durations(cuts), self.ends, num_buckets)
 
     @property
     def _of_an_update(self) -> int:
@@ -82,45 +88,58 @@ class EpochBatches:
     def __len__(self) -> int:
         return self.num_updates * self.accumulate
 
-    def __iter__(self) -> Iterator[list[Index]]:
+    def __iter__(self) -> Iterator[list[Place]]:
         together = self._of_an_update
-        batches = list(islice(self._epoch(self.epoch), self.num_updates * together))
-        missing = self.num_updates * together - len(batches)
-        if missing:
-            batches += islice(cycle(self._epoch(self.epoch + _TOP_UP_EPOCH)), missing)
-        for update in np.random.default_rng([self.seed, self.epoch]).permutation(self.num_updates):
-            for batch in batches[update * together + self.rank : (update + 1) * together : self.world_size]:
-                yield [(cut, self.epoch) for cut in batch]
+        draw = np.random.default_rng([self.seed, self.epoch])
+        order = draw.permutation(len(self.bucket_N))
+        order = np.resize(order[np.argsort(self.bucket_N[order], kind="stable")], self.ends[-1])
+        for update in draw.permutation(self.num_updates).tolist():
+            for batch in range(update * together + self.rank, (update + 1) * together, self.world_size):
+                chosen = order[self.ends[batch] : self.ends[batch + 1]]
+                yield [(position, self.epoch) for position in chosen.tolist()]
 
-    def _epoch(self, epoch: int) -> Iterator[CutSet]:
-        common: dict[str, Any] = {
-            "max_cuts": self.batch_size,
-            "shuffle": True,
-            "seed": self.seed,
-            "rank": 0,  # all batches; `__iter__` selects those of this rank
-            "world_size": 1,
-        }
-        num_buckets = min(_MOST_BUCKETS, len(self.cuts) // (4 * self.batch_size))
-        if num_buckets < 2:
-            sampler = SimpleCutSampler(self.cuts, drop_last=False, **common)
-        else:  # sync_buckets=False would lose utterances each epoch, a third of them on a corpus of 200
-            sampler = DynamicBucketingSampler(self.cuts, num_buckets=num_buckets, sync_buckets=True, **common)
-        sampler.set_epoch(epoch)
-        yield from sampler
+
+def buckets(duration_s: npt.NDArray[np.float64], ends: npt.NDArray[np.int64], number: int) -> npt.NDArray[np.int8]:
+    """Return the bucket of each utterance (N,): by duration, each with about the same share of all seconds.
+
+    `ends` are those of the batches among N utterances: each bucket is some whole batches.
+    """
+    bucket_N = np.zeros(len(duration_s), np.int8)
+    if number > 1:
+        order = np.argsort(duration_s, kind="stable")
+        seconds = np.cumsum(duration_s[order])
+        bounds = np.searchsorted(seconds, seconds[-1] * np.arange(1, number) / number)
+        nearest = ends[np.searchsorted((ends[1:] + ends[:-1]) / 2, bounds)]
+        bucket_N[order] = np.searchsorted(nearest, np.arange(len(order)), side="right")
+    return bucket_N
 
 
 class InOrder:
     """Evaluation batches, longest first: little padding, and the peak memory comes first."""
 
     def __init__(self, cuts: CutSet, batch_size: int, *, rank: int = 0, world_size: int = 1) -> None:
-        ordered = sorted(cuts, key=lambda cut: (-cut.duration, cut.id))
-        self.batches = [ordered[i : i + batch_size] for i in range(0, len(ordered), batch_size)][rank::world_size]
+        self.cuts = cuts
+        rank_N = np.empty(len(cuts), np.int64)
+        rank_N[columns.by_id(cuts)] = np.arange(len(cuts))
+        ordered = np.lexsort([rank_N, -columns.durations(cuts)])
+        self.positions = [ordered[i : i + batch_size] for i in range(0, len(ordered), batch_size)][rank::world_size]
 
     def __len__(self) -> int:
-        return len(self.batches)
+        return len(self.positions)
 
-    def __iter__(self) -> Iterator[list[Index]]:
-        return iter([[(cut, 0) for cut in batch] for batch in self.batches])
+    def __iter__(self) -> Iterator[list[Place]]:
+        return iter([[(position, 0) for position in batch.tolist()] for batch in self.positions])
+
+    @property
+    def batches(self) -> Iterator[list[Cut]]:
+        """The utterances of each batch."""
+        cuts = columns.indexed(self.cuts)
+        return ([cuts[position] for position in batch.tolist()] for batch in self.positions)
+
+    @property
+    def chosen(self) -> CutSet:
+        """The utterances of all batches, in their order."""
+        return columns.take(self.cuts, np.concatenate([np.empty(0, np.int64), *self.positions]))
 
 
 @dataclass(frozen=True)
@@ -186,23 +205,30 @@ def for_model(batch: Batch, device: torch.device | None = None) -> Batch:
     return {key: batch[key].to(device) for key in batch if key not in NOT_FOR_THE_MODEL}
 
 
+@contextmanager
+def without_worker_traceback() -> Iterator[None]:
+    """Raise errors of a loader's worker processes as they were, without PyTorch's traceback."""
+    try:
+        yield
+    except AsrLabError as error:  # PyTorch puts the worker's traceback around the message
+        _, in_a_worker, message = error.what.rpartition("AsrLabError: ")
+        if not in_a_worker:
+            raise
+        raise AsrLabError(message.rstrip()) from None
+
+
 class _Loader(DataLoader[Any]):
     """Loader that raises errors of worker processes without PyTorch's traceback."""
 
     def __iter__(self) -> Any:
-        try:
+        with without_worker_traceback():
             yield from super().__iter__()
-        except AsrLabError as error:  # PyTorch puts the worker's traceback around the message
-            _, in_a_worker, message = error.what.rpartition("AsrLabError: ")
-            if not in_a_worker:
-                raise
-            raise AsrLabError(message.rstrip()) from None
 
 
 def loader(sampler: EpochBatches | InOrder, collator: Collator, num_workers: int = 0) -> DataLoader[Any]:
     """Return a loader for transformers' Trainer; accelerate must not prepare it."""
     return _Loader(
-        Indices(),
+        Cuts(sampler.cuts),
         batch_sampler=sampler,
         collate_fn=collator,
         num_workers=num_workers,

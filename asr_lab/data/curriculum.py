@@ -6,19 +6,23 @@ Also the checks that phases are nested and that splits share no speaker.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from lhotse import CutSet
-from lhotse.cut import Cut
+import numpy.typing as npt
+import pyarrow.compute as pc
 
-from asr_lab.data import manifest
+from asr_lab.data.columns import by_id, durations, factor, field_names, ids, seconds, take
 from asr_lab.data.leakage import shared_values
 from asr_lab.data.stratified_splits import FIELDS, labels
+from asr_lab.data.table_utterances import Positions
 from asr_lab.errors import AsrLabError, listing, nearest
+
+if TYPE_CHECKING:
+    from lhotse.cut import Cut
 
 Order = Literal["stratified", "file"]
 _GOLDEN = (5**0.5 - 1) / 2
@@ -32,8 +36,13 @@ class Hard:
     from_duration_s: float = 10.0
 
     def __call__(self, cut: Cut) -> bool:
-        snr_db = manifest.field(cut, "snr_db")
-        return cut.duration >= self.from_duration_s or (snr_db is not None and snr_db < self.below_snr_db)
+        return bool(self.mask([cut])[0])
+
+    def mask(self, cuts: Any) -> npt.NDArray[np.bool_]:
+        """Return which utterances are hard (N,)."""
+        snr = factor(cuts, "snr_db").of_each(lambda snr_db: snr_db is not None and snr_db < self.below_snr_db)
+        hard: npt.NDArray[np.bool_] = np.logical_or(durations(cuts) >= self.from_duration_s, snr.astype(bool))
+        return hard
 
     @property
     def words(self) -> str:
@@ -42,7 +51,7 @@ class Hard:
 
 
 def phases(
-    cuts: CutSet,
+    cuts: Any,
     shares: Sequence[float],
     *,
     order: Order = "stratified",
@@ -50,7 +59,7 @@ def phases(
     hard_share: float | None = None,
     hard: Hard | None = None,
     seed: int = 0,
-) -> dict[str, CutSet]:
+) -> dict[str, Any]:
     """Return nested parts `phase1`, `phase2`, ... of the utterances with these shares, such as 0.2, 0.6, 1.0.
 
     Order `stratified`: shares of the hours, with the same proportions of each bin and speaker in every phase; with
@@ -61,72 +70,88 @@ def phases(
     if order == "file":
         if hard_share is not None:
             raise AsrLabError("a share of hard utterances has no effect in file order", allowed="order stratified")
-        parts = [list(cuts)[: round(share * len(cuts))] for share in shares]
+        parts = [np.arange(round(share * len(cuts))) for share in shares]
     elif hard_share is None:
-        parts = _prefixes(spread(cuts, fields, seed=seed), [share * _seconds(cuts) for share in shares])
+        wanted = [share * seconds(cuts) for share in shares]
+        parts = _prefixes(durations(cuts), _spread(cuts, fields, seed), wanted)
     else:
         parts = _with_hard(cuts, shares, hard_share, hard or Hard(), fields, seed)
     for number, part in enumerate(parts, start=1):
-        if not part or (number > 1 and len(part) == len(parts[number - 2])):
+        if not len(part) or (number > 1 and len(part) == len(parts[number - 2])):
             raise AsrLabError(
                 f"phase {number} of {len(parts)} would have no utterance of its own",
                 allowed=f"fewer phases, or shares further apart, for {len(cuts)} utterances",
             )
-    return {f"phase{number}": _in_order(cuts, part) for number, part in enumerate(parts, start=1)}
+    return {f"phase{number}": take(cuts, np.sort(part)) for number, part in enumerate(parts, start=1)}
 
 
 def with_hard_share(
-    cuts: CutSet,
+    cuts: Any,
     share: float,
     hard: Hard | None = None,
     *,
     fields: Sequence[str] = FIELDS,
     seed: int = 0,
     name: str = "",
-) -> CutSet:
+) -> Any:
     """Return the largest stratified subset with this share of hard utterances, by hours.
 
     Raises `AsrLabError`, with `name` in the message, if no utterance is hard, or all are.
     """
-    difficult, easy = _split_hard_easy(cuts, hard or Hard())
-    if not 0 < share < 1 or not difficult or not easy:
-        unknown = any(manifest.field(cut, "snr_db") is None for cut in cuts)
+    mask = (hard or Hard()).mask(cuts)
+    difficult, easy = take(cuts, np.flatnonzero(mask)), take(cuts, np.flatnonzero(~mask))
+    if not 0 < share < 1 or not len(difficult) or not len(easy):
+        unknown = (factor(cuts, "snr_db").codes < 0).any()
         raise AsrLabError(
             f"{len(difficult)} of {len(cuts)} utterances{name and f' of {name}'} are hard ({(hard or Hard()).words}): "
             f"no part has {share:.0%}",
             allowed="a share between 0 and 1, of utterances some of which are hard",
             hint="another --hard-snr or --hard-duration, or --seed",
-            next_command="asr-lab data snr MANIFEST" if not difficult and unknown else "",
+            next_command="asr-lab data snr MANIFEST" if not len(difficult) and unknown else "",
         )
-    total_s = min(_seconds(difficult) / share, _seconds(easy) / (1 - share))
+    total_s = min(seconds(difficult) / share, seconds(easy) / (1 - share))
     halves = [
-        _prefixes(spread(rows, fields, seed=seed), [part * total_s])[0]
-        for rows, part in ((difficult, share), (easy, 1 - share))
+        np.flatnonzero(hard_ones)[_prefixes(durations(rows), _spread(rows, fields, seed), [part * total_s])[0]]
+        for rows, hard_ones, part in ((difficult, mask, share), (easy, ~mask, 1 - share))
     ]
-    return _in_order(cuts, halves[0] + halves[1])
+    return take(cuts, np.sort(np.concatenate(halves)))
 
 
-def spread(cuts: Iterable[Cut], fields: Sequence[str] = FIELDS, *, seed: int = 0) -> list[Cut]:
+def spread(cuts: Any, fields: Sequence[str] = FIELDS, *, seed: int = 0) -> Any:
     """Order utterances so that every prefix is stratified by bin and speaker.
 
     Sorted by bin and speaker, utterance i gets the fractional part of i times the golden ratio as its sort key: the
     most uniform sequence (Kuipers & Niederreiter 1974), so prefixes deviate by one or two utterances.
     """
-    rows = sorted(cuts, key=lambda cut: cut.id)
+    return take(cuts, _spread(cuts, fields, seed))
+
+
+def _spread(cuts: Any, fields: Sequence[str], seed: int) -> Positions:
+    """Return the positions in the order of `spread`."""
+    rows = by_id(cuts).tolist()
     draw = random.Random(seed)
     draw.shuffle(rows)
-    names = labels(rows, fields)
-    keys = list(zip(*(names[field] for field in names), strict=True)) if len(names.columns) else [()] * len(rows)
-    order = sorted(range(len(rows)), key=lambda place: (*keys[place], str(manifest.field(rows[place], "speaker"))))
+    shuffled = np.array(rows, dtype=np.int64)
+    speaker = factor(cuts, "speaker")
+    bins = labels(cuts, fields)
+    keys = [_ranks(list(bins[name].cat.categories))[bins[name].cat.codes] for name in bins]
+    keys.append(_ranks([*map(str, speaker.values), "None"])[speaker.codes])
+    order = np.lexsort([key[shuffled] for key in reversed(keys)])  # by its last key first
     fractions = (np.arange(len(rows)) * _GOLDEN + draw.random()) % 1
-    return [rows[order[index]] for index in np.argsort(fractions, kind="stable")]
+    return shuffled[order[np.argsort(fractions, kind="stable")]]
 
 
-def check_nested(parts: Mapping[str, Iterable[Cut]]) -> None:
+def _ranks(names: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Return the place of each name in alphabetical order, the same for equal ones."""
+    return np.unique(np.array(names, dtype=object), return_inverse=True)[1]
+
+
+def check_nested(parts: Mapping[str, Any]) -> None:
     """Raise `AsrLabError` unless each phase, in the given order, contains the previous one."""
-    ids = {name: {cut.id for cut in rows} for name, rows in parts.items()}
-    for (before, smaller), (after, larger) in pairwise(ids.items()):
-        lacking = sorted(smaller - larger)
+    named = {name: ids(rows) for name, rows in parts.items()}
+    for (before, smaller), (after, larger) in pairwise(named.items()):
+        outside = pc.invert(pc.is_in(smaller, value_set=larger.combine_chunks()))
+        lacking = sorted(set(smaller.filter(outside).to_pylist()))
         if lacking:
             raise AsrLabError(
                 f"the phases are not nested: {after} lacks {len(lacking)} of the {len(smaller)} utterances of "
@@ -136,16 +161,16 @@ def check_nested(parts: Mapping[str, Iterable[Cut]]) -> None:
             )
 
 
-def check_disjoint(splits: Mapping[str, Sequence[Cut] | CutSet], by: str = "speaker") -> int:
+def check_disjoint(splits: Mapping[str, Any], by: str = "speaker") -> int:
     """Raise `AsrLabError` if two splits share values of a field (speakers), or a split has none.
 
     Return the number of utterances without the field, which cannot be checked.
     """
-    values_by_split = {name: [manifest.field(cut, by) for cut in rows] for name, rows in splits.items()}
-    values = {name: {str(value) for value in own if value is not None} for name, own in values_by_split.items()}
+    columns = {name: factor(rows, by) for name, rows in splits.items()}
+    values = {name: set(map(str, column.values)) for name, column in columns.items()}
     without = [name for name, own in values.items() if not own]
     if without:
-        near = nearest(by, manifest.fields(cut for rows in splits.values() for cut in rows) - {by})
+        near = nearest(by, set().union(*map(field_names, splits.values())) - {by})
         raise AsrLabError(
             f"no utterance has the field {by!r}",
             where=listing(without) if len(without) < len(splits) else "",
@@ -158,7 +183,7 @@ def check_disjoint(splits: Mapping[str, Sequence[Cut] | CutSet], by: str = "spea
             allowed=f"no {by} in two splits: test results of training {by}s are too optimistic",
             next_command="asr-lab data split MANIFEST OUT",
         )
-    return sum(value is None for own in values_by_split.values() for value in own)
+    return sum(int((column.codes < 0).sum()) for column in columns.values())
 
 
 def _check_shares(shares: Sequence[float]) -> None:
@@ -170,38 +195,25 @@ def _check_shares(shares: Sequence[float]) -> None:
 
 
 def _with_hard(
-    cuts: CutSet, shares: Sequence[float], hard_share: float, hard: Hard, fields: Sequence[str], seed: int
-) -> list[list[Cut]]:
+    cuts: Any, shares: Sequence[float], hard_share: float, hard: Hard, fields: Sequence[str], seed: int
+) -> list[Positions]:
     """Return prefixes of the hard and of the easy utterances; both only grow, so the phases stay nested."""
     if not 0 <= hard_share <= 1:
         raise AsrLabError(f"{hard_share:g} is not a share", allowed="0 to 1")
-    difficult, easy = _split_hard_easy(cuts, hard)
-    total, most_hard, most_easy = _seconds(cuts), _seconds(difficult), _seconds(easy)
+    mask = hard.mask(cuts)
+    places = np.flatnonzero(mask), np.flatnonzero(~mask)
+    difficult, easy = (take(cuts, part) for part in places)
+    total, most_hard, most_easy = seconds(cuts), seconds(difficult), seconds(easy)
     of_hard = [min(max(hard_share * share * total, share * total - most_easy), most_hard) for share in shares]
-    of_easy = [share * total - seconds for share, seconds in zip(shares, of_hard, strict=True)]
-    one = _prefixes(spread(difficult, fields, seed=seed), of_hard)
-    other = _prefixes(spread(easy, fields, seed=seed), of_easy)
-    return [left + right for left, right in zip(one, other, strict=True)]
+    of_easy = [share * total - taken for share, taken in zip(shares, of_hard, strict=True)]
+    one, other = (
+        [own[prefix] for prefix in _prefixes(durations(rows), _spread(rows, fields, seed), wanted)]
+        for rows, own, wanted in ((difficult, places[0], of_hard), (easy, places[1], of_easy))
+    )
+    return [np.concatenate([left, right]) for left, right in zip(one, other, strict=True)]
 
 
-def _split_hard_easy(cuts: Iterable[Cut], hard: Hard) -> tuple[list[Cut], list[Cut]]:
-    difficult: list[Cut] = []
-    easy: list[Cut] = []
-    for cut in cuts:
-        (difficult if hard(cut) else easy).append(cut)
-    return difficult, easy
-
-
-def _prefixes(rows: Sequence[Cut], seconds: Sequence[float]) -> list[list[Cut]]:
-    """Return the prefixes closest to these durations."""
-    ends = np.cumsum([0.0, *(cut.duration for cut in rows)])
-    return [list(rows[: int(np.abs(ends - wanted).argmin())]) for wanted in seconds]
-
-
-def _in_order(cuts: CutSet, part: Iterable[Cut]) -> CutSet:
-    wanted = {cut.id for cut in part}
-    return CutSet.from_cuts(cut for cut in cuts if cut.id in wanted)
-
-
-def _seconds(cuts: Iterable[Cut]) -> float:
-    return float(sum(cut.duration for cut in cuts))
+def _prefixes(duration_s: npt.NDArray[np.float64], order: Positions, wanted: Sequence[float]) -> list[Positions]:
+    """Return the prefixes of `order` closest to these durations."""
+    ends = np.cumsum([0.0, *duration_s[order].tolist()])
+    return [order[: int(np.abs(ends - total).argmin())] for total in wanted]

@@ -46,7 +46,7 @@ def export(form: str, cuts: Sequence[Cut], out: Path, *, copy_audio: bool, progr
             allowed="WAV, FLAC and the like, of one channel",
             hint="--copy-audio writes a file for each utterance",
         )
-    return [*{"nemo": _nemo, "kaldi": _kaldi}[form](cuts, out, copy_audio, progress), *guesses.notes(cuts)]
+    return [*{"nemo": _nemo, "kaldi": _kaldi}[form](cuts, out, copy_audio, progress), *guesses.notes([cuts])]
 
 
 def _source(cut: Cut) -> Path:

@@ -5,21 +5,25 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
-from lhotse import CutSet
-from lhotse.cut import Cut
+import numpy as np
+import numpy.typing as npt
 
-from asr_lab.data import manifest
-from asr_lab.data.text import outside
+from asr_lab.data.columns import durations, ids, take, texts
+from asr_lab.data.text import count_labels
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.units import frames_needed, num_samples
+
+if TYPE_CHECKING:
+    from lhotse.cut import Cut
 
 
 @dataclass(frozen=True)
 class FilterResult:
     """The usable utterances, and ids of the others by reason."""
 
-    cuts: CutSet
+    cuts: Any
     too_long: list[str] = field(default_factory=list)
     too_short: list[str] = field(default_factory=list)
     more_labels_than_frames: list[str] = field(default_factory=list)
@@ -55,9 +59,8 @@ class FilterResult:
 
 
 def filter_transcribed(
-    cuts: CutSet,
-    spell: Callable[[str], Sequence[str]],
-    encode: Callable[[str], list[int]],
+    cuts: Any,
+    spell: Callable[[Sequence[str]], Sequence[Sequence[str]]],
     vocabulary: dict[str, int],
     max_duration_s: float,
     *,
@@ -65,21 +68,31 @@ def filter_transcribed(
     min_duration_s: float = 0.0,
     where: str = "",
 ) -> FilterResult:
-    """Filter by the units of the transcripts, and count characters outside the vocabulary."""
-    result = filter_utterances(
+    """Filter by the units of the transcripts, and count characters outside the vocabulary.
+
+    `spell` normalises transcripts and splits them into units.
+    """
+    counted = [count_labels(spell(batch), vocabulary) for batch in texts(cuts)]
+    labels = np.concatenate([one.labels for one in counted]) if counted else np.zeros(0, np.int64)
+    frames = np.concatenate([one.frames for one in counted]) if counted else np.zeros(0, np.int64)
+    result = _filtered(
         cuts,
-        lambda cut: encode(manifest.text(cut)),
+        labels,
+        frames,
         max_duration_s,
         output_frames=output_frames,
         min_duration_s=min_duration_s,
         where=where,
     )
-    texts = (spell(manifest.text(cut)) for cut in result.cuts)
-    return replace(result, unknown_characters=outside(texts, vocabulary))
+    unknown = Counter[str]()
+    if any(one.unknown for one in counted):
+        for batch in texts(result.cuts):
+            unknown += count_labels(spell(batch), vocabulary).unknown
+    return replace(result, unknown_characters=unknown)
 
 
 def filter_utterances(
-    cuts: CutSet,
+    cuts: Any,
     labels_of: Callable[[Cut], list[int]],
     max_duration_s: float,
     *,
@@ -91,20 +104,44 @@ def filter_utterances(
 
     `output_frames` maps a number of samples to frames of the model's output. Raises `AsrLabError` if none is left.
     """
-    usable, too_long, too_short, more_labels, no_text = [], [], [], [], []
-    for cut in cuts:
-        labels = labels_of(cut)
-        if not labels:
-            no_text.append(cut.id)
-        elif cut.duration > max_duration_s:
-            too_long.append(cut.id)
-        elif cut.duration < min_duration_s:
-            too_short.append(cut.id)
-        elif frames_needed(labels) > output_frames(num_samples(cut.duration)):
-            more_labels.append(cut.id)
-        else:
-            usable.append(cut)
-    result = FilterResult(CutSet.from_cuts(usable), too_long, too_short, more_labels, no_text)
-    if not usable:
+    counts = [(len(labels), frames_needed(labels)) for labels in map(labels_of, cuts)]
+    labels, frames = np.array(counts, dtype=np.int64).reshape(-1, 2).T
+    return _filtered(
+        cuts,
+        labels,
+        frames,
+        max_duration_s,
+        output_frames=output_frames,
+        min_duration_s=min_duration_s,
+        where=where,
+    )
+
+
+def _filtered(
+    cuts: Any,
+    labels: npt.NDArray[np.int64],
+    frames: npt.NDArray[np.int64],
+    max_duration_s: float,
+    *,
+    output_frames: Callable[[int], int],
+    min_duration_s: float,
+    where: str,
+) -> FilterResult:
+    """Filter by the number of labels and the fewest frames for them (N,)."""
+    duration_s = durations(cuts)
+    distinct, place = np.unique(duration_s, return_inverse=True)
+    has = np.array([output_frames(num_samples(one)) for one in distinct.tolist()], dtype=np.int64)[place]
+    reasons = {
+        "no_text": labels == 0,
+        "too_long": duration_s > max_duration_s,
+        "too_short": duration_s < min_duration_s,
+        "more_labels_than_frames": frames > has,
+    }
+    left, found = np.ones(len(duration_s), dtype=bool), dict[str, Any]()
+    for reason, mask in reasons.items():
+        found[reason] = ids(cuts).take(np.flatnonzero(mask & left)).to_pylist() if (mask & left).any() else []
+        left &= ~mask
+    result = FilterResult(cuts if left.all() else take(cuts, np.flatnonzero(left)), **found)
+    if not left.any():
         raise AsrLabError("no utterance is usable for training: " + "; ".join(result.warnings("all")), where=where)
     return result

@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
-from lhotse import SupervisionSegment
-from lhotse.cut import Cut
+import numpy as np
 
-GUESSED = "guessed"
-"""Custom field: the guessed fields, separated by commas."""
+from asr_lab.data.columns import factor
+from asr_lab.data.identity import GUESSED as GUESSED
+
+if TYPE_CHECKING:
+    from lhotse import SupervisionSegment
+
 _HANGUL = re.compile("[ㄱ-ㆎ가-힣ᄀ-ᇿ]")
 
 
@@ -30,11 +34,15 @@ def _of(segment: SupervisionSegment) -> list[str]:
     return [name for name in str((segment.custom or {}).get(GUESSED) or "").split(",") if name]
 
 
-def notes(cuts: Iterable[Cut]) -> list[str]:
-    """Return a line per guessed field with the number of utterances that it was guessed for."""
-    rows = list(cuts)
-    counts = Counter(name for cut in rows for segment in cut.supervisions for name in _of(segment))
+def notes(parts: Iterable[Any]) -> list[str]:
+    """Return a line per guessed field with the number of utterances of all parts that it was guessed for."""
+    counts, total = Counter[str](), 0
+    for cuts in parts:
+        marked = factor(cuts, GUESSED)
+        total += len(marked.codes)
+        for value, number in zip(marked.values, np.bincount(marked.codes[marked.codes >= 0]).tolist(), strict=False):
+            counts.update(dict.fromkeys((name for name in str(value).split(",") if name), number))
     return [
-        f"warning: the {name}s of {count} of {len(rows)} utterances are guessed, not named by the corpus"
+        f"warning: the {name}s of {count} of {total} utterances are guessed, not named by the corpus"
         for name, count in sorted(counts.items())
     ]

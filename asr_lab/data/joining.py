@@ -27,7 +27,7 @@ class Joiner:
     """Chooses what follows an utterance, and fills the pauses; a function of (seed, epoch, utterances)."""
 
     def __init__(self, settings: Joining, seed: int, cuts: Sequence[Cut]) -> None:
-        self.settings, self.seed, self.cuts = settings, seed, list(cuts)
+        self.settings, self.seed, self.cuts = settings, seed, cuts
 
     def chains(self, cuts: Sequence[Cut], epoch: int) -> list[list[Cut]]:
         """Return each utterance of a batch with those that follow it.

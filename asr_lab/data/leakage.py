@@ -7,13 +7,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lhotse import CutSet
-from lhotse.cut import Cut
+import numpy as np
 
-from asr_lab.data import manifest
+from asr_lab.data import columns
+from asr_lab.data.manifest_table import table_of
+from asr_lab.data.table_utterances import Utterances
 from asr_lab.errors import listing
+
+if TYPE_CHECKING:
+    from lhotse.cut import Cut
 
 _LEARNING = ("train", "val")
 """Splits used in training; all others are test sets."""
@@ -29,11 +33,11 @@ class Leakage:
     """Names of the common speakers; empty if all splits are of one speaker, which is intended."""
 
     @classmethod
-    def of(cls, splits: Mapping[str, CutSet]) -> Leakage:
+    def of(cls, splits: Mapping[str, Any]) -> Leakage:
         """Compare the manifests of splits, by name (`train`, `val`, `test`, ...)."""
         pairs = [(one, other) for one, other in combinations(splits, 2) if one in _LEARNING]
         utterances = {f"{one} and {other}": same_utterances(splits[one], splits[other]) for one, other in pairs}
-        speakers = {name: {str(manifest.field(cut, "speaker") or "") for cut in own} for name, own in splits.items()}
+        speakers = {name: _speakers(own) for name, own in splits.items()}
         alone = len(set().union(*speakers.values())) == 1
         return cls(
             {pair: ids for pair, ids in utterances.items() if ids},
@@ -60,24 +64,36 @@ class Leakage:
         ]
 
 
+def _speakers(cuts: Any) -> set[str]:
+    """Return the speakers; "" if any utterance has none."""
+    speaker = columns.factor(cuts, "speaker")
+    return {str(value or "") for value in speaker.values} | ({""} if (speaker.codes < 0).any() else set())
+
+
 def shared_values(values: Mapping[str, Set[str]], pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     """Return `train and val` -> the sorted values in both, for the pairs with any."""
     shared = {f"{one} and {other}": sorted(values[one] & values[other]) for one, other in pairs}
     return {pair: common for pair, common in shared.items() if common}
 
 
-def same_utterances(one: CutSet, other: CutSet) -> list[str]:
+def same_utterances(one: Any, other: Any) -> list[str]:
     """Return the ids in `one` of utterances also in `other`: equal audio, or equal id, speaker and text."""
-    known = {key for cut in other for key in _identities(cut)}
-    return sorted(cut.id for cut in one if not known.isdisjoint(_identities(cut)))
+    alike = columns.hashed(one), columns.hashed(other)
+    maybe = np.zeros(len(one), dtype=bool), np.zeros(len(other), dtype=bool)
+    for own, its in zip(*alike, strict=True):  # audio with audio, text with text; 0 is none
+        for mask, values, others in ((maybe[0], own, its), (maybe[1], its, own)):
+            mask |= np.isin(values, others) & (values != 0)
+    known = {key for cut in columns.take(other, np.flatnonzero(maybe[1])) for key in _identities(cut)}
+    candidates = columns.take(one, np.flatnonzero(maybe[0]))
+    return sorted(cut.id for cut in candidates if not known.isdisjoint(_identities(cut)))
 
 
 def _identities(cut: Cut) -> Iterator[tuple[str, ...]]:
     """Yield the keys that identify an utterance in any manifest: id, speaker and text; its segment of a recording."""
-    segment = manifest.supervision(cut)
+    segment = cut.supervisions[0]
     yield cut.id, str(segment.speaker), segment.text or ""
     times = (f"{cut.start:.4f}", f"{cut.duration:.4f}", str(cut.channel))
-    if digest := manifest.field(cut, "audio_digest"):
+    if digest := (segment.custom or {}).get("audio_digest"):
         yield ("digest", str(digest), *times)
     for source in cut.recording.sources if cut.has_recording else ():
         yield ("file", os.path.normpath(source.source), *times)
@@ -95,29 +111,9 @@ class Scan:
     """Their speakers that are in it."""
 
 
-def scan(path: Path, cuts: CutSet) -> Scan:
-    """Look for utterances in a manifest, which is read once, row by row, and not built as cuts.
-
-    Raises `AsrLabError` if it cannot be read.
-    """
-    ids_of: dict[tuple[str, ...], set[str]] = {}
-    for cut in cuts:
-        for key in _identities(cut):
-            ids_of.setdefault(key, set()).add(cut.id)
-    wanted = {str(manifest.field(cut, "speaker") or "") for cut in cuts} - {""}
-    utterances, speakers = set[str](), set[str]()
-
-    def look(row: Mapping[str, Any]) -> None:
-        segment, start, duration = row["supervisions"][0], row["start"], row["duration"]
-        speakers.update(wanted & {segment.get("speaker") or ""})
-        times = (f"{start:.4f}", f"{duration:.4f}", str(row["channel"]))
-        keys: list[tuple[str, ...]] = [(row["id"], str(segment.get("speaker")), segment.get("text") or "")]
-        if digest := (segment.get("custom") or {}).get("audio_digest"):
-            keys.append(("digest", str(digest), *times))
-        sources = (row.get("recording") or {}).get("sources", [])
-        keys += [("file", os.path.normpath(source["source"]), *times) for source in sources]
-        for key in keys:
-            utterances.update(ids_of.get(key, ()))
-
-    digest = manifest.digest_rows(path, look)
-    return Scan(digest, frozenset(utterances), frozenset(speakers))
+def scan(path: Path, cuts: Any) -> Scan:
+    """Look for utterances in a manifest, through its table. Raises `AsrLabError` if it cannot be read."""
+    whole = Utterances(table_of(path))
+    wanted = {str(value) for value in columns.factor(cuts, "speaker").values} - {""}
+    speakers = wanted & set(map(str, columns.factor(whole, "speaker").values))
+    return Scan(whole.digest(), frozenset(same_utterances(cuts, whole)), frozenset(speakers))

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from asr_lab.data.manifest import SUFFIX
+from asr_lab.data.identity import SUFFIX
 from asr_lab.errors import AsrLabError, listing
 
 NAMES: Mapping[str, tuple[str, ...]] = {

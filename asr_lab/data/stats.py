@@ -5,24 +5,25 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
-from lhotse import CutSet
 
-from asr_lab.data import bins, manifest
-from asr_lab.data.audio import read_cut
+from asr_lab.data import bins, columns
+from asr_lab.data.identity import file_digest
 from asr_lab.data.text import TextNormalizer
+from asr_lab.data.text import characters as count_characters
 from asr_lab.errors import AsrLabError
 from asr_lab.units import SAMPLE_RATE
 
 
-def by_field(cuts: CutSet, name: str = "speaker") -> pd.DataFrame:
+def by_field(cuts: Any, name: str = "speaker") -> pd.DataFrame:
     """Return a row per value of the field: utterances, minutes, words, mean and longest duration in seconds."""
     rows = pd.DataFrame(
         {
-            name: [str(manifest.field(cut, name)) for cut in cuts],
-            "seconds": [cut.duration for cut in cuts],
-            "words": [len(manifest.text(cut).split()) for cut in cuts],
+            name: columns.factor(cuts, name).of_each(str),
+            "seconds": columns.durations(cuts),
+            "words": [len(text.split()) for batch in columns.texts(cuts) for text in batch],
         }
     )
     grouped = rows.groupby(name)
@@ -37,11 +38,12 @@ def by_field(cuts: CutSet, name: str = "speaker") -> pd.DataFrame:
     ).reset_index()
 
 
-def by_bin(cuts: CutSet, name: str) -> pd.DataFrame:
+def by_bin(cuts: Any, name: str) -> pd.DataFrame:
     """Return a row per bin of a numeric field (`bins.FIELDS`), in order: utterances, minutes, share of the hours."""
-    values = pd.Series([cut.duration if name == "duration_s" else manifest.field(cut, name) for cut in cuts])
-    seconds = pd.Series([cut.duration for cut in cuts])
-    label = bins.labelled(values, name)
+    column = columns.factor(cuts, name)
+    seconds = pd.Series(columns.durations(cuts))
+    of_values = bins.labelled(pd.Series([*column.values, None]), name)
+    label = pd.Series(of_values.to_numpy()[column.codes])
     rows = [
         {
             name: value,
@@ -54,13 +56,18 @@ def by_bin(cuts: CutSet, name: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def characters(cuts: CutSet, normalizer: TextNormalizer) -> Counter[str]:
+def characters(cuts: Any, normalizer: TextNormalizer) -> Counter[str]:
     """Count the characters of the normalised transcripts."""
-    return Counter(c for cut in cuts for c in normalizer(manifest.text(cut)))
+    counts: Counter[str] = Counter()
+    for batch in columns.texts(cuts):
+        counts.update(count_characters(normalizer.all(batch)))
+    return counts
 
 
-def check_audio(cuts: CutSet, progress: Callable[[int], None] | None = None) -> tuple[list[str], list[str]]:
+def check_audio(cuts: Any, progress: Callable[[int], None] | None = None) -> tuple[list[str], list[str]]:
     """Read all audio. Return (faults, notes): missing, truncated or changed files; resampled or mixed-down ones."""
+    from asr_lab.data.audio import read_cut
+
     faults: list[str] = []
     rates: Counter[int] = Counter()
     several = 0
@@ -70,7 +77,9 @@ def check_audio(cuts: CutSet, progress: Callable[[int], None] | None = None) -> 
         except AsrLabError as error:
             faults.append(f"{cut.id}: {error.what} ({error.where})")
         else:
-            faults += _changed(cut.id, Path(cut.recording.sources[0].source), manifest.field(cut, "audio_digest"))
+            faults += _changed(
+                cut.id, Path(cut.recording.sources[0].source), (cut.supervisions[0].custom or {}).get("audio_digest")
+            )
         rates[cut.recording.sampling_rate] += 1
         several += cut.num_channels > 1
         if progress:
@@ -81,6 +90,6 @@ def check_audio(cuts: CutSet, progress: Callable[[int], None] | None = None) -> 
 
 
 def _changed(id: str, audio: Path, digest: str | None) -> list[str]:
-    if digest and manifest.file_digest(audio) != digest:
+    if digest and file_digest(audio) != digest:
         return [f"{id}: the audio is not the one that was imported ({audio})"]
     return []

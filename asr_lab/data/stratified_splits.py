@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from lhotse import CutSet
-from lhotse.cut import Cut
 
-from asr_lab.data import manifest
 from asr_lab.data.bins import labelled
-from asr_lab.data.splits import groups, split_by
+from asr_lab.data.columns import durations, factor, field_names, joined
+from asr_lab.data.splits import assign, in_id_order, positions
+from asr_lab.data.table_utterances import Positions
 from asr_lab.errors import AsrLabError, listing, nearest
 
 FIELDS = ("age", "age_group", "snr_db", "duration_s")
@@ -25,21 +25,23 @@ _PROPOSALS = 60_000  # moves and swaps of groups
 _START_TEMPERATURE = 0.05  # of the annealing, in squared shares
 
 Hours = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 
 
-def value(cut: Cut, name: str) -> object:
-    """Return a field of an utterance, or its duration in seconds."""
-    return cut.duration if name == "duration_s" else manifest.field(cut, name)
+def labels(cuts: Any, fields: Sequence[str] = FIELDS) -> pd.DataFrame:
+    """Return the bin of each utterance (row) in each field (column) that any of them has, as categories."""
+    columns = {}
+    for name in fields:
+        column = factor(cuts, name)
+        if not column.values:
+            continue
+        of_values = labelled(pd.Series([*column.values, None], dtype=object), name)
+        codes, names = pd.factorize(of_values)
+        columns[name] = pd.Categorical.from_codes(codes[column.codes], list(names))
+    return pd.DataFrame(columns, index=pd.RangeIndex(len(cuts)))
 
 
-def labels(cuts: Sequence[Cut] | CutSet, fields: Sequence[str] = FIELDS) -> pd.DataFrame:
-    """Return the bin of each utterance (row) in each field (column) that any of them has."""
-    rows = list(cuts)
-    columns = {name: pd.Series([value(cut, name) for cut in rows], dtype=object) for name in fields}
-    return pd.DataFrame({name: labelled(column, name) for name, column in columns.items() if column.notna().any()})
-
-
-def fields_of(cuts: CutSet, names: Sequence[str] | None) -> list[str]:
+def fields_of(cuts: Any, names: Sequence[str] | None) -> list[str]:
     """Return the fields to stratify by: those named, or for None `FIELDS` as known, if an age or an SNR is known.
 
     `duration` is `duration_s`. Raises `AsrLabError` for a name that no utterance has.
@@ -50,12 +52,12 @@ def fields_of(cuts: CutSet, names: Sequence[str] | None) -> list[str]:
     return known if {"age", "age_group", "snr_db"} & set(known) else []
 
 
-def present(cuts: CutSet, fields: Sequence[str]) -> list[str]:
+def present(cuts: Any, fields: Sequence[str]) -> list[str]:
     """Return the fields, `duration` as `duration_s`; raises `AsrLabError` for one that no utterance has."""
     named = ["duration_s" if name == "duration" else name for name in fields]
     for name in named:
-        if all(value(cut, name) is None for cut in cuts):
-            near = nearest(name, {*FIELDS, *manifest.fields(cuts)} - {name})
+        if not factor(cuts, name).values:
+            near = nearest(name, {*FIELDS, *field_names(cuts)} - {name})
             raise AsrLabError(
                 f"no utterance has the field {name!r} to stratify by",
                 hint=f"did you mean {near!r}?" if near else "",
@@ -65,43 +67,44 @@ def present(cuts: CutSet, fields: Sequence[str]) -> list[str]:
 
 
 def stratified_split(
-    cuts: CutSet,
+    cuts: Any,
     shares: Mapping[str, float],
     *,
     fields: Sequence[str] = FIELDS,
-    hard: Callable[[Cut], bool] = lambda cut: False,
+    hard: Callable[[Any], Mask] | None = None,
     by: str = "speaker",
     seed: int = 0,
-) -> dict[str, CutSet]:
+) -> dict[str, Any]:
     """Split whole groups as `splits.split_by` does, with equal shares of each bin, and of `hard` utterances, by hours.
 
     Starts from splits of the right size, then moves and swaps groups (simulated annealing, drawn from `seed`) to
     minimise the squared differences of the shares, relative to the size of the split.
     """
-    start = split_by(cuts, shares, by=by, seed=seed)
-    members = groups(cuts, by)
-    names, splits = sorted(members), list(start)
-    where = {name: index for index, split in enumerate(splits) for name in groups(start[split], by)}
+    by_group, duration_s = positions(cuts, by), durations(cuts)
+    wanted = {split: share for split, share in shares.items() if share > 0}
+    start = assign(by_group, duration_s, wanted, by=by, seed=seed)
+    names, splits = sorted(by_group), list(start)
+    where = {name: index for index, split in enumerate(splits) for name in start[split]}
     at = np.array([where[name] for name in names])
-    wanted = np.array([shares[split] for split in splits])
-    at = _annealed(_hours(members, names, fields, hard), at, wanted / wanted.sum(), random.Random(seed))
-    parts = {split: [names[place] for place in np.flatnonzero(at == index)] for index, split in enumerate(splits)}
+    wanted_S = np.array([wanted[split] for split in splits])
+    hours = _hours(cuts, [by_group[name] for name in names], duration_s, fields, hard)
+    at = _annealed(hours, at, wanted_S / wanted_S.sum(), random.Random(seed))
     return {
-        split: CutSet.from_cuts(sorted((cut for name in own for cut in members[name]), key=lambda cut: cut.id))
-        for split, own in parts.items()
+        split: in_id_order(cuts, np.concatenate([by_group[names[place]] for place in np.flatnonzero(at == index)]))
+        for index, split in enumerate(splits)
     }
 
 
 def stratified_folds(
-    cuts: CutSet,
+    cuts: Any,
     folds: int,
     *,
     val: float,
     fields: Sequence[str] = FIELDS,
-    hard: Callable[[Cut], bool] = lambda cut: False,
+    hard: Callable[[Any], Mask] | None = None,
     by: str = "speaker",
     seed: int = 0,
-) -> list[dict[str, CutSet]]:
+) -> list[dict[str, Any]]:
     """Return the splits of each fold: each group is in `test` of one fold, in `train` or `val` of the others.
 
     `val` is a share of everything. Raises `AsrLabError` if there are too few groups.
@@ -111,8 +114,8 @@ def stratified_folds(
     )
     splits_by_fold = []
     for number, test in tests.items():
-        rest = CutSet.from_cuts(cut for other, own in tests.items() if other != number for cut in own)
-        tested, left = groups(test, by), groups(rest, by)
+        rest = joined([own for other, own in tests.items() if other != number])
+        tested, left = positions(test, by), positions(rest, by)
         if val > 0 and len(left) < 2:
             raise AsrLabError(
                 f"where {listing(sorted(tested))} is tested on, {listing(left)} alone is left to train and validate on",
@@ -126,16 +129,26 @@ def stratified_folds(
 
 
 def _hours(
-    members: Mapping[str, Sequence[Cut]], names: Sequence[str], fields: Sequence[str], hard: Callable[[Cut], bool]
+    cuts: Any,
+    groups: Sequence[Positions],
+    duration_s: Hours,
+    fields: Sequence[str],
+    hard: Callable[[Any], Mask] | None,
 ) -> Hours:
     """Return weighted hours (G, K) of each group: in total, hard, and in each bin of each field."""
-    rows = [cut for name in names for cut in members[name]]
-    group = np.repeat(np.arange(len(names)), [len(members[name]) for name in names])
-    seconds = np.array([cut.duration for cut in rows])
-    binned = labels(rows, fields)
-    columns = [np.ones(len(rows)) * _SIZE_WEIGHT, np.array([float(hard(cut)) for cut in rows])]
-    columns += [(binned[name] == label).to_numpy() for name in binned for label in binned[name].unique()]
-    return np.stack([np.bincount(group, seconds * column, minlength=len(names)) for column in columns], axis=1)
+    order = np.concatenate(groups)
+    group = np.repeat(np.arange(len(groups)), [len(places) for places in groups])
+    seconds = duration_s[order]
+
+    def of_groups(weights: Any) -> Hours:
+        return np.bincount(group, seconds * weights, minlength=len(groups)).astype(np.float64)
+
+    columns = [of_groups(_SIZE_WEIGHT), of_groups(hard(cuts)[order] if hard else 0.0)]
+    bins = labels(cuts, fields)
+    for name in bins:
+        codes = bins[name].cat.codes.to_numpy()[order]
+        columns += [of_groups(codes == code) for code in pd.unique(codes)]
+    return np.stack(columns, axis=1)
 
 
 def _annealed(

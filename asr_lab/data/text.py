@@ -9,18 +9,24 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from asr_lab.config.schema import Text
 from asr_lab.data.korean_numbers import read_out
-from asr_lab.data.transcript_marks import DUAL, without_marks
+from asr_lab.data.transcript_marks import DUAL, maybe_marked, without_marks
 from asr_lab.errors import AsrLabError
+from asr_lab.units import frames_needed
 
 BLANK, UNKNOWN, SPACE = "<pad>", "<unk>", "|"
+_DROPPED, _BEGIN = -1, -2  # in an array of classes: a unit that has none, the beginning of a text
 WORD_START = "▁"
 """Begins the first subword of a word (U+2581, as in SentencePiece)."""
 
 # KsponSpeech: `b/ (70%)/(칠십 퍼센트) 확률+ 뭐*` marks noise, spelling and pronunciation, stutter, unclear speech
 _NOISE_MARK = re.compile(r"(?<![A-Za-z])[blnou]/")
 _BETWEEN_WORDS = re.compile(r"(?<=[\w%])[/+*]+(?=\w)")  # 24/7 and 1+1 are two words; the marks stand behind a word
+_PUNCTUATION = re.compile(r"[^\w\s]|_")  # and what else is neither a letter nor a number, such as accents
 _OTHER_MARKS = str.maketrans("", "", "/+*")
 
 
@@ -65,6 +71,24 @@ class TextNormalizer:
             text = _without_punctuation(text)
         return " ".join(text.split())
 
+    def all(self, texts: Sequence[str]) -> list[str]:
+        """Normalise many transcripts: the same as one by one, several times as fast."""
+        ordinary = [not maybe_marked(text) and "\n" not in text for text in texts]
+        if self.numbers != "keep" or not any(ordinary):
+            return [self(text) for text in texts]
+        joined = unicodedata.normalize(  # nothing below looks beyond the end of a line
+            self.unicode,  # type: ignore[arg-type]
+            "\n".join(text for text, one in zip(texts, ordinary, strict=True) if one),
+        )
+        if self.lowercase:
+            joined = joined.lower()
+        if self.strip_punctuation:
+            joined = _without_punctuation(joined)
+        lines = iter(joined.split("\n"))
+        return [
+            " ".join((next(lines) if one else self(text)).split()) for text, one in zip(texts, ordinary, strict=True)
+        ]
+
 
 def _one_of_two(text: str, *, phonetic: bool) -> str:
     """Resolve KsponSpeech's dual transcription and remove its marks; `#` becomes 샾, `%` 퍼센트, as in KoSpeech."""
@@ -74,20 +98,16 @@ def _one_of_two(text: str, *, phonetic: bool) -> str:
 
 
 def _without_punctuation(text: str) -> str:
-    text = text.replace("\u2019", "'")
-    characters: list[str] = []
-    for position, character in enumerate(text):
-        inside_word = (
-            character == "'"
-            and 0 < position < len(text) - 1
-            and text[position - 1].isalpha()
-            and text[position + 1].isalpha()
-        )
-        if inside_word or unicodedata.category(character)[0] not in "PS":
-            characters.append(character)
-        else:
-            characters.append(" ")
-    return "".join(characters)
+    """Replace punctuation and symbols by spaces, except apostrophes within words."""
+    return _PUNCTUATION.sub(_kept_or_space, text.replace("\u2019", "'"))
+
+
+def _kept_or_space(match: re.Match[str]) -> str:
+    character, text = match[0], match.string
+    if character == "'":
+        before, behind = text[match.start() - 1 : match.start()], text[match.end() : match.end() + 1]
+        return character if before.isalpha() and behind.isalpha() else " "
+    return " " if unicodedata.category(character)[0] in "PS" else character
 
 
 class Splitter(Protocol):
@@ -105,10 +125,32 @@ def split_units(text: str, normalizer: TextNormalizer, subwords: Splitter | None
     return unicodedata.normalize("NFD", text) if normalizer.units == "jamo" else text
 
 
+def split_all(
+    texts: Sequence[str], normalizer: TextNormalizer, subwords: Splitter | None = None
+) -> list[Sequence[str]]:
+    """Normalise transcripts and split them into units: the same as one by one, faster."""
+    normalized = normalizer.all(texts)
+    if normalizer.units == "characters":
+        return list(normalized)
+    return [split_units(text, normalizer, subwords) for text in normalized]
+
+
 def build_vocabulary(texts: Iterable[Sequence[str]]) -> dict[str, int]:
     """Return character -> class: the CTC blank (`<pad>`), `<unk>`, the word boundary `|`, then characters."""
     characters = {character for text in texts for character in text} - {" ", SPACE}
     return {unit: index for index, unit in enumerate([BLANK, UNKNOWN, SPACE, *sorted(characters)])}
+
+
+def characters(texts: Iterable[str]) -> Counter[str]:
+    """Count the characters of texts."""
+    codes = code_points("".join(texts))
+    counts = np.bincount(codes)
+    return Counter({chr(code): int(counts[code]) for code in np.flatnonzero(counts)})
+
+
+def code_points(text: str) -> npt.NDArray[np.uint32]:
+    """Return the code points of a text."""
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
 
 
 def encode(text: Sequence[str], vocabulary: dict[str, int]) -> list[int]:
@@ -122,3 +164,38 @@ def outside(texts: Iterable[Sequence[str]], vocabulary: dict[str, int]) -> Count
     """Count the characters outside the vocabulary."""
     counts = Counter(character for text in texts for character in text if character != " ")
     return Counter({character: n for character, n in counts.items() if character not in vocabulary})
+
+
+@dataclass(frozen=True)
+class LabelCounts:
+    """What N texts take as classes."""
+
+    labels: npt.NDArray[np.int64]
+    """(N,)"""
+    frames: npt.NDArray[np.int64]
+    """(N,): the fewest frames in which CTC can write them (`units.frames_needed`)."""
+    unknown: Counter[str]
+    """Units outside the vocabulary, but spaces."""
+
+
+def count_labels(texts: Sequence[Sequence[str]], vocabulary: dict[str, int]) -> LabelCounts:
+    """Count the classes that `encode` returns for each text, with array operations where units are characters."""
+    if not all(isinstance(text, str) and "\n" not in text for text in texts):
+        encoded = [encode(text, vocabulary) for text in texts]
+        counts = np.array([(len(one), frames_needed(one)) for one in encoded], dtype=np.int64).reshape(-1, 2)
+        return LabelCounts(counts[:, 0], counts[:, 1], outside(texts, vocabulary))
+    codes = code_points("\n".join(["", *map(str, texts)]))
+    distinct, place = np.unique(codes, return_inverse=True)
+    named = [chr(code) for code in distinct]
+    unknown = vocabulary.get(UNKNOWN, _DROPPED)
+    classes = np.array([vocabulary.get(SPACE if unit == " " else unit, unknown) for unit in named])
+    classes[distinct == ord("\n")] = _BEGIN
+    path = classes[place]
+    path = path[path != _DROPPED]
+    begin = path == _BEGIN
+    text_of = np.cumsum(begin) - 1
+    repeats = np.concatenate([[False], path[1:] == path[:-1]]) & ~begin
+    labels = np.bincount(text_of[~begin], minlength=len(texts))
+    strange = np.array([unit not in vocabulary and unit not in " \n" for unit in named])[place]
+    outer = Counter(map(chr, codes[strange].tolist()))
+    return LabelCounts(labels, labels + np.bincount(text_of[repeats], minlength=len(texts)), outer)

@@ -99,9 +99,14 @@ _JAMO = re.compile(r"(?:[ㄱ-ㅎ]\s?[ㅏ-ㅣ](?:\s?[ㄱ-ㅎ]){0,3}\s?){2}|(?:[�
 """Syllables in single jamo: `ㅇㅏㄴㄴㅕㅇ`, or conjoining ones with spaces."""
 
 
+def maybe_marked(text: str) -> bool:
+    """Return whether a transcript may hold a mark, or something that looks like one."""
+    return bool(_MAYBE_MARKED.search(text))
+
+
 def without_marks(text: str) -> str:
     """Return a transcript without the marks of the table; what is in none stays."""
-    if _MAYBE_MARKED.search(text):
+    if maybe_marked(text):
         for mark in MARKS:
             text = mark.pattern.sub(r"\1" if mark.action == "kept" else " ", text)
     return text

@@ -23,7 +23,7 @@ from asr_lab.data.augment import Augmenter, SoundAugmenter
 from asr_lab.data.batches import Batch, Collator, InOrder, loader
 from asr_lab.data.containers import refuse_pointers
 from asr_lab.data.subwords import Subwords
-from asr_lab.data.text import SPACE, UNKNOWN, WORD_START, TextNormalizer, encode, split_units
+from asr_lab.data.text import SPACE, UNKNOWN, WORD_START, TextNormalizer, encode, split_all, split_units
 from asr_lab.decoding.contract import Decoder
 from asr_lab.decoding.greedy import best_path, to_text
 from asr_lab.decoding.words import Word, aligned_words, best_path_words
@@ -165,6 +165,10 @@ class Recognizer(ABC):
     def spell(self, text: str) -> Sequence[str]:
         """Normalise a transcript and split it into units."""
         return split_units(self.normalizer(text), self.normalizer, self.subwords)
+
+    def spell_all(self, texts: Sequence[str]) -> list[Sequence[str]]:
+        """Normalise transcripts and split them into units."""
+        return split_all(texts, self.normalizer, self.subwords)
 
     def decode(self, logits_BUV: Tensor, lengths_B: Tensor) -> list[str]:
         """Decode each utterance, greedily where no decoder is set."""

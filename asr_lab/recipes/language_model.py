@@ -12,6 +12,7 @@ from pathlib import Path
 
 from asr_lab.config.schema import LanguageModelExperiment
 from asr_lab.data import manifest, text_files
+from asr_lab.data.identity import DIGEST_LENGTH
 from asr_lab.data.text import TextNormalizer
 from asr_lab.data.transcript_marks import DUAL
 from asr_lab.decoding import arpa, ngram
@@ -37,7 +38,7 @@ class Sentences:
 
     @cached_property
     def digest(self) -> str:
-        return hashlib.sha256("\n".join(self.texts).encode()).hexdigest()[: manifest.DIGEST_LENGTH]
+        return hashlib.sha256("\n".join(self.texts).encode()).hexdigest()[:DIGEST_LENGTH]
 
 
 @dataclass(frozen=True)

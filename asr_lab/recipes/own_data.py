@@ -16,7 +16,7 @@ from asr_lab.config.identity import defaults
 from asr_lab.config.load import validate
 from asr_lab.config.schema import Experiment
 from asr_lab.config.schema.base import SPLITS
-from asr_lab.data.manifest import SUFFIX
+from asr_lab.data.identity import SUFFIX
 from asr_lab.data.manifest_folder import sibling
 from asr_lab.errors import AsrLabError, listing
 

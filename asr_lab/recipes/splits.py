@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
 from lhotse import CutSet
 
-from asr_lab.data import manifest
+from asr_lab.data import columns, manifest
 from asr_lab.data.filtering import FilterResult, filter_transcribed
 from asr_lab.data.phonemes import check_languages
+from asr_lab.data.table_utterances import Utterances
 from asr_lab.data.transcript_marks import DUAL
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.interfaces.tracking import Dataset
@@ -30,7 +32,7 @@ class Split:
 
     @classmethod
     def read(cls, name: str, path: str, *, speech: bool = True) -> Split:
-        cuts = manifest.read(path, speech=speech)
+        cuts = CutSet(Utterances.read(path, speech=speech))
         manifest.check_files(cuts, where=path)
         return cls(name, path, cuts, manifest.digest(cuts))
 
@@ -41,7 +43,7 @@ class Split:
 
     @property
     def hours(self) -> float:
-        return float(sum(cut.duration for cut in self.cuts)) / 3600
+        return columns.seconds(self.cuts) / 3600
 
     def dataset(self) -> Dataset:
         """Return the split as a run's dataset input, named after its corpus folder."""
@@ -62,8 +64,7 @@ def filter_split(split: Split, recognizer: Recognizer, max_duration_s: float, *,
     refuse_two_readings(split, recognizer)
     return filter_transcribed(
         split.cuts,
-        recognizer.spell,
-        recognizer.encode_text,
+        recognizer.spell_all,
         recognizer.vocabulary,
         max_duration_s,
         output_frames=recognizer.output_frames,
@@ -76,7 +77,9 @@ def refuse_two_readings(split: Split, recognizer: Recognizer) -> None:
     """Raise `AsrLabError` if transcripts hold two readings and the normaliser keeps both."""
     if recognizer.normalizer.transcription != "plain":
         return
-    dual = [cut.id for cut in split.cuts if DUAL.search(manifest.text(cut))]
+    texts = (text for batch in columns.texts(split.cuts) for text in batch)
+    both = [place for place, text in enumerate(texts) if "(" in text and DUAL.search(text)]
+    dual = columns.ids(split.cuts).take(both).to_pylist() if both else []
     if dual:
         raise AsrLabError(
             f"{len(dual)} transcripts hold two readings, (one)/(other), and the plain transcription keeps both: "
@@ -101,7 +104,8 @@ def refuse_too_short(split: Split, recognizer: Recognizer) -> None:
 
 def too_short(cuts: CutSet, recognizer: Recognizer) -> list[str]:
     """Return the ids of utterances shorter than the recogniser's minimum."""
-    return [cut.id for cut in cuts if num_samples(cut.duration) < recognizer.min_samples]
+    short = [num_samples(duration_s) < recognizer.min_samples for duration_s in columns.durations(cuts).tolist()]
+    return [str(id) for id in columns.ids(cuts).filter(pa.array(short, pa.bool_())).to_pylist()]
 
 
 def shortest(recognizer: Recognizer) -> str:

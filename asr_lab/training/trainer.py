@@ -1,4 +1,4 @@
-"""transformers' Trainer, fed by Lhotse's sampler, with unsafe defaults replaced.
+"""transformers' Trainer, with unsafe defaults replaced.
 
 The loader is not prepared by accelerate (which would shard it twice), validation sums over ranks instead of averaging
 batches, and a checkpoint is valid only once its marker file is written.
@@ -31,7 +31,7 @@ from transformers import (
 from transformers.trainer import TRAINER_STATE_NAME
 
 from asr_lab.config.schema import Loop, PronunciationTrain, Train
-from asr_lab.data.batches import NOT_FOR_THE_MODEL, Indices
+from asr_lab.data.batches import NOT_FOR_THE_MODEL, without_worker_traceback
 from asr_lab.metrics import error_rates
 from asr_lab.system.files import explain_unwritable
 from asr_lab.system.threads import restore_threads
@@ -164,7 +164,7 @@ class AsrTrainer(Trainer):  # type: ignore[misc]
                 validates=validate is not None,
                 checkpoints=checkpoints,
             ),
-            eval_dataset=Indices(),
+            eval_dataset=loader.dataset,
             data_collator=lambda rows: rows,
             callbacks=[*([self.average] if self.average else []), *callbacks],
         )
@@ -177,7 +177,8 @@ class AsrTrainer(Trainer):  # type: ignore[misc]
             self.args.num_train_epochs = epochs
         if checkpoint and (threads := checkpoint / THREADS).is_file():  # older ones have none
             restore_threads(int(threads.read_text()))
-        self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        with without_worker_traceback():  # after a resume, accelerate has a plain loader in place of ours
+            self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         return self.loader

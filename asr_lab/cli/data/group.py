@@ -51,32 +51,44 @@ def stats(manifest_path: Path, by: str, style: str) -> None:
       asr-lab data stats corpora/mine                      a folder with all.jsonl.gz
       asr-lab data stats corpora/l2/train.jsonl.gz --by l1
     """
-    from asr_lab.data import manifest
-    from asr_lab.data.pronunciation_stats import annotated, errors_by
     from asr_lab.data.stats import by_field, characters
+    from asr_lab.data.table_utterances import Utterances
     from asr_lab.data.text import TextNormalizer
 
     manifest_path = whole_manifest(manifest_path)
-    cuts = manifest.read(manifest_path)
-    annotated_cuts = annotated(cuts, str(manifest_path))
+    cuts = Utterances.read(manifest_path)
+    annotated_cuts = _annotated(cuts, str(manifest_path))
     table = by_field(cuts, by)
-    show(table.merge(errors_by(annotated_cuts, by), how="left", on=by) if annotated_cuts else table, style)
+    if annotated_cuts:
+        from asr_lab.data.pronunciation_stats import errors_by
+
+        table = table.merge(errors_by(annotated_cuts, by), how="left", on=by)
+    show(table, style)
     if style == "table":
         _confusions(annotated_cuts, by)
         print_summary(cuts, manifest_path)
         normalizer = TextNormalizer()
         counted = "".join(c for c, _ in sorted(characters(cuts, normalizer).items()) if c != " ")
-        echo(f"  digest {manifest.digest(cuts)}")
+        echo(f"  digest {cuts.digest()}")
         echo(f"  {len(counted)} characters ({normalizer.name}): {counted[:200]}")
+
+
+def _annotated(cuts: Any, where: str) -> list[Any]:
+    """Return the utterances with pronunciation labels; where no utterance has any, nothing else is loaded."""
+    if not {"perceived", "errors"} & cuts.field_names():
+        return []
+    from asr_lab.data.pronunciation_stats import annotated
+
+    return annotated(cuts, where)
 
 
 def _confusions(annotated_cuts: list[Any], by: str) -> None:
     """Print errors by first language and the most frequent confusions."""
+    if not annotated_cuts:
+        return
     from asr_lab.data import manifest
     from asr_lab.data.pronunciation_stats import confusions, errors_by
 
-    if not annotated_cuts:
-        return
     if by != "l1" and any(manifest.field(cut, "l1") for cut in annotated_cuts):
         show(errors_by(annotated_cuts, "l1"), "table")
     most = [f"{a or '+'}>{b} {n}" for (a, b), n in confusions(annotated_cuts).most_common(16)]
@@ -98,8 +110,8 @@ def check(manifests: tuple[Path, ...], disjoint: str | None, nested: bool) -> No
       asr-lab data check train.jsonl.gz val.jsonl.gz test.jsonl.gz --disjoint speaker
       asr-lab data check phase1.jsonl.gz phase2.jsonl.gz phase3.jsonl.gz --nested
     """
-    from asr_lab.data import curriculum, guesses, manifest
-    from asr_lab.data.pronunciation_stats import annotated
+    from asr_lab.data import curriculum, guesses
+    from asr_lab.data.table_utterances import Utterances
 
     manifests = tuple(one for path in manifests for one in _manifests(path))
     if len(set(manifests)) < 2 and (disjoint or nested):
@@ -108,7 +120,7 @@ def check(manifests: tuple[Path, ...], disjoint: str | None, nested: bool) -> No
             where=str(manifests[0]),
             allowed="at least two manifests",
         )
-    cuts_by_path = {str(path): manifest.read(path) for path in manifests}
+    cuts_by_path = {str(path): Utterances.read(path) for path in manifests}
     if disjoint:
         lacking = curriculum.check_disjoint(cuts_by_path, disjoint)
         echo(f"no {disjoint} is in two of {len(cuts_by_path)} manifests")
@@ -118,16 +130,16 @@ def check(manifests: tuple[Path, ...], disjoint: str | None, nested: bool) -> No
         curriculum.check_nested(cuts_by_path)
         echo(f"each of {len(cuts_by_path)} manifests contains the previous one")
     for path, cuts in cuts_by_path.items():
-        if annotated_cuts := annotated(cuts, path):
+        if annotated_cuts := _annotated(cuts, path):
             echo(f"{path}: the pronunciation labels of {len(annotated_cuts)} utterances are consistent")
         _check_audio(cuts, path)
-        for note in guesses.notes(cuts):
+        for note in guesses.notes([cuts]):
             echo(f"  {note}")
 
 
 def _manifests(path: Path) -> list[Path]:
     """Return the manifests of a folder; of another path itself."""
-    from asr_lab.data.manifest import SUFFIX
+    from asr_lab.data.identity import SUFFIX
 
     return (sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else []) or [whole_manifest(path)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ import click
 from rich.progress import Progress
 
 from asr_lab.cli.options import console, echo
+from asr_lab.data.identity import FOLDER
 from asr_lab.errors import AsrLabError
 
 
@@ -49,8 +51,8 @@ def remove_stale(paths: Sequence[Path], source: Path) -> None:
     for path in paths:
         path.unlink()
         echo(f"removed {path} of an earlier call")
-        if path.parent.name.startswith("fold") and not any(path.parent.iterdir()):
-            path.parent.rmdir()
+        if path.parent.name.startswith("fold") and {one.name for one in path.parent.iterdir()} <= {FOLDER}:
+            shutil.rmtree(path.parent)
 
 
 def parse_range(text: str, what: str) -> tuple[float, float]:
@@ -67,18 +69,18 @@ def parse_range(text: str, what: str) -> tuple[float, float]:
 
 def print_summary(cuts: Any, path: Path) -> None:
     """Print the size of a manifest, the conversions when its audio is read, its marks, and what was guessed."""
-    from asr_lab.data import guesses, manifest
+    from asr_lab.data import columns, guesses
     from asr_lab.data.transcript_marks import MarkCounts
     from asr_lab.units import SAMPLE_RATE, hms
 
-    several = sum(cut.num_channels > 1 for cut in cuts)
-    other = sum(cut.recording.sampling_rate != SAMPLE_RATE for cut in cuts)
-    speakers = {manifest.supervision(cut).speaker for cut in cuts}
-    seconds = hms(sum(cut.duration for cut in cuts))
+    several, other = columns.converted(cuts, SAMPLE_RATE)
+    speakers = columns.factor(cuts, "speaker").values
+    seconds = hms(columns.seconds(cuts))
     echo(f"{path}: {len(cuts)} utterances of {len(speakers)} speakers, {seconds}")
     if several:
         echo(f"  {several} have several channels, mixed to one when read")
     if other:
         echo(f"  {other} are not at {SAMPLE_RATE} Hz, resampled when read")
-    for note in (*MarkCounts.of(map(manifest.text, cuts)).notes(), *guesses.notes(cuts)):
+    marks = MarkCounts.of(text for batch in columns.texts(cuts) for text in batch)
+    for note in (*marks.notes(), *guesses.notes([cuts])):
         echo(f"  {note}")

@@ -27,7 +27,7 @@ def whole_manifest(path: Path) -> Path:
 
     Raises `AsrLabError` with the next command for a folder without, and for what is no manifest.
     """
-    from asr_lab.data.manifest import SUFFIX
+    from asr_lab.data.identity import SUFFIX
 
     if path.is_file() and not path.name.endswith(SUFFIX):
         raise AsrLabError(

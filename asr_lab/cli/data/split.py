@@ -87,29 +87,30 @@ def split(
       asr-lab data split corpora/children/all.jsonl.gz corpora/children --folds 3
       asr-lab data split corpora/fsdd/all.jsonl.gz corpora/no-george --hold-out speaker=george --by block --test 0
     """
-    from asr_lab.data import manifest, splits
+    from asr_lab.data import splits
     from asr_lab.data.curriculum import Hard, check_disjoint, with_hard_share
     from asr_lab.data.stratified_splits import fields_of, stratified_folds, stratified_split
+    from asr_lab.data.table_utterances import Utterances
 
     share = _test_share(val, test, folds, hard_share)
     source = whole_manifest(manifest_path)
     out = out or source.parent
-    cuts = manifest.read(source)
+    cuts: Any = Utterances.read(source)
     fields = fields_of(cuts, _names(stratify))
     hard = Hard(below_snr_db=hard_snr, from_duration_s=hard_duration)
     cuts, held_out = splits.hold_out(cuts, *_condition(hold_out)) if hold_out else (cuts, None)
     parts: dict[str, Any]
     if folds:
-        by_fold = stratified_folds(cuts, folds, val=val, fields=fields, hard=hard, by=by, seed=seed)
+        by_fold = stratified_folds(cuts, folds, val=val, fields=fields, hard=hard.mask, by=by, seed=seed)
         parts = {f"fold{n}/{name}": own for n, rows in enumerate(by_fold, start=1) for name, own in rows.items()}
         compared = {f"fold{n}": rows["test"] for n, rows in enumerate(by_fold, start=1)}
     else:
         shares = {"train": 1 - val - share, "val": val, "test": share}
-        draw = partial(stratified_split, fields=fields, hard=hard) if fields else splits.split_by
+        draw = partial(stratified_split, fields=fields, hard=hard.mask) if fields else splits.split_by
         try:
             parts = compared = draw(cuts, shares, by=by, seed=seed)
         except AsrLabError as error:
-            if by == "speaker" and (speakers := len(splits.groups(cuts, by))) < len(shares):
+            if by == "speaker" and (speakers := len(splits.positions(cuts, by))) < len(shares):
                 error.next_command = split_command(source, out, speakers)
             raise
     notes = []
@@ -161,10 +162,11 @@ def phases(
       asr-lab data phases corpora/children/train.jsonl.gz corpora/children --shares 0.2,0.6,1.0 --order file
       asr-lab data phases corpora/children/train.jsonl.gz corpora/hard --shares 0.1,0.3 --hard-share 0.25
     """
-    from asr_lab.data import curriculum, manifest
+    from asr_lab.data import curriculum
     from asr_lab.data.stratified_splits import fields_of
+    from asr_lab.data.table_utterances import Utterances
 
-    cuts = manifest.read(manifest_path)
+    cuts: Any = Utterances.read(manifest_path)
     if order == "file" and stratify is not None:
         raise AsrLabError("--stratify has no effect in file order", allowed="--order stratified")
     hard = curriculum.Hard(below_snr_db=hard_snr, from_duration_s=hard_duration)

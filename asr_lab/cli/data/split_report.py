@@ -54,7 +54,7 @@ def _written_by(kind: Kind, out: Path) -> list[Path]:
 
     A phase with a table beside it was written by `asr-lab data select`.
     """
-    from asr_lab.data.manifest import SUFFIX
+    from asr_lab.data.identity import SUFFIX
 
     if kind == "phases":
         named = sorted(path for path in out.glob("phase*") if re.fullmatch(rf"phase\d+{re.escape(SUFFIX)}", path.name))
@@ -66,12 +66,11 @@ def _written_by(kind: Kind, out: Path) -> list[Path]:
 
 def left_out(before_split: Mapping[str, Any], after_split: Mapping[str, Any]) -> str:
     """Describe the utterances left out for a share of hard utterances."""
+    from asr_lab.data.columns import seconds
     from asr_lab.units import hms
 
     lost = {name: len(rows) - len(after_split[name]) for name, rows in before_split.items()}
-    before, after = (
-        sum(cut.duration for rows in parts.values() for cut in rows) for parts in (before_split, after_split)
-    )
+    before, after = (sum(map(seconds, parts.values())) for parts in (before_split, after_split))
     per_part = ", ".join(f"{name} {number}" for name, number in lost.items())
     return (
         f"--hard-share left out {sum(lost.values())} of {sum(map(len, before_split.values()))} utterances, "
@@ -83,7 +82,7 @@ def _report(
     kind: Kind, parts: Mapping[str, Any], held_out: Mapping[str, Any], hard: Any, by: str, notes: Sequence[str]
 ) -> tuple[str, bytes, Sequence[str]]:
     from asr_lab.data import guesses, split_statistics
-    from asr_lab.data.splits import groups
+    from asr_lab.data.splits import positions
     from asr_lab.data.stratified_splits import FIELDS
     from asr_lab.reports.splits import png, splits_figure, splits_page
 
@@ -91,7 +90,7 @@ def _report(
     sizes = split_statistics.sizes(listed, hard, by)
     table = split_statistics.distributions(parts, FIELDS)
     overlap = split_statistics.shared(listed, by)
-    members = {name: sorted(groups(cuts, by)) for name, cuts in listed.items()}
+    members = {name: sorted(positions(cuts, by)) for name, cuts in listed.items()}
     if kind == "split":
         both = int(overlap[f"{by}s_in_both"].sum())
         proof = f"{both} {by}s are in two splits, of {len(set().union(*members.values()))}"
@@ -104,7 +103,7 @@ def _report(
         f"hard ({hard.words}): "
         + ", ".join(f"{part} {share:.1%}" for part, share in zip(sizes["part"], sizes["hard_share"], strict=True)),
         *notes,
-        *guesses.notes(cut for cuts in listed.values() for cut in cuts),
+        *guesses.notes(listed.values()),
     ]
     shares = Table(frame=table, formats=dict.fromkeys((name for name in table if name.endswith("_share")), "percent"))
     of_parts = Table(frame=sizes, formats={"share": "percent", "hard_share": "percent"})

@@ -101,7 +101,7 @@ class Validator:
                 if cut.id in self.shown:
                     self.examples.append(_example(cut, recognised[place], scores_BN[place].tolist()))
         self.examples.sort(key=lambda row: str(row["id"]))
-        return PronunciationSums(loss, sum(map(len, order.batches)), edits, phones, right.tolist(), wrong.tolist())
+        return PronunciationSums(loss, sum(map(len, order.positions)), edits, phones, right.tolist(), wrong.tolist())
 
 
 def _example(cut: Cut, recognised: list[str], scores: list[float]) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 from lhotse import CutSet
 
 from asr_lab.config.schema import RecognitionExperiment
-from asr_lab.data import manifest
+from asr_lab.data import columns
 from asr_lab.data.subwords import Subwords
-from asr_lab.data.text import TextNormalizer, build_vocabulary, split_units
+from asr_lab.data.text import TextNormalizer, build_vocabulary, characters, split_all
 from asr_lab.errors import AsrLabError
 from asr_lab.models.recognizer import Recognizer
 
@@ -42,11 +42,14 @@ def new_units(config: RecognitionExperiment, cuts: CutSet) -> Units:
     Raise `AsrLabError` if the vocabulary is too small for subwords.
     """
     normalizer = TextNormalizer.of(config.data.text)
-    texts = [normalizer(manifest.text(cut)) for cut in cuts]
     if normalizer.units == "bpe":
+        texts = [text for batch in columns.texts(cuts) for text in normalizer.all(batch)]
         subwords = Subwords.learn(texts, config.data.text.vocab_size)
         return Units(normalizer, subwords.vocabulary(), subwords)
-    return Units(normalizer, build_vocabulary(split_units(text, normalizer) for text in texts))
+    units = set[str]()
+    for batch in columns.texts(cuts):
+        units |= characters(map("".join, split_all(batch, normalizer))).keys()
+    return Units(normalizer, build_vocabulary([sorted(units)]))
 
 
 def with_model_settings(config: E, uri: str, model: Mapping[str, Any], recognizer: Recognizer | None = None) -> E:

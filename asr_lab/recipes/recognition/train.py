@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lhotse import CutSet
 from transformers import TrainerCallback, TrainerState
 
 from asr_lab.config.schema import RecognitionExperiment
@@ -181,8 +180,7 @@ def _validate(planned: RecognitionPlan) -> Sums:
         loss += float(output.loss) * len(batch["cut_ids"])
         texts = recognizer.decode(output.logits, output.logit_lengths)
         hypotheses |= dict(zip(batch["cut_ids"], texts, strict=True))
-    validated = CutSet.from_cuts(cut for batch in order.batches for cut in batch)
-    return count(loss, score(validated, hypotheses, recognizer.normalizer, in_phonemes=config.data.phonemes))
+    return count(loss, score(order.chosen, hypotheses, recognizer.normalizer, in_phonemes=config.data.phonemes))
 
 
 def _conclude(planned: RecognitionPlan, run: Recorder, clock: Clock, state: TrainerState, store: ModelStore) -> Trained:

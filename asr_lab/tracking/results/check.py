@@ -10,7 +10,7 @@ from typing import Any
 from asr_lab.config import identity
 from asr_lab.config.dotted import nest
 from asr_lab.config.load import validate
-from asr_lab.data import manifest
+from asr_lab.data.table_utterances import Utterances
 from asr_lab.errors import AsrLabError
 from asr_lab.families import FAMILIES, config_class
 from asr_lab.reports.studies import RecordedRun, Study, quotes, results_page
@@ -73,7 +73,7 @@ def manifests(study: Study) -> dict[str, str]:
 
 def _digest(path: Path) -> str:
     try:
-        return manifest.digest_rows(path, lambda _: None)
+        return Utterances.read(path).digest()
     except AsrLabError as error:
         return error.what
 

@@ -7,7 +7,7 @@ from lhotse import CutSet
 from asr_lab.data import manifest
 from asr_lab.data.filtering import filter_transcribed
 from asr_lab.data.splits import groups, hold_out, hold_out_share, split_by
-from asr_lab.data.text import TextNormalizer, build_vocabulary, encode
+from asr_lab.data.text import TextNormalizer, build_vocabulary
 from asr_lab.errors import AsrLabError
 from asr_lab.units import frames_needed
 
@@ -17,8 +17,7 @@ NORMALIZE = TextNormalizer()
 def screened(cuts, vocabulary, longest=20.0):
     return filter_transcribed(
         cuts,
-        NORMALIZE,
-        lambda text: encode(NORMALIZE(text), vocabulary),
+        NORMALIZE.all,
         vocabulary,
         longest,
         output_frames=lambda samples: samples // 320,

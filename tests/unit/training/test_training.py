@@ -58,24 +58,25 @@ def test_tri_stage_warms_up_holds_and_decays():
 
 
 def test_every_epoch_has_the_same_number_of_batches_and_another_order(corpus):
-    batches = EpochBatches(manifest.read(corpus), 5)
+    cuts = manifest.read(corpus)
+    batches = EpochBatches(cuts, 5)
     orders = []
     for epoch in range(4):
         batches.set_epoch(epoch)
         rows = list(batches)
         assert len(rows) == len(batches)
         assert all(number == epoch for batch in rows for _, number in batch)
-        orders.append([cut.id for batch in rows for cut, _ in batch])
+        orders.append([cuts[place].id for batch in rows for place, _ in batch])
     assert orders[0] != orders[1]
     batches.set_epoch(1)
-    assert [cut.id for batch in batches for cut, _ in batch] == orders[1]
+    assert [cuts[place].id for batch in batches for place, _ in batch] == orders[1]
     assert set(orders[0]) == {f"u{i:02d}" for i in range(24)}
 
 
 def test_ranks_share_an_epoch_without_overlap(corpus):
     cuts = manifest.read(corpus)
     ranks = [EpochBatches(cuts, 4, rank=rank, world_size=2) for rank in range(2)]
-    heard = [[cut.id for batch in sampler for cut, _ in batch] for sampler in ranks]
+    heard = [[place for batch in sampler for place, _ in batch] for sampler in ranks]
     assert len(ranks[0]) == len(ranks[1])
     assert not set(heard[0]) & set(heard[1])
 

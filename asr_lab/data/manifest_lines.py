@@ -1,0 +1,166 @@
+"""The lines of a manifest: read in batches as Arrow text, and copied to a file in which each line can be found.
+
+A `.jsonl.gz` can only be read from its beginning. Its copy holds the same lines in blocks compressed by zstd, each of
+which is read by itself: a line is `(block, at, length)`, where a block begins in the copy, and where in it the line is.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from asr_lab.errors import AsrLabError
+
+Places = npt.NDArray[np.int64]
+
+_GZIP = 31  # zlib's number for the format
+_READ_BYTES = 1_000_000
+_BATCH_BYTES = 16_000_000
+_BLOCK_BYTES = 65_536
+_HEADER = struct.Struct("<II")  # bytes of a block: compressed, and not
+_AT_ONCE = 100_000  # lines that are held when they are read in another order
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Whole lines of a manifest."""
+
+    first: int
+    """Number of the lines before them."""
+    data: bytes
+    starts: Places
+    """Where each line begins in `data`; beyond the last, the length of `data`."""
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def text(self) -> pa.Array:
+        """Return the lines as Arrow text, without copying them; raises `pa.ArrowInvalid` if they are not UTF-8."""
+        buffers = [None, pa.py_buffer(self.starts.astype(np.int32)), pa.py_buffer(self.data)]
+        text = pa.Array.from_buffers(pa.string(), len(self), buffers)
+        text.validate(full=True)
+        return text
+
+    def __getitem__(self, index: int) -> bytes:
+        return self.data[self.starts[index] : self.starts[index + 1]]
+
+
+def read_lines(path: Path) -> Iterator[Lines]:
+    """Yield the lines of a manifest in batches.
+
+    Raises `OSError`, `EOFError` or `zlib.error` if it is cut off or not compressed.
+    """
+    rest, first = b"", 0
+    for read in _decompressed(path):
+        end = read.rfind(b"\n") + 1
+        data, rest = (rest + read[:end], read[end:]) if end else (b"", rest + read)
+        if data:
+            lines = Lines(first, data, _starts(data))
+            yield lines
+            first += len(lines)
+    if rest:
+        yield Lines(first, rest, _starts(rest))
+
+
+def _decompressed(path: Path) -> Iterator[bytes]:
+    """Yield the contents of a gzip file of any number of members, with less work than `gzip` before Python 3.12."""
+    member, read = zlib.decompressobj(_GZIP), b""
+    with path.open("rb") as file:
+        while compressed := file.read(_READ_BYTES):
+            while compressed:
+                if member.eof:
+                    member = zlib.decompressobj(_GZIP)
+                read += member.decompress(compressed)
+                compressed = member.unused_data.lstrip(b"\0")  # padding
+            if len(read) >= _BATCH_BYTES:
+                yield read
+                read = b""
+    yield read
+    if not member.eof and path.stat().st_size:
+        raise EOFError("it ends before its end-of-stream marker")
+
+
+def _starts(data: bytes) -> Places:
+    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n")) + 1
+    last = [] if len(ends) and ends[-1] == len(data) else [len(data)]  # a last line without its end
+    return np.concatenate([[0], ends, last]).astype(np.int64)
+
+
+class LineWriter:
+    """Writes lines in blocks."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._codec, self._end = file, pa.Codec("zstd", 1), 0
+
+    def write(self, lines: Lines) -> tuple[Places, Places, Places]:
+        """Write lines; return block, at and length of each (N,)."""
+        starts, lengths = lines.starts[:-1], np.diff(lines.starts)
+        number = starts // _BLOCK_BYTES  # of the block of each line
+        firsts = np.flatnonzero(np.diff(number, prepend=-1))
+        blocks = np.empty(len(lines), np.int64)
+        at = np.empty(len(lines), np.int64)
+        for first, end in zip(firsts, [*firsts[1:], len(lines)], strict=True):
+            blocks[first:end], at[first:end] = self._end, starts[first:end] - starts[first]
+            raw = lines.data[lines.starts[first] : lines.starts[end]]
+            compressed = self._codec.compress(raw, asbytes=True)
+            self._file.write(_HEADER.pack(len(compressed), len(raw)) + compressed)
+            self._end += _HEADER.size + len(compressed)
+        return blocks, at, lengths
+
+
+class LineReader:
+    """Reads lines of a copy by their places; each process opens it for itself."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._process, self._file, self._block, self._data = 0, -1, -1, b""
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"path": self.path}
+
+    def __setstate__(self, state: dict[str, Path]) -> None:
+        self.__init__(state["path"])  # type: ignore[misc]
+
+    def read(self, block: int, at: int, length: int) -> bytes:
+        """Return one line; raises `AsrLabError` if the copy is gone or cut off."""
+        if block != self._block:
+            self._data, self._block = self._read_block(block), block
+        return self._data[at : at + length]
+
+    def read_all(self, blocks: Places, at: Places, lengths: Places) -> Iterator[bytes]:
+        """Yield lines in any order; each block is read once in 100,000 lines."""
+        for first in range(0, len(blocks), _AT_ONCE):
+            part = slice(first, first + _AT_ONCE)
+            order = np.lexsort((at[part], blocks[part]))
+            places = zip(blocks[part].tolist(), at[part].tolist(), lengths[part].tolist(), strict=True)
+            if (np.diff(order) > 0).all():  # in the order of the manifest
+                yield from (self.read(*place) for place in places)
+                continue
+            listed: Sequence[tuple[int, int, int]] = list(places)
+            found: list[bytes] = [b""] * len(listed)
+            for index in order.tolist():
+                found[index] = self.read(*listed[index])
+            yield from found
+
+    def _read_block(self, block: int) -> bytes:
+        try:
+            if self._process != os.getpid():
+                self._file, self._process = os.open(self.path, os.O_RDONLY), os.getpid()
+            compressed, raw = _HEADER.unpack(os.pread(self._file, _HEADER.size, block))
+            data = os.pread(self._file, compressed, block + _HEADER.size)
+            return pa.Codec("zstd").decompress(data, raw, asbytes=True)  # type: ignore[no-any-return]
+        except (OSError, struct.error, pa.ArrowException) as error:
+            raise AsrLabError(
+                f"the table of a manifest is gone or damaged: {error}",
+                where=str(self.path),
+                hint="it was changed while it was in use; the same command makes the table anew, and resumes",
+            ) from error

@@ -1,0 +1,236 @@
+"""The table of a manifest: its rows as parquet, and a copy of its lines in which each can be found.
+
+Made once, in `.tables` beside the manifest, and known by the SHA-256 of the manifest: a manifest that changed gets a
+table of its own, and the old one goes. Two processes that want one make one. Where it cannot be written, as in a
+read-only folder, it is made in a temporary folder for this process.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import logging
+import shlex
+import shutil
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from asr_lab.data.identity import DIGEST_LENGTH, FOLDER, SUFFIX, file_digest
+from asr_lab.data.manifest_lines import LineReader, Lines, LineWriter, read_lines
+from asr_lab.data.parsed_lines import IDENTITY, SCHEMA, RowReader
+from asr_lab.errors import AsrLabError
+from asr_lab.system.files import atomic_file
+from asr_lab.system.locks import LockError, lock_on
+
+_VERSION = 1
+_IMPORTED = (".json", ".jsonl", ".csv", ".tsv", ".parquet")  # what is no manifest, but can become one
+_PLACES = [("block", pa.int64()), ("at", pa.int32()), ("length", pa.int32())]  # of the line in the copy
+_SCHEMA = pa.schema([*(field for field in SCHEMA if field.name != IDENTITY), *_PLACES])
+_IDENTITY = pa.schema([SCHEMA.field(IDENTITY)])
+_OPTIONS: dict[str, Any] = {
+    "compression": "zstd",
+    "compression_level": 1,
+    "use_dictionary": ["channel", "speaker", "gender", "language", "source"],
+}
+_DIGEST = b"digest"
+_log = logging.getLogger(__name__)
+_told: set[Path] = set()
+
+
+@dataclass(frozen=True)
+class ManifestTable:
+    """The table of a manifest of N utterances."""
+
+    manifest: Path
+    parquet: Path
+    lines: Path
+
+    def query(self, columns: str = "*", where: str = "true", order: str = "") -> duckdb.DuckDBPyRelation:
+        """Return a query of the rows; `row` is the place of a row in the manifest, from 0."""
+        with self.explain_gone():
+            return connect().sql(f"SELECT {columns} FROM {self.source} WHERE {where} {order}")
+
+    @property
+    def source(self) -> str:
+        """The rows in a query of DuckDB."""
+        return f"(SELECT *, file_row_number AS row FROM read_parquet({_quoted(self.parquet)}, file_row_number = true))"
+
+    def columns(self, *names: str) -> pa.Table:
+        """Return columns in the order of the manifest."""
+        with self.explain_gone():
+            return pq.read_table(self.parquet, columns=list(names))
+
+    @contextmanager
+    def explain_gone(self) -> Iterator[None]:
+        """Raise `AsrLabError` if the table is not there any more: its manifest was changed, or `.tables` removed."""
+        try:
+            yield
+        except (OSError, duckdb.IOException) as error:
+            raise AsrLabError(
+                f"the table of {self.manifest} is gone: the manifest was changed in the meantime, or {FOLDER} removed",
+                where=str(self.parquet),
+                hint="the same command makes the table anew; a training resumes if the manifest is the same",
+            ) from error
+
+    def __len__(self) -> int:
+        with self.explain_gone():
+            return int(pq.read_metadata(self.parquet).num_rows)
+
+    @property
+    def digest(self) -> str:
+        """The digest of the manifest as `manifest.digest` computes it; "" if that has to read the audio."""
+        found: bytes = (pq.read_metadata(self.parquet).metadata or {}).get(_DIGEST, b"")
+        return found.decode()
+
+    def reader(self) -> LineReader:
+        return LineReader(self.lines)
+
+
+def connect() -> duckdb.DuckDBPyConnection:
+    """Return a database in memory, which writes what does not fit into the folder for temporary files."""
+    spill = Path(tempfile.gettempdir()) / "asr-lab-duckdb"
+    return duckdb.connect(
+        config={"threads": 2, "memory_limit": "500MB", "temp_directory": str(spill), "preserve_insertion_order": True}
+    )
+
+
+def table_of(manifest: Path) -> ManifestTable:
+    """Return the table of a manifest, which is made if there is none yet.
+
+    Raises `AsrLabError` if the file is missing, cut off or no manifest; a broken line is named.
+    """
+    if not manifest.is_file():
+        raise AsrLabError(
+            "no such manifest",
+            where=str(manifest),
+            allowed=f"a file of Lhotse cuts ({SUFFIX})",
+            next_command="asr-lab data synth, or asr-lab data import --help",
+        )
+    digest = file_digest(manifest)
+    folder = manifest.parent / FOLDER
+    table = _table(manifest, folder, digest)
+    if table.parquet.is_file() and table.lines.is_file():
+        return table
+    try:
+        folder.mkdir(exist_ok=True)
+        with lock_on(folder / f"{_stem(manifest)}.lock"):
+            if not (table.parquet.is_file() and table.lines.is_file()):
+                _make(table)
+                _remove_others(table)
+        return table
+    except (OSError, LockError) as error:
+        return _elsewhere(manifest, digest, error)
+
+
+def _table(manifest: Path, folder: Path, digest: str) -> ManifestTable:
+    name = f"{_stem(manifest)}.{digest[:16]}-{_VERSION}"
+    return ManifestTable(manifest, folder / f"{name}.parquet", folder / f"{name}.lines")
+
+
+def _stem(manifest: Path) -> str:
+    return manifest.name.removesuffix(SUFFIX)
+
+
+def _remove_others(table: ManifestTable) -> None:
+    """Remove the tables of what the manifest was before; a process that reads one still has it."""
+    for path in table.parquet.parent.glob("*-*.*"):
+        stem, _, _ = path.name.rpartition(".")
+        if stem.rpartition(".")[0] == _stem(table.manifest) and stem != table.parquet.stem:
+            path.unlink(missing_ok=True)
+
+
+@lru_cache
+def _own_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="asr-lab-tables-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _elsewhere(manifest: Path, digest: str, error: OSError | LockError) -> ManifestTable:
+    """Make the table in a temporary folder, and say so once."""
+    table = _table(manifest, _own_folder() / digest, digest)
+    if not table.parquet.is_file():
+        if manifest.parent not in _told:
+            _told.add(manifest.parent)
+            why = error.strerror or str(error) if isinstance(error, OSError) else error.what
+            _log.warning("no table beside %s (%s): each command makes one for itself", manifest, why)
+        try:
+            table.parquet.parent.mkdir(exist_ok=True)
+            _make(table)
+        except OSError as also:
+            raise AsrLabError(
+                f"the table of a manifest cannot be written, neither beside it nor as a temporary file: {also}",
+                where=str(manifest),
+                allowed=f"room for about as much as the manifest takes, there or in {tempfile.gettempdir()}",
+            ) from also
+    return table
+
+
+def _make(table: ManifestTable) -> None:
+    """Write the table: the lines, then the parquet file, which says that both are complete."""
+    reader = RowReader(table.manifest)
+    with (
+        tempfile.TemporaryDirectory(prefix=".digest.", dir=table.parquet.parent) as folder,
+        atomic_file(table.parquet) as rows,
+        atomic_file(table.lines) as lines,
+    ):
+        identities = Path(folder) / "identities.parquet"
+        with lines.open("wb") as file, pq.ParquetWriter(rows, _SCHEMA, **_OPTIONS) as writer:
+            copy = LineWriter(file)
+            with pq.ParquetWriter(identities, _IDENTITY, compression="lz4", use_dictionary=False) as own:
+                for batch in _readable(table.manifest):
+                    places = zip(_PLACES, copy.write(batch), strict=True)
+                    made = reader.rows(batch)
+                    own.write_table(made.select([IDENTITY]))
+                    made = made.drop_columns([IDENTITY])
+                    for (name, kind), values in places:
+                        made = made.append_column(name, pa.array(values, kind))
+                    writer.write_table(made)
+            writer.add_key_value_metadata({_DIGEST.decode(): _digest(identities)})
+
+
+def _readable(manifest: Path) -> Iterator[Lines]:
+    """Yield the lines; raises `AsrLabError` if the file is cut off or not a manifest."""
+    try:
+        yield from read_lines(manifest)
+    except (OSError, EOFError, zlib.error, pa.ArrowInvalid) as error:
+        raise AsrLabError(
+            f"the manifest is cut off or not a {SUFFIX} file: {error}",
+            where=str(manifest),
+            next_command=f"asr-lab data import {shlex.quote(str(manifest))} OUT"
+            if manifest.suffix in _IMPORTED
+            else "",
+        ) from error
+
+
+def _digest(identities: Path) -> str:
+    """Return the digest of all rows; "" if one has no identity without reading its audio."""
+    database, file = connect(), _quoted(identities)
+    unknown = database.sql(f"SELECT 1 FROM {file} WHERE {IDENTITY} IS NULL LIMIT 1").fetchall()
+    return "" if unknown else sorted_digest(database.sql(f"SELECT {IDENTITY} FROM {file}"))
+
+
+def sorted_digest(identities: duckdb.DuckDBPyRelation) -> str:
+    """Return the digest of the lines that identify utterances, which may be more than fit in memory."""
+    sha = hashlib.sha256()
+    for batch in identities.order(IDENTITY).project(f"{IDENTITY} || chr(10)").to_arrow_reader(50_000):
+        lines = batch.column(0).cast(pa.large_string())
+        _, ends, data = lines.buffers()
+        first, end = np.frombuffer(ends, np.int64)[[lines.offset, lines.offset + len(lines)]]
+        sha.update(memoryview(data)[first:end])
+    return sha.hexdigest()[:DIGEST_LENGTH]
+
+
+def _quoted(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"

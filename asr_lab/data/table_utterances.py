@@ -1,0 +1,166 @@
+"""Utterances of a manifest's table: columns without cuts, and cuts that are built when they are asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, overload
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from asr_lab.data.identity import OVER_S, OWN, digest_of
+from asr_lab.data.manifest_lines import Lines
+from asr_lab.data.manifest_table import ManifestTable, connect, sorted_digest, table_of
+from asr_lab.data.parsed_lines import IDENTITY, RowReader
+from asr_lab.errors import AsrLabError
+
+if TYPE_CHECKING:
+    from lhotse.cut import Cut
+
+Positions = npt.NDArray[np.int64]
+
+_KEPT = 20_000  # as many cuts stay in memory once they are built: 3 kB each
+
+
+class Utterances(Sequence["Cut"]):
+    """Utterances of a table, by their rows in any order; all of them by default.
+
+    Iterating and indexing reads lines and builds Lhotse cuts with absolute audio paths.
+    """
+
+    def __init__(self, table: ManifestTable, rows: Positions | None = None) -> None:
+        self.table, self._rows = table, rows
+        self._kept: list[Cut] | None = None
+        self._root = table.manifest.parent.resolve()
+        self._lines = table.reader()
+
+    def __len__(self) -> int:
+        return len(self.table) if self._rows is None else len(self._rows)
+
+    @classmethod
+    def read(cls, path: Path | str, *, speech: bool = True) -> Utterances:
+        """Read a manifest through its table, and check it as `manifest.read` does, with the same errors."""
+        whole = cls(table_of(Path(path)))
+        suspects = _suspects(whole, speech)
+        if len(suspects) or not len(whole):
+            from asr_lab.data.cuts import check
+
+            check(list(whole.take(suspects)), where=str(path), speech=speech)
+        return whole
+
+    @property
+    def rows(self) -> Positions:
+        """Places in the manifest, from 0."""
+        return np.arange(len(self.table)) if self._rows is None else self._rows
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether these are all utterances of the manifest."""
+        return self._rows is None
+
+    def take(self, positions: Positions) -> Utterances:
+        """Return the utterances at these positions among these."""
+        return Utterances(self.table, self.rows[positions])
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """Return a column of the table for these utterances."""
+        column = self.table.columns(name)[name]
+        return column if self._rows is None else column.take(pa.array(self._rows))
+
+    def custom(self, name: str) -> pa.ChunkedArray:
+        """Return a custom field as JSON text; null where there is none."""
+        path = "$." + json.dumps(name, ensure_ascii=False).replace("'", "''")
+        column = self.table.query(f"json_extract(custom, '{path}')::VARCHAR AS value").to_arrow_table()["value"]
+        return column if self._rows is None else column.take(pa.array(self._rows))
+
+    def field_names(self) -> set[str]:
+        """Return the standard fields, and the custom fields of any utterance."""
+        keys = self.table.query("DISTINCT unnest(json_keys(custom)) AS key").fetchall()
+        return {*OWN, *(key for (key,) in keys)}
+
+    def lines(self) -> Iterator[bytes]:
+        """Yield the lines of the manifest."""
+        places = [self._places[name] for name in ("block", "at", "length")]
+        yield from self._lines.read_all(
+            *(column[self._rows] if self._rows is not None else column for column in places)
+        )
+
+    def digest(self) -> str:
+        """Return the digest of these utterances, as `manifest.digest` does."""
+        if self.is_whole and self.table.digest:
+            return self.table.digest
+        reader, parts, first = RowReader(self.table.manifest), list[pa.Table](), 0
+        lines = iter(self.lines())
+        while data := list(islice(lines, _KEPT)):
+            made = reader.rows(Lines(first, b"".join(data), np.cumsum([0, *map(len, data)])))[IDENTITY]
+            if made.null_count:  # the audio has to be read
+                known = zip(made.to_pylist(), data, strict=True)
+                made = [one or _identity(self._cut(line)) for one, line in known]
+            parts.append(pa.table({IDENTITY: made}))
+            first += len(data)
+        return sorted_digest(connect().from_arrow(pa.concat_tables(parts))) if parts else digest_of(())
+
+    @overload
+    def __getitem__(self, index: int) -> Cut: ...
+    @overload
+    def __getitem__(self, index: slice) -> Utterances: ...
+    def __getitem__(self, index: int | slice) -> Cut | Utterances:
+        if isinstance(index, slice):
+            return self.take(np.arange(len(self))[index])
+        if self._kept is not None:
+            return self._kept[index]
+        row = range(len(self.table))[index] if self._rows is None else int(self._rows[index])
+        block, at, length = (int(self._places[name][row]) for name in ("block", "at", "length"))
+        return self._cut(self._lines.read(block, at, length))
+
+    def __iter__(self) -> Iterator[Cut]:
+        if self._kept is None and len(self) <= _KEPT:
+            self._kept = [self._cut(line) for line in self.lines()]
+        yield from self._kept if self._kept is not None else (self._cut(line) for line in self.lines())
+
+    @cached_property
+    def _places(self) -> dict[str, Positions]:
+        """Columns of where each line of the table is."""
+        table = self.table.columns("block", "at", "length")
+        return {name: table[name].to_numpy() for name in table.column_names}
+
+    def _cut(self, line: bytes) -> Cut:
+        from asr_lab.data.cuts import built, located
+
+        try:
+            return built(located(json.loads(line), self._root))
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise AsrLabError(
+                f"a line of the manifest is not a Lhotse cut: {error!r}", where=str(self.table.manifest)
+            ) from error
+
+
+def _identity(cut: Cut) -> str:
+    from asr_lab.data.cuts import identity_of
+
+    return identity_of(cut)
+
+
+def _suspects(whole: Utterances, speech: bool) -> Positions:
+    """Return the utterances that may break the contract, all that do among them."""
+    names = ("start", "duration", "supervision_start", "supervision_duration", "supervisions")
+    table = whole.table.columns("id", "text", "speaker", *names)
+    start, duration, inner, inner_duration, supervisions = (table[name].to_numpy() for name in names)
+    right = np.isfinite(start) & np.isfinite(duration) & (start >= 0) & (duration > 0)
+    if speech:
+        right &= (supervisions == 1) & (inner >= -OVER_S) & (inner_duration > 0) & (inner < duration)
+        right &= inner + inner_duration <= duration + OVER_S
+        for name in ("text", "speaker"):
+            spoken = pc.and_(pc.greater(pc.utf8_length(table[name]), 0), pc.invert(pc.utf8_is_space(table[name])))
+            right &= spoken.fill_null(False).to_numpy()
+    if pc.count_distinct(table["id"]).as_py() < len(table):
+        counts = pc.value_counts(table["id"].combine_chunks())
+        twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+        right &= ~pc.is_in(table["id"], twice).to_numpy()
+    return np.flatnonzero(~right)

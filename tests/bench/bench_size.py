@@ -1,0 +1,67 @@
+"""What commands cost on manifests of growing size: processor seconds and peak memory of each as a whole process.
+
+    python tests/bench/bench_size.py FOLDER [--sizes 10000:82 100000:500 1770000:2000] [--commands stats split ...]
+
+FOLDER keeps the manifests (tests/bench/make_manifest.py) from call to call. Each command runs once where a table of its
+manifest is there, and `first` (stats) once where there is none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+COMMANDS = {
+    "first": "data stats {folder}/all.jsonl.gz",
+    "stats": "data stats {folder}/all.jsonl.gz",
+    "split": "data split {folder}/all.jsonl.gz {out}/split",
+    "folds": "data split {folder}/all.jsonl.gz {out}/folds --folds 3",
+    "hard": "data split {folder}/all.jsonl.gz {out}/hard --hard-share 0.25",
+    "phases": "data phases {folder}/all.jsonl.gz {out}/phases",
+    "dry-run": "train {config} --dry-run data.train={folder}/train.jsonl.gz data.val={folder}/val.jsonl.gz "
+    "data.test={folder}/test.jsonl.gz",
+}
+CONFIG = Path(__file__).parents[2] / "experiments" / "deepspeech2" / "base.yaml"
+
+
+def run(words: list[str]) -> tuple[float, float, str]:
+    """Run a command; return processor seconds, peak MB, and its output if it failed."""
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen([sys.executable, "-m", "asr_lab", *words], stdout=output, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        text = output.read().decode() if process.returncode else ""
+    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, text[-2000:]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--sizes", nargs="+", default=["10000:82", "100000:500", "1770000:2000"])
+    parser.add_argument("--commands", nargs="+", choices=list(COMMANDS), default=list(COMMANDS))
+    parser.add_argument("--config", type=Path, default=CONFIG)
+    options = parser.parse_args()
+    for size in options.sizes:
+        utterances, speakers = size.split(":")
+        folder = options.folder / f"{utterances}-{speakers}"
+        if not (folder / "train.jsonl.gz").exists():
+            maker = Path(__file__).with_name("make_manifest.py")
+            arguments = [folder, "--utterances", utterances, "--speakers", speakers, "--splits"]
+            subprocess.run([sys.executable, maker, *map(str, arguments)], check=True)
+        for name in options.commands:
+            if name == "first":
+                shutil.rmtree(folder / ".tables", ignore_errors=True)
+            with tempfile.TemporaryDirectory(dir=options.folder) as out:
+                words = COMMANDS[name].format(folder=folder, out=out, config=options.config).split()
+                seconds, megabytes, error = run(words)
+            print(f"{size:>14} {name:8} {seconds:7.1f} s {megabytes:6.0f} MB {error}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

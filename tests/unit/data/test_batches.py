@@ -1,0 +1,64 @@
+"""The batches of an epoch: each utterance once, on any number of ranks and workers, also after a stop."""
+
+import numpy as np
+import pytest
+from accelerate.data_loader import skip_first_batches
+from lhotse import CutSet
+
+from asr_lab.data.batches import EpochBatches, buckets, loader
+from asr_lab.data.table_utterances import Utterances
+from tests.unit.data.test_tables import row, written
+
+
+@pytest.fixture(scope="module")
+def cuts(tmp_path_factory):
+    path = tmp_path_factory.mktemp("corpus") / "all.jsonl.gz"
+    return CutSet(Utterances.read(written(path, [row(number) for number in range(997)])))
+
+
+def ids_of(batch):
+    return [cut.id for cut, _ in batch]
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+@pytest.mark.parametrize("num_workers", [pytest.param(0, id="alone"), pytest.param(2, marks=pytest.mark.slow)])
+def test_two_ranks_with_a_stop_and_other_workers_read_each_utterance_once(cuts, num_workers, accumulate):
+    read = []
+    for rank in range(2):
+        sampler = EpochBatches(cuts, 8, seed=1, rank=rank, world_size=2, accumulate=accumulate)
+        sampler.set_epoch(3)
+        whole = [[cuts[place].id for place, _ in batch] for batch in sampler]
+        stop = len(whole) // 2
+        before = [ids for ids, _ in zip(loader(sampler, ids_of, num_workers), range(stop), strict=False)]
+        resumed = EpochBatches(cuts, 8, seed=1, rank=rank, world_size=2, accumulate=accumulate)
+        rest = skip_first_batches(loader(resumed, ids_of, 1 if num_workers else 0), stop)
+        resumed.set_epoch(3)
+        behind = list(rest)
+        assert before + behind == whole
+        assert len(whole) == len(sampler)
+        read += [id for batch in whole for id in batch]
+    assert sorted(read) == sorted(cut.id for cut in cuts)
+
+
+def test_updates_of_two_ranks_are_those_of_one_that_accumulates_two(cuts):
+    one = list(EpochBatches(cuts, 8, accumulate=2))
+    two = [list(EpochBatches(cuts, 8, rank=rank, world_size=2)) for rank in range(2)]
+    assert one == [batch for pair in zip(*two, strict=True) for batch in pair]
+
+
+def test_fewer_utterances_than_batches_of_an_update_are_enough(cuts):
+    few = CutSet.from_cuts(list(cuts)[:3])
+    ranks = [list(EpochBatches(few, 8, rank=rank, world_size=4)) for rank in range(4)]
+    assert [len(batches) for batches in ranks] == [1] * 4
+    assert {place for batches in ranks for batch in batches for place, _ in batch} == {0, 1, 2}
+
+
+def test_buckets_are_whole_batches_of_similar_duration_with_about_the_same_seconds():
+    duration_s = np.random.default_rng(0).lognormal(1.8, 0.5, 10_000)
+    ends = np.arange(626) * 10_000 // 625
+    bucket = buckets(duration_s, ends, 10)
+    seconds = np.bincount(bucket, duration_s)
+    assert len(seconds) == 10
+    assert seconds.max() / seconds.min() < 1.1
+    assert set(np.cumsum(np.bincount(bucket))) <= set(ends)
+    assert (np.diff(bucket[np.argsort(duration_s, kind="stable")]) >= 0).all()

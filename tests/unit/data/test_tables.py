@@ -1,0 +1,193 @@
+"""The table of a manifest says what its cuts say, is made anew when it has to be, and names what is broken."""
+
+import gzip
+import json
+import random
+from threading import Thread
+
+import pyarrow as pa
+import pytest
+from lhotse import CutSet
+
+from asr_lab.data import columns, manifest, manifest_lines, manifest_table, parsed_lines
+from asr_lab.data.identity import FOLDER
+from asr_lab.data.leakage import same_utterances
+from asr_lab.data.manifest_table import table_of
+from asr_lab.data.table_utterances import Utterances
+from asr_lab.errors import AsrLabError
+
+TEXTS = ["가나 다.", 'she said "no"', "back\\slash", "tab\tbell\x07", "é ’ 🎈", " spaced  out "]
+NUMBERS = [7, 7.5, 5.0, 1e-05, 123456.789012345, -3.25, 2.00005, 0.0001]
+
+
+def row(number, **custom):
+    draw = random.Random(number)
+    id, duration = f"u{number:04d}", draw.choice([1, 2.0, 3.0160625, 0.00012, 4.12345678, 7.3])
+    segment = {
+        "id": id,
+        "recording_id": "r",
+        "start": 0.0,
+        "duration": duration,
+        "channel": 0,
+        "text": draw.choice(TEXTS),
+        "language": draw.choice(["ko", None]),
+        "speaker": f"s{number % 7}",
+        "custom": {"audio_digest": f"{number:032x}", "age": draw.randrange(5, 50), **custom},
+    }
+    if number % 2:
+        segment["gender"] = "f"
+    audio = {
+        "id": "r",
+        "sources": [{"type": "file", "channels": [0], "source": f"audio/{number % 3}.wav"}],
+        "sampling_rate": 16000,
+        "num_samples": 16000 * 1000,
+        "duration": 1000.0,
+        "channel_ids": [0],
+    }
+    start = draw.choice([0, 0.0, 12.3456789, 30.5])
+    return {"id": id, "start": start, "duration": duration, "channel": 0, "supervisions": [segment], "recording": audio}
+
+
+def written(path, rows, **format):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps(one, ensure_ascii=False, **format) if isinstance(one, dict) else one for one in rows]
+    path.write_bytes(gzip.compress("".join(f"{line}\n" for line in lines).encode()))
+    return path
+
+
+@pytest.fixture
+def strange(tmp_path):
+    """Utterances with all that custom fields, texts and numbers may be."""
+    draw = random.Random(0)
+    more = [
+        {},
+        {"snr_db": draw.choice(NUMBERS)},
+        {"snr_db": 12.5, "snr_by": "wada"},
+        {"snr_db": 12.5, "snr_by": ""},
+        {"guessed": "age,language"},
+        {"phonemes": ["AA", "B"], "scores": {"phones": [1.0, 2]}},
+        {"note": 'a "quoted" \\ text', "it's": "ö"},
+        {"big": 12345678901234567890123, "tiny": 1e-9, "none": None, "flag": True},
+    ]
+    rows = [row(number, **more[number % len(more)]) for number in range(200)]
+    return written(tmp_path / "corpus" / "all.jsonl.gz", rows)
+
+
+@pytest.mark.parametrize("size", [16_000_000, 10_000])
+def test_a_table_says_what_the_cuts_say(strange, monkeypatch, size):
+    monkeypatch.setattr(manifest_lines, "_BATCH_BYTES", size)
+    monkeypatch.setattr(manifest_lines, "_READ_BYTES", 1_000)
+    cuts, rows = manifest.read(strange), Utterances.read(strange)
+    assert rows.table.digest == manifest.digest(cuts)
+    assert [cut.to_dict() for cut in rows] == [cut.to_dict() for cut in cuts]
+    assert rows[17].to_dict() == cuts[17].to_dict()
+    assert columns.durations(rows).tolist() == columns.durations(cuts).tolist()
+    assert columns.field_names(rows) == columns.field_names(cuts)
+    for name in (*columns.field_names(cuts), "duration_s"):
+        assert columns.factor(rows, name).of_each(str).tolist() == columns.factor(cuts, name).of_each(str).tolist()
+        if name != "duration_s":
+            assert columns.factor(rows, name).of_each(str).tolist() == [str(manifest.field(cut, name)) for cut in cuts]
+    places = [150, 3, 77, 78]
+    part, own = columns.take(CutSet(rows), places), columns.take(cuts, places)
+    assert [cut.id for cut in part] == [cut.id for cut in own]
+    assert manifest.digest(part) == manifest.digest(own)
+    assert same_utterances(part, rows) == same_utterances(own, cuts) == sorted(cut.id for cut in own)
+
+
+def test_duckdb_and_python_make_the_same_rows(strange):
+    (lines,) = manifest_lines.read_lines(strange)
+    made = parsed_lines.RowReader(strange).rows(lines)
+    reference = parsed_lines.RowReader(strange)._by_python(lines, range(len(lines)))
+    for name in made.column_names:
+        read = json.loads if name == "custom" else lambda value: value
+        assert [*map(read, made[name].to_pylist())] == [*map(read, reference[name].to_pylist())], name
+
+
+def test_what_is_written_from_a_table_is_what_is_written_from_cuts(strange, tmp_path):
+    rows, other = Utterances.read(strange), tmp_path / "corpus" / "deeper" / "part.jsonl.gz"
+    manifest.write(columns.take(rows, [5, 2, 100]), other)
+    manifest.write(columns.take(manifest.read(strange), [5, 2, 100]), tmp_path / "corpus" / "deeper" / "cuts.jsonl.gz")
+    ours, theirs = (manifest.read(path) for path in (other, other.with_name("cuts.jsonl.gz")))
+    assert [cut.to_dict() for cut in ours] == [cut.to_dict() for cut in theirs]
+    line = json.loads(gzip.decompress(other.read_bytes()).splitlines()[0])
+    assert line["recording"]["sources"][0]["source"].startswith("../audio/")
+
+
+@pytest.mark.parametrize(
+    ("line", "says"), [("{broken", "JSON"), ('{"id": "x"}', "Lhotse"), (json.dumps({"type": "MixedCut"}), "MixedCut")]
+)
+def test_a_broken_line_is_named(tmp_path, monkeypatch, line, says):
+    monkeypatch.setattr(manifest_lines, "_BATCH_BYTES", 5_000)
+    path = written(tmp_path / "all.jsonl.gz", [*(row(number) for number in range(60)), line, row(61)])
+    with pytest.raises(AsrLabError, match=says) as error:
+        Utterances.read(path)
+    assert error.value.where == f"{path}, line 61"
+    assert not [file for file in (tmp_path / FOLDER).iterdir() if file.suffix != ".lock"]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"duration": -1.0}, "invalid start or duration"),
+        ({"id": "u0001"}, "duplicate ids: u0001"),
+        ({"supervisions": []}, "exactly one supervision"),
+    ],
+)
+def test_a_broken_contract_is_told_as_it_is_for_cuts(tmp_path, change, says):
+    path = written(tmp_path / "all.jsonl.gz", [*(row(number) for number in range(9)), row(9) | change])
+    with pytest.raises(AsrLabError, match=says) as one:
+        Utterances.read(path)
+    with pytest.raises(AsrLabError) as other:
+        manifest.read(path)
+    assert (one.value.what, one.value.where) == (other.value.what, other.value.where)
+
+
+def test_a_cut_off_manifest_is_told(tmp_path):
+    path = written(tmp_path / "all.jsonl.gz", [row(number) for number in range(50)])
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(AsrLabError, match="cut off"):
+        Utterances.read(path)
+
+
+def test_several_members_and_padding_are_one_manifest(tmp_path):
+    path = written(tmp_path / "all.jsonl.gz", [row(0)])
+    path.write_bytes(path.read_bytes() + written(tmp_path / "b.jsonl.gz", [row(1)]).read_bytes() + bytes(64))
+    assert [cut.id for cut in Utterances.read(path)] == ["u0000", "u0001"]
+
+
+def test_a_table_is_made_once_and_anew_when_its_manifest_changes(tmp_path, monkeypatch):
+    made, make = [], manifest_table._make
+    monkeypatch.setattr(manifest_table, "_make", lambda table: (made.append(table), make(table)))
+    path = written(tmp_path / "all.jsonl.gz", [row(0)])
+    written(tmp_path / "all-2.jsonl.gz", [row(5)])
+    threads = [Thread(target=table_of, args=[path]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1
+    table_of(tmp_path / "all-2.jsonl.gz")
+    old = Utterances.read(path)
+    written(path, [row(0), row(1)])
+    assert len(Utterances.read(path)) == 2
+    assert len(list((tmp_path / FOLDER).glob("*.parquet"))) == 2
+    with pytest.raises(AsrLabError, match="gone") as error:
+        list(old)
+    assert error.value.hint
+
+
+def test_where_no_table_can_be_written_it_works_without_and_says_so_once(tmp_path, caplog):
+    path = written(tmp_path / "all.jsonl.gz", [row(0), row(1)])
+    (tmp_path / FOLDER).write_text("in the way")
+    for _ in range(2):
+        assert [cut.id for cut in Utterances.read(path)] == ["u0000", "u0001"]
+    assert len(caplog.records) == 1
+    assert str(path) in caplog.text
+
+
+def test_lines_are_read_in_any_order(tmp_path):
+    path = written(tmp_path / "all.jsonl.gz", [row(number) for number in range(500)])
+    rows = Utterances.read(path)
+    order = random.Random(0).sample(range(500), 500)
+    assert [cut.id for cut in rows.take(order)] == [f"u{number:04d}" for number in order]
+    assert isinstance(rows.column("id"), pa.ChunkedArray)
