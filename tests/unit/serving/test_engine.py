@@ -185,7 +185,7 @@ def test_what_the_system_refuses_is_an_error_of_its_request(crowd, tmp_path, mon
     soundfile.write(tmp_path / "a.wav", sounds(1)[0], 16_000)
 
     def fails(error: Exception):
-        monkeypatch.setattr("asr_lab.serving.engine.read_with_header", lambda path: (_ for _ in ()).throw(error))
+        monkeypatch.setattr("asr_lab.serving.long_recordings.with_header", lambda path: (_ for _ in ()).throw(error))
         refused, done = engine(crowd).transcribe([Request(audio=tmp_path / "a.wav"), Request(audio=sounds(1)[0])])
         return refused.error.what, done.text
 
