@@ -172,7 +172,8 @@ def test_a_config_of_another_recipe_is_refused():
         load(ROOT / "experiments/adapter/default.yaml", {}, "deepspeech2")
 
 
-EXPERIMENTS = sorted(file for file in ROOT.glob("experiments/*/*.yaml") if file.parent.name != "sweeps")
+OTHERS = ("sweeps", "results")
+EXPERIMENTS = sorted(file for file in ROOT.glob("experiments/*/*.yaml") if file.parent.name not in OTHERS)
 
 
 @pytest.mark.parametrize("file", EXPERIMENTS, ids=lambda file: f"{file.parent.name}/{file.name}")
