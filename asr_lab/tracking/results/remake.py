@@ -91,20 +91,24 @@ def _newest(old: RecordedRun, made: Sequence[Run]) -> Run | None:
 
 
 def compare(study: Study, made: Mapping[str, RecordedRun]) -> pd.DataFrame:
-    """Return a row for each figure with a direction: `run, metric, then, now, verdict` (`Figure`s then and now)."""
+    """Return a row for each figure that is judged: `run, metric, then, now, verdict` (`Figure`s then and now).
+
+    These are a run's figures with a direction and an interval, or all with a direction if none has an interval.
+    """
     return pd.DataFrame(_rows(study, made), columns=["run", "metric", "then", "now", "verdict"])
 
 
 def _rows(study: Study, made: Mapping[str, RecordedRun]) -> Iterator[tuple[str, str, Figure, Figure | None, str]]:
     for label, old in study.runs.items():
         new = made[label].figures if label in made else {}
-        for metric, figure in old.figures.items():
-            if direction(metric) != "neither":
-                yield label, metric, figure, new.get(metric), verdict(figure, new.get(metric))
+        directed = {metric: figure for metric, figure in old.figures.items() if direction(metric) != "neither"}
+        with_interval = {metric: figure for metric, figure in directed.items() if figure.low is not None}
+        for metric, figure in (with_interval or directed).items():
+            yield label, metric, figure, new.get(metric), verdict(figure, new.get(metric))
 
 
 def verdict(then: Figure, now: Figure | None) -> str:
-    """Judge a new figure: as it was, within the interval of the old one (or the old one within its), or different."""
+    """Compare a new figure: as it was, within the interval of the old one (or the old one within its), or different."""
     if now is None:
         return MISSING
     if abs(then.value - now.value) <= _SAME:
