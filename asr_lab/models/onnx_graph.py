@@ -204,9 +204,10 @@ class _MaskedNorm(nn.Module):
 def graph_of(recognizer: Recognizer) -> nn.Module:
     """Return the module that is exported; adapters inside the network are merged into its weights.
 
-    Raises `AsrLabError` for a family that cannot be exported.
+    Raises `AsrLabError` for a family, or a normalisation of features, that cannot be exported.
     """
     if isinstance(recognizer, DeepSpeech2Recognizer):
+        _check_normalization(recognizer)
         return DeepSpeech2Graph(recognizer)
     if isinstance(recognizer, Wav2Vec2Recognizer):
         recognizer.merge()
@@ -214,6 +215,17 @@ def graph_of(recognizer: Recognizer) -> nn.Module:
     raise AsrLabError(
         f"a {recognizer.model_type} cannot be exported: its network takes a text beside the audio",
         allowed="recognisers of deepspeech2 and wav2vec2",
+    )
+
+
+def _check_normalization(recognizer: DeepSpeech2Recognizer) -> None:
+    """Raise `AsrLabError` if features are normalised in another way than the graph's."""
+    if recognizer.model.config.normalization == "utterance":
+        return
+    key = "model.streaming=true" if recognizer.model.config.streaming else "model.normalize=speech"
+    raise AsrLabError(
+        f"a deepspeech2 of {key} cannot be exported: graphs normalise features over the whole utterance",
+        allowed="a deepspeech2 of model.streaming=false and model.normalize=utterance",
     )
 
 

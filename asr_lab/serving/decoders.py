@@ -28,7 +28,7 @@ from asr_lab.recipes.decode_choice import check_search, decoder_of, language_mod
 
 MOST = 16
 """Sets of hot words whose searches stay in memory, each with a language model of its own."""
-_GREEDY = "greedy"
+GREEDY = "greedy"
 
 HotWords = tuple[str, ...]
 
@@ -61,15 +61,16 @@ class Decoders:
         self._lock = threading.Lock()
         if self.settings.is_beam:
             self._of(self.hot_words(()))
+        if self._lm is not None:
+            self._of(())  # what hot words are compared with; forked processes share it
 
     @property
     def name(self) -> str:
         """What tells results apart: `greedy`, or the search with its settings and the digest of the language model."""
-        if not self.settings.is_beam:
-            return _GREEDY
         given = self.settings.model_dump(mode="json", exclude_defaults=True, exclude={"lm"})
         lm = {"lm": manifest.file_digest(self._lm)[:12]} if self._lm else {}
-        return " ".join(f"{key}={value}" for key, value in (lm | given).items())
+        parts = [f"{key}={value}" for key, value in (lm | given).items()]
+        return " ".join(parts if self.settings.is_beam else [GREEDY, *parts])
 
     def notes(self) -> list[str]:
         """Return what there is to report of the settings: registered weights, and what the language model lacks."""
@@ -149,9 +150,9 @@ class Decoders:
         with self._lock:
             made = self._searches.setdefault(hot, made)
             self._searches.move_to_end(hot)
-            while len(self._searches) > self._most:
-                own = next(key for key in self._searches if key not in ((), hot))
-                self._searches.pop(own)
+            usual = self.hot_words(())
+            while len(self._searches) > max(self._most, len({usual, (), hot})):
+                self._searches.pop(next(key for key in self._searches if key not in (usual, (), hot)))
             return made
 
 

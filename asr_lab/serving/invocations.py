@@ -24,6 +24,7 @@ from asr_lab.serving.refused import refusing
 from asr_lab.serving.served_models import ServedModels
 from asr_lab.serving.signature import SIGNATURE
 from asr_lab.serving.tables import Audio, Tables
+from asr_lab.serving.transcription_api import MOST_HOT_WORDS
 from asr_lab.units import SAMPLE_RATE
 
 ADDRESS, PING = "/invocations", "/ping"
@@ -73,7 +74,9 @@ class _Scored:
 
     def __init__(self, models: ServedModels, read: ReadSamples, left_s: float) -> None:
         self._read, self._left_s, self.speech_s = read, left_s, 0.0
-        self._tables = Tables(models.engine, read=self._samples, adapter_of=models.adapter_of)
+        self._tables = Tables(
+            models.engine, read=self._samples, adapter_of=models.adapter_of, most_hot_words=MOST_HOT_WORDS
+        )
 
     def predict(self, data: Any, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """Return the transcripts; raises `RefusedError`."""

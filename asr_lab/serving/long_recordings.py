@@ -82,6 +82,11 @@ def cutting_of(segmentation: Segmentation) -> Cutting:
     return Cutting(method=("vad" if has_vad() else "energy") if segmentation == "auto" else segmentation)
 
 
+def cut_by(segmentation: Segmentation) -> str:
+    """Return the method by which recordings are cut; "" if they are not."""
+    return "" if segmentation == "none" else cutting_of(segmentation).method
+
+
 def check_segmentation(segmentation: Segmentation) -> None:
     """Raise `AsrLabError` if silero-vad is asked for and not installed."""
     if segmentation == "vad":

@@ -9,6 +9,9 @@ from typing import Any
 from asr_lab.serving.http_errors import ApiError
 
 ADDRESS = "/metrics"
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "WEBSOCKET")
+_OTHER = "other"
+"""Any other method: clients without a key could add a series with each word."""
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 
 
@@ -37,6 +40,7 @@ class Metrics:
         """Count a request that has ended."""
         if self._registry is None:
             return
+        method = method if method in _METHODS else _OTHER
         self._requests.labels(method, route, status).inc()
         self._seconds.labels(method, route).observe(seconds)
         self._speech.inc(speech_s)

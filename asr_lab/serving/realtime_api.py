@@ -40,6 +40,7 @@ KEY_PROTOCOL = "openai-insecure-api-key."
 MAX_MESSAGE = 2**20  # bytes
 _PIECE_S = 0.2  # utterances end at such, whatever the length of the client's
 _SYLLABLES = ("가", "힣")
+_CLOSING_S = 10.0  # that a client may take to read why its connection ends
 _ENDED, _LATER, _FAILED = 1008, 1013, 1011  # WebSocket close codes: policy, try again later, internal error
 
 
@@ -99,9 +100,10 @@ class Realtime:
 
 async def _close(socket: WebSocket, error: ApiError, code: int) -> None:
     try:
-        await socket.send_json(failure(error) | {"event_id": _id("event")})
-        await socket.close(code, error.message.encode()[:120].decode(errors="ignore"))
-    except (RuntimeError, WebSocketDisconnect):  # it has gone
+        async with asyncio.timeout(_CLOSING_S):
+            await socket.send_json(failure(error) | {"event_id": _id("event")})
+            await socket.close(code, error.message.encode()[:120].decode(errors="ignore"))
+    except (RuntimeError, WebSocketDisconnect, TimeoutError):  # it has gone, or does not read
         pass
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,14 +72,14 @@ def open_models(
     if not recognizer.takes_adapters:
         return ServedModels(engine, uri)
     kind, speakers = recognizer.adapter_kind, _Speakers(engine, folder, registered)
-    engine.adapters = AdapterCache(
+    cache = AdapterCache(
         recognizer.adapter_loader(uri),
         store,
         kind=kind,
         folder=None if kind.folder else folder,
         names=speakers,
     )
-    return ServedModels(engine, uri, speakers)
+    return ServedModels(replace(engine, adapters=cache), uri, speakers)
 
 
 class _Speakers:

@@ -138,7 +138,8 @@ class StreamingRecognizer:
             replace(word, start_s=round(word.start_s + from_start, 3), end_s=round(word.end_s + from_start, 3))
             for word in words
         ]
-        return replace(result, text=to_text(self._labels(stream), self._units), words=tuple(moved))
+        words_of = self.engine.decoders.calibrated(moved)
+        return replace(result, text=to_text(self._labels(stream), self._units), words=words_of)
 
     def _write(self, stream: Stream) -> None:
         """Set the text so far; none while there was but silence or steady noise, for which models write letters."""

@@ -49,6 +49,8 @@ class Tables:
     """What is done with the audio of a row before the engine has it; may raise `AsrLabError`."""
     adapter_of: Callable[[str], str] = _any_name
     """The adapter that a name means; may raise `AsrLabError`."""
+    most_hot_words: int | None = None
+    """Of a table; None: any number."""
 
     def predict(self, table: pd.DataFrame, params: Mapping[str, Any]) -> pd.DataFrame:
         """Return one row for each; raises `AsrLabError` for what concerns all rows."""
@@ -92,10 +94,12 @@ class Tables:
         return [""] * len(table)
 
     def _hot_words(self, given: object) -> tuple[str, ...]:
-        """Return the hot words of all rows; raises `AsrLabError` if the recogniser cannot write them."""
+        """Return the hot words of all rows; raises `AsrLabError` for too many, or what the recogniser cannot write."""
         if not isinstance(given, str):
             raise AsrLabError(f"`hot_words` is {given!r}"[:100], allowed=_HOT_WORDS)
         words = split_hot_words(given)
+        if self.most_hot_words is not None and len(words) > self.most_hot_words:
+            raise AsrLabError(f"there are {len(words)} hot words", allowed=f"{self.most_hot_words} of a request")
         if words:
             self.engine.decoders.check(self.engine.decoders.hot_words(words))
         return words

@@ -137,6 +137,10 @@ def test_other_settings_do_not_resume(folder, tmp_path):
     before = (tmp_path / "t.txt").read_text()
     said = refused("transcribe", folder, "--out", tmp_path / "t.txt", "--adapter", "john", "--resume")
     assert "adapter none -> john" in said
+    said = refused("transcribe", folder, "--out", tmp_path / "t.txt", "--segment", "none", "--resume")
+    assert "segmentation" in said
+    said = refused("transcribe", folder, "--out", tmp_path / "t.txt", "decode.calibration=1.0,0.5", "--resume")
+    assert "decoding none -> calibration" in said
     assert (tmp_path / "t.txt").read_text() == before
     ok("transcribe", folder, "--out", tmp_path / "t.txt", "--adapter", "john", "--overwrite")
     assert "needs --out" in refused("transcribe", folder, "--resume")

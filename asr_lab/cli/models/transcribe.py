@@ -177,6 +177,8 @@ def _onto_terminal(engine: Engine, job: Job, *, as_json: bool) -> None:
 def _into_file(engine: Engine, job: Job, out: Path, uri: str, *, resume: bool) -> None:
     from dataclasses import replace
 
+    from asr_lab.serving.decoders import GREEDY
+    from asr_lab.serving.long_recordings import cut_by
     from asr_lab.serving.transcribe import Speed, write
     from asr_lab.serving.transcribe import transcribe as transcripts
     from asr_lab.serving.transcript_journal import TranscriptJournal
@@ -184,8 +186,9 @@ def _into_file(engine: Engine, job: Job, out: Path, uri: str, *, resume: bool) -
 
     journal, err = TranscriptJournal(out), console(stderr=True)
     with explain_unwritable("the journal", journal.path):
-        decoding = engine.decoders.name if engine.decoders.settings.is_beam else ""
-        journal.begin({"model": uri, "adapter": job.adapters(engine), "decoding": decoding}, resume=resume)
+        settings = {"model": uri, "adapter": job.adapters(engine), "decoding": engine.decoders.name}
+        settings["decoding"] = settings["decoding"].removeprefix(GREEDY).strip()
+        journal.begin(settings | {"segmentation": cut_by(engine.segmentation)}, resume=resume)
     rest = [source for source in job.sources if not journal.is_done(source)]
     if len(rest) < len(job.sources):
         err.say("{} of {} were transcribed before", len(job.sources) - len(rest), len(job.sources))

@@ -6,6 +6,7 @@ import torch
 from encoders import recognizer, speech, tuned
 
 from asr_lab.data.text import BLANK, SPACE, TextNormalizer
+from asr_lab.errors import AsrLabError
 from asr_lab.models.adapter import MLPAdapter
 from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
@@ -87,3 +88,11 @@ def test_eight_bits_are_near_and_small(sizes, tmp_path):
     given = signals(0.9, 1.6)
     assert 0 < difference(source, OnnxNetwork(tmp_path / "int8.onnx", 0), given) < 0.1
     assert (tmp_path / "int8.onnx").stat().st_size < 0.5 * (tmp_path / "model.onnx").stat().st_size
+
+
+@pytest.mark.parametrize("settings", [{"normalize": "speech"}, {"streaming": True, "bidirectional": False}])
+def test_features_that_the_graph_would_normalise_otherwise_are_refused(settings, tmp_path):
+    with pytest.raises(AsrLabError) as raised:
+        write_graph(deepspeech2(**settings), tmp_path / "model.onnx")
+    assert "model.normalize=utterance" in raised.value.allowed
+    assert not list(tmp_path.iterdir())

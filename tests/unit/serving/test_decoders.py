@@ -118,6 +118,11 @@ def test_the_least_recently_used_hot_words_go(tmp_path):
     for word in ("a", "b", "c", "d"):
         decoders.check((word,))
     assert [*decoders._searches] == [(), ("c",), ("d",)]
+    decoders = Decoders(base(), Decode(lm=str(path), hot_words=("e",)), path, most=3)
+    assert {*decoders._searches} == {("e",), ()}  # before processes are forked
+    for word in ("a", "b"):
+        decoders.check((word,))
+    assert {*decoders._searches} == {("e",), (), ("b",)}
 
 
 def test_confidence_is_calibrated_where_that_is_set():

@@ -50,6 +50,10 @@ def models(tmp_path_factory) -> ServedModels:
     return open_models(Folder(folder / "tiny"), str(folder / "tiny"), str(folder / "adapters"), list)
 
 
+def test_adapters_are_loaded_under_the_lock_of_the_network(models):
+    assert models.engine.adapters.lock is models.engine.lock  # one of LoRA changes the network
+
+
 def client(models: ServedModels, *, key: str = "", **limits) -> TestClient:
     app = create_app(models, Limits(**limits), key)
     return TestClient(app, base_url="http://127.0.0.1:8000", raise_server_exceptions=False)

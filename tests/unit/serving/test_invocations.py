@@ -69,6 +69,7 @@ def test_parameters_and_bad_rows(models):  # noqa: F811
         ({"dataframe_records": [row(sounds(1)[0])], "params": {"adapter": "models:/deepspeech2/1"}}, 400),
         ({"dataframe_records": [row(sounds(1)[0])], "params": {"beam": 5}}, 400),
         ({"dataframe_records": [row(sounds(1)[0])], "params": {"batch_size": 0}}, 400),
+        ({"dataframe_records": [row(sounds(1)[0])], "params": {"hot_words": "a," * 101}}, 400),
         ({"dataframe_records": [row(sounds(1)[0])], "params": {"batch_size": "many"}}, 400),
         ({"dataframe_records": [{"sound": "x"}]}, 400),
         ({"dataframe_records": [{"audio": 5}]}, 400),
@@ -139,3 +140,13 @@ def test_metrics_count_requests_speech_and_adapters_and_name_nobody(models):  # 
     assert values["asr_lab_requests_under_way"] == "0.0"
     assert float(values["asr_lab_adapters_loaded"]) >= 1
     assert not any(word in shown.text for word in ("ann", "nobody", text))
+
+
+def test_a_client_without_a_key_adds_no_series_with_words_of_its_own(models):  # noqa: F811
+    pytest.importorskip("prometheus_client", reason="the extra serve is not installed")
+    api = client(models, key="s3cret")
+    for number in range(3):
+        assert api.request(f"MADE-UP-{number}", "/v1/models").status_code == 401
+    shown = api.get("/metrics", headers={"Authorization": "Bearer s3cret"}).text
+    assert "MADE-UP" not in shown
+    assert 'asr_lab_requests_total{method="other",route="-",status="401"} 3.0' in shown

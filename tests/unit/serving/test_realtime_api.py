@@ -1,5 +1,6 @@
 """`/v1/realtime` on a tiny streaming recogniser: events, refusals, limits, keys, and what is logged."""
 
+import asyncio
 import base64
 import contextlib
 import json
@@ -15,8 +16,10 @@ from streams import COMPLETED, DELTA, as_pcm, pcm, streaming_base
 from test_engine import adapter_file, base, sounds
 from test_http_api import Folder
 
+from asr_lab.serving import realtime_api
 from asr_lab.serving.engine import Request
 from asr_lab.serving.http_api import Limits, create_app
+from asr_lab.serving.http_errors import ApiError
 from asr_lab.serving.realtime_api import StreamLimits, _Input
 from asr_lab.serving.served_models import ServedModels, open_models
 from asr_lab.serving.streaming import Endpointing
@@ -240,6 +243,15 @@ def test_a_failure_of_ours_shows_nothing_and_the_server_goes_on(models, monkeypa
             assert closed(socket) == 1011
         with api.websocket_connect(URL) as socket:
             Spoken(socket)
+
+
+def test_a_client_that_does_not_read_why_it_ends_holds_no_place(monkeypatch):
+    class Deaf:
+        async def send_json(self, _):
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(realtime_api, "_CLOSING_S", 0.01)
+    asyncio.run(asyncio.wait_for(realtime_api._close(Deaf(), ApiError(504, "late"), 1013), 20))
 
 
 def test_who_is_let_in(models):

@@ -7,8 +7,10 @@ import pytest
 from streams import streaming_base
 from test_engine import adapter_file, base, sounds
 
+from asr_lab.config.schema import Decode
 from asr_lab.errors import AsrLabError
 from asr_lab.serving.adapter_cache import AdapterCache
+from asr_lab.serving.decoders import Decoders
 from asr_lab.serving.engine import Engine, Request
 from asr_lab.serving.streaming import Endpointing, Stream, StreamingRecognizer, StreamWorker
 
@@ -115,6 +117,13 @@ def test_words_of_a_later_utterance_are_timed_from_the_beginning_of_the_stream(e
     for one, other in zip(recognizer.result(first).words, moved, strict=True):
         assert other.start_s == pytest.approx(one.start_s + len(samples) / 16_000, abs=1e-3)
         assert other.end_s > other.start_s
+
+
+def test_the_confidence_of_streams_is_calibrated_as_that_of_requests(engine):
+    decoders = Decoders(engine.recognizer, Decode(calibration=(0.0, 0.0)))
+    recognizer = StreamingRecognizer(Engine(engine.recognizer, decoders=decoders))
+    words = recognizer.result(streamed(recognizer, sounds(1)[0], 3200)).words
+    assert [word.confidence for word in words] == [0.5] * len(words) != []
 
 
 def test_an_utterance_ends_where_it_pauses_and_when_it_is_too_long():
