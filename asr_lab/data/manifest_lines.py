@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
+import weakref
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -122,7 +123,8 @@ class LineReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._process, self._file, self._block, self._data = 0, -1, -1, b""
+        self._process, self._file = 0, -1
+        self._last = -1, b""  # the block that was read last; one object, which threads replace as a whole
 
     def __getstate__(self) -> dict[str, object]:
         return {"path": self.path}
@@ -132,9 +134,11 @@ class LineReader:
 
     def read(self, block: int, at: int, length: int) -> bytes:
         """Return one line; raises `AsrLabError` if the copy is gone or cut off."""
-        if block != self._block:
-            self._data, self._block = self._read_block(block), block
-        return self._data[at : at + length]
+        last, data = self._last
+        if block != last:
+            data = self._read_block(block)
+            self._last = block, data
+        return data[at : at + length]
 
     def read_all(self, blocks: Places, at: Places, lengths: Places) -> Iterator[bytes]:
         """Yield lines in any order; each block is read once in 100,000 lines."""
@@ -155,6 +159,7 @@ class LineReader:
         try:
             if self._process != os.getpid():
                 self._file, self._process = os.open(self.path, os.O_RDONLY), os.getpid()
+                weakref.finalize(self, os.close, self._file).atexit = False
             compressed, raw = _HEADER.unpack(os.pread(self._file, _HEADER.size, block))
             data = os.pread(self._file, compressed, block + _HEADER.size)
             return pa.Codec("zstd").decompress(data, raw, asbytes=True)  # type: ignore[no-any-return]

@@ -10,12 +10,13 @@ from __future__ import annotations
 import atexit
 import hashlib
 import logging
+import os
 import shlex
 import shutil
 import tempfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -30,7 +31,7 @@ from asr_lab.data.identity import DIGEST_LENGTH, FOLDER, SUFFIX, file_digest
 from asr_lab.data.manifest_lines import LineReader, Lines, LineWriter, read_lines
 from asr_lab.data.parsed_lines import IDENTITY, SCHEMA, RowReader
 from asr_lab.errors import AsrLabError
-from asr_lab.system.files import atomic_file
+from asr_lab.system.files import atomic_file, is_left_over
 from asr_lab.system.locks import LockError, lock_on
 
 _VERSION = 1
@@ -83,6 +84,14 @@ class ManifestTable:
                 hint="the same command makes the table anew; a training resumes if the manifest is the same",
             ) from error
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether both files are there, and the parquet file is not cut off."""
+        try:
+            return pq.read_metadata(self.parquet) is not None and self.lines.is_file()
+        except (OSError, pa.ArrowInvalid):
+            return False
+
     def __len__(self) -> int:
         with self.explain_gone():
             return int(pq.read_metadata(self.parquet).num_rows)
@@ -99,7 +108,7 @@ class ManifestTable:
 
 def connect() -> duckdb.DuckDBPyConnection:
     """Return a database in memory, which writes what does not fit into the folder for temporary files."""
-    spill = Path(tempfile.gettempdir()) / "asr-lab-duckdb"
+    spill = Path(tempfile.gettempdir()) / f"asr-lab-duckdb-{os.getuid()}"  # a user cannot write into another's
     return duckdb.connect(
         config={"threads": 2, "memory_limit": "500MB", "temp_directory": str(spill), "preserve_insertion_order": True}
     )
@@ -120,12 +129,12 @@ def table_of(manifest: Path) -> ManifestTable:
     digest = file_digest(manifest)
     folder = manifest.parent / FOLDER
     table = _table(manifest, folder, digest)
-    if table.parquet.is_file() and table.lines.is_file():
+    if table.is_complete:
         return table
     try:
         folder.mkdir(exist_ok=True)
         with lock_on(folder / f"{_stem(manifest)}.lock"):
-            if not (table.parquet.is_file() and table.lines.is_file()):
+            if not table.is_complete:
                 _make(table)
                 _remove_others(table)
         return table
@@ -143,11 +152,36 @@ def _stem(manifest: Path) -> str:
 
 
 def _remove_others(table: ManifestTable) -> None:
-    """Remove the tables of what the manifest was before; a process that reads one still has it."""
-    for path in table.parquet.parent.glob("*-*.*"):
-        stem, _, _ = path.name.rpartition(".")
-        if stem.rpartition(".")[0] == _stem(table.manifest) and stem != table.parquet.stem:
+    """Remove the tables of what the manifest was before, and of manifests that are not there any more.
+
+    Also what killed processes left: all of it holds texts and speakers. A process that has opened one still has that.
+    """
+    for path in _files(table.manifest.parent):
+        stem = path.stem.rpartition(".")[0]
+        is_before = stem == _stem(table.manifest) and path.stem != table.parquet.stem
+        is_orphan = not any((table.manifest.parent / f"{stem}{suffix}").is_file() for suffix in (SUFFIX, ""))
+        if is_before or is_orphan:
             path.unlink(missing_ok=True)
+    for path in table.parquet.parent.glob(".*"):
+        with suppress(OSError):  # of another process, which has just ended
+            if is_left_over(path):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def remove_tables(manifest: Path) -> None:
+    """Remove the tables of a manifest that was removed, and the folder if there is no other in it."""
+    folder = manifest.parent / FOLDER
+    for path in _files(manifest.parent):
+        if path.stem.rpartition(".")[0] == _stem(manifest):
+            path.unlink(missing_ok=True)
+    (folder / f"{_stem(manifest)}.lock").unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return the files of the tables of all manifests in a folder."""
+    return [path for path in (folder / FOLDER).glob("*-*.*") if path.suffix in (".parquet", ".lines")]
 
 
 @lru_cache
@@ -160,7 +194,7 @@ def _own_folder() -> Path:
 def _elsewhere(manifest: Path, digest: str, error: OSError | LockError) -> ManifestTable:
     """Make the table in a temporary folder, and say so once."""
     table = _table(manifest, _own_folder() / digest, digest)
-    if not table.parquet.is_file():
+    if not table.is_complete:
         if manifest.parent not in _told:
             _told.add(manifest.parent)
             why = error.strerror or str(error) if isinstance(error, OSError) else error.what
@@ -182,8 +216,8 @@ def _make(table: ManifestTable) -> None:
     reader = RowReader(table.manifest)
     with (
         tempfile.TemporaryDirectory(prefix=".digest.", dir=table.parquet.parent) as folder,
-        atomic_file(table.parquet) as rows,
-        atomic_file(table.lines) as lines,
+        atomic_file(table.parquet, sync=True) as rows,  # or a loss of power leaves empty files
+        atomic_file(table.lines, sync=True) as lines,
     ):
         identities = Path(folder) / "identities.parquet"
         with lines.open("wb") as file, pq.ParquetWriter(rows, _SCHEMA, **_OPTIONS) as writer:

@@ -138,6 +138,7 @@ def _row(row: dict[str, Any], root: Path) -> dict[str, Any]:
     cut = built(located(row, root))
     segment = row["supervisions"][0] if row.get("supervisions") else {}
     custom = segment.get("custom") or {}
+    _check_text(row, segment)
     known = "audio_digest" in custom and _is_number(row["start"]) and _is_number(row["duration"])
     return {
         "id": row["id"],
@@ -147,7 +148,8 @@ def _row(row: dict[str, Any], root: Path) -> dict[str, Any]:
         "supervisions": len(row.get("supervisions") or ()),
         "supervision_start": _number(segment.get("start")),
         "supervision_duration": _number(segment.get("duration")),
-        **{name: segment.get(name) for name in ("text", "speaker", "gender", "language")},
+        "text": segment.get("text"),
+        **{name: _string_of(segment.get(name)) for name in ("speaker", "gender", "language")},
         "custom": json.dumps(custom, ensure_ascii=False) if segment.get("custom") is not None else None,
         "source": written[0] if written else None,
         "other_sources": json.dumps(written[1:]) if len(written) > 1 else None,
@@ -155,6 +157,18 @@ def _row(row: dict[str, Any], root: Path) -> dict[str, Any]:
         "sampling_rate": cut.recording.sampling_rate,
         "identity": identity(row, segment, "") if known else None,
     }
+
+
+def _check_text(row: dict[str, Any], segment: dict[str, Any]) -> None:
+    """Raise `TypeError` unless the id is text, and the transcript if there is one."""
+    for name, value in (("id", row["id"]), ("text", segment.get("text"))):
+        if not isinstance(value, str) and (name == "id" or value is not None):
+            raise TypeError(f"{name} is {value!r}, which is no text")
+
+
+def _string_of(value: Any) -> str | None:
+    """Return a value as text; a speaker may be a number."""
+    return None if value is None else str(value)
 
 
 def _is_number(value: Any) -> bool:

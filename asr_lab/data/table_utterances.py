@@ -41,7 +41,12 @@ class Utterances(Sequence["Cut"]):
         self._lines = table.reader()
 
     def __len__(self) -> int:
-        return len(self.table) if self._rows is None else len(self._rows)
+        return self._number if self._rows is None else len(self._rows)
+
+    @cached_property
+    def _number(self) -> int:
+        """Number of utterances of the table, which is read from its file once."""
+        return len(self.table)
 
     @classmethod
     def read(cls, path: Path | str, *, speech: bool = True) -> Utterances:
@@ -57,7 +62,7 @@ class Utterances(Sequence["Cut"]):
     @property
     def rows(self) -> Positions:
         """Places in the manifest, from 0."""
-        return np.arange(len(self.table)) if self._rows is None else self._rows
+        return np.arange(self._number) if self._rows is None else self._rows
 
     @property
     def is_whole(self) -> bool:
@@ -115,7 +120,7 @@ class Utterances(Sequence["Cut"]):
             return self.take(np.arange(len(self))[index])
         if self._kept is not None:
             return self._kept[index]
-        row = range(len(self.table))[index] if self._rows is None else int(self._rows[index])
+        row = range(self._number)[index] if self._rows is None else int(self._rows[index])
         block, at, length = (int(self._places[name][row]) for name in ("block", "at", "length"))
         return self._cut(self._lines.read(block, at, length))
 

@@ -80,7 +80,7 @@ def test_every_option_named_alone_is_one_of_some_command(page):
 @each_page
 def test_every_test_and_configuration_that_is_named_is_there(page):
     text = page.read_text(encoding="utf-8")
-    named = re.findall(r"(?:tests|experiments|\.readme)/[\w/.-]+\.(?:py|yaml|md|png)", text)
+    named = re.findall(r"(?:tests|experiments|\.readme)/[\w/.-]+\.(?:py|yaml|jinja|md|png)", text)
     assert not [path for path in named if not (ROOT / path).is_file()]
 
 

@@ -48,8 +48,11 @@ def remove_stale(paths: Sequence[Path], source: Path) -> None:
             f"{source} would be removed: it looks like the output of an earlier call",
             allowed="another folder",
         )
+    from asr_lab.data.manifest_table import remove_tables
+
     for path in paths:
         path.unlink()
+        remove_tables(path)  # they hold what it held
         echo(f"removed {path} of an earlier call")
         if path.parent.name.startswith("fold") and {one.name for one in path.parent.iterdir()} <= {FOLDER}:
             shutil.rmtree(path.parent)

@@ -36,7 +36,7 @@ def forget(
 
     The plan is shown first. Runs evaluated on PERSON and others lose PERSON's rows and pages, and comparisons with
     PERSON's runs. Training data are attributed by manifests that are unchanged since the run. An erasure record
-    counts what was erased, without the name. Recordings and manifests are not touched.
+    counts what was erased, without the name. Recordings, manifests and their tables (.tables) are not touched.
 
     \b
     Examples:

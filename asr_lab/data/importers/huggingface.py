@@ -84,11 +84,17 @@ def _sets(source: Path) -> list[tuple[str, Path]]:
     """Return (split, file) of a data set: tables of audio folders, parquet files, Arrow files."""
     if source.is_file():
         return [("all", source)]
-    tables = [path for name in TABLES for path in sorted(source.rglob(name))]
-    arrow = [path for path in sorted(source.rglob("*.arrow")) if not path.name.startswith("cache-")]
-    if not (files := tables or sorted(source.rglob("*.parquet")) or arrow):
+    tables = [path for name in TABLES for path in _below(source, name)]
+    arrow = [path for path in _below(source, "*.arrow") if not path.name.startswith("cache-")]
+    if not (files := tables or _below(source, "*.parquet") or arrow):
         raise AsrLabError("no data set of Hugging Face", where=str(source), allowed=_LAYOUT)
     return [(_part(path, source), path) for path in files]
+
+
+def _below(source: Path, pattern: str) -> list[Path]:
+    """Return the files of these names, but for those in hidden folders: caches, the tables of manifests."""
+    found = sorted(source.rglob(pattern))
+    return [path for path in found if not any(part.startswith(".") for part in path.relative_to(source).parts)]
 
 
 def _part(path: Path, source: Path) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
-from functools import partial
 
 import pandas as pd
-from lhotse.cut import Cut
+from lhotse import CutSet
 from rich.progress import Progress
 
 from asr_lab.data.pronunciation import check_pronunciations
@@ -127,12 +127,13 @@ def _record_learners(
     notes = []
     for speaker, rows in assessed.table.groupby("speaker"):
         mine = set(rows["id"])
-        audio, left_out = embedded(split.cuts.filter(partial(_is_of, mine)))
+        audio, left_out = embedded(of_ids(split.cuts, mine))
         page = learner_page(rows, decisions.calibration, learner=str(speaker), model=model, audio=audio, note=left_out)
         run.text(page, f"learners/{in_a_name(str(speaker))}.html")
         notes += [f"{speaker}: {left_out}"] if left_out else []
     return notes
 
 
-def _is_of(ids: set[str], cut: Cut) -> bool:
-    return cut.id in ids
+def of_ids(cuts: CutSet, ids: Set[str]) -> CutSet:
+    """Return the utterances with these ids; unlike what `cuts.filter` returns, they can be counted."""
+    return CutSet.from_cuts(cut for cut in cuts if cut.id in ids)

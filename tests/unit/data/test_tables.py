@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import os
 import random
+from pathlib import Path
 from threading import Thread
 
 import pyarrow as pa
@@ -12,7 +14,7 @@ from lhotse import CutSet
 from asr_lab.data import columns, manifest, manifest_lines, manifest_table, parsed_lines
 from asr_lab.data.identity import FOLDER
 from asr_lab.data.leakage import same_utterances
-from asr_lab.data.manifest_table import table_of
+from asr_lab.data.manifest_table import remove_tables, table_of
 from asr_lab.data.table_utterances import Utterances
 from asr_lab.errors import AsrLabError
 
@@ -142,6 +144,18 @@ def test_a_broken_contract_is_told_as_it_is_for_cuts(tmp_path, change, says):
     assert (one.value.what, one.value.where) == (other.value.what, other.value.where)
 
 
+def test_numbers_as_speakers_are_read_and_as_ids_refused(tmp_path):
+    path = written(tmp_path / "all.jsonl.gz", [row(1), row(2)])
+    numbered = row(3)
+    numbered["supervisions"][0]["speaker"] = 12
+    cuts, rows = manifest.read(written(path, [row(1), numbered])), Utterances.read(path)
+    assert rows.digest() == manifest.digest(cuts)
+    assert rows.column("speaker").to_pylist() == ["s1", "12"]
+    with pytest.raises(AsrLabError) as error:
+        Utterances.read(written(path, [row(1), row(2) | {"id": 5}]))
+    assert error.value.where == f"{path}, line 2"
+
+
 def test_a_cut_off_manifest_is_told(tmp_path):
     path = written(tmp_path / "all.jsonl.gz", [row(number) for number in range(50)])
     path.write_bytes(path.read_bytes()[:-20])
@@ -183,6 +197,37 @@ def test_where_no_table_can_be_written_it_works_without_and_says_so_once(tmp_pat
         assert [cut.id for cut in Utterances.read(path)] == ["u0000", "u0001"]
     assert len(caplog.records) == 1
     assert str(path) in caplog.text
+
+
+def test_a_damaged_table_is_made_anew(tmp_path):
+    path = written(tmp_path / "all.jsonl.gz", [row(0), row(1)])
+    table_of(path).parquet.write_bytes(b"")
+    assert [cut.id for cut in Utterances.read(path)] == ["u0000", "u0001"]
+
+
+def test_tables_go_with_their_manifests(tmp_path):
+    one, other, third = (written(tmp_path / f"{name}.jsonl.gz", [row(0)]) for name in ("one", "one-2", "x.1-2"))
+    for path in (one, other, third):
+        table_of(path)
+    one.unlink()
+    remove_tables(one)
+    assert sorted(path.name.rsplit(".", 2)[0] for path in (tmp_path / FOLDER).glob("*.parquet")) == ["one-2", "x.1-2"]
+    third.unlink()
+    left = tmp_path / FOLDER / ".digest.killed"
+    left.mkdir()
+    os.utime(left, (0, 0))
+    table_of(written(tmp_path / "new.jsonl.gz", [row(1)]))  # what was removed by hand goes with the next table
+    assert sorted(path.name.rsplit(".", 2)[0] for path in (tmp_path / FOLDER).glob("*.lines")) == ["new", "one-2"]
+    assert not left.exists()
+
+
+def test_what_reads_lines_closes_its_file(tmp_path):
+    rows = Utterances.read(written(tmp_path / "all.jsonl.gz", [row(number) for number in range(9)]))
+    rows[0]
+    opened = len(list(Path("/proc/self/fd").iterdir()))
+    for number in range(9):
+        assert rows.take([number])[0].id == f"u{number:04d}"
+    assert len(list(Path("/proc/self/fd").iterdir())) <= opened
 
 
 def test_lines_are_read_in_any_order(tmp_path):
