@@ -29,12 +29,12 @@ from asr_lab.serving.decoders import Decoders, HotWords
 from asr_lab.serving.long_recordings import WHOLE_S, Opened, Segmentation, Transcriber, cutting_of, open_recording
 from asr_lab.units import SAMPLE_RATE
 
-_GPU_BATCH_S = 480.0
-"""Seconds of padded audio in a batch on a GPU; a batch that does not fit is halved."""
+_BATCH_S = 480.0
+"""Seconds of padded audio in a batch; one that does not fit into memory is halved."""
 _GPU_WINDOW = 256
 """Requests that are sorted together on a GPU."""
-_GPU_PIECES = 32
-"""Pieces of a long recording that are computed together on a GPU."""
+_PIECES = 32
+"""Most pieces of a long recording that are computed together; on a GPU so many are."""
 _WINDOW_S = 3600.0
 """Seconds of audio in memory, beyond which no more requests are read before their results are taken."""
 _CUT_IT = "cut the recording into shorter ones"
@@ -109,7 +109,7 @@ class Engine:
     def transcribe(self, requests: Iterable[Request | AsrLabError], *, batch_size: int = 0) -> Iterator[Result]:
         """Yield the result of each request, in order; one that fails, or is an error, has it and stops no other.
 
-        `batch_size`: most utterances of a batch; 0: one on a CPU, as many as the seconds allowed hold on a GPU.
+        `batch_size`: most utterances of a batch, within the seconds allowed; 0: one on a CPU, any number on a GPU.
         """
         size = max(_GPU_WINDOW if self._on_gpu else 1, batch_size)
         window: list[_Prepared | Result] = []
@@ -164,7 +164,7 @@ class Engine:
             counts.append(counted)
             return text, self._words(logits_UV, text) if request.words else ()
 
-        size = batch_size or (_GPU_PIECES if self._on_gpu else 1)
+        size = min(batch_size, _PIECES) or (_PIECES if self._on_gpu else 1)
         transcriber = Transcriber(self.recognizer, encode, decode, size)
         text, timed, duration_s = transcriber.transcribe(opened.blocks, cutting_of(self.segmentation))
         return Result(
@@ -231,7 +231,7 @@ class Engine:
         batch: list[_Prepared] = []
         for one in sorted(prepared, key=lambda one: -one.duration_s):
             longest = batch[0].duration_s if batch else one.duration_s
-            if batch and (len(batch) == most or (self._on_gpu and longest * (len(batch) + 1) > _GPU_BATCH_S)):
+            if batch and (len(batch) == most or longest * (len(batch) + 1) > _BATCH_S):
                 yield batch
                 batch = []
             batch.append(one)

@@ -151,8 +151,10 @@ class Transcriber:
         units = self.recognizer.units
         path = logits_UV.argmax(dim=-1).tolist()
         breaks = [
-            place for place, unit in enumerate(path) if units[unit] == SPACE or units[unit].startswith(WORD_START)
-        ]
+            place
+            for place, (unit, before) in enumerate(zip(path, [-1, *path], strict=False))
+            if unit != before and (units[unit] == SPACE or units[unit].startswith(WORD_START))
+        ]  # where a unit begins: one that was cut in two would be written twice
         last = breaks[-1] if breaks else len(path)
         self._outputs = [logits_UV[:last]]
         self._flush()

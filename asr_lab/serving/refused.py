@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
+from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE, TEMPORARILY_UNAVAILABLE
 
-from asr_lab.errors import AsrLabError
+from asr_lab.errors import AsrLabError, UnavailableError
 from asr_lab.serving.tables import one_sentence
 
 _log = logging.getLogger(__name__)
@@ -34,6 +34,8 @@ def refusing() -> Iterator[None]:
         yield
     except MlflowException:
         raise
+    except UnavailableError as error:
+        raise RefusedError(one_sentence(error), TEMPORARILY_UNAVAILABLE) from error
     except AsrLabError as error:
         raise RefusedError(one_sentence(error), INVALID_PARAMETER_VALUE) from error
     except Exception as error:

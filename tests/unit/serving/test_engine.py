@@ -90,6 +90,21 @@ def test_batches_change_neither_text_nor_times(kind):
         assert times[0] == times[1]
 
 
+def test_a_batch_is_bounded_in_padded_seconds_whatever_its_size(crowd, monkeypatch):
+    monkeypatch.setattr("asr_lab.serving.engine._BATCH_S", 5.0)
+    own, widths = engine(crowd), []
+    compute = own.recognizer.adapted_logits
+    monkeypatch.setattr(
+        own.recognizer,
+        "adapted_logits",
+        lambda batch, adapters: (widths.append(len(adapters)), compute(batch, adapters))[1],
+    )
+    given = sounds(8)
+    results = list(own.transcribe((Request(audio=one) for one in given), batch_size=10**6))
+    assert [one.text for one in results] == [alone(crowd, one, "") for one in given]
+    assert widths == [5, 3]  # the longest takes 0.87 s
+
+
 def test_words_are_those_of_the_text_with_rising_times(crowd):
     for result in engine(crowd).transcribe(Request(audio=one, words=True) for one in sounds(20)):
         assert " ".join(word.text for word in result.words) == result.text

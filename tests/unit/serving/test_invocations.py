@@ -8,6 +8,7 @@ import pytest
 from test_engine import adapter_file, base, sounds
 from test_http_api import PEOPLE, Folder, client, expected, models, post, wav  # noqa: F401 - a fixture
 
+from asr_lab.errors import UnavailableError
 from asr_lab.serving.served_models import open_models
 
 ADDRESS = "/invocations"
@@ -114,6 +115,15 @@ def test_an_unexpected_failure_shows_nothing(tmp_path, monkeypatch):
     response = client(own).post(ADDRESS, json={"dataframe_records": [row(sounds(1)[0])]})
     assert str(tmp_path) not in response.text
     assert "KeyError" in refused(response, 500)
+
+
+def test_a_registry_that_does_not_answer_is_no_fault_of_the_client(models, monkeypatch):  # noqa: F811
+    def silent(_):
+        raise UnavailableError("the model registry does not answer")
+
+    monkeypatch.setattr(models, "adapter_of", silent)
+    content = {"dataframe_records": [row(sounds(1)[0])], "params": {"adapter": "ann"}}
+    refused(client(models).post(ADDRESS, json=content), 503)
 
 
 def test_ping_needs_no_key(models):  # noqa: F811

@@ -1,5 +1,6 @@
 """Recordings of any length: no word is lost or doubled at a cut, times hold to the end, memory does not grow."""
 
+import itertools
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -10,11 +11,14 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from asr_lab.data.audio import read_blocks, read_file
-from asr_lab.data.text import SPACE, TextNormalizer
+from asr_lab.data.segmentation import Cutting, Piece
+from asr_lab.data.text import SPACE, WORD_START, TextNormalizer
+from asr_lab.decoding.greedy import best_path, to_text
 from asr_lab.errors import AsrLabError
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.serving import long_recordings
 from asr_lab.serving.engine import Engine, Request
+from asr_lab.serving.long_recordings import Transcriber
 from asr_lab.units import SAMPLE_RATE
 
 UNITS = ["<pad>", SPACE, *"abcdefgh"]
@@ -145,3 +149,28 @@ def test_the_last_word_is_there_around_the_bound(engine, last_s):
     (result,) = engine.transcribe([Request(audio=spoken, words=True)])
     assert result.words[-1].text == words[-1][0]
     assert abs(result.words[-1].end_s - words[-1][2]) < 0.06
+
+
+def test_a_word_of_subwords_is_not_written_twice_where_a_stretch_is_decoded_in_part(monkeypatch):
+    units = ["<pad>", f"{WORD_START}ab", f"{WORD_START}cad", "e"]
+    path, frame_s = [1, 0, 2, 2, 2, 0], 0.02  # the second word begins with a subword of several frames
+    recognizer = SimpleNamespace(units=units, frame_shift_s=frame_s)
+    samples = np.random.default_rng(0).normal(0, 0.1, 2 * round(len(path) * frame_s * SAMPLE_RATE)).astype(np.float32)
+    edges = [0, len(samples) // 2, len(samples)]
+    parts = [
+        Piece(samples=samples[start:end], first=start, start=start, end=end) for start, end in itertools.pairwise(edges)
+    ]
+    monkeypatch.setattr(long_recordings, "_STRETCH_S", len(path) * frame_s / 2)
+    monkeypatch.setattr(long_recordings, "no_speech", lambda _: "")
+    monkeypatch.setattr(long_recordings, "pieces", lambda *_: iter(parts))
+
+    def encode(signals):
+        paths = [path, [3, 0, 1, 1, 0, 0]]
+        return [torch.nn.functional.one_hot(torch.tensor(one), len(units)).float() for one in paths[: len(signals)]]
+
+    def decode(logits_UV):
+        ((classes),) = best_path(logits_UV[None], torch.tensor([len(logits_UV)]), 0)
+        return to_text(classes, units), ()
+
+    text, _, _ = Transcriber(recognizer, encode, decode, 2).transcribe([], Cutting())
+    assert text == "ab cade ab"
