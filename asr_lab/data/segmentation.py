@@ -156,10 +156,10 @@ def levels(samples: Signal) -> Levels:
 
 def loud(levels_T: Levels, *, by_floor: bool = True) -> Mask:
     """Return which levels (T,) can be speech: within 45 dB of the loud ones, and `by_floor` above the background."""
-    heard = levels_T[levels_T > _SILENT_DB + 20]
-    if len(heard) == 0:
+    audible = levels_T[levels_T > _SILENT_DB + 20]
+    if len(audible) == 0:
         return np.zeros(len(levels_T), dtype=bool)
-    peak, floor = np.percentile(heard, 95), np.percentile(heard, 3)
+    peak, floor = np.percentile(audible, 95), np.percentile(audible, 3)
     threshold = peak - _QUIET_DB
     if by_floor:
         threshold = max(threshold, min(floor + _ABOVE_FLOOR_DB, peak - _LEAST_DB))
