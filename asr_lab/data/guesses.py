@@ -1,4 +1,4 @@
-"""Fields that an importer guessed: marked in the manifest (`guessed`, a custom field), and told wherever they count."""
+"""Fields that an importer guessed: marked in the manifest (`guessed`, a custom field), reported where they count."""
 
 from __future__ import annotations
 

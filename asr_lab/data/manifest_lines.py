@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
+import threading
 import weakref
 import zlib
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,8 @@ _READ_BYTES = 1_000_000
 _BATCH_BYTES = 16_000_000
 _BLOCK_BYTES = 65_536
 _HEADER = struct.Struct("<II")  # bytes of a block: compressed, and not
+_BINARY = getattr(os, "O_BINARY", 0)
+_seeking = threading.Lock()
 _AT_ONCE = 100_000  # lines that are held when they are read in another order
 
 
@@ -158,10 +161,10 @@ class LineReader:
     def _read_block(self, block: int) -> bytes:
         try:
             if self._process != os.getpid():
-                self._file, self._process = os.open(self.path, os.O_RDONLY), os.getpid()
+                self._file, self._process = os.open(self.path, os.O_RDONLY | _BINARY), os.getpid()
                 weakref.finalize(self, os.close, self._file).atexit = False
-            compressed, raw = _HEADER.unpack(os.pread(self._file, _HEADER.size, block))
-            data = os.pread(self._file, compressed, block + _HEADER.size)
+            compressed, raw = _HEADER.unpack(_read_at(self._file, _HEADER.size, block))
+            data = _read_at(self._file, compressed, block + _HEADER.size)
             return pa.Codec("zstd").decompress(data, raw, asbytes=True)  # type: ignore[no-any-return]
         except (OSError, struct.error, pa.ArrowException) as error:
             raise AsrLabError(
@@ -169,3 +172,12 @@ class LineReader:
                 where=str(self.path),
                 hint="it was changed while it was in use; the same command makes the table anew, and resumes",
             ) from error
+
+
+def _read_at(file: int, size: int, start: int) -> bytes:
+    """Read bytes at a place of an open file, by any number of threads."""
+    if hasattr(os, "pread"):
+        return os.pread(file, size, start)
+    with _seeking:  # Windows
+        os.lseek(file, start, os.SEEK_SET)
+        return os.read(file, size)

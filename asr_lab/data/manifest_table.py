@@ -106,9 +106,13 @@ class ManifestTable:
         return LineReader(self.lines)
 
 
+def _user() -> str:
+    return str(os.getuid()) if hasattr(os, "getuid") else "own"  # Windows has a folder for each user
+
+
 def connect() -> duckdb.DuckDBPyConnection:
     """Return a database in memory, which writes what does not fit into the folder for temporary files."""
-    spill = Path(tempfile.gettempdir()) / f"asr-lab-duckdb-{os.getuid()}"  # a user cannot write into another's
+    spill = Path(tempfile.gettempdir()) / f"asr-lab-duckdb-{_user()}"  # a user cannot write into another's
     return duckdb.connect(
         config={"threads": 2, "memory_limit": "500MB", "temp_directory": str(spill), "preserve_insertion_order": True}
     )

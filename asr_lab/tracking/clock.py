@@ -1,6 +1,6 @@
 """The time by the clock of the tracking store: one for all machines, whose own clocks may be wrong.
 
-A server tells it in the header `Date` of its answers, a database when it is asked, an SQLite file by its file system.
+A server gives it in the header `Date` of its answers, a database when it is asked, an SQLite file by its file system.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def store_now_ms() -> int:
 
 @functools.cache
 def clock_of(uri: str) -> Clock:
-    """Return the clock of a store; this machine's where the store does not tell it. It is asked once per process."""
+    """Return the clock of a store; this machine's where the store does not give it. It is asked once per process."""
     theirs = None
     with suppress(OSError, ValueError, TypeError, SQLAlchemyError, ImportError):
         theirs = _time_at(uri)

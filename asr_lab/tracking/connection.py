@@ -78,7 +78,7 @@ def _check_health(uri: str) -> None:
 
 
 def health_address(uri: str) -> str:
-    """Return the page of a server that only tells that it is there; it needs no login."""
+    """Return the page of a server that only shows that it is there; it needs no login."""
     return re.sub(r"//[^/@]*@", "//", uri).rstrip("/") + "/health"
 
 

@@ -37,7 +37,7 @@ def mark(uri: str) -> list[str]:
 
 
 def refuse(uri: str) -> None:
-    """Raise `AsrLabError` if a server said at its start that its store was copied or moved."""
+    """Raise `AsrLabError` if a server reported at its start that its store was copied or moved."""
     folders: list[str] = []
     with suppress(AsrLabError, ValueError):  # a server that is away, or refuses, says so elsewhere
         folders = [folder for folder in _former_folders(uri) if not _is_allowed(folder)]

@@ -69,7 +69,7 @@ class MovedStore:
 def refuse_moved(*uris: str) -> None:
     """Raise `MovedStoreError` if one of the stores was copied or moved: nothing may be written to its artifacts.
 
-    Of a server, which knows its file, what it said at its start.
+    Of a server, which knows its file, what it reported at its start.
     """
     for uri in filter(None, uris):
         if uri.startswith("http"):

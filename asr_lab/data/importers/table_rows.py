@@ -52,7 +52,7 @@ def import_rows(
     paths = AudioPaths(audio, *([also_from] if also_from else []), searches=searches)
     importer = _RowImporter(audio, paths, report, pieces, corpus or table.stem, speakers or Speakers())
     first_lines: dict[str, int] = {}
-    said: dict[tuple[Any, ...], Row] = {}
+    first_texts: dict[tuple[Any, ...], Row] = {}
     cuts: list[Cut] = []
     wordless: list[str] = []
     for done, row in enumerate(rows, start=1):
@@ -62,7 +62,7 @@ def import_rows(
             if not _WORD.search(without_marks(manifest.text(cut))):
                 wordless.append(cut.id)
                 continue
-            _check_other_text(said.setdefault(_place(cut), row), row)
+            _check_other_text(first_texts.setdefault(_place(cut), row), row)
             if (first := first_lines.setdefault(cut.id, row.line)) != row.line:
                 raise AsrLabError(f"duplicate id: that of line {first}")
             cuts.append(cut)

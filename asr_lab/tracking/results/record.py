@@ -28,7 +28,7 @@ _PASSING = ("train/", "perf/", "sweep/", "epoch_time", "grad_norm", SYSTEM)
 _DIGITS = 6
 _CONFIGURATION = re.compile(r"experiments/[\w./-]+\.yaml")
 _SHARED = {"versions": VERSIONS, "hardware": HARDWARE}
-_UNTOLD = {"run.register_as", "run.threads"}
+_NOT_RECORDED = {"run.register_as", "run.threads"}
 
 
 def recorded(run: Run) -> RecordedRun:
@@ -44,7 +44,7 @@ def recorded(run: Run) -> RecordedRun:
         name=str(run.info.run_name),
         recipe=config.recipe,
         signature=tags[SIGNATURE],
-        settings={key: _here(value) for key, value in settings.items() if key not in _UNTOLD},
+        settings={key: _here(value) for key, value in settings.items() if key not in _NOT_RECORDED},
         defaults={key: value for key, value in values.items() if key not in settings},
         data=_datasets(tags, values),
         figures=figures_of(metrics_of(run)),

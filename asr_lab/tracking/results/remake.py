@@ -108,7 +108,7 @@ def _rows(study: Study, made: Mapping[str, RecordedRun]) -> Iterator[tuple[str, 
 
 
 def verdict(then: Figure, now: Figure | None) -> str:
-    """Compare a new figure: as it was, within the interval of the old one (or the old one within its), or different."""
+    """Assess a new figure: as it was, within the interval of the old one (or the old one within its), or different."""
     if now is None:
         return MISSING
     if abs(then.value - now.value) <= _SAME:
