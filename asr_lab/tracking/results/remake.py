@@ -16,7 +16,7 @@ from asr_lab.errors import AsrLabError, listing
 from asr_lab.metrics.catalog import direction
 from asr_lab.reports.studies import Figure, RecordedRun, Study
 from asr_lab.tracking.queries import runs as queries
-from asr_lab.tracking.tags import SIGNATURE
+from asr_lab.tracking.tags import FAMILY, SIGNATURE
 
 LOG = "commands.log"
 SAME, WITHIN, DIFFERENT, MISSING = "same", "within the interval", "different", "not made"
@@ -76,8 +76,9 @@ def run_commands(commands: Sequence[str], folder: Path, on_done: Callable[[str, 
 
 
 def made_runs(study: Study) -> dict[str, Run]:
-    """Return the new run for each label of a study: the newest with its signature, else with its name without the id.
+    """Return the new run for each label of a study.
 
+    It is the newest with its signature, else with its name without the id, else the only one of its recipe.
     The tracking store is the one that `run_commands` recorded into.
     """
     made = queries.find(status="FINISHED")
@@ -87,7 +88,8 @@ def made_runs(study: Study) -> dict[str, Run]:
 def _newest(old: RecordedRun, made: Sequence[Run]) -> Run | None:
     alike = [run for run in made if run.data.tags.get(SIGNATURE) == old.signature]
     alike += [run for run in made if str(run.info.run_name)[:-_ID] == old.name[:-_ID]]
-    return alike[0] if alike else None
+    of_recipe = [run for run in made if run.data.tags.get(FAMILY) == old.recipe]
+    return alike[0] if alike else of_recipe[0] if len(of_recipe) == 1 else None
 
 
 def compare(study: Study, made: Mapping[str, RecordedRun]) -> pd.DataFrame:
