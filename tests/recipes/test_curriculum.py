@@ -182,8 +182,21 @@ def test_the_parent_is_assessed_by_what_its_gates_saw(school):
     assert f"before {before:.1%}" in said
 
 
-def test_a_missed_gate_stops_with_a_checklist(school):
-    said = refused("curriculum", "kids.yaml", "phase1.target=0", "phase1.accept=0", "phase1.epochs=1", "run.seed=3")
+@pytest.fixture
+def other_words(school):
+    """Validation data of which each utterance has the text of another one: no recogniser meets a target on them."""
+    cuts = list(manifest.read("val.jsonl.gz").to_eager())
+    texts = [manifest.text(cut) for cut in cuts]
+    for cut, text in zip(cuts, [*texts[1:], texts[0]], strict=True):
+        manifest.supervision(cut).text = text
+    manifest.write(cuts, Path("other-words.jsonl.gz"))
+    return "data.val=other-words.jsonl.gz"
+
+
+def test_a_missed_gate_stops_with_a_checklist(other_words):
+    said = refused(
+        "curriculum", "kids.yaml", other_words, "phase1.target=0", "phase1.accept=0", "phase1.epochs=1", "run.seed=3"
+    )
     for part in ("missed", "the curriculum stops", "transcripts", "noise", "CONFIG --phase 1, after"):
         assert part in said, part
     parent = newest("curriculum", "curriculum")
@@ -192,8 +205,16 @@ def test_a_missed_gate_stops_with_a_checklist(school):
     assert children(parent.info.run_id)["1"].data.tags["asr_lab.gate"] == "missed"
 
 
-def test_the_same_command_stops_at_the_same_gate_again(school):
-    command = ("curriculum", "kids.yaml", "phase1.target=0", "phase1.accept=0", "phase1.epochs=1", "run.seed=5")
+def test_the_same_command_stops_at_the_same_gate_again(other_words):
+    command = (
+        "curriculum",
+        "kids.yaml",
+        other_words,
+        "phase1.target=0",
+        "phase1.accept=0",
+        "phase1.epochs=1",
+        "run.seed=5",
+    )
     assert "--new-run" in refused(*command)
     parent = newest("curriculum", "curriculum")
     again = refused(*command)

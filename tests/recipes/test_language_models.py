@@ -288,6 +288,7 @@ def test_the_last_word_of_files_about_30_seconds_long_is_not_cut_off(home):
     given = [Request(audio=np.concatenate([sounds[: length - len(last)], last]), words=True) for length in lengths]
     for settings in (Decode(), Decode(lm="words.arpa"), Decode(hot_words=("egg",))):
         own, _ = open_engine(MlflowStore(), "deepspeech2", (), "adapters", decode=settings)
+        own.segmentation = "energy"  # silero-vad takes tones for no speech
         for length, result in zip(lengths, own.transcribe(given), strict=True):
             assert result.text.split()[-1] == result.words[-1].text == "bed", (settings, length)
             assert length / 16_000 - 1 < result.words[-1].end_s <= length / 16_000
