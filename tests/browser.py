@@ -56,6 +56,13 @@ class Browser:
     def run(self, script: str) -> Any:
         return self._post("/execute/sync", script=script, args=[])
 
+    def wait_until(self, script: str, value: Any) -> None:
+        """Return once the script returns the value: pages hear of a new screen a moment later."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while (seen := self.run(script)) != value:
+            assert time.monotonic() < deadline, f"not {value} within {_PATIENCE_S} s but {seen}:\n{script}"
+            time.sleep(0.1)
+
     def emulate(self, width: int, *, dark: bool) -> None:
         """Be a screen of this width, in CSS pixels, whose user prefers dark or light pages."""
         screen = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": False}

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from accelerate.data_loader import skip_first_batches
 from lhotse import CutSet
+from manifests import row, written
 
 from asr_lab.data.batches import EpochBatches, buckets, loader
 from asr_lab.data.table_utterances import Utterances
-from tests.unit.data.test_tables import row, written
 
 
 @pytest.fixture(scope="module")

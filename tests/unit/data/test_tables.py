@@ -10,6 +10,7 @@ from threading import Thread
 import pyarrow as pa
 import pytest
 from lhotse import CutSet
+from manifests import row, written
 
 from asr_lab.data import columns, manifest, manifest_lines, manifest_table, parsed_lines
 from asr_lab.data.identity import FOLDER
@@ -18,43 +19,7 @@ from asr_lab.data.manifest_table import remove_tables, table_of
 from asr_lab.data.table_utterances import Utterances
 from asr_lab.errors import AsrLabError
 
-TEXTS = ["가나 다.", 'she said "no"', "back\\slash", "tab\tbell\x07", "é ’ 🎈", " spaced  out "]
 NUMBERS = [7, 7.5, 5.0, 1e-05, 123456.789012345, -3.25, 2.00005, 0.0001]
-
-
-def row(number, **custom):
-    draw = random.Random(number)
-    id, duration = f"u{number:04d}", draw.choice([1, 2.0, 3.0160625, 0.00012, 4.12345678, 7.3])
-    segment = {
-        "id": id,
-        "recording_id": "r",
-        "start": 0.0,
-        "duration": duration,
-        "channel": 0,
-        "text": draw.choice(TEXTS),
-        "language": draw.choice(["ko", None]),
-        "speaker": f"s{number % 7}",
-        "custom": {"audio_digest": f"{number:032x}", "age": draw.randrange(5, 50), **custom},
-    }
-    if number % 2:
-        segment["gender"] = "f"
-    audio = {
-        "id": "r",
-        "sources": [{"type": "file", "channels": [0], "source": f"audio/{number % 3}.wav"}],
-        "sampling_rate": 16000,
-        "num_samples": 16000 * 1000,
-        "duration": 1000.0,
-        "channel_ids": [0],
-    }
-    start = draw.choice([0, 0.0, 12.3456789, 30.5])
-    return {"id": id, "start": start, "duration": duration, "channel": 0, "supervisions": [segment], "recording": audio}
-
-
-def written(path, rows, **format):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps(one, ensure_ascii=False, **format) if isinstance(one, dict) else one for one in rows]
-    path.write_bytes(gzip.compress("".join(f"{line}\n" for line in lines).encode()))
-    return path
 
 
 @pytest.fixture

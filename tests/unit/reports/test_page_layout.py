@@ -147,7 +147,7 @@ def test_a_page_fits_and_can_be_read(name, page, tmp_path):
             assert all(filter.startswith("invert") is dark for filter in page.run(of_figures))
         if name in ("sweep", "comparison"):
             assert page.run(SMALLEST) > 8
-            assert page.run(STANDING) is (width == 1280)
+            page.wait_until(STANDING, width == 1280)
 
 
 def test_the_axes_turn_with_the_screen(page, tmp_path):
@@ -157,5 +157,5 @@ def test_the_axes_turn_with_the_screen(page, tmp_path):
     page.open(f"file://{file}")
     for width, standing in ((390, False), (1280, True)):
         page.emulate(width, dark=False)
-        assert page.run(STANDING) is standing
+        page.wait_until(STANDING, standing)
         assert page.run("return document.querySelectorAll('path.run').length") == TRIALS
