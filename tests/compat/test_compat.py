@@ -142,6 +142,7 @@ def test_spools_are_sent_whole(travel):
     ), "nothing of it was left to be sent"
 
 
+@pytest.mark.slow
 def test_a_training_goes_on_from_its_checkpoint(home):
     (cut_off,) = [run for run in runs(family="deepspeech2") if run.info.status == "RUNNING"]
     done = {point.step for point in mlflow.MlflowClient().get_metric_history(cut_off.info.run_id, "val/wer")}
@@ -157,6 +158,7 @@ def test_a_training_goes_on_from_its_checkpoint(home):
     assert len(steps) == len(set(steps)) > len(done)
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_with_its_journal(home):
     (parent,) = runs(kind="sweep")
     (first,) = [run for run in runs(kind="trial") if run.info.status == "FINISHED"]

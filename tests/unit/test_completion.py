@@ -46,6 +46,7 @@ def test_offers(named, words, offered):
     assert completed(*words, cwd=named) == offered
 
 
+@pytest.mark.slow
 def test_a_folder_without_a_store_gets_none(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
     assert completed("show", "x", cwd=tmp_path) == []

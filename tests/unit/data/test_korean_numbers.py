@@ -219,6 +219,7 @@ def test_the_normaliser_reads_after_choosing_the_transcription():
     assert TextNormalizer()("3개") == "3개"
 
 
+@pytest.mark.slow
 def test_a_model_keeps_how_it_reads_numbers(store):
     corpus = make_corpus(store / "corpus", {f"u{i}": f"cab {i}개" for i in range(6)})
     (store / "base.yaml").write_text("recipe: deepspeech2\n")

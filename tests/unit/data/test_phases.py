@@ -194,6 +194,7 @@ def children(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_split_command_proves_what_it_did(children, tmp_path):
     said = ok("data", "split", children / "all.jsonl.gz", tmp_path / "out", "--val", "0.25", "--test", "0.25")
     assert "0 speakers are in two splits, of 24" in said
@@ -210,6 +211,7 @@ def test_split_command_proves_what_it_did(children, tmp_path):
     assert "0 speakers are in two splits" in plain
 
 
+@pytest.mark.slow
 def test_split_with_a_share_of_hard_utterances(children, tmp_path):
     arguments = ("data", "split", children / "all.jsonl.gz", tmp_path, "--val", "0.25", "--test", "0")
     said = ok(*arguments, "--hard-share", "0.25")
@@ -237,6 +239,7 @@ def there(folder):
     return {str(path.relative_to(folder)) for path in folder.rglob("*.gz")}
 
 
+@pytest.mark.slow
 def test_a_split_removes_what_an_earlier_one_left_and_nothing_else(children, tmp_path):
     """The former test speaker is now in training: the old test set would leak."""
     arguments = ("data", "split", children / "all.jsonl.gz", tmp_path)
@@ -359,6 +362,7 @@ def test_phases_that_cannot_be_are_one_message_and_nothing_is_written(children, 
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_check_of_given_splits_and_phases(children, tmp_path):
     ok("data", "split", children / "all.jsonl.gz", tmp_path)
     train, val = tmp_path / "train.jsonl.gz", tmp_path / "val.jsonl.gz"

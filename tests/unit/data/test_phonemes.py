@@ -71,6 +71,7 @@ def test_per_by_hand():
     assert error_rates.wer(table) > error_rates.per(table)
 
 
+@pytest.mark.slow
 def test_training_and_evaluation_log_it_where_asked(store):
     corpus = make_corpus(store / "corpus", {f"u{i}": f"{a} {b}" for i, (a, b) in enumerate(pairwise(WORDS))})
     (store / "base.yaml").write_text("recipe: deepspeech2\n")

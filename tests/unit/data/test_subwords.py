@@ -62,6 +62,7 @@ def test_a_size_without_subwords_has_no_effect():
 
 
 @pytest.mark.parametrize("recipe", SIZES)
+@pytest.mark.slow
 def test_they_are_trained_saved_loaded_and_fine_tuned(corpus, tmp_path, recipe):
     data = [f"data.train={corpus}", f"data.val={corpus}", "data.test=", "train.epochs=1", "train.batch_size=6"]
     units = ["data.text.units=bpe", "data.text.vocab_size=20"]
@@ -110,6 +111,7 @@ def test_transformers_knows_where_words_begin(corpus, tmp_path):
     assert json.loads((tmp_path / "tokenizer_config.json").read_text())["word_delimiter_token"] == "▁"
 
 
+@pytest.mark.slow
 def test_commands_train_evaluate_and_adapt(store):
     make_corpus(store / "c", {f"u{n}": text for n, text in enumerate(["abba cab", "cab dad", "dad abba"] * 4)})
     (store / "b.yaml").write_text(

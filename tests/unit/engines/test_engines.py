@@ -67,6 +67,7 @@ def test_a_command_that_is_killed_is_lost(engine):
     assert ended(task) == "lost"
 
 
+@pytest.mark.slow
 def test_a_command_is_cancelled_also_by_a_later_process(engine):
     for watched in (False, True):
         Path("pid").unlink(missing_ok=True)
@@ -113,6 +114,7 @@ def test_a_crew_replaces_what_is_lost_and_not_what_gives_up(engine):
         crew.fill(1)
 
 
+@pytest.mark.slow
 def test_a_crew_adopts_what_still_runs(engine):
     crew = Crew(engine, lambda number: SLEEP, most=3)
     crew.fill(1)

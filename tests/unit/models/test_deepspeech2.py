@@ -127,6 +127,7 @@ with torch.inference_mode():
 """
 
 
+@pytest.mark.slow
 def test_ten_minutes_take_no_more_address_space_than_a_small_machine_has():
     done = subprocess.run([sys.executable, "-c", LONG], capture_output=True, text=True)
     assert done.stdout.split() == ["30000"], done.stderr
@@ -166,6 +167,7 @@ def test_a_frozen_base_stays_as_it_is():
     assert all(parameter.requires_grad for parameter in network.parameters())
 
 
+@pytest.mark.slow
 def test_a_network_loaded_for_inference_computes_the_same_and_needs_no_model_class(tmp_path):
     from asr_lab.data.text import TextNormalizer
     from asr_lab.errors import AsrLabError

@@ -126,6 +126,7 @@ with torch.inference_mode():
 """
 
 
+@pytest.mark.slow
 def test_adapters_and_merged_model_are_read_where_asr_lab_is_not(tmp_path):
     own = recognizer(adapted(tmp_path))
     own.save(tmp_path / "kept")

@@ -106,6 +106,7 @@ def gradients(tmp_path, batch_size: int, accumulate: int, strength: float = 0.0)
     return kept.found
 
 
+@pytest.mark.slow
 def test_accumulated_batches_make_the_gradient_of_the_large_one(tmp_path):
     large, small = gradients(tmp_path, 4, 1), gradients(tmp_path, 1, 4)
     assert large.keys() == small.keys()

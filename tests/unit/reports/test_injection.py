@@ -84,6 +84,7 @@ def test_what_is_filled_in_is_text(make, scripts, images):
 
 
 @pytest.mark.parametrize("name", ["a$b$", r"$\frac{$", "_x", "$", "\x1b[31m\n", r"\$"])
+@pytest.mark.slow
 def test_names_in_figures_are_no_formulas_and_in_the_legend(name):
     points = {"run": [name, name, "other"], "metric": "val/wer", "step": [1, 2, 1], "seconds": [1.0, 2.0, 3.0]}
     page = svg(curves_figure(pd.DataFrame(points).assign(value=[0.5, 0.4, 0.6])))

@@ -131,6 +131,7 @@ def page(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", PAGES)
+@pytest.mark.slow
 def test_a_page_fits_and_can_be_read(name, page, tmp_path):
     file = tmp_path / f"{name}.html"
     file.write_text(PAGES[name](), encoding="utf-8")
@@ -150,6 +151,7 @@ def test_a_page_fits_and_can_be_read(name, page, tmp_path):
             page.wait_until(STANDING, width == 1280)
 
 
+@pytest.mark.slow
 def test_the_axes_turn_with_the_screen(page, tmp_path):
     file = tmp_path / "page.html"
     file.write_text(sweep(), encoding="utf-8")

@@ -60,6 +60,7 @@ def test_the_search_is_that_of_the_recogniser_s_decoder(searching):
     ] == expected
 
 
+@pytest.mark.slow
 def test_hot_words_are_of_one_request_and_their_effect_is_counted(searching):
     for engine in (searching, Engine(base())):
         cold = texts(engine)

@@ -413,6 +413,7 @@ def peft_folder(folder: Path, base_model: Path, method: str, seed: int) -> Path:
 
 
 @pytest.mark.parametrize("methods", [("lora", "rslora"), ("dora", "lora"), ("ia3", "ia3"), ("lokr", "loha")])
+@pytest.mark.slow
 def test_each_row_has_its_own_peft_adapter(tmp_path, methods):
     from asr_lab.models import load_model
 

@@ -48,6 +48,7 @@ def race(planned, barrier, led) -> None:
             barrier.wait(60)
 
 
+@pytest.mark.slow
 def test_of_two_that_begin_at_once_one_leads(location):
     planned, barrier, led = SimpleNamespace(name="a/b", location=location), fork.Barrier(2), fork.Queue()
     both = [fork.Process(target=race, args=(planned, barrier, led)) for _ in range(2)]
@@ -143,6 +144,7 @@ def test_what_ran_in_a_process_that_was_killed_is_lost_wherever_it_was(tmp_path,
     assert not list((tmp_path / "s.journal.locks").iterdir())
 
 
+@pytest.mark.slow
 def test_heartbeats_are_compared_in_one_time_zone(tmp_path, monkeypatch):
     with storage("postgresql", tmp_path) as location:
         study = optuna.create_study(storage=location.open(lambda *_: None, first=True), study_name="s")

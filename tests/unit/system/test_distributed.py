@@ -47,6 +47,7 @@ def test_the_rank_is_known_without_torch():
     assert subprocess.run([sys.executable, "-c", code], env=alone).returncode == 0
 
 
+@pytest.mark.slow
 def test_ranks_agree_on_what_rank_0_has():
     code = (
         "from asr_lab.system.distributed import from_rank_0, connect_processes, rank_and_world_size as place; "

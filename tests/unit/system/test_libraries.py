@@ -51,6 +51,7 @@ def versions(monkeypatch):
         ),
     ],
 )
+@pytest.mark.slow
 def test_what_mends_a_pair(versions, torch, torchaudio, command):
     versions(torch=torch, torchaudio=torchaudio)
     error = libraries.mend("torchaudio", f"OSError: {SYMBOL}")
@@ -73,6 +74,7 @@ def test_a_crash_is_an_error_of_the_module_that_was_imported(tmp_path, monkeypat
     assert "no such symbol" in errors["raising"]
 
 
+@pytest.mark.slow
 def test_only_errors_of_an_import_are_explained(tmp_path, monkeypatch):
     broken_library(tmp_path, "raises_at_import", "1.0", raising("no such symbol"))
     broken_library(tmp_path, "raises_later", "1.0", "def call(): raise OSError('disk full')")
@@ -151,6 +153,7 @@ def test_a_command_with_a_broken_pair(tmp_path, old_torchaudio, words):
     assert runs_of(tmp_path) == 0
 
 
+@pytest.mark.slow
 def test_the_doctor_works_where_torch_does_not(store, tmp_path, monkeypatch):
     broken_library(tmp_path / "path", "torch", "2.99.0", raising("libcudart.so.13: cannot open shared object file"))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "path"))

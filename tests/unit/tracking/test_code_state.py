@@ -253,6 +253,7 @@ def test_a_resumed_run_is_not_restored_with_the_patch_of_its_start(monkeypatch, 
     assert not any("git apply" in line for line in reproduction.restoring(resumed))
 
 
+@pytest.mark.slow
 def test_what_was_printed_survives_a_kill(store):
     training = Training(store, f"sqlite:///{store}/mlflow.db", 5000)
     training.reached(20)

@@ -107,6 +107,7 @@ def test_no_run_begins_on_an_older_store(older):
     assert older.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_the_doctor_upgrades_when_asked_and_keeps_a_copy(older):
     before = asked(older, "SELECT * FROM runs")
     assert run("doctor").exit_code == 1
@@ -134,6 +135,7 @@ def test_the_doctor_upgrades_when_asked_and_keeps_a_copy(older):
         ["ALTER TABLE params RENAME TO _alembic_tmp_params"],
     ],
 )
+@pytest.mark.slow
 def test_an_upgrade_that_was_interrupted_is_finished(older, left):
     asked(older, *left)
     with pytest.raises(OlderStoreError):
@@ -151,6 +153,7 @@ def test_an_upgrade_that_fails_changes_nothing(older):
     assert not [path for path in older.parent.iterdir() if path.name.startswith(".")]
 
 
+@pytest.mark.slow
 def test_what_is_written_during_an_upgrade_is_not_lost(older, monkeypatch):
     migrate = migrations._migrate
 
@@ -244,7 +247,8 @@ def test_a_store_of_files_is_reported_with_the_way_out(files_of_mlflow_2, monkey
     assert Path(words[3]).resolve() == files_of_mlflow_2 / "mlruns"
 
 
-@pytest.mark.parametrize("empty_database_too", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.parametrize("empty_database_too", [False, True])
+@pytest.mark.slow
 def test_a_store_of_files_in_the_folder_is_reported_and_can_be_migrated(files_of_mlflow_2, folder, empty_database_too):
     shutil.copytree(files_of_mlflow_2, folder, dirs_exist_ok=True)
     if empty_database_too:  # an earlier version made one when runs were listed

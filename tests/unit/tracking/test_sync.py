@@ -71,6 +71,7 @@ def test_a_copy_of_a_spool_makes_no_second_run(store):
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EIO, errno.EROFS])
+@pytest.mark.slow
 def test_what_cannot_be_locked_is_left_behind_aloud(monkeypatch, number):
     ids = {offline(signature="a"), offline(signature="b")}
 
@@ -95,6 +96,7 @@ def test_what_another_process_records_is_left_behind_aloud():
     ok("sync")
 
 
+@pytest.mark.slow
 def test_a_spool_that_cannot_be_read_is_left_behind_aloud(store):
     whole, broken = offline(signature="a"), offline(signature="b")
     (ROOT / broken / "header.json").write_text('{"of": "a later version"}')
@@ -106,6 +108,7 @@ def test_a_spool_that_cannot_be_read_is_left_behind_aloud(store):
     assert "Not a directory" in refused("sync", "file")
 
 
+@pytest.mark.slow
 def test_a_broken_spool_keeps_back_no_other(store, monkeypatch):
     broken, whole = offline(signature="a"), offline(signature="b")
     deliver = Delivery.deliver
@@ -130,6 +133,7 @@ def elsewhere(uri: str = "http://me:secret@tracking.example:5000") -> str:
     return id
 
 
+@pytest.mark.slow
 def test_runs_go_to_the_store_they_were_recorded_for(store):
     away, own = elsewhere(), offline(signature="b")
     said = run("sync").output
@@ -175,6 +179,7 @@ def test_dropping_is_not_tried_out(store):
     assert Spool(ROOT / id).waiting() > 5
 
 
+@pytest.mark.slow
 def test_a_store_of_many_experiments_is_searched_whole(store, monkeypatch):
     client, search = tracking_client(), mlflow.MlflowClient.search_experiments
     with MlflowTracker().start(spec()) as cut_off:

@@ -121,6 +121,7 @@ def test_training_learns_and_records(corpus, tmp_path, monkeypatch):
     assert run.models
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights(corpus, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     digests = []
@@ -136,6 +137,7 @@ class _Cut(KeyboardInterrupt):
 
 
 @pytest.mark.parametrize(("save_every", "seconds"), [(0, 480), (1, 480), (0, 0)])
+@pytest.mark.slow
 def test_a_training_cut_off_continues_to_the_same_weights(corpus, tmp_path, monkeypatch, save_every, seconds):
     """In the validation of an epoch: it is made up for, whatever checkpoints there are besides those of epochs."""
     monkeypatch.setattr(callbacks, "SAVE_EVERY_S", seconds)
@@ -167,6 +169,7 @@ def test_a_training_cut_off_continues_to_the_same_weights(corpus, tmp_path, monk
     assert len(epochs) == 1  # the third epoch: two were not trained again
 
 
+@pytest.mark.slow
 def test_a_kill_costs_no_epoch_that_takes_long(corpus, tmp_path, monkeypatch):
     """Cut off within the only epoch, whose clock runs fast: the checkpoints are minutes apart, and one is continued."""
     monkeypatch.chdir(tmp_path)
@@ -199,6 +202,7 @@ def test_a_kill_costs_no_epoch_that_takes_long(corpus, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("offline", [False, True])
+@pytest.mark.slow
 def test_updates_that_are_made_again_are_logged_once(corpus, store, monkeypatch, offline):
     """Cut off in the validation of the second epoch, whose updates lie behind the checkpoint."""
     monkeypatch.setattr("asr_lab.system.processes.process_mark", gone)
@@ -225,6 +229,7 @@ def test_updates_that_are_made_again_are_logged_once(corpus, store, monkeypatch,
         assert sorted(steps) == list(expected), name
 
 
+@pytest.mark.slow
 def test_what_stopped_early_and_was_cut_off_behind_it_learns_no_more(corpus, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = tiny(corpus, "train.epochs=9", "train.patience=2", "train.min_delta=1")

@@ -63,6 +63,7 @@ def test_sizes_that_contradict_the_pretrained_model_are_one_message(corpus, trai
     plan(fine_tuning(corpus, trained, "model.hidden_size=16"), FolderStore())  # what it has may be said
 
 
+@pytest.mark.slow
 def test_new_characters_are_reported_and_get_classes_where_asked(corpus, trained, tmp_path):
     other = make_corpus(tmp_path / "other", {f"o{i}": "cab jig" for i in range(8)})
     planned = plan(fine_tuning(other, trained), FolderStore())
@@ -142,6 +143,7 @@ def test_noise_has_the_ratio_that_was_asked_for(kind, tmp_path):
     assert not np.array_equal(noisy, Augmenter(settings, 1, recordings).samples(speech, "u1", 3))
 
 
+@pytest.mark.slow
 def test_recordings_of_noise_need_no_transcript_and_are_data_of_the_run(corpus, tmp_path):
     path = make_corpus(tmp_path / "noise", {"n1": "a", "n2": "gg"})
     cuts = [cut.drop_supervisions() for cut in manifest.read(path)]
@@ -180,6 +182,7 @@ _KINDS = [(kind, key) for kind in ("gru", "lstm", "rnn") for key in ("bidirectio
 
 
 @pytest.mark.parametrize(("rnn_type", "key"), [*_KINDS, ("gru", "streaming=true")])
+@pytest.mark.slow
 def test_every_kind_of_rnn_trains_and_is_kept(rnn_type, key, corpus, tmp_path):
     tracker = MemoryTracker(tmp_path / "runs")
     config = experiment(corpus, f"model.rnn_type={rnn_type}", f"model.{key}", "train.epochs=4", "train.lr=5e-3")
@@ -200,6 +203,7 @@ TEXTS = {
 
 
 @pytest.mark.parametrize("kind", TEXTS)
+@pytest.mark.slow
 def test_korean_syllables_jamo_and_latin_are_trained_on(kind, tmp_path):
     said, written, _ = TEXTS[kind]
     sounds = make_corpus(tmp_path / "c", {f"u{i}": "abcdefg abcdef" for i in range(6)})
