@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from unicodedata import normalize
 
 from asr_lab.data.containers import HEAD_BYTES, LFS_HINT, LFS_POINTER, kind_of
-from asr_lab.data.workbooks import is_workbook, read_workbook
+from asr_lab.data.workbooks import SAVE_AS_CSV, is_workbook, read_workbook
 from asr_lab.errors import AsrLabError, listing
 
 _DELIMITERS = ",\t;|"
@@ -30,6 +30,7 @@ ENCODING_MARKS = {
 }
 """First bytes of a file -> its encoding."""
 _BETWEEN = re.compile(r"[\s,]*")  # the elements of a JSON array
+_MARKUP = re.compile(r"\s*<(?:(\?xml)|!doctype html|html|head|meta|style|table)\b", re.IGNORECASE)
 _SEPARATOR = re.compile(r"\"?sep=(.)\"?\r?\n", re.IGNORECASE)  # a first line that Excel writes
 
 
@@ -154,6 +155,13 @@ def read_table(path: Path, notes: list[str] | None = None, sheet: str = "") -> l
 def _delimited(path: Path, notes: list[str] | None) -> list[tuple[int, list[str]]]:
     """Return (first line, cells) of each row of delimited values, the header first."""
     text, before = read_text(path, notes), 0
+    if markup := _MARKUP.match(text):
+        raise AsrLabError(
+            f"not a table of values: it is {'XML' if markup[1] else 'HTML'}, as some programs write as {path.suffix}",
+            where=str(path),
+            allowed="delimited values, or a workbook of Excel",
+            hint=f"open it as a spreadsheet and save it as .xlsx; {SAVE_AS_CSV}",
+        )
     if named := _SEPARATOR.match(text):
         text, before = text[named.end() :], 1
     header = next(iter(lines(text)), "")

@@ -16,7 +16,7 @@ _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # .xls, and workbooks with a passwor
 _ZIP = b"PK\x03\x04"
 _PARTS = ("xl/workbook.xml", "xl/workbook.bin", "content.xml")
 _WAYS = "pip install 'asr_lab[excel]'"
-_CSV = "or in Excel: File > Save As > CSV UTF-8 (Comma delimited)"
+SAVE_AS_CSV = "or in Excel: File > Save As > CSV UTF-8 (Comma delimited)"
 
 Cells = list[tuple[int, list[str]]]
 """(row of the sheet, from 1; its cells) of each row that is not empty."""
@@ -44,7 +44,7 @@ def read_workbook(path: Path, sheet: str = "", notes: list[str] | None = None) -
             f"{path.suffix or 'a workbook'} needs python-calamine, and it is not installed",
             where=str(path),
             allowed=_WAYS,
-            hint=_CSV,
+            hint=SAVE_AS_CSV,
         )
     from python_calamine import CalamineError, CalamineWorkbook
 
@@ -53,7 +53,9 @@ def read_workbook(path: Path, sheet: str = "", notes: list[str] | None = None) -
             tables = {name: _table(book.get_sheet_by_name(name)) for name in book.sheet_names}
     except (CalamineError, OSError, ValueError) as error:
         raise AsrLabError(
-            f"the workbook cannot be read: {error}", where=str(path), hint=f"it has a password, or is cut off; {_CSV}"
+            f"the workbook cannot be read: {error}",
+            where=str(path),
+            hint=f"it has a password, or is cut off; {SAVE_AS_CSV}",
         ) from error
     name = _chosen(tables, sheet, path)
     rows, dates = tables.get(name, ([], 0))

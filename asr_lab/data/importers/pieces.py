@@ -110,6 +110,8 @@ class PieceColumns:
     starts_at_zero: bool
     """Whether a row without a start begins at 0, because other rows have one."""
     channels_from_zero: bool
+    highest_channel: int
+    """The highest number of a channel in any row."""
 
     @classmethod
     def of(cls, rows: list[Mapping[str, Any]]) -> PieceColumns:
@@ -129,11 +131,9 @@ class PieceColumns:
             if name not in spans or any(_is_span(row.get(name)) for row in rows)
         }
         named = [name for name, column in columns.items() if column.role == "channel"]
-        return cls(
-            columns,
-            any(column.role == "start" for column in columns.values()),
-            any(str(row.get(name)).strip() in ("0", "0.0") for row in rows for name in named),
-        )
+        channels = {number for row in rows for name in named if (number := _number(row.get(name))) is not None}
+        starts_at_zero = any(column.role == "start" for column in columns.values())
+        return cls(columns, starts_at_zero, 0 in channels, max(channels, default=0))
 
     def piece(self, row: Mapping[str, Any], whole: Cut) -> Piece | None:
         """Return the piece of a file that a row names, None for all of it.
@@ -187,15 +187,18 @@ class PieceColumns:
     def _channel(self, name: str, value: Any, whole: Cut) -> int | None:
         """Return the channel of a file of several, None for the only one."""
         text, number = str(value).strip().lower(), whole.recording.num_channels
-        channel = _CHANNELS.get(text, int(float(text)) if re.fullmatch(r"\d+(\.0+)?", text) else -1)
-        if number == 1 and (channel == 0 or (channel == 1 and text.isdigit() and not self.channels_from_zero)):
+        counted = _number(text)
+        channel = _CHANNELS.get(text, -1 if counted is None else counted)
+        if number == 1 and (channel == 0 or (counted == 1 and not self.channels_from_zero)):
             return None
         if text == "mono" and number == 1:
             return None
-        if text.isdigit() and number > 1 and not self.channels_from_zero:
+        if counted is not None and number > 1 and not self.channels_from_zero:
+            if self.highest_channel == number and channel >= 1:
+                return channel - 1
             raise AsrLabError(
                 f"{name} {text} of {number} may be counted from 0 or from 1",
-                allowed=f"0 to {number - 1} with a 0 in any row, or left and right",
+                allowed=f"0 to {number - 1} and a 0 in any row, 1 to {number} and a {number} in any, or left and right",
             )
         if not 0 <= channel < number:
             raise AsrLabError(f"no such channel: {name}={value}, of {number}", allowed=f"0 to {number - 1}")
@@ -217,6 +220,11 @@ def cut_piece(whole: Cut, piece: Piece) -> Cut:
         supervisions=[supervision],
         recording=whole.recording,
     )
+
+
+def _number(value: Any) -> int | None:
+    """Return the number of a channel, None for what is none."""
+    return int(float(text)) if re.fullmatch(r"\d+(\.0+)?", text := str(value).strip()) else None
 
 
 def _is_span(value: Any) -> bool:

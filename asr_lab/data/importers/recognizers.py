@@ -213,14 +213,19 @@ def commonvoice(source: Source) -> list[Reading]:
 def ksponspeech(source: Source) -> list[Reading]:
     """`KsponSpeech_000001.pcm` with its text, or the lists `*.trn`."""
     if not source.is_folder:
-        is_list = source.path.suffix == ".trn" and any("::" in row for row in first_lines(source.path, 3))
+        is_list = source.path.suffix == ".trn" and _has_pairs(source.path)
         return [Reading(what="a list of KsponSpeech", evidence=("lines PATH :: TRANSCRIPT",))] if is_list else []
     folders = sorted(path.name for path in source.path.glob("KsponSpeech_*") if path.is_dir())
     seen = [name for name in source.files if re.search(r"KsponSpeech_E?\d+\.(pcm|wav|flac)$", name)]
-    lists = source.matching("*.trn")
+    lists = [name for name in source.matching("*.trn") if _has_pairs(source.file(name))]  # not those of NIST's sclite
     if not seen and not lists:
         return []
     return [Reading(what="KsponSpeech", evidence=tuple(filter(None, (*folders[:2], *lists[:2], *seen[:1]))))]
+
+
+def _has_pairs(path: Path) -> bool:
+    """Return whether a list has lines `PATH :: TRANSCRIPT`."""
+    return any("::" in row for row in first_lines(path, 3))
 
 
 def kospeech(source: Source) -> list[Reading]:

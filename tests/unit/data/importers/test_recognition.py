@@ -349,3 +349,12 @@ def test_a_lone_object_is_no_table_of_json_lines(tmp_path):
     path.write_text(json.dumps({"version": 1, "rows": []}))
     with pytest.raises(AsrLabError):
         recognize(path, tmp_path / "out")
+
+
+def test_references_of_sclite_are_no_list_of_ksponspeech(tmp_path):
+    for name in ("u1", "u2"):
+        corpora.sound(tmp_path / "in" / f"{name}.wav")
+    corpora.text(tmp_path / "in" / "ref.trn", "가나 다라 (u1)\n마바 (u2)\n")
+    ok("data", "import", tmp_path / "in", tmp_path / "out", "--speaker", "ann")
+    cuts = manifest.read(tmp_path / "out" / "all.jsonl.gz")
+    assert {cut.id: manifest.text(cut) for cut in cuts} == {"u1": "가나 다라", "u2": "마바"}

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -134,6 +135,26 @@ def test_a_channel_is_read_alone(folder):
     samples, _ = soundfile.read(folder / "stereo.wav", dtype="float32")
     for number, cut in enumerate(cuts_of(jsonl(folder, *rows))):
         assert np.allclose(read_cut(cut), samples[:, number])
+
+
+def test_channels_are_counted_from_1_where_the_last_one_is_named(folder):
+    rows = [{"id": f"c{n}", "audio": "stereo.wav", "channel": n} for n in (1, 2)]
+    samples, _ = soundfile.read(folder / "stereo.wav", dtype="float32")
+    for number, cut in enumerate(cuts_of(jsonl(folder, *rows))):
+        assert np.allclose(read_cut(cut), samples[:, number])
+
+
+@pytest.mark.parametrize(
+    "start",
+    ["<html><table>", '\ufeff<!DOCTYPE html PUBLIC "-">', '<?xml version="1.0"?>\n<Workbook>', " <TABLE border=1>"],
+)
+def test_a_page_of_a_web_site_under_the_name_of_a_table_is_called_so(folder, start):
+    path = folder / "목록.xls"
+    path.write_text(f"{start}<tr><td>audio</td><td>text</td></tr></table>", encoding="utf-8")
+    for words in (("import", path), ("import", "csv", path)):
+        message = refused("data", *words, folder / "out")
+        assert re.search("HTML|XML", message)
+        assert ".xlsx" in message
 
 
 @pytest.mark.parametrize(
