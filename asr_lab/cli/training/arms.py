@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from asr_lab.cli.jobs import Jobs, job_options
 from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, console, format_option, keys_help
 from asr_lab.cli.tables import show
 from asr_lab.cli.training.experiments import run, show_outcome
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
 
 @click.command(context_settings=TAKES_CONFIG_KEYS, epilog=keys_help("arms"))
 @training_options
+@job_options
 @format_option
 def arms(
     config: Path | None, keys: tuple[str, ...], data: str | None, texts: tuple[str, ...], dry_run: bool, new_run: bool,
-    offline: bool, style: str,
+    offline: bool, style: str, jobs: Jobs,
 ) -> None:  # fmt: skip
     """Compare fine-tuning methods on one base model: accuracy, speed, memory, parameters; as a table and a figure. WER
     has intervals and paired differences to the first method; speed is relative to the first method.
@@ -41,6 +43,9 @@ def arms(
     command resumes an interrupted comparison.
     """
     experiment = loaded(config, config_keys(texts, keys), "arms", command="arms", data=data)
+    if jobs.engine and not dry_run:
+        jobs.run_command()
+        return
     done = run(experiment, dry_run=dry_run, new_run=new_run, offline=offline, stderr=style != "table")
     if done is None:
         return

@@ -1,0 +1,219 @@
+"""`--engine` of commands: what they do is done by jobs, which run the same command line."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import click
+from click.core import ParameterSource
+
+from asr_lab.cli.options import console
+from asr_lab.engines.engine import ENGINES, make_engine, parse_resources, python_command
+from asr_lab.engines.work import LOGS, Piece, Work
+from asr_lab.errors import AsrLabError
+from asr_lab.system.distributed import is_first
+from asr_lab.system.files import write_text
+from asr_lab.system.processes import declare_gone, process_mark
+from asr_lab.system.stopping import Terminated, held
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+FOLDER = Path("jobs")
+"""Where the jobs of commands leave logs and results until these are taken."""
+_OWN = ("engine", "resources", "detach", "jobs", "job", "part")
+
+engine_option = click.option("--engine", type=click.Choice(list(ENGINES)), help="Let jobs of this engine do it.")
+resources_option = click.option(
+    "--resources",
+    "resources",
+    multiple=True,
+    metavar="NAME=AMOUNT,...",
+    help="What a job gets: cpus, gpus, processes, memory_gb, hours, or an option of Slurm such as partition.",
+)
+_detach_option = click.option("--detach", is_flag=True, help="With --engine: do not wait for the job.")
+_jobs_option = click.option(
+    "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Jobs, each of a part; with --engine."
+)
+_part_option = click.option("--part", hidden=True, metavar="NUMBER/COUNT")
+_job_option = click.option("--job", type=click.Path(path_type=Path), hidden=True)
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """What a command was asked about jobs."""
+
+    engine: str = ""
+    """"": this process does the work."""
+    resources: tuple[str, ...] = ()
+    count: int = 1
+    detach: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.engine and (self.resources or self.detach or self.count > 1):
+            raise AsrLabError(
+                "--resources, --jobs and --detach are of jobs, which need an engine",
+                allowed=f"--engine {' | '.join(ENGINES)}",
+            )
+        if self.detach and self.engine == "local":
+            raise AsrLabError(
+                "--detach: processes of the engine local end with the command that started them",
+                allowed="--engine slurm, slurm-local or ray",
+            )
+
+    def run_command(self) -> None:
+        """Have a job run this command, several processes of it together by torchrun.
+
+        Raises `AsrLabError` if the engine refuses the job, or with the error that the job ended with.
+        """
+        words, asked = command_words(click.get_current_context()), parse_resources(self.resources)
+
+        def pieces(folder: Path) -> list[Piece]:
+            processes = asked.processes or asked.gpus or 1
+            command = python_command(*words, "--job", str(folder), processes=processes)
+            return [Piece(words[0], command, _result(folder))]
+
+        with self.results(words, pieces, shows=True):
+            pass
+
+    def parts(self, words: Sequence[str], folder: Path, suffix: str) -> list[Piece]:
+        """Return the pieces of which each runs `words` for one part of the work, into a file of its own."""
+        files = {f"{number}/{self.count}": folder / f"part-{number}{suffix}" for number in range(1, self.count + 1)}
+        return [
+            Piece(f"part {part}", python_command(*words, "--part", part, "--job", str(file)), file)
+            for part, file in files.items()
+        ]
+
+    @contextmanager
+    def results(
+        self, words: Sequence[str], pieces_of: Callable[[Path], list[Piece]], *, shows: bool = False
+    ) -> Iterator[list[Path]]:
+        """Have jobs do the pieces of some work, which `words` identify; yield their results, removed afterwards.
+
+        `pieces_of` takes the folder of the work. Nothing is yielded that was not done: with `detach`, the command ends
+        here.
+        """
+        content = "\0".join([*words, os.environ.get("MLFLOW_TRACKING_URI", ""), str(self.count)])
+        folder = FOLDER / f"{words[0]}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
+        engine = make_engine(self.engine, folder / LOGS, parse_resources(self.resources))
+        out = console(stderr=not shows)
+        pieces = pieces_of(folder)
+        work = Work(engine, folder, pieces, lambda line: out.say("{}", line), shows=shows)
+        try:
+            work.submit()
+            if self.detach:
+                out.print(f"the same command waits for it; cancelled by {_cancelled_by(self.engine)}")
+                raise click.exceptions.Exit(0)
+            _wait(work)
+            yield [piece.result for piece in pieces]
+            work.remove()
+        finally:
+            work.leave()
+
+
+def _wait(work: Work) -> None:
+    """Wait for the results; whatever breaks that off, except the end of the terminal, cancels the jobs."""
+    try:
+        work.wait()
+    except Terminated as stop:
+        if stop.number != getattr(signal, "SIGHUP", None):
+            _cancel(work)
+        raise
+    except BaseException:
+        _cancel(work)
+        raise
+
+
+def _cancel(work: Work) -> None:
+    with held():
+        if count := work.cancel():
+            console(stderr=True).print("its job is cancelled" if count == 1 else f"{count} jobs are cancelled")
+
+
+def _cancelled_by(engine: str) -> str:
+    return "scancel" if engine == "slurm" else "that and Ctrl-C"
+
+
+def job_options(function: F) -> F:
+    """`--engine --resources --detach` of a command that one job runs: it takes them as `jobs`."""
+
+    @functools.wraps(function)
+    def call(*arguments: Any, engine: str | None, resources: tuple[str, ...], detach: bool, job: Path | None,
+             **more: Any) -> Any:  # fmt: skip
+        with as_job(job) as again:
+            more["new_run"] = more.get("new_run", False) and not again
+            return function(*arguments, jobs=Jobs(engine or "", resources, detach=detach), **more)
+
+    for option in (_job_option, _detach_option, resources_option, engine_option):
+        call = option(call)
+    return cast(F, call)
+
+
+def part_options(function: F) -> F:
+    """`--engine --jobs --resources` of a command that does its work in parts: it takes them as `jobs`, and as `part`
+    which one of how many it does itself, and as `job` the file of the result.
+    """
+
+    @functools.wraps(function)
+    def call(*arguments: Any, engine: str | None, resources: tuple[str, ...], **more: Any) -> Any:
+        jobs = Jobs(engine or "", resources, more.pop("jobs"))
+        return function(*arguments, jobs=jobs, **more)
+
+    for option in (_job_option, _part_option, resources_option, _jobs_option, engine_option):
+        call = option(call)
+    return cast(F, call)
+
+
+@contextmanager
+def as_job(folder: Path | None) -> Iterator[bool]:
+    """Around what a job does, of whose work this is the folder: once it ended well, its result is there.
+
+    Yields whether an earlier attempt was lost: its engine says so by running this one, so that its run is continued,
+    wherever that process was.
+    """
+    if folder is None:
+        yield False
+        return
+    mark = folder / "process"
+    again = mark.is_file()
+    if again:
+        declare_gone(mark.read_text(encoding="utf-8"))
+    if is_first():
+        write_text(mark, process_mark())
+    yield again
+    if is_first():
+        write_text(_result(folder), "")
+
+
+def _result(folder: Path) -> Path:
+    return folder / "done"
+
+
+def command_words(context: click.Context) -> list[str]:
+    """Return the words after `asr-lab` that run this command again, without its options of jobs."""
+    options: list[str] = []
+    arguments: list[str] = []
+    for param in context.command.params:
+        name = str(param.name)
+        if name in _OWN or context.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
+            continue
+        value = context.params[name]
+        values = [str(one) for one in (value if isinstance(value, tuple) else (value,))]
+        if not isinstance(param, click.Option):
+            arguments += values
+        elif param.is_flag:
+            options.append(param.opts[0])
+        else:
+            options += [f"{param.opts[0]}={one}" for one in values]
+    path: list[str] = []
+    while context.parent is not None:
+        path.insert(0, str(context.info_name))
+        context = context.parent
+    return [*path, *options, *arguments]
