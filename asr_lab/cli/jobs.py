@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -175,21 +176,30 @@ def part_options(function: F) -> F:
 def as_job(folder: Path | None) -> Iterator[bool]:
     """Around what a job does, of whose work this is the folder: once it ended well, its result is there.
 
-    Yields whether an earlier attempt was lost: its engine says so by running this one, so that its run is continued,
-    wherever that process was.
+    Yields whether an earlier attempt was lost, by a job or of the same torchrun: that this one runs says so, and that
+    run is continued, on whatever machine its process was.
     """
-    if folder is None:
+    own = folder or _folder_of_torchrun()
+    if own is None:
         yield False
         return
-    mark = folder / "process"
+    mark = own / "process"
     again = mark.is_file()
     if again:
         declare_gone(mark.read_text(encoding="utf-8"))
     if is_first():
         write_text(mark, process_mark())
     yield again
-    if is_first():
+    if is_first() and folder:
         write_text(_result(folder), "")
+    elif is_first():
+        shutil.rmtree(own, ignore_errors=True)
+
+
+def _folder_of_torchrun() -> Path | None:
+    """Return where the processes of one torchrun, which restarts them, leave their mark; None without it."""
+    id = os.environ.get("TORCHELASTIC_RUN_ID", "none")  # as it is called without --rdzv-id
+    return None if id == "none" else FOLDER / f"torchrun-{hashlib.sha256(id.encode()).hexdigest()[:8]}"
 
 
 def _result(folder: Path) -> Path:

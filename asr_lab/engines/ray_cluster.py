@@ -1,6 +1,7 @@
 """Jobs on a Ray cluster that runs already: an actor for each command line, which outlives who submitted it.
 
-Ray asks for no credentials, and listens on all interfaces: who reaches its ports runs code. None is started here.
+Ray asks for no credentials unless RAY_AUTH_MODE=token, and listens on all interfaces: who reaches its ports runs code.
+No cluster is started here.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from asr_lab.system.stopping import JOB
 _NAMESPACE = "asr_lab"
 _PASSED = ("ASR_LAB_", "AWS_", "HF_", "MLFLOW_", "OMP_", "PYTHON")
 """Beginnings of variables that a command gets from who submits it; all others are those of its node."""
-_ANSWER_S = 20.0
+_ANSWER_S = 20.0  # of an actor that is there
+_FIRST_ANSWER_S = 0.5  # of one that may have no place in the cluster yet
 _LOOK_EVERY_S = 0.2
 _GB = 1024**3
 
@@ -87,7 +89,7 @@ class Command:
 
     def end(self) -> None:
         """Ask it to end."""
-        self._process.send_signal(signal.SIGINT)
+        self._process.terminate()  # Ray ignores SIGINT, which a command inherits
 
 
 class RayTask:
@@ -113,8 +115,9 @@ class RayTask:
         import ray
         from ray.exceptions import RayError
 
+        patience_s = _ANSWER_S if self._began else 0.0 if self._asked else _FIRST_ANSWER_S
         self._asked = self._asked or self._actor.code.remote()
-        done, _ = ray.wait([self._asked], timeout=0 if not self._began else _ANSWER_S)
+        done, _ = ray.wait([self._asked], timeout=patience_s)
         if not done:
             return
         try:
