@@ -8,8 +8,9 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -29,7 +30,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 FOLDER = Path("jobs")
 """Where the jobs of commands leave logs and results until these are taken."""
-_OWN = ("engine", "resources", "detach", "jobs", "job", "part")
+_OWN = ("engine", "resources", "detach", "jobs", "at_a_time", "job", "part")
 
 engine_option = click.option("--engine", type=click.Choice(list(ENGINES)), help="Let jobs of this engine do it.")
 resources_option = click.option(
@@ -69,20 +70,32 @@ class Jobs:
                 allowed="--engine slurm, slurm-local or ray",
             )
 
-    def run_command(self) -> None:
+    def run_command(self, variants: Sequence[str] = ()) -> None:
         """Have a job run this command, several processes of it together by torchrun.
 
+        With several jobs, each of the `variants` (`--part NAME`) is done before by one of its own, so many at a time.
         Raises `AsrLabError` if the engine refuses the job, or with the error that the job ended with.
         """
-        words, asked = command_words(click.get_current_context()), parse_resources(self.resources)
+        words = command_words(click.get_current_context())
+        with ExitStack() as stack:
+            if self.count > 1:
+                of_each = partial(self._pieces, [*words, "--part"], variants)
+                stack.enter_context(self.results([*words, *variants], of_each, most=self.count))
+                words = [word for word in words if word != "--new-run"]  # what was trained is reused
+            stack.enter_context(self.results(words, partial(self._pieces, words, ()), shows=True))
 
-        def pieces(folder: Path) -> list[Piece]:
-            processes = asked.processes or asked.gpus or 1
-            command = python_command(*words, "--job", str(folder), processes=processes)
-            return [Piece(words[0], command, _result(folder))]
-
-        with self.results(words, pieces, shows=True):
-            pass
+    def _pieces(self, words: Sequence[str], variants: Sequence[str], folder: Path) -> list[Piece]:
+        """Return the pieces that run `words`: one, or one for each variant with its name behind."""
+        asked = parse_resources(self.resources)
+        commands = {folder / name: (name, [*words, name]) for name in variants} or {folder: (words[0], words)}
+        return [
+            Piece(
+                name,
+                python_command(*own, "--job", str(place), processes=asked.processes or asked.gpus or 1),
+                _result(place),
+            )
+            for place, (name, own) in commands.items()
+        ]
 
     def parts(self, words: Sequence[str], folder: Path, suffix: str) -> list[Piece]:
         """Return the pieces of which each runs `words` for one part of the work, into a file of its own."""
@@ -94,19 +107,19 @@ class Jobs:
 
     @contextmanager
     def results(
-        self, words: Sequence[str], pieces_of: Callable[[Path], list[Piece]], *, shows: bool = False
+        self, words: Sequence[str], pieces_of: Callable[[Path], list[Piece]], *, shows: bool = False, most: int = 0
     ) -> Iterator[list[Path]]:
         """Have jobs do the pieces of some work, which `words` identify; yield their results, removed afterwards.
 
-        `pieces_of` takes the folder of the work. Nothing is yielded that was not done: with `detach`, the command ends
-        here.
+        `pieces_of` takes the folder of the work; `most` is how many jobs are there at a time, 0: all. Nothing is
+        yielded that was not done: with `detach`, the command ends here.
         """
         content = "\0".join([*words, os.environ.get("MLFLOW_TRACKING_URI", ""), str(self.count)])
         folder = FOLDER / f"{words[0]}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
         engine = make_engine(self.engine, folder / LOGS, parse_resources(self.resources))
         out = console(stderr=not shows)
         pieces = pieces_of(folder)
-        work = Work(engine, folder, pieces, lambda line: out.say("{}", line), shows=shows)
+        work = Work(engine, folder, pieces, lambda line: out.say("{}", line), shows=shows, most=most)
         try:
             work.submit()
             if self.detach:
@@ -157,6 +170,20 @@ def job_options(function: F) -> F:
     return cast(F, call)
 
 
+def methods_options(function: F) -> F:
+    """`job_options`, and `--jobs` for trainings within the command; `part`: the one that this process does."""
+
+    @functools.wraps(function)
+    def call(*arguments: Any, jobs: Jobs, **more: Any) -> Any:
+        return function(*arguments, jobs=replace(jobs, count=more.pop("at_a_time")), **more)
+
+    at_a_time = click.option(
+        "--jobs", "at_a_time", type=click.IntRange(min=1), default=1, show_default=True,
+        help="Jobs at a time, each of one method; with --engine.",
+    )  # fmt: skip
+    return job_options(_part_option(at_a_time(call)))
+
+
 def part_options(function: F) -> F:
     """`--engine --jobs --resources` of a command that does its work in parts: it takes them as `jobs`, and as `part`
     which one of how many it does itself, and as `job` the file of the result.
@@ -197,9 +224,11 @@ def as_job(folder: Path | None) -> Iterator[bool]:
 
 
 def _folder_of_torchrun() -> Path | None:
-    """Return where the processes of one torchrun, which restarts them, leave their mark; None without it."""
-    id = os.environ.get("TORCHELASTIC_RUN_ID", "none")  # as it is called without --rdzv-id
-    return None if id == "none" else FOLDER / f"torchrun-{hashlib.sha256(id.encode()).hexdigest()[:8]}"
+    """Return where the processes of one torchrun leave their mark; None unless it has an id, and restarts them."""
+    id, restarts = (os.environ.get(f"TORCHELASTIC_{name}", "") for name in ("RUN_ID", "MAX_RESTARTS"))
+    if id in ("", "none") or restarts in ("", "0"):  # `none` without --rdzv-id
+        return None
+    return FOLDER / f"torchrun-{hashlib.sha256(id.encode()).hexdigest()[:8]}"
 
 
 def _result(folder: Path) -> Path:

@@ -53,15 +53,17 @@ class _Job:
 
 
 class Work:
-    """Pieces that jobs of one engine do, all at a time."""
+    """Pieces that jobs of one engine do."""
 
     def __init__(
-        self, engine: Engine, folder: Path, pieces: Sequence[Piece], report: Callable[[str], None], *, shows: bool
-    ) -> None:
-        """`report` takes a line; with `shows` also those of the logs. Raises `AsrLabError` if another process waits
-        for this work.
+        self, engine: Engine, folder: Path, pieces: Sequence[Piece], report: Callable[[str], None], *, shows: bool,
+        most: int = 0,
+    ) -> None:  # fmt: skip
+        """`report` takes a line; with `shows` also those of the logs. At `most` so many jobs are there at a time; 0:
+        one for each piece. Raises `AsrLabError` if another process waits for this work.
         """
         self.engine, self.folder, self.pieces, self._report, self._shows = engine, folder, pieces, report, shows
+        self._most = most or len(pieces)
         self._jobs: dict[str, _Job] = {}
         self._short: dict[str, int] = {}
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -72,8 +74,12 @@ class Work:
     def submit(self) -> None:
         """Go on with the jobs of an earlier process, and submit those that are missing. Raises `AsrLabError`."""
         self._adopt()
-        if missing := [one for one in self.pieces if one.name not in self._jobs and not one.result.exists()]:
-            self._start(missing)
+        self._start_missing()
+
+    def _start_missing(self) -> None:
+        missing = [one for one in self.pieces if one.name not in self._jobs and not one.result.exists()]
+        if next_ones := missing[: self._most - len(self._jobs)]:
+            self._start(next_ones)
 
     def _adopt(self) -> None:
         noted = json.loads(file.read_text()) if (file := self.folder / _JOBS).is_file() else {}
@@ -107,19 +113,19 @@ class Work:
             time.sleep(_LOOK_EVERY_S)
             over = [job for job in self._jobs.values() if job.task.state() not in ("waiting", "running")]
             self._show(self._jobs.values())
-            lost = [job.piece for job in over if not self._has_ended(job)]
             for job in over:
+                self._check_end(job)
                 del self._jobs[job.piece.name]
-            if lost:
-                self._start(lost)
+            if over:
+                self._start_missing()
 
-    def _has_ended(self, job: _Job) -> bool:
-        """Whether the result of a job that is over is there; False if it was lost. Raises `AsrLabError` of others."""
+    def _check_end(self, job: _Job) -> None:
+        """Report whether a job left its result, or was lost. Raises `AsrLabError` of others."""
         piece, task = job.piece, job.task
         if piece.result.exists():
             if len(self.pieces) > 1:
                 self._report(f"{piece.name}: done")
-            return True
+            return
         if task.state() == "ended" and task.exit_code() in (0, 1, 2):
             why = reason(task)
             raise AsrLabError(why, where="" if "\n" in why else str(task.log))
@@ -130,7 +136,6 @@ class Work:
         if self._short[piece.name] >= _MOST_SHORT:
             raise AsrLabError(f"{piece.name}: its job was lost {_MOST_SHORT} times", where=str(task.log), hint=why)
         self._report(f"{piece.name}: job {_shown(task)} was lost{f' ({why})' if why else ''}, submitted again")
-        return False
 
     def _show(self, jobs: Iterable[_Job]) -> None:
         for job in jobs if self._shows else ():

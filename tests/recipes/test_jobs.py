@@ -81,8 +81,9 @@ def test_what_jobs_cannot_do_is_refused_before_one_is_submitted(at_home, by_fork
 
 
 def test_the_error_of_a_job_is_that_of_the_command(at_home, by_forks):  # noqa: F811
-    said = refused("train", "base.yaml", "data.train=nowhere.jsonl.gz", "data.val=", "--engine", "local")
+    said = refused("train", "base.yaml", "data.train=nowhere.jsonl.gz", f"data.val={POOL}", "--engine", "local")
     assert "nowhere.jsonl.gz" in said
+    assert said.count("Error: ") == 1
 
 
 def wait_for(true, patience_s: float = 300) -> None:
