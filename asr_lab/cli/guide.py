@@ -61,6 +61,7 @@ TOPICS: dict[str, Topic] = {
     ),
     "pronunciation": Topic(summary="assess the pronunciation of second-language speakers: data, models, metrics"),
     "sweeps": Topic(summary="search hyperparameters with Optuna, on one machine or many", commands=("sweep",)),
+    "scale": Topic(summary="more than one machine: Slurm, Ray, two hosts; what 3,500 hours on 8 GPUs would cost"),
     "server": Topic(summary="set up a tracking server for a team: PostgreSQL, S3, users, backup"),
     "coming-from": Topic(
         summary="coming from KoSpeech, HF Trainer, Kaldi or ESPnet: what corresponds to what",

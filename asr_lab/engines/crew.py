@@ -51,10 +51,10 @@ class Crew:
         for task in ended:
             self._last = task
             if task.state() == "ended" and task.exit_code() in (1, 2):
-                raise AsrLabError(f"a job gave up: {_reason(task)}", where=str(task.log))
+                raise AsrLabError(f"a job gave up: {reason(task)}", where=str(task.log))
 
     def _where(self) -> dict[str, str]:
-        return {"where": str(self._last.log), "hint": _reason(self._last)} if self._last else {}
+        return {"where": str(self._last.log), "hint": reason(self._last)} if self._last else {}
 
     def cancel(self, *, waiting: bool = False) -> None:
         """Cancel all jobs, or only those that are `waiting`, and wait for their end."""
@@ -68,12 +68,13 @@ class Crew:
                 task.wait(_CANCEL_S)
 
 
-def _reason(task: Task) -> str:
+def reason(task: Task) -> str:
     """Return the error in the log of a task, or the last lines of it."""
     try:
         lines = task.log.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return "it left no log"
+    lines = [line for line in lines if line.strip() and not line.startswith("submitit ")]
     errors = [index for index, line in enumerate(lines) if line.startswith("Error: ")]
-    chosen = lines[errors[-1] :] if errors else [line for line in lines if line.strip()][-_LINES:]
+    chosen = lines[errors[-1] :] if errors else lines[-_LINES:]
     return "\n    ".join(chosen[: _LINES + 1]).removeprefix("Error: ") or "its log is empty"

@@ -22,6 +22,8 @@ class Resources:
 
     cpus: int = 0
     gpus: int = 0
+    processes: int = 0
+    """Processes that train together by `torchrun`; 0: one for each GPU, else one."""
     memory_gb: float = 0.0
     hours: float = 0.0
     options: Mapping[str, str] = field(default_factory=dict)
@@ -43,6 +45,9 @@ class Task(Protocol):
     def exit_code(self) -> int:
         """The exit code of a task that ended."""
 
+    def why(self) -> str:
+        """Why it was lost in the engine's words, such as `OUT_OF_MEMORY`; "" where that is not known."""
+
     def cancel(self) -> None:
         """Ask it to end; it may close its run first."""
 
@@ -58,6 +63,9 @@ class Engine(Protocol):
     def submit(self, command: Sequence[str]) -> Task:
         """Start a command in this folder, once there is room for it. Raises `AsrLabError` if it is refused."""
 
+    def submit_all(self, commands: Sequence[Sequence[str]]) -> Sequence[Task]:
+        """Start several at once, where the engine has them as one array of jobs. Raises `AsrLabError`."""
+
     def watch(self, id: str) -> Task:
         """Return a task that an earlier process submitted."""
 
@@ -66,10 +74,13 @@ ENGINES = {
     "local": "asr_lab.engines.local:LocalEngine",
     "slurm": "asr_lab.engines.slurm:SlurmEngine",
     "slurm-local": "asr_lab.engines.slurm:SlurmLocalEngine",
+    "ray": "asr_lab.engines.ray_cluster:RayEngine",
 }
 """Name -> class; `slurm-local` runs what Slurm would run on this machine, to try it."""
 _NEXT = re.compile(r",(?=\w+=)")  # the comma before a key, not that of a list of nodes
-_NUMBERS: dict[str, Callable[[str], float]] = {"cpus": int, "gpus": int, "memory_gb": float, "hours": float}
+_NUMBERS: dict[str, Callable[[str], float]] = {
+    "cpus": int, "gpus": int, "processes": int, "memory_gb": float, "hours": float,
+}  # fmt: skip
 
 
 def make_engine(name: str, folder: Path, resources: Resources, env: Mapping[str, str] | None = None) -> Engine:
@@ -93,10 +104,8 @@ def parse_resources(words: Sequence[str]) -> Resources:
     for key, parse in _NUMBERS.items():
         if key in pairs:
             numbers[key] = _number(key, pairs.pop(key), parse)
-    return Resources(
-        int(numbers.get("cpus", 0)), int(numbers.get("gpus", 0)), numbers.get("memory_gb", 0.0),
-        numbers.get("hours", 0.0), pairs,
-    )  # fmt: skip
+    whole = {key: int(numbers.get(key, 0)) for key in ("cpus", "gpus", "processes")}
+    return Resources(**whole, memory_gb=numbers.get("memory_gb", 0.0), hours=numbers.get("hours", 0.0), options=pairs)
 
 
 def _number(key: str, text: str, parse: Callable[[str], float]) -> float:
@@ -120,6 +129,7 @@ def refuse_options(engine: str, resources: Resources, allowed: Sequence[str]) ->
             )
 
 
-def python_command(*words: str) -> list[str]:
-    """Return the command that runs `asr-lab WORDS` by this Python."""
-    return [sys.executable, "-m", "asr_lab", *words]
+def python_command(*words: str, processes: int = 1) -> list[str]:
+    """Return the command that runs `asr-lab WORDS` by this Python, with several `processes` by torchrun."""
+    together = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    return [sys.executable, *(together if processes > 1 else []), "-m", "asr_lab", *words]

@@ -50,6 +50,9 @@ class LocalEngine:
             raise AsrLabError(f"the process cannot be started: {error.strerror}", where=str(command[0])) from error
         return LocalTask(process, log)
 
+    def submit_all(self, commands: Sequence[Sequence[str]]) -> list[LocalTask]:
+        return [self.submit(command) for command in commands]
+
     def watch(self, id: str) -> EarlierTask:
         return EarlierTask(id, self._folder)
 
@@ -70,6 +73,10 @@ class LocalTask:
 
     def exit_code(self) -> int:
         return int(self._process.wait())
+
+    def why(self) -> str:
+        code = self._process.poll() or 0
+        return signal.Signals(-code).name if code < 0 else ""
 
     def cancel(self) -> None:
         self._process.terminate()
@@ -92,6 +99,9 @@ class EarlierTask:
 
     def exit_code(self) -> int:
         return 0
+
+    def why(self) -> str:
+        return ""
 
     def cancel(self) -> None:
         if self.state() == "running":

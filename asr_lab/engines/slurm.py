@@ -10,7 +10,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +45,13 @@ class _Submitit(ABC):
     def _executor(self) -> Any:
         """Return submitit's executor with the limits of a job."""
 
-    def _submitted(self, command: Sequence[str]) -> Any:
-        """Return submitit's job."""
+    def _submitted(self, commands: Sequence[Sequence[str]]) -> list[Any]:
+        """Return submitit's jobs: several are one array."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # its pickles are read back
         with _refusals(), _environment({**self._env, JOB: "1"}):
-            return self._executor().submit(subprocess.call, list(command), cwd=str(Path.cwd()))
+            executor, here = self._executor(), str(Path.cwd())
+            with executor.batch() if len(commands) > 1 else nullcontext():
+                return [executor.submit(subprocess.call, list(command), cwd=here) for command in commands]
 
     def _limits(self) -> dict[str, Any]:
         asked = self._resources
@@ -73,7 +75,11 @@ class SlurmEngine(_Submitit):
         return executor
 
     def submit(self, command: Sequence[str]) -> SlurmTask:
-        return SlurmTask(self._submitted(command))
+        (task,) = self.submit_all([command])
+        return task
+
+    def submit_all(self, commands: Sequence[Sequence[str]]) -> list[SlurmTask]:
+        return [SlurmTask(job) for job in self._submitted(commands)]
 
     def watch(self, id: str) -> SlurmTask:
         import submitit
@@ -94,9 +100,13 @@ class SlurmLocalEngine(_Submitit):
         return executor
 
     def submit(self, command: Sequence[str]) -> SlurmLocalTask:
+        (task,) = self.submit_all([command])
+        return task
+
+    def submit_all(self, commands: Sequence[Sequence[str]]) -> list[SlurmLocalTask]:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with _errors_to(self._folder / "controllers.log"), _interruptible():
-            return SlurmLocalTask(self._submitted(command))
+            return [SlurmLocalTask(job) for job in self._submitted(commands)]
 
     def watch(self, id: str) -> EarlierTask:
         return EarlierTask(id, self._folder, signal.SIGINT)
@@ -130,6 +140,9 @@ class SlurmTask:
     def _has_result(self) -> bool:
         return self._job.exception() is None
 
+    def why(self) -> str:
+        return str(self._job.state).partition(" ")[0]  # without `by 1000`
+
     def cancel(self) -> None:
         self._job.cancel(check=False)
 
@@ -145,6 +158,9 @@ class SlurmLocalTask(SlurmTask):
     def __init__(self, job: Any) -> None:
         super().__init__(job)
         self.id = mark_of(int(job.job_id))
+
+    def why(self) -> str:
+        return ""
 
     def _has_result(self) -> bool:
         return bool(self._job.paths.result_pickle.exists()) and self._job.exception() is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Protocol
 
 import pandas as pd
@@ -24,7 +25,9 @@ from asr_lab.models import load_model
 from asr_lab.models.adapter import AdapterManager, weights_digest
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.recipes.decode_choice import register_weights
-from asr_lab.recipes.decoding import Decoding, decode, decoding_notes, prepare, record_decoding, tuned
+from asr_lab.recipes.decoding import Decoded, Decoding, decode, decoding_notes, prepare, record_decoding, tuned
+from asr_lab.recipes.decoding_parts import Parts, decode_in_parts, decode_part
+from asr_lab.recipes.parts import Part
 from asr_lab.recipes.recipe import Outcome, Recipe
 from asr_lab.recipes.recognition.scoring import embedded, record_predictions, record_scores, score
 from asr_lab.recipes.run_spec import describe
@@ -135,6 +138,8 @@ class EvaluationPlan:
     overlap: Overlap = field(default_factory=Overlap)
     """What of the data the model, its base or the adapter was trained on."""
     warnings: list[str] = field(default_factory=list)
+    parts: Parts | None = None
+    """Has parts of the data decoded elsewhere."""
 
     @property
     def summary(self) -> Summary:
@@ -177,10 +182,19 @@ def _adapter_of(settings: schema.Evaluation, store: ModelStore) -> str:
     return str(AdapterManager(settings.adapter_dir).find(settings.adapter)) if settings.adapter else ""
 
 
-def evaluate(config: EvaluateExperiment, tracker: Tracker, console: Console, *, store: ModelStore) -> Evaluation:
-    """Score the manifest with the evaluation of the model's family, in a run of kind `evaluate`."""
+def evaluate(
+    config: EvaluateExperiment, tracker: Tracker, console: Console, *, store: ModelStore, parts: Parts | None = None
+) -> Evaluation:
+    """Score the manifest with the evaluation of the model's family, in a run of kind `evaluate`.
+
+    With `parts`, utterances are decoded elsewhere, with the same result.
+    """
     use_threads(config.run.threads)
-    planned = plan(config, store)
+    if parts and config.evaluate.tune:
+        raise AsrLabError("--tune searches in one process", allowed="--tune or --engine")
+    planned = replace(plan(config, store), parts=parts)
+    if parts and family(planned.recognizer.model_type).takes_text:
+        raise AsrLabError("--engine is for recognisers of words; this is a model of pronunciation", where=planned.uri)
     score_as = find(family(planned.recognizer.model_type).evaluation)
     done: Evaluation = score_as(planned, tracker, console, store)
     return done
@@ -217,9 +231,7 @@ def evaluate_recognition(
     )
     with tracker.start(spec) as run:
         run.dataset(split.dataset())
-        with Progress(console=console, transient=True) as bar:
-            task = bar.add_task("transcribing", total=len(split.cuts))
-            decoded = decode(decoding, recognizer, split.cuts, settings, lambda done: bar.advance(task, done))
+        decoded = _decoded(planned, config, decoding, console)
         seconds = clock.seconds
         table = score(split.cuts, decoded.texts, recognizer.normalizer, in_phonemes=settings.phonemes)
         table = spacing.without_spaces(planned.overlap.mark(table))
@@ -244,6 +256,24 @@ def evaluate_recognition(
         return EvaluatedRecognition(
             run.run_id, run.name, interval, table, settings.split, clock.seconds, [*notes, *of_decoding], commands
         )
+
+
+def _decoded(planned: EvaluationPlan, config: EvaluateExperiment, decoding: Decoding, console: Console) -> Decoded:
+    split, recognizer = planned.split, planned.recognizer
+    if planned.parts:
+        return decode_in_parts(planned.parts, config, decoding, planned.uri, split, recognizer)
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task("transcribing", total=len(split.cuts))
+        return decode(decoding, recognizer, split.cuts, config.evaluate, lambda done: bar.advance(task, done))
+
+
+def evaluate_part(config: EvaluateExperiment, store: ModelStore, part: Part, file: Path, console: Console) -> None:
+    """Decode a part of the data into a file, for an evaluation in `parts`."""
+    use_threads(config.run.threads)
+    settings = config.evaluate
+    split = Split.read(settings.split, settings.data)
+    recognizer, uri = with_adapter(store, settings.model, settings.adapter, settings.adapter_dir)
+    decode_part(config, split, recognizer, uri, store, part, file, console)
 
 
 RECIPE = Recipe(plan, evaluate)

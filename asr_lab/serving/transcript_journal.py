@@ -7,7 +7,7 @@ so that a later call transcribes only files that are new, have changed, or could
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ from asr_lab.system.append_log import append_lines
 class TranscriptJournal:
     """The results of one output file."""
 
-    def __init__(self, out: Path) -> None:
-        self.path = out.with_name(f".{out.name.replace('{}', '_')}.journal")
+    def __init__(self, out: Path, path: Path | None = None) -> None:
+        """`path`: where it is, if not beside the output file."""
+        self.path = path or out.with_name(f".{out.name.replace('{}', '_')}.journal")
         self._places: dict[str, tuple[int, str, bool]] = {}
         """Name of a source -> where its line starts, the state of its audio, whether it failed."""
 
@@ -61,6 +62,12 @@ class TranscriptJournal:
         line = json.dumps({"name": source.name, "state": source.state, "row": dict(row)}, ensure_ascii=False)
         append_lines(self.path, [line])
         self._places[source.name] = (start, source.state, bool(row.get("error")))
+
+    def merge(self, other: TranscriptJournal, sources: Sequence[Source]) -> None:
+        """Append the results of these sources that another journal has; raises `OSError` on a full disk."""
+        there = [source for source in sources if source.name in other._places]
+        for source, row in zip(there, other.rows(there), strict=True):
+            self.add(source, row)
 
     def rows(self, sources: Iterable[Source]) -> Iterator[dict[str, Any]]:
         """Yield the results of these sources that there are, in their order."""

@@ -97,8 +97,20 @@ def is_in_sight(mark: str) -> bool:
     return not is_elsewhere(mark) and _parts(mark)[:2] == _parts(f"|.{_table()}")[:2]
 
 
+_ended: set[str] = set()
+
+
+def declare_gone(mark: str) -> None:
+    """Make `is_gone` true of a process, whatever its machine: the engine that ran it as a job says that it ended."""
+    _ended.add(mark)
+
+
 def is_gone(mark: str) -> bool:
-    """Whether the marked process ran on this machine and is no more; False where that cannot be known."""
+    """Whether the marked process ran on this machine and is no more, or was declared so; False where that cannot be
+    known.
+    """
+    if mark in _ended:
+        return True
     try:
         host, pid, start = mark.split("|")
     except ValueError:

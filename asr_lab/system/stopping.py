@@ -18,6 +18,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from asr_lab.system.distributed import is_launched
+
 MLFLOW_RUN = "ASR_LAB_MLFLOW_RUN"
 """The variable in which `mlflow run` passes its command the number of its process and a folder (`Around`).
 
@@ -194,6 +196,11 @@ def _end_as_job() -> None:
     if announced:
         signal.signal(announced, _received)
     end_with(os.getppid())
+    if is_launched():  # torchrun is in between, and does not end with the one that started it
+        import psutil
+
+        with suppress(psutil.Error):
+            end_with(psutil.Process(os.getppid()).ppid())
 
 
 class Around:

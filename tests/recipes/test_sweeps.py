@@ -21,6 +21,7 @@ import pytest
 import sweepers
 from conftest import TINY, WORDS, artifacts, make_corpus, ok, refused
 from made import made_run
+from namespaces import ran_inside, ray_cluster
 from servers import postgres_database
 
 from asr_lab.errors import AsrLabError
@@ -266,10 +267,15 @@ def test_a_worker_that_dies_is_replaced(sweeper):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["local", "slurm-local"])
-def test_a_job_and_the_driver_are_killed_and_all_trials_are_counted_once(sweeper, engine):
+@pytest.mark.parametrize("engine", ["local", "slurm-local", "ray"])
+def test_a_job_and_the_driver_are_killed_and_all_trials_are_counted_once(sweeper, engine, request, monkeypatch):
     if engine == "slurm-local":
         pytest.importorskip("submitit", reason="submitit is not installed")
+    if engine == "ray":
+        pytest.importorskip("ray", reason="ray is not installed: the extra `ray`, of 240 MB, is not part of `test`")
+        if ran_inside(request):
+            return
+        ray_cluster(monkeypatch)
     command = ("--trials", 8, "--engine", engine, "--wait")
     driver = sweeper(*command)
     wait_for(lambda: len({pid for _, pid, _ in begun()}) == 2)

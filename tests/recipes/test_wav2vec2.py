@@ -19,6 +19,7 @@ from conftest import WORDS, artifacts, make_corpus, newest, ok, refused
 from conftest import run as typed
 from empty_store import empty_store
 from encoders import base_folder
+from forked_engine import by_forks  # noqa: F401 - a fixture
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCTC
 
@@ -397,6 +398,20 @@ def test_what_was_trained_before_is_taken_and_what_is_new_is_trained(ways):
     rows = pd.DataFrame(json.loads(said[said.index("[\n") : said.rindex("]") + 1])).set_index("arm")
     assert list(rows.index) == ["base", "broken", "r4", "head"]
     assert rows.loc["broken", "run"] == table.loc["broken", "run"]
+
+
+def test_each_arm_is_trained_by_a_job_and_all_are_measured_by_one(ways, by_forks):  # noqa: F811
+    by_forks.kill_first = True
+    command = ("arms", "ways.yaml", "run.seed=9", "run.name=jobs", "--engine", "local", "--jobs", 2)
+    said = ok(*command)
+    assert {"broken: done", "r4: done"} <= set(said.splitlines())
+    assert said.count("was lost (SIGKILL), submitted again") == 1
+    for name in ("broken", "r4"):
+        assert f"method {name} is already trained: jobs-{name}" in said
+    assert "its interval" in said
+    run = newest("wav2vec2", "arms")
+    assert run.info.run_name.startswith("jobs-")
+    assert "test/wer_by_arm/r4" in run.data.metrics
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from asr_lab.cli.data.manifest_output import check_overwrite, overwrite_option, print_summary, progress_bar
+from asr_lab.cli.jobs import Jobs, command_words, part_options
 from asr_lab.cli.options import Finite, echo
 from asr_lab.reports.table import csv_text
 from asr_lab.system.files import write_text
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from lhotse import CutSet
 
     from asr_lab.data.active_selection import Budget
+    from asr_lab.recipes.parts import Part
     from asr_lab.recipes.selection.inference_cache import InferenceCache
     from asr_lab.recipes.selection.select import By, Selected
 
@@ -36,9 +38,11 @@ _PATH = click.Path(path_type=Path)
 @click.option("--add-to", type=_PATH, help="Training manifest so far: not chosen again, and included in OUT.")
 @click.option("--used", type=_PATH, multiple=True, help="Further manifests whose utterances are not chosen.")
 @overwrite_option
+@part_options
 def select(
     pool: Path, out: Path, model: str, by: str, share: float, speaker_share: float, max_wer: float | None,
-    add_to: Path | None, used: tuple[Path, ...], overwrite: bool,
+    add_to: Path | None, used: tuple[Path, ...], overwrite: bool, jobs: Jobs,
+    part: str | None, job: Path | None,
 ) -> None:  # fmt: skip
     """Transcribe the utterances of POOL and write the hardest ones to OUT: active selection for the next phase.
 
@@ -51,9 +55,11 @@ def select(
       asr-lab data select corpora/children/pool.jsonl.gz corpora/children/phase4.jsonl.gz \\
           --model models:/wav2vec2-korean-children@champion --add-to corpora/children/phase3.jsonl.gz
       asr-lab data select unheard.jsonl.gz hard.jsonl.gz --model runs:/1a2b3c4d/model --by confidence --share 0.02
+      asr-lab data select unheard.jsonl.gz hard.jsonl.gz --model models:/deepspeech2@champion --engine slurm --jobs 16
     """
     from asr_lab.data import manifest
     from asr_lab.data.active_selection import Budget, exclude_used, is_transcribed
+    from asr_lab.recipes.parts import Part
     from asr_lab.recipes.selection.inference_cache import InferenceCache
 
     stem = out.name.removesuffix(manifest.SUFFIX)
@@ -64,6 +70,11 @@ def select(
     previous = manifest.read(add_to) if add_to else None
     taken = [one for one in (previous, *(manifest.read(path, speech=False) for path in used)) if one is not None]
     candidates = exclude_used(cuts, taken)
+    if part and job:
+        _transcribe_part(candidates, model, Part.parse(part), cache, job)
+        return
+    if jobs.engine:
+        model = _by_jobs(jobs, model, cache)
     transcribed = all(map(is_transcribed, candidates))
     criterion: By = "wer" if by == "wer" or (by == "auto" and transcribed) else "confidence"
     selection = _choose(candidates, model, criterion, budget, max_wer=max_wer, cache=cache)
@@ -82,6 +93,33 @@ def select(
         print_summary(written, out)
     else:
         echo(f"{out}: {len(written)} utterances, some without a transcript, which they need for training")
+
+
+def _by_jobs(jobs: Jobs, model: str, cache: InferenceCache) -> str:
+    """Have jobs transcribe the candidates, each a part, into the cache; return the pinned URI of the model."""
+    from asr_lab.tracking.models.registry import MlflowStore
+
+    uri = MlflowStore().resolve_version(model)
+    words = [*command_words(click.get_current_context()), f"--model={uri}"]
+    with jobs.results(words, lambda folder: jobs.parts(words, folder, ".done")) as results:
+        for result in results:
+            cache.merge(_cache_of_part(result))
+    return uri
+
+
+def _cache_of_part(result: Path) -> Path:
+    return result.with_suffix(".jsonl")
+
+
+def _transcribe_part(candidates: CutSet, model: str, part: Part, known: InferenceCache, result: Path) -> None:
+    from asr_lab.models import load_model
+    from asr_lab.recipes.selection.inference_cache import InferenceCache, transcribe_part
+    from asr_lab.tracking.models.registry import MlflowStore
+
+    store = MlflowStore()
+    recognizer = load_model(store.resolve(model), store.resolve)
+    transcribe_part(candidates, recognizer, part, known, InferenceCache(_cache_of_part(result)), lambda _: None)
+    write_text(result, "")
 
 
 def _choose(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ import click
 
 from asr_lab.cli.completion import AdapterName
 from asr_lab.cli.decode_keys import decode_help, decode_settings, split_keys
+from asr_lab.cli.jobs import Jobs, command_words, part_options
 from asr_lab.cli.options import console, echo
 from asr_lab.errors import AsrLabError
 from asr_lab.system.terminal import Console
@@ -20,10 +23,12 @@ from asr_lab.units import hms
 
 if TYPE_CHECKING:
     from asr_lab.config.schema import Decode
+    from asr_lab.recipes.parts import Part
     from asr_lab.serving.engine import Engine
     from asr_lab.serving.long_recordings import Segmentation
     from asr_lab.serving.sources import Source
     from asr_lab.serving.transcribe import Job, Speed
+    from asr_lab.serving.transcript_journal import TranscriptJournal
 
 _PATH = click.Path(path_type=Path)
 
@@ -53,6 +58,7 @@ _PATH = click.Path(path_type=Path)
 )
 @click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--json", "as_json", is_flag=True, hidden=True, help="As --format json.")
+@part_options
 def transcribe(
     words: tuple[Path, ...],
     adapters: tuple[str, ...],
@@ -66,6 +72,9 @@ def transcribe(
     segment: Segmentation,
     style: str,
     as_json: bool,
+    jobs: Jobs,
+    part: str | None,
+    job: Path | None,
 ) -> None:
     """Transcribe audio: files, folders, manifests (.jsonl.gz), or - for standard input.
 
@@ -81,6 +90,7 @@ def transcribe(
       asr-lab transcribe recordings/ --out "subtitles/{}.vtt"
       asr-lab transcribe corpora/demo/test.jsonl.gz --adapter-by speaker --out test.ctm
       asr-lab transcribe talk.flac decode.lm=demo.arpa "decode.hot_words=bletchley,ada lovelace"
+      asr-lab transcribe recordings/ --out texts.jsonl --engine slurm --jobs 16
     """
     chosen = _chosen(adapters, adapter_by)
     if (resume or overwrite) and out is None:
@@ -90,6 +100,7 @@ def transcribe(
     as_json = as_json or style == "json"
     if out is not None and as_json:
         raise AsrLabError("--format is for the terminal; the suffix of --out is its format", allowed="--out NAME.jsonl")
+    from asr_lab.recipes.parts import Part
     from asr_lab.serving import transcribe as job_of
     from asr_lab.serving.long_recordings import check_segmentation
     from asr_lab.serving.sources import find_sources
@@ -99,20 +110,24 @@ def transcribe(
     decode = decode_settings(keys)
     if not files:
         raise AsrLabError("there is nothing to transcribe", allowed="files, folders, manifests (.jsonl.gz), or -")
+    if jobs.engine and (out is None or "-" in files):
+        raise AsrLabError("--engine needs --out, and files", allowed="--out NAME.jsonl, and no standard input")
     sources = find_sources(map(Path, files), sys.stdin.buffer)
     if out is not None:
         sources = job_of.unique(sources)
-        job_of.check_out(out, sources, resume=resume, overwrite=overwrite)
+        job_of.check_out(out, sources, resume=resume or part is not None, overwrite=overwrite)
     speakers = _speakers(sources) if adapter_by else []
     count = job_of.usable_workers(workers or 0, len(sources))
     engine, uri = _open(model, [*filter(None, [chosen]), *speakers], adapter_dir, count, decode)
     engine.segmentation = segment
     _report_notes(engine.decoders.notes())
-    job = job_of.Job(sources, (lambda source: source.speaker) if adapter_by else (lambda _: chosen), count)
-    if out is not None:
-        _into_file(engine, job, out, uri, resume=resume)
+    work = job_of.Job(sources, (lambda source: source.speaker) if adapter_by else (lambda _: chosen), count)
+    if out is not None and part and job:
+        _part_into_journal(engine, work, out, uri, Part.parse(part), job)
+    elif out is not None:
+        _into_file(engine, work, out, uri, resume=resume, jobs=jobs)
     else:
-        _onto_terminal(engine, job, as_json=as_json)
+        _onto_terminal(engine, work, as_json=as_json)
 
 
 def _chosen(adapters: tuple[str, ...], adapter_by: str | None) -> str:
@@ -174,38 +189,82 @@ def _onto_terminal(engine: Engine, job: Job, *, as_json: bool) -> None:
     _end(sum(bool(row["error"]) for row in rows), len(job.sources))
 
 
-def _into_file(engine: Engine, job: Job, out: Path, uri: str, *, resume: bool) -> None:
-    from dataclasses import replace
-
-    from asr_lab.serving.decoders import GREEDY
-    from asr_lab.serving.long_recordings import cut_by
-    from asr_lab.serving.transcribe import Speed, write
-    from asr_lab.serving.transcribe import transcribe as transcripts
+def _into_file(engine: Engine, job: Job, out: Path, uri: str, *, resume: bool, jobs: Jobs) -> None:
+    from asr_lab.serving.transcribe import write
     from asr_lab.serving.transcript_journal import TranscriptJournal
     from asr_lab.system.files import explain_unwritable
 
     journal, err = TranscriptJournal(out), console(stderr=True)
     with explain_unwritable("the journal", journal.path):
-        settings = {"model": uri, "adapter": job.adapters(engine), "decoding": engine.decoders.name}
-        settings["decoding"] = settings["decoding"].removeprefix(GREEDY).strip()
-        journal.begin(settings | {"segmentation": cut_by(engine.segmentation)}, resume=resume)
+        journal.begin(_settings(engine, job, uri), resume=resume)
     rest = [source for source in job.sources if not journal.is_done(source)]
     if len(rest) < len(job.sources):
         err.say("{} of {} were transcribed before", len(job.sources) - len(rest), len(job.sources))
-    speed = Speed(time.monotonic())
-    for source, row in _with_progress(transcripts(engine, replace(job, sources=rest), words=True), len(rest), speed):
+    speed = "" if jobs.engine else _transcribe(engine, replace(job, sources=rest), journal)
+    if jobs.engine and rest:
+        _by_jobs(jobs, rest, journal, uri)
+    files = write(out, job.sources, journal, {source.name for source in rest})
+    err.say("{}", str(files[0]) if len(files) == 1 else f"{len(files)} files as {out}")
+    if rest and speed:
+        err.say("  {}", speed)
+    _report_hot_words(journal.rows(job.sources))
+    _report_wer(engine, journal.rows(job.sources), err)
+    _end(sum(bool(row["error"]) for row in journal.rows(job.sources)), len(job.sources), resume=True)
+
+
+def _settings(engine: Engine, job: Job, uri: str) -> dict[str, str]:
+    """Return what all results depend on."""
+    from asr_lab.serving.decoders import GREEDY
+    from asr_lab.serving.long_recordings import cut_by
+
+    settings = {"model": uri, "adapter": job.adapters(engine), "decoding": engine.decoders.name}
+    settings["decoding"] = settings["decoding"].removeprefix(GREEDY).strip()
+    return settings | {"segmentation": cut_by(engine.segmentation)}
+
+
+def _transcribe(engine: Engine, job: Job, journal: TranscriptJournal) -> str:
+    """Transcribe into a journal with a progress bar; return how fast."""
+    from asr_lab.serving.transcribe import Speed
+    from asr_lab.serving.transcribe import transcribe as transcripts
+    from asr_lab.system.files import explain_unwritable
+
+    err, speed = console(stderr=True), Speed(time.monotonic())
+    results = transcripts(engine, job, words=True)
+    for source, row in _with_progress(results, len(job.sources), speed):
         with explain_unwritable("the journal", journal.path):
             journal.add(source, row)
         if row["error"]:
             err.say("{}: [red]{}[/]", row["file"], row["error"])
-    files = write(out, job.sources, journal, {source.name for source in rest})
-    err.say("{}", str(files[0]) if len(files) == 1 else f"{len(files)} files as {out}")
-    if rest:
-        passed = hms(time.monotonic() - speed.began)
-        err.say("  {} of speech in {}: {}", hms(speed.speech_s), passed, speed.text)
-    _report_hot_words(journal.rows(job.sources))
-    _report_wer(engine, journal.rows(job.sources), err)
-    _end(sum(bool(row["error"]) for row in journal.rows(job.sources)), len(job.sources), resume=True)
+    return f"{hms(speed.speech_s)} of speech in {hms(time.monotonic() - speed.began)}: {speed.text}"
+
+
+def _by_jobs(jobs: Jobs, rest: list[Source], journal: TranscriptJournal, uri: str) -> None:
+    """Have jobs transcribe what is left, each a part, and merge their journals."""
+    from asr_lab.serving.transcript_journal import TranscriptJournal
+    from asr_lab.system.files import explain_unwritable
+
+    words = [*command_words(click.get_current_context()), *([f"--model={uri}"] if uri else [])]
+    states = hashlib.sha256("\n".join(f"{source.name} {source.state}" for source in rest).encode()).hexdigest()
+    with jobs.results([*words, states], lambda folder: jobs.parts(words, folder, ".done")) as results:
+        for result in results:
+            part = TranscriptJournal(result, result.with_suffix(".journal"))
+            part.begin({}, resume=True)
+            with explain_unwritable("the journal", journal.path):
+                journal.merge(part, rest)
+
+
+def _part_into_journal(engine: Engine, job: Job, out: Path, uri: str, part: Part, result: Path) -> None:
+    """Transcribe every so many-th of what the journal of the whole has not, into a journal of its own."""
+    from asr_lab.serving.transcript_journal import TranscriptJournal
+    from asr_lab.system.files import write_text
+
+    whole, own = TranscriptJournal(out), TranscriptJournal(out, result.with_suffix(".journal"))
+    settings = _settings(engine, job, uri)
+    whole.begin(settings, resume=True)
+    own.begin(settings, resume=True)
+    rest = [source for source in job.sources if not whole.is_done(source)][part.number - 1 :: part.count]
+    _transcribe(engine, replace(job, sources=[source for source in rest if not own.is_done(source)]), own)
+    write_text(result, "")
 
 
 def _with_progress(

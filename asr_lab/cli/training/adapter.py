@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from asr_lab.cli.completion import ConfigKey
+from asr_lab.cli.jobs import Jobs, job_options
 from asr_lab.cli.options import (
     TAKES_CONFIG_KEYS,
     config_keys,
@@ -43,6 +44,7 @@ from asr_lab.errors import AsrLabError
 @dry_run_option
 @new_run_option
 @offline_option
+@job_options
 def adapter(
     name: str | None,
     base: str | None,
@@ -56,6 +58,7 @@ def adapter(
     dry_run: bool,
     new_run: bool,
     offline: bool,
+    jobs: Jobs,
 ) -> None:
     """Train a small MLP for one speaker on a frozen base, and report the improvement on held-out utterances.
 
@@ -77,6 +80,9 @@ def adapter(
     from asr_lab.models.adapter import check_name
 
     check_name(experiment.adapter.name)
+    if jobs.engine and not dry_run:
+        jobs.run_command()
+        return
     if not dry_run:  # the run of `mlflow run` is the adapter's, not that of a base trained first
         from asr_lab.tracking.tracker import MlflowTracker
 

@@ -7,25 +7,30 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from asr_lab.cli.jobs import Jobs, methods_options
 from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, console, format_option, keys_help
 from asr_lab.cli.tables import show
 from asr_lab.cli.training.experiments import run, show_outcome
-from asr_lab.cli.training.training_options import loaded, training_options
+from asr_lab.cli.training.training_options import loaded, recording, training_options
+from asr_lab.config.schema.arms import UNTOUCHED
 from asr_lab.reports.table import Table
 from asr_lab.units import hms
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from asr_lab.config.schema import ArmsExperiment
     from asr_lab.recipes.comparison.train import Compared
 
 
 @click.command(context_settings=TAKES_CONFIG_KEYS, epilog=keys_help("arms"))
 @training_options
+@methods_options
 @format_option
 def arms(
     config: Path | None, keys: tuple[str, ...], data: str | None, texts: tuple[str, ...], dry_run: bool, new_run: bool,
-    offline: bool, style: str,
+    offline: bool, style: str, jobs: Jobs,
+    part: str | None,
 ) -> None:  # fmt: skip
     """Compare fine-tuning methods on one base model: accuracy, speed, memory, parameters; as a table and a figure. WER
     has intervals and paired differences to the first method; speed is relative to the first method.
@@ -36,17 +41,35 @@ def arms(
       asr-lab arms experiments/arms/tiny.yaml --dry-run
       asr-lab arms experiments/arms/tiny.yaml arms.r16.model.lora.alpha=16 train.epochs=3
       asr-lab arms experiments/arms/tiny.yaml --format markdown
+      asr-lab arms experiments/arms/xlsr.yaml --engine slurm --jobs 4 --resources=gpus=1
 
     Methods that are already trained (same configuration, same data) are reused; --new-run trains all of them. The same
-    command resumes an interrupted comparison.
+    command resumes an interrupted comparison. With --jobs, each method is trained by a job of its own, then all are
+    measured by one.
     """
-    experiment = loaded(config, config_keys(texts, keys), "arms", command="arms", data=data)
+    experiment = cast("ArmsExperiment", loaded(config, config_keys(texts, keys), "arms", command="arms", data=data))
+    if part:
+        _train_variant(experiment, part, new_run=new_run, offline=offline)
+        return
+    if jobs.engine and not dry_run:
+        jobs.run_command([name for name, own in experiment.arms.items() if own != UNTOUCHED])
+        return
     done = run(experiment, dry_run=dry_run, new_run=new_run, offline=offline, stderr=style != "table")
     if done is None:
         return
     table = cast("Compared", done).table
     show(_formatted(table) if style in ("table", "markdown", "latex") else Table(frame=table), style)
     show_outcome(done, console(stderr=style != "table"))
+
+
+def _train_variant(experiment: ArmsExperiment, name: str, *, new_run: bool, offline: bool) -> None:
+    """Train one method, for a comparison whose methods are trained by jobs of their own."""
+    from asr_lab.recipes.comparison.train import train_variant
+    from asr_lab.tracking.models.registry import MlflowStore
+
+    tracker, out, first = recording(console(), new_run=new_run, offline=offline)
+    done = train_variant(name, experiment, tracker, out, store=MlflowStore())
+    show_outcome(done if first else None, out)
 
 
 def _formatted(rows: pd.DataFrame) -> Table:

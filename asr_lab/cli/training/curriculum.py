@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from asr_lab.cli.jobs import Jobs, job_options
 from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, keys_help
 from asr_lab.cli.training.experiments import run, show_outcome
 from asr_lab.cli.training.training_options import loaded, merged_option, training_options
@@ -14,11 +15,12 @@ from asr_lab.cli.training.training_options import loaded, merged_option, trainin
 @click.command(context_settings=TAKES_CONFIG_KEYS, epilog=keys_help("curriculum"))
 @training_options
 @merged_option
+@job_options
 @click.option("--phase", default="all", show_default=True, help="all, or 1, 2, 3 or 4.")
 @click.option("--resume-from", default="", metavar="RUN|DIR", help="Start from the best model of this run or folder.")
 def curriculum(
     config: Path | None, keys: tuple[str, ...], phase: str, resume_from: str, data: str | None, texts: tuple[str, ...],
-    dry_run: bool, new_run: bool, offline: bool, merged: bool,
+    dry_run: bool, new_run: bool, offline: bool, merged: bool, jobs: Jobs,
 ) -> None:  # fmt: skip
     """Fine-tune a base of the wav2vec2 family in phases of growing data, each from the best model of the previous one.
     After each phase a gate checks its WER: up to phaseN.accept the curriculum continues, above it stops.
@@ -37,6 +39,9 @@ def curriculum(
     from asr_lab.recipes.curriculum.phases import chosen
 
     only = chosen(phase)
+    if jobs.engine and not dry_run:
+        jobs.run_command()
+        return
     start = "" if dry_run else _model(resume_from)
     show_outcome(
         run(experiment, dry_run=dry_run, new_run=new_run, offline=offline, demo=False, only=only, resume_from=start)

@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from asr_lab.cli.completion import AdapterName, ConfigKey
-from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, echo, keys_help, offline_option, overrides_option
+from asr_lab.cli.jobs import Jobs, part_options
+from asr_lab.cli.options import (
+    TAKES_CONFIG_KEYS,
+    config_keys,
+    console,
+    echo,
+    keys_help,
+    offline_option,
+    overrides_option,
+)
 from asr_lab.cli.training.experiments import run, show_outcome
 from asr_lab.config.dotted import nest
+from asr_lab.config.identity import dump_yaml
 from asr_lab.config.load import load, parse_overrides, parse_words, read_yaml
 from asr_lab.data.importers.hints import quoted
+from asr_lab.engines.work import Piece
 from asr_lab.errors import AsrLabError
+from asr_lab.system.files import write_text
+
+if TYPE_CHECKING:
+    from asr_lab.config.schema import EvaluateExperiment
+    from asr_lab.recipes.decoding_parts import PartsPlan
 
 _USAGE = "asr-lab evaluate MODEL MANIFEST"
 _TABLES = (".jsonl.gz", ".jsonl", ".json", ".csv", ".tsv", ".txt", ".xlsx")
@@ -36,6 +54,7 @@ _TABLES = (".jsonl.gz", ".jsonl", ".json", ".csv", ".tsv", ".txt", ".xlsx")
     help="Search the weights of decode.lm for the lowest WER on DATA, which should be validation data.",
 )
 @click.option("--learner-pages", is_flag=True, help="Pronunciation: log a page with audio for each speaker.")
+@part_options
 def evaluate(
     model: str | None,
     data: str | None,
@@ -48,6 +67,9 @@ def evaluate(
     tune: bool,
     learner_pages: bool,
     offline: bool,
+    jobs: Jobs,
+    part: str | None,
+    job: Path | None,
 ) -> None:
     """Evaluate a recogniser on a manifest: WER with its interval and CER, in total and by slice (age, gender, SNR,
     duration), recorded as a run with a page of all utterances to filter and, with --audio, to play.
@@ -60,6 +82,7 @@ def evaluate(
       asr-lab evaluate --model models:/pronunciation-cross@champion --data corpora/l2/test-hard.jsonl.gz \\
           --save-predictions --learner-pages
       asr-lab evaluate --model models:/deepspeech2@champion --data corpora/demo/val.jsonl.gz decode.lm=demo.arpa --tune
+      asr-lab evaluate models:/deepspeech2@champion corpora/large/test.jsonl.gz --engine slurm --jobs 16
     """
     tune = tune or _tunes(keys, texts, config)
     named, rest = _positional(keys, {"model": model or "", "data": data or ""}, "val" if tune else "test")
@@ -72,7 +95,32 @@ def evaluate(
     if config is None:
         _check_complete(settings)
     experiment = load(config, settings, "evaluate")
-    show_outcome(run(experiment, dry_run=False, offline=offline, demo=False))
+    if part and job:
+        _do_part(experiment, part, job)
+        return
+    with ExitStack() as stack:  # the files of parts stay until the run is recorded
+        parts = partial(_by_jobs, jobs, stack) if jobs.engine else None
+        show_outcome(run(experiment, dry_run=False, offline=offline, demo=False, parts=parts))
+
+
+def _by_jobs(jobs: Jobs, stack: ExitStack, planned: PartsPlan) -> Sequence[Path]:
+    """Have each part decoded by a job, with a configuration of its own folder."""
+    content = dump_yaml(planned.config)
+
+    def pieces(folder: Path) -> list[Piece]:
+        file = folder / "config.yaml"
+        write_text(file, content)
+        return jobs.parts(["evaluate", "--config", str(file)], folder, ".jsonl")
+
+    return stack.enter_context(jobs.results(["evaluate", content, *planned.identity.values()], pieces))
+
+
+def _do_part(experiment: EvaluateExperiment, part: str, file: Path) -> None:
+    from asr_lab.recipes.evaluate import evaluate_part
+    from asr_lab.recipes.parts import Part
+    from asr_lab.tracking.models.registry import MlflowStore
+
+    evaluate_part(experiment, MlflowStore(), Part.parse(part), file, console())
 
 
 def _tunes(words: Sequence[str], texts: Sequence[str], config: Path | None) -> bool:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asr_lab.cli.completion import ConfigKey
+from asr_lab.cli.jobs import resources_option
 from asr_lab.cli.options import (
     TAKES_CONFIG_KEYS,
     Finite,
@@ -68,13 +69,7 @@ _SHOWN = 10  # trials in the final table
     "--engine", type=click.Choice(list(ENGINES)), help="Where jobs run the trials; --workers 4: 4 `local` ones."
 )
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Jobs at a time, with --engine.")
-@click.option(
-    "--resources",
-    "resources",
-    multiple=True,
-    metavar="NAME=AMOUNT,...",
-    help="What a job gets: cpus, gpus, memory_gb, hours, or an option of Slurm such as partition.",
-)
+@resources_option
 @click.option(
     "--storage",
     default="",

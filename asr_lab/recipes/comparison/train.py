@@ -20,7 +20,7 @@ from asr_lab.interfaces.tracking import ARMS_DONE, ModelStore, Recorder, Tracker
 from asr_lab.metrics.slices import slices
 from asr_lab.models import load_model
 from asr_lab.recipes.comparison.measure import Measurement, Variant, measure, sentences, table
-from asr_lab.recipes.comparison.plan import Experiments, plan_comparison
+from asr_lab.recipes.comparison.plan import Experiments, experiments, pinned_base, plan_comparison
 from asr_lab.recipes.comparison.speed import sample
 from asr_lab.recipes.recipe import Recipe
 from asr_lab.recipes.recognition.train import Part, Trained, train
@@ -90,12 +90,29 @@ def compare_arms(config: ArmsExperiment, tracker: Tracker, console: Console, *, 
         for split in splits.values():
             run.dataset(split.dataset())
         console.warn(planned.warnings)
-        done = _Training(planned.experiments, start, run, tracker, store, console).train_all(config.run.name or "arms")
+        done = _Training(planned.experiments, start, run, tracker, store, console).train_all(config)
         if not is_first():
             return Compared(run.run_id, run.name, pd.DataFrame(), clock.seconds)
         rows = _record(run, done, _measure(config, done, splits["test"], store, console), planned.notes)
         run.metrics({"perf/seconds": clock.seconds})
         return Compared(run.run_id, run.name, rows, clock.seconds)
+
+
+def train_variant(
+    name: str, config: ArmsExperiment, tracker: Tracker, console: Console, *, store: ModelStore
+) -> Trained | None:
+    """Train one variant in a run of its own, which the comparison reuses; None of the untouched base."""
+    use_threads(config.run.threads)
+    connect_processes()
+    experiment = experiments(config, pinned_base(config, store))[name]
+    if experiment is None:
+        return None
+    part = Part(name=_called(config, name), compared=True, reuse=True)
+    return train(experiment, tracker, console, store=store, part=part)
+
+
+def _called(config: ArmsExperiment, name: str) -> str:
+    return f"{config.run.name or 'arms'}-{name}"
 
 
 @dataclass(frozen=True)
@@ -109,7 +126,7 @@ class _Training:
     store: ModelStore
     console: Console
 
-    def train_all(self, prefix: str) -> list[Variant]:
+    def train_all(self, config: ArmsExperiment) -> list[Variant]:
         """Return all variants, after training the missing ones."""
         file = self.run.checkpoints / ARMS_DONE
         known = from_rank_0({one.name: one for one in _read(file)})
@@ -121,7 +138,7 @@ class _Training:
                 continue
             if name in known:
                 self.console.print(f"method {name} is done: {known[name].run_name}")
-            done.append(known.get(name) or from_rank_0(self._train(name, experiment, f"{prefix}-{name}")))
+            done.append(known.get(name) or from_rank_0(self._train(name, experiment, _called(config, name))))
             _write(file, done)
         return done
 

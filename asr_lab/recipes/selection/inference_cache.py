@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from asr_lab.decoding.greedy import confidence
 from asr_lab.errors import AsrLabError
 from asr_lab.models.adapter import vocabulary_digest, weights_digest
 from asr_lab.models.recognizer import Progress, Recognizer
+from asr_lab.recipes.parts import Part
 from asr_lab.recipes.splits import shortest, too_short
 from asr_lab.system.append_log import append_lines
 
@@ -72,11 +73,18 @@ class InferenceCache:
     def append(self, cuts: Iterable[Cut], predictions: dict[str, Prediction], model: str) -> None:
         """Append a batch. Raise `AsrLabError` if it cannot be written."""
         rows = [{"id": cut.id, "mark": _mark(cut, model), **predictions[cut.id]._asdict()} for cut in cuts]
-        if not rows:
+        self._append([json.dumps(row, ensure_ascii=False) for row in rows])
+
+    def merge(self, file: Path) -> None:
+        """Append the rows of another cache. Raise `AsrLabError` if they cannot be written."""
+        self._append(file.read_text(encoding="utf-8").splitlines() if file.is_file() else [])
+
+    def _append(self, lines: Sequence[str]) -> None:
+        if not lines:
             return
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            append_lines(self.file, [json.dumps(row, ensure_ascii=False) for row in rows])
+            append_lines(self.file, lines)
         except OSError as error:
             raise AsrLabError(
                 f"predictions cannot be saved: {error.strerror or error}",
@@ -104,13 +112,13 @@ def transcribe_pool(cuts: CutSet, recognizer: Recognizer, cache: InferenceCache,
     `AsrLabError` if no utterance could be transcribed.
     """
     pool = PoolPredictions(left_out=_unusable(cuts, recognizer))
-    model = f"{weights_digest(recognizer.model)}{vocabulary_digest(recognizer.units)}"
+    model = _model_digest(recognizer)
     usable = [cut for cut in cuts if cut.id not in pool.left_out]
     pool.by_id |= cache.recall(usable, model)
     pool.recalled = len(pool.by_id)
     progress(len(pool.left_out) + pool.recalled)
-    rest = [cut for cut in usable if cut.id not in pool.by_id]
-    for batch in InOrder(CutSet.from_cuts(rest), _BATCH_SIZE).batches:
+    rest = CutSet.from_cuts(cut for cut in usable if cut.id not in pool.by_id)
+    for batch in InOrder(rest, _BATCH_SIZE).batches:
         new = _transcribe_batch(batch, recognizer, pool.left_out)
         cache.append([cut for cut in batch if cut.id in new], new, model)
         pool.by_id |= new
@@ -122,6 +130,28 @@ def transcribe_pool(cuts: CutSet, recognizer: Recognizer, cache: InferenceCache,
             next_command="asr-lab data check MANIFEST",
         )
     return pool
+
+
+def transcribe_part(
+    cuts: CutSet, recognizer: Recognizer, part: Part, known: InferenceCache, cache: InferenceCache, progress: Progress
+) -> None:
+    """Transcribe into `cache` a part of what `transcribe_pool` would, given what is `known`: whole batches of it.
+
+    What an earlier attempt has in `cache` is not repeated; what cannot be transcribed is in no cache.
+    """
+    unusable, model = _unusable(cuts, recognizer), _model_digest(recognizer)
+    usable = [cut for cut in cuts if cut.id not in unusable]
+    before, own = known.recall(usable, model), cache.recall(usable, model)
+    rest = CutSet.from_cuts(cut for cut in usable if cut.id not in before)
+    for batch in part.batches(rest, _BATCH_SIZE).batches:
+        if any(cut.id not in own for cut in batch):
+            new = _transcribe_batch(batch, recognizer, {})
+            cache.append([cut for cut in batch if cut.id in new], new, model)
+        progress(len(batch))
+
+
+def _model_digest(recognizer: Recognizer) -> str:
+    return f"{weights_digest(recognizer.model)}{vocabulary_digest(recognizer.units)}"
 
 
 def describe_left_out(left_out: dict[str, str], limit: int = 3) -> str:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from namespaces import ran_inside, ray_cluster
 
 from asr_lab.engines.crew import Crew
 from asr_lab.engines.engine import Resources, make_engine, parse_resources
@@ -152,6 +153,43 @@ def test_a_job_ends_with_the_process_that_started_it(tmp_path, monkeypatch):
         assert time.monotonic() < until
         time.sleep(0.05)
     assert Path("ended").exists(), "it closed what was open"
+
+
+@pytest.mark.slow
+def test_commands_on_ray_end_are_killed_cancelled_and_watched(tmp_path, monkeypatch, request):
+    pytest.importorskip("ray", reason="ray is not installed: the extra `ray`, of 240 MB, is not part of `test`")
+    if ran_inside(request):
+        return
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(AsrLabError, match="no Ray cluster is reached"):
+        engine_of("ray", tmp_path)
+    ray_cluster(monkeypatch)
+    engine = engine_of("ray", tmp_path, GREETING="hello there")
+    code = "import os, sys; print(os.environ['GREETING'], os.getcwd()); sys.exit(3)"
+    task = engine.submit([sys.executable, "-c", code])
+    assert ended(task) == "ended"
+    assert task.exit_code() == 3
+    assert f"hello there {tmp_path}" in task.log.read_text()
+    for end in ("killed", "cancelled"):
+        Path("pid").unlink(missing_ok=True)
+        task = engine.submit(SLEEP)
+        pid, later = process_of_task(), engine.watch(task.id)
+        if end == "killed":
+            os.kill(pid, signal.SIGKILL)
+        else:
+            later.cancel()
+            later.wait(60)
+        assert ended(later) in ("lost", "ended")
+        assert end != "killed" or later.why() == "SIGKILL"
+        assert not is_running(pid)
+    many = engine.submit_all([SLEEP] * 3)
+    assert {task.state() for task in many} & {"waiting"}, "there are two processors"
+    for task in many:
+        task.cancel()
+        assert ended(task) in ("lost", "ended")
+    assert engine.watch(task.id).state() == "lost"
+    with pytest.raises(AsrLabError, match="no limit of time"):
+        engine_of("ray", tmp_path, Resources(hours=2))
 
 
 def test_resources_are_parsed_and_what_an_engine_has_not_is_refused(tmp_path):
