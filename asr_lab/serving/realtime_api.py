@@ -7,6 +7,7 @@ how long each is and how long it may be idle is limited; a client that sends fas
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -51,7 +52,7 @@ class StreamLimits:
     max_streams: int = 16
     """Connections at once; more are refused."""
     idle_s: float = 60.0
-    """Without a message, after which a connection is closed."""
+    """Without audio, after which a connection is closed."""
 
 
 class Realtime:
@@ -130,6 +131,7 @@ class _Session:
         self._input = _Input(self._settings.rate)
         self._now: _Utterance | None = None
         self._previous = ""
+        self._last_audio = time.monotonic()
         self.audio_s = 0.0
 
     async def run(self) -> None:
@@ -137,21 +139,23 @@ class _Session:
         await self._adapter()
         await self._send({"type": "session.created", "session": self._settings.session(self._id)})
         while True:
-            message = await self._message()
+            message, audio_s = await self._message(), self.audio_s
             try:
                 async with asyncio.timeout(self._realtime.timeout_s):
                     await self._handle(message)
             except TimeoutError as error:
                 what = f"no answer within {self._realtime.timeout_s:g} s: the server has too much to do"
                 raise ApiError(504, what, code="timeout") from error
+            if self.audio_s > audio_s:
+                self._last_audio = time.monotonic()
 
     async def _message(self) -> Mapping[str, Any]:
         idle_s = self._realtime.limits.idle_s
         try:
-            async with asyncio.timeout(idle_s):
+            async with asyncio.timeout(self._last_audio + idle_s - time.monotonic()):
                 message = await self._socket.receive()
         except TimeoutError as error:
-            raise ApiError(408, f"nothing came for {idle_s:g} s", code="idle") from error
+            raise ApiError(408, f"no audio came for {idle_s:g} s", code="idle") from error
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", 1000))
         return message
@@ -186,12 +190,20 @@ class _Session:
         self._settings = new
         try:
             await self._adapter()
+            await run_in_threadpool(self._check_hot_words)
         except ApiError:
             self._settings = before
             raise
         if new.rate != before.rate:
             self._input = _Input(new.rate)
         await self._send({"type": "session.updated", "session": new.session(self._id)})
+
+    def _check_hot_words(self) -> None:
+        decoders = self._realtime.models.engine.decoders
+        try:
+            decoders.check(decoders.hot_words(self._settings.hot_words))
+        except AsrLabError as error:
+            raise ApiError(400, sentence(error), param="prompt", code="invalid_prompt") from error
 
     async def _adapter(self) -> str:
         """Return the adapter of the model in use; raise `ApiError` if there is none."""
@@ -216,14 +228,17 @@ class _Session:
                 await self._finish(always=False)
                 raise ApiError(413, f"this server takes streams of {most_s:g} s at most", code="too_long")
             if self._now is None:
-                recognizer, adapter = self._worker.recognizer, await self._adapter()
-                self._now = _Utterance(await run_in_threadpool(recognizer.open, adapter, self.audio_s))
+                self._now = _Utterance(await self._opened())
             stream = self._now.stream
             self.audio_s += len(piece) / SAMPLE_RATE
             await asyncio.wrap_future(self._worker.accept(stream, piece))
             await self._show(_settled(stream.text))
             if rules and self._worker.recognizer.ends(stream, rules):
                 await self._finish(always=False)
+
+    async def _opened(self) -> Stream:
+        recognizer, hot_words = self._worker.recognizer, self._settings.hot_words
+        return await run_in_threadpool(recognizer.open, await self._adapter(), self.audio_s, hot_words)
 
     async def _commit(self) -> None:
         await self._read(self._input.end())

@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -215,6 +216,38 @@ def test_seconds_and_idle_time_are_limited(models):
         spoken = Spoken(socket)
         assert spoken.next("error")["error"]["code"] == "idle"
         assert closed(socket) == 1008
+    with client(models, streams=StreamLimits(idle_s=0.5)) as api, api.websocket_connect(URL) as socket:
+        spoken, stop, until = Spoken(socket), threading.Event(), time.monotonic() + 30
+
+        def append_nothing() -> None:
+            while not stop.wait(0.02) and time.monotonic() < until:
+                spoken.send("input_audio_buffer.append", audio="")
+
+        sending = threading.Thread(target=append_nothing)
+        sending.start()
+        error = spoken.next("error")["error"]
+        assert sending.is_alive()  # what holds no audio is no sign of life
+        stop.set()
+        sending.join()
+        assert error["code"] == "idle"
+
+
+def test_hot_words_of_a_session_hold_for_its_transcripts(models):
+    pytest.importorskip("flashlight", reason="the extra lm is not installed")
+    samples = sounds(1)[0]
+    (whole,) = models.engine.transcribe([Request(audio=as_pcm(samples), hot_words=("fff", "cab"))])
+    with client(models) as api, api.websocket_connect(URL) as socket:
+        spoken = Spoken(socket)
+        for prompt, code in (("xyz", "invalid_prompt"), (",".join(["a"] * 101), None)):
+            spoken.send("session.update", session={"audio": {"input": {"transcription": {"prompt": prompt}}}})
+            error = spoken.next("error")["error"]
+            assert (error["code"], error["param"].endswith("prompt")) == (code, True)
+        spoken.send("session.update", session={"audio": {"input": {"transcription": {"prompt": "fff, cab"}}}})
+        assert spoken.next("session.updated")["session"]["audio"]["input"]["transcription"]["prompt"] == "fff, cab"
+        spoken.speak(samples, 4000)
+        result = spoken.commit()
+        assert result["transcript"] == whole.text
+        assert [one["word"] for one in result["hot_words"]] == ["fff", "cab"]
 
 
 def test_more_streams_than_are_allowed_come_later_and_those_that_vanish_leave_their_place(models):
