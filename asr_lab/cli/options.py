@@ -48,6 +48,17 @@ def print_where_to_look(out: Console, *run_ids: str, width: int = 5) -> None:
     out.print(f"  {'look':{width}} {shown}{where_to_look(*run_ids)}", soft_wrap=True)
 
 
+def segment_option(function: F) -> F:
+    """`--segment`."""
+    return click.option(
+        "--segment",
+        type=click.Choice(["auto", "vad", "energy", "none"]),
+        default="auto",
+        show_default=True,
+        help="How recordings over 30 s are cut: by silero-vad, by energy; auto: by silero-vad if it is installed.",
+    )(function)
+
+
 def overrides_option(function: F) -> F:
     """`--overrides a=b,c=d`, as MLproject passes them."""
     return click.option(

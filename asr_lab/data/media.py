@@ -5,13 +5,14 @@ PyAV is the extra `media` of asr_lab; ffmpeg is used if it is on PATH and PyAV i
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
@@ -30,6 +31,19 @@ _FFMPEG_S = 3600
 _DURATION = re.compile(r"Duration: (?P<h>\d+):(?P<m>\d+):(?P<s>[\d.]+)")
 _WITHOUT_DURATION = ("AAC", "AMR")  # it is estimated from their size
 _TOLERANCE_S = 0.5
+_FLAC_BYTES = 2**20  # by which FLAC can be larger than its samples
+
+
+@dataclass(frozen=True)
+class Most:
+    """How much of a file is decoded: one frame beyond it, by which a longer file is known."""
+
+    seconds: float = math.inf
+    samples: float = math.inf
+    """Of all channels."""
+
+    def frames(self, rate: int, channels: int) -> float:
+        return min(self.seconds * rate, self.samples / channels)
 
 
 def needs_decoder(path: Path) -> bool:
@@ -38,17 +52,18 @@ def needs_decoder(path: Path) -> bool:
         return kind_of(file.read(HEAD_BYTES)) in MEDIA
 
 
-def decode(path: Path, target: Path) -> None:
-    """Write the first audio stream of a file as FLAC of 16 bits, at its own rate, with its channels.
+def decode(path: Path, target: Path, most: Most | None = None) -> None:
+    """Write the first audio stream of a file as FLAC of 16 bits, at its own rate, with its channels, up to `most`.
 
     Raises `AsrLabError` if there is neither PyAV nor ffmpeg, or the file cannot be decoded.
     """
     with path.open("rb") as file:
         kind = kind_of(file.read(HEAD_BYTES))
+    most = most or Most()
     if find_spec("av"):
-        expected_s = _with_pyav(path, target, has_duration=kind not in _WITHOUT_DURATION)
+        expected_s = _with_pyav(path, target, most, has_duration=kind not in _WITHOUT_DURATION)
     elif command := shutil.which("ffmpeg"):
-        expected_s = _with_ffmpeg(command, path, target)
+        expected_s = _with_ffmpeg(command, path, target, most)
     else:
         raise AsrLabError(
             f"{kind} needs a decoder, and there is none",
@@ -56,12 +71,15 @@ def decode(path: Path, target: Path) -> None:
             allowed=_WAYS,
             hint="or convert the files to WAV or FLAC elsewhere",
         )
-    decoded_s = soundfile.info(str(target)).duration
+    decoded = soundfile.info(str(target))
+    if decoded.frames > most.frames(decoded.samplerate, decoded.channels):
+        return
+    decoded_s = decoded.duration
     if kind not in _WITHOUT_DURATION and decoded_s < expected_s - max(_TOLERANCE_S, expected_s / 20):
         raise _undecodable(path, f"{decoded_s:.2f} s of the {expected_s:.2f} s of its header")
 
 
-def _with_pyav(path: Path, target: Path, *, has_duration: bool) -> float:
+def _with_pyav(path: Path, target: Path, most: Most, *, has_duration: bool) -> float:
     """Decode, and return the seconds that the header names, 0 if none."""
     import av
 
@@ -73,23 +91,29 @@ def _with_pyav(path: Path, target: Path, *, has_duration: bool) -> float:
             rate, channels = stream.rate, stream.layout.nb_channels
             resampler = av.AudioResampler(format="s16", layout=stream.layout, rate=rate)
             is_exact = has_duration and stream.duration
-            left = round(stream.duration * stream.time_base * rate) if is_exact else sys.maxsize  # the rest is padding
+            left = round(stream.duration * stream.time_base * rate) if is_exact else math.inf  # the rest is padding
+            left = min(left, most.frames(rate, channels) // 1 + 1)
             with soundfile.SoundFile(target, "w", rate, channels, subtype="PCM_16", format="FLAC") as written:
                 for frame in chain(container.decode(stream), (None,)):
                     for piece in resampler.resample(frame):
-                        samples = piece.to_ndarray().reshape(-1, channels)[:left]
+                        samples = piece.to_ndarray().reshape(-1, channels)
+                        samples = samples[: int(min(left, len(samples)))]
                         written.write(samples)
                         left -= len(samples)
+                    if not left:
+                        break
             return float((container.duration or 0) / av.time_base)
     except (av.error.FFmpegError, soundfile.LibsndfileError, ValueError) as error:
         raise _undecodable(path, getattr(error, "strerror", None) or str(error)) from error
 
 
-def _with_ffmpeg(command: str, path: Path, target: Path) -> float:
+def _with_ffmpeg(command: str, path: Path, target: Path, most: Most) -> float:
     """Decode, and return the seconds that the header names, 0 if none."""
     reading = ["-nostdin", "-hide_banner", "-nostats", "-xerror", "-y", "-i", f"file:{path}", "-map", "0:a:0"]
+    limits = ["-t", f"{most.seconds + _TOLERANCE_S:.3f}"] if math.isfinite(most.seconds) else []
+    limits += ["-fs", f"{2 * most.samples + _FLAC_BYTES:.0f}"] if math.isfinite(most.samples) else []
     done = subprocess.run(
-        [command, *reading, "-sample_fmt", "s16", "-f", "flac", f"file:{target}"],
+        [command, *reading, *limits, "-sample_fmt", "s16", "-f", "flac", f"file:{target}"],
         capture_output=True,
         text=True,
         errors="replace",

@@ -30,6 +30,34 @@ def no_speech(samples: Signal) -> str:
     return "steady noise" if all(_is_noise(samples[start : start + _BLOCK]) for start in starts) else ""
 
 
+class SpeechActivity:
+    """`no_speech` of a signal that comes in pieces; at most 8 s of it are kept."""
+
+    def __init__(self) -> None:
+        self._lowest, self._highest = np.inf, -np.inf
+        self._kept = np.zeros(0, dtype=np.float32)  # from the last block that was looked at on
+        self._checked = 0  # samples of what is kept that are in such blocks
+        self._speaks = False
+
+    def push(self, piece: Signal) -> None:
+        """Take the next samples (num_samples,)."""
+        if len(piece) == 0:
+            return
+        self._lowest, self._highest = min(self._lowest, float(piece.min())), max(self._highest, float(piece.max()))
+        if self._speaks:
+            return
+        self._kept = np.concatenate([self._kept, piece])
+        while len(self._kept) - self._checked > _BLOCK and not self._speaks:
+            self._speaks = not _is_noise(self._kept[self._checked : self._checked + _BLOCK])
+            self._kept, self._checked = self._kept[self._checked :], _BLOCK
+
+    def no_speech(self) -> str:
+        """Return what `no_speech` returns of the whole so far."""
+        if self._highest - self._lowest <= 2 * _SILENT or len(self._kept) == 0:
+            return "silence"
+        return "steady noise" if not self._speaks and _is_noise(self._kept[-_BLOCK:]) else ""
+
+
 def _is_noise(samples: Signal) -> bool:
     """Whether at most 4 s are steady noise, or digital silence beside such."""
     power_TBK = _powers(samples)

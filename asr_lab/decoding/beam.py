@@ -11,13 +11,8 @@ Legend: B utterances, U frames, V classes.
 from __future__ import annotations
 
 import importlib.util
-import os
-import re
-import sys
 import tempfile
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
@@ -39,8 +34,6 @@ from asr_lab.errors import AsrLabError, listing
 _MOST_TOKENS = 50  # classes that are tried in a frame, the most probable first
 _THRESHOLD = 25.0  # hypotheses whose score is lower than the best one's by more are dropped
 _NOTHING = -1e4  # log probability of what the added last frame cannot be
-_STDERR = threading.Lock()
-_THROWN = re.compile(r".* threw \w+?( because `.*?')?\. ?")  # where in KenLM's code, before what is wrong
 
 Classes = tuple[int, ...]
 
@@ -56,12 +49,12 @@ class BeamDecoder:
     """The words of the language model; empty for one of units, and for hot words alone."""
     hot: Mapping[str, Spelling]
     """Hot word, as the language model has it -> its units."""
-    lm: Any
-    """flashlight's language model, over `words`."""
-    words: Any
-    """flashlight's dictionary of the words, or of the units."""
     name: str
     of_units: bool = False
+    lm: Any = None
+    """flashlight's language model, over `words`."""
+    words: Any = None
+    """flashlight's dictionary of the words, or of the units."""
 
     @property
     def hot_texts(self) -> list[str]:
@@ -161,6 +154,48 @@ class BeamDecoder:
         chosen = flashlight.LexiconDecoderOptions(**options, word_score=word_score, unk_score=float("-inf"))
         return flashlight.LexiconDecoder(chosen, trie, self.lm, boundary, self.blank, unknown, [], False)
 
+    def with_hot_words(self, hot_words: Sequence[str], spell: Spell) -> BeamDecoder:
+        """Return the decoder with other hot words; it shares the language model.
+
+        Raises `AsrLabError` if they cannot be written with the recogniser's units.
+        """
+        settings = self.settings.model_copy(update={"hot_words": tuple(hot_words)})
+        if not hot_words:
+            return self
+        if self.of_units:
+            raise AsrLabError(
+                "hot words need a language model of words, or none; this one is of units",
+                where=settings.lm,
+                next_command="asr-lab lm TEXT --units words --out NAME.arpa",
+            )
+        hot = hot_spellings(settings.hot_words, spell, self.units)
+        named = replace(self, settings=settings, name=f"{self.name}, {len(hot_words)} hot words")
+        return named._flat(self.lexicon, hot) if _is_flat(settings) else named._raised(hot)
+
+    def _flat(self, lexicon: Lexicon, hot: Mapping[str, Spelling]) -> BeamDecoder:
+        """Return the decoder without probabilities of words, with a lexicon and hot words."""
+        listed = [*dict.fromkeys([*lexicon.spellings, *hot]), UNKNOWN]
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "flat.arpa")
+            lines = arpa_lines(_flat_model(self.settings, lexicon.spellings, hot))
+            path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+            lm, words = _load(path, listed)
+        return replace(self, lexicon=lexicon, hot=hot, lm=lm, words=words)
+
+    def _raised(self, hot: Mapping[str, Spelling]) -> BeamDecoder:
+        """Return the decoder with hot words on top of its language model, in which `<unk>` stands for new ones."""
+        from asr_lab.decoding import search_lm  # flashlight-text is of an extra
+
+        settings = self.settings
+        new = [word for word in hot if word not in self.lexicon.spellings]
+        words = search_lm.Dictionary([*self.lexicon.spellings, UNKNOWN, *new])
+        unknown = words.get_index(UNKNOWN)
+        raises = {words.get_index(word): settings.hot_word_score / settings.lm_weight for word in hot}
+        stand_ins = {words.get_index(word): unknown for word in new}
+        for index in stand_ins:
+            raises[index] -= settings.unknown_score / settings.lm_weight  # by which `<unk>` was lowered
+        return replace(self, hot=hot, lm=search_lm.HotWordsLM(self.lm, raises, stand_ins), words=words)
+
     def with_word_score(self, word_score: float) -> BeamDecoder:
         """Return the same decoder with another `word_score`."""
         return replace(self, settings=self.settings.model_copy(update={"word_score": word_score}))
@@ -174,30 +209,36 @@ def beam_decoder(settings: Decode, lm: Path | None, units: Sequence[str], blank:
     """
     require()
     model = arpa.read(lm) if lm else None
-    hot = hot_spellings(settings.hot_words, spell, units)
+    hot_spellings(settings.hot_words, spell, units)  # what is wrong with them is reported before a model is loaded
     of_units = model is not None and model.of_units
-    if of_units and hot:
-        raise AsrLabError(
-            "hot words need a language model of words, or none; this one is of units",
-            where=settings.lm,
-            next_command="asr-lab lm TEXT --units words --out NAME.arpa",
-        )
     if not of_units and SPACE not in units:
         raise AsrLabError(
             f"the recogniser writes no word boundary ({SPACE}), so words cannot be decoded",
             allowed="a language model of units: asr-lab lm TEXT --units characters",
         )
-    if of_units and model:
-        _check_units(model, units)
-    own = lexicon(model.words, spell, units) if model and not of_units else Lexicon({})
-    listed = list(units) if of_units else [*dict.fromkeys([*own.spellings, *hot]), UNKNOWN]
+    cold, name = settings.model_copy(update={"hot_words": ()}), f"beam {settings.beam}"
+    plain = BeamDecoder(units, blank, cold, Lexicon({}), {}, name, of_units)
+    if model:
+        plain = _with_model(plain, model, spell)
+    return plain.with_hot_words(settings.hot_words, spell)
+
+
+def _with_model(plain: BeamDecoder, model: Arpa, spell: Spell) -> BeamDecoder:
+    """Return a decoder with a language model; raises `AsrLabError` as `beam_decoder` does."""
+    if plain.of_units:
+        _check_units(model, plain.units)
+    own = Lexicon({}) if plain.of_units else lexicon(model.words, spell, plain.units)
+    listed = list(plain.units) if plain.of_units else [*own.spellings, UNKNOWN]
+    name = f"{plain.name}, {model.order}-gram of {'units' if plain.of_units else 'words'}"
+    if _is_flat(plain.settings) and not plain.of_units:
+        return replace(plain._flat(own, {}), name=name)
     with tempfile.TemporaryDirectory() as folder:
         try:
-            loaded, words = _load(_scored(model, settings, own.spellings, hot, Path(folder)), listed)
+            loaded, words = _load(_scored(model, plain.settings, Path(folder)), listed)
         except AsrLabError as error:
-            error.where = error.where or str(lm or "decode.hot_words")  # not the copy that is gone
+            error.where = error.where or str(model.path)  # not the copy that is gone
             raise
-    return BeamDecoder(units, blank, settings, own, hot, loaded, words, _name(settings, model), of_units)
+    return replace(plain, lexicon=own, lm=loaded, words=words, name=name)
 
 
 def require() -> None:
@@ -225,65 +266,31 @@ def _is_flat(settings: Decode) -> bool:
     return not settings.lm or not settings.lm_weight
 
 
-def _scored(
-    model: Arpa | None, settings: Decode, words: Iterable[str], hot: Mapping[str, Spelling], folder: Path
-) -> Path:
-    """Return the file to search with: hot words raised and `<unk>` lowered, in the model or in a flat one.
-
-    KenLM takes no score above 0: in a flat one, other words are lowered instead of hot ones raised, which `word_score`
-    makes up for.
-    """
-    path = folder / "scored.arpa"
-    if model is not None and model.of_units:
+def _scored(model: Arpa, settings: Decode, folder: Path) -> Path:
+    """Return the file to search with: `<unk>` is lowered in a copy of a model of words."""
+    if model.of_units:
         return model.path
-    if model is None or _is_flat(settings):
-        usual = -settings.hot_word_score if hot else 0.0
-        unknown = min(0.0, usual + settings.unknown_score) if model else usual
-        scores: dict[Ngram, float] = {(BEGIN,): NEVER, (END,): 0.0, (BEGIN, END): 0.0, (UNKNOWN,): unknown}
-        scores.update(((word,), usual) for word in words)
-        scores.update(((word,), 0.0) for word in hot)
-        lines = arpa_lines(NgramModel(scores, {}))
-        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        return path
-    raised = dict.fromkeys(hot, settings.hot_word_score / settings.lm_weight)
-    raised[UNKNOWN] = settings.unknown_score / settings.lm_weight
     lowest = min(model.words.values()) if model.unknown is None else model.unknown
-    arpa.write_raised(model.path, path, raised, floor=lowest)
+    path = folder / "scored.arpa"
+    arpa.write_raised(model.path, path, {UNKNOWN: settings.unknown_score / settings.lm_weight}, floor=lowest)
     return path
 
 
+def _flat_model(settings: Decode, words: Iterable[str], hot: Iterable[str]) -> NgramModel:
+    """Return a model in which all words are alike but the hot ones.
+
+    KenLM takes no score above 0: other words are lowered instead of hot ones raised, which `word_score` makes up for.
+    """
+    hot = list(hot)
+    usual = -settings.hot_word_score if hot else 0.0
+    unknown = min(0.0, usual + settings.unknown_score) if settings.lm else usual
+    scores: dict[Ngram, float] = {(BEGIN,): NEVER, (END,): 0.0, (BEGIN, END): 0.0, (UNKNOWN,): unknown}
+    scores.update(((word,), usual) for word in words)
+    scores.update(((word,), 0.0) for word in hot)
+    return NgramModel(scores, {})
+
+
 def _load(path: Path, words: Sequence[str]) -> tuple[Any, Any]:
-    """Load a model with KenLM, for these words; raises `AsrLabError` if it cannot."""
-    from flashlight.lib.text.decoder import kenlm
-    from flashlight.lib.text.dictionary import Dictionary
+    from asr_lab.decoding import search_lm  # flashlight-text is of an extra
 
-    listed = Dictionary(list(words))
-    try:
-        with _silent():
-            return kenlm.KenLM(str(path), listed), listed
-    except Exception as error:  # of its own, untyped
-        message = _THROWN.sub("", " ".join(str(error).split()))
-        raise AsrLabError(f"KenLM cannot read the language model: {message}") from error
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Drop what a library writes to the file of stderr: KenLM draws a progress bar there."""
-    with _STDERR, Path(os.devnull).open("w") as nowhere:
-        sys.stderr.flush()
-        saved = os.dup(2)
-        try:
-            os.dup2(nowhere.fileno(), 2)
-            yield
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
-
-
-def _name(settings: Decode, model: Arpa | None) -> str:
-    parts = [f"beam {settings.beam}"]
-    if model:
-        parts.append(f"{model.order}-gram of {'units' if model.of_units else 'words'}")
-    if settings.hot_words:
-        parts.append(f"{len(settings.hot_words)} hot words")
-    return ", ".join(parts)
+    return search_lm.load(path, words)

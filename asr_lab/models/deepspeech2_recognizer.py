@@ -70,6 +70,7 @@ class DeepSpeech2Recognizer(Recognizer):
             input_dim=config.rnn_output_size,
             output_dim=config.vocab_size,
             uri=uri,
+            normalization=config.normalization,
         )
 
     def attach_adapter(self, manager: AdapterManager, adapter: str, uri: str = "") -> None:

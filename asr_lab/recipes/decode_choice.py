@@ -9,7 +9,7 @@ from asr_lab.config.names import model_uri
 from asr_lab.config.schema import Decode
 from asr_lab.decoding.arpa import Arpa
 from asr_lab.decoding.beam import BeamDecoder, beam_decoder
-from asr_lab.decoding.lexicon import Lexicon
+from asr_lab.decoding.lexicon import Lexicon, Spell
 from asr_lab.errors import AsrLabError, UnavailableError, listing
 from asr_lab.families import family
 from asr_lab.interfaces.tracking import ModelStore, is_tracked_uri
@@ -94,7 +94,12 @@ def language_model_notes(lm: Arpa, lexicon: Lexicon, text: str) -> list[str]:
 
 def decoder_of(settings: Decode, lm: Path | None, recognizer: Recognizer) -> BeamDecoder:
     """Return the decoder of a recogniser; raises `AsrLabError` as `beam_decoder` does."""
-    return beam_decoder(settings, lm, recognizer.units, recognizer.blank, lambda text: "".join(recognizer.spell(text)))
+    return beam_decoder(settings, lm, recognizer.units, recognizer.blank, spell_of(recognizer))
+
+
+def spell_of(recognizer: Recognizer) -> Spell:
+    """Return how a recogniser spells a text."""
+    return lambda text: "".join(recognizer.spell(text))
 
 
 def register_weights(settings: Decode, lm_uri: str, model: str, adapter: str, store: ModelStore) -> str:

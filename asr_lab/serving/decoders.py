@@ -24,10 +24,10 @@ from asr_lab.decoding.beam import BeamDecoder
 from asr_lab.decoding.hot_words import HotWord, compared
 from asr_lab.decoding.words import Word
 from asr_lab.models.recognizer import Recognizer
-from asr_lab.recipes.decode_choice import check_search, decoder_of, language_model_notes
+from asr_lab.recipes.decode_choice import check_search, decoder_of, language_model_notes, spell_of
 
 MOST = 16
-"""Sets of hot words whose searches stay in memory, each with a language model of its own."""
+"""Sets of hot words whose searches stay in memory."""
 GREEDY = "greedy"
 
 HotWords = tuple[str, ...]
@@ -145,8 +145,7 @@ class Decoders:
             if hot in self._searches:
                 self._searches.move_to_end(hot)
                 return self._searches[hot]
-        settings = self.settings.model_copy(update={"hot_words": hot})
-        made = _Searches(decoder_of(settings, self._lm, self.recognizer))
+        made = _Searches(self._made(hot))
         with self._lock:
             made = self._searches.setdefault(hot, made)
             self._searches.move_to_end(hot)
@@ -154,6 +153,12 @@ class Decoders:
             while len(self._searches) > max(self._most, len({usual, (), hot})):
                 self._searches.pop(next(key for key in self._searches if key not in (usual, (), hot)))
             return made
+
+    def _made(self, hot: HotWords) -> BeamDecoder:
+        """Return a search, which shares the language model with those of other hot words."""
+        if hot and self._lm is not None:
+            return self._of(()).first.with_hot_words(hot, spell_of(self.recognizer))
+        return decoder_of(self.settings.model_copy(update={"hot_words": hot}), self._lm, self.recognizer)
 
 
 def _searched(search: BeamDecoder, logits_BUV: Tensor, lengths_B: Tensor) -> list[str]:

@@ -19,6 +19,7 @@ from lhotse.cut import Cut
 from torch import Tensor
 
 from asr_lab.data.audio import Signal
+from asr_lab.data.segmentation import Cutting
 from asr_lab.data.speech_activity import no_speech
 from asr_lab.decoding.hot_words import HotWord, total
 from asr_lab.decoding.words import Word
@@ -54,6 +55,8 @@ class Request:
     """Words and phrases to be expected, besides those of the engine's decoder."""
     words: bool = False
     """Whether the result is to have words with times and confidence."""
+    segmentation: Segmentation | None = None
+    """How it is cut if it is longer than `WHOLE_S`; None: as the engine's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,10 +138,11 @@ class Engine:
         if isinstance(request, AsrLabError):
             return Result(error=request)
         try:
-            whole_s = WHOLE_S if self.segmentation != "none" else math.inf
+            segmentation = request.segmentation or self.segmentation
+            whole_s = WHOLE_S if segmentation != "none" else math.inf
             with open_recording(request.audio, request.name, whole_s) as opened:
                 if opened.samples is None:
-                    return self._transcribe_long(opened, request, batch_size)
+                    return self._transcribe_long(opened, request, cutting_of(segmentation), batch_size)
                 return self._prepare(place, request, opened.samples, _note(opened.header))
         except AsrLabError as error:
             return Result(error=error)
@@ -149,7 +153,7 @@ class Engine:
                 raise
             return Result(error=AsrLabError("out of memory: the recording is too long", hint=_CUT_IT))
 
-    def _transcribe_long(self, opened: Opened, request: Request, batch_size: int) -> Result:
+    def _transcribe_long(self, opened: Opened, request: Request, cutting: Cutting, batch_size: int) -> Result:
         """Transcribe a recording by its stretches of speech."""
         adapter, hot_words = self.adapter(request.adapter), self._hot_words(request)
         counts = [self.decoders.silent(hot_words)]
@@ -166,7 +170,7 @@ class Engine:
 
         size = min(batch_size, _PIECES) or (_PIECES if self._on_gpu else 1)
         transcriber = Transcriber(self.recognizer, encode, decode, size)
-        text, timed, duration_s = transcriber.transcribe(opened.blocks, cutting_of(self.segmentation))
+        text, timed, duration_s = transcriber.transcribe(opened.blocks, cutting)
         return Result(
             text=text,
             words=tuple(timed),

@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from threading import BoundedSemaphore, Lock
-from typing import Any, BinaryIO, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
@@ -29,8 +26,6 @@ from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
-from asr_lab.data.audio import Signal, probe, read_audio
-from asr_lab.data.media import decode, needs_decoder
 from asr_lab.errors import AsrLabError, UnavailableError
 from asr_lab.reports.page import render
 from asr_lab.serving.engine import Request, Result
@@ -43,8 +38,8 @@ from asr_lab.serving.metrics import Metrics
 from asr_lab.serving.realtime_api import Realtime, StreamLimits
 from asr_lab.serving.served_models import ServedModels
 from asr_lab.serving.transcription_api import Wanted, answer
+from asr_lab.serving.uploads import read_upload
 from asr_lab.system.threads import usable_cores
-from asr_lab.units import SAMPLE_RATE
 
 T = TypeVar("T")
 
@@ -54,9 +49,8 @@ _PAGE_POLICY = (
     "media-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _RETRY_S = "1"
+_BODIES = 8  # of the largest size
 _MOST_THREADS = 4  # files are read and features computed beside the one forward pass
-_WIDEST = 2 * 96_000 // SAMPLE_RATE
-"""Stereo of 96 kHz is the most that is held in memory for the seconds allowed."""
 _log = logging.getLogger(__name__)
 
 
@@ -72,6 +66,11 @@ class Limits:
     timeout_s: float = 120.0
     """From the first byte to the answer; then 504."""
     streams: StreamLimits = field(default_factory=StreamLimits)
+
+    @property
+    def max_bodies(self) -> int:
+        """Bytes of all requests of MLflow's protocol together, which are held in memory; more are answered 429."""
+        return _BODIES * (self.max_bytes + FORM_BYTES)
 
 
 def create_app(models: ServedModels, limits: Limits | None = None, api_key: str = "") -> ASGIApp:
@@ -89,6 +88,7 @@ def create_app(models: ServedModels, limits: Limits | None = None, api_key: str 
         realtime.close()
 
     app = FastAPI(openapi_url=None, lifespan=lifespan)
+    app.state.transcriber = transcriber
     app.add_exception_handler(ApiError, _refused)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(Exception, _failed)
@@ -148,9 +148,9 @@ class _Transcriber:
     """Transcribes requests in a few threads, with a limited number under way."""
 
     def __init__(self, models: ServedModels, limits: Limits) -> None:
-        self._models, self._limits, self.under_way = models, limits, 0
+        self._models, self._limits, self.under_way, self._held = models, limits, 0, 0
         self._places, self._counting = BoundedSemaphore(limits.max_waiting), Lock()
-        self._invocations = Invocations(models, self._samples, limits.max_audio_s)
+        self._invocations = Invocations(models, read_upload, limits.max_audio_s)
         self._threads = ThreadPoolExecutor(min(_MOST_THREADS, len(usable_cores())), "transcribe")
 
     def close(self) -> None:
@@ -171,11 +171,31 @@ class _Transcriber:
         """Return the answer of MLflow's scoring protocol; raise `ApiError`."""
 
         async def read() -> _Work[tuple[Response, float]]:
-            content, kind = await request.body(), request.headers.get("content-type", "")
-            return _Work(lambda: self._invocations.answer(content, kind), _nothing)
+            most = self._limits.max_bytes + FORM_BYTES
+            free = self._hold(min(most, int(request.headers.get("content-length", most))))
+            try:
+                content, kind = await request.body(), request.headers.get("content-type", "")
+            except BaseException:
+                free()
+                raise
+            return _Work(lambda: self._invocations.answer(content, kind), free)
 
         response, request.scope[FACTS]["speech_s"] = await self._limited(read)
         return response
+
+    def _hold(self, size: int) -> Callable[[], None]:
+        """Count the bytes of a body that is held in memory; return what frees them, raise `ApiError` for too many."""
+        with self._counting:
+            if self._held + size > self._limits.max_bodies:
+                message = f"requests under way hold {self._held / 2**20:.0f} MB, and no more fits; try again later"
+                raise ApiError(429, message, code="too_many_bytes", headers={"Retry-After": _RETRY_S})
+            self._held += size
+
+        def free() -> None:
+            with self._counting:
+                self._held -= size
+
+        return free
 
     async def _limited(self, read: Callable[[], Awaitable[_Work[T]]]) -> T:
         """Return what the work of a request gives, in one of the places and within the time; raise `ApiError`."""
@@ -222,31 +242,12 @@ class _Transcriber:
             engine.decoders.check(engine.decoders.hot_words(wanted.hot_words))
         except AsrLabError as error:
             raise ApiError(400, sentence(error), param="prompt", code="invalid_prompt") from error
-        samples = self._samples(wanted.upload.file, self._limits.max_audio_s)
+        samples = read_upload(wanted.upload.file, self._limits.max_audio_s)
         request = Request(audio=samples, adapter=adapter, hot_words=wanted.hot_words, words=wanted.needs_words)
         (result,) = engine.transcribe([request])
         if result.error:
             raise ApiError(400, sentence(result.error), param="file", code="invalid_audio")
         return result
-
-    @staticmethod
-    def _samples(content: BinaryIO, most_s: float) -> Signal:
-        """Read the audio of a request; raise `ApiError` if it is none, or more than is allowed."""
-        with TemporaryDirectory(prefix="asr_lab-") as folder:
-            file = Path(folder, "audio")
-            with file.open("wb") as written:
-                content.seek(0)
-                shutil.copyfileobj(content, written)
-            try:
-                if needs_decoder(file):
-                    decode(file, decoded := file.with_name("audio.flac"))
-                    file = decoded
-                header = probe(file)
-                _check_length(header.frames, header.samplerate, header.channels, most_s)
-                return read_audio(file, "")
-            except AsrLabError as error:
-                message = sentence(error, private=str(Path(folder, "audio")))
-                raise ApiError(400, message, param="file", code="invalid_audio") from error
 
 
 @dataclass(frozen=True)
@@ -255,14 +256,6 @@ class _Work(Generic[T]):
 
     do: Callable[[], T]
     end: Callable[[], None]
-
-
-def _check_length(frames: int, rate: int, channels: int, most_s: float) -> None:
-    too_long = frames > most_s * rate
-    if too_long or frames * channels > most_s * SAMPLE_RATE * _WIDEST:
-        lasts = f"{frames / rate:.0f} s of audio" + ("" if too_long else f" in {channels} channels at {rate} Hz")
-        message = f"{lasts} are more than this server takes; allowed: {most_s:g} s, or fewer channels"
-        raise ApiError(413, message.removesuffix(", or fewer channels" * too_long), param="file", code="too_long")
 
 
 def _nothing() -> None:

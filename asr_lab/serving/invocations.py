@@ -75,7 +75,11 @@ class _Scored:
     def __init__(self, models: ServedModels, read: ReadSamples, left_s: float) -> None:
         self._read, self._left_s, self.speech_s = read, left_s, 0.0
         self._tables = Tables(
-            models.engine, read=self._samples, adapter_of=models.adapter_of, most_hot_words=MOST_HOT_WORDS
+            models.engine,
+            read=self._samples,
+            adapter_of=models.adapter_of,
+            most_hot_words=MOST_HOT_WORDS,
+            allows_whole=models.engine.segmentation == "none",
         )
 
     def predict(self, data: Any, params: Mapping[str, Any] | None = None) -> pd.DataFrame:

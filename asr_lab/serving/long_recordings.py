@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from lhotse.cut import Cut
@@ -26,6 +26,7 @@ from asr_lab.units import SAMPLE_RATE
 
 Segmentation = Literal["auto", "vad", "energy", "none"]
 """How long recordings are cut: `auto` is `vad` if silero-vad is installed, else `energy`; `none`: they are not."""
+SEGMENTATIONS: tuple[Segmentation, ...] = get_args(Segmentation)
 WHOLE_S = 30.0
 """Seconds up to which a recording is recognised in one piece."""
 _STRETCH_S = 60.0

@@ -9,8 +9,9 @@ for.
 
 Parameters: `words`: also return `words`, a JSON list of `text, start_s, end_s, confidence`; `adapter`: that of rows
 without one; `hot_words`: words to be expected, separated by commas, for which the column `hot_words` is a JSON list of
-`word, without, hot`: how often each was recognised without and with being hot; `batch_size`: most rows of a batch. What
-they cannot be is refused with one sentence.
+`word, without, hot`: how often each was recognised without and with being hot; `segment`: how recordings over 30 s are
+cut, `auto` (the default), `vad`, `energy`, or `none`; `batch_size`: most rows of a batch. What they cannot be is
+refused with one sentence.
 
 A pronunciation model also takes a column `text` (the English sentence to pronounce) or `phonemes` (the same in ARPAbet,
 separated by spaces). Its `text` is the recognised phonemes; `phonemes` is a JSON list with an object per canonical

@@ -7,6 +7,7 @@ how long each is and how long it may be idle is limited; a client that sends fas
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from asr_lab.data.audio import Signal
 from asr_lab.errors import AsrLabError, UnavailableError
 from asr_lab.serving.http_errors import ApiError, sentence
+from asr_lab.serving.onset import Onset
 from asr_lab.serving.realtime_events import (
     Settings,
     audio_of,
@@ -51,7 +53,7 @@ class StreamLimits:
     max_streams: int = 16
     """Connections at once; more are refused."""
     idle_s: float = 60.0
-    """Without a message, after which a connection is closed."""
+    """Without audio, after which a connection is closed."""
 
 
 class Realtime:
@@ -129,7 +131,9 @@ class _Session:
         self._settings = Settings(model=socket.query_params.get("model") or realtime.models.name)
         self._input = _Input(self._settings.rate)
         self._now: _Utterance | None = None
+        self._onset = Onset()
         self._previous = ""
+        self._last_audio = time.monotonic()
         self.audio_s = 0.0
 
     async def run(self) -> None:
@@ -137,21 +141,23 @@ class _Session:
         await self._adapter()
         await self._send({"type": "session.created", "session": self._settings.session(self._id)})
         while True:
-            message = await self._message()
+            message, audio_s = await self._message(), self.audio_s
             try:
                 async with asyncio.timeout(self._realtime.timeout_s):
                     await self._handle(message)
             except TimeoutError as error:
                 what = f"no answer within {self._realtime.timeout_s:g} s: the server has too much to do"
                 raise ApiError(504, what, code="timeout") from error
+            if self.audio_s > audio_s:
+                self._last_audio = time.monotonic()
 
     async def _message(self) -> Mapping[str, Any]:
         idle_s = self._realtime.limits.idle_s
         try:
-            async with asyncio.timeout(idle_s):
+            async with asyncio.timeout(self._last_audio + idle_s - time.monotonic()):
                 message = await self._socket.receive()
         except TimeoutError as error:
-            raise ApiError(408, f"nothing came for {idle_s:g} s", code="idle") from error
+            raise ApiError(408, f"no audio came for {idle_s:g} s", code="idle") from error
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", 1000))
         return message
@@ -172,7 +178,7 @@ class _Session:
             elif kind == "input_audio_buffer.commit":
                 await self._commit()
             else:
-                self._now, self._input = None, _Input(self._settings.rate)
+                self._now, self._input, self._onset = None, _Input(self._settings.rate), Onset()
                 await self._send({"type": "input_audio_buffer.cleared"})
         except ApiError as error:
             if error.status != 400:
@@ -186,12 +192,20 @@ class _Session:
         self._settings = new
         try:
             await self._adapter()
+            await run_in_threadpool(self._check_hot_words)
         except ApiError:
             self._settings = before
             raise
         if new.rate != before.rate:
             self._input = _Input(new.rate)
         await self._send({"type": "session.updated", "session": new.session(self._id)})
+
+    def _check_hot_words(self) -> None:
+        decoders = self._realtime.models.engine.decoders
+        try:
+            decoders.check(decoders.hot_words(self._settings.hot_words))
+        except AsrLabError as error:
+            raise ApiError(400, sentence(error), param="prompt", code="invalid_prompt") from error
 
     async def _adapter(self) -> str:
         """Return the adapter of the model in use; raise `ApiError` if there is none."""
@@ -215,18 +229,29 @@ class _Session:
             if self.audio_s + len(piece) / SAMPLE_RATE > most_s:
                 await self._finish(always=False)
                 raise ApiError(413, f"this server takes streams of {most_s:g} s at most", code="too_long")
-            if self._now is None:
-                recognizer, adapter = self._worker.recognizer, await self._adapter()
-                self._now = _Utterance(await run_in_threadpool(recognizer.open, adapter, self.audio_s))
-            stream = self._now.stream
             self.audio_s += len(piece) / SAMPLE_RATE
-            await asyncio.wrap_future(self._worker.accept(stream, piece))
-            await self._show(_settled(stream.text))
-            if rules and self._worker.recognizer.ends(stream, rules):
+            if rules and self._now:
+                self._onset.follow(piece)
+            elif rules:
+                piece = self._onset.find(piece)
+            if len(piece):
+                await self._accept(piece)
+            if rules and self._now and self._worker.recognizer.ends(self._now.stream, rules):
                 await self._finish(always=False)
+
+    async def _accept(self, samples: Signal) -> None:
+        """Recognise the next samples of the utterance, which begins with them if there is none."""
+        if self._now is None:
+            recognizer, hot_words = self._worker.recognizer, self._settings.hot_words
+            start_s = max(0.0, self.audio_s - len(samples) / SAMPLE_RATE)
+            self._now = _Utterance(await run_in_threadpool(recognizer.open, await self._adapter(), start_s, hot_words))
+        await asyncio.wrap_future(self._worker.accept(self._now.stream, samples))
+        await self._show(_settled(self._now.stream.text))
 
     async def _commit(self) -> None:
         await self._read(self._input.end())
+        if self._now is None and len(self._onset.pause):
+            await self._accept(self._onset.pause)
         if self._now is None:
             raise ApiError(400, "there is no audio to commit", code="input_audio_buffer_commit_empty")
         await self._finish(always=True)

@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -15,9 +15,11 @@ from asr_lab.errors import listing
 from asr_lab.serving.engine import Result
 from asr_lab.serving.http_errors import ApiError
 from asr_lab.serving.streaming import DEFAULT_RULES, Endpointing
+from asr_lab.serving.transcription_api import hot_words_of
 
 CLIENT_EVENTS = ("session.update", "input_audio_buffer.append", "input_audio_buffer.commit", "input_audio_buffer.clear")
 _TRANSCRIPTION = "conversation.item.input_audio_transcription"
+_PROMPT = "session.audio.input.transcription.prompt"
 _DEFAULT_RATE = 24_000  # OpenAI's
 
 
@@ -34,7 +36,7 @@ class _Transcription(_Given):
     model: str | None = None
     language: Any = None
     languages: Any = None
-    prompt: Any = None
+    prompt: str | None = None
     delay: Any = None
     keywords: Any = None
 
@@ -74,6 +76,8 @@ class Settings:
     """The recogniser, or a speaker."""
     rate: int = _DEFAULT_RATE
     """Hz, of 16 bit PCM, little endian, one channel."""
+    hot_words: tuple[str, ...] = ()
+    """For the text of an utterance that has ended."""
     rules: Endpointing | None = DEFAULT_RULES
     """When an utterance ends on its own; None: when the client commits it."""
 
@@ -90,6 +94,8 @@ class Settings:
             new = replace(new, rate=given.format.rate)
         if given.transcription and given.transcription.model:
             new = replace(new, model=given.transcription.model)
+        if given.transcription and given.transcription.prompt is not None:
+            new = replace(new, hot_words=hot_words_of(given.transcription.prompt, _PROMPT))
         if "turn_detection" in given.model_fields_set:
             wanted = given.turn_detection
             new = replace(new, rules=Endpointing(pause_s=wanted.silence_duration_ms / 1000) if wanted else None)
@@ -107,7 +113,7 @@ class Settings:
             "audio": {
                 "input": {
                     "format": {"type": "audio/pcm", "rate": self.rate},
-                    "transcription": {"model": self.model},
+                    "transcription": {"model": self.model, "prompt": ", ".join(self.hot_words)},
                     "turn_detection": detection,
                 }
             },
@@ -163,6 +169,8 @@ def completed(item: str, result: Result, version: str, start_s: float) -> dict[s
         ],
         "model": version,
     }
+    if result.hot_words:
+        event["hot_words"] = [asdict(one) for one in result.hot_words]
     if result.adapter:
         event |= {"adapter": result.adapter, "speaker": result.speaker}
     return event

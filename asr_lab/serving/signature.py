@@ -30,6 +30,7 @@ SIGNATURE = ModelSignature(
             ParamSpec("adapter", "string", ""),
             ParamSpec("words", "boolean", False),
             ParamSpec("hot_words", "string", ""),
+            ParamSpec("segment", "string", ""),
         ]
     ),
 )

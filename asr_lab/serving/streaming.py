@@ -1,7 +1,8 @@
 """Recognition while audio comes in: many streams over one streaming model, each with its speaker's adapter.
 
-Texts are decoded greedily, and equal those of the whole recording, whatever the length of the pieces. A letter is
-written `deepspeech2_streaming.LATENCY_S` after it at the earliest, and is not taken back.
+While audio comes in, texts are decoded greedily: a letter is written `deepspeech2_streaming.LATENCY_S` after it at the
+earliest, and is not taken back. The text of an utterance that has ended is that of the engine's decoder, with language
+model and hot words, and equals that of the whole recording, whatever the length of the pieces.
 """
 
 from __future__ import annotations
@@ -12,18 +13,19 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from asr_lab.data.audio import Signal
-from asr_lab.data.speech_activity import no_speech
+from asr_lab.data.speech_activity import SpeechActivity
+from asr_lab.data.text import SPACE, WORD_START
 from asr_lab.decoding.greedy import to_text
-from asr_lab.decoding.words import path_words
+from asr_lab.decoding.words import Word, path_words
 from asr_lab.errors import AsrLabError
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.models.deepspeech2_streaming import StreamingEncoder, StreamState
 from asr_lab.serving.adapter_cache import VersionedAdapter
+from asr_lab.serving.decoders import HotWords
 from asr_lab.serving.engine import Engine, Result
 from asr_lab.units import SAMPLE_RATE
 
@@ -61,14 +63,21 @@ class Stream:
     adapter: VersionedAdapter | None = None
     start_s: float = 0.0
     """Where it begins, for the times of its words."""
+    hot_words: HotWords = ()
+    """Of its text once it has ended."""
     text: str = ""
     """What was recognised so far; it only grows, but for the last syllable of jamo."""
+    ended_words: str = ""
+    """The words of what was recognised but the last one, whose classes are `last_word`."""
+    last_word: list[int] = field(default_factory=list)
     num_samples: int = 0
     path: list[int] = field(default_factory=list)
     """The best class of each output frame so far."""
     log_probs: list[float] = field(default_factory=list)
     """The log probability of each."""
-    pieces: list[Signal] = field(default_factory=list)
+    logits: list[Tensor] | None = None
+    """Of each piece (U, V), where a search needs them."""
+    activity: SpeechActivity = field(default_factory=SpeechActivity)
     has_speech: bool = False
     quiet_frames: int = 0
     """Output frames since the last letter."""
@@ -94,9 +103,18 @@ class StreamingRecognizer:
         self._units, self._blank = recognizer.units, recognizer.blank
         self._written = {label for label in range(len(self._units)) if to_text([label], self._units)}
 
-    def open(self, adapter: str = "", start_s: float = 0.0) -> Stream:
-        """Begin an utterance, of a speaker's adapter; raise `AsrLabError` if there is none."""
-        return Stream(self._encoder.start(), self.engine.adapter(adapter), start_s)
+    def open(self, adapter: str = "", start_s: float = 0.0, hot_words: Sequence[str] = ()) -> Stream:
+        """Begin an utterance, of a speaker's adapter.
+
+        Raises `AsrLabError` if there is none, or hot words cannot be written.
+        """
+        decoders = self.engine.decoders
+        hot = decoders.hot_words(hot_words)
+        decoders.check(hot)
+        searched = decoders.settings.is_beam or hot
+        return Stream(
+            self._encoder.start(), self.engine.adapter(adapter), start_s, hot, logits=[] if searched else None
+        )
 
     def writes(self, label: int) -> bool:
         """Whether a class is a letter, not blank, space or `<unk>`."""
@@ -108,14 +126,12 @@ class StreamingRecognizer:
         best = self._best(encoded, streams)
         for stream, piece, state, (labels, log_probs) in zip(streams, pieces, states, best, strict=True):
             stream.state = state
-            stream.pieces.append(piece)
+            stream.activity.push(piece)
             stream.num_samples += len(piece)
-            stream.path += labels
             stream.log_probs += log_probs
             for label in labels:
-                stream.quiet_frames = 0 if self.writes(label) else stream.quiet_frames + 1
-            if any(map(self.writes, labels)) or not stream.has_speech:
-                self._write(stream)
+                self._extend(stream, label)
+            self._write(stream)
 
     def ends(self, stream: Stream, rules: Endpointing) -> bool:
         """Whether the utterance has come to its end."""
@@ -130,27 +146,44 @@ class StreamingRecognizer:
             speaker=adapter.speaker if adapter else "",
             adapter=adapter.version if adapter else "",
         )
-        if reason := no_speech(_joined(stream.pieces)):
-            return replace(result, note=f"no speech: {reason}")
-        words = path_words(stream.path, stream.log_probs, self._units, self._blank, self._recognizer.frame_shift_s)
-        from_start = stream.start_s
+        decoders = self.engine.decoders
+        if reason := stream.activity.no_speech():
+            return replace(result, hot_words=decoders.silent(stream.hot_words), note=f"no speech: {reason}")
+        text, words = self._written_text(stream), self._path_words(stream)
+        if stream.logits:
+            logits_UV = torch.cat(stream.logits)
+            length = torch.tensor([len(logits_UV)])
+            ((text, counts),) = decoders.decode(logits_UV[None], length, [stream.hot_words])
+            words, result = self._recognizer.words(logits_UV, text), replace(result, hot_words=counts)
         moved = [
-            replace(word, start_s=round(word.start_s + from_start, 3), end_s=round(word.end_s + from_start, 3))
+            replace(word, start_s=round(word.start_s + stream.start_s, 3), end_s=round(word.end_s + stream.start_s, 3))
             for word in words
         ]
-        words_of = self.engine.decoders.calibrated(moved)
-        return replace(result, text=to_text(self._labels(stream), self._units), words=words_of)
+        return replace(result, text=text, words=decoders.calibrated(moved))
+
+    def _path_words(self, stream: Stream) -> list[Word]:
+        return path_words(stream.path, stream.log_probs, self._units, self._blank, self._recognizer.frame_shift_s)
+
+    def _extend(self, stream: Stream, label: int) -> None:
+        """Take the best class of the next frame."""
+        is_new = label != self._blank and label != (stream.path[-1] if stream.path else self._blank)
+        stream.path.append(label)
+        stream.quiet_frames = 0 if self.writes(label) else stream.quiet_frames + 1
+        if not is_new:
+            return
+        if self._units[label] == SPACE or self._units[label].startswith(WORD_START):
+            stream.ended_words, stream.last_word = self._written_text(stream), []
+        stream.last_word.append(label)
 
     def _write(self, stream: Stream) -> None:
         """Set the text so far; none while there was but silence or steady noise, for which models write letters."""
-        text = to_text(self._labels(stream), self._units)
+        text = self._written_text(stream)
         if text and not stream.has_speech:
-            stream.has_speech = not no_speech(_joined(stream.pieces))
+            stream.has_speech = not stream.activity.no_speech()
         stream.text = text if stream.has_speech else ""
 
-    def _labels(self, stream: Stream) -> list[int]:
-        merged = torch.unique_consecutive(torch.tensor(stream.path, dtype=torch.long))
-        return [label for label in merged.tolist() if label != self._blank]
+    def _written_text(self, stream: Stream) -> str:
+        return " ".join(filter(None, (stream.ended_words, to_text(stream.last_word, self._units))))
 
     @torch.inference_mode()
     def _best(self, encoded: Sequence[Tensor], streams: Sequence[Stream]) -> list[tuple[list[int], list[float]]]:
@@ -165,16 +198,12 @@ class StreamingRecognizer:
             logits_UV = self._recognizer.head(torch.cat([encoded[row] for row in rows]), weights)
             values_U, labels_U = logits_UV.float().log_softmax(dim=-1).max(dim=-1)
             edges = list(itertools.accumulate(len(encoded[row]) for row in rows[:-1]))
-            split = zip(labels_U.tensor_split(edges), values_U.tensor_split(edges), strict=True)
-            for row, (labels, values) in zip(rows, split, strict=True):
+            split = (one.tensor_split(edges) for one in (labels_U, values_U, logits_UV))
+            for row, labels, values, logits in zip(rows, *split, strict=True):
                 best[row] = labels.tolist(), values.tolist()
+                if (kept := streams[row].logits) is not None:
+                    kept.append(logits.cpu())
         return best
-
-
-def _joined(pieces: list[Signal]) -> Signal:
-    """Return the pieces as one, which then stands for them."""
-    pieces[:] = [np.concatenate([np.zeros(0, np.float32), *pieces])]
-    return pieces[0]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import binascii
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,9 +19,10 @@ import pandas as pd
 
 from asr_lab.data.audio import Signal
 from asr_lab.data.containers import HEAD_BYTES, kind_of
-from asr_lab.errors import AsrLabError
+from asr_lab.errors import AsrLabError, listing
 from asr_lab.families import family
 from asr_lab.serving.engine import Engine, Request, read_samples
+from asr_lab.serving.long_recordings import SEGMENTATIONS, Segmentation, check_segmentation
 
 if TYPE_CHECKING:
     from asr_lab.models.pronunciation.assessor import Assessor
@@ -51,6 +53,8 @@ class Tables:
     """The adapter that a name means; may raise `AsrLabError`."""
     most_hot_words: int | None = None
     """Of a table; None: any number."""
+    allows_whole: bool = True
+    """Whether long recordings may be recognised in one piece, whose memory grows with their length."""
 
     def predict(self, table: pd.DataFrame, params: Mapping[str, Any]) -> pd.DataFrame:
         """Return one row for each; raises `AsrLabError` for what concerns all rows."""
@@ -61,12 +65,14 @@ class Tables:
             raise AsrLabError("the column `audio` is missing", allowed=_AUDIO)
         named = self._adapters(table, str(params.get("adapter") or ""))
         hot_words = self._hot_words(params.get("hot_words") or "")
+        segmentation = self._segmentation(params.get("segment") or "")
         if {"text", "phonemes"} & set(table):
             if family(self.engine.recognizer.model_type).takes_text:
                 return self._assess(table)
             if table[list({"text", "phonemes"} & set(table))].notna().to_numpy().any():
                 raise AsrLabError("`text` and `phonemes` are for pronunciation models", allowed="`audio`, `adapter`")
-        given = self._requests(table["audio"], named, hot_words, words=wants_words)
+        make = partial(Request, hot_words=hot_words, words=wants_words, segmentation=segmentation)
+        given = self._requests(table["audio"], named, make)
         results = list(self.engine.transcribe(given, batch_size=int(batch_size or 0)))
         answer = pd.DataFrame({"text": [one.text for one in results]}, index=table.index)
         if wants_words:
@@ -104,14 +110,25 @@ class Tables:
             self.engine.decoders.check(self.engine.decoders.hot_words(words))
         return words
 
+    def _segmentation(self, given: object) -> Segmentation | None:
+        """Return how long recordings of the table are cut; raises `AsrLabError` for what cannot be."""
+        if given == "":
+            return None
+        allowed = [one for one in SEGMENTATIONS if one != "none" or self.allows_whole]
+        chosen = next((one for one in allowed if one == given), None)
+        if chosen is None:
+            raise AsrLabError(f"segment is {given!r}"[:100], allowed=f"{listing(allowed)}, for recordings over 30 s")
+        check_segmentation(chosen)
+        return chosen
+
     def _requests(
-        self, audio: Iterable[object], adapters: Iterable[str], hot_words: tuple[str, ...], *, words: bool
+        self, audio: Iterable[object], adapters: Iterable[str], make: Callable[..., Request]
     ) -> Iterator[Request | AsrLabError]:
         """Yield the request of each row, or why it is none."""
         for value, name in zip(audio, adapters, strict=True):
             try:
                 adapter = self.adapter_of(name) if name else ""
-                yield Request(audio=self.read(_audio(value)), adapter=adapter, hot_words=hot_words, words=words)
+                yield make(audio=self.read(_audio(value)), adapter=adapter)
             except AsrLabError as error:
                 yield error
 

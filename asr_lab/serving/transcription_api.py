@@ -71,7 +71,7 @@ class Wanted:
             model=model,
             format=format,
             granularities=_granularities(form, format),
-            hot_words=_hot_words(form),
+            hot_words=hot_words_of(_text(form, "prompt")),
             ignored=given,
         )
 
@@ -83,11 +83,12 @@ def _text(form: FormData, field: str) -> str:
     return value.strip()
 
 
-def _hot_words(form: FormData) -> tuple[str, ...]:
-    words = split_hot_words(_text(form, "prompt"))
+def hot_words_of(prompt: str, param: str = "prompt") -> tuple[str, ...]:
+    """Return the hot words of a prompt, which the field `param` holds; raise `ApiError` for too many."""
+    words = split_hot_words(prompt)
     if len(words) > MOST_HOT_WORDS:
         message = f"the prompt has {len(words)} hot words; allowed: {MOST_HOT_WORDS}, separated by commas"
-        raise ApiError(400, message, param="prompt")
+        raise ApiError(400, message, param=param)
     return words
 
 

@@ -8,7 +8,7 @@ import click
 
 from asr_lab.cli.completion import ConfigKey, ModelName
 from asr_lab.cli.decode_keys import decode_help, decode_settings
-from asr_lab.cli.options import console
+from asr_lab.cli.options import console, segment_option
 
 if TYPE_CHECKING:
     from asr_lab.serving.long_recordings import Segmentation
@@ -41,13 +41,7 @@ if TYPE_CHECKING:
 @click.option(
     "--max-streams", type=click.IntRange(1), default=16, show_default=True, help="Most of /v1/realtime at once."
 )
-@click.option(
-    "--segment",
-    type=click.Choice(["auto", "vad", "energy", "none"]),
-    default="auto",
-    show_default=True,
-    help="How recordings over 30 s are cut: by silero-vad, by energy; auto: by silero-vad if it is installed.",
-)
+@segment_option
 def serve(
     keys: tuple[str, ...],
     model: str,
@@ -101,6 +95,8 @@ def serve(
             if models.engine.recognizer.streams:
                 missing = "needs asr_lab[serve], which is not installed"
                 out.say("streams   {}", "/v1/realtime" if http_server.has_websockets() else missing)
+                if decode.is_beam:
+                    out.say("          while audio comes in decoded greedily; an utterance that has ended, as above")
             out.say("[dim]Ctrl-C ends it[/]")
 
         limits = Limits(

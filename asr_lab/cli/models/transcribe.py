@@ -16,7 +16,7 @@ import click
 from asr_lab.cli.completion import AdapterName
 from asr_lab.cli.decode_keys import decode_help, decode_settings, split_keys
 from asr_lab.cli.jobs import Jobs, command_words, part_options
-from asr_lab.cli.options import console, echo
+from asr_lab.cli.options import console, echo, segment_option
 from asr_lab.errors import AsrLabError
 from asr_lab.system.terminal import Console
 from asr_lab.units import hms
@@ -49,13 +49,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--resume", is_flag=True, help="With --out: transcribe only what is missing, has changed, or failed.")
 @click.option("--overwrite", is_flag=True, help="Replace existing files of --out.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes of one thread each.  [one per free core]")
-@click.option(
-    "--segment",
-    type=click.Choice(["auto", "vad", "energy", "none"]),
-    default="auto",
-    show_default=True,
-    help="How recordings over 30 s are cut: by silero-vad, by energy; auto: by silero-vad if it is installed.",
-)
+@segment_option
 @click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--json", "as_json", is_flag=True, hidden=True, help="As --format json.")
 @part_options

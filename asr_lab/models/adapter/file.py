@@ -69,6 +69,7 @@ class AdapterInfo:
     base_digest: str = ""
     vocabulary_digest: str = ""
     base: str = ""
+    base_normalization: str = ""
     created: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
     blank: int = 0
@@ -84,6 +85,8 @@ class Base:
     input_dim: int
     output_dim: int
     uri: str = ""
+    normalization: str = ""
+    """Of its features, which are no part of the weights."""
 
 
 class AdapterManager:
@@ -124,6 +127,7 @@ class AdapterManager:
         }
         if base:
             content |= {"base": base.uri, "base_digest": base.digest, "vocabulary_digest": base.vocabulary_digest}
+            content |= {"base_normalization": base.normalization} if base.normalization else {}
         return _write(content, self.path(name))
 
     def find(self, name_or_file: str) -> Path:
@@ -226,6 +230,7 @@ def _info(path: Path, content: Mapping[str, Any]) -> AdapterInfo:
         base_digest=str(content.get("base_digest", "")),
         vocabulary_digest=str(content.get("vocabulary_digest", "")),
         base=str(content.get("base", "")),
+        base_normalization=str(content.get("base_normalization", "")),
         created=str(content.get("created", "")),
         metrics={str(name): float(value) for name, value in metrics.items()},
         blank=blank,
@@ -253,6 +258,13 @@ def _check_fits(info: AdapterInfo, base: Base, path: Path) -> None:
     if info.base_digest != base.digest:
         raise AsrLabError(
             f"the adapter was made for another base (digest {info.base_digest[:8]}, this one {base.digest[:8]})",
+            where=str(path),
+            hint=f"its base: {info.base}",
+        )
+    if info.base_normalization not in ("", base.normalization):
+        raise AsrLabError(
+            f"the adapter was made for a base that normalises features by {info.base_normalization!r}, this one by "
+            f"{base.normalization!r}",
             where=str(path),
             hint=f"its base: {info.base}",
         )

@@ -57,7 +57,8 @@ def bring_in(
 
 def _own(info: AdapterInfo) -> Base:
     """Return the base as described by the file itself, without a check."""
-    return Base(info.base_digest, info.vocabulary_digest, info.input_dim, info.output_dim, info.base)
+    sizes = info.input_dim, info.output_dim
+    return Base(info.base_digest, info.vocabulary_digest, *sizes, info.base, info.base_normalization)
 
 
 def _now() -> str:

@@ -5,7 +5,7 @@ import pytest
 from conftest import FSDD, tone_word
 
 from asr_lab.data.audio import read_file
-from asr_lab.data.speech_activity import no_speech
+from asr_lab.data.speech_activity import SpeechActivity, no_speech
 
 RATE = 16_000
 
@@ -61,3 +61,21 @@ def test_no_digit_of_fsdd_is_taken_for_noise():
     files = sorted(FSDD.glob("*.wav"))[::20]
     assert len(files) == 100
     assert not [file.name for file in files if no_speech(read_file(file))]
+
+
+def test_pieces_are_assessed_as_the_whole_in_bounded_memory():
+    word, pause = tone_word("cab", np.random.default_rng(1)), np.zeros(2 * RATE, np.float32)
+    signals = [
+        pause,
+        noise(11),
+        np.concatenate([noise(9), word, noise(6)]),
+        np.concatenate([pause, word, pause, pause]),
+    ]
+    for signal in signals:
+        for size in (1777, 3200, 100_000):
+            activity = SpeechActivity()
+            assert activity.no_speech() == "silence"
+            for start in range(0, len(signal), size):
+                activity.push(signal[start : start + size])
+                assert activity.no_speech() == no_speech(signal[: start + size])
+                assert len(activity._kept) <= 8 * RATE + size

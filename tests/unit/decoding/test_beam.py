@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -155,6 +157,27 @@ def test_a_hot_word_beats_one_that_is_nearly_as_probable(tmp_path: Path, weight:
     assert decoder(path, hot_words=("ac",), hot_word_score=4.0, **given).decode(log_probs, length) == ["ac"]
 
 
+def test_hot_words_share_the_model_and_score_as_in_a_model_that_has_them_raised(tmp_path: Path) -> None:
+    from asr_lab.decoding import search_lm
+
+    path = made(tmp_path / "x.arpa", [*SENTENCES] * 3, 3)
+    plain = decoder(path, lm_weight=20.0, unknown_score=-10.0)
+    hot = plain.with_hot_words(("ab", "ca"), str.lower)
+    assert hot.lm._shared is plain.lm
+    assert "2 hot words" in hot.name
+    unknown = arpa.read(path).unknown
+    assert unknown is not None
+    arpa.write_raised(path, tmp_path / "raised.arpa", {"ab": 0.2, "ca": 0.2, ngram.UNKNOWN: -0.5}, floor=unknown)
+    raised, words = search_lm.load(tmp_path / "raised.arpa", ["a", "b", "ab", "ca", ngram.UNKNOWN])
+    for history in itertools.product(["a", "ab", "ca", ngram.UNKNOWN], repeat=3):
+        state, expected = hot.lm.start(False), raised.start(False)
+        for word in history:
+            state, score = hot.lm.score(state, hot.words.get_index(word))
+            expected, of_raised = raised.score(expected, words.get_index(word))
+            assert score == pytest.approx(of_raised, abs=1e-5)
+        assert hot.lm.finish(state)[1] == pytest.approx(raised.finish(expected)[1], abs=1e-5)
+
+
 def test_a_hot_phrase_is_a_word_of_the_model(tmp_path: Path) -> None:
     log_probs = spoken("ac cb", 0.6)
     found = decoder(made(tmp_path / "x.arpa", SENTENCES), hot_words=("AC cb",))
@@ -203,6 +226,21 @@ def test_nothing_is_written_to_the_terminal(tmp_path: Path, capfd: pytest.Captur
     found = decoder(made(tmp_path / "x.arpa", SENTENCES))
     found.decode(logits(0, 5), torch.tensor([5]))
     assert capfd.readouterr() == ("", "")
+
+
+def test_what_other_threads_write_while_a_model_is_loaded_is_not_lost(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from asr_lab.decoding import search_lm
+
+    def slow(path: str, words: object) -> object:
+        os.write(2, b"Reading a language model: a line of another thread\n")
+        return load(path, words)
+
+    load = search_lm.kenlm.KenLM
+    monkeypatch.setattr(search_lm, "kenlm", SimpleNamespace(KenLM=slow))
+    decoder(made(tmp_path / "x.arpa", SENTENCES))
+    assert capfd.readouterr().err == "Reading a language model: a line of another thread\n"
 
 
 def test_what_kenlm_refuses_is_one_sentence_about_the_user_s_file(tmp_path: Path) -> None:

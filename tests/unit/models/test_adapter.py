@@ -84,13 +84,14 @@ def test_names_that_are_allowed(name):
         ({"vocabulary_digest": "w" * 32}, "another vocabulary"),
         ({"input_dim": 13}, "12 inputs"),
         ({"output_dim": 6}, "5 classes"),
+        ({"normalization": "speech"}, "normalises features by 'utterance', this one by 'speech'"),
     ],
 )
 def test_another_base_is_refused(tmp_path, change, message):
     manager = AdapterManager(tmp_path)
-    manager.save_adapter("john", adapter(), BASE)
+    manager.save_adapter("john", adapter(), replace(BASE, normalization="utterance"))
     with pytest.raises(AsrLabError, match=message):
-        manager.load_adapter("john", replace(BASE, **change), blank=0)
+        manager.load_adapter("john", replace(BASE, **({"normalization": "utterance"} | change)), blank=0)
 
 
 def test_a_file_of_the_older_system_loads_with_a_warning(tmp_path):

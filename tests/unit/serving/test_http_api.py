@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import soundfile
 from starlette.testclient import TestClient
-from test_engine import adapter_file, base, sounds
+from test_engine import adapter_file, base, m4a, sounds
 
+from asr_lab.data.audio import probe
 from asr_lab.errors import AsrLabError, UnavailableError
 from asr_lab.models.adapter import AdapterManager
+from asr_lab.serving import uploads
 from asr_lab.serving.engine import Engine, Request
 from asr_lab.serving.http_api import Limits, create_app
 from asr_lab.serving.http_server import bind, check_key
@@ -250,6 +252,19 @@ def test_bytes_and_seconds_are_limited(models):
     many = wav(np.zeros((190_000, 8), np.float32), 96_000, kind="FLAC")
     refusal(post(api, many), 413, "file")
     assert post(api, wav(sounds(1)[0])).status_code == 200
+
+
+def test_media_are_decoded_no_further_than_is_allowed(models, monkeypatch):
+    pytest.importorskip("av")
+    content, written = m4a(np.concatenate([sounds(1)[0], np.zeros(16_000 * 120, np.float32)])), []
+    monkeypatch.setattr(
+        uploads, "probe", lambda file: (header := probe(file), written.append(header.frames / header.samplerate))[0]
+    )
+    message = refusal(post(client(models, max_audio_s=2), content), 413, "file")
+    assert message.startswith("over 2 s of audio")
+    assert written[0] == pytest.approx(2, abs=0.01)
+    refusal(post(client(models, max_audio_s=2), m4a(sounds(1)[0])[:-200]), 400, "file")
+    assert post(client(models, max_audio_s=2), m4a(sounds(1)[0])).status_code == 200
 
 
 class Slow(Engine):

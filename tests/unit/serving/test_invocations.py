@@ -9,6 +9,7 @@ from test_engine import adapter_file, base, sounds
 from test_http_api import PEOPLE, Folder, client, expected, models, post, wav  # noqa: F401 - a fixture
 
 from asr_lab.errors import UnavailableError
+from asr_lab.serving.http_api import Limits
 from asr_lab.serving.served_models import open_models
 
 ADDRESS = "/invocations"
@@ -100,6 +101,36 @@ def test_the_limits_of_the_server_hold(models):  # noqa: F811
     refused(api.post(ADDRESS, content=b"x" * 400_000, headers={"Content-Type": "application/json"}), 413)
     refused(api.post(ADDRESS, content=b"x", headers={"Content-Type": "image/png"}), 415)
     assert client(models, key="s3cret").post(ADDRESS, json={}).status_code == 401
+
+
+def test_bytes_held_in_memory_are_limited_over_all_requests(models):  # noqa: F811
+    api = client(models, max_bytes=100_000)
+    asked, most = {"dataframe_records": [row(sounds(1)[0][:8000])]}, Limits(max_bytes=100_000).max_bodies
+    transcriber = api.app._app.state.transcriber
+    free = transcriber._hold(most - 1000)
+    response = api.post(ADDRESS, json=asked)
+    assert "try again later" in refused(response, 429)
+    assert response.headers["retry-after"]
+    free()
+    for _ in range(2):
+        assert api.post(ADDRESS, json=asked).status_code == 200
+    assert api.post(ADDRESS, content=b"{").status_code >= 400
+    assert transcriber._held == 0
+
+
+@pytest.mark.parametrize("segment", ["energy", "none", "", "sentences", 3])
+def test_how_long_recordings_are_cut_is_the_server_s_or_the_request_s(models, monkeypatch, segment):  # noqa: F811
+    given, transcribe = [], models.engine.transcribe
+    monkeypatch.setattr(
+        models.engine, "transcribe", lambda asked, **more: transcribe((given.append(one), one)[1] for one in asked)
+    )
+    content = {"dataframe_records": [row(sounds(1)[0])], "params": {"segment": segment}}
+    response = client(models).post(ADDRESS, json=content)
+    if segment in ("energy", ""):
+        assert response.status_code == 200
+        assert [one.segmentation for one in given] == [segment or None]
+    else:  # in one piece the memory grows with the length, which clients do not choose
+        assert "auto, vad, energy" in refused(response, 400) or segment == 3
 
 
 def test_an_unexpected_failure_shows_nothing(tmp_path, monkeypatch):

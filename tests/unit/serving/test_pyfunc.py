@@ -109,9 +109,25 @@ def test_the_batch_size_changes_nothing(base, batch_size):
     assert base.predict(rows, params={"batch_size": batch_size}).equals(base.predict(rows))
 
 
+def test_long_recordings_are_cut_as_a_parameter_says(base, monkeypatch):
+    from asr_lab.serving import engine
+
+    monkeypatch.setattr(engine, "WHOLE_S", 1.0)
+    cut, cutting_of = [], engine.cutting_of
+    monkeypatch.setattr(engine, "cutting_of", lambda segmentation: (cut.append(segmentation), cutting_of("energy"))[1])
+    rows = pd.DataFrame({"audio": [sound("cab bed egg beef gab abba")]})
+    whole = base.predict(rows, params={"segment": "none"})
+    assert not cut
+    assert base.predict(rows)["text"][0]
+    base.predict(rows, params={"segment": "energy"})
+    assert cut == ["auto", "energy"]
+    assert whole["text"][0]
+
+
 @pytest.mark.parametrize(
     ("params", "message"),
     [
+        ({"segment": "sentences"}, "segment is 'sentences'"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"batch_size": -1}, "batch_size is -1"),
         ({"adapter": "jane"}, "no adapter 'jane'"),

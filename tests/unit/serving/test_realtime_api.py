@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -215,6 +216,60 @@ def test_seconds_and_idle_time_are_limited(models):
         spoken = Spoken(socket)
         assert spoken.next("error")["error"]["code"] == "idle"
         assert closed(socket) == 1008
+    with client(models, streams=StreamLimits(idle_s=0.5)) as api, api.websocket_connect(URL) as socket:
+        spoken, stop, until = Spoken(socket), threading.Event(), time.monotonic() + 30
+
+        def append_nothing() -> None:
+            while not stop.wait(0.02) and time.monotonic() < until:
+                spoken.send("input_audio_buffer.append", audio="")
+
+        sending = threading.Thread(target=append_nothing)
+        sending.start()
+        error = spoken.next("error")["error"]
+        assert sending.is_alive()  # what holds no audio is no sign of life
+        stop.set()
+        sending.join()
+        assert error["code"] == "idle"
+
+
+def test_pauses_between_utterances_are_no_part_of_them(models, monkeypatch):
+    """Each utterance has the text it has alone, and its place in the stream; silence alone has none."""
+    samples, pause = as_pcm(sounds(1)[0]), np.zeros(12_800, np.float32)
+    loud = np.flatnonzero(np.abs(samples) > 0.01)
+    samples = np.ascontiguousarray(samples[loud[0] // 160 * 160 : loud[-1]])
+    monkeypatch.setattr(Endpointing, "ends", lambda _, duration_s, *__, **___: duration_s >= ends_s)
+    ends_s = len(samples) / 16_000
+    expected = next(models.engine.transcribe([Request(audio=samples)])).text
+    with client(models) as api, api.websocket_connect(URL) as socket:
+        spoken = Spoken(socket, pause_ms=300)
+        monkeypatch.setattr(realtime_api, "_PIECE_S", ends_s)
+        for _ in range(2):
+            spoken.speak(np.concatenate([pause, pause]), 2 * len(pause))
+            spoken.speak(samples, len(samples))
+        first, second = spoken.next(COMPLETED), spoken.next(COMPLETED)
+        assert first["transcript"] == second["transcript"] == expected
+        assert first["start"] == pytest.approx(1.6, abs=0.01)
+        assert second["start"] == pytest.approx(3.2 + ends_s, abs=0.01)
+        spoken.speak(pause, len(pause))
+        assert spoken.commit()["transcript"] == ""
+
+
+def test_hot_words_of_a_session_hold_for_its_transcripts(models):
+    pytest.importorskip("flashlight", reason="the extra lm is not installed")
+    samples = sounds(1)[0]
+    (whole,) = models.engine.transcribe([Request(audio=as_pcm(samples), hot_words=("fff", "cab"))])
+    with client(models) as api, api.websocket_connect(URL) as socket:
+        spoken = Spoken(socket)
+        for prompt, code in (("xyz", "invalid_prompt"), (",".join(["a"] * 101), None)):
+            spoken.send("session.update", session={"audio": {"input": {"transcription": {"prompt": prompt}}}})
+            error = spoken.next("error")["error"]
+            assert (error["code"], error["param"].endswith("prompt")) == (code, True)
+        spoken.send("session.update", session={"audio": {"input": {"transcription": {"prompt": "fff, cab"}}}})
+        assert spoken.next("session.updated")["session"]["audio"]["input"]["transcription"]["prompt"] == "fff, cab"
+        spoken.speak(samples, 4000)
+        result = spoken.commit()
+        assert result["transcript"] == whole.text
+        assert [one["word"] for one in result["hot_words"]] == ["fff", "cab"]
 
 
 def test_more_streams_than_are_allowed_come_later_and_those_that_vanish_leave_their_place(models):

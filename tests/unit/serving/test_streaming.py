@@ -4,11 +4,15 @@ import threading
 
 import numpy as np
 import pytest
+import torch
 from streams import streaming_base
+from test_decoders import language_model
 from test_engine import adapter_file, base, sounds
 
 from asr_lab.config.schema import Decode
+from asr_lab.decoding.greedy import to_text
 from asr_lab.errors import AsrLabError
+from asr_lab.serving import streaming
 from asr_lab.serving.adapter_cache import AdapterCache
 from asr_lab.serving.decoders import Decoders
 from asr_lab.serving.engine import Engine, Request
@@ -152,3 +156,38 @@ def test_a_model_of_whole_recordings_and_an_unknown_speaker_are_refused(engine):
     assert "model.streaming=true" in raised.value.allowed
     with pytest.raises(AsrLabError):
         StreamingRecognizer(engine).open("nobody")
+
+
+def test_an_utterance_that_has_ended_has_the_text_of_the_language_model_and_of_hot_words(tmp_path):
+    pytest.importorskip("flashlight", reason="the extra lm is not installed")
+    path, of = language_model(tmp_path), streaming_base()
+    with torch.no_grad():
+        of.model.head[-1].weight.mul_(0.05)  # not sure of what it writes
+    searching = Engine(of, decoders=Decoders(of, Decode(lm=str(path), word_score=0.0), path))
+    recognizer, changed = StreamingRecognizer(searching), 0
+    for samples in sounds(3):
+        for hot in ((), ("fff",)):
+            (whole,) = searching.transcribe([Request(audio=samples, hot_words=hot, words=True)])
+            stream = recognizer.open(hot_words=hot)
+            for start in range(0, len(samples), 3200):
+                recognizer.accept([stream], [samples[start : start + 3200]], [False])
+            recognizer.accept([stream], [NOTHING], [True])
+            result = recognizer.result(stream)
+            assert (result.text, result.hot_words) == (whole.text, whole.hot_words)
+            assert [word.text for word in result.words] == whole.text.split()
+            changed += result.text != stream.text
+    assert changed  # greedy while audio came in
+    with pytest.raises(AsrLabError):
+        recognizer.open(hot_words=("xyz",))
+
+
+def test_a_piece_of_a_long_utterance_costs_no_more_than_one_of_a_short(engine, monkeypatch):
+    recognizer, samples = StreamingRecognizer(engine), np.resize(np.concatenate(sounds(8)), 30 * 16_000)
+    texts, stream = [], recognizer.open()
+    monkeypatch.setattr(
+        streaming, "to_text", lambda labels, units: (texts.append(len(labels)), to_text(labels, units))[1]
+    )
+    for start in range(0, len(samples), 16_000):
+        recognizer.accept([stream], [samples[start : start + 16_000]], [False])
+    assert len(stream.text) > 200
+    assert max(texts) < len(stream.text) / 2  # the last word, not all of it
