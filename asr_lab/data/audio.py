@@ -232,13 +232,21 @@ def read_audio(
     beyond the end.
     """
     with _opened(source, where, pcm) as file:
-        rate = file.samplerate
-        file.seek(min(round(start_s * rate), file.frames))
-        wanted = file.frames - file.tell() if duration_s is None else round(duration_s * rate)
-        samples = file.read(wanted, dtype="float32", always_2d=True)
+        samples = _samples(file, where, start_s, duration_s, channels)
+        return _clean(samples, file.samplerate, where)
+
+
+def _samples(
+    file: Any, where: str, start_s: float, duration_s: float | None, channels: Sequence[int] | None
+) -> npt.NDArray[np.float32]:
+    """Return the samples (num_samples, channels) of a segment at the rate of the file."""
+    rate = file.samplerate
+    file.seek(min(round(start_s * rate), file.frames))
+    wanted = file.frames - file.tell() if duration_s is None else round(duration_s * rate)
+    samples: npt.NDArray[np.float32] = file.read(wanted, dtype="float32", always_2d=True)
     if len(samples) < wanted:
         raise _cut_off(len(samples), wanted, rate, where)
-    return _clean(samples if channels is None else samples[:, list(channels)], rate, where)
+    return samples if channels is None else samples[:, list(channels)]
 
 
 def read_blocks(
@@ -289,13 +297,18 @@ def _clean(samples: npt.NDArray[np.float32], rate: int, where: str) -> Signal:
     mono = _mono(samples, where)
     if rate != SAMPLE_RATE:
         mono = soxr.resample(mono, rate, SAMPLE_RATE)
-    if len(mono) < FRAME_LENGTH:
+    _check_length(len(mono), where)
+    return np.ascontiguousarray(mono, dtype=np.float32)
+
+
+def _check_length(num_samples: int, where: str) -> None:
+    """Raise `AsrLabError` if there are too few samples, of `SAMPLE_RATE`, for a frame."""
+    if num_samples < FRAME_LENGTH:
         raise AsrLabError(
-            f"the audio is too short: {len(mono) / SAMPLE_RATE * 1000:.0f} ms",
+            f"the audio is too short: {num_samples / SAMPLE_RATE * 1000:.0f} ms",
             where=where,
             allowed=f"at least {FRAME_LENGTH / SAMPLE_RATE * 1000:.0f} ms",
         )
-    return np.ascontiguousarray(mono, dtype=np.float32)
 
 
 def read_cut(cut: Cut) -> Signal:
@@ -305,6 +318,19 @@ def read_cut(cut: Cut) -> Signal:
     """
     path, where, part = _part(cut)
     return read_audio(path, where, **part)
+
+
+def read_native(cut: Cut) -> tuple[npt.NDArray[np.float32], Any]:
+    """Return the samples (num_samples, channels) of an utterance as its file has them, and the header of the file.
+
+    They are neither mixed nor resampled. Raises as `read_cut` does.
+    """
+    path, where, part = _part(cut)
+    with _opened(path, where, part.pop("pcm")) as file:
+        samples = _samples(file, where, **part)
+        _mono(samples, where)
+        _check_length(round(len(samples) * SAMPLE_RATE / file.samplerate), where)
+        return samples, file
 
 
 def read_cut_blocks(cut: Cut) -> Iterator[Signal]:

@@ -31,6 +31,7 @@ _HASHES = (
     f"CASE WHEN digest IS NULL OR digest = '' THEN 0 ELSE hash('digest', digest, {_TIMES}) END::UBIGINT AS digest, "
     f"CASE WHEN audio IS NULL THEN 0 ELSE hash('file', audio, {_TIMES}) END::UBIGINT AS audio"
 )
+_RECORDING = "hash(coalesce(nullif(digest, ''), audio)) AS recording"
 
 
 @dataclass(frozen=True)
@@ -182,25 +183,34 @@ def hashed(cuts: Iterable[Cut]) -> list[npt.NDArray[np.uint64]]:
     They are of id, speaker and text; and of the digest or the path of the audio with the times and the channel.
     Different utterances may have the same.
     """
+    return _hashes(cuts, _HASHES)
+
+
+def recordings(cuts: Iterable[Cut]) -> npt.NDArray[np.uint64]:
+    """Return a hash (N,) of the audio file of each utterance: of its digest where that is known, else of its path."""
+    return _hashes(cuts, _RECORDING)[0]
+
+
+def _hashes(cuts: Iterable[Cut], columns: str) -> list[npt.NDArray[np.uint64]]:
     rows = backing(cuts)
-    return _hashes(rows) if rows is not None else _hashes_of_cuts(cuts)
+    return _hashes_of_table(rows, columns) if rows is not None else _hashes_of_cuts(cuts, columns)
 
 
-def _hashes(rows: Utterances) -> list[npt.NDArray[np.uint64]]:
+def _hashes_of_table(rows: Utterances, columns: str) -> list[npt.NDArray[np.uint64]]:
     root = rows.table.manifest.parent.resolve()
     folders = rows.table.query("DISTINCT regexp_extract(source, '^.*/') AS folder").fetchall()
     database = connect()
     named = {folder or "": os.path.normpath(root / (folder or "")) for (folder,) in folders}
     database.register("folders", pa.table({"folder": list(named), "path": list(named.values())}))
     table = database.sql(
-        f"SELECT {_HASHES} FROM (SELECT r.*, json_extract_string(custom, '$.audio_digest') AS digest, "
+        f"SELECT {columns} FROM (SELECT r.*, json_extract_string(custom, '$.audio_digest') AS digest, "
         f"path || '/' || regexp_extract(source, '[^/]*$') AS audio FROM {rows.table.source} r "
         "LEFT JOIN folders ON regexp_extract(source, '^.*/') = folder) ORDER BY row"
     ).to_arrow_table()
     return [table[name].to_numpy()[rows.rows] for name in table.column_names]
 
 
-def _hashes_of_cuts(cuts: Iterable[Cut]) -> list[npt.NDArray[np.uint64]]:
+def _hashes_of_cuts(cuts: Iterable[Cut], columns: str) -> list[npt.NDArray[np.uint64]]:
     listed = [
         {
             "id": cut.id,
@@ -219,7 +229,7 @@ def _hashes_of_cuts(cuts: Iterable[Cut]) -> list[npt.NDArray[np.uint64]]:
     schema = [*((name, pa.string()) for name in names), ("start", pa.float64()), ("duration", pa.float64())]
     database = connect()
     database.register("cuts", pa.Table.from_pylist(listed, schema=pa.schema(schema)))
-    table = database.sql(f"SELECT {_HASHES} FROM cuts").to_arrow_table()
+    table = database.sql(f"SELECT {columns} FROM cuts").to_arrow_table()
     return [table[name].to_numpy() for name in table.column_names]
 
 

@@ -34,6 +34,8 @@ from asr_lab.errors import AsrLabError
 from asr_lab.system.files import atomic_file, is_left_over
 from asr_lab.system.locks import LockError, lock_on
 
+MEASURED = ".check"
+"""Suffix of the folder of what an unfinished check of the audio has measured (`audio_measures`)."""
 _VERSION = 1
 _IMPORTED = (".json", ".jsonl", ".csv", ".tsv", ".parquet")  # what is no manifest, but can become one
 _PLACES = [("block", pa.int64()), ("at", pa.int32()), ("length", pa.int32())]  # of the line in the copy
@@ -165,11 +167,18 @@ def _remove_others(table: ManifestTable) -> None:
         is_before = stem == _stem(table.manifest) and path.stem != table.parquet.stem
         is_orphan = not any((table.manifest.parent / f"{stem}{suffix}").is_file() for suffix in (SUFFIX, ""))
         if is_before or is_orphan:
-            path.unlink(missing_ok=True)
+            _remove(path)
     for path in table.parquet.parent.glob(".*"):
         with suppress(OSError):  # of another process, which has just ended
             if is_left_over(path):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def remove_tables(manifest: Path) -> None:
@@ -177,15 +186,15 @@ def remove_tables(manifest: Path) -> None:
     folder = manifest.parent / FOLDER
     for path in _files(manifest.parent):
         if path.stem.rpartition(".")[0] == _stem(manifest):
-            path.unlink(missing_ok=True)
+            _remove(path)
     (folder / f"{_stem(manifest)}.lock").unlink(missing_ok=True)
     with suppress(OSError):
         folder.rmdir()
 
 
 def _files(folder: Path) -> list[Path]:
-    """Return the files of the tables of all manifests in a folder."""
-    return [path for path in (folder / FOLDER).glob("*-*.*") if path.suffix in (".parquet", ".lines")]
+    """Return the files of the tables of all manifests in a folder, and the folders of what was measured of audio."""
+    return [path for path in (folder / FOLDER).glob("*-*.*") if path.suffix in (".parquet", ".lines", MEASURED)]
 
 
 @lru_cache

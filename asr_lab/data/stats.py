@@ -1,20 +1,15 @@
-"""Statistics of a manifest as tables, and checks of its audio."""
+"""Statistics of a manifest as tables."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from asr_lab.data import bins, columns
-from asr_lab.data.identity import file_digest
 from asr_lab.data.text import TextNormalizer
 from asr_lab.data.text import characters as count_characters
-from asr_lab.errors import AsrLabError
-from asr_lab.units import SAMPLE_RATE
 
 
 def by_field(cuts: Any, name: str = "speaker") -> pd.DataFrame:
@@ -62,34 +57,3 @@ def characters(cuts: Any, normalizer: TextNormalizer) -> Counter[str]:
     for batch in columns.texts(cuts):
         counts.update(count_characters(normalizer.all(batch)))
     return counts
-
-
-def check_audio(cuts: Any, progress: Callable[[int], None] | None = None) -> tuple[list[str], list[str]]:
-    """Read all audio. Return (faults, notes): missing, truncated or changed files; resampled or mixed-down ones."""
-    from asr_lab.data.audio import read_cut
-
-    faults: list[str] = []
-    rates: Counter[int] = Counter()
-    several = 0
-    for cut in cuts:
-        try:
-            read_cut(cut)
-        except AsrLabError as error:
-            faults.append(f"{cut.id}: {error.what} ({error.where})")
-        else:
-            faults += _changed(
-                cut.id, Path(cut.recording.sources[0].source), (cut.supervisions[0].custom or {}).get("audio_digest")
-            )
-        rates[cut.recording.sampling_rate] += 1
-        several += cut.num_channels > 1
-        if progress:
-            progress(1)
-    notes = [f"{n} utterances are resampled from {r} Hz" for r, n in sorted(rates.items()) if r != SAMPLE_RATE]
-    notes += [f"{several} utterances have several channels, mixed to one"] if several else []
-    return faults, notes
-
-
-def _changed(id: str, audio: Path, digest: str | None) -> list[str]:
-    if digest and file_digest(audio) != digest:
-        return [f"{id}: the audio is not the one that was imported ({audio})"]
-    return []

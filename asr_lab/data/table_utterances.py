@@ -28,17 +28,38 @@ Positions = npt.NDArray[np.int64]
 _KEPT = 20_000  # as many cuts stay in memory once they are built: 3 kB each
 
 
+class TableLines:
+    """The lines of a table by their rows; what says where they are is read once, for all parts of the utterances."""
+
+    def __init__(self, table: ManifestTable) -> None:
+        self._table, self._reader = table, table.reader()
+
+    def __getitem__(self, row: int) -> bytes:
+        block, at, length = (int(column[row]) for column in self._places)
+        return self._reader.read(block, at, length)
+
+    def of(self, rows: Positions | None) -> Iterator[bytes]:
+        """Yield the lines of these rows in their order, None: of all."""
+        yield from self._reader.read_all(*(column if rows is None else column[rows] for column in self._places))
+
+    @cached_property
+    def _places(self) -> list[Positions]:
+        """Where each line is: block, at, length."""
+        table = self._table.columns("block", "at", "length")
+        return [column.to_numpy() for column in table.columns]
+
+
 class Utterances(Sequence["Cut"]):
     """Utterances of a table, by their rows in any order; all of them by default.
 
     Iterating and indexing reads lines and builds Lhotse cuts with absolute audio paths.
     """
 
-    def __init__(self, table: ManifestTable, rows: Positions | None = None) -> None:
+    def __init__(self, table: ManifestTable, rows: Positions | None = None, lines: TableLines | None = None) -> None:
         self.table, self._rows = table, rows
         self._kept: list[Cut] | None = None
         self._root = table.manifest.parent.resolve()
-        self._lines = table.reader()
+        self._lines = lines or TableLines(table)
 
     def __len__(self) -> int:
         return self._number if self._rows is None else len(self._rows)
@@ -71,7 +92,7 @@ class Utterances(Sequence["Cut"]):
 
     def take(self, positions: Positions) -> Utterances:
         """Return the utterances at these positions among these."""
-        return Utterances(self.table, self.rows[positions])
+        return Utterances(self.table, self.rows[positions], self._lines)
 
     def column(self, name: str) -> pa.ChunkedArray:
         """Return a column of the table for these utterances."""
@@ -91,10 +112,7 @@ class Utterances(Sequence["Cut"]):
 
     def lines(self) -> Iterator[bytes]:
         """Yield the lines of the manifest."""
-        places = [self._places[name] for name in ("block", "at", "length")]
-        yield from self._lines.read_all(
-            *(column[self._rows] if self._rows is not None else column for column in places)
-        )
+        yield from self._lines.of(self._rows)
 
     def digest(self) -> str:
         """Return the digest of these utterances, as `manifest.digest` does."""
@@ -121,19 +139,12 @@ class Utterances(Sequence["Cut"]):
         if self._kept is not None:
             return self._kept[index]
         row = range(self._number)[index] if self._rows is None else int(self._rows[index])
-        block, at, length = (int(self._places[name][row]) for name in ("block", "at", "length"))
-        return self._cut(self._lines.read(block, at, length))
+        return self._cut(self._lines[row])
 
     def __iter__(self) -> Iterator[Cut]:
         if self._kept is None and len(self) <= _KEPT:
             self._kept = [self._cut(line) for line in self.lines()]
         yield from self._kept if self._kept is not None else (self._cut(line) for line in self.lines())
-
-    @cached_property
-    def _places(self) -> dict[str, Positions]:
-        """Columns of where each line of the table is."""
-        table = self.table.columns("block", "at", "length")
-        return {name: table[name].to_numpy() for name in table.column_names}
 
     def _cut(self, line: bytes) -> Cut:
         from asr_lab.data.cuts import built, located

@@ -11,8 +11,9 @@ from functools import cached_property
 from pathlib import Path
 
 from asr_lab.config.schema import LanguageModelExperiment
-from asr_lab.data import manifest, text_files
+from asr_lab.data import columns, manifest, text_files
 from asr_lab.data.identity import DIGEST_LENGTH
+from asr_lab.data.table_utterances import Utterances
 from asr_lab.data.text import TextNormalizer
 from asr_lab.data.transcript_marks import DUAL
 from asr_lab.decoding import arpa, ngram
@@ -187,7 +188,7 @@ def read(paths: Sequence[str], normalizer: TextNormalizer) -> Sentences:
 
 def _texts(path: str) -> Iterator[str]:
     if path.endswith(manifest.SUFFIX):
-        yield from (manifest.text(cut) for cut in manifest.read(path))
+        yield from (text for batch in columns.texts(Utterances.read(path)) for text in batch)
         return
     if not Path(path).is_file():
         raise AsrLabError("no such text", where=path, allowed=f"a text file, or a manifest (*{manifest.SUFFIX})")

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from lhotse import CutSet
 
-from asr_lab.data import manifest
+from asr_lab.data import columns, manifest
+from asr_lab.data.columns import take
 from asr_lab.data.guesses import GUESSED
 from asr_lab.data.leakage import Leakage, same_utterances, scan
-from asr_lab.data.splits import draw, groups, hold_out_share
+from asr_lab.data.splits import draw, hold_out_share, positions
+from asr_lab.data.table_utterances import Utterances
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.interfaces.tags import OVERLAP, UNCHECKED
 from asr_lab.interfaces.tracking import Lineage, Recorder, TrainingData
@@ -115,7 +118,8 @@ def overlap(split: Split, lineage: Lineage) -> Overlap:
     cuts, found = split.cuts, _Found(unchecked=list(lineage.unknown))
     for source, of_source in _by_source(lineage.data):
         found.add(cuts, split.digest, Path(source), of_source)
-    if found.speakers and any("speaker" in str(manifest.field(cut, GUESSED) or "").split(",") for cut in cuts):
+    guessed = columns.factor(cuts, GUESSED).values
+    if found.speakers and any("speaker" in str(fields).split(",") for fields in guessed):
         found.unchecked.append("speakers are guessed, so training speakers are too")
     return found.overlap()
 
@@ -153,7 +157,7 @@ class _Found:
         whole = [one for one in data if not (one.part or one.held_out or one.drawn)]
         same = [one for one in whole if one.digest == digest]
         for one in same:  # the very same data, wherever the manifest is
-            self._note(one, {cut.id for cut in cuts}, _speakers(cuts))
+            self._note(one, set(columns.ids(cuts).to_pylist()), _speakers(cuts))
         others = [one for one in data if one not in same]
         if not others:
             return
@@ -176,9 +180,9 @@ class _Found:
             self._doubt(source, f"cannot be read ({error.what})", others)
 
     def _parts(self, cuts: CutSet, source: Path, data: Sequence[TrainingData]) -> None:
-        rows = manifest.read(source)
+        rows = Utterances.read(source)
         for one in data:
-            used = CutSet.from_cuts(groups(rows, one.part[0]).get(one.part[1], [])) if one.part else rows
+            used = take(rows, positions(rows, one.part[0]).get(one.part[1], [])) if one.part else rows
             if not len(used) or manifest.digest(used) != one.digest:
                 self._doubt(source, "has changed", [one])
                 continue
@@ -205,5 +209,5 @@ class _Found:
         )
 
 
-def _speakers(cuts: CutSet) -> set[str]:
-    return {str(manifest.field(cut, "speaker") or "") for cut in cuts} - {""}
+def _speakers(cuts: Any) -> set[str]:
+    return {str(value or "") for value in columns.factor(cuts, "speaker").values} - {""}

@@ -12,6 +12,7 @@ from typing import BinaryIO
 from lhotse.cut import Cut
 
 from asr_lab.data import manifest
+from asr_lab.data.table_utterances import Utterances
 from asr_lab.errors import AsrLabError, listing
 
 AUDIO = (
@@ -95,7 +96,7 @@ def _of_folder(folder: Path) -> Iterator[Source]:
 
 
 def _of_manifest(path: Path) -> Iterator[Source]:
-    for cut in manifest.read(path, speech=False):
+    for cut in Utterances.read(path, speech=False):
         spoken = cut.supervisions[0] if len(cut.supervisions) == 1 else None
         text = (spoken.text or "").strip() if spoken else ""
         speaker = (spoken.speaker or "") if spoken else ""

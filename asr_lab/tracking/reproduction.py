@@ -15,6 +15,7 @@ from mlflow.exceptions import MlflowException
 from asr_lab.config import identity
 from asr_lab.config.schema import Experiment
 from asr_lab.data import manifest
+from asr_lab.data.table_utterances import Utterances
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.families import FAMILIES, family
 from asr_lab.metrics.catalog import BEST_STEP, SYSTEM, VALIDATED
@@ -178,7 +179,7 @@ def _data(tags: Mapping[str, str], config: Experiment) -> Iterable[tuple[str, st
         then = tags.get(DATA + split, "")
         if path and then:
             try:
-                now = manifest.digest(manifest.read(path, speech=split != "noise"))
+                now = Utterances.read(path, speech=split != "noise").digest()
             except AsrLabError as error:
                 now = f"{error.what}: {path}"
             yield f"data {split}", then, now

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 from asr_lab.cli.options import console, echo
 from asr_lab.data.identity import FOLDER
-from asr_lab.errors import AsrLabError
+from asr_lab.errors import AsrLabError, listing
 
 
 @contextmanager
@@ -87,3 +87,17 @@ def print_summary(cuts: Any, path: Path) -> None:
     marks = MarkCounts.of(text for batch in columns.texts(cuts) for text in batch)
     for note in (*marks.notes(), *guesses.notes([cuts])):
         echo(f"  {note}")
+
+
+def annotated_cuts_of(cuts: Any, where: str) -> list[Any]:
+    """Return the utterances with pronunciation labels, checked; where none has any, nothing else is loaded."""
+    if not {"perceived", "errors"} & cuts.field_names():
+        return []
+    from asr_lab.data.pronunciation_stats import annotated
+
+    return annotated(cuts, where)
+
+
+def named_pairs(shared: Mapping[str, list[str]]) -> str:
+    """Format pairs of manifests with the files that they share."""
+    return "; ".join(f"{pair} {len(files)} ({listing(files, 3)})" for pair, files in shared.items())

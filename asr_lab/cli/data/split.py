@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from asr_lab.cli.data.manifest_output import overwrite_option
+from asr_lab.cli.data.manifest_output import named_pairs, overwrite_option
 from asr_lab.cli.data.next_steps import split_command, train_command, whole_manifest
 from asr_lab.cli.data.split_report import HELD_OUT, left_out, write_parts
 from asr_lab.cli.options import Finite, echo
@@ -88,6 +88,7 @@ def split(
       asr-lab data split corpora/fsdd/all.jsonl.gz corpora/no-george --hold-out speaker=george --by block --test 0
     """
     from asr_lab.data import splits
+    from asr_lab.data.audio_findings import shared_recordings
     from asr_lab.data.curriculum import Hard, check_disjoint, with_hard_share
     from asr_lab.data.stratified_splits import fields_of, stratified_folds, stratified_split
     from asr_lab.data.table_utterances import Utterances
@@ -119,6 +120,8 @@ def split(
         notes.append(left_out(compared, parts))
         compared = parts
     check_disjoint(compared, by)
+    if shared := shared_recordings(compared | ({HELD_OUT: held_out} if held_out else {})):
+        notes.append(f"warning: recordings are in two parts: {named_pairs(shared)}; asr-lab data check OUT reads them")
     written = parts | ({HELD_OUT: held_out} if held_out else {})
     write_parts("split", written, out, overwrite, source=source, hard=hard, by=by, report=compared, notes=notes)
     if {"train", "val"} <= set(parts):

@@ -8,8 +8,8 @@ from pathlib import Path
 from lhotse import CutSet
 
 from asr_lab.config.schema import CurriculumExperiment, Wav2Vec2Experiment, Wav2Vec2Model
-from asr_lab.data import manifest
 from asr_lab.data.curriculum import check_nested, phases
+from asr_lab.data.table_utterances import Utterances
 from asr_lab.errors import AsrLabError
 from asr_lab.recipes.curriculum.gates import Gate, overfits, still_falling
 from asr_lab.recipes.recognition.train import Trained
@@ -69,7 +69,7 @@ def training_data(config: CurriculumExperiment, train: CutSet) -> dict[int, CutS
     )
     by_share = dict(zip(shares, nested.values(), strict=True))
     by_phase = {
-        number: manifest.read(phase.train) if phase.train else by_share[phase.share]
+        number: CutSet(Utterances.read(phase.train)) if phase.train else by_share[phase.share]
         for number in NUMBERS
         for phase in [config.phase(number)]
     }

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from asr_lab.data import manifest
-from asr_lab.data.speaker_counts import count_by_speaker
+from asr_lab.data import columns
+from asr_lab.data.table_utterances import Utterances
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.tracking.run_index import Record
 from asr_lab.tracking.tags import DATA
@@ -48,8 +48,7 @@ def read_training_speakers(records: Iterable[Record]) -> TrainingSpeakers:
             by_path.setdefault(run.trained_on, []).append(run)
     for path, runs in by_path.items():
         there = Path(path).is_file()
-        digest = _digest(path) if there else ""
-        speakers = set(count_by_speaker(Path(path))) if digest else set()
+        digest, speakers = _digest_and_speakers(path) if there else ("", set())
         for run in runs:
             if digest and run.tags.get(_DIGEST) == digest:
                 result.speakers[run.run_id] = speakers
@@ -58,9 +57,10 @@ def read_training_speakers(records: Iterable[Record]) -> TrainingSpeakers:
     return result
 
 
-def _digest(path: str) -> str:
-    """Return the digest of a manifest; "" if it cannot be read."""
+def _digest_and_speakers(path: str) -> tuple[str, set[str]]:
+    """Return the digest and the speakers of a manifest; "" and none if it cannot be read."""
     try:
-        return manifest.digest(manifest.read(path))
+        rows = Utterances.read(path)
+        return rows.digest(), set(map(str, columns.factor(rows, "speaker").values))
     except (AsrLabError, OSError):
-        return ""
+        return "", set()
