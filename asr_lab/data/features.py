@@ -21,6 +21,15 @@ from asr_lab.units import FRAME_LENGTH_S, FRAME_SHIFT_S, NUM_MEL_BINS, SAMPLE_RA
 
 Normalization = Literal["utterance", "speech", "running"]
 
+KALDI = {
+    "num_mel_bins": NUM_MEL_BINS,
+    "frame_length": FRAME_LENGTH_S * 1000,
+    "frame_shift": FRAME_SHIFT_S * 1000,
+    "window_type": "hamming",
+    "dither": 0.0,
+    "sample_frequency": SAMPLE_RATE,
+}
+"""Settings of Kaldi's filter bank."""
 _LOUD = 40 / 10 * math.log(10)  # 40 dB of power, as filter banks have it
 _LOWEST = -3.0
 _PRIOR_FRAMES = 50.0  # s/100; how many frames of typical speech come before the first one
@@ -40,15 +49,7 @@ class RunningStatistics:
 
 def filter_bank(samples: Signal) -> Tensor:
     """Return log-mel energies (T, 80) of a signal (num_samples,) in [-1, 1]; T = `units.num_frames(num_samples)`."""
-    features: Tensor = kaldi.fbank(
-        torch.from_numpy(samples)[None],
-        num_mel_bins=NUM_MEL_BINS,
-        frame_length=FRAME_LENGTH_S * 1000,
-        frame_shift=FRAME_SHIFT_S * 1000,
-        window_type="hamming",
-        dither=0.0,
-        sample_frequency=SAMPLE_RATE,
-    )
+    features: Tensor = kaldi.fbank(torch.from_numpy(samples)[None], **KALDI)
     return features
 
 

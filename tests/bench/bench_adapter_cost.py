@@ -4,6 +4,7 @@ KoSpeech's size: 3 x 1024 bidirectional GRU, 2001 classes, adapter 512-256, 10 e
 not depend on them), the audio is made. Both arms read the files, extract features and run the base; they take turns.
 
     python tests/bench/bench_adapter_cost.py [--utterances 48] [--rounds 3] [--threads 0] [--form residual plain]
+                                             [--values FILE]
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import io
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+import figures
 import numpy as np
 import soundfile
 import torch
@@ -25,6 +28,7 @@ from asr_lab.data import manifest
 from asr_lab.data.text import BLANK, SPACE, UNKNOWN, TextNormalizer
 from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
+from asr_lab.models.recognizer import best_device
 from asr_lab.recipes.adaptation.fit import AdapterTrainer, encode
 from asr_lab.recipes.adaptation.plan import AdaptationPlan, plan
 from asr_lab.recipes.splits import Split
@@ -36,12 +40,12 @@ CLASSES = 2001
 SYLLABLES_A_SECOND = 4.0
 
 
-def kospeech_base() -> DeepSpeech2Recognizer:
-    """A recogniser of KoSpeech's size for Korean syllables, its weights drawn."""
+def kospeech_base(hidden_size: int = 1024, num_layers: int = 3) -> DeepSpeech2Recognizer:
+    """A recogniser for Korean syllables, by default of KoSpeech's size, its weights drawn; on a GPU if there is one."""
     torch.manual_seed(0)
     units = [BLANK, UNKNOWN, SPACE, *(chr(0xAC00 + index) for index in range(CLASSES - 3))]
-    config = DeepSpeech2Config(vocab_size=CLASSES, hidden_size=1024, num_layers=3, conv_channels=32)
-    model = DeepSpeech2ForCTC(config)
+    config = DeepSpeech2Config(vocab_size=CLASSES, hidden_size=hidden_size, num_layers=num_layers, conv_channels=32)
+    model = DeepSpeech2ForCTC(config).to(best_device())
     model.freeze_base_model()
     return DeepSpeech2Recognizer(model, {unit: index for index, unit in enumerate(units)}, TextNormalizer())
 
@@ -67,6 +71,7 @@ def plain_pass(planned: AdaptationPlan) -> float:
     for _, frames_BUH, _ in planned.recognizer.iterate_encoder_outputs(planned.training_cuts):
         with torch.inference_mode():
             planned.recognizer.model.head(frames_BUH)
+    _wait_for_gpu()
     return time.perf_counter() - began
 
 
@@ -76,7 +81,36 @@ def whole_training(planned: AdaptationPlan, folder: Path) -> tuple[float, float]
     console = Console(file=io.StringIO())
     frames = encode(planned.recognizer, planned.all_cuts, planned.config, console, folder)
     AdapterTrainer(planned.recognizer, frames, planned.config).fit(planned.training_cuts)
+    _wait_for_gpu()
     return time.perf_counter() - began, frames.seconds
+
+
+def _wait_for_gpu() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def measure(
+    recognizer: DeepSpeech2Recognizer,
+    split: Split,
+    folder: Path,
+    rounds: int,
+    forms: Sequence[str] = ("residual", "plain"),
+    outputs: str = "memory",
+) -> dict[str, list[float]]:
+    """Return the seconds of each round of a plain pass (`base`) and of a whole training by form, in turns."""
+    plans = {}
+    for form in forms:
+        config = AdapterExperiment.model_validate(
+            {"adapter": {"name": "made", "form": form, "frames": outputs}, "data": {"cross_fit": 2}}
+        )
+        plans[form] = plan(config, "made", recognizer, split)
+    seconds: dict[str, list[float]] = {"base": [], **{form: [] for form in plans}}
+    for _ in track(range(rounds), "rounds", transient=True):
+        for form, planned in plans.items():
+            seconds["base"].append(plain_pass(planned))
+            seconds[form].append(whole_training(planned, folder)[0])
+    return seconds
 
 
 def main() -> None:
@@ -86,33 +120,25 @@ def main() -> None:
     options.add_argument("--threads", type=int, default=0)
     options.add_argument("--form", nargs="+", choices=["residual", "plain"], default=["residual", "plain"])
     options.add_argument("--frames", choices=["memory", "disk"], default="memory")
+    figures.add_values_option(options)
     chosen = options.parse_args()
     use_threads(chosen.threads)
-    recognizer = kospeech_base()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         split = made_person(folder, chosen.utterances)
         print(f"{chosen.utterances} utterances, {split.hours * 60:.1f} min, {torch.get_num_threads()} threads")
-        plans = {}
-        for form in chosen.form:
-            config = AdapterExperiment.model_validate(
-                {"adapter": {"name": "made", "form": form, "frames": chosen.frames}, "data": {"cross_fit": 2}}
-            )
-            plans[form] = plan(config, "made", recognizer, split)
-        once: list[float] = []
-        whole: dict[str, list[float]] = {form: [] for form in plans}
-        for _ in track(range(chosen.rounds), "rounds", transient=True):
-            for form, planned in plans.items():
-                once.append(plain_pass(planned))
-                whole[form].append(whole_training(planned, folder)[0])
-        base = statistics.median(once)
-        print(f"plain pass       {base:7.2f} s  ({min(once):.2f} to {max(once):.2f})")
-        for form, seconds in whole.items():
-            ratios = [taken / base for taken in seconds]
-            print(
-                f"{form:9} whole  {statistics.median(seconds):7.2f} s  "
-                f"ratio {statistics.median(ratios):.2f}  ({min(ratios):.2f} to {max(ratios):.2f})"
-            )
+        seconds = measure(kospeech_base(), split, folder, chosen.rounds, chosen.form, chosen.frames)
+    once = seconds.pop("base")
+    base = statistics.median(once)
+    print(f"plain pass       {base:7.2f} s  ({min(once):.2f} to {max(once):.2f})")
+    for form, taken in seconds.items():
+        ratios = [one / base for one in taken]
+        print(
+            f"{form:9} whole  {statistics.median(taken):7.2f} s  "
+            f"ratio {statistics.median(ratios):.2f}  ({min(ratios):.2f} to {max(ratios):.2f})"
+        )
+    values = {f"adapter_{form}": figures.of_rounds([one / base for one in taken]) for form, taken in seconds.items()}
+    figures.write(values, chosen.values)
 
 
 if __name__ == "__main__":

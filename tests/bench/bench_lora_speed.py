@@ -8,6 +8,8 @@ The weights are drawn, for speed does not depend on them; sizes and layers are t
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
@@ -34,10 +36,12 @@ SHAPE = {
 }
 
 
-def recognizer(rank: int = 0, *, merged: bool = False, **lora: str) -> Wav2Vec2Recognizer:
-    """One of XLS-R's size, with adapters of this rank on the upper 16 layers."""
+def recognizer(
+    rank: int = 0, *, merged: bool = False, shape: Mapping[str, Any] = SHAPE, **lora: str
+) -> Wav2Vec2Recognizer:
+    """One of XLS-R's size, with adapters of this rank on the layers from the ninth on."""
     torch.manual_seed(0)
-    config = bases.for_ctc(Wav2Vec2Config(**SHAPE), len(JAMO), {})
+    config = bases.for_ctc(Wav2Vec2Config(**shape), len(JAMO), {})
     model = SpeechCTC(Wav2Vec2ForCTC(config))
     if rank:
         settings = Wav2Vec2Model(pretrained="xlsr", tune="lora", lora={"r": rank, **lora})

@@ -1,0 +1,29 @@
+"""Figures of a benchmark as a file, which `asr-lab results record --values FILE` and `results remake` read."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+Value = float | dict[str, float]
+"""A number, or its `value`, `low` and `high`."""
+
+
+def add_values_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--values FILE` to a benchmark."""
+    parser.add_argument("--values", type=Path, metavar="FILE", help="write the figures here too, as JSON")
+
+
+def of_rounds(values: Sequence[float]) -> Value:
+    """Return the median of rounds, and the lowest and highest of them."""
+    return {"value": statistics.median(values), "low": min(values), "high": max(values)}
+
+
+def write(values: Mapping[str, Value], file: Path | None) -> None:
+    """Write figures by name, where a file was named."""
+    if file:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(values, indent=1) + "\n")
