@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from asr_lab.cli.completion import AdapterName, ConfigKey
+from asr_lab.cli.completion import AdapterName, ConfigKey, ModelName
 from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, echo, keys_help, offline_option, overrides_option
 from asr_lab.cli.training.experiments import run, show_outcome
 from asr_lab.config.dotted import nest
@@ -21,7 +21,9 @@ _TABLES = (".jsonl.gz", ".jsonl", ".json", ".csv", ".tsv", ".txt", ".xlsx")
 
 
 @click.command(context_settings=TAKES_CONFIG_KEYS, epilog=keys_help("evaluate"))
-@click.option("--model", help="The recogniser: registry URI or name, runs:/ID/model, or folder.")
+@click.option(
+    "--model", type=ModelName("models:/"), help="The recogniser: registry URI or name, runs:/ID/model, or folder."
+)
 @click.option("--data", help="Manifest of the test data, or a folder with test.jsonl.gz; with --tune of val.")
 @click.option("--adapter", type=AdapterName(), help="A speaker's adapter: name, file, or registry URI.")
 @click.option("--config", type=click.Path(path_type=Path), help="Config file; options override it.")
