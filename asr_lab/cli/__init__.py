@@ -92,6 +92,15 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, help_text) for name, (_, help_text) in COMMANDS.items()])
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        if "_ASR_LAB_COMPLETE" in os.environ:
+            from click.shell_completion import add_completion_class
+
+            from asr_lab.cli.completion import Bash
+
+            add_completion_class(Bash)
+        return super().main(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)

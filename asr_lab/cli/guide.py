@@ -81,8 +81,12 @@ _WIDEST = 100
 """Characters of a line: longer ones are hard to read, however wide the terminal is."""
 
 
+def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    return [topic for topic in TOPICS if topic.startswith(incomplete)]
+
+
 @click.command()
-@click.argument("topic", required=False)
+@click.argument("topic", required=False, shell_complete=_complete)
 def guide(topic: str | None) -> None:
     """Show a page of the guide, or list the TOPICs. A command's name shows the page that explains it.
 

@@ -240,9 +240,7 @@ def _samples(
     file: Any, where: str, start_s: float, duration_s: float | None, channels: Sequence[int] | None
 ) -> npt.NDArray[np.float32]:
     """Return the samples (num_samples, channels) of a segment at the rate of the file."""
-    rate = file.samplerate
-    file.seek(min(round(start_s * rate), file.frames))
-    wanted = file.frames - file.tell() if duration_s is None else round(duration_s * rate)
+    rate, wanted = file.samplerate, _seek(file, start_s, duration_s)
     samples: npt.NDArray[np.float32] = file.read(wanted, dtype="float32", always_2d=True)
     if len(samples) < wanted:
         raise _cut_off(len(samples), wanted, rate, where)
@@ -260,9 +258,8 @@ def read_blocks(
 ) -> Iterator[Signal]:
     """Yield what `read_audio` returns in blocks of about ten seconds; raises as it does, where a block is reached."""
     with _opened(source, where, pcm) as file:
-        rate = file.samplerate
-        file.seek(min(round(start_s * rate), file.frames))
-        wanted = left = file.frames - file.tell() if duration_s is None else round(duration_s * rate)
+        rate, wanted = file.samplerate, _seek(file, start_s, duration_s)
+        left = wanted
         resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32") if rate != SAMPLE_RATE else None
         while left:
             samples = file.read(min(left, _BLOCK_S * rate), dtype="float32", always_2d=True)
@@ -271,6 +268,12 @@ def read_blocks(
             left -= len(samples)
             mono = _mono(samples if channels is None else samples[:, list(channels)], where)
             yield resampler.resample_chunk(mono, last=left == 0) if resampler else mono
+
+
+def _seek(file: Any, start_s: float, duration_s: float | None) -> int:
+    """Go to the start of a segment; return its number of samples, by default to the end."""
+    file.seek(min(round(start_s * file.samplerate), file.frames))
+    return int(file.frames - file.tell() if duration_s is None else round(duration_s * file.samplerate))
 
 
 def _cut_off(got: int, wanted: int, rate: int, where: str) -> AsrLabError:

@@ -11,6 +11,7 @@ from asr_lab.cli import tables
 from asr_lab.cli.options import console
 from asr_lab.reports.aligned_text import Cell, side_by_side
 from asr_lab.reports.table import Table
+from asr_lab.system.terminal import Console
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,23 +26,25 @@ def show_changes(changes: UtteranceChanges, limit: int, style: str, out: Path | 
 
     Styles other than `table` are written to `out`.
     """
-    frame = changes.frame
-    if style != "table":
-        tables.write(Table(frame=frame).text(style), out)
-        return
-    _print(frame[frame["hypothesis_1"] != frame["hypothesis_2"]], changes.names, limit)
+    if style == "table":
+        _print(changes, limit)
+    else:
+        tables.write(Table(frame=changes.frame).text(style), out)
+
+
+def _print(changes: UtteranceChanges, limit: int) -> None:
+    out, frame, difference = console(), changes.frame, changes.difference
+    _print_utterances(out, frame[frame["hypothesis_1"] != frame["hypothesis_2"]], changes.names, limit)
     better, worse = int((frame["change"] < 0).sum()), int((frame["change"] > 0).sum())
-    difference = changes.difference
-    say = console().print
-    say(f"{better} better, {worse} worse, {len(frame) - better - worse} as good; of {len(frame)}")
-    say(
+    out.print(f"{better} better, {worse} worse, {len(frame) - better - worse} as good; of {len(frame)}")
+    out.print(
         f"{changes.metric} {changes.before:.1%} -> {changes.after:.1%}, difference {difference.value:+.1%}, "
         f"95 % interval {difference.low:+.1%} to {difference.high:+.1%}, p = {difference.p:.2g}",
     )
 
 
-def _print(changed: pd.DataFrame, runs: tuple[str, str], limit: int) -> None:
-    out, names = console(), ("reference", *runs)
+def _print_utterances(out: Console, changed: pd.DataFrame, runs: tuple[str, str], limit: int) -> None:
+    names = ("reference", *runs)
     width = max(map(len, names))
     for row in changed.head(limit).itertuples():
         word = "better" if row.change < 0 else "worse" if row.change > 0 else "other"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +14,10 @@ from asr_lab.cli.tables import show
 from asr_lab.config.load import load
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.system.distributed import is_launched
+
+if TYPE_CHECKING:
+    from asr_lab.config.schema import Experiment
+    from asr_lab.tracking.queries.runs import Run
 
 _USUAL_TOLERANCE = 0.02
 _NOT_CODE = ("hardware", "processes", "seed", "data ", "base", "adapter")  # any other difference is code or a package
@@ -57,35 +63,54 @@ def reproduce(
     original = find_run(run)
     config = load(reproduction.config_of(original), reproduction.pinned(original) | config_keys(texts, keys))
     refuse_parts(config, original.info.run_id)
-    out, err = console(), console(stderr=True)
-    then_and_now = reproduction.circumstances(original, config)
+    only_reports = dry_run or checks
+    differing = _report_circumstances(original, config, style, with_table=style == "table" or only_reports)
+    if only_reports:
+        return
+    if not anyway:
+        _refuse_other_data(run, differing)
+    if tolerance is None:
+        tolerance = _USUAL_TOLERANCE if differing else 0.0
+    from asr_lab.tracking.models.registry import MlflowStore
+    from asr_lab.tracking.tracker import MlflowTracker
+
+    store = MlflowStore()
+    repeated = again(config, original.info.run_id, MlflowTracker(new_run=True), store, console(stderr=True))
+    _report_figures(original.info.run_id, reproduction.arrived(repeated), tolerance, differing, style)
+
+
+def _report_circumstances(original: Run, config: Experiment, style: str, *, with_table: bool) -> list[str]:
+    """Print what is as it was, and in a terminal how to restore code and packages; return what differs."""
+    from asr_lab.tracking import reproduction
+
+    out, then_and_now = console(), reproduction.circumstances(original, config)
     if style == "table":
         out.say("[bold]{}[/]", original.info.run_name)
-    if style == "table" or dry_run or checks:
+    if with_table:
         show(then_and_now, style)
-    differing = then_and_now[~then_and_now["same"]]
-    if style == "table" and not differing["what"].str.startswith(_NOT_CODE).all():
+    differing = [str(what) for what in then_and_now["what"][~then_and_now["same"]]]
+    if style == "table" and not all(what.startswith(_NOT_CODE) for what in differing):
         lines = reproduction.restoring(original)
         out.print("to restore its code and packages:" if lines else "nothing of its code and packages is recorded")
         for line in lines:
             out.print(f"  {line}", markup=False, highlight=False)
-    if dry_run or checks:
-        return
-    changed = [what for what in differing["what"] if what.startswith(("data ", "base", "adapter"))]
-    if changed and not anyway:
+    return differing
+
+
+def _refuse_other_data(run: str, differing: Sequence[str]) -> None:
+    if changed := [what for what in differing if what.startswith(("data ", "base", "adapter"))]:
         raise AsrLabError(
             f"{listing(changed)}: not what the run had",
             allowed="the same data, or --anyway",
             next_command=f"asr-lab reproduce {shlex.quote(run)} data.train=PATH, where they have moved",
         )
-    if tolerance is None:
-        tolerance = _USUAL_TOLERANCE if len(differing) else 0.0
-    from asr_lab.tracking.models.registry import MlflowStore
-    from asr_lab.tracking.tracker import MlflowTracker
 
-    repeated = again(config, original.info.run_id, MlflowTracker(new_run=True), MlflowStore(), err)
-    repeated = reproduction.arrived(repeated)
-    table = reproduction.figures(original.info.run_id, repeated, tolerance)
+
+def _report_figures(run_id: str, repeated: str, tolerance: float, differing: Sequence[str], style: str) -> None:
+    """Compare, record and print the figures of a run and its repetition; raises `AsrLabError` if they differ."""
+    from asr_lab.tracking import reproduction
+
+    table = reproduction.figures(run_id, repeated, tolerance)
     verdict = reproduction.verdict_of(table)
     reproduction.record(repeated, verdict, table)
     show(table, style)
@@ -94,10 +119,10 @@ def reproduce(
         which = f"{len(wrong)} of {len(table)} figures differ by more than {tolerance:g}: {listing(wrong, 4)}"
         raise AsrLabError(
             f"not reproduced: {which}",
-            hint=f"differs: {listing(differing['what'])}" if len(differing) else "nothing differs but the process",
+            hint=f"differs: {listing(differing)}" if differing else "nothing differs but the process",
         )
     if style == "table":
-        out.print(f"reproduced, {verdict}: {len(table)} figures (run {repeated[:8]})")
+        console().print(f"reproduced, {verdict}: {len(table)} figures (run {repeated[:8]})")
 
 
 def _refuse_many_processes() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from asr_lab.cli.completion import complete_adapted
 from asr_lab.cli.options import console, echo, format_option
 from asr_lab.cli.store.confirm import backend_option, limit_retries, plan_option, progress, yes_option
 from asr_lab.cli.tables import show as show_table
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("person")
+@click.argument("person", shell_complete=complete_adapted)
 @click.option(
     "--bundles", multiple=True, metavar="DIR|s3://...", help="Also search the bundles in this location; repeatable."
 )

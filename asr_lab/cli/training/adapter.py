@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from asr_lab.cli.completion import ConfigKey
+from asr_lab.cli.completion import ConfigKey, ModelName, complete_demo_speakers
 from asr_lab.cli.jobs import Jobs, job_options
 from asr_lab.cli.options import (
     TAKES_CONFIG_KEYS,
@@ -27,9 +27,15 @@ from asr_lab.errors import AsrLabError
 
 
 @click.command(context_settings=TAKES_CONFIG_KEYS, epilog=keys_help("adapter"))
-@click.option("--name", help="Name of the speaker: letters, digits, `-`, `_`, Korean syllables.")
 @click.option(
-    "--base", help="The frozen base model: registry URI, runs:/ID/model, or folder.  [models:/deepspeech2@champion]"
+    "--name",
+    shell_complete=complete_demo_speakers,
+    help="Name of the speaker: letters, digits, `-`, `_`, Korean syllables.",
+)
+@click.option(
+    "--base",
+    type=ModelName("models:/"),
+    help="The frozen base model: registry URI, runs:/ID/model, or folder.  [models:/deepspeech2@champion]",
 )
 @click.option(
     "--data",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asr_lab.cli.completion import AdapterName, ConfigKey
+from asr_lab.cli.completion import AdapterName, ConfigKey, ModelName
 from asr_lab.cli.jobs import Jobs, part_options
 from asr_lab.cli.options import (
     TAKES_CONFIG_KEYS,
@@ -39,7 +39,9 @@ _TABLES = (".jsonl.gz", ".jsonl", ".json", ".csv", ".tsv", ".txt", ".xlsx")
 
 
 @click.command(context_settings=TAKES_CONFIG_KEYS, epilog=keys_help("evaluate"))
-@click.option("--model", help="The recogniser: registry URI or name, runs:/ID/model, or folder.")
+@click.option(
+    "--model", type=ModelName("models:/"), help="The recogniser: registry URI or name, runs:/ID/model, or folder."
+)
 @click.option("--data", help="Manifest of the test data, or a folder with test.jsonl.gz; with --tune of val.")
 @click.option("--adapter", type=AdapterName(), help="A speaker's adapter: name, file, or registry URI.")
 @click.option("--config", type=click.Path(path_type=Path), help="Config file; options override it.")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,24 +39,28 @@ class Adapted:
     file: Path
     model_uri: str
     improvement: Improvement
-    trainable_share: float
-    size_mb: float
-    seconds: float
-    training_seconds: float
-    peak_memory_mb: float
+    costs: Mapping[str, float]
+    """The logged metrics of time, memory and size."""
     overlaps: list[str] = field(default_factory=list)
     """Notes on tested utterances that the base was trained on."""
 
     def rows(self) -> dict[str, str]:
         """Return label -> result in words."""
+        cost = self.costs
         return self.improvement.rows() | {
-            "trainable share": f"{self.trainable_share:.1%} of all parameters",
-            "file": f"{self.file}, {self.size_mb:.2f} MB",
-            "time": f"{self.seconds:.1f} s, of which {self.training_seconds:.1f} s training",
-            "peak memory": f"{self.peak_memory_mb:.0f} MB",
+            "trainable share": f"{cost['model/trainable_share']:.1%} of all parameters",
+            "file": f"{self.file}, {cost['model/size_mb']:.2f} MB",
+            "time": f"{cost['perf/seconds']:.1f} s, of which {cost['perf/training_seconds']:.1f} s training",
+            "peak memory": f"{cost['perf/peak_memory_mb']:.0f} MB",
             "run": self.run_name,
             "registered": self.model_uri,
         }
+
+    @property
+    def note(self) -> str:
+        """The results as Markdown, for the run's description."""
+        rows = [f"- **{label}** {escape_markdown(text)}" for label, text in self.rows().items()]
+        return "\n".join([*rows, *(f"- {escape_markdown(note)}" for note in self.overlaps)])
 
     @property
     def summary(self) -> Summary:
@@ -111,16 +116,14 @@ def adapt(
         )
         run.file(file)
         run.tags({ADAPTER_FILE: file_digest(file)})
-        sizes = _sizes(recognizer, adapter, file)
-        run.metrics(sizes)
         uri = _register(config.run.register_as or REGISTERED.format(config.adapter.name), file, base, run)
-        spent = {
+        costs = _sizes(recognizer, adapter, file) | {
             "perf/seconds": clock.seconds,
             "perf/training_seconds": training_seconds,
             "perf/base_pass_seconds": outputs.seconds,
             "perf/peak_memory_mb": clock.peak_memory_mb(),
         }
-        run.metrics(spent)
+        run.metrics(costs)
         adapted = Adapted(
             name=config.adapter.name,
             run_id=run.run_id,
@@ -129,15 +132,10 @@ def adapt(
             file=file,
             model_uri=uri,
             improvement=improvement,
-            trainable_share=sizes["model/trainable_share"],
-            size_mb=sizes["model/size_mb"],
-            seconds=spent["perf/seconds"],
-            training_seconds=training_seconds,
-            peak_memory_mb=spent["perf/peak_memory_mb"],
+            costs=costs,
             overlaps=notes,
         )
-        rows = [f"- **{label}** {escape_markdown(text)}" for label, text in adapted.rows().items()]
-        run.note("\n".join([*rows, *(f"- {escape_markdown(note)}" for note in notes)]))
+        run.note(adapted.note)
         return adapted
 
 

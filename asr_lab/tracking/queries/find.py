@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import islice
+from pathlib import Path
 from typing import TypeVar
 
 from mlflow.entities import Run, ViewType
@@ -19,8 +20,9 @@ from mlflow.entities import Run, ViewType
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.system.visible_text import one_line
 from asr_lab.tracking.queries import filters, runs
+from asr_lab.tracking.spool.spool import ROOT, spools
 from asr_lab.tracking.store import client, experiment_ids, explain_store_errors, has_tables, search_runs
-from asr_lab.tracking.tags import RESTORED_FROM
+from asr_lab.tracking.tags import RESTORED_FROM, SPOOL
 
 MIN_PREFIX = 4
 """Fewest characters of an id that name a run."""
@@ -42,6 +44,8 @@ class Candidate:
     name: str
     former_id: str = ""
     """Begins with the id before a restore from a bundle."""
+    spool_id: str = ""
+    """The id under which the run was recorded offline."""
     deleted: bool = False
 
     def __str__(self) -> str:
@@ -93,11 +97,12 @@ def _is_short_prefix(word: str) -> bool:
 
 
 def _has_id_prefix(word: str, run: Candidate) -> bool:
-    return any(id.startswith(word.lower()) for id in (run.run_id, run.former_id))
+    return any(id.startswith(word.lower()) for id in (run.run_id, run.former_id, run.spool_id))
 
 
 def _by_ids(word: str) -> Sequence[str]:
-    return [f"attributes.run_id LIKE '{word.lower()}%'", f"tags.`{RESTORED_FROM}` LIKE '{word.lower()}%'"]
+    fields = ("attributes.run_id", f"tags.`{RESTORED_FROM}`", f"tags.`{SPOOL}`")
+    return [f"{field} LIKE '{word.lower()}%'" for field in fields]
 
 
 _ID = Rule(
@@ -200,6 +205,7 @@ def candidate_of(run: Run) -> Candidate:
         run_id=run.info.run_id,
         name=run.info.run_name or "",
         former_id=run.data.tags.get(RESTORED_FROM, ""),
+        spool_id=run.data.tags.get(SPOOL, ""),
         deleted=run.info.lifecycle_stage == "deleted",
     )
 
@@ -234,8 +240,21 @@ def _only_one(word: str, matches: Sequence[Run], *, deleted: bool) -> Run:
     return matches[0]
 
 
+def _waiting(word: str) -> Path | None:
+    """Return the spool of a run that was recorded offline and is named by its id or by the name it had then."""
+    id = word.rpartition("-")[2].lower()
+    waiting = (
+        spools(ROOT, lambda spool: spool.id.startswith(id) and not spool.state.run_id) if _is_id_prefix(id) else []
+    )
+    return waiting[0].folder if waiting else None
+
+
 def _not_found(word: str) -> RunNotFoundError:
     """Suggest similar names, or the newest runs."""
+    if waiting := _waiting(word):
+        return RunNotFoundError(
+            f"the run {word} is not in the tracking store yet", where=str(waiting), next_command="asr-lab sync"
+        )
     names = [run.info.run_name or run.info.run_id for run in runs.find(limit=_NEWEST)]
     plain = {re.sub(r"-[0-9a-f]{8}$", "", name): name for name in reversed(names)}
     near = [plain[name] for name in get_close_matches(word, plain, n=5, cutoff=0.4)]

@@ -9,9 +9,9 @@ def id_of(beginning: str) -> str:
     return beginning.ljust(32, "0")
 
 
-def run(id: str, name: str, former: str = "", *, deleted: bool = False) -> Candidate:
+def run(id: str, name: str, former: str = "", *, spool: str = "", deleted: bool = False) -> Candidate:
     former_id = f"{id_of(former)} sha256:abc" if former else ""
-    return Candidate(run_id=id_of(id), name=name, former_id=former_id, deleted=deleted)
+    return Candidate(run_id=id_of(id), name=name, former_id=former_id, spool_id=spool, deleted=deleted)
 
 
 RUNS = [
@@ -30,6 +30,7 @@ RUNS = [
     run("f0f0f0f0", "half", former="abababab"),
     run("abababab", "half-before", deleted=True),
     run("0123aaaa", "gone-not"),
+    run("56785678", "shipped", spool=id_of("dadadada")),
     run("12341234", "line\nbreak \x1b[0m"),
 ]
 
@@ -51,6 +52,7 @@ def named_by(word: str) -> list[str]:
         ("abcd", ["88889999"]),  # by the id it had
         (id_of("abcdabcd"), ["88889999"]),
         (id_of("abababab"), ["f0f0f0f"]),  # restored beside what is left of the deleted one
+        ("dada", ["56785678"]),  # by the id under which it was recorded offline
         ("gone", ["9999aaaa"]),  # a deleted one, not another that has the word in its name
         ("twice", ["bbbbcccc"]),
         ("aaaa", ["aaaabbbb"]),

@@ -16,6 +16,7 @@ from outages import assert_points, gone, offline, rows, spec
 
 from asr_lab.system.files import write_text
 from asr_lab.system.locks import LockError
+from asr_lab.tracking.queries.find import RunNotFoundError, find_run
 from asr_lab.tracking.spool import sync
 from asr_lab.tracking.spool.created_runs import run_of_spool
 from asr_lab.tracking.spool.delivery import Delivery
@@ -68,6 +69,16 @@ def test_a_copy_of_a_spool_makes_no_second_run(store):
     ok("sync", "copied/spool")
     assert only_run() == run_id
     assert_points(store / "mlflow.db", run_id, range(5))
+
+
+def test_a_run_recorded_offline_is_named_by_the_id_it_had():
+    id = offline()
+    for word in (id[:8], f"logs-{id[:8]}"):
+        with pytest.raises(RunNotFoundError) as raised:
+            find_run(word)
+        assert (raised.value.where, raised.value.next_command) == (f"spool/{id}", "asr-lab sync")
+    ok("sync")
+    assert find_run(id[:8]).info.run_id == only_run()
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EIO, errno.EROFS])
