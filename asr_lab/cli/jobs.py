@@ -87,7 +87,7 @@ class Jobs:
     def _pieces(self, words: Sequence[str], variants: Sequence[str], folder: Path) -> list[Piece]:
         """Return the pieces that run `words`: one, or one for each variant with its name behind."""
         asked = parse_resources(self.resources)
-        commands = {folder / name: (name, [*words, name]) for name in variants} or {folder: (words[0], words)}
+        commands = {folder / name: (name, [*words, name]) for name in variants} or {folder: (words[0], [*words])}
         return [
             Piece(
                 name,
@@ -181,7 +181,7 @@ def methods_options(function: F) -> F:
         "--jobs", "at_a_time", type=click.IntRange(min=1), default=1, show_default=True,
         help="Jobs at a time, each of one method; with --engine.",
     )  # fmt: skip
-    return job_options(_part_option(at_a_time(call)))
+    return cast(F, job_options(_part_option(at_a_time(call))))
 
 
 def part_options(function: F) -> F:

@@ -79,7 +79,9 @@ class SlurmEngine(_Submitit):
         return task
 
     def submit_all(self, commands: Sequence[Sequence[str]]) -> list[SlurmTask]:
-        return [SlurmTask(job) for job in self._submitted(commands)]
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with _errors_to(self._folder / "sbatch.log"):  # they are raised too
+            return [SlurmTask(job) for job in self._submitted(commands)]
 
     def watch(self, id: str) -> SlurmTask:
         import submitit
@@ -141,6 +143,8 @@ class SlurmTask:
         return self._job.exception() is None
 
     def why(self) -> str:
+        if self._code is not None and self._code < -1:
+            return signal.Signals(-self._code).name
         return str(self._job.state).partition(" ")[0]  # without `by 1000`
 
     def cancel(self) -> None:
@@ -160,7 +164,7 @@ class SlurmLocalTask(SlurmTask):
         self.id = mark_of(int(job.job_id))
 
     def why(self) -> str:
-        return ""
+        return signal.Signals(-self._code).name if self._code is not None and self._code < -1 else ""
 
     def _has_result(self) -> bool:
         return bool(self._job.paths.result_pickle.exists()) and self._job.exception() is None

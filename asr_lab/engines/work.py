@@ -98,10 +98,11 @@ class Work:
 
     def _start(self, pieces: Sequence[Piece]) -> None:
         tasks = self.engine.submit_all([piece.command for piece in pieces])
-        for piece, task in zip(pieces, tasks, strict=True):
-            self._jobs[piece.name] = _Job(piece, task, time.monotonic())
-            self._report(f"{piece.name}: job {_shown(task)} of {self.engine.name}, {task.log}")
+        now = time.monotonic()
+        self._jobs |= {piece.name: _Job(piece, task, now) for piece, task in zip(pieces, tasks, strict=True)}
         self._note()
+        for piece, task in zip(pieces, tasks, strict=True):
+            self._report(f"{piece.name}: job {_shown(task)} of {self.engine.name}, {task.log}")
 
     def _note(self) -> None:
         ids = {name: (self.engine.name, job.task.id, str(job.task.log)) for name, job in self._jobs.items()}

@@ -28,7 +28,7 @@ def test_an_evaluation_by_jobs_is_that_of_one_process(at_home, by_forks):  # noq
     files = ("eval/test.parquet", "eval/test_words.parquet")
     alone, tables = newest("evaluate", "evaluate"), [of_newest_evaluation(file) for file in files]
     by_forks.kill_first = True
-    said = ok(*command, "--engine", "local", "--jobs", 3)
+    said = ok(*command, "--engine", "local", "--jobs", 2)
     assert said.count("was lost (SIGKILL), submitted again") == 1
     run = newest("evaluate", "evaluate")
     assert run.info.run_id != alone.info.run_id
@@ -118,7 +118,8 @@ def test_a_training_goes_on_when_its_job_and_its_driver_are_killed(store, corpus
     wait_for(lambda: list(Path("checkpoints").glob("*/checkpoint-*")))
     (first,) = job_pids()
     os.kill(first, signal.SIGKILL)
-    wait_for(lambda: "submitted again" in Path("log.txt").read_text())
+    wait_for(lambda: Path("log.txt").read_text().count(" of slurm-local, ") == 2)
+    assert "submitted again" in Path("log.txt").read_text()
     driver.kill()
     driver.wait()
     driver = started()

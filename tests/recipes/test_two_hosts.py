@@ -13,6 +13,8 @@ import pytest
 from conftest import TINY
 from namespaces import ran_inside
 
+FRESH_STORE = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"
+"""Without it workers that are restarted read where those before them listened, and are refused."""
 ADDRESSES = ("10.77.0.1", "10.77.0.2")
 
 
@@ -43,7 +45,7 @@ def torchrun(number: int, inside: int, words: list[str]) -> subprocess.Popen:
     options = ["--nnodes=2", "--nproc-per-node=1", "--max-restarts=3", "--rdzv-backend=c10d", "--rdzv-id=two-hosts"]
     options += [f"--rdzv-endpoint={ADDRESSES[0]}:29400", f"--rdzv-conf=is_host={1 - number}"]
     command = [sys.executable, "-m", "torch.distributed.run", *options, f"--local-addr={ADDRESSES[number]}"]
-    env = {**os.environ, "GLOO_SOCKET_IFNAME": ("here", "there")[number], "OMP_NUM_THREADS": "1"}
+    env = {**os.environ, "GLOO_SOCKET_IFNAME": ("here", "there")[number], "OMP_NUM_THREADS": "1", FRESH_STORE: "1"}
     enter = ["nsenter", "-t", str(inside), "-n"] if inside else []
     with Path(f"host{number}.txt").open("wb") as log:
         return subprocess.Popen([*enter, *command, "-m", "asr_lab", *words], stdout=log, stderr=log, env=env)
@@ -72,11 +74,15 @@ def test_two_hosts_train_one_run_and_go_on_when_a_worker_is_lost(request, store,
         time.sleep(0.05)
     lost = worker_of(agents[1])
     os.kill(lost, signal.SIGKILL)
-    assert [agent.wait(500) for agent in agents] == [0, 0], logs()
+    until = time.monotonic() + 400
+    while any(agent.poll() is None for agent in agents):
+        assert time.monotonic() < until, logs()
+        assert not any(agent.poll() for agent in agents), logs()
+        time.sleep(0.1)
     client = mlflow.MlflowClient()
     (run,) = client.search_runs([one.experiment_id for one in client.search_experiments()])
     assert run.info.status == "FINISHED"
-    assert "going on" in logs() or "continuing" in logs(), "it began at the last checkpoint"
+    assert "continuing" in logs(), "it began at the last checkpoint"
     points = client.get_metric_history(run.info.run_id, "val/wer")
     assert [point.step for point in points] == sorted({point.step for point in points})
     assert len(points) == 10

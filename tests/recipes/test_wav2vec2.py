@@ -400,6 +400,7 @@ def test_what_was_trained_before_is_taken_and_what_is_new_is_trained(ways):
     assert rows.loc["broken", "run"] == table.loc["broken", "run"]
 
 
+@pytest.mark.slow
 def test_each_arm_is_trained_by_a_job_and_all_are_measured_by_one(ways, by_forks):  # noqa: F811
     by_forks.kill_first = True
     command = ("arms", "ways.yaml", "run.seed=9", "run.name=jobs", "--engine", "local", "--jobs", 2)

@@ -12,6 +12,7 @@ from namespaces import ran_inside, ray_cluster
 
 from asr_lab.engines.crew import Crew
 from asr_lab.engines.engine import Resources, make_engine, parse_resources
+from asr_lab.engines.work import Piece, Work
 from asr_lab.errors import AsrLabError
 
 NAMES = ["local", "slurm-local"]
@@ -253,6 +254,33 @@ def test_what_slurm_is_asked_for(slurm, monkeypatch):
         Path("state").write_text(state)
         later._job.watcher.clear()
         assert later.state() == ours
+
+
+def test_parts_are_one_array_of_slurm(slurm):
+    Path("state").write_text("PENDING")
+    tasks = engine_of("slurm", slurm).submit_all([["true"]] * 3)
+    assert [task.id for task in tasks] == ["77_0", "77_1", "77_2"]
+    assert "#SBATCH --array=0-2" in Path("submitted.sh").read_text()
+    assert len({task.log for task in tasks}) == 3
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [("CANCELLED by 1000", "it was cancelled"), ("OUT_OF_MEMORY", "memory was too little"), ("NODE_FAIL", "3 times")],
+)
+def test_what_slurm_ended_is_submitted_again_only_where_that_helps(slurm, state, says, monkeypatch):
+    import submitit
+
+    monkeypatch.setattr(submitit.SlurmJob, "_results_timeout_s", 0)
+    monkeypatch.setattr(submitit.SlurmJob.watcher, "_delay_s", 0)
+    Path("state").write_text(state)
+    lines = []
+    piece = Piece("training", ["true"], Path("done"))
+    work = Work(engine_of("slurm", slurm), slurm / "work", [piece], lines.append, shows=True)
+    work.submit()
+    with pytest.raises(AsrLabError, match=says):
+        work.wait()
+    assert len([line for line in lines if "(NODE_FAIL), submitted again" in line]) == (2 if state == "NODE_FAIL" else 0)
 
 
 def test_a_slurm_that_refuses_says_why(slurm):
