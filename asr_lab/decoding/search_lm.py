@@ -70,4 +70,5 @@ class HotWordsLM(LM):  # type: ignore[misc]  # flashlight has no types
         return after, min(value + self._raises[word], 0.0) if word in self._raises else value
 
     def finish(self, state: Any) -> tuple[Any, float]:
-        return self._shared.finish(state)
+        finished: tuple[Any, float] = self._shared.finish(state)
+        return finished

@@ -16,6 +16,8 @@ from asr_lab.serving.adapter_cache import ALIAS_S, AdapterCache
 from asr_lab.serving.engine import Engine
 from asr_lab.serving.opening import open_engine
 
+IN_PACKAGE = ("artifacts", "model")
+"""Where the recogniser's folder is in a model that MLflow downloaded."""
 RegisteredRows = Callable[[], Iterable[Mapping[str, Any]]]
 """Returns the registered adapters: `name`, `base_digest` (its beginning). May raise `AsrLabError`."""
 
@@ -33,7 +35,10 @@ class ServedModels:
         """What a request calls the recogniser without an adapter: its registered name, else that of its folder."""
         if self._uri.startswith("models:/"):
             return self._uri.removeprefix("models:/").partition("/")[0]
-        return self._uri if self._uri.startswith("runs:/") else Path(self._uri).name
+        if self._uri.startswith("runs:/"):
+            return self._uri
+        folder = Path(self._uri)
+        return folder.name if folder.parts[-2:] != IN_PACKAGE else folder.parents[1].name
 
     @property
     def version(self) -> str:

@@ -5,7 +5,9 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
+import mlflow
 import pytest
 import torch
 from conftest import ok, refused
@@ -30,9 +32,17 @@ def snippet(folder, *files) -> list[str]:
 
 @pytest.mark.parametrize("form", ["onnx", "int8"])
 def test_an_exported_model_runs_alone_and_in_the_commands(form, home):
-    out = ok("export", BASE, "--to", form, "--out", f"exported/{form}", "--data", DATA)
+    out = ok("export", BASE, "--to", form, "--out", f"exported/{form}", "--data", DATA, "--log")
     assert f"exported/{form}" in out
+    artifact = re.search(rf"runs:/\w+/exported/{form}", out)[0]
+    again = refused("export", BASE, "--to", form, "--out", "exported/again", "--log")
+    assert f"exported/{form} already" in again
+    assert not (home / "exported" / "again").exists()
     folder = home / "exported" / form
+    logged = Path(mlflow.artifacts.download_artifacts(artifact))
+    assert {one.name: one.read_bytes() for one in logged.iterdir()} == {
+        one.name: one.read_bytes() for one in folder.iterdir()
+    }
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     measured = config["measured"]
     assert config["source"]["model"] == "models:/deepspeech2/1"

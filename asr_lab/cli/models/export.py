@@ -30,6 +30,9 @@ _PATH = click.Path(path_type=Path)
     help="Percentage points that int8 may cost on --data.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an exported model.")
+@click.option(
+    "--log", is_flag=True, help="Also log the folder to the model's run, as the artifact exported/onnx or int8."
+)
 def export(
     model: str,
     form: Literal["onnx", "int8"],
@@ -39,6 +42,7 @@ def export(
     data: str,
     max_wer_increase: float,
     overwrite: bool,
+    log: bool,
 ) -> None:
     """Export a recogniser to a folder that runs with onnxruntime, without asr_lab. MODEL: a URI or a folder.
 
@@ -55,13 +59,17 @@ def export(
 
     from asr_lab.recipes.export_model import check_destination, figures, plan
     from asr_lab.recipes.export_model import export as write
+    from asr_lab.tracking.models.exported import log_exported, run_to_log_to
     from asr_lab.tracking.models.registry import MlflowStore
 
     if max_wer_increase != 0.5 and not (data and form == "int8"):
         raise AsrLabError("--max-wer-increase has no effect without --to int8 and --data")
+    if log and adapter:
+        raise AsrLabError("--log and --adapter exclude each other", hint="the run of a base is not of its speakers")
     check_destination(out, overwrite=overwrite)
     terminal = console()
     planned = plan(MlflowStore(), model, adapter=adapter, adapter_dir=adapter_dir, data=data)
+    run = run_to_log_to(planned.uri, form) if log else None
     with Progress(console=terminal, transient=True) as bar:
         task = bar.add_task("comparing", total=len(planned.split.cuts) if planned.split else None)
         exported = write(
@@ -75,4 +83,6 @@ def export(
     terminal.say("[bold]{}[/]", out)
     for label, value in figures(exported, form, planned).items():
         terminal.say("  {}  {}", f"{label:8}", value)
+    if run:
+        terminal.say("  logged    {}", log_exported(run, out, form))
     terminal.say("  next      asr-lab transcribe FILE.wav --model {}", shlex.quote(str(out)))

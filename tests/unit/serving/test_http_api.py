@@ -116,6 +116,19 @@ def test_other_kinds_of_files(models, kind):
     assert post(client(models), wav(sounds(1)[0], kind=kind)).json()["text"]
 
 
+@pytest.mark.parametrize(
+    ("uri", "name"),
+    [
+        ("models:/deepspeech2/3", "deepspeech2"),
+        ("runs:/ab12/model", "runs:/ab12/model"),
+        ("/models/exported", "exported"),
+        ("/models/downloaded/artifacts/model", "downloaded"),
+    ],
+)
+def test_what_a_request_calls_the_recogniser(models, uri, name):
+    assert ServedModels(models.engine, uri).name == name
+
+
 def test_a_speaker_is_a_model_and_the_answer_names_the_version(models):
     sound, api = sounds(2)[1], client(models)
     for name in PEOPLE:
