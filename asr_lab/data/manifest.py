@@ -12,7 +12,7 @@ import json
 import os
 import shlex
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -118,15 +118,34 @@ def write(cuts: Iterable[Cut], path: Path, *, speech: bool = True) -> CutSet:
     if not rows:
         check(listed, where=str(path), speech=speech)
     root = path.parent.resolve()
+    _write_lines(_relocated(rows, root) if rows is not None else (_relative(c.to_dict(), root) for c in listed), path)
+    return CutSet(rows) if rows is not None else CutSet.from_cuts(listed)
+
+
+def write_with(rows: Utterances, fields: Callable[[int], Mapping[str, Any]], path: Path) -> None:
+    """Write utterances of a table atomically with the custom fields that `fields` returns for their rows."""
+    root = path.parent.resolve()
+
+    def line(row: int, cut: bytes, relocated: bytes) -> bytes:
+        new = fields(row)
+        if not new:
+            return relocated
+        parsed = located(json.loads(cut), rows.table.manifest.parent.resolve())
+        segment = parsed["supervisions"][0]
+        segment["custom"] = {**(segment.get("custom") or {}), **new}
+        return _relative(parsed, root)
+
+    _write_lines(map(line, rows.rows.tolist(), rows.lines(), _relocated(rows, root)), path)
+
+
+def _write_lines(lines: Iterator[bytes], path: Path) -> None:
     with (
         atomic_file(path) as written,
         written.open("wb") as raw,
         gzip.GzipFile("", "wb", _COMPRESSION, raw, mtime=0) as file,
     ):  # same contents, same bytes
-        lines = _relocated(rows, root) if rows is not None else (_relative(cut.to_dict(), root) for cut in listed)
         while batch := b"".join(islice(lines, _LINES)):
             file.write(batch)
-    return CutSet(rows) if rows is not None else CutSet.from_cuts(listed)
 
 
 def _relative(row: dict[str, Any], root: Path) -> bytes:
