@@ -38,9 +38,10 @@ class TableLines:
         block, at, length = (int(column[row]) for column in self._places)
         return self._reader.read(block, at, length)
 
-    def of(self, rows: Positions | None) -> Iterator[bytes]:
-        """Yield the lines of these rows in their order, None: of all."""
-        yield from self._reader.read_all(*(column if rows is None else column[rows] for column in self._places))
+    def of(self, rows: Positions | None, *, together: bool = False) -> Iterator[bytes]:
+        """Yield the lines of these rows in their order, None: of all; `together`: those that lie together at once."""
+        read = self._reader.read_runs if together else self._reader.read_all
+        yield from read(*(column if rows is None else column[rows] for column in self._places))
 
     @cached_property
     def _places(self) -> list[Positions]:
@@ -110,9 +111,9 @@ class Utterances(Sequence["Cut"]):
         keys = self.table.query("DISTINCT unnest(json_keys(custom)) AS key").fetchall()
         return {*OWN, *(key for (key,) in keys)}
 
-    def lines(self) -> Iterator[bytes]:
-        """Yield the lines of the manifest."""
-        yield from self._lines.of(self._rows)
+    def lines(self, *, together: bool = False) -> Iterator[bytes]:
+        """Yield the lines of the manifest, `together` many at once."""
+        yield from self._lines.of(self._rows, together=together)
 
     def digest(self) -> str:
         """Return the digest of these utterances, as `manifest.digest` does."""

@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 from threading import Thread
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from lhotse import CutSet
@@ -15,6 +16,7 @@ from asr_lab.data import columns, manifest, manifest_lines, manifest_table, pars
 from asr_lab.data.identity import FOLDER
 from asr_lab.data.leakage import same_utterances
 from asr_lab.data.manifest_table import remove_tables, table_of
+from asr_lab.data.relocation import Relocation
 from asr_lab.data.table_utterances import Utterances
 from asr_lab.errors import AsrLabError
 
@@ -113,6 +115,32 @@ def test_what_is_written_from_a_table_is_what_is_written_from_cuts(strange, tmp_
     assert [cut.to_dict() for cut in ours] == [cut.to_dict() for cut in theirs]
     line = json.loads(gzip.decompress(other.read_bytes()).splitlines()[0])
     assert line["recording"]["sources"][0]["source"].startswith("../audio/")
+
+
+PATHS = [
+    ["audio/1.wav", "audio/b c/2.wav", "é/3.wav"],
+    ["../data/1.wav", "../../data/2.wav", "own/3.wav"],
+    ["/data/1.wav", "audio/2.wav", "audio/./3.wav"],
+    ["parts/1.wav", "audio/2.wav", "audio/'quoted'/a \"b\"/3.wav"],
+]
+
+
+@pytest.mark.parametrize("target", [".", "parts", "parts/deep er", "../other", "../../far"])
+@pytest.mark.parametrize("paths", PATHS)
+def test_lines_that_move_together_are_those_that_move_alone(tmp_path, paths, target):
+    rows = [json.loads(json.dumps(row(number))) for number in range(30)]
+    for number, one in enumerate(rows):
+        one["recording"]["sources"][0]["source"] = paths[number % 3]
+    rows[7]["supervisions"][0]["custom"]["source"] = "web"
+    folder = tmp_path / "a" / "b" / "corpus"
+    cuts = Utterances.read(written(folder / "all.jsonl.gz", rows)).take(np.array([5, 6, 7, 8, 2, 29, 10]))
+    moved = Relocation(cuts, (folder / target).resolve())
+    assert b"".join(moved.lines()) == b"".join(map(moved.line, cuts.lines()))
+    manifest.write(cuts, folder / target / "moved.jsonl.gz")
+    assert [cut.id for cut in Utterances.read(folder / target / "moved.jsonl.gz")] == [cut.id for cut in cuts]
+    for new, old in zip(Utterances.read(folder / target / "moved.jsonl.gz"), cuts, strict=True):
+        sources = [os.path.normpath(cut.recording.sources[0].source) for cut in (new, old)]
+        assert sources[0] == sources[1]
 
 
 @pytest.mark.parametrize(
