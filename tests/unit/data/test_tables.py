@@ -1,5 +1,6 @@
 """The table of a manifest says what its cuts say, is made anew when it has to be, and names what is broken."""
 
+import errno
 import gzip
 import json
 import os
@@ -227,10 +228,28 @@ def test_where_no_table_can_be_written_it_works_without_and_says_so_once(tmp_pat
     assert str(path) in caplog.text
 
 
-def test_a_damaged_table_is_made_anew(tmp_path):
+@pytest.mark.parametrize("name", ["parquet", "lines"])
+@pytest.mark.parametrize("keep", [0.0, 0.5])
+def test_a_table_that_is_cut_off_is_made_anew(tmp_path, name, keep):
     path = written(tmp_path / "all.jsonl.gz", [row(0), row(1)])
-    table_of(path).parquet.write_bytes(b"")
+    file = getattr(table_of(path), name)
+    file.write_bytes(file.read_bytes()[: int(file.stat().st_size * keep)])
     assert [cut.id for cut in Utterances.read(path)] == ["u0000", "u0001"]
+
+
+def test_a_full_disk_is_one_message_and_leaves_nothing(tmp_path, monkeypatch, caplog):
+    path = written(tmp_path / "all.jsonl.gz", [row(0), row(1)])
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "Error writing bytes to file")
+
+    monkeypatch.setattr(manifest_table.pq, "ParquetWriter", full)
+    monkeypatch.setattr(manifest_table, "_told", set())
+    with pytest.raises(AsrLabError, match="neither beside it nor as a temporary file") as error:
+        Utterances.read(path)
+    assert error.value.where == str(path)
+    assert "No space left on device" in caplog.text
+    assert [file.name for file in (tmp_path / FOLDER).iterdir()] == ["all.lock"]
 
 
 def test_tables_go_with_their_manifests(tmp_path):
