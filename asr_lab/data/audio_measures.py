@@ -202,8 +202,10 @@ class Measurements:
         return dataset.dataset(sorted(map(str, self.folder.glob("*.parquet"))), format="parquet")
 
     def remove(self) -> None:
-        """Remove the folder, once its measurements are used."""
-        shutil.rmtree(self._whole, ignore_errors=True)
+        """Remove the measurements, once they are used, and the folder if there are no others in it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if not any(path.is_dir() for path in self._whole.iterdir()):
+            shutil.rmtree(self._whole, ignore_errors=True)
 
     def _parts(self) -> list[_Part]:
         rows = self.cuts.table.query("row, duration, source", order="ORDER BY source, start, row").to_arrow_table()

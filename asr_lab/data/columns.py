@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -126,6 +127,15 @@ def texts(cuts: Iterable[Cut]) -> Iterator[list[str]]:
         yield [text or "" for text in column[first : first + _AT_ONCE].to_pylist()]
 
 
+def texts_with(cuts: Iterable[Cut], pattern: str) -> Iterator[str]:
+    """Yield the transcripts, not normalised, in which a pattern of RE2 is found."""
+    rows = backing(cuts)
+    named = rows.column("text") if rows is not None else pa.chunked_array([list(chain(*texts(cuts)))], pa.string())
+    for first in range(0, len(named), _AT_ONCE):
+        part = named[first : first + _AT_ONCE].drop_null()
+        yield from part.filter(pc.match_substring_regex(part, pattern)).to_pylist()
+
+
 def factor(cuts: Iterable[Cut], name: str) -> Factor:
     """Return a field as `manifest.field` gives it, or the duration as `duration_s`."""
     if name == "duration_s":
@@ -133,8 +143,7 @@ def factor(cuts: Iterable[Cut], name: str) -> Factor:
         return Factor(values.tolist(), codes)
     rows = backing(cuts)
     if rows is not None:
-        column = rows.column(name) if name in OWN else rows.custom(name)
-        encoded = column.combine_chunks().dictionary_encode()
+        encoded = rows.encoded(name)
         listed = encoded.dictionary.to_pylist()
         return _known(listed if name in OWN else map(json.loads, listed), encoded.indices.fill_null(-1).to_numpy())
     return _factor_of_cuts(cuts, name)
@@ -197,6 +206,11 @@ def _hashes(cuts: Iterable[Cut], columns: str) -> list[npt.NDArray[np.uint64]]:
 
 
 def _hashes_of_table(rows: Utterances, columns: str) -> list[npt.NDArray[np.uint64]]:
+    return list(rows.once(columns, lambda: _hashes_of_rows(rows, columns)).T)
+
+
+def _hashes_of_rows(rows: Utterances, columns: str) -> npt.NDArray[np.uint64]:
+    """Return hashes (N, columns) of all rows of a table."""
     root = rows.table.manifest.parent.resolve()
     folders = rows.table.query("DISTINCT regexp_extract(source, '^.*/') AS folder").fetchall()
     database = connect()
@@ -207,7 +221,7 @@ def _hashes_of_table(rows: Utterances, columns: str) -> list[npt.NDArray[np.uint
         f"path || '/' || regexp_extract(source, '[^/]*$') AS audio FROM {rows.table.source} r "
         "LEFT JOIN folders ON regexp_extract(source, '^.*/') = folder) ORDER BY row"
     ).to_arrow_table()
-    return [table[name].to_numpy()[rows.rows] for name in table.column_names]
+    return np.stack([column.to_numpy() for column in table.columns], axis=1)
 
 
 def _hashes_of_cuts(cuts: Iterable[Cut], columns: str) -> list[npt.NDArray[np.uint64]]:

@@ -14,7 +14,7 @@ import numpy as np
 import soundfile
 from lhotse.cut import Cut
 
-from asr_lab.data import guesses, manifest
+from asr_lab.data import columns, guesses, manifest
 from asr_lab.data.audio import HEADERLESS_SUFFIXES, PCM_WIDTH, read_cut
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.system.files import atomic_file, atomic_folder
@@ -33,13 +33,16 @@ def export(form: str, cuts: Sequence[Cut], out: Path, *, copy_audio: bool, progr
     what would be replaced, or names would be the same.
     """
     replaced = [folder.resolve() for folder in (out, _audio_folder(out))]
-    if inside := [cut.id for cut in cuts if any(_source(cut).resolve().is_relative_to(one) for one in replaced)]:
+    sources = columns.sources(cuts)
+    if within := {source for source in sources if any(Path(source).resolve().is_relative_to(one) for one in replaced)}:
+        inside = [cut.id for cut in cuts if str(_source(cut)) in within]
         raise AsrLabError(
             f"the audio of {len(inside)} utterances lies in what would be replaced: {listing(inside, 4)}",
             where=str(out),
             allowed="another place",
         )
-    if not copy_audio and (lacking := [cut.id for cut in cuts if not _can_be_named(cut)]):
+    if not copy_audio and not _can_all_be_named(cuts, sources):
+        lacking = [cut.id for cut in cuts if not _can_be_named(cut)]
         raise AsrLabError(
             f"{form} cannot refer to the audio of {len(lacking)} utterances, which is headerless, or has several "
             f"channels: {listing(lacking, 4)}",
@@ -57,6 +60,14 @@ def _audio_folder(out: Path) -> Path:
     return out.with_name(f"{out.stem}-audio")
 
 
+def _can_all_be_named(cuts: Sequence[Cut], sources: Sequence[str]) -> bool:
+    """Return whether every utterance `_can_be_named`."""
+    is_headerless = any(Path(source).suffix in HEADERLESS_SUFFIXES for source in sources)
+    if is_headerless or PCM_WIDTH in columns.field_names(cuts):
+        return all(map(_can_be_named, cuts))
+    return columns.converted(cuts, SAMPLE_RATE)[0] == 0 or all(map(_can_be_named, cuts))
+
+
 def _can_be_named(cut: Cut) -> bool:
     is_headerless = PCM_WIDTH in (manifest.supervision(cut).custom or {}) or _source(cut).suffix in HEADERLESS_SUFFIXES
     return cut.recording.num_channels == 1 and not is_headerless
@@ -72,8 +83,8 @@ def _nemo(cuts: Sequence[Cut], out: Path, copy_audio: bool, progress: Progress) 
             copies = _copied(cuts, folder, final, ".flac", progress)
         written = stack.enter_context(atomic_file(out))
         rows = (_line(cut, copies.get(cut.id), out.parent.resolve()) for cut in cuts)
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        written.write_text(text, encoding="utf-8", newline="\n")
+        with written.open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     return []
 
 
@@ -130,9 +141,10 @@ def _kaldi(cuts: Sequence[Cut], out: Path, copy_audio: bool, progress: Progress)
 def _ids(cuts: Sequence[Cut]) -> dict[str, str]:
     """Return id -> id for Kaldi: without white space, and beginning with the speaker."""
     ids = {}
-    for cut in cuts:
-        speaker, id = _word(str(manifest.supervision(cut).speaker)), _word(cut.id)
-        ids[cut.id] = id if id.startswith(speaker) else f"{speaker}-{id}"
+    speakers = columns.factor(cuts, "speaker").of_each(lambda name: _word(str(name)))
+    for name, speaker in zip(columns.ids(cuts).to_pylist(), speakers.tolist(), strict=True):
+        id = _word(name)
+        ids[name] = id if id.startswith(speaker) else f"{speaker}-{id}"
     if twice := [id for id, number in Counter(ids.values()).items() if number > 1]:
         raise AsrLabError(f"ids that are the same without white space: {listing(twice, 4)}", allowed="other ids")
     return ids
@@ -154,7 +166,8 @@ def _is_whole(cut: Cut) -> bool:
 def _copied(cuts: Sequence[Cut], folder: Path, final: Path, suffix: str, progress: Progress) -> Mapping[str, Path]:
     """Write each utterance to `folder`, which becomes `final`, and return id -> file."""
     folder.mkdir(parents=True, exist_ok=True)
-    names = {cut.id: "".join(c if c.isalnum() or c in "._-" else "_" for c in cut.id) + suffix for cut in cuts}
+    ids = columns.ids(cuts).to_pylist()
+    names = {id: "".join(c if c.isalnum() or c in "._-" else "_" for c in id) + suffix for id in ids}
     if twice := [name for name, number in Counter(names.values()).items() if number > 1]:
         raise AsrLabError(f"ids that would be the same file: {listing(twice, 4)}", allowed="other ids")
     for done, cut in enumerate(cuts, start=1):

@@ -1,96 +1,78 @@
-"""Estimate the SNR of utterances without one, in parallel and resumable."""
+"""Estimate the SNR of utterances without one, by several processes and resumable."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from itertools import islice
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 from lhotse.cut import Cut
 
-from asr_lab.data import manifest
+from asr_lab.data import columns
 from asr_lab.data.audio import read_cut
+from asr_lab.data.audio_measures import Measurements, Progress
 from asr_lab.data.snr import Method, estimate
-from asr_lab.data.text_files import lines
+from asr_lab.data.table_utterances import Utterances
 from asr_lab.errors import AsrLabError
 
-_AT_ONCE = 256  # utterances between two writes of the journal
 _MOST_FAULTS = 20
+_SCHEMA = pa.schema([("row", pa.int64()), ("snr_db", pa.float64()), ("fault", pa.string())])
 
-Progress = Callable[[int, int], None]
+
+@dataclass(frozen=True)
+class Levels:
+    """SNRs of the N utterances of a manifest."""
+
+    snr_db: npt.NDArray[np.float64]
+    """(N,); NaN: given by the manifest, or not known."""
+    num_lacking: int
+    """Number of utterances without an SNR in the manifest."""
+    faults: list[str]
+    """A line for each utterance that cannot be read."""
 
 
-def fill_snr(
-    cuts: Sequence[Cut], journal: Path, *, method: Method = "floor", workers: int = 0, progress: Progress | None = None
-) -> tuple[int, list[str]]:
-    """Set `snr_db` and `snr_by` (the method) of utterances without `snr_db`.
+def estimate_snrs(
+    cuts: Utterances, measurements: Measurements, *, method: Method = "floor", workers: int = 0,
+    progress: Progress | None = None,
+) -> Levels:  # fmt: skip
+    """Estimate the SNRs of the utterances of a manifest that have none.
 
-    Return the number of estimates, and a line per utterance that cannot be read. Estimates are appended to `journal`,
-    from which another call resumes. `workers`: threads, 0 for one per core. Raises one `AsrLabError` if no utterance
-    can be read.
+    An interrupted call continues, if `measurements` are those of the same method. `workers`: processes, 0 for one per
+    core. Raises one `AsrLabError` if none of these utterances can be read.
     """
-    lacking = [cut for cut in cuts if manifest.field(cut, "snr_db") is None]
-    known = _noted(journal, method)
-    todo = [cut for cut in lacking if _key(cut) not in known]
-    faults: list[str] = []
-    journal.parent.mkdir(parents=True, exist_ok=True)
-    with journal.open("a", encoding="utf-8") as notes, ThreadPoolExecutor(workers or _cores()) as pool:
-        for batch in _batches(todo):
-            for cut, result in zip(batch, pool.map(lambda cut: _estimated(cut, method), batch), strict=True):
-                if isinstance(result, AsrLabError):
-                    faults.append(f"{cut.id}: {result.what} ({result.where})")
-                    continue
-                known[_key(cut)] = result
-                notes.write(json.dumps([_key(cut), method, result], ensure_ascii=False) + "\n")
-            notes.flush()
-            if progress:
-                progress(len(known), len(lacking))
-    if faults and len(faults) == len(lacking):
+    lacking_N = columns.factor(cuts, "snr_db").codes < 0
+    measurements.run(_measure(method, lacking_N), workers=workers, progress=progress)
+    table = measurements.dataset.to_table().sort_by("row")
+    is_faulty = table["fault"].is_valid().to_numpy()
+    ids = columns.ids(cuts).filter(pa.array(is_faulty)).to_pylist()
+    faults = [f"{id}: {fault}" for id, fault in zip(ids, table["fault"].drop_null().to_pylist(), strict=True)]
+    if faults and len(faults) == lacking_N.sum():
         more = f"\n    and {len(faults) - _MOST_FAULTS} more" if len(faults) > _MOST_FAULTS else ""
         raise AsrLabError(
             f"{len(faults)} recordings cannot be read, nothing was written:\n    "
             + "\n    ".join(faults[:_MOST_FAULTS])
             + more
         )
-    for cut in lacking:
-        if _key(cut) in known:
-            segment = manifest.supervision(cut)
-            segment.custom = {**(segment.custom or {}), "snr_db": known[_key(cut)], "snr_by": method}
-    return len(lacking) - len(faults), faults
+    return Levels(table["snr_db"].to_numpy(), int(lacking_N.sum()), faults)
 
 
-def _estimated(cut: Cut, method: Method) -> float | AsrLabError:
+def _measure(method: Method, lacking_N: npt.NDArray[np.bool_]) -> Callable[[Utterances], pa.Table]:
+    def measure(cuts: Utterances) -> pa.Table:
+        lacking = lacking_N[cuts.rows]
+        estimates = iter([_estimated(cut, method) for cut in cuts.take(np.flatnonzero(lacking))])
+        rows = [
+            {"row": row, **(next(estimates) if lacks else {})}
+            for row, lacks in zip(cuts.rows.tolist(), lacking.tolist(), strict=True)
+        ]
+        return pa.Table.from_pylist(rows, schema=_SCHEMA)
+
+    return measure
+
+
+def _estimated(cut: Cut, method: Method) -> dict[str, float | str]:
     try:
-        return estimate(read_cut(cut), method)
+        return {"snr_db": estimate(read_cut(cut), method)}
     except AsrLabError as error:
-        return error
-
-
-def _key(cut: Cut) -> str:
-    """Return the key of an estimate in the journal: the id, and the audio digest if known."""
-    return f"{cut.id} {manifest.field(cut, 'audio_digest') or ''}"
-
-
-def _noted(journal: Path, method: Method) -> dict[str, float]:
-    estimates: dict[str, float] = {}
-    with suppress(OSError):
-        for line in lines(journal.read_text(encoding="utf-8")):
-            with suppress(ValueError):  # the last line may be cut off
-                key, by, level = json.loads(line)
-                if by == method:
-                    estimates[key] = level
-    return estimates
-
-
-def _batches(cuts: Sequence[Cut]) -> Iterator[list[Cut]]:
-    rows = iter(cuts)
-    while batch := list(islice(rows, _AT_ONCE)):
-        yield batch
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return {"fault": f"{error.what} ({error.where})"}

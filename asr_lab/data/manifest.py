@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import shlex
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -33,6 +31,7 @@ from asr_lab.data.identity import SUFFIX as SUFFIX
 from asr_lab.data.identity import digest_of
 from asr_lab.data.identity import file_digest as file_digest
 from asr_lab.data.media import readable
+from asr_lab.data.relocation import Relocation, relative_line
 from asr_lab.data.table_utterances import Utterances
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.system.files import atomic_file
@@ -118,40 +117,28 @@ def write(cuts: Iterable[Cut], path: Path, *, speech: bool = True) -> CutSet:
     if not rows:
         check(listed, where=str(path), speech=speech)
     root = path.parent.resolve()
+    if rows is None:
+        _write_lines((relative_line(cut.to_dict(), root) for cut in listed), path)
+        return CutSet.from_cuts(listed)
+    _write_lines(Relocation(rows, root).lines(), path)
+    return CutSet(rows)
+
+
+def write_with(rows: Utterances, fields: Callable[[int], dict[str, Any]], path: Path) -> None:
+    """Write utterances of a table atomically with the custom fields that `fields` returns for their rows."""
+    moved = Relocation(rows, path.parent.resolve())
+    lines = zip(map(fields, rows.rows.tolist()), rows.lines(), strict=True)
+    _write_lines((moved.line_with(line, new) if new else moved.line(line) for new, line in lines), path)
+
+
+def _write_lines(lines: Iterator[bytes], path: Path) -> None:
     with (
         atomic_file(path) as written,
         written.open("wb") as raw,
         gzip.GzipFile("", "wb", _COMPRESSION, raw, mtime=0) as file,
     ):  # same contents, same bytes
-        lines = _relocated(rows, root) if rows is not None else (_relative(cut.to_dict(), root) for cut in listed)
         while batch := b"".join(islice(lines, _LINES)):
             file.write(batch)
-    return CutSet(rows) if rows is not None else CutSet.from_cuts(listed)
-
-
-def _relative(row: dict[str, Any], root: Path) -> bytes:
-    """Return the line of a row with absolute audio paths."""
-    for source in row["recording"]["sources"]:
-        source["source"] = os.path.relpath(source["source"], root)
-    return json.dumps(row, ensure_ascii=False).encode() + b"\n"
-
-
-def _relocated(rows: Utterances, root: Path) -> Iterator[bytes]:
-    """Yield the lines of another folder's manifest with audio paths relative to `root`."""
-    old = rows.table.manifest.parent.resolve()
-    same, encode = old == root, json.JSONEncoder(ensure_ascii=False).encode
-    moved = lru_cache(10_000)(lambda folder: os.path.relpath(old / folder, root))
-    for line, source in zip(rows.lines(), rows.column("source").to_pylist(), strict=True):
-        if same and line.endswith(b"\n"):
-            yield line
-            continue
-        before = f'"source": {encode(source)}'.encode()
-        if line.count(b'"source": ') == 1 and before in line and line.endswith(b"\n"):
-            folder, name = source[: source.rfind("/") + 1], source[source.rfind("/") + 1 :]
-            path = os.path.normpath(f"{moved(folder)}/{name}")
-            yield line.replace(before, f'"source": {encode(path)}'.encode())
-        else:
-            yield _relative(located(json.loads(line), old), root)
 
 
 def read(path: Path | str, *, speech: bool = True) -> CutSet:

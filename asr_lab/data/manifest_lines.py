@@ -63,32 +63,31 @@ def read_lines(path: Path) -> Iterator[Lines]:
 
     Raises `OSError`, `EOFError` or `zlib.error` if it is cut off or not compressed.
     """
-    rest, first = b"", 0
-    for read in _decompressed(path):
-        end = read.rfind(b"\n") + 1
-        data, rest = (rest + read[:end], read[end:]) if end else (b"", rest + read)
-        if data:
+    parts, size, first = list[bytes](), 0, 0
+    for part in _decompressed(path):
+        end = part.rfind(b"\n") + 1 if size + len(part) >= _BATCH_BYTES else 0
+        if end:
+            data = b"".join([*parts, part[:end]])
             lines = Lines(first, data, _starts(data))
             yield lines
             first += len(lines)
-    if rest:
+            parts, size, part = [], 0, part[end:]
+        parts.append(part)
+        size += len(part)
+    if rest := b"".join(parts):
         yield Lines(first, rest, _starts(rest))
 
 
 def _decompressed(path: Path) -> Iterator[bytes]:
     """Yield the contents of a gzip file of any number of members, with less work than `gzip` before Python 3.12."""
-    member, read = zlib.decompressobj(_GZIP), b""
+    member = zlib.decompressobj(_GZIP)
     with path.open("rb") as file:
         while compressed := file.read(_READ_BYTES):
             while compressed:
                 if member.eof:
                     member = zlib.decompressobj(_GZIP)
-                read += member.decompress(compressed)
+                yield member.decompress(compressed)
                 compressed = member.unused_data.lstrip(b"\0")  # padding
-            if len(read) >= _BATCH_BYTES:
-                yield read
-                read = b""
-    yield read
     if not member.eof and path.stat().st_size:
         raise EOFError("it ends before its end-of-stream marker")
 
@@ -157,6 +156,12 @@ class LineReader:
             for index in order.tolist():
                 found[index] = self.read(*listed[index])
             yield from found
+
+    def read_runs(self, blocks: Places, at: Places, lengths: Places) -> Iterator[bytes]:
+        """Yield the same lines in the same order; those that follow each other in a block are one piece."""
+        ends = np.flatnonzero((np.diff(blocks) != 0) | (at[1:] != at[:-1] + lengths[:-1])) + 1
+        firsts, lasts = np.append(0, ends)[: len(blocks)], np.append(ends, len(blocks))[: len(blocks)] - 1
+        yield from self.read_all(blocks[firsts], at[firsts], at[lasts] + lengths[lasts] - at[firsts])
 
     def _read_block(self, block: int) -> bytes:
         try:

@@ -46,7 +46,7 @@ _OPTIONS: dict[str, Any] = {
     "compression_level": 1,
     "use_dictionary": ["channel", "speaker", "gender", "language", "source"],
 }
-_DIGEST = b"digest"
+_DIGEST, _SIZE = b"digest", b"lines"  # in the metadata: of the manifest, and the bytes of the copy of its lines
 _log = logging.getLogger(__name__)
 _told: set[Path] = set()
 
@@ -88,9 +88,10 @@ class ManifestTable:
 
     @property
     def is_complete(self) -> bool:
-        """Whether both files are there, and the parquet file is not cut off."""
+        """Whether both files are there, and neither is cut off."""
         try:
-            return pq.read_metadata(self.parquet) is not None and self.lines.is_file()
+            size = (pq.read_metadata(self.parquet).metadata or {}).get(_SIZE)
+            return size == str(self.lines.stat().st_size).encode()
         except (OSError, pa.ArrowInvalid):
             return False
 
@@ -210,7 +211,7 @@ def _elsewhere(manifest: Path, digest: str, error: OSError | LockError) -> Manif
     if not table.is_complete:
         if manifest.parent not in _told:
             _told.add(manifest.parent)
-            why = error.strerror or str(error) if isinstance(error, OSError) else error.what
+            why = error.what if isinstance(error, LockError) else os.strerror(error.errno) if error.errno else error
             _log.warning("no table beside %s (%s): each command makes one for itself", manifest, why)
         try:
             table.parquet.parent.mkdir(exist_ok=True)
@@ -244,7 +245,8 @@ def _make(table: ManifestTable) -> None:
                     for (name, kind), values in places:
                         made = made.append_column(name, pa.array(values, kind))
                     writer.write_table(made)
-            writer.add_key_value_metadata({_DIGEST.decode(): _digest(identities)})
+            size = str(file.tell())
+            writer.add_key_value_metadata({_DIGEST.decode(): _digest(identities, table), _SIZE.decode(): size})
 
 
 def _readable(manifest: Path) -> Iterator[Lines]:
@@ -261,11 +263,18 @@ def _readable(manifest: Path) -> Iterator[Lines]:
         ) from error
 
 
-def _digest(identities: Path) -> str:
+def _digest(identities: Path, table: ManifestTable) -> str:
     """Return the digest of all rows; "" if one has no identity without reading its audio."""
     database, file = connect(), _quoted(identities)
-    unknown = database.sql(f"SELECT 1 FROM {file} WHERE {IDENTITY} IS NULL LIMIT 1").fetchall()
-    return "" if unknown else sorted_digest(database.sql(f"SELECT {IDENTITY} FROM {file}"))
+    try:
+        unknown = database.sql(f"SELECT 1 FROM {file} WHERE {IDENTITY} IS NULL LIMIT 1").fetchall()
+        return "" if unknown else sorted_digest(database.sql(f"SELECT {IDENTITY} FROM {file}"))
+    except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
+        raise AsrLabError(
+            f"the rows of a manifest cannot be sorted: {str(error).splitlines()[0]}",
+            where=str(table.manifest),
+            allowed=f"room for about as much as the manifest takes in {tempfile.gettempdir()} (TMPDIR)",
+        ) from error
 
 
 def sorted_digest(identities: duckdb.DuckDBPyRelation) -> str:

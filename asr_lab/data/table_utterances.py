@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -23,24 +23,38 @@ from asr_lab.errors import AsrLabError
 if TYPE_CHECKING:
     from lhotse.cut import Cut
 
+T = TypeVar("T")
 Positions = npt.NDArray[np.int64]
 
+_MOST_DISTINCT = 100_000  # values of a column that stays in memory
 _KEPT = 20_000  # as many cuts stay in memory once they are built: 3 kB each
 
 
-class TableLines:
-    """The lines of a table by their rows; what says where they are is read once, for all parts of the utterances."""
+class TableReader:
+    """Reads lines and columns of a table once, for all parts of its utterances."""
 
     def __init__(self, table: ManifestTable) -> None:
         self._table, self._reader = table, table.reader()
+        self._known: dict[str, Any] = {}
 
-    def __getitem__(self, row: int) -> bytes:
+    def once(self, key: str, compute: Callable[[], T], keeps: Callable[[T], bool] = lambda _: True) -> T:
+        """Return what is computed the first time; each time where it is not one that `keeps`."""
+        if key in self._known:
+            return cast(T, self._known[key])
+        made = compute()
+        if keeps(made):
+            self._known[key] = made
+        return made
+
+    def line(self, row: int) -> bytes:
+        """Return a line."""
         block, at, length = (int(column[row]) for column in self._places)
         return self._reader.read(block, at, length)
 
-    def of(self, rows: Positions | None) -> Iterator[bytes]:
-        """Yield the lines of these rows in their order, None: of all."""
-        yield from self._reader.read_all(*(column if rows is None else column[rows] for column in self._places))
+    def lines(self, rows: Positions | None, *, together: bool = False) -> Iterator[bytes]:
+        """Yield the lines of these rows in their order, None: of all; `together`: those that lie together at once."""
+        read = self._reader.read_runs if together else self._reader.read_all
+        yield from read(*(column if rows is None else column[rows] for column in self._places))
 
     @cached_property
     def _places(self) -> list[Positions]:
@@ -55,11 +69,11 @@ class Utterances(Sequence["Cut"]):
     Iterating and indexing reads lines and builds Lhotse cuts with absolute audio paths.
     """
 
-    def __init__(self, table: ManifestTable, rows: Positions | None = None, lines: TableLines | None = None) -> None:
+    def __init__(self, table: ManifestTable, rows: Positions | None = None, reader: TableReader | None = None) -> None:
         self.table, self._rows = table, rows
         self._kept: list[Cut] | None = None
         self._root = table.manifest.parent.resolve()
-        self._lines = lines or TableLines(table)
+        self._reader = reader or TableReader(table)
 
     def __len__(self) -> int:
         return self._number if self._rows is None else len(self._rows)
@@ -92,7 +106,7 @@ class Utterances(Sequence["Cut"]):
 
     def take(self, positions: Positions) -> Utterances:
         """Return the utterances at these positions among these."""
-        return Utterances(self.table, self.rows[positions], self._lines)
+        return Utterances(self.table, self.rows[positions], self._reader)
 
     def column(self, name: str) -> pa.ChunkedArray:
         """Return a column of the table for these utterances."""
@@ -105,14 +119,33 @@ class Utterances(Sequence["Cut"]):
         column = self.table.query(f"json_extract(custom, '{path}')::VARCHAR AS value").to_arrow_table()["value"]
         return column if self._rows is None else column.take(pa.array(self._rows))
 
+    def encoded(self, name: str) -> pa.DictionaryArray:
+        """Return a field as codes and its distinct values, custom ones as JSON text, in the order of their rows."""
+        whole = self._reader.once(
+            name,
+            lambda: self._whole_column(name).combine_chunks().dictionary_encode(),
+            lambda column: len(column.dictionary) <= _MOST_DISTINCT,
+        )
+        if self._rows is None:
+            return whole
+        part = whole.indices.take(pa.array(self._rows)).dictionary_encode()
+        return pa.DictionaryArray.from_arrays(part.indices, whole.dictionary.take(part.dictionary))
+
+    def _whole_column(self, name: str) -> pa.ChunkedArray:
+        return self.table.columns(name)[name] if name in OWN else Utterances(self.table).custom(name)
+
+    def once(self, key: str, compute: Callable[[], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        """Return what is computed of all utterances of the table (N,), once, for these."""
+        return self._reader.once(key, compute)[self.rows]
+
     def field_names(self) -> set[str]:
         """Return the standard fields, and the custom fields of any utterance."""
         keys = self.table.query("DISTINCT unnest(json_keys(custom)) AS key").fetchall()
         return {*OWN, *(key for (key,) in keys)}
 
-    def lines(self) -> Iterator[bytes]:
-        """Yield the lines of the manifest."""
-        yield from self._lines.of(self._rows)
+    def lines(self, *, together: bool = False) -> Iterator[bytes]:
+        """Yield the lines of the manifest, `together` many at once."""
+        yield from self._reader.lines(self._rows, together=together)
 
     def digest(self) -> str:
         """Return the digest of these utterances, as `manifest.digest` does."""
@@ -139,7 +172,7 @@ class Utterances(Sequence["Cut"]):
         if self._kept is not None:
             return self._kept[index]
         row = range(self._number)[index] if self._rows is None else int(self._rows[index])
-        return self._cut(self._lines[row])
+        return self._cut(self._reader.line(row))
 
     def __iter__(self) -> Iterator[Cut]:
         if self._kept is None and len(self) <= _KEPT:

@@ -97,6 +97,8 @@ _LIKE_MARKS = re.compile(
 _MAYBE_MARKED = re.compile(r"[(){}\[\]<>&#@*/+~○◯●△▲□■◇◆☆★%^$=_-]|[xX]{2}|[oO]{2}|[ㅇㅁ]{2}|[a-z]\d|\A\w{2,9}\Z")
 _JAMO = re.compile(r"(?:[ㄱ-ㅎ]\s?[ㅏ-ㅣ](?:\s?[ㄱ-ㅎ]){0,3}\s?){2}|(?:[ᄀ-ᇿ] ){3}")
 """Syllables in single jamo: `ㅇㅏㄴㄴㅕㅇ`, or conjoining ones with spaces."""
+CANDIDATE = r"[(){}\[\]<>&#@*/+~○◯●△▲□■◇◆☆★%^$=_-]|[xX]{2}|[oO]{2}|[ㅇㅁ]{2}|[a-z]\p{Nd}|\A\S{2,9}\z|[ㄱ-ㅎㅏ-ㅣᄀ-ᇿ]"
+"""A pattern of RE2 that is in every transcript that `MarkCounts` counts."""
 
 
 def maybe_marked(text: str) -> bool:

@@ -80,6 +80,7 @@ def check(
       asr-lab data check phase1.jsonl.gz phase2.jsonl.gz phase3.jsonl.gz --nested
       asr-lab data check train.jsonl.gz --model models:/deepspeech2@champion --out cleaned
     """
+    from asr_lab.data.audio_findings import find
     from asr_lab.data.table_utterances import Utterances
 
     paths = list(dict.fromkeys(one for path in manifests for one in _manifests(path)))
@@ -92,10 +93,11 @@ def check(
             echo(f"{path}: the pronunciation labels of {len(annotated)} utterances are consistent")
     with ExitStack() as stack:
         measured = dict(_measured(cuts_by_path, stack, workers))
-        findings = _find(measured, model)
+        losses = _losses(measured, model) if model else {}
+        findings = find(measured, losses)
         if out:
             _write(cuts_by_path, findings, kinds, targets, out)
-        for one in measured.values():
+        for one in (*losses.values(), *measured.values()):
             one.remove()
     _report(cuts_by_path, findings)
     if not out:
@@ -182,11 +184,8 @@ def _measured(
         yield path, one
 
 
-def _find(measured: Mapping[str, Measurements], model: str | None) -> pd.DataFrame:
-    from asr_lab.data.audio_findings import find
-
-    if not model:
-        return find(measured)
+def _losses(measured: Mapping[str, Measurements], model: str) -> dict[str, Measurements]:
+    """Compute the losses under a model of the utterances of each manifest."""
     from asr_lab.models import load_model
     from asr_lab.recipes.selection.losses import measure_losses
     from asr_lab.tracking.models.registry import MlflowStore
@@ -194,8 +193,7 @@ def _find(measured: Mapping[str, Measurements], model: str | None) -> pd.DataFra
     store = MlflowStore()
     recognizer = load_model(store.resolve(model), store.resolve)
     with progress_bar("computing losses") as progress:
-        losses = {path: measure_losses(recognizer, one, progress) for path, one in measured.items()}
-    return find(measured, losses)
+        return {path: measure_losses(recognizer, one, progress) for path, one in measured.items()}
 
 
 def _write(

@@ -29,10 +29,10 @@ def export_corpus(form: str, manifest_path: Path, out: Path, copy_audio: bool, o
       asr-lab data export nemo corpora/demo/train.jsonl.gz nemo/train.json
       asr-lab data export kaldi corpora/demo/train.jsonl.gz kaldi/train --copy-audio
     """
-    from asr_lab.data import manifest
     from asr_lab.data.export import export
+    from asr_lab.data.table_utterances import Utterances
 
-    cuts = list(manifest.read(manifest_path))
+    cuts = Utterances.read(manifest_path)
     check_overwrite([out], overwrite)
     if form == "kaldi" and out.is_dir() and any(out.iterdir()) and not (out / "wav.scp").is_file():
         raise AsrLabError("the folder is not one of Kaldi's, and would be replaced", where=str(out))

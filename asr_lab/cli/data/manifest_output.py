@@ -73,7 +73,7 @@ def parse_range(text: str, what: str) -> tuple[float, float]:
 def print_summary(cuts: Any, path: Path) -> None:
     """Print the size of a manifest, the conversions when its audio is read, its marks, and what was guessed."""
     from asr_lab.data import columns, guesses
-    from asr_lab.data.transcript_marks import MarkCounts
+    from asr_lab.data.transcript_marks import CANDIDATE, MarkCounts
     from asr_lab.units import SAMPLE_RATE, hms
 
     several, other = columns.converted(cuts, SAMPLE_RATE)
@@ -84,7 +84,7 @@ def print_summary(cuts: Any, path: Path) -> None:
         echo(f"  {several} have several channels, mixed to one when read")
     if other:
         echo(f"  {other} are not at {SAMPLE_RATE} Hz, resampled when read")
-    marks = MarkCounts.of(text for batch in columns.texts(cuts) for text in batch)
+    marks = MarkCounts.of(columns.texts_with(cuts, CANDIDATE))
     for note in (*marks.notes(), *guesses.notes([cuts])):
         echo(f"  {note}")
 

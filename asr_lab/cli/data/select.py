@@ -57,8 +57,11 @@ def select(
       asr-lab data select unheard.jsonl.gz hard.jsonl.gz --model runs:/1a2b3c4d/model --by confidence --share 0.02
       asr-lab data select unheard.jsonl.gz hard.jsonl.gz --model models:/deepspeech2@champion --engine slurm --jobs 16
     """
+    from lhotse import CutSet
+
     from asr_lab.data import manifest
-    from asr_lab.data.active_selection import Budget, exclude_used, is_transcribed
+    from asr_lab.data.active_selection import Budget, exclude_used, transcribed
+    from asr_lab.data.table_utterances import Utterances
     from asr_lab.recipes.parts import Part
     from asr_lab.recipes.selection.inference_cache import InferenceCache
 
@@ -66,19 +69,18 @@ def select(
     report, cache = out.with_name(f"{stem}.csv"), InferenceCache(out.with_name(f".{stem}.heard.jsonl"))
     check_overwrite([out, report], overwrite)
     budget = Budget(share, speaker_share)
-    cuts = manifest.read(pool, speech=False)
-    previous = manifest.read(add_to) if add_to else None
-    taken = [one for one in (previous, *(manifest.read(path, speech=False) for path in used)) if one is not None]
-    candidates = exclude_used(cuts, taken)
+    previous = Utterances.read(add_to) if add_to else None
+    taken = [one for one in (previous, *(Utterances.read(path, speech=False) for path in used)) if one is not None]
+    candidates = exclude_used(CutSet(Utterances.read(pool, speech=False)), [CutSet(one) for one in taken])
     if part and job:
         _transcribe_part(candidates, model, Part.parse(part), cache, job)
         return
     if jobs.engine:
         model = _by_jobs(jobs, model, cache)
-    transcribed = all(map(is_transcribed, candidates))
-    criterion: By = "wer" if by == "wer" or (by == "auto" and transcribed) else "confidence"
+    is_transcribed = bool(transcribed(candidates).all())
+    criterion: By = "wer" if by == "wer" or (by == "auto" and is_transcribed) else "confidence"
     selection = _choose(candidates, model, criterion, budget, max_wer=max_wer, cache=cache)
-    written = manifest.write([*(previous or ()), *selection.cuts], out, speech=transcribed)
+    written = manifest.write([*(previous or ()), *selection.cuts], out, speech=is_transcribed)
     write_text(report, csv_text(selection.table))
     cache.delete()
     mean = _mean_difficulty(selection.table)
@@ -89,7 +91,7 @@ def select(
         echo(f"  warning: {_left_out(selection.left_out)}", err=True)
     if selection.note:
         echo(f"  warning: {selection.note} (--speaker-share)", err=True)
-    if transcribed:
+    if is_transcribed:
         print_summary(written, out)
     else:
         echo(f"{out}: {len(written)} utterances, some without a transcript, which they need for training")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import click
@@ -26,7 +27,7 @@ _PATH = click.Path(path_type=Path)
     show_default=True,
     help="floor: minimum statistics per band; wada: WADA-SNR (Kim & Stern 2008).",
 )
-@click.option("--workers", type=click.IntRange(min=0), default=0, help="Number of threads.  [one per core]")
+@click.option("--workers", type=click.IntRange(min=0), default=0, help="Number of processes.  [one per core]")
 @overwrite_option
 def snr(manifest_path: Path, out: Path | None, method: str, workers: int, overwrite: bool) -> None:
     """Estimate the SNR (dB) of the utterances of MANIFEST without one, and write it into the manifest.
@@ -40,21 +41,28 @@ def snr(manifest_path: Path, out: Path | None, method: str, workers: int, overwr
       asr-lab data snr corpora/children/all.jsonl.gz --out corpora/children/measured.jsonl.gz --workers 16
     """
     from asr_lab.data import manifest
-    from asr_lab.data.levels import fill_snr
+    from asr_lab.data.audio_measures import Measurements
+    from asr_lab.data.levels import estimate_snrs
     from asr_lab.data.snr import METHODS
     from asr_lab.data.stats import by_bin
+    from asr_lab.data.table_utterances import Utterances
 
-    cuts = manifest.read(manifest_path)
+    cuts = Utterances.read(manifest_path)
     target = out or manifest_path
     if out and out.resolve() != manifest_path.resolve():
         check_overwrite([out], overwrite)
-    journal = target.with_name(f".{target.name}.snr")
-    with progress_bar("measuring") as progress:
-        chosen = next(name for name in METHODS if name == method)
-        estimated, faults = fill_snr(list(cuts), journal, method=chosen, workers=workers, progress=progress)
-    written = manifest.write(cuts, target)
-    journal.unlink(missing_ok=True)
-    echo(f"{estimated + len(faults)} of {len(cuts)} utterances had no snr_db: {estimated} estimated by {method}")
+    measurements = Measurements(cuts, f"snr-{method}")
+    with measurements.alone():
+        with progress_bar("measuring") as progress:
+            chosen = next(name for name in METHODS if name == method)
+            levels = estimate_snrs(cuts, measurements, method=chosen, workers=workers, progress=progress)
+        manifest.write_with(cuts, lambda row: _fields(float(levels.snr_db[row]), method), target)
+        measurements.remove()
+    written, faults = Utterances.read(target), levels.faults
+    echo(
+        f"{levels.num_lacking} of {len(cuts)} utterances had no snr_db: {levels.num_lacking - len(faults)} estimated "
+        f"by {method}"
+    )
     if faults:
         echo(
             f"  warning: {len(faults)} cannot be read and have none: {listing(faults, _MOST_NAMED)}; "
@@ -63,3 +71,7 @@ def snr(manifest_path: Path, out: Path | None, method: str, workers: int, overwr
         )
     show(Table(frame=by_bin(written, "snr_db"), formats={"share": "percent"}), "table")
     print_summary(written, target)
+
+
+def _fields(snr_db: float, method: str) -> dict[str, float | str]:
+    return {} if math.isnan(snr_db) else {"snr_db": snr_db, "snr_by": method}

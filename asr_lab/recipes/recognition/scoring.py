@@ -10,7 +10,7 @@ import pandas as pd
 import soundfile
 from lhotse import CutSet
 
-from asr_lab.data import manifest
+from asr_lab.data import columns
 from asr_lab.data.audio import read_cut
 from asr_lab.data.phonemes import phonemes
 from asr_lab.data.text import TextNormalizer
@@ -39,15 +39,16 @@ def score(
 
     `in_phonemes` adds phoneme errors, by the language of each utterance.
     """
-    references = {cut.id: normalizer(manifest.text(cut)) for cut in cuts}
+    texts = (normalizer(text) for batch in columns.texts(cuts) for text in batch)
+    references = dict(zip(columns.ids(cuts).to_pylist(), texts, strict=True))
     table = error_rates.score(references, {id: normalizer(text) for id, text in hypotheses.items()})
-    table["duration_s"] = [round(cut.duration, 3) for cut in cuts]
+    table["duration_s"] = [round(duration_s, 3) for duration_s in columns.durations(cuts).tolist()]
     for name in SLICES:
-        values = [manifest.field(cut, name) for cut in cuts]
+        values = columns.factor(cuts, name).of_each(lambda value: value).tolist()
         if any(value not in (None, "") for value in values):
             table[name] = values
     if in_phonemes:
-        table["language"] = [manifest.field(cut, "language") for cut in cuts]
+        table["language"] = columns.factor(cuts, "language").of_each(lambda value: value).tolist()
         table = error_rates.with_phonemes(table, phonemes)
     return table
 

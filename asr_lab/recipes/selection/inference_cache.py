@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from lhotse import CutSet
 from lhotse.cut import Cut
 
+from asr_lab.data import columns
 from asr_lab.data.batches import InOrder
 from asr_lab.decoding.greedy import confidence
 from asr_lab.errors import AsrLabError
@@ -113,12 +117,11 @@ def transcribe_pool(cuts: CutSet, recognizer: Recognizer, cache: InferenceCache,
     """
     pool = PoolPredictions(left_out=_unusable(cuts, recognizer))
     model = _model_digest(recognizer)
-    usable = [cut for cut in cuts if cut.id not in pool.left_out]
+    usable = _without(cuts, pool.left_out)
     pool.by_id |= cache.recall(usable, model)
     pool.recalled = len(pool.by_id)
     progress(len(pool.left_out) + pool.recalled)
-    rest = CutSet.from_cuts(cut for cut in usable if cut.id not in pool.by_id)
-    for batch in InOrder(rest, _BATCH_SIZE).batches:
+    for batch in InOrder(_without(usable, pool.by_id), _BATCH_SIZE).batches:
         new = _transcribe_batch(batch, recognizer, pool.left_out)
         cache.append([cut for cut in batch if cut.id in new], new, model)
         pool.by_id |= new
@@ -140,10 +143,9 @@ def transcribe_part(
     What an earlier attempt has in `cache` is not repeated; what cannot be transcribed is in no cache.
     """
     unusable, model = _unusable(cuts, recognizer), _model_digest(recognizer)
-    usable = [cut for cut in cuts if cut.id not in unusable]
+    usable = _without(cuts, unusable)
     before, own = known.recall(usable, model), cache.recall(usable, model)
-    rest = CutSet.from_cuts(cut for cut in usable if cut.id not in before)
-    for batch in part.batches(rest, _BATCH_SIZE).batches:
+    for batch in part.batches(_without(usable, before), _BATCH_SIZE).batches:
         if any(cut.id not in own for cut in batch):
             new = _transcribe_batch(batch, recognizer, {})
             cache.append([cut for cut in batch if cut.id in new], new, model)
@@ -164,11 +166,20 @@ def describe_left_out(left_out: dict[str, str], limit: int = 3) -> str:
 def _unusable(cuts: CutSet, recognizer: Recognizer) -> dict[str, str]:
     """Return the utterances that are too short or have no file, with the reason."""
     short = dict.fromkeys(too_short(cuts, recognizer), f"shorter than {shortest(recognizer)}")
+    missing = {source for source in columns.sources(cuts) if not Path(source).is_file()}
+    if not missing:  # no cut is built to see which have one
+        return short
     return short | {
         cut.id: "no such audio file"
         for cut in cuts
-        if not all(Path(source.source).is_file() for source in cut.recording.sources)
+        if any(source.source in missing for source in cut.recording.sources)
     }
+
+
+def _without(cuts: CutSet, ids: Collection[str]) -> CutSet:
+    """Return the utterances without those with these ids."""
+    among = pc.is_in(columns.ids(cuts), value_set=pa.array(list(ids), pa.string())).to_numpy()
+    return columns.take(cuts, np.flatnonzero(~among))
 
 
 def _transcribe_batch(cuts: list[Cut], recognizer: Recognizer, left_out: dict[str, str]) -> dict[str, Prediction]:

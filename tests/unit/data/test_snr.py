@@ -1,14 +1,13 @@
 """SNR estimates compared with noise added at a known SNR."""
 
-import json
-
 import numpy as np
 import pytest
 import soundfile
 import soxr
 from conftest import make_corpus, ok, refused, run
 
-from asr_lab.data import levels, manifest
+from asr_lab.data import audio_measures, levels, manifest
+from asr_lab.data.identity import FOLDER
 from asr_lab.data.noise import generate, loop_from, mix
 from asr_lab.data.snr import MAX_SNR_DB, MIN_SNR_DB, estimate, wada_table
 
@@ -137,22 +136,26 @@ def test_a_manifest_gets_what_it_lacks_and_keeps_its_digest(tmp_path):
     assert manifest.field(cuts["a"], "snr_by") == "floor"
     assert manifest.field(cuts["a"], "snr_db") > 10
     assert manifest.digest(cuts) == before
-    assert {file.name for file in tmp_path.iterdir()} == {"audio", "all.jsonl.gz"}
+    assert {file.name for file in tmp_path.iterdir()} == {"audio", "all.jsonl.gz", FOLDER}
     assert "0 of 3 utterances had no snr_db" in ok("data", "snr", path)
 
 
 def test_measuring_goes_on_where_it_was_cut_off(tmp_path, monkeypatch):
-    path = make_corpus(tmp_path, {"a": "cab dad", "b": "bed egg"})
-    cut = manifest.read(path)["a"]
-    key = f"a {manifest.field(cut, 'audio_digest')}"
-    journal = path.with_name(f".{path.name}.snr")
-    journal.write_text(json.dumps([key, "floor", 12.3]) + "\n" + '["b')
-    read = []
-    monkeypatch.setattr(levels, "read_cut", lambda cut: read.append(cut.id) or np.ones(1600, np.float32))
-    ok("data", "snr", path)
-    assert read == ["b"]
-    assert manifest.field(manifest.read(path)["a"], "snr_db") == 12.3
-    assert not journal.exists()
+    monkeypatch.setattr(audio_measures, "_PART_S", 0.1)  # each utterance is a part
+    path, read = make_corpus(tmp_path, {"a": "cab dad", "b": "bed egg"}), []
+
+    def read_cut(cut):
+        read.append(cut.id)
+        if cut.id == "b" and read.count("b") == 1:
+            raise KeyboardInterrupt
+        return np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
+
+    monkeypatch.setattr(levels, "read_cut", read_cut)
+    assert run("data", "snr", path, "--workers", "1").exit_code != 0
+    ok("data", "snr", path, "--workers", "1")
+    assert read == ["a", "b", "b"]
+    assert all(manifest.field(cut, "snr_by") == "floor" for cut in manifest.read(path))
+    assert not list((tmp_path / FOLDER).glob("*.check"))
 
 
 def test_recordings_that_cannot_be_read_are_named_and_the_others_measured(tmp_path):

@@ -1,5 +1,6 @@
 """The table of a manifest says what its cuts say, is made anew when it has to be, and names what is broken."""
 
+import errno
 import gzip
 import json
 import os
@@ -7,6 +8,7 @@ import random
 from pathlib import Path
 from threading import Thread
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from lhotse import CutSet
@@ -16,6 +18,7 @@ from asr_lab.data import columns, manifest, manifest_lines, manifest_table, pars
 from asr_lab.data.identity import FOLDER
 from asr_lab.data.leakage import same_utterances
 from asr_lab.data.manifest_table import remove_tables, table_of
+from asr_lab.data.relocation import Relocation
 from asr_lab.data.table_utterances import Utterances
 from asr_lab.errors import AsrLabError
 
@@ -78,6 +81,32 @@ def test_what_is_written_from_a_table_is_what_is_written_from_cuts(strange, tmp_
     assert [cut.to_dict() for cut in ours] == [cut.to_dict() for cut in theirs]
     line = json.loads(gzip.decompress(other.read_bytes()).splitlines()[0])
     assert line["recording"]["sources"][0]["source"].startswith("../audio/")
+
+
+PATHS = [
+    ["audio/1.wav", "audio/b c/2.wav", "é/3.wav"],
+    ["../data/1.wav", "../../data/2.wav", "own/3.wav"],
+    ["/data/1.wav", "audio/2.wav", "audio/./3.wav"],
+    ["parts/1.wav", "audio/2.wav", "audio/'quoted'/a \"b\"/3.wav"],
+]
+
+
+@pytest.mark.parametrize("target", [".", "parts", "parts/deep er", "../other", "../../far"])
+@pytest.mark.parametrize("paths", PATHS)
+def test_lines_that_move_together_are_those_that_move_alone(tmp_path, paths, target):
+    rows = [json.loads(json.dumps(row(number))) for number in range(30)]
+    for number, one in enumerate(rows):
+        one["recording"]["sources"][0]["source"] = paths[number % 3]
+    rows[7]["supervisions"][0]["custom"]["source"] = "web"
+    folder = tmp_path / "a" / "b" / "corpus"
+    cuts = Utterances.read(written(folder / "all.jsonl.gz", rows)).take(np.array([5, 6, 7, 8, 2, 29, 10]))
+    moved = Relocation(cuts, (folder / target).resolve())
+    assert b"".join(moved.lines()) == b"".join(map(moved.line, cuts.lines()))
+    manifest.write(cuts, folder / target / "moved.jsonl.gz")
+    assert [cut.id for cut in Utterances.read(folder / target / "moved.jsonl.gz")] == [cut.id for cut in cuts]
+    for new, old in zip(Utterances.read(folder / target / "moved.jsonl.gz"), cuts, strict=True):
+        sources = [os.path.normpath(cut.recording.sources[0].source) for cut in (new, old)]
+        assert sources[0] == sources[1]
 
 
 @pytest.mark.parametrize(
@@ -164,10 +193,28 @@ def test_where_no_table_can_be_written_it_works_without_and_says_so_once(tmp_pat
     assert str(path) in caplog.text
 
 
-def test_a_damaged_table_is_made_anew(tmp_path):
+@pytest.mark.parametrize("name", ["parquet", "lines"])
+@pytest.mark.parametrize("keep", [0.0, 0.5])
+def test_a_table_that_is_cut_off_is_made_anew(tmp_path, name, keep):
     path = written(tmp_path / "all.jsonl.gz", [row(0), row(1)])
-    table_of(path).parquet.write_bytes(b"")
+    file = getattr(table_of(path), name)
+    file.write_bytes(file.read_bytes()[: int(file.stat().st_size * keep)])
     assert [cut.id for cut in Utterances.read(path)] == ["u0000", "u0001"]
+
+
+def test_a_full_disk_is_one_message_and_leaves_nothing(tmp_path, monkeypatch, caplog):
+    path = written(tmp_path / "all.jsonl.gz", [row(0), row(1)])
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "Error writing bytes to file")
+
+    monkeypatch.setattr(manifest_table.pq, "ParquetWriter", full)
+    monkeypatch.setattr(manifest_table, "_told", set())
+    with pytest.raises(AsrLabError, match="neither beside it nor as a temporary file") as error:
+        Utterances.read(path)
+    assert error.value.where == str(path)
+    assert "No space left on device" in caplog.text
+    assert [file.name for file in (tmp_path / FOLDER).iterdir()] == ["all.lock"]
 
 
 def test_tables_go_with_their_manifests(tmp_path):

@@ -1,10 +1,12 @@
 """Marks of Korean corpora in transcripts."""
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from conftest import TINY, make_corpus, ok, refused
 
 from asr_lab.data.text import TextNormalizer
-from asr_lab.data.transcript_marks import MARKS, MarkCounts, without_marks
+from asr_lab.data.transcript_marks import CANDIDATE, MARKS, MarkCounts, without_marks
 
 
 def clean(text):
@@ -139,3 +141,15 @@ def test_two_readings_are_refused_before_anything_is_spent(store, dry, split):
     assert not mlflow.search_runs(search_all_experiments=True).size
     for choice in ("spelling", "phonetic"):
         ok("train", "base.yaml", *settings, f"data.text.transcription={choice}", "--dry-run")
+
+
+def test_no_transcript_that_is_counted_is_passed_over():
+    strange = ["@BG", "%uh", "(간투어:음)", "none", "NA", "ㅇㅏㄴㄴㅕㅇ", "ᄋ ᅡ ᆫ ᄂ", "xx", "x7", "&name1&", "○○"]
+    texts = [
+        form.format(text) for text in (*(mark.example for mark in MARKS), *strange) for form in ("네 {} 가요", "{}")
+    ]
+    texts += ["네 그렇습니다", "a longer text without any"]
+    table = pa.table({"text": texts})
+    candidates = table.filter(pc.match_substring_regex(table["text"], CANDIDATE))["text"].to_pylist()
+    assert MarkCounts.of(candidates) == MarkCounts.of(texts)
+    assert "네 그렇습니다" not in candidates

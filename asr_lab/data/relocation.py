@@ -1,0 +1,83 @@
+"""Lines of a manifest for a manifest in another folder: their audio paths are relative to that folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+
+from asr_lab.data.table_utterances import Utterances
+
+_SOURCE = b'"source": '
+_PATH = re.compile(rb'"source": ("(?:[^"\\]|\\.)*")')
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
+class Relocation:
+    """Moves lines of a table's manifest to a manifest in the folder `root`."""
+
+    def __init__(self, rows: Utterances, root: Path) -> None:
+        self._rows, self._root = rows, root
+        self._old = rows.table.manifest.parent.resolve()
+        self._moved = lru_cache(10_000)(lambda folder: os.path.relpath(self._old / folder, root))
+
+    def lines(self) -> Iterator[bytes]:
+        """Yield the lines of all utterances in their order, many at once where that is possible."""
+        prefix = self._prefix()
+        for data in self._rows.lines(together=prefix is not None):
+            if prefix is not None and data.endswith(b"\n") and data.count(_SOURCE) == data.count(b"\n"):
+                yield data.replace(_SOURCE + b'"', _SOURCE + b'"' + prefix) if prefix else data
+            else:
+                yield from map(self.line, data.splitlines(keepends=True))
+
+    def line(self, line: bytes) -> bytes:
+        """Return one line."""
+        is_complete = line.endswith(b"\n")
+        if is_complete and self._old == self._root:
+            return line
+        if not is_complete or line.count(_SOURCE) != 1 or not (found := _PATH.search(line)):
+            return self._written_anew(line)
+        folder, _, name = json.loads(found[1]).rpartition("/")
+        path = os.path.normpath(f"{self._moved(f'{folder}/' if _ else '')}/{name}")
+        return line[: found.start(1)] + _encode(path).encode() + line[found.end(1) :]
+
+    def line_with(self, line: bytes, custom: dict[str, Any]) -> bytes:
+        """Return one line with these custom fields."""
+        return self._written_anew(line, custom)
+
+    def _written_anew(self, line: bytes, custom: dict[str, Any] | None = None) -> bytes:
+        from asr_lab.data.cuts import located  # it needs lhotse
+
+        row = located(json.loads(line), self._old)
+        if custom:
+            segment = row["supervisions"][0]
+            segment["custom"] = {**(segment.get("custom") or {}), **custom}
+        return relative_line(row, self._root)
+
+    def _prefix(self) -> bytes | None:
+        """Return what all audio paths begin with in the new folder, before what they were; None if that differs."""
+        if self._old == self._root:
+            return b""
+        prefix, sources = os.path.relpath(self._old, self._root), self._rows.table.columns("source")["source"]
+        goes_up = set(Path(prefix).parts) == {".."}
+        plain = r"^(\.\./)*[^./][^/\\\"]*(/[^./][^/\\\"]*)*$" if goes_up else r"^[^./][^/\\\"]*(/[^./][^/\\\"]*)*$"
+        if not pc.all(pc.match_substring_regex(sources, plain).fill_null(False)).as_py():
+            return None
+        if self._root.is_relative_to(self._old):  # paths through the new folder itself would be shorter
+            into = f"{self._root.relative_to(self._old).parts[0]}/"
+            if pc.any(pc.starts_with(sources, into)).as_py():
+                return None
+        return _encode(f"{prefix}/")[1:-1].encode()
+
+
+def relative_line(row: dict[str, Any], root: Path) -> bytes:
+    """Return the line of a row with absolute audio paths."""
+    for source in row["recording"]["sources"]:
+        source["source"] = os.path.relpath(source["source"], root)
+    return _encode(row).encode() + b"\n"
