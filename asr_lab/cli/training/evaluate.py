@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from asr_lab.cli.completion import AdapterName, ConfigKey
-from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, echo, keys_help, offline_option, overrides_option
+from asr_lab.cli.config_options import TAKES_CONFIG_KEYS, config_keys, keys_help, overrides_option
+from asr_lab.cli.options import echo, offline_option
 from asr_lab.cli.training.experiments import run, show_outcome
 from asr_lab.config.dotted import nest
 from asr_lab.config.load import load, parse_overrides, parse_words, read_yaml
