@@ -181,6 +181,16 @@ class Quoted:
         return f"{self._figure.value:.2f}"
 
     @property
+    def percent(self) -> str:
+        """`15.7 %`, for a share that is no metric of a run."""
+        return f"{100 * self._figure.value:.1f} %"
+
+    @property
+    def exact_percent(self) -> str:
+        """`49.29 %`, as papers print it."""
+        return f"{100 * self._figure.value:.2f} %"
+
+    @property
     def rounded_interval(self) -> str:
         """`1.95 (1.78 to 2.12)`."""
         figure = self._figure
@@ -229,7 +239,7 @@ def render_text(text: str, studies: Mapping[str, Study], where: str) -> str:
     """Fill in a page's placeholders; raises `AsrLabError` for one that names no figure."""
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
     try:
-        return environment.from_string(text).render(quoting(studies))
+        return environment.from_string(text).render(quoting(studies) | {"studies": sorted(studies)})
     except TemplateSyntaxError as error:
         raise AsrLabError(f"a placeholder is not understood: {error}", where=f"{where}, line {error.lineno}") from error
     except UndefinedError as error:

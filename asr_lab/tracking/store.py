@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from mlflow import MlflowClient, set_tracking_uri
+from mlflow import MlflowClient, get_tracking_uri, set_tracking_uri
 from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.default_experiment import DEFAULT_EXPERIMENT_ID
@@ -87,7 +87,8 @@ def client(*, again: bool = False) -> MlflowClient:
     uri = tracking_uri()
     (make_ready if again or uri.startswith("sqlite") else _make_ready_once)(uri)
     warn_moved(uri, Path.cwd())
-    set_tracking_uri(uri)
+    if not os.environ.get("MLFLOW_TRACKING_URI") == get_tracking_uri() == uri:  # setting it resets MLflow's tracer
+        set_tracking_uri(uri)
     with explain_store_errors("the tracking store cannot be used"):
         return MlflowClient()
 

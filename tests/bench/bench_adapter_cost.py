@@ -4,7 +4,7 @@ KoSpeech's size: 3 x 1024 bidirectional GRU, 2001 classes, adapter 512-256, 10 e
 not depend on them), the audio is made. Both arms read the files, extract features and run the base; they take turns.
 
     python tests/bench/bench_adapter_cost.py [--utterances 48] [--rounds 3] [--threads 0] [--form residual plain]
-                                             [--values FILE]
+                                             [--processor-time] [--values FILE]
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import argparse
 import io
 import statistics
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -67,22 +66,22 @@ def made_person(folder: Path, utterances: int) -> Split:
 
 def plain_pass(planned: AdaptationPlan) -> float:
     """Seconds of one plain forward pass of the base over what an adapter hears, head and all."""
-    began = time.perf_counter()
+    began = figures.now()
     for _, frames_BUH, _ in planned.recognizer.iterate_encoder_outputs(planned.training_cuts):
         with torch.inference_mode():
             planned.recognizer.model.head(frames_BUH)
     _wait_for_gpu()
-    return time.perf_counter() - began
+    return figures.now() - began
 
 
 def whole_training(planned: AdaptationPlan, folder: Path) -> tuple[float, float]:
     """(Seconds of the whole adapter training, of it the pass of the base.)"""
-    began = time.perf_counter()
+    began = figures.now()
     console = Console(file=io.StringIO())
     frames = encode(planned.recognizer, planned.all_cuts, planned.config, console, folder)
     AdapterTrainer(planned.recognizer, frames, planned.config).fit(planned.training_cuts)
     _wait_for_gpu()
-    return time.perf_counter() - began, frames.seconds
+    return figures.now() - began, frames.seconds
 
 
 def _wait_for_gpu() -> None:
@@ -120,8 +119,10 @@ def main() -> None:
     options.add_argument("--threads", type=int, default=0)
     options.add_argument("--form", nargs="+", choices=["residual", "plain"], default=["residual", "plain"])
     options.add_argument("--frames", choices=["memory", "disk"], default="memory")
+    figures.add_clock_option(options)
     figures.add_values_option(options)
     chosen = options.parse_args()
+    figures.choose_clock(processor_time=chosen.processor_time)
     use_threads(chosen.threads)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -24,10 +24,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import figures
 import numpy as np
 import soundfile
 import torch
-from bench_training import LETTERS_A_SECOND, durations, show
+from bench_training import LETTERS_A_SECOND, durations, show, values_of
 from lhotse import CutSet
 from rich.progress import track
 from torch import nn
@@ -215,6 +216,7 @@ def main() -> None:
     parser.add_argument("--processor-time", action="store_true", help="count it instead, where others work beside")
     parser.add_argument("--durations", type=Path, metavar="FILE")
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
+    figures.add_values_option(parser)
     options = parser.parse_args()
     if options.quick:
         options.utterances, options.batch_size, options.rounds = 64, 4, 1
@@ -243,6 +245,7 @@ def main() -> None:
             order = options.arms[turn:] + options.arms[:turn]
             rounds.append({arm: bench.epoch(arm, rows, seed=number) for arm in order})
     show({name: ARMS[name] for name in options.arms}, REFERENCE, rounds)
+    figures.write(values_of(options.arms, REFERENCE, rounds, "wav2vec2"), options.values)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import sys
 import time
 from pathlib import Path
 
+import figures
 from build_store import build
 
 from asr_lab.tracking.queries import filters
@@ -66,6 +67,7 @@ def main() -> None:
     parser.add_argument("--pattern", default="cross")
     parser.add_argument("--runs", type=int, default=10_000)
     parser.add_argument("--repeat", type=int, default=7)
+    figures.add_values_option(parser)
     asked = parser.parse_args()
     uri = build(asked.folder, asked.runs)
     queries = filters.queries(asked.pattern, "", status="FINISHED", where="", since="", archived=False, children=False)
@@ -73,17 +75,27 @@ def main() -> None:
     ours = [sys.executable, "-m", "asr_lab", "compare", "--pattern", asked.pattern]
     times: dict[str, list[tuple[float, float]]] = {"bare": [], "asr-lab": []}
     for _ in range(asked.repeat):
-        *seconds, said = measure(bare, uri)
-        times["bare"].append((seconds[0], seconds[1]))
-        *seconds, table = measure(ours, uri)
-        times["asr-lab"].append((seconds[0], seconds[1]))
+        *taken, said = measure(bare, uri)
+        times["bare"].append((taken[0], taken[1]))
+        *taken, table = measure(ours, uri)
+        times["asr-lab"].append((taken[0], taken[1]))
     rows = sum(asked.pattern in line for line in table.splitlines() if not line.startswith("best"))
     print(f"hits       {said.strip()} bare, {rows} in the table")
     for place, what in enumerate(("whole process", "processor")):
         medians = {name: statistics.median(each[place] for each in values) for name, values in times.items()}
-        figures = ", ".join(f"{name} {value:.2f} s" for name, value in medians.items())
-        print(f"{what:13}  {figures}, ratio {medians['asr-lab'] / medians['bare']:.2f}")
+        seconds = ", ".join(f"{name} {value:.2f} s" for name, value in medians.items())
+        print(f"{what:13}  {seconds}, ratio {medians['asr-lab'] / medians['bare']:.2f}")
     print(f"memory     {peak_mb():.0f} MB at most")
+    ratios = [ours[1] / bare[1] for ours, bare in zip(times["asr-lab"], times["bare"], strict=True)]
+    figures.write(
+        {
+            "compare_processor_ratio": figures.of_rounds(ratios),
+            "compare_memory_mb": peak_mb(),
+            "compare_runs": float(asked.runs),
+            "compare_hits": float(said),
+        },
+        asked.values,
+    )
 
 
 if __name__ == "__main__":

@@ -1,19 +1,24 @@
 """Whether our scorers give the figures published for others' recognition of L2-ARCTIC, on their own sequences.
 
 git clone https://github.com/cageyoko/CTC-Attention-Mispronunciation
-python tests/bench/bench_l2arctic_scorer.py CTC-Attention-Mispronunciation/egs/attention_aug/result
+python tests/bench/bench_l2arctic_scorer.py CTC-Attention-Mispronunciation/egs/attention_aug/result [--values FILE]
 
 The folder has `ref` (canonical), `human_seq` (said), `hyp` and `cnn_rnn/hyp` (recognised), of 900 utterances. Published
 (Fu et al. 2021, arXiv:2104.08428): F1 49.29 % of CNN-RNN-CTC and 56.08 % of their best, PER 15.21 % in its `per`.
 """
 
-import sys
+import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
+import figures
 import pandas as pd
 
 from asr_lab.metrics.pronunciation import decoded, detection, hierarchy, per, trivial, with_phone_errors
 from asr_lab.metrics.pronunciation.sequences import align
+
+NAMES = {"cnn_rnn/hyp": "cnn_rnn", "hyp": "attention", "as written": "as_written"}
+"""Rows of the table, as pages quote them."""
 
 
 def sequences(file: Path) -> dict[str, list[str]]:
@@ -35,7 +40,11 @@ def anchored(canonical: list[str], spoken: list[str]) -> dict[str, list]:
 
 
 def main() -> None:
-    folder = Path(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    figures.add_values_option(parser)
+    asked = parser.parse_args()
+    folder = asked.folder
     canonical, spoken = sequences(folder / "ref"), sequences(folder / "human_seq")
     truth = pd.DataFrame([{"id": id, **anchored(canonical[id], spoken[id])} for id in canonical])
     rows = []
@@ -47,6 +56,16 @@ def main() -> None:
     rows.append({"sequences": "as written", "scorer": "canonical-anchored", **trivial(truth)})
     columns = ["sequences", "scorer", "per", "error_f1", "error_precision", "error_recall", "der", "accuracy"]
     print(pd.DataFrame(rows)[columns].round(4).to_string(index=False))
+    figures.write(dict(_values(rows, columns[2:])), asked.values)
+
+
+def _values(rows: list[dict[str, object]], columns: list[str]) -> Iterator[tuple[str, float]]:
+    """Yield the figures of the table that are defined, by the name under which pages quote them."""
+    for row in rows:
+        scorer = "anchored" if row["scorer"] == "canonical-anchored" else row["scorer"]
+        for column in columns:
+            if isinstance(row[column], float):
+                yield f"{NAMES[row['sequences']]}_{scorer}/{column}", row[column]
 
 
 if __name__ == "__main__":

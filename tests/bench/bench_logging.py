@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import figures
 import numpy as np
 from rich.progress import track
 
@@ -65,8 +66,8 @@ def block(step: Callable[[], None], steps: int, first: int, run: MlflowRecorder 
     return (clock() - began) / steps
 
 
-def compare(step: Callable[[], None], blocks: int, steps: int, label: str, *, ship: bool) -> None:
-    """Print what a step takes with and without logging."""
+def compare(step: Callable[[], None], blocks: int, steps: int, label: str, *, ship: bool) -> float:
+    """Print what a step takes with and without logging; return the share that logging adds."""
     plain, logging, alone = [], [], []
     with MlflowTracker(new_run=True).start(spec(name=label.replace(" ", "-"))) as run:
         for number in track(range(blocks), label, transient=True):
@@ -80,6 +81,7 @@ def compare(step: Callable[[], None], blocks: int, steps: int, label: str, *, sh
         f"{after / before - 1:+.2%}; the call itself {statistics.median(alone) * 1e6:.0f} us, "
         f"{statistics.median(alone) / before:.2%} of a step"
     )
+    return after / before - 1
 
 
 def main() -> None:
@@ -87,7 +89,9 @@ def main() -> None:
     options.add_argument("--blocks", type=int, default=7)
     options.add_argument("--steps", type=int, default=60)
     options.add_argument("--step-ms", type=float, default=100.0)
+    figures.add_values_option(options)
     chosen = options.parse_args()
+    file, values = chosen.values and chosen.values.resolve(), {}
     steps = {"wait": wait(chosen.step_ms / 1e3), "work": work(chosen.step_ms / 1e3)}
     with tempfile.TemporaryDirectory() as name:
         os.chdir(name)
@@ -96,9 +100,12 @@ def main() -> None:
             for store, uri in (("sqlite", f"sqlite:///{name}/mlflow.db"), ("server", server.uri)):
                 os.environ["MLFLOW_TRACKING_URI"] = uri
                 for kind, step in steps.items():
-                    compare(step, chosen.blocks, chosen.steps, f"{store} {kind}", ship=kind == "work")
+                    label = f"{store} {kind}"
+                    added = compare(step, chosen.blocks, chosen.steps, label, ship=kind == "work")
+                    values[f"logging_{store}_{kind}_share"] = added
         finally:
             server.kill()
+    figures.write(values, file)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import time
 
+import figures
 import numpy as np
 
 from asr_lab.metrics.significance import RESAMPLES, difference_interval, rate_interval
@@ -27,7 +28,9 @@ def plain(errors_a: np.ndarray, errors_b: np.ndarray, words: np.ndarray) -> tupl
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--utterances", type=int, default=10_000)
-    number = options.parse_args().utterances
+    figures.add_values_option(options)
+    asked = options.parse_args()
+    number = asked.utterances
     draw = np.random.default_rng(1)
     words = draw.integers(5, 41, number)
     errors_a, errors_b = draw.binomial(words, 0.30), draw.binomial(words, 0.28)
@@ -43,7 +46,16 @@ def main() -> None:
         found = run()
         timed[name] = time.perf_counter() - began
         print(f"{name:20} {timed[name]:6.2f} s  {found}")
-    print(f"ratio plain / ours   {timed['plain difference'] / timed['difference_interval']:.1f}")
+    ratio = timed["plain difference"] / timed["difference_interval"]
+    print(f"ratio plain / ours   {ratio:.1f}")
+    figures.write(
+        {
+            "significance_ratio": ratio,
+            "significance_interval_s": timed["rate_interval"],
+            "significance_difference_s": timed["difference_interval"],
+        },
+        asked.values,
+    )
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from asr_lab.system.terminal import Console
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import figures
 import sweepers
 
 from asr_lab.config.load import load
@@ -46,7 +47,8 @@ def timed(trials: list[float]) -> None:
     Worker.run_one = noting
 
 
-def overhead(trials: int) -> None:
+def overhead(trials: int) -> dict[str, figures.Value]:
+    """Return seconds of a trial that trains nothing, and of processor time."""
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
@@ -63,9 +65,16 @@ def overhead(trials: int) -> None:
         print(f"a trial: mean {statistics.mean(each):.3f} s, median {statistics.median(each):.3f} s")
         print(f"the last {len(last)}: mean {statistics.mean(last):.3f} s, median {statistics.median(last):.3f} s")
         os.chdir("/")
+    quartiles = statistics.quantiles(each)
+    return {
+        "trial_s": {"value": quartiles[1], "low": quartiles[0], "high": quartiles[2]},
+        "trial_processor_s": busy / trials,
+        "trials": float(trials),
+    }
 
 
-def adapter(config: Path, trials: int) -> None:
+def adapter(config: Path, trials: int) -> dict[str, figures.Value]:
+    """Return a sweep's time as a multiple of one base pass and its trainings, with its figures and page and without."""
     each: list[float] = []
     timed(each)
     planned = sweeping.plan(load(config, {"name": f"bench-{os.getpid()}"}, "sweep"), "", "", "")
@@ -80,6 +89,7 @@ def adapter(config: Path, trials: int) -> None:
     print(f"one base pass {passed:.1f} s + trainings {trained:.1f} s = {passed + trained:.1f} s")
     needed = passed + trained
     print(f"{whole / needed:.3f} times with figures and page, {(passed + sum(each)) / needed:.3f} without")
+    return {"sweep_ratio": whole / needed, "sweep_trials_ratio": (passed + sum(each)) / needed}
 
 
 def main() -> None:
@@ -87,11 +97,13 @@ def main() -> None:
     parser.add_argument("what", choices=["overhead", "adapter"])
     parser.add_argument("--trials", type=int)
     parser.add_argument("--config", type=Path, default=Path("experiments/sweeps/adapter.yaml"))
+    figures.add_values_option(parser)
     asked = parser.parse_args()
+    file = asked.values and asked.values.resolve()
     if asked.what == "overhead":
-        overhead(asked.trials or 1000)
+        figures.write(overhead(asked.trials or 1000), file)
     else:
-        adapter(asked.config, asked.trials or 30)
+        figures.write(adapter(asked.config, asked.trials or 30), file)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ audio, the same for all arms); there is no validation, no checkpoint and no augm
 
     python tests/bench/bench_training.py [--utterances 480] [--rounds 5] [--model demo|3x512] [--threads 0]
                                          [--durations FILE] [--arms ours kospeech grouped random]
+                                         [--processor-time] [--values FILE]
 
 FILE is a manifest (`*.jsonl.gz`) or a text with a duration in seconds on each line; any number of utterances is spread
 over its distribution. Without one it is that of speechocean762, of which random batches of 16 are half padding.
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import figures
 import numpy as np
 import torch
 from kospeech_network import KoSpeechDeepSpeech2
@@ -108,12 +110,12 @@ class Epoch(TrainerCallback):  # type: ignore[misc]
         }
 
     def on_epoch_begin(self, *_: Any, **__: Any) -> None:
-        self.seconds = -time.perf_counter()
+        self.seconds = -figures.now()
 
     def on_epoch_end(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-        self.seconds += time.perf_counter()
+        self.seconds += figures.now()
         self.updates = state.global_step
 
 
@@ -239,6 +241,22 @@ def show(says: Mapping[str, str], reference: str, rounds: Sequence[Mapping[str, 
         print(f"{line}{padding:10.0%}{updates:10.1f}")
 
 
+def values_of(
+    arms: Iterable[str], reference: str, rounds: Sequence[Mapping[str, Any]], prefix: str
+) -> dict[str, figures.Value]:
+    """Return each arm's speed as a multiple of the reference's, utterances a second, share of padding, and updates."""
+    values: dict[str, figures.Value] = {}
+    for name in arms:
+        epochs = [one[name] for one in rounds]
+        if name != reference:
+            ratios = [one[name].throughput / one[reference].throughput for one in rounds]
+            values[f"{prefix}_{name}_ratio"] = figures.of_rounds(ratios)
+        values[f"{prefix}_{name}_utterances_per_s"] = figures.of_rounds([epoch.throughput for epoch in epochs])
+        values[f"{prefix}_{name}_padding"] = statistics.mean(epoch.padding for epoch in epochs)
+        values[f"{prefix}_{name}_updates"] = statistics.mean(epoch.updates for epoch in epochs)
+    return values
+
+
 def _range(values: list[float], digits: int) -> str:
     return f"{min(values):.{digits}f} to {max(values):.{digits}f}"
 
@@ -252,7 +270,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0, help="0: one for each core this process may use")
     parser.add_argument("--durations", type=Path, metavar="FILE")
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
+    figures.add_clock_option(parser)
+    figures.add_values_option(parser)
     options = parser.parse_args()
+    figures.choose_clock(processor_time=options.processor_time)
     use_threads(options.threads)
     seconds = durations(options.durations, options.utterances)
     began = time.perf_counter()
@@ -275,6 +296,7 @@ def main() -> None:
             order = options.arms[turn:] + options.arms[:turn]
             rounds.append({name: bench.epoch(ARMS[name], seed=number) for name in order})
     show({name: ARMS[name].says for name in options.arms}, REFERENCE, rounds)
+    figures.write(values_of(options.arms, REFERENCE, rounds, "deepspeech2"), options.values)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +16,23 @@ Value = float | dict[str, float]
 def add_values_option(parser: argparse.ArgumentParser) -> None:
     """Add `--values FILE` to a benchmark."""
     parser.add_argument("--values", type=Path, metavar="FILE", help="write the figures here too, as JSON")
+
+
+def add_clock_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--processor-time` to a benchmark whose clock is `now`."""
+    parser.add_argument(
+        "--processor-time", action="store_true", help="count it instead of time on the clock: where others work beside"
+    )
+
+
+def choose_clock(*, processor_time: bool) -> None:
+    """Choose what `now` counts."""
+    global now
+    now = time.process_time if processor_time else time.perf_counter
+
+
+now = time.perf_counter
+"""Seconds; differences of it are durations."""
 
 
 def of_rounds(values: Sequence[float]) -> Value:

@@ -466,7 +466,7 @@ def test_one_utterance_can_be_trained_on(home):
 
 
 def test_options_at_their_default_leave_the_config_file_its_say_under_mlflow_run(home, monkeypatch):
-    from asr_lab.cli.options import given
+    from asr_lab.cli.config_options import given
 
     (home / "mine.yaml").write_text("recipe: adapter\nadapter: {hidden_dims: [64]}\ntrain: {epochs: 3}\n")
     options = {"adapter.hidden_dims": ["512", "256"], "train.epochs": "10", "adapter.name": "x"}

@@ -66,8 +66,11 @@ def stale() -> dict[str, dict[str, str]]:
 def test_other_defaults_are_stale(study):
     defaults = yaml.safe_load(STUDY.read_text())["runs"]["adapted"]["defaults"]
     change(defaults=defaults | {"adapter.form": "plain", "adapter.of_long_ago": 1})
-    (row,) = stale().values()
-    assert (row["what"], row["recorded"], row["now"]) == ("adapter.form of adapted", "plain", "residual")
+    rows = {what: (row["recorded"], row["now"]) for what, row in stale().items()}
+    assert rows == {
+        "adapter.form of adapted": ("plain", "residual"),
+        "adapter.of_long_ago of adapted": ("1", "no such key"),
+    }
 
 
 def test_settings_that_are_no_longer_valid_are_stale(study):
@@ -132,6 +135,26 @@ def test_figures_of_a_benchmark(study):
     (FOLDER / "RESULTS.md.jinja").write_text('{{ speed["values"]["training"].rounded_interval }}')
     ok("results", "write")
     assert Path("experiments/RESULTS.md").read_text() == "1.95 (1.78 to 2.12)"
+
+
+def test_a_study_of_benchmarks_is_made_again(study):
+    value = {"value": 2.0, "low": 1.5, "high": 2.5}
+    write = f"mkdir values && echo '{json.dumps({'ratio': value, 'rounds': 3})}' > values/speed.json"
+    content = {"about": "ratios", "commands": [write], "cheap": True, "date": "2026-01-01"}
+    path = FOLDER / "speed.yaml"
+    path.write_text(yaml.safe_dump(content | {"values": {"ratio": {"value": 1.9, "low": 1.8, "high": 2.1}}}))
+    output = ok("results", "remake", "--format", "json")
+    rows = json.JSONDecoder().raw_decode(output[output.index("[") :])[0]
+    assert [(row["study"], row["metric"], row["then"], row["now"]) for row in rows] == [("speed", "ratio", 1.9, 2.0)]
+    path.write_text(yaml.safe_dump(content | {"values": {"ratio": {"value": 3.0}, "gone": {"value": 1.0}}}))
+    before = path.read_text()
+    assert "2 of 2 figures do not agree" in refused("results", "remake", "speed", "--record")
+    assert path.read_text() == before  # for not all of them were made
+    path.write_text(yaml.safe_dump(content))
+    ok("results", "remake", "speed", "--record")
+    assert yaml.safe_load(path.read_text())["values"] == {"ratio": value, "rounds": {"value": 3.0}}
+    path.write_text(yaml.safe_dump(content | {"needs": {"corpus": "sounds"}}))
+    assert "--corpus corpus=FOLDER" in refused("results", "remake")
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from asr_lab.cli.completion import ConfigKey, ModelName
-from asr_lab.cli.options import config_keys, console, dry_run_option, keys_help
+from asr_lab.cli.config_options import config_keys, keys_help
+from asr_lab.cli.options import console, dry_run_option
 from asr_lab.cli.training.experiments import NOTHING_DONE, show_outcome, show_summary
 from asr_lab.config.load import load
 from asr_lab.config.schema import LanguageModelExperiment

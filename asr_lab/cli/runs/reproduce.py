@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from asr_lab.cli.completion import ConfigKey, RunName
-from asr_lab.cli.options import TAKES_CONFIG_KEYS, Finite, config_keys, console, format_option, overrides_option
+from asr_lab.cli.config_options import TAKES_CONFIG_KEYS, config_keys, overrides_option
+from asr_lab.cli.options import Finite, console, format_option
 from asr_lab.cli.tables import show
 from asr_lab.config.load import load
 from asr_lab.errors import AsrLabError, listing

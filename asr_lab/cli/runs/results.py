@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from asr_lab.units import counted, hms
 if TYPE_CHECKING:
     from asr_lab.reports.studies import Study
     from asr_lab.tracking.results.check import Finding
+    from asr_lab.tracking.results.remake import Remade
 
 _FOLDER = "experiments/results"
 _PATH = click.Path(path_type=Path)
@@ -209,55 +209,75 @@ def _data_findings(name: str, study: Study, work: Path, folder: Path, corpora: M
 
 
 @results.command()
-@click.argument("name", metavar="STUDY")
+@click.argument("names", nargs=-1, metavar="[STUDY]...")
 @_corpus_option
 @_work_option
 @click.option("--record", "records", is_flag=True, help="Record the new figures in place of the old ones.")
 @_folder_option
 @format_option
-def remake(name: str, corpora: tuple[str, ...], work: Path | None, records: bool, folder: Path, style: str) -> None:
+def remake(
+    names: tuple[str, ...], corpora: tuple[str, ...], work: Path | None, records: bool, folder: Path, style: str
+) -> None:
     """Run the commands of STUDY in an empty folder, and hold the new figures against the recorded ones.
 
-    A new figure agrees if it is printed alike, or lies within the interval of the old one, or the other way round.
-    Exit with 1 if any does not.
+    Without STUDY, all cheap ones are made again whose corpora are given. A new figure agrees if it is printed alike, or
+    lies within the interval of the old one, or the other way round. Exit with 1 if any does not.
 
     \b
     Examples:
       asr-lab results remake demo
+      asr-lab results remake --corpus free-spoken-digit-dataset=/data/fsdd
       asr-lab results remake fsdd --corpus free-spoken-digit-dataset=/data/fsdd --work /tmp/fsdd --record
     """
-    from asr_lab.reports.studies import read_studies, write_study
+    import pandas as pd
+
+    from asr_lab.reports.studies import read_studies
     from asr_lab.reports.table import Table
-    from asr_lab.tracking.results import record as recording
     from asr_lab.tracking.results import remake as making
 
-    (study,) = _chosen(read_studies(folder), (name,)).values()
-    if not study.runs:
-        raise AsrLabError(
-            f"{name} is of benchmarks, whose commands print their figures", allowed=listing(study.commands)
-        )
     given = {corpus: Path(path).resolve() for corpus, path in _pairs(corpora, "NAME=FOLDER").items()}
-    folder = folder.resolve()
-    with _working(work, name) as place:
-        making.lay_out(place, _checkout(folder), study.needs, given)
-        making.run_commands([*study.data_commands, *study.commands], place, _report(name))
-        with _in_store(place):
-            made = making.made_runs(study)
-            new = {label: recording.recorded(run) for label, run in made.items()}
-            circumstances: dict[str, Any] = recording.circumstances(made.values()) if made else {}
-    frame = making.compare(study, new)
+    folder, frames = folder.resolve(), []
+    for name, study in _to_make(read_studies(folder), names, given).items():
+        with _working(work, name) as place:
+            making.lay_out(place, _checkout(folder), study.needs, given)
+            made = making.remake(study, place, _report(name))
+        frames.append(making.compare(study, made).assign(study=name))
+        if records:
+            _record_again(folder / f"{name}.yaml", study, made)
+    frame = pd.concat(frames)[["study", "run", "metric", "then", "now", "verdict"]]
     values = frame.assign(**{when: [one and one.value for one in frame[when]] for when in ("then", "now")})
     show(Table(frame=values, metric_columns={"then": "metric", "now": "metric"}), style)
-    if records and len(new) == len(study.runs):
-        path = folder / f"{name}.yaml"
-        files = recording.files_of(study.commands, _checkout(folder))
-        write_study(study.model_copy(update={"runs": new, "files": files, **circumstances}), path)
-        echo(f"{path}: {counted(len(new), 'run')}; next  asr-lab results write", err=True)
     wrong = frame[frame["verdict"].isin([making.DIFFERENT, making.MISSING])]
     if len(wrong):
         shown = listing((f"{run} {metric}" for run, metric in zip(wrong["run"], wrong["metric"], strict=True)), 6)
         raise AsrLabError(f"{len(wrong)} of {len(frame)} figures do not agree: {shown}")
     echo(f"all {len(frame)} figures agree", err=True)
+
+
+def _to_make(studies: Mapping[str, Study], names: Sequence[str], corpora: Mapping[str, Path]) -> dict[str, Study]:
+    """Return the studies that were named, or the cheap ones whose corpora are given; report those left out."""
+    if names:
+        return _chosen(studies, names)
+    cheap = {name: study for name, study in studies.items() if study.cheap}
+    for name, study in cheap.items():
+        if missing := study.needs.keys() - corpora.keys():
+            echo(f"{name}: not made again: needs {', '.join(f'--corpus {one}=FOLDER' for one in missing)}", err=True)
+    chosen = {name: study for name, study in cheap.items() if study.needs.keys() <= corpora.keys()}
+    if not chosen:
+        raise AsrLabError("no cheap study can be made", allowed=listing(studies))
+    return chosen
+
+
+def _record_again(path: Path, study: Study, made: Remade) -> None:
+    """Write a study with its new figures, if all of them were made."""
+    from asr_lab.reports.studies import write_study
+
+    if not made.is_whole(study):
+        echo(f"{path}: not recorded, for not all of its figures were made", err=True)
+        return
+    write_study(made.replace(study, _checkout(path.parent)), path)
+    counts = f"{counted(len(made.runs), 'run')}, {counted(len(made.values), 'value')}"
+    echo(f"{path}: {counts}; next  asr-lab results write", err=True)
 
 
 @contextmanager
@@ -271,23 +291,6 @@ def _working(work: Path | None, name: str) -> Iterator[Path]:
     if place.is_dir() and any(place.iterdir()):
         raise AsrLabError("the folder is not empty: figures of before would be taken for new ones", where=str(place))
     yield place
-
-
-@contextmanager
-def _in_store(folder: Path) -> Iterator[None]:
-    """Within it, the tracking store and relative paths are those of a folder."""
-    from asr_lab.tracking.results.remake import tracking_uri
-
-    before, here = os.environ.get("MLFLOW_TRACKING_URI"), Path.cwd()
-    os.environ["MLFLOW_TRACKING_URI"] = tracking_uri(folder)
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(here)
-        os.environ.pop("MLFLOW_TRACKING_URI")
-        if before is not None:
-            os.environ["MLFLOW_TRACKING_URI"] = before
 
 
 def _report(name: str) -> Any:

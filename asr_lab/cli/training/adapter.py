@@ -8,18 +8,9 @@ from typing import Any
 import click
 
 from asr_lab.cli.completion import ConfigKey, ModelName, complete_demo_speakers
+from asr_lab.cli.config_options import TAKES_CONFIG_KEYS, config_keys, given, keys_help, overrides_option
 from asr_lab.cli.jobs import Jobs, job_options
-from asr_lab.cli.options import (
-    TAKES_CONFIG_KEYS,
-    config_keys,
-    console,
-    dry_run_option,
-    given,
-    keys_help,
-    new_run_option,
-    offline_option,
-    overrides_option,
-)
+from asr_lab.cli.options import console, dry_run_option, new_run_option, offline_option
 from asr_lab.cli.training.experiments import run, show_outcome
 from asr_lab.config.load import load
 from asr_lab.config.schema import AdapterExperiment

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from asr_lab.cli.config_options import TAKES_CONFIG_KEYS, config_keys, keys_help
 from asr_lab.cli.jobs import Jobs, methods_options
-from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, console, format_option, keys_help
+from asr_lab.cli.options import console, format_option
 from asr_lab.cli.tables import show
 from asr_lab.cli.training.experiments import run, show_outcome
 from asr_lab.cli.training.training_options import loaded, recording, training_options

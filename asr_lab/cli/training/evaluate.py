@@ -11,16 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asr_lab.cli.completion import AdapterName, ConfigKey, ModelName
+from asr_lab.cli.config_options import TAKES_CONFIG_KEYS, config_keys, keys_help, overrides_option
 from asr_lab.cli.jobs import Jobs, part_options
-from asr_lab.cli.options import (
-    TAKES_CONFIG_KEYS,
-    config_keys,
-    console,
-    echo,
-    keys_help,
-    offline_option,
-    overrides_option,
-)
+from asr_lab.cli.options import console, echo, offline_option
 from asr_lab.cli.training.experiments import run, show_outcome
 from asr_lab.config.dotted import nest
 from asr_lab.config.identity import dump_yaml

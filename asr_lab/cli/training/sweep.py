@@ -13,19 +13,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asr_lab.cli.completion import ConfigKey
+from asr_lab.cli.config_options import TAKES_CONFIG_KEYS, config_keys, keys_help, overrides_option
 from asr_lab.cli.jobs import resources_option
-from asr_lab.cli.options import (
-    TAKES_CONFIG_KEYS,
-    Finite,
-    Renamed,
-    config_keys,
-    console,
-    dry_run_option,
-    keys_help,
-    offline_option,
-    overrides_option,
-    print_where_to_look,
-)
+from asr_lab.cli.options import Finite, Renamed, console, dry_run_option, offline_option, print_where_to_look
 from asr_lab.cli.tables import show
 from asr_lab.cli.training.data_folder import checked_config, data_option, recipe_of_config, split_keys
 from asr_lab.cli.training.experiments import make_demo_base, make_demo_corpus, show_outcome, show_plan

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from asr_lab.cli.config_options import TAKES_CONFIG_KEYS, config_keys, keys_help
 from asr_lab.cli.jobs import Jobs, job_options
-from asr_lab.cli.options import TAKES_CONFIG_KEYS, config_keys, keys_help
 from asr_lab.cli.training.experiments import run, show_outcome
 from asr_lab.cli.training.training_options import loaded, merged_option, training_options
 from asr_lab.families import taken_by

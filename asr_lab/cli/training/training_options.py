@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from asr_lab.cli.completion import ConfigKey
-from asr_lab.cli.options import dry_run_option, new_run_option, offline_option, overrides_option
+from asr_lab.cli.config_options import overrides_option
+from asr_lab.cli.options import dry_run_option, new_run_option, offline_option
 from asr_lab.cli.training.data_folder import checked_config, data_option, recipe_of_config, split_keys
 from asr_lab.config.load import keys, load
 from asr_lab.config.schema import Experiment

@@ -17,6 +17,7 @@ from asr_lab.reports.studies import RecordedRun, Study, quotes, results_page
 from asr_lab.tracking.results.record import content_digest
 
 PAGE = "RESULTS.md"
+NO_KEY = "no such key"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +42,8 @@ def check_settings(name: str, study: Study, checkout: Path) -> Iterator[Finding]
             yield Finding(study=name, what=f"settings of {label}", then="valid", now=now)
             continue
         for key, value in {**run.defaults, **run.settings}.items():
-            if key in now:
-                yield Finding(study=name, what=f"{key} of {label}", then=str(value), now=str(now[key]))
+            value_now = str(now[key]) if key in now else NO_KEY
+            yield Finding(study=name, what=f"{key} of {label}", then=str(value), now=value_now)
     for path, digest in study.files.items():
         file = checkout / path
         now_set = content_digest(file) if file.is_file() else "no such file"

@@ -94,7 +94,8 @@ def values_of(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         named = {name: one if isinstance(one, dict) else {"value": one} for name, one in content.items()}
-        return {name: Figure.model_validate(one).model_dump() for name, one in named.items()}
+        figures = {name: Figure.model_validate(one).model_dump(exclude_none=True) for name, one in named.items()}
+        return {name: {key: _short(value) for key, value in one.items()} for name, one in figures.items()}
     except (OSError, ValueError, AttributeError) as error:
         raise AsrLabError(
             f"not figures: {error}", where=str(path), allowed='JSON as {"ratio": {"value": 1.9, "low": 1.8, "high": 2}}'

@@ -1,4 +1,7 @@
-"""Make a study again: run its commands in an empty folder, and hold the new figures against the recorded ones."""
+"""Make a study again: run its commands in an empty folder, and hold the new figures against the recorded ones.
+
+Figures are those of the runs that the commands made, and those of the benchmarks that wrote `values/NAME.json` there.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from mlflow.entities import Run
@@ -16,8 +22,11 @@ from asr_lab.errors import AsrLabError, listing
 from asr_lab.metrics.catalog import direction
 from asr_lab.reports.studies import Figure, RecordedRun, Study
 from asr_lab.tracking.queries import runs as queries
+from asr_lab.tracking.results import record as recording
 from asr_lab.tracking.tags import FAMILY, SIGNATURE
 
+VALUES = "values"
+"""Where benchmarks write their figures; also what stands in place of a run's label."""
 LOG = "commands.log"
 SAME, WITHIN, DIFFERENT, MISSING = "same", "within the interval", "different", "not made"
 _ID = 9  # characters of `-1a2b3c4d`, with which a run's name ends
@@ -25,8 +34,57 @@ _SAME = 0.0005
 """Largest difference of figures that are printed alike: half a tenth of a percent."""
 
 
+@dataclass(frozen=True)
+class Remade:
+    """What the commands of a study made: runs by label, values by name, and date, code, versions and hardware."""
+
+    runs: dict[str, RecordedRun]
+    values: dict[str, Figure]
+    circumstances: dict[str, Any]
+
+    def replace(self, study: Study, checkout: Path) -> Study:
+        """Return the study with these figures in place of its own."""
+        files = recording.files_of(study.commands, checkout)
+        new = {"runs": self.runs, "values": self.values, "files": files, **self.circumstances}
+        return study.model_copy(update=new)
+
+    def is_whole(self, study: Study) -> bool:
+        """Whether each run and value of the study was made again."""
+        return self.runs.keys() == study.runs.keys() and self.values.keys() >= study.values.keys()
+
+
+def remake(study: Study, folder: Path, on_done: Callable[[str, float], None]) -> Remade:
+    """Run a study's commands in a folder that was laid out, and read what they made; raises as `run_commands`."""
+    run_commands([*study.data_commands, *study.commands], folder, on_done)
+    with _in_store(folder):
+        made = made_runs(study) if study.runs else {}
+        runs = {label: recording.recorded(run) for label, run in made.items()}
+        return Remade(runs, made_values(folder), recording.circumstances(made.values()))
+
+
+@contextmanager
+def _in_store(folder: Path) -> Iterator[None]:
+    """Within it, the tracking store and relative paths are those of a folder."""
+    before, here = os.environ.get("MLFLOW_TRACKING_URI"), Path.cwd()
+    os.environ["MLFLOW_TRACKING_URI"] = tracking_uri(folder)
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(here)
+        os.environ.pop("MLFLOW_TRACKING_URI")
+        if before is not None:
+            os.environ["MLFLOW_TRACKING_URI"] = before
+
+
+def made_values(folder: Path) -> dict[str, Figure]:
+    """Return the figures that benchmarks wrote in a folder, by name."""
+    files = sorted((folder / VALUES).glob("*.json"))
+    return {name: Figure(**value) for path in files for name, value in recording.values_of(path).items()}
+
+
 def lay_out(folder: Path, checkout: Path, needs: Mapping[str, str], corpora: Mapping[str, Path]) -> None:
-    """Prepare a folder for a study's commands: `experiments` of the checkout and the corpora that it needs, linked.
+    """Prepare a folder for a study's commands: `experiments` and `tests` of the checkout and the corpora, linked.
 
     Raises `AsrLabError` for a corpus that was not given, or does not exist.
     """
@@ -38,7 +96,8 @@ def lay_out(folder: Path, checkout: Path, needs: Mapping[str, str], corpora: Map
         if not path.is_dir():
             raise AsrLabError("no such folder", where=f"--corpus {name}={path}")
     folder.mkdir(parents=True, exist_ok=True)
-    links = {"experiments": checkout / "experiments", **{name: corpora[name] for name in needs}}
+    own = {name: checkout / name for name in ("experiments", "tests")}
+    links = {**own, **{name: corpora[name] for name in needs}}
     for name, path in links.items():
         if not (folder / name).is_symlink():
             (folder / name).symlink_to(path.resolve())
@@ -92,17 +151,20 @@ def _newest(old: RecordedRun, made: Sequence[Run]) -> Run | None:
     return alike[0] if alike else of_recipe[0] if len(of_recipe) == 1 else None
 
 
-def compare(study: Study, made: Mapping[str, RecordedRun]) -> pd.DataFrame:
-    """Return a row for each figure that is judged: `run, metric, then, now, verdict` (`Figure`s then and now).
+def compare(study: Study, made: Remade) -> pd.DataFrame:
+    """Return a row for each figure that is compared: `run, metric, then, now, verdict` (`Figure`s then and now).
 
-    These are a run's figures with a direction and an interval, or all with a direction if none has an interval.
+    These are all values, and a run's figures with a direction and an interval, or all with a direction if none has an
+    interval.
     """
     return pd.DataFrame(_rows(study, made), columns=["run", "metric", "then", "now", "verdict"])
 
 
-def _rows(study: Study, made: Mapping[str, RecordedRun]) -> Iterator[tuple[str, str, Figure, Figure | None, str]]:
+def _rows(study: Study, made: Remade) -> Iterator[tuple[str, str, Figure, Figure | None, str]]:
+    for name, value in study.values.items():
+        yield VALUES, name, value, made.values.get(name), verdict(value, made.values.get(name))
     for label, old in study.runs.items():
-        new = made[label].figures if label in made else {}
+        new = made.runs[label].figures if label in made.runs else {}
         directed = {metric: figure for metric, figure in old.figures.items() if direction(metric) != "neither"}
         with_interval = {metric: figure for metric, figure in directed.items() if figure.low is not None}
         for metric, figure in (with_interval or directed).items():
