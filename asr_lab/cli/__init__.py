@@ -6,6 +6,7 @@ import os
 import signal
 import warnings
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import click
@@ -103,6 +104,7 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
+            _check_working_folder()
             return super().invoke(ctx)
         except AsrLabError as error:
             raise click.ClickException(visible(str(error))) from error
@@ -116,6 +118,18 @@ class LazyGroup(click.Group):
             if broken := libraries.explain(error):
                 raise click.ClickException(str(broken)) from error
             raise
+
+
+def _check_working_folder() -> None:
+    """Raise `AsrLabError` if the working folder was deleted: libraries then fail to load, for reasons that mislead."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise AsrLabError(
+            f"the working folder cannot be read: {error.strerror}",
+            hint="it was deleted or moved, or its permissions changed",
+            next_command="cd to a folder that is there",
+        ) from error
 
 
 def _similar(name: str) -> str:

@@ -17,7 +17,7 @@ from asr_lab.data import manifest
 from asr_lab.data.phonemes import check_languages
 from asr_lab.errors import AsrLabError, UnavailableError
 from asr_lab.families import family, find
-from asr_lab.interfaces.tracking import ModelStore, Tracker
+from asr_lab.interfaces.tracking import ModelStore, RunSpec, Tracker
 from asr_lab.metrics import error_rates, spacing
 from asr_lab.metrics.significance import Interval
 from asr_lab.metrics.slices import slices
@@ -213,23 +213,7 @@ def evaluate_recognition(
     ):
         decoding = replace(decoding, notes=[*decoding.notes, note])
     clock = Clock()
-    adapter_tags = _adapter_tags(settings, store)
-    spec = describe(
-        config,
-        family="evaluate",
-        kind="evaluate",
-        model_type=f"{recognizer.model_type}-adapter" if settings.adapter else recognizer.model_type,
-        name=config.run.name or f"evaluate-{adapter_tags.get('speaker', 'base')}",
-        data={settings.split: split.digest, "base": planned.uri, "adapter": adapter_tags.get("adapter", "")}
-        | decoding.digests,
-        base=planned.uri,
-        base_digest=weights_digest(recognizer.model),
-        text=recognizer.normalizer.name,
-        scorer=spacing.SCORER,
-        **adapter_tags,
-        **decoding.tags,
-    )
-    with tracker.start(spec) as run:
+    with tracker.start(_spec(planned, config, decoding, store)) as run:
         run.dataset(split.dataset())
         decoded = _decoded(planned, config, decoding, console)
         seconds = clock.seconds
@@ -256,6 +240,26 @@ def evaluate_recognition(
         return EvaluatedRecognition(
             run.run_id, run.name, interval, table, settings.split, clock.seconds, [*notes, *of_decoding], commands
         )
+
+
+def _spec(planned: EvaluationPlan, config: EvaluateExperiment, decoding: Decoding, store: ModelStore) -> RunSpec:
+    """Describe the run of an evaluation with its tuned configuration."""
+    settings, recognizer, adapter_tags = config.evaluate, planned.recognizer, _adapter_tags(config.evaluate, store)
+    return describe(
+        config,
+        family="evaluate",
+        kind="evaluate",
+        model_type=f"{recognizer.model_type}-adapter" if settings.adapter else recognizer.model_type,
+        name=config.run.name or f"evaluate-{adapter_tags.get('speaker', 'base')}",
+        data={settings.split: planned.split.digest, "base": planned.uri, "adapter": adapter_tags.get("adapter", "")}
+        | decoding.digests,
+        base=planned.uri,
+        base_digest=weights_digest(recognizer.model),
+        text=recognizer.normalizer.name,
+        scorer=spacing.SCORER,
+        **adapter_tags,
+        **decoding.tags,
+    )
 
 
 def _decoded(planned: EvaluationPlan, config: EvaluateExperiment, decoding: Decoding, console: Console) -> Decoded:

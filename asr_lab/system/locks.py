@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import shlex
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,16 @@ def take_lock(file: Path) -> BaseFileLock | None:
     except Timeout:
         return None
     return lock
+
+
+def lock_failure(folder: Path) -> OSError | None:
+    """Return why the file system of a folder has no POSIX locks, which SQLite needs; None if it has them."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error if error.errno in LOCKLESS else None
+    return None
 
 
 class FolderLock:

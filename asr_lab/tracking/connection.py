@@ -17,6 +17,8 @@ from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from asr_lab.errors import AsrLabError, UnavailableError
+from asr_lab.system.files import remedy
+from asr_lab.system.locks import lock_failure
 from asr_lab.tracking import file_store, schema
 from asr_lab.tracking.schema import Query, State
 
@@ -165,6 +167,10 @@ def _check_sqlite_file(file: Path, uri: str) -> State:
         with closing(open_sqlite(file)) as connection:
             return _state(*tables_of(connection), uri)
     except sqlite3.OperationalError as error:
+        if lockless := lock_failure(file.absolute().parent):  # which SQLite calls "database is locked"
+            raise StoreUnavailableError(
+                f"the tracking store cannot be locked: {lockless.strerror}", where=str(file), hint=remedy(lockless)
+            ) from error
         raise StoreUnavailableError(f"the tracking store cannot be read: {error}", where=str(file)) from error
     except sqlite3.DatabaseError as error:
         raise AsrLabError(f"the tracking store is no SQLite database: {error}", where=str(file), hint=_OTHER) from error

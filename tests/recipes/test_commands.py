@@ -406,7 +406,7 @@ def test_import_fsdd_refuses_other_files(home, tmp_path):
 def test_synth_makes_a_corpus_of_named_speakers(home, tmp_path):
     pytest.importorskip("espeakng_loader")
     said = ok("data", "synth", tmp_path / "c", "--speakers", "john", "--utterances", "2", "--snr", "20")
-    assert "2 utterances of 1 speakers" in said
+    assert "2 utterances of 1 speaker" in said
     assert "john" in ok("data", "synth", "--list")
     assert "10-30" in refused("data", "synth", tmp_path / "d", "--snr", "30,10")
 

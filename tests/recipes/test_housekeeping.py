@@ -41,7 +41,7 @@ def test_old_runs_go_and_the_best_stay():
     assert "young" not in plan
     assert plan["second"]["bytes"] == sum(path.stat().st_size for path in files() if second in str(path))
     said = ok("cleanup", "--days-old", "7", "--keep-best", "--yes")
-    assert "1 goes, " in said
+    assert "1 selected run goes, " in said
     assert [is_there(one) for one in (best, second, young)] == [True, False, True]
 
 

@@ -83,8 +83,8 @@ def test_purge_through_a_server_and_then_in_its_database(server):
     said = asr_lab("cleanup", "--failed", "--purge", "--yes", cwd=Path.cwd(), env={"MLFLOW_TRACKING_URI": server.uri})
     assert said.returncode == 0, said.stderr
     assert "cleanup --purge --backend-store-uri" in said.stderr
-    assert "1 goes, " in said.stdout
-    assert "; 0 of those asked for stay" in said.stdout
+    assert "1 selected run goes, " in said.stdout
+    assert "; 0 stay" in said.stdout
     assert sorted(kept(server)) == rest
     assert client().get_run(gone).info.lifecycle_stage == "deleted"
     assert "erased already" in refused("restore", gone)

@@ -74,12 +74,12 @@ def print_summary(cuts: Any, path: Path) -> None:
     """Print the size of a manifest, the conversions when its audio is read, its marks, and what was guessed."""
     from asr_lab.data import columns, guesses
     from asr_lab.data.transcript_marks import CANDIDATE, MarkCounts
-    from asr_lab.units import SAMPLE_RATE, hms
+    from asr_lab.units import SAMPLE_RATE, counted, hms
 
     several, other = columns.converted(cuts, SAMPLE_RATE)
     speakers = columns.factor(cuts, "speaker").values
     seconds = hms(columns.seconds(cuts))
-    echo(f"{path}: {len(cuts)} utterances of {len(speakers)} speakers, {seconds}")
+    echo(f"{path}: {counted(len(cuts), 'utterance')} of {counted(len(speakers), 'speaker')}, {seconds}")
     if several:
         echo(f"  {several} have several channels, mixed to one when read")
     if other:

@@ -145,8 +145,12 @@ def _show(planned: CleanupPlan, style: str) -> None:
         if len(part) > _MOST_SHOWN:
             echo(f"  and {len(part) - _MOST_SHOWN} more (--format csv shows all)")
     going, staying = len(planned.going), len(planned.staying)
+    if not lines:
+        echo("no run is selected")
+        return
     total = "" if planned.size is None else f", {megabytes(planned.size)}"
-    echo(f"{going} {'goes' if going == 1 else 'go'}{total}; {staying} of those asked for stay")
+    goes, stays = "goes" if going == 1 else "go", "stays" if staying == 1 else "stay"
+    echo(f"{counted(going, 'selected run')} {goes}{total}; {staying} {stays}")
 
 
 def _question(planned: CleanupPlan, action: Action) -> str:

@@ -53,12 +53,11 @@ def _refuse_files(source: Path, out: Path) -> None:
         return
     if name.endswith(_ARCHIVES):
         folder = source.with_name(name.partition(".")[0])
-        unpack = f"unzip {quoted(str(source))} -d" if name.endswith(".zip") else f"tar -xf {quoted(str(source))} -C"
         raise AsrLabError(
             "an archive: unpack it first",
             where=str(source),
             allowed="a folder, or a table",
-            next_command=f"mkdir -p {quoted(str(folder))} && {unpack} {quoted(str(folder))}, "
+            next_command=f"mkdir -p {quoted(str(folder))} && {_unpacking(source, folder)}, "
             f"then asr-lab data import {quoted(str(folder))} {quoted(str(out))}",
         )
     if name.endswith(_DOCUMENTS):
@@ -87,19 +86,32 @@ def _refuse_files(source: Path, out: Path) -> None:
         )
 
 
+def _unpacking(archive: Path, folder: Path) -> str:
+    """Return the command that unpacks an archive into a folder that is there."""
+    file, into = quoted(str(archive)), quoted(str(folder))
+    return f"unzip {file} -d {into}" if archive.suffix.lower() == ".zip" else f"tar -xf {file} -C {into}"
+
+
 def _unknown(source: Path, out: Path) -> AsrLabError:
     """Return the refusal of a source that no importer recognises."""
     if source.is_file() and source.suffix.lower() in (*_TABLES, *_LINES):
         return _no_table(source, out)
+    view = Source(source, without=out) if source.is_dir() else None
+    if view and (known := _other_use(source, view, out)):
+        return known
     looked_for = "; ".join(f"{kind}: {importer.description}" for kind, importer in IMPORTERS.items())
-    if not source.is_dir():
-        return AsrLabError(
-            "it is not recognised",
-            where=str(source),
-            allowed=f"a table with a header and audio, text, speaker; or {looked_for}",
-            next_command=f"asr-lab data import KIND {quoted(str(source))} {quoted(str(out))}",
-        )
-    view = Source(source, without=out)
+    holds = f"it holds {view.suffixes()}" if view and view.files else "the folder is empty" if view else ""
+    return AsrLabError(
+        "it is not recognised",
+        where=str(source),
+        allowed=looked_for if view else f"a table with a header and audio, text, speaker; or {looked_for}",
+        hint=holds,
+        next_command=f"asr-lab data import KIND {quoted(str(source))} {quoted(str(out))}",
+    )
+
+
+def _other_use(source: Path, view: Source, out: Path) -> AsrLabError | None:
+    """Return the refusal of a folder that something else has to be done with than to import it; None if unknown."""
     if manifests := view.top(".jsonl.gz"):
         return AsrLabError(
             f"a folder of manifests ({listing(manifests, 4)}) needs no import",
@@ -125,22 +137,13 @@ def _unknown(source: Path, out: Path) -> AsrLabError:
             next_command=f"asr-lab init {quoted(str(source))}, which writes a sample table",
         )
     if archives := [name for name in view.files if name.lower().endswith(_ARCHIVES)]:
-        first = quoted(str(source / archives[0]))
         return AsrLabError(
             f"{len(archives)} archives such as {archives[0]}: unpack them first",
             where=str(source),
             allowed="folders with audio and texts or labels",
-            next_command=f"unzip {first} -d {quoted(str(source))}"
-            if archives[0].lower().endswith(".zip")
-            else f"tar -xf {first} -C {quoted(str(source))}",
+            next_command=_unpacking(source / archives[0], source),
         )
-    return AsrLabError(
-        "it is not recognised",
-        where=str(source),
-        allowed=looked_for,
-        hint=f"it holds {view.suffixes()}" if view.files else "the folder is empty",
-        next_command=f"asr-lab data import KIND {quoted(str(source))} {quoted(str(out))}",
-    )
+    return None
 
 
 def _no_table(source: Path, out: Path) -> AsrLabError:

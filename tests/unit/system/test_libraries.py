@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from broken import broken_library
-from conftest import ROOT, asr_lab, make_corpus, run
+from conftest import ROOT, asr_lab, make_corpus, refused, run
 
 from asr_lab.system import libraries
 
@@ -180,3 +180,11 @@ def test_no_run_is_begun_with_libraries_that_do_not_load(store, monkeypatch):
     assert result.exit_code == 1
     assert "torch does not load: pip install torch" in result.output
     assert runs_of(store) == 0
+
+
+def test_a_working_folder_that_is_gone_is_not_taken_for_a_broken_library(tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert "the working folder cannot be read" in refused("list")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
+import sqlite3
 import time
+from pathlib import Path
 
 import mlflow
 import pytest
@@ -15,6 +19,7 @@ from sqlalchemy.exc import OperationalError
 
 from asr_lab.errors import AsrLabError
 from asr_lab.system.stopping import handle
+from asr_lab.tracking import connection
 from asr_lab.tracking.connection import StoreUnavailableError, check_connection, is_transient, without_password
 from asr_lab.tracking.spool import sync
 from asr_lab.tracking.spool.spool import ROOT
@@ -107,6 +112,23 @@ def test_a_locked_database_ends_no_run_and_loses_nothing(store, monkeypatch, cap
     (done,) = sync.ship(ROOT)
     assert done.left == 0
     assert_points(store / "mlflow.db", done.run_id, range(3))
+
+
+@pytest.mark.parametrize(("number", "hint"), [(errno.ENOLCK, "a folder on a local disk"), (errno.EAGAIN, "")])
+def test_a_database_without_locks_is_told_from_a_locked_one(monkeypatch, number, hint):
+    def locked(*_):
+        raise sqlite3.OperationalError("database is locked")  # SQLite's words for both
+
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    Path("mlflow.db").touch()
+    monkeypatch.setattr(connection, "open_sqlite", locked)
+    monkeypatch.setattr(fcntl, "lockf", refuse)
+    with pytest.raises(StoreUnavailableError) as raised:
+        check_connection("sqlite:///mlflow.db")
+    assert hint in raised.value.hint
+    assert ("database is locked" in raised.value.what) == (not hint)
 
 
 def test_a_run_that_is_terminated_is_closed_as_killed(store):

@@ -54,7 +54,7 @@ def table(root, rows, name="subset_metadata_with_test.csv", columns="file_name,s
 @pytest.mark.parametrize(("label", "encoding"), [(conversation, "utf-8-sig"), (reading, "cp949")])
 def test_splits_as_they_lie(tmp_path, label, encoding):
     said = ok("data", "import", "aihub", corpus(tmp_path / "in", label, encoding=encoding), tmp_path / "out")
-    assert "2 utterances of 1 speakers" in said
+    assert "2 utterances of 1 speaker" in said
     assert {path.name for path in (tmp_path / "out").iterdir()} == {f"{name}.jsonl.gz" for name in FOLDERS}
     cut = manifest.read(tmp_path / "out" / "val.jsonl.gz")["val0"]
     segment = manifest.supervision(cut)

@@ -85,7 +85,7 @@ def test_an_importer_in_the_table_is_a_command(toy, tmp_path):
     assert "toy: who speaks." in help_text
     printed = ok("data", "import", "toy", toy, tmp_path / "out", "--voice", "ann", "--scale", "1-5", "--loud")
     assert "1 left out: no text: b\n" in printed
-    assert "1 utterances of 1 speakers" in printed
+    assert "1 utterance of 1 speaker" in printed
     cut = manifest.read(tmp_path / "out" / "all.jsonl.gz")["a"]
     fields = [manifest.field(cut, name) for name in ("speaker", "scale", "loud")]
     assert fields == ["ann", [1, 5], True]

@@ -53,7 +53,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, li
         patch.setattr(l2, "VOICES", FEW)
         done = run("data", "synth", folder, "--l2", "Vietnamese", "--utterances", 9)
     assert done.exit_code == 0, done.output
-    assert f"{folder}/test-hard.jsonl.gz: 6 utterances of 1 speakers" in done.output.replace("\n", "")
+    assert f"{folder}/test-hard.jsonl.gz: 6 utterances of 1 speaker" in done.output.replace("\n", "")
     return folder, {part: list(manifest.read(folder / f"{part}.jsonl.gz")) for part in PARTS}
 
 
