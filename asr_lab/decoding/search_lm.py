@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from flashlight.lib.text.decoder import LM, kenlm
-from flashlight.lib.text.dictionary import Dictionary
+from flashlight.lib.text.dictionary import Dictionary as Dictionary
 
 from asr_lab.errors import AsrLabError
 
