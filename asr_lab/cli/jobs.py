@@ -78,7 +78,7 @@ class Jobs:
         """
         words = command_words(click.get_current_context())
         with ExitStack() as stack:
-            if self.count > 1:
+            if self.count > 1 and variants:
                 of_each = partial(self._pieces, [*words, "--part"], variants)
                 stack.enter_context(self.results([*words, *variants], of_each, most=self.count))
                 words = [word for word in words if word != "--new-run"]  # what was trained is reused

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from lhotse import CutSet
 from lhotse.cut import Cut
 
+from asr_lab.data import columns
 from asr_lab.errors import AsrLabError
 
 _ROUNDING = 1e-6  # s
@@ -39,8 +40,8 @@ def is_transcribed(cut: Cut) -> bool:
 
 def exclude_used(cuts: CutSet, used: Sequence[CutSet]) -> CutSet:
     """Return the utterances that are in none of the `used` manifests; raises `AsrLabError` if none is left."""
-    used_ids = {cut.id for others in used for cut in others}
-    left = CutSet.from_cuts(cut for cut in cuts if cut.id not in used_ids)
+    used_ids = {id for others in used for id in columns.ids(others).to_pylist()}
+    left: CutSet = columns.take(cuts, [n for n, id in enumerate(columns.ids(cuts).to_pylist()) if id not in used_ids])
     if not len(left):
         raise AsrLabError("every utterance was used already", allowed="a manifest with other utterances")
     return left

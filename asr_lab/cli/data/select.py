@@ -57,8 +57,11 @@ def select(
       asr-lab data select unheard.jsonl.gz hard.jsonl.gz --model runs:/1a2b3c4d/model --by confidence --share 0.02
       asr-lab data select unheard.jsonl.gz hard.jsonl.gz --model models:/deepspeech2@champion --engine slurm --jobs 16
     """
+    from lhotse import CutSet
+
     from asr_lab.data import manifest
     from asr_lab.data.active_selection import Budget, exclude_used, is_transcribed
+    from asr_lab.data.table_utterances import Utterances
     from asr_lab.recipes.parts import Part
     from asr_lab.recipes.selection.inference_cache import InferenceCache
 
@@ -66,7 +69,7 @@ def select(
     report, cache = out.with_name(f"{stem}.csv"), InferenceCache(out.with_name(f".{stem}.heard.jsonl"))
     check_overwrite([out, report], overwrite)
     budget = Budget(share, speaker_share)
-    cuts = manifest.read(pool, speech=False)
+    cuts = CutSet(Utterances.read(pool, speech=False)) if part else manifest.read(pool, speech=False)
     previous = manifest.read(add_to) if add_to else None
     taken = [one for one in (previous, *(manifest.read(path, speech=False) for path in used)) if one is not None]
     candidates = exclude_used(cuts, taken)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import NamedTuple
 from lhotse import CutSet
 from lhotse.cut import Cut
 
+from asr_lab.data import columns
 from asr_lab.data.batches import InOrder
 from asr_lab.decoding.greedy import confidence
 from asr_lab.errors import AsrLabError
@@ -139,15 +140,22 @@ def transcribe_part(
 
     What an earlier attempt has in `cache` is not repeated; what cannot be transcribed is in no cache.
     """
-    unusable, model = _unusable(cuts, recognizer), _model_digest(recognizer)
-    usable = [cut for cut in cuts if cut.id not in unusable]
-    before, own = known.recall(usable, model), cache.recall(usable, model)
-    rest = CutSet.from_cuts(cut for cut in usable if cut.id not in before)
-    for batch in part.batches(rest, _BATCH_SIZE).batches:
+    model = _model_digest(recognizer)
+    usable = _without(cuts, _unusable(cuts, recognizer))
+    batches = part.batches(_without(usable, known.recall(usable, model)), _BATCH_SIZE)
+    own = cache.recall(batches.chosen, model)
+    for batch in batches.batches:
         if any(cut.id not in own for cut in batch):
             new = _transcribe_batch(batch, recognizer, {})
             cache.append([cut for cut in batch if cut.id in new], new, model)
         progress(len(batch))
+
+
+def _without(cuts: CutSet, ids: Container[str]) -> CutSet:
+    """Return the utterances that have none of these ids; no cut of a table is built."""
+    places = [place for place, id in enumerate(columns.ids(cuts).to_pylist()) if id not in ids]
+    rest: CutSet = columns.take(cuts, places)
+    return rest
 
 
 def _model_digest(recognizer: Recognizer) -> str:
@@ -164,6 +172,8 @@ def describe_left_out(left_out: dict[str, str], limit: int = 3) -> str:
 def _unusable(cuts: CutSet, recognizer: Recognizer) -> dict[str, str]:
     """Return the utterances that are too short or have no file, with the reason."""
     short = dict.fromkeys(too_short(cuts, recognizer), f"shorter than {shortest(recognizer)}")
+    if all(Path(source).is_file() for source in columns.sources(cuts)):
+        return short
     return short | {
         cut.id: "no such audio file"
         for cut in cuts
