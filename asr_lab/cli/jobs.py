@@ -78,7 +78,7 @@ class Jobs:
         """
         words = command_words(click.get_current_context())
         with ExitStack() as stack:
-            if self.count > 1:
+            if self.count > 1 and variants:
                 of_each = partial(self._pieces, [*words, "--part"], variants)
                 stack.enter_context(self.results([*words, *variants], of_each, most=self.count))
                 words = [word for word in words if word != "--new-run"]  # what was trained is reused
@@ -123,7 +123,8 @@ class Jobs:
         try:
             work.submit()
             if self.detach:
-                out.print(f"the same command waits for it; cancelled by {_cancelled_by(self.engine)}")
+                cancels = " ".join(["scancel", *work.numbers]) if self.engine == "slurm" else "Ctrl-C of that"
+                out.print(f"not waited for: the same command without --detach does; {cancels} cancels")
                 raise click.exceptions.Exit(0)
             _wait(work)
             yield [piece.result for piece in pieces]
@@ -149,10 +150,6 @@ def _cancel(work: Work) -> None:
     with held():
         if count := work.cancel():
             console(stderr=True).print("its job is cancelled" if count == 1 else f"{count} jobs are cancelled")
-
-
-def _cancelled_by(engine: str) -> str:
-    return "scancel" if engine == "slurm" else "that and Ctrl-C"
 
 
 def job_options(function: F) -> F:

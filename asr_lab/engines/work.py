@@ -154,6 +154,11 @@ class Work:
                     self._report(line)
             job.shown += len(lines + newline)
 
+    @property
+    def numbers(self) -> list[str]:
+        """The numbers of its jobs."""
+        return [_shown(job.task) for job in self._jobs.values()]
+
     def cancel(self) -> int:
         """Cancel all jobs, and wait for their end; return how many there were."""
         tasks = [job.task for job in self._jobs.values() if job.task.state() in ("waiting", "running")]

@@ -142,10 +142,11 @@ def transcribe_part(
 
     What an earlier attempt has in `cache` is not repeated; what cannot be transcribed is in no cache.
     """
-    unusable, model = _unusable(cuts, recognizer), _model_digest(recognizer)
-    usable = _without(cuts, unusable)
-    before, own = known.recall(usable, model), cache.recall(usable, model)
-    for batch in part.batches(_without(usable, before), _BATCH_SIZE).batches:
+    model = _model_digest(recognizer)
+    usable = _without(cuts, _unusable(cuts, recognizer))
+    batches = part.batches(_without(usable, known.recall(usable, model)), _BATCH_SIZE)
+    own = cache.recall(batches.chosen, model)
+    for batch in batches.batches:
         if any(cut.id not in own for cut in batch):
             new = _transcribe_batch(batch, recognizer, {})
             cache.append([cut for cut in batch if cut.id in new], new, model)
