@@ -21,7 +21,6 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from asr_lab.data.audio import Signal
 from asr_lab.errors import AsrLabError, UnavailableError
 from asr_lab.serving.http_errors import ApiError, sentence
-from asr_lab.serving.onset import Onset
 from asr_lab.serving.realtime_events import (
     Settings,
     audio_of,
@@ -131,7 +130,6 @@ class _Session:
         self._settings = Settings(model=socket.query_params.get("model") or realtime.models.name)
         self._input = _Input(self._settings.rate)
         self._now: _Utterance | None = None
-        self._onset = Onset()
         self._previous = ""
         self._last_audio = time.monotonic()
         self.audio_s = 0.0
@@ -178,7 +176,7 @@ class _Session:
             elif kind == "input_audio_buffer.commit":
                 await self._commit()
             else:
-                self._now, self._input, self._onset = None, _Input(self._settings.rate), Onset()
+                self._now, self._input = None, _Input(self._settings.rate)
                 await self._send({"type": "input_audio_buffer.cleared"})
         except ApiError as error:
             if error.status != 400:
@@ -229,29 +227,21 @@ class _Session:
             if self.audio_s + len(piece) / SAMPLE_RATE > most_s:
                 await self._finish(always=False)
                 raise ApiError(413, f"this server takes streams of {most_s:g} s at most", code="too_long")
+            if self._now is None:
+                self._now = _Utterance(await self._opened())
+            stream = self._now.stream
             self.audio_s += len(piece) / SAMPLE_RATE
-            if rules and self._now:
-                self._onset.follow(piece)
-            elif rules:
-                piece = self._onset.find(piece)
-            if len(piece):
-                await self._accept(piece)
-            if rules and self._now and self._worker.recognizer.ends(self._now.stream, rules):
+            await asyncio.wrap_future(self._worker.accept(stream, piece))
+            await self._show(_settled(stream.text))
+            if rules and self._worker.recognizer.ends(stream, rules):
                 await self._finish(always=False)
 
-    async def _accept(self, samples: Signal) -> None:
-        """Recognise the next samples of the utterance, which begins with them if there is none."""
-        if self._now is None:
-            recognizer, hot_words = self._worker.recognizer, self._settings.hot_words
-            start_s = max(0.0, self.audio_s - len(samples) / SAMPLE_RATE)
-            self._now = _Utterance(await run_in_threadpool(recognizer.open, await self._adapter(), start_s, hot_words))
-        await asyncio.wrap_future(self._worker.accept(self._now.stream, samples))
-        await self._show(_settled(self._now.stream.text))
+    async def _opened(self) -> Stream:
+        recognizer, hot_words = self._worker.recognizer, self._settings.hot_words
+        return await run_in_threadpool(recognizer.open, await self._adapter(), self.audio_s, hot_words)
 
     async def _commit(self) -> None:
         await self._read(self._input.end())
-        if self._now is None and len(self._onset.pause):
-            await self._accept(self._onset.pause)
         if self._now is None:
             raise ApiError(400, "there is no audio to commit", code="input_audio_buffer_commit_empty")
         await self._finish(always=True)

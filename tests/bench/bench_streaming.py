@@ -35,7 +35,6 @@ from asr_lab.data.audio import Signal, read_cut
 from asr_lab.models import load_model
 from asr_lab.models.deepspeech2_streaming import LATENCY_S
 from asr_lab.serving.engine import Engine, Request, Result
-from asr_lab.serving.onset import Onset
 from asr_lab.serving.streaming import DEFAULT_RULES, StreamingRecognizer
 from asr_lab.units import SAMPLE_RATE
 
@@ -109,25 +108,15 @@ def later(ours: Sequence[Result], theirs: Sequence[Result]) -> list[float]:
     ]
 
 
-def with_pauses(
-    recognizer: StreamingRecognizer, signals: Sequence[Signal], references: list[str], level: float, *, trimmed: bool
-) -> str:
-    """Transcribe utterances with pauses of 1 to 1.5 s between them as one stream, cut by the rules of the server.
-
-    `trimmed`: without the pauses before utterances, as the server does.
-    """
+def with_pauses(recognizer: StreamingRecognizer, signals: Sequence[Signal], references: list[str], level: float) -> str:
+    """Transcribe utterances with pauses of 1 to 1.5 s between them as one stream, cut by the rules of the server."""
     draw, parts, texts = np.random.default_rng(0), [], []
     for samples in signals:
         pause = draw.normal(0, level, int(draw.uniform(1.0, 1.5) * SAMPLE_RATE)).astype(np.float32)
         parts += [samples, pause]
-    stream, onset = recognizer.open(), Onset()
+    stream = recognizer.open()
     for part in pieces(np.concatenate(parts), PIECES_S[0]):
-        if trimmed and not stream.num_samples:
-            part = onset.find(part)
-        elif trimmed:
-            onset.follow(part)
-        if len(part):
-            recognizer.accept([stream], [part], [False])
+        recognizer.accept([stream], [part], [False])
         if recognizer.ends(stream, DEFAULT_RULES):
             recognizer.accept([stream], [END], [True])
             texts.append(recognizer.result(stream).text)
@@ -202,9 +191,7 @@ def main() -> None:
         print(f"{piece_s:>6.1f} s " + "".join(f"{rate:>8.0f}" for rate in rates))
     print(f"each alone: WER {jiwer.wer(references, [one.text for one in results]):.1%}; with pauses between them:")
     for kind, level in (("zeros", 0.0), ("noise", 1e-3)):
-        for trimmed in (True, False):
-            row = with_pauses(recognizer, signals, references, level, trimmed=trimmed)
-            print(f"  {kind}{'' if trimmed else ', pauses before utterances left'}: {row}")
+        print(f"  {kind}: {with_pauses(recognizer, signals, references, level)}")
     print("of asr-lab serve, 1 and 8 clients: " + ", ".join(f"{rate:.0f}" for rate in served(options.model, signals)))
     if options.against:
         late = later(results, transcribed(options.against, signals)[0])

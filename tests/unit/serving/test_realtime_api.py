@@ -232,28 +232,6 @@ def test_seconds_and_idle_time_are_limited(models):
         assert error["code"] == "idle"
 
 
-def test_pauses_between_utterances_are_no_part_of_them(models, monkeypatch):
-    """Each utterance has the text it has alone, and its place in the stream; silence alone has none."""
-    samples, pause = as_pcm(sounds(1)[0]), np.zeros(12_800, np.float32)
-    loud = np.flatnonzero(np.abs(samples) > 0.01)
-    samples = np.ascontiguousarray(samples[loud[0] // 160 * 160 : loud[-1]])
-    monkeypatch.setattr(Endpointing, "ends", lambda _, duration_s, *__, **___: duration_s >= ends_s)
-    ends_s = len(samples) / 16_000
-    expected = next(models.engine.transcribe([Request(audio=samples)])).text
-    with client(models) as api, api.websocket_connect(URL) as socket:
-        spoken = Spoken(socket, pause_ms=300)
-        monkeypatch.setattr(realtime_api, "_PIECE_S", ends_s)
-        for _ in range(2):
-            spoken.speak(np.concatenate([pause, pause]), 2 * len(pause))
-            spoken.speak(samples, len(samples))
-        first, second = spoken.next(COMPLETED), spoken.next(COMPLETED)
-        assert first["transcript"] == second["transcript"] == expected
-        assert first["start"] == pytest.approx(1.6, abs=0.01)
-        assert second["start"] == pytest.approx(3.2 + ends_s, abs=0.01)
-        spoken.speak(pause, len(pause))
-        assert spoken.commit()["transcript"] == ""
-
-
 def test_hot_words_of_a_session_hold_for_its_transcripts(models):
     pytest.importorskip("flashlight", reason="the extra lm is not installed")
     samples = sounds(1)[0]
