@@ -3,7 +3,8 @@
     python tests/bench/bench_size.py FOLDER [--sizes 10000:82 100000:500 1770000:2000] [--commands stats split ...]
 
 FOLDER keeps the manifests (tests/bench/make_manifest.py) from call to call. Each command runs once where a table of its
-manifest is there, and `first` (stats) once where there is none.
+manifest is there, and `first` (stats) once where there is none. `batch-50` reads the training data and takes the first
+batch of 16 utterances after half of an epoch, with its audio, as a training that goes on there does.
 """
 
 from __future__ import annotations
@@ -25,19 +26,43 @@ COMMANDS = {
     "phases": "data phases {folder}/all.jsonl.gz {out}/phases",
     "dry-run": "train {config} --dry-run data.train={folder}/train.jsonl.gz data.val={folder}/val.jsonl.gz "
     "data.test={folder}/test.jsonl.gz",
+    **{f"batch-{percent}": f"{percent} {{folder}}/train.jsonl.gz" for percent in (0, 10, 50, 90)},
 }
+_FIRST_BATCH = "from bench_size import first_batch; import sys; first_batch(int(sys.argv[1]), sys.argv[2])"
+_BATCH_SIZE = 16
 CONFIG = Path(__file__).parents[2] / "experiments" / "deepspeech2" / "base.yaml"
 
 
 def run(words: list[str]) -> tuple[float, float, str]:
     """Run a command; return processor seconds, peak MB, and its output if it failed."""
+    program = ["-c", _FIRST_BATCH] if words[0].isdigit() else ["-m", "asr_lab"]
+    paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen([sys.executable, "-m", "asr_lab", *words], stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            [sys.executable, *program, *words],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONPATH": paths},
+        )
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)
         text = output.read().decode() if process.returncode else ""
     return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, text[-2000:]
+
+
+def first_batch(percent: int, manifest: str) -> None:
+    """Take the first batch after so much of an epoch, as Trainer does when a training goes on."""
+    import torch
+    from accelerate import skip_first_batches
+
+    from asr_lab.data.batches import Collator, EpochBatches, loader
+    from asr_lab.recipes.splits import Split
+
+    batches = EpochBatches(Split.read("train", manifest).cuts, _BATCH_SIZE)
+    batches.set_epoch(3)
+    rest = skip_first_batches(loader(batches, Collator(torch.from_numpy)), len(batches) * percent // 100)
+    assert len(next(iter(rest))["cut_ids"]) > 0
 
 
 def main() -> None:

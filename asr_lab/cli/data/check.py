@@ -249,19 +249,20 @@ def _summary(findings: pd.DataFrame) -> Any:
 
     from asr_lab.data.audio_findings import KINDS
     from asr_lab.reports.table import Table
+    from asr_lab.units import hms
 
     rows = [
         {
             "manifest": path,
             "finding": kind,
             "utterances": len(own),
-            "minutes": round(own["duration_s"].sum() / 60, 1),
+            "duration": hms(own["duration_s"].sum()),
             "such as": f"{own['id'].iloc[0]}: {own['detail'].iloc[0]}",
         }
         for (path, kind), own in findings.groupby(["manifest", "kind"], sort=False)
     ]
     rows.sort(key=lambda row: list(KINDS).index(row["finding"]))
-    return Table(frame=pd.DataFrame(rows), expendable=("minutes",))
+    return Table(frame=pd.DataFrame(rows), expendable=("duration",))
 
 
 def _refuse_faulty(cuts_by_path: Mapping[str, Utterances], findings: pd.DataFrame) -> None:
@@ -272,7 +273,7 @@ def _refuse_faulty(cuts_by_path: Mapping[str, Utterances], findings: pd.DataFram
     if not len(faults):
         return
     paths = list(dict.fromkeys(faults["manifest"]))
-    lines = [f"{id}: {detail}" for id, detail in zip(faults["id"], faults["detail"], strict=True)]
+    lines = [f"{row.id}: {row.detail}".replace("\n", "\\n") for row in faults.itertuples()]
     more = f"\n    and {len(lines) - _MOST_FAULTS} more" if len(lines) > _MOST_FAULTS else ""
     total = sum(len(cuts_by_path[path]) for path in paths)
     raise AsrLabError(
