@@ -183,7 +183,7 @@ class MlflowTracker:
             return spool
         try:
             with explain_store_errors("the tracking store cannot be used"):
-                Delivery(spool, client).make_run()
+                Delivery(spool, client).make_run(is_new=True)
         except StoreUnavailableError as away:
             self._go_on_without(away)
         except AsrLabError:

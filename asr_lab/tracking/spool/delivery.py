@@ -69,12 +69,15 @@ class Delivery:
 
     # the run
 
-    def make_run(self) -> None:
-        """Create the run on the store, or find it if the response to an earlier request was lost."""
+    def make_run(self, *, is_new: bool = False) -> None:
+        """Create the run on the store, or find it if the response to an earlier request was lost.
+
+        `is_new`: the spool was made just now, so that no run of it can be there.
+        """
         state, header = self.spool.state, self.spool.header
         if state.run_id:
             return
-        run_id = run_of_spool(self.client, self.spool.id)  # also if created by a copy of this spool
+        run_id = "" if is_new else run_of_spool(self.client, self.spool.id)  # also if created by a copy of this spool
         self.spool.save(attempts=state.attempts + 1)
         tags = dict(header.tags) | {SPOOL: self.spool.id, PROCESS: header.process}
         if MLFLOW_PARENT_RUN_ID in tags:

@@ -1,0 +1,53 @@
+"""Processor seconds until a command is done whose work is small: `asr-lab list` and `--help`, against a bare client.
+
+    python tests/bench/bench_start.py FOLDER [--rounds 3] [--values FILE]   (makes the store of build_store.py if needed)
+
+Nearly all of it is imports. The bare client asks the same store for as many runs; they take turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import figures
+from bench_compare import measure
+from build_store import build
+
+BARE = """
+import sys
+from mlflow import MlflowClient
+client = MlflowClient(sys.argv[1])
+experiments = [one.experiment_id for one in client.search_experiments()]
+print(len(client.search_runs(experiments, "", max_results=20, order_by=["attributes.start_time DESC"])))
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=3)
+    figures.add_values_option(parser)
+    asked = parser.parse_args()
+    uri = build(asked.folder, asked.runs)
+    commands = {
+        "bare": [sys.executable, "-c", BARE, uri],
+        "list": [sys.executable, "-m", "asr_lab", "list"],
+        "help": [sys.executable, "-m", "asr_lab", "--help"],
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in commands}
+    for _ in range(asked.rounds):
+        for name, command in commands.items():
+            seconds[name].append(measure(command, uri)[1])
+    ratios = [own / bare for own, bare in zip(seconds["list"], seconds["bare"], strict=True)]
+    for name, taken in seconds.items():
+        print(f"{name:5} {' '.join(f'{one:.2f}' for one in taken)} s of processor time")
+    print(f"list as a multiple of the bare client: {' '.join(f'{one:.2f}' for one in ratios)}")
+    values: dict[str, figures.Value] = {f"{name}_s": figures.of_rounds(taken) for name, taken in seconds.items()}
+    figures.write(values | {"list_ratio": figures.of_rounds(ratios)}, asked.values)
+
+
+if __name__ == "__main__":
+    main()
