@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from contextlib import suppress
 
 from asr_lab.errors import AsrLabError
@@ -25,22 +24,20 @@ class LoggedPoints:
                     self.last_steps[point.key] = max(point.step, self.last_steps.get(point.key, point.step))
                     self._on_store.add(point.key)
 
-    def new(self, values: Mapping[str, float], step: int) -> dict[str, float]:
-        """Return the values that the run does not have at this step."""
-        return {name: value for name, value in values.items() if not self._has(name, value, step)}
-
-    def _has(self, name: str, value: float, step: int) -> bool:
+    def at_ms(self, name: str, value: float, step: int) -> int | None:
+        """Return when a point was logged, in ms since 1970; None if the run does not have it."""
         if step > self.last_steps.get(name, step - 1):
-            return False
+            return None
         if step not in self._points.get(name, {}) and name in self._on_store:
             self._read(name)
-        known = self._points.get(name, {}).get(step)
-        return known is not None and (known == value or (math.isnan(known) and math.isnan(value)))
+        known, at_ms = self._points.get(name, {}).get(step, (None, 0))
+        is_same = known is not None and (known == value or (math.isnan(known) and math.isnan(value)))
+        return at_ms if is_same else None
 
     def _read(self, name: str) -> None:
         """Add the points on the store; those of the spool are newer."""
         self._on_store.discard(name)
         with suppress(AsrLabError), explain_store_errors("the run cannot be read"):
             history = sorted(client().get_metric_history(self._run_id, name), key=lambda point: point.timestamp)
-            points = {point.step: point.value for point in history}
+            points = {point.step: (point.value, int(point.timestamp)) for point in history}
             self._points[name] = points | self._points.get(name, {})

@@ -89,15 +89,21 @@ class MlflowRecorder:
         self.spool.append("params", values=texts)
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        """Log metrics; a resumed run logs no point that it has."""
+        """Log metrics; a point that the run has, also from before it was resumed, is not logged again."""
         points = {name: float(value) for name, value in values.items()}
-        at_ms = self.spool.now_ms()
-        new = self._logged.new(points, step) if self._logged else points
-        if new:
-            at_ms = self.spool.append("metrics", step=step, values=new)
-        self._latest |= {name: (value, at_ms, step) for name, value in points.items()}
+        times = {name: self._logged_at(name, value, step) for name, value in points.items()}
+        new = {name: value for name, value in points.items() if times[name] is None}
+        at_ms = self.spool.append("metrics", step=step, values=new) if new else 0
+        self._latest |= {name: (value, times[name] or at_ms, step) for name, value in points.items()}
         if self.spec.watcher:
             self.spec.watcher.on_metrics(points, step)
+
+    def _logged_at(self, name: str, value: float, step: int) -> int | None:
+        """Return when the run logged a point, in ms since 1970; None if it did not."""
+        known, at_ms, last_step = self._latest.get(name, (None, 0, 0))
+        if (known, last_step) == (value, step):
+            return at_ms
+        return self._logged.at_ms(name, value, step) if self._logged else None
 
     @cached_property
     def _logged(self) -> LoggedPoints | None:

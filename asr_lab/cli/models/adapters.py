@@ -14,6 +14,7 @@ from asr_lab.cli.completion import AdapterName
 from asr_lab.cli.options import console, echo, format_option
 from asr_lab.cli.tables import show
 from asr_lab.errors import AsrLabError
+from asr_lab.reports.table import Table
 from asr_lab.system.files import atomic_file, explain_unwritable
 from asr_lab.system.times import local_time, parse_time
 
@@ -51,7 +52,7 @@ def list_adapters(folder: Path, registry: bool, style: str) -> None:
     if not rows and style == "table":
         echo(f"no adapters in {'the registry' if registry else folder} yet; try: asr-lab adapter --name NAME")
         return
-    show(pd.DataFrame(rows), style)
+    show(Table(frame=pd.DataFrame(rows), expendable=("created", "params", "size_mb")), style)
 
 
 def _in_folder(folder: Path) -> list[dict[str, Any]]:

@@ -71,7 +71,9 @@ def _formatted(table: pd.DataFrame) -> Table:
         shown = shown.drop(columns="marks")
     shown["size"] = ["-" if pd.isna(size) else megabytes(size) for size in table["bytes"]]
     return Table(
-        frame=shown, metric_columns={"value": "metric"}, expendable=("started", "took", "size", "family", "id")
+        frame=shown,
+        metric_columns={"value": "metric"},
+        expendable=("started", "took", "size", "family", "marks", "id", "age"),
     )
 
 

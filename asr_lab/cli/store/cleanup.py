@@ -20,6 +20,7 @@ from asr_lab.cli.store.confirm import (
 )
 from asr_lab.cli.tables import show as show_table
 from asr_lab.errors import AsrLabError
+from asr_lab.reports.table import Table
 from asr_lab.system.times import parse_days
 from asr_lab.units import age, counted, megabytes
 
@@ -141,7 +142,8 @@ def _show(planned: CleanupPlan, style: str) -> None:
         return
     for part in (planned.going, planned.staying):
         if part:
-            show_table(pd.DataFrame([row(line) for line in part[:_MOST_SHOWN]]), style)
+            frame = pd.DataFrame([row(line) for line in part[:_MOST_SHOWN]])
+            show_table(Table(frame=frame, expendable=("family", "age", "id")), style)
         if len(part) > _MOST_SHOWN:
             echo(f"  and {len(part) - _MOST_SHOWN} more (--format csv shows all)")
     going, staying = len(planned.going), len(planned.staying)

@@ -215,16 +215,19 @@ class Spool:
         """Return the number of events not shipped, including refused ones."""
         return self.journal.count(self.state.offset) + len(self.refused())
 
-    def points(self) -> dict[str, dict[int, float]]:
-        """Return metric -> step -> value of all events in the spool, shipped or not: the newest thousands of each."""
-        points: dict[str, dict[int, float]] = {}
+    def points(self) -> dict[str, dict[int, tuple[float, int]]]:
+        """Return metric -> step -> (value, ms since 1970) of all events in the spool, shipped or not.
+
+        Of each metric the newest thousands.
+        """
+        points: dict[str, dict[int, tuple[float, int]]] = {}
         offset = 0
         while events := self.journal.read(offset):
             offset = events[-1].end
             for event in events:
                 if event.kind == "metrics":
                     for name, value in event.content["values"].items():
-                        points.setdefault(name, {})[int(event.content["step"])] = value
+                        points.setdefault(name, {})[int(event.content["step"])] = value, event.at_ms
             for steps in points.values():
                 for old in sorted(steps)[:-_MOST_POINTS]:
                     del steps[old]

@@ -5,8 +5,12 @@ import json
 
 import pandas as pd
 import pytest
+from made import made_run
 
+from asr_lab.cli.runs.list_show import _formatted
 from asr_lab.reports.table import Table
+from asr_lab.tracking.queries import runs
+from asr_lab.tracking.queries.overview import overview
 
 FRAME = pd.DataFrame(
     {"run": ["base-1", "a|b"], "test/wer": [0.25, None], "model.size": ["1", "2"], "gap": [0.5, -0.5]},
@@ -131,3 +135,12 @@ def test_a_narrow_terminal_does_without_expendable_columns_in_their_order():
 def test_a_block_a_row_where_no_table_fits():
     frame = pd.DataFrame([{"run": "a", "train.lr": 0.1}, {"run": "b", "train.lr": 0.2}])
     assert Table(frame=frame).blocks() == "\n run  a\n lr   0.1\n\n run  b\n lr   0.2\n\n"
+
+
+def test_a_list_of_runs_fits_80_columns_with_its_figures(store):
+    """However long the names of a run and of its registered model are."""
+    made_run("base-hidden_size=1024-num_layers=5-units=jamo-lr=0.0003", register="deepspeech2-adapter-someone")
+    table, left_out = _formatted(overview(runs.find())).fitted(80, shorten=True)
+    assert table.width(shorten=True) <= 80
+    assert {"run", "state", "metric", "value"} <= set(table.frame)
+    assert "marks" in left_out

@@ -29,6 +29,22 @@ def client(store):
     return tracking_client()
 
 
+@pytest.fixture
+def weights(tmp_path):
+    """The folder of a model, as far as it is logged."""
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    (folder / "vocab.json").write_text("{}")
+    return folder
+
+
+def cut_off(run) -> None:
+    """Leave a run as the death of its process does."""
+    run.spool.release()
+    header = run.spool.folder / "header.json"
+    header.write_text(json.dumps(json.loads(header.read_text()) | {"process": gone()}))
+
+
 def test_sent_again_from_the_beginning_everything_is_there_once(client, store, monkeypatch):
     """As after a crash between the sending and the noting of it: the offset is taken back after each request."""
     offline()
@@ -159,9 +175,7 @@ def test_an_adopted_run_goes_on_where_an_offline_one_was_cut_off(client, store, 
     first = MlflowTracker(offline=True).start(spec())
     log(first, range(3))
     (first.checkpoints / "checkpoint-1").mkdir(parents=True)
-    first.spool.release()  # as its process's death does
-    dead = json.loads((first.spool.folder / "header.json").read_text()) | {"process": gone()}
-    (first.spool.folder / "header.json").write_text(json.dumps(dead))
+    cut_off(first)
     made = client.create_run(client.create_experiment("elsewhere"))
     monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
     with MlflowTracker().start(spec()) as run:
@@ -176,6 +190,20 @@ def test_an_adopted_run_goes_on_where_an_offline_one_was_cut_off(client, store, 
     assert old.info.status == "KILLED"
     assert old.data.tags["asr_lab.continued_by"] == made.info.run_id
     assert_points(store / "mlflow.db", old.info.run_id, range(3))
+
+
+def test_a_point_is_logged_once_also_in_a_resumed_run_and_beside_the_model(client, weights):
+    points = {"model/params": 3.0, "test/wer": 0.2}
+    first = MlflowTracker(offline=True).start(spec())
+    first.metrics(points)
+    first.metrics(points)
+    cut_off(first)
+    with MlflowTracker().start(spec()) as run:
+        assert run.resumed
+        run.metrics(points)
+        run.model(RegisteredModel(name="tiny", files={"model": weights}), register=False)
+    for name in points:
+        assert len(client.get_metric_history(run.run_id, name)) == 1
 
 
 def test_a_run_that_fails_on_a_full_disk_says_both(store, monkeypatch, capsys):
