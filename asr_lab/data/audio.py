@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,6 @@ def probe(path: Path, where: str = "") -> Any:
     truncated.
     """
     where = where or str(path)
-    _check_there(path)
     with _opened(path, where) as file:
         file.seek(max(0, file.frames - 1))
         readable = file.frames == 0 or len(file.read(1)) == 1
@@ -99,12 +99,23 @@ def pcm_width(path: Path, info: Any) -> int:
     return 0 if bits == Pcm.width and path.suffix.lower() in HEADERLESS_SUFFIXES else bits
 
 
-def _check_there(path: Path) -> None:
-    """Raise `AsrLabError` for a file that is missing or empty."""
-    if not path.is_file():
-        raise AsrLabError("no such audio file", where=str(path))
-    if path.stat().st_size == 0:
+def _open(path: Path) -> BinaryIO:
+    """Open a file; raise `AsrLabError` if it is missing or empty."""
+    try:
+        file = path.open("rb", buffering=0)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        raise AsrLabError("no such audio file", where=str(path)) from None
+    if os.fstat(file.fileno()).st_size == 0:
+        file.close()
         raise AsrLabError("the audio file is empty (0 bytes)", where=str(path))
+    return file
+
+
+def _kind(file: BinaryIO) -> str:
+    """Return the kind of an open file, which is where it was again, at its begin."""
+    kind = kind_of(file.read(HEAD_BYTES))
+    file.seek(0)
+    return kind
 
 
 def _riff_is_cut(path: Path) -> bool:
@@ -125,7 +136,7 @@ def _pcm_of(path: Path, given: Pcm | None) -> Pcm | None:
 
     Raises `AsrLabError` if it is not whole samples.
     """
-    default = Pcm() if path.suffix.lower() in HEADERLESS_SUFFIXES else None
+    default = Pcm() if path.name.lower().endswith(HEADERLESS_SUFFIXES) else None
     pcm = given or _declared.get() or default
     if pcm is None or kind_of(_head(path, HEAD_BYTES)):
         return None
@@ -145,15 +156,16 @@ def _opened(source: Path | BinaryIO, where: str, pcm: Pcm | None = None) -> Iter
     """Open a sound file; raise errors of libsndfile as `AsrLabError`."""
     try:
         with ExitStack() as stack:
+            file = stack.enter_context(_open(source)) if isinstance(source, Path) else source
+            if _kind(file) in MEDIA:
+                source = stack.enter_context(_decoded(source))
+                file = stack.enter_context(_open(source))
             settings: dict[str, Any] = {}
-            opened: Any = source
-            if isinstance(source, Path):
-                _check_there(source)
-            source = stack.enter_context(_decoded(source))
+            opened: Any = file
             if isinstance(source, Path):
                 pcm_file = _pcm_of(source, pcm)
                 settings = pcm_file.settings if pcm_file else {}
-                opened = stack.enter_context(source.open("rb")).fileno()  # not the name: soundfile believes .raw
+                opened = file.fileno()  # not the name: soundfile believes .raw
             yield stack.enter_context(soundfile.SoundFile(opened, **settings, closefd=False))
     except soundfile.LibsndfileError as error:
         raise AsrLabError(
@@ -165,16 +177,8 @@ def _opened(source: Path | BinaryIO, where: str, pcm: Pcm | None = None) -> Iter
 
 
 @contextmanager
-def _decoded(source: Path | BinaryIO) -> Iterator[Path | BinaryIO]:
-    """Yield what libsndfile reads: a temporary FLAC of what needs a decoder, else the path or open file as it is."""
-    if isinstance(source, Path):
-        kind = kind_of(_head(source, HEAD_BYTES))
-    else:
-        kind = kind_of(source.read(HEAD_BYTES))
-        source.seek(0)
-    if kind not in MEDIA:
-        yield source
-        return
+def _decoded(source: Path | BinaryIO) -> Iterator[Path]:
+    """Yield a temporary FLAC of what needs a decoder."""
     with TemporaryDirectory(prefix="asr_lab-") as folder:
         if not isinstance(source, Path):
             given = Path(folder, "given")
@@ -211,9 +215,9 @@ def read_with_header(path: Path) -> tuple[Signal, Any]:
 @contextmanager
 def with_header(path: Path) -> Iterator[tuple[Path, Any]]:
     """Yield a file that libsndfile reads, a temporary one if this one needs a decoder, and what `probe` returns."""
-    _check_there(path)
-    with _decoded(path) as plain:
-        assert isinstance(plain, Path)
+    with _open(path) as file:
+        needs_decoder = _kind(file) in MEDIA
+    with _decoded(path) if needs_decoder else nullcontext(path) as plain:
         yield plain, probe(plain, str(path))
 
 
@@ -232,13 +236,15 @@ def read_audio(
     beyond the end.
     """
     with _opened(source, where, pcm) as file:
-        rate = file.samplerate
-        file.seek(min(round(start_s * rate), file.frames))
-        wanted = file.frames - file.tell() if duration_s is None else round(duration_s * rate)
+        rate, frames = file.samplerate, file.frames
+        start = min(round(start_s * rate), frames)
+        if start:  # a seek to where the file is costs a frame's decoding
+            file.seek(start)
+        wanted = frames - start if duration_s is None else round(duration_s * rate)
         samples = file.read(wanted, dtype="float32", always_2d=True)
     if len(samples) < wanted:
         raise _cut_off(len(samples), wanted, rate, where)
-    return _clean(samples if channels is None else samples[:, list(channels)], rate, where)
+    return _clean(_channels(samples, channels), rate, where)
 
 
 def read_blocks(
@@ -252,17 +258,25 @@ def read_blocks(
 ) -> Iterator[Signal]:
     """Yield what `read_audio` returns in blocks of about ten seconds; raises as it does, where a block is reached."""
     with _opened(source, where, pcm) as file:
-        rate = file.samplerate
-        file.seek(min(round(start_s * rate), file.frames))
-        wanted = left = file.frames - file.tell() if duration_s is None else round(duration_s * rate)
+        rate, frames = file.samplerate, file.frames
+        start = min(round(start_s * rate), frames)
+        if start:
+            file.seek(start)
+        wanted = left = frames - start if duration_s is None else round(duration_s * rate)
         resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32") if rate != SAMPLE_RATE else None
         while left:
             samples = file.read(min(left, _BLOCK_S * rate), dtype="float32", always_2d=True)
             if len(samples) == 0:
                 raise _cut_off(wanted - left, wanted, rate, where)
             left -= len(samples)
-            mono = _mono(samples if channels is None else samples[:, list(channels)], where)
+            mono = _mono(_channels(samples, channels), where)
             yield resampler.resample_chunk(mono, last=left == 0) if resampler else mono
+
+
+def _channels(samples: npt.NDArray[np.float32], wanted: Sequence[int] | None) -> npt.NDArray[np.float32]:
+    """Return some channels of (num_samples, channels); no copy if they are all there are."""
+    is_all = wanted is None or list(wanted) == list(range(samples.shape[1]))
+    return samples if is_all else samples[:, list(wanted or ())]
 
 
 def _cut_off(got: int, wanted: int, rate: int, where: str) -> AsrLabError:
@@ -279,7 +293,7 @@ def check_samples(samples: npt.NDArray[Any], where: str = "") -> Signal:
 
 
 def _mono(samples: npt.NDArray[np.float32], where: str) -> Signal:
-    if not np.isfinite(samples).all():
+    if not np.isfinite(samples.sum()) and not np.isfinite(samples).all():  # a finite sum has finite terms
         bad = int((~np.isfinite(samples)).sum())
         raise AsrLabError(f"{bad} samples are not numbers (NaN or infinite)", where=where)
     return np.ascontiguousarray(samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1), dtype=np.float32)
@@ -337,7 +351,7 @@ def _pcm_of_cut(cut: Cut) -> Pcm | None:
     """Return the format of a recording if it has no header."""
     recording = cut.recording
     width = (cut.supervisions[0].custom or {}).get(PCM_WIDTH) if cut.supervisions else None
-    if width is None and Path(recording.sources[0].source).suffix.lower() not in HEADERLESS_SUFFIXES:
+    if width is None and not recording.sources[0].source.lower().endswith(HEADERLESS_SUFFIXES):
         return None
     return Pcm(recording.sampling_rate, width or Pcm.width, len(recording.channel_ids))
 
