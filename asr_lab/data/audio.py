@@ -18,6 +18,7 @@ import soundfile
 import soxr
 from lhotse.cut import Cut
 
+from asr_lab.data.audio_places import opened_member
 from asr_lab.data.containers import HEAD_BYTES, LFS_HINT, LFS_POINTER, kind_of
 from asr_lab.data.media import MEDIA, decode
 from asr_lab.errors import AsrLabError
@@ -273,7 +274,7 @@ def read_blocks(
             yield resampler.resample_chunk(mono, last=left == 0) if resampler else mono
 
 
-def _channels(samples: npt.NDArray[np.float32], wanted: Sequence[int] | None) -> npt.NDArray[np.float32]:
+def _channels(samples: npt.NDArray[Any], wanted: Sequence[int] | None) -> npt.NDArray[Any]:
     """Return some channels of (num_samples, channels); no copy if they are all there are."""
     is_all = wanted is None or list(wanted) == list(range(samples.shape[1]))
     return samples if is_all else samples[:, list(wanted or ())]
@@ -321,14 +322,44 @@ def read_cut(cut: Cut) -> Signal:
     return read_audio(path, where, **part)
 
 
+@dataclass(frozen=True)
+class Stored:
+    """The audio of an utterance in its own file: format and subtype of libsndfile, rate in Hz."""
+
+    format: str
+    subtype: str
+    rate: int
+    has_all_channels: bool
+    cut: Cut
+
+    def samples(self, kind: str) -> npt.NDArray[Any]:
+        """Return its samples (num_samples, channels) as integers of a kind of soundfile's (`int16`, `int32`)."""
+        source, where, part = _part(self.cut)
+        with _opened(source, where, part["pcm"]) as file:
+            file.seek(min(round(part["start_s"] * self.rate), file.frames))
+            wanted = round(part["duration_s"] * self.rate)
+            samples = file.read(wanted, dtype=kind, always_2d=True)
+        if len(samples) < wanted:
+            raise _cut_off(len(samples), wanted, self.rate, where)
+        return _channels(samples, part["channels"])
+
+
+def read_as_stored(cut: Cut) -> Stored:
+    """Return how the audio of an utterance is stored; raises as `read_cut` does, but for what comes from decoding."""
+    source, where, part = _part(cut)
+    with _opened(source, where, part["pcm"]) as file:
+        channels = list(range(file.channels))
+        return Stored(file.format, file.subtype, file.samplerate, part["channels"] == channels, cut)
+
+
 def read_cut_blocks(cut: Cut) -> Iterator[Signal]:
     """Yield what `read_cut` returns in blocks of about ten seconds."""
     path, where, part = _part(cut)
     yield from read_blocks(path, where, **part)
 
 
-def _part(cut: Cut) -> tuple[Path, str, dict[str, Any]]:
-    """Return the file of an utterance, what messages call it, and which part of it to read."""
+def _part(cut: Cut) -> tuple[Path | BinaryIO, str, dict[str, Any]]:
+    """Return the file or member of an utterance, what messages call it, and which part of it to read."""
     recording = cut.recording
     if len(recording.sources) != 1 or recording.transforms:
         raise AsrLabError(
@@ -344,7 +375,7 @@ def _part(cut: Cut) -> tuple[Path, str, dict[str, Any]]:
         "duration_s": cut.duration,
         "channels": [source.channels.index(channel) for channel in wanted],
     }
-    return Path(source.source), source.source, part
+    return opened_member(source.source) or Path(source.source), source.source, part
 
 
 def _pcm_of_cut(cut: Cut) -> Pcm | None:

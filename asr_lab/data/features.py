@@ -1,8 +1,8 @@
 """Log-mel filter banks identical to those of KoSpeech, so that its models can be used.
 
-Those of `torchaudio.compliance.kaldi.fbank` with 80 bins, 20 ms Hamming windows every 10 ms, no dither, in half its time;
-normalised by the mean and standard deviation over all frames and bins of the utterance, or, for recognition while audio
-comes in, over those so far.
+Those of `torchaudio.compliance.kaldi.fbank` with 80 bins, 20 ms Hamming windows every 10 ms, no dither, in half its
+time; normalised by the mean and standard deviation over all frames and bins of the utterance, or, for recognition while
+audio comes in, over those so far.
 
 Shapes: T frames, L samples of a frame, F mel bins.
 """
@@ -68,7 +68,7 @@ def _window() -> Tensor:
 
 @cache
 def _mel_banks() -> Tensor:
-    """Return the weights (FFT bins, F) of the mel bins, from 20 Hz to half the sampling rate; no vocal tract warping."""
+    """Return the weights (FFT bins, F) of the mel bins, from 20 Hz to half the sampling rate, unwarped."""
     banks, _ = kaldi.get_mel_banks(NUM_MEL_BINS, _FFT_LENGTH, float(SAMPLE_RATE), 20.0, 0.0, 100.0, -500.0, 1.0)
     return torch.nn.functional.pad(banks, (0, 1)).T
 

@@ -24,6 +24,7 @@ from lhotse.cut import Cut
 
 from asr_lab.data import columns
 from asr_lab.data.audio import PCM_WIDTH, pcm_width, probe
+from asr_lab.data.audio_places import absolute, check_there, relative, url_of
 from asr_lab.data.cuts import built, identity_of, located
 from asr_lab.data.cuts import check as check
 from asr_lab.data.cuts import field as field
@@ -33,8 +34,9 @@ from asr_lab.data.identity import SUFFIX as SUFFIX
 from asr_lab.data.identity import digest_of
 from asr_lab.data.identity import file_digest as file_digest
 from asr_lab.data.media import readable
+from asr_lab.data.remote_manifest import local_manifest
 from asr_lab.data.table_utterances import Utterances
-from asr_lab.errors import AsrLabError, listing
+from asr_lab.errors import AsrLabError
 from asr_lab.system.files import atomic_file
 
 _COMPRESSION = 3  # of gzip: 9 takes six times as long and saves 7 %
@@ -102,10 +104,8 @@ def utterance(
 
 
 def check_files(cuts: Iterable[Cut], where: str = "") -> None:
-    """Raise `AsrLabError` that names missing audio files; files are not opened."""
-    missing = [source for source in columns.sources(cuts) if not Path(source).is_file()]
-    if missing:
-        raise AsrLabError(f"{len(missing)} audio files are not there: {listing(missing, 3)}", where=where)
+    """Raise `AsrLabError` that names missing audio files and shards, and shards cut off; files are not opened."""
+    check_there(columns.sources(cuts), where)
 
 
 def write(cuts: Iterable[Cut], path: Path, *, speech: bool = True) -> CutSet:
@@ -132,7 +132,7 @@ def write(cuts: Iterable[Cut], path: Path, *, speech: bool = True) -> CutSet:
 def _relative(row: dict[str, Any], root: Path) -> bytes:
     """Return the line of a row with absolute audio paths."""
     for source in row["recording"]["sources"]:
-        source["source"] = os.path.relpath(source["source"], root)
+        source["source"] = relative(source["source"], root)
     return json.dumps(row, ensure_ascii=False).encode() + b"\n"
 
 
@@ -140,7 +140,7 @@ def _relocated(rows: Utterances, root: Path) -> Iterator[bytes]:
     """Yield the lines of another folder's manifest with audio paths relative to `root`."""
     old = rows.table.manifest.parent.resolve()
     same, encode = old == root, json.JSONEncoder(ensure_ascii=False).encode
-    moved = lru_cache(10_000)(lambda folder: os.path.relpath(old / folder, root))
+    moved = lru_cache(10_000)(lambda folder: relative(absolute(folder, old), root))
     for line, source in zip(rows.lines(), rows.column("source").to_pylist(), strict=True):
         if same and line.endswith(b"\n"):
             yield line
@@ -148,7 +148,7 @@ def _relocated(rows: Utterances, root: Path) -> Iterator[bytes]:
         before = f'"source": {encode(source)}'.encode()
         if line.count(b'"source": ') == 1 and before in line and line.endswith(b"\n"):
             folder, name = source[: source.rfind("/") + 1], source[source.rfind("/") + 1 :]
-            path = os.path.normpath(f"{moved(folder)}/{name}")
+            path = f"{moved(folder)}/{name}" if url_of(folder) else os.path.normpath(f"{moved(folder)}/{name}")
             yield line.replace(before, f'"source": {encode(path)}'.encode())
         else:
             yield _relative(located(json.loads(line), old), root)
@@ -159,7 +159,7 @@ def read(path: Path | str, *, speech: bool = True) -> CutSet:
 
     Raises `AsrLabError` if the file is missing, truncated or not a manifest, or violates the utterance contract.
     """
-    path = Path(path)
+    path = local_manifest(path)
     cuts: list[Cut] = []
     _each_row(path, lambda row: cuts.append(built(row)))
     check(cuts, where=str(path), speech=speech)

@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 
 from asr_lab.data import bins, columns
-from asr_lab.data.identity import file_digest
+from asr_lab.data.audio_places import MEMBER_DIGEST, member_of, read_member
+from asr_lab.data.identity import bytes_digest, file_digest
 from asr_lab.data.text import TextNormalizer
 from asr_lab.data.text import characters as count_characters
 from asr_lab.errors import AsrLabError
@@ -77,9 +78,7 @@ def check_audio(cuts: Any, progress: Callable[[int], None] | None = None) -> tup
         except AsrLabError as error:
             faults.append(f"{cut.id}: {error.what} ({error.where})")
         else:
-            faults += _changed(
-                cut.id, Path(cut.recording.sources[0].source), (cut.supervisions[0].custom or {}).get("audio_digest")
-            )
+            faults += _changed(cut)
         rates[cut.recording.sampling_rate] += 1
         several += cut.num_channels > 1
         if progress:
@@ -89,7 +88,10 @@ def check_audio(cuts: Any, progress: Callable[[int], None] | None = None) -> tup
     return faults, notes
 
 
-def _changed(id: str, audio: Path, digest: str | None) -> list[str]:
-    if digest and file_digest(audio) != digest:
-        return [f"{id}: the audio is not the one that was imported ({audio})"]
-    return []
+def _changed(cut: Any) -> list[str]:
+    source = str(cut.recording.sources[0].source)
+    if member := member_of(source):
+        digest, own = (cut.custom or {}).get(MEMBER_DIGEST), bytes_digest(read_member(member))
+    else:
+        digest, own = (cut.supervisions[0].custom or {}).get("audio_digest"), file_digest(Path(source))
+    return [f"{cut.id}: the audio is not the one that was imported ({source})"] if digest and own != digest else []

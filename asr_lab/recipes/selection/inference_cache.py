@@ -13,6 +13,7 @@ from typing import NamedTuple
 from lhotse import CutSet
 from lhotse.cut import Cut
 
+from asr_lab.data.audio_places import is_there
 from asr_lab.data.batches import InOrder
 from asr_lab.decoding.greedy import confidence
 from asr_lab.errors import AsrLabError
@@ -137,7 +138,7 @@ def _unusable(cuts: CutSet, recognizer: Recognizer) -> dict[str, str]:
     return short | {
         cut.id: "no such audio file"
         for cut in cuts
-        if not all(Path(source.source).is_file() for source in cut.recording.sources)
+        if not all(is_there(source.source) for source in cut.recording.sources)
     }
 
 
