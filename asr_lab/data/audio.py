@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ import soundfile
 import soxr
 from lhotse.cut import Cut
 
+from asr_lab.data.audio_places import opened_member
 from asr_lab.data.containers import HEAD_BYTES, LFS_HINT, LFS_POINTER, kind_of
 from asr_lab.data.media import MEDIA, decode
 from asr_lab.errors import AsrLabError
@@ -82,7 +84,6 @@ def probe(path: Path, where: str = "") -> Any:
     truncated.
     """
     where = where or str(path)
-    _check_there(path)
     with _opened(path, where) as file:
         file.seek(max(0, file.frames - 1))
         readable = file.frames == 0 or len(file.read(1)) == 1
@@ -99,12 +100,23 @@ def pcm_width(path: Path, info: Any) -> int:
     return 0 if bits == Pcm.width and path.suffix.lower() in HEADERLESS_SUFFIXES else bits
 
 
-def _check_there(path: Path) -> None:
-    """Raise `AsrLabError` for a file that is missing or empty."""
-    if not path.is_file():
-        raise AsrLabError("no such audio file", where=str(path))
-    if path.stat().st_size == 0:
+def _open(path: Path) -> BinaryIO:
+    """Open a file; raise `AsrLabError` if it is missing or empty."""
+    try:
+        file = path.open("rb", buffering=0)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        raise AsrLabError("no such audio file", where=str(path)) from None
+    if os.fstat(file.fileno()).st_size == 0:
+        file.close()
         raise AsrLabError("the audio file is empty (0 bytes)", where=str(path))
+    return file
+
+
+def _kind(file: BinaryIO) -> str:
+    """Return the kind of an open file, which is where it was again, at its begin."""
+    kind = kind_of(file.read(HEAD_BYTES))
+    file.seek(0)
+    return kind
 
 
 def _riff_is_cut(path: Path) -> bool:
@@ -125,7 +137,7 @@ def _pcm_of(path: Path, given: Pcm | None) -> Pcm | None:
 
     Raises `AsrLabError` if it is not whole samples.
     """
-    default = Pcm() if path.suffix.lower() in HEADERLESS_SUFFIXES else None
+    default = Pcm() if path.name.lower().endswith(HEADERLESS_SUFFIXES) else None
     pcm = given or _declared.get() or default
     if pcm is None or kind_of(_head(path, HEAD_BYTES)):
         return None
@@ -145,15 +157,16 @@ def _opened(source: Path | BinaryIO, where: str, pcm: Pcm | None = None) -> Iter
     """Open a sound file; raise errors of libsndfile as `AsrLabError`."""
     try:
         with ExitStack() as stack:
+            file = stack.enter_context(_open(source)) if isinstance(source, Path) else source
+            if _kind(file) in MEDIA:
+                source = stack.enter_context(_decoded(source))
+                file = stack.enter_context(_open(source))
             settings: dict[str, Any] = {}
-            opened: Any = source
-            if isinstance(source, Path):
-                _check_there(source)
-            source = stack.enter_context(_decoded(source))
+            opened: Any = file
             if isinstance(source, Path):
                 pcm_file = _pcm_of(source, pcm)
                 settings = pcm_file.settings if pcm_file else {}
-                opened = stack.enter_context(source.open("rb")).fileno()  # not the name: soundfile believes .raw
+                opened = file.fileno()  # not the name: soundfile believes .raw
             yield stack.enter_context(soundfile.SoundFile(opened, **settings, closefd=False))
     except soundfile.LibsndfileError as error:
         raise AsrLabError(
@@ -165,16 +178,8 @@ def _opened(source: Path | BinaryIO, where: str, pcm: Pcm | None = None) -> Iter
 
 
 @contextmanager
-def _decoded(source: Path | BinaryIO) -> Iterator[Path | BinaryIO]:
-    """Yield what libsndfile reads: a temporary FLAC of what needs a decoder, else the path or open file as it is."""
-    if isinstance(source, Path):
-        kind = kind_of(_head(source, HEAD_BYTES))
-    else:
-        kind = kind_of(source.read(HEAD_BYTES))
-        source.seek(0)
-    if kind not in MEDIA:
-        yield source
-        return
+def _decoded(source: Path | BinaryIO) -> Iterator[Path]:
+    """Yield a temporary FLAC of what needs a decoder."""
     with TemporaryDirectory(prefix="asr_lab-") as folder:
         if not isinstance(source, Path):
             given = Path(folder, "given")
@@ -211,9 +216,9 @@ def read_with_header(path: Path) -> tuple[Signal, Any]:
 @contextmanager
 def with_header(path: Path) -> Iterator[tuple[Path, Any]]:
     """Yield a file that libsndfile reads, a temporary one if this one needs a decoder, and what `probe` returns."""
-    _check_there(path)
-    with _decoded(path) as plain:
-        assert isinstance(plain, Path)
+    with _open(path) as file:
+        needs_decoder = _kind(file) in MEDIA
+    with _decoded(path) if needs_decoder else nullcontext(path) as plain:
         yield plain, probe(plain, str(path))
 
 
@@ -244,7 +249,7 @@ def _samples(
     samples: npt.NDArray[np.float32] = file.read(wanted, dtype="float32", always_2d=True)
     if len(samples) < wanted:
         raise _cut_off(len(samples), wanted, rate, where)
-    return samples if channels is None else samples[:, list(channels)]
+    return _channels(samples, channels)
 
 
 def read_blocks(
@@ -266,14 +271,23 @@ def read_blocks(
             if len(samples) == 0:
                 raise _cut_off(wanted - left, wanted, rate, where)
             left -= len(samples)
-            mono = _mono(samples if channels is None else samples[:, list(channels)], where)
+            mono = _mono(_channels(samples, channels), where)
             yield resampler.resample_chunk(mono, last=left == 0) if resampler else mono
 
 
 def _seek(file: Any, start_s: float, duration_s: float | None) -> int:
     """Go to the start of a segment; return its number of samples, by default to the end."""
-    file.seek(min(round(start_s * file.samplerate), file.frames))
-    return int(file.frames - file.tell() if duration_s is None else round(duration_s * file.samplerate))
+    rate, frames = file.samplerate, file.frames
+    start = min(round(start_s * rate), frames)
+    if start:  # a seek to where the file is costs a frame's decoding
+        file.seek(start)
+    return int(frames - start) if duration_s is None else round(duration_s * rate)
+
+
+def _channels(samples: npt.NDArray[Any], wanted: Sequence[int] | None) -> npt.NDArray[Any]:
+    """Return some channels of (num_samples, channels); no copy if they are all there are."""
+    is_all = wanted is None or list(wanted) == list(range(samples.shape[1]))
+    return samples if is_all else samples[:, list(wanted or ())]
 
 
 def _cut_off(got: int, wanted: int, rate: int, where: str) -> AsrLabError:
@@ -290,7 +304,7 @@ def check_samples(samples: npt.NDArray[Any], where: str = "") -> Signal:
 
 
 def _mono(samples: npt.NDArray[np.float32], where: str) -> Signal:
-    if not np.isfinite(samples).all():
+    if not np.isfinite(samples.sum()) and not np.isfinite(samples).all():  # a finite sum has finite terms
         bad = int((~np.isfinite(samples)).sum())
         raise AsrLabError(f"{bad} samples are not numbers (NaN or infinite)", where=where)
     return np.ascontiguousarray(samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1), dtype=np.float32)
@@ -336,14 +350,44 @@ def read_native(cut: Cut) -> tuple[npt.NDArray[np.float32], Any]:
         return samples, file
 
 
+@dataclass(frozen=True)
+class Stored:
+    """The audio of an utterance in its own file: format and subtype of libsndfile, rate in Hz."""
+
+    format: str
+    subtype: str
+    rate: int
+    has_all_channels: bool
+    cut: Cut
+
+    def samples(self, kind: str) -> npt.NDArray[Any]:
+        """Return its samples (num_samples, channels) as integers of a kind of soundfile's (`int16`, `int32`)."""
+        source, where, part = _part(self.cut)
+        with _opened(source, where, part["pcm"]) as file:
+            file.seek(min(round(part["start_s"] * self.rate), file.frames))
+            wanted = round(part["duration_s"] * self.rate)
+            samples = file.read(wanted, dtype=kind, always_2d=True)
+        if len(samples) < wanted:
+            raise _cut_off(len(samples), wanted, self.rate, where)
+        return _channels(samples, part["channels"])
+
+
+def read_as_stored(cut: Cut) -> Stored:
+    """Return how the audio of an utterance is stored; raises as `read_cut` does, but for what comes from decoding."""
+    source, where, part = _part(cut)
+    with _opened(source, where, part["pcm"]) as file:
+        channels = list(range(file.channels))
+        return Stored(file.format, file.subtype, file.samplerate, part["channels"] == channels, cut)
+
+
 def read_cut_blocks(cut: Cut) -> Iterator[Signal]:
     """Yield what `read_cut` returns in blocks of about ten seconds."""
     path, where, part = _part(cut)
     yield from read_blocks(path, where, **part)
 
 
-def _part(cut: Cut) -> tuple[Path, str, dict[str, Any]]:
-    """Return the file of an utterance, what messages call it, and which part of it to read."""
+def _part(cut: Cut) -> tuple[Path | BinaryIO, str, dict[str, Any]]:
+    """Return the file or member of an utterance, what messages call it, and which part of it to read."""
     recording = cut.recording
     if len(recording.sources) != 1 or recording.transforms:
         raise AsrLabError(
@@ -359,14 +403,14 @@ def _part(cut: Cut) -> tuple[Path, str, dict[str, Any]]:
         "duration_s": cut.duration,
         "channels": [source.channels.index(channel) for channel in wanted],
     }
-    return Path(source.source), source.source, part
+    return opened_member(source.source) or Path(source.source), source.source, part
 
 
 def _pcm_of_cut(cut: Cut) -> Pcm | None:
     """Return the format of a recording if it has no header."""
     recording = cut.recording
     width = (cut.supervisions[0].custom or {}).get(PCM_WIDTH) if cut.supervisions else None
-    if width is None and Path(recording.sources[0].source).suffix.lower() not in HEADERLESS_SUFFIXES:
+    if width is None and not recording.sources[0].source.lower().endswith(HEADERLESS_SUFFIXES):
         return None
     return Pcm(recording.sampling_rate, width or Pcm.width, len(recording.channel_ids))
 

@@ -29,7 +29,8 @@ import pyarrow.parquet as pq
 from pyarrow import dataset
 
 from asr_lab.data.audio import read_native
-from asr_lab.data.identity import file_digest
+from asr_lab.data.audio_places import MEMBER_DIGEST, file_of, member_of, read_member, size_of, url_of
+from asr_lab.data.identity import bytes_digest, file_digest
 from asr_lab.data.manifest_table import MEASURED
 from asr_lab.data.table_utterances import Positions, Utterances
 from asr_lab.errors import AsrLabError
@@ -100,10 +101,17 @@ def _fault(cut: Cut, header: Any) -> tuple[str | None, str | None]:
     duration_s, expected_s = header.frames / header.samplerate, recording.num_samples / recording.sampling_rate
     if abs(duration_s - expected_s) > _OFF_S:
         return DURATION, f"{duration_s:.2f} s, not {expected_s:.2f} s as the manifest says ({path})"
-    digest = (cut.supervisions[0].custom or {}).get("audio_digest") if cut.supervisions else None
-    if digest and _file_digest(path) != digest:
+    if _is_changed(cut, str(path)):
         return CHANGED, f"the audio is not the one that was imported ({path})"
     return None, None
+
+
+def _is_changed(cut: Cut, source: str) -> bool:
+    if member := member_of(source):
+        digest = (cut.custom or {}).get(MEMBER_DIGEST)
+        return bool(digest) and bytes_digest(read_member(member)) != digest
+    digest = (cut.supervisions[0].custom or {}).get("audio_digest") if cut.supervisions else None
+    return bool(digest) and _file_digest(source) != digest
 
 
 @lru_cache(4)
@@ -278,9 +286,16 @@ def _files(cuts: Utterances, part: _Part) -> bytes:
     """Return a digest of the sizes and the times of change of the audio files of a part."""
     digest = hashlib.sha256()
     for source in part.sources:
-        try:
-            state = (cuts.table.manifest.parent / source).stat()
-            digest.update(f"{source}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
-        except OSError:
-            digest.update(f"{source}\0missing\n".encode())
+        digest.update(f"{source}\0{_state(source, cuts.table.manifest.parent)}\n".encode())
     return digest.hexdigest().encode()
+
+
+def _state(source: str, root: Path) -> str:
+    file = file_of(source)
+    if url_of(file):
+        return str(size_of(file))
+    try:
+        state = (root / file).stat()
+    except OSError:
+        return "missing"
+    return f"{state.st_size}\0{state.st_mtime_ns}"

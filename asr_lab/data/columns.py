@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from asr_lab.data.audio_places import absolute
 from asr_lab.data.identity import OWN
 from asr_lab.data.manifest_table import connect
 from asr_lab.data.table_utterances import Positions, Utterances
@@ -183,7 +184,7 @@ def sources(cuts: Iterable[Cut]) -> list[str]:
         *rows.column("source").unique().drop_null().to_pylist(),
         *(one for row in others for one in json.loads(row)),
     ]
-    return list(dict.fromkeys(str(root / source) for source in named))
+    return list(dict.fromkeys(absolute(source, root) for source in named))
 
 
 def hashed(cuts: Iterable[Cut]) -> list[npt.NDArray[np.uint64]]:
@@ -214,7 +215,7 @@ def _hashes_of_rows(rows: Utterances, columns: str) -> npt.NDArray[np.uint64]:
     root = rows.table.manifest.parent.resolve()
     folders = rows.table.query("DISTINCT regexp_extract(source, '^.*/') AS folder").fetchall()
     database = connect()
-    named = {folder or "": os.path.normpath(root / (folder or "")) for (folder,) in folders}
+    named = {folder or "": os.path.normpath(absolute(folder or "", root)) for (folder,) in folders}
     database.register("folders", pa.table({"folder": list(named), "path": list(named.values())}))
     table = database.sql(
         f"SELECT {columns} FROM (SELECT r.*, json_extract_string(custom, '$.audio_digest') AS digest, "

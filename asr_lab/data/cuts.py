@@ -11,6 +11,7 @@ from typing import Any
 from lhotse import MonoCut, MultiCut, SupervisionSegment
 from lhotse.cut import Cut
 
+from asr_lab.data.audio_places import absolute
 from asr_lab.data.identity import OVER_S, OWN, identity
 from asr_lab.errors import AsrLabError, listing
 
@@ -98,7 +99,7 @@ def located(row: dict[str, Any], root: Path) -> dict[str, Any]:
             next_command="asr-lab data import cuts MANIFEST OUT, which renders them",
         )
     for source in row["recording"]["sources"]:
-        source["source"] = str(root / source["source"])  # an absolute source stays as it is
+        source["source"] = absolute(source["source"], root)
     return row
 
 

@@ -16,6 +16,7 @@ from lhotse.cut import Cut
 
 from asr_lab.data import columns, guesses, manifest
 from asr_lab.data.audio import HEADERLESS_SUFFIXES, PCM_WIDTH, read_cut
+from asr_lab.data.audio_places import file_of, member_of
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.system.files import atomic_file, atomic_folder
 from asr_lab.units import SAMPLE_RATE
@@ -44,8 +45,8 @@ def export(form: str, cuts: Sequence[Cut], out: Path, *, copy_audio: bool, progr
     if not copy_audio and not _can_all_be_named(cuts, sources):
         lacking = [cut.id for cut in cuts if not _can_be_named(cut)]
         raise AsrLabError(
-            f"{form} cannot refer to the audio of {len(lacking)} utterances, which is headerless, or has several "
-            f"channels: {listing(lacking, 4)}",
+            f"{form} cannot refer to the audio of {len(lacking)} utterances, which is headerless, in shards, or "
+            f"has several channels: {listing(lacking, 4)}",
             allowed="WAV, FLAC and the like, of one channel",
             hint="--copy-audio writes a file for each utterance",
         )
@@ -53,7 +54,7 @@ def export(form: str, cuts: Sequence[Cut], out: Path, *, copy_audio: bool, progr
 
 
 def _source(cut: Cut) -> Path:
-    return Path(str(cut.recording.sources[0].source))
+    return Path(file_of(str(cut.recording.sources[0].source)))
 
 
 def _audio_folder(out: Path) -> Path:
@@ -70,7 +71,8 @@ def _can_all_be_named(cuts: Sequence[Cut], sources: Sequence[str]) -> bool:
 
 def _can_be_named(cut: Cut) -> bool:
     is_headerless = PCM_WIDTH in (manifest.supervision(cut).custom or {}) or _source(cut).suffix in HEADERLESS_SUFFIXES
-    return cut.recording.num_channels == 1 and not is_headerless
+    is_member = member_of(str(cut.recording.sources[0].source)) is not None
+    return cut.recording.num_channels == 1 and not is_headerless and not is_member
 
 
 def _nemo(cuts: Sequence[Cut], out: Path, copy_audio: bool, progress: Progress) -> list[str]:

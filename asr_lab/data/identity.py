@@ -30,6 +30,11 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:DIGEST_LENGTH]
 
 
+def bytes_digest(content: bytes) -> str:
+    """Return the SHA-256 (32 hexadecimal digits) of the contents of a file."""
+    return hashlib.sha256(content).hexdigest()[:DIGEST_LENGTH]
+
+
 def digest_of(lines: Iterable[str]) -> str:
     """Return the digest of the lines that identify utterances, in any order."""
     sha = hashlib.sha256()

@@ -22,6 +22,7 @@ from lhotse.cut import Cut
 
 from asr_lab.data import columns
 from asr_lab.data.audio import PCM_WIDTH, pcm_width, probe
+from asr_lab.data.audio_places import check_there
 from asr_lab.data.cuts import built, identity_of, located
 from asr_lab.data.cuts import check as check
 from asr_lab.data.cuts import field as field
@@ -32,8 +33,9 @@ from asr_lab.data.identity import digest_of
 from asr_lab.data.identity import file_digest as file_digest
 from asr_lab.data.media import readable
 from asr_lab.data.relocation import Relocation, relative_line
+from asr_lab.data.remote_manifest import local_manifest
 from asr_lab.data.table_utterances import Utterances
-from asr_lab.errors import AsrLabError, listing
+from asr_lab.errors import AsrLabError
 from asr_lab.system.files import atomic_file
 
 _COMPRESSION = 3  # of gzip: 9 takes six times as long and saves 7 %
@@ -101,10 +103,8 @@ def utterance(
 
 
 def check_files(cuts: Iterable[Cut], where: str = "") -> None:
-    """Raise `AsrLabError` that names missing audio files; files are not opened."""
-    missing = [source for source in columns.sources(cuts) if not Path(source).is_file()]
-    if missing:
-        raise AsrLabError(f"{len(missing)} audio files are not there: {listing(missing, 3)}", where=where)
+    """Raise `AsrLabError` that names missing audio files and shards, and shards cut off; files are not opened."""
+    check_there(columns.sources(cuts), where)
 
 
 def write(cuts: Iterable[Cut], path: Path, *, speech: bool = True) -> CutSet:
@@ -146,7 +146,7 @@ def read(path: Path | str, *, speech: bool = True) -> CutSet:
 
     Raises `AsrLabError` if the file is missing, truncated or not a manifest, or violates the utterance contract.
     """
-    path = Path(path)
+    path = local_manifest(path)
     cuts: list[Cut] = []
     _each_row(path, lambda row: cuts.append(built(row)))
     check(cuts, where=str(path), speech=speech)

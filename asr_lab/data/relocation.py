@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from asr_lab.data.audio_places import absolute, relative, url_of
 from asr_lab.data.table_utterances import Utterances
 
 _SOURCE = b'"source": '
@@ -25,7 +26,7 @@ class Relocation:
     def __init__(self, rows: Utterances, root: Path) -> None:
         self._rows, self._root = rows, root
         self._old = rows.table.manifest.parent.resolve()
-        self._moved = lru_cache(10_000)(lambda folder: os.path.relpath(self._old / folder, root))
+        self._moved = lru_cache(10_000)(lambda folder: relative(absolute(folder, self._old), root))
 
     def lines(self) -> Iterator[bytes]:
         """Yield the lines of all utterances in their order, many at once where that is possible."""
@@ -43,8 +44,11 @@ class Relocation:
             return line
         if not is_complete or line.count(_SOURCE) != 1 or not (found := _PATH.search(line)):
             return self._written_anew(line)
-        folder, _, name = json.loads(found[1]).rpartition("/")
-        path = os.path.normpath(f"{self._moved(f'{folder}/' if _ else '')}/{name}")
+        source = json.loads(found[1])
+        if url_of(source):
+            return line
+        folder, slash, name = source.rpartition("/")
+        path = os.path.normpath(f"{self._moved(folder + slash)}/{name}")
         return line[: found.start(1)] + _encode(path).encode() + line[found.end(1) :]
 
     def line_with(self, line: bytes, custom: dict[str, Any]) -> bytes:
@@ -66,7 +70,8 @@ class Relocation:
             return b""
         prefix, sources = os.path.relpath(self._old, self._root), self._rows.table.columns("source")["source"]
         goes_up = set(Path(prefix).parts) == {".."}
-        plain = r"^(\.\./)*[^./][^/\\\"]*(/[^./][^/\\\"]*)*$" if goes_up else r"^[^./][^/\\\"]*(/[^./][^/\\\"]*)*$"
+        down = r"[^./][^/:\\\"]*(/[^./][^/\\\"]*)*$"  # and no URL
+        plain = rf"^(\.\./)*{down}" if goes_up else rf"^{down}"
         if not pc.all(pc.match_substring_regex(sources, plain).fill_null(False)).as_py():
             return None
         if self._root.is_relative_to(self._old):  # paths through the new folder itself would be shorter
@@ -79,5 +84,5 @@ class Relocation:
 def relative_line(row: dict[str, Any], root: Path) -> bytes:
     """Return the line of a row with absolute audio paths."""
     for source in row["recording"]["sources"]:
-        source["source"] = os.path.relpath(source["source"], root)
+        source["source"] = relative(source["source"], root)
     return _encode(row).encode() + b"\n"

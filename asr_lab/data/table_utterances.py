@@ -18,6 +18,7 @@ from asr_lab.data.identity import OVER_S, OWN, digest_of
 from asr_lab.data.manifest_lines import Lines
 from asr_lab.data.manifest_table import ManifestTable, connect, sorted_digest, table_of
 from asr_lab.data.parsed_lines import IDENTITY, RowReader
+from asr_lab.data.remote_manifest import local_manifest
 from asr_lab.errors import AsrLabError
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Utterances(Sequence["Cut"]):
     @classmethod
     def read(cls, path: Path | str, *, speech: bool = True) -> Utterances:
         """Read a manifest through its table, and check it as `manifest.read` does, with the same errors."""
-        whole = cls(table_of(Path(path)))
+        whole = cls(table_of(local_manifest(path)))
         suspects = _suspects(whole, speech)
         if len(suspects) or not len(whole):
             from asr_lab.data.cuts import check

@@ -12,6 +12,7 @@ from typing import BinaryIO
 from lhotse.cut import Cut
 
 from asr_lab.data import manifest
+from asr_lab.data.audio_places import file_of, url_of
 from asr_lab.data.table_utterances import Utterances
 from asr_lab.errors import AsrLabError, listing
 
@@ -46,7 +47,7 @@ class Source:
         cut = self.audio
         known = (cut.start, cut.duration, str(cut.channel), self.speaker, self.reference)
         of_row = hashlib.sha256(repr(known).encode()).hexdigest()[:_DIGITS]
-        return f"{_state(Path(cut.recording.sources[0].source))}|{of_row}"
+        return f"{_state(Path(file_of(cut.recording.sources[0].source)))}|{of_row}"
 
 
 def _state(path: Path) -> str:
@@ -64,7 +65,8 @@ def find_sources(given: Iterable[Path], stdin: BinaryIO) -> list[Source]:
     cannot be read, or nothing of what was given is there.
     """
     paths = list(given)
-    missing = [str(path) for path in paths if str(path) != STDIN and not os.path.exists(path)]  # noqa: PTH110 - no error
+    here = [path for path in paths if str(path) != STDIN and not url_of(path)]
+    missing = [str(path) for path in here if not os.path.exists(path)]  # noqa: PTH110 - no error
     if len(missing) == len(paths):
         raise AsrLabError("no such audio file", where=", ".join(missing))
     return [source for path in paths for source in _of(path, stdin)]

@@ -37,7 +37,7 @@ from asr_lab.config.schema import Wav2Vec2Augment, Wav2Vec2Train
 from asr_lab.data import manifest
 from asr_lab.data.augment import FrameMasker
 from asr_lab.data.batches import Batch, InOrder, for_model, loader
-from asr_lab.data.features import KALDI, filter_bank
+from asr_lab.data.features import filter_bank
 from asr_lab.interfaces.in_memory import FolderStore, MemoryRecorder, MemoryTracker
 from asr_lab.models import load_model
 from asr_lab.models.adapter import MLPAdapter
@@ -49,7 +49,7 @@ from asr_lab.recipes.recipe import recipe_of
 from asr_lab.system.resources import Clock
 from asr_lab.system.terminal import Console
 from asr_lab.training.trainer import AsrTrainer, training_arguments
-from asr_lab.units import num_samples
+from asr_lab.units import FRAME_LENGTH_S, FRAME_SHIFT_S, NUM_MEL_BINS, SAMPLE_RATE, num_samples
 
 QUIET = Console(quiet=True)
 FROZEN = 8  # lower layers of the encoder
@@ -392,6 +392,17 @@ def by_bmm(base: DeepSpeech2Recognizer, encoded_BUH: Tensor, stacked: Iterable[t
         if number < len(linear) - 1:
             x_BUH = x_BUH.relu()
     return (base.head(encoded_BUH) + x_BUH).log_softmax(dim=-1)
+
+
+KALDI = {
+    "num_mel_bins": NUM_MEL_BINS,
+    "frame_length": FRAME_LENGTH_S * 1000,
+    "frame_shift": FRAME_SHIFT_S * 1000,
+    "window_type": "hamming",
+    "dither": 0.0,
+    "sample_frequency": SAMPLE_RATE,
+}
+"""torchaudio's settings of the same filter banks."""
 
 
 def filter_banks(given: Given) -> Mapping[str, float]:

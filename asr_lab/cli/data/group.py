@@ -1,4 +1,4 @@
-"""`asr-lab data synth | import | export | snr | split | phases | select | stats | check`."""
+"""`asr-lab data synth | import | export | shard | snr | split | phases | select | stats | check`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from asr_lab.cli.data.import_corpus import import_corpus
 from asr_lab.cli.data.manifest_output import annotated_cuts_of, print_summary
 from asr_lab.cli.data.next_steps import whole_manifest
 from asr_lab.cli.data.select import select
+from asr_lab.cli.data.shard import shard
 from asr_lab.cli.data.snr import snr
 from asr_lab.cli.data.split import phases, split
 from asr_lab.cli.data.synth import synth
@@ -30,6 +31,7 @@ def data() -> None:
 data.add_command(synth)
 data.add_command(import_corpus)
 data.add_command(export_corpus)
+data.add_command(shard)
 data.add_command(snr)
 data.add_command(split)
 data.add_command(phases)

@@ -17,6 +17,7 @@ from lhotse import CutSet
 from lhotse.cut import Cut
 
 from asr_lab.data import columns
+from asr_lab.data.audio_places import is_there
 from asr_lab.data.batches import InOrder
 from asr_lab.decoding.greedy import confidence
 from asr_lab.errors import AsrLabError
@@ -167,7 +168,7 @@ def describe_left_out(left_out: dict[str, str], limit: int = 3) -> str:
 def _unusable(cuts: CutSet, recognizer: Recognizer) -> dict[str, str]:
     """Return the utterances that are too short or have no file, with the reason."""
     short = dict.fromkeys(too_short(cuts, recognizer), f"shorter than {shortest(recognizer)}")
-    missing = {source for source in columns.sources(cuts) if not Path(source).is_file()}
+    missing = {source for source in columns.sources(cuts) if not is_there(source)}
     if not missing:  # no cut is built to see which have one
         return short
     return short | {

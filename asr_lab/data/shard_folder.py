@@ -1,0 +1,104 @@
+"""The folder that shards are in: of this machine, or behind a URL of fsspec. A file is there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from asr_lab.data.audio_places import opened_url, size_of, url_of
+from asr_lab.errors import AsrLabError, reason
+from asr_lab.system.files import atomic_file, explain_unwritable
+from asr_lab.system.locks import take_lock
+
+
+@dataclass(frozen=True)
+class ShardFolder:
+    """A folder by its path or URL."""
+
+    root: str
+
+    @classmethod
+    def at(cls, given: Path | str) -> ShardFolder:
+        """Return the folder of a path, also of a URL that was taken for a path."""
+        return cls(url_of(given).rstrip("/") or str(given))
+
+    @property
+    def is_remote(self) -> bool:
+        return bool(url_of(self.root))
+
+    def file(self, name: str) -> str:
+        """Return the path or URL of a file in it."""
+        return f"{self.root}/{name}" if self.is_remote else str(Path(self.root, name))
+
+    def size(self, name: str) -> int:
+        """Return the size of a file in bytes, -1 if there is none."""
+        return size_of(self.file(name))
+
+    def read(self, name: str) -> bytes:
+        """Return the contents of a file; raises `AsrLabError` if it cannot be read."""
+        try:
+            if not self.is_remote:
+                return Path(self.file(name)).read_bytes()
+            system, path = opened_url(self.file(name))
+            found: bytes = system.cat_file(path)
+            return found
+        except AsrLabError:
+            raise
+        except FileNotFoundError:
+            raise AsrLabError("no such file of the shards", where=self.file(name)) from None
+        except Exception as error:  # of any service
+            raise AsrLabError(f"the file cannot be read: {reason(error)}", where=self.file(name)) from error
+
+    def remove_temporaries(self, name: str) -> None:
+        """Remove what killed processes left in a folder here, which this process alone writes."""
+        for path in Path(self.file(name)).glob(".*.writing") if not self.is_remote else ():
+            path.unlink(missing_ok=True)
+
+    @contextmanager
+    def written(self, name: str) -> Iterator[Path]:
+        """Yield where to write a file, which is in the folder once that is done."""
+        if not self.is_remote:
+            target = Path(self.file(name))
+            with explain_unwritable("the shards", Path(self.root)), atomic_file(target, sync=True) as path:
+                yield path
+            return
+        with tempfile.TemporaryDirectory(prefix="asr-lab-shard-") as folder:
+            path = Path(folder, name.rpartition("/")[2])
+            with explain_unwritable("a shard", Path(folder)):
+                yield path
+            system, target = opened_url(self.file(name))
+            try:
+                with suppress(NotImplementedError):
+                    system.makedirs(target.rpartition("/")[0], exist_ok=True)
+                system.put_file(str(path), target)
+            except Exception as error:  # of any service
+                raise AsrLabError(
+                    f"the shard cannot be stored: {reason(error)}",
+                    where=self.file(name),
+                    hint="what was stored before is complete: the same command continues from there",
+                ) from error
+
+    @contextmanager
+    def locked(self, name: str) -> Iterator[None]:
+        """Exclude other processes of this machine from writing these shards; raises `AsrLabError` if one does."""
+        folder = Path(tempfile.gettempdir(), f"asr-lab-shards-{_user()}") if self.is_remote else Path(self.root)
+        file = self.file(name).replace("/", "+").replace(":", "") if self.is_remote else name
+        lock = take_lock(folder / f".{file}.lock")
+        if lock is None:
+            raise AsrLabError(
+                "another process writes these shards",
+                where=self.file(name),
+                hint="once it has ended, the same command makes what is missing",
+            )
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def _user() -> str:
+    return str(os.getuid()) if hasattr(os, "getuid") else "own"  # Windows has a folder for each user
