@@ -54,7 +54,7 @@ def file_of(source: str) -> str:
 def url_of(path: Path | str) -> str:
     """Return the URL that a path is, "" for a path of this machine."""
     match = _URL.fullmatch(str(path))
-    return f"{match['scheme']}://{match['rest']}" if match else ""
+    return f"{match['scheme']}:{'///' if match['scheme'] == 'file' else '//'}{match['rest']}" if match else ""
 
 
 def absolute(source: str, root: Path) -> str:
@@ -85,7 +85,7 @@ def file_system(scheme: str, process: int) -> Any:
 def opened_url(url: str) -> tuple[Any, str]:
     """Return the file system of a URL, and the path in it."""
     scheme, _, path = url.partition("://")
-    return file_system(scheme, os.getpid()), "/" + path if scheme == "file" else path
+    return file_system(scheme, os.getpid()), path
 
 
 def size_of(file: str) -> int:

@@ -194,7 +194,7 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 def _encoded(cut: Cut, form: Form) -> tuple[bytes, str, bool]:
     """Return the audio of an utterance, its suffix, and whether it has all samples of its source as they are.
 
-    What is compressed already stays as it is. FLAC has the rate and channels of the source, Opus 16 kHz and one channel.
+    What is compressed already stays as it is. FLAC has the rate and channels of the source; Opus has 16 kHz, mono.
     """
     source = str(cut.recording.sources[0].source)
     is_whole = cut.start == 0 and abs(cut.duration - cut.recording.duration) < 0.5 / cut.sampling_rate
