@@ -239,7 +239,8 @@ def render_text(text: str, studies: Mapping[str, Study], where: str) -> str:
     """Fill in a page's placeholders; raises `AsrLabError` for one that names no figure."""
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
     try:
-        return environment.from_string(text).render(quoting(studies) | {"studies": sorted(studies)})
+        recorded = [name for name, study in studies.items() if study.runs or study.values]
+        return environment.from_string(text).render(quoting(studies) | {"studies": recorded})
     except TemplateSyntaxError as error:
         raise AsrLabError(f"a placeholder is not understood: {error}", where=f"{where}, line {error.lineno}") from error
     except UndefinedError as error:

@@ -1,6 +1,6 @@
 """Processor seconds until a command is done whose work is small: `asr-lab list` and `--help`, against a bare client.
 
-    python tests/bench/bench_start.py FOLDER [--rounds 3] [--values FILE]   (makes the store of build_store.py if needed)
+    python tests/bench/bench_start.py FOLDER [--rounds 3] [--values FILE]   (makes build_store.py's store if needed)
 
 Nearly all of it is imports. The bare client asks the same store for as many runs; they take turns.
 """

@@ -197,7 +197,11 @@ def measure(names: Sequence[str], given: Given, within_s: float) -> dict[str, An
     else:
         import gpu_parts  # once, for all parts: they are forks of this process
 
-        chosen = {name: budget for name, budget in gpu_parts.PARTS.items() if not names or name in names}
+        chosen = {
+            name: (part, within_s if given.quick else budget_s)
+            for name, (part, budget_s) in gpu_parts.PARTS.items()
+            if not names or name in names
+        }
         results = run_parts(chosen, given, within_s)
     figures = {f"{part}.{name}": value for part, one in results.items() for name, value in one.figures.items()}
     return {
@@ -218,6 +222,7 @@ def main() -> None:
     parser.add_argument("--within", type=float, default=ALL_S, metavar="SECONDS", help="for all parts  [480]")
     parser.add_argument("--values", type=Path, metavar="FILE", help="write the figures here too")
     asked = parser.parse_args()
+    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"  # asking for a GPU must not touch it before the forks
     if asked.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent), str(HERE.parent / "bench"), str(HERE)]
