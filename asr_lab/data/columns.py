@@ -114,7 +114,14 @@ def ids(cuts: Iterable[Cut]) -> pa.ChunkedArray:
 
 def by_id(cuts: Iterable[Cut]) -> Positions:
     """Return positions in the order of ids."""
-    return np.asarray(pc.sort_indices(ids(cuts)), dtype=np.int64)
+    rows = backing(cuts)
+    if rows is not None and rows.is_whole:
+        return rows.once("order of ids", lambda: _order(rows.column("id")))
+    return _order(ids(cuts))
+
+
+def _order(names: pa.ChunkedArray) -> Positions:
+    return np.asarray(pc.sort_indices(names), dtype=np.int64)
 
 
 def texts(cuts: Iterable[Cut]) -> Iterator[list[str]]:
