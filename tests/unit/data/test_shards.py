@@ -7,12 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import servers
 import soundfile
 from conftest import make_corpus
 from lhotse import CutSet
 
 from asr_lab.data import manifest, shards
 from asr_lab.data.audio import read_cut
+from asr_lab.data.batches import Collator, EpochBatches, loader
+from asr_lab.data.features import extract
 from asr_lab.data.shard_folder import ShardFolder
 from asr_lab.data.shards import Shards
 from asr_lab.data.table_utterances import Utterances
@@ -138,10 +141,12 @@ def test_a_shard_that_is_missing_cut_off_or_changed_is_named(whole, tmp_path):
     assert "recording.000001.tar: the shard is cut off" in faults()
     with pytest.raises(AsrLabError) as error:
         manifest.check_files(CutSet(cuts))
-    assert error.value.what.startswith("1 shards are cut off: ") and tar.name in error.value.what
+    assert error.value.what.startswith("1 shards are cut off: ")
+    assert tar.name in error.value.what
     with pytest.raises(AsrLabError) as error:
         read_cut(cuts[3])
-    assert error.value.what.startswith("the shard is cut off") and error.value.where == str(tar)
+    assert error.value.what.startswith("the shard is cut off")
+    assert error.value.where == str(tar)
     tar.unlink()
     assert "recording.000001.tar: no such shard" in faults()
     with pytest.raises(AsrLabError) as error:
@@ -161,7 +166,8 @@ def test_a_full_disk_is_one_message(whole, tmp_path, monkeypatch):
     monkeypatch.setattr(shards, "_add", full)
     with pytest.raises(AsrLabError) as error:
         shards.write(planned(whole, tmp_path))
-    assert "No space left on device" in error.value.what and "the same command continues" in error.value.hint
+    assert "No space left on device" in error.value.what
+    assert "the same command continues" in error.value.hint
     monkeypatch.undo()
     assert shards.write(planned(whole, tmp_path)) == 3
 
@@ -186,3 +192,24 @@ def test_shards_behind_a_url_are_read_by_their_manifest(whole, tmp_path, monkeyp
     manifest.write(CutSet(cuts.take(np.array([1]))), tmp_path / "part" / "one.jsonl.gz")
     row = json.loads(gzip.decompress((tmp_path / "part" / "one.jsonl.gz").read_bytes()))
     assert row["recording"]["sources"][0]["source"].startswith("file:///")
+
+
+def test_shards_on_s3(whole, tmp_path, monkeypatch):
+    pytest.importorskip("s3fs", reason="s3fs is not installed")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with servers.s3_endpoint(tmp_path) as env:
+        for name, value in env.items():
+            monkeypatch.setenv(name, value)
+        url = f"s3://{servers.BUCKET}/corpus"
+        assert shards.write(planned(whole, url)) == 3
+        assert shards.write(planned(whole, url)) == 0
+        cuts, before = Utterances.read(f"{url}/mixed.jsonl.gz"), Utterances.read(whole)
+        manifest.check_files(CutSet(cuts))
+        for one, other in zip(before, cuts, strict=True):
+            np.testing.assert_array_equal(read_cut(one), read_cut(other), err_msg=one.id)
+        batches = loader(EpochBatches(CutSet(cuts), 4), Collator(extract), num_workers=1)  # in a forked process
+        assert sorted(id for batch in batches for id in batch["cut_ids"]) == sorted(cut.id for cut in before)
+        assert shards.verify(ShardFolder.at(url), "mixed", before) == len(before)
+        with pytest.raises(AsrLabError) as error:
+            Utterances.read(f"{url}/none.jsonl.gz")
+        assert (error.value.what, error.value.where) == ("no such manifest", f"{url}/none.jsonl.gz")
