@@ -184,17 +184,19 @@ class BeamDecoder:
 
     def _raised(self, hot: Mapping[str, Spelling]) -> BeamDecoder:
         """Return the decoder with hot words on top of its language model, in which `<unk>` stands for new ones."""
-        from asr_lab.decoding import search_lm  # flashlight-text is of an extra
+        from flashlight.lib.text.dictionary import Dictionary  # flashlight-text is of an extra
+
+        from asr_lab.decoding.search_lm import HotWordsLM
 
         settings = self.settings
         new = [word for word in hot if word not in self.lexicon.spellings]
-        words = search_lm.Dictionary([*self.lexicon.spellings, UNKNOWN, *new])
+        words = Dictionary([*self.lexicon.spellings, UNKNOWN, *new])
         unknown = words.get_index(UNKNOWN)
         raises = {words.get_index(word): settings.hot_word_score / settings.lm_weight for word in hot}
         stand_ins = {words.get_index(word): unknown for word in new}
         for index in stand_ins:
             raises[index] -= settings.unknown_score / settings.lm_weight  # by which `<unk>` was lowered
-        return replace(self, hot=hot, lm=search_lm.HotWordsLM(self.lm, raises, stand_ins), words=words)
+        return replace(self, hot=hot, lm=HotWordsLM(self.lm, raises, stand_ins), words=words)
 
     def with_word_score(self, word_score: float) -> BeamDecoder:
         """Return the same decoder with another `word_score`."""

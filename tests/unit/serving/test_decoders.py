@@ -118,7 +118,8 @@ def test_the_least_recently_used_hot_words_go(tmp_path):
     decoders = Decoders(base(), Decode(lm=str(path)), path, most=3)
     for word in ("a", "b", "c", "d"):
         decoders.check((word,))
-    assert [*decoders._searches] == [(), ("c",), ("d",)]
+    assert {*decoders._searches} == {(), ("c",), ("d",)}
+    assert all(one.first.lm._shared is decoders._of(()).first.lm for key, one in [*decoders._searches.items()] if key)
     decoders = Decoders(base(), Decode(lm=str(path), hot_words=("e",)), path, most=3)
     assert {*decoders._searches} == {("e",), ()}  # before processes are forked
     for word in ("a", "b"):
