@@ -70,11 +70,11 @@ class ShardFolder:
             path = Path(folder, name.rpartition("/")[2])
             with explain_unwritable("a shard", Path(folder)):
                 yield path
-            system, target = opened_url(self.file(name))
+            system, place = opened_url(self.file(name))
             try:
                 with suppress(NotImplementedError):
-                    system.makedirs(target.rpartition("/")[0], exist_ok=True)
-                system.put_file(str(path), target)
+                    system.makedirs(place.rpartition("/")[0], exist_ok=True)
+                system.put_file(str(path), place)
             except Exception as error:  # of any service
                 raise AsrLabError(
                     f"the shard cannot be stored: {reason(error)}",
