@@ -30,7 +30,7 @@ def splits_figure(table: pd.DataFrame) -> Figure:
             at = [bin + (place - (len(parts) - 1) / 2) * width for bin in range(len(rows))]
             axes.bar(at, rows[part] * 100, width, color=f"C{place}", label=part.removesuffix("_share"))
         axes.set_xticks(range(len(rows)), list(map(figure_text, rows["bin"])), rotation=40, ha="right", fontsize=8)
-        axes.set_title(_NAMES.get(field, field), loc="left", fontsize=10)
+        axes.set_title(figure_text(_NAMES.get(field, field)), loc="left", fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("share of the part's hours, %")
     handles, names = panels[0].get_legend_handles_labels()

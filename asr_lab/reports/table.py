@@ -137,7 +137,11 @@ class Table:
 
     def json(self) -> str:
         """Render the raw values as a list of objects."""
-        return visible(self._exported().to_json(orient="records", force_ascii=False, indent=2, date_format="iso"))
+        return visible(
+            self._exported().to_json(
+                orient="records", force_ascii=False, indent=2, date_format="iso", double_precision=15
+            )
+        )
 
     def html(self, *, best_rows: Collection[Hashable] = ()) -> Markup:
         """Render a `<table>`; numbers have the class `n`, the rows of `best_rows` (index labels) the class `best`."""

@@ -81,7 +81,7 @@ def test_a_curve_ends_with_the_last_epoch_and_the_figure_is_of_the_best(home):
         asked = ("list", "--family", "deepspeech2", "--filter", f"metrics.`val/wer` {filter}", "--format", "json")
         rows = json.loads(ok(*asked)) if number else []
         assert rows or "no run matches" in refused(*asked)
-        assert [row["value"] for row in rows] == [logged["best/val_wer"]] * number
+        assert [row["value"] for row in rows] == pytest.approx([logged["best/val_wer"]] * number, rel=1e-12)
 
 
 def test_why_a_model_is_no_champion_is_reported_once(home):

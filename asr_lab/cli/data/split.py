@@ -123,7 +123,9 @@ def split(
     if shared := shared_recordings(compared | ({HELD_OUT: held_out} if held_out else {})):
         notes.append(f"warning: recordings are in two parts: {named_pairs(shared)}; asr-lab data check OUT reads them")
     written = parts | ({HELD_OUT: held_out} if held_out else {})
-    write_parts("split", written, out, overwrite, source=source, hard=hard, by=by, report=compared, notes=notes)
+    write_parts(
+        "split", written, out, overwrite, source=source, hard=hard, by=by, fields=fields, report=compared, notes=notes
+    )
     if {"train", "val"} <= set(parts):
         echo(f"  next  {train_command(out)}")
 
@@ -173,17 +175,20 @@ def phases(
     if order == "file" and stratify is not None:
         raise AsrLabError("--stratify has no effect in file order", allowed="--order stratified")
     hard = curriculum.Hard(below_snr_db=hard_snr, from_duration_s=hard_duration)
+    fields = fields_of(cuts, _names(stratify)) or ["duration_s"]
     nested = curriculum.phases(
         cuts,
         _shares(shares),
         order=order,
-        fields=fields_of(cuts, _names(stratify)) or ("duration_s",),
+        fields=fields,
         hard_share=hard_share,
         hard=hard,
         seed=seed,
     )
     curriculum.check_nested(nested)
-    write_parts("phases", nested, out, overwrite, source=manifest_path, hard=hard, by="speaker", report=nested)
+    write_parts(
+        "phases", nested, out, overwrite, source=manifest_path, hard=hard, by="speaker", fields=fields, report=nested
+    )
 
 
 def _test_share(val: float, test: float | None, folds: int | None, hard_share: float | None) -> float:

@@ -28,17 +28,21 @@ def write_parts(
     source: Path,
     hard: Any,
     by: str,
+    fields: Sequence[str],
     report: Mapping[str, Any],
     notes: Sequence[str] = (),
 ) -> None:
-    """Write manifests, page and figure of parts of `source`; `report` are the parts to compare, beside the held-out."""
+    """Write manifests, page and figure of parts of `source`; `report` are the parts to compare.
+
+    They are compared in the `fields` that they were stratified by, and in those that matter to recognition.
+    """
     from asr_lab.data import manifest
 
     paths = {name: out / f"{name}{manifest.SUFFIX}" for name in parts}
     left_over = [path for path in _written_by(kind, out) if path not in paths.values()]
     check_overwrite([*paths.values(), out / f"{kind}.html", out / f"{kind}.png"], overwrite, left_over)
     held_out = {name: cuts for name, cuts in parts.items() if name == HELD_OUT}
-    page, figure, sentences = _report(kind, report, held_out, hard, by, notes)
+    page, figure, sentences = _report(kind, report, held_out, hard, by, fields, notes)
     remove_stale(left_over, source)
     for name, rows in parts.items():
         print_summary(manifest.write(rows, paths[name]), paths[name])
@@ -79,7 +83,13 @@ def left_out(before_split: Mapping[str, Any], after_split: Mapping[str, Any]) ->
 
 
 def _report(
-    kind: Kind, parts: Mapping[str, Any], held_out: Mapping[str, Any], hard: Any, by: str, notes: Sequence[str]
+    kind: Kind,
+    parts: Mapping[str, Any],
+    held_out: Mapping[str, Any],
+    hard: Any,
+    by: str,
+    fields: Sequence[str],
+    notes: Sequence[str],
 ) -> tuple[str, bytes, Sequence[str]]:
     from asr_lab.data import guesses, split_statistics
     from asr_lab.data.splits import positions
@@ -88,7 +98,7 @@ def _report(
 
     listed = {**parts, **held_out}
     sizes = split_statistics.sizes(listed, hard, by)
-    table = split_statistics.distributions(parts, FIELDS)
+    table = split_statistics.distributions(parts, list(dict.fromkeys([*fields, *FIELDS])))
     overlap = split_statistics.shared(listed, by)
     members = {name: sorted(positions(cuts, by)) for name, cuts in listed.items()}
     if kind == "split":
