@@ -18,7 +18,7 @@ import click
 from click.core import ParameterSource
 
 from asr_lab.cli.options import console
-from asr_lab.engines.engine import ENGINES, make_engine, parse_resources, python_command
+from asr_lab.engines.engine import ENGINES, make_engine, parse_resources, python_command, refuse_processes
 from asr_lab.engines.work import LOGS, Piece, Work
 from asr_lab.errors import AsrLabError
 from asr_lab.system.distributed import is_first
@@ -33,13 +33,21 @@ FOLDER = Path("jobs")
 _OWN = ("engine", "resources", "detach", "jobs", "at_a_time", "job", "part")
 
 engine_option = click.option("--engine", type=click.Choice(list(ENGINES)), help="Let jobs of this engine do it.")
-resources_option = click.option(
-    "--resources",
-    "resources",
-    multiple=True,
-    metavar="NAME=AMOUNT,...",
-    help="What a job gets: cpus, gpus, processes, memory_gb, hours, or an option of Slurm such as partition.",
-)
+
+
+def _resources_option(amounts: str) -> Callable[[F], F]:
+    return click.option(
+        "--resources",
+        "resources",
+        multiple=True,
+        metavar="NAME=AMOUNT,...",
+        help=f"What a job gets: {amounts}, or an option of Slurm such as partition.",
+    )
+
+
+resources_option = _resources_option("cpus, gpus, memory_gb, hours")
+"""Of jobs that are one process each."""
+_training_resources_option = _resources_option("cpus, gpus, processes, memory_gb, hours")
 _detach_option = click.option("--detach", is_flag=True, help="With --engine: do not wait for the job.")
 _jobs_option = click.option(
     "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Jobs, each of a part; with --engine."
@@ -96,6 +104,13 @@ class Jobs:
             )
             for place, (name, own) in commands.items()
         ]
+
+    def check_parts(self) -> None:
+        """Raise `AsrLabError` where the engine is not there, or has not such resources: before a run is begun."""
+        if self.engine:
+            resources = parse_resources(self.resources)
+            refuse_processes(resources, "the job of a part")
+            make_engine(self.engine, FOLDER, resources)
 
     def parts(self, words: Sequence[str], folder: Path, suffix: str) -> list[Piece]:
         """Return the pieces of which each runs `words` for one part of the work, into a file of its own."""
@@ -162,7 +177,7 @@ def job_options(function: F) -> F:
             more["new_run"] = more.get("new_run", False) and not again
             return function(*arguments, jobs=Jobs(engine or "", resources, detach=detach), **more)
 
-    for option in (_job_option, _detach_option, resources_option, engine_option):
+    for option in (_job_option, _detach_option, _training_resources_option, engine_option):
         call = option(call)
     return cast(F, call)
 
@@ -189,6 +204,7 @@ def part_options(function: F) -> F:
     @functools.wraps(function)
     def call(*arguments: Any, engine: str | None, resources: tuple[str, ...], **more: Any) -> Any:
         jobs = Jobs(engine or "", resources, more.pop("jobs"))
+        jobs.check_parts()
         return function(*arguments, jobs=jobs, **more)
 
     for option in (_job_option, _part_option, resources_option, _jobs_option, engine_option):

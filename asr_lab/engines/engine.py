@@ -118,15 +118,24 @@ def _number(key: str, text: str, parse: Callable[[str], float]) -> float:
     return number
 
 
-def refuse_options(engine: str, resources: Resources, allowed: Sequence[str]) -> None:
-    """Raise `AsrLabError` for options that an engine does not know."""
+def refuse_options(engine: str, resources: Resources, allowed: Sequence[str], *, without: Sequence[str] = ()) -> None:
+    """Raise `AsrLabError` for options that an engine does not know; `without`: amounts that it does not limit."""
+    known = [*(key for key in _NUMBERS if key not in without), *allowed]
     for key in resources.options:
         if key not in allowed:
-            near = nearest(key, [*_NUMBERS, *allowed])
+            near = nearest(key, known)
             raise AsrLabError(
                 f"the engine {engine} has no resource {key!r}" + (f"; did you mean {near}?" if near else ""),
-                allowed=listing([*_NUMBERS, *allowed], 40),
+                allowed=listing(known, 40),
             )
+
+
+def refuse_processes(resources: Resources, job: str) -> None:
+    """Raise `AsrLabError` if several processes are asked for a `job` that is always one."""
+    if resources.processes > 1:
+        raise AsrLabError(
+            f"processes={resources.processes}: {job} is one process", allowed="--jobs, for several at a time"
+        )
 
 
 def python_command(*words: str, processes: int = 1) -> list[str]:

@@ -25,9 +25,10 @@ class LocalEngine:
     def __init__(self, folder: Path, resources: Resources, env: Mapping[str, str]) -> None:
         if resources.gpus or resources.memory_gb or resources.hours:
             raise AsrLabError(
-                "processes of this machine have no limits of GPUs, memory or time", allowed="cpus, or --engine slurm"
+                "processes of this machine have no limits of GPUs, memory or time",
+                allowed="cpus, processes, or --engine slurm",
             )
-        refuse_options(self.name, resources, ())
+        refuse_options(self.name, resources, (), without=("gpus", "memory_gb", "hours"))
         threads = {"OMP_NUM_THREADS": str(resources.cpus)} if resources.cpus else {}
         self._folder, self._env = folder, {**env, **threads}
         self._made = 0

@@ -37,7 +37,7 @@ class RayEngine:
     def __init__(self, folder: Path, resources: Resources, env: Mapping[str, str]) -> None:
         if resources.hours:
             raise AsrLabError("jobs of Ray have no limit of time", allowed="cpus, gpus, memory_gb, processes")
-        refuse_options(self.name, resources, ())
+        refuse_options(self.name, resources, (), without=("hours",))
         self._folder, self._resources, self._env = folder.absolute(), resources, env
         _connect()
 

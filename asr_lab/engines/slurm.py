@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -62,9 +63,18 @@ class _Submitit(ABC):
 
 
 class SlurmEngine(_Submitit):
-    """Submits by `sbatch`."""
+    """Submits by `sbatch`. Raises `AsrLabError` where there is none."""
 
     name = "slurm"
+
+    def __init__(self, folder: Path, resources: Resources, env: Mapping[str, str]) -> None:
+        super().__init__(folder, resources, env)
+        missing = [program for program in ("sbatch", "srun") if not shutil.which(program)]
+        if missing:
+            raise AsrLabError(
+                f"there is no Slurm on this machine: no {' and no '.join(missing)}",
+                hint="--engine slurm-local runs the same jobs here",
+            )
 
     def _executor(self) -> Any:
         import submitit

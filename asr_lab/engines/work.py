@@ -17,7 +17,7 @@ from pathlib import Path
 from asr_lab.engines.crew import reason
 from asr_lab.engines.engine import Engine, Task
 from asr_lab.errors import AsrLabError
-from asr_lab.system.files import write_text
+from asr_lab.system.files import explain_unwritable, write_text
 from asr_lab.system.locks import FolderLock
 
 LOGS = "logs"
@@ -60,13 +60,14 @@ class Work:
         most: int = 0,
     ) -> None:  # fmt: skip
         """`report` takes a line; with `shows` also those of the logs. At `most` so many jobs are there at a time; 0:
-        one for each piece. Raises `AsrLabError` if another process waits for this work.
+        one for each piece. Raises `AsrLabError` if another process waits for this work, or the folder cannot be made.
         """
         self.engine, self.folder, self.pieces, self._report, self._shows = engine, folder, pieces, report, shows
         self._most = most or len(pieces)
         self._jobs: dict[str, _Job] = {}
         self._short: dict[str, int] = {}
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with explain_unwritable("the folder of these jobs", folder):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = FolderLock(folder)
         if not self._lock.take():
             raise AsrLabError("another process waits for these jobs", where=str(folder))
@@ -91,7 +92,7 @@ class Work:
             task.log = Path(log)
             job = _Job(piece, task, time.monotonic())
             if piece.result.exists():
-                self._show([job])
+                self._show([job], ended=True)
             elif task.state() in ("waiting", "running"):
                 self._jobs[piece.name] = job
                 self._report(f"{piece.name}: going on with job {_shown(task)}, {log}")
@@ -124,12 +125,13 @@ class Work:
         """Report whether a job left its result, or was lost. Raises `AsrLabError` of others."""
         piece, task = job.piece, job.task
         if piece.result.exists():
+            self._show([job], ended=True)
             if len(self.pieces) > 1:
                 self._report(f"{piece.name}: done")
             return
         if task.state() == "ended" and task.exit_code() in (0, 1, 2):
             why = reason(task)
-            raise AsrLabError(why, where="" if "\n" in why else str(task.log))
+            raise AsrLabError(why.replace("\n    ", "\n"), where="" if "\n" in why else str(task.log))
         why = task.why()
         if why in _NOT_AGAIN:
             raise AsrLabError(f"job {_shown(task)} is over: {_NOT_AGAIN[why]}", where=str(task.log))
@@ -138,21 +140,20 @@ class Work:
             raise AsrLabError(f"{piece.name}: its job was lost {_MOST_SHORT} times", where=str(task.log), hint=why)
         self._report(f"{piece.name}: job {_shown(task)} was lost{f' ({why})' if why else ''}, submitted again")
 
-    def _show(self, jobs: Iterable[_Job]) -> None:
+    def _show(self, jobs: Iterable[_Job], *, ended: bool = False) -> None:
         for job in jobs if self._shows else ():
-            self._show_log(job)
+            self._show_log(job, ended=ended)
 
-    def _show_log(self, job: _Job) -> None:
-        """Report the complete lines that its log has had since; an error is raised later, by its end."""
+    def _show_log(self, job: _Job, *, ended: bool) -> None:
+        """Report the complete lines that its log has had since, until `ended` up to an error: its end may raise it."""
         with suppress(OSError), job.task.log.open("rb") as file:
             file.seek(job.shown)
-            lines, newline, _ = file.read().rpartition(b"\n")
-            for line in (lines + newline).decode(errors="replace").splitlines():
-                if line.startswith("Error: "):
+            for line in file:
+                if not line.endswith(b"\n") or (line.startswith(b"Error: ") and not ended):
                     return
-                if not line.startswith("submitit "):
-                    self._report(line)
-            job.shown += len(lines + newline)
+                job.shown += len(line)
+                if not line.startswith(b"submitit "):
+                    self._report(line.decode(errors="replace").rstrip("\r\n"))
 
     @property
     def numbers(self) -> list[str]:

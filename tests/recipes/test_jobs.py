@@ -22,6 +22,12 @@ def of_newest_evaluation(file: str) -> pd.DataFrame:
                                                                artifact_path=file))  # fmt: skip
 
 
+def evaluations() -> set[str]:
+    client = mlflow.MlflowClient()
+    experiments = [one.experiment_id for one in client.search_experiments()]
+    return {run.info.run_id for run in client.search_runs(experiments, "tags.`asr_lab.kind` = 'evaluate'")}
+
+
 def test_an_evaluation_by_jobs_is_that_of_one_process(at_home, by_forks):  # noqa: F811
     command = ("evaluate", MODEL, POOL, "evaluate.confidence=true", "evaluate.batch_size=5")
     ok(*command)
@@ -75,8 +81,12 @@ def test_what_jobs_cannot_do_is_refused_before_one_is_submitted(at_home, by_fork
     assert "need an engine" in refused("evaluate", MODEL, POOL, "--jobs", 2)
     said = refused("train", "base.yaml", "--engine", "local", "--detach", "data.train=corpus/all.jsonl.gz")
     assert "end with the command" in said
+    before = evaluations()
     said = refused("evaluate", MODEL, POOL, "--engine", "local", "--resources=gpus=1")
     assert "no limits of GPUs" in said
+    said = refused("evaluate", MODEL, POOL, "--engine", "local", "--resources=processes=2")
+    assert "is one process" in said
+    assert evaluations() == before, "no failed run is left"
     assert not Path("jobs").exists() or not list(Path("jobs").iterdir())
 
 

@@ -22,7 +22,7 @@ from asr_lab.cli.training.experiments import make_demo_base, make_demo_corpus, s
 from asr_lab.config.load import load, read_yaml
 from asr_lab.config.schema import SweepExperiment
 from asr_lab.config.schema.base import SPLITS
-from asr_lab.engines.engine import ENGINES, make_engine, parse_resources, python_command
+from asr_lab.engines.engine import ENGINES, make_engine, parse_resources, python_command, refuse_processes
 from asr_lab.errors import AsrLabError
 from asr_lab.families import sweepable
 from asr_lab.reports.table import Table
@@ -168,6 +168,7 @@ def _jobs(
         return None
     name, count = (engine, count) if engine else ("local", workers)
     asked = parse_resources(resources)
+    refuse_processes(asked, "the training of a trial")
     if name == "local" and not asked.cpus:
         asked = replace(asked, cpus=max(1, choose().number // count))
 

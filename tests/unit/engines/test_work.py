@@ -69,9 +69,22 @@ def test_a_job_that_gives_up_ends_the_work_with_its_error(folder):
     work.submit()
     with pytest.raises(AsrLabError, match="no such file") as refusal:
         work.wait()
-    assert "where: here" in refusal.value.what
+    assert refusal.value.what == "no such file\n  where: here", "as the job itself says it"
     assert "begun" in lines
     assert not [line for line in lines if "no such file" in line], "it is shown once"
+
+
+def test_lines_before_an_error_are_shown_once_however_late_the_job_ends(folder):
+    lines = []
+    code = "print('begun\\nError: no such file', flush=True); import time\nwhile lines_not_seen(): time.sleep(0.05)"
+    wait = "import os\ndef lines_not_seen(): return not os.path.exists('seen')\n"
+    work = work_of(folder, f"{wait}{code}\nprint('it works yet'); {DONE}", lines)
+    looks = iter(range(5))
+    looked = work._show
+    work._show = lambda jobs, **more: (looked(jobs, **more), next(looks, None) == 3 and Path("seen").touch())
+    work.submit()
+    work.wait()
+    assert [line for line in lines if " job " not in line] == ["begun", "Error: no such file", "it works yet"]
 
 
 def test_a_later_process_goes_on_with_the_jobs_and_repeats_nothing_done(folder):
@@ -92,6 +105,13 @@ def test_a_later_process_goes_on_with_the_jobs_and_repeats_nothing_done(folder):
     third.submit()
     third.wait()
     assert Path("done").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(folder):
+    folder.parent.write_text("a file")
+    with pytest.raises(AsrLabError, match="the folder of these jobs") as refusal:
+        work_of(folder, DONE)
+    assert refusal.value.where == str(folder)
 
 
 def test_cancelled_work_leaves_no_process(folder):
