@@ -1,5 +1,7 @@
 """Stratified splits of whole speakers, and nested phases."""
 
+import re
+
 import numpy as np
 import pytest
 from conftest import make_corpus, ok, refused, run
@@ -209,6 +211,15 @@ def test_split_command_proves_what_it_did(children, tmp_path):
     assert largest_gap(distributions(parts, FIELDS)) < 0.2
     plain = ok("data", "split", children / "all.jsonl.gz", tmp_path / "plain", "--stratify", "none")
     assert "0 speakers are in two splits" in plain
+
+
+def test_the_report_of_a_split_has_the_fields_it_was_stratified_by(tmp_path):
+    source = make_corpus(tmp_path / "in", {"a": "cab", "b": "dad", "c": "egg"}, 지역="제주")
+    said = ok(
+        "data", "split", source, tmp_path / "out", "--by", "text", "--stratify", "지역", "--val", "0.3", "--test", "0.3"
+    )
+    for text in (said, (tmp_path / "out" / "split.html").read_text(encoding="utf-8")):
+        assert {"지역", "제주", "duration"} <= set(re.findall(r"지역|제주|duration", text))
 
 
 @pytest.mark.slow
