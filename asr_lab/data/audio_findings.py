@@ -151,6 +151,16 @@ def shared_recordings(parts: Mapping[str, Any], *, nested: bool = True) -> dict[
     return named
 
 
+def contained(parts: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the name of each part -> those of the others of which it has all utterances, where there are any."""
+    named: dict[str, list[str]] = {}
+    for pair in combinations(parts, 2):
+        if is_nested(*(parts[name] for name in pair)):
+            smaller, larger = sorted(pair, key=lambda name: len(parts[name]))
+            named.setdefault(larger, []).append(smaller)
+    return named
+
+
 def cleaned(cuts: Utterances, findings: pd.DataFrame, kinds: Collection[str]) -> Positions:
     """Return the rows of a manifest without those that have a finding of one of these kinds."""
     keeps = np.ones(len(cuts), dtype=bool)

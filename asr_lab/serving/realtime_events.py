@@ -88,7 +88,8 @@ class Settings:
         except ValidationError as error:
             fault = error.errors()[0]
             where = ".".join(("session", *(str(part) for part in fault["loc"])))
-            raise ApiError(400, f"{where[:200]}: {fault['msg']}", param=where[:200], code="invalid_value") from error
+            what = "not an object" if fault["type"] == "model_type" else fault["msg"]  # pydantic names the class
+            raise ApiError(400, f"{where[:200]}: {what}", param=where[:200], code="invalid_value") from error
         new = self
         if given.format:
             new = replace(new, rate=given.format.rate)

@@ -55,6 +55,13 @@ def test_recordings_in_two_manifests_are_refused_if_they_must_be_disjoint(corpus
     assert "audio/bob0.wav" in said
 
 
+def test_a_manifest_within_another_is_named_unless_they_are_phases(corpus):
+    said = ok("data", "check", "all.jsonl.gz", "bob.jsonl.gz")
+    assert "warning: all.jsonl.gz contains all utterances of bob.jsonl.gz" in said
+    assert "a test set must not be part of training data" in said
+    assert "warning" not in ok("data", "check", "bob.jsonl.gz", "all.jsonl.gz", "--nested")
+
+
 def test_a_split_warns_of_recordings_on_both_sides(corpus):
     words = ["data", "split", "all.jsonl.gz", "parts", "--val", "0.34", "--test", "0", "--hold-out"]
     said = ok(*words, "speaker=dan")

@@ -100,6 +100,8 @@ def check(
         for one in (*losses.values(), *measured.values()):
             one.remove()
     _report(cuts_by_path, findings)
+    if not nested:
+        _warn_of_contained(cuts_by_path)
     if not out:
         _refuse_faulty(cuts_by_path, findings)
 
@@ -241,6 +243,18 @@ def _report(cuts_by_path: Mapping[str, Utterances], findings: pd.DataFrame) -> N
             echo(f"  {note}")
     if shared := shared_recordings(cuts_by_path, nested=False):
         echo(f"warning: recordings with utterances in two manifests: {named_pairs(shared)}", err=True)
+
+
+def _warn_of_contained(cuts_by_path: Mapping[str, Utterances]) -> None:
+    """Name the manifests that others contain: their audio is not compared, and they are no test data of those."""
+    from asr_lab.data.audio_findings import contained
+
+    for path, others in contained(cuts_by_path).items():
+        echo(
+            f"warning: {path} contains all utterances of {listing(others)}, as phases do (--nested): shared audio is "
+            "not reported; a test set must not be part of training data",
+            err=True,
+        )
 
 
 def _summary(findings: pd.DataFrame) -> Any:

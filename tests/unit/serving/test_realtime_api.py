@@ -175,6 +175,7 @@ def test_what_is_wrong_is_an_error_of_one_sentence_and_changes_nothing(models):
             error = spoken.next("error")["error"]
             assert (error["code"], error["param"]) == (code, param)
             assert "\n" not in error["message"]
+            assert "_Session" not in error["message"]
         spoken.send("nothing", event_id="mine")
         assert spoken.next("error")["error"]["event_id"] == "mine"
         spoken.speak(samples, 8000)
