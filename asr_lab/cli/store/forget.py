@@ -48,7 +48,12 @@ def forget(
     limit_retries()
     from asr_lab.tracking.erasure import forget as forgetting
     from asr_lab.tracking.erasure.search import find_speaker_data
+    from asr_lab.tracking.moved_store import refuse_moved
     from asr_lab.tracking.store import client as tracking_client
+    from asr_lab.tracking.store import tracking_uri
+
+    if not dry_run:
+        refuse_moved(tracking_uri(), backend)  # before manifests are read, of which tables are made
 
     def with_bar(records: Sequence[Record]) -> Iterator[Record]:
         with progress("searching", len(records)) as done:
