@@ -147,7 +147,7 @@ def test_a_repetition_that_waits_has_no_verdict(home, monkeypatch):
     ok("evaluate", "--model", "models:/deepspeech2/1", "--data", "john/all.jsonl.gz", "run.name=waits")
     original = newest("evaluate", "evaluate").info.run_id
 
-    def away(_):
+    def away(*_, **__):
         raise StoreUnavailableError("the server does not answer")
 
     with monkeypatch.context() as patch:

@@ -116,14 +116,16 @@ def adapt(
         )
         run.file(file)
         run.tags({ADAPTER_FILE: file_digest(file)})
+        sizes = _sizes(recognizer, adapter, file)
+        run.metrics(sizes)  # before the model, which a sweep for small ones keeps by them
         uri = _register(config.run.register_as or REGISTERED.format(config.adapter.name), file, base, run)
-        costs = _sizes(recognizer, adapter, file) | {
+        spent = {
             "perf/seconds": clock.seconds,
             "perf/training_seconds": training_seconds,
             "perf/base_pass_seconds": outputs.seconds,
             "perf/peak_memory_mb": clock.peak_memory_mb(),
         }
-        run.metrics(costs)
+        run.metrics(spent)
         adapted = Adapted(
             name=config.adapter.name,
             run_id=run.run_id,
@@ -132,7 +134,7 @@ def adapt(
             file=file,
             model_uri=uri,
             improvement=improvement,
-            costs=costs,
+            costs=sizes | spent,
             overlaps=notes,
         )
         run.note(adapted.note)
