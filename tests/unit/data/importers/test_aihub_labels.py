@@ -256,7 +256,9 @@ def test_a_segment_behind_the_end_is_a_fault_of_its_own(tmp_path):
     said = refused("data", "import", "aihub", tmp_path / "in", tmp_path / "out")
     assert "1 faults" in said
     assert "talk1-0001: a segment is not inside its recording: 1.5 to 2 s of 1.3 s" in said
-    assert "1 utterance of 1 speaker" in ok("data", "import", "aihub", tmp_path / "in", tmp_path / "out", "--skip-faulty")
+    assert "1 utterance of 1 speaker" in ok(
+        "data", "import", "aihub", tmp_path / "in", tmp_path / "out", "--skip-faulty"
+    )
 
 
 # --- keys -------------------------------------------------------------------------------------------------
