@@ -45,5 +45,5 @@ def written(path: Path, rows: Iterable[dict[str, Any] | str], **format: Any) -> 
     """Write rows, or lines as they are, to a compressed manifest."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps(one, ensure_ascii=False, **format) if isinstance(one, dict) else one for one in rows]
-    path.write_bytes(gzip.compress("".join(f"{line}\n" for line in lines).encode()))
+    path.write_bytes(gzip.compress("".join(f"{line}\n" for line in lines).encode(), mtime=0))
     return path

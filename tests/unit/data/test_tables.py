@@ -203,7 +203,7 @@ def test_a_table_that_is_cut_off_is_made_anew(tmp_path, name, keep):
 
 
 def test_a_full_disk_is_one_message_and_leaves_nothing(tmp_path, monkeypatch, caplog):
-    path = written(tmp_path / "all.jsonl.gz", [row(0), row(1)])
+    path = written(tmp_path / "all.jsonl.gz", [row(2), row(3)])
 
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "Error writing bytes to file")
