@@ -85,6 +85,21 @@ def corpus(tmp_path) -> Path:
     return make_corpus(tmp_path / "corpus", texts)
 
 
+@pytest.fixture
+def recognizer():
+    """A DeepSpeech2 of random weights, of the letters that `WORDS` have."""
+    import torch
+
+    from asr_lab.data.text import TextNormalizer, build_vocabulary
+    from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
+    from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
+
+    torch.manual_seed(0)
+    vocabulary = build_vocabulary(["abcdefg"])
+    config = DeepSpeech2Config(vocab_size=len(vocabulary), hidden_size=8, num_layers=1, conv_channels=4)
+    return DeepSpeech2Recognizer(DeepSpeech2ForCTC(config).eval(), vocabulary, TextNormalizer())
+
+
 def asr_lab(*arguments: str, cwd: Path, env: dict[str, str] | None = None, timeout: float = 600, forked: bool = True):
     """Run `asr-lab` in a process of its own; the finished process with `stdout` and `stderr` as text.
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -108,23 +110,28 @@ def split(
     else:
         shares = {"train": 1 - val - share, "val": val, "test": share}
         draw = partial(stratified_split, fields=fields, hard=hard.mask) if fields else splits.split_by
-        try:
+        with _other_command(cuts, by, len(shares), source, out):
             parts = compared = draw(cuts, shares, by=by, seed=seed)
-        except AsrLabError as error:
-            if by == "speaker" and (speakers := len(splits.positions(cuts, by))) < len(shares):
-                error.next_command = split_command(source, out, speakers)
-            raise
     notes = []
     if hard_share is not None:
         parts = {name: with_hard_share(rows, hard_share, hard, seed=seed, name=name) for name, rows in compared.items()}
         notes.append(left_out(compared, parts))
         compared = parts
     check_disjoint(compared, by)
-    if shared := shared_recordings(compared | ({HELD_OUT: held_out} if held_out else {})):
+    apart = {HELD_OUT: held_out} if held_out else {}
+    if shared := shared_recordings(compared | apart):
         notes.append(f"warning: recordings are in two parts: {named_pairs(shared)}; asr-lab data check OUT reads them")
-    written = parts | ({HELD_OUT: held_out} if held_out else {})
     write_parts(
-        "split", written, out, overwrite, source=source, hard=hard, by=by, fields=fields, report=compared, notes=notes
+        "split",
+        parts | apart,
+        out,
+        overwrite,
+        source=source,
+        hard=hard,
+        by=by,
+        fields=fields,
+        report=compared,
+        notes=notes,
     )
     if {"train", "val"} <= set(parts):
         echo(f"  next  {train_command(out)}")
@@ -189,6 +196,19 @@ def phases(
     write_parts(
         "phases", nested, out, overwrite, source=manifest_path, hard=hard, by="speaker", fields=fields, report=nested
     )
+
+
+@contextmanager
+def _other_command(cuts: Any, by: str, parts: int, source: Path, out: Path) -> Iterator[None]:
+    """Have an error about too few speakers name the command that splits them."""
+    from asr_lab.data.splits import positions
+
+    try:
+        yield
+    except AsrLabError as error:
+        if by == "speaker" and (speakers := len(positions(cuts, by))) < parts:
+            error.next_command = split_command(source, out, speakers)
+        raise
 
 
 def _test_share(val: float, test: float | None, folds: int | None, hard_share: float | None) -> float:

@@ -10,18 +10,7 @@ from torch.nn.functional import ctc_loss
 from asr_lab.data import manifest
 from asr_lab.data.audio_measures import Measurements
 from asr_lab.data.table_utterances import Utterances
-from asr_lab.data.text import TextNormalizer, build_vocabulary
-from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
-from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.recipes.selection.losses import losses, measure_losses
-
-
-@pytest.fixture
-def recognizer():
-    torch.manual_seed(0)
-    vocabulary = build_vocabulary(["abcdefg"])
-    config = DeepSpeech2Config(vocab_size=len(vocabulary), hidden_size=8, num_layers=1, conv_channels=4)
-    return DeepSpeech2Recognizer(DeepSpeech2ForCTC(config).eval(), vocabulary, TextNormalizer())
 
 
 def test_losses_of_a_batch_are_those_of_each_utterance_alone(recognizer, corpus):

@@ -6,11 +6,8 @@ import pytest
 import torch
 
 from asr_lab.data import manifest
-from asr_lab.data.text import TextNormalizer, build_vocabulary
 from asr_lab.errors import AsrLabError
 from asr_lab.models.adapter import MLPAdapter
-from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
-from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.system.terminal import Console
 from asr_lab.training import row_cache
 from asr_lab.training.encoder_output_cache import EncoderOutputCache
@@ -18,14 +15,6 @@ from asr_lab.training.encoder_outputs import EncoderOutputs, encoder_output_load
 from asr_lab.training.row_cache import InMemory, OnDisk
 
 QUIET = Console(file=io.StringIO())
-
-
-@pytest.fixture
-def recognizer():
-    torch.manual_seed(0)
-    vocabulary = build_vocabulary(["abcdefg"])
-    config = DeepSpeech2Config(vocab_size=len(vocabulary), hidden_size=8, num_layers=1, conv_channels=4)
-    return DeepSpeech2Recognizer(DeepSpeech2ForCTC(config).eval(), vocabulary, TextNormalizer())
 
 
 def test_disk_and_memory_hold_the_same(recognizer, corpus, tmp_path):
