@@ -242,13 +242,18 @@ def read_audio(
 
 
 def _samples(
-    file: Any, where: str, start_s: float, duration_s: float | None, channels: Sequence[int] | None
-) -> npt.NDArray[np.float32]:
-    """Return the samples (num_samples, channels) of a segment at the rate of the file."""
-    rate, wanted = file.samplerate, _seek(file, start_s, duration_s)
-    samples: npt.NDArray[np.float32] = file.read(wanted, dtype="float32", always_2d=True)
+    file: Any,
+    where: str,
+    start_s: float,
+    duration_s: float | None,
+    channels: Sequence[int] | None,
+    kind: str = "float32",
+) -> npt.NDArray[Any]:
+    """Return the samples (num_samples, channels) of a segment at the rate of the file, of a kind of soundfile's."""
+    wanted = _seek(file, start_s, duration_s)
+    samples = file.read(wanted, dtype=kind, always_2d=True)
     if len(samples) < wanted:
-        raise _cut_off(len(samples), wanted, rate, where)
+        raise _cut_off(len(samples), wanted, file.samplerate, where)
     return _channels(samples, channels)
 
 
@@ -363,13 +368,8 @@ class Stored:
     def samples(self, kind: str) -> npt.NDArray[Any]:
         """Return its samples (num_samples, channels) as integers of a kind of soundfile's (`int16`, `int32`)."""
         source, where, part = _part(self.cut)
-        with _opened(source, where, part["pcm"]) as file:
-            file.seek(min(round(part["start_s"] * self.rate), file.frames))
-            wanted = round(part["duration_s"] * self.rate)
-            samples = file.read(wanted, dtype=kind, always_2d=True)
-        if len(samples) < wanted:
-            raise _cut_off(len(samples), wanted, self.rate, where)
-        return _channels(samples, part["channels"])
+        with _opened(source, where, part.pop("pcm")) as file:
+            return _samples(file, where, **part, kind=kind)
 
 
 def read_as_stored(cut: Cut) -> Stored:
