@@ -15,8 +15,9 @@ import soundfile
 from lhotse.cut import Cut
 
 from asr_lab.data import columns, guesses, manifest
-from asr_lab.data.audio import HEADERLESS_SUFFIXES, PCM_WIDTH, read_cut
+from asr_lab.data.audio import HEADERLESS_SUFFIXES
 from asr_lab.data.audio_places import file_of, member_of
+from asr_lab.data.cut_audio import PCM_WIDTH, read_cut
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.system.files import atomic_file, atomic_folder
 from asr_lab.units import SAMPLE_RATE

@@ -11,8 +11,8 @@ import pyarrow as pa
 from lhotse.cut import Cut
 
 from asr_lab.data import columns
-from asr_lab.data.audio import read_cut
 from asr_lab.data.audio_measures import Measurements, Progress
+from asr_lab.data.cut_audio import read_cut
 from asr_lab.data.snr import Method, estimate
 from asr_lab.data.table_utterances import Utterances
 from asr_lab.errors import AsrLabError

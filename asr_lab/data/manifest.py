@@ -21,8 +21,9 @@ from lhotse import AudioSource, CutSet, MonoCut, MultiCut, Recording, Supervisio
 from lhotse.cut import Cut
 
 from asr_lab.data import columns
-from asr_lab.data.audio import PCM_WIDTH, pcm_width, probe
+from asr_lab.data.audio import pcm_width, probe
 from asr_lab.data.audio_places import check_there
+from asr_lab.data.cut_audio import PCM_WIDTH
 from asr_lab.data.cuts import built, identity_of, located
 from asr_lab.data.cuts import check as check
 from asr_lab.data.cuts import field as field

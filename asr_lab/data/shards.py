@@ -28,8 +28,9 @@ import soundfile
 from lhotse import AudioSource, MonoCut, Recording
 from lhotse.cut import Cut
 
-from asr_lab.data.audio import read_as_stored, read_audio, read_cut
+from asr_lab.data.audio import read_audio
 from asr_lab.data.audio_places import MEMBER_DIGEST, POINTER, member_of, pointer, read_member
+from asr_lab.data.cut_audio import read_as_stored, read_cut
 from asr_lab.data.identity import SUFFIX, bytes_digest, file_digest
 from asr_lab.data.shard_folder import ShardFolder
 from asr_lab.data.table_utterances import Utterances

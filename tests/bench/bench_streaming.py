@@ -31,7 +31,8 @@ import torch
 from websockets.sync.client import connect
 
 from asr_lab.data import manifest
-from asr_lab.data.audio import Signal, read_cut
+from asr_lab.data.audio import Signal
+from asr_lab.data.cut_audio import read_cut
 from asr_lab.models import load_model
 from asr_lab.models.deepspeech2_streaming import LATENCY_S
 from asr_lab.serving.engine import Engine, Request, Result

@@ -607,7 +607,7 @@ def kospeech_files(home):
 
 def test_import_kospeech_transcripts(home, kospeech_files):
     from asr_lab.data import manifest
-    from asr_lab.data.audio import read_cut
+    from asr_lab.data.cut_audio import read_cut
 
     vocab = kospeech_files / "vocab.csv"
     said = ok("data", "import", "kospeech", "kospeech/transcripts.txt", "kospeech/all", "--vocab", vocab)

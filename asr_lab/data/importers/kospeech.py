@@ -9,11 +9,12 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import soundfile
 from lhotse.cut import Cut
 
 from asr_lab.data import guesses, manifest, text_files
-from asr_lab.data.audio import read_file, without_silence
+from asr_lab.data.audio import Signal, read_file
 from asr_lab.data.importers.audio_paths import AudioPaths
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
@@ -88,7 +89,7 @@ def import_kospeech(
     if drop_silence:
         cuts = []
         for done, line in enumerate(read, 1):
-            cuts.append(_without_silence(line, paths, speakers))
+            cuts.append(_write_without_silence(line, paths, speakers))
             progress(done, len(read))
     if not speakers.are_given:
         report.notes.append(f"{len(read)} utterances name no speaker: their folder is used")
@@ -139,12 +140,30 @@ def _check_target(line: _Line, root: Path, out: Path) -> None:
         )
 
 
-def _without_silence(line: _Line, paths: AudioPaths, speakers: Speakers) -> Cut:
+def _write_without_silence(line: _Line, paths: AudioPaths, speakers: Speakers) -> Cut:
     samples = without_silence(read_file(paths.find(line.file.as_posix())))
     target = written_audio().target(line.file.with_suffix(".flac").as_posix())
     target.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(str(target), samples, SAMPLE_RATE, subtype="PCM_16")
     return _utterance(line, target, speakers)
+
+
+def without_silence(samples: Signal, top_db: float = 30.0) -> Signal:
+    """Remove stretches more than `top_db` below the loudest frame, as KoSpeech does for PCM files.
+
+    Frames of 2048 samples every 512, reflected at the ends (librosa's `effects.split`, McFee et al. 2015). Silent
+    signals are returned unchanged.
+    """
+    length, hop = 2048, 512
+    padded = np.pad(samples.astype(np.float64), length // 2, mode="reflect" if len(samples) > length // 2 else "edge")
+    frames = np.lib.stride_tricks.sliding_window_view(padded, length)[::hop]
+    power = (frames**2).mean(axis=1)
+    if power.max() == 0:
+        return samples
+    loud = 10 * np.log10(np.maximum(power, 1e-10) / max(power.max(), 1e-10)) > -top_db
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], loud, [False]]).astype(int))) * hop
+    pieces = [samples[start : min(end, len(samples))] for start, end in edges.reshape(-1, 2)]
+    return np.concatenate(pieces)
 
 
 def _utterance(line: _Line, audio: Path, speakers: Speakers) -> Cut:

@@ -15,7 +15,7 @@ from lhotse import CutSet
 from lhotse.cut import Cut
 
 from asr_lab.data import manifest
-from asr_lab.data.audio import read_cut
+from asr_lab.data.cut_audio import read_cut
 from asr_lab.data.pronunciation import pronunciation
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.interfaces.tracking import Recorder

@@ -11,7 +11,7 @@ import soundfile
 from lhotse import CutSet
 
 from asr_lab.data import columns
-from asr_lab.data.audio import read_cut
+from asr_lab.data.cut_audio import read_cut
 from asr_lab.data.phonemes import phonemes
 from asr_lab.data.text import TextNormalizer
 from asr_lab.interfaces.tracking import Recorder

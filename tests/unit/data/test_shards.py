@@ -13,8 +13,8 @@ from conftest import make_corpus
 from lhotse import CutSet
 
 from asr_lab.data import manifest, shards
-from asr_lab.data.audio import read_cut
 from asr_lab.data.batches import Collator, EpochBatches, loader
+from asr_lab.data.cut_audio import read_cut
 from asr_lab.data.features import extract
 from asr_lab.data.shard_folder import ShardFolder
 from asr_lab.data.shards import Shards

@@ -9,7 +9,7 @@ import soundfile
 from conftest import ok, refused, tone_word
 
 from asr_lab.data import manifest
-from asr_lab.data.audio import read_cut
+from asr_lab.data.cut_audio import read_cut
 from asr_lab.data.importers.speaker_fields import age_of, gender_of, snr_of
 
 

@@ -16,7 +16,7 @@ from conftest import ok, refused
 from lhotse import MonoCut, Recording, RecordingSet, SupervisionSegment, SupervisionSet
 
 from asr_lab.data import manifest
-from asr_lab.data.audio import read_cut
+from asr_lab.data.cut_audio import read_cut
 from asr_lab.data.importers.import_report import ImportRefusedError
 from asr_lab.data.importers.recognition import recognize
 from asr_lab.data.importers.registry import IMPORTERS, import_corpus

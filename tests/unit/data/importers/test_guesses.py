@@ -2,18 +2,12 @@
 
 import json
 
-import numpy as np
-import soundfile
-from conftest import ok, tone_word
+from conftest import ok
+from corpora import sound
 
 from asr_lab.data import manifest
 
 WARNING = "warning: the speakers of {} of {} utterances are guessed, not named by the corpus"
-
-
-def sound(path):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, tone_word("cab", np.random.default_rng(len(str(path)))), 16000)
 
 
 def guessed(path):

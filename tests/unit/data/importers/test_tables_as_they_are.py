@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import ok, refused
+from corpora import sound
 
 from asr_lab.data import manifest
-from asr_lab.data.audio import read_cut
+from asr_lab.data.cut_audio import read_cut
 from asr_lab.data.importers.import_report import ImportRefusedError
 from asr_lab.data.importers.pieces import meaning
 from asr_lab.data.importers.registry import IMPORTERS, import_corpus
@@ -18,11 +19,6 @@ from asr_lab.data.text_files import lines, read_table
 from asr_lab.errors import AsrLabError
 
 LONG_S = 7.83
-
-
-def sound(path, seconds, channels=1):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, (round(16000 * seconds), channels)), 16000)
 
 
 @pytest.fixture
