@@ -106,10 +106,7 @@ def adapt(
         began = time.monotonic()
         adapter = trainer.fit(planned.training_cuts, run)
         training_seconds = time.monotonic() - began
-        tables = [planned.overlap.mark(table) for table in trainer.measure(planned.folds, adapter, run)]
-        improvement = Improvement.of(*tables, unit=config.data.interval_unit, seed=config.run.seed)
-        improvement.record(run, config.adapter.name, base.uri)
-        notes = planned.overlap.record(run, improvement.adapted, "test")
+        improvement, notes = _improvement(planned, trainer, adapter, run)
         _prove_untouched(recognizer, base, run)
         file = _write(
             AdapterManager(folder or config.adapter.save_dir), config.adapter.name, adapter, base, improvement
@@ -139,6 +136,17 @@ def adapt(
         )
         run.note(adapted.note)
         return adapted
+
+
+def _improvement(
+    planned: AdaptationPlan, trainer: AdapterTrainer, adapter: MLPAdapter, run: Recorder
+) -> tuple[Improvement, list[str]]:
+    """Score base and adapter on the held-out utterances; return the difference, and notes on those trained on."""
+    config = planned.config
+    tables = [planned.overlap.mark(table) for table in trainer.measure(planned.folds, adapter, run)]
+    improvement = Improvement.of(*tables, unit=config.data.interval_unit, seed=config.run.seed)
+    improvement.record(run, config.adapter.name, planned.base_uri)
+    return improvement, planned.overlap.record(run, improvement.adapted, "test")
 
 
 def _prove_untouched(recognizer: DeepSpeech2Recognizer, before: Base, run: Recorder) -> None:
