@@ -17,7 +17,7 @@ from unicodedata import normalize
 from asr_lab.data.importers.audio_paths import is_audio_name, without_suffix
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
-from asr_lab.data.importers.speaker_options import Speakers
+from asr_lab.data.importers.speaker_options import AS_NAMED, Speakers
 from asr_lab.data.importers.table_rows import import_rows
 from asr_lab.data.text_files import Row, lines, read_text
 from asr_lab.errors import AsrLabError, listing
@@ -34,14 +34,13 @@ def import_folder(
     out: Path,
     *,
     transcripts: Path | None = None,
-    speaker_from: str | None = None,
-    one_speaker: str | None = None,
+    speakers: Speakers = AS_NAMED,
     skip_faulty: bool = False,
     progress: Progress = no_progress,
 ) -> ImportResult:
     """Import the audio under a folder as `all`; `transcripts` names the file of transcripts if several may be it.
 
-    Without `speaker_from` and `one_speaker`, several folders of audio are guessed to be speakers. Raises one
+    Where `speakers` names nobody, several folders of audio are guessed to be speakers. Raises one
     `AsrLabError` that names every file without a transcript and every line without a file.
     """
     if not source.is_dir():
@@ -60,7 +59,7 @@ def import_folder(
         for path in without:
             report.add(path.relative_to(source).as_posix(), "no transcript", file=table)
             report.read += 1
-    speakers = Speakers.of(speaker_from, one_speaker, guesses=True, paths=[str(row.values["audio"]) for row in rows])
+    speakers = speakers.guessing([str(row.values["audio"]) for row in rows])
     cuts = import_rows(rows, table, source, report, progress, corpus=source.resolve().name, speakers=speakers)
     report.notes[:] = [note for note in report.notes if not note.startswith("columns understood")]
     report.settle(source, skip_faulty=skip_faulty, is_left=bool(cuts))

@@ -19,7 +19,7 @@ from asr_lab.data.importers.audio_paths import AudioPaths
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.data.importers.kospeech_units import Units, plain, read_units, unit_of
-from asr_lab.data.importers.speaker_options import Speakers
+from asr_lab.data.importers.speaker_options import AS_NAMED, Speakers
 from asr_lab.data.media import written_audio
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.units import SAMPLE_RATE
@@ -54,8 +54,7 @@ def import_kospeech(
     audio: Path | None = None,
     vocab: Path | None = None,
     drop_silence: bool = False,
-    speaker_from: str | None = None,
-    one_speaker: str | None = None,
+    speakers: Speakers = AS_NAMED,
     skip_faulty: bool = False,
     progress: Progress = no_progress,
 ) -> ImportResult:
@@ -70,7 +69,7 @@ def import_kospeech(
     lines = _once(_read(source, report), source, report)
     if units and vocab:
         _check_unit(lines, units, vocab)
-    speakers = Speakers.of(speaker_from, one_speaker, guesses=True, paths=[line.path for line in lines])
+    speakers = speakers.guessing([line.path for line in lines])
     paths = AudioPaths(root)
     cuts: list[Cut] = []
     read: list[_Line] = []

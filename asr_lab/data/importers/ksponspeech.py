@@ -14,7 +14,7 @@ from lhotse.cut import Cut
 
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
-from asr_lab.data.importers.speaker_options import Speakers
+from asr_lab.data.importers.speaker_options import AS_NAMED, Speakers
 from asr_lab.data.importers.table_rows import import_rows
 from asr_lab.data.text_files import Row, lines, read_text
 from asr_lab.errors import AsrLabError
@@ -28,8 +28,7 @@ def import_ksponspeech(
     source: Path,
     out: Path,
     *,
-    speaker_from: str | None = None,
-    one_speaker: str | None = None,
+    speakers: Speakers = AS_NAMED,
     skip_faulty: bool = False,
     progress: Progress = no_progress,
 ) -> ImportResult:
@@ -46,9 +45,7 @@ def import_ksponspeech(
     splits: dict[str, list[Cut]] = {}
     rows_of = {path: list(_listed(path, report)) for path in lists} or {folder: list(_beside(audio, folder, report))}
     for path, rows in rows_of.items():
-        speakers = Speakers.of(
-            speaker_from, one_speaker, guesses=True, paths=(str(row.values["audio"]) for row in rows)
-        )
+        speakers = speakers.guessing(str(row.values["audio"]) for row in rows)
         located = list(_located(rows, audio, path, report))
         part = _PARTS.get(path.stem, path.stem) if path in lists else "all"
         splits[part] = import_rows(located, path, folder, report, progress, corpus="ksponspeech", speakers=speakers)

@@ -23,7 +23,7 @@ from asr_lab.data.importers.corpus_view import CorpusView, corpus_view
 from asr_lab.data.importers.import_report import SKIP, ImportReport
 from asr_lab.data.importers.lhotse_losses import Watch, add_losses, audio_files, rows_without_audio, watched
 from asr_lab.data.importers.speaker_fields import age_of, gender_of, is_unknown
-from asr_lab.data.importers.speaker_options import Speakers
+from asr_lab.data.importers.speaker_options import AS_NAMED, Speakers
 from asr_lab.data.text import TextNormalizer
 from asr_lab.errors import AsrLabError, listing, nearest
 
@@ -49,8 +49,7 @@ def import_lhotse(
     *,
     name: str,
     option: Mapping[str, str] | None = None,
-    speaker_from: str | None = None,
-    one_speaker: str | None = None,
+    speakers: Speakers = AS_NAMED,
     skip_faulty: bool = False,
     progress: Progress = no_progress,
 ) -> ImportResult:
@@ -63,7 +62,7 @@ def import_lhotse(
     fails, with its message.
     """
     chosen = _DEFAULTS.get(name, {}) | _options(name, _recipe(name), option or {})
-    report, speakers = ImportReport(), Speakers.of(speaker_from, one_speaker)
+    report = ImportReport()
     with audio_backend("LibsndfileBackend"), watched(source) as watch:  # the default may need external programs
         read = _read(name, source, out, chosen, report, watch, skip_faulty)
     parts = {part: spoken for part, cuts in read.items() if (spoken := [cut for cut in cuts if _has_words(cut)])}

@@ -17,7 +17,7 @@ from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.data.importers.packed_audio import from_tars, shards
 from asr_lab.data.importers.source_view import first_object
-from asr_lab.data.importers.speaker_options import Speakers
+from asr_lab.data.importers.speaker_options import AS_NAMED, Speakers
 from asr_lab.data.importers.table import read_jsonl
 from asr_lab.data.importers.table_rows import import_rows
 from asr_lab.data.text_files import Row
@@ -33,8 +33,7 @@ def import_nemo(
     out: Path,
     *,
     audio: Path | None = None,
-    speaker_from: str | None = None,
-    one_speaker: str | None = None,
+    speakers: Speakers = AS_NAMED,
     skip_faulty: bool = False,
     progress: Progress = no_progress,
 ) -> ImportResult:
@@ -57,7 +56,7 @@ def import_nemo(
                 allowed="lines of JSON with audio_filepath, text, duration",
             )
         paths = [str(row.values.get("audio")) for row in rows]
-        speakers = Speakers.of(speaker_from, one_speaker, guesses=True, paths=paths)
+        speakers = speakers.guessing(paths)
         working = None if audio else Path()
         splits[part] = import_rows(
             rows, path, audio or path.parent, report, progress, speakers=speakers, also_from=working

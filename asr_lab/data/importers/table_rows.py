@@ -19,7 +19,7 @@ from asr_lab.data.importers.hints import other_names
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.data.importers.pieces import PieceColumns, cut_piece
 from asr_lab.data.importers.speaker_fields import OLDEST, age_of, gender_of, is_unknown, says_no_text
-from asr_lab.data.importers.speaker_options import UNKNOWN, Speakers
+from asr_lab.data.importers.speaker_options import AS_NAMED, UNKNOWN, Speakers
 from asr_lab.data.text_files import Row
 from asr_lab.data.transcript_marks import without_marks
 from asr_lab.errors import AsrLabError, listing
@@ -39,7 +39,7 @@ def import_rows(
     progress: Progress = no_progress,
     *,
     corpus: str = "",
-    speakers: Speakers | None = None,
+    speakers: Speakers = AS_NAMED,
     also_from: Path | None = None,
     searches: bool = False,
 ) -> list[Cut]:
@@ -50,7 +50,7 @@ def import_rows(
     """
     pieces = PieceColumns.of([row.values for row in rows])
     paths = AudioPaths(audio, *([also_from] if also_from else []), searches=searches)
-    importer = _RowImporter(audio, paths, report, pieces, corpus or table.stem, speakers or Speakers())
+    importer = _RowImporter(audio, paths, report, pieces, corpus or table.stem, speakers)
     first_lines: dict[str, int] = {}
     first_texts: dict[tuple[Any, ...], Row] = {}
     cuts: list[Cut] = []

@@ -24,7 +24,7 @@ from asr_lab.data.importers.aihub.utterances import Reader
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.hints import check_speakers
 from asr_lab.data.importers.import_report import ImportReport
-from asr_lab.data.importers.speaker_options import Speakers
+from asr_lab.data.importers.speaker_options import AS_NAMED, Speakers
 from asr_lab.errors import AsrLabError, listing
 
 
@@ -33,16 +33,15 @@ def import_aihub(
     out: Path,
     *,
     keys: Mapping[str, str] | None = None,
-    speaker_from: str | None = None,
-    one_speaker: str | None = None,
+    speakers: Speakers = AS_NAMED,
     as_one: bool = False,
     skip_faulty: bool = False,
     progress: Progress = no_progress,
 ) -> ImportResult:
     """Import a corpus by its splits, or as `all` without splits; `as_one` merges splits into `all`.
 
-    `keys` names nonstandard keys of fields (`text`, `speaker`, `age`, `gender`, `snr_db`); `speaker_from` and
-    `one_speaker` say who speaks in a recording. Raises one `AsrLabError` that names every fault, with `skip_faulty`
+    `keys` names nonstandard keys of fields (`text`, `speaker`, `age`, `gender`, `snr_db`); `speakers` say
+    who speaks in a recording. Raises one `AsrLabError` that names every fault, with `skip_faulty`
     only if no utterance is left; and one for speakers in two splits.
     """
     if not source.is_dir():
@@ -59,7 +58,7 @@ def import_aihub(
         )
     report = ImportReport()
     recordings = _recordings(folder, table, report)
-    reader = Reader(named, report, Speakers.of(speaker_from, one_speaker))
+    reader = Reader(named, report, speakers)
     names = ids({path: folder.audio[path] for path in recordings.rows})
     for done, path in enumerate(sorted(recordings.rows, key=names.__getitem__), start=1):
         reader.read(names[path], path, folder.audio[path], recordings.labels.get(path), recordings.rows[path])
@@ -74,8 +73,8 @@ def import_aihub(
         report.refuse(source, "no utterance has words", hints=report.notes)
     if "speaker" in named.named:
         cuts = [cut for one in splits.values() for cut in one]
-        speakers = [str(manifest.supervision(cut).speaker) for cut in cuts]
-        check_speakers(f"the values of --keys speaker={keys['speaker']}", speakers, list(map(manifest.text, cuts)))
+        names = [str(manifest.supervision(cut).speaker) for cut in cuts]
+        check_speakers(f"the values of --keys speaker={keys['speaker']}", names, list(map(manifest.text, cuts)))
     if as_one:
         splits = {"all": [cut for cuts in splits.values() for cut in cuts]}
     _check_speakers(splits, source)
