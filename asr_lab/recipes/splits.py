@@ -11,7 +11,7 @@ import pyarrow as pa
 from lhotse import CutSet
 
 from asr_lab.data import columns, manifest
-from asr_lab.data.filtering import FilterResult, filter_transcribed
+from asr_lab.data.filtering import FilterResult, Limits, filter_transcribed
 from asr_lab.data.phonemes import check_languages
 from asr_lab.data.table_utterances import Utterances
 from asr_lab.data.transcript_marks import DUAL
@@ -66,10 +66,17 @@ def filter_split(split: Split, recognizer: Recognizer, max_duration_s: float, *,
         split.cuts,
         recognizer.spell_all,
         recognizer.vocabulary,
-        max_duration_s,
+        limits_of(recognizer, max_duration_s, fastest),
+        split.path,
+    )
+
+
+def limits_of(recognizer: Recognizer, max_duration_s: float, fastest: float) -> Limits:
+    """Return which utterances a model can be trained on, at speeds up to `fastest`."""
+    return Limits(
         output_frames=recognizer.output_frames,
+        max_duration_s=max_duration_s,
         min_duration_s=recognizer.min_samples * fastest / SAMPLE_RATE,
-        where=split.path,
     )
 
 

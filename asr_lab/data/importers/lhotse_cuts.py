@@ -60,7 +60,7 @@ def import_cuts(
     cuts: list[Cut] = []
     for done, (line, whole) in enumerate(numbered, start=1):
         try:
-            cuts += [_utterance(cut, speakers) for cut in reader.utterances(whole, line)]
+            cuts += [_utterance(cut, speakers) for cut in reader.utterances(whole)]
         except AsrLabError as error:
             report.add_error(str(whole.id), error, file=reader.file, line=line)
         progress(done, total)
@@ -153,7 +153,7 @@ class _Reader:
             if cut.supervisions:
                 yield lines[cut.recording.id], cut
 
-    def utterances(self, whole: Cut, line: int) -> Iterator[Cut]:
+    def utterances(self, whole: Cut) -> Iterator[Cut]:
         """Yield an utterance for each supervision of a cut."""
         if isinstance(whole, PaddingCut):
             raise AsrLabError("a cut of padding alone")

@@ -5,7 +5,7 @@ from conftest import make_corpus
 from lhotse import CutSet
 
 from asr_lab.data import manifest
-from asr_lab.data.filtering import filter_transcribed
+from asr_lab.data.filtering import Limits, filter_transcribed
 from asr_lab.data.splits import groups, hold_out, hold_out_share, split_by
 from asr_lab.data.text import TextNormalizer, build_vocabulary
 from asr_lab.errors import AsrLabError
@@ -19,8 +19,7 @@ def screened(cuts, vocabulary, longest=20.0):
         cuts,
         NORMALIZE.all,
         vocabulary,
-        longest,
-        output_frames=lambda samples: samples // 320,
+        Limits(output_frames=lambda samples: samples // 320, max_duration_s=longest),
     )
 
 

@@ -73,8 +73,8 @@ def import_aihub(
         report.refuse(source, "no utterance has words", hints=report.notes)
     if "speaker" in named.named:
         cuts = [cut for one in splits.values() for cut in one]
-        names = [str(manifest.supervision(cut).speaker) for cut in cuts]
-        check_speakers(f"the values of --keys speaker={keys['speaker']}", names, list(map(manifest.text, cuts)))
+        given = [str(manifest.supervision(cut).speaker) for cut in cuts]
+        check_speakers(f"the values of --keys speaker={keys['speaker']}", given, list(map(manifest.text, cuts)))
     if as_one:
         splits = {"all": [cut for cuts in splits.values() for cut in cuts]}
     _check_speakers(splits, source)
