@@ -256,7 +256,7 @@ def served_store(argv: Sequence[str], orig_argv: Sequence[str]) -> str:
 
 
 def mark_moved(uri: str) -> None:
-    """Tell the clients of a server whose store was copied or moved, and its log."""
+    """Notify the clients of a server whose store was copied or moved, and its log."""
     from asr_lab.tracking import moved_server
 
     if uri.startswith("sqlite") and (folders := moved_server.mark(uri)):

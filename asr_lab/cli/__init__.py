@@ -35,7 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "lm": ("asr_lab.cli.models.lm:lm", "Train an n-gram language model to decode with."),
     "pool": ("asr_lab.cli.training.pool:pool", "One evaluation of several runs' parts, such as folds."),
     "transcribe": ("asr_lab.cli.models.transcribe:transcribe", "Transcribe files, folders and manifests."),
-    "serve": ("asr_lab.cli.models.serve:serve", "Transcribe over HTTP, for many people."),
+    "serve": ("asr_lab.cli.models.serve:serve", "Transcribe over HTTP, for many speakers."),
     "export": ("asr_lab.cli.models.export:export", "Export a recogniser to ONNX, in float or 8 bits."),
     "data": ("asr_lab.cli.data.group:data", "Make, import, split, describe and check corpora."),
     "import-kospeech": (

@@ -39,7 +39,7 @@ def export(form: str, cuts: Sequence[Cut], out: Path, *, copy_audio: bool, progr
     if within := {source for source in sources if any(Path(source).resolve().is_relative_to(one) for one in replaced)}:
         inside = [cut.id for cut in cuts if str(_source(cut)) in within]
         raise AsrLabError(
-            f"the audio of {len(inside)} utterances lies in what would be replaced: {listing(inside, 4)}",
+            f"the audio of {len(inside)} utterances is in what would be replaced: {listing(inside, 4)}",
             where=str(out),
             allowed="another place",
         )

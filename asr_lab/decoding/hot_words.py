@@ -10,7 +10,7 @@ from asr_lab.errors import listing
 
 @dataclass(frozen=True)
 class HotWord:
-    """A word or phrase as it stands in decoded text, and how often it was recognised."""
+    """A word or phrase as it is in decoded text, and how often it was recognised."""
 
     word: str
     without: int
@@ -23,7 +23,7 @@ class HotWord:
 
 
 def occurrences(word: str, text: str) -> int:
-    """Return how often a word or phrase stands in a text, as whole words."""
+    """Return how often a word or phrase is in a text, as whole words."""
     return f" {text} ".replace(" ", "  ").count(f" {word} ".replace(" ", "  "))
 
 

@@ -66,7 +66,7 @@ class Decoders:
 
     @property
     def name(self) -> str:
-        """What tells results apart: `greedy`, or the search with its settings and the digest of the language model."""
+        """What distinguishes results: `greedy`, or a search with its settings and the digest of the language model."""
         given = self.settings.model_dump(mode="json", exclude_defaults=True, exclude={"lm"})
         lm = {"lm": manifest.file_digest(self._lm)[:12]} if self._lm else {}
         parts = [f"{key}={value}" for key, value in (lm | given).items()]

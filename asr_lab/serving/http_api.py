@@ -242,7 +242,7 @@ class _Transcriber:
         self._places.release()
 
     def _on_end(self, end: Callable[[], None]) -> Callable[[Future[Any]], None]:
-        """Return what follows the end of a computation, also one nobody waits for any more, or that never began."""
+        """Return what follows the end of a computation, also if no request waits for it, or it never began."""
 
         def ended(_: Future[Any]) -> None:
             end()

@@ -67,7 +67,7 @@ def import_folder(
 
 
 def _scan(source: Path, out: Path) -> tuple[list[Path], list[Path]]:
-    """Return the audio and the text files under a folder, but for hidden ones and what lies in OUT."""
+    """Return the audio and the text files under a folder, but for hidden ones and what is in OUT."""
     audio, texts = [], []
     for folder, folders, names in os.walk(source):
         inner = Path(folder)

@@ -133,7 +133,7 @@ def _check_target(line: _Line, root: Path, out: Path) -> None:
         raise AsrLabError("a path that leaves the folder cannot be written without silence", where=line.path)
     if root.resolve().is_relative_to((out / "audio").resolve()):
         raise AsrLabError(
-            "the file without silence would lie among the originals, or replace one",
+            "the file without silence would be among the originals, or replace one",
             where=line.path,
             allowed="another folder OUT",
         )

@@ -78,7 +78,7 @@ def import_rows(
 
 
 def _place(cut: Cut) -> tuple[Any, ...]:
-    """Return where the audio of an utterance lies: its file, its times and its channels."""
+    """Return where the audio of an utterance is: its file, its times and its channels."""
     return cut.recording.sources[0].source, cut.start, cut.duration, str(cut.channel)
 
 

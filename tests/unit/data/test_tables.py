@@ -129,7 +129,7 @@ def test_a_broken_line_is_named(tmp_path, monkeypatch, line, says):
         ({"supervisions": []}, "exactly one supervision"),
     ],
 )
-def test_a_broken_contract_is_told_as_it_is_for_cuts(tmp_path, change, says):
+def test_a_broken_contract_is_reported_as_it_is_for_cuts(tmp_path, change, says):
     path = written(tmp_path / "all.jsonl.gz", [*(row(number) for number in range(9)), row(9) | change])
     with pytest.raises(AsrLabError, match=says) as one:
         Utterances.read(path)
@@ -150,7 +150,7 @@ def test_numbers_as_speakers_are_read_and_as_ids_refused(tmp_path):
     assert error.value.where == f"{path}, line 2"
 
 
-def test_a_cut_off_manifest_is_told(tmp_path):
+def test_a_cut_off_manifest_is_reported(tmp_path):
     path = written(tmp_path / "all.jsonl.gz", [row(number) for number in range(50)])
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(AsrLabError, match="cut off"):
@@ -209,7 +209,7 @@ def test_a_full_disk_is_one_message_and_leaves_nothing(tmp_path, monkeypatch, ca
         raise OSError(errno.ENOSPC, "Error writing bytes to file")
 
     monkeypatch.setattr(manifest_table.pq, "ParquetWriter", full)
-    monkeypatch.setattr(manifest_table, "_told", set())
+    monkeypatch.setattr(manifest_table, "_warned", set())
     with pytest.raises(AsrLabError, match="neither beside it nor as a temporary file") as error:
         Utterances.read(path)
     assert error.value.where == str(path)

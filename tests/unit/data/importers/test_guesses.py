@@ -1,4 +1,4 @@
-"""What an importer guesses is marked in the manifest, and told by every command that relies on it."""
+"""What an importer guesses is marked in the manifest, and reported by every command that relies on it."""
 
 import json
 
@@ -21,7 +21,7 @@ def kospeech(folder, text="가 나"):
     (folder / "transcripts.txt").write_text("".join(f"{name}\t{text}\t\n" for name in names), encoding="utf-8")
 
 
-def test_guesses_are_told_when_they_are_exported_and_stay_marked_in_the_form_of_nemo(tmp_path):
+def test_guesses_are_reported_when_they_are_exported_and_stay_marked_in_the_form_of_nemo(tmp_path):
     kospeech(tmp_path / "in")
     ok("data", "import", "kospeech", tmp_path / "in" / "transcripts.txt", tmp_path / "out")
     for form, target in (("kaldi", tmp_path / "kaldi"), ("nemo", tmp_path / "n" / "train.json")):
