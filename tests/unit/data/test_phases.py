@@ -276,7 +276,7 @@ def test_a_split_removes_what_an_earlier_one_left_and_nothing_else(children, tmp
 
 
 def test_the_page_of_a_split_shows_what_was_held_out(children, tmp_path):
-    ok("data", "split", children / "all.jsonl.gz", tmp_path, "--hold-out", "age=5")
+    assert "held-out_share" not in ok("data", "split", children / "all.jsonl.gz", tmp_path, "--hold-out", "age=5")
     page = (tmp_path / "split.html").read_text()
     assert "<summary>held-out: 4</summary>" in page  # its speakers
     assert "train and held-out" in page
