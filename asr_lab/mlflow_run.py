@@ -250,12 +250,12 @@ def choose_served() -> str:
     Ends this process if that is still to be migrated to the database.
     """
     from asr_lab.errors import AsrLabError
-    from asr_lab.tracking import connection, file_store
+    from asr_lab.tracking import connection, file_store, schema
 
     uri = f"sqlite:///{_DATABASE}"
     if file_store.is_refused(Path(file_store.ROOT)):
         try:
-            ready = connection.check_connection(uri) is connection.State.READY
+            ready = connection.check_connection(uri) is schema.State.READY
             file_store.refuse_default(_DATABASE if ready else None)
         except AsrLabError as error:
             raise SystemExit(f"asr_lab: {error}") from None

@@ -22,7 +22,7 @@ from asr_lab.data.audio_places import opened_member
 from asr_lab.data.containers import HEAD_BYTES, LFS_HINT, LFS_POINTER, kind_of
 from asr_lab.data.media import MEDIA, decode
 from asr_lab.errors import AsrLabError
-from asr_lab.units import FRAME_LENGTH, SAMPLE_RATE
+from asr_lab.units import FRAME_LENGTH, SAMPLE_RATE, counted
 
 Signal = npt.NDArray[np.float32]
 
@@ -311,7 +311,7 @@ def check_samples(samples: npt.NDArray[Any], where: str = "") -> Signal:
 def _mono(samples: npt.NDArray[np.float32], where: str) -> Signal:
     if not np.isfinite(samples.sum()) and not np.isfinite(samples).all():  # a finite sum has finite terms
         bad = int((~np.isfinite(samples)).sum())
-        raise AsrLabError(f"{bad} samples are not numbers (NaN or infinite)", where=where)
+        raise AsrLabError(f"{counted(bad, 'sample', 'are')} not numbers (NaN or infinite)", where=where)
     return np.ascontiguousarray(samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1), dtype=np.float32)
 
 

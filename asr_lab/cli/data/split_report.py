@@ -13,6 +13,7 @@ from asr_lab.cli.tables import show
 from asr_lab.errors import listing
 from asr_lab.reports.table import Table
 from asr_lab.system.files import write_bytes
+from asr_lab.units import counted
 
 Kind = Literal["split", "phases"]
 HELD_OUT = "held-out"
@@ -106,7 +107,7 @@ def _report(
         proof = f"{both} {by}s are in two splits, of {len(set().union(*members.values()))}"
     else:
         sizes = sizes.assign(share=sizes["hours"] / sizes["hours"].iloc[-1])
-        proof = "nested: " + " in ".join(f"{name} ({len(cuts)} utterances)" for name, cuts in parts.items())
+        proof = "nested: " + " in ".join(f"{name} ({counted(len(cuts), 'utterance')})" for name, cuts in parts.items())
     sentences = [
         proof,
         _balance(table),

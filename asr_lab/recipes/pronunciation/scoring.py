@@ -28,7 +28,7 @@ from asr_lab.models.recognizer import Progress
 from asr_lab.recipes.recognition.scoring import SLICES
 from asr_lab.recipes.splits import Split
 from asr_lab.reports.detection import detection_figure
-from asr_lab.units import frames_needed, num_samples
+from asr_lab.units import counted, frames_needed, num_samples
 
 _MOST_WRONG_TEXTS = 100
 _BATCH = 16
@@ -121,7 +121,7 @@ def refuse_crowded(split: Split, assessor: Assessor) -> None:
     crowded = [cut.id for cut in split.cuts if not _fits(assessor, cut, pronunciation(cut).canonical)]
     if crowded:
         raise AsrLabError(
-            f"{len(crowded)} utterances have more phonemes than frames: {listing(crowded, 5)}",
+            f"{counted(len(crowded), 'utterance', 'have')} more phonemes than frames: {listing(crowded, 5)}",
             where=split.path,
             hint="their audio is truncated, or they have the text of another utterance",
         )

@@ -83,8 +83,8 @@ def test_duplicate_ids_missing_transcripts_and_speakers_are_all_named(corpus):
         manifest.write([*cuts, cuts[0]], corpus)
     message = str(caught.value)
     assert "1 duplicate ids: u00" in message
-    assert "1 utterances without a transcript: u01" in message
-    assert "1 utterances without a speaker: u02" in message
+    assert "1 utterance without a transcript: u01" in message
+    assert "1 utterance without a speaker: u02" in message
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_an_utterance_that_is_no_piece_of_a_recording_is_named_with_its_file(cor
         file.write("".join(json.dumps(row) + "\n" for row in rows))
     for command in ("check", "stats"):
         said = refused("data", command, corpus)
-        assert "1 utterances with an invalid start or duration (s): u03 (" in said
+        assert "1 utterance with an invalid start or duration (s): u03 (" in said
         assert str(value) in said
         assert str(corpus) in said
 
@@ -168,7 +168,7 @@ def test_samples_that_are_not_numbers_are_refused(tmp_path):
     samples = np.zeros(4000, dtype=np.float32)
     samples[7] = np.nan
     soundfile.write(tmp_path / "a.wav", samples, 16000, subtype="FLOAT")
-    with pytest.raises(AsrLabError, match="1 samples are not numbers"):
+    with pytest.raises(AsrLabError, match="1 sample is not numbers"):
         read_file(tmp_path / "a.wav")
 
 
@@ -230,7 +230,7 @@ def test_a_supervision_outside_its_cut_is_refused(tmp_path, corpus, start, durat
     with gzip.open(corpus, "wt", encoding="utf-8") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
     said = refused("data", "check", corpus)
-    assert "1 utterances whose supervision is not inside the cut" in said
+    assert "1 utterance whose supervision is not inside the cut" in said
     assert rows[0]["id"] in said
 
 
