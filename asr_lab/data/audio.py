@@ -20,7 +20,7 @@ import soxr
 from asr_lab.data.containers import HEAD_BYTES, LFS_HINT, LFS_POINTER, kind_of
 from asr_lab.data.media import MEDIA, decode
 from asr_lab.errors import AsrLabError
-from asr_lab.units import FRAME_LENGTH, SAMPLE_RATE
+from asr_lab.units import FRAME_LENGTH, SAMPLE_RATE, counted
 
 Signal = npt.NDArray[np.float32]
 
@@ -308,7 +308,7 @@ def to_mono(samples: npt.NDArray[np.float32], where: str) -> Signal:
     """Return the mean (num_samples,) of the channels of (num_samples, channels); raise if it is not finite."""
     if not np.isfinite(samples.sum()) and not np.isfinite(samples).all():  # a finite sum has finite terms
         bad = int((~np.isfinite(samples)).sum())
-        raise AsrLabError(f"{bad} samples are not numbers (NaN or infinite)", where=where)
+        raise AsrLabError(f"{counted(bad, 'sample', 'are')} not numbers (NaN or infinite)", where=where)
     return np.ascontiguousarray(samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1), dtype=np.float32)
 
 

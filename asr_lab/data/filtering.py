@@ -13,7 +13,7 @@ import numpy.typing as npt
 from asr_lab.data.columns import durations, ids, take, texts
 from asr_lab.data.text import count_labels
 from asr_lab.errors import AsrLabError, listing
-from asr_lab.units import frames_needed, num_samples
+from asr_lab.units import counted, frames_needed, num_samples
 
 if TYPE_CHECKING:
     from lhotse.cut import Cut
@@ -44,15 +44,18 @@ class FilterResult:
         """Return a line per reason."""
         lines = []
         if self.too_long:
-            lines.append(f"{split}: {len(self.too_long)} utterances too long, left out: {listing(self.too_long, 5)}")
+            lines.append(
+                f"{split}: {counted(len(self.too_long), 'utterance')} too long, left out: {listing(self.too_long, 5)}"
+            )
         if self.too_short:
             lines.append(
-                f"{split}: {len(self.too_short)} utterances too short for the model, left out: "
+                f"{split}: {counted(len(self.too_short), 'utterance')} too short for the model, left out: "
                 f"{listing(self.too_short, 5)}"
             )
         if self.more_labels_than_frames:
             lines.append(
-                f"{split}: {len(self.more_labels_than_frames)} utterances have more labels than frames, left out: "
+                f"{split}: {counted(len(self.more_labels_than_frames), 'utterance', 'have')} more labels "
+                "than frames, left out: "
                 f"{listing(self.more_labels_than_frames, 5)}"
             )
         if self.no_text:
@@ -63,7 +66,8 @@ class FilterResult:
         if self.unknown_characters:
             counts = [f"{character!r} x {n}" for character, n in self.unknown_characters.most_common()]
             lines.append(
-                f"{split}: {sum(self.unknown_characters.values())} characters outside the vocabulary: {listing(counts)}"
+                f"{split}: {counted(sum(self.unknown_characters.values()), 'character')} outside the "
+                f"vocabulary: {listing(counts)}"
             )
         return lines
 

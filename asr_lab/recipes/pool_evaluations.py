@@ -17,6 +17,7 @@ from asr_lab.recipes.splits import Split
 from asr_lab.recipes.training_overlap import TRAINED_ON, TRAINING_SPEAKER, counts
 from asr_lab.reports.markdown import escape_markdown
 from asr_lab.system.resources import Clock
+from asr_lab.units import counted
 
 
 def pool(
@@ -56,7 +57,9 @@ def pooled(tables: Mapping[str, pd.DataFrame], ids: list[str], where: str) -> pd
     twice = sorted(set(table["id"][table["id"].duplicated()]))
     others, missing = sorted(set(table["id"]) - set(ids)), sorted(set(ids) - set(table["id"]))
     faults = {"were scored by several runs": twice, "were scored by none": missing, "are not in it": others}
-    problems = [f"{len(which)} utterances {what}: {listing(which, 3)}" for what, which in faults.items() if which]
+    problems = [
+        f"{counted(len(which), 'utterance')} {what}: {listing(which, 3)}" for what, which in faults.items() if which
+    ]
     if problems:
         raise AsrLabError(
             f"the runs' utterances are not those of the manifest: {'; '.join(problems)}",

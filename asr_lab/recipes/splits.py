@@ -18,7 +18,7 @@ from asr_lab.data.transcript_marks import DUAL
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.interfaces.tracking import Dataset
 from asr_lab.models.recognizer import Recognizer
-from asr_lab.units import SAMPLE_RATE, num_samples
+from asr_lab.units import SAMPLE_RATE, counted, num_samples
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def refuse_too_short(split: Split, recognizer: Recognizer) -> None:
     short = too_short(split.cuts, recognizer)
     if short:
         raise AsrLabError(
-            f"{len(short)} utterances are too short to be recognised: {listing(short, 5)}",
+            f"{counted(len(short), 'utterance', 'are')} too short to be recognised: {listing(short, 5)}",
             where=split.path,
             allowed=f"at least {shortest(recognizer)}",
             next_command=f"asr-lab data check {shlex.quote(str(split.path))}",

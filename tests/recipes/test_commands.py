@@ -612,7 +612,7 @@ def test_import_kospeech_transcripts(home, kospeech_files):
     vocab = kospeech_files / "vocab.csv"
     said = ok("data", "import", "kospeech", "kospeech/transcripts.txt", "kospeech/all", "--vocab", vocab)
     assert "3 utterances of 2 speakers" in said
-    assert "1 lines have ids that are not those of their text: line 3" in said
+    assert "1 line has ids that are not those of their text: line 3" in said
     cuts = {cut.id: cut for cut in manifest.read("kospeech/all/all.jsonl.gz")}
     assert set(cuts) == {"a-one", "a-two", "b-three"}
     pcm = read_cut(cuts["a-one"])

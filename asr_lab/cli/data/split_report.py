@@ -14,6 +14,7 @@ from asr_lab.cli.tables import show
 from asr_lab.errors import listing
 from asr_lab.reports.table import Table
 from asr_lab.system.files import write_bytes
+from asr_lab.units import counted
 
 if TYPE_CHECKING:
     from asr_lab.data.curriculum import Hard
@@ -108,7 +109,9 @@ def _report(kind: Kind, parts: Parts) -> tuple[str, bytes, Sequence[str]]:
         proof = f"{both} {by}s are in two splits, of {len(set().union(*members.values()))}"
     else:
         sizes = sizes.assign(share=sizes["hours"] / sizes["hours"].iloc[-1])
-        proof = "nested: " + " in ".join(f"{name} ({len(cuts)} utterances)" for name, cuts in parts.compared.items())
+        proof = "nested: " + " in ".join(
+            f"{name} ({counted(len(cuts), 'utterance')})" for name, cuts in parts.compared.items()
+        )
     sentences = [
         proof,
         _balance(table),

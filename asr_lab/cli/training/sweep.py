@@ -109,10 +109,12 @@ def sweep(
     out = console()
     from asr_lab.sweeps import sweep as sweeping
     from asr_lab.sweeps.worker import Backends
+    from asr_lab.tracking.connection import check_usable, tracking_uri
     from asr_lab.tracking.models.registry import MlflowStore
-    from asr_lab.tracking.store import tracking_uri
     from asr_lab.tracking.tracker import MlflowTracker
 
+    if not offline:
+        check_usable()
     asked = _asked(trials, experiment)
     shown = experiment.model_copy(update={"trials": asked}) if dry_run else experiment
     planned: StudyPlan = sweeping.plan(shown, config.stem, storage, tracking_uri())

@@ -21,6 +21,7 @@ from asr_lab.data.importers.speaker_options import AS_NAMED, Speakers
 from asr_lab.data.importers.table_rows import import_rows
 from asr_lab.data.text_files import Row, lines, read_text
 from asr_lab.errors import AsrLabError, listing
+from asr_lab.units import counted
 
 _BESIDE = (".txt", ".lab", ".normalized.txt")
 _ONE_FILE = (".txt", ".tsv", ".csv", ".trn", ".lst", ".list", ".text", "")
@@ -113,7 +114,9 @@ def _rows_beside(
             continue
         encodings.update(note.rpartition(" is read as ")[2] for note in notes)
         yield Row(0, {"audio": name, "text": text})
-    report.notes += [f"{number} text files are read as {encoding}" for encoding, number in encodings.items()]
+    report.notes += [
+        f"{counted(number, 'text file', 'are')} read as {encoding}" for encoding, number in encodings.items()
+    ]
 
 
 @dataclass(frozen=True)
@@ -229,7 +232,9 @@ def _rows_of_file(table: Path, named: _Named, source: Path, report: ImportReport
         words = listing(starts, 4)
         report.notes.append(f"warning: the texts begin with few different words: {words}; are they speakers?")
     if several:
-        report.notes.append(f"{several} lines have more than two columns: the second is the text, others are not read")
+        report.notes.append(
+            f"{counted(several, 'line', 'have')} more than two columns: the second is the text, others are not read"
+        )
 
 
 def _check_columns(rows: Sequence[list[str]], form: str, named: _Named, table: Path) -> int:

@@ -22,7 +22,7 @@ from asr_lab.data.importers.kospeech_units import Units, plain, read_units, unit
 from asr_lab.data.importers.speaker_options import AS_NAMED, Speakers
 from asr_lab.data.media import written_audio
 from asr_lab.errors import AsrLabError, listing
-from asr_lab.units import SAMPLE_RATE
+from asr_lab.units import SAMPLE_RATE, counted
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def import_kospeech(
             cuts.append(_write_without_silence(line, paths, speakers))
             progress(done, len(read))
     if not speakers.are_given:
-        report.notes.append(f"{len(read)} utterances name no speaker: their folder is used")
+        report.notes.append(f"{counted(len(read), 'utterance', 'name')} no speaker: their folder is used")
     for unit, number in Counter(filter(None, (unit_of(line.transcript) for line in read))).items():
         report.notes.append(f"{number} transcripts are written in {unit}s: joined to text")
     if units and vocab:
@@ -196,7 +196,10 @@ def _compare_ids(lines: list[_Line], units: Units, vocab: Path) -> str:
         )
     if not wrong:
         return f"the ids of all {len(lines)} lines are those of their text"
-    return f"{len(wrong)} lines have ids that are not those of their text: {listing(wrong, 5)}; the text counts"
+    return (
+        f"{counted(len(wrong), 'line', 'have')} ids that are not those of their text: "
+        f"{listing(wrong, 5)}; the text counts"
+    )
 
 
 def _check_unit(lines: list[_Line], units: Units, vocab: Path) -> None:

@@ -18,6 +18,7 @@ from asr_lab.data.importers.speaker_options import AS_NAMED, Speakers
 from asr_lab.data.importers.table_rows import import_rows
 from asr_lab.data.text_files import Row, lines, read_text
 from asr_lab.errors import AsrLabError
+from asr_lab.units import counted
 
 _PARTS = {"train": "train", "dev": "val"}
 _SEPARATOR = "::"
@@ -54,7 +55,7 @@ def import_ksponspeech(
         PurePosixPath(str(row.values["audio"]).replace("\\", "/")).stem for rows in rows_of.values() for row in rows
     }
     if source.is_dir() and (unlisted := sum(len(paths) for name, paths in audio.items() if name not in listed)):
-        report.notes.append(f"{unlisted} recordings are in no list, and not used")
+        report.notes.append(f"{counted(unlisted, 'recording', 'are')} in no list, and not used")
     report.settle(source, skip_faulty=skip_faulty, is_left=any(splits.values()))
     return ImportResult(splits={part: cuts for part, cuts in splits.items() if cuts}, report=report)
 
@@ -116,6 +117,6 @@ def _located(rows: list[Row], audio: dict[str, list[Path]], path: Path, report: 
             more = {"id": listed.stem, "language": "ko"}
             yield Row(row.line, row.values | {"audio": str(chosen[0].absolute())} | more)
             continue
-        why = "no such recording" if not chosen else f"{len(chosen)} recordings of that name"
+        why = "no such recording" if not chosen else f"{counted(len(chosen), 'recording')} of that name"
         report.add(str(listed), why, file=path, line=row.line)
         report.read += 1

@@ -29,6 +29,7 @@ from asr_lab.data.importers.speaker_options import AS_NAMED, Speakers
 from asr_lab.data.pronunciation import DELETED, UNKNOWN, Pronunciation
 from asr_lab.data.text_files import read_text
 from asr_lab.errors import AsrLabError, listing
+from asr_lab.units import counted
 
 _PARTS = {"train": "train", "val": "val", "valid": "val", "dev": "val", "eval": "test", "test": "test"}
 
@@ -55,7 +56,7 @@ def import_l2_asr_json(
     missing = [str(path) for path in paths if not path.is_file()]
     if missing and not skip_faulty:
         raise AsrLabError(
-            f"{len(missing)} audio files are not there: {listing(missing, 3)}",
+            f"{counted(len(missing), 'audio file', 'are')} not there: {listing(missing, 3)}",
             where=str(source),
             allowed="the paths the JSON is keyed by, or relative ones and the folder they start from (--audio)",
         )

@@ -26,6 +26,7 @@ from asr_lab.data.importers.speaker_fields import age_of, gender_of, is_unknown
 from asr_lab.data.importers.speaker_options import AS_NAMED, Speakers
 from asr_lab.data.text import TextNormalizer
 from asr_lab.errors import AsrLabError, listing, nearest
+from asr_lab.units import counted
 
 _LANGUAGES = {"english": "en", "korean": "ko", "mandarin": "zh", "chinese": "zh", "japanese": "ja"}
 _DEFAULTS: dict[str, dict[str, Any]] = {"ksponspeech": {"normalize_text": "none"}}
@@ -81,7 +82,9 @@ def import_lhotse(
             progress(done, total)
     if wordless := [manifest.supervision(cut).id for cuts in read.values() for cut in cuts if not _has_words(cut)]:
         report.left_out["no word as Lhotse reads it"] += len(wordless)
-        report.notes.append(f"{len(wordless)} utterances have no word as Lhotse reads it: {listing(wordless, 6)}")
+        report.notes.append(
+            f"{counted(len(wordless), 'utterance', 'have')} no word as Lhotse reads it: {listing(wordless, 6)}"
+        )
     add_losses(report, watch, source, (cut for cuts in read.values() for cut in cuts))
     splits = {part: cuts for part, cuts in splits.items() if cuts}
     if not splits:
@@ -166,7 +169,7 @@ def _unreadable(source: Path, report: ImportReport) -> set[Path]:
 def _notes(splits: Mapping[str, Sequence[Cut]]) -> list[str]:
     """Return notes on utterances without a speaker, and on speakers in two parts."""
     unnamed = sum(bool(manifest.field(cut, guesses.GUESSED)) for cuts in splits.values() for cut in cuts)
-    notes = [f"{unnamed} utterances name no speaker: their folder is used"] if unnamed else []
+    notes = [f"{counted(unnamed, 'utterance', 'name')} no speaker: their folder is used"] if unnamed else []
     try:
         check_disjoint(splits)
     except AsrLabError as error:  # not a fault: the corpus may be split this way, and folders need not be speakers

@@ -22,6 +22,7 @@ from asr_lab.data.importers.table import read_jsonl
 from asr_lab.data.importers.table_rows import import_rows
 from asr_lab.data.text_files import Row
 from asr_lab.errors import AsrLabError
+from asr_lab.units import counted
 
 _PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test"}
 _RENAMED = {"audio_filepath": "audio", "lang": "language", "speaker_id": "speaker", "spk_id": "speaker"}
@@ -115,7 +116,7 @@ def _unpacked(rows: list[Row], manifest: Path, folder: Path, report: ImportRepor
             tar = str(tars[shard]) if shard in tars else f"shard_id {shard}"
             report.add(name, "it is not in the tar of its shard", tar, file=manifest, line=row.line)
             report.read += 1
-    report.notes.append(f"{len(written)} recordings are taken out of {len(of_shards)} tars")
+    report.notes.append(f"{counted(len(written), 'recording', 'are')} taken out of {len(of_shards)} tars")
     return found
 
 

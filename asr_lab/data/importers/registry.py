@@ -12,6 +12,7 @@ from asr_lab.data.importers.hints import quoted
 from asr_lab.data.importers.readings import Recognized, readings
 from asr_lab.data.importers.source_view import Source
 from asr_lab.errors import AsrLabError, listing, nearest
+from asr_lab.units import counted
 
 if TYPE_CHECKING:
     from asr_lab.data.audio import Pcm
@@ -279,7 +280,9 @@ def import_corpus(
         with headerless(_pcm(settings)), writing_audio(out / "audio", source) as audio:
             result = importer.load()(source, out, progress=progress, **_with_speakers(importer, settings))
             if audio.num_decoded:
-                result.report.notes.append(f"{audio.num_decoded} files are decoded to FLAC in {out / 'audio'}")
+                result.report.notes.append(
+                    f"{counted(audio.num_decoded, 'file', 'are')} decoded to FLAC in {out / 'audio'}"
+                )
             if settings.get("speaker_from"):
                 result.report.notes += _note_on_speakers(result)
             return result

@@ -23,6 +23,7 @@ from asr_lab.data.importers.speaker_options import AS_NAMED, UNKNOWN, Speakers
 from asr_lab.data.text_files import Row
 from asr_lab.data.transcript_marks import without_marks
 from asr_lab.errors import AsrLabError, listing
+from asr_lab.units import counted
 
 NO_WORDS = "no words but marks and signs"
 _WORD = re.compile(r"\w")
@@ -161,7 +162,7 @@ class _RowImporter:
             notes.append(f"ages and genders are read with --columns {more}")
         if searched := self._paths.searched:
             file, named = next(iter(searched.items()))
-            what = f"{len(searched)} files are not where the table says, and are found by name"
+            what = f"{counted(len(searched), 'file', 'are')} not where the table says, and are found by name"
             notes.append(f"{what}: {named} is {file}")
         return notes
 

@@ -27,6 +27,11 @@ from asr_lab.system.terminal import Console
 from asr_lab.system.threads import use_threads
 from asr_lab.training.encoder_outputs import EncoderOutputs
 
+_NOT_SHOWN = (
+    "no improvement is shown: the interval of the difference includes 0, or the WER rose. Record more utterances, or "
+    "train longer (train.epochs) or with another train.lr"
+)
+
 
 @dataclass(frozen=True)
 class Adapted:
@@ -65,9 +70,7 @@ class Adapted:
     @property
     def summary(self) -> Summary:
         is_shown = self.improvement.delta.excludes_zero and self.improvement.delta.value < 0
-        notes = (
-            [] if is_shown else ["no improvement is shown: the interval of the difference includes 0, or the WER rose"]
-        )
+        notes = [] if is_shown else [_NOT_SHOWN]
         known = self.name if self.file.parent == AdapterManager().folder else str(self.file)
         return Summary(
             title=f"{self.name}'s adapter on {self.base}",

@@ -19,7 +19,7 @@ def test_samples_that_are_not_numbers_are_refused(tmp_path):
     samples = np.zeros(4000, dtype=np.float32)
     samples[7] = np.nan
     soundfile.write(tmp_path / "a.wav", samples, 16000, subtype="FLOAT")
-    with pytest.raises(AsrLabError, match="1 samples are not numbers"):
+    with pytest.raises(AsrLabError, match="1 sample is not numbers"):
         read_file(tmp_path / "a.wav")
 
 

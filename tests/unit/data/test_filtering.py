@@ -34,7 +34,7 @@ def test_labels_longer_than_frames_are_named_dropped_and_counted(corpus):
     found = screened(CutSet.from_cuts(cuts), build_vocabulary(["abcdefg"]))
     assert found.more_labels_than_frames == ["u03"]
     assert "u03" not in {cut.id for cut in found.cuts}
-    assert "1 utterances have more labels than frames, left out: u03" in found.warnings("train")[0]
+    assert "1 utterance has more labels than frames, left out: u03" in found.warnings("train")[0]
 
 
 def test_long_utterances_are_left_out(corpus):

@@ -75,8 +75,8 @@ def test_duplicate_ids_missing_transcripts_and_speakers_are_all_named(corpus):
         manifest.write([*cuts, cuts[0]], corpus)
     message = str(caught.value)
     assert "1 duplicate ids: u00" in message
-    assert "1 utterances without a transcript: u01" in message
-    assert "1 utterances without a speaker: u02" in message
+    assert "1 utterance without a transcript: u01" in message
+    assert "1 utterance without a speaker: u02" in message
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_an_utterance_that_is_no_piece_of_a_recording_is_named_with_its_file(cor
         file.write("".join(json.dumps(row) + "\n" for row in rows))
     for command in ("check", "stats"):
         said = refused("data", command, corpus)
-        assert "1 utterances with an invalid start or duration (s): u03 (" in said
+        assert "1 utterance with an invalid start or duration (s): u03 (" in said
         assert str(value) in said
         assert str(corpus) in said
 
@@ -155,7 +155,7 @@ def test_a_supervision_outside_its_cut_is_refused(tmp_path, corpus, start, durat
     with gzip.open(corpus, "wt", encoding="utf-8") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
     said = refused("data", "check", corpus)
-    assert "1 utterances whose supervision is not inside the cut" in said
+    assert "1 utterance whose supervision is not inside the cut" in said
     assert rows[0]["id"] in said
 
 

@@ -50,6 +50,15 @@ def test_a_run_says_where_it_comes_from_and_what_came_of_it():
     assert "mlflow.sharedViewState.asr_lab" in client().get_experiment(run.info.experiment_id).tags
 
 
+def test_the_run_of_mlflow_run_has_its_tags_in_the_same_order(monkeypatch):
+    run_id = client().create_run("0").info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
+    MlflowTracker().announce(spec().family)
+    assert "asr_lab.process" in client().get_run(run_id).data.tags
+    names = list(recorded().data.tags)
+    assert names.index("asr_lab.command") < names.index("asr_lab.signature") < names.index("asr_lab.process")
+
+
 def test_a_run_that_failed_says_why():
     with pytest.raises(AsrLabError), MlflowTracker().start(spec()) as run:
         raise AsrLabError("the disk is full")

@@ -162,7 +162,7 @@ def test_recordings_of_noise_need_no_transcript_and_are_data_of_the_run(corpus, 
     (tmp_path / "noise").rename(tmp_path / "moved")
     assert recorded("moved").spec.signature == here.spec.signature
     (tmp_path / "moved" / "audio" / "n1.wav").unlink()
-    with pytest.raises(AsrLabError, match="1 audio files are not there"):
+    with pytest.raises(AsrLabError, match="1 audio file is not there"):
         recorded("moved")
 
 

@@ -26,6 +26,7 @@ from asr_lab.data.importers.hints import check_speakers
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.data.importers.speaker_options import AS_NAMED, Speakers
 from asr_lab.errors import AsrLabError, listing
+from asr_lab.units import counted
 
 
 def import_aihub(
@@ -114,9 +115,11 @@ def _recordings(folder: Folder, table: Mapping[Location, Row] | None, report: Im
     shared = shared_labels(rest, {path: folder.labels[path] for path in sorted(unused)}) if rest and unused else {}
     several = {one.path for one in shared.values() if isinstance(one, Entry)}
     if several:
-        report.notes.append(f"{len(shared)} recordings have a label with others, {len(several)} labels")
+        report.notes.append(
+            f"{counted(len(shared), 'recording', 'have')} a label with others, {counted(len(several), 'label')}"
+        )
     if unpaired := len(unused - several):
-        report.notes.append(f"{unpaired} labels have no audio: left out")
+        report.notes.append(f"{counted(unpaired, 'label', 'have')} no audio: left out")
         report.left_out["a label without audio"] += unpaired
     if table is None:
         of_several = {path: one.path for path, one in shared.items() if isinstance(one, Entry)}
@@ -129,7 +132,7 @@ def _recordings(folder: Folder, table: Mapping[Location, Row] | None, report: Im
         for name, error in missing:
             report.add_error(name, error)
         if unlisted := len(folder.audio) - len(rows):
-            report.notes.append(f"{unlisted} recordings are not in the table: left out")
+            report.notes.append(f"{counted(unlisted, 'recording', 'are')} not in the table: left out")
             report.left_out["a recording that is not in the table"] += unlisted
     doubtful = {path: ambiguous_labels[where] for path, where in folder.audio.items() if where in ambiguous_labels}
     return _Recordings(rows, {**doubtful, **shared, **paired})

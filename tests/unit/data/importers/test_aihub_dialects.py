@@ -64,7 +64,7 @@ def test_a_recording_with_its_words_beside_it_is_of_the_dialect(tmp_path):
 def test_a_translation_alone_is_marked_and_reported(tmp_path):
     texts, said = imported(tmp_path, talk({"standard_form": STANDARD}, {"standard_form": "너", "form": "니"}))
     assert texts == [STANDARD, "니"]
-    assert "1 texts are translations of dialect: their labels lack the spoken form" in said
+    assert "1 text is translated from dialect" in said
     assert "the texts of 1 of 2 utterances are guessed" in said
 
 

@@ -175,8 +175,8 @@ def test_a_label_that_names_a_piece_of_its_recording_is_cut(tmp_path):
     several = {"말": {"시작시간": 1, "종료시간": 2}, "소음": {"시작시간": 3, "종료시간": 4}}
     put(tmp_path / "in", "several", said_by("k1", "1") | several, seconds=6.0)
     said = ok("data", "import", "aihub", tmp_path / "in", tmp_path / "out")
-    assert "1 labels name a start and an end within their recording: cut" in said
-    assert "3 labels name times that are not in their recording" in said
+    assert "1 label names a start and an end within the recording: cut" in said
+    assert "3 labels name times that are not in the recording" in said
     spans = {cut.id: (cut.start, cut.end) for cut in manifest.read(tmp_path / "out" / "all.jsonl.gz")}
     assert spans == dict.fromkeys([*times, "several"], (0, 6)) | {"piece": (1, 2.5)}
 
@@ -209,7 +209,7 @@ def test_segments_in_milliseconds_are_read_so_if_seconds_cannot_be_meant(tmp_pat
     segments = [{"start": start, "end": end, "form": form, "speaker_id": "kid7"} for start, end, form in rows]
     put(tmp_path / "in", "talk", {"utterance": segments}, seconds=3)
     said = ok("data", "import", "aihub", tmp_path / "in", tmp_path / "out")
-    assert "1 recordings have segments whose times are milliseconds" in said
+    assert "1 recording has segments whose times are milliseconds" in said
     cuts = manifest.read(tmp_path / "out" / "all.jsonl.gz")
     assert [(cut.start, round(cut.end, 6)) for cut in cuts] == [(0.5, 1.25), (1.5, 2)]
 
@@ -217,7 +217,7 @@ def test_segments_in_milliseconds_are_read_so_if_seconds_cannot_be_meant(tmp_pat
 def test_each_segment_of_a_recording_is_an_utterance(tmp_path):
     put(tmp_path / "in", "talk1", {"document": [talk()]}, seconds=3)
     said = ok("data", "import", "aihub", tmp_path / "in", tmp_path / "out")
-    assert "1 segments of recordings have no text: left out" in said
+    assert "1 segment has no text: left out" in said
     first, second = imported(tmp_path / "out")
     assert (first.id, first.start, first.duration) == ("talk1-0000", 0.5, 0.75)
     assert (second.start, second.duration) == (1.5, 0.5)
@@ -240,7 +240,7 @@ def test_segments_by_other_names_and_speakers_of_one_recording_alone(tmp_path, k
     for name in ("t1", "t2"):
         put(tmp_path / "in", name, {key: [{"start": 0, "end": 1.0, said: "네", who: "1"}]}, seconds=1)
     text = ok("data", "import", "aihub", tmp_path / "in", tmp_path / "out")
-    assert "2 segments name their speaker by a number or a letter" in text
+    assert "2 segments name the speaker by a number or a letter" in text
     assert speakers(tmp_path / "out") == {"t1-0000": "t1-1", "t2-0000": "t2-1"}
 
 
@@ -342,7 +342,7 @@ def test_clips_too_short_for_any_model_are_named(tmp_path):
     put(tmp_path / "in", "a", said_by("k1", "1"))
     put(tmp_path / "in", "click", said_by("k1", "1"), seconds=0.02)
     said = ok("data", "import", "aihub", tmp_path / "in", tmp_path / "out")
-    assert "1 utterances are shorter than 25 ms, too short for any model: click" in said
+    assert "1 utterance is shorter than 25 ms, too short for any model: click" in said
 
 
 # --- manifests of an earlier import -----------------------------------------------------------------------

@@ -218,7 +218,7 @@ def test_lengths_that_differ_and_labels_that_are_none_are_named(older, tmp_path)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda folder: (folder / "wavs/YKWK/wav/a.wav").unlink(), "1 audio files are not there"),
+        (lambda folder: (folder / "wavs/YKWK/wav/a.wav").unlink(), "1 audio file is not there"),
         (lambda folder: (folder / "val.json").write_text("[]"), "not an object keyed by"),
         (lambda folder: (folder / "val.json").write_text("{"), "not JSON"),
         (lambda folder: (folder / "dev.json").write_text("{}"), "several files are the val part"),

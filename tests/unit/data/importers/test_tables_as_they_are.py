@@ -535,7 +535,7 @@ def test_the_json_of_l2_asr_names_pieces_too(folder):
         "none.wav": row,
     }
     (folder / "train.json").write_text(json.dumps(rows))
-    with pytest.raises(AsrLabError, match="1 audio files are not there"):
+    with pytest.raises(AsrLabError, match="1 audio file is not there"):
         cuts_of(folder / "train.json", "l2-json")
     result = import_corpus("l2-json", folder / "train.json", folder / "out", {"skip_faulty": True})
     assert [(cut.start, cut.duration) for cut in result.splits["train"]] == [(0.5, 1.0), (0.0, 1.0)]
