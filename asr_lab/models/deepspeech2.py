@@ -246,6 +246,14 @@ class DeepSpeech2Network(nn.Module):
             encoded_BUH = layer(encoded_BUH, padding)
         return encoded_BUH * padding.real_BU[:, :, None], lengths_B
 
+    def freeze_base_model(self) -> None:
+        """Freeze all parameters and the statistics of batch norms."""
+        self.requires_grad_(False).eval()
+
+    def unfreeze_base_model(self) -> None:
+        """Make all parameters trainable."""
+        self.requires_grad_(True)
+
 
 def __getattr__(name: str) -> Any:
     """Import what transformers needs when it is asked for: that takes 3 s of processor time."""

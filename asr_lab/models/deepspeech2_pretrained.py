@@ -62,11 +62,3 @@ class DeepSpeech2ForCTC(DeepSpeech2Network, PreTrainedModel):  # type: ignore[mi
         if labels is not None:
             loss = ctc_loss(logits_BUV, lengths_B, labels, blank=int(self.config.pad_token_id))
         return DeepSpeech2Output(loss=loss, logits=logits_BUV, logit_lengths=lengths_B)
-
-    def freeze_base_model(self) -> None:
-        """Freeze all parameters and the statistics of batch norms."""
-        self.requires_grad_(False).eval()
-
-    def unfreeze_base_model(self) -> None:
-        """Make all parameters trainable."""
-        self.requires_grad_(True)
