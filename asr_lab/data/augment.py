@@ -12,7 +12,7 @@ import torch
 from lhotse.cut import Cut
 from torch import Tensor
 
-from asr_lab.config.schema import Augment, Joining, Sound, Wav2Vec2Augment
+from asr_lab.config.schema import Augment, FrameMasking, Joining, Sound
 from asr_lab.data import columns, noise
 from asr_lab.data.audio import Signal
 from asr_lab.data.cut_audio import read_cut
@@ -105,7 +105,7 @@ class FrameMasker(SoundAugmenter):
     """`SoundAugmenter`, and SpecAugment masks on the encoder input of wav2vec2 models."""
 
     def __init__(
-        self, settings: Wav2Vec2Augment, seed: int, recordings: Iterable[Cut] = (), utterances: Iterable[Cut] = ()
+        self, settings: FrameMasking, seed: int, recordings: Iterable[Cut] = (), utterances: Iterable[Cut] = ()
     ) -> None:
         super().__init__(settings, seed, recordings, utterances)
         self.settings = settings
