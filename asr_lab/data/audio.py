@@ -10,19 +10,21 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
 import soxr
-from lhotse.cut import Cut
 
 from asr_lab.data.audio_places import opened_member
 from asr_lab.data.containers import HEAD_BYTES, LFS_HINT, LFS_POINTER, kind_of
 from asr_lab.data.media import MEDIA, decode
 from asr_lab.errors import AsrLabError
 from asr_lab.units import FRAME_LENGTH, SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from lhotse.cut import Cut
 
 Signal = npt.NDArray[np.float32]
 

@@ -36,16 +36,18 @@ def write_parts(
 
     They are compared in the `fields` that they were stratified by, and in those that matter to recognition.
     """
-    from asr_lab.data import manifest
+    from asr_lab.data.identity import SUFFIX
+    from asr_lab.data.relocation import write_rows
 
-    paths = {name: out / f"{name}{manifest.SUFFIX}" for name in parts}
+    paths = {name: out / f"{name}{SUFFIX}" for name in parts}
     left_over = [path for path in _written_by(kind, out) if path not in paths.values()]
     check_overwrite([*paths.values(), out / f"{kind}.html", out / f"{kind}.png"], overwrite, left_over)
     held_out = {name: cuts for name, cuts in parts.items() if name == HELD_OUT}
     page, figure, sentences = _report(kind, report, held_out, hard, by, fields, notes)
     remove_stale(left_over, source)
     for name, rows in parts.items():
-        print_summary(manifest.write(rows, paths[name]), paths[name])
+        write_rows(rows, paths[name])
+        print_summary(rows, paths[name])
     write_bytes(out / f"{kind}.png", figure)
     write_bytes(out / f"{kind}.html", page.encode())
     for sentence in sentences:
