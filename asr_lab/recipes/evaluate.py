@@ -13,7 +13,7 @@ from rich.progress import Progress
 from asr_lab.config import schema
 from asr_lab.config.names import model_uri
 from asr_lab.config.schema import Adapter, EvaluateExperiment
-from asr_lab.data import manifest
+from asr_lab.data import columns, manifest
 from asr_lab.data.phonemes import check_languages
 from asr_lab.errors import AsrLabError, UnavailableError
 from asr_lab.families import family, find
@@ -226,7 +226,7 @@ def evaluate_recognition(
         run.note("\n\n".join(map(escape_markdown, notes)))
         if settings.save_predictions:
             record_predictions(run, table, settings.split)
-        speech = sum(cut.duration for cut in split.cuts)
+        speech = columns.seconds(split.cuts)
         run.metrics(
             {
                 "perf/seconds": clock.seconds,
