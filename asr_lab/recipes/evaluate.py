@@ -213,9 +213,13 @@ def evaluate_recognition(
     ):
         decoding = replace(decoding, notes=[*decoding.notes, note])
     clock = Clock()
+    # Parts come first: where another process waits for the same, or their jobs fail, no run is begun
+    in_parts = (
+        decode_in_parts(planned.parts, config, decoding, planned.uri, split, recognizer) if planned.parts else None
+    )
     with tracker.start(_spec(planned, config, decoding, store)) as run:
         run.dataset(split.dataset())
-        decoded = _decoded(planned, config, decoding, console)
+        decoded = in_parts or _decoded(planned, config, decoding, console)
         seconds = clock.seconds
         table = score(split.cuts, decoded.texts, recognizer.normalizer, in_phonemes=settings.phonemes)
         table = spacing.without_spaces(planned.overlap.mark(table))
@@ -264,8 +268,6 @@ def _spec(planned: EvaluationPlan, config: EvaluateExperiment, decoding: Decodin
 
 def _decoded(planned: EvaluationPlan, config: EvaluateExperiment, decoding: Decoding, console: Console) -> Decoded:
     split, recognizer = planned.split, planned.recognizer
-    if planned.parts:
-        return decode_in_parts(planned.parts, config, decoding, planned.uri, split, recognizer)
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("transcribing", total=len(split.cuts))
         return decode(decoding, recognizer, split.cuts, config.evaluate, lambda done: bar.advance(task, done))
