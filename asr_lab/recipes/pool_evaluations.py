@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from asr_lab.config.schema.pool import PoolExperiment
+from asr_lab.data import columns
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.interfaces.tracking import Tracker
 from asr_lab.metrics.spacing import SCORER, without_spaces
@@ -29,7 +30,7 @@ def pool(
     """
     clock, settings = Clock(), config.pool
     split = Split.read(settings.split, settings.data)
-    table = pooled(tables, [cut.id for cut in split.cuts], settings.data)
+    table = pooled(tables, columns.ids(split.cuts).to_pylist(), settings.data)
     spec = describe(
         config,
         family="evaluate",

@@ -82,19 +82,18 @@ def limits_of(recognizer: Recognizer, max_duration_s: float, fastest: float) -> 
 
 def refuse_two_readings(split: Split, recognizer: Recognizer) -> None:
     """Raise `AsrLabError` if transcripts hold two readings and the normaliser keeps both."""
-    if recognizer.normalizer.transcription != "plain":
+    some = columns.texts_with(split.cuts, r"\(")
+    if recognizer.normalizer.transcription != "plain" or not any(map(DUAL.search, some)):
         return
     texts = (text for batch in columns.texts(split.cuts) for text in batch)
-    both = [place for place, text in enumerate(texts) if "(" in text and DUAL.search(text)]
-    dual = columns.ids(split.cuts).take(both).to_pylist() if both else []
-    if dual:
-        raise AsrLabError(
-            f"{len(dual)} transcripts hold two readings, (one)/(other), and the plain transcription keeps both: "
-            f"{listing(dual, 3)}",
-            where=split.path,
-            allowed="data.text.transcription=spelling for the first readings, phonetic for the second, "
-            "or transcripts with one reading",
-        )
+    dual = columns.ids(split.cuts).take([place for place, text in enumerate(texts) if DUAL.search(text)]).to_pylist()
+    raise AsrLabError(
+        f"{len(dual)} transcripts hold two readings, (one)/(other), and the plain transcription keeps both: "
+        f"{listing(dual, 3)}",
+        where=split.path,
+        allowed="data.text.transcription=spelling for the first readings, phonetic for the second, "
+        "or transcripts with one reading",
+    )
 
 
 def refuse_too_short(split: Split, recognizer: Recognizer) -> None:

@@ -47,15 +47,17 @@ class Parts:
 
 def write_parts(kind: Kind, parts: Parts, out: Path, overwrite: bool) -> None:
     """Write manifests, page and figure; parts are compared in their fields and in those that matter to recognition."""
-    from asr_lab.data import manifest
+    from asr_lab.data.identity import SUFFIX
+    from asr_lab.data.relocation import write_rows
 
-    paths = {name: out / f"{name}{manifest.SUFFIX}" for name in parts.written}
+    paths = {name: out / f"{name}{SUFFIX}" for name in parts.written}
     left_over = [path for path in _written_by(kind, out) if path not in paths.values()]
     check_overwrite([*paths.values(), out / f"{kind}.html", out / f"{kind}.png"], overwrite, left_over)
     page, figure, sentences = _report(kind, parts)
     remove_stale(left_over, parts.source)
     for name, rows in parts.written.items():
-        print_summary(manifest.write(rows, paths[name]), paths[name])
+        write_rows(rows, paths[name])
+        print_summary(rows, paths[name])
     write_bytes(out / f"{kind}.png", figure)
     write_bytes(out / f"{kind}.html", page.encode())
     for sentence in sentences:

@@ -247,4 +247,7 @@ def test_lines_are_read_in_any_order(tmp_path):
     rows = Utterances.read(path)
     order = random.Random(0).sample(range(500), 500)
     assert [cut.id for cut in rows.take(order)] == [f"u{number:04d}" for number in order]
+    for some in (order, sorted(order[:200]), [*range(200), *range(100)], []):
+        part = rows.take(some)
+        assert b"".join(part.lines(together=True)) == b"".join(part.lines())
     assert isinstance(rows.column("id"), pa.ChunkedArray)
