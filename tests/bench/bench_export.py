@@ -15,6 +15,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
+import figures
 import onnxruntime
 import torch
 from bench_serving import TINY, UNITS, deepspeech2, measure, signals, wav2vec2
@@ -57,7 +58,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=6.0, help="of the longest; the shortest has a tenth")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--sizes", nargs="+", choices=list(MADE), default=list(MADE))
+    figures.add_values_option(parser)
     wanted = parser.parse_args()
+    made: dict[str, figures.Value] = {}
     torch.set_num_threads(1)
     print(f"load {os.getloadavg()[0]:.1f}, torch {torch.__version__}, onnxruntime {onnxruntime.__version__}")
     given = signals(wanted.utterances, wanted.seconds)
@@ -79,13 +82,16 @@ def main() -> None:
                 wanted.rounds,
             )
             print(f"\n{title}: {sizes[0]:.2f} MB, int8 {sizes[1]:.2f} MB ({sizes[1] / sizes[0]:.2f})")
+            made[f"{title}_int8_size"] = sizes[1] / sizes[0]
             for name in ("onnx", "int8"):
                 shares = [one / other for one, other in zip(seconds["torch"], seconds[name], strict=True)]
+                made[f"{title}_{name}_speed"] = figures.of_rounds(shares)
                 spread = f"{min(shares):.2f} to {max(shares):.2f}"
                 factor = statistics.median(seconds[name]) / speech_s
                 print(
                     f"  {name}: {statistics.median(shares):.2f} times torch ({spread}), real-time factor {factor:.5f}"
                 )
+    figures.write(made, wanted.values)
 
 
 if __name__ == "__main__":
