@@ -5,11 +5,14 @@ they alternate in each round, by processor time, and the first round is not coun
 depend on them. KoSpeech's size has 3 bidirectional GRUs of 1024.
 
     OMP_NUM_THREADS=1 python tests/bench/bench_export.py --rounds 5
+
+`--exported FOLDER...` adds to the figures what `asr-lab export` measured when it wrote these folders.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import tempfile
@@ -52,12 +55,19 @@ MADE = {"demo": deepspeech2, "kospeech": kospeech, "wav2vec2": lambda: wav2vec2(
 """DeepSpeech2 of the demo's and of KoSpeech's sizes, wav2vec2 of those of tiny.yaml."""
 
 
+def measured(folder: Path) -> dict[str, figures.Value]:
+    """What `asr-lab export` measured: size, largest difference, equal texts, error rates."""
+    figures_of = json.loads((folder / "config.json").read_text())["measured"]
+    return {f"{folder.name}/{name}": value for name, value in figures_of.items() if not isinstance(value, str)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--utterances", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=6.0, help="of the longest; the shortest has a tenth")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--sizes", nargs="+", choices=list(MADE), default=list(MADE))
+    parser.add_argument("--exported", nargs="+", type=Path, default=[], metavar="FOLDER")
     figures.add_values_option(parser)
     wanted = parser.parse_args()
     made: dict[str, figures.Value] = {}
@@ -91,6 +101,8 @@ def main() -> None:
                 print(
                     f"  {name}: {statistics.median(shares):.2f} times torch ({spread}), real-time factor {factor:.5f}"
                 )
+    for folder in wanted.exported:
+        made |= measured(folder)
     figures.write(made, wanted.values)
 
 
