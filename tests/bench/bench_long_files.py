@@ -4,7 +4,7 @@ Utterances of a manifest are joined in random order with pauses of digital silen
 recording whose words are known, with the times that they have alone. Ways of cutting it are scored: word error rate,
 deletions, deletions beside a cut, and how far the times of words differ from those they have alone.
 
-    OMP_NUM_THREADS=1 python tests/bench/bench_long_files.py MODEL_FOLDER corpora/demo/test.jsonl.gz
+    OMP_NUM_THREADS=1 python tests/bench/bench_long_files.py models:/deepspeech2/1 corpora/demo/test.jsonl.gz
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from asr_lab.decoding.words import Word
 from asr_lab.models import load_model
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.serving.long_recordings import Transcriber
+from asr_lab.tracking.models.registry import MlflowStore
 from asr_lab.units import SAMPLE_RATE, num_samples
 
 PAUSES = {"long": (0.25, 0.9), "short": (0.02, 0.06)}  # s
@@ -141,7 +142,8 @@ def show(name: str, scored: Mapping[str, float]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path)
+    parser.add_argument("model", help="URI or folder")
+    parser.add_argument("--label", default="", help="before the names of the values")
     parser.add_argument("data", type=Path)
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--fill", default="zeros", help="zeros, or noise under all of it, in dB of the peak")
@@ -151,7 +153,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", default=default, help="several with commas between them")
     figures.add_values_option(parser)
     wanted = parser.parse_args()
-    model = Alone(load_model(wanted.model, Path))
+    model = Alone(load_model(MlflowStore().resolve(wanted.model), MlflowStore().resolve))
     normalizer = model.recognizer.normalizer
     utterances = [(normalizer(manifest.text(cut)), read_cut(cut)) for cut in manifest.read(wanted.data)]
     names = {"pause": "pause_s", "pad": "pad_s", "longest": "longest_s", "context": "context_s"}
@@ -178,7 +180,7 @@ def main() -> None:
             cuts = [at / SAMPLE_RATE for one in pieces(recording.blocks, cutting) for at in (one.start, one.end)]
             label = " ".join([method, *(f"{key}={value:g}" for key, value in changed.items())])
             add(f"{label}, {len(cuts) // 2} pieces", label.replace(" ", "_"), words, cuts)
-    figures.write(made, wanted.values)
+    figures.write(made, wanted.values, wanted.label)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ whole recordings. Then many streams in one step of the network: how many one cor
 Utterances with pauses between them, zeros or quiet noise: how many utterances were found, and their WER.
 `--against`: how much later than in another model's output words end, by their times, where both wrote the same text.
 
-    OMP_NUM_THREADS=1 python tests/bench/bench_streaming.py FOLDER corpora/demo/test.jsonl.gz --against OTHER
+    OMP_NUM_THREADS=1 python tests/bench/bench_streaming.py MODEL corpora/demo/test.jsonl.gz --against OTHER
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from asr_lab.models import load_model
 from asr_lab.models.deepspeech2_streaming import LATENCY_S
 from asr_lab.serving.engine import Engine, Request, Result
 from asr_lab.serving.streaming import DEFAULT_RULES, StreamingRecognizer
+from asr_lab.tracking.models.registry import MlflowStore
 from asr_lab.units import SAMPLE_RATE
 
 PIECES_S = (0.2, 0.5, 2.0)
@@ -181,17 +182,19 @@ def served(folder: Path, signals: Sequence[Signal]) -> list[float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path)
+    parser.add_argument("model", help="URI or folder")
     parser.add_argument("manifest")
-    parser.add_argument("--against", type=Path)
+    parser.add_argument("--against", help="URI or folder of another model")
+    parser.add_argument("--label", default="", help="before the names of the values")
     parser.add_argument("--utterances", type=int, default=60)
     figures.add_values_option(parser)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    folder = MlflowStore().resolve(options.model)
     cuts = list(manifest.read(options.manifest))[: options.utterances]
     signals, references = [read_cut(cut) for cut in cuts], [manifest.text(cut) for cut in cuts]
-    results, share = transcribed(options.model, signals)
-    recognizer = StreamingRecognizer(Engine(load_model(options.model)))
+    results, share = transcribed(folder, signals)
+    recognizer = StreamingRecognizer(Engine(load_model(folder)))
     alone = jiwer.wer(references, [one.text for one in results])
     made: dict[str, figures.Value] = {"utterances": len(signals), "whole_real_time_share": share, "alone_wer": alone}
     print(f"{len(signals)} utterances, {sum(map(len, signals)) / SAMPLE_RATE:.0f} s; an output needs {LATENCY_S:.3f} s")
@@ -213,14 +216,14 @@ def main() -> None:
         found, wer = with_pauses(recognizer, signals, references, level)
         made |= {f"{kind}_found": found, f"{kind}_wer": wer}
         print(f"  {kind}: {found} of {len(signals)}, WER {wer:.1%}")
-    of_server = dict(zip(CLIENTS, served(options.model, signals), strict=True))
+    of_server = dict(zip(CLIENTS, served(folder, signals), strict=True))
     made |= {f"served_to_{count}": rate for count, rate in of_server.items()}
     print("of asr-lab serve, 1 and 8 clients: " + ", ".join(f"{rate:.0f}" for rate in of_server.values()))
     if options.against:
-        late = later(results, transcribed(options.against, signals)[0])
+        late = later(results, transcribed(MlflowStore().resolve(options.against), signals)[0])
         made |= {"later_ms": 1e3 * statistics.mean(late), "later_95_ms": 1e3 * float(np.quantile(late, 0.95))}
         print(f"words end later by {made['later_ms']:.0f} ms (95 % {made['later_95_ms']:.0f} ms)")
-    figures.write(made, options.values)
+    figures.write(made, options.values, options.label)
 
 
 if __name__ == "__main__":
