@@ -181,6 +181,16 @@ class Quoted:
         return f"{self._figure.value:.2f}"
 
     @property
+    def whole(self) -> str:
+        """`150`: no decimals, for counts and times."""
+        return f"{self._figure.value:.0f}"
+
+    @property
+    def scientific(self) -> str:
+        """`6.7e-06`, for differences of rounding."""
+        return f"{self._figure.value:.1e}"
+
+    @property
     def percent(self) -> str:
         """`15.7 %`, for a share that is no metric of a run."""
         return f"{100 * self._figure.value:.1f} %"

@@ -5,16 +5,20 @@ they alternate in each round, by processor time, and the first round is not coun
 depend on them. KoSpeech's size has 3 bidirectional GRUs of 1024.
 
     OMP_NUM_THREADS=1 python tests/bench/bench_export.py --rounds 5
+
+`--exported FOLDER...` adds to the figures what `asr-lab export` measured when it wrote these folders.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import tempfile
 from pathlib import Path
 
+import figures
 import onnxruntime
 import torch
 from bench_serving import TINY, UNITS, deepspeech2, measure, signals, wav2vec2
@@ -51,13 +55,22 @@ MADE = {"demo": deepspeech2, "kospeech": kospeech, "wav2vec2": lambda: wav2vec2(
 """DeepSpeech2 of the demo's and of KoSpeech's sizes, wav2vec2 of those of tiny.yaml."""
 
 
+def measured(folder: Path) -> dict[str, figures.Value]:
+    """What `asr-lab export` measured: size, largest difference, equal texts, error rates."""
+    figures_of = json.loads((folder / "config.json").read_text())["measured"]
+    return {f"{folder.name}/{name}": value for name, value in figures_of.items() if not isinstance(value, str)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--utterances", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=6.0, help="of the longest; the shortest has a tenth")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--sizes", nargs="+", choices=list(MADE), default=list(MADE))
+    parser.add_argument("--exported", nargs="+", type=Path, default=[], metavar="FOLDER")
+    figures.add_values_option(parser)
     wanted = parser.parse_args()
+    made: dict[str, figures.Value] = {}
     torch.set_num_threads(1)
     print(f"load {os.getloadavg()[0]:.1f}, torch {torch.__version__}, onnxruntime {onnxruntime.__version__}")
     given = signals(wanted.utterances, wanted.seconds)
@@ -79,13 +92,18 @@ def main() -> None:
                 wanted.rounds,
             )
             print(f"\n{title}: {sizes[0]:.2f} MB, int8 {sizes[1]:.2f} MB ({sizes[1] / sizes[0]:.2f})")
+            made[f"{title}_int8_size"] = sizes[1] / sizes[0]
             for name in ("onnx", "int8"):
                 shares = [one / other for one, other in zip(seconds["torch"], seconds[name], strict=True)]
+                made[f"{title}_{name}_speed"] = figures.of_rounds(shares)
                 spread = f"{min(shares):.2f} to {max(shares):.2f}"
                 factor = statistics.median(seconds[name]) / speech_s
                 print(
                     f"  {name}: {statistics.median(shares):.2f} times torch ({spread}), real-time factor {factor:.5f}"
                 )
+    for folder in wanted.exported:
+        made |= measured(folder)
+    figures.write(made, wanted.values)
 
 
 if __name__ == "__main__":

@@ -4,17 +4,19 @@ Utterances of a manifest are joined in random order with pauses of digital silen
 recording whose words are known, with the times that they have alone. Ways of cutting it are scored: word error rate,
 deletions, deletions beside a cut, and how far the times of words differ from those they have alone.
 
-    OMP_NUM_THREADS=1 python tests/bench/bench_long_files.py MODEL_FOLDER corpora/demo/test.jsonl.gz
+    OMP_NUM_THREADS=1 python tests/bench/bench_long_files.py models:/deepspeech2/1 corpora/demo/test.jsonl.gz
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import figures
 import numpy as np
 import torch
 from rapidfuzz.distance import Levenshtein
@@ -28,6 +30,7 @@ from asr_lab.decoding.words import Word
 from asr_lab.models import load_model
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.serving.long_recordings import Transcriber
+from asr_lab.tracking.models.registry import MlflowStore
 from asr_lab.units import SAMPLE_RATE, num_samples
 
 PAUSES = {"long": (0.25, 0.9), "short": (0.02, 0.06)}  # s
@@ -98,10 +101,10 @@ def make(model: Alone, utterances: Sequence[tuple[str, Signal]], wanted: argpars
     return Recording(joined.astype(np.float32), reference, middles_s, alone)
 
 
-def score(name: str, recording: Recording, hypothesis: Sequence[Word], cuts_s: Sequence[float]) -> str:
-    """Return a line with the figures."""
+def score(recording: Recording, hypothesis: Sequence[Word], cuts_s: Sequence[float]) -> dict[str, float]:
+    """Return the figures of a hypothesis; cuts are in seconds of the recording."""
     edits = Levenshtein.editops(recording.reference, [word.text for word in hypothesis])
-    count = {kind: sum(edit.tag == kind for edit in edits) for kind in ("replace", "delete", "insert")}
+    count = Counter(edit.tag for edit in edits)
     cuts = np.asarray([*cuts_s, -1e9])
     lost = sum(
         edit.tag == "delete" and float(np.abs(cuts - recording.middles_s[edit.src_pos]).min()) < _AT_A_CUT_S
@@ -115,18 +118,33 @@ def score(name: str, recording: Recording, hypothesis: Sequence[Word], cuts_s: S
         for n in range(block.src_end - block.src_start)
     ]
     off_ms = [1000 * max(abs(one.start_s - two.start_s), abs(one.end_s - two.end_s)) for one, two in pairs] or [0.0]
-    of = len(recording.reference)
-    wer = sum(count.values()) / of
-    return (
-        f"{name:58} WER {wer:6.1%}  sub {count['replace']:4} del {count['delete']:3} ins {count['insert']:3} of {of}"
-        f"  del at cuts {lost:2}  off: median {np.median(off_ms):3.0f} ms, 99 % {np.percentile(off_ms, 99):4.0f} ms,"
-        f" at the end {np.median(off_ms[-_LAST:]):3.0f} ms"
+    return {
+        "wer": count.total() / len(recording.reference),
+        "substitutions": count["replace"],
+        "deletions": count["delete"],
+        "insertions": count["insert"],
+        "words": len(recording.reference),
+        "deletions_at_cuts": lost,
+        "off_median_ms": float(np.median(off_ms)),
+        "off_99_ms": float(np.percentile(off_ms, 99)),
+        "off_at_the_end_ms": float(np.median(off_ms[-_LAST:])),
+    }
+
+
+def show(name: str, scored: Mapping[str, float]) -> None:
+    print(
+        f"{name:58} WER {scored['wer']:6.1%}  sub {scored['substitutions']:4} del {scored['deletions']:3}"
+        f" ins {scored['insertions']:3} of {scored['words']}  del at cuts {scored['deletions_at_cuts']:2}"
+        f"  off: median {scored['off_median_ms']:3.0f} ms, 99 % {scored['off_99_ms']:4.0f} ms,"
+        f" at the end {scored['off_at_the_end_ms']:3.0f} ms",
+        flush=True,
     )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path)
+    parser.add_argument("model", help="URI or folder")
+    parser.add_argument("--label", default="", help="before the names of the values")
     parser.add_argument("data", type=Path)
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--fill", default="zeros", help="zeros, or noise under all of it, in dB of the peak")
@@ -134,18 +152,26 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     for name, default in (("method", "vad,energy"), ("pause", ""), ("pad", ""), ("longest", ""), ("context", "")):
         parser.add_argument(f"--{name}", default=default, help="several with commas between them")
+    figures.add_values_option(parser)
     wanted = parser.parse_args()
-    model = Alone(load_model(wanted.model, Path))
+    model = Alone(load_model(MlflowStore().resolve(wanted.model), MlflowStore().resolve))
     normalizer = model.recognizer.normalizer
     utterances = [(normalizer(manifest.text(cut)), read_cut(cut)) for cut in manifest.read(wanted.data)]
     names = {"pause": "pause_s", "pad": "pad_s", "longest": "longest_s", "context": "context_s"}
     values = [[(names[one], float(value)) for value in getattr(wanted, one).split(",") if value] for one in names]
+    made: dict[str, figures.Value] = {}
     for pauses in wanted.pauses.split(","):
         recording = make(model, utterances, wanted, pauses)
-        print(score(f"pauses {PAUSES[pauses]}: each utterance alone", recording, recording.alone, []), flush=True)
+
+        def add(name: str, label: str, words: Sequence[Word], cuts_s: Sequence[float] = ()) -> None:
+            scored = score(recording, words, cuts_s)  # noqa: B023 - called in this round
+            show(name, scored)
+            made.update({f"{pauses}_{label}/{figure}": value for figure, value in scored.items()})  # noqa: B023
+
+        add(f"pauses {PAUSES[pauses]}: each utterance alone", "alone", recording.alone)
         for method, *others in itertools.product(wanted.method.split(","), *(one or [()] for one in values)):
             if method == "whole":
-                print(score("in one piece", recording, model.words(recording.samples), []), flush=True)
+                add("in one piece", "whole", model.words(recording.samples))
                 continue
             changed = dict(one for one in others if one)
             cutting = Cutting(method=method, **changed)
@@ -153,8 +179,9 @@ def main() -> None:
                 recording.blocks, cutting
             )
             cuts = [at / SAMPLE_RATE for one in pieces(recording.blocks, cutting) for at in (one.start, one.end)]
-            name = f"{method} {' '.join(f'{key}={value:g}' for key, value in changed.items())}, {len(cuts) // 2} pieces"
-            print(score(name, recording, words, cuts), flush=True)
+            label = " ".join([method, *(f"{key}={value:g}" for key, value in changed.items())])
+            add(f"{label}, {len(cuts) // 2} pieces", label.replace(" ", "_"), words, cuts)
+    figures.write(made, wanted.values, wanted.label)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ whole recordings. Then many streams in one step of the network: how many one cor
 Utterances with pauses between them, zeros or quiet noise: how many utterances were found, and their WER.
 `--against`: how much later than in another model's output words end, by their times, where both wrote the same text.
 
-    OMP_NUM_THREADS=1 python tests/bench/bench_streaming.py FOLDER corpora/demo/test.jsonl.gz --against OTHER
+    OMP_NUM_THREADS=1 python tests/bench/bench_streaming.py MODEL corpora/demo/test.jsonl.gz --against OTHER
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import figures
 import jiwer
 import numpy as np
 import psutil
@@ -37,10 +38,12 @@ from asr_lab.models import load_model
 from asr_lab.models.deepspeech2_streaming import LATENCY_S
 from asr_lab.serving.engine import Engine, Request, Result
 from asr_lab.serving.streaming import DEFAULT_RULES, StreamingRecognizer
+from asr_lab.tracking.models.registry import MlflowStore
 from asr_lab.units import SAMPLE_RATE
 
 PIECES_S = (0.2, 0.5, 2.0)
 AT_ONCE = (1, 4, 16, 64)
+CLIENTS = (1, 8)
 END = np.zeros(0, np.float32)
 
 
@@ -50,8 +53,10 @@ def pieces(samples: Signal, piece_s: float) -> Iterator[Signal]:
         yield samples[start : start + size]
 
 
-def one_by_one(recognizer: StreamingRecognizer, signals: Sequence[Signal], piece_s: float, whole: list[str]) -> str:
-    """A line of the first table."""
+def one_by_one(
+    recognizer: StreamingRecognizer, signals: Sequence[Signal], piece_s: float, whole: list[str]
+) -> dict[str, float]:
+    """Return a line of the first table: milliseconds a piece and to the final text, share of real time, equal texts."""
     costs, ends, same, spent = [], [], 0, 0.0
     for samples, text in zip(signals, whole, strict=True):
         stream = recognizer.open()
@@ -67,11 +72,14 @@ def one_by_one(recognizer: StreamingRecognizer, signals: Sequence[Signal], piece
         spent += last
         ends.append(costs[-1] + last)
         same += result.text == text
-    share = spent / (sum(map(len, signals)) / SAMPLE_RATE)
-    figures = [1e3 * statistics.mean(costs), 1e3 * np.quantile(costs, 0.95), share]
-    figures += [1e3 * statistics.mean(ends), 1e3 * np.quantile(ends, 0.95)]
-    row = "{:>12.1f}{:>8.1f}{:>14.4f}{:>14.1f}{:>8.1f}".format(*figures)
-    return f"{piece_s:>6.1f} s{row}{same:>8} of {len(signals)}"
+    return {
+        "piece_ms": 1e3 * statistics.mean(costs),
+        "piece_95_ms": 1e3 * float(np.quantile(costs, 0.95)),
+        "real_time_share": spent / (sum(map(len, signals)) / SAMPLE_RATE),
+        "final_ms": 1e3 * statistics.mean(ends),
+        "final_95_ms": 1e3 * float(np.quantile(ends, 0.95)),
+        "same_texts": same,
+    }
 
 
 def at_once(recognizer: StreamingRecognizer, signals: Sequence[Signal], piece_s: float, count: int) -> float:
@@ -109,8 +117,13 @@ def later(ours: Sequence[Result], theirs: Sequence[Result]) -> list[float]:
     ]
 
 
-def with_pauses(recognizer: StreamingRecognizer, signals: Sequence[Signal], references: list[str], level: float) -> str:
-    """Transcribe utterances with pauses of 1 to 1.5 s between them as one stream, cut by the rules of the server."""
+def with_pauses(
+    recognizer: StreamingRecognizer, signals: Sequence[Signal], references: list[str], level: float
+) -> tuple[int, float]:
+    """Transcribe utterances with pauses of 1 to 1.5 s between them as one stream, cut by the rules of the server.
+
+    Returns how many utterances were found, and the WER of all.
+    """
     draw, parts, texts = np.random.default_rng(0), [], []
     for samples in signals:
         pause = draw.normal(0, level, int(draw.uniform(1.0, 1.5) * SAMPLE_RATE)).astype(np.float32)
@@ -124,7 +137,7 @@ def with_pauses(recognizer: StreamingRecognizer, signals: Sequence[Signal], refe
             stream = recognizer.open()
     recognizer.accept([stream], [END], [True])
     texts = [text for text in (*texts, recognizer.result(stream).text) if text]
-    return f"{len(texts)} of {len(signals)}, WER {jiwer.wer(' '.join(references), ' '.join(texts)):.1%}"
+    return len(texts), jiwer.wer(" ".join(references), " ".join(texts))
 
 
 def client(address: str, samples: Signal) -> None:
@@ -155,7 +168,7 @@ def served(folder: Path, signals: Sequence[Signal]) -> list[float]:
                 break
             time.sleep(0.5)
         rates, process = [], psutil.Process(server.pid)
-        for count in (1, 8):
+        for count in CLIENTS:
             before = process.cpu_times()
             with ThreadPoolExecutor(count) as clients:
                 list(clients.map(lambda samples: client(address, samples), signals))
@@ -170,33 +183,48 @@ def served(folder: Path, signals: Sequence[Signal]) -> list[float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path)
+    parser.add_argument("model", help="URI or folder")
     parser.add_argument("manifest")
-    parser.add_argument("--against", type=Path)
+    parser.add_argument("--against", help="URI or folder of another model")
+    parser.add_argument("--label", default="", help="before the names of the values")
     parser.add_argument("--utterances", type=int, default=60)
+    figures.add_values_option(parser)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    folder = MlflowStore().resolve(options.model)
     cuts = list(manifest.read(options.manifest))[: options.utterances]
     signals, references = [read_cut(cut) for cut in cuts], [manifest.text(cut) for cut in cuts]
-    results, share = transcribed(options.model, signals)
-    recognizer = StreamingRecognizer(Engine(load_model(options.model)))
+    results, share = transcribed(folder, signals)
+    recognizer = StreamingRecognizer(Engine(load_model(folder)))
+    alone = jiwer.wer(references, [one.text for one in results])
+    made: dict[str, figures.Value] = {"utterances": len(signals), "whole_real_time_share": share, "alone_wer": alone}
     print(f"{len(signals)} utterances, {sum(map(len, signals)) / SAMPLE_RATE:.0f} s; an output needs {LATENCY_S:.3f} s")
     print(f"whole recordings: {share:.4f} of real time")
     print("   piece    ms/piece    95 %  of real time   ms to final    95 %   same text")
     for piece_s in PIECES_S:
-        print(one_by_one(recognizer, signals, piece_s, [one.text for one in results]))
+        line = one_by_one(recognizer, signals, piece_s, [one.text for one in results])
+        made |= {f"{piece_s}_s/{name}": value for name, value in line.items()}
+        row = "{piece_ms:>12.1f}{piece_95_ms:>8.1f}{real_time_share:>14.4f}{final_ms:>14.1f}{final_95_ms:>8.1f}"
+        print(f"{piece_s:>6.1f} s{row.format(**line)}{line['same_texts']:>8} of {len(signals)}")
     print("streams that one core carries, by streams in a step:")
     print("   piece " + "".join(f"{count:>8}" for count in AT_ONCE))
     for piece_s in PIECES_S:
-        rates = [at_once(recognizer, signals, piece_s, count) for count in AT_ONCE]
-        print(f"{piece_s:>6.1f} s " + "".join(f"{rate:>8.0f}" for rate in rates))
-    print(f"each alone: WER {jiwer.wer(references, [one.text for one in results]):.1%}; with pauses between them:")
+        rates = {count: at_once(recognizer, signals, piece_s, count) for count in AT_ONCE}
+        made |= {f"{piece_s}_s/streams_of_{count}": rate for count, rate in rates.items()}
+        print(f"{piece_s:>6.1f} s " + "".join(f"{rate:>8.0f}" for rate in rates.values()))
+    print(f"each alone: WER {alone:.1%}; with pauses between them:")
     for kind, level in (("zeros", 0.0), ("noise", 1e-3)):
-        print(f"  {kind}: {with_pauses(recognizer, signals, references, level)}")
-    print("of asr-lab serve, 1 and 8 clients: " + ", ".join(f"{rate:.0f}" for rate in served(options.model, signals)))
+        found, wer = with_pauses(recognizer, signals, references, level)
+        made |= {f"{kind}_found": found, f"{kind}_wer": wer}
+        print(f"  {kind}: {found} of {len(signals)}, WER {wer:.1%}")
+    of_server = dict(zip(CLIENTS, served(folder, signals), strict=True))
+    made |= {f"served_to_{count}": rate for count, rate in of_server.items()}
+    print("of asr-lab serve, 1 and 8 clients: " + ", ".join(f"{rate:.0f}" for rate in of_server.values()))
     if options.against:
-        late = later(results, transcribed(options.against, signals)[0])
-        print(f"words end later by {1e3 * statistics.mean(late):.0f} ms (95 % {1e3 * np.quantile(late, 0.95):.0f} ms)")
+        late = later(results, transcribed(MlflowStore().resolve(options.against), signals)[0])
+        made |= {"later_ms": 1e3 * statistics.mean(late), "later_95_ms": 1e3 * float(np.quantile(late, 0.95))}
+        print(f"words end later by {made['later_ms']:.0f} ms (95 % {made['later_95_ms']:.0f} ms)")
+    figures.write(made, options.values, options.label)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
+import figures
+
 
 def environment(policy: str) -> dict[str, str]:
     """The variables of a policy, over those of this process without what OpenMP reads."""
@@ -138,18 +140,22 @@ def wav2vec2():
     }
 
 
-def show(model: str, neighbours: str, rounds: Sequence[Mapping[str, float]]) -> None:
-    """A line a policy: seconds an update, and its speed as a share of the first policy's."""
+def show(model: str, neighbours: str, rounds: Sequence[Mapping[str, float]]) -> dict[str, figures.Value]:
+    """Print a line a policy: seconds an update, and its speed as a share of the first policy's; return them."""
+    made: dict[str, figures.Value] = {}
     first = next(iter(rounds[0]))
     for policy in rounds[0]:
         took = statistics.median(1 / one[policy] for one in rounds)
         speed = [one[policy] / one[first] for one in rounds]
+        made[f"{model}_{neighbours}_{policy}_s"] = took
+        made[f"{model}_{neighbours}_{policy}_speed"] = figures.of_rounds(speed)
         spread = f"{min(speed):.2f} to {max(speed):.2f}"
         print(
             f"{model:12} beside {neighbours:8}  {policy:12} {took:7.2f} s an update"
             f"   {statistics.median(speed):6.2f} times {first} ({spread})",
             flush=True,
         )
+    return made
 
 
 def main() -> None:
@@ -159,7 +165,9 @@ def main() -> None:
     parser.add_argument("--neighbours", nargs="+", default=["0", "2", "8", "training"])
     parser.add_argument("--models", nargs="+", default=["deepspeech2", "wav2vec2"])
     parser.add_argument("--policies", nargs="+", default=["plain", "passive", "asr_lab"])
+    figures.add_values_option(parser)
     options = parser.parse_args()
+    made: dict[str, figures.Value] = {}
     for neighbours in options.neighbours:
         for model in options.models:
             rounds = []
@@ -168,7 +176,8 @@ def main() -> None:
                 order = options.policies[turn:] + options.policies[:turn]
                 speed = {policy: updates_per_second(policy, model, neighbours, options.seconds) for policy in order}
                 rounds.append({policy: speed[policy] for policy in options.policies})
-            show(model, neighbours, rounds)
+            made |= show(model, neighbours, rounds)
+    figures.write(made, options.values)
 
 
 if __name__ == "__main__":

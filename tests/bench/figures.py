@@ -40,8 +40,9 @@ def of_rounds(values: Sequence[float]) -> Value:
     return {"value": statistics.median(values), "low": min(values), "high": max(values)}
 
 
-def write(values: Mapping[str, Value], file: Path | None) -> None:
-    """Write figures by name, where a file was named."""
+def write(values: Mapping[str, Value], file: Path | None, label: str = "") -> None:
+    """Write figures by name, after `label/` if there is one, where a file was named."""
     if file:
+        values = {f"{label}/{name}" if label else name: value for name, value in values.items()}
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(values, indent=1) + "\n")

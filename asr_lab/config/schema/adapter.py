@@ -21,8 +21,8 @@ class Adapter(Section):
     """`residual`: the output of the MLP, zero at first, is added to the base's logits. `plain`: the MLP replaces the
     base's output layer, as in files of older systems (compared in experiments/RESULTS.md)."""
     strength: Literal["auto"] | Share = "auto"
-    """Scale of a residual adapter's output; 0 is the base. `auto`: the scale with the fewest character errors when an
-    adapter trained on half of the utterances transcribes the other half."""
+    """Scale of a residual adapter's output; 0 is the base. `auto`: the largest scale whose character errors
+    are within a standard error of the fewest, when an adapter of one half of the utterances transcribes the other."""
     hidden_dims: tuple[Positive, ...] = Field(default=(512, 256), min_length=1)
     """Width of each hidden layer."""
     dropout: float = Field(default=0.1, ge=0, lt=1)

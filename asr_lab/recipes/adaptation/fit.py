@@ -25,7 +25,7 @@ from asr_lab.training.encoder_outputs import EncoderOutputs, encoder_output_load
 from asr_lab.training.trainer import AsrTrainer
 
 _FEW = 20  # utterances below which both halves are scored
-SCALES = (0.0, 0.125, 0.25, 0.5, 1.0)
+SCALES = (0.0, 0.125, 0.25, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True)
@@ -93,21 +93,37 @@ class AdapterTrainer:
         return adapter.eval().to(self.recognizer.model.device)
 
     def _best_scale(self, cuts: CutSet) -> float:
-        """Return the scale with the fewest character errors on one half, of an adapter trained on the other half.
+        """Return the scale chosen by the character errors on one half, of an adapter trained on the other half.
 
-        With few utterances both halves are scored, each by the adapter of the other. Ties go to the lower scale.
+        With few utterances both halves are scored, each by the adapter of the other.
         """
         by = self.config.data.cross_fit
-        errors = dict.fromkeys(SCALES, 0)
         pair = halves(cuts, by if isinstance(by, str) else "", seed=self.config.run.seed)
         if not all(map(len, pair)):
             return 1.0  # a single utterance: nothing can be held out
+        scored = []
         for training_cuts, held_out in (pair, pair[::-1]) if len(cuts) < _FEW else (pair,):
             adapter = self._train(training_cuts)
             by_scale = self.outputs.hypotheses_by_scale(self.recognizer, held_out, adapter, SCALES)
-            for scale, hypotheses in by_scale.items():
-                errors[scale] += int(error_rates.character_errors(self._score(held_out, hypotheses)).sum())
-        return min(SCALES, key=lambda scale: (errors[scale], scale))
+            scores = {scale: self._score(held_out, hypotheses) for scale, hypotheses in by_scale.items()}
+            scored.append(pd.DataFrame({scale: error_rates.character_errors(table) for scale, table in scores.items()}))
+        return choose_scale(pd.concat(scored))
+
+
+def choose_scale(errors: pd.DataFrame) -> float:
+    """Return the largest scale whose errors exceed the fewest by no more than a standard error.
+
+    `errors`: of held-out utterances (rows) at ascending scales (columns), the first of which is 0, the base. They are
+    of an adapter trained on half of the data, whose best scale is rather too small for one trained on all; hence the
+    one-standard-error rule (Breiman et al. 1984, section 3.4.3), here towards 1. Where nothing makes fewer errors
+    than the base, the scale is 0.
+    """
+    total = errors.sum()
+    fewest = total.idxmin()  # of equal ones the lowest
+    difference = errors.sub(errors[fewest], axis="index")
+    standard_error = difference.std(ddof=0) * len(errors) ** 0.5
+    eligible = (difference.sum() <= standard_error) & (total < total[0.0])
+    return float(max(total.index[eligible], default=0.0))
 
 
 def encode(
