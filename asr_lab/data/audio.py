@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +21,6 @@ from asr_lab.data.containers import HEAD_BYTES, LFS_HINT, LFS_POINTER, kind_of
 from asr_lab.data.media import MEDIA, decode
 from asr_lab.errors import AsrLabError
 from asr_lab.units import FRAME_LENGTH, SAMPLE_RATE, counted
-
-if TYPE_CHECKING:
-    from lhotse.cut import Cut
 
 Signal = npt.NDArray[np.float32]
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from lhotse.cut import Cut
 
 from asr_lab.data.audio import (
     HEADERLESS_SUFFIXES,
@@ -25,6 +24,9 @@ from asr_lab.data.audio import (
 from asr_lab.data.audio_places import opened_member
 from asr_lab.errors import AsrLabError
 from asr_lab.units import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from lhotse.cut import Cut
 
 PCM_WIDTH = "pcm_width"
 """Custom field: bits of a sample of headerless audio that is not `.pcm` of 16 bits."""
