@@ -9,7 +9,7 @@ from asr_lab.errors import listing
 
 
 @dataclass(frozen=True)
-class HotWord:
+class HotWordCount:
     """A word or phrase as it is in decoded text, and how often it was recognised."""
 
     word: str
@@ -27,21 +27,21 @@ def occurrences(word: str, text: str) -> int:
     return f" {text} ".replace(" ", "  ").count(f" {word} ".replace(" ", "  "))
 
 
-def compared(words: Iterable[str], without: str, hot: str) -> tuple[HotWord, ...]:
+def compared(words: Iterable[str], without: str, hot: str) -> tuple[HotWordCount, ...]:
     """Return the counts of hot words in the two texts of an utterance."""
-    return tuple(HotWord(word, occurrences(word, without), occurrences(word, hot)) for word in words)
+    return tuple(HotWordCount(word, occurrences(word, without), occurrences(word, hot)) for word in words)
 
 
-def total(counts: Iterable[Sequence[HotWord]]) -> list[HotWord]:
+def total(counts: Iterable[Sequence[HotWordCount]]) -> list[HotWordCount]:
     """Return the sums over utterances, in the order of first mention."""
     sums: dict[str, tuple[int, int]] = {}
     for one in (one for utterance in counts for one in utterance):
         without, hot = sums.get(one.word, (0, 0))
         sums[one.word] = (without + one.without, hot + one.hot)
-    return [HotWord(word, *both) for word, both in sums.items()]
+    return [HotWordCount(word, *both) for word, both in sums.items()]
 
 
-def hot_word_notes(counts: Iterable[HotWord], where: str) -> list[str]:
+def hot_word_notes(counts: Iterable[HotWordCount], where: str) -> list[str]:
     """Return what hot words changed, and which were without effect on `where`."""
     counts = list(counts)
     changes = [f"{one.word} {one.without} -> {one.hot}" for one in counts if one.has_effect]
