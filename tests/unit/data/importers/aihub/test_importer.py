@@ -1,15 +1,13 @@
-"""AI-Hub corpora of children, and corpora imported by Lhotse's recipes."""
+"""AI-Hub corpora of children: splits, the table of metadata, keys and faults."""
 
 import json
 
 import numpy as np
 import pytest
 import soundfile
-from conftest import ok, refused, run, tone_word
+from conftest import ok, refused, tone_word
 
 from asr_lab.data import manifest
-from asr_lab.data.importers.aihub.labels import value_of
-from asr_lab.data.importers.speaker_fields import age_of, gender_of, snr_of
 
 FOLDERS = {"train": "1.Training", "val": "2.Validation_split", "test": "3.Test"}
 
@@ -117,91 +115,3 @@ def test_every_fault_is_named_and_nothing_is_written(tmp_path):
     )
     table(root, ["k1,6"], columns="speaker,age")
     assert "rows name no utterance" in refused("data", "import", "aihub", root, tmp_path / "out")
-
-
-def test_ages_genders_and_levels_as_they_are_written():
-    assert age_of("만 7세") == age_of("7") == {"age": 7}
-    assert age_of("10~19") == {"age_group": "10-19"}
-    assert age_of("20대") == {"age_group": "20-29"}
-    assert age_of("") == {}
-    assert [gender_of(text) for text in ("남", "여성", "Female", "m", "?")] == ["male", "female", "female", "male", ""]
-    assert snr_of("12.5 dB") == {"snr_db": 12.5}
-    assert snr_of("high") == {}
-    assert value_of({"화자정보.Age": "N/A", "나이": "9"}, "age") == "9"
-
-
-# --- Lhotse's recipes -------------------------------------------------------------------------------------
-
-
-def kspon(root):
-    """Two utterances in the layout of KsponSpeech; only `train`."""
-    folder = root / "KsponSpeech_01" / "KsponSpeech_0001"
-    folder.mkdir(parents=True)
-    for number in (1, 2):
-        samples = (tone_word("cab", np.random.default_rng(number)) * 32767).astype("<i2")
-        (folder / f"KsponSpeech_00000{number}.pcm").write_bytes(samples.tobytes())
-    lines = [
-        f"KsponSpeech_01/KsponSpeech_0001/KsponSpeech_00000{number}.pcm :: b/ (3개)/(세 개) 있어+" for number in (1, 2)
-    ]
-    (root / "train.trn").write_text("\n".join(lines), encoding="utf-8")
-    return root
-
-
-def kids(root):
-    """One utterance in the layout of CMU Kids."""
-    tables, audio = root / "cmu_kids" / "tables", root / "cmu_kids" / "kids" / "fabm" / "signal"
-    tables.mkdir(parents=True)
-    audio.mkdir(parents=True)
-    (tables / "sentence.tbl").write_text("ABC\t1\ta cab\n")
-    (tables / "speaker.tbl").write_text("ID\n--\nfabm\tSUM95\t3/9\t100\t62\n")
-    (tables / "transcrp.tbl").write_text("fabmABC1 A CAB\n")
-    soundfile.write(audio / "fabmABC1.sph", tone_word("cab", np.random.default_rng(0)), 16000, format="NIST")
-    return root
-
-
-def test_a_child_corpus_by_lhotses_recipe(tmp_path):
-    ok("data", "import", "lhotse", "cmu_kids", kids(tmp_path / "in"), tmp_path / "out")
-    cut = manifest.read(tmp_path / "out" / "all.jsonl.gz")[0]
-    segment = manifest.supervision(cut)
-    assert (segment.text, segment.speaker, segment.gender, segment.language) == ("a cab", "fabm", "female", "en")
-    assert (manifest.field(cut, "age"), manifest.field(cut, "corpus")) == (9, "cmu_kids")
-    assert "all 1 utterances can be used" in ok("data", "check", tmp_path / "out" / "all.jsonl.gz")
-
-
-def test_parts_options_and_missing_speakers(tmp_path):
-    options = ("--option", "dataset_parts=train")
-    said = ok("data", "import", "lhotse", "ksponspeech", kspon(tmp_path / "in"), tmp_path / "out", *options)
-    assert "2 utterances name no speaker: their folder is used" in said
-    assert "2 transcripts hold two readings" in said
-    cut = manifest.read(tmp_path / "out" / "train.jsonl.gz")[0]
-    assert manifest.supervision(cut).text == "b/ (3개)/(세 개) 있어+"
-    assert manifest.supervision(cut).speaker == "KsponSpeech_0001"
-    assert "would be replaced" in refused(
-        "data", "import", "lhotse", "ksponspeech", tmp_path / "in", tmp_path / "out", *options
-    )
-
-
-def test_what_lhotse_leaves_no_word_of_is_reported_and_so_are_parts_that_share_speakers(tmp_path):
-    root = kspon(tmp_path / "in")
-    first, second = (root / "train.trn").read_text(encoding="utf-8").splitlines()
-    (root / "train.trn").write_text(first + "\n" + second.partition(" :: ")[0] + " :: b/ n/\n", encoding="utf-8")
-    (root / "dev.trn").write_text(first, encoding="utf-8")
-    parts = ("--option", 'dataset_parts=["train", "dev"]')
-    said = ok("data", "import", "lhotse", "ksponspeech", root, tmp_path / "out", *parts)
-    assert "1 left out (no word as Lhotse reads it: 1)" in said
-    assert "KsponSpeech_000002" in said
-    assert "warning: the splits are not disjoint by speaker: train and dev share 1: KsponSpeech_0001" in said
-
-
-def test_mistakes_with_lhotse_are_one_message(tmp_path):
-    (tmp_path / "in").mkdir()
-    out = tmp_path / "out"
-    assert "did you mean 'ksponspeech'" in refused("data", "import", "lhotse", "kspon", tmp_path / "in", out)
-    said = refused("data", "import", "lhotse", "cmu_kids", tmp_path / "in", out)
-    assert "Lhotse's recipe for cmu_kids failed: FileNotFoundError" in said
-    said = refused("data", "import", "lhotse", "cmu_kids", tmp_path / "in", out, "--option", "mic=far")
-    assert "has no option mic" in said
-    assert "absolute_paths" in said
-    assert "lhotse takes NAME SOURCE OUT" in run("data", "import", "lhotse", tmp_path / "in", out).output
-    assert "--option has no effect on csv" in refused("data", "import", "csv", "a", "b", "--option", "x=1")
-    assert not out.exists()

@@ -1,4 +1,4 @@
-"""Labels of AI-Hub: speaker, age, SNR; dialogues; keys named by the user; faults."""
+"""Labels of AI-Hub: who speaks, pieces, dialogues, keys named by the user, faults."""
 
 import csv
 import json
@@ -10,7 +10,6 @@ from conftest import ok, refused, tone_word
 
 from asr_lab.data import manifest
 from asr_lab.data.cut_audio import read_cut
-from asr_lab.data.importers.speaker_fields import age_of, gender_of, snr_of
 
 
 def put(root, name, label, seconds=0.0):
@@ -37,9 +36,6 @@ def imported(out, part="all"):
 
 def speakers(out):
     return {cut.id: manifest.supervision(cut).speaker for cut in imported(out)}
-
-
-# --- who speaks -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("nobody", ["N/A", "", "-", "unknown", "없음"])
@@ -80,81 +76,6 @@ def test_a_speaker_may_be_an_object_with_an_id(tmp_path, who):
     assert speakers(tmp_path / "out") == {"a": "kid7"}
 
 
-# --- ages, genders, noise ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "age"),
-    [
-        ("7", 7),
-        ("만 7세", 7),
-        ("7살", 7),
-        ("7.0", 7),
-        ("6 years old", 6),
-        ("6y", 6),
-        ("72개월", 6),
-        ("63 months", 5.25),
-        ("6세 3개월", 6.25),
-        ("7세(만 6세)", 6),
-        ("만6세 (7세)", 6),
-        ("７세", 7),
-    ],
-)
-def test_ages_in_years(text, age):
-    assert age_of(text) == {"age": age}
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "초등학교 2학년",
-        "3학년",
-        "초2",
-        "2015",
-        "2015년생",
-        "-1",
-        "0",
-        "999",
-        "7세(6세)",
-        "만",
-    ],
-)
-def test_what_is_no_age_in_years_is_kept_as_it_is(text):
-    assert age_of(text) == {"age_range": text}
-
-
-@pytest.mark.parametrize(
-    ("text", "group"),
-    [
-        ("20대", "20-29"), ("20대 초반", "20-29"), ("twenties", "20-29"), ("Teens", "10-19"), ("20s", "20-29"),
-        ("20's", "20-29"), ("20-29", "20-29"), ("만 20~29세", "20-29"), ("18 – 24 years", "18-24"),
-        ("19 - 29", "19-29"),
-        ("60세 이상", "60+"), ("60+", "60+"), ("over 60", "60+"), ("7세 미만", "0-6"), ("< 19", "0-18"),
-        ("10~19", "10-19"), ("이십대", "20-29"), ("오십대 초반", "50-59"), ("mid-20s", "20-29"), ("20대-30대", "20-39"),
-        ("20~30대", "20-39"),
-    ],
-)  # fmt: skip
-def test_decades_and_ranges_are_age_groups(text, group):
-    assert age_of(text) == {"age_group": group}
-
-
-def test_ages_that_are_said_to_be_unknown_are_none():
-    assert [age_of(text) for text in ("", "unknown", "N/A", "미상", "do_not_wish_to_say")] == [{}] * 5
-
-
-def test_genders_and_levels():
-    assert {gender_of(text) for text in ("female_feminine", "F", "woman", "여성")} == {"female"}
-    assert {gender_of(text) for text in ("male_masculine", "m", "Man", "남")} == {"male"}
-    assert {gender_of(text) for text in ("non-binary", "Other")} == {"other"}
-    assert {gender_of(text) for text in ("여자아이", "여자 아이", "여학생", "Girl")} == {"female"}
-    assert {gender_of(text) for text in ("남자아이", "남학생", "소년")} == {"male"}
-    assert {gender_of(text) for text in ("여성(F)", "w", "female/여", "Frau", "女子")} == {"female"}
-    assert {gender_of(text) for text in ("M(남)", "남성/male", "männlich")} == {"male"}
-    assert {gender_of(text) for text in ("남/여", "M/F", "혼성", "()", "x")} == {""}
-    levels = {"약 20dB": 20, "+12": 12, ".5": 0.5, "-3.5 dB": -3.5, "15㏈": 15, "20~30dB": None, "high": None}
-    assert {text: snr_of(text).get("snr_db") for text in levels} == levels
-
-
 def test_what_could_not_be_read_is_counted(tmp_path):
     for name, age, snr in (("a", "초2", "20~30dB"), ("b", "초2", "12"), ("c", "7", "약 9")):
         put(tmp_path / "in", name, said_by("k1", "1", age=age, snr=snr, gender="아동"))
@@ -179,9 +100,6 @@ def test_a_label_that_names_a_piece_of_its_recording_is_cut(tmp_path):
     assert "3 labels name times that are not in their recording" in said
     spans = {cut.id: (cut.start, cut.end) for cut in manifest.read(tmp_path / "out" / "all.jsonl.gz")}
     assert spans == dict.fromkeys([*times, "several"], (0, 6)) | {"piece": (1, 2.5)}
-
-
-# --- whole recordings -------------------------------------------------------------------------------------
 
 
 def talk(**more):
@@ -261,9 +179,6 @@ def test_a_segment_behind_the_end_is_a_fault_of_its_own(tmp_path):
     )
 
 
-# --- keys -------------------------------------------------------------------------------------------------
-
-
 def test_keys_of_fields_that_are_none_are_refused(tmp_path):
     put(tmp_path / "in", "a", said_by("k1", "1"))
     said = refused("data", "import", "aihub", tmp_path / "in", tmp_path / "out", "--keys", "txt=a,spekaer=b")
@@ -292,9 +207,6 @@ def test_a_key_for_what_the_table_says_too_is_no_fault(tmp_path):
     (tmp_path / "in" / "subset_metadata.csv").write_text("id,speaker_id\na,k2\n", encoding="utf-8")
     ok("data", "import", "aihub", tmp_path / "in", tmp_path / "out", "--keys", "speaker=who")
     assert speakers(tmp_path / "out") == {"a": "k2"}
-
-
-# --- faults -----------------------------------------------------------------------------------------------
 
 
 def faulty(root):
@@ -343,9 +255,6 @@ def test_clips_too_short_for_any_model_are_named(tmp_path):
     put(tmp_path / "in", "click", said_by("k1", "1"), seconds=0.02)
     said = ok("data", "import", "aihub", tmp_path / "in", tmp_path / "out")
     assert "1 utterances are shorter than 25 ms, too short for any model: click" in said
-
-
-# --- manifests of an earlier import -----------------------------------------------------------------------
 
 
 def test_manifests_of_an_earlier_import_go_with_it(tmp_path):

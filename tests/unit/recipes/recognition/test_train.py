@@ -1,34 +1,27 @@
-"""The loop: schedule, batches, resuming, keeping the best, dropping broken updates."""
+"""Training as a recipe: it learns, repeats, and resumes after a kill; kinds of RNN, units, noise as data of the run."""
 
 import itertools
-import json
-import math
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from conftest import make_corpus
+from lhotse import CutSet
 from outages import gone
 
 from asr_lab.config.load import load, parse_overrides
-from asr_lab.config.schema import Augment, Train
 from asr_lab.data import manifest
-from asr_lab.data.augment import Augmenter
-from asr_lab.data.batches import Collator, EpochBatches, InOrder, loader
-from asr_lab.data.features import extract
-from asr_lab.interfaces.in_memory import FolderStore, MemoryTracker
+from asr_lab.errors import AsrLabError
+from asr_lab.interfaces.in_memory import MemoryTracker
+from asr_lab.models.deepspeech2_recognizer import load_recognizer
 from asr_lab.recipes.recognition import train as recipe
-from asr_lab.recipes.recognition.plan import plan
 from asr_lab.system.terminal import Console
 from asr_lab.tracking.spool import sync
 from asr_lab.tracking.spool.spool import ROOT
 from asr_lab.tracking.store import client as tracking_client
 from asr_lab.tracking.tracker import MlflowTracker
 from asr_lab.training import callbacks
-from asr_lab.training.callbacks import Curves, DropBrokenUpdates, KeepBest
-from asr_lab.training.encoder_outputs import ShuffledBatches
-from asr_lab.training.trainer import COMPLETE, AsrTrainer, last_checkpoint, tri_stage
+from asr_lab.training.trainer import AsrTrainer
 
 QUIET = Console(quiet=True)
 
@@ -45,65 +38,6 @@ def tiny(corpus, *more: str):
         "train.lr=5e-3",
     ]
     return load(None, parse_overrides([*settings, *more]), "deepspeech2")
-
-
-def test_tri_stage_warms_up_holds_and_decays():
-    settings = Train(warmup_share=0.1, hold_share=0.4, final_lr_scale=0.05)
-    factor = [tri_stage(step, 100, settings) for step in range(101)]
-    assert factor[0] == pytest.approx(0.01)
-    assert factor[10] == factor[49] == 1.0
-    assert factor[100] == pytest.approx(0.05)
-    assert factor[75] == pytest.approx(math.sqrt(0.05))
-    assert all(later <= earlier for earlier, later in itertools.pairwise(factor[50:]))
-
-
-def test_every_epoch_has_the_same_number_of_batches_and_another_order(corpus):
-    cuts = manifest.read(corpus)
-    batches = EpochBatches(cuts, 5)
-    orders = []
-    for epoch in range(4):
-        batches.set_epoch(epoch)
-        rows = list(batches)
-        assert len(rows) == len(batches)
-        assert all(number == epoch for batch in rows for _, number in batch)
-        orders.append([cuts[place].id for batch in rows for place, _ in batch])
-    assert orders[0] != orders[1]
-    batches.set_epoch(1)
-    assert [cuts[place].id for batch in batches for place, _ in batch] == orders[1]
-    assert set(orders[0]) == {f"u{i:02d}" for i in range(24)}
-
-
-def test_ranks_share_an_epoch_without_overlap(corpus):
-    cuts = manifest.read(corpus)
-    ranks = [EpochBatches(cuts, 4, rank=rank, world_size=2) for rank in range(2)]
-    heard = [[place for batch in sampler for place, _ in batch] for sampler in ranks]
-    assert len(ranks[0]) == len(ranks[1])
-    assert not set(heard[0]) & set(heard[1])
-
-
-def test_a_batch_is_padded_and_has_lengths(corpus):
-    cuts = manifest.read(corpus)
-    batch = next(iter(loader(InOrder(cuts, 3), Collator(extract, lambda text: [1] * len(text)))))
-    assert batch["input_features"].shape[0] == 3
-    assert batch["input_features"].shape[1] == batch["feature_lengths"].max()
-    assert (batch["labels"] >= 0).sum(1).tolist() == batch["label_lengths"].tolist()
-    assert len(batch["cut_ids"]) == 3
-
-
-def test_augmentation_depends_on_seed_epoch_and_utterance_alone():
-    features = torch.randn(100, 80)
-    settings = Augment(speed_factors=(0.9, 1.0, 1.1), time_masks=2, freq_masks=2)
-
-    def masked(seed, id, epoch):
-        return Augmenter(settings, seed).features(features, id, epoch)
-
-    assert torch.equal(masked(0, "a", 1), masked(0, "a", 1))
-    others = [masked(1, "a", 1), masked(0, "b", 1), masked(0, "a", 2)]
-    assert not any(torch.equal(masked(0, "a", 1), other) for other in others)
-    sound = np.random.default_rng(0).normal(size=16000).astype(np.float32)
-    lengths = {len(Augmenter(settings, 0).samples(sound, "a", epoch)) for epoch in range(30)}
-    assert len(lengths) == 3
-    assert (masked(0, "a", 1) == 0).sum() < 0.6 * features.numel()
 
 
 def test_training_learns_and_records(corpus, tmp_path, monkeypatch):
@@ -254,71 +188,81 @@ def test_what_stopped_early_and_was_cut_off_behind_it_learns_no_more(corpus, tmp
     assert "perf/utterances_per_second" not in tracker.runs[1].all_metrics  # those of the first time stand
 
 
-def test_only_a_checkpoint_that_is_marked_whole_counts(tmp_path):
-    for step in (9, 10, 100):
-        (tmp_path / f"checkpoint-{step}").mkdir()
-    assert last_checkpoint(tmp_path) is None
-    (tmp_path / "checkpoint-9" / COMPLETE).touch()
-    (tmp_path / "checkpoint-10" / COMPLETE).touch()
-    assert last_checkpoint(tmp_path).name == "checkpoint-10"
+SMALL = ["data.test=", "model.hidden_size=16", "model.conv_channels=4", "train.epochs=1", "train.batch_size=6"]
 
 
-def evaluated(keeper: KeepBest, epoch: int, wer: float, loss: float = 1.0, cer: float = 0.1) -> bool:
-    control = SimpleNamespace(should_training_stop=False)
-    state = SimpleNamespace(epoch=epoch, is_world_process_zero=True)
-    keeper.on_evaluate(None, state, control, {"eval_wer": wer, "eval_cer": cer, "eval_loss": loss})
-    return control.should_training_stop
+def experiment(corpus, *more: str):
+    return load(None, parse_overrides([f"data.train={corpus}", f"data.val={corpus}", *SMALL, *more]), "deepspeech2")
 
 
-def test_the_best_is_kept_and_patience_ends_training(tmp_path):
-    saved = []
-    keeper = KeepBest(tmp_path / "best", lambda folder: saved.append((folder / "w").write_text("x")), patience=2)
-    assert not evaluated(keeper, 1, 0.5)
-    assert not evaluated(keeper, 2, 0.4)
-    assert not evaluated(keeper, 3, 0.45)
-    assert evaluated(keeper, 4, 0.4)
-    assert len(saved) == 2
-    assert json.loads((tmp_path / "best" / "best.json").read_text())["epoch"] == 2
-    again = KeepBest(tmp_path / "best", lambda folder: saved.append(0), patience=2)
-    evaluated(again, 5, 0.45)
-    assert len(saved) == 2  # a resumed training knows its best
+@pytest.mark.slow
+def test_recordings_of_noise_need_no_transcript_and_are_data_of_the_run(corpus, tmp_path):
+    path = make_corpus(tmp_path / "noise", {"n1": "a", "n2": "gg"})
+    cuts = [cut.drop_supervisions() for cut in manifest.read(path)]
+    for cut in cuts:
+        cut.recording.sources[0].source = f"audio/{cut.id}.wav"
+    CutSet.from_cuts(cuts).to_file(path)
+
+    def recorded(place: str):
+        tracker = MemoryTracker(tmp_path / "runs")
+        keys = [f"augment.noise={tmp_path / place / 'all.jsonl.gz'}", "augment.noise_snr_db=5,20"]
+        recipe.train(experiment(corpus, *keys), tracker, QUIET)
+        return tracker.runs[0]
+
+    here = recorded("noise")
+    assert "noise" in {dataset.split for dataset in here.datasets}
+    (tmp_path / "noise").rename(tmp_path / "moved")
+    assert recorded("moved").spec.signature == here.spec.signature
+    (tmp_path / "moved" / "audio" / "n1.wav").unlink()
+    with pytest.raises(AsrLabError, match="1 audio files are not there"):
+        recorded("moved")
 
 
-def test_the_best_may_be_that_of_the_characters(tmp_path):
-    keeper = KeepBest(tmp_path / "best", lambda folder: None, patience=2, by="cer")
-    assert not evaluated(keeper, 1, wer=0.97, cer=0.9)  # says next to nothing
-    assert not evaluated(keeper, 2, wer=1.02, cer=0.6)
-    assert not evaluated(keeper, 3, wer=0.96, cer=0.7)
-    assert keeper.best["epoch"] == 2
-    assert evaluated(keeper, 4, wer=0.95, cer=0.65)
+_KINDS = [(kind, key) for kind in ("gru", "lstm", "rnn") for key in ("bidirectional=true", "bidirectional=false")]
 
 
-def test_an_update_that_is_not_a_number_is_dropped_and_counted(tmp_path):
-    model = torch.nn.Linear(2, 1)
-    run = MemoryTracker(tmp_path).start(SimpleNamespace(name="x", params={}, tags={}, watcher=None))
-    guard = DropBrokenUpdates(Curves(run))
-    state = SimpleNamespace(is_world_process_zero=True, global_step=3)
-    model.weight.grad = torch.tensor([[1.0, float("nan")]])
-    guard.on_pre_optimizer_step(None, state, None, model=model)
-    assert model.weight.grad is None
-    assert run.all_metrics["train/dropped_updates"] == [(3, 1)]
-    model.weight.grad = torch.tensor([[1.0, 2.0]])
-    guard.on_pre_optimizer_step(None, state, None, model=model)
-    assert model.weight.grad is not None
+@pytest.mark.parametrize(("rnn_type", "key"), [*_KINDS, ("gru", "streaming=true")])
+@pytest.mark.slow
+def test_every_kind_of_rnn_trains_and_is_kept(rnn_type, key, corpus, tmp_path):
+    tracker = MemoryTracker(tmp_path / "runs")
+    config = experiment(corpus, f"model.rnn_type={rnn_type}", f"model.{key}", "train.epochs=4", "train.lr=5e-3")
+    recipe.train(config, tracker, QUIET)
+    losses = [value for _, value in tracker.runs[0].all_metrics["train/loss"]]
+    assert losses[-1] < 0.9 * losses[0]
+    again = load_recognizer(tmp_path / "runs" / "memory0" / "model").model
+    assert (again.config.rnn_type, again.config.bidirectional) == (rnn_type, key == "bidirectional=true")
+    assert again.config.streaming == (key == "streaming=true")
 
 
-def test_adapter_batches_cover_everybody_each_epoch():
-    batches = ShuffledBatches([f"u{i}" for i in range(10)], 4, seed=0)
-    first = [id for batch in batches for id in batch]
-    batches.set_epoch(1)
-    second = [id for batch in batches for id in batch]
-    assert sorted(first) == sorted(second)
-    assert first != second
-    assert len(list(batches)) == len(batches) == 3
+TEXTS = {
+    "syllables": ("가나 다", "가나 다", 0),
+    "jamo": ("가나 닭", "가나 닭", 0),
+    "latin": ("Cab dad!", "cab dad", 0),
+    "bpe": ("가나다 가나!", "가나다 가나", 0),
+}
 
 
-def test_unknown_characters_and_long_labels_are_reported(corpus, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    val = make_corpus(tmp_path / "val", {"v1": "dad zebra", "v2": "cab"})
-    planned = plan(tiny(corpus, f"data.val={val}"), FolderStore())
-    assert any("'z' x 1" in line and "'r' x 1" in line for line in planned.warnings)
+@pytest.mark.parametrize("kind", TEXTS)
+@pytest.mark.slow
+def test_korean_syllables_jamo_and_latin_are_trained_on(kind, tmp_path):
+    said, written, _ = TEXTS[kind]
+    sounds = make_corpus(tmp_path / "c", {f"u{i}": "abcdefg abcdef" for i in range(6)})
+    cuts = list(manifest.read(sounds))
+    for cut in cuts:
+        cut.supervisions[0].text = said
+    manifest.write(cuts, sounds)
+    more = {"jamo": ["data.text.units=jamo"], "bpe": ["data.text.units=bpe", "data.text.vocab_size=9"]}.get(kind, [])
+    tracker = MemoryTracker(tmp_path / "runs")
+    recipe.train(experiment(sounds, "train.epochs=1", *more), tracker, QUIET)
+    recognizer = load_recognizer(tmp_path / "runs" / "memory0" / "model")
+    table = tracker.runs[0].artifacts["eval/val.parquet"]
+    assert set(table["reference"]) == {written}
+    classes = recognizer.encode_text(said)
+    units = recognizer.units
+    assert ("ᆰ" in units) == (kind == "jamo")
+    assert ("다" in units) == (kind in ("syllables", "bpe"))
+    assert ("▁가나" in units) == (kind == "bpe")
+    logits = torch.full((1, 2 * len(classes), len(units)), -9.0)
+    logits[0, torch.arange(len(classes)) * 2, torch.tensor(classes)] = 9.0
+    logits[0, torch.arange(len(classes)) * 2 + 1, recognizer.blank] = 9.0
+    assert recognizer.decode(logits, torch.tensor([2 * len(classes)])) == [written]

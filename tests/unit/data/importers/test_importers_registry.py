@@ -1,4 +1,4 @@
-"""The registry of importers: every entry can be called, and a new entry is a command."""
+"""The registry of importers: every entry can be called, its help is complete, and a new entry is a command."""
 
 import inspect
 import sys
@@ -125,3 +125,18 @@ def test_a_refusal_shows_the_first_faults_and_counts_all(tmp_path):
     assert lines[-1].strip() == "and 10 more; 20 no label, 10 no text"
     assert len(report.lines()) == 2
     assert report.lines()[0] == "10 left out: no text: u0, u3, u6, u9, u12, u15 and 4 more"
+
+
+@pytest.mark.parametrize("kind", IMPORTERS)
+def test_the_help_of_a_kind_shows_its_layout_and_its_own_options(kind):
+    shown = ok("data", "import", kind, "--help")
+    assert all(line.strip() in shown for line in IMPORTERS[kind].layout.splitlines())
+    assert IMPORTERS[kind].layout
+    flags = {option.flag for option in IMPORTERS[kind].options if not option.positional}
+    assert all(flag in shown for flag in flags)
+    assert ("--drop-silence" in shown) == ("--drop-silence" in flags)
+
+
+@pytest.mark.parametrize("kind", IMPORTERS)
+def test_every_importer_can_leave_out_what_is_faulty(kind):
+    assert IMPORTERS[kind].accepts("skip_faulty")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import ok, refused
-from test_aihub import kids, kspon
+from test_lhotse_recipes import kids, kspon
 
 from asr_lab.data import manifest
 from asr_lab.data.importers.corpus_view import corpus_view
@@ -92,22 +92,3 @@ def test_a_corpus_that_is_a_file_is_given_as_it_is(tmp_path):
     with corpus_view(tmp_path / "corpus.tar", tmp_path / "out") as view:
         assert view.root == tmp_path / "corpus.tar"
     assert not (tmp_path / "out").exists()
-
-
-def test_a_reading_that_was_chosen_is_obeyed(tmp_path):
-    options = (*PARTS, "--option", "normalize_text=default")
-    ok("data", "import", "lhotse", "ksponspeech", kspon(tmp_path / "in"), tmp_path / "out", *options)
-    assert {manifest.text(cut) for cut in manifest.read(tmp_path / "out" / "train.jsonl.gz")} == {"3개 있어"}
-
-
-def test_an_option_that_takes_several_is_a_list_of_words():
-    from lhotse.recipes import prepare_commonvoice
-
-    from asr_lab.data.importers.lhotse_recipes import _options
-
-    given = {"splits": "train,test", "languages": '["ko"]', "num_jobs": "2"}
-    assert _options("commonvoice", prepare_commonvoice, given) == {
-        "splits": ["train", "test"],
-        "languages": ["ko"],
-        "num_jobs": 2,
-    }
