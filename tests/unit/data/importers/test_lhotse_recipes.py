@@ -25,15 +25,16 @@ def kspon(root):
     return root
 
 
-def kids(root):
-    """One utterance in the layout of CMU Kids."""
+def kids(root, transcripts=1, recorded=(1,)):
+    """The layout of CMU Kids: `transcripts` of one child, and audio for the `recorded` ones, counted from 1."""
     tables, audio = root / "cmu_kids" / "tables", root / "cmu_kids" / "kids" / "fabm" / "signal"
     tables.mkdir(parents=True)
     audio.mkdir(parents=True)
     (tables / "sentence.tbl").write_text("ABC\t1\ta cab\n")
     (tables / "speaker.tbl").write_text("ID\n--\nfabm\tSUM95\t3/9\t100\t62\n")
-    (tables / "transcrp.tbl").write_text("fabmABC1 A CAB\n")
-    soundfile.write(audio / "fabmABC1.sph", tone_word("cab", np.random.default_rng(0)), 16000, format="NIST")
+    (tables / "transcrp.tbl").write_text("".join(f"fabmABC{n + 1} A CAB\n" for n in range(transcripts)))
+    for n in recorded:
+        soundfile.write(audio / f"fabmABC{n}.sph", tone_word("cab", np.random.default_rng(0)), 16000, format="NIST")
     return root
 
 
@@ -85,22 +86,9 @@ def test_mistakes_with_lhotse_are_one_message(tmp_path):
     assert not out.exists()
 
 
-def kids_with_audio(root, *utterances):
-    """The layout of CMU Kids; audio for each of `utterances`, in the transcripts fabmABC1 to 3."""
-    tables, audio = root / "cmu_kids" / "tables", root / "cmu_kids" / "kids" / "fabm" / "signal"
-    tables.mkdir(parents=True)
-    audio.mkdir(parents=True)
-    (tables / "sentence.tbl").write_text("ABC\t1\ta cab\n")
-    (tables / "speaker.tbl").write_text("ID\n--\nfabm\tSUM95\t3/9\t100\t62\n")
-    (tables / "transcrp.tbl").write_text("".join(f"fabmABC{n} A CAB\n" for n in (1, 2, 3)))
-    for name in utterances:
-        soundfile.write(audio / f"{name}.sph", np.full(16000, 0.1), 16000, format="NIST")
-    return audio
-
-
 def test_one_odd_file_of_a_recipe_is_left_out(tmp_path):
-    audio = kids_with_audio(tmp_path / "in", "fabmABC1", "fabmABC3")
-    (audio / "fabmABC3.sph").write_bytes(b"NIST_1A")
+    root = kids(tmp_path / "in", transcripts=3, recorded=(1, 3))
+    (root / "cmu_kids" / "kids" / "fabm" / "signal" / "fabmABC3.sph").write_bytes(b"NIST_1A")
     with pytest.raises(AsrLabError) as error:
         import_corpus("lhotse", tmp_path / "in", tmp_path / "out", {"name": "cmu_kids"})
     assert {"fabmABC3.sph", "fabmABC2"} <= set(error.value.hint.replace(";", ",").replace(": ", ", ").split(", "))

@@ -11,7 +11,7 @@ from asr_lab.data import manifest
 from asr_lab.data.importers.registry import import_corpus
 
 
-def test_zeroth_as_it_lies(tmp_path):
+def test_zeroth_in_its_published_layout(tmp_path):
     result = read("zeroth", corpora.zeroth(tmp_path / "z"))
     assert {part: len(cuts) for part, cuts in result.splits.items()} == {"train": 4, "test": 2}
     assert speakers(result) == {"106", "107", "201"}

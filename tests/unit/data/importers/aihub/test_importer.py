@@ -50,7 +50,7 @@ def table(root, rows, name="subset_metadata_with_test.csv", columns="file_name,s
 
 
 @pytest.mark.parametrize(("label", "encoding"), [(conversation, "utf-8-sig"), (reading, "cp949")])
-def test_splits_as_they_lie(tmp_path, label, encoding):
+def test_splits_are_those_of_the_folders(tmp_path, label, encoding):
     said = ok("data", "import", "aihub", corpus(tmp_path / "in", label, encoding=encoding), tmp_path / "out")
     assert "2 utterances of 1 speaker" in said
     assert {path.name for path in (tmp_path / "out").iterdir()} == {f"{name}.jsonl.gz" for name in FOLDERS}

@@ -24,7 +24,7 @@ def test_every_override_of_the_older_command_has_an_equivalent():
 
 def test_names_that_say_the_type_follow_an_override_of_it():
     """The older command has one configuration for all four models."""
-    file = Path(__file__).parents[3] / "experiments" / "pronunciation" / "cross.yaml"
+    file = Path(__file__).parents[4] / "experiments" / "pronunciation" / "cross.yaml"
     other = load(file, parse_overrides(["model_type=hierarchical"]))
     assert (other.run.name, other.run.register_as) == ("hierarchical", "pronunciation-hierarchical")
     named = load(file, parse_overrides(["model_type=simple,experiment_name=my_experiment"]))

@@ -1,6 +1,4 @@
-"""Arms held against the first: tables, speeds as shares, figures."""
-
-import time
+"""Fine-tuning methods compared with the first: tables, added parameters, figures."""
 
 import numpy as np
 import pandas as pd
@@ -9,7 +7,7 @@ from encoders import recognizer, speech, tuned
 
 from asr_lab.metrics import error_rates
 from asr_lab.recipes.comparison.measure import Measurement, Variant, sentences, table
-from asr_lab.recipes.comparison.speed import Speed, speeds, with_memory
+from asr_lab.recipes.comparison.speed import Speed
 from asr_lab.reports.methods_figure import methods_figure
 
 NAN = float("nan")
@@ -72,37 +70,6 @@ def test_a_figure_has_a_line_per_method_and_a_bar_for_merged_adapters(rows):
     np.testing.assert_allclose(widths[:3], [100, 90, 100])
     assert 101 in np.round(widths)
     assert trained.get_xscale() == "log"
-
-
-class Slow:
-    """Recognises nothing, in so many seconds."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds, self.heard = seconds, 0
-
-    def logits(self, batch):
-        self.heard += 1
-        time.sleep(self.seconds)
-        return (batch,)
-
-    def decode(self, batch):
-        return []
-
-
-def test_speed_is_a_share_of_what_runs_beside():
-    base, other = Slow(0.004), Slow(0.008)
-    found = speeds(base, {"other": other}, [{}, {}], rounds=5)
-    assert 0.4 < found["other"].share < 0.62
-    assert found["other"].low <= found["other"].share <= found["other"].high
-    assert base.heard == other.heard == 2 * 6  # a round before is not counted
-
-
-def test_memory_is_what_is_taken_beside_what_there_was():
-    held = np.ones(10_000_000)
-    made, most = with_memory(lambda: np.ones(5_000_000))
-    assert len(made) == 5_000_000
-    assert 35 < most < 60
-    assert len(held) == 10_000_000
 
 
 @pytest.mark.parametrize(("method", "added"), [("lora", 768), ("dora", 960), ("ia3", 192)])

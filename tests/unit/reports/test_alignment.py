@@ -1,19 +1,15 @@
-"""Pages and figures: what they hold, that they filter in a browser, that nothing in them runs."""
+"""The page that aligns references with hypotheses: what it holds, and that it filters in a browser."""
 
 import json
 import shutil
 import subprocess
 
-import pandas as pd
 import pytest
 
 from asr_lab.metrics import error_rates
 from asr_lab.metrics.significance import Interval
 from asr_lab.metrics.slices import slices
 from asr_lab.reports.alignment import alignment_page
-from asr_lab.reports.curves import curves_figure
-from asr_lab.reports.learning_curve import growth_figure
-from asr_lab.reports.slices import slices_figure
 
 
 def test_a_corpus_without_slices_has_a_page():
@@ -72,17 +68,3 @@ def test_the_page_filters_in_a_browser(scored, asked, found, ids, tmp_path):
     assert found in done.stdout, done.stderr[-500:]
     shown = done.stdout.split('<tbody id="rows">')[1].split("</tbody>")[0]
     assert {id for id in "abcd" if f'<td class="id">{id}</td>' in shown} == ids
-
-
-def test_figures_are_drawn(scored, tmp_path):
-    growth = pd.DataFrame(
-        {"learned_from": [2, 5], "wer": [0.4, 0.3], "wer_base": [0.5, 0.5], "wer_delta_low": [-0.2, -0.3],
-         "wer_delta_high": [0.0, -0.1]}
-    )  # fmt: skip
-    curves = pd.DataFrame(
-        {"run": ["x", "x", "y"], "metric": "val/wer", "step": [1, 2, 1], "seconds": [1.0, 2.0, 3.0],
-         "value": [0.5, 0.4, 0.6]}
-    )  # fmt: skip
-    for number, figure in enumerate((slices_figure(slices(scored)), growth_figure(growth), curves_figure(curves))):
-        figure.savefig(tmp_path / f"{number}.png")
-        assert (tmp_path / f"{number}.png").stat().st_size > 5000
