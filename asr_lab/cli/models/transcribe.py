@@ -290,9 +290,9 @@ def _with_progress(
 
 def _report_hot_words(rows: Iterator[Any]) -> None:
     """Report how often hot words were recognised, and which were without effect."""
-    from asr_lab.decoding.hot_words import HotWord, hot_word_notes, total
+    from asr_lab.decoding.hot_word_counts import HotWordCount, hot_word_notes, total
 
-    counts = total([HotWord(**one) for one in row.get("hot_words", ())] for row in rows)
+    counts = total([HotWordCount(**one) for one in row.get("hot_words", ())] for row in rows)
     _report_notes(hot_word_notes(counts, "these recordings"))
 
 

@@ -133,7 +133,7 @@ def test_a_cut_off_flac_is_named_when_imported(tmp_path):
 
 def test_missing_audio_is_reported_without_opening_any(corpus):
     (corpus.parent / "audio" / "u03.wav").unlink()
-    with pytest.raises(AsrLabError, match=r"1 audio files are not there: .*u03"):
+    with pytest.raises(AsrLabError, match=r"1 audio file is not there: .*u03"):
         manifest.check_files(manifest.read(corpus), where=str(corpus))
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from asr_lab.data.text import TextNormalizer, build_vocabulary, count_labels, encode, outside
+from asr_lab.data.text import TextNormalizer, build_vocabulary, count_labels, encode, outside, split_units
 from asr_lab.data.transcript_marks import MARKS
 from asr_lab.units import frames_needed
 
@@ -115,3 +115,28 @@ def test_labels_are_counted_as_they_are_encoded(vocabulary):
     assert counted.labels.tolist() == [len(labels) for labels in encoded]
     assert counted.frames.tolist() == [frames_needed(labels) for labels in encoded]
     assert counted.unknown == outside(texts, vocabulary)
+
+
+@pytest.mark.parametrize(
+    ("transcription", "written"),
+    [
+        ("spelling", "70 확률이라니 아 뭐 그런데"),
+        ("phonetic", "칠 십 퍼센트 확률이라니 아 뭐 그런데"),
+    ],
+)
+def test_dual_transcriptions(transcription, written):
+    raw = "b/ (70%)/(칠 십 퍼센트) 확률이라니 아/ 뭐+ l/ 그런데* n/"
+    normalizer = TextNormalizer(transcription=transcription)
+    assert normalizer(raw) == written
+    assert normalizer.name == f"{transcription}-nfc-lower-nopunct"
+    assert TextNormalizer().name == "nfc-lower-nopunct"
+
+
+def test_what_kospeech_says_of_signs():
+    assert TextNormalizer(transcription="phonetic")("5% #") == "5퍼센트 샾"
+
+
+def test_jamo_make_a_small_vocabulary():
+    normalizer = TextNormalizer(units="jamo")
+    texts = [split_units(chr(code), normalizer) for code in range(0xAC00, 0xAC00 + 2000)]
+    assert len(build_vocabulary(texts)) < 60
