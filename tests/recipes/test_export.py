@@ -13,6 +13,8 @@ import pytest
 import torch
 from conftest import ok, refused
 
+from asr_lab.recipes import export_model
+from asr_lab.tracking.models import promotion
 from asr_lab.tracking.models.registry import known_version
 
 pytest.importorskip("onnxruntime")
@@ -35,6 +37,8 @@ def snippet(folder, *files) -> list[str]:
 
 @pytest.mark.parametrize("form", ["onnx", "int8"])
 def test_an_exported_model_runs_alone_and_in_the_commands(form, home):
+    card = f"runs:/{mlflow.MlflowClient().get_model_version('deepspeech2', '1').run_id}/MODEL_CARD.md"
+    card_of_origin = mlflow.artifacts.load_text(card)
     out = ok("export", BASE, "--to", form, "--out", f"exported/{form}", "--data", DATA, "--log", "--register", form)
     assert f"exported/{form}" in out
     artifact = re.search(rf"runs:/\w+/exported/{form}", out)[0]
@@ -67,6 +71,14 @@ def test_an_exported_model_runs_alone_and_in_the_commands(form, home):
     assert version.run_id == origin.run_id
     assert version.source != origin.source
     assert known_version(origin.run_id, form) is None  # that is the run's own model
+    assert mlflow.artifacts.load_text(card) == card_of_origin
+    assert f"Exported to {form} from models:/deepspeech2/1" in version.description
+    assert f"WER {measured['wer']:.1%} on 48 utterances" in version.description
+    assert not mlflow.MlflowClient().get_registered_model(form).aliases
+    promote = f"asr-lab promote {form}/1 --data MANIFEST"
+    assert promote in out
+    assert promote in refused("promote", f"{form}/1")
+    assert promote in refused("transcribe", *files, "--model", form)  # which means its champion
     audio = pd.DataFrame({"audio": [file.read_bytes() for file in files]})
     assert mlflow.pyfunc.load_model(f"models:/{form}/1").predict(audio)["text"].tolist() == texts
     if form == "onnx":
@@ -77,6 +89,42 @@ def test_an_exported_model_runs_alone_and_in_the_commands(form, home):
     assert "--overwrite" in refused("export", BASE, "--to", "onnx", "--out", f"exported/{form}")
     (folder / "vocab.json").write_text("{}", encoding="utf-8")
     assert "vocab.json" in refused("transcribe", *files, "--model", f"exported/{form}")
+
+
+def test_an_exported_version_is_judged_by_scores_of_its_own(monkeypatch):
+    client = mlflow.MlflowClient()
+    ok("export", BASE, "--to", "int8", "--out", "exported/own", "--register", "own-scores")
+    first = client.get_model_version("own-scores", "1")
+    assert "not measured" in first.description
+    second = client.create_model_version("own-scores", first.source, run_id=first.run_id, tags=first.tags)
+
+    def scored(high):
+        run = promotion.unrecorded({}, {"test/wer": 0.5, "test/wer_high": high})
+        return lambda _: promotion.Scored(pd.DataFrame(), run, "test")
+
+    assert not promotion.assess(first, "champion", score=scored(1.0)).passed
+    assert promotion.assess(first, "champion", score=scored(0.9)).passed
+    client.set_registered_model_alias("own-scores", "champion", first.version)
+    assert f"promote own-scores/{second.version} --data MANIFEST" in refused("promote", f"own-scores/{second.version}")
+    on_data = ("promote", f"own-scores/{second.version}", "--data", "john/all.jsonl.gz")
+    assert "not significantly better" in ok(*on_data, "--dry-run")
+    client.delete_registered_model_alias("own-scores", "champion")
+    judged = []
+    monkeypatch.setattr(promotion.floor, "why_below", lambda metrics: judged.append(metrics) or "")
+    ok(*on_data, "--dry-run")
+    ok(*on_data)
+    assert [metrics["test/utterances"] for metrics in judged] == [20, 20]  # the run of the origin has 48
+    assert all("test/wer_high" in metrics for metrics in judged)
+    assert client.get_model_version_by_alias("own-scores", "champion").version == second.version
+
+
+def test_what_cannot_be_registered_is_refused_before_the_model_is_loaded(home, monkeypatch):
+    monkeypatch.setattr(export_model, "plan", None)
+    for name in ("bad/name", "deepspeech2"):
+        said = refused("export", BASE, "--to", "int8", "--out", "never/int8", "--register", name)
+        assert "asr-lab export" in said
+    assert "deepspeech2-int8" in said
+    assert not (home / "never").exists()
 
 
 def test_a_speakers_adapter_is_part_of_the_graph(home):
@@ -122,7 +170,6 @@ def test_what_is_missing_or_cannot_be_exported_is_named(home, monkeypatch):
     from importlib import util
 
     from asr_lab.models import onnx_folder
-    from asr_lab.recipes import export_model
 
     with monkeypatch.context() as patch:
         patch.setattr(onnx_folder, "find_spec", lambda name: None if name == "onnx" else util.find_spec(name))

@@ -102,6 +102,8 @@ def copied(project, tmp_path, monkeypatch):
         ("archive", "john", "--to", "elsewhere", "--purge", "--yes"),
         ("forget", "john", "--yes"),
         ("register", "john", "--name", "other"),
+        ("export", "models:/other/1", "--to", "onnx", "--out", "exported", "--register", "other-onnx"),
+        ("export", "models:/other/1", "--to", "onnx", "--out", "exported", "--log"),
         ("restore", "BUNDLE"),
         ("compare", "john", "base", "--log"),
         ("sync",),

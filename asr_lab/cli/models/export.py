@@ -51,7 +51,8 @@ def export(
     The graph takes samples, of any number and length. It is compared with the model before the folder is there: logits
     of generated signals, and with --data every text (onnx) or the WER (int8). Adapters are part of the graph. The
     README of the folder has the lines that run it; asr-lab transcribe, evaluate and serve take it as --model. A
-    registered one belongs to the run of MODEL, and its tags name MODEL.
+    registered one belongs to the run of MODEL, and its tags name MODEL. NAME holds exported models alone;
+    asr-lab promote NAME --data MANIFEST makes one @champion.
 
     \b
     Examples:
@@ -64,7 +65,7 @@ def export(
     from asr_lab.recipes.export_model import check_destination, figures, plan
     from asr_lab.recipes.export_model import export as write
     from asr_lab.tracking.models import exported as in_store
-    from asr_lab.tracking.models.registry import MlflowStore, model_of
+    from asr_lab.tracking.models.registry import MlflowStore, standing
 
     if max_wer_increase != 0.5 and not (data and form == "int8"):
         raise AsrLabError("--max-wer-increase has no effect without --to int8 and --data")
@@ -72,13 +73,13 @@ def export(
         option = "--log" if log else "--register"
         raise AsrLabError(f"{option} and --adapter exclude each other", hint="the run of a base is not of its speakers")
     check_destination(out, overwrite=overwrite)
+    if log or name:
+        in_store.check_store(name, form)
     terminal = console()
     planned = plan(MlflowStore(), model, adapter=adapter, adapter_dir=adapter_dir, data=data)
     run = in_store.run_of(planned.uri) if log or name else None
     if run and log:
         in_store.refuse_logged(run, form)
-    if run and name:
-        model_of(run.info.run_id, name)
     with Progress(console=terminal, transient=True) as bar:
         task = bar.add_task("comparing", total=len(planned.split.cuts) if planned.split else None)
         exported = write(
@@ -98,4 +99,6 @@ def export(
     if run and name:
         used = in_store.register_exported(run, out, form, name, planned.uri)
         terminal.say("  registered {}", used)
+        if why := standing(used):
+            terminal.say("  {}", why)
     terminal.say("  next      asr-lab transcribe FILE.wav --model {}", shlex.quote(used))

@@ -134,7 +134,8 @@ def _best(metric: str, pattern: str, family: str) -> Any:
 def promote(model: str, alias: str, margin: float, data: str, forced: str, dry_run: bool) -> None:
     """Give MODEL (NAME, NAME/3 or NAME@alias) an alias if it is significantly better than the version that has it.
 
-    Both are compared on the same utterances by a paired bootstrap; the verdict is recorded with the version.
+    Both are compared on the same utterances by a paired bootstrap; the verdict is recorded with the version. Exported
+    models need --data: the scores of their runs are those of their origins.
 
     \b
     Examples:
@@ -203,7 +204,10 @@ def _scoring(data: str, *, recorded: bool) -> Score:
         memory = MemoryTracker(Path("checkpoints"))
         tracker = MlflowTracker(new_run=True) if recorded else memory
         done = evaluate(experiment, tracker, console(stderr=True), store=MlflowStore())
-        run = find_run(done.run_id) if recorded else unrecorded(memory.runs[-1].all_tags)
+        if recorded:
+            return Scored(done.table, find_run(done.run_id), experiment.evaluate.split)
+        made = memory.runs[-1]
+        run = unrecorded(made.all_tags, {name: points[-1][1] for name, points in made.all_metrics.items()})
         return Scored(done.table, run, experiment.evaluate.split)
 
     return score

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import re
+import shlex
 import tempfile
 from pathlib import Path
 
 from mlflow.entities import Run
 
+from asr_lab.config.names import registered_name
 from asr_lab.errors import AsrLabError
 from asr_lab.interfaces.tracking import RegisteredModel
+from asr_lab.models.onnx_folder import read_config
+from asr_lab.reports.markdown import escape_markdown
 from asr_lab.tracking.models import pyfunc_package, registry
 from asr_lab.tracking.moved_store import refuse_moved
-from asr_lab.tracking.store import client, explain_store_errors, tracking_uri
+from asr_lab.tracking.queries.filters import quoted
+from asr_lab.tracking.store import all_pages, client, explain_store_errors, tracking_uri
 from asr_lab.tracking.tags import EXPORTED, EXPORTED_FROM
+from asr_lab.units import counted
 
 FOLDER = "exported"
 """Of the artifacts, with one folder for each form."""
@@ -33,6 +39,31 @@ def run_of(uri: str) -> Run:
         return store.get_run(run_id)
 
 
+def check_store(name: str, form: str) -> None:
+    """Raise `AsrLabError` if the store takes no exported model, or none as a version of `name` (unless empty).
+
+    A name holds exported versions alone, as its newest would take neither adapters nor further training.
+    """
+    refuse_moved(tracking_uri())
+    if not name:
+        return
+    command = f"asr-lab export MODEL --to {form} --out FOLDER --register"
+    try:
+        registered_name(name)
+    except ValueError as error:
+        raise AsrLabError(str(error), next_command=f"{command} NAME") from error
+    with explain_store_errors("the registry cannot be read"):
+        versions = all_pages(client().search_model_versions, f"name = {quoted(name)}")
+        other = next((registry.uri_of(one) for one in versions if EXPORTED not in one.tags), "")
+    if other:
+        raise AsrLabError(
+            f"{name} has versions that are not exported, and its newest would take neither adapters nor training",
+            where=other,
+            allowed="a name of exported models alone",
+            next_command=f"{command} {shlex.quote(f'{name}-{form}')}",
+        )
+
+
 def refuse_logged(run: Run, form: str) -> None:
     """Raise `AsrLabError` if the run has an exported model of this form."""
     with explain_store_errors("the artifacts of the run cannot be read"):
@@ -50,18 +81,25 @@ def log_exported(run: Run, folder: Path, form: str) -> str:
 def register_exported(run: Run, folder: Path, form: str, name: str, origin: str) -> str:
     """Register an exported folder as a version of `name`, whose tags name its form and its origin; return its URI.
 
-    It belongs to the run of its origin, whose own model does not change. Raises `AsrLabError` as `registry.model_of`.
+    It belongs to the run of its origin, whose own model and card do not change.
     """
-    registry.model_of(run.info.run_id, name)
-    refuse_moved(tracking_uri())
     store, run_id = client(), run.info.run_id
     tags = registry.tags_of(run) | {EXPORTED: form, EXPORTED_FROM: origin}
+    described = RegisteredModel(name=name, files={}, tags=tags, description=_description(folder, form, origin))
     with tempfile.TemporaryDirectory() as staging, explain_store_errors("the model cannot be registered"):
         package = Path(staging) / "package"
         content = pyfunc_package.package(RegisteredModel(name=name, files={"model": folder}), package)
         uri = pyfunc_package.publish(
             store, run_id, package, name=name, content=content, params=run.data.params, variant=form
         )
-        return registry.uri_of(
-            registry.new_version(store, uri, run_id, RegisteredModel(name=name, files={}, tags=tags))
-        )
+        return registry.uri_of(registry.new_version(store, uri, run_id, described))
+
+
+def _description(folder: Path, form: str, origin: str) -> str:
+    """Return the description of a version: its form, its origin, and what was measured of it, not of its origin."""
+    measured = read_config(folder)["measured"]
+    wer = "WER not measured"
+    if measured["utterances"]:
+        where = f"{counted(measured['utterances'], 'utterance')} of {measured['data']}"
+        wer = f"WER {measured['wer']:.1%} on {where} (of the origin there: {measured['wer_of_source']:.1%})"
+    return escape_markdown(f"Exported to {form} from {origin}; {wer}; {measured['size_mb']:.2f} MB")

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import Run, RunData, RunInfo, RunTag
+from mlflow.entities import Metric, Run, RunData, RunInfo, RunTag
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.utils.validation import _validate_model_alias_name, _validate_model_alias_name_reserved
@@ -30,7 +30,7 @@ from asr_lab.tracking.queries.filters import quoted
 from asr_lab.tracking.queries.runs import metrics_of
 from asr_lab.tracking.store import client as tracking_client
 from asr_lab.tracking.store import explain_store_errors, is_missing
-from asr_lab.tracking.tags import DATA, GATE, GATE_FORCED, REPLACED_BY, VERDICT
+from asr_lab.tracking.tags import DATA, EXPORTED, GATE, GATE_FORCED, REPLACED_BY, VERDICT
 from asr_lab.units import counted
 
 _SPLITS = ("test", "val")
@@ -48,10 +48,11 @@ class Scored:
     split: str
 
 
-def unrecorded(tags: Mapping[str, str]) -> Run:
+def unrecorded(tags: Mapping[str, str], metrics: Mapping[str, float]) -> Run:
     """Return a run that is on no store, for scores that are not recorded."""
     info = RunInfo("unrecorded", "", "", "FINISHED", 0, 0, "active")
-    return Run(info, RunData(tags=[RunTag(key, value) for key, value in tags.items()]))
+    values = [Metric(name, value, 0, 0) for name, value in metrics.items()]
+    return Run(info, RunData(values, tags=[RunTag(key, value) for key, value in tags.items()]))
 
 
 Score = Callable[[ModelVersion], Scored]
@@ -160,14 +161,16 @@ def assess(version: ModelVersion, alias: str, *, margin: float = 0.0, score: Sco
     more (one-sided, Schuirmann 1987), and was trained on none of the utterances. The first one passes if its run shows
     that it beats no output.
     `score` scores both versions; without it the scores of their runs are used, which need the same data and text
-    normaliser. Raises `AsrLabError` if they cannot be compared.
+    normaliser. An exported model needs `score`: its run scored its origin. Raises `AsrLabError` if they cannot be
+    compared.
     """
     champion = alias_version(version.name, alias)
     candidate_uri = uri_of(version)
     if champion is None:
-        below = _below_floor(version)
+        run = _scored_run(version, score)
+        below = _below_floor(run, candidate_uri)
         reason = below or f"{version.name} has no @{alias} to compare with"
-        return Verdict(candidate_uri, "", not below, "; ".join([reason, *_doubts(_run_of(version))]))
+        return Verdict(candidate_uri, "", not below, "; ".join([reason, *_doubts(run)]))
     if uri_of(champion) == candidate_uri:
         raise AsrLabError(
             f"{candidate_uri} is @{alias} already", next_command=f"asr-lab promote {shlex.quote(version.name)}/N"
@@ -197,23 +200,35 @@ def assess(version: ModelVersion, alias: str, *, margin: float = 0.0, score: Sco
     )
 
 
-def _below_floor(version: ModelVersion) -> str:
+def _below_floor(run: Run | None, uri: str) -> str:
     """Return why a first version may not have an alias: it is no better than no output, or tested on training data."""
-    run = _run_of(version)
     if run is None:
         return ""
     metrics = metrics_of(run)
     split = next((split for split in _SPLITS if f"{split}/utterances" in metrics), "")
     trained = metrics.get(f"{split}/trained_utterances")
-    on_training_data = f"{split} figures of {uri_of(version)} rest on training data: {trained_on.describe(run, split)}"
+    on_training_data = f"{split} figures of {uri} rest on training data: {trained_on.describe(run, split)}"
     return floor.why_below(metrics) or (on_training_data if trained else "")
 
 
-def _run_of(version: ModelVersion) -> Run | None:
+def _scored_run(version: ModelVersion, score: Score | None) -> Run | None:
+    """Return the run with the scores of a version that is alone: an exported model's is scored now."""
+    if EXPORTED in version.tags:
+        if score is None:
+            raise _unscored(version, version)
+        return score(version).run
     if not version.run_id:
         return None
     with explain_store_errors("the run of the version cannot be read"):
         return tracking_client().get_run(version.run_id)
+
+
+def _unscored(exported: ModelVersion, version: ModelVersion) -> AsrLabError:
+    return AsrLabError(
+        f"{uri_of(exported)} is an exported model: the scores of its run are those of its origin",
+        allowed="--data MANIFEST, which is scored now",
+        next_command=f"asr-lab promote {shlex.quote(f'{version.name}/{version.version}')} --data MANIFEST",
+    )
 
 
 def _on_training_data(scored: Scored, uri: str) -> str:
@@ -248,6 +263,8 @@ def _decide(delta: Interval, margin: float, num_differing: int, *, higher: bool 
 
 def _own_scores(version: ModelVersion, champion: ModelVersion) -> tuple[Scored, Scored]:
     """Return the scores logged by the runs of both versions, of a split that both have."""
+    if exported := next((one for one in (version, champion) if EXPORTED in one.tags), None):
+        raise _unscored(exported, version)
     client = tracking_client()
     with explain_store_errors("the runs of the versions cannot be read"):
         runs = [client.get_run(str(version.run_id)) for version in (version, champion)]

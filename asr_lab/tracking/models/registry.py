@@ -57,7 +57,8 @@ def uri_of(version: ModelVersion) -> str:
 def new_version(client: MlflowClient, source: str, run_id: str, model: RegisteredModel) -> ModelVersion:
     """Return the version of `model.name` with this source, created if needed.
 
-    A version becomes champion if its name has none, and its run shows that it is better than no output (`floor`).
+    A version becomes champion if its name has none, and its run shows that it is better than no output (`floor`);
+    an exported model never does, as the scores of its run are its origin's.
     """
     has_champion = _has_champion(client, model.name)
     if has_champion is None:
@@ -66,7 +67,8 @@ def new_version(client: MlflowClient, source: str, run_id: str, model: Registere
     made = next((version for version in known if version.source == source), None)
     if made is None:
         made = _made(client, source, run_id, model)
-    if not has_champion and not floor.why_below(metrics_of(client.get_run(run_id))):
+    exported = EXPORTED in model.tags
+    if not (exported or has_champion) and not floor.why_below(metrics_of(client.get_run(run_id))):
         client.set_registered_model_alias(model.name, CHAMPION, made.version)
     return made
 
@@ -80,29 +82,38 @@ def standing(uri: str, explained: str = "") -> str:
     if parts is None or not parts["version"]:
         return ""
     client, name, number = tracking_client(), parts["name"], parts["version"]
-    promote = f"asr-lab promote {shlex.quote(f'{name}/{number}')}"
     with explain_store_errors("the registry cannot be read"):
         champion = client.get_registered_model(name).aliases.get(CHAMPION)
         if str(champion) == number:
             return ""
+        version = client.get_model_version(name, number)
+        promote = promote_command(version)
         if champion:
             return f"the champion is models:/{name}/{champion}; to compare: {promote}"
-        run_id = client.get_model_version(name, number).run_id
+        run_id = "" if EXPORTED in version.tags else version.run_id
         why = floor.why_below(metrics_of(client.get_run(run_id))) if run_id else ""
     reason = f": {why}" if why and why not in explained else ""
     force = " --force WHY" if why else ""
     return f"{name} has no champion{reason}; to make it one: {promote}{force}"
 
 
+def promote_command(version: ModelVersion, alias: str = CHAMPION) -> str:
+    """Return the command that gives a version an alias; exported models have no scores of their own yet."""
+    other = f" --alias {shlex.quote(alias)}" if alias != CHAMPION else ""
+    data = " --data MANIFEST" if EXPORTED in version.tags else ""
+    return f"asr-lab promote {shlex.quote(f'{version.name}/{version.version}')}{other}{data}"
+
+
 def _made(client: MlflowClient, source: str, run_id: str, model: RegisteredModel) -> ModelVersion:
-    """Create a version with its model card."""
+    """Create a version with its model card, which its run gets too; the run of an exported model keeps its own."""
     run = client.get_run(run_id)
     written = model.description or model_card.card(client, run, model.name)
     tags = {FAMILY: run.data.tags[FAMILY]} if FAMILY in run.data.tags else {}
     tags |= model.tags
     if licence := model_card.license_of(client, run):
         tags[LICENSE] = licence
-    client.log_text(run_id, written, model_card.FILE)
+    if EXPORTED not in model.tags:
+        client.log_text(run_id, written, model_card.FILE)
     with without_retries():
         made = client.create_model_version(
             model.name,
@@ -333,12 +344,12 @@ def _no_such_model(uri: str) -> AsrLabError:
     models = {model.name: model for model in tracking_client().search_registered_models()}
     parts = _REGISTRY_URI.fullmatch(uri)
     if parts and parts["alias"] and (model := models.get(parts["name"])):
-        newest = uri_of(_newest(f"models:/{model.name}/latest"))
+        newest = _newest(f"models:/{model.name}/latest")
         return AsrLabError(
             f"{model.name} has no @{parts['alias']}",
             where=shown_uri(),
-            allowed=listing([newest, *(f"models:/{model.name}@{alias}" for alias in model.aliases)]),
-            next_command=f"asr-lab promote {newest.removeprefix('models:/')} --alias {parts['alias']}",
+            allowed=listing([uri_of(newest), *(f"models:/{model.name}@{alias}" for alias in model.aliases)]),
+            next_command=promote_command(newest, parts["alias"]),
         )
     names, configs = list(models), nearby_configs(*taken_by("train"))
     return AsrLabError(
