@@ -26,11 +26,24 @@ class AsrLabError(Exception):
         lines += [f"  {label}: {text}" for label, text in labelled if text]
         if self.next_command:
             lines.append(f"  try: {self.next_command}")
-        return "\n".join(lines)
+        return brief("\n".join(lines))
 
 
 class UnavailableError(AsrLabError):
     """What was asked for does not answer, or refuses for now; a later attempt may succeed."""
+
+
+_LONG_WORD, _LONG_LINE = re.compile(r"\S{300,}"), re.compile(r".{2000,}")
+
+
+def brief(message: str) -> str:
+    """Return a message without the middle of what would fill the terminal: long words and lines."""
+    message = _LONG_WORD.sub(lambda word: _without_middle(word[0], 60), message)
+    return _LONG_LINE.sub(lambda line: _without_middle(line[0], 600), message)
+
+
+def _without_middle(text: str, kept: int) -> str:
+    return f"{text[:kept]}...({len(text) - 2 * kept:,} characters)...{text[-kept:]}"
 
 
 def reason(error: BaseException) -> str:

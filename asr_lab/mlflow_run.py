@@ -49,6 +49,7 @@ from types import TracebackType
 from typing import Any
 
 PROJECT_NAME = "asr_lab"
+_DATABASE = Path("mlflow.db")  # MLflow's default store, unless ./mlruns has experiments from before
 
 # The options of `mlflow run`; a test compares them with MLflow's own.
 SHORT_OPTIONS = "e:v:P:A:b:c:"
@@ -195,7 +196,7 @@ def prepare_store() -> None:
     except AsrLabError as error:
         raise SystemExit(f"asr_lab: {error}") from None
     if uri == connection.DEFAULT_URI:  # MLflow's own default is ./mlruns where that has experiments from before
-        os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{Path('mlflow.db').absolute()}"
+        os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{_DATABASE.absolute()}"
 
 
 def stop_with_command() -> None:
@@ -243,20 +244,39 @@ def end_killed(folder: Path) -> None:
             sys.modules["mlflow"].MlflowClient().set_terminated(run_id, "KILLED")
 
 
-def served_store(argv: Sequence[str], orig_argv: Sequence[str]) -> str:
-    """The store of `mlflow server` or `mlflow ui`; "" for any other command, or where MLflow chooses it."""
+def choose_served() -> str:
+    """The store of a server that was given none: `mlflow.db`, also where MLflow would choose `./mlruns` and refuse it.
+
+    Ends this process if that is still to be migrated to the database.
+    """
+    from asr_lab.errors import AsrLabError
+    from asr_lab.tracking import connection, file_store, schema
+
+    uri = f"sqlite:///{_DATABASE}"
+    if file_store.is_refused(Path(file_store.ROOT)):
+        try:
+            ready = connection.check_connection(uri) is schema.State.READY
+            file_store.refuse_default(_DATABASE if ready else None)
+        except AsrLabError as error:
+            raise SystemExit(f"asr_lab: {error}") from None
+        os.environ["MLFLOW_BACKEND_STORE_URI"] = uri
+    return uri
+
+
+def served_store(argv: Sequence[str], orig_argv: Sequence[str]) -> str | None:
+    """The store that `mlflow server` or `mlflow ui` was given; "" where MLflow chooses it, None for other commands."""
     if _program(argv, orig_argv) != "mlflow" or _behind_group(argv)[:1] not in (["server"], ["ui"]):
-        return ""
+        return None
     given = ""
     for word, after in itertools.pairwise([*_behind_group(argv), ""]):
         name, _, value = word.partition("=")
         if name == "--backend-store-uri":
             given = value or after
-    return given or os.environ.get("MLFLOW_BACKEND_STORE_URI", "") or "sqlite:///mlflow.db"
+    return given or os.environ.get("MLFLOW_BACKEND_STORE_URI", "")
 
 
 def mark_moved(uri: str) -> None:
-    """Tell the clients of a server whose store was copied or moved, and its log."""
+    """Notify the clients of a server whose store was copied or moved, and its log."""
     from asr_lab.tracking import moved_server
 
     if uri.startswith("sqlite") and (folders := moved_server.mark(uri)):
@@ -273,8 +293,9 @@ def prepare() -> None:
     Of `mlflow server`, look whether its store was copied or moved.
     """
     global _runs_this_project
-    if uri := served_store(sys.argv, sys.orig_argv):
-        mark_moved(uri)
+    served = served_store(sys.argv, sys.orig_argv)
+    if served is not None:
+        mark_moved(served or choose_served())
         return
     call = project_call(sys.argv, sys.orig_argv)
     if call is None:

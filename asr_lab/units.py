@@ -51,9 +51,20 @@ def ago(seconds: float) -> str:
     return f"{age(seconds)} ago" if seconds >= 60 else "now"
 
 
-def counted(number: int, noun: str) -> str:
-    """Format a count: `1 run`, `3 runs`."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")
+_SINGULAR = {"are": "is", "have": "has", "were": "was", "do": "does"}
+
+
+def counted(number: int, noun: str, verb: str = "") -> str:
+    """Format a count: `1 run`, `3 runs`; with a verb, given in the plural: `1 run has`, `3 runs have`."""
+    if number != 1:
+        return f"{number} {noun}s {verb}".rstrip()
+    return f"{number} {noun} {_SINGULAR.get(verb, f'{verb}s') if verb else ''}".rstrip()
+
+
+def all_of(number: int, noun: str, verb: str = "") -> str:
+    """Format a count of all that there are: `all 3 runs`, `the only run`; the verb as of `counted`."""
+    text = counted(number, noun, verb)
+    return f"the only{text[1:]}" if number == 1 else f"all {text}"
 
 
 def megabytes(num_bytes: float | None) -> str:

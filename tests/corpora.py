@@ -16,17 +16,18 @@ import soundfile
 RATE = 16000
 
 
-def samples(seconds: float = 0.6, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(0, 0.1, round(RATE * seconds)).astype(np.float32)
+def samples(seconds: float = 0.6, seed: int = 0, rate: int = RATE, channels: int = 1) -> np.ndarray:
+    shape = (round(rate * seconds), channels) if channels > 1 else round(rate * seconds)
+    return np.random.default_rng(seed).normal(0, 0.1, shape).astype(np.float32)
 
 
-def sound(path: Path, seconds: float = 0.6, seed: int = 0) -> Path:
+def sound(path: Path, seconds: float = 0.6, seed: int = 0, rate: int = RATE, channels: int = 1) -> Path:
     """Write a sound; headerless 16 bits for `.pcm`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".pcm":
         path.write_bytes((samples(seconds, seed) * 32767).astype("<i2").tobytes())
     else:
-        soundfile.write(path, samples(seconds, seed), RATE)
+        soundfile.write(path, samples(seconds, seed, rate, channels), rate)
     return path
 
 

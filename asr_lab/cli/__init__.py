@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import warnings
@@ -12,7 +13,7 @@ from typing import Any
 import click
 
 from asr_lab import __version__
-from asr_lab.errors import AsrLabError, nearest
+from asr_lab.errors import AsrLabError, brief, nearest
 from asr_lab.system import libraries
 from asr_lab.system.stopping import Terminated, ending_quietly
 from asr_lab.system.visible_text import visible
@@ -35,7 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "lm": ("asr_lab.cli.models.lm:lm", "Train an n-gram language model to decode with."),
     "pool": ("asr_lab.cli.training.pool:pool", "One evaluation of several runs' parts, such as folds."),
     "transcribe": ("asr_lab.cli.models.transcribe:transcribe", "Transcribe files, folders and manifests."),
-    "serve": ("asr_lab.cli.models.serve:serve", "Transcribe over HTTP, for many people."),
+    "serve": ("asr_lab.cli.models.serve:serve", "Transcribe over HTTP, for many speakers."),
     "export": ("asr_lab.cli.models.export:export", "Export a recogniser to ONNX, in float or 8 bits."),
     "data": ("asr_lab.cli.data.group:data", "Make, import, split, describe and check corpora."),
     "import-kospeech": (
@@ -109,15 +110,22 @@ class LazyGroup(click.Group):
         except AsrLabError as error:
             raise click.ClickException(visible(str(error))) from error
         except click.UsageError as error:
-            raise click.UsageError(visible(error.format_message()) + _example(error), error.ctx) from error
+            raise click.UsageError(visible(brief(error.format_message())) + _example(error), error.ctx) from error
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
         except KeyboardInterrupt as stop:  # click itself would say "Aborted!" and exit with 1
             raise Terminated(signal.SIGINT) from stop
         except Exception as error:
-            if broken := libraries.explain(error):
-                raise click.ClickException(str(broken)) from error
+            if explained := _explain(error):
+                raise click.ClickException(visible(str(explained))) from error
             raise
+
+
+def _explain(error: Exception) -> Exception | None:
+    """Return what the user can set right of another error: a path that no file can have, a library that is broken."""
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return AsrLabError("no file can have so long a name", where=str(error.filename))
+    return libraries.explain(error)
 
 
 def _check_working_folder() -> None:

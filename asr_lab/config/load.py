@@ -284,7 +284,7 @@ def _explain(kind: type[BaseModel], problem: Any) -> str:
     unquoted = problem["type"] in ("string_type", "path_type", "literal_error") and not isinstance(
         problem["input"], str | None
     )
-    advice = "; a text that YAML reads as something else stands in quotes" if unquoted else ""
+    advice = "; a text that YAML reads as something else needs quotes" if unquoted else ""
     return f"{key}: {message[0].lower()}{message[1:]}, not {_brief(problem['input'])}" + advice
 
 

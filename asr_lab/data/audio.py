@@ -16,13 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 import soxr
-from lhotse.cut import Cut
 
-from asr_lab.data.audio_places import opened_member
 from asr_lab.data.containers import HEAD_BYTES, LFS_HINT, LFS_POINTER, kind_of
 from asr_lab.data.media import MEDIA, decode
 from asr_lab.errors import AsrLabError
-from asr_lab.units import FRAME_LENGTH, SAMPLE_RATE
+from asr_lab.units import FRAME_LENGTH, SAMPLE_RATE, counted
 
 Signal = npt.NDArray[np.float32]
 
@@ -56,8 +54,6 @@ class Pcm:
 
 
 HEADERLESS_SUFFIXES = (".pcm",)
-PCM_WIDTH = "pcm_width"
-"""Custom field: bits of a sample of headerless audio that is not `.pcm` of 16 bits."""
 _NO_HEADER = (
     "it has no header: headerless PCM is read if it is named .pcm, or with --pcm-rate, --pcm-width and --pcm-channels "
     "of asr-lab data import"
@@ -84,7 +80,7 @@ def probe(path: Path, where: str = "") -> Any:
     truncated.
     """
     where = where or str(path)
-    with _opened(path, where) as file:
+    with open_audio(path, where) as file:
         file.seek(max(0, file.frames - 1))
         readable = file.frames == 0 or len(file.read(1)) == 1
         if not readable or _riff_is_cut(path):
@@ -153,7 +149,7 @@ def _pcm_of(path: Path, given: Pcm | None) -> Pcm | None:
 
 
 @contextmanager
-def _opened(source: Path | BinaryIO, where: str, pcm: Pcm | None = None) -> Iterator[Any]:
+def open_audio(source: Path | BinaryIO, where: str, pcm: Pcm | None = None) -> Iterator[Any]:
     """Open a sound file; raise errors of libsndfile as `AsrLabError`."""
     try:
         with ExitStack() as stack:
@@ -236,12 +232,12 @@ def read_audio(
     `where` names it in messages; `pcm` is its format if it has no header. Raises `AsrLabError` also if the segment goes
     beyond the end.
     """
-    with _opened(source, where, pcm) as file:
-        samples = _samples(file, where, start_s, duration_s, channels)
+    with open_audio(source, where, pcm) as file:
+        samples = read_segment(file, where, start_s, duration_s, channels)
         return _clean(samples, file.samplerate, where)
 
 
-def _samples(
+def read_segment(
     file: Any,
     where: str,
     start_s: float,
@@ -267,7 +263,7 @@ def read_blocks(
     channels: Sequence[int] | None = None,
 ) -> Iterator[Signal]:
     """Yield what `read_audio` returns in blocks of about ten seconds; raises as it does, where a block is reached."""
-    with _opened(source, where, pcm) as file:
+    with open_audio(source, where, pcm) as file:
         rate, wanted = file.samplerate, _seek(file, start_s, duration_s)
         left = wanted
         resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32") if rate != SAMPLE_RATE else None
@@ -276,7 +272,7 @@ def read_blocks(
             if len(samples) == 0:
                 raise _cut_off(wanted - left, wanted, rate, where)
             left -= len(samples)
-            mono = _mono(_channels(samples, channels), where)
+            mono = to_mono(_channels(samples, channels), where)
             yield resampler.resample_chunk(mono, last=left == 0) if resampler else mono
 
 
@@ -308,22 +304,23 @@ def check_samples(samples: npt.NDArray[Any], where: str = "") -> Signal:
     return _clean(samples.astype(np.float32)[:, None], SAMPLE_RATE, where)
 
 
-def _mono(samples: npt.NDArray[np.float32], where: str) -> Signal:
+def to_mono(samples: npt.NDArray[np.float32], where: str) -> Signal:
+    """Return the mean (num_samples,) of the channels of (num_samples, channels); raise if it is not finite."""
     if not np.isfinite(samples.sum()) and not np.isfinite(samples).all():  # a finite sum has finite terms
         bad = int((~np.isfinite(samples)).sum())
-        raise AsrLabError(f"{bad} samples are not numbers (NaN or infinite)", where=where)
+        raise AsrLabError(f"{counted(bad, 'sample', 'are')} not numbers (NaN or infinite)", where=where)
     return np.ascontiguousarray(samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1), dtype=np.float32)
 
 
 def _clean(samples: npt.NDArray[np.float32], rate: int, where: str) -> Signal:
-    mono = _mono(samples, where)
+    mono = to_mono(samples, where)
     if rate != SAMPLE_RATE:
         mono = soxr.resample(mono, rate, SAMPLE_RATE)
-    _check_length(len(mono), where)
+    check_length(len(mono), where)
     return np.ascontiguousarray(mono, dtype=np.float32)
 
 
-def _check_length(num_samples: int, where: str) -> None:
+def check_length(num_samples: int, where: str) -> None:
     """Raise `AsrLabError` if there are too few samples, of `SAMPLE_RATE`, for a frame."""
     if num_samples < FRAME_LENGTH:
         raise AsrLabError(
@@ -331,111 +328,3 @@ def _check_length(num_samples: int, where: str) -> None:
             where=where,
             allowed=f"at least {FRAME_LENGTH / SAMPLE_RATE * 1000:.0f} ms",
         )
-
-
-def read_cut(cut: Cut) -> Signal:
-    """Return the samples (num_samples,) of an utterance at `SAMPLE_RATE`, its channels averaged.
-
-    Raises as `read_audio` does, and for cuts with several sources or with transforms.
-    """
-    path, where, part = _part(cut)
-    return read_audio(path, where, **part)
-
-
-def read_native(cut: Cut) -> tuple[npt.NDArray[np.float32], Any]:
-    """Return the samples (num_samples, channels) of an utterance as its file has them, and the header of the file.
-
-    They are neither mixed nor resampled. Raises as `read_cut` does.
-    """
-    path, where, part = _part(cut)
-    with _opened(path, where, part.pop("pcm")) as file:
-        samples = _samples(file, where, **part)
-        _mono(samples, where)
-        _check_length(round(len(samples) * SAMPLE_RATE / file.samplerate), where)
-        return samples, file
-
-
-@dataclass(frozen=True)
-class Stored:
-    """The audio of an utterance in its own file: format and subtype of libsndfile, rate in Hz."""
-
-    format: str
-    subtype: str
-    rate: int
-    has_all_channels: bool
-    cut: Cut
-
-    def samples(self, kind: str) -> npt.NDArray[Any]:
-        """Return its samples (num_samples, channels) as integers of a kind of soundfile's (`int16`, `int32`)."""
-        source, where, part = _part(self.cut)
-        with _opened(source, where, part.pop("pcm")) as file:
-            return _samples(file, where, **part, kind=kind)
-
-
-def read_as_stored(cut: Cut) -> Stored:
-    """Return how the audio of an utterance is stored; raises as `read_cut` does, but for what comes from decoding."""
-    source, where, part = _part(cut)
-    with _opened(source, where, part["pcm"]) as file:
-        channels = list(range(file.channels))
-        return Stored(file.format, file.subtype, file.samplerate, part["channels"] == channels, cut)
-
-
-def read_cut_blocks(cut: Cut) -> Iterator[Signal]:
-    """Yield what `read_cut` returns in blocks of about ten seconds."""
-    path, where, part = _part(cut)
-    yield from read_blocks(path, where, **part)
-
-
-def _part(cut: Cut) -> tuple[Path | BinaryIO, str, dict[str, Any]]:
-    """Return the file or member of an utterance, what messages call it, and which part of it to read."""
-    recording = cut.recording
-    if len(recording.sources) != 1 or recording.transforms:
-        raise AsrLabError(
-            f"utterance {cut.id} has several sources or transforms",
-            allowed="one audio file an utterance",
-            next_command="asr-lab data import cuts MANIFEST OUT, which renders them",
-        )
-    (source,) = recording.sources
-    wanted = cut.channel if isinstance(cut.channel, list) else [cut.channel]
-    part = {
-        "pcm": _pcm_of_cut(cut),
-        "start_s": cut.start,
-        "duration_s": cut.duration,
-        "channels": [source.channels.index(channel) for channel in wanted],
-    }
-    return opened_member(source.source) or Path(source.source), source.source, part
-
-
-def _pcm_of_cut(cut: Cut) -> Pcm | None:
-    """Return the format of a recording if it has no header."""
-    recording = cut.recording
-    width = (cut.supervisions[0].custom or {}).get(PCM_WIDTH) if cut.supervisions else None
-    if width is None and not recording.sources[0].source.lower().endswith(HEADERLESS_SUFFIXES):
-        return None
-    return Pcm(recording.sampling_rate, width or Pcm.width, len(recording.channel_ids))
-
-
-def without_silence(samples: Signal, top_db: float = 30.0) -> Signal:
-    """Remove stretches more than `top_db` below the loudest frame, as KoSpeech does for PCM files.
-
-    Frames of 2048 samples every 512, reflected at the ends (librosa's `effects.split`, McFee et al. 2015). Silent
-    signals are returned unchanged.
-    """
-    length, hop = 2048, 512
-    padded = np.pad(samples.astype(np.float64), length // 2, mode="reflect" if len(samples) > length // 2 else "edge")
-    frames = np.lib.stride_tricks.sliding_window_view(padded, length)[::hop]
-    power = (frames**2).mean(axis=1)
-    if power.max() == 0:
-        return samples
-    loud = 10 * np.log10(np.maximum(power, 1e-10) / max(power.max(), 1e-10)) > -top_db
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], loud, [False]]).astype(int))) * hop
-    pieces = [samples[start : min(end, len(samples))] for start, end in edges.reshape(-1, 2)]
-    return np.concatenate(pieces)
-
-
-def change_speed(samples: Signal, factor: float) -> Signal:
-    """Change tempo and pitch together, as `sox speed` does (speed perturbation, Ko et al. 2015)."""
-    if factor == 1.0:
-        return samples
-    stretched: Signal = soxr.resample(samples, SAMPLE_RATE * factor, SAMPLE_RATE, quality="MQ")
-    return stretched

@@ -137,7 +137,7 @@ def _outliers(
 def shared_recordings(parts: Mapping[str, Any], *, nested: bool = True) -> dict[str, list[str]]:
     """Return `train and val` -> the audio files of the first that have utterances in both, where there are any.
 
-    Files are told apart by their digests where those are known, else by their paths. Without `nested`, parts that
+    Files are distinguished by their digests where those are known, else by their paths. Without `nested`, parts that
     contain each other, as phases do, are not compared.
     """
     files = {name: columns.recordings(cuts) for name, cuts in parts.items()}

@@ -28,8 +28,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import dataset
 
-from asr_lab.data.audio import read_native
 from asr_lab.data.audio_places import MEMBER_DIGEST, file_of, member_of, read_member, size_of, url_of
+from asr_lab.data.cut_audio import read_native
 from asr_lab.data.identity import bytes_digest, file_digest
 from asr_lab.data.manifest_table import MEASURED
 from asr_lab.data.table_utterances import Positions, Utterances

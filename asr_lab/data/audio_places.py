@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from asr_lab.errors import AsrLabError, listing, reason
+from asr_lab.units import counted
 
 POINTER = "shar_ptr"
 """Type of the audio source of a member."""
@@ -118,11 +119,13 @@ def check_there(sources: Iterable[str], where: str = "") -> None:
     missing = [file for file, size in sizes.items() if size < 0]
     if missing:
         is_shard = any(needed[file] for file in missing)
-        what = f"{len(missing)} {'shards' if is_shard else 'audio files'} are not there: {listing(missing, 3)}"
+        what = f"{counted(len(missing), 'shard' if is_shard else 'audio file', 'are')} not there: {listing(missing, 3)}"
         raise AsrLabError(what, where=where, hint=_REMADE if is_shard else "")
     cut_off = [f"{file} ({size} of {needed[file]} bytes)" for file, size in sizes.items() if size < needed[file]]
     if cut_off:
-        raise AsrLabError(f"{len(cut_off)} shards are cut off: {listing(cut_off, 3)}", where=where, hint=_REMADE)
+        raise AsrLabError(
+            f"{counted(len(cut_off), 'shard', 'are')} cut off: {listing(cut_off, 3)}", where=where, hint=_REMADE
+        )
 
 
 def read_member(member: Member) -> bytes:

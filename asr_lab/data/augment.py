@@ -7,14 +7,17 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 import numpy as np
+import soxr
 import torch
 from lhotse.cut import Cut
 from torch import Tensor
 
-from asr_lab.config.schema import Augment, Joining, Sound, Wav2Vec2Augment
+from asr_lab.config.schema import Augment, FrameMasking, Joining, Sound
 from asr_lab.data import columns, noise
-from asr_lab.data.audio import Signal, change_speed, read_cut
+from asr_lab.data.audio import Signal
+from asr_lab.data.cut_audio import read_cut
 from asr_lab.data.joining import Joiner
+from asr_lab.units import SAMPLE_RATE
 
 _SPEED, _MASKS, _NOISE = range(3)  # each has a random stream of its own
 _FRAME_S = 0.02  # s; hop of the encoders of the wav2vec2 family
@@ -102,7 +105,7 @@ class FrameMasker(SoundAugmenter):
     """`SoundAugmenter`, and SpecAugment masks on the encoder input of wav2vec2 models."""
 
     def __init__(
-        self, settings: Wav2Vec2Augment, seed: int, recordings: Iterable[Cut] = (), utterances: Iterable[Cut] = ()
+        self, settings: FrameMasking, seed: int, recordings: Iterable[Cut] = (), utterances: Iterable[Cut] = ()
     ) -> None:
         super().__init__(settings, seed, recordings, utterances)
         self.settings = settings
@@ -128,3 +131,11 @@ def _spans(draw: np.random.Generator, length: int, count: int, widest: int) -> T
         start = int(draw.integers(0, length - width + 1))
         masked[start : start + width] = True
     return masked
+
+
+def change_speed(samples: Signal, factor: float) -> Signal:
+    """Change tempo and pitch together, as `sox speed` does (speed perturbation, Ko et al. 2015)."""
+    if factor == 1.0:
+        return samples
+    stretched: Signal = soxr.resample(samples, SAMPLE_RATE * factor, SAMPLE_RATE, quality="MQ")
+    return stretched

@@ -24,8 +24,9 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
 from asr_lab.data import columns, manifest
-from asr_lab.data.audio import Signal, read_cut
+from asr_lab.data.audio import Signal
 from asr_lab.data.augment import SoundAugmenter
+from asr_lab.data.cut_audio import read_cut
 from asr_lab.errors import AsrLabError
 
 Index = tuple[Cut, int]

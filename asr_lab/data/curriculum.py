@@ -20,6 +20,7 @@ from asr_lab.data.leakage import shared_values
 from asr_lab.data.stratified_splits import FIELDS, labels
 from asr_lab.data.table_utterances import Positions
 from asr_lab.errors import AsrLabError, listing, nearest
+from asr_lab.units import counted
 
 if TYPE_CHECKING:
     from lhotse.cut import Cut
@@ -80,7 +81,7 @@ def phases(
         if not len(part) or (number > 1 and len(part) == len(parts[number - 2])):
             raise AsrLabError(
                 f"phase {number} of {len(parts)} would have no utterance of its own",
-                allowed=f"fewer phases, or shares further apart, for {len(cuts)} utterances",
+                allowed=f"fewer phases, or shares further apart, for {counted(len(cuts), 'utterance')}",
             )
     return {f"phase{number}": take(cuts, np.sort(part)) for number, part in enumerate(parts, start=1)}
 

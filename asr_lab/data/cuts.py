@@ -14,6 +14,7 @@ from lhotse.cut import Cut
 from asr_lab.data.audio_places import absolute
 from asr_lab.data.identity import OVER_S, OWN, identity
 from asr_lab.errors import AsrLabError, listing
+from asr_lab.units import counted
 
 
 def supervision(cut: Cut) -> SupervisionSegment:
@@ -48,23 +49,27 @@ def check(cuts: Sequence[Cut], where: str = "", *, speech: bool = True) -> None:
         problems.append(f"{len(duplicates)} duplicate ids: {listing(sorted(duplicates))}")
     invalid = [f"{cut.id} ({cut.start} + {cut.duration})" for cut in cuts if not _has_valid_times(cut)]
     if invalid:
-        problems.append(f"{len(invalid)} utterances with an invalid start or duration (s): {listing(invalid)}")
+        problems.append(
+            f"{counted(len(invalid), 'utterance')} with an invalid start or duration (s): {listing(invalid)}"
+        )
     several = [cut.id for cut in cuts if len(cut.supervisions) != 1 and speech]
     if several:
         problems.append(
-            f"{len(several)} utterances without exactly one supervision: {listing(several)}; "
+            f"{counted(len(several), 'utterance')} without exactly one supervision: {listing(several)}; "
             "Lhotse's cuts.trim_to_supervisions() makes one utterance of each"
         )
     single = [cut for cut in cuts if len(cut.supervisions) == 1 and speech]
     outside = [f"{cut.id} ({_span(cut)})" for cut in single if _has_valid_times(cut) and not _is_inside(cut)]
     if outside:
-        problems.append(f"{len(outside)} utterances whose supervision is not inside the cut (s): {listing(outside)}")
+        problems.append(
+            f"{counted(len(outside), 'utterance')} whose supervision is not inside the cut (s): {listing(outside)}"
+        )
     untranscribed = [cut.id for cut in single if not text(cut).strip()]
     if untranscribed:
-        problems.append(f"{len(untranscribed)} utterances without a transcript: {listing(untranscribed)}")
+        problems.append(f"{counted(len(untranscribed), 'utterance')} without a transcript: {listing(untranscribed)}")
     anonymous = [cut.id for cut in single if not supervision(cut).speaker]
     if anonymous:
-        problems.append(f"{len(anonymous)} utterances without a speaker: {listing(anonymous)}")
+        problems.append(f"{counted(len(anonymous), 'utterance')} without a speaker: {listing(anonymous)}")
     if problems:
         raise AsrLabError("the manifest breaks the utterance contract: " + "; ".join(problems), where=where)
 

@@ -15,8 +15,9 @@ import soundfile
 from lhotse.cut import Cut
 
 from asr_lab.data import columns, guesses, manifest
-from asr_lab.data.audio import HEADERLESS_SUFFIXES, PCM_WIDTH, read_cut
+from asr_lab.data.audio import HEADERLESS_SUFFIXES
 from asr_lab.data.audio_places import file_of, member_of
+from asr_lab.data.cut_audio import PCM_WIDTH, read_cut
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.system.files import atomic_file, atomic_folder
 from asr_lab.units import SAMPLE_RATE
@@ -38,7 +39,7 @@ def export(form: str, cuts: Sequence[Cut], out: Path, *, copy_audio: bool, progr
     if within := {source for source in sources if any(Path(source).resolve().is_relative_to(one) for one in replaced)}:
         inside = [cut.id for cut in cuts if str(_source(cut)) in within]
         raise AsrLabError(
-            f"the audio of {len(inside)} utterances lies in what would be replaced: {listing(inside, 4)}",
+            f"the audio of {len(inside)} utterances is in what would be replaced: {listing(inside, 4)}",
             where=str(out),
             allowed="another place",
         )

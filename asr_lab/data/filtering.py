@@ -13,10 +13,20 @@ import numpy.typing as npt
 from asr_lab.data.columns import durations, ids, take, texts
 from asr_lab.data.text import count_labels
 from asr_lab.errors import AsrLabError, listing
-from asr_lab.units import frames_needed, num_samples
+from asr_lab.units import counted, frames_needed, num_samples
 
 if TYPE_CHECKING:
     from lhotse.cut import Cut
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a training and its model take."""
+
+    output_frames: Callable[[int], int]
+    """Maps a number of samples to frames of the model's output."""
+    max_duration_s: float
+    min_duration_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -34,15 +44,18 @@ class FilterResult:
         """Return a line per reason."""
         lines = []
         if self.too_long:
-            lines.append(f"{split}: {len(self.too_long)} utterances too long, left out: {listing(self.too_long, 5)}")
+            lines.append(
+                f"{split}: {counted(len(self.too_long), 'utterance')} too long, left out: {listing(self.too_long, 5)}"
+            )
         if self.too_short:
             lines.append(
-                f"{split}: {len(self.too_short)} utterances too short for the model, left out: "
+                f"{split}: {counted(len(self.too_short), 'utterance')} too short for the model, left out: "
                 f"{listing(self.too_short, 5)}"
             )
         if self.more_labels_than_frames:
             lines.append(
-                f"{split}: {len(self.more_labels_than_frames)} utterances have more labels than frames, left out: "
+                f"{split}: {counted(len(self.more_labels_than_frames), 'utterance', 'have')} more labels "
+                "than frames, left out: "
                 f"{listing(self.more_labels_than_frames, 5)}"
             )
         if self.no_text:
@@ -53,7 +66,8 @@ class FilterResult:
         if self.unknown_characters:
             counts = [f"{character!r} x {n}" for character, n in self.unknown_characters.most_common()]
             lines.append(
-                f"{split}: {sum(self.unknown_characters.values())} characters outside the vocabulary: {listing(counts)}"
+                f"{split}: {counted(sum(self.unknown_characters.values()), 'character')} outside the "
+                f"vocabulary: {listing(counts)}"
             )
         return lines
 
@@ -62,10 +76,7 @@ def filter_transcribed(
     cuts: Any,
     spell: Callable[[Sequence[str]], Sequence[Sequence[str]]],
     vocabulary: dict[str, int],
-    max_duration_s: float,
-    *,
-    output_frames: Callable[[int], int],
-    min_duration_s: float = 0.0,
+    limits: Limits,
     where: str = "",
 ) -> FilterResult:
     """Filter by the units of the transcripts, and count characters outside the vocabulary.
@@ -75,15 +86,7 @@ def filter_transcribed(
     counted = [count_labels(spell(batch), vocabulary) for batch in texts(cuts)]
     labels = np.concatenate([one.labels for one in counted]) if counted else np.zeros(0, np.int64)
     frames = np.concatenate([one.frames for one in counted]) if counted else np.zeros(0, np.int64)
-    result = _filtered(
-        cuts,
-        labels,
-        frames,
-        max_duration_s,
-        output_frames=output_frames,
-        min_duration_s=min_duration_s,
-        where=where,
-    )
+    result = _filtered(cuts, labels, frames, limits, where)
     unknown = Counter[str]()
     if any(one.unknown for one in counted):
         for batch in texts(result.cuts):
@@ -94,47 +97,33 @@ def filter_transcribed(
 def filter_utterances(
     cuts: Any,
     labels_of: Callable[[Cut], list[int]],
-    max_duration_s: float,
-    *,
-    output_frames: Callable[[int], int],
-    min_duration_s: float = 0.0,
+    limits: Limits,
     where: str = "",
 ) -> FilterResult:
     """Filter out utterances that are too long, too short, or have more labels than frames.
 
-    `output_frames` maps a number of samples to frames of the model's output. Raises `AsrLabError` if none is left.
+    Raises `AsrLabError` if none is left.
     """
     counts = [(len(labels), frames_needed(labels)) for labels in map(labels_of, cuts)]
     labels, frames = np.array(counts, dtype=np.int64).reshape(-1, 2).T
-    return _filtered(
-        cuts,
-        labels,
-        frames,
-        max_duration_s,
-        output_frames=output_frames,
-        min_duration_s=min_duration_s,
-        where=where,
-    )
+    return _filtered(cuts, labels, frames, limits, where)
 
 
 def _filtered(
     cuts: Any,
     labels: npt.NDArray[np.int64],
     frames: npt.NDArray[np.int64],
-    max_duration_s: float,
-    *,
-    output_frames: Callable[[int], int],
-    min_duration_s: float,
+    limits: Limits,
     where: str,
 ) -> FilterResult:
     """Filter by the number of labels and the fewest frames for them (N,)."""
     duration_s = durations(cuts)
     distinct, place = np.unique(duration_s, return_inverse=True)
-    has = np.array([output_frames(num_samples(one)) for one in distinct.tolist()], dtype=np.int64)[place]
+    has = np.array([limits.output_frames(num_samples(one)) for one in distinct.tolist()], dtype=np.int64)[place]
     reasons = {
         "no_text": labels == 0,
-        "too_long": duration_s > max_duration_s,
-        "too_short": duration_s < min_duration_s,
+        "too_long": duration_s > limits.max_duration_s,
+        "too_short": duration_s < limits.min_duration_s,
         "more_labels_than_frames": frames > has,
     }
     left, found = np.ones(len(duration_s), dtype=bool), dict[str, Any]()

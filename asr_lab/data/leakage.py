@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from asr_lab.data import columns
 from asr_lab.data.manifest_table import table_of
@@ -78,14 +81,21 @@ def shared_values(values: Mapping[str, Set[str]], pairs: Iterable[tuple[str, str
 
 def same_utterances(one: Any, other: Any) -> list[str]:
     """Return the ids in `one` of utterances also in `other`: equal audio, or equal id, speaker and text."""
-    alike = columns.hashed(one), columns.hashed(other)
     maybe = np.zeros(len(one), dtype=bool), np.zeros(len(other), dtype=bool)
-    for own, its in zip(*alike, strict=True):  # audio with audio, text with text; 0 is none
-        for mask, values, others in ((maybe[0], own, its), (maybe[1], its, own)):
-            mask |= np.isin(values, others) & (values != 0)
+    for own, its in zip(columns.hashed(one), columns.hashed(other), strict=True):  # audio with audio, text with text
+        common = _is_in(own, its) & (own != 0)  # 0 is none
+        if common.any():
+            maybe[0][common] = True
+            maybe[1][_is_in(its, own[common])] = True
     known = {key for cut in columns.take(other, np.flatnonzero(maybe[1])) for key in _identities(cut)}
     candidates = columns.take(one, np.flatnonzero(maybe[0]))
     return sorted(cut.id for cut in candidates if not known.isdisjoint(_identities(cut)))
+
+
+def _is_in(values: npt.NDArray[np.uint64], others: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+    """Return which values are among others: by a table of hashes, which need not sort the larger as `np.isin` does."""
+    found: npt.NDArray[np.bool_] = pc.is_in(pa.array(values), value_set=pa.array(others)).to_numpy(zero_copy_only=False)
+    return found
 
 
 def _identities(cut: Cut) -> Iterator[tuple[str, ...]]:

@@ -11,11 +11,12 @@ import pyarrow as pa
 from lhotse.cut import Cut
 
 from asr_lab.data import columns
-from asr_lab.data.audio import read_cut
 from asr_lab.data.audio_measures import Measurements, Progress
+from asr_lab.data.cut_audio import read_cut
 from asr_lab.data.snr import Method, estimate
 from asr_lab.data.table_utterances import Utterances
 from asr_lab.errors import AsrLabError
+from asr_lab.units import counted
 
 _MOST_FAULTS = 20
 _SCHEMA = pa.schema([("row", pa.int64()), ("snr_db", pa.float64()), ("fault", pa.string())])
@@ -51,7 +52,7 @@ def estimate_snrs(
     if faults and len(faults) == lacking_N.sum():
         more = f"\n    and {len(faults) - _MOST_FAULTS} more" if len(faults) > _MOST_FAULTS else ""
         raise AsrLabError(
-            f"{len(faults)} recordings cannot be read, nothing was written:\n    "
+            f"{counted(len(faults), 'recording')} cannot be read, nothing was written:\n    "
             + "\n    ".join(faults[:_MOST_FAULTS])
             + more
         )

@@ -11,8 +11,7 @@ import gzip
 import json
 import shlex
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
@@ -21,8 +20,9 @@ from lhotse import AudioSource, CutSet, MonoCut, MultiCut, Recording, Supervisio
 from lhotse.cut import Cut
 
 from asr_lab.data import columns
-from asr_lab.data.audio import PCM_WIDTH, pcm_width, probe
+from asr_lab.data.audio import pcm_width, probe
 from asr_lab.data.audio_places import check_there
+from asr_lab.data.cut_audio import PCM_WIDTH
 from asr_lab.data.cuts import built, identity_of, located
 from asr_lab.data.cuts import check as check
 from asr_lab.data.cuts import field as field
@@ -32,14 +32,10 @@ from asr_lab.data.identity import SUFFIX as SUFFIX
 from asr_lab.data.identity import digest_of
 from asr_lab.data.identity import file_digest as file_digest
 from asr_lab.data.media import readable
-from asr_lab.data.relocation import Relocation, relative_line
+from asr_lab.data.relocation import relative_line, write_lines, write_rows
 from asr_lab.data.remote_manifest import local_manifest
-from asr_lab.data.table_utterances import Utterances
 from asr_lab.errors import AsrLabError
-from asr_lab.system.files import atomic_file
 
-_COMPRESSION = 3  # of gzip: 9 takes six times as long and saves 7 %
-_LINES = 1_000
 _IMPORTED = (".json", ".jsonl", ".csv", ".tsv", ".parquet")  # what is no manifest, but can become one
 
 
@@ -113,32 +109,14 @@ def write(cuts: Iterable[Cut], path: Path, *, speech: bool = True) -> CutSet:
     Audio that is not `speech` needs no supervision. Utterances of a manifest's table, which was checked, are copied.
     """
     rows = columns.backing(cuts)
-    listed = list(cuts) if rows is None else []
-    if not rows:
-        check(listed, where=str(path), speech=speech)
+    if rows is not None:
+        write_rows(rows, path)
+        return CutSet(rows)
+    listed = list(cuts)
+    check(listed, where=str(path), speech=speech)
     root = path.parent.resolve()
-    if rows is None:
-        _write_lines((relative_line(cut.to_dict(), root) for cut in listed), path)
-        return CutSet.from_cuts(listed)
-    _write_lines(Relocation(rows, root).lines(), path)
-    return CutSet(rows)
-
-
-def write_with(rows: Utterances, fields: Callable[[int], dict[str, Any]], path: Path) -> None:
-    """Write utterances of a table atomically with the custom fields that `fields` returns for their rows."""
-    moved = Relocation(rows, path.parent.resolve())
-    lines = zip(map(fields, rows.rows.tolist()), rows.lines(), strict=True)
-    _write_lines((moved.line_with(line, new) if new else moved.line(line) for new, line in lines), path)
-
-
-def _write_lines(lines: Iterator[bytes], path: Path) -> None:
-    with (
-        atomic_file(path) as written,
-        written.open("wb") as raw,
-        gzip.GzipFile("", "wb", _COMPRESSION, raw, mtime=0) as file,
-    ):  # same contents, same bytes
-        while batch := b"".join(islice(lines, _LINES)):
-            file.write(batch)
+    write_lines((relative_line(cut.to_dict(), root) for cut in listed), path)
+    return CutSet.from_cuts(listed)
 
 
 def read(path: Path | str, *, speech: bool = True) -> CutSet:

@@ -13,6 +13,8 @@ import weakref
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO
 
@@ -158,10 +160,19 @@ class LineReader:
             yield from found
 
     def read_runs(self, blocks: Places, at: Places, lengths: Places) -> Iterator[bytes]:
-        """Yield the same lines in the same order; those that follow each other in a block are one piece."""
+        """Yield the same lines in the same order; those that are read of a block one after the other are one piece."""
         ends = np.flatnonzero((np.diff(blocks) != 0) | (at[1:] != at[:-1] + lengths[:-1])) + 1
         firsts, lasts = np.append(0, ends)[: len(blocks)], np.append(ends, len(blocks))[: len(blocks)] - 1
-        yield from self.read_all(blocks[firsts], at[firsts], at[lasts] + lengths[lasts] - at[firsts])
+        blocks, at, ends = blocks[firsts], at[firsts], at[lasts] + lengths[lasts]
+        if (np.diff(blocks) < 0).any():
+            yield from self.read_all(blocks, at, ends - at)
+            return
+        for first in range(0, len(blocks), _AT_ONCE):
+            part = slice(first, first + _AT_ONCE)
+            places = zip(blocks[part].tolist(), at[part].tolist(), ends[part].tolist(), strict=True)
+            for block, runs in groupby(places, itemgetter(0)):
+                data = self._read_block(block)
+                yield b"".join([data[start:end] for _, start, end in runs])
 
     def _read_block(self, block: int) -> bytes:
         try:

@@ -48,7 +48,7 @@ _OPTIONS: dict[str, Any] = {
 }
 _DIGEST, _SIZE = b"digest", b"lines"  # in the metadata: of the manifest, and the bytes of the copy of its lines
 _log = logging.getLogger(__name__)
-_told: set[Path] = set()
+_warned: set[Path] = set()
 
 
 @dataclass(frozen=True)
@@ -209,8 +209,8 @@ def _elsewhere(manifest: Path, digest: str, error: OSError | LockError) -> Manif
     """Make the table in a temporary folder, and say so once."""
     table = _table(manifest, _own_folder() / digest, digest)
     if not table.is_complete:
-        if manifest.parent not in _told:
-            _told.add(manifest.parent)
+        if manifest.parent not in _warned:
+            _warned.add(manifest.parent)
             why = error.what if isinstance(error, LockError) else os.strerror(error.errno) if error.errno else error
             _log.warning("no table beside %s (%s): each command makes one for itself", manifest, why)
         try:

@@ -121,8 +121,8 @@ def _with_ffmpeg(command: str, path: Path, target: Path, most: Most) -> float:
         check=False,
     )
     if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise _undecodable(path, said.replace(f"file:{path}: ", "").replace(str(path), path.name))
+        message = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise _undecodable(path, message.replace(f"file:{path}: ", "").replace(str(path), path.name))
     match = _DURATION.search(done.stderr)
     return 3600 * int(match["h"]) + 60 * int(match["m"]) + float(match["s"]) if match else 0.0
 

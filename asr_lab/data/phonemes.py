@@ -14,6 +14,7 @@ from lhotse.cut import Cut
 from asr_lab.data import manifest
 from asr_lab.data.synthesis import espeak
 from asr_lab.errors import AsrLabError, listing
+from asr_lab.units import counted
 
 VOICES = {"en": "en-us", "ko": "ko"}
 """Language of an utterance -> the eSpeak voice that reads it."""
@@ -42,7 +43,7 @@ def check_languages(cuts: Iterable[Cut], where: str = "") -> None:
     unfit = [cut.id for cut in cuts if _base_language(manifest.supervision(cut).language or "") not in VOICES]
     if unfit:
         raise AsrLabError(
-            f"{len(unfit)} utterances have no supported language for phonemes: {listing(unfit, 5)}",
+            f"{counted(len(unfit), 'utterance', 'have')} no supported language for phonemes: {listing(unfit, 5)}",
             where=where,
             allowed=f"the languages {', '.join(VOICES)} in the manifest, or no phonemes (data.phonemes=false)",
         )

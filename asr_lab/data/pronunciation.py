@@ -21,6 +21,7 @@ from lhotse.cut import Cut
 from asr_lab.data import manifest
 from asr_lab.data.arpabet import PHONEMES
 from asr_lab.errors import AsrLabError, listing
+from asr_lab.units import counted
 
 DELETED, UNKNOWN = "<del>", "<unk>"
 _PHONEMES = frozenset(PHONEMES)
@@ -113,7 +114,7 @@ def check_pronunciations(cuts: Iterable[Cut], where: str = "") -> None:
         unknown.update([] if _type_faults(custom) else _unknown(custom))
     if not ids_by_fault:
         return
-    lines = [f"{fault}: {len(ids)} utterances, {listing(ids, 5)}" for fault, ids in ids_by_fault.items()]
+    lines = [f"{fault}: {counted(len(ids), 'utterance')}, {listing(ids, 5)}" for fault, ids in ids_by_fault.items()]
     if unknown:
         lines.append("unknown labels: " + listing((f"{label!r} {n} times" for label, n in unknown.most_common()), 20))
     raise AsrLabError(

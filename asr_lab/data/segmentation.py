@@ -17,7 +17,6 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import binary_dilation, label
 
 from asr_lab.data.audio import Signal
 from asr_lab.errors import AsrLabError
@@ -244,6 +243,8 @@ class SileroVad:
         self._probabilities, self._dropped = [probabilities[drop:]], self._dropped + drop
         frames = hysteresis(probabilities[drop:])
         own = np.arange(first, first + count) * BLOCK // _VAD_FRAME - self._dropped
+        from scipy.ndimage import binary_dilation
+
         speech_T = np.asarray(frames[np.minimum(own, len(frames) - 1)])
         return binary_dilation(speech_T, iterations=_DILATED) if speech_T.any() else speech_T
 
@@ -251,6 +252,8 @@ class SileroVad:
 def hysteresis(probabilities: npt.NDArray[np.float32]) -> Mask:
     """Return which frames are speech: from a probability of 0.5 until it falls below 0.35."""
     sure, possible = probabilities >= _VAD_ON, probabilities >= _VAD_OFF
+    from scipy.ndimage import label  # 0.2 s of processor time, for long recordings alone
+
     labels, _ = label(possible)
     return np.asarray(np.isin(labels, np.unique(labels[sure])) & possible)
 

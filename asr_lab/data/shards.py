@@ -28,13 +28,14 @@ import soundfile
 from lhotse import AudioSource, MonoCut, Recording
 from lhotse.cut import Cut
 
-from asr_lab.data.audio import read_as_stored, read_audio, read_cut
+from asr_lab.data.audio import read_audio
 from asr_lab.data.audio_places import MEMBER_DIGEST, POINTER, member_of, pointer, read_member
+from asr_lab.data.cut_audio import read_as_stored, read_cut
 from asr_lab.data.identity import SUFFIX, bytes_digest, file_digest
 from asr_lab.data.shard_folder import ShardFolder
 from asr_lab.data.table_utterances import Utterances
 from asr_lab.errors import AsrLabError, listing
-from asr_lab.units import SAMPLE_RATE
+from asr_lab.units import SAMPLE_RATE, counted
 
 Form = Literal["flac", "opus"]
 Progress = Callable[[int, int], None]
@@ -287,7 +288,9 @@ def verify(
         try:
             rows = _rows(folder, file)
             if len(rows) != expected or (part and [row["id"] for row in rows] != [cut.id for cut in part]):
-                raise AsrLabError(f"{len(rows)} utterances, not the {expected} it was made of", where=folder.file(file))
+                raise AsrLabError(
+                    f"{counted(len(rows), 'utterance')}, not the {expected} it was made of", where=folder.file(file)
+                )
             _check(folder.file(tar), rows, part)
             number += len(rows)
         except AsrLabError as error:
@@ -295,7 +298,7 @@ def verify(
         progress(min(total, (shard + 1) * per_shard), total)
     if faults:
         raise AsrLabError(
-            f"{len(faults)} shards are not as they were written: {listing(faults, 5)}",
+            f"{counted(len(faults), 'shard', 'are')} not as written: {listing(faults, 5)}",
             where=folder.file(name),
             hint="once both files of a shard are removed, asr-lab data shard, called as before, makes it anew",
         )

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from lhotse import CutSet
-from lhotse.cut import Cut
 
 from asr_lab.data.columns import by_id, durations, factor, field_names, ids, take
 from asr_lab.data.table_utterances import Positions
 from asr_lab.errors import AsrLabError, listing, nearest
+from asr_lab.units import counted
+
+if TYPE_CHECKING:
+    from lhotse import CutSet
+    from lhotse.cut import Cut
 
 
 def groups(cuts: Sequence[Cut] | CutSet, by: str) -> dict[str, list[Cut]]:
@@ -28,7 +31,8 @@ def positions(cuts: Any, by: str) -> dict[str, Positions]:
     if len(lacking):
         near = nearest(by, field_names(cuts) - {by}) if len(lacking) == len(column.codes) else ""
         raise AsrLabError(
-            f"{len(lacking)} utterances have no field {by!r}: {listing(ids(cuts).take(lacking).to_pylist())}",
+            f"{counted(len(lacking), 'utterance', 'have')} no field {by!r}: "
+            f"{listing(ids(cuts).take(lacking).to_pylist())}",
             hint=f"did you mean {near!r}?" if near else "",
         )
     names = list(dict.fromkeys(map(str, column.values)))

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 Action = Literal["kept", "removed", "no speech"]
 """`kept`: the mark goes, its words stay. `removed`: words were said that it does not spell. `no speech`: a sound."""
@@ -104,6 +107,15 @@ CANDIDATE = r"[(){}\[\]<>&#@*/+~○◯●△▲□■◇◆☆★%^$=_-]|[xX]{2}
 def maybe_marked(text: str) -> bool:
     """Return whether a transcript may hold a mark, or something that looks like one."""
     return bool(_MAYBE_MARKED.search(text))
+
+
+def all_maybe_marked(texts: Sequence[str]) -> list[bool]:
+    """Return `maybe_marked` of many transcripts, several times as fast: RE2 finds the few that are looked at."""
+    try:
+        candidates = pc.match_substring_regex(pa.array(texts, pa.large_string()), CANDIDATE)
+    except UnicodeEncodeError:  # half of a surrogate pair, which Arrow has no room for
+        return list(map(maybe_marked, texts))
+    return [one and maybe_marked(text) for text, one in zip(texts, candidates.to_pylist(), strict=True)]
 
 
 def without_marks(text: str) -> str:

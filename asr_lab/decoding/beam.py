@@ -30,6 +30,7 @@ from asr_lab.decoding.greedy import best_path, to_text
 from asr_lab.decoding.lexicon import Lexicon, Spell, Spelling, hot_spellings, lexicon
 from asr_lab.decoding.ngram import BEGIN, END, NEVER, UNKNOWN, Ngram, NgramModel, arpa_lines
 from asr_lab.errors import AsrLabError, listing
+from asr_lab.units import counted
 
 _MOST_TOKENS = 50  # classes that are tried in a frame, the most probable first
 _THRESHOLD = 25.0  # hypotheses whose score is lower than the best one's by more are dropped
@@ -169,7 +170,7 @@ class BeamDecoder:
                 next_command="asr-lab lm TEXT --units words --out NAME.arpa",
             )
         hot = hot_spellings(settings.hot_words, spell, self.units)
-        named = replace(self, settings=settings, name=f"{self.name}, {len(hot_words)} hot words")
+        named = replace(self, settings=settings, name=f"{self.name}, {counted(len(hot_words), 'hot word')}")
         return named._flat(self.lexicon, hot) if _is_flat(settings) else named._raised(hot)
 
     def _flat(self, lexicon: Lexicon, hot: Mapping[str, Spelling]) -> BeamDecoder:

@@ -14,6 +14,9 @@ Spell = Callable[[str], str]
 """Normalises a text and splits it into units (`Recognizer.spell`)."""
 JOINT = "\u2581"
 """Joins the words of a phrase that is one word of a language model, which cannot contain spaces."""
+LONGEST_HOT = 200
+"""Characters of the longest hot word or phrase."""
+_SHOWN = 20  # characters of one that is too long
 _MOST_ALIKE = 6  # words of one spelling that flashlight's trie holds
 _MARK = re.compile(r"</?\w+>")
 
@@ -64,9 +67,12 @@ def lexicon(words: Mapping[str, float], spell: Spell, units: Sequence[str]) -> L
 def hot_spellings(words: Iterable[str], spell: Spell, units: Sequence[str]) -> dict[str, Spelling]:
     """Return hot word -> its units, each word as the recogniser writes it, with `JOINT` for spaces.
 
-    Raises `AsrLabError` that names those that it cannot write.
+    Raises `AsrLabError` that names those that it cannot write, or that are too long.
     """
-    classes = set(units)
+    words, classes = list(words), set(units)
+    if endless := [f"{word[:_SHOWN]}... ({len(word):,} characters)" for word in words if len(word) > LONGEST_HOT]:
+        what = f"hot words that are too long: {listing(endless)}"
+        raise AsrLabError(what, where="decode.hot_words", allowed=f"at most {LONGEST_HOT} characters each")
     of_each = {word: spelling(word, spell, classes) for word in words}
     if unspellable := [word for word, written in of_each.items() if not written]:
         missing = sorted({unit for word in unspellable for unit in spell(word) if unit != " "} - classes)

@@ -73,7 +73,7 @@ class Work:
             raise AsrLabError("another process waits for these jobs", where=str(folder))
 
     def submit(self) -> None:
-        """Go on with the jobs of an earlier process, and submit those that are missing. Raises `AsrLabError`."""
+        """Continue with the jobs of an earlier process, and submit those that are missing. Raises `AsrLabError`."""
         self._adopt()
         self._start_missing()
 

@@ -37,7 +37,7 @@ class Interval:
 
     @property
     def excludes_zero(self) -> bool:
-        """Return whether 0 lies outside the interval."""
+        """Return whether 0 is outside the interval."""
         return self.low > 0 or self.high < 0
 
 

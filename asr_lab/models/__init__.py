@@ -41,5 +41,5 @@ def load_model(folder: Path | str, resolve: Resolve | None = None, *, inference:
     known = loaders(inference=inference)
     if model_type not in known:
         raise AsrLabError(f"unknown model type {model_type!r}", where=str(folder), allowed=listing(known))
-    recognizer: Recognizer = find(known[model_type])(folder, resolve)
-    return recognizer
+    load: Loader = find(known[model_type])
+    return load(folder, resolve)

@@ -10,34 +10,30 @@ H = hidden size x directions, V classes, L labels.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
-from transformers import PretrainedConfig
-from transformers.utils import ModelOutput
 
 from asr_lab.data.features import Normalization
-from asr_lab.models.ctc import ctc_loss
 from asr_lab.units import NUM_MEL_BINS
 
 if TYPE_CHECKING:
+    from asr_lab.models.deepspeech2_pretrained import DeepSpeech2Config as DeepSpeech2Config
     from asr_lab.models.deepspeech2_pretrained import DeepSpeech2ForCTC as DeepSpeech2ForCTC
+    from asr_lab.models.deepspeech2_pretrained import DeepSpeech2Output as DeepSpeech2Output
 
 Hidden = tuple[Tensor, ...]
 """The state of an RNN of one layer, (1, B, H): one tensor, two of an LSTM."""
 RNNS: dict[str, Callable[..., nn.RNNBase]] = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
 
 
-class DeepSpeech2Config(PretrainedConfig):  # type: ignore[misc]
-    """Configuration of a DeepSpeech2; `text` holds the settings of its text normaliser.
+class DeepSpeech2Shape:
+    """What a DeepSpeech2 is built from, as `config.json` has it; `text` holds the settings of its text normaliser.
 
     A `streaming` network has one direction, and was trained on features normalised by the statistics so far.
     """
-
-    model_type = "deepspeech2"
 
     def __init__(
         self,
@@ -52,7 +48,7 @@ class DeepSpeech2Config(PretrainedConfig):  # type: ignore[misc]
         normalize: Literal["utterance", "speech"] = "utterance",
         pad_token_id: int = 0,
         text: dict[str, Any] | None = None,
-        **rest: Any,
+        **_: Any,
     ) -> None:
         self.vocab_size = vocab_size
         self.rnn_type = rnn_type
@@ -63,8 +59,8 @@ class DeepSpeech2Config(PretrainedConfig):  # type: ignore[misc]
         self.conv_channels = conv_channels
         self.head = head
         self.normalize: Literal["utterance", "speech"] = normalize
+        self.pad_token_id = pad_token_id
         self.text = text or {}
-        super().__init__(pad_token_id=pad_token_id, **rest)
 
     @property
     def normalization(self) -> Normalization:
@@ -75,15 +71,6 @@ class DeepSpeech2Config(PretrainedConfig):  # type: ignore[misc]
     def rnn_output_size(self) -> int:
         """Size of the encoder outputs, which are the input of an adapter."""
         return int(self.hidden_size) * (2 if self.bidirectional else 1)
-
-
-@dataclass
-class DeepSpeech2Output(ModelOutput):  # type: ignore[misc]
-    """`loss` (), mean over utterances of the CTC loss per label; `logits` (B, U, V); `logit_lengths` (B,)."""
-
-    loss: Tensor | None = None
-    logits: Tensor | None = None
-    logit_lengths: Tensor | None = None
 
 
 def output_length(feature_lengths: Tensor) -> Tensor:
@@ -214,7 +201,7 @@ class KoSpeechLayerNorm(nn.Module):
         return self.weight * centred_BUH / (x_BUH.std(dim=-1, keepdim=True) + 1e-6) + self.bias
 
 
-def output_layer(config: DeepSpeech2Config) -> nn.Sequential:
+def output_layer(config: DeepSpeech2Shape) -> nn.Sequential:
     """Build the output layer (B, U, H) -> (B, U, V) in one of the three forms of KoSpeech.
 
     `layer_norm`: later commits, and openspeech; `kospeech_layer_norm`: February 2021; `mlp`: v1.
@@ -230,14 +217,14 @@ def output_layer(config: DeepSpeech2Config) -> nn.Sequential:
 class DeepSpeech2Network(nn.Module):
     """A recogniser: features (B, T, 80) to class logits (B, U, V). `DeepSpeech2ForCTC` is the same for transformers."""
 
-    config: DeepSpeech2Config
+    config: DeepSpeech2Shape
 
-    def __init__(self, config: DeepSpeech2Config) -> None:
+    def __init__(self, config: DeepSpeech2Shape) -> None:
         super().__init__()
         self.config = config
         self.build(config)
 
-    def build(self, config: DeepSpeech2Config) -> None:
+    def build(self, config: DeepSpeech2Shape) -> None:
         """Make the layers."""
         self.conv = MaskedConvolutions(config.conv_channels)
         sizes = [config.conv_channels * NUM_MEL_BINS // 4]
@@ -259,17 +246,6 @@ class DeepSpeech2Network(nn.Module):
             encoded_BUH = layer(encoded_BUH, padding)
         return encoded_BUH * padding.real_BU[:, :, None], lengths_B
 
-    def forward(
-        self, input_features: Tensor, feature_lengths: Tensor, labels: Tensor | None = None
-    ) -> DeepSpeech2Output:
-        """Compute logits (B, U, V) of features (B, T, 80), and the CTC loss given labels (B, L), padded by -100."""
-        encoded_BUH, lengths_B = self.encode(input_features, feature_lengths)
-        logits_BUV = self.head(encoded_BUH)
-        loss = None
-        if labels is not None:
-            loss = ctc_loss(logits_BUV, lengths_B, labels, blank=int(self.config.pad_token_id))
-        return DeepSpeech2Output(loss=loss, logits=logits_BUV, logit_lengths=lengths_B)
-
     def freeze_base_model(self) -> None:
         """Freeze all parameters and the statistics of batch norms."""
         self.requires_grad_(False).eval()
@@ -280,9 +256,9 @@ class DeepSpeech2Network(nn.Module):
 
 
 def __getattr__(name: str) -> Any:
-    """Import `DeepSpeech2ForCTC` when it is asked for: transformers' base class takes 3 s of processor time."""
-    if name != "DeepSpeech2ForCTC":
+    """Import what transformers needs when it is asked for: that takes 3 s of processor time."""
+    if name not in ("DeepSpeech2Config", "DeepSpeech2ForCTC", "DeepSpeech2Output"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from asr_lab.models import deepspeech2_pretrained
 
-    return deepspeech2_pretrained.DeepSpeech2ForCTC
+    return getattr(deepspeech2_pretrained, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from asr_lab.data.features import EXTRACTORS
 from asr_lab.data.text import TextNormalizer
 from asr_lab.errors import AsrLabError
 from asr_lab.models.adapter import REGISTERED, AdapterManager, Base, MLPAdapter, vocabulary_digest, weights_digest
-from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2Network
+from asr_lab.models.deepspeech2 import DeepSpeech2Network, DeepSpeech2Shape
 from asr_lab.models.recognizer import (
     AdapterKind,
     LoadAdapter,
@@ -156,34 +157,35 @@ class DeepSpeech2Recognizer(Recognizer):
 
 def load_recognizer(folder: Path, resolve: Callable[[str], Path] | None = None) -> DeepSpeech2Recognizer:
     """Load a recogniser from its folder; raise `AsrLabError` if the folder is not one."""
-    from asr_lab.models.deepspeech2_pretrained import DeepSpeech2ForCTC
+    from asr_lab.models.deepspeech2_pretrained import DeepSpeech2Config, DeepSpeech2ForCTC
 
-    return _recognizer(folder, lambda config: DeepSpeech2ForCTC.from_pretrained(folder, config=config))
+    _check(folder)
+    config = DeepSpeech2Config.from_pretrained(folder)
+    return _recognizer(folder, DeepSpeech2ForCTC.from_pretrained(folder, config=config))
 
 
 def load_for_inference(folder: Path, resolve: Callable[[str], Path] | None = None) -> DeepSpeech2Recognizer:
-    """Load a recogniser that is neither trained nor saved, in 3 s of processor time less; raises as above."""
-
-    def network(config: DeepSpeech2Config) -> DeepSpeech2Network:
-        made = DeepSpeech2Network(config)  # on the meta device torch would import its compiler
-        try:
-            made.load_state_dict(load_file(folder / "model.safetensors"))
-        except (RuntimeError, SafetensorError) as error:
-            what = "the weights are not those of the network in config.json"
-            raise AsrLabError(what, where=str(folder), allowed="the files that the model was saved with") from error
-        return made.requires_grad_(False)
-
-    return _recognizer(folder, network)
+    """Load a recogniser that is neither trained nor saved, without transformers; raises as above."""
+    _check(folder)
+    shape = DeepSpeech2Shape(**json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    network = DeepSpeech2Network(shape)  # on the meta device torch would import its compiler
+    try:
+        network.load_state_dict(load_file(folder / "model.safetensors"))
+    except (RuntimeError, SafetensorError) as error:
+        what = "the weights are not those of the network in config.json"
+        raise AsrLabError(what, where=str(folder), allowed="the files that the model was saved with") from error
+    return _recognizer(folder, network.requires_grad_(False))
 
 
-def _recognizer(folder: Path, network: Callable[[DeepSpeech2Config], DeepSpeech2Network]) -> DeepSpeech2Recognizer:
+def _check(folder: Path) -> None:
     check_folder(folder, "config.json", "model.safetensors", "vocab.json")
-    config = DeepSpeech2Config.from_pretrained(folder)
-    vocabulary = read_vocabulary(folder, config.vocab_size)
-    model = network(config)
-    normalizer = TextNormalizer(**config.text)
+
+
+def _recognizer(folder: Path, network: DeepSpeech2Network) -> DeepSpeech2Recognizer:
+    config = network.config
+    vocabulary, normalizer = read_vocabulary(folder, config.vocab_size), TextNormalizer(**config.text)
     subwords = read_subwords(folder, normalizer, vocabulary)
-    return DeepSpeech2Recognizer(model.eval().to(best_device()), vocabulary, normalizer, subwords=subwords)
+    return DeepSpeech2Recognizer(network.eval().to(best_device()), vocabulary, normalizer, subwords=subwords)
 
 
 _PREPROCESSOR = {

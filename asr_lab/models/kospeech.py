@@ -16,7 +16,7 @@ from asr_lab.models.adapter.network import weight_faults
 from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.models.unpickle import read_weights
-from asr_lab.units import NUM_MEL_BINS
+from asr_lab.units import NUM_MEL_BINS, counted
 
 _PREFIXES = re.compile(r"^(?:(?:module|model|encoder)\.)+")
 _RENAMED = (
@@ -67,7 +67,9 @@ def convert_state_dict(kospeech: Mapping[str, Tensor]) -> dict[str, Tensor]:
         else:
             unknown.append(key)
     if unknown:
-        raise AsrLabError(f"{len(unknown)} keys do not belong to a supported DeepSpeech2: {listing(unknown)}")
+        raise AsrLabError(
+            f"{counted(len(unknown), 'key', 'do')} not belong to a supported DeepSpeech2: {listing(unknown)}"
+        )
     return converted
 
 

@@ -16,7 +16,6 @@ from typing import Any, ClassVar
 import torch
 from lhotse import CutSet
 from torch import Tensor
-from transformers.utils.logging import disable_progress_bar
 
 from asr_lab.data.audio import Signal
 from asr_lab.data.augment import Augmenter, SoundAugmenter
@@ -32,8 +31,6 @@ from asr_lab.models.adapter import AdapterManager
 from asr_lab.units import SAMPLE_RATE
 
 Progress = Callable[[int], None]
-
-disable_progress_bar()  # of transformers, one per file read or written
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ from asr_lab.decoding import arpa
 from asr_lab.decoding.arpa import Arpa
 from asr_lab.decoding.beam import BeamDecoder
 from asr_lab.decoding.contract import Decoder
-from asr_lab.decoding.hot_words import HotWord, hot_word_notes, occurrences
+from asr_lab.decoding.hot_word_counts import HotWordCount, hot_word_notes, occurrences
 from asr_lab.decoding.words import Word
 from asr_lab.errors import AsrLabError
 from asr_lab.interfaces.tracking import ModelStore, Recorder
@@ -209,7 +209,7 @@ def decoding_notes(
         notes += _known_notes(decoding.lm, table["reference"])
     if decoding.settings.hot_words:
         counts = hot_word_counts(decoding, decoded).itertuples()
-        notes += hot_word_notes([HotWord(row.word, row.without, row.hot) for row in counts], "this data")
+        notes += hot_word_notes([HotWordCount(row.word, row.without, row.hot) for row in counts], "this data")
     if decoded.words:
         notes += _confidence_notes(word_table(decoding, decoded, table), decoding.settings)
     if decoding.weights is None:

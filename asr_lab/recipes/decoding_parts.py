@@ -12,6 +12,7 @@ from lhotse import CutSet
 from rich.progress import Progress
 
 from asr_lab.config.schema import EvaluateExperiment
+from asr_lab.data import columns
 from asr_lab.data.batches import InOrder
 from asr_lab.decoding.words import Word
 from asr_lab.errors import AsrLabError
@@ -93,10 +94,10 @@ def decode_in_parts(
 
 def _merged(rows: dict[str, dict[str, Any]], cuts: CutSet, batch_size: int) -> Decoded:
     decoded = Decoded()
-    for cut in InOrder(cuts, batch_size).chosen:
-        row = rows[cut.id]
-        decoded.texts[cut.id] = row["text"]
-        decoded.words += [(cut.id, Word(**word)) for word in row["words"]]
+    for id in columns.ids(InOrder(cuts, batch_size).chosen).to_pylist():
+        row = rows[id]
+        decoded.texts[id] = row["text"]
+        decoded.words += [(id, Word(**word)) for word in row["words"]]
         if "without_hot" in row:
-            decoded.without_hot[cut.id] = row["without_hot"]
+            decoded.without_hot[id] = row["without_hot"]
     return decoded

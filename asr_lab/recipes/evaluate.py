@@ -13,7 +13,7 @@ from rich.progress import Progress
 from asr_lab.config import schema
 from asr_lab.config.names import model_uri
 from asr_lab.config.schema import Adapter, EvaluateExperiment
-from asr_lab.data import manifest
+from asr_lab.data import columns, manifest
 from asr_lab.data.phonemes import check_languages
 from asr_lab.errors import AsrLabError, UnavailableError
 from asr_lab.families import family, find
@@ -213,9 +213,13 @@ def evaluate_recognition(
     ):
         decoding = replace(decoding, notes=[*decoding.notes, note])
     clock = Clock()
+    # Parts come first: where another process waits for the same, or their jobs fail, no run is begun
+    in_parts = (
+        decode_in_parts(planned.parts, config, decoding, planned.uri, split, recognizer) if planned.parts else None
+    )
     with tracker.start(_spec(planned, config, decoding, store)) as run:
         run.dataset(split.dataset())
-        decoded = _decoded(planned, config, decoding, console)
+        decoded = in_parts or _decoded(planned, config, decoding, console)
         seconds = clock.seconds
         table = score(split.cuts, decoded.texts, recognizer.normalizer, in_phonemes=settings.phonemes)
         table = spacing.without_spaces(planned.overlap.mark(table))
@@ -226,7 +230,7 @@ def evaluate_recognition(
         run.note("\n\n".join(map(escape_markdown, notes)))
         if settings.save_predictions:
             record_predictions(run, table, settings.split)
-        speech = sum(cut.duration for cut in split.cuts)
+        speech = columns.seconds(split.cuts)
         run.metrics(
             {
                 "perf/seconds": clock.seconds,
@@ -264,8 +268,6 @@ def _spec(planned: EvaluationPlan, config: EvaluateExperiment, decoding: Decodin
 
 def _decoded(planned: EvaluationPlan, config: EvaluateExperiment, decoding: Decoding, console: Console) -> Decoded:
     split, recognizer = planned.split, planned.recognizer
-    if planned.parts:
-        return decode_in_parts(planned.parts, config, decoding, planned.uri, split, recognizer)
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("transcribing", total=len(split.cuts))
         return decode(decoding, recognizer, split.cuts, config.evaluate, lambda done: bar.advance(task, done))

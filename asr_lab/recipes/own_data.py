@@ -74,7 +74,7 @@ def complete(kind: type[Experiment], given: Mapping[str, str], parts: Mapping[st
             raise AsrLabError("no such manifest", where=str(beside), allowed=f"a file of Lhotse cuts ({SUFFIX})")
         if found := sibling(beside, split, wanted):
             paths[wanted] = str(found)
-            notes.append(f"data.{wanted} is {found}, which lies beside {key}")
+            notes.append(f"data.{wanted} is {found}, which is beside {key}")
         elif wanted == "test":
             paths[wanted] = ""
             notes.append(f"not tested: data.test is not given, and no test{SUFFIX} belongs to {key}={beside}")
@@ -97,7 +97,7 @@ def _missing(key: str, beside: Path, missing: Iterable[str], named: Mapping[str,
 
 
 def _of_the_demo(usual: Mapping[str, str], named: Mapping[str, str]) -> list[str]:
-    """Return a line if some of the given manifests lie in the folder of the demo, and others do not."""
+    """Return a line if some of the given manifests are in the folder of the demo, and others are not."""
     folder = Path(next(iter(usual.values()))).parent
     demo = [f"{key}={path}" for key, path in named.items() if folder in Path(path).parents]
     if not demo or len(demo) == len(named):

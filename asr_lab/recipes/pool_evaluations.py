@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from asr_lab.config.schema.pool import PoolExperiment
+from asr_lab.data import columns
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.interfaces.tracking import Tracker
 from asr_lab.metrics.spacing import SCORER, without_spaces
@@ -17,6 +18,7 @@ from asr_lab.recipes.splits import Split
 from asr_lab.recipes.training_overlap import TRAINED_ON, TRAINING_SPEAKER, counts
 from asr_lab.reports.markdown import escape_markdown
 from asr_lab.system.resources import Clock
+from asr_lab.units import counted
 
 
 def pool(
@@ -28,7 +30,7 @@ def pool(
     """
     clock, settings = Clock(), config.pool
     split = Split.read(settings.split, settings.data)
-    table = pooled(tables, [cut.id for cut in split.cuts], settings.data)
+    table = pooled(tables, columns.ids(split.cuts).to_pylist(), settings.data)
     spec = describe(
         config,
         family="evaluate",
@@ -56,7 +58,9 @@ def pooled(tables: Mapping[str, pd.DataFrame], ids: list[str], where: str) -> pd
     twice = sorted(set(table["id"][table["id"].duplicated()]))
     others, missing = sorted(set(table["id"]) - set(ids)), sorted(set(ids) - set(table["id"]))
     faults = {"were scored by several runs": twice, "were scored by none": missing, "are not in it": others}
-    problems = [f"{len(which)} utterances {what}: {listing(which, 3)}" for what, which in faults.items() if which]
+    problems = [
+        f"{counted(len(which), 'utterance')} {what}: {listing(which, 3)}" for what, which in faults.items() if which
+    ]
     if problems:
         raise AsrLabError(
             f"the runs' utterances are not those of the manifest: {'; '.join(problems)}",

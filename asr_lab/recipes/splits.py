@@ -11,14 +11,14 @@ import pyarrow as pa
 from lhotse import CutSet
 
 from asr_lab.data import columns, manifest
-from asr_lab.data.filtering import FilterResult, filter_transcribed
+from asr_lab.data.filtering import FilterResult, Limits, filter_transcribed
 from asr_lab.data.phonemes import check_languages
 from asr_lab.data.table_utterances import Utterances
 from asr_lab.data.transcript_marks import DUAL
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.interfaces.tracking import Dataset
 from asr_lab.models.recognizer import Recognizer
-from asr_lab.units import SAMPLE_RATE, num_samples
+from asr_lab.units import SAMPLE_RATE, counted, num_samples
 
 
 @dataclass(frozen=True)
@@ -66,28 +66,34 @@ def filter_split(split: Split, recognizer: Recognizer, max_duration_s: float, *,
         split.cuts,
         recognizer.spell_all,
         recognizer.vocabulary,
-        max_duration_s,
+        limits_of(recognizer, max_duration_s, fastest),
+        split.path,
+    )
+
+
+def limits_of(recognizer: Recognizer, max_duration_s: float, fastest: float) -> Limits:
+    """Return which utterances a model can be trained on, at speeds up to `fastest`."""
+    return Limits(
         output_frames=recognizer.output_frames,
+        max_duration_s=max_duration_s,
         min_duration_s=recognizer.min_samples * fastest / SAMPLE_RATE,
-        where=split.path,
     )
 
 
 def refuse_two_readings(split: Split, recognizer: Recognizer) -> None:
     """Raise `AsrLabError` if transcripts hold two readings and the normaliser keeps both."""
-    if recognizer.normalizer.transcription != "plain":
+    some = columns.texts_with(split.cuts, r"\(")
+    if recognizer.normalizer.transcription != "plain" or not any(map(DUAL.search, some)):
         return
     texts = (text for batch in columns.texts(split.cuts) for text in batch)
-    both = [place for place, text in enumerate(texts) if "(" in text and DUAL.search(text)]
-    dual = columns.ids(split.cuts).take(both).to_pylist() if both else []
-    if dual:
-        raise AsrLabError(
-            f"{len(dual)} transcripts hold two readings, (one)/(other), and the plain transcription keeps both: "
-            f"{listing(dual, 3)}",
-            where=split.path,
-            allowed="data.text.transcription=spelling for the first readings, phonetic for the second, "
-            "or transcripts with one reading",
-        )
+    dual = columns.ids(split.cuts).take([place for place, text in enumerate(texts) if DUAL.search(text)]).to_pylist()
+    raise AsrLabError(
+        f"{len(dual)} transcripts hold two readings, (one)/(other), and the plain transcription keeps both: "
+        f"{listing(dual, 3)}",
+        where=split.path,
+        allowed="data.text.transcription=spelling for the first readings, phonetic for the second, "
+        "or transcripts with one reading",
+    )
 
 
 def refuse_too_short(split: Split, recognizer: Recognizer) -> None:
@@ -95,7 +101,7 @@ def refuse_too_short(split: Split, recognizer: Recognizer) -> None:
     short = too_short(split.cuts, recognizer)
     if short:
         raise AsrLabError(
-            f"{len(short)} utterances are too short to be recognised: {listing(short, 5)}",
+            f"{counted(len(short), 'utterance', 'are')} too short to be recognised: {listing(short, 5)}",
             where=split.path,
             allowed=f"at least {shortest(recognizer)}",
             next_command=f"asr-lab data check {shlex.quote(str(split.path))}",

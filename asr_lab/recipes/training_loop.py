@@ -17,6 +17,7 @@ from asr_lab.system.files import atomic_folder, explain_unwritable
 from asr_lab.system.terminal import Console
 from asr_lab.training.callbacks import Curves, DropBrokenUpdates, ProgressReport, Recording, SaveEvery
 from asr_lab.training.trainer import AsrTrainer, Tally, last_checkpoint
+from asr_lab.units import counted
 
 BEST = "model"
 """Folder of the best epoch among the checkpoints, and the model's name in the logged artifacts."""
@@ -25,7 +26,7 @@ BEST = "model"
 def begin(planned: TrainingPlan, run: Recorder, console: Console) -> None:
     """Print what is trained, and record data and sizes."""
     doing = "continuing" if run.resumed else "fine-tuning" if planned.base_uri else "training"
-    sizes = f"{planned.num_params / 1e6:.2f} M parameters, {len(planned.train.cuts)} utterances"
+    sizes = f"{planned.num_params / 1e6:.2f} M parameters, {counted(len(planned.train.cuts), 'utterance')}"
     console.say("{} [bold]{}[/]: {}, {} min", doing, run.name, sizes, f"{planned.splits['train'].hours * 60:.1f}")
     for split in planned.splits.values():
         run.dataset(split.dataset())

@@ -21,6 +21,7 @@ from asr_lab.interfaces.tags import OVERLAP, UNCHECKED
 from asr_lab.interfaces.tracking import Lineage, Recorder, TrainingData
 from asr_lab.metrics import ratios
 from asr_lab.recipes.splits import Split
+from asr_lab.units import all_of
 
 TRAINED_ON, TRAINING_SPEAKER = "trained_on", "training_speaker"
 """Columns of a score table, `yes` or `no`; only where there is an overlap."""
@@ -70,7 +71,7 @@ class Overlap:
     def _of_utterances(self, table: pd.DataFrame, split: str, known: int) -> str:
         named = listing(self.runs, _MOST_NAMED)
         if known == len(table):
-            return f"all {known} utterances were trained on ({named}): these are no figures of new speech"
+            return f"{all_of(known, 'utterance', 'were')} trained on ({named}): these are no figures of new speech"
         parts = _parts(table, split, TRAINED_ON, "these", "the others")
         return f"{known} of {len(table)} utterances were trained on ({named}): {parts}"
 

@@ -16,6 +16,7 @@ from asr_lab.metrics.significance import Interval
 from asr_lab.metrics.slices import labels
 from asr_lab.metrics.spacing import cer_no_space, wer_no_space, without_spaces
 from asr_lab.reports.page import render
+from asr_lab.units import counted
 
 _MOST_ROWS = 20_000
 _MOST_CONFUSIONS = 30
@@ -47,7 +48,7 @@ def alignment_page(
     figures = (
         f"WER {wer.value:.1%} (95 % interval {wer.low:.1%} to {wer.high:.1%}), CER {cer(table):.1%}; "
         f"without spaces WER {wer_no_space(table):.1%}, CER {cer_no_space(table):.1%}; "
-        f"{len(table)} utterances, {int(table['words'].sum())} words; {SCORER}, corpus level."
+        f"{counted(len(table), 'utterance')}, {int(table['words'].sum())} words; {SCORER}, corpus level."
     )
     return render(
         "alignment",

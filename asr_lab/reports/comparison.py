@@ -16,6 +16,7 @@ from asr_lab.metrics.catalog import Format, direction, format_of
 from asr_lab.reports.numbers import format_metric, format_value, json_value
 from asr_lab.reports.page import render
 from asr_lab.reports.table import Table
+from asr_lab.units import counted
 
 STD = "_std"
 """Ending of the column with the standard deviation of another one."""
@@ -88,7 +89,7 @@ class ComparisonReport:
             "curves": _curves(curves),
             "formats": {str(name): format_of(str(name)) for name in curves["metric"].unique()},
         }
-        title = f"{len(frame)} runs compared" + (f" by {self.metric}" if self.metric else "")
+        title = f"{counted(len(frame), 'run')} compared" + (f" by {self.metric}" if self.metric else "")
         return render("comparison", title=title, sentences=self.sentences, data=content)
 
     def _tested(self) -> list[dict[str, Any] | None]:

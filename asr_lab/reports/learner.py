@@ -15,6 +15,7 @@ from asr_lab.metrics.pronunciation import SCORER, Calibration, detection, overal
 from asr_lab.reports.confusions import confusions, lined_up, spelled
 from asr_lab.reports.page import render
 from asr_lab.reports.pronunciation_advice import advice, sound
+from asr_lab.units import counted
 
 _MOST_CONFUSIONS = 12
 
@@ -64,7 +65,7 @@ _CALIBRATED = (
 def _summary(table: pd.DataFrame, model: str) -> str:
     number, flags = sum(map(len, table["canonical"])), sum(map(sum, table["flags"]))
     first = {str(value) for value in table["l1"]} if "l1" in table else set()
-    parts = [f"{len(table)} utterances", f"{number:,} phonemes", f"{flags:,} of them flagged"]
+    parts = [counted(len(table), "utterance"), f"{number:,} phonemes", f"{flags:,} of them flagged"]
     parts += [f"first language {first.pop().capitalize()}"] if len(first) == 1 else []
     return ", ".join(parts) + (f"; assessed by {model}" if model else "")
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 _BARS = "▁▂▃▄▅▆▇█"
 
 
-def sparkline(values: Sequence[float], width: int = 40) -> str:
+def sparkline(values: Sequence[float], width: int = 30) -> str:
     """Draw values as bars; more than `width` values are averaged in groups, NaN is a gap."""
     size = max(1, math.ceil(len(values) / width))
     parts = [values[start : start + size] for start in range(0, len(values), size)]

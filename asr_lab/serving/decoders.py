@@ -21,7 +21,7 @@ from asr_lab.config.schema import Decode
 from asr_lab.data import manifest
 from asr_lab.decoding import arpa
 from asr_lab.decoding.beam import BeamDecoder
-from asr_lab.decoding.hot_words import HotWord, compared
+from asr_lab.decoding.hot_word_counts import HotWordCount, compared
 from asr_lab.decoding.words import Word
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.recipes.decode_choice import check_search, decoder_of, language_model_notes, spell_of
@@ -66,7 +66,7 @@ class Decoders:
 
     @property
     def name(self) -> str:
-        """What tells results apart: `greedy`, or the search with its settings and the digest of the language model."""
+        """What distinguishes results: `greedy`, or a search with its settings and the digest of the language model."""
         given = self.settings.model_dump(mode="json", exclude_defaults=True, exclude={"lm"})
         lm = {"lm": manifest.file_digest(self._lm)[:12]} if self._lm else {}
         parts = [f"{key}={value}" for key, value in (lm | given).items()]
@@ -90,17 +90,17 @@ class Decoders:
             check_search(self.recognizer, "decode.hot_words")
             self._of(hot)
 
-    def silent(self, hot: HotWords) -> tuple[HotWord, ...]:
+    def silent(self, hot: HotWords) -> tuple[HotWordCount, ...]:
         """Return the counts of hot words of an utterance without speech."""
         return compared(self._of(hot).first.hot_texts, "", "") if hot else ()
 
     def decode(
         self, logits_BUV: Tensor, lengths_B: Tensor, hot: Sequence[HotWords]
-    ) -> list[tuple[str, tuple[HotWord, ...]]]:
+    ) -> list[tuple[str, tuple[HotWordCount, ...]]]:
         """Return the text of each utterance, and how often each of its hot words was recognised."""
         if not any(hot):
             return [(text, ()) for text in self._cold(logits_BUV, lengths_B)]
-        results: list[tuple[str, tuple[HotWord, ...]]] = []
+        results: list[tuple[str, tuple[HotWordCount, ...]]] = []
         for row, words in enumerate(hot):
             of_row = logits_BUV[row : row + 1], lengths_B[row : row + 1]
             (without,) = self._cold(*of_row)

@@ -21,7 +21,7 @@ from torch import Tensor
 from asr_lab.data.audio import Signal
 from asr_lab.data.segmentation import Cutting
 from asr_lab.data.speech_activity import no_speech
-from asr_lab.decoding.hot_words import HotWord, total
+from asr_lab.decoding.hot_word_counts import HotWordCount, total
 from asr_lab.decoding.words import Word
 from asr_lab.errors import AsrLabError
 from asr_lab.models.recognizer import Recognizer, SpeakerAdapter
@@ -71,7 +71,7 @@ class Result:
     """Whose adapter was used."""
     adapter: str = ""
     """Its version: a registry URI, or a file with its digest."""
-    hot_words: tuple[HotWord, ...] = ()
+    hot_words: tuple[HotWordCount, ...] = ()
     """How often each hot word was recognised."""
     note: str = ""
     """On conversions of the audio, and why there is no text."""
@@ -261,7 +261,7 @@ class Engine:
         rows = zip(batch, decoded, logits_BUV, lengths_B.tolist(), strict=True)
         return {one.place: self._result(one, *done, logits_UV[: int(length)]) for one, done, logits_UV, length in rows}
 
-    def _result(self, one: _Prepared, text: str, hot_words: tuple[HotWord, ...], logits_UV: Tensor) -> Result:
+    def _result(self, one: _Prepared, text: str, hot_words: tuple[HotWordCount, ...], logits_UV: Tensor) -> Result:
         try:
             words = self._words(logits_UV, text) if one.words else ()
         except AsrLabError as error:  # of this request alone

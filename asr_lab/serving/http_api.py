@@ -92,11 +92,14 @@ def create_app(models: ServedModels, limits: Limits | None = None, api_key: str 
     app.add_exception_handler(ApiError, _refused)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(Exception, _failed)
-    started = int(time.time())
+    _add_pages(app, metrics)
+    _add_models(app, models)
+    _add_transcription(app, transcriber, realtime)
+    return Gate(app, api_key, metrics, max_bytes=chosen.max_bytes, open_to_all=(_HEALTH, PING, _PAGE))
 
-    def described(name: str) -> dict[str, Any]:
-        streams = models.engine.recognizer.streams
-        return {"id": name, "object": "model", "created": started, "owned_by": "asr_lab", "streaming": streams}
+
+def _add_pages(app: FastAPI, metrics: Metrics) -> None:
+    """Add the state of the server, and the page that transcribes a microphone."""
 
     @app.get(_HEALTH)
     async def health() -> dict[str, str]:
@@ -115,6 +118,15 @@ def create_app(models: ServedModels, limits: Limits | None = None, api_key: str 
     async def page() -> Response:
         return HTMLResponse(render("microphone", title="Transcribe"), headers={"Content-Security-Policy": _PAGE_POLICY})
 
+
+def _add_models(app: FastAPI, models: ServedModels) -> None:
+    """Add the model and the adapters, as OpenAI's API lists models."""
+    started = int(time.time())
+
+    def described(name: str) -> dict[str, Any]:
+        streams = models.engine.recognizer.streams
+        return {"id": name, "object": "model", "created": started, "owned_by": "asr_lab", "streaming": streams}
+
     @app.get("/v1/models")
     async def list_models() -> dict[str, Any]:
         names = [models.name, *await run_in_threadpool(models.speakers)]
@@ -124,6 +136,10 @@ def create_app(models: ServedModels, limits: Limits | None = None, api_key: str 
     async def show_model(name: str) -> dict[str, Any]:
         await run_in_threadpool(_adapter, models, name)
         return described(name)
+
+
+def _add_transcription(app: FastAPI, transcriber: _Transcriber, realtime: Realtime) -> None:
+    """Add what transcribes: files, MLflow's tables, and streams."""
 
     @app.post("/v1/audio/transcriptions")
     async def transcribe(request: HttpRequest) -> Response:
@@ -140,8 +156,6 @@ def create_app(models: ServedModels, limits: Limits | None = None, api_key: str 
     @app.websocket(_REALTIME)
     async def stream(socket: WebSocket) -> None:
         socket.scope[FACTS]["speech_s"] = await realtime.serve(socket)
-
-    return Gate(app, api_key, metrics, max_bytes=chosen.max_bytes, open_to_all=(_HEALTH, PING, _PAGE))
 
 
 class _Transcriber:
@@ -228,7 +242,7 @@ class _Transcriber:
         self._places.release()
 
     def _on_end(self, end: Callable[[], None]) -> Callable[[Future[Any]], None]:
-        """Return what follows the end of a computation, also one nobody waits for any more, or that never began."""
+        """Return what follows the end of a computation, also if no request waits for it, or it never began."""
 
         def ended(_: Future[Any]) -> None:
             end()

@@ -16,7 +16,8 @@ import torch
 from lhotse.cut import Cut
 from torch import Tensor
 
-from asr_lab.data.audio import Signal, check_samples, read_audio, read_blocks, read_cut, read_cut_blocks, with_header
+from asr_lab.data.audio import Signal, check_samples, read_audio, read_blocks, with_header
+from asr_lab.data.cut_audio import read_cut, read_cut_blocks
 from asr_lab.data.segmentation import Cutting, Piece, check_vad, has_vad, pieces
 from asr_lab.data.speech_activity import no_speech
 from asr_lab.data.text import SPACE, WORD_START

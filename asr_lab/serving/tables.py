@@ -23,6 +23,7 @@ from asr_lab.errors import AsrLabError, listing
 from asr_lab.families import family
 from asr_lab.serving.engine import Engine, Request, read_samples
 from asr_lab.serving.long_recordings import SEGMENTATIONS, Segmentation, check_segmentation
+from asr_lab.units import counted
 
 if TYPE_CHECKING:
     from asr_lab.models.pronunciation.assessor import Assessor
@@ -105,7 +106,9 @@ class Tables:
             raise AsrLabError(f"`hot_words` is {given!r}"[:100], allowed=_HOT_WORDS)
         words = split_hot_words(given)
         if self.most_hot_words is not None and len(words) > self.most_hot_words:
-            raise AsrLabError(f"there are {len(words)} hot words", allowed=f"{self.most_hot_words} of a request")
+            raise AsrLabError(
+                f"there are {counted(len(words), 'hot word')}", allowed=f"{self.most_hot_words} of a request"
+            )
         if words:
             self.engine.decoders.check(self.engine.decoders.hot_words(words))
         return words

@@ -17,6 +17,7 @@ from asr_lab.reports.transcript_files import cues, srt_lines, vtt_lines
 from asr_lab.serving.engine import Result
 from asr_lab.serving.http_errors import ApiError
 from asr_lab.serving.tables import split_hot_words
+from asr_lab.units import counted
 
 FORMATS = ("json", "text", "srt", "vtt", "verbose_json")
 GRANULARITIES = ("segment", "word")
@@ -87,7 +88,7 @@ def hot_words_of(prompt: str, param: str = "prompt") -> tuple[str, ...]:
     """Return the hot words of a prompt, which the field `param` holds; raise `ApiError` for too many."""
     words = split_hot_words(prompt)
     if len(words) > MOST_HOT_WORDS:
-        message = f"the prompt has {len(words)} hot words; allowed: {MOST_HOT_WORDS}, separated by commas"
+        message = f"the prompt has {counted(len(words), 'hot word')}; allowed: {MOST_HOT_WORDS}, separated by commas"
         raise ApiError(400, message, param=param)
     return words
 

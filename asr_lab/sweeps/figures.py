@@ -57,7 +57,7 @@ def _wanted(study: Study, metrics: tuple[str, ...]) -> Iterator[tuple[str, Calla
 
 
 def all_tie(trials: Iterable[FrozenTrial], place: int) -> bool:
-    """Whether several finished trials have the same value of an objective: no parameter can be said to matter."""
+    """Whether several finished trials have the same value of an objective: no parameter can be shown to matter."""
     values = [trial.values[place] for trial in trials if trial.state == TrialState.COMPLETE]
     return len(values) > 1 and len(set(values)) == 1
 

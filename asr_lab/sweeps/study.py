@@ -25,6 +25,7 @@ from asr_lab.sweeps.objective import Objective
 from asr_lab.sweeps.space import Space
 from asr_lab.sweeps.storage import StorageLocation
 from asr_lab.sweeps.trial_states import lose
+from asr_lab.units import counted
 
 WHAT, PARENT, ASKED, UNTIL = "what", "parent", "asked", "until"
 COORDINATOR, PINNED, JOBS, SHARED = "coordinator", "pinned", "jobs", "shared"
@@ -69,7 +70,7 @@ class StudyPlan:
         pruned = f", pruned by {sweep.pruner.name} on {objective.prune_on}" if sweep.pruner.name != "none" else ""
         limit = f", {sweep.timeout_s:g} s at most" if sweep.timeout_s else ""
         seeds = f", {sweep.seeds} seeds each" if sweep.seeds > 1 else ""
-        proposed = f"{sweep.trials} trials{limit}{seeds}, proposed by {sweep.sampler.name}{pruned}"
+        proposed = f"{counted(sweep.trials, 'trial')}{limit}{seeds}, proposed by {sweep.sampler.name}{pruned}"
         fixed = [f"{key} = {value}" for key, value in sweep.fixed.items()]
         return [f"seeks the {' and the '.join(sought)}", proposed, *fixed]
 

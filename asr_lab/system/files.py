@@ -71,7 +71,7 @@ def atomic_folder(path: Path, *, replaces: bool = False) -> Iterator[Path]:
     try:
         written.mkdir()
         yield written
-        if replaces and path.is_dir():  # it is removed only when the new one stands in its place
+        if replaces and path.is_dir():  # it is removed only when the new one is in its place
             shutil.rmtree(_former(path), ignore_errors=True)
             path.rename(_former(path))
         elif path.is_dir() and any(path.iterdir()):

@@ -52,7 +52,7 @@ def _table() -> str:
 
 @functools.cache
 def _machine() -> str:
-    """Return what tells machines of one name apart, "" if there is nothing; hashed, as systemd asks for its id."""
+    """Return what distinguishes machines of one name, "" if there is nothing; hashed, as systemd asks for its id."""
     with suppress(OSError):
         if id := Path("/etc/machine-id").read_bytes().strip():
             return hashlib.sha256(b"asr_lab" + id).hexdigest()[:8]

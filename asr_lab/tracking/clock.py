@@ -51,7 +51,7 @@ class Clock:
 
 
 def _steady_s() -> float:
-    """Return seconds of a clock that nobody sets; on Linux it goes on while the machine sleeps."""
+    """Return seconds of a monotonic clock; on Linux it goes on while the machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 

@@ -33,10 +33,14 @@ _SECRETS = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY|\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_\w{30,}|\bgithub_pat_\w{20,}|\bglpat-[\w-]{20,}"
     r"|\bhf_[A-Za-z0-9]{30,}|\bsk-[\w-]{20,}|\bxox[abps]-[\w-]{10,}|\bey[\w-]{20,}\.ey[\w-]{20,}\.[\w-]{10,}"
     r"|://[^\s/:@]*:[^\s/@{$<*]+@"
-    r"|(?:password|passwd|secret|token|api_?key|access_?key)[\"']?\s*[:=]\s*[\"'][^\s\"'{$<]{8,}[\"']",
-    re.IGNORECASE,
+    r"|\bBearer\s+[\w.~+/-]{16,}|\bBasic\s+(?=\S*\d)[\w+/]{16,}"
+    r"|(?:password|passwd|secret|token|api_?key|access_?key)[\"'\])]*\s*[:=]\s*"
+    r"(?:[\"'][^\s\"'{$<]{8,}[\"']|(?=\S*\d)(?=\S*[a-z])[^\s()\[\]{}\"'$<,;._]{10,}$)",  # in YAML without quotes
+    re.IGNORECASE | re.MULTILINE,
 )
-_NOT_TEXT = re.compile(r"^(Binary files .* differ|GIT binary patch)$|[\ud800-\udfff]", re.MULTILINE)
+_NOT_TEXT = re.compile(
+    r"^(Binary files .* differ|GIT binary patch|\+Subproject commit \w+-dirty)$|[\ud800-\udfff]", re.MULTILINE
+)
 _DIFF = "diff --git "
 _PART = re.compile(r"^(?=diff --git |\* Unmerged path )", re.MULTILINE)
 _AS_EVER = [

@@ -9,7 +9,7 @@ import sqlite3
 import ssl
 import urllib.error
 import urllib.request
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -65,6 +65,12 @@ def check_connection(uri: str) -> State:
     elif scheme in ("", "file"):
         file_store.refuse(uri)
     return State.READY
+
+
+def check_usable() -> None:
+    """Raise `AsrLabError` if the tracking store can never be used as it is; one that does not answer may be later."""
+    with suppress(StoreUnavailableError):
+        check_connection(tracking_uri())
 
 
 def _check_health(uri: str) -> None:

@@ -166,7 +166,7 @@ def _is_local(uri: str) -> bool:
 
 
 def disk() -> Check:
-    """Free disk in the folder one stands in: checkpoints go there, and the default store."""
+    """Free disk in the working folder: checkpoints go there, and the default store."""
     free = shutil.disk_usage(Path.cwd()).free
     state: State = "fail" if free < _TOO_LITTLE else "warn" if free < _LITTLE else "ok"
     advice = "" if state == "ok" else "asr-lab cleanup --checkpoints-only shows what can go"

@@ -18,7 +18,7 @@ _NO_FOLDER = {"databricks", "databricks-uc", "uc"}
 
 def refuse(uri: str) -> None:
     """Raise `AsrLabError` for a tracking URI that is a path or `file:`, unless `MLFLOW_ALLOW_FILE_STORE` allows it."""
-    if uri in _NO_FOLDER or os.environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() in ("true", "1"):
+    if uri in _NO_FOLDER or _is_allowed():
         return
     path = Path(unquote(urlsplit(uri).path) if uri.startswith("file:") else uri)
     if is_file_store(path / ROOT):
@@ -39,6 +39,15 @@ def refuse_default(database: Path | None) -> None:
     folder = Path(ROOT)
     if is_file_store(folder) and not (database and (_has_run(database) or not any(folder.glob("*/*/meta.yaml")))):
         raise _migrate(folder, Path("mlflow.db"))
+
+
+def is_refused(folder: Path) -> bool:
+    """Return whether a folder is a store of files that MLflow refuses."""
+    return is_file_store(folder) and not _is_allowed()
+
+
+def _is_allowed() -> bool:
+    return os.environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() in ("true", "1")
 
 
 def is_file_store(folder: Path) -> bool:

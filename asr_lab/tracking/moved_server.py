@@ -1,7 +1,7 @@
 """A copied or moved store behind a server, whose file only the server knows.
 
 `mlflow server` where asr_lab is installed leaves the former folders in a tag of an experiment when it starts, or takes
-that away; clients read it before they write. A server without asr_lab leaves none: its clients cannot tell.
+that away; clients read it before they write. A server without asr_lab leaves none: its clients cannot know.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ def warn_moved(uri: str, folder: Path) -> None:
     """Warn once that a store was copied or moved; `folder` is the working folder."""
     if moved := find_moved(uri):
         error = MovedStoreError(moved)
-        report(f"warning: {error.what}; it is only read until {error.next_command}, or {VARIABLE} names them")
+        report(f"warning: {error.what}; these are only read until {error.next_command}, or {VARIABLE} names them")
 
 
 def find_moved(uri: str) -> MovedStore | None:

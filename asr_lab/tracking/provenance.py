@@ -19,7 +19,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_SOURCE_NAME, MLFL
 from asr_lab.tracking.code_state import checkout, git
 
 SHOWN_WHOLE = SourceType.to_string(SourceType.JOB)
-"""Kind of source whose name the UI shows whole; of a local one, only what stands behind the last slash."""
+"""Kind of source whose name the UI shows whole; of a local one, only what follows the last slash."""
 _LIBRARIES = ("asr_lab", "torch", "torchaudio", "transformers", "lhotse", "mlflow", "jiwer", "peft")
 
 

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 
 from mlflow import MlflowClient
 from mlflow.entities import Run, RunTag
+from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from asr_lab.errors import AsrLabError
@@ -99,6 +101,8 @@ class MlflowTracker:
             if adopted:
                 os.environ.pop("MLFLOW_RUN_ID")
                 spool = Spool.create(ROOT, adopted, header, run_id=adopted)
+                if client:
+                    _unmark(client, adopted)
                 if orphan:
                     _hand_over(orphan, spool)
             else:
@@ -192,6 +196,15 @@ class MlflowTracker:
         else:
             spool.rename(spool.state.run_id)
         return spool
+
+
+def _unmark(client: MlflowClient, run_id: str) -> None:
+    """Remove the mark of `announce`: the UI shows tags in the order of their creation, and this one is of no interest.
+
+    It comes again with the other tags; until then the spool shows whose run it is.
+    """
+    with suppress(MlflowException):  # it was not announced, or the store is away
+        client.delete_tag(run_id, PROCESS)
 
 
 def _is_merged(run: Run) -> bool:

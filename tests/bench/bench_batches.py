@@ -37,9 +37,9 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, Wav2Vec2Conf
 
 from asr_lab.config.schema import Wav2Vec2Augment, Wav2Vec2Model, Wav2Vec2Train
 from asr_lab.data import manifest
-from asr_lab.data.audio import read_cut
 from asr_lab.data.augment import FrameMasker
 from asr_lab.data.batches import LABEL_PADDING, Batch, EpochBatches, Index, loader
+from asr_lab.data.cut_audio import read_cut
 from asr_lab.data.text import TextNormalizer, build_vocabulary
 from asr_lab.interfaces.in_memory import MemoryRecorder
 from asr_lab.interfaces.tracking import RunSpec

@@ -22,8 +22,8 @@ from lhotse import CutSet
 from rich.progress import track
 
 from asr_lab.data import columns
-from asr_lab.data.audio import read_cut
 from asr_lab.data.batches import Collator, EpochBatches, loader
+from asr_lab.data.cut_audio import read_cut
 from asr_lab.data.features import extract
 from asr_lab.data.table_utterances import Utterances
 from asr_lab.system.threads import use_threads

@@ -23,7 +23,8 @@ from rapidfuzz.distance import Levenshtein
 from torch import Tensor
 
 from asr_lab.data import manifest, noise
-from asr_lab.data.audio import Signal, read_cut
+from asr_lab.data.audio import Signal
+from asr_lab.data.cut_audio import read_cut
 from asr_lab.data.segmentation import Cutting, pieces
 from asr_lab.decoding.words import Word
 from asr_lab.models import load_model

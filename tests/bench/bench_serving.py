@@ -7,12 +7,14 @@ CPU by processor time; the first round is not counted.
 
     OMP_NUM_THREADS=1 python tests/bench/bench_serving.py --rounds 5
     OMP_NUM_THREADS=1 python tests/bench/bench_serving.py --each 1000    16 threads of one speaker each, and no more
+    OMP_NUM_THREADS=1 python tests/bench/bench_serving.py --workers 2    processes against one, and no more
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import resource
 import statistics
 import tempfile
 import time
@@ -34,6 +36,7 @@ from asr_lab.models.recognizer import Recognizer, best_device
 from asr_lab.models.wav2vec2 import bases
 from asr_lab.models.wav2vec2.network import SpeechCTC
 from asr_lab.models.wav2vec2.recognizer import Wav2Vec2Recognizer
+from asr_lab.serving import workers as parallel
 from asr_lab.serving.adapter_cache import AdapterCache
 from asr_lab.serving.engine import Engine, Request
 from asr_lab.units import SAMPLE_RATE
@@ -140,6 +143,30 @@ def at_once(each: int, threads: int = 16) -> None:
     print(f"  {time.monotonic() - began:.0f} s, {each_ms:.1f} ms of processor time each")
 
 
+def in_processes(workers: int, rounds: int, given: Sequence[Signal]) -> None:
+    """Transcribe as `asr-lab transcribe --workers` does, in turns with one process; the speed is that of the clock."""
+    own = Engine(deepspeech2())
+    requests = [Request(audio=one) for one in given]
+    clock: dict[int, list[float]] = {1: [], workers: []}
+    used: dict[int, list[float]] = {1: [], workers: []}
+    for _ in range(rounds):
+        for count in clock:
+            began, before = time.monotonic(), all_processes_s()
+            list(parallel.transcribe(own, requests, count))
+            clock[count].append(time.monotonic() - began)
+            used[count].append(all_processes_s() - before)
+    for what, seconds in (("speed", clock), ("processor time", used)):
+        ratios = [one / many for one, many in zip(seconds[1], seconds[workers], strict=True)]
+        ratios = ratios if seconds is clock else [1 / one for one in ratios]
+        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+        print(f"{workers} processes, {what} beside one: {statistics.median(ratios):.2f} ({spread})")
+
+
+def all_processes_s() -> float:
+    """Return processor seconds of this process and of those that it waited for."""
+    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+
 def measure(ways: dict[str, Way], rounds: int) -> dict[str, list[float]]:
     """Return the seconds of each way in each round."""
     clock = time.perf_counter if torch.cuda.is_available() else time.process_time
@@ -169,6 +196,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--xlsr", action="store_true", help="wav2vec2 of XLS-R's 300 M parameters, as for a GPU")
     parser.add_argument("--each", type=int, default=0, help="requests of each of 16 threads at once, and nothing else")
+    parser.add_argument("--workers", type=int, default=0, help="processes, against one, and nothing else")
     wanted = parser.parse_args()
     print(
         f"{best_device()}, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}, torch {torch.__version__}"
@@ -177,6 +205,9 @@ def main() -> None:
         at_once(wanted.each)
         return
     given = signals(wanted.utterances, wanted.seconds)
+    if wanted.workers:
+        in_processes(wanted.workers, wanted.rounds, given)
+        return
     speech_s = sum(map(len, given)) / SAMPLE_RATE
     with tempfile.TemporaryDirectory() as staging:
         recognizer = deepspeech2()

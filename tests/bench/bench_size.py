@@ -1,10 +1,10 @@
 """What commands cost on manifests of growing size: processor seconds and peak memory of each as a whole process.
 
-    python tests/bench/bench_size.py FOLDER [--sizes 10000:82 100000:500 1770000:2000] [--commands stats split ...]
+    python tests/bench/bench_size.py FOLDER [--sizes 10000:82 1770000:2000] [--commands stats ...] [--values FILE]
 
-FOLDER keeps the manifests (tests/bench/make_manifest.py) from call to call. Each command runs once where a table of its
-manifest is there, and `first` (stats) once where there is none. `batch-50` reads the training data and takes the first
-batch of 16 utterances after half of an epoch, with its audio, as a training that goes on there does.
+FOLDER keeps the manifests (tests/bench/make_manifest.py) from call to call. Each command runs once where a table of
+its manifest is there, `first` (stats) and behind it `dry-first` once where there is none. `batch-50` reads the training
+data and takes the first batch of 16 utterances after half of an epoch, with its audio, as a training that goes on does.
 """
 
 from __future__ import annotations
@@ -17,6 +17,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+import figures
+
+_DRY_RUN = (
+    "train {config} --dry-run data.train={folder}/train.jsonl.gz data.val={folder}/val.jsonl.gz "
+    "data.test={folder}/test.jsonl.gz"
+)
 COMMANDS = {
     "first": "data stats {folder}/all.jsonl.gz",
     "stats": "data stats {folder}/all.jsonl.gz",
@@ -24,8 +30,8 @@ COMMANDS = {
     "folds": "data split {folder}/all.jsonl.gz {out}/folds --folds 3",
     "hard": "data split {folder}/all.jsonl.gz {out}/hard --hard-share 0.25",
     "phases": "data phases {folder}/all.jsonl.gz {out}/phases",
-    "dry-run": "train {config} --dry-run data.train={folder}/train.jsonl.gz data.val={folder}/val.jsonl.gz "
-    "data.test={folder}/test.jsonl.gz",
+    "dry-first": _DRY_RUN,
+    "dry-run": _DRY_RUN,
     **{f"batch-{percent}": f"{percent} {{folder}}/train.jsonl.gz" for percent in (0, 10, 50, 90)},
 }
 _FIRST_BATCH = "from bench_size import first_batch; import sys; first_batch(int(sys.argv[1]), sys.argv[2])"
@@ -71,7 +77,9 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", default=["10000:82", "100000:500", "1770000:2000"])
     parser.add_argument("--commands", nargs="+", choices=list(COMMANDS), default=list(COMMANDS))
     parser.add_argument("--config", type=Path, default=CONFIG)
+    figures.add_values_option(parser)
     options = parser.parse_args()
+    values: dict[str, figures.Value] = {}
     for size in options.sizes:
         utterances, speakers = size.split(":")
         folder = options.folder / f"{utterances}-{speakers}"
@@ -86,6 +94,9 @@ def main() -> None:
                 words = COMMANDS[name].format(folder=folder, out=out, config=options.config).split()
                 seconds, megabytes, error = run(words)
             print(f"{size:>14} {name:8} {seconds:7.1f} s {megabytes:6.0f} MB {error}", flush=True)
+            if not error:
+                values |= {f"{name}_{utterances}_s": round(seconds, 1), f"{name}_{utterances}_mb": round(megabytes)}
+    figures.write(values, options.values)
 
 
 if __name__ == "__main__":

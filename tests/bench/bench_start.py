@@ -1,4 +1,5 @@
-"""Processor seconds until a command is done whose work is small: `asr-lab list` and `--help`, against a bare client.
+"""Processor seconds until a command is done whose work is small, against a bare client: `asr-lab list`, `--help`, and
+`asr-lab transcribe` of a second of speech by a DeepSpeech2 of the demo's sizes.
 
     python tests/bench/bench_start.py FOLDER [--rounds 3] [--values FILE]   (makes build_store.py's store if needed)
 
@@ -12,8 +13,12 @@ import sys
 from pathlib import Path
 
 import figures
+import soundfile
 from bench_compare import measure
+from bench_serving import deepspeech2, signals
 from build_store import build
+
+from asr_lab.units import SAMPLE_RATE
 
 BARE = """
 import sys
@@ -22,6 +27,13 @@ client = MlflowClient(sys.argv[1])
 experiments = [one.experiment_id for one in client.search_experiments()]
 print(len(client.search_runs(experiments, "", max_results=20, order_by=["attributes.start_time DESC"])))
 """
+
+
+def transcription(folder: Path) -> list[str]:
+    """Return the command that transcribes a file with a model whose weights are drawn."""
+    deepspeech2().save(folder / "model")
+    soundfile.write(folder / "second.wav", signals(2, 1.0)[-1], SAMPLE_RATE)
+    return [sys.executable, "-m", "asr_lab", "transcribe", str(folder / "second.wav"), "--model", str(folder / "model")]
 
 
 def main() -> None:
@@ -36,6 +48,7 @@ def main() -> None:
         "bare": [sys.executable, "-c", BARE, uri],
         "list": [sys.executable, "-m", "asr_lab", "list"],
         "help": [sys.executable, "-m", "asr_lab", "--help"],
+        "transcribe": transcription(asked.folder),
     }
     seconds: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(asked.rounds):
@@ -43,7 +56,7 @@ def main() -> None:
             seconds[name].append(measure(command, uri)[1])
     ratios = [own / bare for own, bare in zip(seconds["list"], seconds["bare"], strict=True)]
     for name, taken in seconds.items():
-        print(f"{name:5} {' '.join(f'{one:.2f}' for one in taken)} s of processor time")
+        print(f"{name:10} {' '.join(f'{one:.2f}' for one in taken)} s of processor time")
     print(f"list as a multiple of the bare client: {' '.join(f'{one:.2f}' for one in ratios)}")
     values: dict[str, figures.Value] = {f"{name}_s": figures.of_rounds(taken) for name, taken in seconds.items()}
     figures.write(values | {"list_ratio": figures.of_rounds(ratios)}, asked.values)

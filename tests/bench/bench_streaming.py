@@ -32,7 +32,8 @@ import torch
 from websockets.sync.client import connect
 
 from asr_lab.data import manifest
-from asr_lab.data.audio import Signal, read_cut
+from asr_lab.data.audio import Signal
+from asr_lab.data.cut_audio import read_cut
 from asr_lab.models import load_model
 from asr_lab.models.deepspeech2_streaming import LATENCY_S
 from asr_lab.serving.engine import Engine, Request, Result
@@ -102,7 +103,7 @@ def transcribed(folder: Path, signals: Sequence[Signal]) -> tuple[list[Result], 
     engine = Engine(load_model(folder))
     list(engine.transcribe([Request(audio=signals[0])]))
     began = time.process_time()
-    results = list(engine.transcribe([Request(audio=one) for one in signals], words=True))
+    results = list(engine.transcribe([Request(audio=one, words=True) for one in signals]))
     return results, (time.process_time() - began) / (sum(map(len, signals)) / SAMPLE_RATE)
 
 

@@ -607,12 +607,12 @@ def kospeech_files(home):
 
 def test_import_kospeech_transcripts(home, kospeech_files):
     from asr_lab.data import manifest
-    from asr_lab.data.audio import read_cut
+    from asr_lab.data.cut_audio import read_cut
 
     vocab = kospeech_files / "vocab.csv"
     said = ok("data", "import", "kospeech", "kospeech/transcripts.txt", "kospeech/all", "--vocab", vocab)
     assert "3 utterances of 2 speakers" in said
-    assert "1 lines have ids that are not those of their text: line 3" in said
+    assert "1 line has ids that are not those of their text: line 3" in said
     cuts = {cut.id: cut for cut in manifest.read("kospeech/all/all.jsonl.gz")}
     assert set(cuts) == {"a-one", "a-two", "b-three"}
     pcm = read_cut(cuts["a-one"])

@@ -8,9 +8,12 @@ import sys
 from pathlib import Path
 
 import mlflow
+import pandas as pd
 import pytest
 import torch
 from conftest import ok, refused
+
+from asr_lab.tracking.models.registry import known_version
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx")
@@ -32,7 +35,7 @@ def snippet(folder, *files) -> list[str]:
 
 @pytest.mark.parametrize("form", ["onnx", "int8"])
 def test_an_exported_model_runs_alone_and_in_the_commands(form, home):
-    out = ok("export", BASE, "--to", form, "--out", f"exported/{form}", "--data", DATA, "--log")
+    out = ok("export", BASE, "--to", form, "--out", f"exported/{form}", "--data", DATA, "--log", "--register", form)
     assert f"exported/{form}" in out
     artifact = re.search(rf"runs:/\w+/exported/{form}", out)[0]
     again = refused("export", BASE, "--to", form, "--out", "exported/again", "--log")
@@ -56,6 +59,16 @@ def test_an_exported_model_runs_alone_and_in_the_commands(form, home):
     rows = ok("transcribe", *files, "--model", f"exported/{form}", "--format", "json").splitlines()
     assert [json.loads(row)["text"] for row in rows] == texts
     assert all(json.loads(row)["words"] for row in rows)
+    rows = ok("transcribe", *files, "--model", f"models:/{form}/1", "--format", "json").splitlines()
+    assert [json.loads(row)["text"] for row in rows] == texts
+    version, origin = (mlflow.MlflowClient().get_model_version(name, "1") for name in (form, "deepspeech2"))
+    assert version.tags["asr_lab.exported"] == form
+    assert version.tags["asr_lab.exported_from"] == "models:/deepspeech2/1"
+    assert version.run_id == origin.run_id
+    assert version.source != origin.source
+    assert known_version(origin.run_id, form) is None  # that is the run's own model
+    audio = pd.DataFrame({"audio": [file.read_bytes() for file in files]})
+    assert mlflow.pyfunc.load_model(f"models:/{form}/1").predict(audio)["text"].tolist() == texts
     if form == "onnx":
         rows = ok("transcribe", *files, "--model", BASE, "--format", "json").splitlines()
         assert [json.loads(row)["text"] for row in rows] == texts

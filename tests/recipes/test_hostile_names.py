@@ -17,6 +17,7 @@ from empty_store import empty_store
 from made import client, made_run
 from outages import spec
 
+from asr_lab.errors import AsrLabError, brief
 from asr_lab.metrics import error_rates
 from asr_lab.reports.markdown import code_span
 from asr_lab.system.visible_text import one_line, visible
@@ -183,6 +184,20 @@ def test_what_mlflow_would_cut_is_not_lost_in_silence(store):
     assert client().get_run(run_id).data.tags["mlflow.note.content"] == "short"
     (store / "b.yaml").write_text("recipe: deepspeech2\n")
     assert "z" * 300 not in refused("train", "b.yaml", "run.name=" + "z" * 9000)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["restore", "{}"], ["train", "{}"], ["evaluate", "--model", "{}", "--data", "{}"], ["data", "check", "{}"]],
+)
+@pytest.mark.parametrize("long", ["x" * 9000, "x y " * 2500])
+def test_a_word_of_9000_characters_is_one_short_message(words, long, store):
+    assert len(refused(*(word.format(long) for word in words))) < 3000
+
+
+def test_usual_messages_are_shown_whole():
+    text = str(AsrLabError("w " * 300, where="/" + "p" * 250, next_command="asr-lab show x"))
+    assert (brief(text), "..." in text) == (text, False)
 
 
 def test_what_is_listed_can_be_typed(store):

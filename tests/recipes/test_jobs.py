@@ -90,6 +90,23 @@ def test_what_jobs_cannot_do_is_refused_before_one_is_submitted(at_home, by_fork
     assert not Path("jobs").exists() or not list(Path("jobs").iterdir())
 
 
+class Taken:
+    """The lock of a folder for which another process waits."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def take(self) -> bool:
+        return False
+
+
+def test_an_evaluation_that_another_process_waits_for_leaves_no_run(at_home, by_forks, monkeypatch):  # noqa: F811
+    monkeypatch.setattr("asr_lab.engines.work.FolderLock", Taken)
+    before = evaluations()
+    assert "another process waits for these jobs" in refused("evaluate", MODEL, POOL, "--engine", "local", "--jobs", 2)
+    assert evaluations() == before
+
+
 def test_the_error_of_a_job_is_that_of_the_command(at_home, by_forks):  # noqa: F811
     said = refused("train", "base.yaml", "data.train=nowhere.jsonl.gz", f"data.val={POOL}", "--engine", "local")
     assert "nowhere.jsonl.gz" in said

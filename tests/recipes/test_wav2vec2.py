@@ -278,7 +278,7 @@ def test_clips_that_are_too_short(home):
                                  speaker="ann", language="en")  # fmt: skip
     manifest.write(cuts, path)
     said = ok("train", "w.yaml", *ON, *SIZES, f"data.train={path}", "--dry-run")
-    assert "1 utterances too short for the model, left out: u00" in said
+    assert "1 utterance too short for the model, left out: u00" in said
     assert "too short to be recognised: u00" in refused("train", "w.yaml", *ON, *SIZES, f"data.test={path}")
     assert "too short to be recognised: u00" in refused("evaluate", "--model", TINY, "--data", path)
     said = refused("transcribe", "short/audio/u00.wav", "short/audio/u01.wav", "--model", TINY)

@@ -102,8 +102,14 @@ def test_rooms_form_no_cycle():
             assert room not in arrows.get(target, set()), f"{room} and {target} import each other"
 
 
-def test_showing_runs_imports_no_torch():
+def test_showing_runs_and_splitting_manifests_import_no_torch():
     modules = (
+        "asr_lab.cli.data.split",
+        "asr_lab.data.audio_findings",
+        "asr_lab.data.curriculum",
+        "asr_lab.data.relocation",
+        "asr_lab.data.split_statistics",
+        "asr_lab.reports.splits",
         "asr_lab.cli.runs.compare",
         "asr_lab.cli.runs.list_show",
         "asr_lab.tracking.queries.runs",

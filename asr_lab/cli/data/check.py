@@ -21,6 +21,7 @@ from asr_lab.cli.data.next_steps import whole_manifest
 from asr_lab.cli.options import echo
 from asr_lab.cli.tables import show
 from asr_lab.errors import AsrLabError, listing, nearest
+from asr_lab.units import all_of, counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -163,7 +164,7 @@ def _check_parts(cuts_by_path: Mapping[str, Utterances], disjoint: str | None, n
                 allowed="no audio file in two of them",
             )
     elif disjoint and (lacking := curriculum.check_disjoint(cuts_by_path, disjoint)):
-        echo(f"  warning: {lacking} utterances have no {disjoint} and were not compared", err=True)
+        echo(f"  warning: {counted(lacking, 'utterance', 'have')} no {disjoint}: not compared", err=True)
     if disjoint:
         echo(f"no {disjoint} is in two of {len(cuts_by_path)} manifests")
     if nested:
@@ -233,12 +234,12 @@ def _report(cuts_by_path: Mapping[str, Utterances], findings: pd.DataFrame) -> N
     faulty = set(findings["manifest"][findings["kind"].isin(FAULTS)])
     for path, cuts in cuts_by_path.items():
         if path not in faulty:
-            echo(f"{path}: all {len(cuts)} utterances can be used")
+            echo(f"{path}: {all_of(len(cuts), 'utterance')} can be used")
         several, other = columns.converted(cuts, SAMPLE_RATE)
         if several:
-            echo(f"  {several} utterances have several channels, mixed to one")
+            echo(f"  {counted(several, 'utterance', 'have')} several channels, mixed to one")
         if other:
-            echo(f"  {other} utterances are resampled to {SAMPLE_RATE} Hz")
+            echo(f"  {counted(other, 'utterance', 'are')} resampled to {SAMPLE_RATE} Hz")
         for note in guesses.notes([cuts]):
             echo(f"  {note}")
     if shared := shared_recordings(cuts_by_path, nested=False):

@@ -9,6 +9,7 @@ import click
 from asr_lab.cli.data.manifest_output import check_overwrite, overwrite_option, progress_bar
 from asr_lab.cli.options import echo
 from asr_lab.errors import AsrLabError
+from asr_lab.units import counted
 
 _PATH = click.Path(path_type=Path)
 
@@ -38,6 +39,6 @@ def export_corpus(form: str, manifest_path: Path, out: Path, copy_audio: bool, o
         raise AsrLabError("the folder is not one of Kaldi's, and would be replaced", where=str(out))
     with progress_bar("writing") as progress:
         notes = export(form, cuts, out, copy_audio=copy_audio, progress=progress)
-    echo(f"{out}: {len(cuts)} utterances for {form}")
+    echo(f"{out}: {counted(len(cuts), 'utterance')} for {form}")
     for note in notes:
         echo(f"  {note}")

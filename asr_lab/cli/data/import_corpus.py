@@ -149,7 +149,7 @@ def _asked(
         )
     if len(words) > _TWO and (spaced := Path(" ".join(words[:-1]))).exists():
         raise AsrLabError(
-            "a path with spaces stands in quotes",
+            "a path with spaces needs quotes",
             where=str(spaced),
             next_command=f"asr-lab data import {quoted(str(spaced))} {quoted(words[-1])}",
         )

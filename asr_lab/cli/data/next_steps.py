@@ -12,7 +12,8 @@ from asr_lab.data.importers.hints import quoted
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.families import taken_by
 
-_PARTS = 3  # train, val and test, which share no speaker
+FEWEST_SPEAKERS = 3
+"""Of a split into train, val and test, which share no speaker."""
 _WHOLE = "all"
 
 
@@ -82,4 +83,4 @@ def print_after_import(splits: Mapping[str, Iterable[Any]], out: Path) -> None:
 def split_command(source: Path, out: Path, speakers: int) -> str:
     """Return the command that splits a manifest: by sentences if there are not enough speakers."""
     words = [quoted(str(source)), *([quoted(str(out))] if out != source else [])]
-    return f"asr-lab data split {' '.join(words)}" + ("" if speakers >= _PARTS else " --by text")
+    return f"asr-lab data split {' '.join(words)}" + ("" if speakers >= FEWEST_SPEAKERS else " --by text")

@@ -12,6 +12,7 @@ from asr_lab.cli.jobs import Jobs, command_words, part_options
 from asr_lab.cli.options import Finite, echo
 from asr_lab.reports.table import csv_text
 from asr_lab.system.files import write_text
+from asr_lab.units import counted
 
 if TYPE_CHECKING:
     from lhotse import CutSet
@@ -94,7 +95,7 @@ def select(
     if is_transcribed:
         print_summary(written, out)
     else:
-        echo(f"{out}: {len(written)} utterances, some without a transcript, which they need for training")
+        echo(f"{out}: {counted(len(written), 'utterance')}, some without a transcript, which they need for training")
 
 
 def _by_jobs(jobs: Jobs, model: str, cache: InferenceCache) -> str:
@@ -147,7 +148,7 @@ def _choose(
 def _left_out(left_out: dict[str, str]) -> str:
     from asr_lab.recipes.selection.inference_cache import describe_left_out
 
-    return f"{len(left_out)} utterances could not be transcribed and are left out: {describe_left_out(left_out)}"
+    return f"{counted(len(left_out), 'utterance')} could not be transcribed, left out: {describe_left_out(left_out)}"
 
 
 def _mean_difficulty(table: object) -> str:

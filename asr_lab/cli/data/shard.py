@@ -52,4 +52,7 @@ def shard(manifest_path: Path, out: str, form: str, per_shard: int, workers: int
             planned = shards.Shards(cuts, folder, name, "opus" if form == "opus" else "flac", per_shard)
             made = shards.write(planned, workers=workers, progress=progress)
         before = f", {len(planned) - made} of them before" if made < len(planned) else ""
-        echo(f"{folder.file(planned.manifest)}: {len(cuts)} utterances in {counted(len(planned), 'shard')}{before}")
+        echo(
+            f"{folder.file(planned.manifest)}: {counted(len(cuts), 'utterance')} in "
+            f"{counted(len(planned), 'shard')}{before}"
+        )

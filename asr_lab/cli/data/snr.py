@@ -40,9 +40,9 @@ def snr(manifest_path: Path, out: Path | None, method: str, workers: int, overwr
       asr-lab data snr corpora/children/train.jsonl.gz
       asr-lab data snr corpora/children/all.jsonl.gz --out corpora/children/measured.jsonl.gz --workers 16
     """
-    from asr_lab.data import manifest
     from asr_lab.data.audio_measures import Measurements
     from asr_lab.data.levels import estimate_snrs
+    from asr_lab.data.relocation import write_with
     from asr_lab.data.snr import METHODS
     from asr_lab.data.stats import by_bin
     from asr_lab.data.table_utterances import Utterances
@@ -56,7 +56,7 @@ def snr(manifest_path: Path, out: Path | None, method: str, workers: int, overwr
         with progress_bar("measuring") as progress:
             chosen = next(name for name in METHODS if name == method)
             levels = estimate_snrs(cuts, measurements, method=chosen, workers=workers, progress=progress)
-        manifest.write_with(cuts, lambda row: _fields(float(levels.snr_db[row]), method), target)
+        write_with(cuts, lambda row: _fields(float(levels.snr_db[row]), method), target)
         measurements.remove()
     written, faults = Utterances.read(target), levels.faults
     echo(

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from asr_lab.cli.data.manifest_output import named_pairs, overwrite_option
-from asr_lab.cli.data.next_steps import split_command, train_command, whole_manifest
-from asr_lab.cli.data.split_report import HELD_OUT, left_out, write_parts
+from asr_lab.cli.data.next_steps import FEWEST_SPEAKERS, split_command, train_command, whole_manifest
+from asr_lab.cli.data.split_report import HELD_OUT, Parts, left_out, write_parts
 from asr_lab.cli.options import Finite, echo
 from asr_lab.errors import AsrLabError
+
+if TYPE_CHECKING:
+    from asr_lab.data.curriculum import Hard
 
 _PATH = click.Path(path_type=Path)
 
@@ -26,7 +29,15 @@ def _number(ctx: click.Context, option: click.Parameter, value: float | None) ->
     return value
 
 
-def _hard_options(function: Any) -> Any:
+def _hard_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--hard-duration --hard-snr`, handed to the command as `hard`, and `--hard-share`."""
+
+    @functools.wraps(function)
+    def gathered(*arguments: Any, hard_snr: float, hard_duration: float, **options: Any) -> Any:
+        from asr_lab.data.curriculum import Hard
+
+        return function(*arguments, hard=Hard(below_snr_db=hard_snr, from_duration_s=hard_duration), **options)
+
     bounds = (
         ("--hard-duration", "SECONDS", "Utterances of this duration or longer are hard."),
         ("--hard-snr", "DB", "Utterances below this SNR are hard."),
@@ -35,10 +46,9 @@ def _hard_options(function: Any) -> Any:
         bound = click.option(
             name, type=Finite(), default=10.0, show_default=True, callback=_number, metavar=unit, help=text
         )
-        function = bound(function)
+        gathered = bound(gathered)
     share = "Share of hard utterances in each part, by hours (0.25); leaves out others."
-    function = click.option("--hard-share", type=Finite(0, 1), callback=_number, help=share)(function)
-    return function
+    return click.option("--hard-share", type=Finite(0, 1), callback=_number, help=share)(gathered)
 
 
 @click.command()
@@ -66,9 +76,8 @@ def split(
     test: float | None,
     folds: int | None,
     stratify: str | None,
+    hard: Hard,
     hard_share: float | None,
-    hard_snr: float,
-    hard_duration: float,
     seed: int,
     overwrite: bool,
 ) -> None:
@@ -89,10 +98,8 @@ def split(
       asr-lab data split corpora/children/all.jsonl.gz corpora/children --folds 3
       asr-lab data split corpora/fsdd/all.jsonl.gz corpora/no-george --hold-out speaker=george --by block --test 0
     """
-    from asr_lab.data import splits
-    from asr_lab.data.audio_findings import shared_recordings
-    from asr_lab.data.curriculum import Hard, check_disjoint, with_hard_share
-    from asr_lab.data.stratified_splits import fields_of, stratified_folds, stratified_split
+    from asr_lab.data.curriculum import check_disjoint
+    from asr_lab.data.stratified_splits import fields_of, stratified_folds
     from asr_lab.data.table_utterances import Utterances
 
     share = _test_share(val, test, folds, hard_share)
@@ -100,39 +107,24 @@ def split(
     out = out or source.parent
     cuts: Any = Utterances.read(source)
     fields = fields_of(cuts, _names(stratify))
-    hard = Hard(below_snr_db=hard_snr, from_duration_s=hard_duration)
-    cuts, held_out = splits.hold_out(cuts, *_condition(hold_out)) if hold_out else (cuts, None)
-    parts: dict[str, Any]
+    cuts, held_out = _hold_out(cuts, hold_out)
+    notes: list[str] = []
     if folds:
         by_fold = stratified_folds(cuts, folds, val=val, fields=fields, hard=hard.mask, by=by, seed=seed)
-        parts = {f"fold{n}/{name}": own for n, rows in enumerate(by_fold, start=1) for name, own in rows.items()}
-        compared = {f"fold{n}": rows["test"] for n, rows in enumerate(by_fold, start=1)}
+        named = {f"fold{number}": fold for number, fold in enumerate(by_fold, start=1)}
+        parts = {f"{fold}/{name}": rows for fold, own in named.items() for name, rows in own.items()}
+        compared = {fold: own["test"] for fold, own in named.items()}
     else:
-        shares = {"train": 1 - val - share, "val": val, "test": share}
-        draw = partial(stratified_split, fields=fields, hard=hard.mask) if fields else splits.split_by
-        with _other_command(cuts, by, len(shares), source, out):
-            parts = compared = draw(cuts, shares, by=by, seed=seed)
-    notes = []
+        with _other_command(cuts, by, source, out):
+            parts = compared = _three(cuts, val, share, by=by, fields=fields, hard=hard, seed=seed)
     if hard_share is not None:
-        parts = {name: with_hard_share(rows, hard_share, hard, seed=seed, name=name) for name, rows in compared.items()}
-        notes.append(left_out(compared, parts))
-        compared = parts
+        parts, note = _with_hard_share(compared, hard_share, hard, seed)
+        compared, notes = parts, [note]
     check_disjoint(compared, by)
-    apart = {HELD_OUT: held_out} if held_out else {}
-    if shared := shared_recordings(compared | apart):
-        notes.append(f"warning: recordings are in two parts: {named_pairs(shared)}; asr-lab data check OUT reads them")
-    write_parts(
-        "split",
-        parts | apart,
-        out,
-        overwrite,
-        source=source,
-        hard=hard,
-        by=by,
-        fields=fields,
-        report=compared,
-        notes=notes,
-    )
+    notes += _on_shared_recordings(compared | held_out)
+    parts = parts | held_out
+    written = Parts(written=parts, compared=compared, source=source, hard=hard, by=by, fields=fields, notes=notes)
+    write_parts("split", written, out, overwrite)
     if {"train", "val"} <= set(parts):
         echo(f"  next  {train_command(out)}")
 
@@ -158,9 +150,8 @@ def phases(
     shares: str,
     order: Any,
     stratify: str | None,
+    hard: Hard,
     hard_share: float | None,
-    hard_snr: float,
-    hard_duration: float,
     seed: int,
     overwrite: bool,
 ) -> None:
@@ -181,7 +172,6 @@ def phases(
     cuts: Any = Utterances.read(manifest_path)
     if order == "file" and stratify is not None:
         raise AsrLabError("--stratify has no effect in file order", allowed="--order stratified")
-    hard = curriculum.Hard(below_snr_db=hard_snr, from_duration_s=hard_duration)
     fields = fields_of(cuts, _names(stratify)) or ["duration_s"]
     nested = curriculum.phases(
         cuts,
@@ -193,20 +183,49 @@ def phases(
         seed=seed,
     )
     curriculum.check_nested(nested)
-    write_parts(
-        "phases", nested, out, overwrite, source=manifest_path, hard=hard, by="speaker", fields=fields, report=nested
-    )
+    parts = Parts(written=nested, compared=nested, source=manifest_path, hard=hard, by="speaker", fields=fields)
+    write_parts("phases", parts, out, overwrite)
+
+
+def _three(
+    cuts: Any, val: float, test: float, *, by: str, fields: Sequence[str], hard: Hard, seed: int
+) -> dict[str, Any]:
+    """Return train, val and test, stratified if there are fields to stratify by."""
+    from asr_lab.data.splits import split_by
+    from asr_lab.data.stratified_splits import stratified_split
+
+    shares = {"train": 1 - val - test, "val": val, "test": test}
+    if not fields:
+        return split_by(cuts, shares, by=by, seed=seed)
+    return stratified_split(cuts, shares, fields=fields, hard=hard.mask, by=by, seed=seed)
+
+
+def _with_hard_share(parts: Mapping[str, Any], share: float, hard: Hard, seed: int) -> tuple[dict[str, Any], str]:
+    """Return parts with this share of hard utterances, and a sentence on those left out."""
+    from asr_lab.data.curriculum import with_hard_share
+
+    smaller = {name: with_hard_share(rows, share, hard, seed=seed, name=name) for name, rows in parts.items()}
+    return smaller, left_out(parts, smaller)
+
+
+def _on_shared_recordings(parts: Mapping[str, Any]) -> list[str]:
+    """Return a warning if utterances of two parts are of the same recording."""
+    from asr_lab.data.audio_findings import shared_recordings
+
+    shared = shared_recordings(parts)
+    what = f"warning: recordings are in two parts: {named_pairs(shared)}; asr-lab data check OUT reads them"
+    return [what] if shared else []
 
 
 @contextmanager
-def _other_command(cuts: Any, by: str, parts: int, source: Path, out: Path) -> Iterator[None]:
+def _other_command(cuts: Any, by: str, source: Path, out: Path) -> Iterator[None]:
     """Have an error about too few speakers name the command that splits them."""
     from asr_lab.data.splits import positions
 
     try:
         yield
     except AsrLabError as error:
-        if by == "speaker" and (speakers := len(positions(cuts, by))) < parts:
+        if by == "speaker" and (speakers := len(positions(cuts, by))) < FEWEST_SPEAKERS:
             error.next_command = split_command(source, out, speakers)
         raise
 
@@ -239,9 +258,14 @@ def _names(stratify: str | None) -> list[str] | None:
     return [] if names == ["none"] else names
 
 
-def _condition(text: str) -> tuple[str, list[str]]:
-    """Parse FIELD=VALUE,... of --hold-out."""
-    field, equals, value = text.partition("=")
+def _hold_out(cuts: Any, condition: str | None) -> tuple[Any, dict[str, Any]]:
+    """Return the utterances without those of FIELD=VALUE,..., and these under their name; all if there is none."""
+    from asr_lab.data.splits import hold_out
+
+    if not condition:
+        return cuts, {}
+    field, equals, value = condition.partition("=")
     if not equals:
-        raise AsrLabError(f"--hold-out {text!r}", allowed="FIELD=VALUE, such as speaker=george")
-    return field, value.split(",")
+        raise AsrLabError(f"--hold-out {condition!r}", allowed="FIELD=VALUE, such as speaker=george")
+    rest, held_out = hold_out(cuts, field, value.split(","))
+    return rest, {HELD_OUT: held_out}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from asr_lab.cli.data.manifest_output import check_overwrite, print_summary, remove_stale
 from asr_lab.cli.options import echo
@@ -13,39 +14,50 @@ from asr_lab.cli.tables import show
 from asr_lab.errors import listing
 from asr_lab.reports.table import Table
 from asr_lab.system.files import write_bytes
+from asr_lab.units import counted
+
+if TYPE_CHECKING:
+    from asr_lab.data.curriculum import Hard
 
 Kind = Literal["split", "phases"]
 HELD_OUT = "held-out"
 _MAX_GAP = 0.25  # largest difference of a bin's share of the hours without a warning
 
 
-def write_parts(
-    kind: Kind,
-    parts: Mapping[str, Any],
-    out: Path,
-    overwrite: bool,
-    *,
-    source: Path,
-    hard: Any,
-    by: str,
-    fields: Sequence[str],
-    report: Mapping[str, Any],
-    notes: Sequence[str] = (),
-) -> None:
-    """Write manifests, page and figure of parts of `source`; `report` are the parts to compare.
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """Parts of a manifest, and what they are compared in."""
 
-    They are compared in the `fields` that they were stratified by, and in those that matter to recognition.
-    """
-    from asr_lab.data import manifest
+    written: Mapping[str, Any]
+    """Name of a manifest -> its utterances."""
+    compared: Mapping[str, Any]
+    """The parts that are compared with each other; of folds, those tested."""
+    source: Path
+    hard: Hard
+    by: str
+    fields: Sequence[str]
+    """The fields that they were stratified by."""
+    notes: Sequence[str] = ()
 
-    paths = {name: out / f"{name}{manifest.SUFFIX}" for name in parts}
+    @property
+    def held_out(self) -> dict[str, Any]:
+        """The utterances of `--hold-out`, which are not compared."""
+        return {name: cuts for name, cuts in self.written.items() if name == HELD_OUT}
+
+
+def write_parts(kind: Kind, parts: Parts, out: Path, overwrite: bool) -> None:
+    """Write manifests, page and figure; parts are compared in their fields and in those that matter to recognition."""
+    from asr_lab.data.identity import SUFFIX
+    from asr_lab.data.relocation import write_rows
+
+    paths = {name: out / f"{name}{SUFFIX}" for name in parts.written}
     left_over = [path for path in _written_by(kind, out) if path not in paths.values()]
     check_overwrite([*paths.values(), out / f"{kind}.html", out / f"{kind}.png"], overwrite, left_over)
-    held_out = {name: cuts for name, cuts in parts.items() if name == HELD_OUT}
-    page, figure, sentences = _report(kind, report, held_out, hard, by, fields, notes)
-    remove_stale(left_over, source)
-    for name, rows in parts.items():
-        print_summary(manifest.write(rows, paths[name]), paths[name])
+    page, figure, sentences = _report(kind, parts)
+    remove_stale(left_over, parts.source)
+    for name, rows in parts.written.items():
+        write_rows(rows, paths[name])
+        print_summary(rows, paths[name])
     write_bytes(out / f"{kind}.png", figure)
     write_bytes(out / f"{kind}.html", page.encode())
     for sentence in sentences:
@@ -82,23 +94,16 @@ def left_out(before_split: Mapping[str, Any], after_split: Mapping[str, Any]) ->
     )
 
 
-def _report(
-    kind: Kind,
-    parts: Mapping[str, Any],
-    held_out: Mapping[str, Any],
-    hard: Any,
-    by: str,
-    fields: Sequence[str],
-    notes: Sequence[str],
-) -> tuple[str, bytes, Sequence[str]]:
+def _report(kind: Kind, parts: Parts) -> tuple[str, bytes, Sequence[str]]:
+    """Print the sizes and distributions of the parts; return the page, the figure and what they say."""
     from asr_lab.data import guesses, split_statistics
     from asr_lab.data.splits import positions
     from asr_lab.data.stratified_splits import FIELDS
     from asr_lab.reports.splits import png, splits_figure, splits_page
 
-    listed = {**parts, **held_out}
-    sizes = split_statistics.sizes(listed, hard, by)
-    table = split_statistics.distributions(parts, list(dict.fromkeys([*fields, *FIELDS])))
+    by, listed = parts.by, {**parts.compared, **parts.held_out}
+    sizes = split_statistics.sizes(listed, parts.hard, by)
+    table = split_statistics.distributions(parts.compared, list(dict.fromkeys([*parts.fields, *FIELDS])))
     overlap = split_statistics.shared(listed, by)
     members = {name: sorted(positions(cuts, by)) for name, cuts in listed.items()}
     if kind == "split":
@@ -106,13 +111,15 @@ def _report(
         proof = f"{both} {by}s are in two splits, of {len(set().union(*members.values()))}"
     else:
         sizes = sizes.assign(share=sizes["hours"] / sizes["hours"].iloc[-1])
-        proof = "nested: " + " in ".join(f"{name} ({len(cuts)} utterances)" for name, cuts in parts.items())
+        proof = "nested: " + " in ".join(
+            f"{name} ({counted(len(cuts), 'utterance')})" for name, cuts in parts.compared.items()
+        )
     sentences = [
         proof,
         _balance(table),
-        f"hard ({hard.words}): "
+        f"hard ({parts.hard.words}): "
         + ", ".join(f"{part} {share:.1%}" for part, share in zip(sizes["part"], sizes["hard_share"], strict=True)),
-        *notes,
+        *parts.notes,
         *guesses.notes(listed.values()),
     ]
     shares = Table(frame=table, formats=dict.fromkeys((name for name in table if name.endswith("_share")), "percent"))

@@ -200,9 +200,12 @@ def import_adapter(
     from asr_lab.models.adapter import AdapterManager, check_name
     from asr_lab.recipes.adaptation import adapter_files as recipe
     from asr_lab.recipes.adaptation.plan import load_base
+    from asr_lab.tracking.connection import check_usable
     from asr_lab.tracking.models.registry import MlflowStore
     from asr_lab.tracking.tracker import MlflowTracker
 
+    if register:
+        check_usable()
     target = AdapterManager(folder)
     name = check_name(name or AdapterManager().get_adapter_info(str(file)).adapter_name)
     _check_overwrite(target.path(name), overwrite)

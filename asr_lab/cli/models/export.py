@@ -30,6 +30,7 @@ _PATH = click.Path(path_type=Path)
     help="Percentage points that int8 may cost on --data.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an exported model.")
+@click.option("--register", "name", default="", metavar="NAME", help="Also register it, as a version of this name.")
 @click.option(
     "--log", is_flag=True, help="Also log the folder to the model's run, as the artifact exported/onnx or int8."
 )
@@ -42,34 +43,42 @@ def export(
     data: str,
     max_wer_increase: float,
     overwrite: bool,
+    name: str,
     log: bool,
 ) -> None:
     """Export a recogniser to a folder that runs with onnxruntime, without asr_lab. MODEL: a URI or a folder.
 
     The graph takes samples, of any number and length. It is compared with the model before the folder is there: logits
     of generated signals, and with --data every text (onnx) or the WER (int8). Adapters are part of the graph. The
-    README of the folder has the lines that run it; asr-lab transcribe and evaluate take it as --model.
+    README of the folder has the lines that run it; asr-lab transcribe, evaluate and serve take it as --model. A
+    registered one belongs to the run of MODEL, and its tags name MODEL.
 
     \b
     Examples:
       asr-lab export models:/deepspeech2@champion --to onnx --out exported/base --data corpora/demo/test.jsonl.gz
       asr-lab export models:/deepspeech2@champion --adapter john --to int8 --out exported/john
+      asr-lab export models:/deepspeech2/1 --to int8 --out exported/int8 --register deepspeech2-int8
     """
     from rich.progress import Progress
 
     from asr_lab.recipes.export_model import check_destination, figures, plan
     from asr_lab.recipes.export_model import export as write
-    from asr_lab.tracking.models.exported import log_exported, run_to_log_to
-    from asr_lab.tracking.models.registry import MlflowStore
+    from asr_lab.tracking.models import exported as in_store
+    from asr_lab.tracking.models.registry import MlflowStore, model_of
 
     if max_wer_increase != 0.5 and not (data and form == "int8"):
         raise AsrLabError("--max-wer-increase has no effect without --to int8 and --data")
-    if log and adapter:
-        raise AsrLabError("--log and --adapter exclude each other", hint="the run of a base is not of its speakers")
+    if (log or name) and adapter:
+        option = "--log" if log else "--register"
+        raise AsrLabError(f"{option} and --adapter exclude each other", hint="the run of a base is not of its speakers")
     check_destination(out, overwrite=overwrite)
     terminal = console()
     planned = plan(MlflowStore(), model, adapter=adapter, adapter_dir=adapter_dir, data=data)
-    run = run_to_log_to(planned.uri, form) if log else None
+    run = in_store.run_of(planned.uri) if log or name else None
+    if run and log:
+        in_store.refuse_logged(run, form)
+    if run and name:
+        model_of(run.info.run_id, name)
     with Progress(console=terminal, transient=True) as bar:
         task = bar.add_task("comparing", total=len(planned.split.cuts) if planned.split else None)
         exported = write(
@@ -83,6 +92,10 @@ def export(
     terminal.say("[bold]{}[/]", out)
     for label, value in figures(exported, form, planned).items():
         terminal.say("  {}  {}", f"{label:8}", value)
-    if run:
-        terminal.say("  logged    {}", log_exported(run, out, form))
-    terminal.say("  next      asr-lab transcribe FILE.wav --model {}", shlex.quote(str(out)))
+    if run and log:
+        terminal.say("  logged    {}", in_store.log_exported(run, out, form))
+    used = str(out)
+    if run and name:
+        used = in_store.register_exported(run, out, form, name, planned.uri)
+        terminal.say("  registered {}", used)
+    terminal.say("  next      asr-lab transcribe FILE.wav --model {}", shlex.quote(used))

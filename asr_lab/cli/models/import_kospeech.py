@@ -31,8 +31,11 @@ def import_kospeech(checkpoint: Path, vocab: Path, out: Path, name: str | None, 
     """
     from asr_lab.models.kospeech import import_checkpoint
     from asr_lab.recipes.import_checkpoint import register, write
+    from asr_lab.tracking.connection import check_usable
     from asr_lab.tracking.tracker import MlflowTracker
 
+    if name:
+        check_usable()
     recognizer = import_checkpoint(checkpoint, vocab)
     write(recognizer, out, overwrite=overwrite)
     shape, terminal = recognizer.model.config, console()

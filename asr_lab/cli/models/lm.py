@@ -57,6 +57,10 @@ def lm(
     experiment: LanguageModelExperiment = load(
         None, chosen | config_keys((), [one for one in texts if one not in words]), "lm"
     )
+    if experiment.run.register_as and not dry_run:
+        from asr_lab.tracking.connection import check_usable
+
+        check_usable()
     path = Path(experiment.lm.out)
     if path.exists() and not overwrite and not dry_run:
         raise AsrLabError("there is a file already where this one would go", where=str(path), allowed="--overwrite")

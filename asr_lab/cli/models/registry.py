@@ -13,6 +13,7 @@ from asr_lab.cli.options import Finite, console, echo
 from asr_lab.cli.store.confirm import plan_option
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.interfaces.tags import BASE
+from asr_lab.units import counted
 
 if TYPE_CHECKING:
     from asr_lab.tracking.models.promotion import Score, Scored, Verdict
@@ -157,7 +158,7 @@ def promote(model: str, alias: str, margin: float, data: str, forced: str, dry_r
         rate = {"wer": "WER", "error_f1": "error F1"}[verdict.metric.partition("/")[2]]
         out.print(f"  {verdict.champion}  {rate} {verdict.figure_champion:.1%}")
         out.print(f"  {uri}  {rate} {verdict.figure_candidate:.1%}")
-        out.print(f"  on {verdict.utterances} utterances ({verdict.data[:14]})")
+        out.print(f"  on {counted(verdict.utterances, 'utterance')} ({verdict.data[:14]})")
     out.print(f"  {verdict.reason}")
     if dry_run:
         out.print("nothing was written (--dry-run)")

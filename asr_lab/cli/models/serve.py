@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +13,8 @@ from asr_lab.cli.options import console, segment_option
 
 if TYPE_CHECKING:
     from asr_lab.serving.long_recordings import Segmentation
+    from asr_lab.serving.served_models import ServedModels
+    from asr_lab.system.terminal import Console
 
 
 @click.command(epilog=decode_help())
@@ -87,18 +90,6 @@ def serve(
         for note in models.engine.decoders.notes():
             out.say("note      {}", note)
 
-        def ready(address: str) -> None:
-            out.say("model     {}", models.version)
-            out.say("decoding  {}", models.engine.decoders.name)
-            out.say("speakers  {}", ", ".join(models.speakers()) or "none")
-            out.say("API       {}/v1  {}", address, "with the API key" if api_key else "for this machine alone")
-            if models.engine.recognizer.streams:
-                missing = "needs asr_lab[serve], which is not installed"
-                out.say("streams   {}", "/v1/realtime" if http_server.has_websockets() else missing)
-                if decode.is_beam:
-                    out.say("          while audio comes in decoded greedily; an utterance that has ended, as above")
-            out.say("[dim]Ctrl-C ends it[/]")
-
         limits = Limits(
             max_bytes=max_mb * 2**20,
             max_audio_s=max_seconds,
@@ -106,4 +97,20 @@ def serve(
             timeout_s=timeout,
             streams=StreamLimits(max_streams=max_streams),
         )
-        http_server.run(models, bound, limits, api_key, ready)
+        http_server.run(models, bound, limits, api_key, partial(_print_ready, models, bool(api_key), out))
+
+
+def _print_ready(models: ServedModels, needs_key: bool, out: Console, address: str) -> None:
+    """Print what is served at an address, and how."""
+    from asr_lab.serving import http_server
+
+    out.say("model     {}", models.version)
+    out.say("decoding  {}", models.engine.decoders.name)
+    out.say("speakers  {}", ", ".join(models.speakers()) or "none")
+    out.say("API       {}/v1  {}", address, "with the API key" if needs_key else "for this machine alone")
+    if models.engine.recognizer.streams:
+        missing = "needs asr_lab[serve], which is not installed"
+        out.say("streams   {}", "/v1/realtime" if http_server.has_websockets() else missing)
+        if models.engine.decoders.settings.is_beam:
+            out.say("          while audio comes in decoded greedily; an utterance that has ended, as above")
+    out.say("[dim]Ctrl-C ends it[/]")

@@ -6,7 +6,7 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,26 +87,16 @@ def transcribe(
       asr-lab transcribe recordings/ --out texts.jsonl --engine slurm --jobs 16
     """
     chosen = _chosen(adapters, adapter_by)
-    if (resume or overwrite) and out is None:
-        raise AsrLabError(f"--{'resume' if resume else 'overwrite'} needs --out: there is no file to go on with")
-    if resume and overwrite:
-        raise AsrLabError("--resume and --overwrite exclude each other", allowed="one of them")
     as_json = as_json or style == "json"
-    if out is not None and as_json:
-        raise AsrLabError("--format is for the terminal; the suffix of --out is its format", allowed="--out NAME.jsonl")
+    _check_output(out, as_json=as_json, resume=resume, overwrite=overwrite)
     from asr_lab.recipes.parts import Part
     from asr_lab.serving import transcribe as job_of
     from asr_lab.serving.long_recordings import check_segmentation
-    from asr_lab.serving.sources import find_sources
 
     check_segmentation(segment)
     keys, files = split_keys(map(str, words))
     decode = decode_settings(keys)
-    if not files:
-        raise AsrLabError("there is nothing to transcribe", allowed="files, folders, manifests (.jsonl.gz), or -")
-    if jobs.engine and (out is None or "-" in files):
-        raise AsrLabError("--engine needs --out, and files", allowed="--out NAME.jsonl, and no standard input")
-    sources = find_sources(map(Path, files), sys.stdin.buffer)
+    sources = _sources(files, out, jobs)
     if out is not None:
         sources = job_of.unique(sources)
         job_of.check_out(out, sources, resume=resume or part is not None, overwrite=overwrite)
@@ -122,6 +112,27 @@ def transcribe(
         _into_file(engine, work, out, uri, resume=resume, jobs=jobs)
     else:
         _onto_terminal(engine, work, as_json=as_json)
+
+
+def _check_output(out: Path | None, *, as_json: bool, resume: bool, overwrite: bool) -> None:
+    """Raise `AsrLabError` for options of --out without it, and those that exclude each other."""
+    if (resume or overwrite) and out is None:
+        raise AsrLabError(f"--{'resume' if resume else 'overwrite'} needs --out: there is no file to go on with")
+    if resume and overwrite:
+        raise AsrLabError("--resume and --overwrite exclude each other", allowed="one of them")
+    if out is not None and as_json:
+        raise AsrLabError("--format is for the terminal; the suffix of --out is its format", allowed="--out NAME.jsonl")
+
+
+def _sources(files: Sequence[str], out: Path | None, jobs: Jobs) -> list[Source]:
+    """Return what is to be transcribed; raise `AsrLabError` if that is nothing, or jobs cannot transcribe it."""
+    from asr_lab.serving.sources import find_sources
+
+    if not files:
+        raise AsrLabError("there is nothing to transcribe", allowed="files, folders, manifests (.jsonl.gz), or -")
+    if jobs.engine and (out is None or "-" in files):
+        raise AsrLabError("--engine needs --out, and files", allowed="--out NAME.jsonl, and no standard input")
+    return find_sources(map(Path, files), sys.stdin.buffer)
 
 
 def _chosen(adapters: tuple[str, ...], adapter_by: str | None) -> str:
@@ -279,9 +290,9 @@ def _with_progress(
 
 def _report_hot_words(rows: Iterator[Any]) -> None:
     """Report how often hot words were recognised, and which were without effect."""
-    from asr_lab.decoding.hot_words import HotWord, hot_word_notes, total
+    from asr_lab.decoding.hot_word_counts import HotWordCount, hot_word_notes, total
 
-    counts = total([HotWord(**one) for one in row.get("hot_words", ())] for row in rows)
+    counts = total([HotWordCount(**one) for one in row.get("hot_words", ())] for row in rows)
     _report_notes(hot_word_notes(counts, "these recordings"))
 
 

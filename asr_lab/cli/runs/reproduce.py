@@ -15,6 +15,7 @@ from asr_lab.cli.tables import show
 from asr_lab.config.load import load
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.system.distributed import is_launched
+from asr_lab.units import counted
 
 if TYPE_CHECKING:
     from asr_lab.config.schema import Experiment
@@ -123,7 +124,7 @@ def _report_figures(run_id: str, repeated: str, tolerance: float, differing: Seq
             hint=f"differs: {listing(differing)}" if differing else "nothing differs but the process",
         )
     if style == "table":
-        console().print(f"reproduced, {verdict}: {len(table)} figures (run {repeated[:8]})")
+        console().print(f"reproduced, {verdict}: {counted(len(table), 'figure')} (run {repeated[:8]})")
 
 
 def _refuse_many_processes() -> None:

@@ -14,7 +14,7 @@ from asr_lab.cli.completion import RunName
 from asr_lab.cli.options import echo, format_option
 from asr_lab.cli.tables import show
 from asr_lab.errors import AsrLabError, listing, nearest
-from asr_lab.units import counted, hms
+from asr_lab.units import all_of, counted, hms
 
 if TYPE_CHECKING:
     from asr_lab.reports.studies import Study
@@ -251,7 +251,7 @@ def remake(
     if len(wrong):
         shown = listing((f"{run} {metric}" for run, metric in zip(wrong["run"], wrong["metric"], strict=True)), 6)
         raise AsrLabError(f"{len(wrong)} of {len(frame)} figures do not agree: {shown}")
-    echo(f"all {len(frame)} figures agree", err=True)
+    echo(f"{all_of(len(frame), 'figure', 'agree')}", err=True)
 
 
 def _to_make(studies: Mapping[str, Study], names: Sequence[str], corpora: Mapping[str, Path]) -> dict[str, Study]:

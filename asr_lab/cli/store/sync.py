@@ -40,8 +40,10 @@ def sync(folder: Path, dry_run: bool, here: bool, dropped: str | None, yes: bool
       asr-lab sync /media/usb/spool --here
       asr-lab sync --drop base-1a2b3c4d
     """
+    from asr_lab.tracking.connection import check_usable
     from asr_lab.tracking.spool import sync as shipping
 
+    check_usable()
     if dropped and dry_run:
         raise AsrLabError("--drop throws away and --dry-run does nothing", allowed="one of them",
                           next_command="asr-lab sync --dry-run")  # fmt: skip

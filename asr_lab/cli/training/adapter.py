@@ -75,8 +75,11 @@ def adapter(
         raise AsrLabError("--each trains an adapter for every speaker in DATA", allowed="either --each or --name")
     experiment: AdapterExperiment = load(config, chosen, "adapter")
     from asr_lab.models.adapter import check_name
+    from asr_lab.tracking.connection import check_usable
 
     check_name(experiment.adapter.name)
+    if not offline:  # before the demo's corpus is made
+        check_usable()
     if jobs.engine and not dry_run:
         jobs.run_command()
         return

@@ -65,7 +65,7 @@ def checked_config(config: Path | None, data: str | None, command: str, recipes:
         folder = str(config.parent) if config.stem.partition(".")[0] in ("train", "val", "test") else str(config)
         raise _no_config("a manifest, not a configuration", str(config), folder, command, recipes)
     if config.is_dir():
-        raise _folder_as_config(config, data, command, recipes)
+        raise _folder_as_config(config, command, recipes)
     if config.is_file():
         try:
             read_yaml(config)
@@ -80,7 +80,7 @@ def recipe_of_config(config: Path, recipes: Sequence[str]) -> str:
     return named if named in FAMILIES else recipes[0]
 
 
-def _folder_as_config(folder: Path, data: str | None, command: str, recipes: Sequence[str]) -> AsrLabError:
+def _folder_as_config(folder: Path, command: str, recipes: Sequence[str]) -> AsrLabError:
     if next(folder.glob(f"*{_MANIFEST}"), None):
         return _no_config("a folder of manifests, not a configuration", str(folder), str(folder), command, recipes)
     inside = sorted(str(path) for path in folder.iterdir() if path.suffix in _CONFIGS)

@@ -128,7 +128,7 @@ def _tunes(words: Sequence[str], texts: Sequence[str], config: Path | None) -> b
 
 
 def _positional(words: Sequence[str], options: Mapping[str, str], split: str) -> tuple[dict[str, str], list[str]]:
-    """Return the model and the data of options and words, which are told apart by their look, and the other words.
+    """Return the model and the data of options and words, distinguished by their form, and the other words.
 
     Of a folder of manifests, the data are that of the split. Raises `AsrLabError` if there are two models, or two
     manifests.

@@ -42,8 +42,11 @@ def run(
     """
     from asr_lab.recipes.own_data import with_own_splits
     from asr_lab.recipes.recipe import recipe_of
+    from asr_lab.tracking.connection import check_usable
     from asr_lab.tracking.models.registry import MlflowStore
 
+    if not offline:
+        check_usable()
     out, recipe, store = console(stderr=stderr), recipe_of(experiment), MlflowStore()
     experiment, notes = with_own_splits(experiment)
     for note in notes:

@@ -109,14 +109,15 @@ def sweep(
     out = console()
     from asr_lab.sweeps import sweep as sweeping
     from asr_lab.sweeps.worker import Backends
+    from asr_lab.tracking.connection import check_usable, tracking_uri
     from asr_lab.tracking.models.registry import MlflowStore
-    from asr_lab.tracking.store import tracking_uri
     from asr_lab.tracking.tracker import MlflowTracker
 
+    if not offline:
+        check_usable()
     asked = _asked(trials, experiment)
-    if dry_run:
-        experiment = experiment.model_copy(update={"trials": asked})
-    planned: StudyPlan = sweeping.plan(experiment, config.stem, storage, tracking_uri())
+    shown = experiment.model_copy(update={"trials": asked}) if dry_run else experiment
+    planned: StudyPlan = sweeping.plan(shown, config.stem, storage, tracking_uri())
     if dry_run:
         show_plan(planned, out)
         return
@@ -125,23 +126,45 @@ def sweep(
     if job is not None:
         sweeping.run_job(planned, backends, job)
         return
-    words = [str(config), *(word for text in texts for word in ("--overrides", text)), *keys]
-    words += [*(["--data", data] if data else []), *["--offline"] * offline]
+    words = _words(config, keys, texts, data, offline=offline)
     own = _jobs(engine, jobs, workers, resources, words, planned.location, first=_first_number(join))
     if not join:
         MlflowTracker(offline=offline).announce(planned.space.recipe)
-    usual = planned.space.usual
-    make_demo_corpus([str(usual.get(f"data.{split}") or "") for split in SPLITS], out)
-    make_demo_base(usual, backends.make_tracker(), backends.make_store(), out)
+    _make_demo_inputs(planned, backends, out)
     seconds = experiment.timeout_s if timeout_s is None else timeout_s
-    if join:
-        count = sweeping.join(planned, backends, out, timeout_s=seconds, jobs=own)
+    _run(planned, backends, out, asked=None if join else asked, timeout_s=seconds, jobs=own, retrain=retrain)
+
+
+def _run(
+    planned: StudyPlan, backends: Backends, out: Console, *, asked: int | None, timeout_s: float, jobs: Jobs | None,
+    retrain: bool,
+) -> None:  # fmt: skip
+    """Run trials until there are as many as asked, and report them; None: until the process that leads ends."""
+    from asr_lab.sweeps import sweep as sweeping
+
+    if asked is None:
+        count = sweeping.join(planned, backends, out, timeout_s=timeout_s, jobs=jobs)
         out.print(f"trials run here: {count}; the leading process reports the results")
         return
-    result = sweeping.sweep(planned, backends, out, asked=asked, timeout_s=seconds, jobs=own)
+    result = sweeping.sweep(planned, backends, out, asked=asked, timeout_s=timeout_s, jobs=jobs)
     _report(result, out, retrain=retrain)
     if retrain:
         _retrain(result, backends, out)
+
+
+def _words(
+    config: Path, keys: Sequence[str], texts: Sequence[str], data: str | None, *, offline: bool
+) -> Sequence[str]:
+    """Return the words of the command that runs a trial of this sweep."""
+    words = [str(config), *(word for text in texts for word in ("--overrides", text)), *keys]
+    return [*words, *(["--data", data] if data else []), *(["--offline"] * offline)]
+
+
+def _make_demo_inputs(planned: StudyPlan, backends: Backends, out: Console) -> None:
+    """Make the demo's corpus and base if the trials use them, and they are not there."""
+    usual = planned.space.usual
+    make_demo_corpus([str(usual.get(f"data.{split}") or "") for split in SPLITS], out)
+    make_demo_base(usual, backends.make_tracker(), backends.make_store(), out)
 
 
 def _jobs(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from asr_lab.config.schema.adapter import Adapter, AdapterData, AdapterExperiment, AdapterTrain
 from asr_lab.config.schema.arms import UNTOUCHED, ArmsExperiment, Comparison
-from asr_lab.config.schema.augment import Augment, Joining, Sound, Wav2Vec2Augment
+from asr_lab.config.schema.augment import Augment, FrameMasking, Joining, Sound, Wav2Vec2Augment
 from asr_lab.config.schema.base import Data, Experiment, RecognitionModel, Run, Section, Text
 from asr_lab.config.schema.curriculum import Curriculum, CurriculumExperiment, Phase
 from asr_lab.config.schema.decode import Decode
@@ -45,6 +45,7 @@ __all__ = [
     "EvaluateExperiment",
     "Evaluation",
     "Experiment",
+    "FrameMasking",
     "Joining",
     "LanguageModel",
     "LanguageModelExperiment",

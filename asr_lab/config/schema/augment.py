@@ -69,9 +69,9 @@ class Augment(Joining, Sound):
     """Widest frequency mask in mel bins (KoSpeech: 18)."""
 
 
-class Wav2Vec2Augment(Sound):
-    """Augmentation for the wav2vec2 family; SpecAugment (Park et al. 2019) masks the encoder's input frames and
-    channels, and replaces the masking of the base model."""
+class FrameMasking(Sound):
+    """Augmentation for encoders of the wav2vec2 family; SpecAugment (Park et al. 2019) masks the encoder's input frames
+    and channels, and replaces the masking of the base model."""
 
     time_masks: int = Field(default=2, ge=0)
     """SpecAugment: number of time masks."""
@@ -83,3 +83,7 @@ class Wav2Vec2Augment(Sound):
     """Widest channel mask as a share of the channels: 15 of 80 mel bins."""
     strength: Share = 1.0
     """Scales the widths of all masks; 0: none."""
+
+
+class Wav2Vec2Augment(Joining, FrameMasking):
+    """`FrameMasking` for recognisers, which can also learn from joined utterances."""

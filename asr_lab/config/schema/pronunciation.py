@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from asr_lab.config.schema.augment import Wav2Vec2Augment
+from asr_lab.config.schema.augment import FrameMasking
 from asr_lab.config.schema.base import Experiment, Positive, Section
 from asr_lab.config.schema.loop import Train
 
@@ -114,7 +114,7 @@ class PronunciationExperiment(Experiment):
 
     recipe: Literal["pronunciation"] = "pronunciation"
     data: PronunciationData = PronunciationData()
-    augment: Wav2Vec2Augment = Wav2Vec2Augment(strength=0.25)
+    augment: FrameMasking = FrameMasking(strength=0.25)
     model: PronunciationModel = PronunciationModel()
     loss: PronunciationLoss = PronunciationLoss()
     train: PronunciationTrain = PronunciationTrain()

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from unicodedata import normalize
 
 from asr_lab.errors import AsrLabError, listing
+from asr_lab.units import counted
 
 SUFFIXES = (
     *("wav", "flac", "mp3", "ogg", "opus", "pcm", "raw", "aiff", "aif", "aifc", "au", "w64", "caf", "sph"),
@@ -90,7 +91,8 @@ class AudioPaths:
         files = self._named(inner[-1])
         if len(files) > 1:
             raise AsrLabError(
-                f"{len(files)} files have this name: {listing((one.relative_to(root) for one in files), 4)}",
+                f"{counted(len(files), 'file', 'have')} this name: "
+                f"{listing((one.relative_to(root) for one in files), 4)}",
                 where=name,
                 allowed="paths with the folders",
             )

@@ -17,10 +17,11 @@ from unicodedata import normalize
 from asr_lab.data.importers.audio_paths import is_audio_name, without_suffix
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
-from asr_lab.data.importers.speaker_options import Speakers
+from asr_lab.data.importers.speaker_options import AS_NAMED, Speakers
 from asr_lab.data.importers.table_rows import import_rows
 from asr_lab.data.text_files import Row, lines, read_text
 from asr_lab.errors import AsrLabError, listing
+from asr_lab.units import counted
 
 _BESIDE = (".txt", ".lab", ".normalized.txt")
 _ONE_FILE = (".txt", ".tsv", ".csv", ".trn", ".lst", ".list", ".text", "")
@@ -34,14 +35,13 @@ def import_folder(
     out: Path,
     *,
     transcripts: Path | None = None,
-    speaker_from: str | None = None,
-    one_speaker: str | None = None,
+    speakers: Speakers = AS_NAMED,
     skip_faulty: bool = False,
     progress: Progress = no_progress,
 ) -> ImportResult:
     """Import the audio under a folder as `all`; `transcripts` names the file of transcripts if several may be it.
 
-    Without `speaker_from` and `one_speaker`, several folders of audio are guessed to be speakers. Raises one
+    Where `speakers` names nobody, several folders of audio are guessed to be speakers. Raises one
     `AsrLabError` that names every file without a transcript and every line without a file.
     """
     if not source.is_dir():
@@ -60,7 +60,7 @@ def import_folder(
         for path in without:
             report.add(path.relative_to(source).as_posix(), "no transcript", file=table)
             report.read += 1
-    speakers = Speakers.of(speaker_from, one_speaker, guesses=True, paths=[str(row.values["audio"]) for row in rows])
+    speakers = speakers.guessing([str(row.values["audio"]) for row in rows])
     cuts = import_rows(rows, table, source, report, progress, corpus=source.resolve().name, speakers=speakers)
     report.notes[:] = [note for note in report.notes if not note.startswith("columns understood")]
     report.settle(source, skip_faulty=skip_faulty, is_left=bool(cuts))
@@ -68,7 +68,7 @@ def import_folder(
 
 
 def _scan(source: Path, out: Path) -> tuple[list[Path], list[Path]]:
-    """Return the audio and the text files under a folder, but for hidden ones and what lies in OUT."""
+    """Return the audio and the text files under a folder, but for hidden ones and what is in OUT."""
     audio, texts = [], []
     for folder, folders, names in os.walk(source):
         inner = Path(folder)
@@ -114,7 +114,9 @@ def _rows_beside(
             continue
         encodings.update(note.rpartition(" is read as ")[2] for note in notes)
         yield Row(0, {"audio": name, "text": text})
-    report.notes += [f"{number} text files are read as {encoding}" for encoding, number in encodings.items()]
+    report.notes += [
+        f"{counted(number, 'text file', 'are')} read as {encoding}" for encoding, number in encodings.items()
+    ]
 
 
 @dataclass(frozen=True)
@@ -230,7 +232,9 @@ def _rows_of_file(table: Path, named: _Named, source: Path, report: ImportReport
         words = listing(starts, 4)
         report.notes.append(f"warning: the texts begin with few different words: {words}; are they speakers?")
     if several:
-        report.notes.append(f"{several} lines have more than two columns: the second is the text, others are not read")
+        report.notes.append(
+            f"{counted(several, 'line', 'have')} more than two columns: the second is the text, others are not read"
+        )
 
 
 def _check_columns(rows: Sequence[list[str]], form: str, named: _Named, table: Path) -> int:

@@ -12,7 +12,6 @@ from lhotse.cut import Cut
 
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
-from asr_lab.data.importers.speaker_options import Speakers
 from asr_lab.data.importers.table import renamed
 from asr_lab.data.importers.table_rows import import_rows
 from asr_lab.data.text_files import Row, read_table
@@ -49,7 +48,6 @@ def import_commonvoice(
             report,
             progress,
             corpus="commonvoice",
-            speakers=Speakers(),
         )
     report.notes[:] = dict.fromkeys(report.notes)
     report.settle(source, skip_faulty=skip_faulty, is_left=any(splits.values()))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.errors import listing
+from asr_lab.units import counted
 
 if TYPE_CHECKING:
     from lhotse.cut import Cut
@@ -43,14 +44,18 @@ class ImportResult:
             dropped["the importer gives no reason"] += unexplained
         why = "; ".join(f"{reason}: {count}" for reason, count in dropped.most_common())
         total = kept + dropped.total()
-        return f"{total} utterances read, {kept} imported, {dropped.total()} left out" + (f" ({why})" if why else "")
+        return f"{counted(total, 'utterance')} read, {kept} imported, {dropped.total()} left out" + (
+            f" ({why})" if why else ""
+        )
 
     @property
     def warnings(self) -> list[str]:
         """Warnings about imported utterances."""
         short = [cut.id for cuts in self.splits.values() for cut in cuts if cut.duration < MIN_DURATION_S]
         limit = f"{1000 * MIN_DURATION_S:.0f} ms"
-        text = f"{len(short)} utterances are shorter than {limit}, too short for any model: {listing(short)}"
+        text = (
+            f"{counted(len(short), 'utterance', 'are')} shorter than {limit}, too short for any model: {listing(short)}"
+        )
         return [text] if short else []
 
 

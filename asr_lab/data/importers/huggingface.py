@@ -26,7 +26,7 @@ from asr_lab.data.containers import HEAD_BYTES, LFS_HINT, LFS_POINTER, kind_of
 from asr_lab.data.importers.audio_paths import AudioPaths, without_suffix
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
-from asr_lab.data.importers.speaker_options import Speakers
+from asr_lab.data.importers.speaker_options import AS_NAMED, Speakers
 from asr_lab.data.importers.table import read_jsonl, renamed
 from asr_lab.data.importers.table_rows import import_rows
 from asr_lab.data.media import written_audio
@@ -51,8 +51,7 @@ def import_huggingface(
     out: Path,
     *,
     keys: Mapping[str, str] | None = None,
-    speaker_from: str | None = None,
-    one_speaker: str | None = None,
+    speakers: Speakers = AS_NAMED,
     skip_faulty: bool = False,
     progress: Progress = no_progress,
 ) -> ImportResult:
@@ -69,7 +68,7 @@ def import_huggingface(
             continue
         rows = renamed(rows, _columns(rows, keys or {}, file), file)
         paths = [str(row.values.get("audio")) for row in rows]
-        speakers = Speakers.of(speaker_from, one_speaker, guesses=True, paths=paths)
+        speakers = speakers.guessing(paths)
         splits[part] += import_rows(
             rows, file, file.parent, report, progress, corpus=source.resolve().stem, speakers=speakers
         )

@@ -74,7 +74,7 @@ class ImportReport:
     """Field -> the values of it that are not known."""
 
     unnamed_speakers: Counter[str] = field(default_factory=Counter)
-    """What stands in place of a speaker's name and says that it is not known."""
+    """Written in place of the name of an unknown speaker."""
 
     def add(self, item: str, kind: str, detail: str = "", *, file: Path | str = "", line: int = 0) -> None:
         """Add the fault of an item."""

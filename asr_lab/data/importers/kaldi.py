@@ -17,7 +17,7 @@ from asr_lab.data.importers.audio_paths import AudioPaths
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.data.importers.packed_audio import from_ark
-from asr_lab.data.importers.speaker_options import WAYS, Speakers
+from asr_lab.data.importers.speaker_options import AS_NAMED, WAYS, Speakers
 from asr_lab.data.importers.table_rows import import_rows
 from asr_lab.data.text_files import Row, lines, read_text
 from asr_lab.errors import AsrLabError
@@ -35,17 +35,15 @@ def import_kaldi(
     out: Path,
     *,
     audio: Path | None = None,
-    speaker_from: str | None = None,
-    one_speaker: str | None = None,
+    speakers: Speakers = AS_NAMED,
     skip_faulty: bool = False,
     progress: Progress = no_progress,
 ) -> ImportResult:
-    """Import the utterances of `text`, with the speakers of `utt2spk`, or as `speaker_from` and `one_speaker` say.
+    """Import the utterances of `text`, with the speakers of `utt2spk`, or those given.
 
     Audio paths are relative to `audio`, by default `source`, or else, as in Kaldi, the working folder. Raises one
     `AsrLabError` that names every faulty line.
     """
-    speakers = Speakers.of(speaker_from, one_speaker)
     needed = [name for name in _NEEDED if name != "utt2spk" or not speakers.are_given]
     if missing := [name for name in needed if not (source / name).is_file()]:
         raise AsrLabError(

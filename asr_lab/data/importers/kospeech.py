@@ -9,19 +9,20 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import soundfile
 from lhotse.cut import Cut
 
 from asr_lab.data import guesses, manifest, text_files
-from asr_lab.data.audio import read_file, without_silence
+from asr_lab.data.audio import Signal, read_file
 from asr_lab.data.importers.audio_paths import AudioPaths
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.data.importers.kospeech_units import Units, plain, read_units, unit_of
-from asr_lab.data.importers.speaker_options import Speakers
+from asr_lab.data.importers.speaker_options import AS_NAMED, Speakers
 from asr_lab.data.media import written_audio
 from asr_lab.errors import AsrLabError, listing
-from asr_lab.units import SAMPLE_RATE
+from asr_lab.units import SAMPLE_RATE, counted
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,7 @@ def import_kospeech(
     audio: Path | None = None,
     vocab: Path | None = None,
     drop_silence: bool = False,
-    speaker_from: str | None = None,
-    one_speaker: str | None = None,
+    speakers: Speakers = AS_NAMED,
     skip_faulty: bool = False,
     progress: Progress = no_progress,
 ) -> ImportResult:
@@ -69,7 +69,7 @@ def import_kospeech(
     lines = _once(_read(source, report), source, report)
     if units and vocab:
         _check_unit(lines, units, vocab)
-    speakers = Speakers.of(speaker_from, one_speaker, guesses=True, paths=[line.path for line in lines])
+    speakers = speakers.guessing([line.path for line in lines])
     paths = AudioPaths(root)
     cuts: list[Cut] = []
     read: list[_Line] = []
@@ -88,10 +88,10 @@ def import_kospeech(
     if drop_silence:
         cuts = []
         for done, line in enumerate(read, 1):
-            cuts.append(_without_silence(line, paths, speakers))
+            cuts.append(_write_without_silence(line, paths, speakers))
             progress(done, len(read))
     if not speakers.are_given:
-        report.notes.append(f"{len(read)} utterances name no speaker: their folder is used")
+        report.notes.append(f"{counted(len(read), 'utterance', 'name')} no speaker: their folder is used")
     for unit, number in Counter(filter(None, (unit_of(line.transcript) for line in read))).items():
         report.notes.append(f"{number} transcripts are written in {unit}s: joined to text")
     if units and vocab:
@@ -133,18 +133,36 @@ def _check_target(line: _Line, root: Path, out: Path) -> None:
         raise AsrLabError("a path that leaves the folder cannot be written without silence", where=line.path)
     if root.resolve().is_relative_to((out / "audio").resolve()):
         raise AsrLabError(
-            "the file without silence would lie among the originals, or replace one",
+            "the file without silence would be among the originals, or replace one",
             where=line.path,
             allowed="another folder OUT",
         )
 
 
-def _without_silence(line: _Line, paths: AudioPaths, speakers: Speakers) -> Cut:
+def _write_without_silence(line: _Line, paths: AudioPaths, speakers: Speakers) -> Cut:
     samples = without_silence(read_file(paths.find(line.file.as_posix())))
     target = written_audio().target(line.file.with_suffix(".flac").as_posix())
     target.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(str(target), samples, SAMPLE_RATE, subtype="PCM_16")
     return _utterance(line, target, speakers)
+
+
+def without_silence(samples: Signal, top_db: float = 30.0) -> Signal:
+    """Remove stretches more than `top_db` below the loudest frame, as KoSpeech does for PCM files.
+
+    Frames of 2048 samples every 512, reflected at the ends (librosa's `effects.split`, McFee et al. 2015). Silent
+    signals are returned unchanged.
+    """
+    length, hop = 2048, 512
+    padded = np.pad(samples.astype(np.float64), length // 2, mode="reflect" if len(samples) > length // 2 else "edge")
+    frames = np.lib.stride_tricks.sliding_window_view(padded, length)[::hop]
+    power = (frames**2).mean(axis=1)
+    if power.max() == 0:
+        return samples
+    loud = 10 * np.log10(np.maximum(power, 1e-10) / max(power.max(), 1e-10)) > -top_db
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], loud, [False]]).astype(int))) * hop
+    pieces = [samples[start : min(end, len(samples))] for start, end in edges.reshape(-1, 2)]
+    return np.concatenate(pieces)
 
 
 def _utterance(line: _Line, audio: Path, speakers: Speakers) -> Cut:
@@ -178,7 +196,10 @@ def _compare_ids(lines: list[_Line], units: Units, vocab: Path) -> str:
         )
     if not wrong:
         return f"the ids of all {len(lines)} lines are those of their text"
-    return f"{len(wrong)} lines have ids that are not those of their text: {listing(wrong, 5)}; the text counts"
+    return (
+        f"{counted(len(wrong), 'line', 'have')} ids that are not those of their text: "
+        f"{listing(wrong, 5)}; the text counts"
+    )
 
 
 def _check_unit(lines: list[_Line], units: Units, vocab: Path) -> None:

@@ -14,10 +14,11 @@ from lhotse.cut import Cut
 
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
-from asr_lab.data.importers.speaker_options import Speakers
+from asr_lab.data.importers.speaker_options import AS_NAMED, Speakers
 from asr_lab.data.importers.table_rows import import_rows
 from asr_lab.data.text_files import Row, lines, read_text
 from asr_lab.errors import AsrLabError
+from asr_lab.units import counted
 
 _PARTS = {"train": "train", "dev": "val"}
 _SEPARATOR = "::"
@@ -28,8 +29,7 @@ def import_ksponspeech(
     source: Path,
     out: Path,
     *,
-    speaker_from: str | None = None,
-    one_speaker: str | None = None,
+    speakers: Speakers = AS_NAMED,
     skip_faulty: bool = False,
     progress: Progress = no_progress,
 ) -> ImportResult:
@@ -46,9 +46,7 @@ def import_ksponspeech(
     splits: dict[str, list[Cut]] = {}
     rows_of = {path: list(_listed(path, report)) for path in lists} or {folder: list(_beside(audio, folder, report))}
     for path, rows in rows_of.items():
-        speakers = Speakers.of(
-            speaker_from, one_speaker, guesses=True, paths=(str(row.values["audio"]) for row in rows)
-        )
+        speakers = speakers.guessing(str(row.values["audio"]) for row in rows)
         located = list(_located(rows, audio, path, report))
         part = _PARTS.get(path.stem, path.stem) if path in lists else "all"
         splits[part] = import_rows(located, path, folder, report, progress, corpus="ksponspeech", speakers=speakers)
@@ -57,7 +55,7 @@ def import_ksponspeech(
         PurePosixPath(str(row.values["audio"]).replace("\\", "/")).stem for rows in rows_of.values() for row in rows
     }
     if source.is_dir() and (unlisted := sum(len(paths) for name, paths in audio.items() if name not in listed)):
-        report.notes.append(f"{unlisted} recordings are in no list, and not used")
+        report.notes.append(f"{counted(unlisted, 'recording', 'are')} in no list, and not used")
     report.settle(source, skip_faulty=skip_faulty, is_left=any(splits.values()))
     return ImportResult(splits={part: cuts for part, cuts in splits.items() if cuts}, report=report)
 
@@ -119,6 +117,6 @@ def _located(rows: list[Row], audio: dict[str, list[Path]], path: Path, report: 
             more = {"id": listed.stem, "language": "ko"}
             yield Row(row.line, row.values | {"audio": str(chosen[0].absolute())} | more)
             continue
-        why = "no such recording" if not chosen else f"{len(chosen)} recordings of that name"
+        why = "no such recording" if not chosen else f"{counted(len(chosen), 'recording')} of that name"
         report.add(str(listed), why, file=path, line=row.line)
         report.read += 1

@@ -25,10 +25,11 @@ from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.data.importers.l2arctic import SPEAKERS
 from asr_lab.data.importers.pieces import PieceColumns, cut_piece
-from asr_lab.data.importers.speaker_options import Speakers
+from asr_lab.data.importers.speaker_options import AS_NAMED, Speakers
 from asr_lab.data.pronunciation import DELETED, UNKNOWN, Pronunciation
 from asr_lab.data.text_files import read_text
 from asr_lab.errors import AsrLabError, listing
+from asr_lab.units import counted
 
 _PARTS = {"train": "train", "val": "val", "valid": "val", "dev": "val", "eval": "test", "test": "test"}
 
@@ -38,8 +39,7 @@ def import_l2_asr_json(
     out: Path,
     *,
     audio: Path | None = None,
-    speaker_from: str | None = None,
-    one_speaker: str | None = None,
+    speakers: Speakers = AS_NAMED,
     skip_faulty: bool = False,
     progress: Progress = no_progress,
 ) -> ImportResult:
@@ -50,13 +50,13 @@ def import_l2_asr_json(
     `AsrLabError` if audio is missing, unless `skip_faulty`, or no utterance is left.
     """
     files = _files(source)
-    report, speakers = ImportReport(), Speakers.of(speaker_from, one_speaker)
+    report = ImportReport()
     rows = {part: _rows(path) for part, path in files.items()}
     paths = [_audio(key, files[part], audio) for part, part_rows in rows.items() for key in part_rows]
     missing = [str(path) for path in paths if not path.is_file()]
     if missing and not skip_faulty:
         raise AsrLabError(
-            f"{len(missing)} audio files are not there: {listing(missing, 3)}",
+            f"{counted(len(missing), 'audio file', 'are')} not there: {listing(missing, 3)}",
             where=str(source),
             allowed="the paths the JSON is keyed by, or relative ones and the folder they start from (--audio)",
         )

@@ -30,7 +30,7 @@ from asr_lab.data.importers.audio_paths import AudioPaths
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.data.importers.speaker_fields import says_no_text
-from asr_lab.data.importers.speaker_options import Speakers
+from asr_lab.data.importers.speaker_options import AS_NAMED, Speakers
 from asr_lab.data.media import written_audio
 from asr_lab.errors import AsrLabError, listing, reason
 
@@ -43,8 +43,7 @@ def import_cuts(
     out: Path,
     *,
     audio: Path | None = None,
-    speaker_from: str | None = None,
-    one_speaker: str | None = None,
+    speakers: Speakers = AS_NAMED,
     skip_faulty: bool = False,
     progress: Progress = no_progress,
 ) -> ImportResult:
@@ -57,11 +56,11 @@ def import_cuts(
     reader = _Reader(source, audio, report)
     numbered = reader.cuts() if reader.is_shar else list(reader.cuts())  # those of a shar have their audio with them
     total = len(numbered) if isinstance(numbered, list) else 0
-    speakers = Speakers.of(speaker_from, one_speaker, guesses=True)
+    speakers = speakers.guessing()
     cuts: list[Cut] = []
     for done, (line, whole) in enumerate(numbered, start=1):
         try:
-            cuts += [_utterance(cut, speakers) for cut in reader.utterances(whole, line)]
+            cuts += [_utterance(cut, speakers) for cut in reader.utterances(whole)]
         except AsrLabError as error:
             report.add_error(str(whole.id), error, file=reader.file, line=line)
         progress(done, total)
@@ -154,7 +153,7 @@ class _Reader:
             if cut.supervisions:
                 yield lines[cut.recording.id], cut
 
-    def utterances(self, whole: Cut, line: int) -> Iterator[Cut]:
+    def utterances(self, whole: Cut) -> Iterator[Cut]:
         """Yield an utterance for each supervision of a cut."""
         if isinstance(whole, PaddingCut):
             raise AsrLabError("a cut of padding alone")

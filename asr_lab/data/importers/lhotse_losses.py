@@ -18,6 +18,7 @@ from asr_lab.data import manifest
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.data.text_files import lines
 from asr_lab.errors import listing
+from asr_lab.units import counted
 
 _SUFFIXES = r"wav|flac|mp3|ogg|opus|m4a|sph|pcm|aac|aiff?|shn|wv[12]?|raw"
 _AUDIO_NAME = re.compile(rf"([^\s\"'|,;<>=:(){{}}\[\]/\\]+)\.(?:{_SUFFIXES})(?![\w.])", re.IGNORECASE)
@@ -99,7 +100,9 @@ def add_losses(report: ImportReport, watch: Watch, source: Path, cuts: Iterable[
     if other:
         report.notes.append(f"Lhotse's recipe warned {other.total()} times: {listing(other, _MOST_WARNINGS)}")
     if unused := sorted(audio - used - lost):
-        report.notes.append(f"{len(unused)} audio files under {source} are in no utterance: {listing(unused, 6)}")
+        report.notes.append(
+            f"{counted(len(unused), 'audio file')} under {source} are in no utterance: {listing(unused, 6)}"
+        )
 
 
 def rows_without_audio(watch: Watch, source: Path, faulty: Set[Path]) -> dict[Path, dict[int, str]]:

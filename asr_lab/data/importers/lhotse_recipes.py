@@ -23,9 +23,10 @@ from asr_lab.data.importers.corpus_view import CorpusView, corpus_view
 from asr_lab.data.importers.import_report import SKIP, ImportReport
 from asr_lab.data.importers.lhotse_losses import Watch, add_losses, audio_files, rows_without_audio, watched
 from asr_lab.data.importers.speaker_fields import age_of, gender_of, is_unknown
-from asr_lab.data.importers.speaker_options import Speakers
+from asr_lab.data.importers.speaker_options import AS_NAMED, Speakers
 from asr_lab.data.text import TextNormalizer
 from asr_lab.errors import AsrLabError, listing, nearest
+from asr_lab.units import counted
 
 _LANGUAGES = {"english": "en", "korean": "ko", "mandarin": "zh", "chinese": "zh", "japanese": "ja"}
 _DEFAULTS: dict[str, dict[str, Any]] = {"ksponspeech": {"normalize_text": "none"}}
@@ -49,8 +50,7 @@ def import_lhotse(
     *,
     name: str,
     option: Mapping[str, str] | None = None,
-    speaker_from: str | None = None,
-    one_speaker: str | None = None,
+    speakers: Speakers = AS_NAMED,
     skip_faulty: bool = False,
     progress: Progress = no_progress,
 ) -> ImportResult:
@@ -63,7 +63,7 @@ def import_lhotse(
     fails, with its message.
     """
     chosen = _DEFAULTS.get(name, {}) | _options(name, _recipe(name), option or {})
-    report, speakers = ImportReport(), Speakers.of(speaker_from, one_speaker)
+    report = ImportReport()
     with audio_backend("LibsndfileBackend"), watched(source) as watch:  # the default may need external programs
         read = _read(name, source, out, chosen, report, watch, skip_faulty)
     parts = {part: spoken for part, cuts in read.items() if (spoken := [cut for cut in cuts if _has_words(cut)])}
@@ -82,7 +82,9 @@ def import_lhotse(
             progress(done, total)
     if wordless := [manifest.supervision(cut).id for cuts in read.values() for cut in cuts if not _has_words(cut)]:
         report.left_out["no word as Lhotse reads it"] += len(wordless)
-        report.notes.append(f"{len(wordless)} utterances have no word as Lhotse reads it: {listing(wordless, 6)}")
+        report.notes.append(
+            f"{counted(len(wordless), 'utterance', 'have')} no word as Lhotse reads it: {listing(wordless, 6)}"
+        )
     add_losses(report, watch, source, (cut for cuts in read.values() for cut in cuts))
     splits = {part: cuts for part, cuts in splits.items() if cuts}
     if not splits:
@@ -167,7 +169,7 @@ def _unreadable(source: Path, report: ImportReport) -> set[Path]:
 def _notes(splits: Mapping[str, Sequence[Cut]]) -> list[str]:
     """Return notes on utterances without a speaker, and on speakers in two parts."""
     unnamed = sum(bool(manifest.field(cut, guesses.GUESSED)) for cuts in splits.values() for cut in cuts)
-    notes = [f"{unnamed} utterances name no speaker: their folder is used"] if unnamed else []
+    notes = [f"{counted(unnamed, 'utterance', 'name')} no speaker: their folder is used"] if unnamed else []
     try:
         check_disjoint(splits)
     except AsrLabError as error:  # not a fault: the corpus may be split this way, and folders need not be speakers

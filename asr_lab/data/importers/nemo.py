@@ -17,11 +17,12 @@ from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.data.importers.packed_audio import from_tars, shards
 from asr_lab.data.importers.source_view import first_object
-from asr_lab.data.importers.speaker_options import Speakers
+from asr_lab.data.importers.speaker_options import AS_NAMED, Speakers
 from asr_lab.data.importers.table import read_jsonl
 from asr_lab.data.importers.table_rows import import_rows
 from asr_lab.data.text_files import Row
 from asr_lab.errors import AsrLabError
+from asr_lab.units import counted
 
 _PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test"}
 _RENAMED = {"audio_filepath": "audio", "lang": "language", "speaker_id": "speaker", "spk_id": "speaker"}
@@ -33,8 +34,7 @@ def import_nemo(
     out: Path,
     *,
     audio: Path | None = None,
-    speaker_from: str | None = None,
-    one_speaker: str | None = None,
+    speakers: Speakers = AS_NAMED,
     skip_faulty: bool = False,
     progress: Progress = no_progress,
 ) -> ImportResult:
@@ -57,7 +57,7 @@ def import_nemo(
                 allowed="lines of JSON with audio_filepath, text, duration",
             )
         paths = [str(row.values.get("audio")) for row in rows]
-        speakers = Speakers.of(speaker_from, one_speaker, guesses=True, paths=paths)
+        speakers = speakers.guessing(paths)
         working = None if audio else Path()
         splits[part] = import_rows(
             rows, path, audio or path.parent, report, progress, speakers=speakers, also_from=working
@@ -116,7 +116,7 @@ def _unpacked(rows: list[Row], manifest: Path, folder: Path, report: ImportRepor
             tar = str(tars[shard]) if shard in tars else f"shard_id {shard}"
             report.add(name, "it is not in the tar of its shard", tar, file=manifest, line=row.line)
             report.read += 1
-    report.notes.append(f"{len(written)} recordings are taken out of {len(of_shards)} tars")
+    report.notes.append(f"{counted(len(written), 'recording', 'are')} taken out of {len(of_shards)} tars")
     return found
 
 

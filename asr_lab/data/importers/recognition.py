@@ -17,6 +17,7 @@ from asr_lab.data.importers.source_view import Source
 from asr_lab.data.text_files import read_table, read_text
 from asr_lab.data.workbooks import SUFFIXES
 from asr_lab.errors import AsrLabError, listing
+from asr_lab.units import counted
 
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar", ".egg", ".alz")
 _DOCUMENTS = (".numbers", ".hwp", ".hwpx", ".doc", ".docx", ".pdf", ".gsheet")
@@ -129,7 +130,7 @@ def _other_use(source: Path, view: Source, out: Path) -> AsrLabError | None:
         )
     if view.audio:
         return AsrLabError(
-            f"{len(view.audio)} recordings such as {view.audio[0]}, and no transcripts",
+            f"{counted(len(view.audio), 'recording')} such as {view.audio[0]}, and no transcripts",
             where=str(source),
             allowed="a .txt beside each recording, one file with a line NAME<tab>TEXT for each, or a table with the "
             "columns audio, text, speaker",

@@ -12,6 +12,7 @@ from asr_lab.data.importers.contract import Reading
 from asr_lab.data.importers.source_view import Source, bare, first_lines, first_object, header
 from asr_lab.data.importers.table_columns import table_settings
 from asr_lab.data.workbooks import SUFFIXES
+from asr_lab.units import counted
 
 _TABLES = (".csv", ".tsv", *SUFFIXES)
 _LINES = (".jsonl", ".json", ".ndjson", ".list")
@@ -117,7 +118,7 @@ def folder(source: Source) -> list[Reading]:
     return [
         Reading(
             what="audio with its transcripts in one file",
-            evidence=(name, f"{len(source.audio)} recordings, whose names its lines have"),
+            evidence=(name, f"{counted(len(source.audio), 'recording')}, whose names its lines have"),
             settings={"transcripts": source.file(name)} if len(tables) > 1 else {},
             is_general=True,
         )

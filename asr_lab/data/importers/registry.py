@@ -12,6 +12,7 @@ from asr_lab.data.importers.hints import quoted
 from asr_lab.data.importers.readings import Recognized, readings
 from asr_lab.data.importers.source_view import Source
 from asr_lab.errors import AsrLabError, listing, nearest
+from asr_lab.units import counted
 
 if TYPE_CHECKING:
     from asr_lab.data.audio import Pcm
@@ -41,7 +42,7 @@ SPEAKERS = (
     ),
     Option(name="one_speaker", alias="--speaker", metavar="NAME", help="speaker of all utterances."),
 )
-"""For corpora whose utterances may lack a speaker."""
+"""For corpora whose utterances may lack a speaker; their import functions take them as `speakers`."""
 _SKIP = Option(name=SKIP_FAULTY, kind="flag", help="leave out faulty utterances, and list them in OUT/faults.tsv.")
 
 _FEW = 3  # utterances, of which each may well have a speaker of its own
@@ -277,9 +278,11 @@ def import_corpus(
 
     try:
         with headerless(_pcm(settings)), writing_audio(out / "audio", source) as audio:
-            result = importer.load()(source, out, progress=progress, **settings)
+            result = importer.load()(source, out, progress=progress, **_with_speakers(importer, settings))
             if audio.num_decoded:
-                result.report.notes.append(f"{audio.num_decoded} files are decoded to FLAC in {out / 'audio'}")
+                result.report.notes.append(
+                    f"{counted(audio.num_decoded, 'file', 'are')} decoded to FLAC in {out / 'audio'}"
+                )
             if settings.get("speaker_from"):
                 result.report.notes += _note_on_speakers(result)
             return result
@@ -306,6 +309,16 @@ def _pcm(settings: dict[str, Any]) -> Pcm | None:
     pcm = {name: settings.pop(f"pcm_{name}", None) for name in ("rate", "width", "channels")}
     given = {name: value for name, value in pcm.items() if value is not None}
     return Pcm(**given) if given else None
+
+
+def _with_speakers(importer: Importer, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of an import function: options that say who speaks become its `speakers`."""
+    from asr_lab.data.importers.speaker_options import Speakers
+
+    if not importer.accepts("speaker_from"):
+        return dict(settings)
+    given = {name: settings.get(name) for name in ("speaker_from", "one_speaker")}
+    return {name: value for name, value in settings.items() if name not in given} | {"speakers": Speakers.of(**given)}
 
 
 def _other_reading(kind: str, source: Path, out: Path) -> Recognized | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from unicodedata import normalize
 
@@ -34,20 +34,15 @@ class Speakers:
     """The folders of the audio files: several are taken for speakers, if speakers are guessed."""
 
     @classmethod
-    def of(
-        cls,
-        speaker_from: str | None = None,
-        one_speaker: str | None = None,
-        *,
-        guesses: bool = False,
-        paths: Iterable[str] = (),
-    ) -> Speakers:
+    def of(cls, speaker_from: str | None = None, one_speaker: str | None = None) -> Speakers:
         """Make it from the options of an importer; raises `AsrLabError` for a pattern that is none."""
         if speaker_from and one_speaker:
             raise AsrLabError("--speaker-from and --one-speaker exclude each other", allowed="one of them")
-        folders = frozenset(map(_folder, paths)) if guesses else frozenset()
-        pattern = _compiled(speaker_from) if speaker_from else None
-        return cls(pattern=pattern, one=one_speaker or "", guesses=guesses, folders=folders)
+        return cls(pattern=_compiled(speaker_from) if speaker_from else None, one=one_speaker or "")
+
+    def guessing(self, paths: Iterable[str] = ()) -> Speakers:
+        """Return one that guesses the speakers that are neither given nor named, by the folders of these paths."""
+        return replace(self, guesses=True, folders=frozenset(map(_folder, paths)))
 
     @property
     def are_given(self) -> bool:
@@ -75,6 +70,8 @@ class Speakers:
         return folder or UNKNOWN, True
 
 
+AS_NAMED = Speakers()
+"""The corpus names them."""
 WAYS = "--speaker-from '(?P<speaker>PATTERN)' finds speakers in the audio paths, --one-speaker NAME is for a single one"
 
 

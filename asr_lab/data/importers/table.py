@@ -17,7 +17,7 @@ from asr_lab.data import manifest
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.hints import audio_folder, candidates, check_speakers, quoted
 from asr_lab.data.importers.import_report import ImportReport
-from asr_lab.data.importers.speaker_options import WAYS, Speakers
+from asr_lab.data.importers.speaker_options import AS_NAMED, WAYS, Speakers
 from asr_lab.data.importers.table_rows import NEEDED, import_rows
 from asr_lab.data.text_files import Row, json_rows, read_table, read_text
 from asr_lab.errors import AsrLabError, listing, nearest
@@ -34,20 +34,18 @@ def import_csv(
     keys: Mapping[str, str] | None = None,
     audio: Path | None = None,
     sheet: str | None = None,
-    speaker_from: str | None = None,
-    one_speaker: str | None = None,
+    speakers: Speakers = AS_NAMED,
     skip_faulty: bool = False,
     progress: Progress = no_progress,
 ) -> ImportResult:
     """Import a CSV table with a header, or one in a workbook; raises one `AsrLabError` that names every faulty row.
 
     `keys` names the columns of fields; audio paths are relative to the folder `audio`, by default that of the table.
-    Speakers are those of the column, or as `speaker_from` and `one_speaker` say.
+    Speakers are those of the column, or those given.
     """
     _check_there(source)
     report = ImportReport()
     rows = read_table(source, report.notes, sheet or "")
-    speakers = Speakers.of(speaker_from, one_speaker)
     return _import_table(source, rows, report, keys or {}, audio, speakers, skip_faulty, progress)
 
 
@@ -57,8 +55,7 @@ def import_jsonl(
     *,
     keys: Mapping[str, str] | None = None,
     audio: Path | None = None,
-    speaker_from: str | None = None,
-    one_speaker: str | None = None,
+    speakers: Speakers = AS_NAMED,
     skip_faulty: bool = False,
     progress: Progress = no_progress,
 ) -> ImportResult:
@@ -66,7 +63,6 @@ def import_jsonl(
     _check_there(source)
     report = ImportReport()
     rows = read_jsonl(source, report)
-    speakers = Speakers.of(speaker_from, one_speaker)
     return _import_table(source, rows, report, keys or {}, audio, speakers, skip_faulty, progress)
 
 

@@ -19,10 +19,11 @@ from asr_lab.data.importers.hints import other_names
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.data.importers.pieces import PieceColumns, cut_piece
 from asr_lab.data.importers.speaker_fields import OLDEST, age_of, gender_of, is_unknown, says_no_text
-from asr_lab.data.importers.speaker_options import UNKNOWN, Speakers
+from asr_lab.data.importers.speaker_options import AS_NAMED, UNKNOWN, Speakers
 from asr_lab.data.text_files import Row
 from asr_lab.data.transcript_marks import without_marks
 from asr_lab.errors import AsrLabError, listing
+from asr_lab.units import counted
 
 NO_WORDS = "no words but marks and signs"
 _WORD = re.compile(r"\w")
@@ -39,7 +40,7 @@ def import_rows(
     progress: Progress = no_progress,
     *,
     corpus: str = "",
-    speakers: Speakers | None = None,
+    speakers: Speakers = AS_NAMED,
     also_from: Path | None = None,
     searches: bool = False,
 ) -> list[Cut]:
@@ -50,7 +51,7 @@ def import_rows(
     """
     pieces = PieceColumns.of([row.values for row in rows])
     paths = AudioPaths(audio, *([also_from] if also_from else []), searches=searches)
-    importer = _RowImporter(audio, paths, report, pieces, corpus or table.stem, speakers or Speakers())
+    importer = _RowImporter(audio, paths, report, pieces, corpus or table.stem, speakers)
     first_lines: dict[str, int] = {}
     first_texts: dict[tuple[Any, ...], Row] = {}
     cuts: list[Cut] = []
@@ -78,7 +79,7 @@ def import_rows(
 
 
 def _place(cut: Cut) -> tuple[Any, ...]:
-    """Return where the audio of an utterance lies: its file, its times and its channels."""
+    """Return where the audio of an utterance is: its file, its times and its channels."""
     return cut.recording.sources[0].source, cut.start, cut.duration, str(cut.channel)
 
 
@@ -161,7 +162,7 @@ class _RowImporter:
             notes.append(f"ages and genders are read with --columns {more}")
         if searched := self._paths.searched:
             file, named = next(iter(searched.items()))
-            what = f"{len(searched)} files are not where the table says, and are found by name"
+            what = f"{counted(len(searched), 'file', 'are')} not where the table says, and are found by name"
             notes.append(f"{what}: {named} is {file}")
         return notes
 

@@ -60,7 +60,7 @@ def _import(source: Path, language: str, corpus: str, skip_faulty: bool, progres
     table, genders = _genders(source)
     of_subset: dict[str, list[Cut]] = defaultdict(list)
     for done, path in enumerate(files, start=1):
-        rows = list(_rows(path, language, genders, report))
+        rows = list(_rows(path, language, genders))
         of_subset[_subset(path)] += import_rows(
             rows, path, path.parent, report, corpus=corpus, speakers=Speakers(guesses=True)
         )
@@ -78,7 +78,7 @@ def _transcripts(source: Path) -> Iterator[Path]:
         yield from (Path(folder, name) for name in sorted(names) if name.endswith(".trans.txt"))
 
 
-def _rows(path: Path, language: str, genders: dict[str, str], report: ImportReport) -> Iterator[Row]:
+def _rows(path: Path, language: str, genders: dict[str, str]) -> Iterator[Row]:
     above = {normalize("NFC", folder.name) for folder in path.absolute().parents}
     for number, line in enumerate(lines(read_text(path)), start=1):
         id, _, text = line.strip().replace("\t", " ", 1).partition(" ")

@@ -28,7 +28,7 @@ REGISTERED = "deepspeech2-adapter-{}"
 """The registered name of the adapter called `{}`."""
 PLAIN, RESIDUAL = "adapter_state_dict", "residual_state_dict"
 _NAME = re.compile(r"[A-Za-z0-9_\-가-힣]{1,64}")
-_MISSPELT = 0.65  # similarity: jahn is a slip for john, jane another person
+_MISSPELT = 0.65  # similarity: jahn is a slip for john, jane another speaker
 _REQUIRED = ("input_dim", "hidden_dims", "output_dim", "adapter_name")
 
 

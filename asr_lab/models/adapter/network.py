@@ -13,17 +13,15 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from transformers.utils import ModelOutput
 
 from asr_lab.models.ctc import flat_ctc_loss
 
 
-@dataclass
-class AdapterOutput(ModelOutput):  # type: ignore[misc]
+class AdapterOutput(NamedTuple):
     """`loss` () and `logits`: log-probabilities (..., V)."""
 
     loss: Tensor | None = None

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCTC, Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
+from transformers.utils.logging import disable_progress_bar
 
 from asr_lab.config.schema import Wav2Vec2Model
 from asr_lab.data.containers import refuse_pointers
@@ -26,6 +27,8 @@ _HEAD, _MASK = "lm_head.", "masked_spec_embed"
 _PREPROCESSORS = ("preprocessor_config.json", "processor_config.json")
 _IN_A_REGISTRY = ("models:/", "runs:/")
 _KERNELS, _STRIDES = (10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2)  # Baevski et al. 2020: 400 samples, every 320
+
+disable_progress_bar()  # of transformers, one per file read or written
 
 
 def on_hub(base: str) -> bool:

@@ -17,7 +17,7 @@ from asr_lab.data.text import BLANK, SPACE, UNKNOWN, TextNormalizer, outside
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.models.wav2vec2.bases import Source
 
-_MUST_BE_SAID = ("lowercase", "strip_punctuation", "units")
+_REQUIRED = ("lowercase", "strip_punctuation", "units")
 _MOST_OUTSIDE = 0.5  # of the characters of the training data
 
 
@@ -61,7 +61,7 @@ def read_head(source: Source, shape: Any) -> dict[str, int]:
 
 def check_normalizer(asked: Text, vocabulary: Mapping[str, int], base: str) -> None:
     """Raise `AsrLabError` if keys of the text normaliser are not set, with what the vocabulary looks like."""
-    unset = [key for key in _MUST_BE_SAID if key not in asked.model_fields_set]
+    unset = [key for key in _REQUIRED if key not in asked.model_fields_set]
     if not unset:
         return
     looks = _looks_like(vocabulary)

@@ -32,6 +32,7 @@ from asr_lab.reports.table import Table
 from asr_lab.system.resources import Clock
 from asr_lab.system.terminal import Console
 from asr_lab.system.threads import use_threads
+from asr_lab.units import counted
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class AdaptedGroup:
             parts=[
                 ("", Table(frame=self.by_speaker()[["person", "utterances", *_SHOWN]], headings={"person": "speaker"})),
                 ("", Table(frame=growth[["learned_from", *_SHOWN]])),
-                (f"{len(self.adapted)} speakers, pooled", self.improvement.rows()),
+                (f"{counted(len(self.adapted), 'speaker')}, pooled", self.improvement.rows()),
             ]
         )
 
@@ -90,7 +91,7 @@ def plan_group(config: AdapterExperiment, base_uri: str, recognizer: DeepSpeech2
         check_name(name)
     if config.data.test and (missing := sorted(training_cuts.keys() - tested.keys())):
         raise AsrLabError(
-            f"{len(missing)} speakers have no test utterances: {listing(missing)}",
+            f"{counted(len(missing), 'speaker', 'have')} no test utterances: {listing(missing)}",
             where=config.data.test,
             allowed="utterances of every speaker of data.train, or data.cross_fit=5 instead of data.test",
         )
@@ -114,7 +115,7 @@ def _check_sizes(config: AdapterExperiment, planned: list[AdaptationPlan]) -> No
     too_large = [size for size in config.data.sizes if size >= fewest]
     if too_large:
         raise AsrLabError(
-            f"data.sizes={listing(too_large)}: {speaker} has {fewest} training utterances per fold",
+            f"data.sizes={listing(too_large)}: {speaker} has {counted(fewest, 'training utterance')} per fold",
             where=config.data.train,
             allowed=f"sizes below {fewest}; all of the data is measured too",
         )
@@ -176,7 +177,7 @@ def adapt_group(group: GroupPlan, tracker: Tracker, console: Console) -> Adapted
 
 
 def _record(run: Recorder, done: AdaptedGroup, base_uri: str) -> None:
-    done.improvement.record(run, f"{len(done.adapted)} speakers", base_uri)
+    done.improvement.record(run, counted(len(done.adapted), "speaker"), base_uri)
     run.table(done.by_speaker(), "eval/people.parquet")
     run.table(done.growth, "eval/growth.parquet")
     run.figure(growth_figure(done.growth), "eval/growth.png")

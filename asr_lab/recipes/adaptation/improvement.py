@@ -12,6 +12,7 @@ from asr_lab.interfaces.tracking import Recorder
 from asr_lab.metrics import error_rates
 from asr_lab.metrics.significance import Interval, difference_interval
 from asr_lab.recipes.recognition.scoring import record_scores
+from asr_lab.units import counted
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class Improvement:
         """Return label -> result in words."""
         wer, delta = self.metrics(), self.delta
         return {
-            "WER": f"{wer['test/wer_base']:.1%} -> {wer['test/wer']:.1%} on {len(self.adapted)} held-out utterances",
+            "WER": f"{wer['test/wer_base']:.1%} -> {wer['test/wer']:.1%} on "
+            f"{counted(len(self.adapted), 'held-out utterance')}",
             "CER": f"{wer['test/cer_base']:.1%} -> {wer['test/cer']:.1%}",
             "difference": f"{delta.value:+.1%}, 95 % interval {delta.low:+.1%} to {delta.high:+.1%}",
         }

@@ -25,6 +25,7 @@ from asr_lab.recipes.run_spec import describe
 from asr_lab.recipes.splits import Split, filter_split, refuse_two_readings
 from asr_lab.recipes.training_overlap import Overlap
 from asr_lab.reports.summary import Summary
+from asr_lab.units import counted
 
 FEWEST = 4  # utterances of a speaker if some of them are held out
 
@@ -68,7 +69,10 @@ class AdaptationPlan:
     def __str__(self) -> str:
         tested = sum(len(fold.test) for fold in self.folds)
         turns = f", in {len(self.folds)} folds" if len(self.folds) > 1 else ""
-        return f"{self.config.adapter.name}: learn from {len(self.training_cuts)} utterances, test on {tested}{turns}"
+        return (
+            f"{self.config.adapter.name}: learn from {counted(len(self.training_cuts), 'utterance')}, "
+            f"test on {tested}{turns}"
+        )
 
 
 def load_base(uri: str, store: ModelStore) -> tuple[str, DeepSpeech2Recognizer]:
@@ -113,7 +117,8 @@ def plan(
 def _check_count(config: AdapterExperiment, train: Split) -> None:
     if not config.data.test and len(train.cuts) < FEWEST:
         raise AsrLabError(
-            f"{config.adapter.name} has {len(train.cuts)} utterances: too few to train on some and test on others",
+            f"{config.adapter.name} has {counted(len(train.cuts), 'utterance')}: too few to train on some "
+            "and test on others",
             where=train.path,
             allowed=f"at least {FEWEST}, or a manifest of its own to test on",
             next_command=f"asr-lab adapter --name {config.adapter.name} --data {shlex.quote(train.path)} data.test=...",
@@ -175,7 +180,7 @@ def _check_overlap(train: CutSet, test: CutSet) -> None:
     shared = {cut.id for cut in train} & {cut.id for cut in test} | {*same_utterances(train, test)}
     if shared:
         raise AsrLabError(
-            f"{len(shared)} utterances are both trained and tested on, such as {sorted(shared)[0]!r}",
+            f"{counted(len(shared), 'utterance', 'are')} both trained and tested on, such as {sorted(shared)[0]!r}",
             allowed="data.train and data.test that share none",
         )
 

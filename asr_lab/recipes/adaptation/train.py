@@ -27,6 +27,11 @@ from asr_lab.system.terminal import Console
 from asr_lab.system.threads import use_threads
 from asr_lab.training.encoder_outputs import EncoderOutputs
 
+_NOT_SHOWN = (
+    "no improvement is shown: the interval of the difference includes 0, or the WER rose. Record more utterances, or "
+    "train longer (train.epochs) or with another train.lr"
+)
+
 
 @dataclass(frozen=True)
 class Adapted:
@@ -65,9 +70,7 @@ class Adapted:
     @property
     def summary(self) -> Summary:
         is_shown = self.improvement.delta.excludes_zero and self.improvement.delta.value < 0
-        notes = (
-            [] if is_shown else ["no improvement is shown: the interval of the difference includes 0, or the WER rose"]
-        )
+        notes = [] if is_shown else [_NOT_SHOWN]
         known = self.name if self.file.parent == AdapterManager().folder else str(self.file)
         return Summary(
             title=f"{self.name}'s adapter on {self.base}",
@@ -106,10 +109,7 @@ def adapt(
         began = time.monotonic()
         adapter = trainer.fit(planned.training_cuts, run)
         training_seconds = time.monotonic() - began
-        tables = [planned.overlap.mark(table) for table in trainer.measure(planned.folds, adapter, run)]
-        improvement = Improvement.of(*tables, unit=config.data.interval_unit, seed=config.run.seed)
-        improvement.record(run, config.adapter.name, base.uri)
-        notes = planned.overlap.record(run, improvement.adapted, "test")
+        improvement, notes = _improvement(planned, trainer, adapter, run)
         _prove_untouched(recognizer, base, run)
         file = _write(
             AdapterManager(folder or config.adapter.save_dir), config.adapter.name, adapter, base, improvement
@@ -139,6 +139,17 @@ def adapt(
         )
         run.note(adapted.note)
         return adapted
+
+
+def _improvement(
+    planned: AdaptationPlan, trainer: AdapterTrainer, adapter: MLPAdapter, run: Recorder
+) -> tuple[Improvement, list[str]]:
+    """Score base and adapter on the held-out utterances; return the difference, and notes on those trained on."""
+    config = planned.config
+    tables = [planned.overlap.mark(table) for table in trainer.measure(planned.folds, adapter, run)]
+    improvement = Improvement.of(*tables, unit=config.data.interval_unit, seed=config.run.seed)
+    improvement.record(run, config.adapter.name, planned.base_uri)
+    return improvement, planned.overlap.record(run, improvement.adapted, "test")
 
 
 def _prove_untouched(recognizer: DeepSpeech2Recognizer, before: Base, run: Recorder) -> None:

@@ -18,7 +18,7 @@ import pandas as pd
 from lhotse import CutSet
 
 from asr_lab.config.schema import CurriculumExperiment
-from asr_lab.data import manifest
+from asr_lab.data import columns, manifest
 from asr_lab.data.curriculum import check_disjoint
 from asr_lab.errors import AsrLabError
 from asr_lab.interfaces.tags import FAMILY, GATE, OVERFITS, PHASE, SCORER_TAG, TEXT, VAL
@@ -144,7 +144,7 @@ class CurriculumPlan:
         return {
             "phase": number,
             "utterances": len(cuts),
-            "hours": round(sum(cut.duration for cut in cuts) / 3600, 2),
+            "hours": round(columns.seconds(cuts) / 3600, 2),
             "epochs": phase.epochs,
             "lr": phase.lr,
             "patience": phase.patience,

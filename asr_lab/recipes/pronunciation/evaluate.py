@@ -9,6 +9,7 @@ import pandas as pd
 from lhotse import CutSet
 from rich.progress import Progress
 
+from asr_lab.data import columns
 from asr_lab.data.pronunciation import check_pronunciations
 from asr_lab.errors import AsrLabError
 from asr_lab.interfaces.tracking import ModelStore, Recorder, Tracker
@@ -103,7 +104,7 @@ def evaluate_pronunciation(
         run.metrics(
             {
                 "perf/seconds": clock.seconds,
-                "perf/real_time_factor": seconds / sum(cut.duration for cut in split.cuts),
+                "perf/real_time_factor": seconds / columns.seconds(split.cuts),
                 **clock.peak_memory(),
             }
         )

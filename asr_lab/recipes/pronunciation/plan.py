@@ -24,8 +24,7 @@ from asr_lab.models.wav2vec2 import bases
 from asr_lab.models.wav2vec2.tuning import encoder_of
 from asr_lab.recipes.pronunciation.scoring import refuse_crowded
 from asr_lab.recipes.recognition.plan import TrainingPlan
-from asr_lab.recipes.splits import Split, refuse_too_short
-from asr_lab.units import SAMPLE_RATE
+from asr_lab.recipes.splits import Split, limits_of, refuse_too_short
 
 
 @dataclass(frozen=True)
@@ -75,10 +74,8 @@ def _filter_split(split: Split, assessor: Assessor, max_duration_s: float, faste
     return filter_utterances(
         split.cuts,
         lambda cut: [CLASS_OF[phoneme] for phoneme in pronunciation(cut).spoken],
-        max_duration_s,
-        output_frames=assessor.output_frames,
-        min_duration_s=assessor.min_samples * fastest / SAMPLE_RATE,
-        where=split.path,
+        limits_of(assessor, max_duration_s, fastest),
+        split.path,
     )
 
 

@@ -15,10 +15,11 @@ from lhotse import CutSet
 from lhotse.cut import Cut
 
 from asr_lab.data import manifest
-from asr_lab.data.audio import read_cut
+from asr_lab.data.cut_audio import read_cut
 from asr_lab.data.pronunciation import pronunciation
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.interfaces.tracking import Recorder
+from asr_lab.metrics import floor
 from asr_lab.metrics import pronunciation as metrics
 from asr_lab.metrics.catalog import in_a_name, of_best_epoch
 from asr_lab.metrics.significance import Interval
@@ -28,7 +29,7 @@ from asr_lab.models.recognizer import Progress
 from asr_lab.recipes.recognition.scoring import SLICES
 from asr_lab.recipes.splits import Split
 from asr_lab.reports.detection import detection_figure
-from asr_lab.units import frames_needed, num_samples
+from asr_lab.units import counted, frames_needed, num_samples
 
 _MOST_WRONG_TEXTS = 100
 _BATCH = 16
@@ -121,7 +122,7 @@ def refuse_crowded(split: Split, assessor: Assessor) -> None:
     crowded = [cut.id for cut in split.cuts if not _fits(assessor, cut, pronunciation(cut).canonical)]
     if crowded:
         raise AsrLabError(
-            f"{len(crowded)} utterances have more phonemes than frames: {listing(crowded, 5)}",
+            f"{counted(len(crowded), 'utterance', 'have')} more phonemes than frames: {listing(crowded, 5)}",
             where=split.path,
             hint="their audio is truncated, or they have the text of another utterance",
         )
@@ -210,3 +211,14 @@ def summary(assessed: Mapping[str, Assessed]) -> pd.DataFrame:
 
 
 _SHOWN: Sequence[str] = ("error_f1", "error_precision", "error_recall", "pr_auc", "roc_auc", "accuracy", "per")
+
+
+def not_learned(assessed: Assessed, split: str) -> list[str]:
+    """Return what to try with a model that is not better than one that ignores the audio; nothing if it is."""
+    known = {f"{split}/{name}": value for name, value in assessed.figures.items() if value is not None}
+    if not (why := floor.why_below(known)):
+        return []
+    return [
+        f"it has not learned to assess pronunciation: {why}. Train longer (train.epochs) or with another train.lr, and "
+        "check the labels: asr-lab data check MANIFEST"
+    ]

@@ -147,6 +147,7 @@ def _conclude(
         more = scoring.wrong_text(best, cuts, assessed[name], threshold) if name != "val" else {}
         notes += scoring.record(run, assessed[name], name, step=step, of_best=True, more=more)
         overlaps += overlap.record(run, assessed[name].table, name, step)
+    notes = scoring.not_learned(assessed[name], name) + notes  # of the last split, test where there is one
     notes += dict.fromkeys(overlaps if planned.base_uri else [])  # otherwise leakage, which is reported before
     shown = scoring.summary(assessed)
     run.table(shown, "summary.parquet")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from itertools import chain
 
 import torch
 from lhotse import CutSet
@@ -10,7 +11,7 @@ from torch import nn
 from transformers import set_seed
 
 from asr_lab.config.schema import DeepSpeech2Experiment
-from asr_lab.data import manifest
+from asr_lab.data import columns
 from asr_lab.data.text import outside
 from asr_lab.errors import AsrLabError
 from asr_lab.interfaces.tracking import ModelStore
@@ -59,7 +60,8 @@ def fine_tune(config: DeepSpeech2Experiment, cuts: CutSet, store: ModelStore) ->
     config = with_model_settings(config, uri, sizes, recognizer)
     set_seed(config.run.seed)
     if config.model.extend_vocabulary:
-        new = outside((recognizer.spell(manifest.text(cut)) for cut in cuts), recognizer.vocabulary)
+        spelled = chain.from_iterable(map(recognizer.spell_all, columns.texts(cuts)))
+        new = outside(spelled, recognizer.vocabulary)
         extend_vocabulary(recognizer, sorted(new))
     return Start(recognizer, config, uri)
 

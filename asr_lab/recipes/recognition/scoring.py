@@ -11,7 +11,7 @@ import soundfile
 from lhotse import CutSet
 
 from asr_lab.data import columns
-from asr_lab.data.audio import read_cut
+from asr_lab.data.cut_audio import read_cut
 from asr_lab.data.phonemes import phonemes
 from asr_lab.data.text import TextNormalizer
 from asr_lab.interfaces.tracking import Recorder
@@ -39,9 +39,9 @@ def score(
 
     `in_phonemes` adds phoneme errors, by the language of each utterance.
     """
-    texts = (normalizer(text) for batch in columns.texts(cuts) for text in batch)
+    texts = (text for batch in columns.texts(cuts) for text in normalizer.all(batch))
     references = dict(zip(columns.ids(cuts).to_pylist(), texts, strict=True))
-    table = error_rates.score(references, {id: normalizer(text) for id, text in hypotheses.items()})
+    table = error_rates.score(references, dict(zip(hypotheses, normalizer.all([*hypotheses.values()]), strict=True)))
     table["duration_s"] = [round(duration_s, 3) for duration_s in columns.durations(cuts).tolist()]
     for name in SLICES:
         values = columns.factor(cuts, name).of_each(lambda value: value).tolist()

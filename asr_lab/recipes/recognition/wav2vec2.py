@@ -12,8 +12,8 @@ from peft import PeftModel
 from transformers import set_seed
 
 from asr_lab.config.schema import Lora, Wav2Vec2Experiment, Wav2Vec2Model
-from asr_lab.data import manifest
-from asr_lab.data.text import BLANK, TextNormalizer, split_units
+from asr_lab.data import columns
+from asr_lab.data.text import BLANK, TextNormalizer, split_all
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.interfaces.tracking import ModelStore
 from asr_lab.models.wav2vec2 import bases, foreign_heads, tuning
@@ -83,7 +83,7 @@ def _kept_units(config: Wav2Vec2Experiment, cuts: CutSet, source: bases.Source, 
     vocabulary = foreign_heads.read_head(source, shape)
     foreign_heads.check_normalizer(config.data.text, vocabulary, source.base)
     normalizer = TextNormalizer.of(config.data.text)
-    texts = ["".join(split_units(normalizer(manifest.text(cut)), normalizer)) for cut in cuts]
+    texts = ["".join(units) for batch in columns.texts(cuts) for units in split_all(batch, normalizer)]
     foreign_heads.check_units(texts, vocabulary, normalizer, source.base)
     return Units(normalizer, vocabulary)
 

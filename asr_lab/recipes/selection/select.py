@@ -20,6 +20,7 @@ from asr_lab.metrics import error_rates
 from asr_lab.models.recognizer import Progress, Recognizer
 from asr_lab.recipes.recognition.scoring import score
 from asr_lab.recipes.selection.inference_cache import InferenceCache, transcribe_pool
+from asr_lab.units import counted
 
 By = Literal["wer", "confidence"]
 
@@ -59,7 +60,8 @@ def select(
     without_text = columns.ids(cuts).filter(pa.array(~has_transcript(cuts))).to_pylist()
     if by == "wer" and without_text:
         raise AsrLabError(
-            f"{len(without_text)} utterances have no transcript to compute a WER from: {listing(without_text)}",
+            f"{counted(len(without_text), 'utterance', 'have')} no transcript to compute a WER from: "
+            f"{listing(without_text)}",
             allowed="--by confidence",
         )
     pool = transcribe_pool(cuts, recognizer, cache, progress)

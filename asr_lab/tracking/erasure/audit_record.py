@@ -39,7 +39,7 @@ def open_record(client: MlflowClient, speaker: str, counts: dict[str, int], also
         return record
     with artifacts.explain_artifact_errors("the record cannot be written"):
         tags = {FORGOTTEN: _hashed(speaker, os.urandom(16)), KIND: "forget", "mlflow.user": getpass.getuser()}
-        tags |= {NOTE: "A person was forgotten: what was erased is counted in the parameters."}
+        tags |= {NOTE: "Erasure record: the data of a speaker were erased; the parameters count what."}
         run = client.create_run(experiment_id(client, EXPERIMENT), tags=tags, run_name="forgotten")
         if also_called:
             client.set_tag(run.info.run_id, FORGOTTEN_NAMES, json.dumps(sorted(also_called)))

@@ -31,6 +31,7 @@ from asr_lab.tracking.queries.runs import metrics_of
 from asr_lab.tracking.store import client as tracking_client
 from asr_lab.tracking.store import explain_store_errors, is_missing
 from asr_lab.tracking.tags import DATA, GATE, GATE_FORCED, REPLACED_BY, VERDICT
+from asr_lab.units import counted
 
 _SPLITS = ("test", "val")
 _BEHIND_CARD = "\n\n---\nGate: "
@@ -241,7 +242,7 @@ def _decide(delta: Interval, margin: float, num_differing: int, *, higher: bool 
         return True, f"not worse by {margin:.1%} or more: {difference}"
     if margin > 0:
         return False, f"it may be worse by {margin:.1%} or more: {difference}"
-    few = f", and {num_differing} utterances that differ are too few to tell" if worst < 0 else ""
+    few = f", and {counted(num_differing, 'utterance')} that differ are too few to tell" if worst < 0 else ""
     return False, f"not significantly better: {difference}{few}"
 
 

@@ -28,6 +28,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_SOURCE_NAME, MLFL
 
 import asr_lab
 from asr_lab.interfaces.tracking import RegisteredModel
+from asr_lab.models.onnx_folder import is_exported
 from asr_lab.serving.signature import SIGNATURE
 from asr_lab.tracking.store import silence_mlflow, without_retries
 from asr_lab.tracking.tags import CONTENT
@@ -81,13 +82,18 @@ def package(model: RegisteredModel, folder: Path) -> str:
             artifacts={name: str(_called(name, path, Path(staging))) for name, path in model.files.items()},
             model_config={"base_uri": model.base_uri} if model.base_uri else None,
             code_paths=[str(_PACKAGE)],
-            pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in _NEEDED],
+            pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in _needed(model)],
             signature=_LANGUAGE_MODEL if "lm" in model.files else SIGNATURE,
             input_example=_input_example(model),
         )
     for cache in folder.rglob("__pycache__"):
         shutil.rmtree(cache)
     return files_digest(folder / "artifacts")
+
+
+def _needed(model: RegisteredModel) -> tuple[str, ...]:
+    exported = "model" in model.files and is_exported(model.files["model"])
+    return (*_NEEDED, "onnxruntime") if exported else _NEEDED
 
 
 def _called(name: str, path: Path, staging: Path) -> Path:

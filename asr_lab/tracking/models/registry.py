@@ -40,7 +40,7 @@ from asr_lab.tracking.store import (
     without_retries,
 )
 from asr_lab.tracking.store import client as tracking_client
-from asr_lab.tracking.tags import BASE, BASE_DIGEST, FAMILY, LICENSE
+from asr_lab.tracking.tags import BASE, BASE_DIGEST, EXPORTED, FAMILY, LICENSE
 
 CHAMPION = "champion"
 ADAPTER_NAME = "deepspeech2-adapter-"
@@ -153,7 +153,8 @@ def known_version(run_id: str, name: str, *, merged: bool = False) -> ModelVersi
     """Return the version of `name` that a run's model is already, with its adapters merged or not; None if none."""
     with explain_store_errors("the registry cannot be read"):
         known = tracking_client().search_model_versions(f"name = {quoted(name)} and run_id = '{run_id}'")
-    return next((version for version in known if (MERGED in version.tags) == merged), None)
+    own = (version for version in known if EXPORTED not in version.tags)
+    return next((version for version in own if (MERGED in version.tags) == merged), None)
 
 
 def has_champion(name: str) -> bool:

@@ -52,7 +52,7 @@ def choose(run: Run, known: list[str], wanted: str) -> str:
 
 
 def local_file(run: Run, page: str) -> Path:
-    """Return a page as a local file: where it lies, or, from a remote store, a copy that only this user can read."""
+    """Return a page as a local file: in place, or, from a remote store, a copy that only this user can read."""
     uri = str(run.info.artifact_uri)
     folder = local_folder(uri)
     if folder is not None and (folder / page).is_file():

@@ -25,6 +25,8 @@ from asr_lab.tracking.tags import COMMAND, DATA, DIRTY, GIT_SHA, HARDWARE, SIGNA
 
 _PASSING = ("train/", "perf/", "sweep/", "epoch_time", "grad_norm", SYSTEM)
 """Metrics that are no result, or that differ from call to call."""
+_FINE = "_by_phoneme/"
+"""Part of the names of metrics of single phonemes: hundreds a run, which its tables have."""
 _DIGITS = 6
 _CONFIGURATION = re.compile(r"experiments/[\w./-]+\.yaml")
 _SHARED = {"versions": VERSIONS, "hardware": HARDWARE}
@@ -71,7 +73,7 @@ def _here(value: Any) -> Any:
 
 def figures_of(metrics: Mapping[str, float]) -> dict[str, Figure]:
     """Return a run's results by metric, each with its interval; not what differs from call to call."""
-    own = {name: value for name, value in metrics.items() if not name.startswith(_PASSING)}
+    own = {name: value for name, value in metrics.items() if not name.startswith(_PASSING) and _FINE not in name}
     bounds = {f"{name}_{side}" for name in own for side in ("low", "high")}
     return {
         name: Figure(value=_short(value), low=_bound(own, name, "low"), high=_bound(own, name, "high"))

@@ -20,6 +20,7 @@ from asr_lab.tracking.queries.find import AmbiguousRunError, Candidate, RunNotFo
 from asr_lab.tracking.spool.delivery import Delivery
 from asr_lab.tracking.spool.spool import Spool, spools, sweep
 from asr_lab.tracking.store import client, explain_store_errors, same_store, tracking_uri
+from asr_lab.units import counted
 
 
 @dataclass(frozen=True)
@@ -222,4 +223,4 @@ def refusals(spool: Spool) -> str:
     refused = spool.refused()
     if not refused:
         return ""
-    return f"{len(refused)} events are refused: {refused[0]['why']} ({spool.folder}/refused.jsonl)"
+    return f"{counted(len(refused), 'event', 'are')} refused: {refused[0]['why']} ({spool.folder}/refused.jsonl)"

@@ -6,7 +6,9 @@ from accelerate.data_loader import skip_first_batches
 from lhotse import CutSet
 from manifests import row, written
 
-from asr_lab.data.batches import EpochBatches, buckets, loader
+from asr_lab.data import manifest
+from asr_lab.data.batches import Collator, EpochBatches, InOrder, buckets, loader
+from asr_lab.data.features import extract
 from asr_lab.data.table_utterances import Utterances
 
 
@@ -62,3 +64,36 @@ def test_buckets_are_whole_batches_of_similar_duration_with_about_the_same_secon
     assert seconds.max() / seconds.min() < 1.1
     assert set(np.cumsum(np.bincount(bucket))) <= set(ends)
     assert (np.diff(bucket[np.argsort(duration_s, kind="stable")]) >= 0).all()
+
+
+def test_every_epoch_has_the_same_number_of_batches_and_another_order(corpus):
+    cuts = manifest.read(corpus)
+    batches = EpochBatches(cuts, 5)
+    orders = []
+    for epoch in range(4):
+        batches.set_epoch(epoch)
+        rows = list(batches)
+        assert len(rows) == len(batches)
+        assert all(number == epoch for batch in rows for _, number in batch)
+        orders.append([cuts[place].id for batch in rows for place, _ in batch])
+    assert orders[0] != orders[1]
+    batches.set_epoch(1)
+    assert [cuts[place].id for batch in batches for place, _ in batch] == orders[1]
+    assert set(orders[0]) == {f"u{i:02d}" for i in range(24)}
+
+
+def test_ranks_share_an_epoch_without_overlap(corpus):
+    cuts = manifest.read(corpus)
+    ranks = [EpochBatches(cuts, 4, rank=rank, world_size=2) for rank in range(2)]
+    heard = [[place for batch in sampler for place, _ in batch] for sampler in ranks]
+    assert len(ranks[0]) == len(ranks[1])
+    assert not set(heard[0]) & set(heard[1])
+
+
+def test_a_batch_is_padded_and_has_lengths(corpus):
+    cuts = manifest.read(corpus)
+    batch = next(iter(loader(InOrder(cuts, 3), Collator(extract, lambda text: [1] * len(text)))))
+    assert batch["input_features"].shape[0] == 3
+    assert batch["input_features"].shape[1] == batch["feature_lengths"].max()
+    assert (batch["labels"] >= 0).sum(1).tolist() == batch["label_lengths"].tolist()
+    assert len(batch["cut_ids"]) == 3

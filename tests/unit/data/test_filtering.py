@@ -5,7 +5,7 @@ from conftest import make_corpus
 from lhotse import CutSet
 
 from asr_lab.data import manifest
-from asr_lab.data.filtering import filter_transcribed
+from asr_lab.data.filtering import Limits, filter_transcribed
 from asr_lab.data.splits import groups, hold_out, hold_out_share, split_by
 from asr_lab.data.text import TextNormalizer, build_vocabulary
 from asr_lab.errors import AsrLabError
@@ -19,8 +19,7 @@ def screened(cuts, vocabulary, longest=20.0):
         cuts,
         NORMALIZE.all,
         vocabulary,
-        longest,
-        output_frames=lambda samples: samples // 320,
+        Limits(output_frames=lambda samples: samples // 320, max_duration_s=longest),
     )
 
 
@@ -35,7 +34,7 @@ def test_labels_longer_than_frames_are_named_dropped_and_counted(corpus):
     found = screened(CutSet.from_cuts(cuts), build_vocabulary(["abcdefg"]))
     assert found.more_labels_than_frames == ["u03"]
     assert "u03" not in {cut.id for cut in found.cuts}
-    assert "1 utterances have more labels than frames, left out: u03" in found.warnings("train")[0]
+    assert "1 utterance has more labels than frames, left out: u03" in found.warnings("train")[0]
 
 
 def test_long_utterances_are_left_out(corpus):

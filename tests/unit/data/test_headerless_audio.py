@@ -8,8 +8,9 @@ import soundfile
 from conftest import ok, refused
 
 from asr_lab.data import manifest
-from asr_lab.data.audio import Pcm, headerless, probe, read_audio, read_cut, read_file
+from asr_lab.data.audio import Pcm, headerless, probe, read_audio, read_file
 from asr_lab.data.containers import kind_of
+from asr_lab.data.cut_audio import read_cut
 from asr_lab.errors import AsrLabError
 
 WAVE = 0.3 * np.sin(np.arange(16000) / 16000 * 2 * np.pi * 440).astype(np.float32)

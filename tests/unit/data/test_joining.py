@@ -7,12 +7,13 @@ import pytest
 import torch
 from conftest import make_corpus
 
-from asr_lab.config.schema import Augment
+from asr_lab.config.schema import Augment, Wav2Vec2Augment
 from asr_lab.data import manifest
-from asr_lab.data.augment import Augmenter
+from asr_lab.data.augment import Augmenter, FrameMasker
 from asr_lab.data.batches import Collator
 from asr_lab.data.features import extract, filter_bank, normalize_speech
 from asr_lab.data.joining import Joiner, quietest
+from asr_lab.models.wav2vec2.batches import SoundCollator
 from asr_lab.units import SAMPLE_RATE
 
 
@@ -70,6 +71,22 @@ def test_labels_are_those_of_all_joined_utterances(cuts):
     assert batch["cut_ids"] == [cut.id for cut in cuts]
     longer = batch["feature_lengths"] > plain(indices)["feature_lengths"]
     assert longer.tolist() == [len(chain) > 1 for chain in chains]
+
+
+def test_encoders_of_samples_learn_from_joined_utterances_too(cuts):
+    augmenter = FrameMasker(Wav2Vec2Augment(join_share=1.0, join_s=4.0), 3, (), cuts)
+    collator = SoundCollator(
+        torch.from_numpy, lambda text: [ord(one) for one in text], augmenter,
+        output_frames=lambda samples: samples // 320, num_channels=8,
+    )  # fmt: skip
+    batch, chains = collator([(cut, 1) for cut in cuts]), augmenter.joiner.chains(cuts, 1)
+    assert any(len(chain) > 1 for chain in chains)
+    for row, chain in zip(batch["labels"].tolist(), chains, strict=True):
+        assert "".join(chr(one) for one in row if one >= 0) == " ".join(manifest.text(one) for one in chain)
+    least = [sum(one.num_samples for one in chain) for chain in chains]
+    lengths = batch["attention_mask"].sum(dim=-1).tolist()
+    assert all(length >= own for length, own in zip(lengths, least, strict=True))
+    assert batch["time_mask"].size(1) == max(lengths) // 320
 
 
 def test_the_quietest_stretch():

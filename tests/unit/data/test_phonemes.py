@@ -97,7 +97,7 @@ def test_utterances_without_a_language_are_named_before_anything_is_spent(store)
     manifest.write(rows, path)
     (store / "base.yaml").write_text("recipe: deepspeech2\n")
     said = refused("train", "base.yaml", f"data.train={path}", f"data.val={path}", *TINY, "data.phonemes=true")
-    assert "1 utterances have no supported language for phonemes: b" in said
+    assert "1 utterance has no supported language for phonemes: b" in said
 
 
 def test_korean_consonants_of_a_place_are_distinguished():

@@ -80,15 +80,15 @@ def test_every_fault_of_a_manifest_is_reported_at_once(said):
     with pytest.raises(AsrLabError) as told:
         check_pronunciations([said(**fine), *wrong], where="all.jsonl.gz")
     for part in (
-        "no canonical: 1 utterances, bare",
-        "errors and canonical differ in length: 1 utterances, short",
-        "insertions and canonical differ in length: 1 utterances, slots",
+        "no canonical: 1 utterance, bare",
+        "errors and canonical differ in length: 1 utterance, short",
+        "insertions and canonical differ in length: 1 utterance, slots",
         "'IX' 1 times, 'TR*' 1 times",
-        "differ without an error: 1 utterances, lazy",
-        "neither 0 nor 1: 1 utterances, two",
-        "canonical is empty: 1 utterances, none",
-        "scores.phones and canonical differ in length: 1 utterances, scored",
-        "canonical is no list of phonemes: 1 utterances, spelled",
+        "differ without an error: 1 utterance, lazy",
+        "neither 0 nor 1: 1 utterance, two",
+        "canonical is empty: 1 utterance, none",
+        "scores.phones and canonical differ in length: 1 utterance, scored",
+        "canonical is no list of phonemes: 1 utterance, spelled",
         "errors is no list of 0 and 1: 2 utterances, lettered, nested",
         "speechocean762 with its scores",
         "all.jsonl.gz",

@@ -13,8 +13,8 @@ from conftest import make_corpus
 from lhotse import CutSet
 
 from asr_lab.data import manifest, shards
-from asr_lab.data.audio import read_cut
 from asr_lab.data.batches import Collator, EpochBatches, loader
+from asr_lab.data.cut_audio import read_cut
 from asr_lab.data.features import extract
 from asr_lab.data.shard_folder import ShardFolder
 from asr_lab.data.shards import Shards
@@ -141,7 +141,7 @@ def test_a_shard_that_is_missing_cut_off_or_changed_is_named(whole, tmp_path):
     assert "recording.000001.tar: the shard is cut off" in faults()
     with pytest.raises(AsrLabError) as error:
         manifest.check_files(CutSet(cuts))
-    assert error.value.what.startswith("1 shards are cut off: ")
+    assert error.value.what.startswith("1 shard is cut off: ")
     assert tar.name in error.value.what
     with pytest.raises(AsrLabError) as error:
         read_cut(cuts[3])
@@ -151,7 +151,7 @@ def test_a_shard_that_is_missing_cut_off_or_changed_is_named(whole, tmp_path):
     assert "recording.000001.tar: no such shard" in faults()
     with pytest.raises(AsrLabError) as error:
         manifest.check_files(CutSet(cuts))
-    assert error.value.what.startswith("1 shards are not there")
+    assert error.value.what.startswith("1 shard is not there")
     other = (tmp_path / "mixed" / "recording.000000.tar").read_bytes()
     tar.write_bytes(other[100:] + content)  # long enough, but another one
     with pytest.raises(AsrLabError) as error:

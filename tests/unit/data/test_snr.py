@@ -169,7 +169,7 @@ def test_recordings_that_cannot_be_read_are_named_and_the_others_measured(tmp_pa
     cuts = manifest.read(path)
     assert [manifest.field(cut, "snr_by") for cut in cuts] == ["floor", None, "floor"]
     assert manifest.digest(cuts) == before
-    assert "1 recordings cannot be read, nothing was written" in refused("data", "snr", path)  # none that is left
+    assert "1 recording cannot be read, nothing was written" in refused("data", "snr", path)  # none that is left
 
 
 def test_an_snr_that_is_no_number_is_not_given(tmp_path):

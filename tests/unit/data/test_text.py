@@ -2,7 +2,27 @@
 
 import pytest
 
-from asr_lab.data.text import TextNormalizer, build_vocabulary, encode, outside
+from asr_lab.data.text import TextNormalizer, build_vocabulary, count_labels, encode, outside, split_units
+from asr_lab.data.transcript_marks import MARKS
+from asr_lab.units import frames_needed
+
+STRANGE = [
+    *(form.format(mark.example) for mark in MARKS for form in ("네 {} 가요", "{}")),
+    *(
+        "It's a test, isn’t it?",
+        "네",
+        "name1",
+        "name\u0967",
+        "two\nlines",
+        "\0 zero",
+        "...",
+        " a\u2028 b ",
+        "half \ud800",
+        "",
+        "  ",
+        "\u1112\u1161\u11a8",
+    ),
+]
 
 
 @pytest.mark.parametrize(
@@ -78,3 +98,45 @@ def test_vocabulary_starts_with_blank_unknown_and_space():
 
 def test_characters_outside_are_counted_and_listed():
     assert outside(["zaz q"], build_vocabulary(["a"])) == {"z": 2, "q": 1}
+
+
+@pytest.mark.parametrize("settings", [{}, {"transcription": "phonetic"}, {"strip_punctuation": False}])
+@pytest.mark.parametrize("texts", [STRANGE, [text for text in STRANGE if "\ud800" not in text]])
+def test_many_are_normalised_as_one_by_one(texts, settings):
+    normalize = TextNormalizer(**settings)
+    assert normalize.all(texts) == [normalize(text) for text in texts]
+
+
+@pytest.mark.parametrize("vocabulary", [build_vocabulary(["abc"]), {"a": 0, "|": 1, "c": 2}])  # the second drops others
+def test_labels_are_counted_as_they_are_encoded(vocabulary):
+    texts = ["aab cc", "xax", "", "a x a", "\U0010ffff a", *STRANGE[-1:]]
+    counted = count_labels(texts, vocabulary)
+    encoded = [encode(text, vocabulary) for text in texts]
+    assert counted.labels.tolist() == [len(labels) for labels in encoded]
+    assert counted.frames.tolist() == [frames_needed(labels) for labels in encoded]
+    assert counted.unknown == outside(texts, vocabulary)
+
+
+@pytest.mark.parametrize(
+    ("transcription", "written"),
+    [
+        ("spelling", "70 확률이라니 아 뭐 그런데"),
+        ("phonetic", "칠 십 퍼센트 확률이라니 아 뭐 그런데"),
+    ],
+)
+def test_dual_transcriptions(transcription, written):
+    raw = "b/ (70%)/(칠 십 퍼센트) 확률이라니 아/ 뭐+ l/ 그런데* n/"
+    normalizer = TextNormalizer(transcription=transcription)
+    assert normalizer(raw) == written
+    assert normalizer.name == f"{transcription}-nfc-lower-nopunct"
+    assert TextNormalizer().name == "nfc-lower-nopunct"
+
+
+def test_what_kospeech_says_of_signs():
+    assert TextNormalizer(transcription="phonetic")("5% #") == "5퍼센트 샾"
+
+
+def test_jamo_make_a_small_vocabulary():
+    normalizer = TextNormalizer(units="jamo")
+    texts = [split_units(chr(code), normalizer) for code in range(0xAC00, 0xAC00 + 2000)]
+    assert len(build_vocabulary(texts)) < 60

@@ -91,7 +91,7 @@ def test_what_looks_like_a_mark_and_is_in_no_table_is_counted_and_reported(unkno
     assert clean(f"네 {unknown} 가요") == f"네 {unknown} 가요"
 
 
-def test_marks_are_counted_by_transcript_and_told_by_what_becomes_of_them():
+def test_marks_are_counted_by_transcript_and_reported_by_what_becomes_of_them():
     counts = MarkCounts.of(["{laughing} 네 {laughing}", "&name1& ((뭐))", "(3개)/(세 개)", "네"])
     assert counts.known == {"{laughing}": 1, "&name1&": 1, "((뭐라고))": 1}
     assert (counts.dual, counts.unknown) == (1, {})

@@ -194,6 +194,13 @@ def test_hot_words_that_cannot_be_written_are_refused(word: str) -> None:
     assert caught.value.where == "decode.hot_words"
 
 
+def test_a_hot_word_of_absurd_length_is_refused_and_not_printed() -> None:
+    with pytest.raises(AsrLabError) as caught:
+        decoder(None, hot_words=("ab", "abc" * 1700))
+    assert caught.value.where == "decode.hot_words"
+    assert len(str(caught.value)) < 300
+
+
 def test_words_of_the_model_that_cannot_be_written_are_named(tmp_path: Path) -> None:
     found = decoder(made(tmp_path / "x.arpa", ["a bé", "xyz a"]))
     assert set(found.lexicon.unspellable) == {"bé", "xyz"}

@@ -165,6 +165,9 @@ def test_what_is_secret_data_binary_or_large_is_named_alone(checkout):
     contents = {
         "key.py": "AWS = 'AKIAABCDEFGHIJKLMNOP'\n",
         "login.yaml": "password: 'correct-horse-battery'\n",
+        "plain.yaml": "api_key: 0123456789abcdef\n",
+        "variable.py": "os.environ['SECRET_ACCESS_KEY'] = 'wJalrXUtnFEMI/K7MDENG'\n",
+        "header.py": "HEADERS = {'Authorization': 'Bearer abcdefghijklmnop1234'}\n",
         "uri.py": "URI = 'postgresql://me:hunter22@host/db'\n",
         ".env": "A=b\n",
         "server.pem": "x\n",
@@ -177,7 +180,7 @@ def test_what_is_secret_data_binary_or_large_is_named_alone(checkout):
         (checkout / name).write_text(content)
     (checkout / "bytes.py").write_bytes(b"\0\1\2" * 50)
     (checkout / "ignored.py").write_text("x\n")
-    (checkout / "small.py").write_text("password = os.environ['PASSWORD']\n")
+    (checkout / "small.py").write_text("password = os.environ['PASSWORD']\ntoken = next_token_2\n")
     text = patch(checkout)
     assert sorted(code_state.left_out(text)) == sorted([*contents, "bytes.py"])
     assert text.count("diff --git") == 1

@@ -17,6 +17,7 @@ from conftest import asr_lab, ok, refused, run
 from empty_store import MLFLOW_2_9, empty_store, older_tables
 from outages import spec
 
+from asr_lab import mlflow_run
 from asr_lab.errors import AsrLabError
 from asr_lab.tracking import doctor, migrations, schema
 from asr_lab.tracking.connection import StoreUnavailableError, check_connection, sqlite_file, tracking_uri
@@ -263,6 +264,46 @@ def test_a_store_of_files_in_the_folder_is_reported_and_can_be_migrated(files_of
         assert CliRunner().invoke(cli, command.split()[1:]).exit_code == 0
         assert "before" in asr_lab("list", cwd=folder, env={"MLFLOW_TRACKING_URI": ""}).stdout
         assert "before" in asr_lab("show", "before", cwd=folder, env={"MLFLOW_TRACKING_URI": ""}).stdout
+
+
+def test_every_command_that_needs_a_store_reports_one_of_files_before_it_does_anything(
+    files_of_mlflow_2, folder, monkeypatch
+):
+    shutil.copytree(files_of_mlflow_2, folder, dirs_exist_ok=True)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    (folder / "base.yaml").write_text("recipe: deepspeech2\n")
+    (folder / "sweep.yaml").write_text(
+        "recipe: sweep\nexperiment: base.yaml\nobjective: val/wer\nspace: {train.lr: [0.1, 0.2]}\n"
+    )
+    (folder / "text.txt").write_text("a cab\n")
+    before = set(folder.rglob("*"))
+    train = ["base.yaml", "data.train=corpora/demo/train.jsonl.gz"]
+    for words in (
+        ["sync"], ["sync", "--dry-run"], ["sync", "--drop", "x"], ["train", *train], ["train", *train, "--dry-run"],
+        ["adapter", "--name", "john"], ["adapter", "--name", "john", "--dry-run"], ["sweep", "sweep.yaml", "--dry-run"],
+        ["lm", "text.txt", "--out", "a.arpa", "--register", "a"], ["adapters", "import", "a.pt", "--register"],
+    ):  # fmt: skip
+        assert "mlflow migrate-filestore --source mlruns --target sqlite:///mlflow.db" in refused(*words), words
+    assert set(folder.rglob("*")) == before
+
+
+def test_sync_of_nothing_needs_no_store_that_answers(folder, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    assert run("sync").exit_code == 0
+
+
+def test_a_server_without_a_store_serves_the_database_once_the_files_are_migrated(
+    files_of_mlflow_2, folder, monkeypatch
+):
+    monkeypatch.setenv("MLFLOW_BACKEND_STORE_URI", "")
+    assert (mlflow_run.choose_served(), os.environ["MLFLOW_BACKEND_STORE_URI"]) == ("sqlite:///mlflow.db", "")
+    shutil.copytree(files_of_mlflow_2, folder, dirs_exist_ok=True)
+    with pytest.raises(SystemExit, match="migrate-filestore"):
+        mlflow_run.choose_served()
+    empty_store(folder / "mlflow.db")
+    client().create_run("0")
+    mlflow_run.choose_served()
+    assert os.environ["MLFLOW_BACKEND_STORE_URI"] == "sqlite:///mlflow.db"
 
 
 def test_artifacts_beside_a_database_are_no_store_of_files(folder):

@@ -115,7 +115,7 @@ def test_a_locked_database_ends_no_run_and_loses_nothing(store, monkeypatch, cap
 
 
 @pytest.mark.parametrize(("number", "hint"), [(errno.ENOLCK, "a folder on a local disk"), (errno.EAGAIN, "")])
-def test_a_database_without_locks_is_told_from_a_locked_one(monkeypatch, number, hint):
+def test_a_database_without_locks_is_distinguished_from_a_locked_one(monkeypatch, number, hint):
     def locked(*_):
         raise sqlite3.OperationalError("database is locked")  # SQLite's words for both
 

@@ -11,7 +11,7 @@ from asr_lab.models.adapter import MLPAdapter
 from asr_lab.system.terminal import Console
 from asr_lab.training import row_cache
 from asr_lab.training.encoder_output_cache import EncoderOutputCache
-from asr_lab.training.encoder_outputs import EncoderOutputs, encoder_output_loader
+from asr_lab.training.encoder_outputs import EncoderOutputs, ShuffledBatches, encoder_output_loader
 from asr_lab.training.row_cache import InMemory, OnDisk
 
 QUIET = Console(file=io.StringIO())
@@ -99,3 +99,13 @@ def test_a_cache_encodes_what_is_missing_and_returns_it_at_once(recognizer, corp
     other = EncoderOutputCache(tmp_path, "base-and-data").encode(recognizer, cuts, QUIET)
     assert other.seconds == 0, "another process maps what is there"
     assert other.hypotheses(recognizer, cuts, None) == expected
+
+
+def test_adapter_batches_cover_everybody_each_epoch():
+    batches = ShuffledBatches([f"u{i}" for i in range(10)], 4, seed=0)
+    first = [id for batch in batches for id in batch]
+    batches.set_epoch(1)
+    second = [id for batch in batches for id in batch]
+    assert sorted(first) == sorted(second)
+    assert first != second
+    assert len(list(batches)) == len(batches) == 3

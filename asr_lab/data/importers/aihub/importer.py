@@ -24,8 +24,9 @@ from asr_lab.data.importers.aihub.utterances import Reader
 from asr_lab.data.importers.contract import ImportResult, Progress, no_progress
 from asr_lab.data.importers.hints import check_speakers
 from asr_lab.data.importers.import_report import ImportReport
-from asr_lab.data.importers.speaker_options import Speakers
+from asr_lab.data.importers.speaker_options import AS_NAMED, Speakers
 from asr_lab.errors import AsrLabError, listing
+from asr_lab.units import counted
 
 
 def import_aihub(
@@ -33,16 +34,15 @@ def import_aihub(
     out: Path,
     *,
     keys: Mapping[str, str] | None = None,
-    speaker_from: str | None = None,
-    one_speaker: str | None = None,
+    speakers: Speakers = AS_NAMED,
     as_one: bool = False,
     skip_faulty: bool = False,
     progress: Progress = no_progress,
 ) -> ImportResult:
     """Import a corpus by its splits, or as `all` without splits; `as_one` merges splits into `all`.
 
-    `keys` names nonstandard keys of fields (`text`, `speaker`, `age`, `gender`, `snr_db`); `speaker_from` and
-    `one_speaker` say who speaks in a recording. Raises one `AsrLabError` that names every fault, with `skip_faulty`
+    `keys` names nonstandard keys of fields (`text`, `speaker`, `age`, `gender`, `snr_db`); `speakers` say
+    who speaks in a recording. Raises one `AsrLabError` that names every fault, with `skip_faulty`
     only if no utterance is left; and one for speakers in two splits.
     """
     if not source.is_dir():
@@ -59,7 +59,7 @@ def import_aihub(
         )
     report = ImportReport()
     recordings = _recordings(folder, table, report)
-    reader = Reader(named, report, Speakers.of(speaker_from, one_speaker))
+    reader = Reader(named, report, speakers)
     names = ids({path: folder.audio[path] for path in recordings.rows})
     for done, path in enumerate(sorted(recordings.rows, key=names.__getitem__), start=1):
         reader.read(names[path], path, folder.audio[path], recordings.labels.get(path), recordings.rows[path])
@@ -74,8 +74,8 @@ def import_aihub(
         report.refuse(source, "no utterance has words", hints=report.notes)
     if "speaker" in named.named:
         cuts = [cut for one in splits.values() for cut in one]
-        speakers = [str(manifest.supervision(cut).speaker) for cut in cuts]
-        check_speakers(f"the values of --keys speaker={keys['speaker']}", speakers, list(map(manifest.text, cuts)))
+        given = [str(manifest.supervision(cut).speaker) for cut in cuts]
+        check_speakers(f"the values of --keys speaker={keys['speaker']}", given, list(map(manifest.text, cuts)))
     if as_one:
         splits = {"all": [cut for cuts in splits.values() for cut in cuts]}
     _check_speakers(splits, source)
@@ -115,9 +115,11 @@ def _recordings(folder: Folder, table: Mapping[Location, Row] | None, report: Im
     shared = shared_labels(rest, {path: folder.labels[path] for path in sorted(unused)}) if rest and unused else {}
     several = {one.path for one in shared.values() if isinstance(one, Entry)}
     if several:
-        report.notes.append(f"{len(shared)} recordings have a label with others, {len(several)} labels")
+        report.notes.append(
+            f"{counted(len(shared), 'recording', 'have')} a label with others, {counted(len(several), 'label')}"
+        )
     if unpaired := len(unused - several):
-        report.notes.append(f"{unpaired} labels have no audio: left out")
+        report.notes.append(f"{counted(unpaired, 'label', 'have')} no audio: left out")
         report.left_out["a label without audio"] += unpaired
     if table is None:
         of_several = {path: one.path for path, one in shared.items() if isinstance(one, Entry)}
@@ -130,7 +132,7 @@ def _recordings(folder: Folder, table: Mapping[Location, Row] | None, report: Im
         for name, error in missing:
             report.add_error(name, error)
         if unlisted := len(folder.audio) - len(rows):
-            report.notes.append(f"{unlisted} recordings are not in the table: left out")
+            report.notes.append(f"{counted(unlisted, 'recording', 'are')} not in the table: left out")
             report.left_out["a recording that is not in the table"] += unlisted
     doubtful = {path: ambiguous_labels[where] for path, where in folder.audio.items() if where in ambiguous_labels}
     return _Recordings(rows, {**doubtful, **shared, **paired})

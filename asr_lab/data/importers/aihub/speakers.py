@@ -11,6 +11,7 @@ from lhotse.cut import Cut
 from asr_lab.data import guesses, manifest
 from asr_lab.data.importers.aihub.folders import Location, within_split
 from asr_lab.errors import AsrLabError
+from asr_lab.units import counted
 
 _SPEAKERS_AT_ONCE = 10  # a `NumberOfSpeaker` of this or more is a speaker's number, not a count
 
@@ -46,7 +47,7 @@ def assign_speakers(unnamed: Sequence[UnnamedSpeaker]) -> tuple[list[UnnamedSpea
         segment = manifest.supervision(one.cut)
         segment.speaker = _folder(one.location)
         guesses.mark(segment, "speaker")
-    notes = [f"{len(in_folder)} utterances name no speaker: their folder is used"] if in_folder else []
+    notes = [f"{counted(len(in_folder), 'utterance', 'name')} no speaker: their folder is used"] if in_folder else []
     return [one for one in rest if not _folder(one.location)], notes
 
 

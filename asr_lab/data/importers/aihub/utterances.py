@@ -24,6 +24,7 @@ from asr_lab.data.importers.table_rows import NO_WORDS
 from asr_lab.data.text import TextNormalizer
 from asr_lab.data.transcript_marks import spoken_dialect
 from asr_lab.errors import AsrLabError, listing
+from asr_lab.units import counted
 
 _SPLITS = ("train", "val", "test", "all")
 _DETAILS = ("age", "gender", "snr_db")
@@ -88,21 +89,25 @@ class Reader:
 
     def notes(self) -> list[str]:
         """Return notes on the recordings."""
-        counted = (
-            (self._moved, "utterances are in the folder of another split: the split of the table is used"),
-            (self._in_ms, "recordings have segments whose times are milliseconds: in seconds they are outside"),
-            (self._silent, "segments of recordings have no text: left out"),
-            (self._wordless, "utterances have no words but marks and signs: left out"),
-            (self._pieces, "labels name a start and an end within their recording: cut"),
-            (self._odd_times, "labels name times that are not in their recording, all of which gets the text"),
-            (self._translated, "texts are translations of dialect: their labels lack the spoken form"),
-            (self._local, "segments name their speaker by a number or a letter: local to its recording"),
+        counts = (
+            (self._moved, "utterance", "are", "in the folder of another split: the split of the table is used"),
+            (self._in_ms, "recording", "have", "segments whose times are milliseconds: in seconds they are outside"),
+            (self._silent, "segment", "have", "no text: left out"),
+            (self._wordless, "utterance", "have", "no words but marks and signs: left out"),
+            (self._pieces, "label", "name", "a start and an end within the recording: cut"),
+            (self._odd_times, "label", "name", "times that are not in the recording, all of which gets the text"),
+            (self._translated, "text", "are", "translated from dialect: the label lacks the spoken form"),
+            (self._local, "segment", "name", "the speaker by a number or a letter: local to the recording"),
         )
         not_read = [
             f"{sum(texts.values())} {_NOT_READ[field]}, such as {listing([text for text, _ in texts.most_common(3)])}"
             for field, texts in self._not_read.items()
         ]
-        return self._notes + [f"{count} {what}" for count, what in counted if count] + not_read
+        return (
+            self._notes
+            + [f"{counted(count, noun, verb)} {rest}" for count, noun, verb, rest in counts if count]
+            + not_read
+        )
 
     def hints(self) -> list[str]:
         """Return options that name a key for each field that labels lack, of keys with a name and values like it."""

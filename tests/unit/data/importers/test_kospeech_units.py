@@ -70,7 +70,7 @@ def test_the_text_of_every_unit_is_read_and_its_ids_are_checked(tmp_path, unit):
 def test_ids_that_are_not_those_of_the_text_are_reported_in_every_unit(tmp_path, unit):
     vocab = corpus(tmp_path / "in", unit, lambda rows: [rows[0], (rows[1][0], rows[2][1]), rows[2]])
     said = ok("data", "import", "kospeech", tmp_path / "in" / "transcripts.txt", tmp_path / "out", "--vocab", vocab)
-    assert "1 lines have ids that are not those of their text: line 2" in said
+    assert "1 line has ids that are not those of their text: line 2" in said
 
 
 def test_graphemes_in_the_place_of_the_text_are_joined(tmp_path):

@@ -9,7 +9,7 @@ import soundfile
 from conftest import ok
 
 from asr_lab.data import manifest
-from asr_lab.data.audio import read_cut
+from asr_lab.data.cut_audio import read_cut
 from asr_lab.data.importers.import_report import ImportRefusedError
 from asr_lab.data.importers.registry import import_corpus
 from asr_lab.errors import AsrLabError

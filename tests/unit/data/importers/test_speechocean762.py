@@ -9,6 +9,7 @@ from conftest import SHARED
 
 from asr_lab.data import manifest
 from asr_lab.data.importers.import_report import ImportRefusedError
+from asr_lab.data.importers.registry import import_corpus
 from asr_lab.data.importers.speechocean762 import import_speechocean762
 from asr_lab.data.pronunciation import pronunciation
 from asr_lab.errors import AsrLabError
@@ -208,3 +209,12 @@ def test_the_corpus_itself():
     assert sum(age <= 15 for age in ages.values()) == 24
     assert sum(cut.duration for cut in cuts) / 3600 == pytest.approx(1.1, abs=0.05)
     assert all(manifest.field(cut, "canonical") for cut in cuts)
+
+
+def test_speechocean762_with_segments_is_refused(tmp_path):
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "segments").write_text("u1 rec1 0 1\n")
+    with pytest.raises(AsrLabError) as error:
+        import_corpus("speechocean762", tmp_path, tmp_path / "out")
+    assert error.value.where.endswith("segments")
+    assert "import kaldi" in error.value.next_command

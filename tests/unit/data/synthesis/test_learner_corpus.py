@@ -105,7 +105,7 @@ def test_stats_and_check_tell_of_pronunciation(corpus, tmp_path):
     manifest.write(broken, tmp_path / "broken.jsonl.gz")
     done = run("data", "check", tmp_path / "broken.jsonl.gz")
     assert done.exit_code == 1
-    assert "errors and canonical differ in length: 1 utterances, vietnamese-01-0000" in " ".join(done.output.split())
+    assert "errors and canonical differ in length: 1 utterance, vietnamese-01-0000" in " ".join(done.output.split())
 
 
 def test_the_hard_part_may_be_noisy_and_the_same_specification_makes_the_same_bytes(
