@@ -24,21 +24,21 @@ class AsrLabError(Exception):
         lines = [self.what]
         labelled = (("where", self.where.replace("\n", "\\n")), ("allowed", self.allowed), ("hint", self.hint))
         lines += [f"  {label}: {text}" for label, text in labelled if text]
-        if self.next_command:
-            lines.append(f"  try: {self.next_command}")
-        return brief("\n".join(lines))
+        message = brief("\n".join(lines))
+        return message + (f"\n  try: {brief(self.next_command, _LONGEST_PATH)}" if self.next_command else "")
 
 
 class UnavailableError(AsrLabError):
     """What was asked for does not answer, or refuses for now; a later attempt may succeed."""
 
 
-_LONG_WORD, _LONG_LINE = re.compile(r"\S{300,}"), re.compile(r".{2000,}")
+_LONG_WORD, _LONGEST_PATH = 300, 1100  # characters; a key of S3 has 1,024 at most
+_LONG_LINE = re.compile(r".{2000,}")
 
 
-def brief(message: str) -> str:
-    """Return a message without the middle of what would fill the terminal: long words and lines."""
-    message = _LONG_WORD.sub(lambda word: _without_middle(word[0], 60), message)
+def brief(message: str, longest: int = _LONG_WORD) -> str:
+    """Return a message without the middle of words as long as `longest`, and of lines that would fill the terminal."""
+    message = re.sub(rf"\S{{{longest},}}", lambda word: _without_middle(word[0], 60), message)
     return _LONG_LINE.sub(lambda line: _without_middle(line[0], 600), message)
 
 

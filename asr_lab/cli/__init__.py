@@ -124,7 +124,7 @@ class LazyGroup(click.Group):
 def _explain(error: Exception) -> Exception | None:
     """Return what the user can set right of another error: a path that no file can have, a library that is broken."""
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-        return AsrLabError("no file can have so long a name", where=str(error.filename))
+        return AsrLabError("no file can have so long a name", where=str(error.filename2 or error.filename or error))
     return libraries.explain(error)
 
 

@@ -173,8 +173,7 @@ def job_options(function: F) -> F:
     @functools.wraps(function)
     def call(*arguments: Any, engine: str | None, resources: tuple[str, ...], detach: bool, job: Path | None,
              **more: Any) -> Any:  # fmt: skip
-        with as_job(job) as again:
-            more["new_run"] = more.get("new_run", False) and not again
+        with as_job(job):
             return function(*arguments, jobs=Jobs(engine or "", resources, detach=detach), **more)
 
     for option in (_job_option, _detach_option, _training_resources_option, engine_option):
@@ -213,23 +212,22 @@ def part_options(function: F) -> F:
 
 
 @contextmanager
-def as_job(folder: Path | None) -> Iterator[bool]:
+def as_job(folder: Path | None) -> Iterator[None]:
     """Around what a job does, of whose work this is the folder: once it ended well, its result is there.
 
-    Yields whether an earlier attempt was lost, by a job or of the same torchrun: that this one runs says so, and that
-    run is continued, on whatever machine its process was.
+    That this process runs says that earlier attempts were lost, by a job or of the same torchrun: the run that one of
+    them began is continued, on whatever machine its process was, also with `--new-run`.
     """
     own = folder or _folder_of_torchrun()
     if own is None:
-        yield False
+        yield
         return
-    mark = own / "process"
-    again = mark.is_file()
-    if again:
-        declare_gone(mark.read_text(encoding="utf-8"))
     if is_first():
-        write_text(mark, process_mark())
-    yield again
+        marks = own / "processes"
+        attempts = marks.read_text(encoding="utf-8").splitlines() if marks.is_file() else []
+        declare_gone(attempts)
+        write_text(marks, "\n".join([*attempts, process_mark()]))
+    yield
     if is_first() and folder:
         write_text(_result(folder), "")
     elif is_first():

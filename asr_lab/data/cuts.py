@@ -46,7 +46,7 @@ def check(cuts: Sequence[Cut], where: str = "", *, speech: bool = True) -> None:
         problems.append("it holds no utterance")
     duplicates = [id for id, n in Counter(cut.id for cut in cuts).items() if n > 1]
     if duplicates:
-        problems.append(f"{len(duplicates)} duplicate ids: {listing(sorted(duplicates))}")
+        problems.append(f"{counted(len(duplicates), 'duplicate id')}: {listing(sorted(duplicates))}")
     invalid = [f"{cut.id} ({cut.start} + {cut.duration})" for cut in cuts if not _has_valid_times(cut)]
     if invalid:
         problems.append(

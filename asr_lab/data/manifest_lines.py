@@ -160,19 +160,19 @@ class LineReader:
             yield from found
 
     def read_runs(self, blocks: Places, at: Places, lengths: Places) -> Iterator[bytes]:
-        """Yield the same lines in the same order; those that are read of a block one after the other are one piece."""
+        """Yield the same lines in the same order, each with its end; those read of a block in a row are one piece."""
         ends = np.flatnonzero((np.diff(blocks) != 0) | (at[1:] != at[:-1] + lengths[:-1])) + 1
         firsts, lasts = np.append(0, ends)[: len(blocks)], np.append(ends, len(blocks))[: len(blocks)] - 1
         blocks, at, ends = blocks[firsts], at[firsts], at[lasts] + lengths[lasts]
         if (np.diff(blocks) < 0).any():
-            yield from self.read_all(blocks, at, ends - at)
+            yield from map(_ended, self.read_all(blocks, at, ends - at))
             return
         for first in range(0, len(blocks), _AT_ONCE):
             part = slice(first, first + _AT_ONCE)
             places = zip(blocks[part].tolist(), at[part].tolist(), ends[part].tolist(), strict=True)
             for block, runs in groupby(places, itemgetter(0)):
                 data = self._read_block(block)
-                yield b"".join([data[start:end] for _, start, end in runs])
+                yield b"".join([_ended(data[start:end]) for _, start, end in runs])
 
     def _read_block(self, block: int) -> bytes:
         try:
@@ -188,6 +188,11 @@ class LineReader:
                 where=str(self.path),
                 hint="it was changed while it was in use; the same command makes the table anew, and resumes",
             ) from error
+
+
+def _ended(lines: bytes) -> bytes:
+    """Return lines with a line feed at their end, which the last one of a manifest may lack."""
+    return lines if lines.endswith(b"\n") else lines + b"\n"
 
 
 def _read_at(file: int, size: int, start: int) -> bytes:

@@ -148,7 +148,7 @@ def build_vocabulary(texts: Iterable[Sequence[str]]) -> dict[str, int]:
 def characters(texts: Iterable[str]) -> Counter[str]:
     """Count the characters of texts."""
     codes = code_points("".join(texts))
-    counts = np.bincount(codes)
+    counts = np.bincount(codes, minlength=ord("\n") + 1)
     return Counter({chr(code): int(counts[code]) for code in np.flatnonzero(counts)})
 
 
@@ -189,7 +189,7 @@ def count_labels(texts: Sequence[Sequence[str]], vocabulary: dict[str, int]) -> 
         counts = np.array([(len(one), frames_needed(one)) for one in encoded], dtype=np.int64).reshape(-1, 2)
         return LabelCounts(counts[:, 0], counts[:, 1], outside(texts, vocabulary))
     codes = code_points("\n".join(["", *map(str, texts)]))
-    counts = np.bincount(codes)
+    counts = np.bincount(codes, minlength=ord("\n") + 1)
     distinct = np.flatnonzero(counts)
     named = [chr(code) for code in distinct]
     unknown = vocabulary.get(UNKNOWN, _DROPPED)

@@ -57,9 +57,13 @@ def pooled(tables: Mapping[str, pd.DataFrame], ids: list[str], where: str) -> pd
         table[column] = table[column].fillna("no")
     twice = sorted(set(table["id"][table["id"].duplicated()]))
     others, missing = sorted(set(table["id"]) - set(ids)), sorted(set(ids) - set(table["id"]))
-    faults = {"were scored by several runs": twice, "were scored by none": missing, "are not in it": others}
+    faults = [
+        ("were", "scored by several runs", twice),
+        ("were", "scored by none", missing),
+        ("are", "not in it", others),
+    ]
     problems = [
-        f"{counted(len(which), 'utterance')} {what}: {listing(which, 3)}" for what, which in faults.items() if which
+        f"{counted(len(which), 'utterance', verb)} {what}: {listing(which, 3)}" for verb, what, which in faults if which
     ]
     if problems:
         raise AsrLabError(

@@ -7,6 +7,7 @@ import hashlib
 import os
 import socket
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -100,16 +101,21 @@ def is_in_sight(mark: str) -> bool:
 _ended: set[str] = set()
 
 
-def declare_gone(mark: str) -> None:
-    """Make `is_gone` true of a process, whatever its machine: the engine that ran it as a job says that it ended."""
-    _ended.add(mark)
+def declare_gone(marks: Iterable[str]) -> None:
+    """Make `is_gone` true of the earlier attempts of this job, whatever their machine: the engine says they ended."""
+    _ended.update(marks)
+
+
+def is_earlier_attempt(mark: str) -> bool:
+    """Whether the marked process was an earlier attempt of the job that this process is."""
+    return mark in _ended
 
 
 def is_gone(mark: str) -> bool:
     """Whether the marked process ran on this machine and is no more, or was declared so; False where that cannot be
     known.
     """
-    if mark in _ended:
+    if is_earlier_attempt(mark):
         return True
     try:
         host, pid, start = mark.split("|")

@@ -35,7 +35,8 @@ _SECRETS = re.compile(
     r"|://[^\s/:@]*:[^\s/@{$<*]+@"
     r"|\bBearer\s+[\w.~+/-]{16,}|\bBasic\s+(?=\S*\d)[\w+/]{16,}"
     r"|(?:password|passwd|secret|token|api_?key|access_?key)[\"'\])]*\s*[:=]\s*"
-    r"(?:[\"'][^\s\"'{$<]{8,}[\"']|(?=\S*\d)(?=\S*[a-z])[^\s()\[\]{}\"'$<,;._]{10,}$)",  # in YAML without quotes
+    r"(?:[\"'][^\s\"'{$<]{8,}[\"']"
+    r"|(?=\S*\d)(?=\S*[a-z])[^\s()\[\]{}\"'$<,;._]{10,},?[ \t]*(?:#.*)?\r?$)",  # without quotes, as in YAML
     re.IGNORECASE | re.MULTILINE,
 )
 _NOT_TEXT = re.compile(

@@ -23,12 +23,16 @@ _PATIENCE_S = 60.0
 _RESUMES_FROM = ("checkpoint-*", PHASES_DONE, ARMS_DONE)
 
 
-def find_in_spool(spec: RunSpec) -> Spool | None:
-    """Return the newest interrupted run of this signature in the spool, locked; None if there is none."""
+def find_in_spool(spec: RunSpec, *, own: bool) -> Spool | None:
+    """Return the newest interrupted run of this signature in the spool, locked; None if there is none.
+
+    `own`: of those that earlier attempts of this job began.
+    """
+    is_gone = processes.is_earlier_attempt if own else processes.is_gone
 
     def same(spool: Spool) -> bool:
         header = spool.header
-        if (header.signature, header.kind) != (spec.signature, spec.kind) or not processes.is_gone(header.process):
+        if (header.signature, header.kind) != (spec.signature, spec.kind) or not is_gone(header.process):
             return False
         status = spool.ended()
         return not status or (status != "FINISHED" and _is_resumable(spool.id))
@@ -47,10 +51,11 @@ def _locked(spool: Spool) -> bool:
     return spool.folder.is_dir() and spool.locked
 
 
-def find_on_store(client: MlflowClient, spec: RunSpec) -> str:
+def find_on_store(client: MlflowClient, spec: RunSpec, *, own: bool) -> str:
     """Return the id of the newest interrupted run of this signature on the store, or "".
 
-    It is RUNNING although its process is gone, or FAILED or KILLED with local checkpoints to resume from.
+    It is RUNNING although its process is gone, or FAILED or KILLED with local checkpoints to resume from. `own`: of
+    those that earlier attempts of this job began.
     """
     condition = (
         f"attributes.status != 'FINISHED' and tags.`{SIGNATURE}` = '{spec.signature}' and tags.`{KIND}` = '{spec.kind}'"
@@ -58,9 +63,12 @@ def find_on_store(client: MlflowClient, spec: RunSpec) -> str:
     for run in _search(client, condition):
         if RESTORING in run.data.tags:  # a restore from a bundle, not an interrupted run
             continue
+        process = run.data.tags.get(PROCESS, "")
+        if own and not processes.is_earlier_attempt(process):
+            continue
         id, began_as = run.info.run_id, run.data.tags.get(SPOOL, "")
         running = run.info.status == "RUNNING"
-        gone = processes.is_gone(run.data.tags.get(PROCESS, ""))
+        gone = processes.is_gone(process)
         if gone if running else _is_resumable(id) or _is_resumable(began_as):
             if began_as:
                 move_checkpoints(began_as, id)

@@ -59,6 +59,7 @@ class MlflowTracker:
     """Starts runs on the tracking store; `offline`, and where the store does not answer, in the spool alone."""
 
     def __init__(self, *, new_run: bool = False, offline: bool = False) -> None:
+        """`new_run`: nothing of earlier runs is continued or reused, but for those of earlier attempts of this job."""
         self.new_run, self.offline = new_run, offline
         self._leftovers: threading.Thread | None = None
         self._warned_of_clock = False
@@ -89,12 +90,11 @@ class MlflowTracker:
         adopted = "" if own else os.environ.get("MLFLOW_RUN_ID", "")
         clock = self._clock(client)
         header = _header(spec, clock, adopted=bool(adopted))
-        seeks = spec.resumable and not self.new_run
-        orphan = orphans.find_in_spool(spec) if seeks else None
-        if client and seeks:
+        orphan = orphans.find_in_spool(spec, own=self.new_run) if spec.resumable else None
+        if client and spec.resumable:
             try:
                 with explain_store_errors("the tracking store cannot be used"):
-                    orphan = _orphan(client, spec, header, orphan)
+                    orphan = _orphan(client, spec, header, orphan, own=self.new_run)
             except StoreUnavailableError as away:
                 client = self._go_on_without(away)
         with held(raises=False):  # `with` the recorder, which closes the run then
@@ -139,13 +139,15 @@ class MlflowTracker:
 
     def finished(self, spec: RunSpec) -> FinishedRun | None:
         """None too where nothing is to be taken from the store, or it does not answer."""
-        if self.new_run or self.offline:
+        if self.offline:
             return None
         try:
             alike = f"tags.`{SIGNATURE}` = '{spec.signature}' and tags.`{KIND}` = '{spec.kind}'"
             finished = runs.find(where=alike, status="FINISHED", archived=False)
         except StoreUnavailableError:
             return None  # the run that is started will say so
+        if self.new_run:
+            finished = [run for run in finished if processes.is_earlier_attempt(run.data.tags.get(PROCESS, ""))]
         fitting = (run for run in finished if _is_merged(run) == (MERGED in spec.tags))
         return next(filter(None, map(_finished, fitting)), None)
 
@@ -248,13 +250,15 @@ def _header(spec: RunSpec, clock: Clock | None, *, adopted: bool = False) -> Hea
     )
 
 
-def _orphan(client: MlflowClient, spec: RunSpec, header: Header, find_in_spool: Spool | None) -> Spool | None:
+def _orphan(
+    client: MlflowClient, spec: RunSpec, header: Header, find_in_spool: Spool | None, *, own: bool
+) -> Spool | None:
     """The run to be continued: the one that waits here, unless somebody deleted it meanwhile, or one of the store."""
     if find_in_spool and (not find_in_spool.state.run_id or orphans.is_active(client, find_in_spool.state.run_id)):
         return find_in_spool
     if find_in_spool:
         find_in_spool.release()
-    run_id = orphans.find_on_store(client, spec)
+    run_id = orphans.find_on_store(client, spec, own=own)
     return Spool.create(ROOT, run_id, header, run_id=run_id) if run_id else None
 
 

@@ -149,14 +149,14 @@ def in_processes(workers: int, rounds: int, given: Sequence[Signal]) -> None:
     requests = [Request(audio=one) for one in given]
     clock: dict[int, list[float]] = {1: [], workers: []}
     used: dict[int, list[float]] = {1: [], workers: []}
-    for _ in range(rounds):
-        for count in clock:
+    for number in range(rounds + 1):
+        for count in list(clock) if number % 2 else list(reversed(clock)):
             began, before = time.monotonic(), all_processes_s()
             list(parallel.transcribe(own, requests, count))
             clock[count].append(time.monotonic() - began)
             used[count].append(all_processes_s() - before)
     for what, seconds in (("speed", clock), ("processor time", used)):
-        ratios = [one / many for one, many in zip(seconds[1], seconds[workers], strict=True)]
+        ratios = [one / many for one, many in zip(seconds[1][1:], seconds[workers][1:], strict=True)]
         ratios = ratios if seconds is clock else [1 / one for one in ratios]
         spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
         print(f"{workers} processes, {what} beside one: {statistics.median(ratios):.2f} ({spread})")

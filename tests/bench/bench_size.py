@@ -3,7 +3,7 @@
     python tests/bench/bench_size.py FOLDER [--sizes 10000:82 1770000:2000] [--commands stats ...] [--values FILE]
 
 FOLDER keeps the manifests (tests/bench/make_manifest.py) from call to call. Each command runs once where a table of
-its manifest is there, `first` (stats) and behind it `dry-first` once where there is none. `batch-50` reads the training
+its manifest is there, `first` (stats) and `dry-first` once where there is none. `batch-50` reads the training
 data and takes the first batch of 16 utterances after half of an epoch, with its audio, as a training that goes on does.
 """
 
@@ -88,7 +88,7 @@ def main() -> None:
             arguments = [folder, "--utterances", utterances, "--speakers", speakers, "--splits"]
             subprocess.run([sys.executable, maker, *map(str, arguments)], check=True)
         for name in options.commands:
-            if name == "first":
+            if name in ("first", "dry-first"):
                 shutil.rmtree(folder / ".tables", ignore_errors=True)
             with tempfile.TemporaryDirectory(dir=options.folder) as out:
                 words = COMMANDS[name].format(folder=folder, out=out, config=options.config).split()

@@ -257,7 +257,7 @@ def test_nobody_takes_a_half_restored_run_for_one_that_was_cut_off(monkeypatch):
         family="deepspeech2", kind="train", model_type="", name="", signature="s1", params={}, config_yaml=""
     )
     orphans.close_unstarted(client())
-    assert orphans.find_on_store(client(), spec) == ""
+    assert orphans.find_on_store(client(), spec, own=False) == ""
     assert client().get_run(half).info.status == "RUNNING"
     for what in (["--stale-running"], ["--pattern", "mine"], ["--failed", "--stale-running", "--purge"]):
         ok("cleanup", *what, "--yes")

@@ -182,6 +182,16 @@ def test_the_parent_is_assessed_by_what_its_gates_saw(school):
     assert f"before {before:.1%}" in said
 
 
+def test_a_curriculum_that_has_not_learned_says_so_although_its_gate_was_passed(school, monkeypatch):
+    def unheard(cuts, hypotheses, *rest, **more):
+        return score(cuts, dict.fromkeys(hypotheses, ""), *rest, **more)
+
+    monkeypatch.setattr(recipe, "score", unheard)
+    said = ok("curriculum", "kids.yaml", "--phase", "1", "phase1.epochs=1", "run.register_as=unheard", "run.seed=9")
+    assert "it has not learned" in said
+    assert "champion" not in mlflow.MlflowClient().get_registered_model("unheard").aliases
+
+
 @pytest.fixture
 def other_words(school):
     """Validation data of which each utterance has the text of another one: no recogniser meets a target on them."""

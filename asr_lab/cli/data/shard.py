@@ -47,7 +47,7 @@ def shard(manifest_path: Path, out: str, form: str, per_shard: int, workers: int
         with progress_bar("checking" if verify else "writing") as progress:
             if verify:
                 number = shards.verify(folder, name, cuts, progress)
-                echo(f"{folder.file(name)}: {counted(number, 'utterance')} are as they were written")
+                echo(f"{folder.file(name)}: {counted(number, 'utterance', 'are')} unchanged")
                 continue
             planned = shards.Shards(cuts, folder, name, "opus" if form == "opus" else "flac", per_shard)
             made = shards.write(planned, workers=workers, progress=progress)

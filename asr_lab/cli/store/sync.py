@@ -43,14 +43,15 @@ def sync(folder: Path, dry_run: bool, here: bool, dropped: str | None, yes: bool
     from asr_lab.tracking.connection import check_usable
     from asr_lab.tracking.spool import sync as shipping
 
-    check_usable()
     if dropped and dry_run:
         raise AsrLabError("--drop throws away and --dry-run does nothing", allowed="one of them",
                           next_command="asr-lab sync --dry-run")  # fmt: skip
     table = shipping.waiting(folder)
     if dropped:
         _drop(folder, dropped, yes)
-    elif table.empty and style == "table":
+        return
+    check_usable()
+    if table.empty and style == "table":
         echo(f"nothing waits in {folder}")
     elif dry_run:
         show(table, style)

@@ -101,7 +101,7 @@ def add_losses(report: ImportReport, watch: Watch, source: Path, cuts: Iterable[
         report.notes.append(f"Lhotse's recipe warned {other.total()} times: {listing(other, _MOST_WARNINGS)}")
     if unused := sorted(audio - used - lost):
         report.notes.append(
-            f"{counted(len(unused), 'audio file')} under {source} are in no utterance: {listing(unused, 6)}"
+            f"{counted(len(unused), 'audio file')} under {source} in no utterance: {listing(unused, 6)}"
         )
 
 

@@ -116,7 +116,7 @@ def _unpacked(rows: list[Row], manifest: Path, folder: Path, report: ImportRepor
             tar = str(tars[shard]) if shard in tars else f"shard_id {shard}"
             report.add(name, "it is not in the tar of its shard", tar, file=manifest, line=row.line)
             report.read += 1
-    report.notes.append(f"{counted(len(written), 'recording', 'are')} taken out of {len(of_shards)} tars")
+    report.notes.append(f"{counted(len(written), 'recording', 'are')} taken out of {counted(len(of_shards), 'tar')}")
     return found
 
 

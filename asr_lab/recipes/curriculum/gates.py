@@ -13,7 +13,7 @@ CHECKLIST = (
     "transcripts: asr-lab data check, and the worst utterances of eval/val.html",
     "noise: the run's slices by SNR; asr-lab data snr estimates missing SNRs",
     "data: compare ages, SNRs and durations of the phase with the validation data (asr-lab data stats)",
-    "optimisation: train/loss and grad_norm of the run; try a lower phaseN.lr, or more epochs",
+    "optimisation: train/loss and grad_norm of the run; try another phaseN.lr, or more epochs",
 )
 
 

@@ -31,7 +31,7 @@ from asr_lab.models.wav2vec2.bases import on_hub
 from asr_lab.recipes.curriculum.gates import Gate
 from asr_lab.recipes.curriculum.phases import NUMBERS, Done, of_phase, training_data
 from asr_lab.recipes.recipe import Recipe
-from asr_lab.recipes.recognition.scoring import record_scores, score, wer_interval
+from asr_lab.recipes.recognition.scoring import not_learned, record_scores, score, wer_interval
 from asr_lab.recipes.recognition.train import Part, Trained, train
 from asr_lab.recipes.run_spec import describe
 from asr_lab.recipes.splits import Split, check_spoken, filter_split
@@ -61,6 +61,7 @@ class Finished:
     """Phase -> reason for skipping it."""
     model_uri: str
     seconds: float
+    notes: Sequence[str] = ()
 
     @property
     def summary(self) -> Summary:
@@ -68,6 +69,7 @@ class Finished:
         return Summary(
             title=self.run_name,
             parts=[("", Table(frame=self.table(), formats=_GATES)), ("", rows)],
+            notes=self.notes,
             model=self.model_uri,
             next_commands=[f"asr-lab transcribe FILE.wav --model {shlex.quote(self.model_uri)}"],
         )
@@ -117,7 +119,7 @@ def curriculum(
         phases.run_all(only, start, phases.wer_of(resume_from) if resume_from else None)
         uri = phases.conclude()
         run.metrics({"perf/seconds": clock.seconds})
-        return Finished(run.run_id, run.name, phases.done, phases.skipped, uri, clock.seconds)
+        return Finished(run.run_id, run.name, phases.done, phases.skipped, uri, clock.seconds, phases.notes)
 
 
 @dataclass(frozen=True)
@@ -203,6 +205,8 @@ class _Phases:
     """The base of the configuration if the first phase starts from it, else ""."""
     done: list[Done] = field(default_factory=list)
     skipped: dict[int, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    """What to try if the last model has not learned."""
 
     def run_all(self, only: Sequence[int], start: str, before: float | None) -> None:
         """Run the phases in order, except those that are done or not needed."""
@@ -314,6 +318,7 @@ class _Phases:
             known = overlap(self.splits[name], lineage)
             table = known.mark(table)
             record_scores(self.run, table, name, f"{self.run.name} on {name}")
+            self.notes = not_learned(table, name) or self.notes
             for note in known.record(self.run, table, name):
                 self.console.say("[yellow]note[/] {}: {}", name, note)
             if name == "val":  # under the name that its phases have

@@ -180,7 +180,7 @@ def record(
             known[f"{split}/error_f1_by_{row.part}/{in_a_name(str(row.value))}"] = row.error_f1
     known[f"{split}/utterances"] = len(table)
     run.metrics({of_best_epoch(name) if of_best else name: value for name, value in known.items()}, step)
-    run.table(table, f"eval/{split}.parquet")
+    run.table(table, f"eval/{split}.parquet", shown=not run.minimal)
     run.table(by_part, f"eval/{split}_parts.parquet")
     if assessed.pr_auc and not run.minimal:
         run.figure(detection_figure(table, split), f"eval/{split}_detection.png")

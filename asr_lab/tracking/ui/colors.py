@@ -12,7 +12,7 @@ _HUES, _SHADES = 7, 5
 
 
 def run_color(family: str, signature: str) -> str:
-    """Return the colour of a run, such as `#2f7fb5`: runs of one family have similar, but different ones."""
+    """Return the colour of a run, such as `#2f7fb5`: a hue for a family, a shade of it for a run."""
     names = list(FAMILIES)
     place = names.index(family) if family in FAMILIES else zlib.crc32(family.encode()) % len(names)
     shade, number = divmod(zlib.crc32(signature.encode()) % (_HUES * _SHADES), _HUES)

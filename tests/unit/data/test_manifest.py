@@ -74,7 +74,7 @@ def test_duplicate_ids_missing_transcripts_and_speakers_are_all_named(corpus):
     with pytest.raises(AsrLabError) as caught:
         manifest.write([*cuts, cuts[0]], corpus)
     message = str(caught.value)
-    assert "1 duplicate ids: u00" in message
+    assert "1 duplicate id: u00" in message
     assert "1 utterance without a transcript: u01" in message
     assert "1 utterance without a speaker: u02" in message
 

@@ -18,7 +18,7 @@ from asr_lab.data import columns, manifest, manifest_lines, manifest_table, pars
 from asr_lab.data.identity import FOLDER
 from asr_lab.data.leakage import same_utterances
 from asr_lab.data.manifest_table import remove_tables, table_of
-from asr_lab.data.relocation import Relocation
+from asr_lab.data.relocation import Relocation, write_rows
 from asr_lab.data.table_utterances import Utterances
 from asr_lab.errors import AsrLabError
 
@@ -125,7 +125,7 @@ def test_a_broken_line_is_named(tmp_path, monkeypatch, line, says):
     ("change", "says"),
     [
         ({"duration": -1.0}, "invalid start or duration"),
-        ({"id": "u0001"}, "duplicate ids: u0001"),
+        ({"id": "u0001"}, "duplicate id: u0001"),
         ({"supervisions": []}, "exactly one supervision"),
     ],
 )
@@ -251,3 +251,17 @@ def test_lines_are_read_in_any_order(tmp_path):
         part = rows.take(some)
         assert b"".join(part.lines(together=True)) == b"".join(part.lines())
     assert isinstance(rows.column("id"), pa.ChunkedArray)
+
+
+@pytest.mark.parametrize("where", ["", "beside", "far/away"])
+@pytest.mark.parametrize("order", [(5, 4, 3, 2, 1, 0), (5, 0, 2)])
+def test_a_last_line_without_an_end_is_written_as_a_line(tmp_path, where, order):
+    """`data split` writes in the order of ids; here the last line of the manifest comes first."""
+    path = written(tmp_path / "all.jsonl.gz", [row(number) for number in range(6)])
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()).rstrip(b"\n"), mtime=0))
+    rows = columns.take(Utterances.read(path), list(order))
+    out = tmp_path / where / "part.jsonl.gz"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_rows(rows, out)
+    assert [cut.id for cut in manifest.read(out)] == [f"u{number:04d}" for number in order]
+    assert gzip.decompress(out.read_bytes()).count(b"\n") == len(order)

@@ -109,6 +109,7 @@ def test_many_are_normalised_as_one_by_one(texts, settings):
 
 @pytest.mark.parametrize("vocabulary", [build_vocabulary(["abc"]), {"a": 0, "|": 1, "c": 2}])  # the second drops others
 def test_labels_are_counted_as_they_are_encoded(vocabulary):
+    assert count_labels([], vocabulary).labels.tolist() == []
     texts = ["aab cc", "xax", "", "a x a", "\U0010ffff a", *STRANGE[-1:]]
     counted = count_labels(texts, vocabulary)
     encoded = [encode(text, vocabulary) for text in texts]

@@ -130,7 +130,7 @@ def test_what_an_engine_lost_counts_as_gone_wherever_it_was(monkeypatch):
     monkeypatch.setattr(processes, "_ended", set())
     elsewhere = "elsewhere|77|123"
     assert not processes.is_gone(elsewhere)
-    processes.declare_gone(elsewhere)
+    processes.declare_gone([elsewhere])
     assert processes.is_gone(elsewhere)
 
 

@@ -166,6 +166,8 @@ def test_what_is_secret_data_binary_or_large_is_named_alone(checkout):
         "key.py": "AWS = 'AKIAABCDEFGHIJKLMNOP'\n",
         "login.yaml": "password: 'correct-horse-battery'\n",
         "plain.yaml": "api_key: 0123456789abcdef\n",
+        "windows.yaml": "api_key: 0123456789abcdef\r\n",
+        "remarked.yaml": "password: hunter2hunter2  # of the team\n",
         "variable.py": "os.environ['SECRET_ACCESS_KEY'] = 'wJalrXUtnFEMI/K7MDENG'\n",
         "header.py": "HEADERS = {'Authorization': 'Bearer abcdefghijklmnop1234'}\n",
         "uri.py": "URI = 'postgresql://me:hunter22@host/db'\n",

@@ -9,10 +9,14 @@ import mlflow
 import pandas as pd
 import pytest
 from made import client, made_model, made_run
+from made_l2 import by_hand
 from outages import spec
 
 from asr_lab.errors import AsrLabError
 from asr_lab.interfaces.tracking import Dataset, RegisteredModel
+from asr_lab.metrics.pronunciation import with_phone_errors
+from asr_lab.models.pronunciation.decisions import Decisions
+from asr_lab.recipes.pronunciation.scoring import decide, record
 from asr_lab.tracking.erasure.scrub import scrub
 from asr_lab.tracking.models.registry import MlflowStore
 from asr_lab.tracking.recorder import MOST_SHOWN_ROWS
@@ -78,6 +82,17 @@ def test_utterances_are_logged_as_mlflow_logs_tables_up_to_a_cap():
     assert list(shown)[:2] == ["utterance", "hypothesis"]
     assert shown["utterance"][2] == "u2: word 2"
     assert len(pd.read_parquet(mlflow.artifacts.download_artifacts(f"runs:/{run.run_id}/eval/val.parquet"))) == 1005
+
+
+def test_assessed_utterances_are_shown_too_with_what_was_recognised():
+    assessed = decide(with_phone_errors(by_hand()), Decisions())
+    with MlflowTracker().start(spec()) as run:
+        record(run, assessed, "test")
+    experiment = client().get_run(run.run_id).info.experiment_id
+    shown = client().load_table(experiment, "tables/test.json", run_ids=[run.run_id])
+    assert shown["utterance"][0] == "cat: D AH K AH T"
+    assert shown["hypothesis"][0] == "D AH K AE T"
+    assert shown["flags"][0] == [1, 0, 1, 0, 0]
 
 
 def test_a_speaker_who_is_forgotten_leaves_the_shown_table(tmp_path):

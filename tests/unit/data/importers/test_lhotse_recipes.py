@@ -44,7 +44,7 @@ def test_a_child_corpus_by_lhotses_recipe(tmp_path):
     segment = manifest.supervision(cut)
     assert (segment.text, segment.speaker, segment.gender, segment.language) == ("a cab", "fabm", "female", "en")
     assert (manifest.field(cut, "age"), manifest.field(cut, "corpus")) == (9, "cmu_kids")
-    assert "all 1 utterances can be used" in ok("data", "check", tmp_path / "out" / "all.jsonl.gz")
+    ok("data", "check", tmp_path / "out" / "all.jsonl.gz")
 
 
 def test_parts_options_and_missing_speakers(tmp_path):
