@@ -103,7 +103,7 @@ def transcribed(folder: Path, signals: Sequence[Signal]) -> tuple[list[Result], 
     engine = Engine(load_model(folder))
     list(engine.transcribe([Request(audio=signals[0])]))
     began = time.process_time()
-    results = list(engine.transcribe([Request(audio=one) for one in signals], words=True))
+    results = list(engine.transcribe([Request(audio=one, words=True) for one in signals]))
     return results, (time.process_time() - began) / (sum(map(len, signals)) / SAMPLE_RATE)
 
 
