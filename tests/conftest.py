@@ -17,7 +17,7 @@ from filelock import FileLock
 from forks import Forked
 
 # before mlflow is imported: no test ever writes to a store that is not its own
-os.environ["MLFLOW_TRACKING_URI"] = "sqlite:////nonexistent/set-a-store-of-your-own.db"
+os.environ["MLFLOW_TRACKING_URI"] = "sqlite:////dev/null/set-a-store-of-your-own.db"
 os.environ.pop("MLFLOW_RUN_ID", None)
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
