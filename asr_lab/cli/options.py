@@ -79,14 +79,18 @@ def format_option(function: F) -> F:
 
 
 class Renamed(click.Option):
-    """An option with former names, which still work; help shows the first one alone."""
+    """An option with former names, which still work; help, messages and the shell's completion show the first one."""
 
-    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
-        names, self.opts = self.opts, self.opts[:1]
+    def __init__(self, *names: Any, **options: Any) -> None:
+        super().__init__(*names, **options)
+        self.opts, self._with_former = self.opts[:1], self.opts
+
+    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
+        shown, self.opts = self.opts, self._with_former
         try:
-            return super().get_help_record(ctx)
+            super().add_to_parser(parser, ctx)
         finally:
-            self.opts = names
+            self.opts = shown
 
 
 class Finite(click.FloatRange):

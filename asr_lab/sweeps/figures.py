@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -57,9 +58,12 @@ def _wanted(study: Study, metrics: tuple[str, ...]) -> Iterator[tuple[str, Calla
 
 
 def all_tie(trials: Iterable[FrozenTrial], place: int) -> bool:
-    """Whether several finished trials have the same value of an objective: no parameter can be shown to matter."""
+    """Whether finished trials have one value of an objective: no parameter can be shown to matter.
+
+    Infinite values do not count: Optuna leaves them out of its figures.
+    """
     values = [trial.values[place] for trial in trials if trial.state == TrialState.COMPLETE]
-    return len(values) > 1 and len(set(values)) == 1
+    return len(values) > 1 and len({value for value in values if math.isfinite(value)}) <= 1
 
 
 def _of(study: Study, place: int, metric: str, *, several: bool) -> Callable[..., Callable[[], Any]]:

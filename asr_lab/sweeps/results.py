@@ -117,7 +117,7 @@ class SweepResult:
         lines += [f"trial {trial.number}: {values_line(trial, self.plan.objective)}" for trial in self.best[:5]]
         warning = self.plan.objective.warning(self.plan.space.usual)
         tied = [
-            f"Note: all finished trials have the same {metric}: no parameter is shown to matter"
+            f"Note: all finite values of {metric} are the same: no parameter is shown to matter"
             for place, metric in enumerate(self.plan.objective.metrics)
             if figures.all_tie(self.trials, place)
         ]

@@ -139,12 +139,20 @@ def is_gone(mark: str) -> bool:
         return True
 
 
+def _has_command(mlflow_run: psutil.Process) -> bool:
+    """Whether an `mlflow run` has started the command of its run, which has the run's id in its environment."""
+    try:
+        return any("MLFLOW_RUN_ID" in child.environ() for child in mlflow_run.children())
+    except psutil.Error:  # of another user, or just ending
+        return False
+
+
 def is_served(run_id: str) -> bool:
     """Whether a process of this machine is an `mlflow run`, which may be about to start this run, or its command."""
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             words = [Path(word).name for word in process.cmdline()]
-            if "mlflow" in words[:3] and "run" in words:
+            if "mlflow" in words[:3] and "run" in words and not _has_command(process):
                 return True
             try:
                 if process.environ().get("MLFLOW_RUN_ID") == run_id:

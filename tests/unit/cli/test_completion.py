@@ -55,10 +55,26 @@ def named(store):
         (("compare", "--metric", "test/wer_delta_l"), ["test/wer_delta_low"]),
         (("guide", "sw"), ["sweeps"]),
         (("forget", "jo"), ["john"]),
+        (("archive", "john-a", "--t"), []),  # the former name of --out
+        (("sweep", "a.yaml", "--ti"), ["--timeout-s"]),
     ],
 )
 def test_offers(named, words, offered):
     assert completed(*words, cwd=named) == offered
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "value"),
+    [
+        (("archive", "john-a", "--to", "bundles"), "to", "bundles"),
+        (("archive", "john-a", "--to=bundles"), "to", "bundles"),
+        (("sweep", "a.yaml", "--timeout", "5"), "timeout_s", 5.0),
+        (("sweep", "--timeout=5", "a.yaml"), "timeout_s", 5.0),
+    ],
+)
+def test_former_names_of_options_still_work(words, name, value):
+    command, *rest = words
+    assert cli.get_command(None, command).make_context(command, rest).params[name] == value
 
 
 def test_a_run_is_completed_by_its_id_and_a_name_with_blanks_is_escaped(named):

@@ -1,5 +1,7 @@
 """The figures of a study say no more than its trials do."""
 
+from math import inf
+
 import optuna
 import pytest
 
@@ -21,6 +23,8 @@ def study_of(*values):
     ("values", "metrics", "shown"),
     [
         ([(1.0,)] * 4, ("wer",), {"history"}),
+        ([(inf,), (0.3,), (0.3,), (0.3,)], ("loss",), {"history"}),  # Optuna draws the finite ones alone
+        ([(inf,), (0.3,)], ("loss",), {"history"}),
         ([(0.3,), (0.2,), (0.4,), (0.1,)], ("wer",), {"history", "importance", "parallel", "slice", "contour"}),
         (
             [(1.0, 3.0), (1.0, 2.0), (1.0, 4.0)],
