@@ -9,7 +9,7 @@ import click
 
 from asr_lab.cli.completion import ConfigKey, ModelName
 from asr_lab.cli.decode_keys import decode_help, decode_settings
-from asr_lab.cli.options import console, segment_option
+from asr_lab.cli.options import Renamed, console, segment_option
 
 if TYPE_CHECKING:
     from asr_lab.serving.long_recordings import Segmentation
@@ -39,7 +39,14 @@ if TYPE_CHECKING:
     "--max-requests", type=click.IntRange(1), default=100, show_default=True, help="Most at a time; others get 429."
 )
 @click.option(
-    "--timeout", type=click.FloatRange(1), default=120, show_default=True, help="Seconds until an answer; then 504."
+    "--timeout-s",
+    "--timeout",
+    "timeout_s",
+    cls=Renamed,
+    type=click.FloatRange(1),
+    default=120,
+    show_default=True,
+    help="Until an answer; then 504.",
 )
 @click.option(
     "--max-streams", type=click.IntRange(1), default=16, show_default=True, help="Most of /v1/realtime at once."
@@ -55,7 +62,7 @@ def serve(
     max_mb: int,
     max_seconds: float,
     max_requests: int,
-    timeout: float,
+    timeout_s: float,
     max_streams: int,
     segment: Segmentation,
 ) -> None:
@@ -94,7 +101,7 @@ def serve(
             max_bytes=max_mb * 2**20,
             max_audio_s=max_seconds,
             max_waiting=max_requests,
-            timeout_s=timeout,
+            timeout_s=timeout_s,
             streams=StreamLimits(max_streams=max_streams),
         )
         http_server.run(models, bound, limits, api_key, partial(_print_ready, models, bool(api_key), out))

@@ -69,6 +69,7 @@ def test_offers(named, words, offered):
         (("archive", "john-a", "--to", "bundles"), "to", "bundles"),
         (("archive", "john-a", "--to=bundles"), "to", "bundles"),
         (("sweep", "a.yaml", "--timeout", "5"), "timeout_s", 5.0),
+        (("serve", "--timeout", "5"), "timeout_s", 5.0),
         (("sweep", "--timeout=5", "a.yaml"), "timeout_s", 5.0),
     ],
 )
