@@ -279,7 +279,7 @@ def test_every_command_that_needs_a_store_reports_one_of_files_before_it_does_an
     before = set(folder.rglob("*"))
     train = ["base.yaml", "data.train=corpora/demo/train.jsonl.gz"]
     for words in (
-        ["sync"], ["sync", "--dry-run"], ["sync", "--drop", "x"], ["train", *train], ["train", *train, "--dry-run"],
+        ["sync"], ["sync", "--dry-run"], ["train", *train], ["train", *train, "--dry-run"],
         ["adapter", "--name", "john"], ["adapter", "--name", "john", "--dry-run"], ["sweep", "sweep.yaml", "--dry-run"],
         ["lm", "text.txt", "--out", "a.arpa", "--register", "a"], ["adapters", "import", "a.pt", "--register"],
     ):  # fmt: skip
