@@ -72,7 +72,7 @@ class ShardFolder:
                 yield path
             system, place = opened_url(self.file(name))
             try:
-                with suppress(NotImplementedError):
+                with suppress(NotImplementedError):  # fsspec's answer of a service that has no folders
                     system.makedirs(place.rpartition("/")[0], exist_ok=True)
                 system.put_file(str(path), place)
             except Exception as error:  # of any service

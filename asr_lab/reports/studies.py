@@ -175,37 +175,16 @@ class Quoted:
             return str(self)
         return f"{self} ({self.low.removesuffix('%')} to {self.high.removesuffix('%')})"
 
-    @property
-    def rounded(self) -> str:
-        """`1.95`: two decimals, for ratios."""
-        return f"{self._figure.value:.2f}"
+    def format(self, spec: str) -> str:
+        """The value by a format of Python: `.2f` for ratios (`1.95`), `.1%` for shares (`15.7 %`), `.0f` for counts."""
+        return _spaced(format(self._figure.value, spec))
 
-    @property
-    def whole(self) -> str:
-        """`150`: no decimals, for counts and times."""
-        return f"{self._figure.value:.0f}"
-
-    @property
-    def scientific(self) -> str:
-        """`6.7e-06`, for differences of rounding."""
-        return f"{self._figure.value:.1e}"
-
-    @property
-    def percent(self) -> str:
-        """`15.7 %`, for a share that is no metric of a run."""
-        return f"{100 * self._figure.value:.1f} %"
-
-    @property
-    def exact_percent(self) -> str:
-        """`49.29 %`, as papers print it."""
-        return f"{100 * self._figure.value:.2f} %"
-
-    @property
-    def rounded_interval(self) -> str:
-        """`1.95 (1.78 to 2.12)`."""
+    def format_interval(self, spec: str) -> str:
+        """`1.95 (1.78 to 2.12)` by `.2f`; the value alone if there is no interval."""
         figure = self._figure
-        bounds = "" if figure.low is None or figure.high is None else f" ({figure.low:.2f} to {figure.high:.2f})"
-        return self.rounded + bounds
+        if figure.low is None or figure.high is None:
+            return self.format(spec)
+        return f"{self.format(spec)} ({format(figure.low, spec)} to {format(figure.high, spec)})"
 
 
 def _spaced(text: str) -> str:

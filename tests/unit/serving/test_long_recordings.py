@@ -51,7 +51,7 @@ class Tones(Recognizer):
         return 10 * (torch.cat([silent_BU1, power_BUV], dim=-1) + 1e-3).log(), batch["lengths"]
 
     def save(self, folder):
-        raise NotImplementedError
+        pytest.fail("a recogniser that only transcribes is saved")
 
 
 def bin_of(unit):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from conftest import make_corpus
+from small_experiments import learning, shortest
 
 from asr_lab.config.load import load, parse_overrides
 from asr_lab.errors import AsrLabError
@@ -13,40 +14,21 @@ from asr_lab.recipes.recognition.plan import plan
 from asr_lab.system.terminal import Console
 
 
-def tiny(corpus, *more: str):
-    settings = [
-        f"data.train={corpus}",
-        f"data.val={corpus}",
-        "data.test=",
-        "model.hidden_size=24",
-        "model.conv_channels=4",
-        "train.epochs=2",
-        "train.batch_size=6",
-        "train.lr=5e-3",
-    ]
-    return load(None, parse_overrides([*settings, *more]), "deepspeech2")
-
-
 def test_unknown_characters_and_long_labels_are_reported(corpus, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     val = make_corpus(tmp_path / "val", {"v1": "dad zebra", "v2": "cab"})
-    planned = plan(tiny(corpus, f"data.val={val}"), FolderStore())
+    planned = plan(learning(corpus, f"data.val={val}"), FolderStore())
     assert any("'z' x 1" in line and "'r' x 1" in line for line in planned.warnings)
 
 
 QUIET = Console(quiet=True)
-SMALL = ["data.test=", "model.hidden_size=16", "model.conv_channels=4", "train.epochs=1", "train.batch_size=6"]
-
-
-def experiment(corpus, *more: str):
-    return load(None, parse_overrides([f"data.train={corpus}", f"data.val={corpus}", *SMALL, *more]), "deepspeech2")
 
 
 @pytest.fixture
 def trained(corpus, tmp_path):
     """The folder of a tiny model."""
     tracker = MemoryTracker(tmp_path / "base")
-    recipe.train(experiment(corpus), tracker, QUIET)
+    recipe.train(shortest(corpus), tracker, QUIET)
     return tmp_path / "base" / "memory0" / "model"
 
 
@@ -94,7 +76,7 @@ def test_new_characters_are_reported_and_get_classes_where_asked(corpus, trained
 
 def test_extending_from_scratch_has_no_effect_and_is_refused(corpus):
     with pytest.raises(AsrLabError, match="no effect from scratch"):
-        plan(experiment(corpus, "model.extend_vocabulary=true"), FolderStore())
+        plan(shortest(corpus, "model.extend_vocabulary=true"), FolderStore())
 
 
 def test_a_pretrained_model_that_is_none(corpus, tmp_path):

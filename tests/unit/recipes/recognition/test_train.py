@@ -8,8 +8,8 @@ import torch
 from conftest import make_corpus
 from lhotse import CutSet
 from outages import gone
+from small_experiments import learning, shortest
 
-from asr_lab.config.load import load, parse_overrides
 from asr_lab.data import manifest
 from asr_lab.errors import AsrLabError
 from asr_lab.interfaces.in_memory import MemoryTracker
@@ -26,24 +26,10 @@ from asr_lab.training.trainer import AsrTrainer
 QUIET = Console(quiet=True)
 
 
-def tiny(corpus, *more: str):
-    settings = [
-        f"data.train={corpus}",
-        f"data.val={corpus}",
-        "data.test=",
-        "model.hidden_size=24",
-        "model.conv_channels=4",
-        "train.epochs=2",
-        "train.batch_size=6",
-        "train.lr=5e-3",
-    ]
-    return load(None, parse_overrides([*settings, *more]), "deepspeech2")
-
-
 def test_training_learns_and_records(corpus, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     tracker = MemoryTracker(tmp_path / "checkpoints")
-    recipe.train(tiny(corpus, "train.epochs=4"), tracker, QUIET)
+    recipe.train(learning(corpus, "train.epochs=4"), tracker, QUIET)
     run = tracker.runs[0]
     losses = [value for _, value in run.all_metrics["val/loss"]]
     assert losses[-1] < losses[0]
@@ -61,7 +47,7 @@ def test_the_same_seed_gives_the_same_weights(corpus, tmp_path, monkeypatch):
     digests = []
     for name in ("a", "b"):
         tracker = MemoryTracker(tmp_path / name)
-        recipe.train(tiny(corpus, "train.epochs=1"), tracker, QUIET)
+        recipe.train(learning(corpus, "train.epochs=1"), tracker, QUIET)
         digests.append((tracker.runs[0].checkpoints / "final" / "model.safetensors").read_bytes())
     assert digests[0] == digests[1]
 
@@ -76,7 +62,7 @@ def test_a_training_cut_off_continues_to_the_same_weights(corpus, tmp_path, monk
     """In the validation of an epoch: it is made up for, whatever checkpoints there are besides those of epochs."""
     monkeypatch.setattr(callbacks, "SAVE_EVERY_S", seconds)
     monkeypatch.chdir(tmp_path)
-    config = tiny(corpus, "train.epochs=3", f"train.save_every={save_every}")
+    config = learning(corpus, "train.epochs=3", f"train.save_every={save_every}")
     whole = MemoryTracker(tmp_path / "whole")
     recipe.train(config, whole, QUIET)
 
@@ -109,7 +95,7 @@ def test_a_kill_costs_no_epoch_that_takes_long(corpus, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     ticks = itertools.count(step=100)  # the callbacks read the clock once or twice an update
     monkeypatch.setattr(callbacks, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
-    config, saved = tiny(corpus, "train.epochs=1", "train.batch_size=1"), []
+    config, saved = learning(corpus, "train.epochs=1", "train.batch_size=1"), []
     save, done = AsrTrainer._save_checkpoint, AsrTrainer.training_step
 
     def saving(trainer, *arguments):
@@ -140,7 +126,7 @@ def test_a_kill_costs_no_epoch_that_takes_long(corpus, tmp_path, monkeypatch):
 def test_updates_that_are_made_again_are_logged_once(corpus, store, monkeypatch, offline):
     """Cut off in the validation of the second epoch, whose updates lie behind the checkpoint."""
     monkeypatch.setattr("asr_lab.system.processes.process_mark", gone)
-    config, validate, calls = tiny(corpus, "train.epochs=3"), recipe._validate, []
+    config, validate, calls = learning(corpus, "train.epochs=3"), recipe._validate, []
 
     def dies_in_the_second_epoch(planned):
         calls.append(1)
@@ -166,7 +152,7 @@ def test_updates_that_are_made_again_are_logged_once(corpus, store, monkeypatch,
 @pytest.mark.slow
 def test_what_stopped_early_and_was_cut_off_behind_it_learns_no_more(corpus, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    config = tiny(corpus, "train.epochs=9", "train.patience=2", "train.min_delta=1")
+    config = learning(corpus, "train.epochs=9", "train.patience=2", "train.min_delta=1")
     tracker, conclude = MemoryTracker(tmp_path), recipe._conclude
 
     def dies(*_):
@@ -188,13 +174,6 @@ def test_what_stopped_early_and_was_cut_off_behind_it_learns_no_more(corpus, tmp
     assert "perf/utterances_per_second" not in tracker.runs[1].all_metrics  # those of the first time stand
 
 
-SMALL = ["data.test=", "model.hidden_size=16", "model.conv_channels=4", "train.epochs=1", "train.batch_size=6"]
-
-
-def experiment(corpus, *more: str):
-    return load(None, parse_overrides([f"data.train={corpus}", f"data.val={corpus}", *SMALL, *more]), "deepspeech2")
-
-
 @pytest.mark.slow
 def test_recordings_of_noise_need_no_transcript_and_are_data_of_the_run(corpus, tmp_path):
     path = make_corpus(tmp_path / "noise", {"n1": "a", "n2": "gg"})
@@ -206,7 +185,7 @@ def test_recordings_of_noise_need_no_transcript_and_are_data_of_the_run(corpus, 
     def recorded(place: str):
         tracker = MemoryTracker(tmp_path / "runs")
         keys = [f"augment.noise={tmp_path / place / 'all.jsonl.gz'}", "augment.noise_snr_db=5,20"]
-        recipe.train(experiment(corpus, *keys), tracker, QUIET)
+        recipe.train(shortest(corpus, *keys), tracker, QUIET)
         return tracker.runs[0]
 
     here = recorded("noise")
@@ -225,7 +204,7 @@ _KINDS = [(kind, key) for kind in ("gru", "lstm", "rnn") for key in ("bidirectio
 @pytest.mark.slow
 def test_every_kind_of_rnn_trains_and_is_kept(rnn_type, key, corpus, tmp_path):
     tracker = MemoryTracker(tmp_path / "runs")
-    config = experiment(corpus, f"model.rnn_type={rnn_type}", f"model.{key}", "train.epochs=4", "train.lr=5e-3")
+    config = shortest(corpus, f"model.rnn_type={rnn_type}", f"model.{key}", "train.epochs=4", "train.lr=5e-3")
     recipe.train(config, tracker, QUIET)
     losses = [value for _, value in tracker.runs[0].all_metrics["train/loss"]]
     assert losses[-1] < 0.9 * losses[0]
@@ -253,7 +232,7 @@ def test_korean_syllables_jamo_and_latin_are_trained_on(kind, tmp_path):
     manifest.write(cuts, sounds)
     more = {"jamo": ["data.text.units=jamo"], "bpe": ["data.text.units=bpe", "data.text.vocab_size=9"]}.get(kind, [])
     tracker = MemoryTracker(tmp_path / "runs")
-    recipe.train(experiment(sounds, "train.epochs=1", *more), tracker, QUIET)
+    recipe.train(shortest(sounds, "train.epochs=1", *more), tracker, QUIET)
     recognizer = load_recognizer(tmp_path / "runs" / "memory0" / "model")
     table = tracker.runs[0].artifacts["eval/val.parquet"]
     assert set(table["reference"]) == {written}
