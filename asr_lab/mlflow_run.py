@@ -245,18 +245,18 @@ def end_killed(folder: Path) -> None:
 
 
 def choose_served() -> str:
-    """The store of a server that was given none: `mlflow.db`, also where MLflow would choose `./mlruns` and refuse it.
+    """Return the store of a server that was given none: `mlflow.db`, also where MLflow would choose `./mlruns`.
 
-    Ends this process if that is still to be migrated to the database.
+    MLflow refuses `./mlruns`; this process exits with the command that migrates it if that has not been done yet.
     """
     from asr_lab.errors import AsrLabError
     from asr_lab.tracking import connection, file_store, schema
 
-    uri = f"sqlite:///{_DATABASE}"
+    uri = connection.DEFAULT_URI
     if file_store.is_refused(Path(file_store.ROOT)):
         try:
             ready = connection.check_connection(uri) is schema.State.READY
-            file_store.refuse_default(_DATABASE if ready else None)
+            file_store.refuse_default(_DATABASE if ready else None)  # not checked yet where MLFLOW_TRACKING_URI is set
         except AsrLabError as error:
             raise SystemExit(f"asr_lab: {error}") from None
         os.environ["MLFLOW_BACKEND_STORE_URI"] = uri
@@ -264,7 +264,7 @@ def choose_served() -> str:
 
 
 def served_store(argv: Sequence[str], orig_argv: Sequence[str]) -> str | None:
-    """The store that `mlflow server` or `mlflow ui` was given; "" where MLflow chooses it, None for other commands."""
+    """The store that `mlflow server` or `mlflow ui` was given; "" if none was, None for other commands."""
     if _program(argv, orig_argv) != "mlflow" or _behind_group(argv)[:1] not in (["server"], ["ui"]):
         return None
     given = ""
@@ -290,7 +290,7 @@ def mark_moved(uri: str) -> None:
 def prepare() -> None:
     """Prepare a `mlflow run` of this project: libraries, store, and the stand-in where there is no conda.
 
-    Of `mlflow server`, look whether its store was copied or moved.
+    For `mlflow server` and `mlflow ui`: choose the store if none was given, and mark one that was copied or moved.
     """
     global _runs_this_project
     served = served_store(sys.argv, sys.orig_argv)

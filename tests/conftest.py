@@ -91,7 +91,7 @@ def recognizer():
     import torch
 
     from asr_lab.data.text import TextNormalizer, build_vocabulary
-    from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
+    from asr_lab.models.deepspeech2_pretrained import DeepSpeech2Config, DeepSpeech2ForCTC
     from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 
     torch.manual_seed(0)

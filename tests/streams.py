@@ -10,7 +10,7 @@ from encoders import VOCABULARY
 
 from asr_lab.data.text import TextNormalizer
 from asr_lab.models.adapter import AdapterManager, MLPAdapter
-from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
+from asr_lab.models.deepspeech2_pretrained import DeepSpeech2Config, DeepSpeech2ForCTC
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 
 COMPLETED = "conversation.item.input_audio_transcription.completed"

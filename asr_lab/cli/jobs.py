@@ -84,7 +84,12 @@ class Jobs:
         With several jobs, each of the `variants` (`--part NAME`) is done before by one of its own, so many at a time.
         Raises `AsrLabError` if the engine refuses the job, or with the error that the job ended with.
         """
-        words = command_words(click.get_current_context())
+        from asr_lab.tracking.connection import check_usable
+
+        context = click.get_current_context()
+        if not context.params.get("offline"):  # before a job waits in a queue
+            check_usable()
+        words = command_words(context)
         with ExitStack() as stack:
             if self.count > 1 and variants:
                 of_each = partial(self._pieces, [*words, "--part"], variants)
@@ -213,10 +218,10 @@ def part_options(function: F) -> F:
 
 @contextmanager
 def as_job(folder: Path | None) -> Iterator[None]:
-    """Around what a job does, of whose work this is the folder: once it ended well, its result is there.
+    """Wrap the work of the job with this folder, which has the result once the job has succeeded.
 
-    That this process runs says that earlier attempts were lost, by a job or of the same torchrun: the run that one of
-    them began is continued, on whatever machine its process was, also with `--new-run`.
+    Earlier attempts of the same job or torchrun must have been lost if this process runs: a run that one of them began
+    is continued, whatever machine it was on, also with `--new-run`.
     """
     own = folder or _folder_of_torchrun()
     if own is None:

@@ -83,12 +83,12 @@ def filter_transcribed(
 
     `spell` normalises transcripts and splits them into units.
     """
-    counted = [count_labels(spell(batch), vocabulary) for batch in texts(cuts)]
-    labels = np.concatenate([one.labels for one in counted]) if counted else np.zeros(0, np.int64)
-    frames = np.concatenate([one.frames for one in counted]) if counted else np.zeros(0, np.int64)
+    counts = [count_labels(spell(batch), vocabulary) for batch in texts(cuts)]
+    labels = np.concatenate([one.labels for one in counts]) if counts else np.zeros(0, np.int64)
+    frames = np.concatenate([one.frames for one in counts]) if counts else np.zeros(0, np.int64)
     result = _filtered(cuts, labels, frames, limits, where)
     unknown = Counter[str]()
-    if any(one.unknown for one in counted):
+    if any(one.unknown for one in counts):
         for batch in texts(result.cuts):
             unknown += count_labels(spell(batch), vocabulary).unknown
     return replace(result, unknown_characters=unknown)

@@ -1,4 +1,4 @@
-"""Manifests written of lines: of a table's manifest, whose audio paths become relative to the new folder."""
+"""Write manifests from the lines of another one, with audio paths relative to the new folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from asr_lab.data.table_utterances import Utterances
 from asr_lab.system.files import atomic_file
 
 _COMPRESSION = 3  # of gzip: 9 takes six times as long and saves 7 %
-_LINES = 1_000
+_PIECES = 1_000  # of one line, or of several: about 16 kB
 _SOURCE = b'"source": '
 _AUDIO = _SOURCE + b'"'
 _PATH = re.compile(rb'"source": ("(?:[^"\\]|\\.)*")')
@@ -43,13 +43,13 @@ def write_with(rows: Utterances, fields: Callable[[int], dict[str, Any]], path: 
 
 
 def write_lines(lines: Iterator[bytes], path: Path) -> None:
-    """Write a manifest of these lines atomically."""
+    """Write a manifest atomically; `lines` yields one or several whole lines at a time."""
     with (
         atomic_file(path) as written,
         written.open("wb") as raw,
         gzip.GzipFile("", "wb", _COMPRESSION, raw, mtime=0) as file,
     ):  # same contents, same bytes
-        while batch := b"".join(islice(lines, _LINES)):
+        while batch := b"".join(islice(lines, _PIECES)):
             file.write(batch)
 
 
@@ -66,7 +66,7 @@ class Relocation:
         prefix = self._prefix()
         for data in self._rows.lines(together=prefix is not None):
             moved = data.replace(_AUDIO, _AUDIO + prefix) if prefix else data
-            if prefix is not None and data.endswith(b"\n") and _is_each(prefix, data, moved):
+            if prefix is not None and _is_each(prefix, data, moved):
                 yield moved
             else:
                 yield from map(self.line, data.splitlines(keepends=True))

@@ -148,7 +148,7 @@ def build_vocabulary(texts: Iterable[Sequence[str]]) -> dict[str, int]:
 def characters(texts: Iterable[str]) -> Counter[str]:
     """Count the characters of texts."""
     codes = code_points("".join(texts))
-    counts = np.bincount(codes, minlength=ord("\n") + 1)
+    counts = np.bincount(codes)
     return Counter({chr(code): int(counts[code]) for code in np.flatnonzero(counts)})
 
 

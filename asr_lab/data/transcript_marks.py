@@ -15,6 +15,8 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from asr_lab.units import counted
+
 Action = Literal["kept", "removed", "no speech"]
 """`kept`: the mark goes, its words stay. `removed`: words were said that it does not spell. `no speech`: a sound."""
 
@@ -171,8 +173,8 @@ class MarkCounts:
                 lines.append(f"marks in transcripts, {meaning}: {', '.join(found)}")
         if self.dual:
             lines.append(
-                f"{self.dual} transcripts hold two readings, (one)/(other): data.text.transcription=spelling trains on "
-                "the first, phonetic on the second"
+                f"{counted(self.dual, 'transcript', 'hold')} two readings, (one)/(other): "
+                "data.text.transcription=spelling trains on the first, phonetic on the second"
             )
         if self.jamo:
             lines.append(

@@ -10,7 +10,7 @@ H = hidden size x directions, V classes, L labels.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +18,6 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from asr_lab.data.features import Normalization
 from asr_lab.units import NUM_MEL_BINS
-
-if TYPE_CHECKING:
-    from asr_lab.models.deepspeech2_pretrained import DeepSpeech2Config as DeepSpeech2Config
-    from asr_lab.models.deepspeech2_pretrained import DeepSpeech2ForCTC as DeepSpeech2ForCTC
-    from asr_lab.models.deepspeech2_pretrained import DeepSpeech2Output as DeepSpeech2Output
 
 Hidden = tuple[Tensor, ...]
 """The state of an RNN of one layer, (1, B, H): one tensor, two of an LSTM."""
@@ -253,12 +248,3 @@ class DeepSpeech2Network(nn.Module):
     def unfreeze_base_model(self) -> None:
         """Make all parameters trainable."""
         self.requires_grad_(True)
-
-
-def __getattr__(name: str) -> Any:
-    """Import what transformers needs when it is asked for: that takes 3 s of processor time."""
-    if name not in ("DeepSpeech2Config", "DeepSpeech2ForCTC", "DeepSpeech2Output"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from asr_lab.models import deepspeech2_pretrained
-
-    return getattr(deepspeech2_pretrained, name)

@@ -13,7 +13,7 @@ from asr_lab.data.importers.kospeech_units import BLANK, read_vocabulary
 from asr_lab.data.text import TextNormalizer
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.models.adapter.network import weight_faults
-from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
+from asr_lab.models.deepspeech2_pretrained import DeepSpeech2Config, DeepSpeech2ForCTC
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.models.unpickle import read_weights
 from asr_lab.units import NUM_MEL_BINS, counted

@@ -88,8 +88,8 @@ def refuse_two_readings(split: Split, recognizer: Recognizer) -> None:
     texts = (text for batch in columns.texts(split.cuts) for text in batch)
     dual = columns.ids(split.cuts).take([place for place, text in enumerate(texts) if DUAL.search(text)]).to_pylist()
     raise AsrLabError(
-        f"{len(dual)} transcripts hold two readings, (one)/(other), and the plain transcription keeps both: "
-        f"{listing(dual, 3)}",
+        f"{counted(len(dual), 'transcript', 'hold')} two readings, (one)/(other), and the plain transcription keeps "
+        f"both: {listing(dual, 3)}",
         where=split.path,
         allowed="data.text.transcription=spelling for the first readings, phonetic for the second, "
         "or transcripts with one reading",

@@ -71,7 +71,7 @@ class Overlap:
     def _of_utterances(self, table: pd.DataFrame, split: str, known: int) -> str:
         named = listing(self.runs, _MOST_NAMED)
         if known == len(table):
-            return f"{all_of(known, 'utterance', 'were')} trained on ({named}): these are no figures of new speech"
+            return f"{all_of(known, 'utterance', 'were')} trained on ({named}): they do not measure unseen speech"
         parts = _parts(table, split, TRAINED_ON, "these", "the others")
         return f"{known} of {len(table)} utterances were trained on ({named}): {parts}"
 

@@ -111,6 +111,11 @@ def is_earlier_attempt(mark: str) -> bool:
     return mark in _ended
 
 
+def has_earlier_attempts() -> bool:
+    """Whether this process is a later attempt of a job."""
+    return bool(_ended)
+
+
 def is_gone(mark: str) -> bool:
     """Whether the marked process ran on this machine and is no more, or was declared so; False where that cannot be
     known.
@@ -148,7 +153,7 @@ def _has_command(mlflow_run: psutil.Process) -> bool:
 
 
 def is_served(run_id: str) -> bool:
-    """Whether a process of this machine is an `mlflow run`, which may be about to start this run, or its command."""
+    """Whether a process here has this run in its environment, or is an `mlflow run` that has started no command yet."""
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             words = [Path(word).name for word in process.cmdline()]

@@ -90,8 +90,9 @@ class MlflowTracker:
         adopted = "" if own else os.environ.get("MLFLOW_RUN_ID", "")
         clock = self._clock(client)
         header = _header(spec, clock, adopted=bool(adopted))
-        orphan = orphans.find_in_spool(spec, own=self.new_run) if spec.resumable else None
-        if client and spec.resumable:
+        seeks = spec.resumable and self._reuses
+        orphan = orphans.find_in_spool(spec, own=self.new_run) if seeks else None
+        if client and seeks:
             try:
                 with explain_store_errors("the tracking store cannot be used"):
                     orphan = _orphan(client, spec, header, orphan, own=self.new_run)
@@ -139,7 +140,7 @@ class MlflowTracker:
 
     def finished(self, spec: RunSpec) -> FinishedRun | None:
         """None too where nothing is to be taken from the store, or it does not answer."""
-        if self.offline:
+        if self.offline or not self._reuses:
             return None
         try:
             alike = f"tags.`{SIGNATURE}` = '{spec.signature}' and tags.`{KIND}` = '{spec.kind}'"
@@ -150,6 +151,11 @@ class MlflowTracker:
             finished = [run for run in finished if processes.is_earlier_attempt(run.data.tags.get(PROCESS, ""))]
         fitting = (run for run in finished if _is_merged(run) == (MERGED in spec.tags))
         return next(filter(None, map(_finished, fitting)), None)
+
+    @property
+    def _reuses(self) -> bool:
+        """Whether earlier runs are continued or reused: with `--new-run` only those of earlier attempts of this job."""
+        return not self.new_run or processes.has_earlier_attempts()
 
     def _client(self, adopted: str, *, tidies: bool = True) -> MlflowClient | None:
         """None where the store does not answer; raises `AsrLabError` when it does not have the adopted run.
@@ -201,9 +207,9 @@ class MlflowTracker:
 
 
 def _unmark(client: MlflowClient, run_id: str) -> None:
-    """Remove the mark of `announce`: the UI shows tags in the order of their creation, and this one is of no interest.
+    """Remove the process tag of `announce`, which would come first in the UI: tags are shown in order of creation.
 
-    It comes again with the other tags; until then the spool shows whose run it is.
+    It is set again with the other tags; until then the spool identifies the process.
     """
     with suppress(MlflowException):  # it was not announced, or the store is away
         client.delete_tag(run_id, PROCESS)
@@ -250,14 +256,12 @@ def _header(spec: RunSpec, clock: Clock | None, *, adopted: bool = False) -> Hea
     )
 
 
-def _orphan(
-    client: MlflowClient, spec: RunSpec, header: Header, find_in_spool: Spool | None, *, own: bool
-) -> Spool | None:
+def _orphan(client: MlflowClient, spec: RunSpec, header: Header, in_spool: Spool | None, *, own: bool) -> Spool | None:
     """The run to be continued: the one that waits here, unless somebody deleted it meanwhile, or one of the store."""
-    if find_in_spool and (not find_in_spool.state.run_id or orphans.is_active(client, find_in_spool.state.run_id)):
-        return find_in_spool
-    if find_in_spool:
-        find_in_spool.release()
+    if in_spool and (not in_spool.state.run_id or orphans.is_active(client, in_spool.state.run_id)):
+        return in_spool
+    if in_spool:
+        in_spool.release()
     run_id = orphans.find_on_store(client, spec, own=own)
     return Spool.create(ROOT, run_id, header, run_id=run_id) if run_id else None
 

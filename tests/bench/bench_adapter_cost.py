@@ -25,7 +25,7 @@ from rich.progress import track
 from asr_lab.config.schema import AdapterExperiment
 from asr_lab.data import manifest
 from asr_lab.data.text import BLANK, SPACE, UNKNOWN, TextNormalizer
-from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
+from asr_lab.models.deepspeech2_pretrained import DeepSpeech2Config, DeepSpeech2ForCTC
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.models.recognizer import best_device
 from asr_lab.recipes.adaptation.fit import AdapterTrainer, encode

@@ -25,7 +25,7 @@ from bench_serving import TINY, UNITS, deepspeech2, measure, signals, wav2vec2
 
 from asr_lab.data.audio import Signal
 from asr_lab.data.text import TextNormalizer
-from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
+from asr_lab.models.deepspeech2_pretrained import DeepSpeech2Config, DeepSpeech2ForCTC
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.models.onnx_graph import write_graph
 from asr_lab.models.onnx_int8 import quantize

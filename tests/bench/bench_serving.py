@@ -30,7 +30,7 @@ from transformers import AutoConfig, AutoModelForCTC
 from asr_lab.data.audio import Signal
 from asr_lab.data.text import BLANK, SPACE, TextNormalizer
 from asr_lab.models.adapter import AdapterManager, MLPAdapter
-from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
+from asr_lab.models.deepspeech2_pretrained import DeepSpeech2Config, DeepSpeech2ForCTC
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.models.recognizer import Recognizer, best_device
 from asr_lab.models.wav2vec2 import bases

@@ -112,7 +112,7 @@ def deepspeech2():
     """The demo's base, and a batch of 16 utterances of 4 s."""
     import torch
 
-    from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
+    from asr_lab.models.deepspeech2_pretrained import DeepSpeech2Config, DeepSpeech2ForCTC
 
     torch.manual_seed(0)
     network = DeepSpeech2ForCTC(DeepSpeech2Config(vocab_size=32, hidden_size=256, num_layers=2, conv_channels=16))

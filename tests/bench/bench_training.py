@@ -40,7 +40,8 @@ from asr_lab.data.batches import LABEL_PADDING, Batch, EpochBatches, Index, load
 from asr_lab.data.features import extract
 from asr_lab.interfaces.in_memory import MemoryRecorder
 from asr_lab.interfaces.tracking import RunSpec
-from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC, output_length
+from asr_lab.models.deepspeech2 import output_length
+from asr_lab.models.deepspeech2_pretrained import DeepSpeech2Config, DeepSpeech2ForCTC
 from asr_lab.models.kospeech import convert_state_dict
 from asr_lab.system.threads import use_threads
 from asr_lab.training.callbacks import Curves, DropBrokenUpdates

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from asr_lab.models.ctc import ctc_loss
-from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2Output
+from asr_lab.models.deepspeech2_pretrained import DeepSpeech2Config, DeepSpeech2Output
 from asr_lab.units import NUM_MEL_BINS
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from asr_lab.data.features import filter_bank
-from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
+from asr_lab.models.deepspeech2_pretrained import DeepSpeech2Config, DeepSpeech2ForCTC
 from asr_lab.models.kospeech import convert_state_dict
 
 GOLDEN = Path(__file__).parents[3] / "shared" / "golden" / "H3_gru_h32_l2_v40.pt"

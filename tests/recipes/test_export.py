@@ -43,7 +43,7 @@ def test_an_exported_model_runs_alone_and_in_the_commands(form, home):
     assert f"exported/{form}" in out
     artifact = re.search(rf"runs:/\w+/exported/{form}", out)[0]
     again = refused("export", BASE, "--to", form, "--out", "exported/again", "--log")
-    assert f"exported/{form} already" in again
+    assert artifact in again
     assert not (home / "exported" / "again").exists()
     folder = home / "exported" / form
     logged = Path(mlflow.artifacts.download_artifacts(artifact))
@@ -71,6 +71,7 @@ def test_an_exported_model_runs_alone_and_in_the_commands(form, home):
     assert version.run_id == origin.run_id
     assert version.source != origin.source
     assert known_version(origin.run_id, form) is None  # that is the run's own model
+    assert f"models:/{form}/1" in refused("register", origin.run_id, "--name", form)  # of exported models alone
     assert mlflow.artifacts.load_text(card) == card_of_origin
     assert f"Exported to {form} from models:/deepspeech2/1" in version.description
     assert f"WER {measured['wer']:.1%} on 48 utterances" in version.description

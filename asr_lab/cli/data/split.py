@@ -122,8 +122,9 @@ def split(
         compared, notes = parts, [note]
     check_disjoint(compared, by)
     notes += _on_shared_recordings(compared | held_out)
-    parts = parts | held_out
-    written = Parts(written=parts, compared=compared, source=source, hard=hard, by=by, fields=fields, notes=notes)
+    written = Parts(
+        written=parts, held_out=held_out, compared=compared, source=source, hard=hard, by=by, fields=fields, notes=notes
+    )
     write_parts("split", written, out, overwrite)
     if {"train", "val"} <= set(parts):
         echo(f"  next  {train_command(out)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,7 +29,9 @@ class Parts:
     """Parts of a manifest, and what they are compared in."""
 
     written: Mapping[str, Any]
-    """Name of a manifest -> its utterances."""
+    """Name of a manifest -> its utterances, besides those held out."""
+    held_out: Mapping[str, Any] = field(default_factory=dict)
+    """The utterances of `--hold-out`, which are not compared."""
     compared: Mapping[str, Any]
     """The parts that are compared with each other; of folds, those tested."""
     source: Path
@@ -39,23 +41,19 @@ class Parts:
     """The fields that they were stratified by."""
     notes: Sequence[str] = ()
 
-    @property
-    def held_out(self) -> dict[str, Any]:
-        """The utterances of `--hold-out`, which are not compared."""
-        return {name: cuts for name, cuts in self.written.items() if name == HELD_OUT}
-
 
 def write_parts(kind: Kind, parts: Parts, out: Path, overwrite: bool) -> None:
     """Write manifests, page and figure; parts are compared in their fields and in those that matter to recognition."""
     from asr_lab.data.identity import SUFFIX
     from asr_lab.data.relocation import write_rows
 
-    paths = {name: out / f"{name}{SUFFIX}" for name in parts.written}
+    written = {**parts.written, **parts.held_out}
+    paths = {name: out / f"{name}{SUFFIX}" for name in written}
     left_over = [path for path in _written_by(kind, out) if path not in paths.values()]
     check_overwrite([*paths.values(), out / f"{kind}.html", out / f"{kind}.png"], overwrite, left_over)
     page, figure, sentences = _report(kind, parts)
     remove_stale(left_over, parts.source)
-    for name, rows in parts.written.items():
+    for name, rows in written.items():
         write_rows(rows, paths[name])
         print_summary(rows, paths[name])
     write_bytes(out / f"{kind}.png", figure)

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     type=click.FloatRange(1),
     default=120,
     show_default=True,
-    help="Until an answer; then 504.",
+    help="Most seconds until the response; later ones get 504.",
 )
 @click.option(
     "--max-streams", type=click.IntRange(1), default=16, show_default=True, help="Most of /v1/realtime at once."
@@ -119,5 +119,5 @@ def _print_ready(models: ServedModels, needs_key: bool, out: Console, address: s
         missing = "needs asr_lab[serve], which is not installed"
         out.say("streams   {}", "/v1/realtime" if http_server.has_websockets() else missing)
         if models.engine.decoders.settings.is_beam:
-            out.say("          while audio comes in decoded greedily; an utterance that has ended, as above")
+            out.say("          partial results are decoded greedily, finished utterances as above")
     out.say("[dim]Ctrl-C ends it[/]")

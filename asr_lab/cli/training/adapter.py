@@ -75,14 +75,15 @@ def adapter(
         raise AsrLabError("--each trains an adapter for every speaker in DATA", allowed="either --each or --name")
     experiment: AdapterExperiment = load(config, chosen, "adapter")
     from asr_lab.models.adapter import check_name
-    from asr_lab.tracking.connection import check_usable
 
     check_name(experiment.adapter.name)
-    if not offline:  # before the demo's corpus is made
-        check_usable()
     if jobs.engine and not dry_run:
         jobs.run_command()
         return
+    if not offline and not experiment.data.train:
+        from asr_lab.tracking.connection import check_usable
+
+        check_usable()  # before the demo's corpus is made
     if not dry_run:  # the run of `mlflow run` is the adapter's, not that of a base trained first
         from asr_lab.tracking.tracker import MlflowTracker
 

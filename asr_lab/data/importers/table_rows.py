@@ -162,7 +162,7 @@ class _RowImporter:
             notes.append(f"ages and genders are read with --columns {more}")
         if searched := self._paths.searched:
             file, named = next(iter(searched.items()))
-            what = f"{counted(len(searched), 'file', 'are')} not where the table says, and are found by name"
+            what = f"{counted(len(searched), 'file', 'are')} not where the table says, matched by name"
             notes.append(f"{what}: {named} is {file}")
         return notes
 

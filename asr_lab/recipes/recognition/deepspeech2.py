@@ -16,7 +16,7 @@ from asr_lab.data.text import outside
 from asr_lab.errors import AsrLabError
 from asr_lab.interfaces.tracking import ModelStore
 from asr_lab.models import load_model
-from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
+from asr_lab.models.deepspeech2_pretrained import DeepSpeech2Config, DeepSpeech2ForCTC
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.recipes.recognition.initialization import Start, new_units, with_model_settings
 

@@ -14,7 +14,8 @@ from asr_lab.errors import AsrLabError
 from asr_lab.interfaces.tracking import RegisteredModel
 from asr_lab.models.onnx_folder import read_config
 from asr_lab.reports.markdown import escape_markdown
-from asr_lab.tracking.models import pyfunc_package, registry
+from asr_lab.tracking.models import registry
+from asr_lab.tracking.models.variants import register_variant
 from asr_lab.tracking.moved_store import refuse_moved
 from asr_lab.tracking.queries.filters import quoted
 from asr_lab.tracking.store import all_pages, client, explain_store_errors, tracking_uri
@@ -68,7 +69,8 @@ def refuse_logged(run: Run, form: str) -> None:
     """Raise `AsrLabError` if the run has an exported model of this form."""
     with explain_store_errors("the artifacts of the run cannot be read"):
         if any(one.path == f"{FOLDER}/{form}" for one in client().list_artifacts(run.info.run_id, FOLDER)):
-            raise AsrLabError(f"{run.info.run_name} has the artifact {FOLDER}/{form} already")
+            where = f"runs:/{run.info.run_id}/{FOLDER}/{form}"
+            raise AsrLabError(f"{run.info.run_name} has an exported model of this form already", where=where)
 
 
 def log_exported(run: Run, folder: Path, form: str) -> str:
@@ -83,16 +85,12 @@ def register_exported(run: Run, folder: Path, form: str, name: str, origin: str)
 
     It belongs to the run of its origin, whose own model and card do not change.
     """
-    store, run_id = client(), run.info.run_id
     tags = registry.tags_of(run) | {EXPORTED: form, EXPORTED_FROM: origin}
     described = RegisteredModel(name=name, files={}, tags=tags, description=_description(folder, form, origin))
     with tempfile.TemporaryDirectory() as staging, explain_store_errors("the model cannot be registered"):
         package = Path(staging) / "package"
-        content = pyfunc_package.package(RegisteredModel(name=name, files={"model": folder}), package)
-        uri = pyfunc_package.publish(
-            store, run_id, package, name=name, content=content, params=run.data.params, variant=form
-        )
-        return registry.uri_of(registry.new_version(store, uri, run_id, described))
+        version = register_variant(run, folder, package, described, variant=form, params=run.data.params)
+        return registry.uri_of(version)
 
 
 def _description(folder: Path, form: str, origin: str) -> str:

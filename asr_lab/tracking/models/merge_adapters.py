@@ -12,9 +12,9 @@ from mlflow.entities.model_registry import ModelVersion
 
 from asr_lab.interfaces.tracking import MERGED, RegisteredModel
 from asr_lab.system.files import explain_unwritable
-from asr_lab.tracking.models import pyfunc_package, registry
+from asr_lab.tracking.models import registry
+from asr_lab.tracking.models.variants import register_variant
 from asr_lab.tracking.moved_store import refuse_moved
-from asr_lab.tracking.store import client as tracking_client
 from asr_lab.tracking.store import explain_store_errors, tracking_uri
 
 
@@ -52,9 +52,6 @@ def _merged(source: str) -> Iterator[Path | None]:
 
 
 def _publish(run: Run, name: str, folder: Path) -> ModelVersion:
-    client, run_id = tracking_client(), run.info.run_id
-    package, tags = folder.with_name("package"), registry.tags_of(run) | {MERGED: "true"}
-    content = pyfunc_package.package(RegisteredModel(name=name, files={"model": folder}), package)
+    described = RegisteredModel(name=name, files={}, tags=registry.tags_of(run) | {MERGED: "true"})
     params = run.data.params | {"model.merged": "True"}
-    uri = pyfunc_package.publish(client, run_id, package, name=name, content=content, params=params, variant="merged")
-    return registry.new_version(client, uri, run_id, RegisteredModel(name=name, files={}, tags=tags))
+    return register_variant(run, folder, folder.with_name("package"), described, variant="merged", params=params)

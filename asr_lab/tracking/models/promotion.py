@@ -257,7 +257,7 @@ def _decide(delta: Interval, margin: float, num_differing: int, *, higher: bool 
         return True, f"not worse by {margin:.1%} or more: {difference}"
     if margin > 0:
         return False, f"it may be worse by {margin:.1%} or more: {difference}"
-    few = f"; with {counted(num_differing, 'utterance')} that differ it cannot be told" if worst < 0 else ""
+    few = f"; only {counted(num_differing, 'utterance', 'differ')}: too few to decide" if worst < 0 else ""
     return False, f"not significantly better: {difference}{few}"
 
 

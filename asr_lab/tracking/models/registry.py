@@ -185,13 +185,17 @@ def _has_champion(client: MlflowClient, name: str) -> bool | None:
 
 
 def model_of(run_id: str, name: str) -> tuple[Run, str]:
-    """Return a run and the URI of its model; raises `AsrLabError` as `register_run` does."""
+    """Return a run and the URI of its model; raises `AsrLabError` if it cannot be a version of `name`."""
     try:
         registered_name(name)
     except ValueError as error:
         raise AsrLabError(str(error), next_command="asr-lab register RUN --name NAME") from error
     with explain_store_errors("the model cannot be registered"):
         run = tracking_client().get_run(run_id)
+        versions = all_pages(tracking_client().search_model_versions, f"name = {quoted(name)}")
+        exported = next((uri_of(one) for one in versions if EXPORTED in one.tags), "")
+    if exported:
+        raise AsrLabError(f"{name} has exported models alone", where=exported, allowed="another name")
     logged = [output.model_id for output in (run.outputs.model_outputs if run.outputs else [])]
     if not logged:
         raise AsrLabError(f"run {run_id[:8]} logged no model", next_command=f"asr-lab show {run_id[:8]}")

@@ -10,6 +10,7 @@ from outages import spec
 from asr_lab.cli.jobs import job_options
 from asr_lab.cli.options import new_run_option
 from asr_lab.system import processes
+from asr_lab.tracking import orphans
 from asr_lab.tracking.tracker import MlflowTracker
 
 pytestmark = pytest.mark.usefixtures("store")
@@ -74,3 +75,14 @@ def test_a_run_is_continued_after_an_attempt_that_did_not_reach_it(attempt):
     begun, _ = attempt("--begins")
     attempt()
     assert attempt("--begins") == (begun, True)
+
+
+def test_new_run_searches_for_none_where_no_attempt_was_lost(monkeypatch):
+    monkeypatch.setattr(processes, "_ended", set())
+    for search in ("find_in_spool", "find_on_store"):
+        monkeypatch.setattr(orphans, search, None)
+    tracker = MlflowTracker(new_run=True)
+    assert tracker.finished(spec()) is None
+    run = tracker.start(spec())
+    assert not run.resumed
+    cut_off(run)

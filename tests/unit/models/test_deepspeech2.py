@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from asr_lab.models.ctc import ctc_loss
-from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC, Padding, output_length
+from asr_lab.models.deepspeech2 import Padding, output_length
+from asr_lab.models.deepspeech2_pretrained import DeepSpeech2Config, DeepSpeech2ForCTC
 
 SMALL = {"vocab_size": 7, "hidden_size": 16, "conv_channels": 4}
 
@@ -118,7 +119,7 @@ def test_one_batch_can_be_memorised():
 LONG = """
 import resource
 import torch
-from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
+from asr_lab.models.deepspeech2_pretrained import DeepSpeech2Config, DeepSpeech2ForCTC
 resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
 torch.set_num_threads(1)
 network = DeepSpeech2ForCTC(DeepSpeech2Config(vocab_size=7, hidden_size=8, conv_channels=4)).eval()

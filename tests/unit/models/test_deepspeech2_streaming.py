@@ -8,7 +8,7 @@ from asr_lab.config.load import load, parse_overrides
 from asr_lab.data.features import RunningStatistics, extract, extract_running, filter_bank, normalize_running
 from asr_lab.data.text import TextNormalizer
 from asr_lab.errors import AsrLabError
-from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
+from asr_lab.models.deepspeech2_pretrained import DeepSpeech2Config, DeepSpeech2ForCTC
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer, load_recognizer
 from asr_lab.models.deepspeech2_streaming import LATENCY_S, LOOK_AHEAD, StreamingEncoder
 from asr_lab.units import SAMPLE_RATE, num_frames

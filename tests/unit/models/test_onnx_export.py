@@ -8,7 +8,7 @@ from encoders import recognizer, speech, tuned
 from asr_lab.data.text import BLANK, SPACE, TextNormalizer
 from asr_lab.errors import AsrLabError
 from asr_lab.models.adapter import MLPAdapter
-from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
+from asr_lab.models.deepspeech2_pretrained import DeepSpeech2Config, DeepSpeech2ForCTC
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 
 pytest.importorskip("onnxruntime")

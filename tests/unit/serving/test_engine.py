@@ -18,7 +18,7 @@ from asr_lab.data.subwords import Subwords
 from asr_lab.data.text import TextNormalizer
 from asr_lab.errors import AsrLabError, UnavailableError
 from asr_lab.models.adapter import AdapterManager
-from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
+from asr_lab.models.deepspeech2_pretrained import DeepSpeech2Config, DeepSpeech2ForCTC
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.models.wav2vec2.network import SpeechCTC
 from asr_lab.serving.adapter_cache import AdapterCache

@@ -17,7 +17,7 @@ from mlflow.pyfunc import load_model, scoring_server
 from asr_lab.data.text import TextNormalizer
 from asr_lab.interfaces.tracking import RegisteredModel
 from asr_lab.models.adapter import AdapterManager, MLPAdapter
-from asr_lab.models.deepspeech2 import DeepSpeech2Config, DeepSpeech2ForCTC
+from asr_lab.models.deepspeech2_pretrained import DeepSpeech2Config, DeepSpeech2ForCTC
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.tracking.models.pyfunc_package import package
 

@@ -280,6 +280,7 @@ def test_every_command_that_needs_a_store_reports_one_of_files_before_it_does_an
     train = ["base.yaml", "data.train=corpora/demo/train.jsonl.gz"]
     for words in (
         ["sync"], ["sync", "--dry-run"], ["train", *train], ["train", *train, "--dry-run"],
+        ["train", *train, "--engine", "local"],
         ["adapter", "--name", "john"], ["adapter", "--name", "john", "--dry-run"], ["sweep", "sweep.yaml", "--dry-run"],
         ["lm", "text.txt", "--out", "a.arpa", "--register", "a"], ["adapters", "import", "a.pt", "--register"],
     ):  # fmt: skip

@@ -12,7 +12,7 @@ from asr_lab.tracking.models.promotion import _decide
     ("low", "high", "margin", "num_differing", "passed", "said"),
     [
         (-0.2, -0.01, 0.0, 6, True, "significantly better"),
-        (-0.2, -0.01, 0.0, 5, False, "with 5 utterances that differ it cannot be told"),
+        (-0.2, -0.01, 0.0, 5, False, "only 5 utterances differ: too few to decide"),
         (-0.2, 0.01, 0.0, 50, False, "not significantly better"),
         (-0.2, 0.005, 0.01, 2, True, "not worse by 1.0% or more"),
         (-0.2, 0.02, 0.01, 50, False, "it may be worse by 1.0% or more"),

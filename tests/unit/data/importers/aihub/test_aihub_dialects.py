@@ -76,7 +76,7 @@ def test_where_somebody_is_from_is_no_text(tmp_path):
 def test_two_readings_of_another_corpus_stay_for_the_setting_to_choose(tmp_path):
     texts, said = imported(tmp_path, talk({"form": "(3개)/(세 개) 줘"}))
     assert texts == ["(3개)/(세 개) 줘"]
-    assert "1 transcripts hold two readings" in said
+    assert "1 transcript holds two readings" in said
 
 
 def test_marks_are_reported_and_what_holds_no_word_is_left_out(tmp_path):
