@@ -16,9 +16,20 @@ import pytest
 from servers import free_port
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed")
 needs_browser = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="Chromium or its driver is not installed")
 _ARGUMENTS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run")
 _PATIENCE_S = 60
+
+
+def drawn(file: Path, fragment: str = "") -> str:
+    """Return the document of a page on disk once its scripts have run, without a driver."""
+    printing = ("--dump-dom", "--disable-background-networking", "--virtual-time-budget=3000")
+    profile = f"--user-data-dir={file.with_name('profile')}"
+    words = [str(CHROMIUM), *_ARGUMENTS, *printing, profile, f"file://{file}#{fragment}"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert done.stdout, done.stderr[-500:]
+    return done.stdout
 
 
 class Browser:

@@ -4,13 +4,12 @@ import contextlib
 import io
 import json
 import re
-import shutil
 import socket
-import subprocess
 import urllib.parse
 
 import pandas as pd
 import pytest
+from browser import drawn, needs_chromium
 from click.testing import CliRunner
 from conftest import artifacts, ok, refused, run
 from empty_store import empty_store
@@ -423,28 +422,18 @@ def test_the_page_is_one_file(tmp_path):
     assert "cannot be written" in refused("compare", *three(), "--format", "html", "--out", "/proc/nowhere/x.html")
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="Chromium is not installed")
+@needs_chromium
 def test_the_page_draws_in_a_browser(tmp_path):
     file = tmp_path / "three.html"
     ok("compare", *three(), "--metric", "test/wer", "--format", "html", "--out", file)
-    done = subprocess.run(
-        [
-            *("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--dump-dom"),
-            *("--disable-background-networking", "--virtual-time-budget=3000"),
-            f"--user-data-dir={tmp_path / 'profile'}",
-            f"file://{file}",
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    body = done.stdout.split('<tbody id="rows">')[1].split("</tbody>")[0]
+    page = drawn(file)
+    body = page.split('<tbody id="rows">')[1].split("</tbody>")[0]
     assert body.count("<tr") == 3
     assert body.count('class="rail"') == 2
     assert 'class="n best">2.1%' in body
-    parallel = done.stdout.split('<svg id="parallel"')[1].split("</svg>")[0]
+    parallel = page.split('<svg id="parallel"')[1].split("</svg>")[0]
     assert parallel.count('class="run"') == 3
-    curves = done.stdout.split('<div id="curves">')[1].split("<script")[0]
+    curves = page.split('<div id="curves">')[1].split("<script")[0]
     assert curves.count('class="run"') == 6  # train/loss and val/wer of three runs
 
 

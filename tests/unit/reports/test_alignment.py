@@ -1,10 +1,9 @@
 """The page that aligns references with hypotheses: what it holds, and that it filters in a browser."""
 
 import json
-import shutil
-import subprocess
 
 import pytest
+from browser import drawn, needs_chromium
 
 from asr_lab.metrics import error_rates
 from asr_lab.metrics.significance import Interval
@@ -41,7 +40,7 @@ def test_audio_is_in_the_page_only_where_given(scored):
     assert "data:audio" not in alignment_page(scored, "t", Interval(0, 0, 0))
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="Chromium is not installed")
+@needs_chromium
 @pytest.mark.parametrize(
     ("asked", "found", "ids"),
     [
@@ -54,17 +53,7 @@ def test_audio_is_in_the_page_only_where_given(scored):
 def test_the_page_filters_in_a_browser(scored, asked, found, ids, tmp_path):
     file = tmp_path / "page.html"
     file.write_text(alignment_page(scored, "t", Interval(0.5, 0.2, 0.8), slices=slices(scored)), encoding="utf-8")
-    done = subprocess.run(
-        [
-            *("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--dump-dom"),
-            *("--disable-background-networking", "--virtual-time-budget=3000"),
-            f"--user-data-dir={tmp_path / 'profile'}",
-            f"file://{file}#{asked}",
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert found in done.stdout, done.stderr[-500:]
-    shown = done.stdout.split('<tbody id="rows">')[1].split("</tbody>")[0]
+    page = drawn(file, asked)
+    assert found in page
+    shown = page.split('<tbody id="rows">')[1].split("</tbody>")[0]
     assert {id for id in "abcd" if f'<td class="id">{id}</td>' in shown} == ids

@@ -2,11 +2,9 @@
 
 import json
 import re
-import shutil
-import subprocess
 
 import pandas as pd
-import pytest
+from browser import drawn, needs_chromium
 from made_l2 import at_random, by_hand
 
 from asr_lab.data.arpabet import PHONEMES
@@ -127,23 +125,13 @@ def test_a_saved_table_makes_the_same_page_and_figures(tmp_path):
     pd.testing.assert_frame_equal(parts(saved), parts(table))
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="Chromium is not installed")
+@needs_chromium
 def test_the_page_shows_and_filters_in_a_browser(tmp_path):
     file = tmp_path / "page.html"
     file.write_text(learner_page(assessed(at_random(20, skill=0.5)), AS_IT_IS, learner="ana"), encoding="utf-8")
-    done = subprocess.run(
-        [
-            *("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--dump-dom"),
-            *("--disable-background-networking", "--virtual-time-budget=3000"),
-            f"--user-data-dir={tmp_path / 'profile'}",
-            f"file://{file}#text=utt000&sort=order",
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    shown = done.stdout.split('<div id="rows">')[1].split("<script")[0]
-    assert "10 of 20 utterances" in done.stdout, done.stderr[-500:]
+    page = drawn(file, "text=utt000&sort=order")
+    shown = page.split('<div id="rows">')[1].split("<script")[0]
+    assert "10 of 20 utterances" in page
     assert re.findall(r"utt\d{4}", re.sub(r"<audio.*?>", "", shown)) == [f"utt{n:04d}" for n in range(10)]
     first = at_random(20).iloc[0]
     assert len(re.findall(r'class="p (?:equal|substitute|delete)', shown.split("</article>")[0])) == len(
