@@ -189,6 +189,20 @@ def test_what_is_secret_data_binary_or_large_is_named_alone(checkout):
     assert "+password = os.environ" in text
 
 
+def test_a_change_within_the_second_of_the_commit_is_seen(checkout):
+    """Of one size and time with what was committed, so that git has to look into the file."""
+    git(checkout, "config", "core.trustctime", "false")
+    file, index = checkout / "a.py", checkout / ".git" / "index"
+    an_hour_ago = time.time() - 3600
+    for content in ("x = 1\n", "x = 2\n"):
+        file.write_text(content)
+        os.utime(file, (an_hour_ago, an_hour_ago))
+        if content == "x = 1\n":
+            git(checkout, "commit", "-q", "-a", "-m", "second")
+            os.utime(index, (an_hour_ago, an_hour_ago))
+    assert "+x = 2" in patch(checkout)
+
+
 def test_secrets_of_the_environment_are_hidden(monkeypatch, checkout):
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "correct-horse")
     (checkout / "a.py").write_text("x = 'correct-horse'\n")
