@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 import click
 
 from asr_lab.config.identity import defaults
-from asr_lab.config.load import keys, parse_overrides, parse_words, read_yaml, required
+from asr_lab.config.load import keys, parse_overrides, parse_words, required
 from asr_lab.config.schema import ALIASES
+from asr_lab.config.yaml_files import read_yaml
 from asr_lab.errors import AsrLabError
 from asr_lab.families import config_class
 

@@ -15,8 +15,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from asr_lab.config.dotted import nest
-from asr_lab.config.nearby import nearby_configs
 from asr_lab.config.schema import ALIASES
+from asr_lab.config.yaml_files import OverrideYaml, number, read_yaml
 from asr_lab.errors import AsrLabError, listing, nearest
 from asr_lab.families import FAMILIES, config_class
 
@@ -24,8 +24,6 @@ E = TypeVar("E", bound=BaseModel)
 
 _NEXT_KEY = re.compile(r",(?=\s*[A-Za-z_][\w.]*\s*=)")
 _QUOTED = re.compile(r"""=\s*("(?:[^"\\]|\\.)*"|'(?:[^']|'')*')\s*(?=,|$)""")
-_WHOLE = re.compile(r"[+-]?\d{1,300}")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$", re.IGNORECASE)
 _WORDS = ("true", "false", "yes", "no", "on", "off", "null", "~")
 
 
@@ -120,71 +118,18 @@ def _read(text: str, kind: Any) -> Any:
     if get_origin(kind) is tuple:
         items = _value(text) if text.startswith("[") else [item.strip() for item in text.split(",") if item.strip()]
         return [_read(item, get_args(kind)[0]) if isinstance(item, str) else item for item in items]
-    return _number(text) if any(leaf is str or _is_choice(leaf) for leaf in leaves) else _value(text)
-
-
-def _number(text: str) -> Any:
-    """Return a decimal number, or the text; YAML would take 010 for 8 and 1:30 for 90."""
-    return int(text) if _WHOLE.fullmatch(text) else float(text) if _NUMBER.fullmatch(text) else text
+    return number(text) if any(leaf is str or _is_choice(leaf) for leaf in leaves) else _value(text)
 
 
 def _value(text: str) -> Any:
     if "," in text and not text.startswith(("[", "{", "'", '"')):
         return [_value(item.strip()) for item in text.split(",") if item.strip()]
     if not text.startswith(("[", "{", "'", '"')) and text.lower() not in _WORDS:
-        return _number(text)
+        return number(text)
     try:
-        return yaml.load(text, Loader=_Decimal)
+        return yaml.load(text, Loader=OverrideYaml)
     except yaml.YAMLError:
         return text
-
-
-class _Decimal(yaml.SafeLoader):
-    """YAML whose numbers are decimal and finite, and which has no dates."""
-
-    def construct_number(self, node: yaml.ScalarNode) -> Any:
-        return _number(str(self.construct_scalar(node)))
-
-
-_NUMBER_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "timestamp")}
-_Decimal.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in known if tag not in _NUMBER_TAGS]
-    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Decimal.add_implicit_resolver("!number", _NUMBER, list("+-.0123456789"))
-_Decimal.add_constructor("!number", _Decimal.construct_number)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file that contains a mapping with nested or dotted keys."""
-    if not path.is_file():
-        known = nearby_configs()
-        raise AsrLabError(
-            "no such config file",
-            where=str(path),
-            allowed=listing(known) or "a YAML file",
-            next_command="" if known else "asr-lab init",
-        )
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise AsrLabError(f"not valid YAML: {error}", where=str(path)) from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise AsrLabError("a config file holds `key: value` lines", where=str(path))
-    if odd := list(_odd_keys(content)):
-        raise AsrLabError(
-            f"keys that YAML does not read as texts: {listing(odd)}", where=str(path), allowed='"no": ...'
-        )
-    return content
-
-
-def _odd_keys(content: Any) -> Iterator[Any]:
-    for key, value in content.items() if isinstance(content, Mapping) else ():
-        if not isinstance(key, str):
-            yield key
-        yield from _odd_keys(value)
 
 
 def load(path: Path | None, overrides: Mapping[str, Any], *recipes: str) -> Any:
@@ -197,7 +142,7 @@ def load(path: Path | None, overrides: Mapping[str, Any], *recipes: str) -> Any:
     given = nest(read_yaml(path) if path else {})
     named = overrides.get("recipe", given.get("recipe", recipes[0] if recipes else ""))
     where = str(path) if path else "the command line"
-    if named not in FAMILIES:
+    if not isinstance(named, str) or named not in FAMILIES:
         raise AsrLabError(f"unknown recipe {named!r}", where=where, allowed=listing(FAMILIES))
     family = FAMILIES[named]
     if recipes and named not in recipes:
@@ -235,13 +180,13 @@ def validate(kind: type[E], content: Mapping[str, Any], where: str) -> E:
 
 
 def _completed(kind: type[BaseModel], content: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert `hidden_dims: 256` to `[256]`, and add missing sections as empty ones."""
+    """Convert `hidden_dims: 256` to `[256]`, and add missing sections, also those without a line, as empty ones."""
     completed = dict(content)
     for name, info in kind.model_fields.items():
         annotation = info.annotation
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            if isinstance(completed.setdefault(name, {}), Mapping):
-                completed[name] = _completed(annotation, completed[name])
+            section = {} if completed.get(name) is None else completed[name]
+            completed[name] = _completed(annotation, section) if isinstance(section, Mapping) else section
         elif name not in completed:
             continue
         elif get_args(annotation)[1:] == (Ellipsis,) and not isinstance(completed[name], list | tuple):
@@ -280,6 +225,8 @@ def _explain(kind: type[BaseModel], problem: Any) -> str:
         return f"{key}: required, but not set"
     if problem["type"] == "value_error" and isinstance(problem["input"], Mapping):
         return str(problem["ctx"]["error"])  # concerns several keys; the message names them
+    if problem["type"] == "model_type":
+        return f"{key}: a section, whose keys are set as {key}.KEY, not {_brief(problem['input'])}"
     message = str(problem["msg"]).removeprefix("Value error, ")
     unquoted = problem["type"] in ("string_type", "path_type", "literal_error") and not isinstance(
         problem["input"], str | None

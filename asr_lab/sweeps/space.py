@@ -11,10 +11,11 @@ from optuna.trial import BaseTrial
 
 from asr_lab.config.dotted import leaves, nest
 from asr_lab.config.identity import defaults
-from asr_lab.config.load import keys, load, read_yaml
+from asr_lab.config.load import keys, load
 from asr_lab.config.schema import Experiment, SweepExperiment
 from asr_lab.config.schema.base import SPLITS
 from asr_lab.config.schema.sweep import AnyDomain, Choices, Floats, Integers, Lists
+from asr_lab.config.yaml_files import read_yaml
 from asr_lab.errors import AsrLabError, listing, nearest
 from asr_lab.families import config_class, sweepable
 from asr_lab.recipes.own_data import Splits, complete

@@ -34,8 +34,15 @@ def temporary(path: Path) -> Path:
 def atomic_file(path: Path, *, sync: bool = False) -> Iterator[Path]:
     """Yields where to write; the file takes the place of `path` once that is done, and is gone where it fails.
 
-    `sync` waits for the disk before: for what a loss of power must not take.
+    `sync` waits for the disk before: for what a loss of power must not take. A device or a pipe keeps its place, and
+    gets what was written.
     """
+    if _is_stream(path):
+        with tempfile.TemporaryDirectory() as folder:
+            yield (written := Path(folder) / path.name)
+            with written.open("rb") as content, path.open("wb") as stream:
+                shutil.copyfileobj(content, stream)
+        return
     written = prepare(path)
     try:
         yield written
@@ -46,6 +53,12 @@ def atomic_file(path: Path, *, sync: bool = False) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             written.unlink(missing_ok=True)
+
+
+def _is_stream(path: Path) -> bool:
+    """Return whether a path is a device, a pipe, or a name of an open file, such as `/dev/stdout`."""
+    is_open_file = str(path.parent) in ("/dev", "/dev/fd") or path.is_relative_to("/proc")
+    return path.exists() and (is_open_file or not (path.is_file() or path.is_dir()))
 
 
 def write_bytes(path: Path, content: bytes, *, mode: int = 0o666) -> None:

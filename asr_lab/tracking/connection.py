@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import socket
 import sqlite3
 import ssl
@@ -11,7 +12,7 @@ import urllib.error
 import urllib.request
 from contextlib import closing, suppress
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
@@ -163,6 +164,7 @@ def _check_sqlite_file(file: Path, uri: str) -> State:
     if file.is_dir():
         raise AsrLabError("the tracking store is a folder, not a file", where=uri, allowed="sqlite:///FILE.db")
     if not file.exists():
+        refuse_misread_folder(file)
         above = next(folder for folder in file.absolute().parents if folder.exists())
         if not os.access(above, os.W_OK):
             raise AsrLabError("there is no tracking store, and none may be made here", where=str(file), hint=_RIGHTS)
@@ -180,6 +182,19 @@ def _check_sqlite_file(file: Path, uri: str) -> State:
         raise StoreUnavailableError(f"the tracking store cannot be read: {error}", where=str(file)) from error
     except sqlite3.DatabaseError as error:
         raise AsrLabError(f"the tracking store is no SQLite database: {error}", where=str(file), hint=_OTHER) from error
+
+
+def refuse_misread_folder(file: Path) -> None:
+    """Raise `AsrLabError` if MLflow would put the artifacts of a store elsewhere: it reads %20 in a path as a space."""
+    for folder in (file.absolute().parent, Path.cwd()):
+        if unquote(str(folder)) != str(folder):
+            named = next(one for one in (folder, *folder.parents) if unquote(one.name) != one.name)
+            raise AsrLabError(
+                f"MLflow would keep artifacts in another folder: {unquote(str(folder))}",
+                where=str(folder),
+                hint="it reads % with two digits in a path as a character; nothing was changed",
+                next_command=f"mv {shlex.quote(str(named))} {shlex.quote(str(named).replace('%', '_'))}",
+            )
 
 
 def open_sqlite(file: Path, timeout_s: float = 20.0, mode: str = "rw") -> sqlite3.Connection:

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from asr_lab.errors import AsrLabError, listing
-from asr_lab.tracking.connection import StoreUnavailableError, open_sqlite, sqlite_file
+from asr_lab.tracking.connection import StoreUnavailableError, open_sqlite, refuse_misread_folder, sqlite_file
 from asr_lab.tracking.file_store import ROOT as ROOT
 from asr_lab.tracking.notifications import report
 from asr_lab.tracking.tags import STORE
@@ -77,6 +77,8 @@ def refuse_moved(*uris: str) -> None:
 
             moved_server.refuse(uri)
             continue
+        if file := _file_of(uri):
+            refuse_misread_folder(file)
         if moved := find_moved(uri):
             raise MovedStoreError(moved)
         _remember_file(uri)

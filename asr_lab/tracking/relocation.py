@@ -17,7 +17,7 @@ from typing import Any
 from mlflow.tracking._tracking_service import utils
 
 from asr_lab.errors import AsrLabError, listing
-from asr_lab.tracking.connection import sqlite_file
+from asr_lab.tracking.connection import refuse_misread_folder, sqlite_file
 from asr_lab.tracking.moved_store import ROOT, MovedStore, connect, exists, find_moved, inside, local_path
 from asr_lab.tracking.spool.spool import ROOT as SPOOL
 from asr_lab.tracking.spool.spool import Spool, spools
@@ -76,11 +76,13 @@ class Relocation:
 def plan(uri: str) -> Relocation | None:
     """Return what to rewrite; None if no location is in a former folder. Changes nothing.
 
-    Raises `AsrLabError` if files were not copied along, or are the original's own through a symbolic link.
+    Raises `AsrLabError` if files were not copied along, are the original's own through a symbolic link, or would
+    be misread by MLflow.
     """
     moved = find_moved(uri)
     if moved is None:
         return None
+    refuse_misread_folder(moved.file)
     with closing(connect(moved.file)) as database:
         changes = list(_changes(database, moved.moves))
     _refuse_missing(moved, changes)

@@ -305,6 +305,14 @@ def test_checkpoints_only():
     assert len(client().get_metric_history(run_id, "train/loss")) == 1
 
 
+@pytest.mark.parametrize("option", ["--pattern", "--family", "--metric"])
+def test_an_option_without_a_value_selects_nothing(option):
+    """As in a script whose variable is not set."""
+    run_id = made_run("mine", days=9, table=None)
+    assert option in refused("cleanup", "--days-old", "7", option, "", "--purge", "--yes")
+    assert is_there(run_id)
+
+
 def test_it_asks_and_no_means_no():
     run_id = made_run("mine", status="FAILED")
     assert run("cleanup", "--failed").exit_code == 1  # no answer is a no

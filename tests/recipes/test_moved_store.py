@@ -255,6 +255,25 @@ def test_a_moved_project_is_made_whole(form, name, project, tmp_path, monkeypatc
     assert not project.exists()
 
 
+@pytest.mark.parametrize("name", ["My%20Project", "a%41"])
+def test_no_store_is_made_or_written_where_mlflow_reads_another_folder(name, project, tmp_path, monkeypatch):
+    folder = tmp_path / name
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    assert "mv " in refused("list")
+    assert not any(folder.iterdir())
+    shutil.copytree(project, folder, dirs_exist_ok=True)
+    for refusing in (lambda: refuse_moved("sqlite:///mlflow.db"), lambda: relocation.plan("sqlite:///mlflow.db")):
+        with pytest.raises(AsrLabError) as refusal:
+            refusing()
+        assert refusal.value.where == str(folder)
+        assert name.replace("%", "_") in refusal.value.next_command
+    (tmp_path / "100% new").mkdir()
+    monkeypatch.chdir(tmp_path / "100% new")
+    assert "no runs yet" in ok("list")
+
+
 def test_relative_locations_are_those_of_the_working_folder(project, tmp_path, monkeypatch):
     rewrite(project, "experiments", "artifact_location", f"{project}/", "./")
     rewrite(project, "runs", "artifact_uri", f"{project}/", "")

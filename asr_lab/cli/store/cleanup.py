@@ -36,6 +36,13 @@ _LOST = {
 _VERBS = {"delete": "deleted (asr-lab restore RUN brings it back)", "purge": "erased for good", "checkpoints": "freed"}
 
 
+def _not_empty(context: click.Context, option: click.Parameter, text: str | None) -> str:
+    """Refuse "", as of a variable that is not set: it would select every run."""
+    if text is not None and not text.strip():
+        raise AsrLabError(f"--{option.name} is empty, so it would select every run", allowed=f"no --{option.name}")
+    return text or ""
+
+
 @click.command()
 @click.option(
     "--days-old",
@@ -50,9 +57,11 @@ _VERBS = {"delete": "deleted (asr-lab restore RUN brings it back)", "purge": "er
     metavar="[K]",
     help="Spare the best K runs (1) of each family on the same data, and those that cannot be ranked.",
 )
-@click.option("--metric", default="", help="Metric for --keep-best.  [the family's deciding metric]")
-@click.option("--pattern", default="", help="Glob or part of a run's name, model type or family, case-insensitive.")
-@click.option("--family", default="", help="Only this family, such as adapter.")
+@click.option("--metric", callback=_not_empty, help="Metric for --keep-best.  [the family's deciding metric]")
+@click.option(
+    "--pattern", callback=_not_empty, help="Glob or part of a run's name, model type or family, case-insensitive."
+)
+@click.option("--family", callback=_not_empty, help="Only this family, such as adapter.")
 @click.option("--failed", is_flag=True, help="Only runs that failed or were killed.")
 @click.option("--stale-running", is_flag=True, help="Only runs whose process is gone, or silent elsewhere for a day.")
 @click.option("--deleted", is_flag=True, help="With --purge: also deleted runs.")

@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 import click
 
-from asr_lab.config.load import keys, read_yaml
+from asr_lab.config.load import keys
 from asr_lab.config.nearby import nearby_configs
+from asr_lab.config.yaml_files import read_yaml
 from asr_lab.data.importers.hints import quoted
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.families import FAMILIES, config_class

@@ -17,7 +17,8 @@ from asr_lab.cli.options import console, echo, offline_option
 from asr_lab.cli.training.experiments import run, show_outcome
 from asr_lab.config.dotted import nest
 from asr_lab.config.identity import dump_yaml
-from asr_lab.config.load import load, parse_overrides, parse_words, read_yaml
+from asr_lab.config.load import load, parse_overrides, parse_words
+from asr_lab.config.yaml_files import read_yaml
 from asr_lab.data.importers.hints import quoted
 from asr_lab.engines.work import Piece
 from asr_lab.errors import AsrLabError

@@ -19,9 +19,10 @@ from asr_lab.cli.options import Finite, Renamed, console, dry_run_option, offlin
 from asr_lab.cli.tables import show
 from asr_lab.cli.training.data_folder import checked_config, data_option, recipe_of_config, split_keys
 from asr_lab.cli.training.experiments import make_demo_base, make_demo_corpus, show_outcome, show_plan
-from asr_lab.config.load import load, read_yaml
+from asr_lab.config.load import load
 from asr_lab.config.schema import SweepExperiment
 from asr_lab.config.schema.base import SPLITS
+from asr_lab.config.yaml_files import read_yaml
 from asr_lab.engines.engine import ENGINES, make_engine, parse_resources, python_command, refuse_processes
 from asr_lab.errors import AsrLabError
 from asr_lab.families import sweepable

@@ -43,6 +43,8 @@ Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 AboveZero = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+"""As numpy takes it."""
 Share = Annotated[float, Field(ge=0, le=1)]
 SomeShare = Annotated[float, Field(gt=0, le=1)]
 
@@ -52,7 +54,7 @@ class Run(Section):
 
     name: str = Field(default="", max_length=200)
     """First part of the run's name in MLflow; empty: the model's name."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of weights, data order and augmentation."""
     register_as: str = ""
     """Name in the model registry under which the best model becomes a version; empty: not registered."""

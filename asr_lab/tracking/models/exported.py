@@ -15,10 +15,10 @@ from asr_lab.interfaces.tracking import RegisteredModel
 from asr_lab.models.onnx_folder import read_config
 from asr_lab.reports.markdown import escape_markdown
 from asr_lab.tracking.models import registry
+from asr_lab.tracking.models.names import first_version
 from asr_lab.tracking.models.variants import register_variant
 from asr_lab.tracking.moved_store import refuse_moved
-from asr_lab.tracking.queries.filters import quoted
-from asr_lab.tracking.store import all_pages, client, explain_store_errors, tracking_uri
+from asr_lab.tracking.store import client, explain_store_errors, tracking_uri
 from asr_lab.tracking.tags import EXPORTED, EXPORTED_FROM
 from asr_lab.units import counted
 
@@ -53,9 +53,7 @@ def check_store(name: str, form: str) -> None:
         registered_name(name)
     except ValueError as error:
         raise AsrLabError(str(error), next_command=f"{command} NAME") from error
-    with explain_store_errors("the registry cannot be read"):
-        versions = all_pages(client().search_model_versions, f"name = {quoted(name)}")
-        other = next((registry.uri_of(one) for one in versions if EXPORTED not in one.tags), "")
+    other = first_version(name, exported=False)
     if other:
         raise AsrLabError(
             f"{name} has versions that are not exported, and its newest would take neither adapters nor training",

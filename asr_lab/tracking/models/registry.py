@@ -26,6 +26,7 @@ from asr_lab.metrics import floor
 from asr_lab.serving.logged_model import stored_uri
 from asr_lab.tracking.connection import StoreUnavailableError, without_password
 from asr_lab.tracking.models import lm_weights, model_card
+from asr_lab.tracking.models.names import refuse_exported
 from asr_lab.tracking.moved_store import refuse_moved
 from asr_lab.tracking.queries.filters import quoted
 from asr_lab.tracking.queries.runs import metrics_of
@@ -192,10 +193,7 @@ def model_of(run_id: str, name: str) -> tuple[Run, str]:
         raise AsrLabError(str(error), next_command="asr-lab register RUN --name NAME") from error
     with explain_store_errors("the model cannot be registered"):
         run = tracking_client().get_run(run_id)
-        versions = all_pages(tracking_client().search_model_versions, f"name = {quoted(name)}")
-        exported = next((uri_of(one) for one in versions if EXPORTED in one.tags), "")
-    if exported:
-        raise AsrLabError(f"{name} has exported models alone", where=exported, allowed="another name")
+    refuse_exported(name)
     logged = [output.model_id for output in (run.outputs.model_outputs if run.outputs else [])]
     if not logged:
         raise AsrLabError(f"run {run_id[:8]} logged no model", next_command=f"asr-lab show {run_id[:8]}")

@@ -8,6 +8,7 @@ from conftest import ROOT, refused
 from asr_lab.config.identity import differences, dump_yaml, flat
 from asr_lab.config.load import load, parse_overrides, parse_words
 from asr_lab.config.schema import ALIASES, DeepSpeech2Experiment
+from asr_lab.config.yaml_files import read_yaml
 from asr_lab.errors import AsrLabError
 from asr_lab.families import FAMILIES, config_class
 
@@ -106,7 +107,7 @@ def test_a_text_that_no_store_can_keep_is_refused():
         load(None, {"run.name": "x\udcff", "data.test": "y\udcff"}, "deepspeech2")
 
 
-@pytest.mark.parametrize("value", ["007", "no", "2026-11-29", "[x]", "{a}", "1.5"])
+@pytest.mark.parametrize("value", ["007", "no", "[x]", "{a}", "1.5"])
 def test_a_text_that_yaml_reads_as_something_else_is_refused_with_advice(value, tmp_path):
     file = tmp_path / "base.yaml"
     file.write_text(f"recipe: deepspeech2\nrun: {{name: {value}}}\n")
@@ -216,3 +217,63 @@ def test_broken_yaml_is_one_message(tmp_path):
     file.write_text("train: [1,\n")
     with pytest.raises(AsrLabError, match="not valid YAML"):
         load(file, {})
+
+
+def written(tmp_path, text: str) -> Path:
+    file = tmp_path / "c.yaml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+TWICE = [
+    "train: {lr: 0.5}\ntrain: {epochs: 3}\n",
+    "train: {lr: 0.5, lr: 0.1}\n",
+    "train.lr: 0.5\ntrain: {lr: 0.1}\n",
+    "train: 3\ntrain.lr: 0.1\n",
+    "train: {lr: 0.5, 'lr': 0.5}\n",
+]
+
+
+@pytest.mark.parametrize("text", TWICE)
+def test_a_key_given_twice_in_a_file_is_refused(tmp_path, text):
+    with pytest.raises(AsrLabError, match="given twice") as refusal:
+        load(written(tmp_path, text), {}, "deepspeech2")
+    assert refusal.value.where == str(tmp_path / "c.yaml")
+
+
+def test_numbers_of_a_file_are_decimal_as_on_the_command_line(tmp_path):
+    config = load(written(tmp_path, "train: {epochs: 010, lr: 1e-3}\nrun: {name: 2026-11-29}\n"), {}, "deepspeech2")
+    assert (config.train.epochs, config.train.lr, config.run.name) == (10, 1e-3, "2026-11-29")
+    with pytest.raises(AsrLabError, match=r"train\.lr"):
+        load(written(tmp_path, "train: {lr: 1:30}\n"), {}, "deepspeech2")
+
+
+@pytest.mark.parametrize("name", ["1e3", "010", "2026-11-29", "0x10", "1:30", ".inf", "1_000", "no", "="])
+def test_what_was_written_is_read_again(tmp_path, name):
+    config = load(None, {"run.name": name, "train.lr": 1e-5}, "deepspeech2")
+    assert load(written(tmp_path, dump_yaml(config)), {}) == config
+
+
+def test_yaml_merges_defaults_of_an_anchor(tmp_path):
+    text = "model: &small {hidden_size: 16}\ntrain: {epochs: 3}\naugment: {}\n"
+    assert load(written(tmp_path, text), {}, "deepspeech2").model.hidden_size == 16
+    read = read_yaml(written(tmp_path, "a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}\n"))
+    assert read["b"] == {"x": 1, "y": 3}
+
+
+def test_a_section_without_a_line_has_its_defaults(tmp_path):
+    text = "recipe: deepspeech2\ntrain:\n  # lr: 0.5\nmodel: null\n"
+    assert load(written(tmp_path, text), {}) == load(None, {}, "deepspeech2")
+
+
+@pytest.mark.parametrize("recipe", ["[a]", "{a: b}", "5", "true", "[deepspeech2]"])
+def test_a_recipe_that_is_no_word_is_refused(tmp_path, recipe):
+    with pytest.raises(AsrLabError) as refusal:
+        load(written(tmp_path, f"recipe: {recipe}\n"), {})
+    assert "deepspeech2" in refusal.value.allowed
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 10**30])
+def test_a_seed_that_numpy_does_not_take_is_refused(seed):
+    with pytest.raises(AsrLabError, match=r"run\.seed"):
+        load(None, {"run.seed": seed}, "deepspeech2")

@@ -198,3 +198,17 @@ def test_temporaries_are_hidden_and_each_thread_has_its_own(tmp_path):
         other = pool.submit(temporary, tmp_path / "x").result()
     assert other != temporary(tmp_path / "x")
     assert other.name.startswith(".x.")
+
+
+def test_a_device_or_a_pipe_keeps_its_place(tmp_path):
+    main, other = os.openpty()
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    for stream, path in ((main, Path(os.ttyname(other))), (reader, pipe), (reader, Path(f"/proc/self/fd/{reader}"))):
+        kind = path.stat().st_mode
+        write_text(path, "a,b")
+        assert os.read(stream, 99) == b"a,b"
+        assert path.stat().st_mode == kind
+    for descriptor in (main, other, reader):
+        os.close(descriptor)
