@@ -110,4 +110,5 @@ def dump_yaml(config: BaseModel) -> str:
     """
     family = FAMILIES.get(getattr(config, "recipe", ""))
     content = config.model_dump(mode="json", exclude_unset=family is not None and family.several)
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # of libyaml, ten times as fast
+    return str(yaml.dump(content, Dumper=dumper, sort_keys=False, allow_unicode=True))

@@ -22,7 +22,7 @@ from torchaudio.compliance import kaldi
 from asr_lab.errors import AsrLabError
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.models.recognizer import Recognizer
-from asr_lab.models.wav2vec2.convolutions import FramesFirst
+from asr_lab.models.wav2vec2.convolutions import FramesFirst, as_given
 from asr_lab.models.wav2vec2.network import num_frames
 from asr_lab.models.wav2vec2.recognizer import Wav2Vec2Recognizer
 from asr_lab.units import FRAME_LENGTH, FRAME_SHIFT, NUM_MEL_BINS, SAMPLE_RATE
@@ -126,6 +126,7 @@ class EncoderGraph(nn.Module):
         plain = recognizer.model.plain
         self.network = copy.deepcopy(plain, {id(one): one for one in plain.parameters()})
         self.network.set_attn_implementation("eager")  # else rows without a real frame are searched for NaN
+        as_given(self.network)
         front = getattr(self.network, plain.base_model_prefix).feature_extractor
         self.norms: list[_MaskedNorm] = []
         for index, layer in enumerate(front.conv_layers):

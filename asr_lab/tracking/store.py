@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from mlflow import MlflowClient, get_tracking_uri, set_tracking_uri
-from mlflow.entities import Run, ViewType
+from mlflow.entities import Experiment, Run, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.default_experiment import DEFAULT_EXPERIMENT_ID
 from sqlalchemy.exc import SQLAlchemyError
@@ -193,7 +193,12 @@ def experiment_ids(client: MlflowClient, view: int = ViewType.ACTIVE_ONLY) -> li
 
 
 def experiment_id(client: MlflowClient, name: str) -> str:
-    """Return the id of the experiment of this name; create it if it does not exist.
+    """Return the id of the experiment of this name; create it if it does not exist."""
+    return str(experiment_of(client, name).experiment_id)
+
+
+def experiment_of(client: MlflowClient, name: str) -> Experiment:
+    """Return the experiment of this name; create it if it does not exist.
 
     A deleted experiment keeps its name and stays deleted with its runs: `NAME-2`, `NAME-3`, ... takes its place.
     """
@@ -205,7 +210,7 @@ def experiment_id(client: MlflowClient, name: str) -> str:
                 report(f"the experiment {name} is deleted and stays so; new runs go to {called}")
             return _created(client, called)
         if existing.lifecycle_stage != "deleted":
-            return str(existing.experiment_id)
+            return existing
     raise AssertionError
 
 
@@ -215,11 +220,11 @@ def default_experiment_id(client: MlflowClient) -> str:
     return experiment_id(client, default.name) if default.lifecycle_stage == "deleted" else DEFAULT_EXPERIMENT_ID
 
 
-def _created(client: MlflowClient, name: str) -> str:
+def _created(client: MlflowClient, name: str) -> Experiment:
     try:
-        return str(client.create_experiment(name))
+        return client.get_experiment(client.create_experiment(name))
     except MlflowException as error:
         existing = client.get_experiment_by_name(name) if error.error_code == "RESOURCE_ALREADY_EXISTS" else None
         if existing is None:
             raise
-        return str(existing.experiment_id)  # another process was faster
+        return existing  # another process was faster

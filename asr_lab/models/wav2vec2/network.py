@@ -21,7 +21,7 @@ from torch.nn.functional import pad
 from transformers.utils import ModelOutput
 
 from asr_lab.models.ctc import ctc_loss
-from asr_lab.models.wav2vec2.convolutions import frames_first
+from asr_lab.models.wav2vec2.convolutions import by_spectra, frames_first
 
 Length = TypeVar("Length", int, Tensor)
 
@@ -87,6 +87,7 @@ class BatchMasking:
         """Modules that need the number of frames of each utterance after the first convolution or the filter bank."""
         first = next(iter(getattr(front, "conv_layers", ())), None)
         frames_first(getattr(front, "conv_layers", []))
+        by_spectra(encoder.encoder.pos_conv_embed.conv)
         if first is not None and isinstance(getattr(first, "layer_norm", None), nn.GroupNorm):
             first.layer_norm = UnpaddedGroupNorm.of(first.layer_norm)
             self._norms = [first.layer_norm]

@@ -21,7 +21,7 @@ from asr_lab.tracking.spool.created_runs import run_id_on_store, run_of_spool
 from asr_lab.tracking.spool.journal import Event
 from asr_lab.tracking.spool.sender import Sender, groups
 from asr_lab.tracking.spool.spool import OutsideError, Spool
-from asr_lab.tracking.store import experiment_id, first_line, is_final, is_missing, shown_uri, without_retries
+from asr_lab.tracking.store import experiment_of, first_line, is_final, is_missing, shown_uri, without_retries
 from asr_lab.tracking.tags import PROCESS, SPOOL
 from asr_lab.tracking.ui import views
 
@@ -83,12 +83,14 @@ class Delivery:
         if MLFLOW_PARENT_RUN_ID in tags:
             tags[MLFLOW_PARENT_RUN_ID] = run_id_on_store(self.client, self.spool, tags[MLFLOW_PARENT_RUN_ID])
         if not run_id:
-            experiment = experiment_id(self.client, header.family)
+            experiment = experiment_of(self.client, header.family)
             with suppress(MlflowException):  # a run needs no view
                 views.describe_new(self.client, experiment, header.family)
             with without_retries():
-                run = self.client.create_run(experiment, start_time=header.started_ms, run_name=header.name, tags=tags)
-            run_id = str(run.info.run_id)
+                run = self.client.create_run(
+                    experiment.experiment_id, start_time=header.started_ms, run_name=header.name, tags=tags
+                )
+            run_id, self.spool.artifact_uri = str(run.info.run_id), str(run.info.artifact_uri)
         self.spool.save(run_id=run_id)
 
     # the events

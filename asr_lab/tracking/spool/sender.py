@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
+from mlflow.store.artifact.artifact_repo import ArtifactRepository
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
 
 from asr_lab.interfaces.tracking import RegisteredModel
 from asr_lab.metrics.catalog import figures
 from asr_lab.reports.headline import headline
 from asr_lab.reports.markdown import escape_markdown
+from asr_lab.tracking import artifacts
 from asr_lab.tracking.models import pyfunc_package, registry
 from asr_lab.tracking.spool.created_runs import run_id_on_store, runs_of_spool
 from asr_lab.tracking.spool.journal import Event
 from asr_lab.tracking.spool.spool import Spool
 
 _METRICS_AT_ONCE = 1000
-_BATCHED = ("metrics", "params", "tags")
+_BATCHED = ("begin", "metrics", "params", "tags")
 
 
 @dataclass
@@ -50,6 +53,9 @@ class Sender:
         params: dict[str, str] = {}
         tags: dict[str, str] = {}
         for event in events:
+            if event.kind == "begin":
+                tags |= self._begin(event.content["name"])
+                continue
             values: Mapping[str, Any] = event.content["values"]
             if event.kind == "metrics":
                 step = event.content["step"]
@@ -58,22 +64,41 @@ class Sender:
                 params = dict(values) | params
             else:
                 tags |= values
-        run_id = self.spool.state.run_id
         self.client.log_batch(
-            run_id,
+            self.spool.state.run_id,
             metrics=metrics,
             params=[Param(key, value) for key, value in params.items() if key not in self._known_params()]
             if params
             else [],
-            tags=[RunTag(key, self._with_store_ids(key, value)) for key, value in tags.items()],
+            tags=[RunTag(key, self._with_store_ids(key, value)) for key, value in self._unknown(tags).items()],
         )
         if params:
             self._known_params().update(params)
 
+    @property
+    def _is_new(self) -> bool:
+        """Whether the run was made just now: it is RUNNING and has its header's tags, which saves questions."""
+        return bool(self.spool.artifact_uri) and not self.spool.state.offset
+
+    def _begin(self, name: str) -> dict[str, str]:
+        """Return the tag that names the run; one that was there before is RUNNING again."""
+        run_id = self.spool.state.run_id
+        named = f"{name}-{run_id[:8]}"
+        if self._is_new:
+            return {MLFLOW_RUN_NAME: named}
+        self.client.update_run(run_id, status="RUNNING", name=named)
+        return {}
+
+    def _unknown(self, tags: Mapping[str, str]) -> Mapping[str, str]:
+        """Return the tags that the run was not made with."""
+        made_with = self.spool.header.tags if self._is_new else {}
+        return {key: value for key, value in tags.items() if made_with.get(key) != value}
+
     def _known_params(self) -> set[str]:
         """Return the names of the run's parameters: MLflow refuses to change one."""
         if self.known_params is None:
-            self.known_params = set(self.client.get_run(self.spool.state.run_id).data.params)
+            run_id = self.spool.state.run_id
+            self.known_params = set() if self._is_new else set(self.client.get_run(run_id).data.params)
         return self.known_params
 
     def _with_store_ids(self, key: str, value: str) -> str:
@@ -87,9 +112,7 @@ class Sender:
 
     def _one(self, event: Event) -> None:
         content, run_id = event.content, self.spool.state.run_id
-        if event.kind == "begin":
-            self.client.update_run(run_id, status="RUNNING", name=f"{content['name']}-{run_id[:8]}")
-        elif event.kind == "dataset":
+        if event.kind == "dataset":
             self._dataset(content)
         elif event.kind == "artifact":
             self._artifact(content)
@@ -109,11 +132,16 @@ class Sender:
     def _artifact(self, content: Mapping[str, Any]) -> None:
         local, folder = self.spool.file(content["file"]), content["to"]
         if local.is_dir():
-            self.client.log_artifacts(self.spool.state.run_id, str(local), f"{folder}/{local.name}".lstrip("/"))
+            self._artifacts.log_artifacts(str(local), f"{folder}/{local.name}".lstrip("/"))
         elif local.is_file():
-            self.client.log_artifact(self.spool.state.run_id, str(local), folder or None)
+            self._artifacts.log_artifact(str(local), folder or None)
         else:
             raise FileNotFoundError(f"{local} is not there any more")
+
+    @cached_property
+    def _artifacts(self) -> ArtifactRepository:
+        uri = self.spool.artifact_uri or self.client.get_run(self.spool.state.run_id).info.artifact_uri
+        return artifacts.repository(uri)
 
     def _model(self, content: Mapping[str, Any]) -> None:
         run_id, folder = self.spool.state.run_id, self.spool.file(content["file"])

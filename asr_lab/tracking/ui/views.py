@@ -56,9 +56,8 @@ def describe(client: MlflowClient, experiment: Experiment, families: Sequence[st
         client.set_experiment_tag(experiment.experiment_id, key, value)
 
 
-def describe_new(client: MlflowClient, experiment_id: str, family: str) -> None:
+def describe_new(client: MlflowClient, experiment: Experiment, family: str) -> None:
     """Write the view of an experiment that has none."""
-    experiment = client.get_experiment(experiment_id)
     if TAG not in experiment.tags:
         describe(client, experiment, [family])
 

@@ -67,6 +67,23 @@ def test_sent_again_from_the_beginning_everything_is_there_once(client, store, m
     assert mlflow.artifacts.load_text(f"runs:/{run_id}/config.yaml") == "recipe: deepspeech2\n"
 
 
+def test_of_a_new_run_the_store_is_asked_nothing(client, store, monkeypatch):
+    """Nothing can be there yet; each question would cost a trial of a sweep as much as its metrics do."""
+    asked = []
+    for name in ("get_run", "update_run"):
+        monkeypatch.setattr(f"mlflow.MlflowClient.{name}", lambda *_, name=name, **__: asked.append(name))
+    with MlflowTracker(new_run=True).start(spec()) as run:
+        log(run, range(2))
+        assert run.flush()
+    monkeypatch.undo()
+    assert not asked
+    made = client.get_run(run.run_id)
+    assert made.info.run_name == made.data.tags["mlflow.runName"] == run.name
+    assert (made.info.status, made.data.tags["asr_lab.family"]) == ("FINISHED", run.spec.family)
+    assert made.data.params.keys() == run.spec.params.keys()
+    assert mlflow.artifacts.load_text(f"runs:/{run.run_id}/config.yaml") == run.spec.config_yaml
+
+
 @pytest.mark.parametrize("shipped", [False, True])
 def test_a_run_that_is_continued_knows_what_it_has(client, store, monkeypatch, shipped):
     """By its spool, or, where that is shipped and gone, by the store."""

@@ -6,7 +6,7 @@ import pytest
 import torch
 from encoders import FAMILY, batch, network
 
-from asr_lab.models.wav2vec2.convolutions import FramesFirst, frames_first
+from asr_lab.models.wav2vec2.convolutions import FramesFirst, as_given, by_spectra, frames_first
 from asr_lab.models.wav2vec2.network import SpeechCTC
 
 
@@ -39,3 +39,25 @@ def test_convolutions_of_other_kernels_stay_as_they_are():
     changed = [isinstance(layer, FramesFirst) for layer in model.encoder.feature_extractor.conv_layers]
     assert changed == [True, False, False, True, True, True, True]
     assert torch.isfinite(model(**batch(4000)).logits).all()
+
+
+@pytest.mark.parametrize("frames", [1, 50, 129])
+def test_positions_by_spectra_are_those_of_the_convolution(frames):
+    torch.manual_seed(0)
+    theirs = network(num_conv_pos_embeddings=128, num_conv_pos_embedding_groups=4).base_model.encoder.pos_conv_embed
+    hidden = torch.randn(2, frames, theirs.conv.in_channels, dtype=torch.float64, requires_grad=True)
+    weights = [hidden, *theirs.double().parameters()]
+    expected = theirs(hidden)
+    of_expected = torch.autograd.grad(expected.square().sum(), weights)
+    by_spectra(theirs.conv)
+    assert "_conv_forward" in vars(theirs.conv)
+    torch.testing.assert_close(theirs(hidden), expected)
+    torch.testing.assert_close(torch.autograd.grad(theirs(hidden).square().sum(), weights), of_expected)
+    as_given(theirs)
+    assert torch.equal(theirs(hidden), expected)
+
+
+def test_positions_of_wide_groups_stay_a_convolution():
+    conv = torch.nn.Conv1d(96, 96, 128, padding=64, groups=2)
+    by_spectra(conv)
+    assert "_conv_forward" not in vars(conv)
