@@ -207,7 +207,7 @@ def test_shards_on_s3(whole, tmp_path, monkeypatch):
         manifest.check_files(CutSet(cuts))
         for one, other in zip(before, cuts, strict=True):
             np.testing.assert_array_equal(read_cut(one), read_cut(other), err_msg=one.id)
-        batches = loader(EpochBatches(CutSet(cuts), 4), Collator(extract), num_workers=1)  # in a forked process
+        batches = loader(EpochBatches(CutSet(cuts), 4), Collator(extract), num_workers=1)
         assert sorted(id for batch in batches for id in batch["cut_ids"]) == sorted(cut.id for cut in before)
         assert shards.verify(ShardFolder.at(url), "mixed", before) == len(before)
         with pytest.raises(AsrLabError) as error:
