@@ -30,6 +30,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 FOLDER = Path("jobs")
 """Where the jobs of commands leave logs and results until these are taken."""
+_MARKS = "processes"
+"""In the folder of a job: the processes that have done it so far, one a line."""
 _OWN = ("engine", "resources", "detach", "jobs", "at_a_time", "job", "part")
 
 engine_option = click.option("--engine", type=click.Choice(list(ENGINES)), help="Let jobs of this engine do it.")
@@ -91,11 +93,16 @@ class Jobs:
             check_usable()
         words = command_words(context)
         with ExitStack() as stack:
+            before: list[Path] = []
             if self.count > 1 and variants:
                 of_each = partial(self._pieces, [*words, "--part"], variants)
-                stack.enter_context(self.results([*words, *variants], of_each, most=self.count))
-                words = [word for word in words if word != "--new-run"]  # what was trained is reused
-            stack.enter_context(self.results(words, partial(self._pieces, words, ()), shows=True))
+                before = stack.enter_context(self.results([*words, *variants], of_each, most=self.count))
+
+            def last(folder: Path) -> list[Piece]:
+                _count_as_attempts([result.with_name(_MARKS) for result in before], folder / _MARKS)
+                return self._pieces(words, (), folder)
+
+            stack.enter_context(self.results(words, last, shows=True))
 
     def _pieces(self, words: Sequence[str], variants: Sequence[str], folder: Path) -> list[Piece]:
         """Return the pieces that run `words`: one, or one for each variant with its name behind."""
@@ -153,6 +160,12 @@ class Jobs:
             work.leave()
 
 
+def _count_as_attempts(jobs: Sequence[Path], last: Path) -> None:
+    """Have the processes of some jobs count as earlier attempts of a last one, which so knows the runs they made."""
+    if jobs and not last.is_file():
+        write_text(last, "\n".join(file.read_text(encoding="utf-8") for file in jobs))
+
+
 def _wait(work: Work) -> None:
     """Wait for the results; whatever breaks that off, except the end of the terminal, cancels the jobs."""
     try:
@@ -186,7 +199,7 @@ def job_options(function: F) -> F:
     return cast(F, call)
 
 
-def methods_options(function: F) -> F:
+def trainings_options(function: F) -> F:
     """`job_options`, and `--jobs` for trainings within the command; `part`: the one that this process does."""
 
     @functools.wraps(function)
@@ -195,7 +208,7 @@ def methods_options(function: F) -> F:
 
     at_a_time = click.option(
         "--jobs", "at_a_time", type=click.IntRange(min=1), default=1, show_default=True,
-        help="Jobs at a time, each of one method; with --engine.",
+        help="Jobs at a time, each of one training; with --engine.",
     )  # fmt: skip
     return cast(F, job_options(_part_option(at_a_time(call))))
 
@@ -228,7 +241,7 @@ def as_job(folder: Path | None) -> Iterator[None]:
         yield
         return
     if is_first():
-        marks = own / "processes"
+        marks = own / _MARKS
         attempts = marks.read_text(encoding="utf-8").splitlines() if marks.is_file() else []
         declare_gone(attempts)
         write_text(marks, "\n".join([*attempts, process_mark()]))

@@ -1,7 +1,7 @@
 """Batches of similar duration for transformers' Trainer.
 
-A sampler chooses utterances by `(position, epoch)`; the dataset, in a worker if there are any, makes `(cut, epoch)` of
-it, and the collator reads and augments that. The batches of an epoch are a function of the durations, the seed and the
+A sampler chooses utterances by `(position, epoch)`; the dataset makes `(cut, epoch)` of it, and the collator reads and
+augments that, in threads if there are any. The batches of an epoch are a function of the durations, the seed and the
 epoch, so nothing has to be kept to go on within one: Trainer skips what was done, which builds no cut.
 
 Shapes: N utterances, B of a batch, T feature frames, F mel bins, L labels.
@@ -9,9 +9,12 @@ Shapes: N utterances, B of a batch, T feature frames, F mel bins, L labels.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -39,6 +42,7 @@ LABEL_PADDING = -100
 NOT_FOR_THE_MODEL = ("cut_ids", "label_lengths")
 _MOST_BUCKETS = 12
 _BATCHES_A_BUCKET = 3  # at least
+_AHEAD = 2  # batches for each thread
 
 
 class Cuts(Dataset[Index]):
@@ -206,32 +210,65 @@ def for_model(batch: Batch, device: torch.device | None = None) -> Batch:
     return {key: batch[key].to(device) for key in batch if key not in NOT_FOR_THE_MODEL}
 
 
-@contextmanager
-def without_worker_traceback() -> Iterator[None]:
-    """Raise errors of a loader's worker processes as they were, without PyTorch's traceback."""
-    try:
-        yield
-    except AsrLabError as error:  # PyTorch puts the worker's traceback around the message
-        _, in_a_worker, message = error.what.rpartition("AsrLabError: ")
-        if not in_a_worker:
-            raise
-        raise AsrLabError(message.rstrip()) from None
+class _Task:
+    """A batch that a thread makes. Who asks for it also has those behind it begun."""
+
+    def __init__(self, begin: Callable[[], Future[Batch]], behind: deque[_Task]) -> None:
+        self._begin, self._behind = begin, behind
+
+    @cached_property
+    def begun(self) -> Future[Batch]:
+        return self._begin()
+
+    def batch(self) -> Batch:
+        for task in (self, *self._behind):
+            task.begun  # noqa: B018
+        return self.begun.result()
 
 
-class _Loader(DataLoader[Any]):
-    """Loader that raises errors of worker processes without PyTorch's traceback."""
+class _InThreads:
+    """The batches of a sampler as tasks, which threads work at ahead of the one that is asked for.
 
-    def __iter__(self) -> Any:
-        with without_worker_traceback():
-            yield from super().__iter__()
+    Decoding, resampling and filter banks run outside of Python's lock. Processes would cost a quarter more processor
+    time, for the pages that they share a batch by, and each a start. What Trainer skips after a stop is never begun.
+    """
+
+    def __init__(self, sampler: EpochBatches | InOrder, make: Callable[[list[Place]], Batch], threads: int) -> None:
+        self.batch_sampler, self._make, self._ahead = sampler, make, _AHEAD * threads
+        self._pool = ThreadPoolExecutor(threads, "batches", partial(torch.set_num_threads, 1))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to an epoch: accelerate's sampler that skips batches has this one as its `batch_sampler`."""
+        assert isinstance(self.batch_sampler, EpochBatches)
+        self.batch_sampler.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return len(self.batch_sampler)
+
+    def __iter__(self) -> Iterator[_Task]:
+        batches, waiting = iter(self.batch_sampler), deque[_Task]()
+        while True:
+            for places in islice(batches, 1 + self._ahead - len(waiting)):
+                waiting.append(_Task(partial(self._pool.submit, self._make, places), waiting))
+            if not waiting:
+                return
+            yield waiting.popleft()
 
 
-def loader(sampler: EpochBatches | InOrder, collator: Collator, num_workers: int = 0) -> DataLoader[Any]:
-    """Return a loader for transformers' Trainer; accelerate must not prepare it."""
-    return _Loader(
-        Cuts(sampler.cuts),
-        batch_sampler=sampler,
-        collate_fn=collator,
-        num_workers=num_workers,
-        generator=torch.Generator(),  # its own: the global one belongs to the model
-    )
+class _Tasks(Dataset[Batch]):
+    """The batches of tasks, a map-style dataset."""
+
+    def __getitems__(self, task: _Task) -> Batch:
+        return task.batch()
+
+
+def loader(
+    sampler: EpochBatches | InOrder, collator: Callable[[Sequence[Index]], Any], num_workers: int = 0
+) -> DataLoader[Any]:
+    """Return a loader for transformers' Trainer, in which threads read ahead; accelerate must not prepare it."""
+    cuts = Cuts(sampler.cuts)
+    own = torch.Generator()  # the global one belongs to the model
+    if not num_workers:
+        return DataLoader(cuts, batch_sampler=sampler, collate_fn=collator, generator=own)
+    tasks: Any = _InThreads(sampler, lambda places: collator([cuts[place] for place in places]), num_workers)
+    return DataLoader(_Tasks(), batch_sampler=tasks, collate_fn=lambda batch: batch, generator=own)

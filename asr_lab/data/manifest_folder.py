@@ -41,6 +41,24 @@ def split_manifests(folder: Path) -> dict[str, Path]:
     return manifests
 
 
+def manifest_in(folder: Path, split: str) -> Path:
+    """Return the manifest of a split in a folder that was given in place of it; raises `AsrLabError` if none is it."""
+    index = folder.parent / f"{folder.name}{SUFFIX}"
+    if any(folder.glob("cuts.*.jsonl.gz")) and index.is_file():
+        raise AsrLabError(
+            "a folder of shards, whose manifest is beside it", where=str(folder), allowed=f"data.{split}={index}"
+        )
+    if found := _one(split, [folder / name for name in NAMES[split]]):
+        return found
+    there = listing(sorted(path.name for path in folder.glob(f"*{SUFFIX}")), 4)
+    raise AsrLabError(
+        f"a folder without {listing(f'{name}{SUFFIX}' for name in NAMES[split])}",
+        where=f"data.{split}={folder}",
+        allowed=f"a manifest, or a folder with it; in this one: {there or 'no manifest'}",
+        next_command=f"asr-lab data split {shlex.quote(str(folder))}" if there else "asr-lab data import --help",
+    )
+
+
 def sibling(manifest: Path, split: str, wanted: str) -> Path | None:
     """Return the manifest of the split `wanted` that belongs to a manifest of another `split`; None if there is none.
 

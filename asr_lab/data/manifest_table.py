@@ -128,7 +128,7 @@ def table_of(manifest: Path) -> ManifestTable:
     """
     if not manifest.is_file():
         raise AsrLabError(
-            "no such manifest",
+            "a folder, not a manifest" if manifest.is_dir() else "no such manifest",
             where=str(manifest),
             allowed=f"a file of Lhotse cuts ({SUFFIX})",
             next_command="asr-lab data synth, or asr-lab data import --help",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from asr_lab.data.audio_places import opened_url, size_of, url_of
 from asr_lab.errors import AsrLabError, reason
 from asr_lab.system.files import atomic_file, explain_unwritable
 from asr_lab.system.locks import take_lock
+from asr_lab.system.processes import is_gone, process_mark
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,12 @@ class ShardFolder:
                 ) from error
 
     @contextmanager
-    def locked(self, name: str) -> Iterator[None]:
-        """Exclude other processes of this machine from writing these shards; raises `AsrLabError` if one does."""
+    def locked(self, name: str, *, takes_over: bool = False) -> Iterator[None]:
+        """Exclude other processes from writing these shards, of other machines too; raises `AsrLabError` if one does.
+
+        Behind a URL a file says which process writes. One of a process of this machine that has ended is replaced;
+        `takes_over`: also one of another machine.
+        """
         folder = Path(tempfile.gettempdir(), f"asr-lab-shards-{_user()}") if self.is_remote else Path(self.root)
         file = self.file(name).replace("/", "+").replace(":", "") if self.is_remote else name
         lock = take_lock(folder / f".{file}.lock")
@@ -95,9 +100,44 @@ class ShardFolder:
                 hint="once it has ended, the same command makes what is missing",
             )
         try:
-            yield
+            with self._marked(f"{name}.writing", takes_over) if self.is_remote else nullcontext():
+                yield
         finally:
             lock.release()
+
+    @contextmanager
+    def _marked(self, name: str, takes_over: bool) -> Iterator[None]:
+        """Have a file behind the URL that says who writes, which no second process can create."""
+        system, place = opened_url(self.file(name))
+        mark = process_mark()
+        try:
+            with suppress(NotImplementedError):
+                system.makedirs(place.rpartition("/")[0], exist_ok=True)
+            try:
+                system.pipe_file(place, mark.encode(), mode="create")
+            except FileExistsError:
+                writer = self.read(name).decode()
+                if not (takes_over or is_gone(writer)):
+                    raise _refusal(writer, self.file(name)) from None
+                system.pipe_file(place, mark.encode())
+        except AsrLabError:
+            raise
+        except Exception as error:  # of any service
+            raise AsrLabError(f"the storage takes no file: {reason(error)}", where=self.file(name)) from error
+        try:
+            yield
+        finally:
+            with suppress(Exception):  # the shards are there, or their own error is raised
+                system.rm_file(place)
+
+
+def _refusal(writer: str, where: str) -> AsrLabError:
+    host, process, *_ = [*writer.split("|"), "?"]
+    return AsrLabError(
+        f"process {process} of {host} writes these shards",
+        where=where,
+        hint="once it has ended, the same command makes what is missing; --take-over says that it has been killed",
+    )
 
 
 def _user() -> str:

@@ -80,12 +80,15 @@ class Shards:
         }
 
 
-def write(shards: Shards, *, workers: int = 0, progress: Progress = lambda done, total: None) -> int:
+def write(
+    shards: Shards, *, workers: int = 0, takes_over: bool = False, progress: Progress = lambda done, total: None
+) -> int:
     """Make the shards that are not there, then the manifest; return how many were made.
 
-    Raises `AsrLabError` if others are there, another process writes them, or audio cannot be read.
+    `takes_over`: what another machine has begun and not ended (`ShardFolder.locked`). Raises `AsrLabError` if others
+    are there, another process writes them, or audio cannot be read.
     """
-    with shards.folder.locked(shards.name):
+    with shards.folder.locked(shards.name, takes_over=takes_over):
         _begin(shards)
         made, pool = 0, ThreadPoolExecutor(workers or os.cpu_count())
         try:

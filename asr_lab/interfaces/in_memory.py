@@ -107,13 +107,14 @@ class MemoryTracker:
         self.runs.append(MemoryRecorder(spec, self.folder / run_id, run_id))
         return self.runs[-1]
 
-    def finished(self, spec: RunSpec) -> FinishedRun | None:
+    def finished(self, spec: RunSpec, *, own: bool = False) -> FinishedRun | None:
         for run in reversed(self.runs):
             same = (run.spec.signature, run.spec.kind) == (spec.signature, spec.kind)
             same = same and (MERGED in run.all_tags) == (MERGED in spec.tags)
             if same and run.status == "FINISHED" and run.models:
                 last = {name: points[-1][1] for name, points in run.all_metrics.items()}
-                return FinishedRun(run.run_id, run.name, str(run.models[-1].files["model"]), last)
+                model = str(next(iter(run.models[-1].files.values())))
+                return FinishedRun(run.run_id, run.name, model, last, run.artifacts.__getitem__)
         return None
 
     def reopen(self, spec: RunSpec, run_id: str) -> MemoryRecorder:

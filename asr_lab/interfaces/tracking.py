@@ -5,7 +5,7 @@ A recipe receives a `Tracker`, starts a run and records into it; it resolves mod
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -98,6 +98,8 @@ class FinishedRun:
     model_uri: str
     metrics: Mapping[str, float]
     """Metric name -> last value."""
+    table: Callable[[str], pd.DataFrame]
+    """Reads a table that was logged, by its path."""
 
 
 class Recorder(Protocol):
@@ -170,8 +172,11 @@ class Tracker(Protocol):
     def start(self, spec: RunSpec, *, own: bool = False) -> Recorder:
         """Start a new run, resume one, or take the one that the caller was given (never if `own`)."""
 
-    def finished(self, spec: RunSpec) -> FinishedRun | None:
-        """Return the newest finished run of this signature and kind that has a model, merged if `spec` is, or None."""
+    def finished(self, spec: RunSpec, *, own: bool = False) -> FinishedRun | None:
+        """Return the newest finished run of this signature and kind that has a model, merged if `spec` is, or None.
+
+        `own`: only of earlier attempts of this job, and of jobs before it that did parts of its work.
+        """
 
 
 class RunKeeper(Tracker, Protocol):

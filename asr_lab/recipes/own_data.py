@@ -17,7 +17,7 @@ from asr_lab.config.load import validate
 from asr_lab.config.schema import Experiment
 from asr_lab.config.schema.base import SPLITS
 from asr_lab.data.identity import SUFFIX
-from asr_lab.data.manifest_folder import sibling
+from asr_lab.data.manifest_folder import manifest_in, sibling
 from asr_lab.errors import AsrLabError, listing
 
 E = TypeVar("E", bound=Experiment)
@@ -35,19 +35,22 @@ class Splits:
 def with_own_splits(config: E) -> tuple[E, list[str]]:
     """Return the configuration with the splits that it does not name, and a line on each of these.
 
-    Nothing changes if all splits are given, or none. Raises `AsrLabError` if a split that is needed is neither given
-    nor beside the others.
+    A folder in place of a manifest is that of its split in there. Nothing else changes if all splits are given, or
+    none. Raises `AsrLabError` if a split that is needed is neither given nor beside the others.
     """
     data = getattr(config, "data", None)
     if data is None:
         return config, []
     given = {split: str(getattr(data, split)) for split in SPLITS if split in data.model_fields_set}
-    completed = complete(type(config), given, config.part_manifests())
-    if not completed.paths:
-        return config, completed.notes
+    folders = {split: Path(path) for split, path in given.items() if path and Path(path).is_dir()}
+    named = {split: str(manifest_in(folder, split)) for split, folder in folders.items()}
+    completed = complete(type(config), given | named, config.part_manifests())
+    notes = [*(f"data.{split} is {path}" for split, path in named.items()), *completed.notes]
+    if not (named or completed.paths):
+        return config, notes
     content = config.model_dump(exclude_unset=True)
-    content = {**content, "data": {**content.get("data", {}), **completed.paths}}
-    return validate(type(config), content, "the command line"), completed.notes
+    content = {**content, "data": {**content.get("data", {}), **named, **completed.paths}}
+    return validate(type(config), content, "the command line"), notes
 
 
 def complete(kind: type[Experiment], given: Mapping[str, str], parts: Mapping[str, str] | None = None) -> Splits:

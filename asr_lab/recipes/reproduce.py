@@ -28,7 +28,7 @@ class _AsChild:
         repeated = replace(spec, parent=self.parent, kind=REPRODUCE, tags=tags, registers=False, resumable=False)
         return self.tracker.start(repeated, own=True)
 
-    def finished(self, spec: RunSpec) -> FinishedRun | None:
+    def finished(self, spec: RunSpec, *, own: bool = False) -> FinishedRun | None:
         """None: a reproduction never reuses a run."""
         return None
 

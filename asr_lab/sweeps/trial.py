@@ -98,7 +98,7 @@ class TrialTracker:
         self.trial.set_user_attr(SEEDS, [*self.trial.user_attrs.get(SEEDS, ()), one.run_id])
         return one
 
-    def finished(self, spec: RunSpec) -> FinishedRun | None:
+    def finished(self, spec: RunSpec, *, own: bool = False) -> FinishedRun | None:
         """None: each trial is trained."""
         return None
 

@@ -107,8 +107,8 @@ class _From:
     def start(self, spec: RunSpec, *, own: bool = False) -> Recorder:
         return self.inner.start(replace(spec, tags={**spec.tags, FROM_SWEEP: self.sweep}), own=own)
 
-    def finished(self, spec: RunSpec) -> FinishedRun | None:
-        return self.inner.finished(spec)
+    def finished(self, spec: RunSpec, *, own: bool = False) -> FinishedRun | None:
+        return self.inner.finished(spec, own=own)
 
 
 def training_of(recipe: str, store: ModelStore, folder: Path) -> Training:

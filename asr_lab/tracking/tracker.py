@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import suppress
+from functools import partial
 
 from mlflow import MlflowClient
 from mlflow.entities import Run, RunTag
@@ -31,6 +32,7 @@ from asr_lab.tracking.models.names import refuse_exported
 from asr_lab.tracking.moved_store import refuse_moved
 from asr_lab.tracking.notifications import report
 from asr_lab.tracking.queries import runs
+from asr_lab.tracking.queries.score_tables import read_table
 from asr_lab.tracking.recorder import MlflowRecorder
 from asr_lab.tracking.spool import sync
 from asr_lab.tracking.spool.created_runs import run_of_spool
@@ -141,16 +143,17 @@ class MlflowTracker:
             self._leftovers.start()
         return MlflowRecorder(spool, spec, resumed=resumed, offline=self.offline, leftovers=self._leftovers)
 
-    def finished(self, spec: RunSpec) -> FinishedRun | None:
+    def finished(self, spec: RunSpec, *, own: bool = False) -> FinishedRun | None:
         """None too where nothing is to be taken from the store, or it does not answer."""
-        if self.offline or not self._reuses:
+        own = own or self.new_run
+        if self.offline or (own and not processes.has_earlier_attempts()):
             return None
         try:
             alike = f"tags.`{SIGNATURE}` = '{spec.signature}' and tags.`{KIND}` = '{spec.kind}'"
             finished = runs.find(where=alike, status="FINISHED", archived=False)
         except StoreUnavailableError:
             return None  # the run that is started will say so
-        if self.new_run:
+        if own:
             finished = [run for run in finished if processes.is_earlier_attempt(run.data.tags.get(PROCESS, ""))]
         fitting = (run for run in finished if _is_merged(run) == (MERGED in spec.tags))
         return next(filter(None, map(_finished, fitting)), None)
@@ -226,7 +229,8 @@ def _is_merged(run: Run) -> bool:
 def _finished(run: Run) -> FinishedRun | None:
     models = run.outputs.model_outputs if run.outputs else []
     uri = f"models:/{models[-1].model_id}" if models else ""
-    return FinishedRun(run.info.run_id, str(run.info.run_name), uri, dict(run.data.metrics)) if uri else None
+    table = partial(read_table, run)
+    return FinishedRun(run.info.run_id, str(run.info.run_name), uri, dict(run.data.metrics), table) if uri else None
 
 
 def _header(spec: RunSpec, clock: Clock | None, *, adopted: bool = False) -> Header:

@@ -31,7 +31,7 @@ from transformers import (
 from transformers.trainer import TRAINER_STATE_NAME
 
 from asr_lab.config.schema import Loop, PronunciationTrain, Train
-from asr_lab.data.batches import NOT_FOR_THE_MODEL, without_worker_traceback
+from asr_lab.data.batches import NOT_FOR_THE_MODEL
 from asr_lab.metrics import error_rates
 from asr_lab.system.files import explain_unwritable
 from asr_lab.system.threads import restore_threads
@@ -177,8 +177,7 @@ class AsrTrainer(Trainer):  # type: ignore[misc]
             self.args.num_train_epochs = epochs
         if checkpoint and (threads := checkpoint / THREADS).is_file():  # older ones have none
             restore_threads(int(threads.read_text()))
-        with without_worker_traceback():  # after a resume, accelerate has a plain loader in place of ours
-            self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         return self.loader

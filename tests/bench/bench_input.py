@@ -2,8 +2,8 @@
 
     python tests/bench/bench_input.py MANIFEST [--shards MANIFEST] [--rounds 3] [--batch-size 16] [--utterances 960]
 
-Everything takes turns in each round, and medians are printed. Processor seconds are those of this process and of the
-loader's workers, start and end included. `--shards` is what `asr-lab data shard` wrote of MANIFEST.
+Everything takes turns in each round, and medians are printed. Processor seconds are those of this process, the loader's
+threads with it, start and end included. `--shards` is what `asr-lab data shard` wrote of MANIFEST.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ BARE = "soundfile.read"
 
 
 def processor_seconds() -> float:
-    """Of this process, and of its workers that have ended."""
+    """Of this process and its threads, and of processes that it started and that have ended."""
     usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import WORDS, artifacts, make_corpus, newest, ok, refused
+from forked_engine import by_forks  # noqa: F401 - a fixture
 
 from asr_lab.data import manifest
 from asr_lab.models.adapter import AdapterManager
@@ -273,3 +274,35 @@ def test_an_adapter_that_does_harm_is_not_used(home):
     full = newest("adapter")
     assert full.data.metrics["adapter/strength"] == 1
     assert found.data.metrics["test/cer"] <= full.data.metrics["test/cer"]
+
+
+@pytest.mark.slow
+def test_each_speaker_is_adapted_by_a_job_and_the_figures_are_those_of_one_process(class_of_three, by_forks):  # noqa: F811
+    command = ["adapter", "--each", "speaker", "--data", class_of_three, "data.cross_fit=2", "data.sizes=2"]
+    command += ["train.epochs=2", "run.seed=5"]
+    ok(*command)
+    alone = newest("adapter", "group")
+    by_forks.kill_first = True
+    said = ok(*command, "--engine", "local", "--jobs", 2)
+    assert {"amy: done", "bob: done", "cem: done"} <= set(said.splitlines())
+    assert said.count("was lost (SIGKILL), submitted again") == 1
+    run = newest("adapter", "group")
+    assert run.info.run_id != alone.info.run_id
+    figures = [name for name in alone.data.metrics if name.startswith("test/")]
+    assert {name: run.data.metrics[name] for name in figures} == {name: alone.data.metrics[name] for name in figures}
+    trained = run.data.tags["asr_lab.compared"].split(",")
+    for name, run_id in zip(("amy", "bob", "cem"), trained, strict=True):
+        assert f"{name} is already adapted: " in said
+        assert run_id == newest_of(name).info.run_id
+    growth = [
+        pd.read_parquet(
+            mlflow.artifacts.download_artifacts(run_id=one.info.run_id, artifact_path="eval/growth.parquet")
+        )
+        for one in (alone, run)
+    ]
+    pd.testing.assert_frame_equal(*growth)
+
+
+def test_jobs_of_adapters_are_for_each_speaker():
+    one = ["adapter", "--name", "john", "--data", "john/all.jsonl.gz", "--engine", "local", "--jobs", "2"]
+    assert "--each speaker" in refused(*one)

@@ -413,6 +413,12 @@ def test_each_arm_is_trained_by_a_job_and_all_are_measured_by_one(ways, by_forks
     run = newest("wav2vec2", "arms")
     assert run.info.run_name.startswith("jobs-")
     assert "test/wer_by_arm/r4" in run.data.metrics
+    mlflow.MlflowClient().set_terminated(run.info.run_id, "RUNNING")  # as a comparison that was cut off
+    before = run.data.tags["asr_lab.compared"].split(",")
+    ok(*command, "--new-run")
+    again = newest("wav2vec2", "arms")
+    assert again.info.run_id != run.info.run_id
+    assert not set(before[1:]) & set(again.data.tags["asr_lab.compared"].split(","))
 
 
 @pytest.mark.slow

@@ -20,8 +20,13 @@ _SUFFIX = ".jsonl.gz"
 )
 @click.option("--per-shard", type=click.IntRange(min=1), default=1000, show_default=True, help="Utterances of a shard.")
 @click.option("--workers", type=click.IntRange(min=0), default=0, help="Number of threads.  [one per core]")
+@click.option(
+    "--take-over", is_flag=True, help="Write although a process of another machine began to, which has been killed."
+)
 @click.option("--verify", is_flag=True, help="Write nothing: read all shards that are there, and check them.")
-def shard(manifest_path: Path, out: str, form: str, per_shard: int, workers: int, verify: bool) -> None:
+def shard(
+    manifest_path: Path, out: str, form: str, per_shard: int, workers: int, take_over: bool, verify: bool
+) -> None:
     """Write the audio of MANIFEST to shards, tars of Lhotse Shar that are read at random by one seek.
 
     FOLDER gets a manifest of the same name, which training, evaluate and transcribe take like any other, with its
@@ -50,7 +55,7 @@ def shard(manifest_path: Path, out: str, form: str, per_shard: int, workers: int
                 echo(f"{folder.file(name)}: {counted(number, 'utterance', 'are')} unchanged")
                 continue
             planned = shards.Shards(cuts, folder, name, "opus" if form == "opus" else "flac", per_shard)
-            made = shards.write(planned, workers=workers, progress=progress)
+            made = shards.write(planned, workers=workers, takes_over=take_over, progress=progress)
         before = f", {len(planned) - made} of them before" if made < len(planned) else ""
         echo(
             f"{folder.file(planned.manifest)}: {counted(len(cuts), 'utterance')} in "

@@ -9,9 +9,11 @@ import click
 
 from asr_lab.cli.completion import ConfigKey, ModelName, complete_demo_speakers
 from asr_lab.cli.config_options import TAKES_CONFIG_KEYS, config_keys, given, keys_help, overrides_option
-from asr_lab.cli.jobs import Jobs, job_options
+from asr_lab.cli.jobs import Jobs, trainings_options
 from asr_lab.cli.options import console, dry_run_option, new_run_option, offline_option
-from asr_lab.cli.training.experiments import run, show_outcome
+from asr_lab.cli.training.experiments import make_demo_base, make_demo_corpus, run, show_outcome
+from asr_lab.cli.training.training_options import recording
+from asr_lab.config.identity import flat
 from asr_lab.config.load import load
 from asr_lab.config.schema import AdapterExperiment
 from asr_lab.errors import AsrLabError
@@ -41,7 +43,7 @@ from asr_lab.errors import AsrLabError
 @dry_run_option
 @new_run_option
 @offline_option
-@job_options
+@trainings_options
 def adapter(
     name: str | None,
     base: str | None,
@@ -56,6 +58,7 @@ def adapter(
     new_run: bool,
     offline: bool,
     jobs: Jobs,
+    part: str | None,
 ) -> None:
     """Train a small MLP for one speaker on a frozen base, and report the improvement on held-out utterances.
 
@@ -65,8 +68,10 @@ def adapter(
       asr-lab adapter --name mina --data corpora/mina/all.jsonl.gz
       asr-lab adapter --name mina --data corpora/mina/all.jsonl.gz data.cross_fit=5
       asr-lab adapter --each speaker --data corpora/class/all.jsonl.gz data.cross_fit=4 data.sizes=2,5,10
+      asr-lab adapter --each speaker --data corpora/class/all.jsonl.gz --engine slurm --jobs 8
 
-    Without --data, the demo corpus and its base model are created first if they are missing.
+    With --jobs, each speaker's adapter is trained by a job of its own, then one job pools all. Without --data, the demo
+    corpus and its base model are created first if they are missing.
     """
     options = {"adapter.name": name, "adapter.base": base, "train.epochs": epochs, "data.each": each}
     options |= _manifests(data) | {"adapter.hidden_dims": hidden_dims.split(",") if hidden_dims else None}
@@ -77,8 +82,11 @@ def adapter(
     from asr_lab.models.adapter import check_name
 
     check_name(experiment.adapter.name)
+    if part:
+        _adapt_speaker(experiment, part, new_run=new_run, offline=offline)
+        return
     if jobs.engine and not dry_run:
-        jobs.run_command()
+        jobs.run_command(_speakers(experiment, jobs, offline=offline))
         return
     if not offline and not experiment.data.train:
         from asr_lab.tracking.connection import check_usable
@@ -91,6 +99,37 @@ def adapter(
     if not experiment.data.train:
         experiment = _of_the_demo(experiment, make=not dry_run)
     show_outcome(run(experiment, dry_run=dry_run, new_run=new_run, offline=offline))
+
+
+def _speakers(experiment: AdapterExperiment, jobs: Jobs, *, offline: bool) -> list[str]:
+    """Return the speakers whose adapters are trained by jobs of their own, after creating what they would share."""
+    if jobs.count == 1:
+        return []
+    if not experiment.data.each or offline:
+        raise AsrLabError(
+            "--jobs trains each speaker's adapter in a job of its own, and pools them from the tracking store",
+            allowed="--each speaker, without --offline",
+            where="the command line",
+        )
+    from asr_lab.recipes.adaptation.group import speaker_names
+    from asr_lab.tracking.models.registry import MlflowStore
+    from asr_lab.tracking.tracker import MlflowTracker
+
+    if not experiment.data.train:
+        experiment = _of_the_demo(experiment, make=True)
+    make_demo_corpus(experiment.manifests().values(), console())
+    make_demo_base(flat(experiment), MlflowTracker(), MlflowStore(), console())
+    return speaker_names(experiment)
+
+
+def _adapt_speaker(experiment: AdapterExperiment, name: str, *, new_run: bool, offline: bool) -> None:
+    """Train the adapter of one speaker, for a group whose adapters are trained by jobs of their own."""
+    from asr_lab.recipes.adaptation.group import adapt_speaker
+    from asr_lab.recipes.own_data import with_own_splits
+    from asr_lab.tracking.models.registry import MlflowStore
+
+    tracker, out, _ = recording(console(), new_run=new_run, offline=offline)
+    adapt_speaker(name, with_own_splits(experiment)[0], tracker, out, store=MlflowStore())
 
 
 def _of_the_demo(experiment: AdapterExperiment, *, make: bool) -> AdapterExperiment:

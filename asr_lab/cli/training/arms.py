@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from asr_lab.cli.config_options import TAKES_CONFIG_KEYS, config_keys, keys_help
-from asr_lab.cli.jobs import Jobs, methods_options
+from asr_lab.cli.jobs import Jobs, trainings_options
 from asr_lab.cli.options import console, format_option
 from asr_lab.cli.tables import show
 from asr_lab.cli.training.experiments import run, show_outcome
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @click.command(context_settings=TAKES_CONFIG_KEYS, epilog=keys_help("arms"))
 @training_options
-@methods_options
+@trainings_options
 @format_option
 def arms(
     config: Path | None, keys: tuple[str, ...], data: str | None, texts: tuple[str, ...], dry_run: bool, new_run: bool,
@@ -66,10 +66,11 @@ def arms(
 def _train_variant(experiment: ArmsExperiment, name: str, *, new_run: bool, offline: bool) -> None:
     """Train one method, for a comparison whose methods are trained by jobs of their own."""
     from asr_lab.recipes.comparison.train import train_variant
+    from asr_lab.recipes.own_data import with_own_splits
     from asr_lab.tracking.models.registry import MlflowStore
 
     tracker, out, first = recording(console(), new_run=new_run, offline=offline)
-    done = train_variant(name, experiment, tracker, out, store=MlflowStore())
+    done = train_variant(name, with_own_splits(experiment)[0], tracker, out, store=MlflowStore())
     show_outcome(done if first else None, out)
 
 

@@ -35,7 +35,7 @@ class Loop(Section):
     grad_clip: float = Field(default=5.0, ge=0)
     """Largest gradient norm; 0: no clipping."""
     num_workers: int = Field(default=0, ge=0)
-    """Number of data loading processes; 0: load in the training process."""
+    """Number of threads that read batches ahead; 0: each is read when its update begins."""
     mixed_precision: Literal["auto", "no"] = "auto"
     """`auto`: bfloat16 (or float16) on a GPU that supports it, never on CPU."""
 

@@ -14,14 +14,15 @@ from asr_lab.config.schema import AdapterExperiment
 from asr_lab.data import manifest
 from asr_lab.data.splits import groups
 from asr_lab.errors import AsrLabError, listing
+from asr_lab.interfaces.tags import COMPARED
 from asr_lab.interfaces.tracking import Lineage, ModelStore, Recorder, Tracker
 from asr_lab.metrics.spacing import SCORER
 from asr_lab.models.adapter import check_name
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
-from asr_lab.recipes.adaptation.fit import AdapterTrainer, encode
+from asr_lab.recipes.adaptation.fit import AdapterTrainer
 from asr_lab.recipes.adaptation.improvement import Improvement
 from asr_lab.recipes.adaptation.plan import AdaptationPlan, load_base, plan
-from asr_lab.recipes.adaptation.train import Adapted, adapt
+from asr_lab.recipes.adaptation.train import adapt
 from asr_lab.recipes.recipe import Outcome, Recipe
 from asr_lab.recipes.run_spec import describe
 from asr_lab.recipes.splits import Split
@@ -32,7 +33,18 @@ from asr_lab.reports.table import Table
 from asr_lab.system.resources import Clock
 from asr_lab.system.terminal import Console
 from asr_lab.system.threads import use_threads
+from asr_lab.training.encoder_outputs import EncoderOutputs
 from asr_lab.units import counted
+
+
+@dataclass(frozen=True)
+class SpeakerResult:
+    """The improvement by the adapter of one speaker, and by those trained on less: utterances -> improvement."""
+
+    name: str
+    run_id: str
+    improvement: Improvement
+    by_size: Mapping[int, Improvement]
 
 
 @dataclass(frozen=True)
@@ -41,7 +53,7 @@ class AdaptedGroup:
 
     run_id: str
     run_name: str
-    adapted: list[Adapted]
+    speakers: list[SpeakerResult]
     improvement: Improvement
     growth: pd.DataFrame
     """One row per number of training utterances: `learned_from` (last row: mean of all data), WER and CER of base and
@@ -49,7 +61,7 @@ class AdaptedGroup:
 
     def by_speaker(self) -> pd.DataFrame:
         """Return one row per speaker."""
-        return pd.DataFrame([{"person": one.name, **_figures(one.improvement)} for one in self.adapted])
+        return pd.DataFrame([{"person": one.name, **_figures(one.improvement)} for one in self.speakers])
 
     @property
     def summary(self) -> Summary:
@@ -59,7 +71,7 @@ class AdaptedGroup:
             parts=[
                 ("", Table(frame=self.by_speaker()[["person", "utterances", *_SHOWN]], headings={"person": "speaker"})),
                 ("", Table(frame=growth[["learned_from", *_SHOWN]])),
-                (f"{counted(len(self.adapted), 'speaker')}, pooled", self.improvement.rows()),
+                (f"{counted(len(self.speakers), 'speaker')}, pooled", self.improvement.rows()),
             ]
         )
 
@@ -101,6 +113,14 @@ def plan_group(config: AdapterExperiment, base_uri: str, recognizer: DeepSpeech2
     ]
     _check_sizes(config, planned)
     return GroupPlan(config, planned)
+
+
+def speaker_names(config: AdapterExperiment) -> list[str]:
+    """Return the speakers of `data.train`; raises `AsrLabError` for those that can name no adapter."""
+    names = sorted(_by_speaker("train", config.data.train, config.data.each))
+    for name in names:
+        check_name(name)
+    return names
 
 
 def _by_speaker(split: str, path: str, field: str) -> dict[str, Split]:
@@ -155,29 +175,64 @@ def adapt_group(group: GroupPlan, tracker: Tracker, console: Console) -> Adapted
     )
     with tracker.start(spec) as run:
         run.dataset(split.dataset())
-        adapted, by_size = [], dict[int, list[Improvement]]()
+        results = []
         for number, one in enumerate(planned, 1):
             console.say("[dim]{} of {}[/] ", number, len(planned), end="")
-            outputs = encode(one.recognizer, one.all_cuts, one.config, console, run.checkpoints)
-            adapted.append(adapt(one, tracker, console, outputs=outputs, parent=run.run_id))
-            for size in config.data.sizes:
-                smaller = _of_speaker(one.config, one.config.adapter.name, size)
-                folds = plan(smaller, base_uri, one.recognizer, *one.splits.values()).folds
-                tables = AdapterTrainer(one.recognizer, outputs, smaller).measure(folds)
-                by_size.setdefault(size, []).append(_improvement(config, *tables))
-        pooled = _pooled(config, [one.improvement for one in adapted])
+            results.append(_result(one, config, tracker, console, parent=run.run_id))
+        pooled = _pooled(config, [one.improvement for one in results])
         full_size = round(mean(len(fold.train) for one in planned for fold in one.folds))
-        growth = _growth(
-            {size: _pooled(config, improvements) for size, improvements in by_size.items()} | {full_size: pooled}
-        )
-        done = AdaptedGroup(run.run_id, run.name, adapted, pooled, growth)
+        by_size = {size: _pooled(config, [one.by_size[size] for one in results]) for size in config.data.sizes}
+        done = AdaptedGroup(run.run_id, run.name, results, pooled, _growth(by_size | {full_size: pooled}))
         _record(run, done, base_uri)
         run.metrics({"perf/seconds": clock.seconds})
         return done
 
 
+def adapt_speaker(
+    name: str, config: AdapterExperiment, tracker: Tracker, console: Console, *, store: ModelStore
+) -> SpeakerResult:
+    """Train the adapter of one speaker of a group in a run of its own, which the run of the group reuses."""
+    use_threads(config.run.threads)
+    planned = plan_adapters(config, store)
+    assert isinstance(planned, GroupPlan)
+    (one,) = (one for one in planned.speakers if one.config.adapter.name == name)
+    return _result(one, config, tracker, console)
+
+
+def _result(
+    one: AdaptationPlan, config: AdapterExperiment, tracker: Tracker, console: Console, parent: str = ""
+) -> SpeakerResult:
+    """Train the adapter of a speaker, and those on less data; or read what an earlier attempt or job made of it."""
+    name = one.config.adapter.name
+    if earlier := tracker.finished(one.spec, own=True):
+        console.print(f"{name} is already adapted: {earlier.name}")
+        tables = {size: [earlier.table(path) for path in _tables(size)] for size in (0, *config.data.sizes)}
+        improvements = {size: _improvement(config, *both) for size, both in tables.items()}
+        return SpeakerResult(name, earlier.run_id, improvements.pop(0), improvements)
+    by_size: dict[int, Improvement] = {}
+
+    def measure_sizes(run: Recorder, outputs: EncoderOutputs) -> None:
+        for size in config.data.sizes:
+            smaller = _of_speaker(one.config, name, size)
+            folds = plan(smaller, one.base_uri, one.recognizer, *one.splits.values()).folds
+            both = AdapterTrainer(one.recognizer, outputs, smaller).measure(folds)
+            for path, table in zip(_tables(size), both, strict=True):
+                run.table(table, path)
+            by_size[size] = _improvement(config, *both)
+
+    adapted = adapt(one, tracker, console, parent=parent, conclude=measure_sizes)
+    return SpeakerResult(name, adapted.run_id, adapted.improvement, by_size)
+
+
+def _tables(size: int) -> list[str]:
+    """Return the paths of the score tables of base and adapted, learned from so many utterances; 0: from all."""
+    folder = f"eval/learned_from_{size}" if size else "eval"
+    return [f"{folder}/{name}.parquet" for name in ("base_test", "test")]
+
+
 def _record(run: Recorder, done: AdaptedGroup, base_uri: str) -> None:
-    done.improvement.record(run, counted(len(done.adapted), "speaker"), base_uri)
+    done.improvement.record(run, counted(len(done.speakers), "speaker"), base_uri)
+    run.tags({COMPARED: ",".join(one.run_id for one in done.speakers)})
     run.table(done.by_speaker(), "eval/people.parquet")
     run.table(done.growth, "eval/growth.parquet")
     run.figure(growth_figure(done.growth), "eval/growth.png")

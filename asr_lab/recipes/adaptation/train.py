@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -89,11 +89,12 @@ def adapt(
     outputs: EncoderOutputs | None = None,
     parent: str = "",
     folder: Path | None = None,
+    conclude: Callable[[Recorder, EncoderOutputs], None] = lambda run, outputs: None,
 ) -> Adapted:
     """Train the adapter, compare it with its base on the same held-out utterances, write and register it.
 
     `outputs` are encoder outputs computed before; `parent` is the id of the parent run; `folder` replaces
-    `adapter.save_dir`.
+    `adapter.save_dir`; `conclude` is called before the run ends.
     """
     clock = Clock()
     config, recognizer = planned.config, planned.recognizer
@@ -138,6 +139,7 @@ def adapt(
             overlaps=notes,
         )
         run.note(adapted.note)
+        conclude(run, outputs)
         return adapted
 
 

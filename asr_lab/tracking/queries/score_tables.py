@@ -9,7 +9,7 @@ import pandas as pd
 from mlflow.artifacts import download_artifacts
 from mlflow.entities import Run
 
-from asr_lab.errors import AsrLabError, listing
+from asr_lab.errors import AsrLabError, listing, reason
 from asr_lab.tracking.store import client, explain_store_errors
 
 _COLUMNS = ("id", "reference", "hypothesis")
@@ -37,16 +37,20 @@ def utterances(run: Run, split: str) -> pd.DataFrame:
         raise AsrLabError(
             f"it has no utterances of {split}", where=where, allowed=listing(sorted(here)) or "it has none"
         )
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            file = download_artifacts(run_id=run.info.run_id, artifact_path=path, dst_path=folder)
-            table = pd.read_parquet(file)
-    except Exception as error:  # artifact stores and the parquet reader raise anything
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        where = f"{path} of {run.info.run_name}"
-        raise AsrLabError(f"its utterances of {split} cannot be read: {reason}", where=where) from error
+    table = read_table(run, path)
     if lacking := [name for name in _COLUMNS if name not in table]:
         raise AsrLabError(f"its utterances of {split} lack {listing(lacking)}", where=path)
     if table["id"].duplicated().any():
         raise AsrLabError(f"its utterances of {split} have the same id more than once", where=path)
     return table
+
+
+def read_table(run: Run, path: str) -> pd.DataFrame:
+    """Return a table that a run logged; raises `AsrLabError` if it cannot be read."""
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            file = download_artifacts(run_id=run.info.run_id, artifact_path=path, dst_path=folder)
+            return pd.read_parquet(file)
+    except Exception as error:  # artifact stores and the parquet reader raise anything
+        where = f"{path} of {run.info.run_name}"
+        raise AsrLabError(f"its utterances cannot be read: {reason(error).splitlines()[0]}", where=where) from error

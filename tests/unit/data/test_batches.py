@@ -1,5 +1,7 @@
 """The batches of an epoch: each utterance once, on any number of ranks and workers, also after a stop."""
 
+from threading import Event
+
 import numpy as np
 import pytest
 from accelerate.data_loader import skip_first_batches
@@ -10,6 +12,7 @@ from asr_lab.data import manifest
 from asr_lab.data.batches import Collator, EpochBatches, InOrder, buckets, loader
 from asr_lab.data.features import extract
 from asr_lab.data.table_utterances import Utterances
+from asr_lab.errors import AsrLabError
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +26,7 @@ def ids_of(batch):
 
 
 @pytest.mark.parametrize("accumulate", [1, 3])
-@pytest.mark.parametrize("num_workers", [pytest.param(0, id="alone"), pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("num_workers", [0, 2])
 def test_two_ranks_with_a_stop_and_other_workers_read_each_utterance_once(cuts, num_workers, accumulate):
     read = []
     for rank in range(2):
@@ -40,6 +43,33 @@ def test_two_ranks_with_a_stop_and_other_workers_read_each_utterance_once(cuts, 
         assert len(whole) == len(sampler)
         read += [id for batch in whole for id in batch]
     assert sorted(read) == sorted(cut.id for cut in cuts)
+
+
+def test_threads_begin_no_batch_that_is_skipped_and_read_ahead_of_the_others(cuts):
+    sampler, begun, second = EpochBatches(cuts, 8), [], Event()
+
+    def noted(batch):
+        begun.append(ids_of(batch))
+        if len(begun) == 2:
+            second.set()
+        return begun[-1]
+
+    whole = [[cuts[place].id for place, _ in batch] for batch in sampler]
+    rest = iter(skip_first_batches(loader(sampler, noted, num_workers=1), 100))
+    assert next(rest) == whole[100]
+    assert second.wait(30)
+    assert begun[:2] == whole[100:102]
+    assert [whole[100], *rest] == whole[100:]
+
+
+@pytest.mark.parametrize("skipped", [0, 3])
+def test_an_error_in_a_thread_is_raised_as_it_is(cuts, skipped):
+    def fail(batch):
+        raise AsrLabError("the audio is cut off", where="a.wav")
+
+    with pytest.raises(AsrLabError) as error:
+        next(iter(skip_first_batches(loader(EpochBatches(cuts, 8), fail, num_workers=2), skipped)))
+    assert (error.value.what, error.value.where) == ("the audio is cut off", "a.wav")
 
 
 def test_updates_of_two_ranks_are_those_of_one_that_accumulates_two(cuts):

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import os
+import socket
 import threading
 from pathlib import Path
 
@@ -106,6 +108,32 @@ def test_one_process_writes_them(whole, tmp_path):
     assert error.value.what == "another process writes these shards"
 
 
+@pytest.mark.parametrize("scheme", ["memory://", "file://"])
+def test_one_machine_writes_behind_a_url(whole, tmp_path, monkeypatch, scheme):
+    url = f"{scheme}{tmp_path}/shared"
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "first"))
+    with ShardFolder.at(url).locked("mixed"):
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "second"))  # another machine has other locks
+        with pytest.raises(AsrLabError) as error:
+            shards.write(planned(whole, url))
+        assert error.value.where.endswith("shared/mixed.writing")
+        assert str(os.getpid()) in error.value.what
+    assert ShardFolder.at(url).size("mixed.writing") < 0
+    assert shards.write(planned(whole, url)) == 3
+
+
+@pytest.mark.parametrize(("host", "goes_on"), [(socket.gethostname(), True), ("elsewhere", False)])
+def test_what_a_killed_process_left_behind_a_url_is_replaced(whole, tmp_path, host, goes_on):
+    folder = ShardFolder.at(f"memory://{tmp_path}/{host}")
+    with folder.written("mixed.writing") as path:
+        path.write_text(f"{host}|{2**22 + 1}|1")
+    if not goes_on:
+        with pytest.raises(AsrLabError) as error:
+            shards.write(planned(whole, folder.root))
+        assert "--take-over" in error.value.hint
+    assert shards.write(planned(whole, folder.root), takes_over=not goes_on) == 3
+
+
 def test_two_at_once_end_with_each_utterance_once(whole, tmp_path):
     refused = []
 
@@ -207,7 +235,7 @@ def test_shards_on_s3(whole, tmp_path, monkeypatch):
         manifest.check_files(CutSet(cuts))
         for one, other in zip(before, cuts, strict=True):
             np.testing.assert_array_equal(read_cut(one), read_cut(other), err_msg=one.id)
-        batches = loader(EpochBatches(CutSet(cuts), 4), Collator(extract), num_workers=1)  # in a forked process
+        batches = loader(EpochBatches(CutSet(cuts), 4), Collator(extract), num_workers=1)
         assert sorted(id for batch in batches for id in batch["cut_ids"]) == sorted(cut.id for cut in before)
         assert shards.verify(ShardFolder.at(url), "mixed", before) == len(before)
         with pytest.raises(AsrLabError) as error:

@@ -56,6 +56,20 @@ def test_one_split_brings_those_beside_it(folder, recipe, split):
     assert found == {"train": "mine/train.jsonl.gz", "val": "mine/dev.jsonl.gz", "test": "mine/test.jsonl.gz"}
 
 
+def test_a_folder_in_place_of_a_manifest_is_its_split(folder):
+    given = splits("data.train=mine", "data.val=mine")
+    assert given == {"train": "mine/train.jsonl.gz", "val": "mine/dev.jsonl.gz", "test": "mine/test.jsonl.gz"}
+    (folder / "shards").mkdir()
+    with pytest.raises(AsrLabError) as none:
+        splits("data.train=mine/shards")
+    assert (none.value.where, none.value.next_command) == ("data.train=mine/shards", "asr-lab data import --help")
+    (folder / "shards" / "cuts.000000.jsonl.gz").touch()
+    (folder / "shards.jsonl.gz").touch()
+    with pytest.raises(AsrLabError) as beside:
+        splits("data.train=mine/shards")
+    assert beside.value.allowed == "data.train=mine/shards.jsonl.gz"
+
+
 def test_what_states_everything_or_nothing_stays(folder):
     for keys in ([], ["data.test="], ["data.max_duration_s=9"], ["data.train=corpora/demo/train.jsonl.gz"]):
         config = load(None, parse_overrides(keys), "deepspeech2")
