@@ -66,7 +66,7 @@ def arms(
 def _train_variant(experiment: ArmsExperiment, name: str, *, new_run: bool, offline: bool) -> None:
     """Train one method, for a comparison whose methods are trained by jobs of their own."""
     from asr_lab.recipes.comparison.train import train_variant
-    from asr_lab.tracking.models.registry import MlflowStore
+    from asr_lab.tracking.models.model_store import MlflowStore
 
     tracker, out, first = recording(console(), new_run=new_run, offline=offline)
     done = train_variant(name, experiment, tracker, out, store=MlflowStore())
