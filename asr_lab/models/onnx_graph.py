@@ -23,7 +23,7 @@ from asr_lab.errors import AsrLabError
 from asr_lab.models.deepspeech2_recognizer import DeepSpeech2Recognizer
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.models.wav2vec2.convolutions import FramesFirst, as_given
-from asr_lab.models.wav2vec2.network import num_frames
+from asr_lab.models.wav2vec2.frame_counts import num_frames
 from asr_lab.models.wav2vec2.recognizer import Wav2Vec2Recognizer
 from asr_lab.units import FRAME_LENGTH, FRAME_SHIFT, NUM_MEL_BINS, SAMPLE_RATE
 

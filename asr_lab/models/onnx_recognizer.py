@@ -21,7 +21,7 @@ from asr_lab.errors import AsrLabError, reason
 from asr_lab.models.adapter import AdapterManager
 from asr_lab.models.onnx_folder import GRAPH, exported_type, read_config, require_onnx
 from asr_lab.models.recognizer import Recognizer, read_subwords, read_vocabulary
-from asr_lab.models.wav2vec2.network import num_frames, receptive_field
+from asr_lab.models.wav2vec2.frame_counts import num_frames, receptive_field
 from asr_lab.units import SAMPLE_RATE
 
 

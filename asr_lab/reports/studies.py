@@ -70,8 +70,8 @@ class Study(_Record):
     """Folders with data that no command makes: name -> what it is and where to get it."""
     data_commands: tuple[str, ...] = ()
     """Shell commands that make the data, in an empty folder beside `experiments`."""
-    commands: tuple[str, ...]
-    """Shell commands that make the runs, in the same folder."""
+    commands: tuple[str, ...] = Field(min_length=1)
+    """Shell commands that make the runs and the values, in the same folder."""
     files: dict[str, str] = Field(default_factory=dict)
     """Configurations that the commands name: path -> digest of what they set."""
     cheap: bool = False

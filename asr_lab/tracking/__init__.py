@@ -21,7 +21,7 @@ def load_model(uri: str) -> Recognizer:
     Raises `AsrLabError` if there is no such model.
     """
     from asr_lab.models import load_model as load_folder
-    from asr_lab.tracking.models.registry import MlflowStore
+    from asr_lab.tracking.models.model_store import MlflowStore
 
     store = MlflowStore()
     return load_folder(store.resolve(uri), store.resolve)

@@ -24,7 +24,7 @@ from asr_lab.system.distributed import rank_and_world_size
 from asr_lab.tracking import code_state, provenance
 from asr_lab.tracking.code_state import PACKAGES, PATCH
 from asr_lab.tracking.connection import StoreUnavailableError
-from asr_lab.tracking.models.registry import MlflowStore
+from asr_lab.tracking.models.model_store import MlflowStore
 from asr_lab.tracking.queries.runs import metrics_of
 from asr_lab.tracking.spool.created_runs import run_of_spool
 from asr_lab.tracking.spool.spool import ROOT, spools

@@ -30,7 +30,7 @@ from asr_lab.decoding.words import Word
 from asr_lab.models import load_model
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.serving.long_recordings import Transcriber
-from asr_lab.tracking.models.registry import MlflowStore
+from asr_lab.tracking.models.model_store import MlflowStore
 from asr_lab.units import SAMPLE_RATE, num_samples
 
 PAUSES = {"long": (0.25, 0.9), "short": (0.02, 0.06)}  # s

@@ -38,7 +38,7 @@ from asr_lab.models import load_model
 from asr_lab.models.deepspeech2_streaming import LATENCY_S
 from asr_lab.serving.engine import Engine, Request, Result
 from asr_lab.serving.streaming import DEFAULT_RULES, StreamingRecognizer
-from asr_lab.tracking.models.registry import MlflowStore
+from asr_lab.tracking.models.model_store import MlflowStore
 from asr_lab.units import SAMPLE_RATE
 
 PIECES_S = (0.2, 0.5, 2.0)

@@ -31,7 +31,7 @@ from asr_lab.interfaces.in_memory import FolderStore
 from asr_lab.sweeps import sweep as sweeping
 from asr_lab.sweeps.worker import Backends, Worker
 from asr_lab.tracking import find_runs
-from asr_lab.tracking.models.registry import MlflowStore
+from asr_lab.tracking.models.model_store import MlflowStore
 from asr_lab.tracking.tracker import MlflowTracker
 
 

@@ -477,7 +477,7 @@ def test_options_at_their_default_leave_the_config_file_its_say_under_mlflow_run
 
 
 def test_an_adapter_on_a_base_that_is_a_folder_can_be_used(home):
-    from asr_lab.tracking.models.registry import MlflowStore
+    from asr_lab.tracking.models.model_store import MlflowStore
 
     shutil.copytree(MlflowStore().resolve("models:/deepspeech2@champion"), home / "mymodel", dirs_exist_ok=True)
     ok("adapter", "--name", "kim", "--data", "john/all.jsonl.gz", "--base", "mymodel", "train.epochs=1")

@@ -279,7 +279,7 @@ def test_the_last_word_of_files_about_30_seconds_long_is_not_cut_off(home):
     from asr_lab.config.schema import Decode
     from asr_lab.serving.engine import Request
     from asr_lab.serving.opening import open_engine
-    from asr_lab.tracking.models.registry import MlflowStore
+    from asr_lab.tracking.models.model_store import MlflowStore
 
     rng = np.random.default_rng(3)
     sounds = np.concatenate([tone_word(" ".join(rng.choice(WORDS, 2)), rng) for _ in range(40)])

@@ -15,7 +15,7 @@ from asr_lab.data import manifest
 from asr_lab.data.splits import hold_out_share
 from asr_lab.errors import AsrLabError
 from asr_lab.tracking.models import promotion, registry
-from asr_lab.tracking.models.registry import MlflowStore
+from asr_lab.tracking.models.model_store import MlflowStore
 from asr_lab.tracking.queries import runs
 
 pytestmark = pytest.mark.usefixtures("at_home")

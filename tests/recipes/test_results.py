@@ -131,10 +131,16 @@ def test_mistakes_are_refused_and_change_nothing(study, words):
 
 def test_figures_of_a_benchmark(study):
     Path("speed.json").write_text(json.dumps({"training": {"value": 1.949, "low": 1.78, "high": 2.12}, "rounds": 3}))
-    ok("results", "record", "--study", "speed", "--values", "speed.json", "--about", "ratios of speed")
+    words = ["results", "record", "--study", "speed", "--values", "speed.json", "--about", "ratios of speed"]
+    assert "--command" in refused(*words)
+    ok(*words, "--command", "python bench.py --values speed.json")
     (FOLDER / "RESULTS.md.jinja").write_text('{{ speed["values"]["training"].format_interval(".2f") }}')
     ok("results", "write")
     assert Path("experiments/RESULTS.md").read_text() == "1.95 (1.78 to 2.12)"
+    made = yaml.safe_load((FOLDER / "speed.yaml").read_text())
+    assert made["commands"] == ["python bench.py --values speed.json"]
+    (FOLDER / "speed.yaml").write_text(yaml.safe_dump(made | {"commands": []}))
+    assert "commands" in refused("results", "check", "speed")
 
 
 def test_a_study_of_benchmarks_is_made_again(study):

@@ -10,7 +10,7 @@ from lhotse import CutSet
 
 from asr_lab.data import manifest
 from asr_lab.data.splits import hold_out_share
-from asr_lab.tracking.models.registry import MlflowStore
+from asr_lab.tracking.models.model_store import MlflowStore
 from asr_lab.tracking.queries import score_tables
 
 pytestmark = pytest.mark.usefixtures("at_home")

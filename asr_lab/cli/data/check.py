@@ -191,7 +191,7 @@ def _losses(measured: Mapping[str, Measurements], model: str) -> dict[str, Measu
     """Compute the losses under a model of the utterances of each manifest."""
     from asr_lab.models import load_model
     from asr_lab.recipes.selection.losses import measure_losses
-    from asr_lab.tracking.models.registry import MlflowStore
+    from asr_lab.tracking.models.model_store import MlflowStore
 
     store = MlflowStore()
     recognizer = load_model(store.resolve(model), store.resolve)

@@ -100,7 +100,7 @@ def select(
 
 def _by_jobs(jobs: Jobs, model: str, cache: InferenceCache) -> str:
     """Have jobs transcribe the candidates, each a part, into the cache; return the pinned URI of the model."""
-    from asr_lab.tracking.models.registry import MlflowStore
+    from asr_lab.tracking.models.model_store import MlflowStore
 
     uri = MlflowStore().resolve_version(model)
     words = [*command_words(click.get_current_context()), f"--model={uri}"]
@@ -117,7 +117,7 @@ def _cache_of_part(result: Path) -> Path:
 def _transcribe_part(candidates: CutSet, model: str, part: Part, known: InferenceCache, result: Path) -> None:
     from asr_lab.models import load_model
     from asr_lab.recipes.selection.inference_cache import InferenceCache, transcribe_part
-    from asr_lab.tracking.models.registry import MlflowStore
+    from asr_lab.tracking.models.model_store import MlflowStore
 
     store = MlflowStore()
     recognizer = load_model(store.resolve(model), store.resolve)
@@ -131,7 +131,7 @@ def _choose(
     """Transcribe the candidates with a progress bar, and choose."""
     from asr_lab.models import load_model
     from asr_lab.recipes.selection.select import select
-    from asr_lab.tracking.models.registry import MlflowStore
+    from asr_lab.tracking.models.model_store import MlflowStore
 
     store, done = MlflowStore(), 0
     recognizer = load_model(store.resolve(model), store.resolve)

@@ -120,7 +120,7 @@ def _local(created: str) -> str:
 def _find(name: str, manager: Any) -> tuple[Path, AdapterInfo]:
     """Return the file of a name, file or registry URI, and its metadata."""
     if name.startswith(("models:/", "runs:/")):
-        from asr_lab.tracking.models.registry import MlflowStore
+        from asr_lab.tracking.models.model_store import MlflowStore
 
         name = str(MlflowStore().adapter_file(name))
     file: Path = manager.find(name)
@@ -167,7 +167,7 @@ def export(name: str, to: Path, folder: Path, plain: bool, data: str | None, ove
         )
     from asr_lab.recipes.adaptation.adapter_files import as_plain
     from asr_lab.recipes.adaptation.plan import load_base
-    from asr_lab.tracking.models.registry import MlflowStore
+    from asr_lab.tracking.models.model_store import MlflowStore
 
     _, recognizer = load_base(metadata.base, MlflowStore())
     done = as_plain(metadata, file, recognizer, data, to, console())
@@ -201,7 +201,7 @@ def import_adapter(
     from asr_lab.recipes.adaptation import adapter_files as recipe
     from asr_lab.recipes.adaptation.plan import load_base
     from asr_lab.tracking.connection import check_usable
-    from asr_lab.tracking.models.registry import MlflowStore
+    from asr_lab.tracking.models.model_store import MlflowStore
     from asr_lab.tracking.tracker import MlflowTracker
 
     if register:

@@ -65,7 +65,8 @@ def export(
     from asr_lab.recipes.export_model import check_destination, figures, plan
     from asr_lab.recipes.export_model import export as write
     from asr_lab.tracking.models import exported as in_store
-    from asr_lab.tracking.models.registry import MlflowStore, standing
+    from asr_lab.tracking.models.model_store import MlflowStore
+    from asr_lab.tracking.models.registry import standing
 
     if max_wer_increase != 0.5 and not (data and form == "int8"):
         raise AsrLabError("--max-wer-increase has no effect without --to int8 and --data")

@@ -69,7 +69,7 @@ def lm(
 
 def _make(experiment: LanguageModelExperiment, dry_run: bool) -> None:
     from asr_lab.recipes import language_model
-    from asr_lab.tracking.models.registry import MlflowStore
+    from asr_lab.tracking.models.model_store import MlflowStore
     from asr_lab.tracking.tracker import MlflowTracker
 
     terminal, store = console(), MlflowStore()
@@ -93,7 +93,7 @@ def _normalizer(model: str) -> dict[str, Any]:
     from dataclasses import asdict
 
     from asr_lab.models import load_model
-    from asr_lab.tracking.models.registry import MlflowStore
+    from asr_lab.tracking.models.model_store import MlflowStore
 
     store = MlflowStore()
     recognizer = load_model(store.resolve(store.resolve_version(model)), store.resolve)

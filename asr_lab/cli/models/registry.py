@@ -191,8 +191,9 @@ def _scoring(data: str, *, recorded: bool) -> Score:
     from asr_lab.config.load import load
     from asr_lab.interfaces.in_memory import MemoryTracker
     from asr_lab.recipes.evaluate import evaluate
+    from asr_lab.tracking.models.model_store import MlflowStore
     from asr_lab.tracking.models.promotion import Scored, unrecorded
-    from asr_lab.tracking.models.registry import MlflowStore, is_adapter, uri_of
+    from asr_lab.tracking.models.registry import is_adapter, uri_of
     from asr_lab.tracking.queries.find import find_run
     from asr_lab.tracking.tracker import MlflowTracker
 

@@ -85,7 +85,8 @@ def serve(
     from asr_lab.serving.long_recordings import check_segmentation
     from asr_lab.serving.realtime_api import StreamLimits
     from asr_lab.serving.served_models import open_models
-    from asr_lab.tracking.models.registry import MlflowStore, adapter_versions
+    from asr_lab.tracking.models.model_store import MlflowStore
+    from asr_lab.tracking.models.registry import adapter_versions
 
     http_server.check_key(host, api_key)
     check_segmentation(segment)

@@ -161,12 +161,17 @@ def _speakers(sources: list[Source]) -> list[str]:
 def _open(model: str, adapters: list[str], folder: str, workers: int, decode: Decode) -> tuple[Engine, str]:
     from asr_lab.serving.opening import open_engine
     from asr_lab.system.threads import use_threads
-    from asr_lab.tracking.models.registry import MlflowStore, adapter_versions
+    from asr_lab.tracking.models.model_store import MlflowStore
 
     if workers > 1:
         use_threads(1)  # forked processes have no part in a pool of threads
-    names = lambda: {str(row["name"]) for row in adapter_versions()}  # noqa: E731
-    return open_engine(MlflowStore(), model, adapters, folder, names, decode)
+    return open_engine(MlflowStore(), model, adapters, folder, _registered_speakers, decode)
+
+
+def _registered_speakers() -> set[str]:
+    from asr_lab.tracking.models.registry import adapter_versions
+
+    return {str(row["name"]) for row in adapter_versions()}
 
 
 def _report_notes(notes: list[str]) -> None:

@@ -73,7 +73,7 @@ def reproduce(
         _refuse_other_data(run, differing)
     if tolerance is None:
         tolerance = _USUAL_TOLERANCE if differing else 0.0
-    from asr_lab.tracking.models.registry import MlflowStore
+    from asr_lab.tracking.models.model_store import MlflowStore
     from asr_lab.tracking.tracker import MlflowTracker
 
     store = MlflowStore()

@@ -80,8 +80,11 @@ def list_studies(folder: Path, style: str) -> None:
 @click.option("--study", "name", required=True, metavar="NAME", help="The study; a new one is made.")
 @click.option("--about", default="", help="A new study in a few words.")
 @click.option("--values", type=_PATH, help="JSON of a benchmark: name -> value, or -> value, low and high.")
+@click.option("--command", "commands", multiple=True, help="A new study's command that makes --values, as typed.")
 @_folder_option
-def record(labelled: tuple[str, ...], name: str, about: str, values: Path | None, folder: Path) -> None:
+def record(
+    labelled: tuple[str, ...], name: str, about: str, values: Path | None, commands: tuple[str, ...], folder: Path
+) -> None:
     """Record the figures of finished runs, each under a LABEL by which pages quote it.
 
     A new study has the commands of its runs, to be edited in its file: they run in an empty folder beside
@@ -91,6 +94,7 @@ def record(labelled: tuple[str, ...], name: str, about: str, values: Path | None
     Examples:
       asr-lab results record john=john-0e352371 --study demo --about "john's adapter"
       asr-lab results record --study speed --values speed.json
+      asr-lab results record --study start --values start.json --about "time to start" --command "python bench.py ..."
     """
     from asr_lab.reports.studies import Study, read_study, write_study
     from asr_lab.tracking.queries.find import find_run
@@ -105,10 +109,14 @@ def record(labelled: tuple[str, ...], name: str, about: str, values: Path | None
     if path.is_file():
         old = read_study(path).model_dump()
     elif about:
-        old = {"about": about, "commands": recording.commands_of(runs.values())}
+        old = {"about": about, "commands": (*recording.commands_of(runs.values()), *commands)}
     else:
         raise AsrLabError(
             "the study is new: what is it about?", where=str(path), next_command="the same with --about TEXT"
+        )
+    if not old["commands"]:
+        raise AsrLabError(
+            "no command makes these figures", where=str(path), next_command='the same with --command "python BENCH ..."'
         )
     new = {label: recording.recorded(run).model_dump() for label, run in runs.items()}
     left = [label for label in old.get("runs", {}) if label not in new]

@@ -112,7 +112,7 @@ def _speakers(experiment: AdapterExperiment, jobs: Jobs, *, offline: bool) -> li
             where="the command line",
         )
     from asr_lab.recipes.adaptation.group import speaker_names
-    from asr_lab.tracking.models.registry import MlflowStore
+    from asr_lab.tracking.models.model_store import MlflowStore
     from asr_lab.tracking.tracker import MlflowTracker
 
     if not experiment.data.train:
@@ -126,7 +126,7 @@ def _adapt_speaker(experiment: AdapterExperiment, name: str, *, new_run: bool, o
     """Train the adapter of one speaker, for a group whose adapters are trained by jobs of their own."""
     from asr_lab.recipes.adaptation.group import adapt_speaker
     from asr_lab.recipes.own_data import with_own_splits
-    from asr_lab.tracking.models.registry import MlflowStore
+    from asr_lab.tracking.models.model_store import MlflowStore
 
     tracker, out, _ = recording(console(), new_run=new_run, offline=offline)
     adapt_speaker(name, with_own_splits(experiment)[0], tracker, out, store=MlflowStore())

@@ -67,7 +67,7 @@ def _train_variant(experiment: ArmsExperiment, name: str, *, new_run: bool, offl
     """Train one method, for a comparison whose methods are trained by jobs of their own."""
     from asr_lab.recipes.comparison.train import train_variant
     from asr_lab.recipes.own_data import with_own_splits
-    from asr_lab.tracking.models.registry import MlflowStore
+    from asr_lab.tracking.models.model_store import MlflowStore
 
     tracker, out, first = recording(console(), new_run=new_run, offline=offline)
     done = train_variant(name, with_own_splits(experiment)[0], tracker, out, store=MlflowStore())

@@ -114,7 +114,7 @@ def _by_jobs(jobs: Jobs, stack: ExitStack, planned: PartsPlan) -> Sequence[Path]
 def _do_part(experiment: EvaluateExperiment, part: str, file: Path) -> None:
     from asr_lab.recipes.evaluate import evaluate_part
     from asr_lab.recipes.parts import Part
-    from asr_lab.tracking.models.registry import MlflowStore
+    from asr_lab.tracking.models.model_store import MlflowStore
 
     evaluate_part(experiment, MlflowStore(), Part.parse(part), file, console())
 

@@ -43,7 +43,7 @@ def run(
     from asr_lab.recipes.own_data import with_own_splits
     from asr_lab.recipes.recipe import recipe_of
     from asr_lab.tracking.connection import check_usable
-    from asr_lab.tracking.models.registry import MlflowStore
+    from asr_lab.tracking.models.model_store import MlflowStore
 
     if not offline:
         check_usable()

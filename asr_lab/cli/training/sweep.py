@@ -111,7 +111,7 @@ def sweep(
     from asr_lab.sweeps import sweep as sweeping
     from asr_lab.sweeps.worker import Backends
     from asr_lab.tracking.connection import check_usable, tracking_uri
-    from asr_lab.tracking.models.registry import MlflowStore
+    from asr_lab.tracking.models.model_store import MlflowStore
     from asr_lab.tracking.tracker import MlflowTracker
 
     if not offline:

@@ -12,18 +12,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import torch
-from peft import PeftModel
 from torch import Tensor, nn
 from torch.nn.functional import pad
 from transformers.utils import ModelOutput
 
 from asr_lab.models.ctc import ctc_loss
 from asr_lab.models.wav2vec2.convolutions import by_spectra, frames_first
-
-Length = TypeVar("Length", int, Tensor)
+from asr_lab.models.wav2vec2.frame_counts import num_frames
 
 
 @dataclass
@@ -33,21 +31,6 @@ class SpeechOutput(ModelOutput):  # type: ignore[misc]
     loss: Tensor | None = None
     logits: Tensor | None = None
     logit_lengths: Tensor | None = None
-
-
-def num_frames(num_samples: Length, kernels: Sequence[int], strides: Sequence[int]) -> Length:
-    """Return the number of frames that unpadded convolutions produce; below 1 for too few samples."""
-    for kernel, stride in zip(kernels, strides, strict=True):
-        num_samples = (num_samples - kernel) // stride + 1
-    return num_samples
-
-
-def receptive_field(kernels: Sequence[int], strides: Sequence[int]) -> int:
-    """Return the number of samples of one frame: 400 (25 ms) for the usual seven convolutions."""
-    samples = 1
-    for kernel, stride in zip(reversed(kernels), reversed(strides), strict=True):
-        samples = (samples - 1) * stride + kernel
-    return samples
 
 
 class UnpaddedGroupNorm(nn.GroupNorm):
@@ -122,6 +105,16 @@ def freeze_batch_norms(model: nn.Module) -> None:
             part.eval()
 
 
+def encoder_of(network: Any) -> Any:
+    """Return the encoder of a `*ForCTC`: everything below the head."""
+    return getattr(network, network.base_model_prefix)
+
+
+def is_adapted(network: Any) -> bool:
+    """Whether peft wraps a network, which imports it only then: a short command without adapters starts sooner."""
+    return type(network).__module__.partition(".")[0] == "peft"
+
+
 class SpeechCTC(nn.Module):
     """Computes logits and loss of `network`, a `*ForCTC` of transformers or its `PeftModel`."""
 
@@ -137,12 +130,12 @@ class SpeechCTC(nn.Module):
     @property
     def plain(self) -> Any:
         """The transformers model, without the wrapper of peft."""
-        return self.network.get_base_model() if isinstance(self.network, PeftModel) else self.network
+        return self.network.get_base_model() if is_adapted(self.network) else self.network
 
     @property
     def encoder(self) -> Any:
         """Everything below the head."""
-        return getattr(self.plain, self.plain.base_model_prefix)
+        return encoder_of(self.plain)
 
     @property
     def config(self) -> Any:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from peft import PeftConfig, PeftModel
 from torch import Tensor
 from transformers import AutoConfig
 
@@ -38,9 +37,9 @@ from asr_lab.models.recognizer import (
 )
 from asr_lab.models.wav2vec2.bases import Source
 from asr_lab.models.wav2vec2.batches import SoundCollator
-from asr_lab.models.wav2vec2.network import SpeechCTC, num_frames, receptive_field
+from asr_lab.models.wav2vec2.frame_counts import num_frames, receptive_field
+from asr_lab.models.wav2vec2.network import SpeechCTC, encoder_of, is_adapted
 from asr_lab.models.wav2vec2.speakers import CONFIG, SpeakerNetworks
-from asr_lab.models.wav2vec2.tuning import encoder_of
 from asr_lab.units import SAMPLE_RATE
 
 ADAPTERS = CONFIG
@@ -108,11 +107,11 @@ class Wav2Vec2Recognizer(EncoderRecognizer):
 
     @property
     def takes_adapters(self) -> bool:
-        return not isinstance(self.model.network, PeftModel)
+        return not is_adapted(self.model.network)
 
     def adapter_loader(self, uri: str = "") -> LoadAdapter:
         """Return what loads model folders of adapters (LoRA and similar) on this base; several speakers share it."""
-        if isinstance(self.model.network, PeftModel):
+        if is_adapted(self.model.network):
             raise AsrLabError(
                 "this model has adapters itself, which take no speaker's adapter beside them",
                 where=uri,
@@ -132,7 +131,7 @@ class Wav2Vec2Recognizer(EncoderRecognizer):
     def added_params(self) -> int:
         """Number of parameters of its adapters; 0 without adapters."""
         network = self.model.network
-        if not isinstance(network, PeftModel):
+        if not is_adapted(network):
             return 0
         prefix = network.base_model.prefix  # of the parameters that peft adds, such as `lora_`
         return sum(one.numel() for name, one in network.named_parameters() if prefix in name)
@@ -140,20 +139,20 @@ class Wav2Vec2Recognizer(EncoderRecognizer):
     @property
     def base_folder(self) -> str:
         """Local folder of the adapters' base model; "" without adapters, or if the base is on the hub or registered."""
-        if not isinstance(self.model.network, PeftModel):
+        if not is_adapted(self.model.network):
             return ""
         base = str(self.model.network.active_peft_config.base_model_name_or_path)
         return base if Path(base).is_dir() else ""
 
     def merge(self) -> None:
         """Merge adapters into the weights: one plain model with the same logits."""
-        if isinstance(self.model.network, PeftModel):
+        if is_adapted(self.model.network):
             self.model.network = self.model.network.merge_and_unload()
 
     def save(self, folder: Path) -> None:
         network, config = self.model.network, self.model.config
         config.text, config.architectures = asdict(self.normalizer), [type(self.model.plain).__name__]
-        if isinstance(network, PeftModel):
+        if is_adapted(network):
             network.save_pretrained(folder, save_embedding_layers=False)  # else peft searches for word embeddings
             (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
             config.save_pretrained(folder)
@@ -186,12 +185,16 @@ def load_recognizer(
 
 def base_of(folder: Path) -> str:
     """Return the base model of adapters: a hub id with its revision, a folder, or a registry URI."""
+    from peft import PeftConfig
+
     config = PeftConfig.from_pretrained(folder)
     name = str(config.base_model_name_or_path)
     return f"{name}@{config.revision}" if config.revision else name
 
 
 def _adapted(folder: Path, config: Any, resolve: Callable[[str], Path] | None, trainable: bool) -> Any:
+    from peft import PeftModel
+
     try:
         network = Source.of(base_of(folder), resolve).network(config)
     except AsrLabError as error:

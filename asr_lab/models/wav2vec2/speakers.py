@@ -18,15 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftConfig, PeftModel
 from torch import Tensor
 
 from asr_lab.data.batches import Batch
 from asr_lab.errors import AsrLabError
 from asr_lab.models.adapter import weights_digest
 from asr_lab.models.recognizer import SpeakerAdapter, check_folder, read_vocabulary
-from asr_lab.models.wav2vec2.network import SpeechCTC
-from asr_lab.models.wav2vec2.tuning import encoder_of
+from asr_lab.models.wav2vec2.network import SpeechCTC, encoder_of
 
 CONFIG = "adapter_config.json"
 _BASE = "__base__"  # peft's name for no adapter
@@ -51,6 +49,8 @@ class SpeakerNetworks:
 
     def load(self, folder: Path) -> SpeakerAdapter:
         """Load the adapters of a model folder; raise `AsrLabError` if they belong to another base or vocabulary."""
+        from peft import PeftConfig, PeftModel
+
         check_folder(folder, CONFIG, "config.json", "vocab.json")
         self._check(folder)
         config = PeftConfig.from_pretrained(folder)

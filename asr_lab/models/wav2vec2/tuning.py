@@ -17,16 +17,11 @@ from asr_lab.config.schema import Lora, Wav2Vec2Model
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.models.adapter import weights_digest
 from asr_lab.models.wav2vec2.bases import split_revision
-from asr_lab.models.wav2vec2.network import SpeechCTC
+from asr_lab.models.wav2vec2.network import SpeechCTC, encoder_of
 
 HEAD = "lm_head"
 _BYPASSED = {"wavlm": ("q_proj", "k_proj", "v_proj", "out_proj")}
 """Layers whose weights a model uses directly instead of calling the layer, so that adapters on them have no effect."""
-
-
-def encoder_of(network: Any) -> Any:
-    """Return the encoder of a `*ForCTC`: everything below the head."""
-    return getattr(network, network.base_model_prefix)
 
 
 def set_trainable(model: SpeechCTC, settings: Wav2Vec2Model, base: str) -> None:

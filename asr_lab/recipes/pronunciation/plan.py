@@ -21,7 +21,7 @@ from asr_lab.models.pronunciation.assessor import Assessor, load_recognizer
 from asr_lab.models.pronunciation.batches import CLASS_OF
 from asr_lab.models.pronunciation.config import PronunciationConfig
 from asr_lab.models.wav2vec2 import bases
-from asr_lab.models.wav2vec2.tuning import encoder_of
+from asr_lab.models.wav2vec2.network import encoder_of
 from asr_lab.recipes.pronunciation.scoring import refuse_crowded
 from asr_lab.recipes.recognition.plan import TrainingPlan
 from asr_lab.recipes.splits import Split, limits_of, refuse_too_short

@@ -13,6 +13,7 @@ from mlflow.entities.model_registry import ModelVersion
 from asr_lab.interfaces.tracking import MERGED, RegisteredModel
 from asr_lab.system.files import explain_unwritable
 from asr_lab.tracking.models import registry
+from asr_lab.tracking.models.model_store import MlflowStore
 from asr_lab.tracking.models.variants import register_variant
 from asr_lab.tracking.moved_store import refuse_moved
 from asr_lab.tracking.store import explain_store_errors, tracking_uri
@@ -38,7 +39,7 @@ def _merged(source: str) -> Iterator[Path | None]:
     """Yield a temporary folder with the merged model; None if there are no adapters."""
     from asr_lab.models import load_model
 
-    store = registry.MlflowStore()
+    store = MlflowStore()
     recognizer = load_model(store.resolve(source), store.resolve)
     if not recognizer.added_params:
         yield None

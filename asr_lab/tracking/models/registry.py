@@ -6,7 +6,6 @@ import functools
 import json
 import re
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,11 @@ from asr_lab.config.names import registered_name
 from asr_lab.config.nearby import nearby_configs
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.families import FAMILIES, makes_adapters, taken_by
-from asr_lab.interfaces.tracking import MERGED, Lineage, RegisteredModel
+from asr_lab.interfaces.tracking import MERGED, RegisteredModel
 from asr_lab.metrics import floor
 from asr_lab.serving.logged_model import stored_uri
-from asr_lab.tracking.connection import StoreUnavailableError, without_password
-from asr_lab.tracking.models import lm_weights, model_card
+from asr_lab.tracking.connection import without_password
+from asr_lab.tracking.models import model_card
 from asr_lab.tracking.models.names import refuse_exported
 from asr_lab.tracking.moved_store import refuse_moved
 from asr_lab.tracking.queries.filters import quoted
@@ -45,8 +44,6 @@ from asr_lab.tracking.tags import BASE, BASE_DIGEST, EXPORTED, FAMILY, LICENSE
 
 CHAMPION = "champion"
 ADAPTER_NAME = "deepspeech2-adapter-"
-ADAPTER_SUFFIX = "_adapter.pt"
-ARPA_SUFFIX = ".arpa"
 _REGISTRY_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/]+)|/(?P<version>\d+))")
 
 
@@ -238,100 +235,34 @@ def adapter_versions() -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["name"], row["version"]))
 
 
-def _is_folder(uri: str) -> bool:
-    return bool(uri) and Path(uri).is_dir()
-
-
-class MlflowStore:
-    """Models by registry URI, `runs:/ID/model`, or folder."""
-
-    def resolve(self, uri: str) -> Path:
-        """Return the local folder of a recogniser; raises `AsrLabError` if there is no such model."""
-        if _is_folder(uri):
-            return _own_folder(Path(uri))
-        artifacts = _download(tracking_uri(), self.resolve_version(uri)) / "artifacts"
-        if any(artifacts.glob(f"*{ADAPTER_SUFFIX}")):
-            raise AsrLabError(
-                f"{uri} is a speaker's adapter, not a recogniser",
-                next_command=f"asr-lab transcribe FILE.wav --adapter {uri}",
-            )
-        if any(artifacts.glob(f"*{ARPA_SUFFIX}")):
-            raise AsrLabError(
-                f"{uri} is a language model, not a recogniser",
-                next_command=f"asr-lab evaluate --model MODEL --data DATA decode.lm={uri}",
-            )
-        return artifacts / "model"
-
-    def adapter_file(self, uri: str) -> Path:
-        """Return the file of a registered adapter; raises `AsrLabError` if there is none."""
-        artifacts = _download(tracking_uri(), self.resolve_version(uri)) / "artifacts"
-        for file in artifacts.glob(f"*{ADAPTER_SUFFIX}"):
-            return file
-        raise AsrLabError(f"{uri} is not an adapter", next_command="asr-lab adapters list --registry")
-
-    def language_model_file(self, uri: str) -> Path:
-        """Return the ARPA file of a registered language model; raises `AsrLabError` if it is another model."""
-        artifacts = _download(tracking_uri(), self.resolve_version(uri)) / "artifacts"
-        for file in artifacts.glob(f"*{ARPA_SUFFIX}"):
-            return file
+def resolve_version(uri: str) -> str:
+    """Return an alias as the version it means today; other URIs of models as they are. Raises `AsrLabError`."""
+    if uri.startswith("models:/") and uri.endswith("/latest"):
+        return uri_of(_newest(uri))
+    parts = _REGISTRY_URI.fullmatch(uri)
+    if parts is None:
+        if uri.startswith(("runs:/", "models:/")):
+            return uri
         raise AsrLabError(
-            f"{uri} is not a language model", next_command="asr-lab lm TEXT --out NAME.arpa --register NAME"
+            f"not a model: {uri!r}",
+            allowed="models:/NAME@alias, models:/NAME/3, runs:/ID/model, or a model's folder that exists",
         )
-
-    def language_model_weights(self, uri: str) -> dict[str, dict[str, float]]:
-        """Return the weights registered with a language model, by the recogniser's name."""
-        return lm_weights.weights_of(uri)
-
-    def register_language_model_weights(self, uri: str, recognizer: str, weights: Mapping[str, float]) -> None:
-        """Register weights with a language model for a recogniser's name."""
-        lm_weights.register_weights(uri, recognizer, weights)
-
-    def resolve_version(self, uri: str) -> str:
-        """An alias as the version it means today; other URIs as they are."""
-        if _is_folder(uri):
-            return str(_own_folder(Path(uri)).resolve())
-        if uri.startswith("models:/") and uri.endswith("/latest"):
-            return uri_of(_newest(uri))
-        parts = _REGISTRY_URI.fullmatch(uri)
-        if parts is None:
-            if uri.startswith(("runs:/", "models:/")):
-                return uri
-            raise AsrLabError(
-                f"not a model: {uri!r}",
-                allowed="models:/NAME@alias, models:/NAME/3, runs:/ID/model, or a model's folder that exists",
-            )
-        with explain_store_errors("the registry cannot be read"):
-            try:
-                if parts["alias"]:
-                    version = tracking_client().get_model_version_by_alias(parts["name"], parts["alias"])
-                else:
-                    version = tracking_client().get_model_version(parts["name"], parts["version"])
-            except MlflowException as error:
-                if not is_final(error):
-                    raise  # it may exist
-                raise _no_such_model(uri) from error
-        return uri_of(version)
-
-    def exists(self, uri: str) -> bool:
-        """Return whether the model exists; raises `StoreUnavailableError` if the registry does not answer."""
+    with explain_store_errors("the registry cannot be read"):
         try:
-            self.resolve_version(uri)
-        except StoreUnavailableError:
-            raise
-        except AsrLabError:
-            return False
-        return True
-
-    def lineage(self, uri: str, adapter: str = "") -> Lineage:
-        """Return the training data of the runs behind a model and an adapter; what is not known is listed."""
-        from asr_lab.tracking.models.lineage import trace
-
-        return trace(uri, adapter)
+            if parts["alias"]:
+                version = tracking_client().get_model_version_by_alias(parts["name"], parts["alias"])
+            else:
+                version = tracking_client().get_model_version(parts["name"], parts["version"])
+        except MlflowException as error:
+            if not is_final(error):
+                raise  # it may exist
+            raise _no_such_model(uri) from error
+    return uri_of(version)
 
 
-def _own_folder(folder: Path) -> Path:
-    """Return the recogniser's folder inside a pyfunc; any other folder unchanged."""
-    return folder / "artifacts" / "model" if (folder / "MLmodel").is_file() else folder
+def model_files(uri: str) -> Path:
+    """Return the local folder of what a model consists of; raises `AsrLabError` if there is no such model."""
+    return _download(tracking_uri(), resolve_version(uri)) / "artifacts"
 
 
 def _newest(uri: str) -> ModelVersion:

@@ -18,7 +18,7 @@ from asr_lab.metrics.pronunciation import with_phone_errors
 from asr_lab.models.pronunciation.decisions import Decisions
 from asr_lab.recipes.pronunciation.scoring import decide, record
 from asr_lab.tracking.erasure.scrub import scrub
-from asr_lab.tracking.models.registry import MlflowStore
+from asr_lab.tracking.models.model_store import MlflowStore
 from asr_lab.tracking.recorder import MOST_SHOWN_ROWS
 from asr_lab.tracking.tracker import MlflowTracker
 

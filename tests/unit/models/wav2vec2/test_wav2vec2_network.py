@@ -9,7 +9,7 @@ from transformers import TrainerCallback
 
 from asr_lab.config.schema import Wav2Vec2Augment, Wav2Vec2Train
 from asr_lab.data.augment import FrameMasker
-from asr_lab.models.wav2vec2.network import num_frames, receptive_field
+from asr_lab.models.wav2vec2.frame_counts import num_frames, receptive_field
 from asr_lab.training.trainer import AsrTrainer
 
 KERNELS, STRIDES = (10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2)
