@@ -13,7 +13,7 @@ from lhotse.cut import Cut
 from torch import Tensor
 
 from asr_lab.config.schema import Augment, FrameMasking, Joining, Sound
-from asr_lab.data import columns, noise
+from asr_lab.data import noise
 from asr_lab.data.audio import Signal
 from asr_lab.data.cut_audio import read_cut
 from asr_lab.data.joining import Joiner
@@ -32,13 +32,11 @@ class SoundAugmenter:
     Noise is taken from `recordings`, or generated if there are none.
     """
 
-    def __init__(
-        self, settings: Sound, seed: int, recordings: Iterable[Cut] = (), utterances: Iterable[Cut] = ()
-    ) -> None:
+    def __init__(self, settings: Sound, seed: int, recordings: Iterable[Cut] = ()) -> None:
         self.sound, self.seed, self.recordings = settings, seed, list(recordings)
         self.joiner: Joiner | None = None
         if isinstance(settings, Joining) and settings.join_share:
-            self.joiner = Joiner(settings, seed, columns.indexed(utterances))
+            self.joiner = Joiner(settings, seed)
 
     def _draw(self, cut_id: str, epoch: int, purpose: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, epoch, purpose, zlib.crc32(cut_id.encode())])
@@ -67,7 +65,7 @@ class SoundAugmenter:
             background = noise.generate("white" if settings.noise == "white" else "pink", len(samples), draw)
         return noise.mix(samples, background, snr_db)
 
-    def features(self, features: Tensor, cut_id: str, epoch: int) -> Tensor:
+    def features(self, features: Tensor, cut_id: str, epoch: int, joined: int = 1) -> Tensor:
         """Return the features unchanged."""
         return features
 
@@ -79,19 +77,21 @@ class SoundAugmenter:
 class Augmenter(SoundAugmenter):
     """`SoundAugmenter`, and SpecAugment on filter banks."""
 
-    def __init__(
-        self, settings: Augment, seed: int, recordings: Iterable[Cut] = (), utterances: Iterable[Cut] = ()
-    ) -> None:
-        super().__init__(settings, seed, recordings, utterances)
+    def __init__(self, settings: Augment, seed: int, recordings: Iterable[Cut] = ()) -> None:
+        super().__init__(settings, seed, recordings)
         self.settings = settings
 
-    def features(self, features: Tensor, cut_id: str, epoch: int) -> Tensor:
-        """Return features (T, F) with time and frequency masks set to 0, the mean of normalised features."""
+    def features(self, features: Tensor, cut_id: str, epoch: int, joined: int = 1) -> Tensor:
+        """Return features (T, F) with time and frequency masks set to 0, the mean of normalised features.
+
+        Of `joined` utterances each has its time masks, as narrow as if it were alone.
+        """
         draw, settings = self._draw(cut_id, epoch, _MASKS), self.settings
         masked = features.clone()
         num_frames, num_bins = masked.shape
-        for _ in range(settings.time_masks):
-            width = int(draw.integers(0, int(num_frames * settings.time_mask_share) + 1))
+        widest = int(num_frames / joined * settings.time_mask_share)
+        for _ in range(settings.time_masks * joined):
+            width = int(draw.integers(0, widest + 1))
             start = int(draw.integers(0, num_frames - width + 1))
             masked[start : start + width] = 0.0
         for _ in range(settings.freq_masks):
@@ -104,21 +104,22 @@ class Augmenter(SoundAugmenter):
 class FrameMasker(SoundAugmenter):
     """`SoundAugmenter`, and SpecAugment masks on the encoder input of wav2vec2 models."""
 
-    def __init__(
-        self, settings: FrameMasking, seed: int, recordings: Iterable[Cut] = (), utterances: Iterable[Cut] = ()
-    ) -> None:
-        super().__init__(settings, seed, recordings, utterances)
+    def __init__(self, settings: FrameMasking, seed: int, recordings: Iterable[Cut] = ()) -> None:
+        super().__init__(settings, seed, recordings)
         self.settings = settings
 
-    def masks(self, num_frames: int, num_channels: int, cut_id: str, epoch: int) -> tuple[Tensor, Tensor]:
+    def masks(
+        self, num_frames: int, num_channels: int, cut_id: str, epoch: int, joined: int = 1
+    ) -> tuple[Tensor, Tensor]:
         """Return (masked frames (U,), masked channels (C,)), true where masked; widths are uniform.
 
-        A time mask covers at most a third of the utterance.
+        A time mask covers at most a third of the utterance; `joined` utterances have as many masks as if each were
+        alone.
         """
         draw, settings = self._draw(cut_id, epoch, _MASKS), self.settings
         widest_s = settings.strength * settings.time_mask_s
-        widest = min(round(widest_s / _FRAME_S), int(num_frames * _MAX_MASKED_SHARE))
-        frames_U = _spans(draw, num_frames, settings.time_masks, widest)
+        widest = min(round(widest_s / _FRAME_S), int(num_frames / joined * _MAX_MASKED_SHARE))
+        frames_U = _spans(draw, num_frames, settings.time_masks * joined, widest)
         share = settings.strength * settings.feature_mask_share
         return frames_U, _spans(draw, num_channels, settings.feature_masks, int(num_channels * share))
 

@@ -34,7 +34,7 @@ from asr_lab.errors import AsrLabError
 
 Index = tuple[Cut, int]
 Chain = tuple[list[Cut], int]
-"""An utterance with those that are joined to it, and the epoch."""
+"""An utterance, or several that are joined, and the epoch."""
 Place = tuple[int, int]
 Batch = dict[str, Any]
 
@@ -152,7 +152,7 @@ class Collator:
     """Read, augment and pad a batch of filter banks.
 
     Returns `input_features` (B, T, F), `feature_lengths` (B,), `labels` (B, L) padded with -100, `label_lengths`
-    (B,) and `cut_ids`; no labels without `encode`.
+    (B,) and `cut_ids`, of joined utterances that of the first; no labels without `encode`.
     """
 
     extract: Callable[[Signal], Tensor]
@@ -162,7 +162,7 @@ class Collator:
     def __call__(self, indices: Sequence[Index]) -> Batch:
         chains = self._chains(indices)
         batch = self.inputs(chains)
-        batch["cut_ids"] = [cut.id for cut, _ in indices]
+        batch["cut_ids"] = [chain[0].id for chain, _ in chains]
         if self.encode is not None:
             texts = [" ".join(manifest.text(cut) for cut in chain) for chain, _ in chains]
             labels = [torch.tensor(self.encode(text)) for text in texts]
@@ -171,19 +171,19 @@ class Collator:
         return batch
 
     def _chains(self, indices: Sequence[Index]) -> list[Chain]:
-        """Return each utterance with those that augmentation joins to it, and the epoch."""
+        """Return the utterances, joined if augmentation says so, and the epoch."""
         joiner = self.augmenter.joiner if self.augmenter else None
         if joiner is None:
             return [([cut], epoch) for cut, epoch in indices]
-        chains = joiner.chains([cut for cut, _ in indices], indices[0][1])
-        return [(chain, epoch) for chain, (_, epoch) in zip(chains, indices, strict=True)]
+        epoch = indices[0][1]
+        return [(chain, epoch) for chain in joiner.chains([cut for cut, _ in indices], epoch)]
 
     def inputs(self, chains: Sequence[Chain]) -> Batch:
         """Return the padded model inputs of these utterances."""
         return self.pad([self._features(chain, epoch) for chain, epoch in chains])
 
     def _features(self, chain: Sequence[Cut], epoch: int) -> Tensor:
-        """Return the augmented features of an utterance and those joined to it; errors name the utterance."""
+        """Return the augmented features of a chain; errors name its first utterance."""
         cut = chain[0]
         signals = [read_cut(one) for one in chain]
         try:
@@ -194,7 +194,7 @@ class Collator:
         except AsrLabError as error:
             error.where = error.where or f"utterance {cut.id}"
             raise
-        return self.augmenter.features(features, cut.id, epoch)
+        return self.augmenter.features(features, cut.id, epoch, len(chain))
 
     @staticmethod
     def pad(features: Sequence[Tensor]) -> Batch:

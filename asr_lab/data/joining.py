@@ -24,22 +24,30 @@ _NOISE_DB = (-60.0, -20.0)  # of noise in a pause, relative to the power of the 
 
 
 class Joiner:
-    """Chooses what follows an utterance, and fills the pauses; a function of (seed, epoch, utterances)."""
+    """Joins the utterances of a batch, and fills the pauses; a function of (seed, epoch, utterances)."""
 
-    def __init__(self, settings: Joining, seed: int, cuts: Sequence[Cut]) -> None:
-        self.settings, self.seed, self.cuts = settings, seed, cuts
+    def __init__(self, settings: Joining, seed: int) -> None:
+        self.settings, self.seed = settings, seed
 
     def chains(self, cuts: Sequence[Cut], epoch: int) -> list[list[Cut]]:
-        """Return each utterance of a batch with those that follow it.
+        """Return the utterances of a batch, each once, in chains of those that follow each other.
 
-        All of a batch are made about as long, so that little of it is padding.
+        All chains of a batch but one are about as long, so that little of it is padding.
         """
         draw = self._draw(_JOIN, epoch, cuts[0].id)
         two_s = 2 * max(cut.duration for cut in cuts)
         if draw.random() >= self.settings.join_share or two_s >= self.settings.join_s:
             return [[cut] for cut in cuts]
         longest_s = float(draw.uniform(two_s, self.settings.join_s))
-        return [self._chain(cut, longest_s, draw) for cut in cuts]
+        chains, left_s = list[list[Cut]](), 0.0
+        for place in draw.permutation(len(cuts)).tolist():
+            cut = cuts[place]
+            if not chains or cut.duration > left_s:
+                chains.append([])
+                left_s = longest_s
+            chains[-1].append(cut)
+            left_s -= cut.duration + self._mean_pause_s
+        return chains
 
     @property
     def _mean_pause_s(self) -> float:
@@ -48,16 +56,6 @@ class Joiner:
     @property
     def _pauses_s(self) -> tuple[float, float]:
         return self.settings.join_pause_s[0], self.settings.join_pause_s[-1]
-
-    def _chain(self, cut: Cut, longest_s: float, draw: np.random.Generator) -> list[Cut]:
-        chain = [cut]
-        left_s = longest_s - cut.duration
-        while True:
-            other = self.cuts[int(draw.integers(len(self.cuts)))]
-            left_s -= other.duration + self._mean_pause_s
-            if left_s < 0:
-                return chain
-            chain.append(other)
 
     def join(self, signals: Sequence[Signal], cut_id: str, epoch: int) -> Signal:
         """Return signals (num_samples,) one after the other, with pauses between them, and often around them.

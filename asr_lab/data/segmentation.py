@@ -166,7 +166,10 @@ def loud(levels_T: Levels, *, by_floor: bool = True) -> Mask:
 
 
 def stretches(speech_T: Mask, cutting: Cutting) -> list[tuple[int, int]]:
-    """Return the stretches (start, end) of speech, in levels; padded, but no further than the middle of a pause."""
+    """Return the stretches (start, end) of speech, in levels; padded, but no further than the middle of a pause.
+
+    They never touch: pieces that do are decoded as one stretch, without a space between their words.
+    """
     edges = np.flatnonzero(np.diff(np.concatenate([[False], speech_T, [False]]).astype(np.int8))).reshape(-1, 2)
     merged: list[list[int]] = []
     for start, end in edges.tolist():
@@ -179,7 +182,9 @@ def stretches(speech_T: Mask, cutting: Cutting) -> list[tuple[int, int]]:
     middles = [(one[1] + other[0] + 1) // 2 for one, other in pairwise(kept)]
     return [
         (max(start - pad, low), min(end + pad, high))
-        for (start, end), low, high in zip(kept, [0, *middles], [*middles, len(speech_T)], strict=False)
+        for (start, end), low, high in zip(
+            kept, [0, *middles], [*(middle - 1 for middle in middles), len(speech_T)], strict=False
+        )
     ]
 
 

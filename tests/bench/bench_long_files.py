@@ -2,7 +2,8 @@
 
 Utterances of a manifest are joined in random order with pauses of digital silence, or with noise under all of it, to a
 recording whose words are known, with the times that they have alone. Ways of cutting it are scored: word error rate,
-deletions, deletions beside a cut, and how far the times of words differ from those they have alone.
+errors of the first, the last and the other words of the utterances, deletions, deletions beside a cut, and how far the
+times of words differ from those they have alone.
 
     OMP_NUM_THREADS=1 python tests/bench/bench_long_files.py models:/deepspeech2/1 corpora/demo/test.jsonl.gz
 """
@@ -47,6 +48,8 @@ class Recording:
     middles_s: list[float]
     """Of each word of the reference, were all of an utterance of one duration: which are near a cut."""
     alone: list[Word]
+    places: list[str]
+    """Of each word of the reference in its utterance: `first`, `last`, or `inner`."""
 
     @property
     def blocks(self) -> list[Signal]:
@@ -83,6 +86,7 @@ def make(model: Alone, utterances: Sequence[tuple[str, Signal]], wanted: argpars
     order = itertools.chain.from_iterable(draw.permutation(len(utterances)) for _ in itertools.count())
     own = [model.words(samples) for _, samples in utterances]
     parts, reference, middles_s, alone = list[Signal](), list[str](), list[float](), list[Word]()
+    places = list[str]()
     at = 0
     while at < wanted.seconds * SAMPLE_RATE:
         place = int(next(order))
@@ -91,6 +95,7 @@ def make(model: Alone, utterances: Sequence[tuple[str, Signal]], wanted: argpars
         began_s = (at + len(parts[-2])) / SAMPLE_RATE
         words = text.split()
         reference += words
+        places += ["first", *["inner"] * (len(words) - 2), "last"][: len(words)]
         middles_s += [began_s + len(samples) / SAMPLE_RATE * (n + 0.5) / len(words) for n in range(len(words))]
         alone += [replace(one, start_s=one.start_s + began_s, end_s=one.end_s + began_s) for one in own[place]]
         at += len(parts[-2]) + len(samples)
@@ -98,13 +103,14 @@ def make(model: Alone, utterances: Sequence[tuple[str, Signal]], wanted: argpars
     if wanted.fill != "zeros":
         level = np.abs(joined).max() * 10 ** (float(wanted.fill) / 20)
         joined = joined + np.float32(level) * noise.generate("pink", len(joined), draw)
-    return Recording(joined.astype(np.float32), reference, middles_s, alone)
+    return Recording(joined.astype(np.float32), reference, middles_s, alone, places)
 
 
 def score(recording: Recording, hypothesis: Sequence[Word], cuts_s: Sequence[float]) -> dict[str, float]:
     """Return the figures of a hypothesis; cuts are in seconds of the recording."""
     edits = Levenshtein.editops(recording.reference, [word.text for word in hypothesis])
     count = Counter(edit.tag for edit in edits)
+    wrong = Counter(recording.places[edit.src_pos] for edit in edits if edit.tag != "insert")
     cuts = np.asarray([*cuts_s, -1e9])
     lost = sum(
         edit.tag == "delete" and float(np.abs(cuts - recording.middles_s[edit.src_pos]).min()) < _AT_A_CUT_S
@@ -124,6 +130,7 @@ def score(recording: Recording, hypothesis: Sequence[Word], cuts_s: Sequence[flo
         "deletions": count["delete"],
         "insertions": count["insert"],
         "words": len(recording.reference),
+        **{f"{place}_wrong": wrong[place] / number for place, number in Counter(recording.places).items()},
         "deletions_at_cuts": lost,
         "off_median_ms": float(np.median(off_ms)),
         "off_99_ms": float(np.percentile(off_ms, 99)),
@@ -135,6 +142,7 @@ def show(name: str, scored: Mapping[str, float]) -> None:
     print(
         f"{name:58} WER {scored['wer']:6.1%}  sub {scored['substitutions']:4} del {scored['deletions']:3}"
         f" ins {scored['insertions']:3} of {scored['words']}  del at cuts {scored['deletions_at_cuts']:2}"
+        f"  first {scored['first_wrong']:5.1%} inner {scored['inner_wrong']:5.1%} last {scored['last_wrong']:5.1%}"
         f"  off: median {scored['off_median_ms']:3.0f} ms, 99 % {scored['off_99_ms']:4.0f} ms,"
         f" at the end {scored['off_at_the_end_ms']:3.0f} ms",
         flush=True,

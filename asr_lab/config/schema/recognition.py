@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from asr_lab.config.schema.augment import Sound
+from typing import Self
+
+from pydantic import model_validator
+
+from asr_lab.config.schema.augment import Joining, Sound
 from asr_lab.config.schema.base import Data, Experiment, RecognitionModel
 from asr_lab.config.schema.loop import Train
 
@@ -19,3 +23,9 @@ class RecognitionExperiment(Experiment):
     def merges(self) -> bool:
         """Whether to merge adapters into the weights of the saved model."""
         return False
+
+    @model_validator(mode="after")
+    def _joins_within_a_batch(self) -> Self:
+        if isinstance(self.augment, Joining) and self.augment.join_share and self.train.batch_size == 1:
+            raise ValueError("augment.join_share joins the utterances of a batch: train.batch_size must be at least 2")
+        return self

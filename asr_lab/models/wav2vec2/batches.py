@@ -33,7 +33,9 @@ class SoundCollator(Collator):
         if isinstance(self.augmenter, FrameMasker):
             frames, channels = zip(
                 *(
-                    self.augmenter.masks(self.output_frames(len(samples)), self.num_channels, chain[0].id, epoch)
+                    self.augmenter.masks(
+                        self.output_frames(len(samples)), self.num_channels, chain[0].id, epoch, len(chain)
+                    )
                     for samples, (chain, epoch) in zip(signals, chains, strict=True)
                 ),
                 strict=True,

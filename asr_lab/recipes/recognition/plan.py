@@ -76,7 +76,7 @@ class TrainingPlan:
     def augmenter(self) -> SoundAugmenter:
         """Return the augmenter of the training audio."""
         noise = self.splits["noise"].cuts if "noise" in self.splits else ()
-        return self.recognizer.augmenter(self.config.augment, self.config.run.seed, noise, self.train.cuts)
+        return self.recognizer.augmenter(self.config.augment, self.config.run.seed, noise)
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_corpus
+from pydantic import ValidationError
 
-from asr_lab.config.schema import Augment, Wav2Vec2Augment
+from asr_lab.config.schema import Augment, DeepSpeech2Experiment, Wav2Vec2Augment, Wav2Vec2Experiment
 from asr_lab.data import manifest
 from asr_lab.data.augment import Augmenter, FrameMasker
 from asr_lab.data.batches import Collator
@@ -24,26 +25,37 @@ def cuts(tmp_path):
     )
 
 
-def joiner(cuts, **more):
-    return Joiner(Augment(**{"join_share": 1.0, "join_s": 4.0} | more), seed=3, cuts=cuts)
+def joiner(**more):
+    return Joiner(Augment(**{"join_share": 1.0, "join_s": 4.0} | more), seed=3)
 
 
-def test_chains_depend_on_seed_and_epoch_alone_and_stay_below_the_longest(cuts):
-    own = joiner(cuts)
+def test_chains_hold_each_utterance_once_and_stay_below_the_longest(cuts):
+    own = joiner()
     chains = own.chains(cuts, 1)
     assert [[one.id for one in chain] for chain in chains] == [
-        [one.id for one in c] for c in joiner(cuts).chains(cuts, 1)
+        [one.id for one in chain] for chain in joiner().chains(cuts, 1)
     ]
-    assert [chain[0] for chain in chains] == cuts
-    assert all(len(chain) >= 1 and sum(one.duration for one in chain) <= 4.0 for chain in chains)
-    lengths = {tuple(map(len, own.chains(cuts, epoch))) for epoch in range(10)}
-    assert len(lengths) > 3
-    assert all(len(chain) == 1 for chain in joiner(cuts, join_share=0.0).chains(cuts, 1))
-    assert all(len(chain) == 1 for chain in joiner(cuts, join_s=0.1).chains(cuts, 1))
+    assert sorted(one.id for chain in chains for one in chain) == [cut.id for cut in cuts]
+    assert all(sum(one.duration for one in chain) <= 4.0 for chain in chains)
+    drawn = [own.chains(cuts, epoch) for epoch in range(10)]
+    assert len({tuple(map(len, chains)) for chains in drawn}) > 1
+    assert {chain[0].id for chains in drawn for chain in chains} == {cut.id for cut in cuts}
 
 
-def test_a_joined_signal_holds_every_utterance_unchanged_with_pauses_between(cuts):
-    own = joiner(cuts, join_pause_s=(0.2, 0.5))
+@pytest.mark.parametrize("settings", [{"join_share": 0.0}, {"join_s": 0.1}])
+def test_utterances_stay_alone_without_joining_or_room_for_two(cuts, settings):
+    assert joiner(**settings).chains(cuts, 1) == [[cut] for cut in cuts]
+
+
+@pytest.mark.parametrize("experiment", [DeepSpeech2Experiment, Wav2Vec2Experiment])
+def test_joining_needs_batches_of_two(experiment):
+    experiment(augment={"join_share": 0.5}, train={"batch_size": 2})
+    with pytest.raises(ValidationError, match="batch_size"):
+        experiment(augment={"join_share": 0.5}, train={"batch_size": 1})
+
+
+def test_a_joined_signal_holds_every_utterance_unchanged_with_pauses_between():
+    own = joiner(join_pause_s=(0.2, 0.5))
     draw = np.random.default_rng(0)
     signals = [draw.normal(0, 0.1, 8000).astype(np.float32) for _ in range(3)]
     kinds = set()
@@ -60,21 +72,41 @@ def test_a_joined_signal_holds_every_utterance_unchanged_with_pauses_between(cut
 
 
 def test_labels_are_those_of_all_joined_utterances(cuts):
-    augmenter = Augmenter(Augment(join_share=1.0, join_s=4.0, time_masks=0, freq_masks=0), 3, (), cuts)
+    augmenter = Augmenter(Augment(join_share=1.0, join_s=4.0, time_masks=0, freq_masks=0), 3)
     plain = Collator(extract, lambda text: [ord(one) for one in text])
     joining = Collator(extract, lambda text: [ord(one) for one in text], augmenter)
     batch, indices = joining([(cut, 1) for cut in cuts]), [(cut, 1) for cut in cuts]
     chains = augmenter.joiner.chains(cuts, 1)
     texts = [" ".join(manifest.text(one) for one in chain) for chain in chains]
+    assert len(batch["labels"]) == len(texts) < len(cuts)
     for row, text in zip(batch["labels"].tolist(), texts, strict=True):
         assert "".join(chr(one) for one in row if one >= 0) == text
-    assert batch["cut_ids"] == [cut.id for cut in cuts]
-    longer = batch["feature_lengths"] > plain(indices)["feature_lengths"]
-    assert longer.tolist() == [len(chain) > 1 for chain in chains]
+    assert batch["cut_ids"] == [chain[0].id for chain in chains]
+    assert batch["feature_lengths"].sum() > plain(indices)["feature_lengths"].sum()  # the pauses
+
+
+def test_time_masks_of_joined_utterances_are_as_many_and_as_narrow_as_of_each_alone():
+    features = torch.ones(1000, 80)
+    augmenter = Augmenter(Augment(time_masks=1, time_mask_share=0.1, freq_masks=0), 3)
+
+    def masks(joined):
+        """Return the number of masks that do not touch, and the widest."""
+        starts, widths = [], []
+        for epoch in range(40):
+            masked = (augmenter.features(features, "u", epoch, joined)[:, 0] == 0).numpy().astype(int)
+            edges = np.flatnonzero(np.diff(masked, prepend=0, append=0)).reshape(-1, 2)
+            starts.append(len(edges))
+            widths += (edges[:, 1] - edges[:, 0]).tolist()
+        return np.mean(starts), max(widths)
+
+    (one, widest), (ten, narrow) = masks(1), masks(10)
+    assert one <= 1
+    assert 5 < ten <= 10
+    assert narrow <= 30 < widest  # some touch
 
 
 def test_encoders_of_samples_learn_from_joined_utterances_too(cuts):
-    augmenter = FrameMasker(Wav2Vec2Augment(join_share=1.0, join_s=4.0), 3, (), cuts)
+    augmenter = FrameMasker(Wav2Vec2Augment(join_share=1.0, join_s=4.0), 3)
     collator = SoundCollator(
         torch.from_numpy, lambda text: [ord(one) for one in text], augmenter,
         output_frames=lambda samples: samples // 320, num_channels=8,
