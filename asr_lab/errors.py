@@ -54,6 +54,12 @@ def reason(error: BaseException) -> str:
     return f"{kind.__name__}: {text}" if text else kind.__name__
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether memory ran out: torch raises errors of its own."""
+    known = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return known or "allocate memory" in str(error) or "not enough memory" in str(error)
+
+
 def nearest(name: str, valid: Iterable[str], similarity: float = 0.5) -> str:
     """Return the valid name most similar to `name`, or "" if none is similar (0 to 1)."""
     close = get_close_matches(name, list(valid), n=1, cutoff=similarity)

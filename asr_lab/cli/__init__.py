@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from asr_lab import __version__
-from asr_lab.errors import AsrLabError, brief, nearest
+from asr_lab.errors import AsrLabError, brief, is_out_of_memory, nearest
 from asr_lab.system import libraries
 from asr_lab.system.stopping import Terminated, ending_quietly
 from asr_lab.system.visible_text import visible
@@ -122,9 +122,17 @@ class LazyGroup(click.Group):
 
 
 def _explain(error: Exception) -> Exception | None:
-    """Return what the user can set right of another error: a path that no file can have, a library that is broken."""
+    """Return what the user can set right of another error: a path that no file can have, too little memory, a library
+    that is broken.
+    """
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         return AsrLabError("no file can have so long a name", where=str(error.filename2 or error.filename or error))
+    if is_out_of_memory(error):
+        return AsrLabError(
+            "out of memory",
+            where=next(iter(str(error).splitlines()), ""),
+            hint="a training needs less with a smaller train.batch_size or data.max_duration_s, or a smaller model",
+        )
     return libraries.explain(error)
 
 

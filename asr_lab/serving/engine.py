@@ -23,7 +23,7 @@ from asr_lab.data.segmentation import Cutting
 from asr_lab.data.speech_activity import no_speech
 from asr_lab.decoding.hot_word_counts import HotWordCount, total
 from asr_lab.decoding.words import Word
-from asr_lab.errors import AsrLabError
+from asr_lab.errors import AsrLabError, is_out_of_memory
 from asr_lab.models.recognizer import Recognizer, SpeakerAdapter
 from asr_lab.serving.adapter_cache import AdapterCache, VersionedAdapter
 from asr_lab.serving.decoders import Decoders, HotWords
@@ -149,7 +149,7 @@ class Engine:
         except OSError as error:
             return Result(error=AsrLabError(f"the audio cannot be read: {error.strerror or type(error).__name__}"))
         except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             return Result(error=AsrLabError("out of memory: the recording is too long", hint=_CUT_IT))
 
@@ -250,7 +250,7 @@ class Engine:
                 adapters = [one.adapter.adapter if one.adapter else None for one in batch]
                 logits_BUV, lengths_B = self.recognizer.adapted_logits(inputs, adapters)
         except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             if len(batch) > 1:
                 half = len(batch) // 2
@@ -293,8 +293,3 @@ def _note(info: Any) -> str:
     if info.samplerate != SAMPLE_RATE:
         done.append(f"resampled from {info.samplerate} Hz")
     return ", ".join(done)
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return known or "allocate memory" in str(error) or "not enough memory" in str(error)

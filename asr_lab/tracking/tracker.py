@@ -28,7 +28,7 @@ from asr_lab.system.stopping import held
 from asr_lab.tracking import orphans, provenance
 from asr_lab.tracking.clock import Clock, clock_of
 from asr_lab.tracking.connection import StoreUnavailableError
-from asr_lab.tracking.models.names import refuse_exported
+from asr_lab.tracking.models.names import refuse_other_kind
 from asr_lab.tracking.moved_store import refuse_moved
 from asr_lab.tracking.notifications import report
 from asr_lab.tracking.queries import runs
@@ -102,7 +102,7 @@ class MlflowTracker:
             except StoreUnavailableError as away:
                 client = self._go_on_without(away)
         if client and (name := spec.params.get("run.register_as")):
-            refuse_exported(str(name))
+            refuse_other_kind(str(name), spec.family)
         with held(raises=False):  # `with` the recorder, which closes the run then
             if adopted:
                 os.environ.pop("MLFLOW_RUN_ID")

@@ -721,3 +721,11 @@ def test_offline_the_model_is_registered_by_sync(home):
     heard = mlflow.pyfunc.load_model("models:/deepspeech2-adapter-off/1").predict(pd.DataFrame({"audio": [audio]}))
     assert len(heard) == 1
     assert "nothing waits" in ok("sync")
+
+
+def test_a_network_larger_than_the_memory_is_a_message(home, monkeypatch):
+    monkeypatch.chdir(home)
+    data = ("data.train=corpus/all.jsonl.gz", "data.val=corpus/all.jsonl.gz")
+    message = refused("train", "base.yaml", *data, "data.test=", "model.hidden_size=1000000000", "--dry-run")
+    assert "out of memory" in message
+    assert "train.batch_size" in message

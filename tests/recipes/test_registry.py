@@ -179,6 +179,16 @@ def test_a_training_whose_model_could_not_be_registered_does_not_begin():
     assert "no model can be registered as" in refused("train", "base.yaml", *data, "run.register_as=a/b")
 
 
+def test_a_name_has_models_of_one_kind():
+    base, adapter = newest("deepspeech2").info.run_id, newest("adapter").info.run_id
+    assert "models:/deepspeech2/" in refused("register", adapter, "--name", "deepspeech2", "--dry-run")
+    for name in ("deepspeech2-adapter-john", "deepspeech2-adapter-zoe"):
+        assert name in refused("register", base, "--name", name)
+        data = ("data.train=corpus/all.jsonl.gz", "data.val=corpus/all.jsonl.gz")
+        assert name in refused("train", "base.yaml", *data, *TINY, f"run.register_as={name}")
+    assert newest("deepspeech2").info.run_id == base  # nothing was begun
+
+
 def test_a_name_with_a_quote_works(gated):
     assert "models:/o'brien/1" in ok("register", gated[0], "--name", "o'brien")
     assert "models:/o'brien/1" in ok("register", gated[0], "--name", "o'brien")  # it is that already
@@ -233,12 +243,10 @@ def test_trying_the_gate_out_records_nothing(gated):
 
 
 def test_an_adapter_is_one_whatever_it_is_called(gated):
-    adapter = newest("adapter").info.run_id
-    for name, run_id in (
-        ("john-by-another-name", adapter),
-        ("deepspeech2-adapter-base", newest("deepspeech2").info.run_id),
-    ):
-        ok("register", run_id, "--name", name)
+    ok("register", newest("adapter").info.run_id, "--name", "john-by-another-name")
+    base = newest("deepspeech2").info.run_id  # by other means, as `register` refuses it
+    mlflow.MlflowClient().create_registered_model("deepspeech2-adapter-base")
+    mlflow.MlflowClient().create_model_version("deepspeech2-adapter-base", f"runs:/{base}/model", base)
     made = mlflow.MlflowClient().get_model_version("john-by-another-name", "1")
     assert made.tags["asr_lab.family"] == "adapter"
     assert registry.is_adapter(made)

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from asr_lab.config.names import registered_name
 
+_TOO_MANY = 2**32  # of anything; libraries count in 32 or 64 bits
+
 
 class Section(BaseModel):
     """A frozen group of settings; the docstring under a field is its help text."""
@@ -32,6 +34,8 @@ class Section(BaseModel):
     def _can_be_kept(cls, value: Any) -> Any:
         if isinstance(value, float) and value == 0 and math.copysign(1, value) < 0:
             raise ValueError("input should be 0")
+        if isinstance(value, int) and abs(value) >= _TOO_MANY:
+            raise ValueError(f"input should be below {_TOO_MANY}")
         if isinstance(value, str) and not value.isprintable() and value != value.encode(errors="ignore").decode():
             raise ValueError("input should be a text in UTF-8")
         return value
@@ -43,8 +47,6 @@ Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 AboveZero = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-"""As numpy takes it."""
 Share = Annotated[float, Field(ge=0, le=1)]
 SomeShare = Annotated[float, Field(gt=0, le=1)]
 
@@ -54,11 +56,11 @@ class Run(Section):
 
     name: str = Field(default="", max_length=200)
     """First part of the run's name in MLflow; empty: the model's name."""
-    seed: Seed = 0
+    seed: Count = 0
     """Seed of weights, data order and augmentation."""
     register_as: str = ""
     """Name in the model registry under which the best model becomes a version; empty: not registered."""
-    threads: int = 0
+    threads: int = Field(default=0, ge=0, le=4096)
     """CPU threads of PyTorch; 0: OMP_NUM_THREADS, or the number of idle cores when the run starts."""
     license: str = ""
     """Licence for the model card, such as `apache-2.0`; empty: that of the base model, if known."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from asr_lab.config.dotted import leaves
-from asr_lab.config.schema.base import Positive, Section, Seed
+from asr_lab.config.schema.base import Count, Positive, Section
 
 Choice = bool | int | float | str | tuple[bool | int | float | str, ...]
 _DOMAIN = {"type", "low", "high", "choices", "of"}  # keys that distinguish a domain from a section of keys
@@ -123,7 +123,7 @@ class SweepExperiment(Section):
     """Start no trial after this many seconds; 0: no limit."""
     seeds: Positive = 1
     """Number of seeds per trial (`run.seed` and the following); the objective is their mean."""
-    seed: Seed = 0
+    seed: Count = 0
     """Seed of the sampler. With several workers, results also depend on the order in which they finish."""
     sampler: Sampler = Sampler()
     pruner: Pruner = Pruner()

@@ -27,7 +27,7 @@ SUFFIX = "_adapter.pt"
 REGISTERED = "deepspeech2-adapter-{}"
 """The registered name of the adapter called `{}`."""
 PLAIN, RESIDUAL = "adapter_state_dict", "residual_state_dict"
-_NAME = re.compile(r"[A-Za-z0-9_\-가-힣]{1,64}")
+_NAME = re.compile(r"[A-Za-z0-9_가-힣][A-Za-z0-9_\-가-힣]{0,63}")  # a first - would make it an option
 _MISSPELT = 0.65  # similarity: jahn is a slip for john, jane another speaker
 _REQUIRED = ("input_dim", "hidden_dims", "output_dim", "adapter_name")
 
@@ -37,7 +37,7 @@ def check_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise AsrLabError(
             f"not an adapter name: {name!r}",
-            allowed="letters, digits, `-`, `_` and Korean syllables, at most 64",
+            allowed="letters, digits, `_`, Korean syllables and, not first, `-`; at most 64",
         )
     return name
 

@@ -64,7 +64,9 @@ class AdaptationPlan:
     @property
     def summary(self) -> Summary:
         adapter = new_adapter(self.recognizer, self.config.adapter, self.config.run.seed)
-        return Summary(title=f"{self.base_uri} + {adapter}", parts=[("", [str(self)])])
+        widths = "-".join(map(str, (adapter.input_dim, *adapter.hidden_dims, adapter.output_dim)))
+        size = f"{sum(weight.numel() for weight in adapter.parameters()):,} parameters"
+        return Summary(title=f"{self.base_uri} + adapter {widths}, {size}", parts=[("", [str(self)])])
 
     def __str__(self) -> str:
         tested = sum(len(fold.test) for fold in self.folds)

@@ -18,7 +18,7 @@ from asr_lab.tracking.cleanup.erase import CHECKPOINTS, Eraser
 from asr_lab.tracking.erasure import logged_comparisons, rewrite_bundles, scrub
 from asr_lab.tracking.erasure.audit_record import ErasureRecord, drop_names, finish_record, open_record
 from asr_lab.tracking.erasure.search import SpeakerData
-from asr_lab.tracking.models.registry import ADAPTER_NAME
+from asr_lab.tracking.models.names import ADAPTER_NAME
 from asr_lab.tracking.run_index import Record
 from asr_lab.tracking.store import all_pages
 from asr_lab.tracking.tags import PURGE_BEGUN

@@ -17,7 +17,7 @@ from asr_lab.tracking.erasure import locations, logged_comparisons, scrub
 from asr_lab.tracking.erasure.audit_record import recorded_names, unfinished_record
 from asr_lab.tracking.erasure.identity import Traces, also_called
 from asr_lab.tracking.erasure.training_speakers import TrainingSpeakers, read_training_speakers
-from asr_lab.tracking.models.registry import ADAPTER_NAME
+from asr_lab.tracking.models.names import ADAPTER_NAME
 from asr_lab.tracking.run_index import Record, ids_in, scan
 from asr_lab.tracking.store import all_pages
 from asr_lab.tracking.tags import CLEANUP, KIND, SPEAKER

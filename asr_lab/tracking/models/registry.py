@@ -25,7 +25,8 @@ from asr_lab.metrics import floor
 from asr_lab.serving.logged_model import stored_uri
 from asr_lab.tracking.connection import without_password
 from asr_lab.tracking.models import model_card
-from asr_lab.tracking.models.names import refuse_exported
+from asr_lab.tracking.models.names import ADAPTER_NAME, family_of, refuse_other_kind
+from asr_lab.tracking.models.names import uri_of as uri_of
 from asr_lab.tracking.moved_store import refuse_moved
 from asr_lab.tracking.queries.filters import quoted
 from asr_lab.tracking.queries.runs import metrics_of
@@ -43,13 +44,7 @@ from asr_lab.tracking.store import client as tracking_client
 from asr_lab.tracking.tags import BASE, BASE_DIGEST, EXPORTED, FAMILY, LICENSE
 
 CHAMPION = "champion"
-ADAPTER_NAME = "deepspeech2-adapter-"
 _REGISTRY_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/]+)|/(?P<version>\d+))")
-
-
-def uri_of(version: ModelVersion) -> str:
-    """`models:/NAME/VERSION`."""
-    return f"models:/{version.name}/{version.version}"
 
 
 def new_version(client: MlflowClient, source: str, run_id: str, model: RegisteredModel) -> ModelVersion:
@@ -190,7 +185,7 @@ def model_of(run_id: str, name: str) -> tuple[Run, str]:
         raise AsrLabError(str(error), next_command="asr-lab register RUN --name NAME") from error
     with explain_store_errors("the model cannot be registered"):
         run = tracking_client().get_run(run_id)
-    refuse_exported(name)
+    refuse_other_kind(name, run.data.tags.get(FAMILY, ""))
     logged = [output.model_id for output in (run.outputs.model_outputs if run.outputs else [])]
     if not logged:
         raise AsrLabError(f"run {run_id[:8]} logged no model", next_command=f"asr-lab show {run_id[:8]}")
@@ -204,14 +199,7 @@ def tags_of(run: Run) -> dict[str, str]:
 
 def is_adapter(version: ModelVersion) -> bool:
     """Return whether a version is a speaker's adapter: by its tag, its run's tag, or, without run, its name."""
-    family = version.tags.get(FAMILY, "")
-    if not family and version.run_id:
-        with explain_store_errors("the run of the version cannot be read"):
-            try:
-                family = tracking_client().get_run(version.run_id).data.tags.get(FAMILY, "")
-            except MlflowException as error:
-                if not is_missing(error):
-                    raise
+    family = family_of(version)
     return makes_adapters(family) if family else bool(version.name.startswith(ADAPTER_NAME))
 
 

@@ -277,3 +277,9 @@ def test_a_recipe_that_is_no_word_is_refused(tmp_path, recipe):
 def test_a_seed_that_numpy_does_not_take_is_refused(seed):
     with pytest.raises(AsrLabError, match=r"run\.seed"):
         load(None, {"run.seed": seed}, "deepspeech2")
+
+
+@pytest.mark.parametrize("word", ["run.threads=-4", "run.threads=99999999999", f"train.epochs={10**26}"])
+def test_a_number_that_no_library_counts_to_is_refused(word):
+    with pytest.raises(AsrLabError, match=word.split("=")[0]):
+        load(None, parse_words([word]), "deepspeech2")

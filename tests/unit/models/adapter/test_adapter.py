@@ -63,7 +63,9 @@ def test_info_is_what_the_file_says(tmp_path):
     assert info.num_params == sum(p.numel() for p in adapter().parameters())
 
 
-@pytest.mark.parametrize("name", ["../../x", "a/b", "", "a b", "x.pt", "..", "a" * 65, "/etc/passwd", "a\n"])
+@pytest.mark.parametrize(
+    "name", ["../../x", "a/b", "", "a b", "-x", "--yes", "x.pt", "..", "a" * 65, "/etc/passwd", "a\n"]
+)
 def test_a_name_is_never_a_path(name, tmp_path):
     with pytest.raises(AsrLabError, match="not an adapter name"):
         check_name(name)
