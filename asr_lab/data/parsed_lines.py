@@ -87,12 +87,12 @@ class RowReader:
 
     def rows(self, lines: Lines) -> pa.Table:
         """Return the rows of these lines; raises `AsrLabError` that names the first line that is not a Lhotse cut."""
-        self._database.register("lines", pa.table({"line": lines.text()}))
         try:
+            self._database.register("lines", pa.table({"line": lines.text()}))
             if self._keys is None:
                 self._keys = self._custom_fields()
             table = self._database.sql(_query(self._keys)).to_arrow_table()
-        except duckdb.Error:  # a line that is no JSON, or what DuckDB does not know
+        except (duckdb.Error, pa.ArrowInvalid):  # a line that is no JSON or UTF-8, or what DuckDB does not know
             return self._by_python(lines, range(len(lines)))
         simple = table["simple"].to_numpy()
         table = table.select(SCHEMA.names).cast(SCHEMA)

@@ -138,6 +138,14 @@ def test_a_broken_contract_is_reported_as_it_is_for_cuts(tmp_path, change, says)
     assert (one.value.what, one.value.where) == (other.value.what, other.value.where)
 
 
+def test_a_line_that_is_not_utf8_is_named(tmp_path):
+    path = written(tmp_path / "all.jsonl.gz", [row(1), row(2)])
+    path.write_bytes(path.read_bytes() + gzip.compress(b'{"id": "\xb0\xa1"}\n'))
+    with pytest.raises(AsrLabError) as error:
+        Utterances.read(path)
+    assert error.value.where == f"{path}, line 3"
+
+
 def test_numbers_as_speakers_are_read_and_as_ids_refused(tmp_path):
     path = written(tmp_path / "all.jsonl.gz", [row(1), row(2)])
     numbered = row(3)

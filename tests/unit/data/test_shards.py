@@ -231,6 +231,11 @@ def test_shards_on_s3(whole, tmp_path, monkeypatch):
         url = f"s3://{servers.BUCKET}/corpus"
         assert shards.write(planned(whole, url)) == 3
         assert shards.write(planned(whole, url)) == 0
+        with ShardFolder.at(url).locked("mixed"), monkeypatch.context() as elsewhere:
+            elsewhere.setattr("tempfile.tempdir", str(tmp_path / "elsewhere"))
+            with pytest.raises(AsrLabError) as refusal:
+                shards.write(planned(whole, url))
+        assert refusal.value.where == f"{url}/mixed.writing"
         cuts, before = Utterances.read(f"{url}/mixed.jsonl.gz"), Utterances.read(whole)
         manifest.check_files(CutSet(cuts))
         for one, other in zip(before, cuts, strict=True):
