@@ -90,6 +90,7 @@ def main() -> None:
     figures.write(
         {
             "compare_processor_ratio": figures.of_rounds(ratios),
+            "compare_processor_s": figures.of_rounds([taken[1] for taken in times["asr-lab"]]),
             "compare_memory_mb": peak_mb(),
             "compare_runs": float(asked.runs),
             "compare_hits": float(said),

@@ -1,4 +1,4 @@
-"""10,000 bootstrap resamples of 10,000 utterances whose rows are nearly all distinct, beside the plain way.
+"""Processor seconds of 10,000 bootstrap resamples of 10,000 utterances of many distinct rows, beside the plain way.
 
 python tests/bench/bench_significance.py [--utterances 10000]
 """
@@ -42,9 +42,9 @@ def main() -> None:
         ("difference_interval", lambda: difference_interval(errors_a, errors_b, words)),
         ("plain difference", lambda: plain(errors_a, errors_b, words)),
     ):
-        began = time.perf_counter()
+        began = time.process_time()
         found = run()
-        timed[name] = time.perf_counter() - began
+        timed[name] = time.process_time() - began
         print(f"{name:20} {timed[name]:6.2f} s  {found}")
     ratio = timed["plain difference"] / timed["difference_interval"]
     print(f"ratio plain / ours   {ratio:.1f}")
