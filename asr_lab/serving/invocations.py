@@ -88,6 +88,8 @@ class _Scored:
         with refusing():
             if unknown := sorted(set(params or {}) - set(known)):
                 raise AsrLabError(f"no parameter {unknown[0]!r}", allowed=listing(known))
+            if isinstance(data, pd.DataFrame) and not data.columns.is_unique:
+                raise AsrLabError("there are two columns of one name", allowed=_COLUMNS)
             try:
                 table = _enforce_schema(data, SIGNATURE.inputs)
             except MlflowException as error:

@@ -89,7 +89,7 @@ class Tables:
     def _adapters(self, table: pd.DataFrame, usual: str) -> list[str]:
         """Return the adapter of each row, "" for the model alone; raises `AsrLabError` if the model is another's."""
         column = table["adapter"] if "adapter" in table else [None] * len(table)
-        named = [value.strip() if isinstance(value, str) and value.strip() else usual for value in column]
+        named = [_name(value) or usual for value in column]
         if not self.speaker:
             self.engine.adapter(self.adapter_of(usual) if usual else "")
             return named
@@ -153,6 +153,15 @@ class Tables:
         return answer if any(columns["error"]) else answer.drop(columns="error")
 
 
+def _name(value: object) -> str:
+    """Return the adapter's name in a cell, "" for none; raises `AsrLabError` for what is no text."""
+    if isinstance(value, str):
+        return value.strip()
+    if np.ndim(cast("Any", value)) or not pd.isna(cast("Any", value)):
+        raise AsrLabError(f"`adapter` is of type {type(value).__name__}", allowed="a speaker's name, or none")
+    return ""
+
+
 def split_hot_words(text: str) -> tuple[str, ...]:
     """Return words and phrases that commas or line breaks separate."""
     return tuple(word for part in text.splitlines() for one in part.split(",") if (word := " ".join(one.split())))
@@ -165,7 +174,7 @@ def _audio(value: object) -> Audio:
     if isinstance(value, str):
         value = value.encode("ascii", "replace")
     if not isinstance(value, bytes | bytearray):
-        raise AsrLabError(f"`audio` is {value!r}"[:100], allowed=_AUDIO)
+        raise AsrLabError(f"`audio` is of type {type(value).__name__}", allowed=_AUDIO)
     content = bytes(value)
     if kind_of(content[:HEAD_BYTES]) not in ("", "a text"):
         return content

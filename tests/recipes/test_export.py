@@ -39,7 +39,9 @@ def snippet(folder, *files) -> list[str]:
 def test_an_exported_model_runs_alone_and_in_the_commands(form, home):
     card = f"runs:/{mlflow.MlflowClient().get_model_version('deepspeech2', '1').run_id}/MODEL_CARD.md"
     card_of_origin = mlflow.artifacts.load_text(card)
-    out = ok("export", BASE, "--to", form, "--out", f"exported/{form}", "--data", DATA, "--log", "--register", form)
+    words = ["export", BASE, "--to", form, "--out", f"exported/{form}", "--data", DATA]
+    words += ["--max-wer-increase", "3"] if form == "int8" else []  # one word of these 96 is a point
+    out = ok(*words, "--log", "--register", form)
     assert f"exported/{form}" in out
     artifact = re.search(rf"runs:/\w+/exported/{form}", out)[0]
     again = refused("export", BASE, "--to", form, "--out", "exported/again", "--log")

@@ -74,6 +74,8 @@ def test_parameters_and_bad_rows(models):  # noqa: F811
         ({"dataframe_records": [row(sounds(1)[0])], "params": {"hot_words": "a," * 101}}, 400),
         ({"dataframe_records": [row(sounds(1)[0])], "params": {"batch_size": "many"}}, 400),
         ({"dataframe_records": [{"sound": "x"}]}, 400),
+        ({"dataframe_records": [row(sounds(1)[0], adapter=["ann"])]}, 400),
+        ({"dataframe_split": {"columns": ["audio", "audio"], "data": [["a", "b"]]}}, 400),
         ({"dataframe_records": [{"audio": 5}]}, 400),
         ({"records": []}, 400),
         ([1], 400),
@@ -84,6 +86,13 @@ def test_what_cannot_be_is_one_sentence(models, content, status):  # noqa: F811
     given = {"content": content} if isinstance(content, str) else {"json": content}
     message = refused(client(models).post(ADDRESS, headers={"Content-Type": "application/json"}, **given), status)
     assert base64.b64encode(wav(sounds(1)[0])).decode()[:40] not in message
+
+
+def test_a_bad_row_s_error_has_no_data(models):  # noqa: F811
+    given = [row(sounds(1)[0])["audio"]]  # the audio in a list
+    (answer,) = client(models).post(ADDRESS, json={"instances": [{"audio": given}]}).json()["predictions"]
+    assert answer["error"]
+    assert "UklGR" not in answer["error"]
 
 
 def test_no_path_in_a_request_is_followed(models, tmp_path):  # noqa: F811
