@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +31,15 @@ class DecimalYaml(yaml.SafeLoader):
     def construct_text(self, node: yaml.ScalarNode) -> str:
         return str(self.construct_scalar(node))
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)  # before `<<` adds keys of others
         seen: set[str] = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
                 if key.value in seen:
                     raise yaml.MarkedYAMLError(problem=f"{key.value} is given twice", problem_mark=key.start_mark)
                 seen.add(key.value)
-        return super().construct_mapping(node, deep)
+        return node
 
 
 for _kind in ("int", "float"):
@@ -47,7 +48,7 @@ DecimalYaml.add_constructor("tag:yaml.org,2002:timestamp", DecimalYaml.construct
 
 
 class OverrideYaml(DecimalYaml):
-    """The same, where 1e3 is a number too: YAML takes it for a text, as and files that it wrote have such texts."""
+    """The same, where 1e3 is a number too: YAML takes it for a text, and files that it wrote have such texts."""
 
 
 OverrideYaml.add_implicit_resolver("!number", _NUMBER, list("+-.0123456789"))
@@ -66,10 +67,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
         )
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=DecimalYaml)
+        return _checked({} if content is None else content, path)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise AsrLabError(f"not valid YAML: {error}", where=str(path)) from error
-    if content is None:
-        return {}
+
+
+def _checked(content: Any, path: Path) -> dict[str, Any]:
+    """Raise `AsrLabError` for what is not a mapping of texts, each key once; `RecursionError` if it holds itself."""
     if not isinstance(content, dict):
         raise AsrLabError("a config file holds `key: value` lines", where=str(path))
     if odd := list(_odd_keys(content)):

@@ -259,6 +259,13 @@ def test_yaml_merges_defaults_of_an_anchor(tmp_path):
     assert load(written(tmp_path, text), {}, "deepspeech2").model.hidden_size == 16
     read = read_yaml(written(tmp_path, "a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}\n"))
     assert read["b"] == {"x": 1, "y": 3}
+    deep = "usual: {deep: {a: &a {<<: {x: 1}, x: 2}}}\nb: {<<: *a}\n"  # `b` is built before `a`
+    assert read_yaml(written(tmp_path, deep))["usual"]["deep"]["a"] == {"x": 2}
+
+
+def test_a_mapping_that_holds_itself_is_refused(tmp_path):
+    with pytest.raises(AsrLabError, match="YAML"):
+        read_yaml(written(tmp_path, "a: &a {b: *a}\n"))
 
 
 def test_a_section_without_a_line_has_its_defaults(tmp_path):
