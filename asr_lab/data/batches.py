@@ -234,8 +234,7 @@ class _InThreads:
     """
 
     def __init__(self, sampler: EpochBatches | InOrder, make: Callable[[list[Place]], Batch], threads: int) -> None:
-        self.batch_sampler, self._make, self._ahead = sampler, make, _AHEAD * threads
-        self._pool = ThreadPoolExecutor(threads, "batches", partial(torch.set_num_threads, 1))
+        self.batch_sampler, self._make, self._threads = sampler, make, threads
 
     def set_epoch(self, epoch: int) -> None:
         """Go to an epoch: accelerate's sampler that skips batches has this one as its `batch_sampler`."""
@@ -247,12 +246,17 @@ class _InThreads:
 
     def __iter__(self) -> Iterator[_Task]:
         batches, waiting = iter(self.batch_sampler), deque[_Task]()
-        while True:
-            for places in islice(batches, 1 + self._ahead - len(waiting)):
-                waiting.append(_Task(partial(self._pool.submit, self._make, places), waiting))
-            if not waiting:
-                return
-            yield waiting.popleft()
+        torch.get_num_threads()  # settles that of this thread, else the first computation takes over the number below
+        pool = ThreadPoolExecutor(self._threads, "batches", partial(torch.set_num_threads, 1))
+        try:
+            while True:
+                for places in islice(batches, 1 + _AHEAD * self._threads - len(waiting)):
+                    waiting.append(_Task(partial(pool.submit, self._make, places), waiting))
+                if not waiting:
+                    return
+                yield waiting.popleft()
+        finally:  # of the epoch, or where it is left: nothing more is begun
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 class _Tasks(Dataset[Batch]):

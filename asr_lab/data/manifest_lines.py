@@ -177,8 +177,9 @@ class LineReader:
     def _read_block(self, block: int) -> bytes:
         try:
             if self._process != os.getpid():
-                self._file, self._process = os.open(self.path, os.O_RDONLY | _BINARY), os.getpid()
-                weakref.finalize(self, os.close, self._file).atexit = False
+                file = os.open(self.path, os.O_RDONLY | _BINARY)  # by several threads at once, maybe
+                weakref.finalize(self, os.close, file).atexit = False
+                self._file, self._process = file, os.getpid()
             compressed, raw = _HEADER.unpack(_read_at(self._file, _HEADER.size, block))
             data = _read_at(self._file, compressed, block + _HEADER.size)
             return pa.Codec("zstd").decompress(data, raw, asbytes=True)  # type: ignore[no-any-return]

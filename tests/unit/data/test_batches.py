@@ -1,9 +1,12 @@
 """The batches of an epoch: each utterance once, on any number of ranks and workers, also after a stop."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
 import numpy as np
 import pytest
+import torch
 from accelerate.data_loader import skip_first_batches
 from lhotse import CutSet
 from manifests import row, written
@@ -60,6 +63,36 @@ def test_threads_begin_no_batch_that_is_skipped_and_read_ahead_of_the_others(cut
     assert second.wait(30)
     assert begun[:2] == whole[100:102]
     assert [whole[100], *rest] == whole[100:]
+
+
+def test_an_epoch_that_is_left_ends_its_threads_and_begins_no_other_batch(cuts):
+    begun, go_on = [], Event()
+
+    def noted(batch):
+        begun.append(ids_of(batch))
+        if len(begun) > 1:
+            go_on.wait(30)
+        return begun[-1]
+
+    before = set(threading.enumerate())
+    epoch = iter(loader(EpochBatches(cuts, 8), noted, num_workers=1))
+    next(epoch)
+    (own,) = set(threading.enumerate()) - before
+    del epoch
+    go_on.set()
+    own.join(30)
+    assert not own.is_alive()
+    assert len(begun) <= 2
+
+
+def test_loader_threads_leave_the_training_its_own_number_of_threads(cuts):
+    def trains():
+        torch.set_num_threads(2)
+        list(loader(EpochBatches(cuts, 100), ids_of, num_workers=1))
+        return torch.get_num_threads()
+
+    with ThreadPoolExecutor(1) as training:
+        assert training.submit(trains).result() == 2
 
 
 @pytest.mark.parametrize("skipped", [0, 3])
