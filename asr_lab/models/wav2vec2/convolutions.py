@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from scipy.fft import next_fast_len
 from torch import Tensor, nn
+from torch.amp import custom_bwd, custom_fwd
 from torch.nn.functional import conv1d, linear, pad
 from transformers.modeling_layers import GradientCheckpointingLayer
 
@@ -73,6 +74,7 @@ class _Halves(torch.autograd.Function):
     """
 
     @staticmethod
+    @custom_fwd(device_type="cpu")  # type: ignore[untyped-decorator]
     def forward(ctx: Any, x_BTC: Tensor, weight_DCK: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x_BTC, weight_DCK)
         h_BUD = None
@@ -83,6 +85,7 @@ class _Halves(torch.autograd.Function):
         return h_BUD
 
     @staticmethod
+    @custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         (x_BTC, weight_DCK), of_h_BUD = ctx.saved_tensors, gradients[0]
         of_x = of_weight = None

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from encoders import FAMILY, batch, network
+from torch.func import functional_call
 
 from asr_lab.models.wav2vec2.convolutions import FramesFirst, as_given, by_spectra, frames_first
 from asr_lab.models.wav2vec2.network import SpeechCTC
@@ -24,6 +27,35 @@ def test_frames_and_gradients_are_those_of_transformers(kind, norm):
     assert list(dict(ours.named_parameters())) == list(expected)
     for name, parameter in ours.named_parameters():
         torch.testing.assert_close(parameter.grad, expected[name].grad)
+
+
+@pytest.mark.parametrize("frames", [3, 4, 9])
+@pytest.mark.parametrize("kernel", [2, 3])
+def test_gradients_are_those_of_differences(kernel, frames):
+    torch.manual_seed(0)
+    shapes = ((2, 3, frames), (4, 3, kernel), (4,))
+    x, weight, bias = (torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes)
+    layers = [SimpleNamespace(conv=torch.nn.Conv1d(3, 4, kernel, stride=2), activation=torch.nn.Identity())]
+    frames_first(layers)
+
+    def convolve(x, weight, bias):
+        return functional_call(layers[0], {"conv.weight": weight, "conv.bias": bias}, x)
+
+    torch.testing.assert_close(convolve(x, weight, bias), torch.nn.functional.conv1d(x, weight, bias, stride=2))
+    assert torch.autograd.gradcheck(convolve, (x, weight, bias))
+
+
+def test_half_precision_has_about_the_same_gradients():
+    extractor = network().base_model.feature_extractor.train()
+    frames_first(extractor.conv_layers)
+    sound, gradients = torch.randn(2, 3001), []
+    for enabled in (False, True):
+        extractor.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            loss = extractor(sound).float().square().mean()
+        loss.backward()
+        gradients.append(torch.cat([one.grad.flatten() for one in extractor.parameters()]))
+    assert torch.nn.functional.cosine_similarity(*gradients, dim=0) > 0.99
 
 
 def test_a_model_keeps_the_names_of_its_weights_and_all_layers_it_knows_are_products():
