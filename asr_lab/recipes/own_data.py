@@ -25,10 +25,10 @@ E = TypeVar("E", bound=Experiment)
 
 @dataclass(frozen=True)
 class Splits:
-    """The manifests of all splits, and a line on each that was not given."""
+    """The manifests of splits that were not given, or given as a folder, and a line on each."""
 
     paths: Mapping[str, str]
-    """Split -> manifest; only those that were not given."""
+    """Split -> manifest."""
     notes: list[str]
 
 
@@ -42,25 +42,31 @@ def with_own_splits(config: E) -> tuple[E, list[str]]:
     if data is None:
         return config, []
     given = {split: str(getattr(data, split)) for split in SPLITS if split in data.model_fields_set}
-    folders = {split: Path(path) for split, path in given.items() if path and Path(path).is_dir()}
-    named = {split: str(manifest_in(folder, split)) for split, folder in folders.items()}
-    completed = complete(type(config), given | named, config.part_manifests())
-    notes = [*(f"data.{split} is {path}" for split, path in named.items()), *completed.notes]
-    if not (named or completed.paths):
-        return config, notes
+    completed = complete(type(config), given, config.part_manifests())
+    if not completed.paths:
+        return config, completed.notes
     content = config.model_dump(exclude_unset=True)
-    content = {**content, "data": {**content.get("data", {}), **named, **completed.paths}}
-    return validate(type(config), content, "the command line"), notes
+    content = {**content, "data": {**content.get("data", {}), **completed.paths}}
+    return validate(type(config), content, "the command line"), completed.notes
 
 
 def complete(kind: type[Experiment], given: Mapping[str, str], parts: Mapping[str, str] | None = None) -> Splits:
-    """Return the splits that are not `given` (split -> manifest) to a kind of experiment.
+    """Return the splits that are not `given` (split -> manifest, or its folder) to a kind of experiment.
 
     `parts` are further manifests that are given: config key -> manifest of training data.
     """
+    folders = {split: Path(path) for split, path in given.items() if path and Path(path).is_dir()}
+    named = {split: str(manifest_in(folder, split)) for split, folder in folders.items()}
+    others = _beside(kind, {**given, **named}, parts or {})
+    notes = [f"data.{split} is {path}" for split, path in named.items()]
+    return Splits({**named, **others.paths}, notes + others.notes)
+
+
+def _beside(kind: type[Experiment], given: Mapping[str, str], parts: Mapping[str, str]) -> Splits:
+    """Return the splits that are not given, all of manifests."""
     usual = {key.removeprefix("data."): str(value) for key, value in defaults(kind).items() if key.startswith("data.")}
     usual = {split: usual[split] for split in SPLITS if usual.get(split)}
-    named = {f"data.{split}": path for split, path in given.items() if path} | dict(parts or {})
+    named = {f"data.{split}": path for split, path in given.items() if path} | dict(parts)
     missing = [split for split in usual if split not in given]
     if not usual or not named:
         return Splits({}, [])  # everything is the demo's

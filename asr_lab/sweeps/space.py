@@ -82,11 +82,11 @@ class Space:
     def config(self, chosen: Mapping[str, Any]) -> Experiment:
         """Return the experiment with these values. Raise `AsrLabError` if they are inconsistent."""
         own = {f"data.{split}": path for split, path in self._own_splits(chosen).paths.items()}
-        made: Experiment = load(self.sweep.experiment, {**own, **self.sweep.fixed, **chosen}, self.recipe)
+        made: Experiment = load(self.sweep.experiment, {**self.sweep.fixed, **chosen, **own}, self.recipe)
         return made
 
     def _own_splits(self, chosen: Mapping[str, Any]) -> Splits:
-        """Return the splits that are not given, beside those that are."""
+        """Return the splits that are not given, beside those that are, and those of folders."""
         given = self._given | dict(chosen)
         paths = {split: str(given[f"data.{split}"]) for split in SPLITS if f"data.{split}" in given}
         return complete(self.kind, paths)

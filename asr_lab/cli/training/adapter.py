@@ -112,11 +112,13 @@ def _speakers(experiment: AdapterExperiment, jobs: Jobs, *, offline: bool) -> li
             where="the command line",
         )
     from asr_lab.recipes.adaptation.group import speaker_names
+    from asr_lab.recipes.own_data import with_own_splits
     from asr_lab.tracking.models.model_store import MlflowStore
     from asr_lab.tracking.tracker import MlflowTracker
 
     if not experiment.data.train:
         experiment = _of_the_demo(experiment, make=True)
+    experiment, _ = with_own_splits(experiment)
     make_demo_corpus(experiment.manifests().values(), console())
     make_demo_base(flat(experiment), MlflowTracker(), MlflowStore(), console())
     return speaker_names(experiment)

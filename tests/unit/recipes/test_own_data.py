@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 from conftest import make_corpus, ok, refused
 
+from asr_lab.cli.jobs import Jobs
+from asr_lab.cli.training.adapter import _speakers
 from asr_lab.config.load import load, parse_overrides
+from asr_lab.data import manifest
 from asr_lab.data.manifest_folder import sibling, split_manifests
 from asr_lab.errors import AsrLabError
 from asr_lab.recipes.own_data import with_own_splits
@@ -129,7 +132,17 @@ def test_commands_report_it_and_make_no_demo(store):
         said = ok(*command, "data.train=train.jsonl.gz", "--dry-run")
         assert "data.val is val.jsonl.gz" in said
         assert "not tested" in said
+        assert "data.train is train.jsonl.gz" in ok(*command, "data.train=.", "--dry-run")
     (store / "val.jsonl.gz").unlink()
     for command in (["train", "b.yaml"], ["sweep", "s.yaml"]):
         assert "data.val=MANIFEST" in refused(*command, "data.train=train.jsonl.gz")
     assert not (store / "corpora").exists()
+
+
+def test_jobs_of_each_speaker_are_of_the_manifest_in_a_folder(store):
+    cuts = [
+        cut for name in ("amy", "bob") for cut in manifest.read(make_corpus(store / name, {name: "ab"}, speaker=name))
+    ]
+    manifest.write(cuts, store / "train.jsonl.gz")
+    keys = parse_overrides(["data.each=speaker", "data.train=.", "data.cross_fit=2", "adapter.name=everyone"])
+    assert _speakers(load(None, keys, "adapter"), Jobs("local", count=2), offline=False) == ["amy", "bob"]
