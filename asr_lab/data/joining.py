@@ -7,19 +7,20 @@ such utterances with pauses its error rate is several times that on each of them
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from lhotse.cut import Cut
 
-from asr_lab.config.schema import Joining
-from asr_lab.data import noise
+from asr_lab.config.schema import Joining, Sound
+from asr_lab.data import columns, noise
 from asr_lab.data.audio import Signal
 from asr_lab.units import num_samples
 
 _JOIN, _PAUSES = 10, 11  # random streams; `augment` has others
 _FLOOR_S = 0.05  # s; the quietest stretch of an utterance that is repeated as its background
 _SHORT_S = 0.1  # s; the longest of half of the pauses, as between words
+_MANY = 0.5  # of the utterances that are too long to be joined: reported above it
 _NOISE_DB = (-60.0, -20.0)  # of noise in a pause, relative to the power of the speech
 
 
@@ -86,6 +87,16 @@ class Joiner:
 
     def _draw(self, purpose: int, epoch: int, cut_id: str) -> np.random.Generator:
         return np.random.default_rng([self.seed, epoch, purpose, zlib.crc32(cut_id.encode())])
+
+
+def unjoined_warnings(settings: Sound, cuts: Iterable[Cut]) -> list[str]:
+    """Return a line if few batches can be joined, as most utterances are too long."""
+    if not (isinstance(settings, Joining) and settings.join_share):
+        return []
+    longest_s = settings.join_s
+    share = float(np.mean(2 * columns.durations(cuts) >= longest_s))
+    line = f"augment.join_s={longest_s:g}: {share:.0%} of the utterances last half of it or more; no batch with one of "
+    return [f"{line}them is joined"] if share > _MANY else []
 
 
 def quietest(signal: Signal) -> Signal:

@@ -9,6 +9,7 @@ from asr_lab.config.identity import differences
 from asr_lab.config.schema import PronunciationExperiment, RecognitionExperiment
 from asr_lab.data.augment import SoundAugmenter
 from asr_lab.data.filtering import FilterResult
+from asr_lab.data.joining import unjoined_warnings
 from asr_lab.data.leakage import Leakage
 from asr_lab.families import family, find
 from asr_lab.interfaces.tracking import Lineage, ModelStore
@@ -53,8 +54,9 @@ class TrainingPlan:
 
     @property
     def warnings(self) -> list[str]:
-        """Data leakage, and utterances that were left out."""
-        return self.leakage.warnings() + self.train.warnings("train") + self.val.warnings("val")
+        """Data leakage, utterances that were left out, and those too long to be joined."""
+        unjoined = unjoined_warnings(self.config.augment, self.train.cuts)
+        return self.leakage.warnings() + self.train.warnings("train") + self.val.warnings("val") + unjoined
 
     @property
     def summary(self) -> Summary:

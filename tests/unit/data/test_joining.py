@@ -13,7 +13,7 @@ from asr_lab.data import manifest
 from asr_lab.data.augment import Augmenter, FrameMasker
 from asr_lab.data.batches import Collator
 from asr_lab.data.features import extract, filter_bank, normalize_speech
-from asr_lab.data.joining import Joiner, quietest
+from asr_lab.data.joining import Joiner, quietest, unjoined_warnings
 from asr_lab.models.wav2vec2.batches import SoundCollator
 from asr_lab.units import SAMPLE_RATE
 
@@ -45,6 +45,14 @@ def test_chains_hold_each_utterance_once_and_stay_below_the_longest(cuts):
 @pytest.mark.parametrize("settings", [{"join_share": 0.0}, {"join_s": 0.1}])
 def test_utterances_stay_alone_without_joining_or_room_for_two(cuts, settings):
     assert joiner(**settings).chains(cuts, 1) == [[cut] for cut in cuts]
+
+
+def test_utterances_too_long_to_be_joined_are_reported(cuts):
+    longest_s = max(cut.duration for cut in cuts)
+    assert not unjoined_warnings(Augment(join_share=0.5, join_s=3 * longest_s), cuts)
+    assert not unjoined_warnings(Augment(join_s=0.1), cuts)
+    (line,) = unjoined_warnings(Augment(join_share=0.5, join_s=0.1), cuts)
+    assert "100%" in line
 
 
 @pytest.mark.parametrize("experiment", [DeepSpeech2Experiment, Wav2Vec2Experiment])
