@@ -31,7 +31,7 @@ class Subwords:
         The same texts make the same pieces. Fewer are learned if the texts have no more. Raises `AsrLabError` if the
         characters alone, which are pieces too, are more.
         """
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # else a warning in each data loading process
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # else a warning in each forked process
         tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN))
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement=WORD_START, prepend_scheme="always")
         trainer = trainers.BpeTrainer(vocab_size=vocab_size - 1, special_tokens=[UNKNOWN], show_progress=False)

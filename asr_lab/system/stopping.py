@@ -88,7 +88,7 @@ def handle() -> Callable[[], None]:
 
 
 def _received(number: int, _: Any) -> None:
-    if os.getpid() != _state.owner:  # a forked data loader does not own the run
+    if os.getpid() != _state.owner:  # a forked process does not own the run
         _leave_to_system(number)
     elif _state.held and (not _state.pending or time.monotonic() - _state.first < _PATIENCE_S):
         _state.first = _state.first if _state.pending else time.monotonic()
