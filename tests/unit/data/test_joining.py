@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_corpus
+from lhotse import CutSet
 from pydantic import ValidationError
 
 from asr_lab.config.schema import Augment, DeepSpeech2Experiment, Wav2Vec2Augment, Wav2Vec2Experiment
 from asr_lab.data import manifest
 from asr_lab.data.augment import Augmenter, FrameMasker
-from asr_lab.data.batches import Collator
+from asr_lab.data.batches import Collator, EpochBatches, loader
 from asr_lab.data.features import extract, filter_bank, normalize_speech
 from asr_lab.data.joining import Joiner, quietest, unjoined_warnings
 from asr_lab.models.wav2vec2.batches import SoundCollator
@@ -91,6 +92,24 @@ def test_labels_are_those_of_all_joined_utterances(cuts):
         assert "".join(chr(one) for one in row if one >= 0) == text
     assert batch["cut_ids"] == [chain[0].id for chain in chains]
     assert batch["feature_lengths"].sum() > plain(indices)["feature_lengths"].sum()  # the pauses
+
+
+def test_threads_make_the_batches_that_the_training_would_make(cuts):
+    augment = Augment(join_share=0.5, join_s=4.0, speed_factors=(0.9, 1.1), noise_snr_db=(5, 20), noise_share=0.7)
+    sampler = EpochBatches(CutSet.from_cuts(cuts * 4), 3, seed=1)
+
+    def batches(workers):
+        collator = Collator(extract, lambda text: [ord(one) for one in text], Augmenter(augment, 3, cuts[:2]))
+        for epoch in range(3):
+            sampler.set_epoch(epoch)
+            yield from loader(sampler, collator, workers)
+
+    alone = list(batches(0))
+    assert len({len(batch["cut_ids"]) for batch in alone}) > 1
+    for one, other in zip(alone, batches(3), strict=True):
+        assert one["cut_ids"] == other["cut_ids"]
+        for name in ("input_features", "feature_lengths", "labels", "label_lengths"):
+            assert torch.equal(one[name], other[name])
 
 
 def test_time_masks_of_joined_utterances_are_as_many_and_as_narrow_as_of_each_alone():
