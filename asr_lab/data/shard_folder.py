@@ -128,7 +128,8 @@ class ShardFolder:
             yield
         finally:
             with suppress(Exception):  # the shards are there, or their own error is raised
-                system.rm_file(place)
+                if system.cat_file(place) == mark.encode():  # else another process took over
+                    system.rm_file(place)
 
 
 def _refusal(writer: str, where: str) -> AsrLabError:

@@ -134,6 +134,16 @@ def test_what_a_killed_process_left_behind_a_url_is_replaced(whole, tmp_path, ho
     assert shards.write(planned(whole, folder.root), takes_over=not goes_on) == 3
 
 
+def test_a_process_that_was_taken_over_leaves_the_mark_of_the_other(tmp_path):
+    folder = ShardFolder.at(f"memory://{tmp_path}/taken")
+    with folder.locked("mixed"), folder.written("mixed.writing") as path:
+        path.write_text("elsewhere|7|1")
+    assert folder.read("mixed.writing") == b"elsewhere|7|1"
+    with folder.locked("mixed", takes_over=True):
+        pass
+    assert folder.size("mixed.writing") < 0
+
+
 def test_two_at_once_end_with_each_utterance_once(whole, tmp_path):
     refused = []
 
