@@ -7,6 +7,7 @@ from conftest import ROOT, refused
 
 from asr_lab.config.identity import differences, dump_yaml, flat
 from asr_lab.config.load import load, parse_overrides, parse_words
+from asr_lab.config.nearby import nearby_configs
 from asr_lab.config.schema import ALIASES, DeepSpeech2Experiment
 from asr_lab.config.yaml_files import read_yaml
 from asr_lab.errors import AsrLabError
@@ -261,6 +262,13 @@ def test_yaml_merges_defaults_of_an_anchor(tmp_path):
     assert read["b"] == {"x": 1, "y": 3}
     deep = "usual: {deep: {a: &a {<<: {x: 1}, x: 2}}}\nb: {<<: *a}\n"  # `b` is built before `a`
     assert read_yaml(written(tmp_path, deep))["usual"]["deep"]["a"] == {"x": 2}
+
+
+def test_files_that_are_no_configuration_are_not_named_as_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, text in (("own", "recipe: wav2vec2"), ("date", "day: 2024-13-45"), ("deep", "[" * 2000), ("list", "- 1")):
+        Path(f"{name}.yaml").write_text(text)
+    assert nearby_configs() == ["own.yaml"]
 
 
 def test_a_mapping_that_holds_itself_is_refused(tmp_path):
