@@ -77,7 +77,10 @@ def test_weights_are_searched_on_validation_data_and_logged():
     run, _, output = scored("--data", HARD, *given, "--tune")
     tried = pd.read_parquet(mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/eval/val_weights.parquet"))
     assert 1.25 in set(tried["lm_weight"])
-    assert tried["wer"].min() < tried["wer"].max()
+    assert min(tried[["lm_weight", "word_score"]].nunique()) > 2
+    best = tried[tried["lm_weight"] == float(run.data.params["decode.lm_weight"])]
+    best = best[best["word_score"] == float(run.data.params["decode.word_score"])]
+    assert list(best["wer"]) == [tried["wer"].min()]
     assert run.data.metrics["val/wer"] == pytest.approx(tried["wer"].min())
     assert "test/wer" not in run.data.metrics
     chosen = [f"decode.{name}={float(run.data.params[f'decode.{name}']):g}" for name in ("lm_weight", "word_score")]
