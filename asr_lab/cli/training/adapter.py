@@ -112,6 +112,7 @@ def _speakers(experiment: AdapterExperiment, jobs: Jobs, *, offline: bool) -> li
             where="the command line",
         )
     from asr_lab.recipes.adaptation.group import speaker_names
+    from asr_lab.recipes.own_data import with_own_splits
     from asr_lab.tracking.models.model_store import MlflowStore
     from asr_lab.tracking.tracker import MlflowTracker
 
@@ -119,7 +120,7 @@ def _speakers(experiment: AdapterExperiment, jobs: Jobs, *, offline: bool) -> li
         experiment = _of_the_demo(experiment, make=True)
     make_demo_corpus(experiment.manifests().values(), console())
     make_demo_base(flat(experiment), MlflowTracker(), MlflowStore(), console())
-    return speaker_names(experiment)
+    return speaker_names(with_own_splits(experiment)[0])
 
 
 def _adapt_speaker(experiment: AdapterExperiment, name: str, *, new_run: bool, offline: bool) -> None:
