@@ -16,6 +16,10 @@ ADAPTER_NAME = "deepspeech2-adapter-"
 _ADAPTERS = "adapters"
 
 
+class OtherKindError(AsrLabError):
+    """The versions of the name are models of another kind."""
+
+
 def uri_of(version: ModelVersion) -> str:
     """`models:/NAME/VERSION`."""
     return f"models:/{version.name}/{version.version}"
@@ -42,22 +46,24 @@ def family_of(version: ModelVersion) -> str:
 
 
 def refuse_other_kind(name: str, family: str) -> None:
-    """Raise `AsrLabError` if a model of the family is of another kind than the versions of the name.
+    """Raise `OtherKindError` if a model of the family is of another kind than the versions of the name.
 
     An exported one takes neither adapters nor training, an adapter is no recogniser, a language model neither. Of older
     runs and versions whose family is not known ("") the kind is not either.
     """
     kind, versions = _kind(family), versions_of(name)
     if exported := next((uri_of(one) for one in versions if EXPORTED in one.tags), ""):
-        raise AsrLabError(f"{name} has exported models alone", where=exported, allowed="another name")
+        raise OtherKindError(f"{name} has exported models alone", where=exported, allowed="another name")
     known = ((one, theirs) for one in versions if (theirs := _kind(family_of(one))))
     version, theirs = next(known, (None, ""))
     if kind and version and theirs != kind:
-        raise AsrLabError(
+        raise OtherKindError(
             f"the models of {name} are {theirs}, not {kind}", where=uri_of(version), allowed="another name"
         )
     if kind and kind != _ADAPTERS and name.startswith(ADAPTER_NAME):
-        raise AsrLabError(f"names that begin with {ADAPTER_NAME} are of adapters", where=name, allowed="another name")
+        raise OtherKindError(
+            f"names that begin with {ADAPTER_NAME} are of adapters", where=name, allowed="another name"
+        )
 
 
 def _kind(family: str) -> str:

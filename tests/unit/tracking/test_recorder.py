@@ -84,6 +84,21 @@ def test_of_a_new_run_the_store_is_asked_nothing(client, store, monkeypatch):
     assert mlflow.artifacts.load_text(f"runs:/{run.run_id}/config.yaml") == run.spec.config_yaml
 
 
+def test_a_model_recorded_offline_is_not_registered_beside_another_kind(client):
+    client.create_registered_model("tiny")
+    client.create_model_version("tiny", "models", client.create_run("0").info.run_id, tags={"asr_lab.family": "lm"})
+    offline()
+    (spool,) = spools(ROOT)
+    assert spool.lock()
+    Delivery(spool, client).deliver()
+    (refused,) = spool.refused()
+    assert "language models" in refused["why"]
+    run = client.get_run(spool.state.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.outputs.model_outputs
+    assert len(client.search_model_versions("name = 'tiny'")) == 1
+
+
 @pytest.mark.parametrize("shipped", [False, True])
 def test_a_run_that_is_continued_knows_what_it_has(client, store, monkeypatch, shipped):
     """By its spool, or, where that is shipped and gone, by the store."""
