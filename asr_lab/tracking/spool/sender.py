@@ -37,10 +37,14 @@ class Sender:
 
     def send(self, group: Sequence[Event]) -> None:
         """Send a group of `groups`; raises what the store, its driver, or a proxy raises."""
-        if group[0].kind in _BATCHED:
-            self._batch(group)
-        else:
-            self._one(group[0])
+        try:
+            if group[0].kind in _BATCHED:
+                self._batch(group)
+            else:
+                self._one(group[0])
+        except BaseException:
+            self.spool.artifact_uri = ""  # some of it may have arrived: the run is like any other
+            raise
 
     def _drop_twins(self) -> None:
         """Delete empty runs of the same spool, created by requests that timed out."""
