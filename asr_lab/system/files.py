@@ -6,11 +6,13 @@ import errno
 import os
 import re
 import shutil
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from asr_lab.errors import AsrLabError, not_written
 from asr_lab.system import processes
@@ -40,7 +42,7 @@ def atomic_file(path: Path, *, sync: bool = False) -> Iterator[Path]:
     if _is_stream(path):
         with tempfile.TemporaryDirectory() as folder:
             yield (written := Path(folder) / path.name)
-            with written.open("rb") as content, path.open("wb") as stream:
+            with written.open("rb") as content, _open_stream(path) as stream:
                 shutil.copyfileobj(content, stream)
         return
     written = prepare(path)
@@ -53,6 +55,15 @@ def atomic_file(path: Path, *, sync: bool = False) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             written.unlink(missing_ok=True)
+
+
+def _open_stream(path: Path) -> BinaryIO:
+    """Open a stream at its end; a file that this process has open is written by that, after what it has written."""
+    for printed in (sys.stdout, sys.stderr):
+        printed.flush()
+    number = {"/dev/stdout": "1", "/dev/stderr": "2"}.get(str(path), path.name)
+    is_own = number.isdecimal() and str(path.parent) in ("/dev", "/dev/fd", "/proc/self/fd")
+    return open(int(number), "wb", closefd=False) if is_own and not path.is_fifo() else path.open("ab")
 
 
 def _is_stream(path: Path) -> bool:

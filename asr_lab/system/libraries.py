@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
 from importlib.util import find_spec
+from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.specifiers import Specifier, SpecifierSet
@@ -33,6 +34,7 @@ COUPLED_TOO = ("torchvision", "torchcodec")
 """Built against one torch as well. Nothing here needs them, but transformers imports what is there."""
 
 _OURS = "asr_lab"
+_OUR_FOLDER = Path(__file__).parents[1]
 _MISSING = "not installed"
 _PYTORCH_WHEELS = "https://download.pytorch.org/whl/"  # what a version's label (+cpu, +cu130) comes from
 _SECONDS = 180  # a cold disk reads 5 GB
@@ -145,7 +147,8 @@ def _library(error: BaseException) -> str:
     name = ""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         module = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-        if frame.f_code.co_name == "<module>" and _is_library(module):
+        is_ours = Path(frame.f_code.co_filename).is_relative_to(_OUR_FOLDER)  # MLflow calls one `code_model_ID`
+        if frame.f_code.co_name == "<module>" and _is_library(module) and not is_ours:
             name = module
     if isinstance(error, ImportError) and error.name and not name:
         missing = error.name.partition(".")[0]

@@ -133,6 +133,8 @@ def _check_database(uri: str) -> State:
 def _state(tables: set[str], query: Query, uri: str) -> State:
     result = schema.state(tables, query)
     schema.refuse(result, schema.revision(tables, query), without_password(uri))
+    if result is State.READY:
+        schema.refuse_damaged(tables, without_password(uri))
     return result
 
 
@@ -187,14 +189,24 @@ def _check_sqlite_file(file: Path, uri: str) -> State:
 def refuse_misread_folder(file: Path) -> None:
     """Raise `AsrLabError` if MLflow would put the artifacts of a store elsewhere: it reads %20 in a path as a space."""
     for folder in (file.absolute().parent, Path.cwd()):
-        if unquote(str(folder)) != str(folder):
-            named = next(one for one in (folder, *folder.parents) if unquote(one.name) != one.name)
+        if (read := Path(unquote(str(folder)))) != folder:
             raise AsrLabError(
-                f"MLflow would keep artifacts in another folder: {unquote(str(folder))}",
+                f"MLflow would keep artifacts in another folder: {read}",
                 where=str(folder),
-                hint="it reads % with two digits in a path as a character; nothing was changed",
-                next_command=f"mv {shlex.quote(str(named))} {shlex.quote(str(named).replace('%', '_'))}",
+                hint="it reads % with two hexadecimal digits in a path as a character; nothing was changed",
+                next_command=" && ".join(shlex.join(map(str, words)) for words in _moves(folder, read)),
             )
+
+
+def _moves(folder: Path, read: Path) -> list[list[object]]:
+    """Return the commands that rename a folder, and fetch what MLflow kept in the folder that it read for it."""
+    named = next(one for one in (folder, *folder.parents) if unquote(one.name) != one.name)
+    renamed = Path(str(named).replace("%", "_"))
+    artifacts, project = read / file_store.ROOT, renamed / folder.relative_to(named)
+    rename: list[object] = ["mv", named, renamed]
+    if not artifacts.is_dir() or any(read.glob("*.db")):  # there are none, or another project's too
+        return [rename]
+    return [rename, ["mv", artifacts, project], ["cd", project], ["asr-lab", "doctor", "--relocate"]]
 
 
 def open_sqlite(file: Path, timeout_s: float = 20.0, mode: str = "rw") -> sqlite3.Connection:

@@ -21,7 +21,7 @@ from urllib.request import url2pathname
 
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.tracking.connection import StoreUnavailableError, open_sqlite, refuse_misread_folder, sqlite_file
-from asr_lab.tracking.file_store import ROOT as ROOT
+from asr_lab.tracking.file_store import ROOT
 from asr_lab.tracking.notifications import report
 from asr_lab.tracking.tags import STORE
 

@@ -18,7 +18,8 @@ from mlflow.tracking._tracking_service import utils
 
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.tracking.connection import refuse_misread_folder, sqlite_file
-from asr_lab.tracking.moved_store import ROOT, MovedStore, connect, exists, find_moved, inside, local_path
+from asr_lab.tracking.file_store import ROOT
+from asr_lab.tracking.moved_store import MovedStore, connect, exists, find_moved, inside, local_path
 from asr_lab.tracking.spool.spool import ROOT as SPOOL
 from asr_lab.tracking.spool.spool import Spool, spools
 from asr_lab.tracking.store import same_store

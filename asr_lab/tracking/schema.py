@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from asr_lab.errors import AsrLabError
+from asr_lab.errors import AsrLabError, listing
 
 Query = Callable[[str], Sequence[Any]]
 """SQL -> the rows of its result."""
@@ -22,6 +22,12 @@ MIGRATED = "_alembic_tmp_"
 _OWN = {prefix + table for table in ("experiments", "runs", "registered_models") for prefix in ("", MIGRATED)}
 _FILLED = {"alembic_version", "workspaces"}
 """Tables in which migrations themselves write rows."""
+_NEEDED = {
+    *("experiments", "experiment_tags", "runs", "metrics", "latest_metrics", "params", "tags"),
+    *("datasets", "inputs", "input_tags", "logged_models", "logged_model_metrics", "logged_model_tags"),
+    *("registered_models", "registered_model_aliases", "model_versions", "model_version_tags"),
+}
+"""Tables without which runs or models are lost; MLflow would make the oldest form of some of them, empty."""
 
 
 class State(Enum):
@@ -87,6 +93,16 @@ def state(tables: Collection[str], query: Query) -> State:
         return State.NEWER
     has_data = any(query(f'SELECT 1 FROM "{table}" LIMIT 1') for table in set(tables) - _FILLED)
     return State.OLDER if has_data else State.UNFINISHED
+
+
+def refuse_damaged(tables: Collection[str], shown_uri: str) -> None:
+    """Raise `AsrLabError` for a database of this MLflow that has not all of its tables."""
+    if missing := sorted(_NEEDED - set(tables)):
+        raise AsrLabError(
+            f"the tracking store is damaged: it has no table {listing(missing)}",
+            where=shown_uri,
+            hint="nothing was changed; restore it from a backup",
+        )
 
 
 def refuse(found: State, schema: str, shown_uri: str) -> None:

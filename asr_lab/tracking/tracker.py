@@ -101,8 +101,9 @@ class MlflowTracker:
                     orphan = _orphan(client, spec, header, orphan, own=self.new_run)
             except StoreUnavailableError as away:
                 client = self._go_on_without(away)
-        if client and (name := spec.params.get("run.register_as")):
-            refuse_other_kind(str(name), spec.family)
+        if client and spec.registers and (name := spec.params.get("run.register_as")):
+            with suppress(StoreUnavailableError):  # what waits in the spool is registered later
+                refuse_other_kind(str(name), spec.family)
         with held(raises=False):  # `with` the recorder, which closes the run then
             if adopted:
                 os.environ.pop("MLFLOW_RUN_ID")

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sqlite3
+import subprocess
 from contextlib import closing
 from pathlib import Path
 
@@ -272,6 +273,26 @@ def test_no_store_is_made_or_written_where_mlflow_reads_another_folder(name, pro
     (tmp_path / "100% new").mkdir()
     monkeypatch.chdir(tmp_path / "100% new")
     assert "no runs yet" in ok("list")
+
+
+def test_artifacts_that_mlflow_kept_in_another_folder_are_fetched_by_the_command_of_the_message(tmp_path, monkeypatch):
+    folder, read = tmp_path / "a%20b", tmp_path / "a b"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    uri = "sqlite:///mlflow.db"
+    client = mlflow.MlflowClient(uri)
+    client.log_text(client.create_run("0").info.run_id, "a text", "a.txt")
+    assert any(read.rglob("a.txt"))
+    with pytest.raises(AsrLabError) as refusal:
+        refuse_moved(uri)
+    moves, _, relocate = refusal.value.next_command.rpartition(" && ")
+    subprocess.run(moves, shell=True, check=True)
+    monkeypatch.chdir(tmp_path / "a_20b")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert relocate == "asr-lab doctor --relocate"
+    ok("doctor", "--relocate", "--yes")
+    (run,) = mlflow.MlflowClient(uri).search_runs(["0"])
+    assert mlflow.artifacts.load_text(f"{run.info.artifact_uri}/a.txt") == "a text"
 
 
 def test_relative_locations_are_those_of_the_working_folder(project, tmp_path, monkeypatch):

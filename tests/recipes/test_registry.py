@@ -60,6 +60,8 @@ def test_the_gate(gated, home):
     assert "Refused" in version(3).description
 
     assert "nothing was written" in ok("promote", "gated/2", "--dry-run")
+    missing = ["--data", "no-file.jsonl.gz", "--dry-run"]
+    assert "no-file.jsonl.gz" in refused("promote", "gated/2", "--alias", "new", *missing)
     assert champion() == "1"
     said = ok("promote", "models:/gated/2")
     assert "significantly better" in said

@@ -137,6 +137,7 @@ def test_figures_of_a_benchmark(study):
     (FOLDER / "RESULTS.md.jinja").write_text('{{ speed["values"]["training"].format_interval(".2f") }}')
     ok("results", "write")
     assert Path("experiments/RESULTS.md").read_text() == "1.95 (1.78 to 2.12)"
+    assert "edit the commands" in refused(*words, "--command", "python other.py")
     made = yaml.safe_load((FOLDER / "speed.yaml").read_text())
     assert made["commands"] == ["python bench.py --values speed.json"]
     (FOLDER / "speed.yaml").write_text(yaml.safe_dump(made | {"commands": []}))

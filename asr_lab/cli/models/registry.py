@@ -43,6 +43,7 @@ def register(
     """
     from asr_lab.tracking.models import registry
     from asr_lab.tracking.models.merge_adapters import register_merged
+    from asr_lab.tracking.models.names import uri_of
     from asr_lab.tracking.queries.find import find_run
 
     if bool(run) == bool(best):
@@ -53,8 +54,8 @@ def register(
         return
     merged_version = register_merged(chosen.info.run_id, name) if merged else None
     version = merged_version or registry.register_run(chosen.info.run_id, name)
-    echo(f"{chosen.info.run_name} is {registry.uri_of(version)}")
-    if standing := registry.standing(registry.uri_of(version)):
+    echo(f"{chosen.info.run_name} is {uri_of(version)}")
+    if standing := registry.standing(uri_of(version)):
         echo(f"  {standing}")
     if merged and not merged_version:
         echo("  --merged has no effect: the model has no adapters", err=True)
@@ -191,11 +192,15 @@ def _scoring(data: str, *, recorded: bool) -> Score:
     from asr_lab.config.load import load
     from asr_lab.interfaces.in_memory import MemoryTracker
     from asr_lab.recipes.evaluate import evaluate
+    from asr_lab.recipes.splits import Split
     from asr_lab.tracking.models.model_store import MlflowStore
+    from asr_lab.tracking.models.names import uri_of
     from asr_lab.tracking.models.promotion import Scored, unrecorded
-    from asr_lab.tracking.models.registry import is_adapter, uri_of
+    from asr_lab.tracking.models.registry import is_adapter
     from asr_lab.tracking.queries.find import find_run
     from asr_lab.tracking.tracker import MlflowTracker
+
+    Split.read("test", data)  # also where nothing has to be scored
 
     def score(version: Any) -> Scored:
         base = version.tags.get(BASE, "") if is_adapter(version) else ""

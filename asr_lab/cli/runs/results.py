@@ -106,6 +106,8 @@ def record(
     if not runs and not measured:
         raise AsrLabError("nothing to record", allowed="LABEL=RUN, or --values FILE", next_command="asr-lab list")
     path = folder / f"{name}.yaml"
+    if path.is_file() and commands:
+        raise AsrLabError("--command is of a new study", where=str(path), hint="edit the commands in this file")
     if path.is_file():
         old = read_study(path).model_dump()
     elif about:

@@ -108,7 +108,7 @@ def restore(names: tuple[str, ...], dry_run: bool) -> None:
     planned = restoring.plan(client, names)
     for one in planned:
         echo(f"{one.name} {one.what}")
-    for one in [] if dry_run else planned:
+    for one in [] if dry_run else [one for one in planned if not one.is_there]:
         done = restoring.restore(client, one)
         echo(f"{done.name} ({done.run_id[:8]}) {done.how}")
         for registered in done.registered:

@@ -41,6 +41,7 @@ from asr_lab.tracking.tags import ARCHIVED, CLEANUP, PARENT, PROCESS, RESTORED_F
 
 _OF_A_PROCESS = (PROCESS, SIGNATURE, SPOOL)
 """Tags by which interrupted runs are resumed; restored last, when the run has ended."""
+_IS_THERE = "is there: nothing to do"
 _NOT_RESTORED = (ARCHIVED, CLEANUP, RESTORING, RESTORED_FROM, "mlflow.runName")
 
 
@@ -65,6 +66,8 @@ class Planned:
     run: Record | None = None
     location: str = ""
     """Of the bundle of a run that is not on the store."""
+    is_there: bool = False
+    """Whether there is nothing to do."""
 
 
 def plan(client: MlflowClient, words: Iterable[str]) -> list[Planned]:
@@ -91,7 +94,8 @@ def _plan(client: MlflowClient, word: str) -> Planned:
 
 def _plan_run(client: MlflowClient, run: Record) -> Planned:
     states = _hidden(client, run)
-    return Planned(str(run), f"will no longer be {' and '.join(states)}" if states else "is there: nothing to do", run)
+    what = f"will no longer be {' and '.join(states)}" if states else _IS_THERE
+    return Planned(str(run), what, run, is_there=not states and CLEANUP not in run.tags)
 
 
 def _plan_bundle(client: MlflowClient, word: str) -> Planned:
@@ -145,7 +149,7 @@ def back(client: MlflowClient, run: Record) -> Restored:
             client.delete_tag(run.run_id, ARCHIVED)
         if CLEANUP in run.tags:
             client.delete_tag(run.run_id, CLEANUP)
-    return Restored(run.run_id, run.name, " and ".join(how) or "is there: nothing to do")
+    return Restored(run.run_id, run.name, " and ".join(how) or _IS_THERE)
 
 
 def from_bundle(client: MlflowClient, path: Path, location: str) -> Restored:

@@ -15,7 +15,7 @@ from asr_lab.interfaces.tracking import RegisteredModel
 from asr_lab.models.onnx_folder import read_config
 from asr_lab.reports.markdown import escape_markdown
 from asr_lab.tracking.models import registry
-from asr_lab.tracking.models.names import versions_of
+from asr_lab.tracking.models.names import uri_of, versions_of
 from asr_lab.tracking.models.variants import register_variant
 from asr_lab.tracking.moved_store import refuse_moved
 from asr_lab.tracking.store import client, explain_store_errors, tracking_uri
@@ -53,7 +53,7 @@ def check_store(name: str, form: str) -> None:
         registered_name(name)
     except ValueError as error:
         raise AsrLabError(str(error), next_command=f"{command} NAME") from error
-    other = next((registry.uri_of(one) for one in versions_of(name) if EXPORTED not in one.tags), "")
+    other = next((uri_of(one) for one in versions_of(name) if EXPORTED not in one.tags), "")
     if other:
         raise AsrLabError(
             f"{name} has versions that are not exported, and its newest would take neither adapters nor training",
@@ -88,7 +88,7 @@ def register_exported(run: Run, folder: Path, form: str, name: str, origin: str)
     with tempfile.TemporaryDirectory() as staging, explain_store_errors("the model cannot be registered"):
         package = Path(staging) / "package"
         version = register_variant(run, folder, package, described, variant=form, params=run.data.params)
-        return registry.uri_of(version)
+        return uri_of(version)
 
 
 def _description(folder: Path, form: str, origin: str) -> str:

@@ -13,6 +13,11 @@ from asr_lab.tracking.tags import EXPORTED, FAMILY
 
 ADAPTER_NAME = "deepspeech2-adapter-"
 """Begins the registered names of adapters."""
+_ADAPTERS = "adapters"
+
+
+class OtherKindError(AsrLabError):
+    """The versions of the name are models of another kind."""
 
 
 def uri_of(version: ModelVersion) -> str:
@@ -21,7 +26,7 @@ def uri_of(version: ModelVersion) -> str:
 
 
 def versions_of(name: str) -> list[ModelVersion]:
-    """Return all versions of a name, the newest first."""
+    """Return all versions of a name, in no order."""
     with explain_store_errors("the registry cannot be read"):
         return list(all_pages(client().search_model_versions, f"name = {quoted(name)}"))
 
@@ -41,22 +46,28 @@ def family_of(version: ModelVersion) -> str:
 
 
 def refuse_other_kind(name: str, family: str) -> None:
-    """Raise `AsrLabError` if a model of the family is of another kind than the versions of the name.
+    """Raise `OtherKindError` if a model of the family is of another kind than the versions of the name.
 
-    An exported one takes neither adapters nor training, an adapter is no recogniser, a language model neither.
+    An exported one takes neither adapters nor training, an adapter is no recogniser, a language model neither. Of older
+    runs and versions whose family is not known ("") the kind is not either.
     """
     kind, versions = _kind(family), versions_of(name)
     if exported := next((uri_of(one) for one in versions if EXPORTED in one.tags), ""):
-        raise AsrLabError(f"{name} has exported models alone", where=exported, allowed="another name")
-    if versions and (theirs := family_of(versions[0])) and _kind(theirs) != kind:
-        raise AsrLabError(
-            f"{name} has {_kind(theirs)}, and this would be one of {kind}",
-            where=uri_of(versions[0]),
-            allowed="another name",
+        raise OtherKindError(f"{name} has exported models alone", where=exported, allowed="another name")
+    known = ((one, theirs) for one in versions if (theirs := _kind(family_of(one))))
+    version, theirs = next(known, (None, ""))
+    if kind and version and theirs != kind:
+        raise OtherKindError(
+            f"the models of {name} are {theirs}, not {kind}", where=uri_of(version), allowed="another name"
         )
-    if name.startswith(ADAPTER_NAME) and not makes_adapters(family):
-        raise AsrLabError(f"names that begin with {ADAPTER_NAME} are of adapters", where=name, allowed="another name")
+    if kind and kind != _ADAPTERS and name.startswith(ADAPTER_NAME):
+        raise OtherKindError(
+            f"names that begin with {ADAPTER_NAME} are of adapters", where=name, allowed="another name"
+        )
 
 
 def _kind(family: str) -> str:
-    return "adapters" if makes_adapters(family) else "language models" if family == "lm" else "models of speech"
+    """Return what the models of a family are; "" of a family that is not known."""
+    if makes_adapters(family):
+        return _ADAPTERS
+    return "language models" if family == "lm" else "speech models" if family else ""

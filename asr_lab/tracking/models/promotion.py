@@ -24,7 +24,7 @@ from asr_lab.metrics import floor, ratios
 from asr_lab.metrics.catalog import direction
 from asr_lab.metrics.significance import FEWEST_DIFFERING, Interval
 from asr_lab.reports.markdown import escape_markdown
-from asr_lab.tracking.models.registry import uri_of
+from asr_lab.tracking.models.names import uri_of
 from asr_lab.tracking.queries import evidence, score_tables, trained_on
 from asr_lab.tracking.queries.filters import quoted
 from asr_lab.tracking.queries.runs import metrics_of

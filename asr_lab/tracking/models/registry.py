@@ -25,8 +25,7 @@ from asr_lab.metrics import floor
 from asr_lab.serving.logged_model import stored_uri
 from asr_lab.tracking.connection import without_password
 from asr_lab.tracking.models import model_card
-from asr_lab.tracking.models.names import ADAPTER_NAME, family_of, refuse_other_kind
-from asr_lab.tracking.models.names import uri_of as uri_of
+from asr_lab.tracking.models.names import ADAPTER_NAME, family_of, refuse_other_kind, uri_of
 from asr_lab.tracking.moved_store import refuse_moved
 from asr_lab.tracking.queries.filters import quoted
 from asr_lab.tracking.queries.runs import metrics_of

@@ -17,6 +17,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from asr_lab.errors import AsrLabError
 from asr_lab.tracking.connection import StoreUnavailableError, without_password
+from asr_lab.tracking.models.names import OtherKindError
 from asr_lab.tracking.spool.created_runs import run_id_on_store, run_of_spool
 from asr_lab.tracking.spool.journal import Event
 from asr_lab.tracking.spool.sender import Sender, groups
@@ -109,6 +110,8 @@ class Delivery:
         try:
             self.sender.send(group)
         except Exception as error:
+            if isinstance(error, OtherKindError):
+                return error.what
             if isinstance(error, FileNotFoundError | KeyError | OutsideError) or _too_large(error):
                 return str(error)
             if not is_final(error):

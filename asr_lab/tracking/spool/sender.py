@@ -18,6 +18,7 @@ from asr_lab.reports.headline import headline
 from asr_lab.reports.markdown import escape_markdown
 from asr_lab.tracking import artifacts
 from asr_lab.tracking.models import pyfunc_package, registry
+from asr_lab.tracking.models.names import refuse_other_kind, uri_of
 from asr_lab.tracking.spool.created_runs import run_id_on_store, runs_of_spool
 from asr_lab.tracking.spool.journal import Event
 from asr_lab.tracking.spool.spool import Spool
@@ -36,10 +37,14 @@ class Sender:
 
     def send(self, group: Sequence[Event]) -> None:
         """Send a group of `groups`; raises what the store, its driver, or a proxy raises."""
-        if group[0].kind in _BATCHED:
-            self._batch(group)
-        else:
-            self._one(group[0])
+        try:
+            if group[0].kind in _BATCHED:
+                self._batch(group)
+            else:
+                self._one(group[0])
+        except BaseException:
+            self.spool.artifact_uri = ""  # some of it may have arrived: the run is like any other
+            raise
 
     def _drop_twins(self) -> None:
         """Delete empty runs of the same spool, created by requests that timed out."""
@@ -160,8 +165,9 @@ class Sender:
         for start in range(0, len(points), _METRICS_AT_ONCE):
             self.client.log_batch(run_id, metrics=points[start : start + _METRICS_AT_ONCE])
         if content["register"]:
+            refuse_other_kind(name, self.spool.header.family)  # which an offline run could not ask
             model = RegisteredModel(name=name, files={}, tags=content["tags"], description=content["description"])
-            uri = registry.uri_of(registry.new_version(self.client, uri, run_id, model))
+            uri = uri_of(registry.new_version(self.client, uri, run_id, model))
         self.spool.save(models={**self.spool.state.models, content["file"]: uri})
 
 

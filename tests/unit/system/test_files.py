@@ -212,3 +212,15 @@ def test_a_device_or_a_pipe_keeps_its_place(tmp_path):
         assert path.stat().st_mode == kind
     for descriptor in (main, other, reader):
         os.close(descriptor)
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+def test_what_a_stream_has_is_kept(tmp_path, name):
+    """As of a file to which a shell appends the output."""
+    code = "import sys; from pathlib import Path; from asr_lab.system.files import write_text; "
+    code += "print('first'); write_text(Path(sys.argv[1]), 'second\\n'); print('third')"
+    file = tmp_path / "file"
+    file.write_text("before\n")
+    with file.open("a") as out:
+        subprocess.run([sys.executable, "-c", code, name], stdout=out, check=True)
+    assert file.read_text().split() == ["before", "first", "second", "third"]

@@ -103,6 +103,14 @@ def test_only_errors_of_an_import_are_explained(tmp_path, monkeypatch):
     assert libraries.explain(error_of("import asr_lab.no_such_module")) is None  # our own bug
 
 
+def test_our_own_code_is_no_library_where_mlflow_runs_it():
+    """As where it is edited during a training."""
+    file = Path(libraries.__file__).parents[1] / "serving" / "pyfunc.py"
+    with pytest.raises(ImportError) as caught:
+        exec(compile("from asr_lab.errors import no_such_name", str(file), "exec"), {"__name__": "code_model_1a2b"})
+    assert libraries.explain(caught.value) is None
+
+
 def test_a_library_out_of_range_is_reported_with_the_range(tmp_path, monkeypatch):
     broken_library(tmp_path, "peft", "0.9.0", raising("no such symbol"))
     monkeypatch.syspath_prepend(str(tmp_path))

@@ -66,6 +66,15 @@ def test_all_is_well(database):
     assert not list((database.parent).rglob("doctor-*"))
 
 
+def test_a_store_without_a_table_is_not_sound(database):
+    with sqlite3.connect(database) as connection:
+        connection.execute("DROP TABLE metrics")
+    code, found = examined()
+    assert (code, found["store"]["state"]) == (1, "fail")
+    assert "no table metrics" in found["store"]["found"]
+    assert "no table metrics" in refused("list")
+
+
 def test_the_doctor_makes_no_store(store):
     (store / "mlflow.db").unlink()
     code, found = examined()

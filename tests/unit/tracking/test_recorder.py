@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import count
 from pathlib import Path
@@ -17,6 +18,7 @@ from asr_lab.interfaces.tracking import RegisteredModel
 from asr_lab.tracking.spool import sync
 from asr_lab.tracking.spool.created_runs import run_of_spool
 from asr_lab.tracking.spool.delivery import Delivery
+from asr_lab.tracking.spool.journal import Event
 from asr_lab.tracking.spool.spool import ROOT, Spool, SpoolError, spools
 from asr_lab.tracking.store import client as tracking_client
 from asr_lab.tracking.tracker import MlflowTracker
@@ -82,6 +84,40 @@ def test_of_a_new_run_the_store_is_asked_nothing(client, store, monkeypatch):
     assert (made.info.status, made.data.tags["asr_lab.family"]) == ("FINISHED", run.spec.family)
     assert made.data.params.keys() == run.spec.params.keys()
     assert mlflow.artifacts.load_text(f"runs:/{run.run_id}/config.yaml") == run.spec.config_yaml
+
+
+def test_a_model_recorded_offline_is_not_registered_beside_another_kind(client):
+    client.create_registered_model("tiny")
+    client.create_model_version("tiny", "models", client.create_run("0").info.run_id, tags={"asr_lab.family": "lm"})
+    offline()
+    (spool,) = spools(ROOT)
+    assert spool.lock()
+    Delivery(spool, client).deliver()
+    (refused,) = spool.refused()
+    assert "language models" in refused["why"]
+    run = client.get_run(spool.state.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.outputs.model_outputs
+    assert len(client.search_model_versions("name = 'tiny'")) == 1
+
+
+def test_a_tag_that_changed_back_after_a_lost_answer_is_sent(client, monkeypatch):
+    offline()
+    (spool,) = spools(ROOT)
+    assert spool.lock()
+    delivery, log_batch = Delivery(spool, client), client.log_batch
+    kind, was = "asr_lab.kind", spool.header.tags["asr_lab.kind"]
+
+    def lost(run_id, **content) -> None:
+        log_batch(run_id, **content)
+        raise TimeoutError("no answer")
+
+    monkeypatch.setattr(client, "log_batch", lost)
+    delivery.make_run()
+    for value in ("another", was):
+        with suppress(TimeoutError):
+            delivery.sender.send([Event("tags", 0, {"values": {kind: value}}, 0)])
+    assert client.get_run(spool.state.run_id).data.tags[kind] == was
 
 
 @pytest.mark.parametrize("shipped", [False, True])
