@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
@@ -21,24 +20,17 @@ def show(table: Table | pd.DataFrame, style: str) -> None:
         write(made.text(style))
         return
     out = console()
-    width = out.width if out.is_terminal else _asked_width()
-    if not width:
+    if not out.is_terminal:
         click.echo(made.terminal(), nl=False)
         return
-    shown, left_out = made.fitted(width, shorten=True)
-    if shown.width(shorten=True) > width:
+    shown, left_out = made.fitted(out.width, shorten=True)
+    if shown.width(shorten=True) > out.width:
         click.echo(made.blocks(), nl=False)
         return
-    bold = out.is_terminal and not out.is_dumb_terminal
+    bold = not out.is_dumb_terminal
     click.echo(shown.terminal(shorten=True, bold=bold), nl=False, color=bold)
     if left_out:
-        echo(f"not shown in {width} columns: {', '.join(left_out)}", err=True)
-
-
-def _asked_width() -> int:
-    """Return the width that `COLUMNS` asks for in a file or a pipe too; 0: any."""
-    asked = os.environ.get("COLUMNS", "")  # shells set it for themselves alone
-    return int(asked) if asked.isdecimal() else 0
+        echo(f"not shown in {out.width} columns: {', '.join(left_out)}", err=True)
 
 
 def write(text: str, out: Path | None = None) -> None:
