@@ -272,6 +272,7 @@ def test_no_store_is_made_or_written_where_mlflow_reads_another_folder(name, pro
         assert name.replace("%", "_") in refusal.value.next_command
     (tmp_path / "100% new").mkdir()
     monkeypatch.chdir(tmp_path / "100% new")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///beside-{name[:1]}.db")  # MLflow remembers it in this process
     assert "no runs yet" in ok("list")
 
 
@@ -279,7 +280,7 @@ def test_artifacts_that_mlflow_kept_in_another_folder_are_fetched_by_the_command
     folder, read = tmp_path / "a%20b", tmp_path / "a b"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    uri = "sqlite:///mlflow.db"
+    uri = "sqlite:///kept.db"  # a name of its own: MLflow remembers relative ones for the process
     client = mlflow.MlflowClient(uri)
     client.log_text(client.create_run("0").info.run_id, "a text", "a.txt")
     assert any(read.rglob("a.txt"))
