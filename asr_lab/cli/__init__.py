@@ -122,8 +122,8 @@ class LazyGroup(click.Group):
 
 
 def _explain(error: Exception) -> Exception | None:
-    """Return what the user can set right of another error: a path that no file can have, too little memory, a library
-    that is broken.
+    """Return a message for an error that the user can fix: a path that is too long, too little memory, a broken
+    library; None for any other.
     """
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         return AsrLabError("no file can have so long a name", where=str(error.filename2 or error.filename or error))
@@ -131,7 +131,7 @@ def _explain(error: Exception) -> Exception | None:
         return AsrLabError(
             "out of memory",
             where=next(iter(str(error).splitlines()), ""),
-            hint="a training needs less with a smaller train.batch_size or data.max_duration_s, or a smaller model",
+            hint="a smaller train.batch_size, data.max_duration_s or model needs less memory",
         )
     return libraries.explain(error)
 

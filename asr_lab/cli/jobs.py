@@ -31,7 +31,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 FOLDER = Path("jobs")
 """Where the jobs of commands leave logs and results until these are taken."""
 _MARKS = "processes"
-"""In the folder of a job: the processes that have done it so far, one a line."""
+"""File in the folder of a job that lists its processes so far, one a line."""
 _OWN = ("engine", "resources", "detach", "jobs", "at_a_time", "job", "part")
 
 engine_option = click.option("--engine", type=click.Choice(list(ENGINES)), help="Let jobs of this engine do it.")
@@ -161,7 +161,7 @@ class Jobs:
 
 
 def _count_as_attempts(jobs: Sequence[Path], last: Path) -> None:
-    """Have the processes of some jobs count as earlier attempts of a last one, which so knows the runs they made."""
+    """List the processes of some jobs as earlier attempts of the last job, so that it finds the runs they made."""
     if jobs and not last.is_file():
         write_text(last, "\n".join(file.read_text(encoding="utf-8") for file in jobs))
 
@@ -208,7 +208,7 @@ def trainings_options(function: F) -> F:
 
     at_a_time = click.option(
         "--jobs", "at_a_time", type=click.IntRange(min=1), default=1, show_default=True,
-        help="Jobs at a time, each of one training; with --engine.",
+        help="Jobs at a time, one training each; with --engine.",
     )  # fmt: skip
     return cast(F, job_options(_part_option(at_a_time(call))))
 
@@ -233,8 +233,8 @@ def part_options(function: F) -> F:
 def as_job(folder: Path | None) -> Iterator[None]:
     """Wrap the work of the job with this folder, which has the result once the job has succeeded.
 
-    Earlier attempts of the same job or torchrun must have been lost if this process runs: a run that one of them began
-    is continued, whatever machine it was on, also with `--new-run`.
+    If this process runs, earlier attempts of the same job or torchrun were lost: a run that one of them began on any
+    machine is continued, also with `--new-run`.
     """
     own = folder or _folder_of_torchrun()
     if own is None:

@@ -180,7 +180,7 @@ def validate(kind: type[E], content: Mapping[str, Any], where: str) -> E:
 
 
 def _completed(kind: type[BaseModel], content: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert `hidden_dims: 256` to `[256]`, and add missing sections, also those without a line, as empty ones."""
+    """Convert `hidden_dims: 256` to `[256]`, and add sections that are missing or empty (null)."""
     completed = dict(content)
     for name, info in kind.model_fields.items():
         annotation = info.annotation

@@ -25,7 +25,7 @@ def _recipe(path: Path) -> str:
     try:
         if path.stat().st_size > _MOST_BYTES:
             return ""
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # which reads texts alone
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # reads every value as text
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError):
         return ""
     return str(content.get("recipe", "")) if isinstance(content, dict) else ""

@@ -1,4 +1,4 @@
-"""Read YAML as people mean it: decimal numbers, no dates, no key twice."""
+"""Read YAML with decimal numbers, and without dates or duplicate keys."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$", re.IGNORECASE)
 
 
 def number(text: str) -> Any:
-    """Return a decimal number, or the text; YAML would take 010 for 8 and 1:30 for 90."""
+    """Return a decimal number, or the text; YAML would read 010 as 8 and 1:30 as 90."""
     return int(text) if _WHOLE.fullmatch(text) else float(text) if _NUMBER.fullmatch(text) else text
 
 
 class DecimalYaml(yaml.SafeLoader):
-    """YAML whose numbers are decimal and finite, which has no dates, and which refuses a key given twice."""
+    """A loader of YAML that reads numbers as decimal and dates as text, and refuses duplicate keys."""
 
     def construct_number(self, node: yaml.ScalarNode) -> Any:
         return number(str(self.construct_scalar(node)))
@@ -32,7 +32,7 @@ class DecimalYaml(yaml.SafeLoader):
         return str(self.construct_scalar(node))
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node: yaml.MappingNode = super().compose_mapping_node(anchor)  # before `<<` adds keys of others
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)  # before `<<` merges others
         seen: set[str] = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
@@ -48,7 +48,7 @@ DecimalYaml.add_constructor("tag:yaml.org,2002:timestamp", DecimalYaml.construct
 
 
 class OverrideYaml(DecimalYaml):
-    """The same, where 1e3 is a number too: YAML takes it for a text, and files that it wrote have such texts."""
+    """The same, but 1e3 is a number too; not for files, where PyYAML writes the text `1e3` without quotes."""
 
 
 OverrideYaml.add_implicit_resolver("!number", _NUMBER, list("+-.0123456789"))
@@ -73,13 +73,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _checked(content: Any, path: Path) -> dict[str, Any]:
-    """Raise `AsrLabError` for what is not a mapping of texts, each key once; `RecursionError` if it holds itself."""
+    """Return a mapping of unique text keys; raises `AsrLabError` if it is not one, `RecursionError` if cyclic."""
     if not isinstance(content, dict):
         raise AsrLabError("a config file holds `key: value` lines", where=str(path))
     if odd := list(_odd_keys(content)):
-        raise AsrLabError(
-            f"keys that YAML does not read as texts: {listing(odd)}", where=str(path), allowed='"no": ...'
-        )
+        raise AsrLabError(f"keys that YAML does not read as text: {listing(odd)}", where=str(path), allowed='"no": ...')
     given = [key for key, _ in leaves(content)]
     if twice := sorted({key for key in given if given.count(key) > 1 or any(k.startswith(f"{key}.") for k in given)}):
         raise AsrLabError(f"keys that are given twice: {listing(twice)}", where=str(path))

@@ -84,7 +84,7 @@ class Augmenter(SoundAugmenter):
     def features(self, features: Tensor, cut_id: str, epoch: int, joined: int = 1) -> Tensor:
         """Return features (T, F) with time and frequency masks set to 0, the mean of normalised features.
 
-        Of `joined` utterances each has its time masks, as narrow as if it were alone.
+        Joined utterances get as many time masks, and as narrow, as if each were alone; `joined` is their number.
         """
         draw, settings = self._draw(cut_id, epoch, _MASKS), self.settings
         masked = features.clone()
@@ -113,7 +113,7 @@ class FrameMasker(SoundAugmenter):
     ) -> tuple[Tensor, Tensor]:
         """Return (masked frames (U,), masked channels (C,)), true where masked; widths are uniform.
 
-        A time mask covers at most a third of the utterance; `joined` utterances have as many masks as if each were
+        A time mask covers at most a third of the utterance; `joined` utterances get as many masks as if each were
         alone.
         """
         draw, settings = self._draw(cut_id, epoch, _MASKS), self.settings

@@ -1,7 +1,7 @@
 """Batches of similar duration for transformers' Trainer.
 
-A sampler chooses utterances by `(position, epoch)`; the dataset makes `(cut, epoch)` of it, and the collator reads and
-augments that, in threads if there are any. The batches of an epoch are a function of the durations, the seed and the
+A sampler chooses utterances by `(position, epoch)`; the dataset turns that into `(cut, epoch)`, and the collator reads
+and augments it, in threads if there are any. The batches of an epoch are a function of the durations, the seed and the
 epoch, so nothing has to be kept to go on within one: Trainer skips what was done, which builds no cut.
 
 Shapes: N utterances, B of a batch, T feature frames, F mel bins, L labels.
@@ -152,7 +152,7 @@ class Collator:
     """Read, augment and pad a batch of filter banks.
 
     Returns `input_features` (B, T, F), `feature_lengths` (B,), `labels` (B, L) padded with -100, `label_lengths`
-    (B,) and `cut_ids`, of joined utterances that of the first; no labels without `encode`.
+    (B,) and `cut_ids`, that of the first for joined utterances; no labels without `encode`.
     """
 
     extract: Callable[[Signal], Tensor]
@@ -211,7 +211,7 @@ def for_model(batch: Batch, device: torch.device | None = None) -> Batch:
 
 
 class _Task:
-    """A batch that a thread makes. Who asks for it also has those behind it begun."""
+    """A batch that a thread makes; asking for it also begins those behind it."""
 
     def __init__(self, begin: Callable[[], Future[Batch]], behind: deque[_Task]) -> None:
         self._begin, self._behind = begin, behind
@@ -227,10 +227,10 @@ class _Task:
 
 
 class _InThreads:
-    """The batches of a sampler as tasks, which threads work at ahead of the one that is asked for.
+    """The batches of a sampler as tasks; threads make some ahead of the one that is asked for.
 
-    Decoding, resampling and filter banks run outside of Python's lock. Processes would cost a quarter more processor
-    time, for the pages that they share a batch by, and each a start. What Trainer skips after a stop is never begun.
+    Decoding, resampling and filter banks run outside of Python's lock. Processes would take a quarter more processor
+    time, for shared memory, and time to start. Batches that Trainer skips when it resumes are never begun.
     """
 
     def __init__(self, sampler: EpochBatches | InOrder, make: Callable[[list[Place]], Batch], threads: int) -> None:
@@ -246,7 +246,7 @@ class _InThreads:
 
     def __iter__(self) -> Iterator[_Task]:
         batches, waiting = iter(self.batch_sampler), deque[_Task]()
-        torch.get_num_threads()  # settles that of this thread, else the first computation takes over the number below
+        torch.get_num_threads()  # fixes that of this thread, else its first computation adopts the number below
         pool = ThreadPoolExecutor(self._threads, "batches", partial(torch.set_num_threads, 1))
         try:
             while True:
@@ -255,12 +255,12 @@ class _InThreads:
                 if not waiting:
                     return
                 yield waiting.popleft()
-        finally:  # of the epoch, or where it is left: nothing more is begun
+        finally:  # at the end of the epoch, or if it is left early: begin nothing more
             pool.shutdown(wait=False, cancel_futures=True)
 
 
 class _Tasks(Dataset[Batch]):
-    """The batches of tasks, a map-style dataset."""
+    """A map-style dataset, whose indices are tasks."""
 
     def __getitems__(self, task: _Task) -> Batch:
         return task.batch()

@@ -1,7 +1,7 @@
 """Joins utterances with pauses into longer ones, as they follow each other in a long recording.
 
-A recogniser that has learned from single utterances alone has never seen a pause or a second speaker: on ten minutes of
-such utterances with pauses its error rate is several times that on each of them alone.
+A recogniser trained only on single utterances has never seen a pause or a second speaker: on a long recording of such
+utterances its error rate is two to three times that on each of them alone (experiments/RESULTS.md).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from asr_lab.units import num_samples
 _JOIN, _PAUSES = 10, 11  # random streams; `augment` has others
 _FLOOR_S = 0.05  # s; the quietest stretch of an utterance that is repeated as its background
 _SHORT_S = 0.1  # s; the longest of half of the pauses, as between words
-_MANY = 0.5  # of the utterances that are too long to be joined: reported above it
+_MANY = 0.5  # share of utterances too long to be joined, above which it is reported
 _NOISE_DB = (-60.0, -20.0)  # of noise in a pause, relative to the power of the speech
 
 
@@ -31,7 +31,7 @@ class Joiner:
         self.settings, self.seed = settings, seed
 
     def chains(self, cuts: Sequence[Cut], epoch: int) -> list[list[Cut]]:
-        """Return the utterances of a batch, each once, in chains of those that follow each other.
+        """Return the utterances of a batch, each once, in chains that are to be joined.
 
         All chains of a batch but one are about as long, so that little of it is padding.
         """
@@ -95,8 +95,8 @@ def unjoined_warnings(settings: Sound, cuts: Iterable[Cut]) -> list[str]:
         return []
     longest_s = settings.join_s
     share = float(np.mean(2 * columns.durations(cuts) >= longest_s))
-    line = f"augment.join_s={longest_s:g}: {share:.0%} of the utterances last half of it or more; no batch with one of "
-    return [f"{line}them is joined"] if share > _MANY else []
+    line = f"augment.join_s={longest_s:g}: {share:.0%} of the utterances are half as long or longer, and batches with "
+    return [f"{line}such utterances are not joined"] if share > _MANY else []
 
 
 def quietest(signal: Signal) -> Signal:

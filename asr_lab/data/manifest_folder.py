@@ -42,14 +42,14 @@ def split_manifests(folder: Path) -> dict[str, Path]:
 
 
 def manifest_in(folder: Path, split: str) -> Path:
-    """Return the manifest of a split in a folder that was given in place of it; raises `AsrLabError` if none is it."""
+    """Return the manifest of a split in a folder given in its place; raises `AsrLabError` if there is none."""
     index = folder.parent / f"{folder.name}{SUFFIX}"
     if any(folder.glob("cuts.*.jsonl.gz")) and index.is_file():
         raise AsrLabError(
             "a folder of shards, whose manifest is beside it", where=str(folder), allowed=f"data.{split}={index}"
         )
-    if found := _one(split, [folder / name for name in NAMES[split]]):
-        return found
+    if manifest := _one(split, [folder / name for name in NAMES[split]]):
+        return manifest
     there = listing(sorted(path.name for path in folder.glob(f"*{SUFFIX}")), 4)
     raise AsrLabError(
         f"a folder without {listing(f'{name}{SUFFIX}' for name in NAMES[split])}",

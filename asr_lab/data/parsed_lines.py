@@ -92,7 +92,7 @@ class RowReader:
             if self._keys is None:
                 self._keys = self._custom_fields()
             table = self._database.sql(_query(self._keys)).to_arrow_table()
-        except (duckdb.Error, pa.ArrowInvalid):  # a line that is no JSON or UTF-8, or what DuckDB does not know
+        except (duckdb.Error, pa.ArrowInvalid):  # a line is not JSON or UTF-8, or DuckDB does not support it
             return self._by_python(lines, range(len(lines)))
         simple = table["simple"].to_numpy()
         table = table.select(SCHEMA.names).cast(SCHEMA)

@@ -73,7 +73,7 @@ class ShardFolder:
                 yield path
             system, place = opened_url(self.file(name))
             try:
-                with suppress(NotImplementedError):  # fsspec's answer of a service that has no folders
+                with suppress(NotImplementedError):  # raised for a service without folders
                     system.makedirs(place.rpartition("/")[0], exist_ok=True)
                 system.put_file(str(path), place)
             except Exception as error:  # of any service
@@ -85,10 +85,10 @@ class ShardFolder:
 
     @contextmanager
     def locked(self, name: str, *, takes_over: bool = False) -> Iterator[None]:
-        """Exclude other processes from writing these shards, of other machines too; raises `AsrLabError` if one does.
+        """Lock these shards against writers on this and other machines; raises `AsrLabError` if one holds the lock.
 
-        Behind a URL a file says which process writes. One of a process of this machine that has ended is replaced;
-        `takes_over`: also one of another machine.
+        Behind a URL, a lock file names the writer. It is replaced if the writer was a process of this machine that has
+        ended; with `takes_over`, also if it was on another machine.
         """
         folder = Path(tempfile.gettempdir(), f"asr-lab-shards-{_user()}") if self.is_remote else Path(self.root)
         file = self.file(name).replace("/", "+").replace(":", "") if self.is_remote else name
@@ -107,7 +107,7 @@ class ShardFolder:
 
     @contextmanager
     def _marked(self, name: str, takes_over: bool) -> Iterator[None]:
-        """Have a file behind the URL that says who writes, which no second process can create."""
+        """Hold a lock file behind the URL that names this process; no second process can create it."""
         system, place = opened_url(self.file(name))
         mark = process_mark()
         try:
@@ -123,7 +123,7 @@ class ShardFolder:
         except AsrLabError:
             raise
         except Exception as error:  # of any service
-            raise AsrLabError(f"the storage takes no file: {reason(error)}", where=self.file(name)) from error
+            raise AsrLabError(f"the lock file cannot be stored: {reason(error)}", where=self.file(name)) from error
         try:
             yield
         finally:
@@ -137,7 +137,7 @@ def _refusal(writer: str, where: str) -> AsrLabError:
     return AsrLabError(
         f"process {process} of {host} writes these shards",
         where=where,
-        hint="once it has ended, the same command makes what is missing; --take-over says that it has been killed",
+        hint="once it has ended, the same command makes what is missing; if it was killed, add --take-over",
     )
 
 

@@ -85,8 +85,8 @@ def write(
 ) -> int:
     """Make the shards that are not there, then the manifest; return how many were made.
 
-    `takes_over`: what another machine has begun and not ended (`ShardFolder.locked`). Raises `AsrLabError` if others
-    are there, another process writes them, or audio cannot be read.
+    `takes_over`: replace the lock of another machine (`ShardFolder.locked`). Raises `AsrLabError` if other shards are
+    there, another process writes them, or audio cannot be read.
     """
     with shards.folder.locked(shards.name, takes_over=takes_over):
         _begin(shards)

@@ -35,7 +35,7 @@ class Splits:
 def with_own_splits(config: E) -> tuple[E, list[str]]:
     """Return the configuration with the splits that it does not name, and a line on each of these.
 
-    A folder in place of a manifest is that of its split in there. Nothing else changes if all splits are given, or
+    A folder given for a split stands for the split's manifest in it. Nothing else changes if all splits are given, or
     none. Raises `AsrLabError` if a split that is needed is neither given nor beside the others.
     """
     data = getattr(config, "data", None)
@@ -63,7 +63,7 @@ def complete(kind: type[Experiment], given: Mapping[str, str], parts: Mapping[st
 
 
 def _beside(kind: type[Experiment], given: Mapping[str, str], parts: Mapping[str, str]) -> Splits:
-    """Return the splits that are not given, all of manifests."""
+    """Return the splits that are not given; those given are manifests."""
     usual = {key.removeprefix("data."): str(value) for key, value in defaults(kind).items() if key.startswith("data.")}
     usual = {split: usual[split] for split in SPLITS if usual.get(split)}
     named = {f"data.{split}": path for split, path in given.items() if path} | dict(parts)

@@ -176,7 +176,7 @@ class Quoted:
         return f"{self} ({self.low.removesuffix('%')} to {self.high.removesuffix('%')})"
 
     def format(self, spec: str) -> str:
-        """The value by a format of Python: `.2f` for ratios (`1.95`), `.1%` for shares (`15.7 %`), `.0f` for counts."""
+        """The value in a format of Python: `.2f` for ratios (`1.95`), `.1%` for shares (`15.7 %`), `.0f` for counts."""
         return _spaced(format(self._figure.value, spec))
 
     def format_interval(self, spec: str) -> str:

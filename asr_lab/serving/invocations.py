@@ -89,7 +89,7 @@ class _Scored:
             if unknown := sorted(set(params or {}) - set(known)):
                 raise AsrLabError(f"no parameter {unknown[0]!r}", allowed=listing(known))
             if isinstance(data, pd.DataFrame) and not data.columns.is_unique:
-                raise AsrLabError("there are two columns of one name", allowed=_COLUMNS)
+                raise AsrLabError("two columns have the same name", allowed=_COLUMNS)
             try:
                 table = _enforce_schema(data, SIGNATURE.inputs)
             except MlflowException as error:

@@ -154,7 +154,7 @@ class Tables:
 
 
 def _name(value: object) -> str:
-    """Return the adapter's name in a cell, "" for none; raises `AsrLabError` for what is no text."""
+    """Return the adapter's name in a cell, "" for none; raises `AsrLabError` for other types."""
     if isinstance(value, str):
         return value.strip()
     if np.ndim(cast("Any", value)) or not pd.isna(cast("Any", value)):

@@ -36,8 +36,8 @@ def temporary(path: Path) -> Path:
 def atomic_file(path: Path, *, sync: bool = False) -> Iterator[Path]:
     """Yields where to write; the file takes the place of `path` once that is done, and is gone where it fails.
 
-    `sync` waits for the disk before: for what a loss of power must not take. A device or a pipe keeps its place, and
-    gets what was written.
+    `sync` waits for the disk first, for what a power loss must not take. A device or a pipe is not replaced: the
+    content is copied into it.
     """
     if _is_stream(path):
         with tempfile.TemporaryDirectory() as folder:
@@ -58,7 +58,7 @@ def atomic_file(path: Path, *, sync: bool = False) -> Iterator[Path]:
 
 
 def _open_stream(path: Path) -> BinaryIO:
-    """Open a stream at its end; a file that this process has open is written by that, after what it has written."""
+    """Open a stream for appending; for one that this process has open, flush it and use its descriptor."""
     for printed in (sys.stdout, sys.stderr):
         printed.flush()
     number = {"/dev/stdout": "1", "/dev/stderr": "2"}.get(str(path), path.name)

@@ -1,7 +1,7 @@
 """One process at a time: locks on files, which the kernel frees when their process dies.
 
 They are `flock` locks. A forked child has no part in them (filelock closes its copy of the descriptor), so one that
-outlives a killed training does not hold the lock of its run. What another program runs does not inherit them either.
+outlives a killed training does not hold the lock of its run. Started programs do not inherit them either.
 
 Where a file system has no locks, there is no substitute: a file that stands for a lock outlives its process, and no
 other machine can tell. It is refused there, with the way to a local disk.

@@ -85,7 +85,7 @@ def patch(file: Path = Path(__file__)) -> str:
 
         own = Path(run("rev-parse", "--absolute-git-dir").removesuffix("\n")) / "index"
         if own.is_file():
-            shutil.copy2(own, index)  # with its time: git looks into files that are no older than their index
+            shutil.copy2(own, index)  # with its time: git reads files again that are no older than their index
         untracked = _names(run("ls-files", "--others", "--exclude-standard", "-z"))
         new = [name for name in untracked if _is_small_source(root, name)]
         for start in range(0, len(new), 500):

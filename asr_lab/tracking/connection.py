@@ -191,20 +191,20 @@ def refuse_misread_folder(file: Path) -> None:
     for folder in (file.absolute().parent, Path.cwd()):
         if (read := Path(unquote(str(folder)))) != folder:
             raise AsrLabError(
-                f"MLflow would keep artifacts in another folder: {read}",
+                f"MLflow would store artifacts in another folder: {read}",
                 where=str(folder),
-                hint="it reads % with two hexadecimal digits in a path as a character; nothing was changed",
+                hint="it decodes % with two hexadecimal digits in a path to a character; nothing was changed",
                 next_command=" && ".join(shlex.join(map(str, words)) for words in _moves(folder, read)),
             )
 
 
 def _moves(folder: Path, read: Path) -> list[list[object]]:
-    """Return the commands that rename a folder, and fetch what MLflow kept in the folder that it read for it."""
+    """Return the commands that rename a folder, and move artifacts that MLflow already stored in the other one."""
     named = next(one for one in (folder, *folder.parents) if unquote(one.name) != one.name)
     renamed = Path(str(named).replace("%", "_"))
     artifacts, project = read / file_store.ROOT, renamed / folder.relative_to(named)
     rename: list[object] = ["mv", named, renamed]
-    if not artifacts.is_dir() or any(read.glob("*.db")):  # there are none, or another project's too
+    if not artifacts.is_dir() or any(read.glob("*.db")):  # none there, or also those of another project
         return [rename]
     return [rename, ["mv", artifacts, project], ["cd", project], ["asr-lab", "doctor", "--relocate"]]
 

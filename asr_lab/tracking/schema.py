@@ -27,7 +27,7 @@ _NEEDED = {
     *("datasets", "inputs", "input_tags", "logged_models", "logged_model_metrics", "logged_model_tags"),
     *("registered_models", "registered_model_aliases", "model_versions", "model_version_tags"),
 }
-"""Tables without which runs or models are lost; MLflow would make the oldest form of some of them, empty."""
+"""Tables without which runs or models are lost; MLflow would create some of them empty, in their oldest form."""
 
 
 class State(Enum):

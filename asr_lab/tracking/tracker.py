@@ -102,7 +102,7 @@ class MlflowTracker:
             except StoreUnavailableError as away:
                 client = self._go_on_without(away)
         if client and spec.registers and (name := spec.params.get("run.register_as")):
-            with suppress(StoreUnavailableError):  # what waits in the spool is registered later
+            with suppress(StoreUnavailableError):  # delivery checks it again
                 refuse_other_kind(str(name), spec.family)
         with held(raises=False):  # `with` the recorder, which closes the run then
             if adopted:

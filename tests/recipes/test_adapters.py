@@ -41,8 +41,7 @@ def test_each_speaker_of_a_manifest_gets_an_adapter_and_the_figures_are_pooled(c
     children = client.search_runs([parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
     assert {child.data.tags["asr_lab.speaker"] for child in children} == {"amy", "bob", "cem"}
     assert all(child.info.status == "FINISHED" for child in children)
-    local = mlflow.artifacts.download_artifacts(run_id=parent.info.run_id, artifact_path="eval/growth.parquet")
-    growth = pd.read_parquet(local)
+    growth = growth_of(parent)
     assert list(growth["learned_from"]) == [2, 4]
     assert growth["wer"].iloc[-1] == pytest.approx(metrics["test/wer"])
     local = mlflow.artifacts.download_artifacts(run_id=parent.info.run_id, artifact_path="eval/test.parquet")
@@ -62,14 +61,18 @@ def test_each_speaker_is_tested_on_their_own_utterances(class_of_three, home):
     ok("adapter", *data, "train.epochs=1", "data.sizes=2")
     parent = newest("adapter", "group")
     assert parent.data.metrics["test/utterances"] == 9
-    local = mlflow.artifacts.download_artifacts(run_id=parent.info.run_id, artifact_path="eval/growth.parquet")
-    assert list(pd.read_parquet(local)["learned_from"]) == [2, 5]
+    assert list(growth_of(parent)["learned_from"]) == [2, 5]
     assert "bob" not in pd.read_parquet(scores_of("amy"))["speaker"].unique()
     assert "data.sizes=5: amy has 5" in refused("adapter", *data, "data.sizes=5")
     only_amy = [cut for cut in cuts if cut.id.startswith("amy") and number[cut.id] >= 5]
     manifest.write(only_amy, home / "class" / "amy.jsonl.gz")
     said = refused("adapter", "--each", "speaker", "--data", "class/learn.jsonl.gz", "data.test=class/amy.jsonl.gz")
     assert "bob, cem" in said
+
+
+def growth_of(group) -> pd.DataFrame:
+    file = mlflow.artifacts.download_artifacts(run_id=group.info.run_id, artifact_path="eval/growth.parquet")
+    return pd.read_parquet(file)
 
 
 def scores_of(speaker: str) -> str:
@@ -294,13 +297,7 @@ def test_each_speaker_is_adapted_by_a_job_and_the_figures_are_those_of_one_proce
     for name, run_id in zip(("amy", "bob", "cem"), trained, strict=True):
         assert f"{name} is already adapted: " in said
         assert run_id == newest_of(name).info.run_id
-    growth = [
-        pd.read_parquet(
-            mlflow.artifacts.download_artifacts(run_id=one.info.run_id, artifact_path="eval/growth.parquet")
-        )
-        for one in (alone, run)
-    ]
-    pd.testing.assert_frame_equal(*growth)
+    pd.testing.assert_frame_equal(growth_of(alone), growth_of(run))
 
 
 def test_jobs_of_adapters_are_for_each_speaker():

@@ -20,9 +20,7 @@ _SUFFIX = ".jsonl.gz"
 )
 @click.option("--per-shard", type=click.IntRange(min=1), default=1000, show_default=True, help="Utterances of a shard.")
 @click.option("--workers", type=click.IntRange(min=0), default=0, help="Number of threads.  [one per core]")
-@click.option(
-    "--take-over", is_flag=True, help="Write although a process of another machine began to, which has been killed."
-)
+@click.option("--take-over", is_flag=True, help="Replace the lock of a killed process of another machine.")
 @click.option("--verify", is_flag=True, help="Write nothing: read all shards that are there, and check them.")
 def shard(
     manifest_path: Path, out: str, form: str, per_shard: int, workers: int, take_over: bool, verify: bool

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     type=click.FloatRange(1),
     default=120,
     show_default=True,
-    help="Most seconds until the response; later ones get 504.",
+    help="Seconds to respond within; later responses are 504.",
 )
 @click.option(
     "--max-streams", type=click.IntRange(1), default=16, show_default=True, help="Most of /v1/realtime at once."

@@ -80,7 +80,7 @@ def list_studies(folder: Path, style: str) -> None:
 @click.option("--study", "name", required=True, metavar="NAME", help="The study; a new one is made.")
 @click.option("--about", default="", help="A new study in a few words.")
 @click.option("--values", type=_PATH, help="JSON of a benchmark: name -> value, or -> value, low and high.")
-@click.option("--command", "commands", multiple=True, help="A new study's command that makes --values, as typed.")
+@click.option("--command", "commands", multiple=True, help="For a new study: the command that makes --values.")
 @_folder_option
 def record(
     labelled: tuple[str, ...], name: str, about: str, values: Path | None, commands: tuple[str, ...], folder: Path
@@ -107,7 +107,7 @@ def record(
         raise AsrLabError("nothing to record", allowed="LABEL=RUN, or --values FILE", next_command="asr-lab list")
     path = folder / f"{name}.yaml"
     if path.is_file() and commands:
-        raise AsrLabError("--command is of a new study", where=str(path), hint="edit the commands in this file")
+        raise AsrLabError("--command is only for a new study", where=str(path), hint="edit the commands in this file")
     if path.is_file():
         old = read_study(path).model_dump()
     elif about:

@@ -37,9 +37,9 @@ _VERBS = {"delete": "deleted (asr-lab restore RUN brings it back)", "purge": "er
 
 
 def _not_empty(context: click.Context, option: click.Parameter, text: str | None) -> str:
-    """Refuse "", as of a variable that is not set: it would select every run."""
+    """Refuse an empty value, as of an unset shell variable: an empty pattern would select every run."""
     if text is not None and not text.strip():
-        raise AsrLabError(f"--{option.name} is empty, so it would select every run", allowed=f"no --{option.name}")
+        raise AsrLabError(f"--{option.name} is empty", allowed=f"a value, or no --{option.name}")
     return text or ""
 
 

@@ -102,7 +102,7 @@ def adapter(
 
 
 def _speakers(experiment: AdapterExperiment, jobs: Jobs, *, offline: bool) -> list[str]:
-    """Return the speakers whose adapters are trained by jobs of their own, after creating what they would share."""
+    """Return the speakers whose adapters get jobs of their own, after creating the data and base they share."""
     if jobs.count == 1:
         return []
     if not experiment.data.each or offline:

@@ -42,8 +42,8 @@ class Joining(Section):
     join_share: Share = 0.0
     """Share of the batches whose utterances are joined with each other, for models of long recordings; 0: none."""
     join_s: float = Field(default=8.0, gt=0)
-    """Longest joined utterance in seconds; the length is drawn anew for each batch. A batch with an utterance of more
-    than half of it is left as it is."""
+    """Longest joined utterance in seconds; the length is drawn anew for each batch. A batch with an utterance of
+    half of it or more is not joined."""
     join_pause_s: tuple[Annotated[float, Field(ge=0, le=10)], ...] = Field(
         default=(0.0, 1.0), min_length=1, max_length=2
     )

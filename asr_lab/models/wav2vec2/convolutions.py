@@ -24,7 +24,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 _STRIDE, _KERNELS = 2, (2, 3)
 _METHOD = "_conv_forward"
 _FEW_CHANNELS = 16
-"""Of a group, up to which spectra are faster: four times with 12 channels, no more with 48."""
+"""Channels of a group up to which spectra are faster: four times with 12, not with 48."""
 
 
 class FramesFirst(GradientCheckpointingLayer):  # type: ignore[misc]

@@ -111,7 +111,7 @@ def encoder_of(network: Any) -> Any:
 
 
 def is_adapted(network: Any) -> bool:
-    """Whether peft wraps a network, which imports it only then: a short command without adapters starts sooner."""
+    """Return whether peft wraps a network, without importing peft, so that short commands start sooner."""
     return type(network).__module__.partition(".")[0] == "peft"
 
 

@@ -39,7 +39,7 @@ from asr_lab.units import counted
 
 @dataclass(frozen=True)
 class SpeakerResult:
-    """The improvement by the adapter of one speaker, and by those trained on less: utterances -> improvement."""
+    """The improvement by one speaker's adapter, and by those trained on fewer utterances: number -> improvement."""
 
     name: str
     run_id: str
@@ -202,7 +202,7 @@ def adapt_speaker(
 def _result(
     one: AdaptationPlan, config: AdapterExperiment, tracker: Tracker, console: Console, parent: str = ""
 ) -> SpeakerResult:
-    """Train the adapter of a speaker, and those on less data; or read what an earlier attempt or job made of it."""
+    """Train the adapter of a speaker, and those on less data; or read the tables of an earlier attempt or job."""
     name = one.config.adapter.name
     if earlier := tracker.finished(one.spec, own=True):
         console.print(f"{name} is already adapted: {earlier.name}")
@@ -225,7 +225,7 @@ def _result(
 
 
 def _tables(size: int) -> list[str]:
-    """Return the paths of the score tables of base and adapted, learned from so many utterances; 0: from all."""
+    """Return the paths of the score tables of the base and an adapter trained on `size` utterances; 0: on all."""
     folder = f"eval/learned_from_{size}" if size else "eval"
     return [f"{folder}/{name}.parquet" for name in ("base_test", "test")]
 

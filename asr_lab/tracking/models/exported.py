@@ -58,7 +58,7 @@ def check_store(name: str, form: str) -> None:
         raise AsrLabError(
             f"{name} has versions that are not exported, and its newest would take neither adapters nor training",
             where=other,
-            allowed="a name of exported models alone",
+            allowed="a name of exported models only",
             next_command=f"{command} {shlex.quote(f'{name}-{form}')}",
         )
 

@@ -1,4 +1,4 @@
-"""Names of registered models: all versions of one are of a kind, so that any of them is taken where another was."""
+"""Names of registered models: all versions of a name are of one kind, so that one can replace another."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from asr_lab.tracking.store import all_pages, client, explain_store_errors, is_m
 from asr_lab.tracking.tags import EXPORTED, FAMILY
 
 ADAPTER_NAME = "deepspeech2-adapter-"
-"""Begins the registered names of adapters."""
+"""Prefix of the registered names of adapters."""
 _ADAPTERS = "adapters"
 
 
@@ -48,12 +48,12 @@ def family_of(version: ModelVersion) -> str:
 def refuse_other_kind(name: str, family: str) -> None:
     """Raise `OtherKindError` if a model of the family is of another kind than the versions of the name.
 
-    An exported one takes neither adapters nor training, an adapter is no recogniser, a language model neither. Of older
-    runs and versions whose family is not known ("") the kind is not either.
+    Kinds are exported models, adapters, language models, and other models. Older runs and versions whose family is not
+    known ("") are not refused for their kind.
     """
     kind, versions = _kind(family), versions_of(name)
     if exported := next((uri_of(one) for one in versions if EXPORTED in one.tags), ""):
-        raise OtherKindError(f"{name} has exported models alone", where=exported, allowed="another name")
+        raise OtherKindError(f"{name} has only exported models", where=exported, allowed="another name")
     known = ((one, theirs) for one in versions if (theirs := _kind(family_of(one))))
     version, theirs = next(known, (None, ""))
     if kind and version and theirs != kind:
@@ -62,12 +62,12 @@ def refuse_other_kind(name: str, family: str) -> None:
         )
     if kind and kind != _ADAPTERS and name.startswith(ADAPTER_NAME):
         raise OtherKindError(
-            f"names that begin with {ADAPTER_NAME} are of adapters", where=name, allowed="another name"
+            f"names that begin with {ADAPTER_NAME} are for adapters", where=name, allowed="another name"
         )
 
 
 def _kind(family: str) -> str:
-    """Return what the models of a family are; "" of a family that is not known."""
+    """Return the kind of the models of a family; "" for an unknown family."""
     if makes_adapters(family):
         return _ADAPTERS
     return "language models" if family == "lm" else "speech models" if family else ""

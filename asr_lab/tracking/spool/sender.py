@@ -43,7 +43,7 @@ class Sender:
             else:
                 self._one(group[0])
         except BaseException:
-            self.spool.artifact_uri = ""  # some of it may have arrived: the run is like any other
+            self.spool.artifact_uri = ""  # some of it may have arrived: the run no longer counts as new
             raise
 
     def _drop_twins(self) -> None:
@@ -82,7 +82,7 @@ class Sender:
 
     @property
     def _is_new(self) -> bool:
-        """Whether the run was made just now: it is RUNNING and has its header's tags, which saves questions."""
+        """Whether the run was made just now: it is RUNNING and has its header's tags, which saves requests."""
         return bool(self.spool.artifact_uri) and not self.spool.state.offset
 
     def _begin(self, name: str) -> dict[str, str]:
@@ -165,7 +165,7 @@ class Sender:
         for start in range(0, len(points), _METRICS_AT_ONCE):
             self.client.log_batch(run_id, metrics=points[start : start + _METRICS_AT_ONCE])
         if content["register"]:
-            refuse_other_kind(name, self.spool.header.family)  # which an offline run could not ask
+            refuse_other_kind(name, self.spool.header.family)  # an offline run could not check it
             model = RegisteredModel(name=name, files={}, tags=content["tags"], description=content["description"])
             uri = uri_of(registry.new_version(self.client, uri, run_id, model))
         self.spool.save(models={**self.spool.state.models, content["file"]: uri})

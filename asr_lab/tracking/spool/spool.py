@@ -65,7 +65,7 @@ class Spool:
         self.clock: Clock | None = None
         """Of the times of events; None: this machine's."""
         self.artifact_uri = ""
-        """Of a run that this process made on the store, which then has nothing but its header's tags; else empty."""
+        """That of a run that this process created and that has nothing but its header's tags yet; else empty."""
         self.header = Header(**json.loads((folder / _HEADER).read_text()))
         self.state = self._read_state()
         self.journal, self._refused = Journal(folder / _EVENTS), Refused(folder / _REFUSED)

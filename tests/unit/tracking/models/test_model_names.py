@@ -7,10 +7,9 @@ from dataclasses import replace
 import pytest
 from outages import spec
 
-from asr_lab.errors import AsrLabError
 from asr_lab.tracking import tracker
 from asr_lab.tracking.connection import StoreUnavailableError
-from asr_lab.tracking.models.names import refuse_other_kind
+from asr_lab.tracking.models.names import OtherKindError, refuse_other_kind
 from asr_lab.tracking.store import client as tracking_client
 from asr_lab.tracking.tags import FAMILY
 from asr_lab.tracking.tracker import MlflowTracker
@@ -18,7 +17,7 @@ from asr_lab.tracking.tracker import MlflowTracker
 
 @pytest.fixture
 def register(store):
-    """Registers a version of a name by its tags; of those of a family the version's run knows nothing."""
+    """Registers a version of a name with these tags, from a run that has none."""
     client = tracking_client()
     run_id = client.create_run("0").info.run_id
 
@@ -41,10 +40,10 @@ def register(store):
 )
 def test_another_kind_is_refused(register, theirs, ours, name):
     register(name, **{FAMILY: theirs})
-    with pytest.raises(AsrLabError):
+    with pytest.raises(OtherKindError):
         refuse_other_kind(name, ours)
     register(name)  # nothing is known of the newest
-    with pytest.raises(AsrLabError):
+    with pytest.raises(OtherKindError):
         refuse_other_kind(name, ours)
 
 
@@ -58,7 +57,7 @@ def test_of_older_runs_and_versions_the_kind_is_not_known(register):
 def test_a_run_that_registers_nothing_has_any_name(register, monkeypatch):
     register("x", **{FAMILY: "lm"})
     named = replace(spec(), params={"run.register_as": "x"})
-    with pytest.raises(AsrLabError):
+    with pytest.raises(OtherKindError):
         MlflowTracker(new_run=True).start(named)
     with MlflowTracker(new_run=True).start(replace(named, registers=False)):
         pass
