@@ -116,6 +116,8 @@ def asr_lab(*arguments: str, cwd: Path, env: dict[str, str] | None = None, timeo
     return subprocess.CompletedProcess(words, process.wait(), out, err)
 
 
+ON_CORPUS = ["data.train=corpus/all.jsonl.gz", "data.val=corpus/all.jsonl.gz"]
+
 TINY = [
     "data.test=",
     "model.hidden_size=32",

@@ -36,7 +36,7 @@ from asr_lab.tracking.tracker import MlflowTracker
 
 
 def timed(trials: list[float], busy: list[float] | None = None) -> None:
-    """Have each trial note how long it took, and how much processor time of all threads passed meanwhile."""
+    """Have each trial record its seconds, and in `busy` the processor seconds of all threads meanwhile."""
     run_one = Worker.run_one
 
     def noting(self: Worker) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from conftest import FSDD, TINY, artifacts, make_corpus, newest, ok, refused, run, tone_word
+from conftest import FSDD, ON_CORPUS, TINY, artifacts, make_corpus, newest, ok, refused, run, tone_word
 
 from asr_lab.data import manifest
 from asr_lab.data.importers.import_report import ImportRefusedError
@@ -85,7 +85,7 @@ def test_a_curve_ends_with_the_last_epoch_and_the_figure_is_of_the_best(home):
 
 
 def test_why_a_model_is_no_champion_is_reported_once(home):
-    keys = ("data.train=corpus/all.jsonl.gz", "data.val=corpus/all.jsonl.gz", *TINY, "train.epochs=1", "train.lr=1e-6")
+    keys = (*ON_CORPUS, *TINY, "train.epochs=1", "train.lr=1e-6")
     text = ok("train", "base.yaml", *keys, "run.name=dull", "run.register_as=dull")
     assert text.count("is not better than") == 1
     assert "dull has no champion; to make it one: asr-lab promote dull/1 --force WHY" in text
@@ -519,7 +519,7 @@ def test_a_run_that_died_before_it_began_is_closed(home):
 
 def test_a_base_that_changes_the_champion_does_not_change_an_old_adapter(home):
     """The adapter names the version it was made for; another base under the same alias is refused."""
-    arguments = ["data.train=corpus/all.jsonl.gz", "data.val=corpus/all.jsonl.gz", *TINY, "train.epochs=1"]
+    arguments = [*ON_CORPUS, *TINY, "train.epochs=1"]
     ok("train", "base.yaml", *arguments, "run.seed=9", "run.register_as=second")
     said = refused("evaluate", "--model", "models:/second/1", "--data", "john/all.jsonl.gz", "--adapter", "john")
     assert "made for another base" in said
@@ -725,7 +725,6 @@ def test_offline_the_model_is_registered_by_sync(home):
 
 def test_a_network_larger_than_the_memory_is_a_message(home, monkeypatch):
     monkeypatch.chdir(home)
-    data = ("data.train=corpus/all.jsonl.gz", "data.val=corpus/all.jsonl.gz")
-    message = refused("train", "base.yaml", *data, "data.test=", "model.hidden_size=1000000000", "--dry-run")
+    message = refused("train", "base.yaml", *ON_CORPUS, "data.test=", "model.hidden_size=1000000000", "--dry-run")
     assert "out of memory" in message
     assert "train.batch_size" in message

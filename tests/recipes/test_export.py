@@ -11,7 +11,7 @@ import mlflow
 import pandas as pd
 import pytest
 import torch
-from conftest import TINY, ok, refused
+from conftest import ON_CORPUS, TINY, ok, refused
 
 from asr_lab.recipes import export_model
 from asr_lab.tracking.models import promotion
@@ -73,9 +73,8 @@ def test_an_exported_model_runs_alone_and_in_the_commands(form, home):
     assert version.run_id == origin.run_id
     assert version.source != origin.source
     assert known_version(origin.run_id, form) is None  # that is the run's own model
-    assert f"models:/{form}/1" in refused("register", origin.run_id, "--name", form)  # of exported models alone
-    data = ("data.train=corpus/all.jsonl.gz", "data.val=corpus/all.jsonl.gz")
-    assert f"models:/{form}/1" in refused("train", "base.yaml", *data, *TINY, f"run.register_as={form}")
+    assert f"models:/{form}/1" in refused("register", origin.run_id, "--name", form)  # for exported models only
+    assert f"models:/{form}/1" in refused("train", "base.yaml", *ON_CORPUS, *TINY, f"run.register_as={form}")
     assert mlflow.artifacts.load_text(card) == card_of_origin
     assert f"Exported to {form} from models:/deepspeech2/1" in version.description
     assert f"WER {measured['wer']:.1%} on 48 utterances" in version.description

@@ -6,7 +6,7 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
-from conftest import TINY, WORDS, artifacts, make_corpus, newest, ok, refused
+from conftest import ON_CORPUS, TINY, WORDS, artifacts, make_corpus, newest, ok, refused
 from made import made_run
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
@@ -177,8 +177,7 @@ def test_names_that_no_model_can_have(gated, name):
 
 
 def test_a_training_whose_model_could_not_be_registered_does_not_begin():
-    data = ["data.train=corpus/all.jsonl.gz", "data.val=corpus/all.jsonl.gz"]
-    assert "no model can be registered as" in refused("train", "base.yaml", *data, "run.register_as=a/b")
+    assert "no model can be registered as" in refused("train", "base.yaml", *ON_CORPUS, "run.register_as=a/b")
 
 
 def test_a_name_has_models_of_one_kind():
@@ -186,8 +185,7 @@ def test_a_name_has_models_of_one_kind():
     assert "models:/deepspeech2/" in refused("register", adapter, "--name", "deepspeech2", "--dry-run")
     for name in ("deepspeech2-adapter-john", "deepspeech2-adapter-zoe"):
         assert name in refused("register", base, "--name", name)
-        data = ("data.train=corpus/all.jsonl.gz", "data.val=corpus/all.jsonl.gz")
-        assert name in refused("train", "base.yaml", *data, *TINY, f"run.register_as={name}")
+        assert name in refused("train", "base.yaml", *ON_CORPUS, *TINY, f"run.register_as={name}")
     assert newest("deepspeech2").info.run_id == base  # nothing was begun
 
 
