@@ -12,6 +12,8 @@ from pathlib import Path
 import click
 from click.shell_completion import BashComplete, CompletionItem, split_arg_string
 
+from asr_lab.config.names import ADAPTER_SUFFIX
+
 _MOST = 200  # names shown, the newest first
 _RUNS = (
     "SELECT name FROM runs WHERE lifecycle_stage = 'active' AND substr(name, 1, ?) = ? ORDER BY start_time DESC LIMIT ?"
@@ -85,7 +87,7 @@ class ConfigKey(click.types.StringParamType):
 
 def complete_adapted(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the names of the adapters in the folder `adapters`."""
-    names = sorted(file.name.removesuffix("_adapter.pt") for file in Path("adapters").glob("*_adapter.pt"))
+    names = sorted(file.name.removesuffix(ADAPTER_SUFFIX) for file in Path("adapters").glob(f"*{ADAPTER_SUFFIX}"))
     return _beginning(names, incomplete)
 
 

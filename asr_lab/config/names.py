@@ -1,10 +1,14 @@
-"""Validation of user-given names."""
+"""Names of models: those that users may give, and those of adapters."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+ADAPTER_PREFIX = "deepspeech2-adapter-"
+"""Begins the registered name of an adapter; the speaker's name follows."""
+ADAPTER_SUFFIX = "_adapter.pt"
+"""Ends the file name of an adapter, after the speaker's name."""
 _REFUSED = '/:@"'  # signs of URIs, and of MLflow's filters, which cannot hold both kinds of quotes
 
 _LONGEST = 200  # characters; stores keep 250 or so, with what is added

@@ -73,8 +73,7 @@ class ShardFolder:
                 yield path
             system, place = opened_url(self.file(name))
             try:
-                with suppress(NotImplementedError):  # raised for a service without folders
-                    system.makedirs(place.rpartition("/")[0], exist_ok=True)
+                system.makedirs(place.rpartition("/")[0], exist_ok=True)
                 system.put_file(str(path), place)
             except Exception as error:  # of any service
                 raise AsrLabError(
@@ -111,8 +110,7 @@ class ShardFolder:
         system, place = opened_url(self.file(name))
         mark = process_mark()
         try:
-            with suppress(NotImplementedError):
-                system.makedirs(place.rpartition("/")[0], exist_ok=True)
+            system.makedirs(place.rpartition("/")[0], exist_ok=True)
             try:
                 system.pipe_file(place, mark.encode(), mode="create")
             except FileExistsError:

@@ -7,8 +7,9 @@ from pathlib import Path
 import mlflow
 from mlflow.exceptions import MlflowException
 
+from asr_lab.config.names import ADAPTER_SUFFIX
 from asr_lab.errors import AsrLabError, UnavailableError
-from asr_lab.models.adapter.file import REGISTERED, SUFFIX
+from asr_lab.models.adapter.file import REGISTERED
 from asr_lab.serving.logged_model import stored_uri
 
 _NAME = REGISTERED.format("")
@@ -27,7 +28,7 @@ class Registered:
         return self._artifacts(uri) / "model"
 
     def adapter_file(self, uri: str) -> Path:
-        files = list(self._artifacts(uri).glob(f"*{SUFFIX}"))
+        files = list(self._artifacts(uri).glob(f"*{ADAPTER_SUFFIX}"))
         if not files:
             raise AsrLabError(f"{uri} is not an adapter", allowed="an adapter's name or URI")
         return files[0]

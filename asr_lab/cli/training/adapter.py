@@ -121,7 +121,7 @@ def _speakers(experiment: AdapterExperiment, jobs: Jobs, *, offline: bool) -> li
     experiment, _ = with_own_splits(experiment)
     make_demo_corpus(experiment.manifests().values(), console())
     make_demo_base(flat(experiment), MlflowTracker(), MlflowStore(), console())
-    return speaker_names(with_own_splits(experiment)[0])
+    return speaker_names(experiment)
 
 
 def _adapt_speaker(experiment: AdapterExperiment, name: str, *, new_run: bool, offline: bool) -> None:

@@ -19,12 +19,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from asr_lab.config.names import ADAPTER_PREFIX, ADAPTER_SUFFIX
 from asr_lab.errors import AsrLabError, listing, nearest
 from asr_lab.models.adapter.network import MLPAdapter, weight_faults
 from asr_lab.system.files import atomic_file, explain_unwritable
 
-SUFFIX = "_adapter.pt"
-REGISTERED = "deepspeech2-adapter-{}"
+REGISTERED = ADAPTER_PREFIX + "{}"
 """The registered name of the adapter called `{}`."""
 PLAIN, RESIDUAL = "adapter_state_dict", "residual_state_dict"
 _NAME = re.compile(r"[A-Za-z0-9_가-힣][A-Za-z0-9_\-가-힣]{0,63}")  # a first - would make it an option
@@ -44,7 +44,7 @@ def check_name(name: str) -> str:
 
 def no_adapter(name_or_file: str, names: Iterable[str], *, where: str = "") -> AsrLabError:
     """Return the error for an adapter that is missing among `names`: the nearest name, else how to train one."""
-    known, name = sorted(set(names)), Path(name_or_file).name.removesuffix(SUFFIX)
+    known, name = sorted(set(names)), Path(name_or_file).name.removesuffix(ADAPTER_SUFFIX)
     near = nearest(name, known, _MISSPELT)
     return AsrLabError(
         f"no adapter {name_or_file!r}" + (f"; did you mean {near!r}?" if near else ""),
@@ -97,7 +97,7 @@ class AdapterManager:
 
     def path(self, name: str) -> Path:
         """Return `{folder}/{name}_adapter.pt`; raise `AsrLabError` for an invalid name."""
-        return self.folder / f"{check_name(name)}{SUFFIX}"
+        return self.folder / f"{check_name(name)}{ADAPTER_SUFFIX}"
 
     def registered(self, name_or_file: str) -> str:
         """Return the URI of the registered champion of a name that has no file in the folder; "" of anything else."""
@@ -107,7 +107,7 @@ class AdapterManager:
 
     def names(self) -> list[str]:
         """Return the names of the adapters in the folder."""
-        return sorted(path.name.removesuffix(SUFFIX) for path in self.folder.glob(f"*{SUFFIX}"))
+        return sorted(path.name.removesuffix(ADAPTER_SUFFIX) for path in self.folder.glob(f"*{ADAPTER_SUFFIX}"))
 
     def save_adapter(self, name: str, adapter: MLPAdapter, base: Base | None, **more: Any) -> Path:
         """Write an adapter file atomically; `more` (numbers and text) is stored beside the weights.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
+from asr_lab.config.names import ADAPTER_PREFIX
 from asr_lab.errors import AsrLabError
 from asr_lab.tracking import artifacts
 from asr_lab.tracking.archive import archive
@@ -18,7 +19,6 @@ from asr_lab.tracking.cleanup.erase import CHECKPOINTS, Eraser
 from asr_lab.tracking.erasure import logged_comparisons, rewrite_bundles, scrub
 from asr_lab.tracking.erasure.audit_record import ErasureRecord, drop_names, finish_record, open_record
 from asr_lab.tracking.erasure.search import SpeakerData
-from asr_lab.tracking.models.names import ADAPTER_NAME
 from asr_lab.tracking.run_index import Record
 from asr_lab.tracking.store import all_pages
 from asr_lab.tracking.tags import PURGE_BEGUN
@@ -92,7 +92,7 @@ def _scrub(client: MlflowClient, one: Record, speakers: Set[str], rows: Rows | N
 def _delete_versions(client: MlflowClient, data: SpeakerData) -> None:
     with artifacts.explain_artifact_errors("a registered version cannot be deleted"):
         every = [(made.name, str(made.version)) for made in all_pages(client.search_model_versions)]
-        names = {ADAPTER_NAME + data.speaker, *(name for name, _ in data.versions)}
+        names = {ADAPTER_PREFIX + data.speaker, *(name for name, _ in data.versions)}
         for name in names & {model.name for model in all_pages(client.search_registered_models)}:
             of_name = {version for version in every if version[0] == name}
             if of_name <= set(data.versions):

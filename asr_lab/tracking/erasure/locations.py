@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from asr_lab.config.names import ADAPTER_SUFFIX
 from asr_lab.metrics.catalog import in_a_name
 from asr_lab.tracking import artifacts
 from asr_lab.tracking.archive import archive, bundle
 from asr_lab.tracking.cleanup.erase import SPOOL, local_folders
 from asr_lab.tracking.erasure import rewrite_bundles, scrub
 from asr_lab.tracking.erasure.identity import Traces
-from asr_lab.tracking.models.model_store import ADAPTER_SUFFIX
 from asr_lab.tracking.run_index import Record
 from asr_lab.tracking.tags import SPEAKER, SWEEP
 

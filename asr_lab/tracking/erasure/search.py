@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
+from asr_lab.config.names import ADAPTER_PREFIX
 from asr_lab.errors import AsrLabError, listing, nearest
 from asr_lab.metrics.catalog import in_a_name
 from asr_lab.tracking import artifacts
@@ -17,7 +18,6 @@ from asr_lab.tracking.erasure import locations, logged_comparisons, scrub
 from asr_lab.tracking.erasure.audit_record import recorded_names, unfinished_record
 from asr_lab.tracking.erasure.identity import Traces, also_called
 from asr_lab.tracking.erasure.training_speakers import TrainingSpeakers, read_training_speakers
-from asr_lab.tracking.models.names import ADAPTER_NAME
 from asr_lab.tracking.run_index import Record, ids_in, scan
 from asr_lab.tracking.store import all_pages
 from asr_lab.tracking.tags import CLEANUP, KIND, SPEAKER
@@ -173,7 +173,7 @@ def _own_versions(client: MlflowClient, data: SpeakerData, own: Sequence[Record]
         data.versions = [
             (version.name, str(version.version))
             for version in all_pages(client.search_model_versions)
-            if version.name == ADAPTER_NAME + data.speaker
+            if version.name == ADAPTER_PREFIX + data.speaker
             or ids & {*ids_in(version.source or ""), version.run_id or ""}
         ]
 

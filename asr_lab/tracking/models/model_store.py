@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from asr_lab.config.names import ADAPTER_SUFFIX
 from asr_lab.errors import AsrLabError, UnavailableError
 from asr_lab.interfaces.tracking import Lineage
 
-ADAPTER_SUFFIX, ARPA_SUFFIX = "_adapter.pt", ".arpa"
+_ARPA_SUFFIX = ".arpa"
 
 
 class MlflowStore:
@@ -24,7 +25,7 @@ class MlflowStore:
                 f"{uri} is a speaker's adapter, not a recogniser",
                 next_command=f"asr-lab transcribe FILE.wav --adapter {uri}",
             )
-        if any(files.glob(f"*{ARPA_SUFFIX}")):
+        if any(files.glob(f"*{_ARPA_SUFFIX}")):
             raise AsrLabError(
                 f"{uri} is a language model, not a recogniser",
                 next_command=f"asr-lab evaluate --model MODEL --data DATA decode.lm={uri}",
@@ -39,7 +40,7 @@ class MlflowStore:
 
     def language_model_file(self, uri: str) -> Path:
         """Return the ARPA file of a registered language model; raises `AsrLabError` if it is another model."""
-        for file in _files(uri).glob(f"*{ARPA_SUFFIX}"):
+        for file in _files(uri).glob(f"*{_ARPA_SUFFIX}"):
             return file
         raise AsrLabError(
             f"{uri} is not a language model", next_command="asr-lab lm TEXT --out NAME.arpa --register NAME"

@@ -5,14 +5,13 @@ from __future__ import annotations
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from asr_lab.config.names import ADAPTER_PREFIX
 from asr_lab.errors import AsrLabError
 from asr_lab.families import makes_adapters
 from asr_lab.tracking.queries.filters import quoted
 from asr_lab.tracking.store import all_pages, client, explain_store_errors, is_missing
 from asr_lab.tracking.tags import EXPORTED, FAMILY
 
-ADAPTER_NAME = "deepspeech2-adapter-"
-"""Prefix of the registered names of adapters."""
 _ADAPTERS = "adapters"
 
 
@@ -60,9 +59,9 @@ def refuse_other_kind(name: str, family: str) -> None:
         raise OtherKindError(
             f"the models of {name} are {theirs}, not {kind}", where=uri_of(version), allowed="another name"
         )
-    if kind and kind != _ADAPTERS and name.startswith(ADAPTER_NAME):
+    if kind and kind != _ADAPTERS and name.startswith(ADAPTER_PREFIX):
         raise OtherKindError(
-            f"names that begin with {ADAPTER_NAME} are for adapters", where=name, allowed="another name"
+            f"names that begin with {ADAPTER_PREFIX} are for adapters", where=name, allowed="another name"
         )
 
 

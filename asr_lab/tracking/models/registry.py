@@ -16,7 +16,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
-from asr_lab.config.names import registered_name
+from asr_lab.config.names import ADAPTER_PREFIX, registered_name
 from asr_lab.config.nearby import nearby_configs
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.families import FAMILIES, makes_adapters, taken_by
@@ -25,7 +25,7 @@ from asr_lab.metrics import floor
 from asr_lab.serving.logged_model import stored_uri
 from asr_lab.tracking.connection import without_password
 from asr_lab.tracking.models import model_card
-from asr_lab.tracking.models.names import ADAPTER_NAME, family_of, refuse_other_kind, uri_of
+from asr_lab.tracking.models.names import family_of, refuse_other_kind, uri_of
 from asr_lab.tracking.moved_store import refuse_moved
 from asr_lab.tracking.queries.filters import quoted
 from asr_lab.tracking.queries.runs import metrics_of
@@ -199,7 +199,7 @@ def tags_of(run: Run) -> dict[str, str]:
 def is_adapter(version: ModelVersion) -> bool:
     """Return whether a version is a speaker's adapter: by its tag, its run's tag, or, without run, its name."""
     family = family_of(version)
-    return makes_adapters(family) if family else bool(version.name.startswith(ADAPTER_NAME))
+    return makes_adapters(family) if family else bool(version.name.startswith(ADAPTER_PREFIX))
 
 
 def adapter_versions() -> list[dict[str, Any]]:
@@ -209,14 +209,14 @@ def adapter_versions() -> list[dict[str, Any]]:
     client = tracking_client()
     rows = [
         {
-            "name": model.name.removeprefix(ADAPTER_NAME),
+            "name": model.name.removeprefix(ADAPTER_PREFIX),
             "version": int(made.version),
             "champion": str(model.aliases.get(CHAMPION)) == str(made.version),
             "base": made.tags.get(BASE, ""),
             "base_digest": made.tags.get(BASE_DIGEST, "")[:8],
             "uri": uri_of(made),
         }
-        for model in all_pages(client.search_registered_models, f"name LIKE '{ADAPTER_NAME}%'")
+        for model in all_pages(client.search_registered_models, f"name LIKE '{ADAPTER_PREFIX}%'")
         for made in all_pages(client.search_model_versions, f"name = {quoted(model.name)}")
     ]
     return sorted(rows, key=lambda row: (row["name"], row["version"]))
