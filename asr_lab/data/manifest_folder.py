@@ -41,19 +41,19 @@ def split_manifests(folder: Path) -> dict[str, Path]:
     return manifests
 
 
-def manifest_in(folder: Path, split: str) -> Path:
-    """Return the manifest of a split in a folder given in its place; raises `AsrLabError` if there is none."""
+def manifest_in(folder: Path, split: str, key: str) -> Path:
+    """Return the manifest of a split in the folder given for a config key; raises `AsrLabError` if there is none."""
     index = folder.parent / f"{folder.name}{SUFFIX}"
     if any(folder.glob("cuts.*.jsonl.gz")) and index.is_file():
         raise AsrLabError(
-            "a folder of shards, whose manifest is beside it", where=str(folder), allowed=f"data.{split}={index}"
+            "a folder of shards, whose manifest is beside it", where=str(folder), allowed=f"{key}={index}"
         )
     if manifest := _one(split, [folder / name for name in NAMES[split]]):
         return manifest
     there = listing(sorted(path.name for path in folder.glob(f"*{SUFFIX}")), 4)
     raise AsrLabError(
         f"a folder without {listing(f'{name}{SUFFIX}' for name in NAMES[split])}",
-        where=f"data.{split}={folder}",
+        where=f"{key}={folder}",
         allowed=f"a manifest, or a folder with it; in this one: {there or 'no manifest'}",
         next_command=f"asr-lab data split {shlex.quote(str(folder))}" if there else "asr-lab data import --help",
     )

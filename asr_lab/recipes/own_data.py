@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from asr_lab.config.dotted import nest
 from asr_lab.config.identity import defaults
 from asr_lab.config.load import validate
 from asr_lab.config.schema import Experiment
@@ -35,19 +36,30 @@ class Splits:
 def with_own_splits(config: E) -> tuple[E, list[str]]:
     """Return the configuration with the splits that it does not name, and a line on each of these.
 
-    A folder given for a split stands for the split's manifest in it. Nothing else changes if all splits are given, or
+    A folder given for a manifest stands for the one in it. Nothing else changes if all splits are given, or
     none. Raises `AsrLabError` if a split that is needed is neither given nor beside the others.
     """
+    config, notes = _with_manifests_of_parts(config)
     data = getattr(config, "data", None)
     if data is None:
-        return config, []
+        return config, notes
     given = {split: str(getattr(data, split)) for split in SPLITS if split in data.model_fields_set}
     completed = complete(type(config), given, config.part_manifests())
-    if not completed.paths:
-        return config, completed.notes
-    content = config.model_dump(exclude_unset=True)
-    content = {**content, "data": {**content.get("data", {}), **completed.paths}}
-    return validate(type(config), content, "the command line"), completed.notes
+    notes += completed.notes
+    return _changed(config, {f"data.{split}": path for split, path in completed.paths.items()}), notes
+
+
+def _with_manifests_of_parts(config: E) -> tuple[E, list[str]]:
+    """Return the configuration with manifests in place of folders for parts that have data of their own."""
+    parts = {key: Path(path) for key, path in config.part_manifests().items()}
+    folders = {key: path for key, path in parts.items() if path.is_dir()}
+    named = {key: str(manifest_in(folder, config.split_of(key), key)) for key, folder in folders.items()}
+    return _changed(config, named), [f"{key} is {path}" for key, path in named.items()]
+
+
+def _changed(config: E, keys: Mapping[str, str]) -> E:
+    content = nest(keys, nest(config.model_dump(exclude_unset=True)))  # methods have dotted keys too
+    return validate(type(config), content, "the command line") if keys else config
 
 
 def complete(kind: type[Experiment], given: Mapping[str, str], parts: Mapping[str, str] | None = None) -> Splits:
@@ -56,7 +68,7 @@ def complete(kind: type[Experiment], given: Mapping[str, str], parts: Mapping[st
     `parts` are further manifests that are given: config key -> manifest of training data.
     """
     folders = {split: Path(path) for split, path in given.items() if path and Path(path).is_dir()}
-    named = {split: str(manifest_in(folder, split)) for split, folder in folders.items()}
+    named = {split: str(manifest_in(folder, split, f"data.{split}")) for split, folder in folders.items()}
     others = _beside(kind, {**given, **named}, parts or {})
     notes = [f"data.{split} is {path}" for split, path in named.items()]
     return Splits({**named, **others.paths}, notes + others.notes)

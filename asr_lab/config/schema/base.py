@@ -137,8 +137,12 @@ class Experiment(Section):
         return {split: path for split, path in {**named, "noise": noise}.items() if path}
 
     def part_manifests(self) -> dict[str, str]:
-        """Return key -> manifest of the training and validation data of parts, such as phases, that have their own."""
+        """Return key -> manifest of the data of parts, such as phases, that have their own."""
         return {}
+
+    def split_of(self, key: str) -> str:
+        """Return the split that the manifest of a part is."""
+        return key.rpartition(".")[2]
 
     def without_traces(self, folder: str) -> Self:
         """Return a copy that writes all files outside the run into `folder`."""

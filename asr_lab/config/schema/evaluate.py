@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from asr_lab.config.schema.base import Experiment, Positive, Section
+from asr_lab.config.schema.base import SPLITS, Experiment, Positive, Section
 from asr_lab.config.schema.decode import Decode
 
 
@@ -56,3 +56,9 @@ class EvaluateExperiment(Experiment):
 
     def manifests(self) -> dict[str, str]:
         return {self.evaluate.split: self.evaluate.data}
+
+    def part_manifests(self) -> dict[str, str]:
+        return {"evaluate.data": self.evaluate.data}
+
+    def split_of(self, key: str) -> str:
+        return self.evaluate.split if self.evaluate.split in SPLITS else "test"

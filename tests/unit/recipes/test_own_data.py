@@ -111,6 +111,25 @@ def test_phases_and_methods_are_data_too(folder):
         splits("data.train=mine/train.jsonl.gz", "arms.a.train.lr=1", "arms.b.train.lr=1e-3", recipe="arms")
 
 
+@pytest.mark.parametrize(
+    ("recipe", "key", "more", "name"),
+    [
+        ("curriculum", "phase1.train", ["model.pretrained=x", "data.train=mine"], "train"),
+        ("arms", "arms.a.data.val", ["data.train=mine", "arms.a.train.lr=1", "arms.b.train.lr=2"], "dev"),
+        ("evaluate", "evaluate.data", ["evaluate.model=x"], "test"),
+        ("evaluate", "evaluate.data", ["evaluate.model=x", "evaluate.split=val"], "dev"),
+    ],
+)
+def test_a_folder_for_any_key_is_the_manifest_in_it(folder, recipe, key, more, name):
+    config, notes = with_own_splits(load(None, parse_overrides([*more, f"{key}=mine"]), recipe))
+    assert config.part_manifests() == {key: f"mine/{name}.jsonl.gz"}
+    assert f"{key} is mine/{name}.jsonl.gz" in notes
+    (folder / f"{name}.jsonl.gz").unlink()
+    with pytest.raises(AsrLabError) as none:
+        with_own_splits(load(None, parse_overrides([*more, f"{key}=mine"]), recipe))
+    assert none.value.where in (f"{key}=mine", "data.train=mine")
+
+
 def test_the_demos_second_test_is_named(folder):
     keys = ["data.train=mine/train.jsonl.gz", "data.test_hard=corpora/l2/test-hard.jsonl.gz"]
     _, notes = with_own_splits(load(None, parse_overrides(keys), "pronunciation"))
