@@ -12,6 +12,7 @@ import threading
 import weakref
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -184,11 +185,25 @@ class LineReader:
             data = _read_at(self._file, compressed, block + _HEADER.size)
             return pa.Codec("zstd").decompress(data, raw, asbytes=True)  # type: ignore[no-any-return]
         except (OSError, struct.error, pa.ArrowException) as error:
-            raise AsrLabError(
-                f"the table of a manifest is gone or damaged: {error}",
-                where=str(self.path),
-                hint="it was changed while it was in use; the same command makes the table anew, and resumes",
-            ) from error
+            raise table_error(self.path, error) from error
+
+
+def table_error(path: Path, error: Exception) -> AsrLabError:
+    """Return the error of a file of a table that cannot be read; a damaged one is removed, which has it made anew."""
+    if getattr(error, "errno", None) or not path.is_file():  # Arrow raises OSErrors without a number for damaged data
+        return AsrLabError(
+            f"the table of a manifest is gone: {error}",
+            where=str(path),
+            hint="the manifest was changed or .tables removed in the meantime; the same command makes it anew, and "
+            "resumes if the manifest is the same",
+        )
+    with suppress(OSError):
+        path.unlink()
+    return AsrLabError(
+        f"the table of a manifest is damaged: {error}",
+        where=str(path),
+        hint="it is removed; the same command makes it anew, and resumes",
+    )
 
 
 def _ended(lines: bytes) -> bytes:

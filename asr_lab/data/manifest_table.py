@@ -28,7 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from asr_lab.data.identity import DIGEST_LENGTH, FOLDER, SUFFIX, file_digest
-from asr_lab.data.manifest_lines import LineReader, Lines, LineWriter, read_lines
+from asr_lab.data.manifest_lines import LineReader, Lines, LineWriter, read_lines, table_error
 from asr_lab.data.parsed_lines import IDENTITY, SCHEMA, RowReader
 from asr_lab.errors import AsrLabError
 from asr_lab.system.files import atomic_file, is_left_over
@@ -76,15 +76,11 @@ class ManifestTable:
 
     @contextmanager
     def explain_gone(self) -> Iterator[None]:
-        """Raise `AsrLabError` if the table is not there any more: its manifest was changed, or `.tables` removed."""
+        """Raise `AsrLabError` if the table is gone or damaged; a damaged one is removed, and then made anew."""
         try:
             yield
-        except (OSError, duckdb.IOException) as error:
-            raise AsrLabError(
-                f"the table of {self.manifest} is gone: the manifest was changed in the meantime, or {FOLDER} removed",
-                where=str(self.parquet),
-                hint="the same command makes the table anew; a training resumes if the manifest is the same",
-            ) from error
+        except (OSError, pa.ArrowException, duckdb.IOException, duckdb.InvalidInputException) as error:
+            raise table_error(self.parquet, error) from error
 
     @property
     def is_complete(self) -> bool:

@@ -192,6 +192,21 @@ def test_a_table_is_made_once_and_anew_when_its_manifest_changes(tmp_path, monke
     assert error.value.hint
 
 
+@pytest.mark.parametrize("kind", ["lines", "parquet"])
+def test_a_damaged_table_is_made_anew_by_the_same_command(tmp_path, kind):
+    path = written(tmp_path / "all.jsonl.gz", [row(number) for number in range(200)])
+    before = [cut.id for cut in Utterances.read(path)]
+    (file,) = (tmp_path / FOLDER).glob(f"*.{kind}")
+    content = bytearray(file.read_bytes())
+    for place in range(8, len(content) // 2, 3):  # the end of a parquet file says what is in it
+        content[place] ^= 255
+    file.write_bytes(content)
+    with pytest.raises(AsrLabError, match="damaged") as error:
+        list(Utterances.read(path))
+    assert error.value.where == str(file)
+    assert [cut.id for cut in Utterances.read(path)] == before
+
+
 def test_where_no_table_can_be_written_it_works_without_and_says_so_once(tmp_path, caplog):
     path = written(tmp_path / "all.jsonl.gz", [row(0), row(1)])
     (tmp_path / FOLDER).write_text("in the way")
