@@ -50,8 +50,8 @@ class Family:
     """`model_type` in a model folder's `config.json` -> the function that loads the folder."""
     inference_loaders: Mapping[str, str] = field(default_factory=dict)
     """The same, where there is a faster one for models that are neither trained nor saved."""
-    evaluation: str = "asr_lab.recipes.evaluate:evaluate_recognition"
-    """What scores its models on a manifest."""
+    evaluation: str = "asr_lab.recipes.evaluate:RECOGNITION"
+    """How its models are scored on a manifest: a `Method`."""
     makes_adapters: bool = False
     """Its models are adapters of another's model, not whole ones."""
     takes_text: bool = False
@@ -161,7 +161,7 @@ FAMILIES: dict[str, Family] = {
         from_key="model.pretrained",
         aliases={"wav2vec_lr": "train.encoder_lr"},
         loaders={"pronunciation": "asr_lab.models.pronunciation.assessor:load_recognizer"},
-        evaluation="asr_lab.recipes.pronunciation.evaluate:evaluate_pronunciation",
+        evaluation="asr_lab.recipes.pronunciation.evaluate:METHOD",
         takes_text=True,
         decides=("val/error_f1",),
         shows=(

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import pandas as pd
 from lhotse import CutSet
-from rich.progress import Progress
 from torch import Tensor
 
 from asr_lab.config.schema import Decode, EvaluateExperiment, Evaluation
@@ -17,20 +16,14 @@ from asr_lab.data import manifest
 from asr_lab.decoding import arpa
 from asr_lab.decoding.arpa import Arpa
 from asr_lab.decoding.beam import BeamDecoder
-from asr_lab.decoding.contract import Decoder
 from asr_lab.decoding.hot_word_counts import HotWordCount, hot_word_notes, occurrences
 from asr_lab.decoding.words import Word
 from asr_lab.errors import AsrLabError
 from asr_lab.interfaces.tracking import ModelStore, Recorder
-from asr_lab.metrics import error_rates
 from asr_lab.metrics.word_confidence import Calibration, calibrate, calibration_error, ranking, right_words
 from asr_lab.models import recognizer as recognizers
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.recipes.decode_choice import WEIGHTS, check_words, choose, decoder_of, language_model_notes, weights_text
-from asr_lab.system.terminal import Console
-
-LM_WEIGHTS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
-WORD_SCORES = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0)
 
 
 @dataclass(frozen=True)
@@ -117,59 +110,6 @@ def _without_hot(decoding: Decoding, recognizer: Recognizer) -> Callable[[Tensor
         return recognizer.decode_greedily
     settings = decoding.settings.model_copy(update={"hot_words": ()})
     return decoder_of(settings, decoding.lm.path, recognizer).decode
-
-
-def tuned(
-    config: EvaluateExperiment, decoding: Decoding, recognizer: Recognizer, cuts: CutSet, console: Console
-) -> tuple[EvaluateExperiment, Decoding]:
-    """Return configuration and decoding with the weights of the lowest WER on the data, where they are to be searched.
-
-    The outputs of the network for all utterances are held in memory. Of equally good weights, those closest to the
-    given ones win.
-    """
-    given = decoding.settings
-    if not config.evaluate.tune or decoding.decoder is None or decoding.lm is None:
-        return config, decoding
-    scores = [given.word_score] if decoding.decoder.of_units else sorted({*WORD_SCORES, given.word_score})
-    weights = sorted({*LM_WEIGHTS, given.lm_weight})
-    references = {cut.id: recognizer.normalizer(manifest.text(cut)) for cut in cuts}
-    rows = []
-    with Progress(console=console, transient=True) as bar:
-        task = bar.add_task("weights of the language model", total=1 + len(weights))
-        outputs = [
-            (ids, logits_BUV.float().log_softmax(dim=-1).cpu(), lengths_B)
-            for ids, logits_BUV, lengths_B in recognizer.iterate_logits(cuts, config.evaluate.batch_size)
-        ]
-        bar.advance(task)
-        for lm_weight in weights:
-            decoder = decoder_of(given.model_copy(update={"lm_weight": lm_weight}), decoding.lm.path, recognizer)
-            for word_score in scores:
-                texts = _decoded(decoder.with_word_score(word_score), outputs, recognizer)
-                table = error_rates.score(references, texts)
-                rows.append((lm_weight, word_score, error_rates.wer(table), error_rates.cer(table)))
-            bar.advance(task)
-    frame = pd.DataFrame(rows, columns=[*WEIGHTS, "wer", "cer"])
-    best = given.model_copy(update=_best(frame, given))
-    decoder = decoder_of(best, decoding.lm.path, recognizer)
-    recognizer.decoder = decoder
-    changed = config.model_copy(update={"decode": best})
-    return changed, replace(decoding, settings=best, decoder=decoder, weights=frame)
-
-
-def _best(frame: pd.DataFrame, given: Decode) -> dict[str, float]:
-    away = (frame["lm_weight"] - given.lm_weight).abs() + (frame["word_score"] - given.word_score).abs()
-    best = frame.assign(away=away).sort_values(["wer", "cer", "away"], kind="stable").iloc[0]
-    return {name: float(best[name]) for name in WEIGHTS}
-
-
-def _decoded(
-    decoder: Decoder, outputs: Iterable[tuple[list[str], Tensor, Tensor]], recognizer: Recognizer
-) -> dict[str, str]:
-    return {
-        id: recognizer.normalizer(text)
-        for ids, log_probs_BUV, lengths_B in outputs
-        for id, text in zip(ids, decoder.decode(log_probs_BUV, lengths_B), strict=True)
-    }
 
 
 def record_decoding(run: Recorder, decoding: Decoding, decoded: Decoded, table: pd.DataFrame, split: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -25,15 +25,16 @@ from asr_lab.models import load_model
 from asr_lab.models.adapter import AdapterManager, weights_digest
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.recipes.decode_choice import register_weights
-from asr_lab.recipes.decoding import Decoded, Decoding, decode, decoding_notes, prepare, record_decoding, tuned
-from asr_lab.recipes.decoding_parts import Parts, decode_in_parts, decode_part
-from asr_lab.recipes.parts import Part
+from asr_lab.recipes.decoding import Decoded, Decoding, decode, decoding_notes, prepare, record_decoding
+from asr_lab.recipes.decoding_parts import merged, rows_of
+from asr_lab.recipes.parts import Part, Parts, Row, rows_of_parts, write_part
 from asr_lab.recipes.recipe import Outcome, Recipe
 from asr_lab.recipes.recognition.scoring import embedded, record_predictions, record_scores, score
 from asr_lab.recipes.run_spec import describe
 from asr_lab.recipes.splits import Split, refuse_too_short
 from asr_lab.recipes.training_overlap import Overlap
 from asr_lab.recipes.training_overlap import overlap as overlap_with
+from asr_lab.recipes.weight_search import errors_by_weights, tuned
 from asr_lab.reports.markdown import escape_markdown
 from asr_lab.reports.summary import Summary, interval_text
 from asr_lab.reports.table import Table
@@ -139,11 +140,34 @@ class EvaluationPlan:
     """What of the data the model, its base or the adapter was trained on."""
     warnings: list[str] = field(default_factory=list)
     parts: Parts | None = None
-    """Has parts of the data decoded elsewhere."""
+    """Has parts of the data computed elsewhere."""
+
+    def rows_of_parts(self, config: EvaluateExperiment, decoding: Decoding) -> Iterator[Row]:
+        """Have the parts made with this configuration, and yield their rows.
+
+        That comes before the run: where another process waits for the same, or a job fails, none is begun.
+        """
+        assert self.parts is not None
+        pinned = config.model_copy(
+            update={
+                "evaluate": config.evaluate.model_copy(update={"model": self.uri}),
+                "decode": decoding.settings.model_copy(update={"lm": decoding.lm_uri}),
+            }
+        )
+        return rows_of_parts(self.parts, pinned, self.split, self.recognizer)
 
     @property
     def summary(self) -> Summary:
         return Summary(parts=[("data", {self.split.name: str(self.split)}), ("model", [self.uri])])
+
+
+@dataclass(frozen=True)
+class Method:
+    """How models of a family are evaluated."""
+
+    evaluate: Callable[[EvaluationPlan, Tracker, Console, ModelStore], Evaluation]
+    part: Callable[[EvaluationPlan, Console], Iterable[Row]]
+    """What a part of the data, which the plan is of, contributes."""
 
 
 def plan(config: EvaluateExperiment, store: ModelStore) -> EvaluationPlan:
@@ -187,17 +211,17 @@ def evaluate(
 ) -> Evaluation:
     """Score the manifest with the evaluation of the model's family, in a run of kind `evaluate`.
 
-    With `parts`, utterances are decoded elsewhere, with the same result.
+    With `parts`, the network computes elsewhere, with the same result.
     """
     use_threads(config.run.threads)
-    if parts and config.evaluate.tune:
-        raise AsrLabError("--tune searches in one process", allowed="--tune or --engine")
     planned = replace(plan(config, store), parts=parts)
-    if parts and family(planned.recognizer.model_type).takes_text:
-        raise AsrLabError("--engine is for recognisers of words; this is a model of pronunciation", where=planned.uri)
-    score_as = find(family(planned.recognizer.model_type).evaluation)
-    done: Evaluation = score_as(planned, tracker, console, store)
+    done: Evaluation = _method(planned.recognizer).evaluate(planned, tracker, console, store)
     return done
+
+
+def _method(recognizer: Recognizer) -> Method:
+    method: Method = find(family(recognizer.model_type).evaluation)
+    return method
 
 
 def evaluate_recognition(
@@ -207,19 +231,19 @@ def evaluate_recognition(
     settings, split, recognizer = planned.config.evaluate, planned.split, planned.recognizer
     if settings.learners:
         raise AsrLabError("learners' pages are made by models of pronunciation", where=planned.uri)
-    config, decoding = tuned(planned.config, planned.decoding, recognizer, split.cuts, console)
+    in_parts = planned.rows_of_parts if planned.parts else None
+    config, decoding = tuned(planned.config, planned.decoding, recognizer, split.cuts, console, in_parts)
     if settings.tune and (
         note := register_weights(decoding.settings, decoding.lm_uri, planned.uri, settings.adapter, store)
     ):
         decoding = replace(decoding, notes=[*decoding.notes, note])
     clock = Clock()
-    # Parts come first: where another process waits for the same, or their jobs fail, no run is begun
-    in_parts = (
-        decode_in_parts(planned.parts, config, decoding, planned.uri, split, recognizer) if planned.parts else None
-    )
+    decoded = None
+    if in_parts:
+        decoded = merged(in_parts(_not_tuning(config), decoding), split.cuts, settings.batch_size)
     with tracker.start(_spec(planned, config, decoding, store)) as run:
         run.dataset(split.dataset())
-        decoded = in_parts or _decoded(planned, config, decoding, console)
+        decoded = decoded or _decoded(planned, config, decoding, console)
         seconds = clock.seconds
         table = score(split.cuts, decoded.texts, recognizer.normalizer, in_phonemes=settings.phonemes)
         table = spacing.without_spaces(planned.overlap.mark(table))
@@ -274,12 +298,27 @@ def _decoded(planned: EvaluationPlan, config: EvaluateExperiment, decoding: Deco
 
 
 def evaluate_part(config: EvaluateExperiment, store: ModelStore, part: Part, file: Path, console: Console) -> None:
-    """Decode a part of the data into a file, for an evaluation in `parts`."""
+    """Compute a part of the data into a file, for an evaluation in `parts`."""
     use_threads(config.run.threads)
     settings = config.evaluate
     split = Split.read(settings.split, settings.data)
     recognizer, uri = with_adapter(store, settings.model, settings.adapter, settings.adapter_dir)
-    decode_part(config, split, recognizer, uri, store, part, file, console)
+    cuts = part.batches(split.cuts, settings.batch_size).chosen
+    decoding = prepare(config, recognizer, store, uri)
+    planned = EvaluationPlan(config, replace(split, cuts=cuts), recognizer, uri, decoding)
+    write_part(file, _method(recognizer).part(planned, console), split, recognizer)
 
 
+def _recognized(planned: EvaluationPlan, console: Console) -> Iterable[Row]:
+    """Return the rows of a part: the texts of its utterances, or, to tune, their errors with all weights."""
+    if planned.config.evaluate.tune:
+        return errors_by_weights(planned.config, planned.decoding, planned.recognizer, planned.split.cuts)
+    return rows_of(_decoded(planned, planned.config, planned.decoding, console))
+
+
+def _not_tuning(config: EvaluateExperiment) -> EvaluateExperiment:
+    return config.model_copy(update={"evaluate": config.evaluate.model_copy(update={"tune": False})})
+
+
+RECOGNITION = Method(evaluate_recognition, _recognized)
 RECIPE = Recipe(plan, evaluate)

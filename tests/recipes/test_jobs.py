@@ -77,7 +77,6 @@ def test_transcripts_by_jobs_are_those_of_one_process(at_home, by_forks):  # noq
 
 def test_what_jobs_cannot_do_is_refused_before_one_is_submitted(at_home, by_forks):  # noqa: F811
     assert "--engine needs --out" in refused("transcribe", POOL, "--model", MODEL, "--engine", "local")
-    assert "--tune" in refused("evaluate", MODEL, POOL, "--tune", "decode.lm=x.arpa", "--engine", "local")
     assert "need an engine" in refused("evaluate", MODEL, POOL, "--jobs", 2)
     said = refused("train", "base.yaml", "--engine", "local", "--detach", "data.train=corpus/all.jsonl.gz")
     assert "end with the command" in said

@@ -13,6 +13,7 @@ import pytest
 import soundfile
 from conftest import WORDS, artifacts, make_corpus, newest, ok, refused, tone_word
 from conftest import run as run_command
+from forked_engine import by_forks  # noqa: F401 - a fixture
 
 pytest.importorskip("flashlight", reason="the extra lm is not installed")
 pytestmark = pytest.mark.usefixtures("at_home")
@@ -85,6 +86,22 @@ def test_weights_are_searched_on_validation_data_and_logged():
     assert "test/wer" not in run.data.metrics
     chosen = [f"decode.{name}={float(run.data.params[f'decode.{name}']):g}" for name in ("lm_weight", "word_score")]
     assert f"--data TEST decode.lm=words.arpa decode.beam=20 {' '.join(chosen)}" in output
+
+
+def test_weights_searched_by_jobs_are_those_of_one_process(by_forks):  # noqa: F811
+    given = ("--data", HARD, "decode.lm=words.arpa", "decode.beam=20", "evaluate.batch_size=5", "--tune")
+    alone, table, _ = scored(*given)
+    by_forks.kill_first = True
+    run, of_parts, output = scored(*given, "--engine", "local", "--jobs", "2")
+    assert "was lost (SIGKILL), submitted again" in output
+    pd.testing.assert_frame_equal(of_parts, table, check_exact=True)
+    tried = [pd.read_parquet(mlflow.artifacts.download_artifacts(f"runs:/{one.info.run_id}/eval/val_weights.parquet"))
+             for one in (alone, run)]  # fmt: skip
+    pd.testing.assert_frame_equal(*tried, check_exact=True)
+    assert tried[0]["cer"].nunique() > 1
+    assert run.data.params == alone.data.params
+    assert run.data.tags["asr_lab.signature"] == alone.data.tags["asr_lab.signature"]
+    assert not list(Path("jobs").iterdir())
 
 
 def test_weights_of_a_folder_are_searched_on_its_validation_data():

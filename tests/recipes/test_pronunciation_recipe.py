@@ -8,6 +8,7 @@ import mlflow
 import pandas as pd
 import pytest
 from conftest import artifacts, newest, ok, refused
+from forked_engine import by_forks  # noqa: F401 - a fixture
 from learners import TINY, learners
 
 from asr_lab.training.callbacks import KeepEach
@@ -107,6 +108,25 @@ def test_evaluate_finds_the_type_and_says_what_is_undefined(at_school):
     said = ok("evaluate", "--model", "models:/pronunciation-cross@champion", "--data", "c/right.jsonl.gz")
     assert "error_f1" in said.split("undefined")[0]
     assert "test/error_f1" not in newest("evaluate", "evaluate").data.metrics
+
+
+def test_an_evaluation_by_jobs_is_that_of_one_process(at_school, by_forks):  # noqa: F811
+    command = ("evaluate", "models:/pronunciation-cross@champion", "c/test.jsonl.gz", "evaluate.batch_size=3")
+    ok(*command)
+    alone = newest("evaluate", "evaluate")
+    by_forks.kill_first = True
+    assert "was lost (SIGKILL), submitted again" in ok(*command, "--engine", "local", "--jobs", 2)
+    run = newest("evaluate", "evaluate")
+    assert run.info.run_id != alone.info.run_id
+    tables = [table_of(one, "eval/test.parquet") for one in (alone, run)]
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
+    figures = [
+        {name: value for name, value in one.data.metrics.items() if not name.startswith(("perf/", "system/"))}
+        for one in (alone, run)
+    ]
+    assert figures[0] == figures[1]
+    assert "test/error_f1" in figures[0]
+    assert not list(Path("jobs").iterdir())
 
 
 def test_compare_tests_the_difference_of_f1(at_school):

@@ -26,7 +26,7 @@ from asr_lab.system.files import write_text
 
 if TYPE_CHECKING:
     from asr_lab.config.schema import EvaluateExperiment
-    from asr_lab.recipes.decoding_parts import PartsPlan
+    from asr_lab.recipes.parts import PartsPlan
 
 _USAGE = "asr-lab evaluate MODEL MANIFEST"
 _TABLES = (".jsonl.gz", ".jsonl", ".json", ".csv", ".tsv", ".txt", ".xlsx")
@@ -100,7 +100,7 @@ def evaluate(
 
 
 def _by_jobs(jobs: Jobs, stack: ExitStack, planned: PartsPlan) -> Sequence[Path]:
-    """Have each part decoded by a job, with a configuration of its own folder."""
+    """Have each part computed by a job, with a configuration of its own folder."""
     content = dump_yaml(planned.config)
 
     def pieces(folder: Path) -> list[Piece]:

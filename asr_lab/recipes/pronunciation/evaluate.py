@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
-from dataclasses import dataclass
+from collections.abc import Iterator, Set
+from dataclasses import asdict, dataclass
 
 import pandas as pd
 from lhotse import CutSet
@@ -16,9 +16,10 @@ from asr_lab.interfaces.tracking import ModelStore, Recorder, Tracker
 from asr_lab.metrics.catalog import in_a_name
 from asr_lab.metrics.pronunciation import SCORER
 from asr_lab.models.adapter import weights_digest
-from asr_lab.models.pronunciation.assessor import Assessor
+from asr_lab.models.pronunciation.assessor import Assessor, PhonemeAssessment
 from asr_lab.models.pronunciation.decisions import Decisions
-from asr_lab.recipes.evaluate import EvaluationPlan
+from asr_lab.recipes.evaluate import EvaluationPlan, Method
+from asr_lab.recipes.parts import Row
 from asr_lab.recipes.pronunciation import scoring
 from asr_lab.recipes.recognition.scoring import embedded, record_predictions
 from asr_lab.recipes.run_spec import describe
@@ -86,11 +87,11 @@ def evaluate_pronunciation(
         base_digest=weights_digest(assessor.model),
         scorer=SCORER,
     )
+    rows = planned.rows_of_parts(config, planned.decoding) if planned.parts else ()
+    assessments = {row["id"]: PhonemeAssessment(**row["assessment"]) for row in rows}
     with tracker.start(spec) as run:
         run.dataset(split.dataset())
-        with Progress(console=console, transient=True) as bar:
-            task = bar.add_task("assessing", total=len(split.cuts))
-            table = scoring.assess(assessor, split.cuts, settings.batch_size, lambda done: bar.advance(task, done))
+        table = scoring.assessment_table(split.cuts, assessments or _assessments(planned, console))
         seconds = clock.seconds
         assessed = scoring.decide(planned.overlap.mark(table), assessor.decisions)
         more = scoring.wrong_text(assessor, split.cuts, assessed, assessor.decisions.threshold)
@@ -110,6 +111,21 @@ def evaluate_pronunciation(
         )
         shown = scoring.summary({settings.split: assessed})
         return EvaluatedPronunciation(run.run_id, run.name, assessed, shown, notes, clock.seconds)
+
+
+def _assessments(planned: EvaluationPlan, console: Console) -> dict[str, PhonemeAssessment]:
+    assessor, cuts = planned.recognizer, planned.split.cuts
+    assert isinstance(assessor, Assessor)
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task("assessing", total=len(cuts))
+        size = planned.config.evaluate.batch_size
+        return dict(assessor.iterate_assessments(cuts, size, lambda done: bar.advance(task, done)))
+
+
+def _assessed(planned: EvaluationPlan, console: Console) -> Iterator[Row]:
+    """Yield the rows of a part: the assessments of its utterances."""
+    for id, assessment in _assessments(planned, console).items():
+        yield {"id": id, "assessment": asdict(assessment)}
 
 
 def _record_learners(
@@ -138,3 +154,6 @@ def _record_learners(
 def of_ids(cuts: CutSet, ids: Set[str]) -> CutSet:
     """Return the utterances with these ids; unlike what `cuts.filter` returns, they can be counted."""
     return CutSet.from_cuts(cut for cut in cuts if cut.id in ids)
+
+
+METHOD = Method(evaluate_pronunciation, _assessed)

@@ -23,9 +23,8 @@ from asr_lab.metrics import floor
 from asr_lab.metrics import pronunciation as metrics
 from asr_lab.metrics.catalog import in_a_name, of_best_epoch
 from asr_lab.metrics.significance import Interval
-from asr_lab.models.pronunciation.assessor import Assessor
+from asr_lab.models.pronunciation.assessor import Assessor, PhonemeAssessment
 from asr_lab.models.pronunciation.decisions import Decisions
-from asr_lab.models.recognizer import Progress
 from asr_lab.recipes.recognition.scoring import SLICES
 from asr_lab.recipes.splits import Split
 from asr_lab.reports.detection import detection_figure
@@ -36,9 +35,8 @@ _BATCH = 16
 _MOST_PARTS = 60  # largest number of values per kind (L1, speaker, phoneme) logged as metrics
 
 
-def assess(assessor: Assessor, cuts: CutSet, batch_size: int = 16, progress: Progress | None = None) -> pd.DataFrame:
-    """Return the assessment table: one row per utterance with annotation and prediction, without flags."""
-    assessments = dict(assessor.iterate_assessments(cuts, batch_size, progress))
+def assessment_table(cuts: CutSet, assessments: Mapping[str, PhonemeAssessment]) -> pd.DataFrame:
+    """Return one row per utterance with annotation and prediction (by id), without flags."""
     rows = []
     for cut in cuts:
         truth, assessment = pronunciation(cut), assessments[cut.id]

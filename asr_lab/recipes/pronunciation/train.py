@@ -132,7 +132,9 @@ def _conclude(
     figures = json.loads((folder / BEST / "best.json").read_text())
     chosen = config.train.choose
     run.metrics({"best/epoch": figures["epoch"], BEST_STEP: best_step(state, figures["epoch"])})
-    tables = {name: scoring.assess(best, planned.splits[name].cuts) for name in planned.tested}
+    splits = {name: planned.splits[name].cuts for name in planned.tested}
+    assessed_by = {name: dict(best.iterate_assessments(cuts)) for name, cuts in splits.items()}
+    tables = {name: scoring.assessment_table(cuts, assessed_by[name]) for name, cuts in splits.items()}
     best.decisions = Decisions.fit(tables["val"], planned.splits["val"].digest)
     best.decisions.save(folder / BEST)
     run.text(json.dumps(figures), "best.json")
