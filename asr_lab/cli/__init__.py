@@ -122,11 +122,16 @@ class LazyGroup(click.Group):
 
 
 def _explain(error: Exception) -> Exception | None:
-    """Return a message for an error that the user can fix: a path that is too long, too little memory, a broken
-    library; None for any other.
+    """Return a message for an error that the user can fix: a path that is too long, a full or failing disk, too little
+    memory, a broken library; None for any other.
     """
+    from asr_lab.system.files import remedy
+
+    named = str(getattr(error, "filename2", None) or getattr(error, "filename", None) or "")
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-        return AsrLabError("no file can have so long a name", where=str(error.filename2 or error.filename or error))
+        return AsrLabError("no file can have so long a name", where=named or str(error))
+    if isinstance(error, OSError) and (known := remedy(error)):
+        return AsrLabError(f"{error.strerror}: a file cannot be written or read", where=named, hint=known)
     if is_out_of_memory(error):
         return AsrLabError(
             "out of memory",

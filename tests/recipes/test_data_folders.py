@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import TINY, WORDS, make_corpus, newest, ok, refused, run
+from full_disks import full_disk
 
 from asr_lab.data import manifest
 
@@ -30,6 +31,21 @@ def folder(store):
 
 def next_command(said: str) -> str:
     return re.search(r"(?:  try: |  next  )(.+)", said)[1]
+
+
+@pytest.mark.parametrize("command", ["split", "phases"])
+def test_on_a_full_disk_all_parts_are_written_or_none(folder, command):
+    ok("data", "stats", "mine/all.jsonl.gz")  # its table is there
+    words = ("data", command, "mine/all.jsonl.gz", "out")
+    with full_disk(12_000):  # a manifest fits, the figure does not
+        said = refused(*words)
+    assert "cannot be written" in said
+    assert not list(Path("out").iterdir())
+    ok(*words)
+    before = {path.name: path.read_bytes() for path in Path("out").glob("*.gz")}
+    with full_disk(12_000):
+        refused(*words, "--overwrite", "--seed", "5")
+    assert {path.name: path.read_bytes() for path in Path("out").glob("*.gz")} == before
 
 
 def test_a_folder_is_split_and_trained_on_by_the_commands_that_are_printed(folder):

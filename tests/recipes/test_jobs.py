@@ -12,6 +12,7 @@ import pytest
 from conftest import TINY, newest, ok, refused
 from forked_engine import by_forks  # noqa: F401 - a fixture
 from forks import Forked
+from full_disks import full_disk
 
 MODEL = "models:/deepspeech2@champion"
 POOL = "corpus/all.jsonl.gz"
@@ -104,6 +105,14 @@ def test_an_evaluation_that_another_process_waits_for_leaves_no_run(at_home, by_
     before = evaluations()
     assert "another process waits for these jobs" in refused("evaluate", MODEL, POOL, "--engine", "local", "--jobs", 2)
     assert evaluations() == before
+
+
+def test_a_full_disk_is_one_message(at_home, by_forks):  # noqa: F811
+    ok("data", "stats", POOL)  # its table is there
+    with full_disk(100):
+        said = refused("evaluate", MODEL, POOL, "--engine", "local", "--jobs", 2)
+    assert said.count("Error: ") == 1
+    assert "make room on the disk" in said
 
 
 def test_the_error_of_a_job_is_that_of_the_command(at_home, by_forks):  # noqa: F811

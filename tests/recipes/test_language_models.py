@@ -89,7 +89,7 @@ def test_weights_are_searched_on_validation_data_and_logged():
 
 
 def test_weights_searched_by_jobs_are_those_of_one_process(by_forks):  # noqa: F811
-    given = ("--data", HARD, "decode.lm=words.arpa", "decode.beam=20", "evaluate.batch_size=5", "--tune")
+    given = ("--data", HARD, "decode.lm=few.arpa", "decode.beam=20", "evaluate.batch_size=5", "--tune")
     alone, table, _ = scored(*given)
     by_forks.kill_first = True
     run, of_parts, output = scored(*given, "--engine", "local", "--jobs", "2")
@@ -98,7 +98,7 @@ def test_weights_searched_by_jobs_are_those_of_one_process(by_forks):  # noqa: F
     tried = [pd.read_parquet(mlflow.artifacts.download_artifacts(f"runs:/{one.info.run_id}/eval/val_weights.parquet"))
              for one in (alone, run)]  # fmt: skip
     pd.testing.assert_frame_equal(*tried, check_exact=True)
-    assert tried[0]["cer"].nunique() > 1
+    assert tried[0]["cer"].max() > 0
     assert run.data.params == alone.data.params
     assert run.data.tags["asr_lab.signature"] == alone.data.tags["asr_lab.signature"]
     assert not list(Path("jobs").iterdir())

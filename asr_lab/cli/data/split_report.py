@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,7 +14,7 @@ from asr_lab.cli.options import echo
 from asr_lab.cli.tables import show
 from asr_lab.errors import listing
 from asr_lab.reports.table import Table
-from asr_lab.system.files import write_bytes
+from asr_lab.system.files import atomic_file, explain_unwritable
 from asr_lab.units import counted
 
 if TYPE_CHECKING:
@@ -52,12 +53,15 @@ def write_parts(kind: Kind, parts: Parts, out: Path, overwrite: bool) -> None:
     left_over = [path for path in _written_by(kind, out) if path not in paths.values()]
     check_overwrite([*paths.values(), out / f"{kind}.html", out / f"{kind}.png"], overwrite, left_over)
     page, figure, sentences = _report(kind, parts)
+    nothing = "the manifests are as they were before this command"
+    with explain_unwritable("the manifests", out, hint=nothing), ExitStack() as stack:  # all of them, or none
+        for name, rows in written.items():
+            write_rows(rows, stack.enter_context(atomic_file(paths[name])))
+        for suffix, content in {"png": figure, "html": page.encode()}.items():
+            stack.enter_context(atomic_file(out / f"{kind}.{suffix}")).write_bytes(content)
     remove_stale(left_over, parts.source)
     for name, rows in written.items():
-        write_rows(rows, paths[name])
         print_summary(rows, paths[name])
-    write_bytes(out / f"{kind}.png", figure)
-    write_bytes(out / f"{kind}.html", page.encode())
     for sentence in sentences:
         echo(sentence)
     echo(f"report: {out / f'{kind}.html'}")

@@ -2,13 +2,12 @@
 
 import os
 import pickle
-import resource
-import signal
 from dataclasses import replace
 
 import psutil
 import pytest
 import torch
+from full_disks import full_disk
 
 from asr_lab.errors import AsrLabError
 from asr_lab.models.adapter import AdapterManager, Base, MLPAdapter, check_name, weights_digest
@@ -234,19 +233,11 @@ def test_a_file_that_is_wrong_is_one_message(tmp_path, change, message):
 
 
 def test_a_full_disk_leaves_the_former_file(tmp_path):
-    """The limit on the size of files stands for the full disk: the write fails in the middle either way."""
     manager = AdapterManager(tmp_path)
     before = manager.save_adapter("john", adapter(), BASE).read_bytes()
     larger = MLPAdapter(12, (900, 900), 5)
-    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, usual[1]))
-    try:
-        with pytest.raises(AsrLabError, match="cannot be written"):
-            manager.save_adapter("john", larger, BASE)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
-        signal.signal(signal.SIGXFSZ, handler)
+    with full_disk(200_000), pytest.raises(AsrLabError, match="cannot be written"):
+        manager.save_adapter("john", larger, BASE)
     assert manager.path("john").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["john_adapter.pt"]
 
