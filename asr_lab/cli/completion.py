@@ -8,11 +8,12 @@ import sqlite3
 from collections.abc import Iterable
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import click
 from click.shell_completion import BashComplete, CompletionItem, split_arg_string
 
-from asr_lab.config.names import ADAPTER_SUFFIX
+from asr_lab.config.names import ADAPTER_SUFFIX, model_uri
 
 _MOST = 200  # names shown, the newest first
 _RUNS = (
@@ -41,12 +42,16 @@ class RunName(click.types.StringParamType):
 
 
 class ModelName(click.types.StringParamType):
-    """A model of the registry: `NAME`, `NAME/3`, `NAME@alias`, where URIs are taken with `models:/` before it."""
+    """A model of the registry: `NAME`, `NAME/3`, `NAME@alias`; where URIs are taken, it becomes one (`models:/`)."""
 
     name = "model"
 
     def __init__(self, prefix: str = "") -> None:
         self.prefix = prefix
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        name = super().convert(value, param, ctx)
+        return model_uri(name) if self.prefix else name
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         begun = "" if self.prefix.startswith(incomplete) else incomplete.removeprefix(self.prefix)

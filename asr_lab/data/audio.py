@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -58,6 +59,8 @@ _NO_HEADER = (
     "it has no header: headerless PCM is read if it is named .pcm, or with --pcm-rate, --pcm-width and --pcm-channels "
     "of asr-lab data import"
 )
+_IS_EMPTY = "the audio file is empty (0 bytes)"
+_IS_CUT = "the audio file is cut off: it holds less than its header says"
 _BLOCK_S = 10
 """Seconds of a block of a long recording."""
 _declared: ContextVar[Pcm | None] = ContextVar("declared", default=None)
@@ -83,8 +86,8 @@ def probe(path: Path, where: str = "") -> Any:
     with open_audio(path, where) as file:
         file.seek(max(0, file.frames - 1))
         readable = file.frames == 0 or len(file.read(1)) == 1
-        if not readable or _riff_is_cut(path):
-            raise AsrLabError("the audio file is cut off: it holds less than its header says", where=where)
+        if not readable or _riff_is_cut(_head(path, 12), path.stat().st_size):
+            raise AsrLabError(_IS_CUT, where=where)
         if file.frames == 0:
             raise AsrLabError("the audio file holds no samples", where=where)
         return file
@@ -104,7 +107,7 @@ def _open(path: Path) -> BinaryIO:
         raise AsrLabError("no such audio file", where=str(path)) from None
     if os.fstat(file.fileno()).st_size == 0:
         file.close()
-        raise AsrLabError("the audio file is empty (0 bytes)", where=str(path))
+        raise AsrLabError(_IS_EMPTY, where=str(path))
     return file
 
 
@@ -115,12 +118,11 @@ def _kind(file: BinaryIO) -> str:
     return kind
 
 
-def _riff_is_cut(path: Path) -> bool:
+def _riff_is_cut(head: bytes, size: int) -> bool:
     """Return whether a WAV file is shorter than its header says; libsndfile reads such files without an error."""
-    head = _head(path, 12)
     if head[:4] != b"RIFF" or head[8:] != b"WAVE" or head[4:8] == b"\xff\xff\xff\xff":
         return False
-    return 8 + int.from_bytes(head[4:8], "little") > path.stat().st_size + 1  # + 1: an odd chunk may lack its pad
+    return 8 + int.from_bytes(head[4:8], "little") > size + 1  # + 1: an odd chunk may lack its pad
 
 
 def _head(path: Path, size: int) -> bytes:
@@ -207,6 +209,15 @@ def read_with_header(path: Path) -> tuple[Signal, Any]:
     """Return what `read_file` and `probe` do, decoding a file that needs a decoder once."""
     with with_header(path) as (plain, header):
         return read_audio(plain, str(path)), header
+
+
+def read_bytes(content: bytes, where: str) -> Signal:
+    """Return the samples of a file that is in memory; raises as `read_file` does."""
+    if not content:
+        raise AsrLabError(_IS_EMPTY, where=where)
+    if _riff_is_cut(content[:12], len(content)):
+        raise AsrLabError(_IS_CUT, where=where)
+    return read_audio(io.BytesIO(content), where)
 
 
 @contextmanager

@@ -6,6 +6,12 @@ from pathlib import Path
 
 from asr_lab.errors import AsrLabError, listing
 
+AUDIO_SUFFIXES = (
+    ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".caf", ".sph", ".w64", ".pcm",
+    ".m4a", ".mp4", ".aac", ".webm", ".wma", ".amr", ".mov", ".3gp", ".mkv", ".mka", ".wv",
+)  # fmt: skip
+"""Of the files of a folder that are transcribed; those that cannot be read are named, not passed over. The second line
+needs a decoder (`data.media`)."""
 HEAD_BYTES = 8192
 """Bytes to read for `kind_of`: two frames of any MPEG audio."""
 
@@ -43,6 +49,12 @@ _FORMS = {"WAV": (b"WAVE",), "AIFF": (b"AIFF", b"AIFC")}  # the form type of RIF
 _MPEG_1_KBPS = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
 _MPEG_2_KBPS = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 _MPEG_RATES = (44100, 48000, 32000)
+
+
+def recording_of(name: str) -> str:
+    """Return the path of an audio file without its suffix; the id of an utterance, which may hold dots, as it is."""
+    path = Path(name)
+    return str(path.with_suffix("")) if path.suffix.lower() in AUDIO_SUFFIXES else name
 
 
 def refuse_pointers(folder: Path) -> None:

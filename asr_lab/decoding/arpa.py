@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -141,9 +142,10 @@ def write_raised(source: Path, path: Path, raised: Mapping[str, float], floor: f
             section = _section(line.rstrip("\r\n"), section)
             if section == 0 and new and line.startswith("ngram 1="):
                 line = f"ngram 1={int(line.partition('=')[2]) + len(new)}\n"
-            elif section and (fields := line.rstrip("\r\n").split("\t"))[1:]:
-                by = raised.get(fields[1].rpartition(" ")[2].strip(), 0.0)
-                line = "\t".join([f"{min(float(fields[0]) + by, _MOST):.7f}", *fields[1:]]) + "\n"
+            elif section and "\t" in line:
+                ngram, value, _ = _entry(line.rstrip("\r\n"), source)
+                value = min(value + raised.get(ngram[-1], 0.0), _MOST)
+                line = "\t".join([f"{value:.7f}", line.partition("\t")[2]])
             out.write(line)
             if line.startswith("\\1-grams:"):
                 out.writelines(f"{min(floor + by, _MOST):.7f}\t{word}\n" for word, by in new.items())
@@ -183,7 +185,10 @@ def _entry(line: str, path: Path) -> tuple[Ngram, float, float | None]:
     fields = line.split("\t")
     try:
         backoff = float(fields[2]) if len(fields) > 2 else None
-        return tuple(fields[1].split(" ")), float(fields[0]), backoff
+        probability = float(fields[0])
+        if math.isnan(probability) or math.isnan(backoff or 0.0):
+            raise ValueError
+        return tuple(fields[1].strip(" ").split(" ")), probability, backoff
     except (IndexError, ValueError) as error:
         raise AsrLabError(
             f"a line of the language model is no n-gram: {line[:80]!r}",

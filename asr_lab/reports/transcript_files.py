@@ -8,6 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from asr_lab.data.containers import recording_of
+
 Row = Mapping[str, Any]
 """A transcript: `file`, `text`, `duration_s`, `words` (each `text, start_s, end_s, confidence`), perhaps an `error`."""
 
@@ -25,12 +27,16 @@ def json_lines(rows: Iterable[Row]) -> Iterator[str]:
     return (json.dumps(dict(row), ensure_ascii=False) + "\n" for row in rows)
 
 
+def ctm_name(file: str) -> str:
+    """Return what a recording or utterance is called in a CTM file."""
+    return "_".join(recording_of(file).split())
+
+
 def ctm_lines(rows: Iterable[Row]) -> Iterator[str]:
-    """Yield `RECORDING CHANNEL START DURATION WORD CONFIDENCE` of each word; the recording is the file's stem."""
+    """Yield `RECORDING CHANNEL START DURATION WORD CONFIDENCE` of each word."""
     for row in rows:
         for word in row.get("words", ()):
-            length = word["end_s"] - word["start_s"]
-            name = "_".join(Path(row["file"]).with_suffix("").as_posix().split())
+            name, length = ctm_name(row["file"]), word["end_s"] - word["start_s"]
             yield f"{name} 1 {word['start_s']:.3f} {length:.3f} {word['text']} {word['confidence']:.4f}\n"
 
 
@@ -62,10 +68,11 @@ def write_textgrid(row: Row, path: Path) -> None:
     grid.save(str(path), format="long_textgrid", includeBlankSpaces=True)
 
 
+CTM = ".ctm"
 LINES: dict[str, Callable[[Iterable[Row]], Iterator[str]]] = {
     ".txt": text_lines,
     ".jsonl": json_lines,
-    ".ctm": ctm_lines,
+    CTM: ctm_lines,
     ".srt": srt_lines,
     ".vtt": vtt_lines,
 }
@@ -99,4 +106,4 @@ def _clock(seconds: float, point: str) -> str:
 
 
 def _one_field(name: str) -> str:
-    return " ".join(name.split("\t"))
+    return " ".join(part for line in name.splitlines() for part in line.split("\t"))

@@ -5,7 +5,6 @@ The outputs of the pieces of a stretch are joined before they are decoded, so th
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ import torch
 from lhotse.cut import Cut
 from torch import Tensor
 
-from asr_lab.data.audio import Signal, check_samples, read_audio, read_blocks, with_header
+from asr_lab.data.audio import Signal, check_samples, read_audio, read_blocks, read_bytes, with_header
 from asr_lab.data.cut_audio import read_cut, read_cut_blocks
 from asr_lab.data.segmentation import Cutting, Piece, check_vad, has_vad, pieces
 from asr_lab.data.speech_activity import no_speech
@@ -65,10 +64,7 @@ def open_recording(audio: Signal | bytes | Path | Cut, name: str, whole_s: float
     elif isinstance(audio, Cut):
         yield Opened(None, read_cut_blocks(audio)) if audio.duration > whole_s else Opened(read_cut(audio))
     else:
-        if isinstance(audio, bytes | bytearray):
-            samples = read_audio(io.BytesIO(audio), where=name)
-        else:
-            samples = check_samples(audio, name)
+        samples = read_bytes(bytes(audio), name) if isinstance(audio, bytes | bytearray) else check_samples(audio, name)
         is_long = len(samples) > whole_s * SAMPLE_RATE
         yield Opened(None, _blocks(samples)) if is_long else Opened(samples)
 

@@ -13,15 +13,10 @@ from lhotse.cut import Cut
 
 from asr_lab.data import manifest
 from asr_lab.data.audio_places import file_of, url_of
+from asr_lab.data.containers import AUDIO_SUFFIXES
 from asr_lab.data.table_utterances import Utterances
 from asr_lab.errors import AsrLabError, listing
 
-AUDIO = (
-    ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".caf", ".sph", ".w64", ".pcm",
-    ".m4a", ".mp4", ".aac", ".webm", ".wma", ".amr", ".mov", ".3gp", ".mkv", ".mka", ".wv",
-)  # fmt: skip
-"""Suffixes of the files of a folder that are transcribed; those that cannot be read are named, not passed over. The
-second line needs a decoder (`data.media`)."""
 STDIN = "-"
 _DIGITS = 16
 
@@ -65,6 +60,8 @@ def find_sources(given: Iterable[Path], stdin: BinaryIO) -> list[Source]:
     cannot be read, or nothing of what was given is there.
     """
     paths = list(given)
+    if [str(path) for path in paths].count(STDIN) > 1:
+        raise AsrLabError(f"{STDIN} was given several times: standard input holds one file", allowed=f"one {STDIN}")
     here = [path for path in paths if str(path) != STDIN and not url_of(path)]
     missing = [str(path) for path in here if not os.path.exists(path)]  # noqa: PTH110 - no error
     if len(missing) == len(paths):
@@ -84,17 +81,34 @@ def _of(path: Path, stdin: BinaryIO) -> Iterator[Source]:
 
 
 def _of_folder(folder: Path) -> Iterator[Source]:
-    files = [
-        file
-        for file in sorted(folder.rglob("*"))
-        if file.suffix.lower() in AUDIO
-        and file.is_file()
-        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-    ]
+    files = sorted(file for file in _below(folder) if file.suffix.lower() in AUDIO_SUFFIXES)
     if not files:
-        raise AsrLabError("the folder holds no audio files", where=str(folder), allowed=listing(AUDIO, len(AUDIO)))
+        allowed = listing(AUDIO_SUFFIXES, len(AUDIO_SUFFIXES))
+        raise AsrLabError("the folder holds no audio files", where=str(folder), allowed=allowed)
     for file in files:
         yield Source(name=str(file), audio=file)
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder, also by links, each folder once; hidden ones are passed over.
+
+    A link to nothing is a file, whose reading fails. Raises `AsrLabError` if a folder cannot be read.
+    """
+    seen = set[tuple[int, int]]()
+    for place, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
+        state = os.stat(place)  # noqa: PTH116 - of very many
+        if (state.st_dev, state.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((state.st_dev, state.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for file in (Path(place, name) for name in files if not name.startswith(".")):
+            if file.is_file() or not file.exists():
+                yield file
+
+
+def _refuse(error: OSError) -> None:
+    raise AsrLabError(f"the folder cannot be read: {error.strerror}", where=str(error.filename)) from error
 
 
 def _of_manifest(path: Path) -> Iterator[Source]:

@@ -176,7 +176,7 @@ class StreamingRecognizer:
         stream.last_word.append(label)
 
     def _write(self, stream: Stream) -> None:
-        """Set the text so far; none while there was but silence or steady noise, for which models write letters."""
+        """Set the text so far; none while there was but silence, clicks or noise, for which models write letters."""
         text = self._written_text(stream)
         if text and not stream.has_speech:
             stream.has_speech = not stream.activity.no_speech()

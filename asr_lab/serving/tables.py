@@ -179,7 +179,7 @@ def _audio(value: object) -> Audio:
     if kind_of(content[:HEAD_BYTES]) not in ("", "a text"):
         return content
     try:
-        return base64.b64decode(content, validate=True)
+        return base64.b64decode(b"".join(content.split()), validate=True)  # `base64` and MIME break lines
     except binascii.Error as error:
         if kind_of(content[:HEAD_BYTES]) != "a text" and not content.isascii():
             return content  # whose fault libsndfile names

@@ -14,14 +14,15 @@ from typing import Any
 import pandas as pd
 from lhotse.cut import Cut
 
+from asr_lab.data.containers import recording_of
 from asr_lab.data.text import TextNormalizer
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.metrics import error_rates
 from asr_lab.metrics.significance import Interval, rate_interval
-from asr_lab.reports.transcript_files import LINES, ONE_RECORDING, SUFFIXES, TEXTGRID, write_textgrid
+from asr_lab.reports.transcript_files import CTM, LINES, ONE_RECORDING, SUFFIXES, TEXTGRID, ctm_name, write_textgrid
 from asr_lab.serving import workers as parallel
 from asr_lab.serving.engine import Engine, Request, Result
-from asr_lab.serving.sources import AUDIO, Source
+from asr_lab.serving.sources import Source
 from asr_lab.serving.transcript_journal import TranscriptJournal
 from asr_lab.system.files import atomic_file, explain_unwritable
 from asr_lab.units import hms
@@ -99,17 +100,36 @@ def check_out(out: Path, sources: Sequence[Source], *, resume: bool, overwrite: 
             f"{out} holds one recording, and there are {len(sources)}",
             allowed=f"one file each: --out {out.with_name(f'{EACH}{out.suffix}')}, or .txt, .jsonl, .ctm",
         )
+    if EACH in str(out.parent):
+        raise AsrLabError(f"{EACH} stands for recordings in the name of a file, not of a folder", where=str(out))
     files: dict[Path, str] = {}
     for source in sources:
         file = _file_of(out, source.name)
         if EACH in out.name and file in files:
             raise AsrLabError(f"{files[file]} and {source.name} would be one file", where=str(file))
         files[file] = source.name
+    if suffix == CTM:
+        _check_ctm_names(sources, out)
+    if folders := [str(file) for file in files if file.is_dir()]:
+        raise AsrLabError(f"{listing(folders, 3)} is a folder", allowed="the name of a file")
     there = [str(file) for file in files if file.exists()]
     goes_on = resume and TranscriptJournal(out).path.is_file()
     if there and not (goes_on or overwrite):
         allowed = "--overwrite, or another --out" + ("" if resume else "; --resume continues the call that wrote them")
         raise AsrLabError(f"{listing(there, 3)} would be replaced", allowed=allowed)
+
+
+def _check_ctm_names(sources: Sequence[Source], out: Path) -> None:
+    """Raise `AsrLabError` if a scorer would take two recordings for one."""
+    names: dict[str, str] = {}
+    for source in sources:
+        other = names.setdefault(ctm_name(source.name), source.name)
+        if other != source.name:
+            raise AsrLabError(
+                f"{other} and {source.name} would be one recording, {ctm_name(other)}",
+                where=str(out),
+                allowed="recordings with different names, or --out NAME.jsonl",
+            )
 
 
 def unique(sources: Sequence[Source]) -> list[Source]:
@@ -140,9 +160,8 @@ def write(out: Path, sources: Sequence[Source], journal: TranscriptJournal, new:
 
 
 def _file_of(out: Path, name: str) -> Path:
-    """Return the file of a recording, without its suffix, or of an utterance, whose id may hold dots."""
-    path = Path(name)
-    return out.with_name(out.name.replace(EACH, path.stem if path.suffix.lower() in AUDIO else path.name))
+    """Return the file of a recording or an utterance."""
+    return out.with_name(out.name.replace(EACH, Path(recording_of(name)).name))
 
 
 def _write(file: Path, rows: Iterator[Mapping[str, Any]]) -> None:

@@ -28,7 +28,7 @@ class TranscriptJournal:
 
     def begin(self, settings: Mapping[str, str], *, resume: bool) -> None:
         """Start again, or continue what is there; raise `AsrLabError` if that was written with other settings."""
-        if not (resume and self.path.is_file()):
+        if not (resume and self.path.is_file() and self.path.stat().st_size):  # empty: the disk was full
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.path.unlink(missing_ok=True)
             append_lines(self.path, [json.dumps({"settings": dict(settings)})])
@@ -47,7 +47,7 @@ class TranscriptJournal:
             start = file.tell()
             for line in file:
                 row = _parsed(line)
-                if "name" in row:
+                if isinstance(row.get("row"), dict) and "name" in row:
                     self._places[row["name"]] = (start, row.get("state", ""), bool(row["row"].get("error")))
                 start += len(line)
 

@@ -187,7 +187,7 @@ def remedy(error: OSError) -> str:
 
 def free_space(path: Path, error: BaseException) -> str:
     """` (12 MB are free)` on the disk of a path, unless the error is about something else."""
-    if isinstance(error, OSError) and remedy(error) not in ("", _MAKE_ROOM):
+    if isinstance(error, OSError) and error.errno not in FULL:
         return ""
     with suppress(OSError):
         place = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.is_dir())

@@ -237,6 +237,10 @@ def test_unknown_things_are_refused_with_what_there_is(home):
     said = refused("evaluate", "--model", "models:/nobody@champion", "--data", "john/all.jsonl.gz")
     assert "no model 'models:/nobody@champion'" in said
     assert "deepspeech2" in said
+    said = refused("evaluate", "--model", "models:/deepspeech2/99", "--data", "john/all.jsonl.gz")
+    assert "deepspeech2 has no version 99" in said
+    assert "models:/deepspeech2@champion" in said
+    assert "did you mean 'deepspeech2'?" in refused("transcribe", "john/audio/j00.wav", "--model", "deepspech2")
 
 
 def test_a_missing_base_is_one_message(home):

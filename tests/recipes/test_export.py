@@ -97,7 +97,7 @@ def test_an_exported_model_runs_alone_and_in_the_commands(form, home):
 
 def test_an_exported_version_is_judged_by_scores_of_its_own(monkeypatch):
     client = mlflow.MlflowClient()
-    ok("export", BASE, "--to", "int8", "--out", "exported/own", "--register", "own-scores")
+    ok("export", "deepspeech2", "--to", "int8", "--out", "exported/own", "--register", "own-scores")
     first = client.get_model_version("own-scores", "1")
     assert "not measured" in first.description
     second = client.create_model_version("own-scores", first.source, run_id=first.run_id, tags=first.tags)

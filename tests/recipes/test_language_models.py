@@ -288,7 +288,7 @@ def test_another_normaliser_is_reported():
     ok("lm", "few.txt", "--out", "cased.arpa", "text.lowercase=false")
     _, _, output = scored("--data", HARD, "decode.lm=cased.arpa")
     assert "nfc-nopunct" in output
-    ok("lm", "few.txt", "--out", "same.arpa", "--model", "models:/deepspeech2/1")
+    ok("lm", "few.txt", "--out", "same.arpa", "--model", "deepspeech2/1")
     _, _, output = scored("--data", HARD, "decode.lm=same.arpa")
     assert "normalised as" not in output
 

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -167,6 +168,19 @@ def test_what_another_made_or_corrected_is_not_replaced(folder, tmp_path):
     assert (tmp_path / "j04.srt").read_text() == "corrected"
     assert (tmp_path / "j05.srt").exists()
     assert out.read_text() == "by hand"
+
+
+def test_a_full_disk_ends_with_the_option_that_goes_on(folder, tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (900, limits[1]))
+    try:
+        said = refused("transcribe", folder, "--out", tmp_path / "t.txt")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "--resume" in said
+    assert not (tmp_path / "t.txt").exists()
+    assert "of 6 were transcribed before" in ok("transcribe", folder, "--out", tmp_path / "t.txt", "--resume")
+    assert len((tmp_path / "t.txt").read_text().splitlines()) == 6
 
 
 def test_two_recordings_of_one_name_are_refused_before_anything(folder, tmp_path):

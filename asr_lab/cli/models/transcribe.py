@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from asr_lab.serving.transcript_journal import TranscriptJournal
 
 _PATH = click.Path(path_type=Path)
+_CONTINUES = "what was transcribed is in the journal: the same command with --resume continues"
 
 
 @click.command(epilog=decode_help())
@@ -205,7 +206,7 @@ def _into_file(engine: Engine, job: Job, out: Path, uri: str, *, resume: bool, j
     from asr_lab.system.files import explain_unwritable
 
     journal, err = TranscriptJournal(out), console(stderr=True)
-    with explain_unwritable("the journal", journal.path):
+    with explain_unwritable("the journal", journal.path, hint=_CONTINUES):
         journal.begin(_settings(engine, job, uri), resume=resume)
     rest = [source for source in job.sources if not journal.is_done(source)]
     if len(rest) < len(job.sources):
@@ -241,7 +242,7 @@ def _transcribe(engine: Engine, job: Job, journal: TranscriptJournal) -> str:
     err, speed = console(stderr=True), Speed(time.monotonic())
     results = transcripts(engine, job, words=True)
     for source, row in _with_progress(results, len(job.sources), speed):
-        with explain_unwritable("the journal", journal.path):
+        with explain_unwritable("the journal", journal.path, hint=_CONTINUES):
             journal.add(source, row)
         if row["error"]:
             err.say("{}: [red]{}[/]", row["file"], row["error"])
@@ -259,7 +260,7 @@ def _by_jobs(jobs: Jobs, rest: list[Source], journal: TranscriptJournal, uri: st
         for result in results:
             part = TranscriptJournal(result, result.with_suffix(".journal"))
             part.begin({}, resume=True)
-            with explain_unwritable("the journal", journal.path):
+            with explain_unwritable("the journal", journal.path, hint=_CONTINUES):
                 journal.merge(part, rest)
 
 

@@ -50,7 +50,7 @@ def no_adapter(name_or_file: str, names: Iterable[str], *, where: str = "") -> A
         f"no adapter {name_or_file!r}" + (f"; did you mean {near!r}?" if near else ""),
         where=where,
         allowed=listing(known) or "none yet",
-        next_command="" if near else f"mlflow run . -e adapter -P name={name}",
+        next_command="" if near or not _NAME.fullmatch(name) else f"mlflow run . -e adapter -P name={name}",
     )
 
 

@@ -18,7 +18,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from asr_lab.config.names import ADAPTER_PREFIX, registered_name
 from asr_lab.config.nearby import nearby_configs
-from asr_lab.errors import AsrLabError, listing
+from asr_lab.errors import AsrLabError, listing, nearest
 from asr_lab.families import FAMILIES, makes_adapters, taken_by
 from asr_lab.interfaces.tracking import MERGED, RegisteredModel
 from asr_lab.metrics import floor
@@ -43,6 +43,7 @@ from asr_lab.tracking.store import client as tracking_client
 from asr_lab.tracking.tags import BASE, BASE_DIGEST, EXPORTED, FAMILY, LICENSE
 
 CHAMPION = "champion"
+_MISSPELT = 0.75  # similarity: deepspech2 is a slip for deepspeech2
 _REGISTRY_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/]+)|/(?P<version>\d+))")
 
 
@@ -263,20 +264,23 @@ def _newest(uri: str) -> ModelVersion:
 def _no_such_model(uri: str) -> AsrLabError:
     models = {model.name: model for model in tracking_client().search_registered_models()}
     parts = _REGISTRY_URI.fullmatch(uri)
-    if parts and parts["alias"] and (model := models.get(parts["name"])):
+    if parts and (model := models.get(parts["name"])):
         newest = _newest(f"models:/{model.name}/latest")
+        missing = f"@{parts['alias']}" if parts["alias"] else f"version {parts['version']}"
         return AsrLabError(
-            f"{model.name} has no @{parts['alias']}",
+            f"{model.name} has no {missing}",
             where=shown_uri(),
             allowed=listing([uri_of(newest), *(f"models:/{model.name}@{alias}" for alias in model.aliases)]),
-            next_command=promote_command(newest, parts["alias"]),
+            next_command=promote_command(newest, parts["alias"]) if parts["alias"] else "",
         )
     names, configs = list(models), nearby_configs(*taken_by("train"))
+    near = nearest(parts["name"] if parts else uri, names, _MISSPELT)
+    train = f"asr-lab train {configs[0]}" if configs else "" if names else "asr-lab init"
     return AsrLabError(
-        f"no model {uri!r}",
+        f"no model {uri!r}" + (f"; did you mean {near!r}?" if near else ""),
         where=shown_uri(),
         allowed=listing(names) or "the registry is empty",
-        next_command=f"asr-lab train {configs[0]}" if configs else "asr-lab init",
+        next_command="" if near else train,
     )
 
 

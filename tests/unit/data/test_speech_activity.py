@@ -31,6 +31,27 @@ def test_steady_noise(seconds, slope, level):
     assert no_speech(np.concatenate([pause, noise(seconds, slope, level), pause])) == "steady noise"
 
 
+def clicks(seconds: float, *at_s: float) -> np.ndarray:
+    """Clicks of 1 to 12 ms in digital silence."""
+    signal, draw = np.zeros(round(seconds * RATE), np.float32), np.random.default_rng(0)
+    for number, at in enumerate(at_s):
+        length = round((0.001, 0.005, 0.012)[number % 3] * RATE)
+        start = round(at * RATE)
+        signal[start : start + length] = draw.normal(0, 0.3, length) * np.exp(-np.arange(length) / length * 3)
+    return signal
+
+
+@pytest.mark.parametrize("at_s", [(1.0,), (0.2, 0.9, 1.4, 1.41, 2.8)])
+def test_clicks(at_s):
+    assert no_speech(clicks(3, *at_s)) == "clicks"
+    assert no_speech(clicks(9, *at_s)) == "clicks"
+    assert no_speech(clicks(3, *at_s) + noise(3, level=0.001)) == "steady noise"
+    word = tone_word("a", np.random.default_rng(0))
+    spoken = clicks(3, *at_s)
+    spoken[32_000 : 32_000 + len(word)] += word
+    assert not no_speech(spoken)
+
+
 def test_a_sung_vowel_and_a_whisper_may_be_speech():
     time = np.arange(2 * RATE) / RATE
     vowel = sum(0.05 / n * np.sin(2 * np.pi * 120 * n * time) for n in range(1, 60))
@@ -53,6 +74,7 @@ def test_speech_is_never_taken_for_noise():
     words = [tone_word(word, np.random.default_rng(0)) for word in ("a", "cab", "fad beef")]
     assert not any(no_speech(one) for one in words)
     assert not any(no_speech(one[: RATE // 50]) for one in words)
+    assert not any(no_speech(np.round(one * 4) / 128) for one in words)  # of few bits
     assert not any(no_speech((one + noise(2)[: len(one)] * 0.3).astype(np.float32)) for one in words)
 
 
@@ -70,6 +92,7 @@ def test_pieces_are_assessed_as_the_whole_in_bounded_memory():
         noise(11),
         np.concatenate([noise(9), word, noise(6)]),
         np.concatenate([pause, word, pause, pause]),
+        np.concatenate([noise(9), clicks(9, 0.5, 4.2, 8.9), word]),
     ]
     for signal in signals:
         for size in (1777, 3200, 100_000):

@@ -258,3 +258,16 @@ def test_what_kenlm_refuses_is_one_sentence_about_the_user_s_file(tmp_path: Path
     assert caught.value.where == str(path)
     assert "\n" not in caught.value.what
     assert "threw" not in caught.value.what
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("number", ["one", "nan", "--1"])
+def test_a_number_that_is_none_is_one_message_wherever_it_stands(tmp_path, order, number):
+    path = made(tmp_path / "x.arpa", SENTENCES)
+    lines = path.read_text().splitlines(keepends=True)
+    place = lines.index(f"\\{order}-grams:\n") + 1
+    lines[place] = "\t".join([number, lines[place].partition("\t")[2]])
+    path.write_text("".join(lines))
+    with pytest.raises(AsrLabError) as refused:
+        decoder(path)
+    assert refused.value.where == str(path)

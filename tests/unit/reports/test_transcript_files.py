@@ -32,6 +32,17 @@ def test_ctm_has_six_fields_whatever_the_name():
     assert {len(line) for line in lines} == {6}
 
 
+def test_ctm_has_the_whole_id_of_an_utterance():
+    rows = [ROW | {"file": name, "words": WORDS[:1]} for name in ("speaker.1.2", "speaker.1.3", "x/speaker.1.WAV")]
+    lines = "".join(LINES[".ctm"](rows)).splitlines()
+    assert [line.split()[0] for line in lines] == ["speaker.1.2", "speaker.1.3", "x/speaker.1"]
+
+
+@pytest.mark.parametrize("mark", ["\t", "\n", "\r\n", "\x85", "\u2028"])
+def test_a_name_of_several_lines_is_one_line_of_text(mark):
+    assert "".join(LINES[".txt"]([ROW | {"file": f"a{mark}b.wav"}])) == "a b.wav\tone two <b>three\n"
+
+
 def test_subtitles():
     first, second = "00:00:00,500 --> 00:00:01,250", "01:00:00,000 --> 01:00:00,500"
     assert content(".srt") == f"1\n{first}\none two\n\n2\n{second}\n<b>three\n\n"

@@ -160,6 +160,17 @@ def test_a_bad_request_stops_no_other_and_keeps_the_order(crowd, tmp_path):
     assert texts[0] == texts[1]
 
 
+@pytest.mark.parametrize("size", [0, 44, 5_000])
+def test_bytes_that_end_early_are_an_error_as_a_file_of_them_is(crowd, tmp_path, size):
+    content, file = io.BytesIO(), tmp_path / "a.wav"
+    soundfile.write(content, sounds(1)[0], 16_000, format="WAV")
+    file.write_bytes(content.getvalue()[:size])
+    of_file, of_bytes = engine(crowd).transcribe([Request(audio=file), Request(audio=file.read_bytes())])
+    assert of_file.error
+    assert of_bytes.error
+    assert of_bytes.error.what == of_file.error.what
+
+
 def m4a(samples: np.ndarray) -> bytes:
     av = pytest.importorskip("av")
     content = io.BytesIO()

@@ -62,8 +62,9 @@ def invoke(model, content: dict):
     return answer.status, json.loads(answer.response)["predictions"]
 
 
-def test_all_forms_of_a_request_have_one_text(base):
-    text = base64.b64encode(sound()).decode()
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.encodebytes])
+def test_all_forms_of_a_request_have_one_text(base, encode):
+    text = encode(sound()).decode()
     expected = base.predict(pd.DataFrame({"audio": [sound()]}))["text"][0]
     assert expected
     forms = [

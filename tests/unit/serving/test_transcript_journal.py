@@ -60,3 +60,67 @@ def test_ids_with_dots_have_a_file_each(tmp_path):
     (cut,) = manifest.read(make_corpus(tmp_path, {"u1": "cab"}))
     sources = [Source(name=name, audio=cut) for name in ("s1.01", "s1.02", "s1.wav", "rec/s2.flac")]
     check_out(tmp_path / "{}.srt", sources, resume=False, overwrite=False)
+
+
+def test_recordings_that_a_scorer_would_take_for_one_are_refused(tmp_path):
+    sources = [Source(name=name, audio=tmp_path) for name in ("a/x.wav", "a/y.wav", "a/x.flac")]
+    check_out(tmp_path / "t.jsonl", sources, resume=False, overwrite=False)
+    check_out(tmp_path / "t.ctm", sources[:2], resume=False, overwrite=False)
+    with pytest.raises(AsrLabError) as refused:
+        check_out(tmp_path / "t.ctm", sources, resume=False, overwrite=False)
+    assert refused.value.where == str(tmp_path / "t.ctm")
+
+
+def test_links_are_followed_each_folder_once_and_those_to_nothing_are_sources(tmp_path):
+    folder, other = tmp_path / "rec", tmp_path / "other"
+    for place in (folder / "below", other / "deep", other / ".hidden"):
+        place.mkdir(parents=True)
+        (place / "a.wav").write_bytes(b"x")
+    (folder / "dir.wav").mkdir()
+    (folder / "link").symlink_to(other)
+    (folder / "below" / "loop").symlink_to(folder)
+    (folder / "gone.wav").symlink_to(tmp_path / "nothing.wav")
+    names = [source.name for source in find_sources([folder], io.BytesIO())]
+    assert names == [str(folder / name) for name in ("below/a.wav", "gone.wav", "link/deep/a.wav")]
+
+
+@pytest.mark.parametrize("name", ["t.txt", "{}.srt"])
+def test_a_folder_is_no_output_whatever_is_overwritten(tmp_path, name):
+    (tmp_path / "t.txt").mkdir()
+    (tmp_path / "x.srt").mkdir()
+    sources = [Source(name="a/x.wav", audio=tmp_path)]
+    with pytest.raises(AsrLabError) as refused:
+        check_out(tmp_path / name, sources, resume=False, overwrite=True)
+    assert "overwrite" not in refused.value.allowed
+
+
+def test_names_of_recordings_are_no_folders(tmp_path):
+    with pytest.raises(AsrLabError):
+        check_out(tmp_path / "{}" / "t.txt", [Source(name="a.wav", audio=tmp_path)], resume=False, overwrite=False)
+
+
+def test_standard_input_is_one_file():
+    with pytest.raises(AsrLabError):
+        find_sources([Path("-"), Path("-")], io.BytesIO(b"x"))
+
+
+def test_a_journal_that_found_no_room_is_begun_again(tmp_path):
+    settings = {"model": "models:/a/1"}
+    (tmp_path / ".x.jsonl.journal").write_bytes(b"")
+    journal = TranscriptJournal(tmp_path / "x.jsonl")
+    journal.begin(settings, resume=True)
+    (source,) = find_sources(["-"], io.BytesIO(b"one"))
+    journal.add(source, {"text": "a"})
+    again = TranscriptJournal(tmp_path / "x.jsonl")
+    again.begin(settings, resume=True)
+    assert again.is_done(source)
+
+
+@pytest.mark.parametrize("line", ['{"name": "-"}', '{"name": "-", "row": 7}', '{"name": "-", "row": null}', "[]"])
+def test_a_line_of_a_journal_that_is_no_result_is_none(journal, line):
+    (source,) = find_sources(["-"], io.BytesIO(b"one"))
+    with journal.path.open("a") as file:
+        file.write(f"{line}\n")
+    journal.begin({}, resume=True)
+    assert not journal.is_done(source)
+    assert list(journal.rows([source])) == []

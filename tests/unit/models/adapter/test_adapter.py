@@ -154,6 +154,9 @@ def test_a_slip_is_no_new_person(tmp_path):
         manager.find("jane")
     assert "did you mean" not in refused.value.what
     assert "name=jane" in refused.value.next_command
+    with pytest.raises(AsrLabError) as refused:
+        manager.find("voices/weights.pt")  # a file, not a person to be trained
+    assert not refused.value.next_command
 
 
 def residual() -> MLPAdapter:
