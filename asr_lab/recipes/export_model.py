@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,6 +34,7 @@ from asr_lab.recipes.evaluate import adapter_file, registered_adapter, with_adap
 from asr_lab.recipes.recognition.scoring import score
 from asr_lab.recipes.splits import Split, refuse_too_short
 from asr_lab.system.files import atomic_folder, explain_unwritable
+from asr_lab.system.times import utc_now
 from asr_lab.units import SAMPLE_RATE
 
 Form = Literal["onnx", "int8"]
@@ -190,7 +190,7 @@ def _config(planned: ExportPlan, form: Form) -> dict[str, Any]:
         "text": asdict(recognizer.normalizer),
         "source": planned.source,
         "versions": {"asr_lab": __version__} | {name: importlib.metadata.version(name) for name in libraries},
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "created": utc_now(),
     }
 
 

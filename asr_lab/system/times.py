@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from asr_lab.errors import AsrLabError
 
@@ -21,6 +21,11 @@ _ALLOWED = "an age such as 7d, 12h or 2 weeks, yesterday, or a time such as 2026
 def local_time(ms: float, sep: str = " ") -> str:
     """Return ms since 1970 as `2026-11-01 14:30:00+09:00`; `sep="T"` makes it ISO 8601 to the letter."""
     return datetime.fromtimestamp(ms / 1000).astimezone().isoformat(sep, "seconds")
+
+
+def utc_now() -> str:
+    """Return the time as `2026-11-01T05:30:00+00:00`, for records."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def parse_time(text: str, now: float | None = None) -> int:

@@ -42,13 +42,14 @@ def origin() -> dict[str, str]:
     """Return the user, the command and the commit as the MLflow UI reads them."""
     source = {MLFLOW_SOURCE_NAME: command(), MLFLOW_SOURCE_TYPE: SHOWN_WHOLE}
     commit = own_code().get("git_sha", "")
-    return {MLFLOW_USER: _user()} | source | ({MLFLOW_GIT_COMMIT: commit} if commit else {})
+    return {MLFLOW_USER: user_name()} | source | ({MLFLOW_GIT_COMMIT: commit} if commit else {})
 
 
-def _user() -> str:
+def user_name() -> str:
+    """Return who runs this process; the number of a user without a name, as in containers."""
     try:
         return getpass.getuser()
-    except (OSError, KeyError):  # a user without a name, as in containers
+    except (OSError, KeyError):
         return str(os.getuid()) if hasattr(os, "getuid") else "unknown"
 
 

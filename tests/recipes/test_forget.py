@@ -171,6 +171,17 @@ def test_the_record_says_how_much_by_whom_and_not_whose():
     assert audit_record.unfinished_record(client(), "bob") is None
 
 
+def test_a_user_without_a_name_as_in_a_container_can_erase(monkeypatch):
+    adapter_of(NAME)
+
+    def nameless() -> str:
+        raise OSError("No username set in the environment")
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    ok("forget", NAME, "--yes")
+    assert record().data.tags["mlflow.user"] == str(os.getuid())
+
+
 def test_who_is_called_otherwise_in_the_corpus():
     made_run("own", family="adapter", tags={"asr_lab.speaker": NAME}, table=scores("spk01", "spk01"))
     both = made_run("base", table=scores("spk01", "spk02"))

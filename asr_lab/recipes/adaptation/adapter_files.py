@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
@@ -24,6 +23,7 @@ from asr_lab.recipes.run_spec import describe
 from asr_lab.recipes.splits import Split
 from asr_lab.system.terminal import Console
 from asr_lab.system.threads import use_threads
+from asr_lab.system.times import utc_now
 from asr_lab.training.encoder_outputs import EncoderOutputs
 from asr_lab.training.row_cache import make_row_cache
 
@@ -51,7 +51,7 @@ def bring_in(
     fits = base[1].base(base[0]) if base else _own(info)
     adapter = source.load_adapter(str(file), fits, blank=base[1].blank if base else info.blank)
     known = fits if base or info.base_digest else None
-    target.save_adapter(name, adapter, known, created=info.created or _now(), metrics=dict(info.metrics))
+    target.save_adapter(name, adapter, known, created=info.created or utc_now(), metrics=dict(info.metrics))
     return target.get_adapter_info(name)
 
 
@@ -59,10 +59,6 @@ def _own(info: AdapterInfo) -> Base:
     """Return the base as described by the file itself, without a check."""
     sizes = info.input_dim, info.output_dim
     return Base(info.base_digest, info.vocabulary_digest, *sizes, info.base, info.base_normalization)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def register(info: AdapterInfo, file: Path, tracker: Tracker) -> str:
@@ -120,7 +116,7 @@ def as_plain(
     teacher_outputs = _teacher_outputs(outputs, teacher, cuts)
     student = MLPAdapter(info.input_dim, info.hidden_dims, info.output_dim, dropout=0.0, blank=recognizer.blank)
     distil(student, config.train, teacher_outputs, cuts, config.run.seed)
-    created = AdapterManager(to).save_adapter(info.adapter_name, student, base, created=_now())
+    created = AdapterManager(to).save_adapter(info.adapter_name, student, base, created=utc_now())
     hypotheses = {
         own: outputs.hypotheses(recognizer, cuts, own.eval().to(recognizer.model.device)) for own in (teacher, student)
     }

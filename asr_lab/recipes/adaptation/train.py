@@ -9,7 +9,6 @@ import shlex
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from asr_lab.data.manifest import file_digest
@@ -25,6 +24,7 @@ from asr_lab.reports.summary import Summary
 from asr_lab.system.resources import Clock
 from asr_lab.system.terminal import Console
 from asr_lab.system.threads import use_threads
+from asr_lab.system.times import utc_now
 from asr_lab.training.encoder_outputs import EncoderOutputs
 
 _NOT_SHOWN = (
@@ -163,8 +163,7 @@ def _prove_untouched(recognizer: DeepSpeech2Recognizer, before: Base, run: Recor
 
 def _write(manager: AdapterManager, name: str, adapter: MLPAdapter, base: Base, improvement: Improvement) -> Path:
     wer = {key: value for key, value in improvement.metrics().items() if key in ("test/wer_base", "test/wer")}
-    created = datetime.now(UTC).isoformat(timespec="seconds")
-    return manager.save_adapter(name, adapter, base, created=created, metrics=wer)
+    return manager.save_adapter(name, adapter, base, created=utc_now(), metrics=wer)
 
 
 def _register(name: str, file: Path, base: Base, run: Recorder) -> str:

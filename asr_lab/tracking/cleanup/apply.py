@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -11,6 +10,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
 
 from asr_lab.errors import AsrLabError
+from asr_lab.system.times import utc_now
 from asr_lab.tracking import artifacts
 from asr_lab.tracking.cleanup.erase import CHECKPOINTS, Eraser, local_folders, model_locations
 from asr_lab.tracking.cleanup.plan import Action, CleanupPlan, PlannedRun
@@ -85,8 +85,7 @@ def mark(client: MlflowClient, run: Record, how: str, why: str) -> None:
     if run.deleted:
         return
     with artifacts.explain_artifact_errors(f"the run {run.name} cannot be marked"):
-        when = datetime.now(UTC).isoformat(timespec="seconds")
-        client.set_tag(run.run_id, CLEANUP, f"{how} {when}: {why}")
+        client.set_tag(run.run_id, CLEANUP, f"{how} {utc_now()}: {why}")
         if is_stale(run):
             client.set_terminated(run.run_id, "KILLED")
 

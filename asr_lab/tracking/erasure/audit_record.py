@@ -6,7 +6,6 @@ not protect against trying all names; each attempt takes a tenth of a second.
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import json
 import os
@@ -17,6 +16,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from asr_lab.tracking import artifacts
+from asr_lab.tracking.provenance import user_name
 from asr_lab.tracking.store import experiment_id, experiment_ids, search_runs
 from asr_lab.tracking.tags import FORGOTTEN, FORGOTTEN_NAMES, KIND, NOTE
 
@@ -38,7 +38,7 @@ def open_record(client: MlflowClient, speaker: str, counts: dict[str, int], also
     if record := unfinished_record(client, speaker):
         return record
     with artifacts.explain_artifact_errors("the record cannot be written"):
-        tags = {FORGOTTEN: _hashed(speaker, os.urandom(16)), KIND: "forget", "mlflow.user": getpass.getuser()}
+        tags = {FORGOTTEN: _hashed(speaker, os.urandom(16)), KIND: "forget", "mlflow.user": user_name()}
         tags |= {NOTE: "Erasure record: the data of a speaker were erased; the parameters count what."}
         run = client.create_run(experiment_id(client, EXPERIMENT), tags=tags, run_name="forgotten")
         if also_called:

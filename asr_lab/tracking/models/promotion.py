@@ -10,7 +10,6 @@ import re
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 
 import pandas as pd
 from mlflow import MlflowClient
@@ -24,6 +23,7 @@ from asr_lab.metrics import floor, ratios
 from asr_lab.metrics.catalog import direction
 from asr_lab.metrics.significance import FEWEST_DIFFERING, Interval
 from asr_lab.reports.markdown import escape_markdown
+from asr_lab.system.times import utc_now
 from asr_lab.tracking.models.names import uri_of
 from asr_lab.tracking.queries import evidence, score_tables, trained_on
 from asr_lab.tracking.queries.filters import quoted
@@ -82,7 +82,7 @@ class Verdict:
     def as_json(self) -> str:
         """Return the verdict as JSON, as recorded on the version."""
         content = {key: value for key, value in asdict(self).items() if value not in (None, "", ())}
-        return json.dumps(content | {"at": datetime.now(UTC).isoformat(timespec="seconds")})
+        return json.dumps(content | {"at": utc_now()})
 
 
 def check_alias(alias: str) -> None:
