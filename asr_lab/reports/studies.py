@@ -154,6 +154,11 @@ class Quoted:
         return _spaced(self.printed)
 
     @property
+    def value(self) -> float:
+        """The number itself, for what is computed from it."""
+        return self._figure.value
+
+    @property
     def printed(self) -> str:
         """`12.7%`, as commands print it."""
         return format_value(self._figure.value, self._how)

@@ -8,10 +8,12 @@ batches, forward, backward, clipping, optimizer.
 
     python tests/bench/bench_batches.py [--quick] [--utterances 320] [--rounds 2] [--model tiny|base] [--threads 0]
                                         [--processor-time] [--durations FILE] [--arms ours plain grouped network]
+                                        [--lora 16] [--values FILE]
 
 `tiny` is the size of experiments/wav2vec2/tiny.yaml, all of which learns; `base` has the shape of wav2vec2-base (group
-norm, 512 and 768 channels) with two layers, its feature extractor frozen, as in fine-tuning. FILE as for
-bench_training.py; without one the durations are those of speechocean762.
+norm, 512 and 768 channels) with two layers, its feature extractor frozen, as in fine-tuning. With `--lora` all ways
+learn LoRA of this rank on all layers, and the head; the plain ways by peft, as it comes. FILE as for bench_training.py;
+without one the durations are those of speechocean762.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ import soundfile
 import torch
 from bench_training import LETTERS_A_SECOND, durations, show, values_of
 from lhotse import CutSet
+from peft import LoraConfig, get_peft_model
 from rich.progress import track
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
@@ -43,7 +46,7 @@ from asr_lab.data.cut_audio import read_cut
 from asr_lab.data.text import TextNormalizer, build_vocabulary
 from asr_lab.interfaces.in_memory import MemoryRecorder
 from asr_lab.interfaces.tracking import RunSpec
-from asr_lab.models.wav2vec2 import bases
+from asr_lab.models.wav2vec2 import bases, tuning
 from asr_lab.models.wav2vec2.network import SpeechCTC
 from asr_lab.models.wav2vec2.recognizer import Wav2Vec2Recognizer
 from asr_lab.system.threads import use_threads
@@ -105,6 +108,8 @@ class Bench:
     batch_size: int
     folder: Path
     clock: Callable[[], float]
+    lora: int
+    """The rank; 0: the weights themselves learn."""
 
     def network(self, *, masks: bool) -> Any:
         """A new network with the same weights; with `masks`, it masks itself as transformers does."""
@@ -116,10 +121,22 @@ class Bench:
             network.freeze_feature_encoder()
         return network.train()
 
+    def model(self) -> SpeechCTC:
+        """Ours, with the same weights."""
+        model = SpeechCTC(self.network(masks=False))
+        if self.lora:
+            settings = Wav2Vec2Model(pretrained="made", tune="lora", freeze_layers=0, lora={"r": self.lora})
+            tuning.set_trainable(model, settings, "made")
+        return model.train()
+
+    def plain(self) -> nn.Module:
+        """transformers' network, which masks itself."""
+        network = self.network(masks=True)
+        return plain_lora(network, self.model(), self.lora) if self.lora else network
+
     def recognizer(self) -> Wav2Vec2Recognizer:
         extractor = bases.usual_extractor(self.shape)
-        model = SpeechCTC(self.network(masks=False))
-        return Wav2Vec2Recognizer(model, self.vocabulary, TextNormalizer(), feature_extractor=extractor)
+        return Wav2Vec2Recognizer(self.model(), self.vocabulary, TextNormalizer(), feature_extractor=extractor)
 
     def in_memory(self) -> list[dict[str, Any]]:
         """Input and labels of each utterance, ready."""
@@ -177,12 +194,20 @@ class Bench:
         )
         arguments.train_sampling_strategy = STRATEGIES[arm]
         arguments.dataloader_pin_memory = torch.cuda.is_available()
-        network: nn.Module = SpeechCTC(self.network(masks=False)) if arm == "network" else self.network(masks=True)
+        network = self.model() if arm == "network" else self.plain()
         trainer = Trainer(
             network, arguments, train_dataset=rows, data_collator=collate, processing_class=extractor, callbacks=[epoch]
         )
         trainer.remove_callback(PrinterCallback)
         return trainer
+
+
+def plain_lora(network: Wav2Vec2ForCTC, ours: SpeechCTC, rank: int) -> nn.Module:
+    """transformers' network with peft's adapters on the same layers as ours, and nothing else done."""
+    adapted = [name for name, layer in ours.network.named_modules() if hasattr(layer, "lora_A")]
+    targets = [name.removeprefix("base_model.model.") for name in adapted]
+    settings = LoraConfig(r=rank, lora_alpha=32, lora_dropout=0.05, target_modules=targets, modules_to_save=["lm_head"])
+    return get_peft_model(network, settings)
 
 
 def shape(model: str, classes: int) -> Wav2Vec2Config:
@@ -216,6 +241,7 @@ def main() -> None:
     parser.add_argument("--processor-time", action="store_true", help="count it instead, where others work beside")
     parser.add_argument("--durations", type=Path, metavar="FILE")
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
+    parser.add_argument("--lora", type=int, default=0, metavar="RANK")
     figures.add_values_option(parser)
     options = parser.parse_args()
     if options.quick:
@@ -228,11 +254,14 @@ def main() -> None:
         vocabulary = build_vocabulary([LETTERS])
         config = shape(options.model, len(vocabulary))
         clock = time.process_time if options.processor_time else time.perf_counter
-        bench = Bench(config, options.model == "base", cuts, vocabulary, options.batch_size, folder, clock)
-        size = sum(parameter.numel() for parameter in bench.network(masks=False).parameters())
+        bench = Bench(
+            config, options.model == "base", cuts, vocabulary, options.batch_size, folder, clock, options.lora
+        )
+        weights = bench.model().parameters()
+        learned, size = map(sum, zip(*((one.numel() * one.requires_grad, one.numel()) for one in weights), strict=True))
         print(
             f"{len(cuts)} utterances, {sum(seconds) / 60:.1f} min, {min(seconds):.1f} to {max(seconds):.1f} s; "
-            f"batches of {options.batch_size}; {options.model}, {size / 1e6:.2f} M parameters; "
+            f"batches of {options.batch_size}; {options.model}, {size / 1e6:.2f} M parameters, {learned:,} learn; "
             f"{torch.get_num_threads()} threads; {options.rounds} rounds"
         )
         rows = bench.in_memory()
@@ -245,7 +274,7 @@ def main() -> None:
             order = options.arms[turn:] + options.arms[:turn]
             rounds.append({arm: bench.epoch(arm, rows, seed=number) for arm in order})
     show({name: ARMS[name] for name in options.arms}, REFERENCE, rounds)
-    figures.write(values_of(options.arms, REFERENCE, rounds, "wav2vec2"), options.values)
+    figures.write(values_of(options.arms, REFERENCE, rounds, "lora" if options.lora else "wav2vec2"), options.values)
 
 
 if __name__ == "__main__":

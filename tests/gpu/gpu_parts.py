@@ -26,7 +26,6 @@ from conftest import WORDS, make_corpus
 from learners import TINY as TINY_ASSESSOR
 from learners import learners
 from measure import HERE, Given, Part, SkipPart
-from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchaudio.compliance import kaldi
@@ -272,14 +271,7 @@ def plain_lora(rank: int, shape: Mapping[str, Any]) -> Any:
     network = Wav2Vec2ForCTC(bases.for_ctc(Wav2Vec2Config(**shape), len(bench_lora_speed.JAMO), {}))
     network.config.apply_spec_augment = True
     ours = bench_lora_speed.recognizer(rank, shape=shape).model
-    named = {name.removesuffix(".lora_A.default") for name, _ in ours.network.named_modules()}
-    targets = [name.removeprefix("base_model.model.") for name in named if _has_adapter(ours.network, name)]
-    settings = LoraConfig(r=rank, lora_alpha=32, lora_dropout=0.05, target_modules=targets, modules_to_save=["lm_head"])
-    return get_peft_model(network, settings).to(best_device())
-
-
-def _has_adapter(network: Any, name: str) -> bool:
-    return name != "" and hasattr(network.get_submodule(name), "lora_A")
+    return bench_batches.plain_lora(network, ours, rank).to(best_device())
 
 
 def frozen_with_gradient(model: SpeechCTC, batch: Batch) -> float:
