@@ -229,5 +229,6 @@ def _refusals() -> Iterator[None]:
     try:
         yield
     except (FailedJobError, FailedSubmissionError, RuntimeError, OSError) as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise AsrLabError(f"Slurm refuses the job: {lines[-1] if lines else type(error).__name__}") from error
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        why = [line for line in lines if "error" in line][-1:] or lines  # of other failures the first line is the fault
+        raise AsrLabError(f"Slurm refuses the job: {why[0]}") from error

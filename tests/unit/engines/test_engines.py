@@ -286,10 +286,21 @@ def test_what_slurm_ended_is_submitted_again_only_where_that_helps(slurm, state,
     assert len([line for line in lines if "(NODE_FAIL), submitted again" in line]) == (2 if state == "NODE_FAIL" else 0)
 
 
-def test_a_slurm_that_refuses_says_why(slurm):
-    Path("bin/sbatch").write_text("#!/bin/sh\necho 'sbatch: error: invalid partition specified: gpu' >&2\nexit 1\n")
-    with pytest.raises(AsrLabError, match=r"Slurm refuses the job: .*invalid partition specified: gpu"):
+@pytest.mark.parametrize(
+    ("sbatch", "says"),
+    [
+        ("echo 'sbatch: error: invalid partition specified: gpu' >&2; exit 1", "invalid partition specified: gpu"),
+        ("echo 'sbatch: error: QOSLimit' >&2; echo 'sbatch: error: Batch job submission failed' >&2; exit 1", "failed"),
+        ("echo welcome to this cluster", "Could not make sense of sbatch output"),
+    ],
+)
+def test_a_slurm_that_refuses_says_why(slurm, sbatch, says):
+    Path("bin/sbatch").write_text(f"#!/bin/sh\n{sbatch}\n")
+    with pytest.raises(AsrLabError, match=f"Slurm refuses the job: .*{says}"):
         engine_of("slurm", slurm).submit(["true"])
+
+
+def test_a_machine_without_srun_has_no_slurm(slurm):
     Path("bin/srun").unlink()
     with pytest.raises(AsrLabError, match="no srun"):
         engine_of("slurm", slurm)
