@@ -15,6 +15,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.models.utils import _enforce_params_schema, _enforce_schema
 from mlflow.pyfunc import scoring_server
+from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types.schema import AnyType
 from starlette.responses import JSONResponse, Response
 
 from asr_lab.data.audio import Signal
@@ -29,6 +31,11 @@ from asr_lab.units import SAMPLE_RATE
 
 ADDRESS, PING = "/invocations", "/ping"
 _LONGEST = 500  # characters of a message
+_TYPES = {DataType.long: "a whole number", DataType.string: "text", DataType.boolean: "true or false"}
+_OF_JSON = Schema(
+    [ColSpec(AnyType() if one.name == "audio" else one.type, one.name, False) for one in SIGNATURE.inputs]
+)
+"""By the signature itself MLflow decodes base64, and refuses all rows for one that is none."""
 _COLUMNS = "`audio`: bytes, or base64 text; `adapter`: text"
 
 ReadSamples = Callable[[BinaryIO, float], Signal]
@@ -45,8 +52,11 @@ class Invocations:
     def answer(self, content: bytes, content_type: str) -> tuple[Response, float]:
         """Return the response, also to what is refused, and the seconds of speech."""
         model = _Scored(self._models, self._read, self._max_audio_s)
+        is_json = content_type.partition(";")[0].strip() == scoring_server.CONTENT_TYPE_JSON
         try:
-            done = scoring_server.invocations(content, content_type, model, SIGNATURE.inputs)
+            done = scoring_server.invocations(content, content_type, model, _OF_JSON if is_json else SIGNATURE.inputs)
+        except RecursionError:
+            return refusal("the request is no JSON that can be read: it is nested too deeply", 400), model.speech_s
         except MlflowException as error:
             return refusal(_brief(error.message), error.get_http_status_code(), error.error_code), model.speech_s
         if done.status != 200:
@@ -65,6 +75,18 @@ def _brief(message: str) -> str:
     """Return a message of MLflow's without what follows the first line, which is data or a trace."""
     error = message.rpartition("\nError: ")[2]  # what MLflow's server puts before it is the data
     return " ".join(error.strip().partition("\n")[0].split())[:_LONGEST]
+
+
+def _typed(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all parameters, each of its type; raises `AsrLabError` that names one that is not."""
+    types = {param.name: param.dtype for param in SIGNATURE.params}
+    for name, value in params.items():
+        try:
+            _enforce_params_schema({name: value}, SIGNATURE.params)
+        except MlflowException as error:
+            what = f"the parameter `{name}` is {value!r}"[:100]
+            raise AsrLabError(what, allowed=_TYPES[types[name]]) from error
+    return dict(_enforce_params_schema(dict(params), SIGNATURE.params))
 
 
 class _Scored:
@@ -94,7 +116,7 @@ class _Scored:
                 table = _enforce_schema(data, SIGNATURE.inputs)
             except MlflowException as error:
                 raise AsrLabError("the columns are not those of this model", allowed=_COLUMNS) from error
-            return self._tables.predict(table, _enforce_params_schema(dict(params or {}), SIGNATURE.params))
+            return self._tables.predict(table, _typed(params or {}))
 
     def _samples(self, audio: Audio) -> Audio:
         assert isinstance(audio, bytes), "a request holds no paths"

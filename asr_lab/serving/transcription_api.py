@@ -55,6 +55,9 @@ class Wanted:
                 near = nearest(field, _FIELDS)
                 known = f"did you mean {near!r}?" if near else f"allowed: {listing(_FIELDS)}"
                 raise ApiError(400, f"there is no field {field[:100]!r}; {known}", param=field[:100])
+        for field in set(form) - {_GRANULARITIES, _GRANULARITIES.removesuffix("[]")}:
+            if len(form.getlist(field)) > 1:
+                raise ApiError(400, f"the field `{field}` was given several times", param=field)
         upload = form.get("file")
         if not isinstance(upload, UploadFile):
             raise ApiError(400, "the field `file` is missing, or no file", param="file")

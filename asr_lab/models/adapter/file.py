@@ -183,6 +183,8 @@ def _read(path: Path) -> dict[str, Any]:
         if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in str(error):
             raise AsrLabError("refused: loading this file would run code", where=str(path)) from error
         why = (str(error).splitlines() or [""])[0] or type(error).__name__
+        if isinstance(error, pickle.UnpicklingError):
+            why = "it holds more than weights"  # torch advises to load it all the same
         raise AsrLabError(f"not an adapter file, or truncated: {why}", where=str(path)) from error
     if not isinstance(content, dict) or not any(isinstance(content.get(key), dict) for key in (PLAIN, RESIDUAL)):
         raise AsrLabError(f"not an adapter file: it has neither {PLAIN} nor {RESIDUAL}", where=str(path))

@@ -171,6 +171,7 @@ def test_the_nearest_name_is_proposed(models):
     [
         ({"response_format": "xml"}, "response_format"),
         ({"response_format": "diarized_json"}, "response_format"),
+        ({"response_format": ["json", "text"]}, "response_format"),
         ({"timestamp_granularities": "word"}, "timestamp_granularities[]"),
         ({"timestamp_granularities": "letter", "response_format": "verbose_json"}, "timestamp_granularities[]"),
         ({"stream": "true"}, "stream"),

@@ -88,6 +88,31 @@ def test_what_cannot_be_is_one_sentence(models, content, status):  # noqa: F811
     assert base64.b64encode(wav(sounds(1)[0])).decode()[:40] not in message
 
 
+@pytest.mark.parametrize("place", range(5))
+def test_no_cell_of_any_kind_stops_the_other_rows(models, place):  # noqa: F811
+    good = row(sounds(1)[0])
+    cells = [None, 5, "UklG", "UklGR", "!", "", "d:audio/wav", good["audio"][:-3], good["audio"] + "\n"]
+    answer = client(models).post(ADDRESS, json=forms([good, *({"audio": cell} for cell in cells)])[place])
+    assert answer.status_code == 200, answer.text
+    first, *others, last = answer.json()["predictions"]
+    assert (first["error"], last["error"]) == ("", "")
+    assert first["text"] == last["text"] == expected(models, sounds(1)[0]).text
+    assert all(one["error"] and not one["text"] for one in others)
+
+
+@pytest.mark.parametrize("params", [{"words": "yes"}, {"batch_size": 1.5}, {"adapter": 5}, {"hot_words": ["a"]}])
+def test_a_parameter_of_another_type_is_named(models, params):  # noqa: F811
+    asked = {"dataframe_records": [row(sounds(1)[0])], "params": params}
+    message = refused(client(models).post(ADDRESS, json=asked), 400)
+    assert next(iter(params)) in message
+    assert "DataType" not in message
+
+
+def test_nesting_without_end_is_no_fault_of_the_server(models):  # noqa: F811
+    response = client(models).post(ADDRESS, content="[" * 99_999, headers={"Content-Type": "application/json"})
+    refused(response, 400)
+
+
 def test_a_bad_row_s_error_has_no_data(models):  # noqa: F811
     given = [row(sounds(1)[0])["audio"]]  # the audio in a list
     (answer,) = client(models).post(ADDRESS, json={"instances": [{"audio": given}]}).json()["predictions"]

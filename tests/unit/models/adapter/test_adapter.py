@@ -122,8 +122,9 @@ def test_a_file_that_would_run_code_is_refused_and_does_not_run(tmp_path, monkey
         AdapterManager(".").get_adapter_info("evil")
     assert not (tmp_path / "ran-foreign-code").exists()
     (tmp_path / "plain_adapter.pt").write_bytes(pickle.dumps(_Payload()))
-    with pytest.raises(AsrLabError):
+    with pytest.raises(AsrLabError) as refused:
         AdapterManager(".").get_adapter_info("plain")
+    assert "weights_only" not in str(refused.value)
     assert not (tmp_path / "ran-foreign-code").exists()
 
 
