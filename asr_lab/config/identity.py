@@ -54,6 +54,11 @@ def flat(config: BaseModel) -> dict[str, Any]:
     return dict(leaves(config.model_dump(mode="json")))
 
 
+def param_text(value: Any) -> str:
+    """Return a value of `flat` as the text of a logged parameter."""
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
 def defaults(kind: type[BaseModel]) -> dict[str, Any]:
     """Return the defaults of all keys that have one, in the format of `flat`."""
     values: dict[str, Any] = {}
@@ -99,8 +104,7 @@ def run_name(config: BaseModel, name: str, limit: int = 60) -> str:
 def _short(value: Any) -> str:
     if isinstance(value, float):
         value = f"{value:.4g}"  # sampled values have seventeen digits
-    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-    return re.sub(r"[^\w.,@-]+", "_", text)[-24:]
+    return re.sub(r"[^\w.,@-]+", "_", param_text(value))[-24:]
 
 
 def dump_yaml(config: BaseModel) -> str:
