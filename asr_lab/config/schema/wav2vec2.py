@@ -74,7 +74,7 @@ class Wav2Vec2Model(RecognitionModel):
         if not self.pretrained:
             without = changed & {"tune", "head", "freeze_layers"}
             if without:
-                raise ValueError(f"model.{sorted(without)[0]} is for a pretrained base; from scratch everything learns")
+                raise ValueError(f"model.{min(without)} is for a pretrained base; from scratch everything learns")
         if self.tune in ("full", "head") and "freeze_layers" in changed:
             raise ValueError(f"model.freeze_layers has no effect with tune={self.tune}; it is for upper and lora")
         if self.tune != "full" and "freeze_features" in changed:
