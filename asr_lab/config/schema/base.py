@@ -49,6 +49,7 @@ AboveZero = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 SomeShare = Annotated[float, Field(gt=0, le=1)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Run(Section):
@@ -116,7 +117,7 @@ class Data(Section):
     test: str = "corpora/demo/test.jsonl.gz"
     """Test manifest; empty: no test."""
     text: Text = Text()
-    max_duration_s: float = Field(default=20.0, gt=0)
+    max_duration_s: AboveZero = 20.0
     """Longer utterances (seconds) are excluded from training and reported."""
     phonemes: bool = False
     """Also compute phoneme error rates (`val/per` per epoch, `test/per`) with eSpeak NG, by language."""
