@@ -23,7 +23,7 @@ from asr_lab.recipes.comparison.measure import Measurement, Variant, measure, se
 from asr_lab.recipes.comparison.plan import Experiments, experiments, pinned_base, plan_comparison
 from asr_lab.recipes.comparison.speed import sample
 from asr_lab.recipes.recipe import Recipe
-from asr_lab.recipes.recognition.train import Part, Trained, train
+from asr_lab.recipes.recognition.train import Role, Trained, train
 from asr_lab.recipes.run_spec import describe
 from asr_lab.recipes.splits import Split, refuse_too_short
 from asr_lab.recipes.training_loop import BEST
@@ -107,8 +107,8 @@ def train_variant(
     experiment = experiments(config, pinned_base(config, store))[name]
     if experiment is None:
         return None
-    part = Part(name=_called(config, name), compared=True, reuse=True)
-    return train(experiment, tracker, console, store=store, part=part)
+    role = Role(name=_called(config, name), compared=True, reuse=True)
+    return train(experiment, tracker, console, store=store, role=role)
 
 
 def _called(config: ArmsExperiment, name: str) -> str:
@@ -149,8 +149,8 @@ class _Training:
             if not is_tracked_uri(trained.model_uri):
                 shutil.copytree(child.checkpoints / BEST, folder, dirs_exist_ok=True)
 
-        part = Part(parent=self.run.run_id, name=called, compared=True, reuse=True, conclude=save_model)
-        trained = train(experiment, self.tracker, self.console, store=self.store, part=part)
+        role = Role(parent=self.run.run_id, name=called, compared=True, reuse=True, conclude=save_model)
+        trained = train(experiment, self.tracker, self.console, store=self.store, role=role)
         if trained.reused:
             self.console.print(f"method {name} is already trained: {trained.run_name}")
         model = str(folder) if folder.is_dir() else trained.model_uri

@@ -31,7 +31,7 @@ from asr_lab.recipes.curriculum.phases import NUMBERS, Done, of_phase
 from asr_lab.recipes.curriculum.plan import GATES, plan
 from asr_lab.recipes.recipe import Recipe
 from asr_lab.recipes.recognition.scoring import not_learned, record_scores, score, wer_interval
-from asr_lab.recipes.recognition.train import Part, Trained, train
+from asr_lab.recipes.recognition.train import Role, Trained, train
 from asr_lab.recipes.run_spec import describe
 from asr_lab.recipes.splits import Split, filter_split
 from asr_lab.recipes.training_loop import BEST
@@ -200,8 +200,8 @@ class _Phases:
             self._write([*self.done, done])
 
         config = of_phase(self.config, number, self._manifest(number), model)
-        part = Part(family="curriculum", kind="phase", parent=self.run.run_id, name=config.run.name, conclude=save)
-        trained = from_rank_0(train(config, self.tracker, self.console, store=self.store, part=part))
+        role = Role(family="curriculum", kind="phase", parent=self.run.run_id, name=config.run.name, conclude=save)
+        trained = from_rank_0(train(config, self.tracker, self.console, store=self.store, role=role))
         done = from_rank_0(done_of(trained))
         gate = done.gate(before)
         self._add(done)
