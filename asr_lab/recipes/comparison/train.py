@@ -52,7 +52,7 @@ _METRICS = {
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparedMethods:
     """A finished comparison."""
 
     run_id: str
@@ -68,7 +68,7 @@ class Compared:
         return Summary(title=self.run_name, parts=[("", rows)])
 
 
-def compare_arms(config: ArmsExperiment, tracker: Tracker, console: Console, *, store: ModelStore) -> Compared:
+def compare_arms(config: ArmsExperiment, tracker: Tracker, console: Console, *, store: ModelStore) -> ComparedMethods:
     """Train the variants that are not trained yet, then measure and record all."""
     clock = Clock()
     use_threads(config.run.threads)
@@ -92,10 +92,10 @@ def compare_arms(config: ArmsExperiment, tracker: Tracker, console: Console, *, 
         console.warn(planned.warnings)
         done = _Training(planned.experiments, start, run, tracker, store, console).train_all(config)
         if not is_first():
-            return Compared(run.run_id, run.name, pd.DataFrame(), clock.seconds)
+            return ComparedMethods(run.run_id, run.name, pd.DataFrame(), clock.seconds)
         rows = _record(run, done, _measure(config, done, splits["test"], store, console), planned.notes)
         run.metrics({"perf/seconds": clock.seconds})
-        return Compared(run.run_id, run.name, rows, clock.seconds)
+        return ComparedMethods(run.run_id, run.name, rows, clock.seconds)
 
 
 def train_variant(

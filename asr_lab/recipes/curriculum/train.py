@@ -27,7 +27,7 @@ from asr_lab.models import load_model
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.models.wav2vec2.bases import on_hub
 from asr_lab.recipes.curriculum.gates import Gate
-from asr_lab.recipes.curriculum.phases import NUMBERS, Done, of_phase
+from asr_lab.recipes.curriculum.phases import NUMBERS, FinishedPhase, of_phase
 from asr_lab.recipes.curriculum.plan import GATES, plan
 from asr_lab.recipes.recipe import Recipe
 from asr_lab.recipes.recognition.scoring import not_learned, record_scores, score, wer_interval
@@ -48,12 +48,12 @@ from asr_lab.units import hms
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinishedCurriculum:
     """A finished curriculum."""
 
     run_id: str
     run_name: str
-    done: list[Done]
+    done: list[FinishedPhase]
     skipped: dict[int, str]
     """Phase -> reason for skipping it."""
     model_uri: str
@@ -87,7 +87,7 @@ def curriculum(
     store: ModelStore,
     only: Sequence[int] = NUMBERS,
     resume_from: str = "",
-) -> Finished:
+) -> FinishedCurriculum:
     """Run the phases `only`, the first from the model `resume_from` if given, else from `model.pretrained`.
 
     Raises `AsrLabError` if a phase misses its gate; its run and the parent are tagged.
@@ -116,7 +116,7 @@ def curriculum(
         phases.run_all(only, start, phases.wer_of(resume_from) if resume_from else None)
         uri = phases.conclude()
         run.metrics({"perf/seconds": clock.seconds})
-        return Finished(run.run_id, run.name, phases.done, phases.skipped, uri, clock.seconds, phases.notes)
+        return FinishedCurriculum(run.run_id, run.name, phases.done, phases.skipped, uri, clock.seconds, phases.notes)
 
 
 def _digests(splits: dict[str, Split], training: dict[int, CutSet]) -> dict[str, str]:
@@ -151,7 +151,7 @@ class _Phases:
     signature: str
     own: str
     """The base of the configuration if the first phase starts from it, else ""."""
-    done: list[Done] = field(default_factory=list)
+    done: list[FinishedPhase] = field(default_factory=list)
     skipped: dict[int, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     """What to try if the last model has not learned."""
@@ -185,9 +185,10 @@ class _Phases:
         """Train a phase, apply its gate, and save its model; raises `AsrLabError` if it misses the gate."""
         phase, saved = self.config.phase(number), self.run.checkpoints / f"phase{number}"
 
-        def done_of(trained: Trained) -> Done:
+        def done_of(trained: Trained) -> FinishedPhase:
             gate = Gate(number, trained.val_wer, phase.target, phase.accept, before)
-            return Done.of(gate, trained, trained.model_uri if is_tracked_uri(trained.model_uri) else str(saved))
+            model_uri = trained.model_uri if is_tracked_uri(trained.model_uri) else str(saved)
+            return FinishedPhase.of(gate, trained, model_uri)
 
         def save(child: Recorder, trained: Trained) -> None:
             """Save model and outcome before the run ends, since an ended run is not resumed."""
@@ -221,12 +222,12 @@ class _Phases:
         manifest.write(self.training[number], path)  # also when resuming: the audio may have moved
         return path
 
-    def _add(self, done: Done) -> None:
+    def _add(self, done: FinishedPhase) -> None:
         self.done.append(done)
         step = done.number
         self.run.metrics({"phase/val_wer": done.wer, "phase/target": done.target, "phase/accept": done.accept}, step)
 
-    def _write(self, done: list[Done]) -> None:
+    def _write(self, done: list[FinishedPhase]) -> None:
         write_text(self.run.checkpoints / PHASES_DONE, json.dumps([asdict(one) for one in done]))
 
     def wer_of(self, model: str) -> float:
@@ -283,10 +284,10 @@ class _Phases:
         return self.run.model(model, register=bool(config.run.register_as))
 
 
-def _read(file: Path) -> list[Done]:
+def _read(file: Path) -> list[FinishedPhase]:
     if not file.is_file():
         return []
-    return [Done(**row) for row in json.loads(file.read_text(encoding="utf-8"))]
+    return [FinishedPhase(**row) for row in json.loads(file.read_text(encoding="utf-8"))]
 
 
 RECIPE = Recipe(plan, curriculum)
