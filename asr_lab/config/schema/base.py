@@ -19,8 +19,8 @@ class Section(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _numbers_are_no_truths(cls, given: Any) -> Any:
-        """Let `yes` and `true` be refused for a number: pydantic takes them for 1."""
+    def _no_booleans_as_numbers(cls, given: Any) -> Any:
+        """Make pydantic refuse `yes` and `true` for a number, which it would read as 1."""
         if not isinstance(given, dict):
             return given
         numbers = {name for name, field in cls.model_fields.items() if field.annotation in (int, float)}
@@ -31,7 +31,8 @@ class Section(BaseModel):
 
     @field_validator("*")
     @classmethod
-    def _can_be_kept(cls, value: Any) -> Any:
+    def _can_be_stored(cls, value: Any) -> Any:
+        """Refuse -0.0, integers beyond 32 bits and undecodable text, which stores change or reject."""
         if isinstance(value, float) and value == 0 and math.copysign(1, value) < 0:
             raise ValueError("input should be 0")
         if isinstance(value, int) and abs(value) >= _TOO_MANY:
