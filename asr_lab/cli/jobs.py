@@ -71,7 +71,7 @@ class Jobs:
     def __post_init__(self) -> None:
         if not self.engine and (self.resources or self.detach or self.count > 1):
             raise AsrLabError(
-                "--resources, --jobs and --detach are of jobs, which need an engine",
+                "--resources, --jobs and --detach apply to jobs, which need an engine",
                 allowed=f"--engine {' | '.join(ENGINES)}",
             )
         if self.detach and self.engine == "local":

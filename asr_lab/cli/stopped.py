@@ -17,7 +17,7 @@ _PATIENCE_S = 25.0
 
 
 def report_stop(error: BaseException, around: Around) -> None:
-    """Report it in one line, and see to it that the run that `mlflow run` made ends as KILLED."""
+    """Report the stop in one line, and end the run that `mlflow run` made as KILLED."""
     if not is_first():
         return
     command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")

@@ -15,43 +15,37 @@ from pydantic_core import PydanticUndefined
 from asr_lab.config.dotted import leaves
 from asr_lab.families import FAMILIES
 
-NOT_IDENTITY = {"run.name", "run.register_as", "run.threads", "train.num_workers", "evaluate.audio"}
-NOT_IDENTITY |= {"adapter.save_dir", "adapter.frames", "train.save_every", "run.license", "run.intended_use"}
-NOT_IDENTITY |= {"train.gradient_checkpointing", "model.merged"}
-NOT_IDENTITY |= {"train.examples", "evaluate.save_predictions", "evaluate.learners", "evaluate.confidence"}
+NOT_IDENTITY = {
+    *("run.name", "run.register_as", "run.threads", "run.license", "run.intended_use"),
+    *("train.num_workers", "train.save_every", "train.gradient_checkpointing", "train.examples"),
+    *("evaluate.audio", "evaluate.save_predictions", "evaluate.learners", "evaluate.confidence"),
+    *("adapter.save_dir", "adapter.frames", "model.merged"),
+}
 """Keys that affect names, storage or speed of a run, but not its results."""
 
 _UNNAMED = {
-    "recipe",
-    "run.name",
-    "run.register_as",
-    "adapter.name",
-    "evaluate.model",
-    "evaluate.data",
-    "evaluate.adapter",
-    "pool.runs",
-    "pool.data",
-    "adapter.base",
-    "lm.texts",
-    "lm.tests",
-    "lm.out",
-    "model.pretrained",
-    "data.train",
-    "data.val",
-    "data.test",
-    "data.test_hard",
-    "data.each",
+    *("recipe", "run.name", "run.register_as", "model.pretrained", "adapter.name", "adapter.base"),
+    *("data.train", "data.val", "data.test", "data.test_hard", "data.each"),
+    *("evaluate.model", "evaluate.data", "evaluate.adapter", "pool.runs", "pool.data"),
+    *("lm.texts", "lm.tests", "lm.out"),
 }
+"""Keys that do not appear in the name of a run: names and data, which tags and inputs show."""
 
-
-_OF_A_BASE = {f"model.{size}" for size in ("hidden_size", "num_layers", "num_heads", "conv_channels", "dropout")}
-_OF_A_BASE |= {"model.rnn_type", "model.bidirectional", "model.streaming"}
+_OF_A_BASE = {
+    *("model.hidden_size", "model.num_layers", "model.num_heads", "model.conv_channels", "model.dropout"),
+    *("model.rnn_type", "model.bidirectional", "model.streaming"),
+}
 """Sizes that are taken from `model.pretrained`."""
 
 
 def flat(config: BaseModel) -> dict[str, Any]:
     """Return the configuration as dotted keys and plain values, as logged as parameters of a run."""
     return dict(leaves(config.model_dump(mode="json")))
+
+
+def param_text(value: Any) -> str:
+    """Return a value of `flat` as the text of a logged parameter."""
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def defaults(kind: type[BaseModel]) -> dict[str, Any]:
@@ -99,8 +93,7 @@ def run_name(config: BaseModel, name: str, limit: int = 60) -> str:
 def _short(value: Any) -> str:
     if isinstance(value, float):
         value = f"{value:.4g}"  # sampled values have seventeen digits
-    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-    return re.sub(r"[^\w.,@-]+", "_", text)[-24:]
+    return re.sub(r"[^\w.,@-]+", "_", param_text(value))[-24:]
 
 
 def dump_yaml(config: BaseModel) -> str:

@@ -24,6 +24,8 @@ E = TypeVar("E", bound=BaseModel)
 
 _NEXT_KEY = re.compile(r",(?=\s*[A-Za-z_][\w.]*\s*=)")
 _QUOTED = re.compile(r"""=\s*("(?:[^"\\]|\\.)*"|'(?:[^']|'')*')\s*(?=,|$)""")
+_UNIONS = (Union, UnionType)
+_LONGEST_SHOWN = 200  # characters of a value in a message
 _WORDS = ("true", "false", "yes", "no", "on", "off", "null", "~")
 
 
@@ -92,9 +94,6 @@ def _leaves(kind: Any) -> list[Any]:
     """Return the types of a union, or the type alone."""
     kind = kind.__origin__ if get_origin(kind) is Annotated else kind
     return [leaf for one in get_args(kind) for leaf in _leaves(one)] if get_origin(kind) in _UNIONS else [kind]
-
-
-_UNIONS = (Union, UnionType)
 
 
 def _is_text(kind: Any) -> bool:
@@ -238,6 +237,3 @@ def _explain(kind: type[BaseModel], problem: Any) -> str:
 def _brief(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
-
-
-_LONGEST_SHOWN = 200  # characters of a value in a message

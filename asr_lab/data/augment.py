@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
@@ -16,7 +15,7 @@ from asr_lab.config.schema import Augment, FrameMasking, Joining, Sound
 from asr_lab.data import noise
 from asr_lab.data.audio import Signal
 from asr_lab.data.cut_audio import read_cut
-from asr_lab.data.joining import Joiner
+from asr_lab.data.joining import Joiner, random_stream
 from asr_lab.units import SAMPLE_RATE
 
 _SPEED, _MASKS, _NOISE = range(3)  # each has a random stream of its own
@@ -39,7 +38,7 @@ class SoundAugmenter:
             self.joiner = Joiner(settings, seed)
 
     def _draw(self, cut_id: str, epoch: int, purpose: int) -> np.random.Generator:
-        return np.random.default_rng([self.seed, epoch, purpose, zlib.crc32(cut_id.encode())])
+        return random_stream(self.seed, epoch, purpose, cut_id)
 
     def joined(self, signals: Sequence[Signal], cut_id: str, epoch: int) -> Signal:
         """Return the one signal, or several with pauses between them, as `joiner` chose them."""

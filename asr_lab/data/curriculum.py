@@ -91,7 +91,6 @@ def with_hard_share(
     share: float,
     hard: Hard | None = None,
     *,
-    fields: Sequence[str] = FIELDS,
     seed: int = 0,
     name: str = "",
 ) -> Any:
@@ -112,7 +111,7 @@ def with_hard_share(
         )
     total_s = min(seconds(difficult) / share, seconds(easy) / (1 - share))
     halves = [
-        np.flatnonzero(hard_ones)[_prefixes(durations(rows), _spread(rows, fields, seed), [part * total_s])[0]]
+        np.flatnonzero(hard_ones)[_prefixes(durations(rows), _spread(rows, FIELDS, seed), [part * total_s])[0]]
         for rows, hard_ones, part in ((difficult, mask, share), (easy, ~mask, 1 - share))
     ]
     return take(cuts, np.sort(np.concatenate(halves)))

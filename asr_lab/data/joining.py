@@ -24,6 +24,11 @@ _MANY = 0.5  # share of utterances too long to be joined, above which it is repo
 _NOISE_DB = (-60.0, -20.0)  # of noise in a pause, relative to the power of the speech
 
 
+def random_stream(seed: int, epoch: int, purpose: int, cut_id: str) -> np.random.Generator:
+    """Return the random numbers of one purpose for an utterance in an epoch: a resumed run draws the same."""
+    return np.random.default_rng([seed, epoch, purpose, zlib.crc32(cut_id.encode())])
+
+
 class Joiner:
     """Joins the utterances of a batch, and fills the pauses; a function of (seed, epoch, utterances)."""
 
@@ -35,7 +40,7 @@ class Joiner:
 
         All chains of a batch but one are about as long, so that little of it is padding.
         """
-        draw = self._draw(_JOIN, epoch, cuts[0].id)
+        draw = random_stream(self.seed, epoch, _JOIN, cuts[0].id)
         two_s = 2 * max(cut.duration for cut in cuts)
         if draw.random() >= self.settings.join_share or two_s >= self.settings.join_s:
             return [[cut] for cut in cuts]
@@ -63,7 +68,7 @@ class Joiner:
 
         All pauses are of one kind: zeros, noise, or the quietest stretch of the first signal, repeated.
         """
-        draw = self._draw(_PAUSES, epoch, cut_id)
+        draw = random_stream(self.seed, epoch, _PAUSES, cut_id)
         kind = int(draw.integers(3))
         power = float(np.mean(np.concatenate(signals).astype(np.float64) ** 2))
         level = np.sqrt(power) * 10 ** (draw.uniform(*_NOISE_DB) / 20)
@@ -84,9 +89,6 @@ class Joiner:
             parts += [signal, pause(most_s if draw.random() < 0.5 else short_s, least_s)]
         parts[-1] = pause(most_s / 2) if draw.random() < 0.5 else pause(0.0)
         return np.concatenate(parts)
-
-    def _draw(self, purpose: int, epoch: int, cut_id: str) -> np.random.Generator:
-        return np.random.default_rng([self.seed, epoch, purpose, zlib.crc32(cut_id.encode())])
 
 
 def unjoined_warnings(settings: Sound, cuts: Iterable[Cut]) -> list[str]:

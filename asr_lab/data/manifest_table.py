@@ -31,7 +31,7 @@ from asr_lab.data.identity import DIGEST_LENGTH, FOLDER, SUFFIX, file_digest
 from asr_lab.data.manifest_lines import LineReader, Lines, LineWriter, read_lines, table_error
 from asr_lab.data.parsed_lines import IDENTITY, SCHEMA, RowReader
 from asr_lab.errors import AsrLabError
-from asr_lab.system.files import atomic_file, is_left_over
+from asr_lab.system.files import atomic_file, is_left_over, own_temporary_folder
 from asr_lab.system.locks import LockError, lock_on
 
 MEASURED = ".check"
@@ -105,13 +105,9 @@ class ManifestTable:
         return LineReader(self.lines)
 
 
-def _user() -> str:
-    return str(os.getuid()) if hasattr(os, "getuid") else "own"  # Windows has a folder for each user
-
-
 def connect() -> duckdb.DuckDBPyConnection:
     """Return a database in memory, which writes what does not fit into the folder for temporary files."""
-    spill = Path(tempfile.gettempdir()) / f"asr-lab-duckdb-{_user()}"  # a user cannot write into another's
+    spill = own_temporary_folder("asr-lab-duckdb")
     return duckdb.connect(
         config={"threads": 2, "memory_limit": "500MB", "temp_directory": str(spill), "preserve_insertion_order": True}
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from asr_lab.data.audio_places import opened_url, size_of, url_of
 from asr_lab.errors import AsrLabError, reason
-from asr_lab.system.files import atomic_file, explain_unwritable
+from asr_lab.system.files import atomic_file, explain_unwritable, own_temporary_folder
 from asr_lab.system.locks import take_lock
 from asr_lab.system.processes import is_gone, process_mark
 
@@ -89,7 +88,7 @@ class ShardFolder:
         Behind a URL, a lock file names the writer. It is replaced if the writer was a process of this machine that has
         ended; with `takes_over`, also if it was on another machine.
         """
-        folder = Path(tempfile.gettempdir(), f"asr-lab-shards-{_user()}") if self.is_remote else Path(self.root)
+        folder = own_temporary_folder("asr-lab-shards") if self.is_remote else Path(self.root)
         file = self.file(name).replace("/", "+").replace(":", "") if self.is_remote else name
         lock = take_lock(folder / f".{file}.lock")
         if lock is None:
@@ -137,7 +136,3 @@ def _refusal(writer: str, where: str) -> AsrLabError:
         where=where,
         hint="once it has ended, the same command makes what is missing; if it was killed, add --take-over",
     )
-
-
-def _user() -> str:
-    return str(os.getuid()) if hasattr(os, "getuid") else "own"  # Windows has a folder for each user

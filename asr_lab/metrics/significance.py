@@ -111,16 +111,14 @@ def difference_interval(
     return of_resampled(value, differences, differing(errors_a, errors_b))
 
 
-def ratio_difference_interval(
-    parts_a: Counts, wholes_a: Counts, parts_b: Counts, wholes_b: Counts, *, resamples: int = RESAMPLES, seed: int = 0
-) -> Interval:
+def ratio_difference_interval(parts_a: Counts, wholes_a: Counts, parts_b: Counts, wholes_b: Counts) -> Interval:
     """Like `difference_interval`, for ratios of sums with different denominators, such as F1."""
     columns = [np.asarray(column, dtype=np.int64) for column in (parts_a, wholes_a, parts_b, wholes_b)]
     rows = np.stack(columns, axis=1)
     totals = rows.sum(axis=0)
     if totals[1] == 0 or totals[3] == 0:
         return Interval(float("nan"), float("nan"), float("nan"))
-    sums = _resampled_sums(rows, resamples, seed)
+    sums = _resampled_sums(rows, RESAMPLES, seed=0)
     differences = sums[:, 2] / np.maximum(sums[:, 3], 1) - sums[:, 0] / np.maximum(sums[:, 1], 1)
     value = float(totals[2] / totals[3] - totals[0] / totals[1])
     return of_resampled(value, differences, int((rows[:, :2] != rows[:, 2:]).any(axis=1).sum()))

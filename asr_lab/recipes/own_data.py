@@ -108,7 +108,7 @@ def _missing(key: str, beside: Path, missing: Iterable[str], named: Mapping[str,
     keys = [f"data.{split}" for split in missing]
     given = listing(f"{name}={path}" for name, path in named.items())
     return AsrLabError(
-        f"{given} {'is' if len(named) == 1 else 'are'} given, but not {listing(keys)}, and nothing beside {key} is it",
+        f"{given} {'is' if len(named) == 1 else 'are'} given, but not {listing(keys)}, and not found beside {key}",
         where=str(beside.parent),
         allowed=f"{' '.join(f'{name}=MANIFEST' for name in keys)}; the demo's are used only where no data are given",
         next_command=f"asr-lab data split {shlex.quote(str(beside))} {shlex.quote(str(beside.parent))}"

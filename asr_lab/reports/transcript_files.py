@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +84,7 @@ SUFFIXES = (*LINES, TEXTGRID)
 def cues(words: Sequence[Mapping[str, Any]]) -> Iterator[tuple[float, float, str]]:
     """Yield (start_s, end_s, text) of the cues of a recording's words."""
     cue: list[Mapping[str, Any]] = []
-    for word, following in pairwise([*words, None]):
-        assert word is not None
+    for word, following in zip(words, [*words[1:], None], strict=False):
         cue.append(word)
         text = " ".join(one["text"] for one in cue)
         if (

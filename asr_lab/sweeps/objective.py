@@ -71,8 +71,9 @@ def _check_same_direction(prune_on: str, sought: str, wanted: str) -> None:
     own = direction(prune_on)
     if prune_on != sought and own != "neither" and (own == "higher") != (wanted == "maximize"):
         raise AsrLabError(
-            f"pruner.metric={prune_on} is better {own}, and {sought} the other way: pruners know one way",
-            allowed=f"pruner.metric of the same way as {sought}, or pruner: none",
+            f"pruner.metric={prune_on} is better {own}, but the objective {sought} is to be "
+            f"{'higher' if wanted == 'maximize' else 'lower'}: a pruner compares in one direction",
+            allowed=f"a pruner.metric with the direction of {sought}, or pruner: none",
         )
 
 

@@ -48,7 +48,7 @@ def sampler(sweep: SweepExperiment, space: Space, *draws: int) -> samplers.BaseS
     if name == "grid":
         options["search_space"] = space.grid()
         draws = ()  # all of them walk through one grid
-    if name in ("qmc",):
+    if name == "qmc":
         draws = ()  # one sequence, indexed by the trial's number
     options.setdefault("seed", int(np.random.SeedSequence([sweep.seed, *draws]).generate_state(1)[0]))
     made: samplers.BaseSampler = _made(f"sampler={name}", _SAMPLERS[name], options)

@@ -164,7 +164,8 @@ class Space:
             return [domain.low + domain.step * index for index in range(count)]
         name = self.sweep.sampler.name
         raise AsrLabError(
-            f"space.{key} has no end of values", allowed=f"choices or steps with sampler={name}, or sampler=random"
+            f"space.{key} has infinitely many values",
+            allowed=f"choices or steps with sampler={name}, or sampler=random",
         )
 
     def one(self) -> Experiment:
@@ -172,7 +173,9 @@ class Space:
         for chosen in self.samples(_SAMPLES * _SAMPLES):
             with suppress(AsrLabError):
                 return self.config(chosen)
-        raise AsrLabError("no values of the space that were drawn go together", where=str(self.sweep.experiment))
+        raise AsrLabError(
+            "no sampled combination of values in the space is a valid experiment", where=str(self.sweep.experiment)
+        )
 
 
 def _words(domain: AnyDomain) -> str:

@@ -126,19 +126,19 @@ class StudyPlan:
             study.set_user_attr(PINNED, pinned)
             study.set_user_attr(WHAT, what)
         elif differs := _differences(known, what):
-            raise self._something_else("".join(f"\n    {line}" for line in differs))
+            raise self._other_settings("".join(f"\n    {line}" for line in differs))
 
     def _check_directions(self, study: Study) -> None:
         """Raise `AsrLabError` if the directions differ from those of the study."""
         had, has = [direction.name.lower() for direction in study.directions], list(self.objective.directions)
         if had != has:
-            raise self._something_else(f" to {' and '.join(had)} then, {' and '.join(has)} now")
+            raise self._other_settings(f" {' and '.join(had)} then, {' and '.join(has)} now")
 
-    def _something_else(self, difference: str) -> AsrLabError:
+    def _other_settings(self, difference: str) -> AsrLabError:
         return AsrLabError(
-            f"the study {self.name!r} is of something else:{difference}",
+            f"the study {self.name!r} was begun with other settings:{difference}",
             where=self.location.shown,
-            allowed=f"another name: name={self.name}-2; or the sweep as it was",
+            allowed=f"another name: name={self.name}-2; or the settings it was begun with",
         )
 
     def _models(self) -> dict[str, str]:

@@ -167,7 +167,9 @@ def _joined(planned: StudyPlan, backends: Backends, study: Study, store: ModelSt
     parent = study.user_attrs.get(PARENT, "")
     if not parent:
         raise AsrLabError(
-            f"the study {planned.name!r} has no run yet", where=planned.location.shown, hint="it is just being begun"
+            f"the study {planned.name!r} has no run yet",
+            where=planned.location.shown,
+            hint="it is just starting: try again in a moment",
         )
     planned.claim(study, store)
     if leaders := study.user_attrs.get(UNTIL):

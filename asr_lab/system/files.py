@@ -27,6 +27,12 @@ def now(folder: Path) -> float:
         return os.fstat(file.fileno()).st_mtime
 
 
+def own_temporary_folder(name: str) -> Path:
+    """Return a folder for temporary files that this user's processes share; no user can write into another's."""
+    user = os.getuid() if hasattr(os, "getuid") else "own"  # Windows has a folder for each user
+    return Path(tempfile.gettempdir(), f"{name}-{user}")
+
+
 def temporary(path: Path) -> Path:
     """Where this thread, of this machine or container, writes what becomes `path`: `.NAME.ID.writing` beside it."""
     return path.with_name(f".{path.name}.{threading.get_native_id()}-{processes.here()}.writing")

@@ -17,6 +17,7 @@ import pandas as pd
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_RUN_NOTE
 from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, MAX_TAG_VAL_LENGTH
 
+from asr_lab.config.identity import param_text
 from asr_lab.errors import AsrLabError, reason
 from asr_lab.families import deciding
 from asr_lab.interfaces.tracking import Dataset, RegisteredModel, RunSpec, Status, status_of
@@ -85,7 +86,7 @@ class MlflowRecorder:
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Log parameters; existing ones are not changed (MLflow refuses)."""
-        texts = {key: self._kept(key, _text(value), MAX_PARAM_VAL_LENGTH) for key, value in values.items()}
+        texts = {key: self._kept(key, param_text(value), MAX_PARAM_VAL_LENGTH) for key, value in values.items()}
         self.spool.append("params", values=texts)
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
@@ -326,7 +327,3 @@ class MlflowRecorder:
         except SpoolError as full:  # must not hide the error of the run
             if not isinstance(error, SpoolError):
                 report(f"{self.name} could not be closed: {full.what}")
-
-
-def _text(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

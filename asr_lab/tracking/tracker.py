@@ -133,7 +133,7 @@ class MlflowTracker:
             return self._record(spool, spec, header, resumed=True, ship=client is not None)
 
     def close(self, run_id: str, status: Status, why: str) -> None:
-        """End a run whose process is gone: what waits of it is shipped, and its checkpoints go."""
+        """End a run whose process is gone: ship its pending data, and delete its checkpoints."""
         client = self._client("")
         orphans.close(client, run_id, status, why)
 
@@ -265,7 +265,7 @@ def _header(spec: RunSpec, clock: Clock | None, *, adopted: bool = False) -> Hea
 
 
 def _orphan(client: MlflowClient, spec: RunSpec, header: Header, in_spool: Spool | None, *, own: bool) -> Spool | None:
-    """The run to be continued: the one that waits here, unless somebody deleted it meanwhile, or one of the store."""
+    """Return the run to continue: the one pending here unless it was deleted meanwhile, else one of the store."""
     if in_spool and (not in_spool.state.run_id or orphans.is_active(client, in_spool.state.run_id)):
         return in_spool
     if in_spool:

@@ -724,7 +724,7 @@ def test_offline_the_model_is_registered_by_sync(home):
     audio = (home / "john" / "audio" / "j00.wav").read_bytes()
     heard = mlflow.pyfunc.load_model("models:/deepspeech2-adapter-off/1").predict(pd.DataFrame({"audio": [audio]}))
     assert len(heard) == 1
-    assert "nothing waits" in ok("sync")
+    assert "no runs are pending" in ok("sync")
 
 
 def test_a_network_larger_than_the_memory_is_a_message(home, monkeypatch):

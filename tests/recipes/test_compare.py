@@ -260,7 +260,7 @@ def test_the_best_of_many_was_chosen_and_is_tested_as_such():
 
 def test_utterances_side_by_side():
     said = ok("compare", IDS["bad"], IDS["good"], "--utterances", "--metric", "test/wer", "--limit", "3")
-    assert "35 better, 0 worse, 25 as good; of 60" in said
+    assert "35 better, 0 worse, 25 equal, of 60 utterances" in said
     assert "test/wer 16.7% -> 2.1%, difference -14.6%" in said
     block = said.split("better")[1].splitlines()
     assert block[1].split()[1:] == REFERENCES["u05"].split()

@@ -92,7 +92,7 @@ def test_no_winner_across_data():
 
 def test_what_was_recognised_stands_under_what_was_said():
     said = ok("compare", *ids("knows", "mute"), "--utterances", "--limit", "2")
-    assert "0 better, 60 worse, 0 as good; of 60" in said
+    assert "0 better, 60 worse, 0 equal, of 60 utterances" in said
     assert "test/per 0.0% -> " in said
     refusal = refused("compare", *ids("knows", "mute"), "--utterances", "--metric", "test/error_f1")
     assert "does not count the errors of single utterances" in refusal

@@ -263,6 +263,6 @@ def test_pending_runs_with_hostile_names(store):
         made.note(f"by {code_span(name)}")
     assert one_line(name) in calm(ok("sync", "--dry-run"))
     result = run("sync", "--drop", made.name)
-    assert f"throw away what waits of {one_line(made.name)}?" in calm(result.output)
+    assert f"discard the pending data of {one_line(made.name)}?" in calm(result.output)
     assert one_line(name) in calm(ok("sync"))
     assert calm(ok("show", "x[/]")).startswith(one_line(name))

@@ -99,7 +99,7 @@ def test_the_server_never_comes_back_and_the_next_day_everything_is_shipped_once
     version = client.get_model_version_by_alias("tiny", "champion")
     assert version.run_id == run_id
     assert [item.path for item in client.list_artifacts(run_id, "eval")] == ["eval/page.html"]
-    assert "nothing waits" in sync(folder, server.uri)
+    assert "no runs are pending" in sync(folder, server.uri)
     assert len(client.search_model_versions("name = 'tiny'")) == 1
 
 
@@ -293,8 +293,8 @@ def test_a_deleted_run_is_said_and_can_be_dropped(folder, steady):
     training.process.wait()
     mlflow.MlflowClient(steady.uri).delete_run(training.id())
     assert "was deleted" in sync(folder, steady.uri, code=1)
-    assert "on no store" in sync(folder, steady.uri, "--drop", training.id()[:8], "--yes")
-    assert "nothing waits" in sync(folder, steady.uri)
+    assert "on no tracking store" in sync(folder, steady.uri, "--drop", training.id()[:8], "--yes")
+    assert "no runs are pending" in sync(folder, steady.uri)
 
 
 def test_a_failing_run_is_failed_and_its_end_is_reported(folder, steady):

@@ -15,6 +15,7 @@ from asr_lab.system.files import write_text
 from asr_lab.units import counted
 
 if TYPE_CHECKING:
+    import pandas as pd
     from lhotse import CutSet
 
     from asr_lab.data.active_selection import Budget
@@ -151,10 +152,7 @@ def _left_out(left_out: dict[str, str]) -> str:
     return f"{counted(len(left_out), 'utterance')} could not be transcribed, left out: {describe_left_out(left_out)}"
 
 
-def _mean_difficulty(table: object) -> str:
-    import pandas as pd
-
-    assert isinstance(table, pd.DataFrame)
+def _mean_difficulty(table: pd.DataFrame) -> str:
     name = "wer" if "wer" in table else "confidence"
     chosen_mean, other_mean = table.loc[table["chosen"], name].mean(), table.loc[~table["chosen"], name].mean()
     return f"mean {name} {chosen_mean:.1%} (of the others {other_mean:.1%})"

@@ -165,12 +165,12 @@ def export(name: str, to: Path, folder: Path, plain: bool, data: str | None, ove
             where=str(file),
             next_command=f"asr-lab adapters import {shlex.quote(str(file))} --base models:/NAME@champion --overwrite",
         )
-    from asr_lab.recipes.adaptation.adapter_files import as_plain
+    from asr_lab.recipes.adaptation.adapter_files import distil_to_plain
     from asr_lab.recipes.adaptation.plan import load_base
     from asr_lab.tracking.models.model_store import MlflowStore
 
     _, recognizer = load_base(metadata.base, MlflowStore())
-    done = as_plain(metadata, file, recognizer, data, to, console())
+    done = distil_to_plain(metadata, file, recognizer, data, to, console())
     echo(f"{done.file}: plain, {done.file.stat().st_size / 1e6:.2f} MB")
     echo(f"  WER on {data}: residual {done.wer_residual:.1%}, plain {done.wer_plain:.1%}")
 
@@ -209,7 +209,7 @@ def import_adapter(
     target = AdapterManager(folder)
     name = check_name(name or AdapterManager().get_adapter_info(str(file)).adapter_name)
     _check_overwrite(target.path(name), overwrite)
-    imported = recipe.bring_in(file, name, target, load_base(base, MlflowStore()) if base else None)
+    imported = recipe.import_adapter_file(file, name, target, load_base(base, MlflowStore()) if base else None)
     echo(f"{target.path(name)}: {imported.form}, {imported.num_params} parameters, base {imported.base or 'unknown'}")
     if not imported.base_digest:
         echo("  it was not checked against a base: give --base if you know it")

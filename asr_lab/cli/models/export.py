@@ -72,7 +72,10 @@ def export(
         raise AsrLabError("--max-wer-increase has no effect without --to int8 and --data")
     if (log or name) and adapter:
         option = "--log" if log else "--register"
-        raise AsrLabError(f"{option} and --adapter exclude each other", hint="the run of a base is not of its speakers")
+        raise AsrLabError(
+            f"{option} and --adapter exclude each other",
+            hint="the export is logged to the run of the base model, and an adapter has a run of its own",
+        )
     check_destination(out, overwrite=overwrite)
     if log or name:
         in_store.check_store(name, form)

@@ -36,7 +36,7 @@ def _print(changes: UtteranceChanges, limit: int) -> None:
     out, frame, difference = console(), changes.frame, changes.difference
     _print_utterances(out, frame[frame["hypothesis_1"] != frame["hypothesis_2"]], changes.names, limit)
     better, worse = int((frame["change"] < 0).sum()), int((frame["change"] > 0).sum())
-    out.print(f"{better} better, {worse} worse, {len(frame) - better - worse} as good; of {len(frame)}")
+    out.print(f"{better} better, {worse} worse, {len(frame) - better - worse} equal, of {len(frame)} utterances")
     out.print(
         f"{changes.metric} {changes.before:.1%} -> {changes.after:.1%}, difference {difference.value:+.1%}, "
         f"95 % interval {difference.low:+.1%} to {difference.high:+.1%}, p = {difference.p:.2g}",

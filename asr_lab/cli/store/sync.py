@@ -44,7 +44,7 @@ def sync(folder: Path, dry_run: bool, here: bool, dropped: str | None, yes: bool
     from asr_lab.tracking.spool import sync as shipping
 
     if dropped and dry_run:
-        raise AsrLabError("--drop throws away and --dry-run does nothing", allowed="one of them",
+        raise AsrLabError("--drop discards data and --dry-run changes nothing", allowed="one of them",
                           next_command="asr-lab sync --dry-run")  # fmt: skip
     table = shipping.waiting(folder)
     if dropped:
@@ -52,7 +52,7 @@ def sync(folder: Path, dry_run: bool, here: bool, dropped: str | None, yes: bool
         return
     check_usable()
     if table.empty and style == "table":
-        echo(f"nothing waits in {folder}")
+        echo(f"no runs are pending in {folder}")
     elif dry_run:
         show(table, style)
     else:
@@ -66,8 +66,8 @@ def _drop(folder: Path, dropped: str, yes: bool) -> None:
 
     spool = shipping.find_spool(folder, dropped)
     events = f"{counted(spool.waiting(), 'event')}, {spool.size() / 1e6:.1f} MB"
-    echo(f"{shipping.name_of(spool)}: {events} in {spool.folder}: on no store, and lost then")
-    ask(f"throw away what waits of {shipping.name_of(spool)}?", yes)
+    echo(f"{shipping.name_of(spool)}: {events} in {spool.folder}, on no tracking store: lost if discarded")
+    ask(f"discard the pending data of {shipping.name_of(spool)}?", yes)
     echo(f"{shipping.drop(folder, spool.id)}: dropped")
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from asr_lab.config.schema import ArmsExperiment
-    from asr_lab.recipes.comparison.train import Compared
+    from asr_lab.recipes.comparison.train import ComparedMethods
 
 
 @click.command(context_settings=TAKES_CONFIG_KEYS, epilog=keys_help("arms"))
@@ -58,7 +58,7 @@ def arms(
     done = run(experiment, dry_run=dry_run, new_run=new_run, offline=offline, stderr=style != "table")
     if done is None:
         return
-    table = cast("Compared", done).table
+    table = cast("ComparedMethods", done).table
     show(_formatted(table) if style in ("table", "markdown", "latex") else Table(frame=table), style)
     show_outcome(done, console(stderr=style != "table"))
 

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from asr_lab.config.schema.base import Experiment, Positive, Section, Share
+from asr_lab.config.schema.base import AboveZero, BelowOne, Count, Experiment, NotNegative, Positive, Section, Share
 from asr_lab.config.schema.loop import Loop
 
 
@@ -25,7 +25,7 @@ class Adapter(Section):
     are within a standard error of the fewest, when an adapter of one half of the utterances transcribes the other."""
     hidden_dims: tuple[Positive, ...] = Field(default=(512, 256), min_length=1)
     """Width of each hidden layer."""
-    dropout: float = Field(default=0.1, ge=0, lt=1)
+    dropout: BelowOne = 0.1
     """Dropout after each hidden layer."""
     save_dir: str = "adapters"
     """Folder of the `{name}_adapter.pt` files."""
@@ -52,7 +52,7 @@ class AdapterData(Section):
     """Cross-validation by a field of the utterances (such as `block`) or a number of random folds: train on all folds
     but one and test on that one, in turn. The metrics cover every utterance once; the saved adapter is trained on all.
     """
-    learn_from: int = Field(default=0, ge=0)
+    learn_from: Count = 0
     """Number of training utterances, drawn at random (from each fold with `cross_fit`); 0: all."""
     each: str = ""
     """A field of the utterances (such as `speaker`): train one adapter per value, and pool their metrics."""
@@ -73,11 +73,11 @@ class AdapterTrain(Loop):
 
     batch_size: Positive = 4
     """Utterances per update; small because a single speaker has little data."""
-    imitate_epochs: int = Field(default=3, ge=0)
+    imitate_epochs: Count = 3
     """Epochs of distillation from the base before training a plain adapter (no transcripts needed), so that it starts
     at the accuracy of the base; a residual one does so by itself."""
-    lr: float = Field(default=2e-3, gt=0)
-    weight_decay: float = Field(default=0.0, ge=0)
+    lr: AboveZero = 2e-3
+    weight_decay: NotNegative = 0.0
 
 
 class AdapterExperiment(Experiment):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from asr_lab.config.schema.base import Section, Share
+from asr_lab.config.schema.base import AboveZero, Count, NotNegative, Section, Share
 
 
 class Sound(Section):
@@ -41,7 +41,7 @@ class Joining(Section):
 
     join_share: Share = 0.0
     """Share of the batches whose utterances are joined with each other, for models of long recordings; 0: none."""
-    join_s: float = Field(default=8.0, gt=0)
+    join_s: AboveZero = 8.0
     """Longest joined utterance in seconds; the length is drawn anew for each batch. A batch with an utterance of
     half of it or more is not joined."""
     join_pause_s: tuple[Annotated[float, Field(ge=0, le=10)], ...] = Field(
@@ -60,11 +60,11 @@ class Joining(Section):
 class Augment(Joining, Sound):
     """Augmentation of filter banks, seeded by (seed, epoch, utterance), so that a resumed run repeats it."""
 
-    time_masks: int = Field(default=2, ge=0)
+    time_masks: Count = 2
     """SpecAugment (Park et al. 2019): number of time masks."""
     time_mask_share: Share = 0.05
     """Widest time mask as a share of the utterance (KoSpeech: T/20)."""
-    freq_masks: int = Field(default=2, ge=0)
+    freq_masks: Count = 2
     """SpecAugment: number of frequency masks."""
     freq_mask_bins: int = Field(default=18, ge=0, le=80)
     """Widest frequency mask in mel bins (KoSpeech: 18)."""
@@ -74,11 +74,11 @@ class FrameMasking(Sound):
     """Augmentation for encoders of the wav2vec2 family; SpecAugment (Park et al. 2019) masks the encoder's input frames
     and channels, and replaces the masking of the base model."""
 
-    time_masks: int = Field(default=2, ge=0)
+    time_masks: Count = 2
     """SpecAugment: number of time masks."""
-    time_mask_s: float = Field(default=0.3, ge=0)
+    time_mask_s: NotNegative = 0.3
     """Widest time mask in seconds: 15 encoder frames, the 30 frames of 10 ms of a filter bank."""
-    feature_masks: int = Field(default=2, ge=0)
+    feature_masks: Count = 2
     """SpecAugment: number of masks over the channels."""
     feature_mask_share: Share = 0.19
     """Widest channel mask as a share of the channels: 15 of 80 mel bins."""

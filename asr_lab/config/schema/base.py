@@ -19,8 +19,8 @@ class Section(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _numbers_are_no_truths(cls, given: Any) -> Any:
-        """Let `yes` and `true` be refused for a number: pydantic takes them for 1."""
+    def _no_booleans_as_numbers(cls, given: Any) -> Any:
+        """Make pydantic refuse `yes` and `true` for a number, which it would read as 1."""
         if not isinstance(given, dict):
             return given
         numbers = {name for name, field in cls.model_fields.items() if field.annotation in (int, float)}
@@ -31,7 +31,8 @@ class Section(BaseModel):
 
     @field_validator("*")
     @classmethod
-    def _can_be_kept(cls, value: Any) -> Any:
+    def _can_be_stored(cls, value: Any) -> Any:
+        """Refuse -0.0, integers beyond 32 bits and undecodable text, which stores change or reject."""
         if isinstance(value, float) and value == 0 and math.copysign(1, value) < 0:
             raise ValueError("input should be 0")
         if isinstance(value, int) and abs(value) >= _TOO_MANY:
@@ -49,6 +50,7 @@ AboveZero = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 SomeShare = Annotated[float, Field(gt=0, le=1)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Run(Section):
@@ -116,7 +118,7 @@ class Data(Section):
     test: str = "corpora/demo/test.jsonl.gz"
     """Test manifest; empty: no test."""
     text: Text = Text()
-    max_duration_s: float = Field(default=20.0, gt=0)
+    max_duration_s: AboveZero = 20.0
     """Longer utterances (seconds) are excluded from training and reported."""
     phonemes: bool = False
     """Also compute phoneme error rates (`val/per` per epoch, `test/per`) with eSpeak NG, by language."""

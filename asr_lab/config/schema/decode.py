@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
-from asr_lab.config.schema.base import NotNegative, Positive, Section
+from asr_lab.config.schema.base import AboveZero, NotNegative, Positive, Section
 
 
 class Decode(Section):
@@ -26,7 +26,7 @@ class Decode(Section):
     """Added for each word outside the lexicon, besides the model's `<unk>`: lower for fewer such words."""
     hot_words: tuple[str, ...] = ()
     """Words and phrases to be expected, such as names, separated by commas."""
-    hot_word_score: float = Field(default=4.0, gt=0)
+    hot_word_score: AboveZero = 4.0
     """Added for each hot word, up to a probability of 1: higher for more of them, also of wrong ones."""
     calibration: tuple[float, ...] = ()
     """Slope and intercept that make the confidence of words a probability, as `evaluate.confidence=true` fits them on

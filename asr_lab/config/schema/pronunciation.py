@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from asr_lab.config.schema.augment import FrameMasking
-from asr_lab.config.schema.base import Experiment, Positive, Section
+from asr_lab.config.schema.base import AboveZero, BelowOne, Count, Experiment, NotNegative, Positive, Section
 from asr_lab.config.schema.loop import Train
 
 TYPES = ("simple", "transformer", "cross", "hierarchical")
@@ -24,7 +24,7 @@ class PronunciationData(Section):
     """Test manifest; empty: no test."""
     test_hard: str = ""
     """Second test manifest, of speakers unlike the training speakers; its metrics are `test_hard/...`. Empty: none."""
-    max_duration_s: float = Field(default=20.0, gt=0)
+    max_duration_s: AboveZero = 20.0
     """Longer utterances (seconds) are excluded from training and reported."""
 
 
@@ -54,8 +54,8 @@ class PronunciationModel(Section):
     """Attention heads of the head (8 with a large encoder)."""
     cross_size: Positive = 64
     """Width of the attention between the two tasks of `cross` (512 with a large encoder)."""
-    dropout: float = Field(default=0.1, ge=0, lt=1)
-    window: int = Field(default=2, ge=0)
+    dropout: BelowOne = 0.1
+    window: Count = 2
     """Frames of 20 ms before and after a phoneme's aligned span that it attends to."""
     diagnosis: bool = True
     """Also predict the phoneme spoken instead of each canonical phoneme."""
@@ -77,35 +77,35 @@ class PronunciationLoss(Section):
 
     weights: Literal["fixed", "uncertainty"] = "fixed"
     """`uncertainty`: learn each task's weight (Kendall et al. 2018, arXiv:1705.07115), starting from those below."""
-    phonemes: float = Field(default=1.0, ge=0)
+    phonemes: NotNegative = 1.0
     """Weight of the CTC loss of the spoken phonemes."""
-    errors: float = Field(default=1.0, ge=0)
+    errors: NotNegative = 1.0
     """Weight of error detection (binary cross-entropy)."""
-    diagnosis: float = Field(default=0.3, ge=0)
+    diagnosis: NotNegative = 0.3
     """Weight of the diagnosis (cross-entropy); no effect without `model.diagnosis`."""
-    scores: float = Field(default=1.0, ge=0)
+    scores: NotNegative = 1.0
     """Weight of the score (squared error); no effect without `model.scores`."""
     balance: Literal["none", "class", "focal"] = "none"
     """`class`: errors have the weight `error_weight`; `focal`: confident predictions count less (Lin et al. 2017)."""
-    error_weight: float = Field(default=4.0, gt=0)
+    error_weight: AboveZero = 4.0
     """With `class`: weight of an error relative to a correct phoneme."""
-    focal_gamma: float = Field(default=2.0, ge=0)
+    focal_gamma: NotNegative = 2.0
     """With `focal`: the exponent."""
 
 
 class PronunciationTrain(Train):
     """The training loop; encoder and head have separate learning rates."""
 
-    lr: float = Field(default=1e-3, gt=0)
+    lr: AboveZero = 1e-3
     """Peak learning rate of the head."""
-    encoder_lr: float = Field(default=1e-3, ge=0)
+    encoder_lr: NotNegative = 1e-3
     """Peak learning rate of the encoder (1e-5 for a large pretrained one); 0: freeze it."""
     batch_size: Positive = 8
-    weight_decay: float = Field(default=0.01, ge=0)
-    grad_clip: float = Field(default=1.0, ge=0)
+    weight_decay: NotNegative = 0.01
+    grad_clip: NotNegative = 1.0
     choose: Literal["error_f1", "per", "loss"] = "error_f1"  # type: ignore[assignment]  # other figures than of text
     """Validation metric that selects the best epoch; the best checkpoints of the other two are saved separately."""
-    examples: int = Field(default=2, ge=0)
+    examples: Count = 2
     """Number of validation utterances to print after each epoch with their predictions, and to log as a table."""
 
 

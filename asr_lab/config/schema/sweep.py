@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from asr_lab.config.dotted import leaves
-from asr_lab.config.schema.base import Count, Positive, Section
+from asr_lab.config.schema.base import Count, NotNegative, Positive, Section
 
 Choice = bool | int | float | str | tuple[bool | int | float | str, ...]
 _DOMAIN = {"type", "low", "high", "choices", "of"}  # keys that distinguish a domain from a section of keys
@@ -119,7 +119,7 @@ class SweepExperiment(Section):
     """The metric to optimise, or two (Pareto front); a direction is needed only for metrics that are not in the
     catalog."""
     trials: Positive = 20
-    timeout_s: float = Field(default=0.0, ge=0)
+    timeout_s: NotNegative = 0.0
     """Start no trial after this many seconds; 0: no limit."""
     seeds: Positive = 1
     """Number of seeds per trial (`run.seed` and the following); the objective is their mean."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from asr_lab.config.schema.augment import Wav2Vec2Augment
-from asr_lab.config.schema.base import Positive, RecognitionModel, Section
+from asr_lab.config.schema.base import AboveZero, BelowOne, Count, NotNegative, Positive, RecognitionModel, Section
 from asr_lab.config.schema.loop import Train
 from asr_lab.config.schema.recognition import RecognitionExperiment
 
@@ -22,7 +22,7 @@ class Lora(Section):
     """Rank; no effect with `ia3`."""
     alpha: Positive = 32
     """The adapters' output is scaled by alpha / r; no effect with `ia3`."""
-    dropout: float = Field(default=0.1, ge=0, lt=1)
+    dropout: BelowOne = 0.1
     """Dropout before the adapters; no effect with `ia3`."""
     targets: tuple[str, ...] = Field(default=("q_proj", "k_proj", "v_proj"), min_length=1)
     """Names of the linear layers within each encoder layer."""
@@ -49,7 +49,7 @@ class Wav2Vec2Model(RecognitionModel):
     asr_lab, else new."""
     tune: Literal["full", "upper", "head", "lora"] = "full"
     """What to train besides the head: all layers, those above `freeze_layers`, none, or adapters on those above."""
-    freeze_layers: int = Field(default=8, ge=0)
+    freeze_layers: Count = 8
     """With `upper` and `lora`: number of lower encoder layers to freeze; they run without gradient."""
     freeze_features: bool = True
     """Freeze the convolutional feature extractor, which then runs without gradient (not from scratch)."""
@@ -64,7 +64,7 @@ class Wav2Vec2Model(RecognitionModel):
     """Attention heads of a layer."""
     conv_channels: Positive = 96
     """Channels of the seven convolutions."""
-    dropout: float = Field(default=0.1, ge=0, lt=1)
+    dropout: BelowOne = 0.1
     """Dropout of attention and hidden layers; a base model has its own."""
 
     @model_validator(mode="after")
@@ -74,7 +74,7 @@ class Wav2Vec2Model(RecognitionModel):
         if not self.pretrained:
             without = changed & {"tune", "head", "freeze_layers"}
             if without:
-                raise ValueError(f"model.{sorted(without)[0]} is for a pretrained base; from scratch everything learns")
+                raise ValueError(f"model.{min(without)} is for a pretrained base; from scratch everything learns")
         if self.tune in ("full", "head") and "freeze_layers" in changed:
             raise ValueError(f"model.freeze_layers has no effect with tune={self.tune}; it is for upper and lora")
         if self.tune != "full" and "freeze_features" in changed:
@@ -94,10 +94,10 @@ class Wav2Vec2Model(RecognitionModel):
 class Wav2Vec2Train(Train):
     """The training loop of a recogniser of the wav2vec2 family."""
 
-    lr: float = Field(default=5e-4, gt=0)
+    lr: AboveZero = 5e-4
     """Peak learning rate; use about 1e-4 or less for full fine-tuning of a large base."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    grad_clip: float = Field(default=1.0, ge=0)
+    weight_decay: NotNegative = 0.01
+    grad_clip: NotNegative = 1.0
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, a third more time."""
 

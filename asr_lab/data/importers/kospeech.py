@@ -24,6 +24,8 @@ from asr_lab.data.media import written_audio
 from asr_lab.errors import AsrLabError, listing
 from asr_lab.units import SAMPLE_RATE, counted
 
+_QUIET_DB = 30.0  # below the loudest frame
+
 
 @dataclass(frozen=True)
 class _Line:
@@ -147,8 +149,8 @@ def _write_without_silence(line: _Line, paths: AudioPaths, speakers: Speakers) -
     return _utterance(line, target, speakers)
 
 
-def without_silence(samples: Signal, top_db: float = 30.0) -> Signal:
-    """Remove stretches more than `top_db` below the loudest frame, as KoSpeech does for PCM files.
+def without_silence(samples: Signal) -> Signal:
+    """Remove stretches more than 30 dB below the loudest frame, as KoSpeech does for PCM files.
 
     Frames of 2048 samples every 512, reflected at the ends (librosa's `effects.split`, McFee et al. 2015). Silent
     signals are returned unchanged.
@@ -159,7 +161,7 @@ def without_silence(samples: Signal, top_db: float = 30.0) -> Signal:
     power = (frames**2).mean(axis=1)
     if power.max() == 0:
         return samples
-    loud = 10 * np.log10(np.maximum(power, 1e-10) / max(power.max(), 1e-10)) > -top_db
+    loud = 10 * np.log10(np.maximum(power, 1e-10) / max(power.max(), 1e-10)) > -_QUIET_DB
     edges = np.flatnonzero(np.diff(np.concatenate([[False], loud, [False]]).astype(int))) * hop
     pieces = [samples[start : min(end, len(samples))] for start, end in edges.reshape(-1, 2)]
     return np.concatenate(pieces)

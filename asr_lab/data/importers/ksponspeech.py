@@ -112,7 +112,7 @@ def _located(rows: list[Row], audio: dict[str, list[Path]], path: Path, report: 
         listed = PurePosixPath(str(row.values["audio"]).replace("\\", "/"))
         candidates = audio.get(listed.stem, [])
         same_end = [one for one in candidates if one.with_suffix("").as_posix().endswith(f"/{listed.with_suffix('')}")]
-        chosen = same_end if same_end else candidates
+        chosen = same_end or candidates
         if len(chosen) == 1:
             more = {"id": listed.stem, "language": "ko"}
             yield Row(row.line, row.values | {"audio": str(chosen[0].absolute())} | more)

@@ -29,7 +29,7 @@ from asr_lab.data.synthesis.worker_pool import Spoken, speak_all
 from asr_lab.errors import AsrLabError
 from asr_lab.system.files import atomic_folder
 
-__all__ = ["PERSONS", "SPEAKERS", "SynthSpec", "demo_manifests", "make_demo", "plan", "synthesize"]
+__all__ = ["PERSONS", "SPEAKERS", "SynthSpec", "make_demo", "plan", "synthesize"]
 
 DEMO = Path("corpora/demo")
 WORKERS = min(4, os.cpu_count() or 1)
@@ -120,14 +120,12 @@ def synthesize(
     return write_corpus(plan(spec), out, progress, workers)
 
 
-def make_demo(
-    out: Path = DEMO, seed: int = 0, progress: Progress | None = None, *, workers: int = WORKERS
-) -> dict[str, Path]:
+def make_demo(out: Path, seed: int = 0, progress: Progress | None = None) -> dict[str, Path]:
     """Synthesise the demo corpus (about 50 minutes of speech, 70 MB); return its manifests by name.
 
     The names are `train`, `val`, `test`, `persons/<name>/train` and `persons/<name>/test`.
     """
-    return write_corpus(plan_demo(seed), out, progress, workers)
+    return write_corpus(plan_demo(seed), out, progress)
 
 
 def write_corpus(
@@ -163,17 +161,6 @@ def write_corpus(
                 what = f"eSpeak NG changed phonemes in all {len(made)} utterances of {name}"
                 raise AsrLabError(what, hint="more utterances")
             manifest.write(cuts, folder_in_progress / f"{name}{manifest.SUFFIX}")
-    return {name: out / f"{name}{manifest.SUFFIX}" for name in names}
-
-
-def demo_manifests(out: Path = DEMO) -> dict[str, Path]:
-    """Return the paths of the manifests of the demo corpus, which may not exist."""
-    names = [
-        "train",
-        "val",
-        "test",
-        *(f"persons/{name}/{part}" for name in PERSONS for part in ("train", "test")),
-    ]
     return {name: out / f"{name}{manifest.SUFFIX}" for name in names}
 
 

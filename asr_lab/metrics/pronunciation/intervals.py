@@ -33,22 +33,20 @@ def f1_difference(table_a: pd.DataFrame, table_b: pd.DataFrame) -> Interval | No
     return difference(table_a, table_b, "error_f1")[0]
 
 
-def pr_auc_interval(table: pd.DataFrame, column: str, *, resamples: int = AUC_RESAMPLES) -> Interval | None:
+def pr_auc_interval(table: pd.DataFrame, column: str) -> Interval | None:
     """Return PR-AUC of a column of error scores with its interval; None unless there are correct and wrong phonemes."""
     if by_phoneme(table, "errors")["errors"].nunique() < 2:
         return None
-    value, drawn = _average_precisions(table, column, resamples)
+    value, drawn = _average_precisions(table, column)
     return Interval(value, *bounds(drawn))
 
 
-def pr_auc_difference(
-    table_a: pd.DataFrame, column_a: str, table_b: pd.DataFrame, column_b: str, *, resamples: int = AUC_RESAMPLES
-) -> Interval | None:
+def pr_auc_difference(table_a: pd.DataFrame, column_a: str, table_b: pd.DataFrame, column_b: str) -> Interval | None:
     """Return PR-AUC of B minus that of A on the same utterances in the same order; None as in `pr_auc_interval`."""
     if by_phoneme(table_a, "errors")["errors"].nunique() < 2:
         return None
     (value_a, drawn_a), (value_b, drawn_b) = (
-        _average_precisions(table, column, resamples) for table, column in ((table_a, column_a), (table_b, column_b))
+        _average_precisions(table, column) for table, column in ((table_a, column_a), (table_b, column_b))
     )
     num_differing = sum(map(_differ, table_a[column_a], table_b[column_b]))
     return of_resampled(value_b - value_a, drawn_b - drawn_a, num_differing)
@@ -58,13 +56,13 @@ def _differ(scores_a: Sequence[float], scores_b: Sequence[float]) -> bool:
     return list(scores_a) != list(scores_b)
 
 
-def _average_precisions(table: pd.DataFrame, column: str, resamples: int) -> tuple[float, npt.NDArray[np.float64]]:
+def _average_precisions(table: pd.DataFrame, column: str) -> tuple[float, npt.NDArray[np.float64]]:
     """Return (average precision, that of each resample); tables of equal length have the same draws, so they pair."""
     steps, num_rows = _steps(table, column), len(table)
     draw = np.random.default_rng(0)
     parts = []
-    for start in range(0, resamples, _AT_ONCE):
-        size = min(_AT_ONCE, resamples - start)
+    for start in range(0, AUC_RESAMPLES, _AT_ONCE):
+        size = min(_AT_ONCE, AUC_RESAMPLES - start)
         times = draw.multinomial(num_rows, np.full(num_rows, 1 / num_rows), size=size)
         parts.append(_average_precision(*steps, times.T.astype(np.float64)))
     return float(_average_precision(*steps, np.ones((num_rows, 1)))[0]), np.concatenate(parts)

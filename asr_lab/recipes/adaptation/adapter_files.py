@@ -31,7 +31,7 @@ _DISTIL_EPOCHS = 150
 
 
 @dataclass(frozen=True)
-class Plain:
+class PlainAdapter:
     """A plain adapter distilled from a residual one, and the WER of both on the same utterances."""
 
     file: Path
@@ -39,7 +39,7 @@ class Plain:
     wer_plain: float
 
 
-def bring_in(
+def import_adapter_file(
     file: Path, name: str, target: AdapterManager, base: tuple[str, DeepSpeech2Recognizer] | None
 ) -> AdapterInfo:
     """Copy an adapter file into a folder under `name`; with a base, check it against the base and bind it.
@@ -92,9 +92,9 @@ def register(info: AdapterInfo, file: Path, tracker: Tracker) -> str:
         return run.model(model, register=True)
 
 
-def as_plain(
+def distil_to_plain(
     info: AdapterInfo, file: Path, recognizer: DeepSpeech2Recognizer, data: str, to: Path, console: Console
-) -> Plain:
+) -> PlainAdapter:
     """Distil a residual adapter into a plain one on the manifest `data`, written to the folder `to`.
 
     Transcripts are used for the WER only. Raise `AsrLabError` if the adapter is plain already.
@@ -121,7 +121,7 @@ def as_plain(
         own: outputs.hypotheses(recognizer, cuts, own.eval().to(recognizer.model.device)) for own in (teacher, student)
     }
     residual, plain = (error_rates.wer(score(cuts, texts, recognizer.normalizer)) for texts in hypotheses.values())
-    return Plain(created, residual, plain)
+    return PlainAdapter(created, residual, plain)
 
 
 @torch.no_grad()

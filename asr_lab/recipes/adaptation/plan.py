@@ -182,7 +182,7 @@ def _check_overlap(train: CutSet, test: CutSet) -> None:
     shared = {cut.id for cut in train} & {cut.id for cut in test} | {*same_utterances(train, test)}
     if shared:
         raise AsrLabError(
-            f"{counted(len(shared), 'utterance', 'are')} both trained and tested on, such as {sorted(shared)[0]!r}",
+            f"{counted(len(shared), 'utterance', 'are')} both trained and tested on, such as {min(shared)!r}",
             allowed="data.train and data.test that share none",
         )
 

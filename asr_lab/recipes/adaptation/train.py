@@ -34,7 +34,7 @@ _NOT_SHOWN = (
 
 
 @dataclass(frozen=True)
-class Adapted:
+class AdaptedSpeaker:
     """The adapter of one speaker, and its improvement on held-out utterances."""
 
     name: str
@@ -90,7 +90,7 @@ def adapt(
     parent: str = "",
     folder: Path | None = None,
     conclude: Callable[[Recorder, EncoderOutputs], None] = lambda run, outputs: None,
-) -> Adapted:
+) -> AdaptedSpeaker:
     """Train the adapter, compare it with its base on the same held-out utterances, write and register it.
 
     `outputs` are encoder outputs computed before; `parent` is the id of the parent run; `folder` replaces
@@ -127,7 +127,7 @@ def adapt(
             "perf/peak_memory_mb": clock.peak_memory_mb(),
         }
         run.metrics(spent)
-        adapted = Adapted(
+        adapted = AdaptedSpeaker(
             name=config.adapter.name,
             run_id=run.run_id,
             run_name=run.name,

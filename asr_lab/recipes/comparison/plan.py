@@ -120,8 +120,8 @@ def plans(trainings: Experiments, start: str, store: ModelStore) -> list[Variant
         try:
             variants.append(_plan(name, experiment, start, store))
         except AsrLabError as error:
-            more = {key: getattr(error, key) for key in ("where", "allowed", "next_command", "hint")}
-            raise AsrLabError(f"arms.{name}: {error.what}", **more) from error
+            error.what = f"arms.{name}: {error.what}"
+            raise
     return variants
 
 

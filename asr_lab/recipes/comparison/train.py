@@ -23,7 +23,7 @@ from asr_lab.recipes.comparison.measure import Measurement, Variant, measure, se
 from asr_lab.recipes.comparison.plan import Experiments, experiments, pinned_base, plan_comparison
 from asr_lab.recipes.comparison.speed import sample
 from asr_lab.recipes.recipe import Recipe
-from asr_lab.recipes.recognition.train import Part, Trained, train
+from asr_lab.recipes.recognition.train import Role, Trained, train
 from asr_lab.recipes.run_spec import describe
 from asr_lab.recipes.splits import Split, refuse_too_short
 from asr_lab.recipes.training_loop import BEST
@@ -52,7 +52,7 @@ _METRICS = {
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparedMethods:
     """A finished comparison."""
 
     run_id: str
@@ -68,7 +68,7 @@ class Compared:
         return Summary(title=self.run_name, parts=[("", rows)])
 
 
-def compare_arms(config: ArmsExperiment, tracker: Tracker, console: Console, *, store: ModelStore) -> Compared:
+def compare_arms(config: ArmsExperiment, tracker: Tracker, console: Console, *, store: ModelStore) -> ComparedMethods:
     """Train the variants that are not trained yet, then measure and record all."""
     clock = Clock()
     use_threads(config.run.threads)
@@ -92,10 +92,10 @@ def compare_arms(config: ArmsExperiment, tracker: Tracker, console: Console, *, 
         console.warn(planned.warnings)
         done = _Training(planned.experiments, start, run, tracker, store, console).train_all(config)
         if not is_first():
-            return Compared(run.run_id, run.name, pd.DataFrame(), clock.seconds)
+            return ComparedMethods(run.run_id, run.name, pd.DataFrame(), clock.seconds)
         rows = _record(run, done, _measure(config, done, splits["test"], store, console), planned.notes)
         run.metrics({"perf/seconds": clock.seconds})
-        return Compared(run.run_id, run.name, rows, clock.seconds)
+        return ComparedMethods(run.run_id, run.name, rows, clock.seconds)
 
 
 def train_variant(
@@ -107,8 +107,8 @@ def train_variant(
     experiment = experiments(config, pinned_base(config, store))[name]
     if experiment is None:
         return None
-    part = Part(name=_called(config, name), compared=True, reuse=True)
-    return train(experiment, tracker, console, store=store, part=part)
+    role = Role(name=_called(config, name), compared=True, reuse=True)
+    return train(experiment, tracker, console, store=store, role=role)
 
 
 def _called(config: ArmsExperiment, name: str) -> str:
@@ -149,8 +149,8 @@ class _Training:
             if not is_tracked_uri(trained.model_uri):
                 shutil.copytree(child.checkpoints / BEST, folder, dirs_exist_ok=True)
 
-        part = Part(parent=self.run.run_id, name=called, compared=True, reuse=True, conclude=save_model)
-        trained = train(experiment, self.tracker, self.console, store=self.store, part=part)
+        role = Role(parent=self.run.run_id, name=called, compared=True, reuse=True, conclude=save_model)
+        trained = train(experiment, self.tracker, self.console, store=self.store, role=role)
         if trained.reused:
             self.console.print(f"method {name} is already trained: {trained.run_name}")
         model = str(folder) if folder.is_dir() else trained.model_uri

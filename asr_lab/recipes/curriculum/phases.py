@@ -18,7 +18,7 @@ NUMBERS = (1, 2, 3, 4)
 
 
 @dataclass(frozen=True)
-class Done:
+class FinishedPhase:
     """A finished phase."""
 
     number: int
@@ -36,7 +36,7 @@ class Done:
     seconds: float
 
     @classmethod
-    def of(cls, gate: Gate, trained: Trained, model: str) -> Done:
+    def of(cls, gate: Gate, trained: Trained, model: str) -> FinishedPhase:
         """Build it from a training and its gate."""
         return cls(
             number=gate.number,

@@ -12,29 +12,28 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from lhotse import CutSet
 
 from asr_lab.config.schema import CurriculumExperiment
-from asr_lab.data import columns, manifest
-from asr_lab.data.curriculum import check_disjoint
+from asr_lab.data import manifest
 from asr_lab.errors import AsrLabError
 from asr_lab.interfaces.tags import FAMILY, GATE, OVERFITS, PHASE, SCORER_TAG, TEXT, VAL
 from asr_lab.interfaces.tracking import PHASES_DONE, ModelStore, Recorder, RegisteredModel, Tracker, is_tracked_uri
-from asr_lab.metrics.catalog import Format, of_best_epoch
+from asr_lab.metrics.catalog import of_best_epoch
 from asr_lab.metrics.spacing import SCORER
 from asr_lab.models import load_model
 from asr_lab.models.recognizer import Recognizer
 from asr_lab.models.wav2vec2.bases import on_hub
 from asr_lab.recipes.curriculum.gates import Gate
-from asr_lab.recipes.curriculum.phases import NUMBERS, Done, of_phase, training_data
+from asr_lab.recipes.curriculum.phases import NUMBERS, FinishedPhase, of_phase
+from asr_lab.recipes.curriculum.plan import GATES, plan
 from asr_lab.recipes.recipe import Recipe
 from asr_lab.recipes.recognition.scoring import not_learned, record_scores, score, wer_interval
-from asr_lab.recipes.recognition.train import Part, Trained, train
+from asr_lab.recipes.recognition.train import Role, Trained, train
 from asr_lab.recipes.run_spec import describe
-from asr_lab.recipes.splits import Split, check_spoken, filter_split
+from asr_lab.recipes.splits import Split, filter_split
 from asr_lab.recipes.training_loop import BEST
 from asr_lab.recipes.training_overlap import overlap
 from asr_lab.reports.markdown import code_span, escape_markdown
@@ -47,16 +46,14 @@ from asr_lab.system.terminal import Console
 from asr_lab.system.threads import use_threads
 from asr_lab.units import hms
 
-_GATES: dict[str, Format] = {"target_wer": "percent", "accept_wer": "percent"}
-
 
 @dataclass(frozen=True)
-class Finished:
+class FinishedCurriculum:
     """A finished curriculum."""
 
     run_id: str
     run_name: str
-    done: list[Done]
+    done: list[FinishedPhase]
     skipped: dict[int, str]
     """Phase -> reason for skipping it."""
     model_uri: str
@@ -68,7 +65,7 @@ class Finished:
         rows = {"model": self.model_uri, "time": hms(self.seconds)}
         return Summary(
             title=self.run_name,
-            parts=[("", Table(frame=self.table(), formats=_GATES)), ("", rows)],
+            parts=[("", Table(frame=self.table(), formats=GATES)), ("", rows)],
             notes=self.notes,
             model=self.model_uri,
             next_commands=[f"asr-lab transcribe FILE.wav --model {shlex.quote(self.model_uri)}"],
@@ -90,7 +87,7 @@ def curriculum(
     store: ModelStore,
     only: Sequence[int] = NUMBERS,
     resume_from: str = "",
-) -> Finished:
+) -> FinishedCurriculum:
     """Run the phases `only`, the first from the model `resume_from` if given, else from `model.pretrained`.
 
     Raises `AsrLabError` if a phase misses its gate; its run and the parent are tagged.
@@ -119,56 +116,7 @@ def curriculum(
         phases.run_all(only, start, phases.wer_of(resume_from) if resume_from else None)
         uri = phases.conclude()
         run.metrics({"perf/seconds": clock.seconds})
-        return Finished(run.run_id, run.name, phases.done, phases.skipped, uri, clock.seconds, phases.notes)
-
-
-@dataclass(frozen=True)
-class CurriculumPlan:
-    """The splits, and the training data of each phase."""
-
-    config: CurriculumExperiment
-    splits: dict[str, Split]
-    training: dict[int, CutSet]
-    warnings: list[str] = field(default_factory=list)
-
-    @property
-    def summary(self) -> Summary:
-        """One row per phase, and the splits."""
-        rows = [self._row(number, cuts) for number, cuts in self.training.items()]
-        splits = {
-            name: f"{len(split.cuts):6} utterances, {split.hours:.2f} h, digest {split.digest[:8]}"
-            for name, split in self.splits.items()
-        }
-        return Summary(parts=[("", Table(frame=pd.DataFrame(rows), formats=_GATES)), ("", splits)])
-
-    def _row(self, number: int, cuts: CutSet) -> dict[str, Any]:
-        phase = self.config.phase(number)
-        return {
-            "phase": number,
-            "utterances": len(cuts),
-            "hours": round(columns.seconds(cuts) / 3600, 2),
-            "epochs": phase.epochs,
-            "lr": phase.lr,
-            "patience": phase.patience,
-            "target_wer": phase.target,
-            "accept_wer": phase.accept,
-            "trains": "all layers" if phase.unfreeze else self.config.model.tune,
-        }
-
-
-def plan(config: CurriculumExperiment, store: ModelStore) -> CurriculumPlan:
-    """Plan the phases; raises `AsrLabError` if a training speaker is in the validation or test data."""
-    paths = {"train": config.data.train, "val": config.data.val, "test": config.data.test}
-    splits = {name: Split.read(name, path) for name, path in paths.items() if path}
-    check_disjoint({name: split.cuts for name, split in splits.items()})
-    training = training_data(config, splits["train"].cuts)
-    if config.data.phonemes:
-        check_spoken(splits)
-    held_out = {name: split.cuts for name, split in splits.items() if name != "train"}
-    for number, cuts in training.items():
-        if config.phase(number).train:  # otherwise a share of data.train
-            check_disjoint({f"phase {number}": cuts, **held_out})
-    return CurriculumPlan(config, splits, training)
+        return FinishedCurriculum(run.run_id, run.name, phases.done, phases.skipped, uri, clock.seconds, phases.notes)
 
 
 def _digests(splits: dict[str, Split], training: dict[int, CutSet]) -> dict[str, str]:
@@ -203,7 +151,7 @@ class _Phases:
     signature: str
     own: str
     """The base of the configuration if the first phase starts from it, else ""."""
-    done: list[Done] = field(default_factory=list)
+    done: list[FinishedPhase] = field(default_factory=list)
     skipped: dict[int, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     """What to try if the last model has not learned."""
@@ -237,9 +185,10 @@ class _Phases:
         """Train a phase, apply its gate, and save its model; raises `AsrLabError` if it misses the gate."""
         phase, saved = self.config.phase(number), self.run.checkpoints / f"phase{number}"
 
-        def done_of(trained: Trained) -> Done:
+        def done_of(trained: Trained) -> FinishedPhase:
             gate = Gate(number, trained.val_wer, phase.target, phase.accept, before)
-            return Done.of(gate, trained, trained.model_uri if is_tracked_uri(trained.model_uri) else str(saved))
+            model_uri = trained.model_uri if is_tracked_uri(trained.model_uri) else str(saved)
+            return FinishedPhase.of(gate, trained, model_uri)
 
         def save(child: Recorder, trained: Trained) -> None:
             """Save model and outcome before the run ends, since an ended run is not resumed."""
@@ -252,8 +201,8 @@ class _Phases:
             self._write([*self.done, done])
 
         config = of_phase(self.config, number, self._manifest(number), model)
-        part = Part(family="curriculum", kind="phase", parent=self.run.run_id, name=config.run.name, conclude=save)
-        trained = from_rank_0(train(config, self.tracker, self.console, store=self.store, part=part))
+        role = Role(family="curriculum", kind="phase", parent=self.run.run_id, name=config.run.name, conclude=save)
+        trained = from_rank_0(train(config, self.tracker, self.console, store=self.store, role=role))
         done = from_rank_0(done_of(trained))
         gate = done.gate(before)
         self._add(done)
@@ -273,12 +222,12 @@ class _Phases:
         manifest.write(self.training[number], path)  # also when resuming: the audio may have moved
         return path
 
-    def _add(self, done: Done) -> None:
+    def _add(self, done: FinishedPhase) -> None:
         self.done.append(done)
         step = done.number
         self.run.metrics({"phase/val_wer": done.wer, "phase/target": done.target, "phase/accept": done.accept}, step)
 
-    def _write(self, done: list[Done]) -> None:
+    def _write(self, done: list[FinishedPhase]) -> None:
         write_text(self.run.checkpoints / PHASES_DONE, json.dumps([asdict(one) for one in done]))
 
     def wer_of(self, model: str) -> float:
@@ -335,10 +284,10 @@ class _Phases:
         return self.run.model(model, register=bool(config.run.register_as))
 
 
-def _read(file: Path) -> list[Done]:
+def _read(file: Path) -> list[FinishedPhase]:
     if not file.is_file():
         return []
-    return [Done(**row) for row in json.loads(file.read_text(encoding="utf-8"))]
+    return [FinishedPhase(**row) for row in json.loads(file.read_text(encoding="utf-8"))]
 
 
 RECIPE = Recipe(plan, curriculum)

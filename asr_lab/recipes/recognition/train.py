@@ -93,7 +93,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Part:
+class Role:
     """The role of a training within a larger run; by default none."""
 
     family: str = ""
@@ -117,7 +117,7 @@ def train(
     *,
     store: ModelStore | None = None,
     own: bool = False,
-    part: Part = Part(),
+    role: Role = Role(),
 ) -> Trained:
     """Train, test the best epoch, and register it under `run.register_as`.
 
@@ -127,12 +127,12 @@ def train(
     use_threads(config.run.threads)
     planned = plan(config, store or FolderStore())
     config = planned.config
-    reported = planned.leakage.warnings() if part.compared else []
+    reported = planned.leakage.warnings() if role.compared else []
     console.warn(warning for warning in planned.warnings if warning not in reported)
-    spec = _describe(planned, part)
-    if part.reuse and (earlier := from_rank_0(tracker.finished(spec))):
+    spec = _describe(planned, role)
+    if role.reuse and (earlier := from_rank_0(tracker.finished(spec))):
         return Trained.of(earlier, planned)
-    with tracker.start(spec, own=own or bool(part.parent)) as run:
+    with tracker.start(spec, own=own or bool(role.parent)) as run:
         begin(planned, run, console)
         run.text(json.dumps(planned.recognizer.vocabulary, ensure_ascii=False), "vocab.json")
         keepers = partial(_keepers, config, planned.recognizer)
@@ -140,23 +140,23 @@ def train(
         if not is_first():
             return Trained(run.run_id, run.name, "", float("nan"), None, clock.seconds)
         trained = _conclude(planned, run, clock, state, store or FolderStore())
-        part.conclude(run, trained)
+        role.conclude(run, trained)
         return trained
 
 
-def _describe(planned: RecognitionPlan, part: Part) -> RunSpec:
+def _describe(planned: RecognitionPlan, role: Role) -> RunSpec:
     config = planned.config
     return describe(
         config,
-        family=part.family or config.recipe,
-        kind=part.kind,
-        parent=part.parent,
+        family=role.family or config.recipe,
+        kind=role.kind,
+        parent=role.parent,
         model_type=planned.recognizer.model_type,
         name=config.run.name or config.recipe,
         data={name: split.digest for name, split in planned.splits.items()},
         text=planned.recognizer.normalizer.name,
         scorer=SCORER,
-        called=part.name,
+        called=role.name,
         **({"base": planned.base_uri} if planned.base_uri else {}),
         **({"merged": "true"} if planned.merges else {}),
     )

@@ -20,7 +20,7 @@ from asr_lab.data import columns
 from asr_lab.data.audio_places import is_there
 from asr_lab.data.batches import InOrder
 from asr_lab.decoding.greedy import confidence
-from asr_lab.errors import AsrLabError
+from asr_lab.errors import AsrLabError, listing
 from asr_lab.models.adapter import vocabulary_digest, weights_digest
 from asr_lab.models.recognizer import Progress, Recognizer
 from asr_lab.recipes.parts import Part
@@ -158,11 +158,9 @@ def _model_digest(recognizer: Recognizer) -> str:
     return f"{weights_digest(recognizer.model)}{vocabulary_digest(recognizer.units)}"
 
 
-def describe_left_out(left_out: dict[str, str], limit: int = 3) -> str:
+def describe_left_out(left_out: dict[str, str]) -> str:
     """Return the first utterances that could not be transcribed, with the reasons, for a message."""
-    shown = "; ".join(f"{id} ({why})" for id, why in list(left_out.items())[:limit])
-    more = len(left_out) - limit
-    return shown + (f" and {more} more" if more > 0 else "")
+    return listing((f"{id} ({why})" for id, why in left_out.items()), 3)
 
 
 def _unusable(cuts: CutSet, recognizer: Recognizer) -> dict[str, str]:

@@ -53,18 +53,14 @@ def _own(tags: dict[str, str], names: Iterable[str]) -> dict[str, str]:
 
 def differing(run: Run) -> dict[str, str]:
     """Return the parameters that differ from the defaults of the run's recipe; empty if it is unknown."""
-    from asr_lab.config.identity import defaults
+    from asr_lab.config.identity import defaults, param_text
 
     name = run.data.params.get("recipe", "")
     if name not in FAMILIES:
         return {}
-    usual = {key: _text(value) for key, value in defaults(config_class(name)).items()}
+    usual = {key: param_text(value) for key, value in defaults(config_class(name)).items()}
     own = ((key, value) for key, value in sorted(run.data.params.items()) if "." in key)  # others are `mlflow run`'s
     return {key: value for key, value in own if usual.get(key) != value}
-
-
-def _text(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _data(run: Run) -> dict[str, str]:

@@ -102,7 +102,7 @@ def _check_readable(root: Path) -> None:
 
 def _ship_one(spool: Spool, store: MlflowClient, progress: Callable[[int], None], *, here: bool) -> Shipped | None:
     """Ship a spool; None if another process has shipped it meanwhile."""
-    before, elsewhere, error = spool.waiting(), False, None
+    before, elsewhere, error = None, False, None
     try:
         if spool.lock():
             elsewhere = not here and not same_store(spool.header.uri, tracking_uri())
@@ -119,10 +119,11 @@ def _ship_one(spool: Spool, store: MlflowClient, progress: Callable[[int], None]
     except OSError as failed:
         error = AsrLabError(f"{spool.folder}: {failed.strerror or failed}", hint=remedy(failed))
     left, meant = spool.waiting(), without_password(spool.header.uri)
+    shipped = before - left if before is not None else 0  # a run that is being recorded goes on meanwhile
     trouble = str(AsrLabError(error.what, where=error.where, hint=error.hint)) if error else ""
     trouble = trouble or ("recorded for another store" if elsewhere else refusals(spool))
     next_command = error.next_command if error else ""
-    run = Shipped(name_of(spool), spool.state.run_id, before - left, left, meant, trouble, next_command, elsewhere)
+    run = Shipped(name_of(spool), spool.state.run_id, shipped, left, meant, trouble, next_command, elsewhere)
     if spool.locked:
         spool.release() if left or trouble else spool.remove()
     return run

@@ -8,7 +8,7 @@ from asr_lab.config.load import load, parse_overrides
 from asr_lab.data import manifest
 from asr_lab.interfaces.in_memory import FolderStore, MemoryTracker
 from asr_lab.recipes.recipe import recipe_of
-from asr_lab.recipes.recognition.train import Part, train
+from asr_lab.recipes.recognition.train import Role, train
 from asr_lab.system.terminal import Console
 
 SIZES = {
@@ -65,5 +65,5 @@ def test_it_is_reported_and_recorded_without_names(two, tmp_path):
 def test_a_larger_run_that_has_reported_it_is_not_repeated(two, tmp_path):
     console = Console(record=True, width=300)
     config = planned("deepspeech2", two, two, "").config
-    train(config, MemoryTracker(tmp_path), console, part=Part(compared=True))
+    train(config, MemoryTracker(tmp_path), console, role=Role(compared=True))
     assert "the splits share" not in console.export_text()

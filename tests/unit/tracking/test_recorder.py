@@ -300,9 +300,12 @@ def test_a_hook_that_nobody_answers_fails_nothing(store, monkeypatch, capsys):
     assert "ASR_LAB_ON_END" in capsys.readouterr().err
 
 
-def test_two_deliveries_of_a_run_in_one_process_do_not_meet(store):
+def test_two_deliveries_of_a_run_in_one_process_do_not_meet(store, monkeypatch):
     run = MlflowTracker().start(spec())
-    (left,) = sync.ship(ROOT)  # it is being recorded
+    growing = count()
+    with monkeypatch.context() as patch:
+        patch.setattr(Spool, "waiting", lambda _: next(growing))  # it is being recorded
+        (left,) = sync.ship(ROOT)
     assert left.events == 0
     assert left.trouble
     run.finish("FINISHED")
