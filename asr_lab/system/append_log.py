@@ -1,4 +1,4 @@
-"""Files that processes append lines to, and in which one that dies may leave half a line."""
+"""Files to which several processes append lines; a process that dies may leave an incomplete last line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _BLOCK = 65_536
 
 
 def drop_partial_line(file: int) -> None:
-    """Take away a last line that was not written to its end; `file` is a descriptor open for reading and writing."""
+    """Remove an incomplete last line; `file` is a descriptor open for reading and writing."""
     end = keep = os.fstat(file).st_size
     while keep > 0:
         start = max(0, keep - _BLOCK)
@@ -24,7 +24,7 @@ def drop_partial_line(file: int) -> None:
 
 
 def write_complete(file: int, data: bytes) -> None:
-    """Write lines to a descriptor that appends; when the disk has no room (`OSError`), none of them is there half."""
+    """Append lines to a descriptor; if that fails (`OSError`, such as a full disk), remove an incomplete line."""
     try:
         while data:
             data = data[os.write(file, data) :]
@@ -34,7 +34,7 @@ def write_complete(file: int, data: bytes) -> None:
 
 
 def append_lines(path: Path, lines: Sequence[str]) -> None:
-    """Append lines to a file that is opened for them alone; a last one that was cut off goes. Raises `OSError`."""
+    """Open a file, remove an incomplete last line, and append lines. Raises `OSError`."""
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
     try:
         drop_partial_line(file)

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def rank_and_world_size() -> tuple[int, int]:
-    """This process's place among those of `torchrun`, and their number; (0, 1) alone."""
+    """Return the rank of this process and the number of processes; (0, 1) without `torchrun`."""
     return int(os.environ.get("RANK") or 0), int(os.environ.get("WORLD_SIZE") or 1)
 
 
@@ -27,7 +27,7 @@ def is_launched() -> bool:
 
 
 def connect_processes() -> None:
-    """Let the processes of `torchrun` find each other, so that they can agree; nothing where there is one."""
+    """Connect the processes of `torchrun`; do nothing if there is one."""
     if rank_and_world_size()[1] > 1:
         import torch
         from accelerate import PartialState
@@ -36,7 +36,7 @@ def connect_processes() -> None:
 
 
 def from_rank_0(value: T) -> T:
-    """What rank 0 has, on all ranks; the value itself where there is one process."""
+    """Return the value of rank 0 on all ranks; with one process, the value itself."""
     import torch
 
     if not torch.distributed.is_initialized():

@@ -1,4 +1,4 @@
-"""Files and folders that are there whole or not at all: written beside their place, then renamed into it."""
+"""Files and folders that are written completely or not at all: beside their place, then renamed into it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from asr_lab.errors import AsrLabError, not_written
 from asr_lab.system import processes
 
 LEFT_OVER_S = 3600.0
-"""Age above which a temporary is of a process that was killed."""
+"""Age above which a temporary file was left by a process that was killed."""
 
 
 def now(folder: Path) -> float:
@@ -34,13 +34,13 @@ def own_temporary_folder(name: str) -> Path:
 
 
 def temporary(path: Path) -> Path:
-    """Where this thread, of this machine or container, writes what becomes `path`: `.NAME.ID.writing` beside it."""
+    """Return the path that this thread, on this machine or container, writes to: `.NAME.ID.writing` beside `path`."""
     return path.with_name(f".{path.name}.{threading.get_native_id()}-{processes.here()}.writing")
 
 
 @contextmanager
 def atomic_file(path: Path, *, sync: bool = False) -> Iterator[Path]:
-    """Yields where to write; the file takes the place of `path` once that is done, and is gone where it fails.
+    """Yield a path to write to; the file replaces `path` once it is written, and is deleted if that fails.
 
     `sync` waits for the disk first, for what a power loss must not take. A device or a pipe is not replaced: the
     content is copied into it.
@@ -79,20 +79,20 @@ def _is_stream(path: Path) -> bool:
 
 
 def write_bytes(path: Path, content: bytes, *, mode: int = 0o666) -> None:
-    """Write a file whole; `mode` is that of `open`, less the umask."""
+    """Write a file atomically; `mode` is that of `open`, less the umask."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     with atomic_file(path) as written, os.fdopen(os.open(written, flags, mode), "wb") as file:
         file.write(content)
 
 
 def write_text(path: Path, text: str, *, mode: int = 0o666) -> None:
-    """Write a file whole, in UTF-8."""
+    """Write a file atomically, in UTF-8."""
     write_bytes(path, text.encode(), mode=mode)
 
 
 @contextmanager
 def atomic_folder(path: Path, *, replaces: bool = False) -> Iterator[Path]:
-    """Yields a new folder; it becomes `path` once it is written, and is gone where that fails.
+    """Yield a new folder; it becomes `path` once it is written, and is deleted if that fails.
 
     A folder with anything in it is in the way (`AsrLabError`), unless this one `replaces` it. Then this process is
     the only one to write it, and `restore_former` mends what a kill between the two renames leaves.
@@ -124,7 +124,7 @@ def _former(path: Path) -> Path:
 
 
 def prepare(path: Path, left_over_s: float = LEFT_OVER_S) -> Path:
-    """Where this thread writes `path`: nothing yet, in a folder that is there. What killed processes left goes."""
+    """Return where this thread writes `path`; make its folder, and delete what killed processes left there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     own = temporary(path)
     # earlier versions had no number in the name or only that of the thread, or ended it in `part`
@@ -149,7 +149,7 @@ def explain_unwritable(
     hint: str = "what was written before is complete: the same command continues from there",
     removes: bool = False,
 ) -> Iterator[None]:
-    """Around the writing of `path`: one `AsrLabError` where it fails, as on a full disk or in a read-only folder.
+    """Raise one `AsrLabError` if writing `path` fails, as on a full disk or in a read-only folder.
 
     `removes` what there is of it then.
     """
@@ -187,12 +187,12 @@ _REMEDIES = {
 
 
 def remedy(error: OSError) -> str:
-    """What helps against an error of the file system; "" where the error says all there is to say."""
+    """Return advice on an error of the file system; "" if there is none beyond its message."""
     return _REMEDIES.get(error.errno or 0, "")
 
 
 def free_space(path: Path, error: BaseException) -> str:
-    """` (12 MB are free)` on the disk of a path, unless the error is about something else."""
+    """Return ` (12 MB are free)` for the disk of a path; "" if the error has another cause."""
     if isinstance(error, OSError) and error.errno not in FULL:
         return ""
     with suppress(OSError):

@@ -91,7 +91,7 @@ def require() -> None:
 
 
 def load_errors(modules: Iterable[str] = PAIR) -> dict[str, str]:
-    """What importing each module raised, by its name, in a new process: nothing of it stays in this one.
+    """Import each module in a new process; return module -> error, of those that fail.
 
     A process that crashes, or hangs for three minutes, is an error of the module that it was importing.
     """
@@ -127,7 +127,7 @@ def check(modules: Iterable[str] = PAIR) -> None:
 
 
 def explain(error: BaseException) -> BrokenLibraryError | None:
-    """What to do about an error that was raised while a library was imported; None for any other error."""
+    """Return advice on an error that was raised while a library was imported; None for any other error."""
     for one in _chain(error):
         if (name := _library(one)) and not isinstance(one, MemoryError):
             return _broken(name, one)
@@ -167,7 +167,7 @@ def _broken(module: str, error: BaseException) -> BrokenLibraryError:
 
 
 def mend(module: str, text: str) -> BrokenLibraryError:
-    """What to do about a module whose import raised an error with this text ("": it is not there)."""
+    """Return advice on a module whose import raised an error with this text ("": it is not installed)."""
     name, needs = _distribution(module), requirements()
     hint = text.strip().splitlines()[0][:200] if text.strip() else ""
     wrong = [need for need in needs.values() if not need.is_met]
@@ -222,7 +222,7 @@ def _mend_pair(hint: str) -> BrokenLibraryError:
 
 @dataclass(frozen=True)
 class Need:
-    """What is asked for `by` asr_lab or libraries that it needs."""
+    """A requirement of asr_lab, or of the libraries that it needs (`by`)."""
 
     name: str
     wanted: SpecifierSet
@@ -248,7 +248,7 @@ class Need:
 
 
 def install_command(needs: Iterable[Need]) -> str:
-    """What installs versions that are needed."""
+    """Return the command that installs the versions that are needed."""
     return f"{installer()} install " + " ".join(f"'{need.name}{need.range}'" for need in needs)
 
 
@@ -276,7 +276,7 @@ def _bound(one: Specifier) -> Version:
 
 
 def _asks(name: str, extra: str) -> list[Requirement]:
-    """What an installed distribution asks for here, by itself or for one of its extras."""
+    """Return the requirements of an installed distribution, or of one of its extras, that apply here."""
     try:
         asked = [Requirement(text) for text in requires(name) or []]
     except PackageNotFoundError:

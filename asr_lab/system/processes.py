@@ -79,7 +79,7 @@ def here() -> str:
 
 
 def host_and_pid(mark: str) -> tuple[str, int]:
-    """Where the marked process runs; `("", 0)` of what is no mark."""
+    """Return host and pid of the marked process; `("", 0)` if the text is no mark."""
     host, _, rest = mark.partition("|")
     pid = rest.partition("|")[0]
     return (host, int(pid)) if pid.isdigit() else ("", 0)

@@ -24,14 +24,14 @@ _chosen_here = False  # whether the number of threads of this process is the cho
 
 @dataclass(frozen=True)
 class Threads:
-    """So many threads, of so many cores that this process may use, of which so many are free."""
+    """The chosen number of threads, the cores that this process may use, and how many of them are free."""
 
     number: int
     cores: int
     free: float
 
     def __str__(self) -> str:
-        """A line on a choice that is not the usual one, or ""."""
+        """Return a line about a choice that is not the usual one, or ""."""
         if self.number == self.cores:
             return ""
         busy = f"{self.cores - self.free:.1f} of {self.cores} cores are busy with other work"
@@ -39,7 +39,7 @@ class Threads:
 
 
 def choose() -> Threads:
-    """As many threads as there are free cores now, at least one; OMP_NUM_THREADS where the user, or torchrun, set it.
+    """Choose one thread per free core, at least one; OMP_NUM_THREADS if the user, or torchrun, set it.
 
     Cores are those that this process may use. Watches them for half a second, and prints a line on stderr where some
     are busy.
@@ -57,13 +57,13 @@ def choose() -> Threads:
 
 
 def _asked_for() -> int:
-    """The first number of OMP_NUM_THREADS (`4`, or `4,2` for nested regions); 0 where there is none."""
+    """Return the first number of OMP_NUM_THREADS (`4`, or `4,2` for nested regions); 0 if it is not set."""
     first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     return int(first) if first.isdigit() else 0
 
 
 def use_threads(number: int) -> None:
-    """Compute with so many threads from now on; 0: with as many as `choose` finds.
+    """Use this number of threads from now on; 0: as many as `choose` returns.
 
     To be called before any computing. oneDNN keeps a program for each shape it has met, 1,024 of them: of batches of
     ever other lengths that is gigabytes.
@@ -85,12 +85,12 @@ def restore_threads(number: int) -> None:
 
 
 def usable_cores() -> list[int]:
-    """The numbers of the cores that this process may use."""
+    """Return the numbers of the cores that this process may use."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
 def busy_cores(cores: list[int]) -> float:
-    """How many of these cores are at work while this process rests: the median of some tenths of a second."""
+    """Return how many of these cores are busy while this process rests: the median over some tenths of a second."""
     samples = []
     before = psutil.cpu_times(percpu=True)
     for _ in range(_SAMPLES):
@@ -102,7 +102,7 @@ def busy_cores(cores: list[int]) -> float:
 
 
 def _busy(before: tuple[float, ...], after: tuple[float, ...]) -> float:
-    """The share of the time between two readings of a core in which it was not idle."""
+    """Return the share of the time between two readings of a core in which it was busy."""
     idle = sum(getattr(after, name, 0) - getattr(before, name, 0) for name in ("idle", "iowait"))
     passed = sum(after[:8]) - sum(before[:8])  # guests are counted in user time
     return min(1.0, max(0.0, 1 - idle / passed)) if passed else 0.0
