@@ -202,11 +202,12 @@ class Quoted:
         return _spaced(format(self._figure.value, spec))
 
     def format_interval(self, spec: str) -> str:
-        """`1.95 (1.78 to 2.12)` by `.2f`; the value alone if there is no interval."""
+        """`1.95 (1.78 to 2.12)` by `.2f`, `12.7 % (9.9 to 15.4)` by `.1%`; the value alone if there is no interval."""
         figure = self._figure
         if figure.low is None or figure.high is None:
             return self.format(spec)
-        return f"{self.format(spec)} ({format(figure.low, spec)} to {format(figure.high, spec)})"
+        low, high = (format(bound, spec).removesuffix("%") for bound in (figure.low, figure.high))
+        return f"{self.format(spec)} ({low} to {high})"
 
 
 def _spaced(text: str) -> str:

@@ -155,9 +155,11 @@ def test_figures_of_a_benchmark(study):
     words = ["results", "record", "--study", "speed", "--values", "speed.json", "--about", "ratios of speed"]
     assert "--command" in refused(*words)
     ok(*words, "--command", "python bench.py --values speed.json")
-    (FOLDER / "RESULTS.md.jinja").write_text('{{ speed["values"]["training"].format_interval(".2f") }}')
+    figure = 'speed["values"]["training"]'
+    template = f'{{{{ {figure}.format_interval(".2f") }}}}, {{{{ {figure}.format_interval(".0%") }}}}'
+    (FOLDER / "RESULTS.md.jinja").write_text(template)
     ok("results", "write")
-    assert Path("experiments/RESULTS.md").read_text() == "1.95 (1.78 to 2.12)"
+    assert Path("experiments/RESULTS.md").read_text() == "1.95 (1.78 to 2.12), 195 % (178 to 212)"
     assert "edit the commands" in refused(*words, "--command", "python other.py")
     made = yaml.safe_load((FOLDER / "speed.yaml").read_text())
     assert made["commands"] == ["python bench.py --values speed.json"]
