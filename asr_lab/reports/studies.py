@@ -9,11 +9,11 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
-from jinja2 import Environment, StrictUndefined, TemplateSyntaxError, UndefinedError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from jinja2 import Environment, StrictUndefined, TemplateError, TemplateSyntaxError, UndefinedError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from asr_lab.errors import AsrLabError, listing, nearest
 from asr_lab.metrics.catalog import Format, format_of
@@ -88,15 +88,32 @@ class Study(_Record):
 
 def read_study(path: Path) -> Study:
     """Read a study; raises `AsrLabError` that names every wrong key."""
+    return _read_yaml(path, Study)
+
+
+_Read = TypeVar("_Read")
+
+
+def _read_yaml(path: Path, kind: type[_Read]) -> _Read:
+    """Read what a YAML file holds; raises `AsrLabError` for another content, which names all that is wrong."""
     try:
-        return Study.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError) as error:
-        raise AsrLabError(f"the study cannot be read: {error}", where=str(path)) from error
+        return TypeAdapter(kind).validate_python(yaml.safe_load(_read_text(path)))
+    except (yaml.YAMLError, RecursionError) as error:
+        raise AsrLabError(f"not valid YAML: {error}", where=str(path)) from error
     except ValidationError as error:
-        wrong = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
-        raise AsrLabError(
-            f"not a study: {listing(wrong)}", where=str(path), allowed=listing(Study.model_fields)
-        ) from error
+        wrong = [
+            ": ".join([*[".".join(map(str, one["loc"]))] * bool(one["loc"]), one["msg"]]) for one in error.errors()
+        ]
+        allowed = listing(Study.model_fields) if kind is Study else "page: [lines with placeholders]"
+        what = "a study" if kind is Study else "lines of pages"
+        raise AsrLabError(f"not {what}: {listing(wrong)}", where=str(path), allowed=allowed) from error
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise AsrLabError(f"the file cannot be read: {error}", where=str(path)) from error
 
 
 def read_studies(folder: Path) -> dict[str, Study]:
@@ -185,11 +202,12 @@ class Quoted:
         return _spaced(format(self._figure.value, spec))
 
     def format_interval(self, spec: str) -> str:
-        """`1.95 (1.78 to 2.12)` by `.2f`; the value alone if there is no interval."""
+        """`1.95 (1.78 to 2.12)` by `.2f`, `12.7 % (9.9 to 15.4)` by `.1%`; the value alone if there is no interval."""
         figure = self._figure
         if figure.low is None or figure.high is None:
             return self.format(spec)
-        return f"{self.format(spec)} ({format(figure.low, spec)} to {format(figure.high, spec)})"
+        low, high = (format(bound, spec).removesuffix("%") for bound in (figure.low, figure.high))
+        return f"{self.format(spec)} ({low} to {high})"
 
 
 def _spaced(text: str) -> str:
@@ -230,7 +248,7 @@ def _commands(commands: Iterable[str]) -> str:
 
 
 def render_text(text: str, studies: Mapping[str, Study], where: str) -> str:
-    """Fill in a page's placeholders; raises `AsrLabError` for one that names no figure."""
+    """Fill in a page's placeholders; raises `AsrLabError` for one that names no figure, or cannot be computed."""
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
     try:
         recorded = [name for name, study in studies.items() if study.runs or study.values]
@@ -241,6 +259,8 @@ def render_text(text: str, studies: Mapping[str, Study], where: str) -> str:
         raise AsrLabError(f"a placeholder names no figure: {error}", where=where, allowed=listing(studies)) from error
     except AsrLabError as error:
         raise AsrLabError(error.what, where=where, allowed=error.allowed) from error
+    except (TemplateError, ArithmeticError, TypeError, ValueError) as error:
+        raise AsrLabError(f"a placeholder cannot be filled in: {error}", where=where) from error
 
 
 def results_page(folder: Path, studies: Mapping[str, Study]) -> str:
@@ -248,7 +268,7 @@ def results_page(folder: Path, studies: Mapping[str, Study]) -> str:
     template = folder / TEMPLATE
     if not template.is_file():
         raise AsrLabError(f"there is no {TEMPLATE}", where=str(folder))
-    return render_text(template.read_text(encoding="utf-8"), studies, str(template))
+    return render_text(_read_text(template), studies, str(template))
 
 
 def quotes(folder: Path, studies: Mapping[str, Study]) -> dict[str, list[str]]:
@@ -256,5 +276,5 @@ def quotes(folder: Path, studies: Mapping[str, Study]) -> dict[str, list[str]]:
     path = folder / QUOTES
     if not path.is_file():
         return {}
-    content: dict[str, list[str]] = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    content = _read_yaml(path, dict[str, list[str]])
     return {page: [render_text(line, studies, str(path)) for line in lines] for page, lines in content.items()}

@@ -129,14 +129,37 @@ def test_mistakes_are_refused_and_change_nothing(study, words):
     assert not (FOLDER / "new.yaml").exists()
 
 
+@pytest.mark.parametrize("content", [b"a: [", b"- 1", b"services: {db: x}", b"\xff\xfe\x00", b"John: hello"])
+@pytest.mark.parametrize("name", ["other.yaml", "quotes.yaml"])
+def test_files_that_hold_something_else_are_named(study, name, content):
+    (FOLDER / name).write_bytes(content)
+    assert name in refused("results", "check", "--no-data")
+
+
+@pytest.mark.parametrize("text", ['{{ john.adapted["test/wer"] + 1 }}', "{{ 1 / 0 }}", "{% include 'x' %}", "\xff"])
+def test_placeholders_that_cannot_be_computed_are_refused(study, text):
+    (FOLDER / "RESULTS.md.jinja").write_text(text, encoding="latin-1")
+    assert "RESULTS.md.jinja" in refused("results", "write")
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '{"a": "x"}', '{"a": NaN}', '{"a": {"value": 1, "of": 2}}'])
+def test_values_that_are_no_figures_are_refused(study, content):
+    Path("speed.json").write_text(content)
+    before = STUDY.read_text()
+    assert "speed.json" in refused("results", "record", "--study", "john", "--values", "speed.json")
+    assert STUDY.read_text() == before
+
+
 def test_figures_of_a_benchmark(study):
     Path("speed.json").write_text(json.dumps({"training": {"value": 1.949, "low": 1.78, "high": 2.12}, "rounds": 3}))
     words = ["results", "record", "--study", "speed", "--values", "speed.json", "--about", "ratios of speed"]
     assert "--command" in refused(*words)
     ok(*words, "--command", "python bench.py --values speed.json")
-    (FOLDER / "RESULTS.md.jinja").write_text('{{ speed["values"]["training"].format_interval(".2f") }}')
+    figure = 'speed["values"]["training"]'
+    template = f'{{{{ {figure}.format_interval(".2f") }}}}, {{{{ {figure}.format_interval(".0%") }}}}'
+    (FOLDER / "RESULTS.md.jinja").write_text(template)
     ok("results", "write")
-    assert Path("experiments/RESULTS.md").read_text() == "1.95 (1.78 to 2.12)"
+    assert Path("experiments/RESULTS.md").read_text() == "1.95 (1.78 to 2.12), 195 % (178 to 212)"
     assert "edit the commands" in refused(*words, "--command", "python other.py")
     made = yaml.safe_load((FOLDER / "speed.yaml").read_text())
     assert made["commands"] == ["python bench.py --values speed.json"]

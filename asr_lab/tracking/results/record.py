@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 from mlflow.entities import Run
+from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
 from asr_lab.config import identity
 from asr_lab.config.load import load
@@ -94,14 +95,22 @@ def _short(value: float) -> float:
 def values_of(path: Path) -> dict[str, Any]:
     """Read the figures of a benchmark: a number each, or value, low and high; raises `AsrLabError` for others."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        named = {name: one if isinstance(one, dict) else {"value": one} for name, one in content.items()}
-        figures = {name: Figure.model_validate(one).model_dump(exclude_none=True) for name, one in named.items()}
-        return {name: {key: _short(value) for key, value in one.items()} for name, one in figures.items()}
-    except (OSError, ValueError, AttributeError) as error:
+        content = TypeAdapter(dict[str, FiniteFloat | Figure]).validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        wrong = str(error)
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            wrong = ": ".join([*map(str, first["loc"][:1]), first["msg"]])
         raise AsrLabError(
-            f"not figures: {error}", where=str(path), allowed='JSON as {"ratio": {"value": 1.9, "low": 1.8, "high": 2}}'
+            f"not figures: {wrong}",
+            where=str(path),
+            allowed='JSON as {"ratio": {"value": 1.9, "low": 1.8, "high": 2}, "rounds": 3}',
         ) from error
+    figures = {name: one if isinstance(one, Figure) else Figure(value=one) for name, one in content.items()}
+    return {
+        name: {key: _short(value) for key, value in one.model_dump(exclude_none=True).items()}
+        for name, one in figures.items()
+    }
 
 
 def circumstances(runs: Iterable[Run]) -> dict[str, Any]:
