@@ -450,7 +450,7 @@ def test_what_cannot_be_transcribed_is_left_out_and_named(school):
     assert table["wer"].notna().sum() == table["confidence"].notna().sum() == 20
     manifest.write(rows[-3:], Path("deaf.jsonl.gz"))
     said = refused("data", "select", "deaf.jsonl.gz", "d.jsonl.gz", "--model", "models:/weak/1")
-    assert "short (shorter than 25 ms); gone (no such audio file)" in said
+    assert "short (shorter than 25 ms), gone (no such audio file)" in said
     assert not (school / "d.jsonl.gz").exists()
     assert not list(school.glob(".*.heard.jsonl"))
 
