@@ -48,7 +48,7 @@ def new_units(config: RecognitionExperiment, cuts: CutSet) -> Units:
         return Units(normalizer, subwords.vocabulary(), subwords)
     units = set[str]()
     for batch in columns.texts(cuts):
-        units |= characters(map("".join, split_all(batch, normalizer))).keys()
+        units |= characters(map(str, split_all(batch, normalizer))).keys()
     return Units(normalizer, build_vocabulary([sorted(units)]))
 
 
