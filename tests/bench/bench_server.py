@@ -4,7 +4,7 @@ A server in a process of its own, with a DeepSpeech2 of the demo's sizes (drawn 
 same WAV file of 1.5 s, with words; its processor time is read off the system before and after. The engine's own cost is
 that of the same bytes in a process without a server.
 
-    OMP_NUM_THREADS=1 python tests/bench/bench_server.py --requests 200
+    OMP_NUM_THREADS=1 python tests/bench/bench_server.py [--requests 200] [--values FILE]
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 
+import figures
 import numpy as np
 import psutil
 import soundfile
@@ -80,6 +81,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=1.5)
+    figures.add_values_option(parser)
     wanted = parser.parse_args()
     content = recording(wanted.seconds)
     own = Engine(deepspeech2())
@@ -96,12 +98,15 @@ def main() -> None:
 
     engine_ms = each_ms(lambda: list(own.transcribe([request])), time.process_time, wanted.requests)
     print(f"load {os.getloadavg()[0]:.1f}; engine {engine_ms:.1f} ms of processor time for {wanted.seconds} s of audio")
+    made: dict[str, figures.Value] = {"engine_ms": engine_ms}
     for path, (body, kind) in (("/v1/audio/transcriptions", form(content)), ("/invocations", table(content))):
         served_ms = each_ms(
             lambda path=path, body=body, kind=kind: post(address + path, body, kind), used, wanted.requests
         )
         print(f"  {path:26} {served_ms:.1f} ms, {served_ms - engine_ms:+.1f} above the engine")
+        made[f"{path.rpartition('/')[2]}_above_ms"] = served_ms - engine_ms
     server.terminate()
+    figures.write(made, wanted.values, "server")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ CPU by processor time; the first round is not counted.
     OMP_NUM_THREADS=1 python tests/bench/bench_serving.py --rounds 5
     OMP_NUM_THREADS=1 python tests/bench/bench_serving.py --each 1000    16 threads of one speaker each, and no more
     OMP_NUM_THREADS=1 python tests/bench/bench_serving.py --workers 2    processes against one, and no more
+
+`--values FILE` writes the figures of the first and the last of these.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import figures
 import numpy as np
 import torch
 import transformers
@@ -143,10 +146,13 @@ def at_once(each: int, threads: int = 16) -> None:
     print(f"  {time.monotonic() - began:.0f} s, {each_ms:.1f} ms of processor time each")
 
 
-def in_processes(workers: int, rounds: int, given: Sequence[Signal]) -> None:
-    """Transcribe as `asr-lab transcribe --workers` does, in turns with one process; the speed is that of the clock."""
+def in_processes(workers: int, rounds: int, given: Sequence[Signal]) -> dict[str, figures.Value]:
+    """Transcribe as `asr-lab transcribe --workers` does, in turns with one process; the speed is that of the clock.
+
+    Every signal comes eight times: processes that end at once are measured by their start.
+    """
     own = Engine(deepspeech2())
-    requests = [Request(audio=one) for one in given]
+    requests = [Request(audio=one) for one in given] * 8
     clock: dict[int, list[float]] = {1: [], workers: []}
     used: dict[int, list[float]] = {1: [], workers: []}
     for number in range(rounds + 1):
@@ -155,11 +161,14 @@ def in_processes(workers: int, rounds: int, given: Sequence[Signal]) -> None:
             list(parallel.transcribe(own, requests, count))
             clock[count].append(time.monotonic() - began)
             used[count].append(all_processes_s() - before)
+    made: dict[str, figures.Value] = {}
     for what, seconds in (("speed", clock), ("processor time", used)):
         ratios = [one / many for one, many in zip(seconds[1][1:], seconds[workers][1:], strict=True)]
         ratios = ratios if seconds is clock else [1 / one for one in ratios]
         spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
         print(f"{workers} processes, {what} beside one: {statistics.median(ratios):.2f} ({spread})")
+        made[f"processes_{workers}_{what.replace(' ', '_')}"] = figures.of_rounds(ratios)
+    return made
 
 
 def all_processes_s() -> float:
@@ -180,13 +189,17 @@ def measure(ways: dict[str, Way], rounds: int) -> dict[str, list[float]]:
     return seconds
 
 
-def report(title: str, seconds: dict[str, list[float]], reference: str, speech_s: float) -> None:
+def report(title: str, seconds: dict[str, list[float]], reference: str, speech_s: float) -> dict[str, figures.Value]:
+    """Print speeds beside that of the reference, and return them with the real-time factors."""
+    made: dict[str, figures.Value] = {}
     print(f"\n{title}: {speech_s:.0f} s of speech, speed beside the {reference}")
     for name, own in seconds.items():
         shares = [one / other for one, other in zip(seconds[reference], own, strict=True)]
         spread = f"{min(shares):.2f} to {max(shares):.2f}"
         factor = statistics.median(own) / speech_s
         print(f"  {name:34} {statistics.median(shares):5.2f} ({spread})  real-time factor {factor:.5f}", flush=True)
+        made |= {f"{name}/speed": figures.of_rounds(shares), f"{name}/real_time_factor": factor}
+    return made
 
 
 def main() -> None:
@@ -197,6 +210,7 @@ def main() -> None:
     parser.add_argument("--xlsr", action="store_true", help="wav2vec2 of XLS-R's 300 M parameters, as for a GPU")
     parser.add_argument("--each", type=int, default=0, help="requests of each of 16 threads at once, and nothing else")
     parser.add_argument("--workers", type=int, default=0, help="processes, against one, and nothing else")
+    figures.add_values_option(parser)
     wanted = parser.parse_args()
     print(
         f"{best_device()}, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}, torch {torch.__version__}"
@@ -206,7 +220,7 @@ def main() -> None:
         return
     given = signals(wanted.utterances, wanted.seconds)
     if wanted.workers:
-        in_processes(wanted.workers, wanted.rounds, given)
+        figures.write(in_processes(wanted.workers, wanted.rounds, given), wanted.values)
         return
     speech_s = sum(map(len, given)) / SAMPLE_RATE
     with tempfile.TemporaryDirectory() as staging:
@@ -223,10 +237,12 @@ def main() -> None:
             "engine, 16 adapters, batches of 16": engine(own, given, 16, names),
         }
         seconds = measure(ways, wanted.rounds)
-        report("DeepSpeech2 of the demo's sizes", seconds, "plain loop", speech_s)
+        deepspeech2_figures = report("DeepSpeech2 of the demo's sizes", seconds, "plain loop", speech_s)
         for size, of in (("", "one at a time"), (", batches of 16", "in batches of 16")):
             pairs = zip(seconds[f"engine, one adapter{size}"], seconds[f"engine, 16 adapters{size}"], strict=True)
-            print(f"  16 adapters beside one, {of}: {statistics.median(one / many for one, many in pairs):.3f}")
+            ratios = [one / many for one, many in pairs]
+            print(f"  16 adapters beside one, {of}: {statistics.median(ratios):.3f}")
+            deepspeech2_figures[f"16 adapters beside one{size}"] = figures.of_rounds(ratios)
         encoder = wav2vec2(XLSR if wanted.xlsr else TINY)
         folder = Path(staging) / "wav2vec2"
         ways = {
@@ -238,7 +254,10 @@ def main() -> None:
         }
         same = [one["text"] for one in ways["pipeline of transformers"]()] == [one.text for one in ways["engine"]()]
         title = f"wav2vec2 of {'XLS-R' if wanted.xlsr else 'tiny.yaml'}'s sizes ({'same' if same else 'OTHER'} texts)"
-        report(title, measure(ways, wanted.rounds), "pipeline of transformers", speech_s)
+        encoder_figures = report(title, measure(ways, wanted.rounds), "pipeline of transformers", speech_s)
+    made = {f"deepspeech2/{name}": value for name, value in deepspeech2_figures.items()}
+    made |= {f"wav2vec2/{name}": value for name, value in encoder_figures.items()}
+    figures.write(made, wanted.values)
 
 
 if __name__ == "__main__":
