@@ -226,7 +226,7 @@ class Engine:
         if not wanted:
             return None
         if self.adapters is None:
-            raise AsrLabError(f"no adapter {wanted!r}: this model takes none", allowed="no adapter")
+            raise AsrLabError(f"this model takes no adapter: {wanted!r}", allowed="none")
         return self.adapters.get(wanted)
 
     def _batches(self, prepared: list[_Prepared], batch_size: int) -> Iterator[list[_Prepared]]:

@@ -26,6 +26,7 @@ from asr_lab.data.importers.hints import quoted
 from asr_lab.data.importers.import_report import ImportReport
 from asr_lab.errors import AsrLabError, listing, nearest
 from asr_lab.system.files import write_bytes
+from asr_lab.units import counted
 
 FAULTS = "faults.tsv"
 _TWO = 2  # SOURCE and OUT
@@ -231,7 +232,7 @@ def _pairs(texts: Iterable[str], flag: str) -> dict[str, str]:
 def _write_faults(path: Path, report: ImportReport) -> None:
     if report.faults:
         write_bytes(path, report.as_table())
-        echo(f"{path}: the {len(report.faults)} faults")
+        echo(f"{path}: {counted(len(report.faults), 'fault')}")
     elif path.exists():
         path.unlink()
         echo(f"{path}: removed, there are no faults any more")

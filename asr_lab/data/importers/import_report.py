@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from asr_lab.data.workbooks import SUFFIXES
 from asr_lab.errors import AsrLabError, listing
+from asr_lab.units import counted
 
 SKIP = "--skip-faulty leaves them out and lists them in OUT/faults.tsv"
 
@@ -168,7 +169,7 @@ class ImportReport:
             kinds = ", ".join(f"{count} {kind}" for kind, count in self.counts().most_common())
             lines.append(f"and {more} more; {kinds}")
         own_hints = list(dict.fromkeys(fault.hint for fault in self.faults if fault.hint))[:3]
-        head = what or f"{len(self.faults)} faults, nothing was imported"
+        head = what or f"{counted(len(self.faults), 'fault')}, nothing was imported"
         raise ImportRefusedError(
             "\n    ".join([f"{head}:" if lines else head, *lines]),
             self,

@@ -172,7 +172,7 @@ def test_where_the_words_are_makes_no_utterance_of_each(tmp_path, words):
 def test_a_segment_behind_the_end_is_a_fault_of_its_own(tmp_path):
     put(tmp_path / "in", "talk1", talk(), seconds=1.3)
     said = refused("data", "import", "aihub", tmp_path / "in", tmp_path / "out")
-    assert "1 faults" in said
+    assert "1 fault," in said
     assert "talk1-0001: a segment is not inside its recording: 1.5 to 2 s of 1.3 s" in said
     assert "1 utterance of 1 speaker" in ok(
         "data", "import", "aihub", tmp_path / "in", tmp_path / "out", "--skip-faulty"

@@ -139,7 +139,7 @@ def test_a_label_of_another_speakers_folder_is_never_taken(tmp_path):
     (root / "라벨링데이터" / "S001" / "0000.json").unlink()
     (root / "원천데이터" / "S002" / "0000.wav").unlink()
     said = refused("data", "import", "aihub", root, tmp_path / "out")
-    assert "1 faults" in said
+    assert "1 fault," in said
     assert "S001-0000: there is no label" in said
 
 
