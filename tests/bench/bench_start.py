@@ -1,5 +1,5 @@
 """Processor seconds until a command is done whose work is small, against a bare client: `asr-lab list`, `--help`, and
-`asr-lab transcribe` of a second of speech by a DeepSpeech2 of the demo's sizes.
+`asr-lab transcribe` of a second of speech by a DeepSpeech2 of the demo's sizes and a wav2vec2 of tiny.yaml's.
 
     python tests/bench/bench_start.py FOLDER [--rounds 3] [--values FILE]   (makes build_store.py's store if needed)
 
@@ -15,9 +15,10 @@ from pathlib import Path
 import figures
 import soundfile
 from bench_compare import measure
-from bench_serving import deepspeech2, signals
+from bench_serving import TINY, deepspeech2, signals, wav2vec2
 from build_store import build
 
+from asr_lab.models.recognizer import Recognizer
 from asr_lab.units import SAMPLE_RATE
 
 BARE = """
@@ -29,11 +30,12 @@ print(len(client.search_runs(experiments, "", max_results=20, order_by=["attribu
 """
 
 
-def transcription(folder: Path) -> list[str]:
-    """Return the command that transcribes a file with a model whose weights are drawn."""
-    deepspeech2().save(folder / "model")
-    soundfile.write(folder / "second.wav", signals(2, 1.0)[-1], SAMPLE_RATE)
-    return [sys.executable, "-m", "asr_lab", "transcribe", str(folder / "second.wav"), "--model", str(folder / "model")]
+def transcription(folder: Path, recognizer: Recognizer) -> list[str]:
+    """Return the command that transcribes a second of speech with a model whose weights are drawn."""
+    model, audio = folder / recognizer.model_type, folder / "second.wav"
+    recognizer.save(model)
+    soundfile.write(audio, signals(2, 1.0)[-1], SAMPLE_RATE)
+    return [sys.executable, "-m", "asr_lab", "transcribe", str(audio), "--model", str(model)]
 
 
 def main() -> None:
@@ -48,7 +50,8 @@ def main() -> None:
         "bare": [sys.executable, "-c", BARE, uri],
         "list": [sys.executable, "-m", "asr_lab", "list"],
         "help": [sys.executable, "-m", "asr_lab", "--help"],
-        "transcribe": transcription(asked.folder),
+        "transcribe": transcription(asked.folder, deepspeech2()),
+        "transcribe_wav2vec2": transcription(asked.folder, wav2vec2(TINY)),
     }
     seconds: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(asked.rounds):
