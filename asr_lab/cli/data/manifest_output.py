@@ -38,18 +38,23 @@ def check_overwrite(paths: Sequence[Path], overwrite: bool, left_over: Sequence[
     raise AsrLabError("; ".join(would), allowed="another folder, or --overwrite")
 
 
-def remove_stale(paths: Sequence[Path], source: Path) -> None:
-    """Remove manifests of an earlier call that this call does not replace, and report them.
-
-    Raises `AsrLabError`, and removes nothing, if one of them is the `source`.
-    """
+def refuse_to_remove(source: Path, paths: Sequence[Path]) -> None:
+    """Raise `AsrLabError` if the `source` of a command is among manifests that would be removed as stale."""
     if any(path.resolve() == source.resolve() for path in paths):
         raise AsrLabError(
             f"{source} would be removed: it looks like the output of an earlier call",
             allowed="another folder",
         )
+
+
+def remove_stale(paths: Sequence[Path], source: Path) -> None:
+    """Remove manifests of an earlier call that this call does not replace, and report them.
+
+    Raises `AsrLabError`, and removes nothing, if one of them is the `source`.
+    """
     from asr_lab.data.manifest_table import remove_tables
 
+    refuse_to_remove(source, paths)
     for path in paths:
         path.unlink()
         remove_tables(path)  # they hold what it held

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from asr_lab.cli.data.manifest_output import check_overwrite, print_summary, remove_stale
+from asr_lab.cli.data.manifest_output import check_overwrite, print_summary, refuse_to_remove, remove_stale
 from asr_lab.cli.options import echo
 from asr_lab.cli.tables import show
 from asr_lab.errors import listing
@@ -52,6 +52,7 @@ def write_parts(kind: Kind, parts: Parts, out: Path, overwrite: bool) -> None:
     paths = {name: out / f"{name}{SUFFIX}" for name in written}
     left_over = [path for path in _written_by(kind, out) if path not in paths.values()]
     check_overwrite([*paths.values(), out / f"{kind}.html", out / f"{kind}.png"], overwrite, left_over)
+    refuse_to_remove(parts.source, left_over)
     page, figure, sentences = _report(kind, parts)
     nothing = "the manifests are as they were before this command"
     with explain_unwritable("the manifests", out, hint=nothing), ExitStack() as stack:  # all of them, or none

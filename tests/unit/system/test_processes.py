@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 
 import psutil
 import pytest
@@ -19,6 +20,8 @@ def test_an_mlflow_run_that_has_started_its_command_serves_no_other_run(tmp_path
     words = [sys.executable, tmp_path / "mlflow", "run", "."]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         child = int(process.stdout.readline())
+        while not psutil.Process(child).environ():  # for a moment after exec
+            time.sleep(0.01)
         monkeypatch.setattr(psutil, "process_iter", lambda: map(psutil.Process, (process.pid, child)))
         assert processes.is_served("mine") is served
         assert processes.is_served("other") is True

@@ -186,7 +186,7 @@ def test_what_became_of_each_run_is_reported_to_programs_too(store):
 
 def test_dropping_is_not_tried_out(store):
     id = offline()
-    assert "--dry-run does nothing" in refused("sync", "--drop", id, "--dry-run", "--yes")
+    assert "--dry-run changes nothing" in refused("sync", "--drop", id, "--dry-run", "--yes")
     assert Spool(ROOT / id).waiting() > 5
 
 
