@@ -61,6 +61,9 @@ _NO_HEADER = (
 )
 _IS_EMPTY = "the audio file is empty (0 bytes)"
 _IS_CUT = "the audio file is cut off: it holds less than its header says"
+_PLACEHOLDERS = 0x7FFF0000
+"""The least size in the header of a WAV file whose writer did not know it: sox 0x7ffff024, arecord 0x80000024, ffmpeg
+0xffffffff."""
 _BLOCK_S = 10
 """Seconds of a block of a long recording."""
 _declared: ContextVar[Pcm | None] = ContextVar("declared", default=None)
@@ -119,10 +122,14 @@ def _kind(file: BinaryIO) -> str:
 
 
 def _riff_is_cut(head: bytes, size: int) -> bool:
-    """Return whether a WAV file is shorter than its header says; libsndfile reads such files without an error."""
-    if head[:4] != b"RIFF" or head[8:] != b"WAVE" or head[4:8] == b"\xff\xff\xff\xff":
+    """Return whether a WAV file is shorter than its header says; libsndfile reads such files without an error.
+
+    What was written to a pipe says nothing: its header has a placeholder.
+    """
+    said = int.from_bytes(head[4:8], "little")
+    if head[:4] != b"RIFF" or head[8:] != b"WAVE" or said >= _PLACEHOLDERS:
         return False
-    return 8 + int.from_bytes(head[4:8], "little") > size + 1  # + 1: an odd chunk may lack its pad
+    return 8 + said > size + 1  # + 1: an odd chunk may lack its pad
 
 
 def _head(path: Path, size: int) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +82,7 @@ def _of(path: Path, stdin: BinaryIO) -> Iterator[Source]:
 
 
 def _of_folder(folder: Path) -> Iterator[Source]:
-    files = sorted(file for file in _below(folder) if file.suffix.lower() in AUDIO_SUFFIXES)
+    files = sorted(file for file in _below(folder) if file.suffix.lower() in AUDIO_SUFFIXES or file.is_dir())
     if not files:
         allowed = listing(AUDIO_SUFFIXES, len(AUDIO_SUFFIXES))
         raise AsrLabError("the folder holds no audio files", where=str(folder), allowed=allowed)
@@ -90,25 +91,36 @@ def _of_folder(folder: Path) -> Iterator[Source]:
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder, also by links, each folder once; hidden ones are passed over.
+    """Yield the files below a folder, and the folders that cannot be read; hidden ones are passed over.
 
-    A link to nothing is a file, whose reading fails. Raises `AsrLabError` if a folder cannot be read.
+    Links to folders are followed last, so that a file is named by where it is, and not to what holds the folder. A link
+    to nothing is a file, whose reading fails. Raises `AsrLabError` if `folder` itself cannot be read.
     """
-    seen = set[tuple[int, int]]()
-    for place, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
-        state = os.stat(place)  # noqa: PTH116 - of very many
-        if (state.st_dev, state.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((state.st_dev, state.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for file in (Path(place, name) for name in files if not name.startswith(".")):
-            if file.is_file() or not file.exists():
-                yield file
+    unreadable: list[Path] = []
+
+    def failed(error: OSError) -> None:
+        if Path(error.filename) == folder:
+            raise AsrLabError(f"the folder cannot be read: {error.strerror}", where=str(folder)) from error
+        unreadable.append(Path(error.filename))
+
+    seen, roots = {_inode(parent) for parent in folder.resolve().parents}, deque([folder])
+    while roots:
+        for place, folders, files in os.walk(roots.popleft(), onerror=failed):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            if (inode := _inode(place)) in seen:
+                folders.clear()
+                continue
+            seen.add(inode)
+            roots.extend(link for name in folders if (link := Path(place, name)).is_symlink())
+            for file in (Path(place, name) for name in files if not name.startswith(".")):
+                if file.is_file() or not file.exists():
+                    yield file
+    yield from unreadable
 
 
-def _refuse(error: OSError) -> None:
-    raise AsrLabError(f"the folder cannot be read: {error.strerror}", where=str(error.filename)) from error
+def _inode(folder: Path | str) -> tuple[int, int]:
+    state = os.stat(folder)  # noqa: PTH116 - of very many
+    return state.st_dev, state.st_ino
 
 
 def _of_manifest(path: Path) -> Iterator[Source]:

@@ -111,7 +111,8 @@ def check_out(out: Path, sources: Sequence[Source], *, resume: bool, overwrite: 
     if suffix == CTM:
         _check_ctm_names(sources, out)
     if folders := [str(file) for file in files if file.is_dir()]:
-        raise AsrLabError(f"{listing(folders, 3)} is a folder", allowed="the name of a file")
+        are = "is a folder" if len(folders) == 1 else "are folders"
+        raise AsrLabError(f"{listing(folders, 3)} {are}", allowed="the name of a file")
     there = [str(file) for file in files if file.exists()]
     goes_on = resume and TranscriptJournal(out).path.is_file()
     if there and not (goes_on or overwrite):

@@ -144,6 +144,7 @@ def test_a_version_is_not_promoted_on_its_training_data(gated):
         ("gatid", "did you mean 'gated'?"),
         ("gated/99", "gated has no version 99"),
         ("gated@nothing", "gated has no @nothing"),
+        ("gated@chmpion", "gated has no @chmpion; did you mean @champion?"),
         ("a/b/c", "not a registered model"),
     ],
 )

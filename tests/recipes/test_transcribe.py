@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import ok, refused, run, tone_word
+from full_disks import full_disk
 
 pytestmark = pytest.mark.usefixtures("at_home")
 
@@ -171,12 +171,8 @@ def test_what_another_made_or_corrected_is_not_replaced(folder, tmp_path):
 
 
 def test_a_full_disk_ends_with_the_option_that_goes_on(folder, tmp_path):
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (900, limits[1]))
-    try:
+    with full_disk(900):
         said = refused("transcribe", folder, "--out", tmp_path / "t.txt")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert "--resume" in said
     assert not (tmp_path / "t.txt").exists()
     assert "of 6 were transcribed before" in ok("transcribe", folder, "--out", tmp_path / "t.txt", "--resume")

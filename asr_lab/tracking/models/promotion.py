@@ -142,7 +142,11 @@ def _with_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion:
     version = alias_version(name, alias)
     if version is None:
         aliases = client.get_registered_model(name).aliases
-        raise AsrLabError(f"{name} has no @{alias}", allowed=listing(f"@{other}" for other in aliases) or "a version")
+        near = nearest(alias, aliases)
+        raise AsrLabError(
+            f"{name} has no @{alias}" + (f"; did you mean @{near}?" if near else ""),
+            allowed=listing(f"@{other}" for other in aliases) or "a version",
+        )
     return version
 
 

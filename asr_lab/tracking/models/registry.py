@@ -267,11 +267,12 @@ def _no_such_model(uri: str) -> AsrLabError:
     if parts and (model := models.get(parts["name"])):
         newest = _newest(f"models:/{model.name}/latest")
         missing = f"@{parts['alias']}" if parts["alias"] else f"version {parts['version']}"
+        near = nearest(parts["alias"] or "", model.aliases, _MISSPELT)
         return AsrLabError(
-            f"{model.name} has no {missing}",
+            f"{model.name} has no {missing}" + (f"; did you mean @{near}?" if near else ""),
             where=shown_uri(),
             allowed=listing([uri_of(newest), *(f"models:/{model.name}@{alias}" for alias in model.aliases)]),
-            next_command=promote_command(newest, parts["alias"]) if parts["alias"] else "",
+            next_command=promote_command(newest, parts["alias"]) if parts["alias"] and not near else "",
         )
     names, configs = list(models), nearby_configs(*taken_by("train"))
     near = nearest(parts["name"] if parts else uri, names, _MISSPELT)

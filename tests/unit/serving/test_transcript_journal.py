@@ -1,6 +1,8 @@
 """What a later call takes for done: results of audio, segments and references that are as they were."""
 
+import errno
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -82,6 +84,38 @@ def test_links_are_followed_each_folder_once_and_those_to_nothing_are_sources(tm
     (folder / "gone.wav").symlink_to(tmp_path / "nothing.wav")
     names = [source.name for source in find_sources([folder], io.BytesIO())]
     assert names == [str(folder / name) for name in ("below/a.wav", "gone.wav", "link/deep/a.wav")]
+
+
+def test_a_link_displaces_no_folder_and_leads_not_out_of_the_one_given(tmp_path):
+    folder = tmp_path / "rec"
+    (folder / "real").mkdir(parents=True)
+    for place in (tmp_path, folder / "real"):
+        (place / "a.wav").write_bytes(b"x")
+    (folder / "latest").symlink_to("real")
+    (folder / "above").symlink_to("..")
+    assert [source.name for source in find_sources([folder], io.BytesIO())] == [str(folder / "real" / "a.wav")]
+
+
+def test_a_folder_that_cannot_be_read_is_a_source_whose_reading_fails(tmp_path, monkeypatch):
+    folder, scandir = tmp_path / "rec", os.scandir
+    for place in (folder, folder / "lost+found"):
+        place.mkdir()
+        (place / "a.wav").write_bytes(b"x")
+
+    def scan(path):
+        if Path(path).name == refused:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    refused = "lost+found"
+    assert [source.name for source in find_sources([folder], io.BytesIO())] == [
+        str(folder / name) for name in ("a.wav", "lost+found")
+    ]
+    refused = "rec"
+    with pytest.raises(AsrLabError) as error:
+        find_sources([folder], io.BytesIO())
+    assert error.value.where == str(folder)
 
 
 @pytest.mark.parametrize("name", ["t.txt", "{}.srt"])
