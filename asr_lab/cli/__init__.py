@@ -130,7 +130,7 @@ def _explain(error: Exception) -> Exception | None:
     named = str(getattr(error, "filename2", None) or getattr(error, "filename", None) or "")
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         return AsrLabError("no file can have so long a name", where=named or str(error))
-    if isinstance(error, OSError) and (known := remedy(error)):
+    if isinstance(error, OSError) and (named or not _refuses_no_file(error)) and (known := remedy(error)):
         return AsrLabError(f"{error.strerror}: a file cannot be written or read", where=named, hint=known)
     if is_out_of_memory(error):
         return AsrLabError(
@@ -139,6 +139,12 @@ def _explain(error: Exception) -> Exception | None:
             hint="a smaller train.batch_size, data.max_duration_s or model needs less memory",
         )
     return libraries.explain(error)
+
+
+def _refuses_no_file(error: OSError) -> bool:
+    """Return whether an error without the name of a file is not on one: signals, ports and memory are refused too."""
+    is_refused = error.errno in (errno.EACCES, errno.EPERM)
+    return is_refused and " file " not in str(error)  # Arrow names its file in the message alone
 
 
 def _check_working_folder() -> None:

@@ -6,24 +6,27 @@ which is read by itself: a line is `(block, at, length)`, where a block begins i
 
 from __future__ import annotations
 
+import errno
 import os
+import shlex
 import struct
 import threading
 import weakref
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO
 
+import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from asr_lab.errors import AsrLabError
+from asr_lab.errors import AsrLabError, is_out_of_memory
+from asr_lab.system.files import remedy
 
 Places = npt.NDArray[np.int64]
 
@@ -190,20 +193,43 @@ class LineReader:
 
 def table_error(path: Path, error: Exception) -> AsrLabError:
     """Return the error of a file of a table that cannot be read; a damaged one is removed, which has it made anew."""
-    if getattr(error, "errno", None) or not path.is_file():  # Arrow raises OSErrors without a number for damaged data
+    cause = _cause(path, error)
+    if cause and cause.errno in (errno.ENOENT, errno.ESTALE):
         return AsrLabError(
             f"the table of a manifest is gone: {error}",
             where=str(path),
             hint="the manifest was changed or .tables removed in the meantime; the same command makes it anew, and "
             "resumes if the manifest is the same",
         )
-    with suppress(OSError):
-        path.unlink()
-    return AsrLabError(
-        f"the table of a manifest is damaged: {error}",
-        where=str(path),
-        hint="it is removed; the same command makes it anew, and resumes",
-    )
+    if cause or isinstance(error, duckdb.IOException) or is_out_of_memory(error):
+        advice = remedy(cause) if cause else ""
+        return AsrLabError(f"the table of a manifest cannot be read: {error}", where=str(path), hint=advice)
+    what = f"the table of a manifest is damaged: {error}"
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as kept:
+        return AsrLabError(
+            f"{what}; it cannot be removed: {kept.strerror}",
+            where=str(path),
+            hint="whoever may write in its folder can; or use a copy of the manifest in a folder of your own: "
+            "asr-lab data import cuts MANIFEST OUT",
+            next_command=f"rm {shlex.quote(str(path))}",
+        )
+    return AsrLabError(what, where=str(path), hint="it is removed; the same command makes it anew, and resumes")
+
+
+def _cause(path: Path, error: Exception) -> OSError | None:
+    """Return what the operating system refused; None if it refused nothing, as Arrow's errors of damaged data."""
+    if isinstance(error, OSError) and error.errno:
+        return error
+    try:
+        path.stat()
+    except OSError as missing:
+        return missing
+    # errors of DuckDB have no number, but end with the system's message, maybe on another file: what it spills
+    said = str(error).rstrip()
+    numbers = (number for number in errno.errorcode if said.endswith(f": {os.strerror(number)}"))
+    return next((OSError(number, said) for number in numbers if number != errno.ENOENT), None)
 
 
 def _ended(lines: bytes) -> bytes:

@@ -52,8 +52,9 @@ def tuned(
         errors = pd.DataFrame(parts(config, decoding)).groupby([*WEIGHTS], as_index=False).sum()
     else:
         with Progress(console=console, transient=True) as bar:
-            task = bar.add_task("weights of the language model", total=None)
-            tried = bar.track(errors_by_weights(config, decoding, recognizer, cuts), task_id=task)
+            steps = len(_lm_weights(given)) * len(_word_scores(given, decoding.decoder))
+            task = bar.add_task("weights of the language model", total=steps)
+            tried = bar.track(errors_by_weights(config, decoding, recognizer, cuts), task_id=task, total=steps)
             errors = pd.DataFrame(tried)
     frame = errors[[*WEIGHTS]].assign(
         wer=errors["word_errors"] / errors["words"], cer=errors["character_errors"] / errors["characters"]
@@ -79,7 +80,7 @@ def errors_by_weights(
         (ids, logits_BUV.float().log_softmax(dim=-1).cpu(), lengths_B)
         for ids, logits_BUV, lengths_B in recognizer.iterate_logits(cuts, config.evaluate.batch_size)
     ]
-    for lm_weight in sorted({*LM_WEIGHTS, given.lm_weight}):
+    for lm_weight in _lm_weights(given):
         decoder = decoder_of(given.model_copy(update={"lm_weight": lm_weight}), decoding.lm.path, recognizer)
         for word_score in _word_scores(given, decoder):
             table = error_rates.score(references, _decoded(decoder.with_word_score(word_score), outputs, recognizer))
@@ -91,6 +92,10 @@ def errors_by_weights(
                 "character_errors": int(error_rates.character_errors(table).sum()),
                 "characters": int(table["characters"].sum()),
             }
+
+
+def _lm_weights(given: Decode) -> list[float]:
+    return sorted({*LM_WEIGHTS, given.lm_weight})
 
 
 def _word_scores(given: Decode, decoder: BeamDecoder) -> list[float]:

@@ -173,11 +173,12 @@ def explain_unwritable(
 
 _MAKE_ROOM = "make room on the disk"
 LOCKLESS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL = (errno.ENOSPC, errno.EDQUOT)
 _REMEDIES = {
     **dict.fromkeys(FULL, _MAKE_ROOM),
+    errno.EFBIG: "a limit on the size of a file is reached: ulimit -f, or the file system's",
     errno.EROFS: "the file system is read-only: work in a folder that can be written",
-    **dict.fromkeys((errno.EACCES, errno.EPERM), "write permission is needed for the folder and its files"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "permission to read or write is needed for the folder and its files"),
     **dict.fromkeys(
         LOCKLESS, "this file system has no working locks (NFS without its lock service): use a folder on a local disk"
     ),

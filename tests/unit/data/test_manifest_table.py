@@ -5,9 +5,11 @@ import gzip
 import json
 import os
 import random
+import shlex
 from pathlib import Path
 from threading import Thread
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -205,6 +207,55 @@ def test_a_damaged_table_is_made_anew_by_the_same_command(tmp_path, kind):
         list(Utterances.read(path))
     assert error.value.where == str(file)
     assert [cut.id for cut in Utterances.read(path)] == before
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (duckdb.IOException('IO Error: Could not write file "/tmp/x.tmp": No space left on device'), "room"),
+        (duckdb.IOException('IO Error: Cannot open file "a.parquet": Too many open files'), "ulimit -n"),
+        (duckdb.IOException('IO Error: Cannot open file "a.parquet": Permission denied'), "permission"),
+        (duckdb.IOException('IO Error: Could not write file "/tmp/x.tmp": File too large'), "ulimit -f"),
+        (duckdb.IOException('IO Error: Cannot open file "/tmp/x.tmp": No such file or directory'), ""),
+        (duckdb.IOException("IO Error: of another kind"), ""),
+        (OSError(errno.EMFILE, "Too many open files"), "ulimit -n"),
+        (OSError(errno.EIO, "Input/output error"), "dmesg"),
+        (PermissionError(errno.EACCES, "Permission denied"), "permission"),
+        (pa.ArrowMemoryError("malloc of size 64 failed"), ""),
+    ],
+    ids=str,
+)
+def test_a_sound_table_that_cannot_be_read_stays(tmp_path, error, advice):
+    table = table_of(written(tmp_path / "all.jsonl.gz", [row(0)]))
+    with pytest.raises(AsrLabError, match="cannot be read") as told, table.explain_gone():
+        raise error
+    assert told.value.where == str(table.parquet)
+    assert advice in told.value.hint
+    assert bool(told.value.hint) == bool(advice)
+    assert table.is_complete
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.ESTALE])
+def test_a_table_that_was_removed_is_called_gone(tmp_path, number):
+    table = table_of(written(tmp_path / "all.jsonl.gz", [row(0)]))
+    with pytest.raises(AsrLabError, match="gone"), table.explain_gone():
+        raise OSError(number, os.strerror(number))
+    table.parquet.unlink()
+    with pytest.raises(AsrLabError, match="gone"):
+        table.query()
+
+
+def test_a_damaged_table_that_cannot_be_removed_names_the_ways_out(tmp_path, monkeypatch):
+    table = table_of(written(tmp_path / "of all" / "all.jsonl.gz", [row(0)]))
+
+    def refused(path, **_):
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(Path, "unlink", refused)  # root may write to read-only folders
+    with pytest.raises(AsrLabError, match=r"damaged.*cannot be removed: Read-only") as told, table.explain_gone():
+        raise pa.ArrowInvalid("no magic bytes")
+    assert shlex.split(told.value.next_command) == ["rm", str(table.parquet)]
+    assert "same command" not in told.value.hint
 
 
 def test_where_no_table_can_be_written_it_works_without_and_says_so_once(tmp_path, caplog):

@@ -1,5 +1,6 @@
 """Files and folders that are whole or as they were: failing writers, kills, several processes, leftovers."""
 
+import errno
 import os
 import resource
 import signal
@@ -15,6 +16,7 @@ from asr_lab.system.files import (
     atomic_file,
     atomic_folder,
     explain_unwritable,
+    remedy,
     restore_former,
     temporary,
     write_bytes,
@@ -62,8 +64,7 @@ def test_a_writer_that_fails_half_way_leaves_the_old_file_and_no_temporary(tmp_p
     assert (file.read_text(), names(tmp_path)) == ("old", ["x.txt"])
 
 
-def test_a_full_disk_leaves_the_old_file_and_is_one_message(tmp_path):
-    """The limit on the size of files stands for the full disk: the write fails in the middle either way."""
+def test_a_write_that_stops_half_way_leaves_the_old_file_and_is_one_message(tmp_path):
     file = tmp_path / "x.txt"
     file.write_text("old")
     usual = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -75,8 +76,11 @@ def test_a_full_disk_leaves_the_old_file_and_is_one_message(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, usual)
         signal.signal(signal.SIGXFSZ, handler)
-    assert (told.value.where, told.value.hint) == (str(file), "make room on the disk; nothing is lost")
-    assert "File too large" in told.value.what
+    assert (told.value.where, told.value.hint) == (
+        str(file),
+        "a limit on the size of a file is reached: ulimit -f, or the file system's; nothing is lost",
+    )
+    assert told.value.what.endswith("File too large")  # the room on the disk does not matter
     assert (file.read_text(), names(tmp_path)) == ("old", ["x.txt"])
 
 
@@ -89,6 +93,24 @@ def test_a_place_that_cannot_be_written_is_one_message(tmp_path):
     with pytest.raises(AsrLabError) as told, explain_unwritable("the model", place), atomic_folder(place):
         pass
     assert told.value.what.startswith("the model")
+
+
+@pytest.mark.parametrize(
+    ("number", "advice", "is_full"),
+    [
+        (errno.ENOSPC, "make room on the disk", True),
+        (errno.EDQUOT, "make room on the disk", True),
+        (errno.EFBIG, "ulimit -f", False),
+        (errno.EACCES, "permission to read or write", False),
+        (errno.EPERM, "permission to read or write", False),
+    ],
+)
+def test_each_cause_has_its_advice_and_a_full_disk_its_room(tmp_path, number, advice, is_full):
+    with pytest.raises(AsrLabError) as told, explain_unwritable("it", tmp_path):
+        raise OSError(number, os.strerror(number))
+    assert told.value.hint.startswith(remedy(OSError(number, "")))
+    assert advice in told.value.hint
+    assert ("MB are free" in told.value.what) == is_full
 
 
 def test_other_errors_are_passed_on_and_a_started_folder_goes_only_where_writing_failed(tmp_path):
