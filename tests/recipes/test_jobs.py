@@ -112,7 +112,7 @@ def test_a_full_disk_is_one_message(at_home, by_forks):  # noqa: F811
     with full_disk(100):
         said = refused("evaluate", MODEL, POOL, "--engine", "local", "--jobs", 2)
     assert said.count("Error: ") == 1
-    assert "make room on the disk" in said
+    assert "ulimit -f" in said
 
 
 def test_the_error_of_a_job_is_that_of_the_command(at_home, by_forks):  # noqa: F811
