@@ -124,12 +124,12 @@ def _kind(file: BinaryIO) -> str:
 def _riff_is_cut(head: bytes, size: int) -> bool:
     """Return whether a WAV file is shorter than its header says; libsndfile reads such files without an error.
 
-    What was written to a pipe says nothing: its header has a placeholder.
+    A file that was written to a pipe has a placeholder there, and is read to its end.
     """
-    said = int.from_bytes(head[4:8], "little")
-    if head[:4] != b"RIFF" or head[8:] != b"WAVE" or said >= _PLACEHOLDERS:
+    declared = int.from_bytes(head[4:8], "little")
+    if head[:4] != b"RIFF" or head[8:] != b"WAVE" or declared >= _PLACEHOLDERS:
         return False
-    return 8 + said > size + 1  # + 1: an odd chunk may lack its pad
+    return 8 + declared > size + 1  # + 1: an odd chunk may lack its pad
 
 
 def _head(path: Path, size: int) -> bytes:

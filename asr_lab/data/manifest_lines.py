@@ -227,9 +227,9 @@ def _cause(path: Path, error: Exception) -> OSError | None:
     except OSError as missing:
         return missing
     # errors of DuckDB have no number, but end with the system's message, maybe on another file: what it spills
-    said = str(error).rstrip()
-    numbers = (number for number in errno.errorcode if said.endswith(f": {os.strerror(number)}"))
-    return next((OSError(number, said) for number in numbers if number != errno.ENOENT), None)
+    message = str(error).rstrip()
+    numbers = (number for number in errno.errorcode if message.endswith(f": {os.strerror(number)}"))
+    return next((OSError(number, message) for number in numbers if number != errno.ENOENT), None)
 
 
 def _ended(lines: bytes) -> bytes:

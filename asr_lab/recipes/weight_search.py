@@ -25,9 +25,7 @@ LM_WEIGHTS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
 WORD_SCORES = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0)
 
 RowsOfParts = Callable[[EvaluateExperiment, Decoding], Iterable[Row]]
-"""Has the parts of an evaluation made with this configuration."""
-
-
+"""Has the parts of an evaluation computed with this configuration, and returns their rows."""
 _Outputs = tuple[list[str], Tensor, Tensor]
 """Of a batch: ids, log-probabilities (B, U, V), and the number of frames of each (B,)."""
 

@@ -101,9 +101,7 @@ def _read_yaml(path: Path, kind: type[_Read]) -> _Read:
     except (yaml.YAMLError, RecursionError) as error:
         raise AsrLabError(f"not valid YAML: {error}", where=str(path)) from error
     except ValidationError as error:
-        wrong = [
-            ": ".join([*[".".join(map(str, one["loc"]))] * bool(one["loc"]), one["msg"]]) for one in error.errors()
-        ]
+        wrong = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}".removeprefix(": ") for one in error.errors()]
         allowed = listing(Study.model_fields) if kind is Study else "page: [lines with placeholders]"
         what = "a study" if kind is Study else "lines of pages"
         raise AsrLabError(f"not {what}: {listing(wrong)}", where=str(path), allowed=allowed) from error

@@ -104,4 +104,4 @@ def _clock(seconds: float, point: str) -> str:
 
 
 def _one_field(name: str) -> str:
-    return " ".join(part for line in name.splitlines() for part in line.split("\t"))
+    return " ".join(name.replace("\t", " ").splitlines())

@@ -82,7 +82,7 @@ def _of(path: Path, stdin: BinaryIO) -> Iterator[Source]:
 
 
 def _of_folder(folder: Path) -> Iterator[Source]:
-    files = sorted(file for file in _below(folder) if file.suffix.lower() in AUDIO_SUFFIXES or file.is_dir())
+    files = sorted(file for file in _below(folder) if file.suffix.lower() in AUDIO_SUFFIXES or os.path.isdir(file))  # noqa: PTH112 - no error
     if not files:
         allowed = listing(AUDIO_SUFFIXES, len(AUDIO_SUFFIXES))
         raise AsrLabError("the folder holds no audio files", where=str(folder), allowed=allowed)
@@ -103,7 +103,8 @@ def _below(folder: Path) -> Iterator[Path]:
             raise AsrLabError(f"the folder cannot be read: {error.strerror}", where=str(folder)) from error
         unreadable.append(Path(error.filename))
 
-    seen, roots = {_inode(parent) for parent in folder.resolve().parents}, deque([folder])
+    above = {*folder.absolute().parents, *folder.resolve().parents}
+    seen, roots = set(map(_inode, above)), deque([folder])
     while roots:
         for place, folders, files in os.walk(roots.popleft(), onerror=failed):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -113,7 +114,7 @@ def _below(folder: Path) -> Iterator[Path]:
             seen.add(inode)
             roots.extend(link for name in folders if (link := Path(place, name)).is_symlink())
             for file in (Path(place, name) for name in files if not name.startswith(".")):
-                if file.is_file() or not file.exists():
+                if os.path.isfile(file) or not os.path.exists(file):  # noqa: PTH110, PTH113 - no error
                     yield file
     yield from unreadable
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import click
 
 from asr_lab.cli.completion import AdapterName, ModelName
 from asr_lab.cli.options import console
 from asr_lab.errors import AsrLabError
+from asr_lab.system.terminal import Console
+
+if TYPE_CHECKING:
+    from asr_lab.recipes.export_model import Exported, ExportPlan, Form
 
 _PATH = click.Path(path_type=Path)
+_MOST_INCREASE = 0.5  # percentage points
 
 
 @click.command()
@@ -25,7 +30,7 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--max-wer-increase",
     type=click.FloatRange(0, 100),
-    default=0.5,
+    default=_MOST_INCREASE,
     show_default=True,
     help="Percentage points that int8 may cost on --data.",
 )
@@ -36,7 +41,7 @@ _PATH = click.Path(path_type=Path)
 )
 def export(
     model: str,
-    form: Literal["onnx", "int8"],
+    form: Form,
     out: Path,
     adapter: str,
     adapter_dir: str,
@@ -60,15 +65,11 @@ def export(
       asr-lab export models:/deepspeech2@champion --adapter john --to int8 --out exported/john
       asr-lab export models:/deepspeech2/1 --to int8 --out exported/int8 --register deepspeech2-int8
     """
-    from rich.progress import Progress
-
     from asr_lab.recipes.export_model import check_destination, figures, plan
-    from asr_lab.recipes.export_model import export as write
     from asr_lab.tracking.models import exported as in_store
     from asr_lab.tracking.models.model_store import MlflowStore
-    from asr_lab.tracking.models.registry import standing
 
-    if max_wer_increase != 0.5 and not (data and form == "int8"):
+    if max_wer_increase != _MOST_INCREASE and not (data and form == "int8"):
         raise AsrLabError("--max-wer-increase has no effect without --to int8 and --data")
     if (log or name) and adapter:
         option = "--log" if log else "--register"
@@ -84,25 +85,41 @@ def export(
     run = in_store.run_of(planned.uri) if log or name else None
     if run and log:
         in_store.refuse_logged(run, form)
-    with Progress(console=terminal, transient=True) as bar:
-        task = bar.add_task("comparing", total=len(planned.split.cuts) if planned.split else None)
-        exported = write(
-            planned,
-            form,
-            out,
-            overwrite=overwrite,
-            most_wer_increase=max_wer_increase / 100,
-            progress=lambda done: bar.advance(task, done),
-        )
+    exported = _with_progress(planned, form, out, terminal, overwrite=overwrite, most_increase=max_wer_increase)
     terminal.say("[bold]{}[/]", out)
     for label, value in figures(exported, form, planned).items():
         terminal.say("  {}  {}", f"{label:8}", value)
     if run and log:
         terminal.say("  logged    {}", in_store.log_exported(run, out, form))
-    used = str(out)
-    if run and name:
-        used = in_store.register_exported(run, out, form, name, planned.uri)
-        terminal.say("  registered {}", used)
-        if why := standing(used):
-            terminal.say("  {}", why)
+    used = in_store.register_exported(run, out, form, name, planned.uri) if run and name else str(out)
+    if name:
+        _report_registered(used, terminal)
     terminal.say("  next      asr-lab transcribe FILE.wav --model {}", shlex.quote(used))
+
+
+def _with_progress(
+    planned: ExportPlan, form: Form, out: Path, terminal: Console, *, overwrite: bool, most_increase: float
+) -> Exported:
+    """Export under a progress bar of the utterances that are compared; `most_increase` is in percentage points."""
+    from rich.progress import Progress
+
+    from asr_lab.recipes.export_model import export as write
+
+    with Progress(console=terminal, transient=True) as bar:
+        task = bar.add_task("comparing", total=len(planned.split.cuts) if planned.split else None)
+        return write(
+            planned,
+            form,
+            out,
+            overwrite=overwrite,
+            most_wer_increase=most_increase / 100,
+            progress=lambda done: bar.advance(task, done),
+        )
+
+
+def _report_registered(uri: str, terminal: Console) -> None:
+    from asr_lab.tracking.models.registry import standing
+
+    terminal.say("  registered {}", uri)
+    if why := standing(uri):
+        terminal.say("  {}", why)

@@ -118,6 +118,33 @@ def test_a_folder_that_cannot_be_read_is_a_source_whose_reading_fails(tmp_path, 
     assert error.value.where == str(folder)
 
 
+def test_files_of_a_folder_that_cannot_be_entered_are_sources_whose_reading_fails(tmp_path, monkeypatch):
+    folder, stat = tmp_path / "rec", os.stat
+    for place in (folder, folder / "closed"):
+        place.mkdir()
+        for name in ("a.wav", "notes.txt"):
+            (place / name).write_bytes(b"x")
+
+    def refuse(path, *args, **options):
+        if Path(path).parent.name == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stat(path, *args, **options)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    names = [source.name for source in find_sources([folder], io.BytesIO())]
+    assert names == [str(folder / name) for name in ("a.wav", "closed/a.wav")]
+
+
+@pytest.mark.parametrize(("names", "said"), [("a", "a.srt is a folder"), ("ab", "b.srt are folders")])
+def test_the_message_on_output_that_is_folders_counts_them(tmp_path, names, said):
+    for name in names:
+        (tmp_path / f"{name}.srt").mkdir()
+    sources = [Source(name=f"{name}.wav", audio=tmp_path) for name in names]
+    with pytest.raises(AsrLabError) as refused:
+        check_out(tmp_path / "{}.srt", sources, resume=False, overwrite=True)
+    assert refused.value.what.endswith(said)
+
+
 @pytest.mark.parametrize("name", ["t.txt", "{}.srt"])
 def test_a_folder_is_no_output_whatever_is_overwritten(tmp_path, name):
     (tmp_path / "t.txt").mkdir()
